@@ -1,0 +1,97 @@
+//! The one object that enforcement reads, in the API server and in the operator alike.
+//!
+//! ```text
+//! Clearance "clearance" ── systems ── <name> ─┬─ cleared[]   runtime + notAfter   admission, release
+//!                                             ├─ withheld[]  reason, message      events
+//!                                             └─ gracePeriodSeconds, lostAt       stop
+//! ```
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::{Digest, Runtime};
+
+/// The name of the one `Clearance` of a namespace.
+pub const CLEARANCE_NAME: &str = "clearance";
+
+/// What may run in a namespace and until when. Written by the operator alone.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[kube(
+    group = "assent.dev",
+    version = "v1alpha1",
+    kind = "Clearance",
+    doc = "What may run in a namespace and until when. Written by the operator alone.",
+    namespaced,
+    derive = "PartialEq",
+    category = "assent",
+    validation = ("self.metadata.name == 'clearance'", "the one Clearance of a namespace is named clearance"),
+    printcolumn(name = "Enforced", type_ = "boolean", json_path = ".spec.enforced"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClearanceSpec {
+    /// Whether the namespace opted in: whether pods that are not cleared are held and stopped.
+    #[serde(default)]
+    pub enforced: bool,
+
+    /// The systems of the namespace by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 256))]
+    pub systems: BTreeMap<String, SystemClearance>,
+}
+
+/// What may run of one system.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SystemClearance {
+    /// The versions that may run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub cleared: Vec<ClearedVersion>,
+
+    /// The versions that may not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub withheld: Vec<WithheldVersion>,
+
+    /// Seconds from a loss to the end of the last pod.
+    #[schemars(range(min = 0, max = 3600), extend("format" = "int32"))]
+    pub grace_period_seconds: u32,
+
+    /// When a version last lost its clearance: the grace counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_at: Option<Time>,
+}
+
+/// A version that may run.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClearedVersion {
+    /// The `ModelVersion`.
+    #[schemars(length(max = 253))]
+    pub model_version: String,
+    /// What was approved.
+    pub subject_digest: Digest,
+    /// From this instant on it may not run. In whole seconds, as is a pod's creation.
+    pub not_after: Time,
+    /// What its pods must look like.
+    pub runtime: Runtime,
+}
+
+/// A version that may not run.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WithheldVersion {
+    /// The `ModelVersion`.
+    #[schemars(length(max = 253))]
+    pub model_version: String,
+    /// Why, in one word.
+    #[schemars(length(max = 63))]
+    pub reason: String,
+    /// Why, in words, and what to do.
+    #[schemars(length(max = 4096))]
+    pub message: String,
+}

@@ -1,0 +1,76 @@
+//! The custom resources: what people write, and the one object enforcement reads.
+//!
+//! ```text
+//!  cluster     RiskLevel ──────────────┐ what a level asks for
+//!                                      │
+//!  namespace   AISystem ◄── ModelVersion ◄── Approval
+//!              purpose,     exact runtime,   a person's decision on
+//!              owners,      provenance       one subject digest
+//!              level           │
+//!                              ▼ compiled by the operator
+//!                          Clearance         system -> runtimes cleared, until when
+//! ```
+//!
+//! One file a kind. Nothing here has logic beyond its own shape; bounds and CEL rules are part of
+//! the schema, so that bad input is refused by the API server and never reaches the operator.
+
+mod ai_system;
+mod approval;
+mod clearance;
+mod condition;
+mod digest;
+mod model_version;
+mod risk_level;
+mod runtime;
+
+pub use ai_system::{
+    AISystem, AISystemSpec, AISystemStatus, Certification, Decommission, Document, Owner, OwnerKind,
+    PodCount, Provider, VersionSummary,
+};
+pub use approval::{Approval, ApprovalSpec, ApprovalStatus, Approver, Decision};
+pub use clearance::{
+    CLEARANCE_NAME, Clearance, ClearanceSpec, ClearedVersion, SystemClearance, WithheldVersion,
+};
+pub use condition::{Conditions, condition, conditions_schema};
+pub use digest::{Digest, InvalidDigest};
+pub use model_version::{
+    Artifact, CountedApproval, Evidence, ModelVersion, ModelVersionSpec, ModelVersionStatus, Provenance,
+};
+pub use risk_level::{
+    Control, ImagePolicy, OnLoss, RequiredApproval, RiskLevel, RiskLevelSpec, RiskLevelStatus,
+};
+pub use runtime::{
+    ConfigMapVolume, Container, EmptyDirVolume, EnvFrom, EnvVar, EnvVarSource, ExecHooks, FieldRef,
+    ImageVolume, KeyRef, MayVary, PersistentVolumeClaimVolume, ResourceFieldRef, Runtime, SecretVolume,
+    SourceRef, Volume, VolumeMount,
+};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+/// The API group of every custom resource, label, annotation and virtual RBAC resource of Assent.
+pub const GROUP: &str = "assent.dev";
+
+/// The label by which a pod names the [`AISystem`] it belongs to.
+pub const SYSTEM_LABEL: &str = "assent.dev/system";
+
+/// The label by which a namespace opts in; the one value served so far is [`MODE_ENFORCE`].
+pub const MODE_LABEL: &str = "assent.dev/mode";
+
+/// Pods of the namespace run only with a valid clearance.
+pub const MODE_ENFORCE: &str = "enforce";
+
+/// The scheduling gate (KEP-3521) that holds a pod for which there is no clearance.
+pub const GATE: &str = "assent.dev/clearance";
+
+/// The label that a pod carries exactly as long as it carries [`GATE`], so that held pods can be
+/// selected by `kubectl`, by a watch and by the admission policy that guards their release.
+pub const HELD_LABEL: &str = "assent.dev/held";
+
+/// The annotation that the operator sets when it lifts the gate: `<model version>@<subject digest>`.
+pub const RELEASED_ANNOTATION: &str = "assent.dev/released";
+
+/// Every custom resource definition, in the order in which they are best read.
+pub fn definitions() -> Vec<CustomResourceDefinition> {
+    vec![RiskLevel::crd(), AISystem::crd(), ModelVersion::crd(), Approval::crd(), Clearance::crd()]
+}

@@ -1,0 +1,180 @@
+//! What a level of risk asks for before a model may run, and what happens when it is lost.
+#![allow(clippy::duplicated_attributes, reason = "two columns may have the same type")]
+
+use kube::{CustomResource, KubeSchema, core::Duration};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Conditions, conditions_schema};
+
+/// A level of risk, as in the EU AI Act or the organisation's own scheme, and the assent it needs.
+///
+/// Written by governance. Assigning a level to an `AISystem` needs the RBAC verb `use` on it.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[kube(
+    group = "assent.dev",
+    version = "v1alpha1",
+    kind = "RiskLevel",
+    doc = "A level of risk and the assent it needs (ISO/IEC 42001 clause 6.1, EU AI Act chapter III).",
+    status = "RiskLevelStatus",
+    derive = "PartialEq",
+    shortname = "rl",
+    category = "assent",
+    printcolumn(name = "Requires", type_ = "string", json_path = ".status.requires"),
+    printcolumn(name = "Prohibited", type_ = "boolean", json_path = ".spec.prohibited"),
+    printcolumn(name = "Validity", type_ = "string", json_path = ".spec.validity"),
+    printcolumn(name = "Grace", type_ = "integer", json_path = ".spec.onLoss.gracePeriodSeconds"),
+    printcolumn(name = "Systems", type_ = "integer", json_path = ".status.systems"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct RiskLevelSpec {
+    /// What the level is for, in the organisation's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub description: Option<String>,
+
+    /// No system of this level may run, whoever approves (EU AI Act article 5).
+    #[serde(default)]
+    pub prohibited: bool,
+
+    /// The approvals needed; all of them. Empty: none is needed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["role"]))]
+    pub approvals: Vec<RequiredApproval>,
+
+    /// Owners of a system do not count as its approvers, and one person fills one role only.
+    #[serde(default)]
+    pub separation_of_duties: bool,
+
+    /// How long an approval holds, as a Go duration such as `8760h`; at most ten years. Absent: until
+    /// its own `notAfter`, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 32, "pattern" = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    #[x_kube(validation = ("duration(self) > duration('0s') && duration(self) <= duration('87600h')", "validity must be longer than 0s and at most 87600h (ten years)"))]
+    pub validity: Option<Duration>,
+
+    /// The types of document that the system must have, each matching a `documentation[].type`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
+    pub documents: Vec<String>,
+
+    /// The parts of its provenance that a model version must state.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"))]
+    pub evidence: Vec<super::Evidence>,
+
+    /// The certifications, such as `ISO/IEC 42001`, that the system's provider must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
+    pub certifications: Vec<String>,
+
+    /// Whether images must be named by digest.
+    #[serde(default)]
+    pub images: ImagePolicy,
+
+    /// What happens to running pods when clearance is lost.
+    #[serde(default)]
+    pub on_loss: OnLoss,
+
+    /// The controls that this level implements, for auditors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    pub controls: Vec<Control>,
+}
+
+/// Approvals by `count` different people in one role.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequiredApproval {
+    /// The role, held by whoever has the RBAC verb `approve` on `approverroles.assent.dev/<role>`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub role: String,
+
+    /// How many different people; 1 to 16.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 16), extend("format" = "int32"))]
+    pub count: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+/// How images may be named.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImagePolicy {
+    /// By digest only: what was approved is what runs.
+    #[default]
+    Digest,
+    /// By tag too. A tag can be moved after the approval.
+    Tag,
+}
+
+/// What happens to running pods when clearance is lost.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OnLoss {
+    /// Seconds from the loss to the end of the last pod; 0 to 3600. Pods are evicted, respecting
+    /// disruption budgets, for the first half and deleted after it.
+    #[serde(default = "default_grace")]
+    #[schemars(range(min = 0, max = 3600), extend("format" = "int32"))]
+    pub grace_period_seconds: u32,
+}
+
+const fn default_grace() -> u32 {
+    OnLoss::DEFAULT_GRACE_PERIOD_SECONDS
+}
+
+impl OnLoss {
+    /// The grace where no risk level says another: a minute.
+    pub const DEFAULT_GRACE_PERIOD_SECONDS: u32 = 60;
+}
+
+impl Default for OnLoss {
+    fn default() -> Self {
+        Self { grace_period_seconds: Self::DEFAULT_GRACE_PERIOD_SECONDS }
+    }
+}
+
+/// A control of a framework that a level helps to implement.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Control {
+    /// The framework, such as `ISO/IEC 42001`, `EU AI Act` or `NIST AI RMF`.
+    #[schemars(length(min = 1, max = 63))]
+    pub framework: String,
+
+    /// The control, such as `A.5.4`, `Article 14` or `GOVERN 1.3`.
+    #[schemars(length(min = 1, max = 63))]
+    pub id: String,
+
+    /// Its title.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub title: Option<String>,
+}
+
+/// What the operator saw of a level.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RiskLevelStatus {
+    /// The generation that this status describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// `Ready`: the level is in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions_schema")]
+    pub conditions: Conditions,
+
+    /// The approvals in words, such as `1 risk-officer, 1 ethics-board`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub requires: Option<String>,
+
+    /// How many systems have it. A level that is in use cannot be deleted.
+    #[serde(default)]
+    #[schemars(extend("format" = "int32", "minimum" = 0))]
+    pub systems: u32,
+}

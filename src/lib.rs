@@ -1,0 +1,24 @@
+//! Assent: no AI runs without assent.
+//!
+//! ```text
+//!  api ◄── policy ◄── compile ──► Clearance ──► enforce ──► pods
+//!   ▲                                  │
+//!   └── admission: CEL policies, which read the Clearance in the API server itself
+//! ```
+//!
+//! `policy` is pure. `compile` and `enforce` know nothing of each other: all that goes from one to the
+//! other goes through the [`api::Clearance`].
+
+#![forbid(unsafe_code)]
+
+pub mod admission;
+pub mod api;
+pub mod bounds;
+pub mod cli;
+pub mod compile;
+pub mod enforce;
+pub mod leader;
+pub mod metrics;
+pub mod operator;
+pub mod policy;
+pub mod serve;

@@ -1,0 +1,46 @@
+//! What is generated from the source must not be edited by hand, nor forgotten: `make generate` writes it,
+//! and these tests fail when it is stale.
+
+use std::{env, fs, path::PathBuf};
+
+use assent::{admission, api};
+
+/// With this variable set, what is stale is written anew.
+const UPDATE: &str = "ASSENT_UPDATE";
+
+fn is_current(file: &str, content: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file);
+    if env::var_os(UPDATE).is_some() {
+        fs::write(&path, content).expect("the checkout can be written to");
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == content, "{file} is stale: run `make generate` and commit it");
+}
+
+fn documents<T: serde::Serialize>(manifests: &[T]) -> String {
+    let yaml = |manifest| format!("---\n{}", serde_saphyr::to_string(manifest).expect("manifests serialise"));
+    manifests.iter().map(yaml).collect()
+}
+
+#[test]
+fn crds() {
+    for definition in api::definitions() {
+        let file = format!("crds/{}.yaml", definition.spec.names.plural);
+        is_current(&file, &documents(&[definition]));
+    }
+}
+
+#[test]
+fn crds_of_the_chart() {
+    is_current("charts/assent/files/crds.yaml", &documents(&api::definitions()));
+}
+
+#[test]
+fn policies_of_the_chart() {
+    // Back quotes, because the policies are YAML strings and Helm sees them before YAML does.
+    let operator = admission::Operator {
+        namespace: "{{ .Release.Namespace }}".to_owned(),
+        service_account: "{{ include `assent.serviceAccountName` . }}".to_owned(),
+    };
+    is_current("charts/assent/templates/policies.yaml", &documents(&admission::policies(&operator)));
+}
