@@ -1,0 +1,219 @@
+//! From facts and an instant to a verdict on one model version, and how long it will hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{
+    Reason, Standing, Statement,
+    roles::filled,
+    standing::{Record, end, whole_seconds},
+};
+use crate::api::{
+    AISystemSpec, Container, Decision, Evidence, ImagePolicy, ModelVersionSpec, RequiredApproval,
+    RiskLevelSpec, Runtime,
+};
+
+/// All that a verdict on one model version depends on, but for the time.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// The version.
+    pub version: &'a ModelVersionSpec,
+    /// The system it names, if that exists.
+    pub system: Option<&'a AISystemSpec>,
+    /// The level that the system names, if that exists.
+    pub level: Option<&'a RiskLevelSpec>,
+    /// The decisions on the digest of exactly this version of this system.
+    pub statements: Vec<Statement<'a>>,
+}
+
+/// Whether a version may run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may.
+    Cleared,
+    /// It may not, for every one of these reasons, the weightiest first. Never empty.
+    Withheld(Vec<Reason>),
+}
+
+/// A verdict at an instant, and how long it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement<'a> {
+    /// Whether the version may run.
+    pub verdict: Verdict,
+    /// The earliest instant at which the verdict is another if no fact changes; `None`: never.
+    pub not_after: Option<Timestamp>,
+    /// What became of each statement, by the name of its `Approval`.
+    pub standings: BTreeMap<&'a str, Standing>,
+    /// The earliest instant at which the verdict or a standing is another.
+    pub revisit: Option<Timestamp>,
+}
+
+/// The verdict, and what became of each statement in the order of the facts.
+type Outcome = (Verdict, Vec<Standing>);
+
+/// Judges `facts` at `now`.
+pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
+    let owners = facts.system.map_or(&[][..], |system| &system.owners);
+    let record = facts.level.map(|level| Record::new(&facts.statements, level, owners));
+    let at = |instant| outcome(facts, record.as_ref(), instant);
+    let (verdict, standings) = at(now);
+    let later: Vec<_> = instants(facts).into_iter().filter(|instant| *instant > now).collect();
+    // With the facts given, time only ends things, and nothing that it changed is as it was before ever
+    // again: so the first instant that differs from now can be found by halving.
+    let first_not = |same: &dyn Fn(&Outcome) -> bool| {
+        later.get(later.partition_point(|instant| same(&at(*instant)))).copied()
+    };
+    let not_after = first_not(&|(then, _)| *then == verdict);
+    let revisit = first_not(&|(then, stand)| *then == verdict && *stand == standings);
+    let standings = facts.statements.iter().map(|s| s.name).zip(standings).collect();
+    Judgement { verdict, not_after, standings, revisit }
+}
+
+/// Every instant at which a requirement can begin or stop to hold.
+fn instants(facts: &Facts<'_>) -> BTreeSet<Timestamp> {
+    let approvals =
+        facts.level.into_iter().flat_map(|level| facts.statements.iter().filter_map(move |s| end(s, level)));
+    let providers = facts.system.into_iter().filter_map(|system| system.provider.as_ref());
+    let certifications = providers.flat_map(|p| &p.certifications).filter_map(|c| c.not_after.as_ref());
+    let decommission =
+        facts.system.into_iter().filter_map(|system| system.decommission.as_ref()).map(|d| &d.date);
+    approvals.chain(certifications.chain(decommission).map(|time| whole_seconds(time.0))).collect()
+}
+
+fn outcome(facts: &Facts<'_>, record: Option<&Record<'_>>, now: Timestamp) -> Outcome {
+    let standings: Vec<_> = record.into_iter().flat_map(|record| record.standings(now)).collect();
+    let mut reasons = undefined(facts);
+    reasons.extend(facts.system.and_then(|system| retired(system, now)));
+    if let (Some(system), Some(level), Some(record)) = (facts.system, facts.level, record) {
+        reasons.extend(level.prohibited.then(|| Reason::Prohibited { level: system.risk_level.clone() }));
+        let by_digest = level.images == ImagePolicy::Digest;
+        let by_tag = unpinned(&facts.version.runtime).filter(|_| by_digest);
+        reasons.extend(by_tag.map(|image| Reason::ImageNotPinned { image: image.to_owned() }));
+        reasons.extend(undocumented(facts.version, system, level, now));
+        let missing = missing_approvals(level, &standings);
+        reasons.extend(decisions(record, &standings, &missing));
+        reasons.extend(missing);
+    }
+    reasons.sort();
+    reasons.dedup();
+    let verdict = if reasons.is_empty() { Verdict::Cleared } else { Verdict::Withheld(reasons) };
+    (verdict, standings.into_iter().map(|(_, standing)| standing).collect())
+}
+
+/// What the version refers to and does not exist.
+fn undefined(facts: &Facts<'_>) -> Vec<Reason> {
+    match (facts.system, facts.level) {
+        (None, _) => vec![Reason::SystemNotFound { system: facts.version.system.clone() }],
+        (Some(system), None) => vec![Reason::RiskLevelNotFound { level: system.risk_level.clone() }],
+        (Some(_), Some(_)) => Vec::new(),
+    }
+}
+
+fn retired(system: &AISystemSpec, now: Timestamp) -> Option<Reason> {
+    let end = system.decommission.as_ref().filter(|end| whole_seconds(end.date.0) <= now)?;
+    Some(Reason::Decommissioned {
+        since: whole_seconds(end.date.0),
+        why: end.reason.clone(),
+        successor: end.successor.clone(),
+    })
+}
+
+/// Standing rejections, and a revocation that no approval came after. Where one came and has ended,
+/// that is the reason: the revocation itself was lifted.
+fn decisions(
+    record: &Record<'_>,
+    standings: &[(&Statement<'_>, Standing)],
+    missing: &[Reason],
+) -> Vec<Reason> {
+    let counted = |decision| {
+        standings.iter().filter(move |(s, standing)| s.decision == decision && *standing == Standing::Counted)
+    };
+    let mut reasons: Vec<_> = counted(Decision::Reject)
+        .map(|(s, _)| Reason::Rejected {
+            by: s.approver.user.clone(),
+            role: s.role.to_owned(),
+            why: s.reason.map(str::to_owned),
+        })
+        .collect();
+    let ended = missing.iter().any(|reason| matches!(reason, Reason::ApprovalExpired { .. }));
+    let approved_anew = ended || counted(Decision::Approve).next().is_some();
+    reasons.extend(record.last_revoke().filter(|_| !approved_anew).map(|s| Reason::Revoked {
+        by: s.approver.user.clone(),
+        at: s.at,
+        why: s.reason.map(str::to_owned),
+    }));
+    reasons
+}
+
+/// The images of a runtime, of containers and of volumes, that are not named by digest.
+pub fn unpinned(runtime: &Runtime) -> impl Iterator<Item = &str> {
+    let containers = runtime.containers.iter().chain(&runtime.init_containers).map(|c: &Container| &c.image);
+    let volumes = runtime.volumes.iter().filter_map(|v| v.image.as_ref()).map(|image| &image.reference);
+    containers.chain(volumes).map(String::as_str).filter(|image| !is_pinned(image))
+}
+
+/// Whether an image reference ends in a SHA-256 digest.
+fn is_pinned(image: &str) -> bool {
+    image
+        .split_once('@')
+        .is_some_and(|(name, digest)| !name.is_empty() && digest.parse::<crate::api::Digest>().is_ok())
+}
+
+fn undocumented(
+    version: &ModelVersionSpec,
+    system: &AISystemSpec,
+    level: &RiskLevelSpec,
+    now: Timestamp,
+) -> Vec<Reason> {
+    let has_document = |wanted: &&String| system.documentation.iter().any(|d| d.type_ == **wanted);
+    let held = system.provider.iter().flat_map(|p| &p.certifications);
+    let held = held.filter(|c| c.not_after.as_ref().is_none_or(|end| now < whole_seconds(end.0)));
+    let held: BTreeSet<_> = held.map(|c| &c.name).collect();
+    let documents = level.documents.iter().filter(|d| !has_document(d));
+    let documents = documents.map(|document| Reason::DocumentMissing { document: document.clone() });
+    let evidence = level.evidence.iter().filter(|e| !states(version, **e));
+    let evidence = evidence.map(|evidence| Reason::EvidenceMissing { evidence: *evidence });
+    let certifications = level.certifications.iter().filter(|c| !held.contains(c));
+    let certifications = certifications.map(|c| Reason::CertificationMissing { certification: c.clone() });
+    documents.chain(evidence).chain(certifications).collect()
+}
+
+fn states(version: &ModelVersionSpec, evidence: Evidence) -> bool {
+    let provenance = &version.provenance;
+    match evidence {
+        Evidence::Data => !provenance.data.is_empty(),
+        Evidence::BaseModel => provenance.base_model.is_some(),
+        Evidence::Architecture => provenance.architecture.is_some(),
+        Evidence::Rationale => provenance.rationale.is_some(),
+        Evidence::Tests => !provenance.tests.is_empty(),
+        Evidence::Sbom => provenance.sbom.is_some(),
+    }
+}
+
+fn missing_approvals(level: &RiskLevelSpec, standings: &[(&Statement<'_>, Standing)]) -> Vec<Reason> {
+    let by = |role: &str, wanted: Standing| -> BTreeSet<&str> {
+        let of_role = standings
+            .iter()
+            .filter(|(s, standing)| s.role == role && *standing == wanted && s.decision == Decision::Approve);
+        of_role.map(|(s, _)| s.approver.user.as_str()).collect()
+    };
+    let approvers =
+        level.approvals.iter().map(|r| (r.role.as_str(), by(&r.role, Standing::Counted))).collect();
+    let have = filled(&level.approvals, &approvers, level.separation_of_duties);
+    let short = level.approvals.iter().zip(have).filter(|(required, have)| *have < required.count as usize);
+    let reason = |(required, have): (&RequiredApproval, usize)| {
+        let (role, needed) = (required.role.clone(), required.count as usize);
+        // Of people of whom an approval stands, none is missed.
+        let stands = by(&role, Standing::Counted);
+        let ended = standings.iter().filter(|(s, standing)| {
+            s.role == role && *standing == Standing::Expired && !stands.contains(s.approver.user.as_str())
+        });
+        if let Some(since) = ended.filter_map(|(s, _)| end(s, level)).max() {
+            return Reason::ApprovalExpired { role, needed, have, since };
+        }
+        let owners = by(&role, Standing::ApproverIsOwner).into_iter().map(str::to_owned).collect();
+        Reason::AwaitingApproval { role, needed, have, owners }
+    };
+    short.map(reason).collect()
+}

@@ -1,0 +1,31 @@
+//! The pure core: from what people wrote, and an instant, to what may run.
+//!
+//! ```text
+//!  AISystem ─┐                  ┌─► Verdict   Cleared | Withheld(every reason)
+//!  RiskLevel ├─ Facts ─ judge ──┼─► not_after the earliest instant at which the verdict changes
+//!  Version   │            ▲     └─► standings what became of each Approval, and why
+//!  Approvals ┘            now
+//!
+//!  Pod ── runtime_of_pod ── matches ── Runtime of a cleared version
+//! ```
+//!
+//! No client, no clock, no async: time comes in as a parameter, and the same facts at the same
+//! instant give the same judgement, in whatever order they arrive.
+
+mod bearing;
+mod judgement;
+mod matching;
+mod reason;
+mod roles;
+mod standing;
+mod subject;
+
+pub use bearing::bears_on;
+pub use judgement::{Facts, Judgement, Verdict, judge, unpinned};
+pub use matching::{Unmatchable, matches, runtime_of_pod};
+pub use reason::Reason;
+pub use standing::{Standing, Statement, end};
+pub use subject::Subject;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! Who fills which role: enough different people in each, and where duties are separated nobody twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::RequiredApproval;
+
+/// How many of the places in each role are filled, in the order of `required`, by the people in
+/// `approvers` (role to people). With `separate`, one person fills one place only, and as many
+/// places are filled as can be (a maximum bipartite matching, by augmenting paths). Who could fill
+/// either of two roles fills the one whose name comes first, in whatever order `required` lists them.
+pub fn filled(
+    required: &[RequiredApproval],
+    approvers: &BTreeMap<&str, BTreeSet<&str>>,
+    separate: bool,
+) -> Vec<usize> {
+    let nobody = BTreeSet::new();
+    let people = |role: &RequiredApproval| approvers.get(role.role.as_str()).unwrap_or(&nobody);
+    if !separate {
+        return required.iter().map(|role| people(role).len().min(role.count as usize)).collect();
+    }
+    let everybody: BTreeSet<&str> = required.iter().flat_map(people).copied().collect();
+    let number: BTreeMap<&str, usize> = everybody.iter().copied().zip(0..).collect();
+    let candidates = required.iter().map(|role| people(role).iter().map(|person| number[person]).collect());
+    let candidates: Vec<Vec<usize>> = candidates.collect();
+    let mut seats = Seats { candidates: &candidates, role_of: vec![None; everybody.len()] };
+    let by_name: BTreeSet<(&str, usize)> = required.iter().map(|r| r.role.as_str()).zip(0..).collect();
+    for (_, role) in by_name {
+        for _ in 0..required[role].count {
+            if !seats.fill(role, &mut vec![false; required.len()]) {
+                break;
+            }
+        }
+    }
+    (0..required.len()).map(|role| seats.role_of.iter().filter(|seat| **seat == Some(role)).count()).collect()
+}
+
+/// People and roles by number.
+struct Seats<'a> {
+    candidates: &'a [Vec<usize>],
+    role_of: Vec<Option<usize>>,
+}
+
+impl Seats<'_> {
+    /// Seats one more person in `role`, moving others to the roles they can also fill.
+    fn fill(&mut self, role: usize, tried: &mut [bool]) -> bool {
+        if std::mem::replace(&mut tried[role], true) {
+            return false;
+        }
+        let candidates = &self.candidates[role];
+        let free = candidates.iter().find(|person| self.role_of[**person].is_none());
+        let moved =
+            || candidates.iter().find(|p| self.role_of[**p].is_some_and(|other| self.fill(other, tried)));
+        let person = free.or_else(moved);
+        if let Some(person) = person {
+            self.role_of[*person] = Some(role);
+        }
+        person.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(roles: &[(&str, u32)]) -> Vec<RequiredApproval> {
+        roles
+            .iter()
+            .map(|(role, count)| RequiredApproval { role: (*role).to_owned(), count: *count })
+            .collect()
+    }
+
+    #[test]
+    fn one_person_fills_one_place_where_duties_are_separated() {
+        let required = places(&[("ethics", 1), ("risk", 1)]);
+        let only_carol =
+            BTreeMap::from([("ethics", BTreeSet::from(["carol"])), ("risk", BTreeSet::from(["carol"]))]);
+        assert_eq!(filled(&required, &only_carol, true), [1, 0]);
+        assert_eq!(filled(&required, &only_carol, false), [1, 1]);
+    }
+
+    #[test]
+    fn people_move_to_the_role_where_they_are_needed() {
+        let required = places(&[("ethics", 1), ("risk", 1)]);
+        let approvers = BTreeMap::from([
+            ("ethics", BTreeSet::from(["alice", "carol"])),
+            ("risk", BTreeSet::from(["alice"])),
+        ]);
+        assert_eq!(filled(&required, &approvers, true), [1, 1]);
+    }
+
+    #[test]
+    fn two_places_need_two_people() {
+        let approvers = BTreeMap::from([("risk", BTreeSet::from(["alice"]))]);
+        assert_eq!(filled(&places(&[("risk", 2)]), &approvers, true), [1]);
+        assert_eq!(filled(&places(&[("risk", 2)]), &approvers, false), [1]);
+    }
+}

@@ -1,0 +1,57 @@
+//! Which decisions bear on a version: by what was read, or whatever was read.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::generate::second;
+use crate::{
+    api::{Approval, ApprovalSpec, Approver, Decision, Digest},
+    policy::{Statement, bears_on},
+};
+
+fn approval(decision: Decision, system: &str, version: &str, read: u8) -> Approval {
+    let spec = ApprovalSpec {
+        system: system.to_owned(),
+        model_version: version.to_owned(),
+        subject_digest: Digest::from_sha256([read; 32]),
+        decision,
+        role: "risk".to_owned(),
+        reason: None,
+        not_after: Some(Time(second(9))),
+        approver: Some(Approver { user: "alice".to_owned(), ..Approver::default() }),
+    };
+    let mut approval = Approval::new("approval-00", spec);
+    approval.metadata.creation_timestamp = Some(Time(second(1)));
+    approval
+}
+
+#[test]
+fn an_approval_bears_on_what_was_read_and_an_objection_on_the_version() {
+    for decision in [Decision::Approve, Decision::Reject, Decision::Revoke] {
+        let objects = decision != Decision::Approve;
+        let cases = [
+            ("the subject that was read", approval(decision, "triage", "v1", 1), true),
+            ("the same version of another subject", approval(decision, "triage", "v1", 2), objects),
+            ("another version of the same subject", approval(decision, "triage", "v2", 1), false),
+            ("the version of another system", approval(decision, "other", "v1", 1), false),
+        ];
+        for (what, approval, bears) in cases {
+            let digest = Digest::from_sha256([1; 32]);
+            assert_eq!(bears_on(&approval, "triage", "v1", &digest), bears, "{decision:?} of {what}");
+        }
+    }
+}
+
+#[test]
+fn what_the_api_server_did_not_stamp_states_nothing() {
+    let stamped = approval(Decision::Approve, "triage", "v1", 1);
+    let statement = Statement::of(&stamped).expect("who and when are known");
+    assert_eq!((statement.name, statement.approver.user.as_str()), ("approval-00", "alice"));
+    assert_eq!((statement.role, statement.decision), ("risk", Decision::Approve));
+    assert_eq!((statement.at, statement.not_after), (second(1), Some(second(9))));
+
+    let (mut nameless, mut timeless) = (stamped.clone(), stamped);
+    nameless.spec.approver = None;
+    timeless.metadata.creation_timestamp = None;
+    assert!(Statement::of(&nameless).is_none());
+    assert!(Statement::of(&timeless).is_none());
+}

@@ -1,0 +1,823 @@
+//! The rules as a reader would put them, by example.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::core::Duration;
+
+use super::generate::{Case, Said, half, just_before, second};
+use crate::{
+    api::{
+        AISystemSpec, Approver, Artifact, Certification, Container, Decision, Decommission, Digest, Document,
+        Evidence, ImagePolicy, ImageVolume, ModelVersionSpec, Owner, OwnerKind, Provider, RequiredApproval,
+        RiskLevelSpec, Volume,
+    },
+    policy::{Reason, Verdict},
+};
+
+/// What people say about a version of a system that olga and the group "owners" own.
+struct Example {
+    /// The rule.
+    rule: &'static str,
+    /// What the level asks for: `role count, …`, then `separate` and `for N` (seconds), if so.
+    asks: &'static str,
+    /// `second person role decision`, then `until N` and `in GROUP`, if so.
+    said: &'static [&'static str],
+    /// The second at which it is judged.
+    now: i64,
+    /// The codes of the reasons; none: it is cleared.
+    withheld: &'static [&'static str],
+    /// The second at which the verdict is another.
+    until: Option<i64>,
+    /// What became of what was said, in that order.
+    standings: &'static [&'static str],
+}
+
+const EXAMPLES: &[Example] = &[
+    // What is asked for.
+    Example {
+        rule: "a level that asks for nobody clears at once, for good",
+        asks: "",
+        said: &[],
+        now: 0,
+        withheld: &[],
+        until: None,
+        standings: &[],
+    },
+    Example {
+        rule: "nobody has approved yet",
+        asks: "risk 1",
+        said: &[],
+        now: 0,
+        withheld: &["AwaitingApproval"],
+        until: None,
+        standings: &[],
+    },
+    Example {
+        rule: "one approval is enough where one is asked for",
+        asks: "risk 1",
+        said: &["1 alice risk Approve"],
+        now: 1,
+        withheld: &[],
+        until: None,
+        standings: &["Counted"],
+    },
+    Example {
+        rule: "every role has to approve",
+        asks: "ethics 1, risk 1",
+        said: &["1 alice risk Approve"],
+        now: 2,
+        withheld: &["AwaitingApproval"],
+        until: None,
+        standings: &["Counted"],
+    },
+    Example {
+        rule: "two means two people, not one person twice",
+        asks: "risk 2",
+        said: &["1 alice risk Approve", "2 alice risk Approve"],
+        now: 3,
+        withheld: &["AwaitingApproval"],
+        until: None,
+        standings: &["Counted", "Counted"],
+    },
+    Example {
+        rule: "two people are two",
+        asks: "risk 2",
+        said: &["1 alice risk Approve", "2 bob risk Approve"],
+        now: 3,
+        withheld: &[],
+        until: None,
+        standings: &["Counted", "Counted"],
+    },
+    Example {
+        rule: "a role that the level does not ask for does not count, and does not withhold",
+        asks: "risk 1",
+        said: &["1 alice risk Approve", "2 bob legal Approve", "3 carol legal Reject"],
+        now: 4,
+        withheld: &[],
+        until: None,
+        standings: &["Counted", "RoleNotRequired", "RoleNotRequired"],
+    },
+    // Separation of duties.
+    Example {
+        rule: "carol may fill two roles where duties are not separated",
+        asks: "ethics 1, risk 1",
+        said: &["1 carol ethics Approve", "1 carol risk Approve"],
+        now: 2,
+        withheld: &[],
+        until: None,
+        standings: &["Counted", "Counted"],
+    },
+    Example {
+        rule: "carol fills one role only where duties are separated",
+        asks: "ethics 1, risk 1, separate",
+        said: &["1 carol ethics Approve", "1 carol risk Approve"],
+        now: 2,
+        withheld: &["AwaitingApproval"],
+        until: None,
+        standings: &["Counted", "Counted"],
+    },
+    Example {
+        rule: "carol fills the role where she is needed",
+        asks: "ethics 1, risk 1, separate",
+        said: &["1 carol ethics Approve", "1 carol risk Approve", "2 alice ethics Approve"],
+        now: 3,
+        withheld: &[],
+        until: None,
+        standings: &["Counted", "Counted", "Counted"],
+    },
+    Example {
+        rule: "an owner approves like anybody where duties are not separated",
+        asks: "risk 1",
+        said: &["1 olga risk Approve"],
+        now: 2,
+        withheld: &[],
+        until: None,
+        standings: &["Counted"],
+    },
+    Example {
+        rule: "an owner does not count where duties are separated",
+        asks: "risk 1, separate",
+        said: &["1 olga risk Approve"],
+        now: 2,
+        withheld: &["AwaitingApproval"],
+        until: None,
+        standings: &["ApproverIsOwner"],
+    },
+    Example {
+        rule: "nor does somebody of a group that owns",
+        asks: "risk 1, separate",
+        said: &["1 alice risk Approve in owners"],
+        now: 2,
+        withheld: &["AwaitingApproval"],
+        until: None,
+        standings: &["ApproverIsOwner"],
+    },
+    Example {
+        rule: "somebody of another group does, and so does whoever is called as the group is",
+        asks: "risk 2, separate",
+        said: &["1 alice risk Approve in olga", "1 owners risk Approve"],
+        now: 2,
+        withheld: &[],
+        until: None,
+        standings: &["Counted", "Counted"],
+    },
+    Example {
+        rule: "an owner who rejects is heard even where duties are separated",
+        asks: "risk 1, separate",
+        said: &["1 alice risk Approve", "2 olga risk Reject"],
+        now: 3,
+        withheld: &["Rejected"],
+        until: None,
+        standings: &["Counted", "Counted"],
+    },
+    // Ends.
+    Example {
+        rule: "an approval counts until its end",
+        asks: "risk 1",
+        said: &["1 alice risk Approve until 5"],
+        now: 4,
+        withheld: &[],
+        until: Some(5),
+        standings: &["Counted"],
+    },
+    Example {
+        rule: "and at its end no more",
+        asks: "risk 1",
+        said: &["1 alice risk Approve until 5"],
+        now: 5,
+        withheld: &["ApprovalExpired"],
+        until: None,
+        standings: &["Expired"],
+    },
+    Example {
+        rule: "a level's validity ends an approval",
+        asks: "risk 1, for 4",
+        said: &["1 alice risk Approve"],
+        now: 4,
+        withheld: &[],
+        until: Some(5),
+        standings: &["Counted"],
+    },
+    Example {
+        rule: "whichever end comes first: the level's",
+        asks: "risk 1, for 4",
+        said: &["1 alice risk Approve until 9"],
+        now: 4,
+        withheld: &[],
+        until: Some(5),
+        standings: &["Counted"],
+    },
+    Example {
+        rule: "whichever end comes first: the approval's own",
+        asks: "risk 1, for 9",
+        said: &["1 alice risk Approve until 5"],
+        now: 4,
+        withheld: &[],
+        until: Some(5),
+        standings: &["Counted"],
+    },
+    Example {
+        rule: "an end that was past when it was given",
+        asks: "risk 1",
+        said: &["5 alice risk Approve until 3"],
+        now: 5,
+        withheld: &["ApprovalExpired"],
+        until: None,
+        standings: &["Expired"],
+    },
+    Example {
+        rule: "clearance ends when the second to last of three ends, where two are asked for",
+        asks: "risk 2",
+        said: &["1 alice risk Approve until 5", "1 bob risk Approve until 7", "1 carol risk Approve until 9"],
+        now: 2,
+        withheld: &[],
+        until: Some(7),
+        standings: &["Counted", "Counted", "Counted"],
+    },
+    Example {
+        rule: "who approves again after the end counts again",
+        asks: "risk 1",
+        said: &["1 alice risk Approve until 5", "6 alice risk Approve until 9"],
+        now: 6,
+        withheld: &[],
+        until: Some(9),
+        standings: &["Expired", "Counted"],
+    },
+    Example {
+        rule: "a second approval does not shorten the first: to do that, reject",
+        asks: "risk 1",
+        said: &["1 alice risk Approve until 9", "2 alice risk Approve until 5"],
+        now: 6,
+        withheld: &[],
+        until: Some(9),
+        standings: &["Counted", "Expired"],
+    },
+    Example {
+        rule: "a rejection takes the approval back, and a shorter one takes its place",
+        asks: "risk 1",
+        said: &["1 alice risk Approve until 9", "2 alice risk Reject", "3 alice risk Approve until 5"],
+        now: 4,
+        withheld: &[],
+        until: Some(5),
+        standings: &["Superseded", "Superseded", "Counted"],
+    },
+    Example {
+        rule: "whose approval stands again is not missed for the one that ended",
+        asks: "risk 2",
+        said: &["1 alice risk Approve until 5", "6 alice risk Approve"],
+        now: 7,
+        withheld: &["AwaitingApproval"],
+        until: None,
+        standings: &["Expired", "Counted"],
+    },
+    // Rejections.
+    Example {
+        rule: "one rejection withholds whoever else approved",
+        asks: "risk 1",
+        said: &["1 alice risk Approve", "2 bob risk Reject"],
+        now: 3,
+        withheld: &["Rejected"],
+        until: None,
+        standings: &["Counted", "Counted"],
+    },
+    Example {
+        rule: "who changed their mind is counted by what they said last: no",
+        asks: "risk 1",
+        said: &["1 alice risk Approve", "2 alice risk Reject"],
+        now: 3,
+        withheld: &["Rejected", "AwaitingApproval"],
+        until: None,
+        standings: &["Superseded", "Counted"],
+    },
+    Example {
+        rule: "who changed their mind is counted by what they said last: yes",
+        asks: "risk 1",
+        said: &["1 alice risk Reject", "2 alice risk Approve"],
+        now: 3,
+        withheld: &[],
+        until: None,
+        standings: &["Superseded", "Counted"],
+    },
+    Example {
+        rule: "who rejects twice is counted once",
+        asks: "risk 1",
+        said: &["1 alice risk Reject", "2 alice risk Reject", "3 bob risk Approve"],
+        now: 4,
+        withheld: &["Rejected"],
+        until: None,
+        standings: &["Superseded", "Counted", "Counted"],
+    },
+    Example {
+        rule: "in one second a rejection is stronger than an approval",
+        asks: "risk 1",
+        said: &["2 alice risk Reject", "2 alice risk Approve"],
+        now: 3,
+        withheld: &["Rejected", "AwaitingApproval"],
+        until: None,
+        standings: &["Counted", "Superseded"],
+    },
+    Example {
+        rule: "a rejection in one role leaves the same person's approval in another",
+        asks: "ethics 1, risk 1",
+        said: &["1 carol ethics Approve", "2 carol risk Reject", "3 alice risk Approve"],
+        now: 4,
+        withheld: &["Rejected"],
+        until: None,
+        standings: &["Counted", "Counted", "Counted"],
+    },
+    Example {
+        rule: "nobody else can take a rejection back",
+        asks: "risk 1",
+        said: &["1 alice risk Reject", "2 bob risk Approve", "3 alice ethics Approve"],
+        now: 4,
+        withheld: &["Rejected"],
+        until: None,
+        standings: &["Counted", "Counted", "RoleNotRequired"],
+    },
+    Example {
+        rule: "a rejection that was taken back stays so after the approval ended",
+        asks: "risk 1",
+        said: &["1 alice risk Reject", "2 alice risk Approve until 5", "3 bob risk Approve"],
+        now: 6,
+        withheld: &[],
+        until: None,
+        standings: &["Superseded", "Expired", "Counted"],
+    },
+    // Revocations.
+    Example {
+        rule: "a revocation voids every approval before it, whoever gave it in whatever role",
+        asks: "ethics 1, risk 1",
+        said: &["1 alice risk Approve", "2 bob ethics Approve", "3 carol legal Revoke"],
+        now: 3,
+        withheld: &["Revoked", "AwaitingApproval", "AwaitingApproval"],
+        until: None,
+        standings: &["Revoked", "Revoked", "Counted"],
+    },
+    Example {
+        rule: "in one second a revocation is stronger than an approval",
+        asks: "risk 1",
+        said: &["2 alice risk Revoke", "2 alice risk Approve"],
+        now: 3,
+        withheld: &["Revoked", "AwaitingApproval"],
+        until: None,
+        standings: &["Counted", "Revoked"],
+    },
+    Example {
+        rule: "new approvals lift a revocation",
+        asks: "risk 1",
+        said: &["1 alice risk Approve", "2 bob risk Revoke", "3 alice risk Approve"],
+        now: 3,
+        withheld: &[],
+        until: None,
+        standings: &["Revoked", "Counted", "Counted"],
+    },
+    Example {
+        rule: "every role has to approve anew",
+        asks: "ethics 1, risk 1",
+        said: &[
+            "1 alice risk Approve",
+            "1 bob ethics Approve",
+            "2 bob ethics Revoke",
+            "3 alice risk Approve",
+        ],
+        now: 4,
+        withheld: &["AwaitingApproval"],
+        until: None,
+        standings: &["Revoked", "Revoked", "Counted", "Counted"],
+    },
+    Example {
+        rule: "what was lifted and then ended has ended; it is not revoked again",
+        asks: "risk 1",
+        said: &["1 bob risk Revoke", "2 alice risk Approve until 5"],
+        now: 6,
+        withheld: &["ApprovalExpired"],
+        until: None,
+        standings: &["Counted", "Expired"],
+    },
+    Example {
+        rule: "a revocation does not take a rejection back",
+        asks: "risk 1",
+        said: &["1 alice risk Reject", "2 bob risk Revoke", "3 bob risk Approve"],
+        now: 4,
+        withheld: &["Rejected"],
+        until: None,
+        standings: &["Counted", "Counted", "Counted"],
+    },
+    Example {
+        rule: "an owner cannot lift a revocation where duties are separated",
+        asks: "risk 1, separate",
+        said: &["1 bob risk Revoke", "2 olga risk Approve"],
+        now: 3,
+        withheld: &["Revoked", "AwaitingApproval"],
+        until: None,
+        standings: &["Counted", "ApproverIsOwner"],
+    },
+    Example {
+        rule: "a level that asks for nobody is revoked like any other",
+        asks: "",
+        said: &["1 bob risk Revoke"],
+        now: 2,
+        withheld: &["Revoked"],
+        until: None,
+        standings: &["Counted"],
+    },
+    Example {
+        rule: "and anybody's approval lifts it",
+        asks: "",
+        said: &["1 bob risk Revoke", "2 alice legal Approve"],
+        now: 2,
+        withheld: &[],
+        until: None,
+        standings: &["Counted", "Counted"],
+    },
+    Example {
+        rule: "for as long as that approval counts: nothing else would end it",
+        asks: "for 4",
+        said: &["1 bob risk Revoke", "2 alice legal Approve"],
+        now: 2,
+        withheld: &[],
+        until: Some(6),
+        standings: &["Counted", "Counted"],
+    },
+    Example {
+        rule: "then it is revoked again",
+        asks: "for 4",
+        said: &["1 bob risk Revoke", "2 alice legal Approve"],
+        now: 6,
+        withheld: &["Revoked"],
+        until: None,
+        standings: &["Counted", "Expired"],
+    },
+    Example {
+        rule: "a level that asks for nobody takes anybody's rejection",
+        asks: "",
+        said: &["1 bob legal Reject"],
+        now: 2,
+        withheld: &["Rejected"],
+        until: None,
+        standings: &["Counted"],
+    },
+];
+
+#[test]
+fn people_decide() {
+    for example in EXAMPLES {
+        let case = example.case();
+        let judged = case.judge(second(example.now));
+        assert_eq!(codes(&judged.verdict), example.withheld, "{}", example.rule);
+        assert_eq!(judged.not_after, example.until.map(second), "until, of: {}", example.rule);
+        let standings: Vec<_> = judged.standings.iter().map(|(_, standing)| standing.code()).collect();
+        assert_eq!(standings, example.standings, "standings, of: {}", example.rule);
+        if let Some(end) = example.until.map(second) {
+            assert_eq!(case.judge(just_before(end)).verdict, judged.verdict, "{}", example.rule);
+            assert_ne!(case.judge(end).verdict, judged.verdict, "{}", example.rule);
+        }
+    }
+}
+
+impl Example {
+    fn case(&self) -> Case {
+        let mut level = RiskLevelSpec::default();
+        for ask in self.asks.split(", ").filter(|ask| !ask.is_empty()) {
+            match ask.split(' ').collect::<Vec<_>>()[..] {
+                ["separate"] => level.separation_of_duties = true,
+                ["for", seconds] => level.validity = Some(seconds_long(seconds.parse().expect("a number"))),
+                [role, count] => level.approvals.push(RequiredApproval {
+                    role: role.to_owned(),
+                    count: count.parse().expect("a number"),
+                }),
+                _ => panic!("{ask}?"),
+            }
+        }
+        let said = self.said.iter().enumerate().map(|(n, words)| said(n, words));
+        Case {
+            version: version(),
+            system: Some(AISystemSpec {
+                owners: vec![
+                    Owner { kind: OwnerKind::User, name: "olga".to_owned() },
+                    Owner { kind: OwnerKind::Group, name: "owners".to_owned() },
+                ],
+                risk_level: "high".to_owned(),
+                ..AISystemSpec::default()
+            }),
+            level: Some(level),
+            said: said.collect(),
+        }
+    }
+}
+
+fn said(n: usize, words: &str) -> Said {
+    let words: Vec<_> = words.split(' ').collect();
+    let after = |word: &str| words.iter().position(|w| *w == word).map(|n| words[n + 1]);
+    let decision = match words[3] {
+        "Approve" => Decision::Approve,
+        "Reject" => Decision::Reject,
+        "Revoke" => Decision::Revoke,
+        other => panic!("{other}?"),
+    };
+    Said {
+        name: format!("approval-{n:02}"),
+        approver: Approver {
+            user: words[1].to_owned(),
+            uid: None,
+            groups: after("in").map(str::to_owned).into_iter().collect(),
+        },
+        role: words[2].to_owned(),
+        decision,
+        reason: Some(format!("said in {n}")),
+        at: second(words[0].parse().expect("a number")),
+        not_after: after("until").map(|end| second(end.parse().expect("a number"))),
+    }
+}
+
+fn seconds_long(seconds: u64) -> Duration {
+    Duration::from(std::time::Duration::from_secs(seconds))
+}
+
+fn version() -> ModelVersionSpec {
+    ModelVersionSpec { system: "triage".to_owned(), ..ModelVersionSpec::default() }
+}
+
+fn reasons(verdict: Verdict) -> Vec<Reason> {
+    match verdict {
+        Verdict::Cleared => Vec::new(),
+        Verdict::Withheld(reasons) => reasons,
+    }
+}
+
+fn codes(verdict: &Verdict) -> Vec<&'static str> {
+    match verdict {
+        Verdict::Cleared => Vec::new(),
+        Verdict::Withheld(reasons) => reasons.iter().map(Reason::code).collect(),
+    }
+}
+
+/// A system of a level that asks for nothing: it is cleared.
+fn cleared() -> Case {
+    Case {
+        version: version(),
+        system: Some(AISystemSpec { risk_level: "high".to_owned(), ..AISystemSpec::default() }),
+        level: Some(RiskLevelSpec::default()),
+        said: Vec::new(),
+    }
+}
+
+impl Case {
+    /// The same of another level.
+    fn at_level(mut self, change: impl FnOnce(&mut RiskLevelSpec)) -> Self {
+        change(self.level.as_mut().expect("there is one"));
+        self
+    }
+
+    /// The same of another system.
+    fn of_system(mut self, change: impl FnOnce(&mut AISystemSpec)) -> Self {
+        change(self.system.as_mut().expect("there is one"));
+        self
+    }
+
+    /// The same of another version.
+    fn with_version(mut self, change: impl FnOnce(&mut ModelVersionSpec)) -> Self {
+        change(&mut self.version);
+        self
+    }
+
+    fn says(mut self, words: &[&str]) -> Self {
+        self.said = words.iter().enumerate().map(|(n, words)| said(n, words)).collect();
+        self
+    }
+}
+
+/// One case for each reason, with all that it says; judged at second 10.
+#[test]
+fn every_reason_says_what_is_wrong() {
+    let risk = |count| vec![RequiredApproval { role: "risk".to_owned(), count }];
+    let cases: Vec<(Case, Reason)> = vec![
+        (Case { system: None, ..cleared() }, Reason::SystemNotFound { system: "triage".to_owned() }),
+        (
+            Case { system: None, level: None, ..cleared() },
+            Reason::SystemNotFound { system: "triage".to_owned() },
+        ),
+        (Case { level: None, ..cleared() }, Reason::RiskLevelNotFound { level: "high".to_owned() }),
+        (cleared().at_level(|l| l.prohibited = true), Reason::Prohibited { level: "high".to_owned() }),
+        (
+            cleared().of_system(|s| s.decommission = Some(end_at(second(10), Some("next")))),
+            Reason::Decommissioned {
+                since: second(10),
+                why: "replaced".to_owned(),
+                successor: Some("next".to_owned()),
+            },
+        ),
+        (
+            cleared().says(&["1 alice risk Revoke", "2 bob risk Revoke", "2 carol risk Revoke"]),
+            Reason::Revoked { by: "carol".to_owned(), at: second(2), why: Some("said in 2".to_owned()) },
+        ),
+        (
+            cleared().says(&["1 alice risk Reject"]),
+            Reason::Rejected {
+                by: "alice".to_owned(),
+                role: "risk".to_owned(),
+                why: Some("said in 0".to_owned()),
+            },
+        ),
+        (
+            cleared().with_version(|v| v.runtime.containers = vec![container("serve:v1")]),
+            Reason::ImageNotPinned { image: "serve:v1".to_owned() },
+        ),
+        (
+            cleared().at_level(|l| l.documents = vec!["manual".to_owned()]),
+            Reason::DocumentMissing { document: "manual".to_owned() },
+        ),
+        (
+            cleared().at_level(|l| l.evidence = vec![Evidence::Sbom]),
+            Reason::EvidenceMissing { evidence: Evidence::Sbom },
+        ),
+        (
+            cleared().at_level(|l| l.certifications = vec!["ISO/IEC 42001".to_owned()]),
+            Reason::CertificationMissing { certification: "ISO/IEC 42001".to_owned() },
+        ),
+        (
+            cleared().at_level(|l| l.approvals = risk(2)).says(&[
+                "1 alice risk Approve until 4",
+                "1 bob risk Approve until 6",
+                "1 carol risk Approve",
+            ]),
+            Reason::ApprovalExpired { role: "risk".to_owned(), needed: 2, have: 1, since: second(6) },
+        ),
+        (
+            cleared()
+                .at_level(|l| (l.approvals, l.separation_of_duties) = (risk(2), true))
+                .of_system(|s| {
+                    s.owners = vec![Owner { kind: OwnerKind::User, name: "olga".to_owned() }];
+                })
+                .says(&["1 alice risk Approve", "1 olga risk Approve"]),
+            Reason::AwaitingApproval {
+                role: "risk".to_owned(),
+                needed: 2,
+                have: 1,
+                owners: vec!["olga".to_owned()],
+            },
+        ),
+    ];
+    for (case, reason) in cases {
+        assert_eq!(reasons(case.judge(second(10)).verdict), [reason]);
+    }
+}
+
+#[test]
+fn all_reasons_are_given_the_weightiest_first() {
+    let case = cleared()
+        .at_level(|l| {
+            l.prohibited = true;
+            l.approvals = vec![RequiredApproval { role: "risk".to_owned(), count: 1 }];
+            l.documents = vec!["manual".to_owned()];
+            l.evidence = vec![Evidence::Data];
+            l.certifications = vec!["ISO/IEC 42001".to_owned()];
+        })
+        .of_system(|s| s.decommission = Some(end_at(second(1), None)))
+        .with_version(|v| v.runtime.containers = vec![container("serve:v1"), container("serve:v1")])
+        .says(&["1 alice risk Reject", "1 bob risk Revoke"]);
+    assert_eq!(
+        codes(&case.judge(second(10)).verdict),
+        [
+            "Prohibited",
+            "Decommissioned",
+            "Revoked",
+            "Rejected",
+            "ImageNotPinned",
+            "DocumentMissing",
+            "EvidenceMissing",
+            "CertificationMissing",
+            "AwaitingApproval"
+        ]
+    );
+}
+
+#[test]
+fn an_image_is_pinned_by_a_whole_digest_and_by_nothing_else() {
+    let digest = format!("sha256:{}", "0a".repeat(32));
+    let images = [
+        (format!("serve@{digest}"), true),
+        (format!("registry.example:5000/a/serve:v1@{digest}"), true),
+        ("serve".to_owned(), false),
+        ("serve:v1".to_owned(), false),
+        (format!("serve:{}", "0a".repeat(32)), false),
+        (format!("@{digest}"), false),
+        (digest.clone(), false),
+        (format!("serve@{}", &digest[..70]), false),
+        (format!("serve@{}", digest.to_uppercase()), false),
+        (format!("serve@{digest}@{digest}"), false),
+        (format!("serve@{digest} "), false),
+        (String::new(), false),
+    ];
+    for (image, pinned) in images {
+        let in_volume = Volume {
+            name: "weights".to_owned(),
+            image: Some(ImageVolume { reference: image.clone() }),
+            ..Volume::default()
+        };
+        let places = [
+            cleared().with_version(|v| v.runtime.containers = vec![container(&image)]),
+            cleared().with_version(|v| v.runtime.init_containers = vec![container(&image)]),
+            cleared().with_version(|v| v.runtime.volumes = vec![in_volume]),
+        ];
+        for case in places {
+            assert_eq!(case.is_cleared(second(0)), pinned, "{image:?}");
+            assert!(case.at_level(|l| l.images = ImagePolicy::Tag).is_cleared(second(0)), "{image:?}");
+        }
+    }
+}
+
+#[test]
+fn a_decommissioned_system_stops_in_the_second_of_its_date() {
+    for date in [second(5), half(11)] {
+        let case = cleared().of_system(|s| s.decommission = Some(end_at(date, None)));
+        let before = case.judge(just_before(second(5)));
+        assert_eq!((before.verdict, before.not_after), (Verdict::Cleared, Some(second(5))));
+        assert_eq!(codes(&case.judge(second(5)).verdict), ["Decommissioned"]);
+    }
+}
+
+#[test]
+fn a_certification_counts_until_its_end_and_a_second_one_after() {
+    let held = |ends: &[Option<i64>]| {
+        let certification = |end: &Option<i64>| Certification {
+            name: "ISO/IEC 42001".to_owned(),
+            not_after: end.map(|end| Time(half(end))),
+            uri: None,
+        };
+        let certifications = ends.iter().map(certification).collect();
+        cleared()
+            .at_level(|l| l.certifications = vec!["ISO/IEC 42001".to_owned()])
+            .of_system(|s| s.provider = Some(Provider { name: "Acme".to_owned(), certifications }))
+    };
+    let until = |ends: &[Option<i64>]| {
+        let judged = held(ends).judge(second(1));
+        (judged.verdict == Verdict::Cleared, judged.not_after)
+    };
+    assert_eq!(until(&[]), (false, None));
+    assert_eq!(until(&[Some(2)]), (false, None), "ends at exactly now");
+    assert_eq!(until(&[Some(3)]), (false, None), "ends within the second that is now");
+    assert_eq!(until(&[Some(4)]), (true, Some(second(2))));
+    assert_eq!(until(&[Some(5)]), (true, Some(second(2))), "in whole seconds");
+    assert_eq!(until(&[Some(4), Some(8)]), (true, Some(second(4))));
+    assert_eq!(until(&[Some(4), None]), (true, None));
+}
+
+#[test]
+fn documents_and_evidence_are_there_or_not() {
+    type State = fn(&mut ModelVersionSpec, Artifact);
+    let artifact = Artifact { name: "it".to_owned(), uri: None, digest: Digest::from_sha256([0; 32]) };
+    let document = |type_: &str| Document { type_: type_.to_owned(), uri: "x".to_owned(), digest: None };
+    let wants_manual = || cleared().at_level(|l| l.documents = vec!["manual".to_owned()]);
+    assert!(!wants_manual().of_system(|s| s.documentation = vec![document("Manual")]).is_cleared(second(0)));
+    assert!(wants_manual().of_system(|s| s.documentation = vec![document("manual")]).is_cleared(second(0)));
+    let stated: [(Evidence, State); 6] = [
+        (Evidence::Data, |v, it| v.provenance.data = vec![it]),
+        (Evidence::BaseModel, |v, it| v.provenance.base_model = Some(it)),
+        (Evidence::Architecture, |v, it| v.provenance.architecture = Some(it.name)),
+        (Evidence::Rationale, |v, it| v.provenance.rationale = Some(it.name)),
+        (Evidence::Tests, |v, it| v.provenance.tests = vec![it]),
+        (Evidence::Sbom, |v, it| v.provenance.sbom = Some(it)),
+    ];
+    for (wanted, _) in stated {
+        for (given, state) in stated {
+            let case = cleared().at_level(|l| l.evidence = vec![wanted]);
+            let case = case.with_version(|v| state(v, artifact.clone()));
+            assert_eq!(case.is_cleared(second(0)), wanted == given, "{wanted:?} by {given:?}");
+        }
+    }
+}
+
+/// The whole way from nothing to approved, ended, approved again, revoked, lifted and retired.
+#[test]
+fn the_life_of_a_version() {
+    let case = cleared()
+        .at_level(|l| {
+            l.approvals = vec![RequiredApproval { role: "risk".to_owned(), count: 1 }];
+            l.validity = Some(seconds_long(10));
+        })
+        .of_system(|s| s.decommission = Some(end_at(second(50), None)));
+    let said = ["2 alice risk Approve", "14 alice risk Approve", "17 bob risk Revoke", "20 bob risk Approve"];
+    let life: [(usize, i64, &[&str], Option<i64>); 7] = [
+        (0, 0, &["AwaitingApproval"], Some(50)),
+        (1, 2, &[], Some(12)),
+        (1, 12, &["ApprovalExpired"], Some(50)),
+        (2, 14, &[], Some(24)),
+        (3, 17, &["Revoked", "AwaitingApproval"], Some(50)),
+        (4, 20, &[], Some(30)),
+        (4, 50, &["Decommissioned", "ApprovalExpired"], None),
+    ];
+    for (heard, now, withheld, until) in life {
+        let judged = case.clone().says(&said[..heard]).judge(second(now));
+        assert_eq!(codes(&judged.verdict), withheld, "at {now}");
+        assert_eq!(judged.not_after, until.map(second), "at {now}");
+    }
+}
+
+fn end_at(date: k8s_openapi::jiff::Timestamp, successor: Option<&str>) -> Decommission {
+    let successor = successor.map(str::to_owned);
+    Decommission { date: Time(date), reason: "replaced".to_owned(), successor }
+}
+
+fn container(image: &str) -> Container {
+    Container { name: "serve".to_owned(), image: image.to_owned(), ..Container::default() }
+}

@@ -1,0 +1,345 @@
+//! Facts made up by proptest: few people, roles and seconds, so that they meet.
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::{SignedDuration, Timestamp},
+};
+use kube::core::Duration;
+use proptest::{
+    collection::{btree_set, vec},
+    option,
+    prelude::*,
+    sample::{select, subsequence},
+};
+
+use crate::{
+    api::{
+        AISystemSpec, Approver, Certification, Container, Decision, Decommission, Digest, Document, Evidence,
+        ImagePolicy, ImageVolume, ModelVersionSpec, Owner, OwnerKind, Provenance, Provider, RequiredApproval,
+        RiskLevelSpec, Runtime, Volume,
+    },
+    policy::{Facts, Standing, Statement, Verdict, judge},
+};
+
+/// The last half second at which anything that is generated can begin or end.
+pub const HORIZON: i64 = 50;
+
+pub const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "dave"];
+pub const ROLES: [&str; 4] = ["ethics", "legal", "risk", "security"];
+/// One role more than any level asks for.
+const ANY_ROLE: [&str; 5] = ["ethics", "legal", "risk", "security", "visitor"];
+const GROUPS: [&str; 2] = ["board", "platform"];
+const CERTIFICATIONS: [&str; 2] = ["ISO/IEC 27001", "ISO/IEC 42001"];
+const DOCUMENTS: [&str; 2] = ["impact-assessment", "manual"];
+
+/// The coarse grid of time: half seconds, so that nothing but a statement's own time is always whole.
+pub fn half(n: i64) -> Timestamp {
+    Timestamp::new(1_800_000_000 + n.div_euclid(2), if n.rem_euclid(2) == 1 { 500_000_000 } else { 0 })
+        .expect("in range")
+}
+
+/// A whole second of the grid.
+pub fn second(n: i64) -> Timestamp {
+    half(2 * n)
+}
+
+/// The instant before.
+pub fn just_before(instant: Timestamp) -> Timestamp {
+    instant - SignedDuration::from_nanos(1)
+}
+
+/// Facts that own what they are made of.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub version: ModelVersionSpec,
+    pub system: Option<AISystemSpec>,
+    pub level: Option<RiskLevelSpec>,
+    pub said: Vec<Said>,
+}
+
+/// A statement that owns what it is made of.
+#[derive(Clone, Debug)]
+pub struct Said {
+    pub name: String,
+    pub approver: Approver,
+    pub role: String,
+    pub decision: Decision,
+    pub reason: Option<String>,
+    pub at: Timestamp,
+    pub not_after: Option<Timestamp>,
+}
+
+/// A judgement that owns what it is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    pub verdict: Verdict,
+    pub not_after: Option<Timestamp>,
+    pub standings: Vec<(String, Standing)>,
+    pub revisit: Option<Timestamp>,
+}
+
+impl Case {
+    pub fn facts(&self) -> Facts<'_> {
+        let statements = self.said.iter().map(|said| Statement {
+            name: &said.name,
+            approver: &said.approver,
+            role: &said.role,
+            decision: said.decision,
+            reason: said.reason.as_deref(),
+            at: said.at,
+            not_after: said.not_after,
+        });
+        Facts {
+            version: &self.version,
+            system: self.system.as_ref(),
+            level: self.level.as_ref(),
+            statements: statements.collect(),
+        }
+    }
+
+    pub fn judge(&self, now: Timestamp) -> Judged {
+        let facts = self.facts();
+        let judgement = judge(&facts, now);
+        Judged {
+            standings: judgement.standings.iter().map(|(name, s)| ((*name).to_owned(), *s)).collect(),
+            verdict: judgement.verdict,
+            not_after: judgement.not_after,
+            revisit: judgement.revisit,
+        }
+    }
+
+    pub fn is_cleared(&self, now: Timestamp) -> bool {
+        self.judge(now).verdict == Verdict::Cleared
+    }
+
+    /// The same without the `index`th statement.
+    pub fn without(&self, index: usize) -> Self {
+        let mut case = self.clone();
+        case.said.remove(index);
+        case
+    }
+
+    /// The same with one statement more.
+    pub fn with(&self, said: Said) -> Self {
+        let mut case = self.clone();
+        case.said.push(said);
+        case
+    }
+}
+
+/// Facts of every kind, most of them withheld for several reasons.
+pub fn any_case() -> impl Strategy<Value = Case> {
+    let maybe_missing = |percent| prop::bool::weighted(f64::from(percent) / 100.0);
+    (any_version(), any_system(), any_level(), any_statements(), maybe_missing(5), maybe_missing(5)).prop_map(
+        |(version, system, level, said, no_system, no_level)| Case {
+            version,
+            system: (!no_system).then_some(system),
+            level: (!no_level).then_some(level),
+            said,
+        },
+    )
+}
+
+/// Facts on which only time and people decide: nothing is prohibited, missing or unpinned, and most
+/// people speak in a role that is asked for.
+pub fn clearable_case() -> impl Strategy<Value = Case> {
+    let level = any_level().prop_flat_map(|level| {
+        let mut roles: Vec<_> = level.approvals.iter().map(|r| r.role.clone()).collect();
+        roles.push(ROLES[0].to_owned());
+        (Just(level), vec((any_statement(), select(roles)), 0..=12))
+    });
+    (any_system(), level).prop_map(|(mut system, (mut level, said))| {
+        system.documentation = DOCUMENTS.map(document).to_vec();
+        let held: Vec<_> = system.provider.iter().flat_map(|p| &p.certifications).map(|c| &c.name).collect();
+        level.certifications.retain(|wanted| held.contains(&wanted));
+        Case {
+            version: ModelVersionSpec { system: "triage".to_owned(), ..ModelVersionSpec::default() },
+            system: Some(system),
+            level: Some(RiskLevelSpec { prohibited: false, evidence: Vec::new(), ..level }),
+            said: numbered(said.into_iter().map(|(said, role)| Said { role, ..said }).collect()),
+        }
+    })
+}
+
+/// An instant of the grid, as far as anything can happen.
+pub fn any_now() -> impl Strategy<Value = Timestamp> {
+    prop_oneof![2 => 0..HORIZON / 2, 1 => 0..HORIZON].prop_map(half)
+}
+
+/// A statement by anybody at any time.
+pub fn any_statement() -> impl Strategy<Value = Said> {
+    let decision =
+        prop_oneof![6 => Just(Decision::Approve), 1 => Just(Decision::Reject), 1 => Just(Decision::Revoke)];
+    let groups = subsequence(GROUPS.to_vec(), 0..=1);
+    let reason = option::of(select(vec!["bias".to_owned(), "drift".to_owned()]));
+    let not_after = option::weighted(0.3, (0..HORIZON).prop_map(half));
+    (select(&PEOPLE), groups, select(&ANY_ROLE), decision, reason, 0..9_i64, not_after).prop_map(
+        |(user, groups, role, decision, reason, at, not_after)| Said {
+            name: "one-more".to_owned(),
+            approver: Approver {
+                user: user.to_owned(),
+                uid: None,
+                groups: groups.into_iter().map(str::to_owned).collect(),
+            },
+            role: role.to_owned(),
+            decision,
+            reason,
+            at: second(at),
+            not_after,
+        },
+    )
+}
+
+fn any_statements() -> impl Strategy<Value = Vec<Said>> {
+    vec(any_statement(), 0..=12).prop_map(numbered)
+}
+
+fn numbered(mut said: Vec<Said>) -> Vec<Said> {
+    for (n, said) in said.iter_mut().enumerate() {
+        said.name = format!("approval-{n:02}");
+    }
+    said
+}
+
+/// 0 to 4 roles in any order, each with a count.
+pub fn any_required() -> impl Strategy<Value = Vec<RequiredApproval>> {
+    let roles = prop_oneof![2 => 0..=2_usize, 1 => 3..=4_usize]
+        .prop_flat_map(|roles| subsequence(ROLES.to_vec(), roles).prop_shuffle());
+    let count = prop_oneof![6 => Just(1_u32), 2 => Just(2), 1 => Just(3)];
+    (roles, [count.clone(), count.clone(), count.clone(), count]).prop_map(|(roles, counts)| {
+        let required = roles.into_iter().zip(counts);
+        required.map(|(role, count)| RequiredApproval { role: role.to_owned(), count }).collect()
+    })
+}
+
+fn any_level() -> impl Strategy<Value = RiskLevelSpec> {
+    let validity = option::of(select(vec![4500_u64, 9000, 16_000]));
+    let images = select(vec![ImagePolicy::Digest, ImagePolicy::Tag]);
+    let owned = |words: [&'static str; 2]| {
+        subsequence(words.to_vec(), 0..=1)
+            .prop_map(|words| words.into_iter().map(str::to_owned).collect::<Vec<_>>())
+    };
+    (
+        any_required(),
+        any::<bool>(),
+        validity,
+        prop::bool::weighted(0.05),
+        images,
+        owned(DOCUMENTS),
+        subsequence(EVIDENCE.to_vec(), 0..=1),
+        owned(CERTIFICATIONS),
+    )
+        .prop_map(
+            |(
+                approvals,
+                separation_of_duties,
+                validity,
+                prohibited,
+                images,
+                documents,
+                evidence,
+                certifications,
+            )| {
+                RiskLevelSpec {
+                    approvals,
+                    separation_of_duties,
+                    validity: validity.map(|ms| Duration::from(std::time::Duration::from_millis(ms))),
+                    prohibited,
+                    images,
+                    documents,
+                    evidence,
+                    certifications,
+                    ..RiskLevelSpec::default()
+                }
+            },
+        )
+}
+
+fn any_system() -> impl Strategy<Value = AISystemSpec> {
+    let owner = prop_oneof![
+        3 => select(&PEOPLE).prop_map(|name| (OwnerKind::User, name)),
+        1 => select(&GROUPS).prop_map(|name| (OwnerKind::Group, name)),
+    ]
+    .prop_map(|(kind, name)| Owner { kind, name: name.to_owned() });
+    let until = || option::weighted(0.3, (20..HORIZON).prop_map(|n| Time(half(n))));
+    let certification = (select(&CERTIFICATIONS), until()).prop_map(|(name, not_after)| Certification {
+        name: name.to_owned(),
+        not_after,
+        uri: None,
+    });
+    let provider = option::weighted(
+        0.8,
+        vec(certification, 1..=4)
+            .prop_map(|certifications| Provider { name: "Acme".to_owned(), certifications }),
+    );
+    let decommission = option::weighted(
+        0.15,
+        (0..HORIZON).prop_map(|n| Decommission {
+            date: Time(half(n)),
+            reason: "replaced".to_owned(),
+            successor: (n % 3 == 0).then(|| "next".to_owned()),
+        }),
+    );
+    let documentation = vec(select(&DOCUMENTS).prop_map(document), 0..=3);
+    (vec(owner, 0..=1), provider, documentation, decommission).prop_map(
+        |(owners, provider, documentation, decommission)| AISystemSpec {
+            intended_purpose: "sorts letters".to_owned(),
+            owners,
+            risk_level: "high".to_owned(),
+            jurisdictions: vec!["EU".to_owned()],
+            provider,
+            documentation,
+            decommission,
+        },
+    )
+}
+
+fn any_version() -> impl Strategy<Value = ModelVersionSpec> {
+    let image = || {
+        let pinned = format!("registry.example/serve@sha256:{}", "0a".repeat(32));
+        prop_oneof![6 => Just(pinned), 1 => Just("serve:v1".to_owned()), 1 => Just("serve@sha256:beef".to_owned())]
+    };
+    let container =
+        || image().prop_map(|image| Container { name: "serve".to_owned(), image, ..Container::default() });
+    let volume = option::of(image()).prop_map(|reference| Volume {
+        name: "weights".to_owned(),
+        image: reference.map(|reference| ImageVolume { reference }),
+        ..Volume::default()
+    });
+    let stated = btree_set(0..EVIDENCE.len(), 0..=EVIDENCE.len());
+    (vec(container(), 1..=2), vec(container(), 0..=1), vec(volume, 0..=1), stated).prop_map(
+        |(containers, init_containers, volumes, stated)| {
+            let artifact = || crate::api::Artifact {
+                name: "it".to_owned(),
+                uri: None,
+                digest: Digest::from_sha256([7; 32]),
+            };
+            let has = |evidence| stated.iter().any(|n| EVIDENCE[*n] == evidence);
+            ModelVersionSpec {
+                system: "triage".to_owned(),
+                runtime: Runtime { containers, init_containers, volumes },
+                provenance: Provenance {
+                    data: has(Evidence::Data).then(artifact).into_iter().collect(),
+                    base_model: has(Evidence::BaseModel).then(artifact),
+                    architecture: has(Evidence::Architecture).then(|| "transformer".to_owned()),
+                    rationale: has(Evidence::Rationale).then(|| "less bias".to_owned()),
+                    tests: has(Evidence::Tests).then(artifact).into_iter().collect(),
+                    sbom: has(Evidence::Sbom).then(artifact),
+                },
+            }
+        },
+    )
+}
+
+const EVIDENCE: [Evidence; 6] = [
+    Evidence::Data,
+    Evidence::BaseModel,
+    Evidence::Architecture,
+    Evidence::Rationale,
+    Evidence::Tests,
+    Evidence::Sbom,
+];
+
+fn document(type_: &str) -> Document {
+    Document { type_: type_.to_owned(), uri: "https://example.org".to_owned(), digest: None }
+}

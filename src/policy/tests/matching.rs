@@ -1,0 +1,395 @@
+//! Which changes to a pod make it another model, and which do not.
+
+use k8s_openapi::{
+    api::core::v1 as core,
+    apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
+};
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::runtime::{any_runtime, full_runtime, pod_of, variants};
+use crate::{
+    api::{Container, EmptyDirVolume, EnvFrom, EnvVar, Runtime, SourceRef, Volume, VolumeMount},
+    policy::{matches, runtime_of_pod},
+};
+
+fn is_model(approved: &Runtime, pod: &core::PodSpec) -> bool {
+    runtime_of_pod(pod).is_ok_and(|runtime| matches(approved, &runtime))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn a_pod_made_from_a_runtime_has_it(runtime in any_runtime()) {
+        prop_assert!(is_model(&runtime, &pod_of(&runtime)));
+    }
+
+    #[test]
+    fn any_one_change_makes_another_model(runtime in any_runtime()) {
+        any_one_change_is_seen(&runtime);
+    }
+
+    #[test]
+    fn two_runtimes_match_only_if_they_are_the_same(a in any_runtime(), b in any_runtime()) {
+        let canonical = |runtime: &Runtime| {
+            let mut runtime = runtime.clone();
+            runtime.containers.sort_by(|a, b| a.name.cmp(&b.name));
+            runtime.volumes.sort_by(|a, b| a.name.cmp(&b.name));
+            let Runtime { containers, init_containers, .. } = &mut runtime;
+            containers.iter_mut().chain(init_containers).for_each(|c| c.may_vary.env.clear());
+            runtime
+        };
+        prop_assert_eq!(is_model(&a, &pod_of(&b)), canonical(&a) == canonical(&b));
+    }
+
+    #[test]
+    fn what_cannot_name_a_model_may_change(runtime in any_runtime()) {
+        for (what, change) in harmless() {
+            let mut pod = pod_of(&runtime);
+            change(&mut pod);
+            prop_assert!(is_model(&runtime, &pod), "{} makes it another model", what);
+        }
+    }
+
+    #[test]
+    fn what_no_runtime_says_is_never_a_model(runtime in any_runtime()) {
+        for (what, change) in unmatchable() {
+            let mut pod = pod_of(&runtime);
+            change(&mut pod);
+            prop_assert!(runtime_of_pod(&pod).is_err(), "{} passes", what);
+        }
+    }
+
+    #[test]
+    fn the_token_is_no_cover_for_anything_else(runtime in any_runtime()) {
+        for (what, change) in disguises() {
+            let mut pod = pod_of(&runtime);
+            change(&mut pod);
+            prop_assert!(!is_model(&runtime, &pod), "{} passes", what);
+        }
+    }
+}
+
+#[test]
+fn any_one_change_to_a_runtime_that_says_everything_makes_another_model() {
+    let seen = any_one_change_is_seen(&full_runtime());
+    assert!(seen > 250, "only {seen} changes were tried");
+}
+
+/// Changes one place after another, and adds one thing after another.
+fn any_one_change_is_seen(runtime: &Runtime) -> usize {
+    let whole = serde_json::to_value(runtime).expect("serialises");
+    let mut seen = 0;
+    for (change, value) in variants(&whole) {
+        // What may not vary is what is asked for: another mayVary is another approval, not another pod.
+        let Ok(changed) = serde_json::from_value::<Runtime>(value) else { continue };
+        if changed == *runtime || change.contains("mayVary") {
+            continue;
+        }
+        let is_order = change.starts_with("/containers swap") || change.starts_with("/volumes swap");
+        assert_eq!(is_model(runtime, &pod_of(&changed)), is_order, "{change}");
+        seen += 1;
+    }
+    for (what, add) in additions() {
+        let mut more = runtime.clone();
+        add(&mut more);
+        assert!(!is_model(runtime, &pod_of(&more)), "{what}");
+        seen += 1;
+    }
+    seen
+}
+
+type Change<T> = (&'static str, fn(&mut T));
+
+fn additions() -> Vec<Change<Runtime>> {
+    fn env(name: &str) -> EnvVar {
+        EnvVar { name: name.to_owned(), value: Some("other".to_owned()), value_from: None }
+    }
+    vec![
+        ("a container", |r| {
+            r.containers.push(Container { name: "extra".to_owned(), ..r.containers[0].clone() });
+        }),
+        ("an init container", |r| {
+            let extra = Container { name: "extra".to_owned(), ..r.containers[0].clone() };
+            r.init_containers.insert(0, extra);
+        }),
+        ("a container made an init container", |r| {
+            let container = r.containers.remove(0);
+            r.init_containers.push(container);
+        }),
+        ("a volume", |r| {
+            let (name, empty_dir) = ("extra".to_owned(), Some(EmptyDirVolume {}));
+            r.volumes.push(Volume { name, empty_dir, ..Volume::default() });
+        }),
+        ("an environment variable at the end", |r| r.containers[0].env.push(env("EXTRA"))),
+        ("an environment variable at the start", |r| r.containers[0].env.insert(0, env("EXTRA"))),
+        ("an environment variable a second time", |r| r.containers[0].env.push(env("MODEL"))),
+        ("one in other letters than may vary", |r| r.containers[0].env.push(env("log_level"))),
+        ("more environment", |r| {
+            let secret_ref = Some(SourceRef { name: "extra".to_owned(), optional: None });
+            r.containers[0].env_from.push(EnvFrom { secret_ref, ..EnvFrom::default() });
+        }),
+        ("a mount", |r| {
+            let (name, mount_path) = ("weights".to_owned(), "/extra".to_owned());
+            r.containers[0].volume_mounts.push(VolumeMount { name, mount_path, ..VolumeMount::default() });
+        }),
+        ("a sub path from the environment", |r| {
+            let (name, mount_path) = ("weights".to_owned(), "/extra".to_owned());
+            let sub_path_expr = Some("$(LOG_LEVEL)".to_owned());
+            let mount = VolumeMount { name, mount_path, sub_path_expr, ..VolumeMount::default() };
+            r.containers[0].volume_mounts.insert(0, mount);
+        }),
+        ("a word of the command", |r| r.containers[0].command.push(String::new())),
+        ("an argument", |r| r.containers[0].args.push(String::new())),
+        ("a container that is restarted otherwise", |r| {
+            r.containers[0].restart_policy = Some("Always".to_owned());
+        }),
+        ("another working directory", |r| r.containers[0].working_dir = Some("/extra".to_owned())),
+        ("a command after start", |r| r.containers[0].exec.post_start.push("extra".to_owned())),
+        ("a command before stop", |r| r.containers[0].exec.pre_stop.push("extra".to_owned())),
+        ("a liveness command", |r| r.containers[0].exec.liveness_probe.push("extra".to_owned())),
+        ("a readiness command", |r| r.containers[0].exec.readiness_probe.push("extra".to_owned())),
+        ("a startup command", |r| r.containers[0].exec.startup_probe.push("extra".to_owned())),
+    ]
+}
+
+/// What the API server adds to a pod so that it can speak to the API server.
+fn token(pod: &mut core::PodSpec) {
+    let source = |json| serde_json::from_value(json).expect("a projection");
+    let sources = vec![
+        source(serde_json::json!({ "serviceAccountToken": { "expirationSeconds": 3607, "path": "token" } })),
+        source(serde_json::json!({ "configMap": { "name": "kube-root-ca.crt" } })),
+        source(serde_json::json!({ "downwardAPI": { "items": [] } })),
+    ];
+    pod.volumes.get_or_insert_default().push(core::Volume {
+        name: TOKEN.to_owned(),
+        projected: Some(core::ProjectedVolumeSource { sources: Some(sources), ..Default::default() }),
+        ..Default::default()
+    });
+    token_mounts(pod, TOKEN);
+}
+
+const TOKEN: &str = "kube-api-access-x7k2p";
+
+fn token_mounts(pod: &mut core::PodSpec, volume: &str) {
+    for container in pod.containers.iter_mut().chain(pod.init_containers.iter_mut().flatten()) {
+        container.volume_mounts.get_or_insert_default().push(core::VolumeMount {
+            name: volume.to_owned(),
+            mount_path: "/var/run/secrets/kubernetes.io/serviceaccount".to_owned(),
+            read_only: Some(true),
+            ..Default::default()
+        });
+    }
+}
+
+fn harmless() -> Vec<Change<core::PodSpec>> {
+    fn http() -> core::Probe {
+        let http_get = core::HTTPGetAction { port: IntOrString::Int(8080), ..Default::default() };
+        core::Probe { http_get: Some(http_get), period_seconds: Some(3), ..Default::default() }
+    }
+    vec![
+        ("resources", |pod| {
+            let limits = [("nvidia.com/gpu".to_owned(), Quantity("1".to_owned()))];
+            let resources = core::ResourceRequirements { limits: Some(limits.into()), ..Default::default() };
+            pod.containers[0].resources = Some(resources);
+        }),
+        ("a port", |pod| {
+            let port = core::ContainerPort { container_port: 8080, ..Default::default() };
+            pod.containers[0].ports = Some(vec![port]);
+        }),
+        ("http probes where no command is run", |pod| {
+            let c = &mut pod.containers[0];
+            for probe in [&mut c.liveness_probe, &mut c.readiness_probe, &mut c.startup_probe] {
+                probe.get_or_insert_with(http);
+            }
+        }),
+        ("how often a command is run", |pod| {
+            pod.containers[0].liveness_probe.iter_mut().for_each(|p| p.period_seconds = Some(1));
+        }),
+        ("the pull policy", |pod| pod.containers[0].image_pull_policy = Some("Always".to_owned())),
+        ("the security context", |pod| {
+            let context = core::SecurityContext { run_as_non_root: Some(true), ..Default::default() };
+            pod.containers[0].security_context = Some(context);
+            pod.security_context = Some(core::PodSecurityContext::default());
+        }),
+        ("where messages of termination go", |pod| {
+            pod.containers[0].termination_message_path = Some("/dev/termination-log".to_owned());
+            pod.containers[0].termination_message_policy = Some("File".to_owned());
+        }),
+        ("scheduling", |pod| {
+            pod.node_name = Some("node-1".to_owned());
+            pod.node_selector = Some([("gpu".to_owned(), "a100".to_owned())].into());
+            pod.priority = Some(1000);
+            pod.tolerations = Some(vec![core::Toleration::default()]);
+        }),
+        ("a service account and its token", |pod| {
+            pod.service_account_name = Some("triage".to_owned());
+            token(pod);
+        }),
+        ("the token of OpenShift", |pod| {
+            token(pod);
+            let source = serde_json::json!({ "configMap": { "name": "openshift-service-ca.crt" } });
+            let projected = pod.volumes.iter_mut().flatten().last().and_then(|v| v.projected.as_mut());
+            let sources = projected.and_then(|p| p.sources.as_mut()).expect("added by token");
+            sources.push(serde_json::from_value(source).expect("a projection"));
+        }),
+        ("empty lists", |pod| {
+            pod.host_aliases = Some(Vec::new());
+            pod.ephemeral_containers = Some(Vec::new());
+            pod.dns_config = Some(core::PodDNSConfig { nameservers: Some(Vec::new()), ..Default::default() });
+            pod.containers[0].volume_devices = Some(Vec::new());
+            pod.volumes.get_or_insert_default();
+        }),
+        ("an empty value where there is none", |pod| {
+            for env in pod.containers.iter_mut().flat_map(|c| c.env.iter_mut().flatten()) {
+                if env.value_from.is_none() {
+                    env.value.get_or_insert_default();
+                }
+            }
+        }),
+    ]
+}
+
+/// What names a model past every field of a runtime.
+fn unmatchable() -> Vec<Change<core::PodSpec>> {
+    fn volume(pod: &mut core::PodSpec, kind: &str) {
+        let value = serde_json::json!({ "name": "extra", kind: {} });
+        pod.volumes.get_or_insert_default().push(serde_json::from_value(value).expect("a volume"));
+    }
+    fn mount(pod: &mut core::PodSpec, change: fn(&mut core::VolumeMount)) {
+        let mut mount = core::VolumeMount { name: "weights".to_owned(), ..Default::default() };
+        change(&mut mount);
+        pod.containers[0].volume_mounts.get_or_insert_default().push(mount);
+    }
+    vec![
+        ("hostAliases", |pod| pod.host_aliases = Some(vec![core::HostAlias::default()])),
+        ("dnsConfig.searches", |pod| {
+            let searches = Some(vec!["models.example".to_owned()]);
+            pod.dns_config = Some(core::PodDNSConfig { searches, ..Default::default() });
+        }),
+        ("dnsConfig.nameservers", |pod| {
+            let nameservers = Some(vec!["192.0.2.1".to_owned()]);
+            pod.dns_config = Some(core::PodDNSConfig { nameservers, ..Default::default() });
+        }),
+        ("an ephemeral container", |pod| {
+            pod.ephemeral_containers = Some(vec![core::EphemeralContainer::default()]);
+        }),
+        ("volumeDevices", |pod| {
+            pod.containers[0].volume_devices = Some(vec![core::VolumeDevice::default()]);
+        }),
+        ("volumeDevices of an init container", |pod| {
+            let volume_devices = Some(vec![core::VolumeDevice::default()]);
+            let init = core::Container { volume_devices, ..Default::default() };
+            pod.init_containers.get_or_insert_default().push(init);
+        }),
+        ("hostPath", |pod| volume(pod, "hostPath")),
+        ("nfs", |pod| volume(pod, "nfs")),
+        ("csi", |pod| volume(pod, "csi")),
+        ("ephemeral", |pod| volume(pod, "ephemeral")),
+        ("projected", |pod| volume(pod, "projected")),
+        ("downwardAPI", |pod| volume(pod, "downwardAPI")),
+        ("gitRepo", |pod| volume(pod, "gitRepo")),
+        ("a kind of volume that is not known yet", |pod| volume(pod, "quantumDisk")),
+        ("mountPropagation", |pod| {
+            mount(pod, |m| m.mount_propagation = Some("HostToContainer".to_owned()));
+        }),
+        ("recursiveReadOnly", |pod| mount(pod, |m| m.recursive_read_only = Some("Disabled".to_owned()))),
+    ]
+}
+
+/// What looks like the service account's token and is something else.
+fn disguises() -> Vec<Change<core::PodSpec>> {
+    fn volume(pod: &mut core::PodSpec, source: &Value) {
+        let mut value = serde_json::json!({ "name": TOKEN });
+        value.as_object_mut().expect("an object").extend(source.as_object().expect("an object").clone());
+        pod.volumes.get_or_insert_default().push(serde_json::from_value(value).expect("a volume"));
+        token_mounts(pod, TOKEN);
+    }
+    vec![
+        ("a path of the node", |pod| volume(pod, &serde_json::json!({ "hostPath": { "path": "/evil" } }))),
+        ("a claim", |pod| {
+            volume(pod, &serde_json::json!({ "persistentVolumeClaim": { "claimName": "evil" } }));
+        }),
+        ("an image", |pod| volume(pod, &serde_json::json!({ "image": { "reference": "evil" } }))),
+        ("a secret", |pod| volume(pod, &serde_json::json!({ "secret": { "secretName": "evil" } }))),
+        ("a projected secret", |pod| {
+            volume(
+                pod,
+                &serde_json::json!({ "projected": { "sources": [{ "secret": { "name": "evil" } }] } }),
+            );
+        }),
+        ("a projected config map", |pod| {
+            let sources = serde_json::json!([{ "configMap": { "name": "evil" } }]);
+            volume(pod, &serde_json::json!({ "projected": { "sources": sources } }));
+        }),
+        ("another volume in its place", |pod| token_mounts(pod, "weights")),
+        ("it in another place", |pod| {
+            token(pod);
+            let mount = core::VolumeMount {
+                name: TOKEN.to_owned(),
+                mount_path: "/models".to_owned(),
+                ..Default::default()
+            };
+            pod.containers[0].volume_mounts.get_or_insert_default().push(mount);
+        }),
+    ]
+}
+
+#[test]
+fn what_may_vary_may_have_any_value_in_any_place_or_none() {
+    let approved = full_runtime();
+    let values = [
+        serde_json::json!({ "name": "LOG_LEVEL", "value": "debug" }),
+        serde_json::json!({ "name": "TOKEN", "value": "" }),
+        serde_json::json!({ "name": "TOKEN", "valueFrom": { "secretKeyRef": { "name": "a", "key": "b" } } }),
+        serde_json::json!({ "name": "TOKEN", "valueFrom": { "fileKeyRef": {
+            "volumeName": "cache", "path": "env", "key": "TOKEN" } } }),
+    ];
+    for value in values {
+        for place in 0..=approved.containers[0].env.len() {
+            let mut pod = pod_of(&approved);
+            let env = pod.containers[0].env.as_mut().expect("has some");
+            env.insert(place, serde_json::from_value(value.clone()).expect("a variable"));
+            assert!(is_model(&approved, &pod), "{value} in place {place}");
+        }
+    }
+}
+
+/// What may vary in one container does not in another.
+#[test]
+fn what_may_vary_is_said_of_each_container() {
+    let mut approved = full_runtime();
+    approved.containers[1].may_vary.env.clear();
+    for (n, may) in [(0, true), (1, false)] {
+        let mut pod = pod_of(&approved);
+        let level = core::EnvVar { name: "LOG_LEVEL".to_owned(), ..Default::default() };
+        pod.containers[n].env.as_mut().expect("has some").push(level);
+        assert_eq!(is_model(&approved, &pod), may, "container {n}");
+    }
+}
+
+/// No runtime can say from which file a variable comes, so no approved variable comes from one.
+#[test]
+fn a_variable_from_a_file_is_not_what_was_approved() {
+    let approved = full_runtime();
+    for n in 0..approved.containers[0].env.len() {
+        let mut pod = pod_of(&approved);
+        let variable = &mut pod.containers[0].env.as_mut().expect("has some")[n];
+        let from = serde_json::json!({ "fileKeyRef": { "volumeName": "cache", "path": "env", "key": "A" } });
+        variable.value = None;
+        variable.value_from = Some(serde_json::from_value(from).expect("a source"));
+        assert!(!is_model(&approved, &pod), "{}", approved.containers[0].env[n].name);
+    }
+}
+
+/// The schema refuses two containers of one name; if it did not, this must not let a stranger in.
+#[test]
+fn a_name_given_twice_makes_no_room_for_another_container() {
+    let mut approved = full_runtime();
+    approved.containers[1] = approved.containers[0].clone();
+    let mut other = approved.clone();
+    other.containers[1].image = "evil".to_owned();
+    assert!(is_model(&approved, &pod_of(&approved)));
+    assert!(!is_model(&approved, &pod_of(&other)));
+}

@@ -1,0 +1,263 @@
+//! The rules a second time, told as a story and as slowly as can be: replay what people said in the
+//! order in which they said it, try every way to seat them, look at every half second.
+//!
+//! Shares no code with the policy, so that the two are wrong in the same way only by bad luck.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::generate::{Case, HORIZON, Said, half};
+use crate::{
+    api::{Decision, Evidence, ImagePolicy, OwnerKind, RequiredApproval, RiskLevelSpec},
+    policy::{Reason, Standing, Verdict},
+};
+
+/// What is left when everybody has spoken.
+#[derive(Default)]
+struct Story<'a> {
+    /// The approvals that nobody withdrew, whether or not they have ended.
+    approvals: Vec<&'a Said>,
+    /// The rejections that nobody took back.
+    rejections: Vec<&'a Said>,
+    /// The last revocation.
+    revocation: Option<&'a Said>,
+    /// Why the other statements came to nothing.
+    moot: BTreeMap<&'a str, Standing>,
+}
+
+/// Replays what was said; of what was said in one second, the kindest first.
+fn replay<'a>(case: &'a Case, level: &RiskLevelSpec) -> Story<'a> {
+    let mut said: Vec<_> = case.said.iter().collect();
+    said.sort_by_key(|s| (s.at, s.decision, &s.name));
+    let asked = |role: &str| level.approvals.is_empty() || level.approvals.iter().any(|r| r.role == role);
+    let mut story = Story::default();
+    for (n, s) in said.iter().enumerate() {
+        let same = |other: &&Said| other.approver.user == s.approver.user && other.role == s.role;
+        if s.decision == Decision::Revoke {
+            story.revocation = Some(s);
+            story.approvals.clear();
+            for earlier in &said[..n] {
+                if earlier.decision == Decision::Approve && asked(&earlier.role) {
+                    story.moot.insert(&earlier.name, Standing::Revoked);
+                }
+            }
+        } else if !asked(&s.role) {
+            story.moot.insert(&s.name, Standing::RoleNotRequired);
+        } else if s.decision == Decision::Reject {
+            for withdrawn in story.approvals.extract_if(.., |a| same(a)) {
+                story.moot.insert(&withdrawn.name, Standing::Superseded);
+            }
+            for replaced in story.rejections.extract_if(.., |r| same(r) && r.at < s.at) {
+                story.moot.insert(&replaced.name, Standing::Superseded);
+            }
+            story.rejections.push(s);
+        } else {
+            for forgiven in story.rejections.extract_if(.., |r| same(r)) {
+                story.moot.insert(&forgiven.name, Standing::Superseded);
+            }
+            story.approvals.push(s);
+        }
+    }
+    story
+}
+
+/// The whole second in nanoseconds that `instant` falls into.
+fn floor(nanosecond: i128) -> i128 {
+    nanosecond - nanosecond.rem_euclid(1_000_000_000)
+}
+
+fn has_come(instant: Timestamp, now: Timestamp) -> bool {
+    floor(instant.as_nanosecond()) <= now.as_nanosecond()
+}
+
+/// When an approval ends, in nanoseconds.
+fn end(said: &Said, level: &RiskLevelSpec) -> Option<i128> {
+    let mut end = said.not_after.map(Timestamp::as_nanosecond);
+    if let Some(validity) = level.validity {
+        let nanos = i128::try_from(std::time::Duration::from(validity).as_nanos()).expect("small");
+        let by_level = said.at.as_nanosecond() + nanos;
+        end = Some(end.map_or(by_level, |own| own.min(by_level)));
+    }
+    end.map(floor)
+}
+
+fn is_owner(case: &Case, said: &Said) -> bool {
+    let owners = case.system.iter().flat_map(|s| &s.owners);
+    let names: BTreeSet<_> = owners.map(|o| (o.kind == OwnerKind::User, o.name.as_str())).collect();
+    names.contains(&(true, said.approver.user.as_str()))
+        || said.approver.groups.iter().any(|g| names.contains(&(false, g.as_str())))
+}
+
+/// What became of each statement.
+pub fn standings(case: &Case, now: Timestamp) -> Vec<(String, Standing)> {
+    let Some(level) = &case.level else { return Vec::new() };
+    let mut story = replay(case, level);
+    for approval in &story.approvals {
+        let ended = end(approval, level).is_some_and(|end| end <= now.as_nanosecond());
+        if level.separation_of_duties && is_owner(case, approval) {
+            story.moot.insert(&approval.name, Standing::ApproverIsOwner);
+        } else if ended {
+            story.moot.insert(&approval.name, Standing::Expired);
+        }
+    }
+    let standing = |name: &str| story.moot.get(name).copied().unwrap_or(Standing::Counted);
+    let mut standings: Vec<_> = case.said.iter().map(|s| (s.name.clone(), standing(&s.name))).collect();
+    standings.sort_by(|(a, _), (b, _)| a.cmp(b));
+    standings
+}
+
+/// Whether the version may run, and if not every reason why.
+pub fn verdict(case: &Case, now: Timestamp) -> Verdict {
+    let mut why = Vec::new();
+    let retired = case.system.as_ref().and_then(|s| s.decommission.as_ref());
+    if let Some(end) = retired.filter(|end| has_come(end.date.0, now)) {
+        let since = Timestamp::from_nanosecond(floor(end.date.0.as_nanosecond())).expect("in range");
+        why.push(Reason::Decommissioned { since, why: end.reason.clone(), successor: end.successor.clone() });
+    }
+    match (&case.system, &case.level) {
+        (None, _) => why.push(Reason::SystemNotFound { system: case.version.system.clone() }),
+        (Some(system), None) => why.push(Reason::RiskLevelNotFound { level: system.risk_level.clone() }),
+        (Some(system), Some(level)) => {
+            if level.prohibited {
+                why.push(Reason::Prohibited { level: system.risk_level.clone() });
+            }
+            papers(case, level, now, &mut why);
+            people(case, level, now, &mut why);
+        }
+    }
+    if why.is_empty() {
+        return Verdict::Cleared;
+    }
+    why.sort();
+    why.dedup();
+    Verdict::Withheld(why)
+}
+
+/// When the verdict is another for the first time: looks at every half second there is.
+pub fn not_after(case: &Case, now: Timestamp) -> Option<Timestamp> {
+    let before = verdict(case, now);
+    (0..=HORIZON).map(half).find(|then| *then > now && verdict(case, *then) != before)
+}
+
+/// When the verdict or a standing is another for the first time.
+pub fn revisit(case: &Case, now: Timestamp) -> Option<Timestamp> {
+    let look = |at| (verdict(case, at), standings(case, at));
+    let before = look(now);
+    (0..=HORIZON).map(half).find(|then| *then > now && look(*then) != before)
+}
+
+/// Images, documents, evidence, certifications.
+fn papers(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reason>) {
+    let system = case.system.as_ref().expect("only asked of a system");
+    let runtime = &case.version.runtime;
+    let mut images = Vec::new();
+    images.extend(runtime.containers.iter().map(|c| c.image.clone()));
+    images.extend(runtime.init_containers.iter().map(|c| c.image.clone()));
+    images.extend(runtime.volumes.iter().filter_map(|v| Some(v.image.as_ref()?.reference.clone())));
+    for image in images {
+        let pinned = image.len() > 72 && image[..image.len() - 64].ends_with("@sha256:");
+        if level.images == ImagePolicy::Digest && !pinned {
+            why.push(Reason::ImageNotPinned { image });
+        }
+    }
+    for document in &level.documents {
+        if !system.documentation.iter().any(|d| d.type_ == *document) {
+            why.push(Reason::DocumentMissing { document: document.clone() });
+        }
+    }
+    let written = serde_json::to_value(&case.version.provenance).expect("serialises");
+    for evidence in &level.evidence {
+        let field = match evidence {
+            Evidence::Data => "data",
+            Evidence::BaseModel => "baseModel",
+            Evidence::Architecture => "architecture",
+            Evidence::Rationale => "rationale",
+            Evidence::Tests => "tests",
+            Evidence::Sbom => "sbom",
+        };
+        if written.get(field).is_none() {
+            why.push(Reason::EvidenceMissing { evidence: *evidence });
+        }
+    }
+    for wanted in &level.certifications {
+        let mut held = false;
+        for certification in system.provider.iter().flat_map(|p| &p.certifications) {
+            let over = certification.not_after.as_ref().is_some_and(|end| has_come(end.0, now));
+            held |= certification.name == *wanted && !over;
+        }
+        if !held {
+            why.push(Reason::CertificationMissing { certification: wanted.clone() });
+        }
+    }
+}
+
+/// Revocations, rejections, approvals.
+fn people(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reason>) {
+    let story = replay(case, level);
+    for r in story.rejections {
+        let (by, role) = (r.approver.user.clone(), r.role.clone());
+        why.push(Reason::Rejected { by, role, why: r.reason.clone() });
+    }
+    let independent = |a: &&&Said| !(level.separation_of_duties && is_owner(case, a));
+    let valid = |a: &&&Said| end(a, level).is_none_or(|end| now.as_nanosecond() < end);
+    let good: Vec<&Said> = story.approvals.iter().filter(independent).filter(valid).copied().collect();
+    let ended: Vec<&Said> =
+        story.approvals.iter().filter(independent).filter(|a| !valid(a)).copied().collect();
+
+    let approved_anew = !good.is_empty() || (!ended.is_empty() && !level.approvals.is_empty());
+    if let Some(r) = story.revocation.filter(|_| !approved_anew) {
+        why.push(Reason::Revoked { by: r.approver.user.clone(), at: r.at, why: r.reason.clone() });
+    }
+
+    let who: BTreeSet<_> = good.iter().map(|a| (a.approver.user.as_str(), a.role.as_str())).collect();
+    let have = seats(&level.approvals, &who, level.separation_of_duties);
+    for RequiredApproval { role, count } in &level.approvals {
+        let (needed, have) = (*count as usize, have[role.as_str()]);
+        if have >= needed {
+            continue;
+        }
+        let gone = ended.iter().filter(|a| a.role == *role && !who.contains(&(&a.approver.user, role)));
+        let role = role.clone();
+        if let Some(since) = gone.filter_map(|a| end(a, level)).max() {
+            let since = Timestamp::from_nanosecond(since).expect("in range");
+            why.push(Reason::ApprovalExpired { role, needed, have, since });
+        } else {
+            let in_role = story.approvals.iter().filter(|a| a.role == role);
+            let owners = in_role.filter(|a| !independent(a)).map(|a| a.approver.user.clone());
+            let owners: BTreeSet<_> = owners.collect();
+            why.push(Reason::AwaitingApproval { role, needed, have, owners: owners.into_iter().collect() });
+        }
+    }
+}
+
+/// How many seats of each role are taken, by trying every way to seat everybody. Of all ways the one
+/// that does best by the first role by name, then by the second, and so on.
+pub fn seats<'r>(
+    required: &'r [RequiredApproval],
+    who: &BTreeSet<(&str, &str)>,
+    separate: bool,
+) -> BTreeMap<&'r str, usize> {
+    let count = |role: &str| required.iter().find(|r| r.role == role).map_or(0, |r| r.count as usize);
+    let roles: BTreeSet<&str> = required.iter().map(|r| r.role.as_str()).collect();
+    if !separate {
+        let people = |role: &str| who.iter().filter(|(_, r)| *r == role).count();
+        return roles.into_iter().map(|role| (role, people(role).min(count(role)))).collect();
+    }
+    let people: BTreeSet<&str> = who.iter().map(|(person, _)| *person).collect();
+    let roles: Vec<&str> = roles.into_iter().collect();
+    let mut ways: BTreeSet<Vec<usize>> = BTreeSet::from([vec![0; roles.len()]]);
+    for person in people {
+        for way in ways.clone() {
+            for (n, role) in roles.iter().enumerate() {
+                if who.contains(&(person, *role)) && way[n] < count(role) {
+                    let mut next = way.clone();
+                    next[n] += 1;
+                    ways.insert(next);
+                }
+            }
+        }
+    }
+    let best = ways.into_iter().max().expect("nobody seated is a way");
+    roles.into_iter().zip(best).collect()
+}

@@ -1,0 +1,357 @@
+//! What holds for all facts at all times.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use proptest::{
+    prelude::*,
+    sample::{Index, select},
+    strategy::ValueTree,
+    test_runner::TestRunner,
+};
+
+use super::{
+    generate::{
+        Case, HORIZON, Judged, PEOPLE, ROLES, Said, any_case, any_now, any_required, any_statement,
+        clearable_case, half, just_before,
+    },
+    oracle,
+};
+use crate::{
+    api::{Decision, OwnerKind},
+    policy::{Reason, Standing, Verdict, roles::filled},
+};
+
+/// Facts where approval is likely, and facts of every kind.
+fn cases() -> impl Strategy<Value = Case> {
+    prop_oneof![2 => clearable_case(), 1 => any_case()]
+}
+
+/// `None` is never, and so after everything.
+fn is_no_later(a: Option<Timestamp>, b: Option<Timestamp>) -> bool {
+    b.is_none_or(|b| a.is_some_and(|a| a <= b))
+}
+
+/// `after` allows nothing that `before` does not.
+fn assert_no_milder(before: &Judged, after: &Judged) -> Result<(), TestCaseError> {
+    if after.verdict == Verdict::Cleared {
+        prop_assert_eq!(&before.verdict, &Verdict::Cleared);
+        prop_assert!(
+            is_no_later(after.not_after, before.not_after),
+            "{:?} became {:?}",
+            before.not_after,
+            after.not_after
+        );
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn the_judgement_is_that_of_the_oracle(case in cases(), now in any_now()) {
+        let judged = case.judge(now);
+        prop_assert_eq!(&judged.verdict, &oracle::verdict(&case, now));
+        prop_assert_eq!(&judged.standings, &oracle::standings(&case, now));
+        prop_assert_eq!(judged.not_after, oracle::not_after(&case, now));
+        prop_assert_eq!(judged.revisit, oracle::revisit(&case, now));
+    }
+
+    #[test]
+    fn an_objection_never_clears_and_never_prolongs(
+        case in cases(),
+        more in any_statement(),
+        revokes in any::<bool>(),
+        now in any_now(),
+    ) {
+        let decision = if revokes { Decision::Revoke } else { Decision::Reject };
+        let objected = case.with(Said { decision, ..more });
+        assert_no_milder(&case.judge(now), &objected.judge(now))?;
+    }
+
+    #[test]
+    fn taking_an_approval_away_never_clears_and_never_prolongs(case in cases(), now in any_now()) {
+        let before = case.judge(now);
+        for (n, said) in case.said.iter().enumerate() {
+            if said.decision == Decision::Approve {
+                assert_no_milder(&before, &case.without(n).judge(now))?;
+            }
+        }
+    }
+
+    #[test]
+    fn an_earlier_end_never_clears_and_never_prolongs(
+        case in cases(),
+        which in any::<Index>(),
+        ends in any_now(),
+        now in any_now(),
+    ) {
+        let mut shorter = case.clone();
+        if !case.said.is_empty() {
+            let said = which.get_mut(&mut shorter.said);
+            said.not_after = Some(said.not_after.map_or(ends, |own| own.min(ends)));
+        }
+        assert_no_milder(&case.judge(now), &shorter.judge(now))?;
+    }
+
+    #[test]
+    fn a_stricter_level_never_clears_and_never_prolongs(
+        case in cases(),
+        which in any::<Index>(),
+        now in any_now(),
+    ) {
+        let before = case.judge(now);
+        let Some(level) = &case.level else { return Ok(()) };
+        let mut stricter = vec![level.clone(); 2];
+        stricter[0].prohibited = true;
+        if !level.approvals.is_empty() {
+            // Not for a level that asks for nobody: what is asked for there is lifted by anybody.
+            stricter[1].separation_of_duties = true;
+            which.get_mut(&mut stricter[1].approvals).count += 1;
+        }
+        for level in stricter {
+            assert_no_milder(&before, &Case { level: Some(level), ..case.clone() }.judge(now))?;
+        }
+    }
+
+    #[test]
+    fn the_order_of_lists_does_not_matter(
+        (case, shuffled) in cases().prop_flat_map(|case| (Just(case.clone()), shuffled(case))),
+        now in any_now(),
+    ) {
+        prop_assert_eq!(case.judge(now), shuffled.judge(now));
+    }
+
+    #[test]
+    fn reasons_are_given_sorted_and_once(case in cases(), now in any_now()) {
+        if let Verdict::Withheld(reasons) = case.judge(now).verdict {
+            prop_assert!(!reasons.is_empty());
+            prop_assert!(reasons.is_sorted_by(|a, b| a < b), "{:?}", reasons);
+        }
+    }
+
+    #[test]
+    fn some_facts_never_clear(case in clearable_case(), now in any_now()) {
+        let mut prohibited = case.clone();
+        prohibited.level.iter_mut().for_each(|level| level.prohibited = true);
+        prop_assert!(!prohibited.is_cleared(now));
+        for (system, level) in [(&None, &case.level), (&case.system, &None), (&None, &None)] {
+            let undefined = Case { system: system.clone(), level: level.clone(), ..case.clone() };
+            prop_assert!(!undefined.is_cleared(now));
+        }
+        if let Some(end) = case.system.as_ref().and_then(|s| s.decommission.as_ref()) {
+            let whole = Timestamp::from_second(end.date.0.as_second()).expect("in range");
+            prop_assert!(!case.is_cleared(whole));
+            prop_assert!(!case.is_cleared(Timestamp::MAX));
+        }
+    }
+
+    /// Whoever counts is no owner, and without the owners' approvals the verdict is the same.
+    #[test]
+    fn owners_never_count_where_duties_are_separated(case in clearable_case(), now in any_now()) {
+        let mut case = case;
+        case.level.iter_mut().for_each(|level| level.separation_of_duties = true);
+        let owners = case.system.as_ref().map(|s| s.owners.clone()).unwrap_or_default();
+        let owns = |said: &Said| owners.iter().any(|owner| match owner.kind {
+            OwnerKind::User => said.approver.user == owner.name,
+            OwnerKind::Group => said.approver.groups.contains(&owner.name),
+        });
+        let judged = case.judge(now);
+        let counted = |name: &str| judged.standings.iter().any(|(n, s)| n == name && *s == Standing::Counted);
+        for said in case.said.iter().filter(|said| said.decision == Decision::Approve && owns(said)) {
+            prop_assert!(!counted(&said.name));
+        }
+        // Approvals lift rejections of the same person, an owner's too: leave those who reject out.
+        let rejects = |who: &str| case.said.iter().any(|s| s.decision == Decision::Reject && s.approver.user == who);
+        let mut independent = case.clone();
+        independent.said.retain(|s| s.decision != Decision::Approve || !owns(s) || rejects(&s.approver.user));
+        prop_assert_eq!(case.is_cleared(now), independent.is_cleared(now));
+    }
+
+    /// Cleared means: as many different people as are asked for, by a seating that exists.
+    #[test]
+    fn cleared_means_that_people_can_be_seated(case in clearable_case(), now in any_now()) {
+        let judged = case.judge(now);
+        let Some(level) = case.level.as_ref().filter(|_| judged.verdict == Verdict::Cleared) else {
+            return Ok(());
+        };
+        let standings: BTreeMap<_, _> = judged.standings.into_iter().collect();
+        let counted = case.said.iter().filter(|s| standings[&s.name] == Standing::Counted);
+        let who: BTreeSet<_> = counted
+            .filter(|s| s.decision == Decision::Approve)
+            .map(|s| (s.approver.user.as_str(), s.role.as_str()))
+            .collect();
+        let seats: u32 = level.approvals.iter().map(|r| r.count).sum();
+        let people: BTreeSet<_> = who.iter().map(|(person, _)| person).collect();
+        if level.separation_of_duties {
+            prop_assert!(people.len() >= seats as usize, "{} people on {} seats", people.len(), seats);
+        }
+        for required in &level.approvals {
+            let in_role = who.iter().filter(|(_, role)| *role == required.role).count();
+            prop_assert!(in_role >= required.count as usize);
+        }
+    }
+
+    #[test]
+    fn seats_are_filled_as_by_trying_everything(
+        required in any_required(),
+        who in prop::collection::btree_set((select(&PEOPLE), select(&ROLES)), 0..=10),
+        separate in any::<bool>(),
+    ) {
+        let mut approvers: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (person, role) in &who {
+            approvers.entry(role).or_default().insert(person);
+        }
+        let by_hand = oracle::seats(&required, &who, separate);
+        let by_hand: Vec<_> = required.iter().map(|r| by_hand[r.role.as_str()]).collect();
+        prop_assert_eq!(filled(&required, &approvers, separate), by_hand);
+    }
+}
+
+// Each case of these is judged at every instant.
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn the_verdict_holds_until_not_after_and_not_longer(case in cases(), now in any_now()) {
+        let judged = case.judge(now);
+        let at = |then| case.judge(then).verdict;
+        if let Some(end) = judged.not_after {
+            prop_assert!(now < end);
+            prop_assert_eq!(end.subsec_nanosecond(), 0, "a pod is created in whole seconds");
+            prop_assert_eq!(&at(just_before(end)), &judged.verdict);
+            prop_assert_ne!(&at(end), &judged.verdict);
+        } else {
+            prop_assert_eq!(&at(Timestamp::MAX), &judged.verdict);
+        }
+        let holds = |then: &Timestamp| now <= *then && judged.not_after.is_none_or(|end| *then < end);
+        for then in (0..=HORIZON).map(half).filter(holds) {
+            prop_assert_eq!(&at(then), &judged.verdict, "at {}", then);
+            prop_assert_eq!(case.judge(then).not_after, judged.not_after, "at {}", then);
+        }
+    }
+
+    #[test]
+    fn standings_hold_until_revisit_and_not_longer(case in cases(), now in any_now()) {
+        let judged = case.judge(now);
+        let look = |then| { let then = case.judge(then); (then.verdict, then.standings) };
+        let here = (judged.verdict.clone(), judged.standings.clone());
+        prop_assert!(is_no_later(judged.revisit, judged.not_after));
+        if let Some(end) = judged.revisit {
+            prop_assert!(now < end);
+            prop_assert_eq!(&look(just_before(end)), &here);
+            prop_assert_ne!(&look(end), &here);
+        } else {
+            prop_assert_eq!(&look(Timestamp::MAX), &here);
+        }
+        let holds = |then: &Timestamp| now <= *then && judged.revisit.is_none_or(|end| *then < end);
+        for then in (0..=HORIZON).map(half).filter(holds) {
+            prop_assert_eq!(&look(then), &here, "at {}", then);
+        }
+    }
+
+    /// By this `judge` may look for the end of a verdict by bisection.
+    #[test]
+    fn time_never_goes_back_on_itself(case in cases()) {
+        let look = |then| { let then = case.judge(then); (then.verdict, then.standings) };
+        let (mut verdicts, mut whole) = (Vec::new(), Vec::new());
+        for then in (0..=HORIZON).map(half) {
+            let here = look(then);
+            verdicts.push(here.0.clone());
+            whole.push(here);
+        }
+        verdicts.dedup();
+        whole.dedup();
+        for (n, verdict) in verdicts.iter().enumerate() {
+            prop_assert!(!verdicts[..n].contains(verdict), "{:?} came back", verdict);
+            prop_assert!(n == 0 || *verdict != Verdict::Cleared, "time cleared");
+        }
+        for (n, here) in whole.iter().enumerate() {
+            prop_assert!(!whole[..n].contains(here), "{:?} came back", here);
+        }
+    }
+}
+
+/// The same facts, each list of them in another order.
+fn shuffled(case: Case) -> impl Strategy<Value = Case> {
+    let level = case.level.clone().unwrap_or_default();
+    let system = case.system.clone().unwrap_or_default();
+    let certifications = system.provider.clone().map(|p| p.certifications).unwrap_or_default();
+    let mix = (
+        Just(case.said.clone()).prop_shuffle(),
+        Just(level.approvals.clone()).prop_shuffle(),
+        Just(level.documents.clone()).prop_shuffle(),
+        Just(system.owners.clone()).prop_shuffle(),
+        Just(system.documentation.clone()).prop_shuffle(),
+        Just(certifications).prop_shuffle(),
+    );
+    mix.prop_map(move |(said, approvals, documents, owners, documentation, certifications)| {
+        let mut case = Case { said, ..case.clone() };
+        if let Some(level) = &mut case.level {
+            (level.approvals, level.documents) = (approvals, documents);
+        }
+        if let Some(system) = &mut case.system {
+            (system.owners, system.documentation) = (owners, documentation);
+            system.provider.iter_mut().for_each(|p| p.certifications.clone_from(&certifications));
+        }
+        case
+    })
+}
+
+/// Properties of facts that hardly ever clear would hold for a policy that never clears.
+#[test]
+fn the_generators_reach_every_verdict_reason_and_standing() {
+    let mut runner = TestRunner::deterministic();
+    let (mut cleared, mut ending) = (0, 0);
+    let (mut reasons, mut standings) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..1000 {
+        let case = cases().new_tree(&mut runner).expect("no filters").current();
+        let now = any_now().new_tree(&mut runner).expect("no filters").current();
+        let judged = case.judge(now);
+        standings.extend(judged.standings.iter().map(|(_, standing)| standing.code()));
+        match judged.verdict {
+            Verdict::Cleared => {
+                cleared += 1;
+                ending += usize::from(judged.not_after.is_some());
+            }
+            Verdict::Withheld(why) => reasons.extend(why.iter().map(Reason::code)),
+        }
+    }
+    assert!(cleared > 100, "{cleared} of 1000 are cleared");
+    assert!(ending > 50, "{ending} of 1000 are cleared until some time");
+    assert_eq!(reasons.len(), 12, "all but CapacityExceeded, which is not judged here: {reasons:?}");
+    assert_eq!(standings.len(), 6, "{standings:?}");
+}
+
+/// No instant that can be written down makes a judgement panic.
+#[test]
+fn the_ends_of_time_are_judged() {
+    let mut runner = TestRunner::deterministic();
+    let day = SignedDuration::from_hours(24);
+    let edges = [
+        Timestamp::MIN,
+        Timestamp::MIN + day,
+        Timestamp::UNIX_EPOCH - SignedDuration::from_millis(500),
+        "8999-12-31T23:59:59Z".parse().expect("valid"),
+        Timestamp::MAX - day,
+        Timestamp::MAX,
+    ];
+    let ten_years = std::time::Duration::from_hours(87_600);
+    for _ in 0..50 {
+        let mut case = cases().new_tree(&mut runner).expect("no filters").current();
+        for validity in [None, Some(ten_years), Some(std::time::Duration::MAX)] {
+            if let Some(level) = &mut case.level {
+                level.validity = validity.map(Into::into);
+            }
+            for (n, said) in case.said.iter_mut().enumerate() {
+                said.at = edges[n % edges.len()];
+                said.not_after = said.not_after.map(|_| edges[(n / 2) % edges.len()]);
+            }
+            for now in edges {
+                let judged = case.judge(now);
+                assert!(judged.not_after.is_none_or(|end| now < end));
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! What changes the digest that people sign, and what does not.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use proptest::{collection::vec, prelude::*, sample::select};
+
+use super::{
+    generate::second,
+    runtime::{any_runtime, full_runtime, variants},
+};
+use crate::{
+    api::{
+        AISystemSpec, Artifact, Certification, Decommission, Digest, Document, ModelVersionSpec, Owner,
+        OwnerKind, Provenance, Provider,
+    },
+    policy::Subject,
+};
+
+fn digest(namespace: &str, system: &AISystemSpec, version: &ModelVersionSpec) -> Digest {
+    Subject::new(namespace, system, version).digest()
+}
+
+fn system() -> AISystemSpec {
+    AISystemSpec {
+        intended_purpose: "sorts letters".to_owned(),
+        risk_level: "high".to_owned(),
+        jurisdictions: vec!["DE".to_owned(), "EU".to_owned()],
+        ..AISystemSpec::default()
+    }
+}
+
+/// A version that says everything that a version can say.
+fn version() -> ModelVersionSpec {
+    let artifact = |name: &str, byte| Artifact {
+        name: name.to_owned(),
+        uri: Some(format!("https://example.org/{name}")),
+        digest: Digest::from_sha256([byte; 32]),
+    };
+    ModelVersionSpec {
+        system: "triage".to_owned(),
+        runtime: full_runtime(),
+        provenance: Provenance {
+            data: vec![artifact("letters", 1), artifact("answers", 2)],
+            base_model: Some(artifact("base", 3)),
+            architecture: Some("transformer".to_owned()),
+            rationale: Some("less bias".to_owned()),
+            tests: vec![artifact("bias", 4)],
+            sbom: Some(artifact("sbom", 5)),
+        },
+    }
+}
+
+/// The digest was made by Python's `json.dumps(subject, ensure_ascii=False, sort_keys=True,
+/// separators=(",", ":"))` and `hashlib.sha256`: with keys of ASCII only that is RFC 8785.
+#[test]
+fn the_digest_is_what_another_implementation_computes() {
+    let system: AISystemSpec = serde_json::from_str(
+        r#"{
+            "intendedPurpose": "Sorts letters — \"urgent\" first\n€ 😀 \u0007\u007f\u2028 \\",
+            "owners": [{ "name": "alice" }],
+            "riskLevel": "high",
+            "jurisdictions": ["EU", "Ö", "DE"]
+        }"#,
+    )
+    .expect("a system");
+    let version: ModelVersionSpec = serde_json::from_str(
+        r#"{
+            "system": "triage",
+            "runtime": {
+                "containers": [{
+                    "name": "serve",
+                    "image": "registry.example/serve@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a",
+                    "args": ["--temperature=0.10", "1e21", ""],
+                    "env": [{ "name": "POD", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }],
+                    "volumeMounts": [{ "name": "weights", "mountPath": "/models", "readOnly": true }],
+                    "exec": { "preStop": ["drain"] },
+                    "mayVary": { "env": ["TOKEN", "LOG_LEVEL"] }
+                }],
+                "volumes": [{ "name": "weights", "image": { "reference": "weights:v1" } }]
+            },
+            "provenance": {
+                "data": [{
+                    "name": "letters",
+                    "digest": "sha256:1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b"
+                }],
+                "rationale": "less bias"
+            }
+        }"#,
+    )
+    .expect("a version");
+    assert_eq!(
+        digest("clinic", &system, &version).as_str(),
+        "sha256:1f10296cb6f4e37c339b88c090faddc3a80ec02988da4addff2278cbc6f0d1fe"
+    );
+}
+
+#[test]
+fn how_the_same_json_is_written_does_not_matter() {
+    let written = [
+        r#"{"system":"triage","runtime":{"containers":[{"name":"serve","image":"a:1","args":["x"]}]}}"#,
+        r#"{ "runtime" : { "volumes": [], "containers": [
+              { "args": ["\u0078"], "image": "a:1", "env": [], "name": "serve" } ] },
+             "provenance": {}, "system": "triage" }"#,
+    ];
+    let [a, b] = written.map(|json| {
+        let version: ModelVersionSpec = serde_json::from_str(json).expect("a version");
+        digest("clinic", &system(), &version)
+    });
+    assert_eq!(a, b);
+}
+
+/// Changes every leaf, drops, doubles and swaps everything.
+#[test]
+fn any_one_change_to_a_version_changes_the_digest() {
+    let signed = digest("clinic", &system(), &version());
+    let mut tried = 0;
+    for (change, value) in variants(&serde_json::to_value(version()).expect("serialises")) {
+        let Ok(changed) = serde_json::from_value::<ModelVersionSpec>(value) else { continue };
+        if changed != version() {
+            assert_ne!(digest("clinic", &system(), &changed), signed, "{change}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 500, "only {tried} changes were tried");
+}
+
+type Change = (&'static str, fn(&mut AISystemSpec));
+
+#[test]
+fn any_material_change_to_a_system_changes_the_digest() {
+    let signed = digest("clinic", &system(), &version());
+    let material: [Change; 5] = [
+        ("its purpose", |s| s.intended_purpose.push('!')),
+        ("its level", |s| s.risk_level = "low".to_owned()),
+        ("a jurisdiction more", |s| s.jurisdictions.push("US".to_owned())),
+        ("a jurisdiction less", |s| s.jurisdictions.truncate(1)),
+        ("none", |s| s.jurisdictions.clear()),
+    ];
+    for (what, change) in material {
+        let mut system = system();
+        change(&mut system);
+        assert_ne!(digest("clinic", &system, &version()), signed, "{what}");
+    }
+    assert_ne!(digest("other", &system(), &version()), signed, "its namespace");
+}
+
+#[test]
+fn what_nobody_signs_does_not_change_the_digest() {
+    let signed = digest("clinic", &system(), &version());
+    let immaterial: [Change; 6] = [
+        ("jurisdictions in another order", |s| s.jurisdictions.reverse()),
+        ("a jurisdiction a second time", |s| s.jurisdictions.push("EU".to_owned())),
+        ("its owners", |s| s.owners.push(Owner { kind: OwnerKind::Group, name: "board".to_owned() })),
+        ("its documentation", |s| {
+            let (type_, uri) = ("manual".to_owned(), "https://example.org".to_owned());
+            s.documentation.push(Document { type_, uri, digest: None });
+        }),
+        ("its provider", |s| {
+            let held = Certification {
+                name: "ISO/IEC 42001".to_owned(),
+                not_after: Some(Time(second(1))),
+                uri: None,
+            };
+            s.provider = Some(Provider { name: "Acme".to_owned(), certifications: vec![held] });
+        }),
+        ("its end", |s| {
+            let (date, reason) = (Time(second(1)), "replaced".to_owned());
+            s.decommission = Some(Decommission { date, reason, successor: None });
+        }),
+    ];
+    for (what, change) in immaterial {
+        let mut system = system();
+        change(&mut system);
+        assert_eq!(digest("clinic", &system, &version()), signed, "{what}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn two_digests_are_one_exactly_if_what_is_signed_is_the_same(
+        (a, b) in (any_signed(), any_signed()),
+        same in any::<bool>(),
+        jurisdictions in any_jurisdictions(),
+    ) {
+        let b = if same { Signed { jurisdictions, ..a.clone() } } else { b };
+        prop_assert_eq!(a.digest() == b.digest(), a.material() == b.material());
+    }
+
+    /// What the operator reads back from the API server has the digest of what it read before.
+    #[test]
+    fn writing_and_reading_keeps_the_digest(signed in any_signed()) {
+        let json = serde_json::to_string_pretty(&signed.version).expect("serialises");
+        let version = serde_json::from_str(&json).expect("parses");
+        prop_assert_eq!(signed.digest(), Signed { version, ..signed }.digest());
+    }
+}
+
+/// All that a digest is made of; of few words, so that two are often the same.
+#[derive(Clone, Debug)]
+struct Signed {
+    namespace: &'static str,
+    purpose: &'static str,
+    level: &'static str,
+    jurisdictions: Vec<String>,
+    version: ModelVersionSpec,
+}
+
+impl Signed {
+    fn digest(&self) -> Digest {
+        let system = AISystemSpec {
+            intended_purpose: self.purpose.to_owned(),
+            risk_level: self.level.to_owned(),
+            jurisdictions: self.jurisdictions.clone(),
+            ..AISystemSpec::default()
+        };
+        digest(self.namespace, &system, &self.version)
+    }
+
+    fn material(&self) -> impl PartialEq + '_ {
+        let jurisdictions: BTreeSet<_> = self.jurisdictions.iter().collect();
+        (self.namespace, self.purpose, self.level, jurisdictions, &self.version)
+    }
+}
+
+fn any_signed() -> impl Strategy<Value = Signed> {
+    let version = (select(vec!["a", "b", "ab"]), prop_oneof![Just(full_runtime()), any_runtime()]);
+    let version = version.prop_map(|(system, runtime)| ModelVersionSpec {
+        system: system.to_owned(),
+        runtime,
+        provenance: Provenance::default(),
+    });
+    let words = || select(vec!["a", "b", "ab", "a\",\"b"]);
+    (words(), words(), words(), any_jurisdictions(), version).prop_map(
+        |(namespace, purpose, level, jurisdictions, version)| Signed {
+            namespace,
+            purpose,
+            level,
+            jurisdictions,
+            version,
+        },
+    )
+}
+
+fn any_jurisdictions() -> impl Strategy<Value = Vec<String>> {
+    vec(select(vec!["EU".to_owned(), "DE".to_owned(), "E".to_owned()]), 0..=3)
+}
