@@ -1,0 +1,75 @@
+{{/* The release's name, with the chart's if it is not in it: `assent` for a release named assent. */}}
+{{- define "assent.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "assent.serviceAccountName" -}}
+{{ include "assent.fullname" . }}
+{{- end -}}
+
+{{- define "assent.selectorLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "assent.labels" -}}
+{{ include "assent.selectorLabels" . }}
+app.kubernetes.io/part-of: {{ .Chart.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.labels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "assent.image" -}}
+{{- with .Values.image -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end -}}
+{{- end -}}
+
+{{/* Binds the ClusterRole `<fullname>-<.role>` to every user, group and service account of the list
+     `.to`; renders nothing if there are none. */}}
+{{- define "assent.bind" -}}
+{{- $name := printf "%s-%s" (include "assent.fullname" .root) .role -}}
+{{- with include "assent.subjects" .to | trim }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: {{ $name }}
+  labels:
+    {{- include "assent.labels" $.root | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: {{ $name }}
+subjects:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "assent.subjects" -}}
+{{- range . }}
+{{- range .users }}
+- apiGroup: rbac.authorization.k8s.io
+  kind: User
+  name: {{ quote . }}
+{{- end }}
+{{- range .groups }}
+- apiGroup: rbac.authorization.k8s.io
+  kind: Group
+  name: {{ quote . }}
+{{- end }}
+{{- range .serviceAccounts }}
+- kind: ServiceAccount
+  namespace: {{ .namespace }}
+  name: {{ .name }}
+{{- end }}
+{{- end }}
+{{- end -}}

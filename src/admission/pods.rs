@@ -1,0 +1,204 @@
+//! Pods: held unless cleared, released only while cleared, and what was admitted stays what it was.
+
+use super::{
+    Manifest, Operator, RELEASE_MANAGER,
+    manifest::{Label, Rule, Scope, breaks_one_of, mutating, validating},
+};
+use crate::api::{GATE, HELD_LABEL, SYSTEM_LABEL};
+
+pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
+    [gate(), held_create(), create(), update(operator), release(operator)].into_iter().flatten().collect()
+}
+
+const PODS: Scope = Scope {
+    group: "",
+    resources: &["pods"],
+    operations: &["CREATE"],
+    enforced: true,
+    label: None,
+    needs_clearance: true,
+};
+
+/// Holds what nothing clears. All of the decision is in one match condition, so that a cleared pod,
+/// and every pod that starts while the operator is down is one, costs no patch. A pod that has the
+/// label was held already: the second look, after other mutations, is for those that have not.
+fn gate() -> [Manifest; 2] {
+    let patch = format!(
+        "({gated} ? [] : has(object.spec.schedulingGates)
+  ? [JSONPatch{{op: 'add', path: '/spec/schedulingGates/-', value: Object.spec.schedulingGates{{name: '{GATE}'}}}}]
+  : [JSONPatch{{op: 'add', path: '/spec/schedulingGates', value: [Object.spec.schedulingGates{{name: '{GATE}'}}]}}])
++ (has(object.metadata.labels)
+  ? [JSONPatch{{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('{HELD_LABEL}'), value: 'true'}}]
+  : [JSONPatch{{op: 'add', path: '/metadata/labels', value: {{'{HELD_LABEL}': 'true'}}}}])",
+        gated = gated("object"),
+    );
+    // The API server refuses a gate on a pod that names its node; assent-pod-create says why.
+    let condition = format!(
+        "!has(object.spec.nodeName) && ({} || !{}.exists(v, {}))",
+        gated("object"),
+        versions(),
+        matches()
+    );
+    let scope = Scope { label: Some(Label::Absent(HELD_LABEL)), ..PODS };
+    mutating("assent-gate", &scope, &[("not-cleared", condition)], patch, "IfNeeded")
+}
+
+/// What has the label has the gate; no `Clearance` is needed to see that.
+fn held_create() -> [Manifest; 2] {
+    let scope = Scope { label: Some(Label::Present(HELD_LABEL)), needs_clearance: false, ..PODS };
+    let rules = vec![label_follows_gate()];
+    let conditions = [("breaks-a-rule", breaks_one_of(&rules))];
+    validating("assent-pod-held", &scope, &conditions, &[("name", pod_name("object"))], rules)
+}
+
+/// Whether the version `v` is cleared when the pod is created.
+const LIVE: &str = "timestamp(object.metadata.creationTimestamp) < timestamp(v.notAfter)";
+
+/// Looks again, after every mutation, and at the clock: the API server stamps `creationTimestamp`
+/// between the mutating and the validating stage.
+fn create() -> [Manifest; 2] {
+    let variables = [
+        ("name", pod_name("object")),
+        ("system", system("object")),
+        ("live", format!("{}.filter(v, {LIVE})", versions())),
+    ];
+    let gated_or_cleared = Rule {
+        holds: format!("{} || {}.exists(v, {LIVE} && {})", gated("object"), versions(), matches()),
+        else_say: format!(
+            "variables.name + (
+  variables.system == '' ? ' has no label {SYSTEM_LABEL}: name its AISystem in the pod template'
+  : has(object.spec.nodeName) ? ' sets spec.nodeName and is not cleared: leave nodeName out, so that it can be held until AI system ' + variables.system + ' is approved'
+  : size(variables.live) == 0 ? ': AI system ' + variables.system + ' has no clearance that is valid at ' + string(object.metadata.creationTimestamp)
+  : ' is not what was approved for AI system ' + variables.system + ' (was it changed after Assent looked at it?)')
++ '; see: kubectl assent explain aisystem/' + (variables.system == '' ? 'NAME' : variables.system) + ' -n ' + request.namespace"
+        ),
+    };
+    let scope = Scope { label: Some(Label::Absent(HELD_LABEL)), ..PODS };
+    let rules = vec![label_follows_gate(), gated_or_cleared];
+    let conditions = [("breaks-a-rule", breaks_one_of(&rules))];
+    validating("assent-pod-create", &scope, &conditions, &variables, rules)
+}
+
+fn label_follows_gate() -> Rule {
+    Rule {
+        holds: format!("{} == {}", gated("object"), held("object")),
+        else_say: format!(
+            "variables.name + ': label {HELD_LABEL} is set by Assent on pods that it holds: remove it from the pod template'"
+        ),
+    }
+}
+
+/// What holds for every update, with or without a `Clearance`.
+fn update(operator: &Operator) -> [Manifest; 2] {
+    let scope = Scope {
+        resources: &["pods", "pods/ephemeralcontainers"],
+        operations: &["UPDATE"],
+        needs_clearance: false,
+        ..PODS
+    };
+    let variables = [("name", pod_name("object"))];
+    let images = |of: &str, list: &str| format!("{of}.spec.?{list}.orValue([]).map(c, c.?image.orValue(''))");
+    let unchanged = |list: &str| format!("{} == {}", images("object", list), images("oldObject", list));
+    let rules = vec![
+        Rule {
+            holds: "request.?subResource.orValue('') != 'ephemeralcontainers'".to_owned(),
+            else_say: "variables.name + ': an ephemeral container is not part of what was approved; debug a copy in a namespace that Assent does not govern'".to_owned(),
+        },
+        operator_lifts(operator),
+        Rule {
+            holds: format!(
+                "{} == {} || {} != {}",
+                gated("object"),
+                held("object"),
+                gated("oldObject"),
+                held("oldObject")
+            ),
+            else_say: format!("variables.name + ': label {HELD_LABEL} stays as long as the gate {GATE} does; Assent removes both'"),
+        },
+        Rule {
+            // assent-pod-release reads the time of a release there: nobody may have put one in before.
+            holds: format!("!{} || !object.metadata.?managedFields.orValue([]).exists(m, m.manager == '{RELEASE_MANAGER}')", gated("object")),
+            else_say: format!("variables.name + ': the field manager {RELEASE_MANAGER} is that of Assent; use another'"),
+        },
+        Rule {
+            holds: format!("{} == {}", system("object"), system("oldObject")),
+            else_say: format!("variables.name + ': label {SYSTEM_LABEL} of a pod does not change; set it in the pod template of its workload'"),
+        },
+        Rule {
+            holds: format!("{} && {}", unchanged("containers"), unchanged("initContainers")),
+            else_say: "variables.name + ': the image of a pod that Assent governs does not change in place; change the workload, and approve a ModelVersion with the new image'".to_owned(),
+        },
+    ];
+    let conditions = [("breaks-a-rule", breaks_one_of(&rules))];
+    validating("assent-pod-update", &scope, &conditions, &variables, rules)
+}
+
+/// The operator is not trusted either: whoever lifts a gate, the pod must be cleared now. An update
+/// has no clock of its own, but the API server writes its time beside the field manager of the request.
+fn release(operator: &Operator) -> [Manifest; 2] {
+    let scope = Scope { operations: &["UPDATE"], label: Some(Label::Present(HELD_LABEL)), ..PODS };
+    let released = format!(
+        "object.metadata.managedFields.filter(m, m.manager == '{RELEASE_MANAGER}').map(m, timestamp(m.time))"
+    );
+    let rules = vec![
+        operator_lifts(operator),
+        Rule {
+            holds: format!("{released}.size() == 1"),
+            else_say: format!(
+                "variables.name + ': the gate is lifted by the field manager {RELEASE_MANAGER} only'"
+            ),
+        },
+        Rule {
+            holds: format!(
+                "{}.exists(v, {released}.all(t, t < timestamp(v.notAfter)) && {})",
+                versions(),
+                matches()
+            ),
+            else_say: format!(
+                "variables.name + ': AI system ' + {} + ' has no valid clearance for it; see: kubectl assent explain pod/' + object.metadata.name + ' -n ' + request.namespace",
+                system("object")
+            ),
+        },
+    ];
+    let lifted = format!("{} && !{} && {}", gated("oldObject"), gated("object"), breaks_one_of(&rules));
+    let variables = [("name", pod_name("object"))];
+    validating("assent-pod-release", &scope, &[("lifts-the-gate", lifted)], &variables, rules)
+}
+
+/// In two policies, because which of them answers first is not ours to say.
+fn operator_lifts(operator: &Operator) -> Rule {
+    Rule {
+        holds: format!("!{} || {} || {}", gated("oldObject"), gated("object"), operator.asks()),
+        else_say: format!(
+            "variables.name + ': only Assent lifts the gate {GATE}, once AI system ' + {} + ' is approved; see: kubectl assent explain pod/' + object.metadata.name + ' -n ' + request.namespace",
+            system("object")
+        ),
+    }
+}
+
+fn gated(pod: &str) -> String {
+    format!("{pod}.spec.?schedulingGates.orValue([]).exists(g, g.name == '{GATE}')")
+}
+
+fn held(pod: &str) -> String {
+    format!("('{HELD_LABEL}' in {pod}.metadata.?labels.orValue({{}}))")
+}
+
+fn system(pod: &str) -> String {
+    format!("{pod}.metadata.?labels[?'{SYSTEM_LABEL}'].orValue('')")
+}
+
+/// A pod of a workload has no name before the API server has given it one.
+fn pod_name(pod: &str) -> String {
+    format!("'pod ' + {pod}.metadata.?name.orValue({pod}.metadata.?generateName.orValue(''))")
+}
+
+/// The versions that are cleared, as far as the operator got to write, for the pod's system.
+fn versions() -> String {
+    format!("params.?spec.?systems[?{}].?cleared.orValue([])", system("object"))
+}
+
+fn matches() -> String {
+    let container = format!("({})", include_str!("container.cel").trim_end());
+    format!("({})", include_str!("matches.cel").trim_end().replace("CONTAINER", &container))
+}

@@ -1,0 +1,160 @@
+//! What people write: who may say what, and that it stays said.
+
+use super::{
+    Manifest, Operator,
+    manifest::{Rule, Scope, mutating, validating},
+};
+use crate::api::{GROUP, MODE_ENFORCE, MODE_LABEL};
+
+pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
+    let parts =
+        [stamp(), approvals(), systems(), risk_levels(), namespaces(operator), operator_only(operator)];
+    parts.into_iter().flatten().collect()
+}
+
+const RECORDS: Scope = Scope {
+    group: GROUP,
+    resources: &[],
+    operations: &["CREATE", "UPDATE", "DELETE"],
+    enforced: false,
+    label: None,
+    needs_clearance: false,
+};
+
+/// The controllers that empty a namespace and collect garbage, with and without credentials of their own.
+const CLEANERS: &str = "['system:serviceaccount:kube-system:namespace-controller', \
+'system:serviceaccount:kube-system:generic-garbage-collector', 'system:kube-controller-manager']";
+
+/// The controller that empties a namespace.
+const NAMESPACE_CONTROLLER: &str =
+    "['system:serviceaccount:kube-system:namespace-controller', 'system:kube-controller-manager']";
+
+/// Writes down who asks, as the API server authenticated them.
+fn stamp() -> [Manifest; 2] {
+    let scope = Scope { resources: &["approvals"], operations: &["CREATE"], ..RECORDS };
+    let conditions = [("unsigned", "!has(object.spec.approver)".to_owned())];
+    // `uid` is absent under impersonation, and where the authenticator has none.
+    let patch = "[JSONPatch{op: 'add', path: '/spec/approver', value: Object.spec.approver{
+  user: request.userInfo.username,
+  groups: request.userInfo.?groups.orValue([]),
+  uid: request.userInfo.?uid.orValue('')}}]";
+    mutating("assent-approval-stamp", &scope, &conditions, patch.to_owned(), "Never")
+}
+
+fn approvals() -> [Manifest; 2] {
+    let scope = Scope { resources: &["approvals"], ..RECORDS };
+    let on = |operation: &str, rule: &str| format!("request.operation != '{operation}' || ({rule})");
+    let rules = vec![
+        Rule {
+            holds: on("CREATE", "object.spec.?approver.?user.orValue('') == request.userInfo.username && object.spec.?approver.?groups.orValue([]) == request.userInfo.?groups.orValue([]) && object.spec.?approver.?uid.orValue('') == request.userInfo.?uid.orValue('')"),
+            else_say: "'the approver is who asks, and that is ' + request.userInfo.username + ': leave spec.approver out, the API server fills it in'".to_owned(),
+        },
+        Rule {
+            holds: on("CREATE", "!request.userInfo.username.startsWith('system:')"),
+            else_say: "request.userInfo.username + ' is not a person and cannot approve: a named person does, with kubectl assent approve ' + object.spec.system + ' -n ' + request.namespace".to_owned(),
+        },
+        Rule {
+            holds: on("CREATE", &format!("authorizer.group('{GROUP}').resource('approverroles').name(object.spec.role).check('approve').allowed()")),
+            else_say: "'user ' + request.userInfo.username + ' does not hold the role ' + object.spec.role + ': bind a ClusterRole with the verb approve on approverroles.assent.dev/' + object.spec.role + ', or use a role you hold'".to_owned(),
+        },
+        Rule {
+            holds: on("CREATE", "!has(object.spec.notAfter) || timestamp(object.spec.notAfter) > timestamp(object.metadata.creationTimestamp)"),
+            else_say: "'spec.notAfter ' + string(object.spec.notAfter) + ' is past: choose an instant to come'".to_owned(),
+        },
+        Rule {
+            holds: on("CREATE", "object.spec.decision == 'Approve' || object.spec.?reason.orValue('') != ''"),
+            else_say: "'spec.reason is missing: say why you decide ' + object.spec.decision".to_owned(),
+        },
+        Rule {
+            // An owner that goes would take the approval with it, and a rejection gone is an approval.
+            holds: "request.operation == 'DELETE' || object.metadata.?ownerReferences.orValue([]).size() == 0".to_owned(),
+            else_say: "'an approval has no ownerReferences: it stays when its system goes'".to_owned(),
+        },
+        Rule {
+            holds: on("DELETE", &format!("request.userInfo.username in {CLEANERS}")),
+            else_say: "'approval ' + oldObject.metadata.name + ' is part of the record and is not deleted; to end it: kubectl assent revoke ' + oldObject.spec.system + ' -n ' + request.namespace".to_owned(),
+        },
+    ];
+    validating("assent-approvals", &scope, &[], &[], rules)
+}
+
+fn systems() -> [Manifest; 2] {
+    let scope = Scope { resources: &["aisystems"], ..RECORDS };
+    let rules = vec![
+        Rule {
+            holds: format!(
+                "request.operation == 'DELETE'
+|| (request.operation == 'UPDATE' && object.spec.riskLevel == oldObject.spec.riskLevel)
+|| authorizer.group('{GROUP}').resource('risklevels').name(object.spec.riskLevel).check('use').allowed()"
+            ),
+            else_say: "'user ' + request.userInfo.username + ' may not assign risk level ' + object.spec.riskLevel + ' to AI system ' + object.metadata.name + ': ask governance for it, or for the verb use on risklevels.assent.dev/' + object.spec.riskLevel".to_owned(),
+        },
+        Rule {
+            // Were it deleted, one of the same name would be approved already.
+            holds: format!("request.operation != 'DELETE' || !oldObject.?status.?decommissioned.orValue(false) || request.userInfo.username in {NAMESPACE_CONTROLLER}"),
+            else_say: "'AI system ' + oldObject.metadata.name + ' is decommissioned and stays as the record of it: keep its manifest, remove its workloads'".to_owned(),
+        },
+    ];
+    validating("assent-aisystems", &scope, &[], &[], rules)
+}
+
+fn risk_levels() -> [Manifest; 2] {
+    let scope = Scope { resources: &["risklevels"], operations: &["DELETE"], ..RECORDS };
+    let rules = vec![Rule {
+        holds: "oldObject.?status.?systems.orValue(0) == 0".to_owned(),
+        else_say: "'risk level ' + oldObject.metadata.name + ' is in use: without it ' + string(oldObject.status.systems) + ' AI systems would stop; see: kubectl get aisystems -A'".to_owned(),
+    }];
+    validating("assent-risklevels", &scope, &[], &[], rules)
+}
+
+/// Opting in is for whoever may label a namespace; opting out needs the verb `ungovern`.
+fn namespaces(operator: &Operator) -> [Manifest; 2] {
+    let scope = Scope {
+        group: "",
+        resources: &["namespaces", "namespaces/status", "namespaces/finalize"],
+        operations: &["CREATE", "UPDATE"],
+        ..RECORDS
+    };
+    let mode = |of: &str| format!("{of}.metadata.?labels[?'{MODE_LABEL}'].orValue('')");
+    let variables =
+        [("mode", mode("object")), ("before", format!("oldObject == null ? '' : {}", mode("oldObject")))];
+    let rules = vec![
+        Rule {
+            holds: format!("variables.mode in ['', '{MODE_ENFORCE}'] || variables.mode == variables.before"),
+            else_say: format!("'label {MODE_LABEL}=' + variables.mode + ' is not known: use {MODE_LABEL}={MODE_ENFORCE}'"),
+        },
+        Rule {
+            holds: format!(
+                "variables.mode == '' || !(object.metadata.name in ['kube-system', 'kube-public', 'kube-node-lease', '{}'])",
+                operator.namespace
+            ),
+            else_say: "'namespace ' + object.metadata.name + ' keeps the cluster, or Assent itself, running: it cannot be governed'".to_owned(),
+        },
+        Rule {
+            holds: format!(
+                "variables.before == '' || variables.mode == variables.before || authorizer.group('{GROUP}').resource('namespaces').name(object.metadata.name).check('ungovern').allowed()"
+            ),
+            else_say: format!("'user ' + request.userInfo.username + ' may not take namespace ' + object.metadata.name + ' out of governance: keep the label {MODE_LABEL}=' + variables.before + ', or ask for the verb ungovern on namespaces.assent.dev'"),
+        },
+    ];
+    validating("assent-namespaces", &scope, &[], &variables, rules)
+}
+
+/// What the operator derives, nobody else writes: neither clearances nor statuses.
+fn operator_only(operator: &Operator) -> [Manifest; 2] {
+    let scope = Scope {
+        resources: &[
+            "clearances",
+            "risklevels/status",
+            "aisystems/status",
+            "modelversions/status",
+            "approvals/status",
+        ],
+        ..RECORDS
+    };
+    let rules = vec![Rule {
+        holds: format!("{} || (request.operation == 'DELETE' && request.userInfo.username in {CLEANERS})", operator.asks()),
+        else_say: "request.resource.resource + (request.?subResource.orValue('') == '' ? '' : '/' + request.subResource) + ' are derived from approvals and written by Assent alone; see: kubectl assent status -n ' + request.?namespace.orValue('')".to_owned(),
+    }];
+    validating("assent-operator-only", &scope, &[], &[], rules)
+}
