@@ -1,0 +1,172 @@
+//! The compile itself: the facts of a namespace at an instant, judged version by version.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+
+use super::{
+    index::Facts,
+    status::{Judged, Statuses},
+};
+use crate::{
+    api::{
+        AISystem, ClearanceSpec, ClearedVersion, Digest, ModelVersion, OnLoss, SystemClearance,
+        WithheldVersion,
+    },
+    policy::{self, Reason, Statement, Subject, Verdict, bears_on, judge},
+};
+
+/// What is to be written, and when to look again.
+#[derive(Debug)]
+pub struct Compiled {
+    /// `None` where nobody asks for one: not opted in, and nothing described.
+    pub clearance: Option<ClearanceSpec>,
+    pub statuses: Statuses,
+    pub revisit: Option<Timestamp>,
+}
+
+/// The bounds of a `Clearance`, below those of its schema and of etcd's 1.5 MiB an object.
+const SYSTEMS: usize = 256;
+const CLEARED_VERSIONS: usize = 32;
+const WITHHELD_VERSIONS: usize = 16;
+const BYTES: usize = 1024 * 1024;
+
+/// The end of what never ends, for the API server to compare with.
+const NEVER: &str = "9999-12-30T00:00:00Z";
+
+/// Compiles `facts` of `namespace` as they are at `now`.
+pub fn compile(namespace: &str, enforced: bool, facts: &Facts, now: Timestamp) -> Compiled {
+    let mut judged: BTreeMap<&str, Judged> = facts
+        .versions
+        .values()
+        .map(|version| (name(version), judge_version(namespace, facts, version, now)))
+        .collect();
+    let mut systems = systems(namespace, facts, &mut judged);
+    let remembered = remember_losses(&mut systems, facts, now);
+    let revisit = judged.values().filter_map(|j| j.revisit).chain(remembered).min();
+    let described = !(facts.systems.is_empty() && facts.versions.is_empty() && systems.is_empty());
+    Compiled {
+        clearance: (enforced || described).then_some(ClearanceSpec { enforced, systems }),
+        statuses: Statuses::new(namespace, facts, &judged, now),
+        revisit,
+    }
+}
+
+fn name(version: &ModelVersion) -> &str {
+    version.metadata.name.as_deref().unwrap_or_default()
+}
+
+fn judge_version<'a>(namespace: &str, facts: &'a Facts, version: &'a ModelVersion, now: Timestamp) -> Judged {
+    let system = facts.systems.get(&version.spec.system).map(|s| &s.spec);
+    let digest = system.map(|system| Subject::new(namespace, system, &version.spec).digest());
+    let bearing = digest.iter().flat_map(|digest| {
+        facts.approvals.values().filter(move |a| bears_on(a, &version.spec.system, name(version), digest))
+    });
+    let statements = bearing.filter_map(|approval| Statement::of(approval)).collect();
+    let level = system.and_then(|s| facts.levels.get(&s.risk_level)).map(|l| &l.spec);
+    let facts = policy::Facts { version: &version.spec, system, level, statements };
+    let judgement = judge(&facts, now);
+    Judged {
+        system: version.spec.system.clone(),
+        digest,
+        created: version.metadata.creation_timestamp.as_ref().map(|t| t.0),
+        standings: judgement
+            .standings
+            .iter()
+            .map(|(name, standing)| ((*name).to_owned(), *standing))
+            .collect(),
+        not_after: judgement.not_after,
+        revisit: judgement.revisit,
+        verdict: judgement.verdict,
+    }
+}
+
+/// What may run of each system; what is too much for one object is withheld instead.
+fn systems(
+    namespace: &str,
+    facts: &Facts,
+    judged: &mut BTreeMap<&str, Judged>,
+) -> BTreeMap<String, SystemClearance> {
+    let mut systems: BTreeMap<String, SystemClearance> = BTreeMap::new();
+    let mut bytes = 0;
+    for (system, level) in
+        facts.systems.values().map(|s| (s, facts.levels.get(&s.spec.risk_level))).take(SYSTEMS)
+    {
+        let grace = level.map_or_else(OnLoss::default, |l| l.spec.on_loss.clone()).grace_period_seconds;
+        let clearance = SystemClearance { grace_period_seconds: grace, ..SystemClearance::default() };
+        systems.insert(system_name(system).to_owned(), clearance);
+    }
+    for (name, judged) in newest_first(judged) {
+        let Some(version) = facts.versions.get(name) else { continue };
+        let size = serde_json::to_vec(&version.spec.runtime).map_or(BYTES, |json| json.len());
+        let room = systems.get(&judged.system).is_some_and(|s| s.cleared.len() < CLEARED_VERSIONS);
+        if judged.verdict == Verdict::Cleared && (!room || bytes + size > BYTES) {
+            judged.verdict = Verdict::Withheld(vec![Reason::CapacityExceeded]);
+        }
+        let Some(system) = systems.get_mut(&judged.system) else { continue };
+        match (&judged.verdict, &judged.digest) {
+            (Verdict::Cleared, Some(digest)) => {
+                bytes += size;
+                system.cleared.push(ClearedVersion {
+                    model_version: name.to_owned(),
+                    subject_digest: digest.clone(),
+                    not_after: Time(judged.not_after.unwrap_or_else(never)),
+                    runtime: version.spec.runtime.clone(),
+                });
+            }
+            _ if system.withheld.len() < WITHHELD_VERSIONS => system.withheld.push(WithheldVersion {
+                model_version: name.to_owned(),
+                reason: judged.reason().to_owned(),
+                message: judged.message(namespace, name),
+            }),
+            _ => {}
+        }
+    }
+    systems
+}
+
+fn never() -> Timestamp {
+    NEVER.parse().expect("a constant")
+}
+
+fn system_name(system: &AISystem) -> &str {
+    system.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// So that where there is not room for all, the old ones go first.
+fn newest_first<'a, 'b>(judged: &'a mut BTreeMap<&'b str, Judged>) -> Vec<(&'b str, &'a mut Judged)> {
+    let mut versions: Vec<_> = judged.iter_mut().map(|(name, judged)| (*name, judged)).collect();
+    versions.sort_by(|(a_name, a), (b_name, b)| (b.created, b_name).cmp(&(a.created, a_name)));
+    versions
+}
+
+/// Notes since when what was cleared before is no longer: the grace of its pods counts from there. A
+/// system that is gone is remembered until its grace is over. Returns the earliest such end.
+fn remember_losses(
+    systems: &mut BTreeMap<String, SystemClearance>,
+    facts: &Facts,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let before = facts.clearance.iter().flat_map(|clearance| &clearance.spec.systems);
+    let mut forget_at = None;
+    for (name, before) in before {
+        let still: BTreeSet<&Digest> =
+            systems.get(name).into_iter().flat_map(|s| &s.cleared).map(|v| &v.subject_digest).collect();
+        let lost = before.cleared.iter().any(|v| !still.contains(&v.subject_digest));
+        let lost_at = if lost { Some(Time(now)) } else { before.lost_at.clone() };
+        let Some(lost_at) = lost_at else { continue };
+        let over = lost_at.0 + std::time::Duration::from_secs(before.grace_period_seconds.into());
+        if let Some(system) = systems.get_mut(name) {
+            system.lost_at = Some(lost_at);
+        } else if now < over {
+            forget_at = forget_at.into_iter().chain([over]).min();
+            let gone = SystemClearance {
+                grace_period_seconds: before.grace_period_seconds,
+                lost_at: Some(lost_at),
+                ..SystemClearance::default()
+            };
+            systems.insert(name.clone(), gone);
+        }
+    }
+    forget_at
+}

@@ -1,0 +1,288 @@
+//! The facts by namespace, as the API server last told them, so that a change costs what its
+//! namespace holds and not what the cluster does.
+//!
+//! ```text
+//!  watch of a kind ──► Cache<K>: namespace ─► name ─► object        (a re-list replaces it whole)
+//!        │
+//!        └──► what is dirty: the namespace; for a RiskLevel, every namespace that uses it
+//! ```
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use futures::{Stream, StreamExt, channel::mpsc, stream::BoxStream};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{WatchStreamExt, watcher, watcher::Event},
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tracing::{error, warn};
+
+use super::{LevelRef, NamespaceRef};
+use crate::{
+    api::{AISystem, Approval, CLEARANCE_NAME, Clearance, ModelVersion, RiskLevel},
+    metrics::Metrics,
+};
+
+/// Objects of one kind by namespace and name.
+#[derive(Debug)]
+struct Cache<K> {
+    objects: BTreeMap<String, BTreeMap<String, Arc<K>>>,
+    relisting: BTreeMap<String, BTreeMap<String, Arc<K>>>,
+}
+
+impl<K> Default for Cache<K> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), relisting: BTreeMap::new() }
+    }
+}
+
+impl<K: Resource> Cache<K> {
+    fn of(&self, namespace: &str) -> BTreeMap<String, Arc<K>> {
+        self.objects.get(namespace).cloned().unwrap_or_default()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<K>> {
+        self.objects.values().flat_map(BTreeMap::values)
+    }
+
+    fn insert(&mut self, object: K) -> String {
+        let namespace = object.namespace().unwrap_or_default();
+        self.objects.entry(namespace.clone()).or_default().insert(object.name_any(), Arc::new(object));
+        namespace
+    }
+
+    fn remove(&mut self, namespace: &str, name: &str) {
+        if let Some(objects) = self.objects.get_mut(namespace) {
+            objects.remove(name);
+            if objects.is_empty() {
+                self.objects.remove(namespace);
+            }
+        }
+    }
+
+    /// Takes in one event; returns the namespaces whose facts it changed. An object that does not
+    /// parse counts as missing: it must neither stand as it was nor keep the others from being seen.
+    fn apply(&mut self, event: Event<DeserializeGuard<K>>) -> BTreeSet<String>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        match event {
+            Event::Init => self.relisting.clear(),
+            Event::InitApply(DeserializeGuard(Ok(object))) => {
+                let namespace = self.relisting.entry(object.namespace().unwrap_or_default()).or_default();
+                namespace.insert(object.name_any(), Arc::new(object));
+            }
+            Event::InitApply(DeserializeGuard(Err(_))) => {}
+            Event::InitDone => {
+                let before = std::mem::replace(&mut self.objects, std::mem::take(&mut self.relisting));
+                return before.into_keys().chain(self.objects.keys().cloned()).collect();
+            }
+            Event::Apply(DeserializeGuard(Ok(object))) => return BTreeSet::from([self.insert(object)]),
+            Event::Apply(gone) | Event::Delete(gone) => {
+                let namespace = gone.namespace().unwrap_or_default();
+                self.remove(&namespace, &gone.name_any());
+                return BTreeSet::from([namespace]);
+            }
+        }
+        BTreeSet::new()
+    }
+}
+
+/// What is known of one namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub systems: BTreeMap<String, Arc<AISystem>>,
+    pub versions: BTreeMap<String, Arc<ModelVersion>>,
+    pub approvals: BTreeMap<String, Arc<Approval>>,
+    pub clearance: Option<Arc<Clearance>>,
+    /// The levels that the systems name, as far as they exist.
+    pub levels: BTreeMap<String, Arc<RiskLevel>>,
+}
+
+#[derive(Debug, Default)]
+struct Caches {
+    levels: Cache<RiskLevel>,
+    systems: Cache<AISystem>,
+    versions: Cache<ModelVersion>,
+    approvals: Cache<Approval>,
+    clearances: Cache<Clearance>,
+}
+
+/// Everything the operator knows of what people wrote.
+#[derive(Debug)]
+pub struct Index {
+    caches: RwLock<Caches>,
+    unlisted: watch::Sender<BTreeSet<&'static str>>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        let kinds = ["RiskLevel", "AISystem", "ModelVersion", "Approval", "Clearance"];
+        Self { caches: RwLock::default(), unlisted: watch::Sender::new(BTreeSet::from(kinds)) }
+    }
+}
+
+impl Index {
+    /// Waits until every kind was listed once.
+    pub async fn synced(&self) {
+        // The sender lives as long as the index does.
+        let _ = self.unlisted.subscribe().wait_for(BTreeSet::is_empty).await;
+    }
+
+    /// What is known of `namespace` now.
+    pub fn facts(&self, namespace: &str) -> Facts {
+        let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
+        let levels = caches.levels.of("");
+        let systems = caches.systems.of(namespace);
+        let used = systems.values().filter_map(|s| levels.get_key_value(&s.spec.risk_level));
+        Facts {
+            levels: used.map(|(name, level)| (name.clone(), Arc::clone(level))).collect(),
+            versions: caches.versions.of(namespace),
+            approvals: caches.approvals.of(namespace),
+            clearance: caches.clearances.of(namespace).remove(CLEARANCE_NAME),
+            systems,
+        }
+    }
+
+    /// How many systems name `level`.
+    pub fn systems_of_level(&self, level: &str) -> usize {
+        let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
+        caches.systems.all().filter(|system| system.spec.risk_level == level).count()
+    }
+
+    /// Takes in what was just written, ahead of the watch.
+    pub fn wrote(&self, clearance: Clearance) {
+        self.caches.write().unwrap_or_else(PoisonError::into_inner).clearances.insert(clearance);
+    }
+
+    fn update<K: Resource<DynamicType = ()>>(
+        &self,
+        event: Event<DeserializeGuard<K>>,
+        cache: fn(&mut Caches) -> &mut Cache<K>,
+        kind: &'static str,
+    ) -> BTreeSet<String> {
+        let listed = matches!(event, Event::InitDone);
+        let mut caches = self.caches.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = cache(&mut caches).apply(event);
+        drop(caches);
+        if listed {
+            self.unlisted.send_modify(|unlisted| {
+                unlisted.remove(kind);
+            });
+        }
+        changed
+    }
+
+    /// The namespaces that have a system.
+    fn namespaces_with_systems(&self) -> BTreeSet<String> {
+        let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
+        caches.systems.objects.keys().cloned().collect()
+    }
+
+    fn all_levels(&self) -> BTreeSet<String> {
+        let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
+        caches.levels.of("").into_keys().collect()
+    }
+}
+
+/// Keeps an [`Index`] current and says what is dirty.
+pub struct Feed {
+    client: Client,
+    index: Arc<Index>,
+    metrics: Arc<Metrics>,
+}
+
+impl Feed {
+    pub fn new(client: Client, index: Arc<Index>, metrics: Arc<Metrics>) -> Self {
+        Self { client, index, metrics }
+    }
+
+    /// The dirty namespaces, the dirty levels, and the work that feeds both.
+    pub fn start(
+        self,
+    ) -> (
+        impl Stream<Item = NamespaceRef> + Send + 'static,
+        impl Stream<Item = LevelRef> + Send + 'static,
+        impl Future<Output = ()> + Send,
+    ) {
+        let (dirty_namespaces, namespaces) = mpsc::unbounded();
+        let (dirty_levels, levels) = mpsc::unbounded();
+        let mut changes = futures::stream::select_all([
+            self.watch::<RiskLevel>(|c| &mut c.levels, "RiskLevel"),
+            self.watch::<AISystem>(|c| &mut c.systems, "AISystem"),
+            self.watch::<ModelVersion>(|c| &mut c.versions, "ModelVersion"),
+            self.watch::<Approval>(|c| &mut c.approvals, "Approval"),
+            self.watch::<Clearance>(|c| &mut c.clearances, "Clearance"),
+        ]);
+        let work = async move {
+            while let Some((kind, changed)) = changes.next().await {
+                let (in_namespaces, of_levels) = self.dirty(kind, changed);
+                // A receiver that is gone is shutting down.
+                for name in in_namespaces {
+                    let _ = dirty_namespaces.unbounded_send(NamespaceRef::new(&name));
+                }
+                for name in of_levels {
+                    let _ = dirty_levels.unbounded_send(LevelRef::new(&name));
+                }
+            }
+        };
+        (namespaces, levels, work)
+    }
+
+    /// The namespaces and the levels that a change of objects of `kind` in `changed` concerns.
+    fn dirty(&self, kind: &str, changed: BTreeSet<String>) -> (BTreeSet<String>, BTreeSet<String>) {
+        match kind {
+            "RiskLevel" => (self.index.namespaces_with_systems(), BTreeSet::new()),
+            "AISystem" => (changed, self.index.all_levels()),
+            _ => (changed, BTreeSet::new()),
+        }
+    }
+
+    /// The changes of one kind.
+    fn watch<K>(
+        &self,
+        cache: fn(&mut Caches) -> &mut Cache<K>,
+        kind: &'static str,
+    ) -> BoxStream<'static, (&'static str, BTreeSet<String>)>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    {
+        let api: Api<DeserializeGuard<K>> = Api::all(self.client.clone());
+        let (index, metrics) = (Arc::clone(&self.index), Arc::clone(&self.metrics));
+        let events = watcher(api, watcher::Config::default())
+            .default_backoff()
+            .modify(|object| object.managed_fields_mut().clear());
+        events
+            .filter_map(move |event| {
+                let changed = match event {
+                    Ok(event) => {
+                        report_invalid(&event, kind, &metrics);
+                        index.update(event, cache, kind)
+                    }
+                    Err(error) => {
+                        metrics.watch_errors.inc();
+                        warn!(kind, "watch: {error}; trying again");
+                        BTreeSet::new()
+                    }
+                };
+                std::future::ready((!changed.is_empty()).then_some((kind, changed)))
+            })
+            .boxed()
+    }
+}
+
+fn report_invalid<K>(event: &Event<DeserializeGuard<K>>, kind: &str, metrics: &Metrics) {
+    if let Event::Apply(DeserializeGuard(Err(invalid))) | Event::InitApply(DeserializeGuard(Err(invalid))) =
+        event
+    {
+        let (namespace, name) = (&invalid.metadata.namespace, &invalid.metadata.name);
+        metrics.invalid_objects.inc();
+        error!(kind, namespace, name, "cannot be read and counts as missing: {invalid}");
+    }
+}

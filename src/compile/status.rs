@@ -1,0 +1,348 @@
+//! What people are told: the statuses of systems, versions, approvals and levels.
+//!
+//! ```text
+//!                 Cleared                    Ready                      Stalled          kstatus
+//!  cleared        True  Cleared              True                       -                Current
+//!  waiting        False AwaitingApproval …   False                      -                InProgress
+//!  decided        False Rejected, Revoked …  False                      True             Failed
+//!  decommissioned False Decommissioned       True (what was asked for)  -                Current
+//! ```
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time},
+    jiff::Timestamp,
+};
+
+use super::index::Facts;
+use crate::{
+    api::{
+        AISystem, AISystemStatus, Approval, ApprovalStatus, CountedApproval, Decision, Digest, ModelVersion,
+        ModelVersionStatus, RiskLevel, RiskLevelStatus, VersionSummary, condition,
+    },
+    bounds::shorten,
+    policy::{self, Reason, Standing, Statement, Verdict},
+};
+
+/// A version and what became of it.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    pub system: String,
+    pub digest: Option<Digest>,
+    pub created: Option<Timestamp>,
+    pub verdict: Verdict,
+    pub not_after: Option<Timestamp>,
+    pub revisit: Option<Timestamp>,
+    pub standings: BTreeMap<String, Standing>,
+}
+
+impl Judged {
+    /// The reasons not to run it; none if it may.
+    fn reasons(&self) -> &[Reason] {
+        match &self.verdict {
+            Verdict::Cleared => &[],
+            Verdict::Withheld(reasons) => reasons,
+        }
+    }
+
+    /// The reason of its `Cleared` condition.
+    pub fn reason(&self) -> &'static str {
+        self.reasons().first().map_or("Cleared", Reason::code)
+    }
+
+    /// Every reason in words, and what to do about it.
+    pub fn message(&self, namespace: &str, name: &str) -> String {
+        let say = |reason: &Reason| format!("{reason} ({})", reason.remedy(namespace, &self.system, name));
+        match (&self.verdict, self.not_after) {
+            (Verdict::Cleared, Some(end)) => format!("may run until {end}"),
+            (Verdict::Cleared, None) => "may run".to_owned(),
+            (Verdict::Withheld(reasons), _) => {
+                shorten(reasons.iter().map(say).collect::<Vec<_>>().join("; "), 4096)
+            }
+        }
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.reasons().iter().any(Reason::is_stalled)
+    }
+
+    fn is_decommissioned(&self) -> bool {
+        self.reasons().iter().any(|r| matches!(r, Reason::Decommissioned { .. }))
+    }
+}
+
+/// The statuses of everything in a namespace, by name.
+#[derive(Debug, Default)]
+pub struct Statuses {
+    pub systems: BTreeMap<String, AISystemStatus>,
+    pub versions: BTreeMap<String, ModelVersionStatus>,
+    pub approvals: BTreeMap<String, ApprovalStatus>,
+}
+
+impl Statuses {
+    pub fn new(namespace: &str, facts: &Facts, judged: &BTreeMap<&str, Judged>, now: Timestamp) -> Self {
+        let version = |(name, version): (&String, &std::sync::Arc<ModelVersion>)| {
+            let judged = judged.get(name.as_str())?;
+            Some((name.clone(), of_version(namespace, version, judged, facts, now)))
+        };
+        let systems = facts.systems.iter().map(|(name, system)| {
+            let versions = judged.iter().filter(|(_, j)| j.system == *name);
+            (
+                name.clone(),
+                of_system(namespace, facts, system, &versions.map(|(n, j)| (*n, j)).collect::<Vec<_>>(), now),
+            )
+        });
+        let approvals = facts.approvals.iter();
+        Self {
+            systems: systems.collect(),
+            versions: facts.versions.iter().filter_map(version).collect(),
+            approvals: approvals
+                .map(|(name, a)| (name.clone(), of_approval(a, facts, judged, now)))
+                .collect(),
+        }
+    }
+}
+
+/// What the conditions of a system or version say.
+struct Saying<'a> {
+    cleared: bool,
+    stalled: bool,
+    decommissioned: bool,
+    reason: &'a str,
+    message: String,
+    /// What is wrong with the object itself, whether it may run or not.
+    defect: Option<(&'static str, String)>,
+}
+
+impl Saying<'_> {
+    fn conditions(&self, meta: &ObjectMeta, before: &[Condition], now: Timestamp) -> Vec<Condition> {
+        let say = |type_, status| {
+            condition(before, (type_, status), self.reason, self.message.clone(), meta.generation, now)
+        };
+        let stalled = self.stalled && !self.decommissioned;
+        let ready = match &self.defect {
+            Some((reason, message)) if !self.decommissioned => {
+                condition(before, ("Ready", false), reason, message.clone(), meta.generation, now)
+            }
+            _ => say("Ready", self.cleared || self.decommissioned),
+        };
+        let mut conditions = vec![ready, say("Cleared", self.cleared)];
+        // Stalled is an abnormal-true condition of kstatus: it is absent while all is well.
+        conditions.extend(stalled.then(|| say("Stalled", true)));
+        conditions
+    }
+}
+
+fn of_version(
+    namespace: &str,
+    version: &ModelVersion,
+    judged: &Judged,
+    facts: &Facts,
+    now: Timestamp,
+) -> ModelVersionStatus {
+    let cleared = judged.verdict == Verdict::Cleared;
+    let saying = Saying {
+        cleared,
+        stalled: judged.is_stalled(),
+        decommissioned: judged.is_decommissioned(),
+        reason: judged.reason(),
+        message: judged.message(namespace, version.metadata.name.as_deref().unwrap_or_default()),
+        defect: None,
+    };
+    let counted = judged.standings.iter().filter(|(_, standing)| **standing == Standing::Counted);
+    let before = version.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    ModelVersionStatus {
+        observed_generation: version.metadata.generation,
+        conditions: saying.conditions(&version.metadata, before, now),
+        subject_digest: judged.digest.clone(),
+        not_after: judged.not_after.filter(|_| cleared).map(Time),
+        approvals: counted.filter_map(|(name, _)| counted_approval(facts, name)).take(256).collect(),
+    }
+}
+
+fn counted_approval(facts: &Facts, name: &str) -> Option<CountedApproval> {
+    let approval = facts.approvals.get(name).filter(|a| a.spec.decision == Decision::Approve)?;
+    Some(CountedApproval {
+        name: name.to_owned(),
+        role: approval.spec.role.clone(),
+        user: approval.spec.approver.as_ref().map(|a| a.user.clone()).unwrap_or_default(),
+        not_after: end_of(facts, approval),
+    })
+}
+
+/// When a decision ends: at its own end, or with the validity of the level before that.
+fn end_of(facts: &Facts, approval: &Approval) -> Option<Time> {
+    let level = facts.levels.get(&facts.systems.get(&approval.spec.system)?.spec.risk_level)?;
+    let statement = Statement::of(approval).filter(|s| s.decision == Decision::Approve)?;
+    policy::end(&statement, &level.spec).map(Time)
+}
+
+/// A successor that does not exist, or that is in the end succeeded by the system itself.
+fn successor_defect(facts: &Facts, system: &AISystem) -> Option<(&'static str, String)> {
+    let successor = |system: &AISystem| system.spec.decommission.as_ref()?.successor.clone();
+    let mut path = vec![system.metadata.name.clone().unwrap_or_default()];
+    let mut next = successor(system);
+    while let Some(name) = next {
+        let seen = path.contains(&name);
+        path.push(name.clone());
+        let way = path.join(" -> ");
+        next = match facts.systems.get(&name) {
+            _ if seen => return Some(("SuccessorCycle", format!("the successors go in a circle: {way}"))),
+            None => return Some(("SuccessorNotFound", format!("there is no AISystem {name} ({way})"))),
+            Some(known) => successor(known),
+        };
+    }
+    None
+}
+
+fn of_system(
+    namespace: &str,
+    facts: &Facts,
+    system: &AISystem,
+    versions: &[(&str, &Judged)],
+    now: Timestamp,
+) -> AISystemStatus {
+    let cleared: Vec<_> = versions.iter().filter(|(_, j)| j.verdict == Verdict::Cleared).collect();
+    let due = system.spec.decommission.as_ref().is_some_and(|d| d.date.0 <= now);
+    let was = system.status.as_ref().and_then(|s| s.decommissioned).unwrap_or_default();
+    let mut saying = say_of_system(namespace, system, versions, due || was);
+    saying.defect = successor_defect(facts, system);
+    let before = system.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    AISystemStatus {
+        observed_generation: system.metadata.generation,
+        conditions: saying.conditions(&system.metadata, before, now),
+        cleared_versions: (!cleared.is_empty())
+            .then(|| shorten(cleared.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(","), 16384)),
+        not_after: cleared.iter().filter_map(|(_, j)| j.not_after).min().map(Time),
+        versions: versions.iter().take(256).map(|(name, judged)| summary(name, judged)).collect(),
+        decommissioned: (due || was).then_some(true),
+        pods: None,
+    }
+}
+
+fn summary(name: &str, judged: &Judged) -> VersionSummary {
+    let cleared = judged.verdict == Verdict::Cleared;
+    VersionSummary {
+        name: name.to_owned(),
+        cleared,
+        reason: judged.reason().to_owned(),
+        not_after: judged.not_after.filter(|_| cleared).map(Time),
+    }
+}
+
+/// A system is cleared if one of its versions is; if none is, the newest says why.
+fn say_of_system<'a>(
+    namespace: &str,
+    system: &AISystem,
+    versions: &[(&str, &'a Judged)],
+    decommissioned: bool,
+) -> Saying<'a> {
+    let name = system.metadata.name.as_deref().unwrap_or_default();
+    let each = versions.iter().map(|(name, judged)| format!("{name} {}", judged.message(namespace, name)));
+    let message = shorten(each.collect::<Vec<_>>().join("; "), 32768);
+    let newest =
+        versions.iter().max_by_key(|(name, judged)| (judged.created, *name)).map(|(_, judged)| *judged);
+    let cleared = versions.iter().any(|(_, j)| j.verdict == Verdict::Cleared);
+    let (reason, message, stalled) = match (newest, &system.spec.decommission) {
+        (_, Some(end)) if decommissioned => {
+            let next = end.successor.as_ref().map(|s| format!(" (successor: {s})")).unwrap_or_default();
+            ("Decommissioned", format!("decommissioned since {}: {}{next}", end.date.0, end.reason), false)
+        }
+        _ if cleared => ("Cleared", message, false),
+        (Some(newest), _) => (newest.reason(), message, newest.is_stalled()),
+        (None, _) => {
+            let message = format!(
+                "no ModelVersion names system {name}: create one (kubectl explain modelversion.spec)"
+            );
+            ("NoModelVersion", message, false)
+        }
+    };
+    Saying { cleared, stalled, decommissioned, reason, message, defect: None }
+}
+
+fn of_approval(
+    approval: &Approval,
+    facts: &Facts,
+    judged: &BTreeMap<&str, Judged>,
+    now: Timestamp,
+) -> ApprovalStatus {
+    let (reason, message) = effect(approval, facts, judged);
+    let before = approval.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let say = |type_, status| {
+        condition(before, (type_, status), reason, message.clone(), approval.metadata.generation, now)
+    };
+    ApprovalStatus {
+        observed_generation: approval.metadata.generation,
+        conditions: vec![say("Ready", true), say("Counted", reason == Standing::Counted.code())],
+        not_after: end_of(facts, approval),
+    }
+}
+
+/// Whether a decision has effect, in one word and in a sentence.
+fn effect(approval: &Approval, facts: &Facts, judged: &BTreeMap<&str, Judged>) -> (&'static str, String) {
+    let spec = &approval.spec;
+    let again = format!(
+        "review it again: kubectl assent approve {} --version {} -n {}",
+        spec.system,
+        spec.model_version,
+        approval.metadata.namespace.as_deref().unwrap_or_default()
+    );
+    let Some(version) = judged.get(spec.model_version.as_str()).filter(|j| j.system == spec.system) else {
+        return (
+            "SubjectNotFound",
+            format!("there is no ModelVersion {} of system {}", spec.model_version, spec.system),
+        );
+    };
+    if !facts.systems.contains_key(&spec.system) {
+        return ("SubjectNotFound", format!("there is no AISystem {}", spec.system));
+    }
+    if spec.decision == Decision::Approve && version.digest.as_ref() != Some(&spec.subject_digest) {
+        let now = version.digest.as_ref().map(Digest::as_str).unwrap_or_default();
+        return (
+            "SubjectChanged",
+            format!("{} was signed, and now it is {now}; {again}", spec.subject_digest),
+        );
+    }
+    let standing = approval.metadata.name.as_ref().and_then(|name| version.standings.get(name));
+    let Some(standing) = standing else {
+        return (
+            "RiskLevelNotFound",
+            format!("system {} names a risk level that does not exist", spec.system),
+        );
+    };
+    let message = match standing {
+        Standing::Counted => "it has effect".to_owned(),
+        Standing::Superseded => {
+            "a later decision of the same person in the same role took its place".to_owned()
+        }
+        Standing::Revoked => format!("a revocation came after it, or in the same second; {again}"),
+        Standing::Expired => format!("it ended; {again}"),
+        Standing::ApproverIsOwner => {
+            "its approver owns the system, and the risk level separates duties: somebody else approves"
+                .to_owned()
+        }
+        Standing::RoleNotRequired => format!("the risk level asks for nobody in role {}", spec.role),
+    };
+    (standing.code(), message)
+}
+
+/// The status of a level that `systems` systems name.
+pub fn of_level(level: &RiskLevel, systems: usize, now: Timestamp) -> RiskLevelStatus {
+    let requires = level.spec.approvals.iter().map(|r| format!("{} {}", r.count, r.role)).collect::<Vec<_>>();
+    let before = level.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let message = format!("{systems} systems have it");
+    RiskLevelStatus {
+        observed_generation: level.metadata.generation,
+        conditions: vec![condition(
+            before,
+            ("Ready", true),
+            "InForce",
+            message,
+            level.metadata.generation,
+            now,
+        )],
+        requires: Some(if requires.is_empty() { "nobody".to_owned() } else { requires.join(", ") }),
+        systems: u32::try_from(systems).unwrap_or(u32::MAX),
+    }
+}

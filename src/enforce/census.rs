@@ -1,0 +1,115 @@
+//! How many pods of each system run and are held, in the system's status.
+//!
+//! Counting waits until things are quiet for a moment, so that a rollout costs one write and not many.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use tokio::{sync::mpsc, time::Instant};
+use tracing::debug;
+
+use super::roster::Roster;
+use crate::{
+    api::{AISystem, PodCount},
+    metrics::Metrics,
+};
+
+/// How long counts may lag behind.
+const LAG: Duration = Duration::from_millis(500);
+
+/// The field manager of the counts.
+const MANAGER: &str = "assent-census";
+
+type System = (Arc<str>, Arc<str>);
+
+/// Counts, and has written what changed.
+pub struct Census {
+    dirty: BTreeSet<Arc<str>>,
+    due: Option<Instant>,
+    written: BTreeMap<System, PodCount>,
+    queue: mpsc::UnboundedSender<(System, PodCount)>,
+    metrics: Arc<Metrics>,
+}
+
+impl Census {
+    /// A census, and the work of writing it.
+    pub fn new(client: Client, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + Send) {
+        let (queue, counts) = mpsc::unbounded_channel();
+        let census = Self { dirty: BTreeSet::new(), due: None, written: BTreeMap::new(), queue, metrics };
+        (census, write(client, counts))
+    }
+
+    /// Something changed in `namespace`.
+    pub fn mark(&mut self, namespace: &Arc<str>) {
+        self.dirty.insert(Arc::clone(namespace));
+        self.due.get_or_insert_with(|| Instant::now() + LAG);
+    }
+
+    /// When it is time to count.
+    pub fn due(&self) -> impl Future<Output = ()> + use<> {
+        let due = self.due;
+        async move {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Counts what changed.
+    pub fn publish(&mut self, roster: &Roster) {
+        self.due = None;
+        for namespace in std::mem::take(&mut self.dirty) {
+            self.count(&namespace, roster);
+        }
+        let held = roster.namespaces().flat_map(|(_, n)| n.pods.values()).filter(|pod| pod.gated).count();
+        self.metrics.held_pods.set(i64::try_from(held).unwrap_or(i64::MAX));
+    }
+
+    fn count(&mut self, namespace: &Arc<str>, roster: &Roster) {
+        let Some((known, clearance)) =
+            roster.namespace(namespace).and_then(|n| Some((n, n.clearance.as_ref()?)))
+        else {
+            return;
+        };
+        let mut counts: BTreeMap<Arc<str>, PodCount> = clearance
+            .systems
+            .keys()
+            .map(|system| (Arc::from(system.as_str()), PodCount::default()))
+            .collect();
+        for pod in known.pods.values().filter(|pod| !pod.ended && pod.ends_at.is_none()) {
+            if let Some(count) = counts.get_mut(&pod.system) {
+                if pod.gated { count.held += 1 } else { count.running += 1 }
+            }
+        }
+        for (system, count) in counts {
+            let system = (Arc::clone(namespace), system);
+            if self.written.get(&system) != Some(&count) {
+                self.written.insert(system.clone(), count);
+                // The writer ends only with the operator.
+                let _ = self.queue.send((system, count));
+            }
+        }
+    }
+}
+
+async fn write(client: Client, mut counts: mpsc::UnboundedReceiver<(System, PodCount)>) {
+    while let Some(((namespace, system), count)) = counts.recv().await {
+        let api: Api<AISystem> = Api::namespaced(client.clone(), &namespace);
+        let status =
+            json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "AISystem", "status": { "pods": count } });
+        if let Err(error) =
+            api.patch_status(&system, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&status)).await
+        {
+            debug!(namespace = &*namespace, system = &*system, "a count was not taken: {error}");
+        }
+    }
+}

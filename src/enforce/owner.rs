@@ -1,0 +1,50 @@
+//! The workload that people know: the root of a pod's controllers, such as its Deployment.
+
+use std::collections::HashMap;
+
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ApiResource, DynamicObject, GroupVersionKind},
+};
+
+use super::roster::OwnerIs;
+
+/// How many roots are remembered before all are forgotten.
+const REMEMBERED: usize = 4096;
+
+/// Finds roots, and remembers them by the uid of the controller they were found from.
+#[derive(Default)]
+pub struct Roots {
+    known: HashMap<String, OwnerIs>,
+}
+
+impl Roots {
+    /// The root above `owner`. A controller that cannot be read counts as the root: an Event about the
+    /// wrong object is better than none.
+    pub async fn of(&mut self, client: &Client, namespace: &str, owner: &OwnerIs) -> OwnerIs {
+        if let Some(root) = self.known.get(&owner.uid) {
+            return root.clone();
+        }
+        let root = match parent(client, namespace, owner).await {
+            Some(parent) => parent,
+            None => owner.clone(),
+        };
+        if self.known.len() >= REMEMBERED {
+            self.known.clear();
+        }
+        self.known.insert(owner.uid.clone(), root.clone());
+        root
+    }
+}
+
+/// The controller of a controller that is itself made by another: there are two such kinds.
+async fn parent(client: &Client, namespace: &str, owner: &OwnerIs) -> Option<OwnerIs> {
+    let (group, version) = owner.api_version.split_once('/')?;
+    if !matches!((group, owner.kind.as_str()), ("apps", "ReplicaSet") | ("batch", "Job")) {
+        return None;
+    }
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &owner.kind));
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
+    let object = api.get_metadata(&owner.name).await.ok()?;
+    object.owner_references().iter().find(|owner| owner.controller == Some(true)).map(OwnerIs::from)
+}

@@ -1,0 +1,234 @@
+//! Every pod and clearance by namespace, as small as deciding allows.
+//!
+//! ```text
+//!  Roster ── namespace ─┬─ clearance: ClearanceSpec
+//!                       └─ pods: name ─► Pod ── runtime ──► one Runtime shared by all pods like it
+//! ```
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    hash::Hash,
+    sync::Arc,
+};
+
+use k8s_openapi::{
+    api::core::v1 as core,
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+    jiff::{SignedDuration, Timestamp},
+};
+use kube::ResourceExt;
+
+use crate::{
+    api::{ClearanceSpec, GATE, Runtime, SYSTEM_LABEL},
+    policy::{Unmatchable, runtime_of_pod},
+};
+
+/// Which pod.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PodKey {
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+}
+
+/// What deciding about a pod needs to know of it.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    pub uid: String,
+    pub system: Arc<str>,
+    pub runtime: Arc<Result<Runtime, Unmatchable>>,
+    pub owner: Option<Arc<OwnerIs>>,
+    pub gated: bool,
+    /// It has run to its end.
+    pub ended: bool,
+    /// When it will have been deleted, if it is being.
+    pub ends_at: Option<Timestamp>,
+    pub created: Timestamp,
+    /// The seconds that it asks for to end by itself.
+    pub termination_grace: u32,
+    /// Since when it should not run.
+    pub lost_since: Option<Timestamp>,
+    /// The API server did what was asked, and the watch has not told yet.
+    pub quiet_until: Option<Timestamp>,
+    /// How often its release was refused in a row.
+    pub refusals: u32,
+    /// What was last said about it.
+    pub said: Option<&'static str>,
+}
+
+/// The controller of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OwnerIs {
+    pub api_version: String,
+    pub kind: String,
+    pub name: String,
+    pub uid: String,
+}
+
+impl From<&OwnerReference> for OwnerIs {
+    fn from(owner: &OwnerReference) -> Self {
+        Self {
+            api_version: owner.api_version.clone(),
+            kind: owner.kind.clone(),
+            name: owner.name.clone(),
+            uid: owner.uid.clone(),
+        }
+    }
+}
+
+/// What is known of one namespace.
+#[derive(Debug, Default)]
+pub struct Namespace {
+    pub clearance: Option<Arc<ClearanceSpec>>,
+    pub pods: HashMap<Arc<str>, Pod>,
+}
+
+/// Values that many pods share.
+#[derive(Debug)]
+struct Shared<T: ?Sized>(HashSet<Arc<T>>);
+
+impl<T: ?Sized + Hash + Eq> Shared<T>
+where
+    Arc<T>: std::borrow::Borrow<T>,
+{
+    fn get(&mut self, value: Arc<T>) -> Arc<T> {
+        if let Some(known) = self.0.get(&*value) {
+            return Arc::clone(known);
+        }
+        self.0.insert(Arc::clone(&value));
+        value
+    }
+
+    /// Drops what nobody else has any more.
+    fn prune(&mut self) {
+        self.0.retain(|value| Arc::strong_count(value) > 1);
+    }
+}
+
+/// How many values are shared before those that nobody has any more are looked for.
+const PRUNE_AT: usize = 1024;
+
+/// Every pod and clearance that the API server told of.
+#[derive(Debug)]
+pub struct Roster {
+    namespaces: BTreeMap<Arc<str>, Namespace>,
+    texts: Shared<str>,
+    runtimes: Shared<Result<Runtime, Unmatchable>>,
+    owners: Shared<OwnerIs>,
+    prune_at: usize,
+}
+
+impl Default for Roster {
+    fn default() -> Self {
+        Self {
+            namespaces: BTreeMap::new(),
+            texts: Shared(HashSet::new()),
+            runtimes: Shared(HashSet::new()),
+            owners: Shared(HashSet::new()),
+            prune_at: PRUNE_AT,
+        }
+    }
+}
+
+impl Roster {
+    pub fn key(&mut self, namespace: &str, name: &str) -> PodKey {
+        PodKey { namespace: self.texts.get(namespace.into()), name: name.into() }
+    }
+
+    pub fn namespace(&self, namespace: &str) -> Option<&Namespace> {
+        self.namespaces.get(namespace)
+    }
+
+    pub fn namespaces(&self) -> impl Iterator<Item = (&Arc<str>, &Namespace)> {
+        self.namespaces.iter()
+    }
+
+    /// The pods of a namespace.
+    pub fn keys(&self, namespace: &str) -> Vec<PodKey> {
+        let Some((namespace, known)) = self.namespaces.get_key_value(namespace) else { return Vec::new() };
+        known
+            .pods
+            .keys()
+            .map(|name| PodKey { namespace: Arc::clone(namespace), name: Arc::clone(name) })
+            .collect()
+    }
+
+    /// A pod, to note something about it, and its namespace's clearance.
+    pub fn pod_mut(&mut self, key: &PodKey) -> Option<(&mut Pod, Option<&Arc<ClearanceSpec>>)> {
+        let namespace = self.namespaces.get_mut(&key.namespace)?;
+        Some((namespace.pods.get_mut(&key.name)?, namespace.clearance.as_ref()))
+    }
+
+    /// Takes in a clearance, or that there is none.
+    pub fn set_clearance(&mut self, namespace: &str, clearance: Option<ClearanceSpec>) {
+        let namespace = self.texts.get(namespace.into());
+        self.namespaces.entry(namespace).or_default().clearance = clearance.map(Arc::new);
+    }
+
+    /// Takes in a pod. What was noted about it stays, as long as it is the same pod.
+    pub fn set_pod(&mut self, pod: &core::Pod) -> PodKey {
+        let key = self.key(&pod.namespace().unwrap_or_default(), &pod.name_any());
+        let mut next = self.read(pod);
+        let namespace = self.namespaces.entry(Arc::clone(&key.namespace)).or_default();
+        if let Some(before) = namespace.pods.get(&key.name).filter(|before| before.uid == next.uid) {
+            next.lost_since = before.lost_since;
+            next.said = before.said;
+            next.refusals = before.refusals;
+        }
+        namespace.pods.insert(Arc::clone(&key.name), next);
+        key
+    }
+
+    /// Forgets a pod.
+    pub fn remove_pod(&mut self, key: &PodKey) -> Option<Pod> {
+        let namespace = self.namespaces.get_mut(&key.namespace)?;
+        let pod = namespace.pods.remove(&key.name);
+        if namespace.pods.is_empty() && namespace.clearance.is_none() {
+            self.namespaces.remove(&key.namespace);
+        }
+        pod
+    }
+
+    fn read(&mut self, pod: &core::Pod) -> Pod {
+        self.prune();
+        let spec = pod.spec.as_ref();
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        let gates = spec.iter().flat_map(|spec| spec.scheduling_gates.iter().flatten());
+        let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
+        let runtime = spec.map_or_else(|| Ok(Runtime::default()), runtime_of_pod);
+        let asked = spec.and_then(|spec| spec.termination_grace_period_seconds);
+        Pod {
+            uid: pod.uid().unwrap_or_default(),
+            system: self.texts.get(pod.labels().get(SYSTEM_LABEL).map_or("", String::as_str).into()),
+            runtime: self.runtimes.get(Arc::new(runtime)),
+            owner: owner.map(|owner| self.owners.get(Arc::new(owner.into()))),
+            gated: gates.into_iter().any(|gate| gate.name == GATE),
+            ended: matches!(phase, Some("Succeeded" | "Failed")),
+            ends_at: pod.metadata.deletion_timestamp.as_ref().map(|at| at.0),
+            created: pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |at| at.0),
+            termination_grace: asked.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(30),
+            lost_since: None,
+            quiet_until: None,
+            refusals: 0,
+            said: None,
+        }
+    }
+
+    fn prune(&mut self) {
+        if self.runtimes.0.len() + self.owners.0.len() + self.texts.0.len() > self.prune_at {
+            self.runtimes.prune();
+            self.owners.prune();
+            self.texts.prune();
+            self.prune_at = PRUNE_AT + 2 * (self.runtimes.0.len() + self.owners.0.len() + self.texts.0.len());
+        }
+    }
+}
+
+impl Pod {
+    /// Notes since when the pod should not run: since its system lost a clearance or, where that was
+    /// before the pod was there or nobody knows, since now.
+    pub fn lost(&mut self, lost_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        // A second of slack: what the API server writes is cut to whole seconds.
+        let known = lost_at.filter(|at| *at + SignedDuration::from_secs(1) >= self.created);
+        *self.lost_since.get_or_insert_with(|| known.unwrap_or(now))
+    }
+}

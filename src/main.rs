@@ -1,0 +1,106 @@
+//! The operator, and what it needs in the cluster, on standard output.
+
+#![forbid(unsafe_code)]
+
+use std::{
+    io::{IsTerminal, Write},
+    net::SocketAddr,
+    process::ExitCode,
+};
+
+use assent::{admission, api, operator};
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// Assent: no AI runs without assent.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the operator.
+    Operator {
+        /// Where /healthz, /readyz and /metrics are served.
+        #[arg(long, default_value = "[::]:8080")]
+        listen: SocketAddr,
+        /// The namespace of the Lease by which operators agree who works.
+        #[arg(long, env = "POD_NAMESPACE", default_value = "assent-system")]
+        namespace: String,
+        /// What this operator calls itself in that Lease; its pod's name.
+        #[arg(long, env = "POD_NAME", default_value = "assent")]
+        identity: String,
+        /// How logs are written.
+        #[arg(long, value_enum, default_value_t = LogFormat::Json)]
+        log_format: LogFormat,
+        /// What is logged: error, warn, info, debug or trace; per module as in info,kube=debug.
+        #[arg(long, env = "ASSENT_LOG", default_value = "info")]
+        log_level: String,
+    },
+    /// Print the custom resource definitions as YAML.
+    Crds,
+    /// Print the admission policies as YAML.
+    Policies {
+        /// The namespace that the operator runs in.
+        #[arg(long, default_value = "assent-system")]
+        namespace: String,
+        /// The service account that it runs as.
+        #[arg(long, default_value = "assent")]
+        service_account: String,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Json,
+    Text,
+}
+
+fn main() -> ExitCode {
+    let done: Result<(), Box<dyn std::error::Error>> = match Cli::parse().command {
+        Command::Operator { listen, namespace, identity, log_format, log_level } => {
+            log(log_format, &log_level);
+            run(operator::Options { listen, namespace, identity }).map_err(Into::into)
+        }
+        Command::Crds => print(&api::definitions()).map_err(Into::into),
+        Command::Policies { namespace, service_account } => {
+            print(&admission::policies(&admission::Operator { namespace, service_account }))
+                .map_err(Into::into)
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(options: operator::Options) -> Result<(), operator::Error> {
+    operator::run(options).await
+}
+
+fn log(format: LogFormat, level: &str) {
+    let colour =
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(level)).with_writer(std::io::stderr);
+    let log = log.with_ansi(colour);
+    match format {
+        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.init(),
+    }
+}
+
+fn print<T: serde::Serialize>(manifests: &[T]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for manifest in manifests {
+        let yaml = serde_saphyr::to_string(manifest).map_err(std::io::Error::other)?;
+        write!(out, "---\n{yaml}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! What the operator counts, for Prometheus at `/metrics`.
+
+use std::sync::atomic::AtomicU64;
+
+use k8s_openapi::jiff::Timestamp;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+/// What was done to a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Enforcement {
+    /// Its gate was lifted.
+    Release,
+    /// It was evicted.
+    Evict,
+    /// It was deleted.
+    Delete,
+}
+
+/// The labels of the enforcement counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct EnforcementLabels {
+    /// What was done.
+    pub action: Enforcement,
+    /// Whether the API server did it.
+    pub done: bool,
+}
+
+/// Every metric, and the registry that prints them.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Namespaces compiled, and when last.
+    compiles: Counter,
+    last_compile: Gauge<f64, AtomicU64>,
+    /// Compiles that the API server did not take.
+    pub compile_errors: Counter,
+    /// Watches that broke.
+    pub watch_errors: Counter,
+    /// Objects that could not be read.
+    pub invalid_objects: Counter,
+    /// What was done to pods.
+    pub enforcements: Family<EnforcementLabels, Counter>,
+    /// Events that were not sent because too many waited.
+    pub events_dropped: Counter,
+    /// Pods held now.
+    pub held_pods: Gauge,
+    /// Seconds that the API server took to release a pod.
+    pub release_seconds: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("assent"),
+            compiles: Counter::default(),
+            last_compile: Gauge::default(),
+            compile_errors: Counter::default(),
+            watch_errors: Counter::default(),
+            invalid_objects: Counter::default(),
+            enforcements: Family::default(),
+            events_dropped: Counter::default(),
+            held_pods: Gauge::default(),
+            release_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("compiles", "Namespaces compiled", self.compiles.clone());
+        registry.register_with_unit(
+            "last_compile_timestamp",
+            "When a namespace was last compiled",
+            Unit::Seconds,
+            self.last_compile.clone(),
+        );
+        registry.register(
+            "compile_errors",
+            "Compiles that could not be written",
+            self.compile_errors.clone(),
+        );
+        registry.register("watch_errors", "Watches that broke", self.watch_errors.clone());
+        registry.register("invalid_objects", "Objects that could not be read", self.invalid_objects.clone());
+        registry.register("enforcements", "What was done to pods", self.enforcements.clone());
+        registry.register("events_dropped", "Events that were not sent", self.events_dropped.clone());
+        registry.register("held_pods", "Pods held by the gate", self.held_pods.clone());
+        registry.register_with_unit(
+            "release",
+            "What the API server took to release a pod",
+            Unit::Seconds,
+            self.release_seconds.clone(),
+        );
+    }
+
+    /// A namespace was compiled at `now`.
+    #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
+    pub fn compiled(&self, now: Timestamp) {
+        self.compiles.inc();
+        self.last_compile.set(now.as_second() as f64);
+    }
+
+    /// All metrics in the text format.
+    ///
+    /// # Errors
+    /// None in practice: a `String` takes every write.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
