@@ -1,0 +1,19 @@
+//! `kubectl assent`: sign, withdraw, and ask why something does not run.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use assent::cli::{Cli, run};
+use clap::Parser;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprint!("{}", error.report());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Finds out which version and which role a person means when they did not say, and asks with one
+//! command for each possibility when it is not clear: nobody should sign the wrong one by default.
+//!
+//! ```text
+//!  Ledger ──► versions it can be about ─┐  exactly one: that one
+//!  roles needed ∩ roles held ───────────┴─ else: Error::Choose, a command for each
+//! ```
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{
+    connect::{Session, quoted},
+    error::{Error, Next, Result, can_i, verb},
+    ledger::{Ledger, Ruling},
+    people,
+};
+use crate::{
+    api::{Decision, ModelVersion},
+    policy::Reason,
+};
+
+/// A command as it was typed, to be proposed again with more of it.
+#[derive(Clone, Debug)]
+pub struct Typed {
+    /// The decision.
+    pub decision: Decision,
+    /// The system.
+    pub system: String,
+    /// `--namespace` and the connection flags.
+    pub place: String,
+    /// The options that were given, such as `--until 90d`.
+    pub options: String,
+}
+
+impl Typed {
+    /// The command for the place where `session` is.
+    pub fn new(
+        session: &Session,
+        decision: Decision,
+        system: &str,
+        options: &[(&str, Option<&str>)],
+    ) -> Self {
+        let given = options.iter().filter_map(|(flag, value)| Some((flag, (*value)?)));
+        Self {
+            decision,
+            system: system.to_owned(),
+            place: format!(" -n {}{}", session.namespace, session.flags),
+            options: given
+                .map(|(flag, value)| format!(" {flag} {}", quoted(value)))
+                .collect::<Vec<_>>()
+                .concat(),
+        }
+    }
+
+    /// The command with a version and a role, as far as they are known.
+    pub fn with(&self, version: Option<&str>, role: Option<&str>) -> String {
+        let version = version.map(|version| format!(" --version {version}")).unwrap_or_default();
+        let role = role.map(|role| format!(" --role {role}")).unwrap_or_default();
+        let (verb, system) = (verb(self.decision), &self.system);
+        format!("kubectl assent {verb} {system}{version}{role}{}{}", self.options, self.place)
+    }
+}
+
+/// The version that is meant.
+pub fn version<'a>(
+    ledger: &'a Ledger,
+    wanted: Option<&str>,
+    typed: &Typed,
+    now: Timestamp,
+) -> Result<&'a ModelVersion> {
+    if let Some(name) = wanted {
+        return ledger.version(name).ok_or_else(|| no_version(ledger, name, typed));
+    }
+    let ruled: Vec<_> = ledger.versions.iter().map(|v| (v, ledger.rule(v, None, now))).collect();
+    let matching: Vec<_> = ruled.iter().filter(|(_, ruling)| is_candidate(typed.decision, ruling)).collect();
+    if let [(version, _)] = matching[..] {
+        return Ok(version);
+    }
+    let system = &ledger.name;
+    let looked_for = if typed.decision == Decision::Revoke { "is cleared" } else { "awaits approval" };
+    let (question, offered): (_, Vec<_>) = if ruled.is_empty() {
+        (
+            format!("no ModelVersion names system {system}: there is nothing to {}", verb(typed.decision)),
+            Vec::new(),
+        )
+    } else if matching.is_empty() {
+        (format!("no version of {system} {looked_for}; say which one you mean"), ruled.iter().collect())
+    } else {
+        (format!("more than one version of {system} {looked_for}; say which one you mean"), matching)
+    };
+    let next = offered
+        .into_iter()
+        .map(|(v, ruling)| Next::new(typed.with(Some(&v.name_any()), None), state(v, ruling)));
+    Err(Error::Choose { question, next: next.collect() })
+}
+
+/// Whether a decision can be about a version that nobody named.
+fn is_candidate(decision: Decision, ruling: &Ruling) -> bool {
+    match decision {
+        Decision::Revoke => ruling.is_cleared(),
+        Decision::Approve | Decision::Reject => ruling.reasons().iter().any(awaits),
+    }
+}
+
+const fn awaits(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::AwaitingApproval { .. } | Reason::ApprovalExpired { .. } | Reason::Revoked { .. }
+    )
+}
+
+fn state(version: &ModelVersion, ruling: &Ruling) -> String {
+    let state = ruling.reasons().first().map_or("cleared".to_owned(), super::show::missing);
+    format!("{}, {state}", version.name_any())
+}
+
+fn no_version(ledger: &Ledger, name: &str, typed: &Typed) -> Error {
+    let others: Vec<_> = ledger.versions.iter().map(ModelVersion::name_any).collect();
+    Error::NotFound {
+        what: format!("ModelVersion {name} of system {}", ledger.name),
+        namespace: ledger.namespace.clone(),
+        next: others.iter().map(|other| Next::new(typed.with(Some(other), None), other)).collect(),
+        others,
+    }
+}
+
+/// The role that is meant.
+pub async fn role(
+    session: &Session,
+    ledger: &Ledger,
+    version: &ModelVersion,
+    wanted: Option<&str>,
+    typed: &Typed,
+) -> Result<String> {
+    if let Some(role) = wanted {
+        return Ok(role.to_owned());
+    }
+    let subject = format!("{} of {}", version.name_any(), ledger.name);
+    let needed: Vec<&str> = ledger
+        .level
+        .iter()
+        .flat_map(|level| &level.spec.approvals)
+        .map(|required| required.role.as_str())
+        .collect();
+    if needed.is_empty() {
+        let question = format!(
+            "the risk level of {} asks nobody for approval: say in which --role you decide",
+            ledger.name
+        );
+        return Err(Error::Choose { question, next: vec![can_i("ROLE")] });
+    }
+    let held = people::held(&session.client, needed.iter().copied()).await?;
+    match &held[..] {
+        [] => Err(Error::NoRole {
+            user: people::myself(&session.client).await?.user,
+            subject,
+            roles: needed.into_iter().map(str::to_owned).collect(),
+        }),
+        [role] => Ok((*role).to_owned()),
+        several => {
+            let next = several
+                .iter()
+                .map(|role| Next::new(typed.with(Some(&version.name_any()), Some(role)), *role));
+            let question = format!(
+                "you hold more than one of the roles that decide about {subject}; say in which one you decide"
+            );
+            Err(Error::Choose { question, next: next.collect() })
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! From what was read to what is the matter: pure, so that it can be tested on any case, and one value
+//! for every output format.
+//!
+//! ```text
+//!  Specimen + Facts ──► PodFinding ─┬─ matches a version?  else the closest and the difference
+//!                                   └─ conclusion
+//!  Ledger ──► SystemFinding ── VersionFinding ── reasons, remedies
+//!         └─► roles that are short, and who holds them
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use serde::Serialize;
+
+use super::{
+    specimen::{Refusal, Specimen, Specimens, State},
+    target::Target,
+};
+use crate::{
+    api::{Clearance, MODE_ENFORCE, MODE_LABEL, ModelVersion, Runtime, SYSTEM_LABEL},
+    cli::{
+        difference,
+        ledger::{Ledger, Ruling},
+        people::Holders,
+    },
+    policy::{Reason, matches},
+};
+
+/// Something that this person may not be allowed to read.
+#[derive(Clone, Debug, Default)]
+pub enum Seen<T> {
+    /// It could not be read.
+    #[default]
+    Hidden,
+    /// There is none.
+    Absent,
+    /// This one.
+    There(T),
+}
+
+impl<T> Seen<T> {
+    /// Whether it is there and meets `condition`; none if it could not be read.
+    pub fn is(&self, condition: impl FnOnce(&T) -> bool) -> Option<bool> {
+        match self {
+            Self::Hidden => None,
+            Self::Absent => Some(false),
+            Self::There(value) => Some(condition(value)),
+        }
+    }
+}
+
+/// All that an explanation depends on, besides the object itself.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The namespace.
+    pub namespace: String,
+    /// `--namespace` and the connection flags for commands.
+    pub place: String,
+    /// The value of the label by which it opts in.
+    pub mode: Seen<String>,
+    /// What the API server admits by.
+    pub clearance: Seen<Clearance>,
+    /// The systems that are named.
+    pub ledgers: BTreeMap<String, Ledger>,
+    /// Who holds which role, if that could be read.
+    pub holders: Option<Holders>,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// Why something runs or does not.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// What was asked about.
+    pub object: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Whether the namespace is enforced; none: it could not be read.
+    pub enforced: Option<bool>,
+    /// Whether the namespace has the `Clearance` that the API server admits by; none: it could not be read.
+    pub has_clearance: Option<bool>,
+    /// What the API server refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<Refusal>,
+    /// Pods and templates.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pods: Vec<PodFinding>,
+    /// The systems that they name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub systems: Vec<SystemFinding>,
+    /// The roles whose approval is missing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<RoleFinding>,
+}
+
+/// What is the matter with pods that are alike.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodFinding {
+    /// Their names; none: the pod template.
+    pub names: Vec<String>,
+    /// What became of them.
+    pub state: State,
+    /// The system that they name.
+    pub system: Option<String>,
+    /// Whether they may run.
+    pub cleared: bool,
+    /// Why, in a sentence.
+    pub conclusion: String,
+    /// What to do.
+    pub next: Vec<String>,
+    /// The versions that they are.
+    pub matches: Vec<String>,
+    /// The version that they are closest to, if they are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closest: Option<Closest>,
+}
+
+/// A version that pods are not, but almost.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Closest {
+    /// The version.
+    pub version: String,
+    /// From the version to the pod.
+    pub difference: String,
+}
+
+/// A system and its versions.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SystemFinding {
+    /// Its name.
+    pub name: String,
+    /// Whether it exists.
+    pub exists: bool,
+    /// Its level.
+    pub risk_level: Option<String>,
+    /// Its versions, the newest first.
+    pub versions: Vec<VersionFinding>,
+}
+
+/// A version and the verdict on it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionFinding {
+    /// Its name.
+    pub name: String,
+    /// Whether it may run.
+    pub cleared: bool,
+    /// Until when, if it may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Timestamp>,
+    /// Why not, if it may not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<ReasonFinding>,
+    /// Whether the API server admits by the same verdict; none: it could not be read.
+    pub in_force: Option<bool>,
+}
+
+/// A reason and what to do about it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReasonFinding {
+    /// The stable word.
+    pub code: &'static str,
+    /// In a sentence.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// A role whose approval is missing.
+#[derive(Clone, Debug, Serialize)]
+pub struct RoleFinding {
+    /// The role.
+    pub role: String,
+    /// Who holds it by RBAC; none: it could not be read.
+    pub holders: Option<Vec<String>>,
+}
+
+impl Explanation {
+    /// Draws the conclusions.
+    pub fn new(target: &Target, found: &Specimens, facts: &Facts) -> Self {
+        let only = match target {
+            Target::Version(name) => Some(name.as_str()),
+            _ => None,
+        };
+        let systems: Vec<_> = facts.ledgers.values().map(|l| SystemFinding::new(l, facts, only)).collect();
+        let pods = found.groups.iter().map(|specimen| PodFinding::new(specimen, facts));
+        let of_version =
+            |pod: &PodFinding| only.is_none_or(|only| pod.matches.iter().any(|name| name == only));
+        let pods: Vec<_> = pods.filter(of_version).collect();
+        Self {
+            object: target.in_words(),
+            namespace: facts.namespace.clone(),
+            enforced: facts.mode.is(|mode| mode == MODE_ENFORCE),
+            has_clearance: facts.clearance.is(|_| true),
+            refusals: found.refusals.clone(),
+            roles: short_roles(facts, only, &pods),
+            pods,
+            systems,
+        }
+    }
+}
+
+impl SystemFinding {
+    fn new(ledger: &Ledger, facts: &Facts, only: Option<&str>) -> Self {
+        let versions = ledger.versions.iter().filter(|v| only.is_none_or(|only| v.name_any() == only));
+        Self {
+            name: ledger.name.clone(),
+            exists: ledger.system.is_some(),
+            risk_level: ledger.system.as_ref().map(|system| system.spec.risk_level.clone()),
+            versions: versions.map(|version| VersionFinding::new(ledger, version, facts)).collect(),
+        }
+    }
+}
+
+impl VersionFinding {
+    fn new(ledger: &Ledger, version: &ModelVersion, facts: &Facts) -> Self {
+        let ruling = ledger.rule(version, None, facts.now);
+        let name = version.name_any();
+        let reasons = ruling.reasons().iter().map(|reason| ReasonFinding {
+            code: reason.code(),
+            message: reason.to_string(),
+            remedy: reason.remedy(&ledger.namespace, &ledger.name, &name),
+        });
+        Self {
+            cleared: ruling.is_cleared(),
+            not_after: ruling.not_after.filter(|_| ruling.is_cleared()),
+            reasons: reasons.collect(),
+            in_force: in_force(ledger, version, &ruling, facts),
+            name,
+        }
+    }
+}
+
+/// Whether the `Clearance` says what the policy does.
+fn in_force(ledger: &Ledger, version: &ModelVersion, ruling: &Ruling, facts: &Facts) -> Option<bool> {
+    let digest = ledger.digest(version);
+    let listed = facts.clearance.is(|clearance| {
+        let cleared = clearance.spec.systems.get(&ledger.name).map(|system| &system.cleared);
+        cleared.into_iter().flatten().any(|c| {
+            c.model_version == version.name_any()
+                && digest.as_ref() == Some(&c.subject_digest)
+                && c.not_after.0 > facts.now
+        })
+    })?;
+    Some(listed == ruling.is_cleared())
+}
+
+/// The roles that are short on the versions that were asked about, or that the pods are.
+fn short_roles(facts: &Facts, only: Option<&str>, pods: &[PodFinding]) -> Vec<RoleFinding> {
+    let asked = |version: &&ModelVersion| {
+        let name = version.name_any();
+        only.is_none_or(|only| only == name)
+            && (pods.is_empty() || pods.iter().any(|pod| pod.matches.contains(&name)))
+    };
+    let mut short = BTreeSet::new();
+    for ledger in facts.ledgers.values() {
+        for version in ledger.versions.iter().filter(asked) {
+            let ruling = ledger.rule(version, None, facts.now);
+            short.extend(ruling.reasons().iter().filter_map(|reason| match reason {
+                Reason::AwaitingApproval { role, .. } | Reason::ApprovalExpired { role, .. } => {
+                    Some(role.clone())
+                }
+                _ => None,
+            }));
+        }
+    }
+    let holders = |role: &String| facts.holders.as_ref().map(|holders| holders.of(role));
+    short.into_iter().map(|role| RoleFinding { holders: holders(&role), role }).collect()
+}
+
+/// A version that a pod is, and what the policy says of it.
+type Match<'a> = (&'a ModelVersion, Ruling);
+
+impl PodFinding {
+    fn new(specimen: &Specimen, facts: &Facts) -> Self {
+        let ledger = specimen.system.as_ref().and_then(|system| facts.ledgers.get(system));
+        let matching = ledger.map(|ledger| matching(ledger, specimen, facts.now)).unwrap_or_default();
+        let closest = match (&specimen.runtime, ledger) {
+            (Ok(runtime), Some(ledger)) if matching.is_empty() => closest(ledger, runtime),
+            _ => None,
+        };
+        let (cleared, conclusion, next) = conclude(specimen, facts, ledger, &matching, closest.as_ref());
+        Self {
+            names: specimen.pods.clone(),
+            state: specimen.state,
+            system: specimen.system.clone(),
+            cleared,
+            conclusion,
+            next,
+            matches: matching.iter().map(|(version, _)| version.name_any()).collect(),
+            closest,
+        }
+    }
+}
+
+fn matching<'a>(ledger: &'a Ledger, specimen: &Specimen, now: Timestamp) -> Vec<Match<'a>> {
+    let Ok(runtime) = &specimen.runtime else { return Vec::new() };
+    let versions = ledger.versions.iter().filter(|version| matches(&version.spec.runtime, runtime));
+    versions.map(|version| (version, ledger.rule(version, None, now))).collect()
+}
+
+fn closest(ledger: &Ledger, runtime: &Runtime) -> Option<Closest> {
+    let likeness = |version: &&ModelVersion| difference::likeness(&version.spec.runtime, runtime);
+    // Versions come newest first, and of several equals `max_by` takes the last.
+    let version = ledger.versions.iter().rev().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    let difference = difference::of_pod(&version.spec.runtime, runtime);
+    Some(Closest { version: version.name_any(), difference })
+}
+
+type Conclusion = (bool, String, Vec<String>);
+
+/// The one sentence: the first thing that admission stumbles over.
+fn conclude(
+    specimen: &Specimen,
+    facts: &Facts,
+    ledger: Option<&Ledger>,
+    matching: &[Match<'_>],
+    closest: Option<&Closest>,
+) -> Conclusion {
+    let place = &facts.place;
+    let no = |text: String, next: &[String]| (false, text, next.to_vec());
+    if facts.mode.is(|mode| mode == MODE_ENFORCE) == Some(false) {
+        return unenforced(facts);
+    }
+    let Some(system) = &specimen.system else {
+        let label = format!(
+            "set the label {SYSTEM_LABEL} in the pod template to the name of its AI system: kubectl get aisystems{place}"
+        );
+        return no(format!("it names no AI system: it has no label {SYSTEM_LABEL}"), &[label]);
+    };
+    let Some(ledger) = ledger.filter(|ledger| ledger.system.is_some()) else {
+        let reason = Reason::SystemNotFound { system: system.clone() };
+        return no(reason.to_string(), &[reason.remedy(&facts.namespace, system, "")]);
+    };
+    if let Err(unmatchable) = &specimen.runtime {
+        return no(unmatchable.clone(), &["take it out of the pod template".to_owned()]);
+    }
+    if let Some((version, ruling)) = matching.iter().find(|(_, ruling)| ruling.is_cleared()) {
+        return cleared(specimen, facts, ledger, version, ruling);
+    }
+    if let Some((version, ruling)) = matching.first() {
+        return withheld(facts, ledger, version, ruling);
+    }
+    let Some(closest) = closest else {
+        let text = format!("no ModelVersion describes a version of {system}: nothing of it can be approved");
+        return no(text, &["create one: kubectl explain modelversion.spec".to_owned()]);
+    };
+    let create = format!("create a new ModelVersion of {system} that has it, to be approved");
+    let change = format!("or make the pod template as {} has it", closest.version);
+    no(
+        format!("it is no version of {system}: it differs even from the closest, {}", closest.version),
+        &[create, change],
+    )
+}
+
+fn unenforced(facts: &Facts) -> Conclusion {
+    let namespace = &facts.namespace;
+    let text =
+        format!("Assent does not hold it: namespace {namespace} has no label {MODE_LABEL}={MODE_ENFORCE}");
+    let next = format!("to enforce: kubectl label namespace {namespace} {MODE_LABEL}={MODE_ENFORCE}");
+    (true, text, vec![next])
+}
+
+fn cleared(
+    specimen: &Specimen,
+    facts: &Facts,
+    ledger: &Ledger,
+    version: &ModelVersion,
+    ruling: &Ruling,
+) -> Conclusion {
+    let name = version.name_any();
+    let text = format!("it is {name} of {}, which is cleared to run", ledger.name);
+    let operator = format!("the operator has not acted on it yet: is it running? {OPERATOR}");
+    let lags = in_force(ledger, version, ruling, facts) == Some(false);
+    let next = if lags || specimen.state == State::Held { vec![operator] } else { Vec::new() };
+    (true, text, next)
+}
+
+fn withheld(facts: &Facts, ledger: &Ledger, version: &ModelVersion, ruling: &Ruling) -> Conclusion {
+    let name = version.name_any();
+    let say = |reason: &Reason| reason.to_string();
+    let reasons = ruling.reasons().iter().map(say).collect::<Vec<_>>().join("; ");
+    let remedies = ruling.reasons().iter().map(|reason| reason.remedy(&facts.namespace, &ledger.name, &name));
+    (false, format!("it is {name} of {}, which is not cleared: {reasons}", ledger.name), remedies.collect())
+}
+
+/// How to see whether the operator runs.
+pub const OPERATOR: &str = "kubectl get pods --all-namespaces -l app.kubernetes.io/name=assent";
+
+/// How to find out who holds a role.
+pub fn how_to_find_holders() -> [String; 2] {
+    [
+        "kubectl auth can-i --list --as USER | grep approverroles".to_owned(),
+        "kubectl get clusterrolebindings -o wide | grep -i assent".to_owned(),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+use k8s_openapi::jiff::Timestamp;
+
+use super::*;
+use crate::{
+    api::{Decision, EnvVar},
+    cli::{
+        explain::render::render,
+        fixtures::{ledger, now},
+    },
+};
+
+const V1: &str = "credit-scorer-v1";
+const V2: &str = "credit-scorer-v2";
+
+fn facts(ledger: Ledger) -> Facts {
+    Facts {
+        namespace: "lending".to_owned(),
+        place: " -n lending".to_owned(),
+        mode: Seen::There(MODE_ENFORCE.to_owned()),
+        clearance: Seen::Hidden,
+        ledgers: BTreeMap::from([("credit-scorer".to_owned(), ledger)]),
+        holders: None,
+        now: now(),
+    }
+}
+
+fn pods_of(version: &str, change: fn(&mut Runtime)) -> Specimen {
+    let mut runtime = ledger().version(version).expect("a version").spec.runtime.clone();
+    runtime.containers.iter_mut().for_each(|container| container.may_vary.env.clear());
+    change(&mut runtime);
+    Specimen {
+        pods: vec!["credit-scorer-1".to_owned(), "credit-scorer-2".to_owned()],
+        state: State::Held,
+        system: Some("credit-scorer".to_owned()),
+        runtime: Ok(runtime),
+    }
+}
+
+fn explain(specimen: Specimen, facts: &Facts) -> Explanation {
+    let found = Specimens { groups: vec![specimen], ..Specimens::default() };
+    let target = Target::parse("deployment/credit-scorer", None).expect("a target");
+    Explanation::new(&target, &found, facts)
+}
+
+fn text(specimen: Specimen, facts: &Facts, now: Timestamp) -> String {
+    anstream::adapter::strip_str(&render(&explain(specimen, facts), now)).to_string()
+}
+
+fn approved(ledger: Ledger, version: &str) -> Ledger {
+    let ledger = ledger.with("alice", Decision::Approve, "risk-officer", version, "2026-11-02T09:00:00Z");
+    ledger.with("bob", Decision::Approve, "ethics-board", version, "2026-11-03T09:00:00Z")
+}
+
+#[test]
+fn held_for_want_of_a_signature() {
+    let ledger =
+        approved(ledger(), V1).with("alice", Decision::Approve, "risk-officer", V2, "2026-11-23T09:00:00Z");
+    insta::assert_snapshot!(text(pods_of(V2, |_| {}), &facts(ledger), now()));
+}
+
+#[test]
+fn held_for_what_differs_from_the_closest_version() {
+    let specimen = pods_of(V2, |runtime| {
+        runtime.containers[0].args[1] = "--max-model-len=32768".to_owned();
+        let log = EnvVar {
+            name: "VLLM_LOGGING_LEVEL".to_owned(),
+            value: Some("DEBUG".to_owned()),
+            value_from: None,
+        };
+        runtime.containers[0].env.push(log);
+        runtime.volumes.reverse();
+    });
+    insta::assert_snapshot!(text(specimen, &facts(approved(ledger(), V2)), now()));
+}
+
+#[test]
+fn cleared() {
+    let finding = explain(pods_of(V1, |_| {}), &facts(approved(ledger(), V1)));
+    assert!(finding.pods[0].cleared);
+    assert_eq!(finding.pods[0].matches, [V1]);
+    assert_eq!(
+        finding.pods[0].conclusion,
+        "it is credit-scorer-v1 of credit-scorer, which is cleared to run"
+    );
+}
+
+#[test]
+fn the_first_thing_that_admission_stumbles_over() {
+    let conclusion = |specimen: Specimen, facts: &Facts| explain(specimen, facts).pods.remove(0).conclusion;
+    let good = || pods_of(V1, |_| {});
+    let everything = facts(approved(ledger(), V1));
+    let not_enforced = Facts { mode: Seen::Absent, ..everything.clone() };
+    assert!(conclusion(good(), &not_enforced).contains("has no label assent.dev/mode=enforce"));
+    let unlabelled = Specimen { system: None, ..good() };
+    assert!(conclusion(unlabelled, &everything).contains("it has no label assent.dev/system"));
+    let unknown = Specimen { system: Some("chat".to_owned()), ..good() };
+    assert_eq!(conclusion(unknown, &everything), "there is no AISystem chat");
+    let unmatchable = Specimen { runtime: Err("hostAliases cannot be part of it".to_owned()), ..good() };
+    assert_eq!(conclusion(unmatchable, &everything), "hostAliases cannot be part of it");
+    let no_versions = facts(Ledger { versions: Vec::new(), ..ledger() });
+    assert!(conclusion(good(), &no_versions).contains("no ModelVersion describes a version"));
+}

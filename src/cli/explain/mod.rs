@@ -1,0 +1,110 @@
+//! Follows a pod to the reason why it does not run, or why it may: everything that admission looked at,
+//! in the order in which it did, down to the person who can change it.
+//!
+//! ```text
+//!  pod/x, deployment/x … ── specimen ──► Specimen   what was or would be created: label, runtime
+//!  namespace, Ledger, Clearance ──────────┐  │
+//!                                         ▼  ▼
+//!                                  finding ──► Explanation ── render ──► text | json | yaml
+//! ```
+
+mod finding;
+mod render;
+mod specimen;
+mod target;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
+use kube::{Api, ResourceExt, api::ListParams};
+
+use super::{
+    connect::Session,
+    error::{Error, Next, Result},
+    ledger::{Ledger, unless_installed},
+    output::{self, Prose},
+    people::Holders,
+};
+use crate::api::{CLEARANCE_NAME, Clearance, MODE_LABEL, ModelVersion};
+use finding::{Explanation, Facts, Seen};
+use specimen::Specimens;
+
+pub use target::Target;
+
+/// Prints why `target` runs or does not.
+pub async fn explain(session: &Session, target: &Target, format: Prose) -> Result<()> {
+    let found = specimens(session, target).await?;
+    let mut ledgers = BTreeMap::new();
+    for system in found.systems() {
+        let ledger = Ledger::read(&session.client, &session.namespace, &system).await?;
+        ledgers.insert(system, ledger);
+    }
+    let facts = Facts {
+        namespace: session.namespace.clone(),
+        place: format!(" -n {}{}", session.namespace, session.flags),
+        mode: mode(session).await,
+        clearance: clearance(session).await,
+        ledgers,
+        holders: Holders::read(&session.client).await,
+        now: Timestamp::now(),
+    };
+    let explanation = Explanation::new(target, &found, &facts);
+    anstream::print!(
+        "{}",
+        match format {
+            Prose::Text => render::render(&explanation, facts.now),
+            Prose::Json => output::json(&explanation)?,
+            Prose::Yaml => output::yaml(&explanation)?,
+        }
+    );
+    Ok(())
+}
+
+async fn specimens(session: &Session, target: &Target) -> Result<Specimens> {
+    match target {
+        Target::Pod(name) => specimen::pod(session, name).await,
+        Target::Workload(kind, name) => specimen::workload(session, kind, name).await,
+        Target::System(name) => specimen::system(session, name).await,
+        Target::Version(name) => specimen::system(session, &system_of(session, name).await?).await,
+    }
+}
+
+async fn system_of(session: &Session, version: &str) -> Result<String> {
+    let api = Api::<ModelVersion>::namespaced(session.client.clone(), &session.namespace);
+    let doing = format!("read modelversion/{version} in namespace {}", session.namespace);
+    if let Some(found) = api.get_opt(version).await.map_err(Error::api(doing))? {
+        return Ok(found.spec.system);
+    }
+    let list = api.list_metadata(&ListParams::default()).await;
+    let list =
+        list.map_err(unless_installed(format!("read the modelversions of namespace {}", session.namespace)))?;
+    Err(Error::NotFound {
+        what: format!("ModelVersion {version}"),
+        namespace: session.namespace.clone(),
+        others: list.items.iter().map(ResourceExt::name_any).collect(),
+        next: vec![Next::new(
+            "kubectl get modelversions --all-namespaces",
+            "the versions of every namespace",
+        )],
+    })
+}
+
+/// The value of the label by which the namespace opts in.
+async fn mode(session: &Session) -> Seen<String> {
+    match Api::<Namespace>::all(session.client.clone()).get(&session.namespace).await {
+        Ok(namespace) => match namespace.labels().get(MODE_LABEL) {
+            Some(mode) => Seen::There(mode.clone()),
+            None => Seen::Absent,
+        },
+        Err(_) => Seen::Hidden,
+    }
+}
+
+/// What the API server admits by.
+async fn clearance(session: &Session) -> Seen<Clearance> {
+    match Api::namespaced(session.client.clone(), &session.namespace).get_opt(CLEARANCE_NAME).await {
+        Ok(Some(clearance)) => Seen::There(clearance),
+        Ok(None) => Seen::Absent,
+        Err(_) => Seen::Hidden,
+    }
+}

@@ -1,0 +1,243 @@
+//! What a workload made or would make, so that a refusal can be explained before any pod exists.
+//!
+//! ```text
+//!  pod ───────────────────────────────────────────────┐
+//!  workload ─┬─ its selector ──► pods, alike together ─┼─► Specimen   label, runtime, state
+//!            ├─ no pods, or refused ──► pod template ──┘
+//!            └─ ReplicaFailure, FailedCreate ──► refusals
+//! ```
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::{
+    api::{
+        batch::v1::Job,
+        core::v1::{Event, Pod, PodSpec, PodTemplateSpec},
+    },
+    apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector},
+    jiff::Timestamp,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{DynamicObject, ListParams, ObjectMeta},
+    core::Selector,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::target::Workload;
+use crate::{
+    api::{GATE, Runtime, SYSTEM_LABEL},
+    cli::{
+        connect::Session,
+        error::{Error, Next, Result},
+    },
+    policy::runtime_of_pod,
+};
+
+/// Pods that are alike, or a template.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Specimen {
+    /// The names of the pods; none: a template.
+    pub pods: Vec<String>,
+    /// What became of them.
+    pub state: State,
+    /// The system that they name.
+    pub system: Option<String>,
+    /// Their runtime, or why they have none that can be approved.
+    pub runtime: Result<Runtime, String>,
+}
+
+/// What became of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum State {
+    /// It waits for clearance.
+    Held,
+    /// It is admitted, and may be running.
+    Admitted,
+    /// It is being stopped.
+    Stopping,
+    /// It has ended.
+    Ended,
+    /// It does not exist.
+    NotCreated,
+}
+
+/// Why pods were refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// What the API server said.
+    pub message: String,
+    /// When it said so last.
+    pub at: Option<Timestamp>,
+}
+
+/// All that there is of a target.
+#[derive(Clone, Debug, Default)]
+pub struct Specimens {
+    /// Pods or a template.
+    pub groups: Vec<Specimen>,
+    /// Refused creations.
+    pub refusals: Vec<Refusal>,
+    /// The system that was asked about, if one was.
+    pub system: Option<String>,
+}
+
+impl Specimens {
+    /// The systems that are named.
+    pub fn systems(&self) -> BTreeSet<String> {
+        self.groups.iter().filter_map(|s| s.system.clone()).chain(self.system.clone()).collect()
+    }
+
+    fn of_pods(pods: Vec<Pod>) -> Self {
+        let mut groups: Vec<Specimen> = Vec::new();
+        for pod in pods {
+            let one = Specimen::of_pod(&pod);
+            let alike = |s: &&mut Specimen| {
+                (s.state, &s.system, &s.runtime) == (one.state, &one.system, &one.runtime)
+            };
+            match groups.iter_mut().find(alike) {
+                Some(alike) => alike.pods.extend(one.pods),
+                None => groups.push(one),
+            }
+        }
+        Self { groups, ..Self::default() }
+    }
+}
+
+impl Specimen {
+    fn of_pod(pod: &Pod) -> Self {
+        let spec = pod.spec.clone().unwrap_or_default();
+        Self { pods: vec![pod.name_any()], state: state(pod), ..Self::new(&pod.metadata, &spec) }
+    }
+
+    fn of_template(template: &PodTemplateSpec) -> Self {
+        let metadata = template.metadata.clone().unwrap_or_default();
+        Self::new(&metadata, &template.spec.clone().unwrap_or_default())
+    }
+
+    fn new(metadata: &ObjectMeta, spec: &PodSpec) -> Self {
+        Self {
+            pods: Vec::new(),
+            state: State::NotCreated,
+            system: metadata.labels.as_ref().and_then(|labels| labels.get(SYSTEM_LABEL).cloned()),
+            runtime: runtime_of_pod(spec).map_err(|error| error.to_string()),
+        }
+    }
+}
+
+fn state(pod: &Pod) -> State {
+    let gates = pod.spec.iter().flat_map(|spec| spec.scheduling_gates.iter().flatten());
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    if matches!(phase, Some("Succeeded" | "Failed")) {
+        State::Ended
+    } else if pod.metadata.deletion_timestamp.is_some() {
+        State::Stopping
+    } else if gates.into_iter().any(|gate| gate.name == GATE) {
+        State::Held
+    } else {
+        State::Admitted
+    }
+}
+
+/// A pod.
+pub async fn pod(session: &Session, name: &str) -> Result<Specimens> {
+    let api = Api::<Pod>::namespaced(session.client.clone(), &session.namespace);
+    let doing = format!("read pod/{name} in namespace {}", session.namespace);
+    match api.get_opt(name).await.map_err(Error::api(doing))? {
+        Some(pod) => Ok(Specimens::of_pods(vec![pod])),
+        None => Err(not_found(session, "pod", name)),
+    }
+}
+
+/// The pods that name a system.
+pub async fn system(session: &Session, name: &str) -> Result<Specimens> {
+    let selected = ListParams::default().labels(&format!("{SYSTEM_LABEL}={name}"));
+    let found = Specimens::of_pods(list_pods(session, &selected).await?);
+    Ok(Specimens { system: Some(name.to_owned()), ..found })
+}
+
+/// The pods of a workload, or its template.
+pub async fn workload(session: &Session, kind: &Workload, name: &str) -> Result<Specimens> {
+    let api =
+        Api::<DynamicObject>::namespaced_with(session.client.clone(), &session.namespace, &kind.resource());
+    let what = kind.kind.to_lowercase();
+    let doing = format!("read {what}/{name} in namespace {}", session.namespace);
+    let Some(object) = api.get_opt(name).await.map_err(Error::api(doing))? else {
+        return Err(not_found(session, &what, name));
+    };
+    let pods = match selector(session, &object).await? {
+        Some(selected) => list_pods(session, &selected).await?,
+        None => Vec::new(),
+    };
+    let mut found = Specimens::of_pods(pods);
+    found.refusals = refusals(session, &object).await;
+    if found.groups.is_empty() || !found.refusals.is_empty() {
+        let template = part::<PodTemplateSpec>(&object, kind.template).unwrap_or_default();
+        let template = Specimen::of_template(&template);
+        if !found.groups.iter().any(|s| (&s.system, &s.runtime) == (&template.system, &template.runtime)) {
+            found.groups.push(template);
+        }
+    }
+    Ok(found)
+}
+
+fn not_found(session: &Session, kind: &str, name: &str) -> Error {
+    let next =
+        Next::new(format!("kubectl get {kind}s -n {}{}", session.namespace, session.flags), "what there is");
+    Error::NotFound {
+        what: format!("{kind} {name}"),
+        namespace: session.namespace.clone(),
+        others: Vec::new(),
+        next: vec![next],
+    }
+}
+
+async fn list_pods(session: &Session, selected: &ListParams) -> Result<Vec<Pod>> {
+    let api = Api::<Pod>::namespaced(session.client.clone(), &session.namespace);
+    let list = api.list(selected).await;
+    Ok(list.map_err(Error::api(format!("read the pods of namespace {}", session.namespace)))?.items)
+}
+
+/// Its own selector, or the jobs of a cron job; none: it has made no pods.
+async fn selector(session: &Session, object: &DynamicObject) -> Result<Option<ListParams>> {
+    if let Some(selector) = part::<LabelSelector>(object, "/spec/selector") {
+        return Ok(Selector::try_from(selector)
+            .ok()
+            .map(|selector| ListParams::default().labels_from(&selector)));
+    }
+    let api = Api::<Job>::namespaced(session.client.clone(), &session.namespace);
+    let jobs = api.list_metadata(&ListParams::default()).await;
+    let jobs = jobs.map_err(Error::api(format!("read the jobs of namespace {}", session.namespace)))?;
+    let owned = jobs.items.into_iter().filter(|job| {
+        job.owner_references().iter().any(|owner| Some(&owner.uid) == object.metadata.uid.as_ref())
+    });
+    let names: Vec<_> = owned.map(|job| job.name_any()).collect();
+    let selector = format!("batch.kubernetes.io/job-name in ({})", names.join(","));
+    Ok((!names.is_empty()).then(|| ListParams::default().labels(&selector)))
+}
+
+/// What the API server said when it refused pods: in the conditions where the kind has one for it, else in events.
+async fn refusals(session: &Session, object: &DynamicObject) -> Vec<Refusal> {
+    let conditions = part::<Vec<Condition>>(object, "/status/conditions").unwrap_or_default();
+    let failures = conditions.into_iter().filter(|c| c.type_ == "ReplicaFailure" && c.status == "True");
+    let failures: Vec<_> =
+        failures.map(|c| Refusal { message: c.message, at: Some(c.last_transition_time.0) }).collect();
+    if !failures.is_empty() {
+        return failures;
+    }
+    let api = Api::<Event>::namespaced(session.client.clone(), &session.namespace);
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let failed = ListParams::default().fields(&format!("involvedObject.uid={uid},reason=FailedCreate"));
+    let events = api.list(&failed).await.map(|list| list.items).unwrap_or_default();
+    let refusals = events.into_iter().filter_map(|event| {
+        let at = event.last_timestamp.map(|t| t.0).or(event.event_time.map(|t| t.0));
+        Some(Refusal { message: event.message?, at })
+    });
+    refusals.max_by_key(|refusal| refusal.at).into_iter().collect()
+}
+
+fn part<T: DeserializeOwned>(object: &DynamicObject, pointer: &str) -> Option<T> {
+    serde_json::from_value(object.data.pointer(pointer)?.clone()).ok()
+}

@@ -1,0 +1,236 @@
+//! Reads what is written about one system and asks the policy core, so that this program and the
+//! operator can not come to different verdicts on the same record.
+//!
+//! ```text
+//!  API server ── read ──► Ledger ─┬─ AISystem, RiskLevel
+//!                                 ├─ ModelVersions ─┬─ digest, recomputed
+//!                                 └─ Approvals ─────┴─ rule(version, one more statement?, now) ──► Ruling
+//! ```
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, PartialObjectMeta},
+};
+
+use super::error::{Error, Next, Result};
+use crate::{
+    api::{AISystem, Approval, Decision, Digest, ModelVersion, RiskLevel},
+    policy::{self, Facts, Reason, Standing, Statement, Subject, Verdict, bears_on, judge},
+};
+
+/// All that is written about one system.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// The namespace.
+    pub namespace: String,
+    /// The name of the system.
+    pub name: String,
+    /// The system.
+    pub system: Option<AISystem>,
+    /// The level that it names.
+    pub level: Option<RiskLevel>,
+    /// Its versions, the newest first.
+    pub versions: Vec<ModelVersion>,
+    /// The decisions on them, in time.
+    pub approvals: Vec<Approval>,
+}
+
+/// A judgement that owns what it says.
+#[derive(Clone, Debug)]
+pub struct Ruling {
+    /// Whether the version may run.
+    pub verdict: Verdict,
+    /// The earliest instant at which the verdict is another.
+    pub not_after: Option<Timestamp>,
+    /// What became of each statement.
+    pub standings: BTreeMap<String, Standing>,
+}
+
+impl Ruling {
+    /// Whether the version may run.
+    pub fn is_cleared(&self) -> bool {
+        self.verdict == Verdict::Cleared
+    }
+
+    /// Why it may not.
+    pub fn reasons(&self) -> &[Reason] {
+        match &self.verdict {
+            Verdict::Cleared => &[],
+            Verdict::Withheld(reasons) => reasons,
+        }
+    }
+}
+
+impl Ledger {
+    /// Reads it all.
+    pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Self> {
+        let systems = Api::<AISystem>::namespaced(client.clone(), namespace);
+        let versions = Api::<ModelVersion>::namespaced(client.clone(), namespace);
+        let approvals = Api::<Approval>::namespaced(client.clone(), namespace);
+        let all = ListParams::default();
+        let (system, versions, approvals) =
+            futures::join!(systems.get_opt(name), versions.list(&all), approvals.list(&all));
+        let in_namespace = |what: &str| format!("read the {what} of namespace {namespace}");
+        let system = system.map_err(Error::api(format!("read aisystem/{name} in namespace {namespace}")))?;
+        let versions = versions.map_err(unless_installed(in_namespace("modelversions")))?;
+        let approvals = approvals.map_err(unless_installed(in_namespace("approvals")))?;
+        let level = match &system {
+            Some(system) => read_level(client, &system.spec.risk_level).await?,
+            None => None,
+        };
+        let ledger =
+            Self { namespace: namespace.to_owned(), name: name.to_owned(), system, level, ..Self::default() };
+        Ok(ledger.filled(&versions.items, &approvals.items))
+    }
+
+    /// Reads what is written about `systems`, of one namespace or of all; none if this person may not.
+    pub async fn read_all(
+        client: &Client,
+        namespace: Option<&str>,
+        systems: &[AISystem],
+    ) -> Option<Vec<Self>> {
+        let all = ListParams::default();
+        let levels = Api::<RiskLevel>::all(client.clone());
+        let versions = scoped::<ModelVersion>(client, namespace);
+        let approvals = scoped::<Approval>(client, namespace);
+        let (levels, versions, approvals) =
+            futures::join!(levels.list(&all), versions.list(&all), approvals.list(&all));
+        let (levels, versions, approvals) = (levels.ok()?, versions.ok()?, approvals.ok()?);
+        let ledger = |system: &AISystem| {
+            let level = levels.items.iter().find(|level| level.name_any() == system.spec.risk_level);
+            let ledger = Self {
+                namespace: system.namespace().unwrap_or_default(),
+                name: system.name_any(),
+                system: Some(system.clone()),
+                level: level.cloned(),
+                ..Self::default()
+            };
+            ledger.filled(&versions.items, &approvals.items)
+        };
+        Some(systems.iter().map(ledger).collect())
+    }
+
+    /// With those of `versions` and `approvals` that are about this system.
+    fn filled(mut self, versions: &[ModelVersion], approvals: &[Approval]) -> Self {
+        let here = |namespace: Option<String>| namespace.as_ref() == Some(&self.namespace);
+        let versions = versions.iter().filter(|v| here(v.namespace()) && v.spec.system == self.name);
+        let mut versions: Vec<_> = versions.cloned().collect();
+        versions.sort_by_key(|v| (std::cmp::Reverse(v.creation_timestamp()), v.name_any()));
+        let approvals = approvals.iter().filter(|a| here(a.namespace()) && a.spec.system == self.name);
+        let mut approvals: Vec<_> = approvals.cloned().collect();
+        approvals.sort_by_key(|a| (recorded_at(a), a.name_any()));
+        (self.versions, self.approvals) = (versions, approvals);
+        self
+    }
+
+    /// The system, or that there is none.
+    pub async fn system(&self, client: &Client) -> Result<&AISystem> {
+        if let Some(system) = &self.system {
+            return Ok(system);
+        }
+        let api = Api::<AISystem>::namespaced(client.clone(), &self.namespace);
+        let others =
+            api.list_metadata(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+        Err(Error::NotFound {
+            what: format!("AISystem {}", self.name),
+            namespace: self.namespace.clone(),
+            others: others.iter().map(PartialObjectMeta::name_any).collect(),
+            next: vec![Next::new("kubectl get aisystems --all-namespaces", "the systems of every namespace")],
+        })
+    }
+
+    /// The version of that name.
+    pub fn version(&self, name: &str) -> Option<&ModelVersion> {
+        self.versions.iter().find(|v| v.name_any() == name)
+    }
+
+    /// The subject digest of a version, recomputed from the objects.
+    pub fn digest(&self, version: &ModelVersion) -> Option<Digest> {
+        let system = self.system.as_ref()?;
+        Some(Subject::new(&self.namespace, &system.spec, &version.spec).digest())
+    }
+
+    /// The decisions that bear on this version as it is now, in time.
+    pub fn decisions(&self, version: &ModelVersion) -> Vec<&Approval> {
+        self.sorted(version).0
+    }
+
+    /// The approvals of this version as it was before something material changed, in time.
+    pub fn outdated(&self, version: &ModelVersion) -> Vec<&Approval> {
+        self.sorted(version).1
+    }
+
+    fn sorted(&self, version: &ModelVersion) -> (Vec<&Approval>, Vec<&Approval>) {
+        let digest = self.digest(version);
+        let bears = |a: &&Approval| {
+            digest.as_ref().is_some_and(|digest| bears_on(a, &self.name, &version.name_any(), digest))
+        };
+        self.on_version(version).partition(bears)
+    }
+
+    /// What the policy says of a version at `now`, with one more statement if there is one.
+    pub fn rule(&self, version: &ModelVersion, more: Option<Statement<'_>>, now: Timestamp) -> Ruling {
+        let decisions = self.decisions(version);
+        let facts = Facts {
+            version: &version.spec,
+            system: self.system.as_ref().map(|system| &system.spec),
+            level: self.level.as_ref().map(|level| &level.spec),
+            statements: decisions.iter().filter_map(|a| Statement::of(a)).chain(more).collect(),
+        };
+        let judgement = judge(&facts, now);
+        let standings = judgement.standings.into_iter().map(|(name, standing)| (name.to_owned(), standing));
+        Ruling { verdict: judgement.verdict, not_after: judgement.not_after, standings: standings.collect() }
+    }
+
+    /// When an approval ends: at its own end, or with the validity of the level.
+    pub fn end(&self, approval: &Statement<'_>) -> Option<Timestamp> {
+        let level = self.level.as_ref().map(|level| level.spec.clone()).unwrap_or_default();
+        policy::end(approval, &level)
+    }
+
+    /// The version of this system that was approved last, other than `version`, and whether that was
+    /// for the system as it is described now.
+    pub fn last_approved(&self, version: &ModelVersion) -> Option<(&ModelVersion, &Approval, bool)> {
+        self.approvals.iter().rev().filter(|a| a.spec.decision == Decision::Approve).find_map(|approval| {
+            let other = self.version(&approval.spec.model_version)?;
+            let same_system = self.digest(other).as_ref() == Some(&approval.spec.subject_digest);
+            (other.name_any() != version.name_any()).then_some((other, approval, same_system))
+        })
+    }
+
+    fn on_version(&self, version: &ModelVersion) -> impl Iterator<Item = &Approval> {
+        let name = version.name_any();
+        self.approvals.iter().filter(move |a| a.spec.model_version == name)
+    }
+}
+
+/// When the API server recorded a decision.
+pub fn recorded_at(approval: &Approval) -> Option<Timestamp> {
+    approval.metadata.creation_timestamp.as_ref().map(|time| time.0)
+}
+
+/// A list that is not found is one that is not served.
+pub fn unless_installed(doing: String) -> impl FnOnce(kube::Error) -> Error {
+    |error| match error {
+        kube::Error::Api(status) if status.is_not_found() => Error::NotInstalled,
+        error => Error::api(doing)(error),
+    }
+}
+
+fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+async fn read_level(client: &Client, name: &str) -> Result<Option<RiskLevel>> {
+    let levels = Api::<RiskLevel>::all(client.clone());
+    levels.get_opt(name).await.map_err(Error::api(format!("read risklevel/{name}")))
+}

@@ -1,0 +1,303 @@
+//! `kubectl assent`: what people type. Decisions are recorded, status and reasons are read; nothing
+//! here decides anything.
+//!
+//! ```text
+//!  Cli ─┬─ approve, reject, revoke ─ sign ── show (review) ── outcome
+//!       ├─ status
+//!       ├─ explain ─ specimen ── finding ── render
+//!       └─ version
+//!             │
+//!             ├─ connect   the flags of kubectl ──► client, namespace
+//!             ├─ ledger    objects ──► policy core ──► ruling
+//!             └─ page, table ── visible ──► terminal
+//! ```
+
+mod choose;
+mod connect;
+mod difference;
+mod error;
+mod explain;
+#[cfg(test)]
+mod fixtures;
+mod instant;
+mod ledger;
+mod outcome;
+mod output;
+mod page;
+mod people;
+mod show;
+mod sign;
+mod status;
+mod table;
+mod version;
+mod visible;
+
+use clap::{
+    Args, Parser, Subcommand,
+    builder::styling::{AnsiColor, Styles},
+};
+
+pub use connect::Connection;
+pub use error::{Error, Next, Result};
+
+use crate::api::{Decision, Digest};
+use explain::Target;
+use instant::Until;
+use output::{Listing, Prose};
+use sign::Wish;
+
+const STYLES: Styles = Styles::styled()
+    .header(page::STRONG)
+    .usage(page::STRONG)
+    .literal(AnsiColor::Green.on_default())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Approve AI systems, and see why one does not run.
+///
+/// In an enforced namespace an AI system runs only with the recorded approval of everyone its level
+/// of risk asks for. This plugin is how people give it, withdraw it, and find out what is missing.
+#[derive(Parser, Debug)]
+#[command(
+    name = "kubectl-assent",
+    bin_name = "kubectl assent",
+    styles = STYLES,
+    disable_version_flag = true,
+    after_help = "Examples:
+  # What may run, until when, and what waits for whom
+  kubectl assent status
+
+  # Review a version and sign it
+  kubectl assent approve credit-scorer
+
+  # Why does this not start?
+  kubectl assent explain deployment/credit-scorer"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Review a version of a system and sign that it may run
+    ///
+    /// Shows what is signed: what the system is for, what its level of risk asks for, exactly what
+    /// runs, where it comes from, what changed, and what a signature does not pin. Signs only what was
+    /// shown, under your name, for good.
+    #[command(after_help = "Examples:
+  # Review the one version that waits for approval, and sign it
+  kubectl assent approve credit-scorer
+
+  # Sign a certain version in a certain role, for 90 days
+  kubectl assent approve credit-scorer --version v3 --role risk-officer --until 90d
+
+  # In a script: sign what was reviewed before, and nothing else
+  kubectl assent approve credit-scorer --version v3 --role risk-officer \\
+    --digest sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae --yes")]
+    Approve {
+        #[command(flatten)]
+        subject: Subject,
+        /// When the approval ends, if before the risk level says: 2027-03-31, 2027-03-31T12:00:00Z, 90d or 12h
+        #[arg(long, value_name = "TIME", value_parser = until)]
+        until: Option<(String, Until)>,
+    },
+    /// Record that a version must not run, as long as you do not approve it after all
+    #[command(after_help = "Examples:
+  # Reject the one version that waits for approval
+  kubectl assent reject credit-scorer --reason 'no bias test for applicants under 25'
+
+  # Reject a certain version
+  kubectl assent reject credit-scorer --version v3 --reason 'see ticket AI-42'")]
+    Reject {
+        #[command(flatten)]
+        subject: Subject,
+    },
+    /// Withdraw clearance at once: what runs is stopped, and every role has to approve anew
+    #[command(after_help = "Examples:
+  # Stop the one version that is cleared
+  kubectl assent revoke credit-scorer --reason 'incident 2026-117: scores drift'
+
+  # In a script
+  kubectl assent revoke credit-scorer --version v3 --role risk-officer --reason 'drift alarm' --yes")]
+    Revoke {
+        #[command(flatten)]
+        subject: Subject,
+    },
+    /// Show what may run, until when, and what the rest waits for
+    #[command(after_help = "Examples:
+  # The systems of this namespace
+  kubectl assent status
+
+  # One system and its versions
+  kubectl assent status credit-scorer -n lending
+
+  # The systems of every namespace
+  kubectl assent status -A
+
+  # For a program
+  kubectl assent status -A -o json")]
+    Status {
+        /// The AI system; otherwise all of them
+        #[arg(value_parser = system)]
+        system: Option<String>,
+        /// The systems of every namespace
+        #[arg(short = 'A', long, conflicts_with = "system")]
+        all_namespaces: bool,
+        /// The format
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Listing,
+    },
+    /// Explain why a pod, workload, system or version does not run, and who can change that
+    #[command(after_help = "Examples:
+  # A pod that is held
+  kubectl assent explain pod/credit-scorer-6d5f8-x2x7k
+
+  # A workload, whether or not it has pods
+  kubectl assent explain deployment/credit-scorer
+
+  # A system and a version
+  kubectl assent explain aisystem/credit-scorer
+  kubectl assent explain modelversion/credit-scorer-v3
+
+  # For a program
+  kubectl assent explain deployment/credit-scorer -o json")]
+    Explain {
+        /// What: pod, deployment, statefulset, daemonset, replicaset, job, cronjob, aisystem or modelversion
+        #[arg(value_name = "KIND/NAME")]
+        kind: String,
+        /// The name, if it is not given with the kind
+        #[arg(hide = true)]
+        name: Option<String>,
+        /// The format
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Prose,
+    },
+    /// Show the versions of this plugin and of what the cluster serves
+    #[command(after_help = "Examples:
+  # The plugin and the cluster
+  kubectl assent version
+
+  # Only the plugin
+  kubectl assent version --client")]
+    Version {
+        /// Do not ask the cluster
+        #[arg(long)]
+        client: bool,
+    },
+}
+
+/// What is decided about, and how.
+#[derive(Args, Clone, Debug)]
+struct Subject {
+    /// The AI system
+    #[arg(value_parser = system)]
+    system: String,
+    /// The model version; otherwise the only one it can be about
+    #[arg(long, value_name = "NAME")]
+    version: Option<String>,
+    /// The role to decide in; otherwise the only one that you hold
+    #[arg(long)]
+    role: Option<String>,
+    /// Why; the record keeps it
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// What you reviewed: refuse to sign anything else
+    #[arg(long, value_name = "sha256:…")]
+    digest: Option<Digest>,
+    /// Do not ask; for scripts
+    #[arg(short, long)]
+    yes: bool,
+}
+
+impl Subject {
+    fn wish(self, decision: Decision, until: Option<(String, Until)>) -> Wish {
+        let Self { system, version, role, reason, digest, yes } = self;
+        Wish { decision, system, version, role, until, reason, digest, yes }
+    }
+}
+
+fn until(text: &str) -> Result<(String, Until), instant::NotAnEnd> {
+    Ok((text.to_owned(), text.parse()?))
+}
+
+/// The name of a system, also as kubectl writes it: `aisystem/NAME`.
+fn system(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        None => Ok(text.to_owned()),
+        Some(_) => match Target::parse(text, None)? {
+            Target::System(name) => Ok(name),
+            other => Err(format!("{} is not an AI system", other.in_words())),
+        },
+    }
+}
+
+/// Carries out what was typed.
+pub async fn run(cli: Cli) -> Result<()> {
+    let connection = cli.connection;
+    match cli.command {
+        Command::Approve { subject, until } => {
+            sign::sign(&connection.session().await?, subject.wish(Decision::Approve, until)).await
+        }
+        Command::Reject { subject } => {
+            sign::sign(&connection.session().await?, subject.wish(Decision::Reject, None)).await
+        }
+        Command::Revoke { subject } => {
+            sign::sign(&connection.session().await?, subject.wish(Decision::Revoke, None)).await
+        }
+        Command::Status { system, all_namespaces, output } => {
+            status::status(&connection.session().await?, system.as_deref(), all_namespaces, output).await
+        }
+        Command::Explain { kind, name, output } => {
+            let target = Target::parse(&kind, name.as_deref());
+            let target = target.map_err(|why| Error::Flag { flag: "explain", value: kind, why })?;
+            explain::explain(&connection.session().await?, &target, output).await
+        }
+        Command::Version { client } => version::version(&connection, client).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_example_for_every_command() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(
+                help.contains(&format!("kubectl assent {}", command.get_name())),
+                "{}",
+                command.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn the_examples_parse() {
+        let mut examples = Vec::new();
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let joined = help.replace("\\\n", " ");
+            let lines = joined.lines().map(str::trim).filter(|line| line.starts_with("kubectl assent "));
+            examples.extend(lines.map(str::to_owned));
+        }
+        for example in examples {
+            let parts = example.split('\'').enumerate();
+            let words = parts.flat_map(|(i, part)| match i % 2 {
+                0 => part.split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
+                _ => vec![part.to_owned()],
+            });
+            let words = words.skip(1).collect::<Vec<_>>();
+            Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{example}: {error}"));
+        }
+    }
+}

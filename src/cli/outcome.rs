@@ -1,0 +1,84 @@
+//! Says what became of a decision, because "recorded" is not what anybody wants to know: does it run,
+//! until when, and if not, who is next.
+//!
+//! ```text
+//!  Approval ─┬─ policy: what follows from the record ──────┐
+//!            └─ watch ModelVersion until its status agrees ┴─► "cleared until …" | "still awaiting …"
+//! ```
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{Api, ResourceExt, runtime::wait::await_condition};
+
+use super::{
+    connect::Session,
+    error::Result,
+    instant::in_words,
+    ledger::{Ledger, Ruling},
+    page::{BAD, GOOD, LOOK, PLAIN, Page},
+    show::missing,
+};
+use crate::api::{Approval, Decision, ModelVersion};
+
+/// How long the operator is given to agree; it takes well under a second.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Waits for the operator and prints what became of `approval`.
+pub async fn report(session: &Session, approval: &Approval, before: &Ledger) -> Result<()> {
+    let mut ledger = before.clone();
+    ledger.approvals.push(approval.clone());
+    let Some(version) = ledger.version(&approval.spec.model_version) else { return Ok(()) };
+    let now = Timestamp::now().max(super::ledger::recorded_at(approval).unwrap_or_default());
+    let ruling = ledger.rule(version, None, now);
+    let confirmed = agrees(session, version, approval, ruling.is_cleared()).await;
+    anstream::print!("\n{}", render(&ledger, approval, &ruling, confirmed, now));
+    Ok(())
+}
+
+/// Whether the operator's status comes to say the same.
+async fn agrees(session: &Session, version: &ModelVersion, approval: &Approval, cleared: bool) -> bool {
+    let versions = Api::<ModelVersion>::namespaced(session.client.clone(), &session.namespace);
+    let name = approval.name_any();
+    let counts = approval.spec.decision == Decision::Approve && cleared;
+    let says_so = move |version: Option<&ModelVersion>| {
+        let status = version.and_then(|version| version.status.as_ref());
+        status.is_some_and(|status| {
+            let wanted = if cleared { "True" } else { "False" };
+            status.conditions.iter().any(|c| c.type_ == "Cleared" && c.status == wanted)
+                && (!counts || status.approvals.iter().any(|a| a.name == name))
+        })
+    };
+    let name = version.name_any();
+    matches!(tokio::time::timeout(PATIENCE, await_condition(versions, &name, says_so)).await, Ok(Ok(_)))
+}
+
+fn render(ledger: &Ledger, approval: &Approval, ruling: &Ruling, confirmed: bool, now: Timestamp) -> String {
+    let spec = &approval.spec;
+    let mut page = Page::default();
+    let who = spec.approver.as_ref().map_or("nobody", |a| &a.user);
+    page.say(PLAIN, &format!("Recorded: approval/{} by {who} as {}", approval.name_any(), spec.role));
+    let subject = format!("{} of {}", spec.model_version, spec.system);
+    if ruling.is_cleared() {
+        let until =
+            ruling.not_after.map_or("with no end".to_owned(), |end| format!("until {}", in_words(end, now)));
+        let (mark, style, will) = if confirmed { ("✓", GOOD, "is") } else { ("…", LOOK, "will be") };
+        page.mark(mark, style, &format!("{subject} {will} cleared {until}"));
+    } else {
+        page.mark(
+            "✗",
+            if spec.decision == Decision::Approve { LOOK } else { BAD },
+            &format!("{subject} is not cleared:"),
+        );
+        for reason in ruling.reasons() {
+            page.mark("  -", PLAIN, &missing(reason));
+            page.step("    →", PLAIN, &reason.remedy(&ledger.namespace, &spec.system, &spec.model_version));
+        }
+    }
+    if !confirmed {
+        let text = "the operator has not acted on it yet, and nothing starts or stops before it does. See:";
+        page.mark("!", LOOK, text);
+        page.command(&format!("kubectl assent status {} -n {}", spec.system, ledger.namespace));
+    }
+    page.finish()
+}

@@ -1,0 +1,177 @@
+//! Who decided what so far, and what one more decision changes: nobody should sign without knowing
+//! whether it is the last signature or one that counts for nothing.
+//!
+//! ```text
+//!  Approvals on this digest ──► DECISIONS      Ruling before ─┬─► AFTER YOUR SIGNATURE
+//!  Approvals on another one ──► "no longer"    Ruling after ──┘
+//! ```
+
+use std::collections::BTreeMap;
+
+use super::{Review, UNRECORDED};
+use crate::{
+    api::{Approval, Decision},
+    cli::{
+        error::verb,
+        instant::in_words,
+        ledger::{Ruling, recorded_at},
+        page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page},
+    },
+    policy::{Reason, Standing},
+};
+
+/// Who decided what on this version.
+pub fn decisions(page: &mut Page, review: &Review<'_>) {
+    page.heading("DECISIONS so far");
+    let standings = review.before().standings;
+    let current = review.ledger.decisions(review.version);
+    let outdated = review.ledger.outdated(review.version);
+    if current.is_empty() && outdated.is_empty() {
+        page.mark("-", FAINT, "none");
+    }
+    let last_revoke = current.iter().rposition(|approval| approval.spec.decision == Decision::Revoke);
+    let is_void = |i: usize, approval: &Approval| {
+        let standing = approval.metadata.name.as_ref().and_then(|name| standings.get(name));
+        let revoked = standing == Some(&Standing::Revoked);
+        revoked || (approval.spec.decision == Decision::Revoke && Some(i) != last_revoke)
+    };
+    let (void, rest): (Vec<_>, Vec<_>) = current.into_iter().enumerate().partition(|(i, a)| is_void(*i, a));
+    if !void.is_empty() {
+        page.mark("-", FAINT, &format!("{} that a later revocation voided", counted(void.len())));
+    }
+    for (_, approval) in rest {
+        decision(page, review, approval, &standings);
+    }
+    for approval in outdated {
+        let text =
+            format!("{}: no longer counts, what was decided about has changed since", said(approval, review));
+        page.mark("-", FAINT, &text);
+    }
+}
+
+fn counted(decisions: usize) -> String {
+    format!("{decisions} decision{}", if decisions == 1 { "" } else { "s" })
+}
+
+fn decision(
+    page: &mut Page,
+    review: &Review<'_>,
+    approval: &Approval,
+    standings: &BTreeMap<String, Standing>,
+) {
+    let standing = approval.metadata.name.as_ref().and_then(|name| standings.get(name)).copied();
+    let said = said(approval, review);
+    match (standing, approval.spec.decision) {
+        (Some(Standing::Counted), Decision::Approve) => page.mark("✓", GOOD, &said),
+        (Some(Standing::Counted), _) => page.mark("✗", BAD, &said),
+        (standing, _) => page.mark("-", FAINT, &format!("{said}: {}", why_not(standing))),
+    }
+}
+
+fn said(approval: &Approval, review: &Review<'_>) -> String {
+    let spec = &approval.spec;
+    let who = spec.approver.as_ref().map_or("nobody the API server knows", |a| &a.user);
+    let when = recorded_at(approval).map(|at| in_words(at, review.now)).unwrap_or_default();
+    let done = match spec.decision {
+        Decision::Approve => "approved",
+        Decision::Reject => "rejected",
+        Decision::Revoke => "revoked",
+    };
+    let end = spec.not_after.as_ref().map(|end| format!(", until {}", in_words(end.0, review.now)));
+    let reason = spec.reason.as_ref().map(|reason| format!(": “{reason}”"));
+    format!("{who} {done} as {} {when}{}{}", spec.role, end.unwrap_or_default(), reason.unwrap_or_default())
+}
+
+const fn why_not(standing: Option<Standing>) -> &'static str {
+    match standing {
+        Some(Standing::Counted) => "counts",
+        Some(Standing::Superseded) => "superseded by a later decision of theirs",
+        Some(Standing::Revoked) => "voided by a revocation",
+        Some(Standing::Expired) => "has ended",
+        Some(Standing::ApproverIsOwner) => "does not count, they own the system",
+        Some(Standing::RoleNotRequired) => "does not count, the level asks nothing of that role",
+        None => "does not count",
+    }
+}
+
+/// What the decision changes.
+pub fn effect(page: &mut Page, review: &Review<'_>) {
+    let (before, after) = (review.before(), review.after());
+    page.heading(&format!("IF YOU {}", verb(review.decision).to_uppercase()));
+    own_standing(page, &after);
+    match review.decision {
+        Decision::Approve => to_approve(page, review, &before, &after),
+        Decision::Reject | Decision::Revoke => to_withhold(page, review, &before),
+    }
+}
+
+/// Says so if the decision counts for nothing.
+fn own_standing(page: &mut Page, after: &Ruling) {
+    match after.standings.get(UNRECORDED) {
+        Some(Standing::ApproverIsOwner) => {
+            page.mark(
+                "✗",
+                BAD,
+                "your decision counts for nothing: you own the system, and the risk level separates duties",
+            );
+        }
+        Some(Standing::RoleNotRequired) => {
+            page.mark("✗", BAD, "your decision counts for nothing: the risk level asks nothing of this role");
+        }
+        _ => {}
+    }
+}
+
+fn to_approve(page: &mut Page, review: &Review<'_>, before: &Ruling, after: &Ruling) {
+    let holds = review.ledger.end(&review.statement());
+    let holds = holds
+        .map_or("until it is withdrawn".to_owned(), |end| format!("until {}", in_words(end, review.now)));
+    page.mark("-", PLAIN, &format!("your approval holds {holds}"));
+    if after.is_cleared() {
+        let end = after
+            .not_after
+            .map_or("with no end".to_owned(), |end| format!("until {}", in_words(end, review.now)));
+        let from = if before.is_cleared() { "stays" } else { "is" };
+        page.mark("✓", GOOD, &format!("it {from} cleared to run {end}"));
+        return;
+    }
+    if before.verdict == after.verdict {
+        page.mark("!", LOOK, "it changes nothing that is still missing");
+    }
+    page.mark("-", PLAIN, "it will not run yet:");
+    for reason in after.reasons() {
+        page.mark("  ✗", LOOK, &missing(reason));
+    }
+}
+
+fn to_withhold(page: &mut Page, review: &Review<'_>, before: &Ruling) {
+    if before.is_cleared() {
+        let grace = review.ledger.level.as_ref().map_or(60, |level| level.spec.on_loss.grace_period_seconds);
+        let pods =
+            review.system.status.as_ref().and_then(|status| status.pods).map_or(0, |pods| pods.running);
+        let text = format!(
+            "it is cleared to run now; at once no pod of it starts any more, and those that run ({pods} of this system) are stopped within {grace}s"
+        );
+        page.mark("!", BAD, &text);
+    } else {
+        page.mark("-", PLAIN, "it is not cleared to run now, and will not be");
+    }
+    let later = match review.decision {
+        Decision::Revoke => "it can come back: every role has to approve anew",
+        _ => "it can come back: only you can lift your rejection, by approving in the same role",
+    };
+    page.mark("-", PLAIN, later);
+}
+
+/// What is missing, in few words.
+pub fn missing(reason: &Reason) -> String {
+    match reason {
+        Reason::AwaitingApproval { role, needed, have, owners } if owners.is_empty() => {
+            format!("still awaiting {role} ({})", needed - have)
+        }
+        Reason::ApprovalExpired { role, needed, have, .. } => {
+            format!("still awaiting {role} ({}): the approval before has ended", needed - have)
+        }
+        other => other.to_string(),
+    }
+}

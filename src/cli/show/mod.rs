@@ -1,0 +1,178 @@
+//! The review: everything that a signature covers and everything that it depends on, in the order in
+//! which somebody decides who answers for it and does not read YAML.
+//!
+//! ```text
+//!  Review ─┬─ system       what it is for, whose it is, what its level asks for
+//!          ├─ runtime      what will run, and where it comes from
+//!          ├─ difference   what changed since the last approved version
+//!          ├─ attention    what the signature does not pin
+//!          ├─ decisions    who decided what, and what this decision changes
+//!          └─ digest       what is signed
+//! ```
+
+mod attention;
+mod decisions;
+mod runtime;
+mod system;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{
+    difference,
+    error::verb,
+    instant::in_words,
+    ledger::{Ledger, Ruling, recorded_at},
+    page::{FAINT, LOOK, PLAIN, Page, STRONG},
+};
+use crate::{
+    api::{AISystem, Approver, Decision, Digest, ModelVersion},
+    policy::Statement,
+};
+
+pub use decisions::missing;
+
+/// How the statement is called that is not recorded yet; no object can be called that.
+const UNRECORDED: &str = "this one";
+
+/// A decision that is about to be made.
+#[derive(Clone, Debug)]
+pub struct Review<'a> {
+    /// What is written about the system.
+    pub ledger: &'a Ledger,
+    /// The system.
+    pub system: &'a AISystem,
+    /// The version that is decided about.
+    pub version: &'a ModelVersion,
+    /// The digest, recomputed.
+    pub digest: &'a Digest,
+    /// What is decided.
+    pub decision: Decision,
+    /// In which role.
+    pub role: &'a str,
+    /// Who decides.
+    pub approver: &'a Approver,
+    /// The end that was set.
+    pub until: Option<Timestamp>,
+    /// Why.
+    pub reason: Option<&'a str>,
+    /// The time.
+    pub now: Timestamp,
+}
+
+impl<'a> Review<'a> {
+    /// The text to read before deciding: all of it to approve, what changes to withhold.
+    pub fn render(&self) -> String {
+        let mut page = Page::default();
+        self.title(&mut page);
+        system::system(&mut page, self);
+        if self.decision == Decision::Approve {
+            system::level(&mut page, self);
+            runtime::runtime(&mut page, &self.version.spec.runtime);
+            runtime::provenance(&mut page, &self.version.spec.provenance);
+            system::documents(&mut page, &self.system.spec);
+            self.changes(&mut page);
+            attention::attention(&mut page, self);
+        }
+        decisions::decisions(&mut page, self);
+        decisions::effect(&mut page, self);
+        self.signature(&mut page);
+        page.finish()
+    }
+
+    /// The decision as the policy core would see it if it were recorded now.
+    pub fn statement(&self) -> Statement<'a> {
+        Statement {
+            name: UNRECORDED,
+            approver: self.approver,
+            role: self.role,
+            decision: self.decision,
+            reason: self.reason,
+            at: self.now,
+            not_after: self.until,
+        }
+    }
+
+    /// What the policy says before the decision.
+    pub fn before(&self) -> Ruling {
+        self.ledger.rule(self.version, None, self.now)
+    }
+
+    /// What the policy will say after it.
+    pub fn after(&self) -> Ruling {
+        self.ledger.rule(self.version, Some(self.statement()), self.now)
+    }
+
+    fn title(&self, page: &mut Page) {
+        let (version, system) = (self.version.name_any(), &self.ledger.name);
+        let title = format!(
+            "You are about to {} {version} of {system} in namespace {}",
+            verb(self.decision),
+            self.ledger.namespace
+        );
+        page.say(STRONG, &title);
+        page.say(PLAIN, &format!("as {}, in role {}", self.approver.user, self.role));
+    }
+
+    fn changes(&self, page: &mut Page) {
+        let Some((last, approval, same_system)) = self.ledger.last_approved(self.version) else {
+            page.heading("CHANGES");
+            page.mark(
+                "-",
+                FAINT,
+                "no other version of this system was ever approved: there is nothing to compare with",
+            );
+            return;
+        };
+        let who = approval.spec.approver.as_ref().map_or("somebody", |a| &a.user);
+        let when = recorded_at(approval).map(|at| in_words(at, self.now)).unwrap_or_default();
+        page.heading(&format!("CHANGES since {}, approved last by {who}, {when}", last.name_any()));
+        let difference = difference::between_versions(last, self.version);
+        if difference.is_empty() {
+            page.mark("-", PLAIN, "runtime and provenance are the same");
+        }
+        page.difference(&difference);
+        if !same_system {
+            page.mark(
+                "!",
+                LOOK,
+                "the system's purpose, risk level or jurisdictions changed since then; the cluster does not keep what they were, the repository of its manifests may",
+            );
+        }
+    }
+
+    fn signature(&self, page: &mut Page) {
+        page.heading("SIGNATURE");
+        page.field("digest", self.digest.as_str());
+        let covers =
+            "namespace, system, purpose, the name of the risk level, jurisdictions, runtime and provenance";
+        let then = match self.decision {
+            Decision::Approve => "if one of them changes, this decision no longer counts",
+            Decision::Reject | Decision::Revoke => "this decision holds for the version even if they change",
+        };
+        page.prose("covers", &format!("{covers}: {then}"));
+        if self.decision == Decision::Approve {
+            page.prose("does not cover", "owners, provider, documents, and what the risk level asks for");
+        }
+        if let Some(reason) = self.reason {
+            page.prose("reason", reason);
+        }
+        if let Some(until) = self.until {
+            page.field("until", &in_words(until, self.now));
+        }
+        if self.version.status.as_ref().is_none_or(|status| status.subject_digest.is_none()) {
+            page.mark(
+                "!",
+                LOOK,
+                "the operator has not read this version yet: the digest is this program's alone",
+            );
+        }
+        page.prose(
+            "final",
+            "recorded under your name, for good: it can be superseded, but not edited or deleted",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

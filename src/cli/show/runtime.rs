@@ -1,0 +1,178 @@
+//! What will run and where it comes from, field by field and complete: what is not shown could be
+//! signed unread.
+//!
+//! ```text
+//!  Runtime ──► CONTAINER <name>, INIT CONTAINER <name>, VOLUMES       Provenance ──► PROVENANCE
+//! ```
+
+use crate::{
+    api::{
+        Artifact, Container, EnvFrom, EnvVar, EnvVarSource, ExecHooks, MayVary, Provenance, Runtime, Volume,
+        VolumeMount,
+    },
+    cli::page::{FAINT, LOOK, Page, STRONG},
+};
+
+/// The containers and volumes.
+pub fn runtime(page: &mut Page, runtime: &Runtime) {
+    let Runtime { containers, init_containers, volumes } = runtime;
+    for init in init_containers {
+        page.heading(&format!("RUNS FIRST: init container {}", init.name));
+        container(page, init);
+    }
+    for main in containers {
+        page.heading(&format!("RUNS: container {}", main.name));
+        container(page, main);
+    }
+    page.heading("VOLUMES");
+    if volumes.is_empty() {
+        page.mark("-", FAINT, "none");
+    }
+    for volume in volumes {
+        page.field(&volume.name, &source(volume));
+    }
+}
+
+fn container(page: &mut Page, container: &Container) {
+    let Container {
+        name: _,
+        image,
+        command,
+        args,
+        working_dir,
+        restart_policy,
+        env,
+        env_from,
+        volume_mounts,
+        exec,
+        may_vary: MayVary { env: varying },
+    } = container;
+    page.styled_field("image", STRONG, image);
+    words(page, "command", command);
+    words(page, "args", args);
+    if let Some(directory) = working_dir {
+        page.field("directory", directory);
+    }
+    if let Some(policy) = restart_policy {
+        page.field("restart policy", policy);
+    }
+    some(page, "env", env.iter().map(env_var));
+    some(page, "env from", env_from.iter().map(env_source));
+    some(page, "mounts", volume_mounts.iter().map(mount));
+    hooks(page, exec);
+    if !varying.is_empty() {
+        page.styled_field("may vary", LOOK, &format!("env {}", varying.join(", ")));
+    }
+}
+
+/// Each word of a command on its own line, so that no blank can join or split two.
+fn words(page: &mut Page, label: &str, words: &[String]) {
+    let shown = words
+        .iter()
+        .map(|word| if word.trim() == word && !word.is_empty() { word.clone() } else { format!("{word:?}") });
+    some(page, label, shown);
+}
+
+fn some(page: &mut Page, label: &str, values: impl ExactSizeIterator<Item = String>) {
+    if values.len() > 0 {
+        page.list(label, values);
+    }
+}
+
+fn hooks(page: &mut Page, exec: &ExecHooks) {
+    let ExecHooks { post_start, pre_stop, liveness_probe, readiness_probe, startup_probe } = exec;
+    words(page, "after start", post_start);
+    words(page, "before stop", pre_stop);
+    words(page, "liveness", liveness_probe);
+    words(page, "readiness", readiness_probe);
+    words(page, "startup", startup_probe);
+}
+
+fn env_var(var: &EnvVar) -> String {
+    let EnvVar { name, value, value_from } = var;
+    match value_from {
+        Some(source) => format!("{name} from {}", env_var_source(source)),
+        None => format!("{name}={}", value.as_deref().unwrap_or_default()),
+    }
+}
+
+fn env_var_source(source: &EnvVarSource) -> String {
+    let EnvVarSource { field_ref, resource_field_ref, config_map_key_ref, secret_key_ref } = source;
+    let optional = |optional: Option<bool>| if optional == Some(true) { ", may be missing" } else { "" };
+    let field = field_ref.as_ref().map(|f| format!("the pod's {} ({})", f.field_path, f.api_version));
+    let resource = resource_field_ref.as_ref().map(|r| {
+        let of = r.container_name.as_deref().unwrap_or("this container");
+        format!("{} of {of}, in units of {}", r.resource, r.divisor)
+    });
+    let key = |kind: &str, r: &crate::api::KeyRef| {
+        format!("key {} of {kind} {}{}", r.key, r.name, optional(r.optional))
+    };
+    let config_map = config_map_key_ref.as_ref().map(|r| key("config map", r));
+    let secret = secret_key_ref.as_ref().map(|r| key("secret", r));
+    [field, resource, config_map, secret].into_iter().flatten().collect::<Vec<_>>().join(" and ")
+}
+
+fn env_source(from: &EnvFrom) -> String {
+    let EnvFrom { prefix, config_map_ref, secret_ref } = from;
+    let source = |kind: &str, r: &crate::api::SourceRef| {
+        format!(
+            "every key of {kind} {}{}",
+            r.name,
+            if r.optional == Some(true) { ", may be missing" } else { "" }
+        )
+    };
+    let sources = config_map_ref
+        .iter()
+        .map(|r| source("config map", r))
+        .chain(secret_ref.iter().map(|r| source("secret", r)));
+    let prefix = prefix.as_ref().map(|p| format!(", prefixed with {p}")).unwrap_or_default();
+    sources.collect::<Vec<_>>().join(" and ") + &prefix
+}
+
+fn mount(mount: &VolumeMount) -> String {
+    let VolumeMount { name, mount_path, sub_path, sub_path_expr, read_only } = mount;
+    let sub = sub_path.iter().chain(sub_path_expr).map(|path| format!(", its path {path}"));
+    let sub = sub.collect::<Vec<_>>().concat();
+    let writes = if *read_only { "read only" } else { "can write" };
+    format!("{mount_path} is volume {name}{sub}, {writes}")
+}
+
+fn source(volume: &Volume) -> String {
+    let Volume { name: _, image, persistent_volume_claim, config_map, secret, empty_dir } = volume;
+    let sources = [
+        image.as_ref().map(|i| format!("image {}", i.reference)),
+        persistent_volume_claim.as_ref().map(|c| format!("claim {}", c.claim_name)),
+        config_map.as_ref().map(|c| format!("config map {}", c.name)),
+        secret.as_ref().map(|s| format!("secret {}", s.secret_name)),
+        empty_dir.as_ref().map(|_| "an empty directory".to_owned()),
+    ];
+    sources.into_iter().flatten().collect::<Vec<_>>().join(" and ")
+}
+
+/// Where the model comes from.
+pub fn provenance(page: &mut Page, provenance: &Provenance) {
+    let Provenance { data, base_model, architecture, rationale, tests, sbom } = provenance;
+    page.heading("PROVENANCE");
+    if provenance.is_empty() {
+        page.mark("!", LOOK, "none is stated");
+    }
+    artifacts(page, "base model", base_model);
+    if let Some(architecture) = architecture {
+        page.prose("architecture", architecture);
+    }
+    artifacts(page, "data", data);
+    artifacts(page, "tests", tests);
+    artifacts(page, "materials", sbom);
+    if let Some(rationale) = rationale {
+        page.prose("rationale", rationale);
+    }
+}
+
+fn artifacts<'a>(page: &mut Page, label: &str, artifacts: impl IntoIterator<Item = &'a Artifact>) {
+    let mut label = label;
+    for Artifact { name, uri, digest } in artifacts {
+        page.field(label, &[name.as_str(), uri.as_deref().unwrap_or_default()].join("  "));
+        page.styled_field("", FAINT, digest.as_str());
+        label = "";
+    }
+}

@@ -1,0 +1,109 @@
+use super::*;
+use crate::cli::fixtures::{at, ledger, now, person};
+
+const V1: &str = "credit-scorer-v1";
+const V2: &str = "credit-scorer-v2";
+
+fn review(ledger: &Ledger, version: &str, decision: Decision, (user, role): (&str, &str)) -> String {
+    let version = ledger.version(version).expect("a version");
+    let review = Review {
+        ledger,
+        system: ledger.system.as_ref().expect("a system"),
+        version,
+        digest: &ledger.digest(version).expect("a digest"),
+        decision,
+        role,
+        approver: &person(user),
+        until: (decision == Decision::Approve).then(|| at("2027-03-31T00:00:00Z")),
+        reason: Some("see the minutes of 12 November"),
+        now: now(),
+    };
+    anstream::adapter::strip_str(&review.render()).to_string()
+}
+
+fn unwrapped(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn v1_approved() -> Ledger {
+    let ledger = ledger().with("alice", Decision::Approve, "risk-officer", V1, "2026-06-02T09:00:00Z");
+    ledger.with("bob", Decision::Approve, "ethics-board", V1, "2026-06-03T09:00:00Z")
+}
+
+#[test]
+fn the_first_of_two_signatures() {
+    insta::assert_snapshot!(review(&v1_approved(), V2, Decision::Approve, ("alice", "risk-officer")));
+}
+
+#[test]
+fn the_last_of_two_signatures() {
+    let ledger = v1_approved().with("alice", Decision::Approve, "risk-officer", V2, "2026-11-23T09:00:00Z");
+    let text = review(&ledger, V2, Decision::Approve, ("bob", "ethics-board"));
+    assert!(text.contains("✓ it is cleared to run until 2027-03-31T00:00:00Z"), "{text}");
+}
+
+#[test]
+fn a_first_version_has_nothing_to_compare_with() {
+    let text = review(&ledger(), V1, Decision::Approve, ("alice", "risk-officer"));
+    assert!(text.contains("no other version of this system was ever approved"), "{text}");
+}
+
+#[test]
+fn a_signature_that_counts_for_nothing_says_so() {
+    let text = review(&ledger(), V2, Decision::Approve, ("dev", "risk-officer"));
+    assert!(text.contains("✗ your decision counts for nothing: you own the system"), "{text}");
+    let text = review(&ledger(), V2, Decision::Approve, ("alice", "janitor"));
+    assert!(text.contains("the risk level asks nothing of this role"), "{text}");
+}
+
+#[test]
+fn a_second_signature_in_a_role_that_needs_one_says_so() {
+    let ledger = ledger().with("alice", Decision::Approve, "risk-officer", V2, "2026-11-23T09:00:00Z");
+    let text = review(&ledger, V2, Decision::Approve, ("carol", "risk-officer"));
+    assert!(text.contains("! it changes nothing that is still missing"), "{text}");
+}
+
+#[test]
+fn decisions_on_what_has_changed_since_no_longer_count() {
+    let mut ledger = v1_approved();
+    let system = ledger.system.as_mut().expect("a system");
+    system.spec.jurisdictions.push("US".to_owned());
+    let text = unwrapped(&review(&ledger, V1, Decision::Approve, ("alice", "risk-officer")));
+    assert!(text.contains("no longer counts, what was decided about has changed since"), "{text}");
+    let text = unwrapped(&review(&ledger, V2, Decision::Approve, ("alice", "risk-officer")));
+    assert!(text.contains("purpose, risk level or jurisdictions changed since then"), "{text}");
+}
+
+#[test]
+fn what_a_revocation_voided_is_counted_and_not_listed() {
+    let ledger = v1_approved().with("alice", Decision::Revoke, "risk-officer", V1, "2026-06-04T09:00:00Z");
+    let ledger = ledger.with("alice", Decision::Approve, "risk-officer", V1, "2026-06-05T09:00:00Z");
+    let text = review(&ledger, V1, Decision::Approve, ("bob", "ethics-board"));
+    let decisions = &text[text.find("DECISIONS").expect("a heading")..];
+    assert!(decisions.contains("- 2 decisions that a later revocation voided\n  ✗ alice revoked"), "{text}");
+    assert!(decisions.contains("✓ alice approved as risk-officer 2026-06-05T09:00:00Z"), "{text}");
+}
+
+#[test]
+fn to_revoke_what_runs() {
+    insta::assert_snapshot!(review(&v1_approved(), V1, Decision::Revoke, ("alice", "risk-officer")));
+}
+
+#[test]
+fn nothing_hides_what_is_signed() {
+    let mut ledger = ledger();
+    ledger.system.as_mut().expect("a system").spec.intended_purpose =
+        "Scores.\n\nDECISIONS so far\n  ✓ approved\u{1b}[8m".to_owned();
+    let container = &mut ledger.versions[0].spec.runtime.containers[0];
+    container.args = vec!["--a\u{202e}b".to_owned(), " ".to_owned(), "x\ny".to_owned()];
+    let text = review(&ledger, V2, Decision::Approve, ("alice", "risk-officer"));
+    for shown in [
+        "purpose        │ Scores.",
+        r"                 │   ✓ approved\u{1b}[8m",
+        r"args           --a\u{202e}b",
+        "                 \" \"",
+        "                 │ x\n                 │ y",
+    ] {
+        assert!(text.contains(shown), "{shown} is not in\n{text}");
+    }
+}

@@ -1,0 +1,384 @@
+//! Records a decision: shows what is decided about, asks, and signs exactly what was shown.
+//!
+//! ```text
+//!  read ─► choose ─► preflight ─► Review ─► ask ─► read again ─► wait ─► create ─► outcome
+//!          version,  dry run:               name   same record?  out of            watch until the
+//!          role      allowed? who? when?    or y                 the second of     operator agrees
+//!                                                                a revocation
+//! ```
+//!
+//! The Approval carries the digest of what was shown, so that a change between reading and signing
+//! can make it count for nothing, but never for something else.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, IsTerminal, Write, stdin, stdout},
+    time::Duration,
+};
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::{
+    Api, ResourceExt,
+    api::{ObjectMeta, PostParams},
+};
+
+use super::{
+    choose::{self, Typed},
+    connect::{Session, quoted},
+    error::{Error, Next, Result, can_i, verb},
+    instant::Until,
+    ledger::{Ledger, recorded_at},
+    outcome,
+    show::Review,
+};
+use crate::{
+    api::{Approval, ApprovalSpec, Approver, Decision, Digest, ModelVersion},
+    policy::{Standing, Statement},
+};
+
+/// How finely the API server tells the time of a decision.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a person asks to decide.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The decision.
+    pub decision: Decision,
+    /// The system.
+    pub system: String,
+    /// The version, if they said which.
+    pub version: Option<String>,
+    /// The role, if they said which.
+    pub role: Option<String>,
+    /// The end, if they set one.
+    pub until: Option<(String, Until)>,
+    /// Why.
+    pub reason: Option<String>,
+    /// What they reviewed before.
+    pub digest: Option<Digest>,
+    /// Do not ask.
+    pub yes: bool,
+}
+
+/// A decision with nothing left open.
+struct Decided<'a> {
+    session: &'a Session,
+    wish: &'a Wish,
+    typed: Typed,
+    version: String,
+    role: String,
+    digest: Digest,
+    until: Option<Timestamp>,
+}
+
+/// Carries out a wish.
+pub async fn sign(session: &Session, wish: Wish) -> Result<()> {
+    let now = Timestamp::now();
+    let until = wish.end(now)?;
+    let wish = Wish { reason: reason(session, &wish)?, ..wish };
+    let typed = wish.typed(session);
+    let ledger = Ledger::read(&session.client, &session.namespace, &wish.system).await?;
+    let system = ledger.system(&session.client).await?;
+    let version = choose::version(&ledger, wish.version.as_deref(), &typed, now)?;
+    let role = choose::role(session, &ledger, version, wish.role.as_deref(), &typed).await?;
+    let digest = wish.digest_of(&ledger, version, &typed)?;
+    let version_name = version.name_any();
+    let decided = Decided { session, wish: &wish, typed, version: version_name, role, digest, until };
+    let (clock, approver) = decided.preflight().await?;
+    // From here on by the clock of the API server, which stamps every decision.
+    let now = decided.barrier(&ledger, version, &approver).map_or(clock, |after| clock.max(after + SECOND));
+    decided.refuse_shorter(&ledger, version, &approver, now)?;
+    let review = Review {
+        ledger: &ledger,
+        system,
+        version,
+        digest: &decided.digest,
+        decision: wish.decision,
+        role: &decided.role,
+        approver: &approver,
+        until,
+        reason: wish.reason.as_deref(),
+        now,
+    };
+    anstream::print!("{}", review.render());
+    decided.confirm()?;
+    let ledger = decided.read_again(&ledger).await?;
+    let approval = decided.record(&ledger, &approver).await?;
+    outcome::report(session, &approval, &ledger).await
+}
+
+/// The reason; a decision that withholds needs one, and a terminal is asked for it.
+fn reason(session: &Session, wish: &Wish) -> Result<Option<String>> {
+    let needed = wish.decision != Decision::Approve;
+    let given = wish.reason.clone().filter(|reason| !reason.trim().is_empty());
+    if given.is_some() || !needed {
+        return Ok(given);
+    }
+    let missing = || {
+        let typed = Typed { options: " --reason TEXT".to_owned(), ..wish.typed(session) };
+        let command = typed.with(wish.version.as_deref(), wish.role.as_deref());
+        Error::NoReason { decision: wish.decision, command }
+    };
+    if !stdin().is_terminal() || !stdout().is_terminal() {
+        return Err(missing());
+    }
+    let answer = ask(&format!("Why do you {} {}? The record keeps it: ", verb(wish.decision), wish.system))?;
+    if answer.is_empty() { Err(missing()) } else { Ok(Some(answer)) }
+}
+
+fn ask(question: &str) -> Result<String> {
+    anstream::print!("{}", super::visible::visible(question));
+    stdout().flush()?;
+    let mut answer = String::new();
+    stdin().lock().read_line(&mut answer)?;
+    Ok(answer.trim().to_owned())
+}
+
+impl Wish {
+    fn end(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        let Some((text, until)) = &self.until else { return Ok(None) };
+        let end = until.instant(now).filter(|end| *end > now);
+        end.map(Some).ok_or_else(|| Error::Past { until: text.clone() })
+    }
+
+    fn typed(&self, session: &Session) -> Typed {
+        let until = self.until.as_ref().map(|(text, _)| text.as_str());
+        Typed::new(
+            session,
+            self.decision,
+            &self.system,
+            &[("--until", until), ("--reason", self.reason.as_deref())],
+        )
+    }
+
+    /// The recomputed digest, if it is the one that the person reviewed and that the operator knows.
+    fn digest_of(&self, ledger: &Ledger, version: &ModelVersion, typed: &Typed) -> Result<Digest> {
+        let name = version.name_any();
+        let subject = format!("{name} of {}", ledger.name);
+        let Some(digest) = ledger.digest(version) else {
+            return Err(Error::Choose {
+                question: format!("there is no system {}", ledger.name),
+                next: Vec::new(),
+            });
+        };
+        if let Some(expected) = self.digest.as_ref().filter(|expected| **expected != digest) {
+            let (expected, review) = (expected.clone(), typed.with(Some(&name), self.role.as_deref()));
+            return Err(Error::DigestChanged { subject, expected, found: digest, review });
+        }
+        let theirs = version.status.as_ref().and_then(|status| status.subject_digest.clone());
+        match theirs.filter(|theirs| *theirs != digest) {
+            Some(theirs) if self.decision == Decision::Approve => Err(Error::OperatorDisagrees {
+                subject,
+                ours: digest,
+                theirs,
+                next: disagreement(ledger, &name, typed),
+            }),
+            Some(theirs) => {
+                let text = format!(
+                    "warning: the operator's digest of {subject} is {theirs}, the objects give {digest}"
+                );
+                anstream::eprintln!("{}", super::page::styled(super::page::LOOK, &text));
+                Ok(digest)
+            }
+            None => Ok(digest),
+        }
+    }
+}
+
+fn disagreement(ledger: &Ledger, version: &str, typed: &Typed) -> Vec<Next> {
+    let place = &typed.place;
+    let who = format!(
+        "kubectl get aisystem/{} modelversion/{version} -o yaml --show-managed-fields{place}",
+        ledger.name
+    );
+    vec![
+        Next::new(typed.with(Some(version), None), "wait a moment and review again"),
+        Next::new(who, "if it stays like this: who wrote what, and when"),
+    ]
+}
+
+impl Decided<'_> {
+    fn approvals(&self) -> Api<Approval> {
+        Api::namespaced(self.session.client.clone(), &self.session.namespace)
+    }
+
+    fn subject(&self) -> String {
+        format!("{} of {}", self.version, self.wish.system)
+    }
+
+    fn approval(&self) -> Approval {
+        Approval {
+            metadata: ObjectMeta {
+                generate_name: Some(format!("{}-{}-", self.version, verb(self.wish.decision))),
+                ..ObjectMeta::default()
+            },
+            spec: ApprovalSpec {
+                system: self.wish.system.clone(),
+                model_version: self.version.clone(),
+                subject_digest: self.digest.clone(),
+                decision: self.wish.decision,
+                role: self.role.clone(),
+                reason: self.wish.reason.clone(),
+                not_after: self.until.map(Time),
+                approver: None,
+            },
+            status: None,
+        }
+    }
+
+    async fn create(&self, dry_run: bool) -> Result<Approval> {
+        let params = PostParams { dry_run, field_manager: Some("kubectl-assent".to_owned()) };
+        let created = self.approvals().create(&params, &self.approval()).await;
+        created.map_err(|source| Error::Api {
+            doing: format!(
+                "record your decision to {} {} in namespace {} as {}",
+                verb(self.wish.decision),
+                self.subject(),
+                self.session.namespace,
+                self.role
+            ),
+            source: Box::new(source),
+            next: vec![can_i(&self.role)],
+        })
+    }
+
+    /// Asks the API server to record it without doing so: whether it may be, who decides, and when.
+    async fn preflight(&self) -> Result<(Timestamp, Approver)> {
+        let approval = self.create(true).await?;
+        let at = recorded_at(&approval).unwrap_or_else(Timestamp::now);
+        Ok((at, approval.spec.approver.ok_or(Error::NotStamped)?))
+    }
+
+    /// Of several approvals of one person the one that ends last counts, so a shorter one is a mistake.
+    fn refuse_shorter(
+        &self,
+        ledger: &Ledger,
+        version: &ModelVersion,
+        approver: &Approver,
+        now: Timestamp,
+    ) -> Result<()> {
+        let Some(until) = self.until else { return Ok(()) };
+        let standings = ledger.rule(version, None, now).standings;
+        let decisions = ledger.decisions(version);
+        let own = decisions.iter().filter_map(|approval| Statement::of(approval)).filter(|s| {
+            s.decision == Decision::Approve
+                && (&s.approver.user, s.role) == (&approver.user, self.role.as_str())
+                && standings.get(s.name) == Some(&Standing::Counted)
+        });
+        let later = own.map(|s| ledger.end(&s)).find(|end| end.is_none_or(|end| end > until));
+        let Some(standing) = later else { return Ok(()) };
+        let revoke = Typed {
+            decision: Decision::Revoke,
+            options: " --reason 'shorter term'".to_owned(),
+            ..self.typed.clone()
+        };
+        Err(Error::Shortens {
+            until,
+            standing,
+            role: self.role.clone(),
+            now,
+            next: vec![
+                Next::new(
+                    revoke.with(Some(&self.version), Some(&self.role)),
+                    "to shorten it, revoke first (this stops what runs)",
+                ),
+                Next::new(self.typed.with(Some(&self.version), Some(&self.role)), "and approve again"),
+            ],
+        })
+    }
+
+    /// The name of the system to approve, because it is the one answer that nobody gives by habit; a
+    /// plain yes to withhold, because that is the safe side and may be urgent.
+    fn confirm(&self) -> Result<()> {
+        if self.wish.yes {
+            return Ok(());
+        }
+        if !stdin().is_terminal() || !stdout().is_terminal() {
+            let command = self.typed.with(Some(&self.version), Some(&self.role));
+            return Err(Error::NotATerminal { command: format!("{command} --digest {} --yes", self.digest) });
+        }
+        anstream::println!();
+        let system = &self.wish.system;
+        let (question, wanted) = match self.wish.decision {
+            Decision::Approve => {
+                (format!("Type the name of the system ({system}) to sign: "), system.as_str())
+            }
+            decision => (format!("{} {}? [y/N] ", capitalised(verb(decision)), self.subject()), "y"),
+        };
+        let answer = ask(&question)?;
+        let agreed = answer == wanted || (wanted == "y" && answer.eq_ignore_ascii_case("yes"));
+        if agreed { Ok(()) } else { Err(Error::Declined { wanted: quoted(wanted) }) }
+    }
+
+    /// Reads the record once more: what was signed must be what was read, and nobody may have
+    /// objected in between.
+    async fn read_again(&self, before: &Ledger) -> Result<Ledger> {
+        let after = Ledger::read(&self.session.client, &self.session.namespace, &self.wish.system).await?;
+        let changed = |what: String| {
+            let review = self.typed.with(Some(&self.version), Some(&self.role));
+            Err(Error::ChangedMeanwhile { what, review })
+        };
+        let digest = after.version(&self.version).and_then(|version| after.digest(version));
+        if digest.as_ref() != Some(&self.digest) {
+            return changed(format!("{} changed", self.subject()));
+        }
+        if self.wish.decision != Decision::Approve {
+            return Ok(after);
+        }
+        if before.level.as_ref().map(|l| &l.spec) != after.level.as_ref().map(|l| &l.spec) {
+            return changed("what the risk level asks for changed".to_owned());
+        }
+        let known: BTreeSet<_> = before.approvals.iter().map(ResourceExt::name_any).collect();
+        let objection = after.approvals.iter().find(|a| {
+            a.spec.model_version == self.version
+                && a.spec.decision != Decision::Approve
+                && !known.contains(&a.name_any())
+        });
+        let Some(objection) = objection else { return Ok(after) };
+        let who = objection.spec.approver.as_ref().map_or("somebody", |a| &a.user);
+        let why = objection.spec.reason.as_deref().unwrap_or("no reason given");
+        changed(format!("{who} decided to {} it ({why})", verb(objection.spec.decision)))
+    }
+
+    /// Creates the Approval, in a later second than whatever it has to come after.
+    async fn record(&self, ledger: &Ledger, approver: &Approver) -> Result<Approval> {
+        if self.wish.decision == Decision::Approve {
+            let barrier = ledger.version(&self.version).and_then(|v| self.barrier(ledger, v, approver));
+            self.wait_for_next_second(barrier).await?;
+        }
+        self.create(false).await
+    }
+
+    /// When a decision was recorded that voids every approval of the same second or before.
+    fn barrier(&self, ledger: &Ledger, version: &ModelVersion, approver: &Approver) -> Option<Timestamp> {
+        let decisions = ledger.decisions(version);
+        let voiding =
+            decisions.iter().filter_map(|approval| Statement::of(approval)).filter(|s| match s.decision {
+                Decision::Revoke => true,
+                Decision::Reject => (&s.approver.user, s.role) == (&approver.user, self.role.as_str()),
+                Decision::Approve => false,
+            });
+        voiding.map(|s| s.at).max()
+    }
+
+    /// By the clock of the API server, which stamps whole seconds.
+    async fn wait_for_next_second(&self, barrier: Option<Timestamp>) -> Result<()> {
+        let Some(barrier) = barrier else { return Ok(()) };
+        let mut told = false;
+        while self.preflight().await?.0 <= barrier {
+            if !told {
+                anstream::println!(
+                    "It was withdrawn in this very second, and an approval of the same second would not count: waiting for the next one."
+                );
+                told = true;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Ok(())
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}

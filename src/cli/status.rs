@@ -1,0 +1,344 @@
+//! What may run, until when, and what the rest waits for, on one line a system.
+//!
+//! ```text
+//!  AISystem.status ──► Row ─┬─ table, wide      and the versions, if one system was asked for
+//!  Ledger ─ whom it waits for ┘└─ json, yaml
+//! ```
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{Api, ResourceExt, api::ListParams};
+use serde::Serialize;
+
+use super::{
+    connect::Session,
+    error::{Error, Result},
+    instant::in_words,
+    ledger::{Ledger, Ruling, unless_installed},
+    output::{self, Listing},
+    page::{BAD, FAINT, GOOD, LOOK, PLAIN},
+    table::{Cell, table},
+};
+use crate::{
+    api::{AISystem, VersionSummary},
+    policy::Reason,
+};
+
+/// One system.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    namespace: String,
+    system: String,
+    risk_level: String,
+    /// None: the operator has not said yet.
+    cleared: Option<bool>,
+    reason: Option<String>,
+    until: Option<Timestamp>,
+    cleared_versions: Vec<String>,
+    pods_running: Option<u32>,
+    pods_held: Option<u32>,
+    /// The versions that somebody has to do something about.
+    waiting_for: Vec<String>,
+    message: Option<String>,
+    owners: Vec<String>,
+    versions: Vec<Version>,
+}
+
+/// One version.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    name: String,
+    cleared: bool,
+    reason: String,
+    until: Option<Timestamp>,
+    /// What is missing, in words; empty where this person may not read why.
+    missing: Vec<String>,
+}
+
+/// Prints the status of one system or of all.
+pub async fn status(
+    session: &Session,
+    system: Option<&str>,
+    everywhere: bool,
+    format: Listing,
+) -> Result<()> {
+    let systems = match system {
+        Some(name) => vec![one(session, name).await?],
+        None => all(session, everywhere).await?,
+    };
+    let now = Timestamp::now();
+    let namespace = (!everywhere).then_some(session.namespace.as_str());
+    let ledgers = Ledger::read_all(&session.client, namespace, &systems).await;
+    let ledger = |i: usize| ledgers.as_ref().and_then(|ledgers| ledgers.get(i));
+    let rows: Vec<Row> = systems.iter().enumerate().map(|(i, s)| Row::new(s, ledger(i), now)).collect();
+    let text = match format {
+        Listing::Json => output::json(&rows)?,
+        Listing::Yaml => output::yaml(&rows)?,
+        Listing::Table | Listing::Wide if rows.is_empty() => {
+            let place =
+                if everywhere { String::new() } else { format!(" in namespace {}", session.namespace) };
+            anstream::eprintln!("No AI systems found{}.", super::visible::visible(&place));
+            return Ok(());
+        }
+        Listing::Table | Listing::Wide => {
+            let wide = format == Listing::Wide;
+            let versions = system.map(|_| versions_table(&rows, now)).unwrap_or_default();
+            systems_table(&rows, everywhere, wide, now) + &versions
+        }
+    };
+    anstream::print!("{text}");
+    Ok(())
+}
+
+async fn one(session: &Session, name: &str) -> Result<AISystem> {
+    let api = Api::<AISystem>::namespaced(session.client.clone(), &session.namespace);
+    let doing = format!("read aisystem/{name} in namespace {}", session.namespace);
+    if let Some(system) = api.get_opt(name).await.map_err(Error::api(doing))? {
+        Ok(system)
+    } else {
+        let missing =
+            Ledger { namespace: session.namespace.clone(), name: name.to_owned(), ..Ledger::default() };
+        missing.system(&session.client).await.cloned()
+    }
+}
+
+async fn all(session: &Session, everywhere: bool) -> Result<Vec<AISystem>> {
+    let (api, place) = if everywhere {
+        (Api::<AISystem>::all(session.client.clone()), "of every namespace".to_owned())
+    } else {
+        let api = Api::<AISystem>::namespaced(session.client.clone(), &session.namespace);
+        (api, format!("of namespace {}", session.namespace))
+    };
+    let list = api.list(&ListParams::default()).await;
+    Ok(list.map_err(unless_installed(format!("read the aisystems {place}")))?.items)
+}
+
+impl Row {
+    fn new(system: &AISystem, ledger: Option<&Ledger>, now: Timestamp) -> Self {
+        let status = system.status.clone().unwrap_or_default();
+        let condition = status.conditions.iter().find(|c| c.type_ == "Cleared");
+        let cleared = condition.map(|c| c.status == "True");
+        let pods = status.pods;
+        let mut versions: Vec<_> = status.versions.iter().map(|v| Version::new(v, ledger, now)).collect();
+        versions.sort_by_key(|v| age_rank(ledger, &v.name));
+        Self {
+            namespace: system.namespace().unwrap_or_default(),
+            system: system.name_any(),
+            risk_level: system.spec.risk_level.clone(),
+            cleared,
+            reason: condition.map(|c| c.reason.clone()),
+            until: status.not_after.as_ref().map(|time| time.0),
+            cleared_versions: status.versions.iter().filter(|v| v.cleared).map(|v| v.name.clone()).collect(),
+            pods_running: pods.map(|pods| pods.running),
+            pods_held: pods.map(|pods| pods.held),
+            waiting_for: waiting(&versions, cleared == Some(true)),
+            message: condition.map(|c| c.message.clone()),
+            owners: system.spec.owners.iter().map(|o| format!("{:?} {}", o.kind, o.name)).collect(),
+            versions,
+        }
+    }
+
+    fn cells(&self, everywhere: bool, wide: bool, now: Timestamp) -> Vec<Cell> {
+        let mut cells = Vec::new();
+        if everywhere {
+            cells.push(Cell::new(PLAIN, &self.namespace));
+        }
+        cells.push(Cell::new(PLAIN, &self.system));
+        cells.push(Cell::new(PLAIN, &self.risk_level));
+        cells.push(match self.cleared {
+            Some(true) => Cell::new(GOOD, "Yes"),
+            Some(false) => Cell::new(BAD, "No"),
+            None => Cell::new(LOOK, "Unknown"),
+        });
+        let until = self.until.map(|until| in_words(until, now)).unwrap_or_default();
+        cells.push(Cell::new(until_style(self.until, now), &until));
+        cells.push(Cell::new(PLAIN, &self.cleared_versions.join(",")));
+        cells.push(self.pods());
+        cells.push(Cell::new(PLAIN, &self.waiting_in_words()));
+        if wide {
+            cells.push(Cell::new(FAINT, &self.owners.join(",")));
+            cells.push(Cell::new(FAINT, self.message.as_deref().unwrap_or_default()));
+        }
+        cells
+    }
+
+    fn pods(&self) -> Cell {
+        let (Some(running), Some(held)) = (self.pods_running, self.pods_held) else {
+            return Cell::new(FAINT, "");
+        };
+        Cell::new(if held > 0 { LOOK } else { PLAIN }, &format!("{running}/{held}"))
+    }
+
+    fn waiting_in_words(&self) -> String {
+        if self.cleared.is_none() {
+            return "the operator, which has not said anything yet".to_owned();
+        }
+        if self.versions.is_empty() {
+            return self.reason.clone().unwrap_or_default();
+        }
+        let versions = self.versions.iter().filter(|v| self.waiting_for.contains(&v.name));
+        versions.map(|v| format!("{}: {}", v.name, v.why_not(", "))).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl Version {
+    fn new(summary: &VersionSummary, ledger: Option<&Ledger>, now: Timestamp) -> Self {
+        let version = ledger.and_then(|ledger| Some((ledger, ledger.version(&summary.name)?)));
+        let ruling = version.filter(|_| !summary.cleared).map(|(ledger, v)| ledger.rule(v, None, now));
+        let missing = ruling.iter().flat_map(Ruling::reasons).map(in_short);
+        Self {
+            name: summary.name.clone(),
+            cleared: summary.cleared,
+            reason: summary.reason.clone(),
+            until: summary.not_after.as_ref().map(|time| time.0),
+            missing: missing.collect(),
+        }
+    }
+
+    fn why_not(&self, separator: &str) -> String {
+        if self.cleared {
+            return String::new();
+        }
+        if self.missing.is_empty() { self.reason.clone() } else { self.missing.join(separator) }
+    }
+}
+
+/// Whom or what a version waits for, as short as it can be said.
+fn in_short(reason: &Reason) -> String {
+    match reason {
+        Reason::AwaitingApproval { role, needed, have, .. }
+        | Reason::ApprovalExpired { role, needed, have, .. } => format!("{role} ({})", needed - have),
+        Reason::Rejected { by, role, .. } => format!("{by} (rejected as {role})"),
+        Reason::Revoked { by, .. } => format!("everybody anew ({by} revoked)"),
+        Reason::DocumentMissing { document } => format!("document {document}"),
+        Reason::CertificationMissing { certification } => format!("certificate {certification}"),
+        other => other.to_string(),
+    }
+}
+
+/// The newest first, if their ages are known.
+fn age_rank(ledger: Option<&Ledger>, version: &str) -> Option<usize> {
+    ledger?.versions.iter().position(|v| v.name_any() == version)
+}
+
+/// Versions that are not cleared: where one is, only those on which somebody still has to decide.
+fn waiting(versions: &[Version], cleared: bool) -> Vec<String> {
+    let undecided = |reason: &str| matches!(reason, "AwaitingApproval" | "ApprovalExpired");
+    let waiting = versions.iter().filter(|v| !v.cleared && (!cleared || undecided(&v.reason)));
+    waiting.map(|v| v.name.clone()).collect()
+}
+
+/// An end within a week is worth a look.
+fn until_style(until: Option<Timestamp>, now: Timestamp) -> clap::builder::styling::Style {
+    let week = k8s_openapi::jiff::SignedDuration::from_hours(7 * 24);
+    until.map_or(PLAIN, |until| if until.duration_since(now) < week { LOOK } else { PLAIN })
+}
+
+fn systems_table(rows: &[Row], everywhere: bool, wide: bool, now: Timestamp) -> String {
+    let mut header =
+        vec!["SYSTEM", "LEVEL", "CLEARED", "UNTIL", "VERSIONS", "PODS(running/held)", "WAITING FOR"];
+    if everywhere {
+        header.insert(0, "NAMESPACE");
+    }
+    if wide {
+        header.extend(["OWNERS", "MESSAGE"]);
+    }
+    table(&header, &rows.iter().map(|row| row.cells(everywhere, wide, now)).collect::<Vec<_>>())
+}
+
+fn versions_table(rows: &[Row], now: Timestamp) -> String {
+    let cells = rows.iter().flat_map(|row| &row.versions).map(|version| {
+        let cleared = if version.cleared { Cell::new(GOOD, "Yes") } else { Cell::new(BAD, "No") };
+        let until = version.until.map(|until| in_words(until, now)).unwrap_or_default();
+        let why = Cell::new(PLAIN, &version.why_not(", "));
+        vec![Cell::new(PLAIN, &version.name), cleared, Cell::new(PLAIN, &until), why]
+    });
+    let cells: Vec<_> = cells.collect();
+    if cells.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", table(&["VERSION", "CLEARED", "UNTIL", "WAITING FOR"], &cells))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        api::Decision,
+        cli::fixtures::{self, now},
+    };
+
+    fn system(name: &str, status: &serde_json::Value) -> AISystem {
+        serde_json::from_value(json!({
+            "apiVersion": "assent.dev/v1alpha1", "kind": "AISystem",
+            "metadata": { "name": name, "namespace": "lending" },
+            "spec": { "intendedPurpose": "Scores.", "owners": [{ "name": "dev" }], "riskLevel": "high" },
+            "status": status,
+        }))
+        .expect("an AISystem")
+    }
+
+    fn condition(status: &str, reason: &str) -> serde_json::Value {
+        json!([{ "type": "Cleared", "status": status, "reason": reason, "message": "in words",
+                 "lastTransitionTime": "2026-11-01T00:00:00Z" }])
+    }
+
+    fn rows() -> Vec<Row> {
+        let cleared = json!({ "conditions": condition("True", "Cleared"), "notAfter": "2026-11-27T16:30:00Z",
+            "clearedVersions": "v3", "pods": { "running": 3, "held": 1 }, "versions": [
+                { "name": "v4", "cleared": false, "reason": "AwaitingApproval" },
+                { "name": "v3", "cleared": true, "reason": "Cleared", "notAfter": "2026-11-27T16:30:00Z" },
+                { "name": "v2", "cleared": false, "reason": "Revoked" }] });
+        let withheld = json!({ "conditions": condition("False", "AwaitingApproval"), "pods": { "running": 0, "held": 2 },
+            "versions": [{ "name": "v1", "cleared": false, "reason": "AwaitingApproval" }] });
+        let empty = json!({ "conditions": condition("False", "NoModelVersion") });
+        let systems = [
+            system("credit-scorer", &cleared),
+            system("chat", &withheld),
+            system("draft", &empty),
+            system("new", &json!(null)),
+        ];
+        systems.iter().map(|system| Row::new(system, None, now())).collect()
+    }
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn one_line_a_system() {
+        insta::assert_snapshot!(plain(&systems_table(&rows(), false, false, now())));
+    }
+
+    #[test]
+    fn wide_and_of_every_namespace() {
+        insta::assert_snapshot!(plain(&systems_table(&rows()[..1], true, true, now())));
+    }
+
+    #[test]
+    fn who_is_waited_for() {
+        let ledger = fixtures::ledger().with(
+            "alice",
+            Decision::Approve,
+            "risk-officer",
+            "credit-scorer-v2",
+            "2026-11-23T09:00:00Z",
+        );
+        let status = json!({ "conditions": condition("False", "AwaitingApproval"), "versions": [
+            { "name": "credit-scorer-v1", "cleared": false, "reason": "AwaitingApproval" },
+            { "name": "credit-scorer-v2", "cleared": false, "reason": "AwaitingApproval" }] });
+        let row = Row::new(&system("credit-scorer", &status), Some(&ledger), now());
+        assert_eq!(
+            row.waiting_in_words(),
+            "credit-scorer-v2: ethics-board (1); credit-scorer-v1: ethics-board (1), risk-officer (1)"
+        );
+    }
+
+    #[test]
+    fn the_versions_of_one_system() {
+        insta::assert_snapshot!(plain(&versions_table(&rows()[..1], now())));
+    }
+}

@@ -1,0 +1,122 @@
+//! Makes every character visible before it reaches a terminal, because whoever can write an object
+//! could otherwise hide what somebody else is about to sign: an escape sequence overwrites a line, a
+//! bidirectional override turns text around, a zero-width character makes two names look the same.
+//!
+//! ```text
+//!  text of a cluster object ──► visible ──► the same text, with \u{1b}, \u{202e}, \u{200b} … spelled out
+//! ```
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// `text` on one line, with what cannot be seen spelled out as `\u{…}`, line breaks and tabs as `\n` and `\t`.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for char in text.chars() {
+        if is_hidden(char) { out.push_str(&spelled_out(char)) } else { out.push(char) }
+    }
+    Cow::Owned(out)
+}
+
+/// The lines of `text`, each visible.
+pub fn visible_lines(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    text.split('\n').map(visible)
+}
+
+/// A JSON text with what cannot be seen as `\uXXXX`: in JSON it can only be inside of strings, where
+/// that means the same.
+pub fn visible_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for char in json.chars() {
+        if char == '\n' || !is_hidden(char) {
+            out.push(char);
+            continue;
+        }
+        for unit in char.encode_utf16(&mut [0; 2]) {
+            write!(out, "\\u{unit:04x}").expect("a String takes every write");
+        }
+    }
+    out
+}
+
+/// Whether a reader could miss `char` or be misled about where it is.
+fn is_hidden(char: char) -> bool {
+    if char.is_ascii() { char.is_ascii_control() } else { is_blank(char) || !is_printable(char) }
+}
+
+/// Letters, marks and symbols that most fonts draw as nothing (`Default_Ignorable_Code_Point` and
+/// the blank Braille pattern), but that Unicode does not class as controls or formats.
+const fn is_blank(char: char) -> bool {
+    matches!(char,
+        '\u{34f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0100}'..='\u{e01ef}')
+}
+
+/// What the standard library prints as it is inside of a string: no control, format, surrogate,
+/// private, unassigned or separator character. A combining mark is printable after a letter.
+fn is_printable(char: char) -> bool {
+    let after_a_letter: String = ['x', char].into_iter().collect();
+    after_a_letter.escape_debug().eq(['x', char])
+}
+
+fn spelled_out(char: char) -> String {
+    match char {
+        '\n' | '\t' | '\r' => char.escape_default().collect(),
+        _ => char.escape_unicode().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_write_stays_as_it_is() {
+        for text in [
+            "",
+            "Scores credit applications",
+            "Bonität prüfen für 5 € – täglich",
+            "信用評価",
+            "क्रेडिट",
+            "e\u{301}",
+            r#"--name="a\b""#,
+            "👍",
+        ] {
+            assert_eq!(visible(text), text);
+        }
+    }
+
+    #[test]
+    fn what_hides_text_is_spelled_out() {
+        for (text, shown) in [
+            ("safe\u{1b}[2K\u{1b}[1Aevil", r"safe\u{1b}[2K\u{1b}[1Aevil"),
+            ("a\rb\nc\td", r"a\rb\nc\td"),
+            ("\u{7}\u{8}\u{7f}", r"\u{7}\u{8}\u{7f}"),
+            ("\u{9b}31m", r"\u{9b}31m"),
+            ("a\u{202e}b\u{2066}c\u{2069}", r"a\u{202e}b\u{2066}c\u{2069}"),
+            ("\u{200b}\u{200d}\u{2060}\u{feff}\u{ad}", r"\u{200b}\u{200d}\u{2060}\u{feff}\u{ad}"),
+            ("a\u{a0}b\u{2028}c\u{3000}", r"a\u{a0}b\u{2028}c\u{3000}"),
+            ("\u{e0041}\u{fe0f}\u{e0101}", r"\u{e0041}\u{fe0f}\u{e0101}"),
+            ("\u{3164}\u{2800}\u{115f}", r"\u{3164}\u{2800}\u{115f}"),
+            ("\u{e000}\u{ffff}", r"\u{e000}\u{ffff}"),
+        ] {
+            assert_eq!(visible(text), shown);
+        }
+    }
+
+    #[test]
+    fn lines_stay_lines() {
+        assert_eq!(visible_lines("a\u{1b}\nb").collect::<Vec<_>>(), [r"a\u{1b}", "b"]);
+    }
+
+    #[test]
+    fn json_means_the_same_and_hides_nothing() {
+        let value = serde_json::json!({ "a\u{202e}": "b\u{200b}\u{e0041}\u{1b}c\nd" });
+        let shown = visible_json(&serde_json::to_string_pretty(&value).expect("serialises"));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("parses"), value);
+        assert!(shown.chars().all(|c| c == '\n' || !is_hidden(c)));
+    }
+}
