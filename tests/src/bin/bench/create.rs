@@ -1,0 +1,238 @@
+//! What admission adds to creating and changing a pod: the same requests in a namespace that Assent does
+//! not govern, which is the floor, and in some that it does.
+//!
+//! ```text
+//! round ── request i ──┬─ ungoverned                   one after the other, so that what slows the
+//!                      ├─ cleared, 1 system            machine down slows all of them down
+//!                      ├─ cleared, 50 systems x 2
+//!                      └─ held
+//! ```
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use assent_tests::{ControlPlane, Person};
+use futures::future::try_join_all;
+use http::Request;
+use serde_json::{Value, json};
+
+use crate::report::{Goal, Row, Unit};
+use crate::rest::{Rest, patch, post};
+use crate::stats::p50;
+use crate::world;
+use crate::{Scale, progress};
+
+/// How many clients create pods at the same time, for the rate.
+const CLIENTS: usize = 8;
+
+/// What admission may add.
+const CREATE: Goal = Goal::Over { added: 1.0, times: 1.5 };
+
+/// One kind of namespace.
+struct Place {
+    name: &'static str,
+    namespace: &'static str,
+    pod: Value,
+    held: bool,
+}
+
+/// A request as bytes, and where it belongs.
+struct Shot {
+    place: usize,
+    path: String,
+    body: Value,
+    patch: bool,
+}
+
+impl Shot {
+    fn request(&self) -> Result<Request<Vec<u8>>> {
+        if self.patch { patch(&self.path, &self.body) } else { post(&self.path, &self.body) }
+    }
+}
+
+/// Milliseconds or rates; by place, then by round.
+type Figures = Vec<Vec<f64>>;
+
+/// All rows about creating and changing pods.
+pub async fn measure(cluster: &ControlPlane, scale: &Scale) -> Result<Vec<Row>> {
+    let rest = Rest::of(cluster, Person::Admin)?;
+    let places = prepare(&rest).await?;
+    let mut rows = Vec::new();
+
+    progress("pod create, dry run, one client");
+    let dry = shots(&places, "?dryRun=All");
+    latency(&rest, &dry, 1, scale.requests / 4).await?;
+    let figures = latency(&rest, &dry, scale.rounds, scale.requests).await?;
+    rows.extend(rows_of("create, dry run", &places, &figures, Unit::Milliseconds, Some(CREATE)));
+
+    progress("pod create, dry run, 8 clients");
+    let figures = rates(cluster, &dry, scale).await?;
+    rows.extend(rows_of(
+        "create, dry run, 8 clients",
+        &places,
+        &figures,
+        Unit::PerSecond,
+        Some(Goal::Share(0.7)),
+    ));
+
+    progress("pod create, for real");
+    let figures = real(&rest, &places, scale).await?;
+    rows.extend(rows_of("create", &places, &figures, Unit::Milliseconds, Some(CREATE)));
+
+    progress("pod update");
+    let figures = updates(&rest, &places, scale).await?;
+    rows.extend(rows_of("label change of a running pod", &places[..3], &figures, Unit::Milliseconds, None));
+    Ok(rows)
+}
+
+async fn prepare(rest: &Rest) -> Result<Vec<Place>> {
+    progress("creating namespaces, systems and versions");
+    for (namespace, governed) in [("free", false), ("small", true), ("large", true)] {
+        world::namespace(rest, namespace, governed).await?;
+    }
+    world::systems(rest, "small", 1, 1).await?;
+    world::systems(rest, "large", 50, 2).await?;
+    let place = |name, namespace, system: usize, version: usize, held| {
+        // What is held differs from what is cleared in its last argument.
+        let revision = if held { "unknown".to_owned() } else { world::version_name(system, version) };
+        Place { name, namespace, pod: world::pod(&world::system_name(system), &revision), held }
+    };
+    // Versions are listed from the newest to the oldest: v0 is found last.
+    let places = vec![
+        place("ungoverned", "free", 0, 0, false),
+        place("cleared, 1 system", "small", 0, 0, false),
+        place("cleared, 50 systems x 2", "large", 25, 0, false),
+        place("held, 50 systems x 2", "large", 25, 0, true),
+    ];
+    for place in &places {
+        as_expected(rest, place).await?;
+    }
+    Ok(places)
+}
+
+/// The API server learns of a clearance a moment after it was written.
+async fn as_expected(rest: &Rest, place: &Place) -> Result<()> {
+    let path = format!("{}?dryRun=All", world::pods(place.namespace));
+    assent_tests::until(Duration::from_secs(30), place.name, async || {
+        let (answer, _) = rest.timed(post(&path, &place.pod)?).await?;
+        ensure!(world::is_held(&answer) == place.held, "its pods are not treated as such: {answer}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+fn shots(places: &[Place], query: &str) -> Vec<Shot> {
+    let shot = |(place, of): (usize, &Place)| Shot {
+        place,
+        path: format!("{}{query}", world::pods(of.namespace)),
+        body: of.pod.clone(),
+        patch: false,
+    };
+    places.iter().enumerate().map(shot).collect()
+}
+
+/// The median time of each shot in each round; the shots take turns.
+async fn latency(rest: &Rest, shots: &[Shot], rounds: usize, requests: usize) -> Result<Figures> {
+    let mut figures = vec![Vec::new(); shots.len()];
+    for _ in 0..rounds {
+        let mut times = vec![Vec::with_capacity(requests); shots.len()];
+        for turn in 0..requests {
+            for index in 0..shots.len() {
+                // Nobody is always the first.
+                let shot = &shots[(index + turn) % shots.len()];
+                times[shot.place].push(rest.timed(shot.request()?).await?.1);
+            }
+        }
+        figures.iter_mut().zip(&times).for_each(|(figures, times)| figures.push(p50(times)));
+    }
+    Ok(figures)
+}
+
+/// How many requests a second several clients get answered; the shots take turns.
+async fn rates(cluster: &ControlPlane, shots: &[Shot], scale: &Scale) -> Result<Figures> {
+    let clients = (0..CLIENTS).map(|_| Rest::of(cluster, Person::Admin)).collect::<Result<Vec<_>>>()?;
+    let mut figures = vec![Vec::new(); shots.len()];
+    for round in 0..=scale.rounds {
+        for shot in shots {
+            let rate = rate(&clients, shot, scale.burst).await?;
+            // The first round only warms up.
+            if round > 0 {
+                figures[shot.place].push(rate);
+            }
+        }
+    }
+    Ok(figures)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts of requests are small")]
+async fn rate(clients: &[Rest], shot: &Shot, burst: Duration) -> Result<f64> {
+    let begin = Instant::now();
+    let hammer = clients.iter().cloned().map(|rest| {
+        let request = shot.request();
+        async move {
+            let request = request?;
+            let mut count = 0_usize;
+            while begin.elapsed() < burst {
+                rest.timed(request.clone()).await?;
+                count += 1;
+            }
+            anyhow::Ok(count)
+        }
+    });
+    let tasks = hammer.map(tokio::spawn);
+    let counts = try_join_all(tasks).await?.into_iter().sum::<Result<usize>>()?;
+    Ok(counts as f64 / begin.elapsed().as_secs_f64())
+}
+
+/// Pods that come into being; they are removed after each round.
+async fn real(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
+    let shots = shots(places, "");
+    let mut figures = vec![Vec::new(); places.len()];
+    for _ in 0..scale.rounds {
+        let round = latency(rest, &shots, 1, scale.requests / 4).await?;
+        figures.iter_mut().zip(round).for_each(|(figures, round)| figures.extend(round));
+        for namespace in ["free", "small", "large"] {
+            rest.delete_now(&world::pods(namespace)).await?;
+            world::running(rest, namespace, 0).await?;
+        }
+    }
+    Ok(figures)
+}
+
+/// A label that says nothing, on pods that run.
+async fn updates(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
+    let mut shots = Vec::new();
+    for (index, place) in places.iter().enumerate().filter(|(_, place)| !place.held) {
+        let name = world::start(rest, place.namespace, &place.pod).await?;
+        world::running(rest, place.namespace, 1).await?;
+        shots.push(Shot {
+            place: index,
+            path: format!("{}/{name}", world::pods(place.namespace)),
+            body: json!({}),
+            patch: true,
+        });
+    }
+    let mut figures = vec![Vec::new(); shots.len()];
+    for round in 0..scale.rounds {
+        let mut times = vec![Vec::new(); shots.len()];
+        for turn in 0..scale.requests {
+            for shot in &mut shots {
+                shot.body = json!({ "metadata": { "labels": { "bench": format!("{round}-{turn}") } } });
+                times[shot.place].push(rest.timed(shot.request()?).await?.1);
+            }
+        }
+        figures.iter_mut().zip(&times).for_each(|(figures, times)| figures.push(p50(times)));
+    }
+    Ok(figures)
+}
+
+fn rows_of(what: &str, places: &[Place], figures: &Figures, unit: Unit, goal: Option<Goal>) -> Vec<Row> {
+    let row = |(place, assent): (&Place, &Vec<f64>)| Row {
+        measure: format!("{what}: {}", place.name),
+        unit,
+        floor: figures[0].clone(),
+        assent: assent.clone(),
+        goal,
+    };
+    places.iter().zip(figures).skip(1).map(row).collect()
+}

@@ -1,0 +1,57 @@
+//! Figures mean nothing without the machine and the versions that they come from.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use assent_tests::{Process, root};
+use serde_json::{Value, json};
+
+use crate::rest::Rest;
+
+/// How many times a second the kernel counts; the same on every Linux that Kubernetes runs on.
+const TICKS: f64 = 100.0;
+
+/// What the figures were measured on.
+pub async fn facts(rest: &Rest) -> Result<Value> {
+    let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned())
+    };
+    Ok(json!({
+        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        "cpu": field(&file("/proc/cpuinfo"), "model name"),
+        "memory": field(&file("/proc/meminfo"), "MemTotal"),
+        "kernel": file("/proc/sys/kernel/osrelease").trim(),
+        "load": file("/proc/loadavg").trim(),
+        "kubernetes": rest.get("/version").await?["gitVersion"],
+        "assent": env!("CARGO_PKG_VERSION"),
+        "commit": commit(),
+        "build": if cfg!(debug_assertions) { "debug" } else { "release" },
+    }))
+}
+
+fn commit() -> Option<String> {
+    let output = Command::new("git").args(["describe", "--always", "--dirty"]).current_dir(root()).output();
+    output.ok().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// What a process keeps in memory, in MiB.
+pub fn resident(process: &Process) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.pid()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().context("VmRSS")?;
+    Ok(kib / 1024.0)
+}
+
+/// The processor time that a process has used.
+pub fn processor(process: &Process) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid()))?;
+    // The name, in brackets, may have spaces; user and system time are the 12th and 13th field after it.
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks =
+        fields.get(11..13).context("a short /proc/PID/stat")?.iter().map(|field| field.parse::<f64>());
+    Ok(Duration::from_secs_f64(ticks.sum::<Result<f64, _>>()? / TICKS))
+}

@@ -1,0 +1,157 @@
+//! What Assent costs, each figure beside a floor that was measured in the same rounds: see
+//! `docs/performance.md` for what bounds them.
+//!
+//! ```text
+//! main ─┬─ create    what admission adds to creating and changing a pod   ┐
+//!       ├─ release   from an approval to the pod                          ├─► Row ─► table, JSON
+//!       ├─ revoke    from a revocation to the last pod                    │
+//!       └─ scale     the operator's memory, idleness and start            ┘
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod create;
+mod machine;
+mod release;
+mod report;
+mod rest;
+mod revoke;
+mod scale;
+mod stats;
+mod world;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use assent_tests::{Assent, ControlPlane, Options, Person, root};
+use clap::{Parser, ValueEnum};
+
+use crate::report::Row;
+use crate::rest::Rest;
+
+/// How many nodes the pods are spread over.
+const NODES: u32 = 16;
+
+/// Measures what Assent costs, on a control plane of its own.
+#[derive(Parser)]
+struct Arguments {
+    /// Small and short, to see that it works.
+    #[arg(long)]
+    quick: bool,
+    /// What is measured.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Measure::value_variants().to_vec())]
+    only: Vec<Measure>,
+    /// How often everything is measured.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// How many AI systems the operator looks after.
+    #[arg(long, env = "ASSENT_BENCH_SYSTEMS")]
+    systems: Option<usize>,
+    /// How many pods they have.
+    #[arg(long, env = "ASSENT_BENCH_PODS")]
+    pods: Option<usize>,
+    /// The file for every figure, as JSON.
+    #[arg(long)]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Measure {
+    Create,
+    Release,
+    Revoke,
+    Scale,
+}
+
+/// How much of everything.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    rounds: usize,
+    /// Of one client, a round.
+    requests: usize,
+    /// How long many clients hammer.
+    burst: Duration,
+    /// Pods released one by one, a round.
+    releases: usize,
+    /// Pods stopped together.
+    stopped: usize,
+    systems: usize,
+    pods: usize,
+    /// How long nothing happens.
+    quiet: Duration,
+}
+
+impl Scale {
+    const FULL: Self = Self {
+        rounds: 5,
+        requests: 300,
+        burst: Duration::from_millis(1500),
+        releases: 5,
+        stopped: 200,
+        systems: 1000,
+        pods: 10_000,
+        quiet: Duration::from_secs(10),
+    };
+
+    const QUICK: Self = Self {
+        rounds: 2,
+        requests: 20,
+        burst: Duration::from_millis(300),
+        releases: 1,
+        stopped: 20,
+        systems: 40,
+        pods: 200,
+        quiet: Duration::from_secs(3),
+    };
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let base = if arguments.quick { Scale::QUICK } else { Scale::FULL };
+    let scale = Scale {
+        rounds: arguments.rounds.unwrap_or(base.rounds),
+        systems: arguments.systems.unwrap_or(base.systems),
+        pods: arguments.pods.unwrap_or(base.pods),
+        ..base
+    };
+    let begin = Instant::now();
+    progress("starting a control plane and installing Assent");
+    let cluster = ControlPlane::start_with(Options { nodes: NODES, ..Options::default() }).await?;
+    let assent = Assent::install(&cluster).await?;
+    let machine = machine::facts(&Rest::of(&cluster, Person::Admin)?).await?;
+    let measured = measure(&cluster, &assent, &arguments.only, &scale).await;
+    let rows = measured
+        .with_context(|| format!("The operator's last words:\n{}", assent.operator().log_tail(20)))?;
+    progress(&format!("done after {:.0?}", begin.elapsed()));
+    print!("{}", report::table(&rows));
+    let output = arguments.output.unwrap_or_else(|| root().join("target/bench.json"));
+    let json = serde_json::to_string_pretty(&report::json(&machine, &rows))?;
+    std::fs::write(&output, json).with_context(|| format!("writing {}", output.display()))?;
+    progress(&format!("every round is in {}", output.display()));
+    Ok(())
+}
+
+async fn measure(
+    cluster: &ControlPlane,
+    assent: &Assent,
+    only: &[Measure],
+    scale: &Scale,
+) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for measure in only {
+        rows.extend(match measure {
+            Measure::Create => create::measure(cluster, scale).await?,
+            Measure::Release => release::measure(cluster, scale).await?,
+            Measure::Revoke => revoke::measure(cluster, scale).await?,
+            Measure::Scale => scale::measure(cluster, assent, scale).await?,
+        });
+    }
+    Ok(rows)
+}
+
+/// What is being done; the table is on standard output alone.
+fn progress(what: &str) {
+    eprintln!("bench: {what}");
+}

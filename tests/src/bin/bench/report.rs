@@ -1,0 +1,152 @@
+//! What was measured, for people as a table and for programs as JSON: the floor and Assent side by side,
+//! because a time alone says more about the machine than about Assent.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::stats::Spread;
+
+/// What a value counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Unit {
+    #[serde(rename = "ms")]
+    Milliseconds,
+    #[serde(rename = "1/s")]
+    PerSecond,
+    #[serde(rename = "MiB")]
+    Mebibytes,
+    #[serde(rename = "s")]
+    Seconds,
+    #[serde(rename = "requests")]
+    Requests,
+}
+
+impl Unit {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Milliseconds => "ms",
+            Self::PerSecond => "/s",
+            Self::Mebibytes => "MiB",
+            Self::Seconds => "s",
+            Self::Requests => "req",
+        }
+    }
+}
+
+/// What Assent is to achieve; held against medians.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Goal {
+    /// At most so much more than the floor, and at most so many times it.
+    Over { added: f64, times: f64 },
+    /// At least this share of the floor.
+    Share(f64),
+    /// At most so much, whatever the floor.
+    Within(f64),
+}
+
+/// One measure; a value a round, of both in the same rounds.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub measure: String,
+    pub unit: Unit,
+    pub floor: Vec<f64>,
+    pub assent: Vec<f64>,
+    pub goal: Option<Goal>,
+}
+
+impl Row {
+    /// Whether Assent is as good as wanted, if something is wanted.
+    pub fn met(&self) -> Option<bool> {
+        let median = Spread::of(&self.assent).median;
+        self.goal.map(|goal| match goal {
+            Goal::Over { added, times } => {
+                self.added().median <= added && self.ratio().is_some_and(|r| r.median <= times)
+            }
+            Goal::Share(share) => self.ratio().is_some_and(|r| r.median >= share),
+            Goal::Within(limit) => median <= limit,
+        })
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (f64, f64)> {
+        self.floor.iter().copied().zip(self.assent.iter().copied())
+    }
+
+    /// Round by round, so that what slows both down cancels out.
+    fn ratio(&self) -> Option<Spread> {
+        let ratios: Vec<_> = self.pairs().filter(|(floor, _)| *floor > 0.0).map(|(f, a)| a / f).collect();
+        (!ratios.is_empty()).then(|| Spread::of(&ratios))
+    }
+
+    fn added(&self) -> Spread {
+        Spread::of(&self.pairs().map(|(floor, assent)| assent - floor).collect::<Vec<_>>())
+    }
+
+    fn cells(&self) -> [String; 6] {
+        let spread = |of: &[f64]| {
+            if of.is_empty() {
+                "-".to_owned()
+            } else {
+                format!("{} {}", show(Spread::of(of)), self.unit.name())
+            }
+        };
+        let ratio = self.ratio().map_or_else(
+            || "-".to_owned(),
+            |ratio| match self.goal {
+                Some(Goal::Over { .. }) => format!("{}x, {:+.2} ms", show(ratio), self.added().median),
+                _ => format!("{}x", show(ratio)),
+            },
+        );
+        let goal = self.goal.map_or_else(
+            || "-".to_owned(),
+            |goal| match goal {
+                Goal::Over { added, times } => format!("<= {times}x, +{added} ms"),
+                Goal::Share(share) => format!(">= {share}x"),
+                Goal::Within(limit) => format!("<= {limit} {}", self.unit.name()),
+            },
+        );
+        let met = self.met().map_or("-", |met| if met { "yes" } else { "NO" });
+        [self.measure.clone(), spread(&self.floor), spread(&self.assent), ratio, goal, met.to_owned()]
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "measure": self.measure, "unit": self.unit, "goal": self.goal, "met": self.met(),
+            "floor": { "spread": Spread::of(&self.floor), "rounds": self.floor },
+            "assent": { "spread": Spread::of(&self.assent), "rounds": self.assent },
+            "ratio": self.ratio(), "added": self.added(),
+        })
+    }
+}
+
+/// As many digits as say something.
+fn show(Spread { median, min, max }: Spread) -> String {
+    let decimals = if median >= 100.0 {
+        0
+    } else if median >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{median:.decimals$} ({min:.decimals$}..{max:.decimals$})")
+}
+
+/// All rows in columns.
+pub fn table(rows: &[Row]) -> String {
+    let head = ["measure", "floor", "Assent", "ratio", "goal", "met?"].map(str::to_owned);
+    let lines: Vec<[String; 6]> = [head].into_iter().chain(rows.iter().map(Row::cells)).collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 6] = std::array::from_fn(width);
+    lines.iter().fold(String::new(), |mut table, line| {
+        let cells: Vec<_> = line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let _ = writeln!(table, "{}", cells.join("  ").trim_end());
+        table
+    })
+}
+
+/// All rows with every round, and the machine.
+pub fn json(machine: &Value, rows: &[Row]) -> Value {
+    json!({ "machine": machine, "rows": rows.iter().map(Row::json).collect::<Vec<_>>() })
+}

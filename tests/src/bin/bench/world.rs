@@ -1,0 +1,167 @@
+//! What the measures need in the cluster: namespaces, systems with versions, and pods as they are in life.
+//!
+//! ```text
+//! namespace "…"  ── AISystem system-0 … ── ModelVersion system-0-v0, …   each with a runtime of its own
+//!                └─ pods                                                 one container, as vLLM is run
+//! ```
+
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use assent_tests::{digest, until};
+use serde_json::{Value, json};
+
+use crate::rest::{Rest, post};
+
+/// How long the operator may take on a loaded machine.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// The collection of a namespaced kind of ours.
+pub fn ours(namespace: &str, plural: &str) -> String {
+    format!("/apis/assent.dev/v1alpha1/namespaces/{namespace}/{plural}")
+}
+
+/// The pods of a namespace.
+pub fn pods(namespace: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/pods")
+}
+
+/// The name of a system.
+pub fn system_name(number: usize) -> String {
+    format!("system-{number}")
+}
+
+/// The name of a version of a system.
+pub fn version_name(system: usize, version: usize) -> String {
+    format!("system-{system}-v{version}")
+}
+
+/// Creates a namespace and waits until pods can be created in it.
+pub async fn namespace(rest: &Rest, name: &str, governed: bool) -> Result<()> {
+    let labels = if governed { json!({ "assent.dev/mode": "enforce" }) } else { json!({}) };
+    let namespace =
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
+    rest.create("/api/v1/namespaces", &namespace).await?;
+    until(PATIENCE, &format!("pods to be taken in {name}"), async || {
+        let probe = post(&format!("{}?dryRun=All", pods(name)), &pod("none", "probe"))?;
+        let (answer, _) = rest.timed(probe).await?;
+        ensure!(is_held(&answer) == governed, "they are not governed as they should be");
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// Creates systems that need nobody's approval, and waits until all of their versions are cleared.
+pub async fn systems(rest: &Rest, namespace: &str, systems: usize, versions: usize) -> Result<()> {
+    let of = |system| (ours(namespace, "aisystems"), ai_system(&system_name(system), "minimal"));
+    rest.create_all((0..systems).map(of).collect()).await?;
+    let all = (0..versions).flat_map(|version| (0..systems).map(move |system| (system, version)));
+    let of = |(system, version)| {
+        let name = version_name(system, version);
+        (ours(namespace, "modelversions"), model_version(&system_name(system), &name))
+    };
+    rest.create_all(all.map(of).collect()).await?;
+    until(PATIENCE, &format!("the systems of {namespace} to be cleared"), async || {
+        let clearance = rest.get(&format!("{}/clearance", ours(namespace, "clearances"))).await?;
+        let cleared = |system: &Value| system["cleared"].as_array().map_or(0, Vec::len);
+        let cleared: usize =
+            clearance["spec"]["systems"].as_object().into_iter().flatten().map(|(_, s)| cleared(s)).sum();
+        ensure!(cleared == systems * versions, "{cleared} of {} are", systems * versions);
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// A system with all that the level asks for.
+pub fn ai_system(name: &str, level: &str) -> Value {
+    json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "AISystem", "metadata": { "name": name },
+        "spec": { "intendedPurpose": "Answers.", "riskLevel": level, "owners": [{ "kind": "User", "name": "dev" }] } })
+}
+
+/// A version that runs [`pod`] with its name as the revision.
+pub fn model_version(system: &str, name: &str) -> Value {
+    let mut container = container(name);
+    // What a Runtime does not speak of.
+    for key in ["ports", "resources", "readinessProbe"] {
+        container.as_object_mut().map(|fields| fields.remove(key));
+    }
+    container["mayVary"] = json!({ "env": ["VLLM_LOGGING_LEVEL"] });
+    if let Some(env) = container["env"].as_array_mut() {
+        env.retain(|variable| variable["name"] != "VLLM_LOGGING_LEVEL");
+    }
+    json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "ModelVersion", "metadata": { "name": name },
+        "spec": { "system": system, "runtime": { "containers": [container], "volumes": [models(), { "name": "shm", "emptyDir": {} }] },
+            "provenance": { "rationale": "It is better." } } })
+}
+
+/// A decision of a risk officer.
+pub fn decision(decision: &str, system: &str, version: &str, digest: &Value) -> Value {
+    json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Approval", "metadata": { "generateName": "bench-" },
+        "spec": { "system": system, "modelVersion": version, "subjectDigest": digest, "role": "risk-officer",
+            "decision": decision, "reason": "for the benchmark" } })
+}
+
+/// A pod of a system that runs vLLM with the model of `revision`.
+pub fn pod(system: &str, revision: &str) -> Value {
+    let memory = json!({ "name": "shm", "emptyDir": { "medium": "Memory", "sizeLimit": "2Gi" } });
+    json!({ "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "generateName": "vllm-", "labels": { "app": "vllm", "assent.dev/system": system } },
+        "spec": { "containers": [container(revision)], "volumes": [models(), memory], "terminationGracePeriodSeconds": 1 } })
+}
+
+fn container(revision: &str) -> Value {
+    json!({
+        "name": "server",
+        "image": format!("registry.example/vllm-openai@{}", digest('a')),
+        "args": ["--model=/models/llama-3.1-8b-instruct", "--served-model-name=llama-3.1-8b", "--dtype=bfloat16",
+            "--tensor-parallel-size=1", "--max-model-len=8192", "--gpu-memory-utilization=0.90", "--port=8000",
+            format!("--revision={revision}")],
+        "env": [{ "name": "HF_HOME", "value": "/models" }, { "name": "HF_HUB_OFFLINE", "value": "1" },
+            { "name": "VLLM_WORKER_MULTIPROC_METHOD", "value": "spawn" },
+            { "name": "VLLM_LOGGING_LEVEL", "value": "INFO" }, { "name": "NCCL_DEBUG", "value": "WARN" }],
+        "volumeMounts": [{ "name": "models", "mountPath": "/models", "readOnly": true },
+            { "name": "shm", "mountPath": "/dev/shm" }],
+        "ports": [{ "containerPort": 8000, "name": "http" }],
+        "resources": { "requests": { "cpu": "1m", "memory": "1Mi" } },
+        "readinessProbe": { "httpGet": { "path": "/health", "port": "http" } },
+    })
+}
+
+fn models() -> Value {
+    json!({ "name": "models", "image": { "reference": format!("registry.example/models/llama@{}", digest('b')) } })
+}
+
+/// Whether the pod in an answer has the gate.
+pub fn is_held(answer: &str) -> bool {
+    answer.contains("\"schedulingGates\"")
+}
+
+/// Creates a pod, and says what it is called.
+pub async fn start(rest: &Rest, namespace: &str, pod: &Value) -> Result<String> {
+    let created = rest.create(&pods(namespace), pod).await?;
+    match created["metadata"]["name"].as_str() {
+        Some(name) => Ok(name.to_owned()),
+        None => bail!("a pod without a name: {created}"),
+    }
+}
+
+/// Waits until so many pods of a namespace run.
+pub async fn running(rest: &Rest, namespace: &str, count: usize) -> Result<()> {
+    until(PATIENCE, &format!("{count} pods of {namespace} to run"), async || {
+        let running = format!("{}?fieldSelector=status.phase=Running", pods(namespace));
+        let found = rest.get(&running).await?["items"].as_array().map_or(0, Vec::len);
+        ensure!(found == count, "{found} do");
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// Waits until a version has been judged: its digest.
+pub async fn judged(rest: &Rest, namespace: &str, version: &str) -> Result<Value> {
+    until(PATIENCE, &format!("the digest of {version}"), async || {
+        let mut version = rest.get(&format!("{}/{version}", ours(namespace, "modelversions"))).await?;
+        let digest = version["status"]["subjectDigest"].take();
+        Ok((!digest.is_null()).then_some(digest))
+    })
+    .await
+}

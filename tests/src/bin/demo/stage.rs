@@ -1,0 +1,379 @@
+//! What every step needs: the people, their programs, and eyes on what becomes of it.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use assent::api::{AISystem, Approval, GATE, ModelVersion, SYSTEM_LABEL};
+use assent_tests::{Account, Assent, ControlPlane, Output, Person, root};
+use futures::{StreamExt as _, stream};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt as _};
+use serde_json::Value;
+
+use crate::timeline::Timeline;
+use crate::watched::{Objects, Watched};
+
+/// How many of the things that do not depend on each other are under way at the same time.
+pub const AT_ONCE: usize = 4;
+
+/// An AI system of `examples/`.
+pub struct System {
+    pub namespace: &'static str,
+    pub name: &'static str,
+    pub deployment: &'static str,
+    /// Its directory.
+    pub example: &'static str,
+}
+
+/// High risk: two people, neither of them an owner.
+pub const CREDIT_SCORER: System = System {
+    namespace: "lending",
+    name: "credit-scorer",
+    deployment: "credit-scorer",
+    example: "examples/credit-scorer",
+};
+
+/// High risk; its weights are an OCI image volume.
+pub const CV_SCREENER: System = System {
+    namespace: "recruiting",
+    name: "cv-screener",
+    deployment: "cv-screener",
+    example: "examples/oci-image-volume",
+};
+
+/// Limited risk: one person; an init container fetches its weights.
+pub const SUPPORT_ASSISTANT: System = System {
+    namespace: "customer-service",
+    name: "support-assistant",
+    deployment: "support-assistant-predictor",
+    example: "examples/kserve-storage-initializer",
+};
+
+/// Somebody who uses the cluster.
+pub struct Actor {
+    pub name: &'static str,
+    pub account: Account,
+}
+
+/// Something that must be refused.
+pub struct Attempt<'a> {
+    who: &'a Actor,
+    title: &'a str,
+    command: String,
+    stdin: Option<Value>,
+    /// What the refusal says, so that it is refused for that and not for a typing error.
+    because: &'a str,
+}
+
+impl<'a> Attempt<'a> {
+    /// `who` runs `command` and is told `because`.
+    pub fn new(who: &'a Actor, title: &'a str, command: impl Into<String>, because: &'a str) -> Self {
+        Self { who, title, command: command.into(), stdin: None, because }
+    }
+
+    /// With a manifest for the command to read.
+    pub fn with(self, stdin: Value) -> Self {
+        Self { stdin: Some(stdin), ..self }
+    }
+}
+
+/// Pods of a system that are not ending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pods {
+    pub running: usize,
+    pub held: usize,
+    pub starting: usize,
+}
+
+/// Everything and everybody.
+pub struct Stage<'a> {
+    pub time: &'a Timeline,
+    pub cluster: &'a ControlPlane,
+    pub assent: Assent,
+    pub admin: Actor,
+    pub alice: Actor,
+    pub bob: Actor,
+    pub carol: Actor,
+    pub dev: Actor,
+    pub gitops: Actor,
+    pub pods: Watched<Pod>,
+    pub approvals: Watched<Approval>,
+    pub versions: Watched<ModelVersion>,
+    pub systems: Watched<AISystem>,
+}
+
+impl<'a> Stage<'a> {
+    /// With Assent in place, so that its resources can be watched.
+    pub async fn new(
+        time: &'a Timeline,
+        cluster: &'a ControlPlane,
+        assent: Assent,
+        gitops: Account,
+    ) -> Result<Self> {
+        let actor = |person: Person| Actor { name: person.name(), account: cluster.account(person).clone() };
+        let client = || cluster.client(Person::Admin);
+        Ok(Self {
+            time,
+            cluster,
+            assent,
+            admin: actor(Person::Admin),
+            alice: actor(Person::Alice),
+            bob: actor(Person::Bob),
+            carol: actor(Person::Carol),
+            dev: actor(Person::Dev),
+            gitops: Actor { name: "gitops", account: gitops },
+            pods: Watched::start(client()?).await?,
+            approvals: Watched::start(client()?).await?,
+            versions: Watched::start(client()?).await?,
+            systems: Watched::start(client()?).await?,
+        })
+    }
+}
+
+/// Doing.
+impl Stage<'_> {
+    /// Runs a command line as a shell would, where `examples/` is that of the checkout.
+    pub async fn run(&self, who: &Actor, command: &str, stdin: Option<&Value>) -> Result<Output> {
+        let words = words(command);
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        let (program, args) = words.split_first().context("an empty command")?;
+        let stdin = stdin.map(Value::to_string);
+        self.cluster.run(&who.account, program, args, stdin.as_deref()).await
+    }
+
+    /// Runs a command that must succeed, and shows it with what it printed.
+    pub async fn does(&self, who: &Actor, what: &str, command: &str) -> Result<()> {
+        let said = self.time.expect(who.name, what, async { self.run(who, command, None).await?.ok() });
+        let said = said.await?;
+        self.time.quote(&format!("$ {command}\n{said}"));
+        Ok(())
+    }
+
+    /// Creates or changes objects.
+    pub async fn applies(&self, who: &Actor, manifest: &Value) -> Result<()> {
+        self.run(who, "kubectl apply -f -", Some(manifest)).await?.ok().map(drop)
+    }
+
+    /// Decides with `kubectl assent`, and shows what came of it; what was reviewed before is long.
+    pub async fn decides(&self, who: &Actor, what: &str, command: &str) -> Result<String> {
+        let decide = async {
+            let said = self.run(who, command, None).await?.ok()?;
+            let begin = said.find("Recorded:").with_context(|| format!("no record of it in: {said}"))?;
+            Ok(said[begin..].to_owned())
+        };
+        let outcome = self.time.expect(who.name, what, decide).await?;
+        self.time.quote(&format!("$ {command}\n{outcome}"));
+        Ok(outcome)
+    }
+
+    /// Tries what must be refused, several at a time, and shows each with the words of the refusal.
+    pub async fn refused(&self, attempts: Vec<Attempt<'_>>) -> Result<()> {
+        let tries = stream::iter(&attempts).map(|attempt| async move {
+            let said = self.attempt(attempt).await;
+            (attempt, said)
+        });
+        let mut tries = tries.buffered(AT_ONCE);
+        while let Some((attempt, said)) = tries.next().await {
+            let said = said.with_context(|| format!("{}: {}", attempt.who.name, attempt.title))?;
+            self.time.tried(attempt.who.name, attempt.title, "refused");
+            self.time.quote(&said);
+        }
+        Ok(())
+    }
+
+    async fn attempt(&self, attempt: &Attempt<'_>) -> Result<String> {
+        let Attempt { who, command, stdin, because, .. } = attempt;
+        let said = self.run(who, command, stdin.as_ref()).await?.denied()?;
+        ensure!(
+            said.contains(because),
+            "expected: $ {command}\nto be refused because: {because}\nseen: {said}"
+        );
+        Ok(essence(&said))
+    }
+}
+
+/// Seeing.
+impl Stage<'_> {
+    /// Waits until exactly so many pods of a system run and so many are held; when that was.
+    pub async fn settled(&self, system: &System, running: usize, held: usize) -> Result<Instant> {
+        let wanted = Pods { running, held, starting: 0 };
+        let what = format!("{running} running and {held} held pods of {}", system.name);
+        let probe = |pods: &Objects<Pod>| {
+            let seen = self.count(pods, system);
+            if seen == wanted { Ok(()) } else { Err(format!("{seen:?}")) }
+        };
+        self.pods.until(&what, probe).await.map(|((), at)| at)
+    }
+
+    /// Has `decide` done, and waits until the pods of a system that are held are so no more: how long after
+    /// the decision was recorded that was, both as a watch tells it.
+    pub async fn release(
+        &self,
+        system: &System,
+        decide: impl Future<Output = Result<String>>,
+    ) -> Result<Duration> {
+        let held = self.names(system, true);
+        ensure!(!held.is_empty(), "expected: held pods of {}\nseen: none", system.name);
+        let what = format!("the release of {held:?}");
+        let released = self.pods.until(&what, |pods| {
+            let free = |name: &&String| {
+                let pod = pods.get(&(system.namespace.to_owned(), (*name).clone()));
+                pod.is_some_and(|pod| !is_held(pod))
+            };
+            match held.iter().filter(free).count() {
+                count if count == held.len() => Ok(()),
+                count => Err(format!("{count} of them")),
+            }
+        });
+        let (_, recorded, ((), released)) = tokio::try_join!(decide, self.next_decision(), released)?;
+        Ok(released.saturating_duration_since(recorded))
+    }
+
+    /// When the next Approval, whatever it decides, is recorded.
+    pub async fn next_decision(&self) -> Result<Instant> {
+        let before = self.approvals.now(Objects::len);
+        let more = |all: &Objects<Approval>| if all.len() > before { Ok(()) } else { Err("none".to_owned()) };
+        self.approvals.until("a recorded decision", more).await.map(|((), at)| at)
+    }
+
+    /// The names of the pods of a system that are held, or that are not.
+    pub fn names(&self, system: &System, held: bool) -> Vec<String> {
+        let alike = |pod: &&Pod| is_of(pod, system) && is_held(pod) == held;
+        self.pods.now(|pods| pods.values().filter(alike).map(kube::ResourceExt::name_any).collect())
+    }
+
+    /// One of them.
+    pub fn name(&self, system: &System, held: bool) -> Result<String> {
+        self.names(system, held).into_iter().next().with_context(|| format!("no pod of {}", system.name))
+    }
+
+    /// Waits until pods are no more; when that was.
+    pub async fn gone(&self, system: &System, names: Vec<String>) -> Result<Instant> {
+        let names: BTreeSet<_> = names.into_iter().map(|name| (system.namespace.to_owned(), name)).collect();
+        let probe = |pods: &Objects<Pod>| {
+            let left: Vec<_> = names.iter().filter(|name| pods.contains_key(name)).map(|(_, n)| n).collect();
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:?} are still there")) }
+        };
+        self.pods.until(&format!("the end of {names:?}"), probe).await.map(|((), at)| at)
+    }
+
+    /// Waits until a decision is judged to count for nothing; why.
+    pub async fn does_not_count(&self, system: &System, approval: &str) -> Result<String> {
+        let key = (system.namespace.to_owned(), approval.to_owned());
+        let probe = |approvals: &Objects<Approval>| {
+            let status = approvals.get(&key).and_then(|approval| approval.status.as_ref());
+            let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
+            match conditions.iter().find(|condition| condition.type_ == "Counted") {
+                Some(counted) if counted.status == "False" => {
+                    Ok(format!("{}: {}", counted.reason, counted.message))
+                }
+                other => Err(format!("{other:?}")),
+            }
+        };
+        self.approvals.until(&format!("{approval} not to count"), probe).await.map(|(message, _)| message)
+    }
+
+    /// Waits until a version is withheld; why.
+    pub async fn withheld(&self, system: &System, version: &str) -> Result<String> {
+        let key = (system.namespace.to_owned(), version.to_owned());
+        let probe = |versions: &Objects<ModelVersion>| {
+            let status = versions.get(&key).and_then(|version| version.status.as_ref());
+            let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
+            match conditions.iter().find(|condition| condition.type_ == "Cleared") {
+                Some(cleared) if cleared.status == "False" => Ok(cleared.message.clone()),
+                other => Err(format!("{other:?}")),
+            }
+        };
+        self.versions.until(&format!("{version} to be withheld"), probe).await.map(|(message, _)| message)
+    }
+
+    /// The Deployment of a system.
+    pub async fn deployment(&self, system: &System) -> Result<Deployment> {
+        let api = Api::namespaced(self.cluster.client(Person::Admin)?, system.namespace);
+        api.get(system.deployment).await.with_context(|| format!("reading {}", system.deployment))
+    }
+
+    fn count(&self, pods: &Objects<Pod>, system: &System) -> Pods {
+        let mut count = Pods::default();
+        for pod in pods.values().filter(|pod| is_of(pod, system)) {
+            if is_held(pod) {
+                count.held += 1;
+            } else if self.cluster.is_existing() || phase(pod) == "Running" {
+                // Real nodes would need the images of the examples, which do not exist.
+                count.running += 1;
+            } else {
+                count.starting += 1;
+            }
+        }
+        count
+    }
+}
+
+/// A file of an example as a manifest.
+pub fn manifest(file: &str) -> Result<Value> {
+    let path = root().join(file);
+    let yaml = std::fs::read_to_string(&path).with_context(|| format!("reading {file}"))?;
+    serde_saphyr::from_str(&yaml).with_context(|| format!("parsing {file}"))
+}
+
+/// Whether a pod is held by its gate.
+pub fn is_held(pod: &Pod) -> bool {
+    let gates = pod.spec.iter().flat_map(|spec| spec.scheduling_gates.iter().flatten());
+    gates.into_iter().any(|gate| gate.name == GATE)
+}
+
+/// The command that takes the gate off a pod.
+pub fn lift_gate(namespace: &str, pod: &str) -> String {
+    let patch = r#"[{"op":"remove","path":"/spec/schedulingGates"}]"#;
+    format!("kubectl patch pod {pod} -n {namespace} --type=json -p '{patch}'")
+}
+
+/// A duration as it is told.
+pub fn milliseconds(duration: Duration) -> String {
+    format!("{} ms", duration.as_millis())
+}
+
+/// Fails unless `text` says `wanted`.
+pub fn says(text: &str, wanted: &str) -> Result<()> {
+    if text.contains(wanted) {
+        return Ok(());
+    }
+    bail!("expected: {wanted}\nseen: {text}")
+}
+
+fn is_of(pod: &Pod, system: &System) -> bool {
+    pod.namespace().as_deref() == Some(system.namespace)
+        && pod.labels().get(SYSTEM_LABEL).is_some_and(|name| name == system.name)
+        && pod.metadata.deletion_timestamp.is_none()
+}
+
+fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+}
+
+/// The words of a command line: between spaces, or between single quotes.
+fn words(command: &str) -> Vec<String> {
+    let parts = command.split('\'').enumerate();
+    let words = parts.flat_map(|(index, part)| match index % 2 {
+        0 => part.split_whitespace().map(in_checkout).collect(),
+        _ => vec![part.to_owned()],
+    });
+    words.collect()
+}
+
+fn in_checkout(word: &str) -> String {
+    if word.starts_with("examples/") { root().join(word).display().to_string() } else { word.to_owned() }
+}
+
+/// The words of a refusal: a policy's after the policy's name, others as they are.
+fn essence(said: &str) -> String {
+    if let Some((before, words)) = said.split_once(" denied request: ") {
+        let policy = before.rsplit("ValidatingAdmissionPolicy '").next().unwrap_or_default();
+        let policy = policy.split('\'').next().unwrap_or_default();
+        return format!("{policy}: {}", words.trim());
+    }
+    let first = said.split("\n\n").next().unwrap_or_default();
+    first.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,151 @@
+//! What a reader sees: when, who, what happened, and under it what the cluster itself said.
+//!
+//! ```text
+//!   2  Three AI systems arrive, and none of them may run          a step
+//!   12.3s  dev        scales credit-scorer to 3                   a line: it has happened
+//!                     deployment.apps/credit-scorer scaled        a quote, dimmed on a terminal
+//! ```
+
+use std::cell::Cell;
+use std::env;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+/// How wide prose is where there is room.
+const WIDTH: usize = 116;
+
+/// How wide it is at least.
+const NARROW: usize = 72;
+
+/// Where what happened begins.
+const INDENT: usize = 22;
+
+/// The story so far.
+pub struct Timeline {
+    begin: Instant,
+    steps: Cell<usize>,
+    terminal: bool,
+    colour: bool,
+    width: usize,
+}
+
+impl Timeline {
+    /// Begins now.
+    pub fn new() -> Self {
+        let terminal = io::stdout().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let width = if terminal { columns().unwrap_or(WIDTH).clamp(NARROW, WIDTH) } else { WIDTH };
+        Self { begin: Instant::now(), steps: Cell::new(0), terminal, colour: terminal && !plain, width }
+    }
+
+    /// How long it has been going on.
+    pub fn elapsed(&self) -> Duration {
+        self.begin.elapsed()
+    }
+
+    /// A new chapter, and why it is told.
+    pub fn step(&self, title: &str, why: &str) {
+        self.steps.set(self.steps.get() + 1);
+        let title = self.styled("1", &format!("{:>2}  {title}", self.steps.get()));
+        print(&format!("\n{title}"));
+        self.note(why);
+    }
+
+    /// A paragraph.
+    pub fn note(&self, text: &str) {
+        for line in wrapped(text, self.width - 4) {
+            print(&format!("    {line}"));
+        }
+    }
+
+    /// Something that has happened.
+    pub fn line(&self, who: &str, what: &str) {
+        let mut lines = wrapped(what, self.width - INDENT).into_iter();
+        print(&self.first(who, &lines.next().unwrap_or_default()));
+        lines.for_each(|line| print(&format!("{:INDENT$}{line}", "")));
+    }
+
+    /// Something that was tried, and what came of it instead.
+    pub fn tried(&self, who: &str, what: &str, instead: &str) {
+        self.line(who, &format!("{what} {} {}", self.styled("2", "→"), self.styled("1;33", instead)));
+    }
+
+    /// What the cluster said about it.
+    pub fn quote(&self, text: &str) {
+        for line in text.trim_end().lines() {
+            // A difference means its spaces.
+            let as_it_is = line.starts_with(['+', '-']);
+            let lines = if as_it_is { vec![line.to_owned()] } else { wrapped(line, self.width - INDENT - 2) };
+            for line in lines {
+                print(&format!("{:INDENT$}{}", "", self.styled("2", &format!("│ {line}"))));
+            }
+        }
+    }
+
+    /// What a program printed, as it is.
+    pub fn table(&self, text: &str) {
+        for (index, line) in text.trim_end().lines().enumerate() {
+            let line = if index == 0 { self.styled("4", line) } else { line.to_owned() };
+            print(&format!("    {line}"));
+        }
+    }
+
+    /// Does `work` and tells it once it is done; a terminal shows what is waited for meanwhile.
+    pub async fn expect<T>(&self, who: &str, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        if self.terminal {
+            let pending = self.styled("2", &self.first(who, what));
+            let cut = pending.chars().take(self.width).collect::<String>();
+            let _ = write!(io::stdout(), "{cut}\x1b[0m").and_then(|()| io::stdout().flush());
+        }
+        let result = work.await;
+        if self.terminal {
+            let _ = write!(io::stdout(), "\r\x1b[K");
+        }
+        let value = result.with_context(|| format!("{who}: {what}"))?;
+        self.line(who, what);
+        Ok(value)
+    }
+
+    fn first(&self, who: &str, what: &str) -> String {
+        let seconds = format!("{:>6.1}s", self.elapsed().as_secs_f64());
+        format!("{}  {} {what}", self.styled("2", &seconds), self.styled("36", &format!("{who:<12}")))
+    }
+
+    fn styled(&self, style: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+fn print(line: &str) {
+    // Whoever closed the pipe has read enough.
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// The width of the terminal.
+fn columns() -> Option<usize> {
+    let size =
+        Command::new("stty").arg("size").stdin(Stdio::inherit()).stderr(Stdio::null()).output().ok()?;
+    String::from_utf8(size.stdout).ok()?.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Breaks a line between words; what follows the first line is indented as that is.
+fn wrapped(line: &str, width: usize) -> Vec<String> {
+    let indent: String = line.chars().take_while(|c| *c == ' ').collect();
+    let mut lines = vec![indent.clone()];
+    for word in line.split_whitespace() {
+        let last = lines.last().map_or(0, |line| line.chars().count());
+        if last > indent.len() && last + 1 + word.chars().count() > width {
+            lines.push(indent.clone());
+        }
+        if let Some(line) = lines.last_mut() {
+            if line.len() > indent.len() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}

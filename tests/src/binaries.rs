@@ -1,0 +1,28 @@
+//! The control plane is built from Go modules because a module proxy may be all the network there is;
+//! `tests/controlplane/build` does it once and knows where the result is.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use tokio::process::Command;
+
+/// A file of `tests/controlplane`.
+pub fn controlplane(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("controlplane").join(file)
+}
+
+/// The directory that holds etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubectl, kwok
+/// and helm; the first time, building them takes minutes and shows its progress.
+pub async fn directory() -> Result<PathBuf> {
+    let build = controlplane("build");
+    let output = Command::new(&build)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .await
+        .with_context(|| format!("running {}", build.display()))?;
+    ensure!(output.status.success(), "{} failed, see above", build.display());
+    let printed = String::from_utf8(output.stdout).context("the directory of the binaries")?;
+    Ok(PathBuf::from(printed.trim_end()))
+}

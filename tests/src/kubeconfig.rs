@@ -1,0 +1,106 @@
+//! Tests act as many users through many programs, and a kubeconfig for each user is what all of them
+//! understand.
+//!
+//! ```text
+//!                     ┌─ kubeconfig ──> kubectl, helm, the operator
+//! user ──> Account ───┤
+//!                     └─ client() ────> the tests
+//! ```
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use kube::config::{AuthInfo, Cluster, Context, KubeConfigOptions, Kubeconfig};
+use kube::config::{NamedAuthInfo, NamedCluster, NamedContext};
+use kube::{Client, Config};
+
+use crate::people::Person;
+
+/// The one name for the one cluster, user and context of a kubeconfig.
+const NAME: &str = "assent";
+
+/// A user of the cluster.
+#[derive(Clone)]
+pub struct Account {
+    kubeconfig: PathBuf,
+    config: Config,
+}
+
+impl Account {
+    /// Writes the kubeconfig to `path`.
+    pub async fn create(path: PathBuf, cluster: &Cluster, auth: AuthInfo) -> Result<Self> {
+        let kubeconfig = kubeconfig(cluster, auth);
+        let yaml = serde_saphyr::to_string(&kubeconfig).context("writing a kubeconfig as YAML")?;
+        write(&path, &yaml).with_context(|| format!("writing {}", path.display()))?;
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .with_context(|| format!("loading {}", path.display()))?;
+        if cluster.server.as_ref().is_some_and(|server| server.starts_with("https://127.0.0.1:")) {
+            config.proxy_url = None;
+        }
+        Ok(Self { kubeconfig: path, config })
+    }
+
+    /// For programs: the file that makes them this user.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// A new client, with connections of its own and no limit on its rate.
+    pub fn client(&self) -> Result<Client> {
+        Client::try_from(self.config.clone()).context("making a client")
+    }
+}
+
+/// How to be somebody who has `token`.
+pub fn with_token(token: &str) -> AuthInfo {
+    AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() }
+}
+
+/// How to be `person` for someone who is `auth` and may impersonate.
+pub fn impersonating(auth: &AuthInfo, person: Person) -> AuthInfo {
+    let mut auth = auth.clone();
+    if person != Person::Admin {
+        auth.impersonate = Some(person.name().to_owned());
+        auth.impersonate_groups = Some(person.groups().iter().map(ToString::to_string).collect());
+    }
+    auth
+}
+
+/// The cluster and the user of the current context.
+pub fn current(kubeconfig: Kubeconfig) -> Result<(Cluster, AuthInfo)> {
+    let Kubeconfig { clusters, auth_infos, contexts, current_context, .. } = kubeconfig;
+    let name = current_context.context("the kubeconfig has no current context")?;
+    let context = contexts.into_iter().find(|context| context.name == name);
+    let context = context.and_then(|context| context.context).context("its current context is missing")?;
+    let cluster = clusters.into_iter().find(|cluster| cluster.name == context.cluster);
+    let cluster = cluster.and_then(|cluster| cluster.cluster).context("its cluster is missing")?;
+    let user = auth_infos.into_iter().find(|user| Some(&user.name) == context.user.as_ref());
+    let user = user.and_then(|user| user.auth_info).context("its user is missing")?;
+    Ok((cluster, user))
+}
+
+fn kubeconfig(cluster: &Cluster, auth: AuthInfo) -> Kubeconfig {
+    let context = Context { cluster: NAME.into(), user: Some(NAME.into()), ..Context::default() };
+    Kubeconfig {
+        api_version: Some("v1".into()),
+        kind: Some("Config".into()),
+        clusters: vec![NamedCluster {
+            name: NAME.into(),
+            cluster: Some(cluster.clone()),
+            ..Default::default()
+        }],
+        auth_infos: vec![NamedAuthInfo { name: NAME.into(), auth_info: Some(auth), ..Default::default() }],
+        contexts: vec![NamedContext { name: NAME.into(), context: Some(context), ..Default::default() }],
+        current_context: Some(NAME.into()),
+        ..Kubeconfig::default()
+    }
+}
+
+/// For the owner only, as helm wants it.
+fn write(path: &Path, yaml: &str) -> io::Result<()> {
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(yaml.as_bytes())
+}

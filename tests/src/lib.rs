@@ -1,0 +1,41 @@
+//! Assent is admission control, so its tests only mean something against the API server that does the
+//! admitting: this crate runs a real Kubernetes control plane, as many as wanted, on any laptop.
+//!
+//! ```text
+//!            ControlPlane ── Options
+//!            │  │  │
+//!   people ──┘  │  └── directory   one temporary directory: data, keys, kubeconfigs, logs
+//!   (Person     │
+//!    ─> Account)└── processes      etcd ── kube-apiserver ─┬─ kube-controller-manager
+//!                   (Component                             ├─ kube-scheduler
+//!                    ─> Process)                           └─ kwok, which plays the nodes
+//! ```
+//!
+//! Nothing survives its owner: see [`Process`] for how.
+
+mod binaries;
+mod certificates;
+mod command;
+mod component;
+mod control_plane;
+mod directory;
+mod installation;
+mod kubeconfig;
+mod nodes;
+mod people;
+mod ports;
+mod process;
+mod scenario;
+mod setup;
+mod start;
+mod wait;
+
+pub use command::Output;
+pub use component::Component;
+pub use control_plane::{ControlPlane, Options};
+pub use installation::{Assent, NAMESPACE, binaries, root};
+pub use kubeconfig::Account;
+pub use people::Person;
+pub use process::Process;
+pub use scenario::{Scenario, container, digest, pod_spec};
+pub use wait::until;

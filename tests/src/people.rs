@@ -1,0 +1,84 @@
+//! Assent is about who may approve what, so the tests need people; a token file names them without an
+//! identity provider.
+//!
+//! ```text
+//! tokens.csv:  token,name,uid,"group,…"     one line for each Person and each component
+//! ```
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read as _;
+
+use anyhow::{Context, Result};
+
+/// Who acts in a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Person {
+    /// May do anything (`system:masters`); on an existing cluster, whoever its kubeconfig says.
+    Admin,
+    /// A risk officer.
+    Alice,
+    /// A member of the ethics board.
+    Bob,
+    /// A risk officer and a member of the ethics board.
+    Carol,
+    /// Runs workloads, approves nothing.
+    Dev,
+}
+
+impl Person {
+    /// Everybody.
+    pub const ALL: [Self; 5] = [Self::Admin, Self::Alice, Self::Bob, Self::Carol, Self::Dev];
+
+    /// The user name the API server sees.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Alice => "alice",
+            Self::Bob => "bob",
+            Self::Carol => "carol",
+            Self::Dev => "dev",
+        }
+    }
+
+    /// The groups the API server sees.
+    pub const fn groups(self) -> &'static [&'static str] {
+        match self {
+            Self::Admin => &["system:masters"],
+            Self::Alice => &["risk-officers"],
+            Self::Bob => &["ethics-board"],
+            Self::Carol => &["risk-officers", "ethics-board"],
+            Self::Dev => &["developers"],
+        }
+    }
+}
+
+/// A user of the token file: a person or a component.
+pub struct User {
+    pub name: String,
+    pub groups: &'static [&'static str],
+    pub token: String,
+}
+
+impl User {
+    /// A user with a fresh token.
+    pub fn new(name: &str, groups: &'static [&'static str]) -> Result<Self> {
+        let mut secret = [0u8; 16];
+        File::open("/dev/urandom")
+            .and_then(|mut random| random.read_exact(&mut secret))
+            .context("reading /dev/urandom for a token")?;
+        let token = secret.iter().fold(String::new(), |mut token, byte| {
+            let _ = write!(token, "{byte:02x}");
+            token
+        });
+        Ok(Self { name: name.to_owned(), groups, token })
+    }
+}
+
+/// The content of the file for `--token-auth-file`.
+pub fn token_file<'a>(users: impl IntoIterator<Item = &'a User>) -> String {
+    users.into_iter().fold(String::new(), |mut file, User { name, groups, token }| {
+        let _ = writeln!(file, "{token},{name},{name},\"{}\"", groups.join(","));
+        file
+    })
+}

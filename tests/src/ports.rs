@@ -1,0 +1,35 @@
+//! Several control planes run side by side, and a killed server must find its port free when it returns.
+//!
+//! ```text
+//!     20000 ······ given out here ······ 30000      32768 ······ given to clients by the kernel ······
+//! ```
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context as _, Result};
+
+/// The ports of one control plane.
+pub struct Ports {
+    pub etcd: u16,
+    pub etcd_peer: u16,
+    pub api_server: u16,
+}
+
+impl Ports {
+    /// Picks ports that are free now.
+    pub fn pick() -> Result<Self> {
+        let port = || free_port().context("no free port on 127.0.0.1 between 20000 and 30000");
+        Ok(Self { etcd: port()?, etcd_peer: port()?, api_server: port()? })
+    }
+}
+
+/// A port that is free now and is given out once. Where the search starts depends on the process, for control
+/// planes of several processes that start at the same time.
+pub fn free_port() -> Option<u16> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(37);
+    let candidates = (0..10_000).map(|_| start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)));
+    let mut ports = candidates.filter_map(|number| u16::try_from(20_000 + number % 10_000).ok());
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+}

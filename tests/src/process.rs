@@ -1,0 +1,191 @@
+//! A test may be killed in ways that run no destructor, and what it started must still end: every process
+//! runs under `tests/controlplane/supervise`, which ends it when our end of a pipe is closed, by us or by
+//! the kernel.
+//!
+//! ```text
+//! Process ── stdin: "STOP", "CONT", … ──> supervise ── signal ──> program ──> log/<name>.log
+//!         <─ stdout: "pid 123", echo ───            <── exit ────
+//!         <─ exit status: the program's ─
+//! ```
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::binaries::controlplane;
+use crate::wait::until;
+
+/// A program that ends when this value, or the whole test, does.
+pub struct Process {
+    name: String,
+    program: PathBuf,
+    args: Vec<OsString>,
+    envs: Vec<(OsString, OsString)>,
+    log: PathBuf,
+    run: Mutex<Run>,
+}
+
+/// One run of the program; a restart replaces it.
+struct Run {
+    supervisor: Child,
+    orders: Option<ChildStdin>,
+    replies: BufReader<ChildStdout>,
+    pid: u32,
+}
+
+impl Process {
+    /// Runs `program`, with this process' environment and `envs`, and its output in `<log_dir>/<name>.log`.
+    pub fn spawn<Arg, Key, Value>(
+        name: &str,
+        program: impl AsRef<Path>,
+        args: impl IntoIterator<Item = Arg>,
+        envs: impl IntoIterator<Item = (Key, Value)>,
+        log_dir: &Path,
+    ) -> Result<Self>
+    where
+        Arg: Into<OsString>,
+        Key: Into<OsString>,
+        Value: Into<OsString>,
+    {
+        let program = program.as_ref().to_owned();
+        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        let envs: Vec<_> = envs.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        let log = log_dir.join(format!("{name}.log"));
+        let run = Mutex::new(Run::start(&program, &args, &envs, &log)?);
+        Ok(Self { name: name.to_owned(), program, args, envs, log, run })
+    }
+
+    /// What it was called when spawned.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// SIGKILL; returns once the process is gone, also when it was gone before.
+    pub fn kill(&self) {
+        self.run().end();
+    }
+
+    /// SIGTERM; waits for the process to end by itself, and kills it after `patience`.
+    pub async fn terminate(&self, patience: Duration) -> Result<ExitStatus> {
+        self.signal("TERM")?;
+        let ended = async || Ok(self.exit_status());
+        match until(patience, &format!("{} to end after SIGTERM", self.name), ended).await {
+            Ok(status) => Ok(status),
+            Err(late) => {
+                self.kill();
+                Err(late)
+            }
+        }
+    }
+
+    /// SIGSTOP: the process hangs, holding its connections open.
+    pub fn pause(&self) -> Result<()> {
+        self.signal("STOP")
+    }
+
+    /// SIGCONT: the process goes on where it was paused.
+    pub fn resume(&self) -> Result<()> {
+        self.signal("CONT")
+    }
+
+    /// Runs the same command again, after SIGKILL if it still runs. The log is appended to.
+    pub fn restart(&self) -> Result<()> {
+        let mut run = self.run();
+        run.end();
+        *run = Run::start(&self.program, &self.args, &self.envs, &self.log)?;
+        Ok(())
+    }
+
+    /// Whether it has not ended; a paused process is running.
+    pub fn is_running(&self) -> bool {
+        self.exit_status().is_none()
+    }
+
+    /// How it ended, if it did: a signal shows as 128 and its number.
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.run().supervisor.try_wait().ok().flatten()
+    }
+
+    /// The process' own id, not its supervisor's; of the last run, if it has ended.
+    pub fn pid(&self) -> u32 {
+        self.run().pid
+    }
+
+    /// The file that gets its output.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// The last `lines` lines of its output.
+    pub fn log_tail(&self, lines: usize) -> String {
+        tail(&self.log, lines)
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        self.run().order(signal).with_context(|| format!("sending SIG{signal} to {}", self.name))
+    }
+
+    fn run(&self) -> MutexGuard<'_, Run> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Run {
+    fn start(program: &Path, args: &[OsString], envs: &[(OsString, OsString)], log: &Path) -> Result<Self> {
+        let mut supervisor = Command::new(controlplane("supervise"))
+            .args([log.as_os_str(), program.as_os_str()])
+            .args(args)
+            .envs(envs.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            // ^C is for us; what we started follows when we go.
+            .process_group(0)
+            .spawn()
+            .context("starting tests/controlplane/supervise")?;
+        let orders = supervisor.stdin.take();
+        let mut replies = BufReader::new(supervisor.stdout.take().context("no stdout")?);
+        let reply = reply(&mut replies)?;
+        let pid = reply.strip_prefix("pid ").and_then(|pid| pid.parse().ok());
+        let pid = pid.ok_or_else(|| anyhow!("{} did not start: {reply:?}", program.display()))?;
+        Ok(Self { supervisor, orders, replies, pid })
+    }
+
+    fn order(&mut self, signal: &str) -> Result<()> {
+        let orders = self.orders.as_mut().context("it has been killed")?;
+        writeln!(orders, "{signal}").context("it has ended")?;
+        reply(&mut self.replies).map(drop)
+    }
+
+    fn end(&mut self) {
+        self.orders = None;
+        let _ = self.supervisor.wait();
+    }
+}
+
+fn reply(replies: &mut BufReader<ChildStdout>) -> Result<String> {
+    let mut line = String::new();
+    replies.read_line(&mut line).context("reading from supervise")?;
+    Ok(line.trim_end().to_owned())
+}
+
+/// The last `lines` lines of `file`, as good as they can be read.
+pub fn tail(file: &Path, lines: usize) -> String {
+    let content = fs::read(file).unwrap_or_default();
+    let content = String::from_utf8_lossy(&content);
+    let all: Vec<_> = content.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

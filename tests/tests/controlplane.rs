@@ -1,0 +1,338 @@
+//! Every other test trusts the control plane; these show that it deserves it.
+//!
+//! One control plane is shared by the tests that leave it as it was; the tests that break something, or that
+//! look at its end, start their own.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use assent_tests::{Component, ControlPlane, Options, Person, Process, until};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::config::Kubeconfig;
+use libtest_mimic::{Arguments, Trial};
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// With this variable set, this program is the owner that a test kills.
+const OWNER: &str = "ASSENT_TEST_OWNER";
+
+fn main() -> Result<ExitCode> {
+    let runtime = Arc::new(Runtime::new()?);
+    if env::var_os(OWNER).is_some() {
+        return runtime.block_on(own());
+    }
+    let arguments = Arguments::from_args();
+    if arguments.list {
+        return Ok(libtest_mimic::run(&arguments, trials(&runtime, &Arc::default())).exit_code());
+    }
+    let begin = Instant::now();
+    let cluster = Arc::new(Some(runtime.block_on(ControlPlane::start())?));
+    eprintln!("The control plane was ready after {:.1?}", begin.elapsed());
+    Ok(libtest_mimic::run(&arguments, trials(&runtime, &cluster)).exit_code())
+}
+
+fn trials(runtime: &Arc<Runtime>, shared: &Arc<Option<ControlPlane>>) -> Vec<Trial> {
+    macro_rules! shared {
+        ($($test:ident),*) => { [$({
+            let (runtime, shared) = (Arc::clone(runtime), Arc::clone(shared));
+            Trial::test(stringify!($test), move || {
+                let cluster = shared.as_ref().as_ref().ok_or("no control plane")?;
+                runtime.block_on($test(cluster)).map_err(|error| format!("{error:?}").into())
+            })
+        }),*] };
+    }
+    macro_rules! own {
+        ($($test:ident),*) => { [$({
+            let runtime = Arc::clone(runtime);
+            Trial::test(stringify!($test), move || {
+                runtime.block_on($test()).map_err(|error| format!("{error:?}").into())
+            })
+        }),*] };
+    }
+    let shared = shared![
+        versions_are_the_pinned_ones,
+        mutating_admission_policy_is_served,
+        people_are_who_they_should_be,
+        service_account_acts_as_itself,
+        deployment_runs_and_goes,
+        job_completes_only_if_told_to,
+        existing_cluster_has_the_same_people,
+        missing_permission_is_denied
+    ];
+    let own = own![
+        data_survives_kill,
+        pods_run_after_restarts,
+        paused_api_server_hangs_and_resumes,
+        process_has_environment_and_ends_on_request,
+        nothing_survives_its_owner,
+        failure_shows_the_log
+    ];
+    shared.into_iter().chain(own).collect()
+}
+
+async fn versions_are_the_pinned_ones(cluster: &ControlPlane) -> Result<()> {
+    let version = cluster.kubectl(Person::Admin, &["version"]).await?.ok()?;
+    ensure!(version.contains("Client Version: v1.37.2"), version);
+    ensure!(version.contains("Server Version: v1.37.2"), version);
+    let helm = cluster.helm(&["version", "--short"]).await?.ok()?;
+    ensure!(helm.starts_with("v4.3.1"), helm);
+    Ok(())
+}
+
+async fn mutating_admission_policy_is_served(cluster: &ControlPlane) -> Result<()> {
+    let args = ["api-resources", "--api-group=admissionregistration.k8s.io"];
+    let resources = cluster.kubectl(Person::Admin, &args).await?.ok()?;
+    let policy = resources.lines().find(|line| line.starts_with("mutatingadmissionpolicies "));
+    ensure!(policy.is_some_and(|line| line.contains("admissionregistration.k8s.io/v1 ")), resources);
+    Ok(())
+}
+
+async fn people_are_who_they_should_be(cluster: &ControlPlane) -> Result<()> {
+    for person in Person::ALL {
+        let (name, groups) = whoami(cluster.client(person)?).await?;
+        ensure!(name == person.name(), "{person:?} is {name}");
+        for group in person.groups() {
+            ensure!(groups.iter().any(|one| one == group), "{person:?} is only in {groups:?}");
+        }
+    }
+    Ok(())
+}
+
+async fn existing_cluster_has_the_same_people(cluster: &ControlPlane) -> Result<()> {
+    let kubectl = Path::new(&which(cluster, "kubectl")?).parent().context("no parent")?.to_owned();
+    let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig(Person::Admin))?;
+    let existing = ControlPlane::existing(kubeconfig, vec![kubectl]).await?;
+    ensure!(existing.kill(Component::Etcd).is_err(), "an existing cluster has no processes of ours");
+    for person in Person::ALL {
+        let (name, groups) = whoami(existing.client(person)?).await?;
+        ensure!(name == person.name(), "{person:?} is {name}");
+        for group in person.groups() {
+            ensure!(groups.iter().any(|one| one == group), "{person:?} is only in {groups:?}");
+        }
+    }
+    let said = existing.kubectl(Person::Carol, &["auth", "whoami"]).await?.ok()?;
+    ensure!(said.contains("carol") && said.contains("ethics-board"), said);
+    Ok(())
+}
+
+async fn service_account_acts_as_itself(cluster: &ControlPlane) -> Result<()> {
+    let account = cluster.service_account("default", "default").await?;
+    let (name, _) = whoami(account.client()?).await?;
+    ensure!(name == "system:serviceaccount:default:default", name);
+    let said = cluster.run(&account, "kubectl", &["auth", "whoami"], None).await?.ok()?;
+    ensure!(said.contains("system:serviceaccount:default:default"), said);
+    Ok(())
+}
+
+async fn missing_permission_is_denied(cluster: &ControlPlane) -> Result<()> {
+    let said = cluster.kubectl(Person::Dev, &["get", "secrets", "-A"]).await?.denied()?;
+    ensure!(said.contains("Forbidden"), said);
+    Ok(())
+}
+
+async fn deployment_runs_and_goes(cluster: &ControlPlane) -> Result<()> {
+    deploy(cluster, "web", json!({ "nvidia.com/gpu": 4 })).await?;
+    let pods: Api<Pod> = Api::default_namespaced(cluster.client(Person::Admin)?);
+    running(&pods, "app=web", 2).await?;
+    for pod in pods.list(&ListParams::default().labels("app=web")).await? {
+        ensure!(pod.status.and_then(|status| status.pod_ip).is_some(), "a pod has no address");
+    }
+    cluster.kubectl(Person::Admin, &["delete", "deployment", "web"]).await?.ok()?;
+    running(&pods, "app=web", 0).await
+}
+
+async fn job_completes_only_if_told_to(cluster: &ControlPlane) -> Result<()> {
+    let job = |name: &str, annotations: serde_json::Value| {
+        json!({
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": name },
+            "spec": { "template": {
+                "metadata": { "annotations": annotations },
+                "spec": { "restartPolicy": "Never", "containers": [{ "name": "train", "image": "train" }] },
+            } },
+        })
+        .to_string()
+    };
+    let long = job("long", json!({}));
+    let short = job("short", json!({ "pod-complete.stage.kwok.x-k8s.io/delay": "100ms" }));
+    for manifest in [long, short] {
+        cluster.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &manifest).await?.ok()?;
+    }
+    let wait = ["wait", "--for=condition=complete", "job/short", "--timeout=30s"];
+    cluster.kubectl(Person::Admin, &wait).await?.ok()?;
+    let pods: Api<Pod> = Api::default_namespaced(cluster.client(Person::Admin)?);
+    running(&pods, "job-name=long", 1).await?;
+    cluster.kubectl(Person::Admin, &["delete", "job", "long", "short"]).await?.ok().map(drop)
+}
+
+async fn data_survives_kill() -> Result<()> {
+    let cluster = ControlPlane::start_with(small()).await?;
+    let maps: Api<ConfigMap> = Api::default_namespaced(cluster.client(Person::Admin)?);
+    let map = serde_json::from_value(json!({ "metadata": { "name": "kept" } }))?;
+    maps.create(&PostParams::default(), &map).await?;
+    for component in [Component::ApiServer, Component::Etcd] {
+        let before = cluster.process(component)?.pid();
+        cluster.kill(component)?;
+        ensure!(!cluster.process(component)?.is_running(), "{component:?} runs after kill");
+        cluster.restart(component).await?;
+        ensure!(cluster.process(component)?.pid() != before, "{component:?} is the same");
+        maps.get("kept").await.with_context(|| format!("after the restart of {component:?}"))?;
+    }
+    maps.delete("kept", &DeleteParams::default()).await?;
+    Ok(())
+}
+
+async fn pods_run_after_restarts() -> Result<()> {
+    let cluster = ControlPlane::start().await?;
+    for component in [Component::ControllerManager, Component::Scheduler, Component::Kwok] {
+        cluster.kill(component)?;
+        cluster.restart(component).await?;
+    }
+    deploy(&cluster, "again", json!({})).await?;
+    let pods: Api<Pod> = Api::default_namespaced(cluster.client(Person::Admin)?);
+    running(&pods, "app=again", 2).await
+}
+
+async fn paused_api_server_hangs_and_resumes() -> Result<()> {
+    let cluster = ControlPlane::start_with(small()).await?;
+    let maps: Api<ConfigMap> = Api::default_namespaced(cluster.client(Person::Admin)?);
+    cluster.pause(Component::ApiServer)?;
+    let all = ListParams::default();
+    ensure!(
+        tokio::time::timeout(Duration::from_secs(1), maps.list(&all)).await.is_err(),
+        "it answered while paused"
+    );
+    cluster.resume(Component::ApiServer)?;
+    maps.list(&all).await?;
+    // A paused process must end with the rest of the control plane.
+    cluster.pause(Component::Etcd)?;
+    let directory = cluster.directory().to_owned();
+    drop(cluster);
+    gone(&directory).await
+}
+
+async fn nothing_survives_its_owner() -> Result<()> {
+    let mut owner = Command::new(env::current_exe()?)
+        .env(OWNER, "1")
+        .stdout(Stdio::piped())
+        .stdin(Stdio::null())
+        .spawn()?;
+    let mut line = String::new();
+    BufReader::new(owner.stdout.take().context("no stdout")?).read_line(&mut line)?;
+    let directory = PathBuf::from(line.trim_end());
+    let before = processes_of(&directory)?;
+    // A supervisor for each of the three processes, and the sweeper.
+    ensure!(before.len() >= 7, "only {before:?}");
+    owner.kill()?;
+    owner.wait()?;
+    gone(&directory).await
+}
+
+async fn process_has_environment_and_ends_on_request() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let script = "trap 'exit 7' TERM; echo $GREETING; while :; do sleep 0.05; done";
+    let process =
+        Process::spawn("polite", "bash", ["-c", script], [("GREETING", "hello")], directory.path())?;
+    let greeted = async || Ok((process.log_tail(1) == "hello").then_some(()));
+    until(SOON, "the greeting", greeted).await?;
+    process.pause()?;
+    let stat = format!("/proc/{}/stat", process.pid());
+    let stopped = async || Ok(fs::read_to_string(&stat)?.contains(") T ").then_some(()));
+    until(SOON, "the process to be stopped", stopped).await?;
+    process.resume()?;
+    ensure!(process.terminate(SOON).await?.code() == Some(7), "another status");
+    process.restart()?;
+    ensure!(process.is_running(), "not running after restart");
+    process.kill();
+    ensure!(!process.is_running() && process.pause().is_err(), "running after kill");
+    Ok(())
+}
+
+async fn failure_shows_the_log() -> Result<()> {
+    let extra_args = vec![(Component::ApiServer, "--no-such-flag".to_owned())];
+    match ControlPlane::start_with(Options { extra_args, ..small() }).await {
+        Ok(_) => bail!("started with a wrong flag"),
+        Err(error) => ensure!(format!("{error:#}").contains("no-such-flag"), "{error:#}"),
+    }
+    let directory = tempfile::tempdir()?;
+    let process = Process::spawn("missing", "/no/such/program", [""; 0], [("", ""); 0], directory.path())?;
+    until(SOON, "the process to end", async || Ok((!process.is_running()).then_some(()))).await?;
+    ensure!(process.log_tail(1).contains("/no/such/program"), process.log_tail(10));
+    Ok(())
+}
+
+/// What the owner does: starts a control plane with a stopped process, says where, and waits to be killed.
+async fn own() -> Result<ExitCode> {
+    let cluster = ControlPlane::start_with(small()).await?;
+    cluster.pause(Component::ControllerManager)?;
+    println!("{}", cluster.directory().display());
+    std::future::pending().await
+}
+
+/// Enough for what is not about pods.
+fn small() -> Options {
+    Options { without: vec![Component::Scheduler, Component::Kwok], ..Options::default() }
+}
+
+/// Two pods that would take ten minutes to end, were they not deleted at once.
+async fn deploy(cluster: &ControlPlane, name: &str, limits: serde_json::Value) -> Result<()> {
+    let containers = json!([{ "name": "main", "image": name, "resources": { "limits": limits } }]);
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name },
+        "spec": { "replicas": 2, "selector": { "matchLabels": { "app": name } }, "template": {
+            "metadata": { "labels": { "app": name } },
+            "spec": { "terminationGracePeriodSeconds": 600, "containers": containers },
+        } },
+    });
+    cluster.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &deployment.to_string()).await?.ok().map(drop)
+}
+
+async fn whoami(client: kube::Client) -> Result<(String, Vec<String>)> {
+    let api: Api<SelfSubjectReview> = Api::all(client);
+    let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
+    let user = review.status.and_then(|status| status.user_info).context("no user")?;
+    Ok((user.username.unwrap_or_default(), user.groups.unwrap_or_default()))
+}
+
+async fn running(pods: &Api<Pod>, labels: &str, count: usize) -> Result<()> {
+    until(SOON, &format!("{count} running pods with {labels}"), async || {
+        let pods = pods.list(&ListParams::default().labels(labels)).await?;
+        let phases = pods.iter().filter_map(|pod| pod.status.as_ref()?.phase.as_deref());
+        let running = phases.filter(|phase| *phase == "Running").count();
+        Ok((running == count && pods.items.len() == count).then_some(()))
+    })
+    .await
+}
+
+fn which(cluster: &ControlPlane, program: &str) -> Result<PathBuf> {
+    let command = cluster.command(cluster.account(Person::Admin), program)?;
+    Ok(PathBuf::from(command.as_std().get_program()))
+}
+
+async fn gone(directory: &Path) -> Result<()> {
+    until(SOON, "the processes and the directory to be gone", async || {
+        let left = processes_of(directory)?;
+        ensure!(left.is_empty(), "{left:?}");
+        Ok((!directory.exists()).then_some(()))
+    })
+    .await
+}
+
+/// The command lines of the processes that have to do with `directory`.
+fn processes_of(directory: &Path) -> Result<Vec<String>> {
+    let directory = directory.to_str().context("not UTF-8")?;
+    let processes = fs::read_dir("/proc")?.flatten();
+    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    Ok(lines.filter(|line| line.contains(directory)).collect())
+}

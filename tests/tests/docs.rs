@@ -1,0 +1,215 @@
+//! Documents are promises too: every command in README.md and docs/ is run on a real control plane, in the
+//! order in which docs/README.md names the documents, and what they say it prints must be printed.
+//!
+//! ````text
+//! <!-- run as alice -->                             whoever is named; admin, if nobody is
+//! <!-- run as alice, who types credit-scorer -->    on a terminal, as the answer to a question
+//! <!-- run as dev, who is refused -->               every command must fail
+//! <!-- not run: it pulls an image -->
+//! ```sh        a script that must succeed
+//! ```console   `$ ` before each command, and under it all that it prints; … stands for anything
+//! ````
+//!
+//! White space does not count, because columns are as wide as what is in them.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use assent_tests::{Assent, ControlPlane, Options, Person, binaries, root};
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+/// More than any `kubectl wait` in a document waits.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+fn main() -> Result<ExitCode> {
+    // A document goes on from where the one before it ended.
+    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    std::env::set_current_dir(root())?;
+    let runtime = Runtime::new()?;
+    let cluster = if arguments.list { None } else { Some(runtime.block_on(cluster())?) };
+    let stage = Arc::new(Stage { runtime, cluster, run: AtomicUsize::new(0), not_run: AtomicUsize::new(0) });
+    let failed = |error: anyhow::Error| Failed::from(format!("{error:#}"));
+    let mut trials = vec![Trial::test("every link leads somewhere", move || links().map_err(failed))];
+    for document in in_order()? {
+        let stage = Arc::clone(&stage);
+        let name = document.display().to_string();
+        trials.push(Trial::test(name, move || stage.play(&document).map_err(failed)));
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let (run, not_run) = (stage.run.load(Relaxed), stage.not_run.load(Relaxed));
+    println!("{run} blocks of commands were run, {not_run} were not\n");
+    Ok(conclusion.exit_code())
+}
+
+async fn cluster() -> Result<(ControlPlane, Assent)> {
+    let options = Options { path: vec![binaries()?], ..Options::default() };
+    let cluster = ControlPlane::start_with(options).await?;
+    let assent = Assent::install(&cluster).await?;
+    Ok((cluster, assent))
+}
+
+/// README.md, and the documents that docs/README.md leads to; every document of docs/ has to be one.
+fn in_order() -> Result<Vec<PathBuf>> {
+    let mut documents = vec![PathBuf::from("README.md"), PathBuf::from("docs/README.md")];
+    for link in links_of(&fs::read_to_string("docs/README.md")?) {
+        let document = Path::new("docs").join(&link);
+        if link.ends_with(".md") && !link.contains('/') && !documents.contains(&document) {
+            documents.push(document);
+        }
+    }
+    for entry in fs::read_dir("docs")? {
+        let path = entry?.path();
+        let linked = path.extension().is_none_or(|e| e != "md") || documents.contains(&path);
+        ensure!(linked, "docs/README.md has no link to {}", path.display());
+    }
+    Ok(documents)
+}
+
+/// A fenced block of commands.
+struct Block {
+    line: usize,
+    /// The comment above it.
+    directive: String,
+    kind: String,
+    text: String,
+}
+
+fn blocks(document: &str) -> Vec<Block> {
+    let (mut blocks, mut open, mut directive) = (Vec::new(), None::<Block>, String::new());
+    for (line, text) in (1..).zip(document.lines()) {
+        match (&mut open, text.strip_prefix("```")) {
+            (Some(_), Some("")) => blocks.extend(open.take()),
+            (Some(block), _) => block.text.extend([text, "\n"]),
+            (None, Some(kind)) => {
+                let directive = std::mem::take(&mut directive);
+                open = Some(Block { line, directive, kind: kind.to_owned(), text: String::new() });
+            }
+            (None, None) if text.is_empty() => {}
+            (None, None) => {
+                let comment = text.strip_prefix("<!-- ").and_then(|text| text.strip_suffix(" -->"));
+                directive = comment.unwrap_or_default().to_owned();
+            }
+        }
+    }
+    blocks.retain(|block| ["sh", "console"].contains(&&*block.kind));
+    blocks
+}
+
+/// Commands, each with what it is to print.
+fn commands(block: &Block) -> Vec<(String, Option<String>)> {
+    if block.kind == "sh" {
+        return vec![(block.text.clone(), None)];
+    }
+    let mut commands: Vec<(String, Option<String>)> = Vec::new();
+    for line in block.text.lines() {
+        match (line.strip_prefix("$ "), commands.last_mut()) {
+            (Some(command), _) => commands.push((command.to_owned(), Some(String::new()))),
+            (None, Some((command, _))) if command.ends_with('\\') => command.extend(["\n", line]),
+            (None, Some((_, Some(said)))) => said.extend([line, "\n"]),
+            (None, _) => {}
+        }
+    }
+    commands
+}
+
+/// What is printed is what was said, where … stands for anything.
+fn is(printed: &str, said: &str) -> bool {
+    let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (printed, said) = (squeeze(printed), squeeze(said));
+    let mut parts = said.split('…').map(str::trim);
+    let Some(mut rest) = printed.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let mut parts = parts.peekable();
+    while let Some(part) = parts.next() {
+        let at = if parts.peek().is_none() {
+            rest.ends_with(part).then(|| rest.len() - part.len())
+        } else {
+            rest.find(part)
+        };
+        let Some(at) = at else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.is_empty()
+}
+
+/// A control plane with Assent, and what was done on it.
+struct Stage {
+    runtime: Runtime,
+    cluster: Option<(ControlPlane, Assent)>,
+    run: AtomicUsize,
+    not_run: AtomicUsize,
+}
+
+impl Stage {
+    /// Runs every block of a document; all that went wrong.
+    fn play(&self, document: &Path) -> Result<()> {
+        let mut wrong = String::new();
+        for block in blocks(&fs::read_to_string(document)?) {
+            if block.directive.starts_with("not run: ") {
+                self.not_run.fetch_add(1, Relaxed);
+                continue;
+            }
+            self.run.fetch_add(1, Relaxed);
+            if let Err(error) = self.runtime.block_on(self.block(&block)) {
+                let _ = writeln!(wrong, "{}:{}: {error:#}", document.display(), block.line);
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { bail!("{wrong}") }
+    }
+
+    async fn block(&self, block: &Block) -> Result<()> {
+        let (cluster, _) = self.cluster.as_ref().context("no control plane")?;
+        let directive = if block.directive.is_empty() { "run as admin" } else { &block.directive };
+        let directive =
+            directive.strip_prefix("run as ").context("the comment says neither who nor why not")?;
+        let (who, how) = directive.split_once(", who ").unwrap_or((directive, ""));
+        let person = Person::ALL.into_iter().find(|p| p.name() == who).context("nobody has that name")?;
+        let typed = how.strip_prefix("types ").map(|answer| format!("{answer}\n"));
+        let refused = how == "is refused";
+        ensure!(typed.is_some() || refused || how.is_empty(), "\"who {how}\" is not known");
+        let mut wrong = String::new();
+        for (command, said) in commands(block) {
+            let script = format!("set -euo pipefail; export NO_COLOR=1; exec 2>&1\n{command}");
+            let (program, args) = match &typed {
+                Some(_) => ("script", vec!["-qefc", &script, "/dev/null"]),
+                None => ("bash", vec!["-c", &script]),
+            };
+            let run = cluster.run(cluster.account(person), program, &args, typed.as_deref());
+            let output =
+                timeout(PATIENCE, run).await.with_context(|| format!("it never ends: {command}"))??;
+            let (status, printed) = (output.status, output.stdout);
+            ensure!(status.success() != refused, "{command}: {status}\n{printed}");
+            if let Some(said) = said.filter(|said| !is(&printed, said)) {
+                let _ =
+                    write!(wrong, "{command}\n--- is said to print\n{said}--- and prints\n{printed}---\n");
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { bail!("{wrong}") }
+    }
+}
+
+/// The targets of a document's links, without those to other places and with no anchor.
+fn links_of(document: &str) -> Vec<String> {
+    let targets = document.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
+    let targets = targets.filter(|t| !t.contains("://") && !t.starts_with('#') && !t.starts_with("mailto:"));
+    targets.filter_map(|t| t.split('#').next()).map(str::to_owned).collect()
+}
+
+fn links() -> Result<()> {
+    let listed = Command::new("git").args(["ls-files", "*.md"]).output()?;
+    ensure!(listed.status.success(), "git ls-files: {}", listed.status);
+    for document in String::from_utf8(listed.stdout)?.lines().map(Path::new) {
+        let directory = document.parent().unwrap_or(Path::new(""));
+        for link in links_of(&fs::read_to_string(document)?) {
+            ensure!(directory.join(&link).exists(), "{} links to {link}: not there", document.display());
+        }
+    }
+    Ok(())
+}

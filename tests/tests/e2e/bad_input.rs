@@ -1,0 +1,224 @@
+//! What people get wrong is refused where it is typed, and what the API server cannot see is told as a
+//! condition; it never runs, and it is nobody else's problem.
+
+use anyhow::{Result, ensure};
+use assent_tests::{ControlPlane, Person, Scenario, container, digest};
+use serde_json::{Value, json};
+
+use Person::{Admin, Alice, Dev};
+
+/// That `manifest` is refused with `words`.
+async fn refused(scene: &Scenario<'_>, manifest: &Value, words: &str) -> Result<()> {
+    let said = scene.refused(Admin, manifest).await?;
+    ensure!(said.contains(words), "it does not say {words:?}: {said}");
+    Ok(())
+}
+
+/// A scenario in which v1 is cleared and runs, to see that it still does afterwards.
+async fn running<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
+    let scene = Scenario::new(cluster, name, "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    Ok(scene)
+}
+
+fn level(spec: &Value) -> Value {
+    json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": "bad" }, "spec": spec })
+}
+
+pub async fn an_unknown_risk_level(cluster: &ControlPlane) -> Result<()> {
+    let scene = running(cluster, "unknown-level").await?;
+    let mut other = scene.system("sky-high");
+    other["metadata"]["name"] = json!("other");
+    scene.apply(Admin, &other).await?;
+    let mut version = scene.version("other-v1", &container("2"));
+    version["spec"]["system"] = json!("other");
+    scene.apply(Dev, &version).await?;
+    let message =
+        scene.condition("modelversion", "other-v1", "Cleared", "False", "RiskLevelNotFound").await?;
+    ensure!(
+        message.contains("there is no RiskLevel sky-high (see what there is: kubectl get risklevels)"),
+        message
+    );
+    scene.condition("aisystem", "other", "Ready", "False", "RiskLevelNotFound").await?;
+    scene.running("scorer", 2).await.map(drop)
+}
+
+pub async fn a_missing_system(cluster: &ControlPlane) -> Result<()> {
+    let scene = running(cluster, "missing-system").await?;
+    let mut version = scene.version("orphan", &container("2"));
+    version["spec"]["system"] = json!("nobodys");
+    scene.apply(Dev, &version).await?;
+    let message = scene.condition("modelversion", "orphan", "Cleared", "False", "SystemNotFound").await?;
+    ensure!(message.contains("there is no AISystem nobodys"), message);
+    let approval = scene.decision("Approve", "nothing", &digest('0').parse()?, "risk-officer");
+    let approval = scene.decide(Alice, &approval).await?;
+    scene.condition("approval", &approval, "Counted", "False", "SubjectNotFound").await?;
+    scene.running("scorer", 2).await.map(drop)
+}
+
+pub async fn a_system_that_succeeds_itself(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "own-successor", "high").await?;
+    let mut system = scene.system("high");
+    system["spec"]["decommission"] =
+        json!({ "date": "2030-01-01T00:00:00Z", "reason": "old", "successor": "scorer" });
+    refused(&scene, &system, "a system can not be its own successor").await
+}
+
+pub async fn systems_that_succeed_each_other(cluster: &ControlPlane) -> Result<()> {
+    let scene = running(cluster, "cyclic").await?;
+    for (name, next) in [("hen", "egg"), ("egg", "hen")] {
+        let mut system = scene.system("high");
+        system["metadata"]["name"] = json!(name);
+        system["spec"]["decommission"] =
+            json!({ "date": "2030-01-01T00:00:00Z", "reason": "old", "successor": next });
+        scene.apply(Admin, &system).await?;
+    }
+    let message = scene.condition("aisystem", "hen", "Ready", "False", "SuccessorCycle").await?;
+    ensure!(message.contains("hen -> egg -> hen"), message);
+    let mut lonely = scene.system("high");
+    lonely["metadata"]["name"] = json!("lonely");
+    lonely["spec"]["decommission"] =
+        json!({ "date": "2030-01-01T00:00:00Z", "reason": "old", "successor": "nobody" });
+    scene.apply(Admin, &lonely).await?;
+    let message = scene.condition("aisystem", "lonely", "Ready", "False", "SuccessorNotFound").await?;
+    ensure!(message.contains("there is no AISystem nobody"), message);
+    scene.running("scorer", 2).await.map(drop)
+}
+
+pub async fn a_validity_of_zero(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "zero-validity", "high").await?;
+    let words = "validity must be longer than 0s and at most 87600h";
+    refused(&scene, &level(&json!({ "validity": "0s" })), words).await?;
+    refused(&scene, &level(&json!({ "validity": "90000h" })), words).await?;
+    refused(&scene, &level(&json!({ "validity": "a year" })), "should match").await?;
+    refused(
+        &scene,
+        &level(&json!({ "approvals": [{ "role": "risk-officer", "count": 0 }] })),
+        "greater than or equal to 1",
+    )
+    .await?;
+    refused(&scene, &level(&json!({ "onLoss": { "gracePeriodSeconds": -1 } })), "greater than or equal to 0")
+        .await
+}
+
+pub async fn a_date_in_the_past(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "past-date", "high").await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    let mut approval = scene.decision("Approve", "v1", &digest, "risk-officer");
+    approval["spec"]["notAfter"] = json!("2020-01-01T00:00:00Z");
+    let said = scene.undecided(Alice, &approval).await?;
+    ensure!(said.contains("spec.notAfter 2020-01-01T00:00:00Z is past: choose an instant to come"), "{said}");
+    // A decommission in the past is one that has happened: GitOps applies it for ever.
+    let mut system = scene.system("high");
+    system["spec"]["decommission"] = json!({ "date": "2020-01-01T00:00:00Z", "reason": "over" });
+    scene.apply(Dev, &system).await?;
+    scene.condition("aisystem", "scorer", "Cleared", "False", "Decommissioned").await?;
+    system["metadata"]["name"] = json!("far");
+    for date in ["9999-12-31T23:59:59Z", "tomorrow", "2026-13-01T00:00:00Z"] {
+        system["spec"]["decommission"]["date"] = json!(date);
+        let said = scene.refused(Dev, &system).await?;
+        ensure!(said.contains("spec.decommission.date"), "{date}: {said}");
+    }
+    Ok(())
+}
+
+pub async fn an_over_long_list(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "long-list", "high").await?;
+    let mut many = container("1");
+    many["args"] = json!(vec!["x"; 257]);
+    refused(&scene, &scene.version("long", &many), "must have at most 256 items").await?;
+    let owner = json!({ "kind": "User", "name": "dev" });
+    let mut system = scene.system("high");
+    system["spec"]["owners"] = json!(vec![owner; 33]);
+    refused(&scene, &system, "must have at most 32 items").await?;
+    system["spec"]["owners"] = json!([]);
+    refused(&scene, &system, "should have at least 1 items").await
+}
+
+pub async fn a_digest_that_is_not_one(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "not-a-digest", "high").await?;
+    let good: Value = scene.decision("Approve", "v1", &digest('0').parse()?, "risk-officer");
+    for bad in ["", "latest", "sha256:abc", &digest('0').to_uppercase(), "sha256:🦀"] {
+        let mut approval = good.clone();
+        approval["spec"]["subjectDigest"] = json!(bad);
+        let said = scene.undecided(Alice, &approval).await?;
+        ensure!(said.contains("spec.subjectDigest"), "{bad}: {said}");
+    }
+    Ok(())
+}
+
+pub async fn unicode_names(cluster: &ControlPlane) -> Result<()> {
+    let scene = running(cluster, "unicode").await?;
+    let mut system = scene.system("high");
+    system["metadata"]["name"] = json!("bonitätsprüfer");
+    refused(&scene, &system, "Invalid value").await?;
+    system["metadata"]["name"] = json!("okay");
+    system["spec"]["riskLevel"] = json!("höchst");
+    refused(&scene, &system, "spec.riskLevel").await?;
+    system["spec"]["riskLevel"] = json!("high");
+    system["spec"]["intendedPurpose"] = json!("Bonitätsprüfung für Verbraucher 🏦 \u{202e}gnirocs");
+    scene.apply(Admin, &system).await?;
+    scene.condition("aisystem", "okay", "Cleared", "False", "NoModelVersion").await?;
+    scene.running("scorer", 2).await.map(drop)
+}
+
+pub async fn a_manifest_of_a_mebibyte(cluster: &ControlPlane) -> Result<()> {
+    let scene = running(cluster, "mebibyte").await?;
+    let mut huge = scene.version("huge", &container("2"));
+    huge["spec"]["provenance"]["rationale"] = json!("x".repeat(1 << 20));
+    let said = scene.cluster.kubectl_stdin(Dev, &["create", "-f", "-"], &huge.to_string()).await?.denied()?;
+    ensure!(
+        said.contains("spec.provenance.rationale") && said.contains("4096"),
+        "{}",
+        &said[..said.len().min(500)]
+    );
+    // As large as the schema allows, many times over: withheld for want of room, and v1 runs on.
+    let mut large = container("2");
+    large["args"] = json!(vec!["x".repeat(4000); 200]);
+    let create = async |name: &str| {
+        let manifest = scene.version(name, &large).to_string();
+        scene.cluster.kubectl_stdin(Dev, &["create", "-f", "-"], &manifest).await?.ok()
+    };
+    for name in ["large-1", "large-2"] {
+        create(name).await?;
+        scene.approve_without_waiting(name).await?;
+    }
+    scene.condition("modelversion", "large-1", "Cleared", "False", "CapacityExceeded").await?;
+    scene.is_cleared("large-2").await?;
+    scene.running("scorer", 2).await.map(drop)
+}
+
+pub async fn a_prohibited_level(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "prohibited", "unacceptable").await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    scene.decide(Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
+    let message = scene.condition("modelversion", "v1", "Cleared", "False", "Prohibited").await?;
+    ensure!(message.contains("risk level unacceptable is prohibited"), message);
+    scene.condition("modelversion", "v1", "Stalled", "True", "Prohibited").await.map(drop)
+}
+
+pub async fn missing_documents_are_all_named(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "documents", "high").await?;
+    let mut system = scene.system("high");
+    system["spec"]["documentation"] = json!([]);
+    scene.apply(Dev, &system).await?;
+    let mut version = scene.version("v1", &container("1"));
+    version["spec"]["provenance"] = json!({});
+    scene.apply(Dev, &version).await?;
+    let message = scene.condition("modelversion", "v1", "Cleared", "False", "DocumentMissing").await?;
+    let all = [
+        "type impact-assessment",
+        "type technical-documentation",
+        "state Data",
+        "state Tests",
+        "state Rationale",
+        "by role risk-officer",
+        "by role ethics-board",
+    ];
+    for word in all {
+        ensure!(message.contains(word), "it does not say {word:?}: {message}");
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! The chart, by a real Helm: what it renders is what the other tests run on.
+
+use anyhow::{Result, ensure};
+use assent_tests::{ControlPlane, NAMESPACE, Person, root};
+
+async fn template(cluster: &ControlPlane, args: &[&str]) -> Result<assent_tests::Output> {
+    let chart = root().join("charts/assent").display().to_string();
+    cluster.helm(&[&["template", "assent", &chart, "--namespace", NAMESPACE], args].concat()).await
+}
+
+pub async fn lint(cluster: &ControlPlane) -> Result<()> {
+    let chart = root().join("charts/assent").display().to_string();
+    let said = cluster.helm(&["lint", "--strict", &chart]).await?.ok()?;
+    ensure!(said.contains("0 chart(s) failed"), said);
+    Ok(())
+}
+
+pub async fn the_pod_is_locked_down(cluster: &ControlPlane) -> Result<()> {
+    let rendered = template(cluster, &["--show-only", "templates/deployment.yaml"]).await?.ok()?;
+    let wanted = [
+        "runAsNonRoot: true",
+        "readOnlyRootFilesystem: true",
+        "allowPrivilegeEscalation: false",
+        "drop: [ALL]",
+        "type: RuntimeDefault",
+        "path: /healthz",
+        "path: /readyz",
+        "replicas: 2",
+    ];
+    for line in wanted {
+        ensure!(rendered.contains(line), "no {line:?} in\n{rendered}");
+    }
+    Ok(())
+}
+
+pub async fn the_api_server_takes_all_of_it(cluster: &ControlPlane) -> Result<()> {
+    let rendered = template(cluster, &["--set", "replicas=2"]).await?.ok()?;
+    let apply = ["apply", "--server-side", "--dry-run=server", "--force-conflicts", "-f", "-"];
+    cluster.kubectl_stdin(Person::Admin, &apply, &rendered).await?.ok().map(drop)
+}
+
+pub async fn bad_values_are_refused(cluster: &ControlPlane) -> Result<()> {
+    for (set, words) in [
+        ("replicas=-1", "replicas"),
+        ("replica=2", "replica"),
+        ("log.format=xml", "format"),
+        ("image.digest=latest", "digest"),
+    ] {
+        let said = template(cluster, &["--set", set]).await?.denied()?;
+        ensure!(
+            said.contains("values don't meet the specifications of the schema") && said.contains(words),
+            "{set}: {said}"
+        );
+    }
+    Ok(())
+}
+
+pub async fn the_operator_may_do_no_more_than_it_must(cluster: &ControlPlane) -> Result<()> {
+    let who = format!("--as=system:serviceaccount:{NAMESPACE}:assent");
+    for (verb, resource) in [
+        ("get", "secrets"),
+        ("create", "pods"),
+        ("update", "deployments.apps"),
+        ("create", "approvals.assent.dev"),
+        ("delete", "approvals.assent.dev"),
+        ("update", "aisystems.assent.dev"),
+        ("update", "risklevels.assent.dev"),
+        ("update", "namespaces"),
+        ("approve", "approverroles.assent.dev"),
+        ("use", "risklevels.assent.dev"),
+        ("update", "validatingadmissionpolicies.admissionregistration.k8s.io"),
+        ("impersonate", "users"),
+    ] {
+        let said = cluster.kubectl(Person::Admin, &["auth", "can-i", verb, resource, "-A", &who]).await?;
+        ensure!(said.stdout.trim() == "no", "it may {verb} {resource}: {}{}", said.stdout, said.stderr);
+    }
+    Ok(())
+}
+
+pub async fn editors_may_describe_and_not_decide(cluster: &ControlPlane) -> Result<()> {
+    let bind = ["create", "clusterrolebinding", "editor", "--clusterrole=edit", "--user=editor"];
+    cluster.kubectl(Person::Admin, &bind).await?.ok()?;
+    for (verb, resource, subresource, may) in [
+        ("create", "aisystems.assent.dev", "", "yes"),
+        ("update", "modelversions.assent.dev", "", "yes"),
+        ("get", "clearances.assent.dev", "", "yes"),
+        ("get", "approvals.assent.dev", "", "yes"),
+        ("create", "approvals.assent.dev", "", "no"),
+        ("delete", "approvals.assent.dev", "", "no"),
+        ("update", "clearances.assent.dev", "", "no"),
+        ("update", "aisystems.assent.dev", "status", "no"),
+    ] {
+        let subresource = format!("--subresource={subresource}");
+        let can = ["auth", "can-i", verb, resource, &subresource, "-n=default", "--as=editor"];
+        let said = cluster.kubectl(Person::Admin, &can).await?;
+        ensure!(said.stdout.trim() == may, "may an editor {verb} {resource}? {}", said.stdout);
+    }
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! The life of a model: held, approved, running, lost, back.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use assent_tests::{ControlPlane, Person, Scenario, container, until};
+use k8s_openapi::jiff::{Timestamp, ToSpan};
+use serde_json::json;
+
+pub async fn i1_an_unapproved_pod_is_held_and_says_whose_approval_is_missing(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "unapproved", "high").await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.held("scorer", 2).await?;
+    let pods = scene.pods("scorer").await?;
+    ensure!(pods.iter().all(|pod| pod["spec"]["nodeName"].is_null()), "a held pod is bound to a node");
+    ensure!(pods.iter().all(|pod| pod["metadata"]["labels"]["assent.dev/held"] == "true"), "{pods:?}");
+
+    scene.decide(Person::Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
+    let message = until(Duration::from_secs(10), "alice's approval to count", async || {
+        let message = scene.condition("aisystem", "scorer", "Cleared", "False", "AwaitingApproval").await?;
+        Ok((!message.contains("risk-officer")).then_some(message))
+    });
+    let message = message.await?;
+    ensure!(message.contains("awaiting approval by role ethics-board: 0 of 1 given"), message);
+    ensure!(
+        message.contains("kubectl assent approve scorer --version v1 --role ethics-board -n unapproved"),
+        message
+    );
+    scene.held("scorer", 2).await?;
+    let name = pods[0]["metadata"]["name"].as_str().unwrap_or_default();
+    let note = scene.event("Pod", name, "Held").await?;
+    ensure!(note.contains(&format!("kubectl assent explain pod/{name} -n unapproved")), note);
+    scene.event("Deployment", "scorer", "Held").await?;
+    scene.event("AISystem", "scorer", "Held").await.map(drop)
+}
+
+pub async fn i1_an_approved_pod_runs(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "approved", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.held("scorer", 2).await?;
+    scene.approve("v1").await?;
+    scene.running("scorer", 2).await?;
+    let pods = scene.pods("scorer").await?;
+    let digest = scene.digest_of("v1").await?;
+    for pod in &pods {
+        let released = pod["metadata"]["annotations"]["assent.dev/released"].as_str().unwrap_or_default();
+        ensure!(released.starts_with(&format!("v1@{digest} ")), "released: {released}");
+        ensure!(pod["metadata"]["labels"]["assent.dev/held"].is_null(), "the label stayed: {pod}");
+    }
+    // What is cleared when it is created is never held.
+    scene.apply(Person::Dev, &scene.pod("direct", &container("1"))).await?;
+    let direct = scene.get("pod", "direct").await?;
+    ensure!(direct["spec"]["schedulingGates"].is_null(), "{direct}");
+    let system = until(Duration::from_secs(10), "the count of pods", async || {
+        let system = scene.get("aisystem", "scorer").await?;
+        Ok((system["status"]["pods"] == json!({ "running": 3, "held": 0 })).then_some(system))
+    });
+    ensure!(system.await?["status"]["clearedVersions"] == "v1", "the cleared versions are not named");
+    Ok(())
+}
+
+pub async fn i2_a_revocation_stops_what_runs_and_holds_its_replacements(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "revoked", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    let digest = scene.digest_of("v1").await?;
+    scene.decide(Person::Carol, &scene.decision("Revoke", "v1", &digest, "risk-officer")).await?;
+    scene.held("scorer", 2).await?;
+    let message = scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
+    ensure!(message.contains("revoked by carol") && message.contains("for the test"), message);
+    scene.condition("modelversion", "v1", "Stalled", "True", "Revoked").await?;
+    let deployment = scene.get("deployment", "scorer").await?;
+    ensure!(deployment["spec"]["replicas"] == 2, "the deployment was changed: {deployment}");
+    scene.event("Deployment", "scorer", "ClearanceLost").await?;
+    Ok(())
+}
+
+pub async fn i3_what_comes_back_has_what_it_had(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "comes-back", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.kubectl(Person::Dev, &["scale", "deployment/scorer", "--replicas=3"]).await?;
+    scene.running("scorer", 3).await?;
+    let before = scene.get("deployment", "scorer").await?;
+    let digest = scene.digest_of("v1").await?;
+    scene.decide(Person::Carol, &scene.decision("Revoke", "v1", &digest, "ethics-board")).await?;
+    scene.held("scorer", 3).await?;
+    // An approval counts if it comes in a later second than the revocation.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    scene.approve("v1").await?;
+    scene.running("scorer", 3).await?;
+    let after = scene.get("deployment", "scorer").await?;
+    ensure!(
+        after["metadata"]["generation"] == before["metadata"]["generation"],
+        "the deployment was changed: {after}"
+    );
+    Ok(())
+}
+
+pub async fn i4_every_decision_and_every_enforcement_is_recorded(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "recorded", "high").await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    scene.held("scorer", 2).await?;
+    let held = scene.pods("scorer").await?[0]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    scene.approve("v1").await?;
+    scene.running("scorer", 2).await?;
+    let revoke =
+        scene.decide(Person::Carol, &scene.decision("Revoke", "v1", &digest, "ethics-board")).await?;
+    scene.held("scorer", 2).await?;
+    for reason in ["Held", "Released", "ClearanceLost"] {
+        scene.event("Pod", &held, reason).await?;
+        scene.event("Deployment", "scorer", reason).await?;
+        scene.event("AISystem", "scorer", reason).await?;
+    }
+    let mut who = Vec::new();
+    for approval in scene.list("approvals").await? {
+        let spec = &approval["spec"];
+        ensure!(spec["subjectDigest"] == json!(digest) && spec["reason"] == "for the test", "{spec}");
+        ensure!(spec["approver"]["groups"].as_array().is_some_and(|groups| groups.len() > 1), "{spec}");
+        who.push(
+            format!("{} {} {}", spec["approver"]["user"], spec["decision"], spec["role"]).replace('"', ""),
+        );
+    }
+    who.sort();
+    ensure!(
+        who == ["alice Approve risk-officer", "bob Approve ethics-board", "carol Revoke ethics-board"],
+        "{who:?}"
+    );
+    for person in [Person::Dev, Person::Admin] {
+        let said = scene.denied(person, &["delete", "approval", &revoke]).await?;
+        ensure!(said.contains("is part of the record and is not deleted"), "{said}");
+        let edit = r#"{"spec":{"decision":"Approve"}}"#;
+        let said = scene.denied(person, &["patch", "approval", &revoke, "--type=merge", "-p", edit]).await?;
+        ensure!(said.contains("an approval is final"), "{said}");
+    }
+    Ok(())
+}
+
+pub async fn i2_an_expiry_stops_what_runs_on_its_second(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "expired", "limited").await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    let end = Timestamp::from_second((Timestamp::now() + 8.seconds()).as_second())?;
+    let mut approval = scene.decision("Approve", "v1", &digest, "risk-officer");
+    approval["spec"]["notAfter"] = json!(end);
+    scene.decide(Person::Alice, &approval).await?;
+    scene.is_cleared("v1").await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    ensure!(Timestamp::now() < end, "the machine is too slow for this test");
+    let wait = Duration::try_from(end.duration_since(Timestamp::now()))?;
+    tokio::time::sleep(wait.saturating_sub(Duration::from_millis(300))).await;
+    ensure!(
+        scene.pods("scorer").await?.iter().all(|p| p["status"]["phase"] == "Running"),
+        "stopped too early"
+    );
+    scene.held("scorer", 2).await?;
+    let pods = scene.pods("scorer").await?;
+    let born: Vec<Timestamp> =
+        pods.iter().filter_map(|pod| pod["metadata"]["creationTimestamp"].as_str()?.parse().ok()).collect();
+    ensure!(
+        born.iter().all(|at| *at >= end && *at <= end + 2.seconds()),
+        "ended at {end}, replaced at {born:?}"
+    );
+    let message = scene.condition("modelversion", "v1", "Cleared", "False", "ApprovalExpired").await?;
+    ensure!(message.contains(&format!("expired at {end}")), message);
+    scene.decide(Person::Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
+    scene.running("scorer", 2).await.map(drop)
+}
+
+pub async fn i2_a_decommissioned_system_stops_for_good(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "decommissioned", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    let mut retired = scene.system("high");
+    retired["spec"]["decommission"] =
+        json!({ "date": Timestamp::now() + 2.seconds(), "reason": "replaced", "successor": "next" });
+    scene.apply(Person::Dev, &retired).await?;
+    scene.held("scorer", 2).await?;
+    let message = scene.condition("aisystem", "scorer", "Cleared", "False", "Decommissioned").await?;
+    ensure!(message.contains("replaced (successor: next)"), message);
+    scene.condition("aisystem", "scorer", "Ready", "True", "Decommissioned").await?;
+
+    let said = scene.refused(Person::Dev, &scene.system("high")).await?;
+    ensure!(said.contains("the system is decommissioned, for good"), said);
+    let said = scene.denied(Person::Dev, &["delete", "aisystem", "scorer"]).await?;
+    ensure!(said.contains("decommissioned and stays as the record of it"), said);
+    let digest = scene.digest_of("v1").await?;
+    scene.decide(Person::Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
+    scene.decide(Person::Bob, &scene.decision("Approve", "v1", &digest, "ethics-board")).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    scene.held("scorer", 2).await.map(drop)
+}
+
+pub async fn a_namespace_that_is_taken_out_lets_its_pods_go(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "taken-out", "high").await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.held("scorer", 2).await?;
+    let label = ["label", "namespace", "taken-out", "assent.dev/mode-"];
+    cluster.kubectl(Person::Admin, &label).await?.ok()?;
+    scene.running("scorer", 2).await.map(drop)
+}
+
+pub async fn a_new_version_waits_while_the_old_one_runs(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "new-version", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    let mut deployment = scene.deployment("scorer", &container("1"));
+    deployment["spec"]["strategy"] = json!({ "rollingUpdate": { "maxUnavailable": 0, "maxSurge": 1 } });
+    scene.apply(Person::Dev, &deployment).await?;
+    scene.running("scorer", 2).await?;
+    scene.publish("v2", &container("2")).await?;
+    deployment["spec"]["template"]["spec"]["containers"][0] = container("2");
+    scene.apply(Person::Dev, &deployment).await?;
+    scene.settled("scorer", 2, 1).await?;
+    scene.approve("v2").await?;
+    scene.running("scorer", 2).await?;
+    until(Duration::from_secs(20), "the rollout to end", async || {
+        let pods = scene.pods("scorer").await?;
+        Ok(pods.iter().all(|pod| pod["spec"]["containers"][0]["args"][1] == "--revision=2").then_some(()))
+    })
+    .await
+}

@@ -1,0 +1,162 @@
+//! Assent on a real control plane, as its users would try it: every promise, every refusal, every outage.
+//!
+//! One control plane is shared by the tests that each have a namespace of their own; the tests that stop the
+//! operator, or the API server, start their own.
+
+mod bad_input;
+mod chart;
+mod lifecycle;
+mod outage;
+mod plugin;
+mod refusals;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Result;
+use assent_tests::{Assent, ControlPlane};
+use libtest_mimic::{Arguments, Trial};
+use tokio::runtime::Runtime;
+
+/// A trial on the shared control plane for each function named.
+macro_rules! shared {
+    ($stage:expr, $($module:ident :: $test:ident),* $(,)?) => { [$({
+        let stage = std::sync::Arc::clone($stage);
+        libtest_mimic::Trial::test(concat!(stringify!($module), "::", stringify!($test)), move || {
+            let cluster = stage.cluster.as_ref().ok_or("no control plane")?;
+            stage.runtime.block_on($module::$test(cluster)).map_err(|error| format!("{error:?}").into())
+        })
+    }),*] };
+}
+
+/// A trial with a control plane of its own for each function named.
+macro_rules! own {
+    ($stage:expr, $($module:ident :: $test:ident),* $(,)?) => { [$({
+        let stage = std::sync::Arc::clone($stage);
+        libtest_mimic::Trial::test(concat!(stringify!($module), "::", stringify!($test)), move || {
+            stage.runtime.block_on($module::$test()).map_err(|error| format!("{error:?}").into())
+        })
+    }),*] };
+}
+
+/// What the trials share.
+struct Stage {
+    runtime: Runtime,
+    cluster: Option<ControlPlane>,
+}
+
+fn main() -> Result<ExitCode> {
+    let mut arguments = Arguments::from_args();
+    // Each trial runs dozens of kubectls; more at a time only wait for each other.
+    arguments.test_threads = arguments.test_threads.or(Some(6));
+    let runtime = Runtime::new()?;
+    if arguments.list {
+        let stage = Stage { runtime, cluster: None };
+        return Ok(libtest_mimic::run(&arguments, trials(&Arc::new(stage))).exit_code());
+    }
+    let begin = Instant::now();
+    let cluster = runtime.block_on(ControlPlane::start())?;
+    let assent = runtime.block_on(Assent::install(&cluster))?;
+    eprintln!("Assent governs after {:.1?}", begin.elapsed());
+    let stage = Arc::new(Stage { runtime, cluster: Some(cluster) });
+    let conclusion = libtest_mimic::run(&arguments, trials(&stage));
+    if conclusion.has_failed() {
+        eprintln!("The operator's last words:\n{}", assent.operator().log_tail(40));
+    }
+    Ok(conclusion.exit_code())
+}
+
+fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
+    let shared = shared![
+        stage,
+        lifecycle::i1_an_unapproved_pod_is_held_and_says_whose_approval_is_missing,
+        lifecycle::i1_an_approved_pod_runs,
+        lifecycle::i2_a_revocation_stops_what_runs_and_holds_its_replacements,
+        lifecycle::i3_what_comes_back_has_what_it_had,
+        lifecycle::i4_every_decision_and_every_enforcement_is_recorded,
+        lifecycle::i2_an_expiry_stops_what_runs_on_its_second,
+        lifecycle::i2_a_decommissioned_system_stops_for_good,
+        lifecycle::a_namespace_that_is_taken_out_lets_its_pods_go,
+        lifecycle::a_new_version_waits_while_the_old_one_runs,
+        plugin::two_people_approve_what_they_are_shown,
+        plugin::what_is_not_what_was_read_is_not_signed,
+        plugin::status_and_explain_say_who_must_do_what,
+        plugin::a_plain_manifest_approves_too,
+        refusals::dev_removes_the_gate,
+        refusals::cluster_admin_removes_the_gate,
+        refusals::dev_creates_a_pod_with_a_node_name,
+        refusals::dev_presets_the_gate_and_patches_it_away,
+        refusals::dev_claims_to_be_the_releasing_field_manager,
+        refusals::dev_swaps_an_image_on_a_live_pod,
+        refusals::dev_adds_an_ephemeral_container,
+        refusals::dev_relabels_a_pod,
+        refusals::dev_leaves_the_label_off,
+        refusals::dev_changes_args,
+        refusals::dev_changes_the_command,
+        refusals::dev_changes_env,
+        refusals::dev_adds_env_from,
+        refusals::dev_adds_an_init_container,
+        refusals::dev_adds_a_container,
+        refusals::dev_changes_an_init_container,
+        refusals::dev_changes_an_image_volume,
+        refusals::dev_mounts_a_config_map_over_the_entry_point,
+        refusals::dev_runs_a_hook_in_the_container,
+        refusals::dev_points_the_model_hub_elsewhere,
+        refusals::dev_uses_a_tag_that_moved,
+        refusals::dev_edits_or_creates_a_clearance,
+        refusals::dev_writes_a_status,
+        refusals::dev_lowers_the_risk_level,
+        refusals::dev_changes_the_purpose,
+        refusals::dev_undoes_a_revocation_by_changing_and_changing_back,
+        refusals::dev_edits_an_approved_model_version,
+        refusals::dev_recreates_an_approved_model_version,
+        refusals::dev_approves_his_own_system,
+        refusals::an_owner_who_holds_the_role_does_not_count,
+        refusals::dev_writes_an_approval_as_somebody_else,
+        refusals::dev_edits_or_deletes_an_approval,
+        refusals::namespace_deletion_takes_the_approvals_along,
+        refusals::dev_takes_the_labels_off_the_namespace,
+        refusals::dev_makes_a_job,
+        refusals::dev_makes_a_cron_job,
+        refusals::dev_makes_a_bare_pod,
+        refusals::dev_makes_a_stateful_set,
+        refusals::dev_makes_a_daemon_set,
+        refusals::gitops_service_account_approves,
+        refusals::a_stale_operator_lifts_a_gate_after_the_revocation,
+        refusals::an_approver_approves_an_outdated_digest,
+        refusals::an_approver_approves_twice_to_count_as_two,
+        refusals::an_approver_approves_in_a_role_she_does_not_hold,
+        refusals::one_person_in_two_roles_fills_one,
+        refusals::a_tired_admin_deletes_a_risk_level_in_use,
+        bad_input::an_unknown_risk_level,
+        bad_input::a_missing_system,
+        bad_input::a_system_that_succeeds_itself,
+        bad_input::systems_that_succeed_each_other,
+        bad_input::a_validity_of_zero,
+        bad_input::a_date_in_the_past,
+        bad_input::an_over_long_list,
+        bad_input::a_digest_that_is_not_one,
+        bad_input::unicode_names,
+        bad_input::a_manifest_of_a_mebibyte,
+        bad_input::a_prohibited_level,
+        bad_input::missing_documents_are_all_named,
+        chart::lint,
+        chart::the_pod_is_locked_down,
+        chart::the_api_server_takes_all_of_it,
+        chart::bad_values_are_refused,
+        chart::the_operator_may_do_no_more_than_it_must,
+        chart::editors_may_describe_and_not_decide,
+    ];
+    let own = own![
+        stage,
+        outage::i5_without_an_operator_cleared_pods_start_and_uncleared_do_not,
+        outage::i1_an_operator_that_overslept_an_expiry_releases_nothing,
+        outage::i2_what_was_lost_while_the_operator_was_down_stops_when_it_is_back,
+        outage::a_restarted_api_server_is_found_again,
+        outage::one_operator_leads_and_hands_over_when_it_is_told_to_stop,
+        outage::health_and_metrics_are_served,
+        outage::i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace,
+    ];
+    shared.into_iter().chain(own).collect()
+}

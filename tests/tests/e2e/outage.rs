@@ -1,0 +1,218 @@
+//! Parts of it die, and the promises hold: each test has a control plane, or at least an operator, of its own.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use assent_tests::{Assent, Component, ControlPlane, Options, Person, Scenario, container, until};
+use k8s_openapi::jiff::{Timestamp, ToSpan};
+use serde_json::{Value, json};
+
+use crate::refusals::lift_as_operator;
+
+async fn stage() -> Result<(ControlPlane, Assent)> {
+    let cluster = ControlPlane::start_with(Options { nodes: 2, ..Options::default() }).await?;
+    let assent = Assent::install(&cluster).await?;
+    Ok((cluster, assent))
+}
+
+/// Approves v1 until `seconds` from now, and returns that instant.
+async fn approve_until(scene: &Scenario<'_>, seconds: i64) -> Result<Timestamp> {
+    let digest = scene.publish("v1", &container("1")).await?;
+    let end = Timestamp::from_second(Timestamp::now().as_second() + seconds)?;
+    let mut approval = scene.decision("Approve", "v1", &digest, "risk-officer");
+    approval["spec"]["notAfter"] = json!(end);
+    scene.decide(Person::Alice, &approval).await?;
+    scene.is_cleared("v1").await?;
+    Ok(end)
+}
+
+async fn sleep_past(end: Timestamp) {
+    let wait = Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default();
+    tokio::time::sleep(wait + Duration::from_millis(200)).await;
+}
+
+fn uids(pods: &[Value]) -> Vec<Value> {
+    let mut uids: Vec<_> = pods.iter().map(|pod| pod["metadata"]["uid"].clone()).collect();
+    uids.sort_by_key(ToString::to_string);
+    uids
+}
+
+pub async fn i5_without_an_operator_cleared_pods_start_and_uncleared_do_not() -> Result<()> {
+    let (cluster, assent) = stage().await?;
+    let scene = Scenario::new(&cluster, "down", "limited").await?;
+    let end = approve_until(&scene, 10).await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    assent.operator().kill();
+
+    scene.kubectl(Person::Dev, &["scale", "deployment/scorer", "--replicas=3"]).await?;
+    scene.running("scorer", 3).await?;
+    scene.apply(Person::Dev, &scene.pod("uncleared", &container("other"))).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let uncleared = scene.get("pod", "uncleared").await?;
+    ensure!(uncleared["spec"]["nodeName"].is_null(), "an uncleared pod was bound: {uncleared}");
+
+    // I1: the API server itself keeps the time.
+    ensure!(Timestamp::now() < end, "the machine is too slow for this test");
+    sleep_past(end).await;
+    let said = scene.refused(Person::Dev, &scene.pod("late", &container("1"))).await?;
+    ensure!(said.contains("AI system scorer has no clearance that is valid at"), "{said}");
+
+    assent.operator().restart()?;
+    scene.held("scorer", 3).await.map(drop)
+}
+
+pub async fn i1_an_operator_that_overslept_an_expiry_releases_nothing() -> Result<()> {
+    let (cluster, assent) = stage().await?;
+    let scene = Scenario::new(&cluster, "overslept", "limited").await?;
+    let end = approve_until(&scene, 10).await?;
+    assent.operator().kill();
+    let mut pod = scene.pod("in-time", &container("1"));
+    pod["spec"]["schedulingGates"] = json!([{ "name": "assent.dev/clearance" }]);
+    scene.apply(Person::Dev, &pod).await?;
+    pod["metadata"]["name"] = json!("too-late");
+    scene.apply(Person::Dev, &pod).await?;
+    let said = lift_as_operator(&scene, "in-time", Some("assent-release")).await?;
+    ensure!(said.is_empty() && Timestamp::now() < end, "what is cleared may be released: {said}");
+    sleep_past(end).await;
+    let clearance = scene.get("clearance", "clearance").await?;
+    ensure!(
+        clearance["spec"]["systems"]["scorer"]["cleared"][0]["modelVersion"] == "v1",
+        "nobody rewrote it: {clearance}"
+    );
+    let said = lift_as_operator(&scene, "too-late", Some("assent-release")).await?;
+    ensure!(said.contains("has no valid clearance for it"), "an expired clearance released: {said:?}");
+    Ok(())
+}
+
+pub async fn i2_what_was_lost_while_the_operator_was_down_stops_when_it_is_back() -> Result<()> {
+    let (cluster, assent) = stage().await?;
+    let scene = Scenario::new(&cluster, "lost-while-down", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    let before = uids(&scene.pods("scorer").await?);
+    assent.operator().kill();
+    assent.operator().restart()?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    ensure!(uids(&scene.pods("scorer").await?) == before, "a restart stopped what is cleared");
+    assent.operator().kill();
+    let digest = scene.digest_of("v1").await?;
+    scene.decide(Person::Bob, &scene.decision("Reject", "v1", &digest, "ethics-board")).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    ensure!(uids(&scene.pods("scorer").await?) == before, "nobody was there to stop them");
+    assent.operator().restart()?;
+    scene.held("scorer", 2).await.map(drop)
+}
+
+pub async fn a_restarted_api_server_is_found_again() -> Result<()> {
+    let (cluster, _assent) = stage().await?;
+    let scene = Scenario::new(&cluster, "api-restart", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.held("scorer", 2).await?;
+    cluster.kill(Component::ApiServer)?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    cluster.restart(Component::ApiServer).await?;
+    // Its policies fail closed until they know the custom resources again.
+    let approve = async || scene.approve("v1").await.map(Some);
+    until(Duration::from_mins(1), "approvals to be taken again", approve).await?;
+    scene.running("scorer", 2).await.map(drop)
+}
+
+pub async fn one_operator_leads_and_hands_over_when_it_is_told_to_stop() -> Result<()> {
+    let (cluster, first) = stage().await?;
+    let second = Assent::start(&cluster, "second").await?;
+    let lease = async || {
+        let get = ["get", "lease", "assent", "-n", "assent-system", "-o=jsonpath={.spec.holderIdentity}"];
+        cluster.kubectl(Person::Admin, &get).await?.ok()
+    };
+    until(Duration::from_secs(10), "the second to stand by", async || {
+        Ok(second.operator().log_tail(50).contains("standing by").then_some(()))
+    })
+    .await?;
+    ensure!(lease().await? == "operator", "{}", lease().await?);
+    let status = first.operator().terminate(Duration::from_secs(10)).await?;
+    ensure!(status.success(), "it ended with {status}:\n{}", first.operator().log_tail(20));
+    let begin = Instant::now();
+    until(Duration::from_secs(10), "the second to lead", async || {
+        Ok((lease().await? == "second").then_some(()))
+    })
+    .await?;
+    ensure!(begin.elapsed() < Duration::from_secs(8), "the lease was not handed over but ran out");
+    let scene = Scenario::new(&cluster, "handed-over", "high").await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.running("scorer", 2).await.map(drop)
+}
+
+pub async fn health_and_metrics_are_served() -> Result<()> {
+    let (_cluster, assent) = stage().await?;
+    let get = async |path: &str| -> Result<String> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let mut stream = tokio::net::TcpStream::connect(&assent.address).await?;
+        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
+        let mut answer = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.context("reading")?;
+        Ok(answer)
+    };
+    for path in ["/healthz", "/readyz"] {
+        let answer = get(path).await?;
+        ensure!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{path}: {answer}");
+    }
+    let metrics = get("/metrics").await?;
+    for metric in [
+        "assent_compiles_total",
+        "assent_held_pods",
+        "assent_release_seconds_count",
+        "assent_watch_errors_total",
+    ] {
+        ensure!(metrics.contains(metric), "no {metric} in {metrics}");
+    }
+    Ok(())
+}
+
+/// The budget holds for the first half of the grace; then the pods go all the same.
+pub async fn i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace() -> Result<()> {
+    let (cluster, _assent) = stage().await?;
+    let scene = Scenario::new(&cluster, "budget", "high").await?;
+    let mut level = scene.get_cluster("risklevel", "limited").await?;
+    level["metadata"] = json!({ "name": "swift" });
+    level["spec"]["onLoss"] = json!({ "gracePeriodSeconds": 8 });
+    scene.apply(Person::Admin, &level).await?;
+    scene.apply(Person::Admin, &scene.system("swift")).await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    scene.decide(Person::Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    scene
+        .kubectl(Person::Dev, &["create", "pdb", "tight", "--selector=app=scorer", "--min-available=2"])
+        .await?;
+    until(Duration::from_secs(10), "the budget", async || {
+        Ok((scene.get("pdb", "tight").await?["status"]["currentHealthy"] == 2).then_some(()))
+    })
+    .await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let begin = Instant::now();
+    scene.decide(Person::Alice, &scene.decision("Revoke", "v1", &digest, "risk-officer")).await?;
+    scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    ensure!(
+        begin.elapsed() > Duration::from_millis(3900)
+            || scene.pods("scorer").await?.iter().all(|p| p["status"]["phase"] == "Running"),
+        "the budget was not respected"
+    );
+    scene.event("Deployment", "scorer", "EvictionDelayed").await?;
+    scene.held("scorer", 2).await?;
+    let took = begin.elapsed();
+    ensure!(took >= Duration::from_secs(3) && took < Duration::from_secs(9), "it took {took:?}");
+    let now = Timestamp::now() + 1.seconds();
+    let born = |pod: &Value| {
+        pod["metadata"]["creationTimestamp"].as_str().and_then(|at| at.parse::<Timestamp>().ok())
+    };
+    ensure!(
+        scene.pods("scorer").await?.iter().filter_map(born).all(|at| at <= now),
+        "replacements come from the future"
+    );
+    Ok(())
+}
