@@ -1,0 +1,45 @@
+# Everything a developer types. `make help` lists it.
+#
+# Needed: Rust 1.95 or newer, Go 1.26 or newer to build the control plane that
+# the tests run on, and a C compiler. The first `make test` or `make demo` builds that control plane, which
+# takes about a quarter of an hour on two cores; what was built is kept outside the checkout.
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+IMAGE ?= ghcr.io/assent-dev/assent:dev
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test bench lint generate image controlplane
+
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the operator and the kubectl plugin into target/release
+	$(CARGO) build --locked --release --package assent
+
+demo: controlplane ## Show it all on a control plane of its own, in under two minutes once built
+	@$(CARGO) build --quiet --locked --workspace --bins
+	@ASSENT_BINARIES=$(TARGET)/debug $(TARGET)/debug/demo
+
+test: controlplane ## Run every test, on a real control plane
+	ASSENT_BINARIES=$(TARGET)/debug $(CARGO) test --locked --workspace
+
+bench: controlplane ## Measure it, as ratios to a floor of the same run; table and target/bench.json
+	@$(CARGO) build --quiet --locked --release --workspace --bins
+	@ASSENT_BINARIES=$(TARGET)/release $(TARGET)/release/bench
+
+lint: ## Check format, lints, the chart and the dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+	"$$(tests/controlplane/build)/helm" lint --strict charts/assent
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check bans licenses sources; \
+	 else echo "cargo-deny is not installed, dependencies are not checked: cargo install cargo-deny"; fi
+
+generate: ## Write what is generated from the source: crds/ and parts of the chart
+	ASSENT_UPDATE=1 $(CARGO) test --quiet --locked --package assent --test generated
+
+image: ## Build the operator's image
+	docker build --tag $(IMAGE) .
+
+controlplane: ## Build the control plane that tests, demo and benchmark run on
+	@tests/controlplane/build >/dev/null
