@@ -88,10 +88,11 @@ fn label_follows_gate() -> Rule {
     }
 }
 
-/// What holds for every update, with or without a `Clearance`.
+/// What holds for every update, with or without a `Clearance`. Whoever writes a pod's status can
+/// write its labels along with it.
 fn update(operator: &Operator) -> [Manifest; 2] {
     let scope = Scope {
-        resources: &["pods", "pods/ephemeralcontainers"],
+        resources: &["pods", "pods/status", "pods/ephemeralcontainers"],
         operations: &["UPDATE"],
         needs_clearance: false,
         ..PODS

@@ -19,6 +19,7 @@ mod command;
 mod component;
 mod control_plane;
 mod directory;
+mod gitops;
 mod installation;
 mod kubeconfig;
 mod nodes;

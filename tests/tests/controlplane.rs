@@ -48,7 +48,7 @@ fn trials(runtime: &Arc<Runtime>, shared: &Arc<Option<ControlPlane>>) -> Vec<Tri
             let (runtime, shared) = (Arc::clone(runtime), Arc::clone(shared));
             Trial::test(stringify!($test), move || {
                 let cluster = shared.as_ref().as_ref().ok_or("no control plane")?;
-                runtime.block_on($test(cluster)).map_err(|error| format!("{error:?}").into())
+                runtime.block_on($test(cluster)).map_err(|error| format!("{error:#}").into())
             })
         }),*] };
     }
@@ -56,7 +56,7 @@ fn trials(runtime: &Arc<Runtime>, shared: &Arc<Option<ControlPlane>>) -> Vec<Tri
         ($($test:ident),*) => { [$({
             let runtime = Arc::clone(runtime);
             Trial::test(stringify!($test), move || {
-                runtime.block_on($test()).map_err(|error| format!("{error:?}").into())
+                runtime.block_on($test()).map_err(|error| format!("{error:#}").into())
             })
         }),*] };
     }

@@ -25,7 +25,7 @@ macro_rules! shared {
         let stage = std::sync::Arc::clone($stage);
         libtest_mimic::Trial::test(concat!(stringify!($module), "::", stringify!($test)), move || {
             let cluster = stage.cluster.as_ref().ok_or("no control plane")?;
-            stage.runtime.block_on($module::$test(cluster)).map_err(|error| format!("{error:?}").into())
+            stage.runtime.block_on($module::$test(cluster)).map_err(|error| format!("{error:#}").into())
         })
     }),*] };
 }
@@ -35,7 +35,7 @@ macro_rules! own {
     ($stage:expr, $($module:ident :: $test:ident),* $(,)?) => { [$({
         let stage = std::sync::Arc::clone($stage);
         libtest_mimic::Trial::test(concat!(stringify!($module), "::", stringify!($test)), move || {
-            stage.runtime.block_on($module::$test()).map_err(|error| format!("{error:?}").into())
+            stage.runtime.block_on($module::$test()).map_err(|error| format!("{error:#}").into())
         })
     }),*] };
 }
@@ -91,6 +91,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         refusals::dev_swaps_an_image_on_a_live_pod,
         refusals::dev_adds_an_ephemeral_container,
         refusals::dev_relabels_a_pod,
+        refusals::dev_relabels_a_pod_by_way_of_its_status,
         refusals::dev_leaves_the_label_off,
         refusals::dev_changes_args,
         refusals::dev_changes_the_command,

@@ -127,6 +127,22 @@ pub async fn dev_relabels_a_pod(cluster: &ControlPlane) -> Result<()> {
     says(&said, &["label assent.dev/system of a pod does not change"])
 }
 
+/// A pod's labels can be changed along with its status.
+pub async fn dev_relabels_a_pod_by_way_of_its_status(cluster: &ControlPlane) -> Result<()> {
+    let scene = cleared(cluster, "relabels-status").await?;
+    let patch = async |pod: &str, label: &str, value: Value| {
+        let labels = json!({ "metadata": { "labels": { label: value } } }).to_string();
+        scene.denied(Dev, &["patch", "pod", pod, "--subresource=status", "-p", &labels]).await
+    };
+    scene.apply(Dev, &scene.pod("pod", &container("1"))).await?;
+    scene.running_pod("pod").await?;
+    let said = patch("pod", "assent.dev/system", json!("other")).await?;
+    says(&said, &["label assent.dev/system of a pod does not change"])?;
+    is_held(&scene, &scene.pod("held", &container("other"))).await?;
+    let said = patch("held", "assent.dev/held", Value::Null).await?;
+    says(&said, &["assent.dev/held stays as long as the gate"])
+}
+
 pub async fn dev_leaves_the_label_off(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "label-off").await?;
     let mut pod = scene.pod("pod", &container("1"));
@@ -513,22 +529,9 @@ pub async fn dev_makes_a_daemon_set(cluster: &ControlPlane) -> Result<()> {
 pub async fn gitops_service_account_approves(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "gitops-approves", "high").await?;
     let digest = scene.publish("v1", &container("1")).await?;
-    cluster.kubectl(Admin, &["create", "namespace", "flux-system"]).await?.ok()?;
-    cluster
-        .kubectl(Admin, &["create", "serviceaccount", "kustomize-controller", "-n", "flux-system"])
-        .await?
-        .ok()?;
-    let bind = [
-        "create",
-        "clusterrolebinding",
-        "flux",
-        "--clusterrole=cluster-admin",
-        "--serviceaccount=flux-system:kustomize-controller",
-    ];
-    cluster.kubectl(Admin, &bind).await?.ok()?;
-    let flux = cluster.service_account("flux-system", "kustomize-controller").await?;
+    let gitops = cluster.gitops().await?;
     let approval = scene.decision("Approve", "v1", &digest, "risk-officer").to_string();
-    let said = cluster.run(&flux, "kubectl", &["create", "-f", "-"], Some(&approval)).await?.denied()?;
+    let said = cluster.run(&gitops, "kubectl", &["create", "-f", "-"], Some(&approval)).await?.denied()?;
     says(
         &said,
         &[

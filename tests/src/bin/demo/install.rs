@@ -2,7 +2,6 @@
 
 use anyhow::{Context as _, Result, ensure};
 use assent_tests::{Assent, ControlPlane, Options, Person, binaries};
-use serde_json::json;
 
 use crate::stage::{CREDIT_SCORER, CV_SCREENER, SUPPORT_ASSISTANT, Stage};
 use crate::timeline::Timeline;
@@ -58,21 +57,6 @@ pub async fn assent<'a>(time: &'a Timeline, cluster: &'a ControlPlane) -> Result
     time.expect("assent", "the operator runs, and the API server enforces the policies", governed).await?;
     let levels = cluster.kubectl(Person::Dev, &["get", "risklevels"]).await?.ok()?;
     time.table(&levels);
-    let gitops = gitops(cluster).await?;
+    let gitops = cluster.gitops().await?;
     Stage::new(time, cluster, operator, gitops).await
-}
-
-/// A controller as they come: a service account that may do anything in the cluster.
-async fn gitops(cluster: &ControlPlane) -> Result<assent_tests::Account> {
-    let (namespace, name) = ("flux-system", "kustomize-controller");
-    let list = json!({ "apiVersion": "v1", "kind": "List", "items": [
-        { "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } },
-        { "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name, "namespace": namespace } },
-        { "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-          "metadata": { "name": "assent-demo-gitops" },
-          "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin" },
-          "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": namespace }] },
-    ] });
-    cluster.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &list.to_string()).await?.ok()?;
-    cluster.service_account(namespace, name).await
 }

@@ -83,7 +83,7 @@ pub async fn how_things_stand(stage: &Stage<'_>) -> Result<()> {
     if stage.cluster.is_existing() {
         stage.time.note(
             "To remove it from this cluster: kubectl delete namespace lending recruiting customer-service \
-             flux-system probe; helm uninstall assent -n assent-system",
+             flux-system probe; kubectl delete clusterrolebinding gitops; helm uninstall assent -n assent-system",
         );
     }
     Ok(())
