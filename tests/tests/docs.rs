@@ -29,6 +29,9 @@ use tokio::time::timeout;
 /// More than any `kubectl wait` in a document waits.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// Runs its argument on a terminal; `script` would have it run by whatever shell `SHELL` names, if any.
+const ON_A_TERMINAL: &str = r#"SHELL=$BASH exec script -qefc "$0" /dev/null"#;
+
 fn main() -> Result<ExitCode> {
     // A document goes on from where the one before it ended.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
@@ -177,11 +180,8 @@ impl Stage {
         let mut wrong = String::new();
         for (command, said) in commands(block) {
             let script = format!("set -euo pipefail; export NO_COLOR=1; exec 2>&1\n{command}");
-            let (program, args) = match &typed {
-                Some(_) => ("script", vec!["-qefc", &script, "/dev/null"]),
-                None => ("bash", vec!["-c", &script]),
-            };
-            let run = cluster.run(cluster.account(person), program, &args, typed.as_deref());
+            let args = if typed.is_some() { ["-c", ON_A_TERMINAL, &script] } else { ["-c", &script, "bash"] };
+            let run = cluster.run(cluster.account(person), "bash", &args, typed.as_deref());
             let output =
                 timeout(PATIENCE, run).await.with_context(|| format!("it never ends: {command}"))??;
             let (status, printed) = (output.status, output.stdout);
