@@ -82,7 +82,7 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(options: operator::Options) -> Result<(), operator::Error> {
-    operator::run(options).await
+    Box::pin(operator::run(options)).await
 }
 
 fn log(format: LogFormat, level: &str) {

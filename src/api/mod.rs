@@ -13,6 +13,7 @@
 //!
 //! One file a kind. Nothing here has logic beyond its own shape; bounds and CEL rules are part of
 //! the schema, so that bad input is refused by the API server and never reaches the operator.
+#![allow(clippy::duplicated_attributes, reason = "two printer columns may have the same type")]
 
 mod ai_system;
 mod approval;

@@ -1,5 +1,4 @@
 //! What a level of risk asks for before a model may run, and what happens when it is lost.
-#![allow(clippy::duplicated_attributes, reason = "two columns may have the same type")]
 
 use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;

@@ -95,8 +95,9 @@ impl Holders {
             by_cluster_role.entry(name).or_default().0 = role.rules.unwrap_or_default();
         }
         for binding in bindings {
-            let subjects = binding.subjects.unwrap_or_default();
-            by_cluster_role.entry(binding.role_ref.name).or_default().1.extend(subjects.iter().map(in_words));
+            let subjects = binding.subjects.into_iter().flatten().filter(is_person);
+            let subjects = subjects.map(|subject| format!("{} {}", subject.kind, subject.name));
+            by_cluster_role.entry(binding.role_ref.name).or_default().1.extend(subjects);
         }
         Self { by_cluster_role }
     }
@@ -119,10 +120,13 @@ fn grants(policy: &PolicyRule, role: &str) -> bool {
         && (names.is_empty() || names.contains(&&role.to_owned()))
 }
 
-fn in_words(subject: &Subject) -> String {
-    match &subject.namespace {
-        Some(namespace) => format!("{} {namespace}/{}", subject.kind, subject.name),
-        None => format!("{} {}", subject.kind, subject.name),
+/// Whether a subject can be somebody whom the API server lets approve: it refuses service accounts and
+/// `system:` users, whatever they are bound to.
+fn is_person(subject: &Subject) -> bool {
+    match subject.kind.as_str() {
+        "User" => !subject.name.starts_with("system:"),
+        "Group" => !subject.name.starts_with("system:serviceaccounts"),
+        _ => false,
     }
 }
 
@@ -144,11 +148,11 @@ mod tests {
         role
     }
 
-    fn binding(role: &str, group: &str) -> ClusterRoleBinding {
+    fn binding(role: &str, kind: &str, name: &str) -> ClusterRoleBinding {
         let mut binding = ClusterRoleBinding::default();
         role.clone_into(&mut binding.role_ref.name);
         binding.subjects =
-            Some(vec![Subject { kind: "Group".to_owned(), name: group.to_owned(), ..Subject::default() }]);
+            Some(vec![Subject { kind: kind.to_owned(), name: name.to_owned(), ..Subject::default() }]);
         binding
     }
 
@@ -160,9 +164,18 @@ mod tests {
                 role("all", &["*"], &["*"], &[]),
                 role("viewer", &["get"], &["approverroles"], &[]),
             ],
-            vec![binding("ethics", "ethics"), binding("all", "admins"), binding("viewer", "everybody")],
+            vec![
+                binding("ethics", "Group", "ethics"),
+                binding("ethics", "User", "erin"),
+                binding("all", "Group", "admins"),
+                binding("viewer", "Group", "everybody"),
+                // None of these can approve.
+                binding("all", "ServiceAccount", "kustomize-controller"),
+                binding("all", "Group", "system:serviceaccounts:flux-system"),
+                binding("all", "User", "system:kube-controller-manager"),
+            ],
         );
-        assert_eq!(holders.of("ethics-board"), ["Group admins", "Group ethics"]);
+        assert_eq!(holders.of("ethics-board"), ["Group admins", "Group ethics", "User erin"]);
         assert_eq!(holders.of("risk-officer"), ["Group admins"]);
     }
 }

@@ -15,7 +15,7 @@ const NAMESPACE: &str = "flux-system";
 const NAME: &str = "kustomize-controller";
 
 impl ControlPlane {
-    /// The account of the GitOps controller, a service account bound to `cluster-admin`; it is made if it is
+    /// The account of the `GitOps` controller, a service account bound to `cluster-admin`; it is made if it is
     /// not there yet.
     pub async fn gitops(&self) -> Result<Account> {
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": [

@@ -27,7 +27,7 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 /// More than any `kubectl wait` in a document waits.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Runs its argument on a terminal; `script` would have it run by whatever shell `SHELL` names, if any.
 const ON_A_TERMINAL: &str = r#"SHELL=$BASH exec script -qefc "$0" /dev/null"#;
@@ -64,7 +64,8 @@ fn in_order() -> Result<Vec<PathBuf>> {
     let mut documents = vec![PathBuf::from("README.md"), PathBuf::from("docs/README.md")];
     for link in links_of(&fs::read_to_string("docs/README.md")?) {
         let document = Path::new("docs").join(&link);
-        if link.ends_with(".md") && !link.contains('/') && !documents.contains(&document) {
+        let is_document = document.extension().is_some_and(|extension| extension == "md");
+        if is_document && !link.contains('/') && !documents.contains(&document) {
             documents.push(document);
         }
     }
@@ -98,7 +99,7 @@ fn blocks(document: &str) -> Vec<Block> {
             (None, None) if text.is_empty() => {}
             (None, None) => {
                 let comment = text.strip_prefix("<!-- ").and_then(|text| text.strip_suffix(" -->"));
-                directive = comment.unwrap_or_default().to_owned();
+                comment.unwrap_or_default().clone_into(&mut directive);
             }
         }
     }

@@ -197,7 +197,7 @@ fn volume(dice: &mut fastrand::Rng, name: &str) -> Value {
     volume
 }
 
-/// A runtime as a ModelVersion says it.
+/// A runtime as a `ModelVersion` says it.
 fn runtime(dice: &mut fastrand::Rng) -> Value {
     let volumes: Vec<Value> = ["v0", "v1"][..dice.usize(..3)].iter().map(|name| volume(dice, name)).collect();
     let containers = ["main", "side"][..=dice.usize(..2)].iter();

@@ -187,7 +187,7 @@ pub async fn dev_adds_env_from(cluster: &ControlPlane) -> Result<()> {
 
 pub async fn dev_adds_an_init_container(cluster: &ControlPlane) -> Result<()> {
     changed(cluster, "adds-init", |spec| {
-        spec["initContainers"] = json!([{ "name": "fetch", "image": "fetch" }])
+        spec["initContainers"] = json!([{ "name": "fetch", "image": "fetch" }]);
     })
     .await
 }
