@@ -47,7 +47,8 @@ pub struct Pod {
     pub termination_grace: u32,
     /// Since when it should not run.
     pub lost_since: Option<Timestamp>,
-    /// The API server did what was asked, and the watch has not told yet.
+    /// Nothing is asked before: the API server did what was asked and the watch has not told yet, or it
+    /// refused and is asked again then.
     pub quiet_until: Option<Timestamp>,
     /// How often its release was refused in a row.
     pub refusals: u32,
@@ -173,6 +174,9 @@ impl Roster {
             next.lost_since = before.lost_since;
             next.said = before.said;
             next.refusals = before.refusals;
+            // What was asked shows in these; news of anything else may have been under way before.
+            let told = (before.gated, before.ends_at) != (next.gated, next.ends_at);
+            next.quiet_until = before.quiet_until.filter(|_| !told);
         }
         namespace.pods.insert(Arc::clone(&key.name), next);
         key
@@ -230,5 +234,40 @@ impl Pod {
         // A second of slack: what the API server writes is cut to whole seconds.
         let known = lost_at.filter(|at| *at + SignedDuration::from_secs(1) >= self.created);
         *self.lost_since.get_or_insert_with(|| known.unwrap_or(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use kube::core::ObjectMeta;
+
+    use super::*;
+
+    fn pod(labels: &[(&str, &str)], deleted: bool) -> core::Pod {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let metadata = ObjectMeta {
+            name: Some("pod".to_owned()),
+            namespace: Some("lending".to_owned()),
+            uid: Some("1".to_owned()),
+            labels: Some(labels.collect()),
+            deletion_timestamp: deleted.then(|| Time(Timestamp::UNIX_EPOCH)),
+            ..ObjectMeta::default()
+        };
+        core::Pod { metadata, ..core::Pod::default() }
+    }
+
+    #[test]
+    fn nothing_is_asked_twice_because_of_other_news() {
+        let mut roster = Roster::default();
+        let key = roster.set_pod(&pod(&[], false));
+        let quiet = |roster: &mut Roster| roster.pod_mut(&key).and_then(|(pod, _)| pod.quiet_until);
+        if let Some((pod, _)) = roster.pod_mut(&key) {
+            pod.quiet_until = Some(Timestamp::MAX);
+        }
+        roster.set_pod(&pod(&[("team", "ml")], false));
+        assert_eq!(quiet(&mut roster), Some(Timestamp::MAX));
+        roster.set_pod(&pod(&[("team", "ml")], true));
+        assert_eq!(quiet(&mut roster), None, "it is told now that the pod ends");
     }
 }

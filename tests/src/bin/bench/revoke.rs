@@ -71,6 +71,7 @@ async fn clear(admin: &Rest, alice: &Rest, round: usize) -> Result<serde_json::V
     let digest = world::judged(admin, GOVERNED, &version).await?;
     let approval = world::decision("Approve", &system, &version, &digest);
     alice.create(&world::ours(GOVERNED, "approvals"), &approval).await?;
+    world::admitted(admin, GOVERNED, &world::pod(&system, &version), false).await?;
     Ok(digest)
 }
 

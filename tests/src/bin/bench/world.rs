@@ -42,10 +42,16 @@ pub async fn namespace(rest: &Rest, name: &str, governed: bool) -> Result<()> {
     let namespace =
         json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
     rest.create("/api/v1/namespaces", &namespace).await?;
-    until(PATIENCE, &format!("pods to be taken in {name}"), async || {
-        let probe = post(&format!("{}?dryRun=All", pods(name)), &pod("none", "probe"))?;
-        let (answer, _) = rest.timed(probe).await?;
-        ensure!(is_held(&answer) == governed, "they are not governed as they should be");
+    admitted(rest, name, &pod("none", "probe"), governed).await
+}
+
+/// Waits until the API server holds a pod, or takes it as it is: each stage of its admission learns of a
+/// clearance by itself, a moment after it was written.
+pub async fn admitted(rest: &Rest, namespace: &str, pod: &Value, held: bool) -> Result<()> {
+    let how = if held { "held" } else { "taken" };
+    until(PATIENCE, &format!("pods of {namespace} to be {how}"), async || {
+        let (answer, _) = rest.timed(post(&format!("{}?dryRun=All", pods(namespace)), pod)?).await?;
+        ensure!(is_held(&answer) == held, "they are not: {answer}");
         Ok(Some(()))
     })
     .await
