@@ -25,7 +25,7 @@ test: controlplane ## Run every test, on a real control plane
 	ASSENT_BINARIES=$(TARGET)/debug $(CARGO) test --locked --workspace
 
 bench: controlplane ## Measure it, as ratios to a floor of the same run; table and target/bench.json
-	@$(CARGO) build --quiet --locked --release --workspace --bins
+	@$(CARGO) build --quiet --locked --release --workspace --bin assent --bin bench
 	@ASSENT_BINARIES=$(TARGET)/release $(TARGET)/release/bench
 
 lint: ## Check format, lints, the chart and the dependencies

@@ -26,6 +26,7 @@ pub const CLEARANCE_NAME: &str = "clearance";
     doc = "What may run in a namespace and until when. Written by the operator alone.",
     namespaced,
     derive = "PartialEq",
+    shortname = "clr",
     category = "assent",
     validation = ("self.metadata.name == 'clearance'", "the one Clearance of a namespace is named clearance"),
     printcolumn(name = "Enforced", type_ = "boolean", json_path = ".spec.enforced"),

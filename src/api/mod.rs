@@ -75,3 +75,46 @@ pub const RELEASED_ANNOTATION: &str = "assent.dev/released";
 pub fn definitions() -> Vec<CustomResourceDefinition> {
     vec![RiskLevel::crd(), AISystem::crd(), ModelVersion::crd(), Approval::crd(), Clearance::crd()]
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::definitions;
+
+    /// Where in `schema` something may be of any length.
+    fn unbounded(schema: &Value, path: &str, found: &mut Vec<String>) {
+        let bounds: &[&str] = match schema["type"].as_str() {
+            Some("string") => &["maxLength", "enum", "format"],
+            Some("array") => &["maxItems"],
+            Some("object") if !schema["additionalProperties"].is_null() => &["maxProperties"],
+            _ => &[],
+        };
+        if !bounds.is_empty() && bounds.iter().all(|bound| schema[bound].is_null()) {
+            found.push(path.to_owned());
+        }
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            unbounded(property, &format!("{path}.{name}"), found);
+        }
+        for part in ["items", "additionalProperties"].map(|part| &schema[part]) {
+            if part.is_object() {
+                unbounded(part, &format!("{path}[]"), found);
+            }
+        }
+    }
+
+    #[test]
+    fn every_list_map_and_string_is_bounded() {
+        let mut found = Vec::new();
+        for definition in definitions() {
+            let kind = definition.spec.names.kind.clone();
+            let definition = serde_json::to_value(definition).expect("definitions serialise");
+            let properties = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+            assert!(properties["spec"].is_object(), "{kind} has no schema");
+            for part in ["spec", "status"] {
+                unbounded(&properties[part], &format!("{kind}.{part}"), &mut found);
+            }
+        }
+        assert!(found.is_empty(), "of any length: {found:?}");
+    }
+}

@@ -251,7 +251,7 @@ mod tests {
             namespace: Some("lending".to_owned()),
             uid: Some("1".to_owned()),
             labels: Some(labels.collect()),
-            deletion_timestamp: deleted.then(|| Time(Timestamp::UNIX_EPOCH)),
+            deletion_timestamp: deleted.then_some(Time(Timestamp::UNIX_EPOCH)),
             ..ObjectMeta::default()
         };
         core::Pod { metadata, ..core::Pod::default() }

@@ -228,3 +228,44 @@ pub async fn a_new_version_waits_while_the_old_one_runs(cluster: &ControlPlane) 
     })
     .await
 }
+
+/// The API server gives up on an expression that costs too much, and the pod is refused then: it must not
+/// come to that with as much as one system's clearance holds.
+pub async fn a_system_with_many_large_versions_still_starts(cluster: &ControlPlane) -> Result<()> {
+    const VERSIONS: usize = 32;
+    let scene = Scenario::new(cluster, "many-versions", "minimal").await?;
+    let containers = |version: usize| {
+        let one = |number: usize| {
+            let mut one = container(&format!("{version}"));
+            one["name"] = json!(format!("server-{number}"));
+            one["args"] = (0..40).map(|n| json!(format!("--option-{n}={}", "x".repeat(24)))).collect();
+            one["env"] = (0..40)
+                .map(|n| json!({ "name": format!("VARIABLE_{n}"), "value": version.to_string() }))
+                .collect();
+            one
+        };
+        (0..6).map(one).collect::<Vec<_>>()
+    };
+    let versions =
+        (0..VERSIONS).map(|n| scene.version_of(&format!("v{n}"), &json!({ "containers": containers(n) })));
+    let versions: Vec<_> = versions.collect();
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": versions });
+    scene.cluster.kubectl_stdin(Person::Admin, &["create", "-f", "-"], &list.to_string()).await?.ok()?;
+    for n in 0..VERSIONS {
+        scene.is_cleared(&format!("v{n}")).await?;
+    }
+    let pod = |name: &str, version: usize| {
+        let mut pod = scene.pod(name, &container("1"));
+        pod["spec"]["containers"] = json!(containers(version));
+        pod
+    };
+    for version in [0, VERSIONS - 1] {
+        let name = format!("pod-{version}");
+        scene.apply(Person::Dev, &pod(&name, version)).await?;
+        scene.running_pod(&name).await?;
+    }
+    scene.apply(Person::Dev, &pod("other", VERSIONS)).await?;
+    let other = scene.get("pod", "other").await?;
+    ensure!(other["metadata"]["labels"]["assent.dev/held"] == "true", "it is not held: {other}");
+    Ok(())
+}
