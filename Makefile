@@ -17,7 +17,7 @@ help: ## Show this list
 build: ## Build the operator and the kubectl plugin into target/release
 	$(CARGO) build --locked --release --package assent
 
-demo: controlplane ## Show it all on a control plane of its own, in under two minutes once built
+demo: $(if $(filter existing,$(ASSENT_DEMO_CLUSTER)),,controlplane) ## Show it all on a control plane of its own, in under two minutes once built
 	@$(CARGO) build --quiet --locked --workspace --bins
 	@ASSENT_BINARIES=$(TARGET)/debug $(TARGET)/debug/demo
 
