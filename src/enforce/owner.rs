@@ -1,4 +1,13 @@
-//! The workload that people know: the root of a pod's controllers, such as its Deployment.
+//! The workload that people know: the root of a pod's controllers, such as its Deployment, or the custom
+//! resource that made the Deployment.
+//!
+//! ```text
+//!  Pod ─► ReplicaSet ─► Deployment ─► InferenceService      each names the next as its controller
+//!         └─ apps, batch: read ─┘     └─ of any other kind: the root
+//! ```
+//!
+//! The operator may read the controllers that Kubernetes has, and these name their own controller. So kinds
+//! that it knows nothing of and may not read are found all the same.
 
 use std::collections::HashMap;
 
@@ -11,6 +20,9 @@ use super::roster::OwnerIs;
 
 /// How many roots are remembered before all are forgotten.
 const REMEMBERED: usize = 4096;
+
+/// How many controllers are looked at, in case they go in a circle.
+const LONGEST_CHAIN: usize = 8;
 
 /// Finds roots, and remembers them by the uid of the controller they were found from.
 #[derive(Default)]
@@ -25,10 +37,11 @@ impl Roots {
         if let Some(root) = self.known.get(&owner.uid) {
             return root.clone();
         }
-        let root = match parent(client, namespace, owner).await {
-            Some(parent) => parent,
-            None => owner.clone(),
-        };
+        let mut root = owner.clone();
+        for _ in 0..LONGEST_CHAIN {
+            let Some(parent) = parent(client, namespace, &root).await else { break };
+            root = parent;
+        }
         if self.known.len() >= REMEMBERED {
             self.known.clear();
         }
@@ -37,10 +50,10 @@ impl Roots {
     }
 }
 
-/// The controller of a controller that is itself made by another: there are two such kinds.
+/// The controller of a controller of Kubernetes itself, if it has one.
 async fn parent(client: &Client, namespace: &str, owner: &OwnerIs) -> Option<OwnerIs> {
     let (group, version) = owner.api_version.split_once('/')?;
-    if !matches!((group, owner.kind.as_str()), ("apps", "ReplicaSet") | ("batch", "Job")) {
+    if !matches!(group, "apps" | "batch") {
         return None;
     }
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &owner.kind));

@@ -269,3 +269,36 @@ pub async fn a_system_with_many_large_versions_still_starts(cluster: &ControlPla
     ensure!(other["metadata"]["labels"]["assent.dev/held"] == "true", "it is not held: {other}");
     Ok(())
 }
+
+/// A kind that Assent never heard of, as operators for serving and training bring them.
+pub async fn a_custom_resource_is_told_what_becomes_of_its_pods(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "custom-resource", "high").await?;
+    let schema =
+        json!({ "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } });
+    let definition = json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": { "name": "oracles.made-up.example" },
+        "spec": { "group": "made-up.example", "scope": "Namespaced", "names": { "kind": "Oracle", "plural": "oracles" },
+            "versions": [{ "name": "v1", "served": true, "storage": true, "schema": schema }] } });
+    scene.apply(Person::Admin, &definition).await?;
+    let crds = ["wait", "--for=condition=Established", "crd/oracles.made-up.example"];
+    cluster.kubectl(Person::Admin, &crds).await?.ok()?;
+    let oracle = json!({ "apiVersion": "made-up.example/v1", "kind": "Oracle",
+        "metadata": { "name": "delphi", "namespace": scene.namespace } });
+    scene.apply(Person::Dev, &oracle).await?;
+    let uid = scene.get("oracle", "delphi").await?["metadata"]["uid"].take();
+    let mut deployment = scene.deployment("scorer", &container("1"));
+    deployment["metadata"]["ownerReferences"] = json!([{ "apiVersion": "made-up.example/v1", "kind": "Oracle",
+        "name": "delphi", "uid": uid, "controller": true }]);
+
+    let digest = scene.publish("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &deployment).await?;
+    scene.held("scorer", 2).await?;
+    let note = scene.event("Oracle", "delphi", "Held").await?;
+    ensure!(note.contains("kubectl assent explain pod/"), note);
+    scene.approve("v1").await?;
+    scene.running("scorer", 2).await?;
+    scene.event("Oracle", "delphi", "Released").await?;
+    scene.decide(Person::Carol, &scene.decision("Revoke", "v1", &digest, "ethics-board")).await?;
+    scene.held("scorer", 2).await?;
+    scene.event("Oracle", "delphi", "ClearanceLost").await.map(drop)
+}

@@ -80,6 +80,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         lifecycle::a_namespace_that_is_taken_out_lets_its_pods_go,
         lifecycle::a_new_version_waits_while_the_old_one_runs,
         lifecycle::a_system_with_many_large_versions_still_starts,
+        lifecycle::a_custom_resource_is_told_what_becomes_of_its_pods,
         plugin::two_people_approve_what_they_are_shown,
         plugin::what_is_not_what_was_read_is_not_signed,
         plugin::status_and_explain_say_who_must_do_what,
