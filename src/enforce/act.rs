@@ -36,8 +36,10 @@ pub enum Done {
     Ok(Action),
     /// The pod is gone, or is another one by now.
     Gone,
-    /// Not now: a budget, a policy, or load.
+    /// Not now: a budget or a policy.
     NotNow(Action, String),
+    /// Not now: the API server has too much to do.
+    Overloaded(Action, String),
 }
 
 /// Does `action` to the pod with `uid`, and to no other of its name.
@@ -45,7 +47,7 @@ pub async fn act(client: Client, key: &PodKey, uid: String, action: Action, metr
     let pods: Api<Pod> = Api::namespaced(client, &key.namespace);
     let begun = Instant::now();
     let Ok(result) = timeout(PATIENCE, request(&pods, &key.name, uid, &action)).await else {
-        return Done::NotNow(action, format!("the API server did not answer within {PATIENCE:?}"));
+        return Done::Overloaded(action, format!("the API server did not answer within {PATIENCE:?}"));
     };
     let kind = match action {
         Action::Release(_) => Enforcement::Release,
@@ -62,7 +64,18 @@ pub async fn act(client: Client, key: &PodKey, uid: String, action: Action, metr
         }
         // Conflict: the name is another pod's by now.
         Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => Done::Gone,
+        Err(kube::Error::Api(answer)) if is_overload(answer.code, &action) => {
+            Done::Overloaded(action, answer.message)
+        }
         Err(error) => Done::NotNow(action, error.to_string()),
+    }
+}
+
+/// A disruption budget says "too many requests" too.
+const fn is_overload(code: u16, action: &Action) -> bool {
+    match action {
+        Action::Stop(Step::Evict { .. }) => code >= 500,
+        Action::Stop(Step::Delete { .. }) | Action::Release(_) => code == 429 || code >= 500,
     }
 }
 

@@ -6,7 +6,7 @@
 //!                   ├─► Roster ─► decide ─ Stop ─► evict … then delete, within the grace
 //!  watch Pod ───────┘   pods by    └─ Hold, Keep ─► (an Event, a timer)
 //!        ▲              namespace        │
-//!        │                               └─► Action, at most CONCURRENCY at a time
+//!        │                               └─► Action, as many at a time as the Window allows
 //!        └──────────── what came of it ◄──────┘
 //! ```
 //!
@@ -18,6 +18,7 @@ mod decide;
 mod owner;
 mod roster;
 mod say;
+mod window;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
@@ -39,14 +40,12 @@ use self::{
     decide::{Decision, Step, decide},
     roster::{PodKey, Roster},
     say::Voice,
+    window::Window,
 };
 use crate::{
     api::{CLEARANCE_NAME, Clearance, ClearanceSpec},
     metrics::Metrics,
 };
-
-/// How many requests are under way at the same time.
-const CONCURRENCY: usize = 64;
 
 /// How long after a refusal the same is tried again, about.
 const RETRY: Duration = Duration::from_secs(1);
@@ -125,6 +124,7 @@ struct Enforcer {
     waiting: VecDeque<PodKey>,
     busy: HashSet<PodKey>,
     under_way: FuturesUnordered<BoxFuture<'static, (PodKey, Done)>>,
+    window: Window,
 }
 
 impl Enforcer {
@@ -142,6 +142,7 @@ impl Enforcer {
             waiting: VecDeque::new(),
             busy: HashSet::new(),
             under_way: FuturesUnordered::new(),
+            window: Window::default(),
         }
     }
 
@@ -291,8 +292,8 @@ impl Enforcer {
 
     /// Starts what waits, as far as there is room, if it is still to be done.
     fn start(&mut self) {
-        while self.under_way.len() < CONCURRENCY {
-            let Some(key) = self.waiting.pop_front() else { return };
+        while self.window.has_room(self.under_way.len()) {
+            let Some(key) = self.waiting.pop_front() else { break };
             let Some((uid, action)) = self.action(&key) else {
                 self.busy.remove(&key);
                 continue;
@@ -303,6 +304,9 @@ impl Enforcer {
                 (key, done)
             };
             self.under_way.push(work.boxed());
+        }
+        if self.under_way.is_empty() {
+            self.window.rest();
         }
     }
 
@@ -322,6 +326,10 @@ impl Enforcer {
     /// Takes in what came of an action.
     fn done(&mut self, key: &PodKey, done: Done) {
         self.busy.remove(key);
+        match done {
+            Done::Ok(_) | Done::Gone | Done::NotNow(..) => self.window.answered(),
+            Done::Overloaded(..) => self.window.overloaded(),
+        }
         let now = Timestamp::now();
         let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
         let clearance: Option<Arc<ClearanceSpec>> = clearance.cloned();
@@ -337,7 +345,7 @@ impl Enforcer {
                 (pod.said, pod.refusals) = (None, 0);
                 self.voice_of(key, &action, clearance.as_deref());
             }
-            Done::NotNow(action, answer) => {
+            Done::NotNow(action, answer) | Done::Overloaded(action, answer) => {
                 warn!(namespace = &*key.namespace, pod = &*key.name, ?action, "not done yet: {answer}");
                 let until = match action {
                     Action::Stop(Step::Evict { until, .. }) if until > now => again.min(until),

@@ -1,17 +1,19 @@
 //! How soon nothing runs any more: from the answer to the revocation until the last of its pods is gone.
 //! The floor is a client that deletes as many pods of the same kind, as many at a time as the operator does.
 
+use std::collections::HashSet;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use assent_tests::{ControlPlane, Person};
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Request;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::{WatchEvent, WatchParams};
 use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, ResourceExt as _};
 
 use crate::report::{Goal, Row, Unit};
 use crate::rest::Rest;
@@ -134,26 +136,53 @@ async fn until_gone(
     count: usize,
     end: impl Future<Output = Result<Instant>>,
 ) -> Result<Gone> {
-    let api: Api<PartialObjectMeta<Pod>> = Api::namespaced(admin.0.clone(), namespace);
-    let version = api.list_metadata(&kube::api::ListParams::default()).await?.metadata.resource_version;
-    let mut events = pin!(api.watch_metadata(&WatchParams::default(), &version.unwrap_or_default()).await?);
+    let pods: Api<PartialObjectMeta<Pod>> = Api::namespaced(admin.0.clone(), namespace);
+    let mut events = pin!(watcher(pods, watcher::Config::default()).default_backoff());
+    let mut left = Left::default();
+    while !left.listed {
+        left.take_in(events.next().await);
+    }
+    ensure!(left.pods.len() == count, "expected: {count} pods in {namespace}\nseen: {}", left.pods.len());
     let watch = async {
-        let (mut first, mut gone) = (None, 0);
-        while let Some(event) = events.try_next().await? {
-            match event {
-                WatchEvent::Modified(pod) if pod.metadata.deletion_timestamp.is_none() => continue,
-                WatchEvent::Deleted(_) => gone += 1,
-                WatchEvent::Modified(_) => {}
-                _ => continue,
-            }
-            first.get_or_insert_with(Instant::now);
-            if gone == count {
-                return Ok((first, Instant::now()));
-            }
+        while !left.pods.is_empty() {
+            left.take_in(events.next().await);
         }
-        bail!("the watch of {namespace} ended")
+        Ok((left.first, Instant::now()))
     };
     let (begin, (first, last)) = tokio::try_join!(end, watch)?;
     let since = |instant: Instant| ms(instant.saturating_duration_since(begin));
     Ok(Gone { first: since(first.unwrap_or(last)), last: since(last) })
+}
+
+/// The pods that are still there. The API server ends watches that cannot keep up, and what was missed is
+/// listed then.
+#[derive(Default)]
+struct Left {
+    pods: HashSet<String>,
+    listing: HashSet<String>,
+    listed: bool,
+    /// When the first of them was seen to end.
+    first: Option<Instant>,
+}
+
+impl Left {
+    fn take_in(&mut self, event: Option<watcher::Result<Event<PartialObjectMeta<Pod>>>>) {
+        // What went wrong is tried again by the watcher.
+        let Some(Ok(event)) = event else { return };
+        if let Event::InitApply(pod) | Event::Apply(pod) | Event::Delete(pod) = &event
+            && pod.metadata.deletion_timestamp.is_some()
+        {
+            self.first.get_or_insert_with(Instant::now);
+        }
+        match event {
+            Event::Init => self.listing.clear(),
+            Event::InitApply(pod) => drop(self.listing.insert(pod.name_any())),
+            Event::InitDone => {
+                self.pods = std::mem::take(&mut self.listing);
+                self.listed = true;
+            }
+            Event::Apply(_) => {}
+            Event::Delete(pod) => drop(self.pods.remove(&pod.name_any())),
+        }
+    }
 }
