@@ -1,4 +1,5 @@
 //! Assent on a real control plane, as its users would try it: every promise, every refusal, every outage.
+//! `i1` to `i5` in a name are the promises in the order of `docs/concepts.md`.
 //!
 //! One control plane is shared by the tests that each have a namespace of their own; the tests that stop the
 //! operator, or the API server, start their own.
