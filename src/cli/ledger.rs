@@ -57,10 +57,7 @@ impl Ruling {
 
     /// Why it may not.
     pub fn reasons(&self) -> &[Reason] {
-        match &self.verdict {
-            Verdict::Cleared => &[],
-            Verdict::Withheld(reasons) => reasons,
-        }
+        self.verdict.reasons()
     }
 }
 

@@ -38,17 +38,9 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// The reasons not to run it; none if it may.
-    fn reasons(&self) -> &[Reason] {
-        match &self.verdict {
-            Verdict::Cleared => &[],
-            Verdict::Withheld(reasons) => reasons,
-        }
-    }
-
     /// The reason of its `Cleared` condition.
     pub fn reason(&self) -> &'static str {
-        self.reasons().first().map_or("Cleared", Reason::code)
+        self.verdict.reasons().first().map_or("Cleared", Reason::code)
     }
 
     /// Every reason in words, and what to do about it.
@@ -64,11 +56,11 @@ impl Judged {
     }
 
     fn is_stalled(&self) -> bool {
-        self.reasons().iter().any(Reason::is_stalled)
+        self.verdict.reasons().iter().any(Reason::is_stalled)
     }
 
     fn is_decommissioned(&self) -> bool {
-        self.reasons().iter().any(|r| matches!(r, Reason::Decommissioned { .. }))
+        self.verdict.reasons().iter().any(|r| matches!(r, Reason::Decommissioned { .. }))
     }
 }
 

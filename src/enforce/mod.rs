@@ -278,16 +278,20 @@ impl Enforcer {
                     self.voice.held(key, pod, clearance);
                 }
             }
-            Decision::Release(_) | Decision::Stop(_) => {
-                if matches!(decide(pod, clearance, pod.lost_since, now), Decision::Stop(_)) {
-                    let lost_at =
-                        clearance.and_then(|c| c.systems.get(&*pod.system)).and_then(|s| s.lost_at.as_ref());
-                    pod.lost(lost_at.map(|at| at.0), now);
-                }
-                self.busy.insert(key.clone());
-                self.waiting.push_back(key.clone());
+            Decision::Release(_) => self.wait(key),
+            Decision::Stop(_) => {
+                let lost_at =
+                    clearance.and_then(|c| c.systems.get(&*pod.system)).and_then(|s| s.lost_at.as_ref());
+                pod.lost(lost_at.map(|at| at.0), now);
+                self.wait(key);
             }
         }
+    }
+
+    /// Puts a pod in the queue of those for which something is to be done.
+    fn wait(&mut self, key: &PodKey) {
+        self.busy.insert(key.clone());
+        self.waiting.push_back(key.clone());
     }
 
     /// Starts what waits, as far as there is room, if it is still to be done.

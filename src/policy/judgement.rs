@@ -36,6 +36,16 @@ pub enum Verdict {
     Withheld(Vec<Reason>),
 }
 
+impl Verdict {
+    /// Why the version may not run; none if it may.
+    pub fn reasons(&self) -> &[Reason] {
+        match self {
+            Self::Cleared => &[],
+            Self::Withheld(reasons) => reasons,
+        }
+    }
+}
+
 /// A verdict at an instant, and how long it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement<'a> {

@@ -30,6 +30,7 @@ mod scenario;
 mod setup;
 mod start;
 mod wait;
+mod watched;
 
 pub use command::Output;
 pub use component::Component;
@@ -40,3 +41,4 @@ pub use people::Person;
 pub use process::Process;
 pub use scenario::{Scenario, container, digest, pod_spec};
 pub use wait::until;
+pub use watched::{Objects, Watched};

@@ -1,19 +1,14 @@
 //! How soon nothing runs any more: from the answer to the revocation until the last of its pods is gone.
 //! The floor is a client that deletes as many pods of the same kind, as many at a time as the operator does.
 
-use std::collections::HashSet;
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person};
-use futures::{StreamExt, TryStreamExt, stream};
+use assent_tests::{ControlPlane, Objects, Person, Watched};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::Request;
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::PartialObjectMeta;
-use kube::runtime::watcher::Event;
-use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, ResourceExt as _};
 
 use crate::report::{Goal, Row, Unit};
 use crate::rest::Rest;
@@ -26,6 +21,9 @@ const FREE: &str = "revoke-floor";
 
 /// As many requests as the operator has under way.
 const CONCURRENCY: usize = 64;
+
+/// The pods of the cluster, without what is in them.
+type Pods = Objects<PartialObjectMeta<Pod>>;
 
 /// When the first and the last pod was gone.
 struct Gone {
@@ -136,53 +134,20 @@ async fn until_gone(
     count: usize,
     end: impl Future<Output = Result<Instant>>,
 ) -> Result<Gone> {
-    let pods: Api<PartialObjectMeta<Pod>> = Api::namespaced(admin.0.clone(), namespace);
-    let mut events = pin!(watcher(pods, watcher::Config::default()).default_backoff());
-    let mut left = Left::default();
-    while !left.listed {
-        left.take_in(events.next().await);
-    }
-    ensure!(left.pods.len() == count, "expected: {count} pods in {namespace}\nseen: {}", left.pods.len());
-    let watch = async {
-        while !left.pods.is_empty() {
-            left.take_in(events.next().await);
-        }
-        Ok((left.first, Instant::now()))
+    let pods = Watched::start(admin.0.clone()).await?;
+    let here = |pods: &Pods| pods.keys().filter(|(of, _)| of == namespace).count();
+    ensure!(pods.now(here) == count, "expected: {count} pods in {namespace}\nseen: {}", pods.now(here));
+    let is_ending = |((of, _), pod): (&(String, String), &PartialObjectMeta<Pod>)| {
+        of == namespace && pod.metadata.deletion_timestamp.is_some()
     };
-    let (begin, (first, last)) = tokio::try_join!(end, watch)?;
+    let first = pods.until("the first pod to end", |pods| {
+        if here(pods) < count || pods.iter().any(is_ending) { Ok(()) } else { Err("none does".to_owned()) }
+    });
+    let last = pods.until("all pods to be gone", |pods| match here(pods) {
+        0 => Ok(()),
+        left => Err(format!("{left} are there")),
+    });
+    let (begin, ((), first), ((), last)) = tokio::try_join!(end, first, last)?;
     let since = |instant: Instant| ms(instant.saturating_duration_since(begin));
-    Ok(Gone { first: since(first.unwrap_or(last)), last: since(last) })
-}
-
-/// The pods that are still there. The API server ends watches that cannot keep up, and what was missed is
-/// listed then.
-#[derive(Default)]
-struct Left {
-    pods: HashSet<String>,
-    listing: HashSet<String>,
-    listed: bool,
-    /// When the first of them was seen to end.
-    first: Option<Instant>,
-}
-
-impl Left {
-    fn take_in(&mut self, event: Option<watcher::Result<Event<PartialObjectMeta<Pod>>>>) {
-        // What went wrong is tried again by the watcher.
-        let Some(Ok(event)) = event else { return };
-        if let Event::InitApply(pod) | Event::Apply(pod) | Event::Delete(pod) = &event
-            && pod.metadata.deletion_timestamp.is_some()
-        {
-            self.first.get_or_insert_with(Instant::now);
-        }
-        match event {
-            Event::Init => self.listing.clear(),
-            Event::InitApply(pod) => drop(self.listing.insert(pod.name_any())),
-            Event::InitDone => {
-                self.pods = std::mem::take(&mut self.listing);
-                self.listed = true;
-            }
-            Event::Apply(_) => {}
-            Event::Delete(pod) => drop(self.pods.remove(&pod.name_any())),
-        }
-    }
+    Ok(Gone { first: since(first), last: since(last) })
 }

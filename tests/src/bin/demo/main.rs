@@ -19,7 +19,6 @@ mod retirement;
 mod signatures;
 mod stage;
 mod timeline;
-mod watched;
 
 use std::fs;
 use std::path::PathBuf;

@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 use assent::api::AISystem;
+use assent_tests::Objects;
 use k8s_openapi::jiff::{Timestamp, ToSpan as _};
 use serde_json::json;
 
 use crate::stage::{Attempt, CREDIT_SCORER, CV_SCREENER, SUPPORT_ASSISTANT, Stage, System, manifest, says};
-use crate::watched::Objects;
 
 /// The decisions, by when they were recorded.
 const RECORD: &str = "kubectl get approvals -A --sort-by=.metadata.creationTimestamp -o custom-columns=\

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use assent::api::{AISystem, Approval, GATE, ModelVersion, SYSTEM_LABEL};
-use assent_tests::{Account, Assent, ControlPlane, Output, Person, root};
+use assent_tests::{Account, Assent, ControlPlane, Objects, Output, Person, Watched, root};
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
@@ -13,7 +13,6 @@ use kube::{Api, ResourceExt as _};
 use serde_json::Value;
 
 use crate::timeline::Timeline;
-use crate::watched::{Objects, Watched};
 
 /// How many of the things that do not depend on each other are under way at the same time.
 pub const AT_ONCE: usize = 4;
