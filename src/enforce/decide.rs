@@ -4,6 +4,7 @@
 //!                    cleared     not cleared
 //!  gated             Release     Hold
 //!  bound or pending  Keep        Stop: evict for the first half of the grace, then delete
+//!   of a Job         Keep        Await: the Job is suspended; after half of the grace, as above
 //!  ended             Ignore      Ignore
 //! ```
 
@@ -11,7 +12,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::roster::Pod;
 use crate::{
-    api::{ClearanceSpec, ClearedVersion, OnLoss, SystemClearance},
+    api::{ClearanceSpec, ClearedVersion, OnLoss, Runtime, SystemClearance},
     policy::matches,
 };
 
@@ -26,6 +27,8 @@ pub enum Decision<'a> {
     Hold,
     /// Its gate is lifted, for the version or because its namespace is governed no more.
     Release(Option<&'a ClearedVersion>),
+    /// Its Job, which is suspended, stops it; if not by then, the operator does.
+    Await(Timestamp),
     /// It is stopped.
     Stop(Step),
 }
@@ -61,7 +64,7 @@ pub fn decide<'a>(
         return if pod.gated { Decision::Release(None) } else { Decision::Ignore };
     };
     let system = clearance.systems.get(&*pod.system);
-    match (cleared(pod, system, now), pod.gated) {
+    match (cleared(pod, clearance, now), pod.gated) {
         (Some(_), _) | (None, true) if pod.ends_at.is_some() => Decision::Ignore,
         (Some(version), true) => Decision::Release(Some(version)),
         (Some(_), false) => Decision::Keep,
@@ -71,9 +74,19 @@ pub fn decide<'a>(
 }
 
 /// The cleared version that the pod is.
-fn cleared<'a>(pod: &Pod, system: Option<&'a SystemClearance>, now: Timestamp) -> Option<&'a ClearedVersion> {
-    let runtime = pod.runtime.as_ref().as_ref().ok()?;
-    system?.cleared.iter().find(|version| now < version.not_after.0 && matches(&version.runtime, runtime))
+fn cleared<'a>(pod: &Pod, clearance: &'a ClearanceSpec, now: Timestamp) -> Option<&'a ClearedVersion> {
+    cleared_version(clearance, &pod.system, pod.runtime.as_ref().as_ref().ok()?, now)
+}
+
+/// The version of `system` that is cleared at `now` and has this runtime.
+pub fn cleared_version<'a>(
+    clearance: &'a ClearanceSpec,
+    system: &str,
+    runtime: &Runtime,
+    now: Timestamp,
+) -> Option<&'a ClearedVersion> {
+    let cleared = &clearance.systems.get(system)?.cleared;
+    cleared.iter().find(|version| now < version.not_after.0 && matches(&version.runtime, runtime))
 }
 
 fn stop(pod: &Pod, system: Option<&SystemClearance>, since: Timestamp, now: Timestamp) -> Decision<'static> {
@@ -82,6 +95,9 @@ fn stop(pod: &Pod, system: Option<&SystemClearance>, since: Timestamp, now: Time
     let budgets_until = since + SignedDuration::from_millis(i64::from(grace) * 500);
     if pod.ends_at.is_some_and(|ends_at| ends_at <= deadline.max(now)) {
         return Decision::Ignore;
+    }
+    if pod.is_of_a_job() && now < budgets_until {
+        return Decision::Await(budgets_until);
     }
     let left = u32::try_from(deadline.duration_since(now).as_secs()).unwrap_or(0);
     let grace_period_seconds = left.min(pod.termination_grace);

@@ -10,11 +10,13 @@
 //!        └──────────── what came of it ◄──────┘
 //! ```
 //!
+//! Jobs and `CronJobs` are suspended as a whole, in a task of its own ([`jobs`]), which is told of clearances.
 //! One task owns the roster; there is no lock. What it decides is done by others, and comes back.
 
 mod act;
 mod census;
 mod decide;
+mod jobs;
 mod owner;
 mod roster;
 mod say;
@@ -32,14 +34,16 @@ use kube::{
     Api, Client, ResourceExt,
     runtime::{WatchStreamExt, watcher, watcher::Event},
 };
+use tokio::sync::mpsc;
 use tracing::warn;
 
 use self::{
     act::{Action, Done, act},
     census::Census,
     decide::{Decision, Step, decide},
+    jobs::Told,
     roster::{PodKey, Roster},
-    say::Voice,
+    say::{Subject, Voice},
     window::Window,
 };
 use crate::{
@@ -62,7 +66,9 @@ pub async fn run(client: Client, metrics: Arc<Metrics>, shutdown: impl Future<Ou
         watcher(Api::<core::Pod>::all(client.clone()), watcher::Config::default()).default_backoff().boxed();
     let (voice, speaking) = Voice::new(client.clone(), Arc::clone(&metrics));
     let (census, counting) = Census::new(client.clone(), Arc::clone(&metrics));
-    let mut enforcer = Enforcer::new(client, metrics, voice, census);
+    let (tell_jobs, told) = mpsc::unbounded_channel();
+    let suspending = jobs::run(client.clone(), Arc::clone(&metrics), voice.clone(), told);
+    let mut enforcer = Enforcer::new(client, metrics, voice, census, tell_jobs);
     let enforcing = async {
         tokio::pin!(shutdown);
         loop {
@@ -79,9 +85,11 @@ pub async fn run(client: Client, metrics: Arc<Metrics>, shutdown: impl Future<Ou
             enforcer.start();
         }
         while enforcer.under_way.next().await.is_some() {}
+        // With it ends what is told to the jobs, and so they.
+        drop(enforcer);
     };
     tokio::select! {
-        () = enforcing => {}
+        () = async { tokio::join!(enforcing, suspending); } => {}
         () = async { tokio::join!(speaking, counting); } => {}
     }
 }
@@ -115,6 +123,7 @@ struct Enforcer {
     metrics: Arc<Metrics>,
     voice: Voice,
     census: Census,
+    tell_jobs: mpsc::UnboundedSender<Told>,
     roster: Roster,
     listed: Listed,
     /// What a list that is under way has named so far.
@@ -128,12 +137,19 @@ struct Enforcer {
 }
 
 impl Enforcer {
-    fn new(client: Client, metrics: Arc<Metrics>, voice: Voice, census: Census) -> Self {
+    fn new(
+        client: Client,
+        metrics: Arc<Metrics>,
+        voice: Voice,
+        census: Census,
+        tell_jobs: mpsc::UnboundedSender<Told>,
+    ) -> Self {
         Self {
             client,
             metrics,
             voice,
             census,
+            tell_jobs,
             roster: Roster::default(),
             listed: Listed::default(),
             relisted: HashSet::new(),
@@ -166,6 +182,7 @@ impl Enforcer {
                 }
                 self.listed.clearances = true;
                 self.look_at_all();
+                self.tell_jobs(Told::All);
             }
             Ok(Event::Apply(clearance)) => self.set_clearance(clearance),
             Ok(Event::Delete(clearance)) => {
@@ -242,6 +259,15 @@ impl Enforcer {
         }
         let namespace = self.roster.key(namespace, "").namespace;
         self.census.mark(&namespace);
+        if self.listed.clearances {
+            let clearance = self.roster.namespace(&namespace).and_then(|n| n.clearance.clone());
+            self.tell_jobs(Told::Clearance(namespace, clearance));
+        }
+    }
+
+    fn tell_jobs(&self, told: Told) {
+        // They end only after the Enforcer.
+        let _ = self.tell_jobs.send(told);
     }
 
     fn look_again(&mut self, now: Timestamp) {
@@ -275,15 +301,20 @@ impl Enforcer {
             Decision::Hold => {
                 if pod.said != Some("Held") {
                     pod.said = Some("Held");
-                    self.voice.held(key, pod, clearance);
+                    self.voice.held(&Subject::pod(key, pod), clearance);
                 }
             }
             Decision::Release(_) => self.wait(key),
-            Decision::Stop(_) => {
+            Decision::Await(_) | Decision::Stop(_) => {
                 let lost_at =
                     clearance.and_then(|c| c.systems.get(&*pod.system)).and_then(|s| s.lost_at.as_ref());
-                pod.lost(lost_at.map(|at| at.0), now);
-                self.wait(key);
+                let since = pod.lost(lost_at.map(|at| at.0), now);
+                match decide(pod, clearance, Some(since), now) {
+                    Decision::Await(until) => {
+                        self.timers.entry(until).or_default().insert(Due::Pod(key.clone()));
+                    }
+                    _ => self.wait(key),
+                }
             }
         }
     }
@@ -322,7 +353,7 @@ impl Enforcer {
                 |v| format!("{}@{}", v.model_version, v.subject_digest),
             )),
             Decision::Stop(step) => Action::Stop(step),
-            Decision::Ignore | Decision::Keep | Decision::Hold => return None,
+            Decision::Ignore | Decision::Keep | Decision::Hold | Decision::Await(_) => return None,
         };
         Some((pod.uid.clone(), action))
     }
@@ -362,7 +393,7 @@ impl Enforcer {
                 pod.quiet_until = Some(until);
                 if matches!(action, Action::Stop(Step::Evict { .. })) && pod.said != Some("EvictionDelayed") {
                     pod.said = Some("EvictionDelayed");
-                    self.voice.delayed(key, pod, clearance.as_deref(), &answer);
+                    self.voice.delayed(&Subject::pod(key, pod), clearance.as_deref(), &answer);
                 }
             }
         }
@@ -371,10 +402,11 @@ impl Enforcer {
 
     fn voice_of(&mut self, key: &PodKey, action: &Action, clearance: Option<&ClearanceSpec>) {
         let Some((pod, _)) = self.roster.pod_mut(key) else { return };
+        let pod = Subject::pod(key, pod);
         match action {
-            Action::Release(version) => self.voice.released(key, pod, clearance, version),
-            Action::Stop(Step::Evict { .. }) => self.voice.stopped(key, pod, clearance, "Evict"),
-            Action::Stop(Step::Delete { .. }) => self.voice.stopped(key, pod, clearance, "Delete"),
+            Action::Release(version) => self.voice.released(&pod, clearance, version),
+            Action::Stop(Step::Evict { .. }) => self.voice.stopped(&pod, clearance, "Evict"),
+            Action::Stop(Step::Delete { .. }) => self.voice.stopped(&pod, clearance, "Delete"),
         }
     }
 }

@@ -228,6 +228,13 @@ impl Roster {
 }
 
 impl Pod {
+    /// Whether a Job made it, which would count its end as a failure.
+    pub fn is_of_a_job(&self) -> bool {
+        self.owner
+            .as_ref()
+            .is_some_and(|owner| owner.kind == "Job" && owner.api_version.starts_with("batch/"))
+    }
+
     /// Notes since when the pod should not run: since its system lost a clearance or, where that was
     /// before the pod was there or nobody knows, since now.
     pub fn lost(&mut self, lost_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
