@@ -27,10 +27,23 @@ pub enum Decision<'a> {
     Hold,
     /// Its gate is lifted, for the version or because its namespace is governed no more.
     Release(Option<&'a ClearedVersion>),
-    /// Its Job, which is suspended, stops it; if not by then, the operator does.
-    Await(Timestamp),
+    /// It is held, and its controller waits for another in its place.
+    Replace,
+    /// It is to be stopped, and not by the operator yet: its Job is suspended and stops it, or others of its
+    /// `StatefulSet` go first.
+    Await {
+        /// Since when it should not run.
+        since: Timestamp,
+        /// When it is looked at again.
+        until: Timestamp,
+    },
     /// It is stopped.
-    Stop(Step),
+    Stop {
+        /// Since when it should not run.
+        since: Timestamp,
+        /// How.
+        step: Step,
+    },
 }
 
 /// The next step of stopping a pod.
@@ -50,13 +63,8 @@ pub enum Step {
     },
 }
 
-/// Decides about `pod` at `now`. `lost_since` is when it was first seen without clearance.
-pub fn decide<'a>(
-    pod: &Pod,
-    clearance: Option<&'a ClearanceSpec>,
-    lost_since: Option<Timestamp>,
-    now: Timestamp,
-) -> Decision<'a> {
+/// Decides about `pod` at `now`.
+pub fn decide<'a>(pod: &Pod, clearance: Option<&'a ClearanceSpec>, now: Timestamp) -> Decision<'a> {
     if pod.ended {
         return Decision::Ignore;
     }
@@ -69,7 +77,7 @@ pub fn decide<'a>(
         (Some(version), true) => Decision::Release(Some(version)),
         (Some(_), false) => Decision::Keep,
         (None, true) => Decision::Hold,
-        (None, false) => stop(pod, system, lost_since.unwrap_or(now), now),
+        (None, false) => stop(pod, system, now),
     }
 }
 
@@ -89,7 +97,8 @@ pub fn cleared_version<'a>(
     cleared.iter().find(|version| now < version.not_after.0 && matches(&version.runtime, runtime))
 }
 
-fn stop(pod: &Pod, system: Option<&SystemClearance>, since: Timestamp, now: Timestamp) -> Decision<'static> {
+fn stop(pod: &Pod, system: Option<&SystemClearance>, now: Timestamp) -> Decision<'static> {
+    let since = pod.lost_since(system.and_then(|s| s.lost_at.as_ref()).map(|at| at.0), now);
     let grace = system.map_or(OnLoss::DEFAULT_GRACE_PERIOD_SECONDS, |s| s.grace_period_seconds);
     let deadline = since + SignedDuration::from_secs(grace.into());
     let budgets_until = since + SignedDuration::from_millis(i64::from(grace) * 500);
@@ -97,13 +106,14 @@ fn stop(pod: &Pod, system: Option<&SystemClearance>, since: Timestamp, now: Time
         return Decision::Ignore;
     }
     if pod.is_of_a_job() && now < budgets_until {
-        return Decision::Await(budgets_until);
+        return Decision::Await { since, until: budgets_until };
     }
     let left = u32::try_from(deadline.duration_since(now).as_secs()).unwrap_or(0);
     let grace_period_seconds = left.min(pod.termination_grace);
-    Decision::Stop(if now < budgets_until && pod.ends_at.is_none() {
+    let step = if now < budgets_until && pod.ends_at.is_none() {
         Step::Evict { grace_period_seconds, until: budgets_until }
     } else {
         Step::Delete { grace_period_seconds }
-    })
+    };
+    Decision::Stop { since, step }
 }

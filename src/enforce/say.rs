@@ -14,6 +14,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::{debug, info};
 
 use super::{
+    keep,
     owner::Roots,
     roster::{OwnerIs, Pod, PodKey},
 };
@@ -111,6 +112,22 @@ impl Voice {
         let note =
             format!("clearance lost, not stopped yet: {answer}; it is deleted when its grace is half over");
         self.say(pod, clearance, (EventType::Warning, "EvictionDelayed", "Evict", note));
+    }
+
+    /// It is stopped, nobody makes it again, and its manifest is kept.
+    pub fn kept(&self, pod: &Subject<'_>, clearance: Option<&ClearanceSpec>) {
+        let note = format!(
+            "its manifest is kept; to make it again: kubectl get controllerrevision {} -n {} -o jsonpath='{{.data}}' | kubectl create -f -",
+            keep::name(pod.uid),
+            pod.namespace
+        );
+        self.say(pod, clearance, (EventType::Normal, "Kept", "Keep", note));
+    }
+
+    /// It was held and made room for another.
+    pub fn replaced(&self, pod: &Subject<'_>, clearance: Option<&ClearanceSpec>) {
+        let note = "deleted while held: its StatefulSet waits for a pod of another revision".to_owned();
+        self.say(pod, clearance, (EventType::Normal, "Replaced", "Delete", note));
     }
 
     fn say(
