@@ -23,10 +23,14 @@ pub enum Enforcement {
     Evict,
     /// It was deleted.
     Delete,
-    /// Its Job or `CronJob` was suspended.
+    /// Its workload was suspended.
     Suspend,
-    /// Its Job or `CronJob` was resumed.
+    /// Its workload was scaled to zero.
+    ScaleDown,
+    /// Its workload was resumed, or scaled back.
     Resume,
+    /// It runs on, and its loss was recorded.
+    Audit,
 }
 
 /// The labels of the enforcement counter.

@@ -3,7 +3,7 @@
 //! ```text
 //! Clearance "clearance" ── systems ── <name> ─┬─ cleared[]   runtime + notAfter   admission, release
 //!                                             ├─ withheld[]  reason, message      events
-//!                                             └─ gracePeriodSeconds, lostAt       stop
+//!                                             └─ onLoss, lostAt          stop
 //! ```
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Runtime};
+use super::{Digest, OnLoss, Runtime};
 
 /// The name of the one `Clearance` of a namespace.
 pub const CLEARANCE_NAME: &str = "clearance";
@@ -58,9 +58,9 @@ pub struct SystemClearance {
     #[schemars(length(max = 64))]
     pub withheld: Vec<WithheldVersion>,
 
-    /// Seconds from a loss to the end of the last pod.
-    #[schemars(range(min = 0, max = 3600), extend("format" = "int32"))]
-    pub grace_period_seconds: u32,
+    /// What happens to running pods on a loss, as the risk level says.
+    #[serde(default)]
+    pub on_loss: OnLoss,
 
     /// When a version last lost its clearance: the grace counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]

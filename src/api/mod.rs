@@ -38,7 +38,7 @@ pub use model_version::{
     Artifact, CountedApproval, Evidence, ModelVersion, ModelVersionSpec, ModelVersionStatus, Provenance,
 };
 pub use risk_level::{
-    Control, ImagePolicy, OnLoss, RequiredApproval, RiskLevel, RiskLevelSpec, RiskLevelStatus,
+    Control, ImagePolicy, OnLoss, OnLossMode, RequiredApproval, RiskLevel, RiskLevelSpec, RiskLevelStatus,
 };
 pub use runtime::{
     ConfigMapVolume, Container, EmptyDirVolume, EnvFrom, EnvVar, EnvVarSource, ExecHooks, FieldRef,
@@ -75,6 +75,10 @@ pub const SUSPENDED_LABEL: &str = "assent.dev/suspended";
 /// The label by which a `ControllerRevision` names the system for which the operator keeps in it what it
 /// stopped. Not [`SYSTEM_LABEL`]: a `StatefulSet` that selects its pods by that would adopt it.
 pub const KEPT_FOR_LABEL: &str = "assent.dev/kept-for";
+
+/// The label by which a `ControllerRevision` names the system for which the operator stopped a workload as a
+/// whole, and keeps in it what that was.
+pub const STOPPED_FOR_LABEL: &str = "assent.dev/stopped-for";
 
 /// The annotation that the operator sets when it lifts the gate: `<model version>@<subject digest>`.
 pub const RELEASED_ANNOTATION: &str = "assent.dev/released";

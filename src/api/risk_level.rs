@@ -22,6 +22,7 @@ use super::{Conditions, conditions_schema};
     printcolumn(name = "Requires", type_ = "string", json_path = ".status.requires"),
     printcolumn(name = "Prohibited", type_ = "boolean", json_path = ".spec.prohibited"),
     printcolumn(name = "Validity", type_ = "string", json_path = ".spec.validity"),
+    printcolumn(name = "On Loss", type_ = "string", json_path = ".spec.onLoss.mode"),
     printcolumn(name = "Grace", type_ = "integer", json_path = ".spec.onLoss.gracePeriodSeconds"),
     printcolumn(name = "Systems", type_ = "integer", json_path = ".status.systems"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -114,11 +115,31 @@ pub enum ImagePolicy {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OnLoss {
-    /// Seconds from the loss to the end of the last pod; 0 to 3600. Pods are evicted, respecting
-    /// disruption budgets, for the first half and deleted after it.
+    /// How they are stopped.
+    #[serde(default)]
+    pub mode: OnLossMode,
+
+    /// Seconds from the loss to the end of the last pod; 0 to 3600. What `mode` says has the first half
+    /// of it; pods that are left then are deleted.
     #[serde(default = "default_grace")]
     #[schemars(range(min = 0, max = 3600), extend("format" = "int32"))]
     pub grace_period_seconds: u32,
+}
+
+/// How what lost its clearance is stopped. Jobs and `CronJobs` are suspended in every mode but `Audit`.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnLossMode {
+    /// Its pods are evicted, respecting disruption budgets; their replacements are held.
+    #[default]
+    Evict,
+    /// The workload at the root of its pods' controllers is scaled to zero, and back when clearance returns.
+    /// Where it has no `scale` subresource, or somebody else keeps scaling it up: `Evict`.
+    ScaleDown,
+    /// `spec.suspend` of the workload at the root of its pods' controllers is set, and taken back when
+    /// clearance returns. Where it has no such field: `Evict`.
+    Suspend,
+    /// It runs on, and the loss is recorded. What is new is still held.
+    Audit,
 }
 
 const fn default_grace() -> u32 {
@@ -132,7 +153,7 @@ impl OnLoss {
 
 impl Default for OnLoss {
     fn default() -> Self {
-        Self { grace_period_seconds: Self::DEFAULT_GRACE_PERIOD_SECONDS }
+        Self { mode: OnLossMode::default(), grace_period_seconds: Self::DEFAULT_GRACE_PERIOD_SECONDS }
     }
 }
 

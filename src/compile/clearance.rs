@@ -92,8 +92,8 @@ fn systems(
     for (system, level) in
         facts.systems.values().map(|s| (s, facts.levels.get(&s.spec.risk_level))).take(SYSTEMS)
     {
-        let grace = level.map_or_else(OnLoss::default, |l| l.spec.on_loss.clone()).grace_period_seconds;
-        let clearance = SystemClearance { grace_period_seconds: grace, ..SystemClearance::default() };
+        let on_loss = level.map_or_else(OnLoss::default, |l| l.spec.on_loss.clone());
+        let clearance = SystemClearance { on_loss, ..SystemClearance::default() };
         systems.insert(system_name(system).to_owned(), clearance);
     }
     for (name, judged) in newest_first(judged) {
@@ -155,13 +155,13 @@ fn remember_losses(
         let lost = before.cleared.iter().any(|v| !still.contains(&v.subject_digest));
         let lost_at = if lost { Some(Time(now)) } else { before.lost_at.clone() };
         let Some(lost_at) = lost_at else { continue };
-        let over = lost_at.0 + std::time::Duration::from_secs(before.grace_period_seconds.into());
+        let over = lost_at.0 + std::time::Duration::from_secs(before.on_loss.grace_period_seconds.into());
         if let Some(system) = systems.get_mut(name) {
             system.lost_at = Some(lost_at);
         } else if now < over {
             forget_at = forget_at.into_iter().chain([over]).min();
             let gone = SystemClearance {
-                grace_period_seconds: before.grace_period_seconds,
+                on_loss: before.on_loss.clone(),
                 lost_at: Some(lost_at),
                 ..SystemClearance::default()
             };

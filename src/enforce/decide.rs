@@ -12,7 +12,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::roster::Pod;
 use crate::{
-    api::{ClearanceSpec, ClearedVersion, OnLoss, Runtime, SystemClearance},
+    api::{ClearanceSpec, ClearedVersion, OnLoss, OnLossMode, Runtime, SystemClearance},
     policy::matches,
 };
 
@@ -29,6 +29,17 @@ pub enum Decision<'a> {
     Release(Option<&'a ClearedVersion>),
     /// It is held, and its controller waits for another in its place.
     Replace,
+    /// It lost its clearance and runs on: its level only records that.
+    Record,
+    /// Its workload is stopped as a whole, and if that has not ended it by then, it is stopped by itself.
+    StopWhole {
+        /// Since when it should not run.
+        since: Timestamp,
+        /// When it is looked at again.
+        until: Timestamp,
+        /// What is done where a workload cannot be stopped as a whole.
+        otherwise: Step,
+    },
     /// It is to be stopped, and not by the operator yet: its Job is suspended and stops it, or others of its
     /// `StatefulSet` go first.
     Await {
@@ -99,21 +110,26 @@ pub fn cleared_version<'a>(
 
 fn stop(pod: &Pod, system: Option<&SystemClearance>, now: Timestamp) -> Decision<'static> {
     let since = pod.lost_since(system.and_then(|s| s.lost_at.as_ref()).map(|at| at.0), now);
-    let grace = system.map_or(OnLoss::DEFAULT_GRACE_PERIOD_SECONDS, |s| s.grace_period_seconds);
+    let grace = system.map_or(OnLoss::DEFAULT_GRACE_PERIOD_SECONDS, |s| s.on_loss.grace_period_seconds);
     let deadline = since + SignedDuration::from_secs(grace.into());
     let budgets_until = since + SignedDuration::from_millis(i64::from(grace) * 500);
     if pod.ends_at.is_some_and(|ends_at| ends_at <= deadline.max(now)) {
         return Decision::Ignore;
     }
-    if pod.is_of_a_job() && now < budgets_until {
-        return Decision::Await { since, until: budgets_until };
-    }
     let left = u32::try_from(deadline.duration_since(now).as_secs()).unwrap_or(0);
     let grace_period_seconds = left.min(pod.termination_grace);
-    let step = if now < budgets_until && pod.ends_at.is_none() {
-        Step::Evict { grace_period_seconds, until: budgets_until }
-    } else {
-        Step::Delete { grace_period_seconds }
-    };
-    Decision::Stop { since, step }
+    let evict = Step::Evict { grace_period_seconds, until: budgets_until };
+    match system.map(|s| s.on_loss.mode).unwrap_or_default() {
+        OnLossMode::Audit => Decision::Record,
+        _ if now >= budgets_until || pod.ends_at.is_some() => {
+            Decision::Stop { since, step: Step::Delete { grace_period_seconds } }
+        }
+        _ if pod.is_of_a_job() => Decision::Await { since, until: budgets_until },
+        OnLossMode::ScaleDown | OnLossMode::Suspend if pod.owner.is_some() => {
+            Decision::StopWhole { since, until: budgets_until, otherwise: evict }
+        }
+        OnLossMode::ScaleDown | OnLossMode::Suspend | OnLossMode::Evict => {
+            Decision::Stop { since, step: evict }
+        }
+    }
 }

@@ -32,7 +32,7 @@ use tokio::{sync::mpsc, time::sleep};
 use tracing::warn;
 
 use super::{
-    RETRY,
+    RETRY, Told,
     decide::cleared_version,
     jittered,
     roster::OwnerIs,
@@ -40,22 +40,13 @@ use super::{
     window::Window,
 };
 use crate::{
-    api::{ClearanceSpec, SUSPENDED_LABEL, SYSTEM_LABEL},
+    api::{ClearanceSpec, OnLossMode, SUSPENDED_LABEL, SYSTEM_LABEL},
     metrics::{Enforcement, EnforcementLabels, Metrics},
     policy::{Unmatchable, runtime_of_pod},
 };
 
 /// The field manager of suspensions.
 const MANAGER: &str = "assent-suspend";
-
-/// What the Enforcer tells.
-#[derive(Debug)]
-pub enum Told {
-    /// What a namespace's clearance is, and that its jobs are to be looked at.
-    Clearance(Arc<str>, Option<Arc<ClearanceSpec>>),
-    /// From now on, a namespace of which nothing was told has none.
-    All,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Kind {
@@ -103,8 +94,11 @@ fn due(job: &Job, clearance: Option<&ClearanceSpec>, now: Timestamp) -> Option<C
     let may_run = clearance.filter(|c| c.enforced).is_none_or(|clearance| {
         job.runtime.as_ref().is_ok_and(|r| cleared_version(clearance, &job.system, r, now).is_some())
     });
+    let audited = clearance
+        .and_then(|c| c.systems.get(&*job.system))
+        .is_some_and(|s| s.on_loss.mode == OnLossMode::Audit);
     match (job.state, may_run) {
-        (State::Runs, false) => Some(Change::Suspend),
+        (State::Runs, false) if !audited => Some(Change::Suspend),
         (State::SuspendedByAssent, true) => Some(Change::Resume),
         _ => None,
     }

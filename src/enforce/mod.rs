@@ -22,10 +22,11 @@ mod owner;
 mod roster;
 mod say;
 mod turn;
+mod whole;
 mod window;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -46,14 +47,14 @@ use self::{
     act::{Action, Done, Target, act},
     census::Census,
     decide::{Decision, Step, decide},
-    jobs::Told,
     roster::{Pod, PodKey, Roster},
     say::{Subject, Voice},
+    whole::{Lost, Unable},
     window::Window,
 };
 use crate::{
     api::{CLEARANCE_NAME, Clearance, ClearanceSpec},
-    metrics::Metrics,
+    metrics::{Enforcement, EnforcementLabels, Metrics},
 };
 
 /// How long after a refusal the same is tried again, about.
@@ -73,9 +74,14 @@ pub async fn run(client: Client, metrics: Arc<Metrics>, shutdown: impl Future<Ou
     let mut sets = sets.default_backoff().boxed();
     let (voice, speaking) = Voice::new(client.clone(), Arc::clone(&metrics));
     let (census, counting) = Census::new(client.clone(), Arc::clone(&metrics));
-    let (tell_jobs, told) = mpsc::unbounded_channel();
-    let suspending = jobs::run(client.clone(), Arc::clone(&metrics), voice.clone(), told);
-    let mut enforcer = Enforcer::new(client, metrics, voice, census, tell_jobs);
+    let (jobs, told_jobs) = mpsc::unbounded_channel();
+    let (whole, told_whole) = mpsc::unbounded_channel();
+    let (lost, losses) = mpsc::unbounded_channel();
+    let (unable, mut failures) = mpsc::unbounded_channel();
+    let suspending = jobs::run(client.clone(), Arc::clone(&metrics), voice.clone(), told_jobs);
+    let stopping =
+        whole::run(client.clone(), Arc::clone(&metrics), voice.clone(), told_whole, losses, unable);
+    let mut enforcer = Enforcer::new(client, metrics, voice, census, Tell { jobs, whole, lost });
     let enforcing = async {
         tokio::pin!(shutdown);
         loop {
@@ -86,6 +92,7 @@ pub async fn run(client: Client, metrics: Arc<Metrics>, shutdown: impl Future<Ou
                 Some(event) = clearances.next() => enforcer.clearance_event(event),
                 Some(event) = pods.next() => enforcer.pod_event(event),
                 Some(event) = sets.next() => enforcer.set_event(event),
+                Some(unable) = failures.recv() => enforcer.unable(&unable),
                 Some((key, done)) = enforcer.under_way.next() => enforcer.done(&key, done),
                 () = sleep_until(next) => enforcer.look_again(Timestamp::now()),
                 () = census_due => enforcer.census.publish(&enforcer.roster),
@@ -93,11 +100,11 @@ pub async fn run(client: Client, metrics: Arc<Metrics>, shutdown: impl Future<Ou
             enforcer.start();
         }
         while enforcer.under_way.next().await.is_some() {}
-        // With it ends what is told to the jobs, and so they.
+        // With it ends what is told to the others, and so they.
         drop(enforcer);
     };
     tokio::select! {
-        () = async { tokio::join!(enforcing, suspending); } => {}
+        () = async { tokio::join!(enforcing, suspending, stopping); } => {}
         () = async { tokio::join!(speaking, counting); } => {}
     }
 }
@@ -109,6 +116,30 @@ async fn sleep_until(instant: Option<Timestamp>) {
             let wait = Duration::try_from(instant.duration_since(Timestamp::now())).unwrap_or_default();
             tokio::time::sleep(wait.min(Duration::from_hours(24))).await;
         }
+    }
+}
+
+/// What the Enforcer tells those who stop workloads as a whole.
+#[derive(Clone, Debug)]
+enum Told {
+    /// What a namespace's clearance is, and that its workloads are to be looked at.
+    Clearance(Arc<str>, Option<Arc<ClearanceSpec>>),
+    /// From now on, a namespace of which nothing was told has none.
+    All,
+}
+
+/// Where the Enforcer tells it.
+struct Tell {
+    jobs: mpsc::UnboundedSender<Told>,
+    whole: mpsc::UnboundedSender<Told>,
+    lost: mpsc::UnboundedSender<Lost>,
+}
+
+impl Tell {
+    fn all(&self, told: Told) {
+        // They end only after the Enforcer.
+        let _ = self.jobs.send(told.clone());
+        let _ = self.whole.send(told);
     }
 }
 
@@ -131,8 +162,12 @@ struct Enforcer {
     metrics: Arc<Metrics>,
     voice: Voice,
     census: Census,
-    tell_jobs: mpsc::UnboundedSender<Told>,
+    tell: Tell,
     roster: Roster,
+    /// The uids of controllers whose pods were stopped as a whole, with when that was last asked for, and of
+    /// those where it is not possible.
+    whole: HashMap<String, Timestamp>,
+    one_by_one: HashSet<String>,
     listed: Listed,
     /// What a list that is under way has named so far.
     relisted: HashSet<PodKey>,
@@ -146,20 +181,16 @@ struct Enforcer {
 }
 
 impl Enforcer {
-    fn new(
-        client: Client,
-        metrics: Arc<Metrics>,
-        voice: Voice,
-        census: Census,
-        tell_jobs: mpsc::UnboundedSender<Told>,
-    ) -> Self {
+    fn new(client: Client, metrics: Arc<Metrics>, voice: Voice, census: Census, tell: Tell) -> Self {
         Self {
             client,
             metrics,
             voice,
             census,
-            tell_jobs,
+            tell,
             roster: Roster::default(),
+            whole: HashMap::new(),
+            one_by_one: HashSet::new(),
             listed: Listed::default(),
             relisted: HashSet::new(),
             relisted_clearances: HashSet::new(),
@@ -192,7 +223,7 @@ impl Enforcer {
                 }
                 self.listed.clearances = true;
                 self.look_at_all();
-                self.tell_jobs(Told::All);
+                self.tell.all(Told::All);
             }
             Ok(Event::Apply(clearance)) => self.set_clearance(clearance),
             Ok(Event::Delete(clearance)) => {
@@ -303,13 +334,8 @@ impl Enforcer {
         self.census.mark(&namespace);
         if self.listed.clearances {
             let clearance = self.roster.namespace(&namespace).and_then(|n| n.clearance.clone());
-            self.tell_jobs(Told::Clearance(namespace, clearance));
+            self.tell.all(Told::Clearance(namespace, clearance));
         }
-    }
-
-    fn tell_jobs(&self, told: Told) {
-        // They end only after the Enforcer.
-        let _ = self.tell_jobs.send(told);
     }
 
     fn look_again(&mut self, now: Timestamp) {
@@ -331,11 +357,20 @@ impl Enforcer {
             return;
         }
         let now = Timestamp::now();
-        let Some(decision) = decide_in_turn(&self.roster, key, now) else { return };
+        let Some(decision) = decide_in_turn(&self.roster, &self.one_by_one, key, now) else { return };
         match decision {
             Decision::Ignore => {}
             Decision::Keep => self.note(key, |pod| pod.lost_since = None),
-            Decision::Hold => self.say_held(key),
+            Decision::Record => self.record(key),
+            Decision::Hold => {
+                self.say_held(key);
+                self.stop_whole_again(key);
+            }
+            Decision::StopWhole { since, until, .. } => {
+                self.note(key, |pod| pod.lost_since = Some(since));
+                self.look_later(key, until);
+                self.stop_whole(key);
+            }
             Decision::Await { since, until } => {
                 self.note(key, |pod| pod.lost_since = Some(since));
                 self.look_later(key, until);
@@ -359,6 +394,48 @@ impl Enforcer {
         if pod.said.replace("Held") != Some("Held") {
             self.voice.held(&Subject::pod(key, pod), clearance.map(|c| &**c));
         }
+    }
+
+    fn record(&mut self, key: &PodKey) {
+        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
+        if pod.said.replace("ClearanceLost") != Some("ClearanceLost") {
+            self.voice.stopped(&Subject::pod(key, pod), clearance.map(|c| &**c), "Audit");
+            let labels = EnforcementLabels { action: Enforcement::Audit, done: true };
+            self.metrics.enforcements.get_or_create(&labels).inc();
+        }
+    }
+
+    /// Has the workload of a pod stopped as a whole; of many pods, not more often than once in [`RETRY`].
+    fn stop_whole(&mut self, key: &PodKey) {
+        let Some((pod, clearance)) = self.roster.pod(key) else { return };
+        let system = clearance.and_then(|c| c.systems.get(&*pod.system));
+        let Some((owner, system)) = pod.owner.as_ref().zip(system) else { return };
+        let now = Timestamp::now();
+        let again = self.whole.get(&owner.uid).map(|last| *last + RETRY).filter(|again| *again > now);
+        if let Some(again) = again {
+            return self.look_later(key, again);
+        }
+        self.whole.insert(owner.uid.clone(), now);
+        // It ends only after the Enforcer.
+        let _ = self.tell.lost.send(Lost {
+            namespace: Arc::clone(&key.namespace),
+            owner: Arc::clone(owner),
+            system: Arc::clone(&pod.system),
+            mode: system.on_loss.mode,
+        });
+    }
+
+    /// A workload that was stopped has pods again: somebody put it back.
+    fn stop_whole_again(&mut self, key: &PodKey) {
+        let owner = self.roster.pod(key).and_then(|(pod, _)| pod.owner.as_ref());
+        if owner.is_some_and(|o| self.whole.contains_key(&o.uid) && !self.one_by_one.contains(&o.uid)) {
+            self.stop_whole(key);
+        }
+    }
+
+    fn unable(&mut self, unable: &Unable) {
+        self.one_by_one.insert(unable.owner.uid.clone());
+        self.look_at_namespace(&unable.namespace);
     }
 
     fn look_later(&mut self, key: &PodKey, at: Timestamp) {
@@ -399,14 +476,14 @@ impl Enforcer {
     }
 
     fn action(&self, key: &PodKey) -> Option<(Target, Action)> {
-        let action = match decide_in_turn(&self.roster, key, Timestamp::now())? {
+        let action = match decide_in_turn(&self.roster, &self.one_by_one, key, Timestamp::now())? {
             Decision::Release(version) => Action::Release(version.map_or_else(
                 || "ungoverned".to_owned(),
                 |v| format!("{}@{}", v.model_version, v.subject_digest),
             )),
             Decision::Stop { step, .. } => Action::Stop(step),
             Decision::Replace => Action::Replace,
-            Decision::Ignore | Decision::Keep | Decision::Hold | Decision::Await { .. } => return None,
+            _ => return None,
         };
         let (pod, _) = self.roster.pod(key)?;
         Some((Target { key: key.clone(), uid: pod.uid.clone(), is_bare: pod.owner.is_none() }, action))
@@ -469,10 +546,22 @@ impl Enforcer {
     }
 }
 
-/// What is to become of a pod, as soon as it is its turn.
-fn decide_in_turn<'a>(roster: &'a Roster, key: &PodKey, now: Timestamp) -> Option<Decision<'a>> {
+/// What is to become of a pod, as soon as it is its turn, by itself if its controller is `one_by_one`.
+fn decide_in_turn<'a>(
+    roster: &'a Roster,
+    one_by_one: &HashSet<String>,
+    key: &PodKey,
+    now: Timestamp,
+) -> Option<Decision<'a>> {
     let (pod, clearance) = roster.pod(key)?;
-    let decision = decide(pod, clearance.map(|c| &**c), now);
+    let decision = match decide(pod, clearance.map(|c| &**c), now) {
+        Decision::StopWhole { since, otherwise: step, .. }
+            if pod.owner.as_ref().is_some_and(|owner| one_by_one.contains(&owner.uid)) =>
+        {
+            Decision::Stop { since, step }
+        }
+        decision => decision,
+    };
     Some(match (&decision, &pod.member) {
         (&Decision::Stop { since, step: Step::Evict { until, .. } }, Some(member)) => {
             let turn = roster.stops_at(key, member, since, until);

@@ -37,17 +37,23 @@ impl Roots {
         if let Some(root) = self.known.get(&owner.uid) {
             return root.clone();
         }
-        let mut root = owner.clone();
-        for _ in 0..LONGEST_CHAIN {
-            let Some(parent) = parent(client, namespace, &root).await else { break };
-            root = parent;
-        }
+        let root = root_of(client, namespace, owner).await;
         if self.known.len() >= REMEMBERED {
             self.known.clear();
         }
         self.known.insert(owner.uid.clone(), root.clone());
         root
     }
+}
+
+/// The root above `owner`, as the API server tells.
+pub async fn root_of(client: &Client, namespace: &str, owner: &OwnerIs) -> OwnerIs {
+    let mut root = owner.clone();
+    for _ in 0..LONGEST_CHAIN {
+        let Some(parent) = parent(client, namespace, &root).await else { break };
+        root = parent;
+    }
+    root
 }
 
 /// The controller of a controller of Kubernetes itself, if it has one.

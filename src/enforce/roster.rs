@@ -18,6 +18,7 @@ use k8s_openapi::{
     jiff::{SignedDuration, Timestamp},
 };
 use kube::ResourceExt;
+use serde::{Deserialize, Serialize};
 
 use super::turn::{self, Member, Set};
 use crate::{
@@ -61,7 +62,8 @@ pub struct Pod {
 }
 
 /// The controller of a pod.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct OwnerIs {
     pub api_version: String,
     pub kind: String,

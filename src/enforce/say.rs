@@ -37,8 +37,8 @@ const NOTE_BYTES: usize = 1024;
 /// What something is said about.
 #[derive(Debug)]
 pub struct Subject<'a> {
-    pub api_version: &'static str,
-    pub kind: &'static str,
+    pub api_version: &'a str,
+    pub kind: &'a str,
     pub namespace: &'a str,
     pub name: &'a str,
     pub uid: &'a str,
@@ -112,6 +112,11 @@ impl Voice {
         let note =
             format!("clearance lost, not stopped yet: {answer}; it is deleted when its grace is half over");
         self.say(pod, clearance, (EventType::Warning, "EvictionDelayed", "Evict", note));
+    }
+
+    /// It cannot be stopped as a whole.
+    pub fn contested(&self, root: &Subject<'_>, clearance: Option<&ClearanceSpec>, why: &str) {
+        self.say(root, clearance, (EventType::Warning, "Contested", "Hold", why.to_owned()));
     }
 
     /// It is stopped, nobody makes it again, and its manifest is kept.

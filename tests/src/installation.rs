@@ -25,6 +25,8 @@ approverRoles:
 riskLevelUsers:
   - { level: high, groups: [developers], serviceAccounts: [{ namespace: flux-system, name: kustomize-controller }] }
   - { level: limited, groups: [developers], serviceAccounts: [{ namespace: flux-system, name: kustomize-controller }] }
+workloads:
+  - { group: made-up.example, resources: [temples] }
 ";
 
 /// What of Assent runs on this machine.

@@ -86,7 +86,7 @@ async fn agree(api: &Api<Pod>, pod: &Value, approved: &Runtime) -> Result<bool> 
 /// Writes the clearance of a round; the runtimes as the API server keeps them.
 async fn publish(operator: &kube::Client, round: u64, runtimes: &[Value]) -> Result<Vec<Runtime>> {
     let clear = |runtime: &Value| {
-        json!({ "gracePeriodSeconds": 60, "cleared": [{ "modelVersion": "v", "notAfter": "2099-01-01T00:00:00Z",
+        json!({ "cleared": [{ "modelVersion": "v", "notAfter": "2099-01-01T00:00:00Z",
             "subjectDigest": format!("sha256:{}", "0".repeat(64)), "runtime": runtime }] })
     };
     let mut systems: serde_json::Map<_, _> =

@@ -96,6 +96,12 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         workloads::a_daemon_set_is_stopped_and_its_rollout_is_not_stuck,
         workloads::a_bare_pod_that_is_stopped_can_be_made_again,
         workloads::a_replica_set_is_stopped_and_comes_back,
+        workloads::i3_scale_down_scales_to_zero_and_back,
+        workloads::whoever_keeps_scaling_up_is_not_fought_for_ever,
+        workloads::audit_records_a_loss_and_stops_nothing,
+        workloads::an_unknown_kind_is_scaled_down_at_its_root,
+        workloads::an_unknown_kind_is_suspended_at_its_root,
+        workloads::a_deployment_of_a_level_that_suspends_is_evicted,
         plugin::two_people_approve_what_they_are_shown,
         plugin::what_is_not_what_was_read_is_not_signed,
         plugin::status_and_explain_say_who_must_do_what,
@@ -175,6 +181,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         outage::one_operator_leads_and_hands_over_when_it_is_told_to_stop,
         outage::health_and_metrics_are_served,
         outage::i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace,
+        workloads::i3_what_was_scaled_down_comes_back_though_the_operator_was_restarted,
     ];
     shared.into_iter().chain(own).collect()
 }

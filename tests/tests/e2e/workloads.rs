@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, container, pod_spec, until};
+use assent_tests::{Assent, ControlPlane, Options, Person, Scenario, container, pod_spec, until};
 use serde_json::{Value, json};
 
 /// How long what should happen at once may take on a loaded machine.
@@ -216,20 +216,23 @@ fn set(scene: &Scenario<'_>, policy: &str, revision: &str) -> Value {
     set
 }
 
-/// The pods of the set in the order in which Events with `reason` were said of them.
+/// The three pods of the set in the order in which Events with `reason` were first said of them.
 async fn order_of(scene: &Scenario<'_>, reason: &str) -> Result<Vec<String>> {
-    let mut events: Vec<_> = scene
-        .list("events.v1.events.k8s.io")
-        .await?
-        .into_iter()
-        .filter(|e| e["regarding"]["kind"] == "Pod" && e["reason"] == reason)
-        .map(|e| {
-            let field = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            (field(&e["eventTime"]), field(&e["regarding"]["name"]))
-        })
-        .collect();
-    events.sort();
-    Ok(events.into_iter().map(|(_, name)| name).collect())
+    until(SOON, &format!("Events {reason} of three pods"), async || {
+        let events = scene.list("events.v1.events.k8s.io").await?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let said = events.iter().filter(|e| e["regarding"]["kind"] == "Pod" && e["reason"] == reason);
+        let mut said: Vec<_> = said.map(|e| (text(&e["eventTime"]), text(&e["regarding"]["name"]))).collect();
+        said.sort();
+        let mut pods: Vec<String> = Vec::new();
+        for (_, pod) in said {
+            if !pods.contains(&pod) {
+                pods.push(pod);
+            }
+        }
+        Ok((pods.len() == 3).then_some(pods))
+    })
+    .await
 }
 
 pub async fn i3_a_stateful_set_stops_from_the_last_and_starts_from_the_first(
@@ -372,4 +375,200 @@ pub async fn a_replica_set_is_stopped_and_comes_back(cluster: &ControlPlane) -> 
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.approve("v1").await?;
     scene.running("plain", 2).await.map(drop)
+}
+
+/// A level that asks for one risk officer, with what it says about a loss.
+async fn level(scene: &Scenario<'_>, name: &str, on_loss: &Value) -> Result<()> {
+    let mut level = scene.get_cluster("risklevel", "limited").await?;
+    level["metadata"] = json!({ "name": name });
+    level["spec"]["onLoss"] = on_loss.clone();
+    scene.apply(Person::Admin, &level).await?;
+    scene.apply(Person::Admin, &scene.system(name)).await.map(drop)
+}
+
+async fn approve_alone(scene: &Scenario<'_>) -> Result<()> {
+    // The API server tells the time of decisions in whole seconds.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let digest = scene.digest_of("v1").await?;
+    scene.decide(Person::Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
+    scene.is_cleared("v1").await
+}
+
+async fn replicas(scene: &Scenario<'_>, kind: &str, name: &str, count: u64) -> Result<()> {
+    until(SOON, &format!("{kind} {name} to have {count} replicas"), async || {
+        let object = scene.get(kind, name).await?;
+        Ok((object["spec"]["replicas"] == count).then_some(()))
+    })
+    .await
+}
+
+fn three(scene: &Scenario<'_>) -> Value {
+    let mut deployment = scene.deployment("scorer", &container("1"));
+    deployment["spec"]["replicas"] = json!(3);
+    deployment
+}
+
+pub async fn i3_scale_down_scales_to_zero_and_back(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "scale-down", "high").await?;
+    level(&scene, "scale-down", &json!({ "mode": "ScaleDown", "gracePeriodSeconds": 60 })).await?;
+    scene.publish("v1", &container("1")).await?;
+    approve_alone(&scene).await?;
+    scene.apply(Person::Dev, &three(&scene)).await?;
+    scene.running("scorer", 3).await?;
+    revoke(&scene, "v1").await?;
+    replicas(&scene, "deployment", "scorer", 0).await?;
+    scene.settled("scorer", 0, 0).await?;
+    scene.event("Deployment", "scorer", "ClearanceLost").await?;
+    approve_alone(&scene).await?;
+    scene.running("scorer", 3).await?;
+    let left = scene.list("controllerrevisions").await?;
+    ensure!(left.is_empty(), "what was written down is still there: {left:?}");
+
+    // A second time, as if there had been no first; what its user wants meanwhile is what comes back.
+    revoke(&scene, "v1").await?;
+    replicas(&scene, "deployment", "scorer", 0).await?;
+    scene.settled("scorer", 0, 0).await?;
+    scene.kubectl(Person::Dev, &["scale", "deployment/scorer", "--replicas=5"]).await?;
+    replicas(&scene, "deployment", "scorer", 0).await?;
+    approve_alone(&scene).await?;
+    scene.running("scorer", 5).await.map(drop)
+}
+
+pub async fn whoever_keeps_scaling_up_is_not_fought_for_ever(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "contested", "high").await?;
+    level(&scene, "contested", &json!({ "mode": "ScaleDown" })).await?;
+    scene.publish("v1", &container("1")).await?;
+    approve_alone(&scene).await?;
+    let gitops = ["apply", "--server-side", "--force-conflicts", "--field-manager=gitops", "-f", "-"];
+    let apply = async || {
+        let manifest = three(&scene).to_string();
+        scene.cluster.kubectl_stdin(Person::Dev, &gitops, &manifest).await?.ok()
+    };
+    apply().await?;
+    scene.running("scorer", 3).await?;
+    revoke(&scene, "v1").await?;
+    for _ in 0..3 {
+        replicas(&scene, "deployment", "scorer", 0).await?;
+        apply().await?;
+    }
+    let note = scene.event("Deployment", "scorer", "Contested").await?;
+    ensure!(note.contains("keeps starting it again"), "{note}");
+    scene.held("scorer", 3).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    replicas(&scene, "deployment", "scorer", 3).await?;
+    approve_alone(&scene).await?;
+    scene.running("scorer", 3).await.map(drop)
+}
+
+pub async fn audit_records_a_loss_and_stops_nothing(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "audit-level", "high").await?;
+    level(&scene, "audit-level", &json!({ "mode": "Audit", "gracePeriodSeconds": 0 })).await?;
+    scene.publish("v1", &container("1")).await?;
+    approve_alone(&scene).await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.apply(Person::Dev, &strict_job(&scene, "train")).await?;
+    scene.running("scorer", 2).await?;
+    scene.running("train", 2).await?;
+    revoke(&scene, "v1").await?;
+    scene.event("Deployment", "scorer", "ClearanceLost").await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    scene.running("scorer", 2).await?;
+    scene.running("train", 2).await?;
+    // What is new is held all the same.
+    scene.kubectl(Person::Dev, &["scale", "deployment/scorer", "--replicas=3"]).await?;
+    scene.settled("scorer", 2, 1).await.map(drop)
+}
+
+/// A kind that nobody knows, with the `scale` subresource and `spec.suspend`.
+async fn temple(scene: &Scenario<'_>) -> Result<Value> {
+    let spec = json!({ "type": "object", "properties": { "replicas": { "type": "integer" }, "suspend": { "type": "boolean" } } });
+    let status = json!({ "type": "object", "properties": { "replicas": { "type": "integer" } } });
+    let schema =
+        json!({ "openAPIV3Schema": { "type": "object", "properties": { "spec": spec, "status": status } } });
+    let scale = json!({ "scale": { "specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas" }, "status": {} });
+    let definition = json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": { "name": "temples.made-up.example" },
+        "spec": { "group": "made-up.example", "scope": "Namespaced", "names": { "kind": "Temple", "plural": "temples" },
+            "versions": [{ "name": "v1", "served": true, "storage": true, "schema": schema, "subresources": scale }] } });
+    // Two tests make it at the same time.
+    until(SOON, "the made-up kind", async || Ok(scene.apply(Person::Admin, &definition).await.ok())).await?;
+    let temple = json!({ "apiVersion": "made-up.example/v1", "kind": "Temple",
+        "metadata": { "name": "delphi", "namespace": scene.namespace }, "spec": { "replicas": 2 } });
+    until(SOON, "the made-up kind to be served", async || Ok(scene.apply(Person::Dev, &temple).await.ok()))
+        .await?;
+    let uid = scene.get("temple", "delphi").await?["metadata"]["uid"].take();
+    let mut deployment = scene.deployment("scorer", &container("1"));
+    deployment["metadata"]["ownerReferences"] = json!([{ "apiVersion": "made-up.example/v1", "kind": "Temple",
+        "name": "delphi", "uid": uid, "controller": true }]);
+    Ok(deployment)
+}
+
+pub async fn an_unknown_kind_is_scaled_down_at_its_root(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "temple-scale", "high").await?;
+    level(&scene, "temple-scale", &json!({ "mode": "ScaleDown", "gracePeriodSeconds": 8 })).await?;
+    scene.publish("v1", &container("1")).await?;
+    approve_alone(&scene).await?;
+    let deployment = temple(&scene).await?;
+    scene.apply(Person::Dev, &deployment).await?;
+    scene.running("scorer", 2).await?;
+    revoke(&scene, "v1").await?;
+    replicas(&scene, "temple", "delphi", 0).await?;
+    // Nobody runs the controller that would act on it: the grace holds all the same.
+    scene.held("scorer", 2).await?;
+    approve_alone(&scene).await?;
+    replicas(&scene, "temple", "delphi", 2).await?;
+    scene.running("scorer", 2).await.map(drop)
+}
+
+pub async fn an_unknown_kind_is_suspended_at_its_root(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "temple-suspend", "high").await?;
+    level(&scene, "temple-suspend", &json!({ "mode": "Suspend", "gracePeriodSeconds": 8 })).await?;
+    scene.publish("v1", &container("1")).await?;
+    approve_alone(&scene).await?;
+    let deployment = temple(&scene).await?;
+    scene.apply(Person::Dev, &deployment).await?;
+    scene.running("scorer", 2).await?;
+    revoke(&scene, "v1").await?;
+    let suspended = async |wanted: Value| {
+        until(SOON, &format!("spec.suspend to be {wanted}"), async || {
+            Ok((scene.get("temple", "delphi").await?["spec"]["suspend"] == wanted).then_some(()))
+        })
+        .await
+    };
+    suspended(json!(true)).await?;
+    scene.held("scorer", 2).await?;
+    approve_alone(&scene).await?;
+    suspended(json!(null)).await?;
+    scene.running("scorer", 2).await.map(drop)
+}
+
+/// What cannot be suspended is evicted, and not only when half of the grace is over.
+pub async fn a_deployment_of_a_level_that_suspends_is_evicted(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "suspend-deployment", "high").await?;
+    level(&scene, "suspend-deployment", &json!({ "mode": "Suspend", "gracePeriodSeconds": 3600 })).await?;
+    scene.publish("v1", &container("1")).await?;
+    approve_alone(&scene).await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    revoke(&scene, "v1").await?;
+    scene.held("scorer", 2).await.map(drop)
+}
+
+pub async fn i3_what_was_scaled_down_comes_back_though_the_operator_was_restarted() -> Result<()> {
+    let cluster = ControlPlane::start_with(Options { nodes: 2, ..Options::default() }).await?;
+    let assent = Assent::install(&cluster).await?;
+    let scene = Scenario::new(&cluster, "restarted", "high").await?;
+    level(&scene, "restarted", &json!({ "mode": "ScaleDown" })).await?;
+    scene.publish("v1", &container("1")).await?;
+    approve_alone(&scene).await?;
+    scene.apply(Person::Dev, &three(&scene)).await?;
+    scene.running("scorer", 3).await?;
+    revoke(&scene, "v1").await?;
+    replicas(&scene, "deployment", "scorer", 0).await?;
+    assent.operator().kill();
+    let digest = scene.digest_of("v1").await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    scene.decide(Person::Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
+    assent.operator().restart()?;
+    scene.running("scorer", 3).await.map(drop)
 }

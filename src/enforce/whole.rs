@@ -1,0 +1,480 @@
+//! Where a risk level says `ScaleDown` or `Suspend`, the workload at the root of a pod's controllers is stopped
+//! as a whole, and started again as it was.
+//!
+//! ```text
+//!  Enforcer ─ Lost ──────► root ─► written down ─► scaled to zero, or suspended
+//!     ▲       Clearance ─► what was written down, if nobody changed it since ─► as it was
+//!     └────── Unable: its pods are evicted instead
+//! ```
+//!
+//! What it was is written down in a `ControllerRevision` before anything is changed, so that a restart forgets
+//! nothing. Whether somebody changed it since is asked of the API server, which notes who set a field last
+//! (`managedFields`). Somebody who puts it back is not fought for
+//! ever: after the third time the pods are held, one by one, and an Event says `Contested`.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use k8s_openapi::{
+    api::apps::v1::ControllerRevision, apimachinery::pkg::runtime::RawExtension, jiff::Timestamp,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{
+        DeleteParams, DynamicObject, GroupVersionKind, ListParams, ObjectMeta, Patch, PatchParams, PostParams,
+    },
+    discovery::pinned_kind,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::{sync::mpsc, time::sleep};
+use tracing::warn;
+
+use super::{
+    RETRY, Told, jittered, keep,
+    owner::root_of,
+    roster::OwnerIs,
+    say::{Subject, Voice},
+};
+use crate::{
+    api::{ClearanceSpec, OnLossMode, Runtime, STOPPED_FOR_LABEL},
+    metrics::{Enforcement, EnforcementLabels, Metrics},
+};
+
+/// The field manager of what is stopped as a whole, and of nothing else.
+const MANAGER: &str = "assent-stop";
+
+/// How often a workload that somebody else starts again is stopped again.
+const PATIENCE: u32 = 3;
+
+/// Pods of a controller lost their clearance, or are held again after that.
+#[derive(Clone, Debug)]
+pub struct Lost {
+    pub namespace: Arc<str>,
+    pub owner: Arc<OwnerIs>,
+    pub system: Arc<str>,
+    pub mode: OnLossMode,
+}
+
+/// The pods of a controller are to be stopped one by one.
+#[derive(Debug)]
+pub struct Unable {
+    pub namespace: Arc<str>,
+    pub owner: Arc<OwnerIs>,
+}
+
+/// What a workload was before it was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Was {
+    Replicas(i32),
+    /// What `spec.suspend` said, if anything.
+    Suspend(Option<bool>),
+}
+
+impl From<Was> for OnLossMode {
+    fn from(was: Was) -> Self {
+        match was {
+            Was::Replicas(_) => Self::ScaleDown,
+            Was::Suspend(_) => Self::Suspend,
+        }
+    }
+}
+
+/// A workload that is stopped, as it is written down.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stopped {
+    root: OwnerIs,
+    system: String,
+    was: Was,
+    /// How often somebody else started it again.
+    put_back: u32,
+}
+
+/// What came of a request.
+enum Done {
+    Stopped(Lost, Stopped),
+    /// It was stopped already.
+    Nothing(Lost),
+    /// It cannot be stopped as a whole; of which root, and why, if that is worth saying.
+    Unable(Lost, Option<(OwnerIs, &'static str)>),
+    Started(Arc<str>, Stopped),
+    /// Somebody else changed it, or it is gone.
+    Left(Arc<str>, Stopped),
+    StopFailed(Lost),
+    StartFailed(Arc<str>, Stopped),
+}
+
+/// Stops and starts until `told` ends.
+pub async fn run(
+    client: Client,
+    metrics: Arc<Metrics>,
+    voice: Voice,
+    mut told: mpsc::UnboundedReceiver<Told>,
+    mut lost: mpsc::UnboundedReceiver<Lost>,
+    unable: mpsc::UnboundedSender<Unable>,
+) {
+    let stopped = remember(&client).await;
+    let mut whole = Whole {
+        client,
+        metrics,
+        voice,
+        unable,
+        stopped,
+        clearances: HashMap::new(),
+        busy: HashSet::new(),
+        under_way: FuturesUnordered::new(),
+    };
+    loop {
+        tokio::select! {
+            told = told.recv() => match told {
+                Some(Told::Clearance(namespace, clearance)) => whole.clearance(&namespace, clearance),
+                Some(Told::All) => {}
+                None => break,
+            },
+            Some(lost) = lost.recv() => whole.stop(lost),
+            Some(done) = whole.under_way.next() => whole.done(done),
+        }
+    }
+    while whole.under_way.next().await.is_some() {}
+}
+
+/// What was written down before, by namespace and uid of the root.
+async fn remember(client: &Client) -> HashMap<Arc<str>, BTreeMap<String, Stopped>> {
+    let kept: Api<ControllerRevision> = Api::all(client.clone());
+    let revisions = loop {
+        match kept.list(&ListParams::default().labels(STOPPED_FOR_LABEL)).await {
+            Ok(revisions) => break revisions,
+            Err(error) => {
+                warn!("what is stopped as a whole is not known: {error}; trying again");
+                sleep(jittered(RETRY)).await;
+            }
+        }
+    };
+    let mut stopped: HashMap<Arc<str>, BTreeMap<_, _>> = HashMap::new();
+    for revision in revisions {
+        let namespace = revision.namespace().unwrap_or_default();
+        match serde_json::from_value::<Stopped>(revision.data.0) {
+            Ok(one) => drop(stopped.entry(namespace.into()).or_default().insert(one.root.uid.clone(), one)),
+            Err(error) => warn!(namespace, "what is stopped as a whole cannot be read: {error}"),
+        }
+    }
+    stopped
+}
+
+struct Whole {
+    client: Client,
+    metrics: Arc<Metrics>,
+    voice: Voice,
+    unable: mpsc::UnboundedSender<Unable>,
+    stopped: HashMap<Arc<str>, BTreeMap<String, Stopped>>,
+    clearances: HashMap<Arc<str>, Arc<ClearanceSpec>>,
+    /// The uids of controllers and roots about which something is asked.
+    busy: HashSet<String>,
+    under_way: FuturesUnordered<BoxFuture<'static, Done>>,
+}
+
+impl Whole {
+    fn stop(&mut self, lost: Lost) {
+        if self.busy.insert(lost.owner.uid.clone()) {
+            let (client, before) = (self.client.clone(), self.stopped.get(&lost.namespace).cloned());
+            self.under_way.push(stop(client, lost, before.unwrap_or_default()).boxed());
+        }
+    }
+
+    fn clearance(&mut self, namespace: &Arc<str>, clearance: Option<Arc<ClearanceSpec>>) {
+        match clearance {
+            Some(clearance) => drop(self.clearances.insert(Arc::clone(namespace), clearance)),
+            None => drop(self.clearances.remove(namespace)),
+        }
+        let stopped: Vec<_> =
+            self.stopped.get(namespace).into_iter().flat_map(BTreeMap::values).cloned().collect();
+        for stopped in stopped {
+            self.start(namespace, stopped);
+        }
+    }
+
+    fn start(&mut self, namespace: &Arc<str>, stopped: Stopped) {
+        let clearance = self.clearances.get(namespace).filter(|c| c.enforced);
+        let cleared = |c: &Arc<ClearanceSpec>| {
+            let versions = c.systems.get(&stopped.system).into_iter().flat_map(|system| &system.cleared);
+            versions.into_iter().any(|version| Timestamp::now() < version.not_after.0)
+        };
+        if clearance.is_none_or(cleared) && self.busy.insert(stopped.root.uid.clone()) {
+            let work = start(self.client.clone(), Arc::clone(namespace), stopped);
+            self.under_way.push(work.boxed());
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Stopped(lost, stopped) => {
+                self.busy.remove(&lost.owner.uid);
+                self.count(Enforcement::of(stopped.was), true);
+                self.say(&lost.namespace, &stopped, Said::Stopped);
+                let known = self.stopped.entry(Arc::clone(&lost.namespace)).or_default();
+                known.insert(stopped.root.uid.clone(), stopped.clone());
+                // It may have come back in the meantime.
+                self.start(&lost.namespace, stopped);
+            }
+            Done::Nothing(lost) => drop(self.busy.remove(&lost.owner.uid)),
+            Done::Unable(lost, why) => {
+                self.busy.remove(&lost.owner.uid);
+                if let Some((root, why)) = why {
+                    let system = lost.system.to_string();
+                    let stopped = Stopped { root, system, was: Was::Suspend(None), put_back: PATIENCE };
+                    self.say(&lost.namespace, &stopped, Said::Contested(why));
+                }
+                // The Enforcer ends after this.
+                let _ = self.unable.send(Unable { namespace: lost.namespace, owner: lost.owner });
+            }
+            Done::Started(namespace, stopped) => {
+                self.count(Enforcement::Resume, true);
+                self.say(&namespace, &stopped, Said::Started);
+                self.forget(&namespace, &stopped);
+            }
+            Done::Left(namespace, stopped) => self.forget(&namespace, &stopped),
+            Done::StopFailed(lost) => {
+                self.count(Enforcement::Suspend, false);
+                self.busy.remove(&lost.owner.uid);
+                self.stop(lost);
+            }
+            Done::StartFailed(namespace, stopped) => {
+                self.count(Enforcement::Resume, false);
+                self.busy.remove(&stopped.root.uid);
+                self.start(&namespace, stopped);
+            }
+        }
+    }
+
+    fn forget(&mut self, namespace: &Arc<str>, stopped: &Stopped) {
+        self.busy.remove(&stopped.root.uid);
+        if let Some(known) = self.stopped.get_mut(namespace) {
+            known.remove(&stopped.root.uid);
+        }
+    }
+
+    fn count(&self, action: Enforcement, done: bool) {
+        self.metrics.enforcements.get_or_create(&EnforcementLabels { action, done }).inc();
+    }
+
+    fn say(&self, namespace: &str, stopped: &Stopped, said: Said) {
+        let subject = Subject {
+            api_version: &stopped.root.api_version,
+            kind: &stopped.root.kind,
+            namespace,
+            name: &stopped.root.name,
+            uid: &stopped.root.uid,
+            owner: None,
+            system: &stopped.system.as_str().into(),
+            runtime: &Ok(Runtime::default()),
+        };
+        let clearance = self.clearances.get(namespace).map(|c| &**c);
+        match (said, stopped.was) {
+            (Said::Stopped, Was::Replicas(_)) => self.voice.stopped(&subject, clearance, "ScaleDown"),
+            (Said::Stopped, Was::Suspend(_)) => self.voice.stopped(&subject, clearance, "Suspend"),
+            (Said::Started, Was::Replicas(n)) => {
+                self.voice.released(&subject, clearance, &format!("{} (scaled back to {n})", stopped.system));
+            }
+            (Said::Started, Was::Suspend(_)) => self.voice.released(&subject, clearance, &stopped.system),
+            (Said::Contested(why), _) => self.voice.contested(&subject, clearance, why),
+        }
+    }
+}
+
+enum Said {
+    Stopped,
+    Started,
+    Contested(&'static str),
+}
+
+impl Enforcement {
+    const fn of(was: Was) -> Self {
+        match was {
+            Was::Replicas(_) => Self::ScaleDown,
+            Was::Suspend(_) => Self::Suspend,
+        }
+    }
+}
+
+async fn stop(client: Client, lost: Lost, before: BTreeMap<String, Stopped>) -> Done {
+    let root = root_of(&client, &lost.namespace, &lost.owner).await;
+    match try_stop(&client, &lost, &root, before.get(&root.uid)).await {
+        Ok(Attempt::Stopped(stopped)) => Done::Stopped(lost, stopped),
+        Ok(Attempt::Nothing) => Done::Nothing(lost),
+        Ok(Attempt::Contested) => Done::Unable(
+            lost,
+            Some((root, "somebody else keeps starting it again; its pods are held instead")),
+        ),
+        Ok(Attempt::Impossible) => Done::Unable(lost, None),
+        // It has nothing to stop it by, or the operator was not given it: values.workloads of the chart.
+        Err(kube::Error::Api(answer)) if matches!(answer.code, 403..=405) => Done::Unable(lost, None),
+        Err(error) => {
+            warn!(
+                namespace = &*lost.namespace,
+                kind = root.kind,
+                name = root.name,
+                "not stopped yet: {error}"
+            );
+            sleep(jittered(RETRY)).await;
+            Done::StopFailed(lost)
+        }
+    }
+}
+
+enum Attempt {
+    Stopped(Stopped),
+    Nothing,
+    Contested,
+    Impossible,
+}
+
+async fn try_stop(
+    client: &Client,
+    lost: &Lost,
+    root: &OwnerIs,
+    before: Option<&Stopped>,
+) -> Result<Attempt, kube::Error> {
+    let api = api_of(client, &lost.namespace, root).await?;
+    let (was, resource_version) = read(&api, root, lost.mode).await?;
+    if is_stopped(was) {
+        return Ok(Attempt::Nothing);
+    }
+    let put_back = before.map_or(0, |before| before.put_back + 1);
+    if put_back >= PATIENCE {
+        return Ok(Attempt::Contested);
+    }
+    let stopped = Stopped { root: root.clone(), system: lost.system.to_string(), was, put_back };
+    write_down(client, &lost.namespace, &stopped).await?;
+    let to = match was {
+        Was::Replicas(_) => Was::Replicas(0),
+        Was::Suspend(_) => Was::Suspend(Some(true)),
+    };
+    let done = write(&api, root, to, resource_version).await?;
+    Ok(if done { Attempt::Stopped(stopped) } else { Attempt::Impossible })
+}
+
+async fn start(client: Client, namespace: Arc<str>, stopped: Stopped) -> Done {
+    match try_start(&client, &namespace, &stopped).await {
+        Ok(true) => Done::Started(namespace, stopped),
+        Ok(false) => Done::Left(namespace, stopped),
+        Err(error) => {
+            let Stopped { root, .. } = &stopped;
+            warn!(
+                namespace = &*namespace,
+                kind = root.kind,
+                name = root.name,
+                "not started again yet: {error}"
+            );
+            sleep(jittered(RETRY)).await;
+            Done::StartFailed(namespace, stopped)
+        }
+    }
+}
+
+/// Whether it was as it had been left, and was started again.
+async fn try_start(client: &Client, namespace: &str, stopped: &Stopped) -> Result<bool, kube::Error> {
+    let Stopped { root, was, .. } = stopped;
+    let api = api_of(client, namespace, root).await?;
+    let object = api.get_opt(&root.name).await?.filter(|object| object.uid().as_ref() == Some(&root.uid));
+    let as_left = match &object {
+        Some(object) => is_nobody_elses(object, *was) && is_stopped(read(&api, root, (*was).into()).await?.0),
+        None => false,
+    };
+    if let Some(object) = object.filter(|_| as_left) {
+        write(&api, root, *was, object.resource_version()).await?;
+    }
+    let kept: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
+    match kept.delete(&keep::name(&root.uid), &DeleteParams::default()).await {
+        Err(kube::Error::Api(answer)) if answer.code == 404 => {}
+        done => drop(done?),
+    }
+    Ok(as_left)
+}
+
+const fn is_stopped(is: Was) -> bool {
+    matches!(is, Was::Replicas(0) | Was::Suspend(Some(true)))
+}
+
+/// Whether nobody else set the field that stopping set. The API server notes nobody for a scale of zero,
+/// which the `Scale` leaves out.
+fn is_nobody_elses(object: &DynamicObject, was: Was) -> bool {
+    let field = match was {
+        Was::Replicas(_) => "f:replicas",
+        Was::Suspend(_) => "f:suspend",
+    };
+    let others = object.managed_fields().iter().filter(|entry| entry.manager.as_deref() != Some(MANAGER));
+    others.filter_map(|entry| entry.fields_v1.as_ref()).all(|fields| fields.0["f:spec"][field].is_null())
+}
+
+async fn api_of(client: &Client, namespace: &str, root: &OwnerIs) -> Result<Api<DynamicObject>, kube::Error> {
+    let (group, version) = root.api_version.split_once('/').unwrap_or(("", &root.api_version));
+    let (resource, _) = pinned_kind(client, &GroupVersionKind::gvk(group, version, &root.kind)).await?;
+    Ok(Api::namespaced_with(client.clone(), namespace, &resource))
+}
+
+/// What a workload is, in the terms of `mode`, and at which version.
+async fn read(
+    api: &Api<DynamicObject>,
+    root: &OwnerIs,
+    mode: OnLossMode,
+) -> Result<(Was, Option<String>), kube::Error> {
+    if mode == OnLossMode::ScaleDown {
+        let scale = api.get_scale(&root.name).await?;
+        let replicas = scale.spec.and_then(|spec| spec.replicas).unwrap_or_default();
+        return Ok((Was::Replicas(replicas), scale.metadata.resource_version));
+    }
+    let object = api.get(&root.name).await?;
+    Ok((Was::Suspend(object.data["spec"]["suspend"].as_bool()), object.resource_version()))
+}
+
+/// Makes a workload what is wanted, if it still is at that version; whether it has such a field.
+async fn write(
+    api: &Api<DynamicObject>,
+    root: &OwnerIs,
+    wanted: Was,
+    resource_version: Option<String>,
+) -> Result<bool, kube::Error> {
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = |spec: Value| {
+        Patch::Merge(
+            json!({ "metadata": { "uid": root.uid, "resourceVersion": resource_version }, "spec": spec }),
+        )
+    };
+    match wanted {
+        Was::Replicas(replicas) => {
+            api.patch_scale(&root.name, &params, &patch(json!({ "replicas": replicas }))).await.map(|_| true)
+        }
+        Was::Suspend(suspend) => {
+            let object = api.patch(&root.name, &params, &patch(json!({ "suspend": suspend }))).await?;
+            Ok(object.data["spec"]["suspend"].as_bool() == suspend)
+        }
+    }
+}
+
+/// What was written down before about the same workload gives way: what it is now is what it is to be again.
+async fn write_down(client: &Client, namespace: &str, stopped: &Stopped) -> Result<(), kube::Error> {
+    let kept: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
+    let name = keep::name(&stopped.root.uid);
+    let revision = ControllerRevision {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            labels: Some([(STOPPED_FOR_LABEL.to_owned(), stopped.system.clone())].into()),
+            ..ObjectMeta::default()
+        },
+        revision: Some(i64::from(stopped.put_back) + 1),
+        data: RawExtension(serde_json::to_value(stopped).map_err(kube::Error::SerdeError)?),
+    };
+    if stopped.put_back > 0 {
+        kept.delete(&name, &DeleteParams::default()).await?;
+    }
+    match kept.create(&PostParams::default(), &revision).await {
+        // Written down by an operator that ended before it went on.
+        Err(kube::Error::Api(answer)) if answer.code == 409 => Ok(()),
+        done => done.map(drop),
+    }
+}
