@@ -14,9 +14,9 @@
 
 mod act;
 mod census;
-mod decide;
+pub(crate) mod decide;
 mod owner;
-mod roster;
+pub(crate) mod roster;
 mod say;
 mod window;
 
