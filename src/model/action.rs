@@ -35,7 +35,6 @@ pub enum Action {
     /// Takes the Lease, whoever had it: that one was paused for too long.
     TakeLease(Who),
     Die(Who),
-    Start(Who),
     /// `compile` lists the facts, or reads the next.
     SeeFact(Who),
     /// `compile` lists the clearance, or reads the next.
@@ -79,7 +78,6 @@ impl Model for Protocol {
             operators: [Operator::new(Role::Leading, a), Operator::new(second, b)],
             pod: None,
             pods: 0,
-            starts: self.size.starts,
             witness: Witness::default(),
         };
         self.size.skews.iter().copied().map(state).collect()
@@ -87,22 +85,18 @@ impl Model for Protocol {
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         actions.extend([Action::Tick, Action::Approve, Action::Revoke, Action::GateSees, Action::CheckSees]);
-        match state.pod {
-            None => {
-                let templates = [Template::Described, Template::OtherLabelledHeld, Template::OtherOnNode];
-                actions.extend(templates.map(Action::Create));
-            }
-            Some(_) => {
-                actions.extend([Action::UserDeletes, Action::Gone]);
-                let tampers = [Tamper::TakeLabel, Tamper::LiftGate, Tamper::ChangeImage];
-                actions.extend(tampers.map(Action::Tamper));
-            }
+        if state.pod.is_none() {
+            let templates = [Template::Described, Template::OtherLabelledHeld, Template::OtherOnNode];
+            actions.extend(templates.map(Action::Create));
+        } else {
+            let tampers = [Tamper::TakeLabel, Tamper::LiftGate, Tamper::ChangeImage];
+            actions.extend(tampers.map(Action::Tamper));
+            actions.extend([Action::UserDeletes, Action::Gone]);
         }
         for who in OPERATORS {
             actions.extend([
                 Action::TakeLease(who),
                 Action::Die(who),
-                Action::Start(who),
                 Action::SeeFact(who),
                 Action::SeeClearance(who),
                 Action::Compile(who),
@@ -145,7 +139,6 @@ impl Protocol {
             Action::CheckSees => state.check_sees < state.newest(),
             Action::TakeLease(who) => operator(who).role == Role::Standby,
             Action::Die(who) => operator(who).acts(),
-            Action::Start(who) => operator(who).role == Role::Down && state.starts > 0,
             Action::SeeFact(who) | Action::SeeClearance(who) | Action::SeeToEnforce(who) => {
                 self.watches(operator(who))
             }
@@ -187,10 +180,6 @@ impl Protocol {
             Action::CheckSees => state.check_sees += 1,
             Action::TakeLease(who) => self.take_lease(state, who),
             Action::Die(who) => state.operators[who].forget(Role::Down),
-            Action::Start(who) => {
-                state.operators[who].role = Role::Standby;
-                state.starts -= 1;
-            }
             Action::SeeFact(who) => read(&mut state.operators[who].facts, state.facts.len()),
             Action::SeeClearance(who) => {
                 let newest = state.newest();
@@ -221,7 +210,8 @@ impl Protocol {
         let is_led = state.is_led();
         if let (Some(pod), Time::Prompt) = (state.pod.as_mut(), self.size.time) {
             let astray = !pod.gated && !code::may_run(&state.facts, state.now);
-            pod.late = if astray { pod.late + Tick::from(is_led) } else { 0 };
+            let late = &mut pod.witness.late;
+            *late = if astray { *late + Tick::from(is_led) } else { 0 };
         }
         state.now += 1;
     }
@@ -307,18 +297,16 @@ impl Protocol {
         let Some(pod) = state.pod else { return Some(()) };
         let same = pod.uid == request.uid;
         match request.wish {
-            Wish::Nothing => {}
             Wish::Release if pod.gated && (same || !self.has(Guard::ReleaseUid)) => {
                 let released = self.lift_gate(state, &pod, Asker::Operator);
                 let given_up = !self.has(Guard::Retry);
                 state.pod = Some(released.unwrap_or(Pod { given_up, ..pod }));
             }
-            Wish::Release => {}
             Wish::Evict(grace) | Wish::Delete(grace) if same || !self.has(Guard::StopUid) => {
                 state.witness.other_pod_stopped |= !same;
                 end(state, grace);
             }
-            Wish::Evict(_) | Wish::Delete(_) => {}
+            Wish::Nothing | Wish::Release | Wish::Evict(_) | Wish::Delete(_) => {}
         }
         Some(())
     }

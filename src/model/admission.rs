@@ -8,7 +8,7 @@
 use super::{
     Protocol,
     guard::Guard,
-    state::{Clearance, Operator, Pod, Runtime, State, Tick},
+    state::{Clearance, Operator, Pod, PodWitness, Runtime, State, Tick},
 };
 
 /// What somebody creates a pod from.
@@ -40,11 +40,11 @@ impl Protocol {
             labelled_held: template == Template::OtherLabelledHeld,
             created: state.now,
             ends_at: None,
-            seen: None,
-            belated: false,
-            alone: !state.operators.iter().any(Operator::acts),
-            late: 0,
             given_up: false,
+            witness: PodWitness {
+                alone: !state.operators.iter().any(Operator::acts),
+                ..PodWitness::default()
+            },
         };
         let assent_gate = !pod.labelled_held && template != Template::OtherOnNode;
         if assent_gate && !clears(gate_sees, &pod) {
@@ -99,5 +99,6 @@ fn let_go(state: &State, pod: Pod) -> Pod {
     }
     let is_cleared = |by: Clearance| clears(by, &pod) && is_live(by, state.now);
     let seen = is_cleared(state.written[state.check_sees]).then_some(pod.runtime);
-    Pod { seen, belated: !is_cleared(state.present()), ..pod }
+    let belated = !is_cleared(state.present());
+    Pod { witness: PodWitness { seen, belated, ..pod.witness }, ..pod }
 }

@@ -43,7 +43,9 @@ pub const UNTIMELY: &str = "the window: a pod is to be stopped that is cleared a
 
 pub fn of(size: Size) -> Vec<Property<Protocol>> {
     let mut properties = vec![
-        Property::always(SEEN, |_, s: &State| s.pod.is_none_or(|p| p.gated || p.seen == Some(p.runtime))),
+        Property::always(SEEN, |_, s: &State| {
+            s.pod.is_none_or(|p| p.gated || p.witness.seen == Some(p.runtime))
+        }),
         Property::always(BACK, is_back),
         Property::always(FORWARD, |_, s: &State| !s.witness.went_back),
         Property::always(LOSS_STAYS, |_, s: &State| !s.witness.loss_moved),
@@ -57,7 +59,7 @@ pub fn of(size: Size) -> Vec<Property<Protocol>> {
 }
 
 fn is_gone(_: &Protocol, state: &State) -> bool {
-    state.pod.is_none_or(|pod| pod.late <= GRACE + state.spread())
+    state.pod.is_none_or(|pod| pod.witness.late <= GRACE + state.spread())
 }
 
 fn is_back(model: &Protocol, state: &State) -> bool {
@@ -68,12 +70,12 @@ fn is_back(model: &Protocol, state: &State) -> bool {
 
 fn example(name: &str) -> fn(&Protocol, &State) -> bool {
     match name {
-        STARTS_ALONE => |_, s| s.pod.is_some_and(|pod| pod.alone && is_bound(&pod)),
+        STARTS_ALONE => |_, s| s.pod.is_some_and(|pod| pod.witness.alone && is_bound(&pod)),
         RUNS_AGAIN => |_, s| {
             let lifted = matches!(s.facts[..], [Fact::Approve(_), Fact::Revoke, Fact::Approve(_)]);
             lifted && s.pod.is_some_and(|pod| pod.uid == 2 && is_bound(&pod))
         },
-        BELATED => |_, s| s.pod.is_some_and(|pod| pod.belated && is_bound(&pod)),
+        BELATED => |_, s| s.pod.is_some_and(|pod| pod.witness.belated && is_bound(&pod)),
         UNTIMELY => |_, s| {
             let cleared = !s.facts.contains(&Fact::Revoke) && code::may_run(&s.facts, s.now + s.spread());
             cleared

@@ -26,8 +26,6 @@ pub struct Size {
     pub pods: u8,
     /// Whether a second operator stands by and takes over, at any moment.
     pub takeover: bool,
-    /// How often an operator is started anew.
-    pub starts: u8,
     /// How many versions of the Clearance somebody may be behind.
     pub lag: usize,
     /// How far the operators' clocks are ahead of the API server's.
@@ -48,7 +46,6 @@ pub const LAGS: Size = Size {
     decisions: 2,
     pods: 1,
     takeover: true,
-    starts: 0,
     lag: 2,
     skews: SAME,
     possible: &[STARTS_ALONE, BELATED, UNTIMELY],
@@ -81,7 +78,7 @@ pub const BUDGETS: Size = Size {
     ..LAGS
 };
 
-/// The same, with a change of the leader.
+/// The same, with another that takes over: to the rest it is what the first would be, started anew.
 pub const HANDOVER: Size = Size { name: "handover", takeover: true, ..BUDGETS };
 
 /// An end instead of a revocation, and clocks that differ.

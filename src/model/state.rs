@@ -50,16 +50,22 @@ pub struct Pod {
     pub created: Tick,
     /// When it will have been deleted, if it is being.
     pub ends_at: Option<Tick>,
-    /// Witness: what the API server saw a valid clearance for when it let the pod go.
-    pub seen: Option<Runtime>,
-    /// Witness: the present clearance did not clear it when the API server let it go.
-    pub belated: bool,
-    /// Witness: no operator was there when it was created.
-    pub alone: bool,
-    /// Witness: how many ticks it was bound without clearance while an operator led.
-    pub late: Tick,
     /// Its release is not asked for again. Only without [`super::guard::Guard::Retry`].
     pub given_up: bool,
+    pub witness: PodWitness,
+}
+
+/// What a pod does not tell, because it is about how it came to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PodWitness {
+    /// What the API server saw a valid clearance for when it let the pod go.
+    pub seen: Option<Runtime>,
+    /// The present clearance did not clear it then.
+    pub belated: bool,
+    /// No operator was there when it was created.
+    pub alone: bool,
+    /// How many ticks it was bound without clearance while an operator led.
+    pub late: Tick,
 }
 
 /// Who an operator is to the others.
@@ -135,8 +141,6 @@ pub struct State {
     pub pod: Option<Pod>,
     /// How many pods were created.
     pub pods: u8,
-    /// How often an operator may still be started anew.
-    pub starts: u8,
     pub witness: Witness,
 }
 
