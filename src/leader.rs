@@ -1,7 +1,7 @@
 //! One operator at a time: the others wait for the Lease, so that two do not do the same work twice.
 //!
-//! Nothing depends on it for safety: clearances are replaced at a known version, and the API server
-//! looks again at every release.
+//! No pod starts for want of it: the API server looks again at every release. But of two that compile, the
+//! one whose watches lag could bring back what the other has withdrawn; so whoever loses it stops at once.
 
 use std::time::Duration;
 
@@ -52,12 +52,16 @@ impl Leadership {
         info!(identity = self.identity, "leading");
     }
 
-    /// Renews for as long as it can; returns when this operator must stop leading.
+    /// Renews for as long as it can; returns when this operator must stop leading. A process that was paused
+    /// looks at the time before it asks anybody: until the answer, it would go on with what it knew.
     pub async fn keep(&self) {
         let mut held_until = Instant::now() + DURATION;
-        while Instant::now() + MARGIN < held_until {
+        loop {
             tokio::time::sleep(RENEW).await;
             let begun = Instant::now();
+            if held_until <= begun + MARGIN {
+                break;
+            }
             if tokio::time::timeout(RENEW, self.attempt("renew")).await.unwrap_or_default() {
                 held_until = begun + DURATION;
             }

@@ -19,6 +19,8 @@ pub mod compile;
 pub mod enforce;
 pub mod leader;
 pub mod metrics;
+#[cfg(test)]
+mod model;
 pub mod operator;
 pub mod policy;
 pub mod serve;

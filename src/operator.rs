@@ -95,8 +95,10 @@ async fn work(
     let compiling = compile::run(client.clone(), Arc::clone(&metrics), shutdown.clone());
     let enforcing = enforce::run(client, metrics, shutdown);
     let result = tokio::select! {
-        _ = async { tokio::join!(compiling, enforcing) } => Ok(()),
+        // The lease first: who was paused until it ran out does nothing more.
+        biased;
         () = leadership.keep() => Err(Error::LeaseLost),
+        _ = async { tokio::join!(compiling, enforcing) } => Ok(()),
     };
     if result.is_ok() {
         leadership.release().await;

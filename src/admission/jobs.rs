@@ -1,6 +1,6 @@
-//! Jobs and CronJobs: suspended unless cleared, so that what they promise does not run down meanwhile.
+//! Jobs and `CronJobs`: suspended unless cleared, so that what they promise does not run down meanwhile.
 //!
-//! A Job whose pods were held would use up its `activeDeadlineSeconds`, and a CronJob would pile up Jobs
+//! A Job whose pods were held would use up its `activeDeadlineSeconds`, and a `CronJob` would pile up Jobs
 //! that all start at once on the approval. Suspension is a comfort and no guard: whatever a Job makes,
 //! the policies on pods decide about. So a missing `Clearance` refuses nothing here.
 

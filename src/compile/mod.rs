@@ -13,8 +13,8 @@
 //! Nothing is compiled before every watch has listed once: a clearance compiled from a part of the
 //! facts would stop what is approved.
 
-mod clearance;
-mod index;
+pub(crate) mod clearance;
+pub(crate) mod index;
 mod status;
 mod write;
 

@@ -237,7 +237,7 @@ struct Jobs {
     client: Client,
     metrics: Arc<Metrics>,
     voice: Voice,
-    jobs: BTreeMap<String, HashMap<Key, Job>>,
+    known: BTreeMap<String, HashMap<Key, Job>>,
     clearances: HashMap<Arc<str>, Arc<ClearanceSpec>>,
     /// Whether a namespace of which no clearance was told has none.
     all_told: bool,
@@ -255,7 +255,7 @@ impl Jobs {
             client,
             metrics,
             voice,
-            jobs: BTreeMap::new(),
+            known: BTreeMap::new(),
             clearances: HashMap::new(),
             all_told: false,
             relisted: HashSet::new(),
@@ -277,13 +277,15 @@ impl Jobs {
             }
             Told::All => {
                 self.all_told = true;
-                self.jobs.keys().cloned().collect()
+                self.known.keys().cloned().collect()
             }
         };
         for namespace in namespaces {
             let keys: Vec<_> =
-                self.jobs.get(&namespace).into_iter().flat_map(HashMap::keys).cloned().collect();
-            keys.iter().for_each(|key| self.look_at(key));
+                self.known.get(&namespace).into_iter().flat_map(HashMap::keys).cloned().collect();
+            for key in &keys {
+                self.look_at(key);
+            }
         }
     }
 
@@ -296,7 +298,7 @@ impl Jobs {
             }
             News::Listed(kind) => {
                 let relisted = std::mem::take(&mut self.relisted);
-                for jobs in self.jobs.values_mut() {
+                for jobs in self.known.values_mut() {
                     jobs.retain(|key, _| key.kind != kind || relisted.contains(key));
                 }
             }
@@ -305,42 +307,45 @@ impl Jobs {
     }
 
     fn set(&mut self, key: &Key, mut job: Job) {
-        let jobs = self.jobs.entry(key.namespace.clone()).or_default();
+        let jobs = self.known.entry(key.namespace.clone()).or_default();
         job.said |= jobs.get(key).is_some_and(|before| before.said && before.state == job.state);
         jobs.insert(key.clone(), job);
         self.look_at(key);
     }
 
     fn forget(&mut self, key: &Key) {
-        if let Some(jobs) = self.jobs.get_mut(&key.namespace) {
+        if let Some(jobs) = self.known.get_mut(&key.namespace) {
             jobs.remove(key);
             if jobs.is_empty() {
-                self.jobs.remove(&key.namespace);
+                self.known.remove(&key.namespace);
             }
         }
     }
 
     fn due(&self, key: &Key) -> Option<(&Job, Option<Change>)> {
         let clearance = self.clearances.get(&*key.namespace);
-        let job = self.jobs.get(&key.namespace)?.get(key)?;
+        let job = self.known.get(&key.namespace)?.get(key)?;
         let known = clearance.is_some() || self.all_told;
         known.then(|| (job, due(job, clearance.map(|c| &**c), Timestamp::now())))
     }
 
     fn look_at(&mut self, key: &Key) {
-        match self.due(key) {
-            Some((_, Some(_))) => {
-                if self.busy.insert(key.clone()) {
-                    self.waiting.push_back(key.clone());
-                }
+        let Some((job, change)) = self.due(key) else { return };
+        let untold = job.state == State::SuspendedByAssent && !job.said;
+        if change.is_some() {
+            if self.busy.insert(key.clone()) {
+                self.waiting.push_back(key.clone());
             }
-            Some((job, None)) if job.state == State::SuspendedByAssent && !job.said => {
-                self.voice.held(&subject(key, job), self.clearances.get(&*key.namespace).map(|c| &**c));
-                if let Some(job) = self.jobs.get_mut(&key.namespace).and_then(|jobs| jobs.get_mut(key)) {
-                    job.said = true;
-                }
-            }
-            _ => {}
+        } else if untold {
+            self.say_held(key);
+        }
+    }
+
+    fn say_held(&mut self, key: &Key) {
+        let clearance = self.clearances.get(&*key.namespace).map(|c| &**c);
+        if let Some(job) = self.known.get_mut(&key.namespace).and_then(|jobs| jobs.get_mut(key)) {
+            self.voice.held(&subject(key, job), clearance);
+            job.said = true;
         }
     }
 

@@ -15,11 +15,11 @@
 
 mod act;
 mod census;
-mod decide;
+pub(crate) mod decide;
 mod jobs;
 mod keep;
 mod owner;
-mod roster;
+pub(crate) mod roster;
 mod say;
 mod turn;
 mod whole;
@@ -357,6 +357,10 @@ impl Enforcer {
             return;
         }
         let now = Timestamp::now();
+        let quiet_until = self.roster.pod(key).and_then(|(pod, _)| pod.quiet_until);
+        if let Some(until) = quiet_until.filter(|until| *until > now) {
+            return self.look_later(key, until);
+        }
         let Some(decision) = decide_in_turn(&self.roster, &self.one_by_one, key, now) else { return };
         match decision {
             Decision::Ignore => {}

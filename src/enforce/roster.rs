@@ -176,7 +176,9 @@ impl Roster {
 
     /// Takes in a `StatefulSet`; whether it is another than before.
     pub fn set_set(&mut self, uid: String, set: Set) -> bool {
-        self.sets.insert(uid, set.clone()).is_none_or(|before| before != set)
+        let changed = self.sets.get(&uid) != Some(&set);
+        self.sets.insert(uid, set);
+        changed
     }
 
     /// Keeps only the `StatefulSets` that `is_there` knows.
