@@ -150,7 +150,7 @@ pub const FINDINGS: [Finding; 21] = [
     Finding {
         guard: Guard::DeletedAfterBudgets,
         step: "stop: after half of the grace whatever the budgets say",
-        code: (DECIDE, "stop", "now < budgets_until"),
+        code: (DECIDE, "stop", "now >= budgets_until"),
         size: BUDGETS,
         without: Ok(GONE),
     },
