@@ -443,9 +443,12 @@ pub async fn namespace_deletion_takes_the_approvals_along(cluster: &ControlPlane
     retired["spec"]["decommission"] = json!({ "date": "2020-01-01T00:00:00Z", "reason": "over" });
     scene.apply(Dev, &retired).await?;
     scene.condition("aisystem", "scorer", "Cleared", "False", "Decommissioned").await?;
-    let held = scene.workload("batch/v1", "Job", "job", &pod_spec(&container("1")));
+    scene.apply(Dev, &scene.workload("batch/v1", "Job", "suspended", &pod_spec(&container("1")))).await?;
+    // A held pod that a Job keeps track of, until the namespace goes.
+    let mut held = scene.pod("tracked", &container("1"));
+    held["metadata"]["finalizers"] = json!(["batch.kubernetes.io/job-tracking"]);
     scene.apply(Dev, &held).await?;
-    scene.held_pods("job-name=job", 1).await?;
+    scene.held_pods("app=tracked", 1).await?;
     let delete = ["delete", "namespace", &scene.namespace, "--timeout=60s"];
     cluster.kubectl(Admin, &delete).await?.ok().map(drop)
 }
