@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod chart;
+mod guard;
 mod lifecycle;
 mod outage;
 mod plugin;
@@ -152,7 +153,11 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         chart::the_operator_may_do_no_more_than_it_must,
         chart::editors_may_describe_and_not_decide,
     ];
-    let own = own![
+    shared.into_iter().chain(own(stage)).collect()
+}
+
+fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
+    own![
         stage,
         outage::i5_without_an_operator_cleared_pods_start_and_uncleared_do_not,
         outage::i1_an_operator_that_overslept_an_expiry_releases_nothing,
@@ -161,6 +166,12 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         outage::one_operator_leads_and_hands_over_when_it_is_told_to_stop,
         outage::health_and_metrics_are_served,
         outage::i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace,
-    ];
-    shared.into_iter().chain(own).collect()
+        guard::i1_what_slips_in_while_the_policies_are_gone_is_stopped,
+        guard::deleted_policies_are_back_within_a_second,
+        guard::edited_policies_are_put_right_within_a_second,
+        guard::an_upgrade_after_a_restore_meets_no_conflict_and_no_older_operator,
+        guard::what_is_uninstalled_stays_uninstalled_and_held_pods_can_be_let_go,
+        guard::what_was_restored_goes_with_its_release_in_any_order,
+        guard::i1_a_clearance_that_an_admin_edits_is_restored_and_what_it_let_in_is_stopped,
+    ]
 }
