@@ -21,5 +21,6 @@ pub mod guard;
 pub mod leader;
 pub mod metrics;
 pub mod operator;
+pub mod poke;
 pub mod policy;
 pub mod serve;

@@ -30,7 +30,7 @@ enum Command {
         /// The namespace of the Lease by which operators agree who works.
         #[arg(long, env = "POD_NAMESPACE", default_value = "assent-system")]
         namespace: String,
-        /// The service account that it runs as, after which its ClusterRole is called.
+        /// The service account that it runs as, after which its `ClusterRole` is called.
         #[arg(long, env = "POD_SERVICE_ACCOUNT", default_value = "assent")]
         service_account: String,
         /// What this operator calls itself in that Lease; its pod's name.

@@ -16,6 +16,7 @@ use crate::{
     admission, compile, enforce, guard,
     leader::Leadership,
     metrics::Metrics,
+    poke,
     serve::{Health, serve},
 };
 
@@ -95,10 +96,16 @@ async fn work(
     }
     let holding = admission::Holding::of(&client).await?;
     let guarding = guard::run(client.clone(), account, holding, Arc::clone(&metrics), shutdown.clone());
+    let poking = async {
+        if holding == admission::Holding::Refuse {
+            info!("no MutatingAdmissionPolicy v1 here: what is not cleared is refused and not held");
+            poke::run(client.clone(), Arc::clone(&metrics), shutdown.clone()).await;
+        }
+    };
     let compiling = compile::run(client.clone(), Arc::clone(&metrics), shutdown.clone());
-    let enforcing = enforce::run(client, metrics, shutdown);
+    let enforcing = enforce::run(client.clone(), Arc::clone(&metrics), shutdown.clone());
     let result = tokio::select! {
-        _ = async { tokio::join!(compiling, enforcing, guarding) } => Ok(()),
+        _ = async { tokio::join!(compiling, enforcing, guarding, poking) } => Ok(()),
         () = leadership.keep() => Err(Error::LeaseLost),
     };
     if result.is_ok() {

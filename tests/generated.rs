@@ -42,7 +42,15 @@ fn policies_of_the_chart() {
         namespace: "{{ .Release.Namespace }}".to_owned(),
         service_account: "{{ include `assent.serviceAccountName` . }}".to_owned(),
     };
-    is_current("charts/assent/templates/policies.yaml", &documents(&admission::policies(&operator)));
+    let (gates, refuses): (Vec<_>, Vec<_>) = admission::policies(&operator)
+        .into_iter()
+        .partition(|policy| !admission::Holding::Refuse.has(policy));
+    let file = format!(
+        "{{{{- if include \"assent.gates\" . }}}}\n{}{{{{- end }}}}\n{}",
+        documents(&gates),
+        documents(&refuses)
+    );
+    is_current("charts/assent/templates/policies.yaml", &file);
 }
 
 #[test]

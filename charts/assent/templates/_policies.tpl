@@ -3,5 +3,5 @@
 [assent-aisystems, assent-approval-stamp, assent-approvals, assent-gate, assent-namespaces, assent-operator-only, assent-pod-create, assent-pod-held, assent-pod-release, assent-pod-update, assent-risklevels]
 {{- end -}}
 {{- define "assent.policies.fingerprint" -}}
-7b9dc8c7b08d
+9a2235171319
 {{- end -}}

@@ -11,6 +11,7 @@ mod lifecycle;
 mod outage;
 mod plugin;
 mod refusals;
+mod refuse;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -150,6 +151,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         chart::the_pod_is_locked_down,
         chart::the_api_server_takes_all_of_it,
         chart::bad_values_are_refused,
+        chart::where_pods_cannot_be_gated_nothing_mutates_and_workloads_are_poked,
         chart::the_operator_may_do_no_more_than_it_must,
         chart::editors_may_describe_and_not_decide,
     ];
@@ -166,6 +168,9 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         outage::one_operator_leads_and_hands_over_when_it_is_told_to_stop,
         outage::health_and_metrics_are_served,
         outage::i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace,
+        refuse::i1_i3_the_refused_are_told_why_and_run_soon_after_the_approval,
+        refuse::dev_writes_down_somebody_else_as_the_approver,
+        refuse::a_gate_of_ones_own_is_lifted_and_deleted_policies_are_restored,
         guard::i1_what_slips_in_while_the_policies_are_gone_is_stopped,
         guard::deleted_policies_are_back_within_a_second,
         guard::edited_policies_are_put_right_within_a_second,
