@@ -21,6 +21,9 @@
 //! CREATE and UPDATE of pods are kept apart because a binding that denies where its parameter is
 //! missing does so before its match conditions are looked at: an update of a pod that is not held
 //! must never depend on a `Clearance`.
+//!
+//! Where the API server has no mutating policies ([`Holding::Refuse`]), assent-pod-create refuses what would
+//! have been held, and whoever signs an approval fills in the approver, which assent-approvals checks.
 
 mod holding;
 mod manifest;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use assent_tests::{
     Assent, ControlPlane, Options, Output, Person, Scenario, binaries, container, pod_spec, until,
 };
@@ -123,7 +123,7 @@ pub async fn dev_writes_down_somebody_else_as_the_approver() -> Result<()> {
     };
     let carols = signed(&json!("carol"), &alice["groups"]);
     let mut more = alice["groups"].clone();
-    more.as_array_mut().map(|groups| groups.push(json!("ethics-board")));
+    more.as_array_mut().context("groups")?.push(json!("ethics-board"));
     let with_more_groups = signed(&alice["username"], &more);
     for forged in [carols, with_more_groups] {
         let said = scene.undecided(Person::Alice, &forged).await?;
