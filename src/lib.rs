@@ -3,7 +3,7 @@
 //! ```text
 //!  api ◄── policy ◄── compile ──► Clearance ──► enforce ──► pods
 //!   ▲                                  │
-//!   └── admission: CEL policies, which read the Clearance in the API server itself
+//!   └── admission: CEL policies, which read the Clearance in the API server itself ◄── guard: restores them
 //! ```
 //!
 //! `policy` is pure. `compile` and `enforce` know nothing of each other: all that goes from one to the
@@ -17,10 +17,12 @@ pub mod bounds;
 pub mod cli;
 pub mod compile;
 pub mod enforce;
+pub mod guard;
 pub mod leader;
 pub mod metrics;
 #[cfg(test)]
 mod model;
 pub mod operator;
+pub mod poke;
 pub mod policy;
 pub mod serve;

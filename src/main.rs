@@ -30,6 +30,9 @@ enum Command {
         /// The namespace of the Lease by which operators agree who works.
         #[arg(long, env = "POD_NAMESPACE", default_value = "assent-system")]
         namespace: String,
+        /// The service account that it runs as, after which its `ClusterRole` is called.
+        #[arg(long, env = "POD_SERVICE_ACCOUNT", default_value = "assent")]
+        service_account: String,
         /// What this operator calls itself in that Lease; its pod's name.
         #[arg(long, env = "POD_NAME", default_value = "assent")]
         identity: String,
@@ -61,9 +64,10 @@ enum LogFormat {
 
 fn main() -> ExitCode {
     let done: Result<(), Box<dyn std::error::Error>> = match Cli::parse().command {
-        Command::Operator { listen, namespace, identity, log_format, log_level } => {
+        Command::Operator { listen, namespace, service_account, identity, log_format, log_level } => {
             log(log_format, &log_level);
-            run(operator::Options { listen, namespace, identity }).map_err(Into::into)
+            let account = admission::Operator { namespace, service_account };
+            run(operator::Options { listen, account, identity }).map_err(Into::into)
         }
         Command::Crds => print(&api::definitions()).map_err(Into::into),
         Command::Policies { namespace, service_account } => {

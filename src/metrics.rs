@@ -42,6 +42,13 @@ pub struct EnforcementLabels {
     pub done: bool,
 }
 
+/// The label of the counter of restored policies.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PolicyLabels {
+    /// Its kind and name.
+    pub policy: String,
+}
+
 /// Every metric, and the registry that prints them.
 #[derive(Debug)]
 pub struct Metrics {
@@ -61,6 +68,10 @@ pub struct Metrics {
     pub events_dropped: Counter,
     /// Pods held now.
     pub held_pods: Gauge,
+    /// Policies that somebody deleted or changed.
+    pub policies_restored: Family<PolicyLabels, Counter>,
+    /// Clearances that somebody other than an operator deleted or changed.
+    pub clearances_restored: Counter,
     /// Seconds that the API server took to release a pod.
     pub release_seconds: Histogram,
 }
@@ -77,6 +88,8 @@ impl Default for Metrics {
             enforcements: Family::default(),
             events_dropped: Counter::default(),
             held_pods: Gauge::default(),
+            policies_restored: Family::default(),
+            clearances_restored: Counter::default(),
             release_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
         };
         metrics.register();
@@ -104,6 +117,16 @@ impl Metrics {
         registry.register("enforcements", "What was done to pods", self.enforcements.clone());
         registry.register("events_dropped", "Events that were not sent", self.events_dropped.clone());
         registry.register("held_pods", "Pods held by the gate", self.held_pods.clone());
+        registry.register(
+            "policies_restored",
+            "Admission policies that somebody deleted or changed",
+            self.policies_restored.clone(),
+        );
+        registry.register(
+            "clearances_restored",
+            "Clearances that somebody else deleted or changed",
+            self.clearances_restored.clone(),
+        );
         registry.register_with_unit(
             "release",
             "What the API server took to release a pod",

@@ -1,7 +1,7 @@
 //! The operator's life: lead, compile and enforce, and stop in good order.
 //!
 //! ```text
-//!  start ─► serve /healthz … ─► wait for the Lease ─► compile + enforce ─► SIGTERM: finish, hand over
+//!  start ─► serve /healthz … ─► wait for the Lease ─► compile + enforce + guard ─► SIGTERM: finish, hand over
 //!                                                          └─► lease lost: exit, and start anew
 //! ```
 
@@ -13,9 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use crate::{
-    compile, enforce,
+    admission, compile, enforce, guard,
     leader::Leadership,
     metrics::Metrics,
+    poke,
     serve::{Health, serve},
 };
 
@@ -24,8 +25,8 @@ use crate::{
 pub struct Options {
     /// Where health and metrics are served.
     pub listen: SocketAddr,
-    /// The namespace of its Lease.
-    pub namespace: String,
+    /// Its service account, in whose namespace its Lease is.
+    pub account: admission::Operator,
     /// What it calls itself in the Lease: the name of its pod.
     pub identity: String,
 }
@@ -62,10 +63,10 @@ pub enum Error {
 pub async fn run(options: Options) -> Result<(), Error> {
     let client = client().await?;
     let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::default()));
-    let leadership = Leadership::new(client.clone(), &options.namespace, options.identity.clone());
+    let leadership = Leadership::new(client.clone(), &options.account.namespace, options.identity.clone());
     let shutdown = shutdown().map_err(Error::Signal)?.shared();
     let serving = serve(options.listen, Arc::clone(&health), Arc::clone(&metrics));
-    let working = work(client, &leadership, &health, metrics, shutdown.clone());
+    let working = work(client, options.account, &leadership, &health, metrics, shutdown.clone());
     tokio::select! {
         served = serving => served.map_err(|source| Error::Listen { address: options.listen, source }),
         worked = working => worked,
@@ -82,6 +83,7 @@ async fn client() -> Result<Client, Error> {
 
 async fn work(
     client: Client,
+    account: admission::Operator,
     leadership: &Leadership,
     health: &Health,
     metrics: Arc<Metrics>,
@@ -92,13 +94,21 @@ async fn work(
         () = shutdown.clone() => return Ok(()),
         () = leadership.acquire() => {}
     }
+    let holding = admission::Holding::of(&client).await?;
+    let guarding = guard::run(client.clone(), account, holding, Arc::clone(&metrics), shutdown.clone());
+    let poking = async {
+        if holding == admission::Holding::Refuse {
+            info!("no MutatingAdmissionPolicy v1 here: what is not cleared is refused and not held");
+            poke::run(client.clone(), Arc::clone(&metrics), shutdown.clone()).await;
+        }
+    };
     let compiling = compile::run(client.clone(), Arc::clone(&metrics), shutdown.clone());
-    let enforcing = enforce::run(client, metrics, shutdown);
+    let enforcing = enforce::run(client.clone(), Arc::clone(&metrics), shutdown.clone());
     let result = tokio::select! {
         // The lease first: who was paused until it ran out does nothing more.
         biased;
         () = leadership.keep() => Err(Error::LeaseLost),
-        _ = async { tokio::join!(compiling, enforcing) } => Ok(()),
+        _ = async { tokio::join!(compiling, enforcing, guarding, poking) } => Ok(()),
     };
     if result.is_ok() {
         leadership.release().await;

@@ -1,7 +1,7 @@
 //! What is generated from the source must not be edited by hand, nor forgotten: `make generate` writes it,
 //! and these tests fail when it is stale.
 
-use std::{env, fs, path::PathBuf};
+use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
 use assent::{admission, api};
 
@@ -42,5 +42,28 @@ fn policies_of_the_chart() {
         namespace: "{{ .Release.Namespace }}".to_owned(),
         service_account: "{{ include `assent.serviceAccountName` . }}".to_owned(),
     };
-    is_current("charts/assent/templates/policies.yaml", &documents(&admission::policies(&operator)));
+    let (gates, refuses): (Vec<_>, Vec<_>) = admission::policies(&operator)
+        .into_iter()
+        .partition(|policy| !admission::Holding::Refuse.has(policy));
+    let file = format!(
+        "{{{{- if include \"assent.gates\" . }}}}\n{}{{{{- end }}}}\n{}",
+        documents(&gates),
+        documents(&refuses)
+    );
+    is_current("charts/assent/templates/policies.yaml", &file);
+}
+
+#[test]
+fn what_the_chart_says_of_the_policies() {
+    let operator = admission::Operator { namespace: String::new(), service_account: String::new() };
+    let all = admission::policies(&operator);
+    let names: BTreeSet<_> = all.iter().map(|policy| policy.key().name).collect();
+    let file = format!(
+        "{{{{/* What the policies are called, and which they are. */}}}}\n\
+         {{{{- define \"assent.policies.names\" -}}}}\n[{}]\n{{{{- end -}}}}\n\
+         {{{{- define \"assent.policies.fingerprint\" -}}}}\n{}\n{{{{- end -}}}}\n",
+        names.into_iter().collect::<Vec<_>>().join(", "),
+        admission::fingerprint(),
+    );
+    is_current("charts/assent/templates/_policies.tpl", &file);
 }

@@ -1,5 +1,7 @@
 //! The shapes of admission policies, so that what a policy says is not lost in how it is written.
 
+use std::fmt;
+
 use k8s_openapi::{
     api::admissionregistration::v1::{
         JSONPatch, MatchCondition, MatchResources, MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding,
@@ -7,9 +9,10 @@ use k8s_openapi::{
         ParamKind, ParamRef, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
         ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec, Validation, Variable,
     },
+    api::core::v1::ObjectReference,
     apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
 };
-use kube::api::ObjectMeta;
+use kube::{Resource, api::ObjectMeta};
 use serde::Serialize;
 
 use crate::api::{CLEARANCE_NAME, GROUP, MODE_ENFORCE, MODE_LABEL};
@@ -26,6 +29,84 @@ pub enum Manifest {
     Validating(ValidatingAdmissionPolicy),
     /// Puts a [`Manifest::Validating`] in force.
     ValidatingBinding(ValidatingAdmissionPolicyBinding),
+}
+
+macro_rules! manifest_of {
+    ($($kind:ident => $variant:ident),*) => {
+        $(impl From<$kind> for Manifest {
+            fn from(policy: $kind) -> Self {
+                Self::$variant(policy)
+            }
+        })*
+
+        impl Manifest {
+            /// Its kind.
+            pub fn kind(&self) -> &'static str {
+                match self { $(Self::$variant(_) => <$kind as k8s_openapi::Resource>::KIND),* }
+            }
+
+            /// Its name, labels and the like.
+            pub fn metadata(&self) -> &ObjectMeta {
+                match self { $(Self::$variant(policy) => policy.meta()),* }
+            }
+
+            /// It, to tell people about.
+            pub fn reference(&self) -> ObjectReference {
+                match self { $(Self::$variant(policy) => policy.object_ref(&())),* }
+            }
+        }
+    };
+}
+
+manifest_of!(
+    MutatingAdmissionPolicy => Mutating,
+    MutatingAdmissionPolicyBinding => MutatingBinding,
+    ValidatingAdmissionPolicy => Validating,
+    ValidatingAdmissionPolicyBinding => ValidatingBinding
+);
+
+/// Which policy or binding: its kind and its name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.name)
+    }
+}
+
+impl Manifest {
+    /// Which one it is.
+    pub fn key(&self) -> Key {
+        Key { kind: self.kind(), name: self.metadata().name.clone().unwrap_or_default() }
+    }
+
+    /// Whether `live` has all that this says, and says nothing else.
+    pub fn stands_as(&self, live: &Self) -> bool {
+        let has = live.metadata().labels.as_ref();
+        let labels = self.metadata().labels.iter().flatten();
+        let labelled = labels.into_iter().all(|(k, v)| has.and_then(|has| has.get(k)) == Some(v));
+        labelled
+            && match (self, live) {
+                (Self::Mutating(a), Self::Mutating(b)) => a.spec == b.spec,
+                (Self::MutatingBinding(a), Self::MutatingBinding(b)) => a.spec == b.spec,
+                (Self::Validating(a), Self::Validating(b)) => a.spec == b.spec,
+                (Self::ValidatingBinding(a), Self::ValidatingBinding(b)) => a.spec == b.spec,
+                _ => false,
+            }
+    }
+
+    /// The field manager that wrote it last.
+    pub fn last_manager(&self) -> Option<&str> {
+        let entries = self.metadata().managed_fields.iter().flatten();
+        let written = entries.filter(|entry| entry.subresource.is_none());
+        written.max_by_key(|entry| entry.time.clone())?.manager.as_deref()
+    }
 }
 
 /// What a policy looks at.

@@ -22,14 +22,23 @@
 //! CREATE and UPDATE of pods are kept apart because a binding that denies where its parameter is
 //! missing does so before its match conditions are looked at: an update of a pod that is not held
 //! must never depend on a `Clearance`.
+//!
+//! Where the API server has no mutating policies ([`Holding::Refuse`]), assent-pod-create refuses what would
+//! have been held, and whoever signs an approval fills in the approver, which assent-approvals checks.
 
 mod cleared;
+mod holding;
 mod jobs;
 mod manifest;
 mod pods;
 mod records;
 
-pub use manifest::Manifest;
+use sha2::{Digest as _, Sha256};
+
+pub use holding::Holding;
+pub use manifest::{Key, Manifest};
+
+use crate::api::Digest;
 
 /// The service account that the operator runs as: the one that may write clearances and lift gates.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +53,11 @@ impl Operator {
     /// Its name as the API server authenticates it.
     pub fn username(&self) -> String {
         format!("system:serviceaccount:{}:{}", self.namespace, self.service_account)
+    }
+
+    /// The `ClusterRole` that lets it do its work.
+    pub fn role(&self) -> String {
+        format!("{}-operator", self.service_account)
     }
 
     /// The CEL expression for "the operator asks".
@@ -62,4 +76,17 @@ pub fn policies(operator: &Operator) -> Vec<Manifest> {
     manifests.extend(jobs::policies());
     manifests.extend(records::policies(operator));
     manifests
+}
+
+/// The annotation by which a release says which policies it installed: their [`fingerprint`].
+pub const POLICIES_ANNOTATION: &str = "assent.dev/policies";
+
+/// Tells the policies of this version from those of any other, whoever the operator is.
+///
+/// # Panics
+/// Never: policies serialise.
+pub fn fingerprint() -> String {
+    let anybody = Operator { namespace: String::new(), service_account: String::new() };
+    let json = serde_json::to_vec(&policies(&anybody)).expect("policies serialise");
+    Digest::from_sha256(Sha256::digest(json).into()).short().to_owned()
 }

@@ -70,7 +70,7 @@ fn create() -> [Manifest; 2] {
   variables.system == '' ? ' has no label {SYSTEM_LABEL}: name its AISystem in the pod template'
   : has(object.spec.nodeName) ? ' sets spec.nodeName and is not cleared: leave nodeName out, so that it can be held until AI system ' + variables.system + ' is approved'
   : size(variables.live) == 0 ? ': AI system ' + variables.system + ' has no clearance that is valid at ' + string(object.metadata.creationTimestamp)
-  : ' is not what was approved for AI system ' + variables.system + ' (was it changed after Assent looked at it?)')
+  : ' is not what was approved for AI system ' + variables.system)
 + '; see: kubectl assent explain aisystem/' + (variables.system == '' ? 'NAME' : variables.system) + ' -n ' + request.namespace"
         ),
     };
@@ -84,7 +84,9 @@ fn label_follows_gate() -> Rule {
     Rule {
         holds: format!("{} == {}", gated("object"), held("object")),
         else_say: format!(
-            "variables.name + ': label {HELD_LABEL} is set by Assent on pods that it holds: remove it from the pod template'"
+            "variables.name + ({} ? ': the gate {GATE} needs the label {HELD_LABEL}=true beside it: set both in the pod template, or neither'
+  : ': label {HELD_LABEL} is set by Assent on pods that it holds: remove it from the pod template')",
+            gated("object")
         ),
     }
 }

@@ -47,7 +47,8 @@ fn approvals() -> [Manifest; 2] {
     let rules = vec![
         Rule {
             holds: on("CREATE", "object.spec.?approver.?user.orValue('') == request.userInfo.username && object.spec.?approver.?groups.orValue([]) == request.userInfo.?groups.orValue([]) && object.spec.?approver.?uid.orValue('') == request.userInfo.?uid.orValue('')"),
-            else_say: "'the approver is who asks, and that is ' + request.userInfo.username + ': leave spec.approver out, the API server fills it in'".to_owned(),
+            else_say: "has(object.spec.approver) ? 'the approver is who asks, and that is ' + request.userInfo.username + ': leave spec.approver out, the API server or kubectl assent fills it in'
+: 'spec.approver is missing, and this API server does not fill it in (Kubernetes before 1.36): kubectl assent approve ' + object.spec.system + ' -n ' + request.namespace + ' does'".to_owned(),
         },
         Rule {
             holds: on("CREATE", "!request.userInfo.username.startsWith('system:')"),

@@ -83,6 +83,9 @@ pub const STOPPED_FOR_LABEL: &str = "assent.dev/stopped-for";
 /// The annotation that the operator sets when it lifts the gate: `<model version>@<subject digest>`.
 pub const RELEASED_ANNOTATION: &str = "assent.dev/released";
 
+/// On a workload whose pods were refused before they were cleared: when it was told to try again.
+pub const POKED_ANNOTATION: &str = "assent.dev/poked";
+
 /// Every custom resource definition, in the order in which they are best read.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
     vec![RiskLevel::crd(), AISystem::crd(), ModelVersion::crd(), Approval::crd(), Clearance::crd()]

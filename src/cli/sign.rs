@@ -16,7 +16,9 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use k8s_openapi::{
+    api::authentication::v1::SelfSubjectReview, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp,
+};
 use kube::{
     Api, ResourceExt,
     api::{ObjectMeta, PostParams},
@@ -32,6 +34,7 @@ use super::{
     show::Review,
 };
 use crate::{
+    admission::Holding,
     api::{Approval, ApprovalSpec, Approver, Decision, Digest, ModelVersion},
     policy::{Standing, Statement},
 };
@@ -69,6 +72,8 @@ struct Decided<'a> {
     role: String,
     digest: Digest,
     until: Option<Timestamp>,
+    /// Who decides, where the API server does not write it down by itself but only checks it.
+    signer: Option<Approver>,
 }
 
 /// Carries out a wish.
@@ -83,7 +88,8 @@ pub async fn sign(session: &Session, wish: Wish) -> Result<()> {
     let role = choose::role(session, &ledger, version, wish.role.as_deref(), &typed).await?;
     let digest = wish.digest_of(&ledger, version, &typed)?;
     let version_name = version.name_any();
-    let decided = Decided { session, wish: &wish, typed, version: version_name, role, digest, until };
+    let signer = signer(session).await?;
+    let decided = Decided { session, wish: &wish, typed, version: version_name, role, digest, until, signer };
     let (clock, approver) = decided.preflight().await?;
     // From here on by the clock of the API server, which stamps every decision.
     let now = decided.barrier(&ledger, version, &approver).map_or(clock, |after| clock.max(after + SECOND));
@@ -105,6 +111,23 @@ pub async fn sign(session: &Session, wish: Wish) -> Result<()> {
     let ledger = decided.read_again(&ledger).await?;
     let approval = decided.record(&ledger, &approver).await?;
     outcome::report(session, &approval, &ledger).await
+}
+
+/// Who the API server takes the person for, where it has no `MutatingAdmissionPolicy` to write that down.
+async fn signer(session: &Session) -> Result<Option<Approver>> {
+    let holding = Holding::of(&session.client).await.map_err(Error::api("ask what the API server can do"))?;
+    if holding == Holding::Gate {
+        return Ok(None);
+    }
+    let reviews: Api<SelfSubjectReview> = Api::all(session.client.clone());
+    let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await;
+    let status = review.map_err(Error::api("ask the API server who you are"))?.status;
+    let user = status.and_then(|status| status.user_info).unwrap_or_default();
+    Ok(Some(Approver {
+        user: user.username.unwrap_or_default(),
+        uid: user.uid.filter(|uid| !uid.is_empty()),
+        groups: user.groups.unwrap_or_default(),
+    }))
 }
 
 /// The reason; a decision that withholds needs one, and a terminal is asked for it.
@@ -220,15 +243,14 @@ impl Decided<'_> {
                 role: self.role.clone(),
                 reason: self.wish.reason.clone(),
                 not_after: self.until.map(Time),
-                approver: None,
+                approver: self.signer.clone(),
             },
             status: None,
         }
     }
 
     async fn create(&self, dry_run: bool) -> Result<Approval> {
-        let params = PostParams { dry_run, field_manager: Some("kubectl-assent".to_owned()) };
-        let created = self.approvals().create(&params, &self.approval()).await;
+        let created = self.approvals().create(&params(dry_run), &self.approval()).await;
         created.map_err(|source| Error::Api {
             doing: format!(
                 "record your decision to {} {} in namespace {} as {}",
@@ -244,6 +266,13 @@ impl Decided<'_> {
 
     /// Asks the API server to record it without doing so: whether it may be, who decides, and when.
     async fn preflight(&self) -> Result<(Timestamp, Approver)> {
+        if self.signer.is_some() {
+            let mut unsigned = self.approval();
+            unsigned.spec.approver = None;
+            if self.approvals().create(&params(true), &unsigned).await.is_ok() {
+                return Err(Error::NotStamped);
+            }
+        }
         let approval = self.create(true).await?;
         let at = recorded_at(&approval).unwrap_or_else(Timestamp::now);
         Ok((at, approval.spec.approver.ok_or(Error::NotStamped)?))
@@ -376,6 +405,10 @@ impl Decided<'_> {
         }
         Ok(())
     }
+}
+
+fn params(dry_run: bool) -> PostParams {
+    PostParams { dry_run, field_manager: Some("kubectl-assent".to_owned()) }
 }
 
 fn capitalised(text: &str) -> String {

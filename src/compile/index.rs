@@ -112,6 +112,15 @@ struct Caches {
     versions: Cache<ModelVersion>,
     approvals: Cache<Approval>,
     clearances: Cache<Clearance>,
+    /// Uid and generation of the clearance that this operator wrote last, by namespace.
+    written: BTreeMap<String, Edition>,
+}
+
+/// Which object, and which of its contents.
+type Edition = (Option<String>, Option<i64>);
+
+fn edition(clearance: &Clearance) -> Edition {
+    (clearance.uid(), clearance.metadata.generation)
 }
 
 /// Everything the operator knows of what people wrote.
@@ -158,7 +167,20 @@ impl Index {
 
     /// Takes in what was just written, ahead of the watch.
     pub fn wrote(&self, clearance: Clearance) {
-        self.caches.write().unwrap_or_else(PoisonError::into_inner).clearances.insert(clearance);
+        let mut caches = self.caches.write().unwrap_or_else(PoisonError::into_inner);
+        caches.written.insert(clearance.namespace().unwrap_or_default(), edition(&clearance));
+        caches.clearances.insert(clearance);
+    }
+
+    /// Takes in that the clearance of `namespace` is to be gone.
+    pub fn withdrew(&self, namespace: &str) {
+        self.caches.write().unwrap_or_else(PoisonError::into_inner).written.remove(namespace);
+    }
+
+    /// Whether the `clearance` of `namespace` is another than this operator wrote last.
+    pub fn is_anothers(&self, namespace: &str, clearance: Option<&Clearance>) -> bool {
+        let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
+        caches.written.get(namespace).is_some_and(|written| clearance.map(edition).as_ref() != Some(written))
     }
 
     fn update<K: Resource<DynamicType = ()>>(

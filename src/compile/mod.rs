@@ -24,9 +24,10 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::{Stream, StreamExt};
 use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     runtime::{
         controller::{Action, Config, Controller},
+        events::{Event, EventType, Recorder, Reporter},
         reflector::ObjectRef,
         watcher,
     },
@@ -39,7 +40,7 @@ use self::{
     index::{Feed, Index},
 };
 use crate::{
-    api::{MODE_ENFORCE, MODE_LABEL, RiskLevel},
+    api::{CLEARANCE_NAME, Clearance, ClearanceSpec, MODE_ENFORCE, MODE_LABEL, RiskLevel},
     metrics::Metrics,
 };
 
@@ -67,6 +68,29 @@ struct Context {
     index: Arc<Index>,
     metrics: Arc<Metrics>,
     retries: Mutex<HashMap<String, ExponentialBackoff>>,
+    recorder: Recorder,
+}
+
+impl Context {
+    /// Somebody else wrote or deleted a clearance, which the policies refuse as long as they stand.
+    async fn alarm(&self, namespace: &str) {
+        let note =
+            "changed or deleted by somebody else, restored; pods that slipped in meanwhile are stopped";
+        warn!(namespace, "the clearance was {note}");
+        self.metrics.clearances_restored.inc();
+        let mut about = Clearance::new(CLEARANCE_NAME, ClearanceSpec::default()).object_ref(&());
+        about.namespace = Some(namespace.to_owned());
+        let event = Event {
+            type_: EventType::Warning,
+            reason: "ClearanceRestored".to_owned(),
+            note: Some(note.to_owned()),
+            action: "Restore".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &about).await {
+            warn!(namespace, "an Event was not taken: {error}");
+        }
+    }
 }
 
 /// Compiles until `shutdown`; what is being written then is finished.
@@ -78,8 +102,14 @@ pub async fn run(
     let index = Arc::new(Index::default());
     let feed = Feed::new(client.clone(), Arc::clone(&index), Arc::clone(&metrics));
     let (namespaces, levels, watching) = feed.start();
-    let context =
-        Arc::new(Context { client: client.clone(), index, metrics, retries: Mutex::new(HashMap::new()) });
+    let reporter = Reporter { controller: "assent.dev/operator".to_owned(), instance: None };
+    let context = Arc::new(Context {
+        client: client.clone(),
+        index,
+        metrics,
+        retries: Mutex::new(HashMap::new()),
+        recorder: Recorder::new(client.clone(), reporter),
+    });
     let config = Config::default().concurrency(CONCURRENCY);
     let namespaces = Controller::new(Api::<Namespace>::all(client.clone()), watcher::Config::default())
         .with_config(config.clone())
@@ -106,13 +136,16 @@ async fn namespace(namespace: Arc<Namespace>, context: Arc<Context>) -> Result<A
     context.index.synced().await;
     let name = namespace.name_any();
     if namespace.metadata.deletion_timestamp.is_some() {
+        context.index.withdrew(&name);
         return Ok(Action::await_change());
     }
     let enforced = namespace.labels().get(MODE_LABEL).is_some_and(|mode| mode == MODE_ENFORCE);
     let facts = context.index.facts(&name);
     let now = Timestamp::now();
     let compiled = compile(&name, enforced, &facts, now);
-    write::clearance(&context.client, &context.index, &name, &facts, compiled.clearance).await?;
+    if write::clearance(&context.client, &context.index, &name, &facts, compiled.clearance).await? {
+        context.alarm(&name).await;
+    }
     write::statuses(&context.client, &name, &facts, compiled.statuses).await?;
     context.metrics.compiled(now);
     context.retries.lock().await.remove(&name);

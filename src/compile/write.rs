@@ -25,19 +25,21 @@ const MANAGER: &str = "assent";
 const CONCURRENCY: usize = 8;
 
 /// Brings the `Clearance` of `namespace` to `wanted`, from the version that `facts` knows: an operator
-/// that missed another's write gets a conflict and looks again.
+/// that missed another's write gets a conflict and looks again. Returns whether it was somebody else who had
+/// written or deleted it.
 pub async fn clearance(
     client: &Client,
     index: &Index,
     namespace: &str,
     facts: &Facts,
     wanted: Option<ClearanceSpec>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let api: Api<Clearance> = Api::namespaced(client.clone(), namespace);
     let failed = |source| Error::Write { what: format!("clearance of namespace {namespace}"), source };
+    let anothers = index.is_anothers(namespace, facts.clearance.as_deref());
     match (wanted, &facts.clearance) {
-        (None, None) => {}
-        (Some(wanted), Some(is)) if is.spec == wanted => {}
+        (None, None) => return Ok(false),
+        (Some(wanted), Some(is)) if is.spec == wanted => return Ok(false),
         (Some(wanted), Some(is)) => {
             let mut next = Clearance::new(CLEARANCE_NAME, wanted);
             next.metadata.resource_version = is.resource_version();
@@ -49,9 +51,10 @@ pub async fn clearance(
         }
         (None, Some(_)) => {
             api.delete(CLEARANCE_NAME, &DeleteParams::default()).await.map_err(failed)?;
+            index.withdrew(namespace);
         }
     }
-    Ok(())
+    Ok(anothers)
 }
 
 /// Brings every status of a namespace to what was compiled.

@@ -50,6 +50,22 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// As before Kubernetes 1.36: there is no `MutatingAdmissionPolicy`.
+    #[must_use]
+    pub fn without_mutation(mut self) -> Self {
+        let resources = ["mutatingadmissionpolicies", "mutatingadmissionpolicybindings"];
+        let versions = ["v1", "v1beta1", "v1alpha1"];
+        let off = versions.iter().flat_map(|version| {
+            resources.map(|resource| format!("admissionregistration.k8s.io/{version}/{resource}=false"))
+        });
+        let off = format!("--runtime-config={}", off.collect::<Vec<_>>().join(","));
+        let plugin = "--disable-admission-plugins=MutatingAdmissionPolicy".to_owned();
+        self.extra_args.extend([(Component::ApiServer, off), (Component::ApiServer, plugin)]);
+        self
+    }
+}
+
 /// A cluster and its users. Dropping it ends its processes and removes its files.
 pub struct ControlPlane {
     // Fields are dropped in this order: nothing may write when the directory is removed.

@@ -76,21 +76,26 @@ impl Assent {
         Ok(Self { operator, address })
     }
 
-    /// The API server takes a moment to know new policies: waits until a pod that nothing clears is held.
+    /// The API server takes a moment to know new policies: waits until a pod that nothing clears is held, or
+    /// refused where none can be held, and an approval is signed, or has to be.
     pub async fn governed(cluster: &ControlPlane) -> Result<()> {
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": {
             "name": "probe", "labels": { "assent.dev/mode": "enforce" } } });
         cluster.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &namespace.to_string()).await?.ok()?;
         let held = async || {
             let run = ["run", "probe", "--image=probe", "-n", "probe", "--dry-run=server", "-o=json"];
-            let pod = cluster.kubectl(Person::Admin, &run).await?.ok()?;
+            let pod = cluster.kubectl(Person::Admin, &run).await?;
             let unsigned = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Approval", "metadata": { "name": "probe", "namespace": "probe" },
                 "spec": { "system": "probe", "modelVersion": "probe", "role": "risk-officer", "decision": "Approve",
                           "subjectDigest": format!("sha256:{}", "0".repeat(64)) } });
             let signed = ["create", "--dry-run=server", "-o=json", "-f", "-"];
-            let approval =
-                cluster.kubectl_stdin(Person::Alice, &signed, &unsigned.to_string()).await?.ok()?;
-            Ok((pod.contains("assent.dev/clearance") && approval.contains("risk-officers")).then_some(()))
+            let approval = cluster.kubectl_stdin(Person::Alice, &signed, &unsigned.to_string()).await?;
+            let held =
+                pod.stdout.contains("assent.dev/clearance") || pod.stderr.contains("name its AISystem");
+            let signed =
+                approval.stdout.contains("risk-officers") || approval.stderr.contains("approver is missing");
+            ensure!(held && signed, "{}{}", pod.stderr, approval.stderr);
+            Ok(Some(()))
         };
         until(Duration::from_secs(30), "pods and approvals to be governed", held).await
     }

@@ -11,6 +11,14 @@
 {{ include "assent.fullname" . }}
 {{- end -}}
 
+{{/* Whether the API server can give a pod a gate; otherwise it refuses, and the operator has workloads try
+     again. Without a cluster to ask, as in `helm template`, the version must do. */}}
+{{- define "assent.gates" -}}
+{{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy" -}}
+{{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" }}true{{ end -}}
+{{- else if semverCompare ">=1.36.0-0" .Capabilities.KubeVersion.Version }}true{{ end -}}
+{{- end -}}
+
 {{- define "assent.selectorLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}

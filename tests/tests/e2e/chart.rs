@@ -39,6 +39,31 @@ pub async fn the_api_server_takes_all_of_it(cluster: &ControlPlane) -> Result<()
     cluster.kubectl_stdin(Person::Admin, &apply, &rendered).await?.ok().map(drop)
 }
 
+pub async fn where_pods_cannot_be_gated_nothing_mutates_and_workloads_are_poked(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let api = "admissionregistration.k8s.io/v1/";
+    let (validates, mutates) =
+        (format!("{api}ValidatingAdmissionPolicy"), format!("{api}MutatingAdmissionPolicy"));
+    let pokes = "resources: [replicasets, statefulsets, daemonsets]\n    verbs: [list, patch]";
+    for (args, gates) in [
+        // A cluster that was asked, and none.
+        (&["--api-versions", &validates][..], false),
+        (&["--api-versions", &validates, "--api-versions", &mutates], true),
+        (&["--kube-version=1.30.0"], false),
+        (&["--kube-version=1.35.4-eks-1"], false),
+        (&["--kube-version=1.36.2-gke.100"], true),
+    ] {
+        let rendered = template(cluster, args).await?.ok()?;
+        ensure!(rendered.contains("kind: MutatingAdmissionPolicy\n") == gates, "{args:?} mutates");
+        ensure!(rendered.contains(pokes) != gates, "{args:?} pokes");
+        ensure!(rendered.contains("kind: ValidatingAdmissionPolicy\n"), "{args:?} refuses nothing");
+    }
+    let said = template(cluster, &["--kube-version=1.29.9"]).await?.denied()?;
+    ensure!(said.contains("requires kubeVersion: >=1.30.0-0"), "{said}");
+    Ok(())
+}
+
 pub async fn bad_values_are_refused(cluster: &ControlPlane) -> Result<()> {
     for (set, words) in [
         ("replicas=-1", "replicas"),
@@ -69,6 +94,11 @@ pub async fn the_operator_may_do_no_more_than_it_must(cluster: &ControlPlane) ->
         ("approve", "approverroles.assent.dev"),
         ("use", "risklevels.assent.dev"),
         ("update", "validatingadmissionpolicies.admissionregistration.k8s.io"),
+        ("patch", "validatingadmissionpolicies.admissionregistration.k8s.io"),
+        ("delete", "validatingadmissionpolicies.admissionregistration.k8s.io"),
+        ("patch", "clusterroles.rbac.authorization.k8s.io"),
+        ("get", "clusterroles.rbac.authorization.k8s.io"),
+        ("patch", "replicasets.apps"),
         ("impersonate", "users"),
     ] {
         let said = cluster.kubectl(Person::Admin, &["auth", "can-i", verb, resource, "-A", &who]).await?;

@@ -6,10 +6,12 @@
 
 mod bad_input;
 mod chart;
+mod guard;
 mod lifecycle;
 mod outage;
 mod plugin;
 mod refusals;
+mod refuse;
 mod workloads;
 
 use std::process::ExitCode;
@@ -170,10 +172,15 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         chart::the_pod_is_locked_down,
         chart::the_api_server_takes_all_of_it,
         chart::bad_values_are_refused,
+        chart::where_pods_cannot_be_gated_nothing_mutates_and_workloads_are_poked,
         chart::the_operator_may_do_no_more_than_it_must,
         chart::editors_may_describe_and_not_decide,
     ];
-    let own = own![
+    shared.into_iter().chain(own(stage)).collect()
+}
+
+fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
+    own![
         stage,
         outage::i5_without_an_operator_cleared_pods_start_and_uncleared_do_not,
         outage::i1_an_operator_that_overslept_an_expiry_releases_nothing,
@@ -183,6 +190,15 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         outage::health_and_metrics_are_served,
         outage::i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace,
         workloads::i3_what_was_scaled_down_comes_back_though_the_operator_was_restarted,
-    ];
-    shared.into_iter().chain(own).collect()
+        refuse::i1_i3_the_refused_are_told_why_and_run_soon_after_the_approval,
+        refuse::dev_writes_down_somebody_else_as_the_approver,
+        refuse::a_gate_of_ones_own_is_lifted_and_deleted_policies_are_restored,
+        guard::i1_what_slips_in_while_the_policies_are_gone_is_stopped,
+        guard::deleted_policies_are_back_within_a_second,
+        guard::edited_policies_are_put_right_within_a_second,
+        guard::an_upgrade_after_a_restore_meets_no_conflict_and_no_older_operator,
+        guard::what_is_uninstalled_stays_uninstalled_and_held_pods_can_be_let_go,
+        guard::what_was_restored_goes_with_its_release_in_any_order,
+        guard::i1_a_clearance_that_an_admin_edits_is_restored_and_what_it_let_in_is_stopped,
+    ]
 }

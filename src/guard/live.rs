@@ -1,0 +1,128 @@
+//! The policies as they are, and which of them are not as they should be.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    sync::Arc,
+};
+
+use futures::{
+    StreamExt,
+    stream::{BoxStream, SelectAll, select_all},
+};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding,
+};
+use kube::{
+    Api, Client, Resource,
+    runtime::{WatchStreamExt, watcher, watcher::Event},
+};
+use serde::de::DeserializeOwned;
+use tracing::warn;
+
+use crate::{
+    admission::{Holding, Key, Manifest},
+    metrics::Metrics,
+};
+
+/// What changed, and of which kind.
+type Change = (&'static str, Event<Manifest>);
+
+/// What changes.
+pub type Changes = SelectAll<BoxStream<'static, Change>>;
+
+/// Watches all policies there are: whoever takes a label off must not hide one.
+pub fn watch(client: &Client, holding: Holding, metrics: &Arc<Metrics>) -> Changes {
+    let mut watches = select_all([
+        of_kind::<ValidatingAdmissionPolicy>(client, metrics),
+        of_kind::<ValidatingAdmissionPolicyBinding>(client, metrics),
+    ]);
+    if holding == Holding::Gate {
+        watches.push(of_kind::<MutatingAdmissionPolicy>(client, metrics));
+        watches.push(of_kind::<MutatingAdmissionPolicyBinding>(client, metrics));
+    }
+    watches
+}
+
+fn of_kind<K>(client: &Client, metrics: &Arc<Metrics>) -> BoxStream<'static, Change>
+where
+    K: Resource<DynamicType = ()> + k8s_openapi::Resource + Into<Manifest>,
+    K: Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let kind: &'static str = <K as k8s_openapi::Resource>::KIND;
+    let metrics = Arc::clone(metrics);
+    let events = watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff();
+    events
+        .filter_map(move |event| {
+            let change = match event {
+                Ok(Event::Init) => Some(Event::Init),
+                Ok(Event::InitApply(policy)) => Some(Event::InitApply(policy.into())),
+                Ok(Event::InitDone) => Some(Event::InitDone),
+                Ok(Event::Apply(policy)) => Some(Event::Apply(policy.into())),
+                Ok(Event::Delete(policy)) => Some(Event::Delete(policy.into())),
+                Err(error) => {
+                    metrics.watch_errors.inc();
+                    warn!(kind, "watch: {error}; trying again");
+                    None
+                }
+            };
+            std::future::ready(change.map(|change| (kind, change)))
+        })
+        .boxed()
+}
+
+/// The policies of Assent as the API server last told them.
+#[derive(Debug, Default)]
+pub struct Live {
+    policies: BTreeMap<Key, Manifest>,
+    relisting: BTreeMap<Key, Manifest>,
+    listed: BTreeSet<&'static str>,
+    seen_right: BTreeSet<Key>,
+}
+
+impl Live {
+    /// Takes in a change, if it is of a policy that is `wanted`.
+    pub fn take_in(&mut self, kind: &'static str, event: Event<Manifest>, wanted: &BTreeMap<Key, Manifest>) {
+        match event {
+            Event::Init => self.relisting.retain(|key, _| key.kind != kind),
+            Event::InitApply(policy) => drop(self.relisting.insert(policy.key(), policy)),
+            Event::InitDone => {
+                self.policies.retain(|key, _| key.kind != kind);
+                let listed = std::mem::take(&mut self.relisting).into_iter();
+                let (listed, others): (BTreeMap<_, _>, _) = listed.partition(|(key, _)| key.kind == kind);
+                self.relisting = others;
+                self.policies.extend(listed.into_iter().filter(|(key, _)| wanted.contains_key(key)));
+                self.listed.insert(kind);
+            }
+            Event::Apply(policy) if wanted.contains_key(&policy.key()) => self.set(policy.key(), policy),
+            Event::Apply(_) => {}
+            Event::Delete(policy) => drop(self.policies.remove(&policy.key())),
+        }
+    }
+
+    /// Takes in what was just written, ahead of the watch.
+    pub fn set(&mut self, key: Key, policy: Manifest) {
+        self.policies.insert(key, policy);
+    }
+
+    /// The policy as it is.
+    pub fn get(&self, key: &Key) -> Option<&Manifest> {
+        self.policies.get(key)
+    }
+
+    /// Those that are not as `wanted` any longer, and those that have not been so since this operator began.
+    pub fn broken(&mut self, wanted: &BTreeMap<Key, Manifest>) -> (Vec<Key>, Vec<Key>) {
+        let (mut broken, mut never_right) = (Vec::new(), Vec::new());
+        for (key, wanted) in wanted.iter().filter(|(key, _)| self.listed.contains(key.kind)) {
+            if self.policies.get(key).is_some_and(|is| wanted.stands_as(is)) {
+                self.seen_right.insert(key.clone());
+            } else if self.seen_right.contains(key) {
+                broken.push(key.clone());
+            } else {
+                never_right.push(key.clone());
+            }
+        }
+        (broken, never_right)
+    }
+}

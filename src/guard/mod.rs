@@ -1,0 +1,195 @@
+//! The policies enforce, and an administrator can delete or edit them, on purpose or by mistake: this
+//! puts them back within a second, and raises an alarm.
+//!
+//! ```text
+//!  watch of the policies ─► Live ─┐
+//!  admission::policies() ─────────┴─► differ? ─► does the Release still say so? ─► restore ─► aftermath
+//!                                                  │                               log,       field owner,
+//!                                                  └─ gone, or of another version  metric     Event
+//!                                                     : stand back
+//! ```
+//!
+//! Whether there is anything to guard is for the release to say, in an annotation of the operator's own
+//! `ClusterRole`: Helm removes that before the policies, and upgrades it before them. So what an uninstall
+//! took away stays away, and an older operator leaves the policies of a newer chart alone.
+//!
+//! What slipped in while a policy was missing is no concern of this: it is not cleared, so it is stopped.
+
+mod aftermath;
+mod live;
+mod release;
+mod restore;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::Client;
+use tokio::{sync::mpsc, time::Instant};
+use tracing::{info, warn};
+
+use self::{
+    aftermath::{Restored, see_to},
+    live::Live,
+    release::{Release, Standing},
+    restore::restore,
+};
+use crate::{
+    admission::{Holding, Key, Manifest, Operator, policies},
+    metrics::{Metrics, PolicyLabels},
+};
+
+/// How long Helm may take, after it wrote the `ClusterRole`, to write the policies: what was never seen as
+/// it should be is left to it so long.
+const SETTLING: SignedDuration = SignedDuration::from_secs(15);
+
+/// The shortest time between two looks, so that two who disagree do not fill the API server's day.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long after a failure the same is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How many are restored at the same time.
+const CONCURRENCY: usize = 8;
+
+/// Guards the policies of `operator` until `shutdown`; what was restored is seen to then.
+pub async fn run(
+    client: Client,
+    operator: Operator,
+    holding: Holding,
+    metrics: Arc<Metrics>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let changes = live::watch(&client, holding, &metrics);
+    let wanted = policies(&operator).into_iter().filter(|policy| holding.has(policy));
+    let (restored, aftermath) = mpsc::unbounded_channel();
+    let guard = Guard {
+        wanted: wanted.map(|policy| (policy.key(), policy)).collect(),
+        live: Live::default(),
+        stood_back: None,
+        client: client.clone(),
+        operator,
+        metrics,
+        restored,
+    };
+    tokio::join!(guard.watch(changes, shutdown), see_to(client, aftermath));
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        None => std::future::pending().await,
+        Some(instant) => tokio::time::sleep_until(instant).await,
+    }
+}
+
+struct Guard {
+    client: Client,
+    operator: Operator,
+    wanted: BTreeMap<Key, Manifest>,
+    live: Live,
+    /// Why nothing was restored when last something was to be.
+    stood_back: Option<Standing>,
+    metrics: Arc<Metrics>,
+    restored: mpsc::UnboundedSender<Restored>,
+}
+
+impl Guard {
+    async fn watch(mut self, mut changes: live::Changes, shutdown: impl Future<Output = ()>) {
+        let mut again = None;
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some((kind, event)) = changes.next() => {
+                    self.live.take_in(kind, event, &self.wanted);
+                    // Once all that is told already was taken in.
+                    again = Some(Instant::now());
+                    continue;
+                }
+                () = at(again) => {}
+            }
+            let next = self.look().await;
+            tokio::time::sleep(PAUSE).await;
+            again = next.map(|wait| Instant::now() + wait);
+        }
+    }
+
+    /// Restores what is not as it should be; returns when to look again though nothing changes.
+    async fn look(&mut self) -> Option<Duration> {
+        let (broken, never_right) = self.live.broken(&self.wanted);
+        if broken.is_empty() && never_right.is_empty() {
+            return None;
+        }
+        let release = match Release::read(&self.client, &self.operator).await {
+            Ok(Ok(release)) => release,
+            Ok(Err(standing)) => return Some(self.stand_back(standing)),
+            Err(error) => {
+                warn!("the policies are not as they should be, and the release cannot be read: {error}");
+                return Some(RETRY);
+            }
+        };
+        self.stood_back = None;
+        let settled = (release.written + SETTLING).duration_since(Timestamp::now());
+        let settled =
+            Duration::try_from(settled).ok().filter(|wait| !wait.is_zero() && !never_right.is_empty());
+        let broken = if settled.is_some() { broken } else { [broken, never_right].concat() };
+        // A binding may be created only by who may read the parameters of its policy, which must be there.
+        let (bindings, policies): (Vec<_>, Vec<_>) =
+            broken.into_iter().partition(|key| key.kind.ends_with("Binding"));
+        let all = self.restore(&policies, &release).await & self.restore(&bindings, &release).await;
+        if all { settled } else { Some(RETRY) }
+    }
+
+    /// Restores policies; returns whether all of them were.
+    async fn restore(&mut self, keys: &[Key], release: &Release) -> bool {
+        let broken = keys.iter().filter_map(|key| Some((key, self.wanted.get(key)?, self.live.get(key))));
+        let results = stream::iter(broken).map(|(key, wanted, found)| {
+            let restored = restore(&self.client, wanted, found, release);
+            async move { (key, found.cloned(), restored.await) }
+        });
+        let results: Vec<_> = results.buffer_unordered(CONCURRENCY).collect().await;
+        let mut all = true;
+        for (key, found, restored) in results {
+            match restored {
+                Ok(restored) => self.alarm(key, found.as_ref(), restored, release),
+                Err(error) => {
+                    warn!(policy = %key, "not as it should be, and not restored: {error}; trying again");
+                    all = false;
+                }
+            }
+        }
+        all
+    }
+
+    fn alarm(&mut self, key: &Key, found: Option<&Manifest>, restored: Manifest, release: &Release) {
+        let by = found.and_then(Manifest::last_manager);
+        let what = match (found, by) {
+            (None, _) => "was missing, restored".to_owned(),
+            (Some(_), None) => "was changed, restored".to_owned(),
+            (Some(_), Some(by)) => format!("was changed by {by}, restored"),
+        };
+        warn!(policy = %key, "{what}");
+        self.metrics.policies_restored.get_or_create(&PolicyLabels { policy: key.to_string() }).inc();
+        self.live.set(key.clone(), restored.clone());
+        // Who sees to it is gone only when this is.
+        let _ = self.restored.send(Restored { policy: restored, what, applier: release.applier.clone() });
+    }
+
+    fn stand_back(&mut self, standing: Standing) -> Duration {
+        if self.stood_back.as_ref() != Some(&standing) {
+            match &standing {
+                Standing::Gone => warn!(
+                    "the release was uninstalled: its policies stay away. No longer enforced: every pod starts, \
+                     approved or not; nothing is stopped; decisions can be changed and deleted. Held pods stay \
+                     held until their gate assent.dev/clearance is removed"
+                ),
+                Standing::Other(version) => info!(
+                    version,
+                    "the release's policies are not of this operator's version: they are left alone"
+                ),
+            }
+        }
+        self.stood_back = Some(standing);
+        RETRY
+    }
+}

@@ -1,0 +1,79 @@
+//! Putting one policy back, in one request.
+
+use std::{collections::BTreeMap, fmt::Debug};
+
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+    core::ClusterResourceScope,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+use super::release::Release;
+use crate::admission::Manifest;
+
+/// The field manager of what is restored.
+pub const MANAGER: &str = "assent";
+
+/// Brings the policy that was `found`, if one was, to what is `wanted`.
+pub async fn restore(
+    client: &Client,
+    wanted: &Manifest,
+    found: Option<&Manifest>,
+    release: &Release,
+) -> Result<Manifest, kube::Error> {
+    let labels = found.map(|found| found.metadata().labels.clone().unwrap_or_default());
+    match wanted {
+        Manifest::Mutating(policy) => put(client, policy, labels, release).await.map(Into::into),
+        Manifest::MutatingBinding(policy) => put(client, policy, labels, release).await.map(Into::into),
+        Manifest::Validating(policy) => put(client, policy, labels, release).await.map(Into::into),
+        Manifest::ValidatingBinding(policy) => put(client, policy, labels, release).await.map(Into::into),
+    }
+}
+
+type Labels = BTreeMap<String, String>;
+
+async fn put<K>(
+    client: &Client,
+    wanted: &K,
+    labels: Option<Labels>,
+    release: &Release,
+) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope>,
+    K: Clone + Serialize + DeserializeOwned + Debug,
+{
+    let api: Api<K> = Api::all(client.clone());
+    match labels {
+        None => create(&api, wanted.clone(), release).await,
+        Some(labels) => overwrite(&api, wanted, labels).await,
+    }
+}
+
+async fn create<K>(api: &Api<K>, mut policy: K, release: &Release) -> Result<K, kube::Error>
+where
+    K: Resource + Clone + Serialize + DeserializeOwned + Debug,
+{
+    policy.labels_mut().extend(release.labels());
+    policy.annotations_mut().extend(release.annotations());
+    policy.owner_references_mut().extend(release.owner());
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    api.create(&params, &policy).await
+}
+
+/// Replaces the whole spec, so that what was added goes too.
+async fn overwrite<K>(api: &Api<K>, wanted: &K, mut labels: Labels) -> Result<K, kube::Error>
+where
+    K: Resource + Clone + Serialize + DeserializeOwned + Debug,
+{
+    labels.extend(wanted.labels().clone());
+    let spec = serde_json::to_value(wanted).map_err(kube::Error::SerdeError)?["spec"].take();
+    let patch = json!([
+        { "op": "add", "path": "/metadata/labels", "value": labels },
+        { "op": "add", "path": "/spec", "value": spec },
+    ]);
+    let patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError)?;
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch(&wanted.name_any(), &params, &Patch::<()>::Json(patch)).await
+}

@@ -1,0 +1,183 @@
+//! Kubernetes before 1.36 cannot give a pod a gate: what is not cleared is refused, and what is approved must
+//! not wait for its controller's patience. Each test has a control plane with that API switched off.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use assent_tests::{
+    Assent, ControlPlane, Options, Output, Person, Scenario, binaries, container, pod_spec, until,
+};
+use serde_json::{Value, json};
+
+async fn stage() -> Result<(ControlPlane, Assent)> {
+    let cluster = ControlPlane::start_with(Options::default().without_mutation()).await?;
+    let served = cluster.kubectl(Person::Admin, &["api-resources", "-o=name"]).await?.ok()?;
+    ensure!(!served.contains("mutatingadmissionpolicies"), "the API is there");
+    let assent = Assent::install(&cluster).await?;
+    Ok((cluster, assent))
+}
+
+/// What `kubectl assent ARGS -n NAMESPACE` of `person` did.
+async fn plugin(scene: &Scenario<'_>, person: Person, args: &[&str]) -> Result<Output> {
+    let plugin = binaries()?.join("kubectl-assent").display().to_string();
+    let args = [args, &["-n", &scene.namespace, "--yes"]].concat();
+    scene.cluster.run(scene.cluster.account(person), &plugin, &args, None).await
+}
+
+async fn approve(scene: &Scenario<'_>) -> Result<()> {
+    plugin(scene, Person::Alice, &["approve", "scorer"]).await?.ok()?;
+    let said = plugin(scene, Person::Bob, &["approve", "scorer"]).await?.ok()?;
+    ensure!(said.contains("v1 of scorer is cleared until"), "{said}");
+    Ok(())
+}
+
+/// How many times a controller was refused a pod.
+async fn attempts(scene: &Scenario<'_>, kind: &str) -> Result<u64> {
+    let events = scene.list("events").await?;
+    let refused =
+        events.iter().filter(|e| e["involvedObject"]["kind"] == kind && e["reason"] == "FailedCreate");
+    Ok(refused.map(|e| e["count"].as_u64().unwrap_or(1)).sum())
+}
+
+pub async fn i1_i3_the_refused_are_told_why_and_run_soon_after_the_approval() -> Result<()> {
+    let (cluster, _assent) = stage().await?;
+    let scene = Scenario::new(&cluster, "refused", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    let mut spec = pod_spec(&container("1"));
+    for (api, kind, name) in [
+        ("apps/v1", "Deployment", "deployment"),
+        ("apps/v1", "StatefulSet", "set"),
+        ("apps/v1", "DaemonSet", "daemons"),
+        ("batch/v1", "Job", "job"),
+    ] {
+        if kind == "Job" {
+            spec["restartPolicy"] = json!("Never");
+        }
+        scene.apply(Person::Dev, &scene.workload(api, kind, name, &spec)).await?;
+    }
+    let mut other = scene.deployment("uncleared", &container("other"));
+    other["spec"]["replicas"] = json!(1);
+    scene.apply(Person::Dev, &other).await?;
+    let begin = Instant::now();
+    let said = until(Duration::from_secs(20), "the ReplicaSet's Event", async || {
+        let events = scene.list("events").await?;
+        let refused = events
+            .iter()
+            .find(|e| e["involvedObject"]["kind"] == "ReplicaSet" && e["reason"] == "FailedCreate");
+        Ok(refused.map(|e| e["message"].as_str().unwrap_or_default().to_owned()))
+    })
+    .await?;
+    for words in ["AI system scorer has no clearance", "kubectl assent explain aisystem/scorer -n refused"] {
+        ensure!(said.contains(words), "no {words:?} in {said}");
+    }
+    // By now the controllers wait about as long between two attempts as they have been trying.
+    tokio::time::sleep_until((begin + Duration::from_secs(50)).into()).await;
+    ensure!(scene.list("pods").await?.is_empty(), "there are pods");
+    ensure!(attempts(&scene, "ReplicaSet").await? >= 5, "nobody tried");
+
+    approve(&scene).await?;
+    let approved = Instant::now();
+    for (app, pods) in [("deployment", 2), ("set", 2), ("daemons", 2)] {
+        scene.running(app, pods).await?;
+    }
+    until(Duration::from_secs(20), "the Job's pod", async || {
+        Ok((scene.pods("job").await?.len() == 1).then_some(()))
+    })
+    .await?;
+    let took = approved.elapsed();
+    ensure!(took < Duration::from_secs(15), "it took {took:?}");
+    ensure!(scene.pods("uncleared").await?.is_empty(), "what is not what was approved got pods");
+    let set = scene.get("statefulset", "set").await?;
+    ensure!(set["metadata"]["annotations"]["assent.dev/poked"].is_string(), "was it the back-off? {set}");
+
+    let revoke = ["revoke", "scorer", "--role=risk-officer", "--reason=an incident"];
+    plugin(&scene, Person::Carol, &revoke).await?.ok()?;
+    until(Duration::from_secs(20), "everything to stop", async || {
+        let pods = scene.list("pods").await?;
+        Ok(pods.iter().all(|pod| pod["status"]["phase"] == "Succeeded").then_some(()))
+    })
+    .await?;
+    // Nothing is remembered but by the Deployment itself.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    approve(&scene).await?;
+    scene.running("deployment", 2).await?;
+    scene.running("set", 2).await.map(drop)
+}
+
+pub async fn dev_writes_down_somebody_else_as_the_approver() -> Result<()> {
+    let (cluster, _assent) = stage().await?;
+    let scene = Scenario::new(&cluster, "forged-approver", "high").await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    let unsigned = scene.decision("Approve", "v1", &digest, "risk-officer");
+    let said = scene.undecided(Person::Alice, &unsigned).await?;
+    for words in ["spec.approver is missing", "kubectl assent approve scorer -n forged-approver"] {
+        ensure!(said.contains(words), "no {words:?} in {said}");
+    }
+    let review = cluster.kubectl(Person::Alice, &["auth", "whoami", "-o=json"]).await?.ok()?;
+    let alice: Value = serde_json::from_str(&review)?;
+    let alice = &alice["status"]["userInfo"];
+    let signed = |user: &Value, groups: &Value| {
+        let mut approval = unsigned.clone();
+        approval["spec"]["approver"] = json!({ "user": user, "groups": groups, "uid": alice["uid"] });
+        approval
+    };
+    let carols = signed(&json!("carol"), &alice["groups"]);
+    let mut more = alice["groups"].clone();
+    more.as_array_mut().context("groups")?.push(json!("ethics-board"));
+    let with_more_groups = signed(&alice["username"], &more);
+    for forged in [carols, with_more_groups] {
+        let said = scene.undecided(Person::Alice, &forged).await?;
+        ensure!(said.contains("the approver is who asks, and that is alice"), "{said}");
+    }
+    let as_alice = signed(&alice["username"], &alice["groups"]);
+    let said = scene.undecided(Person::Dev, &as_alice).await?;
+    ensure!(said.contains("the approver is who asks, and that is dev"), "{said}");
+    let mut own = as_alice;
+    own["metadata"] = json!({ "name": "signed", "namespace": scene.namespace });
+    scene.decide(Person::Alice, &own).await?;
+    scene.condition("approval", "signed", "Counted", "True", "Counted").await?;
+    plugin(&scene, Person::Bob, &["approve", "scorer"]).await?.ok()?;
+    let approvals = scene.list("approvals").await?;
+    let bob = approvals.iter().find(|a| a["spec"]["role"] == "ethics-board");
+    ensure!(bob.is_some_and(|a| a["spec"]["approver"]["user"] == "bob"), "{approvals:?}");
+    scene.is_cleared("v1").await
+}
+
+pub async fn a_gate_of_ones_own_is_lifted_and_deleted_policies_are_restored() -> Result<()> {
+    let (cluster, assent) = stage().await?;
+    let scene = Scenario::new(&cluster, "own-gate", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    let mut pod = scene.pod("waits", &container("1"));
+    pod["spec"]["schedulingGates"] = json!([{ "name": "assent.dev/clearance" }]);
+    let said = scene.refused(Person::Dev, &pod).await?;
+    ensure!(said.contains("needs the label assent.dev/held=true beside it"), "{said}");
+    pod["metadata"]["labels"]["assent.dev/held"] = json!("true");
+    scene.apply(Person::Dev, &pod).await?;
+    scene.held_pods("app=waits", 1).await?;
+    let lift = json!([{ "op": "remove", "path": "/spec/schedulingGates/0" }]).to_string();
+    let said = scene.denied(Person::Dev, &["patch", "pod/waits", "--type=json", "-p", &lift]).await?;
+    ensure!(said.contains("only Assent lifts the gate"), "{said}");
+
+    let ours = "app.kubernetes.io/part-of=assent";
+    let kinds = "validatingadmissionpolicies,validatingadmissionpolicybindings";
+    let count = async || {
+        let policies = cluster.kubectl(Person::Admin, &["get", kinds, "-l", ours, "-o=name"]).await?.ok()?;
+        Ok::<_, anyhow::Error>(policies.lines().count())
+    };
+    let before = count().await?;
+    cluster.kubectl(Person::Admin, &["delete", kinds, "-l", ours]).await?.ok()?;
+    until(Duration::from_secs(20), "the policies", async || Ok((count().await? == before).then_some(())))
+        .await?;
+    until(Duration::from_secs(20), "pods to be refused again", async || {
+        let dry = ["create", "--dry-run=server", "-f", "-"];
+        let pod = scene.pod("bad", &container("bad")).to_string();
+        let said = cluster.kubectl_stdin(Person::Dev, &dry, &pod).await?.denied()?;
+        Ok(said.contains("no clearance").then_some(()))
+    })
+    .await?;
+    let log = assent.operator().log_tail(500);
+    ensure!(!log.contains("MutatingAdmissionPolicy/") && !log.contains("trying again"), "{log}");
+
+    approve(&scene).await?;
+    scene.running_pod("waits").await
+}
