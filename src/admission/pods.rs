@@ -200,6 +200,16 @@ fn versions() -> String {
 }
 
 fn matches() -> String {
-    let container = format!("({})", include_str!("container.cel").trim_end());
-    format!("({})", include_str!("matches.cel").trim_end().replace("CONTAINER", &container))
+    let parts = [
+        ("CONTAINER", include_str!("container.cel")),
+        ("ENV", include_str!("env.cel")),
+        ("MOUNTS", include_str!("mounts.cel")),
+        ("VOLUMES", include_str!("volumes.cel")),
+        ("VOLUME", include_str!("volume.cel")),
+        ("SOURCE", include_str!("source.cel")),
+    ];
+    let whole = include_str!("matches.cel").trim_end().to_owned();
+    let whole =
+        parts.iter().fold(whole, |text, (name, part)| text.replace(name, &format!("({})", part.trim_end())));
+    format!("({whole})")
 }

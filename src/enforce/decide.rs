@@ -61,7 +61,7 @@ pub fn decide<'a>(
         return if pod.gated { Decision::Release(None) } else { Decision::Ignore };
     };
     let system = clearance.systems.get(&*pod.system);
-    match (cleared(pod, system, now), pod.gated) {
+    match (cleared(pod, clearance, now), pod.gated) {
         (Some(_), _) | (None, true) if pod.ends_at.is_some() => Decision::Ignore,
         (Some(version), true) => Decision::Release(Some(version)),
         (Some(_), false) => Decision::Keep,
@@ -71,9 +71,10 @@ pub fn decide<'a>(
 }
 
 /// The cleared version that the pod is.
-fn cleared<'a>(pod: &Pod, system: Option<&'a SystemClearance>, now: Timestamp) -> Option<&'a ClearedVersion> {
+fn cleared<'a>(pod: &Pod, clearance: &'a ClearanceSpec, now: Timestamp) -> Option<&'a ClearedVersion> {
     let runtime = pod.runtime.as_ref().as_ref().ok()?;
-    system?.cleared.iter().find(|version| now < version.not_after.0 && matches(&version.runtime, runtime))
+    let is = |version: &&ClearedVersion| matches(&version.runtime, &clearance.trusted, runtime);
+    clearance.systems.get(&*pod.system)?.cleared.iter().find(|v| now < v.not_after.0 && is(v))
 }
 
 fn stop(pod: &Pod, system: Option<&SystemClearance>, since: Timestamp, now: Timestamp) -> Decision<'static> {
