@@ -29,7 +29,11 @@ use super::{Conditions, Container, EnvVar, Volume, VolumeMount, conditions_schem
     derive = "PartialEq",
     shortname = "tsc",
     category = "assent",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -128,8 +128,7 @@ pub struct Index {
 
 impl Default for Index {
     fn default() -> Self {
-        let kinds =
-            ["RiskLevel", "TrustedSidecar", "AISystem", "ModelVersion", "Approval", "Clearance"];
+        let kinds = ["RiskLevel", "TrustedSidecar", "AISystem", "ModelVersion", "Approval", "Clearance"];
         Self { caches: RwLock::default(), unlisted: watch::Sender::new(BTreeSet::from(kinds)) }
     }
 }
@@ -279,9 +278,7 @@ impl Feed {
     /// What a change of objects of `kind` in `changed` concerns.
     fn dirty(&self, kind: &str, changed: BTreeSet<String>) -> Dirty {
         match kind {
-            "RiskLevel" => {
-                Dirty { in_namespaces: self.index.namespaces_with_systems(), ..Dirty::default() }
-            }
+            "RiskLevel" => Dirty { in_namespaces: self.index.namespaces_with_systems(), ..Dirty::default() },
             "TrustedSidecar" => Dirty {
                 in_namespaces: self.index.namespaces_with_clearances(),
                 of_sidecars: self.index.all_sidecars(),

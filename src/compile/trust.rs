@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_left_out_as_a_whole_and_named() {
-        let (trusted, left_out) = trust(&BTreeMap::from([sidecar("a", 40), sidecar("b", 40), sidecar("c", 20)]));
+        let (trusted, left_out) =
+            trust(&BTreeMap::from([sidecar("a", 40), sidecar("b", 40), sidecar("c", 20)]));
         let names: Vec<_> = trusted.containers.iter().map(|c| c.container.name.as_str()).collect();
         assert_eq!((names, trusted.env.len()), (vec!["a", "c"], 60));
         assert_eq!(left_out, BTreeSet::from(["b".to_owned()]));
