@@ -10,6 +10,7 @@ mod lifecycle;
 mod outage;
 mod plugin;
 mod refusals;
+mod sidecars;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -133,6 +134,10 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         refusals::an_approver_approves_in_a_role_she_does_not_hold,
         refusals::one_person_in_two_roles_fills_one,
         refusals::a_tired_admin_deletes_a_risk_level_in_use,
+        sidecars::a_webhook_that_injects_what_is_trusted,
+        sidecars::a_webhook_that_injects_what_is_not,
+        sidecars::dev_passes_something_off_as_a_sidecar,
+        sidecars::who_may_trust_and_what,
         bad_input::an_unknown_risk_level,
         bad_input::a_missing_system,
         bad_input::a_system_that_succeeds_itself,
