@@ -23,6 +23,10 @@ pub enum Enforcement {
     Evict,
     /// It was deleted.
     Delete,
+    /// Its Job or `CronJob` was suspended.
+    Suspend,
+    /// Its Job or `CronJob` was resumed.
+    Resume,
 }
 
 /// The labels of the enforcement counter.

@@ -38,8 +38,19 @@ pub(super) struct Scope {
     pub enforced: bool,
     /// Only objects with, or without, a label.
     pub label: Option<Label>,
-    /// Refuses where the namespace has no `Clearance`, which the expressions see as `params`.
-    pub needs_clearance: bool,
+    /// What of the namespace's `Clearance` it needs to know.
+    pub clearance: Clearance,
+}
+
+/// How a policy reads the namespace's `Clearance`, which its expressions see as `params`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clearance {
+    /// Not at all.
+    Unread,
+    /// Where there is none, the policy refuses.
+    Required,
+    /// Where there is none, the policy does nothing.
+    IfAny,
 }
 
 /// By which label objects are told apart. An update counts as both where the label comes or goes.
@@ -88,16 +99,21 @@ impl Scope {
     }
 
     fn param_kind(&self) -> Option<ParamKind> {
-        self.needs_clearance.then(|| ParamKind {
+        (self.clearance != Clearance::Unread).then(|| ParamKind {
             api_version: Some(format!("{GROUP}/v1alpha1")),
             kind: Some("Clearance".to_owned()),
         })
     }
 
     fn param_ref(&self) -> Option<ParamRef> {
-        self.needs_clearance.then(|| ParamRef {
+        let where_there_is_none = match self.clearance {
+            Clearance::Unread => return None,
+            Clearance::Required => "Deny",
+            Clearance::IfAny => "Allow",
+        };
+        Some(ParamRef {
             name: Some(CLEARANCE_NAME.to_owned()),
-            parameter_not_found_action: Some("Deny".to_owned()),
+            parameter_not_found_action: Some(where_there_is_none.to_owned()),
             ..ParamRef::default()
         })
     }

@@ -5,6 +5,7 @@
 //!  CREATE pod ─► assent-gate (mutating)      no cleared runtime matches: add gate and label
 //!     held    ─► assent-pod-held             gated
 //!     others  ─► assent-pod-create           cleared at the pod's creationTimestamp
+//!  Job, CronJob ─► assent-job, assent-cronjob (mutating)   no cleared runtime matches its template: suspend
 //!  UPDATE pod ─► assent-pod-update           gate, label and images stay; no ephemeral containers
 //!     held    ─► assent-pod-release          gate lifted: cleared at the time of this very request
 //!                        ▲
@@ -22,6 +23,8 @@
 //! missing does so before its match conditions are looked at: an update of a pod that is not held
 //! must never depend on a `Clearance`.
 
+mod cleared;
+mod jobs;
 mod manifest;
 mod pods;
 mod records;
@@ -56,6 +59,7 @@ pub const RELEASE_MANAGER: &str = "assent-release";
 /// Every policy and binding, in the order in which they are best read.
 pub fn policies(operator: &Operator) -> Vec<Manifest> {
     let mut manifests = pods::policies(operator);
+    manifests.extend(jobs::policies());
     manifests.extend(records::policies(operator));
     manifests
 }

@@ -2,7 +2,8 @@
 
 use super::{
     Manifest, Operator, RELEASE_MANAGER,
-    manifest::{Label, Rule, Scope, breaks_one_of, mutating, validating},
+    cleared::{cleared_versions, matches, system},
+    manifest::{Clearance, Label, Rule, Scope, breaks_one_of, mutating, validating},
 };
 use crate::api::{GATE, HELD_LABEL, SYSTEM_LABEL};
 
@@ -16,7 +17,7 @@ const PODS: Scope = Scope {
     operations: &["CREATE"],
     enforced: true,
     label: None,
-    needs_clearance: true,
+    clearance: Clearance::Required,
 };
 
 /// Holds what nothing clears. All of the decision is in one match condition, so that a cleared pod,
@@ -36,8 +37,8 @@ fn gate() -> [Manifest; 2] {
     let condition = format!(
         "!has(object.spec.nodeName) && ({} || !{}.exists(v, {}))",
         gated("object"),
-        versions(),
-        matches()
+        cleared_versions("object"),
+        matches("object")
     );
     let scope = Scope { label: Some(Label::Absent(HELD_LABEL)), ..PODS };
     mutating("assent-gate", &scope, &[("not-cleared", condition)], patch, "IfNeeded")
@@ -45,7 +46,7 @@ fn gate() -> [Manifest; 2] {
 
 /// What has the label has the gate; no `Clearance` is needed to see that.
 fn held_create() -> [Manifest; 2] {
-    let scope = Scope { label: Some(Label::Present(HELD_LABEL)), needs_clearance: false, ..PODS };
+    let scope = Scope { label: Some(Label::Present(HELD_LABEL)), clearance: Clearance::Unread, ..PODS };
     let rules = vec![label_follows_gate()];
     let conditions = [("breaks-a-rule", breaks_one_of(&rules))];
     validating("assent-pod-held", &scope, &conditions, &[("name", pod_name("object"))], rules)
@@ -60,10 +61,10 @@ fn create() -> [Manifest; 2] {
     let variables = [
         ("name", pod_name("object")),
         ("system", system("object")),
-        ("live", format!("{}.filter(v, {LIVE})", versions())),
+        ("live", format!("{}.filter(v, {LIVE})", cleared_versions("object"))),
     ];
     let gated_or_cleared = Rule {
-        holds: format!("{} || {}.exists(v, {LIVE} && {})", gated("object"), versions(), matches()),
+        holds: format!("{} || {}.exists(v, {LIVE} && {})", gated("object"), cleared_versions("object"), matches("object")),
         else_say: format!(
             "variables.name + (
   variables.system == '' ? ' has no label {SYSTEM_LABEL}: name its AISystem in the pod template'
@@ -94,7 +95,7 @@ fn update(operator: &Operator) -> [Manifest; 2] {
     let scope = Scope {
         resources: &["pods", "pods/status", "pods/ephemeralcontainers"],
         operations: &["UPDATE"],
-        needs_clearance: false,
+        clearance: Clearance::Unread,
         ..PODS
     };
     let variables = [("name", pod_name("object"))];
@@ -152,8 +153,8 @@ fn release(operator: &Operator) -> [Manifest; 2] {
         Rule {
             holds: format!(
                 "{}.exists(v, {released}.all(t, t < timestamp(v.notAfter)) && {})",
-                versions(),
-                matches()
+                cleared_versions("object"),
+                matches("object")
             ),
             else_say: format!(
                 "variables.name + ': AI system ' + {} + ' has no valid clearance for it; see: kubectl assent explain pod/' + object.metadata.name + ' -n ' + request.namespace",
@@ -185,31 +186,7 @@ fn held(pod: &str) -> String {
     format!("('{HELD_LABEL}' in {pod}.metadata.?labels.orValue({{}}))")
 }
 
-fn system(pod: &str) -> String {
-    format!("{pod}.metadata.?labels[?'{SYSTEM_LABEL}'].orValue('')")
-}
-
 /// A pod of a workload has no name before the API server has given it one.
 fn pod_name(pod: &str) -> String {
     format!("'pod ' + {pod}.metadata.?name.orValue({pod}.metadata.?generateName.orValue(''))")
-}
-
-/// The versions that are cleared, as far as the operator got to write, for the pod's system.
-fn versions() -> String {
-    format!("params.?spec.?systems[?{}].?cleared.orValue([])", system("object"))
-}
-
-fn matches() -> String {
-    let parts = [
-        ("CONTAINER", include_str!("container.cel")),
-        ("ENV", include_str!("env.cel")),
-        ("MOUNTS", include_str!("mounts.cel")),
-        ("VOLUMES", include_str!("volumes.cel")),
-        ("VOLUME", include_str!("volume.cel")),
-        ("SOURCE", include_str!("source.cel")),
-    ];
-    let whole = include_str!("matches.cel").trim_end().to_owned();
-    let whole =
-        parts.iter().fold(whole, |text, (name, part)| text.replace(name, &format!("({})", part.trim_end())));
-    format!("({whole})")
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Manifest, Operator,
-    manifest::{Rule, Scope, mutating, validating},
+    manifest::{Clearance, Rule, Scope, mutating, validating},
 };
 use crate::api::{GROUP, MODE_ENFORCE, MODE_LABEL};
 
@@ -18,7 +18,7 @@ const RECORDS: Scope = Scope {
     operations: &["CREATE", "UPDATE", "DELETE"],
     enforced: false,
     label: None,
-    needs_clearance: false,
+    clearance: Clearance::Unread,
 };
 
 /// The controllers that empty a namespace and collect garbage, with and without credentials of their own.

@@ -74,6 +74,14 @@ pub const GATE: &str = "assent.dev/clearance";
 /// selected by `kubectl`, by a watch and by the admission policy that guards their release.
 pub const HELD_LABEL: &str = "assent.dev/held";
 
+/// The label that a Job or `CronJob` carries as long as Assent suspends it. One that its user suspended
+/// has none, and stays so.
+pub const SUSPENDED_LABEL: &str = "assent.dev/suspended";
+
+/// The label by which a `ControllerRevision` names the system for which the operator keeps in it what it
+/// stopped. Not [`SYSTEM_LABEL`]: a `StatefulSet` that selects its pods by that would adopt it.
+pub const KEPT_FOR_LABEL: &str = "assent.dev/kept-for";
+
 /// The annotation that the operator sets when it lifts the gate: `<model version>@<subject digest>`.
 pub const RELEASED_ANNOTATION: &str = "assent.dev/released";
 

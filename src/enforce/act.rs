@@ -9,8 +9,9 @@ use kube::{
 };
 use serde_json::json;
 use tokio::time::timeout;
+use tracing::warn;
 
-use super::{decide::Step, roster::PodKey};
+use super::{decide::Step, keep::keep, roster::PodKey};
 use crate::{
     admission::RELEASE_MANAGER,
     api::{GATE, HELD_LABEL, RELEASED_ANNOTATION},
@@ -27,6 +28,17 @@ pub enum Action {
     Release(String),
     /// Stop it.
     Stop(Step),
+    /// Delete it, held as it is, so that its controller makes another.
+    Replace,
+}
+
+/// Whom it is done to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub key: PodKey,
+    pub uid: String,
+    /// No controller makes another in its place.
+    pub is_bare: bool,
 }
 
 /// What came of an action.
@@ -42,17 +54,16 @@ pub enum Done {
     Overloaded(Action, String),
 }
 
-/// Does `action` to the pod with `uid`, and to no other of its name.
-pub async fn act(client: Client, key: &PodKey, uid: String, action: Action, metrics: &Metrics) -> Done {
-    let pods: Api<Pod> = Api::namespaced(client, &key.namespace);
+/// Does `action` to the pod, and to no other of its name.
+pub async fn act(client: Client, target: &Target, action: Action, metrics: &Metrics) -> Done {
     let begun = Instant::now();
-    let Ok(result) = timeout(PATIENCE, request(&pods, &key.name, uid, &action)).await else {
+    let Ok(result) = timeout(PATIENCE, request(&client, target, &action)).await else {
         return Done::Overloaded(action, format!("the API server did not answer within {PATIENCE:?}"));
     };
     let kind = match action {
         Action::Release(_) => Enforcement::Release,
         Action::Stop(Step::Evict { .. }) => Enforcement::Evict,
-        Action::Stop(Step::Delete { .. }) => Enforcement::Delete,
+        Action::Stop(Step::Delete { .. }) | Action::Replace => Enforcement::Delete,
     };
     metrics.enforcements.get_or_create(&EnforcementLabels { action: kind, done: result.is_ok() }).inc();
     match result {
@@ -75,22 +86,39 @@ pub async fn act(client: Client, key: &PodKey, uid: String, action: Action, metr
 const fn is_overload(code: u16, action: &Action) -> bool {
     match action {
         Action::Stop(Step::Evict { .. }) => code >= 500,
-        Action::Stop(Step::Delete { .. }) | Action::Release(_) => code == 429 || code >= 500,
+        Action::Stop(Step::Delete { .. }) | Action::Release(_) | Action::Replace => {
+            code == 429 || code >= 500
+        }
     }
 }
 
-async fn request(pods: &Api<Pod>, name: &str, uid: String, action: &Action) -> Result<(), kube::Error> {
+async fn request(client: &Client, target: &Target, action: &Action) -> Result<(), kube::Error> {
+    let Target { key, uid, .. } = target;
+    let (pods, name) = (Api::<Pod>::namespaced(client.clone(), &key.namespace), &*key.name);
     match action {
-        Action::Release(version) => release(pods, name, &uid, version).await,
+        Action::Release(version) => release(&pods, name, uid, version).await,
+        Action::Replace => pods.delete(name, &delete_params(0, uid)).await.map(drop),
         Action::Stop(Step::Evict { grace_period_seconds, .. }) => {
+            keep_if_bare(client, target).await?;
             let delete_options = Some(delete_params(*grace_period_seconds, uid));
             let params = EvictParams { delete_options, ..EvictParams::default() };
             pods.evict(name, &params).await.map(drop)
         }
         Action::Stop(Step::Delete { grace_period_seconds }) => {
+            // A quota must not keep it running.
+            if let Err(error) = keep_if_bare(client, target).await {
+                warn!(namespace = &*key.namespace, pod = name, "deleted without being kept: {error}");
+            }
             pods.delete(name, &delete_params(*grace_period_seconds, uid)).await.map(drop)
         }
     }
+}
+
+async fn keep_if_bare(client: &Client, target: &Target) -> Result<(), kube::Error> {
+    if target.is_bare {
+        keep(client, &target.key.namespace, &target.key.name, &target.uid).await?;
+    }
+    Ok(())
 }
 
 /// Lifts the gate and the label, and notes for which version and when: the note is what makes the API
@@ -108,10 +136,10 @@ async fn release(pods: &Api<Pod>, name: &str, uid: &str, version: &str) -> Resul
     pods.patch(name, &params, &Patch::Strategic(patch)).await.map(drop)
 }
 
-fn delete_params(grace_period_seconds: u32, uid: String) -> DeleteParams {
+fn delete_params(grace_period_seconds: u32, uid: &str) -> DeleteParams {
     DeleteParams {
         grace_period_seconds: Some(grace_period_seconds),
-        preconditions: Some(Preconditions { uid: Some(uid), ..Preconditions::default() }),
+        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() }),
         ..DeleteParams::default()
     }
 }

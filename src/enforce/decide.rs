@@ -4,6 +4,7 @@
 //!                    cleared     not cleared
 //!  gated             Release     Hold
 //!  bound or pending  Keep        Stop: evict for the first half of the grace, then delete
+//!   of a Job         Keep        Await: the Job is suspended; after half of the grace, as above
 //!  ended             Ignore      Ignore
 //! ```
 
@@ -11,7 +12,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::roster::Pod;
 use crate::{
-    api::{ClearanceSpec, ClearedVersion, OnLoss, SystemClearance},
+    api::{ClearanceSpec, ClearedVersion, OnLoss, Runtime, SystemClearance},
     policy::matches,
 };
 
@@ -26,8 +27,23 @@ pub enum Decision<'a> {
     Hold,
     /// Its gate is lifted, for the version or because its namespace is governed no more.
     Release(Option<&'a ClearedVersion>),
+    /// It is held, and its controller waits for another in its place.
+    Replace,
+    /// It is to be stopped, and not by the operator yet: its Job is suspended and stops it, or others of its
+    /// `StatefulSet` go first.
+    Await {
+        /// Since when it should not run.
+        since: Timestamp,
+        /// When it is looked at again.
+        until: Timestamp,
+    },
     /// It is stopped.
-    Stop(Step),
+    Stop {
+        /// Since when it should not run.
+        since: Timestamp,
+        /// How.
+        step: Step,
+    },
 }
 
 /// The next step of stopping a pod.
@@ -47,13 +63,8 @@ pub enum Step {
     },
 }
 
-/// Decides about `pod` at `now`. `lost_since` is when it was first seen without clearance.
-pub fn decide<'a>(
-    pod: &Pod,
-    clearance: Option<&'a ClearanceSpec>,
-    lost_since: Option<Timestamp>,
-    now: Timestamp,
-) -> Decision<'a> {
+/// Decides about `pod` at `now`.
+pub fn decide<'a>(pod: &Pod, clearance: Option<&'a ClearanceSpec>, now: Timestamp) -> Decision<'a> {
     if pod.ended {
         return Decision::Ignore;
     }
@@ -66,29 +77,44 @@ pub fn decide<'a>(
         (Some(version), true) => Decision::Release(Some(version)),
         (Some(_), false) => Decision::Keep,
         (None, true) => Decision::Hold,
-        (None, false) => stop(pod, system, lost_since.unwrap_or(now), now),
+        (None, false) => stop(pod, system, now),
     }
 }
 
 /// The cleared version that the pod is.
 fn cleared<'a>(pod: &Pod, clearance: &'a ClearanceSpec, now: Timestamp) -> Option<&'a ClearedVersion> {
-    let runtime = pod.runtime.as_ref().as_ref().ok()?;
-    let is = |version: &&ClearedVersion| matches(&version.runtime, &clearance.trusted, runtime);
-    clearance.systems.get(&*pod.system)?.cleared.iter().find(|v| now < v.not_after.0 && is(v))
+    cleared_version(clearance, &pod.system, pod.runtime.as_ref().as_ref().ok()?, now)
 }
 
-fn stop(pod: &Pod, system: Option<&SystemClearance>, since: Timestamp, now: Timestamp) -> Decision<'static> {
+/// The version of `system` that is cleared at `now` and has this runtime.
+pub fn cleared_version<'a>(
+    clearance: &'a ClearanceSpec,
+    system: &str,
+    runtime: &Runtime,
+    now: Timestamp,
+) -> Option<&'a ClearedVersion> {
+    let cleared = &clearance.systems.get(system)?.cleared;
+    let is = |version: &&ClearedVersion| matches(&version.runtime, &clearance.trusted, runtime);
+    cleared.iter().find(|version| now < version.not_after.0 && is(version))
+}
+
+fn stop(pod: &Pod, system: Option<&SystemClearance>, now: Timestamp) -> Decision<'static> {
+    let since = pod.lost_since(system.and_then(|s| s.lost_at.as_ref()).map(|at| at.0), now);
     let grace = system.map_or(OnLoss::DEFAULT_GRACE_PERIOD_SECONDS, |s| s.grace_period_seconds);
     let deadline = since + SignedDuration::from_secs(grace.into());
     let budgets_until = since + SignedDuration::from_millis(i64::from(grace) * 500);
     if pod.ends_at.is_some_and(|ends_at| ends_at <= deadline.max(now)) {
         return Decision::Ignore;
     }
+    if pod.is_of_a_job() && now < budgets_until {
+        return Decision::Await { since, until: budgets_until };
+    }
     let left = u32::try_from(deadline.duration_since(now).as_secs()).unwrap_or(0);
     let grace_period_seconds = left.min(pod.termination_grace);
-    Decision::Stop(if now < budgets_until && pod.ends_at.is_none() {
+    let step = if now < budgets_until && pod.ends_at.is_none() {
         Step::Evict { grace_period_seconds, until: budgets_until }
     } else {
         Step::Delete { grace_period_seconds }
-    })
+    };
+    Decision::Stop { since, step }
 }

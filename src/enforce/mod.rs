@@ -10,14 +10,18 @@
 //!        └──────────── what came of it ◄──────┘
 //! ```
 //!
+//! Jobs and `CronJobs` are suspended as a whole, in a task of its own ([`jobs`]), which is told of clearances.
 //! One task owns the roster; there is no lock. What it decides is done by others, and comes back.
 
 mod act;
 mod census;
 mod decide;
+mod jobs;
+mod keep;
 mod owner;
 mod roster;
 mod say;
+mod turn;
 mod window;
 
 use std::{
@@ -27,19 +31,24 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use k8s_openapi::{api::core::v1 as core, jiff::Timestamp};
+use k8s_openapi::{
+    api::{apps::v1::StatefulSet, core::v1 as core},
+    jiff::Timestamp,
+};
 use kube::{
     Api, Client, ResourceExt,
     runtime::{WatchStreamExt, watcher, watcher::Event},
 };
+use tokio::sync::mpsc;
 use tracing::warn;
 
 use self::{
-    act::{Action, Done, act},
+    act::{Action, Done, Target, act},
     census::Census,
     decide::{Decision, Step, decide},
-    roster::{PodKey, Roster},
-    say::Voice,
+    jobs::Told,
+    roster::{Pod, PodKey, Roster},
+    say::{Subject, Voice},
     window::Window,
 };
 use crate::{
@@ -60,9 +69,13 @@ pub async fn run(client: Client, metrics: Arc<Metrics>, shutdown: impl Future<Ou
         watcher(Api::<Clearance>::all(client.clone()), watcher::Config::default()).default_backoff().boxed();
     let mut pods =
         watcher(Api::<core::Pod>::all(client.clone()), watcher::Config::default()).default_backoff().boxed();
+    let sets = watcher(Api::<StatefulSet>::all(client.clone()), watcher::Config::default());
+    let mut sets = sets.default_backoff().boxed();
     let (voice, speaking) = Voice::new(client.clone(), Arc::clone(&metrics));
     let (census, counting) = Census::new(client.clone(), Arc::clone(&metrics));
-    let mut enforcer = Enforcer::new(client, metrics, voice, census);
+    let (tell_jobs, told) = mpsc::unbounded_channel();
+    let suspending = jobs::run(client.clone(), Arc::clone(&metrics), voice.clone(), told);
+    let mut enforcer = Enforcer::new(client, metrics, voice, census, tell_jobs);
     let enforcing = async {
         tokio::pin!(shutdown);
         loop {
@@ -72,6 +85,7 @@ pub async fn run(client: Client, metrics: Arc<Metrics>, shutdown: impl Future<Ou
                 () = &mut shutdown => break,
                 Some(event) = clearances.next() => enforcer.clearance_event(event),
                 Some(event) = pods.next() => enforcer.pod_event(event),
+                Some(event) = sets.next() => enforcer.set_event(event),
                 Some((key, done)) = enforcer.under_way.next() => enforcer.done(&key, done),
                 () = sleep_until(next) => enforcer.look_again(Timestamp::now()),
                 () = census_due => enforcer.census.publish(&enforcer.roster),
@@ -79,9 +93,11 @@ pub async fn run(client: Client, metrics: Arc<Metrics>, shutdown: impl Future<Ou
             enforcer.start();
         }
         while enforcer.under_way.next().await.is_some() {}
+        // With it ends what is told to the jobs, and so they.
+        drop(enforcer);
     };
     tokio::select! {
-        () = enforcing => {}
+        () = async { tokio::join!(enforcing, suspending); } => {}
         () = async { tokio::join!(speaking, counting); } => {}
     }
 }
@@ -115,11 +131,13 @@ struct Enforcer {
     metrics: Arc<Metrics>,
     voice: Voice,
     census: Census,
+    tell_jobs: mpsc::UnboundedSender<Told>,
     roster: Roster,
     listed: Listed,
     /// What a list that is under way has named so far.
     relisted: HashSet<PodKey>,
     relisted_clearances: HashSet<String>,
+    relisted_sets: HashSet<String>,
     timers: BTreeMap<Timestamp, BTreeSet<Due>>,
     waiting: VecDeque<PodKey>,
     busy: HashSet<PodKey>,
@@ -128,16 +146,24 @@ struct Enforcer {
 }
 
 impl Enforcer {
-    fn new(client: Client, metrics: Arc<Metrics>, voice: Voice, census: Census) -> Self {
+    fn new(
+        client: Client,
+        metrics: Arc<Metrics>,
+        voice: Voice,
+        census: Census,
+        tell_jobs: mpsc::UnboundedSender<Told>,
+    ) -> Self {
         Self {
             client,
             metrics,
             voice,
             census,
+            tell_jobs,
             roster: Roster::default(),
             listed: Listed::default(),
             relisted: HashSet::new(),
             relisted_clearances: HashSet::new(),
+            relisted_sets: HashSet::new(),
             timers: BTreeMap::new(),
             waiting: VecDeque::new(),
             busy: HashSet::new(),
@@ -166,6 +192,7 @@ impl Enforcer {
                 }
                 self.listed.clearances = true;
                 self.look_at_all();
+                self.tell_jobs(Told::All);
             }
             Ok(Event::Apply(clearance)) => self.set_clearance(clearance),
             Ok(Event::Delete(clearance)) => {
@@ -211,6 +238,7 @@ impl Enforcer {
             Ok(Event::Apply(pod)) => {
                 let key = self.roster.set_pod(&pod);
                 self.look_at(&key);
+                self.look_at_neighbours(&key);
             }
             Ok(Event::Delete(pod)) => {
                 let key = self.roster.key(&pod.namespace().unwrap_or_default(), &pod.name_any());
@@ -219,8 +247,39 @@ impl Enforcer {
         }
     }
 
+    fn set_event(&mut self, event: Result<Event<StatefulSet>, watcher::Error>) {
+        match event {
+            Err(error) => self.watch_error("StatefulSet", &error),
+            Ok(Event::Init) => self.relisted_sets.clear(),
+            Ok(Event::InitApply(set)) => {
+                self.relisted_sets.insert(set.uid().unwrap_or_default());
+                self.set_set(&set);
+            }
+            Ok(Event::InitDone) => {
+                let listed = std::mem::take(&mut self.relisted_sets);
+                self.roster.retain_sets(|uid| listed.contains(uid));
+            }
+            Ok(Event::Apply(set)) => self.set_set(&set),
+            Ok(Event::Delete(set)) => {
+                let gone = set.uid().unwrap_or_default();
+                self.roster.retain_sets(|uid| uid != gone);
+            }
+        }
+    }
+
+    fn set_set(&mut self, set: &StatefulSet) {
+        let (namespace, uid) = (set.namespace().unwrap_or_default(), set.uid().unwrap_or_default());
+        if self.roster.set_set(uid.clone(), set.into()) {
+            for key in self.roster.keys_of_set(&namespace, &uid) {
+                self.look_at(&key);
+            }
+        }
+    }
+
     fn forget(&mut self, key: &PodKey) {
+        let neighbours = self.roster.neighbours(key);
         self.roster.remove_pod(key);
+        neighbours.into_iter().flatten().for_each(|neighbour| self.look_at(&neighbour));
         self.census.mark(&key.namespace);
     }
 
@@ -242,6 +301,15 @@ impl Enforcer {
         }
         let namespace = self.roster.key(namespace, "").namespace;
         self.census.mark(&namespace);
+        if self.listed.clearances {
+            let clearance = self.roster.namespace(&namespace).and_then(|n| n.clearance.clone());
+            self.tell_jobs(Told::Clearance(namespace, clearance));
+        }
+    }
+
+    fn tell_jobs(&self, told: Told) {
+        // They end only after the Enforcer.
+        let _ = self.tell_jobs.send(told);
     }
 
     fn look_again(&mut self, now: Timestamp) {
@@ -263,28 +331,44 @@ impl Enforcer {
             return;
         }
         let now = Timestamp::now();
-        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
-        if let Some(until) = pod.quiet_until.filter(|until| *until > now) {
-            self.timers.entry(until).or_default().insert(Due::Pod(key.clone()));
-            return;
-        }
-        let clearance = clearance.map(|c| &**c);
-        match decide(pod, clearance, pod.lost_since, now) {
+        let Some(decision) = decide_in_turn(&self.roster, key, now) else { return };
+        match decision {
             Decision::Ignore => {}
-            Decision::Keep => pod.lost_since = None,
-            Decision::Hold => {
-                if pod.said != Some("Held") {
-                    pod.said = Some("Held");
-                    self.voice.held(key, pod, clearance);
-                }
+            Decision::Keep => self.note(key, |pod| pod.lost_since = None),
+            Decision::Hold => self.say_held(key),
+            Decision::Await { since, until } => {
+                self.note(key, |pod| pod.lost_since = Some(since));
+                self.look_later(key, until);
             }
-            Decision::Release(_) => self.wait(key),
-            Decision::Stop(_) => {
-                let lost_at =
-                    clearance.and_then(|c| c.systems.get(&*pod.system)).and_then(|s| s.lost_at.as_ref());
-                pod.lost(lost_at.map(|at| at.0), now);
+            Decision::Stop { since, .. } => {
+                self.note(key, |pod| pod.lost_since = Some(since));
                 self.wait(key);
             }
+            Decision::Release(_) | Decision::Replace => self.wait(key),
+        }
+    }
+
+    fn note(&mut self, key: &PodKey, note: impl FnOnce(&mut Pod)) {
+        if let Some((pod, _)) = self.roster.pod_mut(key) {
+            note(pod);
+        }
+    }
+
+    fn say_held(&mut self, key: &PodKey) {
+        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
+        if pod.said.replace("Held") != Some("Held") {
+            self.voice.held(&Subject::pod(key, pod), clearance.map(|c| &**c));
+        }
+    }
+
+    fn look_later(&mut self, key: &PodKey, at: Timestamp) {
+        self.timers.entry(at).or_default().insert(Due::Pod(key.clone()));
+    }
+
+    /// What becomes of one pod may make it the turn of another of its `StatefulSet`.
+    fn look_at_neighbours(&mut self, key: &PodKey) {
+        for neighbour in self.roster.neighbours(key).into_iter().flatten() {
+            self.look_at(&neighbour);
         }
     }
 
@@ -298,14 +382,14 @@ impl Enforcer {
     fn start(&mut self) {
         while self.window.has_room(self.under_way.len()) {
             let Some(key) = self.waiting.pop_front() else { break };
-            let Some((uid, action)) = self.action(&key) else {
+            let Some((target, action)) = self.action(&key) else {
                 self.busy.remove(&key);
                 continue;
             };
             let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
             let work = async move {
-                let done = act(client, &key, uid, action, &metrics).await;
-                (key, done)
+                let done = act(client, &target, action, &metrics).await;
+                (target.key, done)
             };
             self.under_way.push(work.boxed());
         }
@@ -314,17 +398,18 @@ impl Enforcer {
         }
     }
 
-    fn action(&mut self, key: &PodKey) -> Option<(String, Action)> {
-        let (pod, clearance) = self.roster.pod_mut(key)?;
-        let action = match decide(pod, clearance.map(|c| &**c), pod.lost_since, Timestamp::now()) {
+    fn action(&self, key: &PodKey) -> Option<(Target, Action)> {
+        let action = match decide_in_turn(&self.roster, key, Timestamp::now())? {
             Decision::Release(version) => Action::Release(version.map_or_else(
                 || "ungoverned".to_owned(),
                 |v| format!("{}@{}", v.model_version, v.subject_digest),
             )),
-            Decision::Stop(step) => Action::Stop(step),
-            Decision::Ignore | Decision::Keep | Decision::Hold => return None,
+            Decision::Stop { step, .. } => Action::Stop(step),
+            Decision::Replace => Action::Replace,
+            Decision::Ignore | Decision::Keep | Decision::Hold | Decision::Await { .. } => return None,
         };
-        Some((pod.uid.clone(), action))
+        let (pod, _) = self.roster.pod(key)?;
+        Some((Target { key: key.clone(), uid: pod.uid.clone(), is_bare: pod.owner.is_none() }, action))
     }
 
     /// Takes in what came of an action.
@@ -343,7 +428,7 @@ impl Enforcer {
             Done::Ok(action) => {
                 let told = match &action {
                     Action::Release(_) => !pod.gated,
-                    Action::Stop(_) => pod.ends_at.is_some(),
+                    Action::Stop(_) | Action::Replace => pod.ends_at.is_some(),
                 };
                 pod.quiet_until = (!told).then_some(again);
                 (pod.said, pod.refusals) = (None, 0);
@@ -353,7 +438,7 @@ impl Enforcer {
                 warn!(namespace = &*key.namespace, pod = &*key.name, ?action, "not done yet: {answer}");
                 let until = match action {
                     Action::Stop(Step::Evict { until, .. }) if until > now => again.min(until),
-                    Action::Stop(_) => again,
+                    Action::Stop(_) | Action::Replace => again,
                     Action::Release(_) => {
                         pod.refusals += 1;
                         now + jittered(RETRY.min(LAG * 2_u32.saturating_pow(pod.refusals)))
@@ -362,21 +447,41 @@ impl Enforcer {
                 pod.quiet_until = Some(until);
                 if matches!(action, Action::Stop(Step::Evict { .. })) && pod.said != Some("EvictionDelayed") {
                     pod.said = Some("EvictionDelayed");
-                    self.voice.delayed(key, pod, clearance.as_deref(), &answer);
+                    self.voice.delayed(&Subject::pod(key, pod), clearance.as_deref(), &answer);
                 }
             }
         }
         self.look_at(key);
     }
 
-    fn voice_of(&mut self, key: &PodKey, action: &Action, clearance: Option<&ClearanceSpec>) {
-        let Some((pod, _)) = self.roster.pod_mut(key) else { return };
+    fn voice_of(&self, key: &PodKey, action: &Action, clearance: Option<&ClearanceSpec>) {
+        let Some((pod, _)) = self.roster.pod(key) else { return };
+        let pod = Subject::pod(key, pod);
+        if matches!(action, Action::Stop(_)) && pod.owner.is_none() {
+            self.voice.kept(&pod, clearance);
+        }
         match action {
-            Action::Release(version) => self.voice.released(key, pod, clearance, version),
-            Action::Stop(Step::Evict { .. }) => self.voice.stopped(key, pod, clearance, "Evict"),
-            Action::Stop(Step::Delete { .. }) => self.voice.stopped(key, pod, clearance, "Delete"),
+            Action::Release(version) => self.voice.released(&pod, clearance, version),
+            Action::Stop(Step::Evict { .. }) => self.voice.stopped(&pod, clearance, "Evict"),
+            Action::Stop(Step::Delete { .. }) => self.voice.stopped(&pod, clearance, "Delete"),
+            Action::Replace => self.voice.replaced(&pod, clearance),
         }
     }
+}
+
+/// What is to become of a pod, as soon as it is its turn.
+fn decide_in_turn<'a>(roster: &'a Roster, key: &PodKey, now: Timestamp) -> Option<Decision<'a>> {
+    let (pod, clearance) = roster.pod(key)?;
+    let decision = decide(pod, clearance.map(|c| &**c), now);
+    Some(match (&decision, &pod.member) {
+        (&Decision::Stop { since, step: Step::Evict { until, .. } }, Some(member)) => {
+            let turn = roster.stops_at(key, member, since, until);
+            if turn > now { Decision::Await { since, until: turn } } else { decision }
+        }
+        (Decision::Release(Some(_)), Some(_)) if !roster.may_start(key, pod) => Decision::Ignore,
+        (Decision::Hold, Some(_)) if roster.is_outdated(pod) => Decision::Replace,
+        _ => decision,
+    })
 }
 
 /// Between half and one and a half of `duration`, so that many do not come back at once.

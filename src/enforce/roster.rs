@@ -6,6 +6,7 @@
 //! ```
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet},
     hash::Hash,
     sync::Arc,
@@ -18,6 +19,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
+use super::turn::{self, Member, Set};
 use crate::{
     api::{ClearanceSpec, GATE, Runtime, SYSTEM_LABEL},
     policy::{Unmatchable, runtime_of_pod},
@@ -37,6 +39,8 @@ pub struct Pod {
     pub system: Arc<str>,
     pub runtime: Arc<Result<Runtime, Unmatchable>>,
     pub owner: Option<Arc<OwnerIs>>,
+    /// Its place in its `StatefulSet`.
+    pub member: Option<Box<Member>>,
     pub gated: bool,
     /// It has run to its end.
     pub ended: bool,
@@ -112,6 +116,8 @@ const PRUNE_AT: usize = 1024;
 #[derive(Debug)]
 pub struct Roster {
     namespaces: BTreeMap<Arc<str>, Namespace>,
+    /// `StatefulSets` by uid.
+    sets: HashMap<String, Set>,
     texts: Shared<str>,
     runtimes: Shared<Result<Runtime, Unmatchable>>,
     owners: Shared<OwnerIs>,
@@ -122,6 +128,7 @@ impl Default for Roster {
     fn default() -> Self {
         Self {
             namespaces: BTreeMap::new(),
+            sets: HashMap::new(),
             texts: Shared(HashSet::new()),
             runtimes: Shared(HashSet::new()),
             owners: Shared(HashSet::new()),
@@ -153,10 +160,79 @@ impl Roster {
             .collect()
     }
 
+    /// A pod and its namespace's clearance.
+    pub fn pod(&self, key: &PodKey) -> Option<(&Pod, Option<&Arc<ClearanceSpec>>)> {
+        let namespace = self.namespaces.get(&key.namespace)?;
+        Some((namespace.pods.get(&key.name)?, namespace.clearance.as_ref()))
+    }
+
     /// A pod, to note something about it, and its namespace's clearance.
     pub fn pod_mut(&mut self, key: &PodKey) -> Option<(&mut Pod, Option<&Arc<ClearanceSpec>>)> {
         let namespace = self.namespaces.get_mut(&key.namespace)?;
         Some((namespace.pods.get_mut(&key.name)?, namespace.clearance.as_ref()))
+    }
+
+    /// Takes in a `StatefulSet`; whether it is another than before.
+    pub fn set_set(&mut self, uid: String, set: Set) -> bool {
+        self.sets.insert(uid, set.clone()).is_none_or(|before| before != set)
+    }
+
+    /// Keeps only the `StatefulSets` that `is_there` knows.
+    pub fn retain_sets(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.sets.retain(|uid, _| is_there(uid));
+    }
+
+    /// The pods of a `StatefulSet`.
+    pub fn keys_of_set(&self, namespace: &str, uid: &str) -> Vec<PodKey> {
+        let of_set = |key: &PodKey| {
+            self.pod(key).is_some_and(|(pod, _)| {
+                pod.member.is_some() && pod.owner.as_ref().is_some_and(|o| o.uid == uid)
+            })
+        };
+        self.keys(namespace).into_iter().filter(of_set).collect()
+    }
+
+    /// The pods before and after a pod in its `StatefulSet`.
+    pub fn neighbours(&self, key: &PodKey) -> [Option<PodKey>; 2] {
+        let place = self.pod(key).and_then(|(pod, _)| Some((pod.owner.as_ref()?, pod.member.as_ref()?)));
+        let named = |owner: &OwnerIs, ordinal: u32| PodKey {
+            namespace: Arc::clone(&key.namespace),
+            name: format!("{}-{ordinal}", owner.name).into(),
+        };
+        [
+            place.and_then(|(owner, member)| Some(named(owner, member.ordinal.checked_sub(1)?))),
+            place.map(|(owner, member)| named(owner, member.ordinal.saturating_add(1))),
+        ]
+    }
+
+    /// When it is the turn of a pod to be stopped, in a set that is without clearance since `since`.
+    pub fn stops_at(&self, key: &PodKey, member: &Member, since: Timestamp, until: Timestamp) -> Timestamp {
+        let pods = self.namespaces.get(&key.namespace).map(|n| &n.pods);
+        let owner = pods.and_then(|pods| pods.get(&key.name)).and_then(|pod| pod.owner.as_ref());
+        let running = pods
+            .into_iter()
+            .flat_map(HashMap::values)
+            .filter(|pod| !pod.gated && !pod.ended && pod.owner.as_ref() == owner);
+        let running: Vec<_> = running.filter_map(|pod| pod.member.as_ref().map(|m| m.ordinal)).collect();
+        turn::stops_at(member.ordinal, &running, since, until)
+    }
+
+    /// Whether it is the turn of a held pod to be released.
+    pub fn may_start(&self, key: &PodKey, pod: &Pod) -> bool {
+        let [before, _] = self.neighbours(key);
+        let before = before.and_then(|before| self.pod(&before)).map(|(pod, _)| pod);
+        self.set_of(pod).may_follow(before)
+    }
+
+    /// Whether the set of a held pod waits for another in its place.
+    pub fn is_outdated(&self, held: &Pod) -> bool {
+        held.member.as_ref().is_some_and(|member| self.set_of(held).wants_another(member))
+    }
+
+    /// One that is not known yet counts as ordered.
+    fn set_of(&self, pod: &Pod) -> Cow<'_, Set> {
+        let known = pod.owner.as_ref().and_then(|owner| self.sets.get(&owner.uid));
+        known.map_or_else(|| Cow::Owned(Set::default()), Cow::Borrowed)
     }
 
     /// Takes in a clearance, or that there is none.
@@ -198,13 +274,15 @@ impl Roster {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         let gates = spec.iter().flat_map(|spec| spec.scheduling_gates.iter().flatten());
         let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
+        let owner = owner.map(|owner| self.owners.get(Arc::new(owner.into())));
         let runtime = spec.map_or_else(|| Ok(Runtime::default()), runtime_of_pod);
         let asked = spec.and_then(|spec| spec.termination_grace_period_seconds);
         Pod {
             uid: pod.uid().unwrap_or_default(),
             system: self.texts.get(pod.labels().get(SYSTEM_LABEL).map_or("", String::as_str).into()),
             runtime: self.runtimes.get(Arc::new(runtime)),
-            owner: owner.map(|owner| self.owners.get(Arc::new(owner.into()))),
+            member: Member::of(pod, owner.as_deref()).map(Box::new),
+            owner,
             gated: gates.into_iter().any(|gate| gate.name == GATE),
             ended: matches!(phase, Some("Succeeded" | "Failed")),
             ends_at: pod.metadata.deletion_timestamp.as_ref().map(|at| at.0),
@@ -228,12 +306,19 @@ impl Roster {
 }
 
 impl Pod {
-    /// Notes since when the pod should not run: since its system lost a clearance or, where that was
-    /// before the pod was there or nobody knows, since now.
-    pub fn lost(&mut self, lost_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    /// Whether a Job made it, which would count its end as a failure.
+    pub fn is_of_a_job(&self) -> bool {
+        self.owner
+            .as_ref()
+            .is_some_and(|owner| owner.kind == "Job" && owner.api_version.starts_with("batch/"))
+    }
+
+    /// Since when the pod should not run, as it was noted, or at `now`: since its system lost a clearance or,
+    /// where that was before the pod was there or nobody knows, since now.
+    pub fn lost_since(&self, lost_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
         // A second of slack: what the API server writes is cut to whole seconds.
         let known = lost_at.filter(|at| *at + SignedDuration::from_secs(1) >= self.created);
-        *self.lost_since.get_or_insert_with(|| known.unwrap_or(now))
+        self.lost_since.or(known).unwrap_or(now)
     }
 }
 

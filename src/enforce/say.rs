@@ -1,4 +1,4 @@
-//! Telling people: Events on the pod, its workload and its AI system, that name the next command.
+//! Telling people: Events on the pod or Job, its workload and its AI system, that name the next command.
 //!
 //! What is said never holds up what is done: it waits in a queue, and what does not fit is dropped and
 //! counted.
@@ -14,13 +14,15 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::{debug, info};
 
 use super::{
+    keep,
     owner::Roots,
     roster::{OwnerIs, Pod, PodKey},
 };
 use crate::{
-    api::{ClearanceSpec, SystemClearance},
+    api::{ClearanceSpec, Runtime, SystemClearance},
     bounds::shorten,
     metrics::Metrics,
+    policy::Unmatchable,
 };
 
 /// How much waits to be said.
@@ -32,11 +34,39 @@ const QUIET: Duration = Duration::from_mins(1);
 /// The bound of the API server on an Event's note, in bytes.
 const NOTE_BYTES: usize = 1024;
 
-/// Something to say about a pod.
+/// What something is said about.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    pub api_version: &'static str,
+    pub kind: &'static str,
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub uid: &'a str,
+    pub owner: Option<&'a Arc<OwnerIs>>,
+    pub system: &'a Arc<str>,
+    pub runtime: &'a Result<Runtime, Unmatchable>,
+}
+
+impl<'a> Subject<'a> {
+    pub fn pod(key: &'a PodKey, pod: &'a Pod) -> Self {
+        Self {
+            api_version: "v1",
+            kind: "Pod",
+            namespace: &key.namespace,
+            name: &key.name,
+            uid: &pod.uid,
+            owner: pod.owner.as_ref(),
+            system: &pod.system,
+            runtime: &pod.runtime,
+        }
+    }
+}
+
+/// Something to say.
 #[derive(Debug)]
 struct Saying {
-    key: PodKey,
-    uid: String,
+    about: ObjectReference,
+    namespace: String,
     owner: Option<Arc<OwnerIs>>,
     system: Option<Arc<str>>,
     type_: EventType,
@@ -46,6 +76,7 @@ struct Saying {
 }
 
 /// Where what is to be said goes.
+#[derive(Clone)]
 pub struct Voice {
     queue: mpsc::Sender<Saying>,
     metrics: Arc<Metrics>,
@@ -58,62 +89,61 @@ impl Voice {
         (Self { queue, metrics }, speak(client, said))
     }
 
-    /// The pod is held.
-    pub fn held(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>) {
-        let note = format!(
-            "held: {}; see: kubectl assent explain pod/{} -n {}",
-            why(pod, clearance),
-            key.name,
-            key.namespace
-        );
-        self.say(key, pod, clearance, (EventType::Warning, "Held", "Hold", note));
+    /// It does not start: a pod is gated, a Job or `CronJob` is suspended.
+    pub fn held(&self, subject: &Subject<'_>, clearance: Option<&ClearanceSpec>) {
+        let note = format!("held: {}; see: {}", why(subject, clearance), explain(subject));
+        self.say(subject, clearance, (EventType::Warning, "Held", "Hold", note));
     }
 
-    /// Its gate was lifted.
-    pub fn released(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>, version: &str) {
+    /// It may start.
+    pub fn released(&self, subject: &Subject<'_>, clearance: Option<&ClearanceSpec>, version: &str) {
         let note = format!("released: {version} is cleared");
-        self.say(key, pod, clearance, (EventType::Normal, "Released", "Release", note));
+        self.say(subject, clearance, (EventType::Normal, "Released", "Release", note));
     }
 
     /// It is being stopped.
-    pub fn stopped(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>, action: &'static str) {
-        let system = if pod.system.is_empty() { "NAME" } else { &pod.system };
-        let note = format!(
-            "clearance lost: {}; see: kubectl assent explain aisystem/{system} -n {}",
-            why(pod, clearance),
-            key.namespace
-        );
-        self.say(key, pod, clearance, (EventType::Warning, "ClearanceLost", action, note));
+    pub fn stopped(&self, subject: &Subject<'_>, clearance: Option<&ClearanceSpec>, action: &'static str) {
+        let note = format!("clearance lost: {}; see: {}", why(subject, clearance), explain_system(subject));
+        self.say(subject, clearance, (EventType::Warning, "ClearanceLost", action, note));
     }
 
     /// It could not be evicted yet.
-    pub fn delayed(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>, answer: &str) {
+    pub fn delayed(&self, pod: &Subject<'_>, clearance: Option<&ClearanceSpec>, answer: &str) {
         let note =
             format!("clearance lost, not stopped yet: {answer}; it is deleted when its grace is half over");
-        self.say(key, pod, clearance, (EventType::Warning, "EvictionDelayed", "Evict", note));
+        self.say(pod, clearance, (EventType::Warning, "EvictionDelayed", "Evict", note));
+    }
+
+    /// It is stopped, nobody makes it again, and its manifest is kept.
+    pub fn kept(&self, pod: &Subject<'_>, clearance: Option<&ClearanceSpec>) {
+        let note = format!(
+            "its manifest is kept; to make it again: kubectl get controllerrevision {} -n {} -o jsonpath='{{.data}}' | kubectl create -f -",
+            keep::name(pod.uid),
+            pod.namespace
+        );
+        self.say(pod, clearance, (EventType::Normal, "Kept", "Keep", note));
+    }
+
+    /// It was held and made room for another.
+    pub fn replaced(&self, pod: &Subject<'_>, clearance: Option<&ClearanceSpec>) {
+        let note = "deleted while held: its StatefulSet waits for a pod of another revision".to_owned();
+        self.say(pod, clearance, (EventType::Normal, "Replaced", "Delete", note));
     }
 
     fn say(
         &self,
-        key: &PodKey,
-        pod: &Pod,
+        subject: &Subject<'_>,
         clearance: Option<&ClearanceSpec>,
         (type_, reason, action, note): (EventType, &'static str, &'static str, String),
     ) {
-        info!(
-            namespace = &*key.namespace,
-            pod = &*key.name,
-            uid = pod.uid,
-            system = &*pod.system,
-            reason,
-            "{note}"
-        );
-        let known = clearance.is_some_and(|c| c.systems.contains_key(&*pod.system));
+        let Subject { api_version, kind, namespace, name, uid, owner, system, .. } = *subject;
+        info!(namespace, kind, name, uid, system = &**system, reason, "{note}");
+        let known = clearance.is_some_and(|c| c.systems.contains_key(&**system));
         let saying = Saying {
-            key: key.clone(),
-            uid: pod.uid.clone(),
-            owner: pod.owner.clone(),
-            system: known.then(|| Arc::clone(&pod.system)),
+            about: reference(namespace, api_version, kind, name, Some(uid.to_owned())),
+            namespace: namespace.to_owned(),
+            owner: owner.cloned(),
+            system: known.then(|| Arc::clone(system)),
             type_,
             reason,
             action,
@@ -125,14 +155,27 @@ impl Voice {
     }
 }
 
-/// Why a pod may not run.
-fn why(pod: &Pod, clearance: Option<&ClearanceSpec>) -> String {
-    let system = clearance.and_then(|c| c.systems.get(&*pod.system));
-    match (&*pod.runtime, system) {
+/// The plugin explains pods; of a Job, whose system is the matter.
+fn explain(subject: &Subject<'_>) -> String {
+    match subject.kind {
+        "Pod" => format!("kubectl assent explain pod/{} -n {}", subject.name, subject.namespace),
+        _ => explain_system(subject),
+    }
+}
+
+fn explain_system(subject: &Subject<'_>) -> String {
+    let system = if subject.system.is_empty() { "NAME" } else { subject.system };
+    format!("kubectl assent explain aisystem/{system} -n {}", subject.namespace)
+}
+
+/// Why a pod, or the pods of a Job, may not run.
+fn why(pod: &Subject<'_>, clearance: Option<&ClearanceSpec>) -> String {
+    let system = clearance.and_then(|c| c.systems.get(&**pod.system));
+    match (pod.runtime, system) {
         _ if pod.system.is_empty() => "it has no label assent.dev/system to name its AISystem".to_owned(),
         (_, None) => format!("there is no AISystem {}", pod.system),
         (Err(unmatchable), _) => unmatchable.to_string(),
-        (Ok(_), Some(system)) => why_of_system(&pod.system, system),
+        (Ok(_), Some(system)) => why_of_system(pod.system, system),
     }
 }
 
@@ -159,31 +202,22 @@ async fn speak(client: Client, mut queue: mpsc::Receiver<Saying>) {
     let mut quiet: HashMap<(String, String, &'static str), Instant> = HashMap::new();
     while let Some(saying) = queue.recv().await {
         quiet.retain(|_, until| *until > Instant::now());
-        let mut about =
-            vec![reference(&saying.key.namespace, "v1", "Pod", &saying.key.name, Some(saying.uid.clone()))];
+        let namespace = &*saying.namespace;
+        let mut about = vec![saying.about.clone()];
         if let Some(owner) = &saying.owner {
-            let root = roots.of(&client, &saying.key.namespace, owner).await;
-            about.push(reference(
-                &saying.key.namespace,
-                &root.api_version,
-                &root.kind,
-                &root.name,
-                Some(root.uid),
-            ));
+            let root = roots.of(&client, namespace, owner).await;
+            about.push(reference(namespace, &root.api_version, &root.kind, &root.name, Some(root.uid)));
         }
         about.extend(
-            saying.system.as_ref().map(|system| {
-                reference(&saying.key.namespace, "assent.dev/v1alpha1", "AISystem", system, None)
-            }),
+            saying
+                .system
+                .as_ref()
+                .map(|system| reference(namespace, "assent.dev/v1alpha1", "AISystem", system, None)),
         );
         for object in about {
-            let of_pod = object.kind.as_deref() == Some("Pod");
-            let topic = (
-                saying.key.namespace.to_string(),
-                format!("{:?}/{:?}", object.kind, object.name),
-                saying.reason,
-            );
-            if of_pod || quiet.insert(topic, Instant::now() + QUIET).is_none() {
+            let is_itself = object == saying.about;
+            let topic = (namespace.to_owned(), format!("{:?}/{:?}", object.kind, object.name), saying.reason);
+            if is_itself || quiet.insert(topic, Instant::now() + QUIET).is_none() {
                 publish(&recorder, &saying, &object).await;
             }
         }

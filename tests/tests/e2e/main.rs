@@ -11,6 +11,7 @@ mod outage;
 mod plugin;
 mod refusals;
 mod sidecars;
+mod workloads;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -83,6 +84,19 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         lifecycle::a_new_version_waits_while_the_old_one_runs,
         lifecycle::a_system_with_many_large_versions_still_starts,
         lifecycle::a_custom_resource_is_told_what_becomes_of_its_pods,
+        workloads::a_new_job_is_suspended_until_it_is_approved,
+        workloads::i3_a_running_job_is_suspended_and_resumed_and_nothing_counts_as_failed,
+        workloads::completed_work_of_a_job_is_not_run_again,
+        workloads::what_its_user_suspended_stays_suspended,
+        workloads::a_cron_job_makes_no_jobs_until_it_is_approved,
+        workloads::dev_resumes_a_job_that_assent_suspended,
+        workloads::a_namespace_that_is_taken_out_resumes_its_jobs,
+        workloads::i3_a_stateful_set_stops_from_the_last_and_starts_from_the_first,
+        workloads::a_stateful_set_that_is_rolled_back_does_not_hang,
+        workloads::the_claims_of_a_stateful_set_stay,
+        workloads::a_daemon_set_is_stopped_and_its_rollout_is_not_stuck,
+        workloads::a_bare_pod_that_is_stopped_can_be_made_again,
+        workloads::a_replica_set_is_stopped_and_comes_back,
         plugin::two_people_approve_what_they_are_shown,
         plugin::what_is_not_what_was_read_is_not_signed,
         plugin::status_and_explain_say_who_must_do_what,

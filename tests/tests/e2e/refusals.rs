@@ -500,6 +500,11 @@ async fn workload(
     if kind == "CronJob" {
         scene.kubectl(Dev, &["create", "job", "made", "--from=cronjob/made"]).await?;
     }
+    if kind.ends_with("Job") {
+        let job = scene.get("job", "made").await?;
+        ensure!(job["spec"]["suspend"] == true, "{job}");
+        return says(&scene.event("Job", "made", "Held").await?, &["kubectl assent explain aisystem/"]);
+    }
     scene.held("made", pods).await?;
     let names: Vec<_> = scene.pods("made").await?;
     let name = names[0]["metadata"]["name"].as_str().unwrap_or_default().to_owned();

@@ -1,0 +1,449 @@
+//! Jobs and `CronJobs` are suspended as a whole: were their pods stopped one by one, each would count as a
+//! failure of its Job, until the Job has none left to forgive.
+//!
+//! ```text
+//!  watch Job, CronJob ──────────────► Jobs ─► due ─┬─ Suspend ─► patch: suspend and label on
+//!  Clearance, told by the Enforcer ──►             └─ Resume ──► patch: both off
+//! ```
+//!
+//! The API server suspends new ones by itself (`admission/jobs.rs`). What has the label was suspended by
+//! Assent; what is suspended without it was suspended by its user, and stays so.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    fmt::Debug,
+    sync::Arc,
+};
+
+use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use k8s_openapi::{
+    api::{batch::v1 as batch, core::v1::PodTemplateSpec},
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+    core::NamespaceResourceScope,
+    runtime::{WatchStreamExt, watcher, watcher::Event},
+};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::{sync::mpsc, time::sleep};
+use tracing::warn;
+
+use super::{
+    RETRY,
+    decide::cleared_version,
+    jittered,
+    roster::OwnerIs,
+    say::{Subject, Voice},
+    window::Window,
+};
+use crate::{
+    api::{ClearanceSpec, SUSPENDED_LABEL, SYSTEM_LABEL},
+    metrics::{Enforcement, EnforcementLabels, Metrics},
+    policy::{Unmatchable, runtime_of_pod},
+};
+
+/// The field manager of suspensions.
+const MANAGER: &str = "assent-suspend";
+
+/// What the Enforcer tells.
+#[derive(Debug)]
+pub enum Told {
+    /// What a namespace's clearance is, and that its jobs are to be looked at.
+    Clearance(Arc<str>, Option<Arc<ClearanceSpec>>),
+    /// From now on, a namespace of which nothing was told has none.
+    All,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Kind {
+    Job,
+    CronJob,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Key {
+    namespace: String,
+    kind: Kind,
+    name: String,
+}
+
+/// What deciding about a Job or `CronJob` needs to know of it.
+#[derive(Debug)]
+struct Job {
+    uid: String,
+    resource_version: String,
+    owner: Option<Arc<OwnerIs>>,
+    system: Arc<str>,
+    runtime: Result<crate::api::Runtime, Unmatchable>,
+    state: State,
+    /// Whether it was said why it is as it is.
+    said: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Runs,
+    SuspendedByAssent,
+    SuspendedByItsUser,
+    /// It has run to its end, or is being deleted.
+    Done,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Suspend,
+    Resume,
+}
+
+/// What is to become of `job` at `now`.
+fn due(job: &Job, clearance: Option<&ClearanceSpec>, now: Timestamp) -> Option<Change> {
+    let may_run = clearance.filter(|c| c.enforced).is_none_or(|clearance| {
+        job.runtime.as_ref().is_ok_and(|r| cleared_version(clearance, &job.system, r, now).is_some())
+    });
+    match (job.state, may_run) {
+        (State::Runs, false) => Some(Change::Suspend),
+        (State::SuspendedByAssent, true) => Some(Change::Resume),
+        _ => None,
+    }
+}
+
+/// What has a template of pods and can be suspended.
+trait Suspendable:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned
+{
+    const KIND: Kind;
+    fn template(&self) -> Option<&PodTemplateSpec>;
+    fn is_suspended(&self) -> bool;
+    fn is_done(&self) -> bool;
+
+    fn key(&self) -> Key {
+        Key { namespace: self.namespace().unwrap_or_default(), kind: Self::KIND, name: self.name_any() }
+    }
+
+    fn read(&self) -> Job {
+        let template = self.template();
+        let labels = template.and_then(|t| t.metadata.as_ref()?.labels.as_ref());
+        let owner = self.owner_references().iter().find(|owner| owner.controller == Some(true));
+        let state = match (self.is_suspended(), self.labels().contains_key(SUSPENDED_LABEL)) {
+            _ if self.is_done() || self.meta().deletion_timestamp.is_some() => State::Done,
+            (false, _) => State::Runs,
+            (true, true) => State::SuspendedByAssent,
+            (true, false) => State::SuspendedByItsUser,
+        };
+        Job {
+            uid: self.uid().unwrap_or_default(),
+            resource_version: self.resource_version().unwrap_or_default(),
+            owner: owner.map(|owner| Arc::new(owner.into())),
+            system: labels.and_then(|l| l.get(SYSTEM_LABEL)).map_or("", String::as_str).into(),
+            runtime: template
+                .and_then(|t| t.spec.as_ref())
+                .map_or_else(|| Ok(crate::api::Runtime::default()), runtime_of_pod),
+            state,
+            said: false,
+        }
+    }
+}
+
+impl Suspendable for batch::Job {
+    const KIND: Kind = Kind::Job;
+
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.as_ref().map(|spec| &spec.template)
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or_default()
+    }
+
+    fn is_done(&self) -> bool {
+        let conditions = self.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.into_iter().any(|c| matches!(&*c.type_, "Complete" | "Failed") && c.status == "True")
+    }
+}
+
+impl Suspendable for batch::CronJob {
+    const KIND: Kind = Kind::CronJob;
+
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.job_template.spec.as_ref().map(|spec| &spec.template)
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.spec.suspend.unwrap_or_default()
+    }
+
+    fn is_done(&self) -> bool {
+        false
+    }
+}
+
+/// What the watches tell, of either kind.
+enum News {
+    Relisting(Kind),
+    Is(Key, Job),
+    Listed(Kind),
+    Gone(Key),
+}
+
+fn watch<K: Suspendable + Send + 'static>(
+    client: &Client,
+    metrics: &Arc<Metrics>,
+) -> impl Stream<Item = News> + Send + 'static {
+    let metrics = Arc::clone(metrics);
+    let events = watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff();
+    events.filter_map(move |event| {
+        let news = match event {
+            Ok(Event::Init) => Some(News::Relisting(K::KIND)),
+            Ok(Event::InitApply(job) | Event::Apply(job)) => Some(News::Is(job.key(), job.read())),
+            Ok(Event::InitDone) => Some(News::Listed(K::KIND)),
+            Ok(Event::Delete(job)) => Some(News::Gone(job.key())),
+            Err(error) => {
+                metrics.watch_errors.inc();
+                warn!(kind = ?K::KIND, "watch: {error}; trying again");
+                None
+            }
+        };
+        std::future::ready(news)
+    })
+}
+
+/// What came of a patch: the object as it is now, if it is to be had.
+type Done = (Key, Change, Option<Job>);
+
+/// Suspends and resumes until `told` ends.
+pub async fn run(
+    client: Client,
+    metrics: Arc<Metrics>,
+    voice: Voice,
+    mut told: mpsc::UnboundedReceiver<Told>,
+) {
+    let mut news = futures::stream::select(
+        watch::<batch::Job>(&client, &metrics).boxed(),
+        watch::<batch::CronJob>(&client, &metrics).boxed(),
+    );
+    let mut jobs = Jobs::new(client, metrics, voice);
+    loop {
+        tokio::select! {
+            told = told.recv() => match told {
+                Some(told) => jobs.told(told),
+                None => break,
+            },
+            Some(news) = news.next() => jobs.news(news),
+            Some((key, change, now)) = jobs.under_way.next() => jobs.done(&key, change, now),
+        }
+        jobs.start();
+    }
+    while jobs.under_way.next().await.is_some() {}
+}
+
+struct Jobs {
+    client: Client,
+    metrics: Arc<Metrics>,
+    voice: Voice,
+    jobs: BTreeMap<String, HashMap<Key, Job>>,
+    clearances: HashMap<Arc<str>, Arc<ClearanceSpec>>,
+    /// Whether a namespace of which no clearance was told has none.
+    all_told: bool,
+    /// What a list that is under way has named so far.
+    relisted: HashSet<Key>,
+    waiting: VecDeque<Key>,
+    busy: HashSet<Key>,
+    under_way: FuturesUnordered<BoxFuture<'static, Done>>,
+    window: Window,
+}
+
+impl Jobs {
+    fn new(client: Client, metrics: Arc<Metrics>, voice: Voice) -> Self {
+        Self {
+            client,
+            metrics,
+            voice,
+            jobs: BTreeMap::new(),
+            clearances: HashMap::new(),
+            all_told: false,
+            relisted: HashSet::new(),
+            waiting: VecDeque::new(),
+            busy: HashSet::new(),
+            under_way: FuturesUnordered::new(),
+            window: Window::default(),
+        }
+    }
+
+    fn told(&mut self, told: Told) {
+        let namespaces = match told {
+            Told::Clearance(namespace, clearance) => {
+                match clearance {
+                    Some(clearance) => self.clearances.insert(Arc::clone(&namespace), clearance),
+                    None => self.clearances.remove(&namespace),
+                };
+                vec![namespace.to_string()]
+            }
+            Told::All => {
+                self.all_told = true;
+                self.jobs.keys().cloned().collect()
+            }
+        };
+        for namespace in namespaces {
+            let keys: Vec<_> =
+                self.jobs.get(&namespace).into_iter().flat_map(HashMap::keys).cloned().collect();
+            keys.iter().for_each(|key| self.look_at(key));
+        }
+    }
+
+    fn news(&mut self, news: News) {
+        match news {
+            News::Relisting(kind) => self.relisted.retain(|key| key.kind != kind),
+            News::Is(key, job) => {
+                self.relisted.insert(key.clone());
+                self.set(&key, job);
+            }
+            News::Listed(kind) => {
+                let relisted = std::mem::take(&mut self.relisted);
+                for jobs in self.jobs.values_mut() {
+                    jobs.retain(|key, _| key.kind != kind || relisted.contains(key));
+                }
+            }
+            News::Gone(key) => self.forget(&key),
+        }
+    }
+
+    fn set(&mut self, key: &Key, mut job: Job) {
+        let jobs = self.jobs.entry(key.namespace.clone()).or_default();
+        job.said |= jobs.get(key).is_some_and(|before| before.said && before.state == job.state);
+        jobs.insert(key.clone(), job);
+        self.look_at(key);
+    }
+
+    fn forget(&mut self, key: &Key) {
+        if let Some(jobs) = self.jobs.get_mut(&key.namespace) {
+            jobs.remove(key);
+            if jobs.is_empty() {
+                self.jobs.remove(&key.namespace);
+            }
+        }
+    }
+
+    fn due(&self, key: &Key) -> Option<(&Job, Option<Change>)> {
+        let clearance = self.clearances.get(&*key.namespace);
+        let job = self.jobs.get(&key.namespace)?.get(key)?;
+        let known = clearance.is_some() || self.all_told;
+        known.then(|| (job, due(job, clearance.map(|c| &**c), Timestamp::now())))
+    }
+
+    fn look_at(&mut self, key: &Key) {
+        match self.due(key) {
+            Some((_, Some(_))) => {
+                if self.busy.insert(key.clone()) {
+                    self.waiting.push_back(key.clone());
+                }
+            }
+            Some((job, None)) if job.state == State::SuspendedByAssent && !job.said => {
+                self.voice.held(&subject(key, job), self.clearances.get(&*key.namespace).map(|c| &**c));
+                if let Some(job) = self.jobs.get_mut(&key.namespace).and_then(|jobs| jobs.get_mut(key)) {
+                    job.said = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn start(&mut self) {
+        while self.window.has_room(self.under_way.len()) {
+            let Some(key) = self.waiting.pop_front() else { break };
+            let Some((job, Some(change))) = self.due(&key) else {
+                self.busy.remove(&key);
+                continue;
+            };
+            let patch = patch(job, change);
+            let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
+            let work = async move {
+                let now = match key.kind {
+                    Kind::Job => apply::<batch::Job>(client, &key, &patch, change, &metrics).await,
+                    Kind::CronJob => apply::<batch::CronJob>(client, &key, &patch, change, &metrics).await,
+                };
+                (key, change, now)
+            };
+            self.under_way.push(work.boxed());
+        }
+        if self.under_way.is_empty() {
+            self.window.rest();
+        }
+    }
+
+    fn done(&mut self, key: &Key, change: Change, now: Option<Job>) {
+        self.busy.remove(key);
+        self.window.answered();
+        let Some(mut now) = now else { return self.look_at(key) };
+        let clearance = self.clearances.get(&*key.namespace).map(|c| &**c);
+        let subject = subject(key, &now);
+        match change {
+            Change::Suspend => self.voice.stopped(&subject, clearance, "Suspend"),
+            Change::Resume => self.voice.released(&subject, clearance, &now.system),
+        }
+        now.said = true;
+        self.set(key, now);
+    }
+}
+
+fn subject<'a>(key: &'a Key, job: &'a Job) -> Subject<'a> {
+    Subject {
+        api_version: "batch/v1",
+        kind: match key.kind {
+            Kind::Job => "Job",
+            Kind::CronJob => "CronJob",
+        },
+        namespace: &key.namespace,
+        name: &key.name,
+        uid: &job.uid,
+        owner: job.owner.as_ref(),
+        system: &job.system,
+        runtime: &job.runtime,
+    }
+}
+
+/// From the version that was looked at: what its user suspends in the same moment, stays so.
+fn patch(job: &Job, change: Change) -> Patch<serde_json::Value> {
+    let (suspend, label) = match change {
+        Change::Suspend => (true, json!("true")),
+        Change::Resume => (false, json!(null)),
+    };
+    Patch::Merge(json!({
+        "metadata": {
+            "uid": job.uid,
+            "resourceVersion": job.resource_version,
+            "labels": { SUSPENDED_LABEL: label },
+        },
+        "spec": { "suspend": suspend },
+    }))
+}
+
+async fn apply<K: Suspendable>(
+    client: Client,
+    key: &Key,
+    patch: &Patch<serde_json::Value>,
+    change: Change,
+    metrics: &Metrics,
+) -> Option<Job> {
+    let api: Api<K> = Api::namespaced(client, &key.namespace);
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let result = api.patch(&key.name, &params, patch).await;
+    let action = match change {
+        Change::Suspend => Enforcement::Suspend,
+        Change::Resume => Enforcement::Resume,
+    };
+    metrics.enforcements.get_or_create(&EnforcementLabels { action, done: result.is_ok() }).inc();
+    match result {
+        Ok(job) => Some(job.read()),
+        Err(error) => {
+            // A conflict, or gone: the watch tells.
+            if !matches!(&error, kube::Error::Api(answer) if matches!(answer.code, 404 | 409)) {
+                warn!(namespace = key.namespace, job = key.name, ?change, "not done yet: {error}");
+            }
+            sleep(jittered(RETRY)).await;
+            None
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! A pod that no controller makes again is written down before it is stopped, so that stopping it loses
+//! nothing.
+//!
+//! ```text
+//!  Pod ── without what the cluster added ──► ControllerRevision assent-<uid>: data
+//! ```
+//!
+//! A `ControllerRevision` is what Kubernetes itself keeps the state of workloads in: whoever may read pods may
+//! read it, and the API server lets nobody change its data.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{apps::v1::ControllerRevision, core::v1::Pod},
+    apimachinery::pkg::runtime::RawExtension,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ObjectMeta, PostParams},
+};
+
+use crate::api::{HELD_LABEL, KEPT_FOR_LABEL, RELEASED_ANNOTATION, SYSTEM_LABEL};
+
+/// What the pod with `uid` is written down in.
+pub fn name(uid: &str) -> String {
+    format!("assent-{uid}")
+}
+
+/// Writes down the pod `name` with `uid`.
+///
+/// # Errors
+/// The pod cannot be read, or the `ControllerRevision` cannot be made.
+pub async fn keep(client: &Client, namespace: &str, pod: &str, uid: &str) -> Result<(), kube::Error> {
+    let pod = Api::<Pod>::namespaced(client.clone(), namespace).get(pod).await?;
+    let system = pod.labels().get(SYSTEM_LABEL).map(|system| (KEPT_FOR_LABEL.to_owned(), system.clone()));
+    let revision = ControllerRevision {
+        metadata: ObjectMeta {
+            name: Some(name(uid)),
+            labels: Some(system.into_iter().collect()),
+            ..ObjectMeta::default()
+        },
+        revision: Some(1),
+        data: RawExtension(serde_json::to_value(as_written(pod)).map_err(kube::Error::SerdeError)?),
+    };
+    match Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &revision).await {
+        // It was kept when its eviction was first tried.
+        Err(kube::Error::Api(answer)) if answer.code == 409 => Ok(()),
+        done => done.map(|_: ControllerRevision| ()),
+    }
+}
+
+/// The pod as its user may have written it: what the API server, the scheduler, the kubelet and Assent
+/// added is gone.
+fn as_written(pod: Pod) -> Pod {
+    let without = |map: Option<BTreeMap<String, String>>, key: &str| {
+        map.map(|mut map| {
+            map.remove(key);
+            map
+        })
+    };
+    let metadata = ObjectMeta {
+        name: pod.metadata.name,
+        namespace: pod.metadata.namespace,
+        labels: without(pod.metadata.labels, HELD_LABEL),
+        annotations: without(pod.metadata.annotations, RELEASED_ANNOTATION),
+        owner_references: pod.metadata.owner_references,
+        ..ObjectMeta::default()
+    };
+    let spec = pod.spec.map(|mut spec| {
+        spec.node_name = None;
+        let is_token = |name: &str| name.starts_with("kube-api-access-");
+        spec.volumes.iter_mut().for_each(|volumes| volumes.retain(|volume| !is_token(&volume.name)));
+        for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
+            container
+                .volume_mounts
+                .iter_mut()
+                .for_each(|mounts| mounts.retain(|mount| !is_token(&mount.name)));
+        }
+        spec
+    });
+    Pod { metadata, spec, status: None }
+}

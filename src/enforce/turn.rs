@@ -1,0 +1,108 @@
+//! `StatefulSets` stop from the last pod to the first and start from the first to the last, as their users
+//! expect of them.
+//!
+//! ```text
+//!  stop     shards-2 ─ gone, or its share of the budgets' time over ─► shards-1 ─► shards-0
+//!  release  shards-0 ─ ready; of a Parallel set, released ─► shards-1 ─► shards-2
+//!  replace  held, and of a revision that its set no longer wants: the set itself would wait for it for ever
+//!           (<https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback>)
+//! ```
+
+use std::sync::Arc;
+
+use k8s_openapi::{
+    api::{apps::v1::StatefulSet, core::v1 as core},
+    jiff::{SignedDuration, Timestamp},
+};
+use kube::ResourceExt;
+
+use super::roster::{OwnerIs, Pod};
+
+/// The label by which a pod names the revision that it was made from.
+const REVISION_LABEL: &str = "controller-revision-hash";
+
+/// The place of a pod in its `StatefulSet`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub ordinal: u32,
+    pub revision: Arc<str>,
+    pub ready: bool,
+}
+
+impl Member {
+    /// The place of `pod`, if `owner` is a `StatefulSet`.
+    pub fn of(pod: &core::Pod, owner: Option<&OwnerIs>) -> Option<Self> {
+        let set =
+            owner.filter(|owner| owner.kind == "StatefulSet" && owner.api_version.starts_with("apps/"))?;
+        let ordinal = pod.name_any().strip_prefix(&set.name)?.strip_prefix('-')?.parse().ok()?;
+        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        Some(Self {
+            ordinal,
+            revision: pod.labels().get(REVISION_LABEL).map_or("", String::as_str).into(),
+            ready: conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True"),
+        })
+    }
+}
+
+/// What deciding about its pods needs to know of a `StatefulSet`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Set {
+    parallel: bool,
+    /// The revision that pods from this ordinal on are to have, if its controller sees to that.
+    wanted: Option<(u32, String)>,
+}
+
+impl From<&StatefulSet> for Set {
+    fn from(set: &StatefulSet) -> Self {
+        let spec = &set.spec;
+        let strategy = spec.update_strategy.as_ref();
+        let rolling = strategy.and_then(|s| s.type_.as_deref()).is_none_or(|type_| type_ == "RollingUpdate");
+        let partition = strategy.and_then(|s| s.rolling_update.as_ref()?.partition).unwrap_or_default();
+        let status = set.status.as_ref().filter(|s| s.observed_generation == set.metadata.generation);
+        let revision = status.and_then(|s| s.update_revision.clone()).filter(|_| rolling);
+        Self {
+            parallel: spec.pod_management_policy.as_deref() == Some("Parallel"),
+            wanted: revision.map(|revision| (u32::try_from(partition).unwrap_or_default(), revision)),
+        }
+    }
+}
+
+impl Set {
+    /// Whether a held pod is in the way of what its set wants instead.
+    pub fn wants_another(&self, held: &Member) -> bool {
+        self.wanted
+            .as_ref()
+            .is_some_and(|(from, revision)| held.ordinal >= *from && *held.revision != **revision)
+    }
+
+    /// Whether a held pod may be released after the one before it.
+    pub fn may_follow(&self, before: Option<&Pod>) -> bool {
+        before.is_none_or(|before| {
+            before.ended || !before.gated && (self.parallel || before.member.as_ref().is_none_or(|m| m.ready))
+        })
+    }
+}
+
+/// When the pod with `ordinal` is to be stopped, if those of its set that run have `running`, the set has
+/// been without clearance since `since`, and budgets are respected until `until`.
+pub fn stops_at(ordinal: u32, running: &[u32], since: Timestamp, until: Timestamp) -> Timestamp {
+    let after = running.iter().filter(|other| **other > ordinal).count();
+    let (after, all) =
+        (i32::try_from(after).unwrap_or(i32::MAX), i32::try_from(running.len()).unwrap_or(i32::MAX));
+    let span: SignedDuration = until.duration_since(since);
+    since + span * after / all.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_goes_first_and_the_first_before_the_budgets_time_is_over() {
+        let (since, until) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(30).expect("in range"));
+        let at = |ordinal, running: &[u32]| stops_at(ordinal, running, since, until).as_second();
+        assert_eq!([2, 1, 0].map(|ordinal| at(ordinal, &[0, 1, 2])), [0, 10, 20]);
+        assert_eq!(at(1, &[0, 1]), 0, "those that are gone are not waited for");
+        assert!((0..1000).all(|ordinal| at(ordinal, &(0..1000).collect::<Vec<_>>()) < 30));
+    }
+}

@@ -1,0 +1,375 @@
+//! Every kind of workload loses its clearance in its own way, and comes back as it was.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use assent_tests::{ControlPlane, Person, Scenario, container, pod_spec, until};
+use serde_json::{Value, json};
+
+/// How long what should happen at once may take on a loaded machine.
+const SOON: Duration = Duration::from_secs(20);
+
+/// The label of what Assent suspended.
+const SUSPENDED: &str = "assent.dev/suspended";
+
+/// A Job of two pods at a time that does not forgive a single failure.
+fn strict_job(scene: &Scenario<'_>, name: &str) -> Value {
+    let mut job = scene.workload("batch/v1", "Job", name, &pod_spec(&container("1")));
+    job["spec"]["parallelism"] = json!(2);
+    job["spec"]["completions"] = json!(2);
+    job["spec"]["backoffLimit"] = json!(0);
+    job["spec"]["activeDeadlineSeconds"] = json!(3600);
+    job
+}
+
+async fn suspended(scene: &Scenario<'_>, kind: &str, name: &str, by_assent: bool) -> Result<Value> {
+    until(SOON, &format!("{kind} {name} to be suspended"), async || {
+        let object = scene.get(kind, name).await?;
+        let label = object["metadata"]["labels"][SUSPENDED] == "true";
+        Ok((object["spec"]["suspend"] == true && label == by_assent).then_some(object))
+    })
+    .await
+}
+
+async fn resumed(scene: &Scenario<'_>, kind: &str, name: &str) -> Result<Value> {
+    until(SOON, &format!("{kind} {name} to be resumed"), async || {
+        let object = scene.get(kind, name).await?;
+        let label = !object["metadata"]["labels"][SUSPENDED].is_null();
+        Ok((object["spec"]["suspend"] != true && !label).then_some(object))
+    })
+    .await
+}
+
+async fn revoke(scene: &Scenario<'_>, version: &str) -> Result<()> {
+    let digest = scene.digest_of(version).await?;
+    scene.decide(Person::Alice, &scene.decision("Revoke", version, &digest, "risk-officer")).await?;
+    scene.condition("modelversion", version, "Cleared", "False", "Revoked").await.map(drop)
+}
+
+pub async fn a_new_job_is_suspended_until_it_is_approved(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "new-job", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &strict_job(&scene, "train")).await?;
+    // By the API server itself: there is no moment in which it is not.
+    let job = scene.get("job", "train").await?;
+    ensure!(job["spec"]["suspend"] == true && job["metadata"]["labels"][SUSPENDED] == "true", "{job}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    ensure!(scene.pods("train").await?.is_empty(), "a suspended Job has no pods");
+    let job = scene.get("job", "train").await?;
+    ensure!(job["status"]["startTime"].is_null(), "its deadline runs down: {job}");
+    scene.event("Job", "train", "Held").await?;
+
+    scene.approve("v1").await?;
+    scene.running("train", 2).await?;
+    resumed(&scene, "job", "train").await?;
+    scene.event("Job", "train", "Released").await.map(drop)
+}
+
+pub async fn i3_a_running_job_is_suspended_and_resumed_and_nothing_counts_as_failed(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "running-job", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &strict_job(&scene, "train")).await?;
+    scene.running("train", 2).await?;
+    revoke(&scene, "v1").await?;
+    suspended(&scene, "job", "train", true).await?;
+    scene.settled("train", 0, 0).await?;
+    scene.event("Job", "train", "ClearanceLost").await?;
+
+    // The API server counts approvals in whole seconds.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    scene.approve("v1").await?;
+    scene.running("train", 2).await?;
+    let job = resumed(&scene, "job", "train").await?;
+    ensure!(job["status"]["failed"].is_null() || job["status"]["failed"] == 0, "{job}");
+    let spec = |field: &str| job["spec"][field].clone();
+    ensure!(
+        (spec("parallelism"), spec("completions"), spec("backoffLimit")) == (json!(2), json!(2), json!(0))
+    );
+    Ok(())
+}
+
+/// Ends the pod of an index, as its work would.
+async fn complete(scene: &Scenario<'_>, index: &str) -> Result<()> {
+    let what = format!("the pod of index {index} to run");
+    let pod = until(SOON, &what, async || {
+        let pods = scene.pods("train").await?;
+        let runs = |pod: &&Value| index_of(pod) == index && pod["status"]["phase"] == "Running";
+        Ok(pods.iter().find(runs).map(|pod| pod["metadata"]["name"].as_str().unwrap_or_default().to_owned()))
+    });
+    let done = ["--subresource=status", "--type=merge", "-p", r#"{"status":{"phase":"Succeeded"}}"#];
+    scene.kubectl(Person::Admin, &[&["patch", "pod", &pod.await?], &done[..]].concat()).await?;
+    until(SOON, &format!("index {index} to complete"), async || {
+        let job = scene.get("job", "train").await?;
+        ensure!(job["status"]["failed"].is_null() || job["status"]["failed"] == 0, "it failed: {job}");
+        Ok(job["status"]["completedIndexes"].as_str().is_some_and(|all| all.ends_with(index)).then_some(()))
+    })
+    .await
+}
+
+fn index_of(pod: &Value) -> &str {
+    pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"].as_str().unwrap_or_default()
+}
+
+pub async fn completed_work_of_a_job_is_not_run_again(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "half-done", "high").await?;
+    let mut indexed = container("1");
+    indexed["mayVary"] = json!({ "env": ["JOB_COMPLETION_INDEX"] });
+    scene.clear("v1", &indexed).await?;
+    let mut job = strict_job(&scene, "train");
+    job["spec"]["completionMode"] = json!("Indexed");
+    scene.apply(Person::Dev, &job).await?;
+    scene.running("train", 2).await?;
+    complete(&scene, "0").await?;
+    revoke(&scene, "v1").await?;
+    suspended(&scene, "job", "train", true).await?;
+    until(SOON, "its other pod to end", async || {
+        Ok(scene.pods("train").await?.iter().all(|pod| pod["status"]["phase"] == "Succeeded").then_some(()))
+    })
+    .await?;
+
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    scene.approve("v1").await?;
+    complete(&scene, "1").await?;
+    let pods = scene.pods("train").await?;
+    ensure!(pods.iter().filter(|pod| index_of(pod) == "0").count() == 1, "index 0 ran again");
+    // A Job that is done is left alone.
+    revoke(&scene, "v1").await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    ensure!(scene.get("job", "train").await?["spec"]["suspend"] != true, "a Job that is done was suspended");
+    Ok(())
+}
+
+pub async fn what_its_user_suspended_stays_suspended(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "own-suspend", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    let mut job = strict_job(&scene, "train");
+    job["spec"]["suspend"] = json!(true);
+    scene.apply(Person::Dev, &job).await?;
+    suspended(&scene, "job", "train", false).await?;
+    let mut cron = scene.workload("batch/v1", "CronJob", "nightly", &pod_spec(&container("1")));
+    cron["spec"]["suspend"] = json!(true);
+    scene.apply(Person::Dev, &cron).await?;
+    scene.approve("v1").await?;
+    revoke(&scene, "v1").await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    scene.approve("v1").await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    suspended(&scene, "job", "train", false).await?;
+    suspended(&scene, "cronjob", "nightly", false).await.map(drop)
+}
+
+pub async fn a_cron_job_makes_no_jobs_until_it_is_approved(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "cron", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    let cron = scene.workload("batch/v1", "CronJob", "nightly", &pod_spec(&container("1")));
+    scene.apply(Person::Dev, &cron).await?;
+    let object = scene.get("cronjob", "nightly").await?;
+    ensure!(
+        object["spec"]["suspend"] == true && object["metadata"]["labels"][SUSPENDED] == "true",
+        "{object}"
+    );
+    scene.approve("v1").await?;
+    resumed(&scene, "cronjob", "nightly").await?;
+    revoke(&scene, "v1").await?;
+    suspended(&scene, "cronjob", "nightly", true).await?;
+    // One that was made by hand from it waits as well.
+    scene.kubectl(Person::Dev, &["create", "job", "by-hand", "--from=cronjob/nightly"]).await?;
+    suspended(&scene, "job", "by-hand", true).await.map(drop)
+}
+
+pub async fn dev_resumes_a_job_that_assent_suspended(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "resumes-job", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &strict_job(&scene, "train")).await?;
+    let resume = r#"{"spec":{"suspend":false},"metadata":{"labels":{"assent.dev/suspended":null}}}"#;
+    scene.kubectl(Person::Dev, &["patch", "job", "train", "--type=merge", "-p", resume]).await?;
+    let job = scene.get("job", "train").await?;
+    ensure!(job["spec"]["suspend"] == true && job["metadata"]["labels"][SUSPENDED] == "true", "{job}");
+    // Whoever applies the same again for ever sees no difference, and changes nothing.
+    let mut manifest = strict_job(&scene, "train");
+    manifest["spec"]["suspend"] = json!(false);
+    for _ in 0..3 {
+        scene.apply(Person::Dev, &manifest).await?;
+    }
+    suspended(&scene, "job", "train", true).await?;
+    ensure!(scene.pods("train").await?.is_empty(), "it made pods");
+    scene.approve("v1").await?;
+    scene.running("train", 2).await.map(drop)
+}
+
+pub async fn a_namespace_that_is_taken_out_resumes_its_jobs(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "out-jobs", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &strict_job(&scene, "train")).await?;
+    suspended(&scene, "job", "train", true).await?;
+    let name = scene.namespace.clone();
+    scene.cluster.kubectl(Person::Admin, &["label", "namespace", &name, "assent.dev/mode-"]).await?.ok()?;
+    scene.running("train", 2).await.map(drop)
+}
+
+fn set(scene: &Scenario<'_>, policy: &str, revision: &str) -> Value {
+    let mut set = scene.workload("apps/v1", "StatefulSet", "shards", &pod_spec(&container(revision)));
+    set["spec"]["podManagementPolicy"] = json!(policy);
+    set["spec"]["replicas"] = json!(3);
+    set
+}
+
+/// The pods of the set in the order in which Events with `reason` were said of them.
+async fn order_of(scene: &Scenario<'_>, reason: &str) -> Result<Vec<String>> {
+    let mut events: Vec<_> = scene
+        .list("events.v1.events.k8s.io")
+        .await?
+        .into_iter()
+        .filter(|e| e["regarding"]["kind"] == "Pod" && e["reason"] == reason)
+        .map(|e| {
+            let field = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            (field(&e["eventTime"]), field(&e["regarding"]["name"]))
+        })
+        .collect();
+    events.sort();
+    Ok(events.into_iter().map(|(_, name)| name).collect())
+}
+
+pub async fn i3_a_stateful_set_stops_from_the_last_and_starts_from_the_first(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "ordered-set", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &set(&scene, "OrderedReady", "1")).await?;
+    scene.running("shards", 3).await?;
+    revoke(&scene, "v1").await?;
+    // How many its controller makes again, before the first of them is ready, is a matter of time.
+    until(SOON, "all of its pods to stop", async || {
+        let pods = scene.pods("shards").await?;
+        Ok((!pods.is_empty() && pods.iter().all(|pod| pod["spec"]["nodeName"].is_null())).then_some(()))
+    })
+    .await?;
+    let stopped = order_of(&scene, "ClearanceLost").await?;
+    ensure!(stopped == ["shards-2", "shards-1", "shards-0"], "stopped in the order {stopped:?}");
+
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    scene.approve("v1").await?;
+    scene.running("shards", 3).await?;
+    let released = order_of(&scene, "Released").await?;
+    ensure!(released == ["shards-0", "shards-1", "shards-2"], "released in the order {released:?}");
+    Ok(())
+}
+
+pub async fn a_stateful_set_that_is_rolled_back_does_not_hang(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "rolled-back-set", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    let of = |revision: &str| set(&scene, "OrderedReady", revision);
+    scene.apply(Person::Dev, &of("1")).await?;
+    scene.running("shards", 3).await?;
+    scene.apply(Person::Dev, &of("2")).await?;
+    scene.settled("shards", 2, 1).await?;
+    scene.apply(Person::Dev, &of("1")).await?;
+    scene.running("shards", 3).await.map(drop)
+}
+
+pub async fn the_claims_of_a_stateful_set_stay(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "claims", "high").await?;
+    let mut container = container("1");
+    container["volumeMounts"] = json!([{ "name": "cache", "mountPath": "/cache" }]);
+    let claim = json!({ "name": "cache", "persistentVolumeClaim": { "claimName": "cache-shards-0" } });
+    let runtime = json!({ "containers": [container], "volumes": [claim] });
+    let mut set = set(&scene, "Parallel", "1");
+    set["spec"]["replicas"] = json!(1);
+    set["spec"]["template"]["spec"]["containers"][0] = container;
+    set["spec"]["volumeClaimTemplates"] = json!([{ "metadata": { "name": "cache" },
+        "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } } }]);
+    scene.apply(Person::Admin, &json!({ "apiVersion": "v1", "kind": "PersistentVolume",
+        "metadata": { "name": "claims-test" },
+        "spec": { "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"], "hostPath": { "path": "/tmp" },
+            "claimRef": { "namespace": scene.namespace, "name": "cache-shards-0" } } })).await?;
+    scene.apply(Person::Admin, &scene.version_of("v1", &runtime)).await?;
+    scene.approve("v1").await?;
+    scene.apply(Person::Dev, &set).await?;
+    scene.running("shards", 1).await?;
+    let claim = scene.get("pvc", "cache-shards-0").await?["metadata"]["uid"].clone();
+    revoke(&scene, "v1").await?;
+    scene.held("shards", 1).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    scene.approve("v1").await?;
+    scene.running("shards", 1).await?;
+    ensure!(scene.get("pvc", "cache-shards-0").await?["metadata"]["uid"] == claim, "the claim is another");
+    Ok(())
+}
+
+pub async fn a_daemon_set_is_stopped_and_its_rollout_is_not_stuck(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "daemons", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    let of =
+        |revision: &str| scene.workload("apps/v1", "DaemonSet", "agents", &pod_spec(&container(revision)));
+    scene.apply(Person::Dev, &of("1")).await?;
+    until(SOON, "its pods to run", async || {
+        let status = &scene.get("daemonset", "agents").await?["status"];
+        Ok((status["numberReady"].as_u64() > Some(0)
+            && status["numberReady"] == status["desiredNumberScheduled"])
+            .then_some(()))
+    })
+    .await?;
+    let all = scene.pods("agents").await?.len();
+    // A version that nobody approved takes one pod, as a broken one would, and no more.
+    scene.apply(Person::Dev, &of("2")).await?;
+    scene.settled("agents", all - 1, 1).await?;
+    scene.apply(Person::Dev, &of("1")).await?;
+    scene.running("agents", all).await?;
+    revoke(&scene, "v1").await?;
+    scene.held("agents", all).await?;
+    scene.apply(Person::Dev, &of("2")).await?;
+    scene.clear("v2", &container("2")).await?;
+    scene.running("agents", all).await.map(drop)
+}
+
+pub async fn a_bare_pod_that_is_stopped_can_be_made_again(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "bare", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    let mut pod = scene.pod("once", &container("1"));
+    pod["metadata"]["annotations"] = json!({ "team": "risk" });
+    scene.apply(Person::Dev, &pod).await?;
+    scene.running("once", 1).await?;
+    revoke(&scene, "v1").await?;
+    scene.settled("once", 0, 0).await?;
+    let note = scene.event("Pod", "once", "Kept").await?;
+    ensure!(note.contains("kubectl get controllerrevision"), "{note}");
+    let kept = scene
+        .kubectl(
+            Person::Dev,
+            &[
+                "get",
+                "controllerrevision",
+                "-l",
+                "assent.dev/kept-for=scorer",
+                "-o=jsonpath={.items[0].data}",
+            ],
+        )
+        .await?;
+    let kept: Value = serde_json::from_str(&kept)?;
+    scene.apply(Person::Dev, &kept).await?;
+    scene.held("once", 1).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    scene.approve("v1").await?;
+    scene.running("once", 1).await?;
+    let again = scene.get("pod", "once").await?;
+    ensure!(again["metadata"]["annotations"]["team"] == "risk", "{again}");
+    ensure!(again["spec"]["containers"] == kept["spec"]["containers"], "{again}");
+    Ok(())
+}
+
+pub async fn a_replica_set_is_stopped_and_comes_back(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "replica-set", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    scene
+        .apply(Person::Dev, &scene.workload("apps/v1", "ReplicaSet", "plain", &pod_spec(&container("1"))))
+        .await?;
+    scene.running("plain", 2).await?;
+    revoke(&scene, "v1").await?;
+    scene.held("plain", 2).await?;
+    ensure!(scene.get("replicaset", "plain").await?["spec"]["replicas"] == 2, "its replicas were changed");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    scene.approve("v1").await?;
+    scene.running("plain", 2).await.map(drop)
+}
