@@ -1,13 +1,13 @@
 //! What the cluster itself puts into pods: a service mesh with a real mutating webhook, and every way in which a
 //! developer would pass something off as it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use assent_tests::{ControlPlane, Person, Scenario, Webhook, container, digest, root, until};
 use serde_json::{Value, json};
 
+use super::plugin::assent;
 use Person::{Admin, Dev};
 
 /// The proxy, as the injector writes it into a pod.
@@ -148,36 +148,47 @@ pub async fn a_webhook_that_injects_what_is_trusted(cluster: &ControlPlane) -> R
     .await?;
     scene.apply(Dev, &pod).await?;
     scene.running_pod("approved").await?;
-    let said = scene.kubectl(Dev, &["assent", "explain", "pod/approved"]).await?;
+    let said = assent(&scene, Dev, &["explain", "pod/approved"]).await?.ok()?;
     ensure!(said.contains("it is v1 of scorer, which is cleared to run"), "{said}");
     scene.condition("trustedsidecar", "mesh", "Ready", "True", "InForce").await.map(drop)
 }
 
 pub async fn a_webhook_that_injects_what_is_not(cluster: &ControlPlane) -> Result<()> {
-    let scene = meshed(cluster, "mesh-untrusted").await?;
+    let scene = Scenario::new(cluster, "mesh-untrusted", "high").await?;
+    scene.apply(Admin, &mesh()).await?;
     let mut other = proxy();
     other["image"] = json!(format!("mesh/proxy@{}", digest('8')));
-    let (name, other) = ("mesh-next", Arc::new(other));
-    let injects = Arc::clone(&other);
+    let injects = other.clone();
     let _webhook = Webhook::start(cluster, &scene.namespace, move |pod| inject(pod, &injects)).await?;
-    scene.apply(Dev, &scene.pod("pod", &container("1"))).await?;
-    stays_held(&scene, "pod").await?;
-    let said = scene.kubectl(Dev, &["assent", "explain", "pod/pod"]).await?;
-    ensure!(
-        said.contains(&format!("+ ")) && said.contains("mesh-proxy"),
-        "it does not say what differs: {said}"
-    );
-    ensure!(!said.contains("mesh-init"), "it says that what is trusted differs: {said}");
-    // Trusted beside the other, as in an upgrade of the mesh, both run …
+    // Held while nothing is approved, and also when all but the sidecar is.
+    scene.apply(Dev, &scene.pod("early", &container("1"))).await?;
+    scene.clear("v1", &container("1")).await?;
+    stays_held(&scene, "early").await?;
+    // Refused where the API server found it cleared before the webhook changed it.
+    let late = scene.pod("late", &container("1"));
+    until(Duration::from_secs(20), "the API server to see the clearance", async || {
+        let said =
+            cluster.kubectl_stdin(Dev, &["create", "--dry-run=server", "-f", "-"], &late.to_string()).await?;
+        Ok(said.denied().ok().filter(|said| said.contains("is not what was approved")))
+    })
+    .await
+    .and_then(|said| {
+        ensure!(said.contains("kubectl get trustedsidecars"), "it does not say what to do: {said}");
+        Ok(())
+    })?;
+    let early = scene.get("pod", "early").await?;
+    ensure!(early["metadata"]["labels"]["assent.dev/held"] == "true", "it was released: {early}");
+    // Trusted beside the other, as in an upgrade of the mesh, it runs …
     let mut next = mesh();
-    next["metadata"]["name"] = json!(name);
+    next["metadata"]["name"] = json!("mesh-next");
     next["spec"]["containers"][0]["image"] = other["image"].clone();
     scene.apply(Admin, &next).await?;
-    scene.running_pod("pod").await?;
+    scene.running_pod("early").await?;
+    scene.apply(Dev, &late).await?;
     // … and what is no longer trusted stops, within the grace.
-    cluster.kubectl(Admin, &["delete", "trustedsidecar", name]).await?.ok()?;
+    cluster.kubectl(Admin, &["delete", "trustedsidecar", "mesh-next"]).await?.ok()?;
     until(Duration::from_secs(90), "the pod to stop", async || {
-        Ok(scene.get("pod", "pod").await.is_err().then_some(()))
+        Ok(scene.get("pod", "early").await.is_err().then_some(()))
     })
     .await
 }
@@ -214,7 +225,8 @@ pub async fn dev_passes_something_off_as_a_sidecar(cluster: &ControlPlane) -> Re
             push(&mut spec["containers"], second);
         }),
         ("as-init", |spec| {
-            let proxy = spec["containers"].as_array_mut().and_then(Vec::pop).unwrap_or_default();
+            let mut proxy = spec["containers"].as_array_mut().and_then(Vec::pop).unwrap_or_default();
+            proxy.as_object_mut().map(|fields| fields.remove("lifecycle"));
             push(&mut spec["initContainers"], proxy);
         }),
         ("in-its-place", |spec| {
@@ -257,6 +269,9 @@ pub async fn dev_passes_something_off_as_a_sidecar(cluster: &ControlPlane) -> Re
     for name in names {
         stays_held(&scene, name).await?;
     }
+    let said = assent(&scene, Dev, &["explain", "pod/image"]).await?.stdout;
+    ensure!(said.contains("mesh/proxy:latest"), "it does not say what differs: {said}");
+    ensure!(!said.contains("mesh-init"), "it says that what is trusted differs: {said}");
     // And what was injected and not changed runs.
     scene.apply(Dev, &injected(&scene, "honest")).await?;
     scene.running_pod("honest").await
