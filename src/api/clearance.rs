@@ -67,6 +67,10 @@ pub struct SystemClearance {
     #[schemars(range(min = 0, max = 3600), extend("format" = "int32"))]
     pub grace_period_seconds: u32,
 
+    /// Whether its pods carry their end, for the kubelet to keep.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dead_man_switch: bool,
+
     /// When a version last lost its clearance: the grace counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_at: Option<Time>,

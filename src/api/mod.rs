@@ -82,6 +82,9 @@ pub const SUSPENDED_LABEL: &str = "assent.dev/suspended";
 /// stopped. Not [`SYSTEM_LABEL`]: a `StatefulSet` that selects its pods by that would adopt it.
 pub const KEPT_FOR_LABEL: &str = "assent.dev/kept-for";
 
+/// The annotation that notes the `activeDeadlineSeconds` that the operator gave a pod.
+pub const DEADLINE_ANNOTATION: &str = "assent.dev/deadline";
+
 /// The annotation that the operator sets when it lifts the gate: `<model version>@<subject digest>`.
 pub const RELEASED_ANNOTATION: &str = "assent.dev/released";
 

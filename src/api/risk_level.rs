@@ -119,6 +119,12 @@ pub struct OnLoss {
     #[serde(default = "default_grace")]
     #[schemars(range(min = 0, max = 3600), extend("format" = "int32"))]
     pub grace_period_seconds: u32,
+
+    /// Running pods also carry the end of their clearance, as `activeDeadlineSeconds`: the kubelet stops them
+    /// then even if the operator and the API server are gone. Where a clearance is renewed, they are replaced
+    /// before; pods of Jobs and those that nothing owns cannot be, and end with the clearance they started with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dead_man_switch: bool,
 }
 
 const fn default_grace() -> u32 {
@@ -132,7 +138,7 @@ impl OnLoss {
 
 impl Default for OnLoss {
     fn default() -> Self {
-        Self { grace_period_seconds: Self::DEFAULT_GRACE_PERIOD_SECONDS }
+        Self { grace_period_seconds: Self::DEFAULT_GRACE_PERIOD_SECONDS, dead_man_switch: false }
     }
 }
 

@@ -96,8 +96,12 @@ fn systems(
     for (system, level) in
         facts.systems.values().map(|s| (s, facts.levels.get(&s.spec.risk_level))).take(SYSTEMS)
     {
-        let grace = level.map_or_else(OnLoss::default, |l| l.spec.on_loss.clone()).grace_period_seconds;
-        let clearance = SystemClearance { grace_period_seconds: grace, ..SystemClearance::default() };
+        let on_loss = level.map_or_else(OnLoss::default, |l| l.spec.on_loss.clone());
+        let clearance = SystemClearance {
+            grace_period_seconds: on_loss.grace_period_seconds,
+            dead_man_switch: on_loss.dead_man_switch,
+            ..SystemClearance::default()
+        };
         systems.insert(system_name(system).to_owned(), clearance);
     }
     for (name, judged) in newest_first(judged) {

@@ -10,7 +10,10 @@
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::roster::Pod;
+use super::{
+    deadline::{Deadline, deadline},
+    roster::Pod,
+};
 use crate::{
     api::{ClearanceSpec, ClearedVersion, OnLoss, Runtime, SystemClearance},
     policy::matches,
@@ -23,6 +26,12 @@ pub enum Decision<'a> {
     Ignore,
     /// It runs on.
     Keep,
+    /// It runs on, and is looked at again then.
+    KeepUntil(Timestamp),
+    /// It runs on, and is to end so many seconds after its start.
+    Bound(i64),
+    /// It is cleared for longer than it may run: another takes its place.
+    Roll,
     /// It stays held.
     Hold,
     /// Its gate is lifted, for the version or because its namespace is governed no more.
@@ -75,9 +84,25 @@ pub fn decide<'a>(pod: &Pod, clearance: Option<&'a ClearanceSpec>, now: Timestam
     match (cleared(pod, clearance, now), pod.gated) {
         (Some(_), _) | (None, true) if pod.ends_at.is_some() => Decision::Ignore,
         (Some(version), true) => Decision::Release(Some(version)),
-        (Some(_), false) => Decision::Keep,
+        (Some(version), false) => end(pod, system, version, now),
         (None, true) => Decision::Hold,
         (None, false) => stop(pod, system, now),
+    }
+}
+
+/// What becomes of a pod that runs and is cleared.
+fn end(
+    pod: &Pod,
+    system: Option<&SystemClearance>,
+    version: &ClearedVersion,
+    now: Timestamp,
+) -> Decision<'static> {
+    let Some(system) = system.filter(|system| system.dead_man_switch) else { return Decision::Keep };
+    match deadline(&pod.life, version.not_after.0, system.grace_period_seconds) {
+        Deadline::Stays => Decision::Keep,
+        Deadline::Set(seconds) => Decision::Bound(seconds),
+        Deadline::RollAt(at) if now < at => Decision::KeepUntil(at),
+        Deadline::RollAt(_) => Decision::Roll,
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod act;
 mod census;
+mod deadline;
 mod decide;
 mod jobs;
 mod keep;
@@ -43,7 +44,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use self::{
-    act::{Action, Done, Target, act},
+    act::{Action, Done, PATIENCE, Target, act},
     census::Census,
     decide::{Decision, Step, decide},
     jobs::Told,
@@ -331,10 +332,22 @@ impl Enforcer {
             return;
         }
         let now = Timestamp::now();
+        let quiet_until = self.roster.pod(key).and_then(|(pod, _)| pod.quiet_until);
+        if let Some(until) = quiet_until.filter(|until| *until > now) {
+            return self.look_later(key, until);
+        }
         let Some(decision) = decide_in_turn(&self.roster, key, now) else { return };
         match decision {
             Decision::Ignore => {}
             Decision::Keep => self.note(key, |pod| pod.lost_since = None),
+            Decision::KeepUntil(at) => {
+                self.note(key, |pod| pod.lost_since = None);
+                self.look_later(key, at);
+            }
+            Decision::Bound(_) | Decision::Roll => {
+                self.note(key, |pod| pod.lost_since = None);
+                self.wait(key);
+            }
             Decision::Hold => self.say_held(key),
             Decision::Await { since, until } => {
                 self.note(key, |pod| pod.lost_since = Some(since));
@@ -386,6 +399,10 @@ impl Enforcer {
                 self.busy.remove(&key);
                 continue;
             };
+            if matches!(action, Action::Roll) {
+                // Until it is answered, none of its siblings goes.
+                self.note(&key, |pod| pod.quiet_until = Some(Timestamp::now() + PATIENCE));
+            }
             let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
             let work = async move {
                 let done = act(client, &target, action, &metrics).await;
@@ -406,7 +423,13 @@ impl Enforcer {
             )),
             Decision::Stop { step, .. } => Action::Stop(step),
             Decision::Replace => Action::Replace,
-            Decision::Ignore | Decision::Keep | Decision::Hold | Decision::Await { .. } => return None,
+            Decision::Bound(seconds) => Action::Bound(seconds),
+            Decision::Roll => Action::Roll,
+            Decision::Ignore
+            | Decision::Keep
+            | Decision::KeepUntil(_)
+            | Decision::Hold
+            | Decision::Await { .. } => return None,
         };
         let (pod, _) = self.roster.pod(key)?;
         Some((Target { key: key.clone(), uid: pod.uid.clone(), is_bare: pod.owner.is_none() }, action))
@@ -428,7 +451,8 @@ impl Enforcer {
             Done::Ok(action) => {
                 let told = match &action {
                     Action::Release(_) => !pod.gated,
-                    Action::Stop(_) | Action::Replace => pod.ends_at.is_some(),
+                    Action::Stop(_) | Action::Replace | Action::Roll => pod.ends_at.is_some(),
+                    Action::Bound(seconds) => pod.life.seconds == Some(*seconds),
                 };
                 pod.quiet_until = (!told).then_some(again);
                 (pod.said, pod.refusals) = (None, 0);
@@ -438,7 +462,7 @@ impl Enforcer {
                 warn!(namespace = &*key.namespace, pod = &*key.name, ?action, "not done yet: {answer}");
                 let until = match action {
                     Action::Stop(Step::Evict { until, .. }) if until > now => again.min(until),
-                    Action::Stop(_) | Action::Replace => again,
+                    Action::Stop(_) | Action::Replace | Action::Bound(_) | Action::Roll => again,
                     Action::Release(_) => {
                         pod.refusals += 1;
                         now + jittered(RETRY.min(LAG * 2_u32.saturating_pow(pod.refusals)))
@@ -465,6 +489,8 @@ impl Enforcer {
             Action::Stop(Step::Evict { .. }) => self.voice.stopped(&pod, clearance, "Evict"),
             Action::Stop(Step::Delete { .. }) => self.voice.stopped(&pod, clearance, "Delete"),
             Action::Replace => self.voice.replaced(&pod, clearance),
+            Action::Roll => self.voice.rolled(&pod, clearance),
+            Action::Bound(_) => {}
         }
     }
 }
@@ -477,6 +503,9 @@ fn decide_in_turn<'a>(roster: &'a Roster, key: &PodKey, now: Timestamp) -> Optio
         (&Decision::Stop { since, step: Step::Evict { until, .. } }, Some(member)) => {
             let turn = roster.stops_at(key, member, since, until);
             if turn > now { Decision::Await { since, until: turn } } else { decision }
+        }
+        (Decision::Roll, _) if roster.one_is_away(key, pod, now) => {
+            Decision::KeepUntil(now + jittered(RETRY))
         }
         (Decision::Release(Some(_)), Some(_)) if !roster.may_start(key, pod) => Decision::Ignore,
         (Decision::Hold, Some(_)) if roster.is_outdated(pod) => Decision::Replace,
