@@ -396,7 +396,9 @@ impl Enforcer {
         while self.window.has_room(self.under_way.len()) {
             let Some(key) = self.waiting.pop_front() else { break };
             let Some((target, action)) = self.action(&key) else {
+                // It may be its turn no longer.
                 self.busy.remove(&key);
+                self.look_at(&key);
                 continue;
             };
             if matches!(action, Action::Roll) {
