@@ -22,10 +22,14 @@ fn mesh() -> Runtime {
     let Runtime { mut containers, mut init_containers, mut volumes } = full_runtime();
     for container in containers.iter_mut().chain(&mut init_containers) {
         container.name.insert_str(0, "mesh-");
-        container.volume_mounts.iter_mut().for_each(|m| m.name.insert_str(0, "mesh-"));
+        for mount in &mut container.volume_mounts {
+            mount.name.insert_str(0, "mesh-");
+        }
         container.may_vary = MayVary::default();
     }
-    volumes.iter_mut().for_each(|v| v.name.insert_str(0, "mesh-"));
+    for volume in &mut volumes {
+        volume.name.insert_str(0, "mesh-");
+    }
     Runtime { containers, init_containers, volumes }
 }
 
