@@ -17,6 +17,7 @@ pub mod bounds;
 pub mod cli;
 pub mod compile;
 pub mod enforce;
+pub mod images;
 pub mod leader;
 pub mod metrics;
 pub mod operator;

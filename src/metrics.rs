@@ -34,6 +34,13 @@ pub struct EnforcementLabels {
     pub done: bool,
 }
 
+/// The label of what is counted by namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct NamespaceLabel {
+    /// Its name.
+    pub namespace: String,
+}
+
 /// Every metric, and the registry that prints them.
 #[derive(Debug)]
 pub struct Metrics {
@@ -53,6 +60,10 @@ pub struct Metrics {
     pub events_dropped: Counter,
     /// Pods held now.
     pub held_pods: Gauge,
+    /// Pods that would stop if their namespace, which warns or audits, enforced.
+    pub would_stop_pods: Family<NamespaceLabel, Gauge>,
+    /// Pods that look like AI and belong to no system.
+    pub shadow_pods: Family<NamespaceLabel, Gauge>,
     /// Seconds that the API server took to release a pod.
     pub release_seconds: Histogram,
 }
@@ -69,6 +80,8 @@ impl Default for Metrics {
             enforcements: Family::default(),
             events_dropped: Counter::default(),
             held_pods: Gauge::default(),
+            would_stop_pods: Family::default(),
+            shadow_pods: Family::default(),
             release_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
         };
         metrics.register();
@@ -96,6 +109,16 @@ impl Metrics {
         registry.register("enforcements", "What was done to pods", self.enforcements.clone());
         registry.register("events_dropped", "Events that were not sent", self.events_dropped.clone());
         registry.register("held_pods", "Pods held by the gate", self.held_pods.clone());
+        registry.register(
+            "would_stop_pods",
+            "Pods that would stop if their namespace enforced",
+            self.would_stop_pods.clone(),
+        );
+        registry.register(
+            "shadow_pods",
+            "Pods that ask for accelerators or run an image of AI, and belong to no AISystem",
+            self.shadow_pods.clone(),
+        );
         registry.register_with_unit(
             "release",
             "What the API server took to release a pod",

@@ -14,6 +14,7 @@ use tracing::info;
 
 use crate::{
     compile, enforce,
+    images::ImagePatterns,
     leader::Leadership,
     metrics::Metrics,
     serve::{Health, serve},
@@ -28,6 +29,8 @@ pub struct Options {
     pub namespace: String,
     /// What it calls itself in the Lease: the name of its pod.
     pub identity: String,
+    /// Which images are those of AI workloads.
+    pub images: ImagePatterns,
 }
 
 /// Why the operator ended.
@@ -65,7 +68,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let leadership = Leadership::new(client.clone(), &options.namespace, options.identity.clone());
     let shutdown = shutdown().map_err(Error::Signal)?.shared();
     let serving = serve(options.listen, Arc::clone(&health), Arc::clone(&metrics));
-    let working = work(client, &leadership, &health, metrics, shutdown.clone());
+    let working = work(client, &leadership, &health, options.images, metrics, shutdown.clone());
     tokio::select! {
         served = serving => served.map_err(|source| Error::Listen { address: options.listen, source }),
         worked = working => worked,
@@ -84,6 +87,7 @@ async fn work(
     client: Client,
     leadership: &Leadership,
     health: &Health,
+    images: ImagePatterns,
     metrics: Arc<Metrics>,
     shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) -> Result<(), Error> {
@@ -93,7 +97,7 @@ async fn work(
         () = leadership.acquire() => {}
     }
     let compiling = compile::run(client.clone(), Arc::clone(&metrics), shutdown.clone());
-    let enforcing = enforce::run(client, metrics, shutdown);
+    let enforcing = enforce::run(client, images, metrics, shutdown);
     let result = tokio::select! {
         _ = async { tokio::join!(compiling, enforcing) } => Ok(()),
         () = leadership.keep() => Err(Error::LeaseLost),

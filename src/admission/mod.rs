@@ -7,6 +7,7 @@
 //!     others  ─► assent-pod-create           cleared at the pod's creationTimestamp
 //!  UPDATE pod ─► assent-pod-update           gate, label and images stay; no ephemeral containers
 //!     held    ─► assent-pod-release          gate lifted: cleared at the time of this very request
+//!  CREATE pod, or what makes pods ─► assent-preview    where a namespace warns or audits: says what would be held
 //!                        ▲
 //!                    Clearance               param, written by the operator only
 //!
@@ -24,6 +25,7 @@
 
 mod manifest;
 mod pods;
+mod preview;
 mod records;
 
 pub use manifest::Manifest;
@@ -56,6 +58,7 @@ pub const RELEASE_MANAGER: &str = "assent-release";
 /// Every policy and binding, in the order in which they are best read.
 pub fn policies(operator: &Operator) -> Vec<Manifest> {
     let mut manifests = pods::policies(operator);
+    manifests.extend(preview::policies());
     manifests.extend(records::policies(operator));
     manifests
 }

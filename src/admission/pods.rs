@@ -2,17 +2,47 @@
 
 use super::{
     Manifest, Operator, RELEASE_MANAGER,
-    manifest::{Label, Rule, Scope, breaks_one_of, mutating, validating},
+    manifest::{Label, Reach, Rule, Scope, breaks_one_of, mutating, reaching, validating},
 };
-use crate::api::{GATE, HELD_LABEL, SYSTEM_LABEL};
+use crate::{
+    api::{self, GATE, HELD_LABEL, SYSTEM_LABEL},
+    policy::ACCELERATORS,
+};
 
 pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
-    [gate(), held_create(), create(), update(operator), release(operator)].into_iter().flatten().collect()
+    let mut manifests: Vec<_> = [gate(), held_create(), create(), release(operator)]
+        .into_iter()
+        .flat_map(|policy| reaching(policy, &REACHES))
+        .collect();
+    manifests.extend(reaching(update(operator), &REACHES_WITHOUT_CLEARANCE));
+    manifests
 }
+
+/// Where the scope is that of labelled pods, others cost nothing and depend on nothing. That of accelerated
+/// ones is a matter of expressions, which see it in the `Clearance`: see [`governs`].
+const REACHES: [Reach; 2] = [
+    Reach { suffix: "", scopes: Err(&[api::Scope::Labelled]), label: None },
+    Reach {
+        suffix: "-labelled",
+        scopes: Ok(&[api::Scope::Labelled]),
+        label: Some(Label::Present(SYSTEM_LABEL)),
+    },
+];
+
+/// Without a `Clearance` a pod is known by its labels: what asks for an accelerator and names no system is
+/// never cleared, and so it is held.
+const REACHES_WITHOUT_CLEARANCE: [Reach; 3] = [
+    Reach { suffix: "", scopes: Err(LAXER_SCOPES), label: None },
+    Reach { suffix: "-labelled", scopes: Ok(LAXER_SCOPES), label: Some(Label::Present(SYSTEM_LABEL)) },
+    Reach { suffix: "-held", scopes: Ok(LAXER_SCOPES), label: Some(Label::Present(HELD_LABEL)) },
+];
+
+const LAXER_SCOPES: &[api::Scope] = &[api::Scope::Accelerated, api::Scope::Labelled];
 
 const PODS: Scope = Scope {
     group: "",
     resources: &["pods"],
+    also: &[],
     operations: &["CREATE"],
     enforced: true,
     label: None,
@@ -34,7 +64,8 @@ fn gate() -> [Manifest; 2] {
     );
     // The API server refuses a gate on a pod that names its node; assent-pod-create says why.
     let condition = format!(
-        "!has(object.spec.nodeName) && ({} || !{}.exists(v, {}))",
+        "!has(object.spec.nodeName) && {} && ({} || !{}.exists(v, {}))",
+        governs("object"),
         gated("object"),
         versions(),
         matches()
@@ -75,7 +106,7 @@ fn create() -> [Manifest; 2] {
     };
     let scope = Scope { label: Some(Label::Absent(HELD_LABEL)), ..PODS };
     let rules = vec![label_follows_gate(), gated_or_cleared];
-    let conditions = [("breaks-a-rule", breaks_one_of(&rules))];
+    let conditions = [("breaks-a-rule", format!("{} && {}", governs("object"), breaks_one_of(&rules)))];
     validating("assent-pod-create", &scope, &conditions, &variables, rules)
 }
 
@@ -161,7 +192,13 @@ fn release(operator: &Operator) -> [Manifest; 2] {
             ),
         },
     ];
-    let lifted = format!("{} && !{} && {}", gated("oldObject"), gated("object"), breaks_one_of(&rules));
+    let lifted = format!(
+        "{} && !{} && {} && {}",
+        gated("oldObject"),
+        gated("object"),
+        governs("object"),
+        breaks_one_of(&rules)
+    );
     let variables = [("name", pod_name("object"))];
     validating("assent-pod-release", &scope, &[("lifts-the-gate", lifted)], &variables, rules)
 }
@@ -177,6 +214,30 @@ fn operator_lifts(operator: &Operator) -> Rule {
     }
 }
 
+/// Whether the scope takes the pod in, where it is not that of labelled pods.
+fn governs(pod: &str) -> String {
+    format!("({SCOPE} != '{}' || {})", api::Scope::Accelerated.name(), is_ai(pod))
+}
+
+/// The scope of the namespace.
+pub(super) const SCOPE: &str = "params.?spec.?scope.orValue('')";
+
+/// Whether the pod names a system or asks for an accelerator: the same as `policy::asks_for_accelerator`.
+pub(super) fn is_ai(pod: &str) -> String {
+    let prefixes = ACCELERATORS.map(|prefix| format!("'{prefix}'")).join(", ");
+    format!(
+        "({} || {pod}.spec.?resourceClaims.orValue([]).size() > 0
+|| ([{pod}.spec] + {pod}.spec.containers + {pod}.spec.?initContainers.orValue([])).exists(c,
+    [c.?resources.?requests.orValue({{}}), c.?resources.?limits.orValue({{}})].exists(q,
+        q.exists(r, q[r] != '0' && [{prefixes}].exists(p, r.startsWith(p))))))",
+        names_system(pod)
+    )
+}
+
+pub(super) fn names_system(pod: &str) -> String {
+    format!("'{SYSTEM_LABEL}' in {pod}.metadata.?labels.orValue({{}})")
+}
+
 fn gated(pod: &str) -> String {
     format!("{pod}.spec.?schedulingGates.orValue([]).exists(g, g.name == '{GATE}')")
 }
@@ -185,7 +246,7 @@ fn held(pod: &str) -> String {
     format!("('{HELD_LABEL}' in {pod}.metadata.?labels.orValue({{}}))")
 }
 
-fn system(pod: &str) -> String {
+pub(super) fn system(pod: &str) -> String {
     format!("{pod}.metadata.?labels[?'{SYSTEM_LABEL}'].orValue('')")
 }
 
@@ -195,11 +256,11 @@ fn pod_name(pod: &str) -> String {
 }
 
 /// The versions that are cleared, as far as the operator got to write, for the pod's system.
-fn versions() -> String {
+pub(super) fn versions() -> String {
     format!("params.?spec.?systems[?{}].?cleared.orValue([])", system("object"))
 }
 
-fn matches() -> String {
+pub(super) fn matches() -> String {
     let container = format!("({})", include_str!("container.cel").trim_end());
     format!("({})", include_str!("matches.cel").trim_end().replace("CONTAINER", &container))
 }

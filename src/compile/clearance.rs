@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::{
-        AISystem, ClearanceSpec, ClearedVersion, Digest, ModelVersion, OnLoss, SystemClearance,
+        AISystem, ClearanceSpec, ClearedVersion, Digest, Governance, ModelVersion, OnLoss, SystemClearance,
         WithheldVersion,
     },
     policy::{self, Reason, Statement, Subject, Verdict, bears_on, judge},
@@ -35,7 +35,7 @@ const BYTES: usize = 1024 * 1024;
 const NEVER: &str = "9999-12-30T00:00:00Z";
 
 /// Compiles `facts` of `namespace` as they are at `now`.
-pub fn compile(namespace: &str, enforced: bool, facts: &Facts, now: Timestamp) -> Compiled {
+pub fn compile(namespace: &str, governance: Governance, facts: &Facts, now: Timestamp) -> Compiled {
     let mut judged: BTreeMap<&str, Judged> = facts
         .versions
         .values()
@@ -46,10 +46,22 @@ pub fn compile(namespace: &str, enforced: bool, facts: &Facts, now: Timestamp) -
     let revisit = judged.values().filter_map(|j| j.revisit).chain(remembered).min();
     let described = !(facts.systems.is_empty() && facts.versions.is_empty() && systems.is_empty());
     Compiled {
-        clearance: (enforced || described).then_some(ClearanceSpec { enforced, systems }),
+        clearance: (governance.mode.is_some() || described).then(|| ClearanceSpec {
+            mode: governance.mode,
+            scope: governance.scope,
+            since: Some(since(governance, facts, now)),
+            systems,
+        }),
         statuses: Statuses::new(namespace, facts, &judged, now),
         revisit,
     }
+}
+
+/// Since when the namespace is governed as it is.
+fn since(governance: Governance, facts: &Facts, now: Timestamp) -> Time {
+    let before = facts.clearance.as_ref().map(|clearance| &clearance.spec);
+    let same = before.filter(|before| (before.mode, before.scope) == (governance.mode, governance.scope));
+    same.and_then(|before| before.since.clone()).unwrap_or(Time(now))
 }
 
 fn name(version: &ModelVersion) -> &str {

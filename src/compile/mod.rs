@@ -39,7 +39,7 @@ use self::{
     index::{Feed, Index},
 };
 use crate::{
-    api::{MODE_ENFORCE, MODE_LABEL, RiskLevel},
+    api::{Governance, RiskLevel},
     metrics::Metrics,
 };
 
@@ -108,10 +108,10 @@ async fn namespace(namespace: Arc<Namespace>, context: Arc<Context>) -> Result<A
     if namespace.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let enforced = namespace.labels().get(MODE_LABEL).is_some_and(|mode| mode == MODE_ENFORCE);
+    let governance = Governance::of(namespace.labels());
     let facts = context.index.facts(&name);
     let now = Timestamp::now();
-    let compiled = compile(&name, enforced, &facts, now);
+    let compiled = compile(&name, governance, &facts, now);
     write::clearance(&context.client, &context.index, &name, &facts, compiled.clearance).await?;
     write::statuses(&context.client, &name, &facts, compiled.statuses).await?;
     context.metrics.compiled(now);

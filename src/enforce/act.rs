@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A request about one pod.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Lift its gate; for which version.
-    Release(String),
+    /// Lift its gate: for which version, or because nobody governs the pod.
+    Release(Option<String>),
     /// Stop it.
     Stop(Step),
 }
@@ -81,7 +81,9 @@ const fn is_overload(code: u16, action: &Action) -> bool {
 
 async fn request(pods: &Api<Pod>, name: &str, uid: String, action: &Action) -> Result<(), kube::Error> {
     match action {
-        Action::Release(version) => release(pods, name, &uid, version).await,
+        Action::Release(version) => {
+            release(pods, name, &uid, version.as_deref().unwrap_or("ungoverned")).await
+        }
         Action::Stop(Step::Evict { grace_period_seconds, .. }) => {
             let delete_options = Some(delete_params(*grace_period_seconds, uid));
             let params = EvictParams { delete_options, ..EvictParams::default() };

@@ -37,13 +37,14 @@ use tracing::warn;
 use self::{
     act::{Action, Done, act},
     census::Census,
-    decide::{Decision, Step, decide},
+    decide::{Decision, Step, decide, lost_since},
     roster::{PodKey, Roster},
     say::Voice,
     window::Window,
 };
 use crate::{
     api::{CLEARANCE_NAME, Clearance, ClearanceSpec},
+    images::ImagePatterns,
     metrics::Metrics,
 };
 
@@ -55,14 +56,20 @@ const RETRY: Duration = Duration::from_secs(1);
 const LAG: Duration = Duration::from_millis(10);
 
 /// Enforces until `shutdown`; what is under way then is finished.
-pub async fn run(client: Client, metrics: Arc<Metrics>, shutdown: impl Future<Output = ()>) {
+/// An image that one of `images` matches counts as that of an AI workload.
+pub async fn run(
+    client: Client,
+    images: ImagePatterns,
+    metrics: Arc<Metrics>,
+    shutdown: impl Future<Output = ()>,
+) {
     let mut clearances =
         watcher(Api::<Clearance>::all(client.clone()), watcher::Config::default()).default_backoff().boxed();
     let mut pods =
         watcher(Api::<core::Pod>::all(client.clone()), watcher::Config::default()).default_backoff().boxed();
     let (voice, speaking) = Voice::new(client.clone(), Arc::clone(&metrics));
     let (census, counting) = Census::new(client.clone(), Arc::clone(&metrics));
-    let mut enforcer = Enforcer::new(client, metrics, voice, census);
+    let mut enforcer = Enforcer::new(client, Roster::new(images), metrics, voice, census);
     let enforcing = async {
         tokio::pin!(shutdown);
         loop {
@@ -128,13 +135,13 @@ struct Enforcer {
 }
 
 impl Enforcer {
-    fn new(client: Client, metrics: Arc<Metrics>, voice: Voice, census: Census) -> Self {
+    fn new(client: Client, roster: Roster, metrics: Arc<Metrics>, voice: Voice, census: Census) -> Self {
         Self {
             client,
             metrics,
             voice,
             census,
-            roster: Roster::default(),
+            roster,
             listed: Listed::default(),
             relisted: HashSet::new(),
             relisted_clearances: HashSet::new(),
@@ -269,9 +276,9 @@ impl Enforcer {
             return;
         }
         let clearance = clearance.map(|c| &**c);
-        match decide(pod, clearance, pod.lost_since, now) {
-            Decision::Ignore => {}
-            Decision::Keep => pod.lost_since = None,
+        match decide(pod, clearance, now) {
+            Decision::Ignore if pod.ends_at.is_some() => {}
+            Decision::Ignore | Decision::Keep => pod.lost_since = None,
             Decision::Hold => {
                 if pod.said != Some("Held") {
                     pod.said = Some("Held");
@@ -279,10 +286,16 @@ impl Enforcer {
                 }
             }
             Decision::Release(_) => self.wait(key),
+            Decision::Wait(turn) => {
+                pod.lost_since = clearance.map(|c| lost_since(pod, c, now));
+                self.timers.entry(turn).or_default().insert(Due::Pod(key.clone()));
+                if pod.said != Some("WillStop") {
+                    pod.said = Some("WillStop");
+                    self.voice.will_stop(key, pod, clearance, turn);
+                }
+            }
             Decision::Stop(_) => {
-                let lost_at =
-                    clearance.and_then(|c| c.systems.get(&*pod.system)).and_then(|s| s.lost_at.as_ref());
-                pod.lost(lost_at.map(|at| at.0), now);
+                pod.lost_since = clearance.map(|c| lost_since(pod, c, now));
                 self.wait(key);
             }
         }
@@ -316,13 +329,12 @@ impl Enforcer {
 
     fn action(&mut self, key: &PodKey) -> Option<(String, Action)> {
         let (pod, clearance) = self.roster.pod_mut(key)?;
-        let action = match decide(pod, clearance.map(|c| &**c), pod.lost_since, Timestamp::now()) {
-            Decision::Release(version) => Action::Release(version.map_or_else(
-                || "ungoverned".to_owned(),
-                |v| format!("{}@{}", v.model_version, v.subject_digest),
-            )),
+        let action = match decide(pod, clearance.map(|c| &**c), Timestamp::now()) {
+            Decision::Release(version) => {
+                Action::Release(version.map(|v| format!("{}@{}", v.model_version, v.subject_digest)))
+            }
             Decision::Stop(step) => Action::Stop(step),
-            Decision::Ignore | Decision::Keep | Decision::Hold => return None,
+            Decision::Ignore | Decision::Keep | Decision::Hold | Decision::Wait(_) => return None,
         };
         Some((pod.uid.clone(), action))
     }
@@ -372,7 +384,7 @@ impl Enforcer {
     fn voice_of(&mut self, key: &PodKey, action: &Action, clearance: Option<&ClearanceSpec>) {
         let Some((pod, _)) = self.roster.pod_mut(key) else { return };
         match action {
-            Action::Release(version) => self.voice.released(key, pod, clearance, version),
+            Action::Release(version) => self.voice.released(key, pod, clearance, version.as_deref()),
             Action::Stop(Step::Evict { .. }) => self.voice.stopped(key, pod, clearance, "Evict"),
             Action::Stop(Step::Delete { .. }) => self.voice.stopped(key, pod, clearance, "Delete"),
         }

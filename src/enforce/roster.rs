@@ -12,15 +12,14 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::core::v1 as core,
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
-    jiff::{SignedDuration, Timestamp},
+    api::core::v1 as core, apimachinery::pkg::apis::meta::v1::OwnerReference, jiff::Timestamp,
 };
 use kube::ResourceExt;
 
 use crate::{
     api::{ClearanceSpec, GATE, Runtime, SYSTEM_LABEL},
-    policy::{Unmatchable, runtime_of_pod},
+    images::ImagePatterns,
+    policy::{Unmatchable, asks_for_accelerator, runtime_of_pod},
 };
 
 /// Which pod.
@@ -38,6 +37,11 @@ pub struct Pod {
     pub runtime: Arc<Result<Runtime, Unmatchable>>,
     pub owner: Option<Arc<OwnerIs>>,
     pub gated: bool,
+    /// It has the label that names a system.
+    pub labelled: bool,
+    pub accelerated: bool,
+    /// It asks for an accelerator, or its image is that of an AI workload.
+    pub suspect: bool,
     /// It has run to its end.
     pub ended: bool,
     /// When it will have been deleted, if it is being.
@@ -116,11 +120,14 @@ pub struct Roster {
     runtimes: Shared<Result<Runtime, Unmatchable>>,
     owners: Shared<OwnerIs>,
     prune_at: usize,
+    images: ImagePatterns,
 }
 
-impl Default for Roster {
-    fn default() -> Self {
+impl Roster {
+    /// An empty roster, to which an image that one of `images` matches is that of an AI workload.
+    pub fn new(images: ImagePatterns) -> Self {
         Self {
+            images,
             namespaces: BTreeMap::new(),
             texts: Shared(HashSet::new()),
             runtimes: Shared(HashSet::new()),
@@ -128,9 +135,7 @@ impl Default for Roster {
             prune_at: PRUNE_AT,
         }
     }
-}
 
-impl Roster {
     pub fn key(&mut self, namespace: &str, name: &str) -> PodKey {
         PodKey { namespace: self.texts.get(namespace.into()), name: name.into() }
     }
@@ -199,6 +204,7 @@ impl Roster {
         let gates = spec.iter().flat_map(|spec| spec.scheduling_gates.iter().flatten());
         let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
         let runtime = spec.map_or_else(|| Ok(Runtime::default()), runtime_of_pod);
+        let accelerated = spec.is_some_and(asks_for_accelerator);
         let asked = spec.and_then(|spec| spec.termination_grace_period_seconds);
         Pod {
             uid: pod.uid().unwrap_or_default(),
@@ -206,6 +212,9 @@ impl Roster {
             runtime: self.runtimes.get(Arc::new(runtime)),
             owner: owner.map(|owner| self.owners.get(Arc::new(owner.into()))),
             gated: gates.into_iter().any(|gate| gate.name == GATE),
+            labelled: pod.labels().contains_key(SYSTEM_LABEL),
+            accelerated,
+            suspect: accelerated || spec.is_some_and(|spec| self.images.match_any_of(spec)),
             ended: matches!(phase, Some("Succeeded" | "Failed")),
             ends_at: pod.metadata.deletion_timestamp.as_ref().map(|at| at.0),
             created: pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |at| at.0),
@@ -224,16 +233,6 @@ impl Roster {
             self.texts.prune();
             self.prune_at = PRUNE_AT + 2 * (self.runtimes.0.len() + self.owners.0.len() + self.texts.0.len());
         }
-    }
-}
-
-impl Pod {
-    /// Notes since when the pod should not run: since its system lost a clearance or, where that was
-    /// before the pod was there or nobody knows, since now.
-    pub fn lost(&mut self, lost_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
-        // A second of slack: what the API server writes is cut to whole seconds.
-        let known = lost_at.filter(|at| *at + SignedDuration::from_secs(1) >= self.created);
-        *self.lost_since.get_or_insert_with(|| known.unwrap_or(now))
     }
 }
 
@@ -259,7 +258,7 @@ mod tests {
 
     #[test]
     fn nothing_is_asked_twice_because_of_other_news() {
-        let mut roster = Roster::default();
+        let mut roster = Roster::new(ImagePatterns::default());
         let key = roster.set_pod(&pod(&[], false));
         let quiet = |roster: &mut Roster| roster.pod_mut(&key).and_then(|(pod, _)| pod.quiet_until);
         if let Some((pod, _)) = roster.pod_mut(&key) {

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{
     Client,
     runtime::events::{Event, EventType, Recorder, Reporter},
@@ -70,8 +70,17 @@ impl Voice {
     }
 
     /// Its gate was lifted.
-    pub fn released(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>, version: &str) {
-        let note = format!("released: {version} is cleared");
+    pub fn released(
+        &self,
+        key: &PodKey,
+        pod: &Pod,
+        clearance: Option<&ClearanceSpec>,
+        version: Option<&str>,
+    ) {
+        let note = match version {
+            Some(version) => format!("released: {version} is cleared"),
+            None => format!("released: namespace {} does not govern it any more", key.namespace),
+        };
         self.say(key, pod, clearance, (EventType::Normal, "Released", "Release", note));
     }
 
@@ -84,6 +93,17 @@ impl Voice {
             key.namespace
         );
         self.say(key, pod, clearance, (EventType::Warning, "ClearanceLost", action, note));
+    }
+
+    /// It will be stopped, because its namespace has begun to enforce.
+    pub fn will_stop(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>, turn: Timestamp) {
+        let note = format!(
+            "namespace {} has begun to enforce, and this is not cleared: {}; it is stopped from {turn:.0} on; what else would: kubectl assent status --as-if-enforced -n {}",
+            key.namespace,
+            why(pod, clearance),
+            key.namespace
+        );
+        self.say(key, pod, clearance, (EventType::Warning, "WillStop", "Wait", note));
     }
 
     /// It could not be evicted yet.
@@ -126,7 +146,7 @@ impl Voice {
 }
 
 /// Why a pod may not run.
-fn why(pod: &Pod, clearance: Option<&ClearanceSpec>) -> String {
+pub fn why(pod: &Pod, clearance: Option<&ClearanceSpec>) -> String {
     let system = clearance.and_then(|c| c.systems.get(&*pod.system));
     match (&*pod.runtime, system) {
         _ if pod.system.is_empty() => "it has no label assent.dev/system to name its AISystem".to_owned(),

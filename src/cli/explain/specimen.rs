@@ -31,7 +31,7 @@ use crate::{
         connect::Session,
         error::{Error, Next, Result},
     },
-    policy::runtime_of_pod,
+    policy::{asks_for_accelerator, runtime_of_pod},
 };
 
 /// Pods that are alike, or a template.
@@ -43,6 +43,8 @@ pub struct Specimen {
     pub state: State,
     /// The system that they name.
     pub system: Option<String>,
+    /// They ask for an accelerator.
+    pub accelerated: bool,
     /// Their runtime, or why they have none that can be approved.
     pub runtime: Result<Runtime, String>,
 }
@@ -95,7 +97,8 @@ impl Specimens {
         for pod in pods {
             let one = Specimen::of_pod(&pod);
             let alike = |s: &&mut Specimen| {
-                (s.state, &s.system, &s.runtime) == (one.state, &one.system, &one.runtime)
+                (s.state, s.accelerated, &s.system, &s.runtime)
+                    == (one.state, one.accelerated, &one.system, &one.runtime)
             };
             match groups.iter_mut().find(alike) {
                 Some(alike) => alike.pods.extend(one.pods),
@@ -122,6 +125,7 @@ impl Specimen {
             pods: Vec::new(),
             state: State::NotCreated,
             system: metadata.labels.as_ref().and_then(|labels| labels.get(SYSTEM_LABEL).cloned()),
+            accelerated: asks_for_accelerator(spec),
             runtime: runtime_of_pod(spec).map_err(|error| error.to_string()),
         }
     }

@@ -7,6 +7,7 @@
 mod bad_input;
 mod chart;
 mod lifecycle;
+mod modes;
 mod outage;
 mod plugin;
 mod refusals;
@@ -82,6 +83,12 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         lifecycle::a_new_version_waits_while_the_old_one_runs,
         lifecycle::a_system_with_many_large_versions_still_starts,
         lifecycle::a_custom_resource_is_told_what_becomes_of_its_pods,
+        modes::warn_tells_whoever_creates_and_holds_nothing,
+        modes::enforce_stops_what_runs_gradually,
+        modes::what_is_loosened_lets_its_pods_go,
+        modes::loosening_needs_the_verb_ungovern,
+        modes::accelerated_takes_in_whatever_asks_for_an_accelerator,
+        modes::labelled_takes_in_what_names_a_system_and_nothing_else,
         plugin::two_people_approve_what_they_are_shown,
         plugin::what_is_not_what_was_read_is_not_signed,
         plugin::status_and_explain_say_who_must_do_what,
@@ -154,6 +161,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
     ];
     let own = own![
         stage,
+        modes::audit_notes_it_in_the_audit_log_and_tells_nobody,
         outage::i5_without_an_operator_cleared_pods_start_and_uncleared_do_not,
         outage::i1_an_operator_that_overslept_an_expiry_releases_nothing,
         outage::i2_what_was_lost_while_the_operator_was_down_stops_when_it_is_back,

@@ -1,0 +1,77 @@
+//! Where a namespace warns or audits: what would be held if it enforced, said to whoever creates it.
+//!
+//! ```text
+//!  pod                           ─┐                        warn    ─► kubectl shows it, and the audit log has it
+//!  Deployment, Job … ─► template ─┴─► variables.pod ─► ?   audit   ─► the audit log has it
+//! ```
+//!
+//! Pods are made by controllers, which read no warnings: so what people apply is looked at too. What another
+//! controller made of it, such as a Deployment's ReplicaSet, is not.
+
+use super::{
+    Manifest,
+    manifest::{Rule, Scope, advising},
+    pods::{SCOPE, is_ai, matches, names_system, system, versions},
+};
+use crate::api::{self, Mode, SYSTEM_LABEL};
+
+pub(super) fn policies() -> Vec<Manifest> {
+    let scope = Scope {
+        group: "",
+        resources: &["pods", "replicationcontrollers"],
+        also: &[
+            ("apps", &["deployments", "statefulsets", "daemonsets", "replicasets"]),
+            ("batch", &["jobs", "cronjobs"]),
+        ],
+        operations: &["CREATE", "UPDATE"],
+        enforced: false,
+        label: None,
+        needs_clearance: true,
+    };
+    let is_pod = "request.resource.resource == 'pods'";
+    let conditions = [(
+        "made-by-people",
+        format!(
+            "{is_pod} ? request.operation == 'CREATE' :
+  !object.metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false))
+  && (request.operation == 'CREATE' || {} != {})",
+            template("object"),
+            template("oldObject")
+        ),
+    )];
+    let variables = [
+        ("pod", format!("{is_pod} ? object : {}", template("object"))),
+        ("system", system("variables.pod")),
+        ("object", "request.kind.kind.lowerAscii() + '/' + object.metadata.?name.orValue(object.metadata.?generateName.orValue(''))".to_owned()),
+    ];
+    let pod = "variables.pod";
+    // The expressions by which pods are held, of a template.
+    let of_template = |expression: String| expression.replace("object.", "variables.pod.");
+    let (versions, matches) = (of_template(versions()), of_template(matches()));
+    let [labelled, accelerated] = [api::Scope::Labelled, api::Scope::Accelerated].map(api::Scope::name);
+    let governs = format!(
+        "({SCOPE} == '{labelled}' ? {} : {SCOPE} != '{accelerated}' || {})",
+        names_system(pod),
+        is_ai(pod)
+    );
+    let rules = vec![Rule {
+        holds: format!("!{governs} || {versions}.exists(v, {matches})"),
+        else_say: format!(
+            "variables.object + ' would be held if namespace ' + request.namespace + ' enforced: '
++ (variables.system == '' ? 'its pods have no label {SYSTEM_LABEL} to name their AISystem'
+  : size({versions}) == 0 ? 'AI system ' + variables.system + ' has no clearance'
+  : 'it is not what was approved for AI system ' + variables.system)
++ '; see: kubectl assent status --as-if-enforced -n ' + request.namespace"
+        ),
+    }];
+    let bindings: [(_, _, &[_]); 2] =
+        [("assent-warn", Mode::Warn, &["Warn", "Audit"]), ("assent-audit", Mode::Audit, &["Audit"])];
+    advising("assent-preview", &scope, &conditions, &variables, rules, &bindings)
+}
+
+/// The pod template of a workload.
+fn template(object: &str) -> String {
+    format!(
+        "(request.resource.resource == 'cronjobs' ? {object}.spec.jobTemplate.spec.template : {object}.spec.template)"
+    )
+}

@@ -1,0 +1,89 @@
+//! Which pods a namespace's scope takes in, and what an accelerator is called.
+//!
+//! ```text
+//!                  names a system   asks for an accelerator   any other
+//!  labelled              ✓
+//!  accelerated           ✓                    ✓
+//!  all                   ✓                    ✓                   ✓
+//! ```
+//!
+//! The API server decides the same by expressions that `admission` makes of [`ACCELERATORS`].
+
+use k8s_openapi::api::core::v1 as core;
+
+use crate::api::Scope;
+
+/// How the names of the extended resources begin by which device plugins hand out accelerators, and of those
+/// by which a `DeviceClass` does (KEP-5004).
+pub const ACCELERATORS: [&str; 18] = [
+    "amd.com/gpu",
+    "aws.amazon.com/neuron",
+    "cambricon.com/",
+    "deviceclass.resource.kubernetes.io/",
+    "enflame.com/",
+    "furiosa.ai/",
+    "google.com/tpu",
+    "gpu.intel.com/",
+    "habana.ai/gaudi",
+    "huawei.com/Ascend",
+    "hygon.com/dcu",
+    "iluvatar.ai/",
+    "metax-tech.com/",
+    "mthreads.com/",
+    "npu.intel.com/",
+    "nvidia.com/",
+    "qualcomm.com/qaic",
+    "rebellions.ai/",
+];
+
+/// Whether a pod is governed in a namespace of `scope`.
+pub fn in_scope(scope: Scope, names_system: bool, accelerated: bool) -> bool {
+    match scope {
+        Scope::All => true,
+        Scope::Accelerated => names_system || accelerated,
+        Scope::Labelled => names_system,
+    }
+}
+
+/// Whether a pod asks for an accelerator: an extended resource, of the pod or of any container, by request or
+/// by limit; or a claim of Dynamic Resource Allocation, whatever it is for.
+pub fn asks_for_accelerator(pod: &core::PodSpec) -> bool {
+    let containers = pod.containers.iter().chain(pod.init_containers.iter().flatten());
+    let resources = containers.filter_map(|c| c.resources.as_ref()).chain(&pod.resources);
+    let mut quantities = resources.flat_map(|r| r.requests.iter().chain(&r.limits)).flatten();
+    let is_accelerator = |name: &str| ACCELERATORS.iter().any(|prefix| name.starts_with(prefix));
+    pod.resource_claims.iter().flatten().next().is_some()
+        || quantities.any(|(name, quantity)| quantity.0 != "0" && is_accelerator(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn asks(pod: Value) -> bool {
+        asks_for_accelerator(&serde_json::from_value(pod).expect("a PodSpec"))
+    }
+
+    #[test]
+    fn accelerators_are_found_wherever_they_are_asked_for() {
+        let gpu = json!({ "name": "c", "resources": { "requests": { "nvidia.com/mig-1g.5gb": "1" } } });
+        let limited = json!({ "name": "c", "resources": { "limits": { "google.com/tpu": "4" } } });
+        let none = json!({ "name": "c", "resources": { "limits": { "nvidia.com/gpu": "0", "cpu": "4" } } });
+        assert!(!asks(json!({ "containers": [none] })));
+        assert!(asks(json!({ "containers": [none, gpu] })));
+        assert!(asks(json!({ "containers": [none], "initContainers": [limited] })));
+        assert!(asks(json!({ "containers": [none], "resources": limited["resources"] })));
+        assert!(asks(json!({ "containers": [none], "resourceClaims": [{ "name": "gpu" }] })));
+    }
+
+    #[test]
+    fn each_scope_takes_in_those_of_the_one_below() {
+        for (names, accelerated) in [(false, false), (false, true), (true, false), (true, true)] {
+            let taken = Scope::ALL.map(|scope| in_scope(scope, names, accelerated));
+            assert!(taken.is_sorted(), "{names} {accelerated}: {taken:?}");
+            assert_eq!(taken, [names, names || accelerated, true]);
+        }
+    }
+}
