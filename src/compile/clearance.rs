@@ -57,11 +57,12 @@ pub fn compile(namespace: &str, governance: Governance, facts: &Facts, now: Time
     }
 }
 
-/// Since when the namespace is governed as it is.
+/// Since when the namespace is governed as it is; in whole seconds, as is a pod's creation.
 fn since(governance: Governance, facts: &Facts, now: Timestamp) -> Time {
     let before = facts.clearance.as_ref().map(|clearance| &clearance.spec);
     let same = before.filter(|before| (before.mode, before.scope) == (governance.mode, governance.scope));
-    same.and_then(|before| before.since.clone()).unwrap_or(Time(now))
+    same.and_then(|before| before.since.clone())
+        .unwrap_or_else(|| Time(Timestamp::from_second(now.as_second()).unwrap_or(now)))
 }
 
 fn name(version: &ModelVersion) -> &str {

@@ -87,19 +87,35 @@ fn governs(scope: Scope, pod: &Pod) -> bool {
 
 /// The cleared version that the pod is.
 fn cleared<'a>(pod: &Pod, clearance: &'a ClearanceSpec, now: Timestamp) -> Option<&'a ClearedVersion> {
-    let runtime = pod.runtime.as_ref().as_ref().ok()?;
-    let versions = &clearance.systems.get(&*pod.system)?.cleared;
-    versions.iter().find(|version| now < version.not_after.0 && matches(&version.runtime, runtime))
+    version_of(pod, clearance, |end| now < end)
 }
 
-/// Since when the pod should not run: since its system lost a clearance or its namespace began to enforce,
-/// whichever came later; since now, where that was before the pod was there or nobody knows.
+/// The version that the pod is, of those in the `Clearance` that end when asked for.
+fn version_of<'a>(
+    pod: &Pod,
+    clearance: &'a ClearanceSpec,
+    ends: impl Fn(Timestamp) -> bool,
+) -> Option<&'a ClearedVersion> {
+    let runtime = pod.runtime.as_ref().as_ref().ok()?;
+    let versions = &clearance.systems.get(&*pod.system)?.cleared;
+    versions.iter().find(|version| ends(version.not_after.0) && matches(&version.runtime, runtime))
+}
+
+/// Since when the pod should not run: since what it is ran out, its system lost a clearance or, if the pod was
+/// there before, its namespace began to enforce, whichever came last; since now, where nobody knows.
 pub fn lost_since(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Timestamp {
-    let lost_at = clearance.systems.get(&*pod.system).and_then(|system| system.lost_at.as_ref());
+    let system = clearance.systems.get(&*pod.system);
+    let ended = version_of(pod, clearance, |end| end <= now).map(|version| version.not_after.0);
     // A second of slack: what the API server writes is cut to whole seconds.
-    let known = lost_at.into_iter().chain(&clearance.since).map(|at| at.0);
-    let known = known.filter(|at| *at + SignedDuration::from_secs(1) >= pod.created).max();
+    let lost = system.and_then(|system| system.lost_at.as_ref()).map(|at| at.0);
+    let lost = lost.filter(|at| *at + SignedDuration::from_secs(1) >= pod.created);
+    let known = ended.into_iter().chain(lost).chain(began(pod, clearance)).max();
     pod.lost_since.or(known).unwrap_or(now)
+}
+
+/// When the namespace began to enforce, if the pod was there before.
+fn began(pod: &Pod, clearance: &ClearanceSpec) -> Option<Timestamp> {
+    clearance.since.as_ref().map(|at| at.0).filter(|at| *at > pod.created)
 }
 
 fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision<'static> {
@@ -111,7 +127,7 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision<'stati
     if pod.ends_at.is_some_and(|ends_at| ends_at <= deadline.max(now)) {
         return Decision::Ignore;
     }
-    if clearance.since.as_ref().is_some_and(|began| began.0 == since) {
+    if began(pod, clearance) == Some(since) {
         let turn = since + half.mul_f64(turn(&pod.uid));
         if now < turn && pod.ends_at.is_none() {
             return Decision::Wait(turn);
@@ -131,4 +147,105 @@ fn turn(uid: &str) -> f64 {
     let mut hasher = DefaultHasher::new();
     uid.hash(&mut hasher);
     f64::from(u16::try_from(hasher.finish() % 1000).unwrap_or_default()) / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+    use crate::{
+        api::{Digest, SystemClearance},
+        enforce::roster::Roster,
+    };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + second).expect("in range")
+    }
+
+    /// A pod of an empty runtime, created at 0, and what a clearance that began at `since` says of it.
+    fn scene(since: i64, not_after: i64, lost_at: Option<i64>) -> (Pod, ClearanceSpec) {
+        let pod = serde_json::json!({ "metadata": { "name": "p", "namespace": "n", "uid": "1",
+            "creationTimestamp": at(0).to_string(), "labels": { "assent.dev/system": "s" } },
+            "spec": { "containers": [] } });
+        let mut roster = Roster::new(crate::images::ImagePatterns::default());
+        let key = roster.set_pod(&serde_json::from_value(pod).expect("a pod"));
+        let pod = roster.pod_mut(&key).expect("the pod").0.clone();
+        let digest: Digest = format!("sha256:{}", "0".repeat(64)).parse().expect("a digest");
+        let version = ClearedVersion {
+            model_version: "v".to_owned(),
+            subject_digest: digest,
+            not_after: Time(at(not_after)),
+            runtime: pod.runtime.as_ref().clone().expect("a runtime"),
+        };
+        let system = SystemClearance {
+            cleared: vec![version],
+            grace_period_seconds: 60,
+            lost_at: lost_at.map(|second| Time(at(second))),
+            ..SystemClearance::default()
+        };
+        let clearance = ClearanceSpec {
+            mode: Some(Mode::Enforce),
+            since: Some(Time(at(since))),
+            systems: BTreeMap::from([("s".to_owned(), system)]),
+            ..ClearanceSpec::default()
+        };
+        (pod, clearance)
+    }
+
+    fn decided(pod: &Pod, clearance: &ClearanceSpec, second: i64) -> Decision<'static> {
+        match decide(pod, Some(clearance), at(second)) {
+            Decision::Stop(step) => Decision::Stop(step),
+            Decision::Wait(turn) => Decision::Wait(turn),
+            Decision::Keep => Decision::Keep,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const fn evict(until: Timestamp) -> Decision<'static> {
+        Decision::Stop(Step::Evict { grace_period_seconds: 30, until })
+    }
+
+    #[test]
+    fn what_runs_out_has_its_grace_whatever_was_lost_before() {
+        for (since, lost_at) in [(-10, None), (500, None), (-10, Some(500))] {
+            let (pod, clearance) = scene(since, 1000, lost_at);
+            assert_eq!(decided(&pod, &clearance, 999), Decision::Keep);
+            assert_eq!(decided(&pod, &clearance, 1000), evict(at(1030)), "{since} {lost_at:?}");
+            assert_eq!(
+                decided(&pod, &clearance, 1030),
+                Decision::Stop(Step::Delete { grace_period_seconds: 30 })
+            );
+        }
+    }
+
+    #[test]
+    fn what_ran_before_its_namespace_enforced_goes_in_its_turn() {
+        let (mut pod, clearance) = scene(500, 100, Some(100));
+        let mut turns = Vec::new();
+        for uid in 0..100 {
+            pod.uid = uid.to_string();
+            match decided(&pod, &clearance, 500) {
+                Decision::Wait(turn) => turns.push(turn),
+                other => panic!("{other:?}"),
+            }
+            let turn = turns[uid];
+            assert_eq!(
+                decided(&pod, &clearance, 530),
+                Decision::Stop(Step::Delete { grace_period_seconds: 30 })
+            );
+            assert!(turn >= at(500) && turn < at(530), "{turn}");
+        }
+        let first_second = turns.iter().filter(|turn| **turn < at(501)).count();
+        assert!(first_second < 20, "{first_second} of 100 stop in the first second");
+    }
+
+    #[test]
+    fn what_came_after_its_namespace_enforced_does_not_wait() {
+        let (pod, mut clearance) = scene(0, 100, None);
+        clearance.systems.clear();
+        assert!(matches!(decided(&pod, &clearance, 1), Decision::Stop(Step::Evict { .. })));
+    }
 }
