@@ -16,12 +16,12 @@ use k8s_openapi::api::core::v1::PodSpec;
 pub struct ImagePatterns(GlobSet);
 
 impl ImagePatterns {
-    /// Whether one of the images of a pod is matched, volumes included.
-    pub fn match_any_of(&self, pod: &PodSpec) -> bool {
+    /// The images of a pod that are matched, those of volumes included.
+    pub fn matched<'a>(&self, pod: &'a PodSpec) -> impl Iterator<Item = &'a str> {
         let containers = pod.containers.iter().chain(pod.init_containers.iter().flatten());
         let volumes = pod.volumes.iter().flatten().filter_map(|v| v.image.as_ref()?.reference.as_deref());
-        let mut images = containers.filter_map(|c| c.image.as_deref()).chain(volumes);
-        !self.0.is_empty() && images.any(|image| self.0.is_match(image))
+        let images = containers.filter_map(|c| c.image.as_deref()).chain(volumes);
+        images.filter(|image| self.0.is_match(image))
     }
 }
 
@@ -47,7 +47,10 @@ mod tests {
     #[test]
     fn patterns_match_whole_images_wherever_a_pod_has_them() {
         let patterns: ImagePatterns = "*/vllm-openai*\n\n ollama/*\n".parse().expect("patterns");
-        let is_one = |pod| patterns.match_any_of(&serde_json::from_value(pod).expect("a PodSpec"));
+        let is_one = |pod| {
+            let pod = serde_json::from_value(pod).expect("a PodSpec");
+            patterns.matched(&pod).next().is_some()
+        };
         let vllm = json!({ "name": "c", "image": "docker.io/vllm/vllm-openai:v0.9@sha256:0" });
         let other = json!({ "name": "c", "image": "registry.example/ollama/ollama" });
         assert!(is_one(json!({ "containers": [vllm] })));

@@ -16,9 +16,16 @@ mod act;
 mod census;
 mod decide;
 mod owner;
+mod rehearsal;
 mod roster;
 mod say;
 mod window;
+
+pub(crate) use self::{
+    owner::Roots,
+    rehearsal::{Stopped, would_stop},
+    roster::OwnerIs,
+};
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},

@@ -197,7 +197,8 @@ impl Roster {
         pod
     }
 
-    fn read(&mut self, pod: &core::Pod) -> Pod {
+    /// What deciding about a pod needs to know of it.
+    pub fn read(&mut self, pod: &core::Pod) -> Pod {
         self.prune();
         let spec = pod.spec.as_ref();
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
@@ -214,7 +215,7 @@ impl Roster {
             gated: gates.into_iter().any(|gate| gate.name == GATE),
             labelled: pod.labels().contains_key(SYSTEM_LABEL),
             accelerated,
-            suspect: accelerated || spec.is_some_and(|spec| self.images.match_any_of(spec)),
+            suspect: accelerated || spec.is_some_and(|spec| self.images.matched(spec).next().is_some()),
             ended: matches!(phase, Some("Succeeded" | "Failed")),
             ends_at: pod.metadata.deletion_timestamp.as_ref().map(|at| at.0),
             created: pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |at| at.0),

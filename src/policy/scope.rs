@@ -45,15 +45,21 @@ pub fn in_scope(scope: Scope, names_system: bool, accelerated: bool) -> bool {
     }
 }
 
-/// Whether a pod asks for an accelerator: an extended resource, of the pod or of any container, by request or
-/// by limit; or a claim of Dynamic Resource Allocation, whatever it is for.
+/// Whether a pod asks for an accelerator.
 pub fn asks_for_accelerator(pod: &core::PodSpec) -> bool {
+    accelerators(pod).next().is_some()
+}
+
+/// The accelerators that a pod asks for: extended resources, of the pod or of any container, by request or by
+/// limit; and claims of Dynamic Resource Allocation, whatever they are for.
+pub fn accelerators(pod: &core::PodSpec) -> impl Iterator<Item = &str> {
     let containers = pod.containers.iter().chain(pod.init_containers.iter().flatten());
     let resources = containers.filter_map(|c| c.resources.as_ref()).chain(&pod.resources);
-    let mut quantities = resources.flat_map(|r| r.requests.iter().chain(&r.limits)).flatten();
+    let quantities = resources.flat_map(|r| r.requests.iter().chain(&r.limits)).flatten();
     let is_accelerator = |name: &str| ACCELERATORS.iter().any(|prefix| name.starts_with(prefix));
-    pod.resource_claims.iter().flatten().next().is_some()
-        || quantities.any(|(name, quantity)| quantity.0 != "0" && is_accelerator(name))
+    let extended = quantities.filter(move |(name, quantity)| quantity.0 != "0" && is_accelerator(name));
+    let claims = pod.resource_claims.iter().flatten().map(|_| "resourceClaims");
+    extended.map(|(name, _)| name.as_str()).chain(claims)
 }
 
 #[cfg(test)]

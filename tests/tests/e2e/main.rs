@@ -93,6 +93,8 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         plugin::what_is_not_what_was_read_is_not_signed,
         plugin::status_and_explain_say_who_must_do_what,
         plugin::a_plain_manifest_approves_too,
+        plugin::status_says_what_would_stop_before_anybody_enforces,
+        plugin::inventory_lists_what_nobody_answers_for,
         refusals::dev_removes_the_gate,
         refusals::cluster_admin_removes_the_gate,
         refusals::dev_creates_a_pod_with_a_node_name,
