@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Pods are made by controllers, which read no warnings: so what people apply is looked at too. What another
-//! controller made of it, such as a Deployment's ReplicaSet, is not.
+//! controller made of it, such as the `ReplicaSet` of a Deployment, is not.
 
 use super::{
     Manifest,

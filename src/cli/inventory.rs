@@ -53,7 +53,7 @@ struct Row {
 pub struct Images {
     /// What was typed.
     pub patterns: Vec<String>,
-    /// Where the ConfigMap is otherwise.
+    /// Where the `ConfigMap` is otherwise.
     pub namespace: String,
 }
 
@@ -68,7 +68,7 @@ pub async fn inventory(
     let (systems, patterns) = (systems(session, everywhere).await?, patterns(session, images).await?);
     let mut pods = Vec::new();
     each_page(session, everywhere, |page| {
-        let found = page.iter().filter_map(|pod| Found::of(pod, &systems, &patterns));
+        let found = page.iter().filter_map(|pod| AiPod::of(pod, &systems, &patterns));
         pods.extend(found.filter(|found| !(shadow_only && found.system.is_some())));
     })
     .await?;
@@ -130,7 +130,7 @@ fn parsed(lines: String) -> Result<ImagePatterns> {
 }
 
 /// A pod of an AI workload.
-struct Found {
+struct AiPod {
     namespace: String,
     pod: String,
     owner: Option<OwnerIs>,
@@ -140,7 +140,7 @@ struct Found {
     found_by: Vec<String>,
 }
 
-impl Found {
+impl AiPod {
     fn of(pod: &Pod, systems: &BTreeSet<(String, String)>, patterns: &ImagePatterns) -> Option<Self> {
         let (spec, namespace) = (pod.spec.as_ref()?, pod.namespace().unwrap_or_default());
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
@@ -169,11 +169,11 @@ impl Found {
     }
 }
 
-async fn rows(session: &Session, pods: Vec<Found>) -> Vec<Row> {
+async fn rows(session: &Session, pods: Vec<AiPod>) -> Vec<Row> {
     let mut roots = Roots::default();
     let mut rows: BTreeMap<_, u32> = BTreeMap::new();
     for pod in pods {
-        let Found { namespace, pod, owner, system, accelerators, images, found_by } = pod;
+        let AiPod { namespace, pod, owner, system, accelerators, images, found_by } = pod;
         let workload = Workload::of(&mut roots, &session.client, &namespace, &pod, owner.as_ref()).await;
         // What nobody answers for comes first.
         *rows.entry((namespace, system, workload, accelerators, images, found_by)).or_default() += 1;

@@ -188,7 +188,7 @@ enum Command {
         /// Images of AI workloads, * stands for anything; may be repeated. Otherwise those of the chart's values
         #[arg(long, value_name = "PATTERN")]
         image_pattern: Vec<String>,
-        /// Where Assent is installed: its ConfigMap assent-inventory has the patterns
+        /// Where Assent is installed, if not in assent-system: there the patterns are kept
         #[arg(long, value_name = "NAME", default_value = "assent-system")]
         assent_namespace: String,
         /// The format

@@ -86,20 +86,20 @@ impl Census {
         };
         let clearance = known.clearance.as_deref();
         let systems = clearance.iter().flat_map(|c| c.systems.keys());
-        let observes = clearance.filter(|c| matches!(c.mode, Some(Mode::Warn | Mode::Audit)));
-        let none = PodCount { would_stop: observes.map(|_| 0), ..PodCount::default() };
+        let only_watched = clearance.filter(|c| matches!(c.mode, Some(Mode::Warn | Mode::Audit)));
+        let none = PodCount { would_stop: only_watched.map(|_| 0), ..PodCount::default() };
         let mut counts: BTreeMap<Arc<str>, PodCount> =
             systems.map(|system| (Arc::from(system.as_str()), none)).collect();
         let (mut observed, now) = (Observed::default(), Timestamp::now());
         for pod in known.pods.values().filter(|pod| is_live(pod)) {
-            let would_stop = observes.is_some_and(|clearance| would_stop(pod, clearance, now));
+            let would_stop = only_watched.is_some_and(|clearance| would_stop(pod, clearance, now));
             observed.would_stop += i64::from(would_stop);
             match counts.get_mut(&pod.system) {
                 Some(count) => {
                     if pod.gated {
-                        count.held += 1
+                        count.held += 1;
                     } else {
-                        count.running += 1
+                        count.running += 1;
                     }
                     count.would_stop.iter_mut().for_each(|count| *count += u32::from(would_stop));
                 }
@@ -132,7 +132,7 @@ impl Census {
 }
 
 /// Pods of a namespace about which nothing is done.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Observed {
     would_stop: i64,
     shadow: i64,

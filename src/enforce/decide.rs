@@ -16,8 +16,8 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::roster::Pod;
 use crate::{
-    api::{ClearanceSpec, ClearedVersion, Mode, OnLoss, Scope},
-    policy::{in_scope, matches},
+    api::{ClearanceSpec, ClearedVersion, Mode, OnLoss},
+    policy::matches,
 };
 
 /// What is to become of a pod.
@@ -59,7 +59,7 @@ pub fn decide<'a>(pod: &Pod, clearance: Option<&'a ClearanceSpec>, now: Timestam
     if pod.ended {
         return Decision::Ignore;
     }
-    let Some(clearance) = clearance.filter(|c| c.mode == Some(Mode::Enforce) && governs(c.scope, pod)) else {
+    let Some(clearance) = clearance.filter(|c| c.mode == Some(Mode::Enforce) && pod.scope <= c.scope) else {
         return if pod.gated { Decision::Release(None) } else { Decision::Ignore };
     };
     match (cleared(pod, clearance, now), pod.gated) {
@@ -73,16 +73,12 @@ pub fn decide<'a>(pod: &Pod, clearance: Option<&'a ClearanceSpec>, now: Timestam
 
 /// Whether the pod would be stopped if its namespace enforced.
 pub fn would_stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> bool {
-    governs(clearance.scope, pod) && is_live(pod) && cleared(pod, clearance, now).is_none()
+    pod.scope <= clearance.scope && is_live(pod) && cleared(pod, clearance, now).is_none()
 }
 
 /// Whether the pod has neither ended nor is about to.
 pub const fn is_live(pod: &Pod) -> bool {
     !pod.ended && pod.ends_at.is_none()
-}
-
-fn governs(scope: Scope, pod: &Pod) -> bool {
-    in_scope(scope, pod.labelled, pod.accelerated)
 }
 
 /// The cleared version that the pod is.

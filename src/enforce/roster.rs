@@ -17,9 +17,9 @@ use k8s_openapi::{
 use kube::ResourceExt;
 
 use crate::{
-    api::{ClearanceSpec, GATE, Runtime, SYSTEM_LABEL},
+    api::{ClearanceSpec, GATE, Runtime, SYSTEM_LABEL, Scope},
     images::ImagePatterns,
-    policy::{Unmatchable, asks_for_accelerator, runtime_of_pod},
+    policy::{Unmatchable, asks_for_accelerator, narrowest_scope, runtime_of_pod},
 };
 
 /// Which pod.
@@ -37,9 +37,8 @@ pub struct Pod {
     pub runtime: Arc<Result<Runtime, Unmatchable>>,
     pub owner: Option<Arc<OwnerIs>>,
     pub gated: bool,
-    /// It has the label that names a system.
-    pub labelled: bool,
-    pub accelerated: bool,
+    /// The narrowest scope that takes it in.
+    pub scope: Scope,
     /// It asks for an accelerator, or its image is that of an AI workload.
     pub suspect: bool,
     /// It has run to its end.
@@ -205,7 +204,6 @@ impl Roster {
         let gates = spec.iter().flat_map(|spec| spec.scheduling_gates.iter().flatten());
         let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
         let runtime = spec.map_or_else(|| Ok(Runtime::default()), runtime_of_pod);
-        let accelerated = spec.is_some_and(asks_for_accelerator);
         let asked = spec.and_then(|spec| spec.termination_grace_period_seconds);
         Pod {
             uid: pod.uid().unwrap_or_default(),
@@ -213,9 +211,9 @@ impl Roster {
             runtime: self.runtimes.get(Arc::new(runtime)),
             owner: owner.map(|owner| self.owners.get(Arc::new(owner.into()))),
             gated: gates.into_iter().any(|gate| gate.name == GATE),
-            labelled: pod.labels().contains_key(SYSTEM_LABEL),
-            accelerated,
-            suspect: accelerated || spec.is_some_and(|spec| self.images.matched(spec).next().is_some()),
+            scope: spec
+                .map_or(Scope::All, |spec| narrowest_scope(pod.labels().contains_key(SYSTEM_LABEL), spec)),
+            suspect: spec.is_some_and(|s| asks_for_accelerator(s) || self.images.matched(s).next().is_some()),
             ended: matches!(phase, Some("Succeeded" | "Failed")),
             ends_at: pod.metadata.deletion_timestamp.as_ref().map(|at| at.0),
             created: pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |at| at.0),

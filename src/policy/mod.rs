@@ -25,7 +25,7 @@ pub use bearing::bears_on;
 pub use judgement::{Facts, Judgement, Verdict, judge, unpinned};
 pub use matching::{Unmatchable, matches, runtime_of_pod};
 pub use reason::Reason;
-pub use scope::{ACCELERATORS, accelerators, asks_for_accelerator, in_scope};
+pub use scope::{ACCELERATORS, accelerators, asks_for_accelerator, narrowest_scope};
 pub use standing::{Standing, Statement, end};
 pub use subject::Subject;
 

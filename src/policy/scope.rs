@@ -36,12 +36,12 @@ pub const ACCELERATORS: [&str; 18] = [
     "rebellions.ai/",
 ];
 
-/// Whether a pod is governed in a namespace of `scope`.
-pub fn in_scope(scope: Scope, names_system: bool, accelerated: bool) -> bool {
-    match scope {
-        Scope::All => true,
-        Scope::Accelerated => names_system || accelerated,
-        Scope::Labelled => names_system,
+/// The narrowest scope that takes a pod in: it is governed in namespaces of that scope and of wider ones.
+pub fn narrowest_scope(names_system: bool, pod: &core::PodSpec) -> Scope {
+    match (names_system, asks_for_accelerator(pod)) {
+        (true, _) => Scope::Labelled,
+        (false, true) => Scope::Accelerated,
+        (false, false) => Scope::All,
     }
 }
 
@@ -85,11 +85,15 @@ mod tests {
     }
 
     #[test]
-    fn each_scope_takes_in_those_of_the_one_below() {
-        for (names, accelerated) in [(false, false), (false, true), (true, false), (true, true)] {
-            let taken = Scope::ALL.map(|scope| in_scope(scope, names, accelerated));
-            assert!(taken.is_sorted(), "{names} {accelerated}: {taken:?}");
-            assert_eq!(taken, [names, names || accelerated, true]);
-        }
+    fn a_wider_scope_takes_in_what_a_narrower_one_does() {
+        let gpu: core::PodSpec =
+            serde_json::from_value(json!({ "containers": [], "resourceClaims": [{ "name": "g" }] }))
+                .expect("a PodSpec");
+        let plain = core::PodSpec::default();
+        let taken_in = |names, pod| Scope::ALL.map(|scope| narrowest_scope(names, pod) <= scope);
+        assert_eq!(taken_in(true, &plain), [true, true, true]);
+        assert_eq!(taken_in(true, &gpu), [true, true, true]);
+        assert_eq!(taken_in(false, &gpu), [false, true, true]);
+        assert_eq!(taken_in(false, &plain), [false, false, true]);
     }
 }

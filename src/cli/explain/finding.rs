@@ -25,7 +25,7 @@ use crate::{
         ledger::{Ledger, Ruling},
         people::Holders,
     },
-    policy::{Reason, in_scope, matches},
+    policy::{Reason, matches},
 };
 
 /// Something that this person may not be allowed to read.
@@ -342,7 +342,7 @@ fn conclude(
         if governance.mode.is_none() {
             return ungoverned(facts);
         }
-        if !in_scope(governance.scope, specimen.system.is_some(), specimen.accelerated) {
+        if specimen.scope > governance.scope {
             return out_of_scope(facts, governance.scope);
         }
     }

@@ -69,6 +69,7 @@ fn main() -> Result<ExitCode> {
     Ok(conclusion.exit_code())
 }
 
+#[allow(clippy::too_many_lines, reason = "a list, one trial a line")]
 fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
     let shared = shared![
         stage,

@@ -32,7 +32,7 @@ fn pods_of(version: &str, change: fn(&mut Runtime)) -> Specimen {
         pods: vec!["credit-scorer-1".to_owned(), "credit-scorer-2".to_owned()],
         state: State::Held,
         system: Some("credit-scorer".to_owned()),
-        accelerated: false,
+        scope: Scope::Labelled,
         runtime: Ok(runtime),
     }
 }
@@ -94,7 +94,7 @@ fn the_first_thing_that_admission_stumbles_over() {
     assert!(conclusion(good(), &not_enforced).contains("has no label assent.dev/mode=enforce"));
     let scoped = Governance { mode: Some(Mode::Enforce), scope: Scope::Labelled };
     let labelled_only = Facts { governance: Seen::There(scoped), ..everything.clone() };
-    let other = Specimen { system: None, ..good() };
+    let other = Specimen { system: None, scope: Scope::All, ..good() };
     assert!(
         conclusion(other, &labelled_only).contains("assent.dev/scope=labelled, which does not take it in")
     );
