@@ -124,7 +124,7 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision<'stati
         return Decision::Ignore;
     }
     if began(pod, clearance) == Some(since) {
-        let turn = since + half.mul_f64(turn(&pod.uid));
+        let turn = since + half.mul_f64(0.1 + 0.9 * turn(&pod.uid));
         if now < turn && pod.ends_at.is_none() {
             return Decision::Wait(turn);
         }

@@ -173,7 +173,6 @@ pub async fn enforce_stops_what_runs_gradually(cluster: &ControlPlane) -> Result
     tokio::time::sleep(Duration::from_secs(grace + 1)).await;
     scene.running("lost", 12).await?;
 
-    let first = scene.pods("lost").await?[0]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     label(&scene, Admin, &["assent.dev/mode=enforce"]).await?.ok()?;
     let begin = Instant::now();
     let mut seen = Vec::new();
@@ -188,7 +187,7 @@ pub async fn enforce_stops_what_runs_gradually(cluster: &ControlPlane) -> Result
     ensure!(seen.last() == Some(&0), "after {took:?} there still run {seen:?}");
     ensure!(took > Duration::from_secs(grace / 4), "all stopped within {took:?}: {seen:?}");
     ensure!(seen.len() > 3, "they did not go one by one: {seen:?}");
-    let note = scene.event("Pod", &first, "WillStop").await?;
+    let note = scene.event("Deployment", "lost", "WillStop").await?;
     says(&note, &["namespace turned-on has begun to enforce", "is stopped from", "--as-if-enforced"])?;
     scene.held("lost", 12).await?;
     scene.running("kept", 2).await.map(drop)
