@@ -18,6 +18,7 @@ pub mod cli;
 pub mod compile;
 pub mod enforce;
 pub mod guard;
+pub mod images;
 pub mod leader;
 pub mod metrics;
 #[cfg(test)]

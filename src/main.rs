@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use assent::{admission, api, operator};
+use assent::{admission, api, images::ImagePatterns, operator};
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
@@ -36,6 +36,10 @@ enum Command {
         /// What this operator calls itself in that Lease; its pod's name.
         #[arg(long, env = "POD_NAME", default_value = "assent")]
         identity: String,
+        /// Patterns of the images of AI workloads, one a line: a pod that has one, or asks for an
+        /// accelerator, and belongs to no AI system is counted by the metric `assent_shadow_pods`.
+        #[arg(long, env = "ASSENT_IMAGE_PATTERNS", default_value = "")]
+        image_patterns: ImagePatterns,
         /// How logs are written.
         #[arg(long, value_enum, default_value_t = LogFormat::Json)]
         log_format: LogFormat,
@@ -64,10 +68,18 @@ enum LogFormat {
 
 fn main() -> ExitCode {
     let done: Result<(), Box<dyn std::error::Error>> = match Cli::parse().command {
-        Command::Operator { listen, namespace, service_account, identity, log_format, log_level } => {
+        Command::Operator {
+            listen,
+            namespace,
+            service_account,
+            identity,
+            image_patterns: images,
+            log_format,
+            log_level,
+        } => {
             log(log_format, &log_level);
             let account = admission::Operator { namespace, service_account };
-            run(operator::Options { listen, account, identity }).map_err(Into::into)
+            run(operator::Options { listen, account, identity, images }).map_err(Into::into)
         }
         Command::Crds => print(&api::definitions()).map_err(Into::into),
         Command::Policies { namespace, service_account } => {

@@ -53,6 +53,13 @@ pub struct PolicyLabels {
     pub policy: String,
 }
 
+/// The label of what is counted by namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct NamespaceLabel {
+    /// Its name.
+    pub namespace: String,
+}
+
 /// Every metric, and the registry that prints them.
 #[derive(Debug)]
 pub struct Metrics {
@@ -76,6 +83,10 @@ pub struct Metrics {
     pub policies_restored: Family<PolicyLabels, Counter>,
     /// Clearances that somebody other than an operator deleted or changed.
     pub clearances_restored: Counter,
+    /// Pods that would stop if their namespace, which warns or audits, enforced.
+    pub would_stop_pods: Family<NamespaceLabel, Gauge>,
+    /// Pods that look like AI and belong to no system.
+    pub shadow_pods: Family<NamespaceLabel, Gauge>,
     /// Seconds that the API server took to release a pod.
     pub release_seconds: Histogram,
 }
@@ -94,6 +105,8 @@ impl Default for Metrics {
             held_pods: Gauge::default(),
             policies_restored: Family::default(),
             clearances_restored: Counter::default(),
+            would_stop_pods: Family::default(),
+            shadow_pods: Family::default(),
             release_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
         };
         metrics.register();
@@ -130,6 +143,16 @@ impl Metrics {
             "clearances_restored",
             "Clearances that somebody else deleted or changed",
             self.clearances_restored.clone(),
+        );
+        registry.register(
+            "would_stop_pods",
+            "Pods that would stop if their namespace enforced",
+            self.would_stop_pods.clone(),
+        );
+        registry.register(
+            "shadow_pods",
+            "Pods that ask for accelerators or run an image of AI, and belong to no AISystem",
+            self.shadow_pods.clone(),
         );
         registry.register_with_unit(
             "release",

@@ -14,6 +14,7 @@ use tracing::info;
 
 use crate::{
     admission, compile, enforce, guard,
+    images::ImagePatterns,
     leader::Leadership,
     metrics::Metrics,
     poke,
@@ -29,6 +30,8 @@ pub struct Options {
     pub account: admission::Operator,
     /// What it calls itself in the Lease: the name of its pod.
     pub identity: String,
+    /// Which images are those of AI workloads.
+    pub images: ImagePatterns,
 }
 
 /// Why the operator ended.
@@ -66,7 +69,8 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let leadership = Leadership::new(client.clone(), &options.account.namespace, options.identity.clone());
     let shutdown = shutdown().map_err(Error::Signal)?.shared();
     let serving = serve(options.listen, Arc::clone(&health), Arc::clone(&metrics));
-    let working = work(client, options.account, &leadership, &health, metrics, shutdown.clone());
+    let working =
+        work(client, options.account, options.images, &leadership, &health, metrics, shutdown.clone());
     tokio::select! {
         served = serving => served.map_err(|source| Error::Listen { address: options.listen, source }),
         worked = working => worked,
@@ -84,6 +88,7 @@ async fn client() -> Result<Client, Error> {
 async fn work(
     client: Client,
     account: admission::Operator,
+    images: ImagePatterns,
     leadership: &Leadership,
     health: &Health,
     metrics: Arc<Metrics>,
@@ -103,7 +108,7 @@ async fn work(
         }
     };
     let compiling = compile::run(client.clone(), Arc::clone(&metrics), shutdown.clone());
-    let enforcing = enforce::run(client.clone(), Arc::clone(&metrics), shutdown.clone());
+    let enforcing = enforce::run(client.clone(), images, Arc::clone(&metrics), shutdown.clone());
     let result = tokio::select! {
         // The lease first: who was paused until it ran out does nothing more.
         biased;

@@ -38,7 +38,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
-    api::{CLEARANCE_NAME, Clearance, Digest, POKED_ANNOTATION, SYSTEM_LABEL},
+    api::{CLEARANCE_NAME, Clearance, Digest, Mode, POKED_ANNOTATION, SYSTEM_LABEL},
     metrics::Metrics,
 };
 
@@ -129,7 +129,7 @@ impl Poker {
             return;
         }
         let namespace = clearance.namespace().unwrap_or_default();
-        if !clearance.spec.enforced {
+        if clearance.spec.mode != Some(Mode::Enforce) {
             return self.ungoverned(&namespace, now);
         }
         let digests = |versions: &[_]| versions.iter().map(digest).collect::<BTreeSet<_>>();

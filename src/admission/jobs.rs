@@ -7,6 +7,7 @@
 use super::{
     Manifest,
     cleared::{cleared_versions, matches},
+    governed::governs,
     manifest::{Clearance, Scope, mutating},
 };
 use crate::api::SUSPENDED_LABEL;
@@ -23,6 +24,7 @@ fn suspend(name: &str, resources: &'static [&'static str], template: &str) -> [M
     let scope = Scope {
         group: "batch",
         resources,
+        also: &[],
         operations: &["CREATE", "UPDATE"],
         enforced: true,
         label: None,
@@ -31,7 +33,12 @@ fn suspend(name: &str, resources: &'static [&'static str], template: &str) -> [M
     let due = "!object.spec.?suspend.orValue(false)
 && !has(object.metadata.deletionTimestamp)
 && !object.?status.?conditions.orValue([]).exists(c, c.type in ['Complete', 'Failed'] && c.status == 'True')";
-    let condition = format!("{due} && !{}.exists(v, {})", cleared_versions(template), matches(template));
+    let condition = format!(
+        "{due} && {} && !{}.exists(v, {})",
+        governs(template),
+        cleared_versions(template),
+        matches(template)
+    );
     let patch = format!(
         "[JSONPatch{{op: 'add', path: '/spec/suspend', value: true}}]
 + (has(object.metadata.labels)

@@ -15,7 +15,7 @@ use k8s_openapi::{
 use kube::{Resource, api::ObjectMeta};
 use serde::Serialize;
 
-use crate::api::{CLEARANCE_NAME, GROUP, MODE_ENFORCE, MODE_LABEL};
+use crate::api::{self, CLEARANCE_NAME, GROUP, MODE_LABEL, Mode, SCOPE_LABEL};
 
 /// One object to apply.
 #[derive(Clone, Debug, Serialize)]
@@ -114,8 +114,10 @@ impl Manifest {
 pub(super) struct Scope {
     pub group: &'static str,
     pub resources: &'static [&'static str],
+    /// And those of other groups.
+    pub also: &'static [(&'static str, &'static [&'static str])],
     pub operations: &'static [&'static str],
-    /// Only in namespaces that opted in.
+    /// Only in namespaces that enforce.
     pub enforced: bool,
     /// Only objects with, or without, a label.
     pub label: Option<Label>,
@@ -154,27 +156,26 @@ impl Label {
 impl Scope {
     fn constraints(&self) -> MatchResources {
         let strings = |list: &[&str]| Some(list.iter().map(|s| (*s).to_owned()).collect());
-        let version = if self.group == GROUP { "v1alpha1" } else { "v1" };
+        let rule = |(group, resources): &(&str, &[&str])| NamedRuleWithOperations {
+            api_groups: strings(&[group]),
+            api_versions: strings(&[if *group == GROUP { "v1alpha1" } else { "v1" }]),
+            operations: strings(self.operations),
+            resources: strings(resources),
+            scope: Some("*".to_owned()),
+            ..NamedRuleWithOperations::default()
+        };
         MatchResources {
             match_policy: Some("Equivalent".to_owned()),
-            namespace_selector: Some(LabelSelector {
-                match_labels: self
-                    .enforced
-                    .then(|| [(MODE_LABEL.to_owned(), MODE_ENFORCE.to_owned())].into()),
-                ..LabelSelector::default()
+            namespace_selector: Some(if self.enforced {
+                with_mode(Mode::Enforce)
+            } else {
+                LabelSelector::default()
             }),
             object_selector: Some(LabelSelector {
                 match_expressions: self.label.map(|label| vec![label.requirement()]),
                 ..LabelSelector::default()
             }),
-            resource_rules: Some(vec![NamedRuleWithOperations {
-                api_groups: strings(&[self.group]),
-                api_versions: strings(&[version]),
-                operations: strings(self.operations),
-                resources: strings(self.resources),
-                scope: Some("*".to_owned()),
-                ..NamedRuleWithOperations::default()
-            }]),
+            resource_rules: Some([(self.group, self.resources)].iter().chain(self.also).map(rule).collect()),
             ..MatchResources::default()
         }
     }
@@ -197,6 +198,23 @@ impl Scope {
             parameter_not_found_action: Some(where_there_is_none.to_owned()),
             ..ParamRef::default()
         })
+    }
+}
+
+/// Where a binding is in force, within what its policy looks at.
+fn reach(namespaces: LabelSelector, objects: LabelSelector) -> MatchResources {
+    MatchResources {
+        match_policy: Some("Equivalent".to_owned()),
+        namespace_selector: Some(namespaces),
+        object_selector: Some(objects),
+        ..MatchResources::default()
+    }
+}
+
+fn with_mode(mode: Mode) -> LabelSelector {
+    LabelSelector {
+        match_labels: Some([(MODE_LABEL.to_owned(), mode.name().to_owned())].into()),
+        ..LabelSelector::default()
     }
 }
 
@@ -259,19 +277,6 @@ pub(super) fn validating(
     variables: &[(&str, String)],
     rules: Vec<Rule>,
 ) -> [Manifest; 2] {
-    let policy = ValidatingAdmissionPolicy {
-        metadata: named(name),
-        spec: Some(ValidatingAdmissionPolicySpec {
-            failure_policy: Some("Fail".to_owned()),
-            param_kind: scope.param_kind(),
-            match_constraints: Some(scope.constraints()),
-            match_conditions: (!conditions.is_empty()).then(|| conditions_of(conditions)),
-            variables: (!variables.is_empty()).then(|| variables.iter().map(variable).collect()),
-            validations: Some(rules.into_iter().map(validation).collect()),
-            ..ValidatingAdmissionPolicySpec::default()
-        }),
-        ..ValidatingAdmissionPolicy::default()
-    };
     let binding = ValidatingAdmissionPolicyBinding {
         metadata: named(name),
         spec: ValidatingAdmissionPolicyBindingSpec {
@@ -281,7 +286,104 @@ pub(super) fn validating(
             ..ValidatingAdmissionPolicyBindingSpec::default()
         },
     };
-    [Manifest::Validating(policy), Manifest::ValidatingBinding(binding)]
+    let policy = validating_policy(name, scope, conditions, variables, rules, "Fail");
+    [policy, Manifest::ValidatingBinding(binding)]
+}
+
+/// A policy that refuses nothing, whatever goes wrong, and says what breaks one of `rules`; and its bindings:
+/// in namespaces of a mode, to whom it says so.
+pub(super) fn advising(
+    name: &str,
+    scope: &Scope,
+    conditions: &[(&str, String)],
+    variables: &[(&str, String)],
+    rules: Vec<Rule>,
+    bindings: &[(&str, Mode, &[&str])],
+) -> Vec<Manifest> {
+    let binding = |(binding, mode, actions): &(&str, Mode, &[&str])| ValidatingAdmissionPolicyBinding {
+        metadata: named(binding),
+        spec: ValidatingAdmissionPolicyBindingSpec {
+            policy_name: name.to_owned(),
+            validation_actions: actions.iter().map(|action| (*action).to_owned()).collect(),
+            param_ref: scope.param_ref(),
+            match_resources: Some(reach(with_mode(*mode), LabelSelector::default())),
+        },
+    };
+    let policy = validating_policy(name, scope, conditions, variables, rules, "Ignore");
+    let bindings = bindings.iter().map(|b| Manifest::ValidatingBinding(binding(b)));
+    std::iter::once(policy).chain(bindings).collect()
+}
+
+fn validating_policy(
+    name: &str,
+    scope: &Scope,
+    conditions: &[(&str, String)],
+    variables: &[(&str, String)],
+    rules: Vec<Rule>,
+    failure_policy: &str,
+) -> Manifest {
+    Manifest::Validating(ValidatingAdmissionPolicy {
+        metadata: named(name),
+        spec: Some(ValidatingAdmissionPolicySpec {
+            failure_policy: Some(failure_policy.to_owned()),
+            param_kind: scope.param_kind(),
+            match_constraints: Some(scope.constraints()),
+            match_conditions: (!conditions.is_empty()).then(|| conditions_of(conditions)),
+            variables: (!variables.is_empty()).then(|| variables.iter().map(variable).collect()),
+            validations: Some(rules.into_iter().map(validation).collect()),
+            ..ValidatingAdmissionPolicySpec::default()
+        }),
+        ..ValidatingAdmissionPolicy::default()
+    })
+}
+
+/// In which of the namespaces that enforce, and for which objects, a policy is in force.
+pub(super) struct Reach {
+    /// What the name of its binding adds to that of the policy.
+    pub suffix: &'static str,
+    /// In namespaces of these scopes, or of all others.
+    pub scopes: Result<&'static [api::Scope], &'static [api::Scope]>,
+    pub label: Option<Label>,
+}
+
+impl Reach {
+    fn resources(&self) -> MatchResources {
+        let (operator, scopes) = match self.scopes {
+            Ok(scopes) => ("In", scopes),
+            Err(scopes) => ("NotIn", scopes),
+        };
+        let scope = LabelSelectorRequirement {
+            key: SCOPE_LABEL.to_owned(),
+            operator: operator.to_owned(),
+            values: Some(scopes.iter().map(ToString::to_string).collect()),
+        };
+        let selector =
+            |expressions| LabelSelector { match_expressions: expressions, ..LabelSelector::default() };
+        reach(selector(Some(vec![scope])), selector(self.label.map(|label| vec![label.requirement()])))
+    }
+
+    fn name(&self, metadata: &ObjectMeta) -> Option<String> {
+        metadata.name.as_ref().map(|name| format!("{name}{}", self.suffix))
+    }
+}
+
+/// A policy as it is, and its binding once for each of `reaches`.
+pub(super) fn reaching(manifests: [Manifest; 2], reaches: &[Reach]) -> Vec<Manifest> {
+    let [policy, binding] = manifests;
+    let bindings = reaches.iter().map(|reach| match binding.clone() {
+        Manifest::MutatingBinding(mut binding) => {
+            binding.metadata.name = reach.name(&binding.metadata);
+            binding.spec.get_or_insert_default().match_resources = Some(reach.resources());
+            Manifest::MutatingBinding(binding)
+        }
+        Manifest::ValidatingBinding(mut binding) => {
+            binding.metadata.name = reach.name(&binding.metadata);
+            binding.spec.match_resources = Some(reach.resources());
+            Manifest::ValidatingBinding(binding)
+        }
+        other => other,
+    });
+    std::iter::once(policy).chain(bindings).collect()
 }
 
 fn named(name: &str) -> ObjectMeta {

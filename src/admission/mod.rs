@@ -8,6 +8,7 @@
 //!  Job, CronJob ─► assent-job, assent-cronjob (mutating)   no cleared runtime matches its template: suspend
 //!  UPDATE pod ─► assent-pod-update           gate, label and images stay; no ephemeral containers
 //!     held    ─► assent-pod-release          gate lifted: cleared at the time of this very request
+//!  CREATE pod, or what makes pods ─► assent-preview    where a namespace warns or audits: says what would be held
 //!                        ▲
 //!                    Clearance               param, written by the operator only
 //!
@@ -27,10 +28,12 @@
 //! have been held, and whoever signs an approval fills in the approver, which assent-approvals checks.
 
 mod cleared;
+mod governed;
 mod holding;
 mod jobs;
 mod manifest;
 mod pods;
+mod preview;
 mod records;
 
 use sha2::{Digest as _, Sha256};
@@ -74,6 +77,7 @@ pub const RELEASE_MANAGER: &str = "assent-release";
 pub fn policies(operator: &Operator) -> Vec<Manifest> {
     let mut manifests = pods::policies(operator);
     manifests.extend(jobs::policies());
+    manifests.extend(preview::policies());
     manifests.extend(records::policies(operator));
     manifests
 }

@@ -3,17 +3,45 @@
 use super::{
     Manifest, Operator, RELEASE_MANAGER,
     cleared::{cleared_versions, matches, system},
-    manifest::{Clearance, Label, Rule, Scope, breaks_one_of, mutating, validating},
+    governed::governs,
+    manifest::{Clearance, Label, Reach, Rule, Scope, breaks_one_of, mutating, reaching, validating},
 };
-use crate::api::{GATE, HELD_LABEL, SYSTEM_LABEL};
+use crate::api::{self, GATE, HELD_LABEL, SYSTEM_LABEL};
 
 pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
-    [gate(), held_create(), create(), update(operator), release(operator)].into_iter().flatten().collect()
+    let mut manifests: Vec<_> = [gate(), held_create(), create(), release(operator)]
+        .into_iter()
+        .flat_map(|policy| reaching(policy, &REACHES))
+        .collect();
+    manifests.extend(reaching(update(operator), &REACHES_WITHOUT_CLEARANCE));
+    manifests
 }
+
+/// Where the scope is that of labelled pods, others cost nothing and depend on nothing. That of accelerated
+/// ones is a matter of expressions alone, which see it in the `Clearance`: see [`governs`].
+const REACHES: [Reach; 2] = [
+    Reach { suffix: "", scopes: Err(&[api::Scope::Labelled]), label: None },
+    Reach {
+        suffix: "-labelled",
+        scopes: Ok(&[api::Scope::Labelled]),
+        label: Some(Label::Present(SYSTEM_LABEL)),
+    },
+];
+
+/// Without a `Clearance` a pod is known by its labels: what asks for an accelerator and names no system is
+/// never cleared, and so it is held.
+const REACHES_WITHOUT_CLEARANCE: [Reach; 3] = [
+    Reach { suffix: "", scopes: Err(LAXER_SCOPES), label: None },
+    Reach { suffix: "-labelled", scopes: Ok(LAXER_SCOPES), label: Some(Label::Present(SYSTEM_LABEL)) },
+    Reach { suffix: "-held", scopes: Ok(LAXER_SCOPES), label: Some(Label::Present(HELD_LABEL)) },
+];
+
+const LAXER_SCOPES: &[api::Scope] = &[api::Scope::Accelerated, api::Scope::Labelled];
 
 const PODS: Scope = Scope {
     group: "",
     resources: &["pods"],
+    also: &[],
     operations: &["CREATE"],
     enforced: true,
     label: None,
@@ -35,7 +63,8 @@ fn gate() -> [Manifest; 2] {
     );
     // The API server refuses a gate on a pod that names its node; assent-pod-create says why.
     let condition = format!(
-        "!has(object.spec.nodeName) && ({} || !{}.exists(v, {}))",
+        "!has(object.spec.nodeName) && {} && ({} || !{}.exists(v, {}))",
+        governs("object"),
         gated("object"),
         cleared_versions("object"),
         matches("object")
@@ -76,7 +105,7 @@ fn create() -> [Manifest; 2] {
     };
     let scope = Scope { label: Some(Label::Absent(HELD_LABEL)), ..PODS };
     let rules = vec![label_follows_gate(), gated_or_cleared];
-    let conditions = [("breaks-a-rule", breaks_one_of(&rules))];
+    let conditions = [("breaks-a-rule", format!("{} && {}", governs("object"), breaks_one_of(&rules)))];
     validating("assent-pod-create", &scope, &conditions, &variables, rules)
 }
 
@@ -164,7 +193,13 @@ fn release(operator: &Operator) -> [Manifest; 2] {
             ),
         },
     ];
-    let lifted = format!("{} && !{} && {}", gated("oldObject"), gated("object"), breaks_one_of(&rules));
+    let lifted = format!(
+        "{} && !{} && {} && {}",
+        gated("oldObject"),
+        gated("object"),
+        governs("object"),
+        breaks_one_of(&rules)
+    );
     let variables = [("name", pod_name("object"))];
     validating("assent-pod-release", &scope, &[("lifts-the-gate", lifted)], &variables, rules)
 }

@@ -4,7 +4,7 @@ use super::{
     Manifest, Operator,
     manifest::{Clearance, Rule, Scope, mutating, validating},
 };
-use crate::api::{GROUP, MODE_ENFORCE, MODE_LABEL};
+use crate::api::{self, GROUP, MODE_LABEL, Mode, SCOPE_LABEL};
 
 pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
     let parts =
@@ -15,6 +15,7 @@ pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
 const RECORDS: Scope = Scope {
     group: GROUP,
     resources: &[],
+    also: &[],
     operations: &["CREATE", "UPDATE", "DELETE"],
     enforced: false,
     label: None,
@@ -108,7 +109,7 @@ fn risk_levels() -> [Manifest; 2] {
     validating("assent-risklevels", &scope, &[], &[], rules)
 }
 
-/// Opting in is for whoever may label a namespace; opting out needs the verb `ungovern`.
+/// Governing more strictly is for whoever may label a namespace; less, or no more, needs the verb `ungovern`.
 fn namespaces(operator: &Operator) -> [Manifest; 2] {
     let scope = Scope {
         group: "",
@@ -116,13 +117,34 @@ fn namespaces(operator: &Operator) -> [Manifest; 2] {
         operations: &["CREATE", "UPDATE"],
         ..RECORDS
     };
-    let mode = |of: &str| format!("{of}.metadata.?labels[?'{MODE_LABEL}'].orValue('')");
-    let variables =
-        [("mode", mode("object")), ("before", format!("oldObject == null ? '' : {}", mode("oldObject")))];
+    let label = |of: &str, label: &str, absent: &str| {
+        format!("{of} == null ? '{absent}' : {of}.metadata.?labels[?'{label}'].orValue('{absent}')")
+    };
+    // The laxest first, so that the place tells which is stricter.
+    let modes = format!("{:?}", Mode::ALL.map(Mode::name));
+    let scopes = format!("{:?}", api::Scope::ALL.map(api::Scope::name));
+    let all = api::Scope::All.name();
+    let variables = [
+        ("mode", label("object", MODE_LABEL, "")),
+        ("modeBefore", label("oldObject", MODE_LABEL, "")),
+        ("scope", label("object", SCOPE_LABEL, all)),
+        ("scopeBefore", label("oldObject", SCOPE_LABEL, all)),
+        ("laxerMode", format!("{modes}.indexOf(variables.mode) < {modes}.indexOf(variables.modeBefore)")),
+        (
+            "laxerScope",
+            format!(
+                "variables.modeBefore in {modes} && {scopes}.indexOf(variables.scope) < {scopes}.indexOf(variables.scopeBefore)"
+            ),
+        ),
+    ];
     let rules = vec![
         Rule {
-            holds: format!("variables.mode in ['', '{MODE_ENFORCE}'] || variables.mode == variables.before"),
-            else_say: format!("'label {MODE_LABEL}=' + variables.mode + ' is not known: use {MODE_LABEL}={MODE_ENFORCE}'"),
+            holds: format!("variables.mode in {modes} || variables.mode in ['', variables.modeBefore]"),
+            else_say: format!("'label {MODE_LABEL}=' + variables.mode + ' is not known: use enforce, warn or audit'"),
+        },
+        Rule {
+            holds: format!("variables.scope in {scopes} || variables.scope == variables.scopeBefore"),
+            else_say: format!("'label {SCOPE_LABEL}=' + variables.scope + ' is not known: use all, accelerated or labelled'"),
         },
         Rule {
             holds: format!(
@@ -133,9 +155,12 @@ fn namespaces(operator: &Operator) -> [Manifest; 2] {
         },
         Rule {
             holds: format!(
-                "variables.before == '' || variables.mode == variables.before || authorizer.group('{GROUP}').resource('namespaces').name(object.metadata.name).check('ungovern').allowed()"
+                "!(variables.laxerMode || variables.laxerScope) || authorizer.group('{GROUP}').resource('namespaces').name(object.metadata.name).check('ungovern').allowed()"
             ),
-            else_say: format!("'user ' + request.userInfo.username + ' may not take namespace ' + object.metadata.name + ' out of governance: keep the label {MODE_LABEL}=' + variables.before + ', or ask for the verb ungovern on namespaces.assent.dev'"),
+            else_say: format!("'user ' + request.userInfo.username + ' may not '
++ (variables.mode == '' ? 'take namespace ' + object.metadata.name + ' out of governance' : 'loosen the governance of namespace ' + object.metadata.name)
++ ': keep the label ' + (variables.laxerMode ? '{MODE_LABEL}=' + variables.modeBefore : '{SCOPE_LABEL}=' + variables.scopeBefore)
++ ', or ask for the verb ungovern on namespaces.assent.dev'"),
         },
     ];
     validating("assent-namespaces", &scope, &[], &variables, rules)

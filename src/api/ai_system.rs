@@ -215,4 +215,8 @@ pub struct PodCount {
     /// Held by the gate `assent.dev/clearance`.
     #[schemars(extend("format" = "int32"))]
     pub held: u32,
+    /// Of those that run, the ones that would stop if their namespace enforced. Only where it warns or audits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "int32"))]
+    pub would_stop: Option<u32>,
 }

@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, OnLoss, Runtime, Trusted};
+use super::{Digest, Mode, OnLoss, Runtime, Scope, Trusted};
 
 /// The name of the one `Clearance` of a namespace.
 pub const CLEARANCE_NAME: &str = "clearance";
@@ -30,14 +30,23 @@ pub const CLEARANCE_NAME: &str = "clearance";
     shortname = "clr",
     category = "assent",
     validation = ("self.metadata.name == 'clearance'", "the one Clearance of a namespace is named clearance"),
-    printcolumn(name = "Enforced", type_ = "boolean", json_path = ".spec.enforced"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
+    printcolumn(name = "Scope", type_ = "string", json_path = ".spec.scope"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClearanceSpec {
-    /// Whether the namespace opted in: whether pods that are not cleared are held and stopped.
+    /// What is done about pods that are not cleared; absent: nothing, the namespace is not governed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+
+    /// Which pods are governed.
     #[serde(default)]
-    pub enforced: bool,
+    pub scope: Scope,
+
+    /// Since when mode and scope are these: the grace of what ran before counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
 
     /// What the cluster may put into pods besides what was approved: of every `TrustedSidecar`.
     #[serde(default, skip_serializing_if = "Trusted::is_empty")]

@@ -21,6 +21,7 @@ mod approval;
 mod clearance;
 mod condition;
 mod digest;
+mod governance;
 mod model_version;
 mod risk_level;
 mod runtime;
@@ -36,6 +37,7 @@ pub use clearance::{
 };
 pub use condition::{Conditions, condition, conditions_schema};
 pub use digest::{Digest, InvalidDigest};
+pub use governance::{Governance, MODE_LABEL, Mode, SCOPE_LABEL, Scope};
 pub use model_version::{
     Artifact, CountedApproval, Evidence, ModelVersion, ModelVersionSpec, ModelVersionStatus, Provenance,
 };
@@ -60,12 +62,6 @@ pub const GROUP: &str = "assent.dev";
 
 /// The label by which a pod names the [`AISystem`] it belongs to.
 pub const SYSTEM_LABEL: &str = "assent.dev/system";
-
-/// The label by which a namespace opts in; the one value served so far is [`MODE_ENFORCE`].
-pub const MODE_LABEL: &str = "assent.dev/mode";
-
-/// Pods of the namespace run only with a valid clearance.
-pub const MODE_ENFORCE: &str = "enforce";
 
 /// The scheduling gate (KEP-3521) that holds a pod for which there is no clearance.
 pub const GATE: &str = "assent.dev/clearance";

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!  Cli ─┬─ approve, reject, revoke ─ sign ── show (review) ── outcome
-//!       ├─ status
+//!       ├─ status ─ rehearse
+//!       ├─ inventory
 //!       ├─ explain ─ specimen ── finding ── render
 //!       └─ version
 //!             │
@@ -20,11 +21,14 @@ mod explain;
 #[cfg(test)]
 mod fixtures;
 mod instant;
+mod inventory;
 mod ledger;
 mod outcome;
 mod output;
 mod page;
 mod people;
+mod pods;
+mod rehearse;
 mod show;
 mod sign;
 mod status;
@@ -40,9 +44,10 @@ use clap::{
 pub use connect::Connection;
 pub use error::{Error, Next, Result};
 
-use crate::api::{Decision, Digest};
+use crate::api::{Decision, Digest, Scope};
 use explain::Target;
 use instant::Until;
+use inventory::Images;
 use output::{Listing, Prose};
 use sign::Wish;
 
@@ -136,6 +141,12 @@ enum Command {
   # The systems of every namespace
   kubectl assent status -A
 
+  # What would stop if this namespace enforced, before it is made to
+  kubectl assent status --as-if-enforced
+
+  # If every namespace did, for what asks for accelerators
+  kubectl assent status -A --as-if-enforced --scope accelerated
+
   # For a program
   kubectl assent status -A -o json")]
     Status {
@@ -145,6 +156,41 @@ enum Command {
         /// The systems of every namespace
         #[arg(short = 'A', long, conflicts_with = "system")]
         all_namespaces: bool,
+        /// Instead: what of that which runs would stop if the namespace enforced; nothing is changed
+        #[arg(long, conflicts_with = "system")]
+        as_if_enforced: bool,
+        /// With --as-if-enforced: which pods would be governed; otherwise as the namespace says, or all
+        #[arg(long, value_enum, requires = "as_if_enforced")]
+        scope: Option<Scope>,
+        /// The format
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Listing,
+    },
+    /// List what AI runs, and which of it belongs to no AI system: shadow AI
+    ///
+    /// What belongs to no system is found by what it asks for (GPUs and other accelerators) and by its images.
+    #[command(after_help = "Examples:
+  # This namespace
+  kubectl assent inventory
+
+  # What nobody answers for, in the whole cluster
+  kubectl assent inventory -A --shadow
+
+  # By images of your own, for a program
+  kubectl assent inventory -A --image-pattern '*/our-models/*' -o json")]
+    Inventory {
+        /// Every namespace, governed or not
+        #[arg(short = 'A', long)]
+        all_namespaces: bool,
+        /// Only what belongs to no AI system
+        #[arg(long)]
+        shadow: bool,
+        /// Images of AI workloads, * stands for anything; may be repeated. Otherwise those of the chart's values
+        #[arg(long, value_name = "PATTERN")]
+        image_pattern: Vec<String>,
+        /// Where Assent is installed, if not in assent-system: there the patterns are kept
+        #[arg(long, value_name = "NAME", default_value = "assent-system")]
+        assent_namespace: String,
         /// The format
         #[arg(short, long, value_enum, default_value_t)]
         output: Listing,
@@ -246,7 +292,14 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Revoke { subject } => {
             sign::sign(&connection.session().await?, subject.wish(Decision::Revoke, None)).await
         }
-        Command::Status { system, all_namespaces, output } => {
+        Command::Status { as_if_enforced: true, all_namespaces, scope, output, .. } => {
+            rehearse::rehearse(&connection.session().await?, all_namespaces, scope, output).await
+        }
+        Command::Inventory { all_namespaces, shadow, image_pattern, assent_namespace, output } => {
+            let images = Images { patterns: image_pattern, namespace: assent_namespace };
+            inventory::inventory(&connection.session().await?, all_namespaces, shadow, &images, output).await
+        }
+        Command::Status { system, all_namespaces, output, .. } => {
             status::status(&connection.session().await?, system.as_deref(), all_namespaces, output).await
         }
         Command::Explain { kind, name, output } => {

@@ -37,6 +37,9 @@ struct Row {
     cleared_versions: Vec<String>,
     pods_running: Option<u32>,
     pods_held: Option<u32>,
+    /// Only where the namespace warns or audits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pods_would_stop: Option<u32>,
     /// The versions that somebody has to do something about.
     waiting_for: Vec<String>,
     message: Option<String>,
@@ -132,6 +135,7 @@ impl Row {
             cleared_versions: status.versions.iter().filter(|v| v.cleared).map(|v| v.name.clone()).collect(),
             pods_running: pods.map(|pods| pods.running),
             pods_held: pods.map(|pods| pods.held),
+            pods_would_stop: pods.and_then(|pods| pods.would_stop),
             waiting_for: waiting(&versions, cleared == Some(true)),
             message: condition.map(|c| c.message.clone()),
             owners: system.spec.owners.iter().map(|o| format!("{:?} {}", o.kind, o.name)).collect(),
@@ -167,7 +171,10 @@ impl Row {
         let (Some(running), Some(held)) = (self.pods_running, self.pods_held) else {
             return Cell::new(FAINT, "");
         };
-        Cell::new(if held > 0 { LOOK } else { PLAIN }, &format!("{running}/{held}"))
+        let would_stop = self.pods_would_stop.filter(|count| *count > 0);
+        let text = would_stop.map_or_else(String::new, |count| format!(" ({count} would stop)"));
+        let style = if held > 0 || would_stop.is_some() { LOOK } else { PLAIN };
+        Cell::new(style, &format!("{running}/{held}{text}"))
     }
 
     fn waiting_in_words(&self) -> String {

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     api::{
-        AISystem, ClearanceSpec, ClearedVersion, Digest, ModelVersion, OnLoss, SystemClearance, Trusted,
-        WithheldVersion,
+        AISystem, ClearanceSpec, ClearedVersion, Digest, Governance, ModelVersion, OnLoss, SystemClearance,
+        Trusted, WithheldVersion,
     },
     policy::{self, Reason, Statement, Subject, Verdict, bears_on, judge},
 };
@@ -35,7 +35,7 @@ const BYTES: usize = 1024 * 1024;
 const NEVER: &str = "9999-12-30T00:00:00Z";
 
 /// Compiles `facts` of `namespace` as they are at `now`.
-pub fn compile(namespace: &str, enforced: bool, facts: &Facts, now: Timestamp) -> Compiled {
+pub fn compile(namespace: &str, governance: Governance, facts: &Facts, now: Timestamp) -> Compiled {
     let mut judged: BTreeMap<&str, Judged> = facts
         .versions
         .values()
@@ -46,14 +46,24 @@ pub fn compile(namespace: &str, enforced: bool, facts: &Facts, now: Timestamp) -
     let revisit = judged.values().filter_map(|j| j.revisit).chain(remembered).min();
     let described = !(facts.systems.is_empty() && facts.versions.is_empty() && systems.is_empty());
     Compiled {
-        clearance: (enforced || described).then(|| ClearanceSpec {
-            enforced,
+        clearance: (governance.mode.is_some() || described).then(|| ClearanceSpec {
+            mode: governance.mode,
+            scope: governance.scope,
+            since: Some(since(governance, facts, now)),
             trusted: Trusted::clone(&facts.trusted),
             systems,
         }),
         statuses: Statuses::new(namespace, facts, &judged, now),
         revisit,
     }
+}
+
+/// Since when the namespace is governed as it is; in whole seconds, as is a pod's creation.
+fn since(governance: Governance, facts: &Facts, now: Timestamp) -> Time {
+    let before = facts.clearance.as_ref().map(|clearance| &clearance.spec);
+    let same = before.filter(|before| (before.mode, before.scope) == (governance.mode, governance.scope));
+    same.and_then(|before| before.since.clone())
+        .unwrap_or_else(|| Time(Timestamp::from_second(now.as_second()).unwrap_or(now)))
 }
 
 fn name(version: &ModelVersion) -> &str {

@@ -42,7 +42,7 @@ use self::{
     index::{Feed, Index},
 };
 use crate::{
-    api::{CLEARANCE_NAME, Clearance, ClearanceSpec, MODE_ENFORCE, MODE_LABEL, RiskLevel, TrustedSidecar},
+    api::{CLEARANCE_NAME, Clearance, ClearanceSpec, Governance, RiskLevel, TrustedSidecar},
     metrics::Metrics,
 };
 
@@ -146,10 +146,10 @@ async fn namespace(namespace: Arc<Namespace>, context: Arc<Context>) -> Result<A
         context.index.withdrew(&name);
         return Ok(Action::await_change());
     }
-    let enforced = namespace.labels().get(MODE_LABEL).is_some_and(|mode| mode == MODE_ENFORCE);
+    let governance = Governance::of(namespace.labels());
     let facts = context.index.facts(&name);
     let now = Timestamp::now();
-    let compiled = compile(&name, enforced, &facts, now);
+    let compiled = compile(&name, governance, &facts, now);
     if write::clearance(&context.client, &context.index, &name, &facts, compiled.clearance).await? {
         context.alarm(&name).await;
     }

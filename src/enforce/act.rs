@@ -24,8 +24,8 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// A request about one pod.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Lift its gate; for which version.
-    Release(String),
+    /// Lift its gate: for which version, or because nobody governs the pod.
+    Release(Option<String>),
     /// Stop it.
     Stop(Step),
     /// Delete it, held as it is, so that its controller makes another.
@@ -102,7 +102,9 @@ async fn request(client: &Client, target: &Target, action: &Action) -> Result<()
     let Target { key, uid, .. } = target;
     let (pods, name) = (Api::<Pod>::namespaced(client.clone(), &key.namespace), &*key.name);
     match action {
-        Action::Release(version) => release(&pods, name, uid, version).await,
+        Action::Release(version) => {
+            release(&pods, name, uid, version.as_deref().unwrap_or("ungoverned")).await
+        }
         Action::Replace => pods.delete(name, &delete_params(0, uid)).await.map(drop),
         Action::Bound(seconds) => bound(&pods, name, uid, *seconds).await,
         Action::Roll => {

@@ -1,4 +1,5 @@
-//! How many pods of each system run and are held, in the system's status.
+//! How many pods of each system run, are held, and would stop if their namespace enforced, in the system's
+//! status; and, by namespace, how many would stop and how many belong to no system though they look like AI.
 //!
 //! Counting waits until things are quiet for a moment, so that a rollout costs one write and not many.
 
@@ -8,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
@@ -16,10 +18,13 @@ use serde_json::json;
 use tokio::{sync::mpsc, time::Instant};
 use tracing::debug;
 
-use super::roster::Roster;
+use super::{
+    decide::{is_live, would_stop},
+    roster::Roster,
+};
 use crate::{
-    api::{AISystem, PodCount},
-    metrics::Metrics,
+    api::{AISystem, Mode, PodCount},
+    metrics::{Metrics, NamespaceLabel},
 };
 
 /// How long counts may lag behind.
@@ -75,21 +80,33 @@ impl Census {
     }
 
     fn count(&mut self, namespace: &Arc<str>, roster: &Roster) {
-        let Some((known, clearance)) =
-            roster.namespace(namespace).and_then(|n| Some((n, n.clearance.as_ref()?)))
-        else {
+        let Some(known) = roster.namespace(namespace) else {
+            self.tell(namespace, Observed::default());
             return;
         };
-        let mut counts: BTreeMap<Arc<str>, PodCount> = clearance
-            .systems
-            .keys()
-            .map(|system| (Arc::from(system.as_str()), PodCount::default()))
-            .collect();
-        for pod in known.pods.values().filter(|pod| !pod.ended && pod.ends_at.is_none()) {
-            if let Some(count) = counts.get_mut(&pod.system) {
-                if pod.gated { count.held += 1 } else { count.running += 1 }
+        let clearance = known.clearance.as_deref();
+        let systems = clearance.iter().flat_map(|c| c.systems.keys());
+        let only_watched = clearance.filter(|c| matches!(c.mode, Some(Mode::Warn | Mode::Audit)));
+        let none = PodCount { would_stop: only_watched.map(|_| 0), ..PodCount::default() };
+        let mut counts: BTreeMap<Arc<str>, PodCount> =
+            systems.map(|system| (Arc::from(system.as_str()), none)).collect();
+        let (mut observed, now) = (Observed::default(), Timestamp::now());
+        for pod in known.pods.values().filter(|pod| is_live(pod)) {
+            let would_stop = only_watched.is_some_and(|clearance| would_stop(pod, clearance, now));
+            observed.would_stop += i64::from(would_stop);
+            match counts.get_mut(&pod.system) {
+                Some(count) => {
+                    if pod.gated {
+                        count.held += 1;
+                    } else {
+                        count.running += 1;
+                    }
+                    count.would_stop.iter_mut().for_each(|count| *count += u32::from(would_stop));
+                }
+                None => observed.shadow += i64::from(pod.suspect),
             }
         }
+        self.tell(namespace, observed);
         for (system, count) in counts {
             let system = (Arc::clone(namespace), system);
             if self.written.get(&system) != Some(&count) {
@@ -99,6 +116,26 @@ impl Census {
             }
         }
     }
+
+    /// Tells Prometheus; of a namespace with nothing to tell, nothing.
+    fn tell(&self, namespace: &Arc<str>, observed: Observed) {
+        let label = NamespaceLabel { namespace: namespace.to_string() };
+        let (would_stop, shadow) = (&self.metrics.would_stop_pods, &self.metrics.shadow_pods);
+        for (family, count) in [(would_stop, observed.would_stop), (shadow, observed.shadow)] {
+            if count == 0 {
+                family.remove(&label);
+            } else {
+                family.get_or_create(&label).set(count);
+            }
+        }
+    }
+}
+
+/// Pods of a namespace about which nothing is done.
+#[derive(Clone, Copy, Default)]
+struct Observed {
+    would_stop: i64,
+    shadow: i64,
 }
 
 async fn write(client: Client, mut counts: mpsc::UnboundedReceiver<(System, PodCount)>) {

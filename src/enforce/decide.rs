@@ -7,6 +7,11 @@
 //!   of a Job         Keep        Await: the Job is suspended; after half of the grace, as above
 //!  ended             Ignore      Ignore
 //! ```
+//!
+//! Where a namespace has just begun to enforce, what ran before it did is evicted one by one over the first
+//! half of the grace, and not all at once: who turned it on by mistake sees it while most still runs.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -15,7 +20,7 @@ use super::{
     roster::Pod,
 };
 use crate::{
-    api::{ClearanceSpec, ClearedVersion, OnLoss, OnLossMode, Runtime, SystemClearance},
+    api::{ClearanceSpec, ClearedVersion, Mode, OnLoss, OnLossMode, Runtime, Scope, SystemClearance},
     policy::matches,
 };
 
@@ -57,6 +62,13 @@ pub enum Decision<'a> {
         /// When it is looked at again.
         until: Timestamp,
     },
+    /// It is to be stopped, and not before its turn comes: its namespace has only begun to enforce.
+    Wait {
+        /// Since when it should not run.
+        since: Timestamp,
+        /// When its turn comes.
+        turn: Timestamp,
+    },
     /// It is stopped.
     Stop {
         /// Since when it should not run.
@@ -88,7 +100,7 @@ pub fn decide<'a>(pod: &Pod, clearance: Option<&'a ClearanceSpec>, now: Timestam
     if pod.ended {
         return Decision::Ignore;
     }
-    let Some(clearance) = clearance.filter(|c| c.enforced) else {
+    let Some(clearance) = governing(clearance, pod.scope) else {
         return if pod.gated { Decision::Release(None) } else { Decision::Ignore };
     };
     let system = clearance.systems.get(&*pod.system);
@@ -97,7 +109,7 @@ pub fn decide<'a>(pod: &Pod, clearance: Option<&'a ClearanceSpec>, now: Timestam
         (Some(version), true) => Decision::Release(Some(version)),
         (Some(version), false) => end(pod, system, version, now),
         (None, true) => Decision::Hold,
-        (None, false) => stop(pod, system, now),
+        (None, false) => stop(pod, clearance, now),
     }
 }
 
@@ -117,6 +129,21 @@ fn end(
     }
 }
 
+/// The clearance, if by it the namespace enforces what is of this `scope`.
+pub fn governing(clearance: Option<&ClearanceSpec>, scope: Scope) -> Option<&ClearanceSpec> {
+    clearance.filter(|clearance| clearance.mode == Some(Mode::Enforce) && scope <= clearance.scope)
+}
+
+/// Whether the pod would be stopped if its namespace enforced.
+pub fn would_stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> bool {
+    pod.scope <= clearance.scope && is_live(pod) && cleared(pod, clearance, now).is_none()
+}
+
+/// Whether the pod has neither ended nor is about to.
+pub const fn is_live(pod: &Pod) -> bool {
+    !pod.ended && pod.ends_at.is_none()
+}
+
 /// The cleared version that the pod is.
 fn cleared<'a>(pod: &Pod, clearance: &'a ClearanceSpec, now: Timestamp) -> Option<&'a ClearedVersion> {
     cleared_version(clearance, &pod.system, pod.runtime.as_ref().as_ref().ok()?, now)
@@ -129,13 +156,47 @@ pub fn cleared_version<'a>(
     runtime: &Runtime,
     now: Timestamp,
 ) -> Option<&'a ClearedVersion> {
-    let cleared = &clearance.systems.get(system)?.cleared;
-    let is = |version: &&ClearedVersion| matches(&version.runtime, &clearance.trusted, runtime);
-    cleared.iter().find(|version| now < version.not_after.0 && is(version))
+    version_of(clearance, system, runtime, |end| now < end)
 }
 
-fn stop(pod: &Pod, system: Option<&SystemClearance>, now: Timestamp) -> Decision<'static> {
-    let since = pod.lost_since(system.and_then(|s| s.lost_at.as_ref()).map(|at| at.0), now);
+/// The version of `system` that has this runtime, of those in the `Clearance` that end when asked for.
+fn version_of<'a>(
+    clearance: &'a ClearanceSpec,
+    system: &str,
+    runtime: &Runtime,
+    ends: impl Fn(Timestamp) -> bool,
+) -> Option<&'a ClearedVersion> {
+    let cleared = &clearance.systems.get(system)?.cleared;
+    let is = |version: &&ClearedVersion| matches(&version.runtime, &clearance.trusted, runtime);
+    cleared.iter().find(|version| ends(version.not_after.0) && is(version))
+}
+
+/// Since when the pod should not run: since what it is ran out, its system lost a clearance or, if the pod was
+/// there before, its namespace began to enforce, whichever came last; since now, where nobody knows.
+fn lost_since(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Timestamp {
+    let runtime = pod.runtime.as_ref().as_ref().ok();
+    let ended = runtime.and_then(|runtime| version_of(clearance, &pod.system, runtime, |end| end <= now));
+    // A second of slack: what the API server writes is cut to whole seconds.
+    let lost = clearance.systems.get(&*pod.system).and_then(|system| system.lost_at.as_ref()).map(|at| at.0);
+    let lost = lost.filter(|at| *at + SignedDuration::from_secs(1) >= pod.created);
+    let ended = ended.map(|version| version.not_after.0);
+    let known = ended.into_iter().chain(lost).chain(began(clearance, pod.created)).max();
+    pod.lost_since.or(known).unwrap_or(now)
+}
+
+/// When the namespace began to enforce, if what was created then was there before.
+pub fn began(clearance: &ClearanceSpec, created: Timestamp) -> Option<Timestamp> {
+    clearance.since.as_ref().map(|at| at.0).filter(|at| *at > created)
+}
+
+/// When it is the turn of what has this uid, if its namespace began to enforce at `began`.
+pub fn turn(uid: &str, began: Timestamp, grace: u32) -> Timestamp {
+    began + SignedDuration::from_millis(i64::from(grace) * 500).mul_f64(0.1 + 0.9 * place(uid))
+}
+
+fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision<'static> {
+    let since = lost_since(pod, clearance, now);
+    let system = clearance.systems.get(&*pod.system);
     let grace = system.map_or(OnLoss::DEFAULT_GRACE_PERIOD_SECONDS, |s| s.on_loss.grace_period_seconds);
     let deadline = since + SignedDuration::from_secs(grace.into());
     let budgets_until = since + SignedDuration::from_millis(i64::from(grace) * 500);
@@ -145,17 +206,124 @@ fn stop(pod: &Pod, system: Option<&SystemClearance>, now: Timestamp) -> Decision
     let left = u32::try_from(deadline.duration_since(now).as_secs()).unwrap_or(0);
     let grace_period_seconds = left.min(pod.termination_grace);
     let evict = Step::Evict { grace_period_seconds, until: budgets_until };
-    match system.map(|s| s.on_loss.mode).unwrap_or_default() {
-        OnLossMode::Audit => Decision::Record,
+    let began = began(clearance, pod.created).filter(|began| *began == since);
+    let turn = began.map(|began| turn(&pod.uid, began, grace)).filter(|turn| now < *turn);
+    match (system.map(|s| s.on_loss.mode).unwrap_or_default(), turn) {
+        (OnLossMode::Audit, _) => Decision::Record,
+        (_, Some(turn)) if pod.ends_at.is_none() => Decision::Wait { since, turn },
         _ if now >= budgets_until || pod.ends_at.is_some() => {
             Decision::Stop { since, step: Step::Delete { grace_period_seconds } }
         }
         _ if pod.is_of_a_job() => Decision::Await { since, until: budgets_until },
-        OnLossMode::ScaleDown | OnLossMode::Suspend if pod.owner.is_some() => {
+        (OnLossMode::ScaleDown | OnLossMode::Suspend, _) if pod.owner.is_some() => {
             Decision::StopWhole { since, until: budgets_until, otherwise: evict }
         }
-        OnLossMode::ScaleDown | OnLossMode::Suspend | OnLossMode::Evict => {
-            Decision::Stop { since, step: evict }
+        _ => Decision::Stop { since, step: evict },
+    }
+}
+
+/// Whose turn it is: from 0, the first, up to 1, the last. The same whoever asks, and whenever.
+fn place(uid: &str) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    uid.hash(&mut hasher);
+    f64::from(u16::try_from(hasher.finish() % 1000).unwrap_or_default()) / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+    use crate::{
+        api::{Digest, SystemClearance},
+        enforce::roster::Roster,
+    };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + second).expect("in range")
+    }
+
+    /// A pod of an empty runtime, created at 0, and what a clearance that began at `since` says of it.
+    fn scene(since: i64, not_after: i64, lost_at: Option<i64>) -> (Pod, ClearanceSpec) {
+        let pod = serde_json::json!({ "metadata": { "name": "p", "namespace": "n", "uid": "1",
+            "creationTimestamp": at(0).to_string(), "labels": { "assent.dev/system": "s" } },
+            "spec": { "containers": [] } });
+        let mut roster = Roster::new(crate::images::ImagePatterns::default());
+        let key = roster.set_pod(&serde_json::from_value(pod).expect("a pod"));
+        let pod = roster.pod_mut(&key).expect("the pod").0.clone();
+        let digest: Digest = format!("sha256:{}", "0".repeat(64)).parse().expect("a digest");
+        let version = ClearedVersion {
+            model_version: "v".to_owned(),
+            subject_digest: digest,
+            not_after: Time(at(not_after)),
+            runtime: pod.runtime.as_ref().clone().expect("a runtime"),
+        };
+        let system = SystemClearance {
+            cleared: vec![version],
+            on_loss: OnLoss { grace_period_seconds: 60, ..OnLoss::default() },
+            lost_at: lost_at.map(|second| Time(at(second))),
+            ..SystemClearance::default()
+        };
+        let clearance = ClearanceSpec {
+            mode: Some(Mode::Enforce),
+            since: Some(Time(at(since))),
+            systems: BTreeMap::from([("s".to_owned(), system)]),
+            ..ClearanceSpec::default()
+        };
+        (pod, clearance)
+    }
+
+    fn decided(pod: &Pod, clearance: &ClearanceSpec, second: i64) -> Decision<'static> {
+        match decide(pod, Some(clearance), at(second)) {
+            Decision::Stop { since, step } => Decision::Stop { since, step },
+            Decision::Wait { since, turn } => Decision::Wait { since, turn },
+            Decision::Keep => Decision::Keep,
+            other => panic!("{other:?}"),
         }
+    }
+
+    const fn evict(since: Timestamp, until: Timestamp) -> Decision<'static> {
+        Decision::Stop { since, step: Step::Evict { grace_period_seconds: 30, until } }
+    }
+
+    const fn delete(since: Timestamp) -> Decision<'static> {
+        Decision::Stop { since, step: Step::Delete { grace_period_seconds: 30 } }
+    }
+
+    #[test]
+    fn what_runs_out_has_its_grace_whatever_was_lost_before() {
+        for (since, lost_at) in [(-10, None), (500, None), (-10, Some(500))] {
+            let (pod, clearance) = scene(since, 1000, lost_at);
+            assert_eq!(decided(&pod, &clearance, 999), Decision::Keep);
+            assert_eq!(decided(&pod, &clearance, 1000), evict(at(1000), at(1030)), "{since} {lost_at:?}");
+            assert_eq!(decided(&pod, &clearance, 1030), delete(at(1000)));
+        }
+    }
+
+    #[test]
+    fn what_ran_before_its_namespace_enforced_goes_in_its_turn() {
+        let (mut pod, clearance) = scene(500, 100, Some(100));
+        let mut turns = Vec::new();
+        for uid in 0..100 {
+            pod.uid = uid.to_string();
+            match decided(&pod, &clearance, 500) {
+                Decision::Wait { turn, .. } => turns.push(turn),
+                other => panic!("{other:?}"),
+            }
+            let turn = turns[uid];
+            assert_eq!(decided(&pod, &clearance, 530), delete(at(500)));
+            assert!(turn >= at(500) && turn < at(530), "{turn}");
+        }
+        let first_second = turns.iter().filter(|turn| **turn < at(501)).count();
+        assert!(first_second < 20, "{first_second} of 100 stop in the first second");
+    }
+
+    #[test]
+    fn what_came_after_its_namespace_enforced_does_not_wait() {
+        let (pod, mut clearance) = scene(0, 100, None);
+        clearance.systems.clear();
+        assert!(matches!(decided(&pod, &clearance, 1), Decision::Stop { step: Step::Evict { .. }, .. }));
     }
 }

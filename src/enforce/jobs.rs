@@ -33,16 +33,16 @@ use tracing::warn;
 
 use super::{
     RETRY, Told,
-    decide::cleared_version,
+    decide::{began, cleared_version, governing, turn},
     jittered,
     roster::OwnerIs,
     say::{Subject, Voice},
     window::Window,
 };
 use crate::{
-    api::{ClearanceSpec, OnLossMode, SUSPENDED_LABEL, SYSTEM_LABEL},
+    api::{ClearanceSpec, OnLoss, OnLossMode, SUSPENDED_LABEL, SYSTEM_LABEL, Scope},
     metrics::{Enforcement, EnforcementLabels, Metrics},
-    policy::{Unmatchable, runtime_of_pod},
+    policy::{Unmatchable, narrowest_scope, runtime_of_pod},
 };
 
 /// The field manager of suspensions.
@@ -69,6 +69,9 @@ struct Job {
     owner: Option<Arc<OwnerIs>>,
     system: Arc<str>,
     runtime: Result<crate::api::Runtime, Unmatchable>,
+    /// The narrowest scope that takes its pods in.
+    scope: Scope,
+    created: Timestamp,
     state: State,
     /// Whether it was said why it is as it is.
     said: bool,
@@ -89,17 +92,20 @@ enum Change {
     Resume,
 }
 
-/// What is to become of `job` at `now`.
-fn due(job: &Job, clearance: Option<&ClearanceSpec>, now: Timestamp) -> Option<Change> {
-    let may_run = clearance.filter(|c| c.enforced).is_none_or(|clearance| {
+/// What is to become of `job`, and when its turn comes.
+fn due(job: &Job, clearance: Option<&ClearanceSpec>, now: Timestamp) -> Option<(Change, Timestamp)> {
+    let clearance = governing(clearance, job.scope);
+    let may_run = clearance.is_none_or(|clearance| {
         job.runtime.as_ref().is_ok_and(|r| cleared_version(clearance, &job.system, r, now).is_some())
     });
-    let audited = clearance
-        .and_then(|c| c.systems.get(&*job.system))
-        .is_some_and(|s| s.on_loss.mode == OnLossMode::Audit);
+    let on_loss = clearance.and_then(|c| c.systems.get(&*job.system)).map(|s| &s.on_loss);
     match (job.state, may_run) {
-        (State::Runs, false) if !audited => Some(Change::Suspend),
-        (State::SuspendedByAssent, true) => Some(Change::Resume),
+        (State::Runs, false) if on_loss.is_none_or(|on_loss| on_loss.mode != OnLossMode::Audit) => {
+            let grace = on_loss.map_or(OnLoss::DEFAULT_GRACE_PERIOD_SECONDS, |o| o.grace_period_seconds);
+            let began = clearance.and_then(|clearance| began(clearance, job.created));
+            Some((Change::Suspend, began.map_or(now, |began| turn(&job.uid, began, grace))))
+        }
+        (State::SuspendedByAssent, true) => Some((Change::Resume, now)),
         _ => None,
     }
 }
@@ -135,6 +141,10 @@ trait Suspendable:
             runtime: template
                 .and_then(|t| t.spec.as_ref())
                 .map_or_else(|| Ok(crate::api::Runtime::default()), runtime_of_pod),
+            scope: template.and_then(|t| t.spec.as_ref()).map_or(Scope::All, |spec| {
+                narrowest_scope(labels.is_some_and(|labels| labels.contains_key(SYSTEM_LABEL)), spec)
+            }),
+            created: self.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |at| at.0),
             state,
             said: false,
         }
@@ -226,6 +236,7 @@ pub async fn run(
                 None => break,
             },
             Some(news) = news.next() => jobs.news(news),
+            Some(key) = jobs.later.next() => jobs.turn_of(&key),
             Some((key, change, now)) = jobs.under_way.next() => jobs.done(&key, change, now),
         }
         jobs.start();
@@ -244,6 +255,9 @@ struct Jobs {
     /// What a list that is under way has named so far.
     relisted: HashSet<Key>,
     waiting: VecDeque<Key>,
+    /// Whose turn comes later, and has not come.
+    deferred: HashSet<Key>,
+    later: FuturesUnordered<BoxFuture<'static, Key>>,
     busy: HashSet<Key>,
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
     window: Window,
@@ -260,6 +274,8 @@ impl Jobs {
             all_told: false,
             relisted: HashSet::new(),
             waiting: VecDeque::new(),
+            deferred: HashSet::new(),
+            later: FuturesUnordered::new(),
             busy: HashSet::new(),
             under_way: FuturesUnordered::new(),
             window: Window::default(),
@@ -322,23 +338,45 @@ impl Jobs {
         }
     }
 
-    fn due(&self, key: &Key) -> Option<(&Job, Option<Change>)> {
+    fn due(&self, key: &Key, now: Timestamp) -> Option<(&Job, Option<(Change, Timestamp)>)> {
         let clearance = self.clearances.get(&*key.namespace);
         let job = self.known.get(&key.namespace)?.get(key)?;
         let known = clearance.is_some() || self.all_told;
-        known.then(|| (job, due(job, clearance.map(|c| &**c), Timestamp::now())))
+        known.then(|| (job, due(job, clearance.map(|c| &**c), now)))
     }
 
     fn look_at(&mut self, key: &Key) {
-        let Some((job, change)) = self.due(key) else { return };
+        let now = Timestamp::now();
+        let Some((job, change)) = self.due(key, now) else { return };
         let untold = job.state == State::SuspendedByAssent && !job.said;
-        if change.is_some() {
+        if let Some((_, turn)) = change {
+            if turn > now {
+                return self.look_later(key, turn, now);
+            }
             if self.busy.insert(key.clone()) {
                 self.waiting.push_back(key.clone());
             }
         } else if untold {
             self.say_held(key);
         }
+    }
+
+    fn look_later(&mut self, key: &Key, turn: Timestamp, now: Timestamp) {
+        if self.deferred.insert(key.clone()) {
+            let (key, wait) = (key.clone(), turn.duration_since(now).unsigned_abs());
+            self.later.push(
+                async move {
+                    sleep(wait).await;
+                    key
+                }
+                .boxed(),
+            );
+        }
+    }
+
+    fn turn_of(&mut self, key: &Key) {
+        self.deferred.remove(key);
+        self.look_at(key);
     }
 
     fn say_held(&mut self, key: &Key) {
@@ -352,7 +390,7 @@ impl Jobs {
     fn start(&mut self) {
         while self.window.has_room(self.under_way.len()) {
             let Some(key) = self.waiting.pop_front() else { break };
-            let Some((job, Some(change))) = self.due(&key) else {
+            let Some((job, Some((change, _)))) = self.due(&key, Timestamp::now()) else {
                 self.busy.remove(&key);
                 continue;
             };
@@ -380,7 +418,10 @@ impl Jobs {
         let subject = subject(key, &now);
         match change {
             Change::Suspend => self.voice.stopped(&subject, clearance, "Suspend"),
-            Change::Resume => self.voice.released(&subject, clearance, &now.system),
+            Change::Resume => {
+                let system = governing(clearance, now.scope).map(|_| &*now.system);
+                self.voice.released(&subject, clearance, system);
+            }
         }
         now.said = true;
         self.set(key, now);

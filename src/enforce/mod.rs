@@ -20,11 +20,18 @@ pub(crate) mod decide;
 mod jobs;
 mod keep;
 mod owner;
+mod rehearsal;
 pub(crate) mod roster;
 mod say;
 mod turn;
 mod whole;
 mod window;
+
+pub(crate) use self::{
+    owner::Roots,
+    rehearsal::{Stopped, would_stop},
+    roster::OwnerIs,
+};
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
@@ -55,6 +62,7 @@ use self::{
 };
 use crate::{
     api::{CLEARANCE_NAME, Clearance, ClearanceSpec},
+    images::ImagePatterns,
     metrics::{Enforcement, EnforcementLabels, Metrics},
 };
 
@@ -66,7 +74,13 @@ const RETRY: Duration = Duration::from_secs(1);
 const LAG: Duration = Duration::from_millis(10);
 
 /// Enforces until `shutdown`; what is under way then is finished.
-pub async fn run(client: Client, metrics: Arc<Metrics>, shutdown: impl Future<Output = ()>) {
+/// An image that one of `images` matches counts as that of an AI workload.
+pub async fn run(
+    client: Client,
+    images: ImagePatterns,
+    metrics: Arc<Metrics>,
+    shutdown: impl Future<Output = ()>,
+) {
     let mut clearances =
         watcher(Api::<Clearance>::all(client.clone()), watcher::Config::default()).default_backoff().boxed();
     let mut pods =
@@ -82,7 +96,8 @@ pub async fn run(client: Client, metrics: Arc<Metrics>, shutdown: impl Future<Ou
     let suspending = jobs::run(client.clone(), Arc::clone(&metrics), voice.clone(), told_jobs);
     let stopping =
         whole::run(client.clone(), Arc::clone(&metrics), voice.clone(), told_whole, losses, unable);
-    let mut enforcer = Enforcer::new(client, metrics, voice, census, Tell { jobs, whole, lost });
+    let mut enforcer =
+        Enforcer::new(client, Roster::new(images), metrics, voice, census, Tell { jobs, whole, lost });
     let enforcing = async {
         tokio::pin!(shutdown);
         loop {
@@ -182,14 +197,21 @@ struct Enforcer {
 }
 
 impl Enforcer {
-    fn new(client: Client, metrics: Arc<Metrics>, voice: Voice, census: Census, tell: Tell) -> Self {
+    fn new(
+        client: Client,
+        roster: Roster,
+        metrics: Arc<Metrics>,
+        voice: Voice,
+        census: Census,
+        tell: Tell,
+    ) -> Self {
         Self {
             client,
             metrics,
             voice,
             census,
             tell,
-            roster: Roster::default(),
+            roster,
             whole: HashMap::new(),
             one_by_one: HashSet::new(),
             listed: Listed::default(),
@@ -384,6 +406,11 @@ impl Enforcer {
                 self.look_later(key, until);
                 self.stop_whole(key);
             }
+            Decision::Wait { since, turn } => {
+                self.note(key, |pod| pod.lost_since = Some(since));
+                self.look_later(key, turn);
+                self.say_will_stop(key, turn);
+            }
             Decision::Await { since, until } => {
                 self.note(key, |pod| pod.lost_since = Some(since));
                 self.look_later(key, until);
@@ -406,6 +433,13 @@ impl Enforcer {
         let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
         if pod.said.replace("Held") != Some("Held") {
             self.voice.held(&Subject::pod(key, pod), clearance.map(|c| &**c));
+        }
+    }
+
+    fn say_will_stop(&mut self, key: &PodKey, turn: Timestamp) {
+        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
+        if pod.said.replace("WillStop") != Some("WillStop") {
+            self.voice.will_stop(&Subject::pod(key, pod), clearance.map(|c| &**c), turn);
         }
     }
 
@@ -496,10 +530,9 @@ impl Enforcer {
 
     fn action(&self, key: &PodKey) -> Option<(Target, Action)> {
         let action = match decide_in_turn(&self.roster, &self.one_by_one, key, Timestamp::now())? {
-            Decision::Release(version) => Action::Release(version.map_or_else(
-                || "ungoverned".to_owned(),
-                |v| format!("{}@{}", v.model_version, v.subject_digest),
-            )),
+            Decision::Release(version) => {
+                Action::Release(version.map(|v| format!("{}@{}", v.model_version, v.subject_digest)))
+            }
             Decision::Stop { step, .. } => Action::Stop(step),
             Decision::Replace => Action::Replace,
             Decision::Bound(seconds) => Action::Bound(seconds),
@@ -560,7 +593,7 @@ impl Enforcer {
             self.voice.kept(&pod, clearance);
         }
         match action {
-            Action::Release(version) => self.voice.released(&pod, clearance, version),
+            Action::Release(version) => self.voice.released(&pod, clearance, version.as_deref()),
             Action::Stop(Step::Evict { .. }) => self.voice.stopped(&pod, clearance, "Evict"),
             Action::Stop(Step::Delete { .. }) => self.voice.stopped(&pod, clearance, "Delete"),
             Action::Replace => self.voice.replaced(&pod, clearance),

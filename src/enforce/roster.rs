@@ -13,9 +13,7 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::core::v1 as core,
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
-    jiff::{SignedDuration, Timestamp},
+    api::core::v1 as core, apimachinery::pkg::apis::meta::v1::OwnerReference, jiff::Timestamp,
 };
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
@@ -25,8 +23,9 @@ use super::{
     turn::{self, Member, Set},
 };
 use crate::{
-    api::{ClearanceSpec, GATE, Runtime, SYSTEM_LABEL},
-    policy::{Unmatchable, runtime_of_pod},
+    api::{ClearanceSpec, GATE, Runtime, SYSTEM_LABEL, Scope},
+    images::ImagePatterns,
+    policy::{Unmatchable, asks_for_accelerator, narrowest_scope, runtime_of_pod},
 };
 
 /// Which pod.
@@ -46,6 +45,10 @@ pub struct Pod {
     /// Its place in its `StatefulSet`.
     pub member: Option<Box<Member>>,
     pub gated: bool,
+    /// The narrowest scope that takes it in.
+    pub scope: Scope,
+    /// It asks for an accelerator, or its image is that of an AI workload.
+    pub suspect: bool,
     /// It has run to its end.
     pub ended: bool,
     /// When it will have been deleted, if it is being.
@@ -128,11 +131,14 @@ pub struct Roster {
     runtimes: Shared<Result<Runtime, Unmatchable>>,
     owners: Shared<OwnerIs>,
     prune_at: usize,
+    images: ImagePatterns,
 }
 
-impl Default for Roster {
-    fn default() -> Self {
+impl Roster {
+    /// An empty roster, to which an image that one of `images` matches is that of an AI workload.
+    pub fn new(images: ImagePatterns) -> Self {
         Self {
+            images,
             namespaces: BTreeMap::new(),
             sets: HashMap::new(),
             texts: Shared(HashSet::new()),
@@ -141,9 +147,7 @@ impl Default for Roster {
             prune_at: PRUNE_AT,
         }
     }
-}
 
-impl Roster {
     pub fn key(&mut self, namespace: &str, name: &str) -> PodKey {
         PodKey { namespace: self.texts.get(namespace.into()), name: name.into() }
     }
@@ -287,7 +291,8 @@ impl Roster {
         pod
     }
 
-    fn read(&mut self, pod: &core::Pod) -> Pod {
+    /// What deciding about a pod needs to know of it.
+    pub fn read(&mut self, pod: &core::Pod) -> Pod {
         self.prune();
         let spec = pod.spec.as_ref();
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
@@ -304,6 +309,9 @@ impl Roster {
             life: Life::of(pod, owner.as_deref()),
             owner,
             gated: gates.into_iter().any(|gate| gate.name == GATE),
+            scope: spec
+                .map_or(Scope::All, |spec| narrowest_scope(pod.labels().contains_key(SYSTEM_LABEL), spec)),
+            suspect: spec.is_some_and(|s| asks_for_accelerator(s) || self.images.matched(s).next().is_some()),
             ended: matches!(phase, Some("Succeeded" | "Failed")),
             ends_at: pod.metadata.deletion_timestamp.as_ref().map(|at| at.0),
             created: pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |at| at.0),
@@ -332,14 +340,6 @@ impl Pod {
             .as_ref()
             .is_some_and(|owner| owner.kind == "Job" && owner.api_version.starts_with("batch/"))
     }
-
-    /// Since when the pod should not run, as it was noted, or at `now`: since its system lost a clearance or,
-    /// where that was before the pod was there or nobody knows, since now.
-    pub fn lost_since(&self, lost_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
-        // A second of slack: what the API server writes is cut to whole seconds.
-        let known = lost_at.filter(|at| *at + SignedDuration::from_secs(1) >= self.created);
-        self.lost_since.or(known).unwrap_or(now)
-    }
 }
 
 #[cfg(test)]
@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn nothing_is_asked_twice_because_of_other_news() {
-        let mut roster = Roster::default();
+        let mut roster = Roster::new(ImagePatterns::default());
         let key = roster.set_pod(&pod(&[], false));
         let quiet = |roster: &mut Roster| roster.pod_mut(&key).and_then(|(pod, _)| pod.quiet_until);
         if let Some((pod, _)) = roster.pod_mut(&key) {

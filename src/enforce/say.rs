@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{
     Client,
     runtime::events::{Event, EventType, Recorder, Reporter},
@@ -95,9 +95,12 @@ impl Voice {
         self.say(subject, clearance, (EventType::Warning, "Held", "Hold", note));
     }
 
-    /// It may start.
-    pub fn released(&self, subject: &Subject<'_>, clearance: Option<&ClearanceSpec>, version: &str) {
-        let note = format!("released: {version} is cleared");
+    /// It may start: a version is cleared, or nobody governs it.
+    pub fn released(&self, subject: &Subject<'_>, clearance: Option<&ClearanceSpec>, version: Option<&str>) {
+        let note = match version {
+            Some(version) => format!("released: {version} is cleared"),
+            None => format!("released: namespace {} does not govern it any more", subject.namespace),
+        };
         self.say(subject, clearance, (EventType::Normal, "Released", "Release", note));
     }
 
@@ -111,6 +114,16 @@ impl Voice {
     pub fn rolled(&self, subject: &Subject<'_>, clearance: Option<&ClearanceSpec>) {
         let note = "replaced: its clearance was renewed, and a pod's activeDeadlineSeconds cannot be raised";
         self.say(subject, clearance, (EventType::Normal, "Renewed", "Evict", note.to_owned()));
+    }
+
+    /// It will be stopped, because its namespace has begun to enforce.
+    pub fn will_stop(&self, subject: &Subject<'_>, clearance: Option<&ClearanceSpec>, turn: Timestamp) {
+        let note = format!(
+            "namespace {namespace} has begun to enforce, and this is not cleared: {}; it is stopped from {turn:.0} on; what else would: kubectl assent status --as-if-enforced -n {namespace}",
+            why(subject, clearance),
+            namespace = subject.namespace,
+        );
+        self.say(subject, clearance, (EventType::Warning, "WillStop", "Wait", note));
     }
 
     /// It could not be evicted yet.
@@ -180,7 +193,7 @@ fn explain_system(subject: &Subject<'_>) -> String {
 }
 
 /// Why a pod, or the pods of a Job, may not run.
-fn why(pod: &Subject<'_>, clearance: Option<&ClearanceSpec>) -> String {
+pub fn why(pod: &Subject<'_>, clearance: Option<&ClearanceSpec>) -> String {
     let system = clearance.and_then(|c| c.systems.get(&**pod.system));
     match (pod.runtime, system) {
         _ if pod.system.is_empty() => "it has no label assent.dev/system to name its AISystem".to_owned(),

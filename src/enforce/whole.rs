@@ -40,7 +40,7 @@ use super::{
     say::{Subject, Voice},
 };
 use crate::{
-    api::{ClearanceSpec, OnLossMode, Runtime, STOPPED_FOR_LABEL},
+    api::{ClearanceSpec, Mode, OnLossMode, Runtime, STOPPED_FOR_LABEL},
     metrics::{Enforcement, EnforcementLabels, Metrics},
 };
 
@@ -199,7 +199,7 @@ impl Whole {
     }
 
     fn start(&mut self, namespace: &Arc<str>, stopped: Stopped) {
-        let clearance = self.clearances.get(namespace).filter(|c| c.enforced);
+        let clearance = self.clearances.get(namespace).filter(|c| c.mode == Some(Mode::Enforce));
         let cleared = |c: &Arc<ClearanceSpec>| {
             let versions = c.systems.get(&stopped.system).into_iter().flat_map(|system| &system.cleared);
             versions.into_iter().any(|version| Timestamp::now() < version.not_after.0)
@@ -278,9 +278,15 @@ impl Whole {
             (Said::Stopped, Was::Replicas(_)) => self.voice.stopped(&subject, clearance, "ScaleDown"),
             (Said::Stopped, Was::Suspend(_)) => self.voice.stopped(&subject, clearance, "Suspend"),
             (Said::Started, Was::Replicas(n)) => {
-                self.voice.released(&subject, clearance, &format!("{} (scaled back to {n})", stopped.system));
+                self.voice.released(
+                    &subject,
+                    clearance,
+                    Some(&format!("{} (scaled back to {n})", stopped.system)),
+                );
             }
-            (Said::Started, Was::Suspend(_)) => self.voice.released(&subject, clearance, &stopped.system),
+            (Said::Started, Was::Suspend(_)) => {
+                self.voice.released(&subject, clearance, Some(&stopped.system));
+            }
             (Said::Contested(why), _) => self.voice.contested(&subject, clearance, why),
         }
     }

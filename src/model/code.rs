@@ -116,6 +116,9 @@ pub fn compile(facts: &[Fact], before: Clearance, now: Tick) -> Clearance {
     KNOWN.or_ask((facts.to_vec(), before, now), |(facts, before, now)| ask_compile(facts, *before, *now))
 }
 
+const GOVERNED: crate::api::Governance =
+    crate::api::Governance { mode: Some(crate::api::Mode::Enforce), scope: crate::api::Scope::All };
+
 /// Whether the version may run at `now`, by all that people decided.
 pub fn may_run(facts: &[Fact], now: Tick) -> bool {
     compile(facts, Clearance::default(), now).until.is_some()
@@ -132,7 +135,7 @@ fn ask_compile(facts: &[Fact], before: Clearance, now: Tick) -> Clearance {
         trusted: Arc::default(),
     };
     let spec =
-        compile_facts(NAMESPACE, true, &facts, instant(now)).clearance.expect("of a governed namespace");
+        compile_facts(NAMESPACE, GOVERNED, &facts, instant(now)).clearance.expect("of a governed namespace");
     let system = &spec.systems[SYSTEM];
     Clearance {
         until: system.cleared.first().map(|version| tick(version.not_after.0)),
@@ -170,7 +173,9 @@ fn spec(clearance: Clearance) -> ClearanceSpec {
         ..SystemClearance::default()
     };
     ClearanceSpec {
-        enforced: true,
+        mode: Some(crate::api::Mode::Enforce),
+        scope: crate::api::Scope::All,
+        since: None,
         systems: BTreeMap::from([(SYSTEM.to_owned(), system)]),
         trusted: crate::api::Trusted::default(),
     }
@@ -197,7 +202,7 @@ fn ask_decide(
     now: Tick,
 ) -> (Wish, Option<Tick>) {
     let (now, clearance) = (instant(now), clearance.map(spec));
-    let mut roster = Roster::default();
+    let mut roster = Roster::new(crate::images::ImagePatterns::default());
     let key = roster.set_pod(&manifest(pod));
     let (pod, _) = roster.pod_mut(&key).expect("just set");
     pod.lost_since = lost_since.map(instant);

@@ -29,6 +29,9 @@ use crate::people::Person;
 use crate::process::Process;
 use crate::start::{self, Processes};
 
+/// The name of the audit log.
+pub const AUDIT_LOG: &str = "audit.jsonl";
+
 /// What kind of control plane to start.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -38,6 +41,8 @@ pub struct Options {
     pub without: Vec<Component>,
     /// Arguments beyond the usual, such as `(ApiServer, "--runtime-config=api/all=true")`.
     pub extra_args: Vec<(Component, String)>,
+    /// Whether the API server keeps an audit log, of who asked for what and what its policies noted.
+    pub audit: bool,
     /// How many requests per second each built-in controller may make.
     pub qps: u32,
     /// Directories with programs, searched first: kubectl finds its plugins there.
@@ -46,7 +51,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 2, without: Vec::new(), extra_args: Vec::new(), qps: 1000, path: Vec::new() }
+        Self {
+            nodes: 2,
+            without: Vec::new(),
+            extra_args: Vec::new(),
+            audit: false,
+            qps: 1000,
+            path: Vec::new(),
+        }
     }
 }
 
@@ -124,6 +136,11 @@ impl ControlPlane {
     /// Where logs go; for processes that belong to this cluster.
     pub fn log_dir(&self) -> PathBuf {
         self.directory.join("log")
+    }
+
+    /// The audit log, one event a line.
+    pub fn audit_log(&self) -> PathBuf {
+        self.log_dir().join(AUDIT_LOG)
     }
 
     /// Where the API server answers.

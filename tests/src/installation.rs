@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::{ControlPlane, Person, Process, ports, until};
 
@@ -71,7 +73,15 @@ impl Assent {
         let account = cluster.service_account(NAMESPACE, "assent").await?;
         let address = format!("127.0.0.1:{}", ports::free_port().context("no free port")?);
         let args = ["operator", "--log-format=text", "--identity", identity, "--listen", &address];
-        let env = [("KUBECONFIG", account.kubeconfig().as_os_str()), ("NO_COLOR", "1".as_ref())];
+        // As the kubelet would set it for the pod of the chart.
+        let patterns =
+            ["get", "configmap", "assent-inventory", "-n", NAMESPACE, "-o=jsonpath={.data.image-patterns}"];
+        let patterns = cluster.kubectl(Person::Admin, &patterns).await?.ok()?;
+        let env = [
+            ("KUBECONFIG", account.kubeconfig().as_os_str()),
+            ("NO_COLOR", "1".as_ref()),
+            ("ASSENT_IMAGE_PATTERNS", patterns.as_ref()),
+        ];
         let operator = Process::spawn(identity, binaries()?.join("assent"), args, env, &cluster.log_dir())?;
         Ok(Self { operator, address })
     }
@@ -98,6 +108,16 @@ impl Assent {
             Ok(Some(()))
         };
         until(Duration::from_secs(30), "pods and approvals to be governed", held).await
+    }
+
+    /// What it serves at `path`: the answer, headers included.
+    pub async fn get(&self, path: &str) -> Result<String> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let mut stream = TcpStream::connect(&self.address).await?;
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.with_context(|| format!("reading {path}"))?;
+        Ok(answer)
     }
 
     /// The operator, to kill, pause and restart.

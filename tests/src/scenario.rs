@@ -52,9 +52,18 @@ pub struct Scenario<'a> {
 impl<'a> Scenario<'a> {
     /// An enforced namespace named `name`, in which dev may do everything, with a system of `level`.
     pub async fn new(cluster: &'a ControlPlane, name: &str, level: &str) -> Result<Self> {
+        Self::governed_by(cluster, name, level, &json!({ "assent.dev/mode": "enforce" })).await
+    }
+
+    /// The same, in a namespace with other `labels`.
+    pub async fn governed_by(
+        cluster: &'a ControlPlane,
+        name: &str,
+        level: &str,
+        labels: &Value,
+    ) -> Result<Self> {
         let scenario = Self { cluster, namespace: name.replace('_', "-") };
         let (namespace, dev) = (&scenario.namespace, json!([{ "kind": "User", "name": "dev" }]));
-        let labels = json!({ "assent.dev/mode": "enforce" });
         let all = json!({ "kind": "ClusterRole", "name": "cluster-admin", "apiGroup": "rbac.authorization.k8s.io" });
         scenario.apply(Person::Admin, &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace, "labels": labels } })).await?;
         scenario
@@ -64,16 +73,17 @@ impl<'a> Scenario<'a> {
             "metadata": { "name": "dev", "namespace": namespace }, "roleRef": all, "subjects": dev }),
             )
             .await?;
-        scenario.governed().await?;
+        if !labels["assent.dev/mode"].is_null() {
+            scenario.has_mode(&labels["assent.dev/mode"]).await?;
+        }
         scenario.apply(Person::Admin, &scenario.system(level)).await?;
         Ok(scenario)
     }
 
     /// Waits until the namespace has its clearance, without which its pods are refused and not held.
-    async fn governed(&self) -> Result<()> {
-        let clearance = async || {
-            Ok(self.get("clearance", "clearance").await.ok().filter(|c| c["spec"]["enforced"] == true))
-        };
+    pub async fn has_mode(&self, mode: &Value) -> Result<()> {
+        let clearance =
+            async || Ok(self.get("clearance", "clearance").await.ok().filter(|c| c["spec"]["mode"] == *mode));
         until(SOON, "the namespace's clearance", clearance).await.map(drop)
     }
 

@@ -11,7 +11,7 @@ use anyhow::Result;
 use crate::binaries::controlplane;
 use crate::certificates::Certificates;
 use crate::component::Component;
-use crate::control_plane::Options;
+use crate::control_plane::{AUDIT_LOG, Options};
 use crate::directory::Directory;
 use crate::ports::Ports;
 use crate::process::Process;
@@ -39,6 +39,7 @@ impl Setup<'_> {
     fn args(&self, component: Component) -> Vec<String> {
         let mut args = match component {
             Component::Etcd => self.etcd(),
+            Component::ApiServer if self.options.audit => [self.api_server(), self.audit()].concat(),
             Component::ApiServer => self.api_server(),
             Component::ControllerManager => self.controller_manager(),
             Component::Scheduler => self.scheduler(),
@@ -87,6 +88,16 @@ impl Setup<'_> {
             "--service-cluster-ip-range=10.96.0.0/16".into(),
             "--allow-privileged".into(),
             "--profiling=false".into(),
+        ]
+    }
+
+    /// Everything that changes something, without its content.
+    fn audit(&self) -> Vec<String> {
+        let (policy, log) = (controlplane("audit.yaml"), self.directory.join("log").join(AUDIT_LOG));
+        vec![
+            format!("--audit-policy-file={}", policy.display()),
+            format!("--audit-log-path={}", log.display()),
+            "--audit-log-mode=blocking".into(),
         ]
     }
 

@@ -109,7 +109,7 @@ async fn publish(
         clear(&json!({ "containers": [{ "name": "round", "image": round.to_string() }] })),
     );
     let clearance = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Clearance", "metadata": { "name": "clearance" },
-        "spec": { "enforced": true, "trusted": trusted, "systems": systems } });
+        "spec": { "mode": "enforce", "trusted": trusted, "systems": systems } });
     let api: Api<Clearance> = Api::namespaced(operator.clone(), NS);
     let written = match api.list(&ListParams::default()).await?.items.pop() {
         None => api.create(&PostParams::default(), &serde_json::from_value(clearance)?).await?,

@@ -19,7 +19,10 @@ use super::{
     target::Target,
 };
 use crate::{
-    api::{Clearance, MODE_ENFORCE, MODE_LABEL, ModelVersion, Runtime, SYSTEM_LABEL, Trusted},
+    api::{
+        Clearance, Governance, MODE_LABEL, Mode, ModelVersion, Runtime, SCOPE_LABEL, SYSTEM_LABEL, Scope,
+        Trusted,
+    },
     cli::{
         difference,
         ledger::{Ledger, Ruling},
@@ -51,6 +54,15 @@ impl<T> Seen<T> {
     }
 }
 
+impl Seen<Governance> {
+    fn mode(&self) -> Option<Mode> {
+        match self {
+            Self::There(governance) => governance.mode,
+            Self::Hidden | Self::Absent => None,
+        }
+    }
+}
+
 /// All that an explanation depends on, besides the object itself.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -58,8 +70,8 @@ pub struct Facts {
     pub namespace: String,
     /// `--namespace` and the connection flags for commands.
     pub place: String,
-    /// The value of the label by which it opts in.
-    pub mode: Seen<String>,
+    /// How it says that it is governed.
+    pub governance: Seen<Governance>,
     /// What the API server admits by.
     pub clearance: Seen<Clearance>,
     /// The systems that are named.
@@ -97,6 +109,9 @@ pub struct Explanation {
     pub namespace: String,
     /// Whether the namespace is enforced; none: it could not be read.
     pub enforced: Option<bool>,
+    /// How it is governed; none: not, or it could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
     /// Whether the namespace has the `Clearance` that the API server admits by; none: it could not be read.
     pub has_clearance: Option<bool>,
     /// What the API server refused.
@@ -213,7 +228,8 @@ impl Explanation {
         Self {
             object: target.in_words(),
             namespace: facts.namespace.clone(),
-            enforced: facts.mode.is(|mode| mode == MODE_ENFORCE),
+            enforced: facts.governance.is(|governance| governance.mode == Some(Mode::Enforce)),
+            mode: facts.governance.mode(),
             has_clearance: facts.clearance.is(|_| true),
             refusals: found.refusals.clone(),
             roles: short_roles(facts, only, &pods),
@@ -344,8 +360,13 @@ fn conclude(
 ) -> Conclusion {
     let place = &facts.place;
     let no = |text: String, next: &[String]| (false, text, next.to_vec());
-    if facts.mode.is(|mode| mode == MODE_ENFORCE) == Some(false) {
-        return unenforced(facts);
+    if let Seen::There(governance) = &facts.governance {
+        if governance.mode.is_none() {
+            return ungoverned(facts);
+        }
+        if specimen.scope > governance.scope {
+            return out_of_scope(facts, governance.scope);
+        }
     }
     let Some(system) = &specimen.system else {
         let label = format!(
@@ -378,11 +399,20 @@ fn conclude(
     )
 }
 
-fn unenforced(facts: &Facts) -> Conclusion {
+fn ungoverned(facts: &Facts) -> Conclusion {
     let namespace = &facts.namespace;
-    let text =
-        format!("Assent does not hold it: namespace {namespace} has no label {MODE_LABEL}={MODE_ENFORCE}");
-    let next = format!("to enforce: kubectl label namespace {namespace} {MODE_LABEL}={MODE_ENFORCE}");
+    let enforce = Mode::Enforce;
+    let text = format!("Assent does not hold it: namespace {namespace} has no label {MODE_LABEL}={enforce}");
+    let next = format!("to enforce: kubectl label namespace {namespace} {MODE_LABEL}={enforce}");
+    (true, text, vec![next])
+}
+
+fn out_of_scope(facts: &Facts, scope: Scope) -> Conclusion {
+    let namespace = &facts.namespace;
+    let text = format!(
+        "Assent does not hold it: namespace {namespace} has the label {SCOPE_LABEL}={scope}, which does not take it in"
+    );
+    let next = format!("to govern every pod: kubectl label namespace {namespace} {SCOPE_LABEL}-");
     (true, text, vec![next])
 }
 

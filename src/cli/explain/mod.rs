@@ -25,7 +25,7 @@ use super::{
     output::{self, Prose},
     people::Holders,
 };
-use crate::api::{CLEARANCE_NAME, Clearance, MODE_LABEL, ModelVersion};
+use crate::api::{CLEARANCE_NAME, Clearance, Governance, ModelVersion};
 use finding::{Explanation, Facts, Seen};
 use specimen::Specimens;
 
@@ -42,7 +42,7 @@ pub async fn explain(session: &Session, target: &Target, format: Prose) -> Resul
     let facts = Facts {
         namespace: session.namespace.clone(),
         place: format!(" -n {}{}", session.namespace, session.flags),
-        mode: mode(session).await,
+        governance: governance(session).await,
         clearance: clearance(session).await,
         ledgers,
         holders: Holders::read(&session.client).await,
@@ -89,13 +89,10 @@ async fn system_of(session: &Session, version: &str) -> Result<String> {
     })
 }
 
-/// The value of the label by which the namespace opts in.
-async fn mode(session: &Session) -> Seen<String> {
+/// How the namespace says that it is governed.
+async fn governance(session: &Session) -> Seen<Governance> {
     match Api::<Namespace>::all(session.client.clone()).get(&session.namespace).await {
-        Ok(namespace) => match namespace.labels().get(MODE_LABEL) {
-            Some(mode) => Seen::There(mode.clone()),
-            None => Seen::Absent,
-        },
+        Ok(namespace) => Seen::There(Governance::of(namespace.labels())),
         Err(_) => Seen::Hidden,
     }
 }

@@ -14,7 +14,7 @@ use super::{
     specimen::State,
 };
 use crate::{
-    api::{MODE_ENFORCE, MODE_LABEL},
+    api::{MODE_LABEL, Mode},
     cli::{
         instant::{in_words, relative},
         page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
@@ -55,6 +55,12 @@ pub fn render(explanation: &Explanation, now: Timestamp) -> String {
 
 fn namespace(page: &mut Page, explanation: &Explanation) {
     let name = &explanation.namespace;
+    if let Some(mode @ (Mode::Warn | Mode::Audit)) = explanation.mode {
+        let text = format!(
+            "namespace {name} has the label {MODE_LABEL}={mode}: what is not cleared runs, and would be held if it enforced"
+        );
+        return page.mark("!", LOOK, &text);
+    }
     match explanation.enforced {
         Some(true) => {
             page.mark("-", PLAIN, &format!("namespace {name} is enforced: only what is cleared runs in it"));
@@ -62,7 +68,7 @@ fn namespace(page: &mut Page, explanation: &Explanation) {
         Some(false) => page.mark(
             "!",
             LOOK,
-            &format!("namespace {name} is not enforced: it has no label {MODE_LABEL}={MODE_ENFORCE}"),
+            &format!("namespace {name} is not enforced: it has no label {MODE_LABEL}={}", Mode::Enforce),
         ),
         None => page.mark(
             "!",

@@ -26,12 +26,12 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::target::Workload;
 use crate::{
-    api::{GATE, Runtime, SYSTEM_LABEL},
+    api::{GATE, Runtime, SYSTEM_LABEL, Scope},
     cli::{
         connect::Session,
         error::{Error, Next, Result},
     },
-    policy::runtime_of_pod,
+    policy::{narrowest_scope, runtime_of_pod},
 };
 
 /// Pods that are alike, or a template.
@@ -43,6 +43,8 @@ pub struct Specimen {
     pub state: State,
     /// The system that they name.
     pub system: Option<String>,
+    /// The narrowest scope that takes them in.
+    pub scope: Scope,
     /// Their runtime, or why they have none that can be approved.
     pub runtime: Result<Runtime, String>,
 }
@@ -95,7 +97,7 @@ impl Specimens {
         for pod in pods {
             let one = Specimen::of_pod(&pod);
             let alike = |s: &&mut Specimen| {
-                (s.state, &s.system, &s.runtime) == (one.state, &one.system, &one.runtime)
+                (s.state, s.scope, &s.system, &s.runtime) == (one.state, one.scope, &one.system, &one.runtime)
             };
             match groups.iter_mut().find(alike) {
                 Some(alike) => alike.pods.extend(one.pods),
@@ -118,10 +120,12 @@ impl Specimen {
     }
 
     fn new(metadata: &ObjectMeta, spec: &PodSpec) -> Self {
+        let system = metadata.labels.as_ref().and_then(|labels| labels.get(SYSTEM_LABEL).cloned());
         Self {
             pods: Vec::new(),
             state: State::NotCreated,
-            system: metadata.labels.as_ref().and_then(|labels| labels.get(SYSTEM_LABEL).cloned()),
+            scope: narrowest_scope(system.is_some(), spec),
+            system,
             runtime: runtime_of_pod(spec).map_err(|error| error.to_string()),
         }
     }

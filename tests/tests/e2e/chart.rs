@@ -70,6 +70,7 @@ pub async fn bad_values_are_refused(cluster: &ControlPlane) -> Result<()> {
         ("replica=2", "replica"),
         ("log.format=xml", "format"),
         ("image.digest=latest", "digest"),
+        ("inventory.imagePatterns[0]=a b", "imagePatterns"),
     ] {
         let said = template(cluster, &["--set", set]).await?.denied()?;
         ensure!(

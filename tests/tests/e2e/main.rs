@@ -9,6 +9,7 @@ mod chart;
 mod deadman;
 mod guard;
 mod lifecycle;
+mod modes;
 mod outage;
 mod plugin;
 mod refusals;
@@ -107,10 +108,18 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         workloads::an_unknown_kind_is_scaled_down_at_its_root,
         workloads::an_unknown_kind_is_suspended_at_its_root,
         workloads::a_deployment_of_a_level_that_suspends_is_evicted,
+        modes::warn_tells_whoever_creates_and_holds_nothing,
+        modes::enforce_stops_what_runs_gradually,
+        modes::what_is_loosened_lets_its_pods_go,
+        modes::loosening_needs_the_verb_ungovern,
+        modes::accelerated_takes_in_whatever_asks_for_an_accelerator,
+        modes::labelled_takes_in_what_names_a_system_and_nothing_else,
         plugin::two_people_approve_what_they_are_shown,
         plugin::what_is_not_what_was_read_is_not_signed,
         plugin::status_and_explain_say_who_must_do_what,
         plugin::a_plain_manifest_approves_too,
+        plugin::status_says_what_would_stop_before_anybody_enforces,
+        plugin::inventory_lists_what_nobody_answers_for,
         refusals::dev_removes_the_gate,
         refusals::cluster_admin_removes_the_gate,
         refusals::dev_creates_a_pod_with_a_node_name,
@@ -191,6 +200,7 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
     own![
         stage,
         deadman::i2_without_an_operator_the_nodes_end_what_runs_out,
+        modes::audit_notes_it_in_the_audit_log_and_tells_nobody,
         outage::i5_without_an_operator_cleared_pods_start_and_uncleared_do_not,
         outage::i1_an_operator_that_overslept_an_expiry_releases_nothing,
         outage::i2_what_was_lost_while_the_operator_was_down_stops_when_it_is_back,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use assent_tests::{Assent, Component, ControlPlane, Options, Person, Scenario, container, until};
 use k8s_openapi::jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
@@ -148,19 +148,11 @@ pub async fn one_operator_leads_and_hands_over_when_it_is_told_to_stop() -> Resu
 
 pub async fn health_and_metrics_are_served() -> Result<()> {
     let (_cluster, assent) = stage().await?;
-    let get = async |path: &str| -> Result<String> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        let mut stream = tokio::net::TcpStream::connect(&assent.address).await?;
-        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
-        let mut answer = String::new();
-        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.context("reading")?;
-        Ok(answer)
-    };
     for path in ["/healthz", "/readyz"] {
-        let answer = get(path).await?;
+        let answer = assent.get(path).await?;
         ensure!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{path}: {answer}");
     }
-    let metrics = get("/metrics").await?;
+    let metrics = assent.get("/metrics").await?;
     for metric in [
         "assent_compiles_total",
         "assent_held_pods",

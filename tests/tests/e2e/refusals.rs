@@ -274,7 +274,7 @@ pub async fn dev_edits_or_creates_a_clearance(cluster: &ControlPlane) -> Result<
     let scene = Scenario::new(cluster, "edits-clearance", "high").await?;
     let words = ["written by Assent alone", "kubectl assent status -n edits-clearance"];
     let mut clearance = scene.get("clearance", "clearance").await?;
-    clearance["spec"] = json!({ "enforced": true, "systems": {} });
+    clearance["spec"] = json!({ "mode": "enforce", "systems": {} });
     says(&scene.refused(Dev, &clearance).await?, &words)?;
     says(&scene.denied(Dev, &["delete", "clearance", "clearance"]).await?, &words)?;
     says(&scene.denied(Admin, &["delete", "clearance", "clearance"]).await?, &words)?;
@@ -480,7 +480,7 @@ pub async fn dev_takes_the_labels_off_the_namespace(cluster: &ControlPlane) -> R
     )?;
     says(
         &label("assent.dev/mode=off").await?.denied()?,
-        &["label assent.dev/mode=off is not known: use assent.dev/mode=enforce"],
+        &["label assent.dev/mode=off is not known: use enforce, warn or audit"],
     )?;
     label("team=ml").await?.ok()?;
     let said = cluster

@@ -16,7 +16,7 @@ fn facts(ledger: Ledger) -> Facts {
     Facts {
         namespace: "lending".to_owned(),
         place: " -n lending".to_owned(),
-        mode: Seen::There(MODE_ENFORCE.to_owned()),
+        governance: Seen::There(Governance { mode: Some(Mode::Enforce), ..Governance::default() }),
         clearance: Seen::Hidden,
         ledgers: BTreeMap::from([("credit-scorer".to_owned(), ledger)]),
         holders: None,
@@ -32,6 +32,7 @@ fn pods_of(version: &str, change: fn(&mut Runtime)) -> Specimen {
         pods: vec!["credit-scorer-1".to_owned(), "credit-scorer-2".to_owned()],
         state: State::Held,
         system: Some("credit-scorer".to_owned()),
+        scope: Scope::Labelled,
         runtime: Ok(runtime),
     }
 }
@@ -89,8 +90,14 @@ fn the_first_thing_that_admission_stumbles_over() {
     let conclusion = |specimen: Specimen, facts: &Facts| explain(specimen, facts).pods.remove(0).conclusion;
     let good = || pods_of(V1, |_| {});
     let everything = facts(approved(ledger(), V1));
-    let not_enforced = Facts { mode: Seen::Absent, ..everything.clone() };
+    let not_enforced = Facts { governance: Seen::There(Governance::default()), ..everything.clone() };
     assert!(conclusion(good(), &not_enforced).contains("has no label assent.dev/mode=enforce"));
+    let scoped = Governance { mode: Some(Mode::Enforce), scope: Scope::Labelled };
+    let labelled_only = Facts { governance: Seen::There(scoped), ..everything.clone() };
+    let other = Specimen { system: None, scope: Scope::All, ..good() };
+    assert!(
+        conclusion(other, &labelled_only).contains("assent.dev/scope=labelled, which does not take it in")
+    );
     let unlabelled = Specimen { system: None, ..good() };
     assert!(conclusion(unlabelled, &everything).contains("it has no label assent.dev/system"));
     let unknown = Specimen { system: Some("chat".to_owned()), ..good() };

@@ -89,9 +89,9 @@ fn on_a_live_pod<'a>(stage: &'a Stage<'_>, pod: &str) -> Vec<Attempt<'a>> {
 fn on_what_the_gate_goes_by<'a>(stage: &'a Stage<'_>) -> Vec<Attempt<'a>> {
     let Stage { dev, admin, .. } = stage;
     let off =
-        "kubectl patch clearance clearance -n lending --type=merge -p '{\"spec\":{\"enforced\":false}}'";
+        "kubectl patch clearance clearance -n lending --type=merge -p '{\"spec\":{\"mode\":\"audit\"}}'";
     let clearance = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Clearance",
-        "metadata": { "name": "clearance", "namespace": CREDIT_SCORER.namespace }, "spec": { "enforced": false } });
+        "metadata": { "name": "clearance", "namespace": CREDIT_SCORER.namespace }, "spec": { "mode": "audit" } });
     let cleared = json!({ "status": { "conditions": [{ "type": "Cleared", "status": "True", "reason": "Cleared",
         "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" }] } });
     let status = format!(

@@ -1,0 +1,221 @@
+//! What AI runs in the cluster, and which of it nobody answers for: shadow AI.
+//!
+//! ```text
+//!  pods ─┬─ names an AISystem that exists ───────────────────────────► its system
+//!        └─ asks for an accelerator, or has an image that matches ──► shadow
+//!                                               ▲
+//!                          --image-pattern, or the ConfigMap of the chart
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::{Api, ResourceExt, api::ListParams};
+use serde::Serialize;
+
+use super::{
+    connect::Session,
+    error::{Error, Result},
+    ledger::unless_installed,
+    output::{self, Listing},
+    page::{BAD, FAINT, PLAIN},
+    pods::{Workload, each_page},
+    table::{Cell, table},
+    visible::visible,
+};
+use crate::{
+    api::{AISystem, SYSTEM_LABEL},
+    enforce::{OwnerIs, Roots},
+    images::ImagePatterns,
+    policy::accelerators,
+};
+
+/// Where the chart keeps the patterns, and under which key.
+const CONFIG_MAP: (&str, &str) = ("assent-inventory", "image-patterns");
+
+/// Pods of a workload that are alike.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    namespace: String,
+    workload: Workload,
+    pods: u32,
+    /// None: shadow AI.
+    system: Option<String>,
+    accelerators: BTreeSet<String>,
+    images: BTreeSet<String>,
+    /// By what it was found, if it belongs to no system.
+    found_by: Vec<String>,
+}
+
+/// How the images of AI workloads are known.
+#[derive(Clone, Debug)]
+pub struct Images {
+    /// What was typed.
+    pub patterns: Vec<String>,
+    /// Where the `ConfigMap` is otherwise.
+    pub namespace: String,
+}
+
+/// Prints the inventory.
+pub async fn inventory(
+    session: &Session,
+    everywhere: bool,
+    shadow_only: bool,
+    images: &Images,
+    format: Listing,
+) -> Result<()> {
+    let (systems, patterns) = (systems(session, everywhere).await?, patterns(session, images).await?);
+    let mut pods = Vec::new();
+    each_page(session, everywhere, |page| {
+        let found = page.iter().filter_map(|pod| AiPod::of(pod, &systems, &patterns));
+        pods.extend(found.filter(|found| !(shadow_only && found.system.is_some())));
+    })
+    .await?;
+    let rows = rows(session, pods).await;
+    let text = match format {
+        Listing::Json => output::json(&rows)?,
+        Listing::Yaml => output::yaml(&rows)?,
+        Listing::Table | Listing::Wide if rows.is_empty() => {
+            let place =
+                if everywhere { String::new() } else { format!(" in namespace {}", session.namespace) };
+            anstream::eprintln!("No AI workloads found{}.", visible(&place));
+            return Ok(());
+        }
+        Listing::Table | Listing::Wide => rows_table(&rows, everywhere, format == Listing::Wide),
+    };
+    anstream::print!("{text}");
+    Ok(())
+}
+
+/// The systems that exist, by namespace and name.
+async fn systems(session: &Session, everywhere: bool) -> Result<BTreeSet<(String, String)>> {
+    let api = if everywhere {
+        Api::<AISystem>::all(session.client.clone())
+    } else {
+        Api::<AISystem>::namespaced(session.client.clone(), &session.namespace)
+    };
+    let list = api.list_metadata(&ListParams::default()).await;
+    let list = list.map_err(unless_installed("read the aisystems".to_owned()))?;
+    Ok(list.items.iter().map(|s| (s.namespace().unwrap_or_default(), s.name_any())).collect())
+}
+
+async fn patterns(session: &Session, images: &Images) -> Result<ImagePatterns> {
+    let lines = if images.patterns.is_empty() {
+        let (name, key) = CONFIG_MAP;
+        let api = Api::<ConfigMap>::namespaced(session.client.clone(), &images.namespace);
+        let why = match api.get(name).await {
+            Ok(map) => return parsed(map.data.and_then(|mut data| data.remove(key)).unwrap_or_default()),
+            Err(error) => {
+                Error::api(format!("read configmap/{name} in namespace {}", images.namespace))(error)
+            }
+        };
+        anstream::eprintln!(
+            "{}: images are not looked at, accelerators only; say where Assent is installed with --assent-namespace, or which images with --image-pattern",
+            visible(&why.to_string())
+        );
+        String::new()
+    } else {
+        images.patterns.join("\n")
+    };
+    parsed(lines)
+}
+
+fn parsed(lines: String) -> Result<ImagePatterns> {
+    lines.parse().map_err(|error: globset::Error| Error::Flag {
+        flag: "--image-pattern",
+        value: lines,
+        why: error.to_string(),
+    })
+}
+
+/// A pod of an AI workload.
+struct AiPod {
+    namespace: String,
+    pod: String,
+    owner: Option<OwnerIs>,
+    system: Option<String>,
+    accelerators: BTreeSet<String>,
+    images: BTreeSet<String>,
+    found_by: Vec<String>,
+}
+
+impl AiPod {
+    fn of(pod: &Pod, systems: &BTreeSet<(String, String)>, patterns: &ImagePatterns) -> Option<Self> {
+        let (spec, namespace) = (pod.spec.as_ref()?, pod.namespace().unwrap_or_default());
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        let named = pod.labels().get(SYSTEM_LABEL).map(|name| (namespace.clone(), name.clone()));
+        let system = named.filter(|named| systems.contains(named)).map(|(_, name)| name);
+        let accelerators: BTreeSet<String> = accelerators(spec).map(str::to_owned).collect();
+        let matched = patterns.matched(spec).map(|image| format!("image {image}"));
+        let mut found_by: Vec<_> = accelerators.iter().cloned().chain(matched).collect();
+        if matches!(phase, Some("Succeeded" | "Failed")) || (system.is_none() && found_by.is_empty()) {
+            return None;
+        }
+        if system.is_some() {
+            found_by.clear();
+        }
+        let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
+        let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        Some(Self {
+            namespace,
+            pod: pod.name_any(),
+            owner: owner.map(OwnerIs::from),
+            system,
+            accelerators,
+            images: containers.filter_map(|c| c.image.clone()).collect(),
+            found_by,
+        })
+    }
+}
+
+async fn rows(session: &Session, pods: Vec<AiPod>) -> Vec<Row> {
+    let mut roots = Roots::default();
+    let mut rows: BTreeMap<_, u32> = BTreeMap::new();
+    for pod in pods {
+        let AiPod { namespace, pod, owner, system, accelerators, images, found_by } = pod;
+        let workload = Workload::of(&mut roots, &session.client, &namespace, &pod, owner.as_ref()).await;
+        // What nobody answers for comes first.
+        *rows.entry((namespace, system, workload, accelerators, images, found_by)).or_default() += 1;
+    }
+    let row = |((namespace, system, workload, accelerators, images, found_by), pods)| Row {
+        namespace,
+        workload,
+        pods,
+        system,
+        accelerators,
+        images,
+        found_by,
+    };
+    rows.into_iter().map(row).collect()
+}
+
+fn rows_table(rows: &[Row], everywhere: bool, wide: bool) -> String {
+    let mut header = vec!["WORKLOAD", "PODS", "SYSTEM", "FOUND BY"];
+    if everywhere {
+        header.insert(0, "NAMESPACE");
+    }
+    if wide {
+        header.extend(["ACCELERATORS", "IMAGES"]);
+    }
+    let joined = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(",");
+    let cells = |row: &Row| {
+        let mut cells = Vec::new();
+        if everywhere {
+            cells.push(Cell::new(PLAIN, &row.namespace));
+        }
+        cells.push(Cell::new(PLAIN, &row.workload.in_words()));
+        cells.push(Cell::new(PLAIN, &row.pods.to_string()));
+        cells.push(match &row.system {
+            Some(system) => Cell::new(PLAIN, system),
+            None => Cell::new(BAD, "none"),
+        });
+        cells.push(Cell::new(PLAIN, &row.found_by.join(", ")));
+        if wide {
+            cells.push(Cell::new(FAINT, &joined(&row.accelerators)));
+            cells.push(Cell::new(FAINT, &joined(&row.images)));
+        }
+        cells
+    };
+    table(&header, &rows.iter().map(cells).collect::<Vec<_>>())
+}

@@ -1,0 +1,130 @@
+//! What would stop if namespaces enforced, before anybody makes them: what the operator would decide, asked
+//! here and not done.
+//!
+//! ```text
+//!  pods, Clearances ── enforce::would_stop ──► Row: a workload, and why ──► table, wide, json, yaml
+//! ```
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{Api, ResourceExt, api::ListParams};
+use serde::Serialize;
+
+use super::{
+    connect::Session,
+    error::Result,
+    ledger::unless_installed,
+    output::{self, Listing},
+    page::{LOOK, PLAIN},
+    pods::{Workload, each_page},
+    table::{Cell, table},
+    visible::visible,
+};
+use crate::{
+    api::{CLEARANCE_NAME, Clearance, ClearanceSpec, Scope},
+    enforce::{Roots, Stopped, would_stop},
+};
+
+/// Pods of a workload that would stop for one reason.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    namespace: String,
+    workload: Workload,
+    pods: Vec<String>,
+    system: Option<String>,
+    why: String,
+}
+
+/// Prints what would stop. `scope` stands in for that of each namespace.
+pub async fn rehearse(
+    session: &Session,
+    everywhere: bool,
+    scope: Option<Scope>,
+    format: Listing,
+) -> Result<()> {
+    let clearances = clearances(session, everywhere).await?;
+    let (now, mut stopped) = (Timestamp::now(), Vec::new());
+    each_page(session, everywhere, |pods| {
+        let mut namespaces: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        for pod in pods {
+            namespaces.entry(pod.namespace().unwrap_or_default()).or_default().push(pod);
+        }
+        for (namespace, pods) in namespaces {
+            let mut clearance = clearances.get(&namespace).cloned().unwrap_or_default();
+            clearance.scope = scope.unwrap_or(clearance.scope);
+            stopped.extend(would_stop(&pods, &clearance, now).into_iter().map(|s| (namespace.clone(), s)));
+        }
+    })
+    .await?;
+    let rows = rows(session, stopped).await;
+    let text = match format {
+        Listing::Json => output::json(&rows)?,
+        Listing::Yaml => output::yaml(&rows)?,
+        Listing::Table | Listing::Wide if rows.is_empty() => {
+            let place = if everywhere { "any namespace" } else { &session.namespace };
+            anstream::eprintln!("Nothing that runs would stop if {} enforced.", visible(place));
+            return Ok(());
+        }
+        Listing::Table | Listing::Wide => rows_table(&rows, everywhere, format == Listing::Wide),
+    };
+    anstream::print!("{text}");
+    Ok(())
+}
+
+async fn clearances(session: &Session, everywhere: bool) -> Result<BTreeMap<String, ClearanceSpec>> {
+    let api = if everywhere {
+        Api::<Clearance>::all(session.client.clone())
+    } else {
+        Api::<Clearance>::namespaced(session.client.clone(), &session.namespace)
+    };
+    let list =
+        api.list(&ListParams::default()).await.map_err(unless_installed("read the clearances".into()))?;
+    let named = list.items.into_iter().filter(|c| c.name_any() == CLEARANCE_NAME);
+    Ok(named.map(|c| (c.namespace().unwrap_or_default(), c.spec)).collect())
+}
+
+/// Pods of the same workload that stop for the same reason are one row.
+async fn rows(session: &Session, stopped: Vec<(String, Stopped)>) -> Vec<Row> {
+    let mut roots = Roots::default();
+    let mut rows: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    for (namespace, pod) in stopped {
+        let workload =
+            Workload::of(&mut roots, &session.client, &namespace, &pod.pod, pod.owner.as_deref()).await;
+        rows.entry((namespace, workload, pod.system, pod.why)).or_default().push(pod.pod);
+    }
+    let row = |((namespace, workload, system, why), pods): ((_, _, std::sync::Arc<str>, _), _)| Row {
+        namespace,
+        workload,
+        pods,
+        system: (!system.is_empty()).then(|| system.to_string()),
+        why,
+    };
+    rows.into_iter().map(row).collect()
+}
+
+fn rows_table(rows: &[Row], everywhere: bool, wide: bool) -> String {
+    let mut header = vec!["WORKLOAD", "PODS", "SYSTEM", "WOULD STOP BECAUSE"];
+    if everywhere {
+        header.insert(0, "NAMESPACE");
+    }
+    if wide {
+        header.push("NAMES");
+    }
+    let cells = |row: &Row| {
+        let mut cells = Vec::new();
+        if everywhere {
+            cells.push(Cell::new(PLAIN, &row.namespace));
+        }
+        cells.push(Cell::new(PLAIN, &row.workload.in_words()));
+        cells.push(Cell::new(PLAIN, &row.pods.len().to_string()));
+        cells.push(Cell::new(PLAIN, row.system.as_deref().unwrap_or_default()));
+        cells.push(Cell::new(LOOK, &row.why));
+        if wide {
+            cells.push(Cell::new(PLAIN, &row.pods.join(",")));
+        }
+        cells
+    };
+    table(&header, &rows.iter().map(cells).collect::<Vec<_>>())
+}

@@ -1,0 +1,46 @@
+//! What would stop if a namespace enforced: the enforcer's own decision, about which nothing is done.
+//!
+//! ```text
+//!  pods ── Roster ──► would_stop ──► Stopped, and why      nothing is asked of the API server
+//!  ClearanceSpec ────────┘
+//! ```
+
+use std::sync::Arc;
+
+use k8s_openapi::{api::core::v1 as core, jiff::Timestamp};
+use kube::ResourceExt;
+
+use super::{
+    decide,
+    roster::{OwnerIs, Roster},
+    say::{Subject, why},
+};
+use crate::{api::ClearanceSpec, images::ImagePatterns};
+
+/// A pod that would be stopped.
+#[derive(Clone, Debug)]
+pub struct Stopped {
+    /// Its name.
+    pub pod: String,
+    /// The system that it names; empty: none.
+    pub system: Arc<str>,
+    /// Its controller.
+    pub owner: Option<Arc<OwnerIs>>,
+    /// Why.
+    pub why: String,
+}
+
+/// Those of `pods`, all of one namespace, that run and would not if it enforced.
+pub fn would_stop(pods: &[core::Pod], clearance: &ClearanceSpec, now: Timestamp) -> Vec<Stopped> {
+    let mut roster = Roster::new(ImagePatterns::default());
+    let mut stopped = Vec::new();
+    for core in pods {
+        let pod = roster.read(core);
+        if !pod.gated && decide::would_stop(&pod, clearance, now) {
+            let key = roster.key(&core.namespace().unwrap_or_default(), &core.name_any());
+            let why = why(&Subject::pod(&key, &pod), Some(clearance));
+            stopped.push(Stopped { pod: core.name_any(), system: pod.system, owner: pod.owner, why });
+        }
+    }
+    stopped
+}

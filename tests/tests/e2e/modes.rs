@@ -1,0 +1,323 @@
+//! From a namespace that only looks to one that enforces, and back: what is said in each mode, which pods each
+//! scope takes in, who may loosen either, and how gently a live namespace is turned.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use assent::policy::asks_for_accelerator;
+use assent_tests::{Assent, ControlPlane, Options, Person, Scenario, binaries, container, pod_spec, until};
+use serde_json::{Value, json};
+
+use Person::{Admin, Alice, Dev};
+
+/// What `manifest` brings `person` to read on standard error.
+async fn told(scene: &Scenario<'_>, person: Person, manifest: &Value) -> Result<String> {
+    let apply = ["apply", "-f", "-"];
+    let said = scene.cluster.kubectl_stdin(person, &apply, &manifest.to_string()).await?;
+    let warnings = said.stderr.clone();
+    said.ok()?;
+    Ok(warnings)
+}
+
+fn says(said: &str, words: &[&str]) -> Result<()> {
+    words.iter().try_for_each(|word| {
+        ensure!(said.contains(word), "it does not say {word:?}: {said}");
+        Ok(())
+    })
+}
+
+async fn label(scene: &Scenario<'_>, person: Person, labels: &[&str]) -> Result<assent_tests::Output> {
+    let namespace = ["label", "namespace", &scene.namespace, "--overwrite"];
+    scene.cluster.kubectl(person, &[&namespace, labels].concat()).await
+}
+
+/// A scenario in which dev may label the namespace.
+async fn dev_may_label(scene: &Scenario<'_>) -> Result<()> {
+    let verbs = ["create", "role", "labels", "--verb=get,patch", "--resource=namespaces"];
+    scene.kubectl(Admin, &verbs).await?;
+    let bind = ["create", "rolebinding", "labels", "--role=labels", "--user=dev"];
+    scene.kubectl(Admin, &bind).await.map(drop)
+}
+
+pub async fn warn_tells_whoever_creates_and_holds_nothing(cluster: &ControlPlane) -> Result<()> {
+    let labels = json!({ "assent.dev/mode": "warn" });
+    let scene = Scenario::governed_by(cluster, "warns", "high", &labels).await?;
+    let spec = pod_spec(&container("1"));
+    for (api_version, kind) in [
+        ("v1", "Pod"),
+        ("v1", "ReplicationController"),
+        ("apps/v1", "Deployment"),
+        ("apps/v1", "ReplicaSet"),
+        ("apps/v1", "StatefulSet"),
+        ("apps/v1", "DaemonSet"),
+        ("batch/v1", "Job"),
+        ("batch/v1", "CronJob"),
+    ] {
+        let name = kind.to_lowercase();
+        let mut workload = scene.workload(api_version, kind, &name, &spec);
+        if kind == "ReplicationController" {
+            workload["spec"]["selector"] = json!({ "app": name });
+        }
+        let said = told(&scene, Dev, &workload).await?;
+        let words = format!(
+            "{name}/{name} would be held if namespace warns enforced: AI system scorer has no clearance"
+        );
+        says(&said, &["Warning", &words, "kubectl assent status --as-if-enforced -n warns"])?;
+    }
+    scene.running("deployment", 2).await?;
+    scene.running_pod("pod").await?;
+    let scale = ["scale", "deployment/deployment", "--replicas=3"];
+    let said = cluster.kubectl(Dev, &[&scale[..], &["-n", "warns"]].concat()).await?;
+    ensure!(!said.stderr.contains("Warning"), "scaling changes nothing that is approved: {}", said.stderr);
+    let mut unlabelled = scene.pod("unlabelled", &container("1"));
+    unlabelled["metadata"]["labels"] = json!({});
+    says(&told(&scene, Dev, &unlabelled).await?, &["have no label assent.dev/system"])?;
+    until(Duration::from_secs(20), "the count of those that would stop", async || {
+        let pods = scene.get("aisystem", "scorer").await?["status"]["pods"].clone();
+        ensure!(pods["wouldStop"].as_u64() >= Some(4) && pods["held"] == 0, "it is {pods}");
+        Ok(Some(()))
+    })
+    .await?;
+    scene.clear("v1", &container("1")).await?;
+    until(Duration::from_secs(20), "the API server to see the clearance", async || {
+        let said = told(&scene, Dev, &scene.deployment("cleared", &container("1"))).await?;
+        scene.kubectl(Dev, &["delete", "deployment", "cleared"]).await?;
+        ensure!(said.is_empty(), "{said}");
+        Ok(Some(()))
+    })
+    .await?;
+    let said = told(&scene, Dev, &scene.deployment("other", &container("2"))).await?;
+    says(&said, &["deployment/other would be held", "it is not what was approved for AI system scorer"])?;
+    scene.running("other", 2).await.map(drop)
+}
+
+/// And neither mode depends on a clearance, or on the operator.
+pub async fn audit_notes_it_in_the_audit_log_and_tells_nobody() -> Result<()> {
+    let options = Options { audit: true, path: vec![binaries()?], ..Options::default() };
+    let cluster = ControlPlane::start_with(options).await?;
+    let assent = Assent::install(&cluster).await?;
+    let scene =
+        Scenario::governed_by(&cluster, "audits", "high", &json!({ "assent.dev/mode": "audit" })).await?;
+    let said = told(&scene, Dev, &scene.deployment("scorer", &container("1"))).await?;
+    ensure!(said.is_empty(), "it is said to dev: {said}");
+    scene.running("scorer", 2).await?;
+    until(Duration::from_secs(20), "three annotations in the audit log", async || {
+        let noted = noted(&cluster, "assent-audit")?;
+        ensure!(noted.len() == 3, "there are {noted:#?}");
+        says(&noted.concat(), &["deployment/scorer would be held", "pod/scorer-"])?;
+        Ok(Some(()))
+    })
+    .await?;
+    let metric = async |line: &str| {
+        until(Duration::from_secs(20), line, async || {
+            let metrics = assent.get("/metrics").await?;
+            ensure!(metrics.contains(line), "it is not in {metrics}");
+            Ok(Some(()))
+        })
+        .await
+    };
+    metric("assent_would_stop_pods{namespace=\"audits\"} 2").await?;
+    scene.clear("v1", &container("1")).await?;
+    until(Duration::from_secs(20), "nothing that would stop", async || {
+        Ok((!assent.get("/metrics").await?.contains("assent_would_stop_pods{")).then_some(()))
+    })
+    .await?;
+    let plain = Scenario { cluster: &cluster, namespace: "plain".to_owned() };
+    cluster.kubectl(Admin, &["create", "namespace", "plain"]).await?.ok()?;
+    let mut shadow = plain.pod("shadow", &json!({ "name": "c", "image": "vllm/vllm-openai:latest" }));
+    shadow["metadata"]["labels"] = json!({ "assent.dev/system": "made-up" });
+    plain.apply(Admin, &shadow).await?;
+    metric("assent_shadow_pods{namespace=\"plain\"} 1").await?;
+    assent.operator().kill();
+    label(&plain, Admin, &["assent.dev/mode=warn"]).await?.ok()?;
+    // The API server has seen the label by then; there is nothing to ask it by.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let said = told(&plain, Admin, &plain.pod("second", &container("1"))).await?;
+    ensure!(said.is_empty(), "nobody compiled what would be held: {said}");
+    Ok(())
+}
+
+/// What the audit log says that `binding` found.
+fn noted(cluster: &ControlPlane, binding: &str) -> Result<Vec<String>> {
+    let log = std::fs::read_to_string(cluster.audit_log()).context("reading the audit log")?;
+    let mut found = Vec::new();
+    for line in log.lines() {
+        let event: Value = serde_json::from_str(line)?;
+        let note = event["annotations"]["validation.policy.admission.k8s.io/validation_failure"].as_str();
+        found.extend(note.filter(|note| note.contains(binding)).map(str::to_owned));
+    }
+    Ok(found)
+}
+
+/// Its clearance was lost long before: the grace counts from when the namespace began to enforce, and
+/// what ran before goes one by one.
+pub async fn enforce_stops_what_runs_gradually(cluster: &ControlPlane) -> Result<()> {
+    let labels = json!({ "assent.dev/mode": "warn" });
+    let scene = Scenario::governed_by(cluster, "turned-on", "limited", &labels).await?;
+    let grace = 12;
+    let mut level = scene.get_cluster("risklevel", "limited").await?;
+    level["metadata"] = json!({ "name": "turned-on" });
+    level["spec"]["onLoss"] = json!({ "gracePeriodSeconds": grace });
+    scene.apply(Admin, &level).await?;
+    scene.apply(Admin, &scene.system("turned-on")).await?;
+    let lost = scene.publish("lost", &container("lost")).await?;
+    scene.decide(Alice, &scene.decision("Approve", "lost", &lost, "risk-officer")).await?;
+    let kept = scene.publish("kept", &container("kept")).await?;
+    scene.decide(Alice, &scene.decision("Approve", "kept", &kept, "risk-officer")).await?;
+    let mut many = scene.deployment("lost", &container("lost"));
+    many["spec"]["replicas"] = json!(12);
+    scene.apply(Dev, &many).await?;
+    scene.apply(Dev, &scene.deployment("kept", &container("kept"))).await?;
+    scene.running("lost", 12).await?;
+    scene.decide(Alice, &scene.decision("Revoke", "lost", &lost, "risk-officer")).await?;
+    tokio::time::sleep(Duration::from_secs(grace + 1)).await;
+    scene.running("lost", 12).await?;
+
+    label(&scene, Admin, &["assent.dev/mode=enforce"]).await?.ok()?;
+    let begin = Instant::now();
+    let mut seen = Vec::new();
+    while begin.elapsed() < Duration::from_secs(grace) && seen.last() != Some(&0) {
+        let running = scene.pods("lost").await?.iter().filter(|p| p["spec"]["nodeName"].is_string()).count();
+        if seen.last() != Some(&running) {
+            seen.push(running);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let took = begin.elapsed();
+    ensure!(seen.last() == Some(&0), "after {took:?} there still run {seen:?}");
+    ensure!(took > Duration::from_secs(grace / 4), "all stopped within {took:?}: {seen:?}");
+    ensure!(seen.len() > 3, "they did not go one by one: {seen:?}");
+    let note = scene.event("Deployment", "lost", "WillStop").await?;
+    says(&note, &["namespace turned-on has begun to enforce", "is stopped from", "--as-if-enforced"])?;
+    scene.held("lost", 12).await?;
+    scene.running("kept", 2).await.map(drop)
+}
+
+pub async fn what_is_loosened_lets_its_pods_go(cluster: &ControlPlane) -> Result<()> {
+    for (namespace, looser) in [
+        ("loosened-to-warn", "assent.dev/mode=warn"),
+        ("loosened-to-audit", "assent.dev/mode=audit"),
+        ("loosened-to-accelerated", "assent.dev/scope=accelerated"),
+        ("loosened-to-labelled", "assent.dev/scope=labelled"),
+    ] {
+        let scene = Scenario::new(cluster, namespace, "high").await?;
+        let mut pod = scene.pod("plain", &container("1"));
+        pod["metadata"]["labels"] = json!({ "app": "plain" });
+        scene.apply(Dev, &pod).await?;
+        scene.held("plain", 1).await?;
+        label(&scene, Admin, &[looser]).await?.ok()?;
+        scene.running_pod("plain").await?;
+    }
+    Ok(())
+}
+
+pub async fn loosening_needs_the_verb_ungovern(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::governed_by(
+        cluster,
+        "loosens",
+        "high",
+        &json!({ "assent.dev/mode": "audit", "assent.dev/scope": "labelled" }),
+    )
+    .await?;
+    dev_may_label(&scene).await?;
+    let may = async |labels: &[&str]| label(&scene, Dev, labels).await?.ok().map(drop);
+    let may_not = async |labels: &[&str], words: &str| {
+        let said = label(&scene, Dev, labels).await?.denied()?;
+        says(&said, &["user dev may not", words, "the verb ungovern on namespaces.assent.dev"])
+    };
+    may_not(&["assent.dev/mode-"], "out of governance: keep the label assent.dev/mode=audit").await?;
+    may(&["assent.dev/scope=accelerated"]).await?;
+    may_not(&["assent.dev/scope=labelled"], "keep the label assent.dev/scope=accelerated").await?;
+    may(&["assent.dev/scope-"]).await?;
+    may_not(&["assent.dev/scope=accelerated"], "keep the label assent.dev/scope=all").await?;
+    may(&["assent.dev/mode=warn"]).await?;
+    may_not(
+        &["assent.dev/mode=audit"],
+        "loosen the governance of namespace loosens: keep the label assent.dev/mode=warn",
+    )
+    .await?;
+    may_not(&["assent.dev/mode=enforce", "assent.dev/scope=labelled"], "keep the label assent.dev/scope=all")
+        .await?;
+    may(&["assent.dev/mode=enforce", "assent.dev/scope=all"]).await?;
+    may_not(&["assent.dev/mode=warn"], "keep the label assent.dev/mode=enforce").await?;
+    let said = label(&scene, Dev, &["assent.dev/scope=gpu"]).await?.denied()?;
+    says(&said, &["label assent.dev/scope=gpu is not known: use all, accelerated or labelled"])?;
+    label(&scene, Admin, &["assent.dev/mode=audit", "assent.dev/scope=labelled"]).await?.ok().map(drop)
+}
+
+/// The API server and the operator must agree on what an accelerator is.
+pub async fn accelerated_takes_in_whatever_asks_for_an_accelerator(cluster: &ControlPlane) -> Result<()> {
+    let labels = json!({ "assent.dev/mode": "enforce", "assent.dev/scope": "accelerated" });
+    let scene = Scenario::governed_by(cluster, "accelerated", "high", &labels).await?;
+    let with = |resources: Value| json!({ "name": "c", "image": "c", "resources": resources });
+    let plain = with(json!({ "limits": { "cpu": "1", "nvidia.com/gpu": "0", "example.com/nic": "1" } }));
+    let gpu = |name: &str| with(json!({ "limits": { name: "1" } }));
+    let mut init = gpu("google.com/tpu");
+    init["name"] = json!("init");
+    let claim = json!([{ "name": "gpu", "resourceClaimName": "gpu" }]);
+    for (spec, asks) in [
+        (json!({ "containers": [plain] }), false),
+        (json!({ "containers": [plain], "resources": { "limits": { "cpu": "2" } } }), false),
+        (json!({ "containers": [gpu("nvidia.com/gpu")] }), true),
+        (json!({ "containers": [gpu("nvidia.com/mig-1g.5gb")] }), true),
+        (json!({ "containers": [gpu("amd.com/gpu")] }), true),
+        (json!({ "containers": [gpu("huawei.com/Ascend910")] }), true),
+        (json!({ "containers": [gpu("deviceclass.resource.kubernetes.io/gpu")] }), true),
+        (json!({ "containers": [plain], "initContainers": [init] }), true),
+        (json!({ "containers": [plain], "resourceClaims": claim }), true),
+    ] {
+        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "spec": spec,
+            "metadata": { "generateName": "pod-", "namespace": scene.namespace } });
+        let create = ["create", "--dry-run=server", "-o=json", "-f", "-"];
+        let made: Value =
+            serde_json::from_str(&cluster.kubectl_stdin(Dev, &create, &pod.to_string()).await?.ok()?)?;
+        let held = made["metadata"]["labels"]["assent.dev/held"] == "true";
+        let ours = asks_for_accelerator(&serde_json::from_value(made["spec"].clone())?);
+        ensure!(held == asks && ours == asks, "the API server holds: {held}, we would: {ours}: {made}");
+    }
+    let mut pod = scene.pod("plain", &with(json!({})));
+    pod["metadata"]["labels"] = json!({ "app": "plain" });
+    scene.apply(Dev, &pod).await?;
+    scene.running_pod("plain").await?;
+    let said = scene.denied(Dev, &["label", "pod", "plain", "assent.dev/system=scorer"]).await?;
+    says(&said, &["label assent.dev/system of a pod does not change"])?;
+    let mut pod = scene.pod("gpu", &gpu("nvidia.com/gpu"));
+    pod["metadata"]["labels"] = json!({ "app": "gpu" });
+    scene.apply(Dev, &pod).await?;
+    scene.held("gpu", 1).await?;
+    says(&scene.event("Pod", "gpu", "Held").await?, &["it has no label assent.dev/system"])?;
+    scene.clear("v1", &container("1")).await?;
+    scene.apply(Dev, &scene.pod("cleared", &container("1"))).await?;
+    scene.running_pod("cleared").await?;
+    let said = scene.denied(Dev, &["label", "pod", "cleared", "assent.dev/system-"]).await?;
+    says(&said, &["label assent.dev/system of a pod does not change"])
+}
+
+/// Whoever takes the label off is out of scope: that is what this scope means. What has it keeps it.
+pub async fn labelled_takes_in_what_names_a_system_and_nothing_else(cluster: &ControlPlane) -> Result<()> {
+    let labels = json!({ "assent.dev/mode": "enforce", "assent.dev/scope": "labelled" });
+    let scene = Scenario::governed_by(cluster, "labelled", "high", &labels).await?;
+    let mut pod = scene.pod("plain", &container("1"));
+    pod["metadata"]["labels"] = json!({ "app": "plain" });
+    scene.apply(Dev, &pod).await?;
+    scene.running_pod("plain").await?;
+    let debug = ["debug", "plain", "--image=other", "--attach=false", "--profile=general"];
+    scene.kubectl(Dev, &debug).await?;
+    let said = scene.denied(Dev, &["label", "pod", "plain", "assent.dev/system=scorer"]).await?;
+    says(&said, &["label assent.dev/system of a pod does not change"])?;
+    scene.apply(Dev, &scene.pod("scorer", &container("1"))).await?;
+    scene.held("scorer", 1).await?;
+    let said = scene.denied(Dev, &["label", "pod", "scorer", "assent.dev/system-"]).await?;
+    says(&said, &["label assent.dev/system of a pod does not change"])?;
+    let mut empty = scene.pod("empty", &container("1"));
+    empty["metadata"]["labels"]["assent.dev/system"] = json!("");
+    empty["metadata"]["labels"]["app"] = json!("empty");
+    scene.apply(Dev, &empty).await?;
+    scene.held("empty", 1).await?;
+    scene.event("Pod", "empty", "Held").await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.running_pod("scorer").await?;
+    scene.held("empty", 1).await?;
+    label(&scene, Admin, &["assent.dev/scope=all"]).await?.ok()?;
+    says(&scene.event("Pod", "plain", "WillStop").await?, &["it has no label assent.dev/system"])
+}
