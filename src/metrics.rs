@@ -53,6 +53,8 @@ pub struct Metrics {
     pub events_dropped: Counter,
     /// Pods held now.
     pub held_pods: Gauge,
+    /// Pods that should be gone, and are not known to be.
+    pub overdue_pods: Gauge,
     /// Seconds that the API server took to release a pod.
     pub release_seconds: Histogram,
 }
@@ -69,6 +71,7 @@ impl Default for Metrics {
             enforcements: Family::default(),
             events_dropped: Counter::default(),
             held_pods: Gauge::default(),
+            overdue_pods: Gauge::default(),
             release_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
         };
         metrics.register();
@@ -96,6 +99,11 @@ impl Metrics {
         registry.register("enforcements", "What was done to pods", self.enforcements.clone());
         registry.register("events_dropped", "Events that were not sent", self.events_dropped.clone());
         registry.register("held_pods", "Pods held by the gate", self.held_pods.clone());
+        registry.register(
+            "overdue_pods",
+            "Pods that should have ended within the grace and are not known to have",
+            self.overdue_pods.clone(),
+        );
         registry.register_with_unit(
             "release",
             "What the API server took to release a pod",

@@ -79,6 +79,14 @@ const fn is_overload(code: u16, action: &Action) -> bool {
     }
 }
 
+/// Whether the same may be taken a moment later: the API server is not there, or has too much to do.
+pub fn is_passing(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(answer) => answer.code == 429 || answer.code >= 500,
+        _ => true,
+    }
+}
+
 async fn request(pods: &Api<Pod>, name: &str, uid: String, action: &Action) -> Result<(), kube::Error> {
     match action {
         Action::Release(version) => release(pods, name, &uid, version).await,

@@ -12,11 +12,12 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams},
 };
+use prometheus_client::metrics::gauge::Gauge;
 use serde_json::json;
 use tokio::{sync::mpsc, time::Instant};
 use tracing::debug;
 
-use super::roster::Roster;
+use super::{RETRY, act::is_passing, jittered, roster::Roster, say::OVERDUE};
 use crate::{
     api::{AISystem, PodCount},
     metrics::Metrics,
@@ -70,8 +71,12 @@ impl Census {
         for namespace in std::mem::take(&mut self.dirty) {
             self.count(&namespace, roster);
         }
-        let held = roster.namespaces().flat_map(|(_, n)| n.pods.values()).filter(|pod| pod.gated).count();
-        self.metrics.held_pods.set(i64::try_from(held).unwrap_or(i64::MAX));
+        let pods = || roster.namespaces().flat_map(|(_, n)| n.pods.values());
+        let set = |gauge: &Gauge, count: usize| {
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        };
+        set(&self.metrics.held_pods, pods().filter(|pod| pod.gated).count());
+        set(&self.metrics.overdue_pods, pods().filter(|pod| pod.said == Some(OVERDUE)).count());
     }
 
     fn count(&mut self, namespace: &Arc<str>, roster: &Roster) {
@@ -85,9 +90,13 @@ impl Census {
             .keys()
             .map(|system| (Arc::from(system.as_str()), PodCount::default()))
             .collect();
-        for pod in known.pods.values().filter(|pod| !pod.ended && pod.ends_at.is_none()) {
+        for pod in known.pods.values().filter(|pod| !pod.ended) {
             if let Some(count) = counts.get_mut(&pod.system) {
-                if pod.gated { count.held += 1 } else { count.running += 1 }
+                match (pod.ends_at, pod.gated) {
+                    (Some(_), _) => count.terminating += 1,
+                    (None, true) => count.held += 1,
+                    (None, false) => count.running += 1,
+                }
             }
         }
         for (system, count) in counts {
@@ -101,15 +110,38 @@ impl Census {
     }
 }
 
+/// Writes the last count of each system, again and again if the API server has too much to do.
 async fn write(client: Client, mut counts: mpsc::UnboundedReceiver<(System, PodCount)>) {
-    while let Some(((namespace, system), count)) = counts.recv().await {
-        let api: Api<AISystem> = Api::namespaced(client.clone(), &namespace);
-        let status =
-            json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "AISystem", "status": { "pods": count } });
-        if let Err(error) =
-            api.patch_status(&system, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&status)).await
-        {
-            debug!(namespace = &*namespace, system = &*system, "a count was not taken: {error}");
+    let mut unwritten = BTreeMap::new();
+    loop {
+        if unwritten.is_empty() {
+            let Some((system, count)) = counts.recv().await else { return };
+            unwritten.insert(system, count);
+        }
+        while let Ok((system, count)) = counts.try_recv() {
+            unwritten.insert(system, count);
+        }
+        let Some((system, count)) = unwritten.pop_first() else { continue };
+        match write_one(&client, &system, count).await {
+            Ok(()) => {}
+            Err(error) if is_passing(&error) => {
+                unwritten.insert(system, count);
+                tokio::time::sleep(jittered(RETRY)).await;
+            }
+            Err(error) => {
+                debug!(namespace = &*system.0, system = &*system.1, "a count was not taken: {error}")
+            }
         }
     }
+}
+
+async fn write_one(
+    client: &Client,
+    (namespace, system): &System,
+    count: PodCount,
+) -> Result<(), kube::Error> {
+    let api: Api<AISystem> = Api::namespaced(client.clone(), namespace);
+    let status =
+        json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "AISystem", "status": { "pods": count } });
+    api.patch_status(system, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&status)).await.map(drop)
 }

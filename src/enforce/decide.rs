@@ -4,8 +4,12 @@
 //!                    cleared     not cleared
 //!  gated             Release     Hold
 //!  bound or pending  Keep        Stop: evict for the first half of the grace, then delete
+//!  being deleted     Ignore      Stop if its end is beyond the grace, else Ending
 //!  ended             Ignore      Ignore
 //! ```
+//!
+//! A pod that has a node is never deleted with a grace of zero: the API server would forget it at once, while
+//! its containers may run on, on a node that does not answer even for ever.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -28,7 +32,15 @@ pub enum Decision<'a> {
     Release(Option<&'a ClearedVersion>),
     /// It is stopped.
     Stop(Step),
+    /// It is being stopped as fast as can be asked for, and overdue from this instant on.
+    Ending(Timestamp),
 }
+
+/// How long after its end a kubelet may take to tell that a pod has ended.
+const CONFIRMATION: SignedDuration = SignedDuration::from_secs(5);
+
+/// The least grace that leaves it to the kubelet to say when a pod has ended.
+const LEAST_GRACE: u32 = 1;
 
 /// The next step of stopping a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,11 +92,13 @@ fn stop(pod: &Pod, system: Option<&SystemClearance>, since: Timestamp, now: Time
     let grace = system.map_or(OnLoss::DEFAULT_GRACE_PERIOD_SECONDS, |s| s.grace_period_seconds);
     let deadline = since + SignedDuration::from_secs(grace.into());
     let budgets_until = since + SignedDuration::from_millis(i64::from(grace) * 500);
-    if pod.ends_at.is_some_and(|ends_at| ends_at <= deadline.max(now)) {
-        return Decision::Ignore;
+    if let Some(ends_at) = pod.ends_at
+        && (ends_at <= deadline.max(now) || pod.ends_with.is_some_and(|grace| grace <= LEAST_GRACE))
+    {
+        return Decision::Ending(ends_at.max(deadline) + CONFIRMATION);
     }
     let left = u32::try_from(deadline.duration_since(now).as_secs()).unwrap_or(0);
-    let grace_period_seconds = left.min(pod.termination_grace);
+    let grace_period_seconds = left.min(pod.termination_grace).max(LEAST_GRACE);
     Decision::Stop(if now < budgets_until && pod.ends_at.is_none() {
         Step::Evict { grace_period_seconds, until: budgets_until }
     } else {

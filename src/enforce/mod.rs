@@ -32,6 +32,7 @@ use kube::{
     Api, Client, ResourceExt,
     runtime::{WatchStreamExt, watcher, watcher::Event},
 };
+use tokio::time::Instant;
 use tracing::warn;
 
 use self::{
@@ -39,7 +40,7 @@ use self::{
     census::Census,
     decide::{Decision, Step, decide},
     roster::{PodKey, Roster},
-    say::Voice,
+    say::{OVERDUE, Voice},
     window::Window,
 };
 use crate::{
@@ -68,12 +69,14 @@ pub async fn run(client: Client, metrics: Arc<Metrics>, shutdown: impl Future<Ou
         loop {
             let next = enforcer.timers.first_key_value().map(|(at, _)| *at);
             let census_due = enforcer.census.due();
+            let window_opens = enforcer.window.opens_at();
             tokio::select! {
                 () = &mut shutdown => break,
                 Some(event) = clearances.next() => enforcer.clearance_event(event),
                 Some(event) = pods.next() => enforcer.pod_event(event),
                 Some((key, done)) = enforcer.under_way.next() => enforcer.done(&key, done),
                 () = sleep_until(next) => enforcer.look_again(Timestamp::now()),
+                () = pause(window_opens) => enforcer.window.open(),
                 () = census_due => enforcer.census.publish(&enforcer.roster),
             }
             enforcer.start();
@@ -93,6 +96,13 @@ async fn sleep_until(instant: Option<Timestamp>) {
             let wait = Duration::try_from(instant.duration_since(Timestamp::now())).unwrap_or_default();
             tokio::time::sleep(wait.min(Duration::from_hours(24))).await;
         }
+    }
+}
+
+async fn pause(until: Option<Instant>) {
+    match until {
+        None => std::future::pending().await,
+        Some(until) => tokio::time::sleep_until(until).await,
     }
 }
 
@@ -269,6 +279,7 @@ impl Enforcer {
             return;
         }
         let clearance = clearance.map(|c| &**c);
+        let lost_at = clearance.and_then(|c| c.systems.get(&*pod.system)).and_then(|s| s.lost_at.as_ref());
         match decide(pod, clearance, pod.lost_since, now) {
             Decision::Ignore => {}
             Decision::Keep => pod.lost_since = None,
@@ -280,10 +291,17 @@ impl Enforcer {
             }
             Decision::Release(_) => self.wait(key),
             Decision::Stop(_) => {
-                let lost_at =
-                    clearance.and_then(|c| c.systems.get(&*pod.system)).and_then(|s| s.lost_at.as_ref());
                 pod.lost(lost_at.map(|at| at.0), now);
                 self.wait(key);
+            }
+            Decision::Ending(overdue) => {
+                pod.lost(lost_at.map(|at| at.0), now);
+                if now < overdue {
+                    self.timers.entry(overdue).or_default().insert(Due::Pod(key.clone()));
+                } else if pod.said != Some(OVERDUE) {
+                    pod.said = Some(OVERDUE);
+                    self.voice.overdue(key, pod, clearance);
+                }
             }
         }
     }
@@ -296,7 +314,7 @@ impl Enforcer {
 
     /// Starts what waits, as far as there is room, if it is still to be done.
     fn start(&mut self) {
-        while self.window.has_room(self.under_way.len()) {
+        while self.window.has_room(self.under_way.len(), Instant::now()) {
             let Some(key) = self.waiting.pop_front() else { break };
             let Some((uid, action)) = self.action(&key) else {
                 self.busy.remove(&key);
@@ -309,7 +327,7 @@ impl Enforcer {
             };
             self.under_way.push(work.boxed());
         }
-        if self.under_way.is_empty() {
+        if self.under_way.is_empty() && self.waiting.is_empty() && self.window.opens_at().is_none() {
             self.window.rest();
         }
     }
@@ -322,7 +340,7 @@ impl Enforcer {
                 |v| format!("{}@{}", v.model_version, v.subject_digest),
             )),
             Decision::Stop(step) => Action::Stop(step),
-            Decision::Ignore | Decision::Keep | Decision::Hold => return None,
+            Decision::Ignore | Decision::Keep | Decision::Hold | Decision::Ending(_) => return None,
         };
         Some((pod.uid.clone(), action))
     }
@@ -332,7 +350,7 @@ impl Enforcer {
         self.busy.remove(key);
         match done {
             Done::Ok(_) | Done::Gone | Done::NotNow(..) => self.window.answered(),
-            Done::Overloaded(..) => self.window.overloaded(),
+            Done::Overloaded(..) => self.window.overloaded(Instant::now()),
         }
         let now = Timestamp::now();
         let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
@@ -341,10 +359,8 @@ impl Enforcer {
         match done {
             Done::Gone => {}
             Done::Ok(action) => {
-                let told = match &action {
-                    Action::Release(_) => !pod.gated,
-                    Action::Stop(_) => pod.ends_at.is_some(),
-                };
+                // A stop may be told and still have to be asked for again, but not at once.
+                let told = matches!(action, Action::Release(_)) && !pod.gated;
                 pod.quiet_until = (!told).then_some(again);
                 (pod.said, pod.refusals) = (None, 0);
                 self.voice_of(key, &action, clearance.as_deref());

@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use backon::{ExponentialBuilder, Retryable};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,
@@ -14,8 +15,9 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::{debug, info};
 
 use super::{
+    act::is_passing,
     owner::Roots,
-    roster::{OwnerIs, Pod, PodKey},
+    roster::{KeptBy, OwnerIs, Pod, PodKey},
 };
 use crate::{
     api::{ClearanceSpec, SystemClearance},
@@ -28,6 +30,14 @@ const QUEUE: usize = 4096;
 
 /// How long the same is not said again about a workload or a system, whose pods are many.
 const QUIET: Duration = Duration::from_mins(1);
+
+/// How often and how slowly an Event is tried again that the API server was too busy for: for some minutes in
+/// all, in which the others wait in the queue.
+const TIMES: usize = 30;
+const SLOWEST: Duration = Duration::from_secs(5);
+
+/// The reason of an Event about a pod that should be gone.
+pub const OVERDUE: &str = "StopOverdue";
 
 /// The bound of the API server on an Event's note, in bytes.
 const NOTE_BYTES: usize = 1024;
@@ -91,6 +101,21 @@ impl Voice {
         let note =
             format!("clearance lost, not stopped yet: {answer}; it is deleted when its grace is half over");
         self.say(key, pod, clearance, (EventType::Warning, "EvictionDelayed", "Evict", note));
+    }
+
+    /// It should have ended, and nobody knows that it did.
+    pub fn overdue(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>) {
+        let keeper = match &pod.kept_by {
+            Some(KeptBy::Finalizers(finalizers)) => {
+                format!("kept by the finalizers {finalizers}; whoever set them has to take them off")
+            }
+            Some(KeptBy::Node(node)) => format!(
+                "the kubelet of node {node} has not said that it ended; if that machine is off for good: kubectl delete node {node}"
+            ),
+            None => "it is not being deleted".to_owned(),
+        };
+        let note = format!("clearance lost, and the pod is not gone within the grace: {keeper}");
+        self.say(key, pod, clearance, (EventType::Warning, OVERDUE, "Delete", note));
     }
 
     fn say(
@@ -198,7 +223,9 @@ async fn publish(recorder: &Recorder, saying: &Saying, object: &ObjectReference)
         action: saying.action.to_owned(),
         secondary: None,
     };
-    if let Err(error) = recorder.publish(&event, object).await {
+    let patience = ExponentialBuilder::default().with_max_delay(SLOWEST).with_max_times(TIMES).with_jitter();
+    let published = (|| recorder.publish(&event, object)).retry(patience).when(is_passing).await;
+    if let Err(error) = published {
         debug!(object = object.name, "an Event was not taken: {error}");
     }
 }

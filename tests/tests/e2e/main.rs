@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod chart;
+mod faults;
 mod lifecycle;
 mod outage;
 mod plugin;
@@ -145,6 +146,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         bad_input::a_manifest_of_a_mebibyte,
         bad_input::a_prohibited_level,
         bad_input::missing_documents_are_all_named,
+        faults::a_quota_full_of_held_pods_is_told_of_and_ends,
         chart::lint,
         chart::the_pod_is_locked_down,
         chart::the_api_server_takes_all_of_it,
@@ -160,6 +162,11 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         outage::a_restarted_api_server_is_found_again,
         outage::one_operator_leads_and_hands_over_when_it_is_told_to_stop,
         outage::health_and_metrics_are_served,
+        faults::a_node_that_is_gone_is_told_of_and_nothing_on_it_is_forgotten,
+        faults::a_finalizer_that_never_ends_is_named_and_holds_up_nothing,
+        faults::a_namespace_being_deleted_is_left_to_go,
+        faults::an_api_server_that_answers_429_for_a_minute_is_asked_little_and_misses_nothing,
+        faults::what_was_to_be_said_in_a_busy_moment_is_said_after_it,
         outage::i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace,
     ];
     shared.into_iter().chain(own).collect()

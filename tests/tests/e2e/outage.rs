@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::refusals::lift_as_operator;
 
-async fn stage() -> Result<(ControlPlane, Assent)> {
+/// A control plane and an operator of one's own.
+pub async fn stage() -> Result<(ControlPlane, Assent)> {
     let cluster = ControlPlane::start_with(Options { nodes: 2, ..Options::default() }).await?;
     let assent = Assent::install(&cluster).await?;
     Ok((cluster, assent))
@@ -146,16 +147,19 @@ pub async fn one_operator_leads_and_hands_over_when_it_is_told_to_stop() -> Resu
     scene.running("scorer", 2).await.map(drop)
 }
 
+/// What the operator serves at `path`, with the header.
+pub async fn http_get(assent: &Assent, path: &str) -> Result<String> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let mut stream = tokio::net::TcpStream::connect(&assent.address).await?;
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
+    let mut answer = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.context("reading")?;
+    Ok(answer)
+}
+
 pub async fn health_and_metrics_are_served() -> Result<()> {
     let (_cluster, assent) = stage().await?;
-    let get = async |path: &str| -> Result<String> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        let mut stream = tokio::net::TcpStream::connect(&assent.address).await?;
-        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
-        let mut answer = String::new();
-        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.context("reading")?;
-        Ok(answer)
-    };
+    let get = async |path| http_get(&assent, path).await;
     for path in ["/healthz", "/readyz"] {
         let answer = get(path).await?;
         ensure!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{path}: {answer}");
