@@ -80,11 +80,10 @@ impl Census {
     }
 
     fn count(&mut self, namespace: &Arc<str>, roster: &Roster) {
-        let Some((known, clearance)) =
-            roster.namespace(namespace).and_then(|n| Some((n, n.clearance.as_ref()?)))
-        else {
-            return;
-        };
+        let known = roster.namespace(namespace);
+        let clearance = known.and_then(|known| known.clearance.as_ref());
+        self.forget_all_but(namespace, |system| clearance.is_some_and(|c| c.systems.contains_key(system)));
+        let (Some(known), Some(clearance)) = (known, clearance) else { return };
         let mut counts: BTreeMap<Arc<str>, PodCount> = clearance
             .systems
             .keys()
@@ -106,6 +105,18 @@ impl Census {
                 // The writer ends only with the operator.
                 let _ = self.queue.send((system, count));
             }
+        }
+    }
+}
+
+impl Census {
+    /// A system that is gone takes its counts along: one that comes in its place has none.
+    fn forget_all_but(&mut self, namespace: &Arc<str>, stays: impl Fn(&str) -> bool) {
+        let of_namespace = self.written.range((Arc::clone(namespace), Arc::from(""))..);
+        let of_namespace = of_namespace.map(|(system, _)| system).take_while(|(of, _)| of == namespace);
+        let gone: Vec<System> = of_namespace.filter(|(_, system)| !stays(system)).cloned().collect();
+        for system in gone {
+            self.written.remove(&system);
         }
     }
 }

@@ -208,7 +208,7 @@ pub async fn a_quota_full_of_held_pods_is_told_of_and_ends(cluster: &ControlPlan
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("2"))).await?;
     until(Duration::from_secs(20), "explain to name the quota", async || {
         let said = assent(&scene, Person::Dev, &["explain", "deployment/scorer"]).await?.ok()?;
-        ensure!(said.contains("exceeded quota: pods"), "{said}");
+        ensure!(said.contains("requested: pods=1, used: pods=3"), "{said}");
         Ok(Some(()))
     })
     .await?;
@@ -235,7 +235,7 @@ fn rejection() -> Value {
           "spec": { "type": "Limited", "limited": { "nominalConcurrencyShares": 0, "lendablePercent": 0,
                     "borrowingLimitPercent": 0, "limitResponse": { "type": "Reject" } } } },
         { "apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", "metadata": { "name": "none" },
-          "spec": { "matchingPrecedence": 1, "priorityLevelConfiguration": { "name": "none" },
+          "spec": { "matchingPrecedence": 2, "priorityLevelConfiguration": { "name": "none" },
                     "rules": [{ "subjects": [account], "resourceRules": [resources],
                                 "nonResourceRules": [{ "verbs": ["*"], "nonResourceURLs": ["*"] }] }] } },
     ] })
