@@ -140,7 +140,7 @@ async fn write(client: Client, mut counts: mpsc::UnboundedReceiver<(System, PodC
                 tokio::time::sleep(jittered(RETRY)).await;
             }
             Err(error) => {
-                debug!(namespace = &*system.0, system = &*system.1, "a count was not taken: {error}")
+                debug!(namespace = &*system.0, system = &*system.1, "a count was not taken: {error}");
             }
         }
     }

@@ -105,3 +105,39 @@ fn stop(pod: &Pod, system: Option<&SystemClearance>, since: Timestamp, now: Time
         Step::Delete { grace_period_seconds }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::Time};
+    use kube::core::ObjectMeta;
+
+    use super::{super::roster::Roster, *};
+
+    fn pod(deleted: Option<(Timestamp, i64)>) -> Pod {
+        let metadata = ObjectMeta {
+            name: Some("pod".to_owned()),
+            deletion_timestamp: deleted.map(|(at, _)| Time(at)),
+            deletion_grace_period_seconds: deleted.map(|(_, grace)| grace),
+            ..ObjectMeta::default()
+        };
+        let mut roster = Roster::default();
+        let key = roster.set_pod(&core::Pod { metadata, ..core::Pod::default() });
+        roster.pod_mut(&key).map(|(pod, _)| pod.clone()).expect("it was put in")
+    }
+
+    #[test]
+    fn what_is_long_overdue_is_asked_to_end_once_and_not_forgotten() {
+        let clearance = ClearanceSpec { enforced: true, ..ClearanceSpec::default() };
+        let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1);
+        let decide = |pod: &Pod| decide(pod, Some(&clearance), Some(Timestamp::UNIX_EPOCH), now);
+        assert_eq!(decide(&pod(None)), Decision::Stop(Step::Delete { grace_period_seconds: 1 }));
+        // By a clock of the API server that is half a minute ahead, it ends too late; but there is no sooner.
+        let ahead = now + SignedDuration::from_secs(31);
+        assert_eq!(decide(&pod(Some((ahead, 1)))), Decision::Ending(ahead + CONFIRMATION));
+        assert_eq!(
+            decide(&pod(Some((ahead, 30)))),
+            Decision::Stop(Step::Delete { grace_period_seconds: 1 }),
+            "somebody gave it longer than it has"
+        );
+    }
+}

@@ -102,7 +102,7 @@ mod tests {
         let mut asked = 0;
         while now < begin + Duration::from_mins(1) {
             assert!(window.has_room(0, now));
-            asked += (0..).take_while(|n| window.has_room(*n, now)).count();
+            asked += (0..MOST).take_while(|n| window.has_room(*n, now)).count();
             window.overloaded(now);
             now = window.opens_at().expect("a pause");
         }
