@@ -161,7 +161,9 @@ fn of_schema(schema: &Value, path: &str, fields: &mut BTreeSet<String>) {
     let inner = if schema["items"].is_object() { &schema["items"] } else { schema };
     match inner["properties"].as_object() {
         Some(properties) => {
-            properties.iter().for_each(|(name, inner)| of_schema(inner, &join(path, name), fields))
+            for (name, inner) in properties {
+                of_schema(inner, &join(path, name), fields);
+            }
         }
         None => drop(fields.insert(path.to_owned())),
     }
@@ -171,10 +173,14 @@ fn of_schema(schema: &Value, path: &str, fields: &mut BTreeSet<String>) {
 fn fields(value: &Value, path: &str, into: &mut BTreeSet<String>) {
     match value {
         Value::Object(inner) if !inner.is_empty() => {
-            inner.iter().for_each(|(name, value)| fields(value, &join(path, name), into));
+            for (name, value) in inner {
+                fields(value, &join(path, name), into);
+            }
         }
         Value::Array(items) if items.iter().any(Value::is_object) => {
-            items.iter().for_each(|item| fields(item, path, into));
+            for item in items {
+                fields(item, path, into);
+            }
         }
         _ => drop(into.insert(path.to_owned())),
     }

@@ -66,15 +66,15 @@ fn uid(pod: &Value) -> Value {
 }
 
 /// KWOK never says that a pod on the node "lost" ended. The level leaves no grace at all, and still no pod is
-/// deleted with none: it would be forgotten while it runs on, and its place in a StatefulSet be taken.
+/// deleted with none: it would be forgotten while it runs on, and its place in a `StatefulSet` be taken.
 pub async fn a_node_that_is_gone_is_told_of_and_nothing_on_it_is_forgotten() -> Result<()> {
     let (cluster, operator) = stage().await?;
     let scene = scene_of_grace(&cluster, "node-gone", 0).await?;
-    let node = json!({ "apiVersion": "v1", "kind": "Node",
+    let machine = json!({ "apiVersion": "v1", "kind": "Node",
         "metadata": { "name": "lost", "labels": { "kubernetes.io/hostname": "lost" } },
         "spec": { "taints": [{ "key": "example.com/lost", "effect": "NoSchedule" }] },
         "status": { "capacity": { "cpu": "8", "memory": "8Gi", "pods": "10" }, "allocatable": { "cpu": "8", "memory": "8Gi", "pods": "10" } } });
-    scene.apply(Person::Admin, &node).await?;
+    scene.apply(Person::Admin, &machine).await?;
     let mut there = pod_spec(&container("1"));
     there["nodeSelector"] = json!({ "kubernetes.io/hostname": "lost" });
     there["tolerations"] = json!([{ "key": "example.com/lost", "operator": "Exists" }]);
