@@ -32,7 +32,7 @@ fuzz: ## Fuzz every parser and the runtime match, each for FUZZ_SECONDS (30)
 	@cd fuzz && cargo +nightly fuzz build --sanitizer none && for target in $$(cargo +nightly fuzz list); do \
 	 mkdir -p corpus/$$target && echo "fuzzing $$target for $(FUZZ_SECONDS) s" && \
 	 cargo +nightly fuzz run --sanitizer none $$target corpus/$$target seeds/$$target -- \
-	  -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -verbosity=0 -print_final_stats=1 || exit 1; done
+	  -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -verbosity=0 -print_funcs=0 -print_final_stats=1 || exit 1; done
 
 bench: controlplane ## Measure it, as ratios to a floor of the same run; table and target/bench.json
 	@$(CARGO) build --quiet --locked --release --workspace --bin assent --bin bench

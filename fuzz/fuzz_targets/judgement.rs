@@ -21,7 +21,9 @@ struct Case {
     approvals: Vec<Approval>,
 }
 
-fuzz_mutator!(|data: &mut [u8], size: usize, max: usize, seed: u32| assent_fuzz::mutate(data, size, max, seed));
+fuzz_mutator!(|data: &mut [u8], size: usize, max: usize, seed: u32| {
+    assent_fuzz::mutate(data, size, max, seed)
+});
 
 fuzz_target!(|data: &[u8]| {
     let Ok(mut case) = serde_json::from_slice::<Case>(data) else { return };

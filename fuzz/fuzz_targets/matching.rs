@@ -19,14 +19,17 @@ struct Admission {
     pod: Value,
 }
 
-fuzz_mutator!(|data: &mut [u8], size: usize, max: usize, seed: u32| assent_fuzz::mutate(data, size, max, seed));
+fuzz_mutator!(|data: &mut [u8], size: usize, max: usize, seed: u32| {
+    assent_fuzz::mutate(data, size, max, seed)
+});
 
 fuzz_target!(|data: &[u8]| {
     let Ok(Admission { approved, pod }) = serde_json::from_slice(data) else { return };
     let Some(runtime) = runtime_of(&pod) else { return };
     matches(&approved, &runtime);
     assert!(matches(&runtime, &runtime), "it is not itself: {runtime:#?}");
-    let mut dice = fastrand::Rng::with_seed(data.iter().fold(0, |sum, byte| sum * 31 % 65_521 + u64::from(*byte)));
+    let mut dice =
+        fastrand::Rng::with_seed(data.iter().fold(0, |sum, byte| sum * 31 % 65_521 + u64::from(*byte)));
     let mut changed = pod.clone();
     assent_fuzz::change(&mut changed, &mut dice);
     let Some(other) = runtime_of(&changed) else { return };

@@ -32,7 +32,9 @@ impl Signed {
     }
 }
 
-fuzz_mutator!(|data: &mut [u8], size: usize, max: usize, seed: u32| assent_fuzz::mutate(data, size, max, seed));
+fuzz_mutator!(|data: &mut [u8], size: usize, max: usize, seed: u32| {
+    assent_fuzz::mutate(data, size, max, seed)
+});
 
 fuzz_target!(|data: &[u8]| {
     let Ok(document) = serde_json::from_slice::<Value>(data) else { return };
@@ -41,7 +43,8 @@ fuzz_target!(|data: &[u8]| {
     let written = serde_json::to_string(&signed).expect("it serialises");
     let again: Signed = serde_json::from_str(&written).expect("what was written can be read");
     assert_eq!(again.digest(), digest, "the same, read again");
-    let mut dice = fastrand::Rng::with_seed(data.iter().fold(0, |sum, byte| sum * 31 % 65_521 + u64::from(*byte)));
+    let mut dice =
+        fastrand::Rng::with_seed(data.iter().fold(0, |sum, byte| sum * 31 % 65_521 + u64::from(*byte)));
     let mut changed = document;
     assent_fuzz::change(&mut changed, &mut dice);
     let Ok(changed) = serde_json::from_value::<Signed>(changed) else { return };

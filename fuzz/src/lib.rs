@@ -91,8 +91,16 @@ fn spoil(text: &mut String, dice: &mut Rng) {
 }
 
 fn number(dice: &mut Rng) -> Value {
-    let numbers =
-        [json!(0), json!(1), json!(-1), json!(u32::MAX), json!(i64::MIN), json!(u64::MAX), json!(1e300), json!(0.5)];
+    let numbers = [
+        json!(0),
+        json!(1),
+        json!(-1),
+        json!(u32::MAX),
+        json!(i64::MIN),
+        json!(u64::MAX),
+        json!(1e300),
+        json!(0.5),
+    ];
     numbers[dice.usize(..numbers.len())].clone()
 }
 
