@@ -28,8 +28,7 @@ fuzz_target!(|data: &[u8]| {
     let Some(runtime) = runtime_of(&pod) else { return };
     matches(&approved, &runtime);
     assert!(matches(&runtime, &runtime), "it is not itself: {runtime:#?}");
-    let mut dice =
-        fastrand::Rng::with_seed(data.iter().fold(0, |sum, byte| sum * 31 % 65_521 + u64::from(*byte)));
+    let mut dice = assent_fuzz::dice(data);
     let mut changed = pod.clone();
     assent_fuzz::change(&mut changed, &mut dice);
     let Some(other) = runtime_of(&changed) else { return };

@@ -10,6 +10,20 @@ use fastrand::Rng;
 use libfuzzer_sys::fuzzer_mutate;
 use serde_json::{Value, json};
 
+/// A document as the API server could hand it over. It takes no year before 0, which k8s-openapi reads, and then
+/// writes so that it cannot read it.
+pub fn document(data: &[u8]) -> Option<Value> {
+    if data.windows(2).any(|two| two == b"\"-") {
+        return None;
+    }
+    serde_json::from_slice(data).ok()
+}
+
+/// Dice that fall the same for the same input.
+pub fn dice(data: &[u8]) -> Rng {
+    Rng::with_seed(data.iter().fold(0, |sum, byte| sum * 31 % 65_521 + u64::from(*byte)))
+}
+
 /// A mutator for `fuzz_mutator!`.
 pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let mut dice = Rng::with_seed(seed.into());
@@ -115,7 +129,6 @@ fn anything(dice: &mut Rng) -> Value {
         json!("sha256:0000000000000000000000000000000000000000000000000000000000000000"),
         json!("2027-03-31T12:00:00Z"),
         json!("9999-12-30T22:00:00Z"),
-        json!("-009999-01-02T01:59:59Z"),
         json!("8760h"),
         json!("9223372036854775807ns"),
         number(dice),
