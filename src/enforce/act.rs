@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use backon::ExponentialBuilder;
 use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
 use kube::{
     Api, Client,
@@ -10,7 +11,7 @@ use kube::{
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::{decide::Step, roster::PodKey};
+use super::{RETRY, decide::Step, roster::PodKey};
 use crate::{
     admission::RELEASE_MANAGER,
     api::{GATE, HELD_LABEL, RELEASED_ANNOTATION},
@@ -82,9 +83,16 @@ const fn is_overload(code: u16, action: &Action) -> bool {
 /// Whether the same may be taken a moment later: the API server is not there, or has too much to do.
 pub fn is_passing(error: &kube::Error) -> bool {
     match error {
-        kube::Error::Api(answer) => answer.code == 429 || answer.code >= 500,
-        _ => true,
+        // Not 500: so a webhook fails that somebody has to repair, for all that it is asked about.
+        kube::Error::Api(answer) => matches!(answer.code, 429 | 503 | 504),
+        kube::Error::HyperError(_) | kube::Error::Service(_) => true,
+        _ => false,
     }
+}
+
+/// How often and how slowly that is tried again which nobody waits for: for some minutes in all.
+pub fn patience() -> ExponentialBuilder {
+    ExponentialBuilder::default().with_max_delay(RETRY * 5).with_max_times(30).with_jitter()
 }
 
 async fn request(pods: &Api<Pod>, name: &str, uid: String, action: &Action) -> Result<(), kube::Error> {

@@ -1,11 +1,11 @@
 //! Telling people: Events on the pod, its workload and its AI system, that name the next command.
 //!
 //! What is said never holds up what is done: it waits in a queue, and what does not fit is dropped and
-//! counted.
+//! counted. What the API server is too busy for is said later, and the rest after it.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use backon::{ExponentialBuilder, Retryable};
+use backon::Retryable;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,
@@ -15,7 +15,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::{debug, info};
 
 use super::{
-    act::is_passing,
+    act::{is_passing, patience},
     owner::Roots,
     roster::{KeptBy, OwnerIs, Pod, PodKey},
 };
@@ -30,11 +30,6 @@ const QUEUE: usize = 4096;
 
 /// How long the same is not said again about a workload or a system, whose pods are many.
 const QUIET: Duration = Duration::from_mins(1);
-
-/// How often and how slowly an Event is tried again that the API server was too busy for: for some minutes in
-/// all, in which the others wait in the queue.
-const TIMES: usize = 30;
-const SLOWEST: Duration = Duration::from_secs(5);
 
 /// The reason of an Event about a pod that should be gone.
 pub const OVERDUE: &str = "StopOverdue";
@@ -223,8 +218,7 @@ async fn publish(recorder: &Recorder, saying: &Saying, object: &ObjectReference)
         action: saying.action.to_owned(),
         secondary: None,
     };
-    let patience = ExponentialBuilder::default().with_max_delay(SLOWEST).with_max_times(TIMES).with_jitter();
-    let published = (|| recorder.publish(&event, object)).retry(patience).when(is_passing).await;
+    let published = (|| recorder.publish(&event, object)).retry(patience()).when(is_passing).await;
     if let Err(error) = published {
         debug!(object = object.name, "an Event was not taken: {error}");
     }

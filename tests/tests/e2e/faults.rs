@@ -212,8 +212,6 @@ pub async fn a_quota_full_of_held_pods_is_told_of_and_ends(cluster: &ControlPlan
         Ok(Some(()))
     })
     .await?;
-    scene.held("scorer", 2).await?;
-
     scene.kubectl(Person::Dev, &["scale", "deployment/greedy", "--replicas=0"]).await?;
     until(Duration::from_secs(40), "the approved version to run", async || {
         scene.running("scorer", 2).await.map(Some)
