@@ -7,6 +7,7 @@ use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
 use kube::{
     Api, Client,
     api::{DeleteParams, EvictParams, Patch, PatchParams, Preconditions},
+    core::Status,
 };
 use serde_json::json;
 use tokio::time::timeout;
@@ -65,26 +66,22 @@ pub async fn act(client: Client, key: &PodKey, uid: String, action: Action, metr
         }
         // Conflict: the name is another pod's by now.
         Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => Done::Gone,
-        Err(kube::Error::Api(answer)) if is_overload(answer.code, &action) => {
-            Done::Overloaded(action, answer.message)
-        }
+        Err(error) if is_passing(&error) => Done::Overloaded(action, error.to_string()),
         Err(error) => Done::NotNow(action, error.to_string()),
     }
 }
 
-/// A disruption budget says "too many requests" too.
-const fn is_overload(code: u16, action: &Action) -> bool {
-    match action {
-        Action::Stop(Step::Evict { .. }) => code >= 500,
-        Action::Stop(Step::Delete { .. }) | Action::Release(_) => code == 429 || code >= 500,
-    }
+/// Whether a disruption budget says so, and not the API server: both say "too many requests".
+fn is_budget(answer: &Status) -> bool {
+    let causes = answer.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "DisruptionBudget")
 }
 
 /// Whether the same may be taken a moment later: the API server is not there, or has too much to do.
 pub fn is_passing(error: &kube::Error) -> bool {
     match error {
-        // Not 500: so a webhook fails that somebody has to repair, for all that it is asked about.
-        kube::Error::Api(answer) => matches!(answer.code, 429 | 503 | 504),
+        // Not 500, which is about one object: two budgets for one pod, or a webhook that fails.
+        kube::Error::Api(answer) => matches!(answer.code, 429 | 503 | 504) && !is_budget(answer),
         kube::Error::HyperError(_) | kube::Error::Service(_) => true,
         _ => false,
     }

@@ -356,6 +356,8 @@ impl Enforcer {
         let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
         let clearance: Option<Arc<ClearanceSpec>> = clearance.cloned();
         let again = now + jittered(RETRY);
+        // A busy API server is not told of by yet more requests.
+        let is_busy = matches!(done, Done::Overloaded(..));
         match done {
             Done::Gone => {}
             Done::Ok(action) => {
@@ -376,7 +378,8 @@ impl Enforcer {
                     }
                 };
                 pod.quiet_until = Some(until);
-                if matches!(action, Action::Stop(Step::Evict { .. })) && pod.said != Some("EvictionDelayed") {
+                let evicts = matches!(action, Action::Stop(Step::Evict { .. }));
+                if evicts && !is_busy && pod.said != Some("EvictionDelayed") {
                     pod.said = Some("EvictionDelayed");
                     self.voice.delayed(key, pod, clearance.as_deref(), &answer);
                 }

@@ -166,7 +166,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         faults::a_finalizer_that_never_ends_is_named_and_holds_up_nothing,
         faults::a_namespace_being_deleted_is_left_to_go,
         faults::an_api_server_that_answers_429_for_a_minute_is_asked_little_and_misses_nothing,
-        faults::what_was_to_be_said_in_a_busy_moment_is_said_after_it,
+        faults::a_busy_moment_is_no_storm_and_what_was_to_be_done_and_said_in_it_is_after_it,
         outage::i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace,
     ];
     shared.into_iter().chain(own).collect()
