@@ -6,10 +6,12 @@
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+# There is no unsafe code for a sanitizer to find fault with, and without one it is faster.
+FUZZ_SECONDS ?= 30
 IMAGE ?= ghcr.io/assent-dev/assent:dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench lint generate image controlplane
+.PHONY: help build demo test fuzz bench lint generate image controlplane
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +25,14 @@ demo: $(if $(filter existing,$(ASSENT_DEMO_CLUSTER)),,controlplane) ## Show it a
 
 test: controlplane ## Run every test, on a real control plane
 	ASSENT_BINARIES=$(TARGET)/debug $(CARGO) test --locked --workspace
+
+fuzz: ## Fuzz every parser and the runtime match, each for FUZZ_SECONDS (30)
+	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is not installed: cargo install cargo-fuzz --locked"; exit 1; }
+	@rustup run nightly rustc --version >/dev/null || { echo "it needs a nightly compiler: rustup toolchain install nightly"; exit 1; }
+	@cd fuzz && cargo +nightly fuzz build --sanitizer none && for target in $$(cargo +nightly fuzz list); do \
+	 mkdir -p corpus/$$target && echo "fuzzing $$target for $(FUZZ_SECONDS) s" && \
+	 cargo +nightly fuzz run --sanitizer none $$target corpus/$$target seeds/$$target -- \
+	  -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -verbosity=0 -print_funcs=0 -print_final_stats=1 || exit 1; done
 
 bench: controlplane ## Measure it, as ratios to a floor of the same run; table and target/bench.json
 	@$(CARGO) build --quiet --locked --release --workspace --bin assent --bin bench

@@ -87,6 +87,8 @@ pub struct Metrics {
     pub would_stop_pods: Family<NamespaceLabel, Gauge>,
     /// Pods that look like AI and belong to no system.
     pub shadow_pods: Family<NamespaceLabel, Gauge>,
+    /// Pods that should be gone, and are not known to be.
+    pub overdue_pods: Gauge,
     /// Seconds that the API server took to release a pod.
     pub release_seconds: Histogram,
 }
@@ -107,6 +109,7 @@ impl Default for Metrics {
             clearances_restored: Counter::default(),
             would_stop_pods: Family::default(),
             shadow_pods: Family::default(),
+            overdue_pods: Gauge::default(),
             release_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
         };
         metrics.register();
@@ -153,6 +156,11 @@ impl Metrics {
             "shadow_pods",
             "Pods that ask for accelerators or run an image of AI, and belong to no AISystem",
             self.shadow_pods.clone(),
+        );
+        registry.register(
+            "overdue_pods",
+            "Pods that should have ended within the grace and are not known to have",
+            self.overdue_pods.clone(),
         );
         registry.register_with_unit(
             "release",

@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
 use assent::{admission, api};
+use serde_json::{Value, json};
 
 /// With this variable set, what is stale is written anew.
 const UPDATE: &str = "ASSENT_UPDATE";
@@ -66,4 +67,52 @@ fn what_the_chart_says_of_the_policies() {
         admission::fingerprint(),
     );
     is_current("charts/assent/templates/_policies.tpl", &file);
+}
+
+/// The examples that describe a system, and their first versions.
+const EXAMPLES: [(&str, &str); 4] = [
+    ("credit-scorer", "modelversion-v1.yaml"),
+    ("kserve-storage-initializer", "modelversion.yaml"),
+    ("oci-image-volume", "modelversion.yaml"),
+    ("retired-chatbot", "modelversion.yaml"),
+];
+
+fn example(file: &str) -> Value {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples").join(file);
+    serde_saphyr::from_str(&fs::read_to_string(path).expect(file)).expect(file)
+}
+
+/// What the fuzz targets start from: the examples, in the shape that each target reads.
+#[test]
+fn seeds_of_the_fuzz_targets() {
+    let seed = |target: &str, name: &str, value: &Value| {
+        let json = serde_json::to_string_pretty(value).expect("JSON");
+        is_current(&format!("fuzz/seeds/{target}/{name}.json"), &format!("{json}\n"));
+    };
+    let level = example("risk-levels/high.yaml");
+    let mut approval = example("credit-scorer/approval-risk-officer.yaml");
+    approval["metadata"]["creationTimestamp"] = json!("2026-11-30T12:00:00Z");
+    approval["spec"]["approver"] = json!({ "user": "alice", "groups": ["risk-officers"] });
+    for (name, version) in EXAMPLES {
+        let [system, version, workload] =
+            ["aisystem.yaml", version, "deployment.yaml"].map(|file| example(&format!("{name}/{file}")));
+        let (system_spec, version_spec) = (&system["spec"], &version["spec"]);
+        let clearance = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Clearance", "metadata": { "name": "clearance" },
+            "spec": { "enforced": true, "systems": { name: { "gracePeriodSeconds": 60, "cleared": [{
+                "modelVersion": "v1", "subjectDigest": approval["spec"]["subjectDigest"],
+                "notAfter": "2027-03-31T12:00:00Z", "runtime": version_spec["runtime"] }] } } } });
+        let admission =
+            json!({ "approved": version_spec["runtime"], "pod": workload["spec"]["template"]["spec"] });
+        let signed = json!({ "namespace": name, "system": system_spec, "version": version_spec });
+        let case = json!({ "now": "2026-12-01T00:00:00Z", "system": system_spec, "version": version_spec,
+            "level": level["spec"], "approvals": [approval] });
+        seed("matching", name, &admission);
+        seed("subject", name, &signed);
+        seed("judgement", name, &case);
+        seed("objects", &format!("{name}-system"), &system);
+        seed("objects", &format!("{name}-version"), &version);
+        seed("objects", &format!("{name}-clearance"), &clearance);
+    }
+    seed("objects", "level", &level);
+    seed("objects", "approval", &approval);
 }

@@ -209,14 +209,24 @@ pub struct VersionSummary {
 #[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodCount {
-    /// Neither held nor ended.
+    /// Neither held, nor being deleted, nor ended.
     #[schemars(extend("format" = "int32"))]
     pub running: u32,
     /// Held by the gate `assent.dev/clearance`.
     #[schemars(extend("format" = "int32"))]
     pub held: u32,
+    /// Being deleted, and not known to have ended.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(extend("format" = "int32"))]
+    pub terminating: u32,
+
     /// Of those that run, the ones that would stop if their namespace enforced. Only where it warns or audits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "int32"))]
     pub would_stop: Option<u32>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
 }

@@ -2,7 +2,7 @@
 
 use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use super::{Conditions, conditions_schema};
 
@@ -49,7 +49,7 @@ pub struct RiskLevelSpec {
 
     /// How long an approval holds, as a Go duration such as `8760h`; at most ten years. Absent: until
     /// its own `notAfter`, if it has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "validity", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxLength" = 32, "pattern" = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
     #[x_kube(validation = ("duration(self) > duration('0s') && duration(self) <= duration('87600h')", "validity must be longer than 0s and at most 87600h (ten years)"))]
     pub validity: Option<Duration>,
@@ -81,6 +81,19 @@ pub struct RiskLevelSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128))]
     pub controls: Vec<Control>,
+}
+
+/// As the schema has it: `Duration` panics when it reads one that is too long to be one, and an object that got past
+/// the schema must count as missing and not end the operator.
+fn validity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    const DIGITS: usize = 15;
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let is_short = text.len() <= 32 && text.split(|c: char| !c.is_ascii_digit()).all(|n| n.len() <= DIGITS);
+    let is_plain = text.bytes().all(|b| b.is_ascii_digit() || b".hms".contains(&b));
+    if !(is_short && is_plain) {
+        return Err(D::Error::custom(format!("\"{text}\" is no validity: want one such as 8760h")));
+    }
+    text.parse().map(Some).map_err(D::Error::custom)
 }
 
 /// Approvals by `count` different people in one role.
@@ -208,4 +221,29 @@ pub struct RiskLevelStatus {
     #[serde(default)]
     #[schemars(extend("format" = "int32", "minimum" = 0))]
     pub systems: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_validity_that_the_schema_does_not_take_is_an_error_and_no_panic() {
+        let read = |validity: &str| serde_json::from_value::<RiskLevelSpec>(json!({ "validity": validity }));
+        for good in ["8760h", "1h30m", "0.5h", "87600h", "999999999999999h999999999999999h"] {
+            assert!(read(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["9223372036854775807h", "-1h", "1e300h", "NaNh", "infh", "h", "8760", "soon", &"1h".repeat(17)]
+        {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        assert_eq!(read("90m").ok().and_then(|level| level.validity), "1h30m".parse().ok());
+        assert_eq!(
+            serde_json::from_value::<RiskLevelSpec>(json!({ "validity": null })).ok(),
+            Some(RiskLevelSpec::default())
+        );
+    }
 }

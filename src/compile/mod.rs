@@ -65,6 +65,10 @@ const CONCURRENCY: u16 = 16;
 /// The longest wait before a namespace is looked at again; timers cannot wait for years.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
+/// The longest wait after a failure, about: how late a decision can be that was taken while the API server
+/// had too much to do.
+const SLOWEST: Duration = Duration::from_secs(4);
+
 struct Context {
     client: Client,
     index: Arc<Index>,
@@ -179,7 +183,7 @@ fn until(instant: Timestamp) -> Duration {
     Duration::try_from(wait).unwrap_or_default().min(LONGEST_WAIT)
 }
 
-/// Waits longer after each failure of the same object, with jitter, up to half a minute.
+/// Waits longer after each failure of the same object, with jitter, up to [`SLOWEST`].
 #[allow(clippy::needless_pass_by_value, reason = "the signature that Controller::run asks for")]
 fn retry<K: ResourceExt>(object: Arc<K>, error: &Error, context: Arc<Context>) -> Action {
     let name = object.name_any();
@@ -187,7 +191,7 @@ fn retry<K: ResourceExt>(object: Arc<K>, error: &Error, context: Arc<Context>) -
     let wait = context.retries.try_lock().ok().and_then(|mut retries| {
         let fresh = || {
             let backoff = ExponentialBuilder::default().with_min_delay(Duration::from_millis(50));
-            backoff.with_max_delay(Duration::from_secs(30)).without_max_times().with_jitter().build()
+            backoff.with_max_delay(SLOWEST).without_max_times().with_jitter().build()
         };
         retries.entry(name.clone()).or_insert_with(fresh).next()
     });

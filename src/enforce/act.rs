@@ -2,16 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use backon::ExponentialBuilder;
 use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
 use kube::{
     Api, Client,
     api::{DeleteParams, EvictParams, Patch, PatchParams, Preconditions},
+    core::Status,
 };
 use serde_json::json;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{decide::Step, keep::keep, roster::PodKey};
+use super::{RETRY, decide::Step, keep::keep, roster::PodKey};
 use crate::{
     admission::RELEASE_MANAGER,
     api::{DEADLINE_ANNOTATION, GATE, HELD_LABEL, RELEASED_ANNOTATION},
@@ -81,21 +83,30 @@ pub async fn act(client: Client, target: &Target, action: Action, metrics: &Metr
         }
         // Conflict: the name is another pod's by now.
         Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => Done::Gone,
-        Err(kube::Error::Api(answer)) if is_overload(answer.code, &action) => {
-            Done::Overloaded(action, answer.message)
-        }
+        Err(error) if is_passing(&error) => Done::Overloaded(action, error.to_string()),
         Err(error) => Done::NotNow(action, error.to_string()),
     }
 }
 
-/// A disruption budget says "too many requests" too.
-const fn is_overload(code: u16, action: &Action) -> bool {
-    match action {
-        Action::Stop(Step::Evict { .. }) | Action::Roll => code >= 500,
-        Action::Stop(Step::Delete { .. }) | Action::Release(_) | Action::Replace | Action::Bound(_) => {
-            code == 429 || code >= 500
-        }
+/// Whether a disruption budget says so, and not the API server: both say "too many requests".
+fn is_budget(answer: &Status) -> bool {
+    let causes = answer.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "DisruptionBudget")
+}
+
+/// Whether the same may be taken a moment later: the API server is not there, or has too much to do.
+pub fn is_passing(error: &kube::Error) -> bool {
+    match error {
+        // Not 500, which is about one object: two budgets for one pod, or a webhook that fails.
+        kube::Error::Api(answer) => matches!(answer.code, 429 | 503 | 504) && !is_budget(answer),
+        kube::Error::HyperError(_) | kube::Error::Service(_) => true,
+        _ => false,
     }
+}
+
+/// How often and how slowly that is tried again which nobody waits for: for some minutes in all.
+pub fn patience() -> ExponentialBuilder {
+    ExponentialBuilder::default().with_max_delay(RETRY * 5).with_max_times(30).with_jitter()
 }
 
 async fn request(client: &Client, target: &Target, action: &Action) -> Result<(), kube::Error> {

@@ -14,13 +14,18 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams},
 };
+use prometheus_client::metrics::gauge::Gauge;
 use serde_json::json;
 use tokio::{sync::mpsc, time::Instant};
 use tracing::debug;
 
 use super::{
+    RETRY,
+    act::is_passing,
     decide::{is_live, would_stop},
+    jittered,
     roster::Roster,
+    say::OVERDUE,
 };
 use crate::{
     api::{AISystem, Mode, PodCount},
@@ -75,35 +80,41 @@ impl Census {
         for namespace in std::mem::take(&mut self.dirty) {
             self.count(&namespace, roster);
         }
-        let held = roster.namespaces().flat_map(|(_, n)| n.pods.values()).filter(|pod| pod.gated).count();
-        self.metrics.held_pods.set(i64::try_from(held).unwrap_or(i64::MAX));
+        let pods = || roster.namespaces().flat_map(|(_, n)| n.pods.values());
+        let set = |gauge: &Gauge, count: usize| {
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        };
+        set(&self.metrics.held_pods, pods().filter(|pod| pod.gated).count());
+        set(&self.metrics.overdue_pods, pods().filter(|pod| pod.said == Some(OVERDUE)).count());
     }
 
     fn count(&mut self, namespace: &Arc<str>, roster: &Roster) {
-        let Some(known) = roster.namespace(namespace) else {
+        let known = roster.namespace(namespace);
+        let clearance = known.and_then(|known| known.clearance.as_deref());
+        self.forget_all_but(namespace, |system| clearance.is_some_and(|c| c.systems.contains_key(system)));
+        let Some(known) = known else {
             self.tell(namespace, Observed::default());
             return;
         };
-        let clearance = known.clearance.as_deref();
         let systems = clearance.iter().flat_map(|c| c.systems.keys());
         let only_watched = clearance.filter(|c| matches!(c.mode, Some(Mode::Warn | Mode::Audit)));
         let none = PodCount { would_stop: only_watched.map(|_| 0), ..PodCount::default() };
         let mut counts: BTreeMap<Arc<str>, PodCount> =
             systems.map(|system| (Arc::from(system.as_str()), none)).collect();
         let (mut observed, now) = (Observed::default(), Timestamp::now());
-        for pod in known.pods.values().filter(|pod| is_live(pod)) {
+        for pod in known.pods.values().filter(|pod| !pod.ended) {
             let would_stop = only_watched.is_some_and(|clearance| would_stop(pod, clearance, now));
             observed.would_stop += i64::from(would_stop);
             match counts.get_mut(&pod.system) {
                 Some(count) => {
-                    if pod.gated {
-                        count.held += 1;
-                    } else {
-                        count.running += 1;
+                    match (pod.ends_at, pod.gated) {
+                        (Some(_), _) => count.terminating += 1,
+                        (None, true) => count.held += 1,
+                        (None, false) => count.running += 1,
                     }
                     count.would_stop.iter_mut().for_each(|count| *count += u32::from(would_stop));
                 }
-                None => observed.shadow += i64::from(pod.suspect),
+                None => observed.shadow += i64::from(pod.suspect && is_live(pod)),
             }
         }
         self.tell(namespace, observed);
@@ -138,15 +149,50 @@ struct Observed {
     shadow: i64,
 }
 
-async fn write(client: Client, mut counts: mpsc::UnboundedReceiver<(System, PodCount)>) {
-    while let Some(((namespace, system), count)) = counts.recv().await {
-        let api: Api<AISystem> = Api::namespaced(client.clone(), &namespace);
-        let status =
-            json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "AISystem", "status": { "pods": count } });
-        if let Err(error) =
-            api.patch_status(&system, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&status)).await
-        {
-            debug!(namespace = &*namespace, system = &*system, "a count was not taken: {error}");
+impl Census {
+    /// A system that is gone takes its counts along: one that comes in its place has none.
+    fn forget_all_but(&mut self, namespace: &Arc<str>, stays: impl Fn(&str) -> bool) {
+        let of_namespace = self.written.range((Arc::clone(namespace), Arc::from(""))..);
+        let of_namespace = of_namespace.map(|(system, _)| system).take_while(|(of, _)| of == namespace);
+        let gone: Vec<System> = of_namespace.filter(|(_, system)| !stays(system)).cloned().collect();
+        for system in gone {
+            self.written.remove(&system);
         }
     }
+}
+
+/// Writes the last count of each system, again and again if the API server has too much to do.
+async fn write(client: Client, mut counts: mpsc::UnboundedReceiver<(System, PodCount)>) {
+    let mut unwritten = BTreeMap::new();
+    loop {
+        if unwritten.is_empty() {
+            let Some((system, count)) = counts.recv().await else { return };
+            unwritten.insert(system, count);
+        }
+        while let Ok((system, count)) = counts.try_recv() {
+            unwritten.insert(system, count);
+        }
+        let Some((system, count)) = unwritten.pop_first() else { continue };
+        match write_one(&client, &system, count).await {
+            Ok(()) => {}
+            Err(error) if is_passing(&error) => {
+                unwritten.insert(system, count);
+                tokio::time::sleep(jittered(RETRY)).await;
+            }
+            Err(error) => {
+                debug!(namespace = &*system.0, system = &*system.1, "a count was not taken: {error}");
+            }
+        }
+    }
+}
+
+async fn write_one(
+    client: &Client,
+    (namespace, system): &System,
+    count: PodCount,
+) -> Result<(), kube::Error> {
+    let api: Api<AISystem> = Api::namespaced(client.clone(), namespace);
+    let status =
+        json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "AISystem", "status": { "pods": count } });
+    api.patch_status(system, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&status)).await.map(drop)
 }

@@ -5,8 +5,12 @@
 //!  gated             Release     Hold
 //!  bound or pending  Keep        Stop: evict for the first half of the grace, then delete
 //!   of a Job         Keep        Await: the Job is suspended; after half of the grace, as above
+//!  being deleted     Ignore      Stop if its end is beyond the grace, else Ending
 //!  ended             Ignore      Ignore
 //! ```
+//!
+//! A pod that has a node is never deleted with a grace of zero: the API server would forget it at once, while
+//! its containers may run on, on a node that does not answer even for ever.
 //!
 //! Where a namespace has just begun to enforce, what ran before it did is evicted one by one over the first
 //! half of the grace, and not all at once: who turned it on by mistake sees it while most still runs.
@@ -76,7 +80,20 @@ pub enum Decision<'a> {
         /// How.
         step: Step,
     },
+    /// It is being stopped as fast as can be asked for.
+    Ending {
+        /// Since when it should not run.
+        since: Timestamp,
+        /// From when on it is overdue.
+        overdue: Timestamp,
+    },
 }
+
+/// How long after its end a kubelet may take to tell that a pod has ended.
+const CONFIRMATION: SignedDuration = SignedDuration::from_secs(5);
+
+/// The least grace that leaves it to the kubelet to say when a pod has ended.
+pub const LEAST_GRACE: u32 = 1;
 
 /// The next step of stopping a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,16 +217,21 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision<'stati
     let grace = system.map_or(OnLoss::DEFAULT_GRACE_PERIOD_SECONDS, |s| s.on_loss.grace_period_seconds);
     let deadline = since + SignedDuration::from_secs(grace.into());
     let budgets_until = since + SignedDuration::from_millis(i64::from(grace) * 500);
-    if pod.ends_at.is_some_and(|ends_at| ends_at <= deadline.max(now)) {
-        return Decision::Ignore;
+    let mode = system.map(|s| s.on_loss.mode).unwrap_or_default();
+    if mode == OnLossMode::Audit {
+        return if pod.ends_at.is_some() { Decision::Ignore } else { Decision::Record };
+    }
+    if let Some(ends_at) = pod.ends_at
+        && (ends_at <= deadline.max(now) || pod.ends_with.is_some_and(|grace| grace <= LEAST_GRACE))
+    {
+        return Decision::Ending { since, overdue: ends_at.max(deadline) + CONFIRMATION };
     }
     let left = u32::try_from(deadline.duration_since(now).as_secs()).unwrap_or(0);
-    let grace_period_seconds = left.min(pod.termination_grace);
+    let grace_period_seconds = left.min(pod.termination_grace).max(LEAST_GRACE);
     let evict = Step::Evict { grace_period_seconds, until: budgets_until };
     let began = began(clearance, pod.created).filter(|began| *began == since);
     let turn = began.map(|began| turn(&pod.uid, began, grace)).filter(|turn| now < *turn);
-    match (system.map(|s| s.on_loss.mode).unwrap_or_default(), turn) {
-        (OnLossMode::Audit, _) => Decision::Record,
+    match (mode, turn) {
         (_, Some(turn)) if pod.ends_at.is_none() => Decision::Wait { since, turn },
         _ if now >= budgets_until || pod.ends_at.is_some() => {
             Decision::Stop { since, step: Step::Delete { grace_period_seconds } }
@@ -233,7 +255,8 @@ fn place(uid: &str) -> f64 {
 mod tests {
     use std::collections::BTreeMap;
 
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::Time};
+    use kube::core::ObjectMeta;
 
     use super::*;
     use crate::{
@@ -325,5 +348,33 @@ mod tests {
         let (pod, mut clearance) = scene(0, 100, None);
         clearance.systems.clear();
         assert!(matches!(decided(&pod, &clearance, 1), Decision::Stop { step: Step::Evict { .. }, .. }));
+    }
+
+    /// A pod that names no system; when it is to be gone, and with which grace it was deleted.
+    fn deleted(deleted: Option<(Timestamp, i64)>) -> Pod {
+        let metadata = ObjectMeta {
+            name: Some("pod".to_owned()),
+            deletion_timestamp: deleted.map(|(at, _)| Time(at)),
+            deletion_grace_period_seconds: deleted.map(|(_, grace)| grace),
+            ..ObjectMeta::default()
+        };
+        let mut roster = Roster::new(crate::images::ImagePatterns::default());
+        let key = roster.set_pod(&core::Pod { metadata, ..core::Pod::default() });
+        let mut pod = roster.pod_mut(&key).map(|(pod, _)| pod.clone()).expect("it was put in");
+        pod.lost_since = Some(at(0));
+        pod
+    }
+
+    #[test]
+    fn what_is_long_overdue_is_asked_to_end_once_and_not_forgotten() {
+        let clearance = ClearanceSpec { mode: Some(Mode::Enforce), ..ClearanceSpec::default() };
+        let decide = |pod: &Pod| decide(pod, Some(&clearance), at(3600));
+        let late =
+            || Decision::Stop { since: at(0), step: Step::Delete { grace_period_seconds: LEAST_GRACE } };
+        assert_eq!(decide(&deleted(None)), late());
+        // By a clock of the API server that is half a minute ahead, it ends too late; but there is no sooner.
+        let ending = Decision::Ending { since: at(0), overdue: at(3631) + CONFIRMATION };
+        assert_eq!(decide(&deleted(Some((at(3631), 1)))), ending);
+        assert_eq!(decide(&deleted(Some((at(3631), 30)))), late(), "somebody gave it longer than it has");
     }
 }

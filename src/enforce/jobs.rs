@@ -28,13 +28,17 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 use tracing::warn;
 
 use super::{
     RETRY, Told,
+    act::is_passing,
     decide::{began, cleared_version, governing, turn},
-    jittered,
+    jittered, pause,
     roster::OwnerIs,
     say::{Subject, Voice},
     window::Window,
@@ -214,8 +218,17 @@ fn watch<K: Suspendable + Send + 'static>(
     })
 }
 
-/// What came of a patch: the object as it is now, if it is to be had.
-type Done = (Key, Change, Option<Job>);
+/// What came of a patch.
+enum Patched {
+    /// The object as it is now.
+    Is(Job),
+    /// It was not taken.
+    Refused,
+    /// The API server has too much to do.
+    Overloaded,
+}
+
+type Done = (Key, Change, Patched);
 
 /// Suspends and resumes until `told` ends.
 pub async fn run(
@@ -230,6 +243,7 @@ pub async fn run(
     );
     let mut jobs = Jobs::new(client, metrics, voice);
     loop {
+        let window_opens = jobs.window.opens_at();
         tokio::select! {
             told = told.recv() => match told {
                 Some(told) => jobs.told(told),
@@ -238,6 +252,7 @@ pub async fn run(
             Some(news) = news.next() => jobs.news(news),
             Some(key) = jobs.later.next() => jobs.turn_of(&key),
             Some((key, change, now)) = jobs.under_way.next() => jobs.done(&key, change, now),
+            () = pause(window_opens) => jobs.window.open(),
         }
         jobs.start();
     }
@@ -388,7 +403,7 @@ impl Jobs {
     }
 
     fn start(&mut self) {
-        while self.window.has_room(self.under_way.len()) {
+        while self.window.has_room(self.under_way.len(), Instant::now()) {
             let Some(key) = self.waiting.pop_front() else { break };
             let Some((job, Some((change, _)))) = self.due(&key, Timestamp::now()) else {
                 self.busy.remove(&key);
@@ -410,10 +425,13 @@ impl Jobs {
         }
     }
 
-    fn done(&mut self, key: &Key, change: Change, now: Option<Job>) {
+    fn done(&mut self, key: &Key, change: Change, now: Patched) {
         self.busy.remove(key);
-        self.window.answered();
-        let Some(mut now) = now else { return self.look_at(key) };
+        match now {
+            Patched::Overloaded => self.window.overloaded(Instant::now()),
+            Patched::Is(_) | Patched::Refused => self.window.answered(),
+        }
+        let Patched::Is(mut now) = now else { return self.look_at(key) };
         let clearance = self.clearances.get(&*key.namespace).map(|c| &**c);
         let subject = subject(key, &now);
         match change {
@@ -466,7 +484,7 @@ async fn apply<K: Suspendable>(
     patch: &Patch<serde_json::Value>,
     change: Change,
     metrics: &Metrics,
-) -> Option<Job> {
+) -> Patched {
     let api: Api<K> = Api::namespaced(client, &key.namespace);
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let result = api.patch(&key.name, &params, patch).await;
@@ -476,14 +494,15 @@ async fn apply<K: Suspendable>(
     };
     metrics.enforcements.get_or_create(&EnforcementLabels { action, done: result.is_ok() }).inc();
     match result {
-        Ok(job) => Some(job.read()),
+        Ok(job) => Patched::Is(job.read()),
+        Err(error) if is_passing(&error) => Patched::Overloaded,
         Err(error) => {
             // A conflict, or gone: the watch tells.
             if !matches!(&error, kube::Error::Api(answer) if matches!(answer.code, 404 | 409)) {
                 warn!(namespace = key.namespace, job = key.name, ?change, "not done yet: {error}");
             }
             sleep(jittered(RETRY)).await;
-            None
+            Patched::Refused
         }
     }
 }

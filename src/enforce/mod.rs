@@ -48,7 +48,7 @@ use kube::{
     Api, Client, ResourceExt,
     runtime::{WatchStreamExt, watcher, watcher::Event},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tracing::warn;
 
 use self::{
@@ -56,7 +56,7 @@ use self::{
     census::Census,
     decide::{Decision, Step, decide},
     roster::{Pod, PodKey, Roster},
-    say::{Subject, Voice},
+    say::{OVERDUE, Subject, Voice},
     whole::{Lost, Unable},
     window::Window,
 };
@@ -103,6 +103,7 @@ pub async fn run(
         loop {
             let next = enforcer.timers.first_key_value().map(|(at, _)| *at);
             let census_due = enforcer.census.due();
+            let window_opens = enforcer.window.opens_at();
             tokio::select! {
                 () = &mut shutdown => break,
                 Some(event) = clearances.next() => enforcer.clearance_event(event),
@@ -111,6 +112,7 @@ pub async fn run(
                 Some(unable) = failures.recv() => enforcer.unable(&unable),
                 Some((key, done)) = enforcer.under_way.next() => enforcer.done(&key, done),
                 () = sleep_until(next) => enforcer.look_again(Timestamp::now()),
+                () = pause(window_opens) => enforcer.window.open(),
                 () = census_due => enforcer.census.publish(&enforcer.roster),
             }
             enforcer.start();
@@ -132,6 +134,13 @@ async fn sleep_until(instant: Option<Timestamp>) {
             let wait = Duration::try_from(instant.duration_since(Timestamp::now())).unwrap_or_default();
             tokio::time::sleep(wait.min(Duration::from_hours(24))).await;
         }
+    }
+}
+
+async fn pause(until: Option<Instant>) {
+    match until {
+        None => std::future::pending().await,
+        Some(until) => tokio::time::sleep_until(until).await,
     }
 }
 
@@ -419,6 +428,14 @@ impl Enforcer {
                 self.note(key, |pod| pod.lost_since = Some(since));
                 self.wait(key);
             }
+            Decision::Ending { since, overdue } => {
+                self.note(key, |pod| pod.lost_since = Some(since));
+                if now < overdue {
+                    self.look_later(key, overdue);
+                } else {
+                    self.say_overdue(key);
+                }
+            }
             Decision::Release(_) | Decision::Replace => self.wait(key),
         }
     }
@@ -440,6 +457,13 @@ impl Enforcer {
         let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
         if pod.said.replace("WillStop") != Some("WillStop") {
             self.voice.will_stop(&Subject::pod(key, pod), clearance.map(|c| &**c), turn);
+        }
+    }
+
+    fn say_overdue(&mut self, key: &PodKey) {
+        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
+        if pod.said.replace(OVERDUE) != Some(OVERDUE) {
+            self.voice.overdue(key, pod, clearance.map(|c| &**c));
         }
     }
 
@@ -504,7 +528,7 @@ impl Enforcer {
 
     /// Starts what waits, as far as there is room, if it is still to be done.
     fn start(&mut self) {
-        while self.window.has_room(self.under_way.len()) {
+        while self.window.has_room(self.under_way.len(), Instant::now()) {
             let Some(key) = self.waiting.pop_front() else { break };
             let Some((target, action)) = self.action(&key) else {
                 // It may be its turn no longer.
@@ -523,7 +547,7 @@ impl Enforcer {
             };
             self.under_way.push(work.boxed());
         }
-        if self.under_way.is_empty() {
+        if self.under_way.is_empty() && self.waiting.is_empty() && self.window.opens_at().is_none() {
             self.window.rest();
         }
     }
@@ -548,19 +572,22 @@ impl Enforcer {
         self.busy.remove(key);
         match done {
             Done::Ok(_) | Done::Gone | Done::NotNow(..) => self.window.answered(),
-            Done::Overloaded(..) => self.window.overloaded(),
+            Done::Overloaded(..) => self.window.overloaded(Instant::now()),
         }
         let now = Timestamp::now();
         let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
         let clearance: Option<Arc<ClearanceSpec>> = clearance.cloned();
         let again = now + jittered(RETRY);
+        // A busy API server is not told of by yet more requests.
+        let is_busy = matches!(done, Done::Overloaded(..));
         match done {
             Done::Gone => {}
             Done::Ok(action) => {
+                // A stop may be told and still have to be asked for again, but not at once.
                 let told = match &action {
                     Action::Release(_) => !pod.gated,
-                    Action::Stop(_) | Action::Replace | Action::Roll => pod.ends_at.is_some(),
                     Action::Bound(seconds) => pod.life.seconds == Some(*seconds),
+                    Action::Stop(_) | Action::Replace | Action::Roll => false,
                 };
                 pod.quiet_until = (!told).then_some(again);
                 (pod.said, pod.refusals) = (None, 0);
@@ -577,7 +604,8 @@ impl Enforcer {
                     }
                 };
                 pod.quiet_until = Some(until);
-                if matches!(action, Action::Stop(Step::Evict { .. })) && pod.said != Some("EvictionDelayed") {
+                let evicts = matches!(action, Action::Stop(Step::Evict { .. }));
+                if evicts && !is_busy && pod.said != Some("EvictionDelayed") {
                     pod.said = Some("EvictionDelayed");
                     self.voice.delayed(&Subject::pod(key, pod), clearance.as_deref(), &answer);
                 }

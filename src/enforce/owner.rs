@@ -11,12 +11,16 @@
 
 use std::collections::HashMap;
 
+use backon::Retryable;
 use kube::{
     Api, Client, ResourceExt,
     api::{ApiResource, DynamicObject, GroupVersionKind},
 };
 
-use super::roster::OwnerIs;
+use super::{
+    act::{is_passing, patience},
+    roster::OwnerIs,
+};
 
 /// How many roots are remembered before all are forgotten.
 const REMEMBERED: usize = 4096;
@@ -64,6 +68,7 @@ async fn parent(client: &Client, namespace: &str, owner: &OwnerIs) -> Option<Own
     }
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &owner.kind));
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
-    let object = api.get_metadata(&owner.name).await.ok()?;
+    let read = || api.get_metadata(&owner.name);
+    let object = read.retry(patience()).when(is_passing).await.ok()?;
     object.owner_references().iter().find(|owner| owner.controller == Some(true)).map(OwnerIs::from)
 }

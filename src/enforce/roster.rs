@@ -53,6 +53,10 @@ pub struct Pod {
     pub ended: bool,
     /// When it will have been deleted, if it is being.
     pub ends_at: Option<Timestamp>,
+    /// The seconds that it was given to end by itself, if it is being deleted.
+    pub ends_with: Option<u32>,
+    /// What keeps it, if it is being deleted.
+    pub kept_by: Option<KeptBy>,
     pub created: Timestamp,
     /// The seconds that it asks for to end by itself.
     pub termination_grace: u32,
@@ -66,6 +70,15 @@ pub struct Pod {
     pub refusals: u32,
     /// What was last said about it.
     pub said: Option<&'static str>,
+}
+
+/// On whom it depends when a pod that is being deleted is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeptBy {
+    /// The kubelet of this node has to say that it ended.
+    Node(Arc<str>),
+    /// It ended, or somebody said so; these have to be taken off, separated by commas.
+    Finalizers(Arc<str>),
 }
 
 /// The controller of a pod.
@@ -314,12 +327,28 @@ impl Roster {
             suspect: spec.is_some_and(|s| asks_for_accelerator(s) || self.images.matched(s).next().is_some()),
             ended: matches!(phase, Some("Succeeded" | "Failed")),
             ends_at: pod.metadata.deletion_timestamp.as_ref().map(|at| at.0),
+            ends_with: pod.metadata.deletion_grace_period_seconds.and_then(|s| u32::try_from(s).ok()),
+            kept_by: pod.metadata.deletion_timestamp.as_ref().map(|_| self.kept_by(pod)),
             created: pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |at| at.0),
             termination_grace: asked.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(30),
             lost_since: None,
             quiet_until: None,
             refusals: 0,
             said: None,
+        }
+    }
+
+    fn kept_by(&mut self, pod: &core::Pod) -> KeptBy {
+        // The kubelet deletes what ended with a grace of zero; finalizers keep the object all the same.
+        let ended = pod.metadata.deletion_grace_period_seconds == Some(0);
+        match pod.finalizers() {
+            finalizers if ended && !finalizers.is_empty() => {
+                KeptBy::Finalizers(self.texts.get(finalizers.join(", ").into()))
+            }
+            _ => {
+                let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
+                KeptBy::Node(self.texts.get(node.into()))
+            }
         }
     }
 

@@ -1,10 +1,11 @@
 //! Telling people: Events on the pod or Job, its workload and its AI system, that name the next command.
 //!
 //! What is said never holds up what is done: it waits in a queue, and what does not fit is dropped and
-//! counted.
+//! counted. What the API server is too busy for is said later, and the rest after it.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use backon::Retryable;
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{
     Client,
@@ -14,9 +15,10 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::{debug, info};
 
 use super::{
+    act::{is_passing, patience},
     keep,
     owner::Roots,
-    roster::{OwnerIs, Pod, PodKey},
+    roster::{KeptBy, OwnerIs, Pod, PodKey},
 };
 use crate::{
     api::{ClearanceSpec, Runtime, SystemClearance},
@@ -30,6 +32,9 @@ const QUEUE: usize = 4096;
 
 /// How long the same is not said again about a workload or a system, whose pods are many.
 const QUIET: Duration = Duration::from_mins(1);
+
+/// The reason of an Event about a pod that should be gone.
+pub const OVERDUE: &str = "StopOverdue";
 
 /// The bound of the API server on an Event's note, in bytes.
 const NOTE_BYTES: usize = 1024;
@@ -154,6 +159,21 @@ impl Voice {
         self.say(pod, clearance, (EventType::Normal, "Replaced", "Delete", note));
     }
 
+    /// It should have ended, and nobody knows that it did.
+    pub fn overdue(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>) {
+        let keeper = match &pod.kept_by {
+            Some(KeptBy::Finalizers(finalizers)) => {
+                format!("kept by the finalizers {finalizers}; whoever set them has to take them off")
+            }
+            Some(KeptBy::Node(node)) => format!(
+                "the kubelet of node {node} has not said that it ended; if that machine is off for good: kubectl delete node {node}"
+            ),
+            None => "it is not being deleted".to_owned(),
+        };
+        let note = format!("clearance lost, and the pod is not gone within the grace: {keeper}");
+        self.say(&Subject::pod(key, pod), clearance, (EventType::Warning, OVERDUE, "Delete", note));
+    }
+
     fn say(
         &self,
         subject: &Subject<'_>,
@@ -256,7 +276,8 @@ async fn publish(recorder: &Recorder, saying: &Saying, object: &ObjectReference)
         action: saying.action.to_owned(),
         secondary: None,
     };
-    if let Err(error) = recorder.publish(&event, object).await {
+    let published = (|| recorder.publish(&event, object)).retry(patience()).when(is_passing).await;
+    if let Err(error) = published {
         debug!(object = object.name, "an Event was not taken: {error}");
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     },
     compile::{clearance::compile as compile_facts, index::Facts},
     enforce::{
-        decide::{Decision, Step, decide as decide_about},
+        decide::{Decision, LEAST_GRACE, Step, decide as decide_about},
         roster::Roster,
     },
     policy::Subject,
@@ -51,6 +51,11 @@ fn instant(tick: Tick) -> Timestamp {
 fn ticks(seconds: i64) -> Tick {
     assert_eq!(seconds % TICK, 0, "the model has no time between two ticks");
     Tick::try_from(seconds / TICK).expect("a short time")
+}
+
+/// To the model, the least grace is none.
+fn grace(seconds: u32) -> Tick {
+    if seconds == LEAST_GRACE { 0 } else { ticks(seconds.into()) }
 }
 
 fn tick(instant: Timestamp) -> Tick {
@@ -208,18 +213,14 @@ fn ask_decide(
     pod.lost_since = lost_since.map(instant);
     match decide_about(pod, clearance.as_ref(), now) {
         Decision::Keep => pod.lost_since = None,
-        Decision::Stop { since, .. } => pod.lost_since = Some(since),
+        Decision::Stop { since, .. } | Decision::Ending { since, .. } => pod.lost_since = Some(since),
         Decision::Ignore | Decision::Hold | Decision::Release(_) => {}
         other => panic!("not of a pod of a Deployment in the mode Evict: {other:?}"),
     }
     let wish = match decide_about(pod, clearance.as_ref(), now) {
         Decision::Release(_) => Wish::Release,
-        Decision::Stop { step: Step::Evict { grace_period_seconds: s, .. }, .. } => {
-            Wish::Evict(ticks(s.into()))
-        }
-        Decision::Stop { step: Step::Delete { grace_period_seconds: s }, .. } => {
-            Wish::Delete(ticks(s.into()))
-        }
+        Decision::Stop { step: Step::Evict { grace_period_seconds: s, .. }, .. } => Wish::Evict(grace(s)),
+        Decision::Stop { step: Step::Delete { grace_period_seconds: s }, .. } => Wish::Delete(grace(s)),
         _ => Wish::Nothing,
     };
     (wish, pod.lost_since.map(tick))

@@ -5,20 +5,23 @@
 //!  seed ─► runtimes, trusted sidecars ─► Clearance ─► API server: gate or none ─┐
 //!            └─► pods, changed in up to two places ─────┤                       ├─ equal
 //!                and injected into                      └─► policy::matches ────┘
+//!  schema of a runtime ─► fields: each was in a cleared pod, and changed in one that was held
 //! ```
 //!
-//! `ASSENT_MATCHING_PODS` says how many pods (default 600), `ASSENT_SEED` which.
+//! `ASSENT_MATCHING_PODS` says how many pods (default 10,000), `ASSENT_SEED` which.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assent::api::{Clearance, Runtime, Trusted};
+use assent::api::{Clearance, Runtime, Trusted, definitions};
 use assent::policy::{matches, runtime_of_pod};
 use assent_tests::{Assent, Component, ControlPlane, NAMESPACE, Options, Person, until};
+use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 use kube::api::{ListParams, PostParams};
+use kube::{Api, Error};
 use serde_json::{Value, json};
 
 const NS: &str = "matching";
@@ -26,11 +29,56 @@ const NS: &str = "matching";
 /// How many runtimes one Clearance holds.
 const RUNTIMES: usize = 40;
 
+/// How many pods are judged by one Clearance.
+const PODS: usize = 1000;
+
+/// How many pods the API server judges at the same time.
+const CONCURRENCY: usize = 8;
+
+/// The fields that a pod cannot have otherwise, because the API server takes only one value.
+const FIXED: [&str; 2] =
+    ["containers.env.valueFrom.fieldRef.apiVersion", "initContainers.env.valueFrom.fieldRef.apiVersion"];
+
+/// A pod, how it came about, and the system whose runtime it had before it was changed.
+struct Case {
+    pod: Value,
+    which: usize,
+    /// The one field in which it differs, if it is one.
+    field: Option<String>,
+    /// Something was put into it besides.
+    injected: bool,
+}
+
+/// How often each field was the one that was changed.
+type Turns = BTreeMap<String, usize>;
+
+/// What was found out about a pod.
+enum Found {
+    Cleared,
+    Held,
+    /// No pod at all: Kubernetes itself refuses it.
+    Invalid,
+}
+
+/// What was seen so far.
+#[derive(Default)]
+struct Tally {
+    cleared: usize,
+    /// Of those that were cleared.
+    injected: usize,
+    held: usize,
+    invalid: usize,
+    /// The fields of runtimes that pods were cleared for.
+    had: BTreeSet<String>,
+    /// How often a change of a field alone was noticed.
+    noticed: BTreeMap<String, usize>,
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_server_and_the_operator_agree_on_every_pod() -> Result<()> {
     let number =
         |name: &str, default: u64| env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
-    let (pods, seed) = (number("ASSENT_MATCHING_PODS", 600), number("ASSENT_SEED", 42));
+    let (pods, seed) = (usize::try_from(number("ASSENT_MATCHING_PODS", 10_000))?, number("ASSENT_SEED", 42));
     let options =
         Options { nodes: 0, without: vec![Component::Scheduler, Component::Kwok], ..Options::default() };
     let cluster = ControlPlane::start_with(options).await?;
@@ -41,43 +89,125 @@ async fn the_api_server_and_the_operator_agree_on_every_pod() -> Result<()> {
         "metadata": { "name": NS, "labels": { "assent.dev/mode": "enforce" } } });
     cluster.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &namespace.to_string()).await?.ok()?;
     let operator = cluster.service_account(NAMESPACE, "assent").await?.client()?;
+    let api: Api<Pod> = Api::namespaced(cluster.client(Person::Admin)?, NS);
 
     let mut dice = fastrand::Rng::with_seed(seed);
-    let (mut cleared, mut judged, mut injected) = (0, 0, 0);
-    for round in 0..pods.div_ceil(200) {
+    let (mut tally, mut turns) = (Tally::default(), Turns::new());
+    for round in 0..pods.div_ceil(PODS) {
         let runtimes: Vec<Value> = (0..RUNTIMES).map(|_| runtime(&mut dice)).collect();
         // In the first round nothing is trusted, and the same is injected.
         let trusts = if round == 0 { json!({}) } else { trusted() };
         let (known, trusted) = publish(&operator, round, &runtimes, &trusts).await?;
-        let api: Api<Pod> = Api::namespaced(cluster.client(Person::Admin)?, NS);
         seen(&api, round).await?;
-        for _ in 0..200.min(pods - judged) {
-            let which = dice.usize(..RUNTIMES);
-            let mut pod = pod(&mut dice, &format!("s{which}"), &runtimes[which]);
-            let has_more = dice.u8(..3) > 0;
-            if has_more {
-                inject(&mut dice, &mut pod["spec"]);
-            }
-            let agreed = agree(&api, &pod, &known[which], &trusted).await;
-            let is_cleared = u64::from(agreed.with_context(|| format!("seed {seed}"))?);
-            cleared += is_cleared;
-            injected += is_cleared * u64::from(has_more);
-            judged += 1;
+        let cases: Vec<Case> =
+            (0..PODS.min(pods - round * PODS)).map(|_| case(&mut dice, &runtimes, &mut turns)).collect();
+        let found = futures::stream::iter(&cases)
+            .map(async |case| agree(&api, &case.pod, &known[case.which], &trusted).await);
+        let found: Vec<Found> =
+            found.buffered(CONCURRENCY).try_collect().await.with_context(|| format!("seed {seed}"))?;
+        for (case, found) in cases.iter().zip(found) {
+            tally.count(case, &found, &known[case.which])?;
         }
     }
-    ensure!(
-        cleared > judged / 5 && cleared < judged * 4 / 5 && injected > judged / 10,
-        "{cleared} of {judged} are cleared, {injected} of them injected into: these pods test little"
+    println!(
+        "{} pods cleared, {} of them with trusted sidecars, {} held, {} invalid",
+        tally.cleared, tally.injected, tally.held, tally.invalid
     );
-    println!("{judged} pods, {cleared} of them cleared, {injected} of these with trusted sidecars");
-    Ok(())
+    tally.is_telling(pods)
 }
 
-/// Whether both clear the pod; an error if they disagree.
-async fn agree(api: &Api<Pod>, pod: &Value, approved: &Runtime, trusted: &Trusted) -> Result<bool> {
+impl Tally {
+    fn count(&mut self, case: &Case, found: &Found, approved: &Runtime) -> Result<()> {
+        match found {
+            Found::Cleared => {
+                self.cleared += 1;
+                self.injected += usize::from(case.injected);
+                fields(&serde_json::to_value(approved)?, "", &mut self.had);
+            }
+            Found::Held => {
+                self.held += 1;
+                if let Some(field) = &case.field {
+                    *self.noticed.entry(field.clone()).or_default() += 1;
+                }
+            }
+            Found::Invalid => self.invalid += 1,
+        }
+        Ok(())
+    }
+
+    /// That these pods test what they should: with fewer, not every field has its turn.
+    fn is_telling(&self, pods: usize) -> Result<()> {
+        let judged = self.cleared + self.held;
+        let share = self.cleared * 100 / judged.max(1);
+        ensure!((40..=60).contains(&share), "{share} % are cleared: these pods test little");
+        ensure!(self.invalid * 10 < judged, "{} of {pods} pods are none", self.invalid);
+        ensure!(self.injected * 10 > self.cleared, "{} pods were injected into and cleared", self.injected);
+        if pods < 2000 {
+            return Ok(());
+        }
+        let all = schema_fields()?;
+        let never: Vec<_> = all.iter().filter(|field| !self.had.contains(*field)).collect();
+        ensure!(never.is_empty(), "no cleared pod had {never:?}");
+        let may_differ = |field: &&String| !FIXED.contains(&field.as_str()) && !field.contains("mayVary");
+        let unnoticed: Vec<_> =
+            all.iter().filter(may_differ).filter(|field| !self.noticed.contains_key(*field)).collect();
+        ensure!(unnoticed.is_empty(), "no pod was held because it differed only in {unnoticed:?}");
+        Ok(())
+    }
+}
+
+/// Every field of a runtime that holds a value, by the schema: `containers.env.value`, …
+fn schema_fields() -> Result<BTreeSet<String>> {
+    let definition =
+        definitions().into_iter().find(|d| d.spec.names.kind == "Clearance").context("no Clearance")?;
+    let schema = serde_json::to_value(definition.spec.versions.first().context("no version")?)?;
+    let system = &schema["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["systems"]["additionalProperties"];
+    let mut fields = BTreeSet::new();
+    of_schema(&system["properties"]["cleared"]["items"]["properties"]["runtime"], "", &mut fields);
+    ensure!(fields.len() > 40, "that is not the schema of a runtime: {system}");
+    Ok(fields)
+}
+
+fn of_schema(schema: &Value, path: &str, fields: &mut BTreeSet<String>) {
+    let inner = if schema["items"].is_object() { &schema["items"] } else { schema };
+    match inner["properties"].as_object() {
+        Some(properties) => {
+            for (name, inner) in properties {
+                of_schema(inner, &join(path, name), fields);
+            }
+        }
+        None => drop(fields.insert(path.to_owned())),
+    }
+}
+
+/// The fields of a value that hold one.
+fn fields(value: &Value, path: &str, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(inner) if !inner.is_empty() => {
+            for (name, value) in inner {
+                fields(value, &join(path, name), into);
+            }
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            for item in items {
+                fields(item, path, into);
+            }
+        }
+        _ => drop(into.insert(path.to_owned())),
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// What both say of the pod; an error if they disagree.
+async fn agree(api: &Api<Pod>, pod: &Value, approved: &Runtime, trusted: &Trusted) -> Result<Found> {
     let dry = PostParams { dry_run: true, ..PostParams::default() };
-    let admitted =
-        api.create(&dry, &serde_json::from_value(pod.clone())?).await.with_context(|| pod.to_string())?;
+    let admitted = match api.create(&dry, &serde_json::from_value(pod.clone())?).await {
+        Err(Error::Api(answer)) if answer.reason == "Invalid" => return Ok(Found::Invalid),
+        admitted => admitted.with_context(|| pod.to_string())?,
+    };
     let spec = admitted.spec.context("a pod without a spec")?;
     let gated = spec.scheduling_gates.iter().flatten().any(|gate| gate.name == "assent.dev/clearance");
     let matched = runtime_of_pod(&spec).is_ok_and(|runtime| matches(approved, trusted, &runtime));
@@ -88,13 +218,13 @@ async fn agree(api: &Api<Pod>, pod: &Value, approved: &Runtime, trusted: &Truste
         matched,
         serde_json::to_string(approved)?
     );
-    Ok(matched)
+    Ok(if matched { Found::Cleared } else { Found::Held })
 }
 
 /// Writes the clearance of a round; the runtimes and what is trusted as the API server keeps them.
 async fn publish(
     operator: &kube::Client,
-    round: u64,
+    round: usize,
     runtimes: &[Value],
     trusted: &Value,
 ) -> Result<(Vec<Runtime>, Trusted)> {
@@ -125,7 +255,7 @@ async fn publish(
 }
 
 /// Waits until the API server's policies see the clearance of a round.
-async fn seen(api: &Api<Pod>, round: u64) -> Result<()> {
+async fn seen(api: &Api<Pod>, round: usize) -> Result<()> {
     let probe = json!({ "metadata": { "name": "round", "labels": { "assent.dev/system": "round" } },
         "spec": { "containers": [{ "name": "round", "image": round.to_string() }] } });
     let probe: Pod = serde_json::from_value(probe)?;
@@ -144,6 +274,14 @@ fn one<'a, T>(dice: &mut fastrand::Rng, of: &'a [T]) -> &'a T {
 /// A container of few possible images, arguments and so on, so that two are often alike.
 fn container(dice: &mut fastrand::Rng, name: &str, volumes: &[Value]) -> Value {
     let mut container = json!({ "name": name, "image": one(dice, &["a", "b@sha256:0", "reg:5000/c"]) });
+    // An init container that goes on running is a sidecar, which may have hooks and probes as others do.
+    if dice.bool() {
+        container["restartPolicy"] = json!("Always");
+        if dice.bool() {
+            let hook = *one(dice, &HOOKS);
+            container["exec"] = json!({ hook: ["run", "this"] });
+        }
+    }
     let mut maybe = |dice: &mut fastrand::Rng, field: &str, values: &[Value]| {
         if dice.u8(..3) == 0 {
             container[field] = one(dice, values).clone();
@@ -168,6 +306,7 @@ fn container(dice: &mut fastrand::Rng, name: &str, volumes: &[Value]) -> Value {
         "envFrom",
         &[
             json!([{ "configMapRef": { "name": "c" } }]),
+            json!([{ "configMapRef": { "name": "c", "optional": true } }, { "secretRef": { "name": "s" } }]),
             json!([{ "prefix": "P_", "secretRef": { "name": "s", "optional": true } }]),
         ],
     );
@@ -189,10 +328,12 @@ fn environments() -> Vec<Value> {
     vec![
         json!([{ "name": "A", "value": "1" }]),
         json!([{ "name": "A", "value": "1" }, { "name": "TOKEN", "value": "t" }]),
-        json!([{ "name": "TOKEN", "valueFrom": { "secretKeyRef": { "name": "s", "key": "k" } } }, { "name": "A", "value": "1" }]),
+        json!([{ "name": "TOKEN", "valueFrom": { "secretKeyRef": { "name": "s", "key": "k", "optional": true } } }, { "name": "A", "value": "1" }]),
         json!([{ "name": "A", "value": "" }]),
         json!([{ "name": "A", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }]),
         json!([{ "name": "A", "valueFrom": { "resourceFieldRef": { "resource": "limits.memory" } } }]),
+        json!([{ "name": "A", "valueFrom": { "resourceFieldRef": { "containerName": "main", "resource": "limits.memory", "divisor": "1Mi" } } }]),
+        json!([{ "name": "A", "valueFrom": { "secretKeyRef": { "name": "s", "key": "k", "optional": true } } }]),
         json!([{ "name": "A", "valueFrom": { "configMapKeyRef": { "name": "c", "key": "k", "optional": false } } }]),
     ]
 }
@@ -207,6 +348,7 @@ fn volume(dice: &mut fastrand::Rng, name: &str) -> Value {
         json!({ "secret": { "secretName": "s" } }),
         json!({ "downwardAPI": {} }),
         json!({ "projected": { "sources": [{ "serviceAccountToken": {} }, { "secret": { "name": "s" } }] } }),
+        json!({ "projected": { "sources": [{ "downwardAPI": {} }, { "configMap": { "name": "c" } }] } }),
     ];
     let mut volume = one(dice, &sources).clone();
     volume["name"] = json!(name);
@@ -221,30 +363,105 @@ fn runtime(dice: &mut fastrand::Rng) -> Value {
     if dice.bool() {
         containers[0]["mayVary"] = json!({ "env": ["TOKEN"] });
     }
-    if dice.u8(..4) == 0 {
-        containers[0]["exec"] =
-            one(dice, &[json!({ "postStart": ["warm"] }), json!({ "livenessProbe": ["ok"] })]).clone();
-    }
     let init = ["fetch", "check"][..dice.usize(..3)].iter();
-    let init: Vec<Value> = init.map(|name| container(dice, name, &volumes)).collect();
+    let mut init: Vec<Value> = init.map(|name| container(dice, name, &volumes)).collect();
+    if let Some(first) = init.first_mut().filter(|_| dice.bool()) {
+        first["mayVary"] = json!({ "env": ["TOKEN"] });
+    }
     json!({ "containers": containers, "initContainers": init, "volumes": volumes })
 }
 
-/// A pod that has the runtime, but for up to two changes.
-fn pod(dice: &mut fastrand::Rng, system: &str, runtime: &Value) -> Value {
-    let mut spec = runtime.clone();
-    for container in spec["containers"].as_array_mut().into_iter().flatten() {
-        as_in_a_pod(container);
+/// What a container runs beside its command, by the names of a runtime, and where a pod has it.
+const HOOKS: [&str; 5] = ["postStart", "preStop", "livenessProbe", "readinessProbe", "startupProbe"];
+
+/// A pod that has one of the runtimes, but for up to two changes.
+fn case(dice: &mut fastrand::Rng, runtimes: &[Value], turns: &mut Turns) -> Case {
+    let which = dice.usize(..runtimes.len());
+    let mut runtime = runtimes[which].clone();
+    let turn = dice.u8(..8);
+    let field = (turn < 2).then(|| differ(dice, &mut runtime, turns)).flatten();
+    let mut spec = runtime;
+    for containers in ["containers", "initContainers"] {
+        spec[containers].as_array_mut().into_iter().flatten().for_each(as_in_a_pod);
     }
-    for volume in spec["volumes"].as_array_mut().into_iter().flatten() {
-        if volume["projected"].is_object() {
-            volume["projected"]["sources"][0]["serviceAccountToken"] = json!({ "path": "token" });
+    for source in sources(&mut spec).filter(|source| source["serviceAccountToken"].is_object()) {
+        source["serviceAccountToken"] = json!({ "path": "token" });
+    }
+    if turn > 4 {
+        (0..dice.usize(1..3)).for_each(|_| change(dice, &mut spec));
+    }
+    let injected = field.is_none() && dice.u8(..3) == 0;
+    if injected {
+        inject(dice, &mut spec);
+    }
+    let labels = json!({ "assent.dev/system": format!("s{which}") });
+    let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "pod", "labels": labels }, "spec": spec });
+    Case { pod, which, field, injected }
+}
+
+/// The sources of the projected volumes.
+fn sources(spec: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let volumes = spec["volumes"].as_array_mut().into_iter().flatten();
+    volumes.filter_map(|volume| volume.pointer_mut("/projected/sources")?.as_array_mut()).flatten()
+}
+
+/// Changes one field of a runtime to another value that a pod may have; which.
+fn differ(dice: &mut fastrand::Rng, runtime: &mut Value, turns: &mut Turns) -> Option<String> {
+    let mut places = Vec::new();
+    leaves(runtime, String::new(), &mut places);
+    let kinds: BTreeSet<String> = places.iter().map(|place| field_of(place)).collect();
+    // The field whose turn comes least often, so that rare ones are changed too.
+    let kinds = kinds.into_iter().filter(|field| !field.contains("mayVary"));
+    let field = kinds.min_by_key(|field| (turns.get(field).copied().unwrap_or(0), dice.u32(..)))?;
+    *turns.entry(field.clone()).or_default() += 1;
+    let places: Vec<_> = places.into_iter().filter(|place| field_of(place) == field).collect();
+    let place = one(dice, &places);
+    let name = place.rsplit('/').find(|part| part.parse::<usize>().is_err()).unwrap_or_default();
+    let volumes = runtime["volumes"].clone();
+    if ["emptyDir", "downwardAPI", "serviceAccountToken"].contains(&name) {
+        // Without it, there would be no source, or a volume that is an emptyDir all the same.
+        let of = runtime.pointer_mut(place.rsplit_once('/')?.0)?.as_object_mut()?;
+        of.remove(name);
+        of.insert("configMap".to_owned(), json!({ "name": "other" }));
+        return Some(field);
+    }
+    let value = runtime.pointer_mut(place)?;
+    let other = match (name, &*value) {
+        _ if field.ends_with("volumeMounts.name") => {
+            volumes.as_array()?.iter().map(|volume| &volume["name"]).find(|name| *name != value)?.clone()
         }
+        ("restartPolicy", _) => Value::Null,
+        ("fieldPath", _) => json!("metadata.namespace"),
+        ("resource", _) => json!("requests.memory"),
+        ("divisor", _) => json!("1Ki"),
+        ("value", _) if *value == "" => json!("1"),
+        (_, Value::Bool(value)) => json!(!value),
+        (_, Value::String(text)) => json!(format!("{text}x")),
+        (_, Value::Object(_)) => Value::Null,
+        _ => return None,
+    };
+    *value = other;
+    Some(field)
+}
+
+/// The pointers of the values of a runtime.
+fn leaves(value: &Value, here: String, into: &mut Vec<String>) {
+    match value {
+        Value::Object(inner) if !inner.is_empty() => {
+            inner.iter().for_each(|(name, value)| leaves(value, format!("{here}/{name}"), into));
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(i, item)| leaves(item, format!("{here}/{i}"), into));
+        }
+        _ => into.push(here),
     }
-    for _ in 0..dice.usize(..3) {
-        change(dice, &mut spec);
-    }
-    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "pod", "labels": { "assent.dev/system": system } }, "spec": spec })
+}
+
+/// The field that a pointer points to: without the positions in lists.
+fn field_of(pointer: &str) -> String {
+    let names: Vec<_> =
+        pointer.split('/').filter(|part| !part.is_empty() && part.parse::<usize>().is_err()).collect();
+    names.join(".")
 }
 
 /// From the words of a runtime to those of a pod.
@@ -252,14 +469,13 @@ fn as_in_a_pod(container: &mut Value) {
     let Some(fields) = container.as_object_mut() else { return };
     fields.remove("mayVary");
     let exec = fields.remove("exec").unwrap_or_default();
-    if exec["postStart"].is_array() {
-        fields.insert(
-            "lifecycle".to_owned(),
-            json!({ "postStart": { "exec": { "command": exec["postStart"] } } }),
-        );
-    }
-    if exec["livenessProbe"].is_array() {
-        fields.insert("livenessProbe".to_owned(), json!({ "exec": { "command": exec["livenessProbe"] } }));
+    for hook in HOOKS.into_iter().filter(|hook| exec[hook].is_array()) {
+        let run = json!({ "exec": { "command": exec[hook] } });
+        if hook.ends_with("Probe") {
+            container[hook] = run;
+        } else {
+            container["lifecycle"] = json!({ hook: run });
+        }
     }
 }
 

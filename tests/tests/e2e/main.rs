@@ -7,6 +7,7 @@
 mod bad_input;
 mod chart;
 mod deadman;
+mod faults;
 mod guard;
 mod lifecycle;
 mod modes;
@@ -185,6 +186,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         bad_input::a_manifest_of_a_mebibyte,
         bad_input::a_prohibited_level,
         bad_input::missing_documents_are_all_named,
+        faults::a_quota_full_of_held_pods_is_told_of_and_ends,
         chart::lint,
         chart::the_pod_is_locked_down,
         chart::the_api_server_takes_all_of_it,
@@ -207,6 +209,11 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         outage::a_restarted_api_server_is_found_again,
         outage::one_operator_leads_and_hands_over_when_it_is_told_to_stop,
         outage::health_and_metrics_are_served,
+        faults::a_node_that_is_gone_is_told_of_and_nothing_on_it_is_forgotten,
+        faults::a_finalizer_that_never_ends_is_named_and_holds_up_nothing,
+        faults::a_namespace_being_deleted_is_left_to_go,
+        faults::an_api_server_that_answers_429_for_a_minute_is_asked_little_and_misses_nothing,
+        faults::a_busy_moment_is_no_storm_and_what_was_to_be_done_and_said_in_it_is_after_it,
         outage::i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace,
         workloads::i3_what_was_scaled_down_comes_back_though_the_operator_was_restarted,
         refuse::i1_i3_the_refused_are_told_why_and_run_soon_after_the_approval,

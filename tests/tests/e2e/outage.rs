@@ -9,24 +9,30 @@ use serde_json::{Value, json};
 
 use crate::refusals::lift_as_operator;
 
-async fn stage() -> Result<(ControlPlane, Assent)> {
+/// A control plane and an operator of one's own.
+pub async fn stage() -> Result<(ControlPlane, Assent)> {
     let cluster = ControlPlane::start_with(Options { nodes: 2, ..Options::default() }).await?;
     let assent = Assent::install(&cluster).await?;
     Ok((cluster, assent))
 }
 
-/// Approves v1 until `seconds` from now, and returns that instant.
-async fn approve_until(scene: &Scenario<'_>, seconds: i64) -> Result<Timestamp> {
-    let digest = scene.publish("v1", &container("1")).await?;
+/// Approves a version of the container `revision` until `seconds` from now, and returns that instant.
+pub async fn approve_until(
+    scene: &Scenario<'_>,
+    version: &str,
+    revision: &str,
+    seconds: i64,
+) -> Result<Timestamp> {
+    let digest = scene.publish(version, &container(revision)).await?;
     let end = Timestamp::from_second(Timestamp::now().as_second() + seconds)?;
-    let mut approval = scene.decision("Approve", "v1", &digest, "risk-officer");
+    let mut approval = scene.decision("Approve", version, &digest, "risk-officer");
     approval["spec"]["notAfter"] = json!(end);
     scene.decide(Person::Alice, &approval).await?;
-    scene.is_cleared("v1").await?;
+    scene.is_cleared(version).await?;
     Ok(end)
 }
 
-async fn sleep_past(end: Timestamp) {
+pub async fn sleep_past(end: Timestamp) {
     let wait = Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default();
     tokio::time::sleep(wait + Duration::from_millis(200)).await;
 }
@@ -40,7 +46,7 @@ fn uids(pods: &[Value]) -> Vec<Value> {
 pub async fn i5_without_an_operator_cleared_pods_start_and_uncleared_do_not() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let scene = Scenario::new(&cluster, "down", "limited").await?;
-    let end = approve_until(&scene, 10).await?;
+    let end = approve_until(&scene, "v1", "1", 10).await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
     assent.operator().kill();
@@ -65,7 +71,7 @@ pub async fn i5_without_an_operator_cleared_pods_start_and_uncleared_do_not() ->
 pub async fn i1_an_operator_that_overslept_an_expiry_releases_nothing() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let scene = Scenario::new(&cluster, "overslept", "limited").await?;
-    let end = approve_until(&scene, 10).await?;
+    let end = approve_until(&scene, "v1", "1", 10).await?;
     assent.operator().kill();
     let mut pod = scene.pod("in-time", &container("1"));
     pod["spec"]["schedulingGates"] = json!([{ "name": "assent.dev/clearance" }]);

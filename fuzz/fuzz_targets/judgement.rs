@@ -1,0 +1,52 @@
+//! Whatever people wrote, and whenever, there is a verdict: the same in whatever order they wrote it, and the
+//! same until the instant that it says it holds.
+
+#![no_main]
+
+use assent::{
+    api::{AISystemSpec, Approval, ModelVersionSpec, RiskLevelSpec},
+    policy::{Facts, Statement, judge},
+};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Case {
+    now: Timestamp,
+    version: ModelVersionSpec,
+    system: Option<AISystemSpec>,
+    level: Option<RiskLevelSpec>,
+    approvals: Vec<Approval>,
+}
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max: usize, seed: u32| {
+    assent_fuzz::mutate(data, size, max, seed)
+});
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(mut case) = serde_json::from_slice::<Case>(data) else { return };
+    // Names of one namespace are unique.
+    case.approvals.sort_by_key(ResourceExt::name_any);
+    case.approvals.dedup_by_key(|approval| approval.name_any());
+    let facts = |backwards: bool| {
+        let mut statements: Vec<_> = case.approvals.iter().filter_map(Statement::of).collect();
+        if backwards {
+            statements.reverse();
+        }
+        Facts { version: &case.version, system: case.system.as_ref(), level: case.level.as_ref(), statements }
+    };
+    let (forwards, backwards) = (facts(false), facts(true));
+    let judgement = judge(&forwards, case.now);
+    assert_eq!(judgement, judge(&backwards, case.now), "order decides");
+    for reason in judgement.verdict.reasons() {
+        drop((reason.to_string(), reason.remedy("namespace", "system", "version")));
+    }
+    if let Some(end) = judgement.not_after {
+        assert!(end > case.now, "it held only until {end}");
+        assert_ne!(judge(&forwards, end).verdict, judgement.verdict, "it holds beyond {end}");
+        let before = Timestamp::from_second(end.as_second() - 1).unwrap_or(case.now).max(case.now);
+        assert_eq!(judge(&forwards, before).verdict, judgement.verdict, "it ended before {end}");
+    }
+});

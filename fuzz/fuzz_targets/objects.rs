@@ -1,0 +1,37 @@
+//! What the API server hands to the operator: an object of each kind, whoever wrote it. One that cannot be read
+//! counts as missing and says which it is; one that can is the same when it is written and read again.
+
+#![no_main]
+
+use std::fmt::Debug;
+
+use assent::api::{AISystem, Approval, Clearance, ModelVersion, RiskLevel};
+use kube::{Resource, core::DeserializeGuard};
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max: usize, seed: u32| {
+    assent_fuzz::mutate(data, size, max, seed)
+});
+
+fuzz_target!(|data: &[u8]| {
+    let Some(document) = assent_fuzz::document(data) else { return };
+    read::<RiskLevel>(&document);
+    read::<AISystem>(&document);
+    read::<ModelVersion>(&document);
+    read::<Approval>(&document);
+    read::<Clearance>(&document);
+});
+
+fn read<K: Resource + Serialize + DeserializeOwned + Debug + PartialEq>(document: &Value) {
+    match serde_json::from_value::<DeserializeGuard<K>>(document.clone()) {
+        Err(_) => {}
+        Ok(DeserializeGuard(Err(invalid))) => drop(invalid.to_string()),
+        Ok(DeserializeGuard(Ok(object))) => {
+            let written = serde_json::to_vec(&object).expect("an object serialises");
+            let again: K = serde_json::from_slice(&written).expect("what was written can be read");
+            assert_eq!(object, again);
+        }
+    }
+}

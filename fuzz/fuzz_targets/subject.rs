@@ -1,0 +1,50 @@
+//! An approval is of one subject: the same has the same digest however it is written, and a changed one another.
+
+#![no_main]
+
+use assent::{
+    api::{AISystemSpec, Digest, ModelVersionSpec},
+    policy::Subject,
+};
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Signed {
+    namespace: String,
+    system: AISystemSpec,
+    version: ModelVersionSpec,
+}
+
+impl Signed {
+    fn digest(&self) -> Digest {
+        Subject::new(&self.namespace, &self.system, &self.version).digest()
+    }
+
+    /// What of it an approver answers for, to compare; the order of jurisdictions says nothing.
+    fn material(&self) -> impl PartialEq {
+        let mut jurisdictions = self.system.jurisdictions.clone();
+        jurisdictions.sort();
+        jurisdictions.dedup();
+        let AISystemSpec { intended_purpose, risk_level, .. } = self.system.clone();
+        (self.namespace.clone(), intended_purpose, risk_level, jurisdictions, self.version.clone())
+    }
+}
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max: usize, seed: u32| {
+    assent_fuzz::mutate(data, size, max, seed)
+});
+
+fuzz_target!(|data: &[u8]| {
+    let Some(document) = assent_fuzz::document(data) else { return };
+    let Ok(signed) = serde_json::from_value::<Signed>(document.clone()) else { return };
+    let digest = signed.digest();
+    let written = serde_json::to_string(&signed).expect("it serialises");
+    let again: Signed = serde_json::from_str(&written).expect("what was written can be read");
+    assert_eq!(again.digest(), digest, "the same, read again");
+    let mut dice = assent_fuzz::dice(data);
+    let mut changed = document;
+    assent_fuzz::change(&mut changed, &mut dice);
+    let Ok(changed) = serde_json::from_value::<Signed>(changed) else { return };
+    assert_eq!(changed.material() == signed.material(), changed.digest() == digest, "{changed:#?}");
+});

@@ -1,0 +1,137 @@
+//! How the targets change what they are given: most of what bytes flipped at random make of JSON is no JSON,
+//! and would test the parser of JSON and nothing behind it.
+//!
+//! ```text
+//!  bytes ─► JSON? ─┬─ yes ─► one node put in the place of another, taken out, or made something else
+//!                  └─ no, or one time in eight ─► libFuzzer's own mutations
+//! ```
+
+use fastrand::Rng;
+use libfuzzer_sys::fuzzer_mutate;
+use serde_json::{Value, json};
+
+/// A document as the API server could hand it over. It takes no year before 0, which k8s-openapi reads, and then
+/// writes so that it cannot read it.
+pub fn document(data: &[u8]) -> Option<Value> {
+    if data.windows(2).any(|two| two == b"\"-") {
+        return None;
+    }
+    serde_json::from_slice(data).ok()
+}
+
+/// Dice that fall the same for the same input.
+pub fn dice(data: &[u8]) -> Rng {
+    Rng::with_seed(data.iter().fold(0, |sum, byte| sum * 31 % 65_521 + u64::from(*byte)))
+}
+
+/// A mutator for `fuzz_mutator!`.
+pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
+    let mut dice = Rng::with_seed(seed.into());
+    let document = serde_json::from_slice(&data[..size]).ok().filter(|_| dice.u8(..8) > 0);
+    let changed = document.and_then(|mut document: Value| {
+        change(&mut document, &mut dice);
+        serde_json::to_vec(&document).ok().filter(|bytes| bytes.len() <= max_size)
+    });
+    match changed {
+        None => fuzzer_mutate(data, size, max_size),
+        Some(bytes) => {
+            data[..bytes.len()].copy_from_slice(&bytes);
+            bytes.len()
+        }
+    }
+}
+
+/// Changes one place of `document`.
+pub fn change(document: &mut Value, dice: &mut Rng) {
+    let mut places = Vec::new();
+    list(document, String::new(), &mut places);
+    let donor = document.pointer(&places[dice.usize(..places.len())]).cloned().unwrap_or_default();
+    let Some(place) = document.pointer_mut(&places[dice.usize(..places.len())]) else { return };
+    match (dice.u8(..6), &mut *place) {
+        (0, _) => *place = donor,
+        (1 | 2, Value::Array(items)) if !items.is_empty() => {
+            let which = dice.usize(..items.len());
+            if dice.bool() {
+                items.remove(which);
+            } else {
+                items.push(items[which].clone());
+                items.swap(0, which);
+            }
+        }
+        (1 | 2, Value::Object(fields)) if !fields.is_empty() => {
+            let name = fields.keys().nth(dice.usize(..fields.len())).cloned().unwrap_or_default();
+            let value = fields.remove(&name);
+            if dice.bool() {
+                // Under another field's name.
+                let other = fields.keys().nth(dice.usize(..fields.len().max(1))).cloned();
+                fields.insert(other.unwrap_or_default(), value.unwrap_or_default());
+            }
+        }
+        (1..=3, Value::String(text)) => spoil(text, dice),
+        (1..=3, Value::Number(_)) => *place = number(dice),
+        _ => *place = anything(dice),
+    }
+}
+
+/// The pointers of all nodes, the document itself first.
+fn list(node: &Value, here: String, places: &mut Vec<String>) {
+    match node {
+        Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                list(item, format!("{here}/{i}"), places);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let name = name.replace('~', "~0").replace('/', "~1");
+                list(value, format!("{here}/{name}"), places);
+            }
+        }
+        _ => {}
+    }
+    places.push(here);
+}
+
+fn spoil(text: &mut String, dice: &mut Rng) {
+    let odd = ['a', 'A', '0', '-', '/', '@', ':', '.', ' ', '\0', 'ß', '\u{202e}', '𝄞', 'T', 'Z', 'f'];
+    let mut letters: Vec<char> = text.chars().collect();
+    let at = dice.usize(..=letters.len());
+    if dice.bool() || at == letters.len() {
+        letters.insert(at, odd[dice.usize(..odd.len())]);
+    } else {
+        letters.remove(at);
+    }
+    *text = letters.into_iter().collect();
+}
+
+fn number(dice: &mut Rng) -> Value {
+    let numbers = [
+        json!(0),
+        json!(1),
+        json!(-1),
+        json!(u32::MAX),
+        json!(i64::MIN),
+        json!(u64::MAX),
+        json!(1e300),
+        json!(0.5),
+    ];
+    numbers[dice.usize(..numbers.len())].clone()
+}
+
+fn anything(dice: &mut Rng) -> Value {
+    let values = [
+        Value::Null,
+        json!(true),
+        json!(""),
+        json!([]),
+        json!({}),
+        json!("x"),
+        json!("sha256:0000000000000000000000000000000000000000000000000000000000000000"),
+        json!("2027-03-31T12:00:00Z"),
+        json!("9999-12-30T22:00:00Z"),
+        json!("8760h"),
+        json!("9223372036854775807ns"),
+        number(dice),
+    ];
+    values[dice.usize(..values.len())].clone()
+}
