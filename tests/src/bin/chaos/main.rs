@@ -204,10 +204,12 @@ impl Arena {
         })
     }
 
-    /// Waits until the API server and those who work with it are there again.
+    /// Waits until pods are governed again. Then the controllers start anew: they wait the longer between two
+    /// tries the more often they were refused, minutes in the end, and here nobody has so much time.
     async fn heal(&self) -> Result<()> {
         self.cluster.restart(Component::Scheduler).await?;
-        Assent::governed(&self.cluster).await
+        Assent::governed(&self.cluster).await?;
+        self.cluster.restart(Component::ControllerManager).await
     }
 
     async fn sweep(&self, namespaces: &[String]) -> Result<()> {
