@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
-    jiff::{SignedDuration, Timestamp},
+    jiff::Timestamp,
 };
 use kube::{
     Api, Client,
@@ -42,8 +42,8 @@ impl Leadership {
 
     /// Waits until this operator leads.
     pub async fn acquire(&self) {
-        let mut waiting = false;
-        while !self.attempt("acquire").await {
+        let (mut waiting, mut sighting) = (false, Sighting::default());
+        while self.attempt("acquire", &mut sighting).await != Some(true) {
             if !std::mem::replace(&mut waiting, true) {
                 info!(identity = self.identity, "another operator leads; standing by");
             }
@@ -54,15 +54,17 @@ impl Leadership {
 
     /// Renews for as long as it can; returns when this operator must stop leading.
     pub async fn keep(&self) {
-        let mut held_until = Instant::now() + DURATION;
+        let (mut held_until, mut sighting) = (Instant::now() + DURATION, Sighting::default());
         while Instant::now() + MARGIN < held_until {
             tokio::time::sleep(RENEW).await;
             let begun = Instant::now();
-            if tokio::time::timeout(RENEW, self.attempt("renew")).await.unwrap_or_default() {
-                held_until = begun + DURATION;
+            match tokio::time::timeout(RENEW, self.attempt("renew", &mut sighting)).await {
+                Ok(Some(true)) => held_until = begun + DURATION,
+                Ok(Some(false)) => break,
+                Ok(None) | Err(_) => {}
             }
         }
-        warn!(identity = self.identity, "the lease could not be renewed; no longer leading");
+        warn!(identity = self.identity, "the lease is another's or could not be renewed; no longer leading");
     }
 
     /// Hands over at once instead of letting the lease run out.
@@ -77,18 +79,19 @@ impl Leadership {
         }
     }
 
-    async fn attempt(&self, what: &str) -> bool {
-        match self.take().await {
-            Ok(taken) => taken,
+    /// Whether this operator holds the lease now; `None` where the API server did not say.
+    async fn attempt(&self, what: &str, sighting: &mut Sighting) -> Option<bool> {
+        match self.take(sighting).await {
+            Ok(taken) => Some(taken),
             Err(error) => {
                 warn!(identity = self.identity, "{what} the lease: {error}; trying again");
-                false
+                None
             }
         }
     }
 
     /// Takes or renews the lease, from the version that was read: of two that try, one gets a conflict.
-    async fn take(&self) -> Result<bool, kube::Error> {
+    async fn take(&self, sighting: &mut Sighting) -> Result<bool, kube::Error> {
         let now = Timestamp::now();
         let Some(mut lease) = self.leases.get_opt(self.name).await? else {
             let metadata = ObjectMeta { name: Some(self.name.to_owned()), ..ObjectMeta::default() };
@@ -96,7 +99,7 @@ impl Leadership {
             return self.leases.create(&PostParams::default(), &lease).await.map(|_| true);
         };
         let spec = lease.spec.take().unwrap_or_default();
-        if is_held_by_another(&spec, &self.identity, now) {
+        if is_held_by_another(&spec, &self.identity, sighting.age(&spec, Instant::now())) {
             return Ok(false);
         }
         lease.spec = Some(self.held(spec, now));
@@ -116,9 +119,54 @@ impl Leadership {
     }
 }
 
-fn is_held_by_another(spec: &LeaseSpec, identity: &str, now: Timestamp) -> bool {
+/// The last renewal that was seen, and when. How old it is, the holder's clock cannot tell: it may differ
+/// from ours by more than the lease lasts.
+#[derive(Default)]
+struct Sighting(Option<(LeaseSpec, Instant)>);
+
+impl Sighting {
+    /// For how long nobody renewed the lease that is now `spec`, as far as was seen.
+    fn age(&mut self, spec: &LeaseSpec, now: Instant) -> Duration {
+        match &self.0 {
+            Some((seen, at)) if seen == spec => now - *at,
+            _ => {
+                self.0 = Some((spec.clone(), now));
+                Duration::ZERO
+            }
+        }
+    }
+}
+
+fn is_held_by_another(spec: &LeaseSpec, identity: &str, age: Duration) -> bool {
     let holder = spec.holder_identity.as_deref().unwrap_or_default();
-    let duration = SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or_default().into());
-    let expired = spec.renew_time.as_ref().is_none_or(|renewed| renewed.0 + duration <= now);
-    !holder.is_empty() && holder != identity && !expired
+    let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    !holder.is_empty() && holder != identity && age < Duration::from_secs(seconds.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn renewed_at(second: i64) -> LeaseSpec {
+        LeaseSpec {
+            holder_identity: Some("one".to_owned()),
+            lease_duration_seconds: Some(15),
+            renew_time: Timestamp::from_second(second).ok().map(MicroTime),
+            ..LeaseSpec::default()
+        }
+    }
+
+    #[test]
+    fn a_lease_lasts_from_when_its_renewal_was_seen_whatever_the_holders_clock_says() {
+        let (mut sighting, begin) = (Sighting::default(), Instant::now());
+        let mut held = |spec: &LeaseSpec, second| {
+            let age = sighting.age(spec, begin + Duration::from_secs(second));
+            is_held_by_another(spec, "two", age)
+        };
+        let long_ago = renewed_at(0);
+        assert!(held(&long_ago, 0) && held(&long_ago, 14) && !held(&long_ago, 15));
+        assert!(held(&renewed_at(3), 16), "it was renewed after all");
+        assert!(!is_held_by_another(&long_ago, "one", Duration::ZERO), "it is one's own");
+        assert!(!is_held_by_another(&LeaseSpec::default(), "two", Duration::ZERO), "nobody holds it");
+    }
 }

@@ -15,6 +15,7 @@
 
 mod binaries;
 mod certificates;
+mod clock;
 mod command;
 mod component;
 mod control_plane;
@@ -32,6 +33,7 @@ mod start;
 mod wait;
 mod watched;
 
+pub use clock::Clock;
 pub use command::Output;
 pub use component::Component;
 pub use control_plane::{ControlPlane, Options};

@@ -5,6 +5,7 @@
 //! operator, or the API server, start their own.
 
 mod bad_input;
+mod chaos;
 mod chart;
 mod lifecycle;
 mod outage;
@@ -159,7 +160,12 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         outage::i2_what_was_lost_while_the_operator_was_down_stops_when_it_is_back,
         outage::a_restarted_api_server_is_found_again,
         outage::one_operator_leads_and_hands_over_when_it_is_told_to_stop,
+        outage::i2_a_standby_takes_over_within_the_lease_and_stops_what_was_lost_meanwhile,
+        outage::i1_a_leader_that_was_paused_past_its_lease_releases_nothing_and_stands_back,
+        outage::operators_whose_clocks_differ_by_a_minute_agree_who_leads,
+        outage::a_rolling_upgrade_loses_nothing,
         outage::health_and_metrics_are_served,
+        chaos::a_few_seeds,
         outage::i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace,
     ];
     shared.into_iter().chain(own).collect()

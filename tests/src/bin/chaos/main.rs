@@ -12,7 +12,6 @@
 #![forbid(unsafe_code)]
 
 mod churn;
-mod clock;
 mod faults;
 mod plan;
 mod proxy;
@@ -25,14 +24,13 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use assent_tests::{Assent, Component, ControlPlane, Options, Person};
+use assent_tests::{Assent, Clock, Component, ControlPlane, Options, Person};
 use clap::{Parser, Subcommand};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use crate::churn::{Churn, GRACE};
-use crate::clock::Clock;
 use crate::faults::Stage;
 use crate::plan::Plan;
 use crate::proxy::Proxy;
@@ -82,16 +80,12 @@ enum Hidden {
         /// What was down and when.
         testimony: PathBuf,
     },
-    /// Tells the time.
-    #[command(hide = true)]
-    Clock,
 }
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     match arguments.command {
-        Some(Hidden::Clock) => println!("{}", jiff::Timestamp::now().as_second()),
         Some(Hidden::Witness(options)) => witness::attend(options).await?,
         Some(Hidden::Judge { history, testimony }) => {
             let testimony = serde_json::from_str(&std::fs::read_to_string(testimony)?)?;

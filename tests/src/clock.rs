@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-/// The library.
+/// The library that tells a program the wrong time.
 pub struct Clock(PathBuf);
 
 impl Clock {
@@ -30,11 +30,10 @@ impl Clock {
         [("LD_PRELOAD", self.0.clone().into()), ("CHAOS_CLOCK_OFFSET", seconds.to_string().into())]
     }
 
-    /// A program built as the operator is says what time it is: this one.
+    /// A program that asks the C library, as those of Rust do, is told another time.
     fn shifts(&self) -> Result<()> {
-        let us = std::env::current_exe()?;
         let now = jiff::Timestamp::now().as_second();
-        let told = Command::new(us).arg("clock").envs(self.off_by(-3600)).output()?;
+        let told = Command::new("date").arg("+%s").envs(self.off_by(-3600)).output()?;
         let told: i64 = String::from_utf8_lossy(&told.stdout).trim().parse().context("the shifted clock")?;
         ensure!((told + 3600 - now).abs() < 60, "the clock is not shifted: it is {now}, and {told} was told");
         Ok(())
