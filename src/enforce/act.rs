@@ -38,7 +38,7 @@ pub enum Done {
     Gone,
     /// Not now: a budget or a policy.
     NotNow(Action, String),
-    /// Not now: the API server has too much to do.
+    /// Not now: the API server has too much to do, or did not answer, and it may have been done all the same.
     Overloaded(Action, String),
 }
 
@@ -67,7 +67,8 @@ pub async fn act(client: Client, key: &PodKey, uid: String, action: Action, metr
         Err(kube::Error::Api(answer)) if is_overload(answer.code, &action) => {
             Done::Overloaded(action, answer.message)
         }
-        Err(error) => Done::NotNow(action, error.to_string()),
+        Err(kube::Error::Api(answer)) => Done::NotNow(action, answer.message),
+        Err(error) => Done::Overloaded(action, error.to_string()),
     }
 }
 

@@ -38,7 +38,7 @@ use self::{
     act::{Action, Done, act},
     census::Census,
     decide::{Decision, Step, decide},
-    roster::{PodKey, Roster},
+    roster::{Pod, PodKey, Roster},
     say::Voice,
     window::Window,
 };
@@ -72,7 +72,7 @@ pub async fn run(client: Client, metrics: Arc<Metrics>, shutdown: impl Future<Ou
                 () = &mut shutdown => break,
                 Some(event) = clearances.next() => enforcer.clearance_event(event),
                 Some(event) = pods.next() => enforcer.pod_event(event),
-                Some((key, done)) = enforcer.under_way.next() => enforcer.done(&key, done),
+                Some((key, asked, done)) = enforcer.under_way.next() => enforcer.done(&key, &asked, done),
                 () = sleep_until(next) => enforcer.look_again(Timestamp::now()),
                 () = census_due => enforcer.census.publish(&enforcer.roster),
             }
@@ -123,7 +123,8 @@ struct Enforcer {
     timers: BTreeMap<Timestamp, BTreeSet<Due>>,
     waiting: VecDeque<PodKey>,
     busy: HashSet<PodKey>,
-    under_way: FuturesUnordered<BoxFuture<'static, (PodKey, Done)>>,
+    /// Each with the pod as it was, which may be gone when the answer comes.
+    under_way: FuturesUnordered<BoxFuture<'static, (PodKey, Pod, Done)>>,
     window: Window,
 }
 
@@ -197,6 +198,7 @@ impl Enforcer {
             Ok(Event::InitApply(pod)) => {
                 let key = self.roster.set_pod(&pod);
                 self.relisted.insert(key.clone());
+                self.acknowledge(&key, false);
                 self.look_at(&key);
             }
             Ok(Event::InitDone) => {
@@ -210,6 +212,7 @@ impl Enforcer {
             }
             Ok(Event::Apply(pod)) => {
                 let key = self.roster.set_pod(&pod);
+                self.acknowledge(&key, false);
                 self.look_at(&key);
             }
             Ok(Event::Delete(pod)) => {
@@ -220,8 +223,17 @@ impl Enforcer {
     }
 
     fn forget(&mut self, key: &PodKey) {
+        self.acknowledge(key, true);
         self.roster.remove_pod(key);
         self.census.mark(&key.namespace);
+    }
+
+    /// Says what was done though nobody answered: its record is lost if the watch is not believed.
+    fn acknowledge(&mut self, key: &PodKey, gone: bool) {
+        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
+        if let Some(action) = pod.take_done(gone) {
+            self.voice.done(key, pod, clearance.map(|c| &**c), &action);
+        }
     }
 
     fn watch_error(&self, kind: &str, error: &watcher::Error) {
@@ -298,14 +310,14 @@ impl Enforcer {
     fn start(&mut self) {
         while self.window.has_room(self.under_way.len()) {
             let Some(key) = self.waiting.pop_front() else { break };
-            let Some((uid, action)) = self.action(&key) else {
+            let Some((pod, action)) = self.action(&key) else {
                 self.busy.remove(&key);
                 continue;
             };
             let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
             let work = async move {
-                let done = act(client, &key, uid, action, &metrics).await;
-                (key, done)
+                let done = act(client, &key, pod.uid.clone(), action, &metrics).await;
+                (key, pod, done)
             };
             self.under_way.push(work.boxed());
         }
@@ -314,7 +326,7 @@ impl Enforcer {
         }
     }
 
-    fn action(&mut self, key: &PodKey) -> Option<(String, Action)> {
+    fn action(&mut self, key: &PodKey) -> Option<(Pod, Action)> {
         let (pod, clearance) = self.roster.pod_mut(key)?;
         let action = match decide(pod, clearance.map(|c| &**c), pod.lost_since, Timestamp::now()) {
             Decision::Release(version) => Action::Release(version.map_or_else(
@@ -324,20 +336,27 @@ impl Enforcer {
             Decision::Stop(step) => Action::Stop(step),
             Decision::Ignore | Decision::Keep | Decision::Hold => return None,
         };
-        Some((pod.uid.clone(), action))
+        Some((pod.clone(), action))
     }
 
-    /// Takes in what came of an action.
-    fn done(&mut self, key: &PodKey, done: Done) {
+    /// Takes in what came of an action on the pod as it was when it was `asked`.
+    fn done(&mut self, key: &PodKey, asked: &Pod, done: Done) {
         self.busy.remove(key);
         match done {
             Done::Ok(_) | Done::Gone | Done::NotNow(..) => self.window.answered(),
             Done::Overloaded(..) => self.window.overloaded(),
         }
         let now = Timestamp::now();
-        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
-        let clearance: Option<Arc<ClearanceSpec>> = clearance.cloned();
+        let clearance: Option<Arc<ClearanceSpec>> =
+            self.roster.namespace(&key.namespace).and_then(|namespace| namespace.clearance.clone());
+        let Some((pod, _)) = self.roster.pod_mut(key).filter(|(pod, _)| pod.uid == asked.uid) else {
+            if let Done::Ok(action) | Done::Overloaded(action, _) = done {
+                self.voice.done(key, asked, clearance.as_deref(), &action);
+            }
+            return self.look_at(key);
+        };
         let again = now + jittered(RETRY);
+        let uncertain = matches!(done, Done::Overloaded(..));
         match done {
             Done::Gone => {}
             Done::Ok(action) => {
@@ -346,8 +365,8 @@ impl Enforcer {
                     Action::Stop(_) => pod.ends_at.is_some(),
                 };
                 pod.quiet_until = (!told).then_some(again);
-                (pod.said, pod.refusals) = (None, 0);
-                self.voice_of(key, &action, clearance.as_deref());
+                (pod.said, pod.refusals, pod.unanswered) = (None, 0, None);
+                self.voice.done(key, asked, clearance.as_deref(), &action);
             }
             Done::NotNow(action, answer) | Done::Overloaded(action, answer) => {
                 warn!(namespace = &*key.namespace, pod = &*key.name, ?action, "not done yet: {answer}");
@@ -360,6 +379,7 @@ impl Enforcer {
                     }
                 };
                 pod.quiet_until = Some(until);
+                pod.unanswered = uncertain.then(|| action.clone()).or(pod.unanswered.take());
                 if matches!(action, Action::Stop(Step::Evict { .. })) && pod.said != Some("EvictionDelayed") {
                     pod.said = Some("EvictionDelayed");
                     self.voice.delayed(key, pod, clearance.as_deref(), &answer);
@@ -367,15 +387,6 @@ impl Enforcer {
             }
         }
         self.look_at(key);
-    }
-
-    fn voice_of(&mut self, key: &PodKey, action: &Action, clearance: Option<&ClearanceSpec>) {
-        let Some((pod, _)) = self.roster.pod_mut(key) else { return };
-        match action {
-            Action::Release(version) => self.voice.released(key, pod, clearance, version),
-            Action::Stop(Step::Evict { .. }) => self.voice.stopped(key, pod, clearance, "Evict"),
-            Action::Stop(Step::Delete { .. }) => self.voice.stopped(key, pod, clearance, "Delete"),
-        }
     }
 }
 

@@ -18,6 +18,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
+use super::act::Action;
 use crate::{
     api::{ClearanceSpec, GATE, Runtime, SYSTEM_LABEL},
     policy::{Unmatchable, runtime_of_pod},
@@ -50,6 +51,8 @@ pub struct Pod {
     /// Nothing is asked before: the API server did what was asked and the watch has not told yet, or it
     /// refused and is asked again then.
     pub quiet_until: Option<Timestamp>,
+    /// What was asked and not answered: it may have been done all the same.
+    pub unanswered: Option<Action>,
     /// How often its release was refused in a row.
     pub refusals: u32,
     /// What was last said about it.
@@ -173,6 +176,7 @@ impl Roster {
         if let Some(before) = namespace.pods.get(&key.name).filter(|before| before.uid == next.uid) {
             next.lost_since = before.lost_since;
             next.said = before.said;
+            next.unanswered.clone_from(&before.unanswered);
             next.refusals = before.refusals;
             // What was asked shows in these; news of anything else may have been under way before.
             let told = (before.gated, before.ends_at) != (next.gated, next.ends_at);
@@ -212,6 +216,7 @@ impl Roster {
             termination_grace: asked.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(30),
             lost_since: None,
             quiet_until: None,
+            unanswered: None,
             refusals: 0,
             said: None,
         }
@@ -228,6 +233,15 @@ impl Roster {
 }
 
 impl Pod {
+    /// Takes what was not answered, if it shows in the pod, or in its absence, that it was done.
+    pub fn take_done(&mut self, gone: bool) -> Option<Action> {
+        let (released, stopped) = (!self.gated && !gone, self.ends_at.is_some() || gone);
+        self.unanswered.take_if(|action| match action {
+            Action::Release(_) => released,
+            Action::Stop(_) => stopped,
+        })
+    }
+
     /// Notes since when the pod should not run: since its system lost a clearance or, where that was
     /// before the pod was there or nobody knows, since now.
     pub fn lost(&mut self, lost_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
@@ -243,6 +257,7 @@ mod tests {
     use kube::core::ObjectMeta;
 
     use super::*;
+    use crate::enforce::decide::Step;
 
     fn pod(labels: &[(&str, &str)], deleted: bool) -> core::Pod {
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
@@ -269,5 +284,22 @@ mod tests {
         assert_eq!(quiet(&mut roster), Some(Timestamp::MAX));
         roster.set_pod(&pod(&[("team", "ml")], true));
         assert_eq!(quiet(&mut roster), None, "it is told now that the pod ends");
+    }
+
+    #[test]
+    fn what_was_asked_and_not_answered_shows_in_the_pod_or_in_its_absence() {
+        let mut roster = Roster::default();
+        let stop = Action::Stop(Step::Delete { grace_period_seconds: 0 });
+        let mut asked = |deleted, gone| {
+            let key = roster.set_pod(&pod(&[], false));
+            roster.pod_mut(&key).map(|(pod, _)| pod.unanswered = Some(stop.clone()));
+            roster.set_pod(&pod(&[], deleted));
+            let (pod, _) = roster.pod_mut(&key)?;
+            let taken = pod.take_done(gone);
+            assert_eq!(taken.is_none(), pod.unanswered.is_some(), "it is said once");
+            taken
+        };
+        assert!(asked(false, false).is_none(), "it was not done");
+        assert!(asked(true, false).is_some() && asked(false, true).is_some());
     }
 }

@@ -14,6 +14,8 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::{debug, info};
 
 use super::{
+    act::Action,
+    decide::Step,
     owner::Roots,
     roster::{OwnerIs, Pod, PodKey},
 };
@@ -69,14 +71,23 @@ impl Voice {
         self.say(key, pod, clearance, (EventType::Warning, "Held", "Hold", note));
     }
 
+    /// What was decided was done.
+    pub fn done(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>, action: &Action) {
+        match action {
+            Action::Release(version) => self.released(key, pod, clearance, version),
+            Action::Stop(Step::Evict { .. }) => self.stopped(key, pod, clearance, "Evict"),
+            Action::Stop(Step::Delete { .. }) => self.stopped(key, pod, clearance, "Delete"),
+        }
+    }
+
     /// Its gate was lifted.
-    pub fn released(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>, version: &str) {
+    fn released(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>, version: &str) {
         let note = format!("released: {version} is cleared");
         self.say(key, pod, clearance, (EventType::Normal, "Released", "Release", note));
     }
 
     /// It is being stopped.
-    pub fn stopped(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>, action: &'static str) {
+    fn stopped(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>, action: &'static str) {
         let system = if pod.system.is_empty() { "NAME" } else { &pod.system };
         let note = format!(
             "clearance lost: {}; see: kubectl assent explain aisystem/{system} -n {}",

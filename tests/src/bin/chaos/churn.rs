@@ -92,7 +92,7 @@ impl<'a> Churn<'a> {
                 Ok(Ok(())) => taken += 1,
                 _ => refused += 1,
             }
-            let pause = self.dice.u64(40..350);
+            let pause = self.dice.u64(20..200);
             sleep(Duration::from_millis(pause)).await;
         }
         (taken, refused)

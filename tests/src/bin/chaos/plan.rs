@@ -83,7 +83,7 @@ impl Plan {
                     faults.push(fault);
                 }
             }
-            at += Duration::from_millis(dice.u64(800..5000));
+            at += Duration::from_millis(dice.u64(400..3000));
         }
         Self { skew, faults }
     }

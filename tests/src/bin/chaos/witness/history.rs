@@ -8,7 +8,7 @@
 //!                 └─ leaders           whose the Lease was, since when
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -153,13 +153,10 @@ impl History {
         let digests: BTreeMap<_, _> = of("ModelVersion")
             .map(|l| ((l.text("namespace"), l.text("name")), text(&l.object["status"]["subjectDigest"])))
             .collect();
-        let mut heard = BTreeMap::new();
-        for approval in of("Approval").filter(|l| l.told == Told::Is) {
-            heard.entry((approval.text("namespace"), approval.text("name"))).or_insert(approval);
-        }
-        for (key, approval) in heard {
-            let version = text(&approval.object["spec"]["modelVersion"]);
-            self.record.add(&approval.object, digests.get(&(key.0, version)).map(String::as_str));
+        let mut heard = BTreeSet::new();
+        for approval in of("Approval").filter(|l| l.told == Told::Is && heard.insert(l.text("uid"))) {
+            let version = (approval.text("namespace"), text(&approval.object["spec"]["modelVersion"]));
+            self.record.add(&approval.object, digests.get(&version).map(String::as_str));
         }
     }
 

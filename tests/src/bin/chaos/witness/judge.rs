@@ -218,7 +218,7 @@ impl<'a> Judge<'a> {
             let to =
                 ending + SignedDuration::from_secs(1) + SignedDuration::try_from(fast).unwrap_or_default();
             let known = self.history.record.instants(&life.subject, from, to);
-            if known.into_iter().all(|at| self.history.record.cleared(&life.subject, at, at)) {
+            if known.into_iter().all(|at| self.history.record.cleared(&life.subject, at)) {
                 self.violate("I3", uid, life, ending, "it was stopped though it was cleared".to_owned());
             }
         }
@@ -312,7 +312,7 @@ fn led(history: &History, testimony: &Testimony) -> Uptime {
 pub fn unsettled(history: &History, now: Timestamp) -> Vec<String> {
     let cleared = |life: &Life| {
         let clearance = history.clearances.get(&life.name.0).and_then(|all| all.last());
-        history.record.cleared(&life.subject, now, now)
+        history.record.cleared(&life.subject, now)
             && clearance.is_some_and(|stood| clears(&stood.spec, &life.last, now))
     };
     let alive = || history.pods.values().filter(|life| life.gone.is_none());
@@ -323,7 +323,7 @@ pub fn unsettled(history: &History, now: Timestamp) -> Vec<String> {
         let revision = deployment["spec"]["template"]["spec"]["containers"][0]["args"][1].as_str();
         let version =
             format!("v{}", revision.and_then(|arg| arg.strip_prefix("--revision=")).unwrap_or_default());
-        if !history.record.cleared(&(namespace.clone(), version.clone()), now, now) {
+        if !history.record.cleared(&(namespace.clone(), version.clone()), now) {
             continue;
         }
         let wanted = deployment["spec"]["replicas"].as_u64().unwrap_or(1);

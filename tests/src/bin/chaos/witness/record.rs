@@ -6,7 +6,8 @@
 //!  a version is cleared    every role the level asks for has one that counts, and no Reject stands
 //! ```
 //!
-//! The API server writes whole seconds, and of two decisions in one second the one against running counts.
+//! The API server writes whole seconds, and of two decisions in one second the one against running counts. Who
+//! knows of one only, though, is right to count it: what was known is told by the order in which they came.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +32,7 @@ pub struct Said {
 /// Which version of which namespace.
 pub type Subject = (String, String);
 
-/// Everything that was decided.
+/// Everything that was decided, about each subject in the order in which it came.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
     decisions: BTreeMap<Subject, Vec<Said>>,
@@ -39,7 +40,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// An Approval as the API server told it; whether it was of what the version is, `digest`, matters to an
+    /// An Approval as the API server told it, after those that came before it; whether it was of what the version is, `digest`, matters to an
     /// Approve only.
     pub fn add(&mut self, approval: &Value, digest: Option<&str>) {
         let (meta, spec) = (&approval["metadata"], &approval["spec"]);
@@ -68,16 +69,37 @@ impl Record {
         self.decisions.get(subject).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a version is cleared at `now` for somebody who knows what was decided up to `known`.
-    pub fn cleared(&self, subject: &Subject, known: Timestamp, now: Timestamp) -> bool {
+    /// Whether a version is cleared at `now` for somebody who knows what was decided up to then.
+    pub fn cleared(&self, subject: &Subject, now: Timestamp) -> bool {
+        let known: Vec<_> = self.about(subject).iter().filter(|said| said.at <= now).collect();
+        self.cleared_by(&known, subject, now)
+    }
+
+    /// Whether anybody who knew of the decisions up to some instant between two may have held the version
+    /// cleared at `now`.
+    pub fn cleared_for_somebody(
+        &self,
+        subject: &Subject,
+        (from, to): (Timestamp, Timestamp),
+        now: Timestamp,
+    ) -> bool {
+        let all: Vec<_> = self.about(subject).iter().collect();
+        // A decision of a second may have been made at its very end.
+        let least = all.iter().position(|said| said.at + SignedDuration::from_secs(1) >= from);
+        let most = all.iter().rposition(|said| said.at <= to).map_or(0, |last| last + 1);
+        (least.unwrap_or(all.len()).min(most)..=most)
+            .any(|count| self.cleared_by(&all[..count], subject, now))
+    }
+
+    fn cleared_by(&self, known: &[&Said], subject: &Subject, now: Timestamp) -> bool {
         let Some(roles) = self.roles.get(&subject.0) else { return false };
-        let said = || self.about(subject).iter().filter(|said| said.at <= known);
-        let asked = |said: &Said| roles.contains(&said.role);
-        let revoked = said().filter(|s| s.what == "Revoke").map(|s| s.at).max();
+        let said = || known.iter().copied();
         let last = |what: &str, of: &Said| {
             said().filter(|s| s.what == what && s.who == of.who && s.role == of.role).map(|s| s.at).max()
         };
-        let rejected = said().any(|s| s.what == "Reject" && asked(s) && last("Approve", s) <= Some(s.at));
+        let revoked = said().filter(|s| s.what == "Revoke").map(|s| s.at).max();
+        let rejected =
+            said().any(|s| s.what == "Reject" && roles.contains(&s.role) && last("Approve", s) <= Some(s.at));
         let counts = |s: &Said| {
             s.what == "Approve"
                 && s.end.is_none_or(|end| now < end)
@@ -89,27 +111,12 @@ impl Record {
 
     /// Every instant between two at which it may become another.
     pub fn instants(&self, subject: &Subject, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
-        let each = self.about(subject).iter().flat_map(|said| {
-            [Some(said.at), Some(said.at + SignedDuration::from_secs(1)), said.end].into_iter().flatten()
-        });
+        let each =
+            self.about(subject).iter().flat_map(|said| [Some(said.at), said.end].into_iter().flatten());
         let mut instants: Vec<_> = each.filter(|at| from < *at && *at < to).chain([from, to]).collect();
         instants.sort_unstable();
         instants.dedup();
         instants
-    }
-
-    /// Whether anybody who knew of the decisions up to some instant between two may have held the version
-    /// cleared at `now`.
-    pub fn cleared_for_somebody(
-        &self,
-        subject: &Subject,
-        (from, to): (Timestamp, Timestamp),
-        now: Timestamp,
-    ) -> bool {
-        // A decision of the second `at` may have been made just before that second was over.
-        let second = SignedDuration::from_secs(1);
-        self.instants(subject, from - second, to).into_iter().any(|known| self.cleared(subject, known, now))
-            || self.cleared(subject, from - second - SignedDuration::from_millis(1), now)
     }
 
     /// The stretches between two instants during which it was certainly not cleared.
@@ -117,7 +124,7 @@ impl Record {
         let instants = self.instants(subject, from, to);
         let mut losses: Vec<(Timestamp, Timestamp)> = Vec::new();
         for pair in instants.windows(2) {
-            if self.cleared(subject, pair[0], pair[0]) {
+            if self.cleared(subject, pair[0]) {
                 continue;
             }
             match losses.last_mut() {
@@ -160,7 +167,7 @@ mod tests {
     fn what_counts() {
         let cleared = |decisions: &[_], second| {
             let (record, subject) = record(decisions);
-            record.cleared(&subject, at(second), at(second))
+            record.cleared(&subject, at(second))
         };
         let approved = (10, "alice", "Approve", None);
         assert!(!cleared(&[approved], 9) && cleared(&[approved], 10));
@@ -186,5 +193,13 @@ mod tests {
         assert_eq!(losses, [(at(0), at(10)), (at(20), at(30)), (at(40), at(50))]);
         assert!(record.cleared_for_somebody(&subject, (at(35), at(45)), at(45)));
         assert!(!record.cleared_for_somebody(&subject, (at(42), at(45)), at(45)));
+    }
+
+    #[test]
+    fn of_two_decisions_in_one_second_somebody_may_know_the_first_only() {
+        let (record, subject) = self::record(&[(10, "alice", "Approve", None), (10, "bob", "Revoke", None)]);
+        assert!(record.cleared_for_somebody(&subject, (at(5), at(11)), at(10)));
+        let (record, subject) = self::record(&[(10, "bob", "Revoke", None), (10, "alice", "Approve", None)]);
+        assert!(!record.cleared_for_somebody(&subject, (at(5), at(11)), at(10)));
     }
 }
