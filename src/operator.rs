@@ -1,15 +1,19 @@
 //! The operator's life: lead, compile and enforce, and stop in good order.
 //!
 //! ```text
-//!  start ─► serve /healthz … ─► wait for the Lease ─► compile + enforce ─► SIGTERM: finish, hand over
-//!                                                          └─► lease lost: exit, and start anew
+//!  start ─► serve /healthz … ─► watch ─► wait for the Lease ─► compile + enforce ─► SIGTERM: finish, hand over
+//!                                 ▲                                  └─► lease lost: exit, and start anew
+//!                                 └─ a standby knows everything, and writes nothing
 //! ```
 
 use std::{net::SocketAddr, sync::Arc};
 
 use futures::FutureExt;
 use kube::{Client, Config};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 use tracing::info;
 
 use crate::{
@@ -88,21 +92,28 @@ async fn work(
     shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) -> Result<(), Error> {
     health.set_ready();
-    tokio::select! {
-        () = shutdown.clone() => return Ok(()),
-        () = leadership.acquire() => {}
-    }
-    let compiling = compile::run(client.clone(), Arc::clone(&metrics), shutdown.clone());
-    let enforcing = enforce::run(client, metrics, shutdown);
-    let result = tokio::select! {
-        _ = async { tokio::join!(compiling, enforcing) } => Ok(()),
-        () = leadership.keep() => Err(Error::LeaseLost),
+    let (lead, leading) = watch::channel(false);
+    let compiling = compile::run(client.clone(), Arc::clone(&metrics), leading.clone(), shutdown.clone());
+    let enforcing = enforce::run(client, metrics, leading.clone(), shutdown.clone());
+    let retiring = async {
+        shutdown.await;
+        if *leading.borrow() {
+            std::future::pending::<()>().await;
+        }
     };
-    if result.is_ok() {
-        leadership.release().await;
-        info!("stopped");
+    let leaving = async {
+        leadership.acquire().await;
+        lead.send_replace(true);
+        leadership.keep().await;
+    };
+    tokio::select! {
+        () = retiring => return Ok(()),
+        _ = async { tokio::join!(compiling, enforcing) } => {}
+        () = leaving => return Err(Error::LeaseLost),
     }
-    result
+    leadership.release().await;
+    info!("stopped");
+    Ok(())
 }
 
 fn shutdown() -> std::io::Result<impl Future<Output = ()> + Send> {

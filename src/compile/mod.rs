@@ -10,7 +10,7 @@
 //!  Clearance
 //! ```
 //!
-//! Nothing is compiled before every watch has listed once: a clearance compiled from a part of the
+//! Nothing is compiled before this operator leads, and before every watch has listed once: a clearance compiled from a part of the
 //! facts would stop what is approved.
 
 mod clearance;
@@ -31,7 +31,7 @@ use kube::{
         watcher,
     },
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tracing::{debug, warn};
 
 use self::{
@@ -66,20 +66,36 @@ struct Context {
     client: Client,
     index: Arc<Index>,
     metrics: Arc<Metrics>,
+    leading: watch::Receiver<bool>,
     retries: Mutex<HashMap<String, ExponentialBackoff>>,
 }
 
-/// Compiles until `shutdown`; what is being written then is finished.
+impl Context {
+    /// Waits until it is this operator's turn to write, and it knows all that it needs to.
+    async fn ready(&self) {
+        // The sender lives as long as the operator does.
+        let _ = self.leading.clone().wait_for(|leading| *leading).await;
+        self.index.synced().await;
+    }
+}
+
+/// Watches, and compiles while `leading`, until `shutdown`; what is being written then is finished.
 pub async fn run(
     client: Client,
     metrics: Arc<Metrics>,
+    leading: watch::Receiver<bool>,
     shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) {
     let index = Arc::new(Index::default());
     let feed = Feed::new(client.clone(), Arc::clone(&index), Arc::clone(&metrics));
     let (namespaces, levels, watching) = feed.start();
-    let context =
-        Arc::new(Context { client: client.clone(), index, metrics, retries: Mutex::new(HashMap::new()) });
+    let context = Arc::new(Context {
+        client: client.clone(),
+        index,
+        metrics,
+        leading,
+        retries: Mutex::new(HashMap::new()),
+    });
     let config = Config::default().concurrency(CONCURRENCY);
     let namespaces = Controller::new(Api::<Namespace>::all(client.clone()), watcher::Config::default())
         .with_config(config.clone())
@@ -103,7 +119,7 @@ async fn drain<T, E: std::fmt::Display>(results: impl Stream<Item = Result<T, E>
 }
 
 async fn namespace(namespace: Arc<Namespace>, context: Arc<Context>) -> Result<Action, Error> {
-    context.index.synced().await;
+    context.ready().await;
     let name = namespace.name_any();
     if namespace.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
@@ -120,7 +136,7 @@ async fn namespace(namespace: Arc<Namespace>, context: Arc<Context>) -> Result<A
 }
 
 async fn level(level: Arc<RiskLevel>, context: Arc<Context>) -> Result<Action, Error> {
-    context.index.synced().await;
+    context.ready().await;
     let systems = context.index.systems_of_level(&level.name_any());
     write::level_status(&context.client, &level, status::of_level(&level, systems, Timestamp::now())).await?;
     Ok(Action::await_change())

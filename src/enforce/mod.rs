@@ -32,6 +32,7 @@ use kube::{
     Api, Client, ResourceExt,
     runtime::{WatchStreamExt, watcher, watcher::Event},
 };
+use tokio::sync::watch;
 use tracing::warn;
 
 use self::{
@@ -54,8 +55,13 @@ const RETRY: Duration = Duration::from_secs(1);
 /// refused, and tried again after twice as long each time, up to [`RETRY`].
 const LAG: Duration = Duration::from_millis(10);
 
-/// Enforces until `shutdown`; what is under way then is finished.
-pub async fn run(client: Client, metrics: Arc<Metrics>, shutdown: impl Future<Output = ()>) {
+/// Watches, and enforces while `leading`, until `shutdown`; what is under way then is finished.
+pub async fn run(
+    client: Client,
+    metrics: Arc<Metrics>,
+    mut leading: watch::Receiver<bool>,
+    shutdown: impl Future<Output = ()>,
+) {
     let mut clearances =
         watcher(Api::<Clearance>::all(client.clone()), watcher::Config::default()).default_backoff().boxed();
     let mut pods =
@@ -70,11 +76,12 @@ pub async fn run(client: Client, metrics: Arc<Metrics>, shutdown: impl Future<Ou
             let census_due = enforcer.census.due();
             tokio::select! {
                 () = &mut shutdown => break,
+                Ok(_) = leading.wait_for(|leading| *leading), if !enforcer.known.leading => enforcer.lead(),
                 Some(event) = clearances.next() => enforcer.clearance_event(event),
                 Some(event) = pods.next() => enforcer.pod_event(event),
                 Some((key, asked, done)) = enforcer.under_way.next() => enforcer.done(&key, &asked, done),
                 () = sleep_until(next) => enforcer.look_again(Timestamp::now()),
-                () = census_due => enforcer.census.publish(&enforcer.roster),
+                () = census_due, if enforcer.known.leading => enforcer.census.publish(&enforcer.roster),
             }
             enforcer.start();
         }
@@ -103,11 +110,12 @@ enum Due {
     Pod(PodKey),
 }
 
-/// Which of the two watches have listed once; nothing is decided before both have.
+/// What must be before anything is decided: both watches have listed once, and this operator leads.
 #[derive(Default)]
-struct Listed {
+struct Known {
     clearances: bool,
     pods: bool,
+    leading: bool,
 }
 
 struct Enforcer {
@@ -116,7 +124,7 @@ struct Enforcer {
     voice: Voice,
     census: Census,
     roster: Roster,
-    listed: Listed,
+    known: Known,
     /// What a list that is under way has named so far.
     relisted: HashSet<PodKey>,
     relisted_clearances: HashSet<String>,
@@ -136,7 +144,7 @@ impl Enforcer {
             voice,
             census,
             roster: Roster::default(),
-            listed: Listed::default(),
+            known: Known::default(),
             relisted: HashSet::new(),
             relisted_clearances: HashSet::new(),
             timers: BTreeMap::new(),
@@ -145,6 +153,11 @@ impl Enforcer {
             under_way: FuturesUnordered::new(),
             window: Window::default(),
         }
+    }
+
+    fn lead(&mut self) {
+        self.known.leading = true;
+        self.look_at_all();
     }
 
     fn clearance_event(&mut self, event: Result<Event<Clearance>, watcher::Error>) {
@@ -165,7 +178,7 @@ impl Enforcer {
                     self.roster.set_clearance(&namespace, None);
                     self.look_at_namespace(&namespace);
                 }
-                self.listed.clearances = true;
+                self.known.clearances = true;
                 self.look_at_all();
             }
             Ok(Event::Apply(clearance)) => self.set_clearance(clearance),
@@ -207,7 +220,7 @@ impl Enforcer {
                     self.roster.namespaces().map(|(namespace, _)| Arc::clone(namespace)).collect();
                 let known = all.iter().flat_map(|namespace| self.roster.keys(namespace)).collect::<Vec<_>>();
                 known.iter().filter(|key| !listed.contains(key)).for_each(|key| self.forget(key));
-                self.listed.pods = true;
+                self.known.pods = true;
                 self.look_at_all();
             }
             Ok(Event::Apply(pod)) => {
@@ -271,7 +284,7 @@ impl Enforcer {
     /// Decides about a pod, and puts what is to be done in the queue.
     fn look_at(&mut self, key: &PodKey) {
         self.census.mark(&key.namespace);
-        if !(self.listed.clearances && self.listed.pods) || self.busy.contains(key) {
+        if !(self.known.clearances && self.known.pods && self.known.leading) || self.busy.contains(key) {
             return;
         }
         let now = Timestamp::now();

@@ -161,6 +161,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         outage::a_restarted_api_server_is_found_again,
         outage::one_operator_leads_and_hands_over_when_it_is_told_to_stop,
         outage::i2_a_standby_takes_over_within_the_lease_and_stops_what_was_lost_meanwhile,
+        outage::a_standby_knows_everything_and_does_nothing_until_it_leads,
         outage::i1_a_leader_that_was_paused_past_its_lease_releases_nothing_and_stands_back,
         outage::operators_whose_clocks_differ_by_a_minute_agree_who_leads,
         outage::a_rolling_upgrade_loses_nothing,

@@ -177,6 +177,47 @@ pub async fn i2_a_standby_takes_over_within_the_lease_and_stops_what_was_lost_me
     Ok(())
 }
 
+/// How often all approvals were listed since the API server started.
+async fn lists_of_approvals(cluster: &ControlPlane) -> Result<u32> {
+    let metrics = cluster.kubectl(Person::Admin, &["get", "--raw", "/metrics"]).await?.ok()?;
+    let lists = metrics.lines().filter(|line| {
+        line.starts_with("apiserver_request_total{")
+            && [r#"resource="approvals""#, r#"verb="LIST""#, r#"scope="cluster""#]
+                .iter()
+                .all(|l| line.contains(l))
+    });
+    lists.map(|line| Ok(line.rsplit(' ').next().unwrap_or_default().parse::<u32>()?)).sum()
+}
+
+pub async fn a_standby_knows_everything_and_does_nothing_until_it_leads() -> Result<()> {
+    let (cluster, first) = stage().await?;
+    let scene = Scenario::new(&cluster, "standby", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.held("scorer", 2).await?;
+    let of_the_first = lists_of_approvals(&cluster).await?;
+    ensure!(of_the_first > 0, "lists are not counted");
+    let second = Assent::start(&cluster, "second").await?;
+    stands_by(&second).await?;
+    until(Duration::from_secs(10), "the standby to list approvals before it leads", async || {
+        Ok((lists_of_approvals(&cluster).await? > of_the_first).then_some(()))
+    })
+    .await?;
+    ensure!(lease(&cluster).await?["holderIdentity"] == "operator", "{}", lease(&cluster).await?);
+    first.operator().kill();
+    scene.approve_without_waiting("v1").await?;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    ensure!(lease(&cluster).await?["holderIdentity"] == "operator", "the lease ran out too soon");
+    let clearance = scene.get("clearance", "clearance").await?;
+    ensure!(clearance["spec"]["systems"]["scorer"]["cleared"].is_null(), "the standby wrote: {clearance}");
+    scene.held("scorer", 2).await?;
+    let before = lists_of_approvals(&cluster).await?;
+    leads(&cluster, "second").await?;
+    scene.running("scorer", 2).await?;
+    ensure!(lists_of_approvals(&cluster).await? == before, "it had to ask again for what it should know");
+    Ok(())
+}
+
 pub async fn i1_a_leader_that_was_paused_past_its_lease_releases_nothing_and_stands_back() -> Result<()> {
     let (cluster, first) = stage().await?;
     let second = Assent::start(&cluster, "second").await?;

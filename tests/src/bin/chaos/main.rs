@@ -121,7 +121,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn print(verdict: &Verdict) {
-    println!("  {:?}, settled after {:.1} s", verdict.figures, verdict.settled as f64 / 1000.0);
+    println!("  {:?}, settled after {:.1?}", verdict.figures, verdict.settled);
     for violation in &verdict.violations {
         println!("  VIOLATION {} {}", violation.promise, violation.says);
     }

@@ -23,7 +23,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use futures::stream::SelectAll;
 use futures::{StreamExt as _, future, stream};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::watcher::{self, Event, watcher};
@@ -65,8 +65,8 @@ pub struct Verdict {
     pub figures: Figures,
     /// How it came to the first violation.
     pub story: Vec<String>,
-    /// How long it took until everything was as it should be, in milliseconds.
-    pub settled: u128,
+    /// How long it took until everything was as it should be.
+    pub settled: Duration,
 }
 
 /// Watches until it is given a testimony, and prints its verdict.
@@ -97,7 +97,7 @@ pub async fn attend(options: Options) -> Result<()> {
         says: format!("{PATIENCE:?} after the last fault: {says}"),
     }));
     let story = violations.first().map_or_else(Vec::new, |first| story::of(first, &eyes.lines, &testimony));
-    let verdict = Verdict { violations, figures, story, settled: begin.elapsed().as_millis() };
+    let verdict = Verdict { violations, figures, story, settled: begin.elapsed() };
     println!("{}", serde_json::to_string(&verdict)?);
     Ok(())
 }
@@ -105,7 +105,6 @@ pub async fn attend(options: Options) -> Result<()> {
 /// What the witness looks at, and has seen.
 struct Eyes {
     events: SelectAll<stream::BoxStream<'static, (usize, watcher::Result<Event<DynamicObject>>)>>,
-    kinds: usize,
     namespaces: Vec<String>,
     file: BufWriter<File>,
     lines: Vec<Line>,
@@ -146,7 +145,6 @@ impl Eyes {
         });
         Ok(Self {
             events: stream::select_all(events),
-            kinds: kinds.len(),
             namespaces,
             file: BufWriter::new(File::create(history)?),
             lines: Vec::new(),
@@ -160,7 +158,6 @@ impl Eyes {
         while !self.unlisted.is_empty() {
             self.next().await?;
         }
-        anyhow::ensure!(self.kinds > 0, "there is nothing to watch");
         Ok(())
     }
 
@@ -254,5 +251,5 @@ pub fn again(history: &PathBuf, testimony: &Testimony) -> Result<Verdict> {
     let lines = text.lines().map(serde_json::from_str::<Line>).collect::<Result<Vec<_>, _>>()?;
     let (violations, figures) = judge(&History::new(&lines), testimony);
     let story = violations.first().map_or_else(Vec::new, |first| story::of(first, &lines, testimony));
-    Ok(Verdict { violations, figures, story, settled: SignedDuration::ZERO.as_millis().unsigned_abs() })
+    Ok(Verdict { violations, figures, story, settled: Duration::ZERO })
 }

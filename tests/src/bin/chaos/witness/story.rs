@@ -1,6 +1,8 @@
 //! How it came to a violation: the few lines of the history that have to do with it, in the order in which
 //! they came.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -14,7 +16,7 @@ const BEFORE: SignedDuration = SignedDuration::from_secs(20);
 pub fn of(violation: &Violation, lines: &[Line], testimony: &Testimony) -> Vec<String> {
     let (from, to) = (violation.from - BEFORE, violation.to + SignedDuration::from_secs(2));
     let mut story: Vec<(Timestamp, String)> = Vec::new();
-    let mut said = String::new();
+    let mut said = BTreeMap::new();
     for line in lines {
         let concerns = match line.kind() {
             "Pod" => line.text("uid") == violation.object,
@@ -32,9 +34,8 @@ pub fn of(violation: &Violation, lines: &[Line], testimony: &Testimony) -> Vec<S
             continue;
         }
         let told = tell(line, &violation.subject.1);
-        if told != said {
-            story.push((line.at, told.clone()));
-            said = told;
+        if said.insert(line.text("uid"), told.clone()).as_ref() != Some(&told) {
+            story.push((line.at, told));
         }
     }
     for outage in testimony.outages.iter().filter(|outage| outage.from <= to && from <= outage.to) {
