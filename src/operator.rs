@@ -101,7 +101,7 @@ async fn work(
             std::future::pending::<()>().await;
         }
     };
-    let leaving = async {
+    let tenure = async {
         leadership.acquire().await;
         lead.send_replace(true);
         leadership.keep().await;
@@ -109,7 +109,7 @@ async fn work(
     tokio::select! {
         () = retiring => return Ok(()),
         _ = async { tokio::join!(compiling, enforcing) } => {}
-        () = leaving => return Err(Error::LeaseLost),
+        () = tenure => return Err(Error::LeaseLost),
     }
     leadership.release().await;
     info!("stopped");

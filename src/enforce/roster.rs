@@ -292,7 +292,7 @@ mod tests {
         let stop = Action::Stop(Step::Delete { grace_period_seconds: 0 });
         let mut asked = |deleted, gone| {
             let key = roster.set_pod(&pod(&[], false));
-            roster.pod_mut(&key).map(|(pod, _)| pod.unanswered = Some(stop.clone()));
+            roster.pod_mut(&key)?.0.unanswered = Some(stop.clone());
             roster.set_pod(&pod(&[], deleted));
             let (pod, _) = roster.pod_mut(&key)?;
             let taken = pod.take_done(gone);

@@ -226,8 +226,11 @@ impl Arena {
     ) -> Result<()> {
         let directory = directory.join(format!("seed-{seed}"));
         std::fs::create_dir_all(&directory)?;
-        let faults = plan.faults.iter().map(|fault| format!("{fault}\n")).collect::<String>();
-        std::fs::write(directory.join("plan.txt"), format!("clocks {:?}\n{faults}", plan.skew))?;
+        let faults: Vec<_> = plan.faults.iter().map(ToString::to_string).collect();
+        std::fs::write(
+            directory.join("plan.txt"),
+            format!("clocks {:?}\n{}\n", plan.skew, faults.join("\n")),
+        )?;
         std::fs::write(directory.join("verdict.json"), serde_json::to_vec_pretty(verdict)?)?;
         std::fs::write(directory.join("testimony.json"), serde_json::to_vec_pretty(testimony)?)?;
         for file in ["history.jsonl", "operator-0.log", "operator-1.log", "kube-apiserver.log"] {

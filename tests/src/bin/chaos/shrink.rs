@@ -18,14 +18,14 @@ pub async fn shrink(arena: &mut Arena, seed: u64, plan: &Plan, length: Duration,
         }
         let fewer = without(&least, part, parts);
         let (verdict, _) = arena.play(seed, &fewer, length).await?;
-        let seen = !verdict.violations.is_empty();
+        let again = !verdict.violations.is_empty();
         println!(
             "  {} of {} faults: {}",
             fewer.faults.len(),
             plan.faults.len(),
-            if seen { "seen again" } else { "not seen" }
+            if again { "seen again" } else { "not seen" }
         );
-        if seen {
+        if again {
             (least, parts, part) = (fewer, 2, 0);
         } else if part + 1 < parts {
             part += 1;

@@ -163,7 +163,7 @@ impl History {
     fn pod(&mut self, line: &Line) {
         let (uid, object) = (line.text("uid"), &line.object);
         let held = is_held(object);
-        let life = self.pods.entry(uid).or_insert_with(|| {
+        let known = self.pods.entry(uid).or_insert_with(|| {
             let args = object["spec"]["containers"][0]["args"].as_array();
             let revision = args.and_then(|args| args.get(1)?.as_str()?.strip_prefix("--revision="));
             let namespace = line.text("namespace");
@@ -179,24 +179,24 @@ impl History {
                 gone: None,
             }
         });
-        life.was_held |= held;
-        if life.was_held && !held && life.released.is_none() {
+        known.was_held |= held;
+        if known.was_held && !held && known.released.is_none() {
             let entries = line.meta()["managedFields"].as_array().into_iter().flatten();
             let mut lifted = entries.filter(|entry| entry["manager"] == "assent-release");
-            life.released = lifted.next().and_then(|entry| time(&entry["time"])).or(Some(line.at));
+            known.released = lifted.next().and_then(|entry| time(&entry["time"])).or(Some(line.at));
         }
         if !object["spec"]["nodeName"].is_null() {
-            life.bound.get_or_insert(line.at);
+            known.bound.get_or_insert(line.at);
         }
         if !line.meta()["deletionTimestamp"].is_null() {
-            life.ending.get_or_insert(line.at);
+            known.ending.get_or_insert(line.at);
         }
         let ended = matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
         if line.told == Told::Gone || ended {
-            life.ending.get_or_insert(line.at);
-            life.gone.get_or_insert(line.at);
+            known.ending.get_or_insert(line.at);
+            known.gone.get_or_insert(line.at);
         }
-        life.last.clone_from(object);
+        known.last.clone_from(object);
     }
 
     fn clearance(&mut self, line: &Line) {

@@ -143,27 +143,21 @@ impl<'a> Judge<'a> {
     fn admission(&mut self, uid: &str, life: &Life) {
         let at = if life.was_held { life.released } else { Some(life.created) };
         if life.was_held && self.all_clear(life) {
-            self.violate(
-                "I5",
-                uid,
-                life,
-                life.created,
-                "it was held though a clearance cleared it".to_owned(),
-            );
+            self.violate("I5", uid, life, life.created, "it was held though a clearance cleared it");
         }
         let Some(at) = at else {
             if life.bound.is_some() {
-                self.violate("I1", uid, life, life.created, "it has a node, and a gate".to_owned());
+                self.violate("I1", uid, life, life.created, "it has a node, and a gate");
             }
             return;
         };
         let what = if life.was_held { "released" } else { "admitted" };
         if !self.standing(life, at).any(|stood| clears(&stood.spec, &life.last, at)) {
             let says = format!("it was {what} at {at}, and no clearance that stood then cleared it");
-            self.violate("I1", uid, life, at, says);
+            self.violate("I1", uid, life, at, &says);
         } else if !self.recorded(life, at) {
             let says = format!("it was {what} at {at}, and nobody's decisions cleared {}", life.subject.1);
-            self.violate("I1", uid, life, at, says);
+            self.violate("I1", uid, life, at, &says);
         }
     }
 
@@ -191,7 +185,7 @@ impl<'a> Judge<'a> {
         let Some(from) = from.filter(|from| *from < to) else { return };
         let waited = self.scheduling.between(from, to);
         if waited > UNSCHEDULED {
-            self.violate("I5", uid, life, from, format!("it was not held and had no node for {waited:.1?}"));
+            self.violate("I5", uid, life, from, &format!("it was not held and had no node for {waited:.1?}"));
         }
     }
 
@@ -210,7 +204,7 @@ impl<'a> Judge<'a> {
             self.figures.slowest_stop = self.figures.slowest_stop.max(late);
             if survived > grace + SLACK {
                 let says = format!("it lost its clearance at {lost} and ran on for {survived:.1?} of uptime");
-                self.violate("I2", uid, life, lost, says);
+                self.violate("I2", uid, life, lost, &says);
             }
         }
         if let Some(ending) = life.ending.filter(|_| self.told(uid)) {
@@ -219,7 +213,7 @@ impl<'a> Judge<'a> {
                 ending + SignedDuration::from_secs(1) + SignedDuration::try_from(fast).unwrap_or_default();
             let known = self.history.record.instants(&life.subject, from, to);
             if known.into_iter().all(|at| self.history.record.cleared(&life.subject, at)) {
-                self.violate("I3", uid, life, ending, "it was stopped though it was cleared".to_owned());
+                self.violate("I3", uid, life, ending, "it was stopped though it was cleared");
             }
         }
     }
@@ -242,7 +236,7 @@ impl<'a> Judge<'a> {
                 && ending - second * 3 <= outage.to
         });
         if lost && !own_doing && !rolled && !hindered && !self.told(uid) {
-            self.violate("I4", uid, life, ending, "it was stopped, and no Event says why".to_owned());
+            self.violate("I4", uid, life, ending, "it was stopped, and no Event says why");
         }
     }
 
@@ -272,7 +266,7 @@ impl<'a> Judge<'a> {
         (seconds(-slowest), seconds(fastest), seconds(fastest - slowest))
     }
 
-    fn violate(&mut self, promise: &str, uid: &str, life: &Life, from: Timestamp, says: String) {
+    fn violate(&mut self, promise: &str, uid: &str, life: &Life, from: Timestamp, says: &str) {
         let to = life.gone.unwrap_or(self.history.end).max(from);
         let (namespace, name) = &life.name;
         self.violations.push(Violation {

@@ -163,7 +163,7 @@ impl Eyes {
 
     async fn watch(&mut self) {
         while self.next().await.is_ok() {}
-        future::pending().await
+        future::pending::<()>().await;
     }
 
     /// Waits until everything has been as it should be for a moment; what is not, when patience ends.
