@@ -146,7 +146,11 @@ mod tests {
     fn a_seed_is_a_plan_and_faults_of_one_target_do_not_overlap() {
         let shown = |seed| {
             let plan = Plan::new(seed, Duration::from_mins(1));
-            format!("{:?} {}", plan.skew, plan.faults.iter().map(|f| format!("{f}\n")).collect::<String>())
+            format!(
+                "{:?} {}",
+                plan.skew,
+                plan.faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+            )
         };
         assert_eq!(shown(7), shown(7));
         assert_ne!(shown(7), shown(8));

@@ -115,6 +115,8 @@ struct Judge<'a> {
     service: Uptime,
     /// When the scheduler was there besides.
     scheduling: Uptime,
+    /// When the controllers were there besides.
+    controlling: Uptime,
     violations: Vec<Violation>,
     figures: Figures,
 }
@@ -127,6 +129,7 @@ impl<'a> Judge<'a> {
         };
         let api = Uptime::backing_off(of(&["kube-apiserver", "etcd"]));
         let scheduling = api.and(&Uptime::backing_off(of(&["kube-scheduler"])));
+        let controlling = api.and(&Uptime::backing_off(of(&["kube-controller-manager"])));
         let service = api.and(&led(history, testimony));
         Self {
             history,
@@ -134,6 +137,7 @@ impl<'a> Judge<'a> {
             api,
             service,
             scheduling,
+            controlling,
             violations: Vec::new(),
             figures: Figures::default(),
         }
@@ -227,7 +231,7 @@ impl<'a> Judge<'a> {
         let own_doing = !life.last["metadata"]["annotations"]["chaos/deleted"].is_null();
         let app = life.last["metadata"]["labels"]["app"].as_str().unwrap_or_default().to_owned();
         let rolled = self.history.deployments.get(&(life.name.0.clone(), app));
-        let since = self.scheduling.before(ending, Duration::from_secs(10));
+        let since = self.controlling.before(ending, Duration::from_secs(10));
         let rolled = rolled
             .is_some_and(|(_, changes)| changes.iter().any(|at| since <= *at && *at <= ending + second));
         let hindered = self.testimony.outages.iter().any(|outage| {
