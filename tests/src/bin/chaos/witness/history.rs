@@ -106,6 +106,8 @@ pub struct History {
     pub deployments: BTreeMap<(String, String), (Value, Vec<Timestamp>)>,
     /// Events: of which uid, why, when.
     pub events: Vec<(String, String, Timestamp)>,
+    /// Pods that their controller says it deleted.
+    pub scaled_down: BTreeSet<String>,
     /// When the last line came.
     pub end: Timestamp,
 }
@@ -126,6 +128,10 @@ impl History {
                 "Event" => {
                     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
                     let (about, why) = (&line.object["regarding"]["uid"], &line.object["reason"]);
+                    if *why == "SuccessfulDelete" {
+                        let pod = line.object["note"].as_str().and_then(|note| note.rsplit(' ').next());
+                        history.scaled_down.extend(pod.map(str::to_owned));
+                    }
                     let at = time(&line.meta()["creationTimestamp"]).unwrap_or(line.at);
                     history.events.push((text(about), text(why), at));
                 }

@@ -228,7 +228,8 @@ impl<'a> Judge<'a> {
         let second = SignedDuration::from_secs(1);
         let lost = self.history.record.losses(&life.subject, ending - second * 3, ending);
         let lost = lost.first().is_some_and(|(from, to)| *from <= ending - second * 3 && *to >= ending);
-        let own_doing = !life.last["metadata"]["annotations"]["chaos/deleted"].is_null();
+        let own_doing = self.history.scaled_down.contains(&life.name.1)
+            || !life.last["metadata"]["annotations"]["chaos/deleted"].is_null();
         let app = life.last["metadata"]["labels"]["app"].as_str().unwrap_or_default().to_owned();
         let rolled = self.history.deployments.get(&(life.name.0.clone(), app));
         let since = self.controlling.before(ending, Duration::from_secs(10));
