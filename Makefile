@@ -11,10 +11,10 @@ FUZZ_SECONDS ?= 30
 IMAGE ?= ghcr.io/assent-dev/assent:dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test fuzz bench lint generate image controlplane
+.PHONY: help build demo test fuzz bench chaos chaos-known-bad lint generate image controlplane
 
 help: ## Show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the operator and the kubectl plugin into target/release
 	$(CARGO) build --locked --release --package assent
@@ -37,6 +37,13 @@ fuzz: ## Fuzz every parser and the runtime match, each for FUZZ_SECONDS (30)
 bench: controlplane ## Measure it, as ratios to a floor of the same run; table and target/bench.json
 	@$(CARGO) build --quiet --locked --release --workspace --bin assent --bin bench
 	@ASSENT_BINARIES=$(TARGET)/release $(TARGET)/release/bench
+
+chaos: controlplane ## Break everything at random while a witness watches; ARGS="--seed 7 --seeds 1 --seconds 60"
+	@$(CARGO) build --quiet --locked --workspace --bins
+	@ASSENT_BINARIES=$(TARGET)/debug $(TARGET)/debug/chaos $(ARGS)
+
+chaos-known-bad: controlplane ## See that a build which releases anything is caught
+	@tests/chaos/known-bad $(ARGS)
 
 lint: ## Check format, lints, the chart and the dependencies
 	$(CARGO) fmt --all --check

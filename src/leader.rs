@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
-    jiff::{SignedDuration, Timestamp},
+    jiff::Timestamp,
 };
 use kube::{
     Api, Client,
@@ -18,10 +18,14 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 /// How long a lease holds that is not renewed.
-const DURATION: Duration = Duration::from_secs(15);
+const DURATION: Duration = Duration::from_secs(20);
 
-/// How often it is renewed; and looked at, by those that wait.
-const RENEW: Duration = Duration::from_secs(3);
+/// How often it is renewed: of what a quiet operator asks of the API server, this is the most.
+const RENEW: Duration = Duration::from_secs(8);
+
+/// How often those that wait look at it, since it may be handed over at any time; and how soon a renewal that
+/// came to nothing is tried again.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// How long before its end a leader that cannot renew gives up.
 const MARGIN: Duration = Duration::from_secs(3);
@@ -42,12 +46,12 @@ impl Leadership {
 
     /// Waits until this operator leads.
     pub async fn acquire(&self) {
-        let mut waiting = false;
-        while !self.attempt("acquire").await {
+        let (mut waiting, mut memory) = (false, Memory::default());
+        while self.attempt("acquire", &mut memory).await != Some(true) {
             if !std::mem::replace(&mut waiting, true) {
                 info!(identity = self.identity, "another operator leads; standing by");
             }
-            tokio::time::sleep(RENEW).await;
+            tokio::time::sleep(LOOK).await;
         }
         info!(identity = self.identity, "leading");
     }
@@ -55,18 +59,23 @@ impl Leadership {
     /// Renews for as long as it can; returns when this operator must stop leading. A process that was paused
     /// looks at the time before it asks anybody: until the answer, it would go on with what it knew.
     pub async fn keep(&self) {
-        let mut held_until = Instant::now() + DURATION;
+        let (mut held_until, mut memory, mut wait) = (Instant::now() + DURATION, Memory::default(), RENEW);
         loop {
-            tokio::time::sleep(RENEW).await;
+            tokio::time::sleep(wait).await;
             let begun = Instant::now();
             if held_until <= begun + MARGIN {
                 break;
             }
-            if tokio::time::timeout(RENEW, self.attempt("renew")).await.unwrap_or_default() {
-                held_until = begun + DURATION;
+            wait = match tokio::time::timeout(LOOK, self.attempt("renew", &mut memory)).await {
+                Ok(Some(true)) => {
+                    held_until = begun + DURATION;
+                    RENEW
+                }
+                Ok(Some(false)) => break,
+                Ok(None) | Err(_) => LOOK,
             }
         }
-        warn!(identity = self.identity, "the lease could not be renewed; no longer leading");
+        warn!(identity = self.identity, "the lease is another's or could not be renewed; no longer leading");
     }
 
     /// Hands over at once instead of letting the lease run out.
@@ -81,30 +90,37 @@ impl Leadership {
         }
     }
 
-    async fn attempt(&self, what: &str) -> bool {
-        match self.take().await {
-            Ok(taken) => taken,
+    /// Whether this operator holds the lease now; `None` where the API server did not say.
+    async fn attempt(&self, what: &str, memory: &mut Memory) -> Option<bool> {
+        match self.take(memory).await {
+            Ok(taken) => Some(taken),
             Err(error) => {
                 warn!(identity = self.identity, "{what} the lease: {error}; trying again");
-                false
+                None
             }
         }
     }
 
-    /// Takes or renews the lease, from the version that was read: of two that try, one gets a conflict.
-    async fn take(&self) -> Result<bool, kube::Error> {
+    /// Takes or renews the lease, from the version that was read or written last: of two that try, one gets
+    /// a conflict.
+    async fn take(&self, memory: &mut Memory) -> Result<bool, kube::Error> {
         let now = Timestamp::now();
-        let Some(mut lease) = self.leases.get_opt(self.name).await? else {
+        let known = match memory.written.take() {
+            None => self.leases.get_opt(self.name).await?,
+            written => written,
+        };
+        let Some(mut lease) = known else {
             let metadata = ObjectMeta { name: Some(self.name.to_owned()), ..ObjectMeta::default() };
             let lease = Lease { metadata, spec: Some(self.held(LeaseSpec::default(), now)) };
             return self.leases.create(&PostParams::default(), &lease).await.map(|_| true);
         };
         let spec = lease.spec.take().unwrap_or_default();
-        if is_held_by_another(&spec, &self.identity, now) {
+        if is_held_by_another(&spec, &self.identity, memory.age(&spec, Instant::now())) {
             return Ok(false);
         }
         lease.spec = Some(self.held(spec, now));
-        self.leases.replace(self.name, &PostParams::default(), &lease).await.map(|_| true)
+        memory.written = Some(self.leases.replace(self.name, &PostParams::default(), &lease).await?);
+        Ok(true)
     }
 
     fn held(&self, before: LeaseSpec, now: Timestamp) -> LeaseSpec {
@@ -120,9 +136,60 @@ impl Leadership {
     }
 }
 
-fn is_held_by_another(spec: &LeaseSpec, identity: &str, now: Timestamp) -> bool {
+/// What is known of the lease from one attempt to the next.
+#[derive(Default)]
+struct Memory {
+    /// As this operator wrote it: who renews it need not read it first. Whatever an attempt that failed did,
+    /// the next one looks.
+    written: Option<Lease>,
+    /// The last renewal that was seen, and when. How old it is, the holder's clock cannot tell: it may differ
+    /// from ours by more than the lease lasts.
+    seen: Option<(LeaseSpec, Instant)>,
+}
+
+impl Memory {
+    /// For how long nobody renewed the lease that is now `spec`, as far as was seen.
+    fn age(&mut self, spec: &LeaseSpec, now: Instant) -> Duration {
+        match &self.seen {
+            Some((seen, at)) if seen == spec => now - *at,
+            _ => {
+                self.seen = Some((spec.clone(), now));
+                Duration::ZERO
+            }
+        }
+    }
+}
+
+fn is_held_by_another(spec: &LeaseSpec, identity: &str, age: Duration) -> bool {
     let holder = spec.holder_identity.as_deref().unwrap_or_default();
-    let duration = SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or_default().into());
-    let expired = spec.renew_time.as_ref().is_none_or(|renewed| renewed.0 + duration <= now);
-    !holder.is_empty() && holder != identity && !expired
+    let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    !holder.is_empty() && holder != identity && age < Duration::from_secs(seconds.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn renewed_at(second: i64) -> LeaseSpec {
+        LeaseSpec {
+            holder_identity: Some("one".to_owned()),
+            lease_duration_seconds: Some(15),
+            renew_time: Timestamp::from_second(second).ok().map(MicroTime),
+            ..LeaseSpec::default()
+        }
+    }
+
+    #[test]
+    fn a_lease_lasts_from_when_its_renewal_was_seen_whatever_the_holders_clock_says() {
+        let (mut memory, begin) = (Memory::default(), Instant::now());
+        let mut held = |spec: &LeaseSpec, second| {
+            let age = memory.age(spec, begin + Duration::from_secs(second));
+            is_held_by_another(spec, "two", age)
+        };
+        let long_ago = renewed_at(0);
+        assert!(held(&long_ago, 0) && held(&long_ago, 14) && !held(&long_ago, 15));
+        assert!(held(&renewed_at(3), 16), "it was renewed after all");
+        assert!(!is_held_by_another(&long_ago, "one", Duration::ZERO), "it is one's own");
+        assert!(!is_held_by_another(&LeaseSpec::default(), "two", Duration::ZERO), "nobody holds it");
+    }
 }

@@ -1,15 +1,22 @@
 //! The operator's life: lead, compile and enforce, and stop in good order.
 //!
 //! ```text
-//!  start ─► serve /healthz … ─► wait for the Lease ─► compile + enforce + guard ─► SIGTERM: finish, hand over
-//!                                                          └─► lease lost: exit, and start anew
+//!  start ─► serve /healthz … ─► watch pods ─► wait for the Lease ─► list, compile, enforce, guard ─► SIGTERM:
+//!                                   ▲                                        │                     finish, hand over
+//!                                   └─ a standby knows them, writes nothing  └─► lease lost: exit, and start anew
 //! ```
+//!
+//! What is compiled is listed only once the Lease is held: a watch may lag, and from old facts a standby would
+//! bring back what the one before it had withdrawn. Of what it does to pods the API server judges again.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use futures::FutureExt;
 use kube::{Client, Config};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 use tracing::info;
 
 use crate::{
@@ -95,10 +102,43 @@ async fn work(
     shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) -> Result<(), Error> {
     health.set_ready();
+    let (lead, leading) = watch::channel(false);
+    let enforcing =
+        enforce::run(client.clone(), images, Arc::clone(&metrics), leading.clone(), shutdown.clone());
+    let writing = write(client, account, metrics, leading.clone(), shutdown.clone());
+    let retiring = async {
+        shutdown.await;
+        if *leading.borrow() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let tenure = async {
+        leadership.acquire().await;
+        lead.send_replace(true);
+        leadership.keep().await;
+    };
     tokio::select! {
-        () = shutdown.clone() => return Ok(()),
-        () = leadership.acquire() => {}
+        // The lease first: who was paused until it ran out does nothing more.
+        biased;
+        () = tenure => return Err(Error::LeaseLost),
+        () = retiring => {}
+        ((), written) = async { tokio::join!(enforcing, writing) } => written?,
     }
+    leadership.release().await;
+    info!("stopped");
+    Ok(())
+}
+
+/// What only the one that leads does, beside enforcing.
+async fn write(
+    client: Client,
+    account: admission::Operator,
+    metrics: Arc<Metrics>,
+    mut leading: watch::Receiver<bool>,
+    shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static,
+) -> Result<(), Error> {
+    // The sender lives as long as the operator does.
+    let _ = leading.wait_for(|leading| *leading).await;
     let holding = admission::Holding::of(&client).await?;
     let guarding = guard::run(client.clone(), account, holding, Arc::clone(&metrics), shutdown.clone());
     let poking = async {
@@ -108,18 +148,8 @@ async fn work(
         }
     };
     let compiling = compile::run(client.clone(), Arc::clone(&metrics), shutdown.clone());
-    let enforcing = enforce::run(client.clone(), images, Arc::clone(&metrics), shutdown.clone());
-    let result = tokio::select! {
-        // The lease first: who was paused until it ran out does nothing more.
-        biased;
-        () = leadership.keep() => Err(Error::LeaseLost),
-        _ = async { tokio::join!(compiling, enforcing, guarding, poking) } => Ok(()),
-    };
-    if result.is_ok() {
-        leadership.release().await;
-        info!("stopped");
-    }
-    result
+    tokio::join!(compiling, guarding, poking);
+    Ok(())
 }
 
 fn shutdown() -> std::io::Result<impl Future<Output = ()> + Send> {

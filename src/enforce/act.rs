@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use backon::ExponentialBuilder;
-use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
+use k8s_openapi::{api::core::v1 as core, jiff::Timestamp};
 use kube::{
     Api, Client,
     api::{DeleteParams, EvictParams, Patch, PatchParams, Preconditions},
@@ -13,7 +13,12 @@ use serde_json::json;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{RETRY, decide::Step, keep::keep, roster::PodKey};
+use super::{
+    RETRY,
+    decide::Step,
+    keep::keep,
+    roster::{Pod, PodKey},
+};
 use crate::{
     admission::RELEASE_MANAGER,
     api::{DEADLINE_ANNOTATION, GATE, HELD_LABEL, RELEASED_ANNOTATION},
@@ -38,15 +43,6 @@ pub enum Action {
     Roll,
 }
 
-/// Whom it is done to.
-#[derive(Clone, Debug)]
-pub struct Target {
-    pub key: PodKey,
-    pub uid: String,
-    /// No controller makes another in its place.
-    pub is_bare: bool,
-}
-
 /// What came of an action.
 #[derive(Debug)]
 pub enum Done {
@@ -56,14 +52,16 @@ pub enum Done {
     Gone,
     /// Not now: a budget or a policy.
     NotNow(Action, String),
-    /// Not now: the API server has too much to do.
+    /// It may have been done, or not.
+    Unclear(Action, String),
+    /// Likewise, and the API server has too much to do.
     Overloaded(Action, String),
 }
 
 /// Does `action` to the pod, and to no other of its name.
-pub async fn act(client: Client, target: &Target, action: Action, metrics: &Metrics) -> Done {
+pub async fn act(client: Client, key: &PodKey, pod: &Pod, action: Action, metrics: &Metrics) -> Done {
     let begun = Instant::now();
-    let Ok(result) = timeout(PATIENCE, request(&client, target, &action)).await else {
+    let Ok(result) = timeout(PATIENCE, request(&client, key, pod, &action)).await else {
         return Done::Overloaded(action, format!("the API server did not answer within {PATIENCE:?}"));
     };
     let kind = match action {
@@ -84,7 +82,9 @@ pub async fn act(client: Client, target: &Target, action: Action, metrics: &Metr
         // Conflict: the name is another pod's by now.
         Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => Done::Gone,
         Err(error) if is_passing(&error) => Done::Overloaded(action, error.to_string()),
-        Err(error) => Done::NotNow(action, error.to_string()),
+        Err(kube::Error::Api(answer)) if answer.code >= 500 => Done::Unclear(action, answer.message),
+        Err(kube::Error::Api(answer)) => Done::NotNow(action, answer.message),
+        Err(error) => Done::Unclear(action, error.to_string()),
     }
 }
 
@@ -109,9 +109,9 @@ pub fn patience() -> ExponentialBuilder {
     ExponentialBuilder::default().with_max_delay(RETRY * 5).with_max_times(30).with_jitter()
 }
 
-async fn request(client: &Client, target: &Target, action: &Action) -> Result<(), kube::Error> {
-    let Target { key, uid, .. } = target;
-    let (pods, name) = (Api::<Pod>::namespaced(client.clone(), &key.namespace), &*key.name);
+async fn request(client: &Client, key: &PodKey, pod: &Pod, action: &Action) -> Result<(), kube::Error> {
+    let (pods, name) = (Api::<core::Pod>::namespaced(client.clone(), &key.namespace), &*key.name);
+    let uid = &*pod.uid;
     match action {
         Action::Release(version) => {
             release(&pods, name, uid, version.as_deref().unwrap_or("ungoverned")).await
@@ -123,14 +123,14 @@ async fn request(client: &Client, target: &Target, action: &Action) -> Result<()
             pods.evict(name, &EvictParams { delete_options, ..EvictParams::default() }).await.map(drop)
         }
         Action::Stop(Step::Evict { grace_period_seconds, .. }) => {
-            keep_if_bare(client, target).await?;
+            keep_if_bare(client, key, pod).await?;
             let delete_options = Some(delete_params(*grace_period_seconds, uid));
             let params = EvictParams { delete_options, ..EvictParams::default() };
             pods.evict(name, &params).await.map(drop)
         }
         Action::Stop(Step::Delete { grace_period_seconds }) => {
             // A quota must not keep it running.
-            if let Err(error) = keep_if_bare(client, target).await {
+            if let Err(error) = keep_if_bare(client, key, pod).await {
                 warn!(namespace = &*key.namespace, pod = name, "deleted without being kept: {error}");
             }
             pods.delete(name, &delete_params(*grace_period_seconds, uid)).await.map(drop)
@@ -138,16 +138,16 @@ async fn request(client: &Client, target: &Target, action: &Action) -> Result<()
     }
 }
 
-async fn keep_if_bare(client: &Client, target: &Target) -> Result<(), kube::Error> {
-    if target.is_bare {
-        keep(client, &target.key.namespace, &target.key.name, &target.uid).await?;
+async fn keep_if_bare(client: &Client, key: &PodKey, pod: &Pod) -> Result<(), kube::Error> {
+    if pod.owner.is_none() {
+        keep(client, &key.namespace, &key.name, &pod.uid).await?;
     }
     Ok(())
 }
 
 /// Lifts the gate and the label, and notes for which version and when: the note is what makes the API
 /// server write the time of this request beside the field manager, and so it is never the same twice.
-async fn release(pods: &Api<Pod>, name: &str, uid: &str, version: &str) -> Result<(), kube::Error> {
+async fn release(pods: &Api<core::Pod>, name: &str, uid: &str, version: &str) -> Result<(), kube::Error> {
     let patch = json!({
         "metadata": {
             "uid": uid,
@@ -161,7 +161,7 @@ async fn release(pods: &Api<Pod>, name: &str, uid: &str, version: &str) -> Resul
 }
 
 /// Has the kubelet end it, and notes that it was us.
-async fn bound(pods: &Api<Pod>, name: &str, uid: &str, seconds: i64) -> Result<(), kube::Error> {
+async fn bound(pods: &Api<core::Pod>, name: &str, uid: &str, seconds: i64) -> Result<(), kube::Error> {
     let patch = json!({
         "metadata": { "uid": uid, "annotations": { DEADLINE_ANNOTATION: seconds.to_string() } },
         "spec": { "activeDeadlineSeconds": seconds },

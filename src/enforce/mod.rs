@@ -48,11 +48,14 @@ use kube::{
     Api, Client, ResourceExt,
     runtime::{WatchStreamExt, watcher, watcher::Event},
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tracing::warn;
 
 use self::{
-    act::{Action, Done, PATIENCE, Target, act},
+    act::{Action, Done, PATIENCE, act},
     census::Census,
     decide::{Decision, Step, decide},
     roster::{Pod, PodKey, Roster},
@@ -73,12 +76,13 @@ const RETRY: Duration = Duration::from_secs(1);
 /// refused, and tried again after twice as long each time, up to [`RETRY`].
 const LAG: Duration = Duration::from_millis(10);
 
-/// Enforces until `shutdown`; what is under way then is finished.
+/// Watches, and enforces while `leading`, until `shutdown`; what is under way then is finished.
 /// An image that one of `images` matches counts as that of an AI workload.
 pub async fn run(
     client: Client,
     images: ImagePatterns,
     metrics: Arc<Metrics>,
+    mut leading: watch::Receiver<bool>,
     shutdown: impl Future<Output = ()>,
 ) {
     let mut clearances =
@@ -106,14 +110,15 @@ pub async fn run(
             let window_opens = enforcer.window.opens_at();
             tokio::select! {
                 () = &mut shutdown => break,
+                Ok(_) = leading.wait_for(|leading| *leading), if !enforcer.known.leading => enforcer.lead(),
                 Some(event) = clearances.next() => enforcer.clearance_event(event),
                 Some(event) = pods.next() => enforcer.pod_event(event),
                 Some(event) = sets.next() => enforcer.set_event(event),
                 Some(unable) = failures.recv() => enforcer.unable(&unable),
-                Some((key, done)) = enforcer.under_way.next() => enforcer.done(&key, done),
+                Some((key, asked, done)) = enforcer.under_way.next() => enforcer.done(&key, &asked, done),
                 () = sleep_until(next) => enforcer.look_again(Timestamp::now()),
                 () = pause(window_opens) => enforcer.window.open(),
-                () = census_due => enforcer.census.publish(&enforcer.roster),
+                () = census_due, if enforcer.known.leading => enforcer.census.publish(&enforcer.roster),
             }
             enforcer.start();
         }
@@ -175,11 +180,12 @@ enum Due {
     Pod(PodKey),
 }
 
-/// Which of the two watches have listed once; nothing is decided before both have.
+/// What must be before anything is decided: both watches have listed once, and this operator leads.
 #[derive(Default)]
-struct Listed {
+struct Known {
     clearances: bool,
     pods: bool,
+    leading: bool,
 }
 
 struct Enforcer {
@@ -193,7 +199,7 @@ struct Enforcer {
     /// those where it is not possible.
     whole: HashMap<String, Timestamp>,
     one_by_one: HashSet<String>,
-    listed: Listed,
+    known: Known,
     /// What a list that is under way has named so far.
     relisted: HashSet<PodKey>,
     relisted_clearances: HashSet<String>,
@@ -201,7 +207,8 @@ struct Enforcer {
     timers: BTreeMap<Timestamp, BTreeSet<Due>>,
     waiting: VecDeque<PodKey>,
     busy: HashSet<PodKey>,
-    under_way: FuturesUnordered<BoxFuture<'static, (PodKey, Done)>>,
+    /// Each with the pod as it was, which may be gone when the answer comes.
+    under_way: FuturesUnordered<BoxFuture<'static, (PodKey, Pod, Done)>>,
     window: Window,
 }
 
@@ -223,7 +230,7 @@ impl Enforcer {
             roster,
             whole: HashMap::new(),
             one_by_one: HashSet::new(),
-            listed: Listed::default(),
+            known: Known::default(),
             relisted: HashSet::new(),
             relisted_clearances: HashSet::new(),
             relisted_sets: HashSet::new(),
@@ -232,6 +239,19 @@ impl Enforcer {
             busy: HashSet::new(),
             under_way: FuturesUnordered::new(),
             window: Window::default(),
+        }
+    }
+
+    fn lead(&mut self) {
+        self.known.leading = true;
+        self.look_at_all();
+        self.tell_all();
+    }
+
+    /// Tells the others that they know of every clearance.
+    fn tell_all(&self) {
+        if self.known.clearances && self.known.leading {
+            self.tell.all(Told::All);
         }
     }
 
@@ -253,9 +273,9 @@ impl Enforcer {
                     self.roster.set_clearance(&namespace, None);
                     self.look_at_namespace(&namespace);
                 }
-                self.listed.clearances = true;
+                self.known.clearances = true;
                 self.look_at_all();
-                self.tell.all(Told::All);
+                self.tell_all();
             }
             Ok(Event::Apply(clearance)) => self.set_clearance(clearance),
             Ok(Event::Delete(clearance)) => {
@@ -287,6 +307,7 @@ impl Enforcer {
             Ok(Event::InitApply(pod)) => {
                 let key = self.roster.set_pod(&pod);
                 self.relisted.insert(key.clone());
+                self.acknowledge(&key, false);
                 self.look_at(&key);
             }
             Ok(Event::InitDone) => {
@@ -295,11 +316,12 @@ impl Enforcer {
                     self.roster.namespaces().map(|(namespace, _)| Arc::clone(namespace)).collect();
                 let known = all.iter().flat_map(|namespace| self.roster.keys(namespace)).collect::<Vec<_>>();
                 known.iter().filter(|key| !listed.contains(key)).for_each(|key| self.forget(key));
-                self.listed.pods = true;
+                self.known.pods = true;
                 self.look_at_all();
             }
             Ok(Event::Apply(pod)) => {
                 let key = self.roster.set_pod(&pod);
+                self.acknowledge(&key, false);
                 self.look_at(&key);
                 self.look_at_neighbours(&key);
             }
@@ -340,10 +362,19 @@ impl Enforcer {
     }
 
     fn forget(&mut self, key: &PodKey) {
+        self.acknowledge(key, true);
         let neighbours = self.roster.neighbours(key);
         self.roster.remove_pod(key);
         neighbours.into_iter().flatten().for_each(|neighbour| self.look_at(&neighbour));
         self.census.mark(&key.namespace);
+    }
+
+    /// Says what was done though nobody answered: its record is lost if the watch is not believed.
+    fn acknowledge(&mut self, key: &PodKey, gone: bool) {
+        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
+        if let Some(action) = pod.take_done(gone) {
+            self.voice.done(key, pod, clearance.map(|c| &**c), &action);
+        }
     }
 
     fn watch_error(&self, kind: &str, error: &watcher::Error) {
@@ -364,7 +395,7 @@ impl Enforcer {
         }
         let namespace = self.roster.key(namespace, "").namespace;
         self.census.mark(&namespace);
-        if self.listed.clearances {
+        if self.known.clearances && self.known.leading {
             let clearance = self.roster.namespace(&namespace).and_then(|n| n.clearance.clone());
             self.tell.all(Told::Clearance(namespace, clearance));
         }
@@ -385,7 +416,7 @@ impl Enforcer {
     /// Decides about a pod, and puts what is to be done in the queue.
     fn look_at(&mut self, key: &PodKey) {
         self.census.mark(&key.namespace);
-        if !(self.listed.clearances && self.listed.pods) || self.busy.contains(key) {
+        if !(self.known.clearances && self.known.pods && self.known.leading) || self.busy.contains(key) {
             return;
         }
         let now = Timestamp::now();
@@ -530,7 +561,7 @@ impl Enforcer {
     fn start(&mut self) {
         while self.window.has_room(self.under_way.len(), Instant::now()) {
             let Some(key) = self.waiting.pop_front() else { break };
-            let Some((target, action)) = self.action(&key) else {
+            let Some((pod, action)) = self.action(&key) else {
                 // It may be its turn no longer.
                 self.busy.remove(&key);
                 self.look_at(&key);
@@ -542,8 +573,8 @@ impl Enforcer {
             }
             let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
             let work = async move {
-                let done = act(client, &target, action, &metrics).await;
-                (target.key, done)
+                let done = act(client, &key, &pod, action, &metrics).await;
+                (key, pod, done)
             };
             self.under_way.push(work.boxed());
         }
@@ -552,7 +583,7 @@ impl Enforcer {
         }
     }
 
-    fn action(&self, key: &PodKey) -> Option<(Target, Action)> {
+    fn action(&self, key: &PodKey) -> Option<(Pod, Action)> {
         let action = match decide_in_turn(&self.roster, &self.one_by_one, key, Timestamp::now())? {
             Decision::Release(version) => {
                 Action::Release(version.map(|v| format!("{}@{}", v.model_version, v.subject_digest)))
@@ -564,22 +595,29 @@ impl Enforcer {
             _ => return None,
         };
         let (pod, _) = self.roster.pod(key)?;
-        Some((Target { key: key.clone(), uid: pod.uid.clone(), is_bare: pod.owner.is_none() }, action))
+        Some((pod.clone(), action))
     }
 
-    /// Takes in what came of an action.
-    fn done(&mut self, key: &PodKey, done: Done) {
+    /// Takes in what came of an action on the pod as it was when it was `asked`.
+    fn done(&mut self, key: &PodKey, asked: &Pod, done: Done) {
         self.busy.remove(key);
         match done {
-            Done::Ok(_) | Done::Gone | Done::NotNow(..) => self.window.answered(),
+            Done::Ok(_) | Done::Gone | Done::NotNow(..) | Done::Unclear(..) => self.window.answered(),
             Done::Overloaded(..) => self.window.overloaded(Instant::now()),
         }
         let now = Timestamp::now();
-        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
-        let clearance: Option<Arc<ClearanceSpec>> = clearance.cloned();
+        let clearance: Option<Arc<ClearanceSpec>> =
+            self.roster.namespace(&key.namespace).and_then(|namespace| namespace.clearance.clone());
+        let Some((pod, _)) = self.roster.pod_mut(key).filter(|(pod, _)| pod.uid == asked.uid) else {
+            if let Done::Ok(action) | Done::Overloaded(action, _) | Done::Unclear(action, _) = done {
+                self.voice.done(key, asked, clearance.as_deref(), &action);
+            }
+            return self.look_at(key);
+        };
         let again = now + jittered(RETRY);
         // A busy API server is not told of by yet more requests.
         let is_busy = matches!(done, Done::Overloaded(..));
+        let is_unclear = matches!(done, Done::Overloaded(..) | Done::Unclear(..));
         match done {
             Done::Gone => {}
             Done::Ok(action) => {
@@ -590,10 +628,12 @@ impl Enforcer {
                     Action::Stop(_) | Action::Replace | Action::Roll => false,
                 };
                 pod.quiet_until = (!told).then_some(again);
-                (pod.said, pod.refusals) = (None, 0);
-                self.voice_of(key, &action, clearance.as_deref());
+                (pod.said, pod.refusals, pod.unanswered) = (None, 0, None);
+                self.voice.done(key, asked, clearance.as_deref(), &action);
             }
-            Done::NotNow(action, answer) | Done::Overloaded(action, answer) => {
+            Done::NotNow(action, answer)
+            | Done::Overloaded(action, answer)
+            | Done::Unclear(action, answer) => {
                 warn!(namespace = &*key.namespace, pod = &*key.name, ?action, "not done yet: {answer}");
                 let until = match action {
                     Action::Stop(Step::Evict { until, .. }) if until > now => again.min(until),
@@ -604,6 +644,9 @@ impl Enforcer {
                     }
                 };
                 pod.quiet_until = Some(until);
+                if is_unclear {
+                    pod.unanswered = Some(Box::new(action.clone()));
+                }
                 let evicts = matches!(action, Action::Stop(Step::Evict { .. }));
                 if evicts && !is_busy && pod.said != Some("EvictionDelayed") {
                     pod.said = Some("EvictionDelayed");
@@ -612,22 +655,6 @@ impl Enforcer {
             }
         }
         self.look_at(key);
-    }
-
-    fn voice_of(&self, key: &PodKey, action: &Action, clearance: Option<&ClearanceSpec>) {
-        let Some((pod, _)) = self.roster.pod(key) else { return };
-        let pod = Subject::pod(key, pod);
-        if matches!(action, Action::Stop(_)) && pod.owner.is_none() {
-            self.voice.kept(&pod, clearance);
-        }
-        match action {
-            Action::Release(version) => self.voice.released(&pod, clearance, version.as_deref()),
-            Action::Stop(Step::Evict { .. }) => self.voice.stopped(&pod, clearance, "Evict"),
-            Action::Stop(Step::Delete { .. }) => self.voice.stopped(&pod, clearance, "Delete"),
-            Action::Replace => self.voice.replaced(&pod, clearance),
-            Action::Roll => self.voice.rolled(&pod, clearance),
-            Action::Bound(_) => {}
-        }
     }
 }
 

@@ -19,6 +19,7 @@ use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    act::Action,
     deadline::Life,
     turn::{self, Member, Set},
 };
@@ -66,6 +67,8 @@ pub struct Pod {
     /// Nothing is asked before: the API server did what was asked and the watch has not told yet, or it
     /// refused and is asked again then.
     pub quiet_until: Option<Timestamp>,
+    /// What was asked and not answered: it may have been done all the same.
+    pub unanswered: Option<Box<Action>>,
     /// How often its release was refused in a row.
     pub refusals: u32,
     /// What was last said about it.
@@ -284,6 +287,7 @@ impl Roster {
         if let Some(before) = namespace.pods.get(&key.name).filter(|before| before.uid == next.uid) {
             next.lost_since = before.lost_since;
             next.said = before.said;
+            next.unanswered.clone_from(&before.unanswered);
             next.refusals = before.refusals;
             // What was asked shows in these; news of anything else may have been under way before.
             let told = (before.gated, before.ends_at, before.life.seconds)
@@ -333,6 +337,7 @@ impl Roster {
             termination_grace: asked.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(30),
             lost_since: None,
             quiet_until: None,
+            unanswered: None,
             refusals: 0,
             said: None,
         }
@@ -363,6 +368,17 @@ impl Roster {
 }
 
 impl Pod {
+    /// Takes what was not answered, if it shows in the pod, or in its absence, that it was done.
+    pub fn take_done(&mut self, gone: bool) -> Option<Box<Action>> {
+        let (released, stopped) = (!self.gated && !gone, self.ends_at.is_some() || gone);
+        let seconds = self.life.seconds;
+        self.unanswered.take_if(|action| match **action {
+            Action::Release(_) => released,
+            Action::Stop(_) | Action::Replace | Action::Roll => stopped,
+            Action::Bound(asked) => seconds == Some(asked),
+        })
+    }
+
     /// Whether a Job made it, which would count its end as a failure.
     pub fn is_of_a_job(&self) -> bool {
         self.owner
@@ -377,6 +393,7 @@ mod tests {
     use kube::core::ObjectMeta;
 
     use super::*;
+    use crate::enforce::decide::Step;
 
     fn pod(labels: &[(&str, &str)], deleted: bool) -> core::Pod {
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
@@ -403,5 +420,22 @@ mod tests {
         assert_eq!(quiet(&mut roster), Some(Timestamp::MAX));
         roster.set_pod(&pod(&[("team", "ml")], true));
         assert_eq!(quiet(&mut roster), None, "it is told now that the pod ends");
+    }
+
+    #[test]
+    fn what_was_asked_and_not_answered_shows_in_the_pod_or_in_its_absence() {
+        let mut roster = Roster::new(ImagePatterns::default());
+        let stop = Action::Stop(Step::Delete { grace_period_seconds: 0 });
+        let mut asked = |deleted, gone| {
+            let key = roster.set_pod(&pod(&[], false));
+            roster.pod_mut(&key)?.0.unanswered = Some(Box::new(stop.clone()));
+            roster.set_pod(&pod(&[], deleted));
+            let (pod, _) = roster.pod_mut(&key)?;
+            let taken = pod.take_done(gone);
+            assert_eq!(taken.is_none(), pod.unanswered.is_some(), "it is said once");
+            taken
+        };
+        assert!(asked(false, false).is_none(), "it was not done");
+        assert!(asked(true, false).is_some() && asked(false, true).is_some());
     }
 }

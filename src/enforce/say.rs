@@ -15,7 +15,8 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::{debug, info};
 
 use super::{
-    act::{is_passing, patience},
+    act::{Action, is_passing, patience},
+    decide::Step,
     keep,
     owner::Roots,
     roster::{KeptBy, OwnerIs, Pod, PodKey},
@@ -100,6 +101,22 @@ impl Voice {
         self.say(subject, clearance, (EventType::Warning, "Held", "Hold", note));
     }
 
+    /// What was decided about a pod was done.
+    pub fn done(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>, action: &Action) {
+        let subject = &Subject::pod(key, pod);
+        if matches!(action, Action::Stop(_)) && pod.owner.is_none() {
+            self.kept(subject, clearance);
+        }
+        match action {
+            Action::Release(version) => self.released(subject, clearance, version.as_deref()),
+            Action::Stop(Step::Evict { .. }) => self.stopped(subject, clearance, "Evict"),
+            Action::Stop(Step::Delete { .. }) => self.stopped(subject, clearance, "Delete"),
+            Action::Replace => self.replaced(subject, clearance),
+            Action::Roll => self.rolled(subject, clearance),
+            Action::Bound(_) => {}
+        }
+    }
+
     /// It may start: a version is cleared, or nobody governs it.
     pub fn released(&self, subject: &Subject<'_>, clearance: Option<&ClearanceSpec>, version: Option<&str>) {
         let note = match version {
@@ -116,7 +133,7 @@ impl Voice {
     }
 
     /// It is evicted for another that may run for longer.
-    pub fn rolled(&self, subject: &Subject<'_>, clearance: Option<&ClearanceSpec>) {
+    fn rolled(&self, subject: &Subject<'_>, clearance: Option<&ClearanceSpec>) {
         let note = "replaced: its clearance was renewed, and a pod's activeDeadlineSeconds cannot be raised";
         self.say(subject, clearance, (EventType::Normal, "Renewed", "Evict", note.to_owned()));
     }
@@ -144,7 +161,7 @@ impl Voice {
     }
 
     /// It is stopped, nobody makes it again, and its manifest is kept.
-    pub fn kept(&self, pod: &Subject<'_>, clearance: Option<&ClearanceSpec>) {
+    fn kept(&self, pod: &Subject<'_>, clearance: Option<&ClearanceSpec>) {
         let note = format!(
             "its manifest is kept; to make it again: kubectl get controllerrevision {} -n {} -o jsonpath='{{.data}}' | kubectl create -f -",
             keep::name(pod.uid),
@@ -154,7 +171,7 @@ impl Voice {
     }
 
     /// It was held and made room for another.
-    pub fn replaced(&self, pod: &Subject<'_>, clearance: Option<&ClearanceSpec>) {
+    fn replaced(&self, pod: &Subject<'_>, clearance: Option<&ClearanceSpec>) {
         let note = "deleted while held: its StatefulSet waits for a pod of another revision".to_owned();
         self.say(pod, clearance, (EventType::Normal, "Replaced", "Delete", note));
     }

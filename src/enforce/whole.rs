@@ -118,6 +118,8 @@ pub async fn run(
     mut lost: mpsc::UnboundedReceiver<Lost>,
     unable: mpsc::UnboundedSender<Unable>,
 ) {
+    // Told nothing before this operator leads: until then, what is written down is another's to change.
+    let Some(first) = told.recv().await else { return };
     let stopped = remember(&client).await;
     let mut whole = Whole {
         client,
@@ -129,11 +131,11 @@ pub async fn run(
         busy: HashSet::new(),
         under_way: FuturesUnordered::new(),
     };
+    whole.told(first);
     loop {
         tokio::select! {
             told = told.recv() => match told {
-                Some(Told::Clearance(namespace, clearance)) => whole.clearance(&namespace, clearance),
-                Some(Told::All) => {}
+                Some(told) => whole.told(told),
                 None => break,
             },
             Some(lost) = lost.recv() => whole.stop(lost),
@@ -179,6 +181,12 @@ struct Whole {
 }
 
 impl Whole {
+    fn told(&mut self, told: Told) {
+        if let Told::Clearance(namespace, clearance) = told {
+            self.clearance(&namespace, clearance);
+        }
+    }
+
     fn stop(&mut self, lost: Lost) {
         if self.busy.insert(lost.owner.uid.clone()) {
             let (client, before) = (self.client.clone(), self.stopped.get(&lost.namespace).cloned());

@@ -129,7 +129,7 @@ pub const FINDINGS: [Finding; 21] = [
     Finding {
         guard: Guard::Listed,
         step: "enforce: decides once the clearances were listed",
-        code: (ENFORCE, "look_at", "!(self.listed.clearances && self.listed.pods)"),
+        code: (ENFORCE, "look_at", "!(self.known.clearances && self.known.pods && self.known.leading)"),
         size: END,
         without: Err(RECHECKED),
     },
@@ -192,7 +192,7 @@ pub const FINDINGS: [Finding; 21] = [
     Finding {
         guard: Guard::ListsAfterLease,
         step: "take the Lease: then list, so as to know all that the one before knew",
-        code: ("src/operator.rs", "work", "() = leadership.acquire() => {}"),
+        code: ("src/operator.rs", "write", "leading.wait_for(|leading| *leading).await"),
         size: LAGS,
         without: Ok(FORWARD),
     },

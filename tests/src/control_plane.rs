@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::PostParams;
-use kube::config::{Cluster, Kubeconfig};
+use kube::config::{AuthInfo, Cluster, Kubeconfig};
 use kube::{Api, Client};
 use tokio::process::Command;
 
@@ -173,14 +173,30 @@ impl ControlPlane {
 
     /// The account of a service account that exists; its token lasts a day, or what the cluster allows.
     pub async fn service_account(&self, namespace: &str, name: &str) -> Result<Account> {
+        self.service_account_via(namespace, name, self.server(), &format!("{namespace}.{name}")).await
+    }
+
+    /// The same, for somebody who calls itself `user` and reaches the API server at `server`, by way of a proxy.
+    pub async fn service_account_via(
+        &self,
+        namespace: &str,
+        name: &str,
+        server: &str,
+        user: &str,
+    ) -> Result<Account> {
         let api: Api<ServiceAccount> = Api::namespaced(self.client(Person::Admin)?, namespace);
         let spec = TokenRequestSpec { expiration_seconds: Some(24 * 60 * 60), ..Default::default() };
         let request = TokenRequest { spec: Some(spec), ..Default::default() };
         let answer = api.create_token_request(name, &PostParams::default(), &request).await;
         let status = answer.with_context(|| format!("asking for a token of {namespace}/{name}"))?.status;
         let token = status.and_then(|status| status.token).context("no token in the answer")?;
-        let file = self.directory.kubeconfig(&format!("{namespace}.{name}"));
-        Account::create(file, &self.cluster, kubeconfig::with_token(&token)).await
+        let cluster = Cluster { server: Some(server.to_owned()), ..self.cluster.clone() };
+        Account::create(self.directory.kubeconfig(user), &cluster, kubeconfig::with_token(&token)).await
+    }
+
+    /// The account of nobody: a client that adds no credentials to what it is given to send.
+    pub async fn anonymous(&self) -> Result<Account> {
+        Account::create(self.directory.kubeconfig("anonymous"), &self.cluster, AuthInfo::default()).await
     }
 }
 

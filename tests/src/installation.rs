@@ -4,6 +4,7 @@
 //! The operator is a process of this machine, because KWOK's nodes run nothing; all that it may do is what
 //! the chart's RBAC lets its service account do.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -70,7 +71,18 @@ impl Assent {
 
     /// Starts one more operator, that calls itself `identity`.
     pub async fn start(cluster: &ControlPlane, identity: &str) -> Result<Self> {
-        let account = cluster.service_account(NAMESPACE, "assent").await?;
+        Self::start_in(cluster, identity, cluster.server(), &[]).await
+    }
+
+    /// Starts one more operator, that reaches the API server at `server`, with `surroundings` in its environment.
+    pub async fn start_in(
+        cluster: &ControlPlane,
+        identity: &str,
+        server: &str,
+        surroundings: &[(&str, OsString)],
+    ) -> Result<Self> {
+        let user = format!("{NAMESPACE}.assent.{identity}");
+        let account = cluster.service_account_via(NAMESPACE, "assent", server, &user).await?;
         let address = format!("127.0.0.1:{}", ports::free_port().context("no free port")?);
         let args = ["operator", "--log-format=text", "--identity", identity, "--listen", &address];
         // As the kubelet would set it for the pod of the chart.
@@ -82,6 +94,7 @@ impl Assent {
             ("NO_COLOR", "1".as_ref()),
             ("ASSENT_IMAGE_PATTERNS", patterns.as_ref()),
         ];
+        let env = env.into_iter().chain(surroundings.iter().map(|(name, value)| (*name, value.as_os_str())));
         let operator = Process::spawn(identity, binaries()?.join("assent"), args, env, &cluster.log_dir())?;
         Ok(Self { operator, address })
     }

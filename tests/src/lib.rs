@@ -15,6 +15,7 @@
 
 mod binaries;
 mod certificates;
+mod clock;
 mod command;
 mod component;
 mod control_plane;
@@ -33,6 +34,7 @@ mod wait;
 mod watched;
 mod webhook;
 
+pub use clock::Clock;
 pub use command::Output;
 pub use component::Component;
 pub use control_plane::{ControlPlane, Options};

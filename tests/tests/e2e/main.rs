@@ -5,6 +5,7 @@
 //! operator, or the API server, start their own.
 
 mod bad_input;
+mod chaos;
 mod chart;
 mod deadman;
 mod faults;
@@ -208,12 +209,18 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         outage::i2_what_was_lost_while_the_operator_was_down_stops_when_it_is_back,
         outage::a_restarted_api_server_is_found_again,
         outage::one_operator_leads_and_hands_over_when_it_is_told_to_stop,
+        outage::i2_a_standby_takes_over_within_the_lease_and_stops_what_was_lost_meanwhile,
+        outage::a_standby_knows_the_pods_and_does_nothing_until_it_leads,
+        outage::i1_a_leader_that_was_paused_past_its_lease_releases_nothing_and_stands_back,
+        outage::operators_whose_clocks_differ_by_a_minute_agree_who_leads,
+        outage::a_rolling_upgrade_loses_nothing,
         outage::health_and_metrics_are_served,
         faults::a_node_that_is_gone_is_told_of_and_nothing_on_it_is_forgotten,
         faults::a_finalizer_that_never_ends_is_named_and_holds_up_nothing,
         faults::a_namespace_being_deleted_is_left_to_go,
         faults::an_api_server_that_answers_429_for_a_minute_is_asked_little_and_misses_nothing,
         faults::a_busy_moment_is_no_storm_and_what_was_to_be_done_and_said_in_it_is_after_it,
+        chaos::a_few_seeds,
         outage::i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace,
         workloads::i3_what_was_scaled_down_comes_back_though_the_operator_was_restarted,
         refuse::i1_i3_the_refused_are_told_why_and_run_soon_after_the_approval,

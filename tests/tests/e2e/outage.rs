@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
-use assent_tests::{Assent, Component, ControlPlane, Options, Person, Scenario, container, until};
+use anyhow::{Context, Result, ensure};
+use assent_tests::{Assent, Clock, Component, ControlPlane, Options, Person, Scenario, container, until};
 use k8s_openapi::jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
@@ -129,27 +129,198 @@ pub async fn a_restarted_api_server_is_found_again() -> Result<()> {
 pub async fn one_operator_leads_and_hands_over_when_it_is_told_to_stop() -> Result<()> {
     let (cluster, first) = stage().await?;
     let second = Assent::start(&cluster, "second").await?;
-    let lease = async || {
-        let get = ["get", "lease", "assent", "-n", "assent-system", "-o=jsonpath={.spec.holderIdentity}"];
-        cluster.kubectl(Person::Admin, &get).await?.ok()
-    };
-    until(Duration::from_secs(10), "the second to stand by", async || {
-        Ok(second.operator().log_tail(50).contains("standing by").then_some(()))
-    })
-    .await?;
-    ensure!(lease().await? == "operator", "{}", lease().await?);
+    stands_by(&second).await?;
+    ensure!(lease(&cluster).await?["holderIdentity"] == "operator", "{}", lease(&cluster).await?);
     let status = first.operator().terminate(Duration::from_secs(10)).await?;
     ensure!(status.success(), "it ended with {status}:\n{}", first.operator().log_tail(20));
     let begin = Instant::now();
-    until(Duration::from_secs(10), "the second to lead", async || {
-        Ok((lease().await? == "second").then_some(()))
-    })
-    .await?;
+    leads(&cluster, "second").await?;
     ensure!(begin.elapsed() < Duration::from_secs(8), "the lease was not handed over but ran out");
     let scene = Scenario::new(&cluster, "handed-over", "high").await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.clear("v1", &container("1")).await?;
     scene.running("scorer", 2).await.map(drop)
+}
+
+/// The Lease by which operators agree who leads.
+async fn lease(cluster: &ControlPlane) -> Result<Value> {
+    let get = ["get", "lease", "assent", "-n", "assent-system", "-o=json"];
+    let lease: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &get).await?.ok()?)?;
+    Ok(lease["spec"].clone())
+}
+
+/// Waits until `operator` leads; for no longer than a lease lasts and is looked at.
+async fn leads(cluster: &ControlPlane, operator: &str) -> Result<()> {
+    until(Duration::from_secs(20 + 3 + 10), &format!("{operator} to lead"), async || {
+        Ok((lease(cluster).await?["holderIdentity"] == operator).then_some(()))
+    })
+    .await
+}
+
+async fn stands_by(operator: &Assent) -> Result<()> {
+    until(Duration::from_secs(10), "an operator to stand by", async || {
+        Ok(operator.operator().log_tail(50).contains("standing by").then_some(()))
+    })
+    .await
+}
+
+pub async fn i2_a_standby_takes_over_within_the_lease_and_stops_what_was_lost_meanwhile() -> Result<()> {
+    let (cluster, first) = stage().await?;
+    let second = Assent::start(&cluster, "second").await?;
+    stands_by(&second).await?;
+    let scene = Scenario::new(&cluster, "takeover", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    first.operator().kill();
+    let digest = scene.digest_of("v1").await?;
+    scene.decide(Person::Carol, &scene.decision("Revoke", "v1", &digest, "ethics-board")).await?;
+    leads(&cluster, "second").await?;
+    scene.held("scorer", 2).await?;
+    first.operator().restart()?;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    ensure!(lease(&cluster).await?["holderIdentity"] == "second", "who comes back waits for its turn");
+    Ok(())
+}
+
+/// How often all objects of a kind were listed since the API server started.
+async fn lists_of(cluster: &ControlPlane, resource: &str) -> Result<u32> {
+    let metrics = cluster.kubectl(Person::Admin, &["get", "--raw", "/metrics"]).await?.ok()?;
+    let lists = metrics.lines().filter(|line| {
+        line.starts_with("apiserver_request_total{")
+            && [
+                format!("resource=\"{resource}\""),
+                r#"verb="LIST""#.to_owned(),
+                r#"scope="cluster""#.to_owned(),
+            ]
+            .iter()
+            .all(|l| line.contains(l.as_str()))
+    });
+    lists.map(|line| Ok(line.rsplit(' ').next().unwrap_or_default().parse::<u32>()?)).sum()
+}
+
+pub async fn a_standby_knows_the_pods_and_does_nothing_until_it_leads() -> Result<()> {
+    let (cluster, first) = stage().await?;
+    let scene = Scenario::new(&cluster, "standby", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.held("scorer", 2).await?;
+    let of_the_first = lists_of(&cluster, "pods").await?;
+    ensure!(of_the_first > 0, "lists are not counted");
+    let second = Assent::start(&cluster, "second").await?;
+    stands_by(&second).await?;
+    until(Duration::from_secs(10), "the standby to list pods before it leads", async || {
+        Ok((lists_of(&cluster, "pods").await? > of_the_first).then_some(()))
+    })
+    .await?;
+    ensure!(lease(&cluster).await?["holderIdentity"] == "operator", "{}", lease(&cluster).await?);
+    first.operator().kill();
+    scene.approve_without_waiting("v1").await?;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    ensure!(lease(&cluster).await?["holderIdentity"] == "operator", "the lease ran out too soon");
+    let clearance = scene.get("clearance", "clearance").await?;
+    ensure!(clearance["spec"]["systems"]["scorer"]["cleared"].is_null(), "the standby wrote: {clearance}");
+    scene.held("scorer", 2).await?;
+    let (pods, approvals) = (lists_of(&cluster, "pods").await?, lists_of(&cluster, "approvals").await?);
+    leads(&cluster, "second").await?;
+    scene.running("scorer", 2).await?;
+    ensure!(lists_of(&cluster, "pods").await? == pods, "it had to ask again for what it should know");
+    ensure!(
+        lists_of(&cluster, "approvals").await? > approvals,
+        "it compiled what it knew from before it led"
+    );
+    Ok(())
+}
+
+pub async fn i1_a_leader_that_was_paused_past_its_lease_releases_nothing_and_stands_back() -> Result<()> {
+    let (cluster, first) = stage().await?;
+    let second = Assent::start(&cluster, "second").await?;
+    stands_by(&second).await?;
+    let scene = Scenario::new(&cluster, "paused", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    first.operator().pause()?;
+    let digest = scene.digest_of("v1").await?;
+    scene.decide(Person::Carol, &scene.decision("Revoke", "v1", &digest, "ethics-board")).await?;
+    leads(&cluster, "second").await?;
+    scene.held("scorer", 2).await?;
+    let said = lift_as_operator(&scene, &held_pod(&scene).await?, Some("assent-release")).await?;
+    ensure!(said.contains("has no valid clearance for it"), "what it knew released a pod: {said:?}");
+
+    first.operator().resume()?;
+    until(Duration::from_secs(10), "the stale leader to end", async || {
+        Ok((!first.operator().is_running()).then_some(()))
+    })
+    .await?;
+    let said = first.operator().log_tail(20);
+    ensure!(said.contains("no longer leading") && said.contains("the lease was lost"), "{said}");
+    scene.held("scorer", 2).await?;
+    ensure!(lease(&cluster).await?["holderIdentity"] == "second", "it took the lease back");
+    // The second was not confused by what the first may have written.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    scene.approve("v1").await?;
+    scene.running("scorer", 2).await.map(drop)
+}
+
+async fn held_pod(scene: &Scenario<'_>) -> Result<String> {
+    let pods = scene.pods("scorer").await?;
+    Ok(pods.first().and_then(|pod| pod["metadata"]["name"].as_str()).context("no pod")?.to_owned())
+}
+
+/// A clock that is a minute ahead of the leader's says that the lease ran out long ago.
+pub async fn operators_whose_clocks_differ_by_a_minute_agree_who_leads() -> Result<()> {
+    let cluster = ControlPlane::start_with(Options { nodes: 1, ..Options::default() }).await?;
+    let clock = Clock::build(cluster.directory())?;
+    Assent::release(&cluster).await?;
+    let (slow, fast) = (clock.off_by(-30), clock.off_by(30));
+    let first = Assent::start_in(&cluster, "first", cluster.server(), &slow).await?;
+    leads(&cluster, "first").await?;
+    let renewed = lease(&cluster).await?["renewTime"].as_str().unwrap_or_default().parse::<Timestamp>()?;
+    ensure!(renewed + 20.seconds() < Timestamp::now(), "its clock is not slow: {renewed}");
+    let second = Assent::start_in(&cluster, "second", cluster.server(), &fast).await?;
+    stands_by(&second).await?;
+    for _ in 0..12 {
+        let lease = lease(&cluster).await?;
+        ensure!(lease["holderIdentity"] == "first", "the lease was taken from its holder: {lease}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    ensure!(!second.operator().log_tail(50).contains("leading\n"), "both lead");
+    first.operator().kill();
+    leads(&cluster, "second").await
+}
+
+pub async fn a_rolling_upgrade_loses_nothing() -> Result<()> {
+    let (cluster, first) = stage().await?;
+    let second = Assent::start(&cluster, "second").await?;
+    let scene = Scenario::new(&cluster, "upgraded", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.deployment("stays", &container("1"))).await?;
+    scene.running("stays", 2).await?;
+    let before = uids(&scene.pods("stays").await?);
+    scene.clear("v2", &container("2")).await?;
+    scene.apply(Person::Dev, &scene.deployment("goes", &container("2"))).await?;
+    scene.running("goes", 2).await?;
+    scene.publish("v3", &container("3")).await?;
+    scene.apply(Person::Dev, &scene.deployment("comes", &container("3"))).await?;
+    scene.held("comes", 2).await?;
+
+    let (v2, patience) = (scene.digest_of("v2").await?, Duration::from_secs(10));
+    let decisions = async {
+        scene.decide(Person::Carol, &scene.decision("Revoke", "v2", &v2, "ethics-board")).await?;
+        scene.approve_without_waiting("v3").await
+    };
+    let (ended, decided) = tokio::join!(first.operator().terminate(patience), decisions);
+    ensure!(ended?.success(), "{}", first.operator().log_tail(20));
+    decided?;
+    first.operator().restart()?;
+    let ended = second.operator().terminate(patience).await?;
+    ensure!(ended.success(), "{}", second.operator().log_tail(20));
+    second.operator().restart()?;
+    scene.running("comes", 2).await?;
+    scene.held("goes", 2).await?;
+    ensure!(uids(&scene.pods("stays").await?) == before, "what is cleared was stopped by an upgrade");
+    Ok(())
 }
 
 pub async fn health_and_metrics_are_served() -> Result<()> {

@@ -1,0 +1,275 @@
+//! Everything goes wrong at once, and a witness watches: see `docs/chaos.md`.
+//!
+//! ```text
+//!             ┌─ churn    people decide, roll out, scale, delete, cheat ───────────┐
+//!  seed ──► Plan                                                                   ▼
+//!             └─ faults   kill, pause, cut, storm ─► operators ─► Proxy ─► API server, etcd, …
+//!                    │                                                             │
+//!                    └──────── what was down and when ────► witness ◄── watches ───┘
+//!                                                              └──► Verdict ──► shrink
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod churn;
+mod faults;
+mod plan;
+mod proxy;
+mod shrink;
+mod witness;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use assent_tests::{Assent, Clock, Component, ControlPlane, Options, Person};
+use clap::{Parser, Subcommand};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
+
+use crate::churn::{Churn, GRACE};
+use crate::faults::Stage;
+use crate::plan::Plan;
+use crate::proxy::Proxy;
+use crate::witness::{Testimony, Verdict};
+
+/// How long the witness may think.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// How many namespaces there are.
+const NAMESPACES: usize = 3;
+
+/// Kills, pauses and hinders everything while people work, and judges what happened.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Hidden>,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many seeds, from the first on.
+    #[arg(long, default_value_t = 5)]
+    seeds: u64,
+    /// For how many seconds things go wrong, each seed.
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+    /// How often a seed that ended in a violation is run again, to find out which faults it takes.
+    #[arg(long, default_value_t = 0)]
+    shrink: u32,
+    /// Succeeds if a violation is seen, and ends then: for a build that is known to be bad.
+    #[arg(long)]
+    expect_violation: bool,
+    /// Where histories are kept of seeds that ended in a violation.
+    #[arg(long, default_value = "target/chaos")]
+    keep: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Hidden {
+    /// The witness.
+    #[command(hide = true)]
+    Witness(witness::Options),
+    /// Judges a history that was kept.
+    #[command(hide = true)]
+    Judge {
+        /// The history.
+        history: PathBuf,
+        /// What was down and when.
+        testimony: PathBuf,
+    },
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        Some(Hidden::Witness(options)) => witness::attend(options).await?,
+        Some(Hidden::Judge { history, testimony }) => {
+            let testimony = serde_json::from_str(&std::fs::read_to_string(testimony)?)?;
+            let verdict = witness::again(&history, &testimony)?;
+            print(&verdict);
+        }
+        None => return Box::pin(run(&arguments)).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let mut arena = Arena::open().await?;
+    let length = Duration::from_secs(arguments.seconds);
+    let mut seen = 0;
+    for seed in arguments.seed..arguments.seed + arguments.seeds {
+        let plan = Plan::new(seed, length);
+        println!("seed {seed}: clocks {:?} s, {} faults", plan.skew, plan.faults.len());
+        let (verdict, testimony) = arena.play(seed, &plan, length).await?;
+        print(&verdict);
+        if verdict.violations.is_empty() {
+            continue;
+        }
+        seen += 1;
+        arena.keep(&arguments.keep, seed, &plan, &verdict, &testimony)?;
+        if arguments.expect_violation {
+            break;
+        }
+        shrink::shrink(&mut arena, seed, &plan, length, arguments.shrink).await?;
+    }
+    println!("{seen} of {} seeds ended in a violation", arguments.seeds);
+    Ok(if (seen > 0) == arguments.expect_violation { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(verdict: &Verdict) {
+    println!("  {:?}, settled after {:.1?}", verdict.figures, verdict.settled);
+    for violation in &verdict.violations {
+        println!("  VIOLATION {} {}", violation.promise, violation.says);
+    }
+    verdict.story.iter().for_each(|line| println!("    {line}"));
+}
+
+/// A control plane with Assent, for one seed after another.
+pub struct Arena {
+    cluster: ControlPlane,
+    clock: Clock,
+    rounds: u32,
+}
+
+impl Arena {
+    async fn open() -> Result<Self> {
+        let options = Options { nodes: 3, ..Options::default() };
+        let cluster = ControlPlane::start_with(options).await?;
+        let clock = Clock::build(cluster.directory())?;
+        Assent::release(&cluster).await?;
+        Assent::risk_levels(&cluster).await?;
+        let _operator = Assent::start(&cluster, "operator-0").await?;
+        Assent::governed(&cluster).await?;
+        Ok(Self { cluster, clock, rounds: 0 })
+    }
+
+    /// Plays a seed with operators and namespaces of its own: what the witness says, and what it was told.
+    pub async fn play(&mut self, seed: u64, plan: &Plan, length: Duration) -> Result<(Verdict, Testimony)> {
+        self.rounds += 1;
+        let names = (0..NAMESPACES).map(|n| format!("chaos-{seed}-{}-{n}", self.rounds));
+        let namespaces: Vec<_> = names.collect();
+        let stage = self.stage(seed, plan).await?;
+        let mut witness = Witness::call(&self.cluster, &namespaces).await?;
+        let mut churn = Churn::begin(&self.cluster, seed, &namespaces).await?;
+        let ((taken, refused), played) = tokio::join!(churn.carry_on(length), stage.play(plan, length));
+        played?;
+        let testimony = {
+            let healing = async {
+                self.heal().await?;
+                churn.settle().await
+            };
+            tokio::select! {
+                healed = healing => healed?,
+                kept = stage.keep_up() => kept?,
+            }
+            let outages = stage.outages.lock().map_err(|_| anyhow::anyhow!("poisoned"))?.clone();
+            Testimony { outages, skew: plan.skew.to_vec(), grace: GRACE }
+        };
+        println!("  {taken} acts, {refused} refused or unanswered");
+        let verdict = tokio::select! {
+            verdict = witness.hear(&testimony) => verdict?,
+            kept = stage.keep_up() => { kept?; anyhow::bail!("nobody keeps it up") }
+        };
+        self.sweep(&namespaces).await?;
+        Ok((verdict, testimony))
+    }
+
+    async fn stage(&self, seed: u64, plan: &Plan) -> Result<Stage<'_>> {
+        let upstream = self.cluster.anonymous().await?;
+        let start = async |n: usize| {
+            let proxy =
+                Proxy::start(upstream.client()?, seed.wrapping_mul(31).wrapping_add(n as u64)).await?;
+            let clock = self.clock.off_by(plan.skew[n]);
+            let name = format!("operator-{n}");
+            let operator = Assent::start_in(&self.cluster, &name, &proxy.server, &clock).await?;
+            anyhow::Ok((operator, proxy))
+        };
+        let ((first, to_first), (second, to_second)) = (start(0).await?, start(1).await?);
+        Ok(Stage {
+            cluster: &self.cluster,
+            operators: [first, second],
+            proxies: [to_first, to_second],
+            outages: Mutex::default(),
+            broken: Mutex::default(),
+        })
+    }
+
+    /// Waits until pods are governed again. Then the controllers start anew: they wait the longer between two
+    /// tries the more often they were refused, minutes in the end, and here nobody has so much time.
+    async fn heal(&self) -> Result<()> {
+        self.cluster.restart(Component::Scheduler).await?;
+        Assent::governed(&self.cluster).await?;
+        self.cluster.restart(Component::ControllerManager).await
+    }
+
+    async fn sweep(&self, namespaces: &[String]) -> Result<()> {
+        let delete = [
+            &["delete", "namespace", "--wait=false"],
+            &*namespaces.iter().map(String::as_str).collect::<Vec<_>>(),
+        ]
+        .concat();
+        self.cluster.kubectl(Person::Admin, &delete).await?.ok().map(drop)
+    }
+
+    /// Keeps what there is of a seed that ended in a violation.
+    fn keep(
+        &self,
+        directory: &std::path::Path,
+        seed: u64,
+        plan: &Plan,
+        verdict: &Verdict,
+        testimony: &Testimony,
+    ) -> Result<()> {
+        let directory = directory.join(format!("seed-{seed}"));
+        std::fs::create_dir_all(&directory)?;
+        let faults: Vec<_> = plan.faults.iter().map(ToString::to_string).collect();
+        std::fs::write(
+            directory.join("plan.txt"),
+            format!("clocks {:?}\n{}\n", plan.skew, faults.join("\n")),
+        )?;
+        std::fs::write(directory.join("verdict.json"), serde_json::to_vec_pretty(verdict)?)?;
+        std::fs::write(directory.join("testimony.json"), serde_json::to_vec_pretty(testimony)?)?;
+        for file in ["history.jsonl", "operator-0.log", "operator-1.log", "kube-apiserver.log"] {
+            std::fs::copy(self.cluster.log_dir().join(file), directory.join(file))
+                .with_context(|| file.to_owned())?;
+        }
+        println!("  kept in {}", directory.display());
+        Ok(())
+    }
+}
+
+/// The witness' process.
+struct Witness {
+    _process: Child,
+    stdin: ChildStdin,
+    stdout: tokio::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Witness {
+    async fn call(cluster: &ControlPlane, namespaces: &[String]) -> Result<Self> {
+        let mut process = Command::new(std::env::current_exe()?)
+            .args(["witness", "--namespaces", &namespaces.join(","), "--kubeconfig"])
+            .arg(cluster.kubeconfig(Person::Admin))
+            .arg("--history")
+            .arg(cluster.log_dir().join("history.jsonl"))
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let stdin = process.stdin.take().context("no stdin")?;
+        let mut stdout = BufReader::new(process.stdout.take().context("no stdout")?).lines();
+        let first = timeout(PATIENCE, stdout.next_line()).await??;
+        ensure!(first.as_deref() == Some("watching"), "the witness says {first:?}");
+        Ok(Self { _process: process, stdin, stdout })
+    }
+
+    async fn hear(&mut self, testimony: &Testimony) -> Result<Verdict> {
+        self.stdin.write_all(format!("{}\n", serde_json::to_string(testimony)?).as_bytes()).await?;
+        let said = timeout(PATIENCE, self.stdout.next_line()).await.context("the witness says nothing")??;
+        serde_json::from_str(&said.context("the witness left")?).context("the verdict")
+    }
+}

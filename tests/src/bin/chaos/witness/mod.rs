@@ -1,0 +1,255 @@
+//! The witness: a process of its own, that speaks to nobody but the API server, directly and with its own
+//! client. It writes down what it is told, and judges it in the end.
+//!
+//! ```text
+//!  API server ── watches ──► Line ──► history.jsonl         chaos ── stdin: Testimony ──► judge
+//!                              └────► History ─────────────────────────────────────────────┘
+//!                                                            stdout: "watching" … Verdict
+//! ```
+
+mod history;
+mod judge;
+mod record;
+mod story;
+mod uptime;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use futures::stream::SelectAll;
+use futures::{StreamExt as _, future, stream};
+use jiff::Timestamp;
+use kube::api::{ApiResource, DynamicObject};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, Config};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::time::{Instant, sleep};
+
+use self::history::{History, Line, Told};
+use self::judge::{Figures, judge, unsettled};
+pub use self::judge::{Testimony, Violation};
+
+/// How long it waits for everything to be as it should be, once nothing is broken any more.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How long after an error it asks again; at once would be no witness but a burden.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// How it is started.
+#[derive(Args)]
+pub struct Options {
+    /// Who it is to the API server.
+    #[arg(long)]
+    kubeconfig: PathBuf,
+    /// The namespaces that it watches.
+    #[arg(long, value_delimiter = ',')]
+    namespaces: Vec<String>,
+    /// Where it writes down what it is told.
+    #[arg(long)]
+    history: PathBuf,
+}
+
+/// What it has to say in the end.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Verdict {
+    /// What was not as promised.
+    pub violations: Vec<Violation>,
+    /// How much was judged.
+    pub figures: Figures,
+    /// How it came to the first violation.
+    pub story: Vec<String>,
+    /// How long it took until everything was as it should be.
+    pub settled: Duration,
+}
+
+/// Watches until it is given a testimony, and prints its verdict.
+pub async fn attend(options: Options) -> Result<()> {
+    let kubeconfig = Kubeconfig::read_from(&options.kubeconfig)?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.proxy_url = None;
+    let mut eyes = Eyes::open(&Client::try_from(config)?, options.namespaces, &options.history)?;
+    eyes.first_look().await?;
+    println!("watching");
+    let mut testimony = String::new();
+    let mut stdin = BufReader::new(tokio::io::stdin());
+    tokio::select! {
+        read = stdin.read_line(&mut testimony) => drop(read.context("the testimony")?),
+        () = eyes.watch() => {}
+    }
+    let testimony: Testimony = serde_json::from_str(&testimony).context("the testimony")?;
+    let begin = Instant::now();
+    let left = eyes.settle(&testimony).await;
+    let history = History::new(&eyes.lines);
+    let (mut violations, figures) = judge(&history, &testimony);
+    violations.extend(left.into_iter().map(|says| Violation {
+        promise: if says.starts_with("pod") { "I2" } else { "I3" }.to_owned(),
+        object: String::new(),
+        subject: Default::default(),
+        from: history.end,
+        to: history.end,
+        says: format!("{PATIENCE:?} after the last fault: {says}"),
+    }));
+    let story = violations.first().map_or_else(Vec::new, |first| story::of(first, &eyes.lines, &testimony));
+    let verdict = Verdict { violations, figures, story, settled: begin.elapsed() };
+    println!("{}", serde_json::to_string(&verdict)?);
+    Ok(())
+}
+
+/// What the witness looks at, and has seen.
+struct Eyes {
+    events: SelectAll<stream::BoxStream<'static, (usize, watcher::Result<Event<DynamicObject>>)>>,
+    namespaces: Vec<String>,
+    file: BufWriter<File>,
+    lines: Vec<Line>,
+    /// By kind: what is there, and what a list that is under way has named.
+    there: Vec<BTreeMap<String, DynamicObject>>,
+    listed: Vec<Option<BTreeMap<String, DynamicObject>>>,
+    unlisted: Vec<usize>,
+}
+
+impl Eyes {
+    fn open(client: &Client, namespaces: Vec<String>, history: &PathBuf) -> Result<Self> {
+        let kind = |group: &str, version: &str, kind: &str, plural: &str| ApiResource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            api_version: if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") },
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+        };
+        let ours = ["RiskLevel", "AISystem", "ModelVersion", "Approval", "Clearance"];
+        let ours =
+            ours.map(|name| kind("assent.dev", "v1alpha1", name, &format!("{}s", name.to_lowercase())));
+        let theirs = [
+            kind("", "v1", "Pod", "pods"),
+            kind("apps", "v1", "Deployment", "deployments"),
+            kind("coordination.k8s.io", "v1", "Lease", "leases"),
+            kind("events.k8s.io", "v1", "Event", "events"),
+        ];
+        let kinds: Vec<_> = ours.into_iter().chain(theirs).collect();
+        let events = kinds.iter().enumerate().map(|(n, kind)| {
+            let api = Api::<DynamicObject>::all_with(client.clone(), kind);
+            let events = watcher(api, watcher::Config::default()).then(async |event| {
+                if event.is_err() {
+                    sleep(AGAIN).await;
+                }
+                event
+            });
+            events.map(move |event| (n, event)).boxed()
+        });
+        Ok(Self {
+            events: stream::select_all(events),
+            namespaces,
+            file: BufWriter::new(File::create(history)?),
+            lines: Vec::new(),
+            there: vec![BTreeMap::new(); kinds.len()],
+            listed: vec![None; kinds.len()],
+            unlisted: (0..kinds.len()).collect(),
+        })
+    }
+
+    async fn first_look(&mut self) -> Result<()> {
+        while !self.unlisted.is_empty() {
+            self.next().await?;
+        }
+        Ok(())
+    }
+
+    async fn watch(&mut self) {
+        while self.next().await.is_ok() {}
+        future::pending::<()>().await;
+    }
+
+    /// Waits until everything has been as it should be for a moment; what is not, when patience ends.
+    async fn settle(&mut self, testimony: &Testimony) -> Vec<String> {
+        let wrong_clocks = testimony.skew.iter().map(|skew| skew.unsigned_abs()).max().unwrap_or(0);
+        let end = Instant::now() + PATIENCE + Duration::from_secs(wrong_clocks);
+        let mut calm_since = None;
+        loop {
+            let pause = sleep(Duration::from_millis(500));
+            tokio::select! {
+                () = pause => {}
+                () = self.watch() => {}
+            }
+            let history = History::new(&self.lines);
+            let left = unsettled(&history, Timestamp::now());
+            let calm = *calm_since.get_or_insert_with(Instant::now);
+            if !left.is_empty() {
+                calm_since = None;
+            } else if calm.elapsed() > Duration::from_secs(2) {
+                return left;
+            }
+            if Instant::now() > end {
+                return left;
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Result<()> {
+        let (kind, event) = self.events.next().await.context("the watches ended")?;
+        match event {
+            // It is tried again; what happened meanwhile is told then.
+            Err(_) => {}
+            Ok(Event::Init) => self.listed[kind] = Some(BTreeMap::new()),
+            Ok(Event::InitApply(object)) => {
+                if let Some(listed) = &mut self.listed[kind] {
+                    listed.insert(uid(&object), object.clone());
+                }
+                let known = self.there[kind].get(&uid(&object));
+                if known
+                    .is_none_or(|known| known.metadata.resource_version != object.metadata.resource_version)
+                {
+                    self.tell(kind, Told::Is, object)?;
+                }
+            }
+            Ok(Event::InitDone) => {
+                let listed = self.listed[kind].take().unwrap_or_default();
+                let gone: Vec<_> =
+                    self.there[kind].values().filter(|o| !listed.contains_key(&uid(o))).cloned().collect();
+                for object in gone {
+                    self.tell(kind, Told::Gone, object)?;
+                }
+                self.unlisted.retain(|unlisted| *unlisted != kind);
+            }
+            Ok(Event::Apply(object)) => self.tell(kind, Told::Is, object)?,
+            Ok(Event::Delete(object)) => self.tell(kind, Told::Gone, object)?,
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, kind: usize, told: Told, object: DynamicObject) -> Result<()> {
+        let namespace = object.metadata.namespace.clone().unwrap_or_default();
+        if !namespace.is_empty() && namespace != "assent-system" && !self.namespaces.contains(&namespace) {
+            return Ok(());
+        }
+        if told == Told::Is {
+            self.there[kind].insert(uid(&object), object.clone());
+        } else {
+            self.there[kind].remove(&uid(&object));
+        }
+        let line = Line { at: Timestamp::now(), told, object: serde_json::to_value(object)? };
+        serde_json::to_writer(&mut self.file, &line)?;
+        writeln!(self.file)?;
+        self.lines.push(line);
+        Ok(())
+    }
+}
+
+fn uid(object: &DynamicObject) -> String {
+    object.metadata.uid.clone().unwrap_or_default()
+}
+
+/// Judges a history that was written before.
+pub fn again(history: &PathBuf, testimony: &Testimony) -> Result<Verdict> {
+    let text = std::fs::read_to_string(history)?;
+    let lines = text.lines().map(serde_json::from_str::<Line>).collect::<Result<Vec<_>, _>>()?;
+    let (violations, figures) = judge(&History::new(&lines), testimony);
+    let story = violations.first().map_or_else(Vec::new, |first| story::of(first, &lines, testimony));
+    Ok(Verdict { violations, figures, story, settled: Duration::ZERO })
+}

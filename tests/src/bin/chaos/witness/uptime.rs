@@ -1,0 +1,90 @@
+//! What takes a while takes longer while those who do it are down: so lags and graces are measured in the time
+//! during which everything they depend on was up, and had been for a moment.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// How long after it is back something needs to be itself again.
+const RECOVERY: SignedDuration = SignedDuration::from_secs(5);
+
+/// Stretches of time during which something was down: in order, and apart.
+#[derive(Clone, Debug, Default)]
+pub struct Uptime {
+    down: Vec<(Timestamp, Timestamp)>,
+}
+
+impl Uptime {
+    /// From outages, in any order.
+    pub fn new(outages: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
+        let mut outages: Vec<_> = outages.into_iter().collect();
+        outages.sort_unstable();
+        let mut down: Vec<(Timestamp, Timestamp)> = Vec::new();
+        for (from, to) in outages {
+            match down.last_mut() {
+                Some(last) if from <= last.1 => last.1 = last.1.max(to),
+                _ => down.push((from, to)),
+            }
+        }
+        Self { down }
+    }
+
+    /// With the time that it takes to recover, in which they overlap.
+    pub fn recovering(outages: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
+        Self::new(outages.into_iter().map(|(from, to)| (from, to + RECOVERY)))
+    }
+
+    /// With the time that it takes those to recover who wait longer before they try again the longer it lasts.
+    pub fn backing_off(outages: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
+        Self::recovering(outages.into_iter().map(|(from, to)| (from, to + to.duration_since(from))))
+    }
+
+    /// Up only while both are.
+    pub fn and(&self, other: &Self) -> Self {
+        Self::new(self.down.iter().chain(&other.down).copied())
+    }
+
+    /// How long it was up between two instants.
+    pub fn between(&self, from: Timestamp, to: Timestamp) -> Duration {
+        let down = self.down.iter().map(|(begin, end)| {
+            let (begin, end) = ((*begin).max(from), (*end).min(to));
+            if begin < end { end.duration_since(begin) } else { SignedDuration::ZERO }
+        });
+        let down = down.fold(SignedDuration::ZERO, |sum, one| sum + one);
+        Duration::try_from(to.duration_since(from) - down).unwrap_or_default()
+    }
+
+    /// The instant before `to` since which it was up for `time`.
+    pub fn before(&self, to: Timestamp, time: Duration) -> Timestamp {
+        let mut left = SignedDuration::try_from(time).unwrap_or_default();
+        let mut at = to;
+        for (begin, end) in self.down.iter().rev().filter(|(begin, _)| *begin < to) {
+            let up = at.duration_since((*end).min(at));
+            if up >= left {
+                break;
+            }
+            left -= up;
+            at = *begin;
+        }
+        at - left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap_or_default()
+    }
+
+    #[test]
+    fn time_stands_still_while_it_is_down() {
+        let uptime = Uptime::new([(at(20), at(30)), (at(10), at(15)), (at(12), at(18))]);
+        assert_eq!(uptime.between(at(0), at(40)), Duration::from_secs(22));
+        assert_eq!(uptime.between(at(12), at(17)), Duration::ZERO);
+        assert_eq!(uptime.before(at(9), Duration::from_secs(5)), at(4));
+        assert_eq!(uptime.before(at(31), Duration::from_secs(5)), at(8));
+        assert_eq!(uptime.before(at(25), Duration::from_secs(1)), at(19));
+    }
+}
