@@ -337,7 +337,7 @@ pub async fn what_is_uninstalled_stays_uninstalled_and_held_pods_can_be_let_go()
         }
     }
     ensure!(
-        assent.operator().log_tail(200).contains("No longer enforced: every pod starts"),
+        assent.operator().log_tail(5000).contains("No longer enforced: every pod starts"),
         "it says nothing"
     );
     let release = root().join("docs/install.md");
