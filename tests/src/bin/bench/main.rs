@@ -89,9 +89,9 @@ impl Scale {
         burst: Duration::from_millis(1500),
         releases: 5,
         stopped: 200,
-        systems: 1000,
-        pods: 10_000,
-        quiet: Duration::from_secs(10),
+        systems: 10_000,
+        pods: 100_000,
+        quiet: Duration::from_mins(5),
     };
 
     const QUICK: Self = Self {
@@ -102,7 +102,7 @@ impl Scale {
         stopped: 20,
         systems: 40,
         pods: 200,
-        quiet: Duration::from_secs(3),
+        quiet: Duration::from_secs(10),
     };
 }
 

@@ -17,8 +17,10 @@ pub enum Unit {
     PerSecond,
     #[serde(rename = "MiB")]
     Mebibytes,
-    #[serde(rename = "s")]
-    Seconds,
+    #[serde(rename = "KiB")]
+    Kibibytes,
+    #[serde(rename = "%")]
+    Percent,
     #[serde(rename = "requests")]
     Requests,
 }
@@ -29,7 +31,8 @@ impl Unit {
             Self::Milliseconds => "ms",
             Self::PerSecond => "/s",
             Self::Mebibytes => "MiB",
-            Self::Seconds => "s",
+            Self::Kibibytes => "KiB",
+            Self::Percent => "%",
             Self::Requests => "req",
         }
     }
@@ -39,8 +42,10 @@ impl Unit {
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Goal {
-    /// At most so much more than the floor, and at most so many times it.
-    Over { added: f64, times: f64 },
+    /// At most so many milliseconds more than the floor.
+    Over(f64),
+    /// At most so many times the floor.
+    Times(f64),
     /// At least this share of the floor.
     Share(f64),
     /// At most so much, whatever the floor.
@@ -62,9 +67,8 @@ impl Row {
     pub fn met(&self) -> Option<bool> {
         let median = Spread::of(&self.assent).median;
         self.goal.map(|goal| match goal {
-            Goal::Over { added, times } => {
-                self.added().median <= added && self.ratio().is_some_and(|r| r.median <= times)
-            }
+            Goal::Over(added) => self.added().median <= added,
+            Goal::Times(times) => self.ratio().is_some_and(|r| r.median <= times),
             Goal::Share(share) => self.ratio().is_some_and(|r| r.median >= share),
             Goal::Within(limit) => median <= limit,
         })
@@ -95,14 +99,15 @@ impl Row {
         let ratio = self.ratio().map_or_else(
             || "-".to_owned(),
             |ratio| match self.goal {
-                Some(Goal::Over { .. }) => format!("{}x, {:+.2} ms", show(ratio), self.added().median),
+                Some(Goal::Over(_)) => format!("{}x, {:+.2} ms", show(ratio), self.added().median),
                 _ => format!("{}x", show(ratio)),
             },
         );
         let goal = self.goal.map_or_else(
             || "-".to_owned(),
             |goal| match goal {
-                Goal::Over { added, times } => format!("<= {times}x, +{added} ms"),
+                Goal::Over(added) => format!("<= +{added} ms"),
+                Goal::Times(times) => format!("<= {times}x"),
                 Goal::Share(share) => format!(">= {share}x"),
                 Goal::Within(limit) => format!("<= {limit} {}", self.unit.name()),
             },

@@ -44,9 +44,14 @@ impl Rest {
 
     /// Creates objects, many at a time, each where its path says.
     pub async fn create_all(&self, objects: Vec<(String, Value)>) -> Result<()> {
-        let create =
-            |(path, object): (String, Value)| async move { self.create(&path, &object).await.map(drop) };
-        stream::iter(objects).map(create).buffer_unordered(CONCURRENCY).try_collect().await
+        let requests = objects.iter().map(|(path, object)| post(path, object)).collect::<Result<_>>()?;
+        self.all(requests, CONCURRENCY).await
+    }
+
+    /// Makes requests, so many at a time.
+    pub async fn all(&self, requests: Vec<Request<Vec<u8>>>, at_a_time: usize) -> Result<()> {
+        let make = |request| async move { self.timed(request).await.map(drop) };
+        stream::iter(requests).map(make).buffer_unordered(at_a_time).try_collect().await
     }
 
     /// Deletes what is at `path`, now: an object, or all of a list.

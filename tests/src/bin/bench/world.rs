@@ -115,6 +115,18 @@ pub fn pod(system: &str, revision: &str) -> Value {
         "spec": { "containers": [container(revision)], "volumes": [models(), memory], "terminationGracePeriodSeconds": 1 } })
 }
 
+/// The pod, for a scheduler that does not exist: it stays as it is.
+pub fn parked(mut pod: Value) -> Value {
+    pod["spec"]["schedulerName"] = json!("nobody");
+    pod
+}
+
+/// The pod with the gate, set by hand.
+pub fn gated(mut pod: Value) -> Value {
+    pod["spec"]["schedulingGates"] = json!([{ "name": assent::api::GATE }]);
+    pod
+}
+
 fn container(revision: &str) -> Value {
     json!({
         "name": "server",
