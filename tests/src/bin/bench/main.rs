@@ -3,14 +3,16 @@
 //!
 //! ```text
 //! main ─┬─ create    what admission adds to creating and changing a pod   ┐
-//!       ├─ release   from an approval to the pod                          ├─► Row ─► table, JSON
+//!       ├─ release   from an approval to the pod, or to the last of many  ├─► Row ─► table, JSON, chart
 //!       ├─ revoke    from a revocation to the last pod                    │
+//!       ├─ expire    from the end of many approvals to the last Clearance │
 //!       └─ scale     the operator's memory, idleness and start            ┘
 //! ```
 
 #![forbid(unsafe_code)]
 
 mod create;
+mod expire;
 mod machine;
 mod release;
 mod report;
@@ -61,6 +63,7 @@ enum Measure {
     Create,
     Release,
     Revoke,
+    Expire,
     Scale,
 }
 
@@ -74,8 +77,12 @@ pub struct Scale {
     burst: Duration,
     /// Pods released one by one, a round.
     releases: usize,
+    /// Pods released together.
+    released: usize,
     /// Pods stopped together.
     stopped: usize,
+    /// Namespaces whose only approval ends in the same second.
+    expiring: usize,
     systems: usize,
     pods: usize,
     /// How long nothing happens.
@@ -88,7 +95,9 @@ impl Scale {
         requests: 300,
         burst: Duration::from_millis(1500),
         releases: 5,
-        stopped: 200,
+        released: 5000,
+        stopped: 1000,
+        expiring: 1000,
         systems: 10_000,
         pods: 100_000,
         quiet: Duration::from_mins(5),
@@ -99,7 +108,9 @@ impl Scale {
         requests: 20,
         burst: Duration::from_millis(300),
         releases: 1,
+        released: 50,
         stopped: 20,
+        expiring: 20,
         systems: 40,
         pods: 200,
         quiet: Duration::from_secs(10),
@@ -143,8 +154,9 @@ async fn measure(
     for measure in only {
         rows.extend(match measure {
             Measure::Create => create::measure(cluster, scale).await?,
-            Measure::Release => release::measure(cluster, scale).await?,
-            Measure::Revoke => revoke::measure(cluster, scale).await?,
+            Measure::Release => release::measure(cluster, assent, scale).await?,
+            Measure::Revoke => revoke::measure(cluster, assent, scale).await?,
+            Measure::Expire => expire::measure(cluster, assent, scale).await?,
             Measure::Scale => scale::measure(cluster, assent, scale).await?,
         });
     }

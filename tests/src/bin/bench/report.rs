@@ -23,6 +23,8 @@ pub enum Unit {
     Percent,
     #[serde(rename = "requests")]
     Requests,
+    #[serde(rename = "pods")]
+    Pods,
 }
 
 impl Unit {
@@ -34,6 +36,7 @@ impl Unit {
             Self::Kibibytes => "KiB",
             Self::Percent => "%",
             Self::Requests => "req",
+            Self::Pods => "pods",
         }
     }
 }

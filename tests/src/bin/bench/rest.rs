@@ -13,6 +13,9 @@ use serde_json::Value;
 /// How many requests are made at the same time when things are prepared.
 const CONCURRENCY: usize = 32;
 
+/// As many requests as the operator has under way about pods.
+pub const OPERATOR_CONCURRENCY: usize = 64;
+
 /// Somebody's connection to the API server.
 #[derive(Clone)]
 pub struct Rest(pub Client);
@@ -35,6 +38,13 @@ impl Rest {
     /// An object or list.
     pub async fn get(&self, path: &str) -> Result<Value> {
         self.json(Request::get(path).body(Vec::new())?).await
+    }
+
+    /// The names of what is in a list.
+    pub async fn names(&self, path: &str) -> Result<Vec<String>> {
+        let list = self.get(path).await?;
+        let name = |object: &Value| object["metadata"]["name"].as_str().map(str::to_owned);
+        Ok(list["items"].as_array().into_iter().flatten().filter_map(name).collect())
     }
 
     /// What was created.
@@ -75,5 +85,11 @@ pub fn post(path: &str, object: &Value) -> Result<Request<Vec<u8>>> {
 /// A request to change a part of an object.
 pub fn patch(path: &str, part: &Value) -> Result<Request<Vec<u8>>> {
     let request = Request::patch(path).header("content-type", "application/merge-patch+json");
+    Ok(request.body(part.to_string().into_bytes())?)
+}
+
+/// The same, where lists are merged by their keys.
+pub fn strategic(path: &str, part: &Value) -> Result<Request<Vec<u8>>> {
+    let request = Request::patch(path).header("content-type", "application/strategic-merge-patch+json");
     Ok(request.body(part.to_string().into_bytes())?)
 }

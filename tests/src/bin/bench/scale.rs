@@ -15,7 +15,7 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use assent::api::{AISystem, Approval, Clearance, ModelVersion, RiskLevel};
 use assent_tests::{Assent, ControlPlane, NAMESPACE, Person, until};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -78,7 +78,7 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     for size in [half, more_pods, full] {
         grow(&rest, before, size).await?;
         progress(&format!("{size}: waiting for the operator to have nothing to do"));
-        quiet(assent).await?;
+        machine::quiet(assent).await?;
         figures.push(starts(&rest, assent, scale, size).await?);
         before = size;
     }
@@ -207,23 +207,11 @@ async fn slowly(what: &str, mut probe: impl AsyncFnMut() -> Result<bool>) -> Res
     .await
 }
 
-/// Waits until the operator has used next to no processor for three seconds.
-async fn quiet(assent: &Assent) -> Result<()> {
-    until(PATIENCE, "the operator to be quiet", async || {
-        let before = machine::processor(assent.operator())?;
-        sleep(Duration::from_secs(3)).await;
-        let used = machine::processor(assent.operator())?.saturating_sub(before);
-        ensure!(used < Duration::from_millis(100), "it used {used:?} in 3 s");
-        Ok(Some(()))
-    })
-    .await
-}
-
 /// What is done when nothing happens. Watches begin anew every five minutes or so: requests are counted for
 /// as long, and not in rounds.
 async fn idle(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Result<Vec<Row>> {
     progress(&format!("quiet operator, for {:.0?}", scale.quiet));
-    quiet(assent).await?;
+    machine::quiet(assent).await?;
     count_requests(rest).await?;
     let asked = requests(rest).await?;
     let round = scale.quiet / u32::try_from(scale.rounds)?;
@@ -279,7 +267,7 @@ async fn starts(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Resu
     for round in 1..=scale.rounds {
         let (list, bytes) = everything(rest).await?;
         let start = start(rest, assent, namespaces).await?;
-        quiet(assent).await?;
+        machine::quiet(assent).await?;
         let memory = machine::resident(assent.operator())?;
         progress(&format!(
             "{size}: cold start {round} of {}: LIST {list:.2?}, start {start:.2?}, then {memory:.1} MiB",
