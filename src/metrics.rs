@@ -23,6 +23,10 @@ pub enum Enforcement {
     Evict,
     /// It was deleted.
     Delete,
+    /// It was given the end of its clearance, for the kubelet to keep.
+    Bound,
+    /// It was evicted for another that may run for longer.
+    Roll,
     /// Its workload was suspended.
     Suspend,
     /// Its workload was scaled to zero.

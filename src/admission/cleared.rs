@@ -12,9 +12,18 @@ pub(super) fn cleared_versions(pod: &str) -> String {
     format!("params.?spec.?systems[?{}].?cleared.orValue([])", system(pod))
 }
 
-/// Whether `pod` has the runtime of the version `v`.
+/// Whether `pod` has the runtime of the version `v`, and besides at most what is trusted.
 pub(super) fn matches(pod: &str) -> String {
-    let container = format!("({})", include_str!("container.cel").trim_end());
-    let predicate = include_str!("matches.cel").trim_end().replace("CONTAINER", &container);
-    format!("({})", predicate.replace("POD.", &format!("{pod}.")))
+    let parts = [
+        ("CONTAINER", include_str!("container.cel")),
+        ("ENV", include_str!("env.cel")),
+        ("MOUNTS", include_str!("mounts.cel")),
+        ("VOLUMES", include_str!("volumes.cel")),
+        ("VOLUME", include_str!("volume.cel")),
+        ("SOURCE", include_str!("source.cel")),
+    ];
+    let whole = include_str!("matches.cel").trim_end().to_owned();
+    let whole =
+        parts.iter().fold(whole, |text, (name, part)| text.replace(name, &format!("({})", part.trim_end())));
+    format!("({})", whole.replace("POD.", &format!("{pod}.")))
 }

@@ -70,7 +70,7 @@ fn create() -> [Manifest; 2] {
   variables.system == '' ? ' has no label {SYSTEM_LABEL}: name its AISystem in the pod template'
   : has(object.spec.nodeName) ? ' sets spec.nodeName and is not cleared: leave nodeName out, so that it can be held until AI system ' + variables.system + ' is approved'
   : size(variables.live) == 0 ? ': AI system ' + variables.system + ' has no clearance that is valid at ' + string(object.metadata.creationTimestamp)
-  : ' is not what was approved for AI system ' + variables.system)
+  : ' is not what was approved for AI system ' + variables.system + ', since something changed it after Assent looked at it: if the cluster added a sidecar, governance can trust it: kubectl get trustedsidecars')
 + '; see: kubectl assent explain aisystem/' + (variables.system == '' ? 'NAME' : variables.system) + ' -n ' + request.namespace"
         ),
     };

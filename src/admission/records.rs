@@ -147,6 +147,7 @@ fn operator_only(operator: &Operator) -> [Manifest; 2] {
         resources: &[
             "clearances",
             "risklevels/status",
+            "trustedsidecars/status",
             "aisystems/status",
             "modelversions/status",
             "approvals/status",

@@ -1,9 +1,10 @@
 //! The one object that enforcement reads, in the API server and in the operator alike.
 //!
 //! ```text
-//! Clearance "clearance" ── systems ── <name> ─┬─ cleared[]   runtime + notAfter   admission, release
-//!                                             ├─ withheld[]  reason, message      events
-//!                                             └─ onLoss, lostAt          stop
+//! Clearance "clearance" ─┬ trusted              what may be in any pod besides  admission, release
+//!                        └ systems ── <name> ─┬─ cleared[]   runtime + notAfter  admission, release
+//!                                             ├─ withheld[]  reason, message     events
+//!                                             └─ onLoss, lostAt                  stop
 //! ```
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, OnLoss, Runtime};
+use super::{Digest, OnLoss, Runtime, Trusted};
 
 /// The name of the one `Clearance` of a namespace.
 pub const CLEARANCE_NAME: &str = "clearance";
@@ -37,6 +38,10 @@ pub struct ClearanceSpec {
     /// Whether the namespace opted in: whether pods that are not cleared are held and stopped.
     #[serde(default)]
     pub enforced: bool,
+
+    /// What the cluster may put into pods besides what was approved: of every `TrustedSidecar`.
+    #[serde(default, skip_serializing_if = "Trusted::is_empty")]
+    pub trusted: Trusted,
 
     /// The systems of the namespace by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

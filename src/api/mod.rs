@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  cluster     RiskLevel ──────────────┐ what a level asks for
+//!              TrustedSidecar ──────────┤ what the cluster itself puts into pods
 //!                                      │
 //!  namespace   AISystem ◄── ModelVersion ◄── Approval
 //!              purpose,     exact runtime,   a person's decision on
@@ -23,6 +24,7 @@ mod digest;
 mod model_version;
 mod risk_level;
 mod runtime;
+mod trusted_sidecar;
 
 pub use ai_system::{
     AISystem, AISystemSpec, AISystemStatus, Certification, Decommission, Document, Owner, OwnerKind,
@@ -41,9 +43,13 @@ pub use risk_level::{
     Control, ImagePolicy, OnLoss, OnLossMode, RequiredApproval, RiskLevel, RiskLevelSpec, RiskLevelStatus,
 };
 pub use runtime::{
-    ConfigMapVolume, Container, EmptyDirVolume, EnvFrom, EnvVar, EnvVarSource, ExecHooks, FieldRef,
-    ImageVolume, KeyRef, MayVary, PersistentVolumeClaimVolume, ResourceFieldRef, Runtime, SecretVolume,
-    SourceRef, Volume, VolumeMount,
+    ConfigMapVolume, Container, DownwardApiVolume, EmptyDirVolume, EnvFrom, EnvVar, EnvVarSource, ExecHooks,
+    FieldRef, ImageVolume, KeyRef, MayVary, PersistentVolumeClaimVolume, ProjectedObject, ProjectedSource,
+    ProjectedVolume, ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SourceRef, Volume,
+    VolumeMount,
+};
+pub use trusted_sidecar::{
+    Trusted, TrustedContainer, TrustedImages, TrustedSidecar, TrustedSidecarSpec, TrustedSidecarStatus,
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -80,6 +86,9 @@ pub const KEPT_FOR_LABEL: &str = "assent.dev/kept-for";
 /// whole, and keeps in it what that was.
 pub const STOPPED_FOR_LABEL: &str = "assent.dev/stopped-for";
 
+/// The annotation that notes the `activeDeadlineSeconds` that the operator gave a pod.
+pub const DEADLINE_ANNOTATION: &str = "assent.dev/deadline";
+
 /// The annotation that the operator sets when it lifts the gate: `<model version>@<subject digest>`.
 pub const RELEASED_ANNOTATION: &str = "assent.dev/released";
 
@@ -88,7 +97,14 @@ pub const POKED_ANNOTATION: &str = "assent.dev/poked";
 
 /// Every custom resource definition, in the order in which they are best read.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    vec![RiskLevel::crd(), AISystem::crd(), ModelVersion::crd(), Approval::crd(), Clearance::crd()]
+    vec![
+        RiskLevel::crd(),
+        TrustedSidecar::crd(),
+        AISystem::crd(),
+        ModelVersion::crd(),
+        Approval::crd(),
+        Clearance::crd(),
+    ]
 }
 
 #[cfg(test)]

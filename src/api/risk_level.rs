@@ -114,6 +114,7 @@ pub enum ImagePolicy {
 /// What happens to running pods when clearance is lost.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!(self.?deadManSwitch.orValue(false) && self.?mode.orValue('Evict') == 'Audit')", "a dead-man switch stops what loses its clearance, and mode Audit only records it: leave out one of them"))]
 pub struct OnLoss {
     /// How they are stopped.
     #[serde(default)]
@@ -124,6 +125,12 @@ pub struct OnLoss {
     #[serde(default = "default_grace")]
     #[schemars(range(min = 0, max = 3600), extend("format" = "int32"))]
     pub grace_period_seconds: u32,
+
+    /// Running pods also carry the end of their clearance, as `activeDeadlineSeconds`: the kubelet stops them
+    /// then even if the operator and the API server are gone. Where a clearance is renewed, they are replaced
+    /// before; pods of Jobs and those that nothing owns cannot be, and end with the clearance they started with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dead_man_switch: bool,
 }
 
 /// How what lost its clearance is stopped. Jobs and `CronJobs` are suspended in every mode but `Audit`.
@@ -153,7 +160,11 @@ impl OnLoss {
 
 impl Default for OnLoss {
     fn default() -> Self {
-        Self { mode: OnLossMode::default(), grace_period_seconds: Self::DEFAULT_GRACE_PERIOD_SECONDS }
+        Self {
+            mode: OnLossMode::default(),
+            dead_man_switch: false,
+            grace_period_seconds: Self::DEFAULT_GRACE_PERIOD_SECONDS,
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! ```text
 //! Runtime ─┬─ containers      ┐ image, command, args, env, envFrom, workingDir,
 //!          ├─ initContainers  ┘ volumeMounts, exec hooks and probes; mayVary
-//!          └─ volumes           image, claim, configMap, secret, emptyDir
+//!          └─ volumes           image, claim, configMap, secret, downwardAPI, projected, emptyDir
 //! ```
 //!
 //! What is referred to by name, such as the content of a claim or a config map, is not pinned by it.
@@ -303,6 +303,12 @@ pub struct Volume {
     /// A secret; its content is not pinned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretVolume>,
+    /// Fields of the pod as files, whichever.
+    #[serde(default, rename = "downwardAPI", skip_serializing_if = "Option::is_none")]
+    pub downward_api: Option<DownwardApiVolume>,
+    /// Several sources in one directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projected: Option<ProjectedVolume>,
     /// An empty directory of any size and medium.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub empty_dir: Option<EmptyDirVolume>,
@@ -342,6 +348,51 @@ pub struct SecretVolume {
     /// The secret.
     #[schemars(length(min = 1, max = 253))]
     pub secret_name: String,
+}
+
+/// Fields of the pod as files, whichever.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DownwardApiVolume {}
+
+/// Several sources in one directory.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProjectedVolume {
+    /// The sources, in their order.
+    #[schemars(length(max = 16))]
+    pub sources: Vec<ProjectedSource>,
+}
+
+/// One source of a projected volume.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub struct ProjectedSource {
+    /// A token of the pod's service account, for any audience.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_token: Option<ServiceAccountTokenSource>,
+    /// Fields of the pod, whichever.
+    #[serde(default, rename = "downwardAPI", skip_serializing_if = "Option::is_none")]
+    pub downward_api: Option<DownwardApiVolume>,
+    /// A config map; its content is not pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<ProjectedObject>,
+    /// A secret; its content is not pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<ProjectedObject>,
+}
+
+/// A token of the pod's service account, for any audience.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ServiceAccountTokenSource {}
+
+/// A config map or secret in a projected volume.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProjectedObject {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
 }
 
 /// An empty directory.

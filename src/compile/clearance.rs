@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::{
-        AISystem, ClearanceSpec, ClearedVersion, Digest, ModelVersion, OnLoss, SystemClearance,
+        AISystem, ClearanceSpec, ClearedVersion, Digest, ModelVersion, OnLoss, SystemClearance, Trusted,
         WithheldVersion,
     },
     policy::{self, Reason, Statement, Subject, Verdict, bears_on, judge},
@@ -46,7 +46,11 @@ pub fn compile(namespace: &str, enforced: bool, facts: &Facts, now: Timestamp) -
     let revisit = judged.values().filter_map(|j| j.revisit).chain(remembered).min();
     let described = !(facts.systems.is_empty() && facts.versions.is_empty() && systems.is_empty());
     Compiled {
-        clearance: (enforced || described).then_some(ClearanceSpec { enforced, systems }),
+        clearance: (enforced || described).then(|| ClearanceSpec {
+            enforced,
+            trusted: Trusted::clone(&facts.trusted),
+            systems,
+        }),
         statuses: Statuses::new(namespace, facts, &judged, now),
         revisit,
     }

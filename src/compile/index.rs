@@ -23,9 +23,9 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
-use super::{LevelRef, NamespaceRef};
+use super::{LevelRef, NamespaceRef, SidecarRef, trust::trust};
 use crate::{
-    api::{AISystem, Approval, CLEARANCE_NAME, Clearance, ModelVersion, RiskLevel},
+    api::{AISystem, Approval, CLEARANCE_NAME, Clearance, ModelVersion, RiskLevel, Trusted, TrustedSidecar},
     metrics::Metrics,
 };
 
@@ -103,6 +103,8 @@ pub struct Facts {
     pub clearance: Option<Arc<Clearance>>,
     /// The levels that the systems name, as far as they exist.
     pub levels: BTreeMap<String, Arc<RiskLevel>>,
+    /// What may be in any pod besides what was approved.
+    pub trusted: Arc<Trusted>,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +114,9 @@ struct Caches {
     versions: Cache<ModelVersion>,
     approvals: Cache<Approval>,
     clearances: Cache<Clearance>,
+    sidecars: Cache<TrustedSidecar>,
+    /// Of the sidecars, worked out when one of them changes.
+    trusted: Arc<Trusted>,
     /// Uid and generation of the clearance that this operator wrote last, by namespace.
     written: BTreeMap<String, Edition>,
 }
@@ -132,7 +137,7 @@ pub struct Index {
 
 impl Default for Index {
     fn default() -> Self {
-        let kinds = ["RiskLevel", "AISystem", "ModelVersion", "Approval", "Clearance"];
+        let kinds = ["RiskLevel", "TrustedSidecar", "AISystem", "ModelVersion", "Approval", "Clearance"];
         Self { caches: RwLock::default(), unlisted: watch::Sender::new(BTreeSet::from(kinds)) }
     }
 }
@@ -155,6 +160,7 @@ impl Index {
             versions: caches.versions.of(namespace),
             approvals: caches.approvals.of(namespace),
             clearance: caches.clearances.of(namespace).remove(CLEARANCE_NAME),
+            trusted: Arc::clone(&caches.trusted),
             systems,
         }
     }
@@ -163,6 +169,12 @@ impl Index {
     pub fn systems_of_level(&self, level: &str) -> usize {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
         caches.systems.all().filter(|system| system.spec.risk_level == level).count()
+    }
+
+    /// Whether `sidecar` is part of what is trusted, or there is no room for it.
+    pub fn has_room_for(&self, sidecar: &str) -> bool {
+        let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
+        !trust(&caches.sidecars.of("")).1.contains(sidecar)
     }
 
     /// Takes in what was just written, ahead of the watch.
@@ -192,6 +204,9 @@ impl Index {
         let listed = matches!(event, Event::InitDone);
         let mut caches = self.caches.write().unwrap_or_else(PoisonError::into_inner);
         let changed = cache(&mut caches).apply(event);
+        if kind == "TrustedSidecar" {
+            caches.trusted = Arc::new(trust(&caches.sidecars.of("")).0);
+        }
         drop(caches);
         if listed {
             self.unlisted.send_modify(|unlisted| {
@@ -207,10 +222,29 @@ impl Index {
         caches.systems.objects.keys().cloned().collect()
     }
 
+    /// The namespaces that have a clearance.
+    fn namespaces_with_clearances(&self) -> BTreeSet<String> {
+        let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
+        caches.clearances.objects.keys().cloned().collect()
+    }
+
+    fn all_sidecars(&self) -> BTreeSet<String> {
+        let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
+        caches.sidecars.of("").into_keys().collect()
+    }
+
     fn all_levels(&self) -> BTreeSet<String> {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
         caches.levels.of("").into_keys().collect()
     }
+}
+
+/// What is to be looked at again.
+#[derive(Default)]
+struct Dirty {
+    in_namespaces: BTreeSet<String>,
+    of_levels: BTreeSet<String>,
+    of_sidecars: BTreeSet<String>,
 }
 
 /// Keeps an [`Index`] current and says what is dirty.
@@ -225,18 +259,21 @@ impl Feed {
         Self { client, index, metrics }
     }
 
-    /// The dirty namespaces, the dirty levels, and the work that feeds both.
+    /// The dirty namespaces, levels and sidecars, and the work that feeds them.
     pub fn start(
         self,
     ) -> (
         impl Stream<Item = NamespaceRef> + Send + 'static,
         impl Stream<Item = LevelRef> + Send + 'static,
+        impl Stream<Item = SidecarRef> + Send + 'static,
         impl Future<Output = ()> + Send,
     ) {
         let (dirty_namespaces, namespaces) = mpsc::unbounded();
         let (dirty_levels, levels) = mpsc::unbounded();
+        let (dirty_sidecars, sidecars) = mpsc::unbounded();
         let mut changes = futures::stream::select_all([
             self.watch::<RiskLevel>(|c| &mut c.levels, "RiskLevel"),
+            self.watch::<TrustedSidecar>(|c| &mut c.sidecars, "TrustedSidecar"),
             self.watch::<AISystem>(|c| &mut c.systems, "AISystem"),
             self.watch::<ModelVersion>(|c| &mut c.versions, "ModelVersion"),
             self.watch::<Approval>(|c| &mut c.approvals, "Approval"),
@@ -244,7 +281,7 @@ impl Feed {
         ]);
         let work = async move {
             while let Some((kind, changed)) = changes.next().await {
-                let (in_namespaces, of_levels) = self.dirty(kind, changed);
+                let Dirty { in_namespaces, of_levels, of_sidecars } = self.dirty(kind, changed);
                 // A receiver that is gone is shutting down.
                 for name in in_namespaces {
                     let _ = dirty_namespaces.unbounded_send(NamespaceRef::new(&name));
@@ -252,17 +289,27 @@ impl Feed {
                 for name in of_levels {
                     let _ = dirty_levels.unbounded_send(LevelRef::new(&name));
                 }
+                for name in of_sidecars {
+                    let _ = dirty_sidecars.unbounded_send(SidecarRef::new(&name));
+                }
             }
         };
-        (namespaces, levels, work)
+        (namespaces, levels, sidecars, work)
     }
 
-    /// The namespaces and the levels that a change of objects of `kind` in `changed` concerns.
-    fn dirty(&self, kind: &str, changed: BTreeSet<String>) -> (BTreeSet<String>, BTreeSet<String>) {
+    /// What a change of objects of `kind` in `changed` concerns.
+    fn dirty(&self, kind: &str, changed: BTreeSet<String>) -> Dirty {
         match kind {
-            "RiskLevel" => (self.index.namespaces_with_systems(), BTreeSet::new()),
-            "AISystem" => (changed, self.index.all_levels()),
-            _ => (changed, BTreeSet::new()),
+            "RiskLevel" => Dirty { in_namespaces: self.index.namespaces_with_systems(), ..Dirty::default() },
+            "TrustedSidecar" => Dirty {
+                in_namespaces: self.index.namespaces_with_clearances(),
+                of_sidecars: self.index.all_sidecars(),
+                ..Dirty::default()
+            },
+            "AISystem" => {
+                Dirty { in_namespaces: changed, of_levels: self.index.all_levels(), ..Dirty::default() }
+            }
+            _ => Dirty { in_namespaces: changed, ..Dirty::default() },
         }
     }
 

@@ -7,6 +7,7 @@
 //!  ModelVersion namespace     │                           └► statuses (server-side apply)
 //!  Approval                   │
 //!  RiskLevel              the instant of the next expiry
+//!  TrustedSidecar
 //!  Clearance
 //! ```
 //!
@@ -16,6 +17,7 @@
 pub(crate) mod clearance;
 pub(crate) mod index;
 mod status;
+mod trust;
 mod write;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -40,11 +42,11 @@ use self::{
     index::{Feed, Index},
 };
 use crate::{
-    api::{CLEARANCE_NAME, Clearance, ClearanceSpec, MODE_ENFORCE, MODE_LABEL, RiskLevel},
+    api::{CLEARANCE_NAME, Clearance, ClearanceSpec, MODE_ENFORCE, MODE_LABEL, RiskLevel, TrustedSidecar},
     metrics::Metrics,
 };
 
-/// A namespace or risk level could not be compiled.
+/// A namespace, risk level or trusted sidecar could not be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server did not take what was compiled.
@@ -101,7 +103,7 @@ pub async fn run(
 ) {
     let index = Arc::new(Index::default());
     let feed = Feed::new(client.clone(), Arc::clone(&index), Arc::clone(&metrics));
-    let (namespaces, levels, watching) = feed.start();
+    let (namespaces, levels, sidecars, watching) = feed.start();
     let reporter = Reporter { controller: "assent.dev/operator".to_owned(), instance: None };
     let context = Arc::new(Context {
         client: client.clone(),
@@ -116,13 +118,18 @@ pub async fn run(
         .reconcile_on(namespaces)
         .graceful_shutdown_on(shutdown.clone())
         .run(namespace, retry, Arc::clone(&context));
-    let levels = Controller::new(Api::<RiskLevel>::all(client), watcher::Config::default())
-        .with_config(config)
+    let levels = Controller::new(Api::<RiskLevel>::all(client.clone()), watcher::Config::default())
+        .with_config(config.clone())
         .reconcile_on(levels)
         .graceful_shutdown_on(shutdown.clone())
-        .run(level, retry, context);
+        .run(level, retry, Arc::clone(&context));
+    let sidecars = Controller::new(Api::<TrustedSidecar>::all(client), watcher::Config::default())
+        .with_config(config)
+        .reconcile_on(sidecars)
+        .graceful_shutdown_on(shutdown)
+        .run(sidecar, retry, context);
     tokio::select! {
-        () = async { tokio::join!(drain(namespaces), drain(levels)); } => {}
+        () = async { tokio::join!(drain(namespaces), drain(levels), drain(sidecars)); } => {}
         () = watching => {}
     }
 }
@@ -159,6 +166,14 @@ async fn level(level: Arc<RiskLevel>, context: Arc<Context>) -> Result<Action, E
     Ok(Action::await_change())
 }
 
+async fn sidecar(sidecar: Arc<TrustedSidecar>, context: Arc<Context>) -> Result<Action, Error> {
+    context.index.synced().await;
+    let has_room = context.index.has_room_for(&sidecar.name_any());
+    let status = status::of_sidecar(&sidecar, has_room, Timestamp::now());
+    write::sidecar_status(&context.client, &sidecar, status).await?;
+    Ok(Action::await_change())
+}
+
 fn until(instant: Timestamp) -> Duration {
     let wait = instant.duration_since(Timestamp::now());
     Duration::try_from(wait).unwrap_or_default().min(LONGEST_WAIT)
@@ -183,3 +198,4 @@ fn retry<K: ResourceExt>(object: Arc<K>, error: &Error, context: Arc<Context>) -
 
 type NamespaceRef = ObjectRef<Namespace>;
 type LevelRef = ObjectRef<RiskLevel>;
+type SidecarRef = ObjectRef<TrustedSidecar>;

@@ -19,7 +19,8 @@ use super::index::Facts;
 use crate::{
     api::{
         AISystem, AISystemStatus, Approval, ApprovalStatus, CountedApproval, Decision, Digest, ModelVersion,
-        ModelVersionStatus, RiskLevel, RiskLevelStatus, VersionSummary, condition,
+        ModelVersionStatus, RiskLevel, RiskLevelStatus, TrustedSidecar, TrustedSidecarStatus, VersionSummary,
+        condition,
     },
     bounds::shorten,
     policy::{self, Reason, Standing, Statement, Verdict},
@@ -337,4 +338,21 @@ pub fn of_level(level: &RiskLevel, systems: usize, now: Timestamp) -> RiskLevelS
         requires: Some(if requires.is_empty() { "nobody".to_owned() } else { requires.join(", ") }),
         systems: u32::try_from(systems).unwrap_or(u32::MAX),
     }
+}
+
+/// The status of what is trusted, or would be if there were room for it.
+pub fn of_sidecar(sidecar: &TrustedSidecar, has_room: bool, now: Timestamp) -> TrustedSidecarStatus {
+    let (reason, message) = if has_room {
+        ("InForce", "pods may have it besides what was approved")
+    } else {
+        (
+            "CapacityExceeded",
+            "pods that have it are held: with those before it in the alphabet it is more than a Clearance \
+             has room for; delete one that is no longer needed: kubectl get trustedsidecars",
+        )
+    };
+    let before = sidecar.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let generation = sidecar.metadata.generation;
+    let ready = condition(before, ("Ready", has_room), reason, message.to_owned(), generation, now);
+    TrustedSidecarStatus { observed_generation: generation, conditions: vec![ready] }
 }

@@ -16,7 +16,10 @@ use super::{
     index::{Facts, Index},
     status::Statuses,
 };
-use crate::api::{CLEARANCE_NAME, Clearance, ClearanceSpec, RiskLevel, RiskLevelStatus};
+use crate::api::{
+    CLEARANCE_NAME, Clearance, ClearanceSpec, RiskLevel, RiskLevelStatus, TrustedSidecar,
+    TrustedSidecarStatus,
+};
 
 /// The field manager of statuses.
 const MANAGER: &str = "assent";
@@ -100,6 +103,18 @@ pub async fn level_status(client: &Client, level: &RiskLevel, wanted: RiskLevelS
         return Ok(());
     }
     apply(&Api::<RiskLevel>::all(client.clone()), &level.name_any(), &wanted).await
+}
+
+/// Writes the status of a trusted sidecar if it is another.
+pub async fn sidecar_status(
+    client: &Client,
+    sidecar: &TrustedSidecar,
+    wanted: TrustedSidecarStatus,
+) -> Result<(), Error> {
+    if sidecar.status.as_ref() == Some(&wanted) {
+        return Ok(());
+    }
+    apply(&Api::<TrustedSidecar>::all(client.clone()), &sidecar.name_any(), &wanted).await
 }
 
 async fn apply<K, S>(api: &Api<K>, name: &str, status: &S) -> Result<(), Error>

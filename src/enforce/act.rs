@@ -14,12 +14,12 @@ use tracing::warn;
 use super::{decide::Step, keep::keep, roster::PodKey};
 use crate::{
     admission::RELEASE_MANAGER,
-    api::{GATE, HELD_LABEL, RELEASED_ANNOTATION},
+    api::{DEADLINE_ANNOTATION, GATE, HELD_LABEL, RELEASED_ANNOTATION},
     metrics::{Enforcement, EnforcementLabels, Metrics},
 };
 
 /// How long an answer may take; after it the same is tried again.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A request about one pod.
 #[derive(Clone, Debug)]
@@ -30,6 +30,10 @@ pub enum Action {
     Stop(Step),
     /// Delete it, held as it is, so that its controller makes another.
     Replace,
+    /// Have it end so many seconds after its start.
+    Bound(i64),
+    /// Evict it, in its own time, so that its controller makes another that may run for longer.
+    Roll,
 }
 
 /// Whom it is done to.
@@ -64,6 +68,8 @@ pub async fn act(client: Client, target: &Target, action: Action, metrics: &Metr
         Action::Release(_) => Enforcement::Release,
         Action::Stop(Step::Evict { .. }) => Enforcement::Evict,
         Action::Stop(Step::Delete { .. }) | Action::Replace => Enforcement::Delete,
+        Action::Bound(_) => Enforcement::Bound,
+        Action::Roll => Enforcement::Roll,
     };
     metrics.enforcements.get_or_create(&EnforcementLabels { action: kind, done: result.is_ok() }).inc();
     match result {
@@ -85,8 +91,8 @@ pub async fn act(client: Client, target: &Target, action: Action, metrics: &Metr
 /// A disruption budget says "too many requests" too.
 const fn is_overload(code: u16, action: &Action) -> bool {
     match action {
-        Action::Stop(Step::Evict { .. }) => code >= 500,
-        Action::Stop(Step::Delete { .. }) | Action::Release(_) | Action::Replace => {
+        Action::Stop(Step::Evict { .. }) | Action::Roll => code >= 500,
+        Action::Stop(Step::Delete { .. }) | Action::Release(_) | Action::Replace | Action::Bound(_) => {
             code == 429 || code >= 500
         }
     }
@@ -98,6 +104,11 @@ async fn request(client: &Client, target: &Target, action: &Action) -> Result<()
     match action {
         Action::Release(version) => release(&pods, name, uid, version).await,
         Action::Replace => pods.delete(name, &delete_params(0, uid)).await.map(drop),
+        Action::Bound(seconds) => bound(&pods, name, uid, *seconds).await,
+        Action::Roll => {
+            let delete_options = Some(DeleteParams { grace_period_seconds: None, ..delete_params(0, uid) });
+            pods.evict(name, &EvictParams { delete_options, ..EvictParams::default() }).await.map(drop)
+        }
         Action::Stop(Step::Evict { grace_period_seconds, .. }) => {
             keep_if_bare(client, target).await?;
             let delete_options = Some(delete_params(*grace_period_seconds, uid));
@@ -134,6 +145,15 @@ async fn release(pods: &Api<Pod>, name: &str, uid: &str, version: &str) -> Resul
     });
     let params = PatchParams { field_manager: Some(RELEASE_MANAGER.to_owned()), ..PatchParams::default() };
     pods.patch(name, &params, &Patch::Strategic(patch)).await.map(drop)
+}
+
+/// Has the kubelet end it, and notes that it was us.
+async fn bound(pods: &Api<Pod>, name: &str, uid: &str, seconds: i64) -> Result<(), kube::Error> {
+    let patch = json!({
+        "metadata": { "uid": uid, "annotations": { DEADLINE_ANNOTATION: seconds.to_string() } },
+        "spec": { "activeDeadlineSeconds": seconds },
+    });
+    pods.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
 }
 
 fn delete_params(grace_period_seconds: u32, uid: &str) -> DeleteParams {

@@ -10,7 +10,10 @@
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::roster::Pod;
+use super::{
+    deadline::{Deadline, deadline},
+    roster::Pod,
+};
 use crate::{
     api::{ClearanceSpec, ClearedVersion, OnLoss, OnLossMode, Runtime, SystemClearance},
     policy::matches,
@@ -23,6 +26,12 @@ pub enum Decision<'a> {
     Ignore,
     /// It runs on.
     Keep,
+    /// It runs on, and is looked at again then.
+    KeepUntil(Timestamp),
+    /// It runs on, and is to end so many seconds after its start.
+    Bound(i64),
+    /// It is cleared for longer than it may run: another takes its place.
+    Roll,
     /// It stays held.
     Hold,
     /// Its gate is lifted, for the version or because its namespace is governed no more.
@@ -86,9 +95,25 @@ pub fn decide<'a>(pod: &Pod, clearance: Option<&'a ClearanceSpec>, now: Timestam
     match (cleared(pod, clearance, now), pod.gated) {
         (Some(_), _) | (None, true) if pod.ends_at.is_some() => Decision::Ignore,
         (Some(version), true) => Decision::Release(Some(version)),
-        (Some(_), false) => Decision::Keep,
+        (Some(version), false) => end(pod, system, version, now),
         (None, true) => Decision::Hold,
         (None, false) => stop(pod, system, now),
+    }
+}
+
+/// What becomes of a pod that runs and is cleared.
+fn end(
+    pod: &Pod,
+    system: Option<&SystemClearance>,
+    version: &ClearedVersion,
+    now: Timestamp,
+) -> Decision<'static> {
+    let Some(system) = system.filter(|system| system.on_loss.dead_man_switch) else { return Decision::Keep };
+    match deadline(&pod.life, version.not_after.0, system.on_loss.grace_period_seconds) {
+        Deadline::Stays => Decision::Keep,
+        Deadline::Set(seconds) => Decision::Bound(seconds),
+        Deadline::RollAt(at) if now < at => Decision::KeepUntil(at),
+        Deadline::RollAt(_) => Decision::Roll,
     }
 }
 
@@ -105,7 +130,8 @@ pub fn cleared_version<'a>(
     now: Timestamp,
 ) -> Option<&'a ClearedVersion> {
     let cleared = &clearance.systems.get(system)?.cleared;
-    cleared.iter().find(|version| now < version.not_after.0 && matches(&version.runtime, runtime))
+    let is = |version: &&ClearedVersion| matches(&version.runtime, &clearance.trusted, runtime);
+    cleared.iter().find(|version| now < version.not_after.0 && is(version))
 }
 
 fn stop(pod: &Pod, system: Option<&SystemClearance>, now: Timestamp) -> Decision<'static> {

@@ -15,6 +15,7 @@
 
 mod act;
 mod census;
+mod deadline;
 pub(crate) mod decide;
 mod jobs;
 mod keep;
@@ -44,7 +45,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use self::{
-    act::{Action, Done, Target, act},
+    act::{Action, Done, PATIENCE, Target, act},
     census::Census,
     decide::{Decision, Step, decide},
     roster::{Pod, PodKey, Roster},
@@ -365,6 +366,14 @@ impl Enforcer {
         match decision {
             Decision::Ignore => {}
             Decision::Keep => self.note(key, |pod| pod.lost_since = None),
+            Decision::KeepUntil(at) => {
+                self.note(key, |pod| pod.lost_since = None);
+                self.look_later(key, at);
+            }
+            Decision::Bound(_) | Decision::Roll => {
+                self.note(key, |pod| pod.lost_since = None);
+                self.wait(key);
+            }
             Decision::Record => self.record(key),
             Decision::Hold => {
                 self.say_held(key);
@@ -464,9 +473,15 @@ impl Enforcer {
         while self.window.has_room(self.under_way.len()) {
             let Some(key) = self.waiting.pop_front() else { break };
             let Some((target, action)) = self.action(&key) else {
+                // It may be its turn no longer.
                 self.busy.remove(&key);
+                self.look_at(&key);
                 continue;
             };
+            if matches!(action, Action::Roll) {
+                // Until it is answered, none of its siblings goes.
+                self.note(&key, |pod| pod.quiet_until = Some(Timestamp::now() + PATIENCE));
+            }
             let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
             let work = async move {
                 let done = act(client, &target, action, &metrics).await;
@@ -487,6 +502,8 @@ impl Enforcer {
             )),
             Decision::Stop { step, .. } => Action::Stop(step),
             Decision::Replace => Action::Replace,
+            Decision::Bound(seconds) => Action::Bound(seconds),
+            Decision::Roll => Action::Roll,
             _ => return None,
         };
         let (pod, _) = self.roster.pod(key)?;
@@ -509,7 +526,8 @@ impl Enforcer {
             Done::Ok(action) => {
                 let told = match &action {
                     Action::Release(_) => !pod.gated,
-                    Action::Stop(_) | Action::Replace => pod.ends_at.is_some(),
+                    Action::Stop(_) | Action::Replace | Action::Roll => pod.ends_at.is_some(),
+                    Action::Bound(seconds) => pod.life.seconds == Some(*seconds),
                 };
                 pod.quiet_until = (!told).then_some(again);
                 (pod.said, pod.refusals) = (None, 0);
@@ -519,7 +537,7 @@ impl Enforcer {
                 warn!(namespace = &*key.namespace, pod = &*key.name, ?action, "not done yet: {answer}");
                 let until = match action {
                     Action::Stop(Step::Evict { until, .. }) if until > now => again.min(until),
-                    Action::Stop(_) | Action::Replace => again,
+                    Action::Stop(_) | Action::Replace | Action::Bound(_) | Action::Roll => again,
                     Action::Release(_) => {
                         pod.refusals += 1;
                         now + jittered(RETRY.min(LAG * 2_u32.saturating_pow(pod.refusals)))
@@ -546,6 +564,8 @@ impl Enforcer {
             Action::Stop(Step::Evict { .. }) => self.voice.stopped(&pod, clearance, "Evict"),
             Action::Stop(Step::Delete { .. }) => self.voice.stopped(&pod, clearance, "Delete"),
             Action::Replace => self.voice.replaced(&pod, clearance),
+            Action::Roll => self.voice.rolled(&pod, clearance),
+            Action::Bound(_) => {}
         }
     }
 }
@@ -570,6 +590,9 @@ fn decide_in_turn<'a>(
         (&Decision::Stop { since, step: Step::Evict { until, .. } }, Some(member)) => {
             let turn = roster.stops_at(key, member, since, until);
             if turn > now { Decision::Await { since, until: turn } } else { decision }
+        }
+        (Decision::Roll, _) if roster.one_is_away(key, pod, now) => {
+            Decision::KeepUntil(now + jittered(RETRY))
         }
         (Decision::Release(Some(_)), Some(_)) if !roster.may_start(key, pod) => Decision::Ignore,
         (Decision::Hold, Some(_)) if roster.is_outdated(pod) => Decision::Replace,

@@ -20,7 +20,10 @@ use k8s_openapi::{
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
-use super::turn::{self, Member, Set};
+use super::{
+    deadline::Life,
+    turn::{self, Member, Set},
+};
 use crate::{
     api::{ClearanceSpec, GATE, Runtime, SYSTEM_LABEL},
     policy::{Unmatchable, runtime_of_pod},
@@ -50,6 +53,7 @@ pub struct Pod {
     pub created: Timestamp,
     /// The seconds that it asks for to end by itself.
     pub termination_grace: u32,
+    pub life: Life,
     /// Since when it should not run.
     pub lost_since: Option<Timestamp>,
     /// Nothing is asked before: the API server did what was asked and the watch has not told yet, or it
@@ -221,6 +225,16 @@ impl Roster {
         turn::stops_at(member.ordinal, &running, since, until)
     }
 
+    /// Whether another pod of the owner of `pod` is away: it ends, waits, did not start yet, or was just asked
+    /// to end.
+    pub fn one_is_away(&self, key: &PodKey, pod: &Pod, now: Timestamp) -> bool {
+        let others = self.namespaces.get(&key.namespace).into_iter().flat_map(|n| n.pods.values());
+        others.filter(|other| other.owner == pod.owner && other.uid != pod.uid && !other.ended).any(|other| {
+            let is_asked = other.quiet_until.is_some_and(|until| until > now);
+            other.gated || other.ends_at.is_some() || other.life.started.is_none() || is_asked
+        })
+    }
+
     /// Whether it is the turn of a held pod to be released.
     pub fn may_start(&self, key: &PodKey, pod: &Pod) -> bool {
         let [before, _] = self.neighbours(key);
@@ -255,7 +269,8 @@ impl Roster {
             next.said = before.said;
             next.refusals = before.refusals;
             // What was asked shows in these; news of anything else may have been under way before.
-            let told = (before.gated, before.ends_at) != (next.gated, next.ends_at);
+            let told = (before.gated, before.ends_at, before.life.seconds)
+                != (next.gated, next.ends_at, next.life.seconds);
             next.quiet_until = before.quiet_until.filter(|_| !told);
         }
         namespace.pods.insert(Arc::clone(&key.name), next);
@@ -286,6 +301,7 @@ impl Roster {
             system: self.texts.get(pod.labels().get(SYSTEM_LABEL).map_or("", String::as_str).into()),
             runtime: self.runtimes.get(Arc::new(runtime)),
             member: Member::of(pod, owner.as_deref()).map(Box::new),
+            life: Life::of(pod, owner.as_deref()),
             owner,
             gated: gates.into_iter().any(|gate| gate.name == GATE),
             ended: matches!(phase, Some("Succeeded" | "Failed")),

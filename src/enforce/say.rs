@@ -107,6 +107,12 @@ impl Voice {
         self.say(subject, clearance, (EventType::Warning, "ClearanceLost", action, note));
     }
 
+    /// It is evicted for another that may run for longer.
+    pub fn rolled(&self, subject: &Subject<'_>, clearance: Option<&ClearanceSpec>) {
+        let note = "replaced: its clearance was renewed, and a pod's activeDeadlineSeconds cannot be raised";
+        self.say(subject, clearance, (EventType::Normal, "Renewed", "Evict", note.to_owned()));
+    }
+
     /// It could not be evicted yet.
     pub fn delayed(&self, pod: &Subject<'_>, clearance: Option<&ClearanceSpec>, answer: &str) {
         let note =

@@ -129,6 +129,7 @@ fn ask_compile(facts: &[Fact], before: Clearance, now: Tick) -> Clearance {
         approvals: approvals.map(|a| (a.metadata.name.clone().unwrap_or_default(), Arc::new(a))).collect(),
         clearance: Some(Arc::new(crate::api::Clearance::new(CLEARANCE_NAME, spec(before)))),
         levels: BTreeMap::from([("high".to_owned(), Arc::clone(&WORLD.level))]),
+        trusted: Arc::default(),
     };
     let spec =
         compile_facts(NAMESPACE, true, &facts, instant(now)).clearance.expect("of a governed namespace");
@@ -168,7 +169,11 @@ fn spec(clearance: Clearance) -> ClearanceSpec {
         lost_at: clearance.lost_at.map(time),
         ..SystemClearance::default()
     };
-    ClearanceSpec { enforced: true, systems: BTreeMap::from([(SYSTEM.to_owned(), system)]) }
+    ClearanceSpec {
+        enforced: true,
+        systems: BTreeMap::from([(SYSTEM.to_owned(), system)]),
+        trusted: crate::api::Trusted::default(),
+    }
 }
 
 /// What `enforce` does about the pod, and since when it holds the pod for lost after that.

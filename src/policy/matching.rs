@@ -1,11 +1,10 @@
 //! Whether a pod is what was approved.
 //!
 //! ```text
-//!  PodSpec ── runtime_of_pod ──► Runtime ─┐
-//!     │                                    ├─ matches ──► yes | no
-//!     └─► Unmatchable: no Runtime can say  │
-//!         what this pod does               │
-//!                     approved Runtime ────┘
+//!  PodSpec ── runtime_of_pod ──► Runtime, without what is trusted ─┐
+//!     │                                                             ├─ matches ──► yes | no
+//!     └─► Unmatchable: no Runtime can say                           │
+//!         what this pod does                     approved Runtime ──┘
 //! ```
 //!
 //! The API server decides the same in `admission/matches.cel`; a test holds the two equal. Pods,
@@ -15,10 +14,12 @@
 
 use k8s_openapi::api::core::v1 as core;
 
+use super::without_trusted;
 use crate::api::{
-    ConfigMapVolume, Container, EmptyDirVolume, EnvFrom, EnvVar, EnvVarSource, ExecHooks, FieldRef,
-    ImageVolume, KeyRef, MayVary, PersistentVolumeClaimVolume, ResourceFieldRef, Runtime, SecretVolume,
-    SourceRef, Volume, VolumeMount,
+    ConfigMapVolume, Container, DownwardApiVolume, EmptyDirVolume, EnvFrom, EnvVar, EnvVarSource, ExecHooks,
+    FieldRef, ImageVolume, KeyRef, MayVary, PersistentVolumeClaimVolume, ProjectedObject, ProjectedSource,
+    ProjectedVolume, ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SourceRef, Trusted,
+    Volume, VolumeMount,
 };
 
 /// Where the API server mounts the service account's token; not part of a runtime.
@@ -36,8 +37,9 @@ const TOKEN_BUNDLES: [&str; 2] = ["kube-root-ca.crt", "openshift-service-ca.crt"
 #[error("{0} cannot be part of an approved runtime")]
 pub struct Unmatchable(String);
 
-/// Whether a pod with the runtime `pod` is the model with the runtime `approved`.
-pub fn matches(approved: &Runtime, pod: &Runtime) -> bool {
+/// Whether a pod with the runtime `pod` is, but for what is `trusted`, the model with the runtime `approved`.
+pub fn matches(approved: &Runtime, trusted: &Trusted, pod: &Runtime) -> bool {
+    let pod = without_trusted(approved, trusted, pod);
     same_set(&approved.containers, &pod.containers, |c| &c.name, container_matches)
         && approved.init_containers.len() == pod.init_containers.len()
         && approved.init_containers.iter().zip(&pod.init_containers).all(|(a, p)| container_matches(a, p))
@@ -50,7 +52,7 @@ fn same_set<T>(approved: &[T], pod: &[T], name: fn(&T) -> &str, same: fn(&T, &T)
         && pod.iter().all(|p| approved.iter().any(|a| name(p) == name(a) && same(a, p)))
 }
 
-fn container_matches(approved: &Container, pod: &Container) -> bool {
+pub(super) fn container_matches(approved: &Container, pod: &Container) -> bool {
     let Container {
         name,
         image,
@@ -306,6 +308,8 @@ fn volume(pod: &core::Volume) -> Result<Volume, Unmatchable> {
             .secret
             .as_ref()
             .map(|s| SecretVolume { secret_name: s.secret_name.clone().unwrap_or_default() }),
+        downward_api: pod.downward_api.as_ref().map(|_| DownwardApiVolume {}),
+        projected: pod.projected.as_ref().map(|p| projected(&pod.name, p)).transpose()?,
         empty_dir: pod.empty_dir.as_ref().map(|_| EmptyDirVolume {}),
     };
     let sourceless = Volume { name: pod.name.clone(), ..Volume::default() };
@@ -313,4 +317,27 @@ fn volume(pod: &core::Volume) -> Result<Volume, Unmatchable> {
         return Err(Unmatchable(format!("the kind of volume {}", pod.name)));
     }
     Ok(volume)
+}
+
+/// What has the name of the service account's token, and is not it, is never approved.
+fn projected(name: &str, pod: &core::ProjectedVolumeSource) -> Result<ProjectedVolume, Unmatchable> {
+    if name.starts_with(TOKEN_VOLUME) {
+        return Err(Unmatchable(format!("what is in volume {name}")));
+    }
+    let sources = pod.sources.iter().flatten().map(|source| projected_source(name, source));
+    Ok(ProjectedVolume { sources: sources.collect::<Result<_, _>>()? })
+}
+
+fn projected_source(name: &str, pod: &core::VolumeProjection) -> Result<ProjectedSource, Unmatchable> {
+    let object = |name: &str| ProjectedObject { name: name.to_owned() };
+    let source = ProjectedSource {
+        service_account_token: pod.service_account_token.as_ref().map(|_| ServiceAccountTokenSource {}),
+        downward_api: pod.downward_api.as_ref().map(|_| DownwardApiVolume {}),
+        config_map: pod.config_map.as_ref().map(|c| object(&c.name)),
+        secret: pod.secret.as_ref().map(|s| object(&s.name)),
+    };
+    if source == ProjectedSource::default() {
+        return Err(Unmatchable(format!("the kind of a source of volume {name}")));
+    }
+    Ok(source)
 }

@@ -6,7 +6,7 @@
 //!  Version   │            ▲     └─► standings what became of each Approval, and why
 //!  Approvals ┘            now
 //!
-//!  Pod ── runtime_of_pod ── matches ── Runtime of a cleared version
+//!  Pod ── runtime_of_pod ── without_trusted ── matches ── Runtime of a cleared version
 //! ```
 //!
 //! No client, no clock, no async: time comes in as a parameter, and the same facts at the same
@@ -19,6 +19,7 @@ mod reason;
 mod roles;
 mod standing;
 mod subject;
+mod trust;
 
 pub use bearing::bears_on;
 pub use judgement::{Facts, Judgement, Verdict, judge, unpinned};
@@ -26,6 +27,7 @@ pub use matching::{Unmatchable, matches, runtime_of_pod};
 pub use reason::Reason;
 pub use standing::{Standing, Statement, end};
 pub use subject::Subject;
+pub use trust::without_trusted;
 
 #[cfg(test)]
 mod tests;

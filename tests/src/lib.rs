@@ -31,6 +31,7 @@ mod setup;
 mod start;
 mod wait;
 mod watched;
+mod webhook;
 
 pub use command::Output;
 pub use component::Component;
@@ -42,3 +43,4 @@ pub use process::Process;
 pub use scenario::{Scenario, container, digest, pod_spec};
 pub use wait::until;
 pub use watched::{Objects, Watched};
+pub use webhook::Webhook;

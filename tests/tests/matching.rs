@@ -2,9 +2,9 @@
 //! operator and the plugin. Here both judge the same generated pods, and must agree on every one.
 //!
 //! ```text
-//!  seed ─► runtimes ─► Clearance ─────────────► API server: gate or none ─┐
-//!            └─► pods, changed in up to two places ─┤                     ├─ equal
-//!                                                   └─► policy::matches ──┘
+//!  seed ─► runtimes, trusted sidecars ─► Clearance ─► API server: gate or none ─┐
+//!            └─► pods, changed in up to two places ─────┤                       ├─ equal
+//!                and injected into                      └─► policy::matches ────┘
 //! ```
 //!
 //! `ASSENT_MATCHING_PODS` says how many pods (default 600), `ASSENT_SEED` which.
@@ -13,7 +13,7 @@ use std::env;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assent::api::{Clearance, Runtime};
+use assent::api::{Clearance, Runtime, Trusted};
 use assent::policy::{matches, runtime_of_pod};
 use assent_tests::{Assent, Component, ControlPlane, NAMESPACE, Options, Person, until};
 use k8s_openapi::api::core::v1::Pod;
@@ -43,36 +43,44 @@ async fn the_api_server_and_the_operator_agree_on_every_pod() -> Result<()> {
     let operator = cluster.service_account(NAMESPACE, "assent").await?.client()?;
 
     let mut dice = fastrand::Rng::with_seed(seed);
-    let (mut cleared, mut judged) = (0, 0);
+    let (mut cleared, mut judged, mut injected) = (0, 0, 0);
     for round in 0..pods.div_ceil(200) {
         let runtimes: Vec<Value> = (0..RUNTIMES).map(|_| runtime(&mut dice)).collect();
-        let known = publish(&operator, round, &runtimes).await?;
+        // In the first round nothing is trusted, and the same is injected.
+        let trusts = if round == 0 { json!({}) } else { trusted() };
+        let (known, trusted) = publish(&operator, round, &runtimes, &trusts).await?;
         let api: Api<Pod> = Api::namespaced(cluster.client(Person::Admin)?, NS);
         seen(&api, round).await?;
         for _ in 0..200.min(pods - judged) {
             let which = dice.usize(..RUNTIMES);
-            let pod = pod(&mut dice, &format!("s{which}"), &runtimes[which]);
-            cleared +=
-                u64::from(agree(&api, &pod, &known[which]).await.with_context(|| format!("seed {seed}"))?);
+            let mut pod = pod(&mut dice, &format!("s{which}"), &runtimes[which]);
+            let has_more = dice.u8(..3) > 0;
+            if has_more {
+                inject(&mut dice, &mut pod["spec"]);
+            }
+            let agreed = agree(&api, &pod, &known[which], &trusted).await;
+            let is_cleared = u64::from(agreed.with_context(|| format!("seed {seed}"))?);
+            cleared += is_cleared;
+            injected += is_cleared * u64::from(has_more);
             judged += 1;
         }
     }
     ensure!(
-        cleared > judged / 5 && cleared < judged * 4 / 5,
-        "{cleared} of {judged} are cleared: these pods test little"
+        cleared > judged / 5 && cleared < judged * 4 / 5 && injected > judged / 10,
+        "{cleared} of {judged} are cleared, {injected} of them injected into: these pods test little"
     );
-    println!("{judged} pods, {cleared} of them cleared");
+    println!("{judged} pods, {cleared} of them cleared, {injected} of these with trusted sidecars");
     Ok(())
 }
 
 /// Whether both clear the pod; an error if they disagree.
-async fn agree(api: &Api<Pod>, pod: &Value, approved: &Runtime) -> Result<bool> {
+async fn agree(api: &Api<Pod>, pod: &Value, approved: &Runtime, trusted: &Trusted) -> Result<bool> {
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     let admitted =
         api.create(&dry, &serde_json::from_value(pod.clone())?).await.with_context(|| pod.to_string())?;
     let spec = admitted.spec.context("a pod without a spec")?;
     let gated = spec.scheduling_gates.iter().flatten().any(|gate| gate.name == "assent.dev/clearance");
-    let matched = runtime_of_pod(&spec).is_ok_and(|runtime| matches(approved, &runtime));
+    let matched = runtime_of_pod(&spec).is_ok_and(|runtime| matches(approved, trusted, &runtime));
     ensure!(
         gated != matched,
         "the API server says {}, we say {}:\n{pod}\n{}",
@@ -83,8 +91,13 @@ async fn agree(api: &Api<Pod>, pod: &Value, approved: &Runtime) -> Result<bool> 
     Ok(matched)
 }
 
-/// Writes the clearance of a round; the runtimes as the API server keeps them.
-async fn publish(operator: &kube::Client, round: u64, runtimes: &[Value]) -> Result<Vec<Runtime>> {
+/// Writes the clearance of a round; the runtimes and what is trusted as the API server keeps them.
+async fn publish(
+    operator: &kube::Client,
+    round: u64,
+    runtimes: &[Value],
+    trusted: &Value,
+) -> Result<(Vec<Runtime>, Trusted)> {
     let clear = |runtime: &Value| {
         json!({ "cleared": [{ "modelVersion": "v", "notAfter": "2099-01-01T00:00:00Z",
             "subjectDigest": format!("sha256:{}", "0".repeat(64)), "runtime": runtime }] })
@@ -96,7 +109,7 @@ async fn publish(operator: &kube::Client, round: u64, runtimes: &[Value]) -> Res
         clear(&json!({ "containers": [{ "name": "round", "image": round.to_string() }] })),
     );
     let clearance = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Clearance", "metadata": { "name": "clearance" },
-        "spec": { "enforced": true, "systems": systems } });
+        "spec": { "enforced": true, "trusted": trusted, "systems": systems } });
     let api: Api<Clearance> = Api::namespaced(operator.clone(), NS);
     let written = match api.list(&ListParams::default()).await?.items.pop() {
         None => api.create(&PostParams::default(), &serde_json::from_value(clearance)?).await?,
@@ -107,7 +120,8 @@ async fn publish(operator: &kube::Client, round: u64, runtimes: &[Value]) -> Res
         }
     };
     let of = |i: usize| written.spec.systems.get(&format!("s{i}")).map(|s| s.cleared[0].runtime.clone());
-    (0..runtimes.len()).map(|i| of(i).context("a system was lost")).collect()
+    let known = (0..runtimes.len()).map(|i| of(i).context("a system was lost")).collect::<Result<_>>()?;
+    Ok((known, written.spec.trusted.clone()))
 }
 
 /// Waits until the API server's policies see the clearance of a round.
@@ -191,6 +205,8 @@ fn volume(dice: &mut fastrand::Rng, name: &str) -> Value {
         json!({ "persistentVolumeClaim": { "claimName": "claim" } }),
         json!({ "configMap": { "name": "c" } }),
         json!({ "secret": { "secretName": "s" } }),
+        json!({ "downwardAPI": {} }),
+        json!({ "projected": { "sources": [{ "serviceAccountToken": {} }, { "secret": { "name": "s" } }] } }),
     ];
     let mut volume = one(dice, &sources).clone();
     volume["name"] = json!(name);
@@ -219,6 +235,11 @@ fn pod(dice: &mut fastrand::Rng, system: &str, runtime: &Value) -> Value {
     let mut spec = runtime.clone();
     for container in spec["containers"].as_array_mut().into_iter().flatten() {
         as_in_a_pod(container);
+    }
+    for volume in spec["volumes"].as_array_mut().into_iter().flatten() {
+        if volume["projected"].is_object() {
+            volume["projected"]["sources"][0]["serviceAccountToken"] = json!({ "path": "token" });
+        }
     }
     for _ in 0..dice.usize(..3) {
         change(dice, &mut spec);
@@ -287,6 +308,94 @@ fn change(dice: &mut fastrand::Rng, spec: &mut Value) {
     }
 }
 
+/// What the cluster may add; some of it under the names of what is approved.
+fn trusted() -> Value {
+    let digest = format!("mesh/proxy@sha256:{}", "a".repeat(64));
+    json!({
+        "containers": [
+            { "name": "proxy", "image": digest, "args": ["proxy"], "envPrefixes": ["MESH_"],
+              "env": [{ "name": "A", "value": "1" }], "mayVary": { "env": ["TOKEN"] },
+              "volumeMounts": [{ "name": "mesh", "mountPath": "/mesh" }] },
+            { "name": "agent", "image": "reg.example/mesh/agent", "images": "Name", "anyArgs": true, "command": ["agent"] },
+            { "name": "side", "image": digest },
+        ],
+        "initContainers": [
+            { "name": "setup", "image": digest },
+            { "name": "native", "image": digest, "restartPolicy": "Always", "exec": { "preStop": ["drain"] } },
+        ],
+        "volumes": [
+            { "name": "mesh", "emptyDir": {} },
+            { "name": "labels", "downwardAPI": {} },
+            { "name": "identity", "projected": { "sources": [{ "serviceAccountToken": {} }, { "configMap": { "name": "ca" } }] } },
+            { "name": "v0", "emptyDir": {} },
+        ],
+        "volumeMounts": [{ "name": "mesh", "mountPath": "/mesh", "readOnly": true }, { "name": "v0", "mountPath": "/models" }],
+        "env": [{ "name": "MESH", "value": "on" }, { "name": "A", "value": "1" }],
+    })
+}
+
+/// Adds what a cluster may add to a pod, and sometimes what only looks like it.
+fn inject(dice: &mut fastrand::Rng, spec: &mut Value) {
+    let digest = format!("mesh/proxy@sha256:{}", "a".repeat(64));
+    if !spec["initContainers"].is_array() {
+        spec["initContainers"] = json!([]);
+    }
+    let mesh = json!({ "name": "mesh", "emptyDir": {} });
+    add(&mut spec["volumes"], &mesh);
+    let mut proxy = json!({ "name": "proxy", "image": digest, "args": ["proxy"],
+        "env": [{ "name": "A", "value": "1" }], "volumeMounts": [{ "name": "mesh", "mountPath": "/mesh" }] });
+    for _ in 0..=dice.usize(..4) {
+        match dice.u8(..16) {
+            0 => add(
+                &mut spec["containers"],
+                &json!({ "name": "agent", "command": ["agent"],
+                "image": one(dice, &["reg.example/mesh/agent:1", "reg.example/mesh/agent@sha256:0", "reg.example/mesh/agents:1"]) }),
+            ),
+            1 => add(&mut spec["initContainers"], &json!({ "name": "setup", "image": digest })),
+            2 => add(
+                &mut spec["initContainers"],
+                &json!({ "name": "native", "image": digest,
+                "restartPolicy": "Always", "lifecycle": { "preStop": { "exec": { "command": ["drain"] } } } }),
+            ),
+            3 => add(&mut spec["volumes"], &json!({ "name": "labels", "downwardAPI": { "items": [] } })),
+            4 => add(
+                &mut spec["volumes"],
+                &json!({ "name": "identity", "projected": { "sources": [
+                { "serviceAccountToken": { "path": "token", "audience": "mesh" } },
+                { "configMap": { "name": one(dice, &["ca", "ca", "other"]) } }] } }),
+            ),
+            5 => add(
+                &mut spec["containers"][0]["volumeMounts"],
+                &json!({ "name": "mesh", "mountPath": "/mesh", "readOnly": true }),
+            ),
+            6 => add(
+                &mut spec["containers"][0]["env"],
+                &json!({ "name": "MESH", "value": one(dice, &["on", "on", "off"]) }),
+            ),
+            7 => add(&mut proxy["env"], &json!({ "name": "MESH_ID", "value": "any" })),
+            8 => add(&mut proxy["env"], &json!({ "name": "TOKEN", "value": "any" })),
+            9 => add(&mut proxy["env"], &json!({ "name": "MESH", "value": "on" })),
+            // What only looks like it.
+            10 => proxy["args"] = json!(["other"]),
+            11 => proxy["image"] = json!("mesh/proxy:1"),
+            12 => add(&mut spec["containers"], &json!({ "name": "side", "image": digest })),
+            13 => {
+                let volumes = spec["volumes"].as_array_mut().into_iter().flatten();
+                let mesh = volumes.filter(|v| v["name"] == "mesh");
+                mesh.for_each(|v| *v = json!({ "name": "mesh", "configMap": { "name": "c" } }));
+            }
+            14 if spec["containers"][0]["volumeMounts"].is_null() => {
+                add(&mut spec["volumes"], &json!({ "name": "v0", "emptyDir": {} }));
+                spec["containers"][0]["volumeMounts"] = json!([{ "name": "v0", "mountPath": "/models" }]);
+            }
+            _ => add(&mut spec["containers"][0]["env"], &json!({ "name": "A", "value": "1" })),
+        }
+    }
+    if dice.bool() {
+        add(&mut spec["containers"], &proxy);
+    }
+}
+
 fn reverse(list: &mut Value) {
     if let Some(items) = list.as_array_mut() {
         items.reverse();
@@ -295,6 +404,9 @@ fn reverse(list: &mut Value) {
 
 /// Adds an item once: the API server takes no two of a name.
 fn add(list: &mut Value, item: &Value) {
+    if list.is_null() {
+        *list = json!([]);
+    }
     let items = list.as_array_mut().filter(|items| items.iter().all(|known| known["name"] != item["name"]));
     if let Some(items) = items {
         items.push(item.clone());

@@ -19,13 +19,13 @@ use super::{
     target::Target,
 };
 use crate::{
-    api::{Clearance, MODE_ENFORCE, MODE_LABEL, ModelVersion, Runtime, SYSTEM_LABEL},
+    api::{Clearance, MODE_ENFORCE, MODE_LABEL, ModelVersion, Runtime, SYSTEM_LABEL, Trusted},
     cli::{
         difference,
         ledger::{Ledger, Ruling},
         people::Holders,
     },
-    policy::{Reason, matches},
+    policy::{Reason, matches, without_trusted},
 };
 
 /// Something that this person may not be allowed to read.
@@ -68,6 +68,23 @@ pub struct Facts {
     pub holders: Option<Holders>,
     /// The time.
     pub now: Timestamp,
+}
+
+impl Facts {
+    /// What may be in a pod besides what was approved; nothing, as far as it could not be read.
+    fn trusted(&self) -> &Trusted {
+        const NOTHING: &Trusted = &Trusted {
+            containers: Vec::new(),
+            init_containers: Vec::new(),
+            volumes: Vec::new(),
+            volume_mounts: Vec::new(),
+            env: Vec::new(),
+        };
+        match &self.clearance {
+            Seen::There(clearance) => &clearance.spec.trusted,
+            Seen::Hidden | Seen::Absent => NOTHING,
+        }
+    }
 }
 
 /// Why something runs or does not.
@@ -280,9 +297,9 @@ type Match<'a> = (&'a ModelVersion, Ruling);
 impl PodFinding {
     fn new(specimen: &Specimen, facts: &Facts) -> Self {
         let ledger = specimen.system.as_ref().and_then(|system| facts.ledgers.get(system));
-        let matching = ledger.map(|ledger| matching(ledger, specimen, facts.now)).unwrap_or_default();
+        let matching = ledger.map(|ledger| matching(ledger, specimen, facts)).unwrap_or_default();
         let closest = match (&specimen.runtime, ledger) {
-            (Ok(runtime), Some(ledger)) if matching.is_empty() => closest(ledger, runtime),
+            (Ok(runtime), Some(ledger)) if matching.is_empty() => closest(ledger, facts, runtime),
             _ => None,
         };
         let (cleared, conclusion, next) = conclude(specimen, facts, ledger, &matching, closest.as_ref());
@@ -299,17 +316,19 @@ impl PodFinding {
     }
 }
 
-fn matching<'a>(ledger: &'a Ledger, specimen: &Specimen, now: Timestamp) -> Vec<Match<'a>> {
+fn matching<'a>(ledger: &'a Ledger, specimen: &Specimen, facts: &Facts) -> Vec<Match<'a>> {
     let Ok(runtime) = &specimen.runtime else { return Vec::new() };
-    let versions = ledger.versions.iter().filter(|version| matches(&version.spec.runtime, runtime));
-    versions.map(|version| (version, ledger.rule(version, None, now))).collect()
+    let is = |version: &&ModelVersion| matches(&version.spec.runtime, facts.trusted(), runtime);
+    let versions = ledger.versions.iter().filter(is);
+    versions.map(|version| (version, ledger.rule(version, None, facts.now))).collect()
 }
 
-fn closest(ledger: &Ledger, runtime: &Runtime) -> Option<Closest> {
-    let likeness = |version: &&ModelVersion| difference::likeness(&version.spec.runtime, runtime);
+fn closest(ledger: &Ledger, facts: &Facts, runtime: &Runtime) -> Option<Closest> {
+    let ours = |version: &ModelVersion| without_trusted(&version.spec.runtime, facts.trusted(), runtime);
+    let likeness = |version: &&ModelVersion| difference::likeness(&version.spec.runtime, &ours(version));
     // Versions come newest first, and of several equals `max_by` takes the last.
     let version = ledger.versions.iter().rev().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    let difference = difference::of_pod(&version.spec.runtime, runtime);
+    let difference = difference::of_pod(&version.spec.runtime, &ours(version));
     Some(Closest { version: version.name_any(), difference })
 }
 

@@ -7,8 +7,8 @@
 
 use crate::{
     api::{
-        Artifact, Container, EnvFrom, EnvVar, EnvVarSource, ExecHooks, MayVary, Provenance, Runtime, Volume,
-        VolumeMount,
+        Artifact, Container, EnvFrom, EnvVar, EnvVarSource, ExecHooks, MayVary, ProjectedSource, Provenance,
+        Runtime, Volume, VolumeMount,
     },
     cli::page::{FAINT, LOOK, Page, STRONG},
 };
@@ -138,13 +138,35 @@ fn mount(mount: &VolumeMount) -> String {
 }
 
 fn source(volume: &Volume) -> String {
-    let Volume { name: _, image, persistent_volume_claim, config_map, secret, empty_dir } = volume;
+    let Volume {
+        name: _,
+        image,
+        persistent_volume_claim,
+        config_map,
+        secret,
+        downward_api,
+        projected,
+        empty_dir,
+    } = volume;
     let sources = [
         image.as_ref().map(|i| format!("image {}", i.reference)),
         persistent_volume_claim.as_ref().map(|c| format!("claim {}", c.claim_name)),
         config_map.as_ref().map(|c| format!("config map {}", c.name)),
         secret.as_ref().map(|s| format!("secret {}", s.secret_name)),
+        downward_api.as_ref().map(|_| "fields of the pod".to_owned()),
+        projected.as_ref().map(|p| p.sources.iter().map(projected_source).collect::<Vec<_>>().join(", ")),
         empty_dir.as_ref().map(|_| "an empty directory".to_owned()),
+    ];
+    sources.into_iter().flatten().collect::<Vec<_>>().join(" and ")
+}
+
+fn projected_source(source: &ProjectedSource) -> String {
+    let ProjectedSource { service_account_token, downward_api, config_map, secret } = source;
+    let sources = [
+        service_account_token.as_ref().map(|_| "a token of the service account".to_owned()),
+        downward_api.as_ref().map(|_| "fields of the pod".to_owned()),
+        config_map.as_ref().map(|c| format!("config map {}", c.name)),
+        secret.as_ref().map(|s| format!("secret {}", s.name)),
     ];
     sources.into_iter().flatten().collect::<Vec<_>>().join(" and ")
 }

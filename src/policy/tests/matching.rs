@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use super::runtime::{any_runtime, full_runtime, pod_of, variants};
 use crate::{
-    api::{Container, EmptyDirVolume, EnvFrom, EnvVar, Runtime, SourceRef, Volume, VolumeMount},
+    api::{Container, EmptyDirVolume, EnvFrom, EnvVar, Runtime, SourceRef, Trusted, Volume, VolumeMount},
     policy::{matches, runtime_of_pod},
 };
 
 fn is_model(approved: &Runtime, pod: &core::PodSpec) -> bool {
-    runtime_of_pod(pod).is_ok_and(|runtime| matches(approved, &runtime))
+    runtime_of_pod(pod).is_ok_and(|runtime| matches(approved, &Trusted::default(), &runtime))
 }
 
 proptest! {
@@ -287,8 +287,10 @@ fn unmatchable() -> Vec<Change<core::PodSpec>> {
         ("nfs", |pod| volume(pod, "nfs")),
         ("csi", |pod| volume(pod, "csi")),
         ("ephemeral", |pod| volume(pod, "ephemeral")),
-        ("projected", |pod| volume(pod, "projected")),
-        ("downwardAPI", |pod| volume(pod, "downwardAPI")),
+        ("a projected trust bundle", |pod| {
+            let value = serde_json::json!({ "name": "extra", "projected": { "sources": [{ "clusterTrustBundle": { "path": "ca" } }] } });
+            pod.volumes.get_or_insert_default().push(serde_json::from_value(value).expect("a volume"));
+        }),
         ("gitRepo", |pod| volume(pod, "gitRepo")),
         ("a kind of volume that is not known yet", |pod| volume(pod, "quantumDisk")),
         ("mountPropagation", |pod| {

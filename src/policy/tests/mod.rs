@@ -7,7 +7,8 @@
 //!                                       └─ oracle     the rules a second time, naively
 //!  subject     what changes the digest that people sign, and what does not
 //!  scale       thousands of statements
-//!  matching    which changes to a pod make it another model ── runtime   pods made up by proptest
+//!  matching    which changes to a pod make it another model ─┬ runtime   pods made up by proptest
+//!  trust       what may be in a pod besides ─────────────────┘
 //! ```
 
 mod bearing;
@@ -19,6 +20,7 @@ mod properties;
 mod runtime;
 mod scale;
 mod subject;
+mod trust;
 
 use std::{fs, path::Path};
 

@@ -10,9 +10,10 @@ use proptest::{
 use serde_json::Value;
 
 use crate::api::{
-    ConfigMapVolume, Container, EmptyDirVolume, EnvFrom, EnvVar, EnvVarSource, ExecHooks, FieldRef,
-    ImageVolume, KeyRef, MayVary, PersistentVolumeClaimVolume, ResourceFieldRef, Runtime, SecretVolume,
-    SourceRef, Volume, VolumeMount,
+    ConfigMapVolume, Container, DownwardApiVolume, EmptyDirVolume, EnvFrom, EnvVar, EnvVarSource, ExecHooks,
+    FieldRef, ImageVolume, KeyRef, MayVary, PersistentVolumeClaimVolume, ProjectedObject, ProjectedSource,
+    ProjectedVolume, ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SourceRef, Volume,
+    VolumeMount,
 };
 
 /// Any runtime that the schema takes, of few words.
@@ -111,8 +112,45 @@ pub fn full_runtime() -> Runtime {
                 persistent_volume_claim: Some(PersistentVolumeClaimVolume { claim_name: "data".to_owned() }),
                 ..volume("data")
             },
+            Volume { downward_api: Some(DownwardApiVolume {}), ..volume("labels") },
+            Volume { projected: Some(full_projection()), ..volume("all") },
         ],
     }
+}
+
+fn full_projection() -> ProjectedVolume {
+    let object = |name: &str| Some(ProjectedObject { name: name.to_owned() });
+    let sources = vec![
+        ProjectedSource {
+            service_account_token: Some(ServiceAccountTokenSource {}),
+            ..ProjectedSource::default()
+        },
+        ProjectedSource { downward_api: Some(DownwardApiVolume {}), ..ProjectedSource::default() },
+        ProjectedSource { config_map: object("settings"), ..ProjectedSource::default() },
+        ProjectedSource { secret: object("keys"), ..ProjectedSource::default() },
+    ];
+    ProjectedVolume { sources }
+}
+
+fn projection_of(volume: &ProjectedVolume) -> core::ProjectedVolumeSource {
+    let source = |s: &ProjectedSource| core::VolumeProjection {
+        service_account_token: s
+            .service_account_token
+            .as_ref()
+            .map(|_| core::ServiceAccountTokenProjection { path: "token".to_owned(), ..Default::default() }),
+        downward_api: s.downward_api.as_ref().map(|_| core::DownwardAPIProjection::default()),
+        config_map: s
+            .config_map
+            .as_ref()
+            .map(|c| core::ConfigMapProjection { name: c.name.clone(), ..Default::default() }),
+        secret: s
+            .secret
+            .as_ref()
+            .map(|s| core::SecretProjection { name: s.name.clone(), ..Default::default() }),
+        ..Default::default()
+    };
+    let sources = list(volume.sources.iter().map(source).collect());
+    core::ProjectedVolumeSource { sources, ..Default::default() }
 }
 
 /// A pod that has `runtime` and nothing else.
@@ -134,6 +172,8 @@ pub fn pod_of(runtime: &Runtime) -> core::PodSpec {
             secret_name: Some(s.secret_name.clone()),
             ..Default::default()
         }),
+        downward_api: v.downward_api.as_ref().map(|_| core::DownwardAPIVolumeSource::default()),
+        projected: v.projected.as_ref().map(projection_of),
         empty_dir: v.empty_dir.as_ref().map(|_| core::EmptyDirVolumeSource::default()),
         ..Default::default()
     });

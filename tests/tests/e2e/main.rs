@@ -6,12 +6,14 @@
 
 mod bad_input;
 mod chart;
+mod deadman;
 mod guard;
 mod lifecycle;
 mod outage;
 mod plugin;
 mod refusals;
 mod refuse;
+mod sidecars;
 mod workloads;
 
 use std::process::ExitCode;
@@ -156,6 +158,12 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         refusals::an_approver_approves_in_a_role_she_does_not_hold,
         refusals::one_person_in_two_roles_fills_one,
         refusals::a_tired_admin_deletes_a_risk_level_in_use,
+        deadman::a_renewal_replaces_pods_within_their_budget,
+        deadman::an_earlier_end_is_carried_at_once,
+        sidecars::a_webhook_that_injects_what_is_trusted,
+        sidecars::a_webhook_that_injects_what_is_not,
+        sidecars::dev_passes_something_off_as_a_sidecar,
+        sidecars::who_may_trust_and_what,
         bad_input::an_unknown_risk_level,
         bad_input::a_missing_system,
         bad_input::a_system_that_succeeds_itself,
@@ -182,6 +190,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
 fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
     own![
         stage,
+        deadman::i2_without_an_operator_the_nodes_end_what_runs_out,
         outage::i5_without_an_operator_cleared_pods_start_and_uncleared_do_not,
         outage::i1_an_operator_that_overslept_an_expiry_releases_nothing,
         outage::i2_what_was_lost_while_the_operator_was_down_stops_when_it_is_back,

@@ -5,7 +5,7 @@ use assent_tests::{ControlPlane, Output, Person, Scenario, binaries, container, 
 use serde_json::{Value, json};
 
 /// What `kubectl assent ARGS -n NAMESPACE` of `person` did.
-async fn assent(scene: &Scenario<'_>, person: Person, args: &[&str]) -> Result<Output> {
+pub async fn assent(scene: &Scenario<'_>, person: Person, args: &[&str]) -> Result<Output> {
     let plugin = binaries()?.join("kubectl-assent");
     let args = [args, &["-n", &scene.namespace]].concat();
     scene.cluster.run(scene.cluster.account(person), &plugin.display().to_string(), &args, None).await

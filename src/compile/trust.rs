@@ -1,0 +1,96 @@
+//! What every [`TrustedSidecar`] says, as the one [`Trusted`] that goes into each Clearance, where it costs
+//! every pod's admission: so there is room for a few.
+//!
+//! ```text
+//!  TrustedSidecar istio, linkerd, vault …  ──► Trusted, in the order of their names
+//!                                          └─► those that there was no room for, each as a whole
+//! ```
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::api::{Trusted, TrustedSidecar};
+
+/// The bounds of the schema.
+const CONTAINERS: usize = 16;
+const VOLUMES: usize = 32;
+const ENV: usize = 64;
+
+/// How much of a `Clearance` all of it may be.
+const BYTES: usize = 64 * 1024;
+
+/// What is trusted, and the names of the sidecars that there was no room for.
+pub fn trust(sidecars: &BTreeMap<String, Arc<TrustedSidecar>>) -> (Trusted, BTreeSet<String>) {
+    let (mut all, mut left_out) = (Trusted::default(), BTreeSet::new());
+    for (name, sidecar) in sidecars {
+        let next = joined(all.clone(), &sidecar.spec.trusted);
+        if fits(&next) {
+            all = next;
+        } else {
+            left_out.insert(name.clone());
+        }
+    }
+    (all, left_out)
+}
+
+fn joined(mut all: Trusted, more: &Trusted) -> Trusted {
+    fn extend<T: Clone + PartialEq>(all: &mut Vec<T>, more: &[T]) {
+        for item in more {
+            if !all.contains(item) {
+                all.push(item.clone());
+            }
+        }
+    }
+    let Trusted { containers, init_containers, volumes, volume_mounts, env } = more;
+    extend(&mut all.containers, containers);
+    extend(&mut all.init_containers, init_containers);
+    extend(&mut all.volumes, volumes);
+    extend(&mut all.volume_mounts, volume_mounts);
+    extend(&mut all.env, env);
+    all
+}
+
+fn fits(trusted: &Trusted) -> bool {
+    let Trusted { containers, init_containers, volumes, volume_mounts, env } = trusted;
+    containers.len().max(init_containers.len()) <= CONTAINERS
+        && volumes.len().max(volume_mounts.len()) <= VOLUMES
+        && env.len() <= ENV
+        && serde_json::to_vec(trusted).is_ok_and(|json| json.len() <= BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::{Container, EnvVar, TrustedContainer, TrustedSidecarSpec};
+
+    use super::*;
+
+    fn sidecar(name: &str, env: usize) -> (String, Arc<TrustedSidecar>) {
+        let container = Container { name: name.to_owned(), ..Container::default() };
+        let variable = |n| EnvVar { name: format!("{name}_{n}"), ..EnvVar::default() };
+        let trusted = Trusted {
+            containers: vec![TrustedContainer { container, ..TrustedContainer::default() }],
+            env: (0..env).map(variable).collect(),
+            ..Trusted::default()
+        };
+        let spec = TrustedSidecarSpec { description: None, trusted };
+        (name.to_owned(), Arc::new(TrustedSidecar::new(name, spec)))
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_as_a_whole_and_named() {
+        let (trusted, left_out) =
+            trust(&BTreeMap::from([sidecar("a", 40), sidecar("b", 40), sidecar("c", 20)]));
+        let names: Vec<_> = trusted.containers.iter().map(|c| c.container.name.as_str()).collect();
+        assert_eq!((names, trusted.env.len()), (vec!["a", "c"], 60));
+        assert_eq!(left_out, BTreeSet::from(["b".to_owned()]));
+    }
+
+    #[test]
+    fn what_two_of_them_say_is_there_once() {
+        let (name, one) = sidecar("a", 2);
+        let (trusted, left_out) = trust(&BTreeMap::from([(name, Arc::clone(&one)), ("b".to_owned(), one)]));
+        assert_eq!((trusted.containers.len(), trusted.env.len(), left_out.len()), (1, 2, 0));
+    }
+}

@@ -1,0 +1,131 @@
+//! The dead-man switch: a pod carries its own end, so that the kubelet stops it at the end of its clearance
+//! though the operator and the API server are both gone.
+//!
+//! ```text
+//!  status.startTime ──── activeDeadlineSeconds ────► the kubelet ends the pod, not later than notAfter
+//!
+//!  notAfter is earlier ──► lowered
+//!  notAfter is later   ──► the API server lets nobody raise it: the pod is evicted in time, one of an
+//!                          owner after the other, and what replaces it has the later end
+//! ```
+//!
+//! A pod of a Job, and one that nothing owns, is not replaced by a pod like it. It is not evicted, and ends
+//! with the clearance it started with.
+
+use k8s_openapi::{
+    api::core::v1 as core,
+    jiff::{SignedDuration, Timestamp},
+};
+use kube::ResourceExt;
+
+use super::roster::OwnerIs;
+use crate::api::DEADLINE_ANNOTATION;
+
+/// The greatest that the API server takes.
+const MOST: i64 = i32::MAX as i64;
+
+/// What the end of a pod is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Life {
+    pub started: Option<Timestamp>,
+    /// After so many seconds the kubelet ends it.
+    pub seconds: Option<i64>,
+    /// They were set here: what its user set is not made longer by another pod.
+    ours: bool,
+    /// Its owner makes another in its place.
+    replaced: bool,
+}
+
+impl Life {
+    /// The life of `pod`, which `owner` controls.
+    pub fn of(pod: &core::Pod, owner: Option<&OwnerIs>) -> Self {
+        let seconds = pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
+        let noted = pod.annotations().get(DEADLINE_ANNOTATION).and_then(|noted| noted.parse().ok());
+        Self {
+            started: pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|at| at.0),
+            seconds,
+            ours: seconds.is_some() && noted == seconds,
+            replaced: owner.is_some_and(|owner| owner.kind != "Job"),
+        }
+    }
+}
+
+/// What is to be done about the end of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadline {
+    /// Nothing, or nothing that can be done.
+    Stays,
+    /// It is to end so many seconds after its start.
+    Set(i64),
+    /// It ends too early: at this instant another takes its place.
+    RollAt(Timestamp),
+}
+
+/// Decides about the end of a pod that is cleared until `not_after`, and whose level gives `grace`.
+pub fn deadline(life: &Life, not_after: Timestamp, grace: u32) -> Deadline {
+    let Some(started) = life.started else { return Deadline::Stays };
+    let wanted = not_after.duration_since(started).as_secs().max(1);
+    match life.seconds {
+        None if wanted <= MOST => Deadline::Set(wanted),
+        Some(seconds) if wanted < seconds => Deadline::Set(wanted),
+        Some(seconds) if wanted > seconds && life.ours && life.replaced => {
+            let ahead = i64::from(grace).max(seconds / 10);
+            Deadline::RollAt(started + SignedDuration::from_secs(seconds.saturating_sub(ahead).max(0)))
+        }
+        _ => Deadline::Stays,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: u32 = 60;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + second).expect("an instant")
+    }
+
+    fn never() -> Timestamp {
+        "9999-12-30T00:00:00Z".parse().expect("an instant")
+    }
+
+    fn life(seconds: Option<i64>) -> Life {
+        Life { started: Some(at(0)), seconds, ours: true, replaced: true }
+    }
+
+    #[test]
+    fn it_ends_not_later_than_its_clearance_and_carries_nothing_if_that_never_ends() {
+        assert_eq!(deadline(&life(None), at(3600), GRACE), Deadline::Set(3600));
+        let half = at(3600) + SignedDuration::from_millis(999);
+        assert_eq!(deadline(&life(None), half, GRACE), Deadline::Set(3600));
+        assert_eq!(deadline(&life(None), at(0), GRACE), Deadline::Set(1));
+        assert_eq!(deadline(&life(None), never(), GRACE), Deadline::Stays);
+        let waiting = Life { started: None, ..life(None) };
+        assert_eq!(deadline(&waiting, at(3600), GRACE), Deadline::Stays);
+    }
+
+    #[test]
+    fn an_earlier_end_lowers_it_whoever_set_it() {
+        for ours in [true, false] {
+            let life = Life { ours, replaced: false, ..life(Some(3600)) };
+            assert_eq!(deadline(&life, at(1800), GRACE), Deadline::Set(1800));
+            assert_eq!(deadline(&life, at(3600), GRACE), Deadline::Stays);
+        }
+    }
+
+    #[test]
+    fn a_later_end_has_it_replaced_in_its_last_tenth_or_its_grace_whichever_is_longer() {
+        assert_eq!(deadline(&life(Some(3600)), at(7200), GRACE), Deadline::RollAt(at(3240)));
+        assert_eq!(deadline(&life(Some(3600)), never(), GRACE), Deadline::RollAt(at(3240)));
+        assert_eq!(deadline(&life(Some(100)), at(7200), GRACE), Deadline::RollAt(at(40)));
+        assert_eq!(deadline(&life(Some(100)), at(7200), 3600), Deadline::RollAt(at(0)));
+    }
+
+    #[test]
+    fn what_nobody_replaces_and_what_its_user_set_is_left_alone() {
+        for life in [Life { ours: false, ..life(Some(100)) }, Life { replaced: false, ..life(Some(100)) }] {
+            assert_eq!(deadline(&life, at(7200), GRACE), Deadline::Stays);
+        }
+    }
+}

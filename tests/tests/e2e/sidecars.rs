@@ -1,0 +1,312 @@
+//! What the cluster itself puts into pods: a service mesh with a real mutating webhook, and every way in which a
+//! developer would pass something off as it.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use assent_tests::{ControlPlane, Person, Scenario, Webhook, container, digest, root, until};
+use serde_json::{Value, json};
+
+use super::plugin::assent;
+use Person::{Admin, Dev};
+
+/// What a developer makes of a pod.
+type Change = fn(&mut Value);
+
+/// The proxy, as the injector writes it into a pod.
+fn proxy() -> Value {
+    json!({
+        "name": "mesh-proxy", "image": format!("mesh/proxy@{}", digest('7')), "args": ["proxy", "sidecar"],
+        "env": [
+            { "name": "POD", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } },
+            { "name": "MESH_META_WORKLOAD", "value": "scorer" },
+        ],
+        "lifecycle": { "preStop": { "exec": { "command": ["drain"] } } },
+        "volumeMounts": [
+            { "name": "mesh-config", "mountPath": "/etc/mesh" },
+            { "name": "mesh-token", "mountPath": "/var/run/secrets/tokens" },
+        ],
+    })
+}
+
+fn setup() -> Value {
+    json!({ "name": "mesh-init", "image": format!("mesh/proxy@{}", digest('7')), "args": ["iptables"] })
+}
+
+fn volumes() -> Value {
+    json!([
+        { "name": "mesh-config", "emptyDir": { "medium": "Memory" } },
+        { "name": "mesh-labels", "downwardAPI": { "items": [{ "path": "labels", "fieldRef": { "fieldPath": "metadata.labels" } }] } },
+        { "name": "mesh-token", "projected": { "sources": [{ "serviceAccountToken": { "path": "token", "audience": "mesh" } }] } },
+    ])
+}
+
+/// A mount that the mesh adds to the containers of the pod itself.
+fn mount() -> Value {
+    json!({ "name": "mesh-config", "mountPath": "/mesh", "readOnly": true })
+}
+
+/// What governance trusts of it.
+fn mesh() -> Value {
+    let mut trusted = proxy();
+    trusted["envPrefixes"] = json!(["MESH_META_"]);
+    trusted["env"].as_array_mut().map(Vec::pop);
+    trusted["exec"] = json!({ "preStop": ["drain"] });
+    trusted.as_object_mut().map(|fields| fields.remove("lifecycle"));
+    json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "TrustedSidecar", "metadata": { "name": "mesh" },
+        "spec": {
+            "containers": [trusted], "initContainers": [setup()],
+            "volumes": [
+                { "name": "mesh-config", "emptyDir": {} },
+                { "name": "mesh-labels", "downwardAPI": {} },
+                { "name": "mesh-token", "projected": { "sources": [{ "serviceAccountToken": {} }] } },
+            ],
+            "volumeMounts": [mount()], "env": [{ "name": "MESH", "value": "on" }],
+        } })
+}
+
+/// The patch of an injector for a pod, in front of what it has and behind.
+fn inject(pod: &Value, sidecar: &Value) -> Value {
+    let spec = &pod["spec"];
+    let before = |list: &str| spec[list].as_array().cloned().unwrap_or_default();
+    let replace = |list: &str, value: Vec<Value>| json!({ "op": "add", "path": format!("/spec/{list}"), "value": value });
+    let mut containers = before("containers");
+    for container in &mut containers {
+        push(&mut container["volumeMounts"], mount());
+        push(&mut container["env"], json!({ "name": "MESH", "value": "on" }));
+    }
+    containers.push(sidecar.clone());
+    let init = [vec![setup()], before("initContainers")].concat();
+    let volumes = [volumes().as_array().cloned().unwrap_or_default(), before("volumes")].concat();
+    json!([replace("containers", containers), replace("initContainers", init), replace("volumes", volumes)])
+}
+
+fn push(list: &mut Value, item: Value) {
+    match list.as_array_mut() {
+        Some(items) => items.push(item),
+        None => *list = json!([item]),
+    }
+}
+
+/// A pod with all of the mesh in it, as the injector leaves it.
+fn injected(scene: &Scenario<'_>, name: &str) -> Value {
+    let mut pod = scene.pod(name, &container("1"));
+    let spec = &mut pod["spec"];
+    spec["containers"] = json!([container("1"), proxy()]);
+    push(&mut spec["containers"][0]["volumeMounts"], mount());
+    push(&mut spec["containers"][0]["env"], json!({ "name": "MESH", "value": "on" }));
+    spec["initContainers"] = json!([setup()]);
+    spec["volumes"] = volumes();
+    pod
+}
+
+/// A scenario whose v1 is cleared where the mesh is trusted.
+async fn meshed<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
+    let scene = Scenario::new(cluster, name, "high").await?;
+    scene.apply(Admin, &mesh()).await?;
+    scene.clear("v1", &container("1")).await?;
+    trusts(&scene, |trusted| {
+        trusted["containers"].as_array().is_some_and(|c| c.iter().any(|c| c["name"] == "mesh-proxy"))
+    })
+    .await?;
+    Ok(scene)
+}
+
+/// Waits until what is trusted is so in the namespace, and for the API server's policies to see it.
+async fn trusts(scene: &Scenario<'_>, so: impl Fn(&Value) -> bool) -> Result<()> {
+    until(Duration::from_secs(20), "the clearance to say what is trusted", async || {
+        Ok(so(&scene.get("clearance", "clearance").await?["spec"]["trusted"]).then_some(()))
+    })
+    .await
+}
+
+/// Waits until a pod is held, and gives its operator time to release it all the same.
+async fn stays_held(scene: &Scenario<'_>, name: &str) -> Result<()> {
+    scene.event("Pod", name, "Held").await?;
+    let pod = scene.get("pod", name).await?;
+    ensure!(pod["metadata"]["labels"]["assent.dev/held"] == "true", "{name} is not held: {pod}");
+    ensure!(pod["spec"]["nodeName"].is_null(), "{name} is bound to a node: {pod}");
+    Ok(())
+}
+
+pub async fn a_webhook_that_injects_what_is_trusted(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "mesh-trusted", "high").await?;
+    scene.apply(Admin, &mesh()).await?;
+    let _webhook = Webhook::start(cluster, &scene.namespace, |pod| inject(pod, &proxy())).await?;
+    // Held for want of an approval, and released with all that was injected.
+    scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.held("scorer", 2).await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.running("scorer", 2).await?;
+    // Approved: the API server lets it through by itself.
+    let pod = scene.pod("approved", &container("1"));
+    until(Duration::from_secs(20), "the API server to see the clearance", async || {
+        let dry = ["apply", "--dry-run=server", "-o=json", "-f", "-"];
+        let pod = cluster.kubectl_stdin(Dev, &dry, &pod.to_string()).await?.ok()?;
+        let pod: Value = serde_json::from_str(&pod)?;
+        ensure!(pod["spec"]["containers"][1]["name"] == "mesh-proxy", "it was not injected into: {pod}");
+        ensure!(pod["spec"]["initContainers"][0]["name"] == "mesh-init", "it was not injected into: {pod}");
+        Ok(pod["spec"]["schedulingGates"].is_null().then_some(()))
+    })
+    .await?;
+    scene.apply(Dev, &pod).await?;
+    scene.running_pod("approved").await?;
+    let said = assent(&scene, Dev, &["explain", "pod/approved"]).await?.ok()?;
+    ensure!(said.contains("it is v1 of scorer, which is cleared to run"), "{said}");
+    scene.condition("trustedsidecar", "mesh", "Ready", "True", "InForce").await.map(drop)
+}
+
+pub async fn a_webhook_that_injects_what_is_not(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "mesh-untrusted", "high").await?;
+    scene.apply(Admin, &mesh()).await?;
+    let mut other = proxy();
+    other["image"] = json!(format!("mesh/proxy@{}", digest('8')));
+    let injects = other.clone();
+    let _webhook = Webhook::start(cluster, &scene.namespace, move |pod| inject(pod, &injects)).await?;
+    // Held while nothing is approved, and also when all but the sidecar is.
+    scene.apply(Dev, &scene.pod("early", &container("1"))).await?;
+    scene.clear("v1", &container("1")).await?;
+    stays_held(&scene, "early").await?;
+    // Refused where the API server found it cleared before the webhook changed it.
+    let late = scene.pod("late", &container("1"));
+    until(Duration::from_secs(20), "the API server to see the clearance", async || {
+        let said =
+            cluster.kubectl_stdin(Dev, &["create", "--dry-run=server", "-f", "-"], &late.to_string()).await?;
+        Ok(said.denied().ok().filter(|said| said.contains("is not what was approved")))
+    })
+    .await
+    .and_then(|said| {
+        ensure!(said.contains("kubectl get trustedsidecars"), "it does not say what to do: {said}");
+        Ok(())
+    })?;
+    let early = scene.get("pod", "early").await?;
+    ensure!(early["metadata"]["labels"]["assent.dev/held"] == "true", "it was released: {early}");
+    // Trusted beside the other, as in an upgrade of the mesh, it runs …
+    let mut next = mesh();
+    next["metadata"]["name"] = json!("mesh-next");
+    next["spec"]["containers"][0]["image"] = other["image"].clone();
+    scene.apply(Admin, &next).await?;
+    scene.running_pod("early").await?;
+    scene.apply(Dev, &late).await?;
+    // … and what is no longer trusted stops, within the grace.
+    cluster.kubectl(Admin, &["delete", "trustedsidecar", "mesh-next"]).await?.ok()?;
+    until(Duration::from_secs(90), "the pod to stop", async || {
+        Ok(scene.get("pod", "early").await.is_err().then_some(()))
+    })
+    .await
+}
+
+/// Every change to an injected pod that a developer would like to go unseen.
+pub async fn dev_passes_something_off_as_a_sidecar(cluster: &ControlPlane) -> Result<()> {
+    let scene = meshed(cluster, "mesh-attacks").await?;
+    let attacks: [(&str, Change); 19] = [
+        ("image", |spec| spec["containers"][1]["image"] = json!("mesh/proxy:latest")),
+        ("command", |spec| spec["containers"][1]["command"] = json!(["sh"])),
+        ("args", |spec| spec["containers"][1]["args"] = json!(["proxy", "sidecar", "--model=other"])),
+        ("env", |spec| {
+            push(
+                &mut spec["containers"][1]["env"],
+                json!({ "name": "LD_PRELOAD", "value": "/etc/mesh/x.so" }),
+            );
+        }),
+        ("env-prefix", |spec| {
+            push(&mut spec["containers"][1]["env"], json!({ "name": "X_MESH_META_", "value": "x" }));
+        }),
+        ("hook", |spec| {
+            spec["containers"][1]["lifecycle"] = json!({ "postStart": { "exec": { "command": ["sh"] } } });
+        }),
+        ("probe", |spec| spec["containers"][1]["livenessProbe"] = json!({ "exec": { "command": ["sh"] } })),
+        ("proxy-mounts", |spec| {
+            push(
+                &mut spec["containers"][1]["volumeMounts"],
+                json!({ "name": "mesh-labels", "mountPath": "/lib" }),
+            );
+        }),
+        ("twice", |spec| {
+            let mut second = spec["containers"][1].clone();
+            second["name"] = json!("mesh-proxy-2");
+            push(&mut spec["containers"], second);
+        }),
+        ("as-init", |spec| {
+            let mut proxy = spec["containers"].as_array_mut().and_then(Vec::pop).unwrap_or_default();
+            proxy.as_object_mut().map(|fields| fields.remove("lifecycle"));
+            push(&mut spec["initContainers"], proxy);
+        }),
+        ("in-its-place", |spec| {
+            spec["containers"].as_array_mut().map(|containers| containers.remove(0));
+        }),
+        ("under-its-name", |spec| {
+            spec["containers"].as_array_mut().map(Vec::pop);
+            spec["containers"][0]["image"] = proxy()["image"].clone();
+            spec["containers"][0]["args"] = proxy()["args"].clone();
+        }),
+        ("volume", |spec| {
+            spec["volumes"][0] = json!({ "name": "mesh-config", "configMap": { "name": "mine" } });
+        }),
+        ("volume-token", |spec| {
+            push(&mut spec["volumes"][2]["projected"]["sources"], json!({ "secret": { "name": "mine" } }));
+        }),
+        ("volume-more", |spec| push(&mut spec["volumes"], json!({ "name": "more", "emptyDir": {} }))),
+        ("mount-path", |spec| {
+            push(
+                &mut spec["containers"][0]["volumeMounts"],
+                json!({ "name": "mesh-config", "mountPath": "/app", "readOnly": true }),
+            );
+        }),
+        ("mount-sub-path", |spec| spec["containers"][0]["volumeMounts"][0]["subPath"] = json!("x")),
+        ("mount-writable", |spec| {
+            spec["containers"][0]["volumeMounts"][0].as_object_mut().map(|mount| mount.remove("readOnly"));
+        }),
+        ("app-env", |spec| {
+            push(&mut spec["containers"][0]["env"], json!({ "name": "MESH", "value": "off" }));
+        }),
+    ];
+    let names: Vec<_> = attacks.iter().map(|(name, _)| *name).collect();
+    let mut pods: Vec<Value> = Vec::new();
+    for (name, attack) in attacks {
+        let mut pod = injected(&scene, name);
+        attack(&mut pod["spec"]);
+        pods.push(pod);
+    }
+    scene.apply(Dev, &json!({ "apiVersion": "v1", "kind": "List", "items": pods })).await?;
+    for name in names {
+        stays_held(&scene, name).await?;
+    }
+    let said = assent(&scene, Dev, &["explain", "pod/image"]).await?.stdout;
+    ensure!(said.contains("mesh/proxy:latest"), "it does not say what differs: {said}");
+    ensure!(!said.contains("mesh-init"), "it says that what is trusted differs: {said}");
+    // And what was injected and not changed runs.
+    scene.apply(Dev, &injected(&scene, "honest")).await?;
+    scene.running_pod("honest").await
+}
+
+/// Trust is governance's to give, and says which images.
+pub async fn who_may_trust_and_what(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "mesh-trust", "high").await?;
+    let mut mine = mesh();
+    mine["metadata"]["name"] = json!("mine");
+    let said = scene.refused(Dev, &mine).await?;
+    ensure!(said.contains("cannot") && said.contains("trustedsidecars"), "{said}");
+    for image in ["mesh/proxy", "mesh/proxy:1", "mesh/proxy@sha256:1"] {
+        mine["spec"]["containers"][0]["image"] = json!(image);
+        let said = scene.refused(Admin, &mine).await?;
+        ensure!(said.contains("image must end in @sha256:"), "{image}: {said}");
+    }
+    mine["spec"]["containers"][0]["images"] = json!("Name");
+    for image in ["proxy", "registry.example/mesh/proxy:1", "registry.example/mesh/"] {
+        mine["spec"]["containers"][0]["image"] = json!(image);
+        let said = scene.refused(Admin, &mine).await?;
+        ensure!(said.contains("the whole name of a repository"), "{image}: {said}");
+    }
+    scene.apply(Admin, &mesh()).await?;
+    let status = r#"{"status":{"observedGeneration":99}}"#;
+    let patch = ["patch", "trustedsidecar", "mesh", "--subresource=status", "--type=merge", "-p", status];
+    let said = scene.denied(Admin, &patch).await?;
+    ensure!(said.contains("written by Assent alone"), "{said}");
+    let examples = root().join("examples/trusted-sidecars").display().to_string();
+    cluster.kubectl(Admin, &["apply", "-k", &examples]).await?.ok()?;
+    for example in ["istio-1-28", "linkerd", "vault-agent", "kserve"] {
+        scene.condition("trustedsidecar", example, "Ready", "True", "InForce").await?;
+    }
+    cluster.kubectl(Admin, &["delete", "-k", &examples]).await?.ok().map(drop)
+}
