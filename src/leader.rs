@@ -3,7 +3,10 @@
 //! No pod starts for want of it: the API server looks again at every release. But of two that compile, the
 //! one whose watches lag could bring back what the other has withdrawn; so whoever loses it stops at once.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -18,26 +21,30 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 /// How long a lease holds that is not renewed.
-const DURATION: Duration = Duration::from_secs(15);
+const DURATION: Duration = Duration::from_secs(30);
 
-/// How often it is renewed; and looked at, by those that wait.
-const RENEW: Duration = Duration::from_secs(3);
+/// How often it is renewed: what a quiet operator asks of the API server is little else.
+const RENEW: Duration = Duration::from_secs(10);
+
+/// How often those that wait look at it: it may be handed over at any time.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// How long before its end a leader that cannot renew gives up.
 const MARGIN: Duration = Duration::from_secs(3);
 
 /// The Lease by which operators agree who works.
-#[derive(Clone)]
 pub struct Leadership {
     leases: Api<Lease>,
     name: &'static str,
     identity: String,
+    /// As it was last written: who leads need not read it to renew it.
+    written: Mutex<Option<Lease>>,
 }
 
 impl Leadership {
     /// The lease `assent` in `namespace`, for the operator that calls itself `identity`.
     pub fn new(client: Client, namespace: &str, identity: String) -> Self {
-        Self { leases: Api::namespaced(client, namespace), name: "assent", identity }
+        Self { leases: Api::namespaced(client, namespace), name: "assent", identity, written: Mutex::default() }
     }
 
     /// Waits until this operator leads.
@@ -47,7 +54,7 @@ impl Leadership {
             if !std::mem::replace(&mut waiting, true) {
                 info!(identity = self.identity, "another operator leads; standing by");
             }
-            tokio::time::sleep(RENEW).await;
+            tokio::time::sleep(LOOK).await;
         }
         info!(identity = self.identity, "leading");
     }
@@ -94,7 +101,7 @@ impl Leadership {
     /// Takes or renews the lease, from the version that was read: of two that try, one gets a conflict.
     async fn take(&self) -> Result<bool, kube::Error> {
         let now = Timestamp::now();
-        let Some(mut lease) = self.leases.get_opt(self.name).await? else {
+        let Some(mut lease) = self.read().await? else {
             let metadata = ObjectMeta { name: Some(self.name.to_owned()), ..ObjectMeta::default() };
             let lease = Lease { metadata, spec: Some(self.held(LeaseSpec::default(), now)) };
             return self.leases.create(&PostParams::default(), &lease).await.map(|_| true);
@@ -104,7 +111,15 @@ impl Leadership {
             return Ok(false);
         }
         lease.spec = Some(self.held(spec, now));
-        self.leases.replace(self.name, &PostParams::default(), &lease).await.map(|_| true)
+        let lease = self.leases.replace(self.name, &PostParams::default(), &lease).await?;
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease);
+        Ok(true)
+    }
+
+    /// The lease as this operator wrote it, once: a write that fails is followed by a look.
+    async fn read(&self) -> Result<Option<Lease>, kube::Error> {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if written.is_some() { Ok(written) } else { self.leases.get_opt(self.name).await }
     }
 
     fn held(&self, before: LeaseSpec, now: Timestamp) -> LeaseSpec {

@@ -90,7 +90,8 @@ impl From<&OwnerReference> for OwnerIs {
 #[derive(Debug, Default)]
 pub struct Namespace {
     pub clearance: Option<Arc<ClearanceSpec>>,
-    pub pods: HashMap<Arc<str>, Pod>,
+    /// Boxed, for a map is up to twice as large as what is in it.
+    pub pods: HashMap<Arc<str>, Box<Pod>>,
 }
 
 /// Values that many pods share.
@@ -273,7 +274,7 @@ impl Roster {
                 != (next.gated, next.ends_at, next.life.seconds);
             next.quiet_until = before.quiet_until.filter(|_| !told);
         }
-        namespace.pods.insert(Arc::clone(&key.name), next);
+        namespace.pods.insert(Arc::clone(&key.name), Box::new(next));
         key
     }
 
@@ -284,7 +285,7 @@ impl Roster {
         if namespace.pods.is_empty() && namespace.clearance.is_none() {
             self.namespaces.remove(&key.namespace);
         }
-        pod
+        pod.map(|pod| *pod)
     }
 
     fn read(&mut self, pod: &core::Pod) -> Pod {

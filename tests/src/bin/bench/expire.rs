@@ -87,11 +87,8 @@ fn lead(count: usize) -> Duration {
 }
 
 async fn prepare(admin: &Rest, count: usize) -> Result<()> {
-    let labels = json!({ "assent.dev/mode": "enforce" });
-    let namespaces = (0..count).map(|number| {
-        let metadata = json!({ "name": namespace(number), "labels": labels });
-        ("/api/v1/namespaces".to_owned(), json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata }))
-    });
+    let namespaces =
+        (0..count).map(|number| ("/api/v1/namespaces".to_owned(), world::governed(&namespace(number))));
     admin.create_all(namespaces.collect()).await?;
     let systems = (0..count)
         .map(|number| (world::ours(&namespace(number), "aisystems"), world::ai_system(SYSTEM, "limited")));

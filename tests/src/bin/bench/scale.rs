@@ -28,7 +28,7 @@ use tokio::time::sleep;
 
 use crate::release::released;
 use crate::report::{Goal, Row, Unit};
-use crate::rest::Rest;
+use crate::rest::{Rest, patch};
 use crate::stats::ms;
 use crate::world;
 use crate::{Scale, machine, progress};
@@ -76,9 +76,7 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     let mut figures = Vec::new();
     let mut before = Size { systems: 0, pods: 0 };
     for size in [half, more_pods, full] {
-        grow(&rest, before, size).await?;
-        progress(&format!("{size}: waiting for the operator to have nothing to do"));
-        machine::quiet(assent).await?;
+        grow(&rest, assent, before, size).await?;
         figures.push(starts(&rest, assent, scale, size).await?);
         before = size;
     }
@@ -144,33 +142,28 @@ fn namespace(system: usize) -> String {
     format!("scale-{}", system / SYSTEMS_PER_NAMESPACE)
 }
 
-/// Creates what there is of `size` and not of `before`.
-async fn grow(rest: &Rest, before: Size, size: Size) -> Result<()> {
+/// Creates what there is of `size` and not of `before`, with the operator away and the new namespaces not yet
+/// governed, since neither is what is measured; then all of it comes at once.
+async fn grow(rest: &Rest, assent: &Assent, before: Size, size: Size) -> Result<()> {
+    assent.operator().kill();
     let systems = before.systems..size.systems;
-    if !systems.is_empty() {
-        progress(&format!("creating systems up to {}", size.systems));
-        let labels = json!({ "assent.dev/mode": "enforce" });
-        let first = before.systems.next_multiple_of(SYSTEMS_PER_NAMESPACE);
-        let namespaces = (first..size.systems).step_by(SYSTEMS_PER_NAMESPACE).map(|system| {
-            let metadata = json!({ "name": namespace(system), "labels": labels });
-            ("/api/v1/namespaces".to_owned(), json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata }))
-        });
-        rest.create_all(namespaces.collect()).await?;
-        let ai_systems = systems.clone().map(|system| {
-            let name = world::system_name(system);
-            (world::ours(&namespace(system), "aisystems"), world::ai_system(&name, "minimal"))
-        });
-        rest.create_all(ai_systems.collect()).await?;
-        let versions = systems.map(|system| {
-            let version = world::model_version(&world::system_name(system), &world::version_name(system, 0));
-            (world::ours(&namespace(system), "modelversions"), version)
-        });
-        rest.create_all(versions.collect()).await?;
-        cleared(rest, size.systems).await?;
-    }
+    let first = before.systems.next_multiple_of(SYSTEMS_PER_NAMESPACE);
+    let namespaces = || (first..size.systems).step_by(SYSTEMS_PER_NAMESPACE).map(namespace);
+    progress(&format!("{size}: creating systems"));
+    rest.create_all(namespaces().map(|name| ("/api/v1/namespaces".to_owned(), world::plain(&name))).collect()).await?;
+    let ai_systems = systems.clone().map(|system| {
+        let name = world::system_name(system);
+        (world::ours(&namespace(system), "aisystems"), world::ai_system(&name, "minimal"))
+    });
+    rest.create_all(ai_systems.collect()).await?;
+    let versions = systems.map(|system| {
+        let version = world::model_version(&world::system_name(system), &world::version_name(system, 0));
+        (world::ours(&namespace(system), "modelversions"), version)
+    });
+    rest.create_all(versions.collect()).await?;
     for batch in (before.pods..size.pods).step_by(10_000) {
         let end = size.pods.min(batch + 10_000);
-        progress(&format!("creating pods up to {end}"));
+        progress(&format!("{size}: creating pods up to {end}"));
         let pods = (batch..end).map(|number| {
             let system = number % size.systems;
             let pod = world::pod(&world::system_name(system), &world::version_name(system, 0));
@@ -178,7 +171,14 @@ async fn grow(rest: &Rest, before: Size, size: Size) -> Result<()> {
         });
         rest.create_all(pods.collect()).await?;
     }
-    Ok(())
+    assent.operator().restart()?;
+    progress(&format!("{size}: waiting for all systems to be cleared"));
+    cleared(rest, size.systems).await?;
+    let govern = json!({ "metadata": { "labels": { "assent.dev/mode": "enforce" } } });
+    let govern = |name| patch(&format!("/api/v1/namespaces/{name}"), &govern);
+    rest.all(namespaces().map(govern).collect::<Result<_>>()?, 16).await?;
+    progress(&format!("{size}: waiting for the operator to have nothing to do"));
+    machine::quiet(assent).await
 }
 
 async fn cleared(rest: &Rest, systems: usize) -> Result<()> {
