@@ -24,9 +24,9 @@ demo: $(if $(filter existing,$(ASSENT_DEMO_CLUSTER)),,controlplane) ## Show it a
 test: controlplane ## Run every test, on a real control plane
 	ASSENT_BINARIES=$(TARGET)/debug $(CARGO) test --locked --workspace
 
-bench: controlplane ## Measure it, as ratios to a floor of the same run; table and target/bench.json
+bench: controlplane ## Measure it, as ratios to a floor of the same run; table, target/bench.json and docs/performance.svg
 	@$(CARGO) build --quiet --locked --release --workspace --bin assent --bin bench
-	@ASSENT_BINARIES=$(TARGET)/release $(TARGET)/release/bench
+	@ASSENT_BINARIES=$(TARGET)/release $(TARGET)/release/bench --chart docs/performance.svg
 
 lint: ## Check format, lints, the chart and the dependencies
 	$(CARGO) fmt --all --check

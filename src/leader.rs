@@ -44,7 +44,12 @@ pub struct Leadership {
 impl Leadership {
     /// The lease `assent` in `namespace`, for the operator that calls itself `identity`.
     pub fn new(client: Client, namespace: &str, identity: String) -> Self {
-        Self { leases: Api::namespaced(client, namespace), name: "assent", identity, written: Mutex::default() }
+        Self {
+            leases: Api::namespaced(client, namespace),
+            name: "assent",
+            identity,
+            written: Mutex::default(),
+        }
     }
 
     /// Waits until this operator leads.

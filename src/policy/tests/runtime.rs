@@ -391,7 +391,11 @@ fn any_env(name: &'static str) -> impl Strategy<Value = EnvVar> {
         Just((Some("triage".to_owned()), None)),
         source.prop_map(|source| (None, Some(source))),
     ];
-    said.prop_map(move |(value, value_from)| EnvVar { name: name.to_owned(), value, value_from: value_from.map(Box::new) })
+    said.prop_map(move |(value, value_from)| EnvVar {
+        name: name.to_owned(),
+        value,
+        value_from: value_from.map(Box::new),
+    })
 }
 
 fn any_env_from() -> impl Strategy<Value = EnvFrom> {

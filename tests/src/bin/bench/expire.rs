@@ -56,13 +56,16 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
         let end = Timestamp::from_second(end.as_second())?;
         approve(&alice, &digests, end).await?;
         until_cleared(&admin, count).await?;
-        let (last, slipped) = tokio::try_join!(last_rewritten(&admin, count, end), slipped_in(&admin, count, end))?;
+        let (last, slipped) =
+            tokio::try_join!(last_rewritten(&admin, count, end), slipped_in(&admin, count, end))?;
         rewritten.push(last);
         admitted.push(slipped);
     }
     Ok(vec![
         Row {
-            measure: format!("{count} systems expire in a second: last Clearance; floor: a client writes as many objects"),
+            measure: format!(
+                "{count} systems expire in a second: last Clearance; floor: a client writes as many objects"
+            ),
             unit: Unit::Milliseconds,
             floor,
             assent: rewritten,
@@ -118,7 +121,10 @@ async fn approve(alice: &Rest, digests: &[serde_json::Value], end: Timestamp) ->
 async fn written(admin: &Rest, count: usize) -> Result<f64> {
     let write = |number| {
         let path = format!("/api/v1/namespaces/{}/configmaps", namespace(number));
-        post(&path, &json!({ "metadata": { "generateName": "floor-" }, "data": { "floor": "x".repeat(1500) } }))
+        post(
+            &path,
+            &json!({ "metadata": { "generateName": "floor-" }, "data": { "floor": "x".repeat(1500) } }),
+        )
     };
     let writes = (0..count).map(write).collect::<Result<_>>()?;
     let begin = Instant::now();

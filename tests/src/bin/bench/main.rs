@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod chart;
 mod create;
 mod expire;
 mod machine;
@@ -56,6 +57,12 @@ struct Arguments {
     /// The file for every figure, as JSON.
     #[arg(long)]
     output: Option<PathBuf>,
+    /// The file for the chart, as SVG.
+    #[arg(long)]
+    chart: Option<PathBuf>,
+    /// Measures nothing, and shows what these files, of runs before, have.
+    #[arg(long, num_args = 1.., conflicts_with = "output")]
+    show: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -120,6 +127,27 @@ impl Scale {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    let rows = if arguments.show.is_empty() { run(&arguments).await? } else { before(&arguments.show)? };
+    print!("{}", report::table(&rows));
+    if let Some(chart) = arguments.chart {
+        std::fs::write(&chart, chart::svg(&rows)).with_context(|| format!("writing {}", chart.display()))?;
+    }
+    Ok(())
+}
+
+/// What runs before have measured.
+fn before(files: &[PathBuf]) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for file in files {
+        let reading = || format!("reading {}", file.display());
+        let figures = std::fs::read_to_string(file).with_context(reading)?;
+        rows.extend(report::rows(&serde_json::from_str(&figures).with_context(reading)?)?);
+    }
+    Ok(rows)
+}
+
+/// Measures, and writes every figure down.
+async fn run(arguments: &Arguments) -> Result<Vec<Row>> {
     let base = if arguments.quick { Scale::QUICK } else { Scale::FULL };
     let scale = Scale {
         rounds: arguments.rounds.unwrap_or(base.rounds),
@@ -136,12 +164,11 @@ async fn main() -> Result<()> {
     let rows = measured
         .with_context(|| format!("The operator's last words:\n{}", assent.operator().log_tail(20)))?;
     progress(&format!("done after {:.0?}", begin.elapsed()));
-    print!("{}", report::table(&rows));
-    let output = arguments.output.unwrap_or_else(|| root().join("target/bench.json"));
+    let output = arguments.output.clone().unwrap_or_else(|| root().join("target/bench.json"));
     let json = serde_json::to_string_pretty(&report::json(&machine, &rows))?;
     std::fs::write(&output, json).with_context(|| format!("writing {}", output.display()))?;
     progress(&format!("every round is in {}", output.display()));
-    Ok(())
+    Ok(rows)
 }
 
 async fn measure(

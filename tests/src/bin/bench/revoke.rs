@@ -128,7 +128,9 @@ async fn until_gone(
         let (mut first, mut left) = (None, count);
         while let Some(event) = events.try_next().await? {
             let is_gone = matches!(event, WatchEvent::Deleted(_));
-            if is_gone || matches!(event, WatchEvent::Modified(pod) if pod.metadata.deletion_timestamp.is_some()) {
+            if is_gone
+                || matches!(event, WatchEvent::Modified(pod) if pod.metadata.deletion_timestamp.is_some())
+            {
                 first.get_or_insert_with(Instant::now);
             }
             left -= usize::from(is_gone);

@@ -87,8 +87,12 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
 
 fn rows(figures: &[Figures]) -> Vec<Row> {
     let [half, more_pods, full] = figures else { return Vec::new() };
-    let row = |measure: String, unit, floor: &[f64], assent: &[f64], goal| {
-        Row { measure, unit, floor: floor.to_vec(), assent: assent.to_vec(), goal: Some(goal) }
+    let row = |measure: String, unit, floor: &[f64], assent: &[f64], goal| Row {
+        measure,
+        unit,
+        floor: floor.to_vec(),
+        assent: assent.to_vec(),
+        goal: Some(goal),
     };
     let size = full.size;
     let json = vec![full.bytes; full.memory.len()];
@@ -124,7 +128,13 @@ fn rows(figures: &[Figures]) -> Vec<Row> {
             &full.memory,
             Goal::Within(100.0),
         ),
-        row(format!("operator's memory for each of {pods} more pods"), Unit::Kibibytes, &[], &a_pod, Goal::Within(0.5)),
+        row(
+            format!("operator's memory for each of {pods} more pods"),
+            Unit::Kibibytes,
+            &[],
+            &a_pod,
+            Goal::Within(0.5),
+        ),
         row(
             format!("cold start to fully enforcing, {size}; floor: one paged LIST of them"),
             Unit::Milliseconds,
@@ -150,7 +160,10 @@ async fn grow(rest: &Rest, assent: &Assent, before: Size, size: Size) -> Result<
     let first = before.systems.next_multiple_of(SYSTEMS_PER_NAMESPACE);
     let namespaces = || (first..size.systems).step_by(SYSTEMS_PER_NAMESPACE).map(namespace);
     progress(&format!("{size}: creating systems"));
-    rest.create_all(namespaces().map(|name| ("/api/v1/namespaces".to_owned(), world::plain(&name))).collect()).await?;
+    rest.create_all(
+        namespaces().map(|name| ("/api/v1/namespaces".to_owned(), world::plain(&name))).collect(),
+    )
+    .await?;
     let ai_systems = systems.clone().map(|system| {
         let name = world::system_name(system);
         (world::ours(&namespace(system), "aisystems"), world::ai_system(&name, "minimal"))
@@ -186,7 +199,8 @@ async fn cleared(rest: &Rest, systems: usize) -> Result<()> {
         let mut cleared = 0;
         list(rest, "/apis/assent.dev/v1alpha1/clearances", |clearance: Clearance| {
             if clearance.metadata.namespace.is_some_and(|namespace| namespace.starts_with("scale-")) {
-                cleared += clearance.spec.systems.values().filter(|system| !system.cleared.is_empty()).count();
+                cleared +=
+                    clearance.spec.systems.values().filter(|system| !system.cleared.is_empty()).count();
             }
         })
         .await?;
