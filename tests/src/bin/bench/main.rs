@@ -14,6 +14,7 @@
 mod chart;
 mod create;
 mod expire;
+mod leave;
 mod machine;
 mod release;
 mod report;

@@ -15,6 +15,7 @@ use kube::Api;
 use kube::api::{WatchEvent, WatchParams};
 use serde_json::json;
 
+use crate::leave::leaving;
 use crate::report::{Goal, Row, Unit};
 use crate::rest::{OPERATOR_CONCURRENCY, Rest, patch, strategic};
 use crate::stats::{ms, p50};
@@ -73,7 +74,9 @@ async fn many(admin: &Rest, alice: &Rest, assent: &Assent, scale: &Scale) -> Res
         admin.create(&world::ours(GOVERNED, "modelversions"), &manifest).await?;
         let digest = world::judged(admin, GOVERNED, &version).await?;
         let pod = world::parked(world::pod(&system, &version));
-        for (namespace, pod) in [(FREE, &world::gated(pod.clone())), (GOVERNED, &pod)] {
+        let mut by_hand = world::gated(pod.clone());
+        by_hand["metadata"]["labels"][HELD_LABEL] = json!("true");
+        for (namespace, pod) in [(FREE, &by_hand), (GOVERNED, &pod)] {
             admin.create_all((0..count).map(|_| (world::pods(namespace), pod.clone())).collect()).await?;
         }
         let lifts = lifts(admin).await?;
@@ -123,21 +126,9 @@ async fn until_released(
     count: usize,
     work: impl Future<Output = Result<Instant>>,
 ) -> Result<f64> {
-    let api: Api<Pod> = Api::namespaced(admin.0.clone(), namespace);
-    let mut events = api.watch_metadata(&WatchParams::default().labels(HELD_LABEL), "0").await?.boxed();
-    let all = async {
-        let mut left = count;
-        while let Some(event) = events.try_next().await? {
-            // For a watch of what has a label, what loses it is deleted.
-            left -= usize::from(matches!(event, WatchEvent::Deleted(_)));
-            if left == 0 {
-                return Ok(Instant::now());
-            }
-        }
-        bail!("the watch of {namespace} ended with {left} pods left")
-    };
-    let (begin, end) = tokio::try_join!(work, all)?;
-    Ok(ms(end.saturating_duration_since(begin)))
+    let released = leaving(admin, namespace, HELD_LABEL, count).await?;
+    let (begin, released) = tokio::try_join!(work, released)?;
+    Ok(ms(released.last.saturating_duration_since(begin)))
 }
 
 /// The instant at which `work` begins.

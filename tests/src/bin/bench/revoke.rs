@@ -5,15 +5,12 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use assent_tests::{Assent, ControlPlane, Person};
-use futures::{StreamExt as _, TryStreamExt as _};
 use http::Request;
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::{WatchEvent, WatchParams};
 use serde_json::json;
 
+use crate::leave::{Left, leaving};
 use crate::release::{from_end, from_start};
 use crate::report::{Goal, Row, Unit};
 use crate::rest::{OPERATOR_CONCURRENCY, Rest};
@@ -122,25 +119,8 @@ async fn until_gone(
     count: usize,
     end: impl Future<Output = Result<Instant>>,
 ) -> Result<Gone> {
-    let api: Api<Pod> = Api::namespaced(admin.0.clone(), namespace);
-    let mut events = api.watch_metadata(&WatchParams::default(), "0").await?.boxed();
-    let watch = async {
-        let (mut first, mut left) = (None, count);
-        while let Some(event) = events.try_next().await? {
-            let is_gone = matches!(event, WatchEvent::Deleted(_));
-            if is_gone
-                || matches!(event, WatchEvent::Modified(pod) if pod.metadata.deletion_timestamp.is_some())
-            {
-                first.get_or_insert_with(Instant::now);
-            }
-            left -= usize::from(is_gone);
-            if let (0, Some(first)) = (left, first) {
-                return Ok((first, Instant::now()));
-            }
-        }
-        bail!("the watch of {namespace} ended with {left} pods left")
-    };
-    let (begin, (first, last)) = tokio::try_join!(end, watch)?;
+    let gone = leaving(admin, namespace, "app", count).await?;
+    let (begin, Left { first, last }) = tokio::try_join!(end, gone)?;
     let since = |instant: Instant| ms(instant.saturating_duration_since(begin));
     Ok(Gone { first: since(first), last: since(last) })
 }
