@@ -245,7 +245,8 @@ impl Enforcer {
         for end in ends.filter(|end| *end > now).collect::<BTreeSet<_>>() {
             self.timers.entry(end).or_default().insert(Due::Namespace(namespace.as_str().into()));
         }
-        self.roster.set_clearance(&namespace, Some(clearance.spec));
+        // Cloned, as in compile::index: without the spare room of what was read.
+        self.roster.set_clearance(&namespace, Some(clearance.spec.clone()));
         self.look_at_namespace(&namespace);
     }
 
