@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::leave::{Left, leaving};
 use crate::release::{from_end, from_start};
 use crate::report::{Goal, Row, Unit};
-use crate::rest::{OPERATOR_CONCURRENCY, Rest};
+use crate::rest::{OPERATOR_CONCURRENCY, Rest, post};
 use crate::stats::ms;
 use crate::world;
 use crate::{Scale, machine, progress};
@@ -32,32 +32,35 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     let (admin, alice) = (Rest::of(cluster, Person::Admin)?, Rest::of(cluster, Person::Alice)?);
     world::namespace(&admin, GOVERNED, true).await?;
     world::namespace(&admin, FREE, false).await?;
-    let (mut floor, mut revoked) = (Vec::new(), Vec::new());
+    let (mut floor, mut evictions, mut revoked) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..scale.rounds {
         progress(&format!("revocation of {} pods, round {} of {}", scale.stopped, round + 1, scale.rounds));
         let digest = clear(&admin, &alice, round).await?;
         // One after the other, since both need all of the machine; who is first changes.
-        for turn in 0..2 {
-            if (round + turn) % 2 == 0 {
-                populate(&admin, assent, FREE, round, scale.stopped).await?;
-                floor.push(deleted(&admin, scale.stopped).await?);
-            } else {
-                populate(&admin, assent, GOVERNED, round, scale.stopped).await?;
-                revoked.push(revoke(&admin, &alice, round, &digest, scale.stopped).await?);
+        for turn in 0..3 {
+            let namespace = if (round + turn) % 3 == 2 { GOVERNED } else { FREE };
+            populate(&admin, assent, namespace, round, scale.stopped).await?;
+            match (round + turn) % 3 {
+                0 => floor.push(ended(&admin, scale.stopped, delete).await?),
+                1 => evictions.push(ended(&admin, scale.stopped, evict).await?),
+                _ => revoked.push(revoke(&admin, &alice, round, &digest, scale.stopped).await?),
             }
         }
     }
     let times = |gone: &[Gone], of: fn(&Gone) -> f64| gone.iter().map(of).collect();
-    let row = |what: &str, of: fn(&Gone) -> f64, goal| Row {
-        measure: format!("revocation to {what}; floor: a client deletes them"),
+    let row = |what: &str, how: &str, floor: &[Gone], of: fn(&Gone) -> f64, goal| Row {
+        measure: format!("revocation to {what}; floor: a client {how} them"),
         unit: Unit::Milliseconds,
-        floor: times(&floor, of),
+        floor: times(floor, of),
         assent: times(&revoked, of),
-        goal: Some(goal),
+        goal,
     };
+    let gone = format!("{} pods gone", scale.stopped);
     Ok(vec![
-        row("first of its pods deleted", |gone| gone.first, Goal::Within(50.0)),
-        row(&format!("{} pods gone", scale.stopped), |gone| gone.last, Goal::Times(1.2)),
+        row("first of its pods deleted", "deletes", &floor, |gone| gone.first, Some(Goal::Within(50.0))),
+        row(&gone, "deletes", &floor, |gone| gone.last, Some(Goal::Times(1.2))),
+        // Which of it is the eviction's and which Assent's.
+        row(&gone, "evicts", &evictions, |gone| gone.last, None),
     ])
 }
 
@@ -73,16 +76,23 @@ async fn clear(admin: &Rest, alice: &Rest, round: usize) -> Result<serde_json::V
     Ok(digest)
 }
 
-/// The floor.
-async fn deleted(admin: &Rest, count: usize) -> Result<Gone> {
-    let delete = |name: String| {
-        let delete = Request::delete(format!("{}/{name}", world::pods(FREE)));
-        let body = br#"{"gracePeriodSeconds":1}"#.to_vec();
-        Ok(delete.header("content-type", "application/json").body(body)?)
-    };
+/// The floor: each pod ends by a request of its own.
+async fn ended(admin: &Rest, count: usize, request: fn(&str) -> Result<Request<Vec<u8>>>) -> Result<Gone> {
     let names = admin.names(&world::pods(FREE)).await?;
-    let requests = names.into_iter().map(delete).collect::<Result<_>>()?;
+    let requests = names.iter().map(|name| request(name)).collect::<Result<_>>()?;
     until_gone(admin, FREE, count, from_start(admin.all(requests, OPERATOR_CONCURRENCY))).await
+}
+
+fn delete(name: &str) -> Result<Request<Vec<u8>>> {
+    let delete = Request::delete(format!("{}/{name}", world::pods(FREE)));
+    let body = br#"{"gracePeriodSeconds":1}"#.to_vec();
+    Ok(delete.header("content-type", "application/json").body(body)?)
+}
+
+fn evict(name: &str) -> Result<Request<Vec<u8>>> {
+    let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name, "namespace": FREE },
+        "deleteOptions": { "gracePeriodSeconds": 1 } });
+    post(&format!("{}/{name}/eviction", world::pods(FREE)), &eviction)
 }
 
 /// Assent.
