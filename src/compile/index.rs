@@ -183,10 +183,10 @@ impl Index {
     }
 
     /// Takes in what was just written, ahead of the watch.
-    pub fn wrote(&self, clearance: Clearance) {
+    pub fn wrote(&self, clearance: &Clearance) {
         let mut caches = self.caches.write().unwrap_or_else(PoisonError::into_inner);
-        caches.written.insert(clearance.namespace().unwrap_or_default(), edition(&clearance));
-        caches.clearances.insert(&clearance);
+        caches.written.insert(clearance.namespace().unwrap_or_default(), edition(clearance));
+        caches.clearances.insert(clearance);
     }
 
     /// Takes in that the clearance of `namespace` is to be gone.

@@ -210,7 +210,7 @@ impl Enforcer {
             Ok(Event::Init) => self.relisted_clearances.clear(),
             Ok(Event::InitApply(clearance)) => {
                 self.relisted_clearances.insert(clearance.namespace().unwrap_or_default());
-                self.set_clearance(clearance);
+                self.set_clearance(&clearance);
             }
             Ok(Event::InitDone) => {
                 let listed = std::mem::take(&mut self.relisted_clearances);
@@ -226,7 +226,7 @@ impl Enforcer {
                 self.look_at_all();
                 self.tell.all(Told::All);
             }
-            Ok(Event::Apply(clearance)) => self.set_clearance(clearance),
+            Ok(Event::Apply(clearance)) => self.set_clearance(&clearance),
             Ok(Event::Delete(clearance)) => {
                 let namespace = clearance.namespace().unwrap_or_default();
                 self.roster.set_clearance(&namespace, None);
@@ -235,7 +235,7 @@ impl Enforcer {
         }
     }
 
-    fn set_clearance(&mut self, clearance: Clearance) {
+    fn set_clearance(&mut self, clearance: &Clearance) {
         if clearance.metadata.name.as_deref() != Some(CLEARANCE_NAME) {
             return;
         }
