@@ -34,9 +34,9 @@ fuzz: ## Fuzz every parser and the runtime match, each for FUZZ_SECONDS (30)
 	 cargo +nightly fuzz run --sanitizer none $$target corpus/$$target seeds/$$target -- \
 	  -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -verbosity=0 -print_funcs=0 -print_final_stats=1 || exit 1; done
 
-bench: controlplane ## Measure it, as ratios to a floor of the same run; table and target/bench.json
+bench: controlplane ## Measure it, as ratios to a floor of the same run; table, target/bench.json and docs/performance.svg
 	@$(CARGO) build --quiet --locked --release --workspace --bin assent --bin bench
-	@ASSENT_BINARIES=$(TARGET)/release $(TARGET)/release/bench
+	@ASSENT_BINARIES=$(TARGET)/release $(TARGET)/release/bench --chart docs/performance.svg
 
 chaos: controlplane ## Break everything at random while a witness watches; ARGS="--seed 7 --seeds 1 --seconds 60"
 	@$(CARGO) build --quiet --locked --workspace --bins

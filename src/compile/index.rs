@@ -36,13 +36,18 @@ struct Cache<K> {
     relisting: BTreeMap<String, BTreeMap<String, Arc<K>>>,
 }
 
+/// Cloned, for what was read has room for four where there is one container, volume or condition.
+fn kept<K: Clone>(object: &K) -> Arc<K> {
+    Arc::new(object.clone())
+}
+
 impl<K> Default for Cache<K> {
     fn default() -> Self {
         Self { objects: BTreeMap::new(), relisting: BTreeMap::new() }
     }
 }
 
-impl<K: Resource> Cache<K> {
+impl<K: Resource + Clone> Cache<K> {
     fn of(&self, namespace: &str) -> BTreeMap<String, Arc<K>> {
         self.objects.get(namespace).cloned().unwrap_or_default()
     }
@@ -51,9 +56,9 @@ impl<K: Resource> Cache<K> {
         self.objects.values().flat_map(BTreeMap::values)
     }
 
-    fn insert(&mut self, object: K) -> String {
+    fn insert(&mut self, object: &K) -> String {
         let namespace = object.namespace().unwrap_or_default();
-        self.objects.entry(namespace.clone()).or_default().insert(object.name_any(), Arc::new(object));
+        self.objects.entry(namespace.clone()).or_default().insert(object.name_any(), kept(object));
         namespace
     }
 
@@ -76,14 +81,14 @@ impl<K: Resource> Cache<K> {
             Event::Init => self.relisting.clear(),
             Event::InitApply(DeserializeGuard(Ok(object))) => {
                 let namespace = self.relisting.entry(object.namespace().unwrap_or_default()).or_default();
-                namespace.insert(object.name_any(), Arc::new(object));
+                namespace.insert(object.name_any(), kept(&object));
             }
             Event::InitApply(DeserializeGuard(Err(_))) => {}
             Event::InitDone => {
                 let before = std::mem::replace(&mut self.objects, std::mem::take(&mut self.relisting));
                 return before.into_keys().chain(self.objects.keys().cloned()).collect();
             }
-            Event::Apply(DeserializeGuard(Ok(object))) => return BTreeSet::from([self.insert(object)]),
+            Event::Apply(DeserializeGuard(Ok(object))) => return BTreeSet::from([self.insert(&object)]),
             Event::Apply(gone) | Event::Delete(gone) => {
                 let namespace = gone.namespace().unwrap_or_default();
                 self.remove(&namespace, &gone.name_any());
@@ -178,9 +183,9 @@ impl Index {
     }
 
     /// Takes in what was just written, ahead of the watch.
-    pub fn wrote(&self, clearance: Clearance) {
+    pub fn wrote(&self, clearance: &Clearance) {
         let mut caches = self.caches.write().unwrap_or_else(PoisonError::into_inner);
-        caches.written.insert(clearance.namespace().unwrap_or_default(), edition(&clearance));
+        caches.written.insert(clearance.namespace().unwrap_or_default(), edition(clearance));
         caches.clearances.insert(clearance);
     }
 
@@ -195,7 +200,7 @@ impl Index {
         caches.written.get(namespace).is_some_and(|written| clearance.map(edition).as_ref() != Some(written))
     }
 
-    fn update<K: Resource<DynamicType = ()>>(
+    fn update<K: Resource<DynamicType = ()> + Clone>(
         &self,
         event: Event<DeserializeGuard<K>>,
         cache: fn(&mut Caches) -> &mut Cache<K>,

@@ -28,13 +28,13 @@ use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
 use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
-        controller::{Action, Config, Controller},
+        controller::{Action, Controller},
         events::{Event, EventType, Recorder, Reporter},
         reflector::ObjectRef,
         watcher,
     },
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tracing::{debug, warn};
 
 use self::{
@@ -59,8 +59,8 @@ pub enum Error {
     },
 }
 
-/// How many namespaces are compiled at the same time.
-const CONCURRENCY: u16 = 16;
+/// How many namespaces are written at the same time.
+const CONCURRENCY: usize = 16;
 
 /// The longest wait before a namespace is looked at again; timers cannot wait for years.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
@@ -75,6 +75,9 @@ struct Context {
     metrics: Arc<Metrics>,
     retries: Mutex<HashMap<String, ExponentialBackoff>>,
     recorder: Recorder,
+    /// Who writes; first come, first served. Of what ends in the same second, all clearances are asked for
+    /// before the first is written, and so before the first status.
+    turns: Semaphore,
 }
 
 impl Context {
@@ -115,20 +118,17 @@ pub async fn run(
         metrics,
         retries: Mutex::new(HashMap::new()),
         recorder: Recorder::new(client.clone(), reporter),
+        turns: Semaphore::new(CONCURRENCY),
     });
-    let config = Config::default().concurrency(CONCURRENCY);
     let namespaces = Controller::new(Api::<Namespace>::all(client.clone()), watcher::Config::default())
-        .with_config(config.clone())
         .reconcile_on(namespaces)
         .graceful_shutdown_on(shutdown.clone())
         .run(namespace, retry, Arc::clone(&context));
     let levels = Controller::new(Api::<RiskLevel>::all(client.clone()), watcher::Config::default())
-        .with_config(config.clone())
         .reconcile_on(levels)
         .graceful_shutdown_on(shutdown.clone())
         .run(level, retry, Arc::clone(&context));
     let sidecars = Controller::new(Api::<TrustedSidecar>::all(client), watcher::Config::default())
-        .with_config(config)
         .reconcile_on(sidecars)
         .graceful_shutdown_on(shutdown)
         .run(sidecar, retry, context);
@@ -151,13 +151,17 @@ async fn namespace(namespace: Arc<Namespace>, context: Arc<Context>) -> Result<A
         return Ok(Action::await_change());
     }
     let governance = Governance::of(namespace.labels());
+    let turn = context.turns.acquire().await;
     let facts = context.index.facts(&name);
     let now = Timestamp::now();
     let compiled = compile(&name, governance, &facts, now);
     if write::clearance(&context.client, &context.index, &name, &facts, compiled.clearance).await? {
         context.alarm(&name).await;
     }
+    drop(turn);
+    let turn = context.turns.acquire().await;
     write::statuses(&context.client, &name, &facts, compiled.statuses).await?;
+    drop(turn);
     context.metrics.compiled(now);
     context.retries.lock().await.remove(&name);
     Ok(compiled.revisit.map_or_else(Action::await_change, |at| Action::requeue(until(at))))

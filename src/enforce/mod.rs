@@ -261,7 +261,7 @@ impl Enforcer {
             Ok(Event::Init) => self.relisted_clearances.clear(),
             Ok(Event::InitApply(clearance)) => {
                 self.relisted_clearances.insert(clearance.namespace().unwrap_or_default());
-                self.set_clearance(clearance);
+                self.set_clearance(&clearance);
             }
             Ok(Event::InitDone) => {
                 let listed = std::mem::take(&mut self.relisted_clearances);
@@ -277,7 +277,7 @@ impl Enforcer {
                 self.look_at_all();
                 self.tell_all();
             }
-            Ok(Event::Apply(clearance)) => self.set_clearance(clearance),
+            Ok(Event::Apply(clearance)) => self.set_clearance(&clearance),
             Ok(Event::Delete(clearance)) => {
                 let namespace = clearance.namespace().unwrap_or_default();
                 self.roster.set_clearance(&namespace, None);
@@ -286,7 +286,7 @@ impl Enforcer {
         }
     }
 
-    fn set_clearance(&mut self, clearance: Clearance) {
+    fn set_clearance(&mut self, clearance: &Clearance) {
         if clearance.metadata.name.as_deref() != Some(CLEARANCE_NAME) {
             return;
         }
@@ -296,7 +296,8 @@ impl Enforcer {
         for end in ends.filter(|end| *end > now).collect::<BTreeSet<_>>() {
             self.timers.entry(end).or_default().insert(Due::Namespace(namespace.as_str().into()));
         }
-        self.roster.set_clearance(&namespace, Some(clearance.spec));
+        // Cloned, as in compile::index: without the spare room of what was read.
+        self.roster.set_clearance(&namespace, Some(clearance.spec.clone()));
         self.look_at_namespace(&namespace);
     }
 

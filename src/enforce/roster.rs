@@ -109,7 +109,8 @@ impl From<&OwnerReference> for OwnerIs {
 #[derive(Debug, Default)]
 pub struct Namespace {
     pub clearance: Option<Arc<ClearanceSpec>>,
-    pub pods: HashMap<Arc<str>, Pod>,
+    /// Boxed, for a map is up to twice as large as what is in it.
+    pub pods: HashMap<Arc<str>, Box<Pod>>,
 }
 
 /// Values that many pods share.
@@ -294,7 +295,7 @@ impl Roster {
                 != (next.gated, next.ends_at, next.life.seconds);
             next.quiet_until = before.quiet_until.filter(|_| !told);
         }
-        namespace.pods.insert(Arc::clone(&key.name), next);
+        namespace.pods.insert(Arc::clone(&key.name), Box::new(next));
         key
     }
 
@@ -305,7 +306,7 @@ impl Roster {
         if namespace.pods.is_empty() && namespace.clearance.is_none() {
             self.namespaces.remove(&key.namespace);
         }
-        pod
+        pod.map(|pod| *pod)
     }
 
     /// What deciding about a pod needs to know of it.

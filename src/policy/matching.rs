@@ -222,7 +222,7 @@ fn env_var(pod: &core::EnvVar) -> EnvVar {
     EnvVar {
         name: pod.name.clone(),
         value: pod.value.clone().filter(|v| !v.is_empty()),
-        value_from: pod.value_from.as_ref().map(env_var_source),
+        value_from: pod.value_from.as_ref().map(|source| Box::new(env_var_source(source))),
     }
 }
 

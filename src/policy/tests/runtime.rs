@@ -45,27 +45,30 @@ pub fn full_runtime() -> Runtime {
             EnvVar {
                 name: "POD".to_owned(),
                 value: None,
-                value_from: Some(EnvVarSource {
+                value_from: Some(Box::new(EnvVarSource {
                     field_ref: Some(field("metadata.name")),
                     ..Default::default()
-                }),
+                })),
             },
             EnvVar {
                 name: "MEMORY".to_owned(),
                 value: None,
-                value_from: Some(EnvVarSource {
+                value_from: Some(Box::new(EnvVarSource {
                     resource_field_ref: Some(ResourceFieldRef {
                         container_name: Some("serve".to_owned()),
                         resource: "limits.memory".to_owned(),
                         divisor: "1Mi".to_owned(),
                     }),
                     ..Default::default()
-                }),
+                })),
             },
             EnvVar {
                 name: "KEY".to_owned(),
                 value: None,
-                value_from: Some(EnvVarSource { secret_key_ref: Some(key("keys")), ..Default::default() }),
+                value_from: Some(Box::new(EnvVarSource {
+                    secret_key_ref: Some(key("keys")),
+                    ..Default::default()
+                })),
             },
         ],
         env_from: vec![
@@ -268,7 +271,7 @@ fn container_of(c: &Container) -> core::Container {
     let env = c.env.iter().map(|e| core::EnvVar {
         name: e.name.clone(),
         value: e.value.clone(),
-        value_from: e.value_from.as_ref().map(source),
+        value_from: e.value_from.as_deref().map(source),
     });
     let env_from = c.env_from.iter().map(|e| core::EnvFromSource {
         prefix: e.prefix.clone(),
@@ -388,7 +391,11 @@ fn any_env(name: &'static str) -> impl Strategy<Value = EnvVar> {
         Just((Some("triage".to_owned()), None)),
         source.prop_map(|source| (None, Some(source))),
     ];
-    said.prop_map(move |(value, value_from)| EnvVar { name: name.to_owned(), value, value_from })
+    said.prop_map(move |(value, value_from)| EnvVar {
+        name: name.to_owned(),
+        value,
+        value_from: value_from.map(Box::new),
+    })
 }
 
 fn any_env_from() -> impl Strategy<Value = EnvFrom> {

@@ -26,7 +26,7 @@ use crate::{Scale, progress};
 const CLIENTS: usize = 8;
 
 /// What admission may add.
-const CREATE: Goal = Goal::Over { added: 1.0, times: 1.5 };
+const CREATE: Goal = Goal::Over(0.5);
 
 /// One kind of namespace.
 struct Place {

@@ -4,14 +4,17 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use assent_tests::{Process, root};
+use anyhow::{Context, Result, ensure};
+use assent_tests::{Assent, Process, root, until};
 use serde_json::{Value, json};
 
 use crate::rest::Rest;
 
 /// How many times a second the kernel counts; the same on every Linux that Kubernetes runs on.
 const TICKS: f64 = 100.0;
+
+/// How long the operator may be busy.
+const PATIENCE: Duration = Duration::from_mins(30);
 
 /// What the figures were measured on.
 pub async fn facts(rest: &Rest) -> Result<Value> {
@@ -54,4 +57,16 @@ pub fn processor(process: &Process) -> Result<Duration> {
     let ticks =
         fields.get(11..13).context("a short /proc/PID/stat")?.iter().map(|field| field.parse::<f64>());
     Ok(Duration::from_secs_f64(ticks.sum::<Result<f64, _>>()? / TICKS))
+}
+
+/// Waits until the operator has used next to no processor for two seconds.
+pub async fn quiet(assent: &Assent) -> Result<()> {
+    until(PATIENCE, "the operator to be quiet", async || {
+        let before = processor(assent.operator())?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let used = processor(assent.operator())?.saturating_sub(before);
+        ensure!(used < Duration::from_millis(60), "it used {used:?} in 2 s");
+        Ok(Some(()))
+    })
+    .await
 }

@@ -3,14 +3,18 @@
 //!
 //! ```text
 //! main ─┬─ create    what admission adds to creating and changing a pod   ┐
-//!       ├─ release   from an approval to the pod                          ├─► Row ─► table, JSON
+//!       ├─ release   from an approval to the pod, or to the last of many  ├─► Row ─► table, JSON, chart
 //!       ├─ revoke    from a revocation to the last pod                    │
+//!       ├─ expire    from the end of many approvals to the last Clearance │
 //!       └─ scale     the operator's memory, idleness and start            ┘
 //! ```
 
 #![forbid(unsafe_code)]
 
+mod chart;
 mod create;
+mod expire;
+mod leave;
 mod machine;
 mod release;
 mod report;
@@ -54,6 +58,12 @@ struct Arguments {
     /// The file for every figure, as JSON.
     #[arg(long)]
     output: Option<PathBuf>,
+    /// The file for the chart, as SVG.
+    #[arg(long)]
+    chart: Option<PathBuf>,
+    /// Measures nothing, and shows what these files, of runs before, have.
+    #[arg(long, num_args = 1.., conflicts_with = "output")]
+    show: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -61,6 +71,7 @@ enum Measure {
     Create,
     Release,
     Revoke,
+    Expire,
     Scale,
 }
 
@@ -74,8 +85,12 @@ pub struct Scale {
     burst: Duration,
     /// Pods released one by one, a round.
     releases: usize,
+    /// Pods released together.
+    released: usize,
     /// Pods stopped together.
     stopped: usize,
+    /// Namespaces whose only approval ends in the same second.
+    expiring: usize,
     systems: usize,
     pods: usize,
     /// How long nothing happens.
@@ -88,10 +103,12 @@ impl Scale {
         requests: 300,
         burst: Duration::from_millis(1500),
         releases: 5,
-        stopped: 200,
-        systems: 1000,
-        pods: 10_000,
-        quiet: Duration::from_secs(10),
+        released: 5000,
+        stopped: 1000,
+        expiring: 1000,
+        systems: 10_000,
+        pods: 100_000,
+        quiet: Duration::from_mins(5),
     };
 
     const QUICK: Self = Self {
@@ -99,16 +116,39 @@ impl Scale {
         requests: 20,
         burst: Duration::from_millis(300),
         releases: 1,
+        released: 50,
         stopped: 20,
+        expiring: 20,
         systems: 40,
         pods: 200,
-        quiet: Duration::from_secs(3),
+        quiet: Duration::from_secs(10),
     };
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    let rows = if arguments.show.is_empty() { run(&arguments).await? } else { before(&arguments.show)? };
+    print!("{}", report::table(&rows));
+    if let Some(chart) = arguments.chart {
+        std::fs::write(&chart, chart::svg(&rows)).with_context(|| format!("writing {}", chart.display()))?;
+    }
+    Ok(())
+}
+
+/// What runs before have measured.
+fn before(files: &[PathBuf]) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for file in files {
+        let reading = || format!("reading {}", file.display());
+        let figures = std::fs::read_to_string(file).with_context(reading)?;
+        rows.extend(report::rows(&serde_json::from_str(&figures).with_context(reading)?)?);
+    }
+    Ok(rows)
+}
+
+/// Measures, and writes every figure down.
+async fn run(arguments: &Arguments) -> Result<Vec<Row>> {
     let base = if arguments.quick { Scale::QUICK } else { Scale::FULL };
     let scale = Scale {
         rounds: arguments.rounds.unwrap_or(base.rounds),
@@ -125,12 +165,11 @@ async fn main() -> Result<()> {
     let rows = measured
         .with_context(|| format!("The operator's last words:\n{}", assent.operator().log_tail(20)))?;
     progress(&format!("done after {:.0?}", begin.elapsed()));
-    print!("{}", report::table(&rows));
-    let output = arguments.output.unwrap_or_else(|| root().join("target/bench.json"));
+    let output = arguments.output.clone().unwrap_or_else(|| root().join("target/bench.json"));
     let json = serde_json::to_string_pretty(&report::json(&machine, &rows))?;
     std::fs::write(&output, json).with_context(|| format!("writing {}", output.display()))?;
     progress(&format!("every round is in {}", output.display()));
-    Ok(())
+    Ok(rows)
 }
 
 async fn measure(
@@ -143,8 +182,9 @@ async fn measure(
     for measure in only {
         rows.extend(match measure {
             Measure::Create => create::measure(cluster, scale).await?,
-            Measure::Release => release::measure(cluster, scale).await?,
-            Measure::Revoke => revoke::measure(cluster, scale).await?,
+            Measure::Release => release::measure(cluster, assent, scale).await?,
+            Measure::Revoke => revoke::measure(cluster, assent, scale).await?,
+            Measure::Expire => expire::measure(cluster, assent, scale).await?,
             Measure::Scale => scale::measure(cluster, assent, scale).await?,
         });
     }

@@ -1,54 +1,145 @@
-//! How long people wait after the last approval: from the answer to the Approval until the held pod is
-//! seen without its gate. The floor is one change of a pod, of which a release needs at least two in a row:
-//! the Clearance is written, then the pod is.
+//! How long people wait after the last approval: from the answer to the Approval until the held pod, or the
+//! last of many, is seen without its gate. The floor is one change of a pod, of which a release needs at least
+//! two in a row, as the Clearance is written, then the pod is; for many, a client that lifts the gates of as many
+//! pods that nobody governs, as many at a time as the operator does.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use assent_tests::{ControlPlane, Person};
+use assent::api::{GATE, HELD_LABEL};
+use assent_tests::{Assent, ControlPlane, Person};
 use futures::{StreamExt as _, TryStreamExt as _};
+use http::Request;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{WatchEvent, WatchParams};
 use serde_json::json;
 
+use crate::leave::leaving;
 use crate::report::{Goal, Row, Unit};
-use crate::rest::{Rest, patch};
-use crate::stats::p50;
+use crate::rest::{OPERATOR_CONCURRENCY, Rest, patch, strategic};
+use crate::stats::{ms, p50};
 use crate::world;
-use crate::{Scale, progress};
+use crate::{Scale, machine, progress};
 
 const NAMESPACE: &str = "release";
+const GOVERNED: &str = "release-many";
+const FREE: &str = "release-floor";
 
 /// How many pods are changed for each that is released.
 const CHANGES: usize = 10;
 
-/// The row about releasing a pod.
-pub async fn measure(cluster: &ControlPlane, scale: &Scale) -> Result<Vec<Row>> {
-    progress("approval to release");
+/// The rows about releasing pods.
+pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
     let (admin, alice) = (Rest::of(cluster, Person::Admin)?, Rest::of(cluster, Person::Alice)?);
-    world::namespace(&admin, NAMESPACE, true).await?;
+    Ok(vec![one(&admin, &alice, scale).await?, many(&admin, &alice, assent, scale).await?])
+}
+
+async fn one(admin: &Rest, alice: &Rest, scale: &Scale) -> Result<Row> {
+    progress("approval to release of a pod");
+    world::namespace(admin, NAMESPACE, true).await?;
     let (mut floor, mut assent) = (Vec::new(), Vec::new());
     let mut system = 0;
     for _ in 0..scale.rounds {
         let (mut patched, mut released) = (Vec::new(), Vec::new());
         for _ in 0..scale.releases {
-            let pod = held_pod(&admin, system).await?;
-            released.push(release(&admin, &alice, system, &pod).await?);
-            patched.extend(change(&admin, &pod).await?);
+            let pod = held_pod(admin, system).await?;
+            released.push(release(admin, alice, system, &pod).await?);
+            patched.extend(change(admin, &pod).await?);
             admin.delete_now(&format!("{}/{pod}", world::pods(NAMESPACE))).await?;
             system += 1;
         }
         floor.push(p50(&patched));
         assent.push(p50(&released));
     }
-    Ok(vec![Row {
+    Ok(Row {
         measure: "approval to release of 1 pod; floor: 1 PATCH".to_owned(),
         unit: Unit::Milliseconds,
         floor,
         assent,
-        goal: Some(Goal::Within(1000.0)),
-    }])
+        goal: Some(Goal::Times(3.0)),
+    })
+}
+
+async fn many(admin: &Rest, alice: &Rest, assent: &Assent, scale: &Scale) -> Result<Row> {
+    let count = scale.released;
+    world::namespace(admin, GOVERNED, true).await?;
+    world::namespace(admin, FREE, false).await?;
+    let (mut floor, mut released) = (Vec::new(), Vec::new());
+    for round in 0..scale.rounds {
+        progress(&format!("release of {count} pods, round {} of {}", round + 1, scale.rounds));
+        let (system, version) = (world::system_name(round), world::version_name(round, 0));
+        admin.create(&world::ours(GOVERNED, "aisystems"), &world::ai_system(&system, "limited")).await?;
+        let manifest = world::model_version(&system, &version);
+        admin.create(&world::ours(GOVERNED, "modelversions"), &manifest).await?;
+        let digest = world::judged(admin, GOVERNED, &version).await?;
+        let pod = world::parked(world::pod(&system, &version));
+        let mut by_hand = world::gated(pod.clone());
+        by_hand["metadata"]["labels"][HELD_LABEL] = json!("true");
+        for (namespace, pod) in [(FREE, &by_hand), (GOVERNED, &pod)] {
+            admin.create_all((0..count).map(|_| (world::pods(namespace), pod.clone())).collect()).await?;
+        }
+        let lifts = lifts(admin).await?;
+        // Events and counts about them.
+        machine::quiet(assent).await?;
+        let approval = world::decision("Approve", &system, &version, &digest);
+        for turn in 0..2 {
+            if (round + turn) % 2 == 0 {
+                let lift = admin.all(lifts.clone(), OPERATOR_CONCURRENCY);
+                floor.push(until_released(admin, FREE, count, from_start(lift)).await?);
+            } else {
+                let approvals = world::ours(GOVERNED, "approvals");
+                let approve = alice.create(&approvals, &approval);
+                released.push(until_released(admin, GOVERNED, count, from_end(approve)).await?);
+                machine::quiet(assent).await?;
+            }
+        }
+        for namespace in [FREE, GOVERNED] {
+            admin.delete_now(&world::pods(namespace)).await?;
+        }
+    }
+    Ok(Row {
+        measure: format!("approval to release of {count} pods; floor: a client patches them"),
+        unit: Unit::Milliseconds,
+        floor,
+        assent: released,
+        goal: Some(Goal::Times(1.2)),
+    })
+}
+
+/// The requests that lift the gates that nobody governs, as the operator does.
+async fn lifts(admin: &Rest) -> Result<Vec<Request<Vec<u8>>>> {
+    let lift = |name: String| {
+        let patch = json!({
+            "metadata": { "labels": { HELD_LABEL: null }, "annotations": { "bench": "released: system-0-v0 is cleared" } },
+            "spec": { "schedulingGates": [{ "$patch": "delete", "name": GATE }] },
+        });
+        strategic(&format!("{}/{name}", world::pods(FREE)), &patch)
+    };
+    admin.names(&world::pods(FREE)).await?.into_iter().map(lift).collect()
+}
+
+/// Watches the pods of a namespace lose their label while `work` makes them; it gives the instant to count from.
+async fn until_released(
+    admin: &Rest,
+    namespace: &str,
+    count: usize,
+    work: impl Future<Output = Result<Instant>>,
+) -> Result<f64> {
+    let released = leaving(admin, namespace, HELD_LABEL, count).await?;
+    let (begin, released) = tokio::try_join!(work, released)?;
+    Ok(ms(released.last.saturating_duration_since(begin)))
+}
+
+/// The instant at which `work` begins.
+pub async fn from_start<T>(work: impl Future<Output = Result<T>>) -> Result<Instant> {
+    let begin = Instant::now();
+    work.await.map(|_| begin)
+}
+
+/// The instant at which `work` is done.
+pub async fn from_end<T>(work: impl Future<Output = Result<T>>) -> Result<Instant> {
+    work.await.map(|_| Instant::now())
 }
 
 /// A pod of a system of its own, held for want of one approval, when the operator has nothing left to do.

@@ -3,13 +3,14 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::stats::Spread;
 
 /// What a value counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unit {
     #[serde(rename = "ms")]
     Milliseconds,
@@ -17,10 +18,14 @@ pub enum Unit {
     PerSecond,
     #[serde(rename = "MiB")]
     Mebibytes,
-    #[serde(rename = "s")]
-    Seconds,
+    #[serde(rename = "KiB")]
+    Kibibytes,
+    #[serde(rename = "%")]
+    Percent,
     #[serde(rename = "requests")]
     Requests,
+    #[serde(rename = "pods")]
+    Pods,
 }
 
 impl Unit {
@@ -29,18 +34,22 @@ impl Unit {
             Self::Milliseconds => "ms",
             Self::PerSecond => "/s",
             Self::Mebibytes => "MiB",
-            Self::Seconds => "s",
+            Self::Kibibytes => "KiB",
+            Self::Percent => "%",
             Self::Requests => "req",
+            Self::Pods => "pods",
         }
     }
 }
 
 /// What Assent is to achieve; held against medians.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Goal {
-    /// At most so much more than the floor, and at most so many times it.
-    Over { added: f64, times: f64 },
+    /// At most so many milliseconds more than the floor.
+    Over(f64),
+    /// At most so many times the floor.
+    Times(f64),
     /// At least this share of the floor.
     Share(f64),
     /// At most so much, whatever the floor.
@@ -62,11 +71,22 @@ impl Row {
     pub fn met(&self) -> Option<bool> {
         let median = Spread::of(&self.assent).median;
         self.goal.map(|goal| match goal {
-            Goal::Over { added, times } => {
-                self.added().median <= added && self.ratio().is_some_and(|r| r.median <= times)
-            }
+            Goal::Over(added) => self.added().median <= added,
+            Goal::Times(times) => self.ratio().is_some_and(|r| r.median <= times),
             Goal::Share(share) => self.ratio().is_some_and(|r| r.median >= share),
             Goal::Within(limit) => median <= limit,
+        })
+    }
+
+    /// Assent as a multiple of the goal: up to 1, it is met.
+    pub fn of_goal(&self) -> Option<Spread> {
+        Some(match self.goal? {
+            Goal::Over(added) => self.added().map(|is| is / added),
+            Goal::Times(times) => self.ratio()?.map(|is| is / times),
+            Goal::Share(share) => self.ratio()?.map(|is| share / is),
+            // Of what is not to be at all, none is half of the goal.
+            Goal::Within(0.0) => Spread::of(&self.assent).map(|is| is + 0.5),
+            Goal::Within(limit) => Spread::of(&self.assent).map(|is| is / limit),
         })
     }
 
@@ -95,14 +115,15 @@ impl Row {
         let ratio = self.ratio().map_or_else(
             || "-".to_owned(),
             |ratio| match self.goal {
-                Some(Goal::Over { .. }) => format!("{}x, {:+.2} ms", show(ratio), self.added().median),
+                Some(Goal::Over(_)) => format!("{}x, {:+.2} ms", show(ratio), self.added().median),
                 _ => format!("{}x", show(ratio)),
             },
         );
         let goal = self.goal.map_or_else(
             || "-".to_owned(),
             |goal| match goal {
-                Goal::Over { added, times } => format!("<= {times}x, +{added} ms"),
+                Goal::Over(added) => format!("<= +{added} ms"),
+                Goal::Times(times) => format!("<= {times}x"),
                 Goal::Share(share) => format!(">= {share}x"),
                 Goal::Within(limit) => format!("<= {limit} {}", self.unit.name()),
             },
@@ -149,4 +170,19 @@ pub fn table(rows: &[Row]) -> String {
 /// All rows with every round, and the machine.
 pub fn json(machine: &Value, rows: &[Row]) -> Value {
     json!({ "machine": machine, "rows": rows.iter().map(Row::json).collect::<Vec<_>>() })
+}
+
+/// The rows of [`json`].
+pub fn rows(figures: &Value) -> Result<Vec<Row>> {
+    let row = |row: &Value| {
+        let rounds = |of: &str| serde_json::from_value(row[of]["rounds"].clone());
+        Ok(Row {
+            measure: row["measure"].as_str().context("a row without a measure")?.to_owned(),
+            unit: serde_json::from_value(row["unit"].clone())?,
+            floor: rounds("floor")?,
+            assent: rounds("assent")?,
+            goal: serde_json::from_value(row["goal"].clone())?,
+        })
+    };
+    figures["rows"].as_array().into_iter().flatten().map(row).collect()
 }

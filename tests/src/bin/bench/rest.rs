@@ -13,6 +13,9 @@ use serde_json::Value;
 /// How many requests are made at the same time when things are prepared.
 const CONCURRENCY: usize = 32;
 
+/// As many requests as the operator has under way about pods.
+pub const OPERATOR_CONCURRENCY: usize = 64;
+
 /// Somebody's connection to the API server.
 #[derive(Clone)]
 pub struct Rest(pub Client);
@@ -37,6 +40,13 @@ impl Rest {
         self.json(Request::get(path).body(Vec::new())?).await
     }
 
+    /// The names of what is in a list.
+    pub async fn names(&self, path: &str) -> Result<Vec<String>> {
+        let list = self.get(path).await?;
+        let name = |object: &Value| object["metadata"]["name"].as_str().map(str::to_owned);
+        Ok(list["items"].as_array().into_iter().flatten().filter_map(name).collect())
+    }
+
     /// What was created.
     pub async fn create(&self, path: &str, object: &Value) -> Result<Value> {
         self.json(post(path, object)?).await
@@ -44,9 +54,14 @@ impl Rest {
 
     /// Creates objects, many at a time, each where its path says.
     pub async fn create_all(&self, objects: Vec<(String, Value)>) -> Result<()> {
-        let create =
-            |(path, object): (String, Value)| async move { self.create(&path, &object).await.map(drop) };
-        stream::iter(objects).map(create).buffer_unordered(CONCURRENCY).try_collect().await
+        let requests = objects.iter().map(|(path, object)| post(path, object)).collect::<Result<_>>()?;
+        self.all(requests, CONCURRENCY).await
+    }
+
+    /// Makes requests, so many at a time.
+    pub async fn all(&self, requests: Vec<Request<Vec<u8>>>, at_a_time: usize) -> Result<()> {
+        let make = |request| async move { self.timed(request).await.map(drop) };
+        stream::iter(requests).map(make).buffer_unordered(at_a_time).try_collect().await
     }
 
     /// Deletes what is at `path`, now: an object, or all of a list.
@@ -70,5 +85,11 @@ pub fn post(path: &str, object: &Value) -> Result<Request<Vec<u8>>> {
 /// A request to change a part of an object.
 pub fn patch(path: &str, part: &Value) -> Result<Request<Vec<u8>>> {
     let request = Request::patch(path).header("content-type", "application/merge-patch+json");
+    Ok(request.body(part.to_string().into_bytes())?)
+}
+
+/// The same, where lists are merged by their keys.
+pub fn strategic(path: &str, part: &Value) -> Result<Request<Vec<u8>>> {
+    let request = Request::patch(path).header("content-type", "application/strategic-merge-patch+json");
     Ok(request.body(part.to_string().into_bytes())?)
 }

@@ -1,29 +1,25 @@
 //! How soon nothing runs any more: from the answer to the revocation until the last of its pods is gone.
 //! The floor is a client that deletes as many pods of the same kind, as many at a time as the operator does.
+//!
+//! The pods run, and something that makes no others controls them: of bare ones, Assent would keep the manifests.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Objects, Person, Watched};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use anyhow::Result;
+use assent_tests::{Assent, ControlPlane, Person};
 use http::Request;
-use k8s_openapi::api::core::v1::Pod;
-use kube::core::PartialObjectMeta;
+use serde_json::json;
 
+use crate::leave::{Left, leaving};
+use crate::release::{from_end, from_start};
 use crate::report::{Goal, Row, Unit};
-use crate::rest::Rest;
+use crate::rest::{OPERATOR_CONCURRENCY, Rest, post};
 use crate::stats::ms;
 use crate::world;
-use crate::{Scale, progress};
+use crate::{Scale, machine, progress};
 
 const GOVERNED: &str = "revoke";
 const FREE: &str = "revoke-floor";
-
-/// As many requests as the operator has under way.
-const CONCURRENCY: usize = 64;
-
-/// The pods of the cluster, without what is in them.
-type Pods = Objects<PartialObjectMeta<Pod>>;
 
 /// When the first and the last pod was gone.
 struct Gone {
@@ -32,34 +28,39 @@ struct Gone {
 }
 
 /// The rows about stopping pods.
-pub async fn measure(cluster: &ControlPlane, scale: &Scale) -> Result<Vec<Row>> {
-    progress("revocation to all pods gone");
+pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
     let (admin, alice) = (Rest::of(cluster, Person::Admin)?, Rest::of(cluster, Person::Alice)?);
     world::namespace(&admin, GOVERNED, true).await?;
     world::namespace(&admin, FREE, false).await?;
-    let (mut floor, mut assent) = (Vec::new(), Vec::new());
+    let (mut floor, mut evictions, mut revoked) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..scale.rounds {
+        progress(&format!("revocation of {} pods, round {} of {}", scale.stopped, round + 1, scale.rounds));
         let digest = clear(&admin, &alice, round).await?;
         // One after the other, since both need all of the machine; who is first changes.
-        for turn in 0..2 {
-            if (round + turn) % 2 == 0 {
-                floor.push(deleted(&admin, round, scale.stopped).await?);
-            } else {
-                assent.push(revoked(&admin, &alice, round, &digest, scale.stopped).await?);
+        for turn in 0..3 {
+            let namespace = if (round + turn) % 3 == 2 { GOVERNED } else { FREE };
+            populate(&admin, assent, namespace, round, scale.stopped).await?;
+            match (round + turn) % 3 {
+                0 => floor.push(ended(&admin, scale.stopped, delete).await?),
+                1 => evictions.push(ended(&admin, scale.stopped, evict).await?),
+                _ => revoked.push(revoke(&admin, &alice, round, &digest, scale.stopped).await?),
             }
         }
     }
     let times = |gone: &[Gone], of: fn(&Gone) -> f64| gone.iter().map(of).collect();
-    let row = |what: &str, of: fn(&Gone) -> f64, goal| Row {
-        measure: format!("revocation to {what}; floor: a client deletes them"),
+    let row = |what: &str, how: &str, floor: &[Gone], of: fn(&Gone) -> f64, goal| Row {
+        measure: format!("revocation to {what}; floor: a client {how} them"),
         unit: Unit::Milliseconds,
-        floor: times(&floor, of),
-        assent: times(&assent, of),
+        floor: times(floor, of),
+        assent: times(&revoked, of),
         goal,
     };
+    let gone = format!("{} pods gone", scale.stopped);
     Ok(vec![
-        row("first of its pods deleted", |gone| gone.first, Some(Goal::Within(1000.0))),
-        row(&format!("{} pods gone", scale.stopped), |gone| gone.last, None),
+        row("first of its pods deleted", "deletes", &floor, |gone| gone.first, Some(Goal::Within(50.0))),
+        row(&gone, "deletes", &floor, |gone| gone.last, Some(Goal::Times(1.2))),
+        // Which of it is the eviction's and which Assent's.
+        row(&gone, "evicts", &evictions, |gone| gone.last, None),
     ])
 }
 
@@ -75,56 +76,50 @@ async fn clear(admin: &Rest, alice: &Rest, round: usize) -> Result<serde_json::V
     Ok(digest)
 }
 
-/// The floor.
-async fn deleted(admin: &Rest, round: usize, count: usize) -> Result<Gone> {
-    populate(admin, FREE, round, count).await?;
-    let names = names(admin).await?;
-    let delete = |name: String| async move {
-        let body = br#"{"gracePeriodSeconds":1}"#.to_vec();
-        let path = format!("{}/{name}", world::pods(FREE));
-        admin.timed(Request::delete(path).header("content-type", "application/json").body(body)?).await
-    };
-    until_gone(admin, FREE, count, async {
-        let begin = Instant::now();
-        let work =
-            stream::iter(names).map(delete).buffer_unordered(CONCURRENCY).try_for_each(|_| async { Ok(()) });
-        work.await?;
-        Ok(begin)
-    })
-    .await
+/// The floor: each pod ends by a request of its own.
+async fn ended(admin: &Rest, count: usize, request: fn(&str) -> Result<Request<Vec<u8>>>) -> Result<Gone> {
+    let names = admin.names(&world::pods(FREE)).await?;
+    let requests = names.iter().map(|name| request(name)).collect::<Result<_>>()?;
+    until_gone(admin, FREE, count, from_start(admin.all(requests, OPERATOR_CONCURRENCY))).await
+}
+
+fn delete(name: &str) -> Result<Request<Vec<u8>>> {
+    let delete = Request::delete(format!("{}/{name}", world::pods(FREE)));
+    let body = br#"{"gracePeriodSeconds":1}"#.to_vec();
+    Ok(delete.header("content-type", "application/json").body(body)?)
+}
+
+fn evict(name: &str) -> Result<Request<Vec<u8>>> {
+    let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name, "namespace": FREE },
+        "deleteOptions": { "gracePeriodSeconds": 1 } });
+    post(&format!("{}/{name}/eviction", world::pods(FREE)), &eviction)
 }
 
 /// Assent.
-async fn revoked(
+async fn revoke(
     admin: &Rest,
     alice: &Rest,
     round: usize,
     digest: &serde_json::Value,
     count: usize,
 ) -> Result<Gone> {
-    populate(admin, GOVERNED, round, count).await?;
-    let revocation =
-        world::decision("Revoke", &world::system_name(round), &world::version_name(round, 0), digest);
-    until_gone(admin, GOVERNED, count, async {
-        alice.create(&world::ours(GOVERNED, "approvals"), &revocation).await?;
-        Ok(Instant::now())
-    })
-    .await
+    let (system, version) = (world::system_name(round), world::version_name(round, 0));
+    let revocation = world::decision("Revoke", &system, &version, digest);
+    let approvals = world::ours(GOVERNED, "approvals");
+    until_gone(admin, GOVERNED, count, from_end(alice.create(&approvals, &revocation))).await
 }
 
-async fn populate(admin: &Rest, namespace: &str, round: usize, count: usize) -> Result<()> {
-    let pod = world::pod(&world::system_name(round), &world::version_name(round, 0));
+async fn populate(admin: &Rest, assent: &Assent, namespace: &str, round: usize, count: usize) -> Result<()> {
+    let config_map = json!({ "metadata": { "generateName": "controller-" } });
+    let config_maps = format!("/api/v1/namespaces/{namespace}/configmaps");
+    let controller = admin.create(&config_maps, &config_map).await?;
+    let mut pod = world::pod(&world::system_name(round), &world::version_name(round, 0));
+    pod["metadata"]["ownerReferences"] = json!([{ "apiVersion": "v1", "kind": "ConfigMap", "controller": true,
+        "name": controller["metadata"]["name"], "uid": controller["metadata"]["uid"] }]);
     admin.create_all((0..count).map(|_| (world::pods(namespace), pod.clone())).collect()).await?;
     world::running(admin, namespace, count).await?;
-    // Events, counts and statuses about them.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    Ok(())
-}
-
-async fn names(admin: &Rest) -> Result<Vec<String>> {
-    let pods = admin.get(&world::pods(FREE)).await?;
-    let name = |pod: &serde_json::Value| pod["metadata"]["name"].as_str().map(str::to_owned);
-    Ok(pods["items"].as_array().into_iter().flatten().filter_map(name).collect())
+    // Events and counts about them.
+    machine::quiet(assent).await
 }
 
 /// Watches the pods of a namespace while `end` makes them go; it gives the instant to count from.
@@ -134,20 +129,8 @@ async fn until_gone(
     count: usize,
     end: impl Future<Output = Result<Instant>>,
 ) -> Result<Gone> {
-    let pods = Watched::start(admin.0.clone()).await?;
-    let here = |pods: &Pods| pods.keys().filter(|(of, _)| of == namespace).count();
-    ensure!(pods.now(here) == count, "expected: {count} pods in {namespace}\nseen: {}", pods.now(here));
-    let is_ending = |((of, _), pod): (&(String, String), &PartialObjectMeta<Pod>)| {
-        of == namespace && pod.metadata.deletion_timestamp.is_some()
-    };
-    let first = pods.until("the first pod to end", |pods| {
-        if here(pods) < count || pods.iter().any(is_ending) { Ok(()) } else { Err("none does".to_owned()) }
-    });
-    let last = pods.until("all pods to be gone", |pods| match here(pods) {
-        0 => Ok(()),
-        left => Err(format!("{left} are there")),
-    });
-    let (begin, ((), first), ((), last)) = tokio::try_join!(end, first, last)?;
+    let gone = leaving(admin, namespace, "app", count).await?;
+    let (begin, Left { first, last }) = tokio::try_join!(end, gone)?;
     let since = |instant: Instant| ms(instant.saturating_duration_since(begin));
     Ok(Gone { first: since(first), last: since(last) })
 }

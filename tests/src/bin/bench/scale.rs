@@ -1,14 +1,21 @@
 //! What the operator costs where there is much to govern: its memory, what it does when nothing happens,
-//! and how long it needs to be there again. The floor is reading the same objects once, in pages.
+//! and how long it needs to be there again. The floor is reading the same objects once, in pages; and, for
+//! what grows, half as much.
 //!
 //! ```text
-//! namespace scale-0 … ── 20 systems each, a version each ── pods that are cleared, spread over all systems
+//! namespace scale-0 … ── 10 systems each, a version each ── pods that are cleared, spread over all systems
+//!
+//!   half the systems, half the pods ─► twice the pods ─► twice the systems ─► quiet
+//!   memory, cold starts                memory, …         memory, …            processor, requests
 //! ```
+//!
+//! The pods name a scheduler that does not exist: the operator looks at them as at any other, and neither
+//! the scheduler nor KWOK, that are not what is measured, have work with them.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use assent::api::{AISystem, Approval, Clearance, ModelVersion, RiskLevel};
 use assent_tests::{Assent, ControlPlane, NAMESPACE, Person, until};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -20,52 +27,146 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::release::released;
-use crate::report::{Row, Unit};
-use crate::rest::Rest;
+use crate::report::{Goal, Row, Unit};
+use crate::rest::{Rest, patch};
 use crate::stats::ms;
 use crate::world;
-use crate::{NODES, Scale, machine, progress};
+use crate::{Scale, machine, progress};
 
 /// How long everything may take.
 const PATIENCE: Duration = Duration::from_mins(30);
 
 /// How many systems share a namespace.
-const SYSTEMS_PER_NAMESPACE: usize = 20;
+const SYSTEMS_PER_NAMESPACE: usize = 10;
 
 /// The name of the flow by which the API server counts what the operator asks.
 const FLOW: &str = "assent-bench";
 
+/// How much there is to look after.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Size {
+    systems: usize,
+    pods: usize,
+}
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} systems, {} pods", self.systems, self.pods)
+    }
+}
+
+/// What was measured at a size; a value a round.
+struct Figures {
+    size: Size,
+    /// Reading everything once, in ms and MiB.
+    lists: Vec<f64>,
+    bytes: f64,
+    /// From the start of the process until a pod was released and every namespace compiled, in ms.
+    starts: Vec<f64>,
+    /// What the operator keeps in memory when it has become quiet, in MiB.
+    memory: Vec<f64>,
+}
+
 /// The rows about the operator.
 pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
     let rest = Rest::of(cluster, Person::Admin)?;
-    populate(&rest, scale).await?;
-    progress("waiting for the operator to have nothing to do");
-    quiet(assent).await?;
-    let what = format!("{} systems, {} pods", scale.systems, scale.pods);
-    let mut rows = idle(&rest, assent, scale, &what).await?;
-    progress("cold starts");
-    rows.extend(starts(&rest, assent, scale, &what).await?);
+    let full = Size { systems: scale.systems, pods: scale.pods };
+    let half = Size { systems: full.systems / 2, pods: full.pods / 2 };
+    let more_pods = Size { pods: full.pods, ..half };
+    let mut figures = Vec::new();
+    let mut before = Size { systems: 0, pods: 0 };
+    for size in [half, more_pods, full] {
+        grow(&rest, assent, before, size).await?;
+        figures.push(starts(&rest, assent, scale, size).await?);
+        before = size;
+    }
+    let mut rows = rows(&figures);
+    rows.extend(idle(&rest, assent, scale, full).await?);
     Ok(rows)
 }
 
-async fn populate(rest: &Rest, scale: &Scale) -> Result<()> {
-    let namespace = |system: usize| format!("scale-{}", system / SYSTEMS_PER_NAMESPACE);
-    let systems = 0..scale.systems;
-    progress(&format!("creating {} systems", scale.systems));
-    let labels = json!({ "assent.dev/mode": "enforce" });
-    let namespaces = systems.clone().step_by(SYSTEMS_PER_NAMESPACE).map(|system| {
-        let metadata = json!({ "name": namespace(system), "labels": labels });
-        (
-            "/api/v1/namespaces".to_owned(),
-            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata }),
-        )
-    });
-    rest.create_all(namespaces.collect()).await?;
+fn rows(figures: &[Figures]) -> Vec<Row> {
+    let [half, more_pods, full] = figures else { return Vec::new() };
+    let row = |measure: String, unit, floor: &[f64], assent: &[f64], goal| Row {
+        measure,
+        unit,
+        floor: floor.to_vec(),
+        assent: assent.to_vec(),
+        goal: Some(goal),
+    };
+    let size = full.size;
+    let json = vec![full.bytes; full.memory.len()];
+    let pods = more_pods.size.pods - half.size.pods;
+    #[allow(clippy::cast_precision_loss, reason = "counts are small")]
+    let a_pod: Vec<f64> = (half.memory.iter().zip(&more_pods.memory))
+        .map(|(half, more)| (more - half) * 1024.0 / pods as f64)
+        .collect();
+    let twice = |what: &str, than: &Figures, of: &Figures| {
+        let (before, after) = (than.size, of.size);
+        [
+            row(
+                format!("memory with twice the {what}: {after}; floor: {before}"),
+                Unit::Mebibytes,
+                &than.memory,
+                &of.memory,
+                Goal::Times(2.0),
+            ),
+            row(
+                format!("cold start with twice the {what}: {after}; floor: {before}"),
+                Unit::Milliseconds,
+                &than.starts,
+                &of.starts,
+                Goal::Times(2.0),
+            ),
+        ]
+    };
+    let mut rows = vec![
+        row(
+            format!("operator's memory, {size}; floor: them as JSON"),
+            Unit::Mebibytes,
+            &json,
+            &full.memory,
+            Goal::Within(100.0),
+        ),
+        row(
+            format!("operator's memory for each of {pods} more pods"),
+            Unit::Kibibytes,
+            &[],
+            &a_pod,
+            Goal::Within(0.5),
+        ),
+        row(
+            format!("cold start to fully enforcing, {size}; floor: one paged LIST of them"),
+            Unit::Milliseconds,
+            &full.lists,
+            &full.starts,
+            Goal::Times(1.5),
+        ),
+    ];
+    rows.extend(twice("pods", half, more_pods));
+    rows.extend(twice("systems", more_pods, full));
+    rows
+}
+
+fn namespace(system: usize) -> String {
+    format!("scale-{}", system / SYSTEMS_PER_NAMESPACE)
+}
+
+/// Creates what there is of `size` and not of `before`, with the operator away and the new namespaces not yet
+/// governed, since neither is what is measured; then all of it comes at once.
+async fn grow(rest: &Rest, assent: &Assent, before: Size, size: Size) -> Result<()> {
+    assent.operator().kill();
+    let systems = before.systems..size.systems;
+    let first = before.systems.next_multiple_of(SYSTEMS_PER_NAMESPACE);
+    let namespaces = || (first..size.systems).step_by(SYSTEMS_PER_NAMESPACE).map(namespace);
+    progress(&format!("{size}: creating systems"));
+    rest.create_all(
+        namespaces().map(|name| ("/api/v1/namespaces".to_owned(), world::plain(&name))).collect(),
+    )
+    .await?;
     let ai_systems = systems.clone().map(|system| {
-        (
-            world::ours(&namespace(system), "aisystems"),
-            world::ai_system(&world::system_name(system), "minimal"),
-        )
+        let name = world::system_name(system);
+        (world::ours(&namespace(system), "aisystems"), world::ai_system(&name, "minimal"))
     });
     rest.create_all(ai_systems.collect()).await?;
     let versions = systems.map(|system| {
@@ -73,30 +174,36 @@ async fn populate(rest: &Rest, scale: &Scale) -> Result<()> {
         (world::ours(&namespace(system), "modelversions"), version)
     });
     rest.create_all(versions.collect()).await?;
-    cleared(rest, scale.systems).await?;
-    progress(&format!("creating {} pods", scale.pods));
-    let pods = (0..scale.pods).map(|number| {
-        let system = number % scale.systems;
-        let mut pod = world::pod(&world::system_name(system), &world::version_name(system, 0));
-        // The scheduler is not what is measured.
-        pod["spec"]["nodeName"] = json!(format!("node-{}", number % NODES as usize + 1));
-        (world::pods(&namespace(system)), pod)
-    });
-    rest.create_all(pods.collect()).await?;
-    let waiting = "/api/v1/pods?fieldSelector=status.phase!=Running&limit=1";
-    slowly("all pods to run", async || {
-        Ok(rest.get(waiting).await?["items"].as_array().is_none_or(Vec::is_empty))
-    })
-    .await
+    for batch in (before.pods..size.pods).step_by(10_000) {
+        let end = size.pods.min(batch + 10_000);
+        progress(&format!("{size}: creating pods up to {end}"));
+        let pods = (batch..end).map(|number| {
+            let system = number % size.systems;
+            let pod = world::pod(&world::system_name(system), &world::version_name(system, 0));
+            (world::pods(&namespace(system)), world::parked(pod))
+        });
+        rest.create_all(pods.collect()).await?;
+    }
+    assent.operator().restart()?;
+    progress(&format!("{size}: waiting for all systems to be cleared"));
+    cleared(rest, size.systems).await?;
+    let govern = json!({ "metadata": { "labels": { "assent.dev/mode": "enforce" } } });
+    let govern = |name| patch(&format!("/api/v1/namespaces/{name}"), &govern);
+    rest.all(namespaces().map(govern).collect::<Result<_>>()?, 16).await?;
+    progress(&format!("{size}: waiting for the operator to have nothing to do"));
+    machine::quiet(assent).await
 }
 
 async fn cleared(rest: &Rest, systems: usize) -> Result<()> {
     slowly("all systems to be cleared", async || {
-        let (clearances, _) = list::<Clearance>(rest, "/apis/assent.dev/v1alpha1/clearances").await?;
-        let ours = clearances
-            .iter()
-            .filter(|c| c.metadata.namespace.as_ref().is_some_and(|n| n.starts_with("scale-")));
-        let cleared = ours.flat_map(|c| c.spec.systems.values()).filter(|s| !s.cleared.is_empty()).count();
+        let mut cleared = 0;
+        list(rest, "/apis/assent.dev/v1alpha1/clearances", |clearance: Clearance| {
+            if clearance.metadata.namespace.is_some_and(|namespace| namespace.starts_with("scale-")) {
+                cleared +=
+                    clearance.spec.systems.values().filter(|system| !system.cleared.is_empty()).count();
+            }
+        })
+        .await?;
         Ok(cleared == systems)
     })
     .await?;
@@ -114,42 +221,32 @@ async fn slowly(what: &str, mut probe: impl AsyncFnMut() -> Result<bool>) -> Res
     .await
 }
 
-/// Waits until the operator has used next to no processor for three seconds.
-async fn quiet(assent: &Assent) -> Result<()> {
-    until(PATIENCE, "the operator to be quiet", async || {
-        let before = machine::processor(assent.operator())?;
-        sleep(Duration::from_secs(3)).await;
-        let used = machine::processor(assent.operator())?.saturating_sub(before);
-        ensure!(used < Duration::from_millis(100), "it used {used:?} in 3 s");
-        Ok(Some(()))
-    })
-    .await
-}
-
-/// Memory, and what is done when nothing happens.
-async fn idle(rest: &Rest, assent: &Assent, scale: &Scale, what: &str) -> Result<Vec<Row>> {
-    progress("quiet operator");
+/// What is done when nothing happens. Watches begin anew every five minutes or so: requests are counted for
+/// as long, and not in rounds.
+async fn idle(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Result<Vec<Row>> {
+    progress(&format!("quiet operator, for {:.0?}", scale.quiet));
+    machine::quiet(assent).await?;
     count_requests(rest).await?;
-    let (mut memory, mut used, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+    let asked = requests(rest).await?;
+    let round = scale.quiet / u32::try_from(scale.rounds)?;
+    let mut share = Vec::new();
     for _ in 0..scale.rounds {
-        let (processor, requests) = (machine::processor(assent.operator())?, requests(rest).await?);
-        sleep(scale.quiet).await;
-        used.push((machine::processor(assent.operator())?.saturating_sub(processor)).as_secs_f64());
-        asked.push(self::requests(rest).await? - requests);
-        memory.push(machine::resident(assent.operator())?);
+        let processor = machine::processor(assent.operator())?;
+        sleep(round).await;
+        let used = machine::processor(assent.operator())?.saturating_sub(processor);
+        share.push(100.0 * used.as_secs_f64() / round.as_secs_f64());
     }
-    let size = vec![everything(rest).await?.1; scale.rounds];
-    let seconds = scale.quiet.as_secs();
-    let row = |measure: String, unit, floor, assent| Row { measure, unit, floor, assent, goal: None };
+    let asked = (requests(rest).await? - asked) / (scale.quiet.as_secs_f64() / 60.0);
+    let row = |measure: String, unit, assent, goal| Row {
+        measure,
+        unit,
+        floor: Vec::new(),
+        assent,
+        goal: Some(Goal::Within(goal)),
+    };
     Ok(vec![
-        row(format!("operator's memory, {what}; floor: them as JSON"), Unit::Mebibytes, size, memory),
-        row(
-            format!("operator's processor time in {seconds} quiet s, {what}"),
-            Unit::Seconds,
-            Vec::new(),
-            used,
-        ),
-        row(format!("operator's requests in {seconds} quiet s, {what}"), Unit::Requests, Vec::new(), asked),
+        row(format!("operator's share of a core when quiet, {size}"), Unit::Percent, share, 1.0),
+        row(format!("operator's requests a minute when quiet, {size}"), Unit::Requests, vec![asked], 10.0),
     ])
 }
 
@@ -177,62 +274,46 @@ async fn requests(rest: &Rest) -> Result<f64> {
 }
 
 /// From the start of the process to a state as before it was killed.
-async fn starts(rest: &Rest, assent: &Assent, scale: &Scale, what: &str) -> Result<Vec<Row>> {
-    let namespaces = list::<Namespace>(rest, "/api/v1/namespaces").await?.0.len();
-    let (mut lists, mut compiled, mut enforcing, mut memory) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..scale.rounds {
-        lists.push(ms(everything(rest).await?.0));
-        let (first, all) = start(rest, assent, namespaces).await?;
-        enforcing.push(ms(first));
-        compiled.push(ms(all));
-        quiet(assent).await?;
-        memory.push(machine::resident(assent.operator())?);
+async fn starts(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Result<Figures> {
+    let mut namespaces = 0;
+    list(rest, "/api/v1/namespaces", |_: Namespace| namespaces += 1).await?;
+    let mut figures = Figures { size, lists: Vec::new(), bytes: 0.0, starts: Vec::new(), memory: Vec::new() };
+    for round in 1..=scale.rounds {
+        let (list, bytes) = everything(rest).await?;
+        let start = start(rest, assent, namespaces).await?;
+        machine::quiet(assent).await?;
+        let memory = machine::resident(assent.operator())?;
+        progress(&format!(
+            "{size}: cold start {round} of {}: LIST {list:.2?}, start {start:.2?}, then {memory:.1} MiB",
+            scale.rounds
+        ));
+        figures.lists.push(ms(list));
+        figures.bytes = bytes;
+        figures.starts.push(ms(start));
+        figures.memory.push(memory);
     }
-    let row = |measure: &str, assent| Row {
-        measure: format!("{measure}, {what}; floor: one LIST"),
-        unit: Unit::Milliseconds,
-        floor: lists.clone(),
-        assent,
-        goal: None,
-    };
-    let size = vec![everything(rest).await?.1; scale.rounds];
-    Ok(vec![
-        row("cold start to first release", enforcing),
-        row("cold start to all compiled", compiled),
-        Row {
-            measure: format!("operator's memory after a cold start, {what}"),
-            unit: Unit::Mebibytes,
-            floor: size,
-            assent: memory,
-            goal: None,
-        },
-    ])
+    Ok(figures)
 }
 
-/// How long after its start the operator has released a pod, and has compiled every namespace.
-async fn start(rest: &Rest, assent: &Assent, namespaces: usize) -> Result<(Duration, Duration)> {
+/// How long after its start the operator has released a pod and compiled every namespace.
+async fn start(rest: &Rest, assent: &Assent, namespaces: usize) -> Result<Duration> {
     assent.operator().kill();
     // Whoever sets the gate by hand, of a pod that is cleared, waits for the operator to lift it.
-    let mut pod = world::pod(&world::system_name(0), &world::version_name(0, 0));
-    pod["spec"]["schedulingGates"] = json!([{ "name": assent::api::GATE }]);
+    let pod = world::gated(world::parked(world::pod(&world::system_name(0), &world::version_name(0, 0))));
     let name = world::start(rest, "scale-0", &pod).await?;
-    let mut release = pin!(released(rest, "scale-0", &name).await?);
+    let release = pin!(released(rest, "scale-0", &name).await?);
     let begin = Instant::now();
     assent.operator().restart()?;
     let compiled = async {
-        loop {
-            if compiles(&assent.address).await.is_some_and(|count| count >= namespaces) {
-                return anyhow::Ok(Instant::now());
-            }
-            sleep(Duration::from_millis(5)).await;
+        while compiles(&assent.address).await.is_none_or(|count| count < namespaces) {
+            sleep(Duration::from_millis(20)).await;
         }
+        anyhow::Ok(Instant::now())
     };
-    let both = async { tokio::try_join!(&mut release, compiled) };
-    let (first, all) =
-        tokio::time::timeout(PATIENCE, both).await.context("the operator does not start")??;
+    let both = tokio::time::timeout(PATIENCE, async { tokio::try_join!(release, compiled) });
+    let (released, compiled) = both.await.context("the operator does not start")??;
     rest.delete_now(&format!("{}/{name}", world::pods("scale-0"))).await?;
-    Ok((first - begin, all - begin))
+    Ok(released.max(compiled) - begin)
 }
 
 /// How many namespaces the operator has compiled.
@@ -249,36 +330,36 @@ async fn everything(rest: &Rest) -> Result<(Duration, f64)> {
     let ours = |plural: &str| format!("/apis/assent.dev/v1alpha1/{plural}");
     let begin = Instant::now();
     let kinds = tokio::try_join!(
-        size::<Pod>(rest, "/api/v1/pods".to_owned()),
-        size::<Namespace>(rest, "/api/v1/namespaces".to_owned()),
-        size::<AISystem>(rest, ours("aisystems")),
-        size::<ModelVersion>(rest, ours("modelversions")),
-        size::<Approval>(rest, ours("approvals")),
-        size::<RiskLevel>(rest, ours("risklevels")),
-        size::<Clearance>(rest, ours("clearances")),
+        list(rest, "/api/v1/pods", drop::<Pod>),
+        list(rest, "/api/v1/namespaces", drop::<Namespace>),
+        list(rest, ours("aisystems"), drop::<AISystem>),
+        list(rest, ours("modelversions"), drop::<ModelVersion>),
+        list(rest, ours("approvals"), drop::<Approval>),
+        list(rest, ours("risklevels"), drop::<RiskLevel>),
+        list(rest, ours("clearances"), drop::<Clearance>),
     )?;
     let (pods, namespaces, systems, versions, approvals, levels, clearances) = kinds;
     let bytes = pods + namespaces + systems + versions + approvals + levels + clearances;
     Ok((begin.elapsed(), bytes / 1024.0 / 1024.0))
 }
 
-async fn size<T: DeserializeOwned + Clone>(rest: &Rest, path: String) -> Result<f64> {
-    list::<T>(rest, &path).await.map(|(_, bytes)| bytes)
-}
-
-/// All objects of a kind, in pages, and how many bytes they were.
+/// Reads all objects of a kind, in pages as the operator does; how many bytes they were.
 #[allow(clippy::cast_precision_loss, reason = "sizes are small")]
-async fn list<T: DeserializeOwned + Clone>(rest: &Rest, path: &str) -> Result<(Vec<T>, f64)> {
-    let (mut objects, mut bytes, mut next) = (Vec::new(), 0.0, String::new());
+async fn list<T: DeserializeOwned + Clone>(
+    rest: &Rest,
+    path: impl AsRef<str>,
+    mut take: impl FnMut(T),
+) -> Result<f64> {
+    let (path, mut bytes, mut next) = (path.as_ref(), 0.0, String::new());
     loop {
         let page = http::Request::get(format!("{path}?limit=500&continue={next}")).body(Vec::new())?;
         let (page, _) = rest.timed(page).await?;
         bytes += page.len() as f64;
         let page: ObjectList<T> = serde_json::from_str(&page).with_context(|| format!("reading {path}"))?;
-        objects.extend(page.items);
+        page.items.into_iter().for_each(&mut take);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => next = token,
-            None => return Ok((objects, bytes)),
+            None => return Ok(bytes),
         }
     }
 }

@@ -20,6 +20,11 @@ impl Spread {
         let at = |index: usize| sorted.get(index).copied().unwrap_or_default();
         Self { median: quantile(&sorted, 0.5), min: at(0), max: at(sorted.len().saturating_sub(1)) }
     }
+
+    /// The same of what `of` makes of each value, if it keeps or turns their order.
+    pub fn map(self, of: impl Fn(f64) -> f64) -> Self {
+        Self { median: of(self.median), min: of(self.min), max: of(self.max) }
+    }
 }
 
 /// The median of some times, in milliseconds.

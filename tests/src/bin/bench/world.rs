@@ -38,11 +38,21 @@ pub fn version_name(system: usize, version: usize) -> String {
 
 /// Creates a namespace and waits until pods can be created in it.
 pub async fn namespace(rest: &Rest, name: &str, governed: bool) -> Result<()> {
-    let labels = if governed { json!({ "assent.dev/mode": "enforce" }) } else { json!({}) };
-    let namespace =
-        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
+    let namespace = if governed { self::governed(name) } else { plain(name) };
     rest.create("/api/v1/namespaces", &namespace).await?;
     admitted(rest, name, &pod("none", "probe"), governed).await
+}
+
+/// A namespace that Assent does not look at.
+pub fn plain(name: &str) -> Value {
+    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })
+}
+
+/// A namespace that Assent governs.
+pub fn governed(name: &str) -> Value {
+    let mut namespace = plain(name);
+    namespace["metadata"]["labels"] = json!({ "assent.dev/mode": "enforce" });
+    namespace
 }
 
 /// Waits until the API server holds a pod, or takes it as it is: each stage of its admission learns of a
@@ -113,6 +123,18 @@ pub fn pod(system: &str, revision: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "Pod",
         "metadata": { "generateName": "vllm-", "labels": { "app": "vllm", "assent.dev/system": system } },
         "spec": { "containers": [container(revision)], "volumes": [models(), memory], "terminationGracePeriodSeconds": 1 } })
+}
+
+/// The pod, for a scheduler that does not exist: it stays as it is.
+pub fn parked(mut pod: Value) -> Value {
+    pod["spec"]["schedulerName"] = json!("nobody");
+    pod
+}
+
+/// The pod with the gate, set by hand.
+pub fn gated(mut pod: Value) -> Value {
+    pod["spec"]["schedulingGates"] = json!([{ "name": assent::api::GATE }]);
+    pod
 }
 
 fn container(revision: &str) -> Value {
