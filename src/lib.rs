@@ -27,3 +27,4 @@ pub mod operator;
 pub mod poke;
 pub mod policy;
 pub mod serve;
+mod watching;

@@ -30,7 +30,7 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ListParams, Patch, PatchParams},
     core::NamespaceResourceScope,
-    runtime::{WatchStreamExt, watcher, watcher::Event},
+    runtime::watcher::Event,
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -40,6 +40,7 @@ use tracing::{info, warn};
 use crate::{
     api::{CLEARANCE_NAME, Clearance, Digest, Mode, POKED_ANNOTATION, SYSTEM_LABEL},
     metrics::Metrics,
+    watching::watch_all,
 };
 
 /// How long after the clearance.
@@ -56,8 +57,7 @@ const CONCURRENCY: usize = 8;
 
 /// Pokes until `shutdown`.
 pub async fn run(client: Client, metrics: Arc<Metrics>, shutdown: impl Future<Output = ()>) {
-    let clearances = watcher(Api::<Clearance>::all(client.clone()), watcher::Config::default());
-    let mut clearances = clearances.default_backoff().boxed();
+    let mut clearances = watch_all::<Clearance>(&client).boxed();
     let mut poker = Poker::default();
     tokio::pin!(shutdown);
     loop {

@@ -15,9 +15,9 @@ use std::{
 
 use futures::{Stream, StreamExt, channel::mpsc, stream::BoxStream};
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Client, Resource, ResourceExt,
     core::DeserializeGuard,
-    runtime::{WatchStreamExt, watcher, watcher::Event},
+    runtime::{WatchStreamExt, watcher::Event},
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -27,6 +27,7 @@ use super::{LevelRef, NamespaceRef, SidecarRef, trust::trust};
 use crate::{
     api::{AISystem, Approval, CLEARANCE_NAME, Clearance, ModelVersion, RiskLevel, Trusted, TrustedSidecar},
     metrics::Metrics,
+    watching::watch_all,
 };
 
 /// Objects of one kind by namespace and name.
@@ -327,10 +328,8 @@ impl Feed {
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     {
-        let api: Api<DeserializeGuard<K>> = Api::all(self.client.clone());
         let (index, metrics) = (Arc::clone(&self.index), Arc::clone(&self.metrics));
-        let events = watcher(api, watcher::Config::default())
-            .default_backoff()
+        let events = watch_all::<DeserializeGuard<K>>(&self.client)
             .modify(|object| object.managed_fields_mut().clear());
         events
             .filter_map(move |event| {

@@ -95,6 +95,10 @@ const CONFIRMATION: SignedDuration = SignedDuration::from_secs(5);
 /// The least grace that leaves it to the kubelet to say when a pod has ended.
 pub const LEAST_GRACE: u32 = 1;
 
+/// How long the news of a clearance may take to come here. The API server lets in a pod by the clearance that it
+/// has; who does not have it yet must not stop the pod for that.
+const NEWS: SignedDuration = SignedDuration::from_secs(1);
+
 /// The next step of stopping a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -188,17 +192,16 @@ fn version_of<'a>(
     cleared.iter().find(|version| ends(version.not_after.0) && is(version))
 }
 
-/// Since when the pod should not run: since what it is ran out, its system lost a clearance or, if the pod was
-/// there before, its namespace began to enforce, whichever came last; since now, where nobody knows.
-fn lost_since(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Timestamp {
+/// Since when the pod should not run, if anybody knows: since what it is ran out, its system lost a clearance or,
+/// if the pod was there before, its namespace began to enforce, whichever came last.
+fn loss(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Option<Timestamp> {
     let runtime = pod.runtime.as_ref().as_ref().ok();
     let ended = runtime.and_then(|runtime| version_of(clearance, &pod.system, runtime, |end| end <= now));
     // A second of slack: what the API server writes is cut to whole seconds.
     let lost = clearance.systems.get(&*pod.system).and_then(|system| system.lost_at.as_ref()).map(|at| at.0);
     let lost = lost.filter(|at| *at + SignedDuration::from_secs(1) >= pod.created);
     let ended = ended.map(|version| version.not_after.0);
-    let known = ended.into_iter().chain(lost).chain(began(clearance, pod.created)).max();
-    pod.lost_since.or(known).unwrap_or(now)
+    ended.into_iter().chain(lost).chain(began(clearance, pod.created)).max()
 }
 
 /// When the namespace began to enforce, if what was created then was there before.
@@ -212,7 +215,8 @@ pub fn turn(uid: &str, began: Timestamp, grace: u32) -> Timestamp {
 }
 
 fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision<'static> {
-    let since = lost_since(pod, clearance, now);
+    let loss = loss(pod, clearance, now);
+    let since = pod.lost_since.or(loss).unwrap_or(now);
     let system = clearance.systems.get(&*pod.system);
     let grace = system.map_or(OnLoss::DEFAULT_GRACE_PERIOD_SECONDS, |s| s.on_loss.grace_period_seconds);
     let deadline = since + SignedDuration::from_secs(grace.into());
@@ -233,6 +237,14 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision<'stati
     let turn = began.map(|began| turn(&pod.uid, began, grace)).filter(|turn| now < *turn);
     match (mode, turn) {
         (_, Some(turn)) if pod.ends_at.is_none() => Decision::Wait { since, turn },
+        // The API server let it in, and nothing is known to have changed since: the news of it may be late.
+        _ if loss.is_none()
+            && now < since + NEWS
+            && since + NEWS < budgets_until
+            && pod.ends_at.is_none() =>
+        {
+            Decision::Await { since, until: since + NEWS }
+        }
         _ if now >= budgets_until || pod.ends_at.is_some() => {
             Decision::Stop { since, step: Step::Delete { grace_period_seconds } }
         }
@@ -344,10 +356,17 @@ mod tests {
     }
 
     #[test]
-    fn what_came_after_its_namespace_enforced_does_not_wait() {
-        let (pod, mut clearance) = scene(0, 100, None);
+    fn what_came_after_its_namespace_enforced_is_stopped_once_news_of_its_clearance_would_have_come() {
+        let (mut pod, mut clearance) = scene(0, 100, None);
         clearance.systems.clear();
-        assert!(matches!(decided(&pod, &clearance, 1), Decision::Stop { step: Step::Evict { .. }, .. }));
+        let decide = |pod: &Pod, second| match decide(pod, Some(&clearance), at(second)) {
+            Decision::Await { since, until } => Err((since, until)),
+            Decision::Stop { since, step: Step::Evict { .. } } => Ok(since),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(decide(&pod, 1), Err((at(1), at(2))));
+        pod.lost_since = Some(at(1));
+        assert_eq!(decide(&pod, 2), Ok(at(1)));
     }
 
     /// A pod that names no system; when it is to be gone, and with which grace it was deleted.

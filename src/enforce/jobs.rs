@@ -24,7 +24,7 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
     core::NamespaceResourceScope,
-    runtime::{WatchStreamExt, watcher, watcher::Event},
+    runtime::watcher::Event,
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -47,6 +47,7 @@ use crate::{
     api::{ClearanceSpec, OnLoss, OnLossMode, SUSPENDED_LABEL, SYSTEM_LABEL, Scope},
     metrics::{Enforcement, EnforcementLabels, Metrics},
     policy::{Unmatchable, narrowest_scope, runtime_of_pod},
+    watching::watch_all,
 };
 
 /// The field manager of suspensions.
@@ -201,7 +202,7 @@ fn watch<K: Suspendable + Send + 'static>(
     metrics: &Arc<Metrics>,
 ) -> impl Stream<Item = News> + Send + 'static {
     let metrics = Arc::clone(metrics);
-    let events = watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let events = watch_all::<K>(client);
     events.filter_map(move |event| {
         let news = match event {
             Ok(Event::Init) => Some(News::Relisting(K::KIND)),

@@ -45,8 +45,8 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{
-    Api, Client, ResourceExt,
-    runtime::{WatchStreamExt, watcher, watcher::Event},
+    Client, ResourceExt,
+    runtime::{watcher, watcher::Event},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -67,6 +67,7 @@ use crate::{
     api::{CLEARANCE_NAME, Clearance, ClearanceSpec},
     images::ImagePatterns,
     metrics::{Enforcement, EnforcementLabels, Metrics},
+    watching::watch_all,
 };
 
 /// How long after a refusal the same is tried again, about.
@@ -85,12 +86,9 @@ pub async fn run(
     mut leading: watch::Receiver<bool>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let mut clearances =
-        watcher(Api::<Clearance>::all(client.clone()), watcher::Config::default()).default_backoff().boxed();
-    let mut pods =
-        watcher(Api::<core::Pod>::all(client.clone()), watcher::Config::default()).default_backoff().boxed();
-    let sets = watcher(Api::<StatefulSet>::all(client.clone()), watcher::Config::default());
-    let mut sets = sets.default_backoff().boxed();
+    let mut clearances = watch_all::<Clearance>(&client).boxed();
+    let mut pods = watch_all::<core::Pod>(&client).boxed();
+    let mut sets = watch_all::<StatefulSet>(&client).boxed();
     let (voice, speaking) = Voice::new(client.clone(), Arc::clone(&metrics));
     let (census, counting) = Census::new(client.clone(), Arc::clone(&metrics));
     let (jobs, told_jobs) = mpsc::unbounded_channel();

@@ -14,16 +14,14 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding,
 };
-use kube::{
-    Api, Client, Resource,
-    runtime::{WatchStreamExt, watcher, watcher::Event},
-};
+use kube::{Client, Resource, runtime::watcher::Event};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use crate::{
     admission::{Holding, Key, Manifest},
     metrics::Metrics,
+    watching::watch_all,
 };
 
 /// What changed, and of which kind.
@@ -52,7 +50,7 @@ where
 {
     let kind: &'static str = <K as k8s_openapi::Resource>::KIND;
     let metrics = Arc::clone(metrics);
-    let events = watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let events = watch_all::<K>(client);
     events
         .filter_map(move |event| {
             let change = match event {

@@ -213,7 +213,9 @@ fn ask_decide(
     pod.lost_since = lost_since.map(instant);
     match decide_about(pod, clearance.as_ref(), now) {
         Decision::Keep => pod.lost_since = None,
-        Decision::Stop { since, .. } | Decision::Ending { since, .. } => pod.lost_since = Some(since),
+        Decision::Stop { since, .. } | Decision::Ending { since, .. } | Decision::Await { since, .. } => {
+            pod.lost_since = Some(since);
+        }
         Decision::Ignore | Decision::Hold | Decision::Release(_) => {}
         other => panic!("not of a pod of a Deployment in the mode Evict: {other:?}"),
     }

@@ -199,7 +199,7 @@ pub const FINDINGS: [Finding; 21] = [
     Finding {
         guard: Guard::OneLeader,
         step: "take the Lease: one at a time",
-        code: ("src/leader.rs", "take", "is_held_by_another(&spec, &self.identity, now)"),
+        code: ("src/leader.rs", "take", "is_held_by_another(&spec, &self.identity, memory.age("),
         size: LAGS,
         without: Ok(FORWARD),
     },

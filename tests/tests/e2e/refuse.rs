@@ -166,9 +166,9 @@ pub async fn a_gate_of_ones_own_is_lifted_and_deleted_policies_are_restored() ->
     };
     let before = count().await?;
     cluster.kubectl(Person::Admin, &["delete", kinds, "-l", ours]).await?.ok()?;
-    until(Duration::from_secs(60), "the policies", async || Ok((count().await? == before).then_some(())))
+    until(Duration::from_mins(1), "the policies", async || Ok((count().await? == before).then_some(())))
         .await?;
-    until(Duration::from_secs(60), "pods to be refused again", async || {
+    until(Duration::from_mins(1), "pods to be refused again", async || {
         let dry = ["create", "--dry-run=server", "-f", "-"];
         let pod = scene.pod("bad", &container("bad")).to_string();
         let said = cluster.kubectl_stdin(Person::Dev, &dry, &pod).await?.denied()?;
