@@ -11,8 +11,8 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{
-    Api, Client,
-    api::{Patch, PatchParams},
+    Api, Client, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
 };
 use prometheus_client::metrics::gauge::Gauge;
 use serde_json::json;
@@ -34,6 +34,9 @@ use crate::{
 
 /// How long counts may lag behind.
 const LAG: Duration = Duration::from_millis(500);
+
+/// How many systems are read at a time.
+const PAGE: u32 = 500;
 
 /// The field manager of the counts.
 const MANAGER: &str = "assent-census";
@@ -161,9 +164,10 @@ impl Census {
     }
 }
 
-/// Writes the last count of each system, again and again if the API server has too much to do.
+/// Writes the last count of each system, again and again if the API server has too much to do; but not what the
+/// operator before this one wrote already.
 async fn write(client: Client, mut counts: mpsc::UnboundedReceiver<(System, PodCount)>) {
-    let mut unwritten = BTreeMap::new();
+    let (mut unwritten, mut before) = (BTreeMap::new(), None);
     loop {
         if unwritten.is_empty() {
             let Some((system, count)) = counts.recv().await else { return };
@@ -173,6 +177,13 @@ async fn write(client: Client, mut counts: mpsc::UnboundedReceiver<(System, PodC
             unwritten.insert(system, count);
         }
         let Some((system, count)) = unwritten.pop_first() else { continue };
+        let known = match &mut before {
+            Some(known) => known,
+            None => before.insert(written_before(&client).await),
+        };
+        if known.remove(&system) == Some(count) {
+            continue;
+        }
         match write_one(&client, &system, count).await {
             Ok(()) => {}
             Err(error) if is_passing(&error) => {
@@ -182,6 +193,29 @@ async fn write(client: Client, mut counts: mpsc::UnboundedReceiver<(System, PodC
             Err(error) => {
                 debug!(namespace = &*system.0, system = &*system.1, "a count was not taken: {error}");
             }
+        }
+    }
+}
+
+/// The counts in the statuses of all systems; those that cannot be read are written again.
+async fn written_before(client: &Client) -> BTreeMap<System, PodCount> {
+    let api: Api<AISystem> = Api::all(client.clone());
+    let (mut counts, mut page) = (BTreeMap::new(), ListParams::default().limit(PAGE));
+    loop {
+        let listed = match api.list(&page).await {
+            Ok(listed) => listed,
+            Err(error) => {
+                debug!("the counts of before are not known: {error}");
+                return counts;
+            }
+        };
+        for system in listed.items {
+            let name = (Arc::from(system.namespace().unwrap_or_default()), Arc::from(system.name_any()));
+            counts.extend(system.status.and_then(|status| status.pods).map(|count| (name, count)));
+        }
+        match listed.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return counts,
         }
     }
 }
