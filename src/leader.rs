@@ -3,8 +3,9 @@
 //! No pod starts for want of it: the API server looks again at every release. But of two that compile, the
 //! one whose watches lag could bring back what the other has withdrawn; so whoever loses it stops at once.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
+use futures::{Stream, StreamExt};
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -13,19 +14,19 @@ use k8s_openapi::{
 use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
+    runtime::watcher::{self, watch_object},
 };
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// How long a lease holds that is not renewed.
-const DURATION: Duration = Duration::from_secs(20);
+const DURATION: Duration = Duration::from_secs(25);
 
 /// How often it is renewed: of what a quiet operator asks of the API server, this is the most.
-const RENEW: Duration = Duration::from_secs(8);
+const RENEW: Duration = Duration::from_secs(10);
 
-/// How often those that wait look at it, since it may be handed over at any time; and how soon a renewal that
-/// came to nothing is tried again.
-const LOOK: Duration = Duration::from_secs(3);
+/// How soon what came to nothing is tried again, and how long an answer may take.
+const RETRY: Duration = Duration::from_secs(3);
 
 /// How long before its end a leader that cannot renew gives up.
 const MARGIN: Duration = Duration::from_secs(3);
@@ -47,13 +48,34 @@ impl Leadership {
     /// Waits until this operator leads.
     pub async fn acquire(&self) {
         let (mut waiting, mut memory) = (false, Memory::default());
+        let mut changes = pin!(watch_object(self.leases.clone(), self.name));
         while self.attempt("acquire", &mut memory).await != Some(true) {
             if !std::mem::replace(&mut waiting, true) {
                 info!(identity = self.identity, "another operator leads; standing by");
             }
-            tokio::time::sleep(LOOK).await;
+            self.chance(&mut changes, &mut memory).await;
         }
         info!(identity = self.identity, "leading");
+    }
+
+    /// Waits until the lease is handed over, or as long as it holds if nobody is seen to renew it.
+    async fn chance(&self, changes: &mut (impl Changes + Unpin), memory: &mut Memory) {
+        loop {
+            let left = memory.left(Instant::now()).max(RETRY);
+            let lease = match tokio::time::timeout(left, changes.next()).await {
+                Ok(Some(Ok(lease))) => lease.and_then(|lease| lease.spec).unwrap_or_default(),
+                Ok(Some(Err(error))) => {
+                    debug!(identity = self.identity, "watch of the lease: {error}; trying again");
+                    tokio::time::sleep(RETRY).await;
+                    continue;
+                }
+                Ok(None) | Err(_) => return,
+            };
+            let age = memory.age(&lease, Instant::now());
+            if !is_held_by_another(&lease, &self.identity, age) {
+                return;
+            }
+        }
     }
 
     /// Renews for as long as it can; returns when this operator must stop leading. A process that was paused
@@ -66,13 +88,13 @@ impl Leadership {
             if held_until <= begun + MARGIN {
                 break;
             }
-            wait = match tokio::time::timeout(LOOK, self.attempt("renew", &mut memory)).await {
+            wait = match tokio::time::timeout(RETRY, self.attempt("renew", &mut memory)).await {
                 Ok(Some(true)) => {
                     held_until = begun + DURATION;
                     RENEW
                 }
                 Ok(Some(false)) => break,
-                Ok(None) | Err(_) => LOOK,
+                Ok(None) | Err(_) => RETRY,
             }
         }
         warn!(identity = self.identity, "the lease is another's or could not be renewed; no longer leading");
@@ -136,6 +158,11 @@ impl Leadership {
     }
 }
 
+/// What a watch tells of the lease.
+trait Changes: Stream<Item = Result<Option<Lease>, watcher::Error>> {}
+
+impl<S: Stream<Item = Result<Option<Lease>, watcher::Error>>> Changes for S {}
+
 /// What is known of the lease from one attempt to the next.
 #[derive(Default)]
 struct Memory {
@@ -148,6 +175,13 @@ struct Memory {
 }
 
 impl Memory {
+    /// For how long the lease holds yet, if nobody renews it.
+    fn left(&self, now: Instant) -> Duration {
+        self.seen
+            .as_ref()
+            .map_or(Duration::ZERO, |(spec, at)| (*at + holds_for(spec)).saturating_duration_since(now))
+    }
+
     /// For how long nobody renewed the lease that is now `spec`, as far as was seen.
     fn age(&mut self, spec: &LeaseSpec, now: Instant) -> Duration {
         match &self.seen {
@@ -160,10 +194,14 @@ impl Memory {
     }
 }
 
+fn holds_for(spec: &LeaseSpec) -> Duration {
+    let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    Duration::from_secs(seconds.unwrap_or_default())
+}
+
 fn is_held_by_another(spec: &LeaseSpec, identity: &str, age: Duration) -> bool {
     let holder = spec.holder_identity.as_deref().unwrap_or_default();
-    let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    !holder.is_empty() && holder != identity && age < Duration::from_secs(seconds.unwrap_or_default())
+    !holder.is_empty() && holder != identity && age < holds_for(spec)
 }
 
 #[cfg(test)]

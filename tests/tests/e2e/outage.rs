@@ -151,7 +151,7 @@ async fn lease(cluster: &ControlPlane) -> Result<Value> {
 
 /// Waits until `operator` leads; for no longer than a lease lasts and is looked at.
 async fn leads(cluster: &ControlPlane, operator: &str) -> Result<()> {
-    until(Duration::from_secs(20 + 3 + 10), &format!("{operator} to lead"), async || {
+    until(Duration::from_secs(25 + 3 + 10), &format!("{operator} to lead"), async || {
         Ok((lease(cluster).await?["holderIdentity"] == operator).then_some(()))
     })
     .await
