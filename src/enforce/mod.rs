@@ -19,7 +19,9 @@ mod deadline;
 pub(crate) mod decide;
 mod jobs;
 mod keep;
+mod news;
 mod owner;
+mod queue;
 mod rehearsal;
 pub(crate) mod roster;
 mod say;
@@ -39,23 +41,19 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use k8s_openapi::{
     api::{apps::v1::StatefulSet, core::v1 as core},
     jiff::Timestamp,
 };
-use kube::{
-    Client, ResourceExt,
-    runtime::{watcher, watcher::Event},
-};
+use kube::Client;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
-use tracing::warn;
 
 use self::{
-    act::{Action, Done, PATIENCE, act},
+    act::Done,
     census::Census,
     decide::{Decision, Step, decide},
     roster::{Pod, PodKey, Roster},
@@ -64,7 +62,7 @@ use self::{
     window::Window,
 };
 use crate::{
-    api::{CLEARANCE_NAME, Clearance, ClearanceSpec},
+    api::{Clearance, ClearanceSpec},
     images::ImagePatterns,
     metrics::{Enforcement, EnforcementLabels, Metrics},
     watching::watch_all,
@@ -253,134 +251,6 @@ impl Enforcer {
         }
     }
 
-    fn clearance_event(&mut self, event: Result<Event<Clearance>, watcher::Error>) {
-        match event {
-            Err(error) => self.watch_error("Clearance", &error),
-            Ok(Event::Init) => self.relisted_clearances.clear(),
-            Ok(Event::InitApply(clearance)) => {
-                self.relisted_clearances.insert(clearance.namespace().unwrap_or_default());
-                self.set_clearance(&clearance);
-            }
-            Ok(Event::InitDone) => {
-                let listed = std::mem::take(&mut self.relisted_clearances);
-                let gone = self
-                    .roster
-                    .namespaces()
-                    .filter(|(n, known)| known.clearance.is_some() && !listed.contains(&***n));
-                for namespace in gone.map(|(namespace, _)| Arc::clone(namespace)).collect::<Vec<_>>() {
-                    self.roster.set_clearance(&namespace, None);
-                    self.look_at_namespace(&namespace);
-                }
-                self.known.clearances = true;
-                self.look_at_all();
-                self.tell_all();
-            }
-            Ok(Event::Apply(clearance)) => self.set_clearance(&clearance),
-            Ok(Event::Delete(clearance)) => {
-                let namespace = clearance.namespace().unwrap_or_default();
-                self.roster.set_clearance(&namespace, None);
-                self.look_at_namespace(&namespace);
-            }
-        }
-    }
-
-    fn set_clearance(&mut self, clearance: &Clearance) {
-        if clearance.metadata.name.as_deref() != Some(CLEARANCE_NAME) {
-            return;
-        }
-        let namespace = clearance.namespace().unwrap_or_default();
-        let now = Timestamp::now();
-        let ends = clearance.spec.systems.values().flat_map(|s| &s.cleared).map(|v| v.not_after.0);
-        for end in ends.filter(|end| *end > now).collect::<BTreeSet<_>>() {
-            self.timers.entry(end).or_default().insert(Due::Namespace(namespace.as_str().into()));
-        }
-        // Cloned, as in compile::index: without the spare room of what was read.
-        self.roster.set_clearance(&namespace, Some(clearance.spec.clone()));
-        self.look_at_namespace(&namespace);
-    }
-
-    fn pod_event(&mut self, event: Result<Event<core::Pod>, watcher::Error>) {
-        match event {
-            Err(error) => self.watch_error("Pod", &error),
-            Ok(Event::Init) => self.relisted.clear(),
-            Ok(Event::InitApply(pod)) => {
-                let key = self.roster.set_pod(&pod);
-                self.relisted.insert(key.clone());
-                self.acknowledge(&key, false);
-                self.look_at(&key);
-            }
-            Ok(Event::InitDone) => {
-                let listed = std::mem::take(&mut self.relisted);
-                let all: Vec<_> =
-                    self.roster.namespaces().map(|(namespace, _)| Arc::clone(namespace)).collect();
-                let known = all.iter().flat_map(|namespace| self.roster.keys(namespace)).collect::<Vec<_>>();
-                known.iter().filter(|key| !listed.contains(key)).for_each(|key| self.forget(key));
-                self.known.pods = true;
-                self.look_at_all();
-            }
-            Ok(Event::Apply(pod)) => {
-                let key = self.roster.set_pod(&pod);
-                self.acknowledge(&key, false);
-                self.look_at(&key);
-                self.look_at_neighbours(&key);
-            }
-            Ok(Event::Delete(pod)) => {
-                let key = self.roster.key(&pod.namespace().unwrap_or_default(), &pod.name_any());
-                self.forget(&key);
-            }
-        }
-    }
-
-    fn set_event(&mut self, event: Result<Event<StatefulSet>, watcher::Error>) {
-        match event {
-            Err(error) => self.watch_error("StatefulSet", &error),
-            Ok(Event::Init) => self.relisted_sets.clear(),
-            Ok(Event::InitApply(set)) => {
-                self.relisted_sets.insert(set.uid().unwrap_or_default());
-                self.set_set(&set);
-            }
-            Ok(Event::InitDone) => {
-                let listed = std::mem::take(&mut self.relisted_sets);
-                self.roster.retain_sets(|uid| listed.contains(uid));
-            }
-            Ok(Event::Apply(set)) => self.set_set(&set),
-            Ok(Event::Delete(set)) => {
-                let gone = set.uid().unwrap_or_default();
-                self.roster.retain_sets(|uid| uid != gone);
-            }
-        }
-    }
-
-    fn set_set(&mut self, set: &StatefulSet) {
-        let (namespace, uid) = (set.namespace().unwrap_or_default(), set.uid().unwrap_or_default());
-        if self.roster.set_set(uid.clone(), set.into()) {
-            for key in self.roster.keys_of_set(&namespace, &uid) {
-                self.look_at(&key);
-            }
-        }
-    }
-
-    fn forget(&mut self, key: &PodKey) {
-        self.acknowledge(key, true);
-        let neighbours = self.roster.neighbours(key);
-        self.roster.remove_pod(key);
-        neighbours.into_iter().flatten().for_each(|neighbour| self.look_at(&neighbour));
-        self.census.mark(&key.namespace);
-    }
-
-    /// Says what was done though nobody answered: its record is lost if the watch is not believed.
-    fn acknowledge(&mut self, key: &PodKey, gone: bool) {
-        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
-        if let Some(action) = pod.take_done(gone) {
-            self.voice.done(key, pod, clearance.map(|c| &**c), &action);
-        }
-    }
-
-    fn watch_error(&self, kind: &str, error: &watcher::Error) {
-        self.metrics.watch_errors.inc();
-        warn!(kind, "watch: {error}; trying again");
-    }
-
     fn look_at_all(&mut self) {
         let all: Vec<_> = self.roster.namespaces().map(|(namespace, _)| Arc::clone(namespace)).collect();
         for namespace in &all {
@@ -548,112 +418,6 @@ impl Enforcer {
         for neighbour in self.roster.neighbours(key).into_iter().flatten() {
             self.look_at(&neighbour);
         }
-    }
-
-    /// Puts a pod in the queue of those for which something is to be done.
-    fn wait(&mut self, key: &PodKey) {
-        self.busy.insert(key.clone());
-        self.waiting.push_back(key.clone());
-    }
-
-    /// Starts what waits, as far as there is room, if it is still to be done.
-    fn start(&mut self) {
-        while self.window.has_room(self.under_way.len(), Instant::now()) {
-            let Some(key) = self.waiting.pop_front() else { break };
-            let Some((pod, action)) = self.action(&key) else {
-                // It may be its turn no longer.
-                self.busy.remove(&key);
-                self.look_at(&key);
-                continue;
-            };
-            if matches!(action, Action::Roll) {
-                // Until it is answered, none of its siblings goes.
-                self.note(&key, |pod| pod.quiet_until = Some(Timestamp::now() + PATIENCE));
-            }
-            let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
-            let work = async move {
-                let done = act(client, &key, &pod, action, &metrics).await;
-                (key, pod, done)
-            };
-            self.under_way.push(work.boxed());
-        }
-        if self.under_way.is_empty() && self.waiting.is_empty() && self.window.opens_at().is_none() {
-            self.window.rest();
-        }
-    }
-
-    fn action(&self, key: &PodKey) -> Option<(Pod, Action)> {
-        let action = match decide_in_turn(&self.roster, &self.one_by_one, key, Timestamp::now())? {
-            Decision::Release(version) => {
-                Action::Release(version.map(|v| format!("{}@{}", v.model_version, v.subject_digest)))
-            }
-            Decision::Stop { step, .. } => Action::Stop(step),
-            Decision::Replace => Action::Replace,
-            Decision::Bound(seconds) => Action::Bound(seconds),
-            Decision::Roll => Action::Roll,
-            _ => return None,
-        };
-        let (pod, _) = self.roster.pod(key)?;
-        Some((pod.clone(), action))
-    }
-
-    /// Takes in what came of an action on the pod as it was when it was `asked`.
-    fn done(&mut self, key: &PodKey, asked: &Pod, done: Done) {
-        self.busy.remove(key);
-        match done {
-            Done::Ok(_) | Done::Gone | Done::NotNow(..) | Done::Unclear(..) => self.window.answered(),
-            Done::Overloaded(..) => self.window.overloaded(Instant::now()),
-        }
-        let now = Timestamp::now();
-        let clearance: Option<Arc<ClearanceSpec>> =
-            self.roster.namespace(&key.namespace).and_then(|namespace| namespace.clearance.clone());
-        let Some((pod, _)) = self.roster.pod_mut(key).filter(|(pod, _)| pod.uid == asked.uid) else {
-            if let Done::Ok(action) | Done::Overloaded(action, _) | Done::Unclear(action, _) = done {
-                self.voice.done(key, asked, clearance.as_deref(), &action);
-            }
-            return self.look_at(key);
-        };
-        let again = now + jittered(RETRY);
-        // A busy API server is not told of by yet more requests.
-        let is_busy = matches!(done, Done::Overloaded(..));
-        let is_unclear = matches!(done, Done::Overloaded(..) | Done::Unclear(..));
-        match done {
-            Done::Gone => {}
-            Done::Ok(action) => {
-                // A stop may be told and still have to be asked for again, but not at once.
-                let told = match &action {
-                    Action::Release(_) => !pod.gated,
-                    Action::Bound(seconds) => pod.life.seconds == Some(*seconds),
-                    Action::Stop(_) | Action::Replace | Action::Roll => false,
-                };
-                pod.quiet_until = (!told).then_some(again);
-                (pod.said, pod.refusals, pod.unanswered) = (None, 0, None);
-                self.voice.done(key, asked, clearance.as_deref(), &action);
-            }
-            Done::NotNow(action, answer)
-            | Done::Overloaded(action, answer)
-            | Done::Unclear(action, answer) => {
-                warn!(namespace = &*key.namespace, pod = &*key.name, ?action, "not done yet: {answer}");
-                let until = match action {
-                    Action::Stop(Step::Evict { until, .. }) if until > now => again.min(until),
-                    Action::Stop(_) | Action::Replace | Action::Bound(_) | Action::Roll => again,
-                    Action::Release(_) => {
-                        pod.refusals += 1;
-                        now + jittered(RETRY.min(LAG * 2_u32.saturating_pow(pod.refusals)))
-                    }
-                };
-                pod.quiet_until = Some(until);
-                if is_unclear {
-                    pod.unanswered = Some(Box::new(action.clone()));
-                }
-                let evicts = matches!(action, Action::Stop(Step::Evict { .. }));
-                if evicts && !is_busy && pod.said != Some("EvictionDelayed") {
-                    pod.said = Some("EvictionDelayed");
-                    self.voice.delayed(&Subject::pod(key, pod), clearance.as_deref(), &answer);
-                }
-            }
-        }
-        self.look_at(key);
     }
 }
 

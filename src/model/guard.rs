@@ -136,7 +136,7 @@ pub const FINDINGS: [Finding; 21] = [
     Finding {
         guard: Guard::Retry,
         step: "release: refused by a cache that lags, asked again",
-        code: (ENFORCE, "done", "pod.refusals += 1"),
+        code: ("src/enforce/queue.rs", "done", "pod.refusals += 1"),
         size: LAGS,
         without: Ok(BACK),
     },

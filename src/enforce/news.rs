@@ -1,0 +1,150 @@
+//! What the watches tell: the roster follows, and what it says of is looked at.
+//!
+//! ```text
+//!  Init ─► InitApply … ─► InitDone: what was not named is gone      Apply, Delete: one by one
+//! ```
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use k8s_openapi::{
+    api::{apps::v1::StatefulSet, core::v1 as core},
+    jiff::Timestamp,
+};
+use kube::{
+    ResourceExt,
+    runtime::{watcher, watcher::Event},
+};
+use tracing::warn;
+
+use super::{Due, Enforcer, roster::PodKey};
+use crate::api::{CLEARANCE_NAME, Clearance};
+
+impl Enforcer {
+    pub(super) fn clearance_event(&mut self, event: Result<Event<Clearance>, watcher::Error>) {
+        match event {
+            Err(error) => self.watch_error("Clearance", &error),
+            Ok(Event::Init) => self.relisted_clearances.clear(),
+            Ok(Event::InitApply(clearance)) => {
+                self.relisted_clearances.insert(clearance.namespace().unwrap_or_default());
+                self.set_clearance(&clearance);
+            }
+            Ok(Event::InitDone) => {
+                let listed = std::mem::take(&mut self.relisted_clearances);
+                let gone = self
+                    .roster
+                    .namespaces()
+                    .filter(|(n, known)| known.clearance.is_some() && !listed.contains(&***n));
+                for namespace in gone.map(|(namespace, _)| Arc::clone(namespace)).collect::<Vec<_>>() {
+                    self.roster.set_clearance(&namespace, None);
+                    self.look_at_namespace(&namespace);
+                }
+                self.known.clearances = true;
+                self.look_at_all();
+                self.tell_all();
+            }
+            Ok(Event::Apply(clearance)) => self.set_clearance(&clearance),
+            Ok(Event::Delete(clearance)) => {
+                let namespace = clearance.namespace().unwrap_or_default();
+                self.roster.set_clearance(&namespace, None);
+                self.look_at_namespace(&namespace);
+            }
+        }
+    }
+
+    fn set_clearance(&mut self, clearance: &Clearance) {
+        if clearance.metadata.name.as_deref() != Some(CLEARANCE_NAME) {
+            return;
+        }
+        let namespace = clearance.namespace().unwrap_or_default();
+        let now = Timestamp::now();
+        let ends = clearance.spec.systems.values().flat_map(|s| &s.cleared).map(|v| v.not_after.0);
+        for end in ends.filter(|end| *end > now).collect::<BTreeSet<_>>() {
+            self.timers.entry(end).or_default().insert(Due::Namespace(namespace.as_str().into()));
+        }
+        // Cloned, as in compile::index: without the spare room of what was read.
+        self.roster.set_clearance(&namespace, Some(clearance.spec.clone()));
+        self.look_at_namespace(&namespace);
+    }
+
+    pub(super) fn pod_event(&mut self, event: Result<Event<core::Pod>, watcher::Error>) {
+        match event {
+            Err(error) => self.watch_error("Pod", &error),
+            Ok(Event::Init) => self.relisted.clear(),
+            Ok(Event::InitApply(pod)) => {
+                let key = self.roster.set_pod(&pod);
+                self.relisted.insert(key.clone());
+                self.acknowledge(&key, false);
+                self.look_at(&key);
+            }
+            Ok(Event::InitDone) => {
+                let listed = std::mem::take(&mut self.relisted);
+                let all: Vec<_> =
+                    self.roster.namespaces().map(|(namespace, _)| Arc::clone(namespace)).collect();
+                let known = all.iter().flat_map(|namespace| self.roster.keys(namespace)).collect::<Vec<_>>();
+                known.iter().filter(|key| !listed.contains(key)).for_each(|key| self.forget(key));
+                self.known.pods = true;
+                self.look_at_all();
+            }
+            Ok(Event::Apply(pod)) => {
+                let key = self.roster.set_pod(&pod);
+                self.acknowledge(&key, false);
+                self.look_at(&key);
+                self.look_at_neighbours(&key);
+            }
+            Ok(Event::Delete(pod)) => {
+                let key = self.roster.key(&pod.namespace().unwrap_or_default(), &pod.name_any());
+                self.forget(&key);
+            }
+        }
+    }
+
+    pub(super) fn set_event(&mut self, event: Result<Event<StatefulSet>, watcher::Error>) {
+        match event {
+            Err(error) => self.watch_error("StatefulSet", &error),
+            Ok(Event::Init) => self.relisted_sets.clear(),
+            Ok(Event::InitApply(set)) => {
+                self.relisted_sets.insert(set.uid().unwrap_or_default());
+                self.set_set(&set);
+            }
+            Ok(Event::InitDone) => {
+                let listed = std::mem::take(&mut self.relisted_sets);
+                self.roster.retain_sets(|uid| listed.contains(uid));
+            }
+            Ok(Event::Apply(set)) => self.set_set(&set),
+            Ok(Event::Delete(set)) => {
+                let gone = set.uid().unwrap_or_default();
+                self.roster.retain_sets(|uid| uid != gone);
+            }
+        }
+    }
+
+    fn set_set(&mut self, set: &StatefulSet) {
+        let (namespace, uid) = (set.namespace().unwrap_or_default(), set.uid().unwrap_or_default());
+        if self.roster.set_set(uid.clone(), set.into()) {
+            for key in self.roster.keys_of_set(&namespace, &uid) {
+                self.look_at(&key);
+            }
+        }
+    }
+
+    fn forget(&mut self, key: &PodKey) {
+        self.acknowledge(key, true);
+        let neighbours = self.roster.neighbours(key);
+        self.roster.remove_pod(key);
+        neighbours.into_iter().flatten().for_each(|neighbour| self.look_at(&neighbour));
+        self.census.mark(&key.namespace);
+    }
+
+    /// Says what was done though nobody answered: its record is lost if the watch is not believed.
+    fn acknowledge(&mut self, key: &PodKey, gone: bool) {
+        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
+        if let Some(action) = pod.take_done(gone) {
+            self.voice.done(key, pod, clearance.map(|c| &**c), &action);
+        }
+    }
+
+    fn watch_error(&self, kind: &str, error: &watcher::Error) {
+        self.metrics.watch_errors.inc();
+        warn!(kind, "watch: {error}; trying again");
+    }
+}

@@ -1,0 +1,131 @@
+//! From what was decided to what was done: what waits is decided about once more when its turn comes, and what
+//! came of it is looked at.
+//!
+//! ```text
+//!  wait ─► waiting ─► room in the Window? ─► still to be done? ─► act ─► under way ─► done ─► look again
+//! ```
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{
+    Enforcer, LAG, RETRY,
+    act::{Action, Done, PATIENCE, act},
+    decide::{Decision, Step},
+    decide_in_turn, jittered,
+    roster::{Pod, PodKey},
+    say::Subject,
+};
+use crate::api::ClearanceSpec;
+
+impl Enforcer {
+    /// Puts a pod in the queue of those for which something is to be done.
+    pub(super) fn wait(&mut self, key: &PodKey) {
+        self.busy.insert(key.clone());
+        self.waiting.push_back(key.clone());
+    }
+
+    /// Starts what waits, as far as there is room, if it is still to be done.
+    pub(super) fn start(&mut self) {
+        while self.window.has_room(self.under_way.len(), Instant::now()) {
+            let Some(key) = self.waiting.pop_front() else { break };
+            let Some((pod, action)) = self.action(&key) else {
+                // It may be its turn no longer.
+                self.busy.remove(&key);
+                self.look_at(&key);
+                continue;
+            };
+            if matches!(action, Action::Roll) {
+                // Until it is answered, none of its siblings goes.
+                self.note(&key, |pod| pod.quiet_until = Some(Timestamp::now() + PATIENCE));
+            }
+            let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
+            let work = async move {
+                let done = act(client, &key, &pod, action, &metrics).await;
+                (key, pod, done)
+            };
+            self.under_way.push(work.boxed());
+        }
+        if self.under_way.is_empty() && self.waiting.is_empty() && self.window.opens_at().is_none() {
+            self.window.rest();
+        }
+    }
+
+    fn action(&self, key: &PodKey) -> Option<(Pod, Action)> {
+        let action = match decide_in_turn(&self.roster, &self.one_by_one, key, Timestamp::now())? {
+            Decision::Release(version) => {
+                Action::Release(version.map(|v| format!("{}@{}", v.model_version, v.subject_digest)))
+            }
+            Decision::Stop { step, .. } => Action::Stop(step),
+            Decision::Replace => Action::Replace,
+            Decision::Bound(seconds) => Action::Bound(seconds),
+            Decision::Roll => Action::Roll,
+            _ => return None,
+        };
+        let (pod, _) = self.roster.pod(key)?;
+        Some((pod.clone(), action))
+    }
+
+    /// Takes in what came of an action on the pod as it was when it was `asked`.
+    pub(super) fn done(&mut self, key: &PodKey, asked: &Pod, done: Done) {
+        self.busy.remove(key);
+        match done {
+            Done::Ok(_) | Done::Gone | Done::NotNow(..) | Done::Unclear(..) => self.window.answered(),
+            Done::Overloaded(..) => self.window.overloaded(Instant::now()),
+        }
+        let now = Timestamp::now();
+        let clearance: Option<Arc<ClearanceSpec>> =
+            self.roster.namespace(&key.namespace).and_then(|namespace| namespace.clearance.clone());
+        let Some((pod, _)) = self.roster.pod_mut(key).filter(|(pod, _)| pod.uid == asked.uid) else {
+            if let Done::Ok(action) | Done::Overloaded(action, _) | Done::Unclear(action, _) = done {
+                self.voice.done(key, asked, clearance.as_deref(), &action);
+            }
+            return self.look_at(key);
+        };
+        let again = now + jittered(RETRY);
+        // A busy API server is not told of by yet more requests.
+        let is_busy = matches!(done, Done::Overloaded(..));
+        let is_unclear = matches!(done, Done::Overloaded(..) | Done::Unclear(..));
+        match done {
+            Done::Gone => {}
+            Done::Ok(action) => {
+                // A stop may be told and still have to be asked for again, but not at once.
+                let told = match &action {
+                    Action::Release(_) => !pod.gated,
+                    Action::Bound(seconds) => pod.life.seconds == Some(*seconds),
+                    Action::Stop(_) | Action::Replace | Action::Roll => false,
+                };
+                pod.quiet_until = (!told).then_some(again);
+                (pod.said, pod.refusals, pod.unanswered) = (None, 0, None);
+                self.voice.done(key, asked, clearance.as_deref(), &action);
+            }
+            Done::NotNow(action, answer)
+            | Done::Overloaded(action, answer)
+            | Done::Unclear(action, answer) => {
+                warn!(namespace = &*key.namespace, pod = &*key.name, ?action, "not done yet: {answer}");
+                let until = match action {
+                    Action::Stop(Step::Evict { until, .. }) if until > now => again.min(until),
+                    Action::Stop(_) | Action::Replace | Action::Bound(_) | Action::Roll => again,
+                    Action::Release(_) => {
+                        pod.refusals += 1;
+                        now + jittered(RETRY.min(LAG * 2_u32.saturating_pow(pod.refusals)))
+                    }
+                };
+                pod.quiet_until = Some(until);
+                if is_unclear {
+                    pod.unanswered = Some(Box::new(action.clone()));
+                }
+                let evicts = matches!(action, Action::Stop(Step::Evict { .. }));
+                if evicts && !is_busy && pod.said != Some("EvictionDelayed") {
+                    pod.said = Some("EvictionDelayed");
+                    self.voice.delayed(&Subject::pod(key, pod), clearance.as_deref(), &answer);
+                }
+            }
+        }
+        self.look_at(key);
+    }
+}
