@@ -1,12 +1,13 @@
-//! A pod is its own runtime, and a pod that runs anything else is not; whatever the pod and the approval.
+//! A pod is its own runtime, and a pod that runs anything else is not; whatever the pod, the approval and what is
+//! trusted beside it.
 
 #![no_main]
 
 use std::collections::BTreeSet;
 
 use assent::{
-    api::Runtime,
-    policy::{matches, runtime_of_pod},
+    api::{Runtime, Trusted},
+    policy::{self, runtime_of_pod},
 };
 use k8s_openapi::api::core::v1::PodSpec;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
@@ -16,6 +17,8 @@ use serde_json::Value;
 #[derive(Deserialize)]
 struct Admission {
     approved: Runtime,
+    #[serde(default)]
+    trusted: Trusted,
     pod: Value,
 }
 
@@ -24,9 +27,10 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max: usize, seed: u32| {
 });
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(Admission { approved, pod }) = serde_json::from_slice(data) else { return };
+    let Ok(Admission { approved, trusted, pod }) = serde_json::from_slice(data) else { return };
     let Some(runtime) = runtime_of(&pod) else { return };
-    matches(&approved, &runtime);
+    let is_with_trusted = policy::matches(&approved, &trusted, &runtime);
+    assert!(is_with_trusted || !matches(&approved, &runtime), "trust makes it stricter: {runtime:#?}");
     assert!(matches(&runtime, &runtime), "it is not itself: {runtime:#?}");
     let mut dice = assent_fuzz::dice(data);
     let mut changed = pod.clone();
@@ -40,6 +44,11 @@ fuzz_target!(|data: &[u8]| {
         assert!(!matches(&approved, &other) || !same || matches(&approved, &runtime));
     }
 });
+
+/// Where nothing is trusted.
+fn matches(approved: &Runtime, pod: &Runtime) -> bool {
+    policy::matches(approved, &Trusted::default(), pod)
+}
 
 fn runtime_of(pod: &Value) -> Option<Runtime> {
     runtime_of_pod(&serde_json::from_value::<PodSpec>(pod.clone()).ok()?).ok()

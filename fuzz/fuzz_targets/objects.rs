@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 
-use assent::api::{AISystem, Approval, Clearance, ModelVersion, RiskLevel};
+use assent::api::{AISystem, Approval, Clearance, ModelVersion, RiskLevel, TrustedSidecar};
 use kube::{Resource, core::DeserializeGuard};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use serde::{Serialize, de::DeserializeOwned};
@@ -18,6 +18,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max: usize, seed: u32| {
 fuzz_target!(|data: &[u8]| {
     let Some(document) = assent_fuzz::document(data) else { return };
     read::<RiskLevel>(&document);
+    read::<TrustedSidecar>(&document);
     read::<AISystem>(&document);
     read::<ModelVersion>(&document);
     read::<Approval>(&document);

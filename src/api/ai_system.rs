@@ -205,6 +205,9 @@ pub struct VersionSummary {
     pub not_after: Option<Time>,
 }
 
+/// The type of the condition that says whether pods of a system are held, and names their workloads.
+pub const PODS_HELD: &str = "PodsHeld";
+
 /// The pods of a system.
 #[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

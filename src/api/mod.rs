@@ -29,7 +29,7 @@ mod trusted_sidecar;
 
 pub use ai_system::{
     AISystem, AISystemSpec, AISystemStatus, Certification, Decommission, Document, Owner, OwnerKind,
-    PodCount, Provider, VersionSummary,
+    PODS_HELD, PodCount, Provider, VersionSummary,
 };
 pub use approval::{Approval, ApprovalSpec, ApprovalStatus, Approver, Decision};
 pub use clearance::{

@@ -17,7 +17,7 @@ use super::{
     status::Statuses,
 };
 use crate::api::{
-    CLEARANCE_NAME, Clearance, ClearanceSpec, RiskLevel, RiskLevelStatus, TrustedSidecar,
+    CLEARANCE_NAME, Clearance, ClearanceSpec, PODS_HELD, RiskLevel, RiskLevelStatus, TrustedSidecar,
     TrustedSidecarStatus,
 };
 
@@ -70,7 +70,14 @@ pub async fn statuses(
     let Statuses { mut systems, versions, approvals } = statuses;
     for (name, status) in &mut systems {
         // Counted elsewhere, under a field manager of its own.
-        status.pods = facts.systems.get(name).and_then(|s| s.status.as_ref()).and_then(|s| s.pods);
+        let Some(before) = facts.systems.get(name).and_then(|system| system.status.as_ref()) else {
+            continue;
+        };
+        status.pods = before.pods;
+        if let Some(at) = before.conditions.iter().position(|condition| condition.type_ == PODS_HELD) {
+            let at_most = at.min(status.conditions.len());
+            status.conditions.insert(at_most, before.conditions[at].clone());
+        }
     }
     changed(client, namespace, &facts.systems, systems, |s| s.status.as_ref()).await?;
     changed(client, namespace, &facts.versions, versions, |v| v.status.as_ref()).await?;
@@ -126,6 +133,9 @@ where
         .map_err(kube::Error::SerdeError)
         .map_err(|source| Error::Write { what: format!("status of {} {name}", K::kind(&())), source })?;
     status.as_object_mut().map(|fields| fields.remove("pods"));
+    if let Some(conditions) = status["conditions"].as_array_mut() {
+        conditions.retain(|condition| condition["type"] != PODS_HELD);
+    }
     let object = json!({ "apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": status });
     let written = api.patch_status(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await;
     match written {

@@ -23,6 +23,7 @@ mod news;
 mod owner;
 mod queue;
 mod rehearsal;
+mod report;
 pub(crate) mod roster;
 mod say;
 mod turn;

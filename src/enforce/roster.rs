@@ -85,7 +85,7 @@ pub enum KeptBy {
 }
 
 /// The controller of a pod.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OwnerIs {
     pub api_version: String,

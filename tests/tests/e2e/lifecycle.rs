@@ -295,9 +295,21 @@ pub async fn a_custom_resource_is_told_what_becomes_of_its_pods(cluster: &Contro
     scene.held("scorer", 2).await?;
     let note = scene.event("Oracle", "delphi", "Held").await?;
     ensure!(note.contains("kubectl assent explain pod/"), note);
+    let held = async |status: &str, message: &str| {
+        until(Duration::from_secs(10), &format!("PodsHeld to be {status}: {message}"), async || {
+            let system = scene.get("aisystem", "scorer").await?;
+            let conditions = system["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            let found = conditions.iter().find(|condition| condition["type"] == "PodsHeld").cloned();
+            Ok(found.filter(|found| found["status"] == status && found["message"] == message))
+        })
+        .await
+    };
+    let waits = held("True", "2 pods of Oracle delphi wait for clearance").await?;
+    ensure!(waits["reason"] == "AwaitingClearance", "{waits}");
     scene.approve("v1").await?;
     scene.running("scorer", 2).await?;
     scene.event("Oracle", "delphi", "Released").await?;
+    held("False", "no pod waits for clearance").await?;
     scene.decide(Person::Carol, &scene.decision("Revoke", "v1", &digest, "ethics-board")).await?;
     scene.held("scorer", 2).await?;
     scene.event("Oracle", "delphi", "ClearanceLost").await.map(drop)
