@@ -28,6 +28,9 @@ use crate::{
 /// How long an answer may take; after it the same is tried again.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long it may take at least.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
 /// A request about one pod.
 #[derive(Clone, Debug)]
 pub enum Action {
@@ -58,11 +61,23 @@ pub enum Done {
     Overloaded(Action, String),
 }
 
+/// How long the answer may take. An eviction that is not answered must not take the time of the deletion after it.
+fn patience_for(action: &Action, now: Timestamp) -> Duration {
+    match action {
+        Action::Stop(Step::Evict { until, .. }) => {
+            let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+            left.clamp(LEAST_PATIENCE, PATIENCE)
+        }
+        _ => PATIENCE,
+    }
+}
+
 /// Does `action` to the pod, and to no other of its name.
 pub async fn act(client: Client, key: &PodKey, pod: &Pod, action: Action, metrics: &Metrics) -> Done {
     let begun = Instant::now();
-    let Ok(result) = timeout(PATIENCE, request(&client, key, pod, &action)).await else {
-        return Done::Overloaded(action, format!("the API server did not answer within {PATIENCE:?}"));
+    let patience = patience_for(&action, Timestamp::now());
+    let Ok(result) = timeout(patience, request(&client, key, pod, &action)).await else {
+        return Done::Overloaded(action, format!("the API server did not answer within {patience:.1?}"));
     };
     let kind = match action {
         Action::Release(_) => Enforcement::Release,
@@ -174,5 +189,24 @@ fn delete_params(grace_period_seconds: u32, uid: &str) -> DeleteParams {
         grace_period_seconds: Some(grace_period_seconds),
         preconditions: Some(Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() }),
         ..DeleteParams::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn an_eviction_is_given_up_when_its_time_is_over() {
+        let now = Timestamp::UNIX_EPOCH;
+        let evict = |seconds| {
+            let until = now + SignedDuration::from_secs(seconds);
+            patience_for(&Action::Stop(Step::Evict { grace_period_seconds: 1, until }), now)
+        };
+        assert_eq!([evict(60), evict(2), evict(0), evict(-9)].map(|d| d.as_secs()), [5, 2, 1, 1]);
+        let delete = Action::Stop(Step::Delete { grace_period_seconds: 1 });
+        assert_eq!(patience_for(&delete, now), PATIENCE);
     }
 }
