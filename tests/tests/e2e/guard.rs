@@ -155,10 +155,12 @@ pub async fn i1_what_slips_in_while_the_policies_are_gone_is_stopped() -> Result
     .await?;
     let said = metric(&cluster, &assent, "assent_policies_restored_total").await?;
     ensure!(said.lines().count() == before.len() && said.lines().all(|l| l.ends_with(" 1")), "{said}");
-    let events = admin(&cluster, &["get", "events.v1.events.k8s.io", "-n=default", "-o=json"]).await?;
-    let told = events.matches("was missing, restored").count();
-    ensure!(told >= before.len(), "{told} Events: {events}");
-    Ok(())
+    until(Duration::from_secs(20), "an Event for each policy", async || {
+        let events = admin(&cluster, &["get", "events.v1.events.k8s.io", "-n=default", "-o=json"]).await?;
+        let told = events.matches("was missing, restored").count();
+        Ok((told >= before.len()).then_some(()))
+    })
+    .await
 }
 
 pub async fn deleted_policies_are_back_within_a_second() -> Result<()> {

@@ -156,11 +156,10 @@ pub async fn i2_an_expiry_stops_what_runs_on_its_second(cluster: &ControlPlane) 
     scene.running("scorer", 2).await?;
     ensure!(Timestamp::now() < end, "the machine is too slow for this test");
     let wait = Duration::try_from(end.duration_since(Timestamp::now()))?;
-    tokio::time::sleep(wait.saturating_sub(Duration::from_millis(300))).await;
-    ensure!(
-        scene.pods("scorer").await?.iter().all(|p| p["status"]["phase"] == "Running"),
-        "stopped too early"
-    );
+    tokio::time::sleep(wait.saturating_sub(Duration::from_secs(1))).await;
+    let all_run = scene.pods("scorer").await?.iter().all(|p| p["status"]["phase"] == "Running");
+    // Whether it was seen before the end is known only now.
+    ensure!(all_run || Timestamp::now() >= end, "stopped too early");
     scene.held("scorer", 2).await?;
     let pods = scene.pods("scorer").await?;
     let born: Vec<Timestamp> =
