@@ -1,6 +1,6 @@
 //! An approval is for exactly what was read: the same name with anything else inside is held.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
@@ -18,6 +18,12 @@ struct Impostor {
     /// What the explanation of its pod says.
     because: &'static str,
     workload: Value,
+}
+
+impl Impostor {
+    fn is_job(&self) -> bool {
+        self.workload["kind"].as_str().is_some_and(|kind| kind.ends_with("Job"))
+    }
 }
 
 /// All are admitted, all are held, and each explanation says what is different.
@@ -39,7 +45,7 @@ pub async fn something_else_under_an_approved_name(stage: &Stage<'_>) -> Result<
     let mut explained = explained.buffered(AT_ONCE);
     while let Some((impostor, words)) = explained.next().await {
         let words = words.with_context(|| format!("dev: {}", impostor.title))?;
-        stage.time.tried("dev", impostor.title, "held");
+        stage.time.tried("dev", impostor.title, if impostor.is_job() { "suspended" } else { "held" });
         stage.time.quote(&words);
     }
     for namespace in [CREDIT_SCORER.namespace, CV_SCREENER.namespace] {
@@ -51,21 +57,12 @@ pub async fn something_else_under_an_approved_name(stage: &Stage<'_>) -> Result<
     stage.settled(&CV_SCREENER, 1, 0).await.map(drop)
 }
 
-/// Waits until a pod of an impostor is held; why it is.
+/// Waits until a pod of an impostor is held, or its Job suspended; why it is.
 async fn held(stage: &Stage<'_>, impostor: &Impostor) -> Result<String> {
-    let what = format!("a held pod of {}", impostor.name);
-    let (pod, _) = stage
-        .pods
-        .until(&what, |pods| {
-            let its = |pod: &&Pod| pod.labels().get(LABEL).is_some_and(|name| name == impostor.name);
-            match pods.values().find(its) {
-                Some(pod) if is_held(pod) => Ok((pod.namespace().unwrap_or_default(), pod.name_any())),
-                Some(pod) => Err(format!("{} is not held", pod.name_any())),
-                None => Err("no pod".to_owned()),
-            }
-        })
-        .await?;
-    let explain = format!("kubectl assent explain pod/{} -n {} -o json", pod.1, pod.0);
+    let is_job = impostor.workload["kind"].as_str().is_some_and(|kind| kind.ends_with("Job"));
+    let target =
+        if is_job { suspended_job(stage, impostor).await? } else { held_pod(stage, impostor).await? };
+    let explain = format!("kubectl assent explain {target} -o json");
     let explained = stage.run(&stage.dev, &explain, None).await?.ok()?;
     let explained: Value = serde_json::from_str(&explained)?;
     let finding = &explained["pods"][0];
@@ -76,6 +73,31 @@ async fn held(stage: &Stage<'_>, impostor: &Impostor) -> Result<String> {
     let words = if changes.is_empty() { conclusion.to_owned() } else { changes };
     says(&words, impostor.because)?;
     Ok(words)
+}
+
+async fn held_pod(stage: &Stage<'_>, impostor: &Impostor) -> Result<String> {
+    let what = format!("a held pod of {}", impostor.name);
+    let held = stage.pods.until(&what, |pods| {
+        let its = |pod: &&Pod| pod.labels().get(LABEL).is_some_and(|name| name == impostor.name);
+        match pods.values().find(its) {
+            Some(pod) if is_held(pod) => {
+                Ok(format!("pod/{} -n {}", pod.name_any(), pod.namespace().unwrap_or_default()))
+            }
+            Some(pod) => Err(format!("{} is not held", pod.name_any())),
+            None => Err("no pod".to_owned()),
+        }
+    });
+    Ok(held.await?.0)
+}
+
+/// The API server suspends a Job as it is created, before there is a pod.
+async fn suspended_job(stage: &Stage<'_>, impostor: &Impostor) -> Result<String> {
+    let namespace = CREDIT_SCORER.namespace;
+    let jobs = format!("kubectl get jobs -l {LABEL}={} -n {namespace} -o json", impostor.name);
+    let jobs: Value = serde_json::from_str(&stage.run(&stage.dev, &jobs, None).await?.ok()?)?;
+    let job = &jobs["items"][0];
+    ensure!(job["spec"]["suspend"] == true, "the Job of {} is not suspended: {job}", impostor.name);
+    Ok(format!("job/{} -n {namespace}", job["metadata"]["name"].as_str().unwrap_or_default()))
 }
 
 fn impostors() -> Result<Vec<Impostor>> {
