@@ -122,7 +122,8 @@ async fn work(
         biased;
         () = tenure => return Err(Error::LeaseLost),
         () = retiring => {}
-        ((), written) = async { tokio::join!(enforcing, writing) } => written?,
+        // Who leads and cannot write must not go on enforcing what it does not compile.
+        ended = async { tokio::try_join!(enforcing.map(Ok), writing) } => drop(ended?),
     }
     leadership.release().await;
     info!("stopped");
