@@ -27,4 +27,5 @@ pub mod operator;
 pub mod poke;
 pub mod policy;
 pub mod serve;
+mod timer;
 mod watching;

@@ -40,6 +40,7 @@ use tracing::{info, warn};
 use crate::{
     api::{CLEARANCE_NAME, Clearance, Digest, Mode, POKED_ANNOTATION, SYSTEM_LABEL},
     metrics::Metrics,
+    timer::at,
     watching::watch_all,
 };
 
@@ -76,13 +77,6 @@ pub async fn run(client: Client, metrics: Arc<Metrics>, shutdown: impl Future<Ou
                 due.for_each_concurrent(CONCURRENCY, |(namespace, whose)| poke(&client, namespace, whose)).await;
             }
         }
-    }
-}
-
-async fn at(instant: Option<Instant>) {
-    match instant {
-        None => std::future::pending().await,
-        Some(instant) => tokio::time::sleep_until(instant).await,
     }
 }
 

@@ -35,7 +35,8 @@ const LAG: Duration = Duration::from_millis(500);
 /// Counts, and has written what changed.
 pub struct Census {
     dirty: BTreeSet<Arc<str>>,
-    due: Option<Instant>,
+    /// When it is time to count.
+    pub due: Option<Instant>,
     written: BTreeMap<System, Count>,
     queue: mpsc::UnboundedSender<(System, Option<Count>)>,
     metrics: Arc<Metrics>,
@@ -53,17 +54,6 @@ impl Census {
     pub fn mark(&mut self, namespace: &Arc<str>) {
         self.dirty.insert(Arc::clone(namespace));
         self.due.get_or_insert_with(|| Instant::now() + LAG);
-    }
-
-    /// When it is time to count.
-    pub fn due(&self) -> impl Future<Output = ()> + use<> {
-        let due = self.due;
-        async move {
-            match due {
-                Some(due) => tokio::time::sleep_until(due).await,
-                None => std::future::pending().await,
-            }
-        }
     }
 
     /// Counts what changed.

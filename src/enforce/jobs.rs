@@ -38,7 +38,7 @@ use super::{
     RETRY, Told,
     act::is_passing,
     decide::{began, cleared_version, governing, turn},
-    jittered, pause,
+    jittered,
     roster::OwnerIs,
     say::{Subject, Voice},
     window::Window,
@@ -47,6 +47,7 @@ use crate::{
     api::{ClearanceSpec, OnLoss, OnLossMode, SUSPENDED_LABEL, SYSTEM_LABEL, Scope},
     metrics::{Enforcement, EnforcementLabels, Metrics},
     policy::{Unmatchable, narrowest_scope, runtime_of_pod},
+    timer::at,
     watching::watch_all,
 };
 
@@ -253,7 +254,7 @@ pub async fn run(
             Some(news) = news.next() => jobs.news(news),
             Some(key) = jobs.later.next() => jobs.turn_of(&key),
             Some((key, change, now)) = jobs.under_way.next() => jobs.done(&key, change, now),
-            () = pause(window_opens) => jobs.window.open(),
+            () = at(window_opens) => jobs.window.open(),
         }
         jobs.start();
     }

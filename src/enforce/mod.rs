@@ -48,10 +48,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::Client;
-use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
-};
+use tokio::sync::{mpsc, watch};
 
 use self::{
     act::Done,
@@ -66,6 +63,7 @@ use crate::{
     api::{Clearance, ClearanceSpec},
     images::ImagePatterns,
     metrics::{Enforcement, EnforcementLabels, Metrics},
+    timer::at,
     watching::watch_all,
 };
 
@@ -103,7 +101,7 @@ pub async fn run(
         tokio::pin!(shutdown);
         loop {
             let next = enforcer.timers.first_key_value().map(|(at, _)| *at);
-            let census_due = enforcer.census.due();
+            let census_due = enforcer.census.due;
             let window_opens = enforcer.window.opens_at();
             tokio::select! {
                 () = &mut shutdown => break,
@@ -114,8 +112,8 @@ pub async fn run(
                 Some(unable) = failures.recv() => enforcer.unable(&unable),
                 Some((key, asked, done)) = enforcer.under_way.next() => enforcer.done(&key, &asked, done),
                 () = sleep_until(next) => enforcer.look_again(Timestamp::now()),
-                () = pause(window_opens) => enforcer.window.open(),
-                () = census_due, if enforcer.known.leading => enforcer.census.publish(&enforcer.roster),
+                () = at(window_opens) => enforcer.window.open(),
+                () = at(census_due), if enforcer.known.leading => enforcer.census.publish(&enforcer.roster),
             }
             enforcer.start();
         }
@@ -136,13 +134,6 @@ async fn sleep_until(instant: Option<Timestamp>) {
             let wait = Duration::try_from(instant.duration_since(Timestamp::now())).unwrap_or_default();
             tokio::time::sleep(wait.min(Duration::from_hours(24))).await;
         }
-    }
-}
-
-async fn pause(until: Option<Instant>) {
-    match until {
-        None => std::future::pending().await,
-        Some(until) => tokio::time::sleep_until(until).await,
     }
 }
 

@@ -37,6 +37,7 @@ use self::{
 use crate::{
     admission::{Holding, Key, Manifest, Operator, policies},
     metrics::{Metrics, PolicyLabels},
+    timer::at,
 };
 
 /// How long Helm may take, after it wrote the `ClusterRole`, to write the policies: what was never seen as
@@ -73,13 +74,6 @@ pub async fn run(
         restored,
     };
     tokio::join!(guard.watch(changes, shutdown), see_to(client, aftermath));
-}
-
-async fn at(instant: Option<Instant>) {
-    match instant {
-        None => std::future::pending().await,
-        Some(instant) => tokio::time::sleep_until(instant).await,
-    }
 }
 
 struct Guard {
