@@ -11,11 +11,15 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use kube::{
-    Client, Config,
+    Api, Client, Config, Resource,
     config::{KubeConfigOptions, Kubeconfig},
+    core::NamespaceResourceScope,
 };
 
-use super::error::{Error, Result};
+use super::{
+    error::{Error, Result},
+    visible::visible,
+};
 
 /// The connection flags of kubectl.
 #[derive(Args, Clone, Debug, Default)]
@@ -76,6 +80,27 @@ pub struct Session {
     pub flags: String,
     /// The address of the API server.
     pub server: String,
+}
+
+impl Session {
+    /// The objects of a kind in the namespace that is meant, or `everywhere`; and where that is, in words.
+    pub fn reach<K>(&self, everywhere: bool) -> (Api<K>, String)
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        if everywhere {
+            (Api::all(self.client.clone()), "of every namespace".to_owned())
+        } else {
+            let api = Api::namespaced(self.client.clone(), &self.namespace);
+            (api, format!("of namespace {}", self.namespace))
+        }
+    }
+
+    /// Says on standard error that a list of `what` is empty.
+    pub fn say_none_found(&self, what: &str, everywhere: bool) {
+        let place = if everywhere { String::new() } else { format!(" in namespace {}", self.namespace) };
+        anstream::eprintln!("No {what} found{}.", visible(&place));
+    }
 }
 
 impl Connection {

@@ -77,9 +77,7 @@ pub async fn inventory(
         Listing::Json => output::json(&rows)?,
         Listing::Yaml => output::yaml(&rows)?,
         Listing::Table | Listing::Wide if rows.is_empty() => {
-            let place =
-                if everywhere { String::new() } else { format!(" in namespace {}", session.namespace) };
-            anstream::eprintln!("No AI workloads found{}.", visible(&place));
+            session.say_none_found("AI workloads", everywhere);
             return Ok(());
         }
         Listing::Table | Listing::Wide => rows_table(&rows, everywhere, format == Listing::Wide),
@@ -90,11 +88,7 @@ pub async fn inventory(
 
 /// The systems that exist, by namespace and name.
 async fn systems(session: &Session, everywhere: bool) -> Result<BTreeSet<(String, String)>> {
-    let api = if everywhere {
-        Api::<AISystem>::all(session.client.clone())
-    } else {
-        Api::<AISystem>::namespaced(session.client.clone(), &session.namespace)
-    };
+    let (api, _) = session.reach::<AISystem>(everywhere);
     let list = api.list_metadata(&ListParams::default()).await;
     let list = list.map_err(unless_installed("read the aisystems".to_owned()))?;
     Ok(list.items.iter().map(|s| (s.namespace().unwrap_or_default(), s.name_any())).collect())

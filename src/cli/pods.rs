@@ -6,7 +6,7 @@
 //! ```
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client, api::ListParams};
+use kube::{Client, api::ListParams};
 use serde::Serialize;
 
 use super::{
@@ -20,12 +20,7 @@ const PAGE: u32 = 500;
 
 /// Hands pods to `take`, page by page.
 pub async fn each_page(session: &Session, everywhere: bool, mut take: impl FnMut(Vec<Pod>)) -> Result<()> {
-    let (api, place) = if everywhere {
-        (Api::<Pod>::all(session.client.clone()), "of every namespace".to_owned())
-    } else {
-        let api = Api::<Pod>::namespaced(session.client.clone(), &session.namespace);
-        (api, format!("of namespace {}", session.namespace))
-    };
+    let (api, place) = session.reach::<Pod>(everywhere);
     let mut page = ListParams::default().limit(PAGE);
     loop {
         let list = api.list(&page).await.map_err(Error::api(format!("read the pods {place}")))?;

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{ResourceExt, api::ListParams};
 use serde::Serialize;
 
 use super::{
@@ -74,11 +74,7 @@ pub async fn rehearse(
 }
 
 async fn clearances(session: &Session, everywhere: bool) -> Result<BTreeMap<String, ClearanceSpec>> {
-    let api = if everywhere {
-        Api::<Clearance>::all(session.client.clone())
-    } else {
-        Api::<Clearance>::namespaced(session.client.clone(), &session.namespace)
-    };
+    let (api, _) = session.reach::<Clearance>(everywhere);
     let list =
         api.list(&ListParams::default()).await.map_err(unless_installed("read the clearances".into()))?;
     let named = list.items.into_iter().filter(|c| c.name_any() == CLEARANCE_NAME);

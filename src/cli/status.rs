@@ -79,9 +79,7 @@ pub async fn status(
         Listing::Json => output::json(&rows)?,
         Listing::Yaml => output::yaml(&rows)?,
         Listing::Table | Listing::Wide if rows.is_empty() => {
-            let place =
-                if everywhere { String::new() } else { format!(" in namespace {}", session.namespace) };
-            anstream::eprintln!("No AI systems found{}.", super::visible::visible(&place));
+            session.say_none_found("AI systems", everywhere);
             return Ok(());
         }
         Listing::Table | Listing::Wide => {
@@ -107,12 +105,7 @@ async fn one(session: &Session, name: &str) -> Result<AISystem> {
 }
 
 async fn all(session: &Session, everywhere: bool) -> Result<Vec<AISystem>> {
-    let (api, place) = if everywhere {
-        (Api::<AISystem>::all(session.client.clone()), "of every namespace".to_owned())
-    } else {
-        let api = Api::<AISystem>::namespaced(session.client.clone(), &session.namespace);
-        (api, format!("of namespace {}", session.namespace))
-    };
+    let (api, place) = session.reach::<AISystem>(everywhere);
     let list = api.list(&ListParams::default()).await;
     Ok(list.map_err(unless_installed(format!("read the aisystems {place}")))?.items)
 }
