@@ -146,6 +146,8 @@ impl Guard {
         for (key, found, restored) in results {
             match restored {
                 Ok(restored) => self.alarm(key, found.as_ref(), restored, release),
+                // Its policy was deleted too, and the watch of policies is yet to say so: they go in turn.
+                Err(error) if error.to_string().contains("unable to get policy") => all = false,
                 Err(error) => {
                     warn!(policy = %key, "not as it should be, and not restored: {error}; trying again");
                     all = false;

@@ -344,7 +344,7 @@ pub async fn an_api_server_that_answers_429_for_a_minute_is_asked_little_and_mis
 pub async fn a_busy_moment_is_no_storm_and_what_was_to_be_done_and_said_in_it_is_after_it() -> Result<()> {
     let (cluster, operator) = stage().await?;
     let scene = scene_of_grace(&cluster, "busy-moment", 60).await?;
-    let end = approve_until(&scene, "v2", "2", 25).await?;
+    let end = approve_until(&scene, "v2", "2", 45).await?;
     let mut many = scene.deployment("many", &container("2"));
     many["spec"]["replicas"] = json!(40);
     scene.apply(Person::Dev, &many).await?;
