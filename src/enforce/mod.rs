@@ -113,7 +113,7 @@ pub async fn run(
                 Some((key, asked, done)) = enforcer.under_way.next() => enforcer.done(&key, &asked, done),
                 () = sleep_until(next) => enforcer.look_again(Timestamp::now()),
                 () = at(window_opens) => enforcer.window.open(),
-                () = at(census_due), if enforcer.known.leading => enforcer.census.publish(&enforcer.roster),
+                () = at(census_due), if enforcer.known.enough() => enforcer.census.publish(&enforcer.roster),
             }
             enforcer.start();
         }
@@ -168,12 +168,18 @@ enum Due {
     Pod(PodKey),
 }
 
-/// What must be before anything is decided: both watches have listed once, and this operator leads.
+/// What must be before anything is decided or counted: both watches have listed once, and this operator leads.
 #[derive(Default)]
 struct Known {
     clearances: bool,
     pods: bool,
     leading: bool,
+}
+
+impl Known {
+    fn enough(&self) -> bool {
+        self.clearances && self.pods && self.leading
+    }
 }
 
 struct Enforcer {
@@ -277,7 +283,7 @@ impl Enforcer {
     /// Decides about a pod, and puts what is to be done in the queue.
     fn look_at(&mut self, key: &PodKey) {
         self.census.mark(&key.namespace);
-        if !(self.known.clearances && self.known.pods && self.known.leading) || self.busy.contains(key) {
+        if !self.known.enough() || self.busy.contains(key) {
             return;
         }
         let now = Timestamp::now();

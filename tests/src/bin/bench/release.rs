@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use assent::api::{GATE, HELD_LABEL};
+use assent::api::HELD_LABEL;
 use assent_tests::{Assent, ControlPlane, Person};
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::Request;
@@ -25,6 +25,10 @@ use crate::{Scale, machine, progress};
 const NAMESPACE: &str = "release";
 const GOVERNED: &str = "release-many";
 const FREE: &str = "release-floor";
+
+/// What the pods of the floor wait for, which the operator does not know.
+const FLOOR_GATE: &str = "bench.example/clearance";
+const FLOOR_LABEL: &str = "bench.example/held";
 
 /// How many pods are changed for each that is released.
 const CHANGES: usize = 10;
@@ -74,8 +78,8 @@ async fn many(admin: &Rest, alice: &Rest, assent: &Assent, scale: &Scale) -> Res
         admin.create(&world::ours(GOVERNED, "modelversions"), &manifest).await?;
         let digest = world::judged(admin, GOVERNED, &version).await?;
         let pod = world::parked(world::pod(&system, &version));
-        let mut by_hand = world::gated(pod.clone());
-        by_hand["metadata"]["labels"][HELD_LABEL] = json!("true");
+        let mut by_hand = world::gated(pod.clone(), FLOOR_GATE);
+        by_hand["metadata"]["labels"][FLOOR_LABEL] = json!("true");
         for (namespace, pod) in [(FREE, &by_hand), (GOVERNED, &pod)] {
             admin.create_all((0..count).map(|_| (world::pods(namespace), pod.clone())).collect()).await?;
         }
@@ -86,11 +90,12 @@ async fn many(admin: &Rest, alice: &Rest, assent: &Assent, scale: &Scale) -> Res
         for turn in 0..2 {
             if (round + turn) % 2 == 0 {
                 let lift = admin.all(lifts.clone(), OPERATOR_CONCURRENCY);
-                floor.push(until_released(admin, FREE, count, from_start(lift)).await?);
+                floor.push(until_released(admin, FREE, FLOOR_LABEL, count, from_start(lift)).await?);
             } else {
                 let approvals = world::ours(GOVERNED, "approvals");
                 let approve = alice.create(&approvals, &approval);
-                released.push(until_released(admin, GOVERNED, count, from_end(approve)).await?);
+                let approved = from_end(approve);
+                released.push(until_released(admin, GOVERNED, HELD_LABEL, count, approved).await?);
                 machine::quiet(assent).await?;
             }
         }
@@ -111,22 +116,23 @@ async fn many(admin: &Rest, alice: &Rest, assent: &Assent, scale: &Scale) -> Res
 async fn lifts(admin: &Rest) -> Result<Vec<Request<Vec<u8>>>> {
     let lift = |name: String| {
         let patch = json!({
-            "metadata": { "labels": { HELD_LABEL: null }, "annotations": { "bench": "released: system-0-v0 is cleared" } },
-            "spec": { "schedulingGates": [{ "$patch": "delete", "name": GATE }] },
+            "metadata": { "labels": { FLOOR_LABEL: null }, "annotations": { "bench": "released: system-0-v0 is cleared" } },
+            "spec": { "schedulingGates": [{ "$patch": "delete", "name": FLOOR_GATE }] },
         });
         strategic(&format!("{}/{name}", world::pods(FREE)), &patch)
     };
     admin.names(&world::pods(FREE)).await?.into_iter().map(lift).collect()
 }
 
-/// Watches the pods of a namespace lose their label while `work` makes them; it gives the instant to count from.
+/// Watches the pods of a namespace lose `label` while `work` makes them; it gives the instant to count from.
 async fn until_released(
     admin: &Rest,
     namespace: &str,
+    label: &str,
     count: usize,
     work: impl Future<Output = Result<Instant>>,
 ) -> Result<f64> {
-    let released = leaving(admin, namespace, HELD_LABEL, count).await?;
+    let released = leaving(admin, namespace, label, count).await?;
     let (begin, released) = tokio::try_join!(work, released)?;
     Ok(ms(released.last.saturating_duration_since(begin)))
 }

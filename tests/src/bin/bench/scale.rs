@@ -16,7 +16,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use assent::api::{AISystem, Approval, Clearance, ModelVersion, RiskLevel};
+use assent::api::{AISystem, Approval, Clearance, GATE, ModelVersion, RiskLevel};
 use assent_tests::{Assent, ControlPlane, NAMESPACE, Person, until};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::ObjectList;
@@ -299,7 +299,8 @@ async fn starts(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Resu
 async fn start(rest: &Rest, assent: &Assent, namespaces: usize) -> Result<Duration> {
     assent.operator().kill();
     // Whoever sets the gate by hand, of a pod that is cleared, waits for the operator to lift it.
-    let pod = world::gated(world::parked(world::pod(&world::system_name(0), &world::version_name(0, 0))));
+    let pod = world::parked(world::pod(&world::system_name(0), &world::version_name(0, 0)));
+    let pod = world::gated(pod, GATE);
     let name = world::start(rest, "scale-0", &pod).await?;
     let release = pin!(released(rest, "scale-0", &name).await?);
     let begin = Instant::now();

@@ -131,9 +131,9 @@ pub fn parked(mut pod: Value) -> Value {
     pod
 }
 
-/// The pod with the gate, set by hand.
-pub fn gated(mut pod: Value) -> Value {
-    pod["spec"]["schedulingGates"] = json!([{ "name": assent::api::GATE }]);
+/// The pod with a gate, set by hand.
+pub fn gated(mut pod: Value, gate: &str) -> Value {
+    pod["spec"]["schedulingGates"] = json!([{ "name": gate }]);
     pod
 }
 
