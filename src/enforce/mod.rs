@@ -27,6 +27,7 @@ mod report;
 pub(crate) mod roster;
 mod say;
 mod turn;
+mod watched;
 mod whole;
 mod window;
 
@@ -43,10 +44,7 @@ use std::{
 };
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use k8s_openapi::{
-    api::{apps::v1::StatefulSet, core::v1 as core},
-    jiff::Timestamp,
-};
+use k8s_openapi::{api::apps::v1::StatefulSet, jiff::Timestamp};
 use kube::Client;
 use tokio::sync::{mpsc, watch};
 
@@ -56,6 +54,7 @@ use self::{
     decide::{Decision, Step, decide},
     roster::{Pod, PodKey, Roster},
     say::{OVERDUE, Subject, Voice},
+    watched::Watched,
     whole::{Lost, Unable},
     window::Window,
 };
@@ -84,7 +83,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) {
     let mut clearances = watch_all::<Clearance>(&client).boxed();
-    let mut pods = watch_all::<core::Pod>(&client).boxed();
+    let mut pods = watch_all::<Watched>(&client).boxed();
     let mut sets = watch_all::<StatefulSet>(&client).boxed();
     let (voice, speaking) = Voice::new(client.clone(), Arc::clone(&metrics));
     let (census, counting) = Census::new(client.clone(), Arc::clone(&metrics));

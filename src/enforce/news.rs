@@ -6,17 +6,14 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use k8s_openapi::{
-    api::{apps::v1::StatefulSet, core::v1 as core},
-    jiff::Timestamp,
-};
+use k8s_openapi::{api::apps::v1::StatefulSet, jiff::Timestamp};
 use kube::{
     ResourceExt,
     runtime::{watcher, watcher::Event},
 };
 use tracing::warn;
 
-use super::{Due, Enforcer, roster::PodKey};
+use super::{Due, Enforcer, roster::PodKey, watched::Watched};
 use crate::api::{CLEARANCE_NAME, Clearance};
 
 impl Enforcer {
@@ -66,11 +63,11 @@ impl Enforcer {
         self.look_at_namespace(&namespace);
     }
 
-    pub(super) fn pod_event(&mut self, event: Result<Event<core::Pod>, watcher::Error>) {
+    pub(super) fn pod_event(&mut self, event: Result<Event<Watched>, watcher::Error>) {
         match event {
             Err(error) => self.watch_error("Pod", &error),
             Ok(Event::Init) => self.relisted.clear(),
-            Ok(Event::InitApply(pod)) => {
+            Ok(Event::InitApply(Watched(pod))) => {
                 let key = self.roster.set_pod(&pod);
                 self.relisted.insert(key.clone());
                 self.acknowledge(&key, false);
@@ -85,13 +82,13 @@ impl Enforcer {
                 self.known.pods = true;
                 self.look_at_all();
             }
-            Ok(Event::Apply(pod)) => {
+            Ok(Event::Apply(Watched(pod))) => {
                 let key = self.roster.set_pod(&pod);
                 self.acknowledge(&key, false);
                 self.look_at(&key);
                 self.look_at_neighbours(&key);
             }
-            Ok(Event::Delete(pod)) => {
+            Ok(Event::Delete(Watched(pod))) => {
                 let key = self.roster.key(&pod.namespace().unwrap_or_default(), &pod.name_any());
                 self.forget(&key);
             }
