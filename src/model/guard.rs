@@ -129,7 +129,7 @@ pub const FINDINGS: [Finding; 21] = [
     Finding {
         guard: Guard::Listed,
         step: "enforce: decides once the clearances were listed",
-        code: (ENFORCE, "look_at", "!(self.known.clearances && self.known.pods && self.known.leading)"),
+        code: (ENFORCE, "enough", "self.clearances && self.pods && self.leading"),
         size: END,
         without: Err(RECHECKED),
     },

@@ -5,13 +5,18 @@
 //! round ── request i ──┬─ ungoverned                   one after the other, so that what slows the
 //!                      ├─ cleared, 1 system            machine down slows all of them down
 //!                      ├─ cleared, 50 systems x 2
-//!                      └─ held
+//!                      ├─ held
+//!                      └─ policies that only look, 50 systems x 2
 //! ```
+//!
+//! The last shows the limit: two policies, one that mutates and one that validates, as Assent has, that read the same
+//! Clearance and do nothing.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use assent_tests::{ControlPlane, Person};
+use assent::api::{CLEARANCE_NAME, SYSTEM_LABEL};
+use assent_tests::{ControlPlane, Person, until};
 use futures::future::try_join_all;
 use http::Request;
 use serde_json::{Value, json};
@@ -34,7 +39,12 @@ struct Place {
     namespace: &'static str,
     pod: Value,
     held: bool,
+    /// Assent governs it, and so the goals are for it.
+    governed: bool,
 }
+
+/// The policies that only look, and the label of the namespaces in which they do.
+const LOOK: &str = "bench-look";
 
 /// A request as bytes, and where it belongs.
 struct Shot {
@@ -87,15 +97,18 @@ pub async fn measure(cluster: &ControlPlane, scale: &Scale) -> Result<Vec<Row>> 
 
 async fn prepare(rest: &Rest) -> Result<Vec<Place>> {
     progress("creating namespaces, systems and versions");
-    for (namespace, governed) in [("free", false), ("small", true), ("large", true)] {
+    for (namespace, governed) in [("free", false), ("small", true), ("large", true), ("looks", false)] {
         world::namespace(rest, namespace, governed).await?;
     }
     world::systems(rest, "small", 1, 1).await?;
     world::systems(rest, "large", 50, 2).await?;
+    world::systems(rest, "looks", 50, 2).await?;
+    look(rest, "looks").await?;
     let place = |name, namespace, system: usize, version: usize, held| {
         // What is held differs from what is cleared in its last argument.
         let revision = if held { "unknown".to_owned() } else { world::version_name(system, version) };
-        Place { name, namespace, pod: world::pod(&world::system_name(system), &revision), held }
+        let pod = world::pod(&world::system_name(system), &revision);
+        Place { name, namespace, pod, held, governed: !matches!(namespace, "free" | "looks") }
     };
     // Versions are listed from the newest to the oldest: v0 is found last.
     let places = vec![
@@ -103,11 +116,45 @@ async fn prepare(rest: &Rest) -> Result<Vec<Place>> {
         place("cleared, 1 system", "small", 0, 0, false),
         place("cleared, 50 systems x 2", "large", 25, 0, false),
         place("held, 50 systems x 2", "large", 25, 0, true),
+        place("policies that only look, 50 systems x 2", "looks", 25, 0, false),
     ];
     for place in &places {
         world::admitted(rest, place.namespace, &place.pod, place.held).await?;
     }
     Ok(places)
+}
+
+/// Puts two policies in force in `namespace` that read its Clearance, let everything be, and refuse a pod of no system,
+/// by which is seen that they are.
+async fn look(rest: &Rest, namespace: &str) -> Result<()> {
+    let path = |plural: &str| format!("/apis/admissionregistration.k8s.io/v1/{plural}");
+    let name = json!({ "name": LOOK });
+    let pods = json!({ "resourceRules": [{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"] }] });
+    let clearance = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Clearance" });
+    let condition = format!(
+        "size(params.?spec.?systems.orValue({{}})) == 0 || object.metadata.labels['{SYSTEM_LABEL}'] == 'none'"
+    );
+    let conditions = json!([{ "name": "looks", "expression": condition }]);
+    let mutating = json!({ "metadata": name, "spec": { "paramKind": clearance, "matchConstraints": pods, "matchConditions": conditions,
+        "reinvocationPolicy": "IfNeeded", "mutations": [{ "patchType": "JSONPatch", "jsonPatch": { "expression": "[]" } }] } });
+    let validating = json!({ "metadata": name, "spec": { "paramKind": clearance, "matchConstraints": pods, "matchConditions": conditions,
+        "validations": [{ "expression": "false", "message": "of no system" }] } });
+    let labelled = json!({ "namespaceSelector": { "matchLabels": { "bench": LOOK } } });
+    let param = json!({ "name": CLEARANCE_NAME, "parameterNotFoundAction": "Deny" });
+    let mut binding = json!({ "metadata": name, "spec": { "policyName": LOOK, "paramRef": param, "matchResources": labelled } });
+    rest.create(&path("mutatingadmissionpolicies"), &mutating).await?;
+    rest.create(&path("validatingadmissionpolicies"), &validating).await?;
+    rest.create(&path("mutatingadmissionpolicybindings"), &binding).await?;
+    binding["spec"]["validationActions"] = json!(["Deny"]);
+    rest.create(&path("validatingadmissionpolicybindings"), &binding).await?;
+    let label = json!({ "metadata": { "labels": { "bench": LOOK } } });
+    rest.timed(patch(&format!("/api/v1/namespaces/{namespace}"), &label)?).await?;
+    let probe = world::pod("none", "probe");
+    until(Duration::from_mins(1), "the policies that only look to be in force", async || {
+        let answer = rest.timed(post(&format!("{}?dryRun=All", world::pods(namespace)), &probe)?).await;
+        Ok(answer.is_err().then_some(()))
+    })
+    .await
 }
 
 fn shots(places: &[Place], query: &str) -> Vec<Shot> {
@@ -180,7 +227,7 @@ async fn real(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
     for _ in 0..scale.rounds {
         let round = latency(rest, &shots, 1, scale.requests / 4).await?;
         figures.iter_mut().zip(round).for_each(|(figures, round)| figures.extend(round));
-        for namespace in ["free", "small", "large"] {
+        for namespace in ["free", "small", "large", "looks"] {
             rest.delete_now(&world::pods(namespace)).await?;
             world::running(rest, namespace, 0).await?;
         }
@@ -191,7 +238,9 @@ async fn real(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
 /// A label that says nothing, on pods that run.
 async fn updates(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
     let mut shots = Vec::new();
-    for (index, place) in places.iter().enumerate().filter(|(_, place)| !place.held) {
+    for (index, place) in
+        places.iter().enumerate().filter(|(_, place)| !place.held && place.namespace != "looks")
+    {
         let name = world::start(rest, place.namespace, &place.pod).await?;
         world::running(rest, place.namespace, 1).await?;
         shots.push(Shot {
@@ -221,7 +270,7 @@ fn rows_of(what: &str, places: &[Place], figures: &Figures, unit: Unit, goal: Op
         unit,
         floor: figures[0].clone(),
         assent: assent.clone(),
-        goal,
+        goal: goal.filter(|_| place.governed),
     };
     places.iter().zip(figures).skip(1).map(row).collect()
 }
