@@ -260,6 +260,13 @@ async fn while_busy(
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let rejection = rejection(&scene.namespace, &silent.local_addr()?.to_string(), groups);
     scene.apply(Person::Admin, &rejection).await?;
+    // What it answers before it knows of the flow occupies nothing there.
+    until(Duration::from_secs(20), "the API server to know of the flow", async || {
+        scene.kubectl(Person::Dev, &["get", "configmaps"]).await?;
+        let metrics = scene.cluster.kubectl(Person::Admin, &["get", "--raw", "/metrics"]).await?.ok()?;
+        Ok(metrics.contains(r#"flow_schema="none""#).then_some(()))
+    })
+    .await?;
     let occupying = until(Duration::from_mins(3), "never", async || {
         scene.kubectl(Person::Dev, &["create", "configmap", "occupied", "--dry-run=server"]).await?;
         Ok(None::<()>)
