@@ -6,10 +6,10 @@
 //!                      ├─ cleared, 1 system            machine down slows all of them down
 //!                      ├─ cleared, 50 systems x 2
 //!                      ├─ held
-//!                      └─ policies that only look, 50 systems x 2
+//!                      └─ policies that only look, 1 system, 50 systems x 2
 //! ```
 //!
-//! The last shows the limit: two policies, one that mutates and one that validates, as Assent has, that read the same
+//! The last two show the limit: two policies, one that mutates and one that validates, as Assent has, that read the same
 //! Clearance and do nothing.
 
 use std::time::{Duration, Instant};
@@ -41,6 +41,14 @@ struct Place {
     held: bool,
     /// Assent governs it, and so the goals are for it.
     governed: bool,
+}
+
+/// Where pods are created.
+const NAMESPACES: [&str; 5] = ["free", "small", "large", "looks-small", "looks-large"];
+
+/// Whether Assent governs one of them.
+fn is_governed(namespace: &str) -> bool {
+    matches!(namespace, "small" | "large")
 }
 
 /// The policies that only look, and the label of the namespaces in which they do.
@@ -97,18 +105,19 @@ pub async fn measure(cluster: &ControlPlane, scale: &Scale) -> Result<Vec<Row>> 
 
 async fn prepare(rest: &Rest) -> Result<Vec<Place>> {
     progress("creating namespaces, systems and versions");
-    for (namespace, governed) in [("free", false), ("small", true), ("large", true), ("looks", false)] {
-        world::namespace(rest, namespace, governed).await?;
+    for namespace in NAMESPACES {
+        world::namespace(rest, namespace, is_governed(namespace)).await?;
     }
     world::systems(rest, "small", 1, 1).await?;
     world::systems(rest, "large", 50, 2).await?;
-    world::systems(rest, "looks", 50, 2).await?;
-    look(rest, "looks").await?;
+    world::systems(rest, "looks-small", 1, 1).await?;
+    world::systems(rest, "looks-large", 50, 2).await?;
+    look(rest, &["looks-small", "looks-large"]).await?;
     let place = |name, namespace, system: usize, version: usize, held| {
         // What is held differs from what is cleared in its last argument.
         let revision = if held { "unknown".to_owned() } else { world::version_name(system, version) };
         let pod = world::pod(&world::system_name(system), &revision);
-        Place { name, namespace, pod, held, governed: !matches!(namespace, "free" | "looks") }
+        Place { name, namespace, pod, held, governed: is_governed(namespace) }
     };
     // Versions are listed from the newest to the oldest: v0 is found last.
     let places = vec![
@@ -116,7 +125,8 @@ async fn prepare(rest: &Rest) -> Result<Vec<Place>> {
         place("cleared, 1 system", "small", 0, 0, false),
         place("cleared, 50 systems x 2", "large", 25, 0, false),
         place("held, 50 systems x 2", "large", 25, 0, true),
-        place("policies that only look, 50 systems x 2", "looks", 25, 0, false),
+        place("policies that only look, 1 system", "looks-small", 0, 0, false),
+        place("policies that only look, 50 systems x 2", "looks-large", 25, 0, false),
     ];
     for place in &places {
         world::admitted(rest, place.namespace, &place.pod, place.held).await?;
@@ -124,9 +134,9 @@ async fn prepare(rest: &Rest) -> Result<Vec<Place>> {
     Ok(places)
 }
 
-/// Puts two policies in force in `namespace` that read its Clearance, let everything be, and refuse a pod of no system,
+/// Puts two policies in force in `namespaces` that read their Clearance, let everything be, and refuse a pod of no system,
 /// by which is seen that they are.
-async fn look(rest: &Rest, namespace: &str) -> Result<()> {
+async fn look(rest: &Rest, namespaces: &[&str]) -> Result<()> {
     let path = |plural: &str| format!("/apis/admissionregistration.k8s.io/v1/{plural}");
     let name = json!({ "name": LOOK });
     let pods = json!({ "resourceRules": [{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"] }] });
@@ -135,8 +145,9 @@ async fn look(rest: &Rest, namespace: &str) -> Result<()> {
         "size(params.?spec.?systems.orValue({{}})) == 0 || object.metadata.labels['{SYSTEM_LABEL}'] == 'none'"
     );
     let conditions = json!([{ "name": "looks", "expression": condition }]);
+    let untouched = "[JSONPatch{op: 'test', path: '/kind', value: 'Pod'}]";
     let mutating = json!({ "metadata": name, "spec": { "paramKind": clearance, "matchConstraints": pods, "matchConditions": conditions,
-        "reinvocationPolicy": "IfNeeded", "mutations": [{ "patchType": "JSONPatch", "jsonPatch": { "expression": "[]" } }] } });
+        "reinvocationPolicy": "IfNeeded", "mutations": [{ "patchType": "JSONPatch", "jsonPatch": { "expression": untouched } }] } });
     let validating = json!({ "metadata": name, "spec": { "paramKind": clearance, "matchConstraints": pods, "matchConditions": conditions,
         "validations": [{ "expression": "false", "message": "of no system" }] } });
     let labelled = json!({ "namespaceSelector": { "matchLabels": { "bench": LOOK } } });
@@ -147,14 +158,17 @@ async fn look(rest: &Rest, namespace: &str) -> Result<()> {
     rest.create(&path("mutatingadmissionpolicybindings"), &binding).await?;
     binding["spec"]["validationActions"] = json!(["Deny"]);
     rest.create(&path("validatingadmissionpolicybindings"), &binding).await?;
-    let label = json!({ "metadata": { "labels": { "bench": LOOK } } });
-    rest.timed(patch(&format!("/api/v1/namespaces/{namespace}"), &label)?).await?;
-    let probe = world::pod("none", "probe");
-    until(Duration::from_mins(1), "the policies that only look to be in force", async || {
-        let answer = rest.timed(post(&format!("{}?dryRun=All", world::pods(namespace)), &probe)?).await;
-        Ok(answer.is_err().then_some(()))
-    })
-    .await
+    let (label, probe) =
+        (json!({ "metadata": { "labels": { "bench": LOOK } } }), world::pod("none", "probe"));
+    for namespace in namespaces {
+        rest.timed(patch(&format!("/api/v1/namespaces/{namespace}"), &label)?).await?;
+        until(Duration::from_mins(1), "the policies that only look to be in force", async || {
+            let answer = rest.timed(post(&format!("{}?dryRun=All", world::pods(namespace)), &probe)?).await;
+            Ok(answer.is_err().then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 fn shots(places: &[Place], query: &str) -> Vec<Shot> {
@@ -227,7 +241,7 @@ async fn real(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
     for _ in 0..scale.rounds {
         let round = latency(rest, &shots, 1, scale.requests / 4).await?;
         figures.iter_mut().zip(round).for_each(|(figures, round)| figures.extend(round));
-        for namespace in ["free", "small", "large", "looks"] {
+        for namespace in NAMESPACES {
             rest.delete_now(&world::pods(namespace)).await?;
             world::running(rest, namespace, 0).await?;
         }
@@ -239,7 +253,7 @@ async fn real(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
 async fn updates(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
     let mut shots = Vec::new();
     for (index, place) in
-        places.iter().enumerate().filter(|(_, place)| !place.held && place.namespace != "looks")
+        places.iter().enumerate().filter(|(_, place)| !place.held && !place.namespace.starts_with("looks"))
     {
         let name = world::start(rest, place.namespace, &place.pod).await?;
         world::running(rest, place.namespace, 1).await?;
