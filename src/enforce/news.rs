@@ -67,8 +67,8 @@ impl Enforcer {
         match event {
             Err(error) => self.watch_error("Pod", &error),
             Ok(Event::Init) => self.relisted.clear(),
-            Ok(Event::InitApply(Watched(pod))) => {
-                let key = self.roster.set_pod(&pod);
+            Ok(Event::InitApply(pod)) => {
+                let key = self.roster.set_pod(&pod.into());
                 self.relisted.insert(key.clone());
                 self.acknowledge(&key, false);
                 self.look_at(&key);
@@ -82,13 +82,13 @@ impl Enforcer {
                 self.known.pods = true;
                 self.look_at_all();
             }
-            Ok(Event::Apply(Watched(pod))) => {
-                let key = self.roster.set_pod(&pod);
+            Ok(Event::Apply(pod)) => {
+                let key = self.roster.set_pod(&pod.into());
                 self.acknowledge(&key, false);
                 self.look_at(&key);
                 self.look_at_neighbours(&key);
             }
-            Ok(Event::Delete(Watched(pod))) => {
+            Ok(Event::Delete(pod)) => {
                 let key = self.roster.key(&pod.namespace().unwrap_or_default(), &pod.name_any());
                 self.forget(&key);
             }

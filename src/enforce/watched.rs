@@ -2,92 +2,52 @@
 //! the API server sends and most of the work of reading it where there are a hundred thousand.
 //!
 //! ```text
-//!  metadata ─► Metadata, what deciding needs ─┐
-//!  spec, status ──────────────────────────────┴─► Pod
+//!  metadata ─► all but managedFields ─┐
+//!  spec, status ──────────────────────┴─► Pod
 //! ```
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{Pod, PodSpec, PodStatus},
-    apimachinery::pkg::apis::meta::v1::{OwnerReference, Time},
+    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference, Time},
 };
 use kube::{Resource, core::ObjectMeta};
 use serde::Deserialize;
 
-/// A pod of which the rest of the metadata was not read.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(from = "Read")]
-pub struct Watched(pub Pod);
-
-#[derive(Deserialize)]
-struct Read {
-    metadata: Metadata,
+/// A pod whose `managedFields` were not read.
+#[derive(Resource, Clone, Debug, Deserialize)]
+#[resource(inherit = "Pod")]
+pub struct Watched {
+    #[serde(with = "Metadata")]
+    metadata: ObjectMeta,
     spec: Option<PodSpec>,
     status: Option<PodStatus>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "ObjectMeta", rename_all = "camelCase")]
 struct Metadata {
+    annotations: Option<BTreeMap<String, String>>,
+    creation_timestamp: Option<Time>,
+    deletion_grace_period_seconds: Option<i64>,
+    deletion_timestamp: Option<Time>,
+    finalizers: Option<Vec<String>>,
+    generate_name: Option<String>,
+    generation: Option<i64>,
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(skip)]
+    managed_fields: Option<Vec<ManagedFieldsEntry>>,
     name: Option<String>,
     namespace: Option<String>,
-    uid: Option<String>,
-    resource_version: Option<String>,
-    labels: Option<BTreeMap<String, String>>,
-    annotations: Option<BTreeMap<String, String>>,
     owner_references: Option<Vec<OwnerReference>>,
-    finalizers: Option<Vec<String>>,
-    creation_timestamp: Option<Time>,
-    deletion_timestamp: Option<Time>,
-    deletion_grace_period_seconds: Option<i64>,
+    resource_version: Option<String>,
+    self_link: Option<String>,
+    uid: Option<String>,
 }
 
-impl From<Read> for Watched {
-    fn from(Read { metadata, spec, status }: Read) -> Self {
-        let metadata = ObjectMeta {
-            name: metadata.name,
-            namespace: metadata.namespace,
-            uid: metadata.uid,
-            resource_version: metadata.resource_version,
-            labels: metadata.labels,
-            annotations: metadata.annotations,
-            owner_references: metadata.owner_references,
-            finalizers: metadata.finalizers,
-            creation_timestamp: metadata.creation_timestamp,
-            deletion_timestamp: metadata.deletion_timestamp,
-            deletion_grace_period_seconds: metadata.deletion_grace_period_seconds,
-            ..ObjectMeta::default()
-        };
-        Self(Pod { metadata, spec, status })
-    }
-}
-
-impl Resource for Watched {
-    type DynamicType = ();
-    type Scope = <Pod as Resource>::Scope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        Pod::kind(&())
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        Pod::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        Pod::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        Pod::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        self.0.meta()
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        self.0.meta_mut()
+impl From<Watched> for Pod {
+    fn from(Watched { metadata, spec, status }: Watched) -> Self {
+        Self { metadata, spec, status }
     }
 }
