@@ -2,7 +2,7 @@
 
 # Builder and final image are of the same Debian: the binary is linked against the glibc of the one
 # and runs on that of the other.
-FROM rust:1.95-slim-bookworm AS build
+FROM rust:1.95-bookworm AS build
 ARG TARGETARCH
 WORKDIR /src
 COPY . .

@@ -12,6 +12,11 @@ use assent::{admission, api, images::ImagePatterns, operator};
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+/// It gives back what reading a page of pods took; how it is set is in `.cargo/config.toml`.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Assent: no AI runs without assent.
 #[derive(Parser)]
 #[command(version)]

@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Mode, OnLoss, Runtime, Scope, Trusted};
+use super::{Digest, Mode, OnLoss, Scope, SharedRuntime, Trusted};
 
 /// The name of the one `Clearance` of a namespace.
 pub const CLEARANCE_NAME: &str = "clearance";
@@ -93,7 +93,7 @@ pub struct ClearedVersion {
     /// From this instant on it may not run. In whole seconds, as is a pod's creation.
     pub not_after: Time,
     /// What its pods must look like.
-    pub runtime: Runtime,
+    pub runtime: SharedRuntime,
 }
 
 /// A version that may not run.

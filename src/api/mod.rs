@@ -47,8 +47,8 @@ pub use risk_level::{
 pub use runtime::{
     ConfigMapVolume, Container, DownwardApiVolume, EmptyDirVolume, EnvFrom, EnvVar, EnvVarSource, ExecHooks,
     FieldRef, ImageVolume, KeyRef, MayVary, PersistentVolumeClaimVolume, ProjectedObject, ProjectedSource,
-    ProjectedVolume, ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SourceRef, Volume,
-    VolumeMount,
+    ProjectedVolume, ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SharedRuntime,
+    SourceRef, Volume, VolumeMount,
 };
 pub use trusted_sidecar::{
     Trusted, TrustedContainer, TrustedImages, TrustedSidecar, TrustedSidecarSpec, TrustedSidecarStatus,

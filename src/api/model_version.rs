@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Conditions, Digest, Runtime, conditions_schema};
+use super::{Conditions, Digest, SharedRuntime, conditions_schema};
 
 /// A version of a model as it runs, and its provenance (ISO/IEC 42001 A.6.2, A.7). Immutable.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ pub struct ModelVersionSpec {
     pub system: String,
 
     /// What its pods must look like.
-    pub runtime: Runtime,
+    pub runtime: SharedRuntime,
 
     /// Where it comes from.
     #[serde(default, skip_serializing_if = "Provenance::is_empty")]

@@ -10,7 +10,11 @@
 //! What is referred to by name, such as the content of a claim or a config map, is not pinned by it.
 #![allow(clippy::struct_field_names, reason = "the names are those of the pod API")]
 
+use std::ops::Deref;
+
+use internment::ArcIntern;
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The containers and volumes of a pod, exact but for what a container lists in `mayVary`.
@@ -30,6 +34,33 @@ pub struct Runtime {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub volumes: Vec<Volume>,
+}
+
+/// A [`Runtime`] that is in memory once, however many versions, clearances and pods have it.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Runtime")]
+#[schemars(with = "Runtime")]
+pub struct SharedRuntime(ArcIntern<Runtime>);
+
+impl From<Runtime> for SharedRuntime {
+    fn from(runtime: Runtime) -> Self {
+        Self(ArcIntern::from_ref(&runtime))
+    }
+}
+
+/// What is kept of a runtime that was not known: what was read has room for four where there is one container.
+impl From<&Self> for Runtime {
+    fn from(read: &Self) -> Self {
+        read.clone()
+    }
+}
+
+impl Deref for SharedRuntime {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        &self.0
+    }
 }
 
 /// A container: what of it can name, load or replace a model.

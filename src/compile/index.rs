@@ -16,8 +16,8 @@ use std::{
 use futures::{Stream, StreamExt, channel::mpsc, stream::BoxStream};
 use kube::{
     Client, Resource, ResourceExt,
-    core::DeserializeGuard,
-    runtime::{WatchStreamExt, watcher::Event},
+    core::{DeserializeGuard, ObjectMeta},
+    runtime::watcher::Event,
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -37,9 +37,21 @@ struct Cache<K> {
     relisting: BTreeMap<String, BTreeMap<String, Arc<K>>>,
 }
 
-/// Cloned, for what was read has room for four where there is one container, volume or condition.
-fn kept<K: Clone>(object: &K) -> Arc<K> {
-    Arc::new(object.clone())
+/// Of the metadata only what is asked for later: annotations hold a whole manifest where `kubectl apply` wrote it.
+/// And cloned, for what was read has room for four where there is one condition.
+fn kept<K: Resource + Clone>(object: &K) -> Arc<K> {
+    let mut object = object.clone();
+    let meta = std::mem::take(object.meta_mut());
+    *object.meta_mut() = ObjectMeta {
+        name: meta.name,
+        namespace: meta.namespace,
+        uid: meta.uid,
+        generation: meta.generation,
+        resource_version: meta.resource_version,
+        creation_timestamp: meta.creation_timestamp,
+        ..ObjectMeta::default()
+    };
+    Arc::new(object)
 }
 
 impl<K> Default for Cache<K> {
@@ -329,8 +341,7 @@ impl Feed {
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     {
         let (index, metrics) = (Arc::clone(&self.index), Arc::clone(&self.metrics));
-        let events = watch_all::<DeserializeGuard<K>>(&self.client)
-            .modify(|object| object.managed_fields_mut().clear());
+        let events = watch_all::<DeserializeGuard<K>>(&self.client);
         events
             .filter_map(move |event| {
                 let changed = match event {

@@ -167,7 +167,7 @@ pub const fn is_live(pod: &Pod) -> bool {
 
 /// The cleared version that the pod is.
 fn cleared<'a>(pod: &Pod, clearance: &'a ClearanceSpec, now: Timestamp) -> Option<&'a ClearedVersion> {
-    cleared_version(clearance, &pod.system, pod.runtime.as_ref().as_ref().ok()?, now)
+    cleared_version(clearance, &pod.system, pod.runtime.as_ref().ok()?, now)
 }
 
 /// The version of `system` that is cleared at `now` and has this runtime.
@@ -195,7 +195,7 @@ fn version_of<'a>(
 /// Since when the pod should not run, if anybody knows: since what it is ran out, its system lost a clearance or,
 /// if the pod was there before, its namespace began to enforce, whichever came last.
 fn loss(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Option<Timestamp> {
-    let runtime = pod.runtime.as_ref().as_ref().ok();
+    let runtime = pod.runtime.as_ref().ok();
     let ended = runtime.and_then(|runtime| version_of(clearance, &pod.system, runtime, |end| end <= now));
     // A second of slack: what the API server writes is cut to whole seconds.
     let lost = clearance.systems.get(&*pod.system).and_then(|system| system.lost_at.as_ref()).map(|at| at.0);
@@ -293,7 +293,7 @@ mod tests {
             model_version: "v".to_owned(),
             subject_digest: digest,
             not_after: Time(at(not_after)),
-            runtime: pod.runtime.as_ref().clone().expect("a runtime"),
+            runtime: pod.runtime.clone().expect("a runtime"),
         };
         let system = SystemClearance {
             cleared: vec![version],

@@ -44,7 +44,7 @@ use super::{
     window::Window,
 };
 use crate::{
-    api::{ClearanceSpec, OnLoss, OnLossMode, SUSPENDED_LABEL, SYSTEM_LABEL, Scope},
+    api::{ClearanceSpec, OnLoss, OnLossMode, Runtime, SUSPENDED_LABEL, SYSTEM_LABEL, Scope, SharedRuntime},
     metrics::{Enforcement, EnforcementLabels, Metrics},
     policy::{Unmatchable, narrowest_scope, runtime_of_pod},
     timer::at,
@@ -74,7 +74,7 @@ struct Job {
     resource_version: String,
     owner: Option<Arc<OwnerIs>>,
     system: Arc<str>,
-    runtime: Result<crate::api::Runtime, Unmatchable>,
+    runtime: Result<SharedRuntime, Unmatchable>,
     /// The narrowest scope that takes its pods in.
     scope: Scope,
     created: Timestamp,
@@ -146,7 +146,8 @@ trait Suspendable:
             system: labels.and_then(|l| l.get(SYSTEM_LABEL)).map_or("", String::as_str).into(),
             runtime: template
                 .and_then(|t| t.spec.as_ref())
-                .map_or_else(|| Ok(crate::api::Runtime::default()), runtime_of_pod),
+                .map_or_else(|| Ok(Runtime::default()), runtime_of_pod)
+                .map(SharedRuntime::from),
             scope: template.and_then(|t| t.spec.as_ref()).map_or(Scope::All, |spec| {
                 narrowest_scope(labels.is_some_and(|labels| labels.contains_key(SYSTEM_LABEL)), spec)
             }),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Roster ── namespace ─┬─ clearance: ClearanceSpec
-//!                       └─ pods: name ─► Pod ── runtime ──► one Runtime shared by all pods like it
+//!                       └─ pods: name ─► Pod ── runtime ──► one Runtime, shared by all that have it
 //! ```
 
 use std::{
@@ -24,7 +24,7 @@ use super::{
     turn::{self, Member, Set},
 };
 use crate::{
-    api::{ClearanceSpec, GATE, Runtime, SYSTEM_LABEL, Scope},
+    api::{ClearanceSpec, GATE, Runtime, SYSTEM_LABEL, Scope, SharedRuntime},
     images::ImagePatterns,
     policy::{Unmatchable, asks_for_accelerator, narrowest_scope, runtime_of_pod},
 };
@@ -41,7 +41,7 @@ pub struct PodKey {
 pub struct Pod {
     pub uid: String,
     pub system: Arc<str>,
-    pub runtime: Arc<Result<Runtime, Unmatchable>>,
+    pub runtime: Result<SharedRuntime, Unmatchable>,
     pub owner: Option<Arc<OwnerIs>>,
     /// Its place in its `StatefulSet`.
     pub member: Option<Box<Member>>,
@@ -145,7 +145,6 @@ pub struct Roster {
     /// `StatefulSets` by uid.
     sets: HashMap<String, Set>,
     texts: Shared<str>,
-    runtimes: Shared<Result<Runtime, Unmatchable>>,
     owners: Shared<OwnerIs>,
     prune_at: usize,
     images: ImagePatterns,
@@ -159,7 +158,6 @@ impl Roster {
             namespaces: BTreeMap::new(),
             sets: HashMap::new(),
             texts: Shared(HashSet::new()),
-            runtimes: Shared(HashSet::new()),
             owners: Shared(HashSet::new()),
             prune_at: PRUNE_AT,
         }
@@ -317,12 +315,12 @@ impl Roster {
         let gates = spec.iter().flat_map(|spec| spec.scheduling_gates.iter().flatten());
         let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
         let owner = owner.map(|owner| self.owners.get(Arc::new(owner.into())));
-        let runtime = spec.map_or_else(|| Ok(Runtime::default()), runtime_of_pod);
+        let runtime = spec.map_or_else(|| Ok(Runtime::default()), runtime_of_pod).map(SharedRuntime::from);
         let asked = spec.and_then(|spec| spec.termination_grace_period_seconds);
         Pod {
             uid: pod.uid().unwrap_or_default(),
             system: self.texts.get(pod.labels().get(SYSTEM_LABEL).map_or("", String::as_str).into()),
-            runtime: self.runtimes.get(Arc::new(runtime)),
+            runtime,
             member: Member::of(pod, owner.as_deref()).map(Box::new),
             life: Life::of(pod, owner.as_deref()),
             owner,
@@ -359,11 +357,10 @@ impl Roster {
     }
 
     fn prune(&mut self) {
-        if self.runtimes.0.len() + self.owners.0.len() + self.texts.0.len() > self.prune_at {
-            self.runtimes.prune();
+        if self.owners.0.len() + self.texts.0.len() > self.prune_at {
             self.owners.prune();
             self.texts.prune();
-            self.prune_at = PRUNE_AT + 2 * (self.runtimes.0.len() + self.owners.0.len() + self.texts.0.len());
+            self.prune_at = PRUNE_AT + 2 * (self.owners.0.len() + self.texts.0.len());
         }
     }
 }

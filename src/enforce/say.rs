@@ -22,7 +22,7 @@ use super::{
     roster::{KeptBy, OwnerIs, Pod, PodKey},
 };
 use crate::{
-    api::{ClearanceSpec, Runtime, SystemClearance},
+    api::{ClearanceSpec, SharedRuntime, SystemClearance},
     bounds::shorten,
     metrics::Metrics,
     policy::Unmatchable,
@@ -50,7 +50,7 @@ pub struct Subject<'a> {
     pub uid: &'a str,
     pub owner: Option<&'a Arc<OwnerIs>>,
     pub system: &'a Arc<str>,
-    pub runtime: &'a Result<Runtime, Unmatchable>,
+    pub runtime: &'a Result<SharedRuntime, Unmatchable>,
 }
 
 impl<'a> Subject<'a> {

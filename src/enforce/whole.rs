@@ -40,7 +40,7 @@ use super::{
     say::{Subject, Voice},
 };
 use crate::{
-    api::{ClearanceSpec, Mode, OnLossMode, Runtime, STOPPED_FOR_LABEL},
+    api::{ClearanceSpec, Mode, OnLossMode, STOPPED_FOR_LABEL, SharedRuntime},
     metrics::{Enforcement, EnforcementLabels, Metrics},
 };
 
@@ -279,7 +279,7 @@ impl Whole {
             uid: &stopped.root.uid,
             owner: None,
             system: &stopped.system.as_str().into(),
-            runtime: &Ok(Runtime::default()),
+            runtime: &Ok(SharedRuntime::default()),
         };
         let clearance = self.clearances.get(namespace).map(|c| &**c);
         match (said, stopped.was) {

@@ -249,7 +249,7 @@ async fn publish(
             api.replace("clearance", &PostParams::default(), &next).await?
         }
     };
-    let of = |i: usize| written.spec.systems.get(&format!("s{i}")).map(|s| s.cleared[0].runtime.clone());
+    let of = |i: usize| written.spec.systems.get(&format!("s{i}")).map(|s| (*s.cleared[0].runtime).clone());
     let known = (0..runtimes.len()).map(|i| of(i).context("a system was lost")).collect::<Result<_>>()?;
     Ok((known, written.spec.trusted.clone()))
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::Runtime;
 use crate::cli::fixtures::{at, ledger, now, person};
 
 const V1: &str = "credit-scorer-v1";
@@ -94,8 +95,10 @@ fn nothing_hides_what_is_signed() {
     let mut ledger = ledger();
     ledger.system.as_mut().expect("a system").spec.intended_purpose =
         "Scores.\n\nDECISIONS so far\n  ✓ approved\u{1b}[8m".to_owned();
-    let container = &mut ledger.versions[0].spec.runtime.containers[0];
-    container.args = vec!["--a\u{202e}b".to_owned(), " ".to_owned(), "x\ny".to_owned()];
+    let version = &mut ledger.versions[0].spec;
+    let mut runtime = Runtime::clone(&version.runtime);
+    runtime.containers[0].args = vec!["--a\u{202e}b".to_owned(), " ".to_owned(), "x\ny".to_owned()];
+    version.runtime = runtime.into();
     let text = review(&ledger, V2, Decision::Approve, ("alice", "risk-officer"));
     for shown in [
         "purpose        │ Scores.",

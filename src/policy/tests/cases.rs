@@ -8,7 +8,7 @@ use crate::{
     api::{
         AISystemSpec, Approver, Artifact, Certification, Container, Decision, Decommission, Digest, Document,
         Evidence, ImagePolicy, ImageVolume, ModelVersionSpec, Owner, OwnerKind, Provider, RequiredApproval,
-        RiskLevelSpec, Volume,
+        RiskLevelSpec, Runtime, Volume,
     },
     policy::{Reason, Verdict},
 };
@@ -580,6 +580,15 @@ impl Case {
         self
     }
 
+    /// The same where the version's pods look otherwise.
+    fn with_runtime(self, change: impl FnOnce(&mut Runtime)) -> Self {
+        self.with_version(|version| {
+            let mut runtime = Runtime::clone(&version.runtime);
+            change(&mut runtime);
+            version.runtime = runtime.into();
+        })
+    }
+
     fn says(mut self, words: &[&str]) -> Self {
         self.said = words.iter().enumerate().map(|(n, words)| said(n, words)).collect();
         self
@@ -619,7 +628,7 @@ fn every_reason_says_what_is_wrong() {
             },
         ),
         (
-            cleared().with_version(|v| v.runtime.containers = vec![container("serve:v1")]),
+            cleared().with_runtime(|r| r.containers = vec![container("serve:v1")]),
             Reason::ImageNotPinned { image: "serve:v1".to_owned() },
         ),
         (
@@ -673,7 +682,7 @@ fn all_reasons_are_given_the_weightiest_first() {
             l.certifications = vec!["ISO/IEC 42001".to_owned()];
         })
         .of_system(|s| s.decommission = Some(end_at(second(1), None)))
-        .with_version(|v| v.runtime.containers = vec![container("serve:v1"), container("serve:v1")])
+        .with_runtime(|r| r.containers = vec![container("serve:v1"), container("serve:v1")])
         .says(&["1 alice risk Reject", "1 bob risk Revoke"]);
     assert_eq!(
         codes(&case.judge(second(10)).verdict),
@@ -715,9 +724,9 @@ fn an_image_is_pinned_by_a_whole_digest_and_by_nothing_else() {
             ..Volume::default()
         };
         let places = [
-            cleared().with_version(|v| v.runtime.containers = vec![container(&image)]),
-            cleared().with_version(|v| v.runtime.init_containers = vec![container(&image)]),
-            cleared().with_version(|v| v.runtime.volumes = vec![in_volume]),
+            cleared().with_runtime(|r| r.containers = vec![container(&image)]),
+            cleared().with_runtime(|r| r.init_containers = vec![container(&image)]),
+            cleared().with_runtime(|r| r.volumes = vec![in_volume]),
         ];
         for case in places {
             assert_eq!(case.is_cleared(second(0)), pinned, "{image:?}");

@@ -39,7 +39,7 @@ fn version() -> ModelVersionSpec {
     };
     ModelVersionSpec {
         system: "triage".to_owned(),
-        runtime: full_runtime(),
+        runtime: full_runtime().into(),
         provenance: Provenance {
             data: vec![artifact("letters", 1), artifact("answers", 2)],
             base_model: Some(artifact("base", 3)),
@@ -229,7 +229,7 @@ fn any_signed() -> impl Strategy<Value = Signed> {
     let version = (select(vec!["a", "b", "ab"]), prop_oneof![Just(full_runtime()), any_runtime()]);
     let version = version.prop_map(|(system, runtime)| ModelVersionSpec {
         system: system.to_owned(),
-        runtime,
+        runtime: runtime.into(),
         provenance: Provenance::default(),
     });
     let words = || select(vec!["a", "b", "ab", "a\",\"b"]);

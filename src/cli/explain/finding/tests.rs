@@ -25,7 +25,7 @@ fn facts(ledger: Ledger) -> Facts {
 }
 
 fn pods_of(version: &str, change: fn(&mut Runtime)) -> Specimen {
-    let mut runtime = ledger().version(version).expect("a version").spec.runtime.clone();
+    let mut runtime = Runtime::clone(&ledger().version(version).expect("a version").spec.runtime);
     runtime.containers.iter_mut().for_each(|container| container.may_vary.env.clear());
     change(&mut runtime);
     Specimen {
