@@ -83,8 +83,8 @@ pub struct Stood {
     pub from: Timestamp,
     /// Until when.
     pub to: Option<Timestamp>,
-    /// What it said.
-    pub spec: Value,
+    /// What it said; none, if nobody saw it: the watch was broken, and what followed had been written twice.
+    pub spec: Option<Value>,
 }
 
 /// What follows from the lines.
@@ -94,6 +94,8 @@ pub struct History {
     pub pods: BTreeMap<String, Life>,
     /// By namespace.
     pub clearances: BTreeMap<String, Vec<Stood>>,
+    /// The generation of each as it was last seen, and when.
+    seen: BTreeMap<String, (Option<i64>, Timestamp)>,
     /// What people decided.
     pub record: Record,
     /// Whose the Lease was, since when.
@@ -210,16 +212,26 @@ impl History {
         let entries = line.meta()["managedFields"].as_array().into_iter().flatten();
         let written = entries.filter_map(|entry| time(&entry["time"])).max();
         let from = written.or_else(|| time(&line.meta()["creationTimestamp"])).unwrap_or(line.at);
-        if stood.last().is_some_and(|last| last.spec == line.object["spec"]) && line.told == Told::Is {
+        // Written in that second, and perhaps at its very end.
+        let to = if line.told == Told::Is { from + SignedDuration::from_secs(1) } else { line.at };
+        let generation = line.meta()["generation"].as_i64();
+        let before = self.seen.insert(line.text("namespace"), (generation, line.at));
+        if let Some((Some(before), at)) = before
+            && generation.is_some_and(|generation| generation > before + 1)
+        {
+            stood.push(Stood { from: at, to: Some(to), spec: None });
+        }
+        let last = stood.iter_mut().rfind(|stood| stood.spec.is_some());
+        if last.as_ref().is_some_and(|last| last.spec.as_ref() == Some(&line.object["spec"]))
+            && line.told == Told::Is
+        {
             return;
         }
-        if let Some(last) = stood.last_mut() {
-            // Written in that second, and perhaps at its very end.
-            let to = if line.told == Told::Is { from + SignedDuration::from_secs(1) } else { line.at };
+        if let Some(last) = last {
             last.to.get_or_insert(to);
         }
         if line.told == Told::Is {
-            stood.push(Stood { from, to: None, spec: line.object["spec"].clone() });
+            stood.push(Stood { from, to: None, spec: Some(line.object["spec"].clone()) });
         }
     }
 

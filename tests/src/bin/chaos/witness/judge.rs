@@ -4,7 +4,7 @@
 //! ```text
 //!  I1  admitted or released     a Clearance that stood no longer than LAG before matched it and had not ended,
 //!                               and so did the people's record
-//!  I2  clearance lost           gone within the grace and SLACK
+//!  I2  clearance lost           gone within the grace and SLACK, or asked to be and an Event names its node
 //!  I3  in the end               what is approved runs with its replicas; nothing approved was stopped
 //!  I4  always                   no Approval is gone or changed; what was stopped has its Event
 //!  I5  always                   what a Clearance cleared was not held, and got a node
@@ -156,7 +156,8 @@ impl<'a> Judge<'a> {
             return;
         };
         let what = if life.was_held { "released" } else { "admitted" };
-        if !self.standing(life, at).any(|stood| clears(&stood.spec, &life.last, at)) {
+        let may_clear = |spec: &Option<Value>| spec.as_ref().is_none_or(|spec| clears(spec, &life.last, at));
+        if !self.standing(life, at).any(|stood| may_clear(&stood.spec)) {
             let says = format!("it was {what} at {at}, and no clearance that stood then cleared it");
             self.violate("I1", uid, life, at, &says);
         } else if !self.recorded(life, at) {
@@ -179,7 +180,9 @@ impl<'a> Judge<'a> {
 
     fn all_clear(&self, life: &Life) -> bool {
         let mut standing = self.standing(life, life.created).peekable();
-        standing.peek().is_some() && standing.all(|stood| clears(&stood.spec, &life.last, life.created))
+        let does_clear =
+            |spec: &Option<Value>| spec.as_ref().is_some_and(|s| clears(s, &life.last, life.created));
+        standing.peek().is_some() && standing.all(|stood| does_clear(&stood.spec))
     }
 
     /// I5: what is not held gets a node.
@@ -204,6 +207,10 @@ impl<'a> Judge<'a> {
             let wrong = apart + if ended { slow } else { Duration::ZERO };
             let survived = self.service.between(lost, back.min(gone)).saturating_sub(wrong);
             self.figures.losses += 1;
+            let by = lost + SignedDuration::try_from(grace + SLACK + wrong).unwrap_or_default();
+            if self.waits_for_its_node(uid, life, by) {
+                continue;
+            }
             let late = u64::try_from(survived.saturating_sub(grace).as_millis()).unwrap_or(u64::MAX);
             self.figures.slowest_stop = self.figures.slowest_stop.max(late);
             if survived > grace + SLACK {
@@ -220,6 +227,11 @@ impl<'a> Judge<'a> {
                 self.violate("I3", uid, life, ending, "it was stopped though it was cleared");
             }
         }
+    }
+
+    /// Whether a pod was to have ended `by` then, and it is said that its node does not do what it was asked.
+    fn waits_for_its_node(&self, uid: &str, life: &Life, by: Timestamp) -> bool {
+        ends_at(life).is_some_and(|end| end <= by) && is_said_overdue(self.history, uid)
     }
 
     /// I4: whoever stopped a pod says so.
@@ -310,14 +322,22 @@ fn led(history: &History, testimony: &Testimony) -> Uptime {
 /// What the witness sees at the moment that is not as it should be in the end.
 pub fn unsettled(history: &History, now: Timestamp) -> Vec<String> {
     let cleared = |life: &Life| {
-        let clearance = history.clearances.get(&life.name.0).and_then(|all| all.last());
+        let clearance = history
+            .clearances
+            .get(&life.name.0)
+            .and_then(|all| all.iter().rev().find_map(|s| s.spec.as_ref()));
         history.record.cleared(&life.subject, now)
-            && clearance.is_some_and(|stood| clears(&stood.spec, &life.last, now))
+            && clearance.is_some_and(|spec| clears(spec, &life.last, now))
     };
     let alive = || history.pods.values().filter(|life| life.gone.is_none());
-    let runs = alive().filter(|life| life.bound.is_some() && !cleared(life));
-    let mut wrong: Vec<_> =
-        runs.map(|life| format!("pod {}/{} runs and is not cleared", life.name.0, life.name.1)).collect();
+    let over =
+        |uid: &str, life: &Life| ends_at(life).is_some_and(|end| end <= now) && is_said_overdue(history, uid);
+    let runs = history.pods.iter().filter(|(uid, life)| {
+        life.gone.is_none() && life.bound.is_some() && !cleared(life) && !over(uid, life)
+    });
+    let mut wrong: Vec<_> = runs
+        .map(|(_, life)| format!("pod {}/{} runs and is not cleared", life.name.0, life.name.1))
+        .collect();
     for ((namespace, name), (deployment, _)) in &history.deployments {
         let revision = deployment["spec"]["template"]["spec"]["containers"][0]["args"][1].as_str();
         let version =
@@ -343,6 +363,15 @@ pub fn unsettled(history: &History, now: Timestamp) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// When a pod is to have ended, if it is being deleted.
+fn ends_at(life: &Life) -> Option<Timestamp> {
+    time(&life.last["metadata"]["deletionTimestamp"])
+}
+
+fn is_said_overdue(history: &History, uid: &str) -> bool {
+    history.events.iter().any(|(of, why, _)| of == uid && why == "StopOverdue")
 }
 
 /// Whether a clearance clears a pod at an instant: an equality of the parts that the workloads here vary.
