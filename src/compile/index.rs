@@ -39,8 +39,7 @@ struct Cache<K> {
 
 /// Of the metadata only what is asked for later: annotations hold a whole manifest where `kubectl apply` wrote it.
 /// And cloned, for what was read has room for four where there is one condition.
-fn kept<K: Resource + Clone>(object: &K) -> Arc<K> {
-    let mut object = object.clone();
+fn kept<K: Resource + Clone>(mut object: K) -> Arc<K> {
     let meta = std::mem::take(object.meta_mut());
     *object.meta_mut() = ObjectMeta {
         name: meta.name,
@@ -51,7 +50,7 @@ fn kept<K: Resource + Clone>(object: &K) -> Arc<K> {
         creation_timestamp: meta.creation_timestamp,
         ..ObjectMeta::default()
     };
-    Arc::new(object)
+    Arc::new(object.clone())
 }
 
 impl<K> Default for Cache<K> {
@@ -69,7 +68,7 @@ impl<K: Resource + Clone> Cache<K> {
         self.objects.values().flat_map(BTreeMap::values)
     }
 
-    fn insert(&mut self, object: &K) -> String {
+    fn insert(&mut self, object: K) -> String {
         let namespace = object.namespace().unwrap_or_default();
         self.objects.entry(namespace.clone()).or_default().insert(object.name_any(), kept(object));
         namespace
@@ -94,14 +93,14 @@ impl<K: Resource + Clone> Cache<K> {
             Event::Init => self.relisting.clear(),
             Event::InitApply(DeserializeGuard(Ok(object))) => {
                 let namespace = self.relisting.entry(object.namespace().unwrap_or_default()).or_default();
-                namespace.insert(object.name_any(), kept(&object));
+                namespace.insert(object.name_any(), kept(object));
             }
             Event::InitApply(DeserializeGuard(Err(_))) => {}
             Event::InitDone => {
                 let before = std::mem::replace(&mut self.objects, std::mem::take(&mut self.relisting));
                 return before.into_keys().chain(self.objects.keys().cloned()).collect();
             }
-            Event::Apply(DeserializeGuard(Ok(object))) => return BTreeSet::from([self.insert(&object)]),
+            Event::Apply(DeserializeGuard(Ok(object))) => return BTreeSet::from([self.insert(object)]),
             Event::Apply(gone) | Event::Delete(gone) => {
                 let namespace = gone.namespace().unwrap_or_default();
                 self.remove(&namespace, &gone.name_any());
@@ -196,9 +195,9 @@ impl Index {
     }
 
     /// Takes in what was just written, ahead of the watch.
-    pub fn wrote(&self, clearance: &Clearance) {
+    pub fn wrote(&self, clearance: Clearance) {
         let mut caches = self.caches.write().unwrap_or_else(PoisonError::into_inner);
-        caches.written.insert(clearance.namespace().unwrap_or_default(), edition(clearance));
+        caches.written.insert(clearance.namespace().unwrap_or_default(), edition(&clearance));
         caches.clearances.insert(clearance);
     }
 
@@ -341,8 +340,7 @@ impl Feed {
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     {
         let (index, metrics) = (Arc::clone(&self.index), Arc::clone(&self.metrics));
-        let events = watch_all::<DeserializeGuard<K>>(&self.client);
-        events
+        watch_all::<DeserializeGuard<K>>(&self.client)
             .filter_map(move |event| {
                 let changed = match event {
                     Ok(event) => {

@@ -46,11 +46,11 @@ pub async fn clearance(
         (Some(wanted), Some(is)) => {
             let mut next = Clearance::new(CLEARANCE_NAME, wanted);
             next.metadata.resource_version = is.resource_version();
-            index.wrote(&api.replace(CLEARANCE_NAME, &PostParams::default(), &next).await.map_err(failed)?);
+            index.wrote(api.replace(CLEARANCE_NAME, &PostParams::default(), &next).await.map_err(failed)?);
         }
         (Some(wanted), None) => {
             let first = Clearance::new(CLEARANCE_NAME, wanted);
-            index.wrote(&api.create(&PostParams::default(), &first).await.map_err(failed)?);
+            index.wrote(api.create(&PostParams::default(), &first).await.map_err(failed)?);
         }
         (None, Some(_)) => {
             api.delete(CLEARANCE_NAME, &DeleteParams::default()).await.map_err(failed)?;

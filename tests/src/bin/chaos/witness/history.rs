@@ -143,6 +143,11 @@ impl History {
         history
     }
 
+    /// Whether there is an Event about the object with `uid` for this reason.
+    pub fn is_said(&self, uid: &str, reason: &str) -> bool {
+        self.events.iter().any(|(of, why, _)| of == uid && why == reason)
+    }
+
     /// Levels, systems and the digests of versions do not change while it is watched, and decisions need them.
     fn read_rules(&mut self, lines: &[Line]) {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -208,7 +208,7 @@ impl<'a> Judge<'a> {
             let survived = self.service.between(lost, back.min(gone)).saturating_sub(wrong);
             self.figures.losses += 1;
             let by = lost + SignedDuration::try_from(grace + SLACK + wrong).unwrap_or_default();
-            if self.waits_for_its_node(uid, life, by) {
+            if waits_for_its_node(self.history, uid, life, by) {
                 continue;
             }
             let late = u64::try_from(survived.saturating_sub(grace).as_millis()).unwrap_or(u64::MAX);
@@ -218,7 +218,7 @@ impl<'a> Judge<'a> {
                 self.violate("I2", uid, life, lost, &says);
             }
         }
-        if let Some(ending) = life.ending.filter(|_| self.told(uid)) {
+        if let Some(ending) = life.ending.filter(|_| self.history.is_said(uid, "ClearanceLost")) {
             let from = self.service.before(ending, LAG);
             let to =
                 ending + SignedDuration::from_secs(1) + SignedDuration::try_from(fast).unwrap_or_default();
@@ -227,11 +227,6 @@ impl<'a> Judge<'a> {
                 self.violate("I3", uid, life, ending, "it was stopped though it was cleared");
             }
         }
-    }
-
-    /// Whether a pod was to have ended `by` then, and it is said that its node does not do what it was asked.
-    fn waits_for_its_node(&self, uid: &str, life: &Life, by: Timestamp) -> bool {
-        ends_at(life).is_some_and(|end| end <= by) && is_said_overdue(self.history, uid)
     }
 
     /// I4: whoever stopped a pod says so.
@@ -252,13 +247,9 @@ impl<'a> Judge<'a> {
                 && outage.from <= ending + second * 15
                 && ending - second * 3 <= outage.to
         });
-        if lost && !own_doing && !rolled && !hindered && !self.told(uid) {
+        if lost && !own_doing && !rolled && !hindered && !self.history.is_said(uid, "ClearanceLost") {
             self.violate("I4", uid, life, ending, "it was stopped, and no Event says why");
         }
-    }
-
-    fn told(&self, uid: &str) -> bool {
-        self.history.events.iter().any(|(of, why, _)| of == uid && why == "ClearanceLost")
     }
 
     /// I4: decisions stay.
@@ -329,11 +320,9 @@ pub fn unsettled(history: &History, now: Timestamp) -> Vec<String> {
         history.record.cleared(&life.subject, now)
             && clearance.is_some_and(|spec| clears(spec, &life.last, now))
     };
-    let alive = || history.pods.values().filter(|life| life.gone.is_none());
-    let over =
-        |uid: &str, life: &Life| ends_at(life).is_some_and(|end| end <= now) && is_said_overdue(history, uid);
-    let runs = history.pods.iter().filter(|(uid, life)| {
-        life.gone.is_none() && life.bound.is_some() && !cleared(life) && !over(uid, life)
+    let alive = || history.pods.iter().filter(|(_, life)| life.gone.is_none());
+    let runs = alive().filter(|(uid, life)| {
+        life.bound.is_some() && !cleared(life) && !waits_for_its_node(history, uid, life, now)
     });
     let mut wrong: Vec<_> = runs
         .map(|(_, life)| format!("pod {}/{} runs and is not cleared", life.name.0, life.name.1))
@@ -346,7 +335,7 @@ pub fn unsettled(history: &History, now: Timestamp) -> Vec<String> {
             continue;
         }
         let wanted = deployment["spec"]["replicas"].as_u64().unwrap_or(1);
-        let ours = alive().filter(|life| {
+        let ours = alive().map(|(_, life)| life).filter(|life| {
             life.name.0 == *namespace
                 && life.last["metadata"]["labels"]["app"] == *name
                 && life.ending.is_none()
@@ -365,13 +354,10 @@ pub fn unsettled(history: &History, now: Timestamp) -> Vec<String> {
     wrong
 }
 
-/// When a pod is to have ended, if it is being deleted.
-fn ends_at(life: &Life) -> Option<Timestamp> {
-    time(&life.last["metadata"]["deletionTimestamp"])
-}
-
-fn is_said_overdue(history: &History, uid: &str) -> bool {
-    history.events.iter().any(|(of, why, _)| of == uid && why == "StopOverdue")
+/// Whether a pod was to have ended `by` then, and an Event says that its node does not say that it did.
+fn waits_for_its_node(history: &History, uid: &str, life: &Life, by: Timestamp) -> bool {
+    time(&life.last["metadata"]["deletionTimestamp"]).is_some_and(|end| end <= by)
+        && history.is_said(uid, "StopOverdue")
 }
 
 /// Whether a clearance clears a pod at an instant: an equality of the parts that the workloads here vary.
