@@ -4,6 +4,7 @@
 //!                    cleared     not cleared
 //!  gated             Release     Hold
 //!  bound or pending  Keep        Stop: evict for the first half of the grace, then delete
+//!   ran out          Keep        Await: the Clearance is rewritten; then, or after half of the grace, as above
 //!   of a Job         Keep        Await: the Job is suspended; after half of the grace, as above
 //!  being deleted     Ignore      Stop if its end is beyond the grace, else Ending
 //!  ended             Ignore      Ignore
@@ -58,8 +59,8 @@ pub enum Decision<'a> {
         /// What is done where a workload cannot be stopped as a whole.
         otherwise: Step,
     },
-    /// It is to be stopped, and not by the operator yet: its Job is suspended and stops it, or others of its
-    /// `StatefulSet` go first.
+    /// It is to be stopped, and not by the operator yet: its Job is suspended and stops it, others of its
+    /// `StatefulSet` go first, or the `Clearance` is to be rewritten first.
     Await {
         /// Since when it should not run.
         since: Timestamp,
@@ -195,13 +196,17 @@ fn version_of<'a>(
 /// Since when the pod should not run, if anybody knows: since what it is ran out, its system lost a clearance or,
 /// if the pod was there before, its namespace began to enforce, whichever came last.
 fn loss(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Option<Timestamp> {
-    let runtime = pod.runtime.as_ref().ok();
-    let ended = runtime.and_then(|runtime| version_of(clearance, &pod.system, runtime, |end| end <= now));
     // A second of slack: what the API server writes is cut to whole seconds.
     let lost = clearance.systems.get(&*pod.system).and_then(|system| system.lost_at.as_ref()).map(|at| at.0);
     let lost = lost.filter(|at| *at + SignedDuration::from_secs(1) >= pod.created);
-    let ended = ended.map(|version| version.not_after.0);
-    ended.into_iter().chain(lost).chain(began(clearance, pod.created)).max()
+    ran_out(pod, clearance, now).into_iter().chain(lost).chain(began(clearance, pod.created)).max()
+}
+
+/// When the version that the pod is ran out, if the `Clearance` has it still.
+fn ran_out(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Option<Timestamp> {
+    let runtime = pod.runtime.as_ref().ok()?;
+    let version = version_of(clearance, &pod.system, runtime, |end| end <= now)?;
+    Some(version.not_after.0)
 }
 
 /// When the namespace began to enforce, if what was created then was there before.
@@ -237,6 +242,10 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision<'stati
     let turn = began.map(|began| turn(&pod.uid, began, grace)).filter(|turn| now < *turn);
     match (mode, turn) {
         (_, Some(turn)) if pod.ends_at.is_none() => Decision::Wait { since, turn },
+        // Until the `Clearance` is rewritten the API server refuses what takes its place, and does not hold it.
+        _ if ran_out(pod, clearance, now).is_some() && now < budgets_until && pod.ends_at.is_none() => {
+            Decision::Await { since, until: budgets_until }
+        }
         // The API server let it in, and nothing is known to have changed since: the news of it may be late.
         _ if loss.is_none()
             && now < since + NEWS
@@ -314,6 +323,7 @@ mod tests {
         match decide(pod, Some(clearance), at(second)) {
             Decision::Stop { since, step } => Decision::Stop { since, step },
             Decision::Wait { since, turn } => Decision::Wait { since, turn },
+            Decision::Await { since, until } => Decision::Await { since, until },
             Decision::Keep => Decision::Keep,
             other => panic!("{other:?}"),
         }
@@ -330,9 +340,15 @@ mod tests {
     #[test]
     fn what_runs_out_has_its_grace_whatever_was_lost_before() {
         for (since, lost_at) in [(-10, None), (500, None), (-10, Some(500))] {
-            let (pod, clearance) = scene(since, 1000, lost_at);
+            let (mut pod, mut clearance) = scene(since, 1000, lost_at);
             assert_eq!(decided(&pod, &clearance, 999), Decision::Keep);
-            assert_eq!(decided(&pod, &clearance, 1000), evict(at(1000), at(1030)), "{since} {lost_at:?}");
+            let to_be_rewritten = Decision::Await { since: at(1000), until: at(1030) };
+            assert_eq!(decided(&pod, &clearance, 1000), to_be_rewritten, "{since} {lost_at:?}");
+            assert_eq!(decided(&pod, &clearance, 1030), delete(at(1000)));
+            pod.lost_since = Some(at(1000));
+            let system = clearance.systems.get_mut("s").expect("the system");
+            (system.cleared, system.lost_at) = (Vec::new(), Some(Time(at(1004))));
+            assert_eq!(decided(&pod, &clearance, 1004), evict(at(1000), at(1030)));
             assert_eq!(decided(&pod, &clearance, 1030), delete(at(1000)));
         }
     }

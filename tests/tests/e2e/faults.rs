@@ -224,29 +224,30 @@ pub async fn a_quota_full_of_held_pods_is_told_of_and_ends(cluster: &ControlPlan
     Ok(())
 }
 
-/// The API server's own priority and fairness, with no room for the operator and dev: of what they ask
-/// about `groups`, it answers one at a time and the rest with 429. `address` never answers, and so dev's request
-/// takes a minute.
+/// The API server's own priority and fairness, with no room for dev and, where it asks about `groups`, for the operator:
+/// it answers one at a time and the rest with 429. `address` never answers, and so dev's request
+/// takes a minute: ten seconds for each webhook, which is how long the API server waits for a TLS handshake.
 fn rejection(namespace: &str, address: &str, groups: &[&str]) -> Value {
     let operator =
         json!({ "kind": "ServiceAccount", "serviceAccount": { "namespace": NAMESPACE, "name": "assent" } });
     let dev = json!({ "kind": "User", "user": { "name": "dev" } });
-    let resources = json!({ "verbs": ["*"], "apiGroups": groups, "resources": ["*"], "clusterScope": true, "namespaces": ["*"] });
-    let webhook = |name: &str| {
-        json!({ "name": name, "clientConfig": { "url": format!("https://{address}/") }, "timeoutSeconds": 30,
+    let of = |groups: &[&str]| json!({ "verbs": ["*"], "apiGroups": groups, "resources": ["*"], "clusterScope": true, "namespaces": ["*"] });
+    let webhook = |number: u8| {
+        json!({ "name": format!("slow-{number}.example.com"), "clientConfig": { "url": format!("https://{address}/") }, "timeoutSeconds": 30,
             "failurePolicy": "Ignore", "sideEffects": "None", "admissionReviewVersions": ["v1"],
             "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } },
             "rules": [{ "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["CREATE"] }] })
     };
     json!({ "apiVersion": "v1", "kind": "List", "items": [
         { "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": { "name": "slow" },
-          "webhooks": [webhook("one.example.com"), webhook("two.example.com")] },
+          "webhooks": (1..=6).map(webhook).collect::<Vec<_>>() },
         { "apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "PriorityLevelConfiguration", "metadata": { "name": "none" },
           "spec": { "type": "Limited", "limited": { "nominalConcurrencyShares": 0, "lendablePercent": 0,
                     "borrowingLimitPercent": 0, "limitResponse": { "type": "Reject" } } } },
         { "apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", "metadata": { "name": "none" },
           "spec": { "matchingPrecedence": 2, "priorityLevelConfiguration": { "name": "none" },
-                    "rules": [{ "subjects": [operator, dev], "resourceRules": [resources] }] } },
+                    "rules": [{ "subjects": [operator], "resourceRules": [of(groups)] },
+                              { "subjects": [dev], "resourceRules": [of(&["*"])] }] } },
     ] })
 }
 
@@ -358,8 +359,7 @@ pub async fn a_busy_moment_is_no_storm_and_what_was_to_be_done_and_said_in_it_is
     scene.running("many", 40).await?;
     // It is busy for a minute at most: until well after the end.
     sleep_past(end - Duration::from_secs(20)).await;
-    let but_leases = ["", "apps", "assent.dev", "events.k8s.io", "policy"];
-    while_busy(&scene, &but_leases, async {
+    while_busy(&scene, &["", "apps", "events.k8s.io", "policy"], async {
         // The watch still tells the operator of it.
         scene.apply(Person::Admin, &scene.deployment("waits", &container("other"))).await?;
         scene.held("waits", 2).await?;
@@ -387,4 +387,36 @@ pub async fn a_busy_moment_is_no_storm_and_what_was_to_be_done_and_said_in_it_is
     ensure!(!log.contains("EvictionDelayed"), "what was busy was taken for a budget");
     ensure!(operator.operator().is_running(), "{}", operator.operator().log_tail(20));
     Ok(())
+}
+
+/// Who stopped what ran out while the `Clearance` still has it would have what takes its place refused and not
+/// held, and its `ReplicaSet` wait ever longer between tries. Nor may it run on for want of the write.
+pub async fn i2_what_ran_out_is_stopped_once_others_can_be_held_and_at_half_of_its_grace_at_the_latest()
+-> Result<()> {
+    let (cluster, _operator) = stage().await?;
+    let patient = scene_of_grace(&cluster, "unwritten-patient", 240).await?;
+    let scene = scene_of_grace(&cluster, "unwritten", 40).await?;
+    approve_until(&patient, "v2", "2", 60).await?;
+    let end = approve_until(&scene, "v2", "2", 60).await?;
+    for scene in [&patient, &scene] {
+        scene.apply(Person::Dev, &scene.deployment("scorer", &container("2"))).await?;
+        scene.running("scorer", 2).await?;
+    }
+    sleep_past(end - Duration::from_secs(15)).await;
+    while_busy(&scene, &["assent.dev"], async {
+        ensure!(Timestamp::now() < end, "the machine is too slow for this test");
+        sleep_past(end + Duration::from_secs(5)).await;
+        for scene in [&patient, &scene] {
+            let clearance = scene.get("clearance", "clearance").await?;
+            let cleared = clearance["spec"]["systems"]["scorer"]["cleared"].to_string();
+            ensure!(cleared.contains(r#""v2""#), "the API server was not busy: {cleared}");
+            scene.running("scorer", 2).await.context("stopped before others could be held")?;
+        }
+        sleep_past(end + Duration::from_secs(20)).await;
+        scene.settled("scorer", 0, 0).await.context("half of the grace is over")?;
+        patient.running("scorer", 2).await.map(drop)
+    })
+    .await?;
+    patient.held("scorer", 2).await?;
+    scene.held("scorer", 2).await.map(drop)
 }

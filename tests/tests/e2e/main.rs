@@ -220,6 +220,7 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         faults::a_namespace_being_deleted_is_left_to_go,
         faults::an_api_server_that_answers_429_for_a_minute_is_asked_little_and_misses_nothing,
         faults::a_busy_moment_is_no_storm_and_what_was_to_be_done_and_said_in_it_is_after_it,
+        faults::i2_what_ran_out_is_stopped_once_others_can_be_held_and_at_half_of_its_grace_at_the_latest,
         chaos::a_few_seeds,
         outage::i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace,
         workloads::i3_what_was_scaled_down_comes_back_though_the_operator_was_restarted,
