@@ -48,6 +48,7 @@ chaos-known-bad: controlplane ## See that a build which releases anything is cau
 lint: ## Check format, lints, the chart and the dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+	@$(CARGO) metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	"$$(tests/controlplane/build)/helm" lint --strict charts/assent
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check bans licenses sources; \
 	 else echo "cargo-deny is not installed, dependencies are not checked: cargo install cargo-deny"; fi

@@ -89,7 +89,8 @@ fn validity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
     const DIGITS: usize = 15;
     let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
     let is_short = text.len() <= 32 && text.split(|c: char| !c.is_ascii_digit()).all(|n| n.len() <= DIGITS);
-    let is_plain = text.bytes().all(|b| b.is_ascii_digit() || b".hms".contains(&b));
+    // The last two are in what `Duration` writes for less than a millisecond.
+    let is_plain = text.chars().all(|c| c.is_ascii_digit() || ".hmsnµ".contains(c));
     if !(is_short && is_plain) {
         return Err(D::Error::custom(format!("\"{text}\" is no validity: want one such as 8760h")));
     }
@@ -239,6 +240,11 @@ mod tests {
             ["9223372036854775807h", "-1h", "1e300h", "NaNh", "infh", "h", "8760", "soon", &"1h".repeat(17)]
         {
             assert!(read(bad).is_err(), "{bad}");
+        }
+        for short in ["0s", "0.0000001s", "0.00001s", "0.5ms"] {
+            let level = read(short).expect("the schema refuses zero, and takes the others");
+            let written = serde_json::to_value(&level).expect("an object serialises");
+            assert_eq!(serde_json::from_value(written).ok(), Some(level), "{short}");
         }
         assert_eq!(read("90m").ok().and_then(|level| level.validity), "1h30m".parse().ok());
         assert_eq!(

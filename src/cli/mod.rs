@@ -5,6 +5,8 @@
 //!  Cli ─┬─ approve, reject, revoke ─ sign ── show (review) ── outcome
 //!       ├─ status ─ rehearse
 //!       ├─ inventory
+//!       ├─ who-can ─ people
+//!       ├─ history ─ ledger
 //!       ├─ explain ─ specimen ── finding ── render
 //!       └─ version
 //!             │
@@ -20,6 +22,7 @@ mod error;
 mod explain;
 #[cfg(test)]
 mod fixtures;
+mod history;
 mod instant;
 mod inventory;
 mod ledger;
@@ -35,6 +38,7 @@ mod status;
 mod table;
 mod version;
 mod visible;
+mod who_can;
 
 use clap::{
     Args, Parser, Subcommand,
@@ -50,6 +54,8 @@ use instant::Until;
 use inventory::Images;
 use output::{Listing, Prose};
 use sign::Wish;
+use status::Which;
+use who_can::Act;
 
 const STYLES: Styles = Styles::styled()
     .header(page::STRONG)
@@ -141,6 +147,9 @@ enum Command {
   # The systems of every namespace
   kubectl assent status -A
 
+  # What loses its clearance within a fortnight, in every namespace
+  kubectl assent status -A --expiring 14d
+
   # What would stop if this namespace enforced, before it is made to
   kubectl assent status --as-if-enforced
 
@@ -156,6 +165,9 @@ enum Command {
         /// The systems of every namespace
         #[arg(short = 'A', long, conflicts_with = "system")]
         all_namespaces: bool,
+        /// Only what loses its clearance by then, the first to do so first: 14d, 2027-03-31
+        #[arg(long, value_name = "TIME", value_parser = until, conflicts_with = "as_if_enforced")]
+        expiring: Option<(String, Until)>,
         /// Instead: what of that which runs would stop if the namespace enforced; nothing is changed
         #[arg(long, conflicts_with = "system")]
         as_if_enforced: bool,
@@ -219,6 +231,50 @@ enum Command {
         /// The format
         #[arg(short, long, value_enum, default_value_t)]
         output: Prose,
+    },
+    /// Show the life of a system in order: its versions, the decisions on them, and what was enforced
+    ///
+    /// Decisions are kept for good. Events are kept only for as long as the API server does, an hour unless it
+    /// was told otherwise.
+    #[command(after_help = "Examples:
+  # Who decided what, and what became of it
+  kubectl assent history credit-scorer
+
+  # With the objects that say so
+  kubectl assent history credit-scorer -o wide
+
+  # For a program
+  kubectl assent history credit-scorer -o json")]
+    History {
+        /// The AI system
+        #[arg(value_parser = system)]
+        system: String,
+        /// The format
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Listing,
+    },
+    /// Show who may decide about a system: the roles that are asked for, and who holds them
+    ///
+    /// Who holds a role is what RBAC says, which not everybody may read; other authorizers are not seen.
+    #[command(after_help = "Examples:
+  # Whom to ask to approve a system
+  kubectl assent who-can approve credit-scorer
+
+  # Who can stop it
+  kubectl assent who-can revoke credit-scorer
+
+  # Every role that any risk level asks for
+  kubectl assent who-can approve -o wide")]
+    WhoCan {
+        /// What they may do
+        #[arg(value_enum)]
+        act: Act,
+        /// The AI system; otherwise every role that is asked for
+        #[arg(value_parser = system)]
+        system: Option<String>,
+        /// The format
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Listing,
     },
     /// Show the versions of this plugin and of what the cluster serves
     #[command(after_help = "Examples:
@@ -299,13 +355,21 @@ pub async fn run(cli: Cli) -> Result<()> {
             let images = Images { patterns: image_pattern, namespace: assent_namespace };
             inventory::inventory(&connection.session().await?, all_namespaces, shadow, &images, output).await
         }
-        Command::Status { system, all_namespaces, output, .. } => {
-            status::status(&connection.session().await?, system.as_deref(), all_namespaces, output).await
+        Command::Status { system, all_namespaces, expiring, output, .. } => {
+            let which =
+                Which { system, everywhere: all_namespaces, expiring: expiring.map(|(_, until)| until) };
+            status::status(&connection.session().await?, &which, output).await
         }
         Command::Explain { kind, name, output } => {
             let target = Target::parse(&kind, name.as_deref());
             let target = target.map_err(|why| Error::Flag { flag: "explain", value: kind, why })?;
             explain::explain(&connection.session().await?, &target, output).await
+        }
+        Command::History { system, output } => {
+            history::history(&connection.session().await?, &system, output).await
+        }
+        Command::WhoCan { act, system, output } => {
+            who_can::who_can(&connection.session().await?, act, system.as_deref(), output).await
         }
         Command::Version { client } => version::version(&connection, client).await,
     }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{
     connect::Session,
     error::{Error, Result},
-    instant::in_words,
+    instant::{Until, in_words},
     ledger::{Ledger, Ruling, unless_installed},
     output::{self, Listing},
     page::{BAD, FAINT, GOOD, LOOK, PLAIN},
@@ -59,18 +59,26 @@ struct Version {
     missing: Vec<String>,
 }
 
+/// Whose status is printed.
+#[derive(Clone, Debug)]
+pub struct Which {
+    /// One system; otherwise all.
+    pub system: Option<String>,
+    /// Those of every namespace.
+    pub everywhere: bool,
+    /// Only those that lose a clearance by then.
+    pub expiring: Option<Until>,
+}
+
 /// Prints the status of one system or of all.
-pub async fn status(
-    session: &Session,
-    system: Option<&str>,
-    everywhere: bool,
-    format: Listing,
-) -> Result<()> {
-    let systems = match system {
+pub async fn status(session: &Session, which: &Which, format: Listing) -> Result<()> {
+    let everywhere = which.everywhere;
+    let systems = match &which.system {
         Some(name) => vec![one(session, name).await?],
         None => all(session, everywhere).await?,
     };
     let now = Timestamp::now();
+    let systems = which.expiring(systems, now);
     let namespace = (!everywhere).then_some(session.namespace.as_str());
     let ledgers = Ledger::read_all(&session.client, namespace, &systems).await;
     let ledger = |i: usize| ledgers.as_ref().and_then(|ledgers| ledgers.get(i));
@@ -79,17 +87,34 @@ pub async fn status(
         Listing::Json => output::json(&rows)?,
         Listing::Yaml => output::yaml(&rows)?,
         Listing::Table | Listing::Wide if rows.is_empty() => {
-            session.say_none_found("AI systems", everywhere);
+            let what = if which.expiring.is_some() {
+                "AI systems that lose a clearance by then"
+            } else {
+                "AI systems"
+            };
+            session.say_none_found(what, everywhere);
             return Ok(());
         }
         Listing::Table | Listing::Wide => {
             let wide = format == Listing::Wide;
-            let versions = system.map(|_| versions_table(&rows, now)).unwrap_or_default();
+            let versions = which.system.as_ref().map(|_| versions_table(&rows, now)).unwrap_or_default();
             systems_table(&rows, everywhere, wide, now) + &versions
         }
     };
     anstream::print!("{text}");
     Ok(())
+}
+
+impl Which {
+    /// Those of `systems` that are meant, the first to lose a clearance first if it is about that.
+    fn expiring(&self, mut systems: Vec<AISystem>, now: Timestamp) -> Vec<AISystem> {
+        let Some(by) = &self.expiring else { return systems };
+        let end = |system: &AISystem| system.status.as_ref()?.not_after.as_ref().map(|end| end.0);
+        // One beyond the calendar is after every end.
+        systems.retain(|system| end(system).is_some_and(|end| by.instant(now).is_none_or(|by| end <= by)));
+        systems.sort_by_key(end);
+        systems
+    }
 }
 
 async fn one(session: &Session, name: &str) -> Result<AISystem> {

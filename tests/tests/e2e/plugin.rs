@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use assent_tests::{ControlPlane, Output, Person, Scenario, binaries, container, digest};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 /// What `kubectl assent ARGS -n NAMESPACE` of `person` did.
@@ -210,5 +211,88 @@ pub async fn inventory_lists_what_nobody_answers_for(cluster: &ControlPlane) -> 
         "{said:?}"
     );
     ensure!(!said.stdout.contains("deployment/scorer"), "{said:?}");
+    Ok(())
+}
+
+pub async fn who_can_names_the_roles_and_those_who_hold_them(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "who-can", "high").await?;
+    let ask = async |person, act: &str| -> Result<Vec<Value>> {
+        let said = assent(&scene, person, &["who-can", act, "scorer", "-o=json"]).await?.ok()?;
+        Ok(serde_json::from_str(&said)?)
+    };
+    let rows = ask(Person::Alice, "approve").await?;
+    let role = |rows: &[Value], name: &str| rows.iter().find(|row| row["role"] == name).cloned();
+    let (risk, ethics) = (role(&rows, "risk-officer"), role(&rows, "ethics-board"));
+    ensure!(rows.len() == 2, "level high asks for two roles: {rows:?}");
+    ensure!(risk.is_some_and(|r| r["you"] == true && r["needed"] == 1), "alice is one: {rows:?}");
+    ensure!(
+        ethics.is_some_and(|r| r["you"] == false && r["holders"].is_null()),
+        "she may not read RBAC: {rows:?}"
+    );
+
+    let rows = ask(Person::Admin, "approve").await?;
+    let ethics = role(&rows, "ethics-board").unwrap_or_default();
+    ensure!(ethics["holders"].to_string().contains(r#""Group ethics-board""#), "{rows:?}");
+    // Carol is in that group; once it owns the system, what it approves counts for nothing.
+    let mut system = scene.system("high");
+    system["spec"]["owners"] = json!([{ "kind": "Group", "name": "ethics-board" }]);
+    scene.apply(Person::Admin, &system).await?;
+    let owners = |rows: &[Value]| role(rows, "ethics-board").map(|row| row["owners"].to_string());
+    let excluded = owners(&ask(Person::Admin, "approve").await?);
+    ensure!(excluded.as_deref() == Some(r#"["Group ethics-board"]"#), "{excluded:?}");
+    ensure!(owners(&ask(Person::Admin, "revoke").await?).as_deref() == Some("[]"), "an owner may revoke");
+    let said = assent(&scene, Person::Admin, &["who-can", "approve", "scorer"]).await?.ok()?;
+    ensure!(said.contains("Group ethics-board (owner: does not count)"), "{said}");
+    let said = assent(&scene, Person::Admin, &["who-can", "approve"]).await?.ok()?;
+    ensure!(said.starts_with("ROLE ") && said.contains("RISK LEVELS"), "{said}");
+    Ok(())
+}
+
+pub async fn history_tells_the_life_of_a_system_in_order(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "history", "limited").await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    let revoke = ["revoke", "scorer", "--role=risk-officer", "--reason=scores drift", "--yes"];
+    assent(&scene, Person::Alice, &revoke).await?.ok()?;
+    scene.held("scorer", 2).await?;
+    scene.event("AISystem", "scorer", "ClearanceLost").await?;
+    let said = assent(&scene, Person::Alice, &["history", "scorer", "-o=json"]).await?.ok()?;
+    let entries: Vec<Value> = serde_json::from_str(&said)?;
+    let at = |what: &str| entries.iter().position(|entry| entry["what"] == what);
+    let order = ["Described", "Published", "Approved", "Revoked", "ClearanceLost"].map(at);
+    ensure!(order.iter().all(Option::is_some) && order.is_sorted(), "{order:?}: {said}");
+    let revoked = &entries[at("Revoked").unwrap_or_default()];
+    ensure!(revoked["who"] == "alice" && revoked["role"] == "risk-officer", "{revoked}");
+    ensure!(revoked["version"] == "v1" && revoked["note"] == "scores drift", "{revoked}");
+    let approved = &entries[at("Approved").unwrap_or_default()];
+    ensure!(approved["note"].as_str().is_some_and(|note| note.contains("[Revoked]")), "{approved}");
+    let said = assent(&scene, Person::Alice, &["history", "scorer"]).await?.ok()?;
+    ensure!(said.starts_with("TIME ") && said.contains("alice as risk-officer"), "{said}");
+    let missing = assent(&scene, Person::Alice, &["history", "scorre"]).await?;
+    ensure!(
+        missing.status.code() == Some(1) && missing.stderr.contains("there is no AISystem"),
+        "{missing:?}"
+    );
+    Ok(())
+}
+
+pub async fn status_lists_what_loses_its_clearance_soon(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "expiring", "limited").await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    let within = async |time: &str| assent(&scene, Person::Alice, &["status", "--expiring", time]).await;
+    let none = within("90d").await?;
+    ensure!(
+        none.stdout.is_empty() && none.stderr.contains("lose a clearance by then"),
+        "nothing is cleared: {none:?}"
+    );
+    let mut approval = scene.decision("Approve", "v1", &digest, "risk-officer");
+    approval["spec"]["notAfter"] = json!(Timestamp::now() + SignedDuration::from_hours(10 * 24));
+    scene.decide(Person::Alice, &approval).await?;
+    scene.is_cleared("v1").await?;
+    ensure!(within("9d").await?.ok()?.is_empty(), "it ends in ten days");
+    ensure!(within("14d").await?.ok()?.contains("scorer"), "it ends in ten days");
+    let wrong = within("soon").await?;
+    ensure!(wrong.status.code() == Some(2) && wrong.stderr.contains("a duration such as 90d"), "{wrong:?}");
     Ok(())
 }

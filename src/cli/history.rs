@@ -1,0 +1,210 @@
+//! The life of a system in order: its versions, the decisions on them, and what was enforced.
+//!
+//! ```text
+//!  AISystem ───── described, decommissioned ─┐
+//!  ModelVersion ─ published ─────────────────┤
+//!  Approval ───── recorded, ended ───────────┼─► by time ─┬─ table, wide
+//!  Event ──────── held, released, stopped ───┘            └─ json, yaml
+//! ```
+//!
+//! Decisions are kept for good; Events only for as long as the API server keeps them, an hour unless it was told
+//! otherwise (`--event-ttl`).
+
+use k8s_openapi::{api::core::v1::Event, jiff::Timestamp};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{ListParams, ObjectMeta},
+};
+use serde::Serialize;
+
+use super::{
+    connect::Session,
+    error::{Error, Result},
+    instant::relative,
+    ledger::{Ledger, recorded_at},
+    output::{self, Listing},
+    page::{BAD, FAINT, GOOD, LOOK, PLAIN},
+    table::{Cell, table},
+};
+use crate::{
+    api::{AISystem, Approval, Decision, GROUP},
+    policy::{Standing, Statement},
+};
+
+/// Something that happened.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    at: Timestamp,
+    /// In one CamelCase word; that of an Event is its reason.
+    what: String,
+    /// The model version, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    /// The person, or the controller that sent the Event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    who: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<String>,
+    /// The object that says so, as kubectl names it.
+    object: String,
+    /// What else it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+/// Prints the history of one system.
+pub async fn history(session: &Session, name: &str, format: Listing) -> Result<()> {
+    let ledger = Ledger::read(&session.client, &session.namespace, name).await?;
+    let system = ledger.system(&session.client).await?;
+    let now = Timestamp::now();
+    let mut entries = life_of(system, now);
+    for version in &ledger.versions {
+        entries.extend(created(
+            &version.metadata,
+            "Published",
+            &format!("modelversion/{}", version.name_any()),
+        ));
+    }
+    entries.extend(ledger.approvals.iter().flat_map(|approval| decided(&ledger, approval, now)));
+    entries.extend(enforced(session, name).await?);
+    // The API server's times are whole seconds; within one, what is asked for comes before what is decided.
+    entries.sort_by_key(|entry| entry.at.as_second());
+    let text = match format {
+        Listing::Json => output::json(&entries)?,
+        Listing::Yaml => output::yaml(&entries)?,
+        Listing::Table | Listing::Wide => entries_table(&entries, format == Listing::Wide, now),
+    };
+    anstream::print!("{text}");
+    Ok(())
+}
+
+fn life_of(system: &AISystem, now: Timestamp) -> Vec<Entry> {
+    let object = format!("aisystem/{}", system.name_any());
+    let retired = system.spec.decommission.as_ref().filter(|retired| retired.date.0 <= now);
+    let retired = retired.map(|retired| Entry {
+        note: Some(retired.reason.clone()),
+        ..Entry::new(retired.date.0, "Decommissioned", &object)
+    });
+    created(&system.metadata, "Described", &object).into_iter().chain(retired).collect()
+}
+
+fn created(metadata: &ObjectMeta, what: &str, object: &str) -> Option<Entry> {
+    let at = metadata.creation_timestamp.as_ref()?.0;
+    let version = object.strip_prefix("modelversion/").map(str::to_owned);
+    Some(Entry { version, ..Entry::new(at, what, object) })
+}
+
+/// A decision, and its end if that has come.
+fn decided(ledger: &Ledger, approval: &Approval, now: Timestamp) -> Vec<Entry> {
+    let (Some(at), spec) = (recorded_at(approval), &approval.spec) else { return Vec::new() };
+    let what = match spec.decision {
+        Decision::Approve => "Approved",
+        Decision::Reject => "Rejected",
+        Decision::Revoke => "Revoked",
+    };
+    let version = ledger.version(&spec.model_version);
+    let ruling = version.map(|version| ledger.rule(version, None, now));
+    let standing = ruling.and_then(|ruling| ruling.standings.get(&approval.name_any()).copied());
+    let entry = |at, what, note| Entry {
+        version: Some(spec.model_version.clone()),
+        who: spec.approver.as_ref().map(|approver| approver.user.clone()),
+        role: Some(spec.role.clone()),
+        note,
+        ..Entry::new(at, what, &format!("approval/{}", approval.name_any()))
+    };
+    let recorded =
+        entry(at, what, Some(said(spec.reason.as_deref(), standing)).filter(|note| !note.is_empty()));
+    let end = Statement::of(approval).and_then(|statement| ledger.end(&statement));
+    let ended = end.filter(|end| *end <= now && spec.decision == Decision::Approve);
+    let ended = ended.map(|end| entry(end, "ApprovalEnded", None));
+    [Some(recorded), ended].into_iter().flatten().collect()
+}
+
+fn said(reason: Option<&str>, standing: Option<Standing>) -> String {
+    let standing = match standing {
+        Some(Standing::Counted | Standing::Expired) => None,
+        Some(standing) => Some(format!("[{}]", standing.code())),
+        None => Some("[of another content]".to_owned()),
+    };
+    reason.map(str::to_owned).into_iter().chain(standing).collect::<Vec<_>>().join(" ")
+}
+
+/// What the operator said about the system.
+async fn enforced(session: &Session, name: &str) -> Result<Vec<Entry>> {
+    let api = Api::<Event>::namespaced(session.client.clone(), &session.namespace);
+    let of_it =
+        ListParams::default().fields(&format!("involvedObject.kind=AISystem,involvedObject.name={name}"));
+    let events = match api.list(&of_it).await {
+        Ok(events) => events.items,
+        Err(kube::Error::Api(status)) if status.is_forbidden() => {
+            anstream::eprintln!("You may not list events: what was enforced is not shown.");
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(Error::api(format!("read the events of aisystem/{name}"))(error)),
+    };
+    let ours = |event: &Event| {
+        let version = event.involved_object.api_version.as_deref().unwrap_or_default();
+        version.split('/').next() == Some(GROUP)
+    };
+    Ok(events.iter().filter(|event| ours(event)).filter_map(entry_of).collect())
+}
+
+fn entry_of(event: &Event) -> Option<Entry> {
+    let seen = event.event_time.as_ref().map(|at| at.0);
+    let at = seen.or_else(|| event.metadata.creation_timestamp.as_ref().map(|at| at.0))?;
+    Some(Entry {
+        who: event.reporting_component.clone(),
+        note: event.message.clone(),
+        ..Entry::new(
+            at,
+            event.reason.as_deref().unwrap_or_default(),
+            &format!("event/{}", event.meta().name.as_deref()?),
+        )
+    })
+}
+
+impl Entry {
+    fn new(at: Timestamp, what: &str, object: &str) -> Self {
+        Self {
+            at,
+            what: what.to_owned(),
+            version: None,
+            who: None,
+            role: None,
+            object: object.to_owned(),
+            note: None,
+        }
+    }
+
+    fn cells(&self, wide: bool, now: Timestamp) -> Vec<Cell> {
+        let style = match &*self.what {
+            "Approved" | "Released" => GOOD,
+            "Rejected" | "Revoked" | "ClearanceLost" | "Decommissioned" => BAD,
+            "Held" | "ApprovalEnded" | "StopOverdue" => LOOK,
+            _ => PLAIN,
+        };
+        let text = |text: &Option<String>| Cell::new(PLAIN, text.as_deref().unwrap_or_default());
+        let who = match (&self.who, &self.role) {
+            (Some(who), Some(role)) => format!("{who} as {role}"),
+            (who, _) => who.clone().unwrap_or_default(),
+        };
+        let mut cells = vec![
+            Cell::new(PLAIN, &format!("{:.0}", self.at)),
+            Cell::new(FAINT, &relative(self.at, now)),
+            Cell::new(style, &self.what),
+            text(&self.version),
+            Cell::new(PLAIN, &who),
+        ];
+        cells.extend(wide.then(|| Cell::new(FAINT, &self.object)));
+        cells.push(text(&self.note.as_ref().map(|note| note.lines().collect::<Vec<_>>().join(" "))));
+        cells
+    }
+}
+
+fn entries_table(entries: &[Entry], wide: bool, now: Timestamp) -> String {
+    let mut header = vec!["TIME", "WHEN", "WHAT", "VERSION", "WHO"];
+    header.extend(wide.then_some("OBJECT"));
+    header.push("NOTE");
+    table(&header, &entries.iter().map(|entry| entry.cells(wide, now)).collect::<Vec<_>>())
+}
