@@ -11,6 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::config::{InferConfigError, KubeconfigError};
 
 use super::{
+    connect::quoted,
     instant::in_words,
     page::{BAD, Page, STRONG, styled},
 };
@@ -177,6 +178,38 @@ pub enum Error {
         "the API server does not record who decides: without its admission policies an approval counts for nothing. Nothing was signed"
     )]
     NotStamped,
+    /// No version can describe what is there.
+    #[error("{what} cannot be captured: {why}")]
+    NotCaptured {
+        /// The workload or pod.
+        what: String,
+        /// Why not.
+        why: String,
+        /// What to do.
+        next: Vec<Next>,
+    },
+    /// Manifests cannot be read.
+    #[error("cannot read {path}: {why}")]
+    Manifest {
+        /// The file or directory; `-`: standard input.
+        path: String,
+        /// Why not.
+        why: String,
+    },
+    /// The files of a directory are not what is applied.
+    #[error("{path} is built by Kustomize: its files alone are not what is applied")]
+    Kustomization {
+        /// The directory.
+        path: String,
+    },
+    /// There is what must not be.
+    #[error("{failed} of {of} would not run")]
+    CheckFailed {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        of: usize,
+    },
     /// The terminal went away.
     #[error("cannot read the answer: {0}")]
     Input(#[from] std::io::Error),
@@ -217,6 +250,7 @@ impl Error {
             | Self::NotFound { next, .. }
             | Self::Choose { next, .. }
             | Self::OperatorDisagrees { next, .. }
+            | Self::NotCaptured { next, .. }
             | Self::Shortens { next, .. } => next.clone(),
             Self::NotInstalled => vec![
                 Next::new("kubectl config current-context", "is this the cluster you mean?"),
@@ -225,6 +259,16 @@ impl Error {
             Self::NoRole { roles, .. } => roles.iter().map(|role| can_i(role)).collect(),
             Self::DigestChanged { review, .. } | Self::ChangedMeanwhile { review, .. } => {
                 vec![Next::new(review, "review it again")]
+            }
+            Self::Kustomization { path } => {
+                let command = format!("kubectl kustomize {} | kubectl assent check -f -", quoted(path));
+                vec![Next::new(command, "what it builds")]
+            }
+            Self::Manifest { path, why } if why.contains("{{") || path.contains("templates/") => {
+                vec![Next::new(
+                    "helm template CHART | kubectl assent check -f -",
+                    "if it is a template of Helm",
+                )]
             }
             Self::NoReason { command, .. } => vec![Next::new(command, "say why")],
             Self::NotATerminal { command } => vec![Next::new(command, "if you have reviewed exactly this")],

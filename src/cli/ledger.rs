@@ -111,7 +111,7 @@ impl Ledger {
     }
 
     /// With those of `versions` and `approvals` that are about this system.
-    fn filled(mut self, versions: &[ModelVersion], approvals: &[Approval]) -> Self {
+    pub fn filled(mut self, versions: &[ModelVersion], approvals: &[Approval]) -> Self {
         let here = |namespace: Option<String>| namespace.as_ref() == Some(&self.namespace);
         let versions = versions.iter().filter(|v| here(v.namespace()) && v.spec.system == self.name);
         let mut versions: Vec<_> = versions.cloned().collect();

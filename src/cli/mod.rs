@@ -5,6 +5,8 @@
 //!  Cli ─┬─ approve, reject, revoke ─ sign ── show (review) ── outcome
 //!       ├─ status ─ rehearse
 //!       ├─ inventory
+//!       ├─ check ─── manifests ── finding
+//!       ├─ capture ─ specimen
 //!       ├─ who-can ─ people
 //!       ├─ history ─ ledger
 //!       ├─ explain ─ specimen ── finding ── render
@@ -15,6 +17,8 @@
 //!             └─ page, table ── visible ──► terminal
 //! ```
 
+mod capture;
+mod check;
 mod choose;
 mod connect;
 mod difference;
@@ -40,6 +44,8 @@ mod version;
 mod visible;
 mod who_can;
 
+use std::path::PathBuf;
+
 use clap::{
     Args, Parser, Subcommand,
     builder::styling::{AnsiColor, Styles},
@@ -49,10 +55,11 @@ pub use connect::Connection;
 pub use error::{Error, Next, Result};
 
 use crate::api::{Decision, Digest, Scope};
+use check::FailOn;
 use explain::Target;
 use instant::Until;
 use inventory::Images;
-use output::{Listing, Prose};
+use output::{Listing, Manifest, Prose};
 use sign::Wish;
 use status::Which;
 use who_can::Act;
@@ -232,6 +239,67 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Prose,
     },
+    /// Judge manifests without a cluster: what would be held and why, and which approvals it needs
+    ///
+    /// Compares pod templates of any kind with the systems, versions and levels among the manifests, as the
+    /// API server would once all of them were applied. For a pull request.
+    #[command(
+        after_help = "Exit codes: 0 if nothing fails, 1 if something does or cannot be read, 2 if the command was not typed right.
+
+Examples:
+  # A directory, and those below it
+  kubectl assent check -R -f deploy/
+
+  # Fail on what waits for an approval too
+  kubectl assent check -f deploy/ --fail-on awaiting
+
+  # What Kustomize or Helm makes, for a code host
+  kubectl assent check -f - -o sarif"
+    )]
+    Check {
+        /// Files, directories, or - for standard input; may be repeated
+        #[arg(short, long, required = true, value_name = "FILE|DIR|-")]
+        filename: Vec<PathBuf>,
+        /// With the directories below
+        #[arg(short = 'R', long)]
+        recursive: bool,
+        /// What it fails on
+        #[arg(long, value_enum, default_value_t)]
+        fail_on: FailOn,
+        /// The format
+        #[arg(short, long, value_enum, default_value_t)]
+        output: check::Format,
+    },
+    /// Write the model version that matches a pod or a workload as it is
+    ///
+    /// Images that are named by tag become those that the nodes report, by digest. Nothing is created: review it,
+    /// say where the model comes from in spec.provenance, and apply it.
+    #[command(after_help = "Examples:
+  # The version of a workload
+  kubectl assent capture deployment/credit-scorer > credit-scorer-v3.yaml
+
+  # Under a name of your own, at once
+  kubectl assent capture deployment/credit-scorer --version credit-scorer-v3 | kubectl apply -f -
+
+  # Of a pod that a custom resource made, for a system that it does not name
+  kubectl assent capture pod/support-assistant-predictor-x2x7k --system support-assistant")]
+    Capture {
+        /// What: pod, deployment, statefulset, daemonset, replicaset, job or cronjob
+        #[arg(value_name = "KIND/NAME")]
+        kind: String,
+        /// The name, if it is not given with the kind
+        #[arg(hide = true)]
+        name: Option<String>,
+        /// The AI system; otherwise the one that the label assent.dev/system names
+        #[arg(long, value_parser = system)]
+        system: Option<String>,
+        /// The name of the version; otherwise one made of the system's name and the content
+        #[arg(long, value_name = "NAME")]
+        version: Option<String>,
+        /// The format
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Manifest,
+    },
     /// Show the life of a system in order: its versions, the decisions on them, and what was enforced
     ///
     /// Decisions are kept for good. Events are kept only for as long as the API server does, an hour unless it
@@ -335,6 +403,10 @@ fn system(text: &str) -> Result<String, String> {
     }
 }
 
+fn target(command: &'static str, kind: String, name: Option<&str>) -> Result<Target> {
+    Target::parse(&kind, name).map_err(|why| Error::Flag { flag: command, value: kind, why })
+}
+
 /// Carries out what was typed.
 pub async fn run(cli: Cli) -> Result<()> {
     let connection = cli.connection;
@@ -361,9 +433,17 @@ pub async fn run(cli: Cli) -> Result<()> {
             status::status(&connection.session().await?, &which, output).await
         }
         Command::Explain { kind, name, output } => {
-            let target = Target::parse(&kind, name.as_deref());
-            let target = target.map_err(|why| Error::Flag { flag: "explain", value: kind, why })?;
+            let target = target("explain", kind, name.as_deref())?;
             explain::explain(&connection.session().await?, &target, output).await
+        }
+        Command::Check { filename, recursive, fail_on, output } => {
+            let namespace = connection.namespace.unwrap_or_else(|| "default".to_owned());
+            check::check(&check::Wish { paths: filename, recursive, namespace, fail_on }, output)
+        }
+        Command::Capture { kind, name, system, version, output } => {
+            let target = target("capture", kind, name.as_deref())?;
+            let wish = capture::Wish { target, system, version };
+            capture::capture(&connection.session().await?, wish, output).await
         }
         Command::History { system, output } => {
             history::history(&connection.session().await?, &system, output).await

@@ -1,7 +1,7 @@
 //! The formats in which a listing or an explanation can be had, for people and for programs.
 //!
 //! ```text
-//!  value ─┬─ table, wide   laid out by its own module
+//!  value ─┬─ table, wide   laid out by its own module; a manifest is never
 //!         └─ json, yaml    the same value; hidden characters escaped here too
 //! ```
 
@@ -37,6 +37,16 @@ pub enum Prose {
     Json,
     /// YAML.
     Yaml,
+}
+
+/// A format of what kubectl can apply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Manifest {
+    /// YAML.
+    #[default]
+    Yaml,
+    /// JSON.
+    Json,
 }
 
 /// `value` as JSON.

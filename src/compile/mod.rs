@@ -37,10 +37,8 @@ use kube::{
 use tokio::sync::{Mutex, Semaphore};
 use tracing::{debug, warn};
 
-use self::{
-    clearance::compile,
-    index::{Feed, Index},
-};
+use self::index::{Feed, Index};
+pub(crate) use self::{clearance::compile, index::Facts, trust::trust};
 use crate::{
     api::{CLEARANCE_NAME, Clearance, ClearanceSpec, Governance, RiskLevel, TrustedSidecar},
     metrics::Metrics,

@@ -71,7 +71,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// How long the API server's policies may take to see a new clearance: a release that came before that is
 /// refused, and tried again after twice as long each time, up to [`RETRY`].
-const LAG: Duration = Duration::from_millis(10);
+const LAG: Duration = Duration::from_millis(5);
 
 /// Watches, and enforces while `leading`, until `shutdown`; what is under way then is finished.
 /// An image that one of `images` matches counts as that of an AI workload.

@@ -111,8 +111,9 @@ impl Enforcer {
                     Action::Stop(Step::Evict { until, .. }) if until > now => again.min(until),
                     Action::Stop(_) | Action::Replace | Action::Bound(_) | Action::Roll => again,
                     Action::Release(_) => {
+                        let lag = LAG.saturating_mul(2_u32.saturating_pow(pod.refusals));
                         pod.refusals += 1;
-                        now + jittered(RETRY.min(LAG * 2_u32.saturating_pow(pod.refusals)))
+                        now + jittered(RETRY.min(lag))
                     }
                 };
                 pod.quiet_until = Some(until);

@@ -100,6 +100,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether somebody's approval is all that it takes.
+    pub const fn is_for_want_of_approval(&self) -> bool {
+        matches!(self, Self::AwaitingApproval { .. } | Self::ApprovalExpired { .. })
+    }
+
     /// The stable CamelCase word.
     pub const fn code(&self) -> &'static str {
         match self {

@@ -311,7 +311,8 @@ fn short_roles(facts: &Facts, only: Option<&str>, pods: &[PodFinding]) -> Vec<Ro
 type Match<'a> = (&'a ModelVersion, Ruling);
 
 impl PodFinding {
-    fn new(specimen: &Specimen, facts: &Facts) -> Self {
+    /// What is the matter with pods or a template.
+    pub fn new(specimen: &Specimen, facts: &Facts) -> Self {
         let ledger = specimen.system.as_ref().and_then(|system| facts.ledgers.get(system));
         let matching = ledger.map(|ledger| matching(ledger, specimen, facts)).unwrap_or_default();
         let closest = match (&specimen.runtime, ledger) {

@@ -26,9 +26,11 @@ use super::{
     people::Holders,
 };
 use crate::api::{CLEARANCE_NAME, Clearance, Governance, ModelVersion};
-use finding::{Explanation, Facts, Seen};
+use finding::Explanation;
 use specimen::Specimens;
 
+pub use finding::{Facts, PodFinding, Seen};
+pub use specimen::{Specimen, read_pod, read_workload};
 pub use target::Target;
 
 /// Prints why `target` runs or does not.

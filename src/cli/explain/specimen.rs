@@ -114,7 +114,8 @@ impl Specimen {
         Self { pods: vec![pod.name_any()], state: state(pod), ..Self::new(&pod.metadata, &spec) }
     }
 
-    fn of_template(template: &PodTemplateSpec) -> Self {
+    /// Of the pods that would be made from a template.
+    pub fn of_template(template: &PodTemplateSpec) -> Self {
         let metadata = template.metadata.clone().unwrap_or_default();
         Self::new(&metadata, &template.spec.clone().unwrap_or_default())
     }
@@ -147,12 +148,14 @@ fn state(pod: &Pod) -> State {
 
 /// A pod.
 pub async fn pod(session: &Session, name: &str) -> Result<Specimens> {
+    Ok(Specimens::of_pods(vec![read_pod(session, name).await?]))
+}
+
+/// The pod of that name.
+pub async fn read_pod(session: &Session, name: &str) -> Result<Pod> {
     let api = Api::<Pod>::namespaced(session.client.clone(), &session.namespace);
     let doing = format!("read pod/{name} in namespace {}", session.namespace);
-    match api.get_opt(name).await.map_err(Error::api(doing))? {
-        Some(pod) => Ok(Specimens::of_pods(vec![pod])),
-        None => Err(not_found(session, "pod", name)),
-    }
+    api.get_opt(name).await.map_err(Error::api(doing))?.ok_or_else(|| not_found(session, "pod", name))
 }
 
 /// The pods that name a system.
@@ -164,6 +167,29 @@ pub async fn system(session: &Session, name: &str) -> Result<Specimens> {
 
 /// The pods of a workload, or its template.
 pub async fn workload(session: &Session, kind: &Workload, name: &str) -> Result<Specimens> {
+    let made = read_workload(session, kind, name).await?;
+    let mut found = Specimens::of_pods(made.pods);
+    found.refusals = refusals(session, &made.object).await;
+    if found.groups.is_empty() || !found.refusals.is_empty() {
+        let template = Specimen::of_template(&made.template);
+        if !found.groups.iter().any(|s| (&s.system, &s.runtime) == (&template.system, &template.runtime)) {
+            found.groups.push(template);
+        }
+    }
+    Ok(found)
+}
+
+/// A workload and what it made.
+pub struct Made {
+    object: DynamicObject,
+    /// What its pods are made from.
+    pub template: PodTemplateSpec,
+    /// Its pods.
+    pub pods: Vec<Pod>,
+}
+
+/// The workload of that kind and name.
+pub async fn read_workload(session: &Session, kind: &Workload, name: &str) -> Result<Made> {
     let api =
         Api::<DynamicObject>::namespaced_with(session.client.clone(), &session.namespace, &kind.resource());
     let what = kind.kind.to_lowercase();
@@ -175,16 +201,8 @@ pub async fn workload(session: &Session, kind: &Workload, name: &str) -> Result<
         Some(selected) => list_pods(session, &selected).await?,
         None => Vec::new(),
     };
-    let mut found = Specimens::of_pods(pods);
-    found.refusals = refusals(session, &object).await;
-    if found.groups.is_empty() || !found.refusals.is_empty() {
-        let template = part::<PodTemplateSpec>(&object, kind.template).unwrap_or_default();
-        let template = Specimen::of_template(&template);
-        if !found.groups.iter().any(|s| (&s.system, &s.runtime) == (&template.system, &template.runtime)) {
-            found.groups.push(template);
-        }
-    }
-    Ok(found)
+    let template = part(&object, kind.template).unwrap_or_default();
+    Ok(Made { object, template, pods })
 }
 
 fn not_found(session: &Session, kind: &str, name: &str) -> Error {

@@ -7,6 +7,7 @@
 mod bad_input;
 mod chaos;
 mod chart;
+mod check;
 mod deadman;
 mod faults;
 mod guard;
@@ -125,6 +126,11 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         plugin::who_can_names_the_roles_and_those_who_hold_them,
         plugin::history_tells_the_life_of_a_system_in_order,
         plugin::status_lists_what_loses_its_clearance_soon,
+        check::check_agrees_with_the_api_server_about_every_example,
+        check::check_says_what_no_approval_would_let_run,
+        check::a_thousand_manifests_are_checked_at_once,
+        plugin::capture_writes_the_version_that_matches,
+        plugin::capture_names_the_digest_that_the_nodes_report,
         refusals::dev_removes_the_gate,
         refusals::cluster_admin_removes_the_gate,
         refusals::dev_creates_a_pod_with_a_node_name,

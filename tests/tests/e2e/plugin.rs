@@ -296,3 +296,65 @@ pub async fn status_lists_what_loses_its_clearance_soon(cluster: &ControlPlane) 
     ensure!(wrong.status.code() == Some(2) && wrong.stderr.contains("a duration such as 90d"), "{wrong:?}");
     Ok(())
 }
+
+pub async fn capture_writes_the_version_that_matches(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "capture", "limited").await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.held("scorer", 2).await?;
+    let said = assent(&scene, Person::Dev, &["capture", "deployment/scorer", "--version=v1"]).await?;
+    ensure!(said.stderr.is_empty(), "its image is named by digest: {}", said.stderr);
+    scene.cluster.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &said.ok()?).await?.ok()?;
+    let digest = scene.digest_of("v1").await?;
+    scene.decide(Person::Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
+    scene.running("scorer", 2).await?;
+    let pod = scene.pods("scorer").await?.remove(0);
+    let pod = format!("pod/{}", pod["metadata"]["name"].as_str().unwrap_or_default());
+    let of_pod = assent(&scene, Person::Dev, &["capture", &pod, "-o=json"]).await?.ok()?;
+    let of_workload = assent(&scene, Person::Dev, &["capture", "deploy", "scorer", "-o=json"]).await?.ok()?;
+    ensure!(of_pod == of_workload, "{of_pod} is not {of_workload}");
+    ensure!(of_pod.contains(r#""name": "scorer-"#), "a name of its own: {of_pod}");
+
+    let mut nobodys = scene.deployment("nobodys", &container("1"));
+    nobodys["spec"]["template"]["metadata"]["labels"]["assent.dev/system"] = Value::Null;
+    scene.apply(Person::Dev, &nobodys).await?;
+    let said = assent(&scene, Person::Dev, &["capture", "deployment/nobodys"]).await?;
+    ensure!(said.status.code() == Some(2) && said.stderr.contains("--system SYSTEM"), "{said:?}");
+    assent(&scene, Person::Dev, &["capture", "deployment/nobodys", "--system=scorer"]).await?.ok()?;
+    Ok(())
+}
+
+pub async fn capture_names_the_digest_that_the_nodes_report(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::governed_by(cluster, "capture-tag", "limited", &json!({})).await?;
+    let mut by_tag = container("1");
+    by_tag["image"] = json!("registry.example:5000/scorer:1");
+    scene.apply(Person::Dev, &scene.deployment("scorer", &by_tag)).await?;
+    scene.running("scorer", 2).await?;
+    let capture = async || assent(&scene, Person::Dev, &["capture", "deployment/scorer"]).await;
+    let unknown = capture().await?;
+    ensure!(unknown.stderr.contains("no node has reported its digest yet"), "{unknown:?}");
+    // What a kubelet writes, and these nodes do not.
+    let report = async |pod: &Value, of: char| {
+        let id = format!("registry.example:5000/scorer@{}", digest(of));
+        let patch = json!([{ "op": "add", "path": "/status/containerStatuses/0/imageID", "value": id }]);
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        let patch = ["patch", "pod", name, "--subresource=status", "--type=json", "-p", &patch.to_string()];
+        scene.kubectl(Person::Admin, &patch).await
+    };
+    let pods = scene.pods("scorer").await?;
+    report(&pods[0], 'a').await?;
+    report(&pods[1], 'b').await?;
+    let differ = capture().await?;
+    ensure!(differ.status.code() == Some(1) && differ.stderr.contains("different images"), "{differ:?}");
+    report(&pods[1], 'a').await?;
+    let said = capture().await?;
+    let image = format!("registry.example:5000/scorer@{}", digest('a'));
+    ensure!(said.stdout.contains(&image), "{said:?}");
+    let command =
+        said.stderr.lines().find_map(|line| line.trim().strip_prefix("kubectl ")).unwrap_or_default();
+    let command: Vec<_> = command.split_whitespace().collect();
+    ensure!(command.starts_with(&["set", "image", "deployment/scorer"]), "{}", said.stderr);
+    scene.cluster.kubectl(Person::Dev, &command).await?.ok()?;
+    let pinned = capture().await?;
+    ensure!(pinned.stderr.is_empty() && pinned.stdout == said.stdout, "{pinned:?} is not {said:?}");
+    Ok(())
+}

@@ -22,7 +22,6 @@ use crate::stats::{ms, p50};
 use crate::world;
 use crate::{Scale, machine, progress};
 
-const NAMESPACE: &str = "release";
 const GOVERNED: &str = "release-many";
 const FREE: &str = "release-floor";
 
@@ -41,16 +40,18 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
 
 async fn one(admin: &Rest, alice: &Rest, scale: &Scale) -> Result<Row> {
     progress("approval to release of a pod");
-    world::namespace(admin, NAMESPACE, true).await?;
     let (mut floor, mut assent) = (Vec::new(), Vec::new());
     let mut system = 0;
     for _ in 0..scale.rounds {
         let (mut patched, mut released) = (Vec::new(), Vec::new());
         for _ in 0..scale.releases {
-            let pod = held_pod(admin, system).await?;
-            released.push(release(admin, alice, system, &pod).await?);
-            patched.extend(change(admin, &pod).await?);
-            admin.delete_now(&format!("{}/{pod}", world::pods(NAMESPACE))).await?;
+            // Of its own: what is cleared in a namespace before is written, and read by the policies, again.
+            let namespace = format!("release-{system}");
+            world::namespace(admin, &namespace, true).await?;
+            let pod = held_pod(admin, &namespace, system).await?;
+            released.push(release(admin, alice, &namespace, system, &pod).await?);
+            patched.extend(change(admin, &namespace, &pod).await?);
+            admin.delete_now(&format!("{}/{pod}", world::pods(&namespace))).await?;
             system += 1;
         }
         floor.push(p50(&patched));
@@ -149,25 +150,25 @@ pub async fn from_end<T>(work: impl Future<Output = Result<T>>) -> Result<Instan
 }
 
 /// A pod of a system of its own, held for want of one approval, when the operator has nothing left to do.
-async fn held_pod(admin: &Rest, system: usize) -> Result<String> {
+async fn held_pod(admin: &Rest, namespace: &str, system: usize) -> Result<String> {
     let (name, version) = (world::system_name(system), world::version_name(system, 0));
-    admin.create(&world::ours(NAMESPACE, "aisystems"), &world::ai_system(&name, "limited")).await?;
-    admin.create(&world::ours(NAMESPACE, "modelversions"), &world::model_version(&name, &version)).await?;
-    world::judged(admin, NAMESPACE, &version).await?;
-    let pod = admin.create(&world::pods(NAMESPACE), &world::pod(&name, &version)).await?;
+    admin.create(&world::ours(namespace, "aisystems"), &world::ai_system(&name, "limited")).await?;
+    admin.create(&world::ours(namespace, "modelversions"), &world::model_version(&name, &version)).await?;
+    world::judged(admin, namespace, &version).await?;
+    let pod = admin.create(&world::pods(namespace), &world::pod(&name, &version)).await?;
     ensure!(world::is_held(&pod.to_string()), "the pod is not held: {pod}");
     // Events, counts and statuses about the pod and the system.
     tokio::time::sleep(Duration::from_millis(700)).await;
     Ok(pod["metadata"]["name"].as_str().context("a pod without a name")?.to_owned())
 }
 
-async fn release(admin: &Rest, alice: &Rest, system: usize, pod: &str) -> Result<Duration> {
+async fn release(admin: &Rest, alice: &Rest, namespace: &str, system: usize, pod: &str) -> Result<Duration> {
     let (name, version) = (world::system_name(system), world::version_name(system, 0));
-    let digest = world::judged(admin, NAMESPACE, &version).await?;
-    let release = released(admin, NAMESPACE, pod).await?;
+    let digest = world::judged(admin, namespace, &version).await?;
+    let release = released(admin, namespace, pod).await?;
     let approval = world::decision("Approve", &name, &version, &digest);
     let approved = async {
-        alice.create(&world::ours(NAMESPACE, "approvals"), &approval).await?;
+        alice.create(&world::ours(namespace, "approvals"), &approval).await?;
         Ok(Instant::now())
     };
     let (approved, released) = tokio::try_join!(approved, release)?;
@@ -195,8 +196,8 @@ pub async fn released(
     })
 }
 
-async fn change(admin: &Rest, pod: &str) -> Result<Vec<Duration>> {
-    let path = format!("{}/{pod}", world::pods(NAMESPACE));
+async fn change(admin: &Rest, namespace: &str, pod: &str) -> Result<Vec<Duration>> {
+    let path = format!("{}/{pod}", world::pods(namespace));
     let mut times = Vec::new();
     for number in 0..CHANGES {
         let label = json!({ "metadata": { "labels": { "bench": number.to_string() } } });

@@ -1,0 +1,275 @@
+//! What would become of the pods in a set of manifests: the compile of the operator and the explanation of `explain`,
+//! on files instead of a cluster.
+//!
+//! ```text
+//!  AISystem, ModelVersion, Approval ─┐ by namespace
+//!  RiskLevel, TrustedSidecar ────────┼─► World ── compile ──► Clearance ─┐
+//!  Namespace ── labels ──────────────┘                                   ├─► Checked
+//!  anything else ──► templates ──────────────────────────────────────────┘
+//! ```
+//!
+//! A namespace that is not among them is taken to enforce: what is unknown must not look as if it were free.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    manifests::Manifest,
+    templates::{names_a_system, templates},
+};
+use crate::{
+    api::{AISystem, CLEARANCE_NAME, Clearance, GROUP, Governance, Mode, RiskLevel, Trusted, TrustedSidecar},
+    cli::{
+        explain::{Facts, PodFinding, Seen, Specimen},
+        ledger::Ledger,
+    },
+    compile,
+    policy::Reason,
+};
+
+/// What would become of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Outcome {
+    /// It would run, or nobody governs it.
+    Runs,
+    /// What it makes cannot be told from its manifest.
+    Unforeseen,
+    /// It would be held until people have approved, and nothing else is missing.
+    AwaitsApproval,
+    /// It would be held, and no approval changes that.
+    Held,
+    /// It cannot be read as what it says it is.
+    Invalid,
+}
+
+/// One object, or one part of it that makes pods.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checked {
+    /// The file; `-`: standard input.
+    pub path: String,
+    /// The line on which its document begins, from 1.
+    pub line: u64,
+    /// Kind and name.
+    pub object: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Where the pod template stands in it (RFC 6901).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub pointer: String,
+    /// What would become of it.
+    pub outcome: Outcome,
+    /// Why.
+    pub conclusion: String,
+    /// What to do.
+    pub next: Vec<String>,
+    /// Its namespace is not among the manifests, and is taken to enforce.
+    pub enforcement_assumed: bool,
+    /// The system that it names.
+    pub system: Option<String>,
+    /// The versions that it is.
+    pub matches: Vec<String>,
+    /// From the version that it is closest to, if it is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<String>,
+}
+
+/// Judges all of `manifests` at `now`; those that name no namespace are of `namespace`.
+pub fn judge(manifests: &[Manifest], namespace: &str, now: Timestamp) -> Vec<Checked> {
+    let mut world = World { namespace: namespace.to_owned(), now, ..World::default() };
+    let mut checked: Vec<Checked> = manifests.iter().filter_map(|manifest| world.take_in(manifest)).collect();
+    let (sidecars, mut places) = (compile::trust(&world.sidecars).0, BTreeMap::new());
+    let trusted = Arc::new(sidecars);
+    for manifest in manifests {
+        let found = templates(manifest);
+        if found.is_empty()
+            && manifest.text("/kind") != "Namespace"
+            && !is_ours(manifest)
+            && names_a_system(&manifest.value)
+        {
+            checked.push(Checked {
+                conclusion: "its controller makes the pods, and what they will be is not in the manifest"
+                    .to_owned(),
+                next: vec!["once one of them is there: kubectl assent capture pod/NAME".to_owned()],
+                ..world.checked(manifest, Outcome::Unforeseen)
+            });
+        }
+        for template in found {
+            let judged = match &template.template {
+                Err(why) => Checked { conclusion: why.clone(), ..world.checked(manifest, Outcome::Invalid) },
+                Ok(pod) => {
+                    let namespace = world.namespace_of(manifest);
+                    let place = places
+                        .entry(namespace.to_owned())
+                        .or_insert_with(|| world.place(namespace, &trusted));
+                    world.pods(manifest, &Specimen::of_template(pod), place)
+                }
+            };
+            checked.push(Checked { pointer: template.pointer, ..judged });
+        }
+    }
+    checked
+}
+
+fn is_ours(manifest: &Manifest) -> bool {
+    manifest.text("/apiVersion").split('/').next() == Some(GROUP)
+}
+
+/// All that the manifests say of what Assent reads.
+#[derive(Debug, Default)]
+struct World {
+    namespace: String,
+    now: Timestamp,
+    governed: BTreeMap<String, Governance>,
+    levels: BTreeMap<String, Arc<RiskLevel>>,
+    sidecars: BTreeMap<String, Arc<TrustedSidecar>>,
+    facts: BTreeMap<String, compile::Facts>,
+}
+
+impl World {
+    fn namespace_of<'a>(&'a self, manifest: &'a Manifest) -> &'a str {
+        match manifest.text("/metadata/namespace") {
+            "" => &self.namespace,
+            namespace => namespace,
+        }
+    }
+
+    fn checked(&self, manifest: &Manifest, outcome: Outcome) -> Checked {
+        Checked {
+            path: manifest.path.clone(),
+            line: manifest.line,
+            object: manifest.object(),
+            namespace: self.namespace_of(manifest).to_owned(),
+            pointer: String::new(),
+            outcome,
+            conclusion: String::new(),
+            next: Vec::new(),
+            enforcement_assumed: false,
+            system: None,
+            matches: Vec::new(),
+            difference: None,
+        }
+    }
+
+    /// Takes in what is Assent's, and a namespace; what cannot be read is told of.
+    fn take_in(&mut self, manifest: &Manifest) -> Option<Checked> {
+        let read = match (is_ours(manifest), manifest.text("/kind")) {
+            (false, "Namespace") => {
+                let labels = manifest.value.pointer("/metadata/labels").cloned().unwrap_or_default();
+                let labels = serde_json::from_value(labels).unwrap_or_default();
+                self.governed.insert(manifest.text("/metadata/name").to_owned(), Governance::of(&labels));
+                Ok(())
+            }
+            (true, "RiskLevel") => keep(&mut self.levels, manifest),
+            (true, "TrustedSidecar") => keep(&mut self.sidecars, manifest),
+            (true, "AISystem") => keep(&mut self.of(manifest).systems, manifest),
+            (true, "ModelVersion") => keep(&mut self.of(manifest).versions, manifest),
+            (true, "Approval") => keep(&mut self.of(manifest).approvals, manifest),
+            _ => Ok(()),
+        };
+        let why = read.err()?;
+        let next = vec![format!("kubectl explain {}.spec", manifest.text("/kind").to_lowercase())];
+        Some(Checked { conclusion: why, next, ..self.checked(manifest, Outcome::Invalid) })
+    }
+
+    fn of(&mut self, manifest: &Manifest) -> &mut compile::Facts {
+        let namespace = self.namespace_of(manifest).to_owned();
+        self.facts.entry(namespace).or_default()
+    }
+
+    /// A namespace as the API server would see it once all was applied and compiled.
+    fn place(&self, namespace: &str, trusted: &Arc<Trusted>) -> Place {
+        let mut facts = self.facts.get(namespace).cloned().unwrap_or_default();
+        let named: BTreeSet<_> =
+            facts.systems.values().map(|system| system.spec.risk_level.clone()).collect();
+        let levels = self.levels.iter().filter(|(name, _)| named.contains(*name));
+        facts.levels = levels.map(|(name, level)| (name.clone(), Arc::clone(level))).collect();
+        facts.trusted = Arc::clone(trusted);
+        let known = self.governed.get(namespace);
+        let enforcing = Governance { mode: Some(Mode::Enforce), ..Governance::default() };
+        let governance = known.copied().unwrap_or(enforcing);
+        let compiled = compile::compile(namespace, governance, &facts, self.now);
+        let clearance = compiled.clearance.map(|spec| Clearance::new(CLEARANCE_NAME, spec));
+        let ledgers = facts.systems.keys().map(|name| (name.clone(), ledger(namespace, name, &facts)));
+        Place {
+            assumed: known.is_none(),
+            facts: Facts {
+                namespace: namespace.to_owned(),
+                place: format!(" -n {namespace}"),
+                governance: Seen::There(governance),
+                clearance: clearance.map_or(Seen::Absent, Seen::There),
+                ledgers: ledgers.collect(),
+                holders: None,
+                now: self.now,
+            },
+        }
+    }
+
+    fn pods(&self, manifest: &Manifest, specimen: &Specimen, place: &Place) -> Checked {
+        let finding = PodFinding::new(specimen, &place.facts);
+        let outcome = match (finding.cleared, place.awaits_only(&finding)) {
+            (true, _) => Outcome::Runs,
+            (false, true) => Outcome::AwaitsApproval,
+            (false, false) => Outcome::Held,
+        };
+        Checked {
+            conclusion: finding.conclusion,
+            next: finding.next,
+            enforcement_assumed: place.assumed,
+            system: finding.system,
+            matches: finding.matches,
+            difference: finding.closest.map(|closest| closest.difference),
+            ..self.checked(manifest, outcome)
+        }
+    }
+}
+
+/// A namespace, compiled.
+struct Place {
+    assumed: bool,
+    facts: Facts,
+}
+
+impl Place {
+    /// Whether it is a version to which nothing is missing but approvals.
+    fn awaits_only(&self, finding: &PodFinding) -> bool {
+        let ledger = finding.system.as_ref().and_then(|system| self.facts.ledgers.get(system));
+        ledger.is_some_and(|ledger| {
+            let version = |name: &String| ledger.version(name).map(|v| ledger.rule(v, None, self.facts.now));
+            let mut rulings = finding.matches.iter().filter_map(version);
+            rulings.any(|ruling| ruling.reasons().iter().all(Reason::is_for_want_of_approval))
+        })
+    }
+}
+
+fn ledger(namespace: &str, name: &str, facts: &compile::Facts) -> Ledger {
+    let system = facts.systems.get(name).map(|system| AISystem::clone(system));
+    let level = system.as_ref().and_then(|system| facts.levels.get(&system.spec.risk_level));
+    let versions: Vec<_> = facts.versions.values().map(|v| in_place(v, namespace)).collect();
+    let approvals: Vec<_> = facts.approvals.values().map(|a| in_place(a, namespace)).collect();
+    let level = level.map(|level| RiskLevel::clone(level));
+    Ledger { namespace: namespace.to_owned(), name: name.to_owned(), system, level, ..Ledger::default() }
+        .filled(&versions, &approvals)
+}
+
+/// With the namespace that it is applied to, where its manifest leaves that out.
+fn in_place<K: Clone + kube::Resource>(object: &Arc<K>, namespace: &str) -> K {
+    let mut object = K::clone(object);
+    object.meta_mut().namespace = Some(namespace.to_owned());
+    object
+}
+
+fn keep<K>(kept: &mut BTreeMap<String, Arc<K>>, manifest: &Manifest) -> Result<(), String>
+where
+    K: DeserializeOwned + kube::Resource,
+{
+    let object: K = serde_json::from_value(manifest.value.clone()).map_err(|error| error.to_string())?;
+    kept.insert(object.name_any(), Arc::new(object));
+    Ok(())
+}

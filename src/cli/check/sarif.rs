@@ -1,0 +1,49 @@
+//! The results as a SARIF 2.1.0 log (OASIS), which code hosts show beside the lines of a pull request.
+
+use serde_json::{Value, json};
+
+use super::judge::{Checked, Outcome};
+
+/// The log: a result for all that would not simply run.
+pub fn log(results: &[Checked]) -> Value {
+    let results: Vec<_> = results.iter().filter_map(result).collect();
+    let rule = |id: &str, text: &str| json!({ "id": id, "shortDescription": { "text": text } });
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": {
+                "name": "kubectl-assent",
+                "version": env!("CARGO_PKG_VERSION"),
+                "informationUri": env!("CARGO_PKG_REPOSITORY"),
+                "rules": [
+                    rule("AwaitsApproval", "A pod would be held until people have approved it"),
+                    rule("Held", "A pod would be held, and no approval changes that"),
+                    rule("Invalid", "A manifest is not what it says it is"),
+                    rule("Unforeseen", "What pods a manifest makes cannot be told from it"),
+                ],
+            } },
+            "results": results,
+        }],
+    })
+}
+
+fn result(checked: &Checked) -> Option<Value> {
+    let level = match checked.outcome {
+        Outcome::Runs => return None,
+        Outcome::Unforeseen => "note",
+        Outcome::AwaitsApproval => "warning",
+        Outcome::Held | Outcome::Invalid => "error",
+    };
+    let text =
+        [&[format!("{}: {}", checked.place(), checked.conclusion)], &*checked.next].concat().join("\n");
+    Some(json!({
+        "ruleId": checked.outcome,
+        "level": level,
+        "message": { "text": text },
+        "locations": [{ "physicalLocation": {
+            "artifactLocation": { "uri": checked.path },
+            "region": { "startLine": checked.line },
+        } }],
+    }))
+}

@@ -1,0 +1,147 @@
+//! `kubectl assent check`: what it says of manifests is what the API server does with them.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use assent_tests::{ControlPlane, Output, Person, Scenario, binaries, container, root, until};
+use serde_json::{Value, json};
+
+/// What `kubectl assent check ARGS` says of `manifests`, without a cluster.
+async fn check(cluster: &ControlPlane, args: &[&str], manifests: &str) -> Result<Output> {
+    let plugin = binaries()?.join("kubectl-assent").display().to_string();
+    let args = [&["KUBECONFIG=/nonexistent", &plugin, "check"], args].concat();
+    cluster.run(cluster.account(Person::Dev), "env", &args, Some(manifests)).await
+}
+
+/// The pod templates that were checked: the object, and whether it would run.
+fn verdicts(report: &str) -> Result<Vec<(Value, bool)>> {
+    let report: Value = serde_json::from_str(report)?;
+    let results = report["results"].as_array().context("no results")?;
+    Ok(results.iter().map(|result| (result.clone(), result["outcome"] == "Runs")).collect())
+}
+
+async fn kustomize(cluster: &ControlPlane, directory: &str) -> Result<String> {
+    let directory = root().join("examples").join(directory).display().to_string();
+    cluster.kubectl(Person::Admin, &["kustomize", &directory]).await?.ok()
+}
+
+pub async fn check_agrees_with_the_api_server_about_every_example(cluster: &ControlPlane) -> Result<()> {
+    let levels = kustomize(cluster, "risk-levels").await?;
+    let mut held = 0;
+    for entry in std::fs::read_dir(root().join("examples"))? {
+        let example = entry?.file_name().to_string_lossy().into_owned();
+        if !root().join("examples").join(&example).join("aisystem.yaml").is_file() {
+            continue;
+        }
+        let manifests = kustomize(cluster, &example).await?;
+        cluster.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &manifests).await?.ok()?;
+        let both = format!("{levels}\n---\n{manifests}");
+        let said = check(cluster, &["-f", "-", "-o=json", "--fail-on=awaiting"], &both).await?;
+        for (checked, runs) in verdicts(&said.stdout)? {
+            let (namespace, object) = (text(&checked["namespace"]), text(&checked["object"]));
+            let is_held = until(Duration::from_secs(20), &format!("pods of {object}"), async || {
+                let selector = format!("assent.dev/system={}", text(&checked["system"]));
+                let pods = ["get", "pods", "-n", &namespace, "-l", &selector, "-o=json"];
+                let pods: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &pods).await?.ok()?)?;
+                let pod = pods["items"][0].clone();
+                Ok((!pod.is_null()).then(|| pod["spec"]["schedulingGates"].is_array()))
+            })
+            .await?;
+            ensure!(is_held != runs, "{example}: {checked} and yet held: {is_held}");
+            held += usize::from(is_held);
+        }
+    }
+    ensure!(held >= 4, "every example begins with nobody's approval, and {held} pods were held");
+    Ok(())
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+pub async fn check_says_what_no_approval_would_let_run(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "check", "limited").await?;
+    let mut manifests = vec![scene.get_cluster("risklevel", "limited").await?, scene.system("limited")];
+    manifests.push(scene.version("v1", &container("1")));
+    let described = scene.deployment("described", &container("1"));
+    let other = scene.deployment("other", &container("2"));
+    let list = |items: &[&Value]| {
+        let items: Vec<_> = manifests.iter().chain(items.iter().copied()).collect();
+        json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
+    };
+    let said = check(cluster, &["-f", "-"], &list(&[&described])).await?.ok()?;
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    ensure!(
+        said.contains("held until it is approved") && said.contains("role risk-officer: 0 of 1"),
+        "{said}"
+    );
+    ensure!(said.contains("namespace check is not among the manifests"), "{said}");
+    let fails = check(cluster, &["-f", "-", "--fail-on=awaiting"], &list(&[&described])).await?;
+    ensure!(fails.status.code() == Some(1) && fails.stderr.contains("1 of 1 would not run"), "{fails:?}");
+
+    let said = check(cluster, &["-f", "-"], &list(&[&described, &other])).await?;
+    ensure!(said.status.code() == Some(1) && said.stdout.contains("+  - --revision=2"), "{said:?}");
+    let junit = check(cluster, &["-f", "-", "-o=junit"], &list(&[&described, &other])).await?.stdout;
+    ensure!(junit.contains(r#"tests="2""#) && junit.contains(r#"failures="1""#), "{junit}");
+    let sarif = check(cluster, &["-f", "-", "-o=sarif"], &list(&[&described, &other])).await?.stdout;
+    let sarif: Value = serde_json::from_str(&sarif)?;
+    let levels: Vec<_> =
+        sarif["runs"][0]["results"].as_array().into_iter().flatten().map(|r| &r["level"]).collect();
+    ensure!(levels == ["warning", "error"], "{sarif}");
+
+    let free = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "check" } });
+    check(cluster, &["-f", "-", "--fail-on=awaiting"], &list(&[&free, &other])).await?.ok()?;
+    let rollout = json!({ "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
+        "metadata": { "name": "r", "namespace": "check" }, "spec": { "template": other["spec"]["template"] } });
+    let said = check(cluster, &["-f", "-"], &list(&[&rollout])).await?;
+    ensure!(said.stdout.contains("check/rollout/r") && said.status.code() == Some(1), "{said:?}");
+    let kserve = json!({ "apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService",
+        "metadata": { "name": "i", "namespace": "check", "labels": { "assent.dev/system": "scorer" } },
+        "spec": { "predictor": { "model": { "storageUri": "s3://m" } } } });
+    let said = check(cluster, &["-f", "-"], &list(&[&kserve])).await?.ok()?;
+    ensure!(said.contains("not foreseen") && said.contains("kubectl assent capture pod/"), "{said}");
+    let wrong = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "AISystem", "metadata": { "name": "a" }, "spec": {} });
+    let said = check(cluster, &["-f", "-"], &wrong.to_string()).await?;
+    ensure!(said.status.code() == Some(1) && said.stdout.contains("missing field"), "{said:?}");
+    let said = check(cluster, &["-f", "-"], "kind: {{ .Values.kind }}").await?;
+    ensure!(said.status.code() == Some(1) && said.stderr.contains("helm template"), "{said:?}");
+    let built = root().join("examples/credit-scorer").display().to_string();
+    let said = check(cluster, &["-f", &built], "").await?;
+    ensure!(said.stderr.contains("kubectl kustomize"), "{said:?}");
+    Ok(())
+}
+
+pub async fn a_thousand_manifests_are_checked_at_once(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "check-many", "limited").await?;
+    let level = scene.get_cluster("risklevel", "limited").await?;
+    let directory = std::env::temp_dir().join(format!("assent-check-{}", std::process::id()));
+    std::fs::create_dir_all(&directory)?;
+    let write = |name: &str, manifest: &Value| std::fs::write(directory.join(name), manifest.to_string());
+    write("level.json", &level)?;
+    for number in 0..333 {
+        let mut of = [
+            scene.system("limited"),
+            scene.version("v1", &container("1")),
+            scene.deployment("scorer", &container("1")),
+        ];
+        for manifest in &mut of {
+            manifest["metadata"]["namespace"] = json!(format!("n{number}"));
+        }
+        let mut text = String::new();
+        for manifest in &of {
+            writeln!(text, "---\n{manifest}")?;
+        }
+        std::fs::write(directory.join(format!("{number}.yaml")), text)?;
+    }
+    let begin = Instant::now();
+    let said = check(cluster, &["-f", &directory.display().to_string()], "").await;
+    let took = begin.elapsed();
+    std::fs::remove_dir_all::<&Path>(&directory)?;
+    let said = said?.ok()?;
+    ensure!(said.contains("333 wait for approval"), "{}", said.lines().last().unwrap_or_default());
+    println!("1000 manifests were checked within {took:.2?}, not optimised");
+    ensure!(took < Duration::from_secs(15), "{took:?}");
+    Ok(())
+}
