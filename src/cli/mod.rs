@@ -10,6 +10,7 @@
 //!       ├─ who-can ─ people
 //!       ├─ history ─ ledger
 //!       ├─ explain ─ specimen ── finding ── render
+//!       ├─ completion ─ clap, names of the cluster
 //!       └─ version
 //!             │
 //!             ├─ connect   the flags of kubectl ──► client, namespace
@@ -20,6 +21,7 @@
 mod capture;
 mod check;
 mod choose;
+mod completion;
 mod connect;
 mod difference;
 mod error;
@@ -51,6 +53,7 @@ use clap::{
     builder::styling::{AnsiColor, Styles},
 };
 
+use clap_complete::engine::ArgValueCompleter;
 pub use connect::Connection;
 pub use error::{Error, Next, Result};
 
@@ -167,7 +170,7 @@ enum Command {
   kubectl assent status -A -o json")]
     Status {
         /// The AI system; otherwise all of them
-        #[arg(value_parser = system)]
+        #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
         system: Option<String>,
         /// The systems of every namespace
         #[arg(short = 'A', long, conflicts_with = "system")]
@@ -291,7 +294,7 @@ Examples:
         #[arg(hide = true)]
         name: Option<String>,
         /// The AI system; otherwise the one that the label assent.dev/system names
-        #[arg(long, value_parser = system)]
+        #[arg(long, value_parser = system, add = ArgValueCompleter::new(completion::systems))]
         system: Option<String>,
         /// The name of the version; otherwise one made of the system's name and the content
         #[arg(long, value_name = "NAME")]
@@ -315,7 +318,7 @@ Examples:
   kubectl assent history credit-scorer -o json")]
     History {
         /// The AI system
-        #[arg(value_parser = system)]
+        #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
         system: String,
         /// The format
         #[arg(short, long, value_enum, default_value_t)]
@@ -338,11 +341,26 @@ Examples:
         #[arg(value_enum)]
         act: Act,
         /// The AI system; otherwise every role that is asked for
-        #[arg(value_parser = system)]
+        #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
         system: Option<String>,
         /// The format
         #[arg(short, long, value_enum, default_value_t)]
         output: Listing,
+    },
+    /// Write what completes this command in every shell in which kubectl completes
+    ///
+    /// kubectl looks for a program kubectl_complete-assent in PATH, which is this.
+    #[command(after_help = "Examples:
+  # Into a directory that is in PATH
+  kubectl assent completion > ~/.local/bin/kubectl_complete-assent
+  chmod +x ~/.local/bin/kubectl_complete-assent")]
+    Completion,
+    /// What may come in place of the last word
+    #[command(name = "__complete", hide = true)]
+    Complete {
+        /// The words so far, the last perhaps not whole
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
     },
     /// Show the versions of this plugin and of what the cluster serves
     #[command(after_help = "Examples:
@@ -362,10 +380,10 @@ Examples:
 #[derive(Args, Clone, Debug)]
 struct Subject {
     /// The AI system
-    #[arg(value_parser = system)]
+    #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
     system: String,
     /// The model version; otherwise the only one it can be about
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::versions))]
     version: Option<String>,
     /// The role to decide in; otherwise the only one that you hold
     #[arg(long)]
@@ -451,6 +469,14 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::WhoCan { act, system, output } => {
             who_can::who_can(&connection.session().await?, act, system.as_deref(), output).await
         }
+        Command::Completion => {
+            anstream::print!("{}", completion::SCRIPT);
+            Ok(())
+        }
+        Command::Complete { words } => {
+            anstream::print!("{}", completion::candidates(words)?);
+            Ok(())
+        }
         Command::Version { client } => version::version(&connection, client).await,
     }
 }
@@ -468,7 +494,7 @@ mod tests {
 
     #[test]
     fn an_example_for_every_command() {
-        for command in Cli::command().get_subcommands() {
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(
                 help.contains(&format!("kubectl assent {}", command.get_name())),

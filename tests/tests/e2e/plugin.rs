@@ -1,5 +1,7 @@
 //! The plugin as people use it: the real `kubectl assent`, with their own kubeconfigs.
 
+use std::os::unix::fs::PermissionsExt;
+
 use anyhow::{Result, ensure};
 use assent_tests::{ControlPlane, Output, Person, Scenario, binaries, container, digest};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -356,5 +358,30 @@ pub async fn capture_names_the_digest_that_the_nodes_report(cluster: &ControlPla
     scene.cluster.kubectl(Person::Dev, &command).await?.ok()?;
     let pinned = capture().await?;
     ensure!(pinned.stderr.is_empty() && pinned.stdout == said.stdout, "{pinned:?} is not {said:?}");
+    Ok(())
+}
+
+pub async fn completion_knows_commands_and_what_the_cluster_has(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "completion", "limited").await?;
+    scene.publish("v1", &container("1")).await?;
+    let script = assent(&scene, Person::Alice, &["completion"]).await?.ok()?;
+    let directory = tempfile::tempdir()?;
+    let helper = directory.path().join("kubectl_complete-assent");
+    std::fs::write(&helper, script)?;
+    std::fs::set_permissions(&helper, PermissionsExt::from_mode(0o755))?;
+    // As the completion of kubectl asks, in whatever shell.
+    let complete = async |words: &str| {
+        let path = format!("export PATH={}:{}:$PATH", directory.path().display(), binaries()?.display());
+        let script = format!("{path}; kubectl __complete assent {words}");
+        cluster.run(cluster.account(Person::Alice), "bash", &["-c", &script], None).await?.ok()
+    };
+    let said = complete("app").await?;
+    ensure!(said.lines().any(|line| line.starts_with("approve\tReview a version")), "{said}");
+    let said = complete("approve -n completion sco").await?;
+    ensure!(said.lines().next() == Some("scorer"), "{said}");
+    let said = complete("approve scorer -n completion --version ''").await?;
+    ensure!(said.lines().next() == Some("v1"), "{said}");
+    let said = complete("status --kubeconfig /nonexistent sco").await?;
+    ensure!(said.trim() == ":4", "no cluster, no names, and no error: {said}");
     Ok(())
 }
