@@ -47,7 +47,7 @@ pub async fn capture(session: &Session, wish: Wish, format: Manifest) -> Result<
         return Err(no_system(session, &wish.target));
     };
     let mut runtime = found.runtime(session, &wish.target).await?;
-    let moved = pin(&mut runtime, &found.images(session, &wish.target)?);
+    let moved = pin(&mut runtime, &found.digests(session, &wish.target)?);
     let version = wish.version.unwrap_or_else(|| format!("{system}-{}", fingerprint(&runtime)));
     let manifest = json!({
         "apiVersion": format!("{GROUP}/v1alpha1"),
@@ -122,7 +122,7 @@ impl Found {
     }
 
     /// The digest that each container's image has on the nodes.
-    fn images(&self, session: &Session, target: &Target) -> Result<BTreeMap<String, String>> {
+    fn digests(&self, session: &Session, target: &Target) -> Result<BTreeMap<String, String>> {
         let mut digests: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for status in self.pods.iter().filter(|pod| self.runs_this(pod)).flat_map(statuses) {
             if let Some((_, digest)) = status.image_id.split_once('@') {
@@ -151,14 +151,15 @@ impl Found {
 
     /// Whether a pod has the images that are captured: one of an earlier revision says nothing of this one's.
     fn runs_this(&self, pod: &Pod) -> bool {
-        let image = |spec: &PodSpec, name: &str| {
-            let all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-            all.filter(|c| c.name == name).find_map(|c| c.image.clone())
-        };
-        let ours = self.spec.containers.iter().chain(self.spec.init_containers.iter().flatten());
-        let theirs = pod.spec.as_ref();
-        ours.into_iter().all(|c| theirs.is_some_and(|spec| image(spec, &c.name) == c.image))
+        let theirs = pod.spec.as_ref().map(images).unwrap_or_default();
+        images(&self.spec).iter().all(|(container, image)| theirs.get(container) == Some(image))
     }
+}
+
+/// The image of each container as it is named.
+fn images(spec: &PodSpec) -> BTreeMap<&str, Option<&str>> {
+    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    containers.map(|container| (&*container.name, container.image.as_deref())).collect()
 }
 
 fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {

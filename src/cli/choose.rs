@@ -104,10 +104,7 @@ fn is_candidate(decision: Decision, ruling: &Ruling) -> bool {
 }
 
 const fn awaits(reason: &Reason) -> bool {
-    matches!(
-        reason,
-        Reason::AwaitingApproval { .. } | Reason::ApprovalExpired { .. } | Reason::Revoked { .. }
-    )
+    reason.is_for_want_of_approval() || matches!(reason, Reason::Revoked { .. })
 }
 
 fn state(version: &ModelVersion, ruling: &Ruling) -> String {

@@ -33,21 +33,6 @@ const NO_FILES: &str = ":4";
 /// How long somebody who pressed a key waits for the cluster.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The flags that say which cluster and namespace are meant, and that take a value.
-const PLACE: [&str; 11] = [
-    "-n",
-    "--namespace",
-    "--kubeconfig",
-    "--context",
-    "--cluster",
-    "--user",
-    "-s",
-    "--server",
-    "--as",
-    "--as-group",
-    "--token",
-];
-
 /// What may come in place of the last of `words`, one a line, and after a tab what it is for.
 pub fn candidates(words: Vec<String>) -> Result<String> {
     let args: Vec<OsString> =
@@ -113,13 +98,18 @@ fn place(words: impl IntoIterator<Item = String>) -> Option<Connection> {
         #[command(flatten)]
         connection: Connection,
     }
+    let command = Place::command();
+    let named = |flag: &str| {
+        command.get_arguments().find(|arg| {
+            arg.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long))
+                || arg.get_short().is_some_and(|short| flag.strip_prefix('-') == Some(&short.to_string()))
+        })
+    };
     let (mut flags, mut words) = (vec![String::new()], words.into_iter());
     while let Some(word) = words.next() {
-        let flag = word.split_once('=').map_or(&*word, |(flag, _)| flag).to_owned();
-        if !PLACE.contains(&&*flag) {
-            continue;
-        }
-        let apart = flag == word;
+        let flag = word.split_once('=').map_or(&*word, |(flag, _)| flag);
+        let Some(arg) = named(flag) else { continue };
+        let apart = flag == word && arg.get_action().takes_values();
         flags.push(word);
         flags.extend(words.next().filter(|_| apart));
     }

@@ -10,6 +10,8 @@
 //! Decisions are kept for good; Events only for as long as the API server keeps them, an hour unless it was told
 //! otherwise (`--event-ttl`).
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{api::core::v1::Event, jiff::Timestamp};
 use kube::{
     Api, Resource, ResourceExt,
@@ -59,14 +61,14 @@ pub async fn history(session: &Session, name: &str, format: Listing) -> Result<(
     let system = ledger.system(&session.client).await?;
     let now = Timestamp::now();
     let mut entries = life_of(system, now);
+    let mut standings = BTreeMap::new();
     for version in &ledger.versions {
-        entries.extend(created(
-            &version.metadata,
-            "Published",
-            &format!("modelversion/{}", version.name_any()),
-        ));
+        let name = version.name_any();
+        let published = created(&version.metadata, "Published", &format!("modelversion/{name}"));
+        entries.extend(published.map(|entry| Entry { version: Some(name), ..entry }));
+        standings.extend(ledger.rule(version, None, now).standings);
     }
-    entries.extend(ledger.approvals.iter().flat_map(|approval| decided(&ledger, approval, now)));
+    entries.extend(ledger.approvals.iter().flat_map(|approval| decided(&ledger, &standings, approval, now)));
     entries.extend(enforced(session, name).await?);
     // The API server's times are whole seconds; within one, what is asked for comes before what is decided.
     entries.sort_by_key(|entry| entry.at.as_second());
@@ -91,21 +93,23 @@ fn life_of(system: &AISystem, now: Timestamp) -> Vec<Entry> {
 
 fn created(metadata: &ObjectMeta, what: &str, object: &str) -> Option<Entry> {
     let at = metadata.creation_timestamp.as_ref()?.0;
-    let version = object.strip_prefix("modelversion/").map(str::to_owned);
-    Some(Entry { version, ..Entry::new(at, what, object) })
+    Some(Entry::new(at, what, object))
 }
 
 /// A decision, and its end if that has come.
-fn decided(ledger: &Ledger, approval: &Approval, now: Timestamp) -> Vec<Entry> {
+fn decided(
+    ledger: &Ledger,
+    standings: &BTreeMap<String, Standing>,
+    approval: &Approval,
+    now: Timestamp,
+) -> Vec<Entry> {
     let (Some(at), spec) = (recorded_at(approval), &approval.spec) else { return Vec::new() };
     let what = match spec.decision {
         Decision::Approve => "Approved",
         Decision::Reject => "Rejected",
         Decision::Revoke => "Revoked",
     };
-    let version = ledger.version(&spec.model_version);
-    let ruling = version.map(|version| ledger.rule(version, None, now));
-    let standing = ruling.and_then(|ruling| ruling.standings.get(&approval.name_any()).copied());
+    let standing = standings.get(&approval.name_any()).copied();
     let entry = |at, what, note| Entry {
         version: Some(spec.model_version.clone()),
         who: spec.approver.as_ref().map(|approver| approver.user.clone()),

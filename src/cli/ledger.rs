@@ -15,7 +15,10 @@ use kube::{
     api::{ListParams, PartialObjectMeta},
 };
 
-use super::error::{Error, Next, Result};
+use super::{
+    connect::Session,
+    error::{Error, Next, Result},
+};
 use crate::{
     api::{AISystem, Approval, Decision, Digest, ModelVersion, RiskLevel},
     policy::{self, Facts, Reason, Standing, Statement, Subject, Verdict, bears_on, judge},
@@ -111,12 +114,16 @@ impl Ledger {
     }
 
     /// With those of `versions` and `approvals` that are about this system.
-    pub fn filled(mut self, versions: &[ModelVersion], approvals: &[Approval]) -> Self {
+    pub fn filled<'a>(
+        mut self,
+        versions: impl IntoIterator<Item = &'a ModelVersion>,
+        approvals: impl IntoIterator<Item = &'a Approval>,
+    ) -> Self {
         let here = |namespace: Option<String>| namespace.as_ref() == Some(&self.namespace);
-        let versions = versions.iter().filter(|v| here(v.namespace()) && v.spec.system == self.name);
+        let versions = versions.into_iter().filter(|v| here(v.namespace()) && v.spec.system == self.name);
         let mut versions: Vec<_> = versions.cloned().collect();
         versions.sort_by_key(|v| (std::cmp::Reverse(v.creation_timestamp()), v.name_any()));
-        let approvals = approvals.iter().filter(|a| here(a.namespace()) && a.spec.system == self.name);
+        let approvals = approvals.into_iter().filter(|a| here(a.namespace()) && a.spec.system == self.name);
         let mut approvals: Vec<_> = approvals.cloned().collect();
         approvals.sort_by_key(|a| (recorded_at(a), a.name_any()));
         (self.versions, self.approvals) = (versions, approvals);
@@ -227,7 +234,21 @@ where
     }
 }
 
-async fn read_level(client: &Client, name: &str) -> Result<Option<RiskLevel>> {
+/// The system of that name, or that there is none.
+pub async fn read_system(session: &Session, name: &str) -> Result<AISystem> {
+    let api = Api::<AISystem>::namespaced(session.client.clone(), &session.namespace);
+    let doing = format!("read aisystem/{name} in namespace {}", session.namespace);
+    if let Some(system) = api.get_opt(name).await.map_err(Error::api(doing))? {
+        Ok(system)
+    } else {
+        let missing =
+            Ledger { namespace: session.namespace.clone(), name: name.to_owned(), ..Ledger::default() };
+        missing.system(&session.client).await.cloned()
+    }
+}
+
+/// The level of that name.
+pub async fn read_level(client: &Client, name: &str) -> Result<Option<RiskLevel>> {
     let levels = Api::<RiskLevel>::all(client.clone());
     levels.get_opt(name).await.map_err(Error::api(format!("read risklevel/{name}")))
 }

@@ -65,7 +65,6 @@ use inventory::Images;
 use output::{Listing, Manifest, Prose};
 use sign::Wish;
 use status::Which;
-use who_can::Act;
 
 const STYLES: Styles = Styles::styled()
     .header(page::STRONG)
@@ -339,7 +338,7 @@ Examples:
     WhoCan {
         /// What they may do
         #[arg(value_enum)]
-        act: Act,
+        decision: Decision,
         /// The AI system; otherwise every role that is asked for
         #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
         system: Option<String>,
@@ -466,8 +465,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::History { system, output } => {
             history::history(&connection.session().await?, &system, output).await
         }
-        Command::WhoCan { act, system, output } => {
-            who_can::who_can(&connection.session().await?, act, system.as_deref(), output).await
+        Command::WhoCan { decision, system, output } => {
+            who_can::who_can(&connection.session().await?, decision, system.as_deref(), output).await
         }
         Command::Completion => {
             anstream::print!("{}", completion::SCRIPT);

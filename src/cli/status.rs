@@ -6,14 +6,14 @@
 //! ```
 
 use k8s_openapi::jiff::Timestamp;
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{ResourceExt, api::ListParams};
 use serde::Serialize;
 
 use super::{
     connect::Session,
-    error::{Error, Result},
+    error::Result,
     instant::{Until, in_words},
-    ledger::{Ledger, Ruling, unless_installed},
+    ledger::{Ledger, Ruling, read_system, unless_installed},
     output::{self, Listing},
     page::{BAD, FAINT, GOOD, LOOK, PLAIN},
     table::{Cell, table},
@@ -74,7 +74,7 @@ pub struct Which {
 pub async fn status(session: &Session, which: &Which, format: Listing) -> Result<()> {
     let everywhere = which.everywhere;
     let systems = match &which.system {
-        Some(name) => vec![one(session, name).await?],
+        Some(name) => vec![read_system(session, name).await?],
         None => all(session, everywhere).await?,
     };
     let now = Timestamp::now();
@@ -114,18 +114,6 @@ impl Which {
         systems.retain(|system| end(system).is_some_and(|end| by.instant(now).is_none_or(|by| end <= by)));
         systems.sort_by_key(end);
         systems
-    }
-}
-
-async fn one(session: &Session, name: &str) -> Result<AISystem> {
-    let api = Api::<AISystem>::namespaced(session.client.clone(), &session.namespace);
-    let doing = format!("read aisystem/{name} in namespace {}", session.namespace);
-    if let Some(system) = api.get_opt(name).await.map_err(Error::api(doing))? {
-        Ok(system)
-    } else {
-        let missing =
-            Ledger { namespace: session.namespace.clone(), name: name.to_owned(), ..Ledger::default() };
-        missing.system(&session.client).await.cloned()
     }
 }
 

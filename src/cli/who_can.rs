@@ -8,31 +8,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clap::ValueEnum;
 use kube::{Api, api::ListParams};
 use serde::Serialize;
 
 use super::{
     connect::Session,
     error::Result,
-    ledger::{Ledger, unless_installed},
+    ledger::{read_level, read_system, unless_installed},
     output::{self, Listing},
     page::{BAD, FAINT, GOOD, PLAIN},
     people::{self, Holders},
     table::{Cell, table},
 };
-use crate::api::{AISystem, RiskLevel, RiskLevelSpec};
-
-/// What somebody may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Act {
-    /// Approve.
-    Approve,
-    /// Reject.
-    Reject,
-    /// Revoke.
-    Revoke,
-}
+use crate::api::{AISystem, Decision, RiskLevel, RiskLevelSpec};
 
 /// One role.
 #[derive(Clone, Debug, Serialize)]
@@ -53,12 +41,17 @@ struct Row {
 }
 
 /// Prints who may decide about a system, or in which roles people decide at all.
-pub async fn who_can(session: &Session, act: Act, system: Option<&str>, format: Listing) -> Result<()> {
+pub async fn who_can(
+    session: &Session,
+    decision: Decision,
+    system: Option<&str>,
+    format: Listing,
+) -> Result<()> {
     let asked = match system {
         Some(name) => Asked::about(session, name).await?,
         None => Asked::about_all(session).await?,
     };
-    let rows = rows(session, act, &asked).await?;
+    let rows = rows(session, decision, &asked).await?;
     let text = match format {
         Listing::Json => output::json(&rows)?,
         Listing::Yaml => output::yaml(&rows)?,
@@ -85,9 +78,9 @@ struct Asked {
 
 impl Asked {
     async fn about(session: &Session, name: &str) -> Result<Self> {
-        let ledger = Ledger::read(&session.client, &session.namespace, name).await?;
-        let system = ledger.system(&session.client).await?.clone();
-        let level = ledger.level.map(|level| (system.spec.risk_level.clone(), level.spec));
+        let system = read_system(session, name).await?;
+        let level = read_level(&session.client, &system.spec.risk_level).await?;
+        let level = level.map(|level| (system.spec.risk_level.clone(), level.spec));
         Ok(Self { system: Some(system), levels: level.into_iter().collect() })
     }
 
@@ -111,15 +104,15 @@ impl Asked {
     }
 
     /// Who owns the system, if what owners do does not count.
-    fn excluded(&self, act: Act) -> BTreeSet<String> {
+    fn excluded(&self, decision: Decision) -> BTreeSet<String> {
         let separated = self.levels.values().any(|level| level.separation_of_duties);
         let owners = self.system.iter().flat_map(|system| &system.spec.owners);
-        let owners = owners.filter(|_| act == Act::Approve && separated);
+        let owners = owners.filter(|_| decision == Decision::Approve && separated);
         owners.map(|owner| format!("{:?} {}", owner.kind, owner.name)).collect()
     }
 }
 
-async fn rows(session: &Session, act: Act, asked: &Asked) -> Result<Vec<Row>> {
+async fn rows(session: &Session, decision: Decision, asked: &Asked) -> Result<Vec<Row>> {
     let mut roles: BTreeMap<&str, (u32, BTreeSet<String>)> = BTreeMap::new();
     for (name, level) in &asked.levels {
         for approval in &level.approvals {
@@ -130,12 +123,12 @@ async fn rows(session: &Session, act: Act, asked: &Asked) -> Result<Vec<Row>> {
     }
     let held = people::held(&session.client, roles.keys().copied()).await?;
     let holders = Holders::read(&session.client).await;
-    let excluded = asked.excluded(act);
+    let excluded = asked.excluded(decision);
     let row = |(role, (needed, risk_levels)): (&str, (u32, BTreeSet<String>))| {
         let holders = holders.as_ref().map(|holders| holders.of(role));
         Row {
             you: held.contains(&role),
-            needed: (asked.system.is_some() && act == Act::Approve).then_some(needed),
+            needed: (asked.system.is_some() && decision == Decision::Approve).then_some(needed),
             role: role.to_owned(),
             risk_levels,
             owners: holders.iter().flatten().filter(|holder| excluded.contains(*holder)).cloned().collect(),

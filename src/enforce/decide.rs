@@ -195,11 +195,11 @@ fn version_of<'a>(
 
 /// Since when the pod should not run, if anybody knows: since what it is ran out, its system lost a clearance or,
 /// if the pod was there before, its namespace began to enforce, whichever came last.
-fn loss(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Option<Timestamp> {
+fn loss(pod: &Pod, clearance: &ClearanceSpec, ran_out: Option<Timestamp>) -> Option<Timestamp> {
     // A second of slack: what the API server writes is cut to whole seconds.
     let lost = clearance.systems.get(&*pod.system).and_then(|system| system.lost_at.as_ref()).map(|at| at.0);
     let lost = lost.filter(|at| *at + SignedDuration::from_secs(1) >= pod.created);
-    ran_out(pod, clearance, now).into_iter().chain(lost).chain(began(clearance, pod.created)).max()
+    ran_out.into_iter().chain(lost).chain(began(clearance, pod.created)).max()
 }
 
 /// When the version that the pod is ran out, if the `Clearance` has it still.
@@ -220,7 +220,8 @@ pub fn turn(uid: &str, began: Timestamp, grace: u32) -> Timestamp {
 }
 
 fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision<'static> {
-    let loss = loss(pod, clearance, now);
+    let ran_out = ran_out(pod, clearance, now);
+    let loss = loss(pod, clearance, ran_out);
     let since = pod.lost_since.or(loss).unwrap_or(now);
     let system = clearance.systems.get(&*pod.system);
     let grace = system.map_or(OnLoss::DEFAULT_GRACE_PERIOD_SECONDS, |s| s.on_loss.grace_period_seconds);
@@ -243,7 +244,7 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision<'stati
     match (mode, turn) {
         (_, Some(turn)) if pod.ends_at.is_none() => Decision::Wait { since, turn },
         // Until the `Clearance` is rewritten the API server refuses what takes its place, and does not hold it.
-        _ if ran_out(pod, clearance, now).is_some() && now < budgets_until && pod.ends_at.is_none() => {
+        _ if ran_out.is_some() && now < budgets_until && pod.ends_at.is_none() => {
             Decision::Await { since, until: budgets_until }
         }
         // The API server let it in, and nothing is known to have changed since: the news of it may be late.

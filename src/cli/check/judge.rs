@@ -10,10 +10,7 @@
 //!
 //! A namespace that is not among them is taken to enforce: what is unknown must not look as if it were free.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -24,17 +21,16 @@ use super::{
     templates::{names_a_system, templates},
 };
 use crate::{
-    api::{AISystem, CLEARANCE_NAME, Clearance, GROUP, Governance, Mode, RiskLevel, Trusted, TrustedSidecar},
+    api::{AISystem, CLEARANCE_NAME, Clearance, Governance, Mode, RiskLevel, Trusted, TrustedSidecar},
     cli::{
         explain::{Facts, PodFinding, Seen, Specimen},
         ledger::Ledger,
     },
     compile,
-    policy::Reason,
 };
 
 /// What would become of something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Outcome {
     /// It would run, or nobody governs it.
     Runs,
@@ -84,13 +80,13 @@ pub struct Checked {
 pub fn judge(manifests: &[Manifest], namespace: &str, now: Timestamp) -> Vec<Checked> {
     let mut world = World { namespace: namespace.to_owned(), now, ..World::default() };
     let mut checked: Vec<Checked> = manifests.iter().filter_map(|manifest| world.take_in(manifest)).collect();
-    let (sidecars, mut places) = (compile::trust(&world.sidecars).0, BTreeMap::new());
-    let trusted = Arc::new(sidecars);
+    world.trusted = Arc::new(compile::trust(&world.sidecars).0);
+    let mut places = BTreeMap::new();
     for manifest in manifests {
         let found = templates(manifest);
         if found.is_empty()
             && manifest.text("/kind") != "Namespace"
-            && !is_ours(manifest)
+            && !manifest.is_ours()
             && names_a_system(&manifest.value)
         {
             checked.push(Checked {
@@ -105,9 +101,7 @@ pub fn judge(manifests: &[Manifest], namespace: &str, now: Timestamp) -> Vec<Che
                 Err(why) => Checked { conclusion: why.clone(), ..world.checked(manifest, Outcome::Invalid) },
                 Ok(pod) => {
                     let namespace = world.namespace_of(manifest);
-                    let place = places
-                        .entry(namespace.to_owned())
-                        .or_insert_with(|| world.place(namespace, &trusted));
+                    let place = places.entry(namespace.to_owned()).or_insert_with(|| world.place(namespace));
                     world.pods(manifest, &Specimen::of_template(pod), place)
                 }
             };
@@ -115,10 +109,6 @@ pub fn judge(manifests: &[Manifest], namespace: &str, now: Timestamp) -> Vec<Che
         }
     }
     checked
-}
-
-fn is_ours(manifest: &Manifest) -> bool {
-    manifest.text("/apiVersion").split('/').next() == Some(GROUP)
 }
 
 /// All that the manifests say of what Assent reads.
@@ -129,6 +119,8 @@ struct World {
     governed: BTreeMap<String, Governance>,
     levels: BTreeMap<String, Arc<RiskLevel>>,
     sidecars: BTreeMap<String, Arc<TrustedSidecar>>,
+    /// Of the sidecars, once all are known.
+    trusted: Arc<Trusted>,
     facts: BTreeMap<String, compile::Facts>,
 }
 
@@ -159,18 +151,20 @@ impl World {
 
     /// Takes in what is Assent's, and a namespace; what cannot be read is told of.
     fn take_in(&mut self, manifest: &Manifest) -> Option<Checked> {
-        let read = match (is_ours(manifest), manifest.text("/kind")) {
+        let namespace = self.namespace_of(manifest).to_owned();
+        let place = Some(&*namespace);
+        let read = match (manifest.is_ours(), manifest.text("/kind")) {
             (false, "Namespace") => {
                 let labels = manifest.value.pointer("/metadata/labels").cloned().unwrap_or_default();
                 let labels = serde_json::from_value(labels).unwrap_or_default();
                 self.governed.insert(manifest.text("/metadata/name").to_owned(), Governance::of(&labels));
                 Ok(())
             }
-            (true, "RiskLevel") => keep(&mut self.levels, manifest),
-            (true, "TrustedSidecar") => keep(&mut self.sidecars, manifest),
-            (true, "AISystem") => keep(&mut self.of(manifest).systems, manifest),
-            (true, "ModelVersion") => keep(&mut self.of(manifest).versions, manifest),
-            (true, "Approval") => keep(&mut self.of(manifest).approvals, manifest),
+            (true, "RiskLevel") => keep(&mut self.levels, manifest, None),
+            (true, "TrustedSidecar") => keep(&mut self.sidecars, manifest, None),
+            (true, "AISystem") => keep(&mut self.of(&namespace).systems, manifest, place),
+            (true, "ModelVersion") => keep(&mut self.of(&namespace).versions, manifest, place),
+            (true, "Approval") => keep(&mut self.of(&namespace).approvals, manifest, place),
             _ => Ok(()),
         };
         let why = read.err()?;
@@ -178,19 +172,15 @@ impl World {
         Some(Checked { conclusion: why, next, ..self.checked(manifest, Outcome::Invalid) })
     }
 
-    fn of(&mut self, manifest: &Manifest) -> &mut compile::Facts {
-        let namespace = self.namespace_of(manifest).to_owned();
-        self.facts.entry(namespace).or_default()
+    fn of(&mut self, namespace: &str) -> &mut compile::Facts {
+        self.facts.entry(namespace.to_owned()).or_default()
     }
 
     /// A namespace as the API server would see it once all was applied and compiled.
-    fn place(&self, namespace: &str, trusted: &Arc<Trusted>) -> Place {
+    fn place(&self, namespace: &str) -> Place {
         let mut facts = self.facts.get(namespace).cloned().unwrap_or_default();
-        let named: BTreeSet<_> =
-            facts.systems.values().map(|system| system.spec.risk_level.clone()).collect();
-        let levels = self.levels.iter().filter(|(name, _)| named.contains(*name));
-        facts.levels = levels.map(|(name, level)| (name.clone(), Arc::clone(level))).collect();
-        facts.trusted = Arc::clone(trusted);
+        facts.levels = self.levels.clone();
+        facts.trusted = Arc::clone(&self.trusted);
         let known = self.governed.get(namespace);
         let enforcing = Governance { mode: Some(Mode::Enforce), ..Governance::default() };
         let governance = known.copied().unwrap_or(enforcing);
@@ -213,7 +203,7 @@ impl World {
 
     fn pods(&self, manifest: &Manifest, specimen: &Specimen, place: &Place) -> Checked {
         let finding = PodFinding::new(specimen, &place.facts);
-        let outcome = match (finding.cleared, place.awaits_only(&finding)) {
+        let outcome = match (finding.cleared, finding.is_for_want_of_approval) {
             (true, _) => Outcome::Runs,
             (false, true) => Outcome::AwaitsApproval,
             (false, false) => Outcome::Held,
@@ -236,40 +226,25 @@ struct Place {
     facts: Facts,
 }
 
-impl Place {
-    /// Whether it is a version to which nothing is missing but approvals.
-    fn awaits_only(&self, finding: &PodFinding) -> bool {
-        let ledger = finding.system.as_ref().and_then(|system| self.facts.ledgers.get(system));
-        ledger.is_some_and(|ledger| {
-            let version = |name: &String| ledger.version(name).map(|v| ledger.rule(v, None, self.facts.now));
-            let mut rulings = finding.matches.iter().filter_map(version);
-            rulings.any(|ruling| ruling.reasons().iter().all(Reason::is_for_want_of_approval))
-        })
-    }
-}
-
 fn ledger(namespace: &str, name: &str, facts: &compile::Facts) -> Ledger {
     let system = facts.systems.get(name).map(|system| AISystem::clone(system));
     let level = system.as_ref().and_then(|system| facts.levels.get(&system.spec.risk_level));
-    let versions: Vec<_> = facts.versions.values().map(|v| in_place(v, namespace)).collect();
-    let approvals: Vec<_> = facts.approvals.values().map(|a| in_place(a, namespace)).collect();
     let level = level.map(|level| RiskLevel::clone(level));
     Ledger { namespace: namespace.to_owned(), name: name.to_owned(), system, level, ..Ledger::default() }
-        .filled(&versions, &approvals)
+        .filled(facts.versions.values().map(AsRef::as_ref), facts.approvals.values().map(AsRef::as_ref))
 }
 
-/// With the namespace that it is applied to, where its manifest leaves that out.
-fn in_place<K: Clone + kube::Resource>(object: &Arc<K>, namespace: &str) -> K {
-    let mut object = K::clone(object);
-    object.meta_mut().namespace = Some(namespace.to_owned());
-    object
-}
-
-fn keep<K>(kept: &mut BTreeMap<String, Arc<K>>, manifest: &Manifest) -> Result<(), String>
+/// Keeps an object by its name, in the namespace that it is applied to.
+fn keep<K>(
+    kept: &mut BTreeMap<String, Arc<K>>,
+    manifest: &Manifest,
+    namespace: Option<&str>,
+) -> Result<(), String>
 where
     K: DeserializeOwned + kube::Resource,
 {
-    let object: K = serde_json::from_value(manifest.value.clone()).map_err(|error| error.to_string())?;
+    let mut object: K = serde_json::from_value(manifest.value.clone()).map_err(|error| error.to_string())?;
+    object.meta_mut().namespace = namespace.map(str::to_owned);
     kept.insert(object.name_any(), Arc::new(object));
     Ok(())
 }

@@ -13,7 +13,10 @@ use std::{
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use crate::cli::error::{Error, Result};
+use crate::{
+    api::GROUP,
+    cli::error::{Error, Result},
+};
 
 /// What kubectl takes for manifests.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
@@ -36,6 +39,11 @@ impl Manifest {
     /// A string that it has at a JSON pointer.
     pub fn text(&self, pointer: &str) -> &str {
         self.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Whether it is of a kind of Assent's.
+    pub fn is_ours(&self) -> bool {
+        self.text("/apiVersion").split('/').next() == Some(GROUP)
     }
 
     /// Its kind in words, and its name, as kubectl has them: `deployment/credit-scorer`.

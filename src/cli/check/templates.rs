@@ -11,7 +11,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::manifests::Manifest;
-use crate::api::{GROUP, SYSTEM_LABEL};
+use crate::api::SYSTEM_LABEL;
 
 /// The pods that one part of an object makes.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Template {
 pub fn templates(manifest: &Manifest) -> Vec<Template> {
     let (version, kind) = (manifest.text("/apiVersion"), manifest.text("/kind"));
     let mut found = Vec::new();
-    if version.split('/').next() == Some(GROUP) {
+    if manifest.is_ours() {
         return found;
     }
     if (version, kind) == ("v1", "Pod") {

@@ -146,6 +146,9 @@ pub struct PodFinding {
     pub next: Vec<String>,
     /// The versions that they are.
     pub matches: Vec<String>,
+    /// They are a version to which nothing is missing but approvals.
+    #[serde(skip)]
+    pub is_for_want_of_approval: bool,
     /// The version that they are closest to, if they are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closest: Option<Closest>,
@@ -328,6 +331,9 @@ impl PodFinding {
             conclusion,
             next,
             matches: matching.iter().map(|(version, _)| version.name_any()).collect(),
+            is_for_want_of_approval: matching
+                .iter()
+                .any(|(_, ruling)| ruling.reasons().iter().all(Reason::is_for_want_of_approval)),
             closest,
         }
     }

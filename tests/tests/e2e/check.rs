@@ -1,7 +1,6 @@
 //! `kubectl assent check`: what it says of manifests is what the API server does with them.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -116,10 +115,8 @@ pub async fn check_says_what_no_approval_would_let_run(cluster: &ControlPlane) -
 pub async fn a_thousand_manifests_are_checked_at_once(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "check-many", "limited").await?;
     let level = scene.get_cluster("risklevel", "limited").await?;
-    let directory = std::env::temp_dir().join(format!("assent-check-{}", std::process::id()));
-    std::fs::create_dir_all(&directory)?;
-    let write = |name: &str, manifest: &Value| std::fs::write(directory.join(name), manifest.to_string());
-    write("level.json", &level)?;
+    let directory = tempfile::tempdir()?;
+    std::fs::write(directory.path().join("level.json"), level.to_string())?;
     for number in 0..333 {
         let mut of = [
             scene.system("limited"),
@@ -133,12 +130,11 @@ pub async fn a_thousand_manifests_are_checked_at_once(cluster: &ControlPlane) ->
         for manifest in &of {
             writeln!(text, "---\n{manifest}")?;
         }
-        std::fs::write(directory.join(format!("{number}.yaml")), text)?;
+        std::fs::write(directory.path().join(format!("{number}.yaml")), text)?;
     }
     let begin = Instant::now();
-    let said = check(cluster, &["-f", &directory.display().to_string()], "").await;
+    let said = check(cluster, &["-f", &directory.path().display().to_string()], "").await;
     let took = begin.elapsed();
-    std::fs::remove_dir_all::<&Path>(&directory)?;
     let said = said?.ok()?;
     ensure!(said.contains("333 wait for approval"), "{}", said.lines().last().unwrap_or_default());
     println!("1000 manifests were checked within {took:.2?}, not optimised");
