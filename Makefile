@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 30
 IMAGE ?= ghcr.io/assent-dev/assent:dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test fuzz bench chaos chaos-known-bad lint generate image controlplane
+.PHONY: help build demo test fuzz bench chaos chaos-known-bad krew lint generate manifests image controlplane
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ lint: ## Check format, lints, the chart and the dependencies
 
 generate: ## Write what is generated from the source: crds/ and parts of the chart
 	ASSENT_UPDATE=1 $(CARGO) test --quiet --locked --package assent --test generated
+
+krew: build ## Pack the plugin for krew, on this platform: target/krew
+	@packaging/krew/pack $(TARGET)/release/kubectl-assent $(TARGET)/krew
+
+manifests: controlplane ## Render the chart as plain manifests, for kubectl apply: target/manifests; ARGS="--set …"
+	@PATH="$$(tests/controlplane/build):$$PATH" packaging/manifests $(TARGET)/manifests $(ARGS)
 
 image: ## Build the operator's image
 	docker build --tag $(IMAGE) .

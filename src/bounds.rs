@@ -1,5 +1,8 @@
 //! Texts that the API server bounds in bytes, and that people are to read all the same.
 
+/// The bound of an Event's note, in bytes.
+pub const NOTE_BYTES: usize = 1024;
+
 /// `text`, or as much of its beginning as fits `bytes`, cut between characters and marked with an ellipsis.
 pub fn shorten(text: String, bytes: usize) -> String {
     if text.len() <= bytes {

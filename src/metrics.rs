@@ -60,6 +60,15 @@ pub struct NamespaceLabel {
     pub namespace: String,
 }
 
+/// The labels of the gauge of clearances that end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ExpiringLabels {
+    /// The namespace.
+    pub namespace: String,
+    /// Within how many days.
+    pub days: u32,
+}
+
 /// Every metric, and the registry that prints them.
 #[derive(Debug)]
 pub struct Metrics {
@@ -85,6 +94,8 @@ pub struct Metrics {
     pub clearances_restored: Counter,
     /// Pods that would stop if their namespace, which warns or audits, enforced.
     pub would_stop_pods: Family<NamespaceLabel, Gauge>,
+    /// Cleared versions that lose their clearance soon.
+    clearances_expiring: Family<ExpiringLabels, Gauge>,
     /// Pods that look like AI and belong to no system.
     pub shadow_pods: Family<NamespaceLabel, Gauge>,
     /// Pods that should be gone, and are not known to be.
@@ -108,6 +119,7 @@ impl Default for Metrics {
             policies_restored: Family::default(),
             clearances_restored: Counter::default(),
             would_stop_pods: Family::default(),
+            clearances_expiring: Family::default(),
             shadow_pods: Family::default(),
             overdue_pods: Gauge::default(),
             release_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
@@ -153,6 +165,11 @@ impl Metrics {
             self.would_stop_pods.clone(),
         );
         registry.register(
+            "clearances_expiring",
+            "Cleared model versions that lose their clearance within so many days",
+            self.clearances_expiring.clone(),
+        );
+        registry.register(
             "shadow_pods",
             "Pods that ask for accelerators or run an image of AI, and belong to no AISystem",
             self.shadow_pods.clone(),
@@ -175,6 +192,19 @@ impl Metrics {
     pub fn compiled(&self, now: Timestamp) {
         self.compiles.inc();
         self.last_compile.set(now.as_second() as f64);
+    }
+
+    /// How many versions of `namespace` lose their clearance within so many days; those that are none are left out.
+    pub fn expiring(&self, namespace: &str, versions: &[(u32, usize)]) {
+        for &(days, versions) in versions {
+            let labels = ExpiringLabels { namespace: namespace.to_owned(), days };
+            if versions == 0 {
+                self.clearances_expiring.remove(&labels);
+            } else {
+                let versions = i64::try_from(versions).unwrap_or(i64::MAX);
+                self.clearances_expiring.get_or_create(&labels).set(versions);
+            }
+        }
     }
 
     /// All metrics in the text format.

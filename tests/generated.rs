@@ -3,7 +3,8 @@
 
 use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
-use assent::{admission, api};
+use assent::{admission, api, cli::Cli};
+use clap::CommandFactory as _;
 use serde_json::{Value, json};
 
 /// With this variable set, what is stale is written anew.
@@ -67,6 +68,28 @@ fn what_the_chart_says_of_the_policies() {
         admission::fingerprint(),
     );
     is_current("charts/assent/templates/_policies.tpl", &file);
+}
+
+/// What `kubectl assent --help` says, and every `kubectl assent COMMAND --help`.
+#[test]
+fn reference_of_the_plugin() {
+    const COLUMNS: usize = 100;
+    let mut all = Cli::command().term_width(COLUMNS);
+    all.build();
+    let help = |command: &clap::Command| {
+        let help = command.clone().term_width(COLUMNS).render_help().to_string();
+        let lines: Vec<_> = help.trim_end().lines().map(str::trim_end).collect();
+        format!("```text\n{}\n```\n", lines.join("\n"))
+    };
+    let mut page = format!(
+        "# kubectl assent\n\nEvery command, as `--help` prints it. `kubectl assent COMMAND --help` says more of the flags \
+         that connect to the cluster, which are those of kubectl.\n\n{}",
+        help(&all)
+    );
+    for command in all.get_subcommands().filter(|command| !command.is_hide_set()) {
+        page.extend(["\n## ", command.get_name(), "\n\n", &help(command)]);
+    }
+    is_current("docs/kubectl-assent.md", &page);
 }
 
 /// The examples that describe a system, and their first versions.

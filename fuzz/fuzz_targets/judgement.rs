@@ -5,7 +5,7 @@
 
 use assent::{
     api::{AISystemSpec, Approval, ModelVersionSpec, RiskLevelSpec},
-    policy::{Facts, Statement, judge},
+    policy::{ApproverRoles, Facts, judge, statements},
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -30,8 +30,9 @@ fuzz_target!(|data: &[u8]| {
     // Names of one namespace are unique.
     case.approvals.sort_by_key(ResourceExt::name_any);
     case.approvals.dedup_by_key(|approval| approval.name_any());
+    let roles = ApproverRoles::new();
     let facts = |backwards: bool| {
-        let mut statements: Vec<_> = case.approvals.iter().filter_map(Statement::of).collect();
+        let mut statements = statements(&case.approvals, &roles);
         if backwards {
             statements.reverse();
         }

@@ -33,7 +33,7 @@ const NAMESPACE_CONTROLLER: &str =
 /// Writes down who asks, as the API server authenticated them.
 fn stamp() -> [Manifest; 2] {
     let scope = Scope { resources: &["approvals"], operations: &["CREATE"], ..RECORDS };
-    let conditions = [("unsigned", "!has(object.spec.approver)".to_owned())];
+    let conditions = [("unsigned", "!has(object.spec.approver) && !has(object.spec.signature)".to_owned())];
     // `uid` is absent under impersonation, and where the authenticator has none.
     let patch = "[JSONPatch{op: 'add', path: '/spec/approver', value: Object.spec.approver{
   user: request.userInfo.username,
@@ -45,22 +45,25 @@ fn stamp() -> [Manifest; 2] {
 fn approvals() -> [Manifest; 2] {
     let scope = Scope { resources: &["approvals"], ..RECORDS };
     let on = |operation: &str, rule: &str| format!("request.operation != '{operation}' || ({rule})");
+    // Who signed a decision outside the cluster is for the operator to find out, and not who asks.
+    let on_create = |rule: &str| on("CREATE", &format!("has(object.spec.signature) || ({rule})"));
     let rules = vec![
         Rule {
-            holds: on("CREATE", "object.spec.?approver.?user.orValue('') == request.userInfo.username && object.spec.?approver.?groups.orValue([]) == request.userInfo.?groups.orValue([]) && object.spec.?approver.?uid.orValue('') == request.userInfo.?uid.orValue('')"),
+            holds: on_create("object.spec.?approver.?user.orValue('') == request.userInfo.username && object.spec.?approver.?groups.orValue([]) == request.userInfo.?groups.orValue([]) && object.spec.?approver.?uid.orValue('') == request.userInfo.?uid.orValue('')"),
             else_say: "has(object.spec.approver) ? 'the approver is who asks, and that is ' + request.userInfo.username + ': leave spec.approver out, the API server or kubectl assent fills it in'
 : 'spec.approver is missing, and this API server does not fill it in (Kubernetes before 1.36): kubectl assent approve ' + object.spec.system + ' -n ' + request.namespace + ' does'".to_owned(),
         },
         Rule {
-            holds: on("CREATE", "!request.userInfo.username.startsWith('system:')"),
+            holds: on_create("!request.userInfo.username.startsWith('system:')"),
             else_say: "request.userInfo.username + ' is not a person and cannot approve: a named person does, with kubectl assent approve ' + object.spec.system + ' -n ' + request.namespace".to_owned(),
         },
         Rule {
-            holds: on("CREATE", &format!("authorizer.group('{GROUP}').resource('approverroles').name(object.spec.role).check('approve').allowed()")),
+            holds: on_create(&format!("authorizer.group('{GROUP}').resource('approverroles').name(object.spec.role).check('approve').allowed()")),
             else_say: "'user ' + request.userInfo.username + ' does not hold the role ' + object.spec.role + ': bind a ClusterRole with the verb approve on approverroles.assent.dev/' + object.spec.role + ', or use a role you hold'".to_owned(),
         },
         Rule {
-            holds: on("CREATE", "!has(object.spec.notAfter) || timestamp(object.spec.notAfter) > timestamp(object.metadata.creationTimestamp)"),
+            // What is in Git is applied again where a cluster is new, though it has ended meanwhile.
+            holds: on_create("!has(object.spec.notAfter) || timestamp(object.spec.notAfter) > timestamp(object.metadata.creationTimestamp)"),
             else_say: "'spec.notAfter ' + string(object.spec.notAfter) + ' is past: choose an instant to come'".to_owned(),
         },
         Rule {

@@ -63,6 +63,11 @@ pub struct AISystemSpec {
     #[schemars(length(max = 64))]
     pub documentation: Vec<Document>,
 
+    /// The AI systems that it needs to do its work, such as one whose output it reads (EU AI Act annex IV 2(a)).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub depends_on: Vec<SystemReference>,
+
     /// When and why it is retired (NIST AI RMF GOVERN 1.7). Once the date has come it stops for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decommission: Option<Decommission>,
@@ -136,6 +141,19 @@ pub struct Document {
     pub digest: Option<Digest>,
 }
 
+/// Another AI system.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SystemReference {
+    /// Its name.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Its namespace; otherwise the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+}
+
 /// The end of a system's life.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -207,6 +225,9 @@ pub struct VersionSummary {
 
 /// The type of the condition that says whether pods of a system are held, and names their workloads.
 pub const PODS_HELD: &str = "PodsHeld";
+
+/// The type of the condition that says that a clearance ends soon, and what will be the matter then.
+pub const CLEARANCE_EXPIRING: &str = "ClearanceExpiring";
 
 /// The pods of a system.
 #[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,6 +26,13 @@ use super::{Conditions, Digest, conditions_schema};
     printcolumn(name = "Role", type_ = "string", json_path = ".spec.role"),
     printcolumn(name = "Approver", type_ = "string", json_path = ".spec.approver.user"),
     printcolumn(
+        name = "Signed By",
+        type_ = "string",
+        json_path = ".status.signedBy",
+        description = "Whose key signed it, where it was not the API server that recorded who decided",
+        priority = 1
+    ),
+    printcolumn(
         name = "Counts",
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Counted')].reason"
@@ -36,6 +43,7 @@ use super::{Conditions, Digest, conditions_schema};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self == oldSelf", "an approval is final: create another Approval with the decision Approve, Reject or Revoke"))]
+#[x_kube(validation = ("!has(self.signature) || !has(self.approver)", "whose key signed it is who decided: leave spec.approver out"))]
 pub struct ApprovalSpec {
     /// The `AISystem` of this namespace.
     #[schemars(length(min = 1, max = 63))]
@@ -68,6 +76,22 @@ pub struct ApprovalSpec {
     /// Who decided. Set by the API server from the request; leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approver: Option<Approver>,
+
+    /// The signature of all this by a key that the `ApproverRole` lists. Then whose key it is has decided, and any
+    /// account may apply it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
+}
+
+/// A signature that was made outside the cluster, as `kubectl assent approve --ssh-key` does.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Signature {
+    /// When it was made; part of what is signed. The decision counts as made then, if it was not recorded before.
+    pub signed_at: Time,
+    /// The signature, as `ssh-keygen -Y sign -n approval@assent.dev` writes it.
+    #[schemars(length(min = 1, max = 4096), regex(pattern = r"^-----BEGIN SSH SIGNATURE-----"))]
+    pub ssh: String,
 }
 
 /// What is decided.
@@ -127,4 +151,9 @@ pub struct ApprovalStatus {
     /// When it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
+
+    /// Whose key signed it, where it carries a signature that counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub signed_by: Option<String>,
 }

@@ -3,6 +3,7 @@
 //! ```text
 //!  cluster     RiskLevel ──────────────┐ what a level asks for
 //!              TrustedSidecar ──────────┤ what the cluster itself puts into pods
+//!              ApproverRole ────────────┤ whose signature counts where it is not the API server that says who
 //!                                      │
 //!  namespace   AISystem ◄── ModelVersion ◄── Approval
 //!              purpose,     exact runtime,   a person's decision on
@@ -18,6 +19,7 @@
 
 mod ai_system;
 mod approval;
+mod approver_role;
 mod clearance;
 mod condition;
 mod digest;
@@ -28,10 +30,11 @@ mod runtime;
 mod trusted_sidecar;
 
 pub use ai_system::{
-    AISystem, AISystemSpec, AISystemStatus, Certification, Decommission, Document, Owner, OwnerKind,
-    PODS_HELD, PodCount, Provider, VersionSummary,
+    AISystem, AISystemSpec, AISystemStatus, CLEARANCE_EXPIRING, Certification, Decommission, Document, Owner,
+    OwnerKind, PODS_HELD, PodCount, Provider, SystemReference, VersionSummary,
 };
-pub use approval::{Approval, ApprovalSpec, ApprovalStatus, Approver, Decision};
+pub use approval::{Approval, ApprovalSpec, ApprovalStatus, Approver, Decision, Signature};
+pub use approver_role::{ApproverKey, ApproverRole, ApproverRoleSpec};
 pub use clearance::{
     CLEARANCE_NAME, Clearance, ClearanceSpec, ClearedVersion, SystemClearance, WithheldVersion,
 };
@@ -96,6 +99,7 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
     vec![
         RiskLevel::crd(),
         TrustedSidecar::crd(),
+        ApproverRole::crd(),
         AISystem::crd(),
         ModelVersion::crd(),
         Approval::crd(),

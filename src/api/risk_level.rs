@@ -50,8 +50,8 @@ pub struct RiskLevelSpec {
     /// How long an approval holds, as a Go duration such as `8760h`; at most ten years. Absent: until
     /// its own `notAfter`, if it has one.
     #[serde(default, deserialize_with = "validity", skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxLength" = 32, "pattern" = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
-    #[x_kube(validation = ("duration(self) > duration('0s') && duration(self) <= duration('87600h')", "validity must be longer than 0s and at most 87600h (ten years)"))]
+    #[schemars(extend("maxLength" = 32))]
+    #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 8760h, which is a year, or 90m: longer than 0s, and at most 87600h"))]
     pub validity: Option<Duration>,
 
     /// The types of document that the system must have, each matching a `documentation[].type`.

@@ -1,23 +1,28 @@
 //! Writes the version that matches what is there, so that nobody types a runtime by hand.
 //!
 //! ```text
-//!  pod ─────────────────┐
-//!  workload ─ template ─┴─► Runtime ── images by digest ──► ModelVersion ─ yaml, json
+//!  manifest ─ templates ─┐
+//!  pod ──────────────────┤
+//!  workload ─ template ──┴─► Runtime ── images by digest ──► ModelVersion ─ yaml, json
 //!             pods ─ status.containerStatuses[].imageID ──┘
 //! ```
 //!
 //! A pod has what other mutations added. What is trusted of that is left out, as where a pod is compared with a
 //! version; the template of a workload never had it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec};
 use kube::Api;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    check::{manifests, templates::templates},
     connect::{Session, quoted},
     error::{Error, Next, Result},
     explain::{Target, read_pod, read_workload},
@@ -25,43 +30,105 @@ use super::{
     visible::visible,
 };
 use crate::{
-    api::{CLEARANCE_NAME, Clearance, Container, GROUP, Runtime, SYSTEM_LABEL},
-    policy::{runtime_of_pod, without_trusted},
+    api::{CLEARANCE_NAME, Clearance, GROUP, Runtime, SYSTEM_LABEL},
+    policy::{Unmatchable, runtime_of_pod, unpinned, without_trusted},
 };
 
-/// What is captured, and as what.
+/// As what it is captured.
 #[derive(Clone, Debug)]
 pub struct Wish {
-    /// A pod or a workload.
-    pub target: Target,
     /// The system; otherwise the one that its label names.
     pub system: Option<String>,
     /// The name of the version; otherwise one made of the system's and the runtime's digest.
     pub version: Option<String>,
+    /// The format.
+    pub format: Manifest,
 }
 
-/// Prints the version.
-pub async fn capture(session: &Session, wish: Wish, format: Manifest) -> Result<()> {
-    let found = Found::read(session, &wish.target).await?;
-    let Some(system) = wish.system.or_else(|| found.system.clone()) else {
-        return Err(no_system(session, &wish.target));
+impl Wish {
+    /// The version that runs `runtime`, of the system that was asked for or is `labelled`.
+    fn model_version(&self, labelled: Option<&String>, namespace: &str, runtime: &Runtime) -> Option<Value> {
+        let system = self.system.as_ref().or(labelled)?;
+        let made = || format!("{system}-{}", fingerprint(runtime));
+        Some(json!({
+            "apiVersion": format!("{GROUP}/v1alpha1"),
+            "kind": "ModelVersion",
+            "metadata": { "name": self.version.clone().unwrap_or_else(made), "namespace": namespace },
+            "spec": { "system": system, "runtime": runtime },
+        }))
+    }
+
+    fn text(&self, manifest: &Value) -> Result<String> {
+        match self.format {
+            Manifest::Yaml => output::yaml(manifest),
+            Manifest::Json => output::json(manifest),
+        }
+    }
+}
+
+/// Prints the version of a pod or a workload.
+pub async fn capture(session: &Session, target: &Target, wish: &Wish) -> Result<()> {
+    let found = Found::read(session, target).await?;
+    let mut runtime = found.runtime(session, target).await?;
+    let moved = pin(&mut runtime, &found.digests(session, target)?);
+    let Some(manifest) = wish.model_version(found.system.as_ref(), &session.namespace, &runtime) else {
+        let place = format!(" -n {}{}", session.namespace, session.flags);
+        return Err(no_system(&target.in_words(), &target.in_words(), &place));
     };
-    let mut runtime = found.runtime(session, &wish.target).await?;
-    let moved = pin(&mut runtime, &found.digests(session, &wish.target)?);
-    let version = wish.version.unwrap_or_else(|| format!("{system}-{}", fingerprint(&runtime)));
-    let manifest = json!({
-        "apiVersion": format!("{GROUP}/v1alpha1"),
-        "kind": "ModelVersion",
-        "metadata": { "name": version, "namespace": session.namespace },
-        "spec": { "system": system, "runtime": runtime },
-    });
-    let text = match format {
-        Manifest::Yaml => output::yaml(&manifest)?,
-        Manifest::Json => output::json(&manifest)?,
-    };
-    anstream::print!("{text}");
-    say_what_is_left(session, &wish.target, &runtime, &moved);
+    anstream::print!("{}", wish.text(&manifest)?);
+    say_what_is_left(session, target, &runtime, &moved);
     Ok(())
+}
+
+/// Prints the version of every pod template that a file has, without a cluster.
+pub fn capture_file(path: &Path, namespace: &str, wish: &Wish) -> Result<()> {
+    let manifests = manifests::read(&[path.to_owned()], false)?;
+    let mut versions = Vec::new();
+    for manifest in &manifests {
+        for found in templates(manifest) {
+            let what = format!("{}{}", manifest.object(), found.pointer);
+            let template = found.template.map_err(|why| not_captured(&what, why))?;
+            let runtime = runtime_of_pod(&template.spec.unwrap_or_default());
+            let runtime = runtime.map_err(|why| cannot_be_approved(&what, &why, None))?;
+            let labelled = template.metadata.and_then(|metadata| metadata.labels?.remove(SYSTEM_LABEL));
+            let own = Some(manifest.text("/metadata/namespace")).filter(|own| !own.is_empty());
+            let version = wish.model_version(labelled.as_ref(), own.unwrap_or(namespace), &runtime);
+            let typed = format!("-f {}", quoted(&path.display().to_string()));
+            versions.push(version.ok_or_else(|| no_system(&what, &typed, ""))?);
+            say_what_is_named_by_tag(&runtime, "capture the workload once it runs, or name it by digest");
+        }
+    }
+    let one = match &versions[..] {
+        [] => return Err(no_template(path)),
+        [one] => one,
+        _ if wish.version.is_some() => {
+            let question =
+                format!("{} has {} pod templates, and --version names one", path.display(), versions.len());
+            return Err(Error::Choose { question, next: Vec::new() });
+        }
+        several => &json!({ "apiVersion": "v1", "kind": "List", "items": several }),
+    };
+    anstream::print!("{}", wish.text(one)?);
+    Ok(())
+}
+
+fn not_captured(what: &str, why: String) -> Error {
+    Error::NotCaptured { what: what.to_owned(), why, next: Vec::new() }
+}
+
+fn cannot_be_approved(what: &str, why: &Unmatchable, next: Option<Next>) -> Error {
+    Error::NotCaptured { what: what.to_owned(), why: why.to_string(), next: next.into_iter().collect() }
+}
+
+fn no_template(path: &Path) -> Error {
+    Error::NotCaptured {
+        what: path.display().to_string(),
+        why: "no object in it says what its pods are".to_owned(),
+        next: vec![Next::new(
+            "kubectl assent capture pod/NAME",
+            "if a controller makes the pods, such as those of a KServe InferenceService: apply it, and capture one of them",
+        )],
+    }
 }
 
 /// What was found of a pod or workload.
@@ -99,19 +166,13 @@ impl Found {
     }
 
     async fn runtime(&self, session: &Session, target: &Target) -> Result<Runtime> {
-        let runtime = runtime_of_pod(&self.spec).map_err(|unmatchable| Error::NotCaptured {
-            what: target.in_words(),
-            why: unmatchable.to_string(),
-            next: vec![Next::new(
-                format!(
-                    "kubectl get {} -n {}{} -o yaml",
-                    target.in_words(),
-                    session.namespace,
-                    session.flags
-                ),
-                "to see it; it has to go before the workload can be approved",
-            )],
-        })?;
+        let what = target.in_words();
+        let to_see = || {
+            let command = format!("kubectl get {what} -n {}{} -o yaml", session.namespace, session.flags);
+            Next::new(command, "to see it; it has to go before the workload can be approved")
+        };
+        let runtime =
+            runtime_of_pod(&self.spec).map_err(|why| cannot_be_approved(&what, &why, Some(to_see())))?;
         if !self.mutated {
             return Ok(runtime);
         }
@@ -198,36 +259,29 @@ fn fingerprint(runtime: &impl Serialize) -> String {
     digest.iter().take(4).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-fn no_system(session: &Session, target: &Target) -> Error {
-    let what = target.in_words();
+/// `typed` is how it was asked for, and `place` the flags that say where.
+fn no_system(what: &str, typed: &str, place: &str) -> Error {
     Error::Choose {
         question: format!("of which AI system is {what}? It has no label {SYSTEM_LABEL}"),
         next: vec![
-            Next::new(
-                format!(
-                    "kubectl assent capture {what} --system SYSTEM -n {}{}",
-                    session.namespace, session.flags
-                ),
-                "if you know it",
-            ),
-            Next::new(
-                format!("kubectl get aisystems -n {}{}", session.namespace, session.flags),
-                "those there are",
-            ),
+            Next::new(format!("kubectl assent capture {typed} --system SYSTEM{place}"), "if you know it"),
+            Next::new(format!("kubectl get aisystems{place}"), "those there are"),
         ],
+    }
+}
+
+fn say_what_is_named_by_tag(runtime: &Runtime, what_to_do: &str) {
+    for image in unpinned(runtime) {
+        anstream::eprintln!("! {} is named by tag, which can move: {what_to_do}", visible(image));
     }
 }
 
 /// What a person has to do before the version matches, on standard error: the manifest can be piped.
 fn say_what_is_left(session: &Session, target: &Target, runtime: &Runtime, moved: &[Moved]) {
-    let by_tag = |container: &&Container| !container.image.contains('@');
-    for container in runtime.containers.iter().chain(&runtime.init_containers).filter(by_tag) {
-        anstream::eprintln!(
-            "! container {} names {} by tag, and no node has reported its digest yet: capture it again once it runs, or name it by digest",
-            visible(&container.name),
-            visible(&container.image)
-        );
-    }
+    say_what_is_named_by_tag(
+        runtime,
+        "no node has reported its digest yet, so capture it again once it runs, or name it by digest",
+    );
     if moved.is_empty() {
         return;
     }

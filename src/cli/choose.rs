@@ -20,11 +20,68 @@ use crate::{
     policy::Reason,
 };
 
+/// What a person came to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// To let a version run that does not.
+    Approve,
+    /// To approve anew what is cleared, before it ends, or what has just ended.
+    Renew,
+    /// To say that a version must not run.
+    Reject,
+    /// To stop one that runs.
+    Revoke,
+}
+
+impl Act {
+    /// What the record says.
+    pub const fn decision(self) -> Decision {
+        match self {
+            Self::Approve | Self::Renew => Decision::Approve,
+            Self::Reject => Decision::Reject,
+            Self::Revoke => Decision::Revoke,
+        }
+    }
+
+    /// The command.
+    pub const fn verb(self) -> &'static str {
+        match self {
+            Self::Renew => "renew",
+            act => verb(act.decision()),
+        }
+    }
+
+    /// The versions, of those of a system, that it can be about if nobody says which.
+    fn candidates<'a, 'b>(
+        self,
+        ruled: &'b [(&'a ModelVersion, Ruling)],
+    ) -> Vec<&'b (&'a ModelVersion, Ruling)> {
+        let that =
+            |is: fn(&Ruling) -> bool| ruled.iter().filter(|(_, ruling)| is(ruling)).collect::<Vec<_>>();
+        match self {
+            Self::Revoke => that(Ruling::is_cleared),
+            Self::Approve | Self::Reject => that(|ruling| ruling.reasons().iter().any(awaits)),
+            Self::Renew => {
+                let ending = that(|ruling| ruling.is_cleared() && ruling.not_after.is_some());
+                if ending.is_empty() { that(has_expired) } else { ending }
+            }
+        }
+    }
+
+    const fn looks_for(self) -> &'static str {
+        match self {
+            Self::Revoke => "is cleared",
+            Self::Renew => "is cleared until a certain time, or was",
+            Self::Approve | Self::Reject => "awaits approval",
+        }
+    }
+}
+
 /// A command as it was typed, to be proposed again with more of it.
 #[derive(Clone, Debug)]
 pub struct Typed {
-    /// The decision.
-    pub decision: Decision,
+    /// What it does.
+    pub act: Act,
     /// The system.
     pub system: String,
     /// `--namespace` and the connection flags.
@@ -35,15 +92,10 @@ pub struct Typed {
 
 impl Typed {
     /// The command for the place where `session` is.
-    pub fn new(
-        session: &Session,
-        decision: Decision,
-        system: &str,
-        options: &[(&str, Option<&str>)],
-    ) -> Self {
+    pub fn new(session: &Session, act: Act, system: &str, options: &[(&str, Option<&str>)]) -> Self {
         let given = options.iter().filter_map(|(flag, value)| Some((flag, (*value)?)));
         Self {
-            decision,
+            act,
             system: system.to_owned(),
             place: format!(" -n {}{}", session.namespace, session.flags),
             options: given
@@ -57,7 +109,7 @@ impl Typed {
     pub fn with(&self, version: Option<&str>, role: Option<&str>) -> String {
         let version = version.map(|version| format!(" --version {version}")).unwrap_or_default();
         let role = role.map(|role| format!(" --role {role}")).unwrap_or_default();
-        let (verb, system) = (verb(self.decision), &self.system);
+        let (verb, system) = (self.act.verb(), &self.system);
         format!("kubectl assent {verb} {system}{version}{role}{}{}", self.options, self.place)
     }
 }
@@ -73,15 +125,15 @@ pub fn version<'a>(
         return ledger.version(name).ok_or_else(|| no_version(ledger, name, typed));
     }
     let ruled: Vec<_> = ledger.versions.iter().map(|v| (v, ledger.rule(v, None, now))).collect();
-    let matching: Vec<_> = ruled.iter().filter(|(_, ruling)| is_candidate(typed.decision, ruling)).collect();
+    let matching = typed.act.candidates(&ruled);
     if let [(version, _)] = matching[..] {
         return Ok(version);
     }
     let system = &ledger.name;
-    let looked_for = if typed.decision == Decision::Revoke { "is cleared" } else { "awaits approval" };
+    let looked_for = typed.act.looks_for();
     let (question, offered): (_, Vec<_>) = if ruled.is_empty() {
         (
-            format!("no ModelVersion names system {system}: there is nothing to {}", verb(typed.decision)),
+            format!("no ModelVersion names system {system}: there is nothing to {}", typed.act.verb()),
             Vec::new(),
         )
     } else if matching.is_empty() {
@@ -95,16 +147,14 @@ pub fn version<'a>(
     Err(Error::Choose { question, next: next.collect() })
 }
 
-/// Whether a decision can be about a version that nobody named.
-fn is_candidate(decision: Decision, ruling: &Ruling) -> bool {
-    match decision {
-        Decision::Revoke => ruling.is_cleared(),
-        Decision::Approve | Decision::Reject => ruling.reasons().iter().any(awaits),
-    }
-}
-
 const fn awaits(reason: &Reason) -> bool {
     reason.is_for_want_of_approval() || matches!(reason, Reason::Revoked { .. })
+}
+
+fn has_expired(ruling: &Ruling) -> bool {
+    let reasons = ruling.reasons();
+    reasons.iter().all(Reason::is_for_want_of_approval)
+        && reasons.iter().any(|reason| matches!(reason, Reason::ApprovalExpired { .. }))
 }
 
 fn state(version: &ModelVersion, ruling: &Ruling) -> String {
@@ -134,12 +184,7 @@ pub async fn role(
         return Ok(role.to_owned());
     }
     let subject = format!("{} of {}", version.name_any(), ledger.name);
-    let needed: Vec<&str> = ledger
-        .level
-        .iter()
-        .flat_map(|level| &level.spec.approvals)
-        .map(|required| required.role.as_str())
-        .collect();
+    let needed: Vec<&str> = ledger.roles().collect();
     if needed.is_empty() {
         let question = format!(
             "the risk level of {} asks nobody for approval: say in which --role you decide",

@@ -115,6 +115,11 @@ impl Connection {
         Ok(Session { client, namespace, flags: self.repeated(), server })
     }
 
+    /// The namespace of what names none, where no cluster is asked.
+    pub fn offline_namespace(&self) -> String {
+        self.namespace.clone().unwrap_or_else(|| "default".to_owned())
+    }
+
     async fn config(&self) -> Result<Config> {
         let options = KubeConfigOptions {
             context: self.context.clone(),

@@ -97,10 +97,10 @@ pub enum Error {
         roles: Vec<String>,
     },
     /// A decision that withholds needs a reason.
-    #[error("--reason is required to {decision}: the record must say why", decision = verb(*decision))]
+    #[error("--reason is required to {act}: the record must say why")]
     NoReason {
-        /// The decision.
-        decision: Decision,
+        /// The command.
+        act: &'static str,
         /// The command with a reason.
         command: String,
     },
@@ -164,6 +164,34 @@ pub enum Error {
     Declined {
         /// What would have been.
         wanted: String,
+    },
+    /// A key cannot sign what it is to sign.
+    #[error("{key} cannot sign this: {why}")]
+    Key {
+        /// The file.
+        key: String,
+        /// Why not.
+        why: String,
+        /// What to do.
+        next: Vec<Next>,
+    },
+    /// A system that is to end is needed by others.
+    #[error("{system} is needed: {} depends on it", by.join(", "))]
+    Needed {
+        /// The system.
+        system: String,
+        /// Those that need it.
+        by: Vec<String>,
+        /// The command that ends it all the same.
+        command: String,
+    },
+    /// Of what was walked through, not all could be signed.
+    #[error("{failed} of {of} could not be signed")]
+    NotSigned {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        of: usize,
     },
     /// The record changed between the review and the signature.
     #[error("nothing was signed: {what} while you were reading")]
@@ -251,6 +279,7 @@ impl Error {
             | Self::Choose { next, .. }
             | Self::OperatorDisagrees { next, .. }
             | Self::NotCaptured { next, .. }
+            | Self::Key { next, .. }
             | Self::Shortens { next, .. } => next.clone(),
             Self::NotInstalled => vec![
                 Next::new("kubectl config current-context", "is this the cluster you mean?"),
@@ -269,6 +298,9 @@ impl Error {
                     "helm template CHART | kubectl assent check -f -",
                     "if it is a template of Helm",
                 )]
+            }
+            Self::Needed { command, .. } => {
+                vec![Next::new(command, "if it is to end all the same, and they with it")]
             }
             Self::NoReason { command, .. } => vec![Next::new(command, "say why")],
             Self::NotATerminal { command } => vec![Next::new(command, "if you have reviewed exactly this")],

@@ -8,7 +8,10 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use super::ledger::Ledger;
-use crate::api::{Approval, Approver, Decision};
+use crate::{
+    api::{Approval, Approver, Decision},
+    policy::ApproverRoles,
+};
 
 /// The time of the tests.
 pub fn now() -> Timestamp {
@@ -30,6 +33,7 @@ pub fn ledger() -> Ledger {
         system: Some(serde_json::from_value(system).expect("an AISystem")),
         versions: [v2, v1].map(|v| serde_json::from_value(v).expect("a ModelVersion")).into(),
         approvals: Vec::new(),
+        keys: ApproverRoles::new(),
     }
 }
 

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     api::{AISystem, Approval, Decision, GROUP},
-    policy::{Standing, Statement},
+    policy::Standing,
 };
 
 /// Something that happened.
@@ -112,14 +112,14 @@ fn decided(
     let standing = standings.get(&approval.name_any()).copied();
     let entry = |at, what, note| Entry {
         version: Some(spec.model_version.clone()),
-        who: spec.approver.as_ref().map(|approver| approver.user.clone()),
+        who: ledger.approver(approval).map(|approver| approver.user.clone()),
         role: Some(spec.role.clone()),
         note,
         ..Entry::new(at, what, &format!("approval/{}", approval.name_any()))
     };
     let recorded =
         entry(at, what, Some(said(spec.reason.as_deref(), standing)).filter(|note| !note.is_empty()));
-    let end = Statement::of(approval).and_then(|statement| ledger.end(&statement));
+    let end = ledger.statement(approval).and_then(|statement| ledger.end(&statement));
     let ended = end.filter(|end| *end <= now && spec.decision == Decision::Approve);
     let ended = ended.map(|end| entry(end, "ApprovalEnded", None));
     [Some(recorded), ended].into_iter().flatten().collect()

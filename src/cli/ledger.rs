@@ -7,7 +7,7 @@
 //!                                 └─ Approvals ─────┴─ rule(version, one more statement?, now) ──► Ruling
 //! ```
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{
@@ -20,8 +20,11 @@ use super::{
     error::{Error, Next, Result},
 };
 use crate::{
-    api::{AISystem, Approval, Decision, Digest, ModelVersion, RiskLevel},
-    policy::{self, Facts, Reason, Standing, Statement, Subject, Verdict, bears_on, judge},
+    api::{AISystem, Approval, Approver, ApproverRole, Decision, Digest, ModelVersion, RiskLevel},
+    policy::{
+        self, ApproverRoles, Facts, Reason, Standing, Statement, Subject, Verdict, approver_of, bears_on,
+        judge,
+    },
 };
 
 /// All that is written about one system.
@@ -39,6 +42,8 @@ pub struct Ledger {
     pub versions: Vec<ModelVersion>,
     /// The decisions on them, in time.
     pub approvals: Vec<Approval>,
+    /// The roles that have keys.
+    pub keys: ApproverRoles,
 }
 
 /// A judgement that owns what it says.
@@ -81,24 +86,33 @@ impl Ledger {
             Some(system) => read_level(client, &system.spec.risk_level).await?,
             None => None,
         };
-        let ledger =
-            Self { namespace: namespace.to_owned(), name: name.to_owned(), system, level, ..Self::default() };
+        let ledger = Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            system,
+            level,
+            keys: read_keys(client).await?,
+            ..Self::default()
+        };
         Ok(ledger.filled(&versions.items, &approvals.items))
     }
 
-    /// Reads what is written about `systems`, of one namespace or of all; none if this person may not.
+    /// Reads what is written about `systems`, of one namespace or of all.
     pub async fn read_all(
         client: &Client,
         namespace: Option<&str>,
         systems: &[AISystem],
-    ) -> Option<Vec<Self>> {
+    ) -> Result<Vec<Self>> {
         let all = ListParams::default();
         let levels = Api::<RiskLevel>::all(client.clone());
         let versions = scoped::<ModelVersion>(client, namespace);
         let approvals = scoped::<Approval>(client, namespace);
         let (levels, versions, approvals) =
             futures::join!(levels.list(&all), versions.list(&all), approvals.list(&all));
-        let (levels, versions, approvals) = (levels.ok()?, versions.ok()?, approvals.ok()?);
+        let levels = levels.map_err(Error::api("read the risklevels"))?;
+        let versions = versions.map_err(Error::api("read the modelversions"))?;
+        let approvals = approvals.map_err(Error::api("read the approvals"))?;
+        let keys = read_keys(client).await?;
         let ledger = |system: &AISystem| {
             let level = levels.items.iter().find(|level| level.name_any() == system.spec.risk_level);
             let ledger = Self {
@@ -106,11 +120,12 @@ impl Ledger {
                 name: system.name_any(),
                 system: Some(system.clone()),
                 level: level.cloned(),
+                keys: keys.clone(),
                 ..Self::default()
             };
             ledger.filled(&versions.items, &approvals.items)
         };
-        Some(systems.iter().map(ledger).collect())
+        Ok(systems.iter().map(ledger).collect())
     }
 
     /// With those of `versions` and `approvals` that are about this system.
@@ -146,6 +161,12 @@ impl Ledger {
         })
     }
 
+    /// The roles in which its level asks for approval.
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        let required = self.level.iter().flat_map(|level| &level.spec.approvals);
+        required.map(|required| required.role.as_str())
+    }
+
     /// The version of that name.
     pub fn version(&self, name: &str) -> Option<&ModelVersion> {
         self.versions.iter().find(|v| v.name_any() == name)
@@ -177,16 +198,27 @@ impl Ledger {
 
     /// What the policy says of a version at `now`, with one more statement if there is one.
     pub fn rule(&self, version: &ModelVersion, more: Option<Statement<'_>>, now: Timestamp) -> Ruling {
-        let decisions = self.decisions(version);
+        let mut statements = policy::statements(self.decisions(version), &self.keys);
+        statements.extend(more);
         let facts = Facts {
             version: &version.spec,
             system: self.system.as_ref().map(|system| &system.spec),
             level: self.level.as_ref().map(|level| &level.spec),
-            statements: decisions.iter().filter_map(|a| Statement::of(a)).chain(more).collect(),
+            statements,
         };
         let judgement = judge(&facts, now);
         let standings = judgement.standings.into_iter().map(|(name, standing)| (name.to_owned(), standing));
         Ruling { verdict: judgement.verdict, not_after: judgement.not_after, standings: standings.collect() }
+    }
+
+    /// What was stated; none where nobody whose decision counts did.
+    pub fn statement<'a>(&'a self, approval: &'a Approval) -> Option<Statement<'a>> {
+        Statement::of(approval, &self.keys)
+    }
+
+    /// Who decided, if that counts.
+    pub fn approver<'a>(&'a self, approval: &'a Approval) -> Option<&'a Approver> {
+        approver_of(approval, &self.keys).ok()
     }
 
     /// When an approval ends: at its own end, or with the validity of the level.
@@ -245,6 +277,16 @@ pub async fn read_system(session: &Session, name: &str) -> Result<AISystem> {
             Ledger { namespace: session.namespace.clone(), name: name.to_owned(), ..Ledger::default() };
         missing.system(&session.client).await.cloned()
     }
+}
+
+/// The roles that have keys; none where the cluster serves none yet, as before an upgrade of its definitions.
+async fn read_keys(client: &Client) -> Result<ApproverRoles> {
+    let roles = match Api::<ApproverRole>::all(client.clone()).list(&ListParams::default()).await {
+        Ok(roles) => roles.items,
+        Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
+        Err(error) => return Err(Error::api("read the approverroles")(error)),
+    };
+    Ok(roles.into_iter().map(|role| (role.name_any(), Arc::new(role))).collect())
 }
 
 /// The level of that name.

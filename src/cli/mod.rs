@@ -2,7 +2,10 @@
 //! here decides anything.
 //!
 //! ```text
-//!  Cli ─┬─ approve, reject, revoke ─ sign ── show (review) ── outcome
+//!  Cli ─┬─ approve, renew, reject, revoke ─ sign ── show (review) ── outcome
+//!       ├─ approve --interactive ─ inbox ── sign
+//!       ├─ approve --ssh-key ─ detached
+//!       ├─ decommission
 //!       ├─ status ─ rehearse
 //!       ├─ inventory
 //!       ├─ check ─── manifests ── finding
@@ -18,17 +21,21 @@
 //!             └─ page, table ── visible ──► terminal
 //! ```
 
+mod ask;
 mod capture;
 mod check;
 mod choose;
 mod completion;
 mod connect;
+mod decommission;
+mod detached;
 mod difference;
 mod error;
 mod explain;
 #[cfg(test)]
 mod fixtures;
 mod history;
+mod inbox;
 mod instant;
 mod inventory;
 mod ledger;
@@ -59,6 +66,9 @@ pub use error::{Error, Next, Result};
 
 use crate::api::{Decision, Digest, Scope};
 use check::FailOn;
+use choose::Act;
+use connect::Session;
+use detached::Detached;
 use explain::Target;
 use instant::Until;
 use inventory::Images;
@@ -82,7 +92,12 @@ const STYLES: Styles = Styles::styled()
     bin_name = "kubectl assent",
     styles = STYLES,
     disable_version_flag = true,
-    after_help = "Examples:
+    after_help = "Exit codes:
+  0  what was asked for was done, or there was nothing to show
+  1  it was refused, it failed, or what was named does not exist; check: something would not run
+  2  the command was not typed right or not completely: nothing was asked or changed
+
+Examples:
   # What may run, until when, and what waits for whom
   kubectl assent status
 
@@ -113,15 +128,46 @@ enum Command {
   # Sign a certain version in a certain role, for 90 days
   kubectl assent approve credit-scorer --version v3 --role risk-officer --until 90d
 
+  # Into a file to be merged, signed by a key that the role lists
+  kubectl assent approve credit-scorer --ssh-key ~/.ssh/id_ed25519 --to approvals/credit-scorer-v3.yaml
+
+  # Review everything that waits for you, the oldest deadline first, and sign or skip each
+  kubectl assent approve --interactive -A
+
   # In a script: sign what was reviewed before, and nothing else
   kubectl assent approve credit-scorer --version v3 --role risk-officer \\
     --digest sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae --yes")]
     Approve {
+        /// The AI system
+        #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems), required_unless_present = "interactive")]
+        system: Option<String>,
+        #[command(flatten)]
+        how: How,
+        #[command(flatten)]
+        end: End,
+        /// Instead of one system: everything that waits for you, and what ends within 30 days
+        #[arg(short, long, conflicts_with_all = ["system", "version", "role", "digest", "yes", "ssh_key"])]
+        interactive: bool,
+        /// With --interactive: of every namespace
+        #[arg(short = 'A', long, requires = "interactive")]
+        all_namespaces: bool,
+    },
+    /// Approve anew what is cleared, before it ends
+    ///
+    /// The same review and signature as approve. A new approval stands beside the one before; of several approvals
+    /// of one person, the one that ends last counts.
+    #[command(after_help = "Examples:
+  # What ends within a month, and then one of them
+  kubectl assent status -A --expiring 30d
+  kubectl assent renew credit-scorer
+
+  # For another 90 days
+  kubectl assent renew credit-scorer --version v3 --until 90d")]
+    Renew {
         #[command(flatten)]
         subject: Subject,
-        /// When the approval ends, if before the risk level says: 2027-03-31, 2027-03-31T12:00:00Z, 90d or 12h
-        #[arg(long, value_name = "TIME", value_parser = until)]
-        until: Option<(String, Until)>,
+        #[command(flatten)]
+        end: End,
     },
     /// Record that a version must not run, as long as you do not approve it after all
     #[command(after_help = "Examples:
@@ -145,6 +191,36 @@ enum Command {
         #[command(flatten)]
         subject: Subject,
     },
+    /// End a system for good: date, reason and what replaces it
+    ///
+    /// Shows what will stop and which systems need it, and refuses while one does. Until the date has come it can
+    /// be taken back; from then on nothing of the system runs, whoever approved.
+    #[command(after_help = "Examples:
+  # At once
+  kubectl assent decommission faq-chatbot --reason 'replaced' --successor support-assistant
+
+  # At the end of a quarter
+  kubectl assent decommission faq-chatbot --date 2027-03-31 --reason 'its licence ends'")]
+    Decommission {
+        /// The AI system
+        #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
+        system: String,
+        /// From when on nothing of it runs; otherwise now: 2027-03-31, 2027-03-31T12:00:00Z, 90d
+        #[arg(long, value_name = "TIME", value_parser = until)]
+        date: Option<(String, Until)>,
+        /// Why; the record keeps it
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// The AI system of this namespace that replaces it
+        #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::systems))]
+        successor: Option<String>,
+        /// Though another system says that it depends on it
+        #[arg(long)]
+        force: bool,
+        /// Do not ask; for scripts
+        #[arg(short, long)]
+        yes: bool,
+    },
     /// Show what may run, until when, and what the rest waits for
     #[command(after_help = "Examples:
   # The systems of this namespace
@@ -158,6 +234,9 @@ enum Command {
 
   # What loses its clearance within a fortnight, in every namespace
   kubectl assent status -A --expiring 14d
+
+  # And again whenever one changes
+  kubectl assent status -A --watch
 
   # What would stop if this namespace enforced, before it is made to
   kubectl assent status --as-if-enforced
@@ -177,6 +256,9 @@ enum Command {
         /// Only what loses its clearance by then, the first to do so first: 14d, 2027-03-31
         #[arg(long, value_name = "TIME", value_parser = until, conflicts_with = "as_if_enforced")]
         expiring: Option<(String, Until)>,
+        /// Then, until interrupted, every system again whenever its status changes
+        #[arg(short, long, conflicts_with = "as_if_enforced")]
+        watch: bool,
         /// Instead: what of that which runs would stop if the namespace enforced; nothing is changed
         #[arg(long, conflicts_with = "system")]
         as_if_enforced: bool,
@@ -283,15 +365,21 @@ Examples:
   # Under a name of your own, at once
   kubectl assent capture deployment/credit-scorer --version credit-scorer-v3 | kubectl apply -f -
 
+  # Of a manifest, without a cluster
+  kubectl assent capture -f deployment.yaml
+
   # Of a pod that a custom resource made, for a system that it does not name
   kubectl assent capture pod/support-assistant-predictor-x2x7k --system support-assistant")]
     Capture {
         /// What: pod, deployment, statefulset, daemonset, replicaset, job or cronjob
-        #[arg(value_name = "KIND/NAME")]
-        kind: String,
+        #[arg(value_name = "KIND/NAME", required_unless_present = "filename")]
+        kind: Option<String>,
         /// The name, if it is not given with the kind
         #[arg(hide = true)]
         name: Option<String>,
+        /// Instead: a manifest, of any kind that says what its pods are; -: standard input
+        #[arg(short, long, value_name = "FILE|-", conflicts_with = "kind")]
+        filename: Option<PathBuf>,
         /// The AI system; otherwise the one that the label assent.dev/system names
         #[arg(long, value_parser = system, add = ArgValueCompleter::new(completion::systems))]
         system: Option<String>,
@@ -381,6 +469,21 @@ struct Subject {
     /// The AI system
     #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
     system: String,
+    #[command(flatten)]
+    how: How,
+}
+
+/// Until when.
+#[derive(Args, Clone, Debug)]
+struct End {
+    /// When the approval ends, if before the risk level says: 2027-03-31, 2027-03-31T12:00:00Z, 90d or 12h
+    #[arg(long, value_name = "TIME", value_parser = until)]
+    until: Option<(String, Until)>,
+}
+
+/// How it is decided.
+#[derive(Args, Clone, Debug)]
+struct How {
     /// The model version; otherwise the only one it can be about
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::versions))]
     version: Option<String>,
@@ -396,12 +499,28 @@ struct Subject {
     /// Do not ask; for scripts
     #[arg(short, long)]
     yes: bool,
+    /// Sign with this key instead, which the role lists, so that it can be applied out of Git by anybody
+    #[arg(long, value_name = "FILE", requires = "to")]
+    ssh_key: Option<PathBuf>,
+    /// With --ssh-key: the file that the signed decision goes to; nothing is recorded
+    #[arg(long, value_name = "FILE", requires = "ssh_key")]
+    to: Option<PathBuf>,
 }
 
-impl Subject {
-    fn wish(self, decision: Decision, until: Option<(String, Until)>) -> Wish {
-        let Self { system, version, role, reason, digest, yes } = self;
-        Wish { decision, system, version, role, until, reason, digest, yes }
+impl How {
+    async fn decide(
+        self,
+        session: &Session,
+        act: Act,
+        system: String,
+        until: Option<(String, Until)>,
+    ) -> Result<()> {
+        let Self { version, role, reason, digest, yes, ssh_key, to } = self;
+        let wish = Wish { act, system, version, role, until, reason, digest, yes };
+        match ssh_key.zip(to) {
+            Some((key, to)) => detached::sign(session, wish, &Detached { key, to }).await,
+            None => sign::sign(session, wish).await,
+        }
     }
 }
 
@@ -428,14 +547,25 @@ fn target(command: &'static str, kind: String, name: Option<&str>) -> Result<Tar
 pub async fn run(cli: Cli) -> Result<()> {
     let connection = cli.connection;
     match cli.command {
-        Command::Approve { subject, until } => {
-            sign::sign(&connection.session().await?, subject.wish(Decision::Approve, until)).await
+        Command::Approve { system: Some(system), how, end, .. } => {
+            how.decide(&connection.session().await?, Act::Approve, system, end.until).await
         }
-        Command::Reject { subject } => {
-            sign::sign(&connection.session().await?, subject.wish(Decision::Reject, None)).await
+        Command::Approve { system: None, how, end, all_namespaces, .. } => {
+            let session = connection.session().await?;
+            inbox::walk(&session, all_namespaces, end.until.as_ref(), how.reason.as_deref()).await
         }
-        Command::Revoke { subject } => {
-            sign::sign(&connection.session().await?, subject.wish(Decision::Revoke, None)).await
+        Command::Renew { subject: Subject { system, how }, end } => {
+            how.decide(&connection.session().await?, Act::Renew, system, end.until).await
+        }
+        Command::Reject { subject: Subject { system, how } } => {
+            how.decide(&connection.session().await?, Act::Reject, system, None).await
+        }
+        Command::Revoke { subject: Subject { system, how } } => {
+            how.decide(&connection.session().await?, Act::Revoke, system, None).await
+        }
+        Command::Decommission { system, date, reason, successor, force, yes } => {
+            let wish = decommission::Wish { system, date, reason, successor, force, yes };
+            decommission::decommission(&connection.session().await?, wish).await
         }
         Command::Status { as_if_enforced: true, all_namespaces, scope, output, .. } => {
             rehearse::rehearse(&connection.session().await?, all_namespaces, scope, output).await
@@ -444,23 +574,31 @@ pub async fn run(cli: Cli) -> Result<()> {
             let images = Images { patterns: image_pattern, namespace: assent_namespace };
             inventory::inventory(&connection.session().await?, all_namespaces, shadow, &images, output).await
         }
-        Command::Status { system, all_namespaces, expiring, output, .. } => {
+        Command::Status { system, all_namespaces, expiring, watch, output, .. } => {
             let which =
                 Which { system, everywhere: all_namespaces, expiring: expiring.map(|(_, until)| until) };
-            status::status(&connection.session().await?, &which, output).await
+            let session = connection.session().await?;
+            if watch {
+                status::watch(&session, &which, output).await
+            } else {
+                status::status(&session, &which, output).await
+            }
         }
         Command::Explain { kind, name, output } => {
             let target = target("explain", kind, name.as_deref())?;
             explain::explain(&connection.session().await?, &target, output).await
         }
         Command::Check { filename, recursive, fail_on, output } => {
-            let namespace = connection.namespace.unwrap_or_else(|| "default".to_owned());
+            let namespace = connection.offline_namespace();
             check::check(&check::Wish { paths: filename, recursive, namespace, fail_on }, output)
         }
-        Command::Capture { kind, name, system, version, output } => {
-            let target = target("capture", kind, name.as_deref())?;
-            let wish = capture::Wish { target, system, version };
-            capture::capture(&connection.session().await?, wish, output).await
+        Command::Capture { kind, name, filename, system, version, output } => {
+            let wish = capture::Wish { system, version, format: output };
+            if let Some(file) = filename {
+                return capture::capture_file(&file, &connection.offline_namespace(), &wish);
+            }
+            let target = target("capture", kind.unwrap_or_default(), name.as_deref())?;
+            capture::capture(&connection.session().await?, &target, &wish).await
         }
         Command::History { system, output } => {
             history::history(&connection.session().await?, &system, output).await

@@ -22,7 +22,7 @@ use super::{
 use crate::api::{Approval, Decision, ModelVersion};
 
 /// How long the operator is given to agree; it takes well under a second.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Waits for the operator and prints what became of `approval`.
 pub async fn report(session: &Session, approval: &Approval, before: &Ledger) -> Result<()> {

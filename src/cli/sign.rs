@@ -10,11 +10,7 @@
 //! The Approval carries the digest of what was shown, so that a change between reading and signing
 //! can make it count for nothing, but never for something else.
 
-use std::{
-    collections::BTreeSet,
-    io::{BufRead, IsTerminal, Write, stdin, stdout},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::{
     api::authentication::v1::SelfSubjectReview, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp,
@@ -25,8 +21,9 @@ use kube::{
 };
 
 use super::{
-    choose::{self, Typed},
-    connect::{Session, quoted},
+    ask,
+    choose::{self, Act, Typed},
+    connect::Session,
     error::{Error, Next, Result, can_i, verb},
     instant::Until,
     ledger::{Ledger, recorded_at},
@@ -36,8 +33,11 @@ use super::{
 use crate::{
     admission::Holding,
     api::{Approval, ApprovalSpec, Approver, Decision, Digest, ModelVersion},
-    policy::{Standing, Statement},
+    policy::Standing,
 };
+
+/// The field manager of what people write.
+pub const MANAGER: &str = "kubectl-assent";
 
 /// How finely the API server tells the time of a decision.
 const SECOND: Duration = Duration::from_secs(1);
@@ -45,8 +45,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What a person asks to decide.
 #[derive(Clone, Debug)]
 pub struct Wish {
-    /// The decision.
-    pub decision: Decision,
+    /// What they came to do.
+    pub act: Act,
     /// The system.
     pub system: String,
     /// The version, if they said which.
@@ -64,16 +64,23 @@ pub struct Wish {
 }
 
 /// A decision with nothing left open.
-struct Decided<'a> {
-    session: &'a Session,
-    wish: &'a Wish,
-    typed: Typed,
-    version: String,
-    role: String,
-    digest: Digest,
-    until: Option<Timestamp>,
+pub struct Decided<'a> {
+    /// Where.
+    pub session: &'a Session,
+    /// What was asked for.
+    pub wish: &'a Wish,
+    /// The command as it was typed.
+    pub typed: Typed,
+    /// The version.
+    pub version: String,
+    /// The role.
+    pub role: String,
+    /// What is signed.
+    pub digest: Digest,
+    /// The end that was set.
+    pub until: Option<Timestamp>,
     /// Who decides, where the API server does not write it down by itself but only checks it.
-    signer: Option<Approver>,
+    pub signer: Option<Approver>,
 }
 
 /// Carries out a wish.
@@ -99,7 +106,7 @@ pub async fn sign(session: &Session, wish: Wish) -> Result<()> {
         system,
         version,
         digest: &decided.digest,
-        decision: wish.decision,
+        decision: wish.act.decision(),
         role: &decided.role,
         approver: &approver,
         until,
@@ -130,52 +137,40 @@ async fn signer(session: &Session) -> Result<Option<Approver>> {
     }))
 }
 
-/// The reason; a decision that withholds needs one, and a terminal is asked for it.
-fn reason(session: &Session, wish: &Wish) -> Result<Option<String>> {
-    let needed = wish.decision != Decision::Approve;
-    let given = wish.reason.clone().filter(|reason| !reason.trim().is_empty());
-    if given.is_some() || !needed {
-        return Ok(given);
+/// The reason; a decision that withholds needs one.
+pub fn reason(session: &Session, wish: &Wish) -> Result<Option<String>> {
+    if wish.act.decision() == Decision::Approve {
+        return Ok(wish.reason.clone());
     }
     let missing = || {
         let typed = Typed { options: " --reason TEXT".to_owned(), ..wish.typed(session) };
         let command = typed.with(wish.version.as_deref(), wish.role.as_deref());
-        Error::NoReason { decision: wish.decision, command }
+        Error::NoReason { act: wish.act.verb(), command }
     };
-    if !stdin().is_terminal() || !stdout().is_terminal() {
-        return Err(missing());
-    }
-    let answer = ask(&format!("Why do you {} {}? The record keeps it: ", verb(wish.decision), wish.system))?;
-    if answer.is_empty() { Err(missing()) } else { Ok(Some(answer)) }
-}
-
-fn ask(question: &str) -> Result<String> {
-    anstream::print!("{}", super::visible::visible(question));
-    stdout().flush()?;
-    let mut answer = String::new();
-    stdin().lock().read_line(&mut answer)?;
-    Ok(answer.trim().to_owned())
+    ask::reason(wish.reason.as_deref(), wish.act.verb(), &wish.system, missing).map(Some)
 }
 
 impl Wish {
-    fn end(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+    /// The end that was set, which must be to come.
+    pub fn end(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         let Some((text, until)) = &self.until else { return Ok(None) };
         let end = until.instant(now).filter(|end| *end > now);
         end.map(Some).ok_or_else(|| Error::Past { until: text.clone() })
     }
 
-    fn typed(&self, session: &Session) -> Typed {
+    /// The command as it was typed.
+    pub fn typed(&self, session: &Session) -> Typed {
         let until = self.until.as_ref().map(|(text, _)| text.as_str());
         Typed::new(
             session,
-            self.decision,
+            self.act,
             &self.system,
             &[("--until", until), ("--reason", self.reason.as_deref())],
         )
     }
 
     /// The recomputed digest, if it is the one that the person reviewed and that the operator knows.
-    fn digest_of(&self, ledger: &Ledger, version: &ModelVersion, typed: &Typed) -> Result<Digest> {
+    pub fn digest_of(&self, ledger: &Ledger, version: &ModelVersion, typed: &Typed) -> Result<Digest> {
         let name = version.name_any();
         let subject = format!("{name} of {}", ledger.name);
         let Some(digest) = ledger.digest(version) else {
@@ -190,7 +185,7 @@ impl Wish {
         }
         let theirs = version.status.as_ref().and_then(|status| status.subject_digest.clone());
         match theirs.filter(|theirs| *theirs != digest) {
-            Some(theirs) if self.decision == Decision::Approve => Err(Error::OperatorDisagrees {
+            Some(theirs) if self.act.decision() == Decision::Approve => Err(Error::OperatorDisagrees {
                 subject,
                 ours: digest,
                 theirs,
@@ -229,21 +224,27 @@ impl Decided<'_> {
         format!("{} of {}", self.version, self.wish.system)
     }
 
-    fn approval(&self) -> Approval {
+    const fn decision(&self) -> Decision {
+        self.wish.act.decision()
+    }
+
+    /// The decision as it is recorded.
+    pub fn approval(&self) -> Approval {
         Approval {
             metadata: ObjectMeta {
-                generate_name: Some(format!("{}-{}-", self.version, verb(self.wish.decision))),
+                generate_name: Some(format!("{}-{}-", self.version, verb(self.decision()))),
                 ..ObjectMeta::default()
             },
             spec: ApprovalSpec {
                 system: self.wish.system.clone(),
                 model_version: self.version.clone(),
                 subject_digest: self.digest.clone(),
-                decision: self.wish.decision,
+                decision: self.decision(),
                 role: self.role.clone(),
                 reason: self.wish.reason.clone(),
                 not_after: self.until.map(Time),
                 approver: self.signer.clone(),
+                signature: None,
             },
             status: None,
         }
@@ -254,7 +255,7 @@ impl Decided<'_> {
         created.map_err(|source| Error::Api {
             doing: format!(
                 "record your decision to {} {} in namespace {} as {}",
-                verb(self.wish.decision),
+                verb(self.decision()),
                 self.subject(),
                 self.session.namespace,
                 self.role
@@ -289,18 +290,15 @@ impl Decided<'_> {
         let Some(until) = self.until else { return Ok(()) };
         let standings = ledger.rule(version, None, now).standings;
         let decisions = ledger.decisions(version);
-        let own = decisions.iter().filter_map(|approval| Statement::of(approval)).filter(|s| {
+        let own = decisions.iter().filter_map(|approval| ledger.statement(approval)).filter(|s| {
             s.decision == Decision::Approve
                 && (&s.approver.user, s.role) == (&approver.user, self.role.as_str())
                 && standings.get(s.name) == Some(&Standing::Counted)
         });
         let later = own.map(|s| ledger.end(&s)).find(|end| end.is_none_or(|end| end > until));
         let Some(standing) = later else { return Ok(()) };
-        let revoke = Typed {
-            decision: Decision::Revoke,
-            options: " --reason 'shorter term'".to_owned(),
-            ..self.typed.clone()
-        };
+        let revoke =
+            Typed { act: Act::Revoke, options: " --reason 'shorter term'".to_owned(), ..self.typed.clone() };
         Err(Error::Shortens {
             until,
             standing,
@@ -316,27 +314,19 @@ impl Decided<'_> {
         })
     }
 
-    /// The name of the system to approve, because it is the one answer that nobody gives by habit; a
-    /// plain yes to withhold, because that is the safe side and may be urgent.
-    fn confirm(&self) -> Result<()> {
+    /// The name of the system to approve; a plain yes to withhold.
+    pub fn confirm(&self) -> Result<()> {
         if self.wish.yes {
             return Ok(());
         }
-        if !stdin().is_terminal() || !stdout().is_terminal() {
+        if !ask::somebody_is_there() {
             let command = self.typed.with(Some(&self.version), Some(&self.role));
             return Err(Error::NotATerminal { command: format!("{command} --digest {} --yes", self.digest) });
         }
-        anstream::println!();
-        let system = &self.wish.system;
-        let (question, wanted) = match self.wish.decision {
-            Decision::Approve => {
-                (format!("Type the name of the system ({system}) to sign: "), system.as_str())
-            }
-            decision => (format!("{} {}? [y/N] ", capitalised(verb(decision)), self.subject()), "y"),
-        };
-        let answer = ask(&question)?;
-        let agreed = answer == wanted || (wanted == "y" && answer.eq_ignore_ascii_case("yes"));
-        if agreed { Ok(()) } else { Err(Error::Declined { wanted: quoted(wanted) }) }
+        match self.decision() {
+            Decision::Approve => ask::for_name(&self.wish.system, "sign"),
+            decision => ask::for_yes(&format!("{} {}", capitalised(verb(decision)), self.subject())),
+        }
     }
 
     /// Reads the record once more: what was signed must be what was read, and nobody may have
@@ -351,7 +341,7 @@ impl Decided<'_> {
         if digest.as_ref() != Some(&self.digest) {
             return changed(format!("{} changed", self.subject()));
         }
-        if self.wish.decision != Decision::Approve {
+        if self.decision() != Decision::Approve {
             return Ok(after);
         }
         if before.level.as_ref().map(|l| &l.spec) != after.level.as_ref().map(|l| &l.spec) {
@@ -364,14 +354,14 @@ impl Decided<'_> {
                 && !known.contains(&a.name_any())
         });
         let Some(objection) = objection else { return Ok(after) };
-        let who = objection.spec.approver.as_ref().map_or("somebody", |a| &a.user);
+        let who = after.approver(objection).map_or("somebody", |a| &a.user);
         let why = objection.spec.reason.as_deref().unwrap_or("no reason given");
         changed(format!("{who} decided to {} it ({why})", verb(objection.spec.decision)))
     }
 
     /// Creates the Approval, in a later second than whatever it has to come after.
     async fn record(&self, ledger: &Ledger, approver: &Approver) -> Result<Approval> {
-        if self.wish.decision == Decision::Approve {
+        if self.decision() == Decision::Approve {
             let barrier = ledger.version(&self.version).and_then(|v| self.barrier(ledger, v, approver));
             self.wait_for_next_second(barrier).await?;
         }
@@ -382,7 +372,7 @@ impl Decided<'_> {
     fn barrier(&self, ledger: &Ledger, version: &ModelVersion, approver: &Approver) -> Option<Timestamp> {
         let decisions = ledger.decisions(version);
         let voiding =
-            decisions.iter().filter_map(|approval| Statement::of(approval)).filter(|s| match s.decision {
+            decisions.iter().filter_map(|approval| ledger.statement(approval)).filter(|s| match s.decision {
                 Decision::Revoke => true,
                 Decision::Reject => (&s.approver.user, s.role) == (&approver.user, self.role.as_str()),
                 Decision::Approve => false,
@@ -408,7 +398,7 @@ impl Decided<'_> {
 }
 
 fn params(dry_run: bool) -> PostParams {
-    PostParams { dry_run, field_manager: Some("kubectl-assent".to_owned()) }
+    PostParams { dry_run, field_manager: Some(MANAGER.to_owned()) }
 }
 
 fn capitalised(text: &str) -> String {

@@ -3,20 +3,28 @@
 //! ```text
 //!  AISystem.status ──► Row ─┬─ table, wide      and the versions, if one system was asked for
 //!  Ledger ─ whom it waits for ┘└─ json, yaml
+//!                           └─ watch: again, whenever it is another
 //! ```
 
+use std::{collections::BTreeMap, io::Write, ops::ControlFlow};
+
+use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
-use kube::{ResourceExt, api::ListParams};
+use kube::{
+    ResourceExt,
+    api::ListParams,
+    runtime::{WatchStreamExt, watcher},
+};
 use serde::Serialize;
 
 use super::{
     connect::Session,
-    error::Result,
+    error::{Error, Result},
     instant::{Until, in_words},
     ledger::{Ledger, Ruling, read_system, unless_installed},
     output::{self, Listing},
     page::{BAD, FAINT, GOOD, LOOK, PLAIN},
-    table::{Cell, table},
+    table::{Cell, Columns, table},
 };
 use crate::{
     api::{AISystem, VersionSummary},
@@ -24,7 +32,7 @@ use crate::{
 };
 
 /// One system.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
     namespace: String,
@@ -48,7 +56,7 @@ struct Row {
 }
 
 /// One version.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Version {
     name: String,
@@ -72,17 +80,8 @@ pub struct Which {
 
 /// Prints the status of one system or of all.
 pub async fn status(session: &Session, which: &Which, format: Listing) -> Result<()> {
-    let everywhere = which.everywhere;
-    let systems = match &which.system {
-        Some(name) => vec![read_system(session, name).await?],
-        None => all(session, everywhere).await?,
-    };
-    let now = Timestamp::now();
-    let systems = which.expiring(systems, now);
-    let namespace = (!everywhere).then_some(session.namespace.as_str());
-    let ledgers = Ledger::read_all(&session.client, namespace, &systems).await;
-    let ledger = |i: usize| ledgers.as_ref().and_then(|ledgers| ledgers.get(i));
-    let rows: Vec<Row> = systems.iter().enumerate().map(|(i, s)| Row::new(s, ledger(i), now)).collect();
+    let (everywhere, now) = (which.everywhere, Timestamp::now());
+    let rows = which.rows(session, now).await?;
     let text = match format {
         Listing::Json => output::json(&rows)?,
         Listing::Yaml => output::yaml(&rows)?,
@@ -105,7 +104,82 @@ pub async fn status(session: &Session, which: &Which, format: Listing) -> Result
     Ok(())
 }
 
+/// Prints the status, and every system's again whenever it is another, until it is interrupted.
+pub async fn watch(session: &Session, which: &Which, format: Listing) -> Result<()> {
+    let (everywhere, wide) = (which.everywhere, format == Listing::Wide);
+    let first = which.rows(session, Timestamp::now()).await?;
+    let now = Timestamp::now();
+    let header = header(everywhere, wide);
+    let columns =
+        Columns::of(&header, &first.iter().map(|row| row.cells(everywhere, wide, now)).collect::<Vec<_>>());
+    if matches!(format, Listing::Table | Listing::Wide) {
+        anstream::print!("{}", columns.head(&header));
+    }
+    let print = |row: &Row| -> Result<ControlFlow<()>> {
+        let text = match format {
+            Listing::Json => output::json(row)?,
+            Listing::Yaml => format!("---\n{}", output::yaml(row)?),
+            Listing::Table | Listing::Wide => columns.rows(&[row.cells(everywhere, wide, Timestamp::now())]),
+        };
+        let mut out = anstream::stdout().lock();
+        // Whoever reads has read enough.
+        let gone = out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err();
+        Ok(if gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    };
+    let mut said = BTreeMap::new();
+    for row in first {
+        if print(&row)?.is_break() {
+            return Ok(());
+        }
+        said.insert(row.key(), row);
+    }
+    let (api, place) = session.reach::<AISystem>(everywhere);
+    let of_one = |name: &String| watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let config = which.system.as_ref().map_or_else(watcher::Config::default, of_one);
+    let mut changes = watcher(api, config).default_backoff().applied_objects().boxed();
+    while let Some(change) = changes.next().await {
+        let system = match change {
+            Ok(system) => system,
+            Err(watcher::Error::InitialListFailed(error)) => {
+                return Err(Error::api(format!("read the aisystems {place}"))(error));
+            }
+            // It begins anew by itself.
+            Err(_) => continue,
+        };
+        for row in which.rows_of(session, vec![system], Timestamp::now()).await {
+            if said.get(&row.key()) == Some(&row) {
+                continue;
+            }
+            if print(&row)?.is_break() {
+                return Ok(());
+            }
+            said.insert(row.key(), row);
+        }
+    }
+    Ok(())
+}
+
 impl Which {
+    async fn rows(&self, session: &Session, now: Timestamp) -> Result<Vec<Row>> {
+        let systems = match &self.system {
+            Some(name) => vec![read_system(session, name).await?],
+            None => all(session, self.everywhere).await?,
+        };
+        Ok(self.rows_of(session, systems, now).await)
+    }
+
+    async fn rows_of(&self, session: &Session, systems: Vec<AISystem>, now: Timestamp) -> Vec<Row> {
+        let systems = self.expiring(systems, now);
+        let namespace = match &systems[..] {
+            [only] => only.namespace(),
+            _ => (!self.everywhere).then(|| session.namespace.clone()),
+        };
+        // Who may not read why something waits is still told that it does.
+        let ledgers = Ledger::read_all(&session.client, namespace.as_deref(), &systems).await.ok();
+        let ledger = |i: usize| ledgers.as_ref().and_then(|ledgers| ledgers.get(i));
+        systems.iter().enumerate().map(|(i, system)| Row::new(system, ledger(i), now)).collect()
+    }
+
     /// Those of `systems` that are meant, the first to lose a clearance first if it is about that.
     fn expiring(&self, mut systems: Vec<AISystem>, now: Timestamp) -> Vec<AISystem> {
         let Some(by) = &self.expiring else { return systems };
@@ -117,7 +191,8 @@ impl Which {
     }
 }
 
-async fn all(session: &Session, everywhere: bool) -> Result<Vec<AISystem>> {
+/// Every system, of the namespace that is meant or of all.
+pub async fn all(session: &Session, everywhere: bool) -> Result<Vec<AISystem>> {
     let (api, place) = session.reach::<AISystem>(everywhere);
     let list = api.list(&ListParams::default()).await;
     Ok(list.map_err(unless_installed(format!("read the aisystems {place}")))?.items)
@@ -147,6 +222,10 @@ impl Row {
             owners: system.spec.owners.iter().map(|o| format!("{:?} {}", o.kind, o.name)).collect(),
             versions,
         }
+    }
+
+    fn key(&self) -> (String, String) {
+        (self.namespace.clone(), self.system.clone())
     }
 
     fn cells(&self, everywhere: bool, wide: bool, now: Timestamp) -> Vec<Cell> {
@@ -248,7 +327,7 @@ fn until_style(until: Option<Timestamp>, now: Timestamp) -> clap::builder::styli
     until.map_or(PLAIN, |until| if until.duration_since(now) < week { LOOK } else { PLAIN })
 }
 
-fn systems_table(rows: &[Row], everywhere: bool, wide: bool, now: Timestamp) -> String {
+fn header(everywhere: bool, wide: bool) -> Vec<&'static str> {
     let mut header =
         vec!["SYSTEM", "LEVEL", "CLEARED", "UNTIL", "VERSIONS", "PODS(running/held)", "WAITING FOR"];
     if everywhere {
@@ -257,7 +336,14 @@ fn systems_table(rows: &[Row], everywhere: bool, wide: bool, now: Timestamp) -> 
     if wide {
         header.extend(["OWNERS", "MESSAGE"]);
     }
-    table(&header, &rows.iter().map(|row| row.cells(everywhere, wide, now)).collect::<Vec<_>>())
+    header
+}
+
+fn systems_table(rows: &[Row], everywhere: bool, wide: bool, now: Timestamp) -> String {
+    table(
+        &header(everywhere, wide),
+        &rows.iter().map(|row| row.cells(everywhere, wide, now)).collect::<Vec<_>>(),
+    )
 }
 
 fn versions_table(rows: &[Row], now: Timestamp) -> String {

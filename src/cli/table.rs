@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  header, rows of visible text ──► padded columns, three spaces apart; colour after the padding
+//!                    later rows ──► under them
 //! ```
 
 use clap::builder::styling::Style;
@@ -23,30 +24,54 @@ impl Cell {
     }
 }
 
+/// Columns as wide as the widest of the rows that came first, so that more can follow under them.
+#[derive(Clone, Debug)]
+pub struct Columns {
+    widths: Vec<usize>,
+}
+
 /// The rows under their header.
 pub fn table(header: &[&str], rows: &[Vec<Cell>]) -> String {
-    let width = |text: &str| textwrap::core::display_width(text);
-    let widths: Vec<usize> = (0..header.len())
-        .map(|column| {
-            rows.iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| width(&cell.text))
-                .chain([width(header[column])])
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    let pad = |text: &str, column: usize| {
-        let last = column + 1 == header.len();
-        " ".repeat(if last { 0 } else { widths[column] - width(text) + 3 })
-    };
-    let line = |cells: Vec<String>| cells.concat() + "\n";
-    let head = line(header.iter().enumerate().map(|(i, h)| format!("{h}{}", pad(h, i))).collect());
-    let body = rows.iter().map(|row| {
-        let cells = row.iter().enumerate();
-        line(cells.map(|(i, cell)| styled(cell.style, &cell.text) + &pad(&cell.text, i)).collect())
-    });
-    head + &body.collect::<String>()
+    let columns = Columns::of(header, rows);
+    columns.head(header) + &columns.rows(rows)
+}
+
+impl Columns {
+    /// For a header and rows.
+    pub fn of(header: &[&str], rows: &[Vec<Cell>]) -> Self {
+        let width = |(column, head): (usize, &&str)| {
+            let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| width(&cell.text));
+            cells.chain([width(head)]).max().unwrap_or(0)
+        };
+        Self { widths: header.iter().enumerate().map(width).collect() }
+    }
+
+    /// The header.
+    pub fn head(&self, header: &[&str]) -> String {
+        let cells =
+            header.iter().enumerate().map(|(column, head)| format!("{head}{}", self.pad(head, column)));
+        cells.collect::<String>() + "\n"
+    }
+
+    /// Rows under it; one that is wider than its column moves the rest of its own row.
+    pub fn rows(&self, rows: &[Vec<Cell>]) -> String {
+        let row = |row: &Vec<Cell>| {
+            let cells = row.iter().enumerate();
+            let cells = cells.map(|(i, cell)| styled(cell.style, &cell.text) + &self.pad(&cell.text, i));
+            cells.collect::<String>() + "\n"
+        };
+        rows.iter().map(row).collect()
+    }
+
+    fn pad(&self, text: &str, column: usize) -> String {
+        let last = column + 1 == self.widths.len();
+        let missing = self.widths.get(column).copied().unwrap_or_default().saturating_sub(width(text));
+        " ".repeat(if last { 0 } else { missing + 3 })
+    }
+}
+
+fn width(text: &str) -> usize {
+    textwrap::core::display_width(text)
 }
 
 #[cfg(test)]

@@ -6,14 +6,15 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
     index::Facts,
-    status::{Judged, Statuses},
+    notice::Notice,
+    status::{Ending, Judged, Statuses},
 };
 use crate::{
     api::{
         AISystem, ClearanceSpec, ClearedVersion, Digest, Governance, ModelVersion, OnLoss, SystemClearance,
         Trusted, WithheldVersion,
     },
-    policy::{self, Reason, Statement, Subject, Verdict, bears_on, judge},
+    policy::{self, Reason, Subject, Verdict, bears_on, judge},
 };
 
 /// What is to be written, and when to look again.
@@ -76,10 +77,13 @@ fn judge_version<'a>(namespace: &str, facts: &'a Facts, version: &'a ModelVersio
     let bearing = digest.iter().flat_map(|digest| {
         facts.approvals.values().filter(move |a| bears_on(a, &version.spec.system, name(version), digest))
     });
-    let statements = bearing.filter_map(|approval| Statement::of(approval)).collect();
+    let statements = policy::statements(bearing.map(AsRef::as_ref), &facts.roles);
     let level = system.and_then(|s| facts.levels.get(&s.risk_level)).map(|l| &l.spec);
     let facts = policy::Facts { version: &version.spec, system, level, statements };
     let judgement = judge(&facts, now);
+    let end = judgement.not_after.filter(|_| judgement.verdict == Verdict::Cleared);
+    let ending =
+        end.and_then(|end| Some(Ending { notice: Notice::of(end, now)?, then: judge(&facts, end).verdict }));
     Judged {
         system: version.spec.system.clone(),
         digest,
@@ -90,7 +94,8 @@ fn judge_version<'a>(namespace: &str, facts: &'a Facts, version: &'a ModelVersio
             .map(|(name, standing)| ((*name).to_owned(), *standing))
             .collect(),
         not_after: judgement.not_after,
-        revisit: judgement.revisit,
+        revisit: judgement.revisit.into_iter().chain(end.and_then(|end| Notice::next(end, now))).min(),
+        ending,
         verdict: judgement.verdict,
     }
 }

@@ -25,8 +25,12 @@ use tracing::{error, warn};
 
 use super::{LevelRef, NamespaceRef, SidecarRef, trust::trust};
 use crate::{
-    api::{AISystem, Approval, CLEARANCE_NAME, Clearance, ModelVersion, RiskLevel, Trusted, TrustedSidecar},
+    api::{
+        AISystem, Approval, ApproverRole, CLEARANCE_NAME, Clearance, ModelVersion, RiskLevel, Trusted,
+        TrustedSidecar,
+    },
     metrics::Metrics,
+    policy::ApproverRoles,
     watching::watch_all,
 };
 
@@ -118,6 +122,8 @@ pub struct Facts {
     pub versions: BTreeMap<String, Arc<ModelVersion>>,
     pub approvals: BTreeMap<String, Arc<Approval>>,
     pub clearance: Option<Arc<Clearance>>,
+    /// The roles in which people decide, as far as they have keys.
+    pub roles: ApproverRoles,
     /// The levels that the systems name, as far as they exist.
     pub levels: BTreeMap<String, Arc<RiskLevel>>,
     /// What may be in any pod besides what was approved.
@@ -132,6 +138,7 @@ struct Caches {
     approvals: Cache<Approval>,
     clearances: Cache<Clearance>,
     sidecars: Cache<TrustedSidecar>,
+    roles: Cache<ApproverRole>,
     /// Of the sidecars, worked out when one of them changes.
     trusted: Arc<Trusted>,
     /// Uid and generation of the clearance that this operator wrote last, by namespace.
@@ -154,7 +161,15 @@ pub struct Index {
 
 impl Default for Index {
     fn default() -> Self {
-        let kinds = ["RiskLevel", "TrustedSidecar", "AISystem", "ModelVersion", "Approval", "Clearance"];
+        let kinds = [
+            "RiskLevel",
+            "TrustedSidecar",
+            "ApproverRole",
+            "AISystem",
+            "ModelVersion",
+            "Approval",
+            "Clearance",
+        ];
         Self { caches: RwLock::default(), unlisted: watch::Sender::new(BTreeSet::from(kinds)) }
     }
 }
@@ -178,6 +193,7 @@ impl Index {
             approvals: caches.approvals.of(namespace),
             clearance: caches.clearances.of(namespace).remove(CLEARANCE_NAME),
             trusted: Arc::clone(&caches.trusted),
+            roles: caches.roles.of(""),
             systems,
         }
     }
@@ -291,6 +307,7 @@ impl Feed {
         let mut changes = futures::stream::select_all([
             self.watch::<RiskLevel>(|c| &mut c.levels, "RiskLevel"),
             self.watch::<TrustedSidecar>(|c| &mut c.sidecars, "TrustedSidecar"),
+            self.watch::<ApproverRole>(|c| &mut c.roles, "ApproverRole"),
             self.watch::<AISystem>(|c| &mut c.systems, "AISystem"),
             self.watch::<ModelVersion>(|c| &mut c.versions, "ModelVersion"),
             self.watch::<Approval>(|c| &mut c.approvals, "Approval"),
@@ -317,7 +334,9 @@ impl Feed {
     /// What a change of objects of `kind` in `changed` concerns.
     fn dirty(&self, kind: &str, changed: BTreeSet<String>) -> Dirty {
         match kind {
-            "RiskLevel" => Dirty { in_namespaces: self.index.namespaces_with_systems(), ..Dirty::default() },
+            "RiskLevel" | "ApproverRole" => {
+                Dirty { in_namespaces: self.index.namespaces_with_systems(), ..Dirty::default() }
+            }
             "TrustedSidecar" => Dirty {
                 in_namespaces: self.index.namespaces_with_clearances(),
                 of_sidecars: self.index.all_sidecars(),

@@ -16,6 +16,7 @@
 
 pub(crate) mod clearance;
 pub(crate) mod index;
+mod notice;
 mod status;
 mod trust;
 mod write;
@@ -24,7 +25,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::{Stream, StreamExt};
-use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
+use k8s_openapi::{
+    api::core::v1::{Namespace, ObjectReference},
+    jiff::Timestamp,
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
@@ -37,10 +41,16 @@ use kube::{
 use tokio::sync::{Mutex, Semaphore};
 use tracing::{debug, warn};
 
-use self::index::{Feed, Index};
 pub(crate) use self::{clearance::compile, index::Facts, trust::trust};
+use self::{
+    index::{Feed, Index},
+    status::Statuses,
+};
 use crate::{
-    api::{CLEARANCE_NAME, Clearance, ClearanceSpec, Governance, RiskLevel, TrustedSidecar},
+    api::{
+        CLEARANCE_EXPIRING, CLEARANCE_NAME, Clearance, ClearanceSpec, Governance, RiskLevel, TrustedSidecar,
+    },
+    bounds::{NOTE_BYTES, shorten},
     metrics::Metrics,
 };
 
@@ -94,7 +104,31 @@ impl Context {
             action: "Restore".to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, &about).await {
+        self.publish(&event, &about).await;
+    }
+
+    /// Says which clearances have come closer to their end by a step, once: the statuses, which are written after
+    /// this, remember what was said.
+    async fn give_notice(&self, namespace: &str, facts: &Facts, statuses: &Statuses) {
+        self.metrics.expiring(namespace, &statuses.expiring());
+        for (name, status) in &statuses.versions {
+            let Some(version) = facts.versions.get(name) else { continue };
+            let Some(expiring) = status::came_closer(version.status.as_ref(), status) else { continue };
+            let Some(system) = facts.systems.get(&version.spec.system) else { continue };
+            let event = Event {
+                type_: EventType::Warning,
+                reason: CLEARANCE_EXPIRING.to_owned(),
+                note: Some(shorten(expiring.message.clone(), NOTE_BYTES)),
+                action: "Renew".to_owned(),
+                secondary: Some(version.object_ref(&())),
+            };
+            self.publish(&event, &system.object_ref(&())).await;
+        }
+    }
+
+    async fn publish(&self, event: &Event, about: &ObjectReference) {
+        if let Err(error) = self.recorder.publish(event, about).await {
+            let namespace = about.namespace.as_deref();
             warn!(namespace, "an Event was not taken: {error}");
         }
     }
@@ -146,6 +180,7 @@ async fn namespace(namespace: Arc<Namespace>, context: Arc<Context>) -> Result<A
     let name = namespace.name_any();
     if namespace.metadata.deletion_timestamp.is_some() {
         context.index.withdrew(&name);
+        context.metrics.expiring(&name, &Statuses::default().expiring());
         return Ok(Action::await_change());
     }
     let governance = Governance::of(namespace.labels());
@@ -157,6 +192,7 @@ async fn namespace(namespace: Arc<Namespace>, context: Arc<Context>) -> Result<A
         context.alarm(&name).await;
     }
     drop(turn);
+    context.give_notice(&name, &facts, &compiled.statuses).await;
     let turn = context.turns.acquire().await;
     write::statuses(&context.client, &name, &facts, compiled.statuses).await?;
     drop(turn);

@@ -15,16 +15,24 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-use super::index::Facts;
+use super::{index::Facts, notice::Notice};
 use crate::{
     api::{
-        AISystem, AISystemStatus, Approval, ApprovalStatus, CountedApproval, Decision, Digest, ModelVersion,
-        ModelVersionStatus, RiskLevel, RiskLevelStatus, TrustedSidecar, TrustedSidecarStatus, VersionSummary,
-        condition,
+        AISystem, AISystemStatus, Approval, ApprovalStatus, CLEARANCE_EXPIRING, CountedApproval, Decision,
+        Digest, ModelVersion, ModelVersionStatus, RiskLevel, RiskLevelStatus, TrustedSidecar,
+        TrustedSidecarStatus, VersionSummary, condition,
     },
     bounds::shorten,
-    policy::{self, Reason, Standing, Statement, Verdict},
+    policy::{self, Reason, Standing, Statement, Verdict, approver_of},
 };
+
+/// A clearance that ends soon.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    pub notice: Notice,
+    /// What will be the matter then.
+    pub then: Verdict,
+}
 
 /// A version and what became of it.
 #[derive(Clone, Debug)]
@@ -35,6 +43,7 @@ pub struct Judged {
     pub verdict: Verdict,
     pub not_after: Option<Timestamp>,
     pub revisit: Option<Timestamp>,
+    pub ending: Option<Ending>,
     pub standings: BTreeMap<String, Standing>,
 }
 
@@ -46,14 +55,23 @@ impl Judged {
 
     /// Every reason in words, and what to do about it.
     pub fn message(&self, namespace: &str, name: &str) -> String {
-        let say = |reason: &Reason| format!("{reason} ({})", reason.remedy(namespace, &self.system, name));
         match (&self.verdict, self.not_after) {
             (Verdict::Cleared, Some(end)) => format!("may run until {end}"),
             (Verdict::Cleared, None) => "may run".to_owned(),
-            (Verdict::Withheld(reasons), _) => {
-                shorten(reasons.iter().map(say).collect::<Vec<_>>().join("; "), 4096)
-            }
+            (Verdict::Withheld(reasons), _) => self.remedies(reasons, namespace, name),
         }
+    }
+
+    fn remedies(&self, reasons: &[Reason], namespace: &str, name: &str) -> String {
+        let say = |reason: &Reason| format!("{reason} ({})", reason.remedy(namespace, &self.system, name));
+        shorten(reasons.iter().map(say).collect::<Vec<_>>().join("; "), 4096)
+    }
+
+    /// The reason of its `ClearanceExpiring` condition, and what happens at the end.
+    fn expiring(&self, namespace: &str, name: &str) -> Option<(&'static str, String)> {
+        let (ending, end) = (self.ending.as_ref()?, self.not_after?);
+        let then = self.remedies(ending.then.reasons(), namespace, name);
+        Some((ending.notice.reason(), format!("{name} may run until {end}, and not from then on: {then}")))
     }
 
     fn is_stalled(&self) -> bool {
@@ -94,6 +112,19 @@ impl Statuses {
                 .map(|(name, a)| (name.clone(), of_approval(a, facts, judged, now)))
                 .collect(),
         }
+    }
+}
+
+impl Statuses {
+    /// How many versions lose their clearance within so many days, for each step.
+    pub fn expiring(&self) -> [(u32, usize); 4] {
+        let conditions = self.versions.values().flat_map(|status| &status.conditions);
+        let reasons = conditions.filter(|c| c.type_ == CLEARANCE_EXPIRING).map(|c| &*c.reason);
+        let reasons: Vec<_> = reasons.collect();
+        Notice::ALL.map(|step| {
+            let within = Notice::ALL.into_iter().filter(|notice| *notice <= step).map(Notice::reason);
+            (step.days(), within.map(|word| reasons.iter().filter(|reason| **reason == word).count()).sum())
+        })
     }
 }
 
@@ -145,13 +176,40 @@ fn of_version(
     };
     let counted = judged.standings.iter().filter(|(_, standing)| **standing == Standing::Counted);
     let before = version.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let mut conditions = saying.conditions(&version.metadata, before, now);
+    let name = version.metadata.name.as_deref().unwrap_or_default();
+    conditions.extend(expiring(judged.expiring(namespace, name), &version.metadata, before, now));
     ModelVersionStatus {
         observed_generation: version.metadata.generation,
-        conditions: saying.conditions(&version.metadata, before, now),
+        conditions,
         subject_digest: judged.digest.clone(),
         not_after: judged.not_after.filter(|_| cleared).map(Time),
         approvals: counted.filter_map(|(name, _)| counted_approval(facts, name)).take(256).collect(),
     }
+}
+
+/// The condition that a clearance ends soon; absent while it does not.
+fn expiring(
+    said: Option<(&str, String)>,
+    meta: &ObjectMeta,
+    before: &[Condition],
+    now: Timestamp,
+) -> Option<Condition> {
+    let (reason, message) = said?;
+    Some(condition(before, (CLEARANCE_EXPIRING, true), reason, message, meta.generation, now))
+}
+
+/// What a version says that was cleared before and has come closer to its end by a step.
+pub fn came_closer<'a>(
+    before: Option<&ModelVersionStatus>,
+    status: &'a ModelVersionStatus,
+) -> Option<&'a Condition> {
+    let of = |conditions: &'a [Condition], type_: &str| conditions.iter().find(|c| c.type_ == type_);
+    let expiring = of(&status.conditions, CLEARANCE_EXPIRING)?;
+    let before = &before?.conditions;
+    let was_cleared = before.iter().any(|c| c.type_ == "Cleared" && c.status == "True");
+    let was_said = before.iter().any(|c| c.type_ == CLEARANCE_EXPIRING && c.reason == expiring.reason);
+    (was_cleared && !was_said).then_some(expiring)
 }
 
 fn counted_approval(facts: &Facts, name: &str) -> Option<CountedApproval> {
@@ -159,7 +217,7 @@ fn counted_approval(facts: &Facts, name: &str) -> Option<CountedApproval> {
     Some(CountedApproval {
         name: name.to_owned(),
         role: approval.spec.role.clone(),
-        user: approval.spec.approver.as_ref().map(|a| a.user.clone()).unwrap_or_default(),
+        user: approver_of(approval, &facts.roles).map(|a| a.user.clone()).unwrap_or_default(),
         not_after: end_of(facts, approval),
     })
 }
@@ -167,7 +225,7 @@ fn counted_approval(facts: &Facts, name: &str) -> Option<CountedApproval> {
 /// When a decision ends: at its own end, or with the validity of the level before that.
 fn end_of(facts: &Facts, approval: &Approval) -> Option<Time> {
     let level = facts.levels.get(&facts.systems.get(&approval.spec.system)?.spec.risk_level)?;
-    let statement = Statement::of(approval).filter(|s| s.decision == Decision::Approve)?;
+    let statement = Statement::of(approval, &facts.roles).filter(|s| s.decision == Decision::Approve)?;
     policy::end(&statement, &level.spec).map(Time)
 }
 
@@ -202,9 +260,13 @@ fn of_system(
     let mut saying = say_of_system(namespace, system, versions, due || was);
     saying.defect = successor_defect(facts, system);
     let before = system.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let mut conditions = saying.conditions(&system.metadata, before, now);
+    let first = cleared.iter().filter(|(_, j)| j.ending.is_some()).min_by_key(|(_, j)| j.not_after);
+    let said = first.and_then(|(name, judged)| judged.expiring(namespace, name));
+    conditions.extend(expiring(said, &system.metadata, before, now));
     AISystemStatus {
         observed_generation: system.metadata.generation,
-        conditions: saying.conditions(&system.metadata, before, now),
+        conditions,
         cleared_versions: (!cleared.is_empty())
             .then(|| shorten(cleared.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(","), 16384)),
         not_after: cleared.iter().filter_map(|(_, j)| j.not_after).min().map(Time),
@@ -269,6 +331,12 @@ fn of_approval(
         observed_generation: approval.metadata.generation,
         conditions: vec![say("Ready", true), say("Counted", reason == Standing::Counted.code())],
         not_after: end_of(facts, approval),
+        signed_by: approval
+            .spec
+            .signature
+            .as_ref()
+            .and_then(|_| approver_of(approval, &facts.roles).ok())
+            .map(|approver| approver.user.clone()),
     }
 }
 
@@ -296,6 +364,10 @@ fn effect(approval: &Approval, facts: &Facts, judged: &BTreeMap<&str, Judged>) -
             "SubjectChanged",
             format!("{} was signed, and now it is {now}; {again}", spec.subject_digest),
         );
+    }
+    if let Err(why) = approver_of(approval, &facts.roles) {
+        let message = format!("{why}; have it signed again: kubectl assent approve --help");
+        return ("SignatureNotValid", message);
     }
     let standing = approval.metadata.name.as_ref().and_then(|name| version.standings.get(name));
     let Some(standing) = standing else {

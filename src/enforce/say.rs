@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     api::{ClearanceSpec, SharedRuntime, SystemClearance},
-    bounds::shorten,
+    bounds::{NOTE_BYTES, shorten},
     metrics::Metrics,
     policy::Unmatchable,
 };
@@ -36,9 +36,6 @@ const QUIET: Duration = Duration::from_mins(1);
 
 /// The reason of an Event about a pod that should be gone.
 pub const OVERDUE: &str = "StopOverdue";
-
-/// The bound of the API server on an Event's note, in bytes.
-const NOTE_BYTES: usize = 1024;
 
 /// What something is said about.
 #[derive(Debug)]

@@ -138,6 +138,7 @@ fn ask_compile(facts: &[Fact], before: Clearance, now: Tick) -> Clearance {
         clearance: Some(Arc::new(crate::api::Clearance::new(CLEARANCE_NAME, spec(before)))),
         levels: BTreeMap::from([("high".to_owned(), Arc::clone(&WORLD.level))]),
         trusted: Arc::default(),
+        roles: BTreeMap::new(),
     };
     let spec =
         compile_facts(NAMESPACE, GOVERNED, &facts, instant(now)).clearance.expect("of a governed namespace");

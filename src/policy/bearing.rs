@@ -3,7 +3,11 @@
 //! An approval holds for what was read, and for nothing else. A rejection or revocation holds for the
 //! version whatever it was then: else it would be undone by changing something and changing it back.
 
-use super::Statement;
+use std::collections::BTreeMap;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{ApproverRoles, Statement, approver_of, signed_text};
 use crate::api::{Approval, Decision, Digest};
 
 /// Whether `approval` bears on the version `version` of `system`, whose subject digest is now `digest`.
@@ -13,16 +17,45 @@ pub fn bears_on(approval: &Approval, system: &str, version: &str, digest: &Diges
     spec.system == system && spec.model_version == version && same_subject
 }
 
+/// What was stated in `approvals`. A signed decision that is there more than once was made when it first was: applied
+/// again, it withholds nothing again.
+pub fn statements<'a>(
+    approvals: impl IntoIterator<Item = &'a Approval>,
+    roles: &'a ApproverRoles,
+) -> Vec<Statement<'a>> {
+    let mut first: BTreeMap<Vec<u8>, Timestamp> = BTreeMap::new();
+    let stated = approvals.into_iter().filter_map(|approval| {
+        let statement = Statement::of(approval, roles)?;
+        let text = signed_text(approval.metadata.namespace.as_deref().unwrap_or_default(), &approval.spec);
+        Some((statement, text))
+    });
+    let stated: Vec<_> = stated.collect();
+    for (statement, text) in &stated {
+        let Some(text) = text else { continue };
+        let at = first.entry(text.clone()).or_insert(statement.at);
+        *at = statement.at.min(*at);
+    }
+    let dated = |(statement, text): (Statement<'a>, Option<Vec<u8>>)| {
+        let at = text.and_then(|text| first.get(&text).copied()).unwrap_or(statement.at);
+        Statement { at, ..statement }
+    };
+    stated.into_iter().map(dated).collect()
+}
+
 impl<'a> Statement<'a> {
-    /// What was stated; none where the API server did not record by whom or when.
-    pub fn of(approval: &'a Approval) -> Option<Self> {
+    /// What was stated; none where neither the API server nor a signature says by whom, or nobody when.
+    pub fn of(approval: &'a Approval, roles: &'a ApproverRoles) -> Option<Self> {
+        let recorded = approval.metadata.creation_timestamp.as_ref()?.0;
+        let signed = approval.spec.signature.as_ref().map(|signature| signature.signed_at.0);
+        // An approval is of the time at which somebody looked; what withholds, of the time from which it is known.
+        let signed = signed.filter(|_| approval.spec.decision == Decision::Approve);
         Some(Self {
             name: approval.metadata.name.as_deref()?,
-            approver: approval.spec.approver.as_ref()?,
+            approver: approver_of(approval, roles).ok()?,
             role: &approval.spec.role,
             decision: approval.spec.decision,
             reason: approval.spec.reason.as_deref(),
-            at: approval.metadata.creation_timestamp.as_ref()?.0,
+            at: signed.map_or(recorded, |signed| signed.min(recorded)),
             not_after: approval.spec.not_after.as_ref().map(|end| end.0),
         })
     }

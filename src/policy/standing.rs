@@ -21,7 +21,7 @@ use crate::api::{Approver, Decision, Owner, OwnerKind, RiskLevelSpec};
 pub struct Statement<'a> {
     /// The name of the `Approval`.
     pub name: &'a str,
-    /// Who, as the API server stamped it.
+    /// Who, as the API server stamped it or a signature tells.
     pub approver: &'a Approver,
     /// In which role.
     pub role: &'a str,
@@ -29,7 +29,7 @@ pub struct Statement<'a> {
     pub decision: Decision,
     /// Why.
     pub reason: Option<&'a str>,
-    /// When it was recorded.
+    /// When it was recorded, or signed if that was before.
     pub at: Timestamp,
     /// The end that the person set.
     pub not_after: Option<Timestamp>,

@@ -10,6 +10,10 @@ use anyhow::{Context, Result, bail};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+/// A script for bash that runs its argument on a terminal; `script` would have it run by whatever shell `SHELL`
+/// names, if any.
+pub const ON_A_TERMINAL: &str = r#"SHELL=$BASH exec script -qefc "$0" /dev/null"#;
+
 /// What a command said.
 #[derive(Debug)]
 pub struct Output {

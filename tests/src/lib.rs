@@ -35,7 +35,7 @@ mod watched;
 mod webhook;
 
 pub use clock::Clock;
-pub use command::Output;
+pub use command::{ON_A_TERMINAL, Output};
 pub use component::Component;
 pub use control_plane::{ControlPlane, Options};
 pub use installation::{Assent, NAMESPACE, binaries, root};

@@ -21,16 +21,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use assent_tests::{Assent, ControlPlane, Options, Person, binaries, root};
+use assent_tests::{Assent, ControlPlane, ON_A_TERMINAL, Options, Person, binaries, root};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 /// More than any `kubectl wait` in a document waits.
 const PATIENCE: Duration = Duration::from_mins(3);
-
-/// Runs its argument on a terminal; `script` would have it run by whatever shell `SHELL` names, if any.
-const ON_A_TERMINAL: &str = r#"SHELL=$BASH exec script -qefc "$0" /dev/null"#;
 
 fn main() -> Result<ExitCode> {
     // A document goes on from where the one before it ended.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  AISystem, ModelVersion, Approval ─┐ by namespace
-//!  RiskLevel, TrustedSidecar ────────┼─► World ── compile ──► Clearance ─┐
+//!  RiskLevel, ApproverRole, … ───────┼─► World ── compile ──► Clearance ─┐
 //!  Namespace ── labels ──────────────┘                                   ├─► Checked
 //!  anything else ──► templates ──────────────────────────────────────────┘
 //! ```
@@ -21,7 +21,10 @@ use super::{
     templates::{names_a_system, templates},
 };
 use crate::{
-    api::{AISystem, CLEARANCE_NAME, Clearance, Governance, Mode, RiskLevel, Trusted, TrustedSidecar},
+    api::{
+        AISystem, ApproverRole, CLEARANCE_NAME, Clearance, Governance, Mode, RiskLevel, Trusted,
+        TrustedSidecar,
+    },
     cli::{
         explain::{Facts, PodFinding, Seen, Specimen},
         ledger::Ledger,
@@ -119,6 +122,7 @@ struct World {
     governed: BTreeMap<String, Governance>,
     levels: BTreeMap<String, Arc<RiskLevel>>,
     sidecars: BTreeMap<String, Arc<TrustedSidecar>>,
+    roles: BTreeMap<String, Arc<ApproverRole>>,
     /// Of the sidecars, once all are known.
     trusted: Arc<Trusted>,
     facts: BTreeMap<String, compile::Facts>,
@@ -161,6 +165,7 @@ impl World {
                 Ok(())
             }
             (true, "RiskLevel") => keep(&mut self.levels, manifest, None),
+            (true, "ApproverRole") => keep(&mut self.roles, manifest, None),
             (true, "TrustedSidecar") => keep(&mut self.sidecars, manifest, None),
             (true, "AISystem") => keep(&mut self.of(&namespace).systems, manifest, place),
             (true, "ModelVersion") => keep(&mut self.of(&namespace).versions, manifest, place),
@@ -181,6 +186,7 @@ impl World {
         let mut facts = self.facts.get(namespace).cloned().unwrap_or_default();
         facts.levels = self.levels.clone();
         facts.trusted = Arc::clone(&self.trusted);
+        facts.roles = self.roles.clone();
         let known = self.governed.get(namespace);
         let enforcing = Governance { mode: Some(Mode::Enforce), ..Governance::default() };
         let governance = known.copied().unwrap_or(enforcing);
@@ -203,13 +209,25 @@ impl World {
 
     fn pods(&self, manifest: &Manifest, specimen: &Specimen, place: &Place) -> Checked {
         let finding = PodFinding::new(specimen, &place.facts);
-        let outcome = match (finding.cleared, finding.is_for_want_of_approval) {
+        let only_says =
+            place.facts.governance.mode().filter(|mode| *mode != Mode::Enforce && !finding.cleared);
+        let outcome = match (finding.cleared || only_says.is_some(), finding.is_for_want_of_approval) {
             (true, _) => Outcome::Runs,
             (false, true) => Outcome::AwaitsApproval,
             (false, false) => Outcome::Held,
         };
+        let conclusion = match only_says {
+            Some(mode) => {
+                let (namespace, mode) = (&place.facts.namespace, mode.name());
+                format!(
+                    "namespace {namespace} has the mode {mode}; if it enforced, it would be held: {}",
+                    finding.conclusion
+                )
+            }
+            None => finding.conclusion,
+        };
         Checked {
-            conclusion: finding.conclusion,
+            conclusion,
             next: finding.next,
             enforcement_assumed: place.assumed,
             system: finding.system,
@@ -230,7 +248,8 @@ fn ledger(namespace: &str, name: &str, facts: &compile::Facts) -> Ledger {
     let system = facts.systems.get(name).map(|system| AISystem::clone(system));
     let level = system.as_ref().and_then(|system| facts.levels.get(&system.spec.risk_level));
     let level = level.map(|level| RiskLevel::clone(level));
-    Ledger { namespace: namespace.to_owned(), name: name.to_owned(), system, level, ..Ledger::default() }
+    let (namespace, name, keys) = (namespace.to_owned(), name.to_owned(), facts.roles.clone());
+    Ledger { namespace, name, system, level, keys, ..Ledger::default() }
         .filled(facts.versions.values().map(AsRef::as_ref), facts.approvals.values().map(AsRef::as_ref))
 }
 

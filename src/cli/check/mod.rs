@@ -9,9 +9,9 @@
 
 mod judge;
 mod junit;
-mod manifests;
+pub mod manifests;
 mod sarif;
-mod templates;
+pub mod templates;
 
 use std::path::PathBuf;
 

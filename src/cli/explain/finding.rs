@@ -55,7 +55,7 @@ impl<T> Seen<T> {
 }
 
 impl Seen<Governance> {
-    fn mode(&self) -> Option<Mode> {
+    pub fn mode(&self) -> Option<Mode> {
         match self {
             Self::There(governance) => governance.mode,
             Self::Hidden | Self::Absent => None,

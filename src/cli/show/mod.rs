@@ -33,7 +33,7 @@ use crate::{
 pub use decisions::missing;
 
 /// How the statement is called that is not recorded yet; no object can be called that.
-const UNRECORDED: &str = "this one";
+pub const UNRECORDED: &str = "this one";
 
 /// A decision that is about to be made.
 #[derive(Clone, Debug)]
@@ -124,7 +124,7 @@ impl<'a> Review<'a> {
             );
             return;
         };
-        let who = approval.spec.approver.as_ref().map_or("somebody", |a| &a.user);
+        let who = self.ledger.approver(approval).map_or("somebody", |a| &a.user);
         let when = recorded_at(approval).map(|at| in_words(at, self.now)).unwrap_or_default();
         page.heading(&format!("CHANGES since {}, approved last by {who}, {when}", last.name_any()));
         let difference = difference::between_versions(last, self.version);

@@ -11,7 +11,10 @@ use k8s_openapi::jiff::SignedDuration;
 
 use super::Review;
 use crate::{
-    api::{AISystemSpec, Certification, Control, Evidence, ImagePolicy, Owner, OwnerKind, RiskLevelSpec},
+    api::{
+        AISystemSpec, Certification, Control, Evidence, ImagePolicy, Owner, OwnerKind, RiskLevelSpec,
+        SystemReference,
+    },
     cli::{
         instant::{in_words, two_units},
         page::{BAD, FAINT, LOOK, PLAIN, Page, STRONG},
@@ -29,6 +32,9 @@ pub fn system(page: &mut Page, review: &Review<'_>) {
     if let Some(provider) = &spec.provider {
         page.field("provider", &provider.name);
         page.list("certified for", provider.certifications.iter().map(|c| certification(c, review)));
+    }
+    if !spec.depends_on.is_empty() {
+        page.field("depends on", &spec.depends_on.iter().map(reference).collect::<Vec<_>>().join(", "));
     }
     if let Some(end) = &spec.decommission {
         page.styled_field("retires", LOOK, &in_words(end.date.0, review.now));
@@ -85,6 +91,11 @@ pub fn documents(page: &mut Page, system: &AISystemSpec) {
             page.step(" ", FAINT, digest.as_str());
         }
     }
+}
+
+fn reference(system: &SystemReference) -> String {
+    let namespace = system.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+    format!("{namespace}{}", system.name)
 }
 
 fn owner(owner: &Owner) -> String {

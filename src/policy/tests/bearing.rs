@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::generate::second;
 use crate::{
     api::{Approval, ApprovalSpec, Approver, Decision, Digest},
-    policy::{Statement, bears_on},
+    policy::{ApproverRoles, Statement, bears_on},
 };
 
 fn approval(decision: Decision, system: &str, version: &str, read: u8) -> Approval {
@@ -18,6 +18,7 @@ fn approval(decision: Decision, system: &str, version: &str, read: u8) -> Approv
         reason: None,
         not_after: Some(Time(second(9))),
         approver: Some(Approver { user: "alice".to_owned(), ..Approver::default() }),
+        signature: None,
     };
     let mut approval = Approval::new("approval-00", spec);
     approval.metadata.creation_timestamp = Some(Time(second(1)));
@@ -43,8 +44,8 @@ fn an_approval_bears_on_what_was_read_and_an_objection_on_the_version() {
 
 #[test]
 fn what_the_api_server_did_not_stamp_states_nothing() {
-    let stamped = approval(Decision::Approve, "triage", "v1", 1);
-    let statement = Statement::of(&stamped).expect("who and when are known");
+    let (stamped, roles) = (approval(Decision::Approve, "triage", "v1", 1), ApproverRoles::new());
+    let statement = Statement::of(&stamped, &roles).expect("who and when are known");
     assert_eq!((statement.name, statement.approver.user.as_str()), ("approval-00", "alice"));
     assert_eq!((statement.role, statement.decision), ("risk", Decision::Approve));
     assert_eq!((statement.at, statement.not_after), (second(1), Some(second(9))));
@@ -52,6 +53,6 @@ fn what_the_api_server_did_not_stamp_states_nothing() {
     let (mut nameless, mut timeless) = (stamped.clone(), stamped);
     nameless.spec.approver = None;
     timeless.metadata.creation_timestamp = None;
-    assert!(Statement::of(&nameless).is_none());
-    assert!(Statement::of(&timeless).is_none());
+    assert!(Statement::of(&nameless, &roles).is_none());
+    assert!(Statement::of(&timeless, &roles).is_none());
 }

@@ -287,6 +287,7 @@ fn any_system() -> impl Strategy<Value = AISystemSpec> {
             owners,
             risk_level: "high".to_owned(),
             jurisdictions: vec!["EU".to_owned()],
+            depends_on: Vec::new(),
             provider,
             documentation,
             decommission,

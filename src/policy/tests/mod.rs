@@ -7,6 +7,7 @@
 //!                                       └─ oracle     the rules a second time, naively
 //!  subject     what changes the digest that people sign, and what does not
 //!  scale       thousands of statements
+//!  signature   decisions that were signed outside the cluster
 //!  matching    which changes to a pod make it another model ─┬ runtime   pods made up by proptest
 //!  trust       what may be in a pod besides ─────────────────┘
 //! ```
@@ -19,6 +20,7 @@ mod oracle;
 mod properties;
 mod runtime;
 mod scale;
+mod signature;
 mod subject;
 mod trust;
 

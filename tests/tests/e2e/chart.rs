@@ -1,7 +1,10 @@
 //! The chart, by a real Helm: what it renders is what the other tests run on.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, NAMESPACE, Person, root};
+use assent_tests::{ControlPlane, NAMESPACE, Person, root, until};
+use serde_json::json;
 
 async fn template(cluster: &ControlPlane, args: &[&str]) -> Result<assent_tests::Output> {
     let chart = root().join("charts/assent").display().to_string();
@@ -127,4 +130,30 @@ pub async fn editors_may_describe_and_not_decide(cluster: &ControlPlane) -> Resu
         ensure!(said.stdout.trim() == may, "may an editor {verb} {resource}? {}", said.stdout);
     }
     Ok(())
+}
+
+/// What `make manifests` renders, applied once to a cluster that has never seen Assent: its policies hold, although no
+/// operator has run yet.
+pub async fn plain_manifests_put_all_in_force() -> Result<()> {
+    let (cluster, out) = (ControlPlane::start().await?, tempfile::tempdir()?);
+    let render = root().join("packaging/manifests").display().to_string();
+    let out_dir = out.path().display().to_string();
+    cluster
+        .run(cluster.account(Person::Admin), &render, &[&out_dir, "--set=replicas=0"], None)
+        .await?
+        .ok()?;
+    let file = out.path().join("assent.yaml").display().to_string();
+    cluster.kubectl(Person::Admin, &["apply", "--server-side", "-f", &file]).await?.ok()?;
+    let old = std::fs::read_to_string(out.path().join("assent-before-1.36.yaml"))?;
+    ensure!(!old.contains("kind: MutatingAdmissionPolicy\n"), "Kubernetes 1.30 has none");
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace",
+        "metadata": { "name": "governed", "labels": { "assent.dev/mode": "enforce" } } });
+    cluster.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &namespace.to_string()).await?.ok()?;
+    until(Duration::from_secs(20), "a pod to be refused", async || {
+        let run = ["run", "probe", "--image=probe", "-n", "governed", "--dry-run=server"];
+        let refused = cluster.kubectl(Person::Admin, &run).await?.denied()?;
+        ensure!(refused.contains("no params found"), "{refused}");
+        Ok(Some(()))
+    })
+    .await
 }

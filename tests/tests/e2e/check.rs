@@ -1,5 +1,6 @@
 //! `kubectl assent check`: what it says of manifests is what the API server does with them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,128 @@ pub async fn check_agrees_with_the_api_server_about_every_example(cluster: &Cont
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+/// Systems, versions and pods as people might write them, well and badly, in namespaces of every mode and scope.
+struct Made {
+    /// Each with its manifests but for the pods.
+    namespaces: Vec<(String, Vec<Value>)>,
+    pods: Vec<Value>,
+}
+
+fn made(random: &mut fastrand::Rng, scene: &Scenario<'_>) -> Made {
+    let modes = [
+        json!({ "assent.dev/mode": "enforce" }),
+        json!({ "assent.dev/mode": "enforce", "assent.dev/scope": "labelled" }),
+        json!({ "assent.dev/mode": "enforce", "assent.dev/scope": "accelerated" }),
+        json!({ "assent.dev/mode": "warn" }),
+        json!({}),
+    ];
+    let (mut namespaces, mut pods) = (Vec::new(), Vec::new());
+    for (number, labels) in modes.into_iter().enumerate() {
+        let namespace = format!("check-made-{number}");
+        let mut manifests = vec![json!({ "apiVersion": "v1", "kind": "Namespace",
+            "metadata": { "name": namespace, "labels": labels } })];
+        for system in (0..12).map(|system| format!("s{system}")) {
+            let version = made_version(random, scene, &system);
+            for pod in 0..2 {
+                pods.push(made_pod(random, scene, &format!("{system}-{pod}"), &system, &version));
+            }
+            manifests.extend([made_system(random, scene, &system), version]);
+        }
+        for manifest in manifests[1..].iter_mut().chain(pods.iter_mut().rev().take(24)) {
+            manifest["metadata"]["namespace"] = json!(namespace);
+        }
+        namespaces.push((namespace, manifests));
+    }
+    Made { namespaces, pods }
+}
+
+fn made_system(random: &mut fastrand::Rng, scene: &Scenario<'_>, name: &str) -> Value {
+    let levels = ["minimal", "minimal", "limited", "high", "unacceptable"];
+    let mut system = scene.system(levels[random.usize(..levels.len())]);
+    system["metadata"]["name"] = json!(name);
+    if random.u8(..4) == 0 {
+        system["spec"]["documentation"] = json!([]);
+    }
+    let date = ["2020-01-01T00:00:00Z", "2090-01-01T00:00:00Z"][random.usize(..2)];
+    if random.u8(..4) == 0 {
+        system["spec"]["decommission"] = json!({ "date": date, "reason": "old" });
+    }
+    system
+}
+
+fn made_version(random: &mut fastrand::Rng, scene: &Scenario<'_>, system: &str) -> Value {
+    let mut container = container("1");
+    if random.u8(..5) == 0 {
+        container["image"] = json!("registry.example/scorer:1");
+    }
+    let mut version = scene.version(&format!("{system}-v1"), &container);
+    version["spec"]["system"] = json!(system);
+    if random.u8(..4) == 0 {
+        version["spec"]["provenance"] = json!({});
+    }
+    version
+}
+
+fn made_pod(random: &mut fastrand::Rng, scene: &Scenario<'_>, name: &str, system: &str, of: &Value) -> Value {
+    let mut container = of["spec"]["runtime"]["containers"][0].clone();
+    if random.u8(..4) == 0 {
+        container["args"] = json!(["--another"]);
+    }
+    if random.u8(..4) == 0 {
+        container["resources"] = json!({ "limits": { "nvidia.com/gpu": "1" } });
+    }
+    let mut pod = scene.pod(name, &container);
+    let label = [Some(system), Some(system), Some(system), Some("nobody"), None];
+    let label = label[random.usize(..label.len())];
+    pod["metadata"]["labels"] = label.map_or(json!({}), |name| json!({ "assent.dev/system": name }));
+    pod
+}
+
+pub async fn check_agrees_with_the_api_server_about_what_is_generated(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "check-made", "limited").await?;
+    let made = made(&mut fastrand::Rng::with_seed(42_001), &scene);
+    let mut all: Vec<Value> = made.namespaces.iter().flat_map(|(_, manifests)| manifests.clone()).collect();
+    all.extend(made.pods.iter().cloned());
+    let list = |items: &[Value]| json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string();
+    let offline = format!("{}\n---\n{}", kustomize(cluster, "risk-levels").await?, list(&all));
+    let said = check(cluster, &["-f", "-", "-o=json"], &offline).await?;
+    let foreseen: BTreeMap<(String, String), (Value, bool)> = verdicts(&said.stdout)?
+        .into_iter()
+        .map(|(checked, runs)| ((text(&checked["namespace"]), text(&checked["object"])), (checked, runs)))
+        .collect();
+    ensure!(foreseen.len() == made.pods.len(), "{} of {} pods: {said:?}", foreseen.len(), made.pods.len());
+    let running = foreseen.values().filter(|(_, runs)| *runs).count();
+    ensure!((20..100).contains(&running), "{running} would run: too alike to say anything");
+
+    for (namespace, manifests) in &made.namespaces {
+        cluster.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &list(manifests)).await?.ok()?;
+        let pods: Vec<_> =
+            made.pods.iter().filter(|pod| pod["metadata"]["namespace"] == **namespace).cloned().collect();
+        let agrees = async || -> Result<Result<(), String>> {
+            let create = ["create", "--dry-run=server", "-f", "-", "-o=json"];
+            let created = cluster.kubectl_stdin(Person::Admin, &create, &list(&pods)).await?.ok()?;
+            // One after the other, and no list.
+            let created = serde_json::Deserializer::from_str(&created).into_iter::<Value>();
+            let created = created.collect::<Result<Vec<_>, _>>()?;
+            ensure!(created.len() == pods.len(), "{} of {} pods", created.len(), pods.len());
+            let differs = created.iter().find_map(|pod| {
+                let object = format!("pod/{}", text(&pod["metadata"]["name"]));
+                let (checked, runs) = foreseen.get(&(namespace.clone(), object))?;
+                (pod["spec"]["schedulingGates"].is_array() == *runs).then(|| checked.to_string())
+            });
+            Ok(differs.map_or(Ok(()), Err))
+        };
+        // Until the operator has read the namespace, and the API server what it wrote.
+        let (begin, mut found) = (Instant::now(), agrees().await?);
+        while found.is_err() && begin.elapsed() < Duration::from_secs(20) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            found = agrees().await?;
+        }
+        ensure!(found.is_ok(), "{namespace}: the API server does otherwise: {found:?}");
+    }
+    Ok(())
 }
 
 pub async fn check_says_what_no_approval_would_let_run(cluster: &ControlPlane) -> Result<()> {

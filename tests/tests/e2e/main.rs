@@ -18,6 +18,7 @@ mod plugin;
 mod refusals;
 mod refuse;
 mod sidecars;
+mod signatures;
 mod workloads;
 
 use std::process::ExitCode;
@@ -126,12 +127,23 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         plugin::who_can_names_the_roles_and_those_who_hold_them,
         plugin::history_tells_the_life_of_a_system_in_order,
         plugin::status_lists_what_loses_its_clearance_soon,
+        plugin::status_watches,
+        plugin::what_is_packed_for_krew_is_what_its_manifest_says,
+        plugin::what_ends_soon_is_said_and_renewed,
+        plugin::a_person_walks_through_what_waits_for_them,
+        plugin::decommission_shows_what_stops_and_asks_who_needs_it,
+        plugin::capture_reads_a_manifest_without_a_cluster,
         check::check_agrees_with_the_api_server_about_every_example,
+        check::check_agrees_with_the_api_server_about_what_is_generated,
         check::check_says_what_no_approval_would_let_run,
         check::a_thousand_manifests_are_checked_at_once,
         plugin::completion_knows_commands_and_what_the_cluster_has,
         plugin::capture_writes_the_version_that_matches,
         plugin::capture_names_the_digest_that_the_nodes_report,
+        signatures::the_signer_and_not_the_applier_is_the_approver,
+        signatures::a_signature_is_not_used_for_anything_else,
+        signatures::a_key_counts_while_its_role_lists_it,
+        signatures::an_owner_who_signs_does_not_count,
         refusals::dev_removes_the_gate,
         refusals::cluster_admin_removes_the_gate,
         refusals::dev_creates_a_pod_with_a_node_name,
@@ -225,6 +237,7 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         outage::operators_whose_clocks_differ_by_a_minute_agree_who_leads,
         outage::a_rolling_upgrade_loses_nothing,
         outage::health_and_metrics_are_served,
+        chart::plain_manifests_put_all_in_force,
         faults::a_node_that_is_gone_is_told_of_and_nothing_on_it_is_forgotten,
         faults::a_finalizer_that_never_ends_is_named_and_holds_up_nothing,
         faults::a_namespace_being_deleted_is_left_to_go,

@@ -1,11 +1,20 @@
 //! The plugin as people use it: the real `kubectl assent`, with their own kubeconfigs.
 
-use std::os::unix::fs::PermissionsExt;
+use std::{os::unix::fs::PermissionsExt, time::Duration};
 
-use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Output, Person, Scenario, binaries, container, digest};
+use anyhow::{Context, Result, ensure};
+use assent_tests::{
+    ControlPlane, ON_A_TERMINAL, Output, Person, Scenario, binaries, container, digest, root, until,
+};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    time::timeout,
+};
+
+/// How long what should happen at once may take on a loaded machine.
+const SOON: Duration = Duration::from_secs(20);
 
 /// What `kubectl assent ARGS -n NAMESPACE` of `person` did.
 pub async fn assent(scene: &Scenario<'_>, person: Person, args: &[&str]) -> Result<Output> {
@@ -384,5 +393,222 @@ pub async fn completion_knows_commands_and_what_the_cluster_has(cluster: &Contro
     ensure!(said.lines().next() == Some("v1"), "{said}");
     let said = complete("status --kubeconfig /nonexistent sco").await?;
     ensure!(said.trim() == ":4", "no cluster, no names, and no error: {said}");
+    Ok(())
+}
+
+/// What `kubectl assent ARGS -n NAMESPACE` of `person` did at a terminal at which `typed` is typed.
+async fn at_a_terminal(scene: &Scenario<'_>, person: Person, args: &[&str], typed: &str) -> Result<Output> {
+    let plugin = binaries()?.join("kubectl-assent").display().to_string();
+    let words = [&[plugin.as_str()], args, &["-n", &scene.namespace]].concat();
+    let line = format!("NO_COLOR=1 '{}'", words.join("' '"));
+    let args = ["-c", ON_A_TERMINAL, &line];
+    scene.cluster.run(scene.cluster.account(person), "bash", &args, Some(typed)).await
+}
+
+pub async fn a_person_walks_through_what_waits_for_them(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "walk", "high").await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    scene.publish("v2", &container("2")).await?;
+    // Bob's signature ends soon, and so he is asked for another; Alice's does not.
+    let mut short = scene.decision("Approve", "v1", &digest, "ethics-board");
+    short["spec"]["notAfter"] = json!(Timestamp::now() + SignedDuration::from_hours(10 * 24));
+    scene.decide(Person::Bob, &short).await?;
+    scene.decide(Person::Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
+    scene.is_cleared("v1").await?;
+
+    let walk = ["approve", "--interactive"];
+    let piped = assent(&scene, Person::Alice, &walk).await?;
+    ensure!(piped.status.code() == Some(2) && piped.stderr.contains("at a terminal"), "{piped:?}");
+    let none = at_a_terminal(&scene, Person::Dev, &walk, "").await?.ok()?;
+    ensure!(none.contains("Nothing waits for you."), "dev holds no role: {none}");
+
+    let said = at_a_terminal(&scene, Person::Alice, &walk, "\n").await?.ok()?;
+    ensure!(said.contains("1 of 1: v2 of scorer") && said.contains("0 signed, 1 skipped"), "{said}");
+    let said = at_a_terminal(&scene, Person::Bob, &walk, "scorer\nscorer\n").await?.ok()?;
+    let order = ["1 of 2: v2 of scorer", "2 of 2: v1 of scorer", "2 signed, 0 skipped"];
+    ensure!(order.map(|text| said.find(text)).is_sorted() && said.contains(order[2]), "{said}");
+    ensure!(said.contains("stays cleared to run until"), "he sees that it renews: {said}");
+    let said = at_a_terminal(&scene, Person::Alice, &walk, "scorer\n").await?.ok()?;
+    ensure!(said.contains("v2 of scorer is cleared until"), "{said}");
+    let none = at_a_terminal(&scene, Person::Bob, &walk, "").await?.ok()?;
+    ensure!(none.contains("Nothing waits for you."), "{none}");
+    Ok(())
+}
+
+pub async fn what_ends_soon_is_said_and_renewed(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "renew", "limited").await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    let ends_in = |hours| {
+        let mut approval = scene.decision("Approve", "v1", &digest, "risk-officer");
+        approval["spec"]["notAfter"] = json!(Timestamp::now() + SignedDuration::from_hours(hours));
+        approval
+    };
+    let expiring = async |kind: &str, name: &str| -> Result<Value> {
+        let conditions = scene.get(kind, name).await?["status"]["conditions"].take();
+        let of_it = |c: &&Value| c["type"] == "ClearanceExpiring";
+        Ok(conditions.as_array().into_iter().flatten().find(of_it).cloned().unwrap_or_default())
+    };
+    scene.decide(Person::Alice, &ends_in(10 * 24)).await?;
+    scene.is_cleared("v1").await?;
+    let (of_version, of_system) =
+        (expiring("modelversion", "v1").await?, expiring("aisystem", "scorer").await?);
+    ensure!(of_version["reason"] == "Within14Days" && of_system["reason"] == "Within14Days", "{of_system}");
+    let message = of_system["message"].as_str().unwrap_or_default();
+    ensure!(message.contains("not from then on: approval by role risk-officer expired"), "{message}");
+    let events = async || -> Result<usize> {
+        let events = scene.list("events.v1.events.k8s.io").await?;
+        Ok(events.iter().filter(|event| event["reason"] == "ClearanceExpiring").count())
+    };
+    ensure!(events().await? == 0, "the approver has just been told: no Event");
+
+    // What was further away before comes closer: here because Alice takes her longer approval back.
+    let revoke = ["revoke", "scorer", "--reason=shorter", "--yes"];
+    assent(&scene, Person::Alice, &["renew", "scorer", "--yes"]).await?.ok()?;
+    until(SOON, "no end soon", async || Ok(expiring("modelversion", "v1").await?.is_null().then_some(())))
+        .await?;
+    let said = assent(&scene, Person::Alice, &["status", "--expiring", "30d"]).await?;
+    ensure!(said.stdout.is_empty(), "it was renewed: {said:?}");
+    assent(&scene, Person::Alice, &revoke).await?.ok()?;
+    let nothing = assent(&scene, Person::Alice, &["renew", "scorer", "--yes"]).await?;
+    ensure!(
+        nothing.status.code() == Some(2) && nothing.stderr.contains("is cleared until a certain time"),
+        "{nothing:?}"
+    );
+
+    // A system that is to end comes closer to its end.
+    assent(&scene, Person::Alice, &["approve", "scorer", "--yes"]).await?.ok()?;
+    scene.is_cleared("v1").await?;
+    let end = ["decommission", "scorer", "--date=6d", "--reason=the pilot ends", "--yes"];
+    let said = assent(&scene, Person::Dev, &end).await?.ok()?;
+    ensure!(said.contains("until then it can be taken back"), "{said}");
+    let note = scene.event("AISystem", "scorer", "ClearanceExpiring").await?;
+    ensure!(
+        note.contains("not from then on: decommissioned since") && note.contains("the pilot ends"),
+        "{note}"
+    );
+    let reason = expiring("modelversion", "v1").await?["reason"].take();
+    ensure!(reason == "Within7Days", "{reason}");
+    Ok(())
+}
+
+pub async fn decommission_shows_what_stops_and_asks_who_needs_it(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "decommission", "limited").await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    let mut needing = scene.system("limited");
+    needing["metadata"]["name"] = json!("front");
+    needing["spec"]["dependsOn"] = json!([{ "name": "scorer" }]);
+    scene.apply(Person::Admin, &needing).await?;
+
+    let end = ["decommission", "scorer", "--reason=replaced"];
+    let needed = assent(&scene, Person::Dev, &end).await?;
+    ensure!(
+        needed.status.code() == Some(1) && needed.stderr.contains("decommission/front depends on it"),
+        "{needed:?}"
+    );
+    ensure!(needed.stderr.contains("--force"), "{needed:?}");
+    let missing =
+        assent(&scene, Person::Dev, &[&end[..], &["--successor=nobody", "--force"]].concat()).await?;
+    ensure!(missing.stderr.contains("there is no AISystem nobody"), "{missing:?}");
+    let why = assent(&scene, Person::Dev, &["decommission", "scorer", "--force", "--yes"]).await?;
+    ensure!(why.status.code() == Some(2) && why.stderr.contains("--reason is required"), "{why:?}");
+    let piped = assent(&scene, Person::Dev, &[&end[..], &["--force"]].concat()).await?;
+    ensure!(
+        piped.status.code() == Some(2) && piped.stdout.contains("deployment/scorer: 2 pods"),
+        "{piped:?}"
+    );
+    scene.running("scorer", 2).await?;
+
+    let kept = json!({ "metadata": { "labels": { "kustomize.toolkit.fluxcd.io/name": "apps" } } });
+    scene
+        .kubectl(Person::Admin, &["patch", "aisystem", "scorer", "--type=merge", "-p", &kept.to_string()])
+        .await?;
+    let args = ["decommission", "scorer", "--reason=replaced", "--successor=front", "--force"];
+    let said = at_a_terminal(&scene, Person::Dev, &args, "yes\n").await?;
+    ensure!(
+        said.status.code() == Some(1) && said.stdout.contains("Flux (apps) applies this system"),
+        "{said:?}"
+    );
+    let said = at_a_terminal(&scene, Person::Dev, &args, "scorer\n").await?.ok()?;
+    ensure!(said.contains("scorer is decommissioned"), "{said}");
+    scene.held("scorer", 2).await?;
+    let system = scene.get("aisystem", "scorer").await?;
+    ensure!(system["spec"]["decommission"]["successor"] == "front", "{system}");
+    let again = assent(&scene, Person::Dev, &[&end[..], &["--force", "--yes"]].concat()).await?;
+    ensure!(again.stderr.contains("for good: replaced"), "{again:?}");
+    Ok(())
+}
+
+pub async fn capture_reads_a_manifest_without_a_cluster(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "capture-file", "limited").await?;
+    let offline = async |manifest: &Value, more: &[&str]| -> Result<Output> {
+        let plugin = binaries()?.join("kubectl-assent").display().to_string();
+        let args = [&["KUBECONFIG=/nonexistent", &plugin, "capture", "-f", "-"], more].concat();
+        cluster.run(cluster.account(Person::Dev), "env", &args, Some(&manifest.to_string())).await
+    };
+    let deployment = scene.deployment("scorer", &container("1"));
+    let said = offline(&deployment, &[]).await?.ok()?;
+    scene.apply(Person::Dev, &deployment).await?;
+    let there = assent(&scene, Person::Dev, &["capture", "deployment/scorer"]).await?.ok()?;
+    ensure!(said == there, "{said} is not {there}");
+    let two = json!({ "apiVersion": "v1", "kind": "List",
+        "items": [deployment, scene.deployment("other", &container("2"))] });
+    let list: Value = serde_json::from_str(&offline(&two, &["-o=json"]).await?.ok()?)?;
+    ensure!(list["items"].as_array().is_some_and(|items| items.len() == 2), "{list}");
+    let service = json!({ "apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService",
+        "metadata": { "name": "i" }, "spec": { "predictor": { "model": { "storageUri": "s3://m" } } } });
+    let none = offline(&service, &[]).await?;
+    ensure!(none.status.code() == Some(1) && none.stderr.contains("capture pod/NAME"), "{none:?}");
+    Ok(())
+}
+
+pub async fn status_watches(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "watches", "limited").await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    let mut command =
+        scene.cluster.command(scene.cluster.account(Person::Alice), binaries()?.join("kubectl-assent"))?;
+    command.args(["status", "--watch", "-n", &scene.namespace]).stdout(std::process::Stdio::piped());
+    let mut watching = command.spawn()?;
+    let mut lines = BufReader::new(watching.stdout.take().context("a pipe")?).lines();
+    let mut next = async |what: &str| -> Result<String> {
+        loop {
+            let line =
+                timeout(SOON, lines.next_line()).await.with_context(|| format!("waiting for {what}"))??;
+            let line = line.context("it ended")?;
+            if line.contains(what) {
+                return Ok(line);
+            }
+        }
+    };
+    next("SYSTEM").await?;
+    next("risk-officer (1)").await?;
+    scene.decide(Person::Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
+    let cleared = next("v1").await?;
+    ensure!(cleared.contains("Yes"), "{cleared}");
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    next("2/0").await.map(drop)
+}
+
+pub async fn what_is_packed_for_krew_is_what_its_manifest_says(cluster: &ControlPlane) -> Result<()> {
+    let (out, unpacked) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let run = async |program: &str, args: &[&str]| {
+        cluster.run(cluster.account(Person::Dev), program, args, None).await?.ok()
+    };
+    let (pack, plugin) = (root().join("packaging/krew/pack"), binaries()?.join("kubectl-assent"));
+    let out_dir = out.path().display().to_string();
+    run(&pack.display().to_string(), &[&plugin.display().to_string(), &out_dir]).await?;
+    let manifest = std::fs::read_to_string(out.path().join("assent.yaml"))?;
+    let manifest: Value = serde_saphyr::from_str(&manifest)?;
+    let platform = &manifest["spec"]["platforms"][0];
+    let file = platform["uri"].as_str().and_then(|uri| uri.rsplit('/').next()).context("a uri")?;
+    let archive = out.path().join(file).display().to_string();
+    let sum = run("sha256sum", &[&archive]).await?;
+    ensure!(sum.split_whitespace().next() == platform["sha256"].as_str(), "{sum} is not {platform}");
+    run("tar", &["-xzf", &archive, "-C", &unpacked.path().display().to_string()]).await?;
+    let name = platform["bin"].as_str().context("a program")?;
+    let said = run(&unpacked.path().join(name).display().to_string(), &["version", "--client"]).await?;
+    let version = manifest["spec"]["version"].as_str().unwrap_or_default();
+    ensure!(said.contains(version), "{said} is not {version}");
     Ok(())
 }

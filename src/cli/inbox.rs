@@ -1,0 +1,193 @@
+//! Walks through everything that waits for one person, the oldest deadline first, so that nothing runs out
+//! because nobody knew.
+//!
+//! ```text
+//!  every AISystem ── Ledger ─┐
+//!  roles that I hold ────────┼─► would my approval count? ─► Item ─ by deadline ─► sign, one after the other
+//!  now, or when it ends ─────┘   the policy core says so
+//! ```
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+
+use super::{
+    ask,
+    choose::Act,
+    connect::Session,
+    error::{Error, Next, Result},
+    instant::{Until, in_words},
+    ledger::{Ledger, Ruling},
+    page::{FAINT, Page},
+    people,
+    show::UNRECORDED,
+    sign::{self, Wish},
+    status,
+};
+use crate::{
+    api::{Approver, Decision, ModelVersion},
+    policy::{Reason, Statement},
+};
+
+/// What ends within this time waits for its renewal.
+const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// A version that waits for an approval in a role that this person holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Item {
+    /// When it loses its clearance or did so; for what never had one, since when it waits.
+    due: Timestamp,
+    namespace: String,
+    system: String,
+    version: String,
+    role: String,
+    renewal: bool,
+}
+
+/// Shows what waits for whoever types this, and has them sign or skip each.
+pub async fn walk(
+    session: &Session,
+    everywhere: bool,
+    until: Option<&(String, Until)>,
+    reason: Option<&str>,
+) -> Result<()> {
+    if !ask::somebody_is_there() {
+        return Err(no_terminal(session, everywhere));
+    }
+    let items = waiting(session, everywhere).await?;
+    if items.is_empty() {
+        anstream::println!("Nothing waits for you.");
+        return Ok(());
+    }
+    let (mut signed, mut skipped, mut failed) = (0, 0, 0);
+    for (index, item) in items.iter().enumerate() {
+        anstream::print!("{}", item.heading(index + 1, items.len()));
+        let there = Session { namespace: item.namespace.clone(), ..session.clone() };
+        match sign::sign(&there, item.wish(until, reason)).await {
+            Ok(()) => signed += 1,
+            Err(Error::Declined { .. }) => {
+                skipped += 1;
+                anstream::println!("Skipped.");
+            }
+            Err(error) => {
+                failed += 1;
+                anstream::eprint!("{}", error.report());
+            }
+        }
+    }
+    anstream::println!("\n{signed} signed, {skipped} skipped, {failed} failed.");
+    if failed == 0 { Ok(()) } else { Err(Error::NotSigned { failed, of: items.len() }) }
+}
+
+fn no_terminal(session: &Session, everywhere: bool) -> Error {
+    let place = if everywhere { " -A".to_owned() } else { format!(" -n {}", session.namespace) };
+    Error::Choose {
+        question: "--interactive asks at a terminal, and this is none".to_owned(),
+        next: vec![Next::new(
+            format!("kubectl assent status{place}{}", session.flags),
+            "to see what waits for whom",
+        )],
+    }
+}
+
+async fn waiting(session: &Session, everywhere: bool) -> Result<Vec<Item>> {
+    let systems = status::all(session, everywhere).await?;
+    let namespace = (!everywhere).then_some(session.namespace.as_str());
+    let ledgers = Ledger::read_all(&session.client, namespace, &systems).await?;
+    let me = people::myself(&session.client).await?;
+    let asked: BTreeSet<&str> = ledgers.iter().flat_map(Ledger::roles).collect();
+    let held = people::held(&session.client, asked).await?;
+    let now = Timestamp::now();
+    let mut items: Vec<_> = ledgers.iter().flat_map(|ledger| items(ledger, &me, &held, now)).collect();
+    items.sort();
+    Ok(items)
+}
+
+/// What of one system waits for `me`; each version once, in the first of the roles in which it does.
+fn items(ledger: &Ledger, me: &Approver, held: &[&str], now: Timestamp) -> Vec<Item> {
+    let item = |version: &ModelVersion| {
+        let ruling = ledger.rule(version, None, now);
+        let (due, at) = deadline(version, &ruling, now)?;
+        let role = ledger.roles().filter(|role| held.contains(role)).find(|role| {
+            let mine = Statement {
+                name: UNRECORDED,
+                approver: me,
+                role,
+                decision: Decision::Approve,
+                reason: None,
+                at: now,
+                not_after: None,
+            };
+            lacking(&ledger.rule(version, Some(mine), at)) < lacking(&ledger.rule(version, None, at))
+        })?;
+        Some(Item {
+            due,
+            namespace: ledger.namespace.clone(),
+            system: ledger.name.clone(),
+            version: version.name_any(),
+            role: role.to_owned(),
+            renewal: ruling.is_cleared(),
+        })
+    };
+    ledger.versions.iter().filter_map(item).collect()
+}
+
+/// By when a version has to be approved, and the instant at which that is asked; none if it needs no approval, or
+/// more than that.
+fn deadline(version: &ModelVersion, ruling: &Ruling, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+    if ruling.is_cleared() {
+        let end = ruling.not_after.filter(|end| end.duration_since(now) <= SOON)?;
+        return Some((end, end));
+    }
+    let since = |reason: &Reason| match reason {
+        Reason::ApprovalExpired { since, .. } => Some(*since),
+        _ => None,
+    };
+    let reasons = ruling.reasons();
+    let asked_since = version.metadata.creation_timestamp.as_ref().map_or(now, |at| at.0);
+    reasons
+        .iter()
+        .all(Reason::is_for_want_of_approval)
+        .then(|| (reasons.iter().filter_map(since).max().unwrap_or(asked_since), now))
+}
+
+/// How many approvals are missing.
+fn lacking(ruling: &Ruling) -> usize {
+    let in_role = |reason: &Reason| match reason {
+        Reason::AwaitingApproval { needed, have, .. } | Reason::ApprovalExpired { needed, have, .. } => {
+            needed - have
+        }
+        _ => 0,
+    };
+    ruling.reasons().iter().map(in_role).sum()
+}
+
+impl Item {
+    fn wish(&self, until: Option<&(String, Until)>, reason: Option<&str>) -> Wish {
+        Wish {
+            act: if self.renewal { Act::Renew } else { Act::Approve },
+            system: self.system.clone(),
+            version: Some(self.version.clone()),
+            role: Some(self.role.clone()),
+            until: until.cloned(),
+            reason: reason.map(str::to_owned),
+            digest: None,
+            yes: false,
+        }
+    }
+
+    fn heading(&self, number: usize, of: usize) -> String {
+        let mut page = Page::default();
+        let Self { version, system, namespace, .. } = self;
+        let what = if self.renewal { "ends" } else { "waits since" };
+        let when = in_words(self.due, Timestamp::now());
+        anstream::println!();
+        page.heading(&format!(
+            "{number} of {of}: {version} of {system} in namespace {namespace}, {what} {when}"
+        ));
+        page.say(FAINT, "An empty answer skips it.");
+        page.blank();
+        page.finish()
+    }
+}

@@ -1,0 +1,81 @@
+//! How soon a clearance ends, in the steps at which people are told: 30, 14, 7 and 1 days before.
+//!
+//! ```text
+//!  now ──────────┬──────────────┬─────────┬────────┬──► the end
+//!                30 days        14        7        1        each: condition ClearanceExpiring with another
+//!                                                           reason, an Event, a count in the metrics
+//! ```
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+/// A step; the narrower is the less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Notice {
+    Within1Day,
+    Within7Days,
+    Within14Days,
+    Within30Days,
+}
+
+impl Notice {
+    pub const ALL: [Self; 4] = [Self::Within1Day, Self::Within7Days, Self::Within14Days, Self::Within30Days];
+
+    /// How long before the end it begins, in days.
+    pub const fn days(self) -> u32 {
+        match self {
+            Self::Within1Day => 1,
+            Self::Within7Days => 7,
+            Self::Within14Days => 14,
+            Self::Within30Days => 30,
+        }
+    }
+
+    /// The reason of the condition.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Within1Day => "Within1Day",
+            Self::Within7Days => "Within7Days",
+            Self::Within14Days => "Within14Days",
+            Self::Within30Days => "Within30Days",
+        }
+    }
+
+    /// The narrowest that has begun; none where the end is further away.
+    pub fn of(end: Timestamp, now: Timestamp) -> Option<Self> {
+        Self::ALL.into_iter().find(|notice| notice.begins(end) <= now)
+    }
+
+    /// When the next one begins.
+    pub fn next(end: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        Self::ALL.into_iter().map(|notice| notice.begins(end)).filter(|begins| *begins > now).min()
+    }
+
+    fn begins(self, end: Timestamp) -> Timestamp {
+        let before = SignedDuration::from_hours(24 * i64::from(self.days()));
+        end.checked_sub(before).unwrap_or(Timestamp::MIN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_narrowest_step_and_the_next_one() {
+        let at = |text: &str| text.parse::<Timestamp>().expect("an instant");
+        let end = at("2027-01-31T12:00:00Z");
+        for (now, notice, next) in [
+            ("2026-12-31T12:00:00Z", None, Some("2027-01-01T12:00:00Z")),
+            ("2027-01-01T12:00:00Z", Some(Notice::Within30Days), Some("2027-01-17T12:00:00Z")),
+            ("2027-01-20T00:00:00Z", Some(Notice::Within14Days), Some("2027-01-24T12:00:00Z")),
+            ("2027-01-25T00:00:00Z", Some(Notice::Within7Days), Some("2027-01-30T12:00:00Z")),
+            ("2027-01-31T11:59:59Z", Some(Notice::Within1Day), None),
+        ] {
+            assert_eq!(
+                (Notice::of(end, at(now)), Notice::next(end, at(now))),
+                (notice, next.map(at)),
+                "{now}"
+            );
+        }
+    }
+}

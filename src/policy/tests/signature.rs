@@ -1,0 +1,137 @@
+//! Attacks on signed decisions: a signature for one thing is used for another, or once more.
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use ssh_key::{HashAlg, LineEnding, PrivateKey};
+
+use super::generate::second;
+use crate::{
+    api::{
+        Approval, ApprovalSpec, Approver, ApproverKey, ApproverRole, ApproverRoleSpec, Decision, Digest,
+        Signature,
+    },
+    policy::{ApproverRoles, NotSigned, SIGNATURE_NAMESPACE, approver_of, signed_text, statements},
+};
+
+fn key() -> PrivateKey {
+    PrivateKey::from_openssh(include_str!("alice.key")).expect("a key")
+}
+
+fn roles(change: impl FnOnce(&mut ApproverKey)) -> ApproverRoles {
+    let approver = Approver { user: "alice".to_owned(), ..Approver::default() };
+    let public_key = key().public_key().to_openssh().expect("a public key");
+    let mut listed = ApproverKey { approver, public_key, ..ApproverKey::default() };
+    change(&mut listed);
+    let spec = ApproverRoleSpec { keys: vec![listed], ..ApproverRoleSpec::default() };
+    ApproverRoles::from([("risk".to_owned(), Arc::new(ApproverRole::new("risk", spec)))])
+}
+
+/// Signed at `signed`, recorded at `recorded`, for `namespace`.
+fn signed_for(namespace: &str, decision: Decision, name: &str, signed: i64, recorded: i64) -> Approval {
+    let mut spec = ApprovalSpec {
+        system: "triage".to_owned(),
+        model_version: "v1".to_owned(),
+        subject_digest: Digest::from_sha256([1; 32]),
+        decision,
+        role: "risk".to_owned(),
+        reason: Some("tested".to_owned()),
+        not_after: Some(Time(second(90))),
+        approver: None,
+        signature: Some(Signature { signed_at: Time(second(signed)), ssh: String::new() }),
+    };
+    let text = signed_text(namespace, &spec).expect("a text");
+    let signature = key().sign(SIGNATURE_NAMESPACE, HashAlg::Sha512, &text).expect("a signature");
+    let ssh = signature.to_pem(LineEnding::LF).expect("PEM");
+    spec.signature = Some(Signature { signed_at: Time(second(signed)), ssh });
+    let mut approval = Approval::new(name, spec);
+    approval.metadata.namespace = Some("lending".to_owned());
+    approval.metadata.creation_timestamp = Some(Time(second(recorded)));
+    approval
+}
+
+fn signed(decision: Decision, name: &str, signed: i64, recorded: i64) -> Approval {
+    signed_for("lending", decision, name, signed, recorded)
+}
+
+#[test]
+fn whose_key_it_is_has_decided_and_when_it_was_signed() {
+    let (approval, roles) = (signed(Decision::Approve, "a", 3, 7), roles(|_| {}));
+    assert_eq!(approver_of(&approval, &roles).map(|approver| &*approver.user), Ok("alice"));
+    assert_eq!(statements([&approval], &roles)[0].at, second(3));
+    let early = signed(Decision::Approve, "a", 9, 7);
+    assert_eq!(statements([&early], &roles)[0].at, second(7), "a date to come makes it no later");
+}
+
+#[test]
+fn a_signature_is_of_this_and_of_nothing_else() {
+    type Change = fn(&mut Approval);
+    let changes: [(&str, Change); 10] = [
+        ("namespace", |a| a.metadata.namespace = Some("other".to_owned())),
+        ("system", |a| a.spec.system = "other".to_owned()),
+        ("version", |a| a.spec.model_version = "v2".to_owned()),
+        ("digest", |a| a.spec.subject_digest = Digest::from_sha256([2; 32])),
+        ("decision", |a| a.spec.decision = Decision::Revoke),
+        ("reason", |a| a.spec.reason = None),
+        ("later end", |a| a.spec.not_after = Some(Time(second(99)))),
+        ("no end", |a| a.spec.not_after = None),
+        ("later signature", |a| {
+            a.spec.signature.as_mut().expect("signed").signed_at = Time(second(8));
+        }),
+        ("another use of the key", |a| {
+            let text = signed_text("lending", &a.spec).expect("a text");
+            let signature = key().sign("git", HashAlg::Sha512, &text).expect("a signature");
+            a.spec.signature.as_mut().expect("signed").ssh = signature.to_pem(LineEnding::LF).expect("PEM");
+        }),
+    ];
+    let roles = roles(|_| {});
+    for (what, change) in changes {
+        let mut approval = signed(Decision::Approve, "a", 3, 7);
+        change(&mut approval);
+        let not_signed = approver_of(&approval, &roles);
+        assert_eq!(not_signed, Err(NotSigned::OfAnother { user: "alice".to_owned() }), "{what}");
+        assert!(statements([&approval], &roles).is_empty(), "{what}");
+    }
+    let mut other_role = signed(Decision::Approve, "a", 3, 7);
+    other_role.spec.role = "ethics".to_owned();
+    assert_eq!(approver_of(&other_role, &roles), Err(NotSigned::RoleNotFound { role: "ethics".to_owned() }));
+}
+
+#[test]
+fn a_key_counts_while_the_role_lists_it() {
+    let approval = signed(Decision::Approve, "a", 3, 7);
+    let by = |change: fn(&mut ApproverKey)| approver_of(&approval, &roles(change)).map(drop);
+    assert_eq!(by(|key| key.not_after = Some(Time(second(8)))), Ok(()));
+    let invalid = NotSigned::KeyNotValid { user: "alice".to_owned(), role: "risk".to_owned(), at: second(7) };
+    // By when it was recorded: whoever finds an old key can sign with any date.
+    assert_eq!(by(|key| key.not_after = Some(Time(second(7)))), Err(invalid.clone()));
+    assert_eq!(by(|key| key.not_before = Some(Time(second(8)))), Err(invalid));
+    let not_listed = Err(NotSigned::KeyNotListed { role: "risk".to_owned() });
+    assert_eq!(by(|key| key.public_key.clear()), not_listed);
+    let another = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHLIiDnINiLH+cc9CYm2eHFIeLdsgjwgdPaUmkrtGDWi";
+    let listed = roles(|key| another.clone_into(&mut key.public_key));
+    assert_eq!(approver_of(&approval, &listed).map(drop), not_listed);
+}
+
+#[test]
+fn what_is_applied_again_is_no_other_decision() {
+    let roles = roles(|_| {});
+    let at = |approvals: &[Approval]| -> Vec<_> {
+        statements(approvals, &roles).into_iter().map(|statement| statement.at).collect()
+    };
+    let again = [signed(Decision::Approve, "a", 3, 7), signed(Decision::Approve, "b", 3, 50)];
+    assert_eq!(at(&again), [second(3), second(3)]);
+    // A revocation counts from when it was known, once.
+    let again = [signed(Decision::Revoke, "a", 3, 7), signed(Decision::Revoke, "b", 3, 50)];
+    assert_eq!(at(&again), [second(7), second(7)]);
+}
+
+#[test]
+fn what_is_no_signature_is_told_so() {
+    let mut approval = signed(Decision::Approve, "a", 3, 7);
+    approval.spec.signature.as_mut().expect("signed").ssh = "-----BEGIN SSH SIGNATURE-----\n".to_owned();
+    let why = approver_of(&approval, &roles(|_| {})).expect_err("no signature");
+    assert!(matches!(why, NotSigned::Unreadable { .. }), "{why}");
+    approval.spec.signature = None;
+    assert_eq!(approver_of(&approval, &roles(|_| {})), Err(NotSigned::Unsigned));
+}

@@ -1,0 +1,208 @@
+//! Decisions that were signed in Git: whose key it is has decided, whoever applies them, and nothing else counts.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use assent_tests::{ControlPlane, Output, Person, Scenario, binaries, container};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use Person::{Admin, Alice, Dev};
+
+/// A namespace with a version to decide about, and a role that only keys fill.
+struct Signing<'a> {
+    scene: Scenario<'a>,
+    role: String,
+    keys: TempDir,
+}
+
+impl<'a> Signing<'a> {
+    /// With a level that asks for one approval in a role of its own, in which `users` have keys.
+    async fn new(cluster: &'a ControlPlane, name: &str, users: &[&str]) -> Result<Self> {
+        let scene = Scenario::new(cluster, name, "limited").await?;
+        let this = Self { scene, role: format!("{name}-signers"), keys: tempfile::tempdir()? };
+        let spec = json!({ "approvals": [{ "role": this.role, "count": 1 }], "separationOfDuties": true, "validity": "8760h" });
+        let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": name }, "spec": spec });
+        this.scene.apply(Admin, &level).await?;
+        this.scene.apply(Admin, &this.scene.system(name)).await?;
+        for user in users {
+            let key = this.key(user);
+            let args = ["-q", "-t", "ed25519", "-N", "", "-C", user, "-f", &key.display().to_string()];
+            cluster.run(cluster.account(Dev), "ssh-keygen", &args, None).await?.ok()?;
+        }
+        this.list(&users.iter().map(|user| (*user, json!({}))).collect::<Vec<_>>()).await?;
+        this.scene.publish("v1", &container("1")).await?;
+        Ok(this)
+    }
+
+    fn key(&self, user: &str) -> PathBuf {
+        self.keys.path().join(user)
+    }
+
+    /// Lists the keys of `users`, each with more said of it.
+    async fn list(&self, users: &[(&str, Value)]) -> Result<()> {
+        let mut keys = Vec::new();
+        for (user, more) in users {
+            let public = std::fs::read_to_string(self.key(user).with_extension("pub"))?;
+            let mut key = json!({ "approver": { "user": user }, "publicKey": public.trim() });
+            let more = more.as_object().cloned().unwrap_or_default();
+            key.as_object_mut().context("an object")?.extend(more);
+            keys.push(key);
+        }
+        let role = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "ApproverRole",
+            "metadata": { "name": self.role }, "spec": { "keys": keys } });
+        self.scene.apply(Admin, &role).await.map(drop)
+    }
+
+    /// Has `user` decide about v1, into a file: what it says.
+    async fn sign(&self, user: &str, act: &[&str]) -> Result<(Value, Output)> {
+        let (key, file) = (self.key(user).display().to_string(), self.keys.path().join("signed.yaml"));
+        let plugin = binaries()?.join("kubectl-assent").display().to_string();
+        let place =
+            ["--ssh-key", &key, "--to", &file.display().to_string(), "--yes", "-n", &self.scene.namespace];
+        let args = [act, &["scorer", "--version=v1"], &place].concat();
+        // Alice is whoever reads: she holds no role that counts here.
+        let cluster = self.scene.cluster;
+        let said = cluster.run(cluster.account(Alice), &plugin, &args, None).await?;
+        ensure!(said.status.success(), "{said:?}");
+        Ok((serde_saphyr::from_str(&std::fs::read_to_string(file)?)?, said))
+    }
+
+    /// Applies a manifest as the controller that applies what is in Git.
+    async fn merge(&self, manifest: &Value) -> Result<Output> {
+        let (cluster, account) = (self.scene.cluster, self.scene.cluster.gitops().await?);
+        let apply = ["apply", "--server-side", "-f", "-"];
+        cluster.run(&account, "kubectl", &apply, Some(&manifest.to_string())).await
+    }
+
+    async fn counts(&self, approval: &Value, status: &str, reason: &str) -> Result<String> {
+        let name = approval["metadata"]["name"].as_str().context("a name")?;
+        self.scene.condition("approval", name, "Counted", status, reason).await
+    }
+}
+
+fn renamed(approval: &Value, name: &str) -> Value {
+    let mut copy = approval.clone();
+    copy["metadata"]["name"] = json!(name);
+    copy
+}
+
+pub async fn the_signer_and_not_the_applier_is_the_approver(cluster: &ControlPlane) -> Result<()> {
+    let signing = Signing::new(cluster, "signed", &["erin"]).await?;
+    let scene = &signing.scene;
+    scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.held("scorer", 2).await?;
+    let (approval, said) =
+        signing.sign("erin", &["approve", "--reason=reviewed in the pull request"]).await?;
+    for shown in
+        ["Scores.", "as erin, in role signed-signers", "kubectl apply -f", "it is cleared to run until"]
+    {
+        ensure!(said.stdout.contains(shown), "{shown:?} was not shown: {}", said.stdout);
+    }
+    ensure!(scene.list("approvals").await?.is_empty(), "nothing is recorded yet");
+    signing.merge(&approval).await?.ok()?;
+    scene.is_cleared("v1").await?;
+    scene.running("scorer", 2).await?;
+    signing.counts(&approval, "True", "Counted").await?;
+    let name = approval["metadata"]["name"].as_str().context("a name")?;
+    let recorded = scene.get("approval", name).await?;
+    ensure!(recorded["status"]["signedBy"] == "erin" && recorded["spec"]["approver"].is_null(), "{recorded}");
+    let counted = scene.get("modelversion", "v1").await?["status"]["approvals"].take();
+    ensure!(counted[0]["user"] == "erin", "{counted}");
+    // Git says the same for ever.
+    let again = signing.merge(&approval).await?.ok()?;
+    ensure!(again.contains("serverside-applied"), "{again}");
+    let plugin = binaries()?.join("kubectl-assent").display().to_string();
+    let history = ["history", "scorer", "-n", &scene.namespace];
+    let said = cluster.run(cluster.account(Alice), &plugin, &history, None).await?.ok()?;
+    ensure!(said.contains("erin as signed-signers"), "{said}");
+    // Without a signature it is as before.
+    let mut unsigned = renamed(&approval, "unsigned");
+    unsigned["spec"].as_object_mut().context("a spec")?.remove("signature");
+    let refused = signing.merge(&unsigned).await?.denied()?;
+    ensure!(refused.contains("is not a person and cannot approve"), "{refused}");
+    let mut both = renamed(&approval, "both");
+    both["spec"]["approver"] = json!({ "user": "erin" });
+    let refused = signing.merge(&both).await?.denied()?;
+    ensure!(refused.contains("leave spec.approver out"), "{refused}");
+    Ok(())
+}
+
+pub async fn a_signature_is_not_used_for_anything_else(cluster: &ControlPlane) -> Result<()> {
+    let signing = Signing::new(cluster, "replayed", &["erin"]).await?;
+    let scene = &signing.scene;
+    let (approval, _) = signing.sign("erin", &["approve", "--until=30d"]).await?;
+    scene.publish("v2", &container("2")).await?;
+    let digest = scene.digest_of("v2").await?;
+    let later = json!({ "signedAt": "2090-01-01T00:00:00Z", "ssh": approval["spec"]["signature"]["ssh"] });
+    for (name, attack) in [
+        ("of-another-version", json!({ "modelVersion": "v2", "subjectDigest": digest })),
+        ("longer", json!({ "notAfter": "2090-01-01T00:00:00Z" })),
+        ("later", json!({ "signature": later })),
+        ("revocation", json!({ "decision": "Revoke", "reason": "an outage" })),
+    ] {
+        let mut copy = renamed(&approval, name);
+        let attack = attack.as_object().cloned().unwrap_or_default();
+        copy["spec"].as_object_mut().context("a spec")?.extend(attack);
+        signing.merge(&copy).await?.ok()?;
+        let message = signing.counts(&copy, "False", "SignatureNotValid").await?;
+        ensure!(message.contains("the signature of erin is not of this"), "{name}: {message}");
+    }
+    scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
+    signing.merge(&approval).await?.ok()?;
+    scene.is_cleared("v1").await?;
+
+    // Applied once more after a revocation, it still came before it.
+    let (revocation, _) = signing.sign("erin", &["revoke", "--reason=drift"]).await?;
+    signing.merge(&revocation).await?.ok()?;
+    scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
+    let again = renamed(&approval, "again");
+    signing.merge(&again).await?.ok()?;
+    signing.counts(&again, "False", "Revoked").await?;
+    // And the revocation, after a new approval, is the one that was lifted.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let (anew, _) = signing.sign("erin", &["approve"]).await?;
+    signing.merge(&anew).await?.ok()?;
+    scene.is_cleared("v1").await?;
+    signing.merge(&renamed(&revocation, "revoked-again")).await?.ok()?;
+    signing.counts(&renamed(&revocation, "revoked-again"), "True", "Counted").await?;
+    scene.is_cleared("v1").await
+}
+
+pub async fn a_key_counts_while_its_role_lists_it(cluster: &ControlPlane) -> Result<()> {
+    let signing = Signing::new(cluster, "keys", &["erin", "frank"]).await?;
+    let scene = &signing.scene;
+    let (approval, _) = signing.sign("erin", &["approve"]).await?;
+    signing.merge(&approval).await?.ok()?;
+    scene.is_cleared("v1").await?;
+    signing.list(&[("frank", json!({}))]).await?;
+    let message = signing.counts(&approval, "False", "SignatureNotValid").await?;
+    ensure!(message.contains("does not list the key of the signature"), "{message}");
+    scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
+    signing.list(&[("erin", json!({ "notAfter": "2090-01-01T00:00:00Z" }))]).await?;
+    scene.is_cleared("v1").await?;
+    signing.list(&[("erin", json!({ "notAfter": "2020-01-01T00:00:00Z" }))]).await?;
+    let message = signing.counts(&approval, "False", "SignatureNotValid").await?;
+    ensure!(message.contains("the key of erin in ApproverRole keys-signers did not count"), "{message}");
+    let wrong = json!({ "approver": { "user": "system:serviceaccount:flux-system:kustomize-controller" } });
+    let refused =
+        signing.list(&[("erin", wrong)]).await.err().map(|error| error.to_string()).unwrap_or_default();
+    ensure!(refused.contains("is not a person and cannot approve"), "{refused}");
+    Ok(())
+}
+
+pub async fn an_owner_who_signs_does_not_count(cluster: &ControlPlane) -> Result<()> {
+    let signing = Signing::new(cluster, "owning", &["dev", "erin"]).await?;
+    let (approval, said) = signing.sign("dev", &["approve"]).await?;
+    ensure!(said.stdout.contains("you own the system"), "{}", said.stdout);
+    signing.merge(&approval).await?.ok()?;
+    signing.counts(&approval, "False", "ApproverIsOwner").await?;
+    // By the groups that the role says a person has, too.
+    signing.list(&[("erin", json!({ "approver": { "user": "erin", "groups": ["builders"] } }))]).await?;
+    let mut system = signing.scene.system("owning");
+    system["spec"]["owners"] = json!([{ "kind": "Group", "name": "builders" }]);
+    signing.scene.apply(Admin, &system).await?;
+    let (approval, _) = signing.sign("erin", &["approve"]).await?;
+    signing.merge(&approval).await?.ok()?;
+    signing.counts(&approval, "False", "ApproverIsOwner").await.map(drop)
+}
