@@ -1,7 +1,7 @@
 # Everything a developer types. `make help` lists it.
 #
 # Needed: Rust 1.95 or newer, Go 1.26 or newer to build the control plane that
-# the tests run on, and a C compiler. The first `make test` or `make demo` builds that control plane, which
+# the tests run on, a C compiler, and ssh-keygen for the tests. The first `make test` or `make demo` builds that control plane, which
 # takes about a quarter of an hour on two cores; what was built is kept outside the checkout.
 
 CARGO ?= cargo

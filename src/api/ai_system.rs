@@ -1,5 +1,7 @@
 //! An AI system: what it is for, whose it is, and how much risk it bears.
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -83,6 +85,12 @@ pub struct Owner {
     /// The name as the API server authenticates it.
     #[schemars(length(min = 1, max = 256))]
     pub name: String,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.kind, self.name)
+    }
 }
 
 /// What an owner's name names.

@@ -202,7 +202,7 @@ fn review(
     page.say(STRONG, &format!("You are about to decommission {name} in namespace {namespace}"));
     page.heading("SYSTEM");
     page.prose("purpose", &system.spec.intended_purpose);
-    page.list("owners", system.spec.owners.iter().map(|owner| format!("{:?} {}", owner.kind, owner.name)));
+    page.list("owners", system.spec.owners.iter().map(ToString::to_string));
     page.heading("END");
     page.styled_field("date", LOOK, &in_words(end.date.0, now));
     page.prose("reason", &end.reason);

@@ -129,7 +129,7 @@ enum Command {
   kubectl assent approve credit-scorer --version v3 --role risk-officer --until 90d
 
   # Into a file to be merged, signed by a key that the role lists
-  kubectl assent approve credit-scorer --ssh-key ~/.ssh/id_ed25519 --to approvals/credit-scorer-v3.yaml
+  kubectl assent approve credit-scorer --ssh-key ~/.ssh/id_ed25519 --to approval.yaml
 
   # Review everything that waits for you, the oldest deadline first, and sign or skip each
   kubectl assent approve --interactive -A

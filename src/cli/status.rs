@@ -219,7 +219,7 @@ impl Row {
             pods_would_stop: pods.and_then(|pods| pods.would_stop),
             waiting_for: waiting(&versions, cleared == Some(true)),
             message: condition.map(|c| c.message.clone()),
-            owners: system.spec.owners.iter().map(|o| format!("{:?} {}", o.kind, o.name)).collect(),
+            owners: system.spec.owners.iter().map(ToString::to_string).collect(),
             versions,
         }
     }
