@@ -584,8 +584,8 @@ pub async fn status_watches(cluster: &ControlPlane) -> Result<()> {
     next("SYSTEM").await?;
     next("risk-officer (1)").await?;
     scene.decide(Person::Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
-    let cleared = next("v1").await?;
-    ensure!(cleared.contains("Yes"), "{cleared}");
+    let cleared = next("Yes").await?;
+    ensure!(cleared.contains("v1"), "{cleared}");
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     next("2/0").await.map(drop)
 }
