@@ -121,6 +121,20 @@ fn commands(block: &Block) -> Vec<(String, Option<String>)> {
     commands
 }
 
+/// Without what the client library of kubectl logs by the way, such as `E1125 18:03:41.123456   99 reflector.go:204] …`
+/// when a watch ends as its process does.
+fn without_logs(printed: &str) -> String {
+    let is_log = |line: &str| {
+        let Some((head, rest)) = line.split_once(' ') else { return false };
+        let (level, date) = head.split_at_checked(1).unwrap_or_default();
+        ["I", "W", "E"].contains(&level)
+            && date.len() == 4
+            && date.bytes().all(|byte| byte.is_ascii_digit())
+            && rest.contains(".go:")
+    };
+    printed.split_inclusive('\n').filter(|line| !is_log(line)).collect()
+}
+
 /// What is printed is what was said, where … stands for anything.
 fn is(printed: &str, said: &str) -> bool {
     let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -182,7 +196,7 @@ impl Stage {
             let run = cluster.run(cluster.account(person), "bash", &args, typed.as_deref());
             let output =
                 timeout(PATIENCE, run).await.with_context(|| format!("it never ends: {command}"))??;
-            let (status, printed) = (output.status, output.stdout);
+            let (status, printed) = (output.status, without_logs(&output.stdout));
             ensure!(status.success() != refused, "{command}: {status}\n{printed}");
             if let Some(said) = said.filter(|said| !is(&printed, said)) {
                 let _ =
