@@ -3,9 +3,10 @@
 
 use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
-use assent::{admission, api, cli::Cli};
+use assent::{admission, api, cli::Cli, policy};
 use clap::CommandFactory as _;
 use serde_json::{Value, json};
+use ssh_key::{HashAlg, LineEnding, PrivateKey};
 
 /// With this variable set, what is stale is written anew.
 const UPDATE: &str = "ASSENT_UPDATE";
@@ -138,4 +139,24 @@ fn seeds_of_the_fuzz_targets() {
     }
     seed("objects", "level", &level);
     seed("objects", "approval", &approval);
+    seed("signature", "credit-scorer", &signed(&approval));
+}
+
+/// An approval with the signature of a key, and the role that lists it.
+fn signed(approval: &Value) -> Value {
+    let key = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/policy/tests/alice.key");
+    let key = PrivateKey::from_openssh(fs::read_to_string(key).expect("a file")).expect("a key");
+    let mut approval: api::Approval = serde_json::from_value(approval.clone()).expect("an Approval");
+    approval.spec.approver = None;
+    let at = approval.metadata.creation_timestamp.clone().expect("a time");
+    approval.spec.signature = Some(api::Signature { signed_at: at.clone(), ssh: String::new() });
+    let namespace = approval.metadata.namespace.clone().unwrap_or_default();
+    let text = policy::signed_text(&namespace, &approval.spec).expect("a text");
+    let signature = key.sign(policy::SIGNATURE_NAMESPACE, HashAlg::Sha512, &text).expect("a signature");
+    let ssh = signature.to_pem(LineEnding::LF).expect("PEM");
+    approval.spec.signature = Some(api::Signature { signed_at: at, ssh });
+    let public_key = key.public_key().to_openssh().expect("a public key");
+    json!({ "approval": approval, "role": { "apiVersion": "assent.dev/v1alpha1", "kind": "ApproverRole",
+        "metadata": { "name": approval.spec.role },
+        "spec": { "keys": [{ "approver": { "user": "alice" }, "publicKey": public_key }] } } })
 }
