@@ -32,6 +32,11 @@ impl Digest {
         &self.0
     }
 
+    /// The first eight hexadecimal digits: for a name that should not clash, and is not relied on.
+    pub fn eight(&self) -> &str {
+        &self.short()[..8]
+    }
+
     /// The first twelve hexadecimal digits: enough to recognise, not to sign.
     pub fn short(&self) -> &str {
         &self.0["sha256:".len()..][..12]

@@ -30,8 +30,8 @@ use super::{
     visible::visible,
 };
 use crate::{
-    api::{CLEARANCE_NAME, Clearance, GROUP, Runtime, SYSTEM_LABEL},
-    policy::{Unmatchable, runtime_of_pod, unpinned, without_trusted},
+    api::{CLEARANCE_NAME, Clearance, Digest, GROUP, Runtime, SYSTEM_LABEL},
+    policy::{runtime_of_pod, unpinned, without_trusted},
 };
 
 /// As what it is captured.
@@ -87,9 +87,9 @@ pub fn capture_file(path: &Path, namespace: &str, wish: &Wish) -> Result<()> {
     for manifest in &manifests {
         for found in templates(manifest) {
             let what = format!("{}{}", manifest.object(), found.pointer);
-            let template = found.template.map_err(|why| not_captured(&what, why))?;
+            let template = found.template.map_err(|why| not_captured(&what, &why, None))?;
             let runtime = runtime_of_pod(&template.spec.unwrap_or_default());
-            let runtime = runtime.map_err(|why| cannot_be_approved(&what, &why, None))?;
+            let runtime = runtime.map_err(|why| not_captured(&what, &why, None))?;
             let labelled = template.metadata.and_then(|metadata| metadata.labels?.remove(SYSTEM_LABEL));
             let own = Some(manifest.text("/metadata/namespace")).filter(|own| !own.is_empty());
             let version = wish.model_version(labelled.as_ref(), own.unwrap_or(namespace), &runtime);
@@ -112,11 +112,7 @@ pub fn capture_file(path: &Path, namespace: &str, wish: &Wish) -> Result<()> {
     Ok(())
 }
 
-fn not_captured(what: &str, why: String) -> Error {
-    Error::NotCaptured { what: what.to_owned(), why, next: Vec::new() }
-}
-
-fn cannot_be_approved(what: &str, why: &Unmatchable, next: Option<Next>) -> Error {
+fn not_captured(what: &str, why: &dyn ToString, next: Option<Next>) -> Error {
     Error::NotCaptured { what: what.to_owned(), why: why.to_string(), next: next.into_iter().collect() }
 }
 
@@ -171,8 +167,7 @@ impl Found {
             let command = format!("kubectl get {what} -n {}{} -o yaml", session.namespace, session.flags);
             Next::new(command, "to see it; it has to go before the workload can be approved")
         };
-        let runtime =
-            runtime_of_pod(&self.spec).map_err(|why| cannot_be_approved(&what, &why, Some(to_see())))?;
+        let runtime = runtime_of_pod(&self.spec).map_err(|why| not_captured(&what, &why, Some(to_see())))?;
         if !self.mutated {
             return Ok(runtime);
         }
@@ -255,8 +250,7 @@ fn repository(image: &str) -> &str {
 /// Eight hexadecimal digits that are the same for the same runtime.
 fn fingerprint(runtime: &impl Serialize) -> String {
     let bytes = serde_json::to_vec(runtime).unwrap_or_default();
-    let digest = Sha256::digest(bytes);
-    digest.iter().take(4).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    Digest::from_sha256(Sha256::digest(bytes).into()).eight().to_owned()
 }
 
 /// `typed` is how it was asked for, and `place` the flags that say where.

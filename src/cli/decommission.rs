@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     api::{AISystem, Decommission, SYSTEM_LABEL},
-    enforce::{OwnerIs, Roots},
+    enforce::{OwnerIs, Roots, has_ended},
 };
 
 /// What a person asks for.
@@ -167,16 +167,9 @@ impl Dependents {
 async fn running(session: &Session, system: &str) -> Result<BTreeMap<Workload, usize>> {
     let mut pods: Vec<(String, Option<OwnerIs>)> = Vec::new();
     let is_of_it = |pod: &Pod| pod.labels().get(SYSTEM_LABEL).is_some_and(|name| name == system);
-    let has_ended = |pod: &Pod| {
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        matches!(phase, Some("Succeeded" | "Failed"))
-    };
     each_page(session, false, |page| {
         let found = page.iter().filter(|pod| is_of_it(pod) && !has_ended(pod));
-        pods.extend(found.map(|pod| {
-            let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
-            (pod.name_any(), owner.map(OwnerIs::from))
-        }));
+        pods.extend(found.map(|pod| (pod.name_any(), OwnerIs::of(pod))));
     })
     .await?;
     let (mut roots, mut workloads) = (Roots::default(), BTreeMap::new());
@@ -283,7 +276,6 @@ async fn write(session: &Session, system: &AISystem, end: &Decommission) -> Resu
 /// Waits for the operator where the date has come, and says what happens.
 async fn say_what_became(session: &Session, name: &str, end: &Decommission, now: Timestamp) {
     let mut page = Page::default();
-    page.blank();
     if end.date.0 > now {
         let text = format!(
             "{name} will be decommissioned {}; until then it can be taken back",

@@ -26,11 +26,10 @@ use super::{
     ledger::Ledger,
     output,
     page::{GOOD, PLAIN, Page},
-    show::Review,
     sign::{Decided, Wish},
 };
 use crate::{
-    api::{Approval, ApproverKey, GROUP, Signature},
+    api::{Approval, ApproverKey, Digest, GROUP, Signature},
     policy::{SIGNATURE_NAMESPACE, approver_of, public_key, signed_text},
 };
 
@@ -64,20 +63,7 @@ pub async fn sign(session: &Session, wish: Wish, by: &Detached) -> Result<()> {
         until,
         signer: None,
     };
-    let review = Review {
-        ledger: &ledger,
-        system,
-        version,
-        digest: &decided.digest,
-        decision: wish.act.decision(),
-        role: &decided.role,
-        approver: &key.approver,
-        until,
-        reason: wish.reason.as_deref(),
-        now,
-    };
-    anstream::print!("{}", review.render());
-    decided.confirm()?;
+    decided.review(&ledger, system, version, &key.approver, now)?;
     let approval = by.signed(decided.approval(), &ledger, now)?;
     by.write(&approval)?;
     anstream::print!("{}", by.report(&approval, &key.approver.user));
@@ -136,13 +122,10 @@ impl Detached {
         approval.metadata.namespace = Some(ledger.namespace.clone());
         approval.spec.signature = Some(Signature { signed_at: Time(now), ssh: String::new() });
         let text = signed_text(&ledger.namespace, &approval.spec).unwrap_or_default();
-        let name = Sha256::digest(&text)
-            .iter()
-            .take(4)
-            .fold(String::new(), |name, byte| name + &format!("{byte:02x}"));
+        let digest = Digest::from_sha256(Sha256::digest(&text).into());
         let prefix = format!("{}-{}", approval.spec.model_version, verb(approval.spec.decision));
         approval.metadata.generate_name = None;
-        approval.metadata.name = Some(format!("{prefix}-{name}"));
+        approval.metadata.name = Some(format!("{prefix}-{}", digest.eight()));
         let ssh = self.ssh_keygen(&text)?;
         approval.spec.signature = Some(Signature { signed_at: Time(now), ssh });
         let mut recorded = approval.clone();
@@ -189,7 +172,6 @@ impl Detached {
 
     fn report(&self, approval: &Approval, user: &str) -> String {
         let mut page = Page::default();
-        page.blank();
         let file = quoted(&self.to.display().to_string());
         let name = approval.name_any();
         page.mark(

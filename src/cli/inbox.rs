@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
@@ -27,11 +27,9 @@ use super::{
 };
 use crate::{
     api::{Approver, Decision, ModelVersion},
+    compile::Notice,
     policy::{Reason, Statement},
 };
-
-/// What ends within this time waits for its renewal.
-const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// A version that waits for an approval in a role that this person holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,7 +60,7 @@ pub async fn walk(
     }
     let (mut signed, mut skipped, mut failed) = (0, 0, 0);
     for (index, item) in items.iter().enumerate() {
-        anstream::print!("{}", item.heading(index + 1, items.len()));
+        anstream::print!("\n{}", item.heading(index + 1, items.len()));
         let there = Session { namespace: item.namespace.clone(), ..session.clone() };
         match sign::sign(&there, item.wish(until, reason)).await {
             Ok(()) => signed += 1,
@@ -109,6 +107,7 @@ fn items(ledger: &Ledger, me: &Approver, held: &[&str], now: Timestamp) -> Vec<I
     let item = |version: &ModelVersion| {
         let ruling = ledger.rule(version, None, now);
         let (due, at) = deadline(version, &ruling, now)?;
+        let without = lacking(&ledger.rule(version, None, at));
         let role = ledger.roles().filter(|role| held.contains(role)).find(|role| {
             let mine = Statement {
                 name: UNRECORDED,
@@ -119,7 +118,7 @@ fn items(ledger: &Ledger, me: &Approver, held: &[&str], now: Timestamp) -> Vec<I
                 at: now,
                 not_after: None,
             };
-            lacking(&ledger.rule(version, Some(mine), at)) < lacking(&ledger.rule(version, None, at))
+            lacking(&ledger.rule(version, Some(mine), at)) < without
         })?;
         Some(Item {
             due,
@@ -137,7 +136,8 @@ fn items(ledger: &Ledger, me: &Approver, held: &[&str], now: Timestamp) -> Vec<I
 /// more than that.
 fn deadline(version: &ModelVersion, ruling: &Ruling, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
     if ruling.is_cleared() {
-        let end = ruling.not_after.filter(|end| end.duration_since(now) <= SOON)?;
+        // As soon as the operator gives notice of it.
+        let end = ruling.not_after.filter(|end| Notice::of(*end, now).is_some())?;
         return Some((end, end));
     }
     let since = |reason: &Reason| match reason {
@@ -182,7 +182,6 @@ impl Item {
         let Self { version, system, namespace, .. } = self;
         let what = if self.renewal { "ends" } else { "waits since" };
         let when = in_words(self.due, Timestamp::now());
-        anstream::println!();
         page.heading(&format!(
             "{number} of {of}: {version} of {system} in namespace {namespace}, {what} {when}"
         ));

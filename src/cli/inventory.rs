@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     api::{AISystem, SYSTEM_LABEL},
-    enforce::{OwnerIs, Roots},
+    enforce::{OwnerIs, Roots, has_ended},
     images::ImagePatterns,
     policy::accelerators,
 };
@@ -137,24 +137,22 @@ struct AiPod {
 impl AiPod {
     fn of(pod: &Pod, systems: &BTreeSet<(String, String)>, patterns: &ImagePatterns) -> Option<Self> {
         let (spec, namespace) = (pod.spec.as_ref()?, pod.namespace().unwrap_or_default());
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         let named = pod.labels().get(SYSTEM_LABEL).map(|name| (namespace.clone(), name.clone()));
         let system = named.filter(|named| systems.contains(named)).map(|(_, name)| name);
         let accelerators: BTreeSet<String> = accelerators(spec).map(str::to_owned).collect();
         let matched = patterns.matched(spec).map(|image| format!("image {image}"));
         let mut found_by: Vec<_> = accelerators.iter().cloned().chain(matched).collect();
-        if matches!(phase, Some("Succeeded" | "Failed")) || (system.is_none() && found_by.is_empty()) {
+        if has_ended(pod) || (system.is_none() && found_by.is_empty()) {
             return None;
         }
         if system.is_some() {
             found_by.clear();
         }
-        let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
         let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
         Some(Self {
             namespace,
             pod: pod.name_any(),
-            owner: owner.map(OwnerIs::from),
+            owner: OwnerIs::of(pod),
             system,
             accelerators,
             images: containers.filter_map(|c| c.image.clone()).collect(),

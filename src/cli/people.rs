@@ -36,7 +36,7 @@ pub async fn myself(client: &Client) -> Result<Approver> {
     let user = review.status.and_then(|status| status.user_info).unwrap_or_default();
     Ok(Approver {
         user: user.username.unwrap_or_default(),
-        uid: user.uid,
+        uid: user.uid.filter(|uid| !uid.is_empty()),
         groups: user.groups.unwrap_or_default(),
     })
 }

@@ -12,9 +12,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use k8s_openapi::{
-    api::authentication::v1::SelfSubjectReview, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp,
-};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, ResourceExt,
     api::{ObjectMeta, PostParams},
@@ -27,12 +25,12 @@ use super::{
     error::{Error, Next, Result, can_i, verb},
     instant::Until,
     ledger::{Ledger, recorded_at},
-    outcome,
+    outcome, people,
     show::Review,
 };
 use crate::{
     admission::Holding,
-    api::{Approval, ApprovalSpec, Approver, Decision, Digest, ModelVersion},
+    api::{AISystem, Approval, ApprovalSpec, Approver, Decision, Digest, ModelVersion},
     policy::Standing,
 };
 
@@ -101,20 +99,7 @@ pub async fn sign(session: &Session, wish: Wish) -> Result<()> {
     // From here on by the clock of the API server, which stamps every decision.
     let now = decided.barrier(&ledger, version, &approver).map_or(clock, |after| clock.max(after + SECOND));
     decided.refuse_shorter(&ledger, version, &approver, now)?;
-    let review = Review {
-        ledger: &ledger,
-        system,
-        version,
-        digest: &decided.digest,
-        decision: wish.act.decision(),
-        role: &decided.role,
-        approver: &approver,
-        until,
-        reason: wish.reason.as_deref(),
-        now,
-    };
-    anstream::print!("{}", review.render());
-    decided.confirm()?;
+    decided.review(&ledger, system, version, &approver, now)?;
     let ledger = decided.read_again(&ledger).await?;
     let approval = decided.record(&ledger, &approver).await?;
     outcome::report(session, &approval, &ledger).await
@@ -126,15 +111,7 @@ async fn signer(session: &Session) -> Result<Option<Approver>> {
     if holding == Holding::Gate {
         return Ok(None);
     }
-    let reviews: Api<SelfSubjectReview> = Api::all(session.client.clone());
-    let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await;
-    let status = review.map_err(Error::api("ask the API server who you are"))?.status;
-    let user = status.and_then(|status| status.user_info).unwrap_or_default();
-    Ok(Some(Approver {
-        user: user.username.unwrap_or_default(),
-        uid: user.uid.filter(|uid| !uid.is_empty()),
-        groups: user.groups.unwrap_or_default(),
-    }))
+    people::myself(&session.client).await.map(Some)
 }
 
 /// The reason; a decision that withholds needs one.
@@ -314,8 +291,33 @@ impl Decided<'_> {
         })
     }
 
+    /// Shows all of what is decided about, and has it agreed to.
+    pub fn review(
+        &self,
+        ledger: &Ledger,
+        system: &AISystem,
+        version: &ModelVersion,
+        approver: &Approver,
+        now: Timestamp,
+    ) -> Result<()> {
+        let review = Review {
+            ledger,
+            system,
+            version,
+            digest: &self.digest,
+            decision: self.decision(),
+            role: &self.role,
+            approver,
+            until: self.until,
+            reason: self.wish.reason.as_deref(),
+            now,
+        };
+        anstream::print!("{}", review.render());
+        self.confirm()
+    }
+
     /// The name of the system to approve; a plain yes to withhold.
-    pub fn confirm(&self) -> Result<()> {
+    fn confirm(&self) -> Result<()> {
         if self.wish.yes {
             return Ok(());
         }

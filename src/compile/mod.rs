@@ -41,7 +41,7 @@ use kube::{
 use tokio::sync::{Mutex, Semaphore};
 use tracing::{debug, warn};
 
-pub(crate) use self::{clearance::compile, index::Facts, trust::trust};
+pub(crate) use self::{clearance::compile, index::Facts, notice::Notice, trust::trust};
 use self::{
     index::{Feed, Index},
     status::Statuses,

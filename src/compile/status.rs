@@ -18,12 +18,12 @@ use k8s_openapi::{
 use super::{index::Facts, notice::Notice};
 use crate::{
     api::{
-        AISystem, AISystemStatus, Approval, ApprovalStatus, CLEARANCE_EXPIRING, CountedApproval, Decision,
-        Digest, ModelVersion, ModelVersionStatus, RiskLevel, RiskLevelStatus, TrustedSidecar,
+        AISystem, AISystemStatus, Approval, ApprovalStatus, Approver, CLEARANCE_EXPIRING, CountedApproval,
+        Decision, Digest, ModelVersion, ModelVersionStatus, RiskLevel, RiskLevelStatus, TrustedSidecar,
         TrustedSidecarStatus, VersionSummary, condition,
     },
     bounds::shorten,
-    policy::{self, Reason, Standing, Statement, Verdict, approver_of},
+    policy::{self, NotSigned, Reason, Standing, Statement, Verdict, approver_of},
 };
 
 /// A clearance that ends soon.
@@ -214,18 +214,19 @@ pub fn came_closer<'a>(
 
 fn counted_approval(facts: &Facts, name: &str) -> Option<CountedApproval> {
     let approval = facts.approvals.get(name).filter(|a| a.spec.decision == Decision::Approve)?;
+    let approver = approver_of(approval, &facts.roles).ok()?;
     Some(CountedApproval {
         name: name.to_owned(),
         role: approval.spec.role.clone(),
-        user: approver_of(approval, &facts.roles).map(|a| a.user.clone()).unwrap_or_default(),
-        not_after: end_of(facts, approval),
+        user: approver.user.clone(),
+        not_after: end_of(facts, approval, approver),
     })
 }
 
 /// When a decision ends: at its own end, or with the validity of the level before that.
-fn end_of(facts: &Facts, approval: &Approval) -> Option<Time> {
+fn end_of(facts: &Facts, approval: &Approval, approver: &Approver) -> Option<Time> {
     let level = facts.levels.get(&facts.systems.get(&approval.spec.system)?.spec.risk_level)?;
-    let statement = Statement::of(approval, &facts.roles).filter(|s| s.decision == Decision::Approve)?;
+    let statement = Statement::by(approver, approval).filter(|s| s.decision == Decision::Approve)?;
     policy::end(&statement, &level.spec).map(Time)
 }
 
@@ -322,7 +323,9 @@ fn of_approval(
     judged: &BTreeMap<&str, Judged>,
     now: Timestamp,
 ) -> ApprovalStatus {
-    let (reason, message) = effect(approval, facts, judged);
+    // A signature is read once: of all that is done here it is what takes time.
+    let approver = approver_of(approval, &facts.roles);
+    let (reason, message) = effect(approval, approver.as_ref().err(), facts, judged);
     let before = approval.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let say = |type_, status| {
         condition(before, (type_, status), reason, message.clone(), approval.metadata.generation, now)
@@ -330,18 +333,21 @@ fn of_approval(
     ApprovalStatus {
         observed_generation: approval.metadata.generation,
         conditions: vec![say("Ready", true), say("Counted", reason == Standing::Counted.code())],
-        not_after: end_of(facts, approval),
-        signed_by: approval
-            .spec
-            .signature
-            .as_ref()
-            .and_then(|_| approver_of(approval, &facts.roles).ok())
+        not_after: approver.as_ref().ok().and_then(|approver| end_of(facts, approval, approver)),
+        signed_by: approver
+            .ok()
+            .filter(|_| approval.spec.signature.is_some())
             .map(|approver| approver.user.clone()),
     }
 }
 
 /// Whether a decision has effect, in one word and in a sentence.
-fn effect(approval: &Approval, facts: &Facts, judged: &BTreeMap<&str, Judged>) -> (&'static str, String) {
+fn effect(
+    approval: &Approval,
+    not_signed: Option<&NotSigned>,
+    facts: &Facts,
+    judged: &BTreeMap<&str, Judged>,
+) -> (&'static str, String) {
     let spec = &approval.spec;
     let again = format!(
         "review it again: kubectl assent approve {} --version {} -n {}",
@@ -365,7 +371,7 @@ fn effect(approval: &Approval, facts: &Facts, judged: &BTreeMap<&str, Judged>) -
             format!("{} was signed, and now it is {now}; {again}", spec.subject_digest),
         );
     }
-    if let Err(why) = approver_of(approval, &facts.roles) {
+    if let Some(why) = not_signed {
         let message = format!("{why}; have it signed again: kubectl assent approve --help");
         return ("SignatureNotValid", message);
     }

@@ -132,7 +132,6 @@ trait Suspendable:
     fn read(&self) -> Job {
         let template = self.template();
         let labels = template.and_then(|t| t.metadata.as_ref()?.labels.as_ref());
-        let owner = self.owner_references().iter().find(|owner| owner.controller == Some(true));
         let state = match (self.is_suspended(), self.labels().contains_key(SUSPENDED_LABEL)) {
             _ if self.is_done() || self.meta().deletion_timestamp.is_some() => State::Done,
             (false, _) => State::Runs,
@@ -142,7 +141,7 @@ trait Suspendable:
         Job {
             uid: self.uid().unwrap_or_default(),
             resource_version: self.resource_version().unwrap_or_default(),
-            owner: owner.map(|owner| Arc::new(owner.into())),
+            owner: OwnerIs::of(self).map(Arc::new),
             system: labels.and_then(|l| l.get(SYSTEM_LABEL)).map_or("", String::as_str).into(),
             runtime: template
                 .and_then(|t| t.spec.as_ref())

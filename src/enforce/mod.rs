@@ -34,7 +34,7 @@ mod window;
 pub(crate) use self::{
     owner::Roots,
     rehearsal::{Stopped, would_stop},
-    roster::OwnerIs,
+    roster::{OwnerIs, has_ended},
 };
 
 use std::{

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use backon::Retryable;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client,
     api::{ApiResource, DynamicObject, GroupVersionKind},
 };
 
@@ -70,5 +70,5 @@ async fn parent(client: &Client, namespace: &str, owner: &OwnerIs) -> Option<Own
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
     let read = || api.get_metadata(&owner.name);
     let object = read.retry(patience()).when(is_passing).await.ok()?;
-    object.owner_references().iter().find(|owner| owner.controller == Some(true)).map(OwnerIs::from)
+    OwnerIs::of(&object)
 }

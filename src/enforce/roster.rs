@@ -12,9 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::{
-    api::core::v1 as core, apimachinery::pkg::apis::meta::v1::OwnerReference, jiff::Timestamp,
-};
+use k8s_openapi::{api::core::v1 as core, jiff::Timestamp};
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
@@ -94,15 +92,23 @@ pub struct OwnerIs {
     pub uid: String,
 }
 
-impl From<&OwnerReference> for OwnerIs {
-    fn from(owner: &OwnerReference) -> Self {
-        Self {
+impl OwnerIs {
+    /// The controller of an object, if it has one.
+    pub fn of(object: &impl ResourceExt) -> Option<Self> {
+        let owner = object.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+        Some(Self {
             api_version: owner.api_version.clone(),
             kind: owner.kind.clone(),
             name: owner.name.clone(),
             uid: owner.uid.clone(),
-        }
+        })
     }
+}
+
+/// Whether a pod has run to its end.
+pub fn has_ended(pod: &core::Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// What is known of one namespace.
@@ -311,10 +317,8 @@ impl Roster {
     pub fn read(&mut self, pod: &core::Pod) -> Pod {
         self.prune();
         let spec = pod.spec.as_ref();
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         let gates = spec.iter().flat_map(|spec| spec.scheduling_gates.iter().flatten());
-        let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
-        let owner = owner.map(|owner| self.owners.get(Arc::new(owner.into())));
+        let owner = OwnerIs::of(pod).map(|owner| self.owners.get(Arc::new(owner)));
         let runtime = spec.map_or_else(|| Ok(Runtime::default()), runtime_of_pod).map(SharedRuntime::from);
         let asked = spec.and_then(|spec| spec.termination_grace_period_seconds);
         Pod {
@@ -328,7 +332,7 @@ impl Roster {
             scope: spec
                 .map_or(Scope::All, |spec| narrowest_scope(pod.labels().contains_key(SYSTEM_LABEL), spec)),
             suspect: spec.is_some_and(|s| asks_for_accelerator(s) || self.images.matched(s).next().is_some()),
-            ended: matches!(phase, Some("Succeeded" | "Failed")),
+            ended: has_ended(pod),
             ends_at: pod.metadata.deletion_timestamp.as_ref().map(|at| at.0),
             ends_with: pod.metadata.deletion_grace_period_seconds.and_then(|s| u32::try_from(s).ok()),
             kept_by: pod.metadata.deletion_timestamp.as_ref().map(|_| self.kept_by(pod)),

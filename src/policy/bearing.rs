@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::jiff::Timestamp;
 
 use super::{ApproverRoles, Statement, approver_of, signed_text};
-use crate::api::{Approval, Decision, Digest};
+use crate::api::{Approval, Approver, Decision, Digest};
 
 /// Whether `approval` bears on the version `version` of `system`, whose subject digest is now `digest`.
 pub fn bears_on(approval: &Approval, system: &str, version: &str, digest: &Digest) -> bool {
@@ -45,13 +45,18 @@ pub fn statements<'a>(
 impl<'a> Statement<'a> {
     /// What was stated; none where neither the API server nor a signature says by whom, or nobody when.
     pub fn of(approval: &'a Approval, roles: &'a ApproverRoles) -> Option<Self> {
+        Self::by(approver_of(approval, roles).ok()?, approval)
+    }
+
+    /// What `approver` stated in `approval`; none where nobody recorded when.
+    pub fn by(approver: &'a Approver, approval: &'a Approval) -> Option<Self> {
         let recorded = approval.metadata.creation_timestamp.as_ref()?.0;
         let signed = approval.spec.signature.as_ref().map(|signature| signature.signed_at.0);
         // An approval is of the time at which somebody looked; what withholds, of the time from which it is known.
         let signed = signed.filter(|_| approval.spec.decision == Decision::Approve);
         Some(Self {
             name: approval.metadata.name.as_deref()?,
-            approver: approver_of(approval, roles).ok()?,
+            approver,
             role: &approval.spec.role,
             decision: approval.spec.decision,
             reason: approval.spec.reason.as_deref(),

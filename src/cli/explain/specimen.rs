@@ -31,6 +31,7 @@ use crate::{
         connect::Session,
         error::{Error, Next, Result},
     },
+    enforce::has_ended,
     policy::{narrowest_scope, runtime_of_pod},
 };
 
@@ -134,8 +135,7 @@ impl Specimen {
 
 fn state(pod: &Pod) -> State {
     let gates = pod.spec.iter().flat_map(|spec| spec.scheduling_gates.iter().flatten());
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    if matches!(phase, Some("Succeeded" | "Failed")) {
+    if has_ended(pod) {
         State::Ended
     } else if pod.metadata.deletion_timestamp.is_some() {
         State::Stopping

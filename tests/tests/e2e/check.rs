@@ -158,7 +158,8 @@ pub async fn check_agrees_with_the_api_server_about_what_is_generated(cluster: &
         cluster.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &list(manifests)).await?.ok()?;
         let pods: Vec<_> =
             made.pods.iter().filter(|pod| pod["metadata"]["namespace"] == **namespace).cloned().collect();
-        let agrees = async || -> Result<Result<(), String>> {
+        // Until the operator has read the namespace, and the API server what it wrote.
+        until(Duration::from_secs(20), &format!("the API server to agree in {namespace}"), async || {
             let create = ["create", "--dry-run=server", "-f", "-", "-o=json"];
             let created = cluster.kubectl_stdin(Person::Admin, &create, &list(&pods)).await?.ok()?;
             // One after the other, and no list.
@@ -170,15 +171,10 @@ pub async fn check_agrees_with_the_api_server_about_what_is_generated(cluster: &
                 let (checked, runs) = foreseen.get(&(namespace.clone(), object))?;
                 (pod["spec"]["schedulingGates"].is_array() == *runs).then(|| checked.to_string())
             });
-            Ok(differs.map_or(Ok(()), Err))
-        };
-        // Until the operator has read the namespace, and the API server what it wrote.
-        let (begin, mut found) = (Instant::now(), agrees().await?);
-        while found.is_err() && begin.elapsed() < Duration::from_secs(20) {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            found = agrees().await?;
-        }
-        ensure!(found.is_ok(), "{namespace}: the API server does otherwise: {found:?}");
+            ensure!(differs.is_none(), "it does otherwise: {differs:?}");
+            Ok(Some(()))
+        })
+        .await?;
     }
     Ok(())
 }
