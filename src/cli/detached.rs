@@ -48,7 +48,7 @@ pub async fn sign(session: &Session, wish: Wish, by: &Detached) -> Result<()> {
     let until = wish.end(now)?;
     let wish = Wish { reason: super::sign::reason(session, &wish)?, ..wish };
     let typed = wish.typed(session);
-    let ledger = Ledger::read(&session.client, &session.namespace, &wish.system).await?;
+    let ledger = wish.ledger(session).await?;
     let system = ledger.system(&session.client).await?;
     let version = choose::version(&ledger, wish.version.as_deref(), &typed, now)?;
     let (role, key) = by.role(&ledger, wish.role.as_deref(), now)?;

@@ -10,7 +10,10 @@
 //! The Approval carries the digest of what was shown, so that a change between reading and signing
 //! can make it count for nothing, but never for something else.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
@@ -39,6 +42,9 @@ pub const MANAGER: &str = "kubectl-assent";
 
 /// How finely the API server tells the time of a decision.
 const SECOND: Duration = Duration::from_secs(1);
+
+/// How long the operator may take to read what was just applied.
+const SETTLES: Duration = Duration::from_secs(5);
 
 /// What a person asks to decide.
 #[derive(Clone, Debug)]
@@ -87,7 +93,7 @@ pub async fn sign(session: &Session, wish: Wish) -> Result<()> {
     let until = wish.end(now)?;
     let wish = Wish { reason: reason(session, &wish)?, ..wish };
     let typed = wish.typed(session);
-    let ledger = Ledger::read(&session.client, &session.namespace, &wish.system).await?;
+    let ledger = wish.ledger(session).await?;
     let system = ledger.system(&session.client).await?;
     let version = choose::version(&ledger, wish.version.as_deref(), &typed, now)?;
     let role = choose::role(session, &ledger, version, wish.role.as_deref(), &typed).await?;
@@ -144,6 +150,25 @@ impl Wish {
             &self.system,
             &[("--until", until), ("--reason", self.reason.as_deref())],
         )
+    }
+
+    /// All that is written about the system, once the operator has read it too: who applies and then approves need
+    /// not wait in between.
+    pub async fn ledger(&self, session: &Session) -> Result<Ledger> {
+        let begin = Instant::now();
+        let mut told = false;
+        loop {
+            let ledger = Ledger::read(&session.client, &session.namespace, &self.system).await?;
+            let approves = self.act.decision() == Decision::Approve;
+            if !approves || ledger.is_read(self.version.as_deref()) || begin.elapsed() >= SETTLES {
+                return Ok(ledger);
+            }
+            if !told {
+                anstream::eprintln!("the operator has yet to read what was changed; waiting up to {SETTLES:?}");
+                told = true;
+            }
+            tokio::time::sleep(SETTLES / 20).await;
+        }
     }
 
     /// The recomputed digest, if it is the one that the person reviewed and that the operator knows.
