@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 30
 IMAGE ?= ghcr.io/assent-dev/assent:dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test fuzz bench chaos chaos-known-bad krew lint generate manifests image controlplane
+.PHONY: help build demo test fuzz bench chaos chaos-known-bad krew lint generate manifests image controlplane gitops
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ demo: $(if $(filter existing,$(ASSENT_DEMO_CLUSTER)),,controlplane) ## Show it a
 	@$(CARGO) build --quiet --locked --workspace --bins
 	@ASSENT_BINARIES=$(TARGET)/debug $(TARGET)/debug/demo
 
-test: controlplane ## Run every test, on a real control plane
+test: controlplane gitops ## Run every test, on a real control plane
 	ASSENT_BINARIES=$(TARGET)/debug $(CARGO) test --locked --workspace
 
 fuzz: ## Fuzz every parser and the runtime match, each for FUZZ_SECONDS (30)
@@ -67,3 +67,7 @@ image: ## Build the operator's image
 
 controlplane: ## Build the control plane that tests, demo and benchmark run on
 	@tests/controlplane/build >/dev/null
+
+gitops:
+	@tests/controlplane/build flux >/dev/null
+	@tests/controlplane/build argocd >/dev/null

@@ -37,8 +37,8 @@ use crate::{
     policy::Standing,
 };
 
-/// The field manager of what people write.
-pub const MANAGER: &str = "kubectl-assent";
+/// The field manager of what people write. Flux takes whatever `kubectl…` wrote for drift, and undoes it.
+pub const MANAGER: &str = "assent-cli";
 
 /// How finely the API server tells the time of a decision.
 const SECOND: Duration = Duration::from_secs(1);
@@ -164,7 +164,9 @@ impl Wish {
                 return Ok(ledger);
             }
             if !told {
-                anstream::eprintln!("the operator has yet to read what was changed; waiting up to {SETTLES:?}");
+                anstream::eprintln!(
+                    "the operator has yet to read what was changed; waiting up to {SETTLES:?}"
+                );
                 told = true;
             }
             tokio::time::sleep(SETTLES / 20).await;

@@ -293,13 +293,13 @@ impl Enforcer {
         let Some(decision) = decide_in_turn(&self.roster, &self.one_by_one, key, now) else { return };
         match decision {
             Decision::Ignore => {}
-            Decision::Keep => self.note(key, |pod| pod.lost_since = None),
+            Decision::Keep => self.is_cleared(key),
             Decision::KeepUntil(at) => {
-                self.note(key, |pod| pod.lost_since = None);
+                self.is_cleared(key);
                 self.look_later(key, at);
             }
             Decision::Bound(_) | Decision::Roll => {
-                self.note(key, |pod| pod.lost_since = None);
+                self.is_cleared(key);
                 self.wait(key);
             }
             Decision::Record => self.record(key),
@@ -370,6 +370,16 @@ impl Enforcer {
             self.voice.stopped(&Subject::pod(key, pod), clearance.map(|c| &**c), "Audit");
             let labels = EnforcementLabels { action: Enforcement::Audit, done: true };
             self.metrics.enforcements.get_or_create(&labels).inc();
+        }
+    }
+
+    /// A pod may run. When its workload loses its clearance again, that is a new case: it is stopped as a whole,
+    /// though last time somebody would not have it.
+    fn is_cleared(&mut self, key: &PodKey) {
+        self.note(key, |pod| pod.lost_since = None);
+        if let Some(owner) = self.roster.pod(key).and_then(|(pod, _)| pod.owner.as_ref()) {
+            self.whole.remove(&owner.uid);
+            self.one_by_one.remove(&owner.uid);
         }
     }
 

@@ -15,8 +15,19 @@ pub fn controlplane(file: &str) -> PathBuf {
 /// The directory that holds etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubectl, kwok
 /// and helm; the first time, building them takes minutes and shows its progress.
 pub async fn directory() -> Result<PathBuf> {
+    build(&[]).await
+}
+
+/// The directory of what one more module of `tests/controlplane` builds, and of the definitions in `crds/` that
+/// belong to it.
+pub async fn built(module: &str) -> Result<PathBuf> {
+    build(&[module]).await
+}
+
+async fn build(modules: &[&str]) -> Result<PathBuf> {
     let build = controlplane("build");
     let output = Command::new(&build)
+        .args(modules)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()

@@ -9,10 +9,10 @@ use crate::kubeconfig::Account;
 use crate::people::Person;
 
 /// Where it runs, as Flux has it.
-const NAMESPACE: &str = "flux-system";
+pub const NAMESPACE: &str = "flux-system";
 
 /// Its service account.
-const NAME: &str = "kustomize-controller";
+pub const NAME: &str = "kustomize-controller";
 
 impl ControlPlane {
     /// The account of the `GitOps` controller, a service account bound to `cluster-admin`; it is made if it is

@@ -10,6 +10,7 @@ mod chart;
 mod check;
 mod deadman;
 mod faults;
+mod flux;
 mod guard;
 mod lifecycle;
 mod modes;
@@ -21,6 +22,7 @@ mod sidecars;
 mod signatures;
 mod workloads;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -73,9 +75,18 @@ fn main() -> Result<ExitCode> {
     let stage = Arc::new(Stage { runtime, cluster: Some(cluster) });
     let conclusion = libtest_mimic::run(&arguments, trials(&stage));
     if conclusion.has_failed() {
-        eprintln!("The operator's last words:\n{}", assent.operator().log_tail(40));
+        eprintln!("What the operator complained of:\n{}", complaints(assent.operator().log())?);
     }
     Ok(conclusion.exit_code())
+}
+
+/// The last warnings and errors of a log.
+fn complaints(log: &Path) -> Result<String> {
+    let log = std::fs::read_to_string(log)?;
+    let complaint = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
+    let mut last: Vec<_> = log.lines().rev().filter(complaint).take(10).collect();
+    last.reverse();
+    Ok(last.join("\n"))
 }
 
 #[allow(clippy::too_many_lines, reason = "one line for each test")]
@@ -245,6 +256,11 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         faults::a_busy_moment_is_no_storm_and_what_was_to_be_done_and_said_in_it_is_after_it,
         faults::i2_what_ran_out_is_stopped_once_others_can_be_held_and_at_half_of_its_grace_at_the_latest,
         chaos::a_few_seeds,
+        flux::health_follows_the_life_of_a_system_and_nothing_flaps,
+        flux::drift_correction_and_scale_down_do_not_fight,
+        flux::what_people_decide_with_kubectl_stays,
+        flux::an_application_repository_brings_no_more_than_it_may,
+        flux::one_signature_clears_a_version_in_every_cluster,
         outage::i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace,
         workloads::i3_what_was_scaled_down_comes_back_though_the_operator_was_restarted,
         refuse::i1_i3_the_refused_are_told_why_and_run_soon_after_the_approval,

@@ -1,0 +1,144 @@
+//! Flux applies what is in Git for ever. Its kustomize-controller runs here as it is; what its source-controller
+//! would fetch from a repository, the files of a directory, is handed to it.
+//!
+//! ```text
+//!  directory ── tar ──► http://127.0.0.1/ARTIFACT ◄── kustomize-controller ──► API server
+//!      └─ its hash ──► GitRepository status.artifact ─────────┘
+//! ```
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::gitops::{NAME, NAMESPACE};
+use crate::{ControlPlane, Person, Process, binaries, ports, until};
+
+/// How long a reconciliation may take on a loaded machine.
+const SOON: Duration = Duration::from_mins(1);
+
+/// What was fetched, by path.
+type Artifacts = Arc<Mutex<HashMap<String, Vec<u8>>>>;
+
+/// Flux on a control plane; it ends with this value.
+pub struct Flux<'a> {
+    cluster: &'a ControlPlane,
+    controller: Process,
+    address: String,
+    artifacts: Artifacts,
+    server: JoinHandle<()>,
+}
+
+impl Drop for Flux<'_> {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl<'a> Flux<'a> {
+    /// Installs Flux's definitions and starts its controller, which may do everything, as `flux install` has it.
+    pub async fn install(cluster: &'a ControlPlane) -> Result<Self> {
+        let built = binaries::built("flux").await?;
+        // kubectl does not follow a link to a directory.
+        let crds = built.join("crds").canonicalize()?.display().to_string();
+        cluster.kubectl(Person::Admin, &["apply", "--server-side", "-f", &crds]).await?.ok()?;
+        let established = ["wait", "--for=condition=Established", "-f", &crds];
+        cluster.kubectl(Person::Admin, &established).await?.ok()?;
+        let account = cluster.gitops().await?;
+        let health = format!("--health-addr=127.0.0.1:{}", ports::free_port().context("no free port")?);
+        let scratch = cluster.directory().join("flux");
+        std::fs::create_dir_all(&scratch)?;
+        let args = ["--metrics-addr=0", &health, "--requeue-dependency=1s", "--watch-all-namespaces=true"];
+        let env: [(&str, OsString); 3] = [
+            ("KUBECONFIG", account.kubeconfig().into()),
+            ("RUNTIME_NAMESPACE", NAMESPACE.into()),
+            ("TMPDIR", scratch.into()),
+        ];
+        let controller = Process::spawn(NAME, built.join(NAME), args, env, &cluster.log_dir())?;
+        let artifacts = Artifacts::default();
+        let router = axum::Router::new().fallback(serve).with_state(Arc::clone(&artifacts));
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?.to_string();
+        let server = tokio::spawn(async move {
+            // It is aborted, and has no other end.
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Self { cluster, controller, address, artifacts, server })
+    }
+
+    /// What it logs.
+    pub fn controller(&self) -> &Process {
+        &self.controller
+    }
+
+    /// Makes `directory` what is in the repository that the `GitRepository` named `repository` is about.
+    pub async fn commit(&self, repository: &str, directory: &Path) -> Result<()> {
+        let tar = tokio::process::Command::new("tar")
+            .args(["--sort=name", "--mtime=@0", "-czf", "-", "-C"])
+            .arg(directory)
+            .arg(".")
+            .output()
+            .await?;
+        ensure!(tar.status.success(), "tar: {}", String::from_utf8_lossy(&tar.stderr));
+        let hash = Sha256::digest(&tar.stdout).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let (file, size) = (format!("/{repository}/{hash}.tar.gz"), tar.stdout.len());
+        self.artifacts.lock().unwrap_or_else(PoisonError::into_inner).insert(file.clone(), tar.stdout);
+        let now = jiff::Timestamp::now().round(jiff::Unit::Second)?.to_string();
+        let ready = json!({ "type": "Ready", "status": "True", "reason": "Succeeded", "message": "stored artifact",
+            "lastTransitionTime": now, "observedGeneration": 1 });
+        let status = json!({ "status": { "observedGeneration": 1, "conditions": [ready], "artifact": {
+            "path": file, "url": format!("http://{}{file}", self.address), "digest": format!("sha256:{hash}"),
+            "revision": format!("main@sha1:{}", &hash[..40]), "lastUpdateTime": now, "size": size } } })
+        .to_string();
+        let patch =
+            ["patch", "gitrepository", repository, "-n", NAMESPACE, "--subresource=status", "--type=merge"];
+        let patch = [&patch[..], &["-p", &status]].concat();
+        self.cluster.kubectl(Person::Admin, &patch).await?.ok().map(drop)
+    }
+
+    /// Has a `Kustomization` reconciled once more, as `flux reconcile kustomization` does: its conditions after that.
+    pub async fn reconcile(&self, name: &str) -> Result<Value> {
+        let now = jiff::Timestamp::now().to_string();
+        let request = format!("reconcile.fluxcd.io/requestedAt={now}");
+        let annotate =
+            ["annotate", "--overwrite", "kustomization.kustomize.toolkit.fluxcd.io", name, &request];
+        self.cluster.kubectl(Person::Admin, &[&annotate[..], &["-n", NAMESPACE]].concat()).await?.ok()?;
+        until(SOON, &format!("Flux to reconcile {name}"), async || {
+            let object = self.kustomization(name).await?;
+            Ok((object["status"]["lastHandledReconcileAt"] == now.as_str()).then(|| object["status"].clone()))
+        })
+        .await
+    }
+
+    /// Waits until a condition of a `Kustomization` is `status`, for `reason`: its message.
+    pub async fn is(&self, name: &str, type_: &str, status: &str, reason: &str) -> Result<String> {
+        until(SOON, &format!("Kustomization {name} to be {type_}={status} {reason}"), async || {
+            let object = self.kustomization(name).await?;
+            let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            let found = conditions.iter().find(|c| c["type"] == type_).with_context(|| object.to_string())?;
+            ensure!(found["status"] == status && found["reason"] == reason, "{}", object["status"]);
+            Ok(Some(found["message"].as_str().unwrap_or_default().to_owned()))
+        })
+        .await
+    }
+
+    /// A `Kustomization` as it is.
+    pub async fn kustomization(&self, name: &str) -> Result<Value> {
+        let get = ["get", "kustomization.kustomize.toolkit.fluxcd.io", name, "-n", NAMESPACE, "-o=json"];
+        Ok(serde_json::from_str(&self.cluster.kubectl(Person::Admin, &get).await?.ok()?)?)
+    }
+}
+
+async fn serve(State(artifacts): State<Artifacts>, uri: axum::http::Uri) -> Result<Vec<u8>, StatusCode> {
+    let artifacts = artifacts.lock().unwrap_or_else(PoisonError::into_inner);
+    artifacts.get(uri.path()).cloned().ok_or(StatusCode::NOT_FOUND)
+}

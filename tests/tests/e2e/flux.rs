@@ -1,0 +1,327 @@
+//! Flux, as its users run it: it applies for ever what is in Git, never fights and never shows a block as healthy.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use assent_tests::{Assent, ControlPlane, Flux, Output, Person, Scenario, binaries, root, until};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use Person::{Admin, Alice};
+
+/// How long what should happen at once may take on a loaded machine.
+const SOON: Duration = Duration::from_secs(20);
+
+const SYSTEM: &str = "support-assistant";
+const VERSION: &str = "support-assistant-v1";
+
+/// A clone of the repositories of one of the layouts in `examples/gitops`.
+struct Clone(TempDir);
+
+impl Clone {
+    fn of(layout: &str) -> Result<Self> {
+        let clone = Self(tempfile::tempdir()?);
+        let from = root().join("examples/gitops").join(layout);
+        let copied = std::process::Command::new("cp").arg("-r").arg(from).arg(clone.path("")).status()?;
+        ensure!(copied.success(), "cp: {copied}");
+        Ok(Self(clone.0))
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    fn edit(&self, path: &str, from: &str, to: &str) -> Result<()> {
+        let path = self.path(path);
+        let text = fs::read_to_string(&path)?;
+        ensure!(text.contains(from), "{} has no {from:?}", path.display());
+        Ok(fs::write(&path, text.replace(from, to))?)
+    }
+
+    fn add(&self, directory: &str, name: &str, manifest: &Value) -> Result<()> {
+        fs::write(self.path(directory).join(name), manifest.to_string())?;
+        let list = self.path(directory).join("kustomization.yaml");
+        let text = fs::read_to_string(&list)?.replace("resources: []", "resources:");
+        Ok(fs::write(&list, text.replacen("resources:\n", &format!("resources:\n  - {name}\n"), 1))?)
+    }
+}
+
+/// Assent and Flux on a control plane, and the namespace that the examples are about.
+struct Stage<'a> {
+    scene: Scenario<'a>,
+    flux: Flux<'a>,
+}
+
+impl<'a> Stage<'a> {
+    async fn set(cluster: &'a ControlPlane) -> Result<Self> {
+        let scene = Scenario { cluster, namespace: "support".to_owned() };
+        Ok(Self { scene, flux: Flux::install(cluster).await? })
+    }
+
+    /// Applies what tells Flux where to look.
+    async fn bootstrap(&self, directory: &Path) -> Result<()> {
+        let directory = directory.display().to_string();
+        self.scene.cluster.kubectl(Admin, &["apply", "-k", &directory]).await?.ok().map(drop)
+    }
+
+    /// Makes failed health checks quick.
+    async fn impatient(&self, name: &str) -> Result<()> {
+        // Flux waits half a minute at least.
+        self.patch(name, &json!({ "timeout": "30s", "retryInterval": "1s" })).await
+    }
+
+    /// Has it Ready once it is applied, whatever becomes of it.
+    async fn without_health(&self, name: &str) -> Result<()> {
+        self.patch(name, &json!({ "healthChecks": null })).await
+    }
+
+    async fn patch(&self, name: &str, spec: &Value) -> Result<()> {
+        let patch = json!({ "spec": spec }).to_string();
+        let kind = "kustomization.kustomize.toolkit.fluxcd.io";
+        let patch = ["patch", kind, name, "-n=flux-system", "--type=merge", "-p", &patch];
+        self.scene.cluster.kubectl(Admin, &patch).await?.ok().map(drop)
+    }
+
+    /// Waits until the Deployment asks for so many pods.
+    async fn replicas(&self, count: u32) -> Result<()> {
+        until(SOON, &format!("{count} replicas"), async || {
+            let deployment = self.scene.get("deployment", SYSTEM).await?;
+            ensure!(deployment["spec"]["replicas"] == count, "it is {}", deployment["spec"]["replicas"]);
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    async fn assent(&self, person: Person, args: &[&str]) -> Result<Output> {
+        let plugin = binaries()?.join("kubectl-assent").display().to_string();
+        let cluster = self.scene.cluster;
+        let args = [args, &["-n", &self.scene.namespace]].concat();
+        cluster.run(cluster.account(person), &plugin, &args, None).await
+    }
+
+    async fn decide(&self, decision: &str) -> Result<()> {
+        let args = [decision, SYSTEM, "--version", VERSION, "--reason=for the test", "--yes"];
+        self.assent(Alice, &args).await?.ok().map(drop)
+    }
+
+    /// How often each object that Flux applied was written.
+    async fn written(&self, name: &str) -> Result<Vec<(String, Value)>> {
+        let inventory = self.flux.kustomization(name).await?["status"]["inventory"]["entries"].take();
+        let mut written = Vec::new();
+        for entry in inventory.as_array().context("an inventory")? {
+            let id = entry["id"].as_str().context("an id")?;
+            let [namespace, name, group, kind] = id.split('_').collect::<Vec<_>>()[..] else { continue };
+            let kind = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+            let namespace = if namespace.is_empty() { "default" } else { namespace };
+            let get = ["get", &kind, name, "-n", namespace, "-o=json"];
+            let object: Value = serde_json::from_str(&self.scene.cluster.kubectl(Admin, &get).await?.ok()?)?;
+            written.push((id.to_owned(), object["metadata"]["resourceVersion"].clone()));
+        }
+        ensure!(!written.is_empty(), "Flux applied nothing");
+        Ok(written)
+    }
+
+    /// Has it reconciled ten times over: it is Ready throughout, and nobody writes anything.
+    async fn is_quiet(&self, name: &str) -> Result<()> {
+        self.flux.reconcile(name).await?;
+        let before = self.written(name).await?;
+        for _ in 0..10 {
+            let status = self.flux.reconcile(name).await?;
+            let conditions = status["conditions"].as_array().context("conditions")?;
+            let ready = conditions.iter().find(|c| c["type"] == "Ready").context("Ready")?;
+            ensure!(ready["status"] == "True", "{status}");
+        }
+        let after = self.written(name).await?;
+        ensure!(before == after, "somebody wrote: {before:?}, then {after:?}");
+        Ok(())
+    }
+}
+
+pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<()> {
+    let cluster = ControlPlane::start().await?;
+    let _assent = Assent::install(&cluster).await?;
+    let (stage, clone) = (Stage::set(&cluster).await?, Clone::of("one-repository")?);
+    let (scene, flux) = (&stage.scene, &stage.flux);
+    stage.bootstrap(&clone.path("one-repository/flux")).await?;
+    stage.impatient("support").await?;
+    flux.commit("platform", &clone.path("one-repository")).await?;
+    flux.is("governance", "Ready", "True", "ReconciliationSucceeded").await?;
+
+    // Awaited.
+    scene.held(SYSTEM, 2).await?;
+    flux.is("support", "Healthy", "Unknown", "Progressing").await?;
+    let awaited = flux.is("support", "Ready", "False", "HealthCheckFailed").await?;
+    ensure!(awaited.contains("AISystem/support/support-assistant status: 'InProgress'"), "{awaited}");
+
+    // Cleared.
+    stage.decide("approve").await?;
+    scene.running(SYSTEM, 2).await?;
+    flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
+    stage.is_quiet("support").await?;
+
+    // Withheld: it says so at once, without waiting for the timeout.
+    stage.decide("revoke").await?;
+    scene.held(SYSTEM, 2).await?;
+    let status = flux.reconcile("support").await?;
+    let withheld = flux.is("support", "Ready", "False", "HealthCheckFailed").await?;
+    ensure!(withheld.contains("AISystem/support/support-assistant status: 'Failed'"), "{withheld} {status}");
+    scene.held(SYSTEM, 2).await?;
+
+    // Cleared anew.
+    stage.decide("approve").await?;
+    scene.running(SYSTEM, 2).await?;
+    flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
+
+    Ok(())
+}
+
+pub async fn drift_correction_and_scale_down_do_not_fight() -> Result<()> {
+    let cluster = ControlPlane::start().await?;
+    let _assent = Assent::install(&cluster).await?;
+    let (stage, clone) = (Stage::set(&cluster).await?, Clone::of("one-repository")?);
+    let (scene, flux) = (&stage.scene, &stage.flux);
+    let level = "one-repository/governance/risklevel-limited.yaml";
+    clone.edit(level, "  images: Digest\n", "  images: Digest\n  onLoss: {mode: ScaleDown}\n")?;
+    stage.bootstrap(&clone.path("one-repository/flux")).await?;
+    stage.without_health("support").await?;
+    flux.commit("platform", &clone.path("one-repository")).await?;
+    scene.held(SYSTEM, 2).await?;
+    stage.decide("approve").await?;
+    scene.running(SYSTEM, 2).await?;
+
+    // Drift is corrected as ever.
+    scene.kubectl(Admin, &["scale", "deployment", SYSTEM, "--replicas=4"]).await?;
+    flux.reconcile("support").await?;
+    scene.running(SYSTEM, 2).await?;
+
+    // Git says two replicas and Flux insists: after three times nobody fights any more, and nothing runs.
+    stage.decide("revoke").await?;
+    for _ in 0..3 {
+        stage.replicas(0).await?;
+        flux.reconcile("support").await?;
+    }
+    scene.event("Deployment", SYSTEM, "Contested").await?;
+    scene.held(SYSTEM, 2).await?;
+    stage.is_quiet("support").await?;
+    stage.replicas(2).await?;
+    stage.decide("approve").await?;
+    scene.running(SYSTEM, 2).await?;
+
+    // Git does not say how many: there is nothing to fight about.
+    clone.edit("one-repository/support/deployment.yaml", "  replicas: 2\n", "")?;
+    flux.commit("platform", &clone.path("one-repository")).await?;
+    scene.running(SYSTEM, 1).await?;
+    stage.decide("revoke").await?;
+    stage.replicas(0).await?;
+    stage.is_quiet("support").await?;
+    stage.replicas(0).await?;
+    stage.decide("approve").await?;
+    scene.running(SYSTEM, 1).await.map(drop)
+}
+
+pub async fn what_people_decide_with_kubectl_stays() -> Result<()> {
+    let cluster = ControlPlane::start().await?;
+    let _assent = Assent::install(&cluster).await?;
+    let (stage, clone) = (Stage::set(&cluster).await?, Clone::of("one-repository")?);
+    let (scene, flux) = (&stage.scene, &stage.flux);
+    stage.bootstrap(&clone.path("one-repository/flux")).await?;
+    stage.without_health("support").await?;
+    flux.commit("platform", &clone.path("one-repository")).await?;
+    scene.held(SYSTEM, 2).await?;
+    stage.decide("approve").await?;
+    // Still to come, so that nothing but Flux's good will keeps it.
+    let later =
+        ["decommission", SYSTEM, "--date=2090-01-01", "--reason=its model is no longer served", "--yes"];
+    stage.assent(Admin, &later).await?.ok()?;
+    stage.is_quiet("support").await?;
+    let system = scene.get("aisystem", SYSTEM).await?;
+    ensure!(system["spec"]["decommission"]["reason"] == "its model is no longer served", "{system}");
+    let now = ["decommission", SYSTEM, "--reason=its model is no longer served", "--yes"];
+    stage.assent(Admin, &now).await?.ok()?;
+    scene.held(SYSTEM, 2).await?;
+    stage.is_quiet("support").await
+}
+
+pub async fn an_application_repository_brings_no_more_than_it_may() -> Result<()> {
+    let cluster = ControlPlane::start().await?;
+    let _assent = Assent::install(&cluster).await?;
+    let (stage, clone) = (Stage::set(&cluster).await?, Clone::of("two-repositories")?);
+    let (scene, flux) = (&stage.scene, &stage.flux);
+    let governance = clone.path("two-repositories/governance-repository");
+    let application = clone.path("two-repositories/application-repository");
+    stage.bootstrap(&governance.join("flux")).await?;
+    stage.impatient("support").await?;
+    flux.commit("ai-governance", &governance).await?;
+    flux.commit("support-assistant", &application).await?;
+    flux.is("systems", "Ready", "True", "ReconciliationSucceeded").await?;
+    scene.held(SYSTEM, 2).await?;
+    stage.decide("approve").await?;
+    scene.running(SYSTEM, 2).await?;
+    flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
+
+    // A developer pushes what governance decides about.
+    let deploy = "two-repositories/application-repository/deploy";
+    let list = fs::read_to_string(clone.path(deploy).join("kustomization.yaml"))?;
+    let mut system = scene.system("limited");
+    system["metadata"] = json!({ "name": SYSTEM, "namespace": "support" });
+    let digest = scene.digest_of(VERSION).await?;
+    let mut approval = scene.decision("Approve", VERSION, &digest, "risk-officer");
+    approval["spec"]["system"] = json!(SYSTEM);
+    approval["metadata"] = json!({ "name": "mine", "namespace": "support" });
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "support",
+        "labels": { "assent.dev/mode": "audit" } } });
+    for (what, manifest) in [("AISystem", system), ("Approval", approval), ("Namespace", namespace)] {
+        clone.add(deploy, "mine.yaml", &manifest)?;
+        flux.commit("support-assistant", &application).await?;
+        let refused = flux.is("support", "Ready", "False", "ReconciliationFailed").await?;
+        ensure!(refused.contains(what) && refused.contains("forbidden"), "{what}: {refused}");
+        fs::write(clone.path(deploy).join("kustomization.yaml"), &list)?;
+        flux.commit("support-assistant", &application).await?;
+        flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
+    }
+    scene.running(SYSTEM, 2).await.map(drop)
+}
+
+pub async fn one_signature_clears_a_version_in_every_cluster() -> Result<()> {
+    let clone = Clone::of("many-clusters")?;
+    let key = clone.path("erin").display().to_string();
+    let made = ["-q", "-t", "ed25519", "-N", "", "-C", "erin@example.com", "-f", &key];
+    ensure!(std::process::Command::new("ssh-keygen").args(made).status()?.success(), "ssh-keygen");
+    let public = fs::read_to_string(clone.path("erin.pub"))?;
+    let role = "many-clusters/governance/approverrole-risk-officer.yaml";
+    let example = fs::read_to_string(clone.path(role))?;
+    let placeholder = example.lines().find(|line| line.contains("publicKey:")).context("a key")?;
+    clone.edit(role, placeholder, &format!("      publicKey: {}", public.trim()))?;
+
+    let (staging, production) = (ControlPlane::start().await?, ControlPlane::start().await?);
+    let _operators = (Assent::install(&staging).await?, Assent::install(&production).await?);
+    let stages = [("staging", Stage::set(&staging).await?), ("production", Stage::set(&production).await?)];
+    for (cluster, stage) in &stages {
+        stage.bootstrap(&clone.path(&format!("many-clusters/clusters/{cluster}/flux"))).await?;
+        stage.impatient("support").await?;
+        stage.flux.commit("fleet", &clone.path("many-clusters")).await?;
+    }
+    let [(_, staging), (_, production)] = &stages;
+    // What production holds, staging only warns of.
+    staging.scene.running(SYSTEM, 1).await?;
+    production.scene.held(SYSTEM, 2).await?;
+    for (_, stage) in &stages {
+        stage.flux.is("support", "Ready", "False", "HealthCheckFailed").await?;
+    }
+
+    let file = clone.path("many-clusters/support/approvals/erin.yaml").display().to_string();
+    let sign = ["approve", SYSTEM, "--version", VERSION, "--ssh-key", &key, "--to", &file, "--yes"];
+    production.assent(Admin, &sign).await?.ok()?;
+    let signed: Value = serde_saphyr::from_str(&fs::read_to_string(&file)?)?;
+    clone.add("many-clusters/support/approvals", "erin.yaml", &signed)?;
+    for (_, stage) in &stages {
+        stage.flux.commit("fleet", &clone.path("many-clusters")).await?;
+        stage.flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
+    }
+    for (_, stage) in &stages {
+        stage.scene.is_cleared(VERSION).await?;
+    }
+    production.scene.running(SYSTEM, 2).await.map(drop)
+}
