@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use assent::api::Digest;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -48,11 +49,7 @@ impl<'a> Flux<'a> {
     /// Installs Flux's definitions and starts its controller, which may do everything, as `flux install` has it.
     pub async fn install(cluster: &'a ControlPlane) -> Result<Self> {
         let built = binaries::built("flux").await?;
-        // kubectl does not follow a link to a directory.
-        let crds = built.join("crds").canonicalize()?.display().to_string();
-        cluster.kubectl(Person::Admin, &["apply", "--server-side", "-f", &crds]).await?.ok()?;
-        let established = ["wait", "--for=condition=Established", "-f", &crds];
-        cluster.kubectl(Person::Admin, &established).await?.ok()?;
+        cluster.define(&built.join("crds")).await?;
         let account = cluster.gitops().await?;
         let health = format!("--health-addr=127.0.0.1:{}", ports::free_port().context("no free port")?);
         let scratch = cluster.directory().join("flux");
@@ -89,14 +86,15 @@ impl<'a> Flux<'a> {
             .output()
             .await?;
         ensure!(tar.status.success(), "tar: {}", String::from_utf8_lossy(&tar.stderr));
-        let hash = Sha256::digest(&tar.stdout).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let digest = Digest::from_sha256(Sha256::digest(&tar.stdout).into()).to_string();
+        let hash = digest.trim_start_matches("sha256:");
         let (file, size) = (format!("/{repository}/{hash}.tar.gz"), tar.stdout.len());
         self.artifacts.lock().unwrap_or_else(PoisonError::into_inner).insert(file.clone(), tar.stdout);
         let now = jiff::Timestamp::now().round(jiff::Unit::Second)?.to_string();
         let ready = json!({ "type": "Ready", "status": "True", "reason": "Succeeded", "message": "stored artifact",
             "lastTransitionTime": now, "observedGeneration": 1 });
         let status = json!({ "status": { "observedGeneration": 1, "conditions": [ready], "artifact": {
-            "path": file, "url": format!("http://{}{file}", self.address), "digest": format!("sha256:{hash}"),
+            "path": file, "url": format!("http://{}{file}", self.address), "digest": digest,
             "revision": format!("main@sha1:{}", &hash[..40]), "lastUpdateTime": now, "size": size } } })
         .to_string();
         let patch =

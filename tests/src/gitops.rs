@@ -1,12 +1,19 @@
 //! What is in Git is applied by a controller and not by a person, with all the rights that such controllers
 //! are usually given: what it may not do, it is refused for what it is.
 
-use anyhow::Result;
-use serde_json::json;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::control_plane::ControlPlane;
+use crate::installation::root;
 use crate::kubeconfig::Account;
 use crate::people::Person;
+use crate::wait::until;
 
 /// Where it runs, as Flux has it.
 pub const NAMESPACE: &str = "flux-system";
@@ -15,6 +22,20 @@ pub const NAMESPACE: &str = "flux-system";
 pub const NAME: &str = "kustomize-controller";
 
 impl ControlPlane {
+    /// Installs custom resource definitions, those of a file or directory; returns when they are served.
+    pub async fn define(&self, definitions: &Path) -> Result<()> {
+        // kubectl does not follow a link to a directory.
+        let definitions = definitions.canonicalize()?.display().to_string();
+        self.kubectl(Person::Admin, &["apply", "--server-side", "-f", &definitions]).await?.ok()?;
+        until(Duration::from_secs(20), "the definitions to be served", async || {
+            // It fails, and does not wait, on one that has no conditions yet.
+            let wait = ["wait", "--for=condition=Established", "--timeout=5s", "-f", &definitions];
+            self.kubectl(Person::Admin, &wait).await?.ok().map(Some)
+        })
+        .await
+        .map(drop)
+    }
+
     /// The account of the `GitOps` controller, a service account bound to `cluster-admin`; it is made if it is
     /// not there yet.
     pub async fn gitops(&self) -> Result<Account> {
@@ -29,4 +50,60 @@ impl ControlPlane {
         self.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &list.to_string()).await?.ok()?;
         self.service_account(NAMESPACE, NAME).await
     }
+}
+
+/// A copy of the repositories of one of the layouts in `examples/gitops`, to edit and commit.
+pub struct Layout(TempDir);
+
+impl Layout {
+    /// The layout of that name.
+    pub fn copy(name: &str) -> Result<Self> {
+        let copy = tempfile::tempdir()?;
+        let from = root().join("examples/gitops").join(name);
+        let copied = std::process::Command::new("cp").arg("-r").arg(from).arg(copy.path()).status()?;
+        ensure!(copied.success(), "cp: {copied}");
+        Ok(Self(copy))
+    }
+
+    /// Where a file of it is.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    /// Replaces text that is in a file.
+    pub fn edit(&self, path: &str, from: &str, to: &str) -> Result<()> {
+        let path = self.path(path);
+        let text = fs::read_to_string(&path)?;
+        ensure!(text.contains(from), "{} has no {from:?}", path.display());
+        Ok(fs::write(&path, text.replace(from, to))?)
+    }
+
+    /// Adds a manifest to a directory and to its `kustomization.yaml`.
+    pub fn add(&self, directory: &str, name: &str, manifest: &Value) -> Result<()> {
+        fs::write(self.path(directory).join(name), manifest.to_string())?;
+        let list = self.path(directory).join("kustomization.yaml");
+        let text = fs::read_to_string(&list)?.replace("resources: []", "resources:");
+        Ok(fs::write(&list, text.replacen("resources:\n", &format!("resources:\n  - {name}\n"), 1))?)
+    }
+
+    /// Commits a directory as the repository that it is: where it can be cloned from.
+    pub fn commit(&self, directory: &str) -> Result<String> {
+        let directory = self.path(directory);
+        if !directory.join(".git").exists() {
+            git(&directory, &["init", "--quiet", "--initial-branch=main"])?;
+        }
+        git(&directory, &["add", "--all"])?;
+        git(&directory, &["commit", "--quiet", "--allow-empty", "--message=for the test"])?;
+        Ok(format!("file://{}", directory.display()))
+    }
+}
+
+fn git(directory: &Path, args: &[&str]) -> Result<()> {
+    let mut git = std::process::Command::new("git");
+    for (name, value) in [("NAME", "dev"), ("EMAIL", "dev@example.com")] {
+        git.env(format!("GIT_AUTHOR_{name}"), value).env(format!("GIT_COMMITTER_{name}"), value);
+    }
+    let output = git.arg("-C").arg(directory).args(args).output()?;
+    ensure!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }

@@ -13,6 +13,7 @@
 //!
 //! Nothing survives its owner: see [`Process`] for how.
 
+mod argocd;
 mod binaries;
 mod certificates;
 mod clock;
@@ -35,11 +36,13 @@ mod wait;
 mod watched;
 mod webhook;
 
+pub use argocd::ArgoCd;
 pub use clock::Clock;
 pub use command::{ON_A_TERMINAL, Output};
 pub use component::Component;
 pub use control_plane::{ControlPlane, Options};
 pub use flux::Flux;
+pub use gitops::Layout;
 pub use installation::{Assent, NAMESPACE, binaries, root};
 pub use kubeconfig::Account;
 pub use people::Person;

@@ -7,6 +7,7 @@ toolchain go1.27.3
 tool (
 	assent.dev/tests/controlplane/argocd/redis
 	github.com/argoproj/argo-cd/v3/cmd
+	sigs.k8s.io/kustomize/kustomize/v5
 )
 
 require github.com/alicebob/miniredis/v2 v2.39.0
@@ -288,6 +289,8 @@ require (
 	sigs.k8s.io/controller-runtime v0.24.1 // indirect
 	sigs.k8s.io/json v0.0.0-20250730193827-2d320260d730 // indirect
 	sigs.k8s.io/kustomize/api v0.21.1 // indirect
+	sigs.k8s.io/kustomize/cmd/config v0.21.1 // indirect
+	sigs.k8s.io/kustomize/kustomize/v5 v5.8.1 // indirect
 	sigs.k8s.io/kustomize/kyaml v0.21.1 // indirect
 	sigs.k8s.io/randfill v1.0.0 // indirect
 	sigs.k8s.io/structured-merge-diff/v6 v6.4.2 // indirect

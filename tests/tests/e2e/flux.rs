@@ -1,13 +1,12 @@
 //! Flux, as its users run it: it applies for ever what is in Git, never fights and never shows a block as healthy.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{Assent, ControlPlane, Flux, Output, Person, Scenario, binaries, root, until};
+use assent_tests::{Assent, ControlPlane, Flux, Layout, Output, Person, Scenario, binaries, until};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use Person::{Admin, Alice};
 
@@ -16,37 +15,6 @@ const SOON: Duration = Duration::from_secs(20);
 
 const SYSTEM: &str = "support-assistant";
 const VERSION: &str = "support-assistant-v1";
-
-/// A clone of the repositories of one of the layouts in `examples/gitops`.
-struct Clone(TempDir);
-
-impl Clone {
-    fn of(layout: &str) -> Result<Self> {
-        let clone = Self(tempfile::tempdir()?);
-        let from = root().join("examples/gitops").join(layout);
-        let copied = std::process::Command::new("cp").arg("-r").arg(from).arg(clone.path("")).status()?;
-        ensure!(copied.success(), "cp: {copied}");
-        Ok(Self(clone.0))
-    }
-
-    fn path(&self, path: &str) -> PathBuf {
-        self.0.path().join(path)
-    }
-
-    fn edit(&self, path: &str, from: &str, to: &str) -> Result<()> {
-        let path = self.path(path);
-        let text = fs::read_to_string(&path)?;
-        ensure!(text.contains(from), "{} has no {from:?}", path.display());
-        Ok(fs::write(&path, text.replace(from, to))?)
-    }
-
-    fn add(&self, directory: &str, name: &str, manifest: &Value) -> Result<()> {
-        fs::write(self.path(directory).join(name), manifest.to_string())?;
-        let list = self.path(directory).join("kustomization.yaml");
-        let text = fs::read_to_string(&list)?.replace("resources: []", "resources:");
-        Ok(fs::write(&list, text.replacen("resources:\n", &format!("resources:\n  - {name}\n"), 1))?)
-    }
-}
 
 /// Assent and Flux on a control plane, and the namespace that the examples are about.
 struct Stage<'a> {
@@ -142,11 +110,11 @@ impl<'a> Stage<'a> {
 pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;
-    let (stage, clone) = (Stage::set(&cluster).await?, Clone::of("one-repository")?);
+    let (stage, layout) = (Stage::set(&cluster).await?, Layout::copy("one-repository")?);
     let (scene, flux) = (&stage.scene, &stage.flux);
-    stage.bootstrap(&clone.path("one-repository/flux")).await?;
+    stage.bootstrap(&layout.path("one-repository/flux")).await?;
     stage.impatient("support").await?;
-    flux.commit("platform", &clone.path("one-repository")).await?;
+    flux.commit("platform", &layout.path("one-repository")).await?;
     flux.is("governance", "Ready", "True", "ReconciliationSucceeded").await?;
 
     // Awaited.
@@ -180,13 +148,13 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
 pub async fn drift_correction_and_scale_down_do_not_fight() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;
-    let (stage, clone) = (Stage::set(&cluster).await?, Clone::of("one-repository")?);
+    let (stage, layout) = (Stage::set(&cluster).await?, Layout::copy("one-repository")?);
     let (scene, flux) = (&stage.scene, &stage.flux);
     let level = "one-repository/governance/risklevel-limited.yaml";
-    clone.edit(level, "  images: Digest\n", "  images: Digest\n  onLoss: {mode: ScaleDown}\n")?;
-    stage.bootstrap(&clone.path("one-repository/flux")).await?;
+    layout.edit(level, "  images: Digest\n", "  images: Digest\n  onLoss: {mode: ScaleDown}\n")?;
+    stage.bootstrap(&layout.path("one-repository/flux")).await?;
     stage.without_health("support").await?;
-    flux.commit("platform", &clone.path("one-repository")).await?;
+    flux.commit("platform", &layout.path("one-repository")).await?;
     scene.held(SYSTEM, 2).await?;
     stage.decide("approve").await?;
     scene.running(SYSTEM, 2).await?;
@@ -210,8 +178,8 @@ pub async fn drift_correction_and_scale_down_do_not_fight() -> Result<()> {
     scene.running(SYSTEM, 2).await?;
 
     // Git does not say how many: there is nothing to fight about.
-    clone.edit("one-repository/support/deployment.yaml", "  replicas: 2\n", "")?;
-    flux.commit("platform", &clone.path("one-repository")).await?;
+    layout.edit("one-repository/support/deployment.yaml", "  replicas: 2\n", "")?;
+    flux.commit("platform", &layout.path("one-repository")).await?;
     scene.running(SYSTEM, 1).await?;
     stage.decide("revoke").await?;
     stage.replicas(0).await?;
@@ -224,11 +192,11 @@ pub async fn drift_correction_and_scale_down_do_not_fight() -> Result<()> {
 pub async fn what_people_decide_with_kubectl_stays() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;
-    let (stage, clone) = (Stage::set(&cluster).await?, Clone::of("one-repository")?);
+    let (stage, layout) = (Stage::set(&cluster).await?, Layout::copy("one-repository")?);
     let (scene, flux) = (&stage.scene, &stage.flux);
-    stage.bootstrap(&clone.path("one-repository/flux")).await?;
+    stage.bootstrap(&layout.path("one-repository/flux")).await?;
     stage.without_health("support").await?;
-    flux.commit("platform", &clone.path("one-repository")).await?;
+    flux.commit("platform", &layout.path("one-repository")).await?;
     scene.held(SYSTEM, 2).await?;
     stage.decide("approve").await?;
     // Still to come, so that nothing but Flux's good will keeps it.
@@ -247,10 +215,10 @@ pub async fn what_people_decide_with_kubectl_stays() -> Result<()> {
 pub async fn an_application_repository_brings_no_more_than_it_may() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;
-    let (stage, clone) = (Stage::set(&cluster).await?, Clone::of("two-repositories")?);
+    let (stage, layout) = (Stage::set(&cluster).await?, Layout::copy("two-repositories")?);
     let (scene, flux) = (&stage.scene, &stage.flux);
-    let governance = clone.path("two-repositories/governance-repository");
-    let application = clone.path("two-repositories/application-repository");
+    let governance = layout.path("two-repositories/governance-repository");
+    let application = layout.path("two-repositories/application-repository");
     stage.bootstrap(&governance.join("flux")).await?;
     stage.impatient("support").await?;
     flux.commit("ai-governance", &governance).await?;
@@ -263,7 +231,7 @@ pub async fn an_application_repository_brings_no_more_than_it_may() -> Result<()
 
     // A developer pushes what governance decides about.
     let deploy = "two-repositories/application-repository/deploy";
-    let list = fs::read_to_string(clone.path(deploy).join("kustomization.yaml"))?;
+    let list = fs::read_to_string(layout.path(deploy).join("kustomization.yaml"))?;
     let mut system = scene.system("limited");
     system["metadata"] = json!({ "name": SYSTEM, "namespace": "support" });
     let digest = scene.digest_of(VERSION).await?;
@@ -273,11 +241,11 @@ pub async fn an_application_repository_brings_no_more_than_it_may() -> Result<()
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "support",
         "labels": { "assent.dev/mode": "audit" } } });
     for (what, manifest) in [("AISystem", system), ("Approval", approval), ("Namespace", namespace)] {
-        clone.add(deploy, "mine.yaml", &manifest)?;
+        layout.add(deploy, "mine.yaml", &manifest)?;
         flux.commit("support-assistant", &application).await?;
         let refused = flux.is("support", "Ready", "False", "ReconciliationFailed").await?;
         ensure!(refused.contains(what) && refused.contains("forbidden"), "{what}: {refused}");
-        fs::write(clone.path(deploy).join("kustomization.yaml"), &list)?;
+        fs::write(layout.path(deploy).join("kustomization.yaml"), &list)?;
         flux.commit("support-assistant", &application).await?;
         flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
     }
@@ -285,23 +253,23 @@ pub async fn an_application_repository_brings_no_more_than_it_may() -> Result<()
 }
 
 pub async fn one_signature_clears_a_version_in_every_cluster() -> Result<()> {
-    let clone = Clone::of("many-clusters")?;
-    let key = clone.path("erin").display().to_string();
+    let layout = Layout::copy("many-clusters")?;
+    let key = layout.path("erin").display().to_string();
     let made = ["-q", "-t", "ed25519", "-N", "", "-C", "erin@example.com", "-f", &key];
     ensure!(std::process::Command::new("ssh-keygen").args(made).status()?.success(), "ssh-keygen");
-    let public = fs::read_to_string(clone.path("erin.pub"))?;
+    let public = fs::read_to_string(layout.path("erin.pub"))?;
     let role = "many-clusters/governance/approverrole-risk-officer.yaml";
-    let example = fs::read_to_string(clone.path(role))?;
+    let example = fs::read_to_string(layout.path(role))?;
     let placeholder = example.lines().find(|line| line.contains("publicKey:")).context("a key")?;
-    clone.edit(role, placeholder, &format!("      publicKey: {}", public.trim()))?;
+    layout.edit(role, placeholder, &format!("      publicKey: {}", public.trim()))?;
 
     let (staging, production) = (ControlPlane::start().await?, ControlPlane::start().await?);
     let _operators = (Assent::install(&staging).await?, Assent::install(&production).await?);
     let stages = [("staging", Stage::set(&staging).await?), ("production", Stage::set(&production).await?)];
     for (cluster, stage) in &stages {
-        stage.bootstrap(&clone.path(&format!("many-clusters/clusters/{cluster}/flux"))).await?;
+        stage.bootstrap(&layout.path(&format!("many-clusters/clusters/{cluster}/flux"))).await?;
         stage.impatient("support").await?;
-        stage.flux.commit("fleet", &clone.path("many-clusters")).await?;
+        stage.flux.commit("fleet", &layout.path("many-clusters")).await?;
     }
     let [(_, staging), (_, production)] = &stages;
     // What production holds, staging only warns of.
@@ -311,13 +279,13 @@ pub async fn one_signature_clears_a_version_in_every_cluster() -> Result<()> {
         stage.flux.is("support", "Ready", "False", "HealthCheckFailed").await?;
     }
 
-    let file = clone.path("many-clusters/support/approvals/erin.yaml").display().to_string();
+    let file = layout.path("many-clusters/support/approvals/erin.yaml").display().to_string();
     let sign = ["approve", SYSTEM, "--version", VERSION, "--ssh-key", &key, "--to", &file, "--yes"];
     production.assent(Admin, &sign).await?.ok()?;
     let signed: Value = serde_saphyr::from_str(&fs::read_to_string(&file)?)?;
-    clone.add("many-clusters/support/approvals", "erin.yaml", &signed)?;
+    layout.add("many-clusters/support/approvals", "erin.yaml", &signed)?;
     for (_, stage) in &stages {
-        stage.flux.commit("fleet", &clone.path("many-clusters")).await?;
+        stage.flux.commit("fleet", &layout.path("many-clusters")).await?;
         stage.flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
     }
     for (_, stage) in &stages {

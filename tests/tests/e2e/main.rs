@@ -4,6 +4,7 @@
 //! One control plane is shared by the tests that each have a namespace of their own; the tests that stop the
 //! operator, or the API server, start their own.
 
+mod argocd;
 mod bad_input;
 mod chaos;
 mod chart;
@@ -256,6 +257,7 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         faults::a_busy_moment_is_no_storm_and_what_was_to_be_done_and_said_in_it_is_after_it,
         faults::i2_what_ran_out_is_stopped_once_others_can_be_held_and_at_half_of_its_grace_at_the_latest,
         chaos::a_few_seeds,
+        argocd::health_follows_the_life_of_a_system_and_nothing_flaps,
         flux::health_follows_the_life_of_a_system_and_nothing_flaps,
         flux::drift_correction_and_scale_down_do_not_fight,
         flux::what_people_decide_with_kubectl_stays,

@@ -1,0 +1,173 @@
+//! Argo CD compares the cluster with what is in Git, says what is healthy and puts right what is not as in Git. Its
+//! application controller and repository server run here as they are, with a Redis in memory between them.
+//!
+//! ```text
+//!  git ◄── file:// ── argocd-repo-server ◄── gRPC ── argocd-application-controller ──► API server
+//!                               └──────── redis ────────┘
+//! ```
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::{ControlPlane, Person, Process, binaries, ports, root, until};
+
+/// How long a comparison may take on a loaded machine.
+const SOON: Duration = Duration::from_mins(1);
+
+const NAMESPACE: &str = "argocd";
+
+/// The account that applies what is in Git, named as Argo CD's manifests name it.
+const NAME: &str = "argocd-application-controller";
+
+/// Argo CD on a control plane; it ends with this value.
+pub struct ArgoCd<'a> {
+    cluster: &'a ControlPlane,
+    _processes: [Process; 3],
+}
+
+impl<'a> ArgoCd<'a> {
+    /// Installs Argo CD's definitions and settings, tells it of Assent as the documentation says, and starts it.
+    pub async fn install(cluster: &'a ControlPlane) -> Result<Self> {
+        let built = binaries::built("argocd").await?;
+        for crd in ["application", "appproject", "applicationset"] {
+            cluster.define(&built.join(format!("crds/{crd}-crd.yaml"))).await?;
+        }
+        let apply = ["apply", "-f", "-"];
+        cluster.kubectl_stdin(Person::Admin, &apply, &settings().to_string()).await?.ok()?;
+        let ours = root().join("packaging/argocd").display().to_string();
+        let tell = ["apply", "--server-side", "--field-manager=assent", "-k", &ours];
+        cluster.kubectl(Person::Admin, &tell).await?.ok()?;
+        let account = cluster.service_account(NAMESPACE, NAME).await?;
+
+        let scratch = cluster.directory().join("argocd");
+        std::fs::create_dir_all(&scratch)?;
+        let mut free = || ports::free_port().context("no free port");
+        let redis = format!("127.0.0.1:{}", free()?);
+        let (repository, controller_metrics, repository_metrics) = (free()?, free()?, free()?);
+        let path = std::env::join_paths(
+            std::iter::once(built.clone())
+                .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+        )?;
+        let env = |name: &str| -> [(&str, OsString); 8] {
+            [
+                ("ARGOCD_BINARY_NAME", name.into()),
+                ("ARGOCD_FAKE_IN_CLUSTER", "true".into()),
+                ("ARGOCD_GPG_ENABLED", "false".into()),
+                ("KUBECONFIG", account.kubeconfig().into()),
+                ("PATH", path.clone()),
+                ("TMPDIR", scratch.clone().into()),
+                ("ARGOCD_TLS_DATA_PATH", scratch.join("tls").into()),
+                ("ARGOCD_SSH_DATA_PATH", scratch.join("ssh").into()),
+            ]
+        };
+        let argocd = built.join("argocd");
+        let logs = cluster.log_dir();
+        let no_env: [(&str, &str); 0] = [];
+        let in_memory = Process::spawn("redis", built.join("redis"), [&redis], no_env, &logs)?;
+        let args = [
+            "--address=127.0.0.1".to_owned(),
+            format!("--port={repository}"),
+            "--metrics-address=127.0.0.1".to_owned(),
+            format!("--metrics-port={repository_metrics}"),
+            format!("--redis={redis}"),
+            "--disable-tls".to_owned(),
+            "--client-ca-path=".to_owned(),
+        ];
+        let name = "argocd-repo-server";
+        let repositories = Process::spawn(name, &argocd, args, env(name), &logs)?;
+        let args = [
+            format!("--repo-server=127.0.0.1:{repository}"),
+            "--repo-server-plaintext".to_owned(),
+            format!("--redis={redis}"),
+            format!("--metrics-port={controller_metrics}"),
+            // So that the health of each object can be read from the Application.
+            "--persist-resource-health".to_owned(),
+            format!("--namespace={NAMESPACE}"),
+        ];
+        let controller = Process::spawn(NAME, &argocd, args, env(NAME), &logs)?;
+        Ok(Self { cluster, _processes: [controller, repositories, in_memory] })
+    }
+
+    /// An `Application` as it is.
+    pub async fn application(&self, name: &str) -> Result<Value> {
+        let get = ["get", "applications.argoproj.io", name, "-n", NAMESPACE, "-o=json"];
+        Ok(serde_json::from_str(&self.cluster.kubectl(Person::Admin, &get).await?.ok()?)?)
+    }
+
+    /// Has an `Application` compared with Git once more: its status after that.
+    pub async fn refresh(&self, name: &str) -> Result<Value> {
+        let annotate = ["annotate", "--overwrite", "applications.argoproj.io", name, "-n", NAMESPACE];
+        let hard = [&annotate[..], &["argocd.argoproj.io/refresh=hard"]].concat();
+        self.cluster.kubectl(Person::Admin, &hard).await?.ok()?;
+        until(SOON, &format!("Argo CD to refresh {name}"), async || {
+            let application = self.application(name).await?;
+            let asked = &application["metadata"]["annotations"]["argocd.argoproj.io/refresh"];
+            Ok(asked.is_null().then(|| application["status"].clone()))
+        })
+        .await
+    }
+
+    /// Waits until an `Application` is as in Git and has that health.
+    pub async fn is(&self, name: &str, health: &str) -> Result<()> {
+        until(SOON, &format!("Application {name} to be Synced and {health}"), async || {
+            let status = self.application(name).await?["status"].take();
+            ensure!(
+                status["sync"]["status"] == "Synced" && status["health"]["status"] == health,
+                "sync {}, health {}, conditions {}, operation {}",
+                status["sync"]["status"],
+                status["health"],
+                status["conditions"],
+                status["operationState"]["message"],
+            );
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// Waits until one object of an `Application` has that health: the message that goes with it.
+    pub async fn shows(&self, name: &str, kind: &str, health: &str) -> Result<String> {
+        until(SOON, &format!("{kind} of Application {name} to be {health}"), async || {
+            let status = self.application(name).await?["status"].take();
+            let resources = status["resources"].as_array().context("resources")?;
+            let resource = resources.iter().find(|r| r["kind"] == kind).context(kind.to_owned())?;
+            ensure!(resource["health"]["status"] == health, "{resource}");
+            Ok(Some(resource["health"]["message"].as_str().unwrap_or_default().to_owned()))
+        })
+        .await
+    }
+}
+
+/// What Argo CD's manifests install besides definitions and programs.
+fn settings() -> Value {
+    let labels = json!({ "app.kubernetes.io/part-of": "argocd" });
+    let metadata = |name: &str| json!({ "name": name, "namespace": NAMESPACE, "labels": labels });
+    let config = |name: &str| json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(name) });
+    let mut items: Vec<Value> = [
+        "argocd-cm",
+        "argocd-cmd-params-cm",
+        "argocd-rbac-cm",
+        "argocd-ssh-known-hosts-cm",
+        "argocd-tls-certs-cm",
+        "argocd-gpg-keys-cm",
+    ]
+    .iter()
+    .map(|name| config(name))
+    .collect();
+    items.insert(0, json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } }));
+    items.extend([
+        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata("argocd-secret"),
+            "stringData": { "server.secretkey": "of this test" } }),
+        json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(NAME) }),
+        json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": { "name": NAME },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin" },
+            "subjects": [{ "kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE }] }),
+        json!({ "apiVersion": "argoproj.io/v1alpha1", "kind": "AppProject", "metadata": metadata("default"),
+            "spec": { "sourceRepos": ["*"], "destinations": [{ "namespace": "*", "server": "*" }],
+                "clusterResourceWhitelist": [{ "group": "*", "kind": "*" }] } }),
+    ]);
+    json!({ "apiVersion": "v1", "kind": "List", "items": items })
+}
