@@ -7,6 +7,7 @@
 //! ```
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -25,6 +26,7 @@ const NAME: &str = "argocd-application-controller";
 /// Argo CD on a control plane; it ends with this value.
 pub struct ArgoCd<'a> {
     cluster: &'a ControlPlane,
+    program: PathBuf,
     _processes: [Process; 3],
 }
 
@@ -88,7 +90,21 @@ impl<'a> ArgoCd<'a> {
             format!("--namespace={NAMESPACE}"),
         ];
         let controller = Process::spawn(NAME, &argocd, args, env(NAME), &logs)?;
-        Ok(Self { cluster, _processes: [controller, repositories, in_memory] })
+        Ok(Self { cluster, program: argocd, _processes: [controller, repositories, in_memory] })
+    }
+
+    /// What `argocd admin settings resource-overrides ASK` says of an object, with the settings that come with Assent.
+    pub async fn override_says(&self, ask: &str, object: &Value) -> Result<String> {
+        let settings = ["get", "configmap", "argocd-cm", "-n", NAMESPACE, "-o=yaml"];
+        let settings = self.cluster.kubectl(Person::Admin, &settings).await?.ok()?;
+        let file = |name: &str| self.cluster.directory().join("argocd").join(name).display().to_string();
+        let (object_file, settings_file) = (file("object.yaml"), file("settings.yaml"));
+        std::fs::write(&object_file, object.to_string())?;
+        std::fs::write(&settings_file, settings)?;
+        let (program, admin) =
+            (self.program.display().to_string(), ["admin", "settings", "resource-overrides"]);
+        let args = [&admin[..], &[ask, &object_file, "--argocd-cm-path", &settings_file]].concat();
+        self.cluster.run(self.cluster.account(Person::Admin), &program, &args, None).await?.ok()
     }
 
     /// An `Application` as it is.
@@ -106,6 +122,16 @@ impl<'a> ArgoCd<'a> {
             let application = self.application(name).await?;
             let asked = &application["metadata"]["annotations"]["argocd.argoproj.io/refresh"];
             Ok(asked.is_null().then(|| application["status"].clone()))
+        })
+        .await
+    }
+
+    /// Waits until an `Application` is as in Git, whatever its health.
+    pub async fn synced(&self, name: &str) -> Result<()> {
+        until(SOON, &format!("Application {name} to be Synced"), async || {
+            let status = self.application(name).await?["status"].take();
+            ensure!(status["sync"]["status"] == "Synced", "{}", status["operationState"]["message"]);
+            Ok(Some(()))
         })
         .await
     }

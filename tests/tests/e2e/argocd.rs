@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{ArgoCd, Assent, ControlPlane, Layout, Output, Person, Scenario, binaries, until};
-use serde_json::Value;
+use assent_tests::{
+    ArgoCd, Assent, ControlPlane, Layout, Output, Person, Scenario, binaries, container, pod_spec, until,
+};
+use serde_json::{Value, json};
 
 use Person::{Admin, Alice};
 
@@ -39,6 +41,44 @@ impl<'a> Stage<'a> {
         self.scene.cluster.kubectl(Admin, &["apply", "-k", &directory]).await?.ok().map(drop)
     }
 
+    /// Waits until the Deployment asks for so many pods.
+    async fn replicas(&self, count: u32) -> Result<()> {
+        until(SOON, &format!("{count} replicas"), async || {
+            let deployment = self.scene.get("deployment", SYSTEM).await?;
+            ensure!(deployment["spec"]["replicas"] == count, "it is {}", deployment["spec"]["replicas"]);
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// How often each object of an Application was written, and when Argo CD last applied something.
+    async fn written(&self, application: &str) -> Result<Vec<Value>> {
+        let status = self.argo.application(application).await?["status"].take();
+        let mut written = vec![status["operationState"]["finishedAt"].clone()];
+        for resource in status["resources"].as_array().context("resources")? {
+            let kind = match resource["group"].as_str() {
+                Some(group) => format!("{}.{group}", resource["kind"].as_str().context("a kind")?),
+                None => resource["kind"].as_str().context("a kind")?.to_owned(),
+            };
+            let object = self.scene.get(&kind, resource["name"].as_str().context("a name")?).await?;
+            written.push(object["metadata"]["resourceVersion"].clone());
+        }
+        Ok(written)
+    }
+
+    /// Has it compared ten times over: it is as in Git throughout, and nobody writes anything.
+    async fn is_quiet(&self, application: &str) -> Result<()> {
+        self.argo.refresh(application).await?;
+        let before = self.written(application).await?;
+        for _ in 0..10 {
+            let status = self.argo.refresh(application).await?;
+            ensure!(status["sync"]["status"] == "Synced", "{status}");
+        }
+        let after = self.written(application).await?;
+        ensure!(before == after, "somebody wrote: {before:?}, then {after:?}");
+        Ok(())
+    }
+
     async fn assent(&self, person: Person, args: &[&str]) -> Result<Output> {
         let plugin = binaries()?.join("kubectl-assent").display().to_string();
         let cluster = self.scene.cluster;
@@ -64,7 +104,185 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
         let message = argo.shows("support", kind, "Suspended").await?;
         ensure!(message.contains("kubectl assent approve support-assistant"), "{message}");
     }
+    // What is in the cluster, by Argo CD's own command.
+    for (kind, name, health) in [
+        ("aisystem", SYSTEM, "Suspended"),
+        ("modelversion", VERSION, "Suspended"),
+        ("risklevel", "limited", "Healthy"),
+    ] {
+        let object = scene.get(kind, name).await?;
+        let said = argo.override_says("health", &object).await?;
+        ensure!(said.contains(&format!("STATUS: {health}")), "{kind}: {said}");
+    }
+    let menu = argo.override_says("list-actions", &scene.get("modelversion", VERSION).await?).await?;
+    let command = "kubectl assent approve support-assistant --version support-assistant-v1 -n support";
+    ensure!(menu.lines().any(|line| line.starts_with(command) && line.ends_with("true")), "{menu}");
+
+    stage.decide("approve").await?;
+    scene.running(SYSTEM, 2).await?;
+    argo.is("support", "Healthy").await?;
+    stage.is_quiet("support").await?;
+    let menu = argo.override_says("list-actions", &scene.get("modelversion", VERSION).await?).await?;
+    ensure!(menu.contains("kubectl assent revoke support-assistant"), "{menu}");
+    let approval = scene.list("approvals").await?.pop().context("an approval")?;
+    let said = argo.override_says("health", &approval).await?;
+    ensure!(said.contains("STATUS: Healthy") && said.contains("Counted"), "{said}");
+
+    stage.decide("revoke").await?;
+    scene.held(SYSTEM, 2).await?;
+    argo.is("support", "Degraded").await?;
+    let message = argo.shows("support", "AISystem", "Degraded").await?;
+    ensure!(message.contains("revoked by alice"), "{message}");
+    stage.is_quiet("support").await?;
     stage.decide("approve").await?;
     scene.running(SYSTEM, 2).await?;
     argo.is("support", "Healthy").await
+}
+
+pub async fn self_heal_does_not_fight() -> Result<()> {
+    let cluster = ControlPlane::start().await?;
+    let _assent = Assent::install(&cluster).await?;
+    let stage = Stage::set(&cluster).await?;
+    let (scene, argo) = (&stage.scene, &stage.argo);
+    let level = "one-repository/governance/risklevel-limited.yaml";
+    stage.layout.edit(level, "  images: Digest\n", "  images: Digest\n  onLoss: {mode: ScaleDown}\n")?;
+    let job = scene.workload("batch/v1", "Job", "train", &pod_spec(&container("1")));
+    let job = json!({ "apiVersion": "batch/v1", "kind": "Job", "spec": job["spec"],
+        "metadata": { "name": "train", "namespace": "support" } });
+    stage.layout.add("one-repository/support", "job.yaml", &job)?;
+    stage.bootstrap().await?;
+    scene.held(SYSTEM, 2).await?;
+    stage.decide("approve").await?;
+    scene.running(SYSTEM, 2).await?;
+    argo.synced("support").await?;
+
+    // What nothing clears is suspended, which Git does not say, and stays so.
+    stage.is_quiet("support").await?;
+    ensure!(scene.get("job", "train").await?["spec"]["suspend"] == true, "the job was resumed");
+
+    // What is not as in Git is put right as ever.
+    scene.kubectl(Admin, &["scale", "deployment", SYSTEM, "--replicas=4"]).await?;
+    argo.refresh("support").await?;
+    stage.replicas(2).await?;
+    scene.running(SYSTEM, 2).await?;
+
+    // Git says two replicas and Argo CD insists: after three times nobody fights any more, and nothing runs.
+    stage.decide("revoke").await?;
+    // Argo CD waits longer from time to time: 2, 6 and 18 seconds.
+    let contested = async || Ok(scene.event("Deployment", SYSTEM, "Contested").await.ok());
+    until(Duration::from_mins(2), "the fight to end", contested).await?;
+    scene.held(SYSTEM, 2).await?;
+    argo.synced("support").await?;
+    stage.is_quiet("support").await?;
+    stage.decide("approve").await?;
+    scene.running(SYSTEM, 2).await?;
+
+    // Git does not say how many: there is nothing to fight about.
+    stage.layout.edit("one-repository/support/deployment.yaml", "  replicas: 2\n", "")?;
+    stage.layout.commit("one-repository")?;
+    argo.refresh("support").await?;
+    argo.synced("support").await?;
+    let before = scene.get("deployment", SYSTEM).await?["spec"]["replicas"].take();
+    stage.decide("revoke").await?;
+    stage.replicas(0).await?;
+    stage.is_quiet("support").await?;
+    stage.replicas(0).await?;
+    stage.decide("approve").await?;
+    until(SOON, "the replicas that there were", async || {
+        let now = scene.get("deployment", SYSTEM).await?["spec"]["replicas"].take();
+        ensure!(now == before, "{now}, not {before}");
+        Ok(Some(()))
+    })
+    .await?;
+
+    // What a person decides with kubectl stays.
+    let end =
+        ["decommission", SYSTEM, "--date=2090-01-01", "--reason=its model is no longer served", "--yes"];
+    stage.assent(Admin, &end).await?.ok()?;
+    stage.is_quiet("support").await?;
+    let system = scene.get("aisystem", SYSTEM).await?;
+    ensure!(system["spec"]["decommission"]["reason"] == "its model is no longer served", "{system}");
+    Ok(())
+}
+
+pub async fn a_wave_waits_for_the_approval() -> Result<()> {
+    let cluster = ControlPlane::start().await?;
+    let _assent = Assent::install(&cluster).await?;
+    let stage = Stage::set(&cluster).await?;
+    let (scene, argo) = (&stage.scene, &stage.argo);
+    let wave = "metadata:\n  annotations: {argocd.argoproj.io/sync-wave: \"1\"}\n  name: support-assistant\n";
+    let deployment = "one-repository/support/deployment.yaml";
+    stage.layout.edit(deployment, "metadata:\n  name: support-assistant\n", wave)?;
+    stage.bootstrap().await?;
+    let message = argo.shows("support", "ModelVersion", "Suspended").await?;
+    ensure!(message.contains("AwaitingApproval"), "{message}");
+    argo.refresh("support").await?;
+    scene.kubectl(Admin, &["get", "deployment", SYSTEM]).await.err().context("it was not waited for")?;
+    stage.decide("approve").await?;
+    scene.running(SYSTEM, 2).await?;
+    argo.is("support", "Healthy").await
+}
+
+pub async fn an_application_repository_brings_no_more_than_its_project_lets_it() -> Result<()> {
+    let cluster = ControlPlane::start().await?;
+    let _assent = Assent::install(&cluster).await?;
+    let stage = Stage { layout: Layout::copy("two-repositories")?, ..Stage::set(&cluster).await? };
+    let (scene, argo) = (&stage.scene, &stage.argo);
+    let argocd = "two-repositories/governance-repository/argocd";
+    let governance = stage.layout.commit("two-repositories/governance-repository")?;
+    let application = stage.layout.commit("two-repositories/application-repository")?;
+    for (file, url, to) in [
+        ("governance.yaml", "https://github.com/example/ai-governance.git", &governance),
+        ("systems.yaml", "https://github.com/example/ai-governance.git", &governance),
+        ("support.yaml", "https://github.com/example/support-assistant.git", &application),
+        ("project-support.yaml", "https://github.com/example/support-assistant.git", &application),
+    ] {
+        stage.layout.edit(&format!("{argocd}/{file}"), url, to)?;
+    }
+    let directory = stage.layout.path(argocd).display().to_string();
+    cluster.kubectl(Admin, &["apply", "-k", &directory]).await?.ok()?;
+    argo.is("systems", "Suspended").await?;
+    scene.held(SYSTEM, 2).await?;
+    stage.decide("approve").await?;
+    scene.running(SYSTEM, 2).await?;
+    argo.is("support", "Healthy").await?;
+
+    let mut mildest = scene.system("minimal");
+    mildest["metadata"] = json!({ "name": "mine", "namespace": "support" });
+    let deploy = "two-repositories/application-repository/deploy";
+    stage.layout.add(deploy, "mine.yaml", &mildest)?;
+    stage.layout.commit("two-repositories/application-repository")?;
+    let refused = until(SOON, "the sync to be refused", async || {
+        let status = argo.refresh("support").await?;
+        let message = status["operationState"]["syncResult"]["resources"].to_string();
+        Ok(message.contains("is not permitted in project").then_some(message))
+    })
+    .await?;
+    ensure!(refused.contains("assent.dev:AISystem"), "{refused}");
+    scene.kubectl(Admin, &["get", "aisystem", "mine"]).await.err().context("it was applied")?;
+
+    // Argo CD's account is cluster-admin, and cannot approve.
+    let digest = scene.digest_of(VERSION).await?;
+    let mut approval = scene.decision("Approve", VERSION, &digest, "risk-officer");
+    approval["spec"]["system"] = json!(SYSTEM);
+    approval["metadata"] = json!({ "name": "mine", "namespace": "support" });
+    stage.layout.add("two-repositories/governance-repository/systems/support", "mine.yaml", &approval)?;
+    stage.layout.commit("two-repositories/governance-repository")?;
+    until(SOON, "the approval to be refused", async || {
+        let status = argo.refresh("systems").await?;
+        let message = status["operationState"]["syncResult"]["resources"].to_string();
+        ensure!(message.contains("is not a person and cannot approve"), "{message}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+pub async fn the_fleet_is_what_argo_cd_takes() -> Result<()> {
+    let cluster = ControlPlane::start().await?;
+    let argo = ArgoCd::install(&cluster).await?;
+    let layout = Layout::copy("many-clusters")?;
+    let directory = layout.path("many-clusters/argocd").display().to_string();
+    cluster.kubectl(Admin, &["apply", "--dry-run=server", "-k", &directory]).await?.ok()?;
+    drop(argo);
+    Ok(())
 }
