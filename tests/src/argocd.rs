@@ -50,7 +50,9 @@ impl<'a> ArgoCd<'a> {
         let redis = format!("127.0.0.1:{}", free()?);
         let (repository, controller_metrics, repository_metrics) = (free()?, free()?, free()?);
         let path = std::env::join_paths(
-            std::iter::once(built.clone())
+            // kustomize is in the one, helm in the other.
+            [built.clone(), binaries::directory().await?]
+                .into_iter()
                 .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
         )?;
         let env = |name: &str| -> [(&str, OsString); 8] {

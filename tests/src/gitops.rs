@@ -58,11 +58,17 @@ pub struct Layout(TempDir);
 impl Layout {
     /// The layout of that name.
     pub fn copy(name: &str) -> Result<Self> {
-        let copy = tempfile::tempdir()?;
-        let from = root().join("examples/gitops").join(name);
-        let copied = std::process::Command::new("cp").arg("-r").arg(from).arg(copy.path()).status()?;
-        ensure!(copied.success(), "cp: {copied}");
-        Ok(Self(copy))
+        let copy = Self(tempfile::tempdir()?);
+        copy.bring(&format!("examples/gitops/{name}"), "")?;
+        Ok(copy)
+    }
+
+    /// Copies a file or directory of the checkout into a directory of the layout.
+    pub fn bring(&self, from: &str, to: &str) -> Result<()> {
+        let copied =
+            std::process::Command::new("cp").arg("-r").arg(root().join(from)).arg(self.path(to)).status()?;
+        ensure!(copied.success(), "cp {from}: {copied}");
+        Ok(())
     }
 
     /// Where a file of it is.

@@ -60,7 +60,10 @@ impl<'a> Stage<'a> {
                 Some(group) => format!("{}.{group}", resource["kind"].as_str().context("a kind")?),
                 None => resource["kind"].as_str().context("a kind")?.to_owned(),
             };
-            let object = self.scene.get(&kind, resource["name"].as_str().context("a name")?).await?;
+            let namespace = resource["namespace"].as_str().unwrap_or("default");
+            let name = resource["name"].as_str().context("a name")?;
+            let get = ["get", &kind, name, "-n", namespace, "-o=json"];
+            let object: Value = serde_json::from_str(&self.scene.cluster.kubectl(Admin, &get).await?.ok()?)?;
             written.push(object["metadata"]["resourceVersion"].clone());
         }
         Ok(written)
@@ -275,6 +278,27 @@ pub async fn an_application_repository_brings_no_more_than_its_project_lets_it()
         Ok(Some(()))
     })
     .await
+}
+
+pub async fn it_installs_assent_and_leaves_it_alone() -> Result<()> {
+    let cluster = ControlPlane::start().await?;
+    let stage = Stage { layout: Layout::copy("install")?, ..Stage::set(&cluster).await? };
+    stage.layout.bring("charts", "install")?;
+    let url = stage.layout.commit("install")?;
+    let file = "install/argocd.yaml";
+    stage.layout.edit(file, "https://github.com/assent-dev/assent.git", &url)?;
+    // Nodes here run no containers: the operator is a process beside them.
+    stage.layout.edit(file, "valuesObject:\n", "valuesObject:\n        replicas: 0\n")?;
+    let file = stage.layout.path(file).display().to_string();
+    cluster.kubectl(Admin, &["apply", "-f", &file]).await?.ok()?;
+    stage.argo.synced("assent").await?;
+    // Argo CD itself looks again after two minutes.
+    stage.argo.refresh("assent").await?;
+    stage.argo.is("assent", "Healthy").await?;
+    Assent::risk_levels(&cluster).await?;
+    let _operator = Assent::start(&cluster, "operator").await?;
+    Assent::governed(&cluster).await?;
+    stage.is_quiet("assent").await
 }
 
 pub async fn the_fleet_is_what_argo_cd_takes() -> Result<()> {

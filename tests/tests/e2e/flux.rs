@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{Assent, ControlPlane, Flux, Layout, Output, Person, Scenario, binaries, until};
+use assent_tests::{Assent, ControlPlane, Flux, Layout, Output, Person, Scenario, binaries, root, until};
 use serde_json::{Value, json};
 
 use Person::{Admin, Alice};
@@ -292,4 +292,27 @@ pub async fn one_signature_clears_a_version_in_every_cluster() -> Result<()> {
         stage.scene.is_cleared(VERSION).await?;
     }
     production.scene.running(SYSTEM, 2).await.map(drop)
+}
+
+pub async fn it_installs_assent_and_leaves_it_alone() -> Result<()> {
+    let cluster = ControlPlane::start().await?;
+    let (stage, layout) = (Stage::set(&cluster).await?, Layout::copy("install")?);
+    let release = layout.path("install/flux.yaml").display().to_string();
+    cluster.kubectl(Admin, &["apply", "-f", &release]).await?.ok()?;
+
+    // The helm-controller does not run here. What it would render is applied by the kustomize-controller.
+    let render = root().join("packaging/manifests").display().to_string();
+    let rendered = layout.path("install/rendered").display().to_string();
+    let admin = cluster.account(Admin);
+    cluster.run(admin, &render, &[&rendered, "--set=replicas=0"], None).await?.ok()?;
+    fs::remove_file(layout.path("install/rendered/assent-before-1.36.yaml"))?;
+    let apply = json!({ "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+        "metadata": { "name": "assent", "namespace": "flux-system" },
+        "spec": { "sourceRef": { "kind": "GitRepository", "name": "assent" }, "path": "./rendered",
+            "interval": "10m", "prune": true, "wait": true } });
+    stage.scene.apply(Admin, &apply).await?;
+    stage.flux.commit("assent", &layout.path("install")).await?;
+    stage.flux.is("assent", "Ready", "True", "ReconciliationSucceeded").await?;
+    let _operator = Assent::start(&cluster, "operator").await?;
+    stage.is_quiet("assent").await
 }
