@@ -51,10 +51,14 @@ impl Assent {
 
     /// Installs the chart alone; what Helm says.
     pub async fn release(cluster: &ControlPlane) -> Result<String> {
+        Self::release_of(cluster, &root().join("charts/assent")).await
+    }
+
+    /// Installs a chart, or upgrades to it; what Helm says.
+    pub async fn release_of(cluster: &ControlPlane, chart: &Path) -> Result<String> {
         let values = cluster.directory().join("values.yaml");
         std::fs::write(&values, VALUES)?;
-        let (chart, values) = (root().join("charts/assent"), values.display().to_string());
-        let chart = chart.display().to_string();
+        let (chart, values) = (chart.display().to_string(), values.display().to_string());
         let release =
             ["upgrade", "--install", "assent", &chart, "--namespace", NAMESPACE, "--create-namespace"];
         let said = cluster.helm(&[&release[..], &["--values", &values]].concat()).await?.ok()?;

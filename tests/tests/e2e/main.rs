@@ -21,6 +21,7 @@ mod refusals;
 mod refuse;
 mod sidecars;
 mod signatures;
+mod upgrade;
 mod workloads;
 
 use std::path::Path;
@@ -249,6 +250,8 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         outage::operators_whose_clocks_differ_by_a_minute_agree_who_leads,
         outage::a_rolling_upgrade_loses_nothing,
         outage::health_and_metrics_are_served,
+        upgrade::from_the_previous_release_and_back_with_workloads_running,
+        upgrade::one_more_version_of_the_definitions_changes_no_decision,
         chart::plain_manifests_put_all_in_force,
         faults::a_node_that_is_gone_is_told_of_and_nothing_on_it_is_forgotten,
         faults::a_finalizer_that_never_ends_is_named_and_holds_up_nothing,
