@@ -137,12 +137,29 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
     ensure!(withheld.contains("AISystem/support/support-assistant status: 'Failed'"), "{withheld} {status}");
     scene.held(SYSTEM, 2).await?;
 
-    // Cleared anew.
-    stage.decide("approve").await?;
+    // Cleared anew, and run out: as documented, that is a failure too.
+    stage.patch("support", &documented_expressions()?).await?;
+    let soon = jiff::Timestamp::now() + Duration::from_secs(20);
+    let until = format!("--until={}", soon.round(jiff::Unit::Second)?);
+    stage.assent(Alice, &["approve", SYSTEM, "--version", VERSION, "--yes", &until]).await?.ok()?;
     scene.running(SYSTEM, 2).await?;
     flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
+    scene.condition("aisystem", SYSTEM, "Ready", "False", "ApprovalExpired").await?;
+    flux.reconcile("support").await?;
+    let expired = flux.is("support", "Ready", "False", "HealthCheckFailed").await?;
+    ensure!(expired.contains("AISystem/support/support-assistant status: 'Failed'"), "{expired}");
 
-    Ok(())
+    stage.decide("approve").await?;
+    scene.running(SYSTEM, 2).await?;
+    flux.is("support", "Ready", "True", "ReconciliationSucceeded").await.map(drop)
+}
+
+/// What docs/gitops.md has to be put into a Kustomization.
+fn documented_expressions() -> Result<Value> {
+    let document = fs::read_to_string(root().join("docs/gitops.md"))?;
+    let from = document.find("healthCheckExprs:").context("no healthCheckExprs")?;
+    let block = &document[from..][..document[from..].find("```").context("no end")?];
+    Ok(serde_saphyr::from_str(block)?)
 }
 
 pub async fn drift_correction_and_scale_down_do_not_fight() -> Result<()> {
