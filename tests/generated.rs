@@ -71,6 +71,43 @@ fn what_the_chart_says_of_the_policies() {
     is_current("charts/assent/templates/_policies.tpl", &file);
 }
 
+/// The chart's values, as its schema describes them, with the defaults of `values.yaml`.
+#[test]
+fn values_of_the_chart() {
+    const FILE: &str = "charts/assent/README.md";
+    const BEGIN: &str = "<!-- values: make generate -->\n";
+    const END: &str = "<!-- end of the values -->";
+    let read =
+        |file: &str| fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file)).expect(file);
+    let schema: Value = serde_json::from_str(&read("charts/assent/values.schema.json")).expect("JSON");
+    let defaults: Value = serde_saphyr::from_str(&read("charts/assent/values.yaml")).expect("YAML");
+    let mut table = "| value | default | what it says |\n|---|---|---|\n".to_owned();
+    add_values("", &schema, &defaults, &mut table);
+    let page = read(FILE);
+    let (before, rest) = page.split_once(BEGIN).expect(BEGIN);
+    let (_, after) = rest.split_once(END).expect(END);
+    is_current(FILE, &format!("{before}{BEGIN}{table}{END}{after}"));
+}
+
+fn add_values(prefix: &str, schema: &Value, defaults: &Value, table: &mut String) {
+    // Helm has a value `global` for every chart.
+    let ours = |(name, _): &(&String, &Value)| *name != "global";
+    for (name, value) in schema["properties"].as_object().expect(prefix).iter().filter(ours) {
+        let (path, default) = (format!("{prefix}{name}"), &defaults[name]);
+        assert!(!default.is_null(), "values.yaml says nothing of {path}");
+        if let Some(description) = value["description"].as_str() {
+            let default = match default {
+                Value::String(text) if text.is_empty() => String::new(),
+                Value::String(text) => format!("`{text}`"),
+                other => format!("`{other}`").replace("\",\"", "\", \""),
+            };
+            table.push_str(&format!("| `{path}` | {default} | {description} |\n"));
+        } else {
+            add_values(&format!("{path}."), value, default, table);
+        }
+    }
+}
+
 /// What `kubectl assent --help` says, and every `kubectl assent COMMAND --help`.
 #[test]
 fn reference_of_the_plugin() {
