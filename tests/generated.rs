@@ -101,7 +101,7 @@ fn add_values(prefix: &str, schema: &Value, defaults: &Value, table: &mut String
                 Value::String(text) => format!("`{text}`"),
                 other => format!("`{other}`").replace("\",\"", "\", \""),
             };
-            table.push_str(&format!("| `{path}` | {default} | {description} |\n"));
+            table.extend(["| `", &path, "` | ", &default, " | ", description, " |\n"]);
         } else {
             add_values(&format!("{path}."), value, default, table);
         }

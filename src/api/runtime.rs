@@ -36,6 +36,16 @@ pub struct Runtime {
     pub volumes: Vec<Volume>,
 }
 
+impl Runtime {
+    /// The images of containers, init containers and volumes.
+    pub fn images(&self) -> impl Iterator<Item = &str> {
+        let containers =
+            self.containers.iter().chain(&self.init_containers).map(|container| &*container.image);
+        let volumes = self.volumes.iter().filter_map(|volume| volume.image.as_ref());
+        containers.chain(volumes.map(|volume| &*volume.reference))
+    }
+}
+
 /// A [`Runtime`] that is in memory once, however many versions, clearances and pods have it.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Runtime")]

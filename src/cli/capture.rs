@@ -15,8 +15,8 @@ use std::{
     path::Path,
 };
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec};
-use kube::Api;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use kube::{Api, ResourceExt};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -25,7 +25,7 @@ use super::{
     check::{manifests, templates::templates},
     connect::{Session, quoted},
     error::{Error, Next, Result},
-    explain::{Target, read_pod, read_workload},
+    explain::{Target, pods_of, read_pod, read_workload, statuses},
     output::{self, Manifest},
     visible::visible,
 };
@@ -121,8 +121,8 @@ fn no_template(path: &Path) -> Error {
         what: path.display().to_string(),
         why: "no object in it says what its pods are".to_owned(),
         next: vec![Next::new(
-            "kubectl assent capture pod/NAME",
-            "if a controller makes the pods, such as those of a KServe InferenceService: apply it, and capture one of them",
+            "kubectl assent capture KIND/NAME",
+            "if a controller makes the pods, such as those of a KServe InferenceService: apply it, and capture that",
         )],
     }
 }
@@ -147,13 +147,25 @@ impl Found {
                     (label(pod.metadata.labels.as_ref()), pod.spec.clone().unwrap_or_default());
                 Ok(Self { system, spec, pods: vec![pod], mutated: true })
             }
+            Target::Root(kind, name) => {
+                let pods = pods_of(session, kind, name).await?;
+                let alike = |pod: &Pod| runtime_of_pod(&pod.spec.clone().unwrap_or_default()).ok();
+                let Some(pod) =
+                    pods.first().filter(|first| pods.iter().all(|pod| alike(pod) == alike(first)))
+                else {
+                    return Err(several_runtimes(target, &pods));
+                };
+                let (system, spec) =
+                    (label(pod.metadata.labels.as_ref()), pod.spec.clone().unwrap_or_default());
+                Ok(Self { system, spec, pods, mutated: true })
+            }
             Target::Workload(kind, name) => {
                 let made = read_workload(session, kind, name).await?;
                 let labels = made.template.metadata.as_ref().and_then(|metadata| metadata.labels.as_ref());
                 let (system, spec) = (label(labels), made.template.spec.unwrap_or_default());
                 Ok(Self { system, spec, pods: made.pods, mutated: false })
             }
-            Target::System(_) | Target::Version(_) => Err(Error::Flag {
+            Target::System(_) | Target::Version(_) | Target::Image(_) => Err(Error::Flag {
                 flag: "capture",
                 value: target.in_words(),
                 why: "want a pod or a workload, such as deployment/NAME".to_owned(),
@@ -212,15 +224,20 @@ impl Found {
     }
 }
 
+/// A predictor and a transformer, say.
+fn several_runtimes(target: &Target, pods: &[Pod]) -> Error {
+    let each = pods.iter().map(|pod| format!("kubectl assent capture pod/{}", pod.name_any()));
+    Error::NotCaptured {
+        what: target.in_words(),
+        why: "its pods do not all run the same".to_owned(),
+        next: each.take(4).map(|command| Next::new(command, "one of them")).collect(),
+    }
+}
+
 /// The image of each container as it is named.
 fn images(spec: &PodSpec) -> BTreeMap<&str, Option<&str>> {
     let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
     containers.map(|container| (&*container.name, container.image.as_deref())).collect()
-}
-
-fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
-    let status = pod.status.iter();
-    status.flat_map(|s| s.container_statuses.iter().chain(&s.init_container_statuses).flatten())
 }
 
 /// An image that a container names by tag, and by digest.

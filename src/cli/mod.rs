@@ -298,7 +298,7 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Listing,
     },
-    /// Explain why a pod, workload, system or version does not run, and who can change that
+    /// Explain why a pod, workload, system, version or image does not run, and who can change that
     #[command(after_help = "Examples:
   # A pod that is held
   kubectl assent explain pod/credit-scorer-6d5f8-x2x7k
@@ -310,10 +310,13 @@ enum Command {
   kubectl assent explain aisystem/credit-scorer
   kubectl assent explain modelversion/credit-scorer-v3
 
+  # An image: all of it that this namespace has, by name, name and tag, or digest
+  kubectl assent explain image/vllm/vllm-openai
+
   # For a program
   kubectl assent explain deployment/credit-scorer -o json")]
     Explain {
-        /// What: pod, deployment, statefulset, daemonset, replicaset, job, cronjob, aisystem or modelversion
+        /// What: a pod, a workload of any kind, aisystem, modelversion or image
         #[arg(value_name = "KIND/NAME")]
         kind: String,
         /// The name, if it is not given with the kind

@@ -10,8 +10,7 @@ use super::{
     standing::{Record, end, whole_seconds},
 };
 use crate::api::{
-    AISystemSpec, Container, Decision, Evidence, ImagePolicy, ModelVersionSpec, RequiredApproval,
-    RiskLevelSpec, Runtime,
+    AISystemSpec, Decision, Evidence, ImagePolicy, ModelVersionSpec, RequiredApproval, RiskLevelSpec, Runtime,
 };
 
 /// All that a verdict on one model version depends on, but for the time.
@@ -158,9 +157,7 @@ fn decisions(
 
 /// The images of a runtime, of containers and of volumes, that are not named by digest.
 pub fn unpinned(runtime: &Runtime) -> impl Iterator<Item = &str> {
-    let containers = runtime.containers.iter().chain(&runtime.init_containers).map(|c: &Container| &c.image);
-    let volumes = runtime.volumes.iter().filter_map(|v| v.image.as_ref()).map(|image| &image.reference);
-    containers.chain(volumes).map(String::as_str).filter(|image| !is_pinned(image))
+    runtime.images().filter(|image| !is_pinned(image))
 }
 
 /// Whether an image reference ends in a SHA-256 digest.

@@ -46,7 +46,7 @@ impl<'a> ArgoCd<'a> {
 
         let scratch = cluster.directory().join("argocd");
         std::fs::create_dir_all(&scratch)?;
-        let mut free = || ports::free_port().context("no free port");
+        let free = || ports::free_port().context("no free port");
         let redis = format!("127.0.0.1:{}", free()?);
         let (repository, controller_metrics, repository_metrics) = (free()?, free()?, free()?);
         let path = std::env::join_paths(

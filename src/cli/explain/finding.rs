@@ -105,6 +105,9 @@ impl Facts {
 pub struct Explanation {
     /// What was asked about.
     pub object: String,
+    /// Whether that is an image, and not what has it.
+    #[serde(skip)]
+    pub is_image: bool,
     /// Its namespace.
     pub namespace: String,
     /// Whether the namespace is enforced; none: it could not be read.
@@ -219,23 +222,22 @@ pub struct RoleFinding {
 impl Explanation {
     /// Draws the conclusions.
     pub fn new(target: &Target, found: &Specimens, facts: &Facts) -> Self {
-        let only = match target {
-            Target::Version(name) => Some(name.as_str()),
-            _ => None,
-        };
-        let systems: Vec<_> = facts.ledgers.values().map(|l| SystemFinding::new(l, facts, only)).collect();
+        let systems: Vec<_> = facts.ledgers.values().map(|l| SystemFinding::new(l, facts, target)).collect();
         let pods = found.groups.iter().map(|specimen| PodFinding::new(specimen, facts));
-        let of_version =
-            |pod: &PodFinding| only.is_none_or(|only| pod.matches.iter().any(|name| name == only));
-        let pods: Vec<_> = pods.filter(of_version).collect();
+        let asked = |pod: &PodFinding| match target {
+            Target::Version(only) => pod.matches.iter().any(|name| name == only),
+            _ => true,
+        };
+        let pods: Vec<_> = pods.filter(asked).collect();
         Self {
             object: target.in_words(),
+            is_image: matches!(target, Target::Image(_)),
             namespace: facts.namespace.clone(),
             enforced: facts.governance.is(|governance| governance.mode == Some(Mode::Enforce)),
             mode: facts.governance.mode(),
             has_clearance: facts.clearance.is(|_| true),
             refusals: found.refusals.clone(),
-            roles: short_roles(facts, only, &pods),
+            roles: short_roles(facts, target, &pods),
             pods,
             systems,
         }
@@ -243,8 +245,8 @@ impl Explanation {
 }
 
 impl SystemFinding {
-    fn new(ledger: &Ledger, facts: &Facts, only: Option<&str>) -> Self {
-        let versions = ledger.versions.iter().filter(|v| only.is_none_or(|only| v.name_any() == only));
+    fn new(ledger: &Ledger, facts: &Facts, target: &Target) -> Self {
+        let versions = ledger.versions.iter().filter(|version| target.concerns(version));
         Self {
             name: ledger.name.clone(),
             exists: ledger.system.is_some(),
@@ -288,11 +290,10 @@ fn in_force(ledger: &Ledger, version: &ModelVersion, ruling: &Ruling, facts: &Fa
 }
 
 /// The roles that are short on the versions that were asked about, or that the pods are.
-fn short_roles(facts: &Facts, only: Option<&str>, pods: &[PodFinding]) -> Vec<RoleFinding> {
+fn short_roles(facts: &Facts, target: &Target, pods: &[PodFinding]) -> Vec<RoleFinding> {
     let asked = |version: &&ModelVersion| {
         let name = version.name_any();
-        only.is_none_or(|only| only == name)
-            && (pods.is_empty() || pods.iter().any(|pod| pod.matches.contains(&name)))
+        target.concerns(version) && (pods.is_empty() || pods.iter().any(|pod| pod.matches.contains(&name)))
     };
     let mut short = BTreeSet::new();
     for ledger in facts.ledgers.values() {

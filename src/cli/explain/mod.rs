@@ -10,6 +10,7 @@
 
 mod finding;
 mod render;
+mod root;
 mod specimen;
 mod target;
 
@@ -30,7 +31,8 @@ use finding::Explanation;
 use specimen::Specimens;
 
 pub use finding::{Facts, PodFinding, Seen};
-pub use specimen::{Specimen, read_pod, read_workload};
+pub use root::pods_of;
+pub use specimen::{Specimen, read_pod, read_workload, statuses};
 pub use target::Target;
 
 /// Prints why `target` runs or does not.
@@ -66,7 +68,9 @@ async fn specimens(session: &Session, target: &Target) -> Result<Specimens> {
     match target {
         Target::Pod(name) => specimen::pod(session, name).await,
         Target::Workload(kind, name) => specimen::workload(session, kind, name).await,
+        Target::Root(kind, name) => Ok(Specimens::of_pods(root::pods_of(session, kind, name).await?)),
         Target::System(name) => specimen::system(session, name).await,
+        Target::Image(name) => specimen::image(session, name).await,
         Target::Version(name) => specimen::system(session, &system_of(session, name).await?).await,
     }
 }

@@ -42,10 +42,19 @@ pub fn render(explanation: &Explanation, now: Timestamp) -> String {
     }
     if explanation.pods.is_empty() {
         page.blank();
-        page.mark("-", FAINT, "there is no pod of it");
+        let none = if explanation.is_image { "no pod here has it" } else { "there is no pod of it" };
+        page.mark("-", FAINT, none);
     }
     for system in &explanation.systems {
         versions(&mut page, system, &explanation.pods, now);
+    }
+    if explanation.is_image && explanation.systems.is_empty() {
+        page.mark("✗", BAD, "no ModelVersion names it: where it is enforced, nothing that has it can run");
+        page.step(
+            "→",
+            PLAIN,
+            &format!("kubectl assent capture deployment/NAME -n {}", explanation.namespace),
+        );
     }
     if !explanation.roles.is_empty() {
         who(&mut page, &explanation.roles);

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  pod ───────────────────────────────────────────────┐
+//!  image ─► pods that have it ────────────────────────┤
 //!  workload ─┬─ its selector ──► pods, alike together ─┼─► Specimen   label, runtime, state
 //!            ├─ no pods, or refused ──► pod template ──┘
 //!            └─ ReplicaFailure, FailedCreate ──► refusals
@@ -12,7 +13,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::{
     api::{
         batch::v1::Job,
-        core::v1::{Event, Pod, PodSpec, PodTemplateSpec},
+        core::v1::{ContainerStatus, Event, Pod, PodSpec, PodTemplateSpec},
     },
     apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector},
     jiff::Timestamp,
@@ -24,12 +25,13 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::target::Workload;
+use super::target::{Target, Workload, is_image};
 use crate::{
-    api::{GATE, Runtime, SYSTEM_LABEL, Scope},
+    api::{GATE, ModelVersion, Runtime, SYSTEM_LABEL, Scope},
     cli::{
         connect::Session,
         error::{Error, Next, Result},
+        ledger::unless_installed,
     },
     enforce::has_ended,
     policy::{narrowest_scope, runtime_of_pod},
@@ -83,17 +85,18 @@ pub struct Specimens {
     pub groups: Vec<Specimen>,
     /// Refused creations.
     pub refusals: Vec<Refusal>,
-    /// The system that was asked about, if one was.
-    pub system: Option<String>,
+    /// The systems that were asked about, whether or not they have pods.
+    pub asked: BTreeSet<String>,
 }
 
 impl Specimens {
     /// The systems that are named.
     pub fn systems(&self) -> BTreeSet<String> {
-        self.groups.iter().filter_map(|s| s.system.clone()).chain(self.system.clone()).collect()
+        self.groups.iter().filter_map(|s| s.system.clone()).chain(self.asked.clone()).collect()
     }
 
-    fn of_pods(pods: Vec<Pod>) -> Self {
+    /// Of pods that exist, alike together.
+    pub fn of_pods(pods: Vec<Pod>) -> Self {
         let mut groups: Vec<Specimen> = Vec::new();
         for pod in pods {
             let one = Specimen::of_pod(&pod);
@@ -162,7 +165,36 @@ pub async fn read_pod(session: &Session, name: &str) -> Result<Pod> {
 pub async fn system(session: &Session, name: &str) -> Result<Specimens> {
     let selected = ListParams::default().labels(&format!("{SYSTEM_LABEL}={name}"));
     let found = Specimens::of_pods(list_pods(session, &selected).await?);
-    Ok(Specimens { system: Some(name.to_owned()), ..found })
+    Ok(Specimens { asked: BTreeSet::from([name.to_owned()]), ..found })
+}
+
+/// The pods that have an image, and the systems of which a version has it.
+pub async fn image(session: &Session, wanted: &str) -> Result<Specimens> {
+    let mut pods = list_pods(session, &ListParams::default()).await?;
+    pods.retain(|pod| images(pod).any(|image| is_image(image, wanted)));
+    let api = Api::<ModelVersion>::namespaced(session.client.clone(), &session.namespace);
+    let versions = api.list(&ListParams::default()).await;
+    let versions = versions
+        .map_err(unless_installed(format!("read the modelversions of namespace {}", session.namespace)))?;
+    let target = Target::Image(wanted.to_owned());
+    let of_it = versions.items.into_iter().filter(|version| target.concerns(version));
+    Ok(Specimens { asked: of_it.map(|version| version.spec.system).collect(), ..Specimens::of_pods(pods) })
+}
+
+/// The images of a pod, as they are written and as the nodes have resolved them.
+fn images(pod: &Pod) -> impl Iterator<Item = &str> {
+    let containers =
+        pod.spec.iter().flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
+    let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+    let written = containers.filter_map(|container| container.image.as_deref());
+    let mounted = volumes.filter_map(|volume| volume.image.as_ref()?.reference.as_deref());
+    written.chain(mounted).chain(statuses(pod).map(|status| &*status.image_id))
+}
+
+/// What the nodes say of a pod's containers.
+pub fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let status = pod.status.iter();
+    status.flat_map(|s| s.container_statuses.iter().chain(&s.init_container_statuses).flatten())
 }
 
 /// The pods of a workload, or its template.

@@ -1,10 +1,15 @@
 //! What a person can ask about, by the names that kubectl gives it.
 //!
 //! ```text
-//!  "deploy/x", "pod x", "ais/x" ──► Target
+//!  "deploy/x", "pod x", "ais/x", "image/ghcr.io/x" ──► Target
 //! ```
 
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::{
+    ResourceExt,
+    core::{ApiResource, GroupVersionKind},
+};
+
+use crate::api::ModelVersion;
 
 /// An object to explain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,10 +18,14 @@ pub enum Target {
     Pod(String),
     /// What makes pods.
     Workload(Workload, String),
+    /// What makes pods by way of other controllers, such as an `InferenceService`: its kind and name.
+    Root(String, String),
     /// An `AISystem`.
     System(String),
     /// A `ModelVersion`.
     Version(String),
+    /// An image of a container or a volume: as it is written, without tag and digest, or its digest alone.
+    Image(String),
 }
 
 /// A kind of workload.
@@ -94,12 +103,11 @@ impl Target {
             "pod" | "pods" | "po" => Ok(Self::Pod(name)),
             "aisystem" | "aisystems" | "ais" => Ok(Self::System(name)),
             "modelversion" | "modelversions" | "mv" => Ok(Self::Version(name)),
-            _ => match WORKLOADS.into_iter().find(|workload| workload.names.contains(&kind)) {
-                Some(workload) => Ok(Self::Workload(workload, name)),
-                None => Err(format!(
-                    "{kind} makes no pods that this command knows: want pod, deployment, statefulset, daemonset, replicaset, job, cronjob, aisystem or modelversion"
-                )),
-            },
+            "image" | "images" => Ok(Self::Image(name)),
+            _ => Ok(match WORKLOADS.into_iter().find(|workload| workload.names.contains(&kind)) {
+                Some(workload) => Self::Workload(workload, name),
+                None => Self::Root(kind.to_owned(), name),
+            }),
         }
     }
 
@@ -108,15 +116,53 @@ impl Target {
         match self {
             Self::Pod(name) => format!("pod/{name}"),
             Self::Workload(workload, name) => format!("{}/{name}", workload.names[0]),
+            Self::Root(kind, name) => format!("{kind}/{name}"),
             Self::System(name) => format!("aisystem/{name}"),
             Self::Version(name) => format!("modelversion/{name}"),
+            Self::Image(name) => format!("image/{name}"),
         }
     }
+
+    /// Whether a version is one of those that are asked about.
+    pub fn concerns(&self, version: &ModelVersion) -> bool {
+        match self {
+            Self::Version(name) => version.name_any() == *name,
+            Self::Image(wanted) => version.spec.runtime.images().any(|image| is_image(image, wanted)),
+            Self::Pod(_) | Self::Workload(..) | Self::Root(..) | Self::System(_) => true,
+        }
+    }
+}
+
+/// Whether an image is the one that is asked for.
+pub fn is_image(image: &str, wanted: &str) -> bool {
+    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+    let repository = match name.rsplit_once(':') {
+        // A colon before the last slash is that of a port.
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    };
+    [image, name, repository].contains(&wanted) || digest == Some(wanted)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn images_by_what_people_know_of_them() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let image = format!("registry.example:5000/models/scorer:v1@{digest}");
+        for wanted in
+            [&image, "registry.example:5000/models/scorer:v1", "registry.example:5000/models/scorer", &digest]
+        {
+            assert!(is_image(&image, wanted), "{wanted}");
+        }
+        for other in ["scorer", "registry.example", "registry.example:5000/models", "v1", ""] {
+            assert!(!is_image(&image, other), "{other}");
+        }
+        assert!(is_image("registry.example:5000/scorer", "registry.example:5000/scorer"));
+        assert!(!is_image("registry.example:5000/scorer", "registry.example"));
+    }
 
     #[test]
     fn kinds_by_the_names_that_kubectl_gives_them() {
@@ -128,10 +174,12 @@ mod tests {
             ("cj/x", None, "cronjob/x"),
             ("aisystems.assent.dev/x", None, "aisystem/x"),
             ("mv", Some("x"), "modelversion/x"),
+            ("InferenceService.serving.kserve.io/x", None, "inferenceservice/x"),
+            ("image/ghcr.io/x/y:v1", None, "image/ghcr.io/x/y:v1"),
         ] {
             assert_eq!(Target::parse(typed, name).map(|target| target.in_words()), Ok(words.to_owned()));
         }
-        for (typed, name) in [("x", None), ("pod/x", Some("y")), ("pod/", None), ("service/x", None)] {
+        for (typed, name) in [("x", None), ("pod/x", Some("y")), ("pod/", None)] {
             assert!(Target::parse(typed, name).is_err(), "{typed} {name:?} parsed");
         }
     }

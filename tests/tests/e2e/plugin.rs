@@ -96,6 +96,16 @@ pub async fn status_and_explain_say_who_must_do_what(cluster: &ControlPlane) -> 
         said.contains("--revision=1") && said.contains("--revision=2"),
         "the difference is not shown: {said}"
     );
+    for image in ["registry.example/scorer", &digest('a')] {
+        let said = assent(&scene, Person::Dev, &["explain", &format!("image/{image}")]).await?.ok()?;
+        for word in
+            ["PODS scorer-", "POD other: held until cleared", "v1 is not cleared", "--role risk-officer"]
+        {
+            ensure!(said.contains(word), "{word:?} is missing: {said}");
+        }
+    }
+    let said = assent(&scene, Person::Dev, &["explain", "image/registry.example/unknown"]).await?.ok()?;
+    ensure!(said.contains("no pod here has it") && said.contains("no ModelVersion names it"), "{said}");
     let said = assent(&scene, Person::Dev, &["explain", "pod/nobody"]).await?;
     ensure!(said.status.code() == Some(1) && said.stderr.contains("nobody"), "{said:?}");
     Ok(())
@@ -559,7 +569,7 @@ pub async fn capture_reads_a_manifest_without_a_cluster(cluster: &ControlPlane) 
     let service = json!({ "apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService",
         "metadata": { "name": "i" }, "spec": { "predictor": { "model": { "storageUri": "s3://m" } } } });
     let none = offline(&service, &[]).await?;
-    ensure!(none.status.code() == Some(1) && none.stderr.contains("capture pod/NAME"), "{none:?}");
+    ensure!(none.status.code() == Some(1) && none.stderr.contains("capture KIND/NAME"), "{none:?}");
     Ok(())
 }
 

@@ -22,7 +22,7 @@ async fn uids(scene: &Scenario<'_>, app: &str) -> Result<Vec<String>> {
 
 /// Tries to start what nobody approved, over and over, while `work` is done; none of it may be admitted to run.
 async fn while_somebody_tries<T>(scene: &Scenario<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let tries = async {
+    let attempts = async {
         for number in 0.. {
             let pod = scene.pod(&format!("intruder-{number}"), &container("bad"));
             let create = ["create", "-f", "-", "-o=json", "--dry-run=server"];
@@ -33,7 +33,7 @@ async fn while_somebody_tries<T>(scene: &Scenario<'_>, work: impl Future<Output 
         Ok(())
     };
     tokio::select! {
-        tried = tries => bail!("{tried:?}"),
+        failed = attempts => bail!("{failed:?}"),
         done = work => done,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use assent_tests::{Assent, ControlPlane, Options, Person, Scenario, container, pod_spec, until};
+use assent_tests::{Assent, ControlPlane, Options, Person, Scenario, binaries, container, pod_spec, until};
 use serde_json::{Value, json};
 
 /// How long what should happen at once may take on a loaded machine.
@@ -511,6 +511,7 @@ pub async fn an_unknown_kind_is_scaled_down_at_its_root(cluster: &ControlPlane) 
     let deployment = temple(&scene).await?;
     scene.apply(Person::Dev, &deployment).await?;
     scene.running("scorer", 2).await?;
+    people_ask_about_it_by_its_root(&scene).await?;
     revoke(&scene, "v1").await?;
     replicas(&scene, "temple", "delphi", 0).await?;
     // Nobody runs the controller that would act on it: the grace holds all the same.
@@ -518,6 +519,24 @@ pub async fn an_unknown_kind_is_scaled_down_at_its_root(cluster: &ControlPlane) 
     approve_alone(&scene).await?;
     replicas(&scene, "temple", "delphi", 2).await?;
     scene.running("scorer", 2).await.map(drop)
+}
+
+async fn people_ask_about_it_by_its_root(scene: &Scenario<'_>) -> Result<()> {
+    let plugin = binaries()?.join("kubectl-assent").display().to_string();
+    let ask = async |args: &[&str]| {
+        let args = [args, &["-n", &scene.namespace]].concat();
+        scene.cluster.run(scene.cluster.account(Person::Dev), &plugin, &args, None).await
+    };
+    for typed in ["temple/delphi", "temples.made-up.example/delphi"] {
+        let said = ask(&["explain", typed]).await?.ok()?;
+        ensure!(said.contains("PODS scorer-") && said.contains("v1 is cleared"), "{said}");
+        let captured: Value = serde_json::from_str(&ask(&["capture", typed, "-o=json"]).await?.ok()?)?;
+        let version = scene.get("modelversion", "v1").await?;
+        ensure!(captured["spec"]["runtime"] == version["spec"]["runtime"], "{captured} is not {version}");
+    }
+    let said = ask(&["explain", "temple/olympia"]).await?.denied()?;
+    ensure!(said.contains("temple/delphi"), "{said}");
+    Ok(())
 }
 
 pub async fn an_unknown_kind_is_suspended_at_its_root(cluster: &ControlPlane) -> Result<()> {
