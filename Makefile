@@ -2,7 +2,8 @@
 #
 # Needed: Rust 1.95 or newer, Go 1.26 or newer to build the control plane that
 # the tests run on, a C compiler, and ssh-keygen for the tests. The first `make test` or `make demo` builds that control plane, which
-# takes about a quarter of an hour on two cores; what was built is kept outside the checkout.
+# takes about a quarter of an hour on two cores, and `make test` the controllers of Flux and Argo CD, which takes as long again; what
+# was built is kept outside the checkout.
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
@@ -11,7 +12,7 @@ FUZZ_SECONDS ?= 30
 IMAGE ?= ghcr.io/assent-dev/assent:dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test fuzz bench chaos chaos-known-bad krew lint generate manifests image controlplane gitops
+.PHONY: help build demo test fuzz bench chaos chaos-known-bad krew lint generate manifests pictures image controlplane gitops
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +56,10 @@ lint: ## Check format, lints, the chart and the dependencies
 
 generate: ## Write what is generated from the source: crds/ and parts of the chart
 	ASSENT_UPDATE=1 $(CARGO) test --quiet --locked --package assent --test generated
+
+pictures: controlplane ## Draw the terminals of README and docs anew, from real runs
+	@$(CARGO) build --quiet --locked --workspace --bins
+	@ASSENT_BINARIES=$(TARGET)/debug $(TARGET)/debug/pictures
 
 krew: build ## Pack the plugin for krew, on this platform: target/krew
 	@packaging/krew/pack $(TARGET)/release/kubectl-assent $(TARGET)/krew

@@ -98,12 +98,11 @@ impl Ledger {
     }
 
     /// Whether the operator has read what is written here of `version`, or of all of them: its digests are these.
-    /// A version that it has said nothing about yet does not count.
     pub fn is_read(&self, version: Option<&str>) -> bool {
         let meant = |v: &&ModelVersion| version.is_none_or(|name| v.name_any() == name);
         self.versions.iter().filter(meant).all(|version| {
-            let theirs = version.status.as_ref().and_then(|status| status.subject_digest.as_ref());
-            theirs.is_none_or(|theirs| self.digest(version).as_ref() == Some(theirs))
+            let theirs = version.status.as_ref().and_then(|status| status.subject_digest.clone());
+            self.digest(version) == theirs
         })
     }
 
