@@ -229,7 +229,7 @@ fn review(
     );
     if let Some(keeper) = keeper(system) {
         let text = format!(
-            "{keeper} applies this system again and again: put the same into its manifest in Git, or it is taken back before the date"
+            "{keeper} applies this system out of Git: put the same into its manifest there, for whoever reads it and for the next cluster"
         );
         page.mark("!", LOOK, &text);
         let yaml = output::yaml(&json!({ "spec": { "decommission": end } })).unwrap_or_default();
@@ -247,29 +247,39 @@ fn keeper(system: &AISystem) -> Option<String> {
         .or_else(|| argo.map(|id| format!("Argo CD ({})", id.split(':').next().unwrap_or_default())))
 }
 
-/// Writes it, onto what was shown.
+/// Writes it, onto what was shown; that its status has changed since is no matter.
 async fn write(session: &Session, system: &AISystem, end: &Decommission) -> Result<()> {
     let api = Api::<AISystem>::namespaced(session.client.clone(), &session.namespace);
-    let patch = json!({
-        "metadata": { "resourceVersion": system.resource_version() },
-        "spec": { "decommission": { "date": end.date, "reason": end.reason, "successor": end.successor } },
-    });
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let name = system.name_any();
-    match api.patch(&name, &params, &Patch::Merge(&patch)).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_conflict() => Err(Error::ChangedMeanwhile {
-            what: format!("aisystem/{name} changed"),
-            review: format!(
-                "kubectl assent decommission {name} --reason {} -n {}{}",
-                quoted(&end.reason),
-                session.namespace,
-                session.flags
-            ),
-        }),
-        Err(error) => {
-            Err(Error::api(format!("decommission aisystem/{name} in namespace {}", session.namespace))(error))
+    let mut resource_version = system.resource_version();
+    loop {
+        let patch = json!({
+            "metadata": { "resourceVersion": resource_version },
+            "spec": { "decommission": { "date": end.date, "reason": end.reason, "successor": end.successor } },
+        });
+        match api.patch(&name, &params, &Patch::Merge(&patch)).await {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.is_conflict() => {
+                let now = read_system(session, &name).await?;
+                if (now.uid(), now.metadata.generation) != (system.uid(), system.metadata.generation) {
+                    return Err(changed(session, &name, &end.reason));
+                }
+                resource_version = now.resource_version();
+            }
+            Err(error) => {
+                let doing = format!("decommission aisystem/{name} in namespace {}", session.namespace);
+                return Err(Error::api(doing)(error));
+            }
         }
+    }
+}
+
+fn changed(session: &Session, name: &str, reason: &str) -> Error {
+    let (reason, place) = (quoted(reason), format!("-n {}{}", session.namespace, session.flags));
+    Error::ChangedMeanwhile {
+        what: format!("aisystem/{name} changed"),
+        review: format!("kubectl assent decommission {name} --reason {reason} {place}"),
     }
 }
 

@@ -371,10 +371,10 @@ Examples:
   # Of a manifest, without a cluster
   kubectl assent capture -f deployment.yaml
 
-  # Of a pod that a custom resource made, for a system that it does not name
-  kubectl assent capture pod/support-assistant-predictor-x2x7k --system support-assistant")]
+  # Of a custom resource that has made pods, for a system that they do not name
+  kubectl assent capture inferenceservice/support-assistant --system support-assistant")]
     Capture {
-        /// What: pod, deployment, statefulset, daemonset, replicaset, job or cronjob
+        /// What: a pod, or a workload of any kind
         #[arg(value_name = "KIND/NAME", required_unless_present = "filename")]
         kind: Option<String>,
         /// The name, if it is not given with the kind

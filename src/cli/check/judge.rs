@@ -95,7 +95,11 @@ pub fn judge(manifests: &[Manifest], namespace: &str, now: Timestamp) -> Vec<Che
             checked.push(Checked {
                 conclusion: "its controller makes the pods, and what they will be is not in the manifest"
                     .to_owned(),
-                next: vec!["once one of them is there: kubectl assent capture KIND/NAME".to_owned()],
+                next: vec![format!(
+                    "once they are there: kubectl assent capture {} -n {}",
+                    manifest.object(),
+                    world.namespace_of(manifest)
+                )],
                 ..world.checked(manifest, Outcome::Unforeseen)
             });
         }

@@ -4,17 +4,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{
-    ArgoCd, Assent, ControlPlane, Layout, Output, Person, Scenario, binaries, container, pod_spec, until,
-};
+use assent_tests::{ArgoCd, Assent, ControlPlane, Layout, Person, Scenario, container, pod_spec, until};
 use serde_json::{Value, json};
 
-use Person::{Admin, Alice};
-
-const SYSTEM: &str = "support-assistant";
-const VERSION: &str = "support-assistant-v1";
-
-const SOON: Duration = Duration::from_secs(20);
+use crate::assistant::{
+    SOON, SYSTEM, VERSION, as_written, decide, decommission, is_decommissioned, replicas, scene,
+};
+use Person::Admin;
 
 /// Assent and Argo CD on a control plane, with the repository of the layout for one.
 struct Stage<'a> {
@@ -25,7 +21,7 @@ struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     async fn set(cluster: &'a ControlPlane) -> Result<Self> {
-        let scene = Scenario { cluster, namespace: "support".to_owned() };
+        let scene = scene(cluster);
         let layout = Layout::copy("one-repository")?;
         Ok(Self { scene, argo: ArgoCd::install(cluster).await?, layout })
     }
@@ -41,17 +37,7 @@ impl<'a> Stage<'a> {
         self.scene.cluster.kubectl(Admin, &["apply", "-k", &directory]).await?.ok().map(drop)
     }
 
-    /// Waits until the Deployment asks for so many pods.
-    async fn replicas(&self, count: u32) -> Result<()> {
-        until(SOON, &format!("{count} replicas"), async || {
-            let deployment = self.scene.get("deployment", SYSTEM).await?;
-            ensure!(deployment["spec"]["replicas"] == count, "it is {}", deployment["spec"]["replicas"]);
-            Ok(Some(()))
-        })
-        .await
-    }
-
-    /// How often each object of an Application was written, and when Argo CD last applied something.
+    /// The objects of an Application as they are written, and when Argo CD last applied something.
     async fn written(&self, application: &str) -> Result<Vec<Value>> {
         let status = self.argo.application(application).await?["status"].take();
         let mut written = vec![status["operationState"]["finishedAt"].clone()];
@@ -62,9 +48,7 @@ impl<'a> Stage<'a> {
             };
             let namespace = resource["namespace"].as_str().unwrap_or("default");
             let name = resource["name"].as_str().context("a name")?;
-            let get = ["get", &kind, name, "-n", namespace, "-o=json"];
-            let object: Value = serde_json::from_str(&self.scene.cluster.kubectl(Admin, &get).await?.ok()?)?;
-            written.push(object["metadata"]["resourceVersion"].clone());
+            written.push(as_written(&self.scene, &kind, namespace, name).await?);
         }
         Ok(written)
     }
@@ -80,18 +64,6 @@ impl<'a> Stage<'a> {
         let after = self.written(application).await?;
         ensure!(before == after, "somebody wrote: {before:?}, then {after:?}");
         Ok(())
-    }
-
-    async fn assent(&self, person: Person, args: &[&str]) -> Result<Output> {
-        let plugin = binaries()?.join("kubectl-assent").display().to_string();
-        let cluster = self.scene.cluster;
-        let args = [args, &["-n", &self.scene.namespace]].concat();
-        cluster.run(cluster.account(person), &plugin, &args, None).await
-    }
-
-    async fn decide(&self, decision: &str) -> Result<()> {
-        let args = [decision, SYSTEM, "--version", VERSION, "--reason=for the test", "--yes"];
-        self.assent(Alice, &args).await?.ok().map(drop)
     }
 }
 
@@ -121,7 +93,7 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
     let command = "kubectl assent approve support-assistant --version support-assistant-v1 -n support";
     ensure!(menu.lines().any(|line| line.starts_with(command) && line.ends_with("true")), "{menu}");
 
-    stage.decide("approve").await?;
+    decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
     argo.is("support", "Healthy").await?;
     stage.is_quiet("support").await?;
@@ -131,13 +103,13 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
     let said = argo.override_says("health", &approval).await?;
     ensure!(said.contains("STATUS: Healthy") && said.contains("Counted"), "{said}");
 
-    stage.decide("revoke").await?;
+    decide(scene, "revoke").await?;
     scene.held(SYSTEM, 2).await?;
     argo.is("support", "Degraded").await?;
     let message = argo.shows("support", "AISystem", "Degraded").await?;
     ensure!(message.contains("revoked by alice"), "{message}");
     stage.is_quiet("support").await?;
-    stage.decide("approve").await?;
+    decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
     argo.is("support", "Healthy").await
 }
@@ -155,7 +127,7 @@ pub async fn self_heal_does_not_fight() -> Result<()> {
     stage.layout.add("one-repository/support", "job.yaml", &job)?;
     stage.bootstrap().await?;
     scene.held(SYSTEM, 2).await?;
-    stage.decide("approve").await?;
+    decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
     argo.synced("support").await?;
 
@@ -166,18 +138,18 @@ pub async fn self_heal_does_not_fight() -> Result<()> {
     // What is not as in Git is put right as ever.
     scene.kubectl(Admin, &["scale", "deployment", SYSTEM, "--replicas=4"]).await?;
     argo.refresh("support").await?;
-    stage.replicas(2).await?;
+    replicas(scene, 2).await?;
     scene.running(SYSTEM, 2).await?;
 
     // Git says two replicas and Argo CD insists: after three times nobody fights any more, and nothing runs.
-    stage.decide("revoke").await?;
+    decide(scene, "revoke").await?;
     // Argo CD waits longer from time to time: 2, 6 and 18 seconds.
     let contested = async || Ok(scene.event("Deployment", SYSTEM, "Contested").await.ok());
     until(Duration::from_mins(2), "the fight to end", contested).await?;
     scene.held(SYSTEM, 2).await?;
     argo.synced("support").await?;
     stage.is_quiet("support").await?;
-    stage.decide("approve").await?;
+    decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
 
     // Git does not say how many: there is nothing to fight about.
@@ -186,11 +158,11 @@ pub async fn self_heal_does_not_fight() -> Result<()> {
     argo.refresh("support").await?;
     argo.synced("support").await?;
     let before = scene.get("deployment", SYSTEM).await?["spec"]["replicas"].take();
-    stage.decide("revoke").await?;
-    stage.replicas(0).await?;
+    decide(scene, "revoke").await?;
+    replicas(scene, 0).await?;
     stage.is_quiet("support").await?;
-    stage.replicas(0).await?;
-    stage.decide("approve").await?;
+    replicas(scene, 0).await?;
+    decide(scene, "approve").await?;
     until(SOON, "the replicas that there were", async || {
         let now = scene.get("deployment", SYSTEM).await?["spec"]["replicas"].take();
         ensure!(now == before, "{now}, not {before}");
@@ -199,13 +171,9 @@ pub async fn self_heal_does_not_fight() -> Result<()> {
     .await?;
 
     // What a person decides with kubectl stays.
-    let end =
-        ["decommission", SYSTEM, "--date=2090-01-01", "--reason=its model is no longer served", "--yes"];
-    stage.assent(Admin, &end).await?.ok()?;
+    decommission(scene, Some("2090-01-01")).await?;
     stage.is_quiet("support").await?;
-    let system = scene.get("aisystem", SYSTEM).await?;
-    ensure!(system["spec"]["decommission"]["reason"] == "its model is no longer served", "{system}");
-    Ok(())
+    is_decommissioned(scene).await
 }
 
 pub async fn a_wave_waits_for_the_approval() -> Result<()> {
@@ -221,7 +189,7 @@ pub async fn a_wave_waits_for_the_approval() -> Result<()> {
     ensure!(message.contains("AwaitingApproval"), "{message}");
     argo.refresh("support").await?;
     scene.kubectl(Admin, &["get", "deployment", SYSTEM]).await.err().context("it was not waited for")?;
-    stage.decide("approve").await?;
+    decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
     argo.is("support", "Healthy").await
 }
@@ -246,7 +214,7 @@ pub async fn an_application_repository_brings_no_more_than_its_project_lets_it()
     cluster.kubectl(Admin, &["apply", "-k", &directory]).await?.ok()?;
     argo.is("systems", "Suspended").await?;
     scene.held(SYSTEM, 2).await?;
-    stage.decide("approve").await?;
+    decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
     argo.is("support", "Healthy").await?;
 

@@ -5,16 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{Assent, ControlPlane, Flux, Layout, Output, Person, Scenario, binaries, root, until};
+use assent_tests::{Assent, ControlPlane, Flux, Layout, Person, Scenario, root};
 use serde_json::{Value, json};
 
+use crate::assistant::{
+    SYSTEM, VERSION, as_written, assent, decide, decommission, is_decommissioned, replicas, scene,
+};
 use Person::{Admin, Alice};
-
-/// How long what should happen at once may take on a loaded machine.
-const SOON: Duration = Duration::from_secs(20);
-
-const SYSTEM: &str = "support-assistant";
-const VERSION: &str = "support-assistant-v1";
 
 /// Assent and Flux on a control plane, and the namespace that the examples are about.
 struct Stage<'a> {
@@ -24,7 +21,7 @@ struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     async fn set(cluster: &'a ControlPlane) -> Result<Self> {
-        let scene = Scenario { cluster, namespace: "support".to_owned() };
+        let scene = scene(cluster);
         Ok(Self { scene, flux: Flux::install(cluster).await? })
     }
 
@@ -52,30 +49,8 @@ impl<'a> Stage<'a> {
         self.scene.cluster.kubectl(Admin, &patch).await?.ok().map(drop)
     }
 
-    /// Waits until the Deployment asks for so many pods.
-    async fn replicas(&self, count: u32) -> Result<()> {
-        until(SOON, &format!("{count} replicas"), async || {
-            let deployment = self.scene.get("deployment", SYSTEM).await?;
-            ensure!(deployment["spec"]["replicas"] == count, "it is {}", deployment["spec"]["replicas"]);
-            Ok(Some(()))
-        })
-        .await
-    }
-
-    async fn assent(&self, person: Person, args: &[&str]) -> Result<Output> {
-        let plugin = binaries()?.join("kubectl-assent").display().to_string();
-        let cluster = self.scene.cluster;
-        let args = [args, &["-n", &self.scene.namespace]].concat();
-        cluster.run(cluster.account(person), &plugin, &args, None).await
-    }
-
-    async fn decide(&self, decision: &str) -> Result<()> {
-        let args = [decision, SYSTEM, "--version", VERSION, "--reason=for the test", "--yes"];
-        self.assent(Alice, &args).await?.ok().map(drop)
-    }
-
-    /// How often each object that Flux applied was written.
-    async fn written(&self, name: &str) -> Result<Vec<(String, Value)>> {
+    /// What Flux applied, as it is written.
+    async fn written(&self, name: &str) -> Result<Vec<Value>> {
         let inventory = self.flux.kustomization(name).await?["status"]["inventory"]["entries"].take();
         let mut written = Vec::new();
         for entry in inventory.as_array().context("an inventory")? {
@@ -83,9 +58,7 @@ impl<'a> Stage<'a> {
             let [namespace, name, group, kind] = id.split('_').collect::<Vec<_>>()[..] else { continue };
             let kind = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
             let namespace = if namespace.is_empty() { "default" } else { namespace };
-            let get = ["get", &kind, name, "-n", namespace, "-o=json"];
-            let object: Value = serde_json::from_str(&self.scene.cluster.kubectl(Admin, &get).await?.ok()?)?;
-            written.push((id.to_owned(), object["metadata"]["resourceVersion"].clone()));
+            written.push(as_written(&self.scene, &kind, namespace, name).await?);
         }
         ensure!(!written.is_empty(), "Flux applied nothing");
         Ok(written)
@@ -124,13 +97,13 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
     ensure!(awaited.contains("AISystem/support/support-assistant status: 'InProgress'"), "{awaited}");
 
     // Cleared.
-    stage.decide("approve").await?;
+    decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
     flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
     stage.is_quiet("support").await?;
 
     // Withheld: it says so at once, without waiting for the timeout.
-    stage.decide("revoke").await?;
+    decide(scene, "revoke").await?;
     scene.held(SYSTEM, 2).await?;
     let status = flux.reconcile("support").await?;
     let withheld = flux.is("support", "Ready", "False", "HealthCheckFailed").await?;
@@ -141,7 +114,7 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
     stage.patch("support", &documented_expressions()?).await?;
     let soon = jiff::Timestamp::now() + Duration::from_secs(20);
     let until = format!("--until={}", soon.round(jiff::Unit::Second)?);
-    stage.assent(Alice, &["approve", SYSTEM, "--version", VERSION, "--yes", &until]).await?.ok()?;
+    assent(scene, Alice, &["approve", SYSTEM, "--version", VERSION, "--yes", &until]).await?.ok()?;
     scene.running(SYSTEM, 2).await?;
     flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
     scene.condition("aisystem", SYSTEM, "Ready", "False", "ApprovalExpired").await?;
@@ -149,7 +122,7 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
     let expired = flux.is("support", "Ready", "False", "HealthCheckFailed").await?;
     ensure!(expired.contains("AISystem/support/support-assistant status: 'Failed'"), "{expired}");
 
-    stage.decide("approve").await?;
+    decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
     flux.is("support", "Ready", "True", "ReconciliationSucceeded").await.map(drop)
 }
@@ -173,7 +146,7 @@ pub async fn drift_correction_and_scale_down_do_not_fight() -> Result<()> {
     stage.without_health("support").await?;
     flux.commit("platform", &layout.path("one-repository")).await?;
     scene.held(SYSTEM, 2).await?;
-    stage.decide("approve").await?;
+    decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
 
     // Drift is corrected as ever.
@@ -182,27 +155,27 @@ pub async fn drift_correction_and_scale_down_do_not_fight() -> Result<()> {
     scene.running(SYSTEM, 2).await?;
 
     // Git says two replicas and Flux insists: after three times nobody fights any more, and nothing runs.
-    stage.decide("revoke").await?;
+    decide(scene, "revoke").await?;
     for _ in 0..3 {
-        stage.replicas(0).await?;
+        replicas(scene, 0).await?;
         flux.reconcile("support").await?;
     }
     scene.event("Deployment", SYSTEM, "Contested").await?;
     scene.held(SYSTEM, 2).await?;
     stage.is_quiet("support").await?;
-    stage.replicas(2).await?;
-    stage.decide("approve").await?;
+    replicas(scene, 2).await?;
+    decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
 
     // Git does not say how many: there is nothing to fight about.
     layout.edit("one-repository/support/deployment.yaml", "  replicas: 2\n", "")?;
     flux.commit("platform", &layout.path("one-repository")).await?;
     scene.running(SYSTEM, 1).await?;
-    stage.decide("revoke").await?;
-    stage.replicas(0).await?;
+    decide(scene, "revoke").await?;
+    replicas(scene, 0).await?;
     stage.is_quiet("support").await?;
-    stage.replicas(0).await?;
-    stage.decide("approve").await?;
+    replicas(scene, 0).await?;
+    decide(scene, "approve").await?;
     scene.running(SYSTEM, 1).await.map(drop)
 }
 
@@ -215,16 +188,12 @@ pub async fn what_people_decide_with_kubectl_stays() -> Result<()> {
     stage.without_health("support").await?;
     flux.commit("platform", &layout.path("one-repository")).await?;
     scene.held(SYSTEM, 2).await?;
-    stage.decide("approve").await?;
+    decide(scene, "approve").await?;
     // Still to come, so that nothing but Flux's good will keeps it.
-    let later =
-        ["decommission", SYSTEM, "--date=2090-01-01", "--reason=its model is no longer served", "--yes"];
-    stage.assent(Admin, &later).await?.ok()?;
+    decommission(scene, Some("2090-01-01")).await?;
     stage.is_quiet("support").await?;
-    let system = scene.get("aisystem", SYSTEM).await?;
-    ensure!(system["spec"]["decommission"]["reason"] == "its model is no longer served", "{system}");
-    let now = ["decommission", SYSTEM, "--reason=its model is no longer served", "--yes"];
-    stage.assent(Admin, &now).await?.ok()?;
+    is_decommissioned(scene).await?;
+    decommission(scene, None).await?;
     scene.held(SYSTEM, 2).await?;
     stage.is_quiet("support").await
 }
@@ -242,7 +211,7 @@ pub async fn an_application_repository_brings_no_more_than_it_may() -> Result<()
     flux.commit("support-assistant", &application).await?;
     flux.is("systems", "Ready", "True", "ReconciliationSucceeded").await?;
     scene.held(SYSTEM, 2).await?;
-    stage.decide("approve").await?;
+    decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
     flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
 
@@ -298,7 +267,7 @@ pub async fn one_signature_clears_a_version_in_every_cluster() -> Result<()> {
 
     let file = layout.path("many-clusters/support/approvals/erin.yaml").display().to_string();
     let sign = ["approve", SYSTEM, "--version", VERSION, "--ssh-key", &key, "--to", &file, "--yes"];
-    production.assent(Admin, &sign).await?.ok()?;
+    assent(&production.scene, Admin, &sign).await?.ok()?;
     let signed: Value = serde_saphyr::from_str(&fs::read_to_string(&file)?)?;
     layout.add("many-clusters/support/approvals", "erin.yaml", &signed)?;
     for (_, stage) in &stages {

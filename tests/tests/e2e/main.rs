@@ -5,6 +5,7 @@
 //! operator, or the API server, start their own.
 
 mod argocd;
+mod assistant;
 mod bad_input;
 mod chaos;
 mod chart;

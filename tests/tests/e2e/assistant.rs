@@ -1,0 +1,71 @@
+//! The system of the example repositories, an assistant in customers' support, and the people around it.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use assent_tests::{ControlPlane, Output, Person, Scenario, binaries, until};
+use serde_json::Value;
+
+/// The system, and its Deployment.
+pub const SYSTEM: &str = "support-assistant";
+
+/// Its version.
+pub const VERSION: &str = "support-assistant-v1";
+
+/// How long what should happen at once may take on a loaded machine.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// Its namespace, which whoever applies the repositories makes.
+pub fn scene(cluster: &ControlPlane) -> Scenario<'_> {
+    Scenario { cluster, namespace: "support".to_owned() }
+}
+
+/// What `kubectl assent ARGS` of `person` did.
+pub async fn assent(scene: &Scenario<'_>, person: Person, args: &[&str]) -> Result<Output> {
+    let plugin = binaries()?.join("kubectl-assent").display().to_string();
+    let args = [args, &["-n", &scene.namespace]].concat();
+    scene.cluster.run(scene.cluster.account(person), &plugin, &args, None).await
+}
+
+/// Alice, a risk officer, approves or revokes.
+pub async fn decide(scene: &Scenario<'_>, decision: &str) -> Result<()> {
+    let args = [decision, SYSTEM, "--version", VERSION, "--reason=for the test", "--yes"];
+    assent(scene, Person::Alice, &args).await?.ok().map(drop)
+}
+
+/// Ends it, by the admin: from `date` on, or now.
+pub async fn decommission(scene: &Scenario<'_>, date: Option<&str>) -> Result<()> {
+    let args = ["decommission", SYSTEM, "--reason=its model is no longer served", "--yes"];
+    let date = date.map(|date| format!("--date={date}"));
+    let args = args.into_iter().chain(date.as_deref()).collect::<Vec<_>>();
+    assent(scene, Person::Admin, &args).await?.ok().map(drop)
+}
+
+/// That what was said in [`decommission`] still stands.
+pub async fn is_decommissioned(scene: &Scenario<'_>) -> Result<()> {
+    let system = scene.get("aisystem", SYSTEM).await?;
+    ensure!(system["spec"]["decommission"]["reason"] == "its model is no longer served", "{system}");
+    Ok(())
+}
+
+/// Waits until the Deployment asks for so many pods.
+pub async fn replicas(scene: &Scenario<'_>, count: u32) -> Result<()> {
+    until(SOON, &format!("{count} replicas"), async || {
+        let deployment = scene.get("deployment", SYSTEM).await?;
+        ensure!(deployment["spec"]["replicas"] == count, "it is {}", deployment["spec"]["replicas"]);
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// An object as it is written, with who wrote what and when; but for its status, which is said anew as things change.
+pub async fn as_written(scene: &Scenario<'_>, kind: &str, namespace: &str, name: &str) -> Result<Value> {
+    let get = ["get", kind, name, "-n", namespace, "-o=json", "--show-managed-fields"];
+    let mut object: Value = serde_json::from_str(&scene.cluster.kubectl(Person::Admin, &get).await?.ok()?)?;
+    object["status"].take();
+    object["metadata"]["resourceVersion"].take();
+    if let Some(managers) = object["metadata"]["managedFields"].as_array_mut() {
+        managers.retain(|manager| manager["subresource"] != "status");
+    }
+    Ok(object)
+}
