@@ -1,9 +1,10 @@
 //! Argo CD compares the cluster with what is in Git, says what is healthy and puts right what is not as in Git. Its
-//! application controller and repository server run here as they are, with a Redis in memory between them.
+//! controllers and repository server run here as they are, with a Redis in memory between them.
 //!
 //! ```text
-//!  git ◄── file:// ── argocd-repo-server ◄── gRPC ── argocd-application-controller ──► API server
-//!                               └──────── redis ────────┘
+//!  git ◄── file:// ── argocd-repo-server ◄── gRPC ── argocd-application-controller ──► API servers
+//!                               └──────── redis ────────┘        ▲ Applications
+//!                                                argocd-applicationset-controller
 //! ```
 
 use std::ffi::OsString;
@@ -11,9 +12,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
-use crate::{ControlPlane, Person, Process, binaries, ports, root, until};
+use crate::{Account, ControlPlane, Person, Process, binaries, ports, root, until};
 
 /// How long a comparison may take on a loaded machine.
 const SOON: Duration = Duration::from_mins(1);
@@ -27,7 +29,7 @@ const NAME: &str = "argocd-application-controller";
 pub struct ArgoCd<'a> {
     cluster: &'a ControlPlane,
     program: PathBuf,
-    _processes: [Process; 3],
+    _processes: [Process; 4],
 }
 
 impl<'a> ArgoCd<'a> {
@@ -48,7 +50,8 @@ impl<'a> ArgoCd<'a> {
         std::fs::create_dir_all(&scratch)?;
         let free = || ports::free_port().context("no free port");
         let redis = format!("127.0.0.1:{}", free()?);
-        let (repository, controller_metrics, repository_metrics) = (free()?, free()?, free()?);
+        let repository = format!("127.0.0.1:{}", free()?);
+        let at = |flag: &str| free().map(|port| format!("--{flag}{port}"));
         let path = std::env::join_paths(
             // kustomize is in the one, helm in the other.
             [built.clone(), binaries::directory().await?]
@@ -73,9 +76,9 @@ impl<'a> ArgoCd<'a> {
         let in_memory = Process::spawn("redis", built.join("redis"), [&redis], no_env, &logs)?;
         let args = [
             "--address=127.0.0.1".to_owned(),
-            format!("--port={repository}"),
+            format!("--port={}", repository.trim_start_matches("127.0.0.1:")),
             "--metrics-address=127.0.0.1".to_owned(),
-            format!("--metrics-port={repository_metrics}"),
+            at("metrics-port=")?,
             format!("--redis={redis}"),
             "--disable-tls".to_owned(),
             "--client-ca-path=".to_owned(),
@@ -83,16 +86,40 @@ impl<'a> ArgoCd<'a> {
         let name = "argocd-repo-server";
         let repositories = Process::spawn(name, &argocd, args, env(name), &logs)?;
         let args = [
-            format!("--repo-server=127.0.0.1:{repository}"),
+            format!("--repo-server={repository}"),
             "--repo-server-plaintext".to_owned(),
             format!("--redis={redis}"),
-            format!("--metrics-port={controller_metrics}"),
+            at("metrics-port=")?,
             // So that the health of each object can be read from the Application.
             "--persist-resource-health".to_owned(),
             format!("--namespace={NAMESPACE}"),
         ];
         let controller = Process::spawn(NAME, &argocd, args, env(NAME), &logs)?;
-        Ok(Self { cluster, program: argocd, _processes: [controller, repositories, in_memory] })
+        let args = [
+            format!("--argocd-repo-server={repository}"),
+            "--repo-server-plaintext".to_owned(),
+            at("metrics-addr=127.0.0.1:")?,
+            at("probe-addr=127.0.0.1:")?,
+            at("webhook-addr=127.0.0.1:")?,
+            format!("--namespace={NAMESPACE}"),
+        ];
+        let name = "argocd-applicationset-controller";
+        let sets = Process::spawn(name, &argocd, args, env(name), &logs)?;
+        Ok(Self { cluster, program: argocd, _processes: [sets, controller, repositories, in_memory] })
+    }
+
+    /// Makes a cluster known by `name`, with the label `env`: another one, or otherwise that in which it runs.
+    pub async fn register(&self, name: &str, other: Option<&ControlPlane>) -> Result<()> {
+        let (server, config) = match other {
+            None => ("https://kubernetes.default.svc", json!({ "tlsClientConfig": { "insecure": false } })),
+            Some(other) => (other.server(), credentials(&other.gitops().await?)?),
+        };
+        let secret = json!({ "apiVersion": "v1", "kind": "Secret",
+            "metadata": { "name": format!("cluster-{name}"), "namespace": NAMESPACE,
+                "labels": { "argocd.argoproj.io/secret-type": "cluster", "env": name } },
+            "stringData": { "name": name, "server": server, "config": config.to_string() } });
+        let apply = ["apply", "-f", "-"];
+        self.cluster.kubectl_stdin(Person::Admin, &apply, &secret.to_string()).await?.ok().map(drop)
     }
 
     /// What `argocd admin settings resource-overrides ASK` says of an object, with the settings that come with Assent.
@@ -166,6 +193,15 @@ impl<'a> ArgoCd<'a> {
         })
         .await
     }
+}
+
+/// How Argo CD is told to be `account`.
+fn credentials(account: &Account) -> Result<Value> {
+    let kubeconfig: Value = serde_saphyr::from_str(&std::fs::read_to_string(account.kubeconfig())?)?;
+    let authority = kubeconfig["clusters"][0]["cluster"]["certificate-authority"].as_str();
+    let authority = ByteString(std::fs::read(authority.context("no certificate authority")?)?);
+    let token = &kubeconfig["users"][0]["user"]["token"];
+    Ok(json!({ "bearerToken": token, "tlsClientConfig": { "caData": authority } }))
 }
 
 /// What Argo CD's manifests install besides definitions and programs.

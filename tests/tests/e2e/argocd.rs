@@ -8,7 +8,8 @@ use assent_tests::{ArgoCd, Assent, ControlPlane, Layout, Person, Scenario, conta
 use serde_json::{Value, json};
 
 use crate::assistant::{
-    SOON, SYSTEM, VERSION, as_written, decide, decommission, is_decommissioned, replicas, scene,
+    SOON, SYSTEM, VERSION, as_written, decide, decommission, is_decommissioned, may_sign, replicas, scene,
+    sign,
 };
 use Person::Admin;
 
@@ -93,14 +94,19 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
     let command = "kubectl assent approve support-assistant --version support-assistant-v1 -n support";
     ensure!(menu.lines().any(|line| line.starts_with(command) && line.ends_with("true")), "{menu}");
 
+    decide(scene, "reject").await?;
+    let message = argo.shows("support", "ModelVersion", "Degraded").await?;
+    ensure!(message.contains("rejected by alice"), "{message}");
+
     decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
     argo.is("support", "Healthy").await?;
     stage.is_quiet("support").await?;
     let menu = argo.override_says("list-actions", &scene.get("modelversion", VERSION).await?).await?;
     ensure!(menu.contains("kubectl assent revoke support-assistant"), "{menu}");
-    let approval = scene.list("approvals").await?.pop().context("an approval")?;
-    let said = argo.override_says("health", &approval).await?;
+    let approvals = scene.list("approvals").await?;
+    let approval = approvals.iter().find(|a| a["spec"]["decision"] == "Approve").context("an approval")?;
+    let said = argo.override_says("health", approval).await?;
     ensure!(said.contains("STATUS: Healthy") && said.contains("Counted"), "{said}");
 
     decide(scene, "revoke").await?;
@@ -259,22 +265,53 @@ pub async fn it_installs_assent_and_leaves_it_alone() -> Result<()> {
     stage.layout.edit(file, "valuesObject:\n", "valuesObject:\n        replicas: 0\n")?;
     let file = stage.layout.path(file).display().to_string();
     cluster.kubectl(Admin, &["apply", "-f", &file]).await?.ok()?;
-    stage.argo.synced("assent").await?;
-    // Argo CD itself looks again after two minutes.
-    stage.argo.refresh("assent").await?;
-    stage.argo.is("assent", "Healthy").await?;
+    // Left alone, Argo CD looks at new definitions again after two minutes.
+    until(Duration::from_mins(1), "the release to be healthy", async || {
+        let status = stage.argo.refresh("assent").await?;
+        let is = (&status["sync"]["status"], &status["health"]["status"]);
+        ensure!(is == (&json!("Synced"), &json!("Healthy")), "{is:?}: {}", status["health"]["message"]);
+        Ok(Some(()))
+    })
+    .await?;
     Assent::risk_levels(&cluster).await?;
     let _operator = Assent::start(&cluster, "operator").await?;
     Assent::governed(&cluster).await?;
     stage.is_quiet("assent").await
 }
 
-pub async fn the_fleet_is_what_argo_cd_takes() -> Result<()> {
-    let cluster = ControlPlane::start().await?;
-    let argo = ArgoCd::install(&cluster).await?;
-    let layout = Layout::copy("many-clusters")?;
-    let directory = layout.path("many-clusters/argocd").display().to_string();
-    cluster.kubectl(Admin, &["apply", "--dry-run=server", "-k", &directory]).await?.ok()?;
-    drop(argo);
-    Ok(())
+pub async fn one_signature_clears_a_version_in_every_cluster() -> Result<()> {
+    let (staging, production) = (ControlPlane::start().await?, ControlPlane::start().await?);
+    let _operators = (Assent::install(&staging).await?, Assent::install(&production).await?);
+    let stage = Stage { layout: Layout::copy("many-clusters")?, ..Stage::set(&production).await? };
+    let (scenes, argo) = ([scene(&staging), scene(&production)], &stage.argo);
+    argo.register("staging", Some(&staging)).await?;
+    argo.register("production", None).await?;
+    let key = may_sign(&stage.layout)?;
+    let url = stage.layout.commit("many-clusters")?;
+    for set in ["governance", "support"] {
+        let file = format!("many-clusters/argocd/{set}.yaml");
+        stage.layout.edit(&file, "https://github.com/example/fleet.git", &url)?;
+    }
+    let directory = stage.layout.path("many-clusters/argocd").display().to_string();
+    production.kubectl(Admin, &["apply", "-k", &directory]).await?.ok()?;
+    let [in_staging, in_production] = &scenes;
+    // What production holds, staging only warns of.
+    until(Duration::from_mins(1), "both to be applied", async || {
+        in_staging.get("deployment", SYSTEM).await?;
+        in_production.get("deployment", SYSTEM).await.map(Some)
+    })
+    .await?;
+    in_staging.running(SYSTEM, 1).await?;
+    in_production.held(SYSTEM, 2).await?;
+    argo.shows("support-production", "AISystem", "Suspended").await?;
+
+    sign(in_production, &stage.layout, &key).await?;
+    stage.layout.commit("many-clusters")?;
+    for cluster in ["staging", "production"] {
+        let application = format!("support-{cluster}");
+        argo.refresh(&application).await?;
+        argo.is(&application, "Healthy").await?;
+    }
+    in_staging.is_cleared(VERSION).await?;
+    in_production.running(SYSTEM, 2).await.map(drop)
 }

@@ -1,9 +1,10 @@
 //! The system of the example repositories, an assistant in customers' support, and the people around it.
 
+use std::fs;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Output, Person, Scenario, binaries, until};
+use anyhow::{Context, Result, ensure};
+use assent_tests::{ControlPlane, Layout, Output, Person, Scenario, binaries, until};
 use serde_json::Value;
 
 /// The system, and its Deployment.
@@ -27,8 +28,9 @@ pub async fn assent(scene: &Scenario<'_>, person: Person, args: &[&str]) -> Resu
     scene.cluster.run(scene.cluster.account(person), &plugin, &args, None).await
 }
 
-/// Alice, a risk officer, approves or revokes.
+/// Alice, a risk officer, approves or revokes, once the version is applied: Argo CD does so after the Deployment.
 pub async fn decide(scene: &Scenario<'_>, decision: &str) -> Result<()> {
+    until(SOON, "the version", async || scene.get("modelversion", VERSION).await.map(Some)).await?;
     let args = [decision, SYSTEM, "--version", VERSION, "--reason=for the test", "--yes"];
     assent(scene, Person::Alice, &args).await?.ok().map(drop)
 }
@@ -68,4 +70,27 @@ pub async fn as_written(scene: &Scenario<'_>, kind: &str, namespace: &str, name:
         managers.retain(|manager| manager["subresource"] != "status");
     }
     Ok(object)
+}
+
+/// In the layout for many clusters: makes a key, and has Erin, a risk officer, sign with it.
+pub fn may_sign(layout: &Layout) -> Result<String> {
+    let key = layout.path("erin").display().to_string();
+    let made = ["-q", "-t", "ed25519", "-N", "", "-C", "erin@example.com", "-f", &key];
+    ensure!(std::process::Command::new("ssh-keygen").args(made).status()?.success(), "ssh-keygen");
+    let public = fs::read_to_string(layout.path("erin.pub"))?;
+    let role = "many-clusters/governance/approverrole-risk-officer.yaml";
+    let example = fs::read_to_string(layout.path(role))?;
+    let placeholder = example.lines().find(|line| line.contains("publicKey:")).context("a key")?;
+    layout.edit(role, placeholder, &format!("      publicKey: {}", public.trim()))?;
+    Ok(key)
+}
+
+/// Adds an approval that is signed with `key` to the layout for many clusters, as it is reviewed in one of them.
+pub async fn sign(scene: &Scenario<'_>, layout: &Layout, key: &str) -> Result<()> {
+    const APPROVALS: &str = "many-clusters/support/approvals";
+    let file = layout.path(APPROVALS).join("erin.yaml").display().to_string();
+    let args = ["approve", SYSTEM, "--version", VERSION, "--ssh-key", key, "--to", &file, "--yes"];
+    assent(scene, Person::Admin, &args).await?.ok()?;
+    let signed: Value = serde_saphyr::from_str(&fs::read_to_string(&file)?)?;
+    layout.add(APPROVALS, "erin.yaml", &signed)
 }

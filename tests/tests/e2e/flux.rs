@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{Assent, ControlPlane, Flux, Layout, Person, Scenario, root};
+use assent_tests::{Assent, ControlPlane, Flux, Layout, Person, Scenario, root, until};
 use serde_json::{Value, json};
 
 use crate::assistant::{
-    SYSTEM, VERSION, as_written, assent, decide, decommission, is_decommissioned, replicas, scene,
+    SYSTEM, VERSION, as_written, assent, decide, decommission, is_decommissioned, may_sign, replicas, scene,
+    sign,
 };
 use Person::{Admin, Alice};
 
@@ -112,12 +113,14 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
 
     // Cleared anew, and run out: as documented, that is a failure too.
     stage.patch("support", &documented_expressions()?).await?;
-    let soon = jiff::Timestamp::now() + Duration::from_secs(20);
-    let until = format!("--until={}", soon.round(jiff::Unit::Second)?);
-    assent(scene, Alice, &["approve", SYSTEM, "--version", VERSION, "--yes", &until]).await?.ok()?;
+    let soon = jiff::Timestamp::now() + Duration::from_secs(40);
+    let end = format!("--until={}", soon.round(jiff::Unit::Second)?);
+    assent(scene, Alice, &["approve", SYSTEM, "--version", VERSION, "--yes", &end]).await?.ok()?;
     scene.running(SYSTEM, 2).await?;
     flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
-    scene.condition("aisystem", SYSTEM, "Ready", "False", "ApprovalExpired").await?;
+    let ran_out =
+        async || Ok(scene.condition("aisystem", SYSTEM, "Ready", "False", "ApprovalExpired").await.ok());
+    until(Duration::from_mins(1), "the approval to run out", ran_out).await?;
     flux.reconcile("support").await?;
     let expired = flux.is("support", "Ready", "False", "HealthCheckFailed").await?;
     ensure!(expired.contains("AISystem/support/support-assistant status: 'Failed'"), "{expired}");
@@ -240,15 +243,7 @@ pub async fn an_application_repository_brings_no_more_than_it_may() -> Result<()
 
 pub async fn one_signature_clears_a_version_in_every_cluster() -> Result<()> {
     let layout = Layout::copy("many-clusters")?;
-    let key = layout.path("erin").display().to_string();
-    let made = ["-q", "-t", "ed25519", "-N", "", "-C", "erin@example.com", "-f", &key];
-    ensure!(std::process::Command::new("ssh-keygen").args(made).status()?.success(), "ssh-keygen");
-    let public = fs::read_to_string(layout.path("erin.pub"))?;
-    let role = "many-clusters/governance/approverrole-risk-officer.yaml";
-    let example = fs::read_to_string(layout.path(role))?;
-    let placeholder = example.lines().find(|line| line.contains("publicKey:")).context("a key")?;
-    layout.edit(role, placeholder, &format!("      publicKey: {}", public.trim()))?;
-
+    let key = may_sign(&layout)?;
     let (staging, production) = (ControlPlane::start().await?, ControlPlane::start().await?);
     let _operators = (Assent::install(&staging).await?, Assent::install(&production).await?);
     let stages = [("staging", Stage::set(&staging).await?), ("production", Stage::set(&production).await?)];
@@ -265,11 +260,7 @@ pub async fn one_signature_clears_a_version_in_every_cluster() -> Result<()> {
         stage.flux.is("support", "Ready", "False", "HealthCheckFailed").await?;
     }
 
-    let file = layout.path("many-clusters/support/approvals/erin.yaml").display().to_string();
-    let sign = ["approve", SYSTEM, "--version", VERSION, "--ssh-key", &key, "--to", &file, "--yes"];
-    assent(&production.scene, Admin, &sign).await?.ok()?;
-    let signed: Value = serde_saphyr::from_str(&fs::read_to_string(&file)?)?;
-    layout.add("many-clusters/support/approvals", "erin.yaml", &signed)?;
+    sign(&production.scene, &layout, &key).await?;
     for (_, stage) in &stages {
         stage.flux.commit("fleet", &layout.path("many-clusters")).await?;
         stage.flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;

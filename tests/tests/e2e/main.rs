@@ -266,7 +266,7 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         argocd::a_wave_waits_for_the_approval,
         argocd::an_application_repository_brings_no_more_than_its_project_lets_it,
         argocd::it_installs_assent_and_leaves_it_alone,
-        argocd::the_fleet_is_what_argo_cd_takes,
+        argocd::one_signature_clears_a_version_in_every_cluster,
         flux::health_follows_the_life_of_a_system_and_nothing_flaps,
         flux::drift_correction_and_scale_down_do_not_fight,
         flux::what_people_decide_with_kubectl_stays,
