@@ -14,7 +14,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
+use tokio::sync::SemaphorePermit;
 
+use crate::gitops::PERMITS;
 use crate::{Account, ControlPlane, Person, Process, binaries, ports, root, until};
 
 /// How long a comparison may take on a loaded machine.
@@ -30,11 +32,13 @@ pub struct ArgoCd<'a> {
     cluster: &'a ControlPlane,
     program: PathBuf,
     _processes: [Process; 4],
+    _permit: SemaphorePermit<'static>,
 }
 
 impl<'a> ArgoCd<'a> {
     /// Installs Argo CD's definitions and settings, tells it of Assent as the documentation says, and starts it.
     pub async fn install(cluster: &'a ControlPlane) -> Result<Self> {
+        let permit = PERMITS.acquire().await?;
         let built = binaries::built("argocd").await?;
         for crd in ["application", "appproject", "applicationset"] {
             cluster.define(&built.join(format!("crds/{crd}-crd.yaml"))).await?;
@@ -105,7 +109,8 @@ impl<'a> ArgoCd<'a> {
         ];
         let name = "argocd-applicationset-controller";
         let sets = Process::spawn(name, &argocd, args, env(name), &logs)?;
-        Ok(Self { cluster, program: argocd, _processes: [sets, controller, repositories, in_memory] })
+        let processes = [sets, controller, repositories, in_memory];
+        Ok(Self { cluster, program: argocd, _processes: processes, _permit: permit })
     }
 
     /// Makes a cluster known by `name`, with the label `env`: another one, or otherwise that in which it runs.

@@ -19,9 +19,10 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
+use tokio::sync::SemaphorePermit;
 use tokio::task::JoinHandle;
 
-use crate::gitops::{NAME, NAMESPACE};
+use crate::gitops::{NAME, NAMESPACE, PERMITS};
 use crate::{ControlPlane, Person, Process, binaries, ports, until};
 
 /// How long a reconciliation may take on a loaded machine.
@@ -37,6 +38,7 @@ pub struct Flux<'a> {
     address: String,
     artifacts: Artifacts,
     server: JoinHandle<()>,
+    _permit: SemaphorePermit<'static>,
 }
 
 impl Drop for Flux<'_> {
@@ -48,6 +50,7 @@ impl Drop for Flux<'_> {
 impl<'a> Flux<'a> {
     /// Installs Flux's definitions and starts its controller, which may do everything, as `flux install` has it.
     pub async fn install(cluster: &'a ControlPlane) -> Result<Self> {
+        let permit = PERMITS.acquire().await?;
         let built = binaries::built("flux").await?;
         cluster.define(&built.join("crds")).await?;
         let account = cluster.gitops().await?;
@@ -69,7 +72,7 @@ impl<'a> Flux<'a> {
             // It is aborted, and has no other end.
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Self { cluster, controller, address, artifacts, server })
+        Ok(Self { cluster, controller, address, artifacts, server, _permit: permit })
     }
 
     /// What it logs.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 
 use crate::control_plane::ControlPlane;
 use crate::installation::root;
@@ -20,6 +21,9 @@ pub const NAMESPACE: &str = "flux-system";
 
 /// Its service account.
 pub const NAME: &str = "kustomize-controller";
+
+/// Such controllers keep a machine busy: of the clusters of a test run, so many have one at the same time.
+pub static PERMITS: Semaphore = Semaphore::const_new(2);
 
 impl ControlPlane {
     /// Installs custom resource definitions, those of a file or directory; returns when they are served.

@@ -10,13 +10,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use assent::api::Digest;
+use assent::api::{AISystem, Digest, ModelVersion};
+use assent::policy::Subject;
 use serde_json::{Value, json};
 
 use crate::{ControlPlane, Person, until};
 
 /// How long what should happen at once may take on a loaded machine.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(1);
 
 /// The one system of a scenario.
 pub const SYSTEM: &str = "scorer";
@@ -172,12 +173,15 @@ impl<'a> Scenario<'a> {
         self.digest_of(name).await
     }
 
-    /// The digest of a version, once it was judged as it is now.
+    /// The digest of a version, once the operator has read it and its system as they are now.
     pub async fn digest_of(&self, version: &str) -> Result<Digest> {
         until(SOON, &format!("{version}'s digest"), async || {
             let version = self.get("modelversion", version).await?;
-            let digest = version["status"]["subjectDigest"].as_str().map(str::parse).transpose()?;
-            Ok(digest)
+            let said = version["status"]["subjectDigest"].as_str().map(str::parse).transpose()?;
+            let version: ModelVersion = serde_json::from_value(version)?;
+            let system: AISystem = serde_json::from_value(self.get("aisystem", &version.spec.system).await?)?;
+            let is = Subject::new(&self.namespace, &system.spec, &version.spec).digest();
+            Ok(said.filter(|said| *said == is))
         })
         .await
     }

@@ -266,8 +266,9 @@ pub async fn it_installs_assent_and_leaves_it_alone() -> Result<()> {
     let file = stage.layout.path(file).display().to_string();
     cluster.kubectl(Admin, &["apply", "-f", &file]).await?.ok()?;
     // Left alone, Argo CD looks at new definitions again after two minutes.
-    until(Duration::from_mins(1), "the release to be healthy", async || {
+    until(Duration::from_mins(4), "the release to be healthy", async || {
         let status = stage.argo.refresh("assent").await?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         let is = (&status["sync"]["status"], &status["health"]["status"]);
         ensure!(is == (&json!("Synced"), &json!("Healthy")), "{is:?}: {}", status["health"]["message"]);
         Ok(Some(()))

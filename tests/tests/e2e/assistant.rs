@@ -14,7 +14,7 @@ pub const SYSTEM: &str = "support-assistant";
 pub const VERSION: &str = "support-assistant-v1";
 
 /// How long what should happen at once may take on a loaded machine.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_mins(1);
 
 /// Its namespace, which whoever applies the repositories makes.
 pub fn scene(cluster: &ControlPlane) -> Scenario<'_> {

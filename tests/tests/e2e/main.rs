@@ -64,8 +64,8 @@ struct Stage {
 
 fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
-    // Each trial runs dozens of kubectls; more at a time only wait for each other.
-    arguments.test_threads = arguments.test_threads.or(Some(6));
+    // Each trial runs dozens of programs; more at a time only wait for each other, and run out of patience.
+    arguments.test_threads = arguments.test_threads.or(Some(4));
     let runtime = Runtime::new()?;
     if arguments.list {
         let stage = Stage { runtime, cluster: None };
@@ -238,41 +238,42 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
 fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
     own![
         stage,
+        // Flux and Argo CD take long and wait for each other, so they are spread.
+        argocd::health_follows_the_life_of_a_system_and_nothing_flaps,
         deadman::i2_without_an_operator_the_nodes_end_what_runs_out,
         modes::audit_notes_it_in_the_audit_log_and_tells_nobody,
+        argocd::self_heal_does_not_fight,
         outage::i5_without_an_operator_cleared_pods_start_and_uncleared_do_not,
         outage::i1_an_operator_that_overslept_an_expiry_releases_nothing,
+        argocd::a_wave_waits_for_the_approval,
         outage::i2_what_was_lost_while_the_operator_was_down_stops_when_it_is_back,
         outage::a_restarted_api_server_is_found_again,
+        argocd::an_application_repository_brings_no_more_than_its_project_lets_it,
         outage::one_operator_leads_and_hands_over_when_it_is_told_to_stop,
         outage::i2_a_standby_takes_over_within_the_lease_and_stops_what_was_lost_meanwhile,
+        argocd::it_installs_assent_and_leaves_it_alone,
         outage::a_standby_knows_the_pods_and_does_nothing_until_it_leads,
         outage::i1_a_leader_that_was_paused_past_its_lease_releases_nothing_and_stands_back,
+        argocd::one_signature_clears_a_version_in_every_cluster,
         outage::operators_whose_clocks_differ_by_a_minute_agree_who_leads,
         outage::a_rolling_upgrade_loses_nothing,
+        flux::health_follows_the_life_of_a_system_and_nothing_flaps,
         outage::health_and_metrics_are_served,
         upgrade::from_the_previous_release_and_back_with_workloads_running,
+        flux::drift_correction_and_scale_down_do_not_fight,
         upgrade::one_more_version_of_the_definitions_changes_no_decision,
         chart::plain_manifests_put_all_in_force,
+        flux::what_people_decide_with_kubectl_stays,
         faults::a_node_that_is_gone_is_told_of_and_nothing_on_it_is_forgotten,
         faults::a_finalizer_that_never_ends_is_named_and_holds_up_nothing,
+        flux::an_application_repository_brings_no_more_than_it_may,
         faults::a_namespace_being_deleted_is_left_to_go,
         faults::an_api_server_that_answers_429_for_a_minute_is_asked_little_and_misses_nothing,
+        flux::it_installs_assent_and_leaves_it_alone,
         faults::a_busy_moment_is_no_storm_and_what_was_to_be_done_and_said_in_it_is_after_it,
         faults::i2_what_ran_out_is_stopped_once_others_can_be_held_and_at_half_of_its_grace_at_the_latest,
-        chaos::a_few_seeds,
-        argocd::health_follows_the_life_of_a_system_and_nothing_flaps,
-        argocd::self_heal_does_not_fight,
-        argocd::a_wave_waits_for_the_approval,
-        argocd::an_application_repository_brings_no_more_than_its_project_lets_it,
-        argocd::it_installs_assent_and_leaves_it_alone,
-        argocd::one_signature_clears_a_version_in_every_cluster,
-        flux::health_follows_the_life_of_a_system_and_nothing_flaps,
-        flux::drift_correction_and_scale_down_do_not_fight,
-        flux::what_people_decide_with_kubectl_stays,
-        flux::an_application_repository_brings_no_more_than_it_may,
-        flux::it_installs_assent_and_leaves_it_alone,
         flux::one_signature_clears_a_version_in_every_cluster,
+        chaos::a_few_seeds,
         outage::i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace,
         workloads::i3_what_was_scaled_down_comes_back_though_the_operator_was_restarted,
         refuse::i1_i3_the_refused_are_told_why_and_run_soon_after_the_approval,

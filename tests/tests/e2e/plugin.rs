@@ -14,7 +14,7 @@ use tokio::{
 };
 
 /// How long what should happen at once may take on a loaded machine.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(1);
 
 /// What `kubectl assent ARGS -n NAMESPACE` of `person` did.
 pub async fn assent(scene: &Scenario<'_>, person: Person, args: &[&str]) -> Result<Output> {

@@ -7,7 +7,7 @@ use assent_tests::{Assent, ControlPlane, Options, Person, Scenario, binaries, co
 use serde_json::{Value, json};
 
 /// How long what should happen at once may take on a loaded machine.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(1);
 
 /// The label of what Assent suspended.
 const SUSPENDED: &str = "assent.dev/suspended";
