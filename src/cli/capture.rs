@@ -138,31 +138,28 @@ struct Found {
 
 impl Found {
     async fn read(session: &Session, target: &Target) -> Result<Self> {
-        let label =
-            |labels: Option<&BTreeMap<String, String>>| labels.and_then(|l| l.get(SYSTEM_LABEL).cloned());
+        let label = |pod: &Pod| pod.labels().get(SYSTEM_LABEL).cloned();
+        let spec = |pod: &Pod| pod.spec.clone().unwrap_or_default();
         match target {
             Target::Pod(name) => {
                 let pod = read_pod(session, name).await?;
-                let (system, spec) =
-                    (label(pod.metadata.labels.as_ref()), pod.spec.clone().unwrap_or_default());
-                Ok(Self { system, spec, pods: vec![pod], mutated: true })
+                Ok(Self { system: label(&pod), spec: spec(&pod), pods: vec![pod], mutated: true })
             }
             Target::Root(kind, name) => {
                 let pods = pods_of(session, kind, name).await?;
-                let alike = |pod: &Pod| runtime_of_pod(&pod.spec.clone().unwrap_or_default()).ok();
-                let Some(pod) =
-                    pods.first().filter(|first| pods.iter().all(|pod| alike(pod) == alike(first)))
-                else {
+                let mut runtimes = pods.iter().map(|pod| runtime_of_pod(&spec(pod)).ok());
+                let first = runtimes.next();
+                let alike = runtimes.all(|other| Some(other) == first);
+                let Some(pod) = pods.first().filter(|_| alike) else {
                     return Err(several_runtimes(target, &pods));
                 };
-                let (system, spec) =
-                    (label(pod.metadata.labels.as_ref()), pod.spec.clone().unwrap_or_default());
-                Ok(Self { system, spec, pods, mutated: true })
+                Ok(Self { system: label(pod), spec: spec(pod), pods, mutated: true })
             }
             Target::Workload(kind, name) => {
                 let made = read_workload(session, kind, name).await?;
-                let labels = made.template.metadata.as_ref().and_then(|metadata| metadata.labels.as_ref());
-                let (system, spec) = (label(labels), made.template.spec.unwrap_or_default());
+                let system =
+                    made.template.metadata.and_then(|metadata| metadata.labels?.remove(SYSTEM_LABEL));
+                let spec = made.template.spec.unwrap_or_default();
                 Ok(Self { system, spec, pods: made.pods, mutated: false })
             }
             Target::System(_) | Target::Version(_) | Target::Image(_) => Err(Error::Flag {

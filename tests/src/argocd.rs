@@ -43,12 +43,12 @@ impl<'a> ArgoCd<'a> {
         for crd in ["application", "appproject", "applicationset"] {
             cluster.define(&built.join(format!("crds/{crd}-crd.yaml"))).await?;
         }
+        let account = cluster.applier(NAMESPACE, NAME).await?;
         let apply = ["apply", "-f", "-"];
         cluster.kubectl_stdin(Person::Admin, &apply, &settings().to_string()).await?.ok()?;
         let ours = root().join("packaging/argocd").display().to_string();
         let tell = ["apply", "--server-side", "--field-manager=assent", "-k", &ours];
         cluster.kubectl(Person::Admin, &tell).await?.ok()?;
-        let account = cluster.service_account(NAMESPACE, NAME).await?;
 
         let scratch = cluster.directory().join("argocd");
         std::fs::create_dir_all(&scratch)?;
@@ -225,15 +225,9 @@ fn settings() -> Value {
     .iter()
     .map(|name| config(name))
     .collect();
-    items.insert(0, json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } }));
     items.extend([
         json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata("argocd-secret"),
             "stringData": { "server.secretkey": "of this test" } }),
-        json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(NAME) }),
-        json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-            "metadata": { "name": NAME },
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin" },
-            "subjects": [{ "kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE }] }),
         json!({ "apiVersion": "argoproj.io/v1alpha1", "kind": "AppProject", "metadata": metadata("default"),
             "spec": { "sourceRepos": ["*"], "destinations": [{ "namespace": "*", "server": "*" }],
                 "clusterResourceWhitelist": [{ "group": "*", "kind": "*" }] } }),

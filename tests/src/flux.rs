@@ -34,7 +34,7 @@ type Artifacts = Arc<Mutex<HashMap<String, Vec<u8>>>>;
 /// Flux on a control plane; it ends with this value.
 pub struct Flux<'a> {
     cluster: &'a ControlPlane,
-    controller: Process,
+    _controller: Process,
     address: String,
     artifacts: Artifacts,
     server: JoinHandle<()>,
@@ -72,12 +72,7 @@ impl<'a> Flux<'a> {
             // It is aborted, and has no other end.
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Self { cluster, controller, address, artifacts, server, _permit: permit })
-    }
-
-    /// What it logs.
-    pub fn controller(&self) -> &Process {
-        &self.controller
+        Ok(Self { cluster, _controller: controller, address, artifacts, server, _permit: permit })
     }
 
     /// Makes `directory` what is in the repository that the `GitRepository` named `repository` is about.

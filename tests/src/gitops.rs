@@ -40,19 +40,24 @@ impl ControlPlane {
         .map(drop)
     }
 
-    /// The account of the `GitOps` controller, a service account bound to `cluster-admin`; it is made if it is
-    /// not there yet.
+    /// The account of Flux's kustomize-controller, bound to `cluster-admin`.
     pub async fn gitops(&self) -> Result<Account> {
+        self.applier(NAMESPACE, NAME).await
+    }
+
+    /// The account of whoever applies what is in Git, a service account bound to `cluster-admin`; it is made if it
+    /// is not there yet.
+    pub async fn applier(&self, namespace: &str, name: &str) -> Result<Account> {
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": [
-            { "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } },
-            { "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": NAME, "namespace": NAMESPACE } },
+            { "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } },
+            { "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name, "namespace": namespace } },
             { "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-              "metadata": { "name": "gitops" },
+              "metadata": { "name": name },
               "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin" },
-              "subjects": [{ "kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE }] },
+              "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": namespace }] },
         ] });
         self.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &list.to_string()).await?.ok()?;
-        self.service_account(NAMESPACE, NAME).await
+        self.service_account(namespace, name).await
     }
 }
 

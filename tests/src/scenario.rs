@@ -14,7 +14,7 @@ use assent::api::{AISystem, Digest, ModelVersion};
 use assent::policy::Subject;
 use serde_json::{Value, json};
 
-use crate::{ControlPlane, Person, until};
+use crate::{ControlPlane, Output, Person, binaries, until};
 
 /// How long what should happen at once may take on a loaded machine.
 const SOON: Duration = Duration::from_mins(1);
@@ -155,6 +155,13 @@ impl<'a> Scenario<'a> {
     /// What it says when it is refused.
     pub async fn denied(&self, person: Person, args: &[&str]) -> Result<String> {
         self.cluster.kubectl(person, &[args, &["-n", &self.namespace]].concat()).await?.denied()
+    }
+
+    /// What `kubectl assent ARGS -n NAMESPACE` of `person` did.
+    pub async fn assent(&self, person: Person, args: &[&str]) -> Result<Output> {
+        let plugin = binaries()?.join("kubectl-assent").display().to_string();
+        let args = [args, &["-n", &self.namespace]].concat();
+        self.cluster.run(self.cluster.account(person), &plugin, &args, None).await
     }
 
     /// Applies a manifest as `person`.

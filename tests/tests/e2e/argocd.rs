@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::assistant::{
     SOON, SYSTEM, VERSION, as_written, decide, decommission, is_decommissioned, may_sign, replicas, scene,
-    sign,
+    sign, unsigned,
 };
 use Person::Admin;
 
@@ -239,10 +239,7 @@ pub async fn an_application_repository_brings_no_more_than_its_project_lets_it()
     scene.kubectl(Admin, &["get", "aisystem", "mine"]).await.err().context("it was applied")?;
 
     // Argo CD's account is cluster-admin, and cannot approve.
-    let digest = scene.digest_of(VERSION).await?;
-    let mut approval = scene.decision("Approve", VERSION, &digest, "risk-officer");
-    approval["spec"]["system"] = json!(SYSTEM);
-    approval["metadata"] = json!({ "name": "mine", "namespace": "support" });
+    let approval = unsigned(scene).await?;
     stage.layout.add("two-repositories/governance-repository/systems/support", "mine.yaml", &approval)?;
     stage.layout.commit("two-repositories/governance-repository")?;
     until(SOON, "the approval to be refused", async || {

@@ -4,8 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{ControlPlane, Layout, Output, Person, Scenario, binaries, until};
-use serde_json::Value;
+use assent_tests::{ControlPlane, Layout, Person, Scenario, until};
+use serde_json::{Value, json};
 
 /// The system, and its Deployment.
 pub const SYSTEM: &str = "support-assistant";
@@ -21,18 +21,11 @@ pub fn scene(cluster: &ControlPlane) -> Scenario<'_> {
     Scenario { cluster, namespace: "support".to_owned() }
 }
 
-/// What `kubectl assent ARGS` of `person` did.
-pub async fn assent(scene: &Scenario<'_>, person: Person, args: &[&str]) -> Result<Output> {
-    let plugin = binaries()?.join("kubectl-assent").display().to_string();
-    let args = [args, &["-n", &scene.namespace]].concat();
-    scene.cluster.run(scene.cluster.account(person), &plugin, &args, None).await
-}
-
 /// Alice, a risk officer, approves or revokes, once the version is applied: Argo CD does so after the Deployment.
 pub async fn decide(scene: &Scenario<'_>, decision: &str) -> Result<()> {
     until(SOON, "the version", async || scene.get("modelversion", VERSION).await.map(Some)).await?;
     let args = [decision, SYSTEM, "--version", VERSION, "--reason=for the test", "--yes"];
-    assent(scene, Person::Alice, &args).await?.ok().map(drop)
+    scene.assent(Person::Alice, &args).await?.ok().map(drop)
 }
 
 /// Ends it, by the admin: from `date` on, or now.
@@ -40,7 +33,7 @@ pub async fn decommission(scene: &Scenario<'_>, date: Option<&str>) -> Result<()
     let args = ["decommission", SYSTEM, "--reason=its model is no longer served", "--yes"];
     let date = date.map(|date| format!("--date={date}"));
     let args = args.into_iter().chain(date.as_deref()).collect::<Vec<_>>();
-    assent(scene, Person::Admin, &args).await?.ok().map(drop)
+    scene.assent(Person::Admin, &args).await?.ok().map(drop)
 }
 
 /// That what was said in [`decommission`] still stands.
@@ -48,6 +41,15 @@ pub async fn is_decommissioned(scene: &Scenario<'_>) -> Result<()> {
     let system = scene.get("aisystem", SYSTEM).await?;
     ensure!(system["spec"]["decommission"]["reason"] == "its model is no longer served", "{system}");
     Ok(())
+}
+
+/// An approval of the version as a manifest, which nobody has signed.
+pub async fn unsigned(scene: &Scenario<'_>) -> Result<Value> {
+    let digest = scene.digest_of(VERSION).await?;
+    let mut approval = scene.decision("Approve", VERSION, &digest, "risk-officer");
+    approval["spec"]["system"] = json!(SYSTEM);
+    approval["metadata"] = json!({ "name": "mine", "namespace": scene.namespace });
+    Ok(approval)
 }
 
 /// Waits until the Deployment asks for so many pods.
@@ -90,7 +92,7 @@ pub async fn sign(scene: &Scenario<'_>, layout: &Layout, key: &str) -> Result<()
     const APPROVALS: &str = "many-clusters/support/approvals";
     let file = layout.path(APPROVALS).join("erin.yaml").display().to_string();
     let args = ["approve", SYSTEM, "--version", VERSION, "--ssh-key", key, "--to", &file, "--yes"];
-    assent(scene, Person::Admin, &args).await?.ok()?;
+    scene.assent(Person::Admin, &args).await?.ok()?;
     let signed: Value = serde_saphyr::from_str(&fs::read_to_string(&file)?)?;
     layout.add(APPROVALS, "erin.yaml", &signed)
 }

@@ -9,7 +9,6 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::outage::{approve_until, sleep_past, stage};
-use crate::plugin::assent;
 
 /// The sum of a metric of the operator over its labels.
 async fn metric(assent: &Assent, name: &str) -> Result<u64> {
@@ -130,7 +129,7 @@ pub async fn a_finalizer_that_never_ends_is_named_and_holds_up_nothing() -> Resu
     scene.event("Deployment", "kept", "StopOverdue").await?;
     counted(&scene, &json!({ "running": 0, "held": 4, "terminating": 2 })).await?;
     is_patient(&operator).await?;
-    let said = assent(&scene, Person::Dev, &["explain", &format!("pod/{name}")]).await?.ok()?;
+    let said = scene.assent(Person::Dev, &["explain", &format!("pod/{name}")]).await?.ok()?;
     ensure!(said.contains("stopping"), "{said}");
 
     for pod in &before {
@@ -208,7 +207,7 @@ pub async fn a_quota_full_of_held_pods_is_told_of_and_ends(cluster: &ControlPlan
     approve(&scene, "v2", "2").await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("2"))).await?;
     until(Duration::from_secs(20), "explain to name the quota", async || {
-        let said = assent(&scene, Person::Dev, &["explain", "deployment/scorer"]).await?.ok()?;
+        let said = scene.assent(Person::Dev, &["explain", "deployment/scorer"]).await?.ok()?;
         ensure!(said.contains("requested: pods=1, used: pods=3"), "{said}");
         Ok(Some(()))
     })

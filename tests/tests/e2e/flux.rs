@@ -9,8 +9,8 @@ use assent_tests::{Assent, ControlPlane, Flux, Layout, Person, Scenario, root, u
 use serde_json::{Value, json};
 
 use crate::assistant::{
-    SYSTEM, VERSION, as_written, assent, decide, decommission, is_decommissioned, may_sign, replicas, scene,
-    sign,
+    SYSTEM, VERSION, as_written, decide, decommission, is_decommissioned, may_sign, replicas, scene, sign,
+    unsigned,
 };
 use Person::{Admin, Alice};
 
@@ -41,6 +41,15 @@ impl<'a> Stage<'a> {
     /// Has it Ready once it is applied, whatever becomes of it.
     async fn without_health(&self, name: &str) -> Result<()> {
         self.patch(name, &json!({ "healthChecks": null })).await
+    }
+
+    /// Has the layout for one repository applied, whatever becomes of its health, and its version approved.
+    async fn approved(&self, layout: &Layout) -> Result<()> {
+        self.bootstrap(&layout.path("one-repository/flux")).await?;
+        self.without_health("support").await?;
+        self.flux.commit("platform", &layout.path("one-repository")).await?;
+        self.scene.held(SYSTEM, 2).await?;
+        decide(&self.scene, "approve").await
     }
 
     async fn patch(&self, name: &str, spec: &Value) -> Result<()> {
@@ -115,7 +124,7 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
     stage.patch("support", &documented_expressions()?).await?;
     let soon = jiff::Timestamp::now() + Duration::from_secs(40);
     let end = format!("--until={}", soon.round(jiff::Unit::Second)?);
-    assent(scene, Alice, &["approve", SYSTEM, "--version", VERSION, "--yes", &end]).await?.ok()?;
+    scene.assent(Alice, &["approve", SYSTEM, "--version", VERSION, "--yes", &end]).await?.ok()?;
     scene.running(SYSTEM, 2).await?;
     flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
     let ran_out =
@@ -145,11 +154,7 @@ pub async fn drift_correction_and_scale_down_do_not_fight() -> Result<()> {
     let (scene, flux) = (&stage.scene, &stage.flux);
     let level = "one-repository/governance/risklevel-limited.yaml";
     layout.edit(level, "  images: Digest\n", "  images: Digest\n  onLoss: {mode: ScaleDown}\n")?;
-    stage.bootstrap(&layout.path("one-repository/flux")).await?;
-    stage.without_health("support").await?;
-    flux.commit("platform", &layout.path("one-repository")).await?;
-    scene.held(SYSTEM, 2).await?;
-    decide(scene, "approve").await?;
+    stage.approved(&layout).await?;
     scene.running(SYSTEM, 2).await?;
 
     // Drift is corrected as ever.
@@ -186,12 +191,8 @@ pub async fn what_people_decide_with_kubectl_stays() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;
     let (stage, layout) = (Stage::set(&cluster).await?, Layout::copy("one-repository")?);
-    let (scene, flux) = (&stage.scene, &stage.flux);
-    stage.bootstrap(&layout.path("one-repository/flux")).await?;
-    stage.without_health("support").await?;
-    flux.commit("platform", &layout.path("one-repository")).await?;
-    scene.held(SYSTEM, 2).await?;
-    decide(scene, "approve").await?;
+    let scene = &stage.scene;
+    stage.approved(&layout).await?;
     // Still to come, so that nothing but Flux's good will keeps it.
     decommission(scene, Some("2090-01-01")).await?;
     stage.is_quiet("support").await?;
@@ -223,10 +224,7 @@ pub async fn an_application_repository_brings_no_more_than_it_may() -> Result<()
     let list = fs::read_to_string(layout.path(deploy).join("kustomization.yaml"))?;
     let mut system = scene.system("limited");
     system["metadata"] = json!({ "name": SYSTEM, "namespace": "support" });
-    let digest = scene.digest_of(VERSION).await?;
-    let mut approval = scene.decision("Approve", VERSION, &digest, "risk-officer");
-    approval["spec"]["system"] = json!(SYSTEM);
-    approval["metadata"] = json!({ "name": "mine", "namespace": "support" });
+    let approval = unsigned(scene).await?;
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "support",
         "labels": { "assent.dev/mode": "audit" } } });
     for (what, manifest) in [("AISystem", system), ("Approval", approval), ("Namespace", namespace)] {

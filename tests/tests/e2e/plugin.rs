@@ -16,19 +16,12 @@ use tokio::{
 /// How long what should happen at once may take on a loaded machine.
 const SOON: Duration = Duration::from_mins(1);
 
-/// What `kubectl assent ARGS -n NAMESPACE` of `person` did.
-pub async fn assent(scene: &Scenario<'_>, person: Person, args: &[&str]) -> Result<Output> {
-    let plugin = binaries()?.join("kubectl-assent");
-    let args = [args, &["-n", &scene.namespace]].concat();
-    scene.cluster.run(scene.cluster.account(person), &plugin.display().to_string(), &args, None).await
-}
-
 pub async fn two_people_approve_what_they_are_shown(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "plugin-approve", "high").await?;
     let subject = scene.publish("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.held("scorer", 2).await?;
-    let said = assent(&scene, Person::Alice, &["approve", "scorer", "--yes"]).await?.ok()?;
+    let said = scene.assent(Person::Alice, &["approve", "scorer", "--yes"]).await?.ok()?;
     for shown in [
         "Scores.",
         "--model=scorer",
@@ -40,17 +33,17 @@ pub async fn two_people_approve_what_they_are_shown(cluster: &ControlPlane) -> R
         ensure!(said.contains(shown), "{shown:?} was not shown: {said}");
     }
     ensure!(!said.contains('\u{1b}'), "colour in a pipe: {said:?}");
-    let said = assent(&scene, Person::Bob, &["approve", "scorer", "--yes"]).await?.ok()?;
+    let said = scene.assent(Person::Bob, &["approve", "scorer", "--yes"]).await?.ok()?;
     ensure!(said.contains("v1 of scorer is cleared until"), "{said}");
     scene.running("scorer", 2).await?;
     let revoked = ["revoke", "scorer", "--role=risk-officer", "--reason=an incident", "--yes"];
-    assent(&scene, Person::Carol, &revoked).await?.ok()?;
+    scene.assent(Person::Carol, &revoked).await?.ok()?;
     scene.held("scorer", 2).await?;
     // Approving anew right after a revocation waits for the next second by itself.
-    assent(&scene, Person::Alice, &["approve", "scorer", "--yes"]).await?.ok()?;
-    let said = assent(&scene, Person::Bob, &["reject", "scorer", "--yes"]).await?;
+    scene.assent(Person::Alice, &["approve", "scorer", "--yes"]).await?.ok()?;
+    let said = scene.assent(Person::Bob, &["reject", "scorer", "--yes"]).await?;
     ensure!(said.status.code() == Some(2) && said.stderr.contains("--reason"), "{said:?}");
-    assent(&scene, Person::Bob, &["approve", "scorer", "--yes"]).await?.ok()?;
+    scene.assent(Person::Bob, &["approve", "scorer", "--yes"]).await?.ok()?;
     scene.running("scorer", 2).await.map(drop)
 }
 
@@ -58,17 +51,16 @@ pub async fn what_is_not_what_was_read_is_not_signed(cluster: &ControlPlane) -> 
     let scene = Scenario::new(cluster, "plugin-refuses", "high").await?;
     let subject = scene.publish("v1", &container("1")).await?;
     let outdated = digest('0');
-    let said = assent(&scene, Person::Alice, &["approve", "scorer", "--yes", "--digest", &outdated]).await?;
+    let said = scene.assent(Person::Alice, &["approve", "scorer", "--yes", "--digest", &outdated]).await?;
     ensure!(said.status.code() == Some(1), "{said:?}");
     ensure!(said.stderr.contains(&outdated) && said.stderr.contains(subject.as_str()), "{}", said.stderr);
-    let said = assent(&scene, Person::Alice, &["approve", "scorer"]).await?;
+    let said = scene.assent(Person::Alice, &["approve", "scorer"]).await?;
     ensure!(
         said.status.code() == Some(2) && said.stderr.contains("--yes"),
         "not a terminal, and yet: {said:?}"
     );
-    let said = assent(&scene, Person::Dev, &["approve", "scorer", "--role=risk-officer", "--yes"])
-        .await?
-        .denied()?;
+    let said =
+        scene.assent(Person::Dev, &["approve", "scorer", "--role=risk-officer", "--yes"]).await?.denied()?;
     ensure!(said.contains("does not hold the role risk-officer"), "{said}");
     ensure!(scene.list("approvals").await?.is_empty(), "something was signed");
     Ok(())
@@ -80,33 +72,33 @@ pub async fn status_and_explain_say_who_must_do_what(cluster: &ControlPlane) -> 
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.apply(Person::Dev, &scene.pod("other", &container("2"))).await?;
     scene.held("scorer", 2).await?;
-    let said = assent(&scene, Person::Alice, &["status"]).await?.ok()?;
+    let said = scene.assent(Person::Alice, &["status"]).await?.ok()?;
     for word in ["SYSTEM", "WAITING FOR", "scorer", "high", "risk-officer", "ethics-board"] {
         ensure!(said.contains(word), "{word:?} is missing: {said}");
     }
     let json: Value =
-        serde_json::from_str(&assent(&scene, Person::Alice, &["status", "-o=json"]).await?.ok()?)?;
+        serde_json::from_str(&scene.assent(Person::Alice, &["status", "-o=json"]).await?.ok()?)?;
     ensure!(json.to_string().contains("scorer"), "{json}");
-    let said = assent(&scene, Person::Dev, &["explain", "deployment/scorer"]).await?.ok()?;
+    let said = scene.assent(Person::Dev, &["explain", "deployment/scorer"]).await?.ok()?;
     for word in ["kubectl assent approve scorer --version v1 --role risk-officer", "ethics-board", "held"] {
         ensure!(said.contains(word), "{word:?} is missing: {said}");
     }
-    let said = assent(&scene, Person::Dev, &["explain", "pod/other"]).await?.ok()?;
+    let said = scene.assent(Person::Dev, &["explain", "pod/other"]).await?.ok()?;
     ensure!(
         said.contains("--revision=1") && said.contains("--revision=2"),
         "the difference is not shown: {said}"
     );
     for image in ["registry.example/scorer", &digest('a')] {
-        let said = assent(&scene, Person::Dev, &["explain", &format!("image/{image}")]).await?.ok()?;
+        let said = scene.assent(Person::Dev, &["explain", &format!("image/{image}")]).await?.ok()?;
         for word in
             ["PODS scorer-", "POD other: held until cleared", "v1 is not cleared", "--role risk-officer"]
         {
             ensure!(said.contains(word), "{word:?} is missing: {said}");
         }
     }
-    let said = assent(&scene, Person::Dev, &["explain", "image/registry.example/unknown"]).await?.ok()?;
+    let said = scene.assent(Person::Dev, &["explain", "image/registry.example/unknown"]).await?.ok()?;
     ensure!(said.contains("no pod here has it") && said.contains("no ModelVersion names it"), "{said}");
-    let said = assent(&scene, Person::Dev, &["explain", "pod/nobody"]).await?;
+    let said = scene.assent(Person::Dev, &["explain", "pod/nobody"]).await?;
     ensure!(said.status.code() == Some(1) && said.stderr.contains("nobody"), "{said:?}");
     Ok(())
 }
@@ -138,7 +130,7 @@ pub async fn status_says_what_would_stop_before_anybody_enforces(cluster: &Contr
     let scene = Scenario::governed_by(cluster, "rehearses", "high", &json!({})).await?;
     let rehearse = async |more: &[&str]| -> Result<Vec<Value>> {
         let args = [&["status", "--as-if-enforced", "-o=json"], more].concat();
-        Ok(serde_json::from_str(&assent(&scene, Person::Dev, &args).await?.ok()?)?)
+        Ok(serde_json::from_str(&scene.assent(Person::Dev, &args).await?.ok()?)?)
     };
     scene.clear("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("good", &container("1"))).await?;
@@ -161,7 +153,7 @@ pub async fn status_says_what_would_stop_before_anybody_enforces(cluster: &Contr
     let rows = rehearse(&[]).await?;
     ensure!(workloads(&rows) == ["Deployment/other", "Pod/gpu", "Pod/plain"], "{rows:?}");
     ensure!(rows[0]["pods"].as_array().is_some_and(|pods| pods.len() == 2), "{rows:?}");
-    let said = assent(&scene, Person::Dev, &["status", "--as-if-enforced"]).await?.ok()?;
+    let said = scene.assent(Person::Dev, &["status", "--as-if-enforced"]).await?.ok()?;
     for words in [
         "deployment/other",
         "is not what was approved for AI system scorer",
@@ -200,7 +192,7 @@ pub async fn inventory_lists_what_nobody_answers_for(cluster: &ControlPlane) -> 
     run("gpu", Value::Null, json!({ "name": "c", "image": "c", "resources": gpu })).await?;
     run("server", json!("made-up"), json!({ "name": "c", "image": "ollama/ollama:latest" })).await?;
     run("plain", Value::Null, json!({ "name": "c", "image": "c" })).await?;
-    let said = assent(&other, Person::Dev, &["inventory"]).await?.ok()?;
+    let said = other.assent(Person::Dev, &["inventory"]).await?.ok()?;
     let lines: Vec<_> =
         said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     ensure!(
@@ -212,10 +204,10 @@ pub async fn inventory_lists_what_nobody_answers_for(cluster: &ControlPlane) -> 
             ],
         "{said}"
     );
-    let denied = assent(&other, Person::Dev, &["inventory", "-A"]).await?.denied()?;
+    let denied = other.assent(Person::Dev, &["inventory", "-A"]).await?.denied()?;
     ensure!(denied.contains("cannot read the"), "{denied}");
     let all = ["inventory", "-A", "-o=json", "--image-pattern=c"];
-    let rows: Vec<Value> = serde_json::from_str(&assent(&scene, Person::Admin, &all).await?.ok()?)?;
+    let rows: Vec<Value> = serde_json::from_str(&scene.assent(Person::Admin, &all).await?.ok()?)?;
     let row = |namespace: &str, name: &str| {
         rows.iter().find(|r| r["namespace"] == namespace && r["workload"]["name"] == name)
     };
@@ -226,7 +218,7 @@ pub async fn inventory_lists_what_nobody_answers_for(cluster: &ControlPlane) -> 
     ensure!(row("inventory-shadow", "plain").is_some_and(|r| r["system"].is_null()), "{rows:?}");
     ensure!(row("inventory-shadow", "server").is_none(), "what was typed takes the place of the chart's");
     let shadow = ["inventory", "-A", "--shadow", "--assent-namespace=elsewhere"];
-    let said = assent(&scene, Person::Admin, &shadow).await?;
+    let said = scene.assent(Person::Admin, &shadow).await?;
     ensure!(
         said.stderr.contains("images are not looked at") && said.stdout.contains("deployment/gpu"),
         "{said:?}"
@@ -238,7 +230,7 @@ pub async fn inventory_lists_what_nobody_answers_for(cluster: &ControlPlane) -> 
 pub async fn who_can_names_the_roles_and_those_who_hold_them(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "who-can", "high").await?;
     let ask = async |person, act: &str| -> Result<Vec<Value>> {
-        let said = assent(&scene, person, &["who-can", act, "scorer", "-o=json"]).await?.ok()?;
+        let said = scene.assent(person, &["who-can", act, "scorer", "-o=json"]).await?.ok()?;
         Ok(serde_json::from_str(&said)?)
     };
     let rows = ask(Person::Alice, "approve").await?;
@@ -262,9 +254,9 @@ pub async fn who_can_names_the_roles_and_those_who_hold_them(cluster: &ControlPl
     let excluded = owners(&ask(Person::Admin, "approve").await?);
     ensure!(excluded.as_deref() == Some(r#"["Group ethics-board"]"#), "{excluded:?}");
     ensure!(owners(&ask(Person::Admin, "revoke").await?).as_deref() == Some("[]"), "an owner may revoke");
-    let said = assent(&scene, Person::Admin, &["who-can", "approve", "scorer"]).await?.ok()?;
+    let said = scene.assent(Person::Admin, &["who-can", "approve", "scorer"]).await?.ok()?;
     ensure!(said.contains("Group ethics-board (owner: does not count)"), "{said}");
-    let said = assent(&scene, Person::Admin, &["who-can", "approve"]).await?.ok()?;
+    let said = scene.assent(Person::Admin, &["who-can", "approve"]).await?.ok()?;
     ensure!(said.starts_with("ROLE ") && said.contains("RISK LEVELS"), "{said}");
     Ok(())
 }
@@ -275,10 +267,10 @@ pub async fn history_tells_the_life_of_a_system_in_order(cluster: &ControlPlane)
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
     let revoke = ["revoke", "scorer", "--role=risk-officer", "--reason=scores drift", "--yes"];
-    assent(&scene, Person::Alice, &revoke).await?.ok()?;
+    scene.assent(Person::Alice, &revoke).await?.ok()?;
     scene.held("scorer", 2).await?;
     scene.event("AISystem", "scorer", "ClearanceLost").await?;
-    let said = assent(&scene, Person::Alice, &["history", "scorer", "-o=json"]).await?.ok()?;
+    let said = scene.assent(Person::Alice, &["history", "scorer", "-o=json"]).await?.ok()?;
     let entries: Vec<Value> = serde_json::from_str(&said)?;
     let at = |what: &str| entries.iter().position(|entry| entry["what"] == what);
     let order = ["Described", "Published", "Approved", "Revoked", "ClearanceLost"].map(at);
@@ -289,9 +281,9 @@ pub async fn history_tells_the_life_of_a_system_in_order(cluster: &ControlPlane)
     let approved = |entry: &&Value| entry["what"] == "Approved" && entry["role"] == "risk-officer";
     let note = entries.iter().find(approved).and_then(|approved| approved["note"].as_str());
     ensure!(note.is_some_and(|note| note.contains("[Revoked]")), "{note:?}: {said}");
-    let said = assent(&scene, Person::Alice, &["history", "scorer"]).await?.ok()?;
+    let said = scene.assent(Person::Alice, &["history", "scorer"]).await?.ok()?;
     ensure!(said.starts_with("TIME ") && said.contains("alice as risk-officer"), "{said}");
-    let missing = assent(&scene, Person::Alice, &["history", "scorre"]).await?;
+    let missing = scene.assent(Person::Alice, &["history", "scorre"]).await?;
     ensure!(
         missing.status.code() == Some(1) && missing.stderr.contains("there is no AISystem"),
         "{missing:?}"
@@ -302,7 +294,7 @@ pub async fn history_tells_the_life_of_a_system_in_order(cluster: &ControlPlane)
 pub async fn status_lists_what_loses_its_clearance_soon(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "expiring", "limited").await?;
     let digest = scene.publish("v1", &container("1")).await?;
-    let within = async |time: &str| assent(&scene, Person::Alice, &["status", "--expiring", time]).await;
+    let within = async |time: &str| scene.assent(Person::Alice, &["status", "--expiring", time]).await;
     let none = within("90d").await?;
     ensure!(
         none.stdout.is_empty() && none.stderr.contains("lose a clearance by then"),
@@ -323,7 +315,7 @@ pub async fn capture_writes_the_version_that_matches(cluster: &ControlPlane) -> 
     let scene = Scenario::new(cluster, "capture", "limited").await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.held("scorer", 2).await?;
-    let said = assent(&scene, Person::Dev, &["capture", "deployment/scorer", "--version=v1"]).await?;
+    let said = scene.assent(Person::Dev, &["capture", "deployment/scorer", "--version=v1"]).await?;
     ensure!(said.stderr.is_empty(), "its image is named by digest: {}", said.stderr);
     scene.cluster.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &said.ok()?).await?.ok()?;
     let digest = scene.digest_of("v1").await?;
@@ -331,17 +323,17 @@ pub async fn capture_writes_the_version_that_matches(cluster: &ControlPlane) -> 
     scene.running("scorer", 2).await?;
     let pod = scene.pods("scorer").await?.remove(0);
     let pod = format!("pod/{}", pod["metadata"]["name"].as_str().unwrap_or_default());
-    let of_pod = assent(&scene, Person::Dev, &["capture", &pod, "-o=json"]).await?.ok()?;
-    let of_workload = assent(&scene, Person::Dev, &["capture", "deploy", "scorer", "-o=json"]).await?.ok()?;
+    let of_pod = scene.assent(Person::Dev, &["capture", &pod, "-o=json"]).await?.ok()?;
+    let of_workload = scene.assent(Person::Dev, &["capture", "deploy", "scorer", "-o=json"]).await?.ok()?;
     ensure!(of_pod == of_workload, "{of_pod} is not {of_workload}");
     ensure!(of_pod.contains(r#""name": "scorer-"#), "a name of its own: {of_pod}");
 
     let mut nobodys = scene.deployment("nobodys", &container("1"));
     nobodys["spec"]["template"]["metadata"]["labels"]["assent.dev/system"] = Value::Null;
     scene.apply(Person::Dev, &nobodys).await?;
-    let said = assent(&scene, Person::Dev, &["capture", "deployment/nobodys"]).await?;
+    let said = scene.assent(Person::Dev, &["capture", "deployment/nobodys"]).await?;
     ensure!(said.status.code() == Some(2) && said.stderr.contains("--system SYSTEM"), "{said:?}");
-    assent(&scene, Person::Dev, &["capture", "deployment/nobodys", "--system=scorer"]).await?.ok()?;
+    scene.assent(Person::Dev, &["capture", "deployment/nobodys", "--system=scorer"]).await?.ok()?;
     Ok(())
 }
 
@@ -351,7 +343,7 @@ pub async fn capture_names_the_digest_that_the_nodes_report(cluster: &ControlPla
     by_tag["image"] = json!("registry.example:5000/scorer:1");
     scene.apply(Person::Dev, &scene.deployment("scorer", &by_tag)).await?;
     scene.running("scorer", 2).await?;
-    let capture = async || assent(&scene, Person::Dev, &["capture", "deployment/scorer"]).await;
+    let capture = async || scene.assent(Person::Dev, &["capture", "deployment/scorer"]).await;
     let unknown = capture().await?;
     ensure!(unknown.stderr.contains("no node has reported its digest yet"), "{unknown:?}");
     // What a kubelet writes, and these nodes do not.
@@ -384,7 +376,7 @@ pub async fn capture_names_the_digest_that_the_nodes_report(cluster: &ControlPla
 pub async fn completion_knows_commands_and_what_the_cluster_has(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "completion", "limited").await?;
     scene.publish("v1", &container("1")).await?;
-    let script = assent(&scene, Person::Alice, &["completion"]).await?.ok()?;
+    let script = scene.assent(Person::Alice, &["completion"]).await?.ok()?;
     let directory = tempfile::tempdir()?;
     let helper = directory.path().join("kubectl_complete-assent");
     std::fs::write(&helper, script)?;
@@ -427,7 +419,7 @@ pub async fn a_person_walks_through_what_waits_for_them(cluster: &ControlPlane) 
     scene.is_cleared("v1").await?;
 
     let walk = ["approve", "--interactive"];
-    let piped = assent(&scene, Person::Alice, &walk).await?;
+    let piped = scene.assent(Person::Alice, &walk).await?;
     ensure!(piped.status.code() == Some(2) && piped.stderr.contains("at a terminal"), "{piped:?}");
     let none = at_a_terminal(&scene, Person::Dev, &walk, "").await?.ok()?;
     ensure!(none.contains("Nothing waits for you."), "dev holds no role: {none}");
@@ -473,23 +465,23 @@ pub async fn what_ends_soon_is_said_and_renewed(cluster: &ControlPlane) -> Resul
 
     // What was further away before comes closer: here because Alice takes her longer approval back.
     let revoke = ["revoke", "scorer", "--reason=shorter", "--yes"];
-    assent(&scene, Person::Alice, &["renew", "scorer", "--yes"]).await?.ok()?;
+    scene.assent(Person::Alice, &["renew", "scorer", "--yes"]).await?.ok()?;
     until(SOON, "no end soon", async || Ok(expiring("modelversion", "v1").await?.is_null().then_some(())))
         .await?;
-    let said = assent(&scene, Person::Alice, &["status", "--expiring", "30d"]).await?;
+    let said = scene.assent(Person::Alice, &["status", "--expiring", "30d"]).await?;
     ensure!(said.stdout.is_empty(), "it was renewed: {said:?}");
-    assent(&scene, Person::Alice, &revoke).await?.ok()?;
-    let nothing = assent(&scene, Person::Alice, &["renew", "scorer", "--yes"]).await?;
+    scene.assent(Person::Alice, &revoke).await?.ok()?;
+    let nothing = scene.assent(Person::Alice, &["renew", "scorer", "--yes"]).await?;
     ensure!(
         nothing.status.code() == Some(2) && nothing.stderr.contains("is cleared until a certain time"),
         "{nothing:?}"
     );
 
     // A system that is to end comes closer to its end.
-    assent(&scene, Person::Alice, &["approve", "scorer", "--yes"]).await?.ok()?;
+    scene.assent(Person::Alice, &["approve", "scorer", "--yes"]).await?.ok()?;
     scene.is_cleared("v1").await?;
     let end = ["decommission", "scorer", "--date=6d", "--reason=the pilot ends", "--yes"];
-    let said = assent(&scene, Person::Dev, &end).await?.ok()?;
+    let said = scene.assent(Person::Dev, &end).await?.ok()?;
     ensure!(said.contains("until then it can be taken back"), "{said}");
     let note = scene.event("AISystem", "scorer", "ClearanceExpiring").await?;
     ensure!(
@@ -512,18 +504,17 @@ pub async fn decommission_shows_what_stops_and_asks_who_needs_it(cluster: &Contr
     scene.apply(Person::Admin, &needing).await?;
 
     let end = ["decommission", "scorer", "--reason=replaced"];
-    let needed = assent(&scene, Person::Dev, &end).await?;
+    let needed = scene.assent(Person::Dev, &end).await?;
     ensure!(
         needed.status.code() == Some(1) && needed.stderr.contains("decommission/front depends on it"),
         "{needed:?}"
     );
     ensure!(needed.stderr.contains("--force"), "{needed:?}");
-    let missing =
-        assent(&scene, Person::Dev, &[&end[..], &["--successor=nobody", "--force"]].concat()).await?;
+    let missing = scene.assent(Person::Dev, &[&end[..], &["--successor=nobody", "--force"]].concat()).await?;
     ensure!(missing.stderr.contains("there is no AISystem nobody"), "{missing:?}");
-    let why = assent(&scene, Person::Dev, &["decommission", "scorer", "--force", "--yes"]).await?;
+    let why = scene.assent(Person::Dev, &["decommission", "scorer", "--force", "--yes"]).await?;
     ensure!(why.status.code() == Some(2) && why.stderr.contains("--reason is required"), "{why:?}");
-    let piped = assent(&scene, Person::Dev, &[&end[..], &["--force"]].concat()).await?;
+    let piped = scene.assent(Person::Dev, &[&end[..], &["--force"]].concat()).await?;
     ensure!(
         piped.status.code() == Some(2) && piped.stdout.contains("deployment/scorer: 2 pods"),
         "{piped:?}"
@@ -545,7 +536,7 @@ pub async fn decommission_shows_what_stops_and_asks_who_needs_it(cluster: &Contr
     scene.held("scorer", 2).await?;
     let system = scene.get("aisystem", "scorer").await?;
     ensure!(system["spec"]["decommission"]["successor"] == "front", "{system}");
-    let again = assent(&scene, Person::Dev, &[&end[..], &["--force", "--yes"]].concat()).await?;
+    let again = scene.assent(Person::Dev, &[&end[..], &["--force", "--yes"]].concat()).await?;
     ensure!(again.stderr.contains("for good: replaced"), "{again:?}");
     Ok(())
 }
@@ -560,7 +551,7 @@ pub async fn capture_reads_a_manifest_without_a_cluster(cluster: &ControlPlane) 
     let deployment = scene.deployment("scorer", &container("1"));
     let said = offline(&deployment, &[]).await?.ok()?;
     scene.apply(Person::Dev, &deployment).await?;
-    let there = assent(&scene, Person::Dev, &["capture", "deployment/scorer"]).await?.ok()?;
+    let there = scene.assent(Person::Dev, &["capture", "deployment/scorer"]).await?.ok()?;
     ensure!(said == there, "{said} is not {there}");
     let two = json!({ "apiVersion": "v1", "kind": "List",
         "items": [deployment, scene.deployment("other", &container("2"))] });

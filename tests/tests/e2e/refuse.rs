@@ -4,9 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use assent_tests::{
-    Assent, ControlPlane, Options, Output, Person, Scenario, binaries, container, pod_spec, until,
-};
+use assent_tests::{Assent, ControlPlane, Options, Person, Scenario, container, pod_spec, until};
 use serde_json::{Value, json};
 
 async fn stage() -> Result<(ControlPlane, Assent)> {
@@ -17,16 +15,9 @@ async fn stage() -> Result<(ControlPlane, Assent)> {
     Ok((cluster, assent))
 }
 
-/// What `kubectl assent ARGS -n NAMESPACE` of `person` did.
-async fn plugin(scene: &Scenario<'_>, person: Person, args: &[&str]) -> Result<Output> {
-    let plugin = binaries()?.join("kubectl-assent").display().to_string();
-    let args = [args, &["-n", &scene.namespace, "--yes"]].concat();
-    scene.cluster.run(scene.cluster.account(person), &plugin, &args, None).await
-}
-
 async fn approve(scene: &Scenario<'_>) -> Result<()> {
-    plugin(scene, Person::Alice, &["approve", "scorer"]).await?.ok()?;
-    let said = plugin(scene, Person::Bob, &["approve", "scorer"]).await?.ok()?;
+    scene.assent(Person::Alice, &["approve", "scorer", "--yes"]).await?.ok()?;
+    let said = scene.assent(Person::Bob, &["approve", "scorer", "--yes"]).await?.ok()?;
     ensure!(said.contains("v1 of scorer is cleared until"), "{said}");
     Ok(())
 }
@@ -90,8 +81,8 @@ pub async fn i1_i3_the_refused_are_told_why_and_run_soon_after_the_approval() ->
     let set = scene.get("statefulset", "set").await?;
     ensure!(set["metadata"]["annotations"]["assent.dev/poked"].is_string(), "was it the back-off? {set}");
 
-    let revoke = ["revoke", "scorer", "--role=risk-officer", "--reason=an incident"];
-    plugin(&scene, Person::Carol, &revoke).await?.ok()?;
+    let revoke = ["revoke", "scorer", "--role=risk-officer", "--reason=an incident", "--yes"];
+    scene.assent(Person::Carol, &revoke).await?.ok()?;
     until(Duration::from_secs(20), "everything to stop", async || {
         let pods = scene.list("pods").await?;
         Ok(pods.iter().all(|pod| pod["status"]["phase"] == "Succeeded").then_some(()))
@@ -136,7 +127,7 @@ pub async fn dev_writes_down_somebody_else_as_the_approver() -> Result<()> {
     own["metadata"] = json!({ "name": "signed", "namespace": scene.namespace });
     scene.decide(Person::Alice, &own).await?;
     scene.condition("approval", "signed", "Counted", "True", "Counted").await?;
-    plugin(&scene, Person::Bob, &["approve", "scorer"]).await?.ok()?;
+    scene.assent(Person::Bob, &["approve", "scorer", "--yes"]).await?.ok()?;
     let approvals = scene.list("approvals").await?;
     let bob = approvals.iter().find(|a| a["spec"]["role"] == "ethics-board");
     ensure!(bob.is_some_and(|a| a["spec"]["approver"]["user"] == "bob"), "{approvals:?}");

@@ -7,7 +7,6 @@ use anyhow::{Result, ensure};
 use assent_tests::{ControlPlane, Person, Scenario, Webhook, container, digest, root, until};
 use serde_json::{Value, json};
 
-use super::plugin::assent;
 use Person::{Admin, Dev};
 
 /// What a developer makes of a pod.
@@ -151,7 +150,7 @@ pub async fn a_webhook_that_injects_what_is_trusted(cluster: &ControlPlane) -> R
     .await?;
     scene.apply(Dev, &pod).await?;
     scene.running_pod("approved").await?;
-    let said = assent(&scene, Dev, &["explain", "pod/approved"]).await?.ok()?;
+    let said = scene.assent(Dev, &["explain", "pod/approved"]).await?.ok()?;
     ensure!(said.contains("it is v1 of scorer, which is cleared to run"), "{said}");
     scene.condition("trustedsidecar", "mesh", "Ready", "True", "InForce").await.map(drop)
 }
@@ -272,7 +271,7 @@ pub async fn dev_passes_something_off_as_a_sidecar(cluster: &ControlPlane) -> Re
     for name in names {
         stays_held(&scene, name).await?;
     }
-    let said = assent(&scene, Dev, &["explain", "pod/image"]).await?.stdout;
+    let said = scene.assent(Dev, &["explain", "pod/image"]).await?.stdout;
     ensure!(said.contains("mesh/proxy:latest"), "it does not say what differs: {said}");
     ensure!(!said.contains("mesh-init"), "it says that what is trusted differs: {said}");
     // And what was injected and not changed runs.

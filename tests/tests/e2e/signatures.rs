@@ -112,9 +112,7 @@ pub async fn the_signer_and_not_the_applier_is_the_approver(cluster: &ControlPla
     // Git says the same for ever.
     let again = signing.merge(&approval).await?.ok()?;
     ensure!(again.contains("serverside-applied"), "{again}");
-    let plugin = binaries()?.join("kubectl-assent").display().to_string();
-    let history = ["history", "scorer", "-n", &scene.namespace];
-    let said = cluster.run(cluster.account(Alice), &plugin, &history, None).await?.ok()?;
+    let said = scene.assent(Alice, &["history", "scorer"]).await?.ok()?;
     ensure!(said.contains("erin as signed-signers"), "{said}");
     // Without a signature it is as before.
     let mut unsigned = renamed(&approval, "unsigned");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use assent_tests::{Assent, ControlPlane, Options, Person, Scenario, binaries, container, pod_spec, until};
+use assent_tests::{Assent, ControlPlane, Options, Person, Scenario, container, pod_spec, until};
 use serde_json::{Value, json};
 
 /// How long what should happen at once may take on a loaded machine.
@@ -527,11 +527,7 @@ pub async fn an_unknown_kind_is_scaled_down_at_its_root(cluster: &ControlPlane) 
 }
 
 async fn people_ask_about_it_by_its_root(scene: &Scenario<'_>) -> Result<()> {
-    let plugin = binaries()?.join("kubectl-assent").display().to_string();
-    let ask = async |args: &[&str]| {
-        let args = [args, &["-n", &scene.namespace]].concat();
-        scene.cluster.run(scene.cluster.account(Person::Dev), &plugin, &args, None).await
-    };
+    let ask = async |args: &[&str]| scene.assent(Person::Dev, args).await;
     for typed in ["temple/delphi", "temples.made-up.example/delphi"] {
         let said = ask(&["explain", typed]).await?.ok()?;
         ensure!(said.contains("PODS scorer-") && said.contains("v1 is cleared"), "{said}");
