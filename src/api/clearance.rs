@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Digest, Mode, OnLoss, Scope, SharedRuntime, Trusted};
 
@@ -35,6 +35,8 @@ pub const CLEARANCE_NAME: &str = "clearance";
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+// Written as a whole: who owns which field need not be told, and read with every pod that is created.
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct ClearanceSpec {
     /// What is done about pods that are not cleared; absent: nothing, the namespace is not governed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,9 +55,16 @@ pub struct ClearanceSpec {
     pub trusted: Trusted,
 
     /// The systems of the namespace by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "at_once")]
     #[schemars(extend("maxProperties" = 256))]
     pub systems: BTreeMap<String, SystemClearance>,
+}
+
+/// Systems that are put in one by one, in their order, leave half of each node of the map empty.
+fn at_once<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, SystemClearance>, D::Error> {
+    Ok(BTreeMap::deserialize(deserializer)?.into_iter().collect())
 }
 
 /// What may run of one system.

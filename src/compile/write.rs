@@ -21,7 +21,7 @@ use crate::api::{
     TrustedSidecarStatus,
 };
 
-/// The field manager of statuses.
+/// The field manager of clearances and statuses.
 const MANAGER: &str = "assent";
 
 /// How many statuses of a namespace are written at the same time.
@@ -39,6 +39,7 @@ pub async fn clearance(
 ) -> Result<bool, Error> {
     let api: Api<Clearance> = Api::namespaced(client.clone(), namespace);
     let failed = |source| Error::Write { what: format!("clearance of namespace {namespace}"), source };
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
     let anothers = index.is_anothers(namespace, facts.clearance.as_deref());
     match (wanted, &facts.clearance) {
         (None, None) => return Ok(false),
@@ -46,11 +47,11 @@ pub async fn clearance(
         (Some(wanted), Some(is)) => {
             let mut next = Clearance::new(CLEARANCE_NAME, wanted);
             next.metadata.resource_version = is.resource_version();
-            index.wrote(api.replace(CLEARANCE_NAME, &PostParams::default(), &next).await.map_err(failed)?);
+            index.wrote(api.replace(CLEARANCE_NAME, &params, &next).await.map_err(failed)?);
         }
         (Some(wanted), None) => {
             let first = Clearance::new(CLEARANCE_NAME, wanted);
-            index.wrote(api.create(&PostParams::default(), &first).await.map_err(failed)?);
+            index.wrote(api.create(&params, &first).await.map_err(failed)?);
         }
         (None, Some(_)) => {
             api.delete(CLEARANCE_NAME, &DeleteParams::default()).await.map_err(failed)?;
