@@ -1,10 +1,30 @@
 //! Conditions as the API conventions and kstatus want them, the same for every kind.
 
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
-    jiff::Timestamp,
-};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::Text;
+
+/// A `metav1.Condition`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// What it is about.
+    #[serde(rename = "type")]
+    pub type_: Text,
+    /// `True` or `False`.
+    pub status: Text,
+    /// Why, in one word.
+    pub reason: Text,
+    /// Why, in words.
+    pub message: Text,
+    /// The generation of the object that it describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Since when its status is this.
+    pub last_transition_time: Time,
+}
 
 /// The `conditions` of a status; one entry a type.
 pub type Conditions = Vec<Condition>;
@@ -21,10 +41,10 @@ pub fn condition(
     let status = if status { "True" } else { "False" };
     let since = before.iter().find(|c| c.type_ == type_ && c.status == status);
     Condition {
-        type_: type_.to_owned(),
-        status: status.to_owned(),
-        reason: reason.to_owned(),
-        message,
+        type_: type_.into(),
+        status: status.into(),
+        reason: reason.into(),
+        message: message.into(),
         observed_generation,
         last_transition_time: since.map_or(Time(now), |c| c.last_transition_time.clone()),
     }

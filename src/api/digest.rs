@@ -5,10 +5,12 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::Text;
+
 /// `sha256:` and 64 lower-case hexadecimal digits (OCI image specification, "Digests").
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Digest(String);
+pub struct Digest(Text);
 
 /// What was given is not `sha256:` and 64 lower-case hexadecimal digits.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +26,7 @@ impl Digest {
         for byte in hash {
             write!(text, "{byte:02x}").expect("a String takes every write");
         }
-        Self(text)
+        Self(text.into())
     }
 
     /// As it is written everywhere.
@@ -51,7 +53,7 @@ impl FromStr for Digest {
             hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
         };
         match text.strip_prefix("sha256:") {
-            Some(hex) if is_hex(hex) => Ok(Self(text.to_owned())),
+            Some(hex) if is_hex(hex) => Ok(Self(text.into())),
             _ => Err(InvalidDigest(text.to_owned())),
         }
     }
@@ -67,7 +69,7 @@ impl TryFrom<String> for Digest {
 
 impl From<Digest> for String {
     fn from(digest: Digest) -> Self {
-        digest.0
+        digest.0.to_string()
     }
 }
 

@@ -27,6 +27,7 @@ mod governance;
 mod model_version;
 mod risk_level;
 mod runtime;
+mod text;
 mod trusted_sidecar;
 
 pub use ai_system::{
@@ -38,7 +39,7 @@ pub use approver_role::{ApproverKey, ApproverRole, ApproverRoleSpec};
 pub use clearance::{
     CLEARANCE_NAME, Clearance, ClearanceSpec, ClearedVersion, SystemClearance, WithheldVersion,
 };
-pub use condition::{Conditions, condition, conditions_schema};
+pub use condition::{Condition, Conditions, condition, conditions_schema};
 pub use digest::{Digest, InvalidDigest};
 pub use governance::{Governance, MODE_LABEL, Mode, SCOPE_LABEL, Scope};
 pub use model_version::{
@@ -53,6 +54,7 @@ pub use runtime::{
     ProjectedVolume, ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SharedRuntime,
     SourceRef, Volume, VolumeMount,
 };
+pub use text::Text;
 pub use trusted_sidecar::{
     Trusted, TrustedContainer, TrustedImages, TrustedSidecar, TrustedSidecarSpec, TrustedSidecarStatus,
 };

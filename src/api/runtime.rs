@@ -17,6 +17,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::Text;
+
 /// The containers and volumes of a pod, exact but for what a container lists in `mayVary`.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -79,31 +81,31 @@ impl Deref for SharedRuntime {
 pub struct Container {
     /// Its name in the pod.
     #[schemars(length(min = 1, max = 63))]
-    pub name: String,
+    pub name: Text,
 
     /// Its image, compared as it is written.
     #[schemars(length(min = 1, max = 1024))]
-    pub image: String,
+    pub image: Text,
 
     /// Its entry point.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 16384)))]
-    pub command: Vec<String>,
+    pub command: Vec<Text>,
 
     /// Its arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(max = 16384)))]
-    pub args: Vec<String>,
+    pub args: Vec<Text>,
 
     /// Its working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
-    pub working_dir: Option<String>,
+    pub working_dir: Option<Text>,
 
     /// `Always` for an init container that runs beside the others and that they do not wait for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32))]
-    pub restart_policy: Option<String>,
+    pub restart_policy: Option<Text>,
 
     /// Its environment, in its order, without what `mayVary` lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -136,7 +138,7 @@ pub struct MayVary {
     /// The names of environment variables that may have any value, such as a token or a log level.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
-    pub env: Vec<String>,
+    pub env: Vec<Text>,
 }
 
 impl MayVary {
@@ -152,23 +154,23 @@ pub struct ExecHooks {
     /// `lifecycle.postStart.exec.command`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 16384)))]
-    pub post_start: Vec<String>,
+    pub post_start: Vec<Text>,
     /// `lifecycle.preStop.exec.command`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 16384)))]
-    pub pre_stop: Vec<String>,
+    pub pre_stop: Vec<Text>,
     /// `livenessProbe.exec.command`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 16384)))]
-    pub liveness_probe: Vec<String>,
+    pub liveness_probe: Vec<Text>,
     /// `readinessProbe.exec.command`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 16384)))]
-    pub readiness_probe: Vec<String>,
+    pub readiness_probe: Vec<Text>,
     /// `startupProbe.exec.command`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 16384)))]
-    pub startup_probe: Vec<String>,
+    pub startup_probe: Vec<Text>,
 }
 
 impl ExecHooks {
@@ -185,18 +187,18 @@ impl ExecHooks {
 pub struct EnvVar {
     /// Its name.
     #[schemars(length(min = 1, max = 253))]
-    pub name: String,
+    pub name: Text,
     /// Its value; an empty one is none, as in a pod.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "non_empty")]
     #[schemars(length(max = 32768))]
-    pub value: Option<String>,
+    pub value: Option<Text>,
     /// Where its value comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_from: Option<Box<EnvVarSource>>,
 }
 
-fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.filter(|value| !value.is_empty()))
+fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Text>, D::Error> {
+    Ok(Option::<Text>::deserialize(deserializer)?.filter(|value| !value.is_empty()))
 }
 
 /// Where the value of an environment variable comes from; one of them.
@@ -225,14 +227,14 @@ pub struct FieldRef {
     /// The version of the pod's API.
     #[serde(default = "v1")]
     #[schemars(length(min = 1, max = 63))]
-    pub api_version: String,
+    pub api_version: Text,
     /// The path, such as `metadata.name`.
     #[schemars(length(min = 1, max = 512))]
-    pub field_path: String,
+    pub field_path: Text,
 }
 
-fn v1() -> String {
-    "v1".to_owned()
+fn v1() -> Text {
+    "v1".into()
 }
 
 /// A resource of a container.
@@ -242,18 +244,18 @@ pub struct ResourceFieldRef {
     /// The container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
-    pub container_name: Option<String>,
+    pub container_name: Option<Text>,
     /// Such as `limits.memory`.
     #[schemars(length(min = 1, max = 253))]
-    pub resource: String,
+    pub resource: Text,
     /// The unit, as a quantity.
     #[serde(default = "zero")]
     #[schemars(length(min = 1, max = 32))]
-    pub divisor: String,
+    pub divisor: Text,
 }
 
-fn zero() -> String {
-    "0".to_owned()
+fn zero() -> Text {
+    "0".into()
 }
 
 /// A key of a config map or secret.
@@ -262,10 +264,10 @@ fn zero() -> String {
 pub struct KeyRef {
     /// The object.
     #[schemars(length(min = 1, max = 253))]
-    pub name: String,
+    pub name: Text,
     /// The key.
     #[schemars(length(min = 1, max = 253))]
-    pub key: String,
+    pub key: Text,
     /// Whether it may be missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,
@@ -279,7 +281,7 @@ pub struct EnvFrom {
     /// Put before every key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    pub prefix: Option<String>,
+    pub prefix: Option<Text>,
     /// A config map.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<SourceRef>,
@@ -294,7 +296,7 @@ pub struct EnvFrom {
 pub struct SourceRef {
     /// The object.
     #[schemars(length(min = 1, max = 253))]
-    pub name: String,
+    pub name: Text,
     /// Whether it may be missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,
@@ -306,18 +308,18 @@ pub struct SourceRef {
 pub struct VolumeMount {
     /// The volume.
     #[schemars(length(min = 1, max = 63))]
-    pub name: String,
+    pub name: Text,
     /// The path in the container.
     #[schemars(length(min = 1, max = 4096))]
-    pub mount_path: String,
+    pub mount_path: Text,
     /// The path in the volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
-    pub sub_path: Option<String>,
+    pub sub_path: Option<Text>,
     /// The path in the volume, with environment variables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
-    pub sub_path_expr: Option<String>,
+    pub sub_path_expr: Option<Text>,
     /// Whether the container may not write to it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(extend("enum" = [true]))]
@@ -331,7 +333,7 @@ pub struct VolumeMount {
 pub struct Volume {
     /// Its name in the pod.
     #[schemars(length(min = 1, max = 63))]
-    pub name: String,
+    pub name: Text,
     /// An OCI image or artifact (KEP-4639).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageVolume>,
@@ -361,7 +363,7 @@ pub struct Volume {
 pub struct ImageVolume {
     /// Its reference, compared as it is written.
     #[schemars(length(min = 1, max = 1024))]
-    pub reference: String,
+    pub reference: Text,
 }
 
 /// A claim.
@@ -370,7 +372,7 @@ pub struct ImageVolume {
 pub struct PersistentVolumeClaimVolume {
     /// The claim.
     #[schemars(length(min = 1, max = 253))]
-    pub claim_name: String,
+    pub claim_name: Text,
 }
 
 /// A config map.
@@ -379,7 +381,7 @@ pub struct PersistentVolumeClaimVolume {
 pub struct ConfigMapVolume {
     /// The config map.
     #[schemars(length(min = 1, max = 253))]
-    pub name: String,
+    pub name: Text,
 }
 
 /// A secret.
@@ -388,7 +390,7 @@ pub struct ConfigMapVolume {
 pub struct SecretVolume {
     /// The secret.
     #[schemars(length(min = 1, max = 253))]
-    pub secret_name: String,
+    pub secret_name: Text,
 }
 
 /// Fields of the pod as files, whichever.
@@ -433,7 +435,7 @@ pub struct ServiceAccountTokenSource {}
 pub struct ProjectedObject {
     /// Its name.
     #[schemars(length(min = 1, max = 253))]
-    pub name: String,
+    pub name: Text,
 }
 
 /// An empty directory.

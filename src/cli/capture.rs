@@ -247,9 +247,9 @@ struct Moved {
 fn pin(runtime: &mut Runtime, digests: &BTreeMap<String, String>) -> Vec<Moved> {
     let mut moved = Vec::new();
     for container in runtime.containers.iter_mut().chain(&mut runtime.init_containers) {
-        if let (false, Some(digest)) = (container.image.contains('@'), digests.get(&container.name)) {
-            container.image = format!("{}@{digest}", repository(&container.image));
-            moved.push(Moved { container: container.name.clone(), to: container.image.clone() });
+        if let (false, Some(digest)) = (container.image.contains('@'), digests.get(&*container.name)) {
+            container.image = format!("{}@{digest}", repository(&container.image)).into();
+            moved.push(Moved { container: container.name.to_string(), to: container.image.to_string() });
         }
     }
     moved

@@ -118,7 +118,7 @@ impl Context {
             let event = Event {
                 type_: EventType::Warning,
                 reason: CLEARANCE_EXPIRING.to_owned(),
-                note: Some(shorten(expiring.message.clone(), NOTE_BYTES)),
+                note: Some(shorten(expiring.message.to_string(), NOTE_BYTES)),
                 action: "Renew".to_owned(),
                 secondary: Some(version.object_ref(&())),
             };

@@ -11,16 +11,16 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
     jiff::Timestamp,
 };
 
 use super::{index::Facts, notice::Notice};
 use crate::{
     api::{
-        AISystem, AISystemStatus, Approval, ApprovalStatus, Approver, CLEARANCE_EXPIRING, CountedApproval,
-        Decision, Digest, ModelVersion, ModelVersionStatus, RiskLevel, RiskLevelStatus, TrustedSidecar,
-        TrustedSidecarStatus, VersionSummary, condition,
+        AISystem, AISystemStatus, Approval, ApprovalStatus, Approver, CLEARANCE_EXPIRING, Condition,
+        CountedApproval, Decision, Digest, ModelVersion, ModelVersionStatus, RiskLevel, RiskLevelStatus,
+        TrustedSidecar, TrustedSidecarStatus, VersionSummary, condition,
     },
     bounds::shorten,
     policy::{self, NotSigned, Reason, Standing, Statement, Verdict, approver_of},

@@ -67,8 +67,8 @@ mod tests {
     use super::*;
 
     fn sidecar(name: &str, env: usize) -> (String, Arc<TrustedSidecar>) {
-        let container = Container { name: name.to_owned(), ..Container::default() };
-        let variable = |n| EnvVar { name: format!("{name}_{n}"), ..EnvVar::default() };
+        let container = Container { name: name.into(), ..Container::default() };
+        let variable = |n| EnvVar { name: format!("{name}_{n}").into(), ..EnvVar::default() };
         let trusted = Trusted {
             containers: vec![TrustedContainer { container, ..TrustedContainer::default() }],
             env: (0..env).map(variable).collect(),
@@ -82,7 +82,7 @@ mod tests {
     fn what_does_not_fit_is_left_out_as_a_whole_and_named() {
         let (trusted, left_out) =
             trust(&BTreeMap::from([sidecar("a", 40), sidecar("b", 40), sidecar("c", 20)]));
-        let names: Vec<_> = trusted.containers.iter().map(|c| c.container.name.as_str()).collect();
+        let names: Vec<_> = trusted.containers.iter().map(|c| &*c.container.name).collect();
         assert_eq!((names, trusted.env.len()), (vec!["a", "c"], 60));
         assert_eq!(left_out, BTreeSet::from(["b".to_owned()]));
     }

@@ -126,7 +126,7 @@ pub fn patience() -> ExponentialBuilder {
 
 async fn request(client: &Client, key: &PodKey, pod: &Pod, action: &Action) -> Result<(), kube::Error> {
     let (pods, name) = (Api::<core::Pod>::namespaced(client.clone(), &key.namespace), &*key.name);
-    let uid = &*pod.uid;
+    let uid = &pod.uid.to_string();
     match action {
         Action::Release(version) => {
             release(&pods, name, uid, version.as_deref().unwrap_or("ungoverned")).await
@@ -155,7 +155,7 @@ async fn request(client: &Client, key: &PodKey, pod: &Pod, action: &Action) -> R
 
 async fn keep_if_bare(client: &Client, key: &PodKey, pod: &Pod) -> Result<(), kube::Error> {
     if pod.owner.is_none() {
-        keep(client, &key.namespace, &key.name, &pod.uid).await?;
+        keep(client, &key.namespace, &key.name, &pod.uid.to_string()).await?;
     }
     Ok(())
 }

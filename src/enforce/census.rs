@@ -67,7 +67,7 @@ impl Census {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         };
         set(&self.metrics.held_pods, pods().filter(|pod| pod.gated).count());
-        set(&self.metrics.overdue_pods, pods().filter(|pod| pod.said == Some(OVERDUE)).count());
+        set(&self.metrics.overdue_pods, pods().filter(|pod| pod.notes().said == Some(OVERDUE)).count());
     }
 
     fn count(&mut self, namespace: &Arc<str>, roster: &Roster) {
@@ -90,7 +90,7 @@ impl Census {
             observed.would_stop += i64::from(would_stop);
             match counts.get_mut(&pod.system) {
                 Some(count) => {
-                    match (pod.ends_at, pod.gated) {
+                    match (&pod.ending, pod.gated) {
                         (Some(_), _) => count.pods.terminating += 1,
                         (None, true) => count.hold(pod.owner.as_ref()),
                         (None, false) => count.pods.running += 1,

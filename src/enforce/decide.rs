@@ -127,7 +127,7 @@ pub fn decide<'a>(pod: &Pod, clearance: Option<&'a ClearanceSpec>, now: Timestam
     };
     let system = clearance.systems.get(&*pod.system);
     match (cleared(pod, clearance, now), pod.gated) {
-        (Some(_), _) | (None, true) if pod.ends_at.is_some() => Decision::Ignore,
+        (Some(_), _) | (None, true) if pod.ending.is_some() => Decision::Ignore,
         (Some(version), true) => Decision::Release(Some(version)),
         (Some(version), false) => end(pod, system, version, now),
         (None, true) => Decision::Hold,
@@ -163,7 +163,7 @@ pub fn would_stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> bool 
 
 /// Whether the pod has neither ended nor is about to.
 pub const fn is_live(pod: &Pod) -> bool {
-    !pod.ended && pod.ends_at.is_none()
+    !pod.ended && pod.ending.is_none()
 }
 
 /// The cleared version that the pod is.
@@ -222,40 +222,36 @@ pub fn turn(uid: &str, began: Timestamp, grace: u32) -> Timestamp {
 fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision<'static> {
     let ran_out = ran_out(pod, clearance, now);
     let loss = loss(pod, clearance, ran_out);
-    let since = pod.lost_since.or(loss).unwrap_or(now);
+    let since = pod.notes().lost_since.or(loss).unwrap_or(now);
     let system = clearance.systems.get(&*pod.system);
     let grace = system.map_or(OnLoss::DEFAULT_GRACE_PERIOD_SECONDS, |s| s.on_loss.grace_period_seconds);
     let deadline = since + SignedDuration::from_secs(grace.into());
     let budgets_until = since + SignedDuration::from_millis(i64::from(grace) * 500);
     let mode = system.map(|s| s.on_loss.mode).unwrap_or_default();
     if mode == OnLossMode::Audit {
-        return if pod.ends_at.is_some() { Decision::Ignore } else { Decision::Record };
+        return if pod.ending.is_some() { Decision::Ignore } else { Decision::Record };
     }
-    if let Some(ends_at) = pod.ends_at
-        && (ends_at <= deadline.max(now) || pod.ends_with.is_some_and(|grace| grace <= LEAST_GRACE))
+    if let Some(ending) = &pod.ending
+        && (ending.at <= deadline.max(now) || ending.with.is_some_and(|grace| grace <= LEAST_GRACE))
     {
-        return Decision::Ending { since, overdue: ends_at.max(deadline) + CONFIRMATION };
+        return Decision::Ending { since, overdue: ending.at.max(deadline) + CONFIRMATION };
     }
     let left = u32::try_from(deadline.duration_since(now).as_secs()).unwrap_or(0);
     let grace_period_seconds = left.min(pod.termination_grace).max(LEAST_GRACE);
     let evict = Step::Evict { grace_period_seconds, until: budgets_until };
     let began = began(clearance, pod.created).filter(|began| *began == since);
-    let turn = began.map(|began| turn(&pod.uid, began, grace)).filter(|turn| now < *turn);
+    let turn = began.map(|began| turn(&pod.uid.to_string(), began, grace)).filter(|turn| now < *turn);
     match (mode, turn) {
-        (_, Some(turn)) if pod.ends_at.is_none() => Decision::Wait { since, turn },
+        (_, Some(turn)) if pod.ending.is_none() => Decision::Wait { since, turn },
         // Until the `Clearance` is rewritten the API server refuses what takes its place, and does not hold it.
-        _ if ran_out.is_some() && now < budgets_until && pod.ends_at.is_none() => {
+        _ if ran_out.is_some() && now < budgets_until && pod.ending.is_none() => {
             Decision::Await { since, until: budgets_until }
         }
         // The API server let it in, and nothing is known to have changed since: the news of it may be late.
-        _ if loss.is_none()
-            && now < since + NEWS
-            && since + NEWS < budgets_until
-            && pod.ends_at.is_none() =>
-        {
+        _ if loss.is_none() && now < since + NEWS && since + NEWS < budgets_until && pod.ending.is_none() => {
             Decision::Await { since, until: since + NEWS }
         }
-        _ if now >= budgets_until || pod.ends_at.is_some() => {
+        _ if now >= budgets_until || pod.ending.is_some() => {
             Decision::Stop { since, step: Step::Delete { grace_period_seconds } }
         }
         _ if pod.is_of_a_job() => Decision::Await { since, until: budgets_until },
@@ -346,7 +342,7 @@ mod tests {
             let to_be_rewritten = Decision::Await { since: at(1000), until: at(1030) };
             assert_eq!(decided(&pod, &clearance, 1000), to_be_rewritten, "{since} {lost_at:?}");
             assert_eq!(decided(&pod, &clearance, 1030), delete(at(1000)));
-            pod.lost_since = Some(at(1000));
+            pod.note(|notes| notes.lost_since = Some(at(1000)));
             let system = clearance.systems.get_mut("s").expect("the system");
             (system.cleared, system.lost_at) = (Vec::new(), Some(Time(at(1004))));
             assert_eq!(decided(&pod, &clearance, 1004), evict(at(1000), at(1030)));
@@ -359,7 +355,7 @@ mod tests {
         let (mut pod, clearance) = scene(500, 100, Some(100));
         let mut turns = Vec::new();
         for uid in 0..100 {
-            pod.uid = uid.to_string();
+            pod.uid = uid.to_string().into();
             match decided(&pod, &clearance, 500) {
                 Decision::Wait { turn, .. } => turns.push(turn),
                 other => panic!("{other:?}"),
@@ -382,7 +378,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(decide(&pod, 1), Err((at(1), at(2))));
-        pod.lost_since = Some(at(1));
+        pod.note(|notes| notes.lost_since = Some(at(1)));
         assert_eq!(decide(&pod, 2), Ok(at(1)));
     }
 
@@ -397,7 +393,7 @@ mod tests {
         let mut roster = Roster::new(crate::images::ImagePatterns::default());
         let key = roster.set_pod(&core::Pod { metadata, ..core::Pod::default() });
         let mut pod = roster.pod_mut(&key).map(|(pod, _)| pod.clone()).expect("it was put in");
-        pod.lost_since = Some(at(0));
+        pod.note(|notes| notes.lost_since = Some(at(0)));
         pod
     }
 

@@ -457,7 +457,7 @@ fn subject<'a>(key: &'a Key, job: &'a Job) -> Subject<'a> {
         },
         namespace: &key.namespace,
         name: &key.name,
-        uid: &job.uid,
+        uid: job.uid.as_str().into(),
         owner: job.owner.as_ref(),
         system: &job.system,
         runtime: &job.runtime,

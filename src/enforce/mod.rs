@@ -52,7 +52,7 @@ use self::{
     act::Done,
     census::Census,
     decide::{Decision, Step, decide},
-    roster::{Pod, PodKey, Roster},
+    roster::{Notes, Pod, PodKey, Roster},
     say::{OVERDUE, Subject, Voice},
     watched::Watched,
     whole::{Lost, Unable},
@@ -286,7 +286,7 @@ impl Enforcer {
             return;
         }
         let now = Timestamp::now();
-        let quiet_until = self.roster.pod(key).and_then(|(pod, _)| pod.quiet_until);
+        let quiet_until = self.roster.pod(key).and_then(|(pod, _)| pod.notes().quiet_until);
         if let Some(until) = quiet_until.filter(|until| *until > now) {
             return self.look_later(key, until);
         }
@@ -308,25 +308,25 @@ impl Enforcer {
                 self.stop_whole_again(key);
             }
             Decision::StopWhole { since, until, .. } => {
-                self.note(key, |pod| pod.lost_since = Some(since));
+                self.note(key, |notes| notes.lost_since = Some(since));
                 self.look_later(key, until);
                 self.stop_whole(key);
             }
             Decision::Wait { since, turn } => {
-                self.note(key, |pod| pod.lost_since = Some(since));
+                self.note(key, |notes| notes.lost_since = Some(since));
                 self.look_later(key, turn);
                 self.say_will_stop(key, turn);
             }
             Decision::Await { since, until } => {
-                self.note(key, |pod| pod.lost_since = Some(since));
+                self.note(key, |notes| notes.lost_since = Some(since));
                 self.look_later(key, until);
             }
             Decision::Stop { since, .. } => {
-                self.note(key, |pod| pod.lost_since = Some(since));
+                self.note(key, |notes| notes.lost_since = Some(since));
                 self.wait(key);
             }
             Decision::Ending { since, overdue } => {
-                self.note(key, |pod| pod.lost_since = Some(since));
+                self.note(key, |notes| notes.lost_since = Some(since));
                 if now < overdue {
                     self.look_later(key, overdue);
                 } else {
@@ -337,36 +337,36 @@ impl Enforcer {
         }
     }
 
-    fn note(&mut self, key: &PodKey, note: impl FnOnce(&mut Pod)) {
+    fn note(&mut self, key: &PodKey, note: impl FnOnce(&mut Notes)) {
         if let Some((pod, _)) = self.roster.pod_mut(key) {
-            note(pod);
+            pod.note(note);
         }
     }
 
     fn say_held(&mut self, key: &PodKey) {
         let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
-        if pod.said.replace("Held") != Some("Held") {
+        if pod.note(|notes| notes.said.replace("Held")) != Some("Held") {
             self.voice.held(&Subject::pod(key, pod), clearance.map(|c| &**c));
         }
     }
 
     fn say_will_stop(&mut self, key: &PodKey, turn: Timestamp) {
         let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
-        if pod.said.replace("WillStop") != Some("WillStop") {
+        if pod.note(|notes| notes.said.replace("WillStop")) != Some("WillStop") {
             self.voice.will_stop(&Subject::pod(key, pod), clearance.map(|c| &**c), turn);
         }
     }
 
     fn say_overdue(&mut self, key: &PodKey) {
         let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
-        if pod.said.replace(OVERDUE) != Some(OVERDUE) {
+        if pod.note(|notes| notes.said.replace(OVERDUE)) != Some(OVERDUE) {
             self.voice.overdue(key, pod, clearance.map(|c| &**c));
         }
     }
 
     fn record(&mut self, key: &PodKey) {
         let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
-        if pod.said.replace("ClearanceLost") != Some("ClearanceLost") {
+        if pod.note(|notes| notes.said.replace("ClearanceLost")) != Some("ClearanceLost") {
             self.voice.stopped(&Subject::pod(key, pod), clearance.map(|c| &**c), "Audit");
             let labels = EnforcementLabels { action: Enforcement::Audit, done: true };
             self.metrics.enforcements.get_or_create(&labels).inc();
@@ -376,7 +376,7 @@ impl Enforcer {
     /// A pod may run. When its workload loses its clearance again, that is a new case: it is stopped as a whole,
     /// though last time somebody would not have it.
     fn is_cleared(&mut self, key: &PodKey) {
-        self.note(key, |pod| pod.lost_since = None);
+        self.note(key, |notes| notes.lost_since = None);
         if let Some(owner) = self.roster.pod(key).and_then(|(pod, _)| pod.owner.as_ref()) {
             self.whole.remove(&owner.uid);
             self.one_by_one.remove(&owner.uid);

@@ -41,7 +41,7 @@ impl Enforcer {
             };
             if matches!(action, Action::Roll) {
                 // Until it is answered, none of its siblings goes.
-                self.note(&key, |pod| pod.quiet_until = Some(Timestamp::now() + PATIENCE));
+                self.note(&key, |notes| notes.quiet_until = Some(Timestamp::now() + PATIENCE));
             }
             let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
             let work = async move {
@@ -99,30 +99,34 @@ impl Enforcer {
                     Action::Bound(seconds) => pod.life.seconds == Some(*seconds),
                     Action::Stop(_) | Action::Replace | Action::Roll => false,
                 };
-                pod.quiet_until = (!told).then_some(again);
-                (pod.said, pod.refusals, pod.unanswered) = (None, 0, None);
+                pod.note(|notes| {
+                    notes.quiet_until = (!told).then_some(again);
+                    (notes.said, notes.refusals, notes.unanswered) = (None, 0, None);
+                });
                 self.voice.done(key, asked, clearance.as_deref(), &action);
             }
             Done::NotNow(action, answer)
             | Done::Overloaded(action, answer)
             | Done::Unclear(action, answer) => {
                 warn!(namespace = &*key.namespace, pod = &*key.name, ?action, "not done yet: {answer}");
-                let until = match action {
-                    Action::Stop(Step::Evict { until, .. }) if until > now => again.min(until),
-                    Action::Stop(_) | Action::Replace | Action::Bound(_) | Action::Roll => again,
-                    Action::Release(_) => {
-                        let lag = LAG.saturating_mul(2_u32.saturating_pow(pod.refusals));
-                        pod.refusals += 1;
-                        now + jittered(RETRY.min(lag))
-                    }
-                };
-                pod.quiet_until = Some(until);
-                if is_unclear {
-                    pod.unanswered = Some(Box::new(action.clone()));
-                }
                 let evicts = matches!(action, Action::Stop(Step::Evict { .. }));
-                if evicts && !is_busy && pod.said != Some("EvictionDelayed") {
-                    pod.said = Some("EvictionDelayed");
+                let delayed = pod.note(|notes| {
+                    let until = match action {
+                        Action::Stop(Step::Evict { until, .. }) if until > now => again.min(until),
+                        Action::Stop(_) | Action::Replace | Action::Bound(_) | Action::Roll => again,
+                        Action::Release(_) => {
+                            let lag = LAG.saturating_mul(2_u32.saturating_pow(notes.refusals));
+                            notes.refusals += 1;
+                            now + jittered(RETRY.min(lag))
+                        }
+                    };
+                    notes.quiet_until = Some(until);
+                    if is_unclear {
+                        notes.unanswered = Some(action);
+                    }
+                    evicts && !is_busy && notes.said.replace("EvictionDelayed") != Some("EvictionDelayed")
+                });
+                if delayed {
                     self.voice.delayed(&Subject::pod(key, pod), clearance.as_deref(), &answer);
                 }
             }

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, Patch, PatchParams},
@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::{RETRY, act::is_passing, jittered, owner::Roots, roster::OwnerIs};
-use crate::api::{AISystem, PODS_HELD, PodCount, condition};
+use crate::api::{AISystem, Condition, PODS_HELD, PodCount, condition};
 
 /// The field manager of what is reported.
 const MANAGER: &str = "assent-census";

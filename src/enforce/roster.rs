@@ -8,6 +8,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet},
+    fmt,
     hash::Hash,
     sync::Arc,
 };
@@ -15,6 +16,7 @@ use std::{
 use k8s_openapi::{api::core::v1 as core, jiff::Timestamp};
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{
     act::Action,
@@ -34,10 +36,33 @@ pub struct PodKey {
     pub name: Arc<str>,
 }
 
+/// Which pod of all that ever had its name: the API server makes up a UUID (RFC 9562), which is smaller as a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Uid {
+    Uuid(Uuid),
+    Other(Box<str>),
+}
+
+impl From<String> for Uid {
+    fn from(text: String) -> Self {
+        let uuid = Uuid::try_parse(&text).ok().filter(|uuid| uuid.to_string() == text);
+        uuid.map_or_else(|| Self::Other(text.into()), Self::Uuid)
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uuid(uuid) => uuid.fmt(f),
+            Self::Other(uid) => uid.fmt(f),
+        }
+    }
+}
+
 /// What deciding about a pod needs to know of it.
 #[derive(Clone, Debug)]
 pub struct Pod {
-    pub uid: String,
+    pub uid: Uid,
     pub system: Arc<str>,
     pub runtime: Result<SharedRuntime, Unmatchable>,
     pub owner: Option<Arc<OwnerIs>>,
@@ -50,28 +75,44 @@ pub struct Pod {
     pub suspect: bool,
     /// It has run to its end.
     pub ended: bool,
-    /// When it will have been deleted, if it is being.
-    pub ends_at: Option<Timestamp>,
-    /// The seconds that it was given to end by itself, if it is being deleted.
-    pub ends_with: Option<u32>,
-    /// What keeps it, if it is being deleted.
-    pub kept_by: Option<KeptBy>,
+    /// It is being deleted.
+    pub ending: Option<Box<Ending>>,
     pub created: Timestamp,
     /// The seconds that it asks for to end by itself.
     pub termination_grace: u32,
     pub life: Life,
+    /// `None` where it is [`NOTHING`].
+    notes: Option<Box<Notes>>,
+}
+
+/// What is known of a pod that is being deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// When it will have been deleted.
+    pub at: Timestamp,
+    /// The seconds that it was given to end by itself.
+    pub with: Option<u32>,
+    pub kept_by: KeptBy,
+}
+
+/// What this operator noted about a pod; about most, nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
     /// Since when it should not run.
     pub lost_since: Option<Timestamp>,
     /// Nothing is asked before: the API server did what was asked and the watch has not told yet, or it
     /// refused and is asked again then.
     pub quiet_until: Option<Timestamp>,
     /// What was asked and not answered: it may have been done all the same.
-    pub unanswered: Option<Box<Action>>,
+    pub unanswered: Option<Action>,
     /// How often its release was refused in a row.
     pub refusals: u32,
     /// What was last said about it.
     pub said: Option<&'static str>,
 }
+
+static NOTHING: Notes =
+    Notes { lost_since: None, quiet_until: None, unanswered: None, refusals: 0, said: None };
 
 /// On whom it depends when a pod that is being deleted is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -255,8 +296,8 @@ impl Roster {
     pub fn one_is_away(&self, key: &PodKey, pod: &Pod, now: Timestamp) -> bool {
         let others = self.namespaces.get(&key.namespace).into_iter().flat_map(|n| n.pods.values());
         others.filter(|other| other.owner == pod.owner && other.uid != pod.uid && !other.ended).any(|other| {
-            let is_asked = other.quiet_until.is_some_and(|until| until > now);
-            other.gated || other.ends_at.is_some() || other.life.started.is_none() || is_asked
+            let is_asked = other.notes().quiet_until.is_some_and(|until| until > now);
+            other.gated || other.ending.is_some() || other.life.started.is_none() || is_asked
         })
     }
 
@@ -290,14 +331,13 @@ impl Roster {
         let mut next = self.read(pod);
         let namespace = self.namespaces.entry(Arc::clone(&key.namespace)).or_default();
         if let Some(before) = namespace.pods.get(&key.name).filter(|before| before.uid == next.uid) {
-            next.lost_since = before.lost_since;
-            next.said = before.said;
-            next.unanswered.clone_from(&before.unanswered);
-            next.refusals = before.refusals;
             // What was asked shows in these; news of anything else may have been under way before.
-            let told = (before.gated, before.ends_at, before.life.seconds)
-                != (next.gated, next.ends_at, next.life.seconds);
-            next.quiet_until = before.quiet_until.filter(|_| !told);
+            let told = (before.gated, before.ends_at(), before.life.seconds)
+                != (next.gated, next.ends_at(), next.life.seconds);
+            next.note(|notes| {
+                notes.clone_from(before.notes());
+                notes.quiet_until = notes.quiet_until.filter(|_| !told);
+            });
         }
         namespace.pods.insert(Arc::clone(&key.name), Box::new(next));
         key
@@ -322,7 +362,7 @@ impl Roster {
         let runtime = spec.map_or_else(|| Ok(Runtime::default()), runtime_of_pod).map(SharedRuntime::from);
         let asked = spec.and_then(|spec| spec.termination_grace_period_seconds);
         Pod {
-            uid: pod.uid().unwrap_or_default(),
+            uid: pod.uid().unwrap_or_default().into(),
             system: self.texts.get(pod.labels().get(SYSTEM_LABEL).map_or("", String::as_str).into()),
             runtime,
             member: Member::of(pod, owner.as_deref()).map(Box::new),
@@ -333,17 +373,16 @@ impl Roster {
                 .map_or(Scope::All, |spec| narrowest_scope(pod.labels().contains_key(SYSTEM_LABEL), spec)),
             suspect: spec.is_some_and(|s| asks_for_accelerator(s) || self.images.matched(s).next().is_some()),
             ended: has_ended(pod),
-            ends_at: pod.metadata.deletion_timestamp.as_ref().map(|at| at.0),
-            ends_with: pod.metadata.deletion_grace_period_seconds.and_then(|s| u32::try_from(s).ok()),
-            kept_by: pod.metadata.deletion_timestamp.as_ref().map(|_| self.kept_by(pod)),
+            ending: pod.metadata.deletion_timestamp.as_ref().map(|at| Box::new(self.ending(pod, at.0))),
             created: pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |at| at.0),
             termination_grace: asked.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(30),
-            lost_since: None,
-            quiet_until: None,
-            unanswered: None,
-            refusals: 0,
-            said: None,
+            notes: None,
         }
+    }
+
+    fn ending(&mut self, pod: &core::Pod, at: Timestamp) -> Ending {
+        let with = pod.metadata.deletion_grace_period_seconds.and_then(|s| u32::try_from(s).ok());
+        Ending { at, with, kept_by: self.kept_by(pod) }
     }
 
     fn kept_by(&mut self, pod: &core::Pod) -> KeptBy {
@@ -370,15 +409,34 @@ impl Roster {
 }
 
 impl Pod {
+    /// What was noted about it.
+    pub fn notes(&self) -> &Notes {
+        self.notes.as_deref().unwrap_or(&NOTHING)
+    }
+
+    /// Has something noted about it, or forgotten.
+    pub fn note<T>(&mut self, note: impl FnOnce(&mut Notes) -> T) -> T {
+        let mut notes = self.notes.take().unwrap_or_default();
+        let told = note(&mut notes);
+        self.notes = Some(notes).filter(|notes| !notes.is_nothing());
+        told
+    }
+
+    /// When it will have been deleted, if it is being.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        self.ending.as_ref().map(|ending| ending.at)
+    }
+
     /// Takes what was not answered, if it shows in the pod, or in its absence, that it was done.
-    pub fn take_done(&mut self, gone: bool) -> Option<Box<Action>> {
-        let (released, stopped) = (!self.gated && !gone, self.ends_at.is_some() || gone);
+    pub fn take_done(&mut self, gone: bool) -> Option<Action> {
+        let (released, stopped) = (!self.gated && !gone, self.ending.is_some() || gone);
         let seconds = self.life.seconds;
-        self.unanswered.take_if(|action| match **action {
+        let shows = |action: &mut Action| match *action {
             Action::Release(_) => released,
             Action::Stop(_) | Action::Replace | Action::Roll => stopped,
             Action::Bound(asked) => seconds == Some(asked),
-        })
+        };
+        self.note(|notes| notes.unanswered.take_if(shows))
     }
 
     /// Whether a Job made it, which would count its end as a failure.
@@ -386,6 +444,17 @@ impl Pod {
         self.owner
             .as_ref()
             .is_some_and(|owner| owner.kind == "Job" && owner.api_version.starts_with("batch/"))
+    }
+}
+
+impl Notes {
+    fn is_nothing(&self) -> bool {
+        let Self { lost_since, quiet_until, unanswered, refusals, said } = self;
+        lost_since.is_none()
+            && quiet_until.is_none()
+            && unanswered.is_none()
+            && *refusals == 0
+            && said.is_none()
     }
 }
 
@@ -411,12 +480,19 @@ mod tests {
     }
 
     #[test]
+    fn a_uid_stays_as_it_is_written() {
+        for uid in ["a6624e78-9d75-4f49-b9b7-adc43973495e", "A6624E78-9D75-4F49-B9B7-ADC43973495E", "1", ""] {
+            assert_eq!(Uid::from(uid.to_owned()).to_string(), uid);
+        }
+    }
+
+    #[test]
     fn nothing_is_asked_twice_because_of_other_news() {
         let mut roster = Roster::new(ImagePatterns::default());
         let key = roster.set_pod(&pod(&[], false));
-        let quiet = |roster: &mut Roster| roster.pod_mut(&key).and_then(|(pod, _)| pod.quiet_until);
+        let quiet = |roster: &mut Roster| roster.pod(&key).and_then(|(pod, _)| pod.notes().quiet_until);
         if let Some((pod, _)) = roster.pod_mut(&key) {
-            pod.quiet_until = Some(Timestamp::MAX);
+            pod.note(|notes| notes.quiet_until = Some(Timestamp::MAX));
         }
         roster.set_pod(&pod(&[("team", "ml")], false));
         assert_eq!(quiet(&mut roster), Some(Timestamp::MAX));
@@ -430,11 +506,11 @@ mod tests {
         let stop = Action::Stop(Step::Delete { grace_period_seconds: 0 });
         let mut asked = |deleted, gone| {
             let key = roster.set_pod(&pod(&[], false));
-            roster.pod_mut(&key)?.0.unanswered = Some(Box::new(stop.clone()));
+            roster.pod_mut(&key)?.0.note(|notes| notes.unanswered = Some(stop.clone()));
             roster.set_pod(&pod(&[], deleted));
             let (pod, _) = roster.pod_mut(&key)?;
             let taken = pod.take_done(gone);
-            assert_eq!(taken.is_none(), pod.unanswered.is_some(), "it is said once");
+            assert_eq!(taken.is_none(), pod.notes().unanswered.is_some(), "it is said once");
             taken
         };
         assert!(asked(false, false).is_none(), "it was not done");

@@ -3,7 +3,7 @@
 //! What is said never holds up what is done: it waits in a queue, and what does not fit is dropped and
 //! counted. What the API server is too busy for is said later, and the rest after it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use backon::Retryable;
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
@@ -44,7 +44,7 @@ pub struct Subject<'a> {
     pub kind: &'a str,
     pub namespace: &'a str,
     pub name: &'a str,
-    pub uid: &'a str,
+    pub uid: Cow<'a, str>,
     pub owner: Option<&'a Arc<OwnerIs>>,
     pub system: &'a Arc<str>,
     pub runtime: &'a Result<SharedRuntime, Unmatchable>,
@@ -57,7 +57,7 @@ impl<'a> Subject<'a> {
             kind: "Pod",
             namespace: &key.namespace,
             name: &key.name,
-            uid: &pod.uid,
+            uid: pod.uid.to_string().into(),
             owner: pod.owner.as_ref(),
             system: &pod.system,
             runtime: &pod.runtime,
@@ -161,7 +161,7 @@ impl Voice {
     fn kept(&self, pod: &Subject<'_>, clearance: Option<&ClearanceSpec>) {
         let note = format!(
             "its manifest is kept; to make it again: kubectl get controllerrevision {} -n {} -o jsonpath='{{.data}}' | kubectl create -f -",
-            keep::name(pod.uid),
+            keep::name(&pod.uid),
             pod.namespace
         );
         self.say(pod, clearance, (EventType::Normal, "Kept", "Keep", note));
@@ -175,7 +175,7 @@ impl Voice {
 
     /// It should have ended, and nobody knows that it did.
     pub fn overdue(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>) {
-        let keeper = match &pod.kept_by {
+        let keeper = match pod.ending.as_ref().map(|ending| &ending.kept_by) {
             Some(KeptBy::Finalizers(finalizers)) => {
                 format!("kept by the finalizers {finalizers}; whoever set them has to take them off")
             }
@@ -194,11 +194,11 @@ impl Voice {
         clearance: Option<&ClearanceSpec>,
         (type_, reason, action, note): (EventType, &'static str, &'static str, String),
     ) {
-        let Subject { api_version, kind, namespace, name, uid, owner, system, .. } = *subject;
-        info!(namespace, kind, name, uid, system = &**system, reason, "{note}");
+        let Subject { api_version, kind, namespace, name, ref uid, owner, system, .. } = *subject;
+        info!(namespace, kind, name, uid = &**uid, system = &**system, reason, "{note}");
         let known = clearance.is_some_and(|c| c.systems.contains_key(&**system));
         let saying = Saying {
-            about: reference(namespace, api_version, kind, name, Some(uid.to_owned())),
+            about: reference(namespace, api_version, kind, name, Some(uid.to_string())),
             namespace: namespace.to_owned(),
             owner: owner.cloned(),
             system: known.then(|| Arc::clone(system)),

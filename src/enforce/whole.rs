@@ -276,7 +276,7 @@ impl Whole {
             kind: &stopped.root.kind,
             namespace,
             name: &stopped.root.name,
-            uid: &stopped.root.uid,
+            uid: stopped.root.uid.as_str().into(),
             owner: None,
             system: &stopped.system.as_str().into(),
             runtime: &Ok(SharedRuntime::default()),

@@ -211,11 +211,11 @@ fn ask_decide(
     let mut roster = Roster::new(crate::images::ImagePatterns::default());
     let key = roster.set_pod(&manifest(pod));
     let (pod, _) = roster.pod_mut(&key).expect("just set");
-    pod.lost_since = lost_since.map(instant);
+    pod.note(|notes| notes.lost_since = lost_since.map(instant));
     match decide_about(pod, clearance.as_ref(), now) {
-        Decision::Keep => pod.lost_since = None,
+        Decision::Keep => pod.note(|notes| notes.lost_since = None),
         Decision::Stop { since, .. } | Decision::Ending { since, .. } | Decision::Await { since, .. } => {
-            pod.lost_since = Some(since);
+            pod.note(|notes| notes.lost_since = Some(since));
         }
         Decision::Ignore | Decision::Hold | Decision::Release(_) => {}
         other => panic!("not of a pod of a Deployment in the mode Evict: {other:?}"),
@@ -226,7 +226,7 @@ fn ask_decide(
         Decision::Stop { step: Step::Delete { grace_period_seconds: s }, .. } => Wish::Delete(grace(s)),
         _ => Wish::Nothing,
     };
-    (wish, pod.lost_since.map(tick))
+    (wish, pod.notes().lost_since.map(tick))
 }
 
 fn manifest(pod: &Pod) -> core::Pod {

@@ -136,7 +136,7 @@ pub const FINDINGS: [Finding; 21] = [
     Finding {
         guard: Guard::Retry,
         step: "release: refused by a cache that lags, asked again",
-        code: ("src/enforce/queue.rs", "done", "pod.refusals += 1"),
+        code: ("src/enforce/queue.rs", "done", "notes.refusals += 1"),
         size: LAGS,
         without: Ok(BACK),
     },
@@ -164,7 +164,7 @@ pub const FINDINGS: [Finding; 21] = [
     Finding {
         guard: Guard::LateEndCut,
         step: "stop: of a pod that ends already, but too late",
-        code: (DECIDE, "stop", "ends_at <= deadline.max(now)"),
+        code: (DECIDE, "stop", "ending.at <= deadline.max(now)"),
         size: BUDGETS,
         without: Ok(GONE),
     },

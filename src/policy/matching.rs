@@ -18,8 +18,8 @@ use super::without_trusted;
 use crate::api::{
     ConfigMapVolume, Container, DownwardApiVolume, EmptyDirVolume, EnvFrom, EnvVar, EnvVarSource, ExecHooks,
     FieldRef, ImageVolume, KeyRef, MayVary, PersistentVolumeClaimVolume, ProjectedObject, ProjectedSource,
-    ProjectedVolume, ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SourceRef, Trusted,
-    Volume, VolumeMount,
+    ProjectedVolume, ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SourceRef, Text,
+    Trusted, Volume, VolumeMount,
 };
 
 /// Where the API server mounts the service account's token; not part of a runtime.
@@ -35,7 +35,7 @@ const TOKEN_BUNDLES: [&str; 2] = ["kube-root-ca.crt", "openshift-service-ca.crt"
 /// A pod has something that can name a model and that a [`Runtime`] cannot express.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{0} cannot be part of an approved runtime")]
-pub struct Unmatchable(String);
+pub struct Unmatchable(Box<str>);
 
 /// Whether a pod with the runtime `pod` is, but for what is `trusted`, the model with the runtime `approved`.
 pub fn matches(approved: &Runtime, trusted: &Trusted, pod: &Runtime) -> bool {
@@ -129,7 +129,7 @@ pub fn runtime_of_pod(pod: &core::PodSpec) -> Result<Runtime, Unmatchable> {
         tolerations: _,
         topology_spread_constraints: _,
     } = pod;
-    let refuse = |present: bool, what: &str| if present { Err(Unmatchable(what.to_owned())) } else { Ok(()) };
+    let refuse = |present: bool, what: &str| if present { Err(Unmatchable(what.into())) } else { Ok(()) };
     refuse(host_aliases.iter().flatten().next().is_some(), "hostAliases")?;
     let nameservers = dns_config.iter().flat_map(|dns| dns.nameservers.iter().flatten());
     refuse(nameservers.count() > 0, "dnsConfig.nameservers")?;
@@ -185,7 +185,7 @@ fn container(pod: &core::Container) -> Result<Container, Unmatchable> {
         tty: _,
     } = pod;
     if volume_devices.iter().flatten().next().is_some() {
-        return Err(Unmatchable(format!("volumeDevices of container {name}")));
+        return Err(Unmatchable(format!("volumeDevices of container {name}").into()));
     }
     let probe = |probe: &Option<core::Probe>| command_of(probe.as_ref().and_then(|p| p.exec.as_ref()));
     let hook = |hook: fn(&core::Lifecycle) -> &Option<core::LifecycleHandler>| {
@@ -194,12 +194,12 @@ fn container(pod: &core::Container) -> Result<Container, Unmatchable> {
     let is_token = |m: &&core::VolumeMount| m.mount_path == TOKEN_PATH && m.name.starts_with(TOKEN_VOLUME);
     let mounts = volume_mounts.iter().flatten().filter(|m| !is_token(m));
     Ok(Container {
-        name: name.clone(),
-        image: image.clone().unwrap_or_default(),
-        command: command.clone().unwrap_or_default(),
-        args: args.clone().unwrap_or_default(),
-        working_dir: working_dir.clone(),
-        restart_policy: restart_policy.clone(),
+        name: name.as_str().into(),
+        image: image.as_deref().unwrap_or_default().into(),
+        command: texts(command.as_ref()),
+        args: texts(args.as_ref()),
+        working_dir: text(working_dir.as_ref()),
+        restart_policy: text(restart_policy.as_ref()),
         env: env.iter().flatten().map(env_var).collect(),
         env_from: env_from.iter().flatten().map(env_from_source).collect(),
         volume_mounts: mounts.map(volume_mount).collect::<Result<_, _>>()?,
@@ -214,14 +214,22 @@ fn container(pod: &core::Container) -> Result<Container, Unmatchable> {
     })
 }
 
-fn command_of(exec: Option<&core::ExecAction>) -> Vec<String> {
-    exec.and_then(|exec| exec.command.clone()).unwrap_or_default()
+fn command_of(exec: Option<&core::ExecAction>) -> Vec<Text> {
+    texts(exec.and_then(|exec| exec.command.as_ref()))
+}
+
+fn texts(texts: Option<&Vec<String>>) -> Vec<Text> {
+    texts.into_iter().flatten().map(|text| text.as_str().into()).collect()
+}
+
+fn text(text: Option<&String>) -> Option<Text> {
+    text.map(|text| text.as_str().into())
 }
 
 fn env_var(pod: &core::EnvVar) -> EnvVar {
     EnvVar {
-        name: pod.name.clone(),
-        value: pod.value.clone().filter(|v| !v.is_empty()),
+        name: pod.name.as_str().into(),
+        value: text(pod.value.as_ref().filter(|v| !v.is_empty())),
         value_from: pod.value_from.as_ref().map(|source| Box::new(env_var_source(source))),
     }
 }
@@ -238,22 +246,22 @@ fn env_var_source(source: &core::EnvVarSource) -> EnvVarSource {
     } = source;
     EnvVarSource {
         field_ref: field_ref.as_ref().map(|f| FieldRef {
-            api_version: f.api_version.clone().unwrap_or_else(|| "v1".to_owned()),
-            field_path: f.field_path.clone(),
+            api_version: f.api_version.as_deref().unwrap_or("v1").into(),
+            field_path: f.field_path.as_str().into(),
         }),
         resource_field_ref: resource_field_ref.as_ref().map(|r| ResourceFieldRef {
-            container_name: r.container_name.clone(),
-            resource: r.resource.clone(),
-            divisor: r.divisor.as_ref().map_or_else(|| "0".to_owned(), |d| d.0.clone()),
+            container_name: text(r.container_name.as_ref()),
+            resource: r.resource.as_str().into(),
+            divisor: r.divisor.as_ref().map_or("0", |d| &d.0).into(),
         }),
         config_map_key_ref: config_map_key_ref.as_ref().map(|r| KeyRef {
-            name: r.name.clone(),
-            key: r.key.clone(),
+            name: r.name.as_str().into(),
+            key: r.key.as_str().into(),
             optional: r.optional,
         }),
         secret_key_ref: secret_key_ref.as_ref().map(|r| KeyRef {
-            name: r.name.clone(),
-            key: r.key.clone(),
+            name: r.name.as_str().into(),
+            key: r.key.as_str().into(),
             optional: r.optional,
         }),
     }
@@ -262,11 +270,13 @@ fn env_var_source(source: &core::EnvVarSource) -> EnvVarSource {
 fn env_from_source(pod: &core::EnvFromSource) -> EnvFrom {
     let core::EnvFromSource { config_map_ref, prefix, secret_ref } = pod;
     EnvFrom {
-        prefix: prefix.clone().filter(|p| !p.is_empty()),
+        prefix: text(prefix.as_ref().filter(|p| !p.is_empty())),
         config_map_ref: config_map_ref
             .as_ref()
-            .map(|r| SourceRef { name: r.name.clone(), optional: r.optional }),
-        secret_ref: secret_ref.as_ref().map(|r| SourceRef { name: r.name.clone(), optional: r.optional }),
+            .map(|r| SourceRef { name: r.name.as_str().into(), optional: r.optional }),
+        secret_ref: secret_ref
+            .as_ref()
+            .map(|r| SourceRef { name: r.name.as_str().into(), optional: r.optional }),
     }
 }
 
@@ -282,39 +292,43 @@ fn volume_mount(pod: &core::VolumeMount) -> Result<VolumeMount, Unmatchable> {
         sub_path_expr,
     } = pod;
     if bind_mount_options.is_some() || mount_propagation.is_some() || recursive_read_only.is_some() {
-        return Err(Unmatchable(format!(
-            "bindMountOptions, mountPropagation or recursiveReadOnly of the mount at {mount_path}"
-        )));
+        return Err(Unmatchable(
+            format!("bindMountOptions, mountPropagation or recursiveReadOnly of the mount at {mount_path}")
+                .into(),
+        ));
     }
     Ok(VolumeMount {
-        name: name.clone(),
-        mount_path: mount_path.clone(),
-        sub_path: sub_path.clone(),
-        sub_path_expr: sub_path_expr.clone(),
+        name: name.as_str().into(),
+        mount_path: mount_path.as_str().into(),
+        sub_path: text(sub_path.as_ref()),
+        sub_path_expr: text(sub_path_expr.as_ref()),
         read_only: read_only.unwrap_or_default(),
     })
 }
 
 fn volume(pod: &core::Volume) -> Result<Volume, Unmatchable> {
     let volume = Volume {
-        name: pod.name.clone(),
-        image: pod.image.as_ref().map(|i| ImageVolume { reference: i.reference.clone().unwrap_or_default() }),
+        name: pod.name.as_str().into(),
+        image: pod
+            .image
+            .as_ref()
+            .map(|i| ImageVolume { reference: i.reference.as_deref().unwrap_or_default().into() }),
         persistent_volume_claim: pod
             .persistent_volume_claim
             .as_ref()
-            .map(|claim| PersistentVolumeClaimVolume { claim_name: claim.claim_name.clone() }),
-        config_map: pod.config_map.as_ref().map(|c| ConfigMapVolume { name: c.name.clone() }),
+            .map(|claim| PersistentVolumeClaimVolume { claim_name: claim.claim_name.as_str().into() }),
+        config_map: pod.config_map.as_ref().map(|c| ConfigMapVolume { name: c.name.as_str().into() }),
         secret: pod
             .secret
             .as_ref()
-            .map(|s| SecretVolume { secret_name: s.secret_name.clone().unwrap_or_default() }),
+            .map(|s| SecretVolume { secret_name: s.secret_name.as_deref().unwrap_or_default().into() }),
         downward_api: pod.downward_api.as_ref().map(|_| DownwardApiVolume {}),
         projected: pod.projected.as_ref().map(|p| projected(&pod.name, p)).transpose()?,
         empty_dir: pod.empty_dir.as_ref().map(|_| EmptyDirVolume {}),
     };
-    let sourceless = Volume { name: pod.name.clone(), ..Volume::default() };
+    let sourceless = Volume { name: pod.name.as_str().into(), ..Volume::default() };
     if volume == sourceless {
-        return Err(Unmatchable(format!("the kind of volume {}", pod.name)));
+        return Err(Unmatchable(format!("the kind of volume {}", pod.name).into()));
     }
     Ok(volume)
 }
@@ -322,14 +336,14 @@ fn volume(pod: &core::Volume) -> Result<Volume, Unmatchable> {
 /// What has the name of the service account's token, and is not it, is never approved.
 fn projected(name: &str, pod: &core::ProjectedVolumeSource) -> Result<ProjectedVolume, Unmatchable> {
     if name.starts_with(TOKEN_VOLUME) {
-        return Err(Unmatchable(format!("what is in volume {name}")));
+        return Err(Unmatchable(format!("what is in volume {name}").into()));
     }
     let sources = pod.sources.iter().flatten().map(|source| projected_source(name, source));
     Ok(ProjectedVolume { sources: sources.collect::<Result<_, _>>()? })
 }
 
 fn projected_source(name: &str, pod: &core::VolumeProjection) -> Result<ProjectedSource, Unmatchable> {
-    let object = |name: &str| ProjectedObject { name: name.to_owned() };
+    let object = |name: &str| ProjectedObject { name: name.into() };
     let source = ProjectedSource {
         service_account_token: pod.service_account_token.as_ref().map(|_| ServiceAccountTokenSource {}),
         downward_api: pod.downward_api.as_ref().map(|_| DownwardApiVolume {}),
@@ -337,7 +351,7 @@ fn projected_source(name: &str, pod: &core::VolumeProjection) -> Result<Projecte
         secret: pod.secret.as_ref().map(|s| object(&s.name)),
     };
     if source == ProjectedSource::default() {
-        return Err(Unmatchable(format!("the kind of a source of volume {name}")));
+        return Err(Unmatchable(format!("the kind of a source of volume {name}").into()));
     }
     Ok(source)
 }

@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 
 use super::matching::container_matches;
-use crate::api::{Container, Runtime, Trusted, TrustedContainer, TrustedImages, Volume};
+use crate::api::{Container, Runtime, Text, Trusted, TrustedContainer, TrustedImages, Volume};
 
 /// The runtime of `pod` without what is trusted and the runtime `approved` does not name itself.
 pub fn without_trusted<'a>(approved: &Runtime, trusted: &Trusted, pod: &'a Runtime) -> Cow<'a, Runtime> {
@@ -59,12 +59,12 @@ fn is_of_repository(image: &str, repository: &str) -> bool {
 /// does not have, and mounts of volumes that the approved runtime does not have.
 fn without_additions(same: &Container, approved: &Runtime, trusted: &Trusted, pod: &Container) -> Container {
     let mut pod = pod.clone();
-    let varies = |name: &String| same.may_vary.env.contains(name);
+    let varies = |name: &Text| same.may_vary.env.contains(name);
     if !same.env.iter().eq(pod.env.iter().filter(|e| !varies(&e.name))) {
         pod.env.retain(|e| !trusted.env.contains(e) || same.env.iter().any(|s| s.name == e.name));
     }
     if same.volume_mounts != pod.volume_mounts {
-        let ours = |volume: &String| approved.volumes.iter().any(|a| a.name == *volume);
+        let ours = |volume: &Text| approved.volumes.iter().any(|a| a.name == *volume);
         pod.volume_mounts.retain(|m| !trusted.volume_mounts.contains(m) || ours(&m.name));
     }
     pod

@@ -8,7 +8,7 @@
 use crate::{
     api::{
         Artifact, Container, EnvFrom, EnvVar, EnvVarSource, ExecHooks, MayVary, ProjectedSource, Provenance,
-        Runtime, Volume, VolumeMount,
+        Runtime, Text, Volume, VolumeMount,
     },
     cli::page::{FAINT, LOOK, Page, STRONG},
 };
@@ -61,15 +61,16 @@ fn container(page: &mut Page, container: &Container) {
     some(page, "mounts", volume_mounts.iter().map(mount));
     hooks(page, exec);
     if !varying.is_empty() {
+        let varying: Vec<&str> = varying.iter().map(|name| &**name).collect();
         page.styled_field("may vary", LOOK, &format!("env {}", varying.join(", ")));
     }
 }
 
 /// Each word of a command on its own line, so that no blank can join or split two.
-fn words(page: &mut Page, label: &str, words: &[String]) {
-    let shown = words
-        .iter()
-        .map(|word| if word.trim() == word && !word.is_empty() { word.clone() } else { format!("{word:?}") });
+fn words(page: &mut Page, label: &str, words: &[Text]) {
+    let shown = words.iter().map(|word| &**word).map(|word| {
+        if word.trim() == word && !word.is_empty() { word.to_string() } else { format!("{word:?}") }
+    });
     some(page, label, shown);
 }
 

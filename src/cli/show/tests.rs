@@ -97,7 +97,7 @@ fn nothing_hides_what_is_signed() {
         "Scores.\n\nDECISIONS so far\n  ✓ approved\u{1b}[8m".to_owned();
     let version = &mut ledger.versions[0].spec;
     let mut runtime = Runtime::clone(&version.runtime);
-    runtime.containers[0].args = vec!["--a\u{202e}b".to_owned(), " ".to_owned(), "x\ny".to_owned()];
+    runtime.containers[0].args = vec!["--a\u{202e}b".into(), " ".into(), "x\ny".into()];
     version.runtime = runtime.into();
     let text = review(&ledger, V2, Decision::Approve, ("alice", "risk-officer"));
     for shown in [

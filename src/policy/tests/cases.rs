@@ -719,8 +719,8 @@ fn an_image_is_pinned_by_a_whole_digest_and_by_nothing_else() {
     ];
     for (image, pinned) in images {
         let in_volume = Volume {
-            name: "weights".to_owned(),
-            image: Some(ImageVolume { reference: image.clone() }),
+            name: "weights".into(),
+            image: Some(ImageVolume { reference: image.as_str().into() }),
             ..Volume::default()
         };
         let places = [
@@ -828,5 +828,5 @@ fn end_at(date: k8s_openapi::jiff::Timestamp, successor: Option<&str>) -> Decomm
 }
 
 fn container(image: &str) -> Container {
-    Container { name: "serve".to_owned(), image: image.to_owned(), ..Container::default() }
+    Container { name: "serve".into(), image: image.into(), ..Container::default() }
 }

@@ -16,7 +16,7 @@ use crate::{
     api::{
         AISystemSpec, Approver, Certification, Container, Decision, Decommission, Digest, Document, Evidence,
         ImagePolicy, ImageVolume, ModelVersionSpec, Owner, OwnerKind, Provenance, Provider, RequiredApproval,
-        RiskLevelSpec, Runtime, Volume,
+        RiskLevelSpec, Runtime, Text, Volume,
     },
     policy::{Facts, Standing, Statement, Verdict, judge},
 };
@@ -297,13 +297,13 @@ fn any_system() -> impl Strategy<Value = AISystemSpec> {
 
 fn any_version() -> impl Strategy<Value = ModelVersionSpec> {
     let image = || {
-        let pinned = format!("registry.example/serve@sha256:{}", "0a".repeat(32));
-        prop_oneof![6 => Just(pinned), 1 => Just("serve:v1".to_owned()), 1 => Just("serve@sha256:beef".to_owned())]
+        let pinned = Text::from(format!("registry.example/serve@sha256:{}", "0a".repeat(32)));
+        prop_oneof![6 => Just(pinned), 1 => Just("serve:v1".into()), 1 => Just("serve@sha256:beef".into())]
     };
     let container =
-        || image().prop_map(|image| Container { name: "serve".to_owned(), image, ..Container::default() });
+        || image().prop_map(|image| Container { name: "serve".into(), image, ..Container::default() });
     let volume = option::of(image()).prop_map(|reference| Volume {
-        name: "weights".to_owned(),
+        name: "weights".into(),
         image: reference.map(|reference| ImageVolume { reference }),
         ..Volume::default()
     });

@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use super::runtime::{any_runtime, full_runtime, pod_of, variants};
 use crate::{
-    api::{Container, EmptyDirVolume, EnvFrom, EnvVar, Runtime, SourceRef, Trusted, Volume, VolumeMount},
+    api::{
+        Container, EmptyDirVolume, EnvFrom, EnvVar, Runtime, SourceRef, Text, Trusted, Volume, VolumeMount,
+    },
     policy::{matches, runtime_of_pod},
 };
 
@@ -104,14 +106,14 @@ type Change<T> = (&'static str, fn(&mut T));
 
 fn additions() -> Vec<Change<Runtime>> {
     fn env(name: &str) -> EnvVar {
-        EnvVar { name: name.to_owned(), value: Some("other".to_owned()), value_from: None }
+        EnvVar { name: name.into(), value: Some("other".into()), value_from: None }
     }
     vec![
         ("a container", |r| {
-            r.containers.push(Container { name: "extra".to_owned(), ..r.containers[0].clone() });
+            r.containers.push(Container { name: "extra".into(), ..r.containers[0].clone() });
         }),
         ("an init container", |r| {
-            let extra = Container { name: "extra".to_owned(), ..r.containers[0].clone() };
+            let extra = Container { name: "extra".into(), ..r.containers[0].clone() };
             r.init_containers.insert(0, extra);
         }),
         ("a container made an init container", |r| {
@@ -119,7 +121,7 @@ fn additions() -> Vec<Change<Runtime>> {
             r.init_containers.push(container);
         }),
         ("a volume", |r| {
-            let (name, empty_dir) = ("extra".to_owned(), Some(EmptyDirVolume {}));
+            let (name, empty_dir) = ("extra".into(), Some(EmptyDirVolume {}));
             r.volumes.push(Volume { name, empty_dir, ..Volume::default() });
         }),
         ("an environment variable at the end", |r| r.containers[0].env.push(env("EXTRA"))),
@@ -127,30 +129,30 @@ fn additions() -> Vec<Change<Runtime>> {
         ("an environment variable a second time", |r| r.containers[0].env.push(env("MODEL"))),
         ("one in other letters than may vary", |r| r.containers[0].env.push(env("log_level"))),
         ("more environment", |r| {
-            let secret_ref = Some(SourceRef { name: "extra".to_owned(), optional: None });
+            let secret_ref = Some(SourceRef { name: "extra".into(), optional: None });
             r.containers[0].env_from.push(EnvFrom { secret_ref, ..EnvFrom::default() });
         }),
         ("a mount", |r| {
-            let (name, mount_path) = ("weights".to_owned(), "/extra".to_owned());
+            let (name, mount_path) = ("weights".into(), "/extra".into());
             r.containers[0].volume_mounts.push(VolumeMount { name, mount_path, ..VolumeMount::default() });
         }),
         ("a sub path from the environment", |r| {
-            let (name, mount_path) = ("weights".to_owned(), "/extra".to_owned());
-            let sub_path_expr = Some("$(LOG_LEVEL)".to_owned());
+            let (name, mount_path) = ("weights".into(), "/extra".into());
+            let sub_path_expr = Some("$(LOG_LEVEL)".into());
             let mount = VolumeMount { name, mount_path, sub_path_expr, ..VolumeMount::default() };
             r.containers[0].volume_mounts.insert(0, mount);
         }),
-        ("a word of the command", |r| r.containers[0].command.push(String::new())),
-        ("an argument", |r| r.containers[0].args.push(String::new())),
+        ("a word of the command", |r| r.containers[0].command.push(Text::default())),
+        ("an argument", |r| r.containers[0].args.push(Text::default())),
         ("a container that is restarted otherwise", |r| {
-            r.containers[0].restart_policy = Some("Always".to_owned());
+            r.containers[0].restart_policy = Some("Always".into());
         }),
-        ("another working directory", |r| r.containers[0].working_dir = Some("/extra".to_owned())),
-        ("a command after start", |r| r.containers[0].exec.post_start.push("extra".to_owned())),
-        ("a command before stop", |r| r.containers[0].exec.pre_stop.push("extra".to_owned())),
-        ("a liveness command", |r| r.containers[0].exec.liveness_probe.push("extra".to_owned())),
-        ("a readiness command", |r| r.containers[0].exec.readiness_probe.push("extra".to_owned())),
-        ("a startup command", |r| r.containers[0].exec.startup_probe.push("extra".to_owned())),
+        ("another working directory", |r| r.containers[0].working_dir = Some("/extra".into())),
+        ("a command after start", |r| r.containers[0].exec.post_start.push("extra".into())),
+        ("a command before stop", |r| r.containers[0].exec.pre_stop.push("extra".into())),
+        ("a liveness command", |r| r.containers[0].exec.liveness_probe.push("extra".into())),
+        ("a readiness command", |r| r.containers[0].exec.readiness_probe.push("extra".into())),
+        ("a startup command", |r| r.containers[0].exec.startup_probe.push("extra".into())),
     ]
 }
 
@@ -391,7 +393,7 @@ fn a_name_given_twice_makes_no_room_for_another_container() {
     let mut approved = full_runtime();
     approved.containers[1] = approved.containers[0].clone();
     let mut other = approved.clone();
-    other.containers[1].image = "evil".to_owned();
+    other.containers[1].image = "evil".into();
     assert!(is_model(&approved, &pod_of(&approved)));
     assert!(!is_model(&approved, &pod_of(&other)));
 }

@@ -158,7 +158,7 @@ fn papers(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reas
     for image in images {
         let pinned = image.len() > 72 && image[..image.len() - 64].ends_with("@sha256:");
         if level.images == ImagePolicy::Digest && !pinned {
-            why.push(Reason::ImageNotPinned { image });
+            why.push(Reason::ImageNotPinned { image: image.to_string() });
         }
     }
     for document in &level.documents {

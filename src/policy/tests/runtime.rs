@@ -2,7 +2,7 @@
 
 use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::api::resource::Quantity};
 use proptest::{
-    collection::{btree_set, vec},
+    collection::vec,
     option,
     prelude::*,
     sample::{select, subsequence},
@@ -12,8 +12,8 @@ use serde_json::Value;
 use crate::api::{
     ConfigMapVolume, Container, DownwardApiVolume, EmptyDirVolume, EnvFrom, EnvVar, EnvVarSource, ExecHooks,
     FieldRef, ImageVolume, KeyRef, MayVary, PersistentVolumeClaimVolume, ProjectedObject, ProjectedSource,
-    ProjectedVolume, ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SourceRef, Volume,
-    VolumeMount,
+    ProjectedVolume, ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SourceRef, Text,
+    Volume, VolumeMount,
 };
 
 /// Any runtime that the schema takes, of few words.
@@ -33,17 +33,17 @@ pub fn any_runtime() -> impl Strategy<Value = Runtime> {
 /// A runtime that says everything that a runtime can say.
 pub fn full_runtime() -> Runtime {
     let container = |name: &str| Container {
-        name: name.to_owned(),
-        image: format!("registry.example/{name}:v1"),
+        name: name.into(),
+        image: format!("registry.example/{name}:v1").into(),
         command: words(&["python", "-m"]),
         args: words(&["serve", "--model", "/models/triage"]),
-        working_dir: Some("/srv".to_owned()),
+        working_dir: Some("/srv".into()),
         restart_policy: None,
         env: vec![
             plain_env("MODEL", "triage"),
             plain_env("BATCH", "8"),
             EnvVar {
-                name: "POD".to_owned(),
+                name: "POD".into(),
                 value: None,
                 value_from: Some(Box::new(EnvVarSource {
                     field_ref: Some(field("metadata.name")),
@@ -51,19 +51,19 @@ pub fn full_runtime() -> Runtime {
                 })),
             },
             EnvVar {
-                name: "MEMORY".to_owned(),
+                name: "MEMORY".into(),
                 value: None,
                 value_from: Some(Box::new(EnvVarSource {
                     resource_field_ref: Some(ResourceFieldRef {
-                        container_name: Some("serve".to_owned()),
-                        resource: "limits.memory".to_owned(),
-                        divisor: "1Mi".to_owned(),
+                        container_name: Some("serve".into()),
+                        resource: "limits.memory".into(),
+                        divisor: "1Mi".into(),
                     }),
                     ..Default::default()
                 })),
             },
             EnvVar {
-                name: "KEY".to_owned(),
+                name: "KEY".into(),
                 value: None,
                 value_from: Some(Box::new(EnvVarSource {
                     secret_key_ref: Some(key("keys")),
@@ -73,25 +73,25 @@ pub fn full_runtime() -> Runtime {
         ],
         env_from: vec![
             EnvFrom {
-                prefix: Some("P_".to_owned()),
-                config_map_ref: Some(SourceRef { name: "settings".to_owned(), optional: Some(true) }),
+                prefix: Some("P_".into()),
+                config_map_ref: Some(SourceRef { name: "settings".into(), optional: Some(true) }),
                 secret_ref: None,
             },
             EnvFrom {
                 prefix: None,
                 config_map_ref: None,
-                secret_ref: Some(SourceRef { name: "keys".to_owned(), optional: None }),
+                secret_ref: Some(SourceRef { name: "keys".into(), optional: None }),
             },
         ],
         volume_mounts: vec![
             VolumeMount {
-                name: "weights".to_owned(),
-                mount_path: "/models".to_owned(),
-                sub_path: Some("triage".to_owned()),
+                name: "weights".into(),
+                mount_path: "/models".into(),
+                sub_path: Some("triage".into()),
                 sub_path_expr: None,
                 read_only: true,
             },
-            VolumeMount { name: "cache".to_owned(), mount_path: "/cache".to_owned(), ..Default::default() },
+            VolumeMount { name: "cache".into(), mount_path: "/cache".into(), ..Default::default() },
         ],
         exec: ExecHooks {
             post_start: words(&["warm"]),
@@ -102,17 +102,17 @@ pub fn full_runtime() -> Runtime {
         },
         may_vary: MayVary { env: words(&["LOG_LEVEL", "TOKEN"]) },
     };
-    let volume = |name: &str| Volume { name: name.to_owned(), ..Volume::default() };
+    let volume = |name: &str| Volume { name: name.into(), ..Volume::default() };
     Runtime {
         containers: vec![container("serve"), container("proxy")],
         init_containers: vec![container("fetch"), container("warm-up")],
         volumes: vec![
-            Volume { image: Some(ImageVolume { reference: "weights:v1".to_owned() }), ..volume("weights") },
+            Volume { image: Some(ImageVolume { reference: "weights:v1".into() }), ..volume("weights") },
             Volume { empty_dir: Some(EmptyDirVolume {}), ..volume("cache") },
-            Volume { config_map: Some(ConfigMapVolume { name: "settings".to_owned() }), ..volume("config") },
-            Volume { secret: Some(SecretVolume { secret_name: "keys".to_owned() }), ..volume("keys") },
+            Volume { config_map: Some(ConfigMapVolume { name: "settings".into() }), ..volume("config") },
+            Volume { secret: Some(SecretVolume { secret_name: "keys".into() }), ..volume("keys") },
             Volume {
-                persistent_volume_claim: Some(PersistentVolumeClaimVolume { claim_name: "data".to_owned() }),
+                persistent_volume_claim: Some(PersistentVolumeClaimVolume { claim_name: "data".into() }),
                 ..volume("data")
             },
             Volume { downward_api: Some(DownwardApiVolume {}), ..volume("labels") },
@@ -122,7 +122,7 @@ pub fn full_runtime() -> Runtime {
 }
 
 fn full_projection() -> ProjectedVolume {
-    let object = |name: &str| Some(ProjectedObject { name: name.to_owned() });
+    let object = |name: &str| Some(ProjectedObject { name: name.into() });
     let sources = vec![
         ProjectedSource {
             service_account_token: Some(ServiceAccountTokenSource {}),
@@ -140,16 +140,16 @@ fn projection_of(volume: &ProjectedVolume) -> core::ProjectedVolumeSource {
         service_account_token: s
             .service_account_token
             .as_ref()
-            .map(|_| core::ServiceAccountTokenProjection { path: "token".to_owned(), ..Default::default() }),
+            .map(|_| core::ServiceAccountTokenProjection { path: "token".into(), ..Default::default() }),
         downward_api: s.downward_api.as_ref().map(|_| core::DownwardAPIProjection::default()),
         config_map: s
             .config_map
             .as_ref()
-            .map(|c| core::ConfigMapProjection { name: c.name.clone(), ..Default::default() }),
+            .map(|c| core::ConfigMapProjection { name: c.name.to_string(), ..Default::default() }),
         secret: s
             .secret
             .as_ref()
-            .map(|s| core::SecretProjection { name: s.name.clone(), ..Default::default() }),
+            .map(|s| core::SecretProjection { name: s.name.to_string(), ..Default::default() }),
         ..Default::default()
     };
     let sources = list(volume.sources.iter().map(source).collect());
@@ -159,20 +159,23 @@ fn projection_of(volume: &ProjectedVolume) -> core::ProjectedVolumeSource {
 /// A pod that has `runtime` and nothing else.
 pub fn pod_of(runtime: &Runtime) -> core::PodSpec {
     let volumes = runtime.volumes.iter().map(|v| core::Volume {
-        name: v.name.clone(),
-        image: v
-            .image
-            .as_ref()
-            .map(|i| core::ImageVolumeSource { reference: Some(i.reference.clone()), ..Default::default() }),
+        name: v.name.to_string(),
+        image: v.image.as_ref().map(|i| core::ImageVolumeSource {
+            reference: Some(i.reference.to_string()),
+            ..Default::default()
+        }),
         persistent_volume_claim: v.persistent_volume_claim.as_ref().map(|p| {
-            core::PersistentVolumeClaimVolumeSource { claim_name: p.claim_name.clone(), ..Default::default() }
+            core::PersistentVolumeClaimVolumeSource {
+                claim_name: p.claim_name.to_string(),
+                ..Default::default()
+            }
         }),
         config_map: v
             .config_map
             .as_ref()
-            .map(|c| core::ConfigMapVolumeSource { name: c.name.clone(), ..Default::default() }),
+            .map(|c| core::ConfigMapVolumeSource { name: c.name.to_string(), ..Default::default() }),
         secret: v.secret.as_ref().map(|s| core::SecretVolumeSource {
-            secret_name: Some(s.secret_name.clone()),
+            secret_name: Some(s.secret_name.to_string()),
             ..Default::default()
         }),
         downward_api: v.downward_api.as_ref().map(|_| core::DownwardAPIVolumeSource::default()),
@@ -240,65 +243,65 @@ pub fn variants(value: &Value) -> Vec<(String, Value)> {
 }
 
 fn container_of(c: &Container) -> core::Container {
-    let exec = |command: &Vec<String>| {
-        (!command.is_empty()).then(|| core::ExecAction { command: Some(command.clone()) })
+    let exec = |command: &Vec<Text>| {
+        list(strings(command)).map(|command| core::ExecAction { command: Some(command) })
     };
     let probe = |command| exec(command).map(|exec| core::Probe { exec: Some(exec), ..Default::default() });
     let hook =
         |command| exec(command).map(|exec| core::LifecycleHandler { exec: Some(exec), ..Default::default() });
     let source = |s: &EnvVarSource| core::EnvVarSource {
         field_ref: s.field_ref.as_ref().map(|f| core::ObjectFieldSelector {
-            api_version: Some(f.api_version.clone()),
-            field_path: f.field_path.clone(),
+            api_version: Some(f.api_version.to_string()),
+            field_path: f.field_path.to_string(),
         }),
         resource_field_ref: s.resource_field_ref.as_ref().map(|r| core::ResourceFieldSelector {
-            container_name: r.container_name.clone(),
-            resource: r.resource.clone(),
-            divisor: Some(Quantity(r.divisor.clone())),
+            container_name: owned(r.container_name.as_ref()),
+            resource: r.resource.to_string(),
+            divisor: Some(Quantity(r.divisor.to_string())),
         }),
         config_map_key_ref: s.config_map_key_ref.as_ref().map(|k| core::ConfigMapKeySelector {
-            name: k.name.clone(),
-            key: k.key.clone(),
+            name: k.name.to_string(),
+            key: k.key.to_string(),
             optional: k.optional,
         }),
         secret_key_ref: s.secret_key_ref.as_ref().map(|k| core::SecretKeySelector {
-            name: k.name.clone(),
-            key: k.key.clone(),
+            name: k.name.to_string(),
+            key: k.key.to_string(),
             optional: k.optional,
         }),
         file_key_ref: None,
     };
     let env = c.env.iter().map(|e| core::EnvVar {
-        name: e.name.clone(),
-        value: e.value.clone(),
+        name: e.name.to_string(),
+        value: owned(e.value.as_ref()),
         value_from: e.value_from.as_deref().map(source),
     });
     let env_from = c.env_from.iter().map(|e| core::EnvFromSource {
-        prefix: e.prefix.clone(),
+        prefix: owned(e.prefix.as_ref()),
         config_map_ref: e
             .config_map_ref
             .as_ref()
-            .map(|r| core::ConfigMapEnvSource { name: r.name.clone(), optional: r.optional }),
+            .map(|r| core::ConfigMapEnvSource { name: r.name.to_string(), optional: r.optional }),
         secret_ref: e
             .secret_ref
             .as_ref()
-            .map(|r| core::SecretEnvSource { name: r.name.clone(), optional: r.optional }),
+            .map(|r| core::SecretEnvSource { name: r.name.to_string(), optional: r.optional }),
     });
     let mounts = c.volume_mounts.iter().map(|m| core::VolumeMount {
-        name: m.name.clone(),
-        mount_path: m.mount_path.clone(),
-        sub_path: m.sub_path.clone(),
-        sub_path_expr: m.sub_path_expr.clone(),
+        name: m.name.to_string(),
+        mount_path: m.mount_path.to_string(),
+        sub_path: owned(m.sub_path.as_ref()),
+        sub_path_expr: owned(m.sub_path_expr.as_ref()),
         read_only: m.read_only.then_some(true),
         ..Default::default()
     });
     core::Container {
-        name: c.name.clone(),
-        image: Some(c.image.clone()),
-        command: list(c.command.clone()),
-        args: list(c.args.clone()),
-        working_dir: c.working_dir.clone(),
-        restart_policy: c.restart_policy.clone(),
+        name: c.name.to_string(),
+        image: Some(c.image.to_string()),
+        command: list(strings(&c.command)),
+        args: list(strings(&c.args)),
+        working_dir: owned(c.working_dir.as_ref()),
+        restart_policy: owned(c.restart_policy.as_ref()),
         env: list(env.collect()),
         env_from: list(env_from.collect()),
         volume_mounts: list(mounts.collect()),
@@ -314,6 +317,14 @@ fn container_of(c: &Container) -> core::Container {
     }
 }
 
+fn strings(texts: &[Text]) -> Vec<String> {
+    texts.iter().map(Text::to_string).collect()
+}
+
+fn owned(text: Option<&Text>) -> Option<String> {
+    text.map(Text::to_string)
+}
+
 /// As the API server writes an empty list: not at all.
 fn list<T>(items: Vec<T>) -> Option<Vec<T>> {
     (!items.is_empty()).then_some(items)
@@ -321,15 +332,15 @@ fn list<T>(items: Vec<T>) -> Option<Vec<T>> {
 
 fn any_container(name: &'static str) -> impl Strategy<Value = Container> {
     let mount = |(name, path): (&str, &str), (sub_path, read_only)| VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
+        name: name.into(),
+        mount_path: path.into(),
         sub_path,
         sub_path_expr: None,
         read_only,
     };
     let places = subsequence(vec![("weights", "/models"), ("cache", "/cache"), ("config", "/etc")], 0..=2);
     let mounts = places.prop_shuffle().prop_flat_map(move |places| {
-        let how = (option::of(Just("triage".to_owned())), any::<bool>());
+        let how = (option::of(Just(Text::from("triage"))), any::<bool>());
         places.into_iter().map(|place| how.clone().prop_map(move |how| mount(place, how))).collect::<Vec<_>>()
     });
     let names = subsequence(vec!["MODEL", "BATCH", "HF_HOME"], 0..=3).prop_shuffle();
@@ -338,11 +349,11 @@ fn any_container(name: &'static str) -> impl Strategy<Value = Container> {
     let exec = exec.prop_map(|[post_start, pre_stop, liveness_probe, readiness_probe, startup_probe]| {
         ExecHooks { post_start, pre_stop, liveness_probe, readiness_probe, startup_probe }
     });
-    let may_vary = btree_set(select(vec!["LOG_LEVEL".to_owned(), "TOKEN".to_owned()]), 0..=2);
+    let may_vary = subsequence(words(&["LOG_LEVEL", "TOKEN"]), 0..=2);
     (
         select(vec!["registry.example/serve:v1", "serve"]),
         (any_words(), any_words()),
-        option::of(Just("/srv".to_owned())),
+        option::of(Just(Text::from("/srv"))),
         env,
         vec(any_env_from(), 0..=2),
         mounts,
@@ -352,8 +363,8 @@ fn any_container(name: &'static str) -> impl Strategy<Value = Container> {
         .prop_map(
             move |(image, (command, args), working_dir, env, env_from, volume_mounts, exec, may_vary)| {
                 Container {
-                    name: name.to_owned(),
-                    image: image.to_owned(),
+                    name: name.into(),
+                    image: image.into(),
                     command,
                     args,
                     working_dir,
@@ -362,14 +373,14 @@ fn any_container(name: &'static str) -> impl Strategy<Value = Container> {
                     env_from,
                     volume_mounts,
                     exec,
-                    may_vary: MayVary { env: may_vary.into_iter().collect() },
+                    may_vary: MayVary { env: may_vary },
                 }
             },
         )
 }
 
-fn any_words() -> impl Strategy<Value = Vec<String>> + Clone {
-    vec(select(vec!["serve".to_owned(), "--fast".to_owned(), String::new()]), 0..=2)
+fn any_words() -> impl Strategy<Value = Vec<Text>> + Clone {
+    vec(select(words(&["serve", "--fast", ""])), 0..=2)
 }
 
 fn any_env(name: &'static str) -> impl Strategy<Value = EnvVar> {
@@ -380,19 +391,19 @@ fn any_env(name: &'static str) -> impl Strategy<Value = EnvVar> {
         Just(EnvVarSource {
             resource_field_ref: Some(ResourceFieldRef {
                 container_name: None,
-                resource: "limits.cpu".to_owned(),
-                divisor: "0".to_owned(),
+                resource: "limits.cpu".into(),
+                divisor: "0".into(),
             }),
             ..Default::default()
         }),
     ];
     let said = prop_oneof![
         Just((None, None)),
-        Just((Some("triage".to_owned()), None)),
+        Just((Some(Text::from("triage")), None)),
         source.prop_map(|source| (None, Some(source))),
     ];
     said.prop_map(move |(value, value_from)| EnvVar {
-        name: name.to_owned(),
+        name: name.into(),
         value,
         value_from: value_from.map(Box::new),
     })
@@ -400,16 +411,16 @@ fn any_env(name: &'static str) -> impl Strategy<Value = EnvVar> {
 
 fn any_env_from() -> impl Strategy<Value = EnvFrom> {
     let source = (select(vec!["settings", "keys"]), option::of(any::<bool>()))
-        .prop_map(|(name, optional)| SourceRef { name: name.to_owned(), optional });
-    (option::of(Just("P_".to_owned())), source, any::<bool>()).prop_map(|(prefix, source, secret)| {
+        .prop_map(|(name, optional)| SourceRef { name: name.into(), optional });
+    (option::of(Just(Text::from("P_"))), source, any::<bool>()).prop_map(|(prefix, source, secret)| {
         let (config_map_ref, secret_ref) = if secret { (None, Some(source)) } else { (Some(source), None) };
         EnvFrom { prefix, config_map_ref, secret_ref }
     })
 }
 
 fn any_volume(name: &'static str) -> impl Strategy<Value = Volume> {
-    let volume = move || Volume { name: name.to_owned(), ..Volume::default() };
-    let named = "named".to_owned();
+    let volume = move || Volume { name: name.into(), ..Volume::default() };
+    let named = Text::from("named");
     prop_oneof![
         Just(Volume { image: Some(ImageVolume { reference: named.clone() }), ..volume() }),
         Just(Volume {
@@ -422,18 +433,18 @@ fn any_volume(name: &'static str) -> impl Strategy<Value = Volume> {
     ]
 }
 
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|&word| word.to_owned()).collect()
+fn words(words: &[&str]) -> Vec<Text> {
+    words.iter().map(|&word| word.into()).collect()
 }
 
 fn plain_env(name: &str, value: &str) -> EnvVar {
-    EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None }
+    EnvVar { name: name.into(), value: Some(value.into()), value_from: None }
 }
 
 fn field(path: &str) -> FieldRef {
-    FieldRef { api_version: "v1".to_owned(), field_path: path.to_owned() }
+    FieldRef { api_version: "v1".into(), field_path: path.into() }
 }
 
 fn key(object: &str) -> KeyRef {
-    KeyRef { name: object.to_owned(), key: "it".to_owned(), optional: None }
+    KeyRef { name: object.into(), key: "it".into(), optional: None }
 }

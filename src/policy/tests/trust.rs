@@ -24,26 +24,26 @@ fn is_model(approved: &Runtime, trusted: &Trusted, pod: &Runtime) -> bool {
 fn mesh() -> Runtime {
     let Runtime { mut containers, mut init_containers, mut volumes } = full_runtime();
     for container in containers.iter_mut().chain(&mut init_containers) {
-        container.name.insert_str(0, "mesh-");
+        container.name = format!("mesh-{}", container.name).into();
         for mount in &mut container.volume_mounts {
-            mount.name.insert_str(0, "mesh-");
+            mount.name = format!("mesh-{}", mount.name).into();
         }
         container.may_vary = MayVary::default();
     }
     for volume in &mut volumes {
-        volume.name.insert_str(0, "mesh-");
+        volume.name = format!("mesh-{}", volume.name).into();
     }
     Runtime { containers, init_containers, volumes }
 }
 
 fn variable(name: &str, value: &str) -> EnvVar {
-    EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None }
+    EnvVar { name: name.into(), value: Some(value.into()), value_from: None }
 }
 
 fn mount() -> VolumeMount {
     VolumeMount {
-        name: "mesh-cache".to_owned(),
-        mount_path: "/mesh".to_owned(),
+        name: "mesh-cache".into(),
+        mount_path: "/mesh".into(),
         read_only: true,
         ..VolumeMount::default()
     }
@@ -134,7 +134,7 @@ fn what_was_approved_must_be_there_itself() {
     let mut pod = injected(&approved, &mesh);
     pod.containers.retain(|c| c.name != approved.containers[0].name && c.name != mesh.containers[0].name);
     pod.containers.push(same_name.containers[0].container.clone());
-    pod.containers[0].args = vec!["other".to_owned()];
+    pod.containers[0].args = vec!["other".into()];
     assert!(!is_model(&approved, &same_name, &pod));
     // Nor does an approved container move to where only trusted ones run.
     let mut pod = injected(&approved, &mesh);
@@ -148,21 +148,21 @@ fn additions_are_exact() {
     let (approved, mesh) = (full_runtime(), mesh());
     let trusted = trusted(&mesh);
     let changes: [(&str, Change); 7] = [
-        ("another value", |pod| pod.containers[2].env[0].value = Some("off".to_owned())),
+        ("another value", |pod| pod.containers[2].env[0].value = Some("off".into())),
         ("a name that was approved", |pod| pod.containers[2].env.push(variable("MODEL", "on"))),
         ("another path", |pod| {
-            pod.containers[2].volume_mounts.push(VolumeMount { mount_path: "/srv".to_owned(), ..mount() });
+            pod.containers[2].volume_mounts.push(VolumeMount { mount_path: "/srv".into(), ..mount() });
         }),
         ("another volume", |pod| {
-            pod.containers[2].volume_mounts.push(VolumeMount { name: "weights".to_owned(), ..mount() });
+            pod.containers[2].volume_mounts.push(VolumeMount { name: "weights".into(), ..mount() });
         }),
         ("a path in it", |pod| {
-            pod.containers[2].volume_mounts.push(VolumeMount { sub_path: Some("x".to_owned()), ..mount() });
+            pod.containers[2].volume_mounts.push(VolumeMount { sub_path: Some("x".into()), ..mount() });
         }),
         ("writable", |pod| pod.containers[2].volume_mounts.push(VolumeMount { read_only: false, ..mount() })),
         ("more volumes", |pod| {
             let (name, empty_dir) = ("mesh-more".to_owned(), Some(EmptyDirVolume {}));
-            pod.volumes.push(Volume { name, empty_dir, ..Volume::default() });
+            pod.volumes.push(Volume { name: name.into(), empty_dir, ..Volume::default() });
         }),
     ];
     for (what, change) in changes {
@@ -176,7 +176,7 @@ fn additions_are_exact() {
 fn a_mount_that_is_trusted_elsewhere_is_not_one_of_an_approved_volume() {
     let mut approved = full_runtime();
     let (name, empty_dir) = ("mesh-cache".to_owned(), Some(EmptyDirVolume {}));
-    approved.volumes.push(Volume { name, empty_dir, ..Volume::default() });
+    approved.volumes.push(Volume { name: name.into(), empty_dir, ..Volume::default() });
     let trusted = trusted(&mesh());
     let mut pod = approved.clone();
     assert!(is_model(&approved, &trusted, &pod));
@@ -194,24 +194,24 @@ fn what_may_vary_is_what_it_lists() {
         is_model(&approved, &trusted, &pod)
     };
     let any_args: fn(&mut TrustedContainer) = |t| t.any_args = true;
-    assert!(with(any_args, |c| c.args = vec!["any".to_owned()]));
-    assert!(!with(any_args, |c| c.command = vec!["any".to_owned()]));
+    assert!(with(any_args, |c| c.args = vec!["any".into()]));
+    assert!(!with(any_args, |c| c.command = vec!["any".into()]));
     assert!(!with(any_args, |c| c.env.push(variable("ANY", ""))));
     let prefix: fn(&mut TrustedContainer) = |t| t.env_prefixes = vec!["MESH_".to_owned()];
     assert!(with(prefix, |c| c.env.insert(0, variable("MESH_ANY", "any"))));
     assert!(!with(prefix, |c| c.env.insert(0, variable("A_MESH_ANY", "any"))));
-    assert!(!with(prefix, |c| c.args = vec!["any".to_owned()]));
-    let names: fn(&mut TrustedContainer) = |t| t.container.may_vary.env = vec!["ANY".to_owned()];
+    assert!(!with(prefix, |c| c.args = vec!["any".into()]));
+    let names: fn(&mut TrustedContainer) = |t| t.container.may_vary.env = vec!["ANY".into()];
     assert!(with(names, |c| c.env.insert(0, variable("ANY", "any"))));
     assert!(!with(names, |c| c.env.insert(0, variable("ANYTHING", "any"))));
     let repository: fn(&mut TrustedContainer) = |t| {
         t.images = TrustedImages::Name;
-        t.container.image = REPOSITORY.to_owned();
+        t.container.image = REPOSITORY.into();
     };
     let image = |image: &'static str| {
         let (mut trusted, mut pod) = (trusted(&mesh), injected(&approved, &mesh));
         repository(&mut trusted.containers[0]);
-        pod.containers[0].image = image.to_owned();
+        pod.containers[0].image = image.into();
         is_model(&approved, &trusted, &pod)
     };
     assert!(image("registry.example:5000/mesh/proxy:1"));

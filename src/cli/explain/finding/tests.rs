@@ -62,12 +62,8 @@ fn held_for_want_of_a_signature() {
 #[test]
 fn held_for_what_differs_from_the_closest_version() {
     let specimen = pods_of(V2, |runtime| {
-        runtime.containers[0].args[1] = "--max-model-len=32768".to_owned();
-        let log = EnvVar {
-            name: "VLLM_LOGGING_LEVEL".to_owned(),
-            value: Some("DEBUG".to_owned()),
-            value_from: None,
-        };
+        runtime.containers[0].args[1] = "--max-model-len=32768".into();
+        let log = EnvVar { name: "VLLM_LOGGING_LEVEL".into(), value: Some("DEBUG".into()), value_from: None };
         runtime.containers[0].env.push(log);
         runtime.volumes.reverse();
     });

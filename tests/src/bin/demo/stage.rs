@@ -285,7 +285,10 @@ impl Stage<'_> {
                 other => Err(format!("{other:?}")),
             }
         };
-        self.versions.until(&format!("{version} to be withheld"), probe).await.map(|(message, _)| message)
+        self.versions
+            .until(&format!("{version} to be withheld"), probe)
+            .await
+            .map(|(message, _)| message.to_string())
     }
 
     /// The Deployment of a system.
