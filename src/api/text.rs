@@ -29,15 +29,15 @@ impl JsonSchema for Text {
     }
 }
 
-impl From<String> for Text {
-    fn from(text: String) -> Self {
-        Self(ArcIntern::new(text))
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(ArcIntern::from_ref(text))
     }
 }
 
-impl From<&str> for Text {
-    fn from(text: &str) -> Self {
-        text.to_owned().into()
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        text.as_str().into()
     }
 }
 
