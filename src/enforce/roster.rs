@@ -416,9 +416,9 @@ impl Pod {
 
     /// Has something noted about it, or forgotten.
     pub fn note<T>(&mut self, note: impl FnOnce(&mut Notes) -> T) -> T {
-        let mut notes = self.notes.take().unwrap_or_default();
+        let mut notes = self.notes.take().map_or_else(Notes::default, |notes| *notes);
         let told = note(&mut notes);
-        self.notes = Some(notes).filter(|notes| !notes.is_nothing());
+        self.notes = (!notes.is_nothing()).then(|| Box::new(notes));
         told
     }
 

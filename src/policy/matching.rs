@@ -198,8 +198,8 @@ fn container(pod: &core::Container) -> Result<Container, Unmatchable> {
         image: image.as_deref().unwrap_or_default().into(),
         command: texts(command.as_ref()),
         args: texts(args.as_ref()),
-        working_dir: text(working_dir.as_ref()),
-        restart_policy: text(restart_policy.as_ref()),
+        working_dir: working_dir.as_deref().map(Text::from),
+        restart_policy: restart_policy.as_deref().map(Text::from),
         env: env.iter().flatten().map(env_var).collect(),
         env_from: env_from.iter().flatten().map(env_from_source).collect(),
         volume_mounts: mounts.map(volume_mount).collect::<Result<_, _>>()?,
@@ -222,14 +222,10 @@ fn texts(texts: Option<&Vec<String>>) -> Vec<Text> {
     texts.into_iter().flatten().map(|text| text.as_str().into()).collect()
 }
 
-fn text(text: Option<&String>) -> Option<Text> {
-    text.map(|text| text.as_str().into())
-}
-
 fn env_var(pod: &core::EnvVar) -> EnvVar {
     EnvVar {
         name: pod.name.as_str().into(),
-        value: text(pod.value.as_ref().filter(|v| !v.is_empty())),
+        value: pod.value.as_deref().filter(|v| !v.is_empty()).map(Text::from),
         value_from: pod.value_from.as_ref().map(|source| Box::new(env_var_source(source))),
     }
 }
@@ -250,7 +246,7 @@ fn env_var_source(source: &core::EnvVarSource) -> EnvVarSource {
             field_path: f.field_path.as_str().into(),
         }),
         resource_field_ref: resource_field_ref.as_ref().map(|r| ResourceFieldRef {
-            container_name: text(r.container_name.as_ref()),
+            container_name: r.container_name.as_deref().map(Text::from),
             resource: r.resource.as_str().into(),
             divisor: r.divisor.as_ref().map_or("0", |d| &d.0).into(),
         }),
@@ -270,7 +266,7 @@ fn env_var_source(source: &core::EnvVarSource) -> EnvVarSource {
 fn env_from_source(pod: &core::EnvFromSource) -> EnvFrom {
     let core::EnvFromSource { config_map_ref, prefix, secret_ref } = pod;
     EnvFrom {
-        prefix: text(prefix.as_ref().filter(|p| !p.is_empty())),
+        prefix: prefix.as_deref().filter(|p| !p.is_empty()).map(Text::from),
         config_map_ref: config_map_ref
             .as_ref()
             .map(|r| SourceRef { name: r.name.as_str().into(), optional: r.optional }),
@@ -300,8 +296,8 @@ fn volume_mount(pod: &core::VolumeMount) -> Result<VolumeMount, Unmatchable> {
     Ok(VolumeMount {
         name: name.as_str().into(),
         mount_path: mount_path.as_str().into(),
-        sub_path: text(sub_path.as_ref()),
-        sub_path_expr: text(sub_path_expr.as_ref()),
+        sub_path: sub_path.as_deref().map(Text::from),
+        sub_path_expr: sub_path_expr.as_deref().map(Text::from),
         read_only: read_only.unwrap_or_default(),
     })
 }

@@ -255,7 +255,7 @@ fn container_of(c: &Container) -> core::Container {
             field_path: f.field_path.to_string(),
         }),
         resource_field_ref: s.resource_field_ref.as_ref().map(|r| core::ResourceFieldSelector {
-            container_name: owned(r.container_name.as_ref()),
+            container_name: r.container_name.as_deref().map(str::to_owned),
             resource: r.resource.to_string(),
             divisor: Some(Quantity(r.divisor.to_string())),
         }),
@@ -273,11 +273,11 @@ fn container_of(c: &Container) -> core::Container {
     };
     let env = c.env.iter().map(|e| core::EnvVar {
         name: e.name.to_string(),
-        value: owned(e.value.as_ref()),
+        value: e.value.as_deref().map(str::to_owned),
         value_from: e.value_from.as_deref().map(source),
     });
     let env_from = c.env_from.iter().map(|e| core::EnvFromSource {
-        prefix: owned(e.prefix.as_ref()),
+        prefix: e.prefix.as_deref().map(str::to_owned),
         config_map_ref: e
             .config_map_ref
             .as_ref()
@@ -290,8 +290,8 @@ fn container_of(c: &Container) -> core::Container {
     let mounts = c.volume_mounts.iter().map(|m| core::VolumeMount {
         name: m.name.to_string(),
         mount_path: m.mount_path.to_string(),
-        sub_path: owned(m.sub_path.as_ref()),
-        sub_path_expr: owned(m.sub_path_expr.as_ref()),
+        sub_path: m.sub_path.as_deref().map(str::to_owned),
+        sub_path_expr: m.sub_path_expr.as_deref().map(str::to_owned),
         read_only: m.read_only.then_some(true),
         ..Default::default()
     });
@@ -300,8 +300,8 @@ fn container_of(c: &Container) -> core::Container {
         image: Some(c.image.to_string()),
         command: list(strings(&c.command)),
         args: list(strings(&c.args)),
-        working_dir: owned(c.working_dir.as_ref()),
-        restart_policy: owned(c.restart_policy.as_ref()),
+        working_dir: c.working_dir.as_deref().map(str::to_owned),
+        restart_policy: c.restart_policy.as_deref().map(str::to_owned),
         env: list(env.collect()),
         env_from: list(env_from.collect()),
         volume_mounts: list(mounts.collect()),
@@ -319,10 +319,6 @@ fn container_of(c: &Container) -> core::Container {
 
 fn strings(texts: &[Text]) -> Vec<String> {
     texts.iter().map(Text::to_string).collect()
-}
-
-fn owned(text: Option<&Text>) -> Option<String> {
-    text.map(Text::to_string)
 }
 
 /// As the API server writes an empty list: not at all.
