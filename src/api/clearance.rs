@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::{Digest, Mode, OnLoss, Scope, SharedRuntime, Trusted};
 
@@ -55,16 +55,9 @@ pub struct ClearanceSpec {
     pub trusted: Trusted,
 
     /// The systems of the namespace by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "at_once")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 256))]
     pub systems: BTreeMap<String, SystemClearance>,
-}
-
-/// Systems that are put in one by one, in their order, leave half of each node of the map empty.
-fn at_once<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, SystemClearance>, D::Error> {
-    Ok(BTreeMap::deserialize(deserializer)?.into_iter().collect())
 }
 
 /// What may run of one system.

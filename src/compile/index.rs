@@ -101,10 +101,7 @@ impl<K: Resource + Clone> Cache<K> {
             }
             Event::InitApply(DeserializeGuard(Err(_))) => {}
             Event::InitDone => {
-                // Put in one by one, in their order, they leave half of each node empty; put in at once, they do not.
-                let full = |objects: BTreeMap<_, _>| objects.into_iter().collect();
-                let listed = std::mem::take(&mut self.relisting).into_iter();
-                let listed = listed.map(|(namespace, objects)| (namespace, full(objects))).collect();
+                let listed = std::mem::take(&mut self.relisting);
                 let before = std::mem::replace(&mut self.objects, listed);
                 return before.into_keys().chain(self.objects.keys().cloned()).collect();
             }
