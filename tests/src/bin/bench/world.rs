@@ -5,16 +5,19 @@
 //!                └─ pods                                                 one container, as vLLM is run
 //! ```
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use assent_tests::{digest, until};
 use serde_json::{Value, json};
 
-use crate::rest::{Rest, post};
+use crate::rest::{Rest, patch, post};
 
 /// How long the operator may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_mins(5);
+
+/// After how long a pod that does not run was overlooked.
+const OVERLOOKED: Duration = Duration::from_secs(30);
 
 /// The collection of a namespaced kind of ours.
 pub fn ours(namespace: &str, plural: &str) -> String {
@@ -173,11 +176,20 @@ pub async fn start(rest: &Rest, namespace: &str, pod: &Value) -> Result<String> 
     }
 }
 
-/// Waits until so many pods of a namespace run.
+/// Waits until so many pods of a namespace run. KWOK overlooks one among tens of thousands, and looks again
+/// when it changes.
 pub async fn running(rest: &Rest, namespace: &str, count: usize) -> Result<()> {
+    let pods = pods(namespace);
+    let mut looked = Instant::now();
     until(PATIENCE, &format!("{count} pods of {namespace} to run"), async || {
-        let running = format!("{}?fieldSelector=status.phase=Running", pods(namespace));
-        let found = rest.get(&running).await?["items"].as_array().map_or(0, Vec::len);
+        let found = rest.names(&format!("{pods}?fieldSelector=status.phase=Running")).await?.len();
+        if found < count && looked.elapsed() > OVERLOOKED {
+            looked = Instant::now();
+            let overlooked = rest.names(&format!("{pods}?fieldSelector=status.phase!=Running")).await?;
+            let change = json!({ "metadata": { "annotations": { "overlooked": "true" } } });
+            let touch = |name: &String| patch(&format!("{pods}/{name}"), &change);
+            rest.all(overlooked.iter().map(touch).collect::<Result<_>>()?, 1).await?;
+        }
         ensure!(found == count, "{found} do");
         Ok(Some(()))
     })
