@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
-    index::Facts,
+    index::{Facts, Kept},
     notice::Notice,
     status::{Ending, Judged, Statuses},
 };
 use crate::{
     api::{
-        AISystem, ClearanceSpec, ClearedVersion, Digest, Governance, ModelVersion, OnLoss, SystemClearance,
-        Trusted, WithheldVersion,
+        ClearanceSpec, ClearedVersion, Digest, Governance, ModelVersion, OnLoss, SystemClearance, Trusted,
+        WithheldVersion,
     },
     policy::{self, Reason, Subject, Verdict, bears_on, judge},
 };
@@ -40,7 +40,7 @@ pub fn compile(namespace: &str, governance: Governance, facts: &Facts, now: Time
     let mut judged: BTreeMap<&str, Judged> = facts
         .versions
         .values()
-        .map(|version| (name(version), judge_version(namespace, facts, version, now)))
+        .map(|version| (&*version.name, judge_version(namespace, facts, version, now)))
         .collect();
     let mut systems = systems(namespace, facts, &mut judged);
     let remembered = remember_losses(&mut systems, facts, now);
@@ -67,15 +67,16 @@ fn since(governance: Governance, facts: &Facts, now: Timestamp) -> Time {
         .unwrap_or_else(|| Time(Timestamp::from_second(now.as_second()).unwrap_or(now)))
 }
 
-fn name(version: &ModelVersion) -> &str {
-    version.metadata.name.as_deref().unwrap_or_default()
-}
-
-fn judge_version<'a>(namespace: &str, facts: &'a Facts, version: &'a ModelVersion, now: Timestamp) -> Judged {
+fn judge_version<'a>(
+    namespace: &str,
+    facts: &'a Facts,
+    version: &'a Kept<ModelVersion>,
+    now: Timestamp,
+) -> Judged {
     let system = facts.systems.get(&version.spec.system).map(|s| &s.spec);
     let digest = system.map(|system| Subject::new(namespace, system, &version.spec).digest());
     let bearing = digest.iter().flat_map(|digest| {
-        facts.approvals.values().filter(move |a| bears_on(a, &version.spec.system, name(version), digest))
+        facts.approvals.values().filter(move |a| bears_on(a, &version.spec.system, &version.name, digest))
     });
     let statements = policy::statements(bearing.map(AsRef::as_ref), &facts.roles);
     let level = system.and_then(|s| facts.levels.get(&s.risk_level)).map(|l| &l.spec);
@@ -87,7 +88,7 @@ fn judge_version<'a>(namespace: &str, facts: &'a Facts, version: &'a ModelVersio
     Judged {
         system: version.spec.system.clone(),
         digest,
-        created: version.metadata.creation_timestamp.as_ref().map(|t| t.0),
+        created: version.created,
         standings: judgement
             .standings
             .iter()
@@ -113,7 +114,7 @@ fn systems(
     {
         let on_loss = level.map_or_else(OnLoss::default, |l| l.spec.on_loss.clone());
         let clearance = SystemClearance { on_loss, ..SystemClearance::default() };
-        systems.insert(system_name(system).to_owned(), clearance);
+        systems.insert(system.name.clone(), clearance);
     }
     for (name, judged) in newest_first(judged) {
         let Some(version) = facts.versions.get(name) else { continue };
@@ -146,10 +147,6 @@ fn systems(
 
 fn never() -> Timestamp {
     NEVER.parse().expect("a constant")
-}
-
-fn system_name(system: &AISystem) -> &str {
-    system.metadata.name.as_deref().unwrap_or_default()
 }
 
 /// So that where there is not room for all, the old ones go first.

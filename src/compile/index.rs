@@ -2,7 +2,7 @@
 //! namespace holds and not what the cluster does.
 //!
 //! ```text
-//!  watch of a kind ──► Cache<K>: namespace ─► name ─► object        (a re-list replaces it whole)
+//!  watch of a kind ──► Cache: namespace ─► name ─► what is kept of it   (a re-list replaces it whole)
 //!        │
 //!        └──► what is dirty: the namespace; for a RiskLevel, every namespace that uses it
 //! ```
@@ -14,9 +14,13 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, channel::mpsc, stream::BoxStream};
+use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{
     Client, Resource, ResourceExt,
-    core::{DeserializeGuard, ObjectMeta},
+    core::{
+        DeserializeGuard, ObjectMeta,
+        object::{HasSpec, HasStatus},
+    },
     runtime::watcher::Event,
 };
 use serde::de::DeserializeOwned;
@@ -34,16 +38,64 @@ use crate::{
     watching::watch_all,
 };
 
+/// What is described, and of its metadata only what is asked for: whole, that took more room than all the rest.
+#[derive(Clone, Debug)]
+pub struct Kept<K: HasSpec + HasStatus> {
+    pub name: String,
+    pub uid: Option<String>,
+    pub generation: Option<i64>,
+    pub created: Option<Timestamp>,
+    pub spec: K::Spec,
+    pub status: Option<K::Status>,
+}
+
+impl<K: Resource<DynamicType = ()> + HasSpec + HasStatus> Kept<K> {
+    fn new(meta: ObjectMeta, spec: K::Spec, status: Option<K::Status>) -> Self {
+        Self {
+            name: meta.name.unwrap_or_default(),
+            uid: meta.uid,
+            generation: meta.generation,
+            created: meta.creation_timestamp.map(|t| t.0),
+            spec,
+            status,
+        }
+    }
+
+    /// How an Event of `namespace` refers to it.
+    pub fn reference(&self, namespace: &str) -> ObjectReference {
+        ObjectReference {
+            api_version: Some(K::api_version(&()).into_owned()),
+            kind: Some(K::kind(&()).into_owned()),
+            namespace: Some(namespace.to_owned()),
+            name: Some(self.name.clone()),
+            uid: self.uid.clone(),
+            ..ObjectReference::default()
+        }
+    }
+}
+
+impl From<AISystem> for Kept<AISystem> {
+    fn from(AISystem { metadata, spec, status }: AISystem) -> Self {
+        Self::new(metadata, spec, status)
+    }
+}
+
+impl From<ModelVersion> for Kept<ModelVersion> {
+    fn from(ModelVersion { metadata, spec, status }: ModelVersion) -> Self {
+        Self::new(metadata, spec, status)
+    }
+}
+
 /// Objects of one kind by namespace and name.
 #[derive(Debug)]
-struct Cache<K> {
-    objects: BTreeMap<String, BTreeMap<String, Arc<K>>>,
-    relisting: BTreeMap<String, BTreeMap<String, Arc<K>>>,
+struct Cache<V> {
+    objects: BTreeMap<String, BTreeMap<String, Arc<V>>>,
+    relisting: BTreeMap<String, BTreeMap<String, Arc<V>>>,
 }
 
 /// Of the metadata only what is asked for later: annotations hold a whole manifest where `kubectl apply` wrote it.
 /// And cloned, for what was read has room for four where there is one condition.
-fn kept<K: Resource + Clone>(mut object: K) -> Arc<K> {
+fn kept<K: Resource + Clone, V: From<K>>(mut object: K) -> Arc<V> {
     let meta = std::mem::take(object.meta_mut());
     *object.meta_mut() = ObjectMeta {
         name: meta.name,
@@ -54,25 +106,28 @@ fn kept<K: Resource + Clone>(mut object: K) -> Arc<K> {
         creation_timestamp: meta.creation_timestamp,
         ..ObjectMeta::default()
     };
-    Arc::new(object.clone())
+    Arc::new(object.clone().into())
 }
 
-impl<K> Default for Cache<K> {
+impl<V> Default for Cache<V> {
     fn default() -> Self {
         Self { objects: BTreeMap::new(), relisting: BTreeMap::new() }
     }
 }
 
-impl<K: Resource + Clone> Cache<K> {
-    fn of(&self, namespace: &str) -> BTreeMap<String, Arc<K>> {
+impl<V> Cache<V> {
+    fn of(&self, namespace: &str) -> BTreeMap<String, Arc<V>> {
         self.objects.get(namespace).cloned().unwrap_or_default()
     }
 
-    fn all(&self) -> impl Iterator<Item = &Arc<K>> {
+    fn all(&self) -> impl Iterator<Item = &Arc<V>> {
         self.objects.values().flat_map(BTreeMap::values)
     }
 
-    fn insert(&mut self, object: K) -> String {
+    fn insert<K: Resource + Clone>(&mut self, object: K) -> String
+    where
+        V: From<K>,
+    {
         let namespace = object.namespace().unwrap_or_default();
         self.objects.entry(namespace.clone()).or_default().insert(object.name_any(), kept(object));
         namespace
@@ -89,9 +144,10 @@ impl<K: Resource + Clone> Cache<K> {
 
     /// Takes in one event; returns the namespaces whose facts it changed. An object that does not
     /// parse counts as missing: it must neither stand as it was nor keep the others from being seen.
-    fn apply(&mut self, event: Event<DeserializeGuard<K>>) -> BTreeSet<String>
+    fn apply<K>(&mut self, event: Event<DeserializeGuard<K>>) -> BTreeSet<String>
     where
-        K: Resource<DynamicType = ()>,
+        K: Resource<DynamicType = ()> + Clone,
+        V: From<K>,
     {
         match event {
             Event::Init => self.relisting.clear(),
@@ -119,8 +175,8 @@ impl<K: Resource + Clone> Cache<K> {
 /// What is known of one namespace.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    pub systems: BTreeMap<String, Arc<AISystem>>,
-    pub versions: BTreeMap<String, Arc<ModelVersion>>,
+    pub systems: BTreeMap<String, Arc<Kept<AISystem>>>,
+    pub versions: BTreeMap<String, Arc<Kept<ModelVersion>>>,
     pub approvals: BTreeMap<String, Arc<Approval>>,
     pub clearance: Option<Arc<Clearance>>,
     /// The roles in which people decide, as far as they have keys.
@@ -134,8 +190,8 @@ pub struct Facts {
 #[derive(Debug, Default)]
 struct Caches {
     levels: Cache<RiskLevel>,
-    systems: Cache<AISystem>,
-    versions: Cache<ModelVersion>,
+    systems: Cache<Kept<AISystem>>,
+    versions: Cache<Kept<ModelVersion>>,
     approvals: Cache<Approval>,
     clearances: Cache<Clearance>,
     sidecars: Cache<TrustedSidecar>,
@@ -229,10 +285,10 @@ impl Index {
         caches.written.get(namespace).is_some_and(|written| clearance.map(edition).as_ref() != Some(written))
     }
 
-    fn update<K: Resource<DynamicType = ()> + Clone>(
+    fn update<K: Resource<DynamicType = ()> + Clone, V: From<K>>(
         &self,
         event: Event<DeserializeGuard<K>>,
-        cache: fn(&mut Caches) -> &mut Cache<K>,
+        cache: fn(&mut Caches) -> &mut Cache<V>,
         kind: &'static str,
     ) -> BTreeSet<String> {
         let listed = matches!(event, Event::InitDone);
@@ -306,13 +362,13 @@ impl Feed {
         let (dirty_levels, levels) = mpsc::unbounded();
         let (dirty_sidecars, sidecars) = mpsc::unbounded();
         let mut changes = futures::stream::select_all([
-            self.watch::<RiskLevel>(|c| &mut c.levels, "RiskLevel"),
-            self.watch::<TrustedSidecar>(|c| &mut c.sidecars, "TrustedSidecar"),
-            self.watch::<ApproverRole>(|c| &mut c.roles, "ApproverRole"),
-            self.watch::<AISystem>(|c| &mut c.systems, "AISystem"),
-            self.watch::<ModelVersion>(|c| &mut c.versions, "ModelVersion"),
-            self.watch::<Approval>(|c| &mut c.approvals, "Approval"),
-            self.watch::<Clearance>(|c| &mut c.clearances, "Clearance"),
+            self.watch::<RiskLevel, _>(|c| &mut c.levels, "RiskLevel"),
+            self.watch::<TrustedSidecar, _>(|c| &mut c.sidecars, "TrustedSidecar"),
+            self.watch::<ApproverRole, _>(|c| &mut c.roles, "ApproverRole"),
+            self.watch::<AISystem, _>(|c| &mut c.systems, "AISystem"),
+            self.watch::<ModelVersion, _>(|c| &mut c.versions, "ModelVersion"),
+            self.watch::<Approval, _>(|c| &mut c.approvals, "Approval"),
+            self.watch::<Clearance, _>(|c| &mut c.clearances, "Clearance"),
         ]);
         let work = async move {
             while let Some((kind, changed)) = changes.next().await {
@@ -351,13 +407,14 @@ impl Feed {
     }
 
     /// The changes of one kind.
-    fn watch<K>(
+    fn watch<K, V>(
         &self,
-        cache: fn(&mut Caches) -> &mut Cache<K>,
+        cache: fn(&mut Caches) -> &mut Cache<V>,
         kind: &'static str,
     ) -> BoxStream<'static, (&'static str, BTreeSet<String>)>
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+        V: From<K> + 'static,
     {
         let (index, metrics) = (Arc::clone(&self.index), Arc::clone(&self.metrics));
         watch_all::<DeserializeGuard<K>>(&self.client)

@@ -120,9 +120,9 @@ impl Context {
                 reason: CLEARANCE_EXPIRING.to_owned(),
                 note: Some(shorten(expiring.message.to_string(), NOTE_BYTES)),
                 action: "Renew".to_owned(),
-                secondary: Some(version.object_ref(&())),
+                secondary: Some(version.reference(namespace)),
             };
-            self.publish(&event, &system.object_ref(&())).await;
+            self.publish(&event, &system.reference(namespace)).await;
         }
     }
 

@@ -10,12 +10,12 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
-    jiff::Timestamp,
-};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
-use super::{index::Facts, notice::Notice};
+use super::{
+    index::{Facts, Kept},
+    notice::Notice,
+};
 use crate::{
     api::{
         AISystem, AISystemStatus, Approval, ApprovalStatus, Approver, CLEARANCE_EXPIRING, Condition,
@@ -93,7 +93,7 @@ pub struct Statuses {
 
 impl Statuses {
     pub fn new(namespace: &str, facts: &Facts, judged: &BTreeMap<&str, Judged>, now: Timestamp) -> Self {
-        let version = |(name, version): (&String, &std::sync::Arc<ModelVersion>)| {
+        let version = |(name, version): (&String, &std::sync::Arc<Kept<ModelVersion>>)| {
             let judged = judged.get(name.as_str())?;
             Some((name.clone(), of_version(namespace, version, judged, facts, now)))
         };
@@ -140,14 +140,14 @@ struct Saying<'a> {
 }
 
 impl Saying<'_> {
-    fn conditions(&self, meta: &ObjectMeta, before: &[Condition], now: Timestamp) -> Vec<Condition> {
+    fn conditions(&self, generation: Option<i64>, before: &[Condition], now: Timestamp) -> Vec<Condition> {
         let say = |type_, status| {
-            condition(before, (type_, status), self.reason, self.message.clone(), meta.generation, now)
+            condition(before, (type_, status), self.reason, self.message.clone(), generation, now)
         };
         let stalled = self.stalled && !self.decommissioned;
         let ready = match &self.defect {
             Some((reason, message)) if !self.decommissioned => {
-                condition(before, ("Ready", false), reason, message.clone(), meta.generation, now)
+                condition(before, ("Ready", false), reason, message.clone(), generation, now)
             }
             _ => say("Ready", self.cleared || self.decommissioned),
         };
@@ -160,7 +160,7 @@ impl Saying<'_> {
 
 fn of_version(
     namespace: &str,
-    version: &ModelVersion,
+    version: &Kept<ModelVersion>,
     judged: &Judged,
     facts: &Facts,
     now: Timestamp,
@@ -171,16 +171,15 @@ fn of_version(
         stalled: judged.is_stalled(),
         decommissioned: judged.is_decommissioned(),
         reason: judged.reason(),
-        message: judged.message(namespace, version.metadata.name.as_deref().unwrap_or_default()),
+        message: judged.message(namespace, &version.name),
         defect: None,
     };
     let counted = judged.standings.iter().filter(|(_, standing)| **standing == Standing::Counted);
     let before = version.status.as_ref().map_or(&[][..], |s| &s.conditions);
-    let mut conditions = saying.conditions(&version.metadata, before, now);
-    let name = version.metadata.name.as_deref().unwrap_or_default();
-    conditions.extend(expiring(judged.expiring(namespace, name), &version.metadata, before, now));
+    let mut conditions = saying.conditions(version.generation, before, now);
+    conditions.extend(expiring(judged.expiring(namespace, &version.name), version.generation, before, now));
     ModelVersionStatus {
-        observed_generation: version.metadata.generation,
+        observed_generation: version.generation,
         conditions,
         subject_digest: judged.digest.clone(),
         not_after: judged.not_after.filter(|_| cleared).map(Time),
@@ -191,12 +190,12 @@ fn of_version(
 /// The condition that a clearance ends soon; absent while it does not.
 fn expiring(
     said: Option<(&str, String)>,
-    meta: &ObjectMeta,
+    generation: Option<i64>,
     before: &[Condition],
     now: Timestamp,
 ) -> Option<Condition> {
     let (reason, message) = said?;
-    Some(condition(before, (CLEARANCE_EXPIRING, true), reason, message, meta.generation, now))
+    Some(condition(before, (CLEARANCE_EXPIRING, true), reason, message, generation, now))
 }
 
 /// What a version says that was cleared before and has come closer to its end by a step.
@@ -231,9 +230,9 @@ fn end_of(facts: &Facts, approval: &Approval, approver: &Approver) -> Option<Tim
 }
 
 /// A successor that does not exist, or that is in the end succeeded by the system itself.
-fn successor_defect(facts: &Facts, system: &AISystem) -> Option<(&'static str, String)> {
-    let successor = |system: &AISystem| system.spec.decommission.as_ref()?.successor.clone();
-    let mut path = vec![system.metadata.name.clone().unwrap_or_default()];
+fn successor_defect(facts: &Facts, system: &Kept<AISystem>) -> Option<(&'static str, String)> {
+    let successor = |system: &Kept<AISystem>| system.spec.decommission.as_ref()?.successor.clone();
+    let mut path = vec![system.name.clone()];
     let mut next = successor(system);
     while let Some(name) = next {
         let seen = path.contains(&name);
@@ -251,7 +250,7 @@ fn successor_defect(facts: &Facts, system: &AISystem) -> Option<(&'static str, S
 fn of_system(
     namespace: &str,
     facts: &Facts,
-    system: &AISystem,
+    system: &Kept<AISystem>,
     versions: &[(&str, &Judged)],
     now: Timestamp,
 ) -> AISystemStatus {
@@ -261,12 +260,12 @@ fn of_system(
     let mut saying = say_of_system(namespace, system, versions, due || was);
     saying.defect = successor_defect(facts, system);
     let before = system.status.as_ref().map_or(&[][..], |s| &s.conditions);
-    let mut conditions = saying.conditions(&system.metadata, before, now);
+    let mut conditions = saying.conditions(system.generation, before, now);
     let first = cleared.iter().filter(|(_, j)| j.ending.is_some()).min_by_key(|(_, j)| j.not_after);
     let said = first.and_then(|(name, judged)| judged.expiring(namespace, name));
-    conditions.extend(expiring(said, &system.metadata, before, now));
+    conditions.extend(expiring(said, system.generation, before, now));
     AISystemStatus {
-        observed_generation: system.metadata.generation,
+        observed_generation: system.generation,
         conditions,
         cleared_versions: (!cleared.is_empty())
             .then(|| shorten(cleared.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(","), 16384)),
@@ -290,11 +289,10 @@ fn summary(name: &str, judged: &Judged) -> VersionSummary {
 /// A system is cleared if one of its versions is; if none is, the newest says why.
 fn say_of_system<'a>(
     namespace: &str,
-    system: &AISystem,
+    system: &Kept<AISystem>,
     versions: &[(&str, &'a Judged)],
     decommissioned: bool,
 ) -> Saying<'a> {
-    let name = system.metadata.name.as_deref().unwrap_or_default();
     let each = versions.iter().map(|(name, judged)| format!("{name} {}", judged.message(namespace, name)));
     let message = shorten(each.collect::<Vec<_>>().join("; "), 32768);
     let newest =
@@ -309,7 +307,8 @@ fn say_of_system<'a>(
         (Some(newest), _) => (newest.reason(), message, newest.is_stalled()),
         (None, _) => {
             let message = format!(
-                "no ModelVersion names system {name}: create one (kubectl explain modelversion.spec)"
+                "no ModelVersion names system {}: create one (kubectl explain modelversion.spec)",
+                system.name
             );
             ("NoModelVersion", message, false)
         }

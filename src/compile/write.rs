@@ -17,8 +17,8 @@ use super::{
     status::Statuses,
 };
 use crate::api::{
-    CLEARANCE_NAME, Clearance, ClearanceSpec, PODS_HELD, RiskLevel, RiskLevelStatus, TrustedSidecar,
-    TrustedSidecarStatus,
+    AISystem, Approval, CLEARANCE_NAME, Clearance, ClearanceSpec, ModelVersion, PODS_HELD, RiskLevel,
+    RiskLevelStatus, TrustedSidecar, TrustedSidecarStatus,
 };
 
 /// The field manager of clearances and statuses.
@@ -80,24 +80,25 @@ pub async fn statuses(
             status.conditions.insert(at_most, before.conditions[at].clone());
         }
     }
-    changed(client, namespace, &facts.systems, systems, |s| s.status.as_ref()).await?;
-    changed(client, namespace, &facts.versions, versions, |v| v.status.as_ref()).await?;
-    changed(client, namespace, &facts.approvals, approvals, |a| a.status.as_ref()).await
+    changed::<AISystem, _, _>(client, namespace, &facts.systems, systems, |s| s.status.as_ref()).await?;
+    changed::<ModelVersion, _, _>(client, namespace, &facts.versions, versions, |v| v.status.as_ref())
+        .await?;
+    changed::<Approval, _, _>(client, namespace, &facts.approvals, approvals, |a| a.status.as_ref()).await
 }
 
-async fn changed<K, S>(
+async fn changed<K, V, S>(
     client: &Client,
     namespace: &str,
-    objects: &BTreeMap<String, Arc<K>>,
+    kept: &BTreeMap<String, Arc<V>>,
     wanted: BTreeMap<String, S>,
-    status: fn(&K) -> Option<&S>,
+    status: fn(&V) -> Option<&S>,
 ) -> Result<(), Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
     S: Serialize + PartialEq,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let differs = |(name, wanted): &(String, S)| objects.get(name).and_then(|o| status(o)) != Some(wanted);
+    let differs = |(name, wanted): &(String, S)| kept.get(name).and_then(|o| status(o)) != Some(wanted);
     let writes = wanted.into_iter().filter(differs).map(|(name, wanted)| {
         let api = api.clone();
         async move { apply(&api, &name, &wanted).await }

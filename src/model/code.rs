@@ -22,7 +22,10 @@ use crate::{
         AISystem, Approval, CLEARANCE_NAME, ClearanceSpec, ClearedVersion, Digest, GATE, ModelVersion,
         RiskLevel, SYSTEM_LABEL, SystemClearance,
     },
-    compile::{clearance::compile as compile_facts, index::Facts},
+    compile::{
+        clearance::compile as compile_facts,
+        index::{Facts, Kept},
+    },
     enforce::{
         decide::{Decision, LEAST_GRACE, Step, decide as decide_about},
         roster::Roster,
@@ -65,8 +68,8 @@ fn tick(instant: Timestamp) -> Tick {
 /// What does not change.
 struct World {
     level: Arc<RiskLevel>,
-    system: Arc<AISystem>,
-    version: Arc<ModelVersion>,
+    system: Arc<Kept<AISystem>>,
+    version: Arc<Kept<ModelVersion>>,
     digest: Digest,
 }
 
@@ -87,7 +90,12 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let system: AISystem = serde_json::from_value(with_type(system, "AISystem")).expect(parse);
     let version: ModelVersion = serde_json::from_value(with_type(version, "ModelVersion")).expect(parse);
     let digest = Subject::new(NAMESPACE, &system.spec, &version.spec).digest();
-    World { level: Arc::new(level), system: Arc::new(system), version: Arc::new(version), digest }
+    World {
+        level: Arc::new(level),
+        system: Arc::new(system.into()),
+        version: Arc::new(version.into()),
+        digest,
+    }
 });
 
 fn with_type(mut object: serde_json::Value, kind: &str) -> serde_json::Value {

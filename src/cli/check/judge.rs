@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     api::{
-        AISystem, ApproverRole, CLEARANCE_NAME, Clearance, Governance, Mode, RiskLevel, Trusted,
-        TrustedSidecar,
+        AISystem, Approval, ApproverRole, CLEARANCE_NAME, Clearance, Governance, Mode, ModelVersion,
+        RiskLevel, Trusted, TrustedSidecar,
     },
     cli::{
         explain::{Facts, PodFinding, Seen, Specimen},
@@ -129,7 +129,15 @@ struct World {
     roles: BTreeMap<String, Arc<ApproverRole>>,
     /// Of the sidecars, once all are known.
     trusted: Arc<Trusted>,
-    facts: BTreeMap<String, compile::Facts>,
+    described: BTreeMap<String, Described>,
+}
+
+/// What the manifests describe in one namespace.
+#[derive(Clone, Debug, Default)]
+struct Described {
+    systems: BTreeMap<String, Arc<AISystem>>,
+    versions: BTreeMap<String, Arc<ModelVersion>>,
+    approvals: BTreeMap<String, Arc<Approval>>,
 }
 
 impl World {
@@ -181,22 +189,29 @@ impl World {
         Some(Checked { conclusion: why, next, ..self.checked(manifest, Outcome::Invalid) })
     }
 
-    fn of(&mut self, namespace: &str) -> &mut compile::Facts {
-        self.facts.entry(namespace.to_owned()).or_default()
+    fn of(&mut self, namespace: &str) -> &mut Described {
+        self.described.entry(namespace.to_owned()).or_default()
     }
 
     /// A namespace as the API server would see it once all was applied and compiled.
     fn place(&self, namespace: &str) -> Place {
-        let mut facts = self.facts.get(namespace).cloned().unwrap_or_default();
-        facts.levels = self.levels.clone();
-        facts.trusted = Arc::clone(&self.trusted);
-        facts.roles = self.roles.clone();
+        let described = self.described.get(namespace).cloned().unwrap_or_default();
+        let facts = compile::Facts {
+            systems: described.systems.iter().map(as_kept).collect(),
+            versions: described.versions.iter().map(as_kept).collect(),
+            approvals: described.approvals.clone(),
+            clearance: None,
+            roles: self.roles.clone(),
+            levels: self.levels.clone(),
+            trusted: Arc::clone(&self.trusted),
+        };
         let known = self.governed.get(namespace);
         let enforcing = Governance { mode: Some(Mode::Enforce), ..Governance::default() };
         let governance = known.copied().unwrap_or(enforcing);
         let compiled = compile::compile(namespace, governance, &facts, self.now);
         let clearance = compiled.clearance.map(|spec| Clearance::new(CLEARANCE_NAME, spec));
-        let ledgers = facts.systems.keys().map(|name| (name.clone(), ledger(namespace, name, &facts)));
+        let ledgers =
+            described.systems.keys().map(|name| (name.clone(), self.ledger(namespace, name, &described)));
         Place {
             assumed: known.is_none(),
             facts: Facts {
@@ -209,6 +224,16 @@ impl World {
                 now: self.now,
             },
         }
+    }
+
+    fn ledger(&self, namespace: &str, name: &str, described: &Described) -> Ledger {
+        let system = described.systems.get(name).map(|system| AISystem::clone(system));
+        let level = system.as_ref().and_then(|system| self.levels.get(&system.spec.risk_level));
+        let level = level.map(|level| RiskLevel::clone(level));
+        let (namespace, name, keys) = (namespace.to_owned(), name.to_owned(), self.roles.clone());
+        let (versions, approvals) = (described.versions.values(), described.approvals.values());
+        Ledger { namespace, name, system, level, keys, ..Ledger::default() }
+            .filled(versions.map(AsRef::as_ref), approvals.map(AsRef::as_ref))
     }
 
     fn pods(&self, manifest: &Manifest, specimen: &Specimen, place: &Place) -> Checked {
@@ -248,13 +273,9 @@ struct Place {
     facts: Facts,
 }
 
-fn ledger(namespace: &str, name: &str, facts: &compile::Facts) -> Ledger {
-    let system = facts.systems.get(name).map(|system| AISystem::clone(system));
-    let level = system.as_ref().and_then(|system| facts.levels.get(&system.spec.risk_level));
-    let level = level.map(|level| RiskLevel::clone(level));
-    let (namespace, name, keys) = (namespace.to_owned(), name.to_owned(), facts.roles.clone());
-    Ledger { namespace, name, system, level, keys, ..Ledger::default() }
-        .filled(facts.versions.values().map(AsRef::as_ref), facts.approvals.values().map(AsRef::as_ref))
+/// As the operator keeps it.
+fn as_kept<K: Clone, V: From<K>>((name, object): (&String, &Arc<K>)) -> (String, Arc<V>) {
+    (name.clone(), Arc::new(K::clone(object).into()))
 }
 
 /// Keeps an object by its name, in the namespace that it is applied to.
