@@ -273,16 +273,17 @@ pub async fn dev_uses_a_tag_that_moved(cluster: &ControlPlane) -> Result<()> {
 pub async fn dev_edits_or_creates_a_clearance(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "edits-clearance", "high").await?;
     let words = ["written by Assent alone", "kubectl assent status -n edits-clearance"];
-    let mut clearance = scene.get("clearance", "clearance").await?;
-    clearance["spec"] = json!({ "mode": "enforce", "systems": {} });
-    says(&scene.refused(Dev, &clearance).await?, &words)?;
+    let clearance = |namespace: &str| {
+        json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Clearance",
+            "metadata": { "name": "clearance", "namespace": namespace }, "spec": { "mode": "audit" } })
+    };
+    scene.get("clearance", "clearance").await?;
+    says(&scene.refused(Dev, &clearance(&scene.namespace)).await?, &words)?;
     says(&scene.denied(Dev, &["delete", "clearance", "clearance"]).await?, &words)?;
     says(&scene.denied(Admin, &["delete", "clearance", "clearance"]).await?, &words)?;
     let other = Scenario { cluster, namespace: "ungoverned-clearance".to_owned() };
     cluster.kubectl(Admin, &["create", "namespace", &other.namespace]).await?.ok()?;
-    let clearance = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Clearance",
-        "metadata": { "name": "clearance", "namespace": other.namespace }, "spec": {} });
-    says(&other.refused(Admin, &clearance).await?, &["written by Assent alone"])
+    says(&other.refused(Admin, &clearance(&other.namespace)).await?, &["written by Assent alone"])
 }
 
 pub async fn dev_writes_a_status(cluster: &ControlPlane) -> Result<()> {
