@@ -21,7 +21,7 @@ use kube::{
         DeserializeGuard, ObjectMeta,
         object::{HasSpec, HasStatus},
     },
-    runtime::watcher::Event,
+    runtime::{reflector::ObjectRef, watcher::Event},
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -38,8 +38,8 @@ use crate::{
     watching::watch_all,
 };
 
-/// What is described, and of its metadata only what is asked for: whole, that took more room than all the rest.
-#[derive(Clone, Debug)]
+/// What is described, and of its metadata only what is asked for: whole, that was half of it.
+#[derive(Debug)]
 pub struct Kept<K: HasSpec + HasStatus> {
     pub name: String,
     pub uid: Option<String>,
@@ -63,14 +63,9 @@ impl<K: Resource<DynamicType = ()> + HasSpec + HasStatus> Kept<K> {
 
     /// How an Event of `namespace` refers to it.
     pub fn reference(&self, namespace: &str) -> ObjectReference {
-        ObjectReference {
-            api_version: Some(K::api_version(&()).into_owned()),
-            kind: Some(K::kind(&()).into_owned()),
-            namespace: Some(namespace.to_owned()),
-            name: Some(self.name.clone()),
-            uid: self.uid.clone(),
-            ..ObjectReference::default()
-        }
+        let mut reference = ObjectRef::<K>::new(&self.name).within(namespace);
+        reference.extra.uid.clone_from(&self.uid);
+        reference.into()
     }
 }
 

@@ -345,28 +345,28 @@ impl Enforcer {
 
     fn say_held(&mut self, key: &PodKey) {
         let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
-        if pod.note(|notes| notes.said.replace("Held")) != Some("Held") {
+        if pod.note(|notes| notes.say("Held")) {
             self.voice.held(&Subject::pod(key, pod), clearance.map(|c| &**c));
         }
     }
 
     fn say_will_stop(&mut self, key: &PodKey, turn: Timestamp) {
         let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
-        if pod.note(|notes| notes.said.replace("WillStop")) != Some("WillStop") {
+        if pod.note(|notes| notes.say("WillStop")) {
             self.voice.will_stop(&Subject::pod(key, pod), clearance.map(|c| &**c), turn);
         }
     }
 
     fn say_overdue(&mut self, key: &PodKey) {
         let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
-        if pod.note(|notes| notes.said.replace(OVERDUE)) != Some(OVERDUE) {
+        if pod.note(|notes| notes.say(OVERDUE)) {
             self.voice.overdue(key, pod, clearance.map(|c| &**c));
         }
     }
 
     fn record(&mut self, key: &PodKey) {
         let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
-        if pod.note(|notes| notes.said.replace("ClearanceLost")) != Some("ClearanceLost") {
+        if pod.note(|notes| notes.say("ClearanceLost")) {
             self.voice.stopped(&Subject::pod(key, pod), clearance.map(|c| &**c), "Audit");
             let labels = EnforcementLabels { action: Enforcement::Audit, done: true };
             self.metrics.enforcements.get_or_create(&labels).inc();

@@ -124,7 +124,7 @@ impl Enforcer {
                     if is_unclear {
                         notes.unanswered = Some(action);
                     }
-                    evicts && !is_busy && notes.said.replace("EvictionDelayed") != Some("EvictionDelayed")
+                    evicts && !is_busy && notes.say("EvictionDelayed")
                 });
                 if delayed {
                     self.voice.delayed(&Subject::pod(key, pod), clearance.as_deref(), &answer);

@@ -448,6 +448,11 @@ impl Pod {
 }
 
 impl Notes {
+    /// Notes that it is said, and whether that is new.
+    pub fn say(&mut self, what: &'static str) -> bool {
+        self.said.replace(what) != Some(what)
+    }
+
     fn is_nothing(&self) -> bool {
         let Self { lost_since, quiet_until, unanswered, refusals, said } = self;
         lost_since.is_none()

@@ -35,9 +35,6 @@ const PODS: usize = 1000;
 /// How many pods the API server judges at the same time.
 const CONCURRENCY: usize = 8;
 
-/// With how many pods each field has its turn, and as many are cleared as held.
-const ENOUGH: usize = 10_000;
-
 /// The fields that a pod cannot have otherwise, because the API server takes only one value.
 const FIXED: [&str; 2] =
     ["containers.env.valueFrom.fieldRef.apiVersion", "initContainers.env.valueFrom.fieldRef.apiVersion"];
@@ -80,8 +77,8 @@ struct Tally {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_server_and_the_operator_agree_on_every_pod() -> Result<()> {
     let number =
-        |name: &str, default: usize| env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
-    let (pods, seed) = (number("ASSENT_MATCHING_PODS", ENOUGH), number("ASSENT_SEED", 42));
+        |name: &str, default: u64| env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
+    let (pods, seed) = (usize::try_from(number("ASSENT_MATCHING_PODS", 10_000))?, number("ASSENT_SEED", 42));
     let options =
         Options { nodes: 0, without: vec![Component::Scheduler, Component::Kwok], ..Options::default() };
     let cluster = ControlPlane::start_with(options).await?;
@@ -94,7 +91,7 @@ async fn the_api_server_and_the_operator_agree_on_every_pod() -> Result<()> {
     let operator = cluster.service_account(NAMESPACE, "assent").await?.client()?;
     let api: Api<Pod> = Api::namespaced(cluster.client(Person::Admin)?, NS);
 
-    let mut dice = fastrand::Rng::with_seed(seed as u64);
+    let mut dice = fastrand::Rng::with_seed(seed);
     let (mut tally, mut turns) = (Tally::default(), Turns::new());
     for round in 0..pods.div_ceil(PODS) {
         let runtimes: Vec<Value> = (0..RUNTIMES).map(|_| runtime(&mut dice)).collect();
@@ -138,16 +135,16 @@ impl Tally {
         Ok(())
     }
 
-    /// That these pods test what they should.
+    /// That these pods test what they should: with fewer, not every field has its turn.
     fn is_telling(&self, pods: usize) -> Result<()> {
-        if pods < ENOUGH {
-            return Ok(());
-        }
         let judged = self.cleared + self.held;
         let share = self.cleared * 100 / judged.max(1);
         ensure!((40..=60).contains(&share), "{share} % are cleared: these pods test little");
         ensure!(self.invalid * 10 < judged, "{} of {pods} pods are none", self.invalid);
         ensure!(self.injected * 10 > self.cleared, "{} pods were injected into and cleared", self.injected);
+        if pods < 2000 {
+            return Ok(());
+        }
         let all = schema_fields()?;
         let never: Vec<_> = all.iter().filter(|field| !self.had.contains(*field)).collect();
         ensure!(never.is_empty(), "no cleared pod had {never:?}");
