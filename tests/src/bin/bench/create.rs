@@ -23,12 +23,15 @@ use serde_json::{Value, json};
 
 use crate::report::{Goal, Row, Unit};
 use crate::rest::{Rest, patch, post};
-use crate::stats::p50;
+use crate::stats::{median, ms};
 use crate::world;
 use crate::{Scale, progress};
 
 /// How many clients create pods at the same time, for the rate.
 const CLIENTS: usize = 8;
+
+/// How often in a round each kind of namespace has its turn with them.
+const TURNS: usize = 8;
 
 /// What admission may add.
 const CREATE: Goal = Goal::Over(0.5);
@@ -179,37 +182,40 @@ fn shots(places: &[Place], query: &str) -> Vec<Shot> {
     places.iter().enumerate().map(shot).collect()
 }
 
-/// The median time of each shot in each round; the shots take turns.
-async fn latency(rest: &Rest, shots: &[Shot], rounds: usize, requests: usize) -> Result<Figures> {
+/// The median of what is measured of each shot in each round; the shots take turns.
+async fn in_turn(
+    shots: &[Shot],
+    rounds: usize,
+    turns: usize,
+    measure: impl AsyncFn(&Shot) -> Result<f64>,
+) -> Result<Figures> {
     let mut figures = vec![Vec::new(); shots.len()];
     for _ in 0..rounds {
-        let mut times = vec![Vec::with_capacity(requests); shots.len()];
-        for turn in 0..requests {
+        let mut round = vec![Vec::with_capacity(turns); shots.len()];
+        for turn in 0..turns {
             for index in 0..shots.len() {
                 // Nobody is always the first.
                 let shot = &shots[(index + turn) % shots.len()];
-                times[shot.place].push(rest.timed(shot.request()?).await?.1);
+                round[shot.place].push(measure(shot).await?);
             }
         }
-        figures.iter_mut().zip(&times).for_each(|(figures, times)| figures.push(p50(times)));
+        figures.iter_mut().zip(&round).for_each(|(figures, round)| figures.push(median(round)));
     }
     Ok(figures)
 }
 
-/// How many requests a second several clients get answered; the shots take turns.
+/// How long each shot takes, in milliseconds.
+async fn latency(rest: &Rest, shots: &[Shot], rounds: usize, requests: usize) -> Result<Figures> {
+    in_turn(shots, rounds, requests, async |shot| Ok(ms(rest.timed(shot.request()?).await?.1))).await
+}
+
+/// How many requests a second several clients get answered.
 async fn rates(cluster: &ControlPlane, shots: &[Shot], scale: &Scale) -> Result<Figures> {
     let clients = (0..CLIENTS).map(|_| Rest::of(cluster, Person::Admin)).collect::<Result<Vec<_>>>()?;
-    let mut figures = vec![Vec::new(); shots.len()];
-    for round in 0..=scale.rounds {
-        for shot in shots {
-            let rate = rate(&clients, shot, scale.burst).await?;
-            // The first round only warms up.
-            if round > 0 {
-                figures[shot.place].push(rate);
-            }
-        }
-    }
-    Ok(figures)
+    let measure = async |shot: &Shot| rate(&clients, shot, scale.burst).await;
+    // To warm up.
+    in_turn(shots, 1, 1, measure).await?;
+    in_turn(shots, scale.rounds, TURNS, measure).await
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts of requests are small")]
@@ -266,10 +272,10 @@ async fn updates(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures
         for turn in 0..scale.requests {
             for shot in &mut shots {
                 shot.body = json!({ "metadata": { "labels": { "bench": format!("{round}-{turn}") } } });
-                times[shot.place].push(rest.timed(shot.request()?).await?.1);
+                times[shot.place].push(ms(rest.timed(shot.request()?).await?.1));
             }
         }
-        figures.iter_mut().zip(&times).for_each(|(figures, times)| figures.push(p50(times)));
+        figures.iter_mut().zip(&times).for_each(|(figures, times)| figures.push(median(times)));
     }
     Ok(figures)
 }

@@ -101,7 +101,7 @@ impl Scale {
     const FULL: Self = Self {
         rounds: 5,
         requests: 300,
-        burst: Duration::from_millis(1500),
+        burst: Duration::from_millis(500),
         releases: 5,
         released: 5000,
         stopped: 1000,
@@ -114,7 +114,7 @@ impl Scale {
     const QUICK: Self = Self {
         rounds: 2,
         requests: 20,
-        burst: Duration::from_millis(300),
+        burst: Duration::from_millis(100),
         releases: 1,
         released: 50,
         stopped: 20,

@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::leave::leaving;
 use crate::report::{Goal, Row, Unit};
 use crate::rest::{OPERATOR_CONCURRENCY, Rest, patch, strategic};
-use crate::stats::{ms, p50};
+use crate::stats::{median, ms};
 use crate::world;
 use crate::{Scale, machine, progress};
 
@@ -49,13 +49,13 @@ async fn one(admin: &Rest, alice: &Rest, scale: &Scale) -> Result<Row> {
             let namespace = format!("release-{system}");
             world::namespace(admin, &namespace, true).await?;
             let pod = held_pod(admin, &namespace, system).await?;
-            released.push(release(admin, alice, &namespace, system, &pod).await?);
+            released.push(ms(release(admin, alice, &namespace, system, &pod).await?));
             patched.extend(change(admin, &namespace, &pod).await?);
             admin.delete_now(&format!("{}/{pod}", world::pods(&namespace))).await?;
             system += 1;
         }
-        floor.push(p50(&patched));
-        assent.push(p50(&released));
+        floor.push(median(&patched));
+        assent.push(median(&released));
     }
     Ok(Row {
         measure: "approval to release of 1 pod; floor: 1 PATCH".to_owned(),
@@ -196,12 +196,12 @@ pub async fn released(
     })
 }
 
-async fn change(admin: &Rest, namespace: &str, pod: &str) -> Result<Vec<Duration>> {
+async fn change(admin: &Rest, namespace: &str, pod: &str) -> Result<Vec<f64>> {
     let path = format!("{}/{pod}", world::pods(namespace));
     let mut times = Vec::new();
     for number in 0..CHANGES {
         let label = json!({ "metadata": { "labels": { "bench": number.to_string() } } });
-        times.push(admin.timed(patch(&path, &label)?).await?.1);
+        times.push(ms(admin.timed(patch(&path, &label)?).await?.1));
     }
     Ok(times)
 }

@@ -18,7 +18,7 @@ impl Spread {
     pub fn of(rounds: &[f64]) -> Self {
         let sorted = sorted(rounds);
         let at = |index: usize| sorted.get(index).copied().unwrap_or_default();
-        Self { median: quantile(&sorted, 0.5), min: at(0), max: at(sorted.len().saturating_sub(1)) }
+        Self { median: middle(&sorted), min: at(0), max: at(sorted.len().saturating_sub(1)) }
     }
 
     /// The same of what `of` makes of each value, if it keeps or turns their order.
@@ -27,9 +27,9 @@ impl Spread {
     }
 }
 
-/// The median of some times, in milliseconds.
-pub fn p50(times: &[Duration]) -> f64 {
-    quantile(&sorted(&times.iter().copied().map(ms).collect::<Vec<_>>()), 0.5)
+/// The value in the middle; of nothing, zero.
+pub fn median(values: &[f64]) -> f64 {
+    middle(&sorted(values))
 }
 
 /// Milliseconds.
@@ -43,11 +43,8 @@ fn sorted(values: &[f64]) -> Vec<f64> {
     values
 }
 
-/// Between two values, so that the median of an even number is in their middle.
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn quantile(sorted: &[f64], quantile: f64) -> f64 {
+/// Of an even number, half way between the two.
+fn middle(sorted: &[f64]) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
-    let position = last as f64 * quantile;
-    let (below, above) = (sorted[position.floor() as usize], sorted[position.ceil() as usize]);
-    below + (above - below) * position.fract()
+    f64::midpoint(sorted[last / 2], sorted[last.div_ceil(2)])
 }
