@@ -55,17 +55,15 @@ fn is_governed(namespace: &str) -> bool {
 /// The policies that only look, and the label of the namespaces in which they do.
 const LOOK: &str = "bench-look";
 
-/// A request as bytes, and where it belongs.
+/// A pod to create, and where.
 struct Shot {
-    place: usize,
     path: String,
     body: Value,
-    patch: bool,
 }
 
 impl Shot {
     fn request(&self) -> Result<Request<Vec<u8>>> {
-        if self.patch { patch(&self.path, &self.body) } else { post(&self.path, &self.body) }
+        post(&self.path, &self.body)
     }
 }
 
@@ -173,30 +171,26 @@ async fn look(rest: &Rest, namespaces: &[&str]) -> Result<()> {
 }
 
 fn shots(places: &[Place], query: &str) -> Vec<Shot> {
-    let shot = |(place, of): (usize, &Place)| Shot {
-        place,
-        path: format!("{}{query}", world::pods(of.namespace)),
-        body: of.pod.clone(),
-        patch: false,
-    };
-    places.iter().enumerate().map(shot).collect()
+    let shot =
+        |of: &Place| Shot { path: format!("{}{query}", world::pods(of.namespace)), body: of.pod.clone() };
+    places.iter().map(shot).collect()
 }
 
-/// The median of what is measured of each shot in each round; the shots take turns.
-async fn in_turn(
-    shots: &[Shot],
+/// The median of what is measured in each place in each round; the places take turns.
+async fn in_turn<T>(
+    places: &[T],
     rounds: usize,
     turns: usize,
-    measure: impl AsyncFn(&Shot) -> Result<f64>,
+    mut measure: impl AsyncFnMut(&T) -> Result<f64>,
 ) -> Result<Figures> {
-    let mut figures = vec![Vec::new(); shots.len()];
+    let mut figures = vec![Vec::new(); places.len()];
     for _ in 0..rounds {
-        let mut round = vec![Vec::with_capacity(turns); shots.len()];
+        let mut round = vec![Vec::with_capacity(turns); places.len()];
         for turn in 0..turns {
-            for index in 0..shots.len() {
+            for index in 0..places.len() {
                 // Nobody is always the first.
-                let shot = &shots[(index + turn) % shots.len()];
-                round[shot.place].push(measure(shot).await?);
+                let place = (index + turn) % places.len();
+                round[place].push(measure(&places[place]).await?);
             }
         }
         figures.iter_mut().zip(&round).for_each(|(figures, round)| figures.push(median(round)));
@@ -255,29 +249,19 @@ async fn real(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
 
 /// A label that says nothing, on pods that run.
 async fn updates(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
-    let mut shots = Vec::new();
-    for (index, place) in places.iter().enumerate() {
+    let mut pods = Vec::new();
+    for place in places {
         let name = world::start(rest, place.namespace, &place.pod).await?;
         world::running(rest, place.namespace, 1).await?;
-        shots.push(Shot {
-            place: index,
-            path: format!("{}/{name}", world::pods(place.namespace)),
-            body: json!({}),
-            patch: true,
-        });
+        pods.push(format!("{}/{name}", world::pods(place.namespace)));
     }
-    let mut figures = vec![Vec::new(); shots.len()];
-    for round in 0..scale.rounds {
-        let mut times = vec![Vec::new(); shots.len()];
-        for turn in 0..scale.requests {
-            for shot in &mut shots {
-                shot.body = json!({ "metadata": { "labels": { "bench": format!("{round}-{turn}") } } });
-                times[shot.place].push(ms(rest.timed(shot.request()?).await?.1));
-            }
-        }
-        figures.iter_mut().zip(&times).for_each(|(figures, times)| figures.push(median(times)));
-    }
-    Ok(figures)
+    let mut number = 0;
+    in_turn(&pods, scale.rounds, scale.requests, async |pod| {
+        number += 1;
+        let label = json!({ "metadata": { "labels": { "bench": number.to_string() } } });
+        Ok(ms(rest.timed(patch(pod, &label)?).await?.1))
+    })
+    .await
 }
 
 fn rows_of(what: &str, places: &[Place], figures: &Figures, unit: Unit, goal: Option<Goal>) -> Vec<Row> {
