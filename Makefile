@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 30
 IMAGE ?= ghcr.io/assent-dev/assent:dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test fuzz bench chaos chaos-known-bad krew lint generate manifests pictures image controlplane gitops
+.PHONY: help build demo test test-versions fuzz bench chaos chaos-known-bad krew lint generate manifests pictures image controlplane gitops
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,11 @@ demo: $(if $(filter existing,$(ASSENT_DEMO_CLUSTER)),,controlplane) ## Show it a
 
 test: controlplane gitops ## Run every test, on a real control plane
 	ASSENT_BINARIES=$(TARGET)/debug $(CARGO) test --locked --workspace
+
+test-versions: controlplane ## Run a short suite on older Kubernetes versions; ARGS=1.30 for one of them
+	@for version in 1.30 1.33 1.35 1.36; do tests/controlplane/build kubernetes-$$version >/dev/null || exit 1; done
+	@$(CARGO) build --quiet --locked --workspace --bins
+	ASSENT_BINARIES=$(TARGET)/debug $(CARGO) test --locked --package assent-tests --test versions -- $(ARGS)
 
 fuzz: ## Fuzz every parser and the runtime match, each for FUZZ_SECONDS (30)
 	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is not installed: cargo install cargo-fuzz --locked"; exit 1; }

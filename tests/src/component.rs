@@ -37,6 +37,11 @@ impl Component {
         }
     }
 
+    /// Whether it is released with Kubernetes, and so is of the version that is tested.
+    pub const fn is_kubernetes(self) -> bool {
+        matches!(self, Self::ApiServer | Self::ControllerManager | Self::Scheduler)
+    }
+
     /// Who it is to the API server, for those that are its clients.
     pub const fn user(self) -> Option<(&'static str, &'static [&'static str])> {
         match self {

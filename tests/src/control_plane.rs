@@ -47,6 +47,9 @@ pub struct Options {
     pub qps: u32,
     /// Directories with programs, searched first: kubectl finds its plugins there.
     pub path: Vec<PathBuf>,
+    /// The minor version of Kubernetes, such as `1.30`, of which `tests/controlplane` has a module; by default the
+    /// newest.
+    pub kubernetes: Option<String>,
 }
 
 impl Default for Options {
@@ -58,11 +61,19 @@ impl Default for Options {
             audit: false,
             qps: 1000,
             path: Vec::new(),
+            kubernetes: None,
         }
     }
 }
 
 impl Options {
+    /// Another minor version of Kubernetes, such as `1.30`.
+    #[must_use]
+    pub fn on_kubernetes(mut self, version: &str) -> Self {
+        self.kubernetes = Some(version.to_owned());
+        self
+    }
+
     /// As before Kubernetes 1.36: there is no `MutatingAdmissionPolicy`.
     #[must_use]
     pub fn without_mutation(mut self) -> Self {

@@ -19,6 +19,8 @@ use crate::process::Process;
 /// What the command lines are made of.
 pub struct Setup<'a> {
     pub binaries: &'a Path,
+    /// Where the components are that belong to Kubernetes.
+    pub kubernetes: &'a Path,
     pub directory: &'a Directory,
     pub certificates: &'a Certificates,
     pub ports: &'a Ports,
@@ -32,7 +34,8 @@ impl Setup<'_> {
         // kwok also reads ~/.kwok/kwok.yaml, unless its home is elsewhere.
         let envs = [("KWOK_WORKDIR", self.directory.join("home"))];
         let log = self.directory.join("log");
-        Process::spawn(name, self.binaries.join(name), self.args(component), envs, &log)
+        let directory = if component.is_kubernetes() { self.kubernetes } else { self.binaries };
+        Process::spawn(name, directory.join(name), self.args(component), envs, &log)
     }
 
     /// The arguments of `component`, those of the options last so that they win.

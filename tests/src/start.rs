@@ -44,6 +44,10 @@ pub struct Started {
 
 pub async fn start(options: &Options) -> Result<Started> {
     let binaries = binaries::directory().await?;
+    let kubernetes = match &options.kubernetes {
+        None => binaries.clone(),
+        Some(version) => binaries::built(&format!("kubernetes-{version}")).await?,
+    };
     let directory = Directory::create()?;
     let certificates = Certificates::create(&directory.join("pki"))?;
     let ports = Ports::pick()?;
@@ -55,6 +59,7 @@ pub async fn start(options: &Options) -> Result<Started> {
     let people = create_users(&directory, &cluster).await?;
     let setup = Setup {
         binaries: &binaries,
+        kubernetes: &kubernetes,
         directory: &directory,
         certificates: &certificates,
         ports: &ports,

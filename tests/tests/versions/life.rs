@@ -1,0 +1,75 @@
+//! The life of a system with the commands that its users type: held or refused, approved, running, revoked, expired.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use assent_tests::{Person, Scenario, container, until};
+use k8s_openapi::jiff::{Timestamp, ToSpan};
+use serde_json::json;
+
+use crate::Stage;
+
+/// How long controllers may take on a loaded machine.
+const SOON: Duration = Duration::from_mins(1);
+
+/// Waits until the pods of `app` do not run: they are held where the API server can hold pods, and otherwise refused.
+async fn is_withheld(stage: &Stage, scene: &Scenario<'_>, app: &str) -> Result<()> {
+    if stage.holds {
+        return scene.held(app, 2).await.map(drop);
+    }
+    until(SOON, &format!("the pods of {app} to be refused"), async || {
+        let events = scene.list("events").await?;
+        let refused = events.iter().any(|event| {
+            event["reason"] == "FailedCreate"
+                && event["message"].as_str().is_some_and(|said| said.contains("AI system scorer"))
+        });
+        Ok((refused && scene.pods(app).await?.is_empty()).then_some(()))
+    })
+    .await
+}
+
+pub async fn hold_or_refuse_approve_run_revoke(stage: &Stage) -> Result<()> {
+    let scene = Scenario::new(&stage.cluster, "life", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    is_withheld(stage, &scene, "scorer").await.context("before anybody approves")?;
+    let said = scene.assent(Person::Dev, &["status"]).await?.ok()?;
+    ensure!(said.contains("risk-officer") && said.contains("ethics-board"), "{said}");
+
+    scene.assent(Person::Alice, &["approve", "scorer", "--yes"]).await?.ok()?;
+    let said = scene.assent(Person::Bob, &["approve", "scorer", "--yes"]).await?.ok()?;
+    ensure!(said.contains("v1 of scorer is cleared until"), "{said}");
+    scene.running("scorer", 2).await.context("after both approved")?;
+
+    let revoke = ["revoke", "scorer", "--role=risk-officer", "--reason=an incident", "--yes"];
+    scene.assent(Person::Carol, &revoke).await?.ok()?;
+    is_withheld(stage, &scene, "scorer").await.context("after the revocation")?;
+    let said = scene.assent(Person::Dev, &["explain", "aisystem/scorer"]).await?;
+    let said = format!("{}{}", said.stdout, said.stderr);
+    ensure!(said.contains("an incident"), "{said}");
+    scene.assent(Person::Dev, &["history", "scorer"]).await?.ok().map(drop)
+}
+
+pub async fn expire(stage: &Stage) -> Result<()> {
+    let scene = Scenario::new(&stage.cluster, "expire", "limited").await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    let end = Timestamp::from_second((Timestamp::now() + 15.seconds()).as_second())?;
+    let until = format!("--until={end}");
+    let approve = ["approve", "scorer", "--yes", "--role=risk-officer", &until];
+    scene.assent(Person::Alice, &approve).await?.ok()?;
+    scene.is_cleared("v1").await?;
+    scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    ensure!(Timestamp::now() < end, "the machine is too slow for this test");
+    is_withheld(stage, &scene, "scorer").await.context("after the end of the approval")?;
+    ensure!(Timestamp::now() >= end, "the pods stopped before the approval ended");
+    scene.condition("modelversion", "v1", "Cleared", "False", "ApprovalExpired").await?;
+    let pod = scene.pod("late", &container("1"));
+    let created = stage.cluster.kubectl_stdin(Person::Dev, &["apply", "-f", "-"], &pod.to_string()).await?;
+    ensure!(created.status.success() == stage.holds, "{}{}", created.stdout, created.stderr);
+    ensure!(
+        json!(digest) == scene.get("modelversion", "v1").await?["status"]["subjectDigest"],
+        "the digest changed"
+    );
+    Ok(())
+}
