@@ -14,6 +14,7 @@
 //!
 //!  Approval   ─► assent-approval-stamp       who asks is who approves
 //!             ─► assent-approvals            role by RBAC, final, kept
+//!  ModelVersion ─► assent-modelversions      final
 //!  AISystem   ─► assent-aisystems            level by RBAC, decommissioned stays so
 //!  RiskLevel  ─► assent-risklevels           not deleted while in use
 //!  Namespace  ─► assent-namespaces           opting out by RBAC

@@ -7,8 +7,15 @@ use super::{
 use crate::api::{self, GROUP, MODE_LABEL, Mode, SCOPE_LABEL};
 
 pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
-    let parts =
-        [stamp(), approvals(), systems(), risk_levels(), namespaces(operator), operator_only(operator)];
+    let parts = [
+        stamp(),
+        approvals(),
+        model_versions(),
+        systems(),
+        risk_levels(),
+        namespaces(operator),
+        operator_only(operator),
+    ];
     parts.into_iter().flatten().collect()
 }
 
@@ -67,6 +74,17 @@ fn approvals() -> [Manifest; 2] {
             else_say: "'spec.notAfter ' + string(object.spec.notAfter) + ' is past: choose an instant to come'".to_owned(),
         },
         Rule {
+            // Whoever keeps back an approval that is dated ahead could lift a revocation with it. A decision that
+            // withholds is taken whatever its date is. The API server's time is of whole seconds.
+            holds: on("CREATE", "!has(object.spec.signature) || object.spec.decision != 'Approve' || timestamp(object.spec.signature.signedAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
+            else_say: "'spec.signature.signedAt ' + string(object.spec.signature.signedAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': apply it after that instant, or set the clock of the machine that signs and sign again'".to_owned(),
+        },
+        Rule {
+            // The definition says the same; a policy still says it where somebody edited the definition.
+            holds: on("UPDATE", "object.spec == oldObject.spec"),
+            else_say: "'approval ' + oldObject.metadata.name + ' is final: create another Approval with the decision Approve, Reject or Revoke'".to_owned(),
+        },
+        Rule {
             holds: on("CREATE", "object.spec.decision == 'Approve' || object.spec.?reason.orValue('') != ''"),
             else_say: "'spec.reason is missing: say why you decide ' + object.spec.decision".to_owned(),
         },
@@ -81,6 +99,16 @@ fn approvals() -> [Manifest; 2] {
         },
     ];
     validating("assent-approvals", &scope, &[], &[], rules)
+}
+
+fn model_versions() -> [Manifest; 2] {
+    let scope = Scope { resources: &["modelversions"], operations: &["UPDATE"], ..RECORDS };
+    let rules = vec![Rule {
+        // The definition says the same; a policy still says it where somebody edited the definition.
+        holds: "object.spec == oldObject.spec".to_owned(),
+        else_say: "'model version ' + oldObject.metadata.name + ' is immutable: create a new ModelVersion for what changed'".to_owned(),
+    }];
+    validating("assent-modelversions", &scope, &[], &[], rules)
 }
 
 fn systems() -> [Manifest; 2] {

@@ -28,6 +28,7 @@ mod model_version;
 mod risk_level;
 mod runtime;
 mod text;
+mod time;
 mod trusted_sidecar;
 
 pub use ai_system::{

@@ -7,7 +7,7 @@
 //!                                 └─ Approvals ─────┴─ rule(version, one more statement?, now) ──► Ruling
 //! ```
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{
@@ -202,14 +202,17 @@ impl Ledger {
         let bears = |a: &&Approval| {
             digest.as_ref().is_some_and(|digest| bears_on(a, &self.name, &version.name_any(), digest))
         };
-        self.on_version(version).partition(bears)
+        let named = version.name_any();
+        self.approvals.iter().filter(|a| a.spec.model_version == named || bears(a)).partition(bears)
     }
 
     /// What the policy says of a version at `now`, with one more statement if there is one.
     pub fn rule(&self, version: &ModelVersion, more: Option<Statement<'_>>, now: Timestamp) -> Ruling {
         let mut statements = policy::statements(self.decisions(version), &self.keys);
         statements.extend(more);
+        let name = version.name_any();
         let facts = Facts {
+            name: &name,
             version: &version.spec,
             system: self.system.as_ref().map(|system| &system.spec),
             level: self.level.as_ref().map(|level| &level.spec),
@@ -226,7 +229,7 @@ impl Ledger {
     }
 
     /// Who decided, if that counts.
-    pub fn approver<'a>(&'a self, approval: &'a Approval) -> Option<&'a Approver> {
+    pub fn approver<'a>(&'a self, approval: &'a Approval) -> Option<Cow<'a, Approver>> {
         approver_of(approval, &self.keys).ok()
     }
 
@@ -244,11 +247,6 @@ impl Ledger {
             let same_system = self.digest(other).as_ref() == Some(&approval.spec.subject_digest);
             (other.name_any() != version.name_any()).then_some((other, approval, same_system))
         })
-    }
-
-    fn on_version(&self, version: &ModelVersion) -> impl Iterator<Item = &Approval> {
-        let name = version.name_any();
-        self.approvals.iter().filter(move |a| a.spec.model_version == name)
     }
 }
 

@@ -80,7 +80,7 @@ fn judge_version<'a>(
     });
     let statements = policy::statements(bearing.map(AsRef::as_ref), &facts.roles);
     let level = system.and_then(|s| facts.levels.get(&s.risk_level)).map(|l| &l.spec);
-    let facts = policy::Facts { version: &version.spec, system, level, statements };
+    let facts = policy::Facts { name: &version.name, version: &version.spec, system, level, statements };
     let judgement = judge(&facts, now);
     let end = judgement.not_after.filter(|_| judgement.verdict == Verdict::Cleared);
     let ending =

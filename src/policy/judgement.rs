@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    Reason, Standing, Statement,
+    Elsewhere, Reason, Standing, Statement,
     roles::filled,
     standing::{Record, end, whole_seconds},
 };
@@ -16,13 +16,15 @@ use crate::api::{
 /// All that a verdict on one model version depends on, but for the time.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
+    /// The name of the version.
+    pub name: &'a str,
     /// The version.
     pub version: &'a ModelVersionSpec,
     /// The system it names, if that exists.
     pub system: Option<&'a AISystemSpec>,
     /// The level that the system names, if that exists.
     pub level: Option<&'a RiskLevelSpec>,
-    /// The decisions on the digest of exactly this version of this system.
+    /// The decisions that bear on the version.
     pub statements: Vec<Statement<'a>>,
 }
 
@@ -101,7 +103,7 @@ fn outcome(facts: &Facts<'_>, record: Option<&Record<'_>>, now: Timestamp) -> Ou
         reasons.extend(by_tag.map(|image| Reason::ImageNotPinned { image: image.to_owned() }));
         reasons.extend(undocumented(facts.version, system, level, now));
         let missing = missing_approvals(level, &standings);
-        reasons.extend(decisions(record, &standings, &missing));
+        reasons.extend(decisions(facts.name, record, &standings, &missing));
         reasons.extend(missing);
     }
     reasons.sort();
@@ -131,6 +133,7 @@ fn retired(system: &AISystemSpec, now: Timestamp) -> Option<Reason> {
 /// Standing rejections, and a revocation that no approval came after. Where one came and has ended,
 /// that is the reason: the revocation itself was lifted.
 fn decisions(
+    name: &str,
     record: &Record<'_>,
     standings: &[(&Statement<'_>, Standing)],
     missing: &[Reason],
@@ -143,6 +146,7 @@ fn decisions(
             by: s.approver.user.clone(),
             role: s.role.to_owned(),
             why: s.reason.map(str::to_owned),
+            elsewhere: Elsewhere::of(s, name),
         })
         .collect();
     let ended = missing.iter().any(|reason| matches!(reason, Reason::ApprovalExpired { .. }));
@@ -151,6 +155,7 @@ fn decisions(
         by: s.approver.user.clone(),
         at: s.at,
         why: s.reason.map(str::to_owned),
+        elsewhere: Elsewhere::of(s, name),
     }));
     reasons
 }

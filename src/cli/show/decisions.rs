@@ -68,9 +68,10 @@ fn decision(
     }
 }
 
-fn said(approval: &Approval, review: &Review<'_>) -> String {
+pub fn said(approval: &Approval, review: &Review<'_>) -> String {
     let spec = &approval.spec;
-    let who = review.ledger.approver(approval).map_or("nobody whose decision counts", |a| &a.user);
+    let approver = review.ledger.approver(approval);
+    let who = approver.as_ref().map_or("nobody whose decision counts", |a| &a.user);
     let when = recorded_at(approval).map(|at| in_words(at, review.now)).unwrap_or_default();
     let done = match spec.decision {
         Decision::Approve => "approved",
