@@ -15,6 +15,7 @@ pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
         risk_levels(),
         namespaces(operator),
         operator_only(operator),
+        decision_subjects(operator),
     ];
     parts.into_iter().flatten().collect()
 }
@@ -195,6 +196,31 @@ fn namespaces(operator: &Operator) -> [Manifest; 2] {
         },
     ];
     validating("assent-namespaces", &scope, &[], &variables, rules)
+}
+
+/// What somebody decided on stays as it was written down, as long as its namespace is there.
+fn decision_subjects(operator: &Operator) -> [Manifest; 2] {
+    let scope = Scope { resources: &["decisionsubjects"], ..RECORDS };
+    let rules = vec![
+        Rule {
+            holds: format!("request.operation != 'CREATE' || {}", operator.asks()),
+            else_say: "'decision subjects are written by Assent alone, when somebody decides'".to_owned(),
+        },
+        Rule {
+            // An owner that goes would take it along.
+            holds: "request.operation == 'DELETE' || object.metadata.?ownerReferences.orValue([]).size() == 0".to_owned(),
+            else_say: "'a decision subject has no ownerReferences: it stays when its system goes'".to_owned(),
+        },
+        Rule {
+            holds: "request.operation != 'UPDATE' || object.spec == oldObject.spec".to_owned(),
+            else_say: "'decision subject ' + oldObject.metadata.name + ' is what somebody decided on: it does not change'".to_owned(),
+        },
+        Rule {
+            holds: format!("request.operation != 'DELETE' || request.userInfo.username in {NAMESPACE_CONTROLLER}"),
+            else_say: "'decision subject ' + oldObject.metadata.name + ' is part of the record and is not deleted: it goes with its namespace'".to_owned(),
+        },
+    ];
+    validating("assent-decision-subjects", &scope, &[], &[], rules)
 }
 
 /// What the operator derives, nobody else writes: neither clearances nor statuses.

@@ -22,8 +22,8 @@ use super::{
 use crate::{
     api::{AISystem, Approval, Approver, ApproverRole, Decision, Digest, ModelVersion, RiskLevel},
     policy::{
-        self, ApproverRoles, Facts, Reason, Standing, Statement, Subject, Verdict, approver_of, bears_on,
-        judge,
+        self, ApproverRoles, Facts, Reason, Standing, Statement, Subject, SubjectDigests, Verdict,
+        approver_of, bears_on, judge,
     },
 };
 
@@ -183,8 +183,12 @@ impl Ledger {
 
     /// The subject digest of a version, recomputed from the objects.
     pub fn digest(&self, version: &ModelVersion) -> Option<Digest> {
-        let system = self.system.as_ref()?;
-        Some(Subject::new(&self.namespace, &system.spec, &version.spec).digest())
+        self.digests(version).map(|digests| digests.signed)
+    }
+
+    fn digests(&self, version: &ModelVersion) -> Option<SubjectDigests> {
+        let (system, level) = (self.system.as_ref()?, self.level.as_ref().map(|level| &level.spec));
+        Some(Subject::new(&self.namespace, &system.spec, level, &version.spec).digests())
     }
 
     /// The decisions that bear on this version as it is now, in time.
@@ -198,9 +202,9 @@ impl Ledger {
     }
 
     fn sorted(&self, version: &ModelVersion) -> (Vec<&Approval>, Vec<&Approval>) {
-        let digest = self.digest(version);
+        let digests = self.digests(version);
         let bears = |a: &&Approval| {
-            digest.as_ref().is_some_and(|digest| bears_on(a, &self.name, &version.name_any(), digest))
+            digests.as_ref().is_some_and(|digests| bears_on(a, &self.name, &version.name_any(), digests))
         };
         let named = version.name_any();
         self.approvals.iter().filter(|a| a.spec.model_version == named || bears(a)).partition(bears)

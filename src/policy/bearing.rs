@@ -13,16 +13,16 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{ApproverRoles, Statement, approver_of, signed_text};
-use crate::api::{Approval, Approver, Decision, Digest};
+use super::{ApproverRoles, Statement, SubjectDigests, approver_of, signed_text};
+use crate::api::{Approval, Approver, Decision};
 
-/// Whether `approval` bears on the version `version` of `system`, whose subject digest is now `digest`.
-pub fn bears_on(approval: &Approval, system: &str, version: &str, digest: &Digest) -> bool {
+/// Whether `approval` bears on the version `version` of `system`, whose subject now has `digests`.
+pub fn bears_on(approval: &Approval, system: &str, version: &str, digests: &SubjectDigests) -> bool {
     let spec = &approval.spec;
-    let (same_name, same_digest) = (spec.model_version == version, spec.subject_digest == *digest);
+    let same_name = spec.model_version == version;
     let bears = match spec.decision {
-        Decision::Approve => same_name && same_digest,
-        Decision::Reject | Decision::Revoke => same_name || same_digest,
+        Decision::Approve => same_name && spec.subject_digest == digests.signed,
+        Decision::Reject | Decision::Revoke => same_name || digests.contains(&spec.subject_digest),
     };
     spec.system == system && bears
 }

@@ -30,7 +30,7 @@ pub use reason::{Elsewhere, Reason};
 pub use scope::{ACCELERATORS, accelerators, asks_for_accelerator, narrowest_scope};
 pub use signature::{ApproverRoles, NotSigned, SIGNATURE_NAMESPACE, approver_of, public_key, signed_text};
 pub use standing::{Standing, Statement, end};
-pub use subject::Subject;
+pub use subject::{Subject, SubjectDigests};
 pub use trust::without_trusted;
 
 #[cfg(test)]

@@ -140,19 +140,18 @@ impl<'a> Review<'a> {
         }
         page.difference(&difference);
         if !same_system {
-            page.mark(
-                "!",
-                LOOK,
-                "the system's purpose, risk level or jurisdictions changed since then; the cluster does not keep what they were, the repository of its manifests may",
-            );
+            let text = "the system's purpose, risk level, jurisdictions or required documents changed since then; what was approved:";
+            page.mark("!", LOOK, text);
+            let (digest, namespace) = (approval.spec.subject_digest.short(), &self.ledger.namespace);
+            page.command(&format!("kubectl assent show {digest} -n {namespace}"));
         }
     }
 
     fn signature(&self, page: &mut Page) {
         page.heading("SIGNATURE");
         page.field("digest", self.digest.as_str());
-        let covers =
-            "namespace, system, purpose, the name of the risk level, jurisdictions, runtime and provenance";
+        let covers = "namespace, system, purpose, the name of the risk level, jurisdictions, the documents that \
+                      the level requires, runtime and provenance";
         let then = match self.decision {
             Decision::Approve => "if one of them changes, this decision no longer counts",
             Decision::Reject | Decision::Revoke => {
@@ -161,7 +160,10 @@ impl<'a> Review<'a> {
         };
         page.prose("covers", &format!("{covers}: {then}"));
         if self.decision == Decision::Approve {
-            page.prose("does not cover", "owners, provider, documents, and what the risk level asks for");
+            page.prose(
+                "does not cover",
+                "owners, provider, other documents, and what else the risk level asks for",
+            );
         }
         if let Some(reason) = self.reason {
             page.prose("reason", reason);

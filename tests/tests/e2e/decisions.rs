@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use assent_tests::{Assent, ControlPlane, Person, Scenario, container};
+use assent::api::Digest;
+use assent_tests::{Assent, ControlPlane, Person, Scenario, container, digest, until};
 use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Bob, Carol, Dev};
@@ -121,4 +122,74 @@ pub async fn an_edited_definition_does_not_make_decisions_mutable() -> Result<()
     says(&said, &["assent-modelversions", "is immutable"])?;
     drop(assent);
     Ok(())
+}
+
+/// What is recorded of `digest`, once the operator has written it.
+async fn shown(scene: &Scenario<'_>, digest: &Digest) -> Result<String> {
+    until(Duration::from_mins(1), "the content of a decision", async || {
+        let said = scene.assent(Alice, &["show", digest.short()]).await?;
+        Ok(said.status.success().then_some(said.stdout))
+    })
+    .await
+}
+
+pub async fn decided_content_stays_after_its_objects_are_deleted_and_replaced(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "pruned", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    let approved = scene.digest_of("v1").await?;
+    let rejected = scene.publish("v2", &container("2")).await?;
+    scene.decide(Alice, &scene.decision("Reject", "v2", &rejected, "risk-officer")).await?;
+    withheld(&scene, "v2", "Rejected").await?;
+    // As GitOps prunes: nothing refuses, and nothing waits for a finalizer.
+    scene.kubectl(Dev, &["delete", "modelversion/v1", "modelversion/v2", "aisystem/scorer"]).await?;
+    for (digest, revision, decision) in [(&approved, "1", "Approve"), (&rejected, "2", "Reject")] {
+        let said = shown(&scene, digest).await?;
+        let revision = format!("--revision={revision}");
+        says(&said, &["verified: true", "Scores.", &revision, decision, "alice", digest.as_str()])?;
+    }
+    let said = scene.assent(Alice, &["history", SYSTEM]).await?.ok()?;
+    says(
+        &said,
+        &[&format!("kubectl assent show {}", approved.short()), "Rejected", "alice as risk-officer"],
+    )?;
+    // Other content under the same names.
+    scene.apply(Admin, &scene.system("high")).await?;
+    scene.clear("v1", &container("9")).await?;
+    let now = scene.digest_of("v1").await?;
+    says(&shown(&scene, &now).await?, &["--revision=9"])?;
+    says(&shown(&scene, &approved).await?, &["--revision=1"])?;
+
+    let name = approved.as_str().replace(':', "-");
+    for person in [Dev, Admin] {
+        let said = scene.denied(person, &["delete", "decisionsubject", &name]).await?;
+        says(&said, &["is part of the record and is not deleted"])?;
+        let other = json!({ "spec": { "modelVersion": "v9" } }).to_string();
+        let said =
+            scene.denied(person, &["patch", "decisionsubject", &name, "--type=merge", "-p", &other]).await?;
+        says(&said, &["it does not change"])?;
+        let mut forged = scene.get("decisionsubject", &name).await?;
+        forged["metadata"] = json!({ "name": "sha256-forged", "namespace": scene.namespace });
+        let said = scene.refused(person, &forged).await?;
+        says(&said, &["written by Assent alone"])?;
+    }
+    Ok(())
+}
+
+pub async fn a_replaced_impact_assessment_withholds_until_it_is_approved_again(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "replaced-document", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    let signed = scene.digest_of("v1").await?;
+    let mut system = scene.system("high");
+    system["spec"]["documentation"][0]["uri"] = json!("https://moved.example");
+    scene.apply(Dev, &system).await?;
+    ensure!(scene.digest_of("v1").await? == signed, "the same document at another address");
+    system["spec"]["documentation"][0]["digest"] = json!(digest('9'));
+    scene.apply(Dev, &system).await?;
+    withheld(&scene, "v1", "AwaitingApproval").await?;
+    ensure!(scene.digest_of("v1").await? != signed, "another document");
+    scene.approve("v1").await
 }

@@ -164,6 +164,8 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         decisions::rejected_digest_stays_withheld_under_a_new_name,
         decisions::revoked_digest_stays_withheld_under_a_new_name,
         decisions::review_shows_the_nearest_rejected_version,
+        decisions::decided_content_stays_after_its_objects_are_deleted_and_replaced,
+        decisions::a_replaced_impact_assessment_withholds_until_it_is_approved_again,
         refusals::dev_removes_the_gate,
         refusals::cluster_admin_removes_the_gate,
         refusals::dev_creates_a_pod_with_a_node_name,
