@@ -210,7 +210,7 @@ fn missing_approvals(level: &RiskLevelSpec, standings: &[(&Statement<'_>, Standi
             .filter(|(s, standing)| s.role == role && *standing == wanted && s.decision == Decision::Approve);
         of_role.map(|(s, _)| s.approver.user.as_str()).collect()
     };
-    let approvers =
+    let approvers: BTreeMap<_, _> =
         level.approvals.iter().map(|r| (r.role.as_str(), by(&r.role, Standing::Counted))).collect();
     let have = filled(&level.approvals, &approvers, level.separation_of_duties);
     let short = level.approvals.iter().zip(have).filter(|(required, have)| *have < required.count as usize);
@@ -225,7 +225,14 @@ fn missing_approvals(level: &RiskLevelSpec, standings: &[(&Statement<'_>, Standi
             return Reason::ApprovalExpired { role, needed, have, since };
         }
         let owners = by(&role, Standing::ApproverIsOwner).into_iter().map(str::to_owned).collect();
-        Reason::AwaitingApproval { role, needed, have, owners }
+        // Who stands in the role and is not counted in it is counted in another.
+        let elsewhere = |user: &&str| {
+            let mut others = level.approvals.iter().filter(|other| other.role != role);
+            others.any(|other| approvers.get(other.role.as_str()).is_some_and(|people| people.contains(user)))
+        };
+        let in_several_roles = stands.iter().filter(|user| stands.len() > have && elsewhere(user));
+        let in_several_roles = in_several_roles.map(|user| (*user).to_owned()).collect();
+        Reason::AwaitingApproval { role, needed, have, owners, in_several_roles }
     };
     short.map(reason).collect()
 }

@@ -122,6 +122,8 @@ pub enum Reason {
         have: usize,
         /// Whose do not count because they own the system.
         owners: Vec<String>,
+        /// Who approved in this role and in another, where one person fills one role.
+        in_several_roles: Vec<String>,
     },
     /// There are more versions or bytes than one `Clearance` holds.
     CapacityExceeded,
@@ -238,12 +240,16 @@ impl fmt::Display for Reason {
             Self::ApprovalExpired { role, needed, have, since } => {
                 write!(f, "approval by role {role} expired at {since}: {have} of {needed} stand")
             }
-            Self::AwaitingApproval { role, needed, have, owners } => {
+            Self::AwaitingApproval { role, needed, have, owners, in_several_roles } => {
                 write!(f, "awaiting approval by role {role}: {have} of {needed} given")?;
-                if owners.is_empty() {
-                    return Ok(());
+                if !owners.is_empty() {
+                    write!(f, "; {} owns the system and does not count", owners.join(", "))?;
                 }
-                write!(f, "; {} owns the system and does not count", owners.join(", "))
+                if !in_several_roles.is_empty() {
+                    let people = in_several_roles.join(", ");
+                    write!(f, "; {people} approved in several roles, and one person fills only one")?;
+                }
+                Ok(())
             }
             Self::CapacityExceeded => {
                 f.write_str("the namespace has more cleared versions than a Clearance holds")

@@ -167,7 +167,9 @@ fn to_withhold(page: &mut Page, review: &Review<'_>, before: &Ruling) {
 /// What is missing, in few words.
 pub fn missing(reason: &Reason) -> String {
     match reason {
-        Reason::AwaitingApproval { role, needed, have, owners } if owners.is_empty() => {
+        Reason::AwaitingApproval { role, needed, have, owners, in_several_roles }
+            if owners.is_empty() && in_several_roles.is_empty() =>
+        {
             format!("still awaiting {role} ({})", needed - have)
         }
         Reason::ApprovalExpired { role, needed, have, .. } => {

@@ -670,6 +670,24 @@ fn every_reason_says_what_is_wrong() {
                 needed: 2,
                 have: 1,
                 owners: vec!["olga".to_owned()],
+                in_several_roles: Vec::new(),
+            },
+        ),
+        (
+            cleared()
+                .at_level(|l| {
+                    l.approvals = ["ethics", "risk"]
+                        .map(|role| RequiredApproval { role: role.to_owned(), count: 1 })
+                        .into();
+                    l.separation_of_duties = true;
+                })
+                .says(&["1 carol ethics Approve", "1 carol risk Approve"]),
+            Reason::AwaitingApproval {
+                role: "risk".to_owned(),
+                needed: 1,
+                have: 0,
+                owners: Vec::new(),
+                in_several_roles: vec!["carol".to_owned()],
             },
         ),
     ];

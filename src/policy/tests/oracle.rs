@@ -227,7 +227,17 @@ fn people(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reas
             let in_role = story.approvals.iter().filter(|a| a.role == role);
             let owners = in_role.filter(|a| !independent(a)).map(|a| a.approver.user.clone());
             let owners: BTreeSet<_> = owners.collect();
-            why.push(Reason::AwaitingApproval { role, needed, have, owners: owners.into_iter().collect() });
+            let owners = owners.into_iter().collect();
+            let here: BTreeSet<_> =
+                who.iter().filter(|(_, r)| *r == role).map(|(person, _)| *person).collect();
+            let mut in_several_roles = Vec::new();
+            for person in here.iter().filter(|_| here.len() > have) {
+                let asked = |r: &str| level.approvals.iter().any(|required| required.role == r);
+                if who.iter().any(|(other, r)| other == person && *r != role && asked(r)) {
+                    in_several_roles.push((*person).to_owned());
+                }
+            }
+            why.push(Reason::AwaitingApproval { role, needed, have, owners, in_several_roles });
         }
     }
 }
