@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
         if backwards {
             statements.reverse();
         }
-        Facts { version: &case.version, system: case.system.as_ref(), level: case.level.as_ref(), statements }
+        Facts { name: "version", version: &case.version, system: case.system.as_ref(), level: case.level.as_ref(), statements }
     };
     let (forwards, backwards) = (facts(false), facts(true));
     let judgement = judge(&forwards, case.now);

@@ -24,7 +24,9 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max: usize, seed: u32| {
 });
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(Case { approval, role }) = serde_json::from_slice(data) else { return };
+    let Ok(Case { mut approval, role }) = serde_json::from_slice(data) else { return };
+    // Only the operator writes a status, which may name a signer whose key is gone.
+    approval.status = None;
     let roles = BTreeMap::from([(role.name_any(), Arc::new(role.clone()))]);
     match approver_of(&approval, &roles) {
         Ok(approver) => {

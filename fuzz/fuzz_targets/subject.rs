@@ -18,7 +18,7 @@ struct Signed {
 
 impl Signed {
     fn digest(&self) -> Digest {
-        Subject::new(&self.namespace, &self.system, &self.version).digest()
+        Subject::new(&self.namespace, &self.system, None, &self.version).digest()
     }
 
     /// What of it an approver answers for, to compare; the order of jurisdictions says nothing.

@@ -14,10 +14,12 @@
 //!
 //!  Approval   ─► assent-approval-stamp       who asks is who approves
 //!             ─► assent-approvals            role by RBAC, final, kept
+//!  ModelVersion ─► assent-modelversions      final
 //!  AISystem   ─► assent-aisystems            level by RBAC, decommissioned stays so
 //!  RiskLevel  ─► assent-risklevels           not deleted while in use
 //!  Namespace  ─► assent-namespaces           opting out by RBAC
 //!  Clearance, statuses ─► assent-operator-only
+//!  DecisionSubject ─► assent-decision-subjects  by the operator, for good
 //! ```
 //!
 //! CREATE and UPDATE of pods are kept apart because a binding that denies where its parameter is

@@ -7,8 +7,16 @@ use super::{
 use crate::api::{self, GROUP, MODE_LABEL, Mode, SCOPE_LABEL};
 
 pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
-    let parts =
-        [stamp(), approvals(), systems(), risk_levels(), namespaces(operator), operator_only(operator)];
+    let parts = [
+        stamp(),
+        approvals(),
+        model_versions(),
+        systems(),
+        risk_levels(),
+        namespaces(operator),
+        operator_only(operator),
+        decision_subjects(operator),
+    ];
     parts.into_iter().flatten().collect()
 }
 
@@ -67,6 +75,17 @@ fn approvals() -> [Manifest; 2] {
             else_say: "'spec.notAfter ' + string(object.spec.notAfter) + ' is past: choose an instant to come'".to_owned(),
         },
         Rule {
+            // Whoever keeps back an approval that is dated ahead could lift a revocation with it. A decision that
+            // withholds is taken whatever its date is. The API server's time is of whole seconds.
+            holds: on("CREATE", "!has(object.spec.signature) || object.spec.decision != 'Approve' || timestamp(object.spec.signature.signedAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
+            else_say: "'spec.signature.signedAt ' + string(object.spec.signature.signedAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': apply it after that instant, or set the clock of the machine that signs and sign again'".to_owned(),
+        },
+        Rule {
+            // The definition says the same; a policy still says it where somebody edited the definition.
+            holds: on("UPDATE", "object.spec == oldObject.spec"),
+            else_say: "'approval ' + oldObject.metadata.name + ' is final: create another Approval with the decision Approve, Reject or Revoke'".to_owned(),
+        },
+        Rule {
             holds: on("CREATE", "object.spec.decision == 'Approve' || object.spec.?reason.orValue('') != ''"),
             else_say: "'spec.reason is missing: say why you decide ' + object.spec.decision".to_owned(),
         },
@@ -81,6 +100,16 @@ fn approvals() -> [Manifest; 2] {
         },
     ];
     validating("assent-approvals", &scope, &[], &[], rules)
+}
+
+fn model_versions() -> [Manifest; 2] {
+    let scope = Scope { resources: &["modelversions"], operations: &["UPDATE"], ..RECORDS };
+    let rules = vec![Rule {
+        // The definition says the same; a policy still says it where somebody edited the definition.
+        holds: "object.spec == oldObject.spec".to_owned(),
+        else_say: "'model version ' + oldObject.metadata.name + ' is immutable: create a new ModelVersion for what changed'".to_owned(),
+    }];
+    validating("assent-modelversions", &scope, &[], &[], rules)
 }
 
 fn systems() -> [Manifest; 2] {
@@ -167,6 +196,31 @@ fn namespaces(operator: &Operator) -> [Manifest; 2] {
         },
     ];
     validating("assent-namespaces", &scope, &[], &variables, rules)
+}
+
+/// What somebody decided on stays as it was written down, as long as its namespace is there.
+fn decision_subjects(operator: &Operator) -> [Manifest; 2] {
+    let scope = Scope { resources: &["decisionsubjects"], ..RECORDS };
+    let rules = vec![
+        Rule {
+            holds: format!("request.operation != 'CREATE' || {}", operator.asks()),
+            else_say: "'decision subjects are written by Assent alone, when somebody decides'".to_owned(),
+        },
+        Rule {
+            // An owner that goes would take it along.
+            holds: "request.operation == 'DELETE' || object.metadata.?ownerReferences.orValue([]).size() == 0".to_owned(),
+            else_say: "'a decision subject has no ownerReferences: it stays when its system goes'".to_owned(),
+        },
+        Rule {
+            holds: "request.operation != 'UPDATE' || object.spec == oldObject.spec".to_owned(),
+            else_say: "'decision subject ' + oldObject.metadata.name + ' is what somebody decided on: it does not change'".to_owned(),
+        },
+        Rule {
+            holds: format!("request.operation != 'DELETE' || request.userInfo.username in {NAMESPACE_CONTROLLER}"),
+            else_say: "'decision subject ' + oldObject.metadata.name + ' is part of the record and is not deleted: it goes with its namespace'".to_owned(),
+        },
+    ];
+    validating("assent-decision-subjects", &scope, &[], &[], rules)
 }
 
 /// What the operator derives, nobody else writes: neither clearances nor statuses.

@@ -69,7 +69,12 @@ pub struct ApprovalSpec {
     pub reason: Option<String>,
 
     /// When it ends, if before the level's validity does. Must lie in the future.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "super::time::optional_time_or_past"
+    )]
+    #[schemars(regex(pattern = super::time::TIME_PATTERN))]
     #[x_kube(validation = ("self < timestamp('9000-01-01T00:00:00Z')", "the year must be before 9000"))]
     pub not_after: Option<Time>,
 
@@ -87,7 +92,10 @@ pub struct ApprovalSpec {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Signature {
-    /// When it was made; part of what is signed. The decision counts as made then, if it was not recorded before.
+    /// When it was made; part of what is signed. An approval counts as made then, such as `2026-11-24T12:00:00Z`. It
+    /// must not be later than the approval is recorded.
+    #[serde(deserialize_with = "super::time::time_or_past")]
+    #[schemars(regex(pattern = super::time::TIME_PATTERN))]
     pub signed_at: Time,
     /// The signature, as `ssh-keygen -Y sign -n approval@assent.dev` writes it.
     #[schemars(length(min = 1, max = 4096), regex(pattern = r"^-----BEGIN SSH SIGNATURE-----"))]
@@ -112,9 +120,9 @@ pub struct Signature {
 pub enum Decision {
     /// It may run.
     Approve,
-    /// It may not run, as long as this person does not approve after all.
+    /// It may not run, under whatever name, as long as this person does not approve after all.
     Reject,
-    /// It may no longer run: every approval given before counts no more.
+    /// It may no longer run, under whatever name: every approval given before counts no more.
     Revoke,
 }
 
@@ -152,7 +160,8 @@ pub struct ApprovalStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
 
-    /// Whose key signed it, where it carries a signature that counts.
+    /// Whose key signed it, where it carries a signature that counts. A rejection or revocation keeps it, and its
+    /// effect, when the key leaves the role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub signed_by: Option<String>,

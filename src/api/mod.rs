@@ -11,6 +11,7 @@
 //!              level           │
 //!                              ▼ compiled by the operator
 //!                          Clearance         system -> runtimes cleared, until when
+//!                          DecisionSubject   subject digest -> what somebody decided on, for good
 //! ```
 //!
 //! One file a kind. Nothing here has logic beyond its own shape; bounds and CEL rules are part of
@@ -22,12 +23,14 @@ mod approval;
 mod approver_role;
 mod clearance;
 mod condition;
+mod decision_subject;
 mod digest;
 mod governance;
 mod model_version;
 mod risk_level;
 mod runtime;
 mod text;
+mod time;
 mod trusted_sidecar;
 
 pub use ai_system::{
@@ -40,6 +43,7 @@ pub use clearance::{
     CLEARANCE_NAME, Clearance, ClearanceSpec, ClearedVersion, SystemClearance, WithheldVersion,
 };
 pub use condition::{Condition, Conditions, condition, conditions_schema};
+pub use decision_subject::{DecisionSubject, DecisionSubjectSpec};
 pub use digest::{Digest, InvalidDigest};
 pub use governance::{Governance, MODE_LABEL, Mode, SCOPE_LABEL, Scope};
 pub use model_version::{
@@ -106,6 +110,7 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         ModelVersion::crd(),
         Approval::crd(),
         Clearance::crd(),
+        DecisionSubject::crd(),
     ]
 }
 

@@ -29,7 +29,7 @@ use super::{
     table::{Cell, table},
 };
 use crate::{
-    api::{AISystem, Approval, Decision, GROUP},
+    api::{AISystem, Approval, ApprovalSpec, Decision, GROUP},
     policy::Standing,
 };
 
@@ -58,9 +58,11 @@ struct Entry {
 /// Prints the history of one system.
 pub async fn history(session: &Session, name: &str, format: Listing) -> Result<()> {
     let ledger = Ledger::read(&session.client, &session.namespace, name).await?;
-    let system = ledger.system(&session.client).await?;
+    if ledger.approvals.is_empty() {
+        ledger.system(&session.client).await?;
+    }
     let now = Timestamp::now();
-    let mut entries = life_of(system, now);
+    let mut entries: Vec<_> = ledger.system.iter().flat_map(|system| life_of(system, now)).collect();
     let mut standings = BTreeMap::new();
     for version in &ledger.versions {
         let name = version.name_any();
@@ -117,21 +119,20 @@ fn decided(
         note,
         ..Entry::new(at, what, &format!("approval/{}", approval.name_any()))
     };
-    let recorded =
-        entry(at, what, Some(said(spec.reason.as_deref(), standing)).filter(|note| !note.is_empty()));
+    let recorded = entry(at, what, Some(said(spec, standing)).filter(|note| !note.is_empty()));
     let end = ledger.statement(approval).and_then(|statement| ledger.end(&statement));
     let ended = end.filter(|end| *end <= now && spec.decision == Decision::Approve);
     let ended = ended.map(|end| entry(end, "ApprovalEnded", None));
     [Some(recorded), ended].into_iter().flatten().collect()
 }
 
-fn said(reason: Option<&str>, standing: Option<Standing>) -> String {
+fn said(spec: &ApprovalSpec, standing: Option<Standing>) -> String {
     let standing = match standing {
         Some(Standing::Counted | Standing::Expired) => None,
         Some(standing) => Some(format!("[{}]", standing.code())),
-        None => Some("[of another content]".to_owned()),
+        None => Some(format!("[of other content: kubectl assent show {}]", spec.subject_digest.short())),
     };
-    reason.map(str::to_owned).into_iter().chain(standing).collect::<Vec<_>>().join(" ")
+    spec.reason.clone().into_iter().chain(standing).collect::<Vec<_>>().join(" ")
 }
 
 /// What the operator said about the system.

@@ -7,7 +7,7 @@
 //!  now, or when it ends ─────┘   the policy core says so
 //! ```
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -111,7 +111,8 @@ fn items(ledger: &Ledger, me: &Approver, held: &[&str], now: Timestamp) -> Vec<I
         let role = ledger.roles().filter(|role| held.contains(role)).find(|role| {
             let mine = Statement {
                 name: UNRECORDED,
-                approver: me,
+                approver: Cow::Borrowed(me),
+                version: &version.name_any(),
                 role,
                 decision: Decision::Approve,
                 reason: None,

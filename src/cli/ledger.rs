@@ -7,7 +7,7 @@
 //!                                 └─ Approvals ─────┴─ rule(version, one more statement?, now) ──► Ruling
 //! ```
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{
@@ -22,8 +22,8 @@ use super::{
 use crate::{
     api::{AISystem, Approval, Approver, ApproverRole, Decision, Digest, ModelVersion, RiskLevel},
     policy::{
-        self, ApproverRoles, Facts, Reason, Standing, Statement, Subject, Verdict, approver_of, bears_on,
-        judge,
+        self, ApproverRoles, Facts, Reason, Standing, Statement, Subject, SubjectDigests, Verdict,
+        approver_of, bears_on, judge,
     },
 };
 
@@ -183,8 +183,12 @@ impl Ledger {
 
     /// The subject digest of a version, recomputed from the objects.
     pub fn digest(&self, version: &ModelVersion) -> Option<Digest> {
-        let system = self.system.as_ref()?;
-        Some(Subject::new(&self.namespace, &system.spec, &version.spec).digest())
+        self.digests(version).map(|digests| digests.signed)
+    }
+
+    fn digests(&self, version: &ModelVersion) -> Option<SubjectDigests> {
+        let (system, level) = (self.system.as_ref()?, self.level.as_ref().map(|level| &level.spec));
+        Some(Subject::new(&self.namespace, &system.spec, level, &version.spec).digests())
     }
 
     /// The decisions that bear on this version as it is now, in time.
@@ -198,18 +202,21 @@ impl Ledger {
     }
 
     fn sorted(&self, version: &ModelVersion) -> (Vec<&Approval>, Vec<&Approval>) {
-        let digest = self.digest(version);
+        let digests = self.digests(version);
         let bears = |a: &&Approval| {
-            digest.as_ref().is_some_and(|digest| bears_on(a, &self.name, &version.name_any(), digest))
+            digests.as_ref().is_some_and(|digests| bears_on(a, &self.name, &version.name_any(), digests))
         };
-        self.on_version(version).partition(bears)
+        let named = version.name_any();
+        self.approvals.iter().filter(|a| a.spec.model_version == named || bears(a)).partition(bears)
     }
 
     /// What the policy says of a version at `now`, with one more statement if there is one.
     pub fn rule(&self, version: &ModelVersion, more: Option<Statement<'_>>, now: Timestamp) -> Ruling {
         let mut statements = policy::statements(self.decisions(version), &self.keys);
         statements.extend(more);
+        let name = version.name_any();
         let facts = Facts {
+            name: &name,
             version: &version.spec,
             system: self.system.as_ref().map(|system| &system.spec),
             level: self.level.as_ref().map(|level| &level.spec),
@@ -226,7 +233,7 @@ impl Ledger {
     }
 
     /// Who decided, if that counts.
-    pub fn approver<'a>(&'a self, approval: &'a Approval) -> Option<&'a Approver> {
+    pub fn approver<'a>(&'a self, approval: &'a Approval) -> Option<Cow<'a, Approver>> {
         approver_of(approval, &self.keys).ok()
     }
 
@@ -244,11 +251,6 @@ impl Ledger {
             let same_system = self.digest(other).as_ref() == Some(&approval.spec.subject_digest);
             (other.name_any() != version.name_any()).then_some((other, approval, same_system))
         })
-    }
-
-    fn on_version(&self, version: &ModelVersion) -> impl Iterator<Item = &Approval> {
-        let name = version.name_any();
-        self.approvals.iter().filter(move |a| a.spec.model_version == name)
     }
 }
 

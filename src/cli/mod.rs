@@ -48,6 +48,7 @@ mod rehearse;
 mod show;
 mod sign;
 mod status;
+mod subject;
 mod table;
 mod version;
 mod visible;
@@ -414,6 +415,22 @@ Examples:
         #[arg(short, long, value_enum, default_value_t)]
         output: Listing,
     },
+    /// Show what somebody decided on, in full, by its digest
+    ///
+    /// It stays as long as its namespace, after the model version or the system was deleted or replaced, too.
+    #[command(after_help = "Examples:
+  # What the decisions of this namespace are about
+  kubectl get decisionsubjects
+
+  # One of them, by the first digits of its digest
+  kubectl assent show f4f8af7c627f")]
+    Show {
+        /// The subject digest, or the digits with which it begins
+        digest: String,
+        /// The format
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Manifest,
+    },
     /// Show who may decide about a system: the roles that are asked for, and who holds them
     ///
     /// Who holds a role is what RBAC says, which not everybody may read; other authorizers are not seen.
@@ -605,6 +622,9 @@ pub async fn run(cli: Cli) -> Result<()> {
         }
         Command::History { system, output } => {
             history::history(&connection.session().await?, &system, output).await
+        }
+        Command::Show { digest, output } => {
+            subject::show(&connection.session().await?, &digest, output).await
         }
         Command::WhoCan { decision, system, output } => {
             who_can::who_can(&connection.session().await?, decision, system.as_deref(), output).await

@@ -378,12 +378,13 @@ impl Decided<'_> {
         }
         let known: BTreeSet<_> = before.approvals.iter().map(ResourceExt::name_any).collect();
         let objection = after.approvals.iter().find(|a| {
-            a.spec.model_version == self.version
+            (a.spec.model_version == self.version || a.spec.subject_digest == self.digest)
                 && a.spec.decision != Decision::Approve
                 && !known.contains(&a.name_any())
         });
         let Some(objection) = objection else { return Ok(after) };
-        let who = after.approver(objection).map_or("somebody", |a| &a.user);
+        let approver = after.approver(objection);
+        let who = approver.as_ref().map_or("somebody", |a| &a.user);
         let why = objection.spec.reason.as_deref().unwrap_or("no reason given");
         changed(format!("{who} decided to {} it ({why})", verb(objection.spec.decision)))
     }

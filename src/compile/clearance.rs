@@ -74,20 +74,20 @@ fn judge_version<'a>(
     now: Timestamp,
 ) -> Judged {
     let system = facts.systems.get(&version.spec.system).map(|s| &s.spec);
-    let digest = system.map(|system| Subject::new(namespace, system, &version.spec).digest());
-    let bearing = digest.iter().flat_map(|digest| {
-        facts.approvals.values().filter(move |a| bears_on(a, &version.spec.system, &version.name, digest))
+    let level = system.and_then(|s| facts.levels.get(&s.risk_level)).map(|l| &l.spec);
+    let digests = system.map(|system| Subject::new(namespace, system, level, &version.spec).digests());
+    let bearing = digests.iter().flat_map(|digests| {
+        facts.approvals.values().filter(move |a| bears_on(a, &version.spec.system, &version.name, digests))
     });
     let statements = policy::statements(bearing.map(AsRef::as_ref), &facts.roles);
-    let level = system.and_then(|s| facts.levels.get(&s.risk_level)).map(|l| &l.spec);
-    let facts = policy::Facts { version: &version.spec, system, level, statements };
+    let facts = policy::Facts { name: &version.name, version: &version.spec, system, level, statements };
     let judgement = judge(&facts, now);
     let end = judgement.not_after.filter(|_| judgement.verdict == Verdict::Cleared);
     let ending =
         end.and_then(|end| Some(Ending { notice: Notice::of(end, now)?, then: judge(&facts, end).verdict }));
     Judged {
         system: version.spec.system.clone(),
-        digest,
+        digest: digests.map(|digests| digests.signed),
         created: version.created,
         standings: judgement
             .standings

@@ -18,6 +18,7 @@ pub(crate) mod clearance;
 pub(crate) mod index;
 mod notice;
 mod status;
+mod subjects;
 mod trust;
 mod write;
 
@@ -45,6 +46,7 @@ pub(crate) use self::{clearance::compile, index::Facts, notice::Notice, trust::t
 use self::{
     index::{Feed, Index},
     status::Statuses,
+    subjects::Subjects,
 };
 use crate::{
     api::{
@@ -83,6 +85,7 @@ struct Context {
     metrics: Arc<Metrics>,
     retries: Mutex<HashMap<String, ExponentialBackoff>>,
     recorder: Recorder,
+    subjects: Subjects,
     /// Who writes; first come, first served. Of what ends in the same second, all clearances are asked for
     /// before the first is written, and so before the first status.
     turns: Semaphore,
@@ -150,6 +153,7 @@ pub async fn run(
         metrics,
         retries: Mutex::new(HashMap::new()),
         recorder: Recorder::new(client.clone(), reporter),
+        subjects: Subjects::default(),
         turns: Semaphore::new(CONCURRENCY),
     });
     let namespaces = Controller::new(Api::<Namespace>::all(client.clone()), watcher::Config::default())
@@ -180,6 +184,7 @@ async fn namespace(namespace: Arc<Namespace>, context: Arc<Context>) -> Result<A
     let name = namespace.name_any();
     if namespace.metadata.deletion_timestamp.is_some() {
         context.index.withdrew(&name);
+        context.subjects.forget(&name);
         context.metrics.expiring(&name, &Statuses::default().expiring());
         return Ok(Action::await_change());
     }
@@ -194,8 +199,10 @@ async fn namespace(namespace: Arc<Namespace>, context: Arc<Context>) -> Result<A
     drop(turn);
     context.give_notice(&name, &facts, &compiled.statuses).await;
     let turn = context.turns.acquire().await;
+    let recorded = context.subjects.record(&context.client, &name, &facts, &compiled.statuses).await;
     write::statuses(&context.client, &name, &facts, compiled.statuses).await?;
     drop(turn);
+    recorded?;
     context.metrics.compiled(now);
     context.retries.lock().await.remove(&name);
     Ok(compiled.revisit.map_or_else(Action::await_change, |at| Action::requeue(until(at))))

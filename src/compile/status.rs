@@ -8,7 +8,7 @@
 //!  decommissioned False Decommissioned       True (what was asked for)  -                Current
 //! ```
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
@@ -218,14 +218,15 @@ fn counted_approval(facts: &Facts, name: &str) -> Option<CountedApproval> {
         name: name.to_owned(),
         role: approval.spec.role.clone(),
         user: approver.user.clone(),
-        not_after: end_of(facts, approval, approver),
+        not_after: end_of(facts, approval, &approver),
     })
 }
 
 /// When a decision ends: at its own end, or with the validity of the level before that.
 fn end_of(facts: &Facts, approval: &Approval, approver: &Approver) -> Option<Time> {
     let level = facts.levels.get(&facts.systems.get(&approval.spec.system)?.spec.risk_level)?;
-    let statement = Statement::by(approver, approval).filter(|s| s.decision == Decision::Approve)?;
+    let statement =
+        Statement::by(Cow::Borrowed(approver), approval).filter(|s| s.decision == Decision::Approve)?;
     policy::end(&statement, &level.spec).map(Time)
 }
 
@@ -348,6 +349,9 @@ fn effect(
     judged: &BTreeMap<&str, Judged>,
 ) -> (&'static str, String) {
     let spec = &approval.spec;
+    if let Some(elsewhere) = effect_elsewhere(approval, judged) {
+        return elsewhere;
+    }
     let again = format!(
         "review it again: kubectl assent approve {} --version {} -n {}",
         spec.system,
@@ -395,6 +399,21 @@ fn effect(
         Standing::RoleNotRequired => format!("the risk level asks for nobody in role {}", spec.role),
     };
     (standing.code(), message)
+}
+
+/// The effect of a decision on a version with the same content, under a name that it does not give; none where it
+/// has an effect on the version that it names.
+fn effect_elsewhere(approval: &Approval, judged: &BTreeMap<&str, Judged>) -> Option<(&'static str, String)> {
+    let decision = approval.metadata.name.as_ref()?;
+    let counts = |judged: &Judged| judged.standings.get(decision) == Some(&Standing::Counted);
+    if judged.get(approval.spec.model_version.as_str()).is_some_and(counts) {
+        return None;
+    }
+    let names: Vec<_> = judged.iter().filter(|(_, judged)| counts(judged)).map(|(name, _)| *name).collect();
+    let first = *names.first()?;
+    let more = if names.len() > 1 { format!(" and {} more", names.len() - 1) } else { String::new() };
+    let message = format!("it has effect on {first}{more}, with the content that was decided on");
+    Some((Standing::Counted.code(), message))
 }
 
 /// The status of a level that `systems` systems name.

@@ -22,7 +22,7 @@ use crate::api::{
 };
 
 /// The field manager of clearances and statuses.
-const MANAGER: &str = "assent";
+pub(super) const MANAGER: &str = "assent";
 
 /// How many statuses of a namespace are written at the same time.
 const CONCURRENCY: usize = 8;

@@ -89,7 +89,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let level: RiskLevel = serde_json::from_value(with_type(level, "RiskLevel")).expect(parse);
     let system: AISystem = serde_json::from_value(with_type(system, "AISystem")).expect(parse);
     let version: ModelVersion = serde_json::from_value(with_type(version, "ModelVersion")).expect(parse);
-    let digest = Subject::new(NAMESPACE, &system.spec, &version.spec).digest();
+    let digest = Subject::new(NAMESPACE, &system.spec, Some(&level.spec), &version.spec).digest();
     World {
         level: Arc::new(level),
         system: Arc::new(system.into()),

@@ -1,20 +1,30 @@
 //! Which of the recorded decisions bear on a version as it is now.
 //!
-//! An approval holds for what was read, and for nothing else. A rejection or revocation holds for the
-//! version whatever it was then: else it would be undone by changing something and changing it back.
+//! ```text
+//!  Approve          counts for the version that it names, with the digest that was read
+//!  Reject, Revoke   count for the version that they name, whatever its digest is now,
+//!                   and for every version with the digest that was read, whatever its name is
+//! ```
+//!
+//! So nobody undoes a rejection by changing something and changing it back, or by applying the same content
+//! under another name.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{ApproverRoles, Statement, approver_of, signed_text};
-use crate::api::{Approval, Approver, Decision, Digest};
+use super::{ApproverRoles, Statement, SubjectDigests, approver_of, signed_text};
+use crate::api::{Approval, Approver, Decision};
 
-/// Whether `approval` bears on the version `version` of `system`, whose subject digest is now `digest`.
-pub fn bears_on(approval: &Approval, system: &str, version: &str, digest: &Digest) -> bool {
+/// Whether `approval` bears on the version `version` of `system`, whose subject now has `digests`.
+pub fn bears_on(approval: &Approval, system: &str, version: &str, digests: &SubjectDigests) -> bool {
     let spec = &approval.spec;
-    let same_subject = spec.subject_digest == *digest || spec.decision != Decision::Approve;
-    spec.system == system && spec.model_version == version && same_subject
+    let same_name = spec.model_version == version;
+    let bears = match spec.decision {
+        Decision::Approve => same_name && spec.subject_digest == digests.signed,
+        Decision::Reject | Decision::Revoke => same_name || digests.contains(&spec.subject_digest),
+    };
+    spec.system == system && bears
 }
 
 /// What was stated in `approvals`. A signed decision that is there more than once was made when it first was: applied
@@ -49,7 +59,7 @@ impl<'a> Statement<'a> {
     }
 
     /// What `approver` stated in `approval`; none where nobody recorded when.
-    pub fn by(approver: &'a Approver, approval: &'a Approval) -> Option<Self> {
+    pub fn by(approver: Cow<'a, Approver>, approval: &'a Approval) -> Option<Self> {
         let recorded = approval.metadata.creation_timestamp.as_ref()?.0;
         let signed = approval.spec.signature.as_ref().map(|signature| signature.signed_at.0);
         // An approval is of the time at which somebody looked; what withholds, of the time from which it is known.
@@ -57,6 +67,7 @@ impl<'a> Statement<'a> {
         Some(Self {
             name: approval.metadata.name.as_deref()?,
             approver,
+            version: &approval.spec.model_version,
             role: &approval.spec.role,
             decision: approval.spec.decision,
             reason: approval.spec.reason.as_deref(),

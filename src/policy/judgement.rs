@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    Reason, Standing, Statement,
+    Elsewhere, Reason, Standing, Statement,
     roles::filled,
     standing::{Record, end, whole_seconds},
 };
@@ -16,13 +16,15 @@ use crate::api::{
 /// All that a verdict on one model version depends on, but for the time.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
+    /// The name of the version.
+    pub name: &'a str,
     /// The version.
     pub version: &'a ModelVersionSpec,
     /// The system it names, if that exists.
     pub system: Option<&'a AISystemSpec>,
     /// The level that the system names, if that exists.
     pub level: Option<&'a RiskLevelSpec>,
-    /// The decisions on the digest of exactly this version of this system.
+    /// The decisions that bear on the version.
     pub statements: Vec<Statement<'a>>,
 }
 
@@ -101,7 +103,7 @@ fn outcome(facts: &Facts<'_>, record: Option<&Record<'_>>, now: Timestamp) -> Ou
         reasons.extend(by_tag.map(|image| Reason::ImageNotPinned { image: image.to_owned() }));
         reasons.extend(undocumented(facts.version, system, level, now));
         let missing = missing_approvals(level, &standings);
-        reasons.extend(decisions(record, &standings, &missing));
+        reasons.extend(decisions(facts.name, record, &standings, &missing));
         reasons.extend(missing);
     }
     reasons.sort();
@@ -131,6 +133,7 @@ fn retired(system: &AISystemSpec, now: Timestamp) -> Option<Reason> {
 /// Standing rejections, and a revocation that no approval came after. Where one came and has ended,
 /// that is the reason: the revocation itself was lifted.
 fn decisions(
+    name: &str,
     record: &Record<'_>,
     standings: &[(&Statement<'_>, Standing)],
     missing: &[Reason],
@@ -143,6 +146,7 @@ fn decisions(
             by: s.approver.user.clone(),
             role: s.role.to_owned(),
             why: s.reason.map(str::to_owned),
+            elsewhere: Elsewhere::of(s, name),
         })
         .collect();
     let ended = missing.iter().any(|reason| matches!(reason, Reason::ApprovalExpired { .. }));
@@ -151,6 +155,7 @@ fn decisions(
         by: s.approver.user.clone(),
         at: s.at,
         why: s.reason.map(str::to_owned),
+        elsewhere: Elsewhere::of(s, name),
     }));
     reasons
 }
@@ -205,7 +210,7 @@ fn missing_approvals(level: &RiskLevelSpec, standings: &[(&Statement<'_>, Standi
             .filter(|(s, standing)| s.role == role && *standing == wanted && s.decision == Decision::Approve);
         of_role.map(|(s, _)| s.approver.user.as_str()).collect()
     };
-    let approvers =
+    let approvers: BTreeMap<_, _> =
         level.approvals.iter().map(|r| (r.role.as_str(), by(&r.role, Standing::Counted))).collect();
     let have = filled(&level.approvals, &approvers, level.separation_of_duties);
     let short = level.approvals.iter().zip(have).filter(|(required, have)| *have < required.count as usize);
@@ -220,7 +225,14 @@ fn missing_approvals(level: &RiskLevelSpec, standings: &[(&Statement<'_>, Standi
             return Reason::ApprovalExpired { role, needed, have, since };
         }
         let owners = by(&role, Standing::ApproverIsOwner).into_iter().map(str::to_owned).collect();
-        Reason::AwaitingApproval { role, needed, have, owners }
+        // Who stands in the role and is not counted in it is counted in another.
+        let elsewhere = |user: &&str| {
+            let mut others = level.approvals.iter().filter(|other| other.role != role);
+            others.any(|other| approvers.get(other.role.as_str()).is_some_and(|people| people.contains(user)))
+        };
+        let in_several_roles = stands.iter().filter(|user| stands.len() > have && elsewhere(user));
+        let in_several_roles = in_several_roles.map(|user| (*user).to_owned()).collect();
+        Reason::AwaitingApproval { role, needed, have, owners, in_several_roles }
     };
     short.map(reason).collect()
 }

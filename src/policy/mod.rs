@@ -26,11 +26,11 @@ mod trust;
 pub use bearing::{bears_on, statements};
 pub use judgement::{Facts, Judgement, Verdict, judge, unpinned};
 pub use matching::{Unmatchable, matches, runtime_of_pod};
-pub use reason::Reason;
+pub use reason::{Elsewhere, Reason};
 pub use scope::{ACCELERATORS, accelerators, asks_for_accelerator, narrowest_scope};
 pub use signature::{ApproverRoles, NotSigned, SIGNATURE_NAMESPACE, approver_of, public_key, signed_text};
 pub use standing::{Standing, Statement, end};
-pub use subject::Subject;
+pub use subject::{Subject, SubjectDigests};
 pub use trust::without_trusted;
 
 #[cfg(test)]

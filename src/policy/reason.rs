@@ -5,7 +5,31 @@ use std::fmt;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::Statement;
 use crate::api::Evidence;
+
+/// A decision that names another version with the same content.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Elsewhere {
+    /// The version that it names.
+    pub version: String,
+    /// The name of the `Approval`.
+    pub approval: String,
+}
+
+impl Elsewhere {
+    /// Where `statement` was made, if not on the version `name`.
+    pub(super) fn of(statement: &Statement<'_>, name: &str) -> Option<Self> {
+        (statement.version != name)
+            .then(|| Self { version: statement.version.to_owned(), approval: statement.name.to_owned() })
+    }
+}
+
+impl fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, " under the name {}, with the same content (approval/{})", self.version, self.approval)
+    }
+}
 
 /// One reason to withhold clearance. The order is that of weight: the first of several is the one
 /// that a condition shows as its `reason`.
@@ -43,6 +67,8 @@ pub enum Reason {
         at: Timestamp,
         /// Why.
         why: Option<String>,
+        /// Where the decision names another version.
+        elsewhere: Option<Elsewhere>,
     },
     /// A rejection stands.
     Rejected {
@@ -52,6 +78,8 @@ pub enum Reason {
         role: String,
         /// Why.
         why: Option<String>,
+        /// Where the decision names another version.
+        elsewhere: Option<Elsewhere>,
     },
     /// The level wants digests, and an image is named by tag.
     ImageNotPinned {
@@ -94,6 +122,8 @@ pub enum Reason {
         have: usize,
         /// Whose do not count because they own the system.
         owners: Vec<String>,
+        /// Who approved in this role and in another, where one person fills one role.
+        in_several_roles: Vec<String>,
     },
     /// There are more versions or bytes than one `Clearance` holds.
     CapacityExceeded,
@@ -191,12 +221,14 @@ impl fmt::Display for Reason {
                 write!(f, "decommissioned since {since}: {why}")?;
                 successor.iter().try_for_each(|next| write!(f, " (successor: {next})"))
             }
-            Self::Revoked { by, at, why } => {
+            Self::Revoked { by, at, why, elsewhere } => {
                 write!(f, "revoked by {by} at {at}")?;
+                elsewhere.iter().try_for_each(|elsewhere| write!(f, "{elsewhere}"))?;
                 why.iter().try_for_each(|why| write!(f, ": {why}"))
             }
-            Self::Rejected { by, role, why } => {
+            Self::Rejected { by, role, why, elsewhere } => {
                 write!(f, "rejected by {by} as {role}")?;
+                elsewhere.iter().try_for_each(|elsewhere| write!(f, "{elsewhere}"))?;
                 why.iter().try_for_each(|why| write!(f, ": {why}"))
             }
             Self::ImageNotPinned { image } => write!(f, "image {image} is not pinned by digest"),
@@ -208,12 +240,16 @@ impl fmt::Display for Reason {
             Self::ApprovalExpired { role, needed, have, since } => {
                 write!(f, "approval by role {role} expired at {since}: {have} of {needed} stand")
             }
-            Self::AwaitingApproval { role, needed, have, owners } => {
+            Self::AwaitingApproval { role, needed, have, owners, in_several_roles } => {
                 write!(f, "awaiting approval by role {role}: {have} of {needed} given")?;
-                if owners.is_empty() {
-                    return Ok(());
+                if !owners.is_empty() {
+                    write!(f, "; {} owns the system and does not count", owners.join(", "))?;
                 }
-                write!(f, "; {} owns the system and does not count", owners.join(", "))
+                if !in_several_roles.is_empty() {
+                    let people = in_several_roles.join(", ");
+                    write!(f, "; {people} approved in several roles, and one person fills only one")?;
+                }
+                Ok(())
             }
             Self::CapacityExceeded => {
                 f.write_str("the namespace has more cleared versions than a Clearance holds")

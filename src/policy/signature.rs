@@ -8,13 +8,14 @@
 //! All that a decision says is signed, so that none of it can be used for another. When it was signed is part of that,
 //! and it counts as decided then at the latest: one that is applied once more, after a revocation, still came before it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 use ssh_key::{PublicKey, SshSig};
 
-use crate::api::{Approval, ApprovalSpec, Approver, ApproverKey, ApproverRole};
+use super::standing::whole_seconds;
+use crate::api::{Approval, ApprovalSpec, Approver, ApproverKey, ApproverRole, Decision, Signature};
 
 /// The namespace of the signatures (OpenSSH PROTOCOL.sshsig): one that was made for anything else is none.
 pub const SIGNATURE_NAMESPACE: &str = "approval@assent.dev";
@@ -56,6 +57,16 @@ pub enum NotSigned {
         /// When.
         at: Timestamp,
     },
+    /// It says that it was signed after it was recorded.
+    #[error("the signature of {user} is dated {signed_at}, after {at}, when this was recorded")]
+    DatedAhead {
+        /// Whose.
+        user: String,
+        /// When it says that it was signed.
+        signed_at: Timestamp,
+        /// When it was recorded.
+        at: Timestamp,
+    },
     /// It is the signature of something else.
     #[error(
         "the signature of {user} is not of this: namespace, system, version, digest, decision, role, reason, notAfter or signedAt is another"
@@ -85,11 +96,36 @@ pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
 
 /// Who decided: whom the API server recorded, or whose signature it is.
 ///
+/// A rejection or revocation stays when its key leaves the role: the operator recorded in the status, which only it
+/// can write, whose signature it verified. Somebody with the role lifts it by deciding otherwise.
+///
 /// # Errors
 /// Nobody did whose decision counts.
-pub fn approver_of<'a>(approval: &'a Approval, roles: &'a ApproverRoles) -> Result<&'a Approver, NotSigned> {
+pub fn approver_of<'a>(
+    approval: &'a Approval,
+    roles: &'a ApproverRoles,
+) -> Result<Cow<'a, Approver>, NotSigned> {
     let spec = &approval.spec;
-    let Some(signature) = &spec.signature else { return spec.approver.as_ref().ok_or(NotSigned::Unsigned) };
+    let Some(signature) = &spec.signature else {
+        return spec.approver.as_ref().map(Cow::Borrowed).ok_or(NotSigned::Unsigned);
+    };
+    let signer = verified(approval, signature, roles);
+    signer.map(Cow::Borrowed).or_else(|why| verified_before(approval).map(Cow::Owned).ok_or(why))
+}
+
+/// Whose signature the operator found on a decision that withholds, when it verified it.
+fn verified_before(approval: &Approval) -> Option<Approver> {
+    let withholds = approval.spec.decision != Decision::Approve;
+    let status = approval.status.as_ref().filter(|_| withholds)?;
+    status.signed_by.clone().map(|user| Approver { user, ..Approver::default() })
+}
+
+fn verified<'a>(
+    approval: &Approval,
+    signature: &Signature,
+    roles: &'a ApproverRoles,
+) -> Result<&'a Approver, NotSigned> {
+    let spec = &approval.spec;
     let role = &spec.role;
     let listed = roles.get(role).ok_or_else(|| NotSigned::RoleNotFound { role: role.clone() })?;
     let unreadable = |why: &dyn ToString| NotSigned::Unreadable { why: why.to_string() };
@@ -105,6 +141,11 @@ pub fn approver_of<'a>(approval: &'a Approval, roles: &'a ApproverRoles) -> Resu
     let user = first.approver.user.clone();
     if public.verify(SIGNATURE_NAMESPACE, &text, &signed).is_err() {
         return Err(NotSigned::OfAnother { user });
+    }
+    // An approval that is dated ahead could be kept back, and lift a revocation that comes before its date.
+    let signed_at = whole_seconds(signature.signed_at.0);
+    if spec.decision == Decision::Approve && signed_at > at {
+        return Err(NotSigned::DatedAhead { user, signed_at, at });
     }
     let valid = same.find(|(key, _)| key.is_valid_at(at));
     valid.map(|(key, _)| &key.approver).ok_or_else(|| NotSigned::KeyNotValid { user, role: role.clone(), at })

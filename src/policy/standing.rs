@@ -10,7 +10,7 @@
 //!
 //! Ties within the second in which the API server stamps them go against the approval.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -22,7 +22,9 @@ pub struct Statement<'a> {
     /// The name of the `Approval`.
     pub name: &'a str,
     /// Who, as the API server stamped it or a signature tells.
-    pub approver: &'a Approver,
+    pub approver: Cow<'a, Approver>,
+    /// The version that it names.
+    pub version: &'a str,
     /// In which role.
     pub role: &'a str,
     /// What.
@@ -135,7 +137,7 @@ impl<'a> LastWords<'a> {
     }
 
     /// What became of `statement`, but for its end.
-    fn standing(&self, statement: &Statement<'a>, level: &RiskLevelSpec, owners: &[Owner]) -> Standing {
+    fn standing(&self, statement: &Statement<'_>, level: &RiskLevelSpec, owners: &[Owner]) -> Standing {
         match statement.decision {
             Decision::Revoke => Standing::Counted,
             _ if !is_required(level, statement.role) => Standing::RoleNotRequired,
@@ -145,7 +147,7 @@ impl<'a> LastWords<'a> {
             Decision::Approve if self.rejected.get(&key(statement)) >= Some(&statement.at) => {
                 Standing::Superseded
             }
-            Decision::Approve if level.separation_of_duties && owns(owners, statement.approver) => {
+            Decision::Approve if level.separation_of_duties && owns(owners, &statement.approver) => {
                 Standing::ApproverIsOwner
             }
             Decision::Approve => Standing::Counted,
@@ -153,7 +155,7 @@ impl<'a> LastWords<'a> {
     }
 
     /// Whether the person neither approved after it nor said it again.
-    fn is_rejecting(&self, statement: &Statement<'a>) -> bool {
+    fn is_rejecting(&self, statement: &Statement<'_>) -> bool {
         self.approved.get(&key(statement)) <= Some(&statement.at)
             && self.rejected.get(&key(statement)) <= Some(&statement.at)
     }
@@ -171,6 +173,6 @@ fn owns(owners: &[Owner], approver: &Approver) -> bool {
     })
 }
 
-fn key<'a>(statement: &Statement<'a>) -> (&'a str, &'a str) {
+fn key<'s>(statement: &'s Statement<'_>) -> (&'s str, &'s str) {
     (&statement.approver.user, statement.role)
 }

@@ -1,14 +1,21 @@
 //! What an approver signs: everything that, if it changed, would need to be asked about again.
+//!
+//! ```text
+//!  form 1   namespace, system, purpose, level, jurisdictions, version
+//!  form 2   the same, "form": 2, and the documents that the level requires, each by its digest
+//! ```
+//!
+//! Form 2 is that of a level that requires documents. Where it requires none, the digest is that of form 1, as ever.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::api::{AISystemSpec, Digest, ModelVersionSpec};
+use crate::api::{AISystemSpec, Digest, ModelVersionSpec, RiskLevelSpec};
 
 /// The subject of an approval; what of a system and a version is material.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Subject<'a> {
     namespace: &'a str,
@@ -17,11 +24,52 @@ pub struct Subject<'a> {
     risk_level: &'a str,
     jurisdictions: BTreeSet<&'a str>,
     model_version: &'a ModelVersionSpec,
+    #[serde(flatten)]
+    required: Option<RequiredDocuments<'a>>,
+}
+
+/// What form 2 adds.
+#[derive(Clone, Debug, Serialize)]
+struct RequiredDocuments<'a> {
+    form: u8,
+    documents: BTreeSet<RequiredDocument<'a>>,
+}
+
+/// A document by its digest, and by its address where it has none.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct RequiredDocument<'a> {
+    #[serde(rename = "type")]
+    type_: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<&'a Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri: Option<&'a str>,
+}
+
+/// The digests by which decisions can name a subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubjectDigests {
+    /// The one that is signed.
+    pub signed: Digest,
+    /// Where documents are part of it: the one without them, which was signed before they were.
+    pub without_documents: Option<Digest>,
+}
+
+impl SubjectDigests {
+    /// Whether `digest` is one of them.
+    pub fn contains(&self, digest: &Digest) -> bool {
+        self.signed == *digest || self.without_documents.as_ref() == Some(digest)
+    }
 }
 
 impl<'a> Subject<'a> {
-    /// The subject that `version` of `system` in `namespace` is.
-    pub fn new(namespace: &'a str, system: &'a AISystemSpec, version: &'a ModelVersionSpec) -> Self {
+    /// The subject that `version` of `system` in `namespace` is. Without its `level`, no document is part of it.
+    pub fn new(
+        namespace: &'a str,
+        system: &'a AISystemSpec,
+        level: Option<&'a RiskLevelSpec>,
+        version: &'a ModelVersionSpec,
+    ) -> Self {
         Self {
             namespace,
             system: &version.system,
@@ -29,6 +77,7 @@ impl<'a> Subject<'a> {
             risk_level: &system.risk_level,
             jurisdictions: system.jurisdictions.iter().map(String::as_str).collect(),
             model_version: version,
+            required: level.and_then(|level| required_documents(system, level)),
         }
     }
 
@@ -37,7 +86,30 @@ impl<'a> Subject<'a> {
     /// # Panics
     /// Never: what a subject is made of always serialises.
     pub fn digest(&self) -> Digest {
-        let canonical = serde_jcs::to_vec(self).expect("strings, booleans and lists always serialise");
+        let canonical =
+            serde_jcs::to_vec(self).expect("strings, numbers, booleans and lists always serialise");
         Digest::from_sha256(Sha256::digest(canonical).into())
     }
+
+    /// Every digest by which decisions can name the subject.
+    pub fn digests(&self) -> SubjectDigests {
+        let without = || Self { required: None, ..self.clone() }.digest();
+        SubjectDigests { signed: self.digest(), without_documents: self.required.is_some().then(without) }
+    }
+}
+
+fn required_documents<'a>(
+    system: &'a AISystemSpec,
+    level: &'a RiskLevelSpec,
+) -> Option<RequiredDocuments<'a>> {
+    if level.documents.is_empty() {
+        return None;
+    }
+    let required = system.documentation.iter().filter(|document| level.documents.contains(&document.type_));
+    let documents = required.map(|document| RequiredDocument {
+        type_: &document.type_,
+        digest: document.digest.as_ref(),
+        uri: document.digest.is_none().then_some(document.uri.as_str()),
+    });
+    Some(RequiredDocuments { form: 2, documents: documents.collect() })
 }

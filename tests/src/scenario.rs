@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use assent::api::{AISystem, Digest, ModelVersion};
+use assent::api::{AISystem, Digest, ModelVersion, RiskLevel};
 use assent::policy::Subject;
 use serde_json::{Value, json};
 
@@ -187,7 +187,10 @@ impl<'a> Scenario<'a> {
             let said = version["status"]["subjectDigest"].as_str().map(str::parse).transpose()?;
             let version: ModelVersion = serde_json::from_value(version)?;
             let system: AISystem = serde_json::from_value(self.get("aisystem", &version.spec.system).await?)?;
-            let is = Subject::new(&self.namespace, &system.spec, &version.spec).digest();
+            let level = self.get("risklevel", &system.spec.risk_level).await.ok();
+            let level: Option<RiskLevel> = level.map(serde_json::from_value).transpose()?;
+            let level = level.as_ref().map(|level| &level.spec);
+            let is = Subject::new(&self.namespace, &system.spec, level, &version.spec).digest();
             Ok(said.filter(|said| *said == is))
         })
         .await

@@ -68,9 +68,10 @@ fn decision(
     }
 }
 
-fn said(approval: &Approval, review: &Review<'_>) -> String {
+pub fn said(approval: &Approval, review: &Review<'_>) -> String {
     let spec = &approval.spec;
-    let who = review.ledger.approver(approval).map_or("nobody whose decision counts", |a| &a.user);
+    let approver = review.ledger.approver(approval);
+    let who = approver.as_ref().map_or("nobody whose decision counts", |a| &a.user);
     let when = recorded_at(approval).map(|at| in_words(at, review.now)).unwrap_or_default();
     let done = match spec.decision {
         Decision::Approve => "approved",
@@ -166,7 +167,9 @@ fn to_withhold(page: &mut Page, review: &Review<'_>, before: &Ruling) {
 /// What is missing, in few words.
 pub fn missing(reason: &Reason) -> String {
     match reason {
-        Reason::AwaitingApproval { role, needed, have, owners } if owners.is_empty() => {
+        Reason::AwaitingApproval { role, needed, have, owners, in_several_roles }
+            if owners.is_empty() && in_several_roles.is_empty() =>
+        {
             format!("still awaiting {role} ({})", needed - have)
         }
         Reason::ApprovalExpired { role, needed, have, .. } => {

@@ -2,7 +2,8 @@
 //! which somebody decides who answers for it and does not read YAML.
 //!
 //! ```text
-//!  Review ─┬─ system       what it is for, whose it is, what its level asks for
+//!  Review ─┬─ objections   who rejected or revoked this content, or the one nearest to it
+//!          ├─ system       what it is for, whose it is, what its level asks for
 //!          ├─ runtime      what will run, and where it comes from
 //!          ├─ difference   what changed since the last approved version
 //!          ├─ attention    what the signature does not pin
@@ -12,8 +13,11 @@
 
 mod attention;
 mod decisions;
+mod objections;
 mod runtime;
 mod system;
+
+use std::borrow::Cow;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -65,6 +69,7 @@ impl<'a> Review<'a> {
     pub fn render(&self) -> String {
         let mut page = Page::default();
         self.title(&mut page);
+        objections::objections(&mut page, self);
         system::system(&mut page, self);
         if self.decision == Decision::Approve {
             system::level(&mut page, self);
@@ -84,7 +89,8 @@ impl<'a> Review<'a> {
     pub fn statement(&self) -> Statement<'a> {
         Statement {
             name: UNRECORDED,
-            approver: self.approver,
+            approver: Cow::Borrowed(self.approver),
+            version: self.version.metadata.name.as_deref().unwrap_or_default(),
             role: self.role,
             decision: self.decision,
             reason: self.reason,
@@ -124,7 +130,8 @@ impl<'a> Review<'a> {
             );
             return;
         };
-        let who = self.ledger.approver(approval).map_or("somebody", |a| &a.user);
+        let approver = self.ledger.approver(approval);
+        let who = approver.as_ref().map_or("somebody", |a| &a.user);
         let when = recorded_at(approval).map(|at| in_words(at, self.now)).unwrap_or_default();
         page.heading(&format!("CHANGES since {}, approved last by {who}, {when}", last.name_any()));
         let difference = difference::between_versions(last, self.version);
@@ -133,26 +140,30 @@ impl<'a> Review<'a> {
         }
         page.difference(&difference);
         if !same_system {
-            page.mark(
-                "!",
-                LOOK,
-                "the system's purpose, risk level or jurisdictions changed since then; the cluster does not keep what they were, the repository of its manifests may",
-            );
+            let text = "the system's purpose, risk level, jurisdictions or required documents changed since then; what was approved:";
+            page.mark("!", LOOK, text);
+            let (digest, namespace) = (approval.spec.subject_digest.short(), &self.ledger.namespace);
+            page.command(&format!("kubectl assent show {digest} -n {namespace}"));
         }
     }
 
     fn signature(&self, page: &mut Page) {
         page.heading("SIGNATURE");
         page.field("digest", self.digest.as_str());
-        let covers =
-            "namespace, system, purpose, the name of the risk level, jurisdictions, runtime and provenance";
+        let covers = "namespace, system, purpose, the name of the risk level, jurisdictions, the documents that \
+                      the level requires, runtime and provenance";
         let then = match self.decision {
             Decision::Approve => "if one of them changes, this decision no longer counts",
-            Decision::Reject | Decision::Revoke => "this decision holds for the version even if they change",
+            Decision::Reject | Decision::Revoke => {
+                "this decision holds for the version even if they change, and for the same content under any name"
+            }
         };
         page.prose("covers", &format!("{covers}: {then}"));
         if self.decision == Decision::Approve {
-            page.prose("does not cover", "owners, provider, documents, and what the risk level asks for");
+            page.prose(
+                "does not cover",
+                "owners, provider, other documents, and what else the risk level asks for",
+            );
         }
         if let Some(reason) = self.reason {
             page.prose("reason", reason);

@@ -72,7 +72,7 @@ fn decisions_on_what_has_changed_since_no_longer_count() {
     let text = unwrapped(&review(&ledger, V1, Decision::Approve, ("alice", "risk-officer")));
     assert!(text.contains("no longer counts, what was decided about has changed since"), "{text}");
     let text = unwrapped(&review(&ledger, V2, Decision::Approve, ("alice", "risk-officer")));
-    assert!(text.contains("purpose, risk level or jurisdictions changed since then"), "{text}");
+    assert!(text.contains("risk level, jurisdictions or required documents changed since then"), "{text}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::generate::second;
 use crate::{
     api::{Approval, ApprovalSpec, Approver, Decision, Digest},
-    policy::{ApproverRoles, Statement, bears_on},
+    policy::{ApproverRoles, Statement, SubjectDigests, bears_on},
 };
 
 fn approval(decision: Decision, system: &str, version: &str, read: u8) -> Approval {
@@ -26,18 +26,23 @@ fn approval(decision: Decision, system: &str, version: &str, read: u8) -> Approv
 }
 
 #[test]
-fn an_approval_bears_on_what_was_read_and_an_objection_on_the_version() {
+fn an_approval_bears_on_name_and_content_and_an_objection_on_either() {
     for decision in [Decision::Approve, Decision::Reject, Decision::Revoke] {
         let objects = decision != Decision::Approve;
         let cases = [
             ("the subject that was read", approval(decision, "triage", "v1", 1), true),
             ("the same version of another subject", approval(decision, "triage", "v1", 2), objects),
-            ("another version of the same subject", approval(decision, "triage", "v2", 1), false),
+            ("the same content under another name", approval(decision, "triage", "v2", 1), objects),
+            ("other content under another name", approval(decision, "triage", "v2", 2), false),
+            ("the same without its documents", approval(decision, "triage", "v2", 3), objects),
             ("the version of another system", approval(decision, "other", "v1", 1), false),
         ];
         for (what, approval, bears) in cases {
-            let digest = Digest::from_sha256([1; 32]);
-            assert_eq!(bears_on(&approval, "triage", "v1", &digest), bears, "{decision:?} of {what}");
+            let digests = SubjectDigests {
+                signed: Digest::from_sha256([1; 32]),
+                without_documents: Some(Digest::from_sha256([3; 32])),
+            };
+            assert_eq!(bears_on(&approval, "triage", "v1", &digests), bears, "{decision:?} of {what}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::Duration;
 
-use super::generate::{Case, Said, half, just_before, second};
+use super::generate::{Case, Said, VERSION, half, just_before, second};
 use crate::{
     api::{
         AISystemSpec, Approver, Artifact, Certification, Container, Decision, Decommission, Digest, Document,
@@ -516,6 +516,7 @@ fn said(n: usize, words: &str) -> Said {
     };
     Said {
         name: format!("approval-{n:02}"),
+        version: VERSION.to_owned(),
         approver: Approver {
             user: words[1].to_owned(),
             uid: None,
@@ -617,7 +618,12 @@ fn every_reason_says_what_is_wrong() {
         ),
         (
             cleared().says(&["1 alice risk Revoke", "2 bob risk Revoke", "2 carol risk Revoke"]),
-            Reason::Revoked { by: "carol".to_owned(), at: second(2), why: Some("said in 2".to_owned()) },
+            Reason::Revoked {
+                by: "carol".to_owned(),
+                at: second(2),
+                why: Some("said in 2".to_owned()),
+                elsewhere: None,
+            },
         ),
         (
             cleared().says(&["1 alice risk Reject"]),
@@ -625,6 +631,7 @@ fn every_reason_says_what_is_wrong() {
                 by: "alice".to_owned(),
                 role: "risk".to_owned(),
                 why: Some("said in 0".to_owned()),
+                elsewhere: None,
             },
         ),
         (
@@ -663,6 +670,24 @@ fn every_reason_says_what_is_wrong() {
                 needed: 2,
                 have: 1,
                 owners: vec!["olga".to_owned()],
+                in_several_roles: Vec::new(),
+            },
+        ),
+        (
+            cleared()
+                .at_level(|l| {
+                    l.approvals = ["ethics", "risk"]
+                        .map(|role| RequiredApproval { role: role.to_owned(), count: 1 })
+                        .into();
+                    l.separation_of_duties = true;
+                })
+                .says(&["1 carol ethics Approve", "1 carol risk Approve"]),
+            Reason::AwaitingApproval {
+                role: "risk".to_owned(),
+                needed: 1,
+                have: 0,
+                owners: Vec::new(),
+                in_several_roles: vec!["carol".to_owned()],
             },
         ),
     ];

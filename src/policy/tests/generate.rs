@@ -1,5 +1,7 @@
 //! Facts made up by proptest: few people, roles and seconds, so that they meet.
 
+use std::borrow::Cow;
+
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::{SignedDuration, Timestamp},
@@ -26,6 +28,8 @@ pub const HORIZON: i64 = 50;
 
 pub const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "dave"];
 pub const ROLES: [&str; 4] = ["ethics", "legal", "risk", "security"];
+/// The name of the version that is judged.
+pub const VERSION: &str = "v1";
 /// One role more than any level asks for.
 const ANY_ROLE: [&str; 5] = ["ethics", "legal", "risk", "security", "visitor"];
 const GROUPS: [&str; 2] = ["board", "platform"];
@@ -61,6 +65,8 @@ pub struct Case {
 #[derive(Clone, Debug)]
 pub struct Said {
     pub name: String,
+    /// The version that it names.
+    pub version: String,
     pub approver: Approver,
     pub role: String,
     pub decision: Decision,
@@ -82,7 +88,8 @@ impl Case {
     pub fn facts(&self) -> Facts<'_> {
         let statements = self.said.iter().map(|said| Statement {
             name: &said.name,
-            approver: &said.approver,
+            approver: Cow::Borrowed(&said.approver),
+            version: &said.version,
             role: &said.role,
             decision: said.decision,
             reason: said.reason.as_deref(),
@@ -90,6 +97,7 @@ impl Case {
             not_after: said.not_after,
         });
         Facts {
+            name: VERSION,
             version: &self.version,
             system: self.system.as_ref(),
             level: self.level.as_ref(),
@@ -173,9 +181,11 @@ pub fn any_statement() -> impl Strategy<Value = Said> {
     let groups = subsequence(GROUPS.to_vec(), 0..=1);
     let reason = option::of(select(vec!["bias".to_owned(), "drift".to_owned()]));
     let not_after = option::weighted(0.3, (0..HORIZON).prop_map(half));
-    (select(&PEOPLE), groups, select(&ANY_ROLE), decision, reason, 0..9_i64, not_after).prop_map(
-        |(user, groups, role, decision, reason, at, not_after)| Said {
+    let version = prop_oneof![3 => Just(VERSION), 1 => Just("v0")];
+    (select(&PEOPLE), groups, select(&ANY_ROLE), decision, reason, 0..9_i64, not_after, version).prop_map(
+        |(user, groups, role, decision, reason, at, not_after, version)| Said {
             name: "one-more".to_owned(),
+            version: version.to_owned(),
             approver: Approver {
                 user: user.to_owned(),
                 uid: None,

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::generate::{Case, HORIZON, Said, half};
+use super::generate::{Case, HORIZON, Said, VERSION, half};
 use crate::{
     api::{Decision, Evidence, ImagePolicy, OwnerKind, RequiredApproval, RiskLevelSpec},
-    policy::{Reason, Standing, Verdict},
+    policy::{Elsewhere, Reason, Standing, Verdict},
 };
 
 /// What is left when everybody has spoken.
@@ -197,7 +197,7 @@ fn people(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reas
     let story = replay(case, level);
     for r in story.rejections {
         let (by, role) = (r.approver.user.clone(), r.role.clone());
-        why.push(Reason::Rejected { by, role, why: r.reason.clone() });
+        why.push(Reason::Rejected { by, role, why: r.reason.clone(), elsewhere: elsewhere(r) });
     }
     let independent = |a: &&&Said| !(level.separation_of_duties && is_owner(case, a));
     let valid = |a: &&&Said| end(a, level).is_none_or(|end| now.as_nanosecond() < end);
@@ -207,7 +207,8 @@ fn people(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reas
 
     let approved_anew = !good.is_empty() || (!ended.is_empty() && !level.approvals.is_empty());
     if let Some(r) = story.revocation.filter(|_| !approved_anew) {
-        why.push(Reason::Revoked { by: r.approver.user.clone(), at: r.at, why: r.reason.clone() });
+        let by = r.approver.user.clone();
+        why.push(Reason::Revoked { by, at: r.at, why: r.reason.clone(), elsewhere: elsewhere(r) });
     }
 
     let who: BTreeSet<_> = good.iter().map(|a| (a.approver.user.as_str(), a.role.as_str())).collect();
@@ -226,9 +227,25 @@ fn people(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reas
             let in_role = story.approvals.iter().filter(|a| a.role == role);
             let owners = in_role.filter(|a| !independent(a)).map(|a| a.approver.user.clone());
             let owners: BTreeSet<_> = owners.collect();
-            why.push(Reason::AwaitingApproval { role, needed, have, owners: owners.into_iter().collect() });
+            let owners = owners.into_iter().collect();
+            let here: BTreeSet<_> =
+                who.iter().filter(|(_, r)| *r == role).map(|(person, _)| *person).collect();
+            let mut in_several_roles = Vec::new();
+            for person in here.iter().filter(|_| here.len() > have) {
+                let asked = |r: &str| level.approvals.iter().any(|required| required.role == r);
+                if who.iter().any(|(other, r)| other == person && *r != role && asked(r)) {
+                    in_several_roles.push((*person).to_owned());
+                }
+            }
+            why.push(Reason::AwaitingApproval { role, needed, have, owners, in_several_roles });
         }
     }
+}
+
+/// Where a decision was made, if under another name.
+fn elsewhere(said: &Said) -> Option<Elsewhere> {
+    let (version, approval) = (said.version.clone(), said.name.clone());
+    (version != VERSION).then_some(Elsewhere { version, approval })
 }
 
 /// How many seats of each role are taken, by trying every way to seat everybody. Of all ways the one

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::generate::{Case, Said, second};
+use super::generate::{Case, Said, VERSION, second};
 use crate::{
     api::{
         AISystemSpec, Approver, Decision, Decommission, ModelVersionSpec, Owner, OwnerKind, RequiredApproval,
@@ -24,6 +24,7 @@ fn crowd(people: i64, roles: u32, count: u32) -> Case {
     let groups: Vec<String> = (0..20).map(|n| format!("group-{n}")).collect();
     let said = (0..STATEMENTS).map(|n| Said {
         name: format!("approval-{n:04}"),
+        version: VERSION.to_owned(),
         approver: Approver { user: format!("user-{:04}", n % people), uid: None, groups: groups.clone() },
         role: role(n),
         decision: Decision::Approve,

@@ -8,8 +8,8 @@ use ssh_key::{HashAlg, LineEnding, PrivateKey};
 use super::generate::second;
 use crate::{
     api::{
-        Approval, ApprovalSpec, Approver, ApproverKey, ApproverRole, ApproverRoleSpec, Decision, Digest,
-        Signature,
+        Approval, ApprovalSpec, ApprovalStatus, Approver, ApproverKey, ApproverRole, ApproverRoleSpec,
+        Decision, Digest, Signature,
     },
     policy::{ApproverRoles, NotSigned, SIGNATURE_NAMESPACE, approver_of, signed_text, statements},
 };
@@ -57,10 +57,64 @@ fn signed(decision: Decision, name: &str, signed: i64, recorded: i64) -> Approva
 #[test]
 fn whose_key_it_is_has_decided_and_when_it_was_signed() {
     let (approval, roles) = (signed(Decision::Approve, "a", 3, 7), roles(|_| {}));
-    assert_eq!(approver_of(&approval, &roles).map(|approver| &*approver.user), Ok("alice"));
+    assert_eq!(approver_of(&approval, &roles).map(|approver| approver.user.clone()), Ok("alice".to_owned()));
     assert_eq!(statements([&approval], &roles)[0].at, second(3));
+}
+
+#[test]
+fn an_approval_dated_after_it_was_recorded_does_not_count() {
+    let roles = roles(|_| {});
     let early = signed(Decision::Approve, "a", 9, 7);
-    assert_eq!(statements([&early], &roles)[0].at, second(7), "a date to come makes it no later");
+    let (signed_at, at) = (second(9), second(7));
+    let ahead = NotSigned::DatedAhead { user: "alice".to_owned(), signed_at, at };
+    assert_eq!(approver_of(&early, &roles).map(drop), Err(ahead));
+    assert!(statements([&early], &roles).is_empty());
+    for decision in [Decision::Reject, Decision::Revoke] {
+        let early = signed(decision, "a", 9, 7);
+        assert_eq!(
+            statements([&early], &roles)[0].at,
+            second(7),
+            "{decision:?} withholds from when it is known"
+        );
+    }
+}
+
+#[test]
+fn a_verified_objection_stays_when_its_key_leaves_the_role() {
+    for decision in [Decision::Approve, Decision::Reject, Decision::Revoke] {
+        let mut approval = signed(decision, "a", 3, 7);
+        let no_key = roles(|key| key.public_key.clear());
+        for roles in [&no_key, &ApproverRoles::new()] {
+            assert!(statements([&approval], roles).is_empty(), "{decision:?} that nobody ever verified");
+        }
+        let signed_by = Some("alice".to_owned());
+        approval.status = Some(ApprovalStatus { signed_by, ..ApprovalStatus::default() });
+        for roles in [&no_key, &ApproverRoles::new()] {
+            let stays = statements([&approval], roles).len() == 1;
+            assert_eq!(stays, decision != Decision::Approve, "{decision:?}");
+        }
+    }
+}
+
+#[test]
+fn an_objection_with_a_time_that_cannot_be_read_still_withholds() {
+    let digest = Digest::from_sha256([1; 32]);
+    let read = |decision: &str| -> Approval {
+        let spec = serde_json::json!({ "system": "triage", "modelVersion": "v1", "subjectDigest": digest,
+            "decision": decision, "role": "risk", "notAfter": "2030-01-01T00:00:00.123456789123Z",
+            "approver": { "user": "alice" } });
+        let metadata = serde_json::json!({ "name": "a", "creationTimestamp": "2026-01-01T00:00:00Z" });
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "assent.dev/v1alpha1", "kind": "Approval", "metadata": metadata, "spec": spec }))
+        .expect("an Approval")
+    };
+    let roles = ApproverRoles::new();
+    for decision in ["Reject", "Revoke"] {
+        assert_eq!(statements([&read(decision)], &roles).len(), 1, "{decision}");
+    }
+    let approval = read("Approve");
+    let end = statements([&approval], &roles)[0].not_after;
+    assert!(end < Some(second(0)), "an approval with an end that cannot be read has ended: {end:?}");
 }
 
 #[test]
@@ -88,13 +142,16 @@ fn a_signature_is_of_this_and_of_nothing_else() {
     for (what, change) in changes {
         let mut approval = signed(Decision::Approve, "a", 3, 7);
         change(&mut approval);
-        let not_signed = approver_of(&approval, &roles);
+        let not_signed = approver_of(&approval, &roles).map(drop);
         assert_eq!(not_signed, Err(NotSigned::OfAnother { user: "alice".to_owned() }), "{what}");
         assert!(statements([&approval], &roles).is_empty(), "{what}");
     }
     let mut other_role = signed(Decision::Approve, "a", 3, 7);
     other_role.spec.role = "ethics".to_owned();
-    assert_eq!(approver_of(&other_role, &roles), Err(NotSigned::RoleNotFound { role: "ethics".to_owned() }));
+    assert_eq!(
+        approver_of(&other_role, &roles).map(drop),
+        Err(NotSigned::RoleNotFound { role: "ethics".to_owned() })
+    );
 }
 
 #[test]
@@ -133,5 +190,5 @@ fn what_is_no_signature_is_told_so() {
     let why = approver_of(&approval, &roles(|_| {})).expect_err("no signature");
     assert!(matches!(why, NotSigned::Unreadable { .. }), "{why}");
     approval.spec.signature = None;
-    assert_eq!(approver_of(&approval, &roles(|_| {})), Err(NotSigned::Unsigned));
+    assert_eq!(approver_of(&approval, &roles(|_| {})).map(drop), Err(NotSigned::Unsigned));
 }

@@ -12,13 +12,13 @@ use super::{
 use crate::{
     api::{
         AISystemSpec, Artifact, Certification, Decommission, Digest, Document, ModelVersionSpec, Owner,
-        OwnerKind, Provenance, Provider,
+        OwnerKind, Provenance, Provider, RiskLevelSpec,
     },
     policy::Subject,
 };
 
 fn digest(namespace: &str, system: &AISystemSpec, version: &ModelVersionSpec) -> Digest {
-    Subject::new(namespace, system, version).digest()
+    Subject::new(namespace, system, None, version).digest()
 }
 
 fn system() -> AISystemSpec {
@@ -108,6 +108,49 @@ fn how_the_same_json_is_written_does_not_matter() {
         digest("clinic", &system(), &version)
     });
     assert_eq!(a, b);
+}
+
+#[test]
+fn the_documents_that_the_level_requires_are_part_of_the_digest() {
+    let version = version();
+    let with = |documents: &[(&str, &str, Option<u8>)]| {
+        let documentation = documents.iter().map(|(type_, uri, byte)| Document {
+            type_: (*type_).to_owned(),
+            uri: (*uri).to_owned(),
+            digest: byte.map(|byte| Digest::from_sha256([byte; 32])),
+        });
+        AISystemSpec { documentation: documentation.collect(), ..system() }
+    };
+    let requires = |documents: &[&str]| RiskLevelSpec {
+        documents: documents.iter().map(|&document| document.to_owned()).collect(),
+        ..RiskLevelSpec::default()
+    };
+    let of = |system: &AISystemSpec, level: &RiskLevelSpec| {
+        Subject::new("clinic", system, Some(level), &version).digests()
+    };
+    let (before, level) =
+        (with(&[("impact", "a", Some(1)), ("manual", "m", Some(2))]), requires(&["impact"]));
+    let signed = of(&before, &level);
+    let plain = digest("clinic", &before, &version);
+    assert_eq!(of(&before, &requires(&[])).signed, plain, "a level that requires none changes no digest");
+    assert_eq!(signed.without_documents, Some(plain));
+    for (what, system, same) in [
+        ("another impact assessment", with(&[("impact", "a", Some(9)), ("manual", "m", Some(2))]), false),
+        ("the same at another address", with(&[("impact", "b", Some(1)), ("manual", "m", Some(2))]), true),
+        (
+            "another manual, which is not required",
+            with(&[("impact", "a", Some(1)), ("manual", "m", Some(9))]),
+            true,
+        ),
+        ("in another order", with(&[("manual", "m", Some(2)), ("impact", "a", Some(1))]), true),
+        ("no impact assessment", with(&[("manual", "m", Some(2))]), false),
+        ("one without a digest", with(&[("impact", "a", None), ("manual", "m", Some(2))]), false),
+    ] {
+        assert_eq!(of(&system, &level).signed == signed.signed, same, "{what}");
+    }
+    let [here, there] = ["a", "b"].map(|uri| of(&with(&[("impact", uri, None)]), &level).signed);
+    assert_ne!(here, there, "without a digest, the address is what is signed");
+    assert_ne!(of(&before, &requires(&["impact", "manual"])).signed, signed.signed);
 }
 
 /// Changes every leaf, drops, doubles and swaps everything.

@@ -92,6 +92,8 @@ pub async fn the_operator_may_do_no_more_than_it_must(cluster: &ControlPlane) ->
         ("update", "deployments.apps"),
         ("create", "approvals.assent.dev"),
         ("delete", "approvals.assent.dev"),
+        ("update", "decisionsubjects.assent.dev"),
+        ("delete", "decisionsubjects.assent.dev"),
         ("update", "aisystems.assent.dev"),
         ("update", "risklevels.assent.dev"),
         ("update", "namespaces"),

@@ -11,6 +11,7 @@ mod chaos;
 mod chart;
 mod check;
 mod deadman;
+mod decisions;
 mod faults;
 mod flux;
 mod guard;
@@ -158,6 +159,13 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         signatures::a_signature_is_not_used_for_anything_else,
         signatures::a_key_counts_while_its_role_lists_it,
         signatures::an_owner_who_signs_does_not_count,
+        signatures::a_signed_revocation_stays_when_its_key_leaves_the_role,
+        signatures::an_approval_dated_ahead_is_refused_and_an_objection_is_not,
+        decisions::rejected_digest_stays_withheld_under_a_new_name,
+        decisions::revoked_digest_stays_withheld_under_a_new_name,
+        decisions::review_shows_the_nearest_rejected_version,
+        decisions::decided_content_stays_after_its_objects_are_deleted_and_replaced,
+        decisions::a_replaced_impact_assessment_withholds_until_it_is_approved_again,
         refusals::dev_removes_the_gate,
         refusals::cluster_admin_removes_the_gate,
         refusals::dev_creates_a_pod_with_a_node_name,
@@ -285,6 +293,7 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         guard::an_upgrade_after_a_restore_meets_no_conflict_and_no_older_operator,
         guard::what_is_uninstalled_stays_uninstalled_and_held_pods_can_be_let_go,
         guard::what_was_restored_goes_with_its_release_in_any_order,
+        decisions::an_edited_definition_does_not_make_decisions_mutable,
         guard::i1_a_clearance_that_an_admin_edits_is_restored_and_what_it_let_in_is_stopped,
     ]
 }

@@ -628,7 +628,8 @@ pub async fn one_person_in_two_roles_fills_one(cluster: &ControlPlane) -> Result
     scene.decide(Carol, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
     scene.decide(Carol, &scene.decision("Approve", "v1", &digest, "ethics-board")).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
+    let message = scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
+    says(&message, &["carol approved in several roles, and one person fills only one"])?;
     scene.decide(Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
     scene.is_cleared("v1").await
 }

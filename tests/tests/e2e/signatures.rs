@@ -132,11 +132,11 @@ pub async fn a_signature_is_not_used_for_anything_else(cluster: &ControlPlane) -
     let (approval, _) = signing.sign("erin", &["approve", "--until=30d"]).await?;
     scene.publish("v2", &container("2")).await?;
     let digest = scene.digest_of("v2").await?;
-    let later = json!({ "signedAt": "2090-01-01T00:00:00Z", "ssh": approval["spec"]["signature"]["ssh"] });
+    let earlier = json!({ "signedAt": "2020-01-01T00:00:00Z", "ssh": approval["spec"]["signature"]["ssh"] });
     for (name, attack) in [
         ("of-another-version", json!({ "modelVersion": "v2", "subjectDigest": digest })),
         ("longer", json!({ "notAfter": "2090-01-01T00:00:00Z" })),
-        ("later", json!({ "signature": later })),
+        ("earlier", json!({ "signature": earlier })),
         ("revocation", json!({ "decision": "Revoke", "reason": "an outage" })),
     ] {
         let mut copy = renamed(&approval, name);
@@ -186,6 +186,63 @@ pub async fn a_key_counts_while_its_role_lists_it(cluster: &ControlPlane) -> Res
     let refused =
         signing.list(&[("erin", wrong)]).await.err().map(|error| error.to_string()).unwrap_or_default();
     ensure!(refused.contains("is not a person and cannot approve"), "{refused}");
+    Ok(())
+}
+
+pub async fn a_signed_revocation_stays_when_its_key_leaves_the_role(cluster: &ControlPlane) -> Result<()> {
+    let signing = Signing::new(cluster, "key-left", &["erin", "frank"]).await?;
+    let scene = &signing.scene;
+    let (approval, _) = signing.sign("erin", &["approve"]).await?;
+    signing.merge(&approval).await?.ok()?;
+    scene.is_cleared("v1").await?;
+    let (revocation, _) = signing.sign("erin", &["revoke", "--reason=drift"]).await?;
+    let mut junk = renamed(&revocation, "junk");
+    junk["spec"]["reason"] = json!("another reason than the one that was signed");
+    signing.merge(&junk).await?.ok()?;
+    signing.counts(&junk, "False", "SignatureNotValid").await?;
+    scene.is_cleared("v1").await?;
+    signing.merge(&revocation).await?.ok()?;
+    scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
+    signing.counts(&revocation, "True", "Counted").await?;
+
+    signing.list(&[("frank", json!({}))]).await?;
+    signing.counts(&approval, "False", "SignatureNotValid").await?;
+    scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
+    scene.kubectl(Admin, &["delete", "approverrole", &signing.role]).await?;
+    // The role is gone from what the operator knows once it says so of a decision that is new to it.
+    signing.merge(&renamed(&approval, "after-the-role")).await?.ok()?;
+    signing.counts(&renamed(&approval, "after-the-role"), "False", "SignatureNotValid").await?;
+    scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
+    signing.counts(&revocation, "True", "Counted").await?;
+
+    // Somebody else in the role lifts it.
+    signing.list(&[("frank", json!({}))]).await?;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let (anew, _) = signing.sign("frank", &["approve"]).await?;
+    signing.merge(&anew).await?.ok()?;
+    scene.is_cleared("v1").await
+}
+
+pub async fn an_approval_dated_ahead_is_refused_and_an_objection_is_not(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let signing = Signing::new(cluster, "dated-ahead", &["erin"]).await?;
+    let (approval, _) = signing.sign("erin", &["approve"]).await?;
+    let mut ahead = renamed(&approval, "ahead");
+    ahead["spec"]["signature"]["signedAt"] = json!("2090-01-01T00:00:00Z");
+    let refused = signing.merge(&ahead).await?.denied()?;
+    ensure!(refused.contains("spec.signature.signedAt 2090-01-01T00:00:00Z is later than now"), "{refused}");
+    ahead["spec"]["decision"] = json!("Revoke");
+    ahead["spec"]["reason"] = json!("an outage");
+    signing.merge(&ahead).await?.ok()?;
+    // A time that the operator cannot read is refused in every decision, with no other field at fault.
+    for (field, at) in [("notAfter", "/spec"), ("signedAt", "/spec/signature")] {
+        let mut unreadable = renamed(&approval, "unreadable");
+        let part = unreadable.pointer_mut(at).context("a part")?;
+        part[field] = json!("2025-01-01T00:00:00.123456789123Z");
+        let refused = signing.merge(&unreadable).await?.denied()?;
+        ensure!(refused.contains(field) && refused.contains("should match"), "{refused}");
+    }
     Ok(())
 }
 

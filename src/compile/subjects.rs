@@ -1,0 +1,164 @@
+//! Keeps the content of every decision: one [`DecisionSubject`] for each digest that somebody decided on.
+//!
+//! ```text
+//!  Approval ── by a known person ──► digest ─┐
+//!  AISystem, ModelVersion ── digest, now or  ├─► not recorded yet: create DecisionSubject sha256-…
+//!                      in the compile before ┘
+//! ```
+//!
+//! The content of the compile before is kept in memory, so that it is not lost when somebody deletes a version at
+//! the moment at which somebody else decides on it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, PostParams},
+};
+use tracing::{info, warn};
+
+use super::{
+    Error,
+    index::{Facts, Kept},
+    status::Statuses,
+    write::MANAGER,
+};
+use crate::api::{AISystem, DecisionSubject, DecisionSubjectSpec, Digest, ModelVersion};
+
+/// The content of a digest, as the operator last read it.
+#[derive(Clone)]
+struct Content {
+    system: Arc<Kept<AISystem>>,
+    version: Arc<Kept<ModelVersion>>,
+    required_documents: Vec<String>,
+}
+
+/// What is known of the subjects of one namespace.
+#[derive(Default)]
+struct Known {
+    /// The names of the recorded subjects; none before they were listed.
+    recorded: Option<BTreeSet<String>>,
+    /// The content of the compile before.
+    seen: BTreeMap<Digest, Content>,
+}
+
+/// The subjects of every namespace, as far as this operator read or wrote them.
+#[derive(Default)]
+pub struct Subjects(Mutex<HashMap<String, Known>>);
+
+impl Subjects {
+    /// Records the content of every decision of `namespace` that is not recorded yet.
+    pub async fn record(
+        &self,
+        client: &Client,
+        namespace: &str,
+        facts: &Facts,
+        statuses: &Statuses,
+    ) -> Result<(), Error> {
+        let mut known = self.take(namespace);
+        let decided = decided(facts, statuses);
+        let described = contents(facts, statuses);
+        let is_recorded = |digest: &Digest| {
+            known.recorded.as_ref().is_some_and(|r| r.contains(&DecisionSubject::name_of(digest)))
+        };
+        let mut pending: BTreeMap<_, _> = std::mem::take(&mut known.seen).into_iter().collect();
+        pending.extend(described.clone());
+        pending.retain(|digest, _| decided.contains(digest) && !is_recorded(digest));
+        let written = write(client, namespace, &mut known.recorded, &pending).await;
+        known.seen = described;
+        if written.is_err() {
+            known.seen.extend(pending);
+        }
+        self.namespaces().insert(namespace.to_owned(), known);
+        written
+    }
+
+    /// Forgets a namespace that is being deleted.
+    pub fn forget(&self, namespace: &str) {
+        self.namespaces().remove(namespace);
+    }
+
+    /// One namespace is compiled by one task at a time.
+    fn take(&self, namespace: &str) -> Known {
+        self.namespaces().remove(namespace).unwrap_or_default()
+    }
+
+    fn namespaces(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The digests that a known person decided on: a signature that nobody could verify is no decision.
+fn decided<'a>(facts: &'a Facts, statuses: &Statuses) -> BTreeSet<&'a Digest> {
+    let by_somebody = facts.approvals.iter().filter(|(name, approval)| {
+        approval.spec.signature.is_none() && approval.spec.approver.is_some()
+            || statuses.approvals.get(*name).is_some_and(|status| status.signed_by.is_some())
+    });
+    by_somebody.map(|(_, approval)| &approval.spec.subject_digest).collect()
+}
+
+/// The content of every version whose system exists.
+fn contents(facts: &Facts, statuses: &Statuses) -> BTreeMap<Digest, Content> {
+    let content = |version: &Arc<Kept<ModelVersion>>| {
+        let digest = statuses.versions.get(&version.name)?.subject_digest.clone()?;
+        let system = facts.systems.get(&version.spec.system)?;
+        let level = facts.levels.get(&system.spec.risk_level);
+        let required_documents = level.map(|level| level.spec.documents.clone()).unwrap_or_default();
+        let (system, version) = (Arc::clone(system), Arc::clone(version));
+        Some((digest, Content { system, version, required_documents }))
+    };
+    facts.versions.values().filter_map(content).collect()
+}
+
+/// Creates what is `pending`; what turns out to exist was recorded before.
+async fn write(
+    client: &Client,
+    namespace: &str,
+    recorded: &mut Option<BTreeSet<String>>,
+    pending: &BTreeMap<Digest, Content>,
+) -> Result<(), Error> {
+    if pending.is_empty() {
+        return Ok(());
+    }
+    let api: Api<DecisionSubject> = Api::namespaced(client.clone(), namespace);
+    let failed = |what: String| move |source| Error::Write { what, source };
+    if recorded.is_none() {
+        let listed = api.list_metadata(&ListParams::default()).await;
+        let listed = listed.map_err(failed(format!("list of decisionsubjects of namespace {namespace}")))?;
+        *recorded = Some(listed.items.iter().map(ResourceExt::name_any).collect());
+    }
+    let recorded = recorded.get_or_insert_default();
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    for (digest, content) in pending {
+        let name = DecisionSubject::name_of(digest);
+        if recorded.contains(&name) {
+            continue;
+        }
+        match api.create(&params, &DecisionSubject::new(&name, content.spec(digest))).await {
+            Ok(_) => info!(namespace, %digest, "recorded what was decided on"),
+            Err(kube::Error::Api(answer)) if answer.code == 409 => {}
+            // It does not get smaller by trying again.
+            Err(kube::Error::Api(answer)) if [413, 422].contains(&answer.code) => {
+                warn!(namespace, %digest, "what was decided on cannot be recorded: {}", answer.message);
+            }
+            Err(source) => return Err(failed(format!("decisionsubject {name}"))(source)),
+        }
+        recorded.insert(name);
+    }
+    Ok(())
+}
+
+impl Content {
+    fn spec(&self, digest: &Digest) -> DecisionSubjectSpec {
+        DecisionSubjectSpec {
+            subject_digest: digest.clone(),
+            model_version: self.version.name.clone(),
+            required_documents: self.required_documents.clone(),
+            ai_system: self.system.spec.clone(),
+            version: self.version.spec.clone(),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Decisions hold for content: under every name, and for as long as nobody with the role decides otherwise.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use assent::api::Digest;
+use assent_tests::{Assent, ControlPlane, Person, Scenario, container, digest, until};
+use serde_json::{Value, json};
+
+use Person::{Admin, Alice, Bob, Carol, Dev};
+
+/// The one system of a scenario.
+const SYSTEM: &str = "scorer";
+
+fn says(said: &str, words: &[&str]) -> Result<()> {
+    words.iter().try_for_each(|word| {
+        ensure!(said.contains(word), "it does not say {word:?}: {said}");
+        Ok(())
+    })
+}
+
+/// Waits for the next second of the API server's clock, which counts whole seconds.
+async fn next_second() {
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+}
+
+async fn withheld(scene: &Scenario<'_>, version: &str, reason: &str) -> Result<String> {
+    scene.condition("modelversion", version, "Cleared", "False", reason).await
+}
+
+/// Carol and Bob approve `version`, as risk officer and for the ethics board.
+async fn others_approve(scene: &Scenario<'_>, version: &str) -> Result<()> {
+    let digest = scene.digest_of(version).await?;
+    scene.decide(Carol, &scene.decision("Approve", version, &digest, "risk-officer")).await?;
+    scene.decide(Bob, &scene.decision("Approve", version, &digest, "ethics-board")).await.map(drop)
+}
+
+pub async fn rejected_digest_stays_withheld_under_a_new_name(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "renamed-rejected", "high").await?;
+    let digest = scene.publish("v2", &container("2")).await?;
+    let rejection = scene.decide(Alice, &scene.decision("Reject", "v2", &digest, "risk-officer")).await?;
+    withheld(&scene, "v2", "Rejected").await?;
+    next_second().await;
+    ensure!(scene.publish("v3", &container("2")).await? == digest, "the content is the same");
+    others_approve(&scene, "v3").await?;
+    let message = withheld(&scene, "v3", "Rejected").await?;
+    says(&message, &["rejected by alice", "under the name v2", &format!("approval/{rejection}")])?;
+    // The rejection keeps its effect where nothing has the name any more that it gives.
+    scene.kubectl(Dev, &["delete", "modelversion", "v2"]).await?;
+    let message = scene.condition("approval", &rejection, "Counted", "True", "Counted").await?;
+    says(&message, &["it has effect on v3"])?;
+    withheld(&scene, "v3", "Rejected").await?;
+    let review = scene.assent(Carol, &["approve", SYSTEM, "--version=v3", "--role=risk-officer"]).await?;
+    says(
+        &review.stdout,
+        &["OBJECTIONS to this content", "rejected by alice as risk-officer under the name v2"],
+    )?;
+    scene.apply(Dev, &scene.deployment("scorer", &container("2"))).await?;
+    scene.held("scorer", 2).await?;
+    // Under the old name again, and with other content under it.
+    scene.publish("v2", &container("2")).await?;
+    withheld(&scene, "v2", "Rejected").await?;
+    next_second().await;
+    scene.decide(Alice, &scene.decision("Approve", "v3", &digest, "risk-officer")).await?;
+    scene.is_cleared("v3").await?;
+    scene.running("scorer", 2).await.map(drop)
+}
+
+pub async fn revoked_digest_stays_withheld_under_a_new_name(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "renamed-revoked", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    let digest = scene.digest_of("v1").await?;
+    next_second().await;
+    let revocation = scene.decide(Alice, &scene.decision("Revoke", "v1", &digest, "risk-officer")).await?;
+    withheld(&scene, "v1", "Revoked").await?;
+    scene.kubectl(Dev, &["delete", "modelversion", "v1"]).await?;
+    scene.publish("v4", &container("1")).await?;
+    let message = withheld(&scene, "v4", "Revoked").await?;
+    says(&message, &["revoked by alice", "under the name v1", &format!("approval/{revocation}")])?;
+    scene.publish("v1", &container("1")).await?;
+    withheld(&scene, "v1", "Revoked").await?;
+    next_second().await;
+    others_approve(&scene, "v4").await?;
+    scene.is_cleared("v4").await?;
+    // An approval is of the name that it gives, so the other name waits for its own.
+    withheld(&scene, "v1", "Revoked").await.map(drop)
+}
+
+pub async fn review_shows_the_nearest_rejected_version(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "nearest-rejected", "high").await?;
+    let digest = scene.publish("v2", &container("2")).await?;
+    scene.decide(Alice, &scene.decision("Reject", "v2", &digest, "risk-officer")).await?;
+    withheld(&scene, "v2", "Rejected").await?;
+    scene.publish("v3", &container("3")).await?;
+    let review = scene.assent(Carol, &["approve", SYSTEM, "--version=v3", "--role=risk-officer"]).await?;
+    says(
+        &review.stdout,
+        &["NEAREST to v2, which was rejected", "alice rejected as risk-officer", "--revision=3"],
+    )
+}
+
+pub async fn an_edited_definition_does_not_make_decisions_mutable() -> Result<()> {
+    let cluster = ControlPlane::start().await?;
+    let assent = Assent::install(&cluster).await?;
+    let scene = Scenario::new(&cluster, "no-rules", "high").await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    let decided = scene.decide(Alice, &scene.decision("Revoke", "v1", &digest, "risk-officer")).await?;
+    for definition in ["approvals.assent.dev", "modelversions.assent.dev"] {
+        let spec: Value = serde_json::from_str(
+            &scene.kubectl(Admin, &["get", "customresourcedefinition", definition, "-o=json"]).await?,
+        )?;
+        let mut spec = spec;
+        let schema = &mut spec["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        schema.as_object_mut().map(|schema| schema.remove("x-kubernetes-validations"));
+        scene.apply(Admin, &spec).await?;
+    }
+    let approve = json!({ "spec": { "decision": "Approve" } }).to_string();
+    let said = scene.denied(Admin, &["patch", "approval", &decided, "--type=merge", "-p", &approve]).await?;
+    says(&said, &["assent-approvals", "is final: create another Approval"])?;
+    let other = json!({ "spec": { "provenance": { "rationale": "another" } } }).to_string();
+    let said = scene.denied(Admin, &["patch", "modelversion", "v1", "--type=merge", "-p", &other]).await?;
+    says(&said, &["assent-modelversions", "is immutable"])?;
+    drop(assent);
+    Ok(())
+}
+
+/// What is recorded of `digest`, once the operator has written it.
+async fn shown(scene: &Scenario<'_>, digest: &Digest) -> Result<String> {
+    until(Duration::from_mins(1), "the content of a decision", async || {
+        let said = scene.assent(Alice, &["show", digest.short()]).await?;
+        Ok(said.status.success().then_some(said.stdout))
+    })
+    .await
+}
+
+pub async fn decided_content_stays_after_its_objects_are_deleted_and_replaced(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "pruned", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    let approved = scene.digest_of("v1").await?;
+    let rejected = scene.publish("v2", &container("2")).await?;
+    scene.decide(Alice, &scene.decision("Reject", "v2", &rejected, "risk-officer")).await?;
+    withheld(&scene, "v2", "Rejected").await?;
+    // As GitOps prunes: nothing refuses, and nothing waits for a finalizer.
+    scene.kubectl(Dev, &["delete", "modelversion/v1", "modelversion/v2", "aisystem/scorer"]).await?;
+    for (digest, revision, decision) in [(&approved, "1", "Approve"), (&rejected, "2", "Reject")] {
+        let said = shown(&scene, digest).await?;
+        let revision = format!("--revision={revision}");
+        says(&said, &["verified: true", "Scores.", &revision, decision, "alice", digest.as_str()])?;
+    }
+    let said = scene.assent(Alice, &["history", SYSTEM]).await?.ok()?;
+    says(
+        &said,
+        &[&format!("kubectl assent show {}", approved.short()), "Rejected", "alice as risk-officer"],
+    )?;
+    // Other content under the same names.
+    scene.apply(Admin, &scene.system("high")).await?;
+    scene.clear("v1", &container("9")).await?;
+    let now = scene.digest_of("v1").await?;
+    says(&shown(&scene, &now).await?, &["--revision=9"])?;
+    says(&shown(&scene, &approved).await?, &["--revision=1"])?;
+
+    let name = approved.as_str().replace(':', "-");
+    for person in [Dev, Admin] {
+        let said = scene.denied(person, &["delete", "decisionsubject", &name]).await?;
+        says(&said, &["is part of the record and is not deleted"])?;
+        let other = json!({ "spec": { "modelVersion": "v9" } }).to_string();
+        let said =
+            scene.denied(person, &["patch", "decisionsubject", &name, "--type=merge", "-p", &other]).await?;
+        says(&said, &["it does not change"])?;
+        let mut forged = scene.get("decisionsubject", &name).await?;
+        forged["metadata"] = json!({ "name": "sha256-forged", "namespace": scene.namespace });
+        let said = scene.refused(person, &forged).await?;
+        says(&said, &["written by Assent alone"])?;
+    }
+    Ok(())
+}
+
+pub async fn a_replaced_impact_assessment_withholds_until_it_is_approved_again(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "replaced-document", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    let signed = scene.digest_of("v1").await?;
+    let mut system = scene.system("high");
+    system["spec"]["documentation"][0]["uri"] = json!("https://moved.example");
+    scene.apply(Dev, &system).await?;
+    ensure!(scene.digest_of("v1").await? == signed, "the same document at another address");
+    system["spec"]["documentation"][0]["digest"] = json!(digest('9'));
+    scene.apply(Dev, &system).await?;
+    withheld(&scene, "v1", "AwaitingApproval").await?;
+    ensure!(scene.digest_of("v1").await? != signed, "another document");
+    scene.approve("v1").await
+}
