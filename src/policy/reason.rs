@@ -5,6 +5,7 @@ use std::fmt;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::Capacity;
 use crate::api::Evidence;
 
 /// One reason to withhold clearance. The order is that of weight: the first of several is the one
@@ -95,8 +96,8 @@ pub enum Reason {
         /// Whose do not count because they own the system.
         owners: Vec<String>,
     },
-    /// There are more versions or bytes than one `Clearance` holds.
-    CapacityExceeded,
+    /// A `Clearance` has no room for the version.
+    CapacityExceeded(Capacity),
 }
 
 impl Reason {
@@ -120,7 +121,7 @@ impl Reason {
             Self::CertificationMissing { .. } => "CertificationMissing",
             Self::ApprovalExpired { .. } => "ApprovalExpired",
             Self::AwaitingApproval { .. } => "AwaitingApproval",
-            Self::CapacityExceeded => "CapacityExceeded",
+            Self::CapacityExceeded(_) => "CapacityExceeded",
         }
     }
 
@@ -174,9 +175,7 @@ impl Reason {
                 "add a current certification {certification}: kubectl edit aisystem/{system} -n {namespace}"
             ),
             Self::ApprovalExpired { role, .. } | Self::AwaitingApproval { role, .. } => approve(role),
-            Self::CapacityExceeded => format!(
-                "delete model versions that are no longer used: kubectl get modelversions -n {namespace}"
-            ),
+            Self::CapacityExceeded(capacity) => capacity.remedy(namespace, system),
         }
     }
 }
@@ -215,9 +214,7 @@ impl fmt::Display for Reason {
                 }
                 write!(f, "; {} owns the system and does not count", owners.join(", "))
             }
-            Self::CapacityExceeded => {
-                f.write_str("the namespace has more cleared versions than a Clearance holds")
-            }
+            Self::CapacityExceeded(capacity) => capacity.fmt(f),
         }
     }
 }
