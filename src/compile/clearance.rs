@@ -228,20 +228,23 @@ fn enter(
     revisit
 }
 
-/// The versions that may not run, the newest first.
+/// The newest versions of each system that may not run, the newest first.
 fn withheld_versions<'a>(
     namespace: &str,
     judged: &'a BTreeMap<&str, Judged>,
 ) -> BTreeMap<&'a str, Vec<WithheldVersion>> {
-    let mut withheld: Vec<_> = judged.iter().filter(|(_, j)| j.verdict != Verdict::Cleared).collect();
-    withheld.sort_by(|(a_name, a), (b_name, b)| (b.created, b_name).cmp(&(a.created, a_name)));
+    let mut all: Vec<_> = judged.iter().filter(|(_, j)| j.verdict != Verdict::Cleared).collect();
+    all.sort_by(|(a_name, a), (b_name, b)| (b.created, b_name).cmp(&(a.created, a_name)));
     let mut by_system: BTreeMap<&str, Vec<WithheldVersion>> = BTreeMap::new();
-    for (name, judged) in withheld {
-        by_system.entry(&judged.system).or_default().push(WithheldVersion {
-            model_version: (*name).to_owned(),
-            reason: judged.reason().to_owned(),
-            message: judged.message(namespace, name),
-        });
+    for (name, judged) in all {
+        let versions = by_system.entry(&judged.system).or_default();
+        if versions.len() < withheld::VERSIONS {
+            versions.push(WithheldVersion {
+                model_version: (*name).to_owned(),
+                reason: judged.reason().to_owned(),
+                message: judged.message(namespace, name),
+            });
+        }
     }
     by_system
 }

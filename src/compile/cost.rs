@@ -25,6 +25,9 @@ const PER_ITEM: u64 = 16;
 /// What the exception for variables that may vary costs for each variable.
 const PER_VARYING: u64 = 28;
 
+/// What a comparison with a prefix costs.
+const PER_PREFIX: u64 = 8;
+
 /// What a source of a projected volume costs.
 const PER_SOURCE: u64 = 80;
 
@@ -176,7 +179,7 @@ fn added_cost(volumes: u64, added: &Added) -> u64 {
 /// What comparing a container costs with one of a pod that has `env` variables and `mounts`.
 fn container_cost(c: Counts, env: u64, mounts: u64, volumes: u64, added: &Added) -> u64 {
     // The variables are gone through once, and again where any are trusted.
-    let per_variable = if c.varying + c.prefixes > 0 { PER_VARYING + PER_ITEM * c.prefixes } else { 1 };
+    let per_variable = if c.varying + c.prefixes > 0 { PER_VARYING + PER_PREFIX * c.prefixes } else { 1 };
     let times = if added.any { 2 } else { 1 };
     let mut cost = PER_CONTAINER + c.items + c.env + times * (env * per_variable + 20 * mounts);
     if added.any {

@@ -9,12 +9,12 @@ use crate::{
 };
 
 /// How many withheld versions of one system are listed.
-const VERSIONS: usize = 16;
+pub const VERSIONS: usize = 16;
 
 /// To how many bytes messages are shortened, one after the other, until all of them fit.
 const LENGTHS: [usize; 4] = [4096, 1024, 256, 64];
 
-/// Adds to each system the newest of its `withheld` versions, newest first, to a Clearance that takes `bytes`. Where not
+/// Adds to each system its `withheld` versions, newest first, to a Clearance that takes `bytes`. Where not
 /// all of them fit in short either, the newest of every system comes before the second of any.
 pub fn add(
     systems: &mut BTreeMap<String, SystemClearance>,
@@ -24,9 +24,7 @@ pub fn add(
     let mut entries: Vec<(usize, &str, WithheldVersion)> = withheld
         .into_iter()
         .filter(|(system, _)| systems.contains_key(*system))
-        .flat_map(|(system, all)| {
-            all.into_iter().take(VERSIONS).enumerate().map(move |(rank, entry)| (rank, system, entry))
-        })
+        .flat_map(|(system, all)| all.into_iter().enumerate().map(move |(rank, entry)| (rank, system, entry)))
         .collect();
     entries
         .sort_by(|(a_rank, a_system, _), (b_rank, b_system, _)| (a_rank, a_system).cmp(&(b_rank, b_system)));

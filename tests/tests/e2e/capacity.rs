@@ -138,7 +138,7 @@ pub async fn a_flood_of_large_versions_pushes_out_nobody(cluster: &ControlPlane)
 /// A version after whose creation etcd has no room for a status.
 async fn as_large_as_can_be(scene: &Scenario<'_>, name: &str) -> Result<()> {
     let mut large = container("2");
-    for last in (0..16_000).rev().step_by(30) {
+    for last in (0..6_200).rev().step_by(30) {
         let mut args = vec!["&".repeat(16_000); 16];
         args.push("&".repeat(last));
         large["args"] = json!(args);
@@ -163,6 +163,35 @@ pub async fn a_status_that_cannot_be_written_blocks_no_other(cluster: &ControlPl
     as_large_as_can_be(&scene, "huge").await?;
     runs_until_it_is_revoked(&scene).await?;
     scene.condition("aisystem", "scorer", "Cleared", "False", "AwaitingApproval").await.map(drop)
+}
+
+/// Stands for an API server or etcd that takes less than usual: it refuses every Clearance of the namespace with a message.
+fn refuses_messages(scene: &Scenario<'_>) -> [Value; 2] {
+    let (name, namespace) = (format!("{}-takes-less", scene.namespace), &scene.namespace);
+    let selector = json!({ "matchLabels": { "kubernetes.io/metadata.name": namespace } });
+    let rule = json!({ "apiGroups": ["assent.dev"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["clearances"] });
+    let holds = "object.spec.systems.all(s, object.spec.systems[s].?withheld.orValue([]).size() == 0)";
+    let api = "admissionregistration.k8s.io/v1";
+    [
+        json!({ "apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": { "name": name }, "spec": {
+            "matchConstraints": { "namespaceSelector": selector, "resourceRules": [rule] },
+            "validations": [{ "expression": holds, "message": "it is too large for this test" }] } }),
+        json!({ "apiVersion": api, "kind": "ValidatingAdmissionPolicyBinding", "metadata": { "name": name },
+            "spec": { "policyName": name, "validationActions": ["Deny"] } }),
+    ]
+}
+
+pub async fn a_refused_clearance_is_replaced_by_a_smaller_one(cluster: &ControlPlane) -> Result<()> {
+    let scene = running(cluster, "takes-less").await?;
+    for manifest in refuses_messages(&scene) {
+        scene.apply(Admin, &manifest).await?;
+    }
+    // The API server reads its policies once a second.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    scene.publish("v2", &container("2")).await?;
+    let note = scene.event("Clearance", "clearance", "ClearanceReduced").await?;
+    ensure!(note.contains("it is too large for this test; a smaller one is in force"), note);
+    runs_until_it_is_revoked(&scene).await
 }
 
 pub async fn a_pod_of_the_last_of_many_large_versions_starts(cluster: &ControlPlane) -> Result<()> {

@@ -152,6 +152,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         capacity::a_system_beyond_the_limit_pushes_out_nobody,
         capacity::a_flood_of_large_versions_pushes_out_nobody,
         capacity::a_status_that_cannot_be_written_blocks_no_other,
+        capacity::a_refused_clearance_is_replaced_by_a_smaller_one,
         capacity::a_pod_of_the_last_of_many_large_versions_starts,
         capacity::a_milder_level_does_not_keep_running_what_lost_its_clearance,
         check::check_agrees_with_the_api_server_about_every_example,
