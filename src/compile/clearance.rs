@@ -140,7 +140,7 @@ fn places<'a>(facts: &'a Facts, judged: &BTreeMap<&str, Judged>, now: Timestamp)
             Some(_) => Claim::Known,
             None => Claim::None,
         };
-        Place { system: &*system.name, level: &*system.spec.risk_level, claim, created: system.created }
+        Place { system: &system.name, level: &system.spec.risk_level, claim, created: system.created }
     });
     let gone = before.into_iter().flatten().filter(|(name, _)| !facts.systems.contains_key(*name));
     let gone = gone.filter(|(_, entry)| runs(entry)).map(|(name, entry)| Place {

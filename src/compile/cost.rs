@@ -127,7 +127,7 @@ struct Pod {
 }
 
 impl Pod {
-    fn of<'a>(versions: impl Iterator<Item = &'a Shape> + Clone, added: &Added) -> Self {
+    fn of<'a>(versions: &(impl Iterator<Item = &'a Shape> + Clone), added: &Added) -> Self {
         let most = |part: &dyn Fn(&Shape) -> u64| versions.clone().map(part).max().unwrap_or(0);
         let each = |part: &dyn Fn(&Counts) -> u64| {
             most(&|v| v.containers.iter().chain(&v.init_containers).map(part).max().unwrap_or(0))
@@ -144,7 +144,7 @@ impl Pod {
 
 /// The most that it can cost to compare a pod of one of `versions` with all of them.
 pub fn bound<'a>(versions: impl Iterator<Item = &'a Shape> + Clone, added: &Added) -> u64 {
-    let pod = Pod::of(versions.clone(), added);
+    let pod = Pod::of(&versions, added);
     versions.map(|version| version_cost(version, &pod, added)).sum()
 }
 

@@ -71,8 +71,8 @@ mod tests {
         Timestamp::from_second(1_000_000 + second).expect("in range")
     }
 
-    fn pods(running: u32, terminating: u32) -> Option<PodCount> {
-        Some(PodCount { running, terminating, ..PodCount::default() })
+    fn pods(running: u32, terminating: u32) -> PodCount {
+        PodCount { running, terminating, ..PodCount::default() }
     }
 
     fn entry(level: &str, terms: Terms) -> SystemClearance {
@@ -91,15 +91,15 @@ mod tests {
     #[test]
     fn a_milder_level_takes_effect_once_no_pod_is_left() {
         let before = first("a", &EVICT);
-        let switch = terms(Some(&before), ("b", AUDIT), pods(0, 0), at(100));
+        let switch = terms(Some(&before), ("b", AUDIT), Some(pods(0, 0)), at(100));
         assert_eq!((&switch.on_loss, switch.revisit), (&EVICT, Some(at(130))), "the count may be old");
         let before = entry("b", switch);
         for (second, pods, on_loss) in [
-            (129, pods(0, 0), EVICT),
-            (131, pods(1, 0), EVICT),
-            (131, pods(0, 1), EVICT),
+            (129, Some(pods(0, 0)), EVICT),
+            (131, Some(pods(1, 0)), EVICT),
+            (131, Some(pods(0, 1)), EVICT),
             (131, None, EVICT),
-            (131, pods(0, 0), AUDIT),
+            (131, Some(pods(0, 0)), AUDIT),
         ] {
             let terms = terms(Some(&before), ("b", AUDIT), pods, at(second));
             assert_eq!(terms.on_loss, on_loss, "{second} {pods:?}");
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn a_stricter_level_takes_effect_at_once() {
         for (before, next) in [(AUDIT, EVICT), (SLOW, EVICT), (EVICT, EVICT), (AUDIT, DEAD)] {
-            let terms = terms(Some(&first("a", &before)), ("b", next.clone()), pods(3, 0), at(100));
+            let terms = terms(Some(&first("a", &before)), ("b", next.clone()), Some(pods(3, 0)), at(100));
             assert_eq!(terms, Terms { on_loss: next, switched_at: None, revisit: None });
         }
     }
@@ -122,7 +122,7 @@ mod tests {
             (DEAD, EVICT, OnLoss { dead_man_switch: true, ..EVICT }),
             (DEAD, AUDIT, DEAD),
         ] {
-            let terms = terms(Some(&first("a", &before)), ("b", next), pods(1, 0), at(100));
+            let terms = terms(Some(&first("a", &before)), ("b", next), Some(pods(1, 0)), at(100));
             assert_eq!(terms.on_loss, both);
         }
     }
@@ -133,7 +133,7 @@ mod tests {
         for (second, level, on_loss) in
             [(1, "strict", EVICT), (2, "mild", AUDIT), (3, "slow", SLOW), (4, "mild", AUDIT)]
         {
-            before = entry(level, terms(Some(&before), (level, on_loss), pods(1, 0), at(second)));
+            before = entry(level, terms(Some(&before), (level, on_loss), Some(pods(1, 0)), at(second)));
             assert_eq!(
                 (before.on_loss.mode == OnLossMode::Audit, before.on_loss.grace_period_seconds),
                 (false, 20)
@@ -143,13 +143,13 @@ mod tests {
 
     #[test]
     fn an_edit_of_the_level_applies_at_once() {
-        let terms = terms(Some(&first("a", &EVICT)), ("a", AUDIT), pods(1, 0), at(100));
+        let terms = terms(Some(&first("a", &EVICT)), ("a", AUDIT), Some(pods(1, 0)), at(100));
         assert_eq!((terms.on_loss, terms.switched_at), (AUDIT, None));
     }
 
     #[test]
     fn an_entry_of_an_earlier_release_names_no_level() {
         let before = SystemClearance { on_loss: EVICT, ..SystemClearance::default() };
-        assert_eq!(terms(Some(&before), ("b", AUDIT), pods(1, 0), at(100)).on_loss, AUDIT);
+        assert_eq!(terms(Some(&before), ("b", AUDIT), Some(pods(1, 0)), at(100)).on_loss, AUDIT);
     }
 }

@@ -140,7 +140,7 @@ impl Writer<'_> {
             kind = &*kind,
             namespace, name, "the API server refused the status: {refusal}; writing its conditions only"
         );
-        if let Some(refusal) = apply(api, name, &in_short(status)).await.map_err(failed)? {
+        if let Some(refusal) = apply(api, name, &in_short(&status)).await.map_err(failed)? {
             warn!(
                 kind = &*kind,
                 namespace, name, "its conditions were refused too: {refusal}; the status is out of date"
@@ -172,7 +172,7 @@ fn make_plain(value: &mut Value) {
 }
 
 /// The conditions of a status, with short messages.
-fn in_short(status: Value) -> Value {
+fn in_short(status: &Value) -> Value {
     let mut conditions = status["conditions"].clone();
     for condition in conditions.as_array_mut().into_iter().flatten() {
         let message = condition["message"].as_str().unwrap_or_default();
@@ -215,7 +215,7 @@ mod tests {
         let long = "&".repeat(32768);
         let status = json!({ "observedGeneration": 3, "versions": ["v1"],
             "conditions": [{ "type": "Ready", "message": long }, { "type": "Cleared", "message": "é" }] });
-        let short = in_short(status);
+        let short = in_short(&status);
         assert_eq!((&short["observedGeneration"], &short["versions"]), (&json!(3), &Value::Null));
         assert!(super::super::stored::stored_size(&short) < 1024, "{short}");
     }

@@ -226,14 +226,13 @@ pub async fn a_pod_of_the_last_of_many_large_versions_starts(cluster: &ControlPl
         let mut container = large(version.trim_start_matches('v').parse()?);
         let free = vary.iter().map(|name| json!({ "name": name, "value": "y" }));
         let added: Vec<_> = free.chain(trusted.iter().cloned()).collect();
-        container["env"].as_array_mut().map(|env| env.extend(added));
+        container["env"].as_array_mut().into_iter().for_each(|env| env.extend(added.clone()));
         scene.apply(Dev, &scene.pod(version, &container)).await?;
         scene.running_pod(version).await?;
     }
     // One that is not cleared is held, and not refused.
     let mut other = large(VERSIONS + 1);
-    let added = trusted.iter().cloned();
-    other["env"].as_array_mut().map(|env| env.extend(added));
+    other["env"].as_array_mut().into_iter().for_each(|env| env.extend(trusted.iter().cloned()));
     scene.apply(Dev, &scene.pod("other", &other)).await?;
     let held = scene.get("pod", "other").await?;
     ensure!(held["metadata"]["labels"]["assent.dev/held"] == "true", "it is not held: {held}");
