@@ -76,7 +76,11 @@ pub fn is_refusal(error: &kube::Error) -> bool {
 
 /// The beginning of an answer.
 pub fn answer(error: &kube::Error) -> String {
-    shorten(plain(&error.to_string()).into_owned(), ANSWER_BYTES)
+    let text = match error {
+        kube::Error::Api(answer) => answer.message.clone(),
+        other => other.to_string(),
+    };
+    shorten(plain(&text).into_owned(), ANSWER_BYTES)
 }
 
 #[cfg(test)]
