@@ -53,6 +53,13 @@ pub struct PolicyLabels {
     pub policy: String,
 }
 
+/// The label of the counter of refused writes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KindLabel {
+    /// The kind of the object.
+    pub kind: String,
+}
+
 /// The label of what is counted by namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct NamespaceLabel {
@@ -78,6 +85,8 @@ pub struct Metrics {
     last_compile: Gauge<f64, AtomicU64>,
     /// Compiles that the API server did not take.
     pub compile_errors: Counter,
+    /// Clearances and statuses that the API server refused to store, of which a smaller one was written.
+    refused_writes: Family<KindLabel, Counter>,
     /// Watches that broke.
     pub watch_errors: Counter,
     /// Objects that could not be read.
@@ -111,6 +120,7 @@ impl Default for Metrics {
             compiles: Counter::default(),
             last_compile: Gauge::default(),
             compile_errors: Counter::default(),
+            refused_writes: Family::default(),
             watch_errors: Counter::default(),
             invalid_objects: Counter::default(),
             enforcements: Family::default(),
@@ -143,6 +153,11 @@ impl Metrics {
             "compile_errors",
             "Compiles that could not be written",
             self.compile_errors.clone(),
+        );
+        registry.register(
+            "refused_writes",
+            "Clearances and statuses that the API server refused to store as a whole",
+            self.refused_writes.clone(),
         );
         registry.register("watch_errors", "Watches that broke", self.watch_errors.clone());
         registry.register("invalid_objects", "Objects that could not be read", self.invalid_objects.clone());
@@ -192,6 +207,11 @@ impl Metrics {
     pub fn compiled(&self, now: Timestamp) {
         self.compiles.inc();
         self.last_compile.set(now.as_second() as f64);
+    }
+
+    /// The API server refused to store a Clearance, or the status of an object of `kind`.
+    pub fn refused(&self, kind: &str) {
+        self.refused_writes.get_or_create(&KindLabel { kind: kind.to_owned() }).inc();
     }
 
     /// How many versions of `namespace` lose their clearance within so many days; those that are none are left out.

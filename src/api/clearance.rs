@@ -74,9 +74,20 @@ pub struct SystemClearance {
     #[schemars(length(max = 64))]
     pub withheld: Vec<WithheldVersion>,
 
-    /// What happens to running pods on a loss, as the risk level says.
+    /// What happens to running pods on a loss: as the risk level says or, for a while after the system
+    /// changed to a milder level, as the earlier level says.
     #[serde(default)]
     pub on_loss: OnLoss,
+
+    /// The risk level that the system names, such as `high`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub risk_level: Option<String>,
+
+    /// When the system last changed to a milder risk level while pods of an earlier level could still run.
+    /// Absent: `onLoss` is that of the level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switched_at: Option<Time>,
 
     /// When a version last lost its clearance: the grace counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,20 +1,28 @@
 //! The compile itself: the facts of a namespace at an instant, judged version by version.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
+    cost::Added,
     index::{Facts, Kept},
     notice::Notice,
+    on_loss::terms,
+    room::{Allotment, Claim, METADATA, Place, Room, Wish, allot},
     status::{Ending, Judged, Statuses},
+    stored::stored_size,
+    withheld,
 };
 use crate::{
     api::{
         ClearanceSpec, ClearedVersion, Digest, Governance, ModelVersion, OnLoss, SystemClearance, Trusted,
         WithheldVersion,
     },
-    policy::{self, Reason, Subject, Verdict, bears_on, judge},
+    policy::{self, Capacity, Reason, Subject, Verdict, bears_on, judge},
 };
 
 /// What is to be written, and when to look again.
@@ -26,34 +34,50 @@ pub struct Compiled {
     pub revisit: Option<Timestamp>,
 }
 
-/// The bounds of a `Clearance`, below those of its schema and of etcd's 1.5 MiB an object.
-const SYSTEMS: usize = 256;
-const CLEARED_VERSIONS: usize = 32;
-const WITHHELD_VERSIONS: usize = 16;
-const BYTES: usize = 1024 * 1024;
-
 /// The end of what never ends, for the API server to compare with.
 const NEVER: &str = "9999-12-30T00:00:00Z";
 
 /// Compiles `facts` of `namespace` as they are at `now`.
 pub fn compile(namespace: &str, governance: Governance, facts: &Facts, now: Timestamp) -> Compiled {
+    compile_within(Room::Everything, namespace, governance, facts, now)
+}
+
+/// The same, where the API server has room for less.
+pub fn compile_within(
+    room: Room,
+    namespace: &str,
+    governance: Governance,
+    facts: &Facts,
+    now: Timestamp,
+) -> Compiled {
     let mut judged: BTreeMap<&str, Judged> = facts
         .versions
         .values()
         .map(|version| (&*version.name, judge_version(namespace, facts, version, now)))
         .collect();
-    let mut systems = systems(namespace, facts, &mut judged);
-    let remembered = remember_losses(&mut systems, facts, now);
-    let revisit = judged.values().filter_map(|j| j.revisit).chain(remembered).min();
-    let described = !(facts.systems.is_empty() && facts.versions.is_empty() && systems.is_empty());
+    let mut spec = ClearanceSpec {
+        mode: governance.mode,
+        scope: governance.scope,
+        since: Some(since(governance, facts, now)),
+        trusted: Trusted::clone(&facts.trusted),
+        systems: BTreeMap::new(),
+    };
+    let allotment = {
+        let bytes = stored_size(&spec).saturating_add(METADATA);
+        let (places, wishes) = (places(facts, &judged, now), wishes(facts, &judged));
+        allot(room, bytes, places, wishes, &Added::from(&spec.trusted))
+    };
+    withhold(&mut judged, &allotment.refused);
+    let bytes = allotment.bytes;
+    let revisit_terms = enter(&mut spec.systems, facts, allotment, now);
+    if room == Room::Everything {
+        withheld::add(&mut spec.systems, withheld_versions(namespace, &judged), bytes);
+    }
+    let remembered = remember_losses(&mut spec.systems, facts, now);
+    let revisit = judged.values().filter_map(|j| j.revisit).chain(remembered).chain(revisit_terms).min();
+    let described = !(facts.systems.is_empty() && facts.versions.is_empty() && spec.systems.is_empty());
     Compiled {
-        clearance: (governance.mode.is_some() || described).then(|| ClearanceSpec {
-            mode: governance.mode,
-            scope: governance.scope,
-            since: Some(since(governance, facts, now)),
-            trusted: Trusted::clone(&facts.trusted),
-            systems,
-        }),
+        clearance: (governance.mode.is_some() || described).then_some(spec),
         statuses: Statuses::new(namespace, facts, &judged, now),
         revisit,
     }
@@ -101,59 +125,132 @@ fn judge_version<'a>(
     }
 }
 
-/// What may run of each system; what is too much for one object is withheld instead.
-fn systems(
-    namespace: &str,
-    facts: &Facts,
-    judged: &mut BTreeMap<&str, Judged>,
-) -> BTreeMap<String, SystemClearance> {
-    let mut systems: BTreeMap<String, SystemClearance> = BTreeMap::new();
-    let mut bytes = 0;
-    for (system, level) in
-        facts.systems.values().map(|s| (s, facts.levels.get(&s.spec.risk_level))).take(SYSTEMS)
-    {
-        let on_loss = level.map_or_else(OnLoss::default, |l| l.spec.on_loss.clone());
-        let clearance = SystemClearance { on_loss, ..SystemClearance::default() };
-        systems.insert(system.name.clone(), clearance);
-    }
-    for (name, judged) in newest_first(judged) {
-        let Some(version) = facts.versions.get(name) else { continue };
-        let size = serde_json::to_vec(&version.spec.runtime).map_or(BYTES, |json| json.len());
-        let room = systems.get(&judged.system).is_some_and(|s| s.cleared.len() < CLEARED_VERSIONS);
-        if judged.verdict == Verdict::Cleared && (!room || bytes + size > BYTES) {
-            judged.verdict = Verdict::Withheld(vec![Reason::CapacityExceeded]);
+/// The systems that could have an entry, and how much they need it.
+fn places<'a>(facts: &'a Facts, judged: &BTreeMap<&str, Judged>, now: Timestamp) -> Vec<Place<'a>> {
+    let before = before(facts);
+    let cleared = judged.values().filter(|judged| judged.verdict == Verdict::Cleared);
+    let newly: BTreeSet<&str> = cleared.map(|judged| &*judged.system).collect();
+    // What was cleared is cleared still, or it was lost just now: pods of it can run in either case.
+    let runs = |entry: &SystemClearance| !entry.cleared.is_empty() || is_in_grace(entry, now);
+    let of_facts = facts.systems.values().map(|system| {
+        let pods = system.status.as_ref().and_then(|status| status.pods).unwrap_or_default();
+        let claim = match before.and_then(|systems| systems.get(&system.name)) {
+            Some(entry) if runs(entry) || pods.running + pods.terminating > 0 => Claim::Runs,
+            _ if newly.contains(&*system.name) => Claim::New,
+            Some(_) => Claim::Known,
+            None => Claim::None,
+        };
+        Place { system: &system.name, level: &system.spec.risk_level, claim, created: system.created }
+    });
+    let gone = before.into_iter().flatten().filter(|(name, _)| !facts.systems.contains_key(*name));
+    let gone = gone.filter(|(_, entry)| runs(entry)).map(|(name, entry)| Place {
+        system: name,
+        level: entry.risk_level.as_deref().unwrap_or_default(),
+        claim: Claim::Runs,
+        created: None,
+    });
+    of_facts.chain(gone).collect()
+}
+
+/// The systems of the Clearance as it is.
+fn before(facts: &Facts) -> Option<&BTreeMap<String, SystemClearance>> {
+    facts.clearance.as_ref().map(|clearance| &clearance.spec.systems)
+}
+
+/// When the grace of what a system lost last is over.
+fn end_of_grace(entry: &SystemClearance, lost_at: Timestamp) -> Timestamp {
+    lost_at + Duration::from_secs(entry.on_loss.grace_period_seconds.into())
+}
+
+fn is_in_grace(entry: &SystemClearance, now: Timestamp) -> bool {
+    entry.lost_at.as_ref().is_some_and(|at| now < end_of_grace(entry, at.0))
+}
+
+/// The versions that may run.
+fn wishes<'a>(facts: &'a Facts, judged: &BTreeMap<&str, Judged>) -> Vec<Wish<'a>> {
+    let cleared = judged.iter().filter(|(_, judged)| judged.verdict == Verdict::Cleared);
+    let wish = |(name, judged): (&&str, &Judged)| {
+        let (version, digest) = (facts.versions.get(*name)?, judged.digest.as_ref()?);
+        let entry = before(facts).and_then(|systems| systems.get(&judged.system));
+        let kept = entry.into_iter().flat_map(|entry| &entry.cleared);
+        let is_this = |v: &ClearedVersion| v.model_version == version.name && v.subject_digest == *digest;
+        Some(Wish {
+            system: &version.spec.system,
+            created: version.created,
+            kept: kept.into_iter().any(is_this),
+            entry: ClearedVersion {
+                model_version: version.name.clone(),
+                subject_digest: digest.clone(),
+                not_after: Time(judged.not_after.unwrap_or_else(never)),
+                runtime: version.spec.runtime.clone(),
+            },
+        })
+    };
+    cleared.filter_map(wish).collect()
+}
+
+/// Withholds the versions that there is no room for.
+fn withhold(judged: &mut BTreeMap<&str, Judged>, refused: &BTreeMap<String, Capacity>) {
+    for (name, capacity) in refused {
+        if let Some(judged) = judged.get_mut(name.as_str()) {
+            judged.verdict = Verdict::Withheld(vec![Reason::CapacityExceeded(capacity.clone())]);
         }
-        let Some(system) = systems.get_mut(&judged.system) else { continue };
-        match (&judged.verdict, &judged.digest) {
-            (Verdict::Cleared, Some(digest)) => {
-                bytes += size;
-                system.cleared.push(ClearedVersion {
-                    model_version: name.to_owned(),
-                    subject_digest: digest.clone(),
-                    not_after: Time(judged.not_after.unwrap_or_else(never)),
-                    runtime: version.spec.runtime.clone(),
-                });
-            }
-            _ if system.withheld.len() < WITHHELD_VERSIONS => system.withheld.push(WithheldVersion {
-                model_version: name.to_owned(),
+    }
+}
+
+/// Enters what is cleared, the newest first, and the terms of each system; when terms can change.
+fn enter(
+    systems: &mut BTreeMap<String, SystemClearance>,
+    facts: &Facts,
+    mut allotment: Allotment<'_>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let mut revisit = None;
+    for system in facts.systems.values().filter(|system| allotment.systems.contains(&*system.name)) {
+        let level = facts.levels.get(&system.spec.risk_level);
+        let level = level.map_or_else(OnLoss::default, |level| level.spec.on_loss.clone());
+        let pods = system.status.as_ref().and_then(|status| status.pods);
+        let entry = before(facts).and_then(|systems| systems.get(&system.name));
+        let terms = terms(entry, (&system.spec.risk_level, level), pods, now);
+        let mut cleared = allotment.cleared.remove(&*system.name).unwrap_or_default();
+        let created = |v: &ClearedVersion| facts.versions.get(&v.model_version).and_then(|v| v.created);
+        cleared.sort_by(|a, b| (created(b), &b.model_version).cmp(&(created(a), &a.model_version)));
+        revisit = revisit.into_iter().chain(terms.revisit).min();
+        let entry = SystemClearance {
+            cleared,
+            on_loss: terms.on_loss,
+            risk_level: Some(system.spec.risk_level.clone()),
+            switched_at: terms.switched_at,
+            ..SystemClearance::default()
+        };
+        systems.insert(system.name.clone(), entry);
+    }
+    revisit
+}
+
+/// The newest versions of each system that may not run, the newest first.
+fn withheld_versions<'a>(
+    namespace: &str,
+    judged: &'a BTreeMap<&str, Judged>,
+) -> BTreeMap<&'a str, Vec<WithheldVersion>> {
+    let mut all: Vec<_> = judged.iter().filter(|(_, j)| j.verdict != Verdict::Cleared).collect();
+    all.sort_by(|(a_name, a), (b_name, b)| (b.created, b_name).cmp(&(a.created, a_name)));
+    let mut by_system: BTreeMap<&str, Vec<WithheldVersion>> = BTreeMap::new();
+    for (name, judged) in all {
+        let versions = by_system.entry(&judged.system).or_default();
+        if versions.len() < withheld::VERSIONS {
+            versions.push(WithheldVersion {
+                model_version: (*name).to_owned(),
                 reason: judged.reason().to_owned(),
                 message: judged.message(namespace, name),
-            }),
-            _ => {}
+            });
         }
     }
-    systems
+    by_system
 }
 
 fn never() -> Timestamp {
     NEVER.parse().expect("a constant")
-}
-
-/// So that where there is not room for all, the old ones go first.
-fn newest_first<'a, 'b>(judged: &'a mut BTreeMap<&'b str, Judged>) -> Vec<(&'b str, &'a mut Judged)> {
-    let mut versions: Vec<_> = judged.iter_mut().map(|(name, judged)| (*name, judged)).collect();
-    versions.sort_by(|(a_name, a), (b_name, b)| (b.created, b_name).cmp(&(a.created, a_name)));
-    versions
 }
 
 /// Notes since when what was cleared before is no longer: the grace of its pods counts from there. A
@@ -163,21 +260,22 @@ fn remember_losses(
     facts: &Facts,
     now: Timestamp,
 ) -> Option<Timestamp> {
-    let before = facts.clearance.iter().flat_map(|clearance| &clearance.spec.systems);
     let mut forget_at = None;
-    for (name, before) in before {
+    for (name, before) in before(facts).into_iter().flatten() {
         let still: BTreeSet<&Digest> =
             systems.get(name).into_iter().flat_map(|s| &s.cleared).map(|v| &v.subject_digest).collect();
         let lost = before.cleared.iter().any(|v| !still.contains(&v.subject_digest));
         let lost_at = if lost { Some(Time(now)) } else { before.lost_at.clone() };
         let Some(lost_at) = lost_at else { continue };
-        let over = lost_at.0 + std::time::Duration::from_secs(before.on_loss.grace_period_seconds.into());
+        let over = end_of_grace(before, lost_at.0);
         if let Some(system) = systems.get_mut(name) {
             system.lost_at = Some(lost_at);
         } else if now < over {
             forget_at = forget_at.into_iter().chain([over]).min();
             let gone = SystemClearance {
                 on_loss: before.on_loss.clone(),
+                risk_level: before.risk_level.clone(),
+                switched_at: before.switched_at.clone(),
                 lost_at: Some(lost_at),
                 ..SystemClearance::default()
             };

@@ -15,12 +15,22 @@
 //! facts would stop what is approved.
 
 pub(crate) mod clearance;
+mod cost;
 pub(crate) mod index;
 mod notice;
+mod on_loss;
+mod refused;
+mod room;
 mod status;
+mod stored;
 mod subjects;
 mod trust;
+mod withheld;
 mod write;
+mod write_status;
+
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -45,8 +55,11 @@ use tracing::{debug, warn};
 pub(crate) use self::{clearance::compile, index::Facts, notice::Notice, trust::trust};
 use self::{
     index::{Feed, Index},
+    refused::Refused,
     status::Statuses,
     subjects::Subjects,
+    write::compiled_clearance,
+    write_status::Writer,
 };
 use crate::{
     api::{
@@ -83,6 +96,7 @@ struct Context {
     client: Client,
     index: Arc<Index>,
     metrics: Arc<Metrics>,
+    refused: Refused,
     retries: Mutex<HashMap<String, ExponentialBackoff>>,
     recorder: Recorder,
     subjects: Subjects,
@@ -92,19 +106,36 @@ struct Context {
 }
 
 impl Context {
+    fn writer(&self) -> Writer<'_> {
+        Writer { client: &self.client, refused: &self.refused, metrics: &self.metrics }
+    }
+
     /// Somebody else wrote or deleted a clearance, which the policies refuse as long as they stand.
     async fn alarm(&self, namespace: &str) {
         let note =
             "changed or deleted by somebody else, restored; pods that slipped in meanwhile are stopped";
         warn!(namespace, "the clearance was {note}");
         self.metrics.clearances_restored.inc();
+        self.warn_of_clearance(namespace, "ClearanceRestored", "Restore", note).await;
+    }
+
+    /// The API server took only a smaller Clearance.
+    async fn tell_of_refusal(&self, namespace: &str, why: &str) {
+        let note = format!(
+            "the API server refused to store it: {why}; a smaller one is in force, and some versions are withheld: \
+             kubectl get modelversions -n {namespace}"
+        );
+        self.warn_of_clearance(namespace, "ClearanceReduced", "Reduce", &note).await;
+    }
+
+    async fn warn_of_clearance(&self, namespace: &str, reason: &str, action: &str, note: &str) {
         let mut about = Clearance::new(CLEARANCE_NAME, ClearanceSpec::default()).object_ref(&());
         about.namespace = Some(namespace.to_owned());
         let event = Event {
             type_: EventType::Warning,
-            reason: "ClearanceRestored".to_owned(),
-            note: Some(note.to_owned()),
-            action: "Restore".to_owned(),
+            reason: reason.to_owned(),
+            note: Some(shorten(note.to_owned(), NOTE_BYTES)),
+            action: action.to_owned(),
             secondary: None,
         };
         self.publish(&event, &about).await;
@@ -151,6 +182,7 @@ pub async fn run(
         client: client.clone(),
         index,
         metrics,
+        refused: Refused::default(),
         retries: Mutex::new(HashMap::new()),
         recorder: Recorder::new(client.clone(), reporter),
         subjects: Subjects::default(),
@@ -192,15 +224,20 @@ async fn namespace(namespace: Arc<Namespace>, context: Arc<Context>) -> Result<A
     let turn = context.turns.acquire().await;
     let facts = context.index.facts(&name);
     let now = Timestamp::now();
-    let compiled = compile(&name, governance, &facts, now);
-    if write::clearance(&context.client, &context.index, &name, &facts, compiled.clearance).await? {
+    let by = (&context.client, &*context.index, &context.refused, &*context.metrics);
+    let written = compiled_clearance(by, (&name, governance), &facts, now).await?;
+    if written.anothers {
         context.alarm(&name).await;
     }
     drop(turn);
+    if let Some(why) = &written.refusal {
+        context.tell_of_refusal(&name, why).await;
+    }
+    let compiled = written.compiled;
     context.give_notice(&name, &facts, &compiled.statuses).await;
     let turn = context.turns.acquire().await;
     let recorded = context.subjects.record(&context.client, &name, &facts, &compiled.statuses).await;
-    write::statuses(&context.client, &name, &facts, compiled.statuses).await?;
+    context.writer().statuses(&name, &facts, compiled.statuses).await?;
     drop(turn);
     recorded?;
     context.metrics.compiled(now);
@@ -211,7 +248,7 @@ async fn namespace(namespace: Arc<Namespace>, context: Arc<Context>) -> Result<A
 async fn level(level: Arc<RiskLevel>, context: Arc<Context>) -> Result<Action, Error> {
     context.index.synced().await;
     let systems = context.index.systems_of_level(&level.name_any());
-    write::level_status(&context.client, &level, status::of_level(&level, systems, Timestamp::now())).await?;
+    context.writer().level(&level, &status::of_level(&level, systems, Timestamp::now())).await?;
     Ok(Action::await_change())
 }
 
@@ -219,7 +256,7 @@ async fn sidecar(sidecar: Arc<TrustedSidecar>, context: Arc<Context>) -> Result<
     context.index.synced().await;
     let has_room = context.index.has_room_for(&sidecar.name_any());
     let status = status::of_sidecar(&sidecar, has_room, Timestamp::now());
-    write::sidecar_status(&context.client, &sidecar, status).await?;
+    context.writer().sidecar(&sidecar, &status).await?;
     Ok(Action::await_change())
 }
 

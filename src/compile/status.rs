@@ -22,7 +22,7 @@ use crate::{
         CountedApproval, Decision, Digest, ModelVersion, ModelVersionStatus, RiskLevel, RiskLevelStatus,
         TrustedSidecar, TrustedSidecarStatus, VersionSummary, condition,
     },
-    bounds::shorten,
+    bounds::{plain, shorten},
     policy::{self, NotSigned, Reason, Standing, Statement, Verdict, approver_of},
 };
 
@@ -64,7 +64,7 @@ impl Judged {
 
     fn remedies(&self, reasons: &[Reason], namespace: &str, name: &str) -> String {
         let say = |reason: &Reason| format!("{reason} ({})", reason.remedy(namespace, &self.system, name));
-        shorten(reasons.iter().map(say).collect::<Vec<_>>().join("; "), 4096)
+        shorten(plain(&reasons.iter().map(say).collect::<Vec<_>>().join("; ")).into_owned(), 4096)
     }
 
     /// The reason of its `ClearanceExpiring` condition, and what happens at the end.

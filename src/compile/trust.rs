@@ -11,6 +11,10 @@ use std::{
     sync::Arc,
 };
 
+use super::{
+    cost::{self, Added, Shape},
+    stored::stored_size,
+};
 use crate::api::{Trusted, TrustedSidecar};
 
 /// The bounds of the schema.
@@ -20,6 +24,9 @@ const ENV: usize = 64;
 
 /// How much of a `Clearance` all of it may be.
 const BYTES: usize = 64 * 1024;
+
+/// How much of the cost of a pod's admission all of it may be, for one version.
+const COST: u64 = cost::LIMIT / 5;
 
 /// What is trusted, and the names of the sidecars that there was no room for.
 pub fn trust(sidecars: &BTreeMap<String, Arc<TrustedSidecar>>) -> (Trusted, BTreeSet<String>) {
@@ -57,7 +64,8 @@ fn fits(trusted: &Trusted) -> bool {
     containers.len().max(init_containers.len()) <= CONTAINERS
         && volumes.len().max(volume_mounts.len()) <= VOLUMES
         && env.len() <= ENV
-        && serde_json::to_vec(trusted).is_ok_and(|json| json.len() <= BYTES)
+        && stored_size(trusted) <= BYTES
+        && cost::bound(std::iter::once(&Shape::default()), &Added::from(trusted)) <= COST
 }
 
 #[cfg(test)]

@@ -1,44 +1,79 @@
-//! Writing what was compiled, and only what is not there already.
+//! Writing the Clearance that was compiled, if it is another, or as much of it as the API server takes.
 
-use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
-
-use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{
-    Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
-    core::NamespaceResourceScope,
+    Api, Client, ResourceExt,
+    api::{DeleteParams, PostParams},
 };
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::json;
+use tracing::warn;
 
 use super::{
     Error,
+    clearance::{Compiled, compile_within},
     index::{Facts, Index},
-    status::Statuses,
+    refused::{AGAIN_AFTER, Refused, answer, is_refusal},
+    room::Room,
 };
-use crate::api::{
-    AISystem, Approval, CLEARANCE_NAME, Clearance, ClearanceSpec, ModelVersion, PODS_HELD, RiskLevel,
-    RiskLevelStatus, TrustedSidecar, TrustedSidecarStatus,
+use crate::{
+    api::{CLEARANCE_NAME, Clearance, ClearanceSpec, Governance},
+    metrics::Metrics,
 };
 
 /// The field manager of clearances and statuses.
 pub(super) const MANAGER: &str = "assent";
 
-/// How many statuses of a namespace are written at the same time.
-const CONCURRENCY: usize = 8;
+/// What was written of what was compiled.
+pub struct Written {
+    /// What was compiled; the Clearance is taken out.
+    pub compiled: Compiled,
+    /// Somebody other than this operator had written or deleted the Clearance.
+    pub anothers: bool,
+    /// Why the API server refused a larger Clearance just now.
+    pub refusal: Option<String>,
+}
+
+/// Compiles the Clearance of `namespace` and brings it to that. If the API server refuses it for what it is, a smaller
+/// one takes its place at once: what must stop stops, whatever else there is no room for.
+pub async fn compiled_clearance(
+    (client, index, refused, metrics): (&Client, &Index, &Refused, &Metrics),
+    (namespace, governance): (&str, Governance),
+    facts: &Facts,
+    now: Timestamp,
+) -> Result<Written, Error> {
+    let (mut room, mut refusal) = (refused.room(namespace), None);
+    loop {
+        let mut compiled = compile_within(room, namespace, governance, facts, now);
+        let source = match clearance(client, index, namespace, facts, compiled.clearance.take()).await {
+            Ok(anothers) => {
+                let again = SignedDuration::try_from(AGAIN_AFTER).ok().map(|wait| now + wait);
+                let again = again.filter(|_| room != Room::Everything);
+                compiled.revisit = compiled.revisit.into_iter().chain(again).min();
+                return Ok(Written { compiled, anothers, refusal });
+            }
+            Err(source) => source,
+        };
+        let Some(smaller) = room.smaller().filter(|_| is_refusal(&source)) else {
+            return Err(Error::Write { what: format!("clearance of namespace {namespace}"), source });
+        };
+        let why = answer(&source);
+        metrics.refused("Clearance");
+        warn!(namespace, ?room, "the API server refused the clearance: {why}; writing a smaller one");
+        refused.note_room(namespace, smaller);
+        (room, refusal) = (smaller, Some(why));
+    }
+}
 
 /// Brings the `Clearance` of `namespace` to `wanted`, from the version that `facts` knows: an operator
 /// that missed another's write gets a conflict and looks again. Returns whether it was somebody else who had
 /// written or deleted it.
-pub async fn clearance(
+async fn clearance(
     client: &Client,
     index: &Index,
     namespace: &str,
     facts: &Facts,
     wanted: Option<ClearanceSpec>,
-) -> Result<bool, Error> {
+) -> Result<bool, kube::Error> {
     let api: Api<Clearance> = Api::namespaced(client.clone(), namespace);
-    let failed = |source| Error::Write { what: format!("clearance of namespace {namespace}"), source };
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
     let anothers = index.is_anothers(namespace, facts.clearance.as_deref());
     match (wanted, &facts.clearance) {
@@ -47,103 +82,16 @@ pub async fn clearance(
         (Some(wanted), Some(is)) => {
             let mut next = Clearance::new(CLEARANCE_NAME, wanted);
             next.metadata.resource_version = is.resource_version();
-            index.wrote(api.replace(CLEARANCE_NAME, &params, &next).await.map_err(failed)?);
+            index.wrote(api.replace(CLEARANCE_NAME, &params, &next).await?);
         }
         (Some(wanted), None) => {
             let first = Clearance::new(CLEARANCE_NAME, wanted);
-            index.wrote(api.create(&params, &first).await.map_err(failed)?);
+            index.wrote(api.create(&params, &first).await?);
         }
         (None, Some(_)) => {
-            api.delete(CLEARANCE_NAME, &DeleteParams::default()).await.map_err(failed)?;
+            api.delete(CLEARANCE_NAME, &DeleteParams::default()).await?;
             index.withdrew(namespace);
         }
     }
     Ok(anothers)
-}
-
-/// Brings every status of a namespace to what was compiled.
-pub async fn statuses(
-    client: &Client,
-    namespace: &str,
-    facts: &Facts,
-    statuses: Statuses,
-) -> Result<(), Error> {
-    let Statuses { mut systems, versions, approvals } = statuses;
-    for (name, status) in &mut systems {
-        // Counted elsewhere, under a field manager of its own.
-        let Some(before) = facts.systems.get(name).and_then(|system| system.status.as_ref()) else {
-            continue;
-        };
-        status.pods = before.pods;
-        if let Some(at) = before.conditions.iter().position(|condition| condition.type_ == PODS_HELD) {
-            let at_most = at.min(status.conditions.len());
-            status.conditions.insert(at_most, before.conditions[at].clone());
-        }
-    }
-    changed::<AISystem, _, _>(client, namespace, &facts.systems, systems, |s| s.status.as_ref()).await?;
-    changed::<ModelVersion, _, _>(client, namespace, &facts.versions, versions, |v| v.status.as_ref())
-        .await?;
-    changed::<Approval, _, _>(client, namespace, &facts.approvals, approvals, |a| a.status.as_ref()).await
-}
-
-async fn changed<K, V, S>(
-    client: &Client,
-    namespace: &str,
-    kept: &BTreeMap<String, Arc<V>>,
-    wanted: BTreeMap<String, S>,
-    status: fn(&V) -> Option<&S>,
-) -> Result<(), Error>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
-    S: Serialize + PartialEq,
-{
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let differs = |(name, wanted): &(String, S)| kept.get(name).and_then(|o| status(o)) != Some(wanted);
-    let writes = wanted.into_iter().filter(differs).map(|(name, wanted)| {
-        let api = api.clone();
-        async move { apply(&api, &name, &wanted).await }
-    });
-    futures::stream::iter(writes).buffer_unordered(CONCURRENCY).try_collect().await
-}
-
-/// Writes the status of a level if it is another.
-pub async fn level_status(client: &Client, level: &RiskLevel, wanted: RiskLevelStatus) -> Result<(), Error> {
-    if level.status.as_ref() == Some(&wanted) {
-        return Ok(());
-    }
-    apply(&Api::<RiskLevel>::all(client.clone()), &level.name_any(), &wanted).await
-}
-
-/// Writes the status of a trusted sidecar if it is another.
-pub async fn sidecar_status(
-    client: &Client,
-    sidecar: &TrustedSidecar,
-    wanted: TrustedSidecarStatus,
-) -> Result<(), Error> {
-    if sidecar.status.as_ref() == Some(&wanted) {
-        return Ok(());
-    }
-    apply(&Api::<TrustedSidecar>::all(client.clone()), &sidecar.name_any(), &wanted).await
-}
-
-async fn apply<K, S>(api: &Api<K>, name: &str, status: &S) -> Result<(), Error>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
-    S: Serialize,
-{
-    let mut status = serde_json::to_value(status)
-        .map_err(kube::Error::SerdeError)
-        .map_err(|source| Error::Write { what: format!("status of {} {name}", K::kind(&())), source })?;
-    status.as_object_mut().map(|fields| fields.remove("pods"));
-    if let Some(conditions) = status["conditions"].as_array_mut() {
-        conditions.retain(|condition| condition["type"] != PODS_HELD);
-    }
-    let object = json!({ "apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": status });
-    let written = api.patch_status(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await;
-    match written {
-        // Deleted meanwhile: the watch will say so.
-        Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
-        Err(source) => Err(Error::Write { what: format!("status of {} {name}", K::kind(&())), source }),
-        Ok(_) => Ok(()),
-    }
 }

@@ -13,6 +13,7 @@
 //! instant give the same judgement, in whatever order they arrive.
 
 mod bearing;
+mod capacity;
 mod judgement;
 mod matching;
 mod reason;
@@ -24,6 +25,7 @@ mod subject;
 mod trust;
 
 pub use bearing::{bears_on, statements};
+pub use capacity::Capacity;
 pub use judgement::{Facts, Judgement, Verdict, judge, unpinned};
 pub use matching::{Unmatchable, matches, runtime_of_pod};
 pub use reason::{Elsewhere, Reason};

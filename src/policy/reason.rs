@@ -5,7 +5,7 @@ use std::fmt;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::Statement;
+use super::{Capacity, Statement};
 use crate::api::Evidence;
 
 /// A decision that names another version with the same content.
@@ -125,8 +125,8 @@ pub enum Reason {
         /// Who approved in this role and in another, where one person fills one role.
         in_several_roles: Vec<String>,
     },
-    /// There are more versions or bytes than one `Clearance` holds.
-    CapacityExceeded,
+    /// A `Clearance` has no room for the version.
+    CapacityExceeded(Capacity),
 }
 
 impl Reason {
@@ -150,7 +150,7 @@ impl Reason {
             Self::CertificationMissing { .. } => "CertificationMissing",
             Self::ApprovalExpired { .. } => "ApprovalExpired",
             Self::AwaitingApproval { .. } => "AwaitingApproval",
-            Self::CapacityExceeded => "CapacityExceeded",
+            Self::CapacityExceeded(_) => "CapacityExceeded",
         }
     }
 
@@ -204,9 +204,7 @@ impl Reason {
                 "add a current certification {certification}: kubectl edit aisystem/{system} -n {namespace}"
             ),
             Self::ApprovalExpired { role, .. } | Self::AwaitingApproval { role, .. } => approve(role),
-            Self::CapacityExceeded => format!(
-                "delete model versions that are no longer used: kubectl get modelversions -n {namespace}"
-            ),
+            Self::CapacityExceeded(capacity) => capacity.remedy(namespace, system),
         }
     }
 }
@@ -251,9 +249,7 @@ impl fmt::Display for Reason {
                 }
                 Ok(())
             }
-            Self::CapacityExceeded => {
-                f.write_str("the namespace has more cleared versions than a Clearance holds")
-            }
+            Self::CapacityExceeded(capacity) => capacity.fmt(f),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What people get wrong is refused where it is typed, and what the API server cannot see is told as a
 //! condition; it never runs, and it is nobody else's problem.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use assent_tests::{ControlPlane, Person, Scenario, container, digest};
 use serde_json::{Value, json};
@@ -176,19 +178,22 @@ pub async fn a_manifest_of_a_mebibyte(cluster: &ControlPlane) -> Result<()> {
         "{}",
         &said[..said.len().min(500)]
     );
-    // As large as the schema allows, many times over: withheld for want of room, and v1 runs on.
+    // Two are larger than what one system can have: the second is withheld, and v1 runs on.
     let mut large = container("2");
-    large["args"] = json!(vec!["x".repeat(4000); 200]);
+    large["args"] = json!(vec!["x".repeat(4000); 100]);
     let create = async |name: &str| {
         let manifest = scene.version(name, &large).to_string();
         scene.cluster.kubectl_stdin(Dev, &["create", "-f", "-"], &manifest).await?.ok()
     };
     for name in ["large-1", "large-2"] {
         create(name).await?;
+        // The API server tells the age in seconds.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
         scene.approve_without_waiting(name).await?;
     }
-    scene.condition("modelversion", "large-1", "Cleared", "False", "CapacityExceeded").await?;
-    scene.is_cleared("large-2").await?;
+    scene.is_cleared("large-1").await?;
+    let message = scene.condition("modelversion", "large-2", "Cleared", "False", "CapacityExceeded").await?;
+    ensure!(message.contains("of the 524288 that one system can have"), message);
     scene.running("scorer", 2).await.map(drop)
 }
 

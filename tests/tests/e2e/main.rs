@@ -7,6 +7,7 @@
 mod argocd;
 mod assistant;
 mod bad_input;
+mod capacity;
 mod chaos;
 mod chart;
 mod check;
@@ -148,6 +149,13 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         plugin::a_person_walks_through_what_waits_for_them,
         plugin::decommission_shows_what_stops_and_asks_who_needs_it,
         plugin::capture_reads_a_manifest_without_a_cluster,
+        capacity::messages_full_of_ampersands_do_not_stop_a_revocation,
+        capacity::a_system_beyond_the_limit_pushes_out_nobody,
+        capacity::a_flood_of_large_versions_pushes_out_nobody,
+        capacity::a_status_that_cannot_be_written_blocks_no_other,
+        capacity::a_refused_clearance_is_replaced_by_a_smaller_one,
+        capacity::a_pod_of_the_last_of_many_large_versions_starts,
+        capacity::a_milder_level_does_not_keep_running_what_lost_its_clearance,
         check::check_agrees_with_the_api_server_about_every_example,
         check::check_agrees_with_the_api_server_about_what_is_generated,
         check::check_says_what_no_approval_would_let_run,

@@ -1,0 +1,259 @@
+//! What it costs the API server to compare a pod with the cleared versions of its system.
+//!
+//! ```text
+//!  a pod ──► version 1 ──► version 2 ──► … ──► the version that it is      cost: the sum
+//!            almost equal: each is compared to its last field
+//! ```
+//!
+//! The API server gives each CEL expression a cost of at most 1,000,000, and refuses the request beyond it. So a pod that
+//! is cleared could be refused, because its system has too many versions or too large ones. [`bound`] is an upper bound
+//! of that cost. Its factors are measured with the expression in `admission/matches.cel`, and rounded up by half or more;
+//! the test `capacity::a_pod_of_the_last_of_many_large_versions_starts` tries them on a real API server.
+
+use crate::api::{Container, Runtime, Trusted, TrustedContainer};
+
+/// The limit of the API server for one expression.
+pub const LIMIT: u64 = 1_000_000;
+
+/// What the comparison costs once, whatever the runtime has.
+const PER_VERSION: u64 = 300;
+const PER_CONTAINER: u64 = 400;
+
+/// What a step over a list costs for one of its items, with the comparison of a name.
+const PER_ITEM: u64 = 16;
+
+/// What the exception for variables that may vary costs for each variable.
+const PER_VARYING: u64 = 28;
+
+/// What a comparison with a prefix costs.
+const PER_PREFIX: u64 = 8;
+
+/// What a source of a projected volume costs.
+const PER_SOURCE: u64 = 80;
+
+/// How many variables with a trusted prefix a trusted container is assumed to have.
+const PREFIXED: u64 = 32;
+
+/// The parts of a container that decide what its comparison costs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    env: u64,
+    varying: u64,
+    prefixes: u64,
+    mounts: u64,
+    /// Arguments, commands and the like, which are compared as whole lists.
+    items: u64,
+}
+
+/// The parts of a runtime that decide what its comparison costs.
+#[derive(Clone, Debug, Default)]
+pub struct Shape {
+    containers: Vec<Counts>,
+    init_containers: Vec<Counts>,
+    volumes: u64,
+    sources: u64,
+}
+
+/// The parts of what is trusted that decide what a comparison costs.
+#[derive(Clone, Debug, Default)]
+pub struct Added {
+    any: bool,
+    env: u64,
+    mounts: u64,
+    volumes: u64,
+    containers: Vec<Counts>,
+    init_containers: Vec<Counts>,
+}
+
+impl From<&Container> for Counts {
+    fn from(container: &Container) -> Self {
+        let exec = &container.exec;
+        let probes = [&exec.liveness_probe, &exec.readiness_probe, &exec.startup_probe];
+        let commands = [&container.command, &container.args, &exec.post_start, &exec.pre_stop];
+        let items =
+            commands.into_iter().chain(probes).map(Vec::len).sum::<usize>() + container.env_from.len();
+        Self {
+            env: count(&container.env),
+            varying: count(&container.may_vary.env),
+            prefixes: 0,
+            mounts: count(&container.volume_mounts),
+            items: items as u64,
+        }
+    }
+}
+
+impl From<&TrustedContainer> for Counts {
+    fn from(trusted: &TrustedContainer) -> Self {
+        Self { prefixes: count(&trusted.env_prefixes), ..Self::from(&trusted.container) }
+    }
+}
+
+impl From<&Runtime> for Shape {
+    fn from(runtime: &Runtime) -> Self {
+        let projected = runtime.volumes.iter().filter_map(|volume| volume.projected.as_ref());
+        Self {
+            containers: runtime.containers.iter().map(Counts::from).collect(),
+            init_containers: runtime.init_containers.iter().map(Counts::from).collect(),
+            volumes: count(&runtime.volumes),
+            sources: projected.map(|projected| count(&projected.sources)).sum(),
+        }
+    }
+}
+
+impl From<&Trusted> for Added {
+    fn from(trusted: &Trusted) -> Self {
+        Self {
+            any: !trusted.is_empty(),
+            env: count(&trusted.env),
+            mounts: count(&trusted.volume_mounts),
+            volumes: count(&trusted.volumes),
+            containers: trusted.containers.iter().map(Counts::from).collect(),
+            init_containers: trusted.init_containers.iter().map(Counts::from).collect(),
+        }
+    }
+}
+
+fn count<T>(list: &[T]) -> u64 {
+    list.len() as u64
+}
+
+/// The largest pod that can be one of several versions, with everything that is trusted in it.
+struct Pod {
+    env: u64,
+    mounts: u64,
+    volumes: u64,
+    containers: u64,
+    init_containers: u64,
+}
+
+impl Pod {
+    fn of<'a>(versions: &(impl Iterator<Item = &'a Shape> + Clone), added: &Added) -> Self {
+        let most = |part: &dyn Fn(&Shape) -> u64| versions.clone().map(part).max().unwrap_or(0);
+        let each = |part: &dyn Fn(&Counts) -> u64| {
+            most(&|v| v.containers.iter().chain(&v.init_containers).map(part).max().unwrap_or(0))
+        };
+        Self {
+            env: each(&|c| c.env + c.varying) + added.env,
+            mounts: each(&|c| c.mounts) + added.mounts,
+            volumes: most(&|v| v.volumes) + added.volumes,
+            containers: most(&|v| count(&v.containers)) + count(&added.containers),
+            init_containers: most(&|v| count(&v.init_containers)) + count(&added.init_containers),
+        }
+    }
+}
+
+/// The most that it can cost to compare a pod of one of `versions` with all of them.
+pub fn bound<'a>(versions: impl Iterator<Item = &'a Shape> + Clone, added: &Added) -> u64 {
+    let pod = Pod::of(&versions, added);
+    versions.map(|version| version_cost(version, &pod, added)).sum()
+}
+
+fn version_cost(version: &Shape, pod: &Pod, added: &Added) -> u64 {
+    let (containers, inits) = (count(&version.containers), count(&version.init_containers));
+    let one = |c: &Counts, among: u64| {
+        PER_ITEM * among + container_cost(*c, pod.env, pod.mounts, version.volumes, added)
+    };
+    let mut cost = PER_VERSION + PER_ITEM * (pod.init_containers + inits);
+    cost += version.containers.iter().map(|c| one(c, pod.containers)).sum::<u64>();
+    cost += version.init_containers.iter().map(|c| one(c, pod.init_containers)).sum::<u64>();
+    cost += 2 * PER_VARYING * pod.volumes + version.volumes * (PER_ITEM * pod.volumes + 64);
+    cost += PER_SOURCE * version.sources;
+    if added.any {
+        cost += PER_ITEM * pod.containers * (containers + count(&added.containers));
+        cost += PER_ITEM * pod.init_containers * (2 * inits + count(&added.init_containers));
+        cost += PER_ITEM * pod.volumes * (version.volumes + added.volumes);
+        cost += added_cost(version.volumes, added);
+    }
+    cost
+}
+
+/// The most that it costs to compare every trusted container that a pod can have, with a version of so many volumes.
+fn added_cost(volumes: u64, added: &Added) -> u64 {
+    let one = |c: &Counts| {
+        let prefixed = if c.prefixes > 0 { PREFIXED } else { 0 };
+        container_cost(*c, c.env + c.varying + prefixed + added.env, c.mounts + added.mounts, volumes, added)
+    };
+    added.containers.iter().chain(&added.init_containers).map(one).sum()
+}
+
+/// What comparing a container costs with one of a pod that has `env` variables and `mounts`.
+fn container_cost(c: Counts, env: u64, mounts: u64, volumes: u64, added: &Added) -> u64 {
+    // The variables are gone through once, and again where any are trusted.
+    let per_variable = if c.varying + c.prefixes > 0 { PER_VARYING + PER_PREFIX * c.prefixes } else { 1 };
+    let times = if added.any { 2 } else { 1 };
+    let mut cost = PER_CONTAINER + c.items + c.env + times * (env * per_variable + 20 * mounts);
+    if added.any {
+        cost += PER_ITEM * (env + mounts);
+        cost +=
+            added.env * (PER_ITEM * c.env + PER_VARYING) + added.mounts * (PER_ITEM * volumes + PER_VARYING);
+    }
+    cost
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::{EnvVar, MayVary};
+
+    use super::*;
+
+    fn shape(containers: usize, env: usize, varying: usize) -> Shape {
+        let container = Container {
+            env: vec![EnvVar::default(); env],
+            may_vary: MayVary { env: vec!["X".into(); varying] },
+            ..Container::default()
+        };
+        Shape::from(&Runtime { containers: vec![container; containers], ..Runtime::default() })
+    }
+
+    fn trusted(env: usize) -> Added {
+        Added::from(&Trusted { env: vec![EnvVar::default(); env], ..Trusted::default() })
+    }
+
+    fn cost(versions: usize, shape: &Shape, added: &Added) -> u64 {
+        bound(std::iter::repeat_n(shape, versions), added)
+    }
+
+    /// Costs of the gate's expression, as cel-go counts them: versions that differ in the last variable, each pod with
+    /// everything that may vary and everything that is trusted.
+    #[test]
+    fn the_bound_is_above_every_cost_that_was_measured() {
+        for (versions, containers, env, varying, added, measured) in [
+            (32, 1, 100, 64, 32, 1_222_980),
+            (32, 1, 150, 40, 20, 1_254_660),
+            (16, 1, 256, 64, 32, 1_550_532),
+            (24, 2, 150, 40, 30, 2_581_532),
+            (8, 1, 100, 64, 32, 305_796),
+            (5, 1, 10, 0, 64, 33_778),
+            (5, 1, 100, 64, 0, 14_201),
+            (32, 6, 40, 0, 0, 19_042),
+        ] {
+            let bound = cost(versions, &shape(containers, env, varying), &trusted(added));
+            assert!(bound > measured * 3 / 2, "{bound} is not well above {measured}");
+        }
+    }
+
+    #[test]
+    fn as_many_versions_as_a_system_can_have_fit_where_they_are_ordinary() {
+        let mut ordinary = shape(2, 30, 4);
+        ordinary.volumes = 6;
+        let sidecar = TrustedContainer {
+            container: Container { env: vec![EnvVar::default(); 20], ..Container::default() },
+            env_prefixes: vec!["ISTIO_".to_owned()],
+            ..TrustedContainer::default()
+        };
+        let mesh = Trusted {
+            containers: vec![sidecar.clone()],
+            init_containers: vec![sidecar],
+            ..Trusted::default()
+        };
+        let cost = cost(32, &ordinary, &Added::from(&mesh));
+        assert!(cost < LIMIT, "{cost}");
+    }
+
+    #[test]
+    fn one_large_version_makes_every_other_of_the_system_cost_more() {
+        let (small, large) = (shape(1, 10, 1), shape(1, 256, 64));
+        let apart = cost(1, &small, &trusted(4)) + cost(1, &large, &trusted(4));
+        assert!(bound([&small, &large].into_iter(), &trusted(4)) > apart);
+    }
+}

@@ -1,0 +1,118 @@
+//! What the API server refused to store, so that the operator does not send the same again and again.
+//!
+//! ```text
+//!  write ──► refused for what it is ──► a smaller one ──► remembered for ten minutes, then the whole is tried again
+//!        └─► failed                 ──► retried with back-off
+//! ```
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::room::Room;
+use crate::bounds::{plain, shorten};
+
+/// When what was refused is tried again.
+pub const AGAIN_AFTER: Duration = Duration::from_mins(10);
+
+/// How much of an answer goes into a log or an Event. An answer can repeat the object that was sent.
+const ANSWER_BYTES: usize = 300;
+
+/// Which contents were refused, and when.
+type Contents = (u64, Instant);
+
+/// What was refused in the last ten minutes.
+#[derive(Debug, Default)]
+pub struct Refused {
+    rooms: Mutex<HashMap<String, (Room, Instant)>>,
+    statuses: Mutex<HashMap<String, Contents>>,
+}
+
+impl Refused {
+    /// How much of a Clearance the API server takes in `namespace`, as far as is known.
+    pub fn room(&self, namespace: &str) -> Room {
+        let mut rooms = lock(&self.rooms);
+        rooms.retain(|_, (_, at)| at.elapsed() < AGAIN_AFTER);
+        rooms.get(namespace).map(|(room, _)| *room).unwrap_or_default()
+    }
+
+    /// Notes that there is only this much room.
+    pub fn note_room(&self, namespace: &str, room: Room) {
+        lock(&self.rooms).insert(namespace.to_owned(), (room, Instant::now()));
+    }
+
+    /// Whether `status` was refused for `object`.
+    pub fn has_status(&self, object: &str, status: &str) -> bool {
+        let mut statuses = lock(&self.statuses);
+        statuses.retain(|_, (_, at)| at.elapsed() < AGAIN_AFTER);
+        statuses.get(object).is_some_and(|(refused, _)| *refused == hash(status))
+    }
+
+    /// Notes that `status` was refused for `object`.
+    pub fn note_status(&self, object: &str, status: &str) {
+        lock(&self.statuses).insert(object.to_owned(), (hash(status), Instant::now()));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether the API server refused the object for what it is, so that the same object is refused again. Etcd says so of
+/// a large one by an internal error.
+pub fn is_refusal(error: &kube::Error) -> bool {
+    let kube::Error::Api(answer) = error else { return false };
+    matches!(answer.code, 400 | 413 | 422) || answer.message.contains("too large")
+}
+
+/// The beginning of an answer.
+pub fn answer(error: &kube::Error) -> String {
+    let text = match error {
+        kube::Error::Api(answer) => answer.message.clone(),
+        other => other.to_string(),
+    };
+    shorten(plain(&text).into_owned(), ANSWER_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_is_not_sent_again() {
+        let refused = Refused::default();
+        assert_eq!((refused.room("a"), refused.has_status("x", "1")), (Room::Everything, false));
+        refused.note_room("a", Room::Losses);
+        refused.note_status("x", "1");
+        assert_eq!((refused.room("a"), refused.room("b")), (Room::Losses, Room::Everything));
+        assert!(
+            refused.has_status("x", "1") && !refused.has_status("x", "2") && !refused.has_status("y", "1")
+        );
+    }
+
+    #[test]
+    fn an_object_that_is_too_large_is_refused_whatever_the_code() {
+        for (code, message, refusal) in [
+            (422, "is invalid", true),
+            (400, "control characters are not allowed", true),
+            (413, "", true),
+            (500, "etcdserver: request is too large", true),
+            (500, "etcdserver: leader changed", false),
+            (409, "the object has been modified", false),
+            (429, "too many requests", false),
+        ] {
+            let mut status = kube::core::Status::failure(message, "");
+            status.code = code;
+            assert_eq!(is_refusal(&kube::Error::Api(Box::new(status))), refusal, "{code} {message}");
+        }
+    }
+}

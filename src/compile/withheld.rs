@@ -1,0 +1,47 @@
+//! The messages about withheld versions that a Clearance has room for: they go into Events about held pods.
+
+use std::collections::BTreeMap;
+
+use super::{room::MESSAGE_BYTES, stored::stored_size};
+use crate::{
+    api::{SystemClearance, WithheldVersion},
+    bounds::shorten,
+};
+
+/// How many withheld versions of one system are listed.
+pub const VERSIONS: usize = 16;
+
+/// To how many bytes messages are shortened, one after the other, until all of them fit.
+const LENGTHS: [usize; 4] = [4096, 1024, 256, 64];
+
+/// Adds to each system its `withheld` versions, newest first, to a Clearance that takes `bytes`. Where not
+/// all of them fit in short either, the newest of every system comes before the second of any.
+pub fn add(
+    systems: &mut BTreeMap<String, SystemClearance>,
+    withheld: BTreeMap<&str, Vec<WithheldVersion>>,
+    bytes: usize,
+) {
+    let mut entries: Vec<(usize, &str, WithheldVersion)> = withheld
+        .into_iter()
+        .filter(|(system, _)| systems.contains_key(*system))
+        .flat_map(|(system, all)| all.into_iter().enumerate().map(move |(rank, entry)| (rank, system, entry)))
+        .collect();
+    entries
+        .sort_by(|(a_rank, a_system, _), (b_rank, b_system, _)| (a_rank, a_system).cmp(&(b_rank, b_system)));
+    let mut free = MESSAGE_BYTES.saturating_sub(bytes);
+    for length in LENGTHS {
+        for (_, _, entry) in &mut entries {
+            entry.message = shorten(std::mem::take(&mut entry.message), length);
+        }
+        if entries.iter().map(|(_, _, entry)| stored_size(entry) + 1).sum::<usize>() <= free {
+            break;
+        }
+    }
+    for (_, system, entry) in entries {
+        let size = stored_size(&entry) + 1;
+        if let Some(system) = systems.get_mut(system).filter(|_| size <= free) {
+            free -= size;
+            system.withheld.push(entry);
+        }
+    }
+}

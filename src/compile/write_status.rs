@@ -1,0 +1,238 @@
+//! Writing statuses: only those that differ, and each independently of the others.
+//!
+//! ```text
+//!  wanted ──► plain text ──► is it there already? ──► written
+//!                                                └─► refused: conditions only, in short
+//!                                                          └─► refused too: reported, and left alone for a while
+//! ```
+
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+
+use futures::StreamExt;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+    core::NamespaceResourceScope,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tracing::warn;
+
+use super::{
+    Error,
+    index::Facts,
+    refused::{Refused, answer, is_refusal},
+    status::Statuses,
+    write::MANAGER,
+};
+use crate::{
+    api::{
+        AISystem, Approval, ModelVersion, PODS_HELD, RiskLevel, RiskLevelStatus, TrustedSidecar,
+        TrustedSidecarStatus,
+    },
+    bounds::{plain, shorten},
+    metrics::Metrics,
+};
+
+/// How many statuses of a namespace are written at the same time.
+const CONCURRENCY: usize = 8;
+
+/// The longest message where the whole status was refused.
+const SHORT_MESSAGE: usize = 256;
+
+/// Writes statuses.
+#[derive(Clone, Copy)]
+pub struct Writer<'a> {
+    pub client: &'a Client,
+    pub refused: &'a Refused,
+    pub metrics: &'a Metrics,
+}
+
+impl Writer<'_> {
+    /// Brings every status of a namespace to what was compiled.
+    pub async fn statuses(self, namespace: &str, facts: &Facts, statuses: Statuses) -> Result<(), Error> {
+        let Statuses { mut systems, versions, approvals } = statuses;
+        for (name, status) in &mut systems {
+            // Counted elsewhere, under a field manager of its own.
+            let Some(before) = facts.systems.get(name).and_then(|system| system.status.as_ref()) else {
+                continue;
+            };
+            status.pods = before.pods;
+            if let Some(at) = before.conditions.iter().position(|condition| condition.type_ == PODS_HELD) {
+                let at_most = at.min(status.conditions.len());
+                status.conditions.insert(at_most, before.conditions[at].clone());
+            }
+        }
+        let systems =
+            self.changed::<AISystem, _, _>(namespace, &facts.systems, systems, |s| s.status.as_ref()).await;
+        let versions = self
+            .changed::<ModelVersion, _, _>(namespace, &facts.versions, versions, |v| v.status.as_ref())
+            .await;
+        let approvals = self
+            .changed::<Approval, _, _>(namespace, &facts.approvals, approvals, |a| a.status.as_ref())
+            .await;
+        systems.and(versions).and(approvals)
+    }
+
+    /// Writes all that differ, and returns the first failure.
+    async fn changed<K, V, S>(
+        self,
+        namespace: &str,
+        kept: &BTreeMap<String, Arc<V>>,
+        wanted: BTreeMap<String, S>,
+        status: fn(&V) -> Option<&S>,
+    ) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+        S: Serialize + PartialEq,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let writes = wanted.into_iter().map(|(name, wanted)| {
+            let (api, is) = (api.clone(), kept.get(&name).and_then(|object| status(object)));
+            async move { self.bring(&api, (namespace, &name), is, &wanted).await }
+        });
+        let results: Vec<_> = futures::stream::iter(writes).buffer_unordered(CONCURRENCY).collect().await;
+        results.into_iter().collect()
+    }
+
+    /// Writes the status of a level if it is another.
+    pub async fn level(self, level: &RiskLevel, wanted: &RiskLevelStatus) -> Result<(), Error> {
+        let api: Api<RiskLevel> = Api::all(self.client.clone());
+        self.bring(&api, ("", &level.name_any()), level.status.as_ref(), wanted).await
+    }
+
+    /// Writes the status of a trusted sidecar if it is another.
+    pub async fn sidecar(self, sidecar: &TrustedSidecar, wanted: &TrustedSidecarStatus) -> Result<(), Error> {
+        let api: Api<TrustedSidecar> = Api::all(self.client.clone());
+        self.bring(&api, ("", &sidecar.name_any()), sidecar.status.as_ref(), wanted).await
+    }
+
+    /// Brings the status of an object from what it `is` to what is `wanted`.
+    async fn bring<K, S>(
+        self,
+        api: &Api<K>,
+        (namespace, name): (&str, &str),
+        is: Option<&S>,
+        wanted: &S,
+    ) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+        S: Serialize + PartialEq,
+    {
+        if is == Some(wanted) {
+            return Ok(());
+        }
+        let kind = K::kind(&());
+        let failed = |source| Error::Write { what: format!("status of {kind} {name}"), source };
+        let ours = |status: &S| ours(status).map_err(kube::Error::SerdeError).map_err(failed);
+        let status = ours(wanted)?;
+        // What was compiled can have characters that were replaced when it was written.
+        if is.map(ours).transpose()?.as_ref() == Some(&status) {
+            return Ok(());
+        }
+        let (object, text) = (format!("{kind} {namespace}/{name}"), without_times(&status).to_string());
+        if self.refused.has_status(&object, &text) {
+            return Ok(());
+        }
+        let Some(refusal) = apply(api, name, &status).await.map_err(failed)? else { return Ok(()) };
+        self.metrics.refused(&kind);
+        warn!(
+            kind = &*kind,
+            namespace, name, "the API server refused the status: {refusal}; writing its conditions only"
+        );
+        if let Some(refusal) = apply(api, name, &in_short(&status)).await.map_err(failed)? {
+            warn!(
+                kind = &*kind,
+                namespace, name, "its conditions were refused too: {refusal}; the status is out of date"
+            );
+        }
+        self.refused.note_status(&object, &text);
+        Ok(())
+    }
+}
+
+/// What of a status the operator's compiler writes, in plain text.
+fn ours<S: Serialize>(status: &S) -> Result<Value, serde_json::Error> {
+    let mut status = serde_json::to_value(status)?;
+    status.as_object_mut().map(|fields| fields.remove("pods"));
+    if let Some(conditions) = status["conditions"].as_array_mut() {
+        conditions.retain(|condition| condition["type"] != PODS_HELD);
+    }
+    make_plain(&mut status);
+    Ok(status)
+}
+
+fn make_plain(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = plain(text).into_owned(),
+        Value::Array(items) => items.iter_mut().for_each(make_plain),
+        Value::Object(fields) => fields.values_mut().for_each(make_plain),
+        _ => {}
+    }
+}
+
+/// A status without the times of its conditions: where none can be written, they are others each time.
+fn without_times(status: &Value) -> Value {
+    let mut status = status.clone();
+    for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+        condition.as_object_mut().map(|fields| fields.remove("lastTransitionTime"));
+    }
+    status
+}
+
+/// The conditions of a status, with short messages.
+fn in_short(status: &Value) -> Value {
+    let mut conditions = status["conditions"].clone();
+    for condition in conditions.as_array_mut().into_iter().flatten() {
+        let message = condition["message"].as_str().unwrap_or_default();
+        let ascii = message.replace(|char: char| !char.is_ascii() || "&<>".contains(char), "?");
+        condition["message"] = json!(shorten(ascii, SHORT_MESSAGE));
+    }
+    json!({ "observedGeneration": status["observedGeneration"], "conditions": conditions })
+}
+
+/// Applies a status; why the API server refused it, if it did.
+async fn apply<K>(api: &Api<K>, name: &str, status: &Value) -> Result<Option<String>, kube::Error>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let object = json!({ "apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": status });
+    match api.patch_status(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await {
+        // Deleted meanwhile: the watch will say so.
+        Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(None),
+        Err(error) if is_refusal(&error) => Ok(Some(answer(&error))),
+        Err(error) => Err(error),
+        Ok(_) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_of_a_status_is_plain() {
+        let status = json!({ "conditions": [{ "type": "Cleared", "message": "image x\u{80}y" }], "pods": 1,
+            "approvals": [{ "user": "al\u{9f}ice" }] });
+        let plain = json!({ "conditions": [{ "type": "Cleared", "message": "image x\u{fffd}y" }],
+            "approvals": [{ "user": "al\u{fffd}ice" }] });
+        assert_eq!(ours(&status).expect("it serialises"), plain);
+    }
+
+    #[test]
+    fn a_refused_status_is_the_same_a_second_later() {
+        let at =
+            |time| json!({ "conditions": [{ "type": "Ready", "message": "m", "lastTransitionTime": time }] });
+        assert_eq!(without_times(&at("2026-01-01T00:00:00Z")), without_times(&at("2026-01-01T00:00:01Z")));
+    }
+
+    #[test]
+    fn a_status_in_short_is_small() {
+        let long = "&".repeat(32768);
+        let status = json!({ "observedGeneration": 3, "versions": ["v1"],
+            "conditions": [{ "type": "Ready", "message": long }, { "type": "Cleared", "message": "é" }] });
+        let short = in_short(&status);
+        assert_eq!((&short["observedGeneration"], &short["versions"]), (&json!(3), &Value::Null));
+        assert!(super::super::stored::stored_size(&short) < 1024, "{short}");
+    }
+}

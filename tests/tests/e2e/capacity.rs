@@ -1,0 +1,300 @@
+//! The limits of a Clearance: what one developer creates takes nothing from what a colleague runs, in the same namespace,
+//! and a revocation stops pods whatever else there is.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use assent_tests::{ControlPlane, Person, Scenario, container, until};
+use serde_json::{Value, json};
+
+use Person::{Admin, Alice, Dev};
+
+/// A scenario in which v1 is approved and runs.
+async fn running<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
+    let scene = Scenario::new(cluster, name, "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    Ok(scene)
+}
+
+/// That v1 is cleared and runs, that a new pod of it starts, and that a revocation stops it.
+async fn runs_until_it_is_revoked(scene: &Scenario<'_>) -> Result<()> {
+    scene.is_cleared("v1").await?;
+    scene.kubectl(Dev, &["scale", "deployment/scorer", "--replicas=3"]).await?;
+    scene.running("scorer", 3).await?;
+    revoke(scene, "v1").await?;
+    scene.held("scorer", 3).await.map(drop)
+}
+
+async fn revoke(scene: &Scenario<'_>, version: &str) -> Result<()> {
+    let digest = scene.digest_of(version).await?;
+    scene.decide(Alice, &scene.decision("Revoke", version, &digest, "risk-officer")).await?;
+    scene.condition("modelversion", version, "Cleared", "False", "Revoked").await.map(drop)
+}
+
+/// Another system of the namespace.
+fn system(scene: &Scenario<'_>, name: &str, level: &str) -> Value {
+    let mut system = scene.system(level);
+    system["metadata"]["name"] = json!(name);
+    system
+}
+
+/// A version of another system.
+fn version(scene: &Scenario<'_>, system: &str, name: &str, container: &Value) -> Value {
+    let mut version = scene.version(name, container);
+    version["spec"]["system"] = json!(system);
+    version
+}
+
+async fn create(scene: &Scenario<'_>, items: &[Value]) -> Result<()> {
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string();
+    scene.cluster.kubectl_stdin(Admin, &["create", "-f", "-"], &list).await?.ok().map(drop)
+}
+
+/// The size of the Clearance in bytes, as the API server writes it.
+async fn stored(scene: &Scenario<'_>) -> Result<usize> {
+    let path = format!("/apis/assent.dev/v1alpha1/namespaces/{}/clearances/clearance", scene.namespace);
+    Ok(scene.cluster.kubectl(Admin, &["get", "--raw", &path]).await?.ok()?.trim_end().len())
+}
+
+fn cleared<'a>(clearance: &'a Value, system: &str) -> Vec<&'a str> {
+    let cleared = clearance["spec"]["systems"][system]["cleared"].as_array();
+    cleared.into_iter().flatten().filter_map(|v| v["modelVersion"].as_str()).collect()
+}
+
+pub async fn messages_full_of_ampersands_do_not_stop_a_revocation(cluster: &ControlPlane) -> Result<()> {
+    let scene = running(cluster, "ampersands").await?;
+    for system_number in 0..5 {
+        let name = format!("noise-{system_number}");
+        let of = |v: usize| {
+            let (mut first, mut second) = (container("1"), container("1"));
+            (first["image"], second["image"]) = (json!("&".repeat(1000)), json!("&".repeat(1000)));
+            second["name"] = json!("other");
+            let mut version =
+                scene.version_of(&format!("{name}-{v}"), &json!({ "containers": [first, second] }));
+            version["spec"]["system"] = json!(name);
+            version
+        };
+        let items: Vec<_> =
+            std::iter::once(system(&scene, &name, "limited")).chain((0..16).map(of)).collect();
+        create(&scene, &items).await?;
+    }
+    scene.condition("modelversion", "noise-4-15", "Cleared", "False", "ImageNotPinned").await?;
+    ensure!(stored(&scene).await? < 1_400 * 1024, "it is too large");
+    runs_until_it_is_revoked(&scene).await
+}
+
+pub async fn a_system_beyond_the_limit_pushes_out_nobody(cluster: &ControlPlane) -> Result<()> {
+    let scene = running(cluster, "many-systems").await?;
+    let systems: Vec<_> = (0..255).map(|n| system(&scene, &format!("n-{n:03}"), "minimal")).collect();
+    create(&scene, &systems).await?;
+    let full = async || {
+        let clearance = scene.get("clearance", "clearance").await?;
+        Ok(clearance["spec"]["systems"].as_object().filter(|systems| systems.len() == 256).map(drop))
+    };
+    until(Duration::from_mins(1), "256 systems in the Clearance", full).await?;
+    // Its name sorts before all others. It takes the place of a system of which nothing is cleared, and no other's.
+    create(
+        &scene,
+        &[system(&scene, "a-first", "minimal"), version(&scene, "a-first", "a-1", &container("1"))],
+    )
+    .await?;
+    scene.is_cleared("a-1").await?;
+    let clearance = scene.get("clearance", "clearance").await?;
+    ensure!(cleared(&clearance, "scorer") == ["v1"], "{}", clearance["spec"]["systems"]["scorer"]);
+    runs_until_it_is_revoked(&scene).await
+}
+
+pub async fn a_flood_of_large_versions_pushes_out_nobody(cluster: &ControlPlane) -> Result<()> {
+    let scene = running(cluster, "large-flood").await?;
+    // Each takes six times its length where it is stored.
+    let ampersands = |name: &str, arguments: usize| {
+        let mut container = container(name);
+        container["args"] = json!(vec!["&".repeat(16_000); arguments]);
+        container
+    };
+    for number in 0..4 {
+        let name = format!("large-{number}");
+        let of = |v: usize| {
+            let version_name = format!("{name}-{v:02}");
+            version(&scene, &name, &version_name, &ampersands(&version_name, 1))
+        };
+        let items: Vec<_> =
+            std::iter::once(system(&scene, &name, "minimal")).chain((0..40).map(of)).collect();
+        create(&scene, &items).await?;
+    }
+    let message =
+        scene.condition("modelversion", "large-3-39", "Cleared", "False", "CapacityExceeded").await?;
+    ensure!(message.contains("bytes of the Clearance"), message);
+    let huge = ["huge-1", "huge-2"].map(|name| version(&scene, "large-0", name, &ampersands(name, 13)));
+    create(&scene, &huge).await?;
+    scene.condition("modelversion", "huge-2", "Cleared", "False", "CapacityExceeded").await?;
+    let stored = stored(&scene).await?;
+    ensure!((900 * 1024..1_100 * 1024).contains(&stored), "{stored} bytes are not what is allowed for");
+    runs_until_it_is_revoked(&scene).await
+}
+
+/// A version after whose creation etcd has no room for a status.
+async fn as_large_as_can_be(scene: &Scenario<'_>, name: &str) -> Result<()> {
+    let mut large = container("2");
+    for last in (0..6_200).rev().step_by(30) {
+        let mut args = vec!["&".repeat(16_000); 16];
+        args.push("&".repeat(last));
+        large["args"] = json!(args);
+        let manifest = scene.version(name, &large).to_string();
+        if scene.cluster.kubectl_stdin(Dev, &["create", "-f", "-"], &manifest).await?.ok().is_ok() {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("no version was small enough")
+}
+
+pub async fn a_status_that_cannot_be_written_blocks_no_other(cluster: &ControlPlane) -> Result<()> {
+    let scene = running(cluster, "odd-statuses").await?;
+    let mut odd = container("2");
+    odd["image"] = json!("registry.example/a\u{80}b\u{9f}:1");
+    scene.apply(Dev, &scene.version("odd", &odd)).await?;
+    let message = scene.condition("modelversion", "odd", "Cleared", "False", "ImageNotPinned").await?;
+    ensure!(message.contains("registry.example/a\u{fffd}b\u{fffd}:1"), message);
+    let mut padded = scene.version("padded", &container("3"));
+    padded["metadata"]["annotations"] = json!({ "padding": "x".repeat(200_000) });
+    create(&scene, &[padded]).await?;
+    as_large_as_can_be(&scene, "huge").await?;
+    runs_until_it_is_revoked(&scene).await?;
+    scene.condition("aisystem", "scorer", "Cleared", "False", "AwaitingApproval").await.map(drop)
+}
+
+/// Stands for an API server or etcd that takes less than usual: it refuses every Clearance of the namespace with a message.
+fn refuses_messages(scene: &Scenario<'_>) -> [Value; 2] {
+    let (name, namespace) = (format!("{}-takes-less", scene.namespace), &scene.namespace);
+    let selector = json!({ "matchLabels": { "kubernetes.io/metadata.name": namespace } });
+    let rule = json!({ "apiGroups": ["assent.dev"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["clearances"] });
+    let holds = "object.spec.systems.all(s, object.spec.systems[s].?withheld.orValue([]).size() == 0)";
+    let api = "admissionregistration.k8s.io/v1";
+    [
+        json!({ "apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": { "name": name }, "spec": {
+            "matchConstraints": { "namespaceSelector": selector, "resourceRules": [rule] },
+            "validations": [{ "expression": holds, "message": "it is too large for this test" }] } }),
+        json!({ "apiVersion": api, "kind": "ValidatingAdmissionPolicyBinding", "metadata": { "name": name },
+            "spec": { "policyName": name, "validationActions": ["Deny"] } }),
+    ]
+}
+
+pub async fn a_refused_clearance_is_replaced_by_a_smaller_one(cluster: &ControlPlane) -> Result<()> {
+    let scene = running(cluster, "takes-less").await?;
+    for manifest in refuses_messages(&scene) {
+        scene.apply(Admin, &manifest).await?;
+    }
+    // The API server reads its policies once a second.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    scene.publish("v2", &container("2")).await?;
+    let note = scene.event("Clearance", "clearance", "ClearanceReduced").await?;
+    for words in ["it is too large for this test", "a smaller one is in force"] {
+        ensure!(note.contains(words), "it does not say {words:?}: {note}");
+    }
+    runs_until_it_is_revoked(&scene).await
+}
+
+pub async fn a_pod_of_the_last_of_many_large_versions_starts(cluster: &ControlPlane) -> Result<()> {
+    const VERSIONS: usize = 32;
+    let scene = Scenario::new(cluster, "cost", "minimal").await?;
+    let trusted: Vec<_> = (0..32).map(|n| json!({ "name": format!("PLATFORM_{n}"), "value": "x" })).collect();
+    let sidecar = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "TrustedSidecar", "metadata": { "name": "costly" },
+        "spec": { "env": trusted } });
+    scene.apply(Admin, &sidecar).await?;
+    let large = |version: usize| {
+        let variable = |n: usize| {
+            let value = if n == 99 { format!("value-{version}") } else { "value".to_owned() };
+            json!({ "name": format!("SETTING_{n}"), "value": value })
+        };
+        let mut container = container("1");
+        container["env"] = (0..100).map(variable).collect();
+        container
+    };
+    let vary: Vec<_> = (0..64).map(|n| format!("FREE_{n}")).collect();
+    for v in 0..VERSIONS {
+        let mut container = large(v);
+        container["mayVary"] = json!({ "env": vary });
+        scene.apply(Dev, &scene.version(&format!("v{v:02}"), &container)).await?;
+    }
+    let message = scene.condition("modelversion", "v31", "Cleared", "False", "CapacityExceeded").await?;
+    ensure!(message.contains("of the API server's cost limit"), message);
+    let clearance = scene.get("clearance", "clearance").await?;
+    let cleared = cleared(&clearance, "scorer");
+    ensure!((4..VERSIONS).contains(&cleared.len()), "{cleared:?} are cleared");
+    // A pod is compared with all versions in their order, and this one has whatever it may have.
+    for version in [cleared[0], cleared[cleared.len() - 1]] {
+        let mut container = large(version.trim_start_matches('v').parse()?);
+        let free = vary.iter().map(|name| json!({ "name": name, "value": "y" }));
+        let added: Vec<_> = free.chain(trusted.iter().cloned()).collect();
+        container["env"].as_array_mut().into_iter().for_each(|env| env.extend(added.clone()));
+        scene.apply(Dev, &scene.pod(version, &container)).await?;
+        scene.running_pod(version).await?;
+    }
+    // One that is not cleared is held, and not refused.
+    let mut other = large(VERSIONS + 1);
+    other["env"].as_array_mut().into_iter().for_each(|env| env.extend(trusted.iter().cloned()));
+    scene.apply(Dev, &scene.pod("other", &other)).await?;
+    let held = scene.get("pod", "other").await?;
+    ensure!(held["metadata"]["labels"]["assent.dev/held"] == "true", "it is not held: {held}");
+    scene.cluster.kubectl(Admin, &["delete", "trustedsidecar/costly"]).await?.ok().map(drop)
+}
+
+pub async fn a_milder_level_does_not_keep_running_what_lost_its_clearance(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "milder-level", "high").await?;
+    let level = async |name: &str, on_loss: Value| {
+        let mut level = scene.get_cluster("risklevel", "limited").await?;
+        level["metadata"] = json!({ "name": name });
+        level["spec"]["onLoss"] = on_loss;
+        scene.apply(Admin, &level).await
+    };
+    level("milder-watch", json!({ "mode": "Audit" })).await?;
+    level("milder-stop", json!({ "mode": "Evict", "gracePeriodSeconds": 20 })).await?;
+    let on_loss = async |mode: &str| {
+        let is = async || {
+            let clearance = scene.get("clearance", "clearance").await?;
+            let system = &clearance["spec"]["systems"]["scorer"];
+            ensure!(system["onLoss"]["mode"] == mode, "it is {}", system["onLoss"]);
+            Ok(Some(()))
+        };
+        until(Duration::from_mins(2), &format!("the system to have the mode {mode}"), is).await
+    };
+    let approve = async || {
+        // The API server tells the time of decisions in whole seconds.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let digest = scene.digest_of("v1").await?;
+        scene.decide(Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
+        scene.is_cleared("v1").await
+    };
+    scene.apply(Admin, &scene.system("milder-stop")).await?;
+    scene.publish("v1", &container("1")).await?;
+    approve().await?;
+    scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+
+    // The change of level takes the clearance, and the pods stop as the earlier level says.
+    scene.apply(Admin, &scene.system("milder-watch")).await?;
+    scene.held("scorer", 2).await?;
+    // With no pod left, the milder one takes effect.
+    on_loss("Audit").await?;
+    approve().await?;
+    scene.running("scorer", 2).await?;
+    revoke(&scene, "v1").await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    scene.running("scorer", 2).await?;
+
+    // A stricter one takes effect at once, on what runs uncleared.
+    scene.apply(Admin, &scene.system("milder-stop")).await?;
+    scene.held("scorer", 2).await?;
+    on_loss("Evict").await?;
+
+    // Deleted and made again under a milder level, it is the same.
+    approve().await?;
+    scene.running("scorer", 2).await?;
+    scene.kubectl(Admin, &["delete", "aisystem/scorer"]).await?;
+    scene.apply(Admin, &scene.system("milder-watch")).await?;
+    scene.held("scorer", 2).await.map(drop)
+}
