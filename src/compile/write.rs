@@ -16,9 +16,12 @@ use super::{
     index::{Facts, Index},
     status::Statuses,
 };
-use crate::api::{
-    AISystem, Approval, CLEARANCE_NAME, Clearance, ClearanceSpec, ModelVersion, PODS_HELD, RiskLevel,
-    RiskLevelStatus, TrustedSidecar, TrustedSidecarStatus,
+use crate::{
+    api::{
+        AISystem, Approval, CLEARANCE_NAME, Clearance, ClearanceSpec, ModelVersion, PODS_HELD, RiskLevel,
+        RiskLevelStatus, TrustedSidecar, TrustedSidecarStatus,
+    },
+    watch::request,
 };
 
 /// The field manager of clearances and statuses.
@@ -139,11 +142,13 @@ where
         conditions.retain(|condition| condition["type"] != PODS_HELD);
     }
     let object = json!({ "apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": status });
-    let written = api.patch_status(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await;
+    let (client, params) = (api.clone().into_client(), PatchParams::apply(MANAGER).force());
+    let written =
+        request::patch_status(&client, api.resource_url(), name, &params, &Patch::Apply(&object)).await;
     match written {
         // Deleted meanwhile: the watch will say so.
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
         Err(source) => Err(Error::Write { what: format!("status of {} {name}", K::kind(&())), source }),
-        Ok(_) => Ok(()),
+        Ok(()) => Ok(()),
     }
 }
