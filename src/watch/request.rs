@@ -1,14 +1,27 @@
-//! Requests whose answer is not needed: the API server has done them, whether its answer can be read or not.
+//! Requests that do not fail because an object in the answer cannot be read.
 //!
 //! The answer to a write is the whole object. Whoever may patch an object could otherwise make each write of the
 //! operator look like a failure.
 
 use kube::{
-    Client, Resource,
-    api::{DeleteParams, Patch, PatchParams},
+    Api, Client, Resource,
+    api::{DeleteParams, ListParams, ObjectList, Patch, PatchParams},
     core::Request,
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::Lenient;
+
+/// Lists the objects that can be read. Others count as missing.
+pub(crate) async fn list<K>(api: &Api<K>, params: &ListParams) -> Result<ObjectList<K>, kube::Error>
+where
+    K: Clone + DeserializeOwned,
+{
+    let request = Request::new(api.resource_url()).list(params).map_err(kube::Error::BuildRequest)?;
+    let ObjectList { types, metadata, items }: ObjectList<Lenient<K>> =
+        api.clone().into_client().request(request).await?;
+    Ok(ObjectList { types, metadata, items: items.into_iter().filter_map(|object| object.0.ok()).collect() })
+}
 
 /// Deletes an object.
 pub(crate) async fn delete<K: Resource<DynamicType = ()>>(
