@@ -104,14 +104,13 @@ struct Poker {
 impl Poker {
     fn take_in(&mut self, event: Event<Lenient<Clearance>>, now: Instant) {
         match event {
-            Event::Init | Event::InitDone => {}
             // An operator that began anew does not know whom the one before it poked.
             Event::InitApply(Lenient(Ok(clearance))) | Event::Apply(Lenient(Ok(clearance))) => {
                 self.clearance(&clearance, now);
             }
-            // The operator replaces it.
-            Event::InitApply(_) | Event::Apply(_) => {}
             Event::Delete(clearance) => self.ungoverned(&clearance.namespace().unwrap_or_default(), now),
+            // The operator replaces a clearance that cannot be read.
+            Event::Init | Event::InitDone | Event::InitApply(_) | Event::Apply(_) => {}
         }
     }
 

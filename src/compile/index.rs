@@ -144,13 +144,14 @@ impl<V> Cache<V> {
         K: Resource<DynamicType = ()> + Clone,
         V: From<K>,
     {
-        let read = |object: Lenient<K>| {
-            object.0.or_else(|unreadable| (reading.salvage)(&unreadable).ok_or(unreadable))
+        let read = |object: Lenient<K>| match object.0 {
+            Ok(object) => Some(object),
+            Err(unreadable) => (reading.salvage)(&unreadable),
         };
         match event {
             Event::Init => self.relisting.clear(),
             Event::InitApply(object) => {
-                if let Ok(object) = read(object) {
+                if let Some(object) = read(object) {
                     let namespace = self.relisting.entry(home(&object)).or_default();
                     namespace.insert(object.name_any(), kept(object));
                 }
@@ -168,8 +169,8 @@ impl<V> Cache<V> {
                 };
                 let before = is_in(self);
                 match read(object) {
-                    Ok(object) => drop(self.insert(object)),
-                    Err(_) => self.remove(&namespace, &name),
+                    Some(object) => drop(self.insert(object)),
+                    None => self.remove(&namespace, &name),
                 }
                 let is_same = before.is_some() && before == is_in(self);
                 return if is_same { BTreeSet::new() } else { BTreeSet::from([namespace]) };
@@ -227,10 +228,10 @@ fn every_spec<K: Resource>() -> Reading<K, K> {
 }
 
 /// A clearance of unknown content is replaced: it is there, so that none can be created in its place.
-fn empty_clearance(unreadable: &Unreadable) -> Option<Clearance> {
+fn empty_clearance(unreadable: &Unreadable) -> Clearance {
     let mut clearance = Clearance::new(CLEARANCE_NAME, ClearanceSpec::default());
     clearance.metadata = unreadable.metadata.clone();
-    Some(clearance)
+    clearance
 }
 
 /// What is known of one namespace.
@@ -439,7 +440,7 @@ pub fn feed(index: &Arc<Index>, watches: &Arc<Watches>) -> impl Stream<Item = Ke
             index,
             watches,
             |c| &mut c.clearances,
-            Reading { salvage: empty_clearance, ..every_spec() },
+            Reading { salvage: |unreadable| Some(empty_clearance(unreadable)), ..every_spec() },
             "Clearance",
         ),
     ]);

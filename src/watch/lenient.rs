@@ -166,7 +166,7 @@ fn named(text: &str) -> ObjectMeta {
 
 /// Where and how an object cannot be read, without its values, which the error of the parser quotes.
 fn describe(path: &str, error: &serde_json::Error) -> String {
-    let path = path.chars().filter(|c| c.is_ascii_graphic()).collect();
+    let path = path.chars().filter(char::is_ascii_graphic).collect();
     let what = match error.classify() {
         Category::Data => "the value is not one that Assent can read",
         Category::Syntax | Category::Eof | Category::Io => {

@@ -77,7 +77,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
             tokio::select! {
                 () = &mut shutdown => break,
                 Some(key) = changed.next() => self.add(key, Instant::now()),
-                Some((key, outcome)) = under_way.next() => self.done(key, outcome, Instant::now()),
+                Some((key, outcome)) = under_way.next() => self.done(&key, outcome, Instant::now()),
                 () = at(next) => {}
             }
             while let Some(key) = self.take(Instant::now()) {
@@ -113,10 +113,10 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         Some(key)
     }
 
-    fn done(&mut self, key: K, outcome: Option<Outcome>, now: Instant) {
-        let changed = self.busy.remove(&key).flatten();
+    fn done(&mut self, key: &K, outcome: Option<Outcome>, now: Instant) {
+        let changed = self.busy.remove(key).flatten();
         let again = if let Some(Outcome { again, rest }) = outcome {
-            self.failing.remove(&key);
+            self.failing.remove(key);
             if self.resting.len() >= RESTING {
                 self.resting.retain(|_, rested| *rested > now);
             }
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!((queue.take(start), queue.take(start)), (Some("a"), None));
         queue.add("a", start);
         assert_eq!(queue.take(start), None, "it is worked on");
-        queue.done("a", Some(Outcome::default()), start);
+        queue.done(&"a", Some(Outcome::default()), start);
         assert_eq!((queue.take(start), queue.take(start)), (Some("a"), None));
     }
 
@@ -164,11 +164,11 @@ mod tests {
         assert_eq!(queue.take(start), Some("busy"));
         queue.add("busy", start);
         let rest = Duration::from_millis(300);
-        queue.done("busy", Some(Outcome { again: None, rest }), start);
+        queue.done(&"busy", Some(Outcome { again: None, rest }), start);
         queue.add("quiet", after(start, 1));
         assert_eq!((queue.take(after(start, 1)), queue.take(after(start, 299))), (Some("quiet"), None));
         assert_eq!(queue.take(after(start, 300)), Some("busy"));
-        queue.done("busy", Some(Outcome { again: None, rest: Duration::from_mins(5) }), start);
+        queue.done(&"busy", Some(Outcome { again: None, rest: Duration::from_mins(5) }), start);
         queue.add("busy", start);
         assert_eq!(queue.take(start + LONGEST_REST), Some("busy"), "a rest is bounded");
     }
@@ -181,7 +181,7 @@ mod tests {
         queue.add("a", start);
         assert_eq!((queue.take(start), queue.take(after(start, 9000))), (Some("a"), None));
         let again = Some(Duration::from_secs(1));
-        queue.done("a", Some(Outcome { again, rest: Duration::ZERO }), start);
+        queue.done(&"a", Some(Outcome { again, rest: Duration::ZERO }), start);
         assert_eq!((queue.take(after(start, 999)), queue.take(after(start, 1000))), (None, Some("a")));
     }
 
@@ -191,7 +191,7 @@ mod tests {
         queue.add("a", start);
         for _ in 0..20 {
             assert_eq!(queue.take(after(start, 600_000)), Some("a"));
-            queue.done("a", None, start);
+            queue.done(&"a", None, start);
             assert_eq!(queue.take(start), None, "not at once");
         }
         assert!(queue.due.first().is_some_and(|(at, _)| *at <= start + 2 * WAITS[1]));

@@ -15,7 +15,7 @@ use super::Lenient;
 /// Lists the objects that can be read. Others count as missing.
 pub(crate) async fn list<K>(api: &Api<K>, params: &ListParams) -> Result<ObjectList<K>, kube::Error>
 where
-    K: Clone + DeserializeOwned,
+    K: Resource + Clone + DeserializeOwned,
 {
     let request = Request::new(api.resource_url()).list(params).map_err(kube::Error::BuildRequest)?;
     let ObjectList { types, metadata, items }: ObjectList<Lenient<K>> =
@@ -34,14 +34,14 @@ pub(crate) async fn delete<K: Resource<DynamicType = ()>>(
     client.request_text(request.map_err(kube::Error::BuildRequest)?).await.map(drop)
 }
 
-/// Patches the status of an object; `path` is that of its kind in its namespace.
+/// Patches the status of an object; `collection` is the path of its kind in its namespace.
 pub(crate) async fn patch_status<P: Serialize>(
     client: &Client,
-    path: &str,
+    collection: &str,
     name: &str,
     params: &PatchParams,
     patch: &Patch<P>,
 ) -> Result<(), kube::Error> {
-    let request = Request::new(path).patch_subresource("status", name, params, patch);
+    let request = Request::new(collection).patch_subresource("status", name, params, patch);
     client.request_text(request.map_err(kube::Error::BuildRequest)?).await.map(drop)
 }

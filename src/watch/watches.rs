@@ -290,7 +290,7 @@ mod tests {
         let said = job.problem(start + Duration::from_secs(16));
         assert_eq!(said.as_deref(), Some("the watch of Job is broken for 16 s: 403 Forbidden"));
         assert_eq!(job.problem(start + Duration::from_secs(35)), None, "nothing failed for twenty seconds");
-        job.failed("403 Forbidden".to_owned(), start + Duration::from_secs(60));
+        job.failed("403 Forbidden".to_owned(), start + Duration::from_mins(1));
         assert_eq!(job.problem(start + Duration::from_secs(61)), None, "it is another failure");
     }
 

@@ -187,7 +187,7 @@ async fn make_odd(cluster: &ControlPlane, specimen: &Specimen) -> Result<usize> 
         match patched(&client, specimen, subresource, &patch).await {
             Ok(()) => stored += 1,
             Err(error) => {
-                eprintln!("{} does not take {what}: {}", specimen.kind, shortened(&error.to_string()))
+                eprintln!("{} does not take {what}: {}", specimen.kind, shortened(&error.to_string()));
             }
         }
     }
@@ -333,7 +333,7 @@ pub async fn a_leader_that_cannot_see_is_not_ready_and_says_what_it_cannot_see()
     replaced.ok()?;
     assent.operator().kill();
     assent.operator().restart()?;
-    let answer = until(Duration::from_secs(60), "the operator not to be ready", async || {
+    let answer = until(Duration::from_mins(1), "the operator not to be ready", async || {
         let answer = assent.get("/readyz").await?;
         Ok(answer.starts_with("HTTP/1.1 503").then_some(answer))
     })
