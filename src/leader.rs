@@ -19,6 +19,8 @@ use kube::{
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use crate::watch::Lenient;
+
 /// How long a lease holds that is not renewed.
 const DURATION: Duration = Duration::from_secs(25);
 
@@ -35,6 +37,8 @@ const MARGIN: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Leadership {
     leases: Api<Lease>,
+    /// The same, to read them.
+    known: Api<Lenient<Lease>>,
     name: &'static str,
     identity: String,
 }
@@ -42,13 +46,14 @@ pub struct Leadership {
 impl Leadership {
     /// The lease `assent` in `namespace`, for the operator that calls itself `identity`.
     pub fn new(client: Client, namespace: &str, identity: String) -> Self {
-        Self { leases: Api::namespaced(client, namespace), name: "assent", identity }
+        let known = Api::namespaced(client.clone(), namespace);
+        Self { leases: Api::namespaced(client, namespace), known, name: "assent", identity }
     }
 
     /// Waits until this operator leads.
     pub async fn acquire(&self) {
         let (mut waiting, mut memory) = (false, Memory::default());
-        let mut changes = pin!(watch_object(self.leases.clone(), self.name));
+        let mut changes = pin!(watch_object(self.known.clone(), self.name));
         while self.attempt("acquire", &mut memory).await != Some(true) {
             if !std::mem::replace(&mut waiting, true) {
                 info!(identity = self.identity, "another operator leads; standing by");
@@ -63,7 +68,7 @@ impl Leadership {
         loop {
             let left = memory.left(Instant::now()).max(RETRY);
             let lease = match tokio::time::timeout(left, changes.next()).await {
-                Ok(Some(Ok(lease))) => lease.and_then(|lease| lease.spec).unwrap_or_default(),
+                Ok(Some(Ok(lease))) => lease.and_then(|lease| readable(lease).spec).unwrap_or_default(),
                 Ok(Some(Err(error))) => {
                     debug!(identity = self.identity, "watch of the lease: {error}; trying again");
                     tokio::time::sleep(RETRY).await;
@@ -102,7 +107,8 @@ impl Leadership {
 
     /// Hands over at once instead of letting the lease run out.
     pub async fn release(&self) {
-        let Ok(Some(mut lease)) = self.leases.get_opt(self.name).await else { return };
+        let Ok(Some(lease)) = self.known.get_opt(self.name).await else { return };
+        let mut lease = readable(lease);
         let Some(spec) = lease.spec.as_mut() else { return };
         if spec.holder_identity.as_ref() == Some(&self.identity) {
             spec.holder_identity = None;
@@ -128,7 +134,7 @@ impl Leadership {
     async fn take(&self, memory: &mut Memory) -> Result<bool, kube::Error> {
         let now = Timestamp::now();
         let known = match memory.written.take() {
-            None => self.leases.get_opt(self.name).await?,
+            None => self.known.get_opt(self.name).await?.map(readable),
             written => written,
         };
         let Some(mut lease) = known else {
@@ -159,9 +165,9 @@ impl Leadership {
 }
 
 /// What a watch tells of the lease.
-trait Changes: Stream<Item = Result<Option<Lease>, watcher::Error>> {}
+trait Changes: Stream<Item = Result<Option<Lenient<Lease>>, watcher::Error>> {}
 
-impl<S: Stream<Item = Result<Option<Lease>, watcher::Error>>> Changes for S {}
+impl<S: Stream<Item = Result<Option<Lenient<Lease>>, watcher::Error>>> Changes for S {}
 
 /// What is known of the lease from one attempt to the next.
 #[derive(Default)]
@@ -192,6 +198,11 @@ impl Memory {
             }
         }
     }
+}
+
+/// A lease that cannot be read is nobody's, and whoever takes it puts it right.
+fn readable(lease: Lenient<Lease>) -> Lease {
+    lease.0.unwrap_or_else(|unreadable| Lease { metadata: unreadable.metadata, spec: None })
 }
 
 fn holds_for(spec: &LeaseSpec) -> Duration {

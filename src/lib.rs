@@ -28,4 +28,4 @@ pub mod poke;
 pub mod policy;
 pub mod serve;
 mod timer;
-mod watching;
+mod watch;

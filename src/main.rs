@@ -109,12 +109,18 @@ async fn run(options: operator::Options) -> Result<(), operator::Error> {
 fn log(format: LogFormat, level: &str) {
     let colour =
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-    let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(level)).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter(level)).with_writer(std::io::stderr);
     let log = log.with_ansi(colour);
     match format {
         LogFormat::Json => log.json().flatten_event(true).init(),
         LogFormat::Text => log.init(),
     }
+}
+
+/// What `level` asks for, except that `kube_client` never logs an answer it cannot parse: it logs all of it, with the
+/// environment of everybody's containers.
+fn filter(level: &str) -> EnvFilter {
+    EnvFilter::new(format!("{level},kube_client::client=error"))
 }
 
 fn print<T: serde::Serialize>(manifests: &[T]) -> std::io::Result<()> {

@@ -67,6 +67,20 @@ pub struct NamespaceLabel {
     pub namespace: String,
 }
 
+/// The label of what is counted by kind of object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KindLabel {
+    /// The kind, such as `AISystem`.
+    pub kind: String,
+}
+
+impl KindLabel {
+    /// The label of `kind`.
+    pub fn of(kind: &str) -> Self {
+        Self { kind: kind.to_owned() }
+    }
+}
+
 /// The labels of the gauge of clearances that end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ExpiringLabels {
@@ -89,8 +103,10 @@ pub struct Metrics {
     refused_writes: Family<KindLabel, Counter>,
     /// Watches that broke.
     pub watch_errors: Counter,
-    /// Objects that could not be read.
-    pub invalid_objects: Counter,
+    /// Whether the watches of a kind are up.
+    pub watch_up: Family<KindLabel, Gauge>,
+    /// Objects of a kind that cannot be read now and count as missing.
+    pub invalid_objects: Family<KindLabel, Gauge>,
     /// What was done to pods.
     pub enforcements: Family<EnforcementLabels, Counter>,
     /// Events that were not sent because too many waited.
@@ -122,7 +138,8 @@ impl Default for Metrics {
             compile_errors: Counter::default(),
             refused_writes: Family::default(),
             watch_errors: Counter::default(),
-            invalid_objects: Counter::default(),
+            watch_up: Family::default(),
+            invalid_objects: Family::default(),
             enforcements: Family::default(),
             events_dropped: Counter::default(),
             held_pods: Gauge::default(),
@@ -160,7 +177,16 @@ impl Metrics {
             self.refused_writes.clone(),
         );
         registry.register("watch_errors", "Watches that broke", self.watch_errors.clone());
-        registry.register("invalid_objects", "Objects that could not be read", self.invalid_objects.clone());
+        registry.register(
+            "watch_up",
+            "1 while the watches of a kind are up, 0 while one is broken and nothing new of that kind is known",
+            self.watch_up.clone(),
+        );
+        registry.register(
+            "invalid_objects",
+            "Objects that cannot be read now and count as missing",
+            self.invalid_objects.clone(),
+        );
         registry.register("enforcements", "What was done to pods", self.enforcements.clone());
         registry.register("events_dropped", "Events that were not sent", self.events_dropped.clone());
         registry.register("held_pods", "Pods held by the gate", self.held_pods.clone());

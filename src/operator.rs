@@ -15,7 +15,7 @@ use futures::FutureExt;
 use kube::{Client, Config};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::watch as state,
 };
 use tracing::info;
 
@@ -26,6 +26,7 @@ use crate::{
     metrics::Metrics,
     poke,
     serve::{Health, serve},
+    watch::Watches,
 };
 
 /// How the operator runs.
@@ -72,12 +73,21 @@ pub enum Error {
 /// There is no cluster, the address is taken, or the lease was lost.
 pub async fn run(options: Options) -> Result<(), Error> {
     let client = client().await?;
-    let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::default()));
+    let metrics = Arc::new(Metrics::default());
+    let watches = Watches::new(client.clone(), Arc::clone(&metrics));
+    let health = Arc::new(Health::new(Arc::clone(&watches)));
     let leadership = Leadership::new(client.clone(), &options.account.namespace, options.identity.clone());
     let shutdown = shutdown().map_err(Error::Signal)?.shared();
     let serving = serve(options.listen, Arc::clone(&health), Arc::clone(&metrics));
-    let working =
-        work(client, options.account, options.images, &leadership, &health, metrics, shutdown.clone());
+    let working = work(
+        client,
+        options.account,
+        options.images,
+        &leadership,
+        &health,
+        (metrics, watches),
+        shutdown.clone(),
+    );
     tokio::select! {
         served = serving => served.map_err(|source| Error::Listen { address: options.listen, source }),
         worked = working => worked,
@@ -98,14 +108,20 @@ async fn work(
     images: ImagePatterns,
     leadership: &Leadership,
     health: &Health,
-    metrics: Arc<Metrics>,
+    (metrics, watches): (Arc<Metrics>, Arc<Watches>),
     shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) -> Result<(), Error> {
     health.set_ready();
-    let (lead, leading) = watch::channel(false);
-    let enforcing =
-        enforce::run(client.clone(), images, Arc::clone(&metrics), leading.clone(), shutdown.clone());
-    let writing = write(client, account, metrics, leading.clone(), shutdown.clone());
+    let (lead, leading) = state::channel(false);
+    let enforcing = enforce::run(
+        client.clone(),
+        images,
+        Arc::clone(&metrics),
+        Arc::clone(&watches),
+        leading.clone(),
+        shutdown.clone(),
+    );
+    let writing = write(client, account, (metrics, watches), leading.clone(), shutdown.clone());
     let retiring = async {
         shutdown.await;
         if *leading.borrow() {
@@ -115,6 +131,7 @@ async fn work(
     let tenure = async {
         leadership.acquire().await;
         lead.send_replace(true);
+        health.set_leading();
         leadership.keep().await;
     };
     tokio::select! {
@@ -134,21 +151,23 @@ async fn work(
 async fn write(
     client: Client,
     account: admission::Operator,
-    metrics: Arc<Metrics>,
-    mut leading: watch::Receiver<bool>,
+    (metrics, watches): (Arc<Metrics>, Arc<Watches>),
+    mut leading: state::Receiver<bool>,
     shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) -> Result<(), Error> {
     // The sender lives as long as the operator does.
     let _ = leading.wait_for(|leading| *leading).await;
     let holding = admission::Holding::of(&client).await?;
-    let guarding = guard::run(client.clone(), account, holding, Arc::clone(&metrics), shutdown.clone());
+    let guarding =
+        guard::run(client.clone(), account, holding, Arc::clone(&metrics), &watches, shutdown.clone());
     let poking = async {
         if holding == admission::Holding::Refuse {
             info!("no MutatingAdmissionPolicy v1 here: what is not cleared is refused and not held");
-            poke::run(client.clone(), Arc::clone(&metrics), shutdown.clone()).await;
+            poke::run(client.clone(), &watches, shutdown.clone()).await;
         }
     };
-    let compiling = compile::run(client.clone(), Arc::clone(&metrics), shutdown.clone());
+    let compiling =
+        compile::run(client.clone(), Arc::clone(&metrics), Arc::clone(&watches), shutdown.clone());
     tokio::join!(compiling, guarding, poking);
     Ok(())
 }

@@ -39,9 +39,8 @@ use tracing::{info, warn};
 
 use crate::{
     api::{CLEARANCE_NAME, Clearance, Digest, Mode, POKED_ANNOTATION, SYSTEM_LABEL},
-    metrics::Metrics,
     timer::at,
-    watching::watch_all,
+    watch::{Lenient, Watches},
 };
 
 /// How long after the clearance.
@@ -57,21 +56,15 @@ const AFTER: [Duration; 5] = [
 const CONCURRENCY: usize = 8;
 
 /// Pokes until `shutdown`.
-pub async fn run(client: Client, metrics: Arc<Metrics>, shutdown: impl Future<Output = ()>) {
-    let mut clearances = watch_all::<Clearance>(&client).boxed();
+pub(crate) async fn run(client: Client, watches: &Arc<Watches>, shutdown: impl Future<Output = ()>) {
+    let mut clearances = watches.all::<Clearance>().boxed();
     let mut poker = Poker::default();
     tokio::pin!(shutdown);
     loop {
         let next = poker.timers.first_key_value().map(|(at, _)| *at);
         tokio::select! {
             () = &mut shutdown => break,
-            Some(event) = clearances.next() => match event {
-                Ok(event) => poker.take_in(event, Instant::now()),
-                Err(error) => {
-                    metrics.watch_errors.inc();
-                    warn!(kind = "Clearance", "watch: {error}; trying again");
-                }
-            },
+            Some(event) = clearances.next() => poker.take_in(event, Instant::now()),
             () = at(next) => {
                 let due = stream::iter(poker.due(Instant::now()));
                 due.for_each_concurrent(CONCURRENCY, |(namespace, whose)| poke(&client, namespace, whose)).await;
@@ -109,12 +102,15 @@ struct Poker {
 }
 
 impl Poker {
-    fn take_in(&mut self, event: Event<Clearance>, now: Instant) {
+    fn take_in(&mut self, event: Event<Lenient<Clearance>>, now: Instant) {
         match event {
-            Event::Init | Event::InitDone => {}
             // An operator that began anew does not know whom the one before it poked.
-            Event::InitApply(clearance) | Event::Apply(clearance) => self.clearance(&clearance, now),
+            Event::InitApply(Lenient(Ok(clearance))) | Event::Apply(Lenient(Ok(clearance))) => {
+                self.clearance(&clearance, now);
+            }
             Event::Delete(clearance) => self.ungoverned(&clearance.namespace().unwrap_or_default(), now),
+            // The operator replaces a clearance that cannot be read.
+            Event::Init | Event::InitDone | Event::InitApply(_) | Event::Apply(_) => {}
         }
     }
 
@@ -238,17 +234,17 @@ async fn poke_all<K: Controller>(
     namespace: &str,
     whose: &BTreeSet<Whose>,
 ) -> Result<(), kube::Error> {
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let all = api.list(&ListParams::default()).await?;
+    let api: Api<Lenient<K>> = Api::namespaced(client.clone(), namespace);
+    let all = api.list(&ListParams::default()).await?.items.into_iter().filter_map(|object| object.0.ok());
     let ours = |of: &K| of.template().is_some_and(|template| whose.iter().any(|whose| whose.has(template)));
-    let lacking = all.items.into_iter().filter(|of| of.lacks_pods() && ours(of)).map(Ok);
+    let lacking = all.filter(|of| of.lacks_pods() && ours(of)).map(Ok);
     let patch =
         Patch::Merge(json!({ "metadata": { "annotations": { POKED_ANNOTATION: Timestamp::now() } } }));
     stream::iter(lacking)
         .try_for_each_concurrent(CONCURRENCY, async |of| {
             let name = of.name_any();
             info!(namespace, kind = &*K::kind(&()), name, "lacks pods that are cleared: poked");
-            match api.patch_metadata(&name, &PatchParams::default(), &patch).await {
+            match api.patch(&name, &PatchParams::default(), &patch).await {
                 Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
                 answer => answer.map(drop),
             }

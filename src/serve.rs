@@ -15,19 +15,41 @@ use axum::{
     routing::get,
 };
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, watch::Watches};
 
 /// How far the operator is.
-#[derive(Debug, Default)]
-pub struct Health {
+pub(crate) struct Health {
     /// It leads, or stands by on purpose.
     ready: AtomicBool,
+    leading: AtomicBool,
+    watches: Arc<Watches>,
 }
 
 impl Health {
+    pub(crate) fn new(watches: Arc<Watches>) -> Self {
+        Self { ready: AtomicBool::default(), leading: AtomicBool::default(), watches }
+    }
+
     /// From now on it is ready.
-    pub fn set_ready(&self) {
+    pub(crate) fn set_ready(&self) {
         self.ready.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on it decides.
+    pub(crate) fn set_leading(&self) {
+        self.leading.store(true, Ordering::Relaxed);
+    }
+
+    /// The answer of `/readyz`. One that leads is not ready while a watch is broken: what it does not see, it does not
+    /// decide. A standby decides nothing.
+    fn readiness(&self) -> (StatusCode, String) {
+        if !self.ready.load(Ordering::Relaxed) {
+            return (StatusCode::SERVICE_UNAVAILABLE, "starting".to_owned());
+        }
+        let problems = self.watches.problems();
+        let is_blind = !problems.is_empty() && self.leading.load(Ordering::Relaxed);
+        let status = if is_blind { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        (status, if problems.is_empty() { "ok".to_owned() } else { problems.join("\n") })
     }
 }
 
@@ -35,12 +57,18 @@ impl Health {
 ///
 /// # Errors
 /// The address is taken, or not ours.
-pub async fn serve(address: SocketAddr, health: Arc<Health>, metrics: Arc<Metrics>) -> std::io::Result<()> {
+pub(crate) async fn serve(
+    address: SocketAddr,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+) -> std::io::Result<()> {
+    let watches = Arc::clone(&health.watches);
     let ready = move || {
-        let ready = health.ready.load(Ordering::Relaxed);
-        async move { if ready { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "starting") } }
+        let readiness = health.readiness();
+        async move { readiness }
     };
     let measured = move || {
+        watches.measure();
         let text = metrics.encode();
         async move {
             let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];

@@ -25,6 +25,7 @@ use crate::{
         self, ApproverRoles, Facts, Reason, Standing, Statement, Subject, SubjectDigests, Verdict,
         approver_of, bears_on, judge,
     },
+    watch::request,
 };
 
 /// All that is written about one system.
@@ -76,8 +77,11 @@ impl Ledger {
         let versions = Api::<ModelVersion>::namespaced(client.clone(), namespace);
         let approvals = Api::<Approval>::namespaced(client.clone(), namespace);
         let all = ListParams::default();
-        let (system, versions, approvals) =
-            futures::join!(systems.get_opt(name), versions.list(&all), approvals.list(&all));
+        let (system, versions, approvals) = futures::join!(
+            systems.get_opt(name),
+            request::list(&versions, &all),
+            request::list(&approvals, &all)
+        );
         let in_namespace = |what: &str| format!("read the {what} of namespace {namespace}");
         let system = system.map_err(Error::api(format!("read aisystem/{name} in namespace {namespace}")))?;
         let versions = versions.map_err(unless_installed(in_namespace("modelversions")))?;
@@ -116,8 +120,11 @@ impl Ledger {
         let levels = Api::<RiskLevel>::all(client.clone());
         let versions = scoped::<ModelVersion>(client, namespace);
         let approvals = scoped::<Approval>(client, namespace);
-        let (levels, versions, approvals) =
-            futures::join!(levels.list(&all), versions.list(&all), approvals.list(&all));
+        let (levels, versions, approvals) = futures::join!(
+            request::list(&levels, &all),
+            request::list(&versions, &all),
+            request::list(&approvals, &all)
+        );
         let levels = levels.map_err(Error::api("read the risklevels"))?;
         let versions = versions.map_err(Error::api("read the modelversions"))?;
         let approvals = approvals.map_err(Error::api("read the approvals"))?;
@@ -292,7 +299,7 @@ pub async fn read_system(session: &Session, name: &str) -> Result<AISystem> {
 
 /// The roles that have keys; none where the cluster serves none yet, as before an upgrade of its definitions.
 async fn read_keys(client: &Client) -> Result<ApproverRoles> {
-    let roles = match Api::<ApproverRole>::all(client.clone()).list(&ListParams::default()).await {
+    let roles = match request::list(&Api::<ApproverRole>::all(client.clone()), &ListParams::default()).await {
         Ok(roles) => roles.items,
         Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
         Err(error) => return Err(Error::api("read the approverroles")(error)),

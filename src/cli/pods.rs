@@ -13,7 +13,10 @@ use super::{
     connect::Session,
     error::{Error, Result},
 };
-use crate::enforce::{OwnerIs, Roots};
+use crate::{
+    enforce::{OwnerIs, Roots},
+    watch::request,
+};
 
 /// How many pods are read at a time.
 const PAGE: u32 = 500;
@@ -23,7 +26,7 @@ pub async fn each_page(session: &Session, everywhere: bool, mut take: impl FnMut
     let (api, place) = session.reach::<Pod>(everywhere);
     let mut page = ListParams::default().limit(PAGE);
     loop {
-        let list = api.list(&page).await.map_err(Error::api(format!("read the pods {place}")))?;
+        let list = request::list(&api, &page).await.map_err(Error::api(format!("read the pods {place}")))?;
         let more = list.metadata.continue_.filter(|token| !token.is_empty());
         take(list.items);
         match more {

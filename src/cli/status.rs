@@ -29,6 +29,7 @@ use super::{
 use crate::{
     api::{AISystem, VersionSummary},
     policy::Reason,
+    watch::request,
 };
 
 /// One system.
@@ -194,7 +195,7 @@ impl Which {
 /// Every system, of the namespace that is meant or of all.
 pub async fn all(session: &Session, everywhere: bool) -> Result<Vec<AISystem>> {
     let (api, place) = session.reach::<AISystem>(everywhere);
-    let list = api.list(&ListParams::default()).await;
+    let list = request::list(&api, &ListParams::default()).await;
     Ok(list.map_err(unless_installed(format!("read the aisystems {place}")))?.items)
 }
 

@@ -4,7 +4,7 @@
 //! ```text
 //!  watch of a kind ──► Cache: namespace ─► name ─► what is kept of it   (a re-list replaces it whole)
 //!        │
-//!        └──► what is dirty: the namespace; for a RiskLevel, every namespace that uses it
+//!        └──► Key: what is to be compiled again: the namespace; for a RiskLevel, every namespace with a system
 //! ```
 
 use std::{
@@ -13,29 +13,27 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use futures::{Stream, StreamExt, channel::mpsc, stream::BoxStream};
+use futures::{Stream, StreamExt, stream::BoxStream};
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{
-    Client, Resource, ResourceExt,
+    Resource, ResourceExt,
     core::{
-        DeserializeGuard, ObjectMeta,
+        ObjectMeta,
         object::{HasSpec, HasStatus},
     },
     runtime::{reflector::ObjectRef, watcher::Event},
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
-use tracing::{error, warn};
+use tokio::sync::watch as signal;
 
-use super::{LevelRef, NamespaceRef, SidecarRef, trust::trust};
+use super::trust::trust;
 use crate::{
     api::{
-        AISystem, Approval, ApproverRole, CLEARANCE_NAME, Clearance, ModelVersion, RiskLevel, Trusted,
-        TrustedSidecar,
+        AISystem, Approval, ApproverRole, CLEARANCE_NAME, Clearance, ClearanceSpec, Decision, ModelVersion,
+        RiskLevel, Trusted, TrustedSidecar,
     },
-    metrics::Metrics,
     policy::ApproverRoles,
-    watching::watch_all,
+    watch::{Lenient, NamespaceMeta, Unreadable, Watches},
 };
 
 /// What is described, and of its metadata only what is asked for: whole, that was half of it.
@@ -96,7 +94,9 @@ fn kept<K: Resource + Clone, V: From<K>>(mut object: K) -> Arc<V> {
         name: meta.name,
         namespace: meta.namespace,
         uid: meta.uid,
+        labels: meta.labels,
         generation: meta.generation,
+        deletion_timestamp: meta.deletion_timestamp,
         resource_version: meta.resource_version,
         creation_timestamp: meta.creation_timestamp,
         ..ObjectMeta::default()
@@ -119,11 +119,11 @@ impl<V> Cache<V> {
         self.objects.values().flat_map(BTreeMap::values)
     }
 
-    fn insert<K: Resource + Clone>(&mut self, object: K) -> String
+    fn insert<K: Resource<DynamicType = ()> + Clone>(&mut self, object: K) -> String
     where
         V: From<K>,
     {
-        let namespace = object.namespace().unwrap_or_default();
+        let namespace = home(&object);
         self.objects.entry(namespace.clone()).or_default().insert(object.name_any(), kept(object));
         namespace
     }
@@ -137,34 +137,101 @@ impl<V> Cache<V> {
         }
     }
 
-    /// Takes in one event; returns the namespaces whose facts it changed. An object that does not
-    /// parse counts as missing: it must neither stand as it was nor keep the others from being seen.
-    fn apply<K>(&mut self, event: Event<DeserializeGuard<K>>) -> BTreeSet<String>
+    /// Takes in one event; returns the namespaces whose facts it changed. An object that cannot be read
+    /// counts as missing, except for what can be salvaged of it.
+    fn apply<K>(&mut self, event: Event<Lenient<K>>, reading: Reading<K, V>) -> BTreeSet<String>
     where
         K: Resource<DynamicType = ()> + Clone,
         V: From<K>,
     {
+        let read = |object: Lenient<K>| match object.0 {
+            Ok(object) => Some(object),
+            Err(unreadable) => (reading.salvage)(&unreadable),
+        };
         match event {
             Event::Init => self.relisting.clear(),
-            Event::InitApply(DeserializeGuard(Ok(object))) => {
-                let namespace = self.relisting.entry(object.namespace().unwrap_or_default()).or_default();
-                namespace.insert(object.name_any(), kept(object));
+            Event::InitApply(object) => {
+                if let Some(object) = read(object) {
+                    let namespace = self.relisting.entry(home(&object)).or_default();
+                    namespace.insert(object.name_any(), kept(object));
+                }
             }
-            Event::InitApply(DeserializeGuard(Err(_))) => {}
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.relisting);
                 let before = std::mem::replace(&mut self.objects, listed);
                 return before.into_keys().chain(self.objects.keys().cloned()).collect();
             }
-            Event::Apply(DeserializeGuard(Ok(object))) => return BTreeSet::from([self.insert(object)]),
-            Event::Apply(gone) | Event::Delete(gone) => {
-                let namespace = gone.namespace().unwrap_or_default();
+            Event::Apply(object) => {
+                let (namespace, name) = (home(&object), object.name_any());
+                let is_in = |cache: &Self| {
+                    let object = cache.objects.get(&namespace).and_then(|objects| objects.get(&name));
+                    object.and_then(|object| (reading.generation)(object))
+                };
+                let before = is_in(self);
+                match read(object) {
+                    Some(object) => drop(self.insert(object)),
+                    None => self.remove(&namespace, &name),
+                }
+                let is_same = before.is_some() && before == is_in(self);
+                return if is_same { BTreeSet::new() } else { BTreeSet::from([namespace]) };
+            }
+            Event::Delete(gone) => {
+                let namespace = home(&gone);
                 self.remove(&namespace, &gone.name_any());
                 return BTreeSet::from([namespace]);
             }
         }
         BTreeSet::new()
     }
+}
+
+/// The namespace that an object belongs to. A namespace belongs to itself; other cluster-wide objects to none.
+fn home<K: Resource<DynamicType = ()>>(object: &K) -> String {
+    let is_namespace = K::kind(&()) == "Namespace";
+    object.namespace().unwrap_or_else(|| if is_namespace { object.name_any() } else { String::new() })
+}
+
+/// A decision that withholds does so without the end that it names, if that cannot be read.
+fn without_end(unreadable: &Unreadable) -> Option<Approval> {
+    let mut approval: serde_json::Value = serde_json::from_str(&unreadable.text).ok()?;
+    let spec = approval.get_mut("spec")?.as_object_mut()?;
+    spec.remove("notAfter")?;
+    let approval: Approval = serde_json::from_value(approval).ok()?;
+    (approval.spec.decision != Decision::Approve).then_some(approval)
+}
+
+/// How the changes of one kind are read.
+struct Reading<K, V> {
+    /// What is made of an object that cannot be read, so that it does not count as missing.
+    salvage: fn(&Unreadable) -> Option<K>,
+    /// The generation, where a change of the status alone concerns nobody.
+    generation: fn(&V) -> Option<i64>,
+}
+
+impl<K, V> Copy for Reading<K, V> {}
+
+impl<K, V> Clone for Reading<K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+/// An unreadable object counts as missing, and each change concerns its namespace.
+fn every_change<K, V>() -> Reading<K, V> {
+    Reading { salvage: |_| None, generation: |_| None }
+}
+
+/// An unreadable object counts as missing, and a change of the spec concerns its namespace: the operator writes the
+/// statuses of what all namespaces depend on, and must not compile all of them again for that.
+fn every_spec<K: Resource>() -> Reading<K, K> {
+    Reading { salvage: |_| None, generation: |object| object.meta().generation }
+}
+
+/// A clearance of unknown content is replaced: it is there, so that none can be created in its place.
+fn empty_clearance(unreadable: &Unreadable) -> Clearance {
+    let mut clearance = Clearance::new(CLEARANCE_NAME, ClearanceSpec::default());
+    clearance.metadata = unreadable.metadata.clone();
+    clearance
 }
 
 /// What is known of one namespace.
@@ -184,6 +251,7 @@ pub struct Facts {
 
 #[derive(Debug, Default)]
 struct Caches {
+    namespaces: Cache<NamespaceMeta>,
     levels: Cache<RiskLevel>,
     systems: Cache<Kept<AISystem>>,
     versions: Cache<Kept<ModelVersion>>,
@@ -208,12 +276,13 @@ fn edition(clearance: &Clearance) -> Edition {
 #[derive(Debug)]
 pub struct Index {
     caches: RwLock<Caches>,
-    unlisted: watch::Sender<BTreeSet<&'static str>>,
+    unlisted: signal::Sender<BTreeSet<&'static str>>,
 }
 
 impl Default for Index {
     fn default() -> Self {
         let kinds = [
+            "Namespace",
             "RiskLevel",
             "TrustedSidecar",
             "ApproverRole",
@@ -222,7 +291,7 @@ impl Default for Index {
             "Approval",
             "Clearance",
         ];
-        Self { caches: RwLock::default(), unlisted: watch::Sender::new(BTreeSet::from(kinds)) }
+        Self { caches: RwLock::default(), unlisted: signal::Sender::new(BTreeSet::from(kinds)) }
     }
 }
 
@@ -248,6 +317,24 @@ impl Index {
             roles: caches.roles.of(""),
             systems,
         }
+    }
+
+    /// The namespace of this name, if there is one.
+    pub fn namespace(&self, name: &str) -> Option<Arc<NamespaceMeta>> {
+        let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
+        caches.namespaces.objects.get(name)?.get(name).cloned()
+    }
+
+    /// The level of this name, if there is one.
+    pub fn level(&self, name: &str) -> Option<Arc<RiskLevel>> {
+        let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
+        caches.levels.objects.get("")?.get(name).cloned()
+    }
+
+    /// The trusted sidecar of this name, if there is one.
+    pub fn sidecar(&self, name: &str) -> Option<Arc<TrustedSidecar>> {
+        let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
+        caches.sidecars.objects.get("")?.get(name).cloned()
     }
 
     /// How many systems name `level`.
@@ -282,13 +369,14 @@ impl Index {
 
     fn update<K: Resource<DynamicType = ()> + Clone, V: From<K>>(
         &self,
-        event: Event<DeserializeGuard<K>>,
+        event: Event<Lenient<K>>,
         cache: fn(&mut Caches) -> &mut Cache<V>,
+        reading: Reading<K, V>,
         kind: &'static str,
     ) -> BTreeSet<String> {
         let listed = matches!(event, Event::InitDone);
         let mut caches = self.caches.write().unwrap_or_else(PoisonError::into_inner);
-        let changed = cache(&mut caches).apply(event);
+        let changed = cache(&mut caches).apply(event, reading);
         if kind == "TrustedSidecar" {
             caches.trusted = Arc::new(trust(&caches.sidecars.of("")).0);
         }
@@ -324,119 +412,78 @@ impl Index {
     }
 }
 
-/// What is to be looked at again.
-#[derive(Default)]
-struct Dirty {
-    in_namespaces: BTreeSet<String>,
-    of_levels: BTreeSet<String>,
-    of_sidecars: BTreeSet<String>,
+/// What is compiled again after a change.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    Namespace(String),
+    Level(String),
+    Sidecar(String),
 }
 
-/// Keeps an [`Index`] current and says what is dirty.
-pub struct Feed {
-    client: Client,
-    index: Arc<Index>,
-    metrics: Arc<Metrics>,
+/// Keeps an [`Index`] current; the stream names what changed.
+pub fn feed(index: &Arc<Index>, watches: &Arc<Watches>) -> impl Stream<Item = Key> + Send + use<> + 'static {
+    let changes = futures::stream::select_all([
+        watch::<NamespaceMeta, _>(index, watches, |c| &mut c.namespaces, every_change(), "Namespace"),
+        watch::<RiskLevel, _>(index, watches, |c| &mut c.levels, every_spec(), "RiskLevel"),
+        watch::<TrustedSidecar, _>(index, watches, |c| &mut c.sidecars, every_spec(), "TrustedSidecar"),
+        watch::<ApproverRole, _>(index, watches, |c| &mut c.roles, every_spec(), "ApproverRole"),
+        watch::<AISystem, _>(index, watches, |c| &mut c.systems, every_change(), "AISystem"),
+        watch::<ModelVersion, _>(index, watches, |c| &mut c.versions, every_change(), "ModelVersion"),
+        watch::<Approval, _>(
+            index,
+            watches,
+            |c| &mut c.approvals,
+            Reading { salvage: without_end, ..every_change() },
+            "Approval",
+        ),
+        watch::<Clearance, _>(
+            index,
+            watches,
+            |c| &mut c.clearances,
+            Reading { salvage: |unreadable| Some(empty_clearance(unreadable)), ..every_spec() },
+            "Clearance",
+        ),
+    ]);
+    let index = Arc::clone(index);
+    changes.flat_map(move |(kind, changed)| futures::stream::iter(concerned(&index, kind, changed)))
 }
 
-impl Feed {
-    pub fn new(client: Client, index: Arc<Index>, metrics: Arc<Metrics>) -> Self {
-        Self { client, index, metrics }
-    }
-
-    /// The dirty namespaces, levels and sidecars, and the work that feeds them.
-    pub fn start(
-        self,
-    ) -> (
-        impl Stream<Item = NamespaceRef> + Send + 'static,
-        impl Stream<Item = LevelRef> + Send + 'static,
-        impl Stream<Item = SidecarRef> + Send + 'static,
-        impl Future<Output = ()> + Send,
-    ) {
-        let (dirty_namespaces, namespaces) = mpsc::unbounded();
-        let (dirty_levels, levels) = mpsc::unbounded();
-        let (dirty_sidecars, sidecars) = mpsc::unbounded();
-        let mut changes = futures::stream::select_all([
-            self.watch::<RiskLevel, _>(|c| &mut c.levels, "RiskLevel"),
-            self.watch::<TrustedSidecar, _>(|c| &mut c.sidecars, "TrustedSidecar"),
-            self.watch::<ApproverRole, _>(|c| &mut c.roles, "ApproverRole"),
-            self.watch::<AISystem, _>(|c| &mut c.systems, "AISystem"),
-            self.watch::<ModelVersion, _>(|c| &mut c.versions, "ModelVersion"),
-            self.watch::<Approval, _>(|c| &mut c.approvals, "Approval"),
-            self.watch::<Clearance, _>(|c| &mut c.clearances, "Clearance"),
-        ]);
-        let work = async move {
-            while let Some((kind, changed)) = changes.next().await {
-                let Dirty { in_namespaces, of_levels, of_sidecars } = self.dirty(kind, changed);
-                // A receiver that is gone is shutting down.
-                for name in in_namespaces {
-                    let _ = dirty_namespaces.unbounded_send(NamespaceRef::new(&name));
-                }
-                for name in of_levels {
-                    let _ = dirty_levels.unbounded_send(LevelRef::new(&name));
-                }
-                for name in of_sidecars {
-                    let _ = dirty_sidecars.unbounded_send(SidecarRef::new(&name));
-                }
-            }
-        };
-        (namespaces, levels, sidecars, work)
-    }
-
-    /// What a change of objects of `kind` in `changed` concerns.
-    fn dirty(&self, kind: &str, changed: BTreeSet<String>) -> Dirty {
-        match kind {
-            "RiskLevel" | "ApproverRole" => {
-                Dirty { in_namespaces: self.index.namespaces_with_systems(), ..Dirty::default() }
-            }
-            "TrustedSidecar" => Dirty {
-                in_namespaces: self.index.namespaces_with_clearances(),
-                of_sidecars: self.index.all_sidecars(),
-                ..Dirty::default()
-            },
-            "AISystem" => {
-                Dirty { in_namespaces: changed, of_levels: self.index.all_levels(), ..Dirty::default() }
-            }
-            _ => Dirty { in_namespaces: changed, ..Dirty::default() },
+/// What a change of objects of `kind` in the namespaces `changed` concerns.
+fn concerned(index: &Index, kind: &str, changed: BTreeSet<String>) -> Vec<Key> {
+    let all = |keys: BTreeSet<String>, key: fn(String) -> Key| keys.into_iter().map(key).collect::<Vec<_>>();
+    match kind {
+        "RiskLevel" => {
+            let levels = all(index.all_levels(), Key::Level);
+            [all(index.namespaces_with_systems(), Key::Namespace), levels].concat()
         }
-    }
-
-    /// The changes of one kind.
-    fn watch<K, V>(
-        &self,
-        cache: fn(&mut Caches) -> &mut Cache<V>,
-        kind: &'static str,
-    ) -> BoxStream<'static, (&'static str, BTreeSet<String>)>
-    where
-        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-        V: From<K> + 'static,
-    {
-        let (index, metrics) = (Arc::clone(&self.index), Arc::clone(&self.metrics));
-        watch_all::<DeserializeGuard<K>>(&self.client)
-            .filter_map(move |event| {
-                let changed = match event {
-                    Ok(event) => {
-                        report_invalid(&event, kind, &metrics);
-                        index.update(event, cache, kind)
-                    }
-                    Err(error) => {
-                        metrics.watch_errors.inc();
-                        warn!(kind, "watch: {error}; trying again");
-                        BTreeSet::new()
-                    }
-                };
-                std::future::ready((!changed.is_empty()).then_some((kind, changed)))
-            })
-            .boxed()
+        "ApproverRole" => all(index.namespaces_with_systems(), Key::Namespace),
+        "TrustedSidecar" => {
+            let sidecars = all(index.all_sidecars(), Key::Sidecar);
+            [all(index.namespaces_with_clearances(), Key::Namespace), sidecars].concat()
+        }
+        "AISystem" => [all(changed, Key::Namespace), all(index.all_levels(), Key::Level)].concat(),
+        _ => all(changed, Key::Namespace),
     }
 }
 
-fn report_invalid<K>(event: &Event<DeserializeGuard<K>>, kind: &str, metrics: &Metrics) {
-    if let Event::Apply(DeserializeGuard(Err(invalid))) | Event::InitApply(DeserializeGuard(Err(invalid))) =
-        event
-    {
-        let (namespace, name) = (&invalid.metadata.namespace, &invalid.metadata.name);
-        metrics.invalid_objects.inc();
-        error!(kind, namespace, name, "cannot be read and counts as missing: {invalid}");
-    }
+/// The changes of one kind.
+fn watch<K, V>(
+    index: &Arc<Index>,
+    watches: &Arc<Watches>,
+    cache: fn(&mut Caches) -> &mut Cache<V>,
+    reading: Reading<K, V>,
+    kind: &'static str,
+) -> BoxStream<'static, (&'static str, BTreeSet<String>)>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    V: From<K> + 'static,
+{
+    let index = Arc::clone(index);
+    watches
+        .all::<K>()
+        .filter_map(move |event| {
+            let changed = index.update(event, cache, reading, kind);
+            std::future::ready((!changed.is_empty()).then_some((kind, changed)))
+        })
+        .boxed()
 }

@@ -2,13 +2,13 @@
 //! the statuses that tell people why.
 //!
 //! ```text
-//!  watches ──► Index ──► dirty namespace ──► compile ──► Clearance   (replaced at a known version,
-//!  AISystem    facts by       ▲              pure         │           so that a stale operator fails)
-//!  ModelVersion namespace     │                           └► statuses (server-side apply)
+//!  watches ──► Index ──► Queue of namespaces ──► compile ──► Clearance   (replaced at a known version,
+//!  AISystem    facts by       ▲                  pure         │           so that a stale operator fails)
+//!  ModelVersion namespace     │                               └► statuses (server-side apply)
 //!  Approval                   │
 //!  RiskLevel              the instant of the next expiry
 //!  TrustedSidecar
-//!  Clearance
+//!  Namespace, Clearance
 //! ```
 //!
 //! Nothing is compiled before every watch has listed once: a clearance compiled from a part of the
@@ -32,41 +32,33 @@ mod write_status;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
-
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use futures::{Stream, StreamExt};
-use k8s_openapi::{
-    api::core::v1::{Namespace, ObjectReference},
-    jiff::Timestamp,
+use std::{
+    sync::Arc,
+    time::Duration,
 };
+
+use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{
-    Api, Client, Resource, ResourceExt,
-    runtime::{
-        controller::{Action, Controller},
-        events::{Event, EventType, Recorder, Reporter},
-        reflector::ObjectRef,
-        watcher,
-    },
+    Client, Resource, ResourceExt,
+    runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use tokio::sync::{Mutex, Semaphore};
-use tracing::{debug, warn};
+use tokio::sync::Semaphore;
+use tracing::warn;
 
-pub(crate) use self::{clearance::compile, index::Facts, notice::Notice, trust::trust};
 use self::{
-    index::{Feed, Index},
+    index::{Index, Key, feed},
     refused::Refused,
     status::Statuses,
     subjects::Subjects,
     write::compiled_clearance,
     write_status::Writer,
 };
+pub(crate) use self::{clearance::compile, index::Facts, notice::Notice, trust::trust};
 use crate::{
-    api::{
-        CLEARANCE_EXPIRING, CLEARANCE_NAME, Clearance, ClearanceSpec, Governance, RiskLevel, TrustedSidecar,
-    },
+    api::{CLEARANCE_EXPIRING, CLEARANCE_NAME, Clearance, ClearanceSpec, Governance},
     bounds::{NOTE_BYTES, shorten},
     metrics::Metrics,
+    watch::{Outcome, Queue, Watches, report},
 };
 
 /// A namespace, risk level or trusted sidecar could not be compiled.
@@ -80,6 +72,14 @@ pub enum Error {
         /// Its answer.
         source: kube::Error,
     },
+    /// Compiling it panicked.
+    #[error(
+        "the facts of namespace {namespace} cannot be compiled: this is a bug in Assent, please report it"
+    )]
+    Compile {
+        /// The namespace.
+        namespace: String,
+    },
 }
 
 /// How many namespaces are written at the same time.
@@ -88,16 +88,18 @@ const CONCURRENCY: usize = 16;
 /// The longest wait before a namespace is looked at again; timers cannot wait for years.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
-/// The longest wait after a failure, about: how late a decision can be that was taken while the API server
-/// had too much to do.
-const SLOWEST: Duration = Duration::from_secs(4);
+/// How long a namespace is left alone after it was compiled, in multiples of what that took: one that holds much and
+/// changes without end takes a third of a processor.
+const REST: u32 = 2;
+
+/// How often the systems of a level are counted at most.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 struct Context {
     client: Client,
     index: Arc<Index>,
     metrics: Arc<Metrics>,
     refused: Refused,
-    retries: Mutex<HashMap<String, ExponentialBackoff>>,
     recorder: Recorder,
     subjects: Subjects,
     /// Who writes; first come, first served. Of what ends in the same second, all clearances are asked for
@@ -169,119 +171,98 @@ impl Context {
 }
 
 /// Compiles until `shutdown`; what is being written then is finished.
-pub async fn run(
+pub(crate) async fn run(
     client: Client,
     metrics: Arc<Metrics>,
+    watches: Arc<Watches>,
     shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) {
     let index = Arc::new(Index::default());
-    let feed = Feed::new(client.clone(), Arc::clone(&index), Arc::clone(&metrics));
-    let (namespaces, levels, sidecars, watching) = feed.start();
+    let changed = feed(&index, &watches);
     let reporter = Reporter { controller: "assent.dev/operator".to_owned(), instance: None };
-    let context = Arc::new(Context {
+    let context = Context {
         client: client.clone(),
         index,
         metrics,
         refused: Refused::default(),
-        retries: Mutex::new(HashMap::new()),
         recorder: Recorder::new(client.clone(), reporter),
         subjects: Subjects::default(),
         turns: Semaphore::new(CONCURRENCY),
-    });
-    let namespaces = Controller::new(Api::<Namespace>::all(client.clone()), watcher::Config::default())
-        .reconcile_on(namespaces)
-        .graceful_shutdown_on(shutdown.clone())
-        .run(namespace, retry, Arc::clone(&context));
-    let levels = Controller::new(Api::<RiskLevel>::all(client.clone()), watcher::Config::default())
-        .reconcile_on(levels)
-        .graceful_shutdown_on(shutdown.clone())
-        .run(level, retry, Arc::clone(&context));
-    let sidecars = Controller::new(Api::<TrustedSidecar>::all(client), watcher::Config::default())
-        .reconcile_on(sidecars)
-        .graceful_shutdown_on(shutdown)
-        .run(sidecar, retry, context);
-    tokio::select! {
-        () = async { tokio::join!(drain(namespaces), drain(levels), drain(sidecars)); } => {}
-        () = watching => {}
-    }
+    };
+    let working = Queue::default().run(changed, |key| context.work(key), shutdown.clone());
+    tokio::join!(working, report(client, watches, shutdown));
 }
 
-/// Drives a controller; what went wrong was already logged by its error policy.
-async fn drain<T, E: std::fmt::Display>(results: impl Stream<Item = Result<T, E>>) {
-    results.for_each(|result| async move { result.err().into_iter().for_each(|e| debug!("{e}")) }).await;
-}
-
-async fn namespace(namespace: Arc<Namespace>, context: Arc<Context>) -> Result<Action, Error> {
-    context.index.synced().await;
-    let name = namespace.name_any();
-    if namespace.metadata.deletion_timestamp.is_some() {
-        context.index.withdrew(&name);
-        context.subjects.forget(&name);
-        context.metrics.expiring(&name, &Statuses::default().expiring());
-        return Ok(Action::await_change());
+impl Context {
+    /// Brings what `key` names to what the facts say. A failure is logged.
+    async fn work(&self, key: Key) -> Option<Outcome> {
+        self.index.synced().await;
+        let done = match &key {
+            Key::Namespace(name) => self.namespace(name).await,
+            Key::Level(name) => self.level(name).await,
+            Key::Sidecar(name) => self.sidecar(name).await,
+        };
+        match done {
+            Ok(outcome) => Some(outcome),
+            Err(error) => {
+                self.metrics.compile_errors.inc();
+                warn!(?key, "{error}; trying again");
+                None
+            }
+        }
     }
-    let governance = Governance::of(namespace.labels());
-    let turn = context.turns.acquire().await;
-    let facts = context.index.facts(&name);
-    let now = Timestamp::now();
-    let by = (&context.client, &*context.index, &context.refused, &*context.metrics);
-    let written = compiled_clearance(by, (&name, governance), &facts, now).await?;
-    if written.anothers {
-        context.alarm(&name).await;
-    }
-    drop(turn);
-    if let Some(why) = &written.refusal {
-        context.tell_of_refusal(&name, why).await;
-    }
-    let compiled = written.compiled;
-    context.give_notice(&name, &facts, &compiled.statuses).await;
-    let turn = context.turns.acquire().await;
-    let recorded = context.subjects.record(&context.client, &name, &facts, &compiled.statuses).await;
-    context.writer().statuses(&name, &facts, compiled.statuses).await?;
-    drop(turn);
-    recorded?;
-    context.metrics.compiled(now);
-    context.retries.lock().await.remove(&name);
-    Ok(compiled.revisit.map_or_else(Action::await_change, |at| Action::requeue(until(at))))
-}
 
-async fn level(level: Arc<RiskLevel>, context: Arc<Context>) -> Result<Action, Error> {
-    context.index.synced().await;
-    let systems = context.index.systems_of_level(&level.name_any());
-    context.writer().level(&level, &status::of_level(&level, systems, Timestamp::now())).await?;
-    Ok(Action::await_change())
-}
+    async fn namespace(&self, name: &str) -> Result<Outcome, Error> {
+        let Some(namespace) = self.index.namespace(name) else { return Ok(Outcome::default()) };
+        if namespace.meta().deletion_timestamp.is_some() {
+            self.index.withdrew(name);
+            self.subjects.forget(name);
+            self.metrics.expiring(name, &Statuses::default().expiring());
+            return Ok(Outcome::default());
+        }
+        let governance = Governance::of(namespace.labels());
+        let turn = self.turns.acquire().await;
+        let facts = Arc::new(self.index.facts(name));
+        let now = Timestamp::now();
+        let by = (&self.client, &*self.index, &self.refused, &*self.metrics);
+        let written = compiled_clearance(by, (name, governance), &facts, now).await?;
+        if written.anothers {
+            self.alarm(name).await;
+        }
+        drop(turn);
+        if let Some(why) = &written.refusal {
+            self.tell_of_refusal(name, why).await;
+        }
+        let compiled = written.compiled;
+        self.give_notice(name, &facts, &compiled.statuses).await;
+        let turn = self.turns.acquire().await;
+        let recorded = self.subjects.record(&self.client, name, &facts, &compiled.statuses).await;
+        self.writer().statuses(name, &facts, compiled.statuses).await?;
+        drop(turn);
+        recorded?;
+        self.metrics.compiled(now);
+        Ok(Outcome { again: compiled.revisit.map(until), rest: written.took * REST })
+    }
 
-async fn sidecar(sidecar: Arc<TrustedSidecar>, context: Arc<Context>) -> Result<Action, Error> {
-    context.index.synced().await;
-    let has_room = context.index.has_room_for(&sidecar.name_any());
-    let status = status::of_sidecar(&sidecar, has_room, Timestamp::now());
-    context.writer().sidecar(&sidecar, &status).await?;
-    Ok(Action::await_change())
+    async fn level(&self, name: &str) -> Result<Outcome, Error> {
+        if let Some(level) = self.index.level(name) {
+            let systems = self.index.systems_of_level(name);
+            let status = status::of_level(&level, systems, Timestamp::now());
+            self.writer().level(&level, &status).await?;
+        }
+        Ok(Outcome { again: None, rest: COUNT_EVERY })
+    }
+
+    async fn sidecar(&self, name: &str) -> Result<Outcome, Error> {
+        if let Some(sidecar) = self.index.sidecar(name) {
+            let status = status::of_sidecar(&sidecar, self.index.has_room_for(name), Timestamp::now());
+            self.writer().sidecar(&sidecar, &status).await?;
+        }
+        Ok(Outcome::default())
+    }
 }
 
 fn until(instant: Timestamp) -> Duration {
     let wait = instant.duration_since(Timestamp::now());
     Duration::try_from(wait).unwrap_or_default().min(LONGEST_WAIT)
 }
-
-/// Waits longer after each failure of the same object, with jitter, up to [`SLOWEST`].
-#[allow(clippy::needless_pass_by_value, reason = "the signature that Controller::run asks for")]
-fn retry<K: ResourceExt>(object: Arc<K>, error: &Error, context: Arc<Context>) -> Action {
-    let name = object.name_any();
-    context.metrics.compile_errors.inc();
-    let wait = context.retries.try_lock().ok().and_then(|mut retries| {
-        let fresh = || {
-            let backoff = ExponentialBuilder::default().with_min_delay(Duration::from_millis(50));
-            backoff.with_max_delay(SLOWEST).without_max_times().with_jitter().build()
-        };
-        retries.entry(name.clone()).or_insert_with(fresh).next()
-    });
-    let wait = wait.unwrap_or(Duration::from_secs(1));
-    warn!(object = name, ?wait, "{error}; trying again");
-    Action::requeue(wait)
-}
-
-type NamespaceRef = ObjectRef<Namespace>;
-type LevelRef = ObjectRef<RiskLevel>;
-type SidecarRef = ObjectRef<TrustedSidecar>;

@@ -1,5 +1,10 @@
 //! Writing the Clearance that was compiled, if it is another, or as much of it as the API server takes.
 
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{
     Api, Client, ResourceExt,
@@ -30,6 +35,8 @@ pub struct Written {
     pub anothers: bool,
     /// Why the API server refused a larger Clearance just now.
     pub refusal: Option<String>,
+    /// How long compiling took, without the writes.
+    pub took: Duration,
 }
 
 /// Compiles the Clearance of `namespace` and brings it to that. If the API server refuses it for what it is, a smaller
@@ -37,18 +44,20 @@ pub struct Written {
 pub async fn compiled_clearance(
     (client, index, refused, metrics): (&Client, &Index, &Refused, &Metrics),
     (namespace, governance): (&str, Governance),
-    facts: &Facts,
+    facts: &Arc<Facts>,
     now: Timestamp,
 ) -> Result<Written, Error> {
-    let (mut room, mut refusal) = (refused.room(namespace), None);
+    let (mut room, mut refusal, mut took) = (refused.room(namespace), None, Duration::ZERO);
     loop {
-        let mut compiled = compile_within(room, namespace, governance, facts, now);
+        let begun = Instant::now();
+        let mut compiled = in_background(room, (namespace, governance), facts, now).await?;
+        took += begun.elapsed();
         let source = match clearance(client, index, namespace, facts, compiled.clearance.take()).await {
             Ok(anothers) => {
                 let again = SignedDuration::try_from(AGAIN_AFTER).ok().map(|wait| now + wait);
                 let again = again.filter(|_| room != Room::Everything);
                 compiled.revisit = compiled.revisit.into_iter().chain(again).min();
-                return Ok(Written { compiled, anothers, refusal });
+                return Ok(Written { compiled, anothers, refusal, took });
             }
             Err(source) => source,
         };
@@ -61,6 +70,20 @@ pub async fn compiled_clearance(
         refused.note_room(namespace, smaller);
         (room, refusal) = (smaller, Some(why));
     }
+}
+
+/// Compiles on a thread that may block: what one namespace holds must not keep others from being enforced, and
+/// what goes wrong with it must not end the operator.
+async fn in_background(
+    room: Room,
+    (namespace, governance): (&str, Governance),
+    facts: &Arc<Facts>,
+    now: Timestamp,
+) -> Result<Compiled, Error> {
+    let (owned, facts) = (namespace.to_owned(), Arc::clone(facts));
+    let compile = move || compile_within(room, &owned, governance, &facts, now);
+    let compiled = tokio::task::spawn_blocking(compile).await;
+    compiled.map_err(|_| Error::Compile { namespace: namespace.to_owned() })
 }
 
 /// Brings the `Clearance` of `namespace` to `wanted`, from the version that `facts` knows: an operator

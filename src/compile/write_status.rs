@@ -32,6 +32,7 @@ use crate::{
     },
     bounds::{plain, shorten},
     metrics::Metrics,
+    watch::request,
 };
 
 /// How many statuses of a namespace are written at the same time.
@@ -197,12 +198,14 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
 {
     let object = json!({ "apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": status });
-    match api.patch_status(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await {
+    let (client, params) = (api.clone().into_client(), PatchParams::apply(MANAGER).force());
+    let patch = Patch::Apply(&object);
+    match request::patch_status(&client, api.resource_url(), name, &params, &patch).await {
         // Deleted meanwhile: the watch will say so.
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(None),
         Err(error) if is_refusal(&error) => Ok(Some(answer(&error))),
         Err(error) => Err(error),
-        Ok(_) => Ok(None),
+        Ok(()) => Ok(None),
     }
 }
 

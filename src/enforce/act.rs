@@ -23,7 +23,11 @@ use crate::{
     admission::RELEASE_MANAGER,
     api::{DEADLINE_ANNOTATION, GATE, HELD_LABEL, RELEASED_ANNOTATION},
     metrics::{Enforcement, EnforcementLabels, Metrics},
+    watch::{Lenient, request::delete},
 };
+
+/// Pods, whose answers need not be readable.
+type Pods = Api<Lenient<core::Pod>>;
 
 /// How long an answer may take; after it the same is tried again.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -125,13 +129,13 @@ pub fn patience() -> ExponentialBuilder {
 }
 
 async fn request(client: &Client, key: &PodKey, pod: &Pod, action: &Action) -> Result<(), kube::Error> {
-    let (pods, name) = (Api::<core::Pod>::namespaced(client.clone(), &key.namespace), &*key.name);
+    let (pods, name) = (Pods::namespaced(client.clone(), &key.namespace), &*key.name);
     let uid = &pod.uid.to_string();
     match action {
         Action::Release(version) => {
             release(&pods, name, uid, version.as_deref().unwrap_or("ungoverned")).await
         }
-        Action::Replace => pods.delete(name, &delete_params(0, uid)).await.map(drop),
+        Action::Replace => delete::<core::Pod>(client, &key.namespace, name, &delete_params(0, uid)).await,
         Action::Bound(seconds) => bound(&pods, name, uid, *seconds).await,
         Action::Roll => {
             let delete_options = Some(DeleteParams { grace_period_seconds: None, ..delete_params(0, uid) });
@@ -148,7 +152,8 @@ async fn request(client: &Client, key: &PodKey, pod: &Pod, action: &Action) -> R
             if let Err(error) = keep_if_bare(client, key, pod).await {
                 warn!(namespace = &*key.namespace, pod = name, "deleted without being kept: {error}");
             }
-            pods.delete(name, &delete_params(*grace_period_seconds, uid)).await.map(drop)
+            let params = delete_params(*grace_period_seconds, uid);
+            delete::<core::Pod>(client, &key.namespace, name, &params).await
         }
     }
 }
@@ -162,7 +167,7 @@ async fn keep_if_bare(client: &Client, key: &PodKey, pod: &Pod) -> Result<(), ku
 
 /// Lifts the gate and the label, and notes for which version and when: the note is what makes the API
 /// server write the time of this request beside the field manager, and so it is never the same twice.
-async fn release(pods: &Api<core::Pod>, name: &str, uid: &str, version: &str) -> Result<(), kube::Error> {
+async fn release(pods: &Pods, name: &str, uid: &str, version: &str) -> Result<(), kube::Error> {
     let patch = json!({
         "metadata": {
             "uid": uid,
@@ -176,7 +181,7 @@ async fn release(pods: &Api<core::Pod>, name: &str, uid: &str, version: &str) ->
 }
 
 /// Has the kubelet end it, and notes that it was us.
-async fn bound(pods: &Api<core::Pod>, name: &str, uid: &str, seconds: i64) -> Result<(), kube::Error> {
+async fn bound(pods: &Pods, name: &str, uid: &str, seconds: i64) -> Result<(), kube::Error> {
     let patch = json!({
         "metadata": { "uid": uid, "annotations": { DEADLINE_ANNOTATION: seconds.to_string() } },
         "spec": { "activeDeadlineSeconds": seconds },

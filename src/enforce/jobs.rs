@@ -48,7 +48,7 @@ use crate::{
     metrics::{Enforcement, EnforcementLabels, Metrics},
     policy::{Unmatchable, narrowest_scope, runtime_of_pod},
     timer::at,
-    watching::watch_all,
+    watch::{Lenient, Watches},
 };
 
 /// The field manager of suspensions.
@@ -125,10 +125,6 @@ trait Suspendable:
     fn is_suspended(&self) -> bool;
     fn is_done(&self) -> bool;
 
-    fn key(&self) -> Key {
-        Key { namespace: self.namespace().unwrap_or_default(), kind: Self::KIND, name: self.name_any() }
-    }
-
     fn read(&self) -> Job {
         let template = self.template();
         let labels = template.and_then(|t| t.metadata.as_ref()?.labels.as_ref());
@@ -190,6 +186,10 @@ impl Suspendable for batch::CronJob {
     }
 }
 
+fn key<K: Suspendable>(object: &impl ResourceExt) -> Key {
+    Key { namespace: object.namespace().unwrap_or_default(), kind: K::KIND, name: object.name_any() }
+}
+
 /// What the watches tell, of either kind.
 enum News {
     Relisting(Kind),
@@ -198,25 +198,17 @@ enum News {
     Gone(Key),
 }
 
+/// What is unreadable is gone: its pods are held and stopped one by one.
 fn watch<K: Suspendable + Send + 'static>(
-    client: &Client,
-    metrics: &Arc<Metrics>,
-) -> impl Stream<Item = News> + Send + 'static {
-    let metrics = Arc::clone(metrics);
-    let events = watch_all::<K>(client);
-    events.filter_map(move |event| {
-        let news = match event {
-            Ok(Event::Init) => Some(News::Relisting(K::KIND)),
-            Ok(Event::InitApply(job) | Event::Apply(job)) => Some(News::Is(job.key(), job.read())),
-            Ok(Event::InitDone) => Some(News::Listed(K::KIND)),
-            Ok(Event::Delete(job)) => Some(News::Gone(job.key())),
-            Err(error) => {
-                metrics.watch_errors.inc();
-                warn!(kind = ?K::KIND, "watch: {error}; trying again");
-                None
-            }
-        };
-        std::future::ready(news)
+    watches: &Arc<Watches>,
+) -> impl Stream<Item = News> + Send + use<K> + 'static {
+    watches.all::<K>().map(|event| match event {
+        Event::Init => News::Relisting(K::KIND),
+        Event::InitApply(Lenient(Ok(job))) | Event::Apply(Lenient(Ok(job))) => {
+            News::Is(key::<K>(&job), job.read())
+        }
+        Event::InitDone => News::Listed(K::KIND),
+        Event::InitApply(gone) | Event::Apply(gone) | Event::Delete(gone) => News::Gone(key::<K>(&gone)),
     })
 }
 
@@ -236,12 +228,13 @@ type Done = (Key, Change, Patched);
 pub async fn run(
     client: Client,
     metrics: Arc<Metrics>,
+    watches: &Arc<Watches>,
     voice: Voice,
     mut told: mpsc::UnboundedReceiver<Told>,
 ) {
     let mut news = futures::stream::select(
-        watch::<batch::Job>(&client, &metrics).boxed(),
-        watch::<batch::CronJob>(&client, &metrics).boxed(),
+        watch::<batch::Job>(watches).boxed(),
+        watch::<batch::CronJob>(watches).boxed(),
     );
     let mut jobs = Jobs::new(client, metrics, voice);
     loop {
@@ -487,7 +480,7 @@ async fn apply<K: Suspendable>(
     change: Change,
     metrics: &Metrics,
 ) -> Patched {
-    let api: Api<K> = Api::namespaced(client, &key.namespace);
+    let api: Api<Lenient<K>> = Api::namespaced(client, &key.namespace);
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let result = api.patch(&key.name, &params, patch).await;
     let action = match change {
@@ -496,7 +489,9 @@ async fn apply<K: Suspendable>(
     };
     metrics.enforcements.get_or_create(&EnforcementLabels { action, done: result.is_ok() }).inc();
     match result {
-        Ok(job) => Patched::Is(job.read()),
+        Ok(Lenient(Ok(job))) => Patched::Is(job.read()),
+        // It was done; the watch tells what can be told.
+        Ok(Lenient(Err(_))) => Patched::Refused,
         Err(error) if is_passing(&error) => Patched::Overloaded,
         Err(error) => {
             // A conflict, or gone: the watch tells.

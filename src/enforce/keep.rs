@@ -19,7 +19,10 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 
-use crate::api::{HELD_LABEL, KEPT_FOR_LABEL, RELEASED_ANNOTATION, SYSTEM_LABEL};
+use crate::{
+    api::{HELD_LABEL, KEPT_FOR_LABEL, RELEASED_ANNOTATION, SYSTEM_LABEL},
+    watch::Lenient,
+};
 
 /// What the pod with `uid` is written down in.
 pub fn name(uid: &str) -> String {
@@ -31,7 +34,7 @@ pub fn name(uid: &str) -> String {
 /// # Errors
 /// The pod cannot be read, or the `ControllerRevision` cannot be made.
 pub async fn keep(client: &Client, namespace: &str, pod: &str, uid: &str) -> Result<(), kube::Error> {
-    let pod = Api::<Pod>::namespaced(client.clone(), namespace).get(pod).await?;
+    let pod = Api::<Lenient<Pod>>::namespaced(client.clone(), namespace).get(pod).await?.readable()?;
     let system = pod.labels().get(SYSTEM_LABEL).map(|system| (KEPT_FOR_LABEL.to_owned(), system.clone()));
     let revision = ControllerRevision {
         metadata: ObjectMeta {

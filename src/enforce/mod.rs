@@ -63,7 +63,7 @@ use crate::{
     images::ImagePatterns,
     metrics::{Enforcement, EnforcementLabels, Metrics},
     timer::at,
-    watching::watch_all,
+    watch::Watches,
 };
 
 /// How long after a refusal the same is tried again, about.
@@ -75,23 +75,24 @@ const LAG: Duration = Duration::from_millis(5);
 
 /// Watches, and enforces while `leading`, until `shutdown`; what is under way then is finished.
 /// An image that one of `images` matches counts as that of an AI workload.
-pub async fn run(
+pub(crate) async fn run(
     client: Client,
     images: ImagePatterns,
     metrics: Arc<Metrics>,
+    watches: Arc<Watches>,
     mut leading: watch::Receiver<bool>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let mut clearances = watch_all::<Clearance>(&client).boxed();
-    let mut pods = watch_all::<Watched>(&client).boxed();
-    let mut sets = watch_all::<StatefulSet>(&client).boxed();
+    let mut clearances = watches.all::<Clearance>().boxed();
+    let mut pods = watches.all::<Watched>().boxed();
+    let mut sets = watches.all::<StatefulSet>().boxed();
     let (voice, speaking) = Voice::new(client.clone(), Arc::clone(&metrics));
     let (census, counting) = Census::new(client.clone(), Arc::clone(&metrics));
     let (jobs, told_jobs) = mpsc::unbounded_channel();
     let (whole, told_whole) = mpsc::unbounded_channel();
     let (lost, losses) = mpsc::unbounded_channel();
     let (unable, mut failures) = mpsc::unbounded_channel();
-    let suspending = jobs::run(client.clone(), Arc::clone(&metrics), voice.clone(), told_jobs);
+    let suspending = jobs::run(client.clone(), Arc::clone(&metrics), &watches, voice.clone(), told_jobs);
     let stopping =
         whole::run(client.clone(), Arc::clone(&metrics), voice.clone(), told_whole, losses, unable);
     let mut enforcer =

@@ -7,25 +7,23 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::{api::apps::v1::StatefulSet, jiff::Timestamp};
-use kube::{
-    ResourceExt,
-    runtime::{watcher, watcher::Event},
-};
-use tracing::warn;
+use kube::{ResourceExt, runtime::watcher::Event};
 
 use super::{Due, Enforcer, roster::PodKey, watched::Watched};
-use crate::api::{CLEARANCE_NAME, Clearance};
+use crate::{
+    api::{CLEARANCE_NAME, Clearance},
+    watch::Lenient,
+};
 
 impl Enforcer {
-    pub(super) fn clearance_event(&mut self, event: Result<Event<Clearance>, watcher::Error>) {
+    pub(super) fn clearance_event(&mut self, event: Event<Lenient<Clearance>>) {
         match event {
-            Err(error) => self.watch_error("Clearance", &error),
-            Ok(Event::Init) => self.relisted_clearances.clear(),
-            Ok(Event::InitApply(clearance)) => {
+            Event::Init => self.relisted_clearances.clear(),
+            Event::InitApply(clearance) => {
                 self.relisted_clearances.insert(clearance.namespace().unwrap_or_default());
-                self.set_clearance(&clearance);
+                self.set_clearance(clearance);
             }
-            Ok(Event::InitDone) => {
+            Event::InitDone => {
                 let listed = std::mem::take(&mut self.relisted_clearances);
                 let gone = self
                     .roster
@@ -39,8 +37,8 @@ impl Enforcer {
                 self.look_at_all();
                 self.tell_all();
             }
-            Ok(Event::Apply(clearance)) => self.set_clearance(&clearance),
-            Ok(Event::Delete(clearance)) => {
+            Event::Apply(clearance) => self.set_clearance(clearance),
+            Event::Delete(clearance) => {
                 let namespace = clearance.namespace().unwrap_or_default();
                 self.roster.set_clearance(&namespace, None);
                 self.look_at_namespace(&namespace);
@@ -48,7 +46,10 @@ impl Enforcer {
         }
     }
 
-    fn set_clearance(&mut self, clearance: &Clearance) {
+    /// One that cannot be read changes nothing: none would mean that nobody governs the namespace. The operator that
+    /// leads replaces it.
+    fn set_clearance(&mut self, clearance: Lenient<Clearance>) {
+        let Ok(clearance) = clearance.0 else { return };
         if clearance.metadata.name.as_deref() != Some(CLEARANCE_NAME) {
             return;
         }
@@ -63,17 +64,16 @@ impl Enforcer {
         self.look_at_namespace(&namespace);
     }
 
-    pub(super) fn pod_event(&mut self, event: Result<Event<Watched>, watcher::Error>) {
+    pub(super) fn pod_event(&mut self, event: Event<Lenient<Watched>>) {
         match event {
-            Err(error) => self.watch_error("Pod", &error),
-            Ok(Event::Init) => self.relisted.clear(),
-            Ok(Event::InitApply(pod)) => {
-                let key = self.roster.set_pod(&pod.into());
+            Event::Init => self.relisted.clear(),
+            Event::InitApply(pod) => {
+                let key = self.roster.set_pod(&Watched::from(pod).into());
                 self.relisted.insert(key.clone());
                 self.acknowledge(&key, false);
                 self.look_at(&key);
             }
-            Ok(Event::InitDone) => {
+            Event::InitDone => {
                 let listed = std::mem::take(&mut self.relisted);
                 let all: Vec<_> =
                     self.roster.namespaces().map(|(namespace, _)| Arc::clone(namespace)).collect();
@@ -82,33 +82,33 @@ impl Enforcer {
                 self.known.pods = true;
                 self.look_at_all();
             }
-            Ok(Event::Apply(pod)) => {
-                let key = self.roster.set_pod(&pod.into());
+            Event::Apply(pod) => {
+                let key = self.roster.set_pod(&Watched::from(pod).into());
                 self.acknowledge(&key, false);
                 self.look_at(&key);
                 self.look_at_neighbours(&key);
             }
-            Ok(Event::Delete(pod)) => {
+            Event::Delete(pod) => {
                 let key = self.roster.key(&pod.namespace().unwrap_or_default(), &pod.name_any());
                 self.forget(&key);
             }
         }
     }
 
-    pub(super) fn set_event(&mut self, event: Result<Event<StatefulSet>, watcher::Error>) {
+    pub(super) fn set_event(&mut self, event: Event<Lenient<StatefulSet>>) {
         match event {
-            Err(error) => self.watch_error("StatefulSet", &error),
-            Ok(Event::Init) => self.relisted_sets.clear(),
-            Ok(Event::InitApply(set)) => {
+            Event::Init => self.relisted_sets.clear(),
+            Event::InitApply(Lenient(Ok(set))) => {
                 self.relisted_sets.insert(set.uid().unwrap_or_default());
                 self.set_set(&set);
             }
-            Ok(Event::InitDone) => {
+            Event::InitApply(Lenient(Err(_))) => {}
+            Event::InitDone => {
                 let listed = std::mem::take(&mut self.relisted_sets);
                 self.roster.retain_sets(|uid| listed.contains(uid));
             }
-            Ok(Event::Apply(set)) => self.set_set(&set),
-            Ok(Event::Delete(set)) => {
+            Event::Apply(Lenient(Ok(set))) => self.set_set(&set),
+            Event::Apply(set) | Event::Delete(set) => {
                 let gone = set.uid().unwrap_or_default();
                 self.roster.retain_sets(|uid| uid != gone);
             }
@@ -138,10 +138,5 @@ impl Enforcer {
         if let Some(action) = pod.take_done(gone) {
             self.voice.done(key, pod, clearance.map(|c| &**c), &action);
         }
-    }
-
-    fn watch_error(&self, kind: &str, error: &watcher::Error) {
-        self.metrics.watch_errors.inc();
-        warn!(kind, "watch: {error}; trying again");
     }
 }

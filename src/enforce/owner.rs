@@ -13,14 +13,16 @@ use std::collections::HashMap;
 
 use backon::Retryable;
 use kube::{
-    Api, Client,
-    api::{ApiResource, DynamicObject, GroupVersionKind},
+    Client, Resource,
+    api::{ApiResource, DynamicObject, GetParams, GroupVersionKind, PartialObjectMeta},
+    core::Request,
 };
 
 use super::{
     act::{is_passing, patience},
     roster::OwnerIs,
 };
+use crate::watch::Lenient;
 
 /// How many roots are remembered before all are forgotten.
 const REMEMBERED: usize = 4096;
@@ -67,8 +69,12 @@ async fn parent(client: &Client, namespace: &str, owner: &OwnerIs) -> Option<Own
         return None;
     }
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &owner.kind));
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
-    let read = || api.get_metadata(&owner.name);
+    let path = DynamicObject::url_path(&kind, Some(namespace));
+    let read = async || {
+        let request = Request::new(path.as_str()).get_metadata(&owner.name, &GetParams::default());
+        let answer = client.request(request.map_err(kube::Error::BuildRequest)?).await;
+        answer.and_then(Lenient::<PartialObjectMeta<DynamicObject>>::readable)
+    };
     let object = read.retry(patience()).when(is_passing).await.ok()?;
     OwnerIs::of(&object)
 }

@@ -11,7 +11,7 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{ListParams, Patch, PatchParams},
 };
 use serde_json::json;
@@ -19,7 +19,10 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::{RETRY, act::is_passing, jittered, owner::Roots, roster::OwnerIs};
-use crate::api::{AISystem, Condition, PODS_HELD, PodCount, condition};
+use crate::{
+    api::{AISystem, Condition, PODS_HELD, PodCount, condition},
+    watch::{Lenient, request},
+};
 
 /// The field manager of what is reported.
 const MANAGER: &str = "assent-census";
@@ -117,10 +120,10 @@ impl Report {
         if self.said.get(system) == Some(&said) {
             return Ok(());
         }
-        let api: Api<AISystem> = Api::namespaced(self.client.clone(), namespace);
         let status = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "AISystem",
             "status": { "pods": said.0, "conditions": [said.1] } });
-        api.patch_status(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&status)).await?;
+        let (path, params) = (AISystem::url_path(&(), Some(namespace)), PatchParams::apply(MANAGER).force());
+        request::patch_status(&self.client, &path, name, &params, &Patch::Apply(&status)).await?;
         self.said.insert(system.clone(), said);
         Ok(())
     }
@@ -146,7 +149,7 @@ impl Report {
 
 /// What the statuses of all systems say; what cannot be read is written again.
 async fn said_before(client: &Client) -> BTreeMap<System, Said> {
-    let api: Api<AISystem> = Api::all(client.clone());
+    let api: Api<Lenient<AISystem>> = Api::all(client.clone());
     let (mut said, mut page) = (BTreeMap::new(), ListParams::default().limit(PAGE));
     loop {
         let listed = match api.list(&page).await {
@@ -156,7 +159,7 @@ async fn said_before(client: &Client) -> BTreeMap<System, Said> {
                 return said;
             }
         };
-        for system in listed.items {
+        for system in listed.items.into_iter().filter_map(|system| system.0.ok()) {
             let name = (Arc::from(system.namespace().unwrap_or_default()), Arc::from(system.name_any()));
             let status = system.status.unwrap_or_default();
             let held = status.conditions.into_iter().find(|condition| condition.type_ == PODS_HELD);

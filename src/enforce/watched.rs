@@ -6,14 +6,11 @@
 //!  spec, status ──────────────────────┴─► Pod
 //! ```
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::{
-    api::core::v1::{Pod, PodSpec, PodStatus},
-    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference, Time},
-};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
 use kube::{Resource, core::ObjectMeta};
 use serde::Deserialize;
+
+use crate::watch::{Lenient, Metadata};
 
 /// A pod whose `managedFields` were not read.
 #[derive(Resource, Clone, Debug, Deserialize)]
@@ -25,29 +22,34 @@ pub struct Watched {
     status: Option<PodStatus>,
 }
 
-#[derive(Deserialize)]
-#[serde(remote = "ObjectMeta", rename_all = "camelCase")]
-struct Metadata {
-    annotations: Option<BTreeMap<String, String>>,
-    creation_timestamp: Option<Time>,
-    deletion_grace_period_seconds: Option<i64>,
-    deletion_timestamp: Option<Time>,
-    finalizers: Option<Vec<String>>,
-    generate_name: Option<String>,
-    generation: Option<i64>,
-    labels: Option<BTreeMap<String, String>>,
-    #[serde(skip)]
-    managed_fields: Option<Vec<ManagedFieldsEntry>>,
-    name: Option<String>,
-    namespace: Option<String>,
-    owner_references: Option<Vec<OwnerReference>>,
-    resource_version: Option<String>,
-    self_link: Option<String>,
-    uid: Option<String>,
+impl From<Lenient<Watched>> for Watched {
+    /// One that cannot be read has nothing that could be cleared. If it counted as missing, it would run on.
+    fn from(pod: Lenient<Watched>) -> Self {
+        pod.0.unwrap_or_else(|unreadable| Self { metadata: unreadable.metadata, spec: None, status: None })
+    }
 }
 
 impl From<Watched> for Pod {
     fn from(Watched { metadata, spec, status }: Watched) -> Self {
         Self { metadata, spec, status }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::SYSTEM_LABEL;
+
+    #[test]
+    fn a_pod_that_cannot_be_read_is_still_a_pod_of_its_system() {
+        let metadata = json!({ "name": "p", "namespace": "n", "labels": { SYSTEM_LABEL: "scorer" } });
+        let pod = json!({ "metadata": metadata, "spec": { "containers": 1 } });
+        let pod: Lenient<Watched> = serde_json::from_str(&pod.to_string()).expect("never fails");
+        assert!(pod.0.is_err());
+        let pod = Watched::from(pod);
+        assert_eq!(pod.metadata.labels.expect("labels")[SYSTEM_LABEL], "scorer");
+        assert_eq!(pod.spec, None);
     }
 }

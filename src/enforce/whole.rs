@@ -42,7 +42,11 @@ use super::{
 use crate::{
     api::{ClearanceSpec, Mode, OnLossMode, STOPPED_FOR_LABEL, SharedRuntime},
     metrics::{Enforcement, EnforcementLabels, Metrics},
+    watch::Lenient,
 };
+
+/// Workloads of a kind that is known only while the program runs.
+type Roots = Api<Lenient<DynamicObject>>;
 
 /// The field manager of what is stopped as a whole, and of nothing else.
 const MANAGER: &str = "assent-stop";
@@ -147,7 +151,7 @@ pub async fn run(
 
 /// What was written down before, by namespace and uid of the root.
 async fn remember(client: &Client) -> HashMap<Arc<str>, BTreeMap<String, Stopped>> {
-    let kept: Api<ControllerRevision> = Api::all(client.clone());
+    let kept: Api<Lenient<ControllerRevision>> = Api::all(client.clone());
     let revisions = loop {
         match kept.list(&ListParams::default().labels(STOPPED_FOR_LABEL)).await {
             Ok(revisions) => break revisions,
@@ -160,9 +164,17 @@ async fn remember(client: &Client) -> HashMap<Arc<str>, BTreeMap<String, Stopped
     let mut stopped: HashMap<Arc<str>, BTreeMap<_, _>> = HashMap::new();
     for revision in revisions {
         let namespace = revision.namespace().unwrap_or_default();
-        match serde_json::from_value::<Stopped>(revision.data.0) {
-            Ok(one) => drop(stopped.entry(namespace.into()).or_default().insert(one.root.uid.clone(), one)),
-            Err(error) => warn!(namespace, "what is stopped as a whole cannot be read: {error}"),
+        let name = revision.name_any();
+        match revision.readable().map(|revision| serde_json::from_value::<Stopped>(revision.data.0)) {
+            Ok(Ok(one)) => {
+                drop(stopped.entry(namespace.into()).or_default().insert(one.root.uid.clone(), one));
+            }
+            Ok(Err(_)) | Err(_) => {
+                warn!(
+                    namespace,
+                    name, "a ControllerRevision of a stopped workload cannot be read; it is ignored"
+                );
+            }
         }
     }
     stopped
@@ -394,7 +406,12 @@ async fn start(client: Client, namespace: Arc<str>, stopped: Stopped) -> Done {
 async fn try_start(client: &Client, namespace: &str, stopped: &Stopped) -> Result<bool, kube::Error> {
     let Stopped { root, was, .. } = stopped;
     let api = api_of(client, namespace, root).await?;
-    let object = api.get_opt(&root.name).await?.filter(|object| object.uid().as_ref() == Some(&root.uid));
+    let object = api
+        .get_opt(&root.name)
+        .await?
+        .map(Lenient::readable)
+        .transpose()?
+        .filter(|object| object.uid().as_ref() == Some(&root.uid));
     let as_left = match &object {
         Some(object) => is_nobody_elses(object, *was) && is_stopped(read(&api, root, (*was).into()).await?.0),
         None => false,
@@ -425,30 +442,26 @@ fn is_nobody_elses(object: &DynamicObject, was: Was) -> bool {
     others.filter_map(|entry| entry.fields_v1.as_ref()).all(|fields| fields.0["f:spec"][field].is_null())
 }
 
-async fn api_of(client: &Client, namespace: &str, root: &OwnerIs) -> Result<Api<DynamicObject>, kube::Error> {
+async fn api_of(client: &Client, namespace: &str, root: &OwnerIs) -> Result<Roots, kube::Error> {
     let (group, version) = root.api_version.split_once('/').unwrap_or(("", &root.api_version));
     let (resource, _) = pinned_kind(client, &GroupVersionKind::gvk(group, version, &root.kind)).await?;
     Ok(Api::namespaced_with(client.clone(), namespace, &resource))
 }
 
 /// What a workload is, in the terms of `mode`, and at which version.
-async fn read(
-    api: &Api<DynamicObject>,
-    root: &OwnerIs,
-    mode: OnLossMode,
-) -> Result<(Was, Option<String>), kube::Error> {
+async fn read(api: &Roots, root: &OwnerIs, mode: OnLossMode) -> Result<(Was, Option<String>), kube::Error> {
     if mode == OnLossMode::ScaleDown {
         let scale = api.get_scale(&root.name).await?;
         let replicas = scale.spec.and_then(|spec| spec.replicas).unwrap_or_default();
         return Ok((Was::Replicas(replicas), scale.metadata.resource_version));
     }
-    let object = api.get(&root.name).await?;
+    let object = api.get(&root.name).await?.readable()?;
     Ok((Was::Suspend(object.data["spec"]["suspend"].as_bool()), object.resource_version()))
 }
 
 /// Makes a workload what is wanted, if it still is at that version; whether it has such a field.
 async fn write(
-    api: &Api<DynamicObject>,
+    api: &Roots,
     root: &OwnerIs,
     wanted: Was,
     resource_version: Option<String>,
@@ -465,7 +478,8 @@ async fn write(
         }
         Was::Suspend(suspend) => {
             let object = api.patch(&root.name, &params, &patch(json!({ "suspend": suspend }))).await?;
-            Ok(object.data["spec"]["suspend"].as_bool() == suspend)
+            // One that cannot be read was patched all the same.
+            Ok(object.0.map_or(true, |object| object.data["spec"]["suspend"].as_bool() == suspend))
         }
     }
 }

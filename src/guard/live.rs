@@ -14,14 +14,12 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding,
 };
-use kube::{Client, Resource, runtime::watcher::Event};
+use kube::{Resource, runtime::watcher::Event};
 use serde::de::DeserializeOwned;
-use tracing::warn;
 
 use crate::{
     admission::{Holding, Key, Manifest},
-    metrics::Metrics,
-    watching::watch_all,
+    watch::{Lenient, Watches},
 };
 
 /// What changed, and of which kind.
@@ -31,43 +29,47 @@ type Change = (&'static str, Event<Manifest>);
 pub type Changes = SelectAll<BoxStream<'static, Change>>;
 
 /// Watches all policies there are: whoever takes a label off must not hide one.
-pub fn watch(client: &Client, holding: Holding, metrics: &Arc<Metrics>) -> Changes {
-    let mut watches = select_all([
-        of_kind::<ValidatingAdmissionPolicy>(client, metrics),
-        of_kind::<ValidatingAdmissionPolicyBinding>(client, metrics),
+pub fn watch(watches: &Arc<Watches>, holding: Holding) -> Changes {
+    let mut all = select_all([
+        of_kind::<ValidatingAdmissionPolicy>(watches),
+        of_kind::<ValidatingAdmissionPolicyBinding>(watches),
     ]);
     if holding == Holding::Gate {
-        watches.push(of_kind::<MutatingAdmissionPolicy>(client, metrics));
-        watches.push(of_kind::<MutatingAdmissionPolicyBinding>(client, metrics));
+        all.push(of_kind::<MutatingAdmissionPolicy>(watches));
+        all.push(of_kind::<MutatingAdmissionPolicyBinding>(watches));
     }
-    watches
+    all
 }
 
-fn of_kind<K>(client: &Client, metrics: &Arc<Metrics>) -> BoxStream<'static, Change>
+fn of_kind<K>(watches: &Arc<Watches>) -> BoxStream<'static, Change>
 where
     K: Resource<DynamicType = ()> + k8s_openapi::Resource + Into<Manifest>,
-    K: Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Clone + Default + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let kind: &'static str = <K as k8s_openapi::Resource>::KIND;
-    let metrics = Arc::clone(metrics);
-    let events = watch_all::<K>(client);
+    let events = watches.all::<K>();
     events
-        .filter_map(move |event| {
+        .map(move |event| {
             let change = match event {
-                Ok(Event::Init) => Some(Event::Init),
-                Ok(Event::InitApply(policy)) => Some(Event::InitApply(policy.into())),
-                Ok(Event::InitDone) => Some(Event::InitDone),
-                Ok(Event::Apply(policy)) => Some(Event::Apply(policy.into())),
-                Ok(Event::Delete(policy)) => Some(Event::Delete(policy.into())),
-                Err(error) => {
-                    metrics.watch_errors.inc();
-                    warn!(kind, "watch: {error}; trying again");
-                    None
-                }
+                Event::Init => Event::Init,
+                Event::InitApply(policy) => Event::InitApply(manifest(policy)),
+                Event::InitDone => Event::InitDone,
+                Event::Apply(policy) => Event::Apply(manifest(policy)),
+                Event::Delete(policy) => Event::Delete(manifest(policy)),
             };
-            std::future::ready(change.map(|change| (kind, change)))
+            (kind, change)
         })
         .boxed()
+}
+
+/// A policy that cannot be read is one that was changed.
+fn manifest<K: Resource<DynamicType = ()> + Default + Into<Manifest>>(policy: Lenient<K>) -> Manifest {
+    let policy = policy.0.unwrap_or_else(|unreadable| {
+        let mut policy = K::default();
+        *policy.meta_mut() = unreadable.metadata;
+        policy
+    });
+    policy.into()
 }
 
 /// The policies of Assent as the API server last told them.

@@ -38,6 +38,7 @@ use crate::{
     admission::{Holding, Key, Manifest, Operator, policies},
     metrics::{Metrics, PolicyLabels},
     timer::at,
+    watch::Watches,
 };
 
 /// How long Helm may take, after it wrote the `ClusterRole`, to write the policies: what was never seen as
@@ -54,14 +55,15 @@ const RETRY: Duration = Duration::from_secs(1);
 const CONCURRENCY: usize = 8;
 
 /// Guards the policies of `operator` until `shutdown`; what was restored is seen to then.
-pub async fn run(
+pub(crate) async fn run(
     client: Client,
     operator: Operator,
     holding: Holding,
     metrics: Arc<Metrics>,
+    watches: &Arc<Watches>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let changes = live::watch(&client, holding, &metrics);
+    let changes = live::watch(watches, holding);
     let wanted = policies(&operator).into_iter().filter(|policy| holding.has(policy));
     let (restored, aftermath) = mpsc::unbounded_channel();
     let guard = Guard {

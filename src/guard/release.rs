@@ -9,7 +9,10 @@ use k8s_openapi::{
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 
-use crate::admission::{Operator, POLICIES_ANNOTATION, fingerprint};
+use crate::{
+    admission::{Operator, POLICIES_ANNOTATION, fingerprint},
+    watch::Lenient,
+};
 
 /// A release that stands, as its `ClusterRole` tells.
 #[derive(Debug)]
@@ -33,8 +36,8 @@ pub enum Standing {
 impl Release {
     /// Reads it, and not from a cache: what Helm removed before the policies must be seen as gone.
     pub async fn read(client: &Client, operator: &Operator) -> Result<Result<Self, Standing>, kube::Error> {
-        let roles: Api<ClusterRole> = Api::all(client.clone());
-        let role = match roles.get(&operator.role()).await {
+        let roles: Api<Lenient<ClusterRole>> = Api::all(client.clone());
+        let role = match roles.get(&operator.role()).await.and_then(Lenient::readable) {
             Ok(role) => role,
             // Without its role it may not even read that it has none.
             Err(kube::Error::Api(answer)) if matches!(answer.code, 401 | 403 | 404) => {

@@ -14,8 +14,10 @@ mod check;
 mod deadman;
 mod decisions;
 mod faults;
+mod floods;
 mod flux;
 mod guard;
+mod hostile;
 mod lifecycle;
 mod modes;
 mod outage;
@@ -240,6 +242,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         bad_input::a_prohibited_level,
         bad_input::missing_documents_are_all_named,
         faults::a_quota_full_of_held_pods_is_told_of_and_ends,
+        hostile::many_unreadable_objects_delay_nobody,
         chart::lint,
         chart::the_pod_is_locked_down,
         chart::the_api_server_takes_all_of_it,
@@ -284,6 +287,9 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         faults::a_finalizer_that_never_ends_is_named_and_holds_up_nothing,
         flux::an_application_repository_brings_no_more_than_it_may,
         faults::a_namespace_being_deleted_is_left_to_go,
+        hostile::unreadable_objects_of_any_kind_affect_only_themselves,
+        floods::five_thousand_changes_a_minute_in_one_namespace_delay_no_other,
+        hostile::a_leader_that_cannot_see_is_not_ready_and_says_what_it_cannot_see,
         faults::an_api_server_that_answers_429_for_a_minute_is_asked_little_and_misses_nothing,
         flux::it_installs_assent_and_leaves_it_alone,
         faults::a_busy_moment_is_no_storm_and_what_was_to_be_done_and_said_in_it_is_after_it,

@@ -1,0 +1,282 @@
+//! An object as the API server sent it, readable or not: parsing one never fails.
+//!
+//! ```text
+//!  raw text ─► K ───────────────────────────────► Ok
+//!      └─ fails ─► without managedFields ───────────► Ok
+//!                    └─ fails ─► nor status ────────► Ok
+//!                                  └─ fails ─► Unreadable: its name, and where it cannot be read
+//! ```
+//!
+//! The text of an object is skipped without recursion, so that one nested without end leaves its list intact.
+
+use std::{collections::BTreeMap, fmt};
+
+use kube::{Resource, api::Evict, core::ObjectMeta};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::{error::Category, value::RawValue};
+
+use crate::bounds::shorten;
+
+/// The bound of the path in an error, in bytes.
+const PATH_BYTES: usize = 200;
+
+/// An object of a list, a watch or an answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Lenient<K>(pub(crate) Result<K, Unreadable>);
+
+/// What is known of an object that cannot be read.
+#[derive(Clone)]
+pub(crate) struct Unreadable {
+    /// Its name, namespace, labels, uid, generation and resource version, and nothing else.
+    pub(crate) metadata: ObjectMeta,
+    /// Where it cannot be read. Never a value of the object: it may be a secret.
+    pub(crate) why: String,
+    /// The object without its `managedFields` and its status. Never logged.
+    pub(crate) text: Box<str>,
+}
+
+impl fmt::Debug for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ObjectMeta { namespace, name, .. } = &self.metadata;
+        write!(f, "Unreadable({namespace:?}, {name:?}: {})", self.why)
+    }
+}
+
+impl<K: DeserializeOwned> Lenient<K> {
+    fn read(text: &str) -> Self {
+        if let Ok(object) = serde_json::from_str(text) {
+            return Self(Ok(object));
+        }
+        let text = without_managed_fields(text);
+        if let Ok(object) = serde_json::from_str(&text) {
+            return Self(Ok(object));
+        }
+        let text = without_status(&text);
+        let mut json = serde_json::Deserializer::from_str(&text);
+        Self(serde_path_to_error::deserialize(&mut json).map_err(|error| Unreadable {
+            metadata: named(&text),
+            why: describe(&error.path().to_string(), error.inner()),
+            text: text.into(),
+        }))
+    }
+}
+
+impl<K> Lenient<K> {
+    /// The object, or an error that names no value of it.
+    pub(crate) fn readable(self) -> Result<K, kube::Error> {
+        self.0.map_err(|unreadable| kube::Error::SerdeError(serde::de::Error::custom(unreadable.why)))
+    }
+}
+
+impl<'de, K: DeserializeOwned> Deserialize<'de> for Lenient<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        Ok(Self::read(raw.get()))
+    }
+}
+
+impl<K: Resource> Resource for Lenient<K> {
+    type DynamicType = K::DynamicType;
+    type Scope = K::Scope;
+
+    fn kind(dt: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+        K::kind(dt)
+    }
+
+    fn group(dt: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+        K::group(dt)
+    }
+
+    fn version(dt: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+        K::version(dt)
+    }
+
+    fn plural(dt: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+        K::plural(dt)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        match &self.0 {
+            Ok(object) => object.meta(),
+            Err(unreadable) => &unreadable.metadata,
+        }
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        match &mut self.0 {
+            Ok(object) => object.meta_mut(),
+            Err(unreadable) => &mut unreadable.metadata,
+        }
+    }
+}
+
+impl<K: Evict> Evict for Lenient<K> {}
+
+#[derive(Deserialize)]
+struct WithMetadata<T> {
+    metadata: T,
+}
+
+/// The text of an object without its `managedFields`: whoever may patch an object may write anything into them.
+fn without_managed_fields(text: &str) -> String {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Part<'a> {
+        #[serde(borrow)]
+        managed_fields: &'a RawValue,
+    }
+    let part =
+        serde_json::from_str(text).map(|object: WithMetadata<Part<'_>>| object.metadata.managed_fields);
+    part.map_or_else(|_| text.to_owned(), |part| without(text, part))
+}
+
+/// The text of an object without its status: an odd status must not hide what people wrote into the spec.
+fn without_status(text: &str) -> String {
+    #[derive(Deserialize)]
+    struct Part<'a> {
+        #[serde(borrow)]
+        status: &'a RawValue,
+    }
+    let part = serde_json::from_str(text).map(|object: Part<'_>| object.status);
+    part.map_or_else(|_| text.to_owned(), |part| without(text, part))
+}
+
+/// `text` with null in the place of `part`, which borrows from it.
+fn without(text: &str, part: &RawValue) -> String {
+    let begin = part.get().as_ptr().addr() - text.as_ptr().addr();
+    format!("{}null{}", &text[..begin], &text[begin + part.get().len()..])
+}
+
+/// What identifies an object. The API server sets all of it, so it can be read.
+fn named(text: &str) -> ObjectMeta {
+    #[derive(Deserialize, Default)]
+    #[serde(rename_all = "camelCase")]
+    struct Named {
+        namespace: Option<String>,
+        name: Option<String>,
+        uid: Option<String>,
+        generation: Option<i64>,
+        labels: Option<BTreeMap<String, String>>,
+        resource_version: Option<String>,
+    }
+    let metadata = serde_json::from_str(text).map(|object: WithMetadata<Named>| object.metadata);
+    let Named { namespace, name, uid, generation, labels, resource_version } = metadata.unwrap_or_default();
+    ObjectMeta { namespace, name, uid, generation, labels, resource_version, ..ObjectMeta::default() }
+}
+
+/// Where and how an object cannot be read, without its values, which the error of the parser quotes.
+fn describe(path: &str, error: &serde_json::Error) -> String {
+    let path = path.chars().filter(char::is_ascii_graphic).collect();
+    let what = match error.classify() {
+        Category::Data => "the value is not one that Assent can read",
+        Category::Syntax | Category::Eof | Category::Io => {
+            "the value is nested too deeply, or is a number out of range"
+        }
+    };
+    format!("{}: {what} (byte {} of its JSON)", shorten(path, PATH_BYTES), error.column())
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::batch::v1::Job;
+    use kube::{
+        ResourceExt,
+        core::{ObjectList, WatchEvent},
+    };
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const FAR: &str = "9999-12-31T23:59:59Z";
+
+    fn job(name: &str) -> Value {
+        json!({ "metadata": { "name": name, "namespace": "n", "uid": "u", "resourceVersion": "7", "generation": 2 },
+            "spec": { "template": { "spec": { "containers": [] } } } })
+    }
+
+    fn with(mut job: Value, pointer: &str, field: &str, value: Value) -> Value {
+        job.pointer_mut(pointer).and_then(Value::as_object_mut).map(|o| o.insert(field.to_owned(), value));
+        job
+    }
+
+    /// Far more levels than the parser follows.
+    fn deep() -> String {
+        format!("{}1{}", r#"{"f:a":"#.repeat(5000), "}".repeat(5000))
+    }
+
+    fn read(job: &str) -> Lenient<Job> {
+        let list = format!(
+            r#"{{"apiVersion":"batch/v1","kind":"JobList","metadata":{{"resourceVersion":"9"}},"items":[{job}]}}"#
+        );
+        let list: ObjectList<Lenient<Job>> =
+            serde_json::from_str(&list).expect("a list is read whatever is in it");
+        let event = format!(r#"{{"type":"ADDED","object":{job}}}"#);
+        let event: WatchEvent<Lenient<Job>> = serde_json::from_str(&event).expect("so is an event");
+        let WatchEvent::Added(seen) = event else { panic!("the event is another") };
+        let [listed] = <[_; 1]>::try_from(list.items).expect("one object");
+        assert_eq!(listed.0.is_ok(), seen.0.is_ok());
+        assert_eq!(listed.name_any(), seen.name_any());
+        listed
+    }
+
+    #[test]
+    fn odd_managed_fields_leave_an_object_readable() {
+        let late = with(job("late"), "/metadata", "managedFields", json!([{ "manager": "m", "time": FAR }]));
+        let late = read(&late.to_string()).0.expect("readable");
+        assert!(late.managed_fields().is_empty());
+        let entry = format!(r#"[{{"manager":"m","fieldsV1":{}}}]"#, deep());
+        let deep = with(job("deep"), "/metadata", "managedFields", json!("HERE"));
+        let deep = read(&deep.to_string().replace(r#""HERE""#, &entry)).0.expect("readable");
+        assert_eq!(deep.name_any(), "deep");
+    }
+
+    #[test]
+    fn an_odd_status_counts_as_none() {
+        let odd = with(job("odd"), "", "status", json!({ "active": 1, "startTime": FAR }));
+        assert_eq!(read(&odd.to_string()).0.expect("readable").status, None);
+    }
+
+    #[test]
+    fn ordinary_managed_fields_are_kept() {
+        let fields = json!([{ "manager": "m", "time": "2030-01-01T00:00:00Z" }]);
+        let job =
+            read(&with(job("j"), "/metadata", "managedFields", fields).to_string()).0.expect("readable");
+        assert_eq!(job.managed_fields()[0].manager.as_deref(), Some("m"));
+    }
+
+    #[test]
+    fn an_unreadable_object_keeps_its_name_and_says_where_without_its_values() {
+        let job = with(job("odd"), "/spec/template", "metadata", json!({ "creationTimestamp": "hunter2" }));
+        let odd = read(&job.to_string());
+        assert_eq!((odd.name_any().as_str(), odd.namespace().as_deref()), ("odd", Some("n")));
+        assert_eq!((odd.uid().as_deref(), odd.resource_version().as_deref()), (Some("u"), Some("7")));
+        assert_eq!(odd.meta().generation, Some(2));
+        let unreadable = odd.0.expect_err("unreadable");
+        assert!(
+            unreadable.why.starts_with("spec.template.metadata.creationTimestamp: "),
+            "{}",
+            unreadable.why
+        );
+        assert!(!format!("{unreadable:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn nothing_that_is_json_fails_a_list() {
+        let numbers = ["1e999", "123456789012345678901234567890", "-0.0", "1.5"];
+        let replicas = |number: &str| {
+            let job = with(job("n"), "/spec", "parallelism", json!("HERE"));
+            job.to_string().replace(r#""HERE""#, number)
+        };
+        for object in numbers.map(replicas) {
+            assert!(read(&object).0.is_err(), "{object}");
+        }
+        let strange =
+            ["null", "[]", "{}", "1", r#""text""#, r#"{"metadata":null}"#, r#"{"metadata":{"name":1}}"#];
+        for object in strange {
+            assert_eq!(read(object).namespace(), None);
+        }
+        read(&deep());
+        let lone = r#"{"metadata":{"name":"s","annotations":{"a":"\ud800"}},"spec":{}}"#;
+        assert_eq!(read(lone).name_any(), "s");
+    }
+}

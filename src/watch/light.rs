@@ -1,0 +1,40 @@
+//! Objects of which only a part is read: what is not read can neither be odd nor take memory.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::Namespace,
+    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference, Time},
+};
+use kube::{Resource, core::ObjectMeta};
+use serde::Deserialize;
+
+/// All metadata but the `managedFields`: half of what the API server sends, and writable by whoever may patch.
+#[derive(Deserialize)]
+#[serde(remote = "ObjectMeta", rename_all = "camelCase")]
+pub(crate) struct Metadata {
+    annotations: Option<BTreeMap<String, String>>,
+    creation_timestamp: Option<Time>,
+    deletion_grace_period_seconds: Option<i64>,
+    deletion_timestamp: Option<Time>,
+    finalizers: Option<Vec<String>>,
+    generate_name: Option<String>,
+    generation: Option<i64>,
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(skip)]
+    managed_fields: Option<Vec<ManagedFieldsEntry>>,
+    name: Option<String>,
+    namespace: Option<String>,
+    owner_references: Option<Vec<OwnerReference>>,
+    resource_version: Option<String>,
+    self_link: Option<String>,
+    uid: Option<String>,
+}
+
+/// A namespace: its labels, and whether it is being deleted.
+#[derive(Resource, Clone, Debug, Deserialize)]
+#[resource(inherit = "Namespace")]
+pub(crate) struct NamespaceMeta {
+    #[serde(with = "Metadata")]
+    metadata: ObjectMeta,
+}

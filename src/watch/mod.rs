@@ -1,0 +1,27 @@
+//! List-watch, cache and work queue: one object that cannot be read never keeps the others from being seen.
+//!
+//! ```text
+//!  API server ─► list, watch ─► Lenient ─┬─ readable ───► the caller's cache ─► Queue ─► work, retry, pace
+//!      ▲          back-off,              └─ unreadable ─► counts as missing ─┐
+//!      │          Watches: up or broken                                      │
+//!      └── Event, condition Ready=False ◄── report ◄── metric, log ◄─────────┘
+//! ```
+//!
+//! The API server stores objects that this program cannot parse, such as one whose `managedFields` carry the year
+//! 9999. Whoever may write one object must not be able to blind the operator for a kind.
+
+mod lenient;
+mod light;
+mod queue;
+mod report;
+pub(crate) mod request;
+mod stream;
+mod watches;
+
+pub(crate) use self::{
+    lenient::{Lenient, Unreadable},
+    light::{Metadata, NamespaceMeta},
+    queue::{Outcome, Queue},
+    report::report,
+    watches::Watches,
+};
