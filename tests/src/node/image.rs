@@ -35,7 +35,8 @@ pub fn image(names: &[&str], entrypoint: &[&str], files: &[File<'_>]) -> Image {
     let config = bytes(&json!({ "architecture": arch, "os": "linux",
         "config": { "Entrypoint": entrypoint, "Env": ["PATH=/"] },
         "rootfs": { "type": "layers", "diff_ids": [digest(&layer)] } }));
-    let manifest = bytes(&json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+    let manifest =
+        bytes(&json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
         "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)] }));
     let digest = digest(&manifest);

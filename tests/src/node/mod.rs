@@ -51,6 +51,8 @@ pub struct Node {
     directory: PathBuf,
     /// The image of the program: `registry.example/app@sha256:…`.
     pub image: String,
+    /// The same by its tag.
+    pub tag: String,
     /// An image for volumes, with a file `a/config.json`.
     pub models: String,
 }
@@ -87,7 +89,8 @@ impl Node {
         let models = image::image(&[&format!("{MODELS}:1")], &[], &[("a/config.json", 0o644, config)]);
         fs::write(directory.join("images/app.tar"), app.archive)?;
         fs::write(directory.join("images/models.tar"), models.archive)?;
-        let account = ["create", "clusterrolebinding", "nodes", "--clusterrole=system:node", "--group=system:nodes"];
+        let account =
+            ["create", "clusterrolebinding", "nodes", "--clusterrole=system:node", "--group=system:nodes"];
         cluster.kubectl(Person::Admin, &account).await?.ok()?;
         let process = spawn(cluster, &directory, &programs)?;
         let node = Self {
@@ -95,6 +98,7 @@ impl Node {
             ctr: programs.join("ctr"),
             directory,
             image: format!("{APP}@{}", app.digest),
+            tag,
             models: format!("{MODELS}@{}", models.digest),
         };
         node.ready(cluster).await?;
