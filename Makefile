@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 30
 IMAGE ?= ghcr.io/assent-dev/assent:dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-versions fuzz bench chaos chaos-known-bad krew lint generate manifests pictures image controlplane gitops
+.PHONY: help build demo test test-versions fuzz bench chaos chaos-known-bad krew lint generate manifests pictures image controlplane gitops node
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ demo: $(if $(filter existing,$(ASSENT_DEMO_CLUSTER)),,controlplane) ## Show it a
 	@$(CARGO) build --quiet --locked --workspace --bins
 	@ASSENT_BINARIES=$(TARGET)/debug $(TARGET)/debug/demo
 
-test: controlplane gitops ## Run every test, on a real control plane
+test: controlplane gitops node ## Run every test, on a real control plane
 	ASSENT_BINARIES=$(TARGET)/debug $(CARGO) test --locked --workspace
 
 test-versions: controlplane ## Run a short suite on older Kubernetes versions; ARGS=1.30 for one of them
@@ -77,6 +77,10 @@ image: ## Build the operator's image
 
 controlplane: ## Build the control plane that tests, demo and benchmark run on
 	@tests/controlplane/build >/dev/null
+
+# Tests that need a real node are skipped where none can run; its programs are built all the same.
+node:
+	@tests/controlplane/build node kubelet >/dev/null
 
 gitops:
 	@tests/controlplane/build flux >/dev/null

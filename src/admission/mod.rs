@@ -2,12 +2,14 @@
 //! the operator and the tests.
 //!
 //! ```text
-//!  CREATE pod ─► assent-gate (mutating)      no cleared runtime matches: add gate and label
+//!  CREATE pod ─► assent-gate (mutating)      no cleared runtime matches: add gate and label; cut its grace
 //!     held    ─► assent-pod-held             gated
 //!     others  ─► assent-pod-create           cleared at the pod's creationTimestamp
 //!  Job, CronJob ─► assent-job, assent-cronjob (mutating)   no cleared runtime matches its template: suspend
 //!  UPDATE pod ─► assent-pod-update           gate, label and images stay; no ephemeral containers
 //!     held    ─► assent-pod-release          gate lifted: cleared at the time of this very request
+//!  DELETE pod ─► assent-pod-delete           within the grace that the risk level leaves to a pod
+//!  evict pod  ─► assent-pod-evict            likewise
 //!  CREATE pod, or what makes pods ─► assent-preview    where a namespace warns or audits: says what would be held
 //!                        ▲
 //!                    Clearance               param, written by the operator only
@@ -31,6 +33,7 @@
 
 mod cleared;
 mod governed;
+mod grace;
 mod holding;
 mod jobs;
 mod manifest;

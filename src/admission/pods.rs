@@ -4,16 +4,19 @@ use super::{
     Manifest, Operator, RELEASE_MANAGER,
     cleared::{cleared_versions, matches, system},
     governed::governs,
+    grace,
     manifest::{Clearance, Label, Reach, Rule, Scope, breaks_one_of, mutating, reaching, validating},
 };
 use crate::api::{self, GATE, HELD_LABEL, SYSTEM_LABEL};
 
 pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
-    let mut manifests: Vec<_> = [gate(), held_create(), create(), release(operator)]
+    let (delete, evict) = grace::policies(operator);
+    let mut manifests: Vec<_> = [gate(), held_create(), create(), release(operator), delete]
         .into_iter()
         .flat_map(|policy| reaching(policy, &REACHES))
         .collect();
     manifests.extend(reaching(update(operator), &REACHES_WITHOUT_CLEARANCE));
+    manifests.extend(evict);
     manifests
 }
 
@@ -51,8 +54,10 @@ const PODS: Scope = Scope {
 /// Holds what nothing clears. All of the decision is in one match condition, so that a cleared pod,
 /// and every pod that starts while the operator is down is one, costs no patch. A pod that has the
 /// label was held already: the second look, after other mutations, is for those that have not.
+///
+/// It also cuts the pod's own grace: a policy of its own would cost every pod another copy of the `Clearance`.
 fn gate() -> [Manifest; 2] {
-    let patch = format!(
+    let hold = format!(
         "({gated} ? [] : has(object.spec.schedulingGates)
   ? [JSONPatch{{op: 'add', path: '/spec/schedulingGates/-', value: Object.spec.schedulingGates{{name: '{GATE}'}}}}]
   : [JSONPatch{{op: 'add', path: '/spec/schedulingGates', value: [Object.spec.schedulingGates{{name: '{GATE}'}}]}}])
@@ -62,12 +67,17 @@ fn gate() -> [Manifest; 2] {
         gated = gated("object"),
     );
     // The API server refuses a gate on a pod that names its node; assent-pod-create says why.
-    let condition = format!(
-        "!has(object.spec.nodeName) && {} && ({} || !{}.exists(v, {}))",
-        governs("object"),
+    let to_be_held = format!(
+        "(!has(object.spec.nodeName) && ({} || !{}.exists(v, {})))",
         gated("object"),
         cleared_versions("object"),
         matches("object")
+    );
+    let too_long = grace::is_too_long("object");
+    let condition = format!("{} && ({too_long} || {to_be_held})", governs("object"));
+    let patch = format!(
+        "({too_long} ? {} : []) + (!({too_long}) || {to_be_held} ? {hold} : [])",
+        grace::cut("object")
     );
     let scope = Scope { label: Some(Label::Absent(HELD_LABEL)), ..PODS };
     mutating("assent-gate", &scope, &[("not-cleared", condition)], patch, "IfNeeded")
@@ -104,7 +114,7 @@ fn create() -> [Manifest; 2] {
         ),
     };
     let scope = Scope { label: Some(Label::Absent(HELD_LABEL)), ..PODS };
-    let rules = vec![label_follows_gate(), gated_or_cleared];
+    let rules = vec![label_follows_gate(), gated_or_cleared, grace::bounded("object")];
     let conditions = [("breaks-a-rule", format!("{} && {}", governs("object"), breaks_one_of(&rules)))];
     validating("assent-pod-create", &scope, &conditions, &variables, rules)
 }
@@ -192,6 +202,8 @@ fn release(operator: &Operator) -> [Manifest; 2] {
                 system("object")
             ),
         },
+        // It may have come with a gate of its own, or the level may have left more time then.
+        grace::bounded("object"),
     ];
     let lifted = format!(
         "{} && !{} && {} && {}",

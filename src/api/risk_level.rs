@@ -134,8 +134,9 @@ pub struct OnLoss {
     #[serde(default)]
     pub mode: OnLossMode,
 
-    /// Seconds from the loss to the end of the last pod; 0 to 3600. What `mode` says has the first half
-    /// of it; pods that are left then are deleted.
+    /// Seconds from the loss to the end of the last pod; 0 to 3600, by default 60. What `mode` says has the
+    /// first half of it; pods that are left then are deleted. A node does not shorten a stop that has begun, so
+    /// a pod's own `terminationGracePeriodSeconds`, and the grace of whoever deletes it, is at most half of this.
     #[serde(default = "default_grace")]
     #[schemars(range(min = 0, max = 3600), extend("format" = "int32"))]
     pub grace_period_seconds: u32,
@@ -170,6 +171,13 @@ const fn default_grace() -> u32 {
 impl OnLoss {
     /// The grace where no risk level says another: a minute.
     pub const DEFAULT_GRACE_PERIOD_SECONDS: u32 = 60;
+
+    /// The longest that one pod may take to end once it is deleted: half of the grace. In the first half
+    /// anybody may delete it; from then on the operator does, and leaves it what is left.
+    pub fn pod_grace_seconds(&self) -> u32 {
+        // With a grace of 0 the API server forgets a pod whose containers may run on.
+        (self.grace_period_seconds / 2).max(1)
+    }
 }
 
 impl Default for OnLoss {

@@ -6,7 +6,7 @@ use backon::ExponentialBuilder;
 use k8s_openapi::{api::core::v1 as core, jiff::Timestamp};
 use kube::{
     Api, Client,
-    api::{DeleteParams, EvictParams, Patch, PatchParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
     core::Status,
 };
 use serde_json::json;
@@ -138,14 +138,11 @@ async fn request(client: &Client, key: &PodKey, pod: &Pod, action: &Action) -> R
         Action::Replace => delete::<core::Pod>(client, &key.namespace, name, &delete_params(0, uid)).await,
         Action::Bound(seconds) => bound(&pods, name, uid, *seconds).await,
         Action::Roll => {
-            let delete_options = Some(DeleteParams { grace_period_seconds: None, ..delete_params(0, uid) });
-            pods.evict(name, &EvictParams { delete_options, ..EvictParams::default() }).await.map(drop)
+            evict(&pods, name, &DeleteParams { grace_period_seconds: None, ..delete_params(0, uid) }).await
         }
         Action::Stop(Step::Evict { grace_period_seconds, .. }) => {
             keep_if_bare(client, key, pod).await?;
-            let delete_options = Some(delete_params(*grace_period_seconds, uid));
-            let params = EvictParams { delete_options, ..EvictParams::default() };
-            pods.evict(name, &params).await.map(drop)
+            evict(&pods, name, &delete_params(*grace_period_seconds, uid)).await
         }
         Action::Stop(Step::Delete { grace_period_seconds }) => {
             // A quota must not keep it running.
@@ -187,6 +184,14 @@ async fn bound(pods: &Pods, name: &str, uid: &str, seconds: i64) -> Result<(), k
         "spec": { "activeDeadlineSeconds": seconds },
     });
     pods.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+}
+
+/// Evicts a pod. `Api::evict` of kube 5.0.0 sends the options as `delete_options`, which the API server ignores:
+/// the pod would end with its own grace, and another pod of its name would be evicted in its place.
+async fn evict(pods: &Api<core::Pod>, name: &str, options: &DeleteParams) -> Result<(), kube::Error> {
+    let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name },
+        "deleteOptions": options });
+    pods.create_subresource::<_, Status>("eviction", name, &PostParams::default(), &eviction).await.map(drop)
 }
 
 fn delete_params(grace_period_seconds: u32, uid: &str) -> DeleteParams {

@@ -22,7 +22,7 @@ use super::{
     decide::{is_live, would_stop},
     report::{Count, Report, System},
     roster::Roster,
-    say::OVERDUE,
+    say::{ENDS_LATE, OVERDUE},
 };
 use crate::{
     api::{Mode, PodCount},
@@ -67,7 +67,10 @@ impl Census {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         };
         set(&self.metrics.held_pods, pods().filter(|pod| pod.gated).count());
-        set(&self.metrics.overdue_pods, pods().filter(|pod| pod.notes().said == Some(OVERDUE)).count());
+        set(
+            &self.metrics.overdue_pods,
+            pods().filter(|pod| matches!(pod.notes().said, Some(OVERDUE | ENDS_LATE))).count(),
+        );
     }
 
     fn count(&mut self, namespace: &Arc<str>, roster: &Roster) {

@@ -6,9 +6,13 @@
 //!  bound or pending  Keep        Stop: evict for the first half of the grace, then delete
 //!   ran out          Keep        Await: the Clearance is rewritten; then, or after half of the grace, as above
 //!   of a Job         Keep        Await: the Job is suspended; after half of the grace, as above
-//!  being deleted     Ignore      Stop if its end is beyond the grace, else Ending
+//!  being deleted     Ignore      Ending: nobody can make it end sooner
 //!  ended             Ignore      Ignore
 //! ```
+//!
+//! A kubelet does not shorten a stop that it has begun; a later deletion with less grace would change the object
+//! and not the containers. So the first request carries the final grace, and a pod that is being deleted is left
+//! to its node. Admission bounds the grace of everybody else's requests: see `admission::grace`.
 //!
 //! A pod that has a node is never deleted with a grace of zero: the API server would forget it at once, while
 //! its containers may run on, on a node that does not answer even for ever.
@@ -81,7 +85,7 @@ pub enum Decision<'a> {
         /// How.
         step: Step,
     },
-    /// It is being stopped as fast as can be asked for.
+    /// It is being stopped, and nobody can make it end sooner.
     Ending {
         /// Since when it should not run.
         since: Timestamp,
@@ -91,7 +95,7 @@ pub enum Decision<'a> {
 }
 
 /// How long after its end a kubelet may take to tell that a pod has ended.
-const CONFIRMATION: SignedDuration = SignedDuration::from_secs(5);
+pub const CONFIRMATION: SignedDuration = SignedDuration::from_secs(5);
 
 /// The least grace that leaves it to the kubelet to say when a pod has ended.
 pub const LEAST_GRACE: u32 = 1;
@@ -128,11 +132,25 @@ pub fn decide<'a>(pod: &Pod, clearance: Option<&'a ClearanceSpec>, now: Timestam
     let system = clearance.systems.get(&*pod.system);
     match (cleared(pod, clearance, now), pod.gated) {
         (Some(_), _) | (None, true) if pod.ending.is_some() => Decision::Ignore,
+        (Some(_), true) if ends_too_slowly(pod, system) => Decision::Hold,
         (Some(version), true) => Decision::Release(Some(version)),
         (Some(version), false) => end(pod, system, version, now),
         (None, true) => Decision::Hold,
         (None, false) => stop(pod, clearance, now),
     }
+}
+
+/// Whether the pod asks for more time to end than its system's level leaves. Then it is not released: nobody
+/// can change that of a pod.
+fn ends_too_slowly(pod: &Pod, system: Option<&SystemClearance>) -> bool {
+    system.is_some_and(|system| pod.longest_grace > system.on_loss.pod_grace_seconds())
+}
+
+/// The seconds that a pod may take to end, if it would be released but takes longer.
+pub fn held_for_its_grace(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Option<u32> {
+    let system = clearance.systems.get(&*pod.system)?;
+    let is_held = ends_too_slowly(pod, Some(system)) && cleared(pod, clearance, now).is_some();
+    is_held.then(|| system.on_loss.pod_grace_seconds())
 }
 
 /// What becomes of a pod that runs and is cleared.
@@ -231,10 +249,11 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision<'stati
     if mode == OnLossMode::Audit {
         return if pod.ending.is_some() { Decision::Ignore } else { Decision::Record };
     }
-    if let Some(ending) = &pod.ending
-        && (ending.at <= deadline.max(now) || ending.with.is_some_and(|grace| grace <= LEAST_GRACE))
-    {
-        return Decision::Ending { since, overdue: ending.at.max(deadline) + CONFIRMATION };
+    if let Some(ending) = &pod.ending {
+        // Who deleted it with a longer grace has fixed its end: that is told as soon as it is late.
+        let by_request = ending.with.is_some_and(|grace| grace > LEAST_GRACE) && ending.at > deadline;
+        let due = if by_request { deadline } else { ending.at.max(deadline) };
+        return Decision::Ending { since, overdue: due + CONFIRMATION };
     }
     let left = u32::try_from(deadline.duration_since(now).as_secs()).unwrap_or(0);
     let grace_period_seconds = left.min(pod.termination_grace).max(LEAST_GRACE);
@@ -242,18 +261,14 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision<'stati
     let began = began(clearance, pod.created).filter(|began| *began == since);
     let turn = began.map(|began| turn(&pod.uid.to_string(), began, grace)).filter(|turn| now < *turn);
     match (mode, turn) {
-        (_, Some(turn)) if pod.ending.is_none() => Decision::Wait { since, turn },
+        (_, Some(turn)) => Decision::Wait { since, turn },
         // Until the `Clearance` is rewritten the API server refuses what takes its place, and does not hold it.
-        _ if ran_out.is_some() && now < budgets_until && pod.ending.is_none() => {
-            Decision::Await { since, until: budgets_until }
-        }
+        _ if ran_out.is_some() && now < budgets_until => Decision::Await { since, until: budgets_until },
         // The API server let it in, and nothing is known to have changed since: the news of it may be late.
-        _ if loss.is_none() && now < since + NEWS && since + NEWS < budgets_until && pod.ending.is_none() => {
+        _ if loss.is_none() && now < since + NEWS && since + NEWS < budgets_until => {
             Decision::Await { since, until: since + NEWS }
         }
-        _ if now >= budgets_until || pod.ending.is_some() => {
-            Decision::Stop { since, step: Step::Delete { grace_period_seconds } }
-        }
+        _ if now >= budgets_until => Decision::Stop { since, step: Step::Delete { grace_period_seconds } },
         _ if pod.is_of_a_job() => Decision::Await { since, until: budgets_until },
         (OnLossMode::ScaleDown | OnLossMode::Suspend, _) if pod.owner.is_some() => {
             Decision::StopWhole { since, until: budgets_until, otherwise: evict }
@@ -405,8 +420,28 @@ mod tests {
             || Decision::Stop { since: at(0), step: Step::Delete { grace_period_seconds: LEAST_GRACE } };
         assert_eq!(decide(&deleted(None)), late());
         // By a clock of the API server that is half a minute ahead, it ends too late; but there is no sooner.
-        let ending = Decision::Ending { since: at(0), overdue: at(3631) + CONFIRMATION };
-        assert_eq!(decide(&deleted(Some((at(3631), 1)))), ending);
-        assert_eq!(decide(&deleted(Some((at(3631), 30)))), late(), "somebody gave it longer than it has");
+        let ending = |overdue| Decision::Ending { since: at(0), overdue: overdue + CONFIRMATION };
+        assert_eq!(decide(&deleted(Some((at(3631), 1)))), ending(at(3631)));
+        let once = decide(&deleted(Some((at(3631), 30))));
+        assert_eq!(
+            once,
+            ending(at(60)),
+            "somebody gave it longer than it has: that is told, and not asked again"
+        );
+    }
+
+    #[test]
+    fn a_pod_that_asks_for_more_time_to_end_than_its_level_leaves_is_not_released() {
+        let (mut pod, mut clearance) = scene(-10, 1000, None);
+        pod.gated = true;
+        let released = |pod: &Pod, clearance: &ClearanceSpec| {
+            matches!(decide(pod, Some(clearance), at(1)), Decision::Release(_))
+        };
+        assert!(released(&pod, &clearance), "30 s of 60 s");
+        let system = clearance.systems.get_mut("s").expect("the system");
+        system.on_loss.grace_period_seconds = 59;
+        assert!(!released(&pod, &clearance), "30 s of 59 s");
+        pod.longest_grace = 29;
+        assert!(released(&pod, &clearance));
     }
 }

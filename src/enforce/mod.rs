@@ -51,9 +51,9 @@ use tokio::sync::{mpsc, watch};
 use self::{
     act::Done,
     census::Census,
-    decide::{Decision, Step, decide},
+    decide::{CONFIRMATION, Decision, Step, decide, held_for_its_grace},
     roster::{Notes, Pod, PodKey, Roster},
-    say::{OVERDUE, Subject, Voice},
+    say::{ENDS_LATE, OVERDUE, Subject, Voice},
     watched::Watched,
     whole::{Lost, Unable},
     window::Window,
@@ -331,7 +331,7 @@ impl Enforcer {
                 if now < overdue {
                     self.look_later(key, overdue);
                 } else {
-                    self.say_overdue(key);
+                    self.say_overdue(key, now);
                 }
             }
             Decision::Release(_) | Decision::Replace => self.wait(key),
@@ -346,8 +346,17 @@ impl Enforcer {
 
     fn say_held(&mut self, key: &PodKey) {
         let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
+        let clearance = clearance.map(|c| &**c);
+        if let Some(most) =
+            clearance.and_then(|clearance| held_for_its_grace(pod, clearance, Timestamp::now()))
+        {
+            if pod.note(|notes| notes.say("EndsTooSlowly")) {
+                self.voice.ends_too_slowly(key, pod, clearance, most);
+            }
+            return;
+        }
         if pod.note(|notes| notes.say("Held")) {
-            self.voice.held(&Subject::pod(key, pod), clearance.map(|c| &**c));
+            self.voice.held(&Subject::pod(key, pod), clearance);
         }
     }
 
@@ -358,10 +367,16 @@ impl Enforcer {
         }
     }
 
-    fn say_overdue(&mut self, key: &PodKey) {
+    fn say_overdue(&mut self, key: &PodKey, now: Timestamp) {
         let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
-        if pod.note(|notes| notes.say(OVERDUE)) {
-            self.voice.overdue(key, pod, clearance.map(|c| &**c));
+        // Its end is still to come, because somebody else had fixed it: it is looked at again then.
+        let ends = pod.ends_at().map(|at| at + CONFIRMATION).filter(|at| *at > now);
+        let what = if ends.is_some() { ENDS_LATE } else { OVERDUE };
+        if pod.note(|notes| notes.say(what)) {
+            self.voice.overdue(key, pod, clearance.map(|c| &**c), ends.is_some());
+        }
+        if let Some(at) = ends {
+            self.look_later(key, at);
         }
     }
 

@@ -80,6 +80,8 @@ pub struct Pod {
     pub created: Timestamp,
     /// The seconds that it asks for to end by itself.
     pub termination_grace: u32,
+    /// The longest grace with which its kubelet stops it, or by a failed probe one of its containers.
+    pub longest_grace: u32,
     pub life: Life,
     /// `None` where it is [`NOTHING`].
     notes: Option<Box<Notes>>,
@@ -360,7 +362,8 @@ impl Roster {
         let gates = spec.iter().flat_map(|spec| spec.scheduling_gates.iter().flatten());
         let owner = OwnerIs::of(pod).map(|owner| self.owners.get(Arc::new(owner)));
         let runtime = spec.map_or_else(|| Ok(Runtime::default()), runtime_of_pod).map(SharedRuntime::from);
-        let asked = spec.and_then(|spec| spec.termination_grace_period_seconds);
+        let termination_grace = seconds(spec.and_then(|spec| spec.termination_grace_period_seconds), 30);
+        let probes = spec.into_iter().flat_map(probe_graces).max();
         Pod {
             uid: pod.uid().unwrap_or_default().into(),
             system: self.texts.get(pod.labels().get(SYSTEM_LABEL).map_or("", String::as_str).into()),
@@ -375,7 +378,8 @@ impl Roster {
             ended: has_ended(pod),
             ending: pod.metadata.deletion_timestamp.as_ref().map(|at| Box::new(self.ending(pod, at.0))),
             created: pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |at| at.0),
-            termination_grace: asked.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(30),
+            termination_grace,
+            longest_grace: termination_grace.max(seconds(probes, 0)),
             notes: None,
         }
     }
@@ -406,6 +410,18 @@ impl Roster {
             self.prune_at = PRUNE_AT + 2 * (self.owners.0.len() + self.texts.0.len());
         }
     }
+}
+
+/// A number of seconds that a pod asks for; negative ones are taken as a second, as Kubernetes does.
+fn seconds(asked: Option<i64>, default: u32) -> u32 {
+    asked.map_or(default, |seconds| if seconds < 0 { 1 } else { u32::try_from(seconds).unwrap_or(u32::MAX) })
+}
+
+/// The graces of the probes whose failure stops a container.
+fn probe_graces(spec: &core::PodSpec) -> impl Iterator<Item = i64> {
+    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let probes = containers.flat_map(|container| [&container.liveness_probe, &container.startup_probe]);
+    probes.flatten().filter_map(|probe| probe.termination_grace_period_seconds)
 }
 
 impl Pod {

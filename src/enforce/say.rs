@@ -19,7 +19,7 @@ use super::{
     decide::Step,
     keep,
     owner::Roots,
-    roster::{KeptBy, OwnerIs, Pod, PodKey},
+    roster::{Ending, KeptBy, OwnerIs, Pod, PodKey},
 };
 use crate::{
     api::{ClearanceSpec, SharedRuntime, SystemClearance},
@@ -36,6 +36,10 @@ const QUIET: Duration = Duration::from_mins(1);
 
 /// The reason of an Event about a pod that should be gone.
 pub const OVERDUE: &str = "StopOverdue";
+
+/// What is noted about a pod whose deletion, begun by somebody else, takes longer than its grace. Its Event has
+/// the same reason.
+pub const ENDS_LATE: &str = "StopOverdue, ends later";
 
 /// What something is said about.
 #[derive(Debug)]
@@ -173,19 +177,33 @@ impl Voice {
         self.say(pod, clearance, (EventType::Normal, "Replaced", "Delete", note));
     }
 
-    /// It should have ended, and nobody knows that it did.
-    pub fn overdue(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>) {
-        let keeper = match pod.ending.as_ref().map(|ending| &ending.kept_by) {
-            Some(KeptBy::Finalizers(finalizers)) => {
-                format!("kept by the finalizers {finalizers}; whoever set them has to take them off")
+    /// It would be released, but takes longer to end than its level leaves to a pod: `most` seconds.
+    pub fn ends_too_slowly(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>, most: u32) {
+        let note = format!(
+            "held: it has a termination grace of {} s, and the risk level of its AI system leaves {most} s to a pod (half of onLoss.gracePeriodSeconds); a pod's grace cannot be changed: set it in the pod template, then kubectl delete pod {} -n {}",
+            pod.longest_grace, key.name, key.namespace
+        );
+        // With the action of another Event, it would count as that one once more, and its note be lost.
+        self.say(&Subject::pod(key, pod), clearance, (EventType::Warning, "Held", "AskForLessGrace", note));
+    }
+
+    /// It should have ended, and nobody knows that it did; or it ends later than it should.
+    pub fn overdue(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>, ends_late: bool) {
+        let why = match pod.ending.as_deref() {
+            Some(Ending { kept_by: KeptBy::Finalizers(finalizers), .. }) => {
+                format!("it is kept by the finalizers {finalizers}; whoever set them has to take them off")
             }
-            Some(KeptBy::Node(node)) => format!(
+            Some(Ending { at, with: Some(with), kept_by: KeptBy::Node(node) }) if ends_late => format!(
+                "it was deleted with a grace of {with} s before Assent could stop it, and a node does not shorten a stop that has begun: node {node} ends it at {at:.0} at the latest"
+            ),
+            Some(Ending { kept_by: KeptBy::Node(node), .. }) => format!(
                 "the kubelet of node {node} has not said that it ended; if that machine is off for good: kubectl delete node {node}"
             ),
             None => "it is not being deleted".to_owned(),
         };
-        let note = format!("clearance lost, and the pod is not gone within the grace: {keeper}");
-        self.say(&Subject::pod(key, pod), clearance, (EventType::Warning, OVERDUE, "Delete", note));
+        let note = format!("clearance lost, and the pod is not gone within the grace: {why}");
+        let action = if ends_late { "Wait" } else { "Delete" };
+        self.say(&Subject::pod(key, pod), clearance, (EventType::Warning, OVERDUE, action, note));
     }
 
     fn say(

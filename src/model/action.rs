@@ -6,7 +6,7 @@ use stateright::Model;
 use super::{
     Protocol,
     admission::{Asker, Template},
-    code::{self, ASKED},
+    code::{self, ASKED, OWN},
     guard::Guard,
     property,
     size::Time,
@@ -23,7 +23,7 @@ pub enum Action {
     Approve,
     Revoke,
     Create(Template),
-    /// A user deletes the pod, which ends when it wants to.
+    /// A user deletes the pod, with as long a grace as there may be.
     UserDeletes,
     /// The kubelet is done with it.
     Gone,
@@ -165,7 +165,7 @@ impl Protocol {
                 state.pod = Some(self.create(state, template)?);
                 state.pods += 1;
             }
-            Action::UserDeletes => end(state, ASKED),
+            Action::UserDeletes => end(state, if self.has(Guard::GraceBounded) { OWN } else { ASKED }),
             Action::Gone => state.remove_pod(),
             Action::Tamper(tamper) => {
                 let pod = state.pod?;
@@ -272,9 +272,6 @@ impl Protocol {
         let (wish, since) = code::decide(pod, clearance, operator.lost_since, state.now + operator.skew);
         let wish = match wish {
             Wish::Release if pod.given_up => Wish::Nothing,
-            Wish::Evict(_) | Wish::Delete(_) if pod.ends_at.is_some() && !self.has(Guard::LateEndCut) => {
-                Wish::Nothing
-            }
             Wish::Evict(_) if !self.has(Guard::TerminationCut) => Wish::Evict(ASKED),
             Wish::Delete(_) if !self.has(Guard::TerminationCut) => Wish::Delete(ASKED),
             Wish::Delete(grace) if !self.has(Guard::DeletedAfterBudgets) => Wish::Evict(grace),
@@ -324,7 +321,7 @@ impl Protocol {
             let (wish, since) = self.wish(state, who);
             let wants = match (wish, &state.pod) {
                 (Wish::Nothing | Wish::Evict(_), _) | (_, None) => false,
-                (Wish::Delete(grace), Some(pod)) => pod.ends_at.is_none_or(|end| state.now + grace < end),
+                (Wish::Delete(_), Some(pod)) => pod.ends_at.is_none(),
                 (Wish::Release, Some(pod)) => self.lift_gate(state, pod, Asker::Operator).is_some(),
             };
             knows
@@ -343,11 +340,11 @@ fn read(known: &mut Option<usize>, newest: usize) {
     *known = Some(known.map_or(newest, |known| (known + 1).min(newest)));
 }
 
-/// The pod is to be gone within `grace`; a later end gives way to an earlier. No kubelet has a gated one.
+/// The pod is to be gone within `grace`. A kubelet keeps the first end that it is told. No kubelet has a gated pod.
 fn end(state: &mut State, grace: Tick) {
     let at = state.now + grace;
     match state.pod.as_mut() {
-        Some(pod) if !pod.gated => pod.ends_at = Some(pod.ends_at.map_or(at, |before| before.min(at))),
+        Some(pod) if !pod.gated => pod.ends_at = Some(pod.ends_at.unwrap_or(at)),
         _ => state.remove_pod(),
     }
 }

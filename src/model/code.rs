@@ -39,7 +39,10 @@ pub const TICK: i64 = 10;
 /// The grace of the level: the first half for evictions, the second for deletion.
 pub const GRACE: Tick = 2;
 
-/// What the pod asks for to end by itself: longer than the grace.
+/// The pod's own grace: as long as the level leaves.
+pub const OWN: Tick = 1;
+
+/// What somebody asks for, or would be asked for, where nothing bounds it: longer than the grace.
 pub const ASKED: Tick = 6;
 
 const NAMESPACE: &str = "lending";
@@ -249,7 +252,7 @@ fn manifest(pod: &Pod) -> core::Pod {
                       "creationTimestamp": instant(pod.created).to_string(),
                       "deletionTimestamp": pod.ends_at.map(|end| instant(end).to_string()) },
         "spec": { "containers": [{ "name": "model", "image": image }], "schedulingGates": gates,
-                  "terminationGracePeriodSeconds": TICK * i64::from(ASKED) },
+                  "terminationGracePeriodSeconds": TICK * i64::from(OWN) },
     });
     serde_json::from_value(manifest).expect("a pod")
 }

@@ -29,7 +29,7 @@ pub enum Guard {
     ReleaseUid,
     DeletedAfterBudgets,
     TerminationCut,
-    LateEndCut,
+    GraceBounded,
 }
 
 /// What the model found about a guard.
@@ -162,9 +162,9 @@ pub const FINDINGS: [Finding; 21] = [
         without: Ok(GONE),
     },
     Finding {
-        guard: Guard::LateEndCut,
-        step: "stop: of a pod that ends already, but too late",
-        code: (DECIDE, "stop", "ending.at <= deadline.max(now)"),
+        guard: Guard::GraceBounded,
+        step: "delete: nobody else gives a pod more than half of the grace",
+        code: ("src/admission/grace.rs", "delete", "{asked} <= {bound}"),
         size: BUDGETS,
         without: Ok(GONE),
     },

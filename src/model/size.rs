@@ -52,7 +52,7 @@ pub const LAGS: Size = Size {
 };
 
 /// The same without a revocation.
-pub const END: Size = Size { name: "end", decisions: 1, possible: &[STARTS_ALONE, UNTIMELY], ..LAGS };
+pub const END: Size = Size { name: "end", decisions: 1, possible: &[STARTS_ALONE], ..LAGS };
 
 /// One pod after another, by the same name.
 pub const PODS: Size = Size {

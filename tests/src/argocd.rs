@@ -39,7 +39,7 @@ impl<'a> ArgoCd<'a> {
     /// Installs Argo CD's definitions and settings, tells it of Assent as the documentation says, and starts it.
     pub async fn install(cluster: &'a ControlPlane) -> Result<Self> {
         let permit = PERMITS.acquire().await?;
-        let built = binaries::built("argocd").await?;
+        let built = binaries::built(&["argocd"]).await?;
         for crd in ["application", "appproject", "applicationset"] {
             cluster.define(&built.join(format!("crds/{crd}-crd.yaml"))).await?;
         }

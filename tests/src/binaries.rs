@@ -18,10 +18,10 @@ pub async fn directory() -> Result<PathBuf> {
     build(&[]).await
 }
 
-/// The directory of what one more module of `tests/controlplane` builds, and of the definitions in `crds/` that
-/// belong to it.
-pub async fn built(module: &str) -> Result<PathBuf> {
-    build(&[module]).await
+/// The directory of what more modules of `tests/controlplane` build, and of the definitions in `crds/` that
+/// belong to them.
+pub async fn built(modules: &[&str]) -> Result<PathBuf> {
+    build(modules).await
 }
 
 async fn build(modules: &[&str]) -> Result<PathBuf> {

@@ -51,7 +51,7 @@ impl<'a> Flux<'a> {
     /// Installs Flux's definitions and starts its controller, which may do everything, as `flux install` has it.
     pub async fn install(cluster: &'a ControlPlane) -> Result<Self> {
         let permit = PERMITS.acquire().await?;
-        let built = binaries::built("flux").await?;
+        let built = binaries::built(&["flux"]).await?;
         cluster.define(&built.join("crds")).await?;
         let account = cluster.gitops().await?;
         let health = format!("--health-addr=127.0.0.1:{}", ports::free_port().context("no free port")?);

@@ -8,7 +8,8 @@
 //!   (Person     │
 //!    ─> Account)└── processes      etcd ── kube-apiserver ─┬─ kube-controller-manager
 //!                   (Component                             ├─ kube-scheduler
-//!                    ─> Process)                           └─ kwok, which plays the nodes
+//!                    ─> Process)                           ├─ kwok, which plays the nodes
+//!                                                          └─ Node, which runs containers, where a test wants it
 //! ```
 //!
 //! Nothing survives its owner: see [`Process`] for how.
@@ -25,6 +26,7 @@ mod flux;
 mod gitops;
 mod installation;
 mod kubeconfig;
+mod node;
 mod nodes;
 mod people;
 mod ports;
@@ -45,6 +47,7 @@ pub use flux::Flux;
 pub use gitops::Layout;
 pub use installation::{Assent, NAMESPACE, binaries, root};
 pub use kubeconfig::Account;
+pub use node::{NAME as NODE, Node, PORT, Running};
 pub use people::Person;
 pub use process::Process;
 pub use scenario::{Scenario, container, digest, pod_spec};

@@ -21,6 +21,7 @@ use crate::component::Component;
 use crate::control_plane::Options;
 use crate::directory::Directory;
 use crate::kubeconfig::{Account, with_token};
+use crate::node;
 use crate::nodes;
 use crate::people::{Person, User, token_file};
 use crate::ports::Ports;
@@ -137,6 +138,9 @@ async fn create_users(directory: &Directory, cluster: &Cluster) -> Result<BTreeM
         Account::create(file, cluster, with_token(&user.token)).await?;
         users.push(user);
     }
+    let kubelet = User::new(&format!("system:node:{}", node::NAME), &["system:nodes"])?;
+    Account::create(directory.kubeconfig("kubelet"), cluster, with_token(&kubelet.token)).await?;
+    users.push(kubelet);
     let file = directory.join("pki/tokens.csv");
     fs::write(&file, token_file(&users)).with_context(|| format!("writing {}", file.display()))?;
     Ok(people)

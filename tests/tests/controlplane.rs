@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use assent_tests::{Component, ControlPlane, Options, Person, Process, until};
+use assent_tests::{Component, ControlPlane, Node, Options, Person, Process, until};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
@@ -29,8 +29,8 @@ const OWNER: &str = "ASSENT_TEST_OWNER";
 
 fn main() -> Result<ExitCode> {
     let runtime = Arc::new(Runtime::new()?);
-    if env::var_os(OWNER).is_some() {
-        return runtime.block_on(own());
+    if let Some(what) = env::var_os(OWNER) {
+        return runtime.block_on(async { if what == "node" { own_node().await } else { own().await } });
     }
     let arguments = Arguments::from_args();
     if arguments.list {
@@ -78,7 +78,12 @@ fn trials(runtime: &Arc<Runtime>, shared: &Arc<Option<ControlPlane>>) -> Vec<Tri
         nothing_survives_its_owner,
         failure_shows_the_log
     ];
-    shared.into_iter().chain(own).collect()
+    let mut node = own![nothing_of_a_node_survives_its_owner].into_iter();
+    let node = match Node::unavailable() {
+        Some(why) => node.next().map(|t| t.with_kind(format!("skipped: {why}")).with_ignored_flag(true)),
+        None => node.next(),
+    };
+    shared.into_iter().chain(own).chain(node).collect()
 }
 
 async fn versions_are_the_pinned_ones(cluster: &ControlPlane) -> Result<()> {
@@ -222,20 +227,53 @@ async fn paused_api_server_hangs_and_resumes() -> Result<()> {
 }
 
 async fn nothing_survives_its_owner() -> Result<()> {
-    let mut owner = Command::new(env::current_exe()?)
-        .env(OWNER, "1")
-        .stdout(Stdio::piped())
-        .stdin(Stdio::null())
-        .spawn()?;
-    let mut line = String::new();
-    BufReader::new(owner.stdout.take().context("no stdout")?).read_line(&mut line)?;
-    let directory = PathBuf::from(line.trim_end());
+    let (mut owner, directory) = owner("1")?;
     let before = processes_of(&directory)?;
     // A supervisor for each of the three processes, and the sweeper.
     ensure!(before.len() >= 7, "only {before:?}");
     owner.kill()?;
     owner.wait()?;
     gone(&directory).await
+}
+
+/// Neither its processes nor its mounts, nor the control groups and the network of its pods.
+async fn nothing_of_a_node_survives_its_owner() -> Result<()> {
+    let (mut owner, directory) = owner("node")?;
+    let before = processes_of(&directory)?;
+    for part in ["containerd ", "kubelet ", "containerd-shim-runc-v2 "] {
+        ensure!(before.iter().any(|line| line.contains(part)), "no {part}in {before:?}");
+    }
+    let name = directory.file_name().context("no name")?.to_string_lossy().into_owned();
+    let groups = || -> Result<bool> {
+        let parents = fs::read_dir("/sys/fs/cgroup")?.flatten().map(|entry| entry.path());
+        Ok(parents.chain([PathBuf::from("/sys/fs/cgroup")]).any(|parent| parent.join(&name).exists()))
+    };
+    // A pod has a pair of interfaces, of which one stays with the machine.
+    let addresses = fs::read_to_string(directory.join("addresses"))?;
+    let routed = || -> Result<bool> {
+        let routes = fs::read_to_string("/proc/net/fib_trie")?;
+        Ok(addresses.split_whitespace().any(|address| routes.contains(&format!(" {address}\n"))))
+    };
+    ensure!(groups()? && routed()?, "it is not seen what should go: {addresses}");
+    owner.kill()?;
+    owner.wait()?;
+    gone(&directory).await?;
+    ensure!(!groups()?, "control groups stay");
+    let mounts = fs::read_to_string("/proc/mounts")?;
+    ensure!(!mounts.contains(&name), "mounts stay: {mounts}");
+    until(SOON, "the network of the pod to be gone", async || Ok((!routed()?).then_some(()))).await
+}
+
+/// Starts an owner that runs what [`OWNER`] says; with the directory of its control plane.
+fn owner(what: &str) -> Result<(std::process::Child, PathBuf)> {
+    let mut owner = Command::new(env::current_exe()?)
+        .env(OWNER, what)
+        .stdout(Stdio::piped())
+        .stdin(Stdio::null())
+        .spawn()?;
+    let mut line = String::new();
+    BufReader::new(owner.stdout.take().context("no stdout")?).read_line(&mut line)?;
+    Ok((owner, PathBuf::from(line.trim_end())))
 }
 
 async fn process_has_environment_and_ends_on_request() -> Result<()> {
@@ -275,6 +313,23 @@ async fn failure_shows_the_log() -> Result<()> {
 async fn own() -> Result<ExitCode> {
     let cluster = ControlPlane::start_with(small()).await?;
     cluster.pause(Component::ControllerManager)?;
+    println!("{}", cluster.directory().display());
+    std::future::pending().await
+}
+
+/// The same with a node, on which a pod runs.
+async fn own_node() -> Result<ExitCode> {
+    let cluster = ControlPlane::start().await?;
+    let node = Node::start(&cluster).await?;
+    let mut spec = json!({ "containers": [node.container("stubborn", "1")] });
+    Node::place(&mut spec);
+    let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "stays" }, "spec": spec });
+    cluster.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &pod.to_string()).await?.ok()?;
+    let ready = ["wait", "--for=condition=Ready", "pod/stays", "--timeout=60s"];
+    cluster.kubectl(Person::Admin, &ready).await?.ok()?;
+    let address = ["get", "pod", "stays", "-o=jsonpath={.status.podIP}"];
+    let address = cluster.kubectl(Person::Admin, &address).await?.ok()?;
+    fs::write(cluster.directory().join("addresses"), address)?;
     println!("{}", cluster.directory().display());
     std::future::pending().await
 }

@@ -71,7 +71,8 @@ pub async fn a_node_that_is_gone_is_told_of_and_nothing_on_it_is_forgotten() -> 
     let (cluster, operator) = stage().await?;
     let scene = scene_of_grace(&cluster, "node-gone", 0).await?;
     let machine = json!({ "apiVersion": "v1", "kind": "Node",
-        "metadata": { "name": "lost", "labels": { "kubernetes.io/hostname": "lost" } },
+        "metadata": { "name": "lost", "labels": { "kubernetes.io/hostname": "lost" },
+            "annotations": { "kwok.x-k8s.io/node": "fake" } },
         "spec": { "taints": [{ "key": "example.com/lost", "effect": "NoSchedule" }] },
         "status": { "capacity": { "cpu": "8", "memory": "8Gi", "pods": "10" }, "allocatable": { "cpu": "8", "memory": "8Gi", "pods": "10" } } });
     scene.apply(Person::Admin, &machine).await?;

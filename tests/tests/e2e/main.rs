@@ -16,10 +16,12 @@ mod decisions;
 mod faults;
 mod floods;
 mod flux;
+mod grace;
 mod guard;
 mod hostile;
 mod lifecycle;
 mod modes;
+mod node;
 mod outage;
 mod plugin;
 mod refusals;
@@ -35,9 +37,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
-use assent_tests::{Assent, ControlPlane};
+use assent_tests::{Assent, ControlPlane, Node};
 use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
 
 /// A trial on the shared control plane for each function named.
 macro_rules! shared {
@@ -60,9 +63,33 @@ macro_rules! own {
     }),*] };
 }
 
+/// A trial that needs a real node, for each function named: a control plane of its own, or, with `&node`, the
+/// shared one and a node that is started when the first of them runs. Where no node can run, it is skipped.
+macro_rules! on_node {
+    ($stage:expr, $skip:expr, $($module:ident :: $test:ident $(($node:ident))?),* $(,)?) => { [$({
+        let stage = std::sync::Arc::clone($stage);
+        let trial = libtest_mimic::Trial::test(concat!(stringify!($module), "::", stringify!($test)), move || {
+            let tested = async { on_node!(@run stage, $module::$test $(, $node)?) };
+            stage.runtime.block_on(tested).map_err(|error: anyhow::Error| format!("{error:#}").into())
+        });
+        match $skip {
+            Some(reason) => trial.with_kind(format!("skipped: {reason}")).with_ignored_flag(true),
+            None => trial,
+        }
+    }),*] };
+    (@run $stage:ident, $test:path) => { $test().await };
+    (@run $stage:ident, $test:path, $node:ident) => {{
+        let cluster = $stage.cluster.as_ref().ok_or_else(|| anyhow::anyhow!("no control plane"))?;
+        let $node = $stage.node.get_or_try_init(|| Node::start(cluster)).await?;
+        $test(cluster, $node).await
+    }};
+}
+
 /// What the trials share.
 struct Stage {
     runtime: Runtime,
+    /// Before the control plane, and so dropped before it.
+    node: OnceCell<Node>,
     cluster: Option<ControlPlane>,
 }
 
@@ -72,14 +99,14 @@ fn main() -> Result<ExitCode> {
     arguments.test_threads = arguments.test_threads.or(Some(4));
     let runtime = Runtime::new()?;
     if arguments.list {
-        let stage = Stage { runtime, cluster: None };
+        let stage = Stage { runtime, node: OnceCell::new(), cluster: None };
         return Ok(libtest_mimic::run(&arguments, trials(&Arc::new(stage))).exit_code());
     }
     let begin = Instant::now();
     let cluster = runtime.block_on(ControlPlane::start())?;
     let assent = runtime.block_on(Assent::install(&cluster))?;
     eprintln!("Assent governs after {:.1?}", begin.elapsed());
-    let stage = Arc::new(Stage { runtime, cluster: Some(cluster) });
+    let stage = Arc::new(Stage { runtime, node: OnceCell::new(), cluster: Some(cluster) });
     let conclusion = libtest_mimic::run(&arguments, trials(&stage));
     if conclusion.has_failed() {
         eprintln!("What the operator complained of:\n{}", complaints(assent.operator().log())?);
@@ -223,6 +250,11 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         refusals::an_approver_approves_in_a_role_she_does_not_hold,
         refusals::one_person_in_two_roles_fills_one,
         refusals::a_tired_admin_deletes_a_risk_level_in_use,
+        grace::the_own_grace_of_a_pod_is_cut_to_half_of_that_of_its_level,
+        grace::the_grace_of_a_probe_is_bounded_too,
+        grace::nobody_deletes_or_evicts_with_a_longer_grace_than_the_level_leaves,
+        grace::a_held_pod_that_takes_too_long_to_end_is_told_of_and_not_released,
+        grace::what_deletes_pods_with_their_own_grace_is_not_blocked,
         deadman::a_renewal_replaces_pods_within_their_budget,
         deadman::an_earlier_end_is_carried_at_once,
         sidecars::a_webhook_that_injects_what_is_trusted,
@@ -251,7 +283,24 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         chart::the_operator_may_do_no_more_than_it_must,
         chart::editors_may_describe_and_not_decide,
     ];
-    shared.into_iter().chain(own(stage)).collect()
+    shared.into_iter().chain(own(stage)).chain(on_nodes(stage)).collect()
+}
+
+fn on_nodes(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
+    let skip = Node::unavailable();
+    on_node![
+        stage,
+        &skip,
+        node::i1_i2_i3_containers_start_and_end_with_the_clearance(node),
+        node::i2_a_revocation_during_a_rollout_stops_the_old_containers_in_time(node),
+        node::i2_a_deletion_just_before_a_revocation_delays_nothing(node),
+        node::a_stop_that_has_begun_is_not_shortened_and_whoever_fixed_its_end_is_told_of(node),
+        node::i2_a_grace_that_overflows_is_refused(node),
+        node::an_image_volume_has_the_approved_content(node),
+        node::capture_names_the_digest_that_a_kubelet_reports(node),
+        node::i2_the_kubelet_ends_what_runs_out_when_nobody_else_is_left,
+        node::i2_a_kubelet_that_confirms_nothing_is_named,
+    ]
 }
 
 fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {

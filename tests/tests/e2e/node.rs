@@ -1,0 +1,310 @@
+//! What only a real kubelet shows: whether a container runs, and when it has ended.
+//!
+//! Most containers here are stubborn: they ignore SIGTERM, so they run until the last moment.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use assent_tests::{Assent, ControlPlane, NODE, Node, PORT, Person, Scenario, pod_spec, until};
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use Person::{Admin, Alice, Dev};
+
+/// Seconds from a loss to the end of the last container.
+const GRACE: u32 = 10;
+
+/// How much later a busy machine may see it.
+const SLACK: Duration = Duration::from_secs(3);
+
+/// A scene with a level of its own, whose grace is [`GRACE`].
+async fn scene<'a>(cluster: &'a ControlPlane, name: &str, labels: &Value) -> Result<Scenario<'a>> {
+    let scene = Scenario::governed_by(cluster, name, "limited", labels).await?;
+    let mut level = scene.get_cluster("risklevel", "limited").await?;
+    level["metadata"] = json!({ "name": name });
+    level["spec"]["onLoss"] = json!({ "gracePeriodSeconds": GRACE });
+    scene.apply(Admin, &level).await?;
+    scene.apply(Admin, &scene.system(name)).await?;
+    Ok(scene)
+}
+
+async fn enforced<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
+    scene(cluster, name, &json!({ "assent.dev/mode": "enforce" })).await
+}
+
+/// A Deployment of two pods on the node that asks for ten minutes to end.
+fn deployment(scene: &Scenario<'_>, container: &Value) -> Value {
+    let mut spec = pod_spec(container);
+    spec["terminationGracePeriodSeconds"] = json!(600);
+    Node::place(&mut spec);
+    scene.workload("apps/v1", "Deployment", "scorer", &spec)
+}
+
+async fn decide(scene: &Scenario<'_>, decision: &str, version: &str) -> Result<()> {
+    let digest = scene.digest_of(version).await?;
+    scene.decide(Alice, &scene.decision(decision, version, &digest, "risk-officer")).await.map(drop)
+}
+
+async fn clear(scene: &Scenario<'_>, version: &str, container: &Value) -> Result<()> {
+    scene.publish(version, container).await?;
+    decide(scene, "Approve", version).await?;
+    scene.is_cleared(version).await
+}
+
+/// Waits until `count` containers run in the namespace, as containerd says.
+async fn run(scene: &Scenario<'_>, node: &Node, count: usize) -> Result<()> {
+    until(Duration::from_mins(1), &format!("{count} running containers"), async || {
+        let running = node.running(&scene.namespace).await?;
+        ensure!(running.len() == count, "{running:?} run");
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// Waits until no container runs, and demands that it was not later than `seconds` after `begin`.
+async fn end_within(scene: &Scenario<'_>, node: &Node, begin: Instant, seconds: u32) -> Result<()> {
+    run(scene, node, 0).await?;
+    let took = begin.elapsed();
+    let most = Duration::from_secs(seconds.into()) + SLACK;
+    ensure!(took <= most, "the last container ended after {took:.1?}, not within {most:?}");
+    Ok(())
+}
+
+/// What a pod's server says of the file at `path`; an error if it does not answer.
+async fn ask(pod: &Value, path: &str) -> Result<String> {
+    let address = pod["status"]["podIP"].as_str().context("the pod has no address")?;
+    let mut stream = TcpStream::connect((address, PORT)).await?;
+    let request = format!("GET /?p={path} HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+pub async fn i1_i2_i3_containers_start_and_end_with_the_clearance(
+    cluster: &ControlPlane,
+    node: &Node,
+) -> Result<()> {
+    let scene = enforced(cluster, "node-life").await?;
+    let container = node.container("stubborn", "1");
+    scene.publish("v1", &container).await?;
+    scene.apply(Dev, &deployment(&scene, &container)).await?;
+    scene.held("scorer", 2).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    run(&scene, node, 0).await.context("what is not approved runs")?;
+
+    decide(&scene, "Approve", "v1").await?;
+    run(&scene, node, 2).await?;
+    scene.running("scorer", 2).await?;
+    let pods = scene.pods("scorer").await?;
+    for pod in &pods {
+        ensure!(pod["spec"]["terminationGracePeriodSeconds"] == GRACE / 2, "{}", pod["spec"]);
+        ensure!(pod["status"]["containerStatuses"][0]["imageID"] == json!(node.image), "{}", pod["status"]);
+        ask(pod, "").await.context("it does not serve")?;
+    }
+
+    let begin = Instant::now();
+    decide(&scene, "Revoke", "v1").await?;
+    end_within(&scene, node, begin, GRACE).await?;
+    for pod in &pods {
+        ensure!(ask(pod, "").await.is_err(), "a revoked pod still serves: {}", pod["metadata"]["name"]);
+    }
+    scene.held("scorer", 2).await?;
+
+    // An approval counts if it comes in a later second than the revocation.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    decide(&scene, "Approve", "v1").await?;
+    run(&scene, node, 2).await?;
+    scene.running("scorer", 2).await.map(drop)
+}
+
+/// The old pods are being deleted by their controller, with their own grace, when the revocation comes.
+pub async fn i2_a_revocation_during_a_rollout_stops_the_old_containers_in_time(
+    cluster: &ControlPlane,
+    node: &Node,
+) -> Result<()> {
+    let scene = enforced(cluster, "node-rollout").await?;
+    let (one, two) = (node.container("stubborn", "1"), node.container("stubborn", "2"));
+    clear(&scene, "v1", &one).await?;
+    clear(&scene, "v2", &two).await?;
+    scene.apply(Dev, &deployment(&scene, &one)).await?;
+    scene.running("scorer", 2).await?;
+    scene.apply(Dev, &deployment(&scene, &two)).await?;
+    until(Duration::from_secs(30), "an old pod to be deleted", async || {
+        let pods = scene.list("pods").await?;
+        Ok(pods.iter().any(|pod| pod["metadata"]["deletionTimestamp"].is_string()).then_some(()))
+    })
+    .await?;
+    let begin = Instant::now();
+    decide(&scene, "Revoke", "v1").await?;
+    decide(&scene, "Revoke", "v2").await?;
+    end_within(&scene, node, begin, GRACE).await
+}
+
+/// Somebody who may delete pods does so before the revocation, with as long a grace as he gets.
+pub async fn i2_a_deletion_just_before_a_revocation_delays_nothing(
+    cluster: &ControlPlane,
+    node: &Node,
+) -> Result<()> {
+    let scene = enforced(cluster, "node-deleted").await?;
+    let container = node.container("stubborn", "1");
+    clear(&scene, "v1", &container).await?;
+    let mut spec = pod_spec(&container);
+    Node::place(&mut spec);
+    scene.apply(Dev, &scene.workload("v1", "Pod", "scorer", &spec)).await?;
+    scene.running_pod("scorer").await?;
+    let delete = |grace: u32| format!("--grace-period={grace}");
+    let said = scene.denied(Dev, &["delete", "pod", "scorer", &delete(GRACE / 2 + 1)]).await?;
+    ensure!(said.contains("leaves at most 5 s"), "{said}");
+    run(&scene, node, 1).await?;
+
+    scene.kubectl(Dev, &["delete", "pod", "scorer", "--wait=false", &delete(GRACE / 2)]).await?;
+    let begin = Instant::now();
+    decide(&scene, "Revoke", "v1").await?;
+    // Less grace now would change the object alone: it must go on to say when the container ends.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let pod = scene.get("pod", "scorer").await?;
+    ensure!(pod["metadata"]["deletionGracePeriodSeconds"] == GRACE / 2, "{}", pod["metadata"]);
+    end_within(&scene, node, begin, GRACE).await
+}
+
+/// What the bounds rest on, and what is said where a stop had begun before they held.
+pub async fn a_stop_that_has_begun_is_not_shortened_and_whoever_fixed_its_end_is_told_of(
+    cluster: &ControlPlane,
+    node: &Node,
+) -> Result<()> {
+    const LONG: u32 = 25;
+    let scene = scene(cluster, "node-fixed", &json!({})).await?;
+    let mut spec = pod_spec(&node.container("stubborn", "1"));
+    Node::place(&mut spec);
+    scene.apply(Dev, &scene.workload("v1", "Pod", "scorer", &spec)).await?;
+    scene.running_pod("scorer").await?;
+    let begin = Instant::now();
+    scene
+        .kubectl(Dev, &["delete", "pod", "scorer", "--wait=false", &format!("--grace-period={LONG}")])
+        .await?;
+    scene.kubectl(Admin, &["label", "namespace", "node-fixed", "assent.dev/mode=enforce"]).await?;
+    let note = scene.event("Pod", "scorer", "StopOverdue").await?;
+    let fixed = format!("it was deleted with a grace of {LONG} s before Assent could stop it");
+    ensure!(note.contains(&fixed) && note.contains(&format!("node {NODE} ends it at ")), "{note}");
+    ensure!(!note.contains("has not said"), "the kubelet is blamed: {note}");
+    run(&scene, node, 1).await?;
+    let end = Duration::from_secs(LONG.into());
+    run(&scene, node, 0).await?;
+    ensure!(begin.elapsed() + SLACK >= end, "a node shortens stops: ended after {:?}", begin.elapsed());
+    Ok(())
+}
+
+/// An API server takes any number; these overflow in it.
+pub async fn i2_a_grace_that_overflows_is_refused(cluster: &ControlPlane, node: &Node) -> Result<()> {
+    let scene = enforced(cluster, "node-overflow").await?;
+    let container = node.container("stubborn", "1");
+    clear(&scene, "v1", &container).await?;
+    let mut spec = pod_spec(&container);
+    Node::place(&mut spec);
+    scene.apply(Dev, &scene.workload("v1", "Pod", "scorer", &spec)).await?;
+    scene.running_pod("scorer").await?;
+    for grace in ["18445744073", "18446744673", "9223372036854775807"] {
+        let said =
+            scene.denied(Dev, &["delete", "pod", "scorer", &format!("--grace-period={grace}")]).await?;
+        ensure!(said.contains("leaves at most 5 s"), "{grace}: {said}");
+    }
+    let begin = Instant::now();
+    decide(&scene, "Revoke", "v1").await?;
+    end_within(&scene, node, begin, GRACE).await
+}
+
+pub async fn an_image_volume_has_the_approved_content(cluster: &ControlPlane, node: &Node) -> Result<()> {
+    let scene = enforced(cluster, "node-volume").await?;
+    let mut server = node.container("serve", "1");
+    server["volumeMounts"] = json!([{ "name": "models", "mountPath": "/models", "readOnly": true }]);
+    let volumes = json!([{ "name": "models", "image": { "reference": node.models } }]);
+    let runtime = json!({ "containers": [server], "volumes": volumes });
+    scene.apply(Admin, &scene.version_of("v1", &runtime)).await?;
+    let mut spec = pod_spec(&server);
+    spec["volumes"] = volumes;
+    Node::place(&mut spec);
+    scene.apply(Dev, &scene.workload("apps/v1", "Deployment", "scorer", &spec)).await?;
+    scene.held("scorer", 2).await?;
+    run(&scene, node, 0).await?;
+    decide(&scene, "Approve", "v1").await?;
+    scene.running("scorer", 2).await?;
+    for pod in scene.pods("scorer").await? {
+        let answer = ask(&pod, "/models/a/config.json").await?;
+        ensure!(answer.ends_with(r#"{"from":"image"}"#), "{answer}");
+    }
+    Ok(())
+}
+
+/// The kubelet reports the digest of the image that it runs.
+pub async fn capture_names_the_digest_that_a_kubelet_reports(
+    cluster: &ControlPlane,
+    node: &Node,
+) -> Result<()> {
+    let scene = scene(cluster, "node-capture", &json!({})).await?;
+    let mut by_tag = node.container("serve", "1");
+    by_tag["image"] = json!(node.tag);
+    scene.apply(Dev, &deployment(&scene, &by_tag)).await?;
+    scene.running("scorer", 2).await?;
+    let said = scene.assent(Dev, &["capture", "deployment/scorer"]).await?;
+    ensure!(said.stdout.contains(&node.image), "{said:?}");
+    Ok(())
+}
+
+/// With the API server and the operator both gone, the kubelet ends what runs out.
+pub async fn i2_the_kubelet_ends_what_runs_out_when_nobody_else_is_left() -> Result<()> {
+    let (cluster, assent, node) = stage().await?;
+    let scene = enforced(&cluster, "node-deadman").await?;
+    let mut level = scene.get_cluster("risklevel", "node-deadman").await?;
+    level["spec"]["onLoss"]["deadManSwitch"] = json!(true);
+    scene.apply(Admin, &level).await?;
+    let container = node.container("stubborn", "1");
+    let digest = scene.publish("v1", &container).await?;
+    let end = Timestamp::from_second(Timestamp::now().as_second() + 20)?;
+    let mut approval = scene.decision("Approve", "v1", &digest, "risk-officer");
+    approval["spec"]["notAfter"] = json!(end);
+    scene.decide(Alice, &approval).await?;
+    scene.apply(Dev, &deployment(&scene, &container)).await?;
+    run(&scene, &node, 2).await?;
+    until(Duration::from_secs(20), "the pods to carry their end", async || {
+        let pods = scene.pods("scorer").await?;
+        let carry = pods.iter().filter(|pod| pod["spec"]["activeDeadlineSeconds"].is_number());
+        Ok((carry.count() == 2).then_some(()))
+    })
+    .await?;
+    assent.operator().kill();
+    cluster.kill(assent_tests::Component::ApiServer)?;
+    let left = Duration::try_from(end.duration_since(Timestamp::now())).context("too slow for this test")?;
+    ensure!(node.running(&scene.namespace).await?.len() == 2, "they ended too early");
+    // They ignore SIGTERM, and have their own grace after the end.
+    end_within(&scene, &node, Instant::now() + left, GRACE / 2).await
+}
+
+/// Only what a node has confirmed has ended: a kubelet that hangs is named.
+pub async fn i2_a_kubelet_that_confirms_nothing_is_named() -> Result<()> {
+    let (cluster, _assent, node) = stage().await?;
+    let scene = enforced(&cluster, "node-hangs").await?;
+    let container = node.container("stubborn", "1");
+    clear(&scene, "v1", &container).await?;
+    scene.apply(Dev, &deployment(&scene, &container)).await?;
+    scene.running("scorer", 2).await?;
+    let name = scene.pods("scorer").await?[0]["metadata"]["name"].as_str().context("no name")?.to_owned();
+    node.pause_kubelet()?;
+    decide(&scene, "Revoke", "v1").await?;
+    let note = scene.event("Pod", &name, "StopOverdue").await?;
+    let blamed = format!("the kubelet of node {NODE} has not said that it ended");
+    ensure!(note.contains(&blamed), "{note}");
+    ensure!(node.running(&scene.namespace).await?.len() == 2, "who ended them?");
+    node.resume_kubelet()?;
+    end_within(&scene, &node, Instant::now(), GRACE).await?;
+    scene.held("scorer", 2).await.map(drop)
+}
+
+async fn stage() -> Result<(ControlPlane, Assent, Node)> {
+    let cluster = ControlPlane::start().await?;
+    let assent = Assent::install(&cluster).await?;
+    let node = Node::start(&cluster).await?;
+    Ok((cluster, assent, node))
+}
