@@ -21,7 +21,7 @@ use tracing::info;
 
 use crate::{
     admission, compile, enforce, guard,
-    images::ImagePatterns,
+    images::{ImagePatterns, Signs},
     leader::Leadership,
     metrics::Metrics,
     poke,
@@ -103,8 +103,9 @@ async fn work(
 ) -> Result<(), Error> {
     health.set_ready();
     let (lead, leading) = watch::channel(false);
+    let signs = Signs { images, accelerators: account.accelerators.clone() };
     let enforcing =
-        enforce::run(client.clone(), images, Arc::clone(&metrics), leading.clone(), shutdown.clone());
+        enforce::run(client.clone(), signs, Arc::clone(&metrics), leading.clone(), shutdown.clone());
     let writing = write(client, account, metrics, leading.clone(), shutdown.clone());
     let retiring = async {
         shutdown.await;

@@ -46,7 +46,7 @@ use super::{
 use crate::{
     api::{ClearanceSpec, OnLoss, OnLossMode, Runtime, SUSPENDED_LABEL, SYSTEM_LABEL, Scope, SharedRuntime},
     metrics::{Enforcement, EnforcementLabels, Metrics},
-    policy::{Unmatchable, narrowest_scope, runtime_of_pod},
+    policy::{Accelerators, Unmatchable, narrowest_scope, runtime_of_pod},
     timer::at,
     watching::watch_all,
 };
@@ -129,9 +129,9 @@ trait Suspendable:
         Key { namespace: self.namespace().unwrap_or_default(), kind: Self::KIND, name: self.name_any() }
     }
 
-    fn read(&self) -> Job {
+    fn read(&self, accelerators: &Accelerators) -> Job {
         let template = self.template();
-        let labels = template.and_then(|t| t.metadata.as_ref()?.labels.as_ref());
+        let metadata = template.and_then(|template| template.metadata.clone()).unwrap_or_default();
         let state = match (self.is_suspended(), self.labels().contains_key(SUSPENDED_LABEL)) {
             _ if self.is_done() || self.meta().deletion_timestamp.is_some() => State::Done,
             (false, _) => State::Runs,
@@ -142,14 +142,19 @@ trait Suspendable:
             uid: self.uid().unwrap_or_default(),
             resource_version: self.resource_version().unwrap_or_default(),
             owner: OwnerIs::of(self).map(Arc::new),
-            system: labels.and_then(|l| l.get(SYSTEM_LABEL)).map_or("", String::as_str).into(),
+            system: metadata
+                .labels
+                .as_ref()
+                .and_then(|l| l.get(SYSTEM_LABEL))
+                .map_or("", String::as_str)
+                .into(),
             runtime: template
                 .and_then(|t| t.spec.as_ref())
                 .map_or_else(|| Ok(Runtime::default()), runtime_of_pod)
                 .map(SharedRuntime::from),
-            scope: template.and_then(|t| t.spec.as_ref()).map_or(Scope::All, |spec| {
-                narrowest_scope(labels.is_some_and(|labels| labels.contains_key(SYSTEM_LABEL)), spec)
-            }),
+            scope: template
+                .and_then(|t| t.spec.as_ref())
+                .map_or(Scope::All, |spec| narrowest_scope(&metadata, spec, accelerators)),
             created: self.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |at| at.0),
             state,
             said: false,
@@ -200,6 +205,7 @@ enum News {
 
 fn watch<K: Suspendable + Send + 'static>(
     client: &Client,
+    accelerators: Accelerators,
     metrics: &Arc<Metrics>,
 ) -> impl Stream<Item = News> + Send + 'static {
     let metrics = Arc::clone(metrics);
@@ -207,7 +213,9 @@ fn watch<K: Suspendable + Send + 'static>(
     events.filter_map(move |event| {
         let news = match event {
             Ok(Event::Init) => Some(News::Relisting(K::KIND)),
-            Ok(Event::InitApply(job) | Event::Apply(job)) => Some(News::Is(job.key(), job.read())),
+            Ok(Event::InitApply(job) | Event::Apply(job)) => {
+                Some(News::Is(job.key(), job.read(&accelerators)))
+            }
             Ok(Event::InitDone) => Some(News::Listed(K::KIND)),
             Ok(Event::Delete(job)) => Some(News::Gone(job.key())),
             Err(error) => {
@@ -235,15 +243,16 @@ type Done = (Key, Change, Patched);
 /// Suspends and resumes until `told` ends.
 pub async fn run(
     client: Client,
+    accelerators: Accelerators,
     metrics: Arc<Metrics>,
     voice: Voice,
     mut told: mpsc::UnboundedReceiver<Told>,
 ) {
     let mut news = futures::stream::select(
-        watch::<batch::Job>(&client, &metrics).boxed(),
-        watch::<batch::CronJob>(&client, &metrics).boxed(),
+        watch::<batch::Job>(&client, accelerators.clone(), &metrics).boxed(),
+        watch::<batch::CronJob>(&client, accelerators.clone(), &metrics).boxed(),
     );
-    let mut jobs = Jobs::new(client, metrics, voice);
+    let mut jobs = Jobs::new(client, accelerators, metrics, voice);
     loop {
         let window_opens = jobs.window.opens_at();
         tokio::select! {
@@ -263,6 +272,7 @@ pub async fn run(
 
 struct Jobs {
     client: Client,
+    accelerators: Accelerators,
     metrics: Arc<Metrics>,
     voice: Voice,
     known: BTreeMap<String, HashMap<Key, Job>>,
@@ -281,9 +291,10 @@ struct Jobs {
 }
 
 impl Jobs {
-    fn new(client: Client, metrics: Arc<Metrics>, voice: Voice) -> Self {
+    fn new(client: Client, accelerators: Accelerators, metrics: Arc<Metrics>, voice: Voice) -> Self {
         Self {
             client,
+            accelerators,
             metrics,
             voice,
             known: BTreeMap::new(),
@@ -413,10 +424,12 @@ impl Jobs {
             };
             let patch = patch(job, change);
             let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
+            let accelerators = self.accelerators.clone();
             let work = async move {
+                let known = (&accelerators, &*metrics);
                 let now = match key.kind {
-                    Kind::Job => apply::<batch::Job>(client, &key, &patch, change, &metrics).await,
-                    Kind::CronJob => apply::<batch::CronJob>(client, &key, &patch, change, &metrics).await,
+                    Kind::Job => apply::<batch::Job>(client, &key, &patch, change, known).await,
+                    Kind::CronJob => apply::<batch::CronJob>(client, &key, &patch, change, known).await,
                 };
                 (key, change, now)
             };
@@ -485,7 +498,7 @@ async fn apply<K: Suspendable>(
     key: &Key,
     patch: &Patch<serde_json::Value>,
     change: Change,
-    metrics: &Metrics,
+    (accelerators, metrics): (&Accelerators, &Metrics),
 ) -> Patched {
     let api: Api<K> = Api::namespaced(client, &key.namespace);
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
@@ -496,7 +509,7 @@ async fn apply<K: Suspendable>(
     };
     metrics.enforcements.get_or_create(&EnforcementLabels { action, done: result.is_ok() }).inc();
     match result {
-        Ok(job) => Patched::Is(job.read()),
+        Ok(job) => Patched::Is(job.read(accelerators)),
         Err(error) if is_passing(&error) => Patched::Overloaded,
         Err(error) => {
             // A conflict, or gone: the watch tells.
