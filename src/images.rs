@@ -1,15 +1,34 @@
-//! Which images are those of AI workloads: patterns that the platform's team keeps in the chart's values,
-//! for the operator and the plugin alike.
+//! How pods of AI workloads are known: by their images and accelerators, as the platform's team lists them in the
+//! chart's values, for the operator and the plugin alike.
 //!
 //! ```text
-//!  values.yaml ──► ConfigMap assent-inventory ─┬─ ASSENT_IMAGE_PATTERNS ──► operator: metric
-//!                                              └─ read ──► kubectl assent inventory
+//!  values.yaml ──► ConfigMap assent-inventory ─┬─ ASSENT_IMAGE_PATTERNS, ASSENT_ACCELERATORS ──► operator
+//!                                              └─ read ──► kubectl assent inventory, explain, status
 //! ```
 
 use std::str::FromStr;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
-use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::{api::core::v1::PodSpec, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+
+use crate::policy::Accelerators;
+
+/// Both ways to know a pod of an AI workload.
+#[derive(Clone, Debug, Default)]
+pub struct Signs {
+    /// By its images; this is for the inventory only.
+    pub images: ImagePatterns,
+    /// By its accelerators; the scope accelerated takes in what uses one.
+    pub accelerators: Accelerators,
+}
+
+impl Signs {
+    /// Whether a pod looks like one of an AI workload.
+    pub fn suspect(&self, metadata: &ObjectMeta, pod: &PodSpec) -> bool {
+        self.accelerators.of(metadata.annotations.as_ref(), pod).next().is_some()
+            || self.images.matched(pod).next().is_some()
+    }
+}
 
 /// Patterns of images, in which `*` stands for anything.
 #[derive(Clone, Debug, Default)]

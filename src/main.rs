@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use assent::{admission, api, images::ImagePatterns, operator};
+use assent::{admission, api, images::ImagePatterns, operator, policy::Accelerators};
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
@@ -45,6 +45,10 @@ enum Command {
         /// accelerator, and belongs to no AI system is counted by the metric `assent_shadow_pods`.
         #[arg(long, env = "ASSENT_IMAGE_PATTERNS", default_value = "")]
         image_patterns: ImagePatterns,
+        /// More signs of accelerators, one a line, as in `resource example.com/npu`: a pod that shows one is
+        /// governed in namespaces of the scope accelerated. Signs: resource, `runtimeClass`, variable, annotation.
+        #[arg(long, env = "ASSENT_ACCELERATORS", default_value = "")]
+        accelerators: Accelerators,
         /// How logs are written.
         #[arg(long, value_enum, default_value_t = LogFormat::Json)]
         log_format: LogFormat,
@@ -62,6 +66,9 @@ enum Command {
         /// The service account that it runs as.
         #[arg(long, default_value = "assent")]
         service_account: String,
+        /// The same signs of accelerators as the operator has.
+        #[arg(long, env = "ASSENT_ACCELERATORS", default_value = "")]
+        accelerators: Accelerators,
     },
 }
 
@@ -79,17 +86,18 @@ fn main() -> ExitCode {
             service_account,
             identity,
             image_patterns: images,
+            accelerators,
             log_format,
             log_level,
         } => {
             log(log_format, &log_level);
-            let account = admission::Operator { namespace, service_account };
+            let account = admission::Operator { namespace, service_account, accelerators };
             run(operator::Options { listen, account, identity, images }).map_err(Into::into)
         }
         Command::Crds => print(&api::definitions()).map_err(Into::into),
-        Command::Policies { namespace, service_account } => {
-            print(&admission::policies(&admission::Operator { namespace, service_account }))
-                .map_err(Into::into)
+        Command::Policies { namespace, service_account, accelerators } => {
+            let operator = admission::Operator { namespace, service_account, accelerators };
+            print(&admission::policies(&operator)).map_err(Into::into)
         }
     };
     match done {

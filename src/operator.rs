@@ -21,7 +21,7 @@ use tracing::info;
 
 use crate::{
     admission, compile, enforce, guard,
-    images::ImagePatterns,
+    images::{ImagePatterns, Signs},
     leader::Leadership,
     metrics::Metrics,
     poke,
@@ -113,9 +113,10 @@ async fn work(
 ) -> Result<(), Error> {
     health.set_ready();
     let (lead, leading) = state::channel(false);
+    let signs = Signs { images, accelerators: account.accelerators.clone() };
     let enforcing = enforce::run(
         client.clone(),
-        images,
+        signs,
         Arc::clone(&metrics),
         Arc::clone(&watches),
         leading.clone(),

@@ -38,12 +38,29 @@ fn crds_of_the_chart() {
     is_current("charts/assent/files/crds.yaml", &documents(&api::definitions()));
 }
 
+/// The signs of accelerators, and the chart's value that adds names for each.
+const LISTS: [(&str, &str); 4] = [
+    ("resource", "resources"),
+    ("runtimeClass", "runtimeClasses"),
+    ("variable", "variables"),
+    ("annotation", "annotations"),
+];
+
+/// Where the chart puts the names that its values add.
+const PLACE: &str = "added-";
+
 #[test]
 fn policies_of_the_chart() {
     // Back quotes, because the policies are YAML strings and Helm sees them before YAML does.
     let operator = admission::Operator {
         namespace: "{{ .Release.Namespace }}".to_owned(),
         service_account: "{{ include `assent.serviceAccountName` . }}".to_owned(),
+        accelerators: LISTS
+            .iter()
+            .map(|(sign, _)| format!("{sign} {PLACE}{sign}\n"))
+            .collect::<String>()
+            .parse()
+            .expect("a list"),
     };
     let (gates, refuses): (Vec<_>, Vec<_>) = admission::policies(&operator)
         .into_iter()
@@ -53,12 +70,20 @@ fn policies_of_the_chart() {
         documents(&gates),
         documents(&refuses)
     );
+    let file = LISTS.iter().fold(file, |file, (sign, value)| {
+        let names = format!("{{{{ range .Values.accelerators.{value} }}}}, '{{{{ . }}}}'{{{{ end }}}}");
+        file.replace(&format!(", '{PLACE}{sign}'"), &names)
+    });
     is_current("charts/assent/templates/policies.yaml", &file);
 }
 
 #[test]
 fn what_the_chart_says_of_the_policies() {
-    let operator = admission::Operator { namespace: String::new(), service_account: String::new() };
+    let operator = admission::Operator {
+        namespace: String::new(),
+        service_account: String::new(),
+        accelerators: policy::Accelerators::default(),
+    };
     let all = admission::policies(&operator);
     let names: BTreeSet<_> = all.iter().map(|policy| policy.key().name).collect();
     let file = format!(
@@ -66,7 +91,7 @@ fn what_the_chart_says_of_the_policies() {
          {{{{- define \"assent.policies.names\" -}}}}\n[{}]\n{{{{- end -}}}}\n\
          {{{{- define \"assent.policies.fingerprint\" -}}}}\n{}\n{{{{- end -}}}}\n",
         names.into_iter().collect::<Vec<_>>().join(", "),
-        admission::fingerprint(),
+        admission::fingerprint(&policy::Accelerators::default()),
     );
     is_current("charts/assent/templates/_policies.tpl", &file);
 }

@@ -5,22 +5,28 @@
 //! the policies on pods decide about. So a missing `Clearance` refuses nothing here.
 
 use super::{
-    Manifest,
+    Manifest, Operator,
     cleared::{cleared_versions, matches},
     governed::governs,
     manifest::{Clearance, Scope, mutating},
 };
 use crate::api::SUSPENDED_LABEL;
 
-pub(super) fn policies() -> Vec<Manifest> {
-    let jobs = suspend("assent-job", &["jobs"], "object.spec.template");
-    let cron_jobs = suspend("assent-cronjob", &["cronjobs"], "object.spec.jobTemplate.spec.template");
+pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
+    let jobs = suspend("assent-job", &["jobs"], "object.spec.template", operator);
+    let cron_jobs =
+        suspend("assent-cronjob", &["cronjobs"], "object.spec.jobTemplate.spec.template", operator);
     jobs.into_iter().chain(cron_jobs).collect()
 }
 
 /// On updates too: whoever applies `suspend: false` for ever, sees it as it was applied to what is held,
 /// and need not apply it again.
-fn suspend(name: &str, resources: &'static [&'static str], template: &str) -> [Manifest; 2] {
+fn suspend(
+    name: &str,
+    resources: &'static [&'static str],
+    template: &str,
+    operator: &Operator,
+) -> [Manifest; 2] {
     let scope = Scope {
         group: "batch",
         resources,
@@ -35,7 +41,7 @@ fn suspend(name: &str, resources: &'static [&'static str], template: &str) -> [M
 && !object.?status.?conditions.orValue([]).exists(c, c.type in ['Complete', 'Failed'] && c.status == 'True')";
     let condition = format!(
         "{due} && {} && !{}.exists(v, {})",
-        governs(template),
+        governs(template, &operator.accelerators),
         cleared_versions(template),
         matches(template)
     );

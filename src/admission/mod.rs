@@ -2,14 +2,16 @@
 //! the operator and the tests.
 //!
 //! ```text
-//!  CREATE pod ─► assent-gate (mutating)      no cleared runtime matches: add gate and label; cut its grace
+//!  CREATE pod ─► assent-gate (mutating)      no cleared runtime matches: add gate and label; after webhooks one does:
+//!                                            remove both; cut its grace
 //!     held    ─► assent-pod-held             gated
 //!     others  ─► assent-pod-create           cleared at the pod's creationTimestamp
 //!  Job, CronJob ─► assent-job, assent-cronjob (mutating)   no cleared runtime matches its template: suspend
-//!  UPDATE pod ─► assent-pod-update           gate, label and images stay; no ephemeral containers
+//!  UPDATE pod ─► assent-pod-update           gate, label, images and records stay; no ephemeral containers
 //!     held    ─► assent-pod-release          gate lifted: cleared at the time of this very request
 //!  DELETE pod ─► assent-pod-delete           within the grace that the risk level leaves to a pod
 //!  evict pod  ─► assent-pod-evict            likewise
+//!  Binding    ─► assent-binding              gives the pod no label and no annotation of Assent
 //!  CREATE pod, or what makes pods ─► assent-preview    where a namespace warns or audits: says what would be held
 //!                        ▲
 //!                    Clearance               param, written by the operator only
@@ -46,7 +48,7 @@ use sha2::{Digest as _, Sha256};
 pub use holding::Holding;
 pub use manifest::{Key, Manifest};
 
-use crate::api::Digest;
+use crate::{api::Digest, policy::Accelerators};
 
 /// The service account that the operator runs as: the one that may write clearances and lift gates.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub struct Operator {
     pub namespace: String,
     /// Its name.
     pub service_account: String,
+    /// How pods show that they use an accelerator.
+    pub accelerators: Accelerators,
 }
 
 impl Operator {
@@ -78,11 +82,16 @@ impl Operator {
 /// `managedFields` tells the API server's time of the release.
 pub const RELEASE_MANAGER: &str = "assent-release";
 
+/// What the API server answers to a release that it noted no time for: it tracks no field managers of the pod,
+/// or the request named another manager.
+pub const RELEASE_WITHOUT_TIME: &str =
+    "the gate is lifted by the field manager assent-release only, in a pod whose field managers are tracked";
+
 /// Every policy and binding, in the order in which they are best read.
 pub fn policies(operator: &Operator) -> Vec<Manifest> {
     let mut manifests = pods::policies(operator);
-    manifests.extend(jobs::policies());
-    manifests.extend(preview::policies());
+    manifests.extend(jobs::policies(operator));
+    manifests.extend(preview::policies(operator));
     manifests.extend(records::policies(operator));
     manifests
 }
@@ -90,12 +99,21 @@ pub fn policies(operator: &Operator) -> Vec<Manifest> {
 /// The annotation by which a release says which policies it installed: their [`fingerprint`].
 pub const POLICIES_ANNOTATION: &str = "assent.dev/policies";
 
-/// Tells the policies of this version from those of any other, whoever the operator is.
+/// Tells the policies of this version, with these `accelerators`, from any others, whoever the operator is.
+/// The chart computes the second part by itself: the first digits of the SHA-256 of the same text.
 ///
 /// # Panics
 /// Never: policies serialise.
-pub fn fingerprint() -> String {
-    let anybody = Operator { namespace: String::new(), service_account: String::new() };
+pub fn fingerprint(accelerators: &Accelerators) -> String {
+    let anybody = Operator {
+        namespace: String::new(),
+        service_account: String::new(),
+        accelerators: Accelerators::default(),
+    };
     let json = serde_json::to_vec(&policies(&anybody)).expect("policies serialise");
-    Digest::from_sha256(Sha256::digest(json).into()).short().to_owned()
+    let short = |bytes: &[u8]| Digest::from_sha256(Sha256::digest(bytes).into()).short().to_owned();
+    match accelerators.to_string() {
+        none if none.is_empty() => short(&json),
+        added => format!("{}-{}", short(&json), short(added.as_bytes())),
+    }
 }

@@ -1,22 +1,24 @@
 //! Pods: held unless cleared, released only while cleared, and what was admitted stays what it was.
 
 use super::{
-    Manifest, Operator, RELEASE_MANAGER,
+    Manifest, Operator, RELEASE_MANAGER, RELEASE_WITHOUT_TIME,
     cleared::{cleared_versions, matches, system},
     governed::governs,
     grace,
     manifest::{Clearance, Label, Reach, Rule, Scope, breaks_one_of, mutating, reaching, validating},
 };
-use crate::api::{self, GATE, HELD_LABEL, SYSTEM_LABEL};
+use crate::api::{self, GATE, GROUP, HELD_LABEL, SYSTEM_LABEL};
 
 pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
     let (delete, evict) = grace::policies(operator);
-    let mut manifests: Vec<_> = [gate(), held_create(), create(), release(operator), delete]
+    let mut manifests: Vec<_> =
+        [gate(operator), held_create(), create(operator), release(operator), delete]
         .into_iter()
         .flat_map(|policy| reaching(policy, &REACHES))
         .collect();
     manifests.extend(reaching(update(operator), &REACHES_WITHOUT_CLEARANCE));
     manifests.extend(evict);
+    manifests.extend(binding());
     manifests
 }
 
@@ -52,41 +54,47 @@ const PODS: Scope = Scope {
 };
 
 /// Holds what nothing clears. All of the decision is in one match condition, so that a cleared pod,
-/// and every pod that starts while the operator is down is one, costs no patch. A pod that has the
-/// label was held already: the second look, after other mutations, is for those that have not.
+/// and every pod that starts while the operator is down is one, costs no patch.
+///
+/// The API server calls this policy a second time for a pod that it patched. Webhooks and other policies have
+/// added their part by then. A pod that is cleared with these additions loses gate and label again, so it needs no
+/// operator to start. A pod that was cleared at first is not looked at again: assent-pod-create judges it.
 ///
 /// It also cuts the pod's own grace: a policy of its own would cost every pod another copy of the `Clearance`.
-fn gate() -> [Manifest; 2] {
+fn gate(operator: &Operator) -> [Manifest; 2] {
+    let (gated, held) = (gated("object"), held("object"));
     let hold = format!(
-        "({gated} ? [] : has(object.spec.schedulingGates)
+        "{held}
+? [JSONPatch{{op: 'remove', path: '/spec/schedulingGates/' + string(object.spec.schedulingGates.map(g, g.name).indexOf('{GATE}'))}},
+   JSONPatch{{op: 'remove', path: '/metadata/labels/' + jsonpatch.escapeKey('{HELD_LABEL}')}}]
+: ({gated} ? [] : has(object.spec.schedulingGates)
   ? [JSONPatch{{op: 'add', path: '/spec/schedulingGates/-', value: Object.spec.schedulingGates{{name: '{GATE}'}}}}]
   : [JSONPatch{{op: 'add', path: '/spec/schedulingGates', value: [Object.spec.schedulingGates{{name: '{GATE}'}}]}}])
 + (has(object.metadata.labels)
   ? [JSONPatch{{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('{HELD_LABEL}'), value: 'true'}}]
-  : [JSONPatch{{op: 'add', path: '/metadata/labels', value: {{'{HELD_LABEL}': 'true'}}}}])",
-        gated = gated("object"),
+  : [JSONPatch{{op: 'add', path: '/metadata/labels', value: {{'{HELD_LABEL}': 'true'}}}}])"
     );
     // The API server refuses a gate on a pod that names its node; assent-pod-create says why.
-    let to_be_held = format!(
-        "(!has(object.spec.nodeName) && ({} || !{}.exists(v, {})))",
-        gated("object"),
+    // With gate and label: patch if cleared. With neither: patch if not cleared. With the gate alone: add the label.
+    // With the label alone: leave it, and assent-pod-held refuses the pod.
+    let changes = format!(
+        "(!has(object.spec.nodeName) && ({gated} == {held} ? {}.exists(v, {}) == {held} : {gated}))",
         cleared_versions("object"),
         matches("object")
     );
     let too_long = grace::is_too_long("object");
-    let condition = format!("{} && ({too_long} || {to_be_held})", governs("object"));
+    let condition = format!("{} && ({too_long} || {changes})", governs("object", &operator.accelerators));
     let patch = format!(
-        "({too_long} ? {} : []) + (!({too_long}) || {to_be_held} ? {hold} : [])",
+        "({too_long} ? {} : []) + (!({too_long}) || {changes} ? ({hold}) : [])",
         grace::cut("object")
     );
-    let scope = Scope { label: Some(Label::Absent(HELD_LABEL)), ..PODS };
-    mutating("assent-gate", &scope, &[("not-cleared", condition)], patch, "IfNeeded")
+    mutating("assent-gate", &PODS, &[("not-cleared", condition)], patch, "IfNeeded")
 }
 
 /// What has the label has the gate; no `Clearance` is needed to see that.
 fn held_create() -> [Manifest; 2] {
     let scope = Scope { label: Some(Label::Present(HELD_LABEL)), clearance: Clearance::Unread, ..PODS };
-    let rules = vec![label_follows_gate()];
+    let rules = vec![label_follows_gate(), no_record_yet()];
     let conditions = [("breaks-a-rule", breaks_one_of(&rules))];
     validating("assent-pod-held", &scope, &conditions, &[("name", pod_name("object"))], rules)
 }
@@ -96,7 +104,7 @@ const LIVE: &str = "timestamp(object.metadata.creationTimestamp) < timestamp(v.n
 
 /// Looks again, after every mutation, and at the clock: the API server stamps `creationTimestamp`
 /// between the mutating and the validating stage.
-fn create() -> [Manifest; 2] {
+fn create(operator: &Operator) -> [Manifest; 2] {
     let variables = [
         ("name", pod_name("object")),
         ("system", system("object")),
@@ -114,8 +122,11 @@ fn create() -> [Manifest; 2] {
         ),
     };
     let scope = Scope { label: Some(Label::Absent(HELD_LABEL)), ..PODS };
-    let rules = vec![label_follows_gate(), gated_or_cleared, grace::bounded("object")];
-    let conditions = [("breaks-a-rule", format!("{} && {}", governs("object"), breaks_one_of(&rules)))];
+    let rules = vec![label_follows_gate(), no_record_yet(), gated_or_cleared, grace::bounded("object")];
+    let conditions = [(
+        "breaks-a-rule",
+        format!("{} && {}", governs("object", &operator.accelerators), breaks_one_of(&rules)),
+    )];
     validating("assent-pod-create", &scope, &conditions, &variables, rules)
 }
 
@@ -128,6 +139,34 @@ fn label_follows_gate() -> Rule {
             gated("object")
         ),
     }
+}
+
+/// The operator records on a pod what it did to it: nobody else may have written that before.
+fn no_record_yet() -> Rule {
+    Rule {
+        holds: format!("!{}.exists(k, {OURS})", annotations("object")),
+        else_say: format!(
+            "variables.name + ': annotations that begin with {GROUP}/ are written by Assent only: remove them from the pod template'"
+        ),
+    }
+}
+
+/// Whether the key `k` of a label or annotation is one of Assent.
+const OURS: &str = "k.startsWith('assent.dev/')";
+
+/// A Binding gives its labels and annotations to the pod that it binds, past every policy on pods.
+fn binding() -> [Manifest; 2] {
+    let scope = Scope { resources: &["pods/binding", "bindings"], clearance: Clearance::Unread, ..PODS };
+    let rule = Rule {
+        holds: format!(
+            "!object.metadata.?labels.orValue({{}}).exists(k, {OURS}) && !{}.exists(k, {OURS})",
+            annotations("object")
+        ),
+        else_say: format!(
+            "'the Binding of pod ' + object.metadata.?name.orValue('') + ' has labels or annotations that begin with {GROUP}/: the pod would get them; remove them from the Binding'"
+        ),
+    };
+    validating("assent-binding", &scope, &[], &[], vec![rule])
 }
 
 /// What holds for every update, with or without a `Clearance`. Whoever writes a pod's status can
@@ -159,11 +198,6 @@ fn update(operator: &Operator) -> [Manifest; 2] {
             else_say: format!("variables.name + ': label {HELD_LABEL} stays as long as the gate {GATE} does; Assent removes both'"),
         },
         Rule {
-            // assent-pod-release reads the time of a release there: nobody may have put one in before.
-            holds: format!("!{} || !object.metadata.?managedFields.orValue([]).exists(m, m.manager == '{RELEASE_MANAGER}')", gated("object")),
-            else_say: format!("variables.name + ': the field manager {RELEASE_MANAGER} is that of Assent; use another'"),
-        },
-        Rule {
             holds: format!("{} == {}", system("object"), system("oldObject")),
             else_say: format!("variables.name + ': label {SYSTEM_LABEL} of a pod does not change; set it in the pod template of its workload'"),
         },
@@ -171,25 +205,44 @@ fn update(operator: &Operator) -> [Manifest; 2] {
             holds: format!("{} && {}", unchanged("containers"), unchanged("initContainers")),
             else_say: "variables.name + ': the image of a pod that Assent governs does not change in place; change the workload, and approve a ModelVersion with the new image'".to_owned(),
         },
+        record_stays(operator),
     ];
     let conditions = [("breaks-a-rule", breaks_one_of(&rules))];
     validating("assent-pod-update", &scope, &conditions, &variables, rules)
 }
 
-/// The operator is not trusted either: whoever lifts a gate, the pod must be cleared now. An update
-/// has no clock of its own, but the API server writes its time beside the field manager of the request.
+/// What the operator recorded on a pod is evidence: only the operator changes it.
+fn record_stays(operator: &Operator) -> Rule {
+    let (now, before) = (annotations("object"), annotations("oldObject"));
+    Rule {
+        // Most updates change no annotation at all.
+        holds: format!(
+            "{now} == {before} || {} || !({now}.exists(k, {OURS} && (!(k in {before}) || {before}[k] != {now}[k])) || {before}.exists(k, {OURS} && !(k in {now})))",
+            operator.asks()
+        ),
+        else_say: format!(
+            "variables.name + ': annotations that begin with {GROUP}/ are written by Assent only: leave them as they are'"
+        ),
+    }
+}
+
+/// The operator is not trusted either: whoever lifts a gate, the pod must be cleared now. An update has no clock of
+/// its own, but the API server writes its time into the entry of the field manager. An entry that was there before
+/// says nothing about this request, so only a new time counts.
 fn release(operator: &Operator) -> [Manifest; 2] {
     let scope = Scope { operations: &["UPDATE"], label: Some(Label::Present(HELD_LABEL)), ..PODS };
+    let managers = |pod: &str| format!("{pod}.metadata.?managedFields.orValue([])");
     let released = format!(
-        "object.metadata.managedFields.filter(m, m.manager == '{RELEASE_MANAGER}').map(m, timestamp(m.time))"
+        "{}.filter(m, m.?manager.orValue('') == '{RELEASE_MANAGER}' && m.?operation.orValue('') == 'Update' && !has(m.subresource) && has(m.time)
+  && !{}.exists(o, o.?manager.orValue('') == '{RELEASE_MANAGER}' && o.?time == m.?time)).map(m, timestamp(m.time))",
+        managers("object"),
+        managers("oldObject")
     );
     let rules = vec![
         operator_lifts(operator),
         Rule {
             holds: format!("{released}.size() == 1"),
-            else_say: format!(
-                "variables.name + ': the gate is lifted by the field manager {RELEASE_MANAGER} only'"
-            ),
+            else_say: format!("variables.name + ': {RELEASE_WITHOUT_TIME}'"),
         },
         Rule {
             holds: format!(
@@ -209,7 +262,7 @@ fn release(operator: &Operator) -> [Manifest; 2] {
         "{} && !{} && {} && {}",
         gated("oldObject"),
         gated("object"),
-        governs("object"),
+        governs("object", &operator.accelerators),
         breaks_one_of(&rules)
     );
     let variables = [("name", pod_name("object"))];
@@ -229,6 +282,10 @@ fn operator_lifts(operator: &Operator) -> Rule {
 
 fn gated(pod: &str) -> String {
     format!("{pod}.spec.?schedulingGates.orValue([]).exists(g, g.name == '{GATE}')")
+}
+
+fn annotations(pod: &str) -> String {
+    format!("{pod}.metadata.?annotations.orValue({{}})")
 }
 
 fn held(pod: &str) -> String {

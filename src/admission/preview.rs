@@ -9,14 +9,14 @@
 //! controller made of it, such as the `ReplicaSet` of a Deployment, is not.
 
 use super::{
-    Manifest,
+    Manifest, Operator,
     cleared::{cleared_versions, matches, system},
     governed::governs,
     manifest::{Clearance, Rule, Scope, advising},
 };
 use crate::api::{Mode, SYSTEM_LABEL};
 
-pub(super) fn policies() -> Vec<Manifest> {
+pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
     let scope = Scope {
         group: "",
         resources: &["pods", "replicationcontrollers"],
@@ -46,7 +46,8 @@ pub(super) fn policies() -> Vec<Manifest> {
         ("object", "request.kind.kind.lowerAscii() + '/' + object.metadata.?name.orValue(object.metadata.?generateName.orValue(''))".to_owned()),
     ];
     let pod = "variables.pod";
-    let (versions, matches, governs) = (cleared_versions(pod), matches(pod), governs(pod));
+    let (versions, matches, governs) =
+        (cleared_versions(pod), matches(pod), governs(pod, &operator.accelerators));
     let rules = vec![Rule {
         holds: format!("!{governs} || {versions}.exists(v, {matches})"),
         else_say: format!(

@@ -2,15 +2,15 @@
 //!
 //! ```text
 //!  pods ─┬─ names an AISystem that exists ───────────────────────────► its system
-//!        └─ asks for an accelerator, or has an image that matches ──► shadow
+//!        └─ uses an accelerator, or has an image that matches ──► shadow
 //!                                               ▲
 //!                          --image-pattern, or the ConfigMap of the chart
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::{Api, ResourceExt, api::ListParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{ResourceExt, api::ListParams};
 use serde::Serialize;
 
 use super::{
@@ -20,18 +20,15 @@ use super::{
     output::{self, Listing},
     page::{BAD, FAINT, PLAIN},
     pods::{Workload, each_page},
+    signs::Listed,
     table::{Cell, table},
     visible::visible,
 };
 use crate::{
     api::{AISystem, SYSTEM_LABEL},
     enforce::{OwnerIs, Roots, has_ended},
-    images::ImagePatterns,
-    policy::accelerators,
+    images::{ImagePatterns, Signs},
 };
-
-/// Where the chart keeps the patterns, and under which key.
-const CONFIG_MAP: (&str, &str) = ("assent-inventory", "image-patterns");
 
 /// Pods of a workload that are alike.
 #[derive(Clone, Debug, Serialize)]
@@ -65,10 +62,10 @@ pub async fn inventory(
     images: &Images,
     format: Listing,
 ) -> Result<()> {
-    let (systems, patterns) = (systems(session, everywhere).await?, patterns(session, images).await?);
+    let (systems, signs) = (systems(session, everywhere).await?, signs(session, images).await?);
     let mut pods = Vec::new();
     each_page(session, everywhere, |page| {
-        let found = page.iter().filter_map(|pod| AiPod::of(pod, &systems, &patterns));
+        let found = page.iter().filter_map(|pod| AiPod::of(pod, &systems, &signs));
         pods.extend(found.filter(|found| !(shadow_only && found.system.is_some())));
     })
     .await?;
@@ -94,25 +91,21 @@ async fn systems(session: &Session, everywhere: bool) -> Result<BTreeSet<(String
     Ok(list.items.iter().map(|s| (s.namespace().unwrap_or_default(), s.name_any())).collect())
 }
 
-async fn patterns(session: &Session, images: &Images) -> Result<ImagePatterns> {
-    let lines = if images.patterns.is_empty() {
-        let (name, key) = CONFIG_MAP;
-        let api = Api::<ConfigMap>::namespaced(session.client.clone(), &images.namespace);
-        let why = match api.get(name).await {
-            Ok(map) => return parsed(map.data.and_then(|mut data| data.remove(key)).unwrap_or_default()),
-            Err(error) => {
-                Error::api(format!("read configmap/{name} in namespace {}", images.namespace))(error)
-            }
-        };
-        anstream::eprintln!(
-            "{}: images are not looked at, accelerators only; say where Assent is installed with --assent-namespace, or which images with --image-pattern",
-            visible(&why.to_string())
-        );
-        String::new()
-    } else {
-        images.patterns.join("\n")
+async fn signs(session: &Session, images: &Images) -> Result<Signs> {
+    let listed = match Listed::read(session, &images.namespace).await {
+        Ok(listed) => listed,
+        Err(why) => {
+            let unseen = if images.patterns.is_empty() { "no images" } else { "these images" };
+            anstream::eprintln!(
+                "{}: only {unseen} and the accelerators that this program knows are looked for; say where Assent is installed with --assent-namespace",
+                visible(&why.to_string())
+            );
+            Listed::default()
+        }
     };
-    parsed(lines)
+    let typed = (!images.patterns.is_empty()).then(|| images.patterns.join("\n"));
+    let images = parsed(typed.unwrap_or(listed.image_patterns))?;
+    Ok(Signs { images, accelerators: listed.accelerators })
 }
 
 fn parsed(lines: String) -> Result<ImagePatterns> {
@@ -135,12 +128,13 @@ struct AiPod {
 }
 
 impl AiPod {
-    fn of(pod: &Pod, systems: &BTreeSet<(String, String)>, patterns: &ImagePatterns) -> Option<Self> {
+    fn of(pod: &Pod, systems: &BTreeSet<(String, String)>, signs: &Signs) -> Option<Self> {
         let (spec, namespace) = (pod.spec.as_ref()?, pod.namespace().unwrap_or_default());
         let named = pod.labels().get(SYSTEM_LABEL).map(|name| (namespace.clone(), name.clone()));
         let system = named.filter(|named| systems.contains(named)).map(|(_, name)| name);
-        let accelerators: BTreeSet<String> = accelerators(spec).map(str::to_owned).collect();
-        let matched = patterns.matched(spec).map(|image| format!("image {image}"));
+        let accelerators = signs.accelerators.of(pod.metadata.annotations.as_ref(), spec);
+        let accelerators: BTreeSet<String> = accelerators.map(str::to_owned).collect();
+        let matched = signs.images.matched(spec).map(|image| format!("image {image}"));
         let mut found_by: Vec<_> = accelerators.iter().cloned().chain(matched).collect();
         if has_ended(pod) || (system.is_none() && found_by.is_empty()) {
             return None;

@@ -47,6 +47,7 @@ mod pods;
 mod rehearse;
 mod show;
 mod sign;
+mod signs;
 mod status;
 mod subject;
 mod table;
@@ -293,7 +294,7 @@ enum Command {
         #[arg(long, value_name = "PATTERN")]
         image_pattern: Vec<String>,
         /// Where Assent is installed, if not in assent-system: there the patterns are kept
-        #[arg(long, value_name = "NAME", default_value = "assent-system")]
+        #[arg(long, value_name = "NAME", default_value = signs::NAMESPACE)]
         assent_namespace: String,
         /// The format
         #[arg(short, long, value_enum, default_value_t)]

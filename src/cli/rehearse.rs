@@ -18,6 +18,7 @@ use super::{
     output::{self, Listing},
     page::{LOOK, PLAIN},
     pods::{Workload, each_page},
+    signs,
     table::{Cell, table},
     visible::visible,
 };
@@ -45,7 +46,8 @@ pub async fn rehearse(
     format: Listing,
 ) -> Result<()> {
     let clearances = clearances(session, everywhere).await?;
-    let (now, mut stopped) = (Timestamp::now(), Vec::new());
+    let (accelerators, now) = (signs::accelerators(session).await, Timestamp::now());
+    let mut stopped = Vec::new();
     each_page(session, everywhere, |pods| {
         let mut namespaces: BTreeMap<String, Vec<_>> = BTreeMap::new();
         for pod in pods {
@@ -54,7 +56,8 @@ pub async fn rehearse(
         for (namespace, pods) in namespaces {
             let mut clearance = clearances.get(&namespace).cloned().unwrap_or_default();
             clearance.scope = scope.unwrap_or(clearance.scope);
-            stopped.extend(would_stop(&pods, &clearance, now).into_iter().map(|s| (namespace.clone(), s)));
+            let those = would_stop(&pods, &clearance, &accelerators, now);
+            stopped.extend(those.into_iter().map(|s| (namespace.clone(), s)));
         }
     })
     .await?;

@@ -20,7 +20,7 @@ use super::{
     roster::{Pod, PodKey},
 };
 use crate::{
-    admission::RELEASE_MANAGER,
+    admission::{RELEASE_MANAGER, RELEASE_WITHOUT_TIME},
     api::{DEADLINE_ANNOTATION, GATE, HELD_LABEL, RELEASED_ANNOTATION},
     metrics::{Enforcement, EnforcementLabels, Metrics},
     watch::{Lenient, request::delete},
@@ -164,8 +164,11 @@ async fn keep_if_bare(client: &Client, key: &PodKey, pod: &Pod) -> Result<(), ku
 
 /// Lifts the gate and the label, and notes for which version and when: the note is what makes the API
 /// server write the time of this request beside the field manager, and so it is never the same twice.
+///
+/// The API server tracks no managers of a pod whose `managedFields` somebody emptied, and drops the newest entry
+/// where others have times in the future. Then a second request brings an entry of its own to start tracking anew.
 async fn release(pods: &Pods, name: &str, uid: &str, version: &str) -> Result<(), kube::Error> {
-    let patch = json!({
+    let mut patch = json!({
         "metadata": {
             "uid": uid,
             "labels": { HELD_LABEL: null },
@@ -174,7 +177,16 @@ async fn release(pods: &Pods, name: &str, uid: &str, version: &str) -> Result<()
         "spec": { "schedulingGates": [{ "$patch": "delete", "name": GATE }] },
     });
     let params = PatchParams { field_manager: Some(RELEASE_MANAGER.to_owned()), ..PatchParams::default() };
-    pods.patch(name, &params, &Patch::Strategic(patch)).await.map(drop)
+    match pods.patch(name, &params, &Patch::Strategic(&patch)).await {
+        Err(kube::Error::Api(answer)) if answer.message.contains(RELEASE_WITHOUT_TIME) => {
+            patch["metadata"]["managedFields"] = json!([{
+                "manager": "assent", "operation": "Update", "apiVersion": "v1",
+                "fieldsType": "FieldsV1", "fieldsV1": { "f:spec": { "f:containers": {} } },
+            }]);
+            pods.patch(name, &params, &Patch::Strategic(&patch)).await.map(drop)
+        }
+        done => done.map(drop),
+    }
 }
 
 /// Has the kubelet end it, and notes that it was us.

@@ -306,7 +306,7 @@ mod tests {
         let pod = serde_json::json!({ "metadata": { "name": "p", "namespace": "n", "uid": "1",
             "creationTimestamp": at(0).to_string(), "labels": { "assent.dev/system": "s" } },
             "spec": { "containers": [] } });
-        let mut roster = Roster::new(crate::images::ImagePatterns::default());
+        let mut roster = Roster::new(crate::images::Signs::default());
         let key = roster.set_pod(&serde_json::from_value(pod).expect("a pod"));
         let pod = roster.pod_mut(&key).expect("the pod").0.clone();
         let digest: Digest = format!("sha256:{}", "0".repeat(64)).parse().expect("a digest");
@@ -405,7 +405,7 @@ mod tests {
             deletion_grace_period_seconds: deleted.map(|(_, grace)| grace),
             ..ObjectMeta::default()
         };
-        let mut roster = Roster::new(crate::images::ImagePatterns::default());
+        let mut roster = Roster::new(crate::images::Signs::default());
         let key = roster.set_pod(&core::Pod { metadata, ..core::Pod::default() });
         let mut pod = roster.pod_mut(&key).map(|(pod, _)| pod.clone()).expect("it was put in");
         pod.note(|notes| notes.lost_since = Some(at(0)));

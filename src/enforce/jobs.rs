@@ -46,7 +46,7 @@ use super::{
 use crate::{
     api::{ClearanceSpec, OnLoss, OnLossMode, Runtime, SUSPENDED_LABEL, SYSTEM_LABEL, Scope, SharedRuntime},
     metrics::{Enforcement, EnforcementLabels, Metrics},
-    policy::{Unmatchable, narrowest_scope, runtime_of_pod},
+    policy::{Accelerators, Unmatchable, narrowest_scope, runtime_of_pod},
     timer::at,
     watch::{Lenient, Watches},
 };
@@ -125,9 +125,9 @@ trait Suspendable:
     fn is_suspended(&self) -> bool;
     fn is_done(&self) -> bool;
 
-    fn read(&self) -> Job {
+    fn read(&self, accelerators: &Accelerators) -> Job {
         let template = self.template();
-        let labels = template.and_then(|t| t.metadata.as_ref()?.labels.as_ref());
+        let metadata = template.and_then(|template| template.metadata.clone()).unwrap_or_default();
         let state = match (self.is_suspended(), self.labels().contains_key(SUSPENDED_LABEL)) {
             _ if self.is_done() || self.meta().deletion_timestamp.is_some() => State::Done,
             (false, _) => State::Runs,
@@ -138,14 +138,19 @@ trait Suspendable:
             uid: self.uid().unwrap_or_default(),
             resource_version: self.resource_version().unwrap_or_default(),
             owner: OwnerIs::of(self).map(Arc::new),
-            system: labels.and_then(|l| l.get(SYSTEM_LABEL)).map_or("", String::as_str).into(),
+            system: metadata
+                .labels
+                .as_ref()
+                .and_then(|l| l.get(SYSTEM_LABEL))
+                .map_or("", String::as_str)
+                .into(),
             runtime: template
                 .and_then(|t| t.spec.as_ref())
                 .map_or_else(|| Ok(Runtime::default()), runtime_of_pod)
                 .map(SharedRuntime::from),
-            scope: template.and_then(|t| t.spec.as_ref()).map_or(Scope::All, |spec| {
-                narrowest_scope(labels.is_some_and(|labels| labels.contains_key(SYSTEM_LABEL)), spec)
-            }),
+            scope: template
+                .and_then(|t| t.spec.as_ref())
+                .map_or(Scope::All, |spec| narrowest_scope(&metadata, spec, accelerators)),
             created: self.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |at| at.0),
             state,
             said: false,
@@ -201,11 +206,12 @@ enum News {
 /// What is unreadable is gone: its pods are held and stopped one by one.
 fn watch<K: Suspendable + Send + 'static>(
     watches: &Arc<Watches>,
+    accelerators: Accelerators,
 ) -> impl Stream<Item = News> + Send + use<K> + 'static {
-    watches.all::<K>().map(|event| match event {
+    watches.all::<K>().map(move |event| match event {
         Event::Init => News::Relisting(K::KIND),
         Event::InitApply(Lenient(Ok(job))) | Event::Apply(Lenient(Ok(job))) => {
-            News::Is(key::<K>(&job), job.read())
+            News::Is(key::<K>(&job), job.read(&accelerators))
         }
         Event::InitDone => News::Listed(K::KIND),
         Event::InitApply(gone) | Event::Apply(gone) | Event::Delete(gone) => News::Gone(key::<K>(&gone)),
@@ -227,16 +233,17 @@ type Done = (Key, Change, Patched);
 /// Suspends and resumes until `told` ends.
 pub async fn run(
     client: Client,
+    accelerators: Accelerators,
     metrics: Arc<Metrics>,
     watches: &Arc<Watches>,
     voice: Voice,
     mut told: mpsc::UnboundedReceiver<Told>,
 ) {
     let mut news = futures::stream::select(
-        watch::<batch::Job>(watches).boxed(),
-        watch::<batch::CronJob>(watches).boxed(),
+        watch::<batch::Job>(watches, accelerators.clone()).boxed(),
+        watch::<batch::CronJob>(watches, accelerators.clone()).boxed(),
     );
-    let mut jobs = Jobs::new(client, metrics, voice);
+    let mut jobs = Jobs::new(client, accelerators, metrics, voice);
     loop {
         let window_opens = jobs.window.opens_at();
         tokio::select! {
@@ -256,6 +263,7 @@ pub async fn run(
 
 struct Jobs {
     client: Client,
+    accelerators: Accelerators,
     metrics: Arc<Metrics>,
     voice: Voice,
     known: BTreeMap<String, HashMap<Key, Job>>,
@@ -274,9 +282,10 @@ struct Jobs {
 }
 
 impl Jobs {
-    fn new(client: Client, metrics: Arc<Metrics>, voice: Voice) -> Self {
+    fn new(client: Client, accelerators: Accelerators, metrics: Arc<Metrics>, voice: Voice) -> Self {
         Self {
             client,
+            accelerators,
             metrics,
             voice,
             known: BTreeMap::new(),
@@ -406,10 +415,12 @@ impl Jobs {
             };
             let patch = patch(job, change);
             let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
+            let accelerators = self.accelerators.clone();
             let work = async move {
+                let known = (&accelerators, &*metrics);
                 let now = match key.kind {
-                    Kind::Job => apply::<batch::Job>(client, &key, &patch, change, &metrics).await,
-                    Kind::CronJob => apply::<batch::CronJob>(client, &key, &patch, change, &metrics).await,
+                    Kind::Job => apply::<batch::Job>(client, &key, &patch, change, known).await,
+                    Kind::CronJob => apply::<batch::CronJob>(client, &key, &patch, change, known).await,
                 };
                 (key, change, now)
             };
@@ -478,7 +489,7 @@ async fn apply<K: Suspendable>(
     key: &Key,
     patch: &Patch<serde_json::Value>,
     change: Change,
-    metrics: &Metrics,
+    (accelerators, metrics): (&Accelerators, &Metrics),
 ) -> Patched {
     let api: Api<Lenient<K>> = Api::namespaced(client, &key.namespace);
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
@@ -489,7 +500,7 @@ async fn apply<K: Suspendable>(
     };
     metrics.enforcements.get_or_create(&EnforcementLabels { action, done: result.is_ok() }).inc();
     match result {
-        Ok(Lenient(Ok(job))) => Patched::Is(job.read()),
+        Ok(Lenient(Ok(job))) => Patched::Is(job.read(accelerators)),
         // It was done; the watch tells what can be told.
         Ok(Lenient(Err(_))) => Patched::Refused,
         Err(error) if is_passing(&error) => Patched::Overloaded,

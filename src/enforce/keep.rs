@@ -20,7 +20,7 @@ use kube::{
 };
 
 use crate::{
-    api::{HELD_LABEL, KEPT_FOR_LABEL, RELEASED_ANNOTATION, SYSTEM_LABEL},
+    api::{GROUP, HELD_LABEL, KEPT_FOR_LABEL, SYSTEM_LABEL},
     watch::Lenient,
 };
 
@@ -55,17 +55,19 @@ pub async fn keep(client: &Client, namespace: &str, pod: &str, uid: &str) -> Res
 /// The pod as its user may have written it: what the API server, the scheduler, the kubelet and Assent
 /// added is gone.
 fn as_written(pod: Pod) -> Pod {
-    let without = |map: Option<BTreeMap<String, String>>, key: &str| {
+    let without = |map: Option<BTreeMap<String, String>>, added: &dyn Fn(&str) -> bool| {
         map.map(|mut map| {
-            map.remove(key);
+            map.retain(|key, _| !added(key));
             map
         })
     };
+    // The API server refuses a new pod with an annotation of Assent.
+    let ours = |key: &str| key.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'));
     let metadata = ObjectMeta {
         name: pod.metadata.name,
         namespace: pod.metadata.namespace,
-        labels: without(pod.metadata.labels, HELD_LABEL),
-        annotations: without(pod.metadata.annotations, RELEASED_ANNOTATION),
+        labels: without(pod.metadata.labels, &|key| key == HELD_LABEL),
+        annotations: without(pod.metadata.annotations, &ours),
         owner_references: pod.metadata.owner_references,
         ..ObjectMeta::default()
     };

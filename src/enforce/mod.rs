@@ -60,7 +60,7 @@ use self::{
 };
 use crate::{
     api::{Clearance, ClearanceSpec},
-    images::ImagePatterns,
+    images::Signs,
     metrics::{Enforcement, EnforcementLabels, Metrics},
     timer::at,
     watch::Watches,
@@ -74,10 +74,10 @@ const RETRY: Duration = Duration::from_secs(1);
 const LAG: Duration = Duration::from_millis(5);
 
 /// Watches, and enforces while `leading`, until `shutdown`; what is under way then is finished.
-/// An image that one of `images` matches counts as that of an AI workload.
+/// By `signs` it knows the pods of AI workloads.
 pub(crate) async fn run(
     client: Client,
-    images: ImagePatterns,
+    signs: Signs,
     metrics: Arc<Metrics>,
     watches: Arc<Watches>,
     mut leading: watch::Receiver<bool>,
@@ -92,11 +92,12 @@ pub(crate) async fn run(
     let (whole, told_whole) = mpsc::unbounded_channel();
     let (lost, losses) = mpsc::unbounded_channel();
     let (unable, mut failures) = mpsc::unbounded_channel();
-    let suspending = jobs::run(client.clone(), Arc::clone(&metrics), &watches, voice.clone(), told_jobs);
+    let (accelerators, observed) = (signs.accelerators.clone(), Arc::clone(&metrics));
+    let suspending = jobs::run(client.clone(), accelerators, observed, &watches, voice.clone(), told_jobs);
     let stopping =
         whole::run(client.clone(), Arc::clone(&metrics), voice.clone(), told_whole, losses, unable);
     let mut enforcer =
-        Enforcer::new(client, Roster::new(images), metrics, voice, census, Tell { jobs, whole, lost });
+        Enforcer::new(client, Roster::new(signs), metrics, voice, census, Tell { jobs, whole, lost });
     let enforcing = async {
         tokio::pin!(shutdown);
         loop {

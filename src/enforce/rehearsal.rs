@@ -15,7 +15,7 @@ use super::{
     roster::{OwnerIs, Roster},
     say::{Subject, why},
 };
-use crate::{api::ClearanceSpec, images::ImagePatterns};
+use crate::{api::ClearanceSpec, images::Signs, policy::Accelerators};
 
 /// A pod that would be stopped.
 #[derive(Clone, Debug)]
@@ -31,8 +31,14 @@ pub struct Stopped {
 }
 
 /// Those of `pods`, all of one namespace, that run and would not if it enforced.
-pub fn would_stop(pods: &[core::Pod], clearance: &ClearanceSpec, now: Timestamp) -> Vec<Stopped> {
-    let mut roster = Roster::new(ImagePatterns::default());
+pub fn would_stop(
+    pods: &[core::Pod],
+    clearance: &ClearanceSpec,
+    accelerators: &Accelerators,
+    now: Timestamp,
+) -> Vec<Stopped> {
+    let signs = Signs { accelerators: accelerators.clone(), ..Signs::default() };
+    let mut roster = Roster::new(signs);
     let mut stopped = Vec::new();
     for core in pods {
         let pod = roster.read(core);

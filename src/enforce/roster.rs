@@ -25,8 +25,8 @@ use super::{
 };
 use crate::{
     api::{ClearanceSpec, GATE, Runtime, SYSTEM_LABEL, Scope, SharedRuntime},
-    images::ImagePatterns,
-    policy::{Unmatchable, asks_for_accelerator, narrowest_scope, runtime_of_pod},
+    images::Signs,
+    policy::{Unmatchable, narrowest_scope, runtime_of_pod},
 };
 
 /// Which pod.
@@ -196,14 +196,14 @@ pub struct Roster {
     texts: Shared<str>,
     owners: Shared<OwnerIs>,
     prune_at: usize,
-    images: ImagePatterns,
+    signs: Signs,
 }
 
 impl Roster {
-    /// An empty roster, to which an image that one of `images` matches is that of an AI workload.
-    pub fn new(images: ImagePatterns) -> Self {
+    /// An empty roster, which knows the pods of AI workloads by `signs`.
+    pub fn new(signs: Signs) -> Self {
         Self {
-            images,
+            signs,
             namespaces: BTreeMap::new(),
             sets: HashMap::new(),
             texts: Shared(HashSet::new()),
@@ -373,8 +373,8 @@ impl Roster {
             owner,
             gated: gates.into_iter().any(|gate| gate.name == GATE),
             scope: spec
-                .map_or(Scope::All, |spec| narrowest_scope(pod.labels().contains_key(SYSTEM_LABEL), spec)),
-            suspect: spec.is_some_and(|s| asks_for_accelerator(s) || self.images.matched(s).next().is_some()),
+                .map_or(Scope::All, |spec| narrowest_scope(&pod.metadata, spec, &self.signs.accelerators)),
+            suspect: spec.is_some_and(|spec| self.signs.suspect(&pod.metadata, spec)),
             ended: has_ended(pod),
             ending: pod.metadata.deletion_timestamp.as_ref().map(|at| Box::new(self.ending(pod, at.0))),
             created: pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |at| at.0),
@@ -509,7 +509,7 @@ mod tests {
 
     #[test]
     fn nothing_is_asked_twice_because_of_other_news() {
-        let mut roster = Roster::new(ImagePatterns::default());
+        let mut roster = Roster::new(Signs::default());
         let key = roster.set_pod(&pod(&[], false));
         let quiet = |roster: &mut Roster| roster.pod(&key).and_then(|(pod, _)| pod.notes().quiet_until);
         if let Some((pod, _)) = roster.pod_mut(&key) {
@@ -523,7 +523,7 @@ mod tests {
 
     #[test]
     fn what_was_asked_and_not_answered_shows_in_the_pod_or_in_its_absence() {
-        let mut roster = Roster::new(ImagePatterns::default());
+        let mut roster = Roster::new(Signs::default());
         let stop = Action::Stop(Step::Delete { grace_period_seconds: 0 });
         let mut asked = |deleted, gone| {
             let key = roster.set_pod(&pod(&[], false));

@@ -183,7 +183,7 @@ impl Guard {
                 ),
                 Standing::Other(version) => info!(
                     version,
-                    "the release's policies are not of this operator's version: they are left alone"
+                    "the release's policies are of another version or other values than this operator's: they are left alone"
                 ),
             }
         }

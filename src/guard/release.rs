@@ -49,7 +49,7 @@ impl Release {
             return Ok(Err(Standing::Gone));
         }
         let says = role.annotations().get(POLICIES_ANNOTATION).cloned().unwrap_or_default();
-        if says != fingerprint() {
+        if says != fingerprint(&operator.accelerators) {
             return Ok(Err(Standing::Other(says)));
         }
         let applier = applier(&role).cloned().unwrap_or_default();

@@ -219,7 +219,7 @@ fn ask_decide(
     now: Tick,
 ) -> (Wish, Option<Tick>) {
     let (now, clearance) = (instant(now), clearance.map(spec));
-    let mut roster = Roster::new(crate::images::ImagePatterns::default());
+    let mut roster = Roster::new(crate::images::Signs::default());
     let key = roster.set_pod(&manifest(pod));
     let (pod, _) = roster.pod_mut(&key).expect("just set");
     pod.note(|notes| notes.lost_since = lost_since.map(instant));

@@ -12,6 +12,7 @@
 //! No client, no clock, no async: time comes in as a parameter, and the same facts at the same
 //! instant give the same judgement, in whatever order they arrive.
 
+mod accelerators;
 mod bearing;
 mod capacity;
 mod judgement;
@@ -24,12 +25,13 @@ mod standing;
 mod subject;
 mod trust;
 
+pub use accelerators::{Accelerators, NO_DEVICE, NotASign, Sign};
 pub use bearing::{bears_on, statements};
 pub use capacity::Capacity;
 pub use judgement::{Facts, Judgement, Verdict, judge, unpinned};
 pub use matching::{Unmatchable, matches, runtime_of_pod};
 pub use reason::{Elsewhere, Reason};
-pub use scope::{ACCELERATORS, accelerators, asks_for_accelerator, narrowest_scope};
+pub use scope::narrowest_scope;
 pub use signature::{ApproverRoles, NotSigned, SIGNATURE_NAMESPACE, approver_of, public_key, signed_text};
 pub use standing::{Standing, Statement, end};
 pub use subject::{Subject, SubjectDigests};

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -90,13 +90,15 @@ impl Assent {
         let address = format!("127.0.0.1:{}", ports::free_port().context("no free port")?);
         let args = ["operator", "--log-format=text", "--identity", identity, "--listen", &address];
         // As the kubelet would set it for the pod of the chart.
-        let patterns =
-            ["get", "configmap", "assent-inventory", "-n", NAMESPACE, "-o=jsonpath={.data.image-patterns}"];
-        let patterns = cluster.kubectl(Person::Admin, &patterns).await?.ok()?;
+        let signs = ["get", "configmap", "assent-inventory", "-n", NAMESPACE, "-o=json"];
+        let signs: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &signs).await?.ok()?)?;
+        let of = |key: &str| signs["data"][key].as_str().unwrap_or_default().to_owned();
+        let (patterns, accelerators) = (of("image-patterns"), of("accelerators"));
         let env = [
             ("KUBECONFIG", account.kubeconfig().as_os_str()),
             ("NO_COLOR", "1".as_ref()),
             ("ASSENT_IMAGE_PATTERNS", patterns.as_ref()),
+            ("ASSENT_ACCELERATORS", accelerators.as_ref()),
         ];
         let env = env.into_iter().chain(surroundings.iter().map(|(name, value)| (*name, value.as_os_str())));
         let operator = Process::spawn(identity, binaries()?.join("assent"), args, env, &cluster.log_dir())?;

@@ -19,6 +19,20 @@
 {{- else if semverCompare ">=1.36.0-0" .Capabilities.KubeVersion.Version }}true{{ end -}}
 {{- end -}}
 
+{{/* The signs of accelerators that the values add, one a line: the operator reads exactly this text. */}}
+{{- define "assent.accelerators" -}}
+{{- range .Values.accelerators.resources }}resource {{ . }}{{ "\n" }}{{ end }}
+{{- range .Values.accelerators.runtimeClasses }}runtimeClass {{ . }}{{ "\n" }}{{ end }}
+{{- range .Values.accelerators.variables }}variable {{ . }}{{ "\n" }}{{ end }}
+{{- range .Values.accelerators.annotations }}annotation {{ . }}{{ "\n" }}{{ end }}
+{{- end -}}
+
+{{/* Which policies the release installs: the version's own, and those that the values change. */}}
+{{- define "assent.policies" -}}
+{{ include "assent.policies.fingerprint" . }}
+{{- with include "assent.accelerators" . }}-{{ sha256sum . | trunc 12 }}{{ end }}
+{{- end -}}
+
 {{- define "assent.selectorLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}

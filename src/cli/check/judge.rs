@@ -30,6 +30,7 @@ use crate::{
         ledger::Ledger,
     },
     compile,
+    policy::Accelerators,
 };
 
 /// What would become of something.
@@ -109,7 +110,7 @@ pub fn judge(manifests: &[Manifest], namespace: &str, now: Timestamp) -> Vec<Che
                 Ok(pod) => {
                     let namespace = world.namespace_of(manifest);
                     let place = places.entry(namespace.to_owned()).or_insert_with(|| world.place(namespace));
-                    world.pods(manifest, &Specimen::of_template(pod), place)
+                    world.pods(manifest, &Specimen::of_template(pod, &Accelerators::default()), place)
                 }
             };
             checked.push(Checked { pointer: template.pointer, ..judged });

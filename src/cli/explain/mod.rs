@@ -25,6 +25,7 @@ use super::{
     ledger::{Ledger, unless_installed},
     output::{self, Prose},
     people::Holders,
+    signs::accelerators,
 };
 use crate::api::{CLEARANCE_NAME, Clearance, Governance, ModelVersion};
 use finding::Explanation;
@@ -68,7 +69,10 @@ async fn specimens(session: &Session, target: &Target) -> Result<Specimens> {
     match target {
         Target::Pod(name) => specimen::pod(session, name).await,
         Target::Workload(kind, name) => specimen::workload(session, kind, name).await,
-        Target::Root(kind, name) => Ok(Specimens::of_pods(root::pods_of(session, kind, name).await?)),
+        Target::Root(kind, name) => {
+            let pods = root::pods_of(session, kind, name).await?;
+            Ok(Specimens::of_pods(pods, &accelerators(session).await))
+        }
         Target::System(name) => specimen::system(session, name).await,
         Target::Image(name) => specimen::image(session, name).await,
         Target::Version(name) => specimen::system(session, &system_of(session, name).await?).await,

@@ -32,9 +32,10 @@ use crate::{
         connect::Session,
         error::{Error, Next, Result},
         ledger::unless_installed,
+        signs::accelerators,
     },
     enforce::has_ended,
-    policy::{narrowest_scope, runtime_of_pod},
+    policy::{Accelerators, narrowest_scope, runtime_of_pod},
 };
 
 /// Pods that are alike, or a template.
@@ -96,10 +97,10 @@ impl Specimens {
     }
 
     /// Of pods that exist, alike together.
-    pub fn of_pods(pods: Vec<Pod>) -> Self {
+    pub fn of_pods(pods: Vec<Pod>, accelerators: &Accelerators) -> Self {
         let mut groups: Vec<Specimen> = Vec::new();
         for pod in pods {
-            let one = Specimen::of_pod(&pod);
+            let one = Specimen::of_pod(&pod, accelerators);
             let alike = |s: &&mut Specimen| {
                 (s.state, s.scope, &s.system, &s.runtime) == (one.state, one.scope, &one.system, &one.runtime)
             };
@@ -113,23 +114,27 @@ impl Specimens {
 }
 
 impl Specimen {
-    fn of_pod(pod: &Pod) -> Self {
+    fn of_pod(pod: &Pod, accelerators: &Accelerators) -> Self {
         let spec = pod.spec.clone().unwrap_or_default();
-        Self { pods: vec![pod.name_any()], state: state(pod), ..Self::new(&pod.metadata, &spec) }
+        Self {
+            pods: vec![pod.name_any()],
+            state: state(pod),
+            ..Self::new(&pod.metadata, &spec, accelerators)
+        }
     }
 
     /// Of the pods that would be made from a template.
-    pub fn of_template(template: &PodTemplateSpec) -> Self {
+    pub fn of_template(template: &PodTemplateSpec, accelerators: &Accelerators) -> Self {
         let metadata = template.metadata.clone().unwrap_or_default();
-        Self::new(&metadata, &template.spec.clone().unwrap_or_default())
+        Self::new(&metadata, &template.spec.clone().unwrap_or_default(), accelerators)
     }
 
-    fn new(metadata: &ObjectMeta, spec: &PodSpec) -> Self {
+    fn new(metadata: &ObjectMeta, spec: &PodSpec, accelerators: &Accelerators) -> Self {
         let system = metadata.labels.as_ref().and_then(|labels| labels.get(SYSTEM_LABEL).cloned());
         Self {
             pods: Vec::new(),
             state: State::NotCreated,
-            scope: narrowest_scope(system.is_some(), spec),
+            scope: narrowest_scope(metadata, spec, accelerators),
             system,
             runtime: runtime_of_pod(spec).map_err(|error| error.to_string()),
         }
@@ -151,7 +156,7 @@ fn state(pod: &Pod) -> State {
 
 /// A pod.
 pub async fn pod(session: &Session, name: &str) -> Result<Specimens> {
-    Ok(Specimens::of_pods(vec![read_pod(session, name).await?]))
+    Ok(Specimens::of_pods(vec![read_pod(session, name).await?], &accelerators(session).await))
 }
 
 /// The pod of that name.
@@ -164,7 +169,7 @@ pub async fn read_pod(session: &Session, name: &str) -> Result<Pod> {
 /// The pods that name a system.
 pub async fn system(session: &Session, name: &str) -> Result<Specimens> {
     let selected = ListParams::default().labels(&format!("{SYSTEM_LABEL}={name}"));
-    let found = Specimens::of_pods(list_pods(session, &selected).await?);
+    let found = Specimens::of_pods(list_pods(session, &selected).await?, &accelerators(session).await);
     Ok(Specimens { asked: BTreeSet::from([name.to_owned()]), ..found })
 }
 
@@ -178,7 +183,8 @@ pub async fn image(session: &Session, wanted: &str) -> Result<Specimens> {
         .map_err(unless_installed(format!("read the modelversions of namespace {}", session.namespace)))?;
     let target = Target::Image(wanted.to_owned());
     let of_it = versions.items.into_iter().filter(|version| target.concerns(version));
-    Ok(Specimens { asked: of_it.map(|version| version.spec.system).collect(), ..Specimens::of_pods(pods) })
+    let found = Specimens::of_pods(pods, &accelerators(session).await);
+    Ok(Specimens { asked: of_it.map(|version| version.spec.system).collect(), ..found })
 }
 
 /// The images of a pod, as they are written and as the nodes have resolved them.
@@ -200,10 +206,11 @@ pub fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
 /// The pods of a workload, or its template.
 pub async fn workload(session: &Session, kind: &Workload, name: &str) -> Result<Specimens> {
     let made = read_workload(session, kind, name).await?;
-    let mut found = Specimens::of_pods(made.pods);
+    let accelerators = accelerators(session).await;
+    let mut found = Specimens::of_pods(made.pods, &accelerators);
     found.refusals = refusals(session, &made.object).await;
     if found.groups.is_empty() || !found.refusals.is_empty() {
-        let template = Specimen::of_template(&made.template);
+        let template = Specimen::of_template(&made.template, &accelerators);
         if !found.groups.iter().any(|s| (&s.system, &s.runtime) == (&template.system, &template.runtime)) {
             found.groups.push(template);
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use assent::admission::{Operator, policies};
+use assent::policy::Accelerators;
 use assent_tests::{
     Assent, ControlPlane, NAMESPACE, Objects, Person, Scenario, Watched, container, pod_spec, root, until,
 };
@@ -65,7 +66,11 @@ impl Policies {
             all: &Objects<K>,
             before: &BTreeSet<String>,
         ) -> Result<(), String> {
-            let operator = Operator { namespace: NAMESPACE.to_owned(), service_account: "assent".to_owned() };
+            let operator = Operator {
+                namespace: NAMESPACE.to_owned(),
+                service_account: "assent".to_owned(),
+                accelerators: Accelerators::default(),
+            };
             let live: Vec<_> = all.values().cloned().map(Into::into).collect();
             let kind = live.first().map(assent::admission::Manifest::kind).ok_or("there are none")?;
             for wanted in policies(&operator).into_iter().filter(|wanted| wanted.kind() == kind) {
@@ -106,7 +111,9 @@ fn newer_chart(cluster: &ControlPlane) -> Result<String> {
             if entry.file_type()?.is_file() {
                 let text = std::fs::read_to_string(entry.path())?;
                 let text = match entry.file_name().to_string_lossy().as_ref() {
-                    "_policies.tpl" => text.replace(&assent::admission::fingerprint(), "another"),
+                    "_policies.tpl" => {
+                        text.replace(&assent::admission::fingerprint(&Accelerators::default()), "another")
+                    }
                     "policies.yaml" => text.replace("is in use: without it", "is still in use: without it"),
                     _ => text,
                 };

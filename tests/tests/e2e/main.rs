@@ -4,6 +4,7 @@
 //! One control plane is shared by the tests that each have a namespace of their own; the tests that stop the
 //! operator, or the API server, start their own.
 
+mod accelerators;
 mod argocd;
 mod assistant;
 mod bad_input;
@@ -19,11 +20,13 @@ mod flux;
 mod grace;
 mod guard;
 mod hostile;
+mod injected;
 mod lifecycle;
 mod modes;
 mod node;
 mod outage;
 mod plugin;
+mod pod_api;
 mod refusals;
 mod refuse;
 mod sidecars;
@@ -161,7 +164,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         modes::enforce_stops_what_runs_gradually,
         modes::what_is_loosened_lets_its_pods_go,
         modes::loosening_needs_the_verb_ungovern,
-        modes::accelerated_takes_in_whatever_asks_for_an_accelerator,
+        accelerators::accelerated_takes_in_whatever_uses_an_accelerator,
         modes::labelled_takes_in_what_names_a_system_and_nothing_else,
         plugin::two_people_approve_what_they_are_shown,
         plugin::what_is_not_what_was_read_is_not_signed,
@@ -273,6 +276,11 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         bad_input::a_manifest_of_a_mebibyte,
         bad_input::a_prohibited_level,
         bad_input::missing_documents_are_all_named,
+        pod_api::a_binding_changes_nothing_that_assent_guards,
+        pod_api::a_held_pod_is_released_whatever_became_of_its_managed_fields,
+        pod_api::the_name_of_the_release_manager_blocks_nothing,
+        pod_api::nobody_writes_the_records_of_assent_on_a_pod,
+        pod_api::no_verb_of_the_pod_api_changes_what_assent_guards,
         faults::a_quota_full_of_held_pods_is_told_of_and_ends,
         hostile::many_unreadable_objects_delay_nobody,
         chart::lint,
@@ -316,6 +324,9 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         argocd::a_wave_waits_for_the_approval,
         outage::i2_what_was_lost_while_the_operator_was_down_stops_when_it_is_back,
         outage::a_restarted_api_server_is_found_again,
+        outage::a_restarted_api_server_refuses_governed_pods_for_half_a_minute_at_most,
+        accelerators::values_add_accelerators_for_policies_operator_and_plugin_alike,
+        injected::i5_an_approved_pod_that_is_completed_while_it_is_created_needs_no_operator,
         argocd::an_application_repository_brings_no_more_than_its_project_lets_it,
         outage::one_operator_leads_and_hands_over_when_it_is_told_to_stop,
         outage::i2_a_standby_takes_over_within_the_lease_and_stops_what_was_lost_meanwhile,

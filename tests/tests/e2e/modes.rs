@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use assent::policy::asks_for_accelerator;
 use assent_tests::{Assent, ControlPlane, Options, Person, Scenario, binaries, container, pod_spec, until};
 use serde_json::{Value, json};
 
@@ -243,54 +242,6 @@ pub async fn loosening_needs_the_verb_ungovern(cluster: &ControlPlane) -> Result
     let said = label(&scene, Dev, &["assent.dev/scope=gpu"]).await?.denied()?;
     says(&said, &["label assent.dev/scope=gpu is not known: use all, accelerated or labelled"])?;
     label(&scene, Admin, &["assent.dev/mode=audit", "assent.dev/scope=labelled"]).await?.ok().map(drop)
-}
-
-/// The API server and the operator must agree on what an accelerator is.
-pub async fn accelerated_takes_in_whatever_asks_for_an_accelerator(cluster: &ControlPlane) -> Result<()> {
-    let labels = json!({ "assent.dev/mode": "enforce", "assent.dev/scope": "accelerated" });
-    let scene = Scenario::governed_by(cluster, "accelerated", "high", &labels).await?;
-    let with = |resources: Value| json!({ "name": "c", "image": "c", "resources": resources });
-    let plain = with(json!({ "limits": { "cpu": "1", "nvidia.com/gpu": "0", "example.com/nic": "1" } }));
-    let gpu = |name: &str| with(json!({ "limits": { name: "1" } }));
-    let mut init = gpu("google.com/tpu");
-    init["name"] = json!("init");
-    let claim = json!([{ "name": "gpu", "resourceClaimName": "gpu" }]);
-    for (spec, asks) in [
-        (json!({ "containers": [plain] }), false),
-        (json!({ "containers": [plain], "resources": { "limits": { "cpu": "2" } } }), false),
-        (json!({ "containers": [gpu("nvidia.com/gpu")] }), true),
-        (json!({ "containers": [gpu("nvidia.com/mig-1g.5gb")] }), true),
-        (json!({ "containers": [gpu("amd.com/gpu")] }), true),
-        (json!({ "containers": [gpu("huawei.com/Ascend910")] }), true),
-        (json!({ "containers": [gpu("deviceclass.resource.kubernetes.io/gpu")] }), true),
-        (json!({ "containers": [plain], "initContainers": [init] }), true),
-        (json!({ "containers": [plain], "resourceClaims": claim }), true),
-    ] {
-        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "spec": spec,
-            "metadata": { "generateName": "pod-", "namespace": scene.namespace } });
-        let create = ["create", "--dry-run=server", "-o=json", "-f", "-"];
-        let made: Value =
-            serde_json::from_str(&cluster.kubectl_stdin(Dev, &create, &pod.to_string()).await?.ok()?)?;
-        let held = made["metadata"]["labels"]["assent.dev/held"] == "true";
-        let ours = asks_for_accelerator(&serde_json::from_value(made["spec"].clone())?);
-        ensure!(held == asks && ours == asks, "the API server holds: {held}, we would: {ours}: {made}");
-    }
-    let mut pod = scene.pod("plain", &with(json!({})));
-    pod["metadata"]["labels"] = json!({ "app": "plain" });
-    scene.apply(Dev, &pod).await?;
-    scene.running_pod("plain").await?;
-    let said = scene.denied(Dev, &["label", "pod", "plain", "assent.dev/system=scorer"]).await?;
-    says(&said, &["label assent.dev/system of a pod does not change"])?;
-    let mut pod = scene.pod("gpu", &gpu("nvidia.com/gpu"));
-    pod["metadata"]["labels"] = json!({ "app": "gpu" });
-    scene.apply(Dev, &pod).await?;
-    scene.held("gpu", 1).await?;
-    says(&scene.event("Pod", "gpu", "Held").await?, &["it has no label assent.dev/system"])?;
-    scene.clear("v1", &container("1")).await?;
-    scene.apply(Dev, &scene.pod("cleared", &container("1"))).await?;
-    scene.running_pod("cleared").await?;
-    let said = scene.denied(Dev, &["label", "pod", "cleared", "assent.dev/system-"]).await?;
-    says(&said, &["label assent.dev/system of a pod does not change"])
 }
 
 /// Whoever takes the label off is out of scope: that is what this scope means. What has it keeps it.

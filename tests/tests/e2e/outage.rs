@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{Assent, Clock, Component, ControlPlane, Options, Person, Scenario, container, until};
+use assent_tests::{
+    Assent, Clock, Component, ControlPlane, NAMESPACE, Options, Person, Scenario, container, until,
+};
 use k8s_openapi::jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
@@ -71,13 +73,22 @@ pub async fn i5_without_an_operator_cleared_pods_start_and_uncleared_do_not() ->
 pub async fn i1_an_operator_that_overslept_an_expiry_releases_nothing() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let scene = Scenario::new(&cluster, "overslept", "limited").await?;
-    let end = approve_until(&scene, "v1", "1", 10).await?;
+    for name in ["in-time", "too-late"] {
+        scene.apply(Person::Dev, &scene.pod(name, &container("1"))).await?;
+        scene.event("Pod", name, "Held").await?;
+    }
+    let digest = scene.publish("v1", &container("1")).await?;
     assent.operator().kill();
-    let mut pod = scene.pod("in-time", &container("1"));
-    pod["spec"]["schedulingGates"] = json!([{ "name": "assent.dev/clearance" }]);
-    scene.apply(Person::Dev, &pod).await?;
-    pod["metadata"]["name"] = json!("too-late");
-    scene.apply(Person::Dev, &pod).await?;
+    // What the operator would have written after an approval, just before it died.
+    let end = Timestamp::from_second(Timestamp::now().as_second() + 10)?;
+    let cleared = json!([{ "modelVersion": "v1", "subjectDigest": digest, "notAfter": end,
+        "runtime": { "containers": [container("1")] } }]);
+    let mut clearance = scene.get("clearance", "clearance").await?;
+    clearance["spec"]["systems"]["scorer"]["cleared"] = cleared;
+    let operator = cluster.service_account(NAMESPACE, "assent").await?;
+    cluster.run(&operator, "kubectl", &["replace", "-f", "-"], Some(&clearance.to_string())).await?.ok()?;
+    // The policies read it a moment later.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let said = lift_as_operator(&scene, "in-time", Some("assent-release")).await?;
     ensure!(said.is_empty() && Timestamp::now() < end, "what is cleared may be released: {said}");
     sleep_past(end).await;
@@ -124,6 +135,47 @@ pub async fn a_restarted_api_server_is_found_again() -> Result<()> {
     let approve = async || scene.approve("v1").await.map(Some);
     until(Duration::from_mins(1), "approvals to be taken again", approve).await?;
     scene.running("scorer", 2).await.map(drop)
+}
+
+/// How often the API server is restarted; more for a measurement.
+const RESTARTS: &str = "ASSENT_TEST_RESTARTS";
+
+/// The API server resolves the kind of a policy's parameter by what discovery said just after its start, and asks
+/// discovery again after 30 seconds only. Nothing outside of it can make it ask earlier.
+pub async fn a_restarted_api_server_refuses_governed_pods_for_half_a_minute_at_most() -> Result<()> {
+    let (cluster, _assent) = stage().await?;
+    let scene = Scenario::new(&cluster, "api-restarts", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    let mut pod = scene.pod("probe", &container("1"));
+    let (pod, free) = (pod.to_string(), {
+        pod["metadata"]["namespace"] = json!("default");
+        pod.to_string()
+    });
+    let restarts = std::env::var(RESTARTS).ok().and_then(|count| count.parse().ok()).unwrap_or(1);
+    for restart in 1..=restarts {
+        cluster.kill(Component::ApiServer)?;
+        cluster.restart(Component::ApiServer).await?;
+        let (ready, mut last, mut refusals) = (Instant::now(), Duration::ZERO, 0);
+        // Quiet for five seconds, or beyond the bound.
+        while ready.elapsed() < last + Duration::from_secs(5) {
+            let create = ["create", "--dry-run=server", "-f", "-"];
+            let said = cluster.kubectl_stdin(Person::Dev, &create, &pod).await?;
+            let ungoverned = cluster.kubectl_stdin(Person::Admin, &create, &free).await?;
+            ensure!(ungoverned.status.success(), "what nobody governs was refused: {}", ungoverned.stderr);
+            if !said.status.success() {
+                ensure!(
+                    said.stderr.contains("failed to find resource referenced by paramKind"),
+                    "{}",
+                    said.stderr
+                );
+                (last, refusals) = (ready.elapsed(), refusals + 1);
+                ensure!(last < Duration::from_secs(35), "refused for {last:.1?} after it was ready");
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        eprintln!("restart {restart} of {restarts}: {refusals} refusals, the last {last:.1?} after /readyz");
+    }
+    Ok(())
 }
 
 pub async fn one_operator_leads_and_hands_over_when_it_is_told_to_stop() -> Result<()> {

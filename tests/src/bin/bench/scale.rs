@@ -36,6 +36,9 @@ use crate::{Scale, machine, progress};
 /// How long everything may take.
 const PATIENCE: Duration = Duration::from_mins(30);
 
+/// A namespace that Assent does not look at, in which a pod waits for the operator to start.
+const UNGOVERNED: &str = "scale-ungoverned";
+
 /// How many systems share a namespace.
 const SYSTEMS_PER_NAMESPACE: usize = 10;
 
@@ -275,6 +278,9 @@ async fn requests(rest: &Rest) -> Result<f64> {
 
 /// From the start of the process to a state as before it was killed.
 async fn starts(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Result<Figures> {
+    if rest.get(&format!("/api/v1/namespaces/{UNGOVERNED}")).await.is_err() {
+        world::namespace(rest, UNGOVERNED, false).await?;
+    }
     let mut namespaces = 0;
     list(rest, "/api/v1/namespaces", |_: Namespace| namespaces += 1).await?;
     let mut figures = Figures { size, lists: Vec::new(), bytes: 0.0, starts: Vec::new(), memory: Vec::new() };
@@ -298,11 +304,11 @@ async fn starts(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Resu
 /// How long after its start the operator has released a pod and compiled every namespace.
 async fn start(rest: &Rest, assent: &Assent, namespaces: usize) -> Result<Duration> {
     assent.operator().kill();
-    // Whoever sets the gate by hand, of a pod that is cleared, waits for the operator to lift it.
+    // Where nothing is governed, a gate that was set by hand waits for the operator.
     let pod = world::parked(world::pod(&world::system_name(0), &world::version_name(0, 0)));
     let pod = world::gated(pod, GATE);
-    let name = world::start(rest, "scale-0", &pod).await?;
-    let release = pin!(released(rest, "scale-0", &name).await?);
+    let name = world::start(rest, UNGOVERNED, &pod).await?;
+    let release = pin!(released(rest, UNGOVERNED, &name).await?);
     let begin = Instant::now();
     assent.operator().restart()?;
     let compiled = async {
@@ -313,7 +319,7 @@ async fn start(rest: &Rest, assent: &Assent, namespaces: usize) -> Result<Durati
     };
     let both = tokio::time::timeout(PATIENCE, async { tokio::try_join!(release, compiled) });
     let (released, compiled) = both.await.context("the operator does not start")??;
-    rest.delete_now(&format!("{}/{name}", world::pods("scale-0"))).await?;
+    rest.delete_now(&format!("{}/{name}", world::pods(UNGOVERNED))).await?;
     Ok(released.max(compiled) - begin)
 }
 

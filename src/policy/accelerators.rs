@@ -1,0 +1,250 @@
+//! The signs by which a pod shows that it uses an accelerator: data, which the chart's values extend.
+//!
+//! ```text
+//!  names known here ─┐                  ┌─► Accelerators::of     scope, metrics, kubectl assent inventory
+//!  values.yaml ──────┴─► Accelerators ──┴─► admission::governed  the same in CEL
+//! ```
+
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
+
+use k8s_openapi::api::core::v1::{Container, PodSpec};
+
+/// Where a pod can show that it uses an accelerator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// An extended resource whose name begins with this, with a quantity other than zero.
+    Resource,
+    /// A `RuntimeClass` that has this between its hyphens: it gives the devices of its node to a pod.
+    RuntimeClass,
+    /// An environment variable of this name, by which a container runtime gives devices to a container.
+    Variable,
+    /// An annotation whose name begins with this.
+    Annotation,
+}
+
+impl Sign {
+    /// Every sign.
+    pub const ALL: [Self; 4] = [Self::Resource, Self::RuntimeClass, Self::Variable, Self::Annotation];
+
+    /// Its name in the list that the operator reads.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Resource => "resource",
+            Self::RuntimeClass => "runtimeClass",
+            Self::Variable => "variable",
+            Self::Annotation => "annotation",
+        }
+    }
+
+    /// The names that are always known.
+    const fn known(self) -> &'static [&'static str] {
+        match self {
+            Self::Resource => RESOURCES,
+            Self::RuntimeClass => RUNTIME_CLASSES,
+            Self::Variable => VARIABLES,
+            Self::Annotation => ANNOTATIONS,
+        }
+    }
+}
+
+/// Extended resources of device plugins and of schedulers that share devices. A `DeviceClass` can have one too (KEP-5004).
+const RESOURCES: &[&str] = &[
+    "aliyun.com/gpu",
+    "aliyun.com/ppu",
+    "amd.com/gpu",
+    "aws.amazon.com/neuron",
+    "birentech.com/",
+    "cambricon.com/",
+    "cloud-tpus.google.com/",
+    "deviceclass.resource.kubernetes.io/",
+    "elasticgpu.io/",
+    "enflame.com/",
+    "furiosa.ai/",
+    "google.com/tpu",
+    "gpu.intel.com/",
+    "graphcore.ai/",
+    "habana.ai/gaudi",
+    "huawei.com/Ascend",
+    "huawei.com/ascend",
+    "huawei.com/npu",
+    "hygon.com/dcu",
+    "iluvatar.ai/",
+    "intel.com/gpu",
+    "koordinator.sh/gpu",
+    "kunlunxin.com/",
+    "metax-tech.com/",
+    "mthreads.com/",
+    "npu.intel.com/",
+    "nvidia.com/",
+    "qualcomm.com/qaic",
+    "rebellions.ai/",
+    "tencent.com/vcuda",
+    "tenstorrent.com/",
+    "tke.cloud.tencent.com/qgpu",
+    "vastaitech.com/",
+    "vke.volcengine.com/mgpu",
+    "volcano.sh/gpu",
+    "volcano.sh/vgpu",
+];
+
+const RUNTIME_CLASSES: &[&str] = &["amd", "ascend", "habana", "mthreads", "nvidia"];
+
+/// `CUDA_VISIBLE_DEVICES` and the like are not among them: they choose among the devices that a container has.
+const VARIABLES: &[&str] = &[
+    "AMD_VISIBLE_DEVICES",
+    "ASCEND_VISIBLE_DEVICES",
+    "HABANA_VISIBLE_DEVICES",
+    "MTHREADS_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+];
+
+/// Values of those variables that give no device.
+pub const NO_DEVICE: [&str; 3] = ["", "none", "void"];
+
+/// The Container Device Interface, and the fractions of KAI and Run:ai.
+const ANNOTATIONS: &[&str] = &["cdi.k8s.io/", "gpu-fraction", "gpu-memory"];
+
+/// The signs of accelerators: those that are always known and those that the chart's values add.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accelerators(Arc<[(Sign, String)]>);
+
+impl Accelerators {
+    /// The names for `sign`: first the known ones, then the added ones in their order.
+    pub fn names(&self, sign: Sign) -> impl Iterator<Item = &str> {
+        let added = self.0.iter().filter(move |(of, _)| *of == sign).map(|(_, name)| name.as_str());
+        sign.known().iter().copied().chain(added)
+    }
+
+    /// The signs of a pod, or of the template of one: names of resources, classes, variables and annotations, and
+    /// `resourceClaims` for Dynamic Resource Allocation, whatever the claims are for.
+    pub fn of<'a>(
+        &'a self,
+        annotations: Option<&'a BTreeMap<String, String>>,
+        pod: &'a PodSpec,
+    ) -> impl Iterator<Item = &'a str> {
+        let is = |sign, is: fn(&str, &str) -> bool| {
+            move |name: &str| self.names(sign).any(|known| is(name, known))
+        };
+        let begins = |name: &str, known: &str| name.starts_with(known);
+        let containers = || pod.containers.iter().chain(pod.init_containers.iter().flatten());
+        let resources = containers().filter_map(|c| c.resources.as_ref()).chain(&pod.resources);
+        let quantities = resources.flat_map(|r| r.requests.iter().chain(&r.limits)).flatten();
+        let is_resource = is(Sign::Resource, begins);
+        let resources = quantities.filter(move |(name, quantity)| quantity.0 != "0" && is_resource(name));
+        let claims = pod.resource_claims.iter().flatten().map(|_| "resourceClaims");
+        let is_class = is(Sign::RuntimeClass, |name, known| name.split('-').any(|part| part == known));
+        let class = pod.runtime_class_name.as_deref().filter(move |name| is_class(name));
+        let is_variable = is(Sign::Variable, |name, known| name == known);
+        let variables = containers().flat_map(gives_devices).filter(move |name| is_variable(name));
+        let is_annotation = is(Sign::Annotation, begins);
+        let annotations = annotations.into_iter().flat_map(|all| all.keys());
+        let annotations = annotations.map(String::as_str).filter(move |name| is_annotation(name));
+        resources
+            .map(|(name, _)| name.as_str())
+            .chain(claims)
+            .chain(class)
+            .chain(variables)
+            .chain(annotations)
+    }
+}
+
+/// The variables of a container that have a value, or get one from elsewhere.
+fn gives_devices(container: &Container) -> impl Iterator<Item = &str> {
+    let variables = container.env.iter().flatten().filter(|variable| {
+        variable.value_from.is_some() || !NO_DEVICE.contains(&variable.value.as_deref().unwrap_or_default())
+    });
+    variables.map(|variable| variable.name.as_str())
+}
+
+/// One a line, as in `resource example.com/npu`. The chart writes the same text.
+impl fmt::Display for Accelerators {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(sign, name)| writeln!(f, "{} {name}", sign.name()))
+    }
+}
+
+/// Why a list of accelerators cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0:?} is not a sign of accelerators: use resource, runtimeClass, variable or annotation, a space, and a name of letters, digits and . _ - /"
+)]
+pub struct NotASign(String);
+
+impl FromStr for Accelerators {
+    type Err = NotASign;
+
+    fn from_str(lines: &str) -> Result<Self, Self::Err> {
+        let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
+        let sign = |line: &str| {
+            let (kind, name) = line.split_once(' ')?;
+            let sign = Sign::ALL.into_iter().find(|sign| sign.name() == kind)?;
+            // A name becomes part of a CEL expression, so it must need no quoting.
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
+            (!name.is_empty() && name.chars().all(plain)).then(|| (sign, name.to_owned()))
+        };
+        lines
+            .map(|line| sign(line).ok_or_else(|| NotASign(line.to_owned())))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn signs(accelerators: &Accelerators, pod: Value) -> Vec<String> {
+        let pod = serde_json::from_value(pod).expect("a PodSpec");
+        accelerators.of(None, &pod).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn resources_are_found_wherever_a_pod_asks_for_them() {
+        let known = Accelerators::default();
+        let asks = |pod| !signs(&known, pod).is_empty();
+        let gpu = json!({ "name": "c", "resources": { "requests": { "nvidia.com/mig-1g.5gb": "1" } } });
+        let limited = json!({ "name": "c", "resources": { "limits": { "volcano.sh/vgpu-number": "4" } } });
+        let none = json!({ "name": "c", "resources": { "limits": { "nvidia.com/gpu": "0", "cpu": "4" } } });
+        assert!(!asks(json!({ "containers": [none] })));
+        assert!(asks(json!({ "containers": [none, gpu] })));
+        assert!(asks(json!({ "containers": [none], "initContainers": [limited] })));
+        assert!(asks(json!({ "containers": [none], "resources": limited["resources"] })));
+        assert!(asks(json!({ "containers": [none], "resourceClaims": [{ "name": "gpu" }] })));
+    }
+
+    #[test]
+    fn a_runtime_class_or_a_variable_gives_devices_without_a_request() {
+        let known = Accelerators::default();
+        let class = |name: &str| signs(&known, json!({ "containers": [], "runtimeClassName": name }));
+        assert_eq!(class("kata-qemu-nvidia-gpu"), ["kata-qemu-nvidia-gpu"]);
+        assert_eq!(class("amd64-sandbox"), [""; 0]);
+        let variable = |env: Value| {
+            let container = json!({ "name": "c", "env": [env] });
+            signs(&known, json!({ "containers": [container] })).len()
+        };
+        let name = "NVIDIA_VISIBLE_DEVICES";
+        assert_eq!(variable(json!({ "name": name, "value": "all" })), 1);
+        assert_eq!(variable(json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": "x" } } })), 1);
+        for nothing in NO_DEVICE {
+            assert_eq!(variable(json!({ "name": name, "value": nothing })), 0, "{nothing:?}");
+        }
+        assert_eq!(variable(json!({ "name": name })), 0);
+        assert_eq!(variable(json!({ "name": "CUDA_VISIBLE_DEVICES", "value": "0" })), 0);
+    }
+
+    #[test]
+    fn values_add_names_and_cannot_add_expressions() {
+        let text = "resource example.com/npu\nvariable EXAMPLE_DEVICES\nresource a.example/x\n";
+        let more: Accelerators = text.parse().expect("a list");
+        assert_eq!(more.to_string(), text);
+        let added: Vec<_> = more.names(Sign::Resource).skip(RESOURCES.len()).collect();
+        assert_eq!(added, ["example.com/npu", "a.example/x"]);
+        let npu = json!({ "name": "c", "resources": { "limits": { "example.com/npu-core": "1" } } });
+        assert_eq!(signs(&more, json!({ "containers": [npu] })), ["example.com/npu-core"]);
+        for wrong in ["example.com/npu", "resource ", "gpu example.com/npu", "resource a'b", "resource a b"] {
+            assert!(wrong.parse::<Accelerators>().is_err(), "{wrong}");
+        }
+    }
+}
