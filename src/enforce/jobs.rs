@@ -144,8 +144,13 @@ trait Suspendable:
             owner: OwnerIs::of(self).map(Arc::new),
             system: labels.and_then(|l| l.get(SYSTEM_LABEL)).map_or("", String::as_str).into(),
             runtime: template
-                .and_then(|t| t.spec.as_ref())
-                .map_or_else(|| Ok(Runtime::default()), runtime_of_pod)
+                .and_then(|t| {
+                    Some((t.metadata.as_ref().and_then(|m| m.annotations.as_ref()), t.spec.as_ref()?))
+                })
+                .map_or_else(
+                    || Ok(Runtime::default()),
+                    |(annotations, spec)| runtime_of_pod(annotations, spec),
+                )
                 .map(SharedRuntime::from),
             scope: template.and_then(|t| t.spec.as_ref()).map_or(Scope::All, |spec| {
                 narrowest_scope(labels.is_some_and(|labels| labels.contains_key(SYSTEM_LABEL)), spec)

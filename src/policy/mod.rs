@@ -13,6 +13,7 @@
 //! instant give the same judgement, in whatever order they arrive.
 
 mod bearing;
+mod fields;
 mod judgement;
 mod matching;
 mod reason;
@@ -22,8 +23,12 @@ mod signature;
 mod standing;
 mod subject;
 mod trust;
+mod volumes;
 
 pub use bearing::{bears_on, statements};
+pub use fields::{
+    ANNOTATIONS, Class, FIELDS, FORMER_FIELDS, HARMLESS_ANNOTATIONS, free_fields, is_refused_annotation,
+};
 pub use judgement::{Facts, Judgement, Verdict, judge, unpinned};
 pub use matching::{Unmatchable, matches, runtime_of_pod};
 pub use reason::Reason;
