@@ -339,10 +339,10 @@ pub(super) fn instead_of(path: &str) -> &'static str {
 
 /// The fields that may have any value, grouped by the reason, in the order of the first of each.
 pub fn free_fields() -> Vec<(&'static str, Vec<&'static str>)> {
-    let mut groups: Vec<(_, Vec<_>)> = Vec::new();
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     for (field, class) in FIELDS {
         let Free(reason) = class else { continue };
-        match groups.iter_mut().find(|(known, _)| known == reason) {
+        match groups.iter_mut().find(|(known, _)| *known == *reason) {
             Some((_, fields)) => fields.push(*field),
             None => groups.push((reason, vec![*field])),
         }
