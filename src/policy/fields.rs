@@ -333,6 +333,7 @@ pub(super) fn instead_of(path: &str) -> &'static str {
     let class = FIELDS.iter().find(|(field, _)| *field == path).map(|(_, class)| class);
     match class {
         Some(Refused(instead)) => instead,
+        _ if path == "containers.lifecycle.hook.httpGet.port" => "write its number",
         _ => "leave it out",
     }
 }

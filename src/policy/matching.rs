@@ -13,16 +13,17 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::util::intstr::IntOrString};
+use k8s_openapi::api::core::v1 as core;
 
 use super::{
     fields::{instead_of, is_refused_annotation},
+    hooks::hooks,
     volumes::{is_token, is_token_mount, volume},
     without_trusted,
 };
 use crate::api::{
-    Container, EnvFrom, EnvVar, EnvVarSource, ExecHooks, FieldRef, HttpGet, HttpHeader, HttpHooks, KeyRef,
-    MayVary, ResourceFieldRef, Runtime, SourceRef, Text, Trusted, VolumeMount,
+    Container, EnvFrom, EnvVar, EnvVarSource, FieldRef, KeyRef, MayVary, ResourceFieldRef, Runtime,
+    SourceRef, Text, Trusted, VolumeMount,
 };
 
 /// Where the node puts the last words of a container unless the pod says otherwise.
@@ -43,6 +44,12 @@ impl Unmatchable {
 /// An error if `present`: `what` of a pod sets the field `field`.
 pub(super) fn refuse(present: bool, field: &str, what: impl fmt::Display) -> Result<(), Unmatchable> {
     if present { Err(Unmatchable::new(field, what)) } else { Ok(()) }
+}
+
+/// The same of a field of `part` of a pod.
+pub(super) fn refuse_of(present: bool, field: &str, part: impl fmt::Display) -> Result<(), Unmatchable> {
+    let name = field.rsplit('.').next().unwrap_or(field);
+    refuse(present, field, format_args!("{name} of {part}"))
 }
 
 /// Whether a pod with the runtime `pod` is, but for what is `trusted`, the model with the runtime `approved`.
@@ -173,7 +180,7 @@ pub fn runtime_of_pod(
     })
 }
 
-fn is_set(text: Option<&String>) -> bool {
+pub(super) fn is_set(text: Option<&String>) -> bool {
     text.is_some_and(|text| !text.is_empty())
 }
 
@@ -205,10 +212,10 @@ fn container(pod: &core::Container) -> Result<Container, Unmatchable> {
         env,
         env_from,
         volume_mounts,
-        lifecycle,
-        liveness_probe,
-        readiness_probe,
-        startup_probe,
+        lifecycle: _,
+        liveness_probe: _,
+        readiness_probe: _,
+        startup_probe: _,
         volume_devices,
         image_pull_policy: _,
         ports: _,
@@ -223,33 +230,14 @@ fn container(pod: &core::Container) -> Result<Container, Unmatchable> {
         termination_message_policy: _,
         tty: _,
     } = pod;
-    let refuse = |present: bool, field: &str| {
-        let what = field.rsplit('.').next().unwrap_or(field);
-        refuse(present, &format!("containers.{field}"), format_args!("{what} of container {name}"))
-    };
-    refuse(volume_devices.iter().flatten().next().is_some(), "volumeDevices")?;
+    let this = format_args!("container {name}");
+    refuse_of(volume_devices.iter().flatten().next().is_some(), "containers.volumeDevices", this)?;
     let path = termination_message_path.as_deref().unwrap_or_default();
-    refuse(!path.is_empty() && path != TERMINATION_LOG, "terminationMessagePath")?;
+    let moved = !path.is_empty() && path != TERMINATION_LOG;
+    refuse_of(moved, "containers.terminationMessagePath", this)?;
     let windows = security_context.as_ref().and_then(|context| context.windows_options.as_ref());
-    refuse(is_host_process(windows), "securityContext.windowsOptions.hostProcess")?;
-    let probes = [liveness_probe, readiness_probe, startup_probe];
-    for probe in probes.into_iter().flatten() {
-        refuse(is_set(probe.http_get.as_ref().and_then(|get| get.host.as_ref())), "probe.httpGet.host")?;
-        refuse(is_set(probe.tcp_socket.as_ref().and_then(|tcp| tcp.host.as_ref())), "probe.tcpSocket.host")?;
-    }
-    let (post_start, pre_stop) = match lifecycle {
-        Some(core::Lifecycle { post_start, pre_stop, stop_signal: _ }) => {
-            (post_start.as_ref(), pre_stop.as_ref())
-        }
-        None => (None, None),
-    };
-    let http = |hook: Option<&core::LifecycleHandler>| {
-        let Some(hook) = hook else { return Ok(None) };
-        refuse(hook.tcp_socket.is_some(), "lifecycle.hook.tcpSocket")?;
-        hook.http_get.as_ref().map(|get| http_get(name, get)).transpose()
-    };
-    let hook = |hook: Option<&core::LifecycleHandler>| command_of(hook.and_then(|h| h.exec.as_ref()));
-    let probe = |probe: &Option<core::Probe>| command_of(probe.as_ref().and_then(|p| p.exec.as_ref()));
+    refuse_of(is_host_process(windows), "containers.securityContext.windowsOptions.hostProcess", this)?;
+    let (exec, http) = hooks(pod)?;
     let mounts = volume_mounts.iter().flatten().filter(|m| !is_token_mount(m));
     Ok(Container {
         name: name.as_str().into(),
@@ -261,52 +249,13 @@ fn container(pod: &core::Container) -> Result<Container, Unmatchable> {
         env: env.iter().flatten().map(env_var).collect(),
         env_from: env_from.iter().flatten().map(env_from_source).collect(),
         volume_mounts: mounts.map(volume_mount).collect::<Result<_, _>>()?,
-        exec: ExecHooks {
-            post_start: hook(post_start),
-            pre_stop: hook(pre_stop),
-            liveness_probe: probe(liveness_probe),
-            readiness_probe: probe(readiness_probe),
-            startup_probe: probe(startup_probe),
-        },
-        http: HttpHooks { post_start: http(post_start)?, pre_stop: http(pre_stop)? },
+        exec,
+        http,
         may_vary: MayVary::default(),
     })
 }
 
-/// A request that a hook sends; without its host, the node sends it to the pod itself.
-fn http_get(container: &str, pod: &core::HTTPGetAction) -> Result<HttpGet, Unmatchable> {
-    let core::HTTPGetAction { host, http_headers, path, port, protocol, scheme } = pod;
-    let refuse = |present: bool, field: &str| {
-        let path = format!("containers.lifecycle.hook.httpGet.{field}");
-        refuse(present, &path, format_args!("{field} of an httpGet hook of container {container}"))
-    };
-    refuse(is_set(host.as_ref()), "host")?;
-    refuse(protocol.is_some(), "protocol")?;
-    let IntOrString::Int(port) = port else {
-        return Err(Unmatchable(
-            format!("the name of a port in an httpGet hook of container {container} cannot be part of an approved runtime: write its number").into(),
-        ));
-    };
-    let or = |text: &Option<String>, default: &str| {
-        text.as_deref().filter(|text| !text.is_empty()).unwrap_or(default).into()
-    };
-    let header = |header: &core::HTTPHeader| HttpHeader {
-        name: header.name.as_str().into(),
-        value: header.value.as_str().into(),
-    };
-    Ok(HttpGet {
-        path: or(path, "/"),
-        port: *port,
-        scheme: or(scheme, "HTTP"),
-        http_headers: http_headers.iter().flatten().map(header).collect(),
-    })
-}
-
-fn command_of(exec: Option<&core::ExecAction>) -> Vec<Text> {
-    texts(exec.and_then(|exec| exec.command.as_ref()))
-}
-
-fn texts(texts: Option<&Vec<String>>) -> Vec<Text> {
+pub(super) fn texts(texts: Option<&Vec<String>>) -> Vec<Text> {
     texts.into_iter().flatten().map(|text| text.as_str().into()).collect()
 }
 
@@ -383,13 +332,10 @@ fn volume_mount(pod: &core::VolumeMount) -> Result<VolumeMount, Unmatchable> {
         sub_path,
         sub_path_expr,
     } = pod;
-    let refuse = |present: bool, field: &str| {
-        let path = format!("containers.volumeMounts.{field}");
-        refuse(present, &path, format_args!("{field} of the mount at {mount_path}"))
-    };
-    refuse(bind_mount_options.is_some(), "bindMountOptions")?;
-    refuse(mount_propagation.is_some(), "mountPropagation")?;
-    refuse(recursive_read_only.is_some(), "recursiveReadOnly")?;
+    let this = format_args!("the mount at {mount_path}");
+    refuse_of(bind_mount_options.is_some(), "containers.volumeMounts.bindMountOptions", this)?;
+    refuse_of(mount_propagation.is_some(), "containers.volumeMounts.mountPropagation", this)?;
+    refuse_of(recursive_read_only.is_some(), "containers.volumeMounts.recursiveReadOnly", this)?;
     Ok(VolumeMount {
         name: name.as_str().into(),
         mount_path: mount_path.as_str().into(),

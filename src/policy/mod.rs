@@ -14,6 +14,7 @@
 
 mod bearing;
 mod fields;
+mod hooks;
 mod judgement;
 mod matching;
 mod reason;

@@ -286,7 +286,8 @@ fn container(dice: &mut fastrand::Rng, name: &str, volumes: &[Value]) -> Value {
             let hook = *one(dice, &HOOKS);
             container["exec"] = json!({ hook: ["run", "this"] });
         } else if dice.bool() {
-            container["http"] = json!({ one(dice, &HOOKS[..2]): one(dice, &requests()) });
+            let hook = *one(dice, &HOOKS[..2]);
+            container["http"] = json!({ hook: one(dice, &requests()) });
         }
     }
     let mut maybe = |dice: &mut fastrand::Rng, field: &str, values: &[Value]| {

@@ -55,11 +55,14 @@ pub fn runtime(page: &mut Page, runtime: &Runtime) {
     free(page);
 }
 
-/// What may differ between two pods of the version, whoever approves it.
+/// The fields that may have any value in a pod of the version, shortened to their first two names.
 fn free(page: &mut Page) {
     page.heading("NOT COMPARED");
     for (reason, fields) in free_fields() {
-        page.mark("-", FAINT, &format!("{reason}: {}", fields.join(", ")));
+        let mut short: Vec<String> =
+            fields.iter().map(|field| field.split('.').take(2).collect::<Vec<_>>().join(".")).collect();
+        short.dedup();
+        page.mark("-", FAINT, &format!("{}: {reason}", short.join(", ")));
     }
 }
 

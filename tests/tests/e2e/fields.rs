@@ -86,9 +86,9 @@ pub async fn fields_that_replace_files_or_names_hold_an_approved_pod(cluster: &C
             ("message-path", "terminationMessagePath of container server"),
             ("hostname-override", "hostnameOverride cannot be part of an approved runtime: use hostname"),
             ("name-server", "an option of dnsConfig"),
-            ("probe-host", "host of container server"),
-            ("probe-tcp-host", "host of container server"),
-            ("hook-host", "host of an httpGet hook of container server"),
+            ("probe-host", "host of a probe of container server"),
+            ("probe-tcp-host", "host of a probe of container server"),
+            ("hook-host", "host of a hook of container server"),
             ("hook-request", "/load?model=other"),
             ("cdi", "the annotation cdi.k8s.io/x"),
             ("kata", "the annotation io.katacontainers."),
@@ -100,8 +100,8 @@ pub async fn fields_that_replace_files_or_names_hold_an_approved_pod(cluster: &C
 }
 
 /// A pod with a volume of that name, whose sources a developer chooses, at the token's place or another.
-fn with_token(pod: &mut Value, sources: Value, mount: Value) {
-    let mut mount = mount;
+fn with_token(pod: &mut Value, sources: &Value, mount: &Value) {
+    let mut mount = mount.clone();
     mount["name"] = json!("kube-api-access-mine");
     mount["mountPath"] = json!(TOKEN_PATH);
     pod["spec"]["volumes"] = json!([{ "name": "kube-api-access-mine", "projected": { "sources": sources } }]);
@@ -124,25 +124,25 @@ pub async fn what_passes_for_the_token_of_the_service_account_holds_a_pod(
         ("annotation-file", |pod| {
             let file =
                 json!({ "path": "config.json", "fieldRef": { "fieldPath": "metadata.annotations['a']" } });
-            with_token(pod, json!([{ "downwardAPI": { "items": [file] } }]), json!({ "readOnly": true }));
+            with_token(pod, &json!([{ "downwardAPI": { "items": [file] } }]), &json!({ "readOnly": true }));
         }),
         ("every-key", |pod| {
             let sources = json!([{ "configMap": { "name": "kube-root-ca.crt" } }]);
-            with_token(pod, sources, json!({ "readOnly": true }));
+            with_token(pod, &sources, &json!({ "readOnly": true }));
         }),
         ("other-file", |pod| {
             let items = json!([{ "key": "ca.crt", "path": "model.py" }]);
             let sources = json!([{ "configMap": { "name": "kube-root-ca.crt", "items": items } }]);
-            with_token(pod, sources, json!({ "readOnly": true }));
+            with_token(pod, &sources, &json!({ "readOnly": true }));
         }),
         ("token-elsewhere", |pod| {
             let sources = json!([{ "serviceAccountToken": { "path": "model.py" } }]);
-            with_token(pod, sources, json!({ "readOnly": true }));
+            with_token(pod, &sources, &json!({ "readOnly": true }));
         }),
         ("sub-path", |pod| {
-            with_token(pod, token_sources(), json!({ "readOnly": true, "subPath": "namespace" }));
+            with_token(pod, &token_sources(), &json!({ "readOnly": true, "subPath": "namespace" }));
         }),
-        ("writable", |pod| with_token(pod, token_sources(), json!({}))),
+        ("writable", |pod| with_token(pod, &token_sources(), &json!({}))),
     ];
     create(&scene, &pod_spec(&container("1")), &changes).await?;
     let unlike = "that is not as the API server adds it";
@@ -161,7 +161,7 @@ pub async fn what_passes_for_the_token_of_the_service_account_holds_a_pod(
     // The token as the API server adds it, by itself or written down, is no difference.
     let honest: [(&str, Change); 2] = [
         ("automatic", |pod| pod["spec"]["automountServiceAccountToken"] = json!(true)),
-        ("by-hand", |pod| with_token(pod, token_sources(), json!({ "readOnly": true }))),
+        ("by-hand", |pod| with_token(pod, &token_sources(), &json!({ "readOnly": true }))),
     ];
     create(&scene, &pod_spec(&container("1")), &honest).await?;
     let pod = scene.get("pod", "automatic").await?;
