@@ -34,6 +34,7 @@ const HOW_MUCH: &str = "bounds what the containers may use";
 const RIGHTS: &str = "decides with which rights the approved commands run; Pod Security standards bound it";
 const ACCOUNT: &str = "decides what the pod may ask of the API server, of registries and of other services";
 const RUNTIME: &str = "chooses among what the administrators of the nodes installed";
+const SYSCTLS: &str = "sets kernel parameters of the pod's own namespaces";
 const DNS: &str =
     "chooses between the name servers of the cluster and of the node, and how often they are asked";
 const OWN_NAME: &str = "gives the pod more names of its own address, each without a dot, as the pod's own name, or in the cluster's domain";
@@ -194,7 +195,7 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("securityContext.seccompProfile", Free(RIGHTS)),
     ("securityContext.supplementalGroups", Free(RIGHTS)),
     ("securityContext.supplementalGroupsPolicy", Free(RIGHTS)),
-    ("securityContext.sysctls", Free(RUNTIME)),
+    ("securityContext.sysctls", Free(SYSCTLS)),
     ("securityContext.windowsOptions.gmsaCredentialSpec", Free(RIGHTS)),
     ("securityContext.windowsOptions.gmsaCredentialSpecName", Free(RIGHTS)),
     ("securityContext.windowsOptions.hostProcess", Refused(NO_HOST_PROCESS)),
