@@ -133,6 +133,39 @@ fn add_values(prefix: &str, schema: &Value, defaults: &Value, table: &mut String
     }
 }
 
+/// What happens to each field of a pod, out of the table that a test holds against the API server's OpenAPI.
+#[test]
+fn fields_of_a_pod() {
+    const FILE: &str = "docs/fields.md";
+    const BEGIN: &str = "<!-- fields: make generate -->\n";
+    let page = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(FILE)).expect(FILE);
+    let (before, _) = page.split_once(BEGIN).expect(BEGIN);
+    let mut tables = "\n## Compared\n\n".to_owned();
+    for (field, class) in policy::FIELDS {
+        if matches!(class, policy::Class::Compared) {
+            tables.extend(["- `", field, "`\n"]);
+        }
+    }
+    tables.push_str("\n## Free\n\n| fields | why any value will do |\n|---|---|\n");
+    for (reason, fields) in policy::free_fields() {
+        tables.extend(["| `", &fields.join("`, `"), "` | ", reason, " |\n"]);
+    }
+    tables.push_str("\n## Refused\n\n| field | instead |\n|---|---|\n");
+    for (field, class) in policy::FIELDS {
+        if let policy::Class::Refused(instead) = class {
+            tables.extend(["| `", field, "` | ", instead, " |\n"]);
+        }
+    }
+    tables.push_str(
+        "\n## Refused annotations\n\n| annotations that begin with | who reads them |\n|---|---|\n",
+    );
+    for (prefix, reader) in policy::ANNOTATIONS {
+        tables.extend(["| `", prefix, "` | ", reader, " |\n"]);
+    }
+    tables.extend(["\nAllowed all the same: `", &policy::HARMLESS_ANNOTATIONS.join("`, `"), "`.\n"]);
+    is_current(FILE, &format!("{before}{BEGIN}{tables}"));
+}
+
 /// What `kubectl assent --help` says, and every `kubectl assent COMMAND --help`.
 #[test]
 fn reference_of_the_plugin() {

@@ -51,7 +51,7 @@ fn matches(approved: &Runtime, pod: &Runtime) -> bool {
 }
 
 fn runtime_of(pod: &Value) -> Option<Runtime> {
-    runtime_of_pod(&serde_json::from_value::<PodSpec>(pod.clone()).ok()?).ok()
+    runtime_of_pod(None, &serde_json::from_value::<PodSpec>(pod.clone()).ok()?).ok()
 }
 
 /// The API server takes no two containers or volumes of one name.

@@ -1,6 +1,9 @@
 //! Whether a pod, or the template of one, is what the namespace's `Clearance` clears, in CEL.
 
-use crate::api::SYSTEM_LABEL;
+use crate::{
+    api::SYSTEM_LABEL,
+    policy::{ANNOTATIONS, HARMLESS_ANNOTATIONS},
+};
 
 /// The name of the system that a pod or template says it belongs to; empty where it says none.
 pub(super) fn system(pod: &str) -> String {
@@ -16,14 +19,31 @@ pub(super) fn cleared_versions(pod: &str) -> String {
 pub(super) fn matches(pod: &str) -> String {
     let parts = [
         ("CONTAINER", include_str!("container.cel")),
+        ("ALLOWED", include_str!("allowed.cel")),
         ("ENV", include_str!("env.cel")),
         ("MOUNTS", include_str!("mounts.cel")),
         ("VOLUMES", include_str!("volumes.cel")),
         ("VOLUME", include_str!("volume.cel")),
         ("SOURCE", include_str!("source.cel")),
+        ("FILE", include_str!("file.cel")),
     ];
-    let whole = include_str!("matches.cel").trim_end().to_owned();
     let whole =
-        parts.iter().fold(whole, |text, (name, part)| text.replace(name, &format!("({})", part.trim_end())));
+        uncommented(include_str!("matches.cel")).replace("REFUSED_ANNOTATION", &refused_annotation("a"));
+    let whole = parts
+        .iter()
+        .fold(whole, |text, (name, part)| text.replace(name, &format!("({})", uncommented(part))));
     format!("({})", whole.replace("POD.", &format!("{pod}.")))
+}
+
+/// The expression without the comments of its file, which would be in each policy many times.
+fn uncommented(part: &str) -> String {
+    part.lines().filter(|line| !line.starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether no pod with the annotation `name` is ever approved: the same as `policy::is_refused_annotation`.
+/// One regular expression, because the API server compiles it once.
+pub(super) fn refused_annotation(name: &str) -> String {
+    let prefixes: Vec<_> = ANNOTATIONS.iter().map(|(prefix, _)| prefix.replace('.', "[.]")).collect();
+    let harmless: Vec<_> = HARMLESS_ANNOTATIONS.iter().map(|name| format!("'{name}'")).collect();
+    format!("({name}.matches('^({})') && !({name} in [{}]))", prefixes.join("|"), harmless.join(", "))
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Manifest, Operator, RELEASE_MANAGER, RELEASE_WITHOUT_TIME,
-    cleared::{cleared_versions, matches, system},
+    cleared::{cleared_versions, matches, refused_annotation, system},
     governed::governs,
     grace,
     manifest::{Clearance, Label, Reach, Rule, Scope, breaks_one_of, mutating, reaching, validating},
@@ -201,6 +201,7 @@ fn update(operator: &Operator) -> [Manifest; 2] {
             holds: format!("{} == {}", system("object"), system("oldObject")),
             else_say: format!("variables.name + ': label {SYSTEM_LABEL} of a pod does not change; set it in the pod template of its workload'"),
         },
+        runtime_annotations_stay(),
         Rule {
             holds: format!("{} && {}", unchanged("containers"), unchanged("initContainers")),
             else_say: "variables.name + ': the image of a pod that Assent governs does not change in place; change the workload, and approve a ModelVersion with the new image'".to_owned(),
@@ -209,6 +210,17 @@ fn update(operator: &Operator) -> [Manifest; 2] {
     ];
     let conditions = [("breaks-a-rule", breaks_one_of(&rules))];
     validating("assent-pod-update", &scope, &conditions, &variables, rules)
+}
+
+/// A container runtime reads annotations again each time it starts a container of the pod.
+fn runtime_annotations_stay() -> Rule {
+    Rule {
+        holds: format!(
+            "object.metadata.?annotations.orValue({{}}).all(a, !{} || oldObject.metadata.?annotations[?a] == optional.of(object.metadata.annotations[a]))",
+            refused_annotation("a")
+        ),
+        else_say: "variables.name + ': an annotation that container runtimes read does not change on a pod that Assent governs; leave it out'".to_owned(),
+    }
 }
 
 /// What the operator recorded on a pod is evidence: only the operator changes it.

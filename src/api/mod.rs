@@ -32,6 +32,7 @@ mod runtime;
 mod text;
 mod time;
 mod trusted_sidecar;
+mod volume;
 
 pub use ai_system::{
     AISystem, AISystemSpec, AISystemStatus, CLEARANCE_EXPIRING, Certification, Decommission, Document, Owner,
@@ -53,14 +54,17 @@ pub use risk_level::{
     Control, ImagePolicy, OnLoss, OnLossMode, RequiredApproval, RiskLevel, RiskLevelSpec, RiskLevelStatus,
 };
 pub use runtime::{
-    ConfigMapVolume, Container, DownwardApiVolume, EmptyDirVolume, EnvFrom, EnvVar, EnvVarSource, ExecHooks,
-    FieldRef, ImageVolume, KeyRef, MayVary, PersistentVolumeClaimVolume, ProjectedObject, ProjectedSource,
-    ProjectedVolume, ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SharedRuntime,
-    SourceRef, Volume, VolumeMount,
+    Container, EnvFrom, EnvVar, EnvVarSource, ExecHooks, FieldRef, HttpGet, HttpHeader, HttpHooks, KeyRef,
+    MayVary, ResourceFieldRef, Runtime, SharedRuntime, SourceRef, VolumeMount,
 };
 pub use text::Text;
 pub use trusted_sidecar::{
     Trusted, TrustedContainer, TrustedImages, TrustedSidecar, TrustedSidecarSpec, TrustedSidecarStatus,
+};
+pub use volume::{
+    ConfigMapVolume, DownwardApiFile, DownwardApiVolume, EmptyDirVolume, ImageVolume, KeyToPath,
+    PersistentVolumeClaimVolume, ProjectedObject, ProjectedSource, ProjectedVolume, SecretVolume,
+    ServiceAccountTokenSource, Volume,
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -2,11 +2,13 @@
 //! or load a model, in the words of the pod API.
 //!
 //! ```text
-//! Runtime ─┬─ containers      ┐ image, command, args, env, envFrom, workingDir,
-//!          ├─ initContainers  ┘ volumeMounts, exec hooks and probes; mayVary
-//!          └─ volumes           image, claim, configMap, secret, downwardAPI, projected, emptyDir
+//! Runtime ─┬─ containers      ┐ image, command, args, env, envFrom, workingDir, volumeMounts,
+//!          ├─ initContainers  ┘ exec hooks and probes, http hooks; mayVary
+//!          ├─ volumes           image, claim, configMap, secret, downwardAPI, projected, emptyDir
+//!          └─ hostNetwork, hostPID, hostIPC, shareProcessNamespace
 //! ```
 //!
+//! `policy::fields` says of every field of a pod whether it is compared.
 //! What is referred to by name, such as the content of a claim or a config map, is not pinned by it.
 #![allow(clippy::struct_field_names, reason = "the names are those of the pod API")]
 
@@ -17,11 +19,12 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::Text;
+use super::{Text, Volume};
 
 /// The containers and volumes of a pod, exact but for what a container lists in `mayVary`.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a field of the pod API")]
 pub struct Runtime {
     /// The containers, in any order.
     #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -36,6 +39,25 @@ pub struct Runtime {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub volumes: Vec<Volume>,
+
+    /// Whether the pod uses the network of its node, so that other programs of the node can answer at its
+    /// addresses. Default: false. Example: `hostNetwork: true`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub host_network: bool,
+
+    /// Whether the pod sees the processes of its node. Default: false. Example: `hostPID: true`.
+    #[serde(default, rename = "hostPID", skip_serializing_if = "std::ops::Not::not")]
+    pub host_pid: bool,
+
+    /// Whether the pod uses the shared memory of its node, which other programs can write. Default: false.
+    /// Example: `hostIPC: true`.
+    #[serde(default, rename = "hostIPC", skip_serializing_if = "std::ops::Not::not")]
+    pub host_ipc: bool,
+
+    /// Whether the containers of the pod see each other's processes. Default: false.
+    /// Example: `shareProcessNamespace: true`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub share_process_namespace: bool,
 }
 
 impl Runtime {
@@ -126,6 +148,11 @@ pub struct Container {
     #[serde(default, skip_serializing_if = "ExecHooks::is_empty")]
     pub exec: ExecHooks,
 
+    /// The HTTP requests that its hooks send to it. Default: none.
+    /// Example: `http: { preStop: { path: /drain, port: 8022 } }`.
+    #[serde(default, skip_serializing_if = "HttpHooks::is_empty")]
+    pub http: HttpHooks,
+
     /// What need not be as it is here.
     #[serde(default, skip_serializing_if = "MayVary::is_empty")]
     pub may_vary: MayVary,
@@ -178,6 +205,66 @@ impl ExecHooks {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// The HTTP requests that the node sends to a container when it starts and before it stops.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpHooks {
+    /// `lifecycle.postStart.httpGet`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_start: Option<HttpGet>,
+    /// `lifecycle.preStop.httpGet`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_stop: Option<HttpGet>,
+}
+
+impl HttpHooks {
+    /// Whether no request is sent.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A GET request to the container itself, as in a pod.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpGet {
+    /// The path. Default: `/`. Example: `/drain`.
+    #[serde(default = "slash")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub path: Text,
+    /// The number of the port; a hook that names its port never matches. Example: 8022.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// `HTTP` or `HTTPS`. Default: `HTTP`.
+    #[serde(default = "http")]
+    #[schemars(extend("enum" = ["HTTP", "HTTPS"]))]
+    pub scheme: Text,
+    /// The headers, in their order. Default: none. Example: `[{ name: Accept, value: text/plain }]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub http_headers: Vec<HttpHeader>,
+}
+
+fn slash() -> Text {
+    "/".into()
+}
+
+fn http() -> Text {
+    "HTTP".into()
+}
+
+/// A header of an HTTP request.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpHeader {
+    /// Its name. Example: `Accept`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: Text,
+    /// Its value. Example: `text/plain`.
+    #[schemars(length(max = 4096))]
+    pub value: Text,
 }
 
 /// An environment variable, as in a pod.
@@ -325,119 +412,3 @@ pub struct VolumeMount {
     #[schemars(extend("enum" = [true]))]
     pub read_only: bool,
 }
-
-/// A volume, as in a pod; one source.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("minProperties" = 2, "maxProperties" = 2))]
-pub struct Volume {
-    /// Its name in the pod.
-    #[schemars(length(min = 1, max = 63))]
-    pub name: Text,
-    /// An OCI image or artifact (KEP-4639).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<ImageVolume>,
-    /// A claim; its content is not pinned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub persistent_volume_claim: Option<PersistentVolumeClaimVolume>,
-    /// A config map; its content is not pinned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config_map: Option<ConfigMapVolume>,
-    /// A secret; its content is not pinned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret: Option<SecretVolume>,
-    /// Fields of the pod as files, whichever.
-    #[serde(default, rename = "downwardAPI", skip_serializing_if = "Option::is_none")]
-    pub downward_api: Option<DownwardApiVolume>,
-    /// Several sources in one directory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub projected: Option<ProjectedVolume>,
-    /// An empty directory of any size and medium.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub empty_dir: Option<EmptyDirVolume>,
-}
-
-/// An OCI image or artifact.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ImageVolume {
-    /// Its reference, compared as it is written.
-    #[schemars(length(min = 1, max = 1024))]
-    pub reference: Text,
-}
-
-/// A claim.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PersistentVolumeClaimVolume {
-    /// The claim.
-    #[schemars(length(min = 1, max = 253))]
-    pub claim_name: Text,
-}
-
-/// A config map.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ConfigMapVolume {
-    /// The config map.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: Text,
-}
-
-/// A secret.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretVolume {
-    /// The secret.
-    #[schemars(length(min = 1, max = 253))]
-    pub secret_name: Text,
-}
-
-/// Fields of the pod as files, whichever.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct DownwardApiVolume {}
-
-/// Several sources in one directory.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ProjectedVolume {
-    /// The sources, in their order.
-    #[schemars(length(max = 16))]
-    pub sources: Vec<ProjectedSource>,
-}
-
-/// One source of a projected volume.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
-pub struct ProjectedSource {
-    /// A token of the pod's service account, for any audience.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service_account_token: Option<ServiceAccountTokenSource>,
-    /// Fields of the pod, whichever.
-    #[serde(default, rename = "downwardAPI", skip_serializing_if = "Option::is_none")]
-    pub downward_api: Option<DownwardApiVolume>,
-    /// A config map; its content is not pinned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config_map: Option<ProjectedObject>,
-    /// A secret; its content is not pinned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret: Option<ProjectedObject>,
-}
-
-/// A token of the pod's service account, for any audience.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ServiceAccountTokenSource {}
-
-/// A config map or secret in a projected volume.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ProjectedObject {
-    /// Its name.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: Text,
-}
-
-/// An empty directory.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct EmptyDirVolume {}

@@ -88,7 +88,8 @@ pub fn capture_file(path: &Path, namespace: &str, wish: &Wish) -> Result<()> {
         for found in templates(manifest) {
             let what = format!("{}{}", manifest.object(), found.pointer);
             let template = found.template.map_err(|why| not_captured(&what, &why, None))?;
-            let runtime = runtime_of_pod(&template.spec.unwrap_or_default());
+            let annotations = template.metadata.as_ref().and_then(|metadata| metadata.annotations.as_ref());
+            let runtime = runtime_of_pod(annotations, &template.spec.unwrap_or_default());
             let runtime = runtime.map_err(|why| not_captured(&what, &why, None))?;
             let labelled = template.metadata.and_then(|metadata| metadata.labels?.remove(SYSTEM_LABEL));
             let own = Some(manifest.text("/metadata/namespace")).filter(|own| !own.is_empty());
@@ -130,6 +131,7 @@ fn no_template(path: &Path) -> Error {
 /// What was found of a pod or workload.
 struct Found {
     system: Option<String>,
+    annotations: Option<BTreeMap<String, String>>,
     spec: PodSpec,
     pods: Vec<Pod>,
     /// The pod itself, and not what it was made from.
@@ -138,29 +140,36 @@ struct Found {
 
 impl Found {
     async fn read(session: &Session, target: &Target) -> Result<Self> {
-        let label = |pod: &Pod| pod.labels().get(SYSTEM_LABEL).cloned();
         let spec = |pod: &Pod| pod.spec.clone().unwrap_or_default();
+        let of_pod = |pod: &Pod, pods| Self {
+            system: pod.labels().get(SYSTEM_LABEL).cloned(),
+            annotations: pod.metadata.annotations.clone(),
+            spec: spec(pod),
+            pods,
+            mutated: true,
+        };
         match target {
             Target::Pod(name) => {
                 let pod = read_pod(session, name).await?;
-                Ok(Self { system: label(&pod), spec: spec(&pod), pods: vec![pod], mutated: true })
+                Ok(of_pod(&pod, vec![pod.clone()]))
             }
             Target::Root(kind, name) => {
                 let pods = pods_of(session, kind, name).await?;
-                let mut runtimes = pods.iter().map(|pod| runtime_of_pod(&spec(pod)).ok());
+                let mut runtimes =
+                    pods.iter().map(|pod| runtime_of_pod(pod.metadata.annotations.as_ref(), &spec(pod)).ok());
                 let first = runtimes.next();
                 let alike = runtimes.all(|other| Some(other) == first);
                 let Some(pod) = pods.first().filter(|_| alike) else {
                     return Err(several_runtimes(target, &pods));
                 };
-                Ok(Self { system: label(pod), spec: spec(pod), pods, mutated: true })
+                Ok(of_pod(&pod.clone(), pods))
             }
             Target::Workload(kind, name) => {
                 let made = read_workload(session, kind, name).await?;
-                let system =
-                    made.template.metadata.and_then(|metadata| metadata.labels?.remove(SYSTEM_LABEL));
+                let metadata = made.template.metadata.unwrap_or_default();
+                let system = metadata.labels.and_then(|mut labels| labels.remove(SYSTEM_LABEL));
                 let spec = made.template.spec.unwrap_or_default();
-                Ok(Self { system, spec, pods: made.pods, mutated: false })
+                Ok(Self { system, annotations: metadata.annotations, spec, pods: made.pods, mutated: false })
             }
             Target::System(_) | Target::Version(_) | Target::Image(_) => Err(Error::Flag {
                 flag: "capture",
@@ -176,7 +185,8 @@ impl Found {
             let command = format!("kubectl get {what} -n {}{} -o yaml", session.namespace, session.flags);
             Next::new(command, "to see it; it has to go before the workload can be approved")
         };
-        let runtime = runtime_of_pod(&self.spec).map_err(|why| not_captured(&what, &why, Some(to_see())))?;
+        let runtime = runtime_of_pod(self.annotations.as_ref(), &self.spec)
+            .map_err(|why| not_captured(&what, &why, Some(to_see())))?;
         if !self.mutated {
             return Ok(runtime);
         }

@@ -145,8 +145,13 @@ trait Suspendable:
                 .map_or("", String::as_str)
                 .into(),
             runtime: template
-                .and_then(|t| t.spec.as_ref())
-                .map_or_else(|| Ok(Runtime::default()), runtime_of_pod)
+                .and_then(|t| {
+                    Some((t.metadata.as_ref().and_then(|m| m.annotations.as_ref()), t.spec.as_ref()?))
+                })
+                .map_or_else(
+                    || Ok(Runtime::default()),
+                    |(annotations, spec)| runtime_of_pod(annotations, spec),
+                )
                 .map(SharedRuntime::from),
             scope: template
                 .and_then(|t| t.spec.as_ref())

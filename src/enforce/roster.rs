@@ -361,7 +361,9 @@ impl Roster {
         let spec = pod.spec.as_ref();
         let gates = spec.iter().flat_map(|spec| spec.scheduling_gates.iter().flatten());
         let owner = OwnerIs::of(pod).map(|owner| self.owners.get(Arc::new(owner)));
-        let runtime = spec.map_or_else(|| Ok(Runtime::default()), runtime_of_pod).map(SharedRuntime::from);
+        let runtime = spec
+            .map_or_else(|| Ok(Runtime::default()), |spec| runtime_of_pod(Some(pod.annotations()), spec))
+            .map(SharedRuntime::from);
         let termination_grace = seconds(spec.and_then(|spec| spec.termination_grace_period_seconds), 30);
         let probes = spec.into_iter().flat_map(probe_graces).max();
         Pod {

@@ -7,35 +7,50 @@
 //!         what this pod does                     approved Runtime ──┘
 //! ```
 //!
-//! The API server decides the same in `admission/matches.cel`; a test holds the two equal. Pods,
-//! containers, variables and mounts are taken apart field by field, so that a field that a new
-//! Kubernetes adds does not compile until somebody has decided whether it can name a model; a kind of
-//! volume that it adds is refused.
+//! The API server decides the same in `admission/matches.cel`; a test holds the two equal. `fields` says
+//! of each field what happens to it, and why. Pods, containers, variables and mounts are taken apart
+//! field by field, so that a field of a newer Kubernetes does not compile until somebody classifies it.
+
+use std::{collections::BTreeMap, fmt};
 
 use k8s_openapi::api::core::v1 as core;
 
-use super::without_trusted;
+use super::{
+    fields::{instead_of, is_refused_annotation},
+    hooks::hooks,
+    volumes::{is_token, is_token_mount, volume},
+    without_trusted,
+};
 use crate::api::{
-    ConfigMapVolume, Container, DownwardApiVolume, EmptyDirVolume, EnvFrom, EnvVar, EnvVarSource, ExecHooks,
-    FieldRef, ImageVolume, KeyRef, MayVary, PersistentVolumeClaimVolume, ProjectedObject, ProjectedSource,
-    ProjectedVolume, ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SourceRef, Text,
-    Trusted, Volume, VolumeMount,
+    Container, EnvFrom, EnvVar, EnvVarSource, FieldRef, KeyRef, MayVary, ResourceFieldRef, Runtime,
+    SourceRef, Text, Trusted, VolumeMount,
 };
 
-/// Where the API server mounts the service account's token; not part of a runtime.
-const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// Where the node puts the last words of a container unless the pod says otherwise.
+const TERMINATION_LOG: &str = "/dev/termination-log";
 
-/// How the API server names the volume of that token.
-const TOKEN_VOLUME: &str = "kube-api-access-";
-
-/// What else than the token is in that volume: the certificates by which to know the API server and,
-/// on `OpenShift`, services.
-const TOKEN_BUNDLES: [&str; 2] = ["kube-root-ca.crt", "openshift-service-ca.crt"];
-
-/// A pod has something that can name a model and that a [`Runtime`] cannot express.
+/// A pod has something that can change what runs and that a [`Runtime`] cannot express.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("{0} cannot be part of an approved runtime")]
+#[error("{0}")]
 pub struct Unmatchable(Box<str>);
+
+impl Unmatchable {
+    /// `what` of a pod sets the field `field`, as `fields` names it.
+    pub(super) fn new(field: &str, what: impl fmt::Display) -> Self {
+        Self(format!("{what} cannot be part of an approved runtime: {}", instead_of(field)).into())
+    }
+}
+
+/// An error if `present`: `what` of a pod sets the field `field`.
+pub(super) fn refuse(present: bool, field: &str, what: impl fmt::Display) -> Result<(), Unmatchable> {
+    if present { Err(Unmatchable::new(field, what)) } else { Ok(()) }
+}
+
+/// The same of a field of `part` of a pod.
+pub(super) fn refuse_of(present: bool, field: &str, part: impl fmt::Display) -> Result<(), Unmatchable> {
+    let name = field.rsplit('.').next().unwrap_or(field);
+    refuse(present, field, format_args!("{name} of {part}"))
+}
 
 /// Whether a pod with the runtime `pod` is, but for what is `trusted`, the model with the runtime `approved`.
 pub fn matches(approved: &Runtime, trusted: &Trusted, pod: &Runtime) -> bool {
@@ -44,6 +59,10 @@ pub fn matches(approved: &Runtime, trusted: &Trusted, pod: &Runtime) -> bool {
         && approved.init_containers.len() == pod.init_containers.len()
         && approved.init_containers.iter().zip(&pod.init_containers).all(|(a, p)| container_matches(a, p))
         && same_set(&approved.volumes, &pod.volumes, |v| &v.name, |a, p| a == p)
+        && approved.host_network == pod.host_network
+        && approved.host_pid == pod.host_pid
+        && approved.host_ipc == pod.host_ipc
+        && approved.share_process_namespace == pod.share_process_namespace
 }
 
 fn same_set<T>(approved: &[T], pod: &[T], name: fn(&T) -> &str, same: fn(&T, &T) -> bool) -> bool {
@@ -64,6 +83,7 @@ pub(super) fn container_matches(approved: &Container, pod: &Container) -> bool {
         env_from,
         volume_mounts,
         exec,
+        http,
         may_vary: MayVary { env: varying },
     } = approved;
     let pod_env = pod.env.iter().filter(|e| !varying.contains(&e.name));
@@ -77,13 +97,22 @@ pub(super) fn container_matches(approved: &Container, pod: &Container) -> bool {
         && *env_from == pod.env_from
         && *volume_mounts == pod.volume_mounts
         && *exec == pod.exec
+        && *http == pod.http
 }
 
-/// The runtime of a pod.
+/// The runtime of a pod with these annotations.
 ///
 /// # Errors
-/// [`Unmatchable`] if the pod has something that can name a model and is never approved.
-pub fn runtime_of_pod(pod: &core::PodSpec) -> Result<Runtime, Unmatchable> {
+/// [`Unmatchable`] if the pod has something that can change what runs and is never approved.
+pub fn runtime_of_pod(
+    annotations: Option<&BTreeMap<String, String>>,
+    pod: &core::PodSpec,
+) -> Result<Runtime, Unmatchable> {
+    if let Some(name) = annotations.into_iter().flat_map(BTreeMap::keys).find(|a| is_refused_annotation(a)) {
+        return Err(Unmatchable(format!(
+            "the annotation {name} cannot be part of an approved runtime, since a container runtime that reads it changes what runs: leave it out"
+        ).into()));
+    }
     let core::PodSpec {
         containers,
         init_containers,
@@ -97,12 +126,12 @@ pub fn runtime_of_pod(pod: &core::PodSpec) -> Result<Runtime, Unmatchable> {
         dns_policy: _,
         enable_service_links: _,
         eviction_responders: _,
-        host_ipc: _,
-        host_network: _,
-        host_pid: _,
+        host_ipc,
+        host_network,
+        host_pid,
         host_users: _,
         hostname: _,
-        hostname_override: _,
+        hostname_override,
         image_pull_secrets: _,
         node_name: _,
         node_selector: _,
@@ -119,41 +148,58 @@ pub fn runtime_of_pod(pod: &core::PodSpec) -> Result<Runtime, Unmatchable> {
         scheduler_name: _,
         scheduling_gates: _,
         scheduling_group: _,
-        security_context: _,
+        security_context,
         service_account: _,
         service_account_name: _,
         set_hostname_as_fqdn: _,
-        share_process_namespace: _,
+        share_process_namespace,
         subdomain: _,
         termination_grace_period_seconds: _,
         tolerations: _,
         topology_spread_constraints: _,
     } = pod;
-    let refuse = |present: bool, what: &str| if present { Err(Unmatchable(what.into())) } else { Ok(()) };
-    refuse(host_aliases.iter().flatten().next().is_some(), "hostAliases")?;
-    let nameservers = dns_config.iter().flat_map(|dns| dns.nameservers.iter().flatten());
-    refuse(nameservers.count() > 0, "dnsConfig.nameservers")?;
-    let searches = dns_config.iter().flat_map(|dns| dns.searches.iter().flatten());
-    refuse(searches.count() > 0, "dnsConfig.searches")?;
-    refuse(ephemeral_containers.iter().flatten().next().is_some(), "an ephemeral container")?;
+    refuse(host_aliases.iter().flatten().next().is_some(), "hostAliases", "hostAliases")?;
+    refuse(is_set(hostname_override.as_ref()), "hostnameOverride", "hostnameOverride")?;
+    refuse(
+        ephemeral_containers.iter().flatten().next().is_some(),
+        "ephemeralContainers",
+        "an ephemeral container",
+    )?;
+    let windows = security_context.as_ref().and_then(|context| context.windows_options.as_ref());
+    refuse(is_host_process(windows), "securityContext.windowsOptions.hostProcess", "hostProcess")?;
+    dns_config.as_ref().map_or(Ok(()), dns)?;
     let volumes = volumes.iter().flatten().filter(|v| !is_token(v));
     Ok(Runtime {
         containers: containers.iter().map(container).collect::<Result<_, _>>()?,
         init_containers: init_containers.iter().flatten().map(container).collect::<Result<_, _>>()?,
         volumes: volumes.map(volume).collect::<Result<_, _>>()?,
+        host_network: host_network.unwrap_or_default(),
+        host_pid: host_pid.unwrap_or_default(),
+        host_ipc: host_ipc.unwrap_or_default(),
+        share_process_namespace: share_process_namespace.unwrap_or_default(),
     })
 }
 
-/// Whether a volume is the service account's token as the API server adds it: what has its name and
-/// other contents is not.
-fn is_token(volume: &core::Volume) -> bool {
-    let is_its_part = |source: &core::VolumeProjection| {
-        source.service_account_token.is_some()
-            || source.downward_api.is_some()
-            || source.config_map.as_ref().is_some_and(|c| TOKEN_BUNDLES.contains(&c.name.as_str()))
+pub(super) fn is_set(text: Option<&String>) -> bool {
+    text.is_some_and(|text| !text.is_empty())
+}
+
+fn is_host_process(options: Option<&core::WindowsSecurityContextOptions>) -> bool {
+    options.and_then(|options| options.host_process).unwrap_or_default()
+}
+
+/// An option is a word of the file that also lists the name servers, and the API server takes any text.
+fn dns(config: &core::PodDNSConfig) -> Result<(), Unmatchable> {
+    let core::PodDNSConfig { nameservers, searches, options } = config;
+    let is_word = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || ".:_-".contains(c));
+    let strange = |option: &core::PodDNSConfigOption| {
+        [&option.name, &option.value].into_iter().flatten().any(|text| !is_word(text))
     };
-    volume.name.starts_with(TOKEN_VOLUME)
-        && volume.projected.as_ref().is_some_and(|p| p.sources.iter().flatten().all(is_its_part))
+    let nameservers = nameservers.iter().flatten().next().is_some();
+    refuse(nameservers, "dnsConfig.nameservers", "dnsConfig.nameservers")?;
+    refuse(searches.iter().flatten().next().is_some(), "dnsConfig.searches", "dnsConfig.searches")?;
+    let strange = options.iter().flatten().any(strange);
+    refuse(strange, "dnsConfig.options", "an option of dnsConfig with other than letters, digits and . : _ -")
 }
 
 fn container(pod: &core::Container) -> Result<Container, Unmatchable> {
@@ -166,10 +212,10 @@ fn container(pod: &core::Container) -> Result<Container, Unmatchable> {
         env,
         env_from,
         volume_mounts,
-        lifecycle,
-        liveness_probe,
-        readiness_probe,
-        startup_probe,
+        lifecycle: _,
+        liveness_probe: _,
+        readiness_probe: _,
+        startup_probe: _,
         volume_devices,
         image_pull_policy: _,
         ports: _,
@@ -177,22 +223,22 @@ fn container(pod: &core::Container) -> Result<Container, Unmatchable> {
         resources: _,
         restart_policy,
         restart_policy_rules: _,
-        security_context: _,
+        security_context,
         stdin: _,
         stdin_once: _,
-        termination_message_path: _,
+        termination_message_path,
         termination_message_policy: _,
         tty: _,
     } = pod;
-    if volume_devices.iter().flatten().next().is_some() {
-        return Err(Unmatchable(format!("volumeDevices of container {name}").into()));
-    }
-    let probe = |probe: &Option<core::Probe>| command_of(probe.as_ref().and_then(|p| p.exec.as_ref()));
-    let hook = |hook: fn(&core::Lifecycle) -> &Option<core::LifecycleHandler>| {
-        command_of(lifecycle.as_ref().and_then(|l| hook(l).as_ref()).and_then(|h| h.exec.as_ref()))
-    };
-    let is_token = |m: &&core::VolumeMount| m.mount_path == TOKEN_PATH && m.name.starts_with(TOKEN_VOLUME);
-    let mounts = volume_mounts.iter().flatten().filter(|m| !is_token(m));
+    let this = format_args!("container {name}");
+    refuse_of(volume_devices.iter().flatten().next().is_some(), "containers.volumeDevices", this)?;
+    let path = termination_message_path.as_deref().unwrap_or_default();
+    let moved = !path.is_empty() && path != TERMINATION_LOG;
+    refuse_of(moved, "containers.terminationMessagePath", this)?;
+    let windows = security_context.as_ref().and_then(|context| context.windows_options.as_ref());
+    refuse_of(is_host_process(windows), "containers.securityContext.windowsOptions.hostProcess", this)?;
+    let (exec, http) = hooks(pod)?;
+    let mounts = volume_mounts.iter().flatten().filter(|m| !is_token_mount(m));
     Ok(Container {
         name: name.as_str().into(),
         image: image.as_deref().unwrap_or_default().into(),
@@ -203,22 +249,13 @@ fn container(pod: &core::Container) -> Result<Container, Unmatchable> {
         env: env.iter().flatten().map(env_var).collect(),
         env_from: env_from.iter().flatten().map(env_from_source).collect(),
         volume_mounts: mounts.map(volume_mount).collect::<Result<_, _>>()?,
-        exec: ExecHooks {
-            post_start: hook(|l| &l.post_start),
-            pre_stop: hook(|l| &l.pre_stop),
-            liveness_probe: probe(liveness_probe),
-            readiness_probe: probe(readiness_probe),
-            startup_probe: probe(startup_probe),
-        },
+        exec,
+        http,
         may_vary: MayVary::default(),
     })
 }
 
-fn command_of(exec: Option<&core::ExecAction>) -> Vec<Text> {
-    texts(exec.and_then(|exec| exec.command.as_ref()))
-}
-
-fn texts(texts: Option<&Vec<String>>) -> Vec<Text> {
+pub(super) fn texts(texts: Option<&Vec<String>>) -> Vec<Text> {
     texts.into_iter().flatten().map(|text| text.as_str().into()).collect()
 }
 
@@ -241,15 +278,8 @@ fn env_var_source(source: &core::EnvVarSource) -> EnvVarSource {
         secret_key_ref,
     } = source;
     EnvVarSource {
-        field_ref: field_ref.as_ref().map(|f| FieldRef {
-            api_version: f.api_version.as_deref().unwrap_or("v1").into(),
-            field_path: f.field_path.as_str().into(),
-        }),
-        resource_field_ref: resource_field_ref.as_ref().map(|r| ResourceFieldRef {
-            container_name: r.container_name.as_deref().map(Text::from),
-            resource: r.resource.as_str().into(),
-            divisor: r.divisor.as_ref().map_or("0", |d| &d.0).into(),
-        }),
+        field_ref: field_ref.as_ref().map(field),
+        resource_field_ref: resource_field_ref.as_ref().map(resource),
         config_map_key_ref: config_map_key_ref.as_ref().map(|r| KeyRef {
             name: r.name.as_str().into(),
             key: r.key.as_str().into(),
@@ -260,6 +290,21 @@ fn env_var_source(source: &core::EnvVarSource) -> EnvVarSource {
             key: r.key.as_str().into(),
             optional: r.optional,
         }),
+    }
+}
+
+pub(super) fn field(pod: &core::ObjectFieldSelector) -> FieldRef {
+    FieldRef {
+        api_version: pod.api_version.as_deref().unwrap_or("v1").into(),
+        field_path: pod.field_path.as_str().into(),
+    }
+}
+
+pub(super) fn resource(pod: &core::ResourceFieldSelector) -> ResourceFieldRef {
+    ResourceFieldRef {
+        container_name: pod.container_name.as_deref().map(Text::from),
+        resource: pod.resource.as_str().into(),
+        divisor: pod.divisor.as_ref().map_or("0", |d| &d.0).into(),
     }
 }
 
@@ -287,12 +332,10 @@ fn volume_mount(pod: &core::VolumeMount) -> Result<VolumeMount, Unmatchable> {
         sub_path,
         sub_path_expr,
     } = pod;
-    if bind_mount_options.is_some() || mount_propagation.is_some() || recursive_read_only.is_some() {
-        return Err(Unmatchable(
-            format!("bindMountOptions, mountPropagation or recursiveReadOnly of the mount at {mount_path}")
-                .into(),
-        ));
-    }
+    let this = format_args!("the mount at {mount_path}");
+    refuse_of(bind_mount_options.is_some(), "containers.volumeMounts.bindMountOptions", this)?;
+    refuse_of(mount_propagation.is_some(), "containers.volumeMounts.mountPropagation", this)?;
+    refuse_of(recursive_read_only.is_some(), "containers.volumeMounts.recursiveReadOnly", this)?;
     Ok(VolumeMount {
         name: name.as_str().into(),
         mount_path: mount_path.as_str().into(),
@@ -300,54 +343,4 @@ fn volume_mount(pod: &core::VolumeMount) -> Result<VolumeMount, Unmatchable> {
         sub_path_expr: sub_path_expr.as_deref().map(Text::from),
         read_only: read_only.unwrap_or_default(),
     })
-}
-
-fn volume(pod: &core::Volume) -> Result<Volume, Unmatchable> {
-    let volume = Volume {
-        name: pod.name.as_str().into(),
-        image: pod
-            .image
-            .as_ref()
-            .map(|i| ImageVolume { reference: i.reference.as_deref().unwrap_or_default().into() }),
-        persistent_volume_claim: pod
-            .persistent_volume_claim
-            .as_ref()
-            .map(|claim| PersistentVolumeClaimVolume { claim_name: claim.claim_name.as_str().into() }),
-        config_map: pod.config_map.as_ref().map(|c| ConfigMapVolume { name: c.name.as_str().into() }),
-        secret: pod
-            .secret
-            .as_ref()
-            .map(|s| SecretVolume { secret_name: s.secret_name.as_deref().unwrap_or_default().into() }),
-        downward_api: pod.downward_api.as_ref().map(|_| DownwardApiVolume {}),
-        projected: pod.projected.as_ref().map(|p| projected(&pod.name, p)).transpose()?,
-        empty_dir: pod.empty_dir.as_ref().map(|_| EmptyDirVolume {}),
-    };
-    let sourceless = Volume { name: pod.name.as_str().into(), ..Volume::default() };
-    if volume == sourceless {
-        return Err(Unmatchable(format!("the kind of volume {}", pod.name).into()));
-    }
-    Ok(volume)
-}
-
-/// What has the name of the service account's token, and is not it, is never approved.
-fn projected(name: &str, pod: &core::ProjectedVolumeSource) -> Result<ProjectedVolume, Unmatchable> {
-    if name.starts_with(TOKEN_VOLUME) {
-        return Err(Unmatchable(format!("what is in volume {name}").into()));
-    }
-    let sources = pod.sources.iter().flatten().map(|source| projected_source(name, source));
-    Ok(ProjectedVolume { sources: sources.collect::<Result<_, _>>()? })
-}
-
-fn projected_source(name: &str, pod: &core::VolumeProjection) -> Result<ProjectedSource, Unmatchable> {
-    let object = |name: &str| ProjectedObject { name: name.into() };
-    let source = ProjectedSource {
-        service_account_token: pod.service_account_token.as_ref().map(|_| ServiceAccountTokenSource {}),
-        downward_api: pod.downward_api.as_ref().map(|_| DownwardApiVolume {}),
-        config_map: pod.config_map.as_ref().map(|c| object(&c.name)),
-        secret: pod.secret.as_ref().map(|s| object(&s.name)),
-    };
-    if source == ProjectedSource::default() {
-        return Err(Unmatchable(format!("the kind of a source of volume {name}").into()));
-    }
-    Ok(source)
 }

@@ -15,6 +15,8 @@
 mod accelerators;
 mod bearing;
 mod capacity;
+mod fields;
+mod hooks;
 mod judgement;
 mod matching;
 mod reason;
@@ -24,10 +26,14 @@ mod signature;
 mod standing;
 mod subject;
 mod trust;
+mod volumes;
 
 pub use accelerators::{Accelerators, NO_DEVICE, NotASign, Sign};
 pub use bearing::{bears_on, statements};
 pub use capacity::Capacity;
+pub use fields::{
+    ANNOTATIONS, Class, FIELDS, FORMER_FIELDS, HARMLESS_ANNOTATIONS, free_fields, is_refused_annotation,
+};
 pub use judgement::{Facts, Judgement, Verdict, judge, unpinned};
 pub use matching::{Unmatchable, matches, runtime_of_pod};
 pub use reason::{Elsewhere, Reason};

@@ -34,6 +34,7 @@ pub fn without_trusted<'a>(approved: &Runtime, trusted: &Trusted, pod: &'a Runti
         containers: remaining(&approved.containers, &trusted.containers, &pod.containers),
         init_containers: remaining(&approved.init_containers, &trusted.init_containers, &pod.init_containers),
         volumes: pod.volumes.iter().filter(volume_remains).cloned().collect(),
+        ..pod.clone()
     })
 }
 

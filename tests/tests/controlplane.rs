@@ -3,6 +3,7 @@
 //! One control plane is shared by the tests that leave it as it was; the tests that break something, or that
 //! look at its end, start their own.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use assent::policy::{FIELDS, FORMER_FIELDS};
 use assent_tests::{Component, ControlPlane, Node, Options, Person, Process, until};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -19,7 +21,7 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::config::Kubeconfig;
 use libtest_mimic::{Arguments, Trial};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -68,7 +70,8 @@ fn trials(runtime: &Arc<Runtime>, shared: &Arc<Option<ControlPlane>>) -> Vec<Tri
         deployment_runs_and_goes,
         job_completes_only_if_told_to,
         existing_cluster_has_the_same_people,
-        missing_permission_is_denied
+        missing_permission_is_denied,
+        every_field_of_a_pod_has_a_class
     ];
     let own = own![
         data_survives_kill,
@@ -144,6 +147,66 @@ async fn missing_permission_is_denied(cluster: &ControlPlane) -> Result<()> {
     let said = cluster.kubectl(Person::Dev, &["get", "secrets", "-A"]).await?.denied()?;
     ensure!(said.contains("Forbidden"), said);
     Ok(())
+}
+
+/// A field that a newer Kubernetes adds fails here until somebody puts it into `policy::FIELDS`.
+async fn every_field_of_a_pod_has_a_class(cluster: &ControlPlane) -> Result<()> {
+    let path = ["get", "--raw", "/openapi/v3/api/v1"];
+    let document: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &path).await?.ok()?)?;
+    let schemas = &document["components"]["schemas"];
+    let mut walk = Walk { schemas, unknown: BTreeSet::new(), seen: BTreeSet::new() };
+    walk.fields_of("io.k8s.api.core.v1.PodSpec", "");
+    ensure!(walk.unknown.is_empty(), "nobody has classified {:#?}", walk.unknown);
+    let gone = FIELDS.iter().map(|(field, _)| *field).filter(|f| !walk.seen.contains(*f));
+    let gone: Vec<_> = gone.filter(|field| !FORMER_FIELDS.contains(field)).collect();
+    ensure!(gone.is_empty(), "a pod has no {gone:#?}");
+    Ok(())
+}
+
+/// A walk through the fields of a pod, down to those that have a class.
+struct Walk<'a> {
+    schemas: &'a Value,
+    /// The fields without a class.
+    unknown: BTreeSet<String>,
+    /// The fields with one.
+    seen: BTreeSet<String>,
+}
+
+impl Walk<'_> {
+    fn fields_of(&mut self, kind: &str, above: &str) {
+        let schemas = self.schemas;
+        for (name, schema) in schemas[kind]["properties"].as_object().into_iter().flatten() {
+            let path = in_the_table(above, name);
+            let below = format!("{path}.");
+            if FIELDS.iter().any(|(field, _)| *field == path) {
+                self.seen.insert(path);
+            } else if FIELDS.iter().any(|(field, _)| field.starts_with(&below))
+                && let Some(kind) = reference(schema)
+            {
+                self.fields_of(kind, &path);
+            } else {
+                self.unknown.insert(path);
+            }
+        }
+    }
+}
+
+/// The path of a field as `policy::FIELDS` writes it.
+fn in_the_table(above: &str, name: &str) -> String {
+    let name = match name {
+        "initContainers" => "containers",
+        "livenessProbe" | "readinessProbe" | "startupProbe" => "probe",
+        "postStart" | "preStop" => "hook",
+        name => name,
+    };
+    if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") }
+}
+
+/// The schema that a field, or an item of it, refers to.
+fn reference(schema: &Value) -> Option<&str> {
+    let direct = schema["$ref"].as_str().or_else(|| schema["allOf"][0]["$ref"].as_str());
+    let kind = direct.and_then(|reference| reference.rsplit('/').next());
+    kind.or_else(|| schema.get("items").and_then(reference))
 }
 
 async fn deployment_runs_and_goes(cluster: &ControlPlane) -> Result<()> {

@@ -36,8 +36,12 @@ const PODS: usize = 1000;
 const CONCURRENCY: usize = 8;
 
 /// The fields that a pod cannot have otherwise, because the API server takes only one value.
-const FIXED: [&str; 2] =
-    ["containers.env.valueFrom.fieldRef.apiVersion", "initContainers.env.valueFrom.fieldRef.apiVersion"];
+const FIXED: [&str; 4] = [
+    "containers.env.valueFrom.fieldRef.apiVersion",
+    "initContainers.env.valueFrom.fieldRef.apiVersion",
+    "volumes.downwardAPI.items.fieldRef.apiVersion",
+    "volumes.projected.sources.downwardAPI.items.fieldRef.apiVersion",
+];
 
 /// A pod, how it came about, and the system whose runtime it had before it was changed.
 struct Case {
@@ -208,9 +212,10 @@ async fn agree(api: &Api<Pod>, pod: &Value, approved: &Runtime, trusted: &Truste
         Err(Error::Api(answer)) if answer.reason == "Invalid" => return Ok(Found::Invalid),
         admitted => admitted.with_context(|| pod.to_string())?,
     };
-    let spec = admitted.spec.context("a pod without a spec")?;
+    let (annotations, spec) = (admitted.metadata.annotations, admitted.spec.context("a pod without a spec")?);
     let gated = spec.scheduling_gates.iter().flatten().any(|gate| gate.name == "assent.dev/clearance");
-    let matched = runtime_of_pod(&spec).is_ok_and(|runtime| matches(approved, trusted, &runtime));
+    let matched =
+        runtime_of_pod(annotations.as_ref(), &spec).is_ok_and(|runtime| matches(approved, trusted, &runtime));
     ensure!(
         gated != matched,
         "the API server says {}, we say {}:\n{pod}\n{}",
@@ -280,6 +285,9 @@ fn container(dice: &mut fastrand::Rng, name: &str, volumes: &[Value]) -> Value {
         if dice.bool() {
             let hook = *one(dice, &HOOKS);
             container["exec"] = json!({ hook: ["run", "this"] });
+        } else if dice.bool() {
+            let hook = *one(dice, &HOOKS[..2]);
+            container["http"] = json!({ hook: one(dice, &requests()) });
         }
     }
     let mut maybe = |dice: &mut fastrand::Rng, field: &str, values: &[Value]| {
@@ -324,6 +332,16 @@ fn container(dice: &mut fastrand::Rng, name: &str, volumes: &[Value]) -> Value {
     container
 }
 
+/// Requests that a hook may send.
+fn requests() -> [Value; 3] {
+    let headers = json!([{ "name": "Accept", "value": "a" }, { "name": "X", "value": "" }]);
+    [
+        json!({ "port": 80 }),
+        json!({ "port": 80, "path": "/drain", "httpHeaders": headers }),
+        json!({ "port": 8022, "path": "/drain", "scheme": "HTTPS", "httpHeaders": headers }),
+    ]
+}
+
 fn environments() -> Vec<Value> {
     vec![
         json!([{ "name": "A", "value": "1" }]),
@@ -339,14 +357,26 @@ fn environments() -> Vec<Value> {
 }
 
 fn volume(dice: &mut fastrand::Rng, name: &str) -> Value {
+    let items = json!([{ "key": "k", "path": "sub/k" }, { "key": "l", "path": "l" }]);
+    let files = json!([
+        { "path": "name", "fieldRef": { "fieldPath": "metadata.name" } },
+        { "path": "memory", "resourceFieldRef": { "containerName": "main", "resource": "limits.memory", "divisor": "1Mi" } },
+    ]);
     let sources = [
         json!({ "emptyDir": {} }),
         json!({ "image": { "reference": "weights@sha256:1" } }),
         json!({ "image": { "reference": "weights@sha256:2" } }),
         json!({ "persistentVolumeClaim": { "claimName": "claim" } }),
         json!({ "configMap": { "name": "c" } }),
+        json!({ "configMap": { "name": "c", "items": items } }),
         json!({ "secret": { "secretName": "s" } }),
+        json!({ "secret": { "secretName": "s", "items": items } }),
         json!({ "downwardAPI": {} }),
+        json!({ "downwardAPI": { "items": files } }),
+        json!({ "projected": { "sources": [
+            { "serviceAccountToken": { "path": "mesh-token" } }, { "downwardAPI": { "items": files } },
+            { "configMap": { "name": "c", "items": items } }] } }),
+        json!({ "projected": { "sources": [{ "secret": { "name": "s", "items": items } }] } }),
         json!({ "projected": { "sources": [{ "serviceAccountToken": {} }, { "secret": { "name": "s" } }] } }),
         json!({ "projected": { "sources": [{ "downwardAPI": {} }, { "configMap": { "name": "c" } }] } }),
     ];
@@ -368,8 +398,15 @@ fn runtime(dice: &mut fastrand::Rng) -> Value {
     if let Some(first) = init.first_mut().filter(|_| dice.bool()) {
         first["mayVary"] = json!({ "env": ["TOKEN"] });
     }
-    json!({ "containers": containers, "initContainers": init, "volumes": volumes })
+    let mut runtime = json!({ "containers": containers, "initContainers": init, "volumes": volumes });
+    if dice.u8(..4) == 0 {
+        runtime[*one(dice, &SHARES)] = json!(true);
+    }
+    runtime
 }
+
+/// What a pod may share with its node, and its containers with each other.
+const SHARES: [&str; 4] = ["hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"];
 
 /// What a container runs beside its command, by the names of a runtime, and where a pod has it.
 const HOOKS: [&str; 5] = ["postStart", "preStop", "livenessProbe", "readinessProbe", "startupProbe"];
@@ -385,7 +422,9 @@ fn case(dice: &mut fastrand::Rng, runtimes: &[Value], turns: &mut Turns) -> Case
         spec[containers].as_array_mut().into_iter().flatten().for_each(as_in_a_pod);
     }
     for source in sources(&mut spec).filter(|source| source["serviceAccountToken"].is_object()) {
-        source["serviceAccountToken"] = json!({ "path": "token" });
+        if source["serviceAccountToken"]["path"].is_null() {
+            source["serviceAccountToken"]["path"] = json!("token");
+        }
     }
     if turn > 4 {
         (0..dice.usize(1..3)).for_each(|_| change(dice, &mut spec));
@@ -394,10 +433,23 @@ fn case(dice: &mut fastrand::Rng, runtimes: &[Value], turns: &mut Turns) -> Case
     if injected {
         inject(dice, &mut spec);
     }
-    let labels = json!({ "assent.dev/system": format!("s{which}") });
-    let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "pod", "labels": labels }, "spec": spec });
+    let mut metadata = json!({ "name": "pod", "labels": { "assent.dev/system": format!("s{which}") } });
+    if turn == 7 && dice.bool() {
+        metadata["annotations"] = json!({ *one(dice, &ANNOTATIONS): "x" });
+    }
+    let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec });
     Case { pod, which, field, injected }
 }
+
+/// Some of these are read by a container runtime, and some only look like it.
+const ANNOTATIONS: [&str; 6] = [
+    "cdi.k8s.io/gpu",
+    "io.kubernetes.cri-o.Devices",
+    "io.kubernetes.cri-o.ShmSize",
+    "cdiXk8s.io/gpu",
+    "x.cdi.k8s.io/gpu",
+    "prometheus.io/scrape",
+];
 
 /// The sources of the projected volumes.
 fn sources(spec: &mut Value) -> impl Iterator<Item = &mut Value> {
@@ -434,6 +486,8 @@ fn differ(dice: &mut fastrand::Rng, runtime: &mut Value, turns: &mut Turns) -> O
         ("fieldPath", _) => json!("metadata.namespace"),
         ("resource", _) => json!("requests.memory"),
         ("divisor", _) => json!("1Ki"),
+        ("scheme", scheme) => json!(if *scheme == "HTTP" { "HTTPS" } else { "HTTP" }),
+        (_, Value::Number(number)) => json!(number.as_i64().unwrap_or_default() + 1),
         ("value", _) if *value == "" => json!("1"),
         (_, Value::Bool(value)) => json!(!value),
         (_, Value::String(text)) => json!(format!("{text}x")),
@@ -469,6 +523,7 @@ fn as_in_a_pod(container: &mut Value) {
     let Some(fields) = container.as_object_mut() else { return };
     fields.remove("mayVary");
     let exec = fields.remove("exec").unwrap_or_default();
+    let http = fields.remove("http").unwrap_or_default();
     for hook in HOOKS.into_iter().filter(|hook| exec[hook].is_array()) {
         let run = json!({ "exec": { "command": exec[hook] } });
         if hook.ends_with("Probe") {
@@ -477,12 +532,15 @@ fn as_in_a_pod(container: &mut Value) {
             container["lifecycle"] = json!({ hook: run });
         }
     }
+    for hook in HOOKS.into_iter().filter(|hook| http[hook].is_object()) {
+        container["lifecycle"] = json!({ hook: { "httpGet": http[hook] } });
+    }
 }
 
 fn change(dice: &mut fastrand::Rng, spec: &mut Value) {
     let fresh = container(dice, "main", &[]);
     let main = &mut spec["containers"][0];
-    match dice.u8(..27) {
+    match dice.u8(..47) {
         // What matters.
         0 => main["image"] = fresh["image"].clone(),
         1 => main["args"] = json!(["--model=other"]),
@@ -509,8 +567,10 @@ fn change(dice: &mut fastrand::Rng, spec: &mut Value) {
                 spec["initContainers"][0]["restartPolicy"] = json!("Always");
             }
         }
+        27..37 => change_what_runs(dice, spec),
+        37..47 => change_what_is_free(dice, spec),
         // What does not.
-        14 => add(&mut spec["volumes"], &token(&json!({ "serviceAccountToken": { "path": "token" } }))),
+        14 => add(&mut spec["volumes"], &token(one(dice, &token_sources()))),
         15 => reverse(&mut spec["containers"]),
         16 => reverse(&mut spec["volumes"]),
         17 => main["resources"] = json!({ "limits": { "memory": "1Gi" } }),
@@ -521,6 +581,95 @@ fn change(dice: &mut fastrand::Rng, spec: &mut Value) {
         22 => spec["dnsConfig"] = json!({ "options": [{ "name": "ndots", "value": "2" }] }),
         23 => main["lifecycle"] = json!({ "preStop": { "sleep": { "seconds": 1 } } }),
         _ => spec["terminationGracePeriodSeconds"] = json!(7),
+    }
+}
+
+/// Sets a field that no approved pod has, or may have in that way.
+fn change_what_runs(dice: &mut fastrand::Rng, spec: &mut Value) {
+    let main = &mut spec["containers"][0];
+    match dice.u8(..10) {
+        0 => main["terminationMessagePath"] = json!("/models/config.json"),
+        1 => main["lifecycle"] = json!({ "postStart": { "httpGet": one(dice, &requests()) } }),
+        2 => {
+            let kind = *one(dice, &["httpGet", "tcpSocket"]);
+            main["livenessProbe"] = json!({ kind: { "port": 80, "host": "10.0.0.1" } });
+        }
+        3 => main["lifecycle"] = json!({ "preStop": { "tcpSocket": { "port": 80 } } }),
+        4 => {
+            let host = one(dice, &["", "10.0.0.1"]);
+            main["lifecycle"] = json!({ "preStop": { "httpGet": { "port": "web", "host": host } } });
+        }
+        5 => spec["hostnameOverride"] = json!("hub.example"),
+        6 => {
+            let option = json!({ "name": "ndots", "value": "2\nnameserver 10.0.0.1" });
+            spec["dnsConfig"] = json!({ "options": [option] });
+        }
+        7 => spec[*one(dice, &SHARES)] = json!(true),
+        8 => {
+            let file = json!([{ "path": "x", "fieldRef": { "fieldPath": "metadata.name" } }]);
+            let sources = [
+                json!({ "downwardAPI": { "items": file } }),
+                json!({ "serviceAccountToken": { "path": "other" } }),
+                json!({ "configMap": { "name": "kube-root-ca.crt" } }),
+            ];
+            add(&mut spec["volumes"], &token(one(dice, &sources)));
+        }
+        _ => {
+            let mounts = [
+                json!({ "readOnly": true }),
+                json!({}),
+                json!({ "readOnly": true, "subPath": "token" }),
+                json!({ "readOnly": true, "mountPropagation": "HostToContainer" }),
+            ];
+            let mut mount = one(dice, &mounts).clone();
+            mount["name"] = json!("kube-api-access-x");
+            mount["mountPath"] = json!(TOKEN_PATH);
+            add(&mut spec["volumes"], &token(&json!({ "serviceAccountToken": { "path": "token" } })));
+            add(&mut spec["containers"][0]["volumeMounts"], &mount);
+        }
+    }
+}
+
+/// Sets a field that may have any value.
+fn change_what_is_free(dice: &mut fastrand::Rng, spec: &mut Value) {
+    let main = &mut spec["containers"][0];
+    match dice.u8(..8) {
+        0 => main["terminationMessagePath"] = json!("/dev/termination-log"),
+        1 => main["terminationMessagePolicy"] = json!("FallbackToLogsOnError"),
+        2 => {
+            spec["hostname"] = json!("hub");
+            spec["subdomain"] = json!("models");
+            spec["setHostnameAsFQDN"] = json!(true);
+        }
+        3 => {
+            let headers = json!([{ "name": "X", "value": "y" }]);
+            main["startupProbe"] =
+                json!({ "httpGet": { "path": "/?x", "port": "web", "httpHeaders": headers } });
+        }
+        4 => {
+            let kind = *one(dice, &["tcpSocket", "grpc"]);
+            main["livenessProbe"] = json!({ kind: { "port": 80 } });
+        }
+        5 => main["securityContext"] = json!({ "runAsUser": 0, "capabilities": { "add": ["SYS_PTRACE"] } }),
+        6 => {
+            for volume in spec["volumes"].as_array_mut().into_iter().flatten() {
+                for kind in ["configMap", "secret"] {
+                    let Some(source) = volume.get_mut(kind).filter(|source| source.is_object()) else {
+                        continue;
+                    };
+                    source["optional"] = json!(true);
+                    source["defaultMode"] = json!(0o500);
+                    if let Some(item) = source.pointer_mut("/items/0") {
+                        item["mode"] = json!(0o400);
+                    }
+                }
+            }
+        }
+        _ => {
+            for source in sources(spec).filter(|source| source["serviceAccountToken"].is_object()) {
+                source["serviceAccountToken"]["audience"] = json!("vault");
+            }
+        }
     }
 }
 
@@ -541,7 +690,7 @@ fn trusted() -> Value {
         ],
         "volumes": [
             { "name": "mesh", "emptyDir": {} },
-            { "name": "labels", "downwardAPI": {} },
+            { "name": "labels", "downwardAPI": { "items": [{ "path": "labels", "fieldRef": { "fieldPath": "metadata.labels" } }] } },
             { "name": "identity", "projected": { "sources": [{ "serviceAccountToken": {} }, { "configMap": { "name": "ca" } }] } },
             { "name": "v0", "emptyDir": {} },
         ],
@@ -573,7 +722,11 @@ fn inject(dice: &mut fastrand::Rng, spec: &mut Value) {
                 &json!({ "name": "native", "image": digest,
                 "restartPolicy": "Always", "lifecycle": { "preStop": { "exec": { "command": ["drain"] } } } }),
             ),
-            3 => add(&mut spec["volumes"], &json!({ "name": "labels", "downwardAPI": { "items": [] } })),
+            3 => add(
+                &mut spec["volumes"],
+                &json!({ "name": "labels", "downwardAPI": { "items": [{ "path": "labels",
+                "fieldRef": { "fieldPath": one(dice, &["metadata.labels", "metadata.labels", "metadata.annotations"]) } }] } }),
+            ),
             4 => add(
                 &mut spec["volumes"],
                 &json!({ "name": "identity", "projected": { "sources": [
@@ -631,6 +784,17 @@ fn add(list: &mut Value, item: &Value) {
 
 /// Where the API server mounts the service account's token.
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// The sources of that volume, as the API server and `OpenShift` make them.
+fn token_sources() -> [Value; 4] {
+    let bundle = |name: &str, file: &str| json!({ "configMap": { "name": name, "items": [{ "key": file, "path": file }] } });
+    [
+        json!({ "serviceAccountToken": { "path": "token", "expirationSeconds": 3607 } }),
+        bundle("kube-root-ca.crt", "ca.crt"),
+        bundle("openshift-service-ca.crt", "service-ca.crt"),
+        json!({ "downwardAPI": { "items": [{ "path": "namespace", "fieldRef": { "fieldPath": "metadata.namespace" } }] } }),
+    ]
+}
 
 /// A volume that has the name of the service account's token.
 fn token(source: &Value) -> Value {

@@ -136,7 +136,7 @@ impl Specimen {
             state: State::NotCreated,
             scope: narrowest_scope(metadata, spec, accelerators),
             system,
-            runtime: runtime_of_pod(spec).map_err(|error| error.to_string()),
+            runtime: runtime_of_pod(metadata.annotations.as_ref(), spec).map_err(|error| error.to_string()),
         }
     }
 }

@@ -7,15 +7,25 @@
 
 use crate::{
     api::{
-        Artifact, Container, EnvFrom, EnvVar, EnvVarSource, ExecHooks, MayVary, ProjectedSource, Provenance,
-        Runtime, Text, Volume, VolumeMount,
+        Artifact, Container, DownwardApiVolume, EnvFrom, EnvVar, EnvVarSource, ExecHooks, FieldRef, HttpGet,
+        HttpHooks, KeyToPath, MayVary, ProjectedSource, Provenance, ResourceFieldRef, Runtime, Text, Volume,
+        VolumeMount,
     },
     cli::page::{FAINT, LOOK, Page, STRONG},
+    policy::free_fields,
 };
 
 /// The containers and volumes.
 pub fn runtime(page: &mut Page, runtime: &Runtime) {
-    let Runtime { containers, init_containers, volumes } = runtime;
+    let Runtime {
+        containers,
+        init_containers,
+        volumes,
+        host_network,
+        host_pid,
+        host_ipc,
+        share_process_namespace,
+    } = runtime;
     for init in init_containers {
         page.heading(&format!("RUNS FIRST: init container {}", init.name));
         container(page, init);
@@ -31,6 +41,29 @@ pub fn runtime(page: &mut Page, runtime: &Runtime) {
     for volume in volumes {
         page.field(&volume.name, &source(volume));
     }
+    let shared = [
+        (host_network, "the network of its node (hostNetwork)"),
+        (host_pid, "the processes of its node (hostPID)"),
+        (host_ipc, "the shared memory of its node (hostIPC)"),
+        (share_process_namespace, "the processes of its containers with each other (shareProcessNamespace)"),
+    ];
+    let shared: Vec<_> = shared.iter().filter(|(shares, _)| **shares).map(|(_, what)| *what).collect();
+    if !shared.is_empty() {
+        page.heading("SHARES");
+        shared.iter().for_each(|what| page.mark("!", LOOK, what));
+    }
+    free(page);
+}
+
+/// The fields that may have any value in a pod of the version, shortened to their first two names.
+fn free(page: &mut Page) {
+    page.heading("NOT COMPARED");
+    for (reason, fields) in free_fields() {
+        let mut short: Vec<String> =
+            fields.iter().map(|field| field.split('.').take(2).collect::<Vec<_>>().join(".")).collect();
+        short.dedup();
+        page.mark("-", FAINT, &format!("{}: {reason}", short.join(", ")));
+    }
 }
 
 fn container(page: &mut Page, container: &Container) {
@@ -45,6 +78,7 @@ fn container(page: &mut Page, container: &Container) {
         env_from,
         volume_mounts,
         exec,
+        http,
         may_vary: MayVary { env: varying },
     } = container;
     page.styled_field("image", STRONG, image);
@@ -60,6 +94,7 @@ fn container(page: &mut Page, container: &Container) {
     some(page, "env from", env_from.iter().map(env_source));
     some(page, "mounts", volume_mounts.iter().map(mount));
     hooks(page, exec);
+    http_hooks(page, http);
     if !varying.is_empty() {
         let varying: Vec<&str> = varying.iter().map(|name| &**name).collect();
         page.styled_field("may vary", LOOK, &format!("env {}", varying.join(", ")));
@@ -89,6 +124,18 @@ fn hooks(page: &mut Page, exec: &ExecHooks) {
     words(page, "startup", startup_probe);
 }
 
+fn http_hooks(page: &mut Page, http: &HttpHooks) {
+    let HttpHooks { post_start, pre_stop } = http;
+    for (label, hook) in [("after start", post_start), ("before stop", pre_stop)] {
+        if let Some(get) = hook {
+            let HttpGet { path, port, scheme, http_headers } = get;
+            let headers = http_headers.iter().map(|h| format!(", {}: {}", h.name, h.value));
+            let headers = headers.collect::<Vec<_>>().concat();
+            page.field(label, &format!("{scheme} GET {path} of port {port}{headers}"));
+        }
+    }
+}
+
 fn env_var(var: &EnvVar) -> String {
     let EnvVar { name, value, value_from } = var;
     match value_from {
@@ -100,17 +147,25 @@ fn env_var(var: &EnvVar) -> String {
 fn env_var_source(source: &EnvVarSource) -> String {
     let EnvVarSource { field_ref, resource_field_ref, config_map_key_ref, secret_key_ref } = source;
     let optional = |optional: Option<bool>| if optional == Some(true) { ", may be missing" } else { "" };
-    let field = field_ref.as_ref().map(|f| format!("the pod's {} ({})", f.field_path, f.api_version));
-    let resource = resource_field_ref.as_ref().map(|r| {
-        let of = r.container_name.as_deref().unwrap_or("this container");
-        format!("{} of {of}, in units of {}", r.resource, r.divisor)
-    });
+    let field = field_ref.as_ref().map(field_of_pod);
+    let resource = resource_field_ref.as_ref().map(resource_of_container);
     let key = |kind: &str, r: &crate::api::KeyRef| {
         format!("key {} of {kind} {}{}", r.key, r.name, optional(r.optional))
     };
     let config_map = config_map_key_ref.as_ref().map(|r| key("config map", r));
     let secret = secret_key_ref.as_ref().map(|r| key("secret", r));
     [field, resource, config_map, secret].into_iter().flatten().collect::<Vec<_>>().join(" and ")
+}
+
+fn field_of_pod(field: &FieldRef) -> String {
+    let FieldRef { api_version, field_path } = field;
+    format!("the pod's {field_path} ({api_version})")
+}
+
+fn resource_of_container(resource: &ResourceFieldRef) -> String {
+    let ResourceFieldRef { container_name, resource, divisor } = resource;
+    let of = container_name.as_deref().unwrap_or("this container");
+    format!("{resource} of {of}, in units of {divisor}")
 }
 
 fn env_source(from: &EnvFrom) -> String {
@@ -152,9 +207,9 @@ fn source(volume: &Volume) -> String {
     let sources = [
         image.as_ref().map(|i| format!("image {}", i.reference)),
         persistent_volume_claim.as_ref().map(|c| format!("claim {}", c.claim_name)),
-        config_map.as_ref().map(|c| format!("config map {}", c.name)),
-        secret.as_ref().map(|s| format!("secret {}", s.secret_name)),
-        downward_api.as_ref().map(|_| "fields of the pod".to_owned()),
+        config_map.as_ref().map(|c| format!("config map {}{}", c.name, keys(&c.items))),
+        secret.as_ref().map(|s| format!("secret {}{}", s.secret_name, keys(&s.items))),
+        downward_api.as_ref().map(files),
         projected.as_ref().map(|p| p.sources.iter().map(projected_source).collect::<Vec<_>>().join(", ")),
         empty_dir.as_ref().map(|_| "an empty directory".to_owned()),
     ];
@@ -164,12 +219,30 @@ fn source(volume: &Volume) -> String {
 fn projected_source(source: &ProjectedSource) -> String {
     let ProjectedSource { service_account_token, downward_api, config_map, secret } = source;
     let sources = [
-        service_account_token.as_ref().map(|_| "a token of the service account".to_owned()),
-        downward_api.as_ref().map(|_| "fields of the pod".to_owned()),
-        config_map.as_ref().map(|c| format!("config map {}", c.name)),
-        secret.as_ref().map(|s| format!("secret {}", s.name)),
+        service_account_token
+            .as_ref()
+            .map(|token| format!("a token of the service account as file {}", token.path)),
+        downward_api.as_ref().map(files),
+        config_map.as_ref().map(|c| format!("config map {}{}", c.name, keys(&c.items))),
+        secret.as_ref().map(|s| format!("secret {}{}", s.name, keys(&s.items))),
     ];
     sources.into_iter().flatten().collect::<Vec<_>>().join(" and ")
+}
+
+/// Which keys become which files.
+fn keys(items: &[KeyToPath]) -> String {
+    let each = items.iter().map(|KeyToPath { key, path }| format!(", key {key} as file {path}"));
+    each.collect::<Vec<_>>().concat()
+}
+
+fn files(volume: &DownwardApiVolume) -> String {
+    let each = volume.items.iter().map(|file| {
+        let field = file.field_ref.as_ref().map(field_of_pod);
+        let resource = file.resource_field_ref.as_ref().map(resource_of_container);
+        let what = field.or(resource).unwrap_or_default();
+        format!(", {what} as file {}", file.path)
+    });
+    format!("fields of the pod{}", each.collect::<Vec<_>>().concat())
 }
 
 /// Where the model comes from.

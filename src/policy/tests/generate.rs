@@ -328,7 +328,7 @@ fn any_version() -> impl Strategy<Value = ModelVersionSpec> {
             let has = |evidence| stated.iter().any(|n| EVIDENCE[*n] == evidence);
             ModelVersionSpec {
                 system: "triage".to_owned(),
-                runtime: Runtime { containers, init_containers, volumes }.into(),
+                runtime: Runtime { containers, init_containers, volumes, ..Runtime::default() }.into(),
                 provenance: Provenance {
                     data: has(Evidence::Data).then(artifact).into_iter().collect(),
                     base_model: has(Evidence::BaseModel).then(artifact),

@@ -7,7 +7,7 @@ use k8s_openapi::{
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::runtime::{any_runtime, full_runtime, pod_of, variants};
+use super::runtime::{any_runtime, full_runtime, get, pod_of, variants};
 use crate::{
     api::{
         Container, EmptyDirVolume, EnvFrom, EnvVar, Runtime, SourceRef, Text, Trusted, Volume, VolumeMount,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 fn is_model(approved: &Runtime, pod: &core::PodSpec) -> bool {
-    runtime_of_pod(pod).is_ok_and(|runtime| matches(approved, &Trusted::default(), &runtime))
+    runtime_of_pod(None, pod).is_ok_and(|runtime| matches(approved, &Trusted::default(), &runtime))
 }
 
 proptest! {
@@ -59,7 +59,7 @@ proptest! {
         for (what, change) in unmatchable() {
             let mut pod = pod_of(&runtime);
             change(&mut pod);
-            prop_assert!(runtime_of_pod(&pod).is_err(), "{} passes", what);
+            prop_assert!(runtime_of_pod(None, &pod).is_err(), "{} passes", what);
         }
     }
 
@@ -152,6 +152,16 @@ fn additions() -> Vec<Change<Runtime>> {
         ("a command before stop", |r| r.containers[0].exec.pre_stop.push("extra".into())),
         ("a liveness command", |r| r.containers[0].exec.liveness_probe.push("extra".into())),
         ("a readiness command", |r| r.containers[0].exec.readiness_probe.push("extra".into())),
+        ("a request after start", |r| {
+            r.containers[0].http.post_start.get_or_insert_with(|| get("/extra")).port = 9;
+        }),
+        ("a request before stop", |r| {
+            r.containers[0].http.pre_stop.get_or_insert_with(|| get("/extra")).path = "/other".into();
+        }),
+        ("the network of the node", |r| r.host_network ^= true),
+        ("the processes of the node", |r| r.host_pid ^= true),
+        ("the memory of the node", |r| r.host_ipc ^= true),
+        ("the processes of the pod", |r| r.share_process_namespace ^= true),
         ("a startup command", |r| r.containers[0].exec.startup_probe.push("extra".into())),
     ]
 }
@@ -161,8 +171,10 @@ fn token(pod: &mut core::PodSpec) {
     let source = |json| serde_json::from_value(json).expect("a projection");
     let sources = vec![
         source(serde_json::json!({ "serviceAccountToken": { "expirationSeconds": 3607, "path": "token" } })),
-        source(serde_json::json!({ "configMap": { "name": "kube-root-ca.crt" } })),
-        source(serde_json::json!({ "downwardAPI": { "items": [] } })),
+        source(serde_json::json!({ "configMap": {
+            "name": "kube-root-ca.crt", "items": [{ "key": "ca.crt", "path": "ca.crt" }] } })),
+        source(serde_json::json!({ "downwardAPI": { "items": [
+            { "path": "namespace", "fieldRef": { "apiVersion": "v1", "fieldPath": "metadata.namespace" } }] } })),
     ];
     pod.volumes.get_or_insert_default().push(core::Volume {
         name: TOKEN.to_owned(),
@@ -231,7 +243,8 @@ fn harmless() -> Vec<Change<core::PodSpec>> {
         }),
         ("the token of OpenShift", |pod| {
             token(pod);
-            let source = serde_json::json!({ "configMap": { "name": "openshift-service-ca.crt" } });
+            let source = serde_json::json!({ "configMap": {
+                "name": "openshift-service-ca.crt", "items": [{ "key": "service-ca.crt", "path": "service-ca.crt" }] } });
             let projected = pod.volumes.iter_mut().flatten().last().and_then(|v| v.projected.as_mut());
             let sources = projected.and_then(|p| p.sources.as_mut()).expect("added by token");
             sources.push(serde_json::from_value(source).expect("a projection"));
@@ -240,7 +253,12 @@ fn harmless() -> Vec<Change<core::PodSpec>> {
             pod.host_aliases = Some(Vec::new());
             pod.ephemeral_containers = Some(Vec::new());
             pod.dns_config = Some(core::PodDNSConfig { nameservers: Some(Vec::new()), ..Default::default() });
+            pod.dns_config.get_or_insert_default().options = Some(vec![core::PodDNSConfigOption {
+                name: Some("ndots".to_owned()),
+                value: Some("2".to_owned()),
+            }]);
             pod.containers[0].volume_devices = Some(Vec::new());
+            pod.hostname_override = Some(String::new());
             pod.volumes.get_or_insert_default();
         }),
         ("an empty value where there is none", |pod| {
@@ -298,6 +316,34 @@ fn unmatchable() -> Vec<Change<core::PodSpec>> {
         ("mountPropagation", |pod| {
             mount(pod, |m| m.mount_propagation = Some("HostToContainer".to_owned()));
         }),
+        ("hostnameOverride", |pod| pod.hostname_override = Some("huggingface.co".to_owned())),
+        ("a name server in an option of the resolver", |pod| {
+            let options = Some(vec![core::PodDNSConfigOption {
+                name: Some("ndots".to_owned()),
+                value: Some("2\nnameserver 192.0.2.1".to_owned()),
+            }]);
+            pod.dns_config = Some(core::PodDNSConfig { options, ..Default::default() });
+        }),
+        ("terminationMessagePath", |pod| {
+            pod.containers[0].termination_message_path = Some("/models/a/config.json".to_owned());
+        }),
+        ("a process of the node", |pod| {
+            let windows =
+                core::WindowsSecurityContextOptions { host_process: Some(true), ..Default::default() };
+            let context = core::SecurityContext { windows_options: Some(windows), ..Default::default() };
+            pod.containers[0].security_context = Some(context);
+        }),
+        ("a probe of another host", |pod| {
+            let http_get = core::HTTPGetAction { host: Some("192.0.2.1".to_owned()), ..Default::default() };
+            pod.containers[0].readiness_probe =
+                Some(core::Probe { http_get: Some(http_get), ..Default::default() });
+        }),
+        ("a hook of another host", |pod| {
+            let http_get = core::HTTPGetAction { host: Some("192.0.2.1".to_owned()), ..Default::default() };
+            let pre_stop = core::LifecycleHandler { http_get: Some(http_get), ..Default::default() };
+            pod.containers[0].lifecycle =
+                Some(core::Lifecycle { pre_stop: Some(pre_stop), ..Default::default() });
+        }),
         ("recursiveReadOnly", |pod| mount(pod, |m| m.recursive_read_only = Some("Disabled".to_owned()))),
     ]
 }
@@ -328,6 +374,28 @@ fn disguises() -> Vec<Change<core::PodSpec>> {
             volume(pod, &serde_json::json!({ "projected": { "sources": sources } }));
         }),
         ("another volume in its place", |pod| token_mounts(pod, "weights")),
+        ("a file of its own in it", |pod| {
+            token(pod);
+            let source = serde_json::json!({ "downwardAPI": { "items": [
+                { "path": "config.json", "fieldRef": { "fieldPath": "metadata.annotations['a']" } }] } });
+            let projected = pod.volumes.iter_mut().flatten().last().and_then(|v| v.projected.as_mut());
+            let sources = projected.and_then(|p| p.sources.as_mut()).expect("added by token");
+            sources.push(serde_json::from_value(source).expect("a projection"));
+        }),
+        ("every key of its config map", |pod| {
+            let sources = serde_json::json!([{ "configMap": { "name": "kube-root-ca.crt" } }]);
+            volume(pod, &serde_json::json!({ "projected": { "sources": sources } }));
+        }),
+        ("a directory of it", |pod| {
+            token(pod);
+            let mounts = pod.containers[0].volume_mounts.iter_mut().flatten();
+            mounts.last().expect("added by token").sub_path = Some("ca.crt".to_owned());
+        }),
+        ("a way to write to it", |pod| {
+            token(pod);
+            let mounts = pod.containers[0].volume_mounts.iter_mut().flatten();
+            mounts.last().expect("added by token").read_only = None;
+        }),
         ("it in another place", |pod| {
             token(pod);
             let mount = core::VolumeMount {
@@ -338,6 +406,15 @@ fn disguises() -> Vec<Change<core::PodSpec>> {
             pod.containers[0].volume_mounts.get_or_insert_default().push(mount);
         }),
     ]
+}
+
+#[test]
+fn a_pod_with_an_annotation_that_a_container_runtime_reads_is_never_a_model() {
+    let approved = full_runtime();
+    for (name, refused) in [("cdi.k8s.io/gpu", true), ("example.com/note", false)] {
+        let annotations = [(name.to_owned(), "x".to_owned())].into();
+        assert_eq!(runtime_of_pod(Some(&annotations), &pod_of(&approved)).is_err(), refused, "{name}");
+    }
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Runtimes made up by proptest, and the pods that have them.
 
-use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::api::resource::Quantity};
+use k8s_openapi::{
+    api::core::v1 as core,
+    apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
+};
 use proptest::{
     collection::vec,
     option,
@@ -10,10 +13,10 @@ use proptest::{
 use serde_json::Value;
 
 use crate::api::{
-    ConfigMapVolume, Container, DownwardApiVolume, EmptyDirVolume, EnvFrom, EnvVar, EnvVarSource, ExecHooks,
-    FieldRef, ImageVolume, KeyRef, MayVary, PersistentVolumeClaimVolume, ProjectedObject, ProjectedSource,
-    ProjectedVolume, ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SourceRef, Text,
-    Volume, VolumeMount,
+    ConfigMapVolume, Container, DownwardApiFile, DownwardApiVolume, EmptyDirVolume, EnvFrom, EnvVar,
+    EnvVarSource, ExecHooks, FieldRef, HttpGet, HttpHeader, HttpHooks, ImageVolume, KeyRef, KeyToPath,
+    MayVary, PersistentVolumeClaimVolume, ProjectedObject, ProjectedSource, ProjectedVolume,
+    ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SourceRef, Text, Volume, VolumeMount,
 };
 
 /// Any runtime that the schema takes, of few words.
@@ -26,8 +29,14 @@ pub fn any_runtime() -> impl Strategy<Value = Runtime> {
     let volumes = subsequence(vec!["cache", "weights", "config"], 0..=3)
         .prop_shuffle()
         .prop_flat_map(|names| names.into_iter().map(any_volume).collect::<Vec<_>>());
-    (containers(&["serve", "proxy"], 1), containers(&["fetch", "warm-up"], 0), volumes)
-        .prop_map(|(containers, init_containers, volumes)| Runtime { containers, init_containers, volumes })
+    (containers(&["serve", "proxy"], 1), containers(&["fetch", "warm-up"], 0), volumes).prop_map(
+        |(containers, init_containers, volumes)| Runtime {
+            containers,
+            init_containers,
+            volumes,
+            ..Runtime::default()
+        },
+    )
 }
 
 /// A runtime that says everything that a runtime can say.
@@ -100,6 +109,7 @@ pub fn full_runtime() -> Runtime {
             readiness_probe: words(&["ready"]),
             startup_probe: words(&["started"]),
         },
+        http: HttpHooks { post_start: Some(get("/warm")), pre_stop: Some(get("/drain")) },
         may_vary: MayVary { env: words(&["LOG_LEVEL", "TOKEN"]) },
     };
     let volume = |name: &str| Volume { name: name.into(), ..Volume::default() };
@@ -109,26 +119,70 @@ pub fn full_runtime() -> Runtime {
         volumes: vec![
             Volume { image: Some(ImageVolume { reference: "weights:v1".into() }), ..volume("weights") },
             Volume { empty_dir: Some(EmptyDirVolume {}), ..volume("cache") },
-            Volume { config_map: Some(ConfigMapVolume { name: "settings".into() }), ..volume("config") },
-            Volume { secret: Some(SecretVolume { secret_name: "keys".into() }), ..volume("keys") },
+            Volume {
+                config_map: Some(ConfigMapVolume { name: "settings".into(), items: full_items() }),
+                ..volume("config")
+            },
+            Volume {
+                secret: Some(SecretVolume { secret_name: "keys".into(), items: full_items() }),
+                ..volume("keys")
+            },
             Volume {
                 persistent_volume_claim: Some(PersistentVolumeClaimVolume { claim_name: "data".into() }),
                 ..volume("data")
             },
-            Volume { downward_api: Some(DownwardApiVolume {}), ..volume("labels") },
+            Volume { downward_api: Some(full_downward_api()), ..volume("labels") },
             Volume { projected: Some(full_projection()), ..volume("all") },
         ],
+        host_network: true,
+        host_pid: true,
+        host_ipc: true,
+        share_process_namespace: true,
     }
 }
 
+/// A request with every field.
+pub fn get(path: &str) -> HttpGet {
+    let header = |name: &str| HttpHeader { name: name.into(), value: "text/plain".into() };
+    HttpGet {
+        path: path.into(),
+        port: 8022,
+        scheme: "HTTPS".into(),
+        http_headers: vec![header("Accept"), header("Content-Type")],
+    }
+}
+
+fn full_items() -> Vec<KeyToPath> {
+    let item = |key: &str, path: &str| KeyToPath { key: key.into(), path: path.into() };
+    vec![item("config.json", "model/config.json"), item("prompt", "prompt")]
+}
+
+fn full_downward_api() -> DownwardApiVolume {
+    let labels = DownwardApiFile {
+        path: "labels".into(),
+        field_ref: Some(field("metadata.labels")),
+        resource_field_ref: None,
+    };
+    let memory = DownwardApiFile {
+        path: "memory".into(),
+        field_ref: None,
+        resource_field_ref: Some(ResourceFieldRef {
+            container_name: Some("serve".into()),
+            resource: "limits.memory".into(),
+            divisor: "1Mi".into(),
+        }),
+    };
+    DownwardApiVolume { items: vec![labels, memory] }
+}
+
 fn full_projection() -> ProjectedVolume {
-    let object = |name: &str| Some(ProjectedObject { name: name.into() });
+    let object = |name: &str| Some(ProjectedObject { name: name.into(), items: full_items() });
     let sources = vec![
         ProjectedSource {
-            service_account_token: Some(ServiceAccountTokenSource {}),
+            service_account_token: Some(ServiceAccountTokenSource { path: "mesh-token".into() }),
             ..ProjectedSource::default()
         },
-        ProjectedSource { downward_api: Some(DownwardApiVolume {}), ..ProjectedSource::default() },
+        ProjectedSource { downward_api: Some(full_downward_api()), ..ProjectedSource::default() },
         ProjectedSource { config_map: object("settings"), ..ProjectedSource::default() },
         ProjectedSource { secret: object("keys"), ..ProjectedSource::default() },
     ];
@@ -137,23 +191,60 @@ fn full_projection() -> ProjectedVolume {
 
 fn projection_of(volume: &ProjectedVolume) -> core::ProjectedVolumeSource {
     let source = |s: &ProjectedSource| core::VolumeProjection {
-        service_account_token: s
-            .service_account_token
+        service_account_token: s.service_account_token.as_ref().map(|token| {
+            core::ServiceAccountTokenProjection { path: token.path.to_string(), ..Default::default() }
+        }),
+        downward_api: s
+            .downward_api
             .as_ref()
-            .map(|_| core::ServiceAccountTokenProjection { path: "token".into(), ..Default::default() }),
-        downward_api: s.downward_api.as_ref().map(|_| core::DownwardAPIProjection::default()),
-        config_map: s
-            .config_map
-            .as_ref()
-            .map(|c| core::ConfigMapProjection { name: c.name.to_string(), ..Default::default() }),
-        secret: s
-            .secret
-            .as_ref()
-            .map(|s| core::SecretProjection { name: s.name.to_string(), ..Default::default() }),
+            .map(|d| core::DownwardAPIProjection { items: list(d.items.iter().map(file_of).collect()) }),
+        config_map: s.config_map.as_ref().map(|c| core::ConfigMapProjection {
+            name: c.name.to_string(),
+            items: items_of(&c.items),
+            optional: None,
+        }),
+        secret: s.secret.as_ref().map(|s| core::SecretProjection {
+            name: s.name.to_string(),
+            items: items_of(&s.items),
+            optional: None,
+        }),
         ..Default::default()
     };
     let sources = list(volume.sources.iter().map(source).collect());
     core::ProjectedVolumeSource { sources, ..Default::default() }
+}
+
+fn items_of(items: &[KeyToPath]) -> Option<Vec<core::KeyToPath>> {
+    let item = |item: &KeyToPath| core::KeyToPath {
+        key: item.key.to_string(),
+        path: item.path.to_string(),
+        ..Default::default()
+    };
+    list(items.iter().map(item).collect())
+}
+
+fn file_of(file: &DownwardApiFile) -> core::DownwardAPIVolumeFile {
+    core::DownwardAPIVolumeFile {
+        path: file.path.to_string(),
+        field_ref: file.field_ref.as_ref().map(field_of),
+        resource_field_ref: file.resource_field_ref.as_ref().map(resource_of),
+        ..Default::default()
+    }
+}
+
+fn field_of(field: &FieldRef) -> core::ObjectFieldSelector {
+    core::ObjectFieldSelector {
+        api_version: Some(field.api_version.to_string()),
+        field_path: field.field_path.to_string(),
+    }
+}
+
+fn resource_of(resource: &ResourceFieldRef) -> core::ResourceFieldSelector {
+    core::ResourceFieldSelector {
+        container_name: resource.container_name.as_deref().map(str::to_owned),
+        resource: resource.resource.to_string(),
+        divisor: Some(Quantity(resource.divisor.to_string())),
+    }
 }
 
 /// A pod that has `runtime` and nothing else.
@@ -170,15 +261,20 @@ pub fn pod_of(runtime: &Runtime) -> core::PodSpec {
                 ..Default::default()
             }
         }),
-        config_map: v
-            .config_map
-            .as_ref()
-            .map(|c| core::ConfigMapVolumeSource { name: c.name.to_string(), ..Default::default() }),
-        secret: v.secret.as_ref().map(|s| core::SecretVolumeSource {
-            secret_name: Some(s.secret_name.to_string()),
+        config_map: v.config_map.as_ref().map(|c| core::ConfigMapVolumeSource {
+            name: c.name.to_string(),
+            items: items_of(&c.items),
             ..Default::default()
         }),
-        downward_api: v.downward_api.as_ref().map(|_| core::DownwardAPIVolumeSource::default()),
+        secret: v.secret.as_ref().map(|s| core::SecretVolumeSource {
+            secret_name: Some(s.secret_name.to_string()),
+            items: items_of(&s.items),
+            ..Default::default()
+        }),
+        downward_api: v.downward_api.as_ref().map(|d| core::DownwardAPIVolumeSource {
+            items: list(d.items.iter().map(file_of).collect()),
+            ..Default::default()
+        }),
         projected: v.projected.as_ref().map(projection_of),
         empty_dir: v.empty_dir.as_ref().map(|_| core::EmptyDirVolumeSource::default()),
         ..Default::default()
@@ -187,6 +283,10 @@ pub fn pod_of(runtime: &Runtime) -> core::PodSpec {
         containers: runtime.containers.iter().map(container_of).collect(),
         init_containers: list(runtime.init_containers.iter().map(container_of).collect()),
         volumes: list(volumes.collect()),
+        host_network: runtime.host_network.then_some(true),
+        host_pid: runtime.host_pid.then_some(true),
+        host_ipc: runtime.host_ipc.then_some(true),
+        share_process_namespace: runtime.share_process_namespace.then_some(true),
         ..Default::default()
     }
 }
@@ -238,7 +338,10 @@ pub fn variants(value: &Value) -> Vec<(String, Value)> {
             }
             all
         }
-        Value::Null | Value::Number(_) => unreachable!("a runtime has none"),
+        Value::Number(number) => {
+            vec![(" number".to_owned(), (number.as_i64().unwrap_or_default() + 1).into())]
+        }
+        Value::Null => unreachable!("a runtime has none"),
     }
 }
 
@@ -247,18 +350,17 @@ fn container_of(c: &Container) -> core::Container {
         list(strings(command)).map(|command| core::ExecAction { command: Some(command) })
     };
     let probe = |command| exec(command).map(|exec| core::Probe { exec: Some(exec), ..Default::default() });
-    let hook =
-        |command| exec(command).map(|exec| core::LifecycleHandler { exec: Some(exec), ..Default::default() });
+    let hook = |command, get: &Option<HttpGet>| {
+        let handler = core::LifecycleHandler {
+            exec: exec(command),
+            http_get: get.as_ref().map(get_of),
+            ..Default::default()
+        };
+        (handler != core::LifecycleHandler::default()).then_some(handler)
+    };
     let source = |s: &EnvVarSource| core::EnvVarSource {
-        field_ref: s.field_ref.as_ref().map(|f| core::ObjectFieldSelector {
-            api_version: Some(f.api_version.to_string()),
-            field_path: f.field_path.to_string(),
-        }),
-        resource_field_ref: s.resource_field_ref.as_ref().map(|r| core::ResourceFieldSelector {
-            container_name: r.container_name.as_deref().map(str::to_owned),
-            resource: r.resource.to_string(),
-            divisor: Some(Quantity(r.divisor.to_string())),
-        }),
+        field_ref: s.field_ref.as_ref().map(field_of),
+        resource_field_ref: s.resource_field_ref.as_ref().map(resource_of),
         config_map_key_ref: s.config_map_key_ref.as_ref().map(|k| core::ConfigMapKeySelector {
             name: k.name.to_string(),
             key: k.key.to_string(),
@@ -306,13 +408,24 @@ fn container_of(c: &Container) -> core::Container {
         env_from: list(env_from.collect()),
         volume_mounts: list(mounts.collect()),
         lifecycle: Some(core::Lifecycle {
-            post_start: hook(&c.exec.post_start),
-            pre_stop: hook(&c.exec.pre_stop),
+            post_start: hook(&c.exec.post_start, &c.http.post_start),
+            pre_stop: hook(&c.exec.pre_stop, &c.http.pre_stop),
             stop_signal: None,
         }),
         liveness_probe: probe(&c.exec.liveness_probe),
         readiness_probe: probe(&c.exec.readiness_probe),
         startup_probe: probe(&c.exec.startup_probe),
+        ..Default::default()
+    }
+}
+
+fn get_of(get: &HttpGet) -> core::HTTPGetAction {
+    let header = |h: &HttpHeader| core::HTTPHeader { name: h.name.to_string(), value: h.value.to_string() };
+    core::HTTPGetAction {
+        path: Some(get.path.to_string()),
+        port: IntOrString::Int(get.port),
+        scheme: Some(get.scheme.to_string()),
+        http_headers: list(get.http_headers.iter().map(header).collect()),
         ..Default::default()
     }
 }
@@ -369,6 +482,7 @@ fn any_container(name: &'static str) -> impl Strategy<Value = Container> {
                     env_from,
                     volume_mounts,
                     exec,
+                    http: HttpHooks::default(),
                     may_vary: MayVary { env: may_vary },
                 }
             },
@@ -420,13 +534,26 @@ fn any_volume(name: &'static str) -> impl Strategy<Value = Volume> {
     prop_oneof![
         Just(Volume { image: Some(ImageVolume { reference: named.clone() }), ..volume() }),
         Just(Volume {
-            persistent_volume_claim: Some(PersistentVolumeClaimVolume { claim_name: named.clone() }),
+            persistent_volume_claim: Some(PersistentVolumeClaimVolume { claim_name: named }),
             ..volume()
         }),
-        Just(Volume { config_map: Some(ConfigMapVolume { name: named.clone() }), ..volume() }),
-        Just(Volume { secret: Some(SecretVolume { secret_name: named }), ..volume() }),
+        any_items().prop_map(move |items| Volume {
+            config_map: Some(ConfigMapVolume { name: "named".into(), items }),
+            ..volume()
+        }),
+        any_items().prop_map(move |items| Volume {
+            secret: Some(SecretVolume { secret_name: "named".into(), items }),
+            ..volume()
+        }),
+        select(vec![DownwardApiVolume::default(), full_downward_api()])
+            .prop_map(move |downward_api| Volume { downward_api: Some(downward_api), ..volume() }),
+        Just(Volume { projected: Some(full_projection()), ..volume() }),
         Just(Volume { empty_dir: Some(EmptyDirVolume {}), ..volume() }),
     ]
+}
+
+fn any_items() -> impl Strategy<Value = Vec<KeyToPath>> {
+    vec(select(full_items()), 0..=2)
 }
 
 fn words(words: &[&str]) -> Vec<Text> {

@@ -17,12 +17,12 @@ const REPOSITORY: &str = "registry.example:5000/mesh/proxy";
 type Change = fn(&mut Runtime);
 
 fn is_model(approved: &Runtime, trusted: &Trusted, pod: &Runtime) -> bool {
-    runtime_of_pod(&pod_of(pod)).is_ok_and(|runtime| matches(approved, trusted, &runtime))
+    runtime_of_pod(None, &pod_of(pod)).is_ok_and(|runtime| matches(approved, trusted, &runtime))
 }
 
 /// What a mesh adds: a container of every part, each in `full_runtime`, under names of its own.
 fn mesh() -> Runtime {
-    let Runtime { mut containers, mut init_containers, mut volumes } = full_runtime();
+    let Runtime { mut containers, mut init_containers, mut volumes, .. } = full_runtime();
     for container in containers.iter_mut().chain(&mut init_containers) {
         container.name = format!("mesh-{}", container.name).into();
         for mount in &mut container.volume_mounts {
@@ -33,7 +33,7 @@ fn mesh() -> Runtime {
     for volume in &mut volumes {
         volume.name = format!("mesh-{}", volume.name).into();
     }
-    Runtime { containers, init_containers, volumes }
+    Runtime { containers, init_containers, volumes, ..Runtime::default() }
 }
 
 fn variable(name: &str, value: &str) -> EnvVar {

@@ -15,6 +15,7 @@ mod check;
 mod deadman;
 mod decisions;
 mod faults;
+mod fields;
 mod floods;
 mod flux;
 mod grace;
@@ -228,6 +229,11 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         refusals::dev_runs_a_hook_in_the_container,
         refusals::dev_points_the_model_hub_elsewhere,
         refusals::dev_uses_a_tag_that_moved,
+        fields::fields_that_replace_files_or_names_hold_an_approved_pod,
+        fields::what_passes_for_the_token_of_the_service_account_holds_a_pod,
+        fields::what_is_free_does_not_hold_a_pod,
+        fields::items_hooks_and_shared_namespaces_run_as_approved_and_not_otherwise,
+        fields::annotations_that_runtimes_read_are_not_added_to_a_running_pod,
         refusals::dev_edits_or_creates_a_clearance,
         refusals::dev_writes_a_status,
         refusals::dev_lowers_the_risk_level,

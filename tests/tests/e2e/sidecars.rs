@@ -57,7 +57,7 @@ fn mesh() -> Value {
             "containers": [trusted], "initContainers": [setup()],
             "volumes": [
                 { "name": "mesh-config", "emptyDir": {} },
-                { "name": "mesh-labels", "downwardAPI": {} },
+                { "name": "mesh-labels", "downwardAPI": { "items": [{ "path": "labels", "fieldRef": { "fieldPath": "metadata.labels" } }] } },
                 { "name": "mesh-token", "projected": { "sources": [{ "serviceAccountToken": {} }] } },
             ],
             "volumeMounts": [mount()], "env": [{ "name": "MESH", "value": "on" }],
@@ -198,7 +198,7 @@ pub async fn a_webhook_that_injects_what_is_not(cluster: &ControlPlane) -> Resul
 /// Every change to an injected pod that a developer would like to go unseen.
 pub async fn dev_passes_something_off_as_a_sidecar(cluster: &ControlPlane) -> Result<()> {
     let scene = meshed(cluster, "mesh-attacks").await?;
-    let attacks: [(&str, Change); 19] = [
+    let attacks: [(&str, Change); 22] = [
         ("image", |spec| spec["containers"][1]["image"] = json!("mesh/proxy:latest")),
         ("command", |spec| spec["containers"][1]["command"] = json!(["sh"])),
         ("args", |spec| spec["containers"][1]["args"] = json!(["proxy", "sidecar", "--model=other"])),
@@ -244,6 +244,16 @@ pub async fn dev_passes_something_off_as_a_sidecar(cluster: &ControlPlane) -> Re
         }),
         ("volume-token", |spec| {
             push(&mut spec["volumes"][2]["projected"]["sources"], json!({ "secret": { "name": "mine" } }));
+        }),
+        ("volume-labels", |spec| {
+            let field = json!({ "fieldPath": "metadata.annotations['a']" });
+            spec["volumes"][1]["downwardAPI"]["items"][0]["fieldRef"] = field;
+        }),
+        ("volume-path", |spec| {
+            spec["volumes"][2]["projected"]["sources"][0]["serviceAccountToken"]["path"] = json!("x.so");
+        }),
+        ("message-path", |spec| {
+            spec["containers"][1]["terminationMessagePath"] = json!("/etc/ld.so.preload")
         }),
         ("volume-more", |spec| push(&mut spec["volumes"], json!({ "name": "more", "emptyDir": {} }))),
         ("mount-path", |spec| {

@@ -1,0 +1,386 @@
+//! What happens to each field of a pod: it is compared, it is free, or no pod that has it is ever approved.
+//!
+//! ```text
+//!  OpenAPI of the API server ─ every field of PodSpec ─┐
+//!                                                      ├─ a test: each field has one class
+//!  FIELDS ─────────────────────────────────────────────┤
+//!                                                      ├─► docs/fields.md, the review, Unmatchable
+//!  ANNOTATIONS ────────────────────────────────────────┘
+//! ```
+//!
+//! The rule: a field that lets somebody change what runs, or what answers to it, is compared or refused.
+//! A field that only decides where, when, with which rights or with how much it runs is free.
+//!
+//! In the paths, `containers` stands for init containers too, `probe` for `livenessProbe`, `readinessProbe` and
+//! `startupProbe`, and `hook` for `lifecycle.postStart` and `lifecycle.preStop`. A path without
+//! entries below it stands for everything below it.
+
+use Class::{Compared, Free, Refused};
+
+/// What happens to a field of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// It must be as it was approved.
+    Compared,
+    /// It may have any value, for this reason.
+    Free(&'static str),
+    /// A pod that sets it is never approved; what to do instead.
+    Refused(&'static str),
+}
+
+const WHERE: &str = "chooses the node, or when a pod gets one; the containers stay the same";
+const WHEN: &str = "decides when containers are started again and stopped, and not what they run";
+const HOW_MUCH: &str = "bounds what the containers may use";
+const RIGHTS: &str = "decides with which rights the approved commands run; Pod Security standards bound it";
+const ACCOUNT: &str = "decides what the pod may ask of the API server, of registries and of other services";
+const RUNTIME: &str = "chooses among what the administrators of the nodes installed";
+const SYSCTLS: &str = "sets kernel parameters of the pod's own namespaces";
+const DNS: &str =
+    "chooses between the name servers of the cluster and of the node, and how often they are asked";
+const OWN_NAME: &str = "gives the pod more names of its own address, each without a dot, as the pod's own name, or in the cluster's domain";
+const SERVICES: &str = "adds addresses of Services, as variables that end in _HOST, _PORT and the like";
+const FILE_MODE: &str = "decides who may read or write the files, and not what is in them";
+const MAY_BE_MISSING: &str = "lets a container start without an object whose content is not pinned anyway";
+const PULL: &str = "decides when an image is pulled; what a tag points to is not pinned, a digest is";
+const PORTS: &str = "tells others of ports, and forwards them";
+const PROBE_ADDRESS: &str = "a request to the pod's own address, as anybody can send who reaches the pod";
+const PROBE_TIMES: &str = "decides how often the node asks, and what counts as an answer";
+const TERMINAL: &str = "opens the input of a process to whoever may attach to the pod, as exec does";
+const OUTPUT: &str = "decides what the status of an ended container says";
+const TOKEN: &str = "decides who accepts the token, and how long";
+const LESS: &str = "only takes rights away";
+
+const OTHER_VOLUME: &str =
+    "use an image volume, a claim, a ConfigMap, a Secret, an emptyDir, or fields of the pod";
+const OTHER_SOURCE: &str = "use a ConfigMap, a Secret, the service account's token, or fields of the pod";
+const PROBE_HOST: &str = "leave host out, so that the pod itself is asked";
+
+/// The class of each field. A unit test keeps the order and finds doubles.
+pub const FIELDS: &[(&str, Class)] = &[
+    ("activeDeadlineSeconds", Free(WHEN)),
+    ("affinity", Free(WHERE)),
+    ("automountServiceAccountToken", Free(ACCOUNT)),
+    ("containers.args", Compared),
+    ("containers.command", Compared),
+    ("containers.env.name", Compared),
+    ("containers.env.value", Compared),
+    ("containers.env.valueFrom.configMapKeyRef", Compared),
+    ("containers.env.valueFrom.fieldRef", Compared),
+    (
+        "containers.env.valueFrom.fileKeyRef",
+        Refused("state the value, or name the variable in mayVary.env of the ModelVersion"),
+    ),
+    ("containers.env.valueFrom.resourceFieldRef", Compared),
+    ("containers.env.valueFrom.secretKeyRef", Compared),
+    ("containers.envFrom", Compared),
+    ("containers.image", Compared),
+    ("containers.imagePullPolicy", Free(PULL)),
+    ("containers.lifecycle.hook.exec", Compared),
+    (
+        "containers.lifecycle.hook.httpGet.host",
+        Refused("leave host out, so that the request goes to the pod itself"),
+    ),
+    ("containers.lifecycle.hook.httpGet.httpHeaders", Compared),
+    ("containers.lifecycle.hook.httpGet.path", Compared),
+    ("containers.lifecycle.hook.httpGet.port", Compared),
+    ("containers.lifecycle.hook.httpGet.protocol", Refused("leave protocol out")),
+    ("containers.lifecycle.hook.httpGet.scheme", Compared),
+    ("containers.lifecycle.hook.sleep", Free(WHEN)),
+    ("containers.lifecycle.hook.tcpSocket", Refused("use exec, httpGet or sleep")),
+    ("containers.lifecycle.stopSignal", Free(WHEN)),
+    ("containers.name", Compared),
+    ("containers.ports", Free(PORTS)),
+    ("containers.probe.exec", Compared),
+    ("containers.probe.failureThreshold", Free(PROBE_TIMES)),
+    ("containers.probe.grpc", Free(PROBE_ADDRESS)),
+    ("containers.probe.httpGet.host", Refused(PROBE_HOST)),
+    ("containers.probe.httpGet.httpHeaders", Free(PROBE_ADDRESS)),
+    ("containers.probe.httpGet.path", Free(PROBE_ADDRESS)),
+    ("containers.probe.httpGet.port", Free(PROBE_ADDRESS)),
+    ("containers.probe.httpGet.protocol", Free(PROBE_ADDRESS)),
+    ("containers.probe.httpGet.scheme", Free(PROBE_ADDRESS)),
+    ("containers.probe.initialDelaySeconds", Free(PROBE_TIMES)),
+    ("containers.probe.periodSeconds", Free(PROBE_TIMES)),
+    ("containers.probe.successThreshold", Free(PROBE_TIMES)),
+    ("containers.probe.tcpSocket.host", Refused(PROBE_HOST)),
+    ("containers.probe.tcpSocket.port", Free(PROBE_ADDRESS)),
+    ("containers.probe.terminationGracePeriodSeconds", Free(WHEN)),
+    ("containers.probe.timeoutSeconds", Free(PROBE_TIMES)),
+    ("containers.resizePolicy", Free(HOW_MUCH)),
+    ("containers.resources", Free(HOW_MUCH)),
+    ("containers.restartPolicy", Compared),
+    ("containers.restartPolicyRules", Free(WHEN)),
+    ("containers.securityContext.allowPrivilegeEscalation", Free(RIGHTS)),
+    ("containers.securityContext.appArmorProfile", Free(RIGHTS)),
+    ("containers.securityContext.capabilities", Free(RIGHTS)),
+    ("containers.securityContext.privileged", Free(RIGHTS)),
+    ("containers.securityContext.procMount", Free(RIGHTS)),
+    ("containers.securityContext.readOnlyRootFilesystem", Free(RIGHTS)),
+    ("containers.securityContext.runAsGroup", Free(RIGHTS)),
+    ("containers.securityContext.runAsNonRoot", Free(RIGHTS)),
+    ("containers.securityContext.runAsUser", Free(RIGHTS)),
+    ("containers.securityContext.seLinuxOptions", Free(RIGHTS)),
+    ("containers.securityContext.seccompProfile", Free(RIGHTS)),
+    ("containers.securityContext.windowsOptions.gmsaCredentialSpec", Free(RIGHTS)),
+    ("containers.securityContext.windowsOptions.gmsaCredentialSpecName", Free(RIGHTS)),
+    ("containers.securityContext.windowsOptions.hostProcess", Refused(NO_HOST_PROCESS)),
+    ("containers.securityContext.windowsOptions.runAsUserName", Free(RIGHTS)),
+    ("containers.stdin", Free(TERMINAL)),
+    ("containers.stdinOnce", Free(TERMINAL)),
+    (
+        "containers.terminationMessagePath",
+        Refused("leave it out, since it replaces the file at that path; the default is /dev/termination-log"),
+    ),
+    ("containers.terminationMessagePolicy", Free(OUTPUT)),
+    ("containers.tty", Free(TERMINAL)),
+    ("containers.volumeDevices", Refused("mount the claim as a file system, with volumeMounts")),
+    ("containers.volumeMounts.bindMountOptions", Refused(PLAIN_MOUNT)),
+    ("containers.volumeMounts.mountPath", Compared),
+    ("containers.volumeMounts.mountPropagation", Refused(PLAIN_MOUNT)),
+    ("containers.volumeMounts.name", Compared),
+    ("containers.volumeMounts.readOnly", Compared),
+    ("containers.volumeMounts.recursiveReadOnly", Refused(PLAIN_MOUNT)),
+    ("containers.volumeMounts.subPath", Compared),
+    ("containers.volumeMounts.subPathExpr", Compared),
+    ("containers.workingDir", Compared),
+    ("dnsConfig.nameservers", Refused("leave it out, so that the cluster's name servers are asked")),
+    (
+        "dnsConfig.options",
+        Free(
+            "decides how name servers are asked; only letters, digits and . : _ - are taken, because more can add name servers",
+        ),
+    ),
+    ("dnsConfig.searches", Refused("write names in full")),
+    ("dnsPolicy", Free(DNS)),
+    ("enableServiceLinks", Free(SERVICES)),
+    ("ephemeralContainers", Refused("debug a copy of the pod in a namespace that Assent does not govern")),
+    ("evictionResponders", Free(WHEN)),
+    ("hostAliases", Refused("use a Service, so that the cluster resolves the name")),
+    ("hostIPC", Compared),
+    ("hostNetwork", Compared),
+    ("hostPID", Compared),
+    ("hostUsers", Free(LESS)),
+    ("hostname", Free(OWN_NAME)),
+    (
+        "hostnameOverride",
+        Refused("use hostname, since hostnameOverride can lead any name of the internet to the pod itself"),
+    ),
+    ("imagePullSecrets", Free(ACCOUNT)),
+    ("nodeName", Free(WHERE)),
+    ("nodeSelector", Free(WHERE)),
+    ("os", Free(WHERE)),
+    ("overhead", Free(HOW_MUCH)),
+    ("preemptionPolicy", Free(WHERE)),
+    ("priority", Free(WHERE)),
+    ("priorityClassName", Free(WHERE)),
+    ("readinessGates", Free(WHEN)),
+    (
+        "resourceClaims",
+        Free("asks for devices; what their driver mounts with them is up to whoever installs the driver"),
+    ),
+    ("resources", Free(HOW_MUCH)),
+    ("restartPolicy", Free(WHEN)),
+    ("runtimeClassName", Free(RUNTIME)),
+    ("schedulerName", Free(WHERE)),
+    ("schedulingGates", Free(WHERE)),
+    ("schedulingGroup", Free(WHERE)),
+    ("securityContext.appArmorProfile", Free(RIGHTS)),
+    ("securityContext.fsGroup", Free(RIGHTS)),
+    ("securityContext.fsGroupChangePolicy", Free(RIGHTS)),
+    ("securityContext.runAsGroup", Free(RIGHTS)),
+    ("securityContext.runAsNonRoot", Free(RIGHTS)),
+    ("securityContext.runAsUser", Free(RIGHTS)),
+    ("securityContext.seLinuxChangePolicy", Free(RIGHTS)),
+    ("securityContext.seLinuxOptions", Free(RIGHTS)),
+    ("securityContext.seccompProfile", Free(RIGHTS)),
+    ("securityContext.supplementalGroups", Free(RIGHTS)),
+    ("securityContext.supplementalGroupsPolicy", Free(RIGHTS)),
+    ("securityContext.sysctls", Free(SYSCTLS)),
+    ("securityContext.windowsOptions.gmsaCredentialSpec", Free(RIGHTS)),
+    ("securityContext.windowsOptions.gmsaCredentialSpecName", Free(RIGHTS)),
+    ("securityContext.windowsOptions.hostProcess", Refused(NO_HOST_PROCESS)),
+    ("securityContext.windowsOptions.runAsUserName", Free(RIGHTS)),
+    ("serviceAccount", Free(ACCOUNT)),
+    ("serviceAccountName", Free(ACCOUNT)),
+    ("setHostnameAsFQDN", Free(OWN_NAME)),
+    ("shareProcessNamespace", Compared),
+    ("subdomain", Free(OWN_NAME)),
+    ("terminationGracePeriodSeconds", Free(WHEN)),
+    ("tolerations", Free(WHERE)),
+    ("topologySpreadConstraints", Free(WHERE)),
+    ("volumes.awsElasticBlockStore", Refused(OTHER_VOLUME)),
+    ("volumes.azureDisk", Refused(OTHER_VOLUME)),
+    ("volumes.azureFile", Refused(OTHER_VOLUME)),
+    ("volumes.cephfs", Refused(OTHER_VOLUME)),
+    ("volumes.cinder", Refused(OTHER_VOLUME)),
+    ("volumes.configMap.defaultMode", Free(FILE_MODE)),
+    ("volumes.configMap.defaultUser", Free(FILE_MODE)),
+    ("volumes.configMap.items.key", Compared),
+    ("volumes.configMap.items.mode", Free(FILE_MODE)),
+    ("volumes.configMap.items.path", Compared),
+    ("volumes.configMap.items.user", Free(FILE_MODE)),
+    ("volumes.configMap.name", Compared),
+    ("volumes.configMap.optional", Free(MAY_BE_MISSING)),
+    ("volumes.csi", Refused(OTHER_VOLUME)),
+    ("volumes.downwardAPI.defaultMode", Free(FILE_MODE)),
+    ("volumes.downwardAPI.defaultUser", Free(FILE_MODE)),
+    ("volumes.downwardAPI.items.fieldRef", Compared),
+    ("volumes.downwardAPI.items.mode", Free(FILE_MODE)),
+    ("volumes.downwardAPI.items.path", Compared),
+    ("volumes.downwardAPI.items.resourceFieldRef", Compared),
+    ("volumes.downwardAPI.items.user", Free(FILE_MODE)),
+    ("volumes.emptyDir", Free("decides where an empty directory is, and how much it holds")),
+    ("volumes.ephemeral", Refused(OTHER_VOLUME)),
+    ("volumes.fc", Refused(OTHER_VOLUME)),
+    ("volumes.flexVolume", Refused(OTHER_VOLUME)),
+    ("volumes.flocker", Refused(OTHER_VOLUME)),
+    ("volumes.gcePersistentDisk", Refused(OTHER_VOLUME)),
+    ("volumes.gitRepo", Refused(OTHER_VOLUME)),
+    ("volumes.glusterfs", Refused(OTHER_VOLUME)),
+    ("volumes.hostPath", Refused(OTHER_VOLUME)),
+    ("volumes.image.pullPolicy", Free(PULL)),
+    ("volumes.image.reference", Compared),
+    ("volumes.iscsi", Refused(OTHER_VOLUME)),
+    ("volumes.name", Compared),
+    ("volumes.nfs", Refused(OTHER_VOLUME)),
+    ("volumes.persistentVolumeClaim.claimName", Compared),
+    ("volumes.persistentVolumeClaim.readOnly", Free(LESS)),
+    ("volumes.photonPersistentDisk", Refused(OTHER_VOLUME)),
+    ("volumes.portworxVolume", Refused(OTHER_VOLUME)),
+    ("volumes.projected.defaultMode", Free(FILE_MODE)),
+    ("volumes.projected.defaultUser", Free(FILE_MODE)),
+    ("volumes.projected.sources.clusterTrustBundle", Refused(OTHER_SOURCE)),
+    ("volumes.projected.sources.configMap.items.key", Compared),
+    ("volumes.projected.sources.configMap.items.mode", Free(FILE_MODE)),
+    ("volumes.projected.sources.configMap.items.path", Compared),
+    ("volumes.projected.sources.configMap.items.user", Free(FILE_MODE)),
+    ("volumes.projected.sources.configMap.name", Compared),
+    ("volumes.projected.sources.configMap.optional", Free(MAY_BE_MISSING)),
+    ("volumes.projected.sources.downwardAPI.items.fieldRef", Compared),
+    ("volumes.projected.sources.downwardAPI.items.mode", Free(FILE_MODE)),
+    ("volumes.projected.sources.downwardAPI.items.path", Compared),
+    ("volumes.projected.sources.downwardAPI.items.resourceFieldRef", Compared),
+    ("volumes.projected.sources.downwardAPI.items.user", Free(FILE_MODE)),
+    ("volumes.projected.sources.podCertificate", Refused(OTHER_SOURCE)),
+    ("volumes.projected.sources.secret.items.key", Compared),
+    ("volumes.projected.sources.secret.items.mode", Free(FILE_MODE)),
+    ("volumes.projected.sources.secret.items.path", Compared),
+    ("volumes.projected.sources.secret.items.user", Free(FILE_MODE)),
+    ("volumes.projected.sources.secret.name", Compared),
+    ("volumes.projected.sources.secret.optional", Free(MAY_BE_MISSING)),
+    ("volumes.projected.sources.serviceAccountToken.audience", Free(TOKEN)),
+    ("volumes.projected.sources.serviceAccountToken.expirationSeconds", Free(TOKEN)),
+    ("volumes.projected.sources.serviceAccountToken.path", Compared),
+    ("volumes.projected.sources.serviceAccountToken.user", Free(FILE_MODE)),
+    ("volumes.quobyte", Refused(OTHER_VOLUME)),
+    ("volumes.rbd", Refused(OTHER_VOLUME)),
+    ("volumes.scaleIO", Refused(OTHER_VOLUME)),
+    ("volumes.secret.defaultMode", Free(FILE_MODE)),
+    ("volumes.secret.defaultUser", Free(FILE_MODE)),
+    ("volumes.secret.items.key", Compared),
+    ("volumes.secret.items.mode", Free(FILE_MODE)),
+    ("volumes.secret.items.path", Compared),
+    ("volumes.secret.items.user", Free(FILE_MODE)),
+    ("volumes.secret.optional", Free(MAY_BE_MISSING)),
+    ("volumes.secret.secretName", Compared),
+    ("volumes.storageos", Refused(OTHER_VOLUME)),
+    ("volumes.vsphereVolume", Refused(OTHER_VOLUME)),
+    ("workloadRef", Free(WHERE)),
+];
+
+/// Fields that only an older Kubernetes has: 1.35.
+pub const FORMER_FIELDS: &[&str] = &["workloadRef"];
+
+const NO_HOST_PROCESS: &str = "leave it out, since such a container runs the programs of its node";
+const PLAIN_MOUNT: &str = "leave it out, so that the mount is a plain one";
+
+/// The beginnings of annotations by which a container runtime, or a plugin of one, mounts files into
+/// a container, injects devices or exchanges the programs that run it, and who reads them.
+pub const ANNOTATIONS: &[(&str, &str)] = &[
+    ("cdi-devices.noderesource.dev", "a plugin of containerd and CRI-O (NRI)"),
+    ("cdi-devices.nri.io", "a plugin of containerd and CRI-O (NRI)"),
+    ("cdi.k8s.io/", "the Container Device Interface"),
+    ("dev.gvisor.", "gVisor"),
+    ("devices.crio.io", "CRI-O"),
+    ("devices.noderesource.dev", "a plugin of containerd and CRI-O (NRI)"),
+    ("devices.nri.io", "a plugin of containerd and CRI-O (NRI)"),
+    ("io.containers.", "hooks of CRI-O and Podman"),
+    ("io.katacontainers.", "Kata Containers"),
+    ("io.kubernetes.cri-o.", "CRI-O"),
+    ("io.kubernetes.cri.", "containerd"),
+    ("module.wasm.image/", "crun"),
+    ("mounts.noderesource.dev", "a plugin of containerd and CRI-O (NRI)"),
+    ("mounts.nri.io", "a plugin of containerd and CRI-O (NRI)"),
+    ("nvidia.cdi.k8s.io/", "NVIDIA's container runtime"),
+    ("platform-runtime-path.crio.io", "CRI-O"),
+    ("run.oci.", "crun"),
+    ("seccomp-profile.crio.io", "CRI-O"),
+];
+
+/// Annotations that begin like one of [`ANNOTATIONS`] and change nothing of what runs.
+pub const HARMLESS_ANNOTATIONS: &[&str] = &[
+    "io.kubernetes.cri-o.ShmSize",
+    "io.kubernetes.cri-o.TrySkipVolumeSELinuxLabel",
+    "io.kubernetes.cri-o.userns-mode",
+];
+
+/// Whether no pod with this annotation is ever approved.
+pub fn is_refused_annotation(name: &str) -> bool {
+    ANNOTATIONS.iter().any(|(prefix, _)| name.starts_with(prefix)) && !HARMLESS_ANNOTATIONS.contains(&name)
+}
+
+/// What to do instead of setting a field that is refused.
+pub(super) fn instead_of(path: &str) -> &'static str {
+    let class = FIELDS.iter().find(|(field, _)| *field == path).map(|(_, class)| class);
+    match class {
+        Some(Refused(instead)) => instead,
+        _ if path == "containers.lifecycle.hook.httpGet.port" => "write its number",
+        _ => "leave it out",
+    }
+}
+
+/// The fields that may have any value, grouped by the reason, in the order of the first of each.
+pub fn free_fields() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (field, class) in FIELDS {
+        let Free(reason) = class else { continue };
+        match groups.iter_mut().find(|(known, _)| *known == *reason) {
+            Some((_, fields)) => fields.push(*field),
+            None => groups.push((reason, vec![*field])),
+        }
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_sorted_and_each_has_one_class() {
+        assert!(FIELDS.is_sorted_by(|(a, _), (b, _)| a < b));
+        for (field, _) in FIELDS {
+            let below = format!("{field}.");
+            let inside = FIELDS.iter().find(|(other, _)| other.starts_with(&below));
+            assert_eq!(inside, None, "{field} has a class, and something below it too");
+        }
+    }
+
+    #[test]
+    fn refused_annotations_are_those_that_runtimes_read() {
+        for name in
+            ["cdi.k8s.io/x", "io.katacontainers.config.hypervisor.kernel", "io.kubernetes.cri-o.Devices"]
+        {
+            assert!(is_refused_annotation(name), "{name}");
+        }
+        for name in [
+            "io.kubernetes.cri-o.ShmSize",
+            "prometheus.io/scrape",
+            "cdi.example/x",
+            "kubectl.kubernetes.io/restartedAt",
+        ] {
+            assert!(!is_refused_annotation(name), "{name}");
+        }
+        assert!(ANNOTATIONS.is_sorted(), "sorted, so that a second one of the same is found");
+    }
+}

@@ -1,0 +1,159 @@
+//! The volumes of a pod as a runtime has them, and the service account's token, which no runtime has.
+//!
+//! ```text
+//!  volume ─┬─ the token, exactly as the API server adds it ──► left out, with its mounts
+//!          ├─ a kind that a runtime can say ─────────────────► Volume
+//!          └─ else ──────────────────────────────────────────► Unmatchable
+//! ```
+
+use k8s_openapi::api::core::v1 as core;
+
+use super::{
+    Unmatchable,
+    matching::{field, refuse, resource},
+};
+use crate::api::{
+    ConfigMapVolume, DownwardApiFile, DownwardApiVolume, EmptyDirVolume, ImageVolume, KeyToPath,
+    PersistentVolumeClaimVolume, ProjectedObject, ProjectedSource, ProjectedVolume, SecretVolume,
+    ServiceAccountTokenSource, Volume,
+};
+
+/// Where the API server mounts the service account's token; not part of a runtime.
+const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// How the API server names the volume of that token.
+const TOKEN_VOLUME: &str = "kube-api-access-";
+
+/// The file of the token in that volume.
+const TOKEN_FILE: &str = "token";
+
+/// The certificates in that volume by which to know the API server and, on `OpenShift`, services: the
+/// config map, and the key that becomes a file of the same name.
+const TOKEN_BUNDLES: [(&str, &str); 2] =
+    [("kube-root-ca.crt", "ca.crt"), ("openshift-service-ca.crt", "service-ca.crt")];
+
+/// Whether a volume is the service account's token exactly as the API server adds it. A file of any
+/// other name or content would be read as if Kubernetes had put it there.
+pub(super) fn is_token(volume: &core::Volume) -> bool {
+    volume.name.starts_with(TOKEN_VOLUME)
+        && volume.projected.as_ref().is_some_and(|p| p.sources.iter().flatten().all(is_part_of_token))
+}
+
+fn is_part_of_token(source: &core::VolumeProjection) -> bool {
+    let is_bundle = |map: &core::ConfigMapProjection| match map.items.as_deref() {
+        Some([item]) => TOKEN_BUNDLES
+            .iter()
+            .any(|(name, file)| map.name == *name && item.key == *file && item.path == *file),
+        _ => false,
+    };
+    let is_namespace = |pod: &core::DownwardAPIProjection| match pod.items.as_deref() {
+        Some([file]) => {
+            let is_of = |field: &core::ObjectFieldSelector| field.field_path == "metadata.namespace";
+            file.path == "namespace" && file.field_ref.as_ref().is_some_and(is_of)
+        }
+        _ => false,
+    };
+    source.service_account_token.as_ref().is_some_and(|token| token.path == TOKEN_FILE)
+        || source.config_map.as_ref().is_some_and(is_bundle)
+        || source.downward_api.as_ref().is_some_and(is_namespace)
+}
+
+/// Whether a mount is that of the token exactly as the API server adds it.
+pub(super) fn is_token_mount(mount: &core::VolumeMount) -> bool {
+    let core::VolumeMount {
+        bind_mount_options,
+        mount_path,
+        mount_propagation,
+        name,
+        read_only,
+        recursive_read_only,
+        sub_path,
+        sub_path_expr,
+    } = mount;
+    mount_path == TOKEN_PATH
+        && name.starts_with(TOKEN_VOLUME)
+        && *read_only == Some(true)
+        && bind_mount_options.is_none()
+        && mount_propagation.is_none()
+        && recursive_read_only.is_none()
+        && sub_path.is_none()
+        && sub_path_expr.is_none()
+}
+
+/// The volume of a runtime that a pod's is.
+pub(super) fn volume(pod: &core::Volume) -> Result<Volume, Unmatchable> {
+    let volume = Volume {
+        name: pod.name.as_str().into(),
+        image: pod
+            .image
+            .as_ref()
+            .map(|i| ImageVolume { reference: i.reference.as_deref().unwrap_or_default().into() }),
+        persistent_volume_claim: pod
+            .persistent_volume_claim
+            .as_ref()
+            .map(|claim| PersistentVolumeClaimVolume { claim_name: claim.claim_name.as_str().into() }),
+        config_map: pod
+            .config_map
+            .as_ref()
+            .map(|c| ConfigMapVolume { name: c.name.as_str().into(), items: items(c.items.as_ref()) }),
+        secret: pod.secret.as_ref().map(|s| SecretVolume {
+            secret_name: s.secret_name.as_deref().unwrap_or_default().into(),
+            items: items(s.items.as_ref()),
+        }),
+        downward_api: pod.downward_api.as_ref().map(|d| downward_api(d.items.as_ref())),
+        projected: pod.projected.as_ref().map(|p| projected(&pod.name, p)).transpose()?,
+        empty_dir: pod.empty_dir.as_ref().map(|_| EmptyDirVolume {}),
+    };
+    let sourceless = Volume { name: pod.name.as_str().into(), ..Volume::default() };
+    refuse(volume == sourceless, "volumes.csi", format_args!("the kind of volume {}", pod.name))?;
+    Ok(volume)
+}
+
+fn items(pod: Option<&Vec<core::KeyToPath>>) -> Vec<KeyToPath> {
+    let item = |item: &core::KeyToPath| {
+        let core::KeyToPath { key, path, mode: _, user: _ } = item;
+        KeyToPath { key: key.as_str().into(), path: path.as_str().into() }
+    };
+    pod.into_iter().flatten().map(item).collect()
+}
+
+fn downward_api(pod: Option<&Vec<core::DownwardAPIVolumeFile>>) -> DownwardApiVolume {
+    let file = |file: &core::DownwardAPIVolumeFile| {
+        let core::DownwardAPIVolumeFile { field_ref, path, resource_field_ref, mode: _, user: _ } = file;
+        DownwardApiFile {
+            path: path.as_str().into(),
+            field_ref: field_ref.as_ref().map(field),
+            resource_field_ref: resource_field_ref.as_ref().map(resource),
+        }
+    };
+    DownwardApiVolume { items: pod.into_iter().flatten().map(file).collect() }
+}
+
+/// What has the name of the service account's token, and is not it, is never approved.
+fn projected(name: &str, pod: &core::ProjectedVolumeSource) -> Result<ProjectedVolume, Unmatchable> {
+    if name.starts_with(TOKEN_VOLUME) {
+        return Err(Unmatchable::new(
+            "",
+            format_args!("a volume {name} that is not as the API server adds it"),
+        ));
+    }
+    let sources = pod.sources.iter().flatten().map(|source| projected_source(name, source));
+    Ok(ProjectedVolume { sources: sources.collect::<Result<_, _>>()? })
+}
+
+fn projected_source(name: &str, pod: &core::VolumeProjection) -> Result<ProjectedSource, Unmatchable> {
+    let object = |name: &str, keys| ProjectedObject { name: name.into(), items: items(keys) };
+    let source = ProjectedSource {
+        service_account_token: pod
+            .service_account_token
+            .as_ref()
+            .map(|token| ServiceAccountTokenSource { path: token.path.as_str().into() }),
+        downward_api: pod.downward_api.as_ref().map(|d| downward_api(d.items.as_ref())),
+        config_map: pod.config_map.as_ref().map(|c| object(&c.name, c.items.as_ref())),
+        secret: pod.secret.as_ref().map(|s| object(&s.name, s.items.as_ref())),
+    };
+    let kind = "volumes.projected.sources.podCertificate";
+    let unknown = source == ProjectedSource::default();
+    refuse(unknown, kind, format_args!("the kind of a source of volume {name}"))?;
+    Ok(source)
+}
