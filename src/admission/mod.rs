@@ -6,6 +6,7 @@
 //!     held    ─► assent-pod-held             gated
 //!     others  ─► assent-pod-create           cleared at the pod's creationTimestamp
 //!  Job, CronJob ─► assent-job, assent-cronjob (mutating)   no cleared runtime matches its template: suspend
+//!                                                          its user wants it suspended anyway: label off
 //!  UPDATE pod ─► assent-pod-update           gate, label and images stay; no ephemeral containers
 //!     held    ─► assent-pod-release          gate lifted: cleared at the time of this very request
 //!  CREATE pod, or what makes pods ─► assent-preview    where a namespace warns or audits: says what would be held
@@ -18,6 +19,7 @@
 //!  RiskLevel  ─► assent-risklevels           not deleted while in use
 //!  Namespace  ─► assent-namespaces           opting out by RBAC
 //!  Clearance, statuses ─► assent-operator-only
+//!  UPDATE by the operator of what makes pods ─► assent-operator-workloads   nothing but metadata
 //! ```
 //!
 //! CREATE and UPDATE of pods are kept apart because a binding that denies where its parameter is
@@ -35,6 +37,7 @@ mod manifest;
 mod pods;
 mod preview;
 mod records;
+mod workloads;
 
 use sha2::{Digest as _, Sha256};
 
@@ -77,6 +80,7 @@ pub const RELEASE_MANAGER: &str = "assent-release";
 pub fn policies(operator: &Operator) -> Vec<Manifest> {
     let mut manifests = pods::policies(operator);
     manifests.extend(jobs::policies());
+    manifests.extend(workloads::policies(operator));
     manifests.extend(preview::policies());
     manifests.extend(records::policies(operator));
     manifests

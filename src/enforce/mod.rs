@@ -26,6 +26,7 @@ mod rehearsal;
 mod report;
 pub(crate) mod roster;
 mod say;
+mod stopped;
 mod turn;
 mod watched;
 mod whole;
@@ -400,6 +401,7 @@ impl Enforcer {
             owner: Arc::clone(owner),
             system: Arc::clone(&pod.system),
             mode: system.on_loss.mode,
+            runtime: pod.runtime.as_ref().ok().cloned(),
         });
     }
 
@@ -452,10 +454,29 @@ fn decide_in_turn<'a>(
         (Decision::Roll, _) if roster.one_is_away(key, pod, now) => {
             Decision::KeepUntil(now + jittered(RETRY))
         }
-        (Decision::Release(Some(_)), Some(_)) if !roster.may_start(key, pod) => Decision::Ignore,
+        (Decision::Release(Some(_)), Some(_))
+            if !roster
+                .may_start(key, pod, |other| is_to_run(&decide(other, clearance.map(|c| &**c), now))) =>
+        {
+            Decision::Ignore
+        }
         (Decision::Hold, Some(_)) if roster.is_outdated(pod) => Decision::Replace,
         _ => decision,
     })
+}
+
+/// Whether a pod about which this is decided runs on, or soon will.
+const fn is_to_run(decision: &Decision<'_>) -> bool {
+    matches!(
+        decision,
+        Decision::Ignore
+            | Decision::Keep
+            | Decision::KeepUntil(_)
+            | Decision::Bound(_)
+            | Decision::Roll
+            | Decision::Record
+            | Decision::Release(_)
+    )
 }
 
 /// Between half and one and a half of `duration`, so that many do not come back at once.

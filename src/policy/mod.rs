@@ -21,6 +21,7 @@ mod scope;
 mod signature;
 mod standing;
 mod subject;
+mod suspension;
 mod trust;
 
 pub use bearing::{bears_on, statements};
@@ -31,6 +32,7 @@ pub use scope::{ACCELERATORS, accelerators, asks_for_accelerator, narrowest_scop
 pub use signature::{ApproverRoles, NotSigned, SIGNATURE_NAMESPACE, approver_of, public_key, signed_text};
 pub use standing::{Standing, Statement, end};
 pub use subject::Subject;
+pub use suspension::{JOB_CONTROLLER, QUEUE_LABELS, Suspender, is_queued};
 pub use trust::without_trusted;
 
 #[cfg(test)]
