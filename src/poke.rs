@@ -28,7 +28,7 @@ use k8s_openapi::{
         batch::v1::Job,
         core::v1::PodTemplateSpec,
     },
-    jiff::Timestamp,
+    jiff::{SignedDuration, Timestamp},
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -62,6 +62,9 @@ const AFTER: [Duration; 5] = [
 
 /// How long after the start of an operator, which does not know what the one before it has retried.
 const AFTER_START: [Duration; 1] = [Duration::from_secs(2)];
+
+/// One that is younger tries again by itself at least as soon.
+const YOUNG: SignedDuration = SignedDuration::from_secs(5);
 
 /// How many namespaces are looked at, and workloads poked, at the same time.
 const CONCURRENCY: usize = 8;
@@ -287,7 +290,9 @@ async fn poke_all<K: Controller>(
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     let all = api.list(&ListParams::default().match_any()).await?;
     let ours = |of: &K| of.template().is_some_and(|template| whose.iter().any(|whose| whose.has(template)));
-    let lacking = all.items.into_iter().filter(|of| of.lacks_pods() && ours(of)).map(Ok);
+    let young = Timestamp::now() - YOUNG;
+    let is_old = |of: &K| of.creation_timestamp().is_none_or(|created| created.0 < young);
+    let lacking = all.items.into_iter().filter(|of| of.lacks_pods() && is_old(of) && ours(of)).map(Ok);
     let patch =
         Patch::Merge(json!({ "metadata": { "annotations": { POKED_ANNOTATION: Timestamp::now() } } }));
     stream::iter(lacking)

@@ -90,7 +90,8 @@ pub async fn what_is_scaled_down_starts_though_its_field_managers_were_reset(
 ) -> Result<()> {
     let scene = two_versions(cluster, "reset-managers", "ScaleDown").await?;
     for name in ["reset", "adopted"] {
-        scene.apply(Person::Dev, &scene.deployment(name, &container("1"))).await?;
+        let manifest = scene.deployment(name, &container("1")).to_string();
+        cluster.kubectl_stdin(Person::Dev, &["create", "-f", "-"], &manifest).await?.ok()?;
         scene.running(name, 2).await?;
     }
     revoke(&scene, "v1").await?;
