@@ -181,8 +181,9 @@ impl Whole {
         self.start_all_of(namespace);
     }
 
+    /// Where no clearance is known, none may have been told yet.
     fn start_all(&mut self) {
-        for namespace in self.stopped.keys().cloned().collect::<Vec<_>>() {
+        for namespace in self.clearances.keys().cloned().collect::<Vec<_>>() {
             self.start_all_of(&namespace);
         }
     }

@@ -132,7 +132,8 @@ pub async fn a_rollout_to_a_cleared_version_keeps_the_pods_that_have_it(
     scene.running("shards", 3).await?;
     let before = uids(&scene, "shards").await?;
     revoke(&scene, "v1").await?;
-    scene.settled("shards", 2, 1).await?;
+    let took = scene.settled("shards", 2, 1).await?;
+    ensure!(took < Duration::from_secs(20), "it was not evicted at once: {took:?}");
     let after = uids(&scene, "shards").await?;
     ensure!(before.iter().filter(|uid| after.contains(uid)).count() == 2, "cleared pods were stopped");
     replicas(&scene, "statefulset", "shards", 3).await
