@@ -29,7 +29,9 @@ use tracing::warn;
 
 use super::{decide::cleared_version, keep, roster::OwnerIs};
 use crate::{
-    api::{ClearanceSpec, OnLossMode, Runtime, STOPPED_FOR_LABEL, SYSTEM_LABEL, SharedRuntime},
+    api::{
+        ClearanceSpec, ClearedVersion, OnLossMode, Runtime, STOPPED_FOR_LABEL, SYSTEM_LABEL, SharedRuntime,
+    },
     policy::runtime_of_pod,
 };
 
@@ -76,15 +78,26 @@ impl Stopped {
             let clears = |runtime: &SharedRuntime| is_cleared(clearance, &self.system, runtime, now);
             return self.runtime.as_ref().is_some_and(clears);
         }
-        let (system, template) = match template_of(&self.root, object) {
-            Some((system, template)) => (system, Some(template)),
-            None => (self.system.clone(), None),
-        };
-        let versions = clearance.systems.get(&system).into_iter().flat_map(|system| &system.cleared);
-        versions
-            .filter(|version| now < version.not_after.0)
-            .any(|version| template.as_ref().is_none_or(|template| may_become(template, &version.runtime)))
+        match template_of(&self.root, object) {
+            Some((system, template)) => {
+                let runtime = runtime_of_pod(&template).ok().map(SharedRuntime::from);
+                if runtime.is_some() && runtime == self.runtime {
+                    return runtime.is_some_and(|runtime| is_cleared(clearance, &system, &runtime, now));
+                }
+                live_versions(clearance, &system, now).any(|version| may_become(&template, &version.runtime))
+            }
+            None => live_versions(clearance, &self.system, now).next().is_some(),
+        }
     }
+}
+
+fn live_versions<'a>(
+    clearance: &'a ClearanceSpec,
+    system: &str,
+    now: Timestamp,
+) -> impl Iterator<Item = &'a ClearedVersion> {
+    let versions = clearance.systems.get(system).into_iter().flat_map(|system| &system.cleared);
+    versions.filter(move |version| now < version.not_after.0)
 }
 
 fn is_cleared(clearance: &ClearanceSpec, system: &str, runtime: &SharedRuntime, now: Timestamp) -> bool {
@@ -180,7 +193,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::{ClearedVersion, Digest, SystemClearance};
+    use crate::api::{Digest, SystemClearance};
 
     fn runtime(image: &str) -> SharedRuntime {
         let runtime: Runtime =
@@ -235,6 +248,7 @@ mod tests {
     fn a_changed_workload_starts_when_what_it_would_run_now_is_cleared() {
         assert!(starts("apps/v1", Some(3), 5, "m:2", "m:2"));
         assert!(!starts("apps/v1", Some(3), 5, "m:2", "m:1"));
+        assert!(!starts("apps/v1", Some(3), 5, "m:1", "m:2"), "somebody scaled it, and changed nothing else");
         assert!(starts("made-up.example/v1", Some(3), 5, "m:2", "m:7"), "nobody knows what it would run");
     }
 

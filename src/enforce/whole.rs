@@ -432,16 +432,18 @@ async fn try_start(
     let Stopped { root, was, .. } = stopped;
     let api = api_of(client, namespace, root).await?;
     let object = api.get_opt(&root.name).await?.filter(|object| object.uid().as_ref() == Some(&root.uid));
-    let as_left = match &object {
-        Some(object) => is_nobody_elses(object, *was) && is_stopped(read(&api, root, (*was).into()).await?.0),
-        None => false,
-    };
-    let Some(object) = object.filter(|_| as_left) else {
+    let Some(object) = object else {
         forget(client, namespace, root).await?;
         return Ok(Outcome::Left);
     };
+    // Before that, who put it back is counted.
     if clearance.is_some_and(|clearance| !stopped.may_start(&object, clearance, Timestamp::now())) {
         return Ok(Outcome::NotCleared);
+    }
+    let is_as_left = is_nobody_elses(&object, *was) && is_stopped(read(&api, root, (*was).into()).await?.0);
+    if !is_as_left {
+        forget(client, namespace, root).await?;
+        return Ok(Outcome::Left);
     }
     write(&api, root, *was, object.resource_version()).await?;
     forget(client, namespace, root).await?;

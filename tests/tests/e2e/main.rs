@@ -296,6 +296,7 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         chaos::a_few_seeds,
         outage::i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace,
         workloads::i3_what_was_scaled_down_comes_back_though_the_operator_was_restarted,
+        retries::i3_what_was_refused_while_the_operator_was_down_is_held_soon_after,
         refuse::i1_i3_the_refused_are_told_why_and_run_soon_after_the_approval,
         refuse::dev_writes_down_somebody_else_as_the_approver,
         refuse::a_gate_of_ones_own_is_lifted_and_deleted_policies_are_restored,

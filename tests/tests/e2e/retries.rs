@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, Webhook, container, digest, pod_spec, until};
+use assent_tests::{
+    Assent, ControlPlane, Options, Person, Scenario, Webhook, container, digest, pod_spec, until,
+};
 use serde_json::{Value, json};
 
 /// After this time the controllers wait about as long between two attempts.
@@ -99,4 +101,23 @@ pub async fn the_operator_changes_nothing_but_metadata_of_what_it_retries(
 async fn scene_patch(cluster: &ControlPlane, operator: &str, body: &str) -> Result<assent_tests::Output> {
     let args = ["patch", "statefulset", "set", "-n", "no-change", "--type=merge", operator, "-p", body];
     cluster.kubectl(Person::Admin, &args).await
+}
+
+/// A namespace that is labelled while nobody is there to write its Clearance.
+pub async fn i3_what_was_refused_while_the_operator_was_down_is_held_soon_after() -> Result<()> {
+    let cluster = ControlPlane::start_with(Options { nodes: 2, ..Options::default() }).await?;
+    let assent = Assent::install(&cluster).await?;
+    assent.operator().kill();
+    let scene = Scenario { cluster: &cluster, namespace: "labelled-meanwhile".to_owned() };
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace",
+        "metadata": { "name": scene.namespace, "labels": { "assent.dev/mode": "enforce" } } });
+    scene.apply(Person::Admin, &namespace).await?;
+    scene.apply(Person::Admin, &scene.deployment("scorer", &container("1"))).await?;
+    tokio::time::sleep(BACK_OFF).await;
+    ensure!(scene.pods("scorer").await?.is_empty(), "it was not refused");
+    assent.operator().restart()?;
+    scene.has_mode(&json!("enforce")).await?;
+    let took = scene.held("scorer", 2).await?;
+    ensure!(took < Duration::from_secs(10), "it took {took:?}");
+    Ok(())
 }
