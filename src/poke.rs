@@ -325,7 +325,7 @@ mod tests {
                 "notAfter": "2030-01-01T00:00:00Z", "runtime": { "containers": [] } })
         };
         let cleared: Vec<_> = digits.chars().map(version).collect();
-        json!({ "mode": "Enforce", "trusted": trusted, "systems": { "s": { "cleared": cleared } } })
+        json!({ "mode": "enforce", "trusted": trusted, "systems": { "s": { "cleared": cleared } } })
     }
 
     /// How many looks at whose workloads the events ask for, in all.

@@ -1,4 +1,4 @@
-//! The pods of a StatefulSet wait for each other only where their set has them wait, and never for what is not
+//! The pods of a `StatefulSet` wait for each other only where their set has them wait, and never for what is not
 //! cleared.
 
 use std::time::Duration;
@@ -106,7 +106,7 @@ pub async fn a_held_pod_below_a_partition_is_not_deleted_again_and_again(
     Ok(())
 }
 
-/// The objects that LeaderWorkerSet makes of a group: the leader is a pod of one set, and owns the set of its workers.
+/// The objects that `LeaderWorkerSet` makes of a group: the leader is a pod of one set, and owns the set of its workers.
 fn workers(scene: &Scenario<'_>, leader: &Value) -> Value {
     let mut workers = set(scene, "Parallel", "1");
     workers["metadata"]["name"] = json!("shards-0");

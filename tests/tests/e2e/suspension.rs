@@ -1,5 +1,5 @@
-//! Others use `spec.suspend` of Jobs and CronJobs too: their users, queues such as Kueue, and controllers that make
-//! Jobs such as JobSet. Assent takes back what it did itself, and nothing else.
+//! Others use `spec.suspend` of Jobs and `CronJobs` too: their users, queues such as Kueue, and controllers that make
+//! Jobs such as `JobSet`. Assent takes back what it did itself, and nothing else.
 
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ pub async fn a_queued_job_that_lost_its_clearance_goes_back_to_its_queue(
     Ok(())
 }
 
-/// A Job that belongs to an object, as JobSet and others make them.
+/// A Job that belongs to an object, as `JobSet` and others make them.
 async fn child_job(scene: &Scenario<'_>, name: &str) -> Result<Value> {
     let parent = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": scene.namespace } });
     scene.apply(Person::Dev, &parent).await?;
