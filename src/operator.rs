@@ -161,12 +161,10 @@ async fn write(
     let holding = admission::Holding::of(&client).await?;
     let guarding =
         guard::run(client.clone(), account, holding, Arc::clone(&metrics), &watches, shutdown.clone());
-    let poking = async {
-        if holding == admission::Holding::Refuse {
-            info!("no MutatingAdmissionPolicy v1 here: what is not cleared is refused and not held");
-            poke::run(client.clone(), &watches, shutdown.clone()).await;
-        }
-    };
+    if holding == admission::Holding::Refuse {
+        info!("no MutatingAdmissionPolicy v1 here: what is not cleared is refused and not held");
+    }
+    let poking = poke::run(client.clone(), &watches, shutdown.clone());
     let compiling =
         compile::run(client.clone(), Arc::clone(&metrics), Arc::clone(&watches), shutdown.clone());
     tokio::join!(compiling, guarding, poking);

@@ -1,11 +1,15 @@
-//! Where the API server cannot hold a pod and refuses it, what makes the pod tries again after ever longer
-//! waits, up to a quarter of an hour; who approves must not wait for that. A controller looks at once at an
-//! object that changes: so those that lack pods are poked, with an annotation, when their system is cleared.
+//! Retries workloads whose pods the API server refused. What makes the pods tries again after ever longer waits, up
+//! to a quarter of an hour; whoever approves must not wait for that. A controller looks at once at an object
+//! that changes, so an annotation is enough.
 //!
 //! ```text
-//!  watch Clearance ─► newly cleared ─► timers ─► ReplicaSets, StatefulSets, DaemonSets and Jobs of the
-//!                                     1, 2, 3 …  system that lack pods ─► annotation assent.dev/poked
+//!  watch Clearance ─► a version or a sidecar more ─► timers ─► ReplicaSets, StatefulSets, DaemonSets and Jobs
+//!                     or the namespace is new,      1, 2, 3 …  that lack pods ─► annotation assent.dev/poked
+//!                     or governed no more
 //! ```
+//!
+//! Pods are refused where they cannot be held: before Kubernetes 1.36, before a new namespace has its `Clearance`,
+//! and where a webhook changed a pod after the API server had found it cleared.
 //!
 //! More than once, because the API server's policies take a moment to see a new clearance, and a pod that is
 //! refused once more makes the wait twice as long.
@@ -24,7 +28,7 @@ use k8s_openapi::{
         batch::v1::Job,
         core::v1::PodTemplateSpec,
     },
-    jiff::Timestamp,
+    jiff::{SignedDuration, Timestamp},
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -38,7 +42,10 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
-    api::{CLEARANCE_NAME, Clearance, Digest, Mode, POKED_ANNOTATION, SYSTEM_LABEL},
+    api::{
+        CLEARANCE_NAME, Clearance, ClearanceSpec, ClearedVersion, Digest, Mode, POKED_ANNOTATION,
+        SYSTEM_LABEL, Trusted,
+    },
     timer::at,
     watch::{Lenient, Watches},
 };
@@ -51,6 +58,12 @@ const AFTER: [Duration; 5] = [
     Duration::from_secs(5),
     Duration::from_secs(15),
 ];
+
+/// How long after the start of an operator, which does not know what the one before it has retried.
+const AFTER_START: [Duration; 1] = [Duration::from_secs(2)];
+
+/// One that is younger tries again by itself at least as soon.
+const YOUNG: SignedDuration = SignedDuration::from_secs(5);
 
 /// How many namespaces are looked at, and workloads poked, at the same time.
 const CONCURRENCY: usize = 8;
@@ -78,7 +91,7 @@ pub(crate) async fn run(client: Client, watches: &Arc<Watches>, shutdown: impl F
 enum Whose {
     /// Those of one system.
     System(String),
-    /// Everybody's, because nobody governs the namespace any longer.
+    /// Everybody's.
     All,
 }
 
@@ -92,8 +105,39 @@ impl Whose {
     }
 }
 
-/// What is cleared in a governed namespace, by system.
-type Cleared = BTreeMap<String, BTreeSet<Digest>>;
+/// What may run in a governed namespace: digests by system, and what is trusted in any pod.
+#[derive(Clone, Debug, Default)]
+struct Cleared {
+    systems: BTreeMap<String, BTreeSet<Digest>>,
+    trusted: Trusted,
+}
+
+impl From<&ClearanceSpec> for Cleared {
+    fn from(clearance: &ClearanceSpec) -> Self {
+        let digests =
+            |versions: &[ClearedVersion]| versions.iter().map(|v| v.subject_digest.clone()).collect();
+        let systems = clearance.systems.iter();
+        Self {
+            systems: systems.map(|(name, system)| (name.clone(), digests(&system.cleared))).collect(),
+            trusted: clearance.trusted.clone(),
+        }
+    }
+}
+
+impl Cleared {
+    /// Whose pods may be let in now that were refused `before`.
+    fn more_than(&self, before: &Self) -> Vec<Whose> {
+        if self.trusted != before.trusted {
+            return vec![Whose::All];
+        }
+        let has_more = |(system, digests): &(&String, &BTreeSet<Digest>)| {
+            let before = before.systems.get(*system);
+            !digests.is_empty() && before.is_none_or(|before| !digests.is_subset(before))
+        };
+        let systems = self.systems.iter().filter(has_more);
+        systems.map(|(system, _)| Whose::System(system.clone())).collect()
+    }
+}
 
 #[derive(Debug, Default)]
 struct Poker {
@@ -104,17 +148,15 @@ struct Poker {
 impl Poker {
     fn take_in(&mut self, event: Event<Lenient<Clearance>>, now: Instant) {
         match event {
-            // An operator that began anew does not know whom the one before it poked.
-            Event::InitApply(Lenient(Ok(clearance))) | Event::Apply(Lenient(Ok(clearance))) => {
-                self.clearance(&clearance, now);
-            }
+            Event::InitApply(Lenient(Ok(clearance))) => self.clearance(&clearance, now, &AFTER_START),
+            Event::Apply(Lenient(Ok(clearance))) => self.clearance(&clearance, now, &AFTER),
             Event::Delete(clearance) => self.ungoverned(&clearance.namespace().unwrap_or_default(), now),
             // The operator replaces a clearance that cannot be read.
             Event::Init | Event::InitDone | Event::InitApply(_) | Event::Apply(_) => {}
         }
     }
 
-    fn clearance(&mut self, clearance: &Clearance, now: Instant) {
+    fn clearance(&mut self, clearance: &Clearance, now: Instant, new: &[Duration]) {
         if clearance.name_any() != CLEARANCE_NAME {
             return;
         }
@@ -122,26 +164,26 @@ impl Poker {
         if clearance.spec.mode != Some(Mode::Enforce) {
             return self.ungoverned(&namespace, now);
         }
-        let digests = |versions: &[_]| versions.iter().map(digest).collect::<BTreeSet<_>>();
-        let systems = clearance.spec.systems.iter();
-        let cleared: Cleared = systems.map(|(name, s)| (name.clone(), digests(&s.cleared))).collect();
-        let before = self.governed.insert(namespace.clone(), cleared.clone()).unwrap_or_default();
-        for (system, digests) in cleared {
-            if before.get(&system).is_none_or(|before| !digests.is_subset(before)) && !digests.is_empty() {
-                self.schedule(&namespace, &Whose::System(system), now);
+        let cleared = Cleared::from(&clearance.spec);
+        match self.governed.insert(namespace.clone(), cleared.clone()) {
+            None => self.schedule(&namespace, &Whose::All, now, new),
+            Some(before) => {
+                for whose in cleared.more_than(&before) {
+                    self.schedule(&namespace, &whose, now, &AFTER);
+                }
             }
         }
     }
 
     fn ungoverned(&mut self, namespace: &str, now: Instant) {
         if self.governed.remove(namespace).is_some() {
-            self.schedule(namespace, &Whose::All, now);
+            self.schedule(namespace, &Whose::All, now, &AFTER);
         }
     }
 
-    fn schedule(&mut self, namespace: &str, whose: &Whose, now: Instant) {
-        for after in AFTER {
-            let due = self.timers.entry(now + after).or_default();
+    fn schedule(&mut self, namespace: &str, whose: &Whose, now: Instant, times: &[Duration]) {
+        for after in times {
+            let due = self.timers.entry(now + *after).or_default();
             due.entry(namespace.to_owned()).or_default().insert(whose.clone());
         }
     }
@@ -156,16 +198,12 @@ impl Poker {
     }
 }
 
-fn digest(version: &crate::api::ClearedVersion) -> Digest {
-    version.subject_digest.clone()
-}
-
 /// A controller of pods, as far as it matters here.
 trait Controller:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug
 {
     fn template(&self) -> Option<&PodTemplateSpec>;
-    /// Whether it has fewer pods than it is to have.
+    /// Whether it has fewer pods than it should have made by now.
     fn lacks_pods(&self) -> bool;
 }
 
@@ -175,8 +213,13 @@ impl Controller for ReplicaSet {
     }
 
     fn lacks_pods(&self) -> bool {
-        let wanted = self.spec.replicas.unwrap_or(1);
-        self.status.as_ref().is_none_or(|status| status.replicas < wanted)
+        let Some(status) = &self.status else { return false };
+        let conditions = status.conditions.iter().flatten();
+        let is_refusal = |kind: Option<&str>, status: Option<&str>| {
+            (kind, status) == (Some("ReplicaFailure"), Some("True"))
+        };
+        let was_refused = conditions.into_iter().any(|c| is_refusal(c.type_.as_deref(), c.status.as_deref()));
+        was_refused && status.replicas < self.spec.replicas.unwrap_or(1)
     }
 }
 
@@ -186,8 +229,11 @@ impl Controller for StatefulSet {
     }
 
     fn lacks_pods(&self) -> bool {
-        let wanted = self.spec.replicas.unwrap_or(1);
-        self.status.as_ref().is_none_or(|status| status.replicas < wanted)
+        let Some(status) = &self.status else { return true };
+        // In order, the next is made when all are ready.
+        let is_due = self.spec.pod_management_policy.as_deref() == Some("Parallel")
+            || status.ready_replicas.unwrap_or(0) >= status.replicas;
+        is_due && status.replicas < self.spec.replicas.unwrap_or(1)
     }
 }
 
@@ -212,7 +258,8 @@ impl Controller for Job {
         let status = self.status.clone().unwrap_or_default();
         let ended = status.conditions.unwrap_or_default().into_iter();
         let ended = ended.filter(|c| c.status == "True").any(|c| matches!(&*c.type_, "Complete" | "Failed"));
-        let wanted = spec.parallelism.unwrap_or(1);
+        let left = spec.completions.map(|completions| completions - status.succeeded.unwrap_or(0));
+        let wanted = spec.parallelism.unwrap_or(1).min(left.unwrap_or(i32::MAX));
         !ended && spec.suspend != Some(true) && status.active.unwrap_or(0) < wanted
     }
 }
@@ -235,9 +282,12 @@ async fn poke_all<K: Controller>(
     whose: &BTreeSet<Whose>,
 ) -> Result<(), kube::Error> {
     let api: Api<Lenient<K>> = Api::namespaced(client.clone(), namespace);
-    let all = api.list(&ListParams::default()).await?.items.into_iter().filter_map(|object| object.0.ok());
+    let all = api.list(&ListParams::default().match_any()).await?;
+    let all = all.items.into_iter().filter_map(|object| object.0.ok());
     let ours = |of: &K| of.template().is_some_and(|template| whose.iter().any(|whose| whose.has(template)));
-    let lacking = all.filter(|of| of.lacks_pods() && ours(of)).map(Ok);
+    let young = Timestamp::now() - YOUNG;
+    let is_old = |of: &K| of.creation_timestamp().is_none_or(|created| created.0 < young);
+    let lacking = all.filter(|of| of.lacks_pods() && is_old(of) && ours(of)).map(Ok);
     let patch =
         Patch::Merge(json!({ "metadata": { "annotations": { POKED_ANNOTATION: Timestamp::now() } } }));
     stream::iter(lacking)
@@ -250,4 +300,64 @@ async fn poke_all<K: Controller>(
             }
         })
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn clearance(spec: &Value) -> Clearance {
+        let clearance = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Clearance",
+            "metadata": { "name": "clearance", "namespace": "n" }, "spec": spec });
+        serde_json::from_value(clearance).expect("a Clearance")
+    }
+
+    fn spec(digits: &str, trusted: &Value) -> Value {
+        let version = |digit: char| {
+            json!({ "modelVersion": "v", "subjectDigest": format!("sha256:{}", digit.to_string().repeat(64)),
+                "notAfter": "2030-01-01T00:00:00Z", "runtime": { "containers": [] } })
+        };
+        let cleared: Vec<_> = digits.chars().map(version).collect();
+        json!({ "mode": "enforce", "trusted": trusted, "systems": { "s": { "cleared": cleared } } })
+    }
+
+    /// How many looks at whose workloads the events ask for, in all.
+    fn looks(events: Vec<Event<Clearance>>) -> Vec<(Whose, usize)> {
+        let (mut poker, now) = (Poker::default(), Instant::now());
+        for event in events {
+            poker.take_in(event, now);
+        }
+        let mut count = BTreeMap::new();
+        for whose in poker.timers.into_values().flat_map(BTreeMap::into_values).flatten() {
+            *count.entry(whose).or_insert(0) += 1;
+        }
+        count.into_iter().collect()
+    }
+
+    #[test]
+    fn only_what_lets_more_in_is_a_reason_to_retry() {
+        let none = json!({});
+        let sidecar = json!({ "containers": [{ "name": "mesh", "image": "mesh:1" }] });
+        let start = |digits: &str| Event::InitApply(clearance(&spec(digits, &none)));
+        let after = |digits: &str, trusted: &Value| {
+            let next = Event::Apply(clearance(&spec(digits, trusted)));
+            looks(vec![start("12"), next])
+        };
+        let started = (Whose::All, AFTER_START.len());
+        let only_started = std::slice::from_ref(&started);
+        assert_eq!(after("12", &none), only_started, "nothing changed");
+        assert_eq!(after("1", &none), only_started, "less may run");
+        let system = (Whose::System("s".to_owned()), AFTER.len());
+        assert_eq!(after("123", &none), [system, started.clone()]);
+        assert_eq!(
+            after("12", &sidecar),
+            [(Whose::All, AFTER.len())],
+            "the look after the start is among them"
+        );
+        assert_eq!(looks(vec![start("12"), start("12")]), [started], "a watch that listed again");
+        let new = Event::Apply(clearance(&spec("", &none)));
+        assert_eq!(looks(vec![new]), [(Whose::All, AFTER.len())]);
+    }
 }

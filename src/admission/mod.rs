@@ -7,6 +7,7 @@
 //!     held    ─► assent-pod-held             gated
 //!     others  ─► assent-pod-create           cleared at the pod's creationTimestamp
 //!  Job, CronJob ─► assent-job, assent-cronjob (mutating)   no cleared runtime matches its template: suspend
+//!                                                          its user wants it suspended anyway: label off
 //!  UPDATE pod ─► assent-pod-update           gate, label, images and records stay; no ephemeral containers
 //!     held    ─► assent-pod-release          gate lifted: cleared at the time of this very request
 //!  DELETE pod ─► assent-pod-delete           within the grace that the risk level leaves to a pod
@@ -24,6 +25,7 @@
 //!  Namespace  ─► assent-namespaces           opting out by RBAC
 //!  Clearance, statuses ─► assent-operator-only
 //!  DecisionSubject ─► assent-decision-subjects  by the operator, for good
+//!  UPDATE by the operator of what makes pods ─► assent-operator-workloads   nothing but metadata
 //! ```
 //!
 //! CREATE and UPDATE of pods are kept apart because a binding that denies where its parameter is
@@ -42,6 +44,7 @@ mod manifest;
 mod pods;
 mod preview;
 mod records;
+mod workloads;
 
 use sha2::{Digest as _, Sha256};
 
@@ -91,6 +94,7 @@ pub const RELEASE_WITHOUT_TIME: &str =
 pub fn policies(operator: &Operator) -> Vec<Manifest> {
     let mut manifests = pods::policies(operator);
     manifests.extend(jobs::policies(operator));
+    manifests.extend(workloads::policies(operator));
     manifests.extend(preview::policies(operator));
     manifests.extend(records::policies(operator));
     manifests

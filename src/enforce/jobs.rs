@@ -2,12 +2,15 @@
 //! failure of its Job, until the Job has none left to forgive.
 //!
 //! ```text
-//!  watch Job, CronJob ──────────────► Jobs ─► due ─┬─ Suspend ─► patch: suspend and label on
-//!  Clearance, told by the Enforcer ──►             └─ Resume ──► patch: both off
+//!  watch Job, CronJob ──────────────► Jobs ─► due ─┬─ Suspend ──► patch: suspend and label on
+//!  Clearance, told by the Enforcer ──►             ├─ Resume ───► patch: both off
+//!                                                  └─ HandBack ─► patch: label off, its manager resumes it
 //! ```
 //!
 //! The API server suspends new ones by itself (`admission/jobs.rs`). What has the label was suspended by
-//! Assent; what is suspended without it was suspended by its user, and stays so.
+//! Assent; what is suspended without it was suspended by its user, and stays so. A Job that a queue or a
+//! controller suspends and resumes is suspended only if it lost its clearance while it ran: before, its pods
+//! are held.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -18,7 +21,8 @@ use std::{
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use k8s_openapi::{
     api::{batch::v1 as batch, core::v1::PodTemplateSpec},
-    jiff::Timestamp,
+    apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
+    jiff::{SignedDuration, Timestamp},
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -46,7 +50,7 @@ use super::{
 use crate::{
     api::{ClearanceSpec, OnLoss, OnLossMode, Runtime, SUSPENDED_LABEL, SYSTEM_LABEL, Scope, SharedRuntime},
     metrics::{Enforcement, EnforcementLabels, Metrics},
-    policy::{Accelerators, Unmatchable, narrowest_scope, runtime_of_pod},
+    policy::{Accelerators, Suspender, Unmatchable, narrowest_scope, runtime_of_pod},
     timer::at,
     watch::{Lenient, Watches},
 };
@@ -79,6 +83,9 @@ struct Job {
     scope: Scope,
     created: Timestamp,
     state: State,
+    suspender: Suspender,
+    /// Whether it has the label. One that runs with it was resumed by somebody else.
+    labelled: bool,
     /// Whether it was said why it is as it is.
     said: bool,
 }
@@ -96,6 +103,8 @@ enum State {
 enum Change {
     Suspend,
     Resume,
+    /// It may run, and whoever manages it decides when.
+    HandBack,
 }
 
 /// What is to become of `job`, and when its turn comes.
@@ -106,14 +115,38 @@ fn due(job: &Job, clearance: Option<&ClearanceSpec>, now: Timestamp) -> Option<(
     });
     let on_loss = clearance.and_then(|c| c.systems.get(&*job.system)).map(|s| &s.on_loss);
     match (job.state, may_run) {
-        (State::Runs, false) if on_loss.is_none_or(|on_loss| on_loss.mode != OnLossMode::Audit) => {
+        (State::Runs, false)
+            if on_loss.is_none_or(|on_loss| on_loss.mode != OnLossMode::Audit)
+                && clearance.is_some_and(|clearance| is_ours_to_suspend(job, clearance)) =>
+        {
             let grace = on_loss.map_or(OnLoss::DEFAULT_GRACE_PERIOD_SECONDS, |o| o.grace_period_seconds);
             let began = clearance.and_then(|clearance| began(clearance, job.created));
             Some((Change::Suspend, began.map_or(now, |began| turn(&job.uid, began, grace))))
         }
+        (State::SuspendedByAssent, true) if job.suspender == Suspender::Manager => {
+            Some((Change::HandBack, now))
+        }
         (State::SuspendedByAssent, true) => Some((Change::Resume, now)),
         _ => None,
     }
+}
+
+/// Whether Assent suspends `job`. What others suspend and resume, it suspends once, after a loss.
+fn is_ours_to_suspend(job: &Job, clearance: &ClearanceSpec) -> bool {
+    let lost_at = clearance.systems.get(&*job.system).and_then(|system| system.lost_at.as_ref());
+    // Both are in whole seconds or cut to them.
+    let lost = lost_at.is_some_and(|at| at.0 + SignedDuration::from_secs(1) >= job.created);
+    job.suspender == Suspender::User || !job.labelled && (lost || began(clearance, job.created).is_some())
+}
+
+/// Whether somebody else applied the same suspension: then both own the field.
+fn is_applied_by_others(entries: &[ManagedFieldsEntry]) -> bool {
+    let suspends = |entry: &&ManagedFieldsEntry| {
+        entry.fields_v1.as_ref().is_some_and(|fields| !fields.0["f:spec"]["f:suspend"].is_null())
+    };
+    let is_ours = |entry: &ManagedFieldsEntry| entry.manager.as_deref() == Some(MANAGER);
+    let (ours, others): (Vec<_>, Vec<_>) = entries.iter().filter(suspends).partition(|entry| is_ours(entry));
+    !ours.is_empty() && others.iter().any(|entry| entry.operation.as_deref() == Some("Apply"))
 }
 
 /// What has a template of pods and can be suspended.
@@ -124,15 +157,17 @@ trait Suspendable:
     fn template(&self) -> Option<&PodTemplateSpec>;
     fn is_suspended(&self) -> bool;
     fn is_done(&self) -> bool;
+    fn suspender(&self) -> Suspender;
 
     fn read(&self, accelerators: &Accelerators) -> Job {
         let template = self.template();
         let metadata = template.and_then(|template| template.metadata.clone()).unwrap_or_default();
-        let state = match (self.is_suspended(), self.labels().contains_key(SUSPENDED_LABEL)) {
+        let labelled = self.labels().contains_key(SUSPENDED_LABEL);
+        let state = match (self.is_suspended(), labelled) {
             _ if self.is_done() || self.meta().deletion_timestamp.is_some() => State::Done,
             (false, _) => State::Runs,
-            (true, true) => State::SuspendedByAssent,
-            (true, false) => State::SuspendedByItsUser,
+            (true, true) if !is_applied_by_others(self.managed_fields()) => State::SuspendedByAssent,
+            (true, _) => State::SuspendedByItsUser,
         };
         Job {
             uid: self.uid().unwrap_or_default(),
@@ -158,6 +193,8 @@ trait Suspendable:
                 .map_or(Scope::All, |spec| narrowest_scope(&metadata, spec, accelerators)),
             created: self.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |at| at.0),
             state,
+            suspender: self.suspender(),
+            labelled,
             said: false,
         }
     }
@@ -178,6 +215,10 @@ impl Suspendable for batch::Job {
         let conditions = self.status.iter().flat_map(|status| status.conditions.iter().flatten());
         conditions.into_iter().any(|c| matches!(&*c.type_, "Complete" | "Failed") && c.status == "True")
     }
+
+    fn suspender(&self) -> Suspender {
+        Suspender::of(self)
+    }
 }
 
 impl Suspendable for batch::CronJob {
@@ -193,6 +234,10 @@ impl Suspendable for batch::CronJob {
 
     fn is_done(&self) -> bool {
         false
+    }
+
+    fn suspender(&self) -> Suspender {
+        Suspender::User
     }
 }
 
@@ -447,7 +492,7 @@ impl Jobs {
         let subject = subject(key, &now);
         match change {
             Change::Suspend => self.voice.stopped(&subject, clearance, "Suspend"),
-            Change::Resume => {
+            Change::Resume | Change::HandBack => {
                 let system = governing(clearance, now.scope).map(|_| &*now.system);
                 self.voice.released(&subject, clearance, system);
             }
@@ -475,9 +520,10 @@ fn subject<'a>(key: &'a Key, job: &'a Job) -> Subject<'a> {
 
 /// From the version that was looked at: what its user suspends in the same moment, stays so.
 fn patch(job: &Job, change: Change) -> Patch<serde_json::Value> {
-    let (suspend, label) = match change {
-        Change::Suspend => (true, json!("true")),
-        Change::Resume => (false, json!(null)),
+    let (spec, label) = match change {
+        Change::Suspend => (json!({ "suspend": true }), json!("true")),
+        Change::Resume => (json!({ "suspend": false }), json!(null)),
+        Change::HandBack => (json!({}), json!(null)),
     };
     Patch::Merge(json!({
         "metadata": {
@@ -485,7 +531,7 @@ fn patch(job: &Job, change: Change) -> Patch<serde_json::Value> {
             "resourceVersion": job.resource_version,
             "labels": { SUSPENDED_LABEL: label },
         },
-        "spec": { "suspend": suspend },
+        "spec": spec,
     }))
 }
 
@@ -501,7 +547,7 @@ async fn apply<K: Suspendable>(
     let result = api.patch(&key.name, &params, patch).await;
     let action = match change {
         Change::Suspend => Enforcement::Suspend,
-        Change::Resume => Enforcement::Resume,
+        Change::Resume | Change::HandBack => Enforcement::Resume,
     };
     metrics.enforcements.get_or_create(&EnforcementLabels { action, done: result.is_ok() }).inc();
     match result {

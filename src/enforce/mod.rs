@@ -26,6 +26,7 @@ mod rehearsal;
 mod report;
 pub(crate) mod roster;
 mod say;
+mod stopped;
 mod turn;
 mod watched;
 mod whole;
@@ -390,14 +391,24 @@ impl Enforcer {
         }
     }
 
-    /// A pod may run. When its workload loses its clearance again, that is a new case: it is stopped as a whole,
-    /// though last time somebody would not have it.
+    /// A pod may run. When all pods of its workload may and it loses its clearance again, that is a new case: it is
+    /// stopped as a whole, though last time somebody would not have it.
     fn is_cleared(&mut self, key: &PodKey) {
         self.note(key, |notes| notes.lost_since = None);
-        if let Some(owner) = self.roster.pod(key).and_then(|(pod, _)| pod.owner.as_ref()) {
+        let Some(owner) = self.roster.pod(key).and_then(|(pod, _)| pod.owner.clone()) else { return };
+        let was_stopped = self.whole.contains_key(&owner.uid) || self.one_by_one.contains(&owner.uid);
+        if was_stopped && self.all_may_run(&key.namespace, &owner) {
             self.whole.remove(&owner.uid);
             self.one_by_one.remove(&owner.uid);
         }
+    }
+
+    fn all_may_run(&self, namespace: &str, owner: &Arc<OwnerIs>) -> bool {
+        let (now, known) = (Timestamp::now(), self.roster.namespace(namespace));
+        let clearance = known.and_then(|known| known.clearance.as_deref());
+        let pods = known.into_iter().flat_map(|known| known.pods.values());
+        pods.filter(|pod| pod.owner.as_ref() == Some(owner))
+            .all(|pod| is_to_run(&decide(pod, clearance, now)))
     }
 
     /// Has the workload of a pod stopped as a whole; of many pods, not more often than once in [`RETRY`].
@@ -417,6 +428,7 @@ impl Enforcer {
             owner: Arc::clone(owner),
             system: Arc::clone(&pod.system),
             mode: system.on_loss.mode,
+            runtime: pod.runtime.as_ref().ok().cloned(),
         });
     }
 
@@ -469,10 +481,29 @@ fn decide_in_turn<'a>(
         (Decision::Roll, _) if roster.one_is_away(key, pod, now) => {
             Decision::KeepUntil(now + jittered(RETRY))
         }
-        (Decision::Release(Some(_)), Some(_)) if !roster.may_start(key, pod) => Decision::Ignore,
+        (Decision::Release(Some(_)), Some(_))
+            if !roster
+                .may_start(key, pod, |other| is_to_run(&decide(other, clearance.map(|c| &**c), now))) =>
+        {
+            Decision::Ignore
+        }
         (Decision::Hold, Some(_)) if roster.is_outdated(pod) => Decision::Replace,
         _ => decision,
     })
+}
+
+/// Whether a pod about which this is decided runs on, or soon will.
+const fn is_to_run(decision: &Decision<'_>) -> bool {
+    matches!(
+        decision,
+        Decision::Ignore
+            | Decision::Keep
+            | Decision::KeepUntil(_)
+            | Decision::Bound(_)
+            | Decision::Roll
+            | Decision::Record
+            | Decision::Release(_)
+    )
 }
 
 /// Between half and one and a half of `duration`, so that many do not come back at once.

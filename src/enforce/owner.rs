@@ -4,16 +4,18 @@
 //! ```text
 //!  Pod ─► ReplicaSet ─► Deployment ─► InferenceService      each names the next as its controller
 //!         └─ apps, batch: read ─┘     └─ of any other kind: the root
+//!  Pod ─► StatefulSet ─► Pod ─► StatefulSet ─► LeaderWorkerSet
+//!                        └─ the leader of a group, which owns its workers
 //! ```
 //!
-//! The operator may read the controllers that Kubernetes has, and these name their own controller. So kinds
-//! that it knows nothing of and may not read are found all the same.
+//! The operator may read pods and the controllers that Kubernetes has, and these name their own controller. So
+//! kinds that it knows nothing of and may not read are found all the same.
 
 use std::collections::HashMap;
 
 use backon::Retryable;
 use kube::{
-    Client, Resource,
+    Client, Resource, ResourceExt,
     api::{ApiResource, DynamicObject, GetParams, GroupVersionKind, PartialObjectMeta},
     core::Request,
 };
@@ -62,10 +64,10 @@ pub async fn root_of(client: &Client, namespace: &str, owner: &OwnerIs) -> Owner
     root
 }
 
-/// The controller of a controller of Kubernetes itself, if it has one.
+/// The controller of a pod or of a controller of Kubernetes itself, if it has one.
 async fn parent(client: &Client, namespace: &str, owner: &OwnerIs) -> Option<OwnerIs> {
-    let (group, version) = owner.api_version.split_once('/')?;
-    if !matches!(group, "apps" | "batch") {
+    let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
+    if !(matches!(group, "apps" | "batch") || group.is_empty() && owner.kind == "Pod") {
         return None;
     }
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &owner.kind));
@@ -76,5 +78,6 @@ async fn parent(client: &Client, namespace: &str, owner: &OwnerIs) -> Option<Own
         answer.and_then(Lenient::<PartialObjectMeta<DynamicObject>>::readable)
     };
     let object = read.retry(patience()).when(is_passing).await.ok()?;
-    OwnerIs::of(&object)
+    // Another object may have the name by now.
+    OwnerIs::of(&object).filter(|_| object.uid().as_ref() == Some(&owner.uid))
 }

@@ -303,11 +303,11 @@ impl Roster {
         })
     }
 
-    /// Whether it is the turn of a held pod to be released.
-    pub fn may_start(&self, key: &PodKey, pod: &Pod) -> bool {
+    /// Whether it is the turn of a held pod to be released. Another pod may have the name of the one before it.
+    pub fn may_start(&self, key: &PodKey, pod: &Pod, is_to_run: impl FnOnce(&Pod) -> bool) -> bool {
         let [before, _] = self.neighbours(key);
         let before = before.and_then(|before| self.pod(&before)).map(|(pod, _)| pod);
-        self.set_of(pod).may_follow(before)
+        self.set_of(pod).may_follow(before.filter(|before| before.owner == pod.owner), is_to_run)
     }
 
     /// Whether the set of a held pod waits for another in its place.

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!  stop     shards-2 ─ gone, or its share of the budgets' time over ─► shards-1 ─► shards-0
-//!  release  shards-0 ─ ready; of a Parallel set, released ─► shards-1 ─► shards-2
+//!  release  shards-0 ─ ready ─► shards-1 ─► shards-2     the pods of a Parallel set: all at once
+//!           shards-0 ─ not cleared: nobody waits for it ─► shards-1
 //!  replace  held, and of a revision that its set no longer wants: the set itself would wait for it for ever
 //!           (<https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback>)
 //! ```
@@ -48,7 +49,8 @@ impl Member {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Set {
     parallel: bool,
-    /// The revision that pods from this ordinal on are to have, if its controller sees to that.
+    /// The revision that pods from this ordinal on are to have, if its controller sees to that. The partition
+    /// counts from the first ordinal of the set.
     wanted: Option<(u32, String)>,
 }
 
@@ -58,11 +60,13 @@ impl From<&StatefulSet> for Set {
         let strategy = spec.update_strategy.as_ref();
         let rolling = strategy.and_then(|s| s.type_.as_deref()).is_none_or(|type_| type_ == "RollingUpdate");
         let partition = strategy.and_then(|s| s.rolling_update.as_ref()?.partition).unwrap_or_default();
+        let first = spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or_default();
+        let from = u32::try_from(first.saturating_add(partition)).unwrap_or_default();
         let status = set.status.as_ref().filter(|s| s.observed_generation == set.metadata.generation);
         let revision = status.and_then(|s| s.update_revision.clone()).filter(|_| rolling);
         Self {
             parallel: spec.pod_management_policy.as_deref() == Some("Parallel"),
-            wanted: revision.map(|revision| (u32::try_from(partition).unwrap_or_default(), revision)),
+            wanted: revision.map(|revision| (from, revision)),
         }
     }
 }
@@ -75,11 +79,10 @@ impl Set {
             .is_some_and(|(from, revision)| held.ordinal >= *from && *held.revision != **revision)
     }
 
-    /// Whether a held pod may be released after the one before it.
-    pub fn may_follow(&self, before: Option<&Pod>) -> bool {
-        before.is_none_or(|before| {
-            before.ended || !before.gated && (self.parallel || before.member.as_ref().is_none_or(|m| m.ready))
-        })
+    /// Whether a held pod may be released after `before`, the pod of the same set with the ordinal below.
+    pub fn may_follow(&self, before: Option<&Pod>, is_to_run: impl FnOnce(&Pod) -> bool) -> bool {
+        let is_ready = |pod: &Pod| !pod.gated && pod.member.as_ref().is_none_or(|member| member.ready);
+        self.parallel || before.is_none_or(|before| before.ended || is_ready(before) || !is_to_run(before))
     }
 }
 
@@ -96,6 +99,20 @@ pub fn stops_at(ordinal: u32, running: &[u32], since: Timestamp, until: Timestam
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_partition_counts_from_the_first_ordinal() {
+        let set = |start: i32| {
+            let set = serde_json::json!({ "metadata": { "generation": 1 }, "spec": { "ordinals": { "start": start },
+                "selector": {}, "template": {}, "serviceName": "s",
+                "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": { "partition": 1 } } },
+                "status": { "observedGeneration": 1, "updateRevision": "new", "replicas": 3 } });
+            Set::from(&serde_json::from_value::<StatefulSet>(set).expect("a StatefulSet"))
+        };
+        let held = |ordinal| Member { ordinal, revision: "old".into(), ready: false };
+        assert!(!set(0).wants_another(&held(0)) && set(0).wants_another(&held(1)));
+        assert!(!set(1).wants_another(&held(1)) && set(1).wants_another(&held(2)));
+    }
 
     #[test]
     fn the_last_goes_first_and_the_first_before_the_budgets_time_is_over() {

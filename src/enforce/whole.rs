@@ -3,11 +3,11 @@
 //!
 //! ```text
 //!  Enforcer ─ Lost ──────► root ─► written down ─► scaled to zero, or suspended
-//!     ▲       Clearance ─► what was written down, if nobody changed it since ─► as it was
+//!     ▲       Clearance ─► what it would run is cleared, and nobody changed it since ─► as it was
 //!     └────── Unable: its pods are evicted instead
 //! ```
 //!
-//! What it was is written down in a `ControllerRevision` before anything is changed, so that a restart forgets
+//! What it was is written down ([`Stopped`]) before anything is changed, so that a restart forgets
 //! nothing. Whether somebody changed it since is asked of the API server, which notes who set a field last
 //! (`managedFields`). Somebody who puts it back is not fought for
 //! ever: after the third time the pods are held, one by one, and an Event says `Contested`.
@@ -15,33 +15,34 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use k8s_openapi::{
-    api::apps::v1::ControllerRevision, apimachinery::pkg::runtime::RawExtension, jiff::Timestamp,
-};
+use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
-    api::{
-        DeleteParams, DynamicObject, GroupVersionKind, ListParams, ObjectMeta, Patch, PatchParams, PostParams,
-    },
+    api::{DynamicObject, GroupVersionKind, Patch, PatchParams},
     discovery::pinned_kind,
 };
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep},
+};
 use tracing::warn;
 
 use super::{
-    RETRY, Told, jittered, keep,
+    RETRY, Told, jittered,
     owner::root_of,
     roster::OwnerIs,
     say::{Subject, Voice},
+    stopped::{Stopped, Was, forget, read_all, template_is_cleared, write_down},
 };
 use crate::{
-    api::{ClearanceSpec, Mode, OnLossMode, STOPPED_FOR_LABEL, SharedRuntime},
+    api::{ClearanceSpec, Mode, OnLossMode, SharedRuntime},
     metrics::{Enforcement, EnforcementLabels, Metrics},
+    policy::is_queued,
     watch::Lenient,
 };
 
@@ -51,8 +52,15 @@ type Roots = Api<Lenient<DynamicObject>>;
 /// The field manager of what is stopped as a whole, and of nothing else.
 const MANAGER: &str = "assent-stop";
 
+/// The manager that server-side apply notes for fields that nobody is known to have set.
+const UNKNOWN_MANAGER: &str = "before-first-apply";
+
 /// How often a workload that somebody else starts again is stopped again.
 const PATIENCE: u32 = 3;
+
+/// How often stopped workloads are read again: the operator does not watch them, and their users may change
+/// what they would run.
+const RECHECK: Duration = Duration::from_secs(10);
 
 /// Pods of a controller lost their clearance, or are held again after that.
 #[derive(Clone, Debug)]
@@ -61,6 +69,8 @@ pub struct Lost {
     pub owner: Arc<OwnerIs>,
     pub system: Arc<str>,
     pub mode: OnLossMode,
+    /// The runtime of the pod, if it can be compared with a version.
+    pub runtime: Option<SharedRuntime>,
 }
 
 /// The pods of a controller are to be stopped one by one.
@@ -68,35 +78,6 @@ pub struct Lost {
 pub struct Unable {
     pub namespace: Arc<str>,
     pub owner: Arc<OwnerIs>,
-}
-
-/// What a workload was before it was stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum Was {
-    Replicas(i32),
-    /// What `spec.suspend` said, if anything.
-    Suspend(Option<bool>),
-}
-
-impl From<Was> for OnLossMode {
-    fn from(was: Was) -> Self {
-        match was {
-            Was::Replicas(_) => Self::ScaleDown,
-            Was::Suspend(_) => Self::Suspend,
-        }
-    }
-}
-
-/// A workload that is stopped, as it is written down.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Stopped {
-    root: OwnerIs,
-    system: String,
-    was: Was,
-    /// How often somebody else started it again.
-    put_back: u32,
 }
 
 /// What came of a request.
@@ -107,6 +88,8 @@ enum Done {
     /// It cannot be stopped as a whole; of which root, and why, if that is worth saying.
     Unable(Lost, Option<(OwnerIs, &'static str)>),
     Started(Arc<str>, Stopped),
+    /// What it would run was not cleared by this clearance.
+    NotCleared(Arc<str>, Stopped, Option<Arc<ClearanceSpec>>),
     /// Somebody else changed it, or it is gone.
     Left(Arc<str>, Stopped),
     StopFailed(Lost),
@@ -124,7 +107,9 @@ pub async fn run(
 ) {
     // Told nothing before this operator leads: until then, what is written down is another's to change.
     let Some(first) = told.recv().await else { return };
-    let stopped = remember(&client).await;
+    let stopped = known_before(&client).await;
+    let mut recheck = interval(RECHECK);
+    recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut whole = Whole {
         client,
         metrics,
@@ -138,46 +123,31 @@ pub async fn run(
     whole.told(first);
     loop {
         tokio::select! {
+            // Clearances first: a loss was decided by the newest that was told.
+            biased;
             told = told.recv() => match told {
                 Some(told) => whole.told(told),
                 None => break,
             },
             Some(lost) = lost.recv() => whole.stop(lost),
             Some(done) = whole.under_way.next() => whole.done(done),
+            _ = recheck.tick() => whole.start_all(),
         }
     }
     while whole.under_way.next().await.is_some() {}
 }
 
 /// What was written down before, by namespace and uid of the root.
-async fn remember(client: &Client) -> HashMap<Arc<str>, BTreeMap<String, Stopped>> {
-    let kept: Api<Lenient<ControllerRevision>> = Api::all(client.clone());
-    let revisions = loop {
-        match kept.list(&ListParams::default().labels(STOPPED_FOR_LABEL)).await {
-            Ok(revisions) => break revisions,
+async fn known_before(client: &Client) -> HashMap<Arc<str>, BTreeMap<String, Stopped>> {
+    loop {
+        match read_all(client).await {
+            Ok(stopped) => return stopped,
             Err(error) => {
                 warn!("what is stopped as a whole is not known: {error}; trying again");
                 sleep(jittered(RETRY)).await;
             }
         }
-    };
-    let mut stopped: HashMap<Arc<str>, BTreeMap<_, _>> = HashMap::new();
-    for revision in revisions {
-        let namespace = revision.namespace().unwrap_or_default();
-        let name = revision.name_any();
-        match revision.readable().map(|revision| serde_json::from_value::<Stopped>(revision.data.0)) {
-            Ok(Ok(one)) => {
-                drop(stopped.entry(namespace.into()).or_default().insert(one.root.uid.clone(), one));
-            }
-            Ok(Err(_)) | Err(_) => {
-                warn!(
-                    namespace,
-                    name, "a ControllerRevision of a stopped workload cannot be read; it is ignored"
-                );
-            }
-        }
     }
-    stopped
 }
 
 struct Whole {
@@ -201,8 +171,9 @@ impl Whole {
 
     fn stop(&mut self, lost: Lost) {
         if self.busy.insert(lost.owner.uid.clone()) {
-            let (client, before) = (self.client.clone(), self.stopped.get(&lost.namespace).cloned());
-            self.under_way.push(stop(client, lost, before.unwrap_or_default()).boxed());
+            let before = self.stopped.get(&lost.namespace).cloned().unwrap_or_default();
+            let clearance = self.clearances.get(&lost.namespace).cloned();
+            self.under_way.push(stop(self.client.clone(), lost, clearance, before).boxed());
         }
     }
 
@@ -211,6 +182,17 @@ impl Whole {
             Some(clearance) => drop(self.clearances.insert(Arc::clone(namespace), clearance)),
             None => drop(self.clearances.remove(namespace)),
         }
+        self.start_all_of(namespace);
+    }
+
+    /// Where no clearance is known, none may have been told yet.
+    fn start_all(&mut self) {
+        for namespace in self.clearances.keys().cloned().collect::<Vec<_>>() {
+            self.start_all_of(&namespace);
+        }
+    }
+
+    fn start_all_of(&mut self, namespace: &Arc<str>) {
         let stopped: Vec<_> =
             self.stopped.get(namespace).into_iter().flat_map(BTreeMap::values).cloned().collect();
         for stopped in stopped {
@@ -218,14 +200,16 @@ impl Whole {
         }
     }
 
+    /// Starts it if what it would run is cleared. Where nothing is, nobody has to ask what that is.
     fn start(&mut self, namespace: &Arc<str>, stopped: Stopped) {
-        let clearance = self.clearances.get(namespace).filter(|c| c.mode == Some(Mode::Enforce));
-        let cleared = |c: &Arc<ClearanceSpec>| {
-            let versions = c.systems.get(&stopped.system).into_iter().flat_map(|system| &system.cleared);
-            versions.into_iter().any(|version| Timestamp::now() < version.not_after.0)
+        let clearance = self.clearances.get(namespace).filter(|c| c.mode == Some(Mode::Enforce)).cloned();
+        let now = Timestamp::now();
+        let clears_any = |clearance: &Arc<ClearanceSpec>| {
+            let versions = clearance.systems.values().flat_map(|system| &system.cleared);
+            versions.into_iter().any(|version| now < version.not_after.0)
         };
-        if clearance.is_none_or(cleared) && self.busy.insert(stopped.root.uid.clone()) {
-            let work = start(self.client.clone(), Arc::clone(namespace), stopped);
+        if clearance.as_ref().is_none_or(clears_any) && self.busy.insert(stopped.root.uid.clone()) {
+            let work = start(self.client.clone(), Arc::clone(namespace), stopped, clearance);
             self.under_way.push(work.boxed());
         }
     }
@@ -245,8 +229,9 @@ impl Whole {
             Done::Unable(lost, why) => {
                 self.busy.remove(&lost.owner.uid);
                 if let Some((root, why)) = why {
-                    let system = lost.system.to_string();
-                    let stopped = Stopped { root, system, was: Was::Suspend(None), put_back: PATIENCE };
+                    let (system, was) = (lost.system.to_string(), Was::Suspend(None));
+                    let stopped =
+                        Stopped { root, system, was, put_back: PATIENCE, runtime: None, generation: None };
                     self.say(&lost.namespace, &stopped, Said::Contested(why));
                 }
                 // The Enforcer ends after this.
@@ -256,6 +241,13 @@ impl Whole {
                 self.count(Enforcement::Resume, true);
                 self.say(&namespace, &stopped, Said::Started);
                 self.forget(&namespace, &stopped);
+            }
+            Done::NotCleared(namespace, stopped, by) => {
+                self.busy.remove(&stopped.root.uid);
+                let now = self.clearances.get(&namespace).filter(|c| c.mode == Some(Mode::Enforce));
+                if now.map(Arc::as_ptr) != by.as_ref().map(Arc::as_ptr) {
+                    self.start(&namespace, stopped);
+                }
             }
             Done::Left(namespace, stopped) => self.forget(&namespace, &stopped),
             Done::StopFailed(lost) => {
@@ -327,9 +319,14 @@ impl Enforcement {
     }
 }
 
-async fn stop(client: Client, lost: Lost, before: BTreeMap<String, Stopped>) -> Done {
+async fn stop(
+    client: Client,
+    lost: Lost,
+    clearance: Option<Arc<ClearanceSpec>>,
+    before: BTreeMap<String, Stopped>,
+) -> Done {
     let root = root_of(&client, &lost.namespace, &lost.owner).await;
-    match try_stop(&client, &lost, &root, before.get(&root.uid)).await {
+    match try_stop(&client, &lost, &root, clearance.as_deref(), before.get(&root.uid)).await {
         Ok(Attempt::Stopped(stopped)) => Done::Stopped(lost, stopped),
         Ok(Attempt::Nothing) => Done::Nothing(lost),
         Ok(Attempt::Contested) => Done::Unable(
@@ -363,9 +360,17 @@ async fn try_stop(
     client: &Client,
     lost: &Lost,
     root: &OwnerIs,
+    clearance: Option<&ClearanceSpec>,
     before: Option<&Stopped>,
 ) -> Result<Attempt, kube::Error> {
     let api = api_of(client, &lost.namespace, root).await?;
+    let object = api.get(&root.name).await?;
+    // In the middle of a rollout only the pods of the old revision lose their clearance. A queue that
+    // admitted a workload would set `suspend` back at once.
+    let is_rolling_out = clearance.is_some_and(|c| template_is_cleared(root, &object, c));
+    if is_rolling_out || lost.mode == OnLossMode::Suspend && is_queued(object.labels()) {
+        return Ok(Attempt::Impossible);
+    }
     let (was, resource_version) = read(&api, root, lost.mode).await?;
     if is_stopped(was) {
         return Ok(Attempt::Nothing);
@@ -374,7 +379,14 @@ async fn try_stop(
     if put_back >= PATIENCE {
         return Ok(Attempt::Contested);
     }
-    let stopped = Stopped { root: root.clone(), system: lost.system.to_string(), was, put_back };
+    let stopped = Stopped {
+        root: root.clone(),
+        system: lost.system.to_string(),
+        was,
+        put_back,
+        runtime: lost.runtime.clone(),
+        generation: object.metadata.generation,
+    };
     write_down(client, &lost.namespace, &stopped).await?;
     let to = match was {
         Was::Replicas(_) => Was::Replicas(0),
@@ -384,10 +396,16 @@ async fn try_stop(
     Ok(if done { Attempt::Stopped(stopped) } else { Attempt::Impossible })
 }
 
-async fn start(client: Client, namespace: Arc<str>, stopped: Stopped) -> Done {
-    match try_start(&client, &namespace, &stopped).await {
-        Ok(true) => Done::Started(namespace, stopped),
-        Ok(false) => Done::Left(namespace, stopped),
+async fn start(
+    client: Client,
+    namespace: Arc<str>,
+    stopped: Stopped,
+    clearance: Option<Arc<ClearanceSpec>>,
+) -> Done {
+    match try_start(&client, &namespace, &stopped, clearance.as_deref()).await {
+        Ok(Outcome::Started) => Done::Started(namespace, stopped),
+        Ok(Outcome::NotCleared) => Done::NotCleared(namespace, stopped, clearance),
+        Ok(Outcome::Left) => Done::Left(namespace, stopped),
         Err(error) => {
             let Stopped { root, .. } = &stopped;
             warn!(
@@ -402,8 +420,19 @@ async fn start(client: Client, namespace: Arc<str>, stopped: Stopped) -> Done {
     }
 }
 
-/// Whether it was as it had been left, and was started again.
-async fn try_start(client: &Client, namespace: &str, stopped: &Stopped) -> Result<bool, kube::Error> {
+enum Outcome {
+    Started,
+    NotCleared,
+    Left,
+}
+
+/// Starts it again if it is as it was left, and what it would run is cleared.
+async fn try_start(
+    client: &Client,
+    namespace: &str,
+    stopped: &Stopped,
+    clearance: Option<&ClearanceSpec>,
+) -> Result<Outcome, kube::Error> {
     let Stopped { root, was, .. } = stopped;
     let api = api_of(client, namespace, root).await?;
     let object = api
@@ -412,33 +441,37 @@ async fn try_start(client: &Client, namespace: &str, stopped: &Stopped) -> Resul
         .map(Lenient::readable)
         .transpose()?
         .filter(|object| object.uid().as_ref() == Some(&root.uid));
-    let as_left = match &object {
-        Some(object) => is_nobody_elses(object, *was) && is_stopped(read(&api, root, (*was).into()).await?.0),
-        None => false,
+    let Some(object) = object else {
+        forget(client, namespace, root).await?;
+        return Ok(Outcome::Left);
     };
-    if let Some(object) = object.filter(|_| as_left) {
-        write(&api, root, *was, object.resource_version()).await?;
+    // Before that, who put it back is counted.
+    if clearance.is_some_and(|clearance| !stopped.may_start(&object, clearance, Timestamp::now())) {
+        return Ok(Outcome::NotCleared);
     }
-    let kept: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
-    match kept.delete(&keep::name(&root.uid), &DeleteParams::default()).await {
-        Err(kube::Error::Api(answer)) if answer.code == 404 => {}
-        done => drop(done?),
+    let is_as_left = is_nobody_elses(&object, *was) && is_stopped(read(&api, root, (*was).into()).await?.0);
+    if !is_as_left {
+        forget(client, namespace, root).await?;
+        return Ok(Outcome::Left);
     }
-    Ok(as_left)
+    write(&api, root, *was, object.resource_version()).await?;
+    forget(client, namespace, root).await?;
+    Ok(Outcome::Started)
 }
 
 const fn is_stopped(is: Was) -> bool {
     matches!(is, Was::Replicas(0) | Was::Suspend(Some(true)))
 }
 
-/// Whether nobody else set the field that stopping set. The API server notes nobody for a scale of zero,
-/// which the `Scale` leaves out.
+/// Whether nobody else is known to have set the field that stopping set. The API server notes nobody for a
+/// scale of zero, which the `Scale` leaves out.
 fn is_nobody_elses(object: &DynamicObject, was: Was) -> bool {
     let field = match was {
         Was::Replicas(_) => "f:replicas",
         Was::Suspend(_) => "f:suspend",
     };
-    let others = object.managed_fields().iter().filter(|entry| entry.manager.as_deref() != Some(MANAGER));
+    let is_other = |manager: Option<&str>| !matches!(manager, Some(MANAGER | UNKNOWN_MANAGER));
+    let others = object.managed_fields().iter().filter(|entry| is_other(entry.manager.as_deref()));
     others.filter_map(|entry| entry.fields_v1.as_ref()).all(|fields| fields.0["f:spec"][field].is_null())
 }
 
@@ -481,28 +514,5 @@ async fn write(
             // One that cannot be read was patched all the same.
             Ok(object.0.map_or(true, |object| object.data["spec"]["suspend"].as_bool() == suspend))
         }
-    }
-}
-
-/// What was written down before about the same workload gives way: what it is now is what it is to be again.
-async fn write_down(client: &Client, namespace: &str, stopped: &Stopped) -> Result<(), kube::Error> {
-    let kept: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
-    let name = keep::name(&stopped.root.uid);
-    let revision = ControllerRevision {
-        metadata: ObjectMeta {
-            name: Some(name.clone()),
-            labels: Some([(STOPPED_FOR_LABEL.to_owned(), stopped.system.clone())].into()),
-            ..ObjectMeta::default()
-        },
-        revision: Some(i64::from(stopped.put_back) + 1),
-        data: RawExtension(serde_json::to_value(stopped).map_err(kube::Error::SerdeError)?),
-    };
-    if stopped.put_back > 0 {
-        kept.delete(&name, &DeleteParams::default()).await?;
-    }
-    match kept.create(&PostParams::default(), &revision).await {
-        // Written down by an operator that ended before it went on.
-        Err(kube::Error::Api(answer)) if answer.code == 409 => Ok(()),
-        done => done.map(drop),
     }
 }

@@ -25,6 +25,7 @@ mod scope;
 mod signature;
 mod standing;
 mod subject;
+mod suspension;
 mod trust;
 mod volumes;
 
@@ -41,6 +42,7 @@ pub use scope::narrowest_scope;
 pub use signature::{ApproverRoles, NotSigned, SIGNATURE_NAMESPACE, approver_of, public_key, signed_text};
 pub use standing::{Standing, Statement, end};
 pub use subject::{Subject, SubjectDigests};
+pub use suspension::{JOB_CONTROLLER, QUEUE_LABELS, Suspender, is_queued};
 pub use trust::without_trusted;
 
 #[cfg(test)]

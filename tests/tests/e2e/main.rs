@@ -30,8 +30,12 @@ mod plugin;
 mod pod_api;
 mod refusals;
 mod refuse;
+mod retries;
+mod scale_down;
 mod sidecars;
 mod signatures;
+mod stateful_sets;
+mod suspension;
 mod upgrade;
 mod workloads;
 
@@ -161,6 +165,22 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         workloads::an_unknown_kind_is_scaled_down_at_its_root,
         workloads::an_unknown_kind_is_suspended_at_its_root,
         workloads::a_deployment_of_a_level_that_suspends_is_evicted,
+        scale_down::i3_another_cleared_version_does_not_start_what_lost_its_own,
+        scale_down::what_is_changed_to_a_cleared_version_while_it_is_stopped_starts,
+        scale_down::what_is_scaled_down_starts_though_its_field_managers_were_reset,
+        scale_down::a_rollout_to_a_cleared_version_keeps_the_pods_that_have_it,
+        scale_down::an_unknown_kind_stays_suspended_while_its_own_version_is_not_cleared,
+        stateful_sets::what_is_cleared_in_a_parallel_set_does_not_wait_for_what_is_not,
+        stateful_sets::what_is_cleared_in_an_ordered_set_does_not_wait_for_what_is_not,
+        stateful_sets::a_held_pod_with_the_name_of_a_member_delays_nobody,
+        stateful_sets::a_held_pod_below_a_partition_is_not_deleted_again_and_again,
+        stateful_sets::i3_a_group_of_leader_and_workers_stops_and_comes_back_at_its_root,
+        suspension::an_approved_job_waits_until_its_queue_admits_it,
+        suspension::a_queued_job_that_lost_its_clearance_goes_back_to_its_queue,
+        suspension::a_child_job_is_suspended_by_its_parent_and_not_by_assent,
+        suspension::what_its_user_suspends_while_assent_does_stays_suspended,
+        retries::i3_what_was_refused_for_a_late_sidecar_runs_soon_after_it_is_trusted,
+        retries::the_operator_changes_nothing_but_metadata_of_what_it_retries,
         modes::warn_tells_whoever_creates_and_holds_nothing,
         modes::enforce_stops_what_runs_gradually,
         modes::what_is_loosened_lets_its_pods_go,
@@ -293,7 +313,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         chart::the_pod_is_locked_down,
         chart::the_api_server_takes_all_of_it,
         chart::bad_values_are_refused,
-        chart::where_pods_cannot_be_gated_nothing_mutates_and_workloads_are_poked,
+        chart::where_pods_cannot_be_gated_nothing_mutates,
         chart::the_operator_may_do_no_more_than_it_must,
         chart::editors_may_describe_and_not_decide,
     ];
@@ -364,6 +384,7 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         chaos::a_few_seeds,
         outage::i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace,
         workloads::i3_what_was_scaled_down_comes_back_though_the_operator_was_restarted,
+        retries::i3_what_was_refused_while_the_operator_was_down_is_held_soon_after,
         refuse::i1_i3_the_refused_are_told_why_and_run_soon_after_the_approval,
         refuse::dev_writes_down_somebody_else_as_the_approver,
         refuse::a_gate_of_ones_own_is_lifted_and_deleted_policies_are_restored,

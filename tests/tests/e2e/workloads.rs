@@ -7,13 +7,13 @@ use assent_tests::{Assent, ControlPlane, Options, Person, Scenario, container, p
 use serde_json::{Value, json};
 
 /// How long what should happen at once may take on a loaded machine.
-const SOON: Duration = Duration::from_mins(1);
+pub const SOON: Duration = Duration::from_mins(1);
 
 /// The label of what Assent suspended.
-const SUSPENDED: &str = "assent.dev/suspended";
+pub const SUSPENDED: &str = "assent.dev/suspended";
 
 /// A Job of two pods at a time that does not forgive a single failure.
-fn strict_job(scene: &Scenario<'_>, name: &str) -> Value {
+pub fn strict_job(scene: &Scenario<'_>, name: &str) -> Value {
     let mut job = scene.workload("batch/v1", "Job", name, &pod_spec(&container("1")));
     job["spec"]["parallelism"] = json!(2);
     job["spec"]["completions"] = json!(2);
@@ -22,7 +22,7 @@ fn strict_job(scene: &Scenario<'_>, name: &str) -> Value {
     job
 }
 
-async fn suspended(scene: &Scenario<'_>, kind: &str, name: &str, by_assent: bool) -> Result<Value> {
+pub async fn suspended(scene: &Scenario<'_>, kind: &str, name: &str, by_assent: bool) -> Result<Value> {
     until(SOON, &format!("{kind} {name} to be suspended"), async || {
         let object = scene.get(kind, name).await?;
         let label = object["metadata"]["labels"][SUSPENDED] == "true";
@@ -31,7 +31,7 @@ async fn suspended(scene: &Scenario<'_>, kind: &str, name: &str, by_assent: bool
     .await
 }
 
-async fn resumed(scene: &Scenario<'_>, kind: &str, name: &str) -> Result<Value> {
+pub async fn resumed(scene: &Scenario<'_>, kind: &str, name: &str) -> Result<Value> {
     until(SOON, &format!("{kind} {name} to be resumed"), async || {
         let object = scene.get(kind, name).await?;
         let label = !object["metadata"]["labels"][SUSPENDED].is_null();
@@ -40,7 +40,7 @@ async fn resumed(scene: &Scenario<'_>, kind: &str, name: &str) -> Result<Value> 
     .await
 }
 
-async fn revoke(scene: &Scenario<'_>, version: &str) -> Result<()> {
+pub async fn revoke(scene: &Scenario<'_>, version: &str) -> Result<()> {
     let digest = scene.digest_of(version).await?;
     scene.decide(Person::Alice, &scene.decision("Revoke", version, &digest, "risk-officer")).await?;
     scene.condition("modelversion", version, "Cleared", "False", "Revoked").await.map(drop)
@@ -209,7 +209,7 @@ pub async fn a_namespace_that_is_taken_out_resumes_its_jobs(cluster: &ControlPla
     scene.running("train", 2).await.map(drop)
 }
 
-fn set(scene: &Scenario<'_>, policy: &str, revision: &str) -> Value {
+pub fn set(scene: &Scenario<'_>, policy: &str, revision: &str) -> Value {
     let mut set = scene.workload("apps/v1", "StatefulSet", "shards", &pod_spec(&container(revision)));
     set["spec"]["podManagementPolicy"] = json!(policy);
     set["spec"]["replicas"] = json!(3);
@@ -383,7 +383,7 @@ pub async fn a_replica_set_is_stopped_and_comes_back(cluster: &ControlPlane) -> 
 }
 
 /// A level that asks for one risk officer, with what it says about a loss.
-async fn level(scene: &Scenario<'_>, name: &str, on_loss: &Value) -> Result<()> {
+pub async fn level(scene: &Scenario<'_>, name: &str, on_loss: &Value) -> Result<()> {
     let mut level = scene.get_cluster("risklevel", "limited").await?;
     level["metadata"] = json!({ "name": name });
     level["spec"]["onLoss"] = on_loss.clone();
@@ -391,7 +391,7 @@ async fn level(scene: &Scenario<'_>, name: &str, on_loss: &Value) -> Result<()> 
     scene.apply(Person::Admin, &scene.system(name)).await.map(drop)
 }
 
-async fn approve_alone(scene: &Scenario<'_>) -> Result<()> {
+pub async fn approve_alone(scene: &Scenario<'_>) -> Result<()> {
     // The API server tells the time of decisions in whole seconds.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let digest = scene.digest_of("v1").await?;
@@ -399,7 +399,7 @@ async fn approve_alone(scene: &Scenario<'_>) -> Result<()> {
     scene.is_cleared("v1").await
 }
 
-async fn replicas(scene: &Scenario<'_>, kind: &str, name: &str, count: u64) -> Result<()> {
+pub async fn replicas(scene: &Scenario<'_>, kind: &str, name: &str, count: u64) -> Result<()> {
     until(SOON, &format!("{kind} {name} to have {count} replicas"), async || {
         let object = scene.get(kind, name).await?;
         Ok((object["spec"]["replicas"] == count).then_some(()))
@@ -485,7 +485,7 @@ pub async fn audit_records_a_loss_and_stops_nothing(cluster: &ControlPlane) -> R
 }
 
 /// A kind that nobody knows, with the `scale` subresource and `spec.suspend`.
-async fn temple(scene: &Scenario<'_>) -> Result<Value> {
+pub async fn temple(scene: &Scenario<'_>) -> Result<Value> {
     let spec = json!({ "type": "object", "properties": { "replicas": { "type": "integer" }, "suspend": { "type": "boolean" } } });
     let status = json!({ "type": "object", "properties": { "replicas": { "type": "integer" } } });
     let schema =

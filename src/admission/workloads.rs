@@ -1,0 +1,26 @@
+//! What the operator may change of the workloads that it has try again: nothing but their metadata. RBAC cannot
+//! say so.
+
+use super::{
+    Manifest, Operator,
+    manifest::{Clearance, Rule, Scope, validating},
+};
+
+pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
+    let scope = Scope {
+        group: "apps",
+        resources: &["replicasets", "statefulsets", "daemonsets"],
+        also: &[],
+        operations: &["UPDATE"],
+        enforced: false,
+        label: None,
+        clearance: Clearance::Unread,
+    };
+    let rule = Rule {
+        holds: "object.spec == oldObject.spec".to_owned(),
+        else_say: "object.metadata.name + ': Assent changes nothing but the metadata of a workload'"
+            .to_owned(),
+    };
+    let conditions = [("the-operator-asks", operator.asks())];
+    validating("assent-operator-workloads", &scope, &conditions, &[], vec![rule]).into()
+}

@@ -1,0 +1,274 @@
+//! The record of a workload that is stopped as a whole, and whether it may start again.
+//!
+//! ```text
+//!  ControllerRevision assent-<uid of the root>: data ─► Stopped
+//!    generation unchanged ─► the runtime of the pod that lost its clearance
+//!    changed, apps kinds  ─► names and images of its pod template      ├─► cleared: it may start
+//!    changed, other kinds ─► unknown: any cleared version of its system
+//! ```
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use k8s_openapi::{
+    api::{
+        apps::v1::ControllerRevision,
+        core::v1::PodTemplateSpec,
+    },
+    apimachinery::pkg::runtime::RawExtension,
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, DynamicObject, ListParams, ObjectMeta, PostParams},
+};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::{decide::cleared_version, keep, roster::OwnerIs};
+use crate::{
+    api::{
+        ClearanceSpec, ClearedVersion, OnLossMode, Runtime, STOPPED_FOR_LABEL, SYSTEM_LABEL, SharedRuntime,
+    },
+    policy::runtime_of_pod,
+    watch::Lenient,
+};
+
+/// What a workload was before it was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Was {
+    Replicas(i32),
+    /// What `spec.suspend` said, if anything.
+    Suspend(Option<bool>),
+}
+
+impl From<Was> for OnLossMode {
+    fn from(was: Was) -> Self {
+        match was {
+            Was::Replicas(_) => Self::ScaleDown,
+            Was::Suspend(_) => Self::Suspend,
+        }
+    }
+}
+
+/// A workload that is stopped, as it is written down.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stopped {
+    pub root: OwnerIs,
+    pub system: String,
+    pub was: Was,
+    /// How often somebody else started it again.
+    pub put_back: u32,
+    /// The runtime of the pod that lost its clearance, if it can be compared with a version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<SharedRuntime>,
+    /// The generation of the root before it was stopped. Records of earlier releases have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+}
+
+impl Stopped {
+    /// Whether `clearance` clears what the workload would run, if it is started as `object`, its root, is now.
+    pub fn may_start(&self, object: &DynamicObject, clearance: &ClearanceSpec, now: Timestamp) -> bool {
+        // Stopping it was one change.
+        if self.generation.is_some_and(|before| object.metadata.generation == Some(before + 1)) {
+            let clears = |runtime: &SharedRuntime| is_cleared(clearance, &self.system, runtime, now);
+            return self.runtime.as_ref().is_some_and(clears);
+        }
+        match template_of(&self.root, object) {
+            Some((system, template)) => {
+                let runtime = runtime_of_pod(&template).ok().map(SharedRuntime::from);
+                if runtime.is_some() && runtime == self.runtime {
+                    return runtime.is_some_and(|runtime| is_cleared(clearance, &system, &runtime, now));
+                }
+                live_versions(clearance, &system, now).any(|version| may_become(&template, &version.runtime))
+            }
+            None => live_versions(clearance, &self.system, now).next().is_some(),
+        }
+    }
+}
+
+fn live_versions<'a>(
+    clearance: &'a ClearanceSpec,
+    system: &str,
+    now: Timestamp,
+) -> impl Iterator<Item = &'a ClearedVersion> {
+    let versions = clearance.systems.get(system).into_iter().flat_map(|system| &system.cleared);
+    versions.filter(move |version| now < version.not_after.0)
+}
+
+fn is_cleared(clearance: &ClearanceSpec, system: &str, runtime: &SharedRuntime, now: Timestamp) -> bool {
+    cleared_version(clearance, system, runtime, now).is_some()
+}
+
+/// The system and the pods of a workload, if its kind is known.
+fn template_of(root: &OwnerIs, object: &DynamicObject) -> Option<(String, PodTemplateSpec)> {
+    if !root.api_version.starts_with("apps/") {
+        return None;
+    }
+    let template: PodTemplateSpec = serde_json::from_value(object.data["spec"]["template"].clone()).ok()?;
+    let labels = template.metadata.as_ref().and_then(|metadata| metadata.labels.as_ref());
+    let system = labels.and_then(|labels| labels.get(SYSTEM_LABEL)).cloned().unwrap_or_default();
+    Some((system, template))
+}
+
+/// Whether pods of `template` can have this runtime once a webhook has completed them. If they do not, they are
+/// held, and the workload is stopped again.
+fn may_become(template: &PodTemplateSpec, runtime: &Runtime) -> bool {
+    let approved = || runtime.containers.iter().chain(&runtime.init_containers);
+    let Some(spec) = &template.spec else { return true };
+    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    containers.into_iter().all(|container| {
+        let image = container.image.as_deref().unwrap_or_default();
+        approved().any(|approved| *approved.name == *container.name && *approved.image == *image)
+    })
+}
+
+/// Whether `clearance` clears the pods of `object` as they are in its template.
+pub fn template_is_cleared(root: &OwnerIs, object: &DynamicObject, clearance: &ClearanceSpec) -> bool {
+    let Some((system, template)) = template_of(root, object) else { return false };
+    let annotations = template.metadata.as_ref().and_then(|metadata| metadata.annotations.as_ref());
+    let runtime = runtime_of_pod(annotations, &template.spec.unwrap_or_default()).map(SharedRuntime::from);
+    runtime.is_ok_and(|runtime| is_cleared(clearance, &system, &runtime, Timestamp::now()))
+}
+
+/// Every record, by namespace and uid of the root.
+///
+/// # Errors
+/// The records cannot be listed. One that cannot be read is logged and left out.
+pub async fn read_all(client: &Client) -> Result<HashMap<Arc<str>, BTreeMap<String, Stopped>>, kube::Error> {
+    let kept: Api<Lenient<ControllerRevision>> = Api::all(client.clone());
+    let mut stopped: HashMap<Arc<str>, BTreeMap<_, _>> = HashMap::new();
+    for revision in kept.list(&ListParams::default().labels(STOPPED_FOR_LABEL)).await? {
+        let (namespace, name) = (revision.namespace().unwrap_or_default(), revision.name_any());
+        match revision.readable().map(|revision| serde_json::from_value::<Stopped>(revision.data.0)) {
+            Ok(Ok(one)) => {
+                drop(stopped.entry(namespace.into()).or_default().insert(one.root.uid.clone(), one));
+            }
+            Ok(Err(_)) | Err(_) => {
+                warn!(
+                    namespace,
+                    name, "a ControllerRevision of a stopped workload cannot be read; it is ignored"
+                );
+            }
+        }
+    }
+    Ok(stopped)
+}
+
+/// Writes a record. One of the same workload gives way: what it is now is what it is to be again.
+///
+/// # Errors
+/// The record cannot be written.
+pub async fn write_down(client: &Client, namespace: &str, stopped: &Stopped) -> Result<(), kube::Error> {
+    let kept: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
+    let name = keep::name(&stopped.root.uid);
+    let revision = ControllerRevision {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            labels: Some([(STOPPED_FOR_LABEL.to_owned(), stopped.system.clone())].into()),
+            ..ObjectMeta::default()
+        },
+        revision: Some(i64::from(stopped.put_back) + 1),
+        data: RawExtension(serde_json::to_value(stopped).map_err(kube::Error::SerdeError)?),
+    };
+    if stopped.put_back > 0 {
+        kept.delete(&name, &DeleteParams::default()).await?;
+    }
+    match kept.create(&PostParams::default(), &revision).await {
+        // Written down by an operator that ended before it went on.
+        Err(kube::Error::Api(answer)) if answer.code == 409 => Ok(()),
+        done => done.map(drop),
+    }
+}
+
+/// Deletes the record of `root`, if there is one.
+///
+/// # Errors
+/// The record cannot be deleted.
+pub async fn forget(client: &Client, namespace: &str, root: &OwnerIs) -> Result<(), kube::Error> {
+    let kept: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
+    match kept.delete(&keep::name(&root.uid), &DeleteParams::default()).await {
+        Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
+        done => done.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::{Digest, SystemClearance};
+
+    fn runtime(image: &str) -> SharedRuntime {
+        let runtime: Runtime =
+            serde_json::from_value(json!({ "containers": [{ "name": "c", "image": image }] }))
+                .expect("a runtime");
+        runtime.into()
+    }
+
+    fn clears(image: &str) -> ClearanceSpec {
+        let digest: Digest = format!("sha256:{}", "0".repeat(64)).parse().expect("a digest");
+        let version = ClearedVersion {
+            model_version: "v".to_owned(),
+            subject_digest: digest,
+            not_after: Time(Timestamp::from_second(1000).expect("in range")),
+            runtime: runtime(image),
+        };
+        let system = SystemClearance { cleared: vec![version], ..SystemClearance::default() };
+        ClearanceSpec { systems: [("s".to_owned(), system)].into(), ..ClearanceSpec::default() }
+    }
+
+    fn root(api_version: &str, generation: i64, image: &str) -> (OwnerIs, DynamicObject) {
+        let object = json!({ "apiVersion": api_version, "kind": "K", "metadata": { "name": "r", "generation": generation },
+            "spec": { "template": { "metadata": { "labels": { "assent.dev/system": "s" } },
+                "spec": { "containers": [{ "name": "c", "image": image }] } } } });
+        let (kind, name, uid) = ("K".to_owned(), "r".to_owned(), "1".to_owned());
+        let owner = OwnerIs { api_version: api_version.to_owned(), kind, name, uid };
+        (owner, serde_json::from_value(object).expect("an object"))
+    }
+
+    fn starts(api_version: &str, before: Option<i64>, now: i64, image: &str, cleared: &str) -> bool {
+        let (root, object) = root(api_version, now, image);
+        let stopped = Stopped {
+            root,
+            system: "s".to_owned(),
+            was: Was::Replicas(2),
+            put_back: 0,
+            runtime: before.map(|_| runtime("m:1")),
+            generation: before,
+        };
+        stopped.may_start(&object, &clears(cleared), Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn an_unchanged_workload_starts_when_what_it_ran_is_cleared() {
+        for api_version in ["apps/v1", "made-up.example/v1"] {
+            assert!(starts(api_version, Some(3), 4, "m:1", "m:1"));
+            assert!(!starts(api_version, Some(3), 4, "m:1", "m:2"), "another version of its system");
+        }
+    }
+
+    #[test]
+    fn a_changed_workload_starts_when_what_it_would_run_now_is_cleared() {
+        assert!(starts("apps/v1", Some(3), 5, "m:2", "m:2"));
+        assert!(!starts("apps/v1", Some(3), 5, "m:2", "m:1"));
+        assert!(!starts("apps/v1", Some(3), 5, "m:1", "m:2"), "somebody scaled it, and changed nothing else");
+        assert!(starts("made-up.example/v1", Some(3), 5, "m:2", "m:7"), "nobody knows what it would run");
+    }
+
+    #[test]
+    fn records_of_earlier_releases_are_read() {
+        assert!(!starts("apps/v1", None, 4, "m:1", "m:2") && starts("apps/v1", None, 4, "m:1", "m:1"));
+        let old = json!({ "root": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "d", "uid": "1" },
+            "system": "s", "was": { "replicas": 2 }, "putBack": 0 });
+        let old: Stopped = serde_json::from_value(old).expect("a record");
+        assert_eq!((old.was, old.generation), (Was::Replicas(2), None));
+    }
+}

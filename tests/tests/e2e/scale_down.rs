@@ -1,0 +1,162 @@
+//! A workload that is stopped as a whole starts again when what it would run is cleared, and not before.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use assent_tests::{ControlPlane, Person, Scenario, container, until};
+use serde_json::{Value, json};
+
+use crate::workloads::{SOON, level, replicas, revoke, set, temple};
+
+/// How long something that must not happen is waited for.
+const A_WHILE: Duration = Duration::from_secs(3);
+
+/// Alice approves a version of a level that asks for nobody else.
+async fn approve(scene: &Scenario<'_>, version: &str) -> Result<()> {
+    // The API server tells the time of decisions in whole seconds.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let digest = scene.digest_of(version).await?;
+    scene.decide(Person::Alice, &scene.decision("Approve", version, &digest, "risk-officer")).await?;
+    scene.is_cleared(version).await
+}
+
+/// Two approved versions of a system whose level has the mode `mode`.
+async fn two_versions<'a>(cluster: &'a ControlPlane, name: &str, mode: &str) -> Result<Scenario<'a>> {
+    let scene = Scenario::new(cluster, name, "high").await?;
+    level(&scene, name, &json!({ "mode": mode, "gracePeriodSeconds": 60 })).await?;
+    for revision in ["1", "2"] {
+        let version = format!("v{revision}");
+        scene.publish(&version, &container(revision)).await?;
+        approve(&scene, &version).await?;
+    }
+    Ok(scene)
+}
+
+async fn generation(scene: &Scenario<'_>, kind: &str, name: &str) -> Result<Value> {
+    Ok(scene.get(kind, name).await?["metadata"]["generation"].take())
+}
+
+async fn uids(scene: &Scenario<'_>, app: &str) -> Result<Vec<String>> {
+    let pods = scene.pods(app).await?;
+    let mut uids: Vec<_> = pods.iter().map(|pod| pod["metadata"]["uid"].to_string()).collect();
+    uids.sort();
+    Ok(uids)
+}
+
+pub async fn i3_another_cleared_version_does_not_start_what_lost_its_own(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = two_versions(cluster, "blue-green", "ScaleDown").await?;
+    scene.apply(Person::Dev, &scene.deployment("blue", &container("1"))).await?;
+    scene.apply(Person::Dev, &scene.deployment("green", &container("2"))).await?;
+    scene.running("blue", 2).await?;
+    scene.running("green", 2).await?;
+    let (before, green) = (generation(&scene, "deployment", "blue").await?, uids(&scene, "green").await?);
+    revoke(&scene, "v1").await?;
+    replicas(&scene, "deployment", "blue", 0).await?;
+    scene.settled("blue", 0, 0).await?;
+    // Any change of the Clearance has it look again.
+    scene.publish("v3", &container("3")).await?;
+    tokio::time::sleep(A_WHILE).await;
+    replicas(&scene, "deployment", "blue", 0).await?;
+    let after = generation(&scene, "deployment", "blue").await?;
+    ensure!(
+        after.as_i64() == before.as_i64().map(|before| before + 1),
+        "blue was changed more than once: {before} {after}"
+    );
+    ensure!(uids(&scene, "green").await? == green, "green was touched");
+    approve(&scene, "v1").await?;
+    scene.running("blue", 2).await?;
+    ensure!(uids(&scene, "green").await? == green, "green was touched");
+    Ok(())
+}
+
+pub async fn what_is_changed_to_a_cleared_version_while_it_is_stopped_starts(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = two_versions(cluster, "changed-while-stopped", "ScaleDown").await?;
+    scene.apply(Person::Dev, &scene.deployment("blue", &container("1"))).await?;
+    scene.running("blue", 2).await?;
+    revoke(&scene, "v1").await?;
+    replicas(&scene, "deployment", "blue", 0).await?;
+    let template =
+        json!({ "spec": { "template": { "spec": { "containers": [container("2")] } } } }).to_string();
+    scene.kubectl(Person::Dev, &["patch", "deployment", "blue", "-p", &template]).await?;
+    scene.running("blue", 2).await.map(drop)
+}
+
+pub async fn what_is_scaled_down_starts_though_its_field_managers_were_reset(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = two_versions(cluster, "reset-managers", "ScaleDown").await?;
+    for name in ["reset", "adopted"] {
+        let manifest = scene.deployment(name, &container("1")).to_string();
+        cluster.kubectl_stdin(Person::Dev, &["create", "-f", "-"], &manifest).await?.ok()?;
+        scene.running(name, 2).await?;
+    }
+    revoke(&scene, "v1").await?;
+    for name in ["reset", "adopted"] {
+        replicas(&scene, "deployment", name, 0).await?;
+        let reset = r#"{"metadata":{"managedFields":[{}]}}"#;
+        scene.kubectl(Person::Dev, &["patch", "deployment", name, "--type=merge", "-p", reset]).await?;
+    }
+    // The first server-side apply after that names a manager for all fields.
+    let label = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": "adopted", "namespace": scene.namespace, "labels": { "team": "risk" } } });
+    let apply = ["apply", "--server-side", "--field-manager=gitops", "-f", "-"];
+    cluster.kubectl_stdin(Person::Dev, &apply, &label.to_string()).await?.ok()?;
+    approve(&scene, "v1").await?;
+    scene.running("reset", 2).await?;
+    scene.running("adopted", 2).await.map(drop)
+}
+
+pub async fn a_rollout_to_a_cleared_version_keeps_the_pods_that_have_it(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = two_versions(cluster, "kept-rollout", "ScaleDown").await?;
+    let of = |revision: &str| {
+        let mut set = set(&scene, "Parallel", revision);
+        set["spec"]["updateStrategy"] =
+            json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": 1 } });
+        set
+    };
+    scene.apply(Person::Dev, &of("1")).await?;
+    scene.running("shards", 3).await?;
+    scene.apply(Person::Dev, &of("2")).await?;
+    until(SOON, "two pods of the new revision", async || {
+        let pods = scene.pods("shards").await?;
+        let new = pods.iter().filter(|pod| pod["spec"]["containers"][0]["args"][1] == "--revision=2");
+        Ok((new.count() == 2).then_some(()))
+    })
+    .await?;
+    scene.running("shards", 3).await?;
+    let before = uids(&scene, "shards").await?;
+    revoke(&scene, "v1").await?;
+    let took = scene.settled("shards", 2, 1).await?;
+    ensure!(took < Duration::from_secs(20), "it was not evicted at once: {took:?}");
+    let after = uids(&scene, "shards").await?;
+    ensure!(before.iter().filter(|uid| after.contains(uid)).count() == 2, "cleared pods were stopped");
+    replicas(&scene, "statefulset", "shards", 3).await
+}
+
+pub async fn an_unknown_kind_stays_suspended_while_its_own_version_is_not_cleared(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = two_versions(cluster, "temple-two", "Suspend").await?;
+    let deployment = temple(&scene).await?;
+    scene.apply(Person::Dev, &deployment).await?;
+    scene.running("scorer", 2).await?;
+    revoke(&scene, "v1").await?;
+    let suspended = async |wanted: Value| {
+        until(SOON, &format!("spec.suspend to be {wanted}"), async || {
+            Ok((scene.get("temple", "delphi").await?["spec"]["suspend"] == wanted).then_some(()))
+        })
+        .await
+    };
+    suspended(json!(true)).await?;
+    scene.publish("v3", &container("3")).await?;
+    tokio::time::sleep(A_WHILE).await;
+    ensure!(scene.get("temple", "delphi").await?["spec"]["suspend"] == true, "it was resumed");
+    approve(&scene, "v1").await?;
+    suspended(json!(null)).await
+}

@@ -1,0 +1,154 @@
+//! The pods of a `StatefulSet` wait for each other only where their set has them wait, and never for what is not
+//! cleared.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use assent_tests::{ControlPlane, Person, Scenario, container, until};
+use serde_json::{Value, json};
+
+use crate::workloads::{SOON, approve_alone, level, replicas, revoke, set};
+
+/// The set "shards" with `policy`, updated from its second pod on.
+fn partitioned(scene: &Scenario<'_>, policy: &str, revision: &str) -> Value {
+    let mut set = set(scene, policy, revision);
+    set["spec"]["updateStrategy"] = json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": 1 } });
+    set
+}
+
+async fn pods_of_revision(scene: &Scenario<'_>, revision: &str, phase: &str, count: usize) -> Result<()> {
+    until(SOON, &format!("{count} {phase} pods of revision {revision}"), async || {
+        let pods = scene.pods("shards").await?;
+        let arg = format!("--revision={revision}");
+        let is = |pod: &&Value| {
+            pod["spec"]["containers"][0]["args"][1] == arg.as_str() && pod["status"]["phase"] == phase
+        };
+        Ok((pods.iter().filter(is).count() == count).then_some(()))
+    })
+    .await
+}
+
+async fn what_is_cleared_above_a_partition_runs(
+    cluster: &ControlPlane,
+    name: &str,
+    policy: &str,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, name, "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.publish("v2", &container("2")).await?;
+    scene.apply(Person::Dev, &partitioned(&scene, policy, "1")).await?;
+    scene.running("shards", 3).await?;
+    scene.apply(Person::Dev, &partitioned(&scene, policy, "2")).await?;
+    until(SOON, "a pod of the new revision", async || {
+        Ok(scene
+            .pods("shards")
+            .await?
+            .iter()
+            .any(|pod| pod["metadata"]["labels"]["assent.dev/held"] == "true")
+            .then_some(()))
+    })
+    .await?;
+    revoke(&scene, "v1").await?;
+    pods_of_revision(&scene, "1", "Pending", 1).await?;
+    pods_of_revision(&scene, "2", "Pending", 2).await?;
+    scene.approve("v2").await?;
+    pods_of_revision(&scene, "2", "Running", 2).await?;
+    scene.settled("shards", 2, 1).await.map(drop)
+}
+
+pub async fn what_is_cleared_in_a_parallel_set_does_not_wait_for_what_is_not(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    what_is_cleared_above_a_partition_runs(cluster, "canary-parallel", "Parallel").await
+}
+
+pub async fn what_is_cleared_in_an_ordered_set_does_not_wait_for_what_is_not(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    what_is_cleared_above_a_partition_runs(cluster, "canary-ordered", "OrderedReady").await
+}
+
+pub async fn a_held_pod_with_the_name_of_a_member_delays_nobody(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "same-name", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.pod("shards-0", &container("other"))).await?;
+    let mut set = set(&scene, "OrderedReady", "1");
+    set["spec"]["ordinals"] = json!({ "start": 1 });
+    scene.apply(Person::Dev, &set).await?;
+    scene.held("shards", 1).await?;
+    scene.approve("v1").await?;
+    scene.running("shards", 3).await?;
+    scene.held("shards-0", 1).await.map(drop)
+}
+
+pub async fn a_held_pod_below_a_partition_is_not_deleted_again_and_again(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "partition-start", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.clear("v2", &container("2")).await?;
+    let of = |revision: &str| {
+        let mut set = partitioned(&scene, "Parallel", revision);
+        set["spec"]["ordinals"] = json!({ "start": 1 });
+        set["spec"]["replicas"] = json!(2);
+        set
+    };
+    scene.apply(Person::Dev, &of("1")).await?;
+    scene.running("shards", 2).await?;
+    scene.apply(Person::Dev, &of("2")).await?;
+    pods_of_revision(&scene, "2", "Running", 1).await?;
+    revoke(&scene, "v1").await?;
+    scene.settled("shards", 1, 1).await?;
+    let uid = async || Ok::<_, anyhow::Error>(scene.get("pod", "shards-1").await?["metadata"]["uid"].take());
+    let before = uid().await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    ensure!(uid().await? == before, "it was deleted though its set wants it");
+    Ok(())
+}
+
+/// The objects that `LeaderWorkerSet` makes of a group: the leader is a pod of one set, and owns the set of its workers.
+fn workers(scene: &Scenario<'_>, leader: &Value) -> Value {
+    let mut workers = set(scene, "Parallel", "1");
+    workers["metadata"]["name"] = json!("shards-0");
+    workers["metadata"]["ownerReferences"] = json!([{ "apiVersion": "v1", "kind": "Pod", "name": "shards-0",
+        "uid": leader["metadata"]["uid"], "controller": true, "blockOwnerDeletion": true }]);
+    workers["spec"]["ordinals"] = json!({ "start": 1 });
+    workers["spec"]["replicas"] = json!(2);
+    workers["spec"]["selector"]["matchLabels"]["app"] = json!("workers");
+    workers["spec"]["template"]["metadata"]["labels"]["app"] = json!("workers");
+    workers
+}
+
+pub async fn i3_a_group_of_leader_and_workers_stops_and_comes_back_at_its_root(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "group", "high").await?;
+    level(&scene, "group", &json!({ "mode": "ScaleDown", "gracePeriodSeconds": 60 })).await?;
+    scene.publish("v1", &container("1")).await?;
+    let mut leaders = set(&scene, "Parallel", "1");
+    leaders["spec"]["replicas"] = json!(1);
+    scene.apply(Person::Dev, &leaders).await?;
+    scene.held("shards", 1).await?;
+    scene.apply(Person::Dev, &workers(&scene, &scene.get("pod", "shards-0").await?)).await?;
+    scene.held("workers", 2).await?;
+    until(SOON, "the system to say which workload waits", async || {
+        let system = scene.get("aisystem", "scorer").await?;
+        let conditions = system["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let held = conditions.iter().find(|condition| condition["type"] == "PodsHeld");
+        Ok(held.filter(|held| held["message"] == "3 pods of StatefulSet shards wait for clearance").map(drop))
+    })
+    .await?;
+    approve_alone(&scene).await?;
+    scene.running("shards", 1).await?;
+    scene.running("workers", 2).await?;
+    revoke(&scene, "v1").await?;
+    replicas(&scene, "statefulset", "shards", 0).await?;
+    // The workers go with their leader.
+    scene.settled("shards", 0, 0).await?;
+    scene.settled("workers", 0, 0).await?;
+    scene.event("StatefulSet", "shards", "ClearanceLost").await?;
+    approve_alone(&scene).await?;
+    scene.running("shards", 1).await?;
+    scene.apply(Person::Dev, &workers(&scene, &scene.get("pod", "shards-0").await?)).await?;
+    scene.running("workers", 2).await.map(drop)
+}

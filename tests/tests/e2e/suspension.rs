@@ -1,0 +1,256 @@
+//! Others use `spec.suspend` of Jobs and `CronJobs` too: their users, queues such as Kueue, and controllers that make
+//! Jobs such as `JobSet`. Assent takes back what it did itself, and nothing else.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use assent_tests::{ControlPlane, Person, Scenario, container, pod_spec, until};
+use serde_json::{Value, json};
+
+use crate::workloads::{SOON, SUSPENDED, resumed, revoke, strict_job, suspended};
+
+/// The label by which Kueue takes a Job.
+const QUEUE: &str = "kueue.x-k8s.io/queue-name";
+
+/// How long something that must not happen is waited for.
+const A_WHILE: Duration = Duration::from_secs(2);
+
+fn patch_of(suspend: bool) -> String {
+    json!({ "spec": { "suspend": suspend } }).to_string()
+}
+
+/// What a queue or a controller does.
+async fn set_suspend(scene: &Scenario<'_>, name: &str, suspend: bool) -> Result<()> {
+    let patch = patch_of(suspend);
+    let args = ["patch", "job", name, "--type=merge", "--field-manager=manager", "-p", &patch];
+    scene.kubectl(Person::Dev, &args).await.map(drop)
+}
+
+async fn is_suspended(scene: &Scenario<'_>, name: &str) -> Result<(bool, bool)> {
+    let job = scene.get("job", name).await?;
+    Ok((job["spec"]["suspend"] == true, job["metadata"]["labels"][SUSPENDED] == "true"))
+}
+
+/// Plays the webhook of a queue in one namespace: it suspends what has its label, and labels what asks for it.
+async fn queue(scene: &Scenario<'_>) -> Result<()> {
+    let name = format!("queue-{}", scene.namespace);
+    let label = format!("metadata/labels/{}", QUEUE.replace('/', "~1"));
+    let policy = json!({ "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy",
+        "metadata": { "name": name },
+        "spec": { "failurePolicy": "Fail", "reinvocationPolicy": "Never",
+            "matchConstraints": {
+                "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": scene.namespace } },
+                "resourceRules": [{ "apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"] }] },
+            "matchConditions": [{ "name": "queued", "expression":
+                format!("'{QUEUE}' in object.metadata.?labels.orValue({{}}) || 'default-queue' in object.metadata.?labels.orValue({{}})") }],
+            "mutations": [{ "patchType": "JSONPatch", "jsonPatch": { "expression":
+                format!("[JSONPatch{{op: 'add', path: '/spec/suspend', value: true}}, JSONPatch{{op: 'add', path: '/{label}', value: 'main'}}]") } }] } });
+    let binding = json!({ "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding",
+        "metadata": { "name": name }, "spec": { "policyName": name } });
+    scene.apply(Person::Admin, &policy).await?;
+    scene.apply(Person::Admin, &binding).await?;
+    until(SOON, "the queue to take Jobs", async || {
+        let mut job = labelled(strict_job(scene, "probe"), QUEUE);
+        job["spec"]["template"]["metadata"]["labels"] = json!({});
+        let dry = ["create", "--dry-run=server", "-o=json", "-f", "-"];
+        let said = scene.cluster.kubectl_stdin(Person::Dev, &dry, &job.to_string()).await?.ok()?;
+        let job: Value = serde_json::from_str(&said)?;
+        Ok((job["spec"]["suspend"] == true && job["metadata"]["labels"][SUSPENDED].is_null()).then_some(()))
+    })
+    .await
+}
+
+fn labelled(mut job: Value, label: &str) -> Value {
+    job["metadata"]["labels"][label] = json!("main");
+    job
+}
+
+pub async fn an_approved_job_waits_until_its_queue_admits_it(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "queued", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    queue(&scene).await?;
+    scene.apply(Person::Dev, &labelled(strict_job(&scene, "waits"), QUEUE)).await?;
+    scene.apply(Person::Dev, &labelled(strict_job(&scene, "labelled-late"), "default-queue")).await?;
+    scene.apply(Person::Dev, &labelled(strict_job(&scene, "admitted"), QUEUE)).await?;
+    let held = is_suspended(&scene, "waits").await?;
+    ensure!(held == (true, false), "the queue suspends it, and Assent does not: {held:?}");
+    // Its pods wait for the approval.
+    set_suspend(&scene, "admitted", false).await?;
+    scene.held("admitted", 2).await?;
+    scene.approve("v1").await?;
+    scene.running("admitted", 2).await?;
+    tokio::time::sleep(A_WHILE).await;
+    for name in ["waits", "labelled-late"] {
+        until(SOON, "the label of Assent to go", async || {
+            Ok((is_suspended(&scene, name).await? == (true, false)).then_some(()))
+        })
+        .await?;
+        ensure!(scene.pods(name).await?.is_empty(), "{name} runs past its queue");
+        set_suspend(&scene, name, false).await?;
+        scene.running(name, 2).await?;
+    }
+    Ok(())
+}
+
+pub async fn a_queued_job_that_lost_its_clearance_goes_back_to_its_queue(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "queue-loss", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    queue(&scene).await?;
+    scene.apply(Person::Dev, &labelled(strict_job(&scene, "train"), QUEUE)).await?;
+    set_suspend(&scene, "train", false).await?;
+    scene.running("train", 2).await?;
+    revoke(&scene, "v1").await?;
+    suspended(&scene, "job", "train", true).await?;
+    scene.settled("train", 0, 0).await?;
+    // The queue has admitted it, and tries to start it.
+    set_suspend(&scene, "train", false).await?;
+    let held = is_suspended(&scene, "train").await?;
+    ensure!(held == (true, true), "it was started: {held:?}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    scene.approve("v1").await?;
+    suspended(&scene, "job", "train", false).await?;
+    tokio::time::sleep(A_WHILE).await;
+    ensure!(scene.pods("train").await?.is_empty(), "it runs past its queue");
+    set_suspend(&scene, "train", false).await?;
+    scene.running("train", 2).await?;
+    let job = scene.get("job", "train").await?;
+    ensure!(job["status"]["failed"].is_null() || job["status"]["failed"] == 0, "it failed: {job}");
+    Ok(())
+}
+
+/// A Job that belongs to an object, as `JobSet` and others make them.
+async fn child_job(scene: &Scenario<'_>, name: &str) -> Result<Value> {
+    let parent = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": scene.namespace } });
+    scene.apply(Person::Dev, &parent).await?;
+    let uid = scene.get("configmap", name).await?["metadata"]["uid"].take();
+    let mut job = strict_job(scene, name);
+    job["metadata"]["ownerReferences"] =
+        json!([{ "apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid, "controller": true }]);
+    Ok(job)
+}
+
+pub async fn a_child_job_is_suspended_by_its_parent_and_not_by_assent(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "child-job", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    for name in ["runs", "stays"] {
+        scene.apply(Person::Dev, &child_job(&scene, name).await?).await?;
+        scene.held(name, 2).await?;
+        ensure!(is_suspended(&scene, name).await? == (false, false), "Assent suspended {name}");
+    }
+    // Nobody fights about it.
+    let version = async || {
+        Ok::<_, anyhow::Error>(scene.get("job", "runs").await?["metadata"]["resourceVersion"].take())
+    };
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = version().await?;
+    tokio::time::sleep(A_WHILE).await;
+    ensure!(version().await? == before, "the Job changes though nobody changes it");
+    // What its parent suspends meanwhile is its parent's to resume.
+    set_suspend(&scene, "stays", true).await?;
+    scene.approve("v1").await?;
+    scene.running("runs", 2).await?;
+    tokio::time::sleep(A_WHILE).await;
+    ensure!(is_suspended(&scene, "stays").await? == (true, false), "Assent resumed it");
+    // A loss counts no pod as failed.
+    revoke(&scene, "v1").await?;
+    suspended(&scene, "job", "runs", true).await?;
+    scene.settled("runs", 0, 0).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    scene.approve("v1").await?;
+    let job = resumed(&scene, "job", "runs").await?;
+    ensure!(job["status"]["failed"].is_null() || job["status"]["failed"] == 0, "it failed: {job}");
+    scene.running("runs", 2).await.map(drop)
+}
+
+/// A way to say that something is to be suspended, or to say something else about it.
+#[derive(Clone, Copy)]
+enum Way {
+    Patch(&'static str),
+    Apply(Option<bool>),
+    ServerSideApply(Option<bool>),
+    Label,
+    Replace,
+    Annotate,
+}
+
+async fn go(scene: &Scenario<'_>, kind: &str, manifest: &Value, way: Way) -> Result<()> {
+    let name = manifest["metadata"]["name"].as_str().unwrap_or_default();
+    let with = |suspend: Option<bool>| {
+        let mut manifest = manifest.clone();
+        if let Some(suspend) = suspend {
+            manifest["spec"]["suspend"] = json!(suspend);
+        }
+        manifest.to_string()
+    };
+    let stdin = async |args: &[&str], manifest: String| {
+        scene.cluster.kubectl_stdin(Person::Dev, args, &manifest).await?.ok().map(drop)
+    };
+    match way {
+        Way::Patch(patch_type) => {
+            let args = ["patch", kind, name, patch_type, "-p", &patch_of(true)];
+            scene.kubectl(Person::Dev, &args).await.map(drop)
+        }
+        Way::Apply(suspend) => stdin(&["apply", "-f", "-"], with(suspend)).await,
+        Way::ServerSideApply(suspend) => {
+            let args = ["apply", "--server-side", "--force-conflicts", "--field-manager=gitops", "-f", "-"];
+            stdin(&args, with(suspend)).await
+        }
+        Way::Label => {
+            scene.kubectl(Person::Dev, &["label", kind, name, &format!("{SUSPENDED}-")]).await.map(drop)
+        }
+        Way::Replace => {
+            let mut live = scene.get(kind, name).await?;
+            live["metadata"]["labels"] = json!({});
+            live["spec"]["suspend"] = json!(true);
+            stdin(&["replace", "-f", "-"], live.to_string()).await
+        }
+        Way::Annotate => {
+            scene.kubectl(Person::Dev, &["annotate", kind, name, "team=risk"]).await?;
+            scene.kubectl(Person::Dev, &["label", kind, name, "team=risk"]).await.map(drop)
+        }
+    }
+}
+
+pub async fn what_its_user_suspends_while_assent_does_stays_suspended(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "both-suspend", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    let ways = [
+        ("patched", Way::Patch("--type=merge"), true),
+        ("strategic", Way::Patch("--type=strategic"), true),
+        ("applied", Way::Apply(Some(true)), true),
+        ("by-server", Way::ServerSideApply(Some(true)), true),
+        ("unlabelled", Way::Label, true),
+        ("replaced", Way::Replace, true),
+        ("annotated", Way::Annotate, false),
+        ("applied-again", Way::Apply(None), false),
+        ("applied-false", Way::Apply(Some(false)), false),
+        ("by-server-again", Way::ServerSideApply(None), false),
+        ("by-server-false", Way::ServerSideApply(Some(false)), false),
+    ];
+    for kind in ["Job", "CronJob"] {
+        for (name, way, _) in ways {
+            let mut manifest = strict_job(&scene, name);
+            if kind == "CronJob" {
+                manifest = scene.workload("batch/v1", kind, name, &pod_spec(&container("1")));
+                // Its Jobs are suspended by themselves.
+                manifest["spec"]["schedule"] = json!("0 0 1 1 *");
+                manifest["spec"]["jobTemplate"]["spec"]["suspend"] = json!(true);
+            }
+            scene.apply(Person::Dev, &manifest).await?;
+            suspended(&scene, kind, name, true).await?;
+            go(&scene, kind, &manifest, way).await?;
+        }
+    }
+    scene.approve("v1").await?;
+    for kind in ["Job", "CronJob"] {
+        for (name, _, _) in ways.iter().filter(|(_, _, stays)| !stays) {
+            resumed(&scene, kind, name).await.map_err(|error| error.context(format!("{kind} {name}")))?;
+        }
+        for (name, _, _) in ways.iter().filter(|(_, _, stays)| *stays) {
+            suspended(&scene, kind, name, false).await.map_err(|e| e.context(format!("{kind} {name}")))?;
+        }
+    }
+    Ok(())
+}
