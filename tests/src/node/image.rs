@@ -40,11 +40,11 @@ pub fn image(names: &[&str], entrypoint: &[&str], files: &[File<'_>]) -> Image {
         "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
         "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)] }));
     let digest = digest(&manifest);
-    let named = names.iter().flat_map(|name| {
+    let references = names.iter().flat_map(|name| {
         let (repository, _) = name.rsplit_once(':').unwrap_or((name, ""));
         [(*name).to_owned(), format!("{repository}@{digest}")]
     });
-    let manifests: Vec<Value> = named
+    let manifests: Vec<Value> = references
         .map(|name| {
             let mut of = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
             of["annotations"] = json!({ "io.containerd.image.name": name });
