@@ -178,7 +178,7 @@ pub const FINDINGS: [Finding; 21] = [
     Finding {
         guard: Guard::Synced,
         step: "compile: once every kind was listed",
-        code: ("src/compile/mod.rs", "namespace", "context.index.synced().await"),
+        code: ("src/compile/mod.rs", "work", "self.index.synced().await"),
         size: LAGS,
         without: Ok(FORWARD),
     },
