@@ -12,6 +12,7 @@
 
 mod attention;
 mod decisions;
+mod loads;
 mod runtime;
 mod system;
 
