@@ -8,7 +8,7 @@
 //!  Job, CronJob ─► assent-job, assent-cronjob (mutating)   no cleared runtime matches its template: suspend
 //!  UPDATE pod ─► assent-pod-update           gate, label and images stay; no ephemeral containers
 //!     held    ─► assent-pod-release          gate lifted: cleared at the time of this very request
-//!  CREATE pod, or what makes pods ─► assent-preview    where a namespace warns or audits: says what would be held
+//!  CREATE pod, or what makes pods ─► assent-preview    says what will be held, or would be
 //!                        ▲
 //!                    Clearance               param, written by the operator only
 //!
@@ -18,6 +18,7 @@
 //!  RiskLevel  ─► assent-risklevels           not deleted while in use
 //!  Namespace  ─► assent-namespaces           opting out by RBAC
 //!  Clearance, statuses ─► assent-operator-only
+//!  UPDATE or DELETE of what clears pods ─► assent-stop-…     warns of what stops
 //! ```
 //!
 //! CREATE and UPDATE of pods are kept apart because a binding that denies where its parameter is
@@ -35,6 +36,7 @@ mod manifest;
 mod pods;
 mod preview;
 mod records;
+mod stops;
 
 use sha2::{Digest as _, Sha256};
 
@@ -79,6 +81,7 @@ pub fn policies(operator: &Operator) -> Vec<Manifest> {
     manifests.extend(jobs::policies());
     manifests.extend(preview::policies());
     manifests.extend(records::policies(operator));
+    manifests.extend(stops::policies());
     manifests
 }
 
