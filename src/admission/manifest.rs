@@ -155,15 +155,6 @@ impl Label {
 
 impl Scope {
     fn constraints(&self) -> MatchResources {
-        let strings = |list: &[&str]| Some(list.iter().map(|s| (*s).to_owned()).collect());
-        let rule = |(group, resources): &(&str, &[&str])| NamedRuleWithOperations {
-            api_groups: strings(&[group]),
-            api_versions: strings(&[if *group == GROUP { "v1alpha1" } else { "v1" }]),
-            operations: strings(self.operations),
-            resources: strings(resources),
-            scope: Some("*".to_owned()),
-            ..NamedRuleWithOperations::default()
-        };
         MatchResources {
             match_policy: Some("Equivalent".to_owned()),
             namespace_selector: Some(if self.enforced {
@@ -175,8 +166,23 @@ impl Scope {
                 match_expressions: self.label.map(|label| vec![label.requirement()]),
                 ..LabelSelector::default()
             }),
-            resource_rules: Some([(self.group, self.resources)].iter().chain(self.also).map(rule).collect()),
+            resource_rules: Some(
+                [(self.group, self.resources)].iter().chain(self.also).map(|of| self.rule(of)).collect(),
+            ),
             ..MatchResources::default()
+        }
+    }
+
+    /// The operations of this scope on resources of a group.
+    fn rule(&self, (group, resources): &(&str, &[&str])) -> NamedRuleWithOperations {
+        let strings = |list: &[&str]| Some(list.iter().map(|s| (*s).to_owned()).collect());
+        NamedRuleWithOperations {
+            api_groups: strings(&[group]),
+            api_versions: strings(&[if *group == GROUP { "v1alpha1" } else { "v1" }]),
+            operations: strings(self.operations),
+            resources: strings(resources),
+            scope: Some("*".to_owned()),
+            ..NamedRuleWithOperations::default()
         }
     }
 
@@ -277,40 +283,71 @@ pub(super) fn validating(
     variables: &[(&str, String)],
     rules: Vec<Rule>,
 ) -> [Manifest; 2] {
-    let binding = ValidatingAdmissionPolicyBinding {
+    let policy = validating_policy(name, scope, conditions, variables, rules, "Fail");
+    [policy, Manifest::ValidatingBinding(binding(name, scope, "Deny"))]
+}
+
+/// A policy that refuses nothing, whatever goes wrong, and warns whoever asks of what breaks one of `rules`; and
+/// its binding.
+pub(super) fn warning(
+    name: &str,
+    scope: &Scope,
+    conditions: &[(&str, String)],
+    variables: &[(&str, String)],
+    rules: Vec<Rule>,
+) -> [Manifest; 2] {
+    let policy = validating_policy(name, scope, conditions, variables, rules, "Ignore");
+    [policy, Manifest::ValidatingBinding(binding(name, scope, "Warn"))]
+}
+
+fn binding(name: &str, scope: &Scope, action: &str) -> ValidatingAdmissionPolicyBinding {
+    ValidatingAdmissionPolicyBinding {
         metadata: named(name),
         spec: ValidatingAdmissionPolicyBindingSpec {
             policy_name: name.to_owned(),
-            validation_actions: vec!["Deny".to_owned()],
+            validation_actions: vec![action.to_owned()],
             param_ref: scope.param_ref(),
             ..ValidatingAdmissionPolicyBindingSpec::default()
         },
-    };
-    let policy = validating_policy(name, scope, conditions, variables, rules, "Fail");
-    [policy, Manifest::ValidatingBinding(binding)]
+    }
 }
 
-/// A policy that refuses nothing, whatever goes wrong, and says what breaks one of `rules`; and its bindings:
-/// in namespaces of a mode, to whom it says so.
+/// Where a policy that advises is in force, and to whom it speaks.
+pub(super) struct Advice {
+    /// The name of the binding.
+    pub binding: &'static str,
+    /// In namespaces of this mode.
+    pub mode: Mode,
+    /// `Warn` is for whoever asks, `Audit` for the audit log.
+    pub actions: &'static [&'static str],
+    /// For these groups and resources only; for all that the policy looks at, if there are none.
+    pub only: &'static [(&'static str, &'static [&'static str])],
+}
+
+/// A policy that refuses nothing, whatever goes wrong, and says what breaks one of `rules`; and its bindings.
 pub(super) fn advising(
     name: &str,
     scope: &Scope,
     conditions: &[(&str, String)],
     variables: &[(&str, String)],
     rules: Vec<Rule>,
-    bindings: &[(&str, Mode, &[&str])],
+    advice: &[Advice],
 ) -> Vec<Manifest> {
-    let binding = |(binding, mode, actions): &(&str, Mode, &[&str])| ValidatingAdmissionPolicyBinding {
-        metadata: named(binding),
+    let binding = |advice: &Advice| ValidatingAdmissionPolicyBinding {
+        metadata: named(advice.binding),
         spec: ValidatingAdmissionPolicyBindingSpec {
             policy_name: name.to_owned(),
-            validation_actions: actions.iter().map(|action| (*action).to_owned()).collect(),
+            validation_actions: advice.actions.iter().map(|action| (*action).to_owned()).collect(),
             param_ref: scope.param_ref(),
-            match_resources: Some(reach(with_mode(*mode), LabelSelector::default())),
+            match_resources: Some(MatchResources {
+                resource_rules: (!advice.only.is_empty())
+                    .then(|| advice.only.iter().map(|only| scope.rule(only)).collect()),
+                ..reach(with_mode(advice.mode), LabelSelector::default())
+            }),
         },
     };
     let policy = validating_policy(name, scope, conditions, variables, rules, "Ignore");
-    let bindings = bindings.iter().map(|b| Manifest::ValidatingBinding(binding(b)));
+    let bindings = advice.iter().map(|advice| Manifest::ValidatingBinding(binding(advice)));
     std::iter::once(policy).chain(bindings).collect()
 }
 

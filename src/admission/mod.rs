@@ -13,7 +13,7 @@
 //!  DELETE pod ─► assent-pod-delete           within the grace that the risk level leaves to a pod
 //!  evict pod  ─► assent-pod-evict            likewise
 //!  Binding    ─► assent-binding              gives the pod no label and no annotation of Assent
-//!  CREATE pod, or what makes pods ─► assent-preview    where a namespace warns or audits: says what would be held
+//!  CREATE pod, or what makes pods ─► assent-preview    says what will be held, or would be
 //!                        ▲
 //!                    Clearance               param, written by the operator only
 //!
@@ -26,6 +26,7 @@
 //!  Clearance, statuses ─► assent-operator-only
 //!  DecisionSubject ─► assent-decision-subjects  by the operator, for good
 //!  UPDATE by the operator of what makes pods ─► assent-operator-workloads   nothing but metadata
+//!  UPDATE or DELETE of what clears pods ─► assent-stop-…     warns of what stops
 //! ```
 //!
 //! CREATE and UPDATE of pods are kept apart because a binding that denies where its parameter is
@@ -44,6 +45,7 @@ mod manifest;
 mod pods;
 mod preview;
 mod records;
+mod stops;
 mod workloads;
 
 use sha2::{Digest as _, Sha256};
@@ -97,6 +99,7 @@ pub fn policies(operator: &Operator) -> Vec<Manifest> {
     manifests.extend(workloads::policies(operator));
     manifests.extend(preview::policies(operator));
     manifests.extend(records::policies(operator));
+    manifests.extend(stops::policies());
     manifests
 }
 

@@ -1,9 +1,13 @@
-//! Where a namespace warns or audits: what would be held if it enforced, said to whoever creates it.
+//! Says to whoever creates or changes a workload that its pods are not cleared.
 //!
 //! ```text
 //!  pod                           ─┐                        warn    ─► kubectl shows it, and the audit log has it
 //!  Deployment, Job … ─► template ─┴─► variables.pod ─► ?   audit   ─► the audit log has it
+//!                                                          enforce ─► kubectl shows it, of workloads only
 //! ```
+//!
+//! Where a namespace enforces, the policies on pods look at each pod in any case. So this one leaves pods out
+//! there, and costs their creation nothing.
 //!
 //! Pods are made by controllers, which read no warnings: so what people apply is looked at too. What another
 //! controller made of it, such as the `ReplicaSet` of a Deployment, is not.
@@ -12,18 +16,20 @@ use super::{
     Manifest, Operator,
     cleared::{cleared_versions, matches, system},
     governed::governs,
-    manifest::{Clearance, Rule, Scope, advising},
+    manifest::{Advice, Clearance, Rule, Scope, advising},
 };
 use crate::api::{Mode, SYSTEM_LABEL};
+
+const WORKLOADS: &[(&str, &[&str])] = &[
+    ("apps", &["deployments", "statefulsets", "daemonsets", "replicasets"]),
+    ("batch", &["jobs", "cronjobs"]),
+];
 
 pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
     let scope = Scope {
         group: "",
         resources: &["pods", "replicationcontrollers"],
-        also: &[
-            ("apps", &["deployments", "statefulsets", "daemonsets", "replicasets"]),
-            ("batch", &["jobs", "cronjobs"]),
-        ],
+        also: WORKLOADS,
         operations: &["CREATE", "UPDATE"],
         enforced: false,
         label: None,
@@ -51,16 +57,23 @@ pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
     let rules = vec![Rule {
         holds: format!("!{governs} || {versions}.exists(v, {matches})"),
         else_say: format!(
-            "variables.object + ' would be held if namespace ' + request.namespace + ' enforced: '
+            "variables.object + (params.?spec.?mode.orValue('') == '{}'
+  ? ': its pods will be held: ' : ' would be held if namespace ' + request.namespace + ' enforced: ')
 + (variables.system == '' ? 'its pods have no label {SYSTEM_LABEL} to name their AISystem'
   : size({versions}) == 0 ? 'AI system ' + variables.system + ' has no clearance'
   : 'it is not what was approved for AI system ' + variables.system)
-+ '; see: kubectl assent status --as-if-enforced -n ' + request.namespace"
++ '; see: kubectl assent ' + (params.?spec.?mode.orValue('') == '{}'
+  ? 'explain ' + variables.object : 'status --as-if-enforced') + ' -n ' + request.namespace",
+            Mode::Enforce.name(),
+            Mode::Enforce.name(),
         ),
     }];
-    let bindings: [(_, _, &[_]); 2] =
-        [("assent-warn", Mode::Warn, &["Warn", "Audit"]), ("assent-audit", Mode::Audit, &["Audit"])];
-    advising("assent-preview", &scope, &conditions, &variables, rules, &bindings)
+    let advice = [
+        Advice { binding: "assent-warn", mode: Mode::Warn, actions: &["Warn", "Audit"], only: &[] },
+        Advice { binding: "assent-audit", mode: Mode::Audit, actions: &["Audit"], only: &[] },
+        Advice { binding: "assent-enforce", mode: Mode::Enforce, actions: &["Warn"], only: WORKLOADS },
+    ];
+    advising("assent-preview", &scope, &conditions, &variables, rules, &advice)
 }
 
 /// The pod template of a workload.

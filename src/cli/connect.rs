@@ -130,7 +130,12 @@ impl Connection {
         match &self.kubeconfig {
             Some(file) => Ok(Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &options).await?),
             None if chosen => Ok(Config::from_kubeconfig(&options).await?),
-            None => Config::infer().await.map_err(|error| Error::NoCluster(Box::new(error))),
+            None => match (Config::infer().await, &self.server) {
+                (Ok(config), _) => Ok(config),
+                // As kubectl: an address is enough where there is no kubeconfig. The address itself is put in later.
+                (Err(_), Some(server)) => Ok(Config::new(server.parse().unwrap_or_default())),
+                (Err(error), None) => Err(Error::NoCluster(Box::new(error))),
+            },
         }
     }
 
@@ -194,10 +199,20 @@ impl Connection {
             ("--user", self.user.clone()),
             ("--server", self.server.clone()),
             ("--as", self.as_user.clone()),
+            ("--as-uid", self.as_uid.clone()),
+            (
+                "--certificate-authority",
+                self.certificate_authority.as_ref().map(|path| path.display().to_string()),
+            ),
+            ("--tls-server-name", self.tls_server_name.clone()),
         ];
         let groups = self.as_group.iter().map(|group| ("--as-group", Some(group.clone())));
         let given = pairs.into_iter().chain(groups).filter_map(|(flag, value)| Some((flag, value?)));
-        given.map(|(flag, value)| format!(" {flag} {}", quoted(&value))).collect::<Vec<_>>().concat()
+        let given = given.map(|(flag, value)| format!(" {flag} {}", quoted(&value)));
+        let insecure = self.insecure_skip_tls_verify.then(|| " --insecure-skip-tls-verify".to_owned());
+        // A token is a secret: what is printed ends up in logs.
+        let token = self.token.is_some().then(|| " --token \"$TOKEN\"".to_owned());
+        given.chain(insecure).chain(token).collect()
     }
 }
 
@@ -219,10 +234,15 @@ mod tests {
         let connection = Connection {
             context: Some("prod eu".to_owned()),
             as_group: vec!["ethics".to_owned()],
+            as_uid: Some("7".to_owned()),
+            certificate_authority: Some("ca.crt".into()),
+            insecure_skip_tls_verify: true,
             token: Some("secret".to_owned()),
             ..Connection::default()
         };
-        assert_eq!(connection.repeated(), " --context 'prod eu' --as-group ethics");
+        let wanted = " --context 'prod eu' --as-uid 7 --certificate-authority ca.crt --as-group ethics \
+            --insecure-skip-tls-verify --token \"$TOKEN\"";
+        assert_eq!(connection.repeated(), wanted);
     }
 
     #[test]

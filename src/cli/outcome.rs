@@ -17,7 +17,7 @@ use super::{
     instant::in_words,
     ledger::{Ledger, Ruling},
     page::{BAD, GOOD, LOOK, PLAIN, Page},
-    show::missing,
+    show::{fills_one_role, missing},
 };
 use crate::api::{Approval, Decision, ModelVersion};
 
@@ -73,6 +73,10 @@ fn render(ledger: &Ledger, approval: &Approval, ruling: &Ruling, confirmed: bool
         for reason in ruling.reasons() {
             page.mark("  -", PLAIN, &missing(reason));
             page.step("    →", PLAIN, &reason.remedy(&ledger.namespace, &spec.system, &spec.model_version));
+        }
+        let version = ledger.version(&spec.model_version);
+        if let Some(text) = version.and_then(|version| fills_one_role(ledger, version, ruling, who, None)) {
+            page.mark("!", LOOK, &text);
         }
     }
     if !confirmed {

@@ -18,6 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     manifests::Manifest,
+    proof::{Unproven, proven},
     templates::{names_a_system, templates},
 };
 use crate::{
@@ -46,6 +47,8 @@ pub enum Outcome {
     Held,
     /// It cannot be read as what it says it is.
     Invalid,
+    /// It is an approval that proves nothing.
+    NotCounted,
 }
 
 /// One object, or one part of it that makes pods.
@@ -84,6 +87,7 @@ pub struct Checked {
 pub fn judge(manifests: &[Manifest], namespace: &str, now: Timestamp) -> Vec<Checked> {
     let mut world = World { namespace: namespace.to_owned(), now, ..World::default() };
     let mut checked: Vec<Checked> = manifests.iter().filter_map(|manifest| world.take_in(manifest)).collect();
+    checked.extend(manifests.iter().filter_map(|manifest| world.weigh(manifest)));
     world.trusted = Arc::new(compile::trust(&world.sidecars).0);
     let mut places = BTreeMap::new();
     for manifest in manifests {
@@ -182,12 +186,29 @@ impl World {
             (true, "TrustedSidecar") => keep(&mut self.sidecars, manifest, None),
             (true, "AISystem") => keep(&mut self.of(&namespace).systems, manifest, place),
             (true, "ModelVersion") => keep(&mut self.of(&namespace).versions, manifest, place),
-            (true, "Approval") => keep(&mut self.of(&namespace).approvals, manifest, place),
+            (true, "Approval") => approval(manifest, &namespace).map(drop),
             _ => Ok(()),
         };
         let why = read.err()?;
         let next = vec![format!("kubectl explain {}.spec", manifest.text("/kind").to_lowercase())];
         Some(Checked { conclusion: why, next, ..self.checked(manifest, Outcome::Invalid) })
+    }
+
+    /// Takes in an approval that counts, and tells of one that does not. All roles have to be known before.
+    fn weigh(&mut self, manifest: &Manifest) -> Option<Checked> {
+        if !manifest.is_ours() || manifest.text("/kind") != "Approval" {
+            return None;
+        }
+        let namespace = self.namespace_of(manifest).to_owned();
+        match proven(approval(manifest, &namespace).ok()?, &self.roles, self.now) {
+            Ok(approval) => {
+                self.of(&namespace).approvals.insert(approval.name_any(), Arc::new(approval));
+                None
+            }
+            Err(Unproven { why, next }) => {
+                Some(Checked { conclusion: why, next, ..self.checked(manifest, Outcome::NotCounted) })
+            }
+        }
     }
 
     fn of(&mut self, namespace: &str) -> &mut Described {
@@ -277,6 +298,14 @@ struct Place {
 /// As the operator keeps it.
 fn as_kept<K: Clone, V: From<K>>((name, object): (&String, &Arc<K>)) -> (String, Arc<V>) {
     (name.clone(), Arc::new(K::clone(object).into()))
+}
+
+/// An approval, in the namespace that it is applied to.
+fn approval(manifest: &Manifest, namespace: &str) -> Result<Approval, String> {
+    let mut approval: Approval =
+        serde_json::from_value(manifest.value.clone()).map_err(|error| error.to_string())?;
+    approval.metadata.namespace = Some(namespace.to_owned());
+    Ok(approval)
 }
 
 /// Keeps an object by its name, in the namespace that it is applied to.

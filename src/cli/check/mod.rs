@@ -10,6 +10,7 @@
 mod judge;
 mod junit;
 pub mod manifests;
+mod proof;
 mod sarif;
 pub mod templates;
 
@@ -55,7 +56,7 @@ pub enum FailOn {
 impl FailOn {
     fn fails(self, outcome: Outcome) -> bool {
         match outcome {
-            Outcome::Runs | Outcome::Unforeseen => false,
+            Outcome::Runs | Outcome::Unforeseen | Outcome::NotCounted => false,
             Outcome::AwaitsApproval => self == Self::Awaiting,
             Outcome::Held | Outcome::Invalid => true,
         }
@@ -83,6 +84,7 @@ struct Summary {
     awaits_approval: usize,
     held: usize,
     invalid: usize,
+    not_counted: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -105,7 +107,14 @@ pub fn check(wish: &Wish, format: Format) -> Result<()> {
         Format::Sarif => output::json(&sarif::log(&report.results))?,
     };
     anstream::print!("{text}");
-    if failed == 0 { Ok(()) } else { Err(Error::CheckFailed { failed, of: report.results.len() }) }
+    if failed == 0 {
+        Ok(())
+    } else {
+        {
+            let of = report.results.len() - report.summary.not_counted;
+            Err(Error::CheckFailed { failed, of })
+        }
+    }
 }
 
 impl Summary {
@@ -118,6 +127,7 @@ impl Summary {
                 Outcome::AwaitsApproval => &mut summary.awaits_approval,
                 Outcome::Held => &mut summary.held,
                 Outcome::Invalid => &mut summary.invalid,
+                Outcome::NotCounted => &mut summary.not_counted,
             } += 1;
         }
         summary
@@ -143,6 +153,7 @@ fn text(report: &Report) -> String {
             Outcome::AwaitsApproval => ("!", LOOK, "held until it is approved"),
             Outcome::Held => ("✗", BAD, "held"),
             Outcome::Invalid => ("✗", BAD, "not valid"),
+            Outcome::NotCounted => ("!", LOOK, "does not count"),
         };
         page.mark(mark, style, &format!("{what}: {}", checked.conclusion));
         if let Some(difference) = &checked.difference {
@@ -161,11 +172,14 @@ fn text(report: &Report) -> String {
         }
     }
     page.blank();
-    let Summary { runs, unforeseen, awaits_approval, held, invalid } = report.summary;
+    let Summary { runs, unforeseen, awaits_approval, held, invalid, not_counted } = report.summary;
     let count = format!(
         "{} checked: {runs} would run, {awaits_approval} wait for approval, {held} would be held, {invalid} are not valid, {unforeseen} cannot be foreseen.",
-        report.results.len()
+        report.results.len() - not_counted
     );
     page.say(PLAIN, &count);
+    if not_counted > 0 {
+        page.say(LOOK, &format!("{not_counted} approvals do not count: they prove nothing."));
+    }
     page.finish()
 }

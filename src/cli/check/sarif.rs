@@ -20,6 +20,7 @@ pub fn log(results: &[Checked]) -> Value {
                     rule("AwaitsApproval", "A pod would be held until people have approved it"),
                     rule("Held", "A pod would be held, and no approval changes that"),
                     rule("Invalid", "A manifest is not what it says it is"),
+                    rule("NotCounted", "An approval in a file proves nothing without a valid signature"),
                     rule("Unforeseen", "What pods a manifest makes cannot be told from it"),
                 ],
             } },
@@ -32,7 +33,7 @@ fn result(checked: &Checked) -> Option<Value> {
     let level = match checked.outcome {
         Outcome::Runs => return None,
         Outcome::Unforeseen => "note",
-        Outcome::AwaitsApproval => "warning",
+        Outcome::AwaitsApproval | Outcome::NotCounted => "warning",
         Outcome::Held | Outcome::Invalid => "error",
     };
     let text =

@@ -6,15 +6,15 @@
 //!  Approvals on another one ──► "no longer"    Ruling after ──┘
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Review, UNRECORDED};
 use crate::{
-    api::{Approval, Decision},
+    api::{Approval, Decision, ModelVersion},
     cli::{
         error::verb,
         instant::in_words,
-        ledger::{Ruling, recorded_at},
+        ledger::{Ledger, Ruling, recorded_at},
         page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page},
     },
     policy::{Reason, Standing},
@@ -143,6 +143,36 @@ fn to_approve(page: &mut Page, review: &Review<'_>, before: &Ruling, after: &Rul
     for reason in after.reasons() {
         page.mark("  ✗", LOOK, &missing(reason));
     }
+    let user = &review.approver.user;
+    if let Some(text) = fills_one_role(review.ledger, review.version, after, user, Some(review.role)) {
+        page.mark("!", LOOK, &text);
+    }
+}
+
+/// Where duties are separated: that `user`, who approved in several roles, fills one of them. `role` is that of a
+/// decision that is not recorded yet.
+pub fn fills_one_role(
+    ledger: &Ledger,
+    version: &ModelVersion,
+    ruling: &Ruling,
+    user: &str,
+    role: Option<&str>,
+) -> Option<String> {
+    let separated = ledger.level.as_ref().is_some_and(|level| level.spec.separation_of_duties);
+    let counts = |approval: &&Approval| {
+        let standing = approval.metadata.name.as_ref().and_then(|name| ruling.standings.get(name));
+        approval.spec.decision == Decision::Approve
+            && standing == Some(&Standing::Counted)
+            && ledger.approver(approval).is_some_and(|approver| approver.user == user)
+    };
+    let decisions = ledger.decisions(version);
+    let roles = decisions.into_iter().filter(counts).map(|approval| &*approval.spec.role);
+    let roles: BTreeSet<&str> = roles.chain(role).filter(|role| ledger.roles().any(|r| r == *role)).collect();
+    let roles = (separated && !ruling.is_cleared() && roles.len() > 1).then_some(roles)?;
+    let roles = roles.into_iter().collect::<Vec<_>>().join(" and ");
+    Some(format!(
+        "{user} approved as {roles}, and fills one of these roles: the risk level separates duties, so another person has to fill the other"
+    ))
 }
 
 fn to_withhold(page: &mut Page, review: &Review<'_>, before: &Ruling) {

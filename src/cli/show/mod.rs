@@ -13,6 +13,7 @@
 
 mod attention;
 mod decisions;
+mod loads;
 mod objections;
 mod runtime;
 mod system;
@@ -34,7 +35,7 @@ use crate::{
     policy::Statement,
 };
 
-pub use decisions::missing;
+pub use decisions::{fills_one_role, missing};
 
 /// How the statement is called that is not recorded yet; no object can be called that.
 pub const UNRECORDED: &str = "this one";

@@ -110,3 +110,49 @@ fn nothing_hides_what_is_signed() {
         assert!(text.contains(shown), "{shown} is not in\n{text}");
     }
 }
+
+#[test]
+fn a_review_is_no_all_clear_where_nothing_was_found() {
+    let mut ledger = ledger();
+    let system = ledger.system.as_mut().expect("a system");
+    system.spec.documentation.clear();
+    let image = format!("registry.example/scorer@sha256:{}", "0".repeat(64));
+    let runtime = serde_json::json!({ "containers": [{ "name": "c", "image": image }] });
+    ledger.versions[0].spec.runtime = serde_json::from_value(runtime).expect("a runtime");
+    let text = unwrapped(&review(&ledger, V2, Decision::Approve, ("alice", "risk-officer")));
+    assert!(text.contains("- nothing was found in what this review looks at"), "{text}");
+    assert!(text.contains("This review cannot see what is in the images"), "{text}");
+}
+
+#[test]
+fn every_source_of_a_projected_volume_is_named() {
+    let mut ledger = ledger();
+    let runtime = serde_json::json!({
+        "containers": [{ "name": "c", "image": "i", "env": [
+            { "name": "NOTE", "valueFrom": { "fieldRef": { "fieldPath": "metadata.annotations['note']" } } },
+            { "name": "NODE", "valueFrom": { "fieldRef": { "fieldPath": "spec.nodeName" } } }] }],
+        "volumes": [{ "name": "p", "projected": { "sources": [
+            { "configMap": { "name": "settings" } }, { "secret": { "name": "token" } }, { "downwardAPI": {} },
+            { "serviceAccountToken": {} }] } }] });
+    ledger.versions[0].spec.runtime = serde_json::from_value(runtime).expect("a runtime");
+    let text = unwrapped(&review(&ledger, V2, Decision::Approve, ("alice", "risk-officer")));
+    for found in [
+        "! volume p is config map settings, and its content is not pinned",
+        "! volume p is secret token, and its content is not pinned",
+        "! volume p is fields of the pod, and its content is not pinned",
+        "! env NOTE of container c comes from the pod's metadata.annotations['note']",
+    ] {
+        assert!(text.contains(found), "{found} is not in\n{text}");
+    }
+    assert!(!text.contains("env NODE of container c comes from"), "{text}");
+}
+
+#[test]
+fn one_person_in_two_roles_is_told_that_they_fill_one() {
+    let ledger = ledger().with("carol", Decision::Approve, "risk-officer", V2, "2026-11-23T09:00:00Z");
+    let text = unwrapped(&review(&ledger, V2, Decision::Approve, ("carol", "ethics-board")));
+    let wanted = "! carol approved as ethics-board and risk-officer, and fills one of these roles";
+    assert!(text.contains(wanted), "{text}");
+    let text = unwrapped(&review(&ledger, V2, Decision::Approve, ("bob", "ethics-board")));
+    assert!(!text.contains("fills one of these roles"), "{text}");
+}

@@ -417,3 +417,32 @@ pub async fn i1_a_clearance_that_an_admin_edits_is_restored_and_what_it_let_in_i
     ensure!(said == "assent_clearances_restored_total 2", "{said}");
     Ok(())
 }
+
+pub async fn a_release_in_another_namespace_takes_over_definitions_and_decisions() -> Result<()> {
+    let (cluster, assent) = stage().await?;
+    let scene = Scenario::new(&cluster, "reinstalled", "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    cluster.helm(&["uninstall", "assent", "--namespace", NAMESPACE]).await?.ok()?;
+    assent.operator().pause()?;
+    let chart = root().join("charts/assent").display().to_string();
+    let install =
+        ["install", "assent", &chart, "--namespace=governance", "--create-namespace", "--set=replicas=0"];
+    let refused = cluster.helm(&install).await?.denied()?;
+    ensure!(refused.contains("invalid ownership metadata"), "{refused}");
+    cluster.helm(&[&install[..], &["--take-ownership"]].concat()).await?.ok()?;
+    scene.is_cleared("v1").await?;
+    let govern = |namespace: &'static str| {
+        ["label", "namespace", namespace, "assent.dev/mode=enforce", "--dry-run=server"]
+    };
+    until(Duration::from_secs(20), "the namespaces to change their parts", async || {
+        admin(&cluster, &govern(NAMESPACE)).await?;
+        let own = cluster.kubectl(Person::Admin, &govern("governance")).await?;
+        Ok((!own.status.success()).then_some(()))
+    })
+    .await?;
+    let (cleared, other) = (scene.pod("cleared", &container("1")), scene.pod("other", &container("other")));
+    scene.apply(Person::Dev, &cleared).await?;
+    scene.running_pod("cleared").await?;
+    scene.apply(Person::Dev, &other).await?;
+    scene.held("other", 1).await.map(drop)
+}

@@ -37,6 +37,7 @@ mod signatures;
 mod stateful_sets;
 mod suspension;
 mod upgrade;
+mod warnings;
 mod workloads;
 
 use std::path::Path;
@@ -286,6 +287,12 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         grace::what_deletes_pods_with_their_own_grace_is_not_blocked,
         deadman::a_renewal_replaces_pods_within_their_budget,
         deadman::an_earlier_end_is_carried_at_once,
+        warnings::a_change_of_a_system_says_how_many_pods_it_stops,
+        warnings::a_change_of_a_risk_level_says_how_many_systems_it_concerns,
+        warnings::a_workload_that_will_be_held_is_said_to_be,
+        workloads::a_pod_is_resized_in_place_whether_it_runs_or_is_held,
+        plugin::credentials_of_a_program_that_wants_to_know_the_cluster,
+        signatures::check_counts_a_signature_and_no_name_in_a_file,
         sidecars::a_webhook_that_injects_what_is_trusted,
         sidecars::a_webhook_that_injects_what_is_not,
         sidecars::dev_passes_something_off_as_a_sidecar,
@@ -393,6 +400,7 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         guard::edited_policies_are_put_right_within_a_second,
         guard::an_upgrade_after_a_restore_meets_no_conflict_and_no_older_operator,
         guard::what_is_uninstalled_stays_uninstalled_and_held_pods_can_be_let_go,
+        guard::a_release_in_another_namespace_takes_over_definitions_and_decisions,
         guard::what_was_restored_goes_with_its_release_in_any_order,
         decisions::an_edited_definition_does_not_make_decisions_mutable,
         guard::i1_a_clearance_that_an_admin_edits_is_restored_and_what_it_let_in_is_stopped,

@@ -613,3 +613,33 @@ pub async fn what_is_packed_for_krew_is_what_its_manifest_says(cluster: &Control
     ensure!(said.contains(version), "{said} is not {version}");
     Ok(())
 }
+
+pub async fn credentials_of_a_program_that_wants_to_know_the_cluster(cluster: &ControlPlane) -> Result<()> {
+    let account = cluster.account(Person::Alice);
+    let mut config: Value = serde_saphyr::from_str(&std::fs::read_to_string(account.kubeconfig())?)?;
+    let token = config["users"][0]["user"]["token"].as_str().context("a token")?.to_owned();
+    let credential = json!({ "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+        "status": { "token": token } });
+    // As a program that looks the cluster up does: without its address and its authority there is no token.
+    let script = format!(
+        r#"case "$KUBERNETES_EXEC_INFO" in *'"server":"https://'*certificate-authority-data*) echo '{credential}';; *) echo "$KUBERNETES_EXEC_INFO" >&2; exit 1;; esac"#
+    );
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("config").display().to_string();
+    for mode in ["Never", "IfAvailable"] {
+        config["users"][0]["user"] = json!({ "exec": { "apiVersion": "client.authentication.k8s.io/v1",
+            "command": "sh", "args": ["-c", script], "interactiveMode": mode, "provideClusterInfo": true } });
+        std::fs::write(&file, config.to_string())?;
+        let plugin = binaries()?.join("kubectl-assent").display().to_string();
+        for (program, args) in [("kubectl", &["get", "aisystems", "-A"][..]), (&*plugin, &["status", "-A"])] {
+            let args = [args, &["--kubeconfig", &file]].concat();
+            cluster.run(account, program, &args, None).await?.ok()?;
+        }
+    }
+    let server = config["clusters"][0]["cluster"]["server"].as_str().context("a server")?;
+    let plugin = binaries()?.join("kubectl-assent").display().to_string();
+    let args =
+        ["HOME=/nonexistent", "KUBECONFIG=/nonexistent/config", &plugin, "status", "-A", "--server", server];
+    let with_token = [&args[..], &["--token", &token, "--insecure-skip-tls-verify"]].concat();
+    cluster.run(account, "env", &with_token, None).await?.ok().map(drop)
+}

@@ -261,3 +261,48 @@ pub async fn an_owner_who_signs_does_not_count(cluster: &ControlPlane) -> Result
     signing.merge(&approval).await?.ok()?;
     signing.counts(&approval, "False", "ApproverIsOwner").await.map(drop)
 }
+
+pub async fn check_counts_a_signature_and_no_name_in_a_file(cluster: &ControlPlane) -> Result<()> {
+    let signing = Signing::new(cluster, "checked-signatures", &["erin"]).await?;
+    let scene = &signing.scene;
+    let (approval, _) = signing.sign("erin", &["approve"]).await?;
+    let mut manifests = vec![
+        scene.get_cluster("risklevel", "checked-signatures").await?,
+        scene.get_cluster("approverrole", &signing.role).await?,
+    ];
+    manifests.push(scene.get("aisystem", "scorer").await?);
+    manifests.push(scene.get("modelversion", "v1").await?);
+    manifests.push(scene.deployment("scorer", &container("1")));
+    let check = async |approval: &Value| {
+        let items: Vec<&Value> = manifests.iter().chain([approval]).collect();
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string();
+        let plugin = binaries()?.join("kubectl-assent").display().to_string();
+        let args = ["KUBECONFIG=/nonexistent", &plugin, "check", "-f", "-"];
+        let said = cluster.run(cluster.account(Dev), "env", &args, Some(&list)).await?;
+        anyhow::Ok(said.stdout.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let said = check(&approval).await?;
+    ensure!(said.contains("1 would run") && !said.contains("does not count"), "{said}");
+
+    let mut unsigned = approval.clone();
+    let spec = unsigned["spec"].as_object_mut().context("a spec")?;
+    spec.remove("signature");
+    spec.insert("approver".to_owned(), json!({ "user": "erin", "groups": ["risk-officers"] }));
+    let said = check(&unsigned).await?;
+    ensure!(
+        said.contains("does not count: it has no signature")
+            && said.contains("does not prove that erin decided"),
+        "{said}"
+    );
+    ensure!(
+        said.contains("0 would run, 1 wait for approval") && said.contains("1 approvals do not count"),
+        "{said}"
+    );
+
+    let mut edited = approval.clone();
+    edited["spec"]["notAfter"] = json!("2090-01-01T00:00:00Z");
+    let said = check(&edited).await?;
+    ensure!(said.contains("does not count: the signature of erin is not of this"), "{said}");
+    ensure!(said.contains("0 would run"), "{said}");
+    Ok(())
+}

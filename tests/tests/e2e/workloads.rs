@@ -592,3 +592,30 @@ pub async fn i3_what_was_scaled_down_comes_back_though_the_operator_was_restarte
     assent.operator().restart()?;
     scene.running("scorer", 3).await.map(drop)
 }
+
+pub async fn a_pod_is_resized_in_place_whether_it_runs_or_is_held(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "resized", "high").await?;
+    let mut approved = container("1");
+    approved["resources"] = json!({ "requests": { "cpu": "100m" } });
+    scene.clear("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.pod("runs", &approved)).await?;
+    scene.running_pod("runs").await?;
+    approved["args"] = json!(["--other"]);
+    scene.apply(Person::Dev, &scene.pod("waits", &approved)).await?;
+    scene.held("waits", 1).await?;
+    let name = &approved["name"];
+    let resize = json!({ "metadata": { "labels": { "assent.dev/system": "another" } },
+        "spec": { "containers": [{ "name": name, "resources": { "requests": { "cpu": "200m" } } }] } });
+    for pod in ["runs", "waits"] {
+        let patch = ["patch", "pod", pod, "--subresource=resize", "--patch", &resize.to_string()];
+        scene.kubectl(Person::Dev, &patch).await?;
+        let now = scene.get("pod", pod).await?;
+        ensure!(now["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "200m", "{now}");
+        ensure!(
+            now["metadata"]["labels"]["assent.dev/system"] == "scorer",
+            "a resize changes no label: {now}"
+        );
+    }
+    scene.running_pod("runs").await?;
+    scene.held("waits", 1).await.map(drop)
+}

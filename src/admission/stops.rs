@@ -1,0 +1,143 @@
+//! Warns whoever changes or deletes something that clears pods of what stops by it.
+//!
+//! ```text
+//!  AISystem ─────────── level, purpose, jurisdictions, owners, documents, decommission ─┐
+//!  RiskLevel ────────── what it asks for                                                ├─► kubectl: Warning: …
+//!  ModelVersion ─────── deleted while cleared                                           │   nothing is refused
+//!  ApproverRole, TrustedSidecar ─── deleted, or shorter                                 ┘
+//! ```
+//!
+//! A warning counts from the statuses that the operator wrote last. The operator still decides what stops.
+
+use super::{
+    Manifest,
+    manifest::{Clearance, Rule, Scope, warning},
+};
+use crate::api::GROUP;
+
+pub(super) fn policies() -> Vec<Manifest> {
+    [system(), risk_level(), model_version(), approver_role(), trusted_sidecar()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+const CHANGES: Scope = Scope {
+    group: GROUP,
+    resources: &[],
+    also: &[],
+    operations: &["UPDATE", "DELETE"],
+    enforced: false,
+    label: None,
+    clearance: Clearance::Unread,
+};
+
+const DELETED: &str = "request.operation == 'DELETE'";
+
+/// The names of those fields of `spec` that an update changes, as a list.
+fn changed(fields: &[&str]) -> String {
+    let one =
+        |field: &&str| format!("(object.spec.?{field} != oldObject.spec.?{field} ? ['spec.{field}'] : [])");
+    fields.iter().map(one).collect::<Vec<_>>().join(" + ")
+}
+
+/// Whether an update takes something out of a list of the spec.
+fn shrinks(list: &str) -> String {
+    format!("oldObject.spec.{list}.orValue([]).exists(x, !(x in object.spec.{list}.orValue([])))")
+}
+
+fn system() -> [Manifest; 2] {
+    let scope = Scope { resources: &["aisystems"], enforced: true, ..CHANGES };
+    // The count of pods is the operator's, so it is there only where pods are governed.
+    let conditions = [("something-runs", "oldObject.?status.?pods.?running.orValue(0) > 0".to_owned())];
+    let variables = [
+        ("name", "'AI system ' + oldObject.metadata.name".to_owned()),
+        ("pods", "string(oldObject.status.pods.running) + ' running pods'".to_owned()),
+        (
+            "see",
+            "'; see: kubectl assent status ' + oldObject.metadata.name + ' -n ' + request.namespace"
+                .to_owned(),
+        ),
+        (
+            "signed",
+            format!("{DELETED} ? [] : {}", changed(&["riskLevel", "intendedPurpose", "jurisdictions"])),
+        ),
+        (
+            "checked",
+            format!(
+                "{DELETED} ? [] : ({} ? ['spec.documentation'] : []) + ({} ? ['spec.provider'] : []) \
++ (object.spec.owners.exists(o, !(o in oldObject.spec.owners)) ? ['spec.owners'] : [])",
+                shrinks("?documentation"),
+                shrinks("?provider.?certifications"),
+            ),
+        ),
+    ];
+    let rules = vec![
+        Rule {
+            holds: format!("!({DELETED})"),
+            else_say: "variables.name + ' is being deleted: its ' + variables.pods + ' stop'".to_owned(),
+        },
+        Rule {
+            holds: format!("{DELETED} || !has(object.spec.decommission) || object.spec.?decommission.?date == oldObject.spec.?decommission.?date"),
+            else_say: "variables.name + ' is decommissioned: its ' + variables.pods + ' stop for good at ' + string(object.spec.decommission.date)".to_owned(),
+        },
+        Rule {
+            holds: "size(variables.signed) == 0".to_owned(),
+            else_say: "variables.name + ': a change of ' + variables.signed.join(', ') + ' ends every approval that it has: its ' + variables.pods + ' stop, unless the new content needs no approval' + variables.see".to_owned(),
+        },
+        Rule {
+            holds: "size(variables.checked) == 0".to_owned(),
+            else_say: "variables.name + ': a change of ' + variables.checked.join(', ') + ' can end its clearance, if its risk level asks for what is gone, or an approver is now an owner: then its ' + variables.pods + ' stop' + variables.see".to_owned(),
+        },
+    ];
+    warning("assent-stop-aisystem", &scope, &conditions, &variables, rules)
+}
+
+fn risk_level() -> [Manifest; 2] {
+    let scope = Scope { resources: &["risklevels"], operations: &["UPDATE"], ..CHANGES };
+    let conditions = [("in-use", "oldObject.?status.?systems.orValue(0) > 0".to_owned())];
+    let fields = [
+        "prohibited",
+        "approvals",
+        "separationOfDuties",
+        "validity",
+        "documents",
+        "evidence",
+        "certifications",
+        "images",
+    ];
+    let variables = [("asks", changed(&fields))];
+    let rules = vec![Rule {
+        holds: "size(variables.asks) == 0".to_owned(),
+        else_say: "'risk level ' + object.metadata.name + ': a change of ' + variables.asks.join(', ') + ' applies at once to ' + string(oldObject.status.systems) + ' AI systems: those that do not have what it asks for now lose their clearance, and their pods stop; to see their pods: kubectl get aisystems -A'".to_owned(),
+    }];
+    warning("assent-stop-risklevel", &scope, &conditions, &variables, rules)
+}
+
+fn model_version() -> [Manifest; 2] {
+    let scope = Scope { resources: &["modelversions"], operations: &["DELETE"], enforced: true, ..CHANGES };
+    let rules = vec![Rule {
+        holds: "!oldObject.?status.?conditions.orValue([]).exists(c, c.type == 'Cleared' && c.status == 'True')".to_owned(),
+        else_say: "'model version ' + oldObject.metadata.name + ' is cleared: without it the pods that run it stop; see: kubectl assent status ' + oldObject.spec.system + ' -n ' + request.namespace".to_owned(),
+    }];
+    warning("assent-stop-modelversion", &scope, &[], &[], rules)
+}
+
+fn approver_role() -> [Manifest; 2] {
+    let scope = Scope { resources: &["approverroles"], ..CHANGES };
+    let rules = vec![Rule {
+        holds: format!("{DELETED} ? oldObject.spec.?keys.orValue([]).size() == 0 : !{}", shrinks("?keys")),
+        else_say: "'approver role ' + oldObject.metadata.name + ': an approval that was signed with a key that is gone or changed no longer counts, and pods that need it stop; see: kubectl assent status -A'".to_owned(),
+    }];
+    warning("assent-stop-approverrole", &scope, &[], &[], rules)
+}
+
+fn trusted_sidecar() -> [Manifest; 2] {
+    let scope = Scope { resources: &["trustedsidecars"], ..CHANGES };
+    let lists = ["?containers", "?initContainers", "?volumes", "?volumeMounts", "?env"].map(shrinks);
+    let rules = vec![Rule {
+        holds: format!("!({DELETED} || {})", lists.join(" || ")),
+        else_say: "'trusted sidecar ' + oldObject.metadata.name + ': pods stop that have something that will not be trusted any more; trust the new beside the old, roll the workloads, then take the old away'".to_owned(),
+    }];
+    warning("assent-stop-trustedsidecar", &scope, &[], &[], rules)
+}

@@ -1,0 +1,157 @@
+//! Lists which flags and variables of the serving engines load a model, and which of them pin it.
+//!
+//! ```text
+//!  Rule   engine, flags, words before a positional argument, variables ──► what is loaded, and what pins it
+//! ```
+//!
+//! The names are those of each engine's own documentation. `_` and `-` are the same in a flag.
+
+/// A program that serves models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// <https://docs.vllm.ai>
+    Vllm,
+    /// <https://docs.sglang.ai>
+    Sglang,
+    /// Hugging Face Text Generation Inference.
+    Tgi,
+    /// NVIDIA Triton Inference Server.
+    Triton,
+    /// `KServe`: storage initializer and Hugging Face server.
+    Kserve,
+    /// <https://ollama.com>
+    Ollama,
+    /// `llama-server` of llama.cpp.
+    LlamaCpp,
+    /// Ray Serve.
+    Ray,
+}
+
+impl Engine {
+    /// Each engine with the words by which an image or a command tells that it is one.
+    pub const ALL: [(Self, &'static [&'static str]); 8] = [
+        (Self::Vllm, &["vllm"]),
+        (Self::Sglang, &["sglang"]),
+        (Self::Tgi, &["text-generation-inference", "text-generation-launcher"]),
+        (Self::Triton, &["tritonserver"]),
+        (Self::Kserve, &["storage-initializer", "huggingfaceserver"]),
+        (Self::Ollama, &["ollama"]),
+        (Self::LlamaCpp, &["llama.cpp", "llama-server", "llama-cpp"]),
+        (Self::Ray, &["rayproject/ray", "ray-ml", "ray start", "serve run", "ray job"]),
+    ];
+}
+
+/// What a flag or variable does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loads {
+    /// Names something of a model hub. A path in the container is not one.
+    Hub(&'static str),
+    /// Runs code that comes with the model.
+    Code,
+    /// Lets somebody replace what is loaded while it runs; with one of these values, or with any.
+    Later(&'static [&'static str], &'static str),
+    /// Installs packages when it starts, if its value has one of these words.
+    Installs(&'static [&'static str]),
+    /// Is only a name or an end point: nothing is loaded from it.
+    Nothing,
+}
+
+/// One flag or variable, under all its names.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// Whose flag it is.
+    pub engine: Engine,
+    /// Its names as a flag; with one dash if it is short.
+    pub flags: &'static [&'static str],
+    /// The words that it follows where it is positional.
+    pub after: &'static [&'static str],
+    /// Its names as an environment variable.
+    pub variables: &'static [&'static str],
+    /// What it does.
+    pub loads: Loads,
+    /// The flags and variables whose value, a commit, pins what it loads.
+    pub pinned_by: &'static [&'static str],
+}
+
+const fn flag(engine: Engine, flags: &'static [&'static str], loads: Loads) -> Rule {
+    Rule { engine, flags, after: &[], variables: &[], loads, pinned_by: &[] }
+}
+
+impl Rule {
+    const fn or(self, variables: &'static [&'static str]) -> Self {
+        Self { variables, ..self }
+    }
+
+    const fn after(self, after: &'static [&'static str]) -> Self {
+        Self { after, ..self }
+    }
+
+    const fn pinned_by(self, pinned_by: &'static [&'static str]) -> Self {
+        Self { pinned_by, ..self }
+    }
+}
+
+use Engine::{Kserve, LlamaCpp, Ollama, Ray, Sglang, Tgi, Triton, Vllm};
+use Loads::{Code, Hub, Installs, Later, Nothing};
+
+/// All that is known.
+pub const RULES: &[Rule] = &[
+    flag(Vllm, &["model"], Hub("a model")).after(&["serve"]).pinned_by(&["revision"]),
+    flag(Vllm, &["tokenizer"], Hub("a tokenizer")).pinned_by(&["tokenizer-revision"]),
+    flag(Vllm, &["hf-config-path"], Hub("a configuration")).pinned_by(&["revision"]),
+    flag(Vllm, &["lora-modules"], Hub("an adapter")),
+    flag(Vllm, &["speculative-config"], Hub("a draft model")),
+    flag(Vllm, &["trust-remote-code"], Code),
+    flag(Vllm, &["served-model-name"], Nothing),
+    flag(Vllm, &[], Later(&[], "whoever can reach its API can load other adapters"))
+        .or(&["VLLM_ALLOW_RUNTIME_LORA_UPDATING"]),
+    flag(Sglang, &["model-path", "model"], Hub("a model")).pinned_by(&["revision"]),
+    flag(Sglang, &["tokenizer-path"], Hub("a tokenizer")).pinned_by(&["revision"]),
+    flag(Sglang, &["lora-paths"], Hub("an adapter")),
+    flag(Sglang, &["speculative-draft-model-path"], Hub("a draft model"))
+        .pinned_by(&["speculative-draft-model-revision"]),
+    flag(Sglang, &["trust-remote-code"], Code),
+    flag(Sglang, &["served-model-name"], Nothing),
+    flag(Tgi, &["model-id"], Hub("a model")).or(&["MODEL_ID"]).pinned_by(&["revision", "REVISION"]),
+    flag(Tgi, &[], Hub("a model")).or(&["HF_MODEL_ID"]).pinned_by(&["HF_MODEL_REVISION"]),
+    flag(Tgi, &["lora-adapters"], Hub("an adapter")).or(&["LORA_ADAPTERS"]),
+    flag(Tgi, &["trust-remote-code"], Code).or(&["TRUST_REMOTE_CODE", "HF_MODEL_TRUST_REMOTE_CODE"]),
+    flag(
+        Triton,
+        &["model-control-mode"],
+        Later(
+            &["poll", "explicit"],
+            "it loads other models while it runs, on a request or from its repository",
+        ),
+    ),
+    flag(Kserve, &["model-id"], Hub("a model")).or(&["MODEL_ID"]).pinned_by(&["model-revision"]),
+    flag(Kserve, &["trust-remote-code"], Code),
+    flag(Kserve, &["model-name"], Nothing),
+    flag(Ollama, &[], Hub("a model")).after(&["run", "pull"]),
+    flag(Ollama, &[], Later(&[], "whoever can reach its API can pull and run other models"))
+        .after(&["serve"]),
+    flag(LlamaCpp, &["hf-repo", "-hf", "-hfr"], Hub("a model")).or(&["LLAMA_ARG_HF_REPO"]),
+    flag(LlamaCpp, &["hf-repo-draft", "-hfd", "-hfrd"], Hub("a draft model")).or(&["LLAMA_ARG_HFD_REPO"]),
+    flag(LlamaCpp, &["docker-repo", "-dr"], Hub("a model")).or(&["LLAMA_ARG_DOCKER_REPO"]),
+    flag(LlamaCpp, &["alias", "-a"], Nothing),
+    flag(Ray, &["runtime-env-json"], Installs(&["pip", "uv", "conda"])),
+    flag(Ray, &["head"], Later(&[], "whoever can reach its dashboard can run other code")),
+];
+
+/// The commands that download when they run.
+pub const DOWNLOADS: &[&[&str]] = &[
+    &["pip", "install"],
+    &["pip3", "install"],
+    &["conda", "install"],
+    &["apt-get", "install"],
+    &["apk", "add"],
+    &["git", "clone"],
+    &["huggingface-cli", "download"],
+    &["hf", "download"],
+    &["modelscope", "download"],
+    &["aws", "s3"],
+    &["gsutil"],
+    &["azcopy"],
+    &["curl"],
+    &["wget"],
+];

@@ -1,0 +1,100 @@
+//! Splits the command lines of a container into words, those of shell scripts too.
+
+use super::place::is_hub_name;
+use crate::api::{Container, Text};
+
+/// The words of one command line, as they are in the container.
+pub struct Words<'a>(Vec<&'a Text>);
+
+impl<'a> Words<'a> {
+    /// Each command line of a container, and what it is called.
+    pub fn of(container: &'a Container) -> impl Iterator<Item = (&'static str, Self)> {
+        let hooks = &container.exec;
+        let lists: [(_, Vec<&Text>); 6] = [
+            ("argument", container.command.iter().chain(&container.args).collect()),
+            ("postStart hook", hooks.post_start.iter().collect()),
+            ("preStop hook", hooks.pre_stop.iter().collect()),
+            ("liveness probe", hooks.liveness_probe.iter().collect()),
+            ("readiness probe", hooks.readiness_probe.iter().collect()),
+            ("startup probe", hooks.startup_probe.iter().collect()),
+        ];
+        lists.into_iter().map(|(name, words)| (name, Self(words)))
+    }
+
+    /// With the values of variables put in, and with shell scripts as the words that they have.
+    pub fn expanded(&self, container: &Container) -> Vec<String> {
+        let words = self.0.iter().map(|word| expand(word, container));
+        words
+            .flat_map(|word| if word.contains(char::is_whitespace) { script(&word) } else { vec![word] })
+            .collect()
+    }
+}
+
+/// The words of a shell script. JSON, which has blanks too, stays one word.
+fn script(text: &str) -> Vec<String> {
+    if text.trim_start().starts_with(['{', '[']) {
+        return vec![text.to_owned()];
+    }
+    let ends = |c: char| c.is_whitespace() || ";|&()".contains(c);
+    let words = text.split(ends).map(|word| word.trim_matches(['"', '\'', '`', '\\']));
+    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// The longest text that values are put into: whoever writes variables must not be able to fill the memory.
+const LONGEST: usize = 256 * 1024;
+
+/// With the values of `$(NAME)` and `${NAME}` put in, once, as the kubelet and a shell do. What has no value stays.
+pub fn expand(text: &str, container: &Container) -> String {
+    let value = |name: &str| {
+        let var = container.env.iter().find(|var| &*var.name == name)?;
+        var.value.as_deref()
+    };
+    let (mut expanded, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find('$') {
+        let (before, from) = rest.split_at(at);
+        expanded.push_str(before);
+        let name = [("$(", ')'), ("${", '}')].into_iter().find_map(|(begin, end)| {
+            let (name, after) = from.strip_prefix(begin)?.split_once(end)?;
+            Some((value(name)?, after))
+        });
+        let (put_in, after) = name.unwrap_or(from.split_at(1));
+        expanded.push_str(put_in);
+        rest = after;
+        if expanded.len() > LONGEST {
+            return text.to_owned();
+        }
+    }
+    expanded + rest
+}
+
+/// The name of a flag, without its dashes unless it is short, and its value if that is in the same word.
+pub fn flag_of(word: &str) -> Option<(String, Option<&str>)> {
+    let (flag, value) = word.split_once('=').map_or((word, None), |(flag, value)| (flag, Some(value)));
+    if let Some(long) = flag.strip_prefix("--") {
+        return Some((long.replace('_', "-"), value));
+    }
+    let is_short =
+        flag.len() > 1 && flag.starts_with('-') && !flag[1..].starts_with(|c: char| c.is_ascii_digit());
+    is_short.then(|| (flag.to_owned(), value))
+}
+
+/// The parts of a value that may be names: of a list, of `name=value`, of JSON.
+pub fn pieces(value: &str) -> impl Iterator<Item = &str> {
+    let pieces = value.split(|c: char| c.is_whitespace() || ",;|&\"'{}[]()=".contains(c));
+    pieces.filter(|piece| !piece.is_empty())
+}
+
+/// What the value of a flag names: each of a list, without the name that it gets (`name=value`); in JSON, whatever
+/// looks like the name of a model.
+pub fn names(value: &str) -> impl Iterator<Item = &str> {
+    let is_json = value.trim_start().starts_with(['{', '[']);
+    let listed = (!is_json).then(|| value.split([' ', ',']).filter(|name| !name.is_empty()));
+    let listed =
+        listed.into_iter().flatten().map(|name| name.rsplit_once('=').map_or(name, |(_, value)| value));
+    listed.chain(is_json.then(|| pieces(value).filter(|piece| is_hub_name(piece))).into_iter().flatten())
+}
+
+/// A flag or a variable as people type it.
+pub fn as_typed(name: &str) -> String {
+    if name.chars().any(char::is_uppercase) { name.to_owned() } else { format!("--{name}") }
+}

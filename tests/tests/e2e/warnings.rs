@@ -1,0 +1,97 @@
+//! What kubectl prints before something stops: a warning for whoever changes it, and never a refusal.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use assent_tests::{ControlPlane, Person, Scenario, container, until};
+use serde_json::json;
+
+use Person::{Admin, Dev};
+
+/// What kubectl prints on standard error for a change that is tried and not made.
+async fn warned(scene: &Scenario<'_>, person: Person, args: &[&str]) -> Result<String> {
+    let args = [args, &["--dry-run=server", "-n", &scene.namespace]].concat();
+    let said = scene.cluster.kubectl(person, &args).await?;
+    ensure!(said.status.success(), "a warning refuses nothing: {said:?}");
+    Ok(said.stderr)
+}
+
+/// A scene with two running pods, which the status of the system counts.
+async fn running<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
+    let scene = Scenario::new(cluster, name, "high").await?;
+    scene.clear("v1", &container("1")).await?;
+    scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    until(Duration::from_secs(20), "the status to count the pods", async || {
+        Ok((scene.get("aisystem", "scorer").await?["status"]["pods"]["running"] == 2).then_some(()))
+    })
+    .await?;
+    Ok(scene)
+}
+
+pub async fn a_change_of_a_system_says_how_many_pods_it_stops(cluster: &ControlPlane) -> Result<()> {
+    let scene = running(cluster, "warned-system").await?;
+    let patch = |spec: &str| format!(r#"{{"spec":{spec}}}"#);
+    for (spec, wanted) in [
+        (r#"{"riskLevel":"limited"}"#, "a change of spec.riskLevel ends every approval"),
+        (r#"{"intendedPurpose":"Another."}"#, "a change of spec.intendedPurpose ends every approval"),
+        (r#"{"jurisdictions":["EU"]}"#, "a change of spec.jurisdictions ends every approval"),
+        (r#"{"documentation":[]}"#, "a change of spec.documentation can end its clearance"),
+        (r#"{"owners":[{"kind":"User","name":"alice"}]}"#, "a change of spec.owners can end its clearance"),
+        (r#"{"decommission":{"date":"2026-01-01T00:00:00Z","reason":"old"}}"#, "stop for good at 2026-01-01"),
+    ] {
+        let said =
+            warned(&scene, Admin, &["patch", "aisystem/scorer", "--type=merge", "-p", &patch(spec)]).await?;
+        ensure!(said.contains("Warning: ") && said.contains(wanted), "{spec}: {said}");
+        ensure!(said.contains("its 2 running pods stop"), "{spec}: {said}");
+    }
+    let said = warned(&scene, Admin, &["delete", "aisystem/scorer"]).await?;
+    ensure!(said.contains("AI system scorer is being deleted: its 2 running pods stop"), "{said}");
+    let said = warned(&scene, Admin, &["delete", "modelversion/v1"]).await?;
+    ensure!(said.contains("model version v1 is cleared: without it the pods that run it stop"), "{said}");
+
+    let said = warned(&scene, Admin, &["annotate", "aisystem/scorer", "note=1"]).await?;
+    ensure!(!said.contains("Warning"), "nothing stops: {said}");
+    let owner = patch(r#"{"owners":[{"kind":"User","name":"dev"}],"dependsOn":[{"name":"other"}]}"#);
+    let said = warned(&scene, Admin, &["patch", "aisystem/scorer", "--type=merge", "-p", &owner]).await?;
+    ensure!(!said.contains("Warning"), "nothing stops: {said}");
+    Ok(())
+}
+
+pub async fn a_change_of_a_risk_level_says_how_many_systems_it_concerns(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "warned-level", "limited").await?;
+    let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel",
+        "metadata": { "name": "warned-level" }, "spec": { "validity": "8760h" } });
+    scene.apply(Admin, &level).await?;
+    let patch = ["patch", "risklevel/warned-level", "--type=merge", "-p", r#"{"spec":{"validity":"1h"}}"#];
+    let said = warned(&scene, Admin, &patch).await?;
+    ensure!(!said.contains("Warning"), "no system has it: {said}");
+    scene.apply(Admin, &scene.system("warned-level")).await?;
+    until(Duration::from_secs(20), "the level to count its systems", async || {
+        Ok((scene.get_cluster("risklevel", "warned-level").await?["status"]["systems"] == 1).then_some(()))
+    })
+    .await?;
+    let said = warned(&scene, Admin, &patch).await?;
+    ensure!(said.contains("a change of spec.validity applies at once to 1 AI systems"), "{said}");
+    let described = r#"{"spec":{"description":"Other words."}}"#;
+    let said =
+        warned(&scene, Admin, &["patch", "risklevel/warned-level", "--type=merge", "-p", described]).await?;
+    ensure!(!said.contains("Warning"), "nothing else is asked for: {said}");
+    Ok(())
+}
+
+pub async fn a_workload_that_will_be_held_is_said_to_be(cluster: &ControlPlane) -> Result<()> {
+    let scene = running(cluster, "warned-workload").await?;
+    let said = warned(&scene, Dev, &["set", "env", "deployment/scorer", "HF_ENDPOINT=https://other.example"])
+        .await?;
+    let wanted = "deployment/scorer: its pods will be held: it is not what was approved for AI system scorer";
+    ensure!(said.contains(wanted), "{said}");
+    ensure!(said.contains("kubectl assent explain deployment/scorer -n warned-workload"), "{said}");
+    let said = warned(&scene, Dev, &["scale", "deployment/scorer", "--replicas=3"]).await?;
+    ensure!(!said.contains("Warning"), "its template stays: {said}");
+    let said = warned(&scene, Dev, &["annotate", "deployment/scorer", "note=1"]).await?;
+    ensure!(!said.contains("Warning"), "its template stays: {said}");
+    Ok(())
+}
