@@ -53,13 +53,6 @@ pub struct PolicyLabels {
     pub policy: String,
 }
 
-/// The label of the counter of refused writes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct KindLabel {
-    /// The kind of the object.
-    pub kind: String,
-}
-
 /// The label of what is counted by namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct NamespaceLabel {

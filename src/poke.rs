@@ -308,10 +308,10 @@ mod tests {
 
     use super::*;
 
-    fn clearance(spec: &Value) -> Clearance {
+    fn clearance(spec: &Value) -> Lenient<Clearance> {
         let clearance = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Clearance",
             "metadata": { "name": "clearance", "namespace": "n" }, "spec": spec });
-        serde_json::from_value(clearance).expect("a Clearance")
+        Lenient(Ok(serde_json::from_value(clearance).expect("a Clearance")))
     }
 
     fn spec(digits: &str, trusted: &Value) -> Value {
@@ -324,7 +324,7 @@ mod tests {
     }
 
     /// How many looks at whose workloads the events ask for, in all.
-    fn looks(events: Vec<Event<Clearance>>) -> Vec<(Whose, usize)> {
+    fn looks(events: Vec<Event<Lenient<Clearance>>>) -> Vec<(Whose, usize)> {
         let (mut poker, now) = (Poker::default(), Instant::now());
         for event in events {
             poker.take_in(event, now);

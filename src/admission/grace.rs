@@ -94,7 +94,8 @@ fn delete(operator: &Operator) -> [Manifest; 2] {
             system(OLD)
         ),
     }];
-    let conditions = [("breaks-a-rule", format!("{} && {}", governs(OLD, &operator.accelerators), breaks_one_of(&rules)))];
+    let conditions =
+        [("breaks-a-rule", format!("{} && {}", governs(OLD, &operator.accelerators), breaks_one_of(&rules)))];
     validating("assent-pod-delete", &scope, &conditions, &[], rules)
 }
 

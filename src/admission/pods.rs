@@ -11,8 +11,7 @@ use crate::api::{self, GATE, GROUP, HELD_LABEL, SYSTEM_LABEL};
 
 pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
     let (delete, evict) = grace::policies(operator);
-    let mut manifests: Vec<_> =
-        [gate(operator), held_create(), create(operator), release(operator), delete]
+    let mut manifests: Vec<_> = [gate(operator), held_create(), create(operator), release(operator), delete]
         .into_iter()
         .flat_map(|policy| reaching(policy, &REACHES))
         .collect();

@@ -32,10 +32,7 @@ mod write_status;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{
@@ -45,6 +42,7 @@ use kube::{
 use tokio::sync::Semaphore;
 use tracing::warn;
 
+pub(crate) use self::{clearance::compile, index::Facts, notice::Notice, trust::trust};
 use self::{
     index::{Index, Key, feed},
     refused::Refused,
@@ -53,7 +51,6 @@ use self::{
     write::compiled_clearance,
     write_status::Writer,
 };
-pub(crate) use self::{clearance::compile, index::Facts, notice::Notice, trust::trust};
 use crate::{
     api::{CLEARANCE_EXPIRING, CLEARANCE_NAME, Clearance, ClearanceSpec, Governance},
     bounds::{NOTE_BYTES, shorten},

@@ -200,7 +200,7 @@ async fn bound(pods: &Pods, name: &str, uid: &str, seconds: i64) -> Result<(), k
 
 /// Evicts a pod. `Api::evict` of kube 5.0.0 sends the options as `delete_options`, which the API server ignores:
 /// the pod would end with its own grace, and another pod of its name would be evicted in its place.
-async fn evict(pods: &Api<core::Pod>, name: &str, options: &DeleteParams) -> Result<(), kube::Error> {
+async fn evict(pods: &Pods, name: &str, options: &DeleteParams) -> Result<(), kube::Error> {
     let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name },
         "deleteOptions": options });
     pods.create_subresource::<_, Status>("eviction", name, &PostParams::default(), &eviction).await.map(drop)

@@ -13,10 +13,7 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::{
-        apps::v1::ControllerRevision,
-        core::v1::PodTemplateSpec,
-    },
+    api::{apps::v1::ControllerRevision, core::v1::PodTemplateSpec},
     apimachinery::pkg::runtime::RawExtension,
     jiff::Timestamp,
 };
@@ -32,7 +29,7 @@ use crate::{
     api::{
         ClearanceSpec, ClearedVersion, OnLossMode, Runtime, STOPPED_FOR_LABEL, SYSTEM_LABEL, SharedRuntime,
     },
-    policy::runtime_of_pod,
+    policy::{Unmatchable, runtime_of_pod},
     watch::Lenient,
 };
 
@@ -81,7 +78,7 @@ impl Stopped {
         }
         match template_of(&self.root, object) {
             Some((system, template)) => {
-                let runtime = runtime_of_pod(&template).ok().map(SharedRuntime::from);
+                let runtime = runtime_of(&template).ok();
                 if runtime.is_some() && runtime == self.runtime {
                     return runtime.is_some_and(|runtime| is_cleared(clearance, &system, &runtime, now));
                 }
@@ -116,6 +113,13 @@ fn template_of(root: &OwnerIs, object: &DynamicObject) -> Option<(String, PodTem
     Some((system, template))
 }
 
+/// The runtime of the pods of a template.
+fn runtime_of(template: &PodTemplateSpec) -> Result<SharedRuntime, Unmatchable> {
+    let annotations = template.metadata.as_ref().and_then(|metadata| metadata.annotations.as_ref());
+    let runtime = template.spec.as_ref().map(|spec| runtime_of_pod(annotations, spec));
+    runtime.unwrap_or_else(|| Ok(Runtime::default())).map(SharedRuntime::from)
+}
+
 /// Whether pods of `template` can have this runtime once a webhook has completed them. If they do not, they are
 /// held, and the workload is stopped again.
 fn may_become(template: &PodTemplateSpec, runtime: &Runtime) -> bool {
@@ -131,8 +135,7 @@ fn may_become(template: &PodTemplateSpec, runtime: &Runtime) -> bool {
 /// Whether `clearance` clears the pods of `object` as they are in its template.
 pub fn template_is_cleared(root: &OwnerIs, object: &DynamicObject, clearance: &ClearanceSpec) -> bool {
     let Some((system, template)) = template_of(root, object) else { return false };
-    let annotations = template.metadata.as_ref().and_then(|metadata| metadata.annotations.as_ref());
-    let runtime = runtime_of_pod(annotations, &template.spec.unwrap_or_default()).map(SharedRuntime::from);
+    let runtime = runtime_of(&template);
     runtime.is_ok_and(|runtime| is_cleared(clearance, &system, &runtime, Timestamp::now()))
 }
 

@@ -364,7 +364,7 @@ async fn try_stop(
     before: Option<&Stopped>,
 ) -> Result<Attempt, kube::Error> {
     let api = api_of(client, &lost.namespace, root).await?;
-    let object = api.get(&root.name).await?;
+    let object = api.get(&root.name).await?.readable()?;
     // In the middle of a rollout only the pods of the old revision lose their clearance. A queue that
     // admitted a workload would set `suspend` back at once.
     let is_rolling_out = clearance.is_some_and(|c| template_is_cleared(root, &object, c));

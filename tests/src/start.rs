@@ -47,7 +47,7 @@ pub async fn start(options: &Options) -> Result<Started> {
     let binaries = binaries::directory().await?;
     let kubernetes = match &options.kubernetes {
         None => binaries.clone(),
-        Some(version) => binaries::built(&format!("kubernetes-{version}")).await?,
+        Some(version) => binaries::built(&[&format!("kubernetes-{version}")]).await?,
     };
     let directory = Directory::create()?;
     let certificates = Certificates::create(&directory.join("pki"))?;
