@@ -66,7 +66,7 @@ pub const FINDINGS: [Finding; 21] = [
     Finding {
         guard: Guard::HeldNeedsGate,
         step: "create: a pod that says it is held has the gate",
-        code: (PODS_RS, "label_follows_gate", "vec![label_follows_gate()]"),
+        code: (PODS_RS, "label_follows_gate", "vec![label_follows_gate(), no_record_yet()]"),
         size: LAGS,
         without: Ok(SEEN),
     },
