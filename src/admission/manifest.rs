@@ -287,6 +287,14 @@ pub(super) fn validating(
     [policy, Manifest::ValidatingBinding(binding(name, scope, "Deny"))]
 }
 
+/// The same policy, which lets through what the API server cannot judge.
+pub(super) fn ignoring_failures(mut manifest: Manifest) -> Manifest {
+    if let Manifest::Validating(policy) = &mut manifest {
+        policy.spec.get_or_insert_default().failure_policy = Some("Ignore".to_owned());
+    }
+    manifest
+}
+
 /// A policy that refuses nothing, whatever goes wrong, and warns whoever asks of what breaks one of `rules`; and
 /// its binding.
 pub(super) fn warning(

@@ -113,7 +113,7 @@ pub async fn five_thousand_changes_a_minute_in_one_namespace_delay_no_other() ->
          the flooded namespace was up to date {:.1?} after the last change",
         behind.elapsed()
     );
-    ensure!(rate > 1000.0, "the machine is too slow for a flood: {rate:.0} changes a minute");
+    ensure!(rate > 300.0, "the machine is too slow for a flood: {rate:.0} changes a minute");
     ensure!(loud < BOUND, "{loud:?} instead of {quiet:?}\n{}", assent.operator().log_tail(20));
     Ok(())
 }

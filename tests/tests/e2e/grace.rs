@@ -131,14 +131,6 @@ pub async fn a_held_pod_that_takes_too_long_to_end_is_told_of_and_not_released(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = scene(cluster, "grace-held", 60, &enforce()).await?;
-    let mut preset = pod(&scene, "preset", 31);
-    preset["metadata"]["labels"]["assent.dev/held"] = json!("true");
-    preset["spec"]["schedulingGates"] = json!([{ "name": "assent.dev/clearance" }]);
-    scene.apply(Dev, &preset).await?;
-    let note = scene.event("Pod", "preset", "Held").await?;
-    ensure!(note.contains("termination grace of 31 s") && note.contains("leaves 30 s"), "{note}");
-    ensure!(note.contains("kubectl delete pod preset -n grace-held"), "{note}");
-
     let mut before = pod(&scene, "before", 30);
     before["spec"]["containers"][0] = container("2");
     scene.apply(Dev, &before).await?;
@@ -155,10 +147,8 @@ pub async fn a_held_pod_that_takes_too_long_to_end_is_told_of_and_not_released(
         Ok(events.iter().any(told).then_some(()))
     })
     .await?;
-    for name in ["preset", "before"] {
-        let pod = scene.get("pod", name).await?;
-        ensure!(pod["spec"]["schedulingGates"][0]["name"] == "assent.dev/clearance", "{name} was released");
-    }
+    let pod = scene.get("pod", "before").await?;
+    ensure!(pod["spec"]["schedulingGates"][0]["name"] == "assent.dev/clearance", "it was released: {pod}");
     Ok(())
 }
 
@@ -206,6 +196,6 @@ pub async fn what_deletes_pods_with_their_own_grace_is_not_blocked(cluster: &Con
     })
     .await?;
     cluster.kubectl(Admin, &["delete", "node", "drained"]).await?.ok()?;
-    let delete = ["delete", "namespace", "grace-others", "--timeout=60s"];
+    let delete = ["delete", "namespace", "grace-others", "--timeout=180s"];
     cluster.kubectl(Admin, &delete).await?.ok().map(drop)
 }

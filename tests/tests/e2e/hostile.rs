@@ -133,7 +133,7 @@ fn specimens_of_the_cluster(scene: &Scenario<'_>) -> Vec<Specimen> {
         object: json!({ "apiVersion": "assent.dev/v1alpha1", "kind": kind, "metadata": { "name": "odd" }, "spec": spec }),
     };
     let approval = json!({ "system": "odd", "modelVersion": "odd", "role": "risk-officer", "decision": "Approve",
-        "subjectDigest": assent_tests::digest('0'), "notAfter": FINE });
+        "subjectDigest": assent_tests::digest('0') });
     vec![
         custom("RiskLevel", "risklevels", json!({})),
         custom(
@@ -240,7 +240,7 @@ async fn is_told(assent: &Assent, scene: &Scenario<'_>) -> Result<()> {
     let message = scene.condition("aisystem", "odd", "Ready", "False", "UnreadableObject").await?;
     ensure!(message.contains("spec.decommission.date"), "{message}");
     let metrics = assent.get("/metrics").await?;
-    for kind in ["Job", "CronJob", "StatefulSet", "AISystem", "Approval"] {
+    for kind in ["Job", "CronJob", "StatefulSet", "AISystem"] {
         let line = format!("assent_invalid_objects{{kind=\"{kind}\"}} ");
         let value = metrics.lines().find_map(|l| l.strip_prefix(line.as_str())).unwrap_or("missing");
         ensure!(value.parse::<u32>().is_ok_and(|n| n > 0), "{line}{value}");

@@ -231,7 +231,7 @@ pub async fn a_new_version_waits_while_the_old_one_runs(cluster: &ControlPlane) 
 /// The API server gives up on an expression that costs too much, and the pod is refused then: it must not
 /// come to that with as much as one system's clearance holds.
 pub async fn a_system_with_many_large_versions_still_starts(cluster: &ControlPlane) -> Result<()> {
-    const VERSIONS: usize = 32;
+    const VERSIONS: usize = 24;
     let scene = Scenario::new(cluster, "many-versions", "minimal").await?;
     let containers = |version: usize| {
         let one = |number: usize| {

@@ -290,7 +290,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         warnings::a_change_of_a_system_says_how_many_pods_it_stops,
         warnings::a_change_of_a_risk_level_says_how_many_systems_it_concerns,
         warnings::a_workload_that_will_be_held_is_said_to_be,
-        workloads::a_pod_is_resized_in_place_whether_it_runs_or_is_held,
+        workloads::a_held_pod_is_resized_in_place,
         plugin::credentials_of_a_program_that_wants_to_know_the_cluster,
         signatures::check_counts_a_signature_and_no_name_in_a_file,
         sidecars::a_webhook_that_injects_what_is_trusted,

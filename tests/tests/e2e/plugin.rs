@@ -220,7 +220,8 @@ pub async fn inventory_lists_what_nobody_answers_for(cluster: &ControlPlane) -> 
     let shadow = ["inventory", "-A", "--shadow", "--assent-namespace=elsewhere"];
     let said = scene.assent(Person::Admin, &shadow).await?;
     ensure!(
-        said.stderr.contains("images are not looked at") && said.stdout.contains("deployment/gpu"),
+        said.stderr.contains("only no images and the accelerators that this program knows are looked for")
+            && said.stdout.contains("deployment/gpu"),
         "{said:?}"
     );
     ensure!(!said.stdout.contains("deployment/scorer"), "{said:?}");

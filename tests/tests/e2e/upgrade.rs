@@ -88,7 +88,7 @@ pub async fn from_the_previous_release_and_back_with_workloads_running() -> Resu
     // This operator is newer than the chart: it leaves the chart's policies alone.
     until(Duration::from_secs(30), "the operator to say so", async || {
         let said = assent.operator().log_tail(1000);
-        Ok(said.contains("are not of this operator's version").then_some(()))
+        Ok(said.contains("are of another version or other values than this operator's").then_some(()))
     })
     .await?;
     running.is_as_it_was().await?;

@@ -1,15 +1,19 @@
 //! Every policy that is installed works on this version: it refuses, warns or changes something.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use assent_tests::{ControlPlane, NAMESPACE, Person, Scenario, container};
+use assent_tests::{ControlPlane, NAMESPACE, Person, Scenario, container, until};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::Stage;
+
+/// The definition of the ModelVersion refuses an edit before this policy is asked.
+const BEHIND_A_DEFINITION: &str = "assent-modelversions";
 
 /// The objects of a kind that are part of Assent.
 async fn ours(cluster: &ControlPlane, kind: &str) -> Result<Vec<Value>> {
@@ -31,11 +35,14 @@ pub async fn each_refuses_something(stage: &Stage) -> Result<()> {
     }
     scene.is_cleared("v1").await?;
     let mut said = pods(stage, &scene).await?;
+    said.extend(ends(stage, &scene).await?);
     said.extend(records(&scene).await?);
+    said.extend(warnings(stage, &scene).await?);
     said.push(preview(stage).await?);
     let answered: BTreeSet<_> = said.iter().flat_map(|said| policies_in(said)).collect();
     let installed = ours(&stage.cluster, "validatingadmissionpolicies").await?;
-    let silent: Vec<_> = installed.iter().map(name).filter(|name| !answered.contains(name)).collect();
+    let expected = installed.iter().map(name).filter(|name| name != BEHIND_A_DEFINITION);
+    let silent: Vec<_> = expected.filter(|name| !answered.contains(name)).collect();
     ensure!(silent.is_empty(), "nothing here makes {silent:?} answer: {said:#?}");
     if stage.holds {
         changes(&scene).await?;
@@ -79,6 +86,73 @@ async fn pods(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     Ok(said)
 }
 
+/// What is said to those who end or bind a pod in a way of their own, and to an operator that edits a workload.
+async fn ends(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
+    let raw = async |subresource: &str, body: &Value| {
+        let path = format!("/api/v1/namespaces/{}/pods/{subresource}", scene.namespace);
+        let create = ["create", "--raw", &path, "-f", "-"];
+        stage.cluster.kubectl_stdin(Person::Admin, &create, &body.to_string()).await?.denied()
+    };
+    let binding = json!({ "apiVersion": "v1", "kind": "Binding",
+        "metadata": { "name": "held", "labels": { "assent.dev/system": "other" } },
+        "target": { "kind": "Node", "name": "node-0" } });
+    let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "runs" },
+        "deleteOptions": { "gracePeriodSeconds": 100_000 } });
+    let delete = ["delete", "pod", "runs", "--grace-period=100000", "--wait=false"];
+    scene.apply(Person::Dev, &scene.deployment("edited", &container("1"))).await?;
+    scene.running("edited", 2).await?;
+    let set = scene.list("replicasets").await?.first().map(name).context("a ReplicaSet")?;
+    let operator = stage.cluster.service_account(NAMESPACE, "assent").await?;
+    let edit = [
+        "patch",
+        "replicaset",
+        &set,
+        "-n",
+        &scene.namespace,
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"replicas":0}}"#,
+    ];
+    Ok(vec![
+        raw("held/binding", &binding).await?,
+        raw("runs/eviction", &eviction).await?,
+        scene.denied(Person::Dev, &delete).await?,
+        stage.cluster.run(&operator, "kubectl", &edit, None).await?.denied()?,
+    ])
+}
+
+/// What kubectl says of changes that would stop pods; none of them is made.
+async fn warnings(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
+    until(Duration::from_secs(30), "the pods to be counted", async || {
+        let system = scene.get("aisystem", "scorer").await?;
+        Ok((system["status"]["pods"]["running"].as_u64() > Some(0)).then_some(()))
+    })
+    .await?;
+    let sidecar = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "TrustedSidecar",
+        "metadata": { "name": "attacked" }, "spec": { "env": [{ "name": "ADDED", "value": "1" }] } });
+    let role = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "ApproverRole", "metadata": { "name": "attacked" },
+        "spec": { "keys": [{ "approver": { "user": "erin" }, "publicKey":
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEg5ZUbLxMJcZFGPYrVvcdS6DmDDfPuWFtwCTtOlsYvS" }] } });
+    for object in [&sidecar, &role] {
+        scene.apply(Person::Admin, object).await?;
+    }
+    let mut said = Vec::new();
+    for change in [
+        &["patch", "aisystem/scorer", "--type=merge", "-p", r#"{"spec":{"intendedPurpose":"Other."}}"#][..],
+        &["patch", "risklevel/high", "--type=merge", "-p", r#"{"spec":{"validity":"1h"}}"#],
+        &["delete", "modelversion/v1"],
+        &["delete", "approverrole/attacked"],
+        &["delete", "trustedsidecar/attacked"],
+    ] {
+        let change = [change, &["-n", &scene.namespace, "--dry-run=server"]].concat();
+        said.push(stage.cluster.kubectl(Person::Admin, &change).await?.stderr);
+    }
+    for object in ["approverrole/attacked", "trustedsidecar/attacked"] {
+        stage.cluster.kubectl(Person::Admin, &["delete", object]).await?.ok()?;
+    }
+    Ok(said)
+}
+
 /// What is said to those who change what the record depends on.
 async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     let digest = scene.digest_of("v1").await?;
@@ -90,6 +164,7 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
         scene.refused(Person::Dev, &scene.system("minimal")).await?,
         scene.denied(Person::Admin, &["delete", "risklevel", "high"]).await?,
         scene.denied(Person::Admin, &["label", "--overwrite", &label, "assent.dev/mode=other"]).await?,
+        scene.denied(Person::Admin, &["delete", "decisionsubjects", "--all"]).await?,
         scene.denied(Person::Admin, &["patch", "clearance", "clearance", "--type=merge", "-p", edit]).await?,
     ])
 }
