@@ -62,7 +62,7 @@ const PODS: Scope = Scope {
 /// It also cuts the pod's own grace: a policy of its own would cost every pod another copy of the `Clearance`.
 fn gate(operator: &Operator) -> [Manifest; 2] {
     let (gated, held) = (gated("object"), held("object"));
-    let hold = format!(
+    let gate_and_label = format!(
         "{held}
 ? [JSONPatch{{op: 'remove', path: '/spec/schedulingGates/' + string(object.spec.schedulingGates.map(g, g.name).indexOf('{GATE}'))}},
    JSONPatch{{op: 'remove', path: '/metadata/labels/' + jsonpatch.escapeKey('{HELD_LABEL}')}}]
@@ -84,7 +84,7 @@ fn gate(operator: &Operator) -> [Manifest; 2] {
     let too_long = grace::is_too_long("object");
     let condition = format!("{} && ({too_long} || {changes})", governs("object", &operator.accelerators));
     let patch = format!(
-        "({too_long} ? {} : []) + (!({too_long}) || {changes} ? ({hold}) : [])",
+        "({too_long} ? {} : []) + (!({too_long}) || {changes} ? ({gate_and_label}) : [])",
         grace::cut("object")
     );
     mutating("assent-gate", &PODS, &[("not-cleared", condition)], patch, "IfNeeded")

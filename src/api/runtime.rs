@@ -11,6 +11,7 @@
 //! `policy::fields` says of every field of a pod whether it is compared.
 //! What is referred to by name, such as the content of a claim or a config map, is not pinned by it.
 #![allow(clippy::struct_field_names, reason = "the names are those of the pod API")]
+#![allow(clippy::struct_excessive_bools, reason = "each is a field of the pod API")]
 
 use std::ops::Deref;
 

@@ -282,12 +282,16 @@ fn container(dice: &mut fastrand::Rng, name: &str, volumes: &[Value]) -> Value {
     // An init container that goes on running is a sidecar, which may have hooks and probes as others do.
     if dice.bool() {
         container["restartPolicy"] = json!("Always");
-        if dice.bool() {
-            let hook = *one(dice, &HOOKS);
-            container["exec"] = json!({ hook: ["run", "this"] });
-        } else if dice.bool() {
-            let hook = *one(dice, &HOOKS[..2]);
-            container["http"] = json!({ hook: one(dice, &requests()) });
+        match dice.u8(..4) {
+            0 | 1 => {
+                let hook = *one(dice, &HOOKS);
+                container["exec"] = json!({ hook: ["run", "this"] });
+            }
+            2 => {
+                let hook = *one(dice, &HOOKS[..2]);
+                container["http"] = json!({ hook: one(dice, &requests()) });
+            }
+            _ => {}
         }
     }
     let mut maybe = |dice: &mut fastrand::Rng, field: &str, values: &[Value]| {

@@ -50,7 +50,9 @@ pub fn runtime(page: &mut Page, runtime: &Runtime) {
     let shared: Vec<_> = shared.iter().filter(|(shares, _)| **shares).map(|(_, what)| *what).collect();
     if !shared.is_empty() {
         page.heading("SHARES");
-        shared.iter().for_each(|what| page.mark("!", LOOK, what));
+        for what in &shared {
+            page.mark("!", LOOK, what);
+        }
     }
     free(page);
 }
