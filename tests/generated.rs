@@ -52,15 +52,11 @@ const PLACE: &str = "added-";
 #[test]
 fn policies_of_the_chart() {
     // Back quotes, because the policies are YAML strings and Helm sees them before YAML does.
+    let lines: Vec<_> = LISTS.iter().map(|(sign, _)| format!("{sign} {PLACE}{sign}")).collect();
     let operator = admission::Operator {
         namespace: "{{ .Release.Namespace }}".to_owned(),
         service_account: "{{ include `assent.serviceAccountName` . }}".to_owned(),
-        accelerators: LISTS
-            .iter()
-            .map(|(sign, _)| format!("{sign} {PLACE}{sign}\n"))
-            .collect::<String>()
-            .parse()
-            .expect("a list"),
+        accelerators: lines.join("\n").parse().expect("a list"),
     };
     let (gates, refuses): (Vec<_>, Vec<_>) = admission::policies(&operator)
         .into_iter()
@@ -133,7 +129,7 @@ fn add_values(prefix: &str, schema: &Value, defaults: &Value, table: &mut String
     }
 }
 
-/// What happens to each field of a pod, out of the table that a test holds against the API server's OpenAPI.
+/// What happens to each field of a pod, out of the table that a test holds against the API server's `OpenAPI`.
 #[test]
 fn fields_of_a_pod() {
     const FILE: &str = "docs/fields.md";

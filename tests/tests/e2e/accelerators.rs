@@ -101,7 +101,7 @@ pub async fn accelerated_takes_in_whatever_uses_an_accelerator(cluster: &Control
     let known = Accelerators::default();
     for (pod, uses) in cases() {
         let made = made(&scene, &pod).await?;
-        let spec = made.spec.as_ref().cloned().unwrap_or_default();
+        let spec = made.spec.clone().unwrap_or_default();
         let ours = narrowest_scope(&made.metadata, &spec, &known) == Scope::Accelerated;
         let held = is_held(&made);
         ensure!(held == uses && ours == uses, "the API server holds: {held}, we would: {ours}: {pod}");

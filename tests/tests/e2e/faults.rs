@@ -312,7 +312,7 @@ pub async fn an_api_server_that_answers_429_for_a_minute_is_asked_little_and_mis
     gained.apply(Person::Dev, &many).await?;
     gained.held("scorer", 20).await?;
 
-    while_busy(&lost, &["*"], async {
+    Box::pin(while_busy(&lost, &["*"], async {
         let (begin, before) = (Instant::now(), rejected(&cluster).await?);
         revoke(&lost, "v1").await?;
         gained.decide(Person::Alice, &gained.decision("Approve", "v1", &digest, "risk-officer")).await?;
@@ -335,7 +335,7 @@ pub async fn an_api_server_that_answers_429_for_a_minute_is_asked_little_and_mis
         );
         ensure!((10..600).contains(&asked), "{asked} requests in a minute of 429s");
         Ok(())
-    })
+    }))
     .await?;
     let begin = Instant::now();
     lost.held("scorer", 2).await?;

@@ -22,12 +22,12 @@ async fn cleared<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'
 
 /// Creates an approved pod with each of the changes, all at once.
 async fn create(scene: &Scenario<'_>, approved: &Value, changes: &[(&str, Change)]) -> Result<()> {
-    let changed = |(name, change): &(&str, Change)| {
+    let pod_with = |(name, change): &(&str, Change)| {
         let mut pod = scene.workload("v1", "Pod", name, approved);
         change(&mut pod);
         pod
     };
-    let pods: Vec<Value> = changes.iter().map(changed).collect();
+    let pods: Vec<Value> = changes.iter().map(pod_with).collect();
     scene.apply(Dev, &json!({ "apiVersion": "v1", "kind": "List", "items": pods })).await.map(drop)
 }
 
@@ -263,7 +263,9 @@ pub async fn items_hooks_and_shared_namespaces_run_as_approved_and_not_otherwise
         ("projected-file", |pod| {
             let file = json!({ "path": "x", "fieldRef": { "fieldPath": "metadata.name" } });
             let items = &mut pod["spec"]["volumes"][2]["projected"]["sources"][2]["downwardAPI"]["items"];
-            items.as_array_mut().map(|items| items.push(file));
+            if let Some(items) = items.as_array_mut() {
+                items.push(file);
+            }
         }),
         ("hook-path", |pod| {
             main_container(pod)["lifecycle"]["preStop"]["httpGet"]["path"] = json!("/other");

@@ -14,7 +14,7 @@ fn image() -> String {
     format!("registry.example/initializer@{}", digest('9'))
 }
 
-/// What KServe adds to a predictor: a container that fetches the model.
+/// What `KServe` adds to a predictor: a container that fetches the model.
 fn initializer() -> Value {
     json!({ "name": "storage-initializer", "image": image(), "args": ["s3://models/bot/1"] })
 }

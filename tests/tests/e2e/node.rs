@@ -186,10 +186,10 @@ pub async fn a_stop_that_has_begun_is_not_shortened_and_whoever_fixed_its_end_is
         .kubectl(Dev, &["delete", "pod", "scorer", "--wait=false", &format!("--grace-period={LONG}")])
         .await?;
     scene.kubectl(Admin, &["label", "namespace", "node-fixed", "assent.dev/mode=enforce"]).await?;
-    let note = scene.event("Pod", "scorer", "StopOverdue").await?;
+    let told = scene.event("Pod", "scorer", "StopOverdue").await?;
     let fixed = format!("it was deleted with a grace of {LONG} s before Assent could stop it");
-    ensure!(note.contains(&fixed) && note.contains(&format!("node {NODE} ends it at ")), "{note}");
-    ensure!(!note.contains("has not said"), "the kubelet is blamed: {note}");
+    ensure!(told.contains(&fixed) && told.contains(&format!("node {NODE} ends it at ")), "{told}");
+    ensure!(!told.contains("has not said"), "the kubelet is blamed: {told}");
     run(&scene, node, 1).await?;
     let end = Duration::from_secs(LONG.into());
     run(&scene, node, 0).await?;
@@ -293,9 +293,9 @@ pub async fn i2_a_kubelet_that_confirms_nothing_is_named() -> Result<()> {
     let name = scene.pods("scorer").await?[0]["metadata"]["name"].as_str().context("no name")?.to_owned();
     node.pause_kubelet()?;
     decide(&scene, "Revoke", "v1").await?;
-    let note = scene.event("Pod", &name, "StopOverdue").await?;
+    let told = scene.event("Pod", &name, "StopOverdue").await?;
     let blamed = format!("the kubelet of node {NODE} has not said that it ended");
-    ensure!(note.contains(&blamed), "{note}");
+    ensure!(told.contains(&blamed), "{told}");
     ensure!(node.running(&scene.namespace).await?.len() == 2, "who ended them?");
     node.resume_kubelet()?;
     end_within(&scene, &node, Instant::now(), GRACE).await?;

@@ -253,7 +253,7 @@ pub async fn dev_passes_something_off_as_a_sidecar(cluster: &ControlPlane) -> Re
             spec["volumes"][2]["projected"]["sources"][0]["serviceAccountToken"]["path"] = json!("x.so");
         }),
         ("message-path", |spec| {
-            spec["containers"][1]["terminationMessagePath"] = json!("/etc/ld.so.preload")
+            spec["containers"][1]["terminationMessagePath"] = json!("/etc/ld.so.preload");
         }),
         ("volume-more", |spec| push(&mut spec["volumes"], json!({ "name": "more", "emptyDir": {} }))),
         ("mount-path", |spec| {
