@@ -222,7 +222,7 @@ fn runtime_annotations_stay() -> Rule {
     }
 }
 
-/// What the operator recorded on a pod is evidence: only the operator changes it.
+/// The annotations that the operator writes on a pod are evidence, so only the operator changes them.
 fn record_stays(operator: &Operator) -> Rule {
     let (now, before) = (annotations("object"), annotations("oldObject"));
     Rule {

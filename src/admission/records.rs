@@ -198,7 +198,7 @@ fn namespaces(operator: &Operator) -> [Manifest; 2] {
     validating("assent-namespaces", &scope, &[], &variables, rules)
 }
 
-/// What somebody decided on stays as it was written down, as long as its namespace is there.
+/// A `DecisionSubject` never changes. Only the deletion of its namespace removes it.
 fn decision_subjects(operator: &Operator) -> [Manifest; 2] {
     let scope = Scope { resources: &["decisionsubjects"], ..RECORDS };
     let rules = vec![

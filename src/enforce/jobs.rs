@@ -253,7 +253,7 @@ enum News {
     Gone(Key),
 }
 
-/// What is unreadable is gone: its pods are held and stopped one by one.
+/// An unreadable object counts as missing: its pods are held and stopped one by one.
 fn watch<K: Suspendable + Send + 'static>(
     watches: &Arc<Watches>,
     accelerators: Accelerators,
