@@ -59,6 +59,9 @@ const PODS: Scope = Scope {
 /// added their part by then. A pod that is cleared with these additions loses gate and label again, so it needs no
 /// operator to start. A pod that was cleared at first is not looked at again: assent-pod-create judges it.
 ///
+/// The gate is written as a map: in a list, an `Object` makes the API server of 1.36 panic (its
+/// `ObjectVal.ConvertToNative` returns a struct where a value is due; 1.37 mended it).
+///
 /// It also cuts the pod's own grace: a policy of its own would cost every pod another copy of the `Clearance`.
 fn gate(operator: &Operator) -> [Manifest; 2] {
     let (gated, held) = (gated("object"), held("object"));
@@ -67,8 +70,8 @@ fn gate(operator: &Operator) -> [Manifest; 2] {
 ? [JSONPatch{{op: 'remove', path: '/spec/schedulingGates/' + string(object.spec.schedulingGates.map(g, g.name).indexOf('{GATE}'))}},
    JSONPatch{{op: 'remove', path: '/metadata/labels/' + jsonpatch.escapeKey('{HELD_LABEL}')}}]
 : ({gated} ? [] : has(object.spec.schedulingGates)
-  ? [JSONPatch{{op: 'add', path: '/spec/schedulingGates/-', value: Object.spec.schedulingGates{{name: '{GATE}'}}}}]
-  : [JSONPatch{{op: 'add', path: '/spec/schedulingGates', value: [Object.spec.schedulingGates{{name: '{GATE}'}}]}}])
+  ? [JSONPatch{{op: 'add', path: '/spec/schedulingGates/-', value: {{'name': '{GATE}'}}}}]
+  : [JSONPatch{{op: 'add', path: '/spec/schedulingGates', value: [{{'name': '{GATE}'}}]}}])
 + (has(object.metadata.labels)
   ? [JSONPatch{{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('{HELD_LABEL}'), value: 'true'}}]
   : [JSONPatch{{op: 'add', path: '/metadata/labels', value: {{'{HELD_LABEL}': 'true'}}}}])"
