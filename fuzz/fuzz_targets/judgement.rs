@@ -5,7 +5,7 @@
 
 use assent::{
     api::{AISystemSpec, Approval, ModelVersionSpec, RiskLevelSpec},
-    policy::{ApproverRoles, Facts, judge, statements},
+    policy::{ApproverRoles, Authors, Facts, judge, statements},
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -18,6 +18,8 @@ struct Case {
     version: ModelVersionSpec,
     system: Option<AISystemSpec>,
     level: Option<RiskLevelSpec>,
+    #[serde(default)]
+    author: Option<String>,
     approvals: Vec<Approval>,
 }
 
@@ -36,7 +38,14 @@ fuzz_target!(|data: &[u8]| {
         if backwards {
             statements.reverse();
         }
-        Facts { name: "version", version: &case.version, system: case.system.as_ref(), level: case.level.as_ref(), statements }
+        Facts {
+            name: "version",
+            version: &case.version,
+            system: case.system.as_ref(),
+            level: case.level.as_ref(),
+            authors: Authors { version: case.author.as_deref(), system: None },
+            statements,
+        }
     };
     let (forwards, backwards) = (facts(false), facts(true));
     let judgement = judge(&forwards, case.now);

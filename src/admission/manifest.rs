@@ -15,7 +15,7 @@ use k8s_openapi::{
 use kube::{Resource, api::ObjectMeta};
 use serde::Serialize;
 
-use crate::api::{self, CLEARANCE_NAME, GROUP, MODE_LABEL, Mode, SCOPE_LABEL};
+use crate::api::{self, CLEARANCE_NAME, GROUP, MODE_LABEL, Mode, SCOPE_LABEL, last_write};
 
 /// One object to apply.
 #[derive(Clone, Debug, Serialize)]
@@ -103,9 +103,7 @@ impl Manifest {
 
     /// The field manager that wrote it last.
     pub fn last_manager(&self) -> Option<&str> {
-        let entries = self.metadata().managed_fields.iter().flatten();
-        let written = entries.filter(|entry| entry.subresource.is_none());
-        written.max_by_key(|entry| entry.time.clone())?.manager.as_deref()
+        last_write(self.metadata())?.manager.as_deref()
     }
 }
 

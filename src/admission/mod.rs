@@ -24,7 +24,10 @@
 //!  RiskLevel  ─► assent-risklevels           not deleted while in use
 //!  Namespace  ─► assent-namespaces           opting out by RBAC
 //!  Clearance, statuses ─► assent-operator-only
-//!  DecisionSubject ─► assent-decision-subjects  by the operator, for good
+//!  DecisionSubject, SystemHistory ─► assent-record   by the operator, for good
+//!  ModelVersion, AISystem ─► assent-author-stamp      (mutating) who wrote what approvers rely on
+//!                         ─► assent-author            no forged name
+//!  AISystem, RiskLevel, ApproverRole, TrustedSidecar ─► assent-changed-by-stamp, assent-changed-by   who changed it last
 //!  UPDATE by the operator of what makes pods ─► assent-operator-workloads   nothing but metadata
 //!  UPDATE or DELETE of what clears pods ─► assent-stop-…     warns of what stops
 //! ```
@@ -36,6 +39,7 @@
 //! Where the API server has no mutating policies ([`Holding::Refuse`]), assent-pod-create refuses what would
 //! have been held, and whoever signs an approval fills in the approver, which assent-approvals checks.
 
+mod authors;
 mod cleared;
 mod governed;
 mod grace;
@@ -99,6 +103,7 @@ pub fn policies(operator: &Operator) -> Vec<Manifest> {
     manifests.extend(workloads::policies(operator));
     manifests.extend(preview::policies(operator));
     manifests.extend(records::policies(operator));
+    manifests.extend(authors::policies());
     manifests.extend(stops::policies());
     manifests
 }

@@ -15,7 +15,7 @@ pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
         risk_levels(),
         namespaces(operator),
         operator_only(operator),
-        decision_subjects(operator),
+        kept_records(operator),
     ];
     parts.into_iter().flatten().collect()
 }
@@ -198,29 +198,30 @@ fn namespaces(operator: &Operator) -> [Manifest; 2] {
     validating("assent-namespaces", &scope, &[], &variables, rules)
 }
 
-/// A `DecisionSubject` never changes. Only the deletion of its namespace removes it.
-fn decision_subjects(operator: &Operator) -> [Manifest; 2] {
-    let scope = Scope { resources: &["decisionsubjects"], ..RECORDS };
+/// A `DecisionSubject` never changes, and only the operator appends to a `SystemHistory`. Only the deletion of
+/// their namespace removes them.
+fn kept_records(operator: &Operator) -> [Manifest; 2] {
+    let scope = Scope { resources: &["decisionsubjects", "systemhistories"], ..RECORDS };
     let rules = vec![
         Rule {
             holds: format!("request.operation != 'CREATE' || {}", operator.asks()),
-            else_say: "'decision subjects are written by Assent alone, when somebody decides'".to_owned(),
+            else_say: "request.resource.resource + ' are written by Assent alone'".to_owned(),
         },
         Rule {
             // An owner that goes would take it along.
             holds: "request.operation == 'DELETE' || object.metadata.?ownerReferences.orValue([]).size() == 0".to_owned(),
-            else_say: "'a decision subject has no ownerReferences: it stays when its system goes'".to_owned(),
+            else_say: "request.resource.resource + ' have no ownerReferences: they stay when their system goes'".to_owned(),
         },
         Rule {
-            holds: "request.operation != 'UPDATE' || object.spec == oldObject.spec".to_owned(),
-            else_say: "'decision subject ' + oldObject.metadata.name + ' is what somebody decided on: it does not change'".to_owned(),
+            holds: format!("request.operation != 'UPDATE' || object.spec == oldObject.spec || request.resource.resource == 'systemhistories' && {}", operator.asks()),
+            else_say: "request.resource.resource + '/' + oldObject.metadata.name + ' is part of the record: it does not change'".to_owned(),
         },
         Rule {
             holds: format!("request.operation != 'DELETE' || request.userInfo.username in {NAMESPACE_CONTROLLER}"),
-            else_say: "'decision subject ' + oldObject.metadata.name + ' is part of the record and is not deleted: it goes with its namespace'".to_owned(),
+            else_say: "request.resource.resource + '/' + oldObject.metadata.name + ' is part of the record and is not deleted: it goes with its namespace'".to_owned(),
         },
     ];
-    validating("assent-decision-subjects", &scope, &[], &[], rules)
+    validating("assent-record", &scope, &[], &[], rules)
 }
 
 /// What the operator derives, nobody else writes: neither clearances nor statuses.

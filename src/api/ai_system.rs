@@ -34,6 +34,7 @@ use super::{Conditions, Digest, conditions_schema};
     printcolumn(name = "Until", type_ = "string", json_path = ".status.notAfter", description = "When the first of them loses its clearance"),
     printcolumn(name = "Running", type_ = "integer", json_path = ".status.pods.running"),
     printcolumn(name = "Held", type_ = "integer", json_path = ".status.pods.held"),
+    printcolumn(name = "Changed By", type_ = "string", json_path = r".metadata.annotations.assent\.dev/changed-by", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Cleared')].message", priority = 1)
 )]

@@ -22,6 +22,12 @@ use super::Approver;
     shortname = "apr",
     category = "assent",
     printcolumn(name = "Keys Of", type_ = "string", json_path = ".spec.keys[*].approver.user"),
+    printcolumn(
+        name = "Changed By",
+        type_ = "string",
+        json_path = r".metadata.annotations.assent\.dev/changed-by",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

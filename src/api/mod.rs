@@ -12,6 +12,7 @@
 //!                              ▼ compiled by the operator
 //!                          Clearance         system -> runtimes cleared, until when
 //!                          DecisionSubject   subject digest -> what somebody decided on, for good
+//!                          SystemHistory     system -> who changed what altered a verdict, and deletions
 //! ```
 //!
 //! One file a kind. Nothing here has logic beyond its own shape; bounds and CEL rules are part of
@@ -21,6 +22,7 @@
 mod ai_system;
 mod approval;
 mod approver_role;
+mod attribution;
 mod clearance;
 mod condition;
 mod decision_subject;
@@ -29,6 +31,7 @@ mod governance;
 mod model_version;
 mod risk_level;
 mod runtime;
+mod system_history;
 mod text;
 mod time;
 mod trusted_sidecar;
@@ -40,6 +43,7 @@ pub use ai_system::{
 };
 pub use approval::{Approval, ApprovalSpec, ApprovalStatus, Approver, Decision, Signature};
 pub use approver_role::{ApproverKey, ApproverRole, ApproverRoleSpec};
+pub use attribution::{AUTHOR, Attribution, CHANGED_BY, last_write, unproven};
 pub use clearance::{
     CLEARANCE_NAME, Clearance, ClearanceSpec, ClearedVersion, SystemClearance, WithheldVersion,
 };
@@ -56,6 +60,9 @@ pub use risk_level::{
 pub use runtime::{
     Container, EnvFrom, EnvVar, EnvVarSource, ExecHooks, FieldRef, HttpGet, HttpHeader, HttpHooks, KeyRef,
     MayVary, ResourceFieldRef, Runtime, SharedRuntime, SourceRef, VolumeMount,
+};
+pub use system_history::{
+    Change, HistoryEntry, Observed, ObservedSource, ObservedVersion, SystemHistory, SystemHistorySpec,
 };
 pub use text::Text;
 pub use trusted_sidecar::{
@@ -115,6 +122,7 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         Approval::crd(),
         Clearance::crd(),
         DecisionSubject::crd(),
+        SystemHistory::crd(),
     ]
 }
 

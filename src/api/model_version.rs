@@ -31,6 +31,12 @@ use super::{Conditions, Digest, SharedRuntime, conditions_schema};
         json_path = ".status.conditions[?(@.type=='Cleared')].reason"
     ),
     printcolumn(name = "Until", type_ = "string", json_path = ".status.notAfter"),
+    printcolumn(
+        name = "Author",
+        type_ = "string",
+        json_path = r".metadata.annotations.assent\.dev/author",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Digest", type_ = "string", json_path = ".status.subjectDigest", priority = 1),
     printcolumn(

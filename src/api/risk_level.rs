@@ -25,6 +25,12 @@ use super::{Conditions, conditions_schema};
     printcolumn(name = "On Loss", type_ = "string", json_path = ".spec.onLoss.mode"),
     printcolumn(name = "Grace", type_ = "integer", json_path = ".spec.onLoss.gracePeriodSeconds"),
     printcolumn(name = "Systems", type_ = "integer", json_path = ".status.systems"),
+    printcolumn(
+        name = "Changed By",
+        type_ = "string",
+        json_path = r".metadata.annotations.assent\.dev/changed-by",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -43,7 +49,8 @@ pub struct RiskLevelSpec {
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["role"]))]
     pub approvals: Vec<RequiredApproval>,
 
-    /// Owners of a system do not count as its approvers, and one person fills one role only.
+    /// One person fills one role only. The owners of a system do not count as its approvers; nor does whoever created
+    /// the version, or last changed anything of the system but its `decommission`. False by default.
     #[serde(default)]
     pub separation_of_duties: bool,
 

@@ -34,6 +34,12 @@ use super::{Conditions, Container, EnvVar, Volume, VolumeMount, conditions_schem
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Ready')].status"
     ),
+    printcolumn(
+        name = "Changed By",
+        type_ = "string",
+        json_path = r".metadata.annotations.assent\.dev/changed-by",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -3,11 +3,12 @@
 //! ```text
 //!  AISystem ───── described, decommissioned ─┐
 //!  ModelVersion ─ published ─────────────────┤
+//!  SystemHistory  changed, deleted, verdicts ┤
 //!  Approval ───── recorded, ended ───────────┼─► by time ─┬─ table, wide
 //!  Event ──────── held, released, stopped ───┘            └─ json, yaml
 //! ```
 //!
-//! Decisions are kept for good; Events only for as long as the API server keeps them, an hour unless it was told
+//! Decisions and the `SystemHistory` are kept for good; Events only for as long as the API server keeps them, an hour unless it was told
 //! otherwise (`--event-ttl`).
 
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ use super::{
     table::{Cell, table},
 };
 use crate::{
-    api::{AISystem, Approval, ApprovalSpec, Decision, GROUP},
+    api::{AISystem, Approval, ApprovalSpec, Change, Decision, GROUP, HistoryEntry, SystemHistory, unproven},
     policy::Standing,
 };
 
@@ -58,7 +59,8 @@ struct Entry {
 /// Prints the history of one system.
 pub async fn history(session: &Session, name: &str, format: Listing) -> Result<()> {
     let ledger = Ledger::read(&session.client, &session.namespace, name).await?;
-    if ledger.approvals.is_empty() {
+    let recorded = recorded(session, name).await?;
+    if ledger.approvals.is_empty() && recorded.is_none() {
         ledger.system(&session.client).await?;
     }
     let now = Timestamp::now();
@@ -71,6 +73,7 @@ pub async fn history(session: &Session, name: &str, format: Listing) -> Result<(
         standings.extend(ledger.rule(version, None, now).standings);
     }
     entries.extend(ledger.approvals.iter().flat_map(|approval| decided(&ledger, &standings, approval, now)));
+    entries.extend(recorded.iter().flat_map(|history| history.spec.entries.iter().map(Entry::from)));
     entries.extend(enforced(session, name).await?);
     // The API server's times are whole seconds; within one, what is asked for comes before what is decided.
     entries.sort_by_key(|entry| entry.at.as_second());
@@ -80,7 +83,41 @@ pub async fn history(session: &Session, name: &str, format: Listing) -> Result<(
         Listing::Table | Listing::Wide => entries_table(&entries, format == Listing::Wide, now),
     };
     anstream::print!("{text}");
+    let dropped = recorded.map_or(0, |history| history.spec.dropped);
+    if dropped > 0 {
+        anstream::eprintln!("{dropped} older changes had no room in systemhistory/{name} and are not shown.");
+    }
     Ok(())
+}
+
+/// The changes that the operator recorded; none where the cluster serves no `SystemHistory` yet, as before an upgrade of
+/// its definitions.
+async fn recorded(session: &Session, name: &str) -> Result<Option<SystemHistory>> {
+    let api = Api::<SystemHistory>::namespaced(session.client.clone(), &session.namespace);
+    api.get_opt(name).await.map_err(Error::api(format!("read systemhistory/{name}")))
+}
+
+impl From<&HistoryEntry> for Entry {
+    fn from(entry: &HistoryEntry) -> Self {
+        let what = match entry.change {
+            Change::Changed => "Changed",
+            Change::Deleted => "Deleted",
+            Change::Cleared => "Cleared",
+            Change::Withheld => "Withheld",
+        };
+        let version = entry.object.strip_prefix("modelversion/").map(str::to_owned);
+        let manager = entry.field_manager.as_deref().map(unproven);
+        let about = match entry.change {
+            Change::Changed | Change::Deleted => Some(entry.object.clone()),
+            Change::Cleared | Change::Withheld => entry.note.clone(),
+        };
+        Self {
+            version,
+            who: entry.by.clone().or(manager),
+            note: about,
+            ..Self::new(entry.at.0, what, &entry.object)
+        }
+    }
 }
 
 fn life_of(system: &AISystem, now: Timestamp) -> Vec<Entry> {
@@ -184,9 +221,9 @@ impl Entry {
 
     fn cells(&self, wide: bool, now: Timestamp) -> Vec<Cell> {
         let style = match &*self.what {
-            "Approved" | "Released" => GOOD,
-            "Rejected" | "Revoked" | "ClearanceLost" | "Decommissioned" => BAD,
-            "Held" | "ApprovalEnded" | "StopOverdue" => LOOK,
+            "Approved" | "Released" | "Cleared" => GOOD,
+            "Rejected" | "Revoked" | "ClearanceLost" | "Decommissioned" | "Withheld" => BAD,
+            "Held" | "ApprovalEnded" | "StopOverdue" | "Changed" | "Deleted" => LOOK,
             _ => PLAIN,
         };
         let text = |text: &Option<String>| Cell::new(PLAIN, text.as_deref().unwrap_or_default());

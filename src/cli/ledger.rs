@@ -20,9 +20,9 @@ use super::{
     error::{Error, Next, Result},
 };
 use crate::{
-    api::{AISystem, Approval, Approver, ApproverRole, Decision, Digest, ModelVersion, RiskLevel},
+    api::{AISystem, AUTHOR, Approval, Approver, ApproverRole, Decision, Digest, ModelVersion, RiskLevel},
     policy::{
-        self, ApproverRoles, Facts, Reason, Standing, Statement, Subject, SubjectDigests, Verdict,
+        self, ApproverRoles, Authors, Facts, Reason, Standing, Statement, Subject, SubjectDigests, Verdict,
         approver_of, bears_on, judge,
     },
     watch::request,
@@ -227,6 +227,10 @@ impl Ledger {
             version: &version.spec,
             system: self.system.as_ref().map(|system| &system.spec),
             level: self.level.as_ref().map(|level| &level.spec),
+            authors: Authors {
+                version: version.annotations().get(AUTHOR).map(String::as_str),
+                system: self.system.as_ref().and_then(|s| s.annotations().get(AUTHOR)).map(String::as_str),
+            },
             statements,
         };
         let judgement = judge(&facts, now);

@@ -3,7 +3,8 @@
 //! ```text
 //!  RiskLevel ─ roles, how many people ─┐
 //!  RBAC ────── who holds each ─────────┼─► Row ─┬─ table, wide
-//!  AISystem ── owners ─ do not count ──┘        └─ json, yaml
+//!  AISystem ── owners, author ──────────┘        └─ json, yaml
+//!              do not count where duties are separated
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,7 @@ use super::{
     people::{self, Holders},
     table::{Cell, table},
 };
-use crate::api::{AISystem, Decision, RiskLevel, RiskLevelSpec};
+use crate::api::{AISystem, Attribution, Decision, RiskLevel, RiskLevelSpec};
 
 /// One role.
 #[derive(Clone, Debug, Serialize)]
@@ -38,6 +39,9 @@ struct Row {
     holders: Option<Vec<String>>,
     /// Those of them that own the system, where owners do not approve.
     owners: Vec<String>,
+    /// Who of them last changed the system, where authors do not approve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    author: Option<String>,
 }
 
 /// Prints who may decide about a system, or in which roles people decide at all.
@@ -110,6 +114,13 @@ impl Asked {
         let owners = owners.filter(|_| decision == Decision::Approve && separated);
         owners.map(|owner| format!("{:?} {}", owner.kind, owner.name)).collect()
     }
+
+    /// Who last changed the system, if what authors do does not count.
+    fn author(&self, decision: Decision) -> Option<String> {
+        let separated = self.levels.values().any(|level| level.separation_of_duties);
+        let author = Attribution::of(&self.system.as_ref()?.metadata).author?;
+        (decision == Decision::Approve && separated).then(|| format!("User {author}"))
+    }
 }
 
 async fn rows(session: &Session, decision: Decision, asked: &Asked) -> Result<Vec<Row>> {
@@ -124,6 +135,7 @@ async fn rows(session: &Session, decision: Decision, asked: &Asked) -> Result<Ve
     let held = people::held(&session.client, roles.keys().copied()).await?;
     let holders = Holders::read(&session.client).await;
     let excluded = asked.excluded(decision);
+    let author = asked.author(decision);
     let row = |(role, (needed, risk_levels)): (&str, (u32, BTreeSet<String>))| {
         let holders = holders.as_ref().map(|holders| holders.of(role));
         Row {
@@ -131,6 +143,7 @@ async fn rows(session: &Session, decision: Decision, asked: &Asked) -> Result<Ve
             needed: (asked.system.is_some() && decision == Decision::Approve).then_some(needed),
             role: role.to_owned(),
             risk_levels,
+            author: author.clone().filter(|author| holders.iter().flatten().any(|holder| holder == author)),
             owners: holders.iter().flatten().filter(|holder| excluded.contains(*holder)).cloned().collect(),
             holders,
         }
@@ -162,8 +175,14 @@ impl Row {
     fn who(&self) -> Cell {
         let Some(holders) = &self.holders else { return Cell::new(FAINT, "") };
         let in_words = |holder: &String| {
-            let owner = if self.owners.contains(holder) { " (owner: does not count)" } else { "" };
-            format!("{holder}{owner}")
+            let why = if self.owners.contains(holder) {
+                " (owner: does not count)"
+            } else if self.author.as_ref() == Some(holder) {
+                " (last changed the system: does not count)"
+            } else {
+                ""
+            };
+            format!("{holder}{why}")
         };
         match holders.iter().map(in_words).collect::<Vec<_>>().join(", ") {
             nobody if nobody.is_empty() => Cell::new(BAD, "nobody"),

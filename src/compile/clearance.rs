@@ -22,7 +22,7 @@ use crate::{
         ClearanceSpec, ClearedVersion, Digest, Governance, ModelVersion, OnLoss, SystemClearance, Trusted,
         WithheldVersion,
     },
-    policy::{self, Capacity, Reason, Subject, Verdict, bears_on, judge},
+    policy::{self, Authors, Capacity, Reason, Subject, Verdict, bears_on, judge},
 };
 
 /// What is to be written, and when to look again.
@@ -97,14 +97,20 @@ fn judge_version<'a>(
     version: &'a Kept<ModelVersion>,
     now: Timestamp,
 ) -> Judged {
-    let system = facts.systems.get(&version.spec.system).map(|s| &s.spec);
+    let described = facts.systems.get(&version.spec.system);
+    let authors = Authors {
+        version: version.attribution.author.as_deref(),
+        system: described.and_then(|system| system.attribution.author.as_deref()),
+    };
+    let system = described.map(|s| &s.spec);
     let level = system.and_then(|s| facts.levels.get(&s.risk_level)).map(|l| &l.spec);
     let digests = system.map(|system| Subject::new(namespace, system, level, &version.spec).digests());
     let bearing = digests.iter().flat_map(|digests| {
         facts.approvals.values().filter(move |a| bears_on(a, &version.spec.system, &version.name, digests))
     });
     let statements = policy::statements(bearing.map(AsRef::as_ref), &facts.roles);
-    let facts = policy::Facts { name: &version.name, version: &version.spec, system, level, statements };
+    let facts =
+        policy::Facts { name: &version.name, version: &version.spec, system, level, authors, statements };
     let judgement = judge(&facts, now);
     let end = judgement.not_after.filter(|_| judgement.verdict == Verdict::Cleared);
     let ending =

@@ -14,7 +14,9 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, stream::BoxStream};
-use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
+use k8s_openapi::{
+    api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry, jiff::Timestamp,
+};
 use kube::{
     Resource, ResourceExt,
     core::{
@@ -29,8 +31,8 @@ use tokio::sync::watch as signal;
 use super::trust::trust;
 use crate::{
     api::{
-        AISystem, Approval, ApproverRole, CLEARANCE_NAME, Clearance, ClearanceSpec, Decision, ModelVersion,
-        RiskLevel, Trusted, TrustedSidecar,
+        AISystem, AUTHOR, Approval, ApproverRole, Attribution, CHANGED_BY, CLEARANCE_NAME, Clearance,
+        ClearanceSpec, Decision, ModelVersion, RiskLevel, Trusted, TrustedSidecar, last_write,
     },
     policy::ApproverRoles,
     watch::{Lenient, NamespaceMeta, Unreadable, Watches},
@@ -43,6 +45,7 @@ pub struct Kept<K: HasSpec + HasStatus> {
     pub uid: Option<String>,
     pub generation: Option<i64>,
     pub created: Option<Timestamp>,
+    pub attribution: Attribution,
     pub spec: K::Spec,
     pub status: Option<K::Status>,
 }
@@ -50,6 +53,7 @@ pub struct Kept<K: HasSpec + HasStatus> {
 impl<K: Resource<DynamicType = ()> + HasSpec + HasStatus> Kept<K> {
     fn new(meta: ObjectMeta, spec: K::Spec, status: Option<K::Status>) -> Self {
         Self {
+            attribution: Attribution::of(&meta),
             name: meta.name.unwrap_or_default(),
             uid: meta.uid,
             generation: meta.generation,
@@ -88,9 +92,17 @@ struct Cache<V> {
 
 /// Of the metadata only what is asked for later: annotations hold a whole manifest where `kubectl apply` wrote it.
 /// And cloned, for what was read has room for four where there is one condition.
-fn kept<K: Resource + Clone, V: From<K>>(mut object: K) -> Arc<V> {
+fn kept<K: Resource<DynamicType = ()> + Clone, V: From<K>>(mut object: K) -> Arc<V> {
     let meta = std::mem::take(object.meta_mut());
+    let is_attributed = ["AISystem", "ModelVersion", "RiskLevel", "ApproverRole"].contains(&&*K::kind(&()));
     *object.meta_mut() = ObjectMeta {
+        managed_fields: last_write(&meta).filter(|_| is_attributed).map(|entry| {
+            vec![ManagedFieldsEntry { manager: entry.manager.clone(), ..ManagedFieldsEntry::default() }]
+        }),
+        annotations: meta.annotations.filter(|_| is_attributed).map(|mut annotations| {
+            annotations.retain(|key, _| [AUTHOR, CHANGED_BY].contains(&&**key));
+            annotations
+        }),
         name: meta.name,
         namespace: meta.namespace,
         uid: meta.uid,

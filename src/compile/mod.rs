@@ -4,7 +4,7 @@
 //! ```text
 //!  watches ──► Index ──► Queue of namespaces ──► compile ──► Clearance   (replaced at a known version,
 //!  AISystem    facts by       ▲                  pure         │           so that a stale operator fails)
-//!  ModelVersion namespace     │                               └► statuses (server-side apply)
+//!  ModelVersion namespace     │                               ├► statuses (server-side apply)
 //!  Approval                   │
 //!  RiskLevel              the instant of the next expiry
 //!  TrustedSidecar
@@ -16,6 +16,7 @@
 
 pub(crate) mod clearance;
 mod cost;
+mod history;
 pub(crate) mod index;
 mod notice;
 mod on_loss;
@@ -44,6 +45,7 @@ use tracing::warn;
 
 pub(crate) use self::{clearance::compile, index::Facts, notice::Notice, trust::trust};
 use self::{
+    history::{Histories, snapshots},
     index::{Index, Key, feed},
     refused::Refused,
     status::Statuses,
@@ -99,6 +101,7 @@ struct Context {
     refused: Refused,
     recorder: Recorder,
     subjects: Subjects,
+    histories: Histories,
     /// Who writes; first come, first served. Of what ends in the same second, all clearances are asked for
     /// before the first is written, and so before the first status.
     turns: Semaphore,
@@ -184,6 +187,7 @@ pub(crate) async fn run(
         refused: Refused::default(),
         recorder: Recorder::new(client.clone(), reporter),
         subjects: Subjects::default(),
+        histories: Histories::default(),
         turns: Semaphore::new(CONCURRENCY),
     };
     let working = Queue::default().run(changed, |key| context.work(key), shutdown.clone());
@@ -214,6 +218,7 @@ impl Context {
         if namespace.meta().deletion_timestamp.is_some() {
             self.index.withdrew(name);
             self.subjects.forget(name);
+            self.histories.forget(name);
             self.metrics.expiring(name, &Statuses::default().expiring());
             return Ok(Outcome::default());
         }
@@ -234,9 +239,11 @@ impl Context {
         self.give_notice(name, &facts, &compiled.statuses).await;
         let turn = self.turns.acquire().await;
         let recorded = self.subjects.record(&self.client, name, &facts, &compiled.statuses).await;
-        self.writer().statuses(name, &facts, compiled.statuses).await?;
+        let snapshots = snapshots(&facts, &compiled.statuses);
+        let told = self.writer().statuses(name, &facts, compiled.statuses).await;
+        let kept = self.histories.record(&self.client, name, snapshots, now).await;
         drop(turn);
-        recorded?;
+        told.and(recorded).and(kept)?;
         self.metrics.compiled(now);
         Ok(Outcome { again: compiled.revisit.map(until), rest: written.took * REST })
     }

@@ -396,6 +396,11 @@ fn effect(
             "its approver owns the system, and the risk level separates duties: somebody else approves"
                 .to_owned()
         }
+        Standing::ApproverIsAuthor => {
+            "its approver created the version or last changed the system, and the risk level separates duties: \
+             somebody else approves"
+                .to_owned()
+        }
         Standing::RoleNotRequired => format!("the risk level asks for nobody in role {}", spec.role),
     };
     (standing.code(), message)

@@ -14,8 +14,8 @@ use super::{
     stored::stored_size,
 };
 use crate::api::{
-    AISystem, AISystemSpec, AISystemStatus, CLEARANCE_NAME, Clearance, ClearanceSpec, Container, EnvVar,
-    Governance, ImagePolicy, Mode, ModelVersion, ModelVersionSpec, OnLoss, PodCount, RiskLevel,
+    AISystem, AISystemSpec, AISystemStatus, Attribution, CLEARANCE_NAME, Clearance, ClearanceSpec, Container,
+    EnvVar, Governance, ImagePolicy, Mode, ModelVersion, ModelVersionSpec, OnLoss, PodCount, RiskLevel,
     RiskLevelSpec, Runtime, Scope, Trusted,
 };
 
@@ -52,8 +52,15 @@ impl World {
         let status = Some(AISystemStatus { pods: Some(pods), ..AISystemStatus::default() });
         let before = self.facts.systems.get(name);
         let created = Some(before.and_then(|before| before.created).unwrap_or(at(self.now)));
-        let kept =
-            Kept::<AISystem> { name: name.to_owned(), uid: None, generation: None, created, spec, status };
+        let kept = Kept::<AISystem> {
+            name: name.to_owned(),
+            uid: None,
+            generation: None,
+            created,
+            attribution: Attribution::default(),
+            spec,
+            status,
+        };
         self.facts.systems.insert(name.to_owned(), Arc::new(kept));
     }
 
@@ -76,6 +83,7 @@ impl World {
             uid: None,
             generation: None,
             created,
+            attribution: Attribution::default(),
             spec,
             status: None,
         };

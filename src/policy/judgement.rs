@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    Elsewhere, Reason, Standing, Statement,
+    Authors, Elsewhere, Reason, Standing, Statement,
     roles::filled,
     standing::{Record, end, whole_seconds},
 };
@@ -24,6 +24,8 @@ pub struct Facts<'a> {
     pub system: Option<&'a AISystemSpec>,
     /// The level that the system names, if that exists.
     pub level: Option<&'a RiskLevelSpec>,
+    /// Who wrote the version and the system.
+    pub authors: Authors<'a>,
     /// The decisions that bear on the version.
     pub statements: Vec<Statement<'a>>,
 }
@@ -66,7 +68,7 @@ type Outcome = (Verdict, Vec<Standing>);
 /// Judges `facts` at `now`.
 pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
     let owners = facts.system.map_or(&[][..], |system| &system.owners);
-    let record = facts.level.map(|level| Record::new(&facts.statements, level, owners));
+    let record = facts.level.map(|level| Record::new(&facts.statements, level, owners, facts.authors));
     let at = |instant| outcome(facts, record.as_ref(), instant);
     let (verdict, standings) = at(now);
     let later: Vec<_> = instants(facts).into_iter().filter(|instant| *instant > now).collect();
@@ -224,7 +226,9 @@ fn missing_approvals(level: &RiskLevelSpec, standings: &[(&Statement<'_>, Standi
         if let Some(since) = ended.filter_map(|(s, _)| end(s, level)).max() {
             return Reason::ApprovalExpired { role, needed, have, since };
         }
-        let owners = by(&role, Standing::ApproverIsOwner).into_iter().map(str::to_owned).collect();
+        let not_counted = |why| by(&role, why).into_iter().map(str::to_owned).collect();
+        let owners = not_counted(Standing::ApproverIsOwner);
+        let authors = not_counted(Standing::ApproverIsAuthor);
         // Who stands in the role and is not counted in it is counted in another.
         let elsewhere = |user: &&str| {
             let mut others = level.approvals.iter().filter(|other| other.role != role);
@@ -232,7 +236,7 @@ fn missing_approvals(level: &RiskLevelSpec, standings: &[(&Statement<'_>, Standi
         };
         let in_several_roles = stands.iter().filter(|user| stands.len() > have && elsewhere(user));
         let in_several_roles = in_several_roles.map(|user| (*user).to_owned()).collect();
-        Reason::AwaitingApproval { role, needed, have, owners, in_several_roles }
+        Reason::AwaitingApproval { role, needed, have, owners, authors, in_several_roles }
     };
     short.map(reason).collect()
 }

@@ -40,7 +40,7 @@ pub use matching::{Unmatchable, matches, runtime_of_pod};
 pub use reason::{Elsewhere, Reason};
 pub use scope::narrowest_scope;
 pub use signature::{ApproverRoles, NotSigned, SIGNATURE_NAMESPACE, approver_of, public_key, signed_text};
-pub use standing::{Standing, Statement, end};
+pub use standing::{Authors, Standing, Statement, end};
 pub use subject::{Subject, SubjectDigests};
 pub use suspension::{JOB_CONTROLLER, QUEUE_LABELS, Suspender, is_queued};
 pub use trust::without_trusted;

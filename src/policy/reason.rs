@@ -122,6 +122,8 @@ pub enum Reason {
         have: usize,
         /// Whose do not count because they own the system.
         owners: Vec<String>,
+        /// Whose do not count because they wrote the version or the system.
+        authors: Vec<String>,
         /// Who approved in this role and in another, where one person fills one role.
         in_several_roles: Vec<String>,
     },
@@ -238,10 +240,17 @@ impl fmt::Display for Reason {
             Self::ApprovalExpired { role, needed, have, since } => {
                 write!(f, "approval by role {role} expired at {since}: {have} of {needed} stand")
             }
-            Self::AwaitingApproval { role, needed, have, owners, in_several_roles } => {
+            Self::AwaitingApproval { role, needed, have, owners, authors, in_several_roles } => {
                 write!(f, "awaiting approval by role {role}: {have} of {needed} given")?;
                 if !owners.is_empty() {
                     write!(f, "; {} owns the system and does not count", owners.join(", "))?;
+                }
+                if !authors.is_empty() {
+                    let people = authors.join(", ");
+                    write!(
+                        f,
+                        "; {people} created the version or last changed the system, and does not count"
+                    )?;
                 }
                 if !in_several_roles.is_empty() {
                     let people = in_several_roles.join(", ");

@@ -37,6 +37,22 @@ pub struct Statement<'a> {
     pub not_after: Option<Timestamp>,
 }
 
+/// The users who wrote the subject of a decision, as the API server stamped them. `None`: not known, as before
+/// Kubernetes 1.36.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Authors<'a> {
+    /// Who created the model version.
+    pub version: Option<&'a str>,
+    /// Who last changed anything of the system but its `decommission`.
+    pub system: Option<&'a str>,
+}
+
+impl Authors<'_> {
+    fn include(&self, user: &str) -> bool {
+        [self.version, self.system].contains(&Some(user))
+    }
+}
+
 /// What became of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -51,6 +67,8 @@ pub enum Standing {
     Expired,
     /// Its approver owns the system, and duties are separated.
     ApproverIsOwner,
+    /// Its approver wrote the version or the system, and duties are separated.
+    ApproverIsAuthor,
     /// The level asks nothing of its role.
     RoleNotRequired,
 }
@@ -64,6 +82,7 @@ impl Standing {
             Self::Revoked => "Revoked",
             Self::Expired => "Expired",
             Self::ApproverIsOwner => "ApproverIsOwner",
+            Self::ApproverIsAuthor => "ApproverIsAuthor",
             Self::RoleNotRequired => "RoleNotRequired",
         }
     }
@@ -92,9 +111,14 @@ pub struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// Sorts out who said what last.
-    pub fn new(statements: &'a [Statement<'a>], level: &'a RiskLevelSpec, owners: &'a [Owner]) -> Self {
+    pub fn new(
+        statements: &'a [Statement<'a>],
+        level: &'a RiskLevelSpec,
+        owners: &'a [Owner],
+        authors: Authors<'a>,
+    ) -> Self {
         let last = LastWords::new(statements);
-        let judged = statements.iter().map(|s| (s, last.standing(s, level, owners), end(s, level)));
+        let judged = statements.iter().map(|s| (s, last.standing(s, level, owners, authors), end(s, level)));
         Self { statements: judged.collect() }
     }
 
@@ -137,7 +161,13 @@ impl<'a> LastWords<'a> {
     }
 
     /// What became of `statement`, but for its end.
-    fn standing(&self, statement: &Statement<'_>, level: &RiskLevelSpec, owners: &[Owner]) -> Standing {
+    fn standing(
+        &self,
+        statement: &Statement<'_>,
+        level: &RiskLevelSpec,
+        owners: &[Owner],
+        authors: Authors<'_>,
+    ) -> Standing {
         match statement.decision {
             Decision::Revoke => Standing::Counted,
             _ if !is_required(level, statement.role) => Standing::RoleNotRequired,
@@ -149,6 +179,9 @@ impl<'a> LastWords<'a> {
             }
             Decision::Approve if level.separation_of_duties && owns(owners, &statement.approver) => {
                 Standing::ApproverIsOwner
+            }
+            Decision::Approve if level.separation_of_duties && authors.include(&statement.approver.user) => {
+                Standing::ApproverIsAuthor
             }
             Decision::Approve => Standing::Counted,
         }

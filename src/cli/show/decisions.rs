@@ -90,6 +90,9 @@ const fn why_not(standing: Option<Standing>) -> &'static str {
         Some(Standing::Revoked) => "voided by a revocation",
         Some(Standing::Expired) => "has ended",
         Some(Standing::ApproverIsOwner) => "does not count, they own the system",
+        Some(Standing::ApproverIsAuthor) => {
+            "does not count, they created the version or last changed the system"
+        }
         Some(Standing::RoleNotRequired) => "does not count, the level asks nothing of that role",
         None => "does not count",
     }
@@ -114,6 +117,14 @@ fn own_standing(page: &mut Page, after: &Ruling) {
                 "✗",
                 BAD,
                 "your decision counts for nothing: you own the system, and the risk level separates duties",
+            );
+        }
+        Some(Standing::ApproverIsAuthor) => {
+            page.mark(
+                "✗",
+                BAD,
+                "your decision counts for nothing: you created this version or last changed the system, and the \
+                 risk level separates duties",
             );
         }
         Some(Standing::RoleNotRequired) => {
@@ -197,8 +208,8 @@ fn to_withhold(page: &mut Page, review: &Review<'_>, before: &Ruling) {
 /// What is missing, in few words.
 pub fn missing(reason: &Reason) -> String {
     match reason {
-        Reason::AwaitingApproval { role, needed, have, owners, in_several_roles }
-            if owners.is_empty() && in_several_roles.is_empty() =>
+        Reason::AwaitingApproval { role, needed, have, owners, authors, in_several_roles }
+            if owners.is_empty() && authors.is_empty() && in_several_roles.is_empty() =>
         {
             format!("still awaiting {role} ({})", needed - have)
         }

@@ -12,8 +12,8 @@ use k8s_openapi::jiff::SignedDuration;
 use super::Review;
 use crate::{
     api::{
-        AISystemSpec, Certification, Control, Evidence, ImagePolicy, Owner, OwnerKind, RiskLevelSpec,
-        SystemReference,
+        AISystemSpec, Attribution, Certification, Control, Evidence, ImagePolicy, Owner, OwnerKind,
+        RiskLevel, RiskLevelSpec, SystemReference,
     },
     cli::{
         instant::{in_words, two_units},
@@ -29,6 +29,8 @@ pub fn system(page: &mut Page, review: &Review<'_>) {
     page.styled_field("risk level", STRONG, &spec.risk_level);
     page.field("jurisdictions", &or_none(&spec.jurisdictions));
     page.field("owners", &spec.owners.iter().map(owner).collect::<Vec<_>>().join(", "));
+    page.field("written by", &Attribution::of(&review.system.metadata).in_words());
+    page.field("version by", &Attribution::of(&review.version.metadata).in_words());
     if let Some(provider) = &spec.provider {
         page.field("provider", &provider.name);
         page.list("certified for", provider.certifications.iter().map(|c| certification(c, review)));
@@ -46,10 +48,11 @@ pub fn system(page: &mut Page, review: &Review<'_>) {
 pub fn level(page: &mut Page, review: &Review<'_>) {
     let name = &review.system.spec.risk_level;
     page.heading(&format!("RISK LEVEL {name}"));
-    let Some(level) = review.ledger.level.as_ref().map(|level| &level.spec) else {
+    let Some(RiskLevel { metadata, spec: level, .. }) = &review.ledger.level else {
         page.mark("✗", BAD, &format!("there is no RiskLevel {name}"));
         return;
     };
+    page.field("changed by", &Attribution::of(metadata).in_words());
     if level.prohibited {
         page.mark("✗", BAD, "prohibited: no system of this level may run, whoever approves");
     }
@@ -58,7 +61,7 @@ pub fn level(page: &mut Page, review: &Review<'_>) {
     }
     page.list("approvals", level.approvals.iter().map(|r| format!("{} × {}", r.count, r.role)));
     if level.separation_of_duties {
-        page.prose("", "duties are separated: one person fills one role, and owners do not count");
+        page.prose("", "duties are separated: one person fills one role; owners and authors do not count");
     }
     requirements(page, level);
     page.list("controls", level.controls.iter().map(control));

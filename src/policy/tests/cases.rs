@@ -13,7 +13,8 @@ use crate::{
     policy::{Reason, Verdict},
 };
 
-/// What people say about a version of a system that olga and the group "owners" own.
+/// What people say about a version of a system. Olga and the group "owners" own the system, vera created the version,
+/// and sam last changed the system.
 struct Example {
     /// The rule.
     rule: &'static str,
@@ -150,6 +151,42 @@ const EXAMPLES: &[Example] = &[
         withheld: &["AwaitingApproval"],
         until: None,
         standings: &["ApproverIsOwner"],
+    },
+    Example {
+        rule: "who created the version does not count where duties are separated",
+        asks: "risk 1, separate",
+        said: &["1 vera risk Approve"],
+        now: 2,
+        withheld: &["AwaitingApproval"],
+        until: None,
+        standings: &["ApproverIsAuthor"],
+    },
+    Example {
+        rule: "nor does who last changed the system",
+        asks: "risk 1, separate",
+        said: &["1 sam risk Approve"],
+        now: 2,
+        withheld: &["AwaitingApproval"],
+        until: None,
+        standings: &["ApproverIsAuthor"],
+    },
+    Example {
+        rule: "an author approves like anybody where duties are not separated",
+        asks: "risk 2",
+        said: &["1 vera risk Approve", "1 sam risk Approve"],
+        now: 2,
+        withheld: &[],
+        until: None,
+        standings: &["Counted", "Counted"],
+    },
+    Example {
+        rule: "an author can reject where duties are separated",
+        asks: "risk 1, separate",
+        said: &["1 alice risk Approve", "2 sam risk Reject"],
+        now: 2,
+        withheld: &["Rejected"],
+        until: None,
+        standings: &["Counted", "Counted"],
     },
     Example {
         rule: "somebody of another group does, and so does whoever is called as the group is",
@@ -500,6 +537,7 @@ impl Example {
                 ..AISystemSpec::default()
             }),
             level: Some(level),
+            authors: [Some("vera".to_owned()), Some("sam".to_owned())],
             said: said.collect(),
         }
     }
@@ -558,6 +596,7 @@ fn cleared() -> Case {
         version: version(),
         system: Some(AISystemSpec { risk_level: "high".to_owned(), ..AISystemSpec::default() }),
         level: Some(RiskLevelSpec::default()),
+        authors: [None, None],
         said: Vec::new(),
     }
 }
@@ -670,6 +709,7 @@ fn every_reason_says_what_is_wrong() {
                 needed: 2,
                 have: 1,
                 owners: vec!["olga".to_owned()],
+                authors: Vec::new(),
                 in_several_roles: Vec::new(),
             },
         ),
@@ -687,6 +727,7 @@ fn every_reason_says_what_is_wrong() {
                 needed: 1,
                 have: 0,
                 owners: Vec::new(),
+                authors: Vec::new(),
                 in_several_roles: vec!["carol".to_owned()],
             },
         ),

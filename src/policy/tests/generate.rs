@@ -20,7 +20,7 @@ use crate::{
         ImagePolicy, ImageVolume, ModelVersionSpec, Owner, OwnerKind, Provenance, Provider, RequiredApproval,
         RiskLevelSpec, Runtime, Text, Volume,
     },
-    policy::{Facts, Standing, Statement, Verdict, judge},
+    policy::{Authors, Facts, Standing, Statement, Verdict, judge},
 };
 
 /// The last half second at which anything that is generated can begin or end.
@@ -58,6 +58,8 @@ pub struct Case {
     pub version: ModelVersionSpec,
     pub system: Option<AISystemSpec>,
     pub level: Option<RiskLevelSpec>,
+    /// Who created the version, and who last changed the system.
+    pub authors: [Option<String>; 2],
     pub said: Vec<Said>,
 }
 
@@ -101,6 +103,7 @@ impl Case {
             version: &self.version,
             system: self.system.as_ref(),
             level: self.level.as_ref(),
+            authors: Authors { version: self.authors[0].as_deref(), system: self.authors[1].as_deref() },
             statements: statements.collect(),
         }
     }
@@ -138,14 +141,22 @@ impl Case {
 /// Facts of every kind, most of them withheld for several reasons.
 pub fn any_case() -> impl Strategy<Value = Case> {
     let maybe_missing = |percent| prop::bool::weighted(f64::from(percent) / 100.0);
-    (any_version(), any_system(), any_level(), any_statements(), maybe_missing(5), maybe_missing(5)).prop_map(
-        |(version, system, level, said, no_system, no_level)| Case {
+    let (no_system, no_level) = (maybe_missing(5), maybe_missing(5));
+    (any_version(), any_system(), any_level(), any_authors(), any_statements(), no_system, no_level).prop_map(
+        |(version, system, level, authors, said, no_system, no_level)| Case {
             version,
             system: (!no_system).then_some(system),
             level: (!no_level).then_some(level),
+            authors,
             said,
         },
     )
+}
+
+/// Who created the version, and who last changed the system.
+fn any_authors() -> impl Strategy<Value = [Option<String>; 2]> {
+    let author = || option::weighted(0.3, select(&PEOPLE).prop_map(str::to_owned));
+    [author(), author()]
 }
 
 /// Facts on which only time and people decide: nothing is prohibited, missing or unpinned, and most
@@ -156,7 +167,7 @@ pub fn clearable_case() -> impl Strategy<Value = Case> {
         roles.push(ROLES[0].to_owned());
         (Just(level), vec((any_statement(), select(roles)), 0..=12))
     });
-    (any_system(), level).prop_map(|(mut system, (mut level, said))| {
+    (any_system(), any_authors(), level).prop_map(|(mut system, authors, (mut level, said))| {
         system.documentation = DOCUMENTS.map(document).to_vec();
         let held: Vec<_> = system.provider.iter().flat_map(|p| &p.certifications).map(|c| &c.name).collect();
         level.certifications.retain(|wanted| held.contains(&wanted));
@@ -164,6 +175,7 @@ pub fn clearable_case() -> impl Strategy<Value = Case> {
             version: ModelVersionSpec { system: "triage".to_owned(), ..ModelVersionSpec::default() },
             system: Some(system),
             level: Some(RiskLevelSpec { prohibited: false, evidence: Vec::new(), ..level }),
+            authors,
             said: numbered(said.into_iter().map(|(said, role)| Said { role, ..said }).collect()),
         }
     })

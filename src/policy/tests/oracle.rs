@@ -89,6 +89,10 @@ fn is_owner(case: &Case, said: &Said) -> bool {
         || said.approver.groups.iter().any(|g| names.contains(&(false, g.as_str())))
 }
 
+fn is_author(case: &Case, said: &Said) -> bool {
+    case.authors.iter().flatten().any(|author| *author == said.approver.user)
+}
+
 /// What became of each statement.
 pub fn standings(case: &Case, now: Timestamp) -> Vec<(String, Standing)> {
     let Some(level) = &case.level else { return Vec::new() };
@@ -97,6 +101,8 @@ pub fn standings(case: &Case, now: Timestamp) -> Vec<(String, Standing)> {
         let ended = end(approval, level).is_some_and(|end| end <= now.as_nanosecond());
         if level.separation_of_duties && is_owner(case, approval) {
             story.moot.insert(&approval.name, Standing::ApproverIsOwner);
+        } else if level.separation_of_duties && is_author(case, approval) {
+            story.moot.insert(&approval.name, Standing::ApproverIsAuthor);
         } else if ended {
             story.moot.insert(&approval.name, Standing::Expired);
         }
@@ -199,7 +205,7 @@ fn people(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reas
         let (by, role) = (r.approver.user.clone(), r.role.clone());
         why.push(Reason::Rejected { by, role, why: r.reason.clone(), elsewhere: elsewhere(r) });
     }
-    let independent = |a: &&&Said| !(level.separation_of_duties && is_owner(case, a));
+    let independent = |a: &&&Said| !(level.separation_of_duties && (is_owner(case, a) || is_author(case, a)));
     let valid = |a: &&&Said| end(a, level).is_none_or(|end| now.as_nanosecond() < end);
     let good: Vec<&Said> = story.approvals.iter().filter(independent).filter(valid).copied().collect();
     let ended: Vec<&Said> =
@@ -225,9 +231,13 @@ fn people(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reas
             why.push(Reason::ApprovalExpired { role, needed, have, since });
         } else {
             let in_role = story.approvals.iter().filter(|a| a.role == role);
-            let owners = in_role.filter(|a| !independent(a)).map(|a| a.approver.user.clone());
-            let owners: BTreeSet<_> = owners.collect();
-            let owners = owners.into_iter().collect();
+            let (owners, authors): (Vec<_>, Vec<_>) =
+                in_role.filter(|a| !independent(a)).partition(|a| is_owner(case, a));
+            let names = |said: Vec<&&Said>| -> Vec<String> {
+                let names: BTreeSet<_> = said.into_iter().map(|a| a.approver.user.clone()).collect();
+                names.into_iter().collect()
+            };
+            let (owners, authors) = (names(owners), names(authors));
             let here: BTreeSet<_> =
                 who.iter().filter(|(_, r)| *r == role).map(|(person, _)| *person).collect();
             let mut in_several_roles = Vec::new();
@@ -237,7 +247,7 @@ fn people(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reas
                     in_several_roles.push((*person).to_owned());
                 }
             }
-            why.push(Reason::AwaitingApproval { role, needed, have, owners, in_several_roles });
+            why.push(Reason::AwaitingApproval { role, needed, have, owners, authors, in_several_roles });
         }
     }
 }

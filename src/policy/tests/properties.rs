@@ -321,7 +321,7 @@ fn the_generators_reach_every_verdict_reason_and_standing() {
     assert!(cleared > 100, "{cleared} of 1000 are cleared");
     assert!(ending > 50, "{ending} of 1000 are cleared until some time");
     assert_eq!(reasons.len(), 12, "all but CapacityExceeded, which is not judged here: {reasons:?}");
-    assert_eq!(standings.len(), 6, "{standings:?}");
+    assert_eq!(standings.len(), 7, "{standings:?}");
 }
 
 /// No instant that can be written down makes a judgement panic.

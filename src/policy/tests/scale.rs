@@ -41,6 +41,7 @@ fn crowd(people: i64, roles: u32, count: u32) -> Case {
             separation_of_duties: true,
             ..RiskLevelSpec::default()
         }),
+        authors: [None, None],
         said: said.collect(),
     }
 }

@@ -90,6 +90,7 @@ pub async fn the_operator_may_do_no_more_than_it_must(cluster: &ControlPlane) ->
         ("delete", "approvals.assent.dev"),
         ("update", "decisionsubjects.assent.dev"),
         ("delete", "decisionsubjects.assent.dev"),
+        ("delete", "systemhistories.assent.dev"),
         ("update", "aisystems.assent.dev"),
         ("update", "risklevels.assent.dev"),
         ("update", "namespaces"),

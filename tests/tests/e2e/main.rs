@@ -7,6 +7,7 @@
 mod accelerators;
 mod argocd;
 mod assistant;
+mod authors;
 mod bad_input;
 mod capacity;
 mod chaos;
@@ -223,6 +224,13 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         signatures::an_owner_who_signs_does_not_count,
         signatures::a_signed_revocation_stays_when_its_key_leaves_the_role,
         signatures::an_approval_dated_ahead_is_refused_and_an_objection_is_not,
+        authors::who_created_the_version_does_not_approve_it,
+        authors::who_last_changed_the_system_does_not_approve_it,
+        authors::who_schedules_the_end_of_a_system_still_counts,
+        authors::nobody_forges_or_removes_who_wrote_an_object,
+        authors::history_names_who_altered_a_verdict_and_every_deletion,
+        authors::a_change_of_the_risk_level_is_in_the_history,
+        authors::nobody_edits_or_deletes_a_history,
         decisions::rejected_digest_stays_withheld_under_a_new_name,
         decisions::revoked_digest_stays_withheld_under_a_new_name,
         decisions::review_shows_the_nearest_rejected_version,
@@ -402,6 +410,7 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         guard::what_is_uninstalled_stays_uninstalled_and_held_pods_can_be_let_go,
         guard::a_release_in_another_namespace_takes_over_definitions_and_decisions,
         guard::what_was_restored_goes_with_its_release_in_any_order,
+        authors::changes_are_in_the_history_that_came_while_no_operator_ran,
         decisions::an_edited_definition_does_not_make_decisions_mutable,
         guard::i1_a_clearance_that_an_admin_edits_is_restored_and_what_it_let_in_is_stopped,
     ]

@@ -15,6 +15,9 @@ use crate::Stage;
 /// The definition of the ModelVersion refuses an edit before this policy is asked.
 const BEHIND_A_DEFINITION: &str = "assent-modelversions";
 
+/// Where the API server stamps who wrote an object, these policies see the stamp, and never a forged name.
+const BEHIND_A_STAMP: [&str; 2] = ["assent-author", "assent-changed-by"];
+
 /// The objects of a kind that are part of Assent.
 async fn ours(cluster: &ControlPlane, kind: &str) -> Result<Vec<Value>> {
     let get = ["get", kind, "-l", "app.kubernetes.io/part-of=assent", "-o=json"];
@@ -37,11 +40,15 @@ pub async fn each_refuses_something(stage: &Stage) -> Result<()> {
     let mut said = pods(stage, &scene).await?;
     said.extend(ends(stage, &scene).await?);
     said.extend(records(&scene).await?);
+    if !stage.holds {
+        said.extend(forged_authors(&scene).await?);
+    }
     said.extend(warnings(stage, &scene).await?);
     said.push(preview(stage).await?);
     let answered: BTreeSet<_> = said.iter().flat_map(|said| policies_in(said)).collect();
     let installed = ours(&stage.cluster, "validatingadmissionpolicies").await?;
     let expected = installed.iter().map(name).filter(|name| name != BEHIND_A_DEFINITION);
+    let expected = expected.filter(|name| !stage.holds || !BEHIND_A_STAMP.contains(&&**name));
     let silent: Vec<_> = expected.filter(|name| !answered.contains(name)).collect();
     ensure!(silent.is_empty(), "nothing here makes {silent:?} answer: {said:#?}");
     if stage.holds {
@@ -169,6 +176,17 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     ])
 }
 
+/// What is said to those who claim that somebody else wrote an object.
+async fn forged_authors(scene: &Scenario<'_>) -> Result<Vec<String>> {
+    let mut version = scene.version("forged", &container("forged"));
+    version["metadata"]["annotations"] = json!({ "assent.dev/author": "alice" });
+    let forged = r#"{"metadata":{"annotations":{"assent.dev/changed-by":"alice"}}}"#;
+    Ok(vec![
+        scene.refused(Person::Dev, &version).await?,
+        scene.denied(Person::Admin, &["patch", "risklevel", "high", "--type=merge", "-p", forged]).await?,
+    ])
+}
+
 /// What is said in a namespace that only warns.
 async fn preview(stage: &Stage) -> Result<String> {
     let labels = json!({ "assent.dev/mode": "warn" });
@@ -193,5 +211,10 @@ async fn changes(scene: &Scenario<'_>) -> Result<()> {
     let approvals = scene.list("approvals").await?;
     let approval = approvals.first().context("an approval")?;
     ensure!(approval["spec"]["approver"]["user"].is_string(), "nobody stamped {approval}");
+    for (kind, name, stamp) in [("modelversion", "v1", "author"), ("aisystem", "scorer", "changed-by")] {
+        let object = scene.get(kind, name).await?;
+        let stamp = &object["metadata"]["annotations"][format!("assent.dev/{stamp}")];
+        ensure!(stamp.is_string(), "nobody stamped who wrote {kind}/{name}");
+    }
     Ok(())
 }

@@ -1,0 +1,99 @@
+//! Records on an object who wrote it, as the API server authenticated them.
+//!
+//! ```text
+//!  CREATE, UPDATE ─► assent-…-stamp (mutating)   spec changed: the user who asks; else the value from before
+//!                 ─► assent-… (validating)       no other value; none at all where nothing stamps
+//! ```
+//!
+//! Before Kubernetes 1.36 nothing stamps. Then the annotation is absent, and nobody can forge it.
+
+use super::{
+    Manifest,
+    manifest::{Clearance, Rule, Scope, mutating, validating},
+};
+use crate::api::{AUTHOR, CHANGED_BY, GROUP};
+
+/// A stamp: an annotation, the kinds that have it, and the change that renews it.
+struct Stamp {
+    policy: &'static str,
+    annotation: &'static str,
+    resources: &'static [&'static str],
+    /// A CEL expression over `object` and `oldObject` of an update.
+    renewed: String,
+}
+
+/// The fields of an AISystem that approvers rely on: all but its end, which takes nothing for granted.
+pub(super) const AUTHORED: [&str; 7] =
+    ["intendedPurpose", "owners", "riskLevel", "jurisdictions", "provider", "documentation", "dependsOn"];
+
+pub(super) fn policies() -> Vec<Manifest> {
+    let differs = AUTHORED.map(|field| format!("object.spec.?{field} != oldObject.spec.?{field}"));
+    let stamps = [
+        Stamp {
+            policy: "assent-author",
+            annotation: AUTHOR,
+            resources: &["aisystems", "modelversions"],
+            renewed: differs.join(" || "),
+        },
+        Stamp {
+            policy: "assent-changed-by",
+            annotation: CHANGED_BY,
+            resources: &["aisystems", "risklevels", "approverroles", "trustedsidecars"],
+            renewed: "object.spec != oldObject.spec".to_owned(),
+        },
+    ];
+    stamps.iter().flat_map(|stamp| [stamp.write(), stamp.check()]).flatten().collect()
+}
+
+impl Stamp {
+    fn scope(&self) -> Scope {
+        Scope {
+            group: GROUP,
+            resources: self.resources,
+            also: &[],
+            operations: &["CREATE", "UPDATE"],
+            enforced: false,
+            label: None,
+            clearance: Clearance::Unread,
+        }
+    }
+
+    /// The value on `object`, as an optional.
+    fn on(&self, object: &str) -> String {
+        format!("{object}.metadata.?annotations[?'{}']", self.annotation)
+    }
+
+    /// The value that is right after this request, as an optional.
+    fn right(&self) -> String {
+        format!(
+            "(request.operation == 'CREATE' || {} ? optional.of(request.userInfo.username) : {})",
+            self.renewed,
+            self.on("oldObject")
+        )
+    }
+
+    fn write(&self) -> [Manifest; 2] {
+        let (now, right) = (self.on("object"), self.right());
+        let path = format!("'/metadata/annotations/' + jsonpatch.escapeKey('{}')", self.annotation);
+        let patch = format!(
+            "(has(object.metadata.annotations) ? [] : [JSONPatch{{op: 'add', path: '/metadata/annotations', value: {{}}}}])
++ ({right}.hasValue()
+  ? [JSONPatch{{op: 'add', path: {path}, value: {right}.orValue('')}}]
+  : [JSONPatch{{op: 'remove', path: {path}}}])"
+        );
+        let conditions = [("not-right", format!("{now} != {right}"))];
+        mutating(&format!("{}-stamp", self.policy), &self.scope(), &conditions, patch, "IfNeeded")
+    }
+
+    fn check(&self) -> [Manifest; 2] {
+        let (now, right) = (self.on("object"), self.right());
+        let rule = Rule {
+            holds: format!("!{now}.hasValue() || {now} == {right}"),
+            else_say: format!(
+                "request.resource.resource + '/' + object.metadata.name + ': annotation {} names who wrote it, and the API server sets it: remove it'",
+                self.annotation
+            ),
+        };
+        validating(self.policy, &self.scope(), &[], &[], vec![rule])
+    }
+}

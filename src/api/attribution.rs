@@ -1,0 +1,60 @@
+//! Who wrote an object.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::core::ObjectMeta;
+
+/// The annotation of an `AISystem` or `ModelVersion` that names who wrote what approvers rely on: who created the
+/// version, and who last changed anything of the system but its `decommission`. The API server sets it.
+pub const AUTHOR: &str = "assent.dev/author";
+
+/// The annotation of an `AISystem`, `RiskLevel`, `ApproverRole` or `TrustedSidecar` that names who last changed its
+/// `spec`. The API server sets it.
+pub const CHANGED_BY: &str = "assent.dev/changed-by";
+
+/// What is known of who wrote an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attribution {
+    /// The value of [`AUTHOR`].
+    pub author: Option<String>,
+    /// The value of [`CHANGED_BY`].
+    pub changed_by: Option<String>,
+    /// The field manager that wrote last. Any client can claim any name, so it proves nothing.
+    pub field_manager: Option<String>,
+}
+
+impl Attribution {
+    /// What `metadata` says. Before Kubernetes 1.36 that is a field manager alone.
+    pub fn of(metadata: &ObjectMeta) -> Self {
+        let annotation = |key: &str| metadata.annotations.as_ref()?.get(key).cloned();
+        Self {
+            author: annotation(AUTHOR),
+            changed_by: annotation(CHANGED_BY),
+            field_manager: last_write(metadata).and_then(|entry| entry.manager.clone()),
+        }
+    }
+
+    /// Who last changed the object, as the API server stamped it.
+    pub fn user(&self) -> Option<&str> {
+        self.changed_by.as_deref().or(self.author.as_deref())
+    }
+
+    /// The author in words, or who changed the object where it has none.
+    pub fn in_words(&self) -> String {
+        match (&self.author.as_ref().or(self.changed_by.as_ref()), &self.field_manager) {
+            (Some(user), _) => (*user).clone(),
+            (None, Some(manager)) => unproven(manager),
+            (None, None) => "not known".to_owned(),
+        }
+    }
+}
+
+/// How people see a field manager: any client can claim any name.
+pub fn unproven(field_manager: &str) -> String {
+    format!("field manager {field_manager} (unproven)")
+}
+
+/// The entry of the field manager that wrote last, but for subresources.
+pub fn last_write(metadata: &ObjectMeta) -> Option<&ManagedFieldsEntry> {
+    let entries = metadata.managed_fields.iter().flatten();
+    entries.filter(|entry| entry.subresource.is_none()).max_by_key(|entry| entry.time.clone())
+}

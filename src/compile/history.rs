@@ -1,0 +1,383 @@
+//! Keeps the history of every system: who changed what altered a verdict, and what somebody deleted.
+//!
+//! ```text
+//!  Facts, statuses ──► Snapshot ─┬─ same as written last ──► nothing
+//!                                └─ differs ──► SystemHistory: read, compare, append, replace
+//! ```
+//!
+//! The object also holds the state of the compile before. So a change is recorded that came while no operator ran.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
+    sync::{Mutex, PoisonError},
+};
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, PostParams},
+};
+use tokio::sync::OnceCell;
+use tracing::warn;
+
+use super::{Error, index::Facts, status::Statuses, write::MANAGER};
+use crate::{
+    api::{
+        Attribution, Change, Condition, HistoryEntry, Observed, ObservedSource, ObservedVersion,
+        SystemHistory, SystemHistorySpec,
+    },
+    bounds::{plain, shorten},
+    watch::request,
+};
+
+/// The bounds of the schema.
+const ENTRIES: usize = 256;
+const VERSIONS: usize = 512;
+const SOURCES: usize = 64;
+const NOTE: usize = 512;
+
+/// How many histories the operator reads at a time: each can be as large as an object gets.
+const PAGE: u32 = 100;
+
+/// The reason of a verdict that lets a version run.
+const CLEARED: &str = "Cleared";
+
+/// The state of one system, and what an entry says beyond it.
+#[derive(Default)]
+pub struct Snapshot {
+    observed: Observed,
+    /// Who wrote a source, by its object.
+    writers: BTreeMap<String, Attribution>,
+    /// The message of a verdict, by version.
+    messages: BTreeMap<String, String>,
+    /// Every version of the system, those without room in `observed` too.
+    versions: BTreeSet<String>,
+}
+
+/// The state of every system that exists or that a version names.
+pub fn snapshots(facts: &Facts, statuses: &Statuses) -> BTreeMap<String, Snapshot> {
+    let mut snapshots: BTreeMap<String, Snapshot> = BTreeMap::new();
+    let mut newest: Vec<_> = facts.versions.values().collect();
+    newest.sort_by(|a, b| (b.created, &b.name).cmp(&(a.created, &a.name)));
+    for version in newest {
+        let Some(cleared) = statuses.versions.get(&version.name).and_then(|s| verdict(&s.conditions)) else {
+            continue;
+        };
+        let snapshot = snapshots.entry(version.spec.system.clone()).or_default();
+        snapshot.versions.insert(version.name.clone());
+        let verdict = ObservedVersion { name: version.name.clone(), verdict: cleared.reason.to_string() };
+        snapshot.observed.versions.push(verdict);
+        snapshot.messages.insert(version.name.clone(), cleared.message.to_string());
+    }
+    for (name, system) in &facts.systems {
+        let snapshot = snapshots.entry(name.clone()).or_default();
+        snapshot.source("aisystem", name, (system.uid.clone(), system.generation), &system.attribution);
+        let Some(level) = facts.levels.get(&system.spec.risk_level) else { continue };
+        let of = |meta: &kube::core::ObjectMeta| (meta.uid.clone(), meta.generation);
+        let by = Attribution::of(&level.metadata);
+        snapshot.source("risklevel", &system.spec.risk_level, of(&level.metadata), &by);
+        let roles = level.spec.approvals.iter().map(|required| &required.role).collect::<BTreeSet<_>>();
+        for (role, object) in roles.into_iter().filter_map(|role| facts.roles.get_key_value(role)) {
+            snapshot.source("approverrole", role, of(&object.metadata), &Attribution::of(&object.metadata));
+        }
+    }
+    snapshots.values_mut().for_each(|snapshot| bound(&mut snapshot.observed));
+    snapshots
+}
+
+/// The condition that tells the verdict.
+fn verdict(conditions: &[Condition]) -> Option<&Condition> {
+    conditions.iter().find(|condition| condition.type_ == "Cleared")
+}
+
+/// Keeps what has room: the versions that may run, then the newest.
+fn bound(observed: &mut Observed) {
+    observed.versions.sort_by_key(|version| version.verdict != CLEARED);
+    observed.versions.truncate(VERSIONS);
+    observed.versions.sort_by(|a, b| a.name.cmp(&b.name));
+    observed.sources.truncate(SOURCES);
+}
+
+impl Snapshot {
+    fn source(
+        &mut self,
+        kind: &str,
+        name: &str,
+        (uid, generation): (Option<String>, Option<i64>),
+        by: &Attribution,
+    ) {
+        let object = format!("{kind}/{name}");
+        self.writers.insert(object.clone(), by.clone());
+        self.observed.sources.push(ObservedSource { object, uid, generation });
+    }
+
+    fn fingerprint(&self) -> u64 {
+        fingerprint(&self.observed)
+    }
+
+    /// What changed since `before`, in the order in which people read it: the cause, then the verdicts.
+    fn since(&self, before: &Observed, at: Timestamp) -> Vec<HistoryEntry> {
+        let verdicts: Vec<_> = self.verdicts(before).collect();
+        let altered = !verdicts.is_empty();
+        let same = |a: &ObservedSource, b: &ObservedSource| a.object == b.object;
+        let now = &self.observed.sources;
+        let is_system = |source: &ObservedSource| source.object.starts_with("aisystem/");
+        let changed = now
+            .iter()
+            .filter(|source| altered && before.sources.iter().any(|b| same(source, b) && *source != b));
+        let changed: Vec<_> = changed.collect();
+        // Another level comes with another name of it in the system, and that is the change.
+        let renamed = changed.iter().any(|source| is_system(source));
+        let appeared = now.iter().filter(|source| {
+            altered
+                && !renamed
+                && !before.sources.is_empty()
+                && !before.sources.iter().any(|b| same(source, b))
+        });
+        let gone = before.sources.iter().filter(|b| !now.iter().any(|source| same(source, b)));
+        let deleted = gone
+            .filter(|source| is_system(source) || altered && !renamed)
+            .map(|source| source.object.clone());
+        let versions = before.versions.iter().filter(|version| !self.versions.contains(&version.name));
+        let versions = versions.map(|version| format!("modelversion/{}", version.name));
+        let entry = |change, object: String| HistoryEntry {
+            at: Time(at),
+            change,
+            object,
+            by: None,
+            field_manager: None,
+            reason: None,
+            note: None,
+        };
+        let mut entries: Vec<_> =
+            deleted.chain(versions).map(|object| entry(Change::Deleted, object)).collect();
+        entries.extend(changed.into_iter().chain(appeared).map(|source| {
+            let by = self.writers.get(&source.object).cloned().unwrap_or_default();
+            let user = by.user().map(|user| bounded(user, 1024));
+            let manager = by.field_manager.filter(|_| user.is_none()).map(|name| bounded(&name, 256));
+            HistoryEntry { by: user, field_manager: manager, ..entry(Change::Changed, source.object.clone()) }
+        }));
+        entries.extend(verdicts.into_iter().map(|version| HistoryEntry {
+            reason: (version.verdict != CLEARED).then(|| version.verdict.clone()),
+            note: self.messages.get(&version.name).map(|message| bounded(message, NOTE)),
+            ..entry(
+                if version.verdict == CLEARED { Change::Cleared } else { Change::Withheld },
+                format!("modelversion/{}", version.name),
+            )
+        }));
+        entries
+    }
+
+    /// The versions with another verdict than before. A new version that may not run alters nothing.
+    fn verdicts<'a>(&'a self, before: &'a Observed) -> impl Iterator<Item = &'a ObservedVersion> {
+        let known: BTreeMap<_, _> = before.versions.iter().map(|v| (&v.name, &v.verdict)).collect();
+        self.observed.versions.iter().filter(move |version| match known.get(&version.name) {
+            Some(verdict) => **verdict != version.verdict,
+            None => version.verdict == CLEARED,
+        })
+    }
+}
+
+/// `text` as the API server stores it, in at most so many bytes.
+fn bounded(text: &str, bytes: usize) -> String {
+    shorten(plain(text).into_owned(), bytes)
+}
+
+fn fingerprint(observed: &Observed) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    observed.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The fingerprints of the states that were written last, by system.
+type Written = BTreeMap<String, u64>;
+
+/// The histories of every namespace, as far as this operator read or wrote them.
+#[derive(Default)]
+pub struct Histories {
+    listed: OnceCell<()>,
+    written: Mutex<HashMap<String, Written>>,
+}
+
+impl Histories {
+    /// Records what changed in `namespace` since the compile before.
+    pub async fn record(
+        &self,
+        client: &Client,
+        namespace: &str,
+        mut snapshots: BTreeMap<String, Snapshot>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.listed.get_or_try_init(|| self.list(client)).await?;
+        let api: Api<SystemHistory> = Api::namespaced(client.clone(), namespace);
+        let mut written = self.namespaces().remove(namespace).unwrap_or_default();
+        // A system that is gone is compared too: its history is there, and nothing names it any more.
+        for name in written.keys() {
+            snapshots.entry(name.clone()).or_default();
+        }
+        let mut outcome = Ok(());
+        for (name, snapshot) in &snapshots {
+            let fingerprint = snapshot.fingerprint();
+            if written.get(name) == Some(&fingerprint) || is_empty(&written, name, snapshot) {
+                continue;
+            }
+            match append(&api, name, snapshot, now).await {
+                Ok(()) => drop(written.insert(name.clone(), fingerprint)),
+                Err(source) => {
+                    let what = format!("systemhistory {name} of namespace {namespace}");
+                    outcome = Err(Error::Write { what, source });
+                }
+            }
+        }
+        if !written.is_empty() {
+            self.namespaces().insert(namespace.to_owned(), written);
+        }
+        outcome
+    }
+
+    /// Reads what was recorded before this operator started.
+    async fn list(&self, client: &Client) -> Result<(), Error> {
+        let api: Api<SystemHistory> = Api::all(client.clone());
+        let mut params = ListParams::default().limit(PAGE);
+        loop {
+            let page = request::list(&api, &params)
+                .await
+                .map_err(|source| Error::Write { what: "list of systemhistories".to_owned(), source })?;
+            for history in page.items {
+                let namespace = history.namespace().unwrap_or_default();
+                let fingerprint = fingerprint(&history.spec.observed);
+                self.namespaces().entry(namespace).or_default().insert(history.name_any(), fingerprint);
+            }
+            let Some(next) = page.metadata.continue_.filter(|next| !next.is_empty()) else { return Ok(()) };
+            params = params.continue_token(&next);
+        }
+    }
+
+    /// Forgets a namespace that is being deleted.
+    pub fn forget(&self, namespace: &str) {
+        self.namespaces().remove(namespace);
+    }
+
+    fn namespaces(&self) -> std::sync::MutexGuard<'_, HashMap<String, Written>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A system has no history before it has a version.
+fn is_empty(written: &Written, name: &str, snapshot: &Snapshot) -> bool {
+    !written.contains_key(name) && snapshot.observed.versions.is_empty()
+}
+
+/// Replaces the history at the version that was read, so that an operator that no longer leads loses nothing.
+async fn append(
+    api: &Api<SystemHistory>,
+    name: &str,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Result<(), kube::Error> {
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    let found = api.get_opt(name).await?;
+    let exists = found.is_some();
+    let mut history = found.unwrap_or_else(|| SystemHistory::new(name, SystemHistorySpec::default()));
+    let entries = snapshot.since(&history.spec.observed, now);
+    extend(&mut history.spec, entries);
+    history.spec.observed = snapshot.observed.clone();
+    let taken =
+        if exists { api.replace(name, &params, &history).await } else { api.create(&params, &history).await };
+    match taken {
+        Ok(_) => Ok(()),
+        // It does not get smaller by trying again.
+        Err(kube::Error::Api(answer)) if [413, 422].contains(&answer.code) => {
+            warn!(system = name, "its history cannot be recorded: {}", answer.message);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Adds `entries`, and drops the oldest that have no room.
+fn extend(history: &mut SystemHistorySpec, entries: Vec<HistoryEntry>) {
+    history.entries.extend(entries);
+    let excess = history.entries.len().saturating_sub(ENTRIES);
+    history.entries.drain(..excess);
+    history.dropped = history.dropped.saturating_add(excess as u64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(generation: i64, versions: &[(&str, &str)]) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        let by = Attribution { changed_by: Some("dev".to_owned()), ..Attribution::default() };
+        snapshot.source("aisystem", "s", (None, Some(generation)), &by);
+        snapshot.source("risklevel", "high", (None, Some(1)), &Attribution::default());
+        for (name, verdict) in versions {
+            snapshot.versions.insert((*name).to_owned());
+            let observed = ObservedVersion { name: (*name).to_owned(), verdict: (*verdict).to_owned() };
+            snapshot.observed.versions.push(observed);
+        }
+        snapshot
+    }
+
+    fn told(before: &Snapshot, now: &Snapshot) -> Vec<(Change, String, Option<String>)> {
+        let entries = now.since(&before.observed, Timestamp::UNIX_EPOCH);
+        entries.into_iter().map(|entry| (entry.change, entry.object, entry.by)).collect()
+    }
+
+    #[test]
+    fn a_change_is_recorded_with_its_author_and_the_verdicts_that_it_altered() {
+        let before = snapshot(1, &[("v1", "Cleared"), ("v2", "Rejected")]);
+        let now = snapshot(2, &[("v1", "AwaitingApproval"), ("v2", "Rejected")]);
+        let expected = [
+            (Change::Changed, "aisystem/s".to_owned(), Some("dev".to_owned())),
+            (Change::Withheld, "modelversion/v1".to_owned(), None),
+        ];
+        assert_eq!(told(&before, &now), expected);
+    }
+
+    #[test]
+    fn a_change_that_alters_no_verdict_is_not_recorded() {
+        let versions = [("v1", "AwaitingApproval")];
+        assert_eq!(told(&snapshot(1, &[]), &snapshot(1, &versions)), []);
+        assert_eq!(told(&snapshot(1, &versions), &snapshot(2, &versions)), []);
+    }
+
+    #[test]
+    fn every_deletion_is_recorded() {
+        let before = snapshot(1, &[("v1", "Cleared"), ("v2", "Rejected")]);
+        let deleted = |object: &str| (Change::Deleted, object.to_owned(), None);
+        let now = snapshot(1, &[("v1", "Cleared")]);
+        assert_eq!(told(&before, &now), [deleted("modelversion/v2")]);
+        let gone = Snapshot::default();
+        let all = ["aisystem/s", "modelversion/v1", "modelversion/v2"].map(deleted);
+        assert_eq!(told(&before, &gone), all);
+    }
+
+    #[test]
+    fn the_oldest_entries_make_room_and_are_counted() {
+        let mut history = SystemHistorySpec::default();
+        for n in 0..ENTRIES {
+            let (before, now) = (snapshot(1, &[]), snapshot(1, &[("v1", CLEARED)]));
+            let at = Timestamp::from_second(i64::try_from(n).expect("few")).expect("in range");
+            extend(&mut history, now.since(&before.observed, at));
+        }
+        assert_eq!((history.entries.len(), history.dropped), (ENTRIES, 0));
+        let more = history.entries[0].clone();
+        extend(&mut history, vec![more; 2]);
+        assert_eq!((history.entries.len(), history.dropped), (ENTRIES, 2));
+        assert_eq!(history.entries[0].at.0.as_second(), 2);
+    }
+
+    #[test]
+    fn versions_that_may_run_keep_their_place_among_many() {
+        let names: Vec<_> = (0..=VERSIONS).map(|n| format!("v{n:04}")).collect();
+        let mut versions: Vec<_> = names.iter().map(|name| (name.as_str(), "Rejected")).collect();
+        versions[VERSIONS].1 = CLEARED;
+        let mut observed = snapshot(1, &versions).observed;
+        bound(&mut observed);
+        assert_eq!(observed.versions.len(), VERSIONS);
+        assert!(observed.versions.iter().any(|version| version.verdict == CLEARED));
+    }
+}
