@@ -33,6 +33,7 @@ use super::{
 use crate::{
     api::{AISystem, Decommission, SYSTEM_LABEL},
     enforce::{OwnerIs, Roots, has_ended},
+    watch::request,
 };
 
 /// What a person asks for.
@@ -139,8 +140,10 @@ impl Dependents {
     async fn read(session: &Session, system: &AISystem, date: Timestamp) -> Result<Self> {
         let (everywhere, here) = (session.reach::<AISystem>(true), session.reach::<AISystem>(false));
         let params = ListParams::default();
-        let (list, all) = match everywhere.0.list(&params).await {
-            Err(kube::Error::Api(status)) if status.is_forbidden() => (here.0.list(&params).await, false),
+        let (list, all) = match request::list(&everywhere.0, &params).await {
+            Err(kube::Error::Api(status)) if status.is_forbidden() => {
+                (request::list(&here.0, &params).await, false)
+            }
             list => (list, true),
         };
         let list = list.map_err(Error::api("read the aisystems, to see which need this one"))?;

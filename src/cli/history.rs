@@ -32,6 +32,7 @@ use super::{
 use crate::{
     api::{AISystem, Approval, ApprovalSpec, Change, Decision, GROUP, HistoryEntry, SystemHistory, unproven},
     policy::Standing,
+    watch::request,
 };
 
 /// Something that happened.
@@ -94,7 +95,7 @@ pub async fn history(session: &Session, name: &str, format: Listing) -> Result<(
 /// its definitions.
 async fn recorded(session: &Session, name: &str) -> Result<Option<SystemHistory>> {
     let api = Api::<SystemHistory>::namespaced(session.client.clone(), &session.namespace);
-    api.get_opt(name).await.map_err(Error::api(format!("read systemhistory/{name}")))
+    request::get_opt(&api, name).await.map_err(Error::api(format!("read systemhistory/{name}")))
 }
 
 impl From<&HistoryEntry> for Entry {
@@ -177,7 +178,7 @@ async fn enforced(session: &Session, name: &str) -> Result<Vec<Entry>> {
     let api = Api::<Event>::namespaced(session.client.clone(), &session.namespace);
     let of_it =
         ListParams::default().fields(&format!("involvedObject.kind=AISystem,involvedObject.name={name}"));
-    let events = match api.list(&of_it).await {
+    let events = match request::list(&api, &of_it).await {
         Ok(events) => events.items,
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
             anstream::eprintln!("You may not list events: what was enforced is not shown.");

@@ -78,7 +78,7 @@ impl Ledger {
         let approvals = Api::<Approval>::namespaced(client.clone(), namespace);
         let all = ListParams::default();
         let (system, versions, approvals) = futures::join!(
-            systems.get_opt(name),
+            request::get_opt(&systems, name),
             request::list(&versions, &all),
             request::list(&approvals, &all)
         );
@@ -292,7 +292,7 @@ where
 pub async fn read_system(session: &Session, name: &str) -> Result<AISystem> {
     let api = Api::<AISystem>::namespaced(session.client.clone(), &session.namespace);
     let doing = format!("read aisystem/{name} in namespace {}", session.namespace);
-    if let Some(system) = api.get_opt(name).await.map_err(Error::api(doing))? {
+    if let Some(system) = request::get_opt(&api, name).await.map_err(Error::api(doing))? {
         Ok(system)
     } else {
         let missing =
@@ -314,5 +314,5 @@ async fn read_keys(client: &Client) -> Result<ApproverRoles> {
 /// The level of that name.
 pub async fn read_level(client: &Client, name: &str) -> Result<Option<RiskLevel>> {
     let levels = Api::<RiskLevel>::all(client.clone());
-    levels.get_opt(name).await.map_err(Error::api(format!("read risklevel/{name}")))
+    request::get_opt(&levels, name).await.map_err(Error::api(format!("read risklevel/{name}")))
 }

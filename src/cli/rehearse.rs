@@ -25,6 +25,7 @@ use super::{
 use crate::{
     api::{CLEARANCE_NAME, Clearance, ClearanceSpec, Scope},
     enforce::{Roots, Stopped, would_stop},
+    watch::request,
 };
 
 /// Pods of a workload that would stop for one reason.
@@ -78,8 +79,9 @@ pub async fn rehearse(
 
 async fn clearances(session: &Session, everywhere: bool) -> Result<BTreeMap<String, ClearanceSpec>> {
     let (api, _) = session.reach::<Clearance>(everywhere);
-    let list =
-        api.list(&ListParams::default()).await.map_err(unless_installed("read the clearances".into()))?;
+    let list = request::list(&api, &ListParams::default())
+        .await
+        .map_err(unless_installed("read the clearances".into()))?;
     let named = list.items.into_iter().filter(|c| c.name_any() == CLEARANCE_NAME);
     Ok(named.map(|c| (c.namespace().unwrap_or_default(), c.spec)).collect())
 }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     api::{Approval, ApprovalSpec, DecisionSubject, DecisionSubjectSpec, Digest, RiskLevelSpec},
     policy::Subject,
+    watch::request,
 };
 
 /// What was decided on, and the decisions.
@@ -56,9 +57,9 @@ pub async fn show(session: &Session, prefix: &str, format: Manifest) -> Result<(
     let all = ListParams::default();
     let subjects = Api::<DecisionSubject>::namespaced(session.client.clone(), namespace);
     let approvals = Api::<Approval>::namespaced(session.client.clone(), namespace);
-    let subjects = subjects.list(&all).await;
+    let subjects = request::list(&subjects, &all).await;
     let subjects = subjects.map_err(unless_installed(format!("read the decisionsubjects of {namespace}")))?;
-    let approvals = approvals.list(&all).await;
+    let approvals = request::list(&approvals, &all).await;
     let approvals = approvals.map_err(unless_installed(format!("read the approvals of {namespace}")))?;
     let subject = found(&subjects.items, prefix, namespace)?;
     let digest = &subject.spec.subject_digest;

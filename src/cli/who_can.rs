@@ -21,7 +21,10 @@ use super::{
     people::{self, Holders},
     table::{Cell, table},
 };
-use crate::api::{AISystem, Attribution, Decision, RiskLevel, RiskLevelSpec};
+use crate::{
+    api::{AISystem, Attribution, Decision, RiskLevel, RiskLevelSpec},
+    watch::request,
+};
 
 /// One role.
 #[derive(Clone, Debug, Serialize)]
@@ -89,7 +92,8 @@ impl Asked {
     }
 
     async fn about_all(session: &Session) -> Result<Self> {
-        let levels = Api::<RiskLevel>::all(session.client.clone()).list(&ListParams::default()).await;
+        let levels =
+            request::list(&Api::<RiskLevel>::all(session.client.clone()), &ListParams::default()).await;
         let levels = levels.map_err(unless_installed("read the risklevels".to_owned()))?.items.into_iter();
         let levels = levels.map(|level| (level.metadata.name.unwrap_or_default(), level.spec)).collect();
         Ok(Self { system: None, levels })

@@ -277,16 +277,13 @@ async fn append(
     now: Timestamp,
 ) -> Result<(), kube::Error> {
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-    let found = api.get_opt(name).await?;
-    let exists = found.is_some();
+    let found = request::get_opt(api, name).await?;
     let mut history = found.unwrap_or_else(|| SystemHistory::new(name, SystemHistorySpec::default()));
     let entries = snapshot.since(&history.spec.observed, now);
     extend(&mut history.spec, entries);
     history.spec.observed = snapshot.observed.clone();
-    let taken =
-        if exists { api.replace(name, &params, &history).await } else { api.create(&params, &history).await };
-    match taken {
-        Ok(_) => Ok(()),
+    match request::put(api, &params, &history).await {
+        Ok(()) => Ok(()),
         // It does not get smaller by trying again.
         Err(kube::Error::Api(answer)) if [413, 422].contains(&answer.code) => {
             warn!(system = name, "its history cannot be recorded: {}", answer.message);

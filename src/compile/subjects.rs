@@ -26,7 +26,10 @@ use super::{
     status::Statuses,
     write::MANAGER,
 };
-use crate::api::{AISystem, DecisionSubject, DecisionSubjectSpec, Digest, ModelVersion};
+use crate::{
+    api::{AISystem, DecisionSubject, DecisionSubjectSpec, Digest, ModelVersion},
+    watch::request,
+};
 
 /// The content of a digest, as the operator last read it.
 #[derive(Clone)]
@@ -126,9 +129,9 @@ async fn write(
     let api: Api<DecisionSubject> = Api::namespaced(client.clone(), namespace);
     let failed = |what: String| move |source| Error::Write { what, source };
     if recorded.is_none() {
-        let listed = api.list_metadata(&ListParams::default()).await;
+        let listed = request::list_metadata(&api, &ListParams::default()).await;
         let listed = listed.map_err(failed(format!("list of decisionsubjects of namespace {namespace}")))?;
-        *recorded = Some(listed.items.iter().map(ResourceExt::name_any).collect());
+        *recorded = Some(listed.iter().map(ResourceExt::name_any).collect());
     }
     let recorded = recorded.get_or_insert_default();
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };

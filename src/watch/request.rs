@@ -5,7 +5,9 @@
 
 use kube::{
     Api, Client, Resource,
-    api::{DeleteParams, ListParams, ObjectList, Patch, PatchParams},
+    api::{
+        DeleteParams, GetParams, ListParams, ObjectList, PartialObjectMeta, Patch, PatchParams, PostParams,
+    },
     core::Request,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -21,6 +23,49 @@ where
     let ObjectList { types, metadata, items }: ObjectList<Lenient<K>> =
         api.clone().into_client().request(request).await?;
     Ok(ObjectList { types, metadata, items: items.into_iter().filter_map(|object| object.0.ok()).collect() })
+}
+
+/// Lists the metadata of the objects whose metadata can be read.
+pub(crate) async fn list_metadata<K>(
+    api: &Api<K>,
+    params: &ListParams,
+) -> Result<Vec<PartialObjectMeta<K>>, kube::Error>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
+{
+    let request =
+        Request::new(api.resource_url()).list_metadata(params).map_err(kube::Error::BuildRequest)?;
+    let list: ObjectList<Lenient<PartialObjectMeta<K>>> = api.clone().into_client().request(request).await?;
+    Ok(list.items.into_iter().filter_map(|object| object.0.ok()).collect())
+}
+
+/// Reads an object, if there is one of this name.
+pub(crate) async fn get_opt<K>(api: &Api<K>, name: &str) -> Result<Option<K>, kube::Error>
+where
+    K: Resource + Clone + DeserializeOwned,
+{
+    let params = GetParams::default();
+    let request = Request::new(api.resource_url()).get(name, &params).map_err(kube::Error::BuildRequest)?;
+    match api.clone().into_client().request::<Lenient<K>>(request).await {
+        Ok(object) => object.readable().map(Some),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Creates an object, or replaces it at the version that `object` has.
+pub(crate) async fn put<K>(api: &Api<K>, params: &PostParams, object: &K) -> Result<(), kube::Error>
+where
+    K: Resource + Clone + Serialize,
+{
+    let (request, body) = (Request::new(api.resource_url()), serde_json::to_vec(object));
+    let body = body.map_err(kube::Error::SerdeError)?;
+    let request = match (&object.meta().name, &object.meta().resource_version) {
+        (Some(name), Some(_)) => request.replace(name, params, body),
+        _ => request.create(params, body),
+    };
+    let request = request.map_err(kube::Error::BuildRequest)?;
+    api.clone().into_client().request_text(request).await.map(drop)
 }
 
 /// Deletes an object.

@@ -27,7 +27,10 @@ use super::{
     people::Holders,
     signs::accelerators,
 };
-use crate::api::{CLEARANCE_NAME, Clearance, Governance, ModelVersion};
+use crate::{
+    api::{CLEARANCE_NAME, Clearance, Governance, ModelVersion},
+    watch::request,
+};
 use finding::Explanation;
 use specimen::Specimens;
 
@@ -82,16 +85,16 @@ async fn specimens(session: &Session, target: &Target) -> Result<Specimens> {
 async fn system_of(session: &Session, version: &str) -> Result<String> {
     let api = Api::<ModelVersion>::namespaced(session.client.clone(), &session.namespace);
     let doing = format!("read modelversion/{version} in namespace {}", session.namespace);
-    if let Some(found) = api.get_opt(version).await.map_err(Error::api(doing))? {
+    if let Some(found) = request::get_opt(&api, version).await.map_err(Error::api(doing))? {
         return Ok(found.spec.system);
     }
-    let list = api.list_metadata(&ListParams::default()).await;
+    let list = request::list_metadata(&api, &ListParams::default()).await;
     let list =
         list.map_err(unless_installed(format!("read the modelversions of namespace {}", session.namespace)))?;
     Err(Error::NotFound {
         what: format!("ModelVersion {version}"),
         namespace: session.namespace.clone(),
-        others: list.items.iter().map(ResourceExt::name_any).collect(),
+        others: list.iter().map(ResourceExt::name_any).collect(),
         next: vec![Next::new(
             "kubectl get modelversions --all-namespaces",
             "the versions of every namespace",

@@ -36,6 +36,7 @@ use crate::{
     },
     enforce::has_ended,
     policy::{Accelerators, narrowest_scope, runtime_of_pod},
+    watch::request,
 };
 
 /// Pods that are alike, or a template.
@@ -163,7 +164,10 @@ pub async fn pod(session: &Session, name: &str) -> Result<Specimens> {
 pub async fn read_pod(session: &Session, name: &str) -> Result<Pod> {
     let api = Api::<Pod>::namespaced(session.client.clone(), &session.namespace);
     let doing = format!("read pod/{name} in namespace {}", session.namespace);
-    api.get_opt(name).await.map_err(Error::api(doing))?.ok_or_else(|| not_found(session, "pod", name))
+    request::get_opt(&api, name)
+        .await
+        .map_err(Error::api(doing))?
+        .ok_or_else(|| not_found(session, "pod", name))
 }
 
 /// The pods that name a system.
@@ -178,7 +182,7 @@ pub async fn image(session: &Session, wanted: &str) -> Result<Specimens> {
     let mut pods = list_pods(session, &ListParams::default()).await?;
     pods.retain(|pod| images(pod).any(|image| is_image(image, wanted)));
     let api = Api::<ModelVersion>::namespaced(session.client.clone(), &session.namespace);
-    let versions = api.list(&ListParams::default()).await;
+    let versions = request::list(&api, &ListParams::default()).await;
     let versions = versions
         .map_err(unless_installed(format!("read the modelversions of namespace {}", session.namespace)))?;
     let target = Target::Image(wanted.to_owned());
@@ -233,7 +237,7 @@ pub async fn read_workload(session: &Session, kind: &Workload, name: &str) -> Re
         Api::<DynamicObject>::namespaced_with(session.client.clone(), &session.namespace, &kind.resource());
     let what = kind.kind.to_lowercase();
     let doing = format!("read {what}/{name} in namespace {}", session.namespace);
-    let Some(object) = api.get_opt(name).await.map_err(Error::api(doing))? else {
+    let Some(object) = request::get_opt(&api, name).await.map_err(Error::api(doing))? else {
         return Err(not_found(session, &what, name));
     };
     let pods = match selector(session, &object).await? {
@@ -257,7 +261,7 @@ fn not_found(session: &Session, kind: &str, name: &str) -> Error {
 
 async fn list_pods(session: &Session, selected: &ListParams) -> Result<Vec<Pod>> {
     let api = Api::<Pod>::namespaced(session.client.clone(), &session.namespace);
-    let list = api.list(selected).await;
+    let list = request::list(&api, selected).await;
     Ok(list.map_err(Error::api(format!("read the pods of namespace {}", session.namespace)))?.items)
 }
 
@@ -269,9 +273,9 @@ async fn selector(session: &Session, object: &DynamicObject) -> Result<Option<Li
             .map(|selector| ListParams::default().labels_from(&selector)));
     }
     let api = Api::<Job>::namespaced(session.client.clone(), &session.namespace);
-    let jobs = api.list_metadata(&ListParams::default()).await;
+    let jobs = request::list_metadata(&api, &ListParams::default()).await;
     let jobs = jobs.map_err(Error::api(format!("read the jobs of namespace {}", session.namespace)))?;
-    let owned = jobs.items.into_iter().filter(|job| {
+    let owned = jobs.into_iter().filter(|job| {
         job.owner_references().iter().any(|owner| Some(&owner.uid) == object.metadata.uid.as_ref())
     });
     let names: Vec<_> = owned.map(|job| job.name_any()).collect();
@@ -291,7 +295,7 @@ async fn refusals(session: &Session, object: &DynamicObject) -> Vec<Refusal> {
     let api = Api::<Event>::namespaced(session.client.clone(), &session.namespace);
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
     let failed = ListParams::default().fields(&format!("involvedObject.uid={uid},reason=FailedCreate"));
-    let events = api.list(&failed).await.map(|list| list.items).unwrap_or_default();
+    let events = request::list(&api, &failed).await.map(|list| list.items).unwrap_or_default();
     let refusals = events.into_iter().filter_map(|event| {
         let at = event.last_timestamp.map(|t| t.0).or(event.event_time.map(|t| t.0));
         Some(Refusal { message: event.message?, at })

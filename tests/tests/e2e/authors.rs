@@ -218,6 +218,17 @@ pub async fn nobody_edits_or_deletes_a_history(cluster: &ControlPlane) -> Result
         forged["metadata"] = json!({ "name": "other", "namespace": scene.namespace });
         says(&scene.refused(person, &forged).await?, &["written by Assent alone"])?;
     }
+    // Metadata that no program can read does not end the record.
+    let odd = json!({ "metadata": { "managedFields": [{ "manager": "odd", "operation": "Update",
+        "time": "9999-12-31T23:59:59Z", "apiVersion": "assent.dev/v1alpha1", "fieldsType": "FieldsV1",
+        "fieldsV1": { "f:metadata": {} } }] } });
+    for kind in ["systemhistory", "decisionsubject"] {
+        for object in scene.kubectl(Admin, &["get", kind, "-o=name"]).await?.lines() {
+            merge(&scene, Admin, object, &odd).await?;
+        }
+    }
+    scene.clear("v2", &container("2")).await?;
+    told(&scene, "Cleared", "modelversion/v2", None).await?;
     // It goes with its namespace, and holds nothing up.
     scene.kubectl(Admin, &["delete", "namespace", &scene.namespace, "--timeout=60s"]).await.map(drop)
 }
