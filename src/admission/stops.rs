@@ -109,7 +109,7 @@ fn risk_level() -> [Manifest; 2] {
     let variables = [("asks", changed(&fields))];
     let rules = vec![Rule {
         holds: "size(variables.asks) == 0".to_owned(),
-        else_say: "'risk level ' + object.metadata.name + ': a change of ' + variables.asks.join(', ') + ' applies at once to ' + string(oldObject.status.systems) + ' AI systems: those that do not have what it asks for now lose their clearance, and their pods stop; to see their pods: kubectl get aisystems -A'".to_owned(),
+        else_say: "'risk level ' + object.metadata.name + ': a change of ' + variables.asks.join(', ') + ' applies at once to ' + string(oldObject.status.systems) + ' AI systems with ' + string(oldObject.status.?runningPods.orValue(0)) + ' running pods: those that do not have what it asks for now lose their clearance, and their pods stop; to see their pods: kubectl get aisystems -A'".to_owned(),
     }];
     warning("assent-stop-risklevel", &scope, &conditions, &variables, rules)
 }

@@ -233,10 +233,15 @@ pub struct RiskLevelStatus {
     #[schemars(length(max = 2048))]
     pub requires: Option<String>,
 
-    /// How many systems have it. A level that is in use cannot be deleted.
+    /// How many systems have it, such as 3; 0 by default. A level that is in use cannot be deleted.
     #[serde(default)]
     #[schemars(extend("format" = "int32", "minimum" = 0))]
     pub systems: u32,
+
+    /// How many pods of these systems run in namespaces that enforce, such as 12; 0 by default.
+    #[serde(default)]
+    #[schemars(extend("format" = "int32", "minimum" = 0))]
+    pub running_pods: u32,
 }
 
 #[cfg(test)]

@@ -349,10 +349,16 @@ impl Index {
         caches.sidecars.objects.get("")?.get(name).cloned()
     }
 
-    /// How many systems name `level`.
-    pub fn systems_of_level(&self, level: &str) -> usize {
+    /// How many systems name `level`, and how many of their pods run and would stop if they lost their clearance.
+    pub fn use_of_level(&self, level: &str) -> (u32, u32) {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
-        caches.systems.all().filter(|system| system.spec.risk_level == level).count()
+        let systems = caches.systems.all().filter(|system| system.spec.risk_level == level);
+        systems.fold((0, 0), |(systems, running): (u32, u32), system| {
+            let pods = system.status.as_ref().and_then(|status| status.pods).unwrap_or_default();
+            // Where a namespace only warns or audits, this is there, and nothing stops.
+            let stops = if pods.would_stop.is_none() { pods.running } else { 0 };
+            (systems.saturating_add(1), running.saturating_add(stops))
+        })
     }
 
     /// Whether `sidecar` is part of what is trusted, or there is no room for it.

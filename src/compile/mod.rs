@@ -250,8 +250,8 @@ impl Context {
 
     async fn level(&self, name: &str) -> Result<Outcome, Error> {
         if let Some(level) = self.index.level(name) {
-            let systems = self.index.systems_of_level(name);
-            let status = status::of_level(&level, systems, Timestamp::now());
+            let in_use = self.index.use_of_level(name);
+            let status = status::of_level(&level, in_use, Timestamp::now());
             self.writer().level(&level, &status).await?;
         }
         Ok(Outcome { again: None, rest: COUNT_EVERY })

@@ -421,8 +421,8 @@ fn effect_elsewhere(approval: &Approval, judged: &BTreeMap<&str, Judged>) -> Opt
     Some((Standing::Counted.code(), message))
 }
 
-/// The status of a level that `systems` systems name.
-pub fn of_level(level: &RiskLevel, systems: usize, now: Timestamp) -> RiskLevelStatus {
+/// The status of a level that so many systems name, with so many pods.
+pub fn of_level(level: &RiskLevel, (systems, running_pods): (u32, u32), now: Timestamp) -> RiskLevelStatus {
     let requires = level.spec.approvals.iter().map(|r| format!("{} {}", r.count, r.role)).collect::<Vec<_>>();
     let before = level.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let message = format!("{systems} systems have it");
@@ -437,7 +437,8 @@ pub fn of_level(level: &RiskLevel, systems: usize, now: Timestamp) -> RiskLevelS
             now,
         )],
         requires: Some(if requires.is_empty() { "nobody".to_owned() } else { requires.join(", ") }),
-        systems: u32::try_from(systems).unwrap_or(u32::MAX),
+        systems,
+        running_pods,
     }
 }
 

@@ -143,7 +143,7 @@ impl Tally {
     fn is_telling(&self, pods: usize) -> Result<()> {
         let judged = self.cleared + self.held;
         let share = self.cleared * 100 / judged.max(1);
-        ensure!((35..=60).contains(&share), "{share} % are cleared: these pods test little");
+        ensure!((40..=60).contains(&share), "{share} % are cleared: these pods test little");
         ensure!(self.invalid * 10 < judged, "{} of {pods} pods are none", self.invalid);
         ensure!(self.injected * 10 > self.cleared, "{} pods were injected into and cleared", self.injected);
         if pods < 2000 {
@@ -433,7 +433,7 @@ fn case(dice: &mut fastrand::Rng, runtimes: &[Value], turns: &mut Turns) -> Case
     if turn > 4 {
         (0..dice.usize(1..3)).for_each(|_| change(dice, &mut spec));
     }
-    let injected = field.is_none() && dice.u8(..3) == 0;
+    let injected = field.is_none() && dice.u8(..4) == 0;
     if injected {
         inject(dice, &mut spec);
     }

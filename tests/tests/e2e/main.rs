@@ -296,7 +296,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         deadman::a_renewal_replaces_pods_within_their_budget,
         deadman::an_earlier_end_is_carried_at_once,
         warnings::a_change_of_a_system_says_how_many_pods_it_stops,
-        warnings::a_change_of_a_risk_level_says_how_many_systems_it_concerns,
+        warnings::a_change_of_a_risk_level_says_how_many_systems_and_pods_it_concerns,
         warnings::a_workload_that_will_be_held_is_said_to_be,
         workloads::a_held_pod_is_resized_in_place,
         plugin::credentials_of_a_program_that_wants_to_know_the_cluster,

@@ -58,7 +58,7 @@ pub async fn a_change_of_a_system_says_how_many_pods_it_stops(cluster: &ControlP
     Ok(())
 }
 
-pub async fn a_change_of_a_risk_level_says_how_many_systems_it_concerns(
+pub async fn a_change_of_a_risk_level_says_how_many_systems_and_pods_it_concerns(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = Scenario::new(cluster, "warned-level", "limited").await?;
@@ -69,12 +69,20 @@ pub async fn a_change_of_a_risk_level_says_how_many_systems_it_concerns(
     let said = warned(&scene, Admin, &patch).await?;
     ensure!(!said.contains("Warning"), "no system has it: {said}");
     scene.apply(Admin, &scene.system("warned-level")).await?;
-    until(Duration::from_secs(20), "the level to count its systems", async || {
-        Ok((scene.get_cluster("risklevel", "warned-level").await?["status"]["systems"] == 1).then_some(()))
+    scene.publish("v1", &container("1")).await?;
+    scene.is_cleared("v1").await?;
+    scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    until(Duration::from_secs(20), "the level to count its systems and pods", async || {
+        Ok((scene.get_cluster("risklevel", "warned-level").await?["status"]["runningPods"] == 2)
+            .then_some(()))
     })
     .await?;
     let said = warned(&scene, Admin, &patch).await?;
-    ensure!(said.contains("a change of spec.validity applies at once to 1 AI systems"), "{said}");
+    ensure!(
+        said.contains("a change of spec.validity applies at once to 1 AI systems with 2 running pods"),
+        "{said}"
+    );
     let described = r#"{"spec":{"description":"Other words."}}"#;
     let said =
         warned(&scene, Admin, &["patch", "risklevel/warned-level", "--type=merge", "-p", described]).await?;
