@@ -9,7 +9,7 @@
 
 use super::{
     Manifest,
-    manifest::{Clearance, Rule, Scope, mutating, validating},
+    manifest::{Answer, Clearance, Rule, Scope, mutating, validating},
 };
 use crate::api::{AUTHOR, CHANGED_BY, GROUP};
 
@@ -94,6 +94,6 @@ impl Stamp {
                 self.annotation
             ),
         };
-        validating(self.policy, &self.scope(), &[], &[], vec![rule])
+        validating(self.policy, Answer::Refuse, &self.scope(), &[], &[], vec![rule])
     }
 }

@@ -18,7 +18,7 @@ use super::{
     Manifest, Operator,
     cleared::system,
     governed::governs,
-    manifest::{Clearance, Rule, Scope, breaks_one_of, ignoring_failures, validating},
+    manifest::{Answer, Clearance, Rule, Scope, breaks_one_of, validating},
 };
 use crate::api::OnLoss;
 
@@ -72,7 +72,7 @@ pub(super) fn bounded(pod: &str) -> Rule {
 /// Both let a request through that the API server cannot judge: for half a minute after it starts it may not
 /// find the `Clearance`, and pods must end all the same.
 pub(super) fn policies(operator: &Operator) -> ([Manifest; 2], [Manifest; 2]) {
-    (delete(operator).map(ignoring_failures), evict(operator).map(ignoring_failures))
+    (delete(operator), evict(operator))
 }
 
 /// Nobody but the operator begins a stop that takes longer.
@@ -98,7 +98,7 @@ fn delete(operator: &Operator) -> [Manifest; 2] {
     }];
     let conditions =
         [("breaks-a-rule", format!("{} && {}", governs(OLD, &operator.accelerators), breaks_one_of(&rules)))];
-    validating("assent-pod-delete", &scope, &conditions, &[], rules)
+    validating("assent-pod-delete", Answer::RefuseIfJudged, &scope, &conditions, &[], rules)
 }
 
 /// An eviction does not show whose pod it is: the shortest grace in the namespace counts.
@@ -121,5 +121,12 @@ fn evict(operator: &Operator) -> [Manifest; 2] {
             bound("name")
         ),
     }];
-    validating("assent-pod-evict", &scope, &[("breaks-a-rule", breaks_one_of(&rules))], &[], rules)
+    validating(
+        "assent-pod-evict",
+        Answer::RefuseIfJudged,
+        &scope,
+        &[("breaks-a-rule", breaks_one_of(&rules))],
+        &[],
+        rules,
+    )
 }

@@ -272,38 +272,45 @@ pub(super) fn breaks_one_of(rules: &[Rule]) -> String {
     format!("!({})", all.join("\n&& "))
 }
 
-/// A policy that refuses what breaks one of `rules`, and its binding. The reason is Forbidden: on the
+/// The answer to a request that breaks a rule, and to one that the API server cannot judge.
+#[derive(Clone, Copy)]
+pub(super) enum Answer {
+    /// Refuse both.
+    Refuse,
+    /// Refuse the first, and let the second through.
+    RefuseIfJudged,
+    /// Warn the user of the first, and let both through.
+    Warn,
+}
+
+impl Answer {
+    const fn action(self) -> &'static str {
+        match self {
+            Self::Refuse | Self::RefuseIfJudged => "Deny",
+            Self::Warn => "Warn",
+        }
+    }
+
+    const fn failure_policy(self) -> &'static str {
+        match self {
+            Self::Refuse => "Fail",
+            Self::RefuseIfJudged | Self::Warn => "Ignore",
+        }
+    }
+}
+
+/// A policy that answers requests that break one of `rules`, and its binding. The reason is Forbidden: on the
 /// default, Invalid, some `GitOps` controllers delete and recreate the object.
 pub(super) fn validating(
     name: &str,
+    answer: Answer,
     scope: &Scope,
     conditions: &[(&str, String)],
     variables: &[(&str, String)],
     rules: Vec<Rule>,
 ) -> [Manifest; 2] {
-    let policy = validating_policy(name, scope, conditions, variables, rules, "Fail");
-    [policy, Manifest::ValidatingBinding(binding(name, scope, "Deny"))]
-}
-
-/// The same policy, which lets through what the API server cannot judge.
-pub(super) fn ignoring_failures(mut manifest: Manifest) -> Manifest {
-    if let Manifest::Validating(policy) = &mut manifest {
-        policy.spec.get_or_insert_default().failure_policy = Some("Ignore".to_owned());
-    }
-    manifest
-}
-
-/// A policy that refuses nothing, whatever goes wrong, and warns whoever asks of what breaks one of `rules`; and
-/// its binding.
-pub(super) fn warning(
-    name: &str,
-    scope: &Scope,
-    conditions: &[(&str, String)],
-    variables: &[(&str, String)],
-    rules: Vec<Rule>,
-) -> [Manifest; 2] {
-    let policy = validating_policy(name, scope, conditions, variables, rules, "Ignore");
-    [policy, Manifest::ValidatingBinding(binding(name, scope, "Warn"))]
+    let policy = validating_policy(name, scope, conditions, variables, rules, answer.failure_policy());
+    [policy, Manifest::ValidatingBinding(binding(name, scope, answer.action()))]
 }
 
 fn binding(name: &str, scope: &Scope, action: &str) -> ValidatingAdmissionPolicyBinding {

@@ -5,7 +5,7 @@ use super::{
     cleared::{cleared_versions, matches, refused_annotation, system},
     governed::governs,
     grace,
-    manifest::{Clearance, Label, Reach, Rule, Scope, breaks_one_of, mutating, reaching, validating},
+    manifest::{Answer, Clearance, Label, Reach, Rule, Scope, breaks_one_of, mutating, reaching, validating},
 };
 use crate::api::{self, GATE, GROUP, HELD_LABEL, SYSTEM_LABEL};
 
@@ -98,7 +98,7 @@ fn held_create() -> [Manifest; 2] {
     let scope = Scope { label: Some(Label::Present(HELD_LABEL)), clearance: Clearance::Unread, ..PODS };
     let rules = vec![label_follows_gate(), no_record_yet()];
     let conditions = [("breaks-a-rule", breaks_one_of(&rules))];
-    validating("assent-pod-held", &scope, &conditions, &[("name", pod_name("object"))], rules)
+    validating("assent-pod-held", Answer::Refuse, &scope, &conditions, &[("name", pod_name("object"))], rules)
 }
 
 /// Whether the version `v` is cleared when the pod is created.
@@ -129,7 +129,7 @@ fn create(operator: &Operator) -> [Manifest; 2] {
         "breaks-a-rule",
         format!("{} && {}", governs("object", &operator.accelerators), breaks_one_of(&rules)),
     )];
-    validating("assent-pod-create", &scope, &conditions, &variables, rules)
+    validating("assent-pod-create", Answer::Refuse, &scope, &conditions, &variables, rules)
 }
 
 fn label_follows_gate() -> Rule {
@@ -168,7 +168,7 @@ fn binding() -> [Manifest; 2] {
             "'the Binding of pod ' + object.metadata.?name.orValue('') + ' has labels or annotations that begin with {GROUP}/: the pod would get them; remove them from the Binding'"
         ),
     };
-    validating("assent-binding", &scope, &[], &[], vec![rule])
+    validating("assent-binding", Answer::Refuse, &scope, &[], &[], vec![rule])
 }
 
 /// What holds for every update, with or without a `Clearance`. Whoever writes a pod's status can
@@ -211,7 +211,7 @@ fn update(operator: &Operator) -> [Manifest; 2] {
         record_stays(operator),
     ];
     let conditions = [("breaks-a-rule", breaks_one_of(&rules))];
-    validating("assent-pod-update", &scope, &conditions, &variables, rules)
+    validating("assent-pod-update", Answer::Refuse, &scope, &conditions, &variables, rules)
 }
 
 /// A container runtime reads annotations again each time it starts a container of the pod.
@@ -280,7 +280,7 @@ fn release(operator: &Operator) -> [Manifest; 2] {
         breaks_one_of(&rules)
     );
     let variables = [("name", pod_name("object"))];
-    validating("assent-pod-release", &scope, &[("lifts-the-gate", lifted)], &variables, rules)
+    validating("assent-pod-release", Answer::Refuse, &scope, &[("lifts-the-gate", lifted)], &variables, rules)
 }
 
 /// In two policies, because which of them answers first is not ours to say.

@@ -2,7 +2,7 @@
 
 use super::{
     Manifest, Operator,
-    manifest::{Clearance, Rule, Scope, mutating, validating},
+    manifest::{Answer, Clearance, Rule, Scope, mutating, validating},
 };
 use crate::api::{self, GROUP, MODE_LABEL, Mode, SCOPE_LABEL};
 
@@ -99,7 +99,7 @@ fn approvals() -> [Manifest; 2] {
             else_say: "'approval ' + oldObject.metadata.name + ' is part of the record and is not deleted; to end it: kubectl assent revoke ' + oldObject.spec.system + ' -n ' + request.namespace".to_owned(),
         },
     ];
-    validating("assent-approvals", &scope, &[], &[], rules)
+    validating("assent-approvals", Answer::Refuse, &scope, &[], &[], rules)
 }
 
 fn model_versions() -> [Manifest; 2] {
@@ -109,7 +109,7 @@ fn model_versions() -> [Manifest; 2] {
         holds: "object.spec == oldObject.spec".to_owned(),
         else_say: "'model version ' + oldObject.metadata.name + ' is immutable: create a new ModelVersion for what changed'".to_owned(),
     }];
-    validating("assent-modelversions", &scope, &[], &[], rules)
+    validating("assent-modelversions", Answer::Refuse, &scope, &[], &[], rules)
 }
 
 fn systems() -> [Manifest; 2] {
@@ -129,7 +129,7 @@ fn systems() -> [Manifest; 2] {
             else_say: "'AI system ' + oldObject.metadata.name + ' is decommissioned and stays as the record of it: keep its manifest, remove its workloads'".to_owned(),
         },
     ];
-    validating("assent-aisystems", &scope, &[], &[], rules)
+    validating("assent-aisystems", Answer::Refuse, &scope, &[], &[], rules)
 }
 
 fn risk_levels() -> [Manifest; 2] {
@@ -138,7 +138,7 @@ fn risk_levels() -> [Manifest; 2] {
         holds: "oldObject.?status.?systems.orValue(0) == 0".to_owned(),
         else_say: "'risk level ' + oldObject.metadata.name + ' is in use: without it ' + string(oldObject.status.systems) + ' AI systems would stop; see: kubectl get aisystems -A'".to_owned(),
     }];
-    validating("assent-risklevels", &scope, &[], &[], rules)
+    validating("assent-risklevels", Answer::Refuse, &scope, &[], &[], rules)
 }
 
 /// Governing more strictly is for whoever may label a namespace; less, or no more, needs the verb `ungovern`.
@@ -195,7 +195,7 @@ fn namespaces(operator: &Operator) -> [Manifest; 2] {
 + ', or ask for the verb ungovern on namespaces.assent.dev'"),
         },
     ];
-    validating("assent-namespaces", &scope, &[], &variables, rules)
+    validating("assent-namespaces", Answer::Refuse, &scope, &[], &variables, rules)
 }
 
 /// A `DecisionSubject` never changes, and only the operator appends to a `SystemHistory`. Only the deletion of
@@ -221,7 +221,7 @@ fn kept_records(operator: &Operator) -> [Manifest; 2] {
             else_say: "request.resource.resource + '/' + oldObject.metadata.name + ' is part of the record and is not deleted: it goes with its namespace'".to_owned(),
         },
     ];
-    validating("assent-record", &scope, &[], &[], rules)
+    validating("assent-record", Answer::Refuse, &scope, &[], &[], rules)
 }
 
 /// What the operator derives, nobody else writes: neither clearances nor statuses.
@@ -241,5 +241,5 @@ fn operator_only(operator: &Operator) -> [Manifest; 2] {
         holds: format!("{} || (request.operation == 'DELETE' && request.userInfo.username in {CLEANERS})", operator.asks()),
         else_say: "request.resource.resource + (request.?subResource.orValue('') == '' ? '' : '/' + request.subResource) + ' are derived from approvals and written by Assent alone; see: kubectl assent status -n ' + request.?namespace.orValue('')".to_owned(),
     }];
-    validating("assent-operator-only", &scope, &[], &[], rules)
+    validating("assent-operator-only", Answer::Refuse, &scope, &[], &[], rules)
 }

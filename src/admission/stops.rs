@@ -11,7 +11,7 @@
 
 use super::{
     Manifest,
-    manifest::{Clearance, Rule, Scope, warning},
+    manifest::{Answer, Clearance, Rule, Scope, validating},
 };
 use crate::api::GROUP;
 
@@ -90,7 +90,7 @@ fn system() -> [Manifest; 2] {
             else_say: "variables.name + ': a change of ' + variables.checked.join(', ') + ' can end its clearance, if its risk level asks for what is gone, or an approver is now an owner: then its ' + variables.pods + ' stop' + variables.see".to_owned(),
         },
     ];
-    warning("assent-stop-aisystem", &scope, &conditions, &variables, rules)
+    validating("assent-stop-aisystem", Answer::Warn, &scope, &conditions, &variables, rules)
 }
 
 fn risk_level() -> [Manifest; 2] {
@@ -111,7 +111,7 @@ fn risk_level() -> [Manifest; 2] {
         holds: "size(variables.asks) == 0".to_owned(),
         else_say: "'risk level ' + object.metadata.name + ': a change of ' + variables.asks.join(', ') + ' applies at once to ' + string(oldObject.status.systems) + ' AI systems with ' + string(oldObject.status.?runningPods.orValue(0)) + ' running pods: those that do not have what it asks for now lose their clearance, and their pods stop; to see their pods: kubectl get aisystems -A'".to_owned(),
     }];
-    warning("assent-stop-risklevel", &scope, &conditions, &variables, rules)
+    validating("assent-stop-risklevel", Answer::Warn, &scope, &conditions, &variables, rules)
 }
 
 fn model_version() -> [Manifest; 2] {
@@ -120,7 +120,7 @@ fn model_version() -> [Manifest; 2] {
         holds: "!oldObject.?status.?conditions.orValue([]).exists(c, c.type == 'Cleared' && c.status == 'True')".to_owned(),
         else_say: "'model version ' + oldObject.metadata.name + ' is cleared: without it the pods that run it stop; see: kubectl assent status ' + oldObject.spec.system + ' -n ' + request.namespace".to_owned(),
     }];
-    warning("assent-stop-modelversion", &scope, &[], &[], rules)
+    validating("assent-stop-modelversion", Answer::Warn, &scope, &[], &[], rules)
 }
 
 fn approver_role() -> [Manifest; 2] {
@@ -129,7 +129,7 @@ fn approver_role() -> [Manifest; 2] {
         holds: format!("{DELETED} ? oldObject.spec.?keys.orValue([]).size() == 0 : !{}", shrinks("?keys")),
         else_say: "'approver role ' + oldObject.metadata.name + ': an approval that was signed with a key that is gone or changed no longer counts, and pods that need it stop; see: kubectl assent status -A'".to_owned(),
     }];
-    warning("assent-stop-approverrole", &scope, &[], &[], rules)
+    validating("assent-stop-approverrole", Answer::Warn, &scope, &[], &[], rules)
 }
 
 fn trusted_sidecar() -> [Manifest; 2] {
@@ -139,5 +139,5 @@ fn trusted_sidecar() -> [Manifest; 2] {
         holds: format!("!({DELETED} || {})", lists.join(" || ")),
         else_say: "'trusted sidecar ' + oldObject.metadata.name + ': pods stop that have something that will not be trusted any more; trust the new beside the old, roll the workloads, then take the old away'".to_owned(),
     }];
-    warning("assent-stop-trustedsidecar", &scope, &[], &[], rules)
+    validating("assent-stop-trustedsidecar", Answer::Warn, &scope, &[], &[], rules)
 }

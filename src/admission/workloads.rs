@@ -3,7 +3,7 @@
 
 use super::{
     Manifest, Operator,
-    manifest::{Clearance, Rule, Scope, validating},
+    manifest::{Answer, Clearance, Rule, Scope, validating},
 };
 
 pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
@@ -22,5 +22,5 @@ pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
             .to_owned(),
     };
     let conditions = [("the-operator-asks", operator.asks())];
-    validating("assent-operator-workloads", &scope, &conditions, &[], vec![rule]).into()
+    validating("assent-operator-workloads", Answer::Refuse, &scope, &conditions, &[], vec![rule]).into()
 }

@@ -84,7 +84,11 @@ impl Node {
         config::write(&directory, &programs, &group(cluster)?, port)?;
         let app = fs::read(programs.join("app"))?;
         let tag = format!("{APP}:1");
-        let app = image::image(&[&tag, PAUSE], &["/app"], &[("app", 0o755, &app)]);
+        let app = image::image(
+            &[&tag, PAUSE],
+            &["/app"],
+            &[("app", 0o755, &app), ("etc/rules", 0o644, b"approved")],
+        );
         let config = br#"{"from":"image"}"#;
         let models = image::image(&[&format!("{MODELS}:1")], &[], &[("a/config.json", 0o644, config)]);
         fs::write(directory.join("images/app.tar"), app.archive)?;

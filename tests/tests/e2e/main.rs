@@ -345,6 +345,8 @@ fn on_nodes(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         node::i2_a_deletion_just_before_a_revocation_delays_nothing(node),
         node::a_stop_that_has_begun_is_not_shortened_and_whoever_fixed_its_end_is_told_of(node),
         node::i2_a_grace_that_overflows_is_refused(node),
+        node::fields_that_replace_files_of_an_image_hold_a_pod(node),
+        node::i2_i3_a_workload_stopped_as_a_whole_ends_and_starts_its_containers(node),
         node::an_image_volume_has_the_approved_content(node),
         node::capture_names_the_digest_that_a_kubelet_reports(node),
         node::i2_the_kubelet_ends_what_runs_out_when_nobody_else_is_left,

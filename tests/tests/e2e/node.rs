@@ -238,6 +238,69 @@ pub async fn an_image_volume_has_the_approved_content(cluster: &ControlPlane, no
     Ok(())
 }
 
+/// These fields replace files of a container, so a pod that has one is not what was approved.
+pub async fn fields_that_replace_files_of_an_image_hold_a_pod(
+    cluster: &ControlPlane,
+    node: &Node,
+) -> Result<()> {
+    let free = scene(cluster, "node-files-free", &json!({})).await?;
+    let strict = enforced(cluster, "node-files").await?;
+    let container = node.container("serve", "1");
+    clear(&strict, "v1", &container).await?;
+    let pod = |scene: &Scenario<'_>, name: &str, change: fn(&mut Value)| {
+        let mut spec = pod_spec(&container);
+        Node::place(&mut spec);
+        change(&mut spec);
+        scene.workload("v1", "Pod", name, &spec)
+    };
+    let cases: [(&str, fn(&mut Value)); 3] = [
+        ("plain", |_| {}),
+        ("message", |spec| spec["containers"][0]["terminationMessagePath"] = json!("/etc/rules")),
+        ("hostname", |spec| spec["hostnameOverride"] = json!("models.example")),
+    ];
+    for (name, change) in cases {
+        free.apply(Dev, &pod(&free, name, change)).await?;
+        strict.apply(Dev, &pod(&strict, name, change)).await?;
+        free.running_pod(name).await?;
+        let runs = free.get("pod", name).await?;
+        let (rules, hosts) = (ask(&runs, "/etc/rules").await?, ask(&runs, "/etc/hosts").await?);
+        ensure!(rules.ends_with("approved") == (name != "message"), "{name}: {rules}");
+        ensure!(hosts.contains("models.example") == (name == "hostname"), "{name}: {hosts}");
+    }
+    strict.running_pod("plain").await?;
+    for name in ["message", "hostname"] {
+        let held = strict.get("pod", name).await?;
+        ensure!(held["metadata"]["labels"]["assent.dev/held"] == "true", "{name} is not held: {held}");
+    }
+    run(&strict, node, 1).await
+}
+
+/// A workload that is stopped as a whole ends its containers in time, and starts them again.
+pub async fn i2_i3_a_workload_stopped_as_a_whole_ends_and_starts_its_containers(
+    cluster: &ControlPlane,
+    node: &Node,
+) -> Result<()> {
+    let scene = enforced(cluster, "node-whole").await?;
+    let mut level = scene.get_cluster("risklevel", "node-whole").await?;
+    level["spec"]["onLoss"]["mode"] = json!("ScaleDown");
+    scene.apply(Admin, &level).await?;
+    let container = node.container("stubborn", "1");
+    clear(&scene, "v1", &container).await?;
+    let mut spec = pod_spec(&container);
+    Node::place(&mut spec);
+    scene.apply(Dev, &deployment(&scene, &container)).await?;
+    scene.apply(Dev, &scene.workload("batch/v1", "Job", "job", &spec)).await?;
+    run(&scene, node, 3).await?;
+    let begin = Instant::now();
+    decide(&scene, "Revoke", "v1").await?;
+    end_within(&scene, node, begin, GRACE).await?;
+    ensure!(scene.get("deployment", "scorer").await?["spec"]["replicas"] == 0, "it is not scaled to zero");
+    ensure!(scene.get("job", "job").await?["spec"]["suspend"] == true, "it is not suspended");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    decide(&scene, "Approve", "v1").await?;
+    run(&scene, node, 3).await
+}
+
 /// The kubelet reports the digest of the image that it runs.
 pub async fn capture_names_the_digest_that_a_kubelet_reports(
     cluster: &ControlPlane,
