@@ -8,12 +8,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use assent_tests::{Assent, Component, ControlPlane, Person, Scenario, container, pod_spec, until};
-use kube::{
-    Client,
-    api::{Patch, PatchParams, PostParams},
-    core::Request,
+use assent_tests::{
+    Assent, Component, ControlPlane, FAR, FINE, Person, SECRET, Scenario, Specimen, container, until,
 };
+use kube::{api::PostParams, core::Request};
 use serde_json::{Value, json};
 
 use crate::outage::stage;
@@ -21,196 +19,11 @@ use crate::outage::stage;
 /// How long a decision may take that takes effect at once, on a loaded machine.
 const SECONDS: Duration = Duration::from_secs(10);
 
-/// A value of an environment variable, which no log may contain.
-const SECRET: &str = "hunter2-of-the-test";
-
 /// The `ClusterRole` of the operator.
 const ROLE: &str = "assent-operator";
 
-/// A time that the API server stores, beyond what most clients can represent.
-const FAR: &str = "9999-12-31T23:59:59Z";
-
-/// A time with more digits than most clients read.
-const FINE: &str = "2030-01-01T00:00:00.123456789123Z";
-
-/// An object of each kind that the operator watches or lists, and where it is.
-struct Specimen {
-    kind: &'static str,
-    /// The path of its kind.
-    path: String,
-    who: Person,
-    object: Value,
-}
-
-impl Specimen {
-    fn namespaced(
-        scene: &Scenario<'_>,
-        kind: &'static str,
-        prefix: &str,
-        plural: &str,
-        object: Value,
-    ) -> Self {
-        let path = format!("{prefix}/namespaces/{}/{plural}", scene.namespace);
-        Self { kind, path, who: Person::Dev, object }
-    }
-
-    fn name(&self) -> &str {
-        self.object["metadata"]["name"].as_str().unwrap_or_default()
-    }
-}
-
-fn odd_container() -> Value {
-    let mut container = container("odd");
-    container["env"] = json!([{ "name": "TOKEN", "value": SECRET }]);
-    container
-}
-
-/// A template of pods whose metadata no client with ordinary times can read.
-fn odd_template(mut workload: Value, pointer: &str) -> Result<Value> {
-    let metadata = workload.pointer_mut(pointer).context("a template")?;
-    metadata["creationTimestamp"] = json!(FAR);
-    Ok(workload)
-}
-
-fn nested(levels: usize) -> Value {
-    (0..levels).fold(json!({}), |inner, _| json!({ "f:a": inner }))
-}
-
-/// What is in the namespace of the scene.
-fn specimens(scene: &Scenario<'_>) -> Result<Vec<Specimen>> {
-    let spec = pod_spec(&odd_container());
-    let custom =
-        |kind, plural, object| Specimen::namespaced(scene, kind, "/apis/assent.dev/v1alpha1", plural, object);
-    let mut ended = scene.system("limited");
-    ended["metadata"]["name"] = json!("odd");
-    ended["spec"]["decommission"] = json!({ "date": FINE, "reason": "over" });
-    let mut job = scene.workload("batch/v1", "Job", "odd", &spec);
-    job["spec"]["suspend"] = json!(true);
-    let mut cron = scene.workload("batch/v1", "CronJob", "odd", &spec);
-    cron["spec"]["suspend"] = json!(true);
-    let mut set = scene.workload("apps/v1", "StatefulSet", "odd", &spec);
-    set["spec"]["replicas"] = json!(0);
-    let mut revision = json!({ "apiVersion": "apps/v1", "kind": "ControllerRevision", "revision": 1,
-        "metadata": { "name": "odd", "namespace": scene.namespace, "labels": { "assent.dev/stopped-for": "odd" } } });
-    revision["data"] = nested(300);
-    let mut pod = scene.pod("odd", &odd_container());
-    pod["spec"]["nodeSelector"] = json!({ "nowhere": "true" });
-    Ok(vec![
-        custom("AISystem", "aisystems", ended),
-        custom("ModelVersion", "modelversions", scene.version("odd", &odd_container())),
-        Specimen::namespaced(scene, "Pod", "/api/v1", "pods", pod),
-        Specimen::namespaced(
-            scene,
-            "Job",
-            "/apis/batch/v1",
-            "jobs",
-            odd_template(job, "/spec/template/metadata")?,
-        ),
-        Specimen::namespaced(
-            scene,
-            "CronJob",
-            "/apis/batch/v1",
-            "cronjobs",
-            odd_template(cron, "/spec/jobTemplate/spec/template/metadata")?,
-        ),
-        Specimen::namespaced(
-            scene,
-            "StatefulSet",
-            "/apis/apps/v1",
-            "statefulsets",
-            odd_template(set, "/spec/template/metadata")?,
-        ),
-        Specimen::namespaced(scene, "ControllerRevision", "/apis/apps/v1", "controllerrevisions", revision),
-    ])
-}
-
-/// What governance writes, by mistake.
-fn specimens_of_the_cluster(scene: &Scenario<'_>) -> Vec<Specimen> {
-    let custom = |kind: &'static str, plural: &str, spec: Value| Specimen {
-        kind,
-        path: format!("/apis/assent.dev/v1alpha1/{plural}"),
-        who: Person::Admin,
-        object: json!({ "apiVersion": "assent.dev/v1alpha1", "kind": kind, "metadata": { "name": "odd" }, "spec": spec }),
-    };
-    let approval = json!({ "system": "odd", "modelVersion": "odd", "role": "risk-officer", "decision": "Approve",
-        "subjectDigest": assent_tests::digest('0') });
-    vec![
-        custom("RiskLevel", "risklevels", json!({})),
-        custom(
-            "TrustedSidecar",
-            "trustedsidecars",
-            json!({ "containers": [{ "name": "odd", "image": format!("odd.example/odd@{}", assent_tests::digest('0')) }] }),
-        ),
-        custom("ApproverRole", "approverroles", json!({ "keys": [] })),
-        Specimen {
-            kind: "Namespace",
-            path: "/api/v1/namespaces".to_owned(),
-            who: Person::Admin,
-            object: json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": format!("{}-odd", scene.namespace) } }),
-        },
-        Specimen {
-            kind: "Approval",
-            path: format!("/apis/assent.dev/v1alpha1/namespaces/{}/approvals", scene.namespace),
-            who: Person::Alice,
-            object: json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Approval", "spec": approval,
-                "metadata": { "name": "odd", "namespace": scene.namespace } }),
-        },
-    ]
-}
-
-/// Patches that make an object odd; each of another part of it.
-fn mutations(api_version: &Value) -> Vec<(&'static str, Option<&'static str>, Value)> {
-    let entry = |time: &str, fields: Value| {
-        json!({ "metadata": { "managedFields": [{ "manager": "odd", "operation": "Update", "time": time,
-            "apiVersion": api_version, "fieldsType": "FieldsV1", "fieldsV1": fields }] } })
-    };
-    let condition =
-        json!({ "type": "Odd", "status": "True", "reason": "Odd", "message": "", "lastTransitionTime": FAR });
-    let many: serde_json::Map<_, _> =
-        (0..2000).map(|n| (format!("odd/{n}"), json!("\u{1b}[31m\u{0}\u{2028}"))).collect();
-    vec![
-        ("a status from the year 9999", Some("status"), json!({ "status": { "conditions": [condition] } })),
-        ("2000 annotations with control characters", None, json!({ "metadata": { "annotations": many } })),
-        ("a deep field set", None, entry("2020-01-01T00:00:00Z", nested(300))),
-        ("a field set from the year 9999", None, entry(FAR, json!({ "f:metadata": {} }))),
-    ]
-}
-
-/// Creates a specimen and makes it odd in every way that the API server stores; how many those were.
-async fn make_odd(cluster: &ControlPlane, specimen: &Specimen) -> Result<usize> {
-    let client = cluster.client(specimen.who)?;
-    let body = serde_json::to_vec(&specimen.object)?;
-    let create = Request::new(&specimen.path).create(&PostParams::default(), body)?;
-    client.request_text(create).await.with_context(|| format!("creating the {}", specimen.kind))?;
-    let mut stored = 0;
-    for (what, subresource, patch) in mutations(&specimen.object["apiVersion"]) {
-        match patched(&client, specimen, subresource, &patch).await {
-            Ok(()) => stored += 1,
-            Err(error) => {
-                eprintln!("{} does not take {what}: {}", specimen.kind, shortened(&error.to_string()));
-            }
-        }
-    }
-    Ok(stored)
-}
-
 fn shortened(text: &str) -> String {
     text.chars().take(160).collect()
-}
-
-async fn patched(
-    client: &Client,
-    specimen: &Specimen,
-    subresource: Option<&str>,
-    patch: &Value,
-) -> Result<()> {
-    let (request, params, patch) =
-        (Request::new(&specimen.path), PatchParams::default(), Patch::Merge(patch));
-    let request = match subresource {
-        Some(subresource) => request.patch_subresource(subresource, specimen.name(), &params, &patch)?,
-        None => request.patch(specimen.name(), &params, &patch)?,
-    };
-    Ok(client.request_text(request).await.map(drop)?)
 }
 
 /// That one version is approved and another revoked within seconds.
@@ -262,14 +75,18 @@ pub async fn unreadable_objects_of_any_kind_affect_only_themselves() -> Result<(
         [("hostile", json!({})), ("hostile-governed", json!({ "assent.dev/mode": "enforce" }))]
     {
         let hostile = Scenario::governed_by(&cluster, namespace, "limited", &labels).await?;
-        let mut all = specimens(&hostile)?;
-        if namespace == "hostile" {
-            all.extend(specimens_of_the_cluster(&hostile));
-        }
-        for specimen in &all {
-            let stored = make_odd(&cluster, specimen).await?;
+        for specimen in
+            Specimen::all(&hostile)?.iter().filter(|s| namespace == "hostile" || s.is_namespaced())
+        {
+            specimen.create(&cluster).await?;
+            let answers = specimen.make_odd(&cluster).await?;
+            for (what, answer) in &answers {
+                if let Err(error) = answer {
+                    eprintln!("{} does not take {what}: {}", specimen.kind, shortened(&error.to_string()));
+                }
+            }
             ensure!(
-                stored > 0 || specimen.kind == "Approval",
+                answers.iter().any(|(_, answer)| answer.is_ok()) || specimen.kind == "Approval",
                 "nothing odd was stored in a {}",
                 specimen.kind
             );

@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use assent_tests::{Assent, Component, ControlPlane, Process};
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::plan::{Fault, Kind, OPERATORS, Plan, Target};
 use crate::proxy::{Proxy, Weather};
+use crate::tenants::Tenants;
 
 /// How often somebody looks whether everything runs, as the kubelet does.
 const LOOK: Duration = Duration::from_millis(300);
@@ -38,6 +39,8 @@ pub struct Stage<'a> {
     pub operators: [Assent; OPERATORS],
     /// What each of them goes through.
     pub proxies: [Proxy; OPERATORS],
+    /// Whose objects and floods concern nobody else.
+    pub tenants: Tenants<'a>,
     /// What went wrong so far.
     pub outages: Mutex<Vec<Outage>>,
     /// What is broken on purpose at the moment.
@@ -81,6 +84,12 @@ impl Stage<'_> {
 
     async fn inflict(&self, fault: &Fault, begin: Instant) {
         sleep_until(begin + fault.at).await;
+        // No outage: what another tenant does is no excuse for anything.
+        match fault.target {
+            Target::Hostile(specimen) => return self.tenants.disturb(specimen, fault).await,
+            Target::Flood => return self.tenants.flood(fault.lasts).await,
+            Target::Operator(_) | Target::Component(_) => {}
+        }
         let from = Timestamp::now();
         self.broken().push(fault.target);
         let done = self.hit(fault).await;
@@ -120,7 +129,7 @@ impl Stage<'_> {
                 sleep(fault.lasts).await;
                 proxy.set(Weather::Drizzle);
             }
-            (Kind::Cut | Kind::Storm(_) | Kind::Partition, None) => {}
+            (Kind::Cut | Kind::Storm(_) | Kind::Partition, None) | (Kind::Odd { .. } | Kind::Flood, _) => {}
         }
         Ok(())
     }
@@ -138,13 +147,14 @@ impl Stage<'_> {
         match target {
             Target::Operator(n) => Ok(self.operators[n].operator()),
             Target::Component(component) => self.cluster.process(component),
+            Target::Hostile(_) | Target::Flood => bail!("{target} has no process"),
         }
     }
 
     fn proxy(&self, target: Target) -> Option<&Proxy> {
         match target {
             Target::Operator(n) => Some(&self.proxies[n]),
-            Target::Component(_) => None,
+            Target::Component(_) | Target::Hostile(_) | Target::Flood => None,
         }
     }
 }

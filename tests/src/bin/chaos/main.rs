@@ -16,6 +16,7 @@ mod faults;
 mod plan;
 mod proxy;
 mod shrink;
+mod tenants;
 mod witness;
 
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ use crate::churn::{Churn, GRACE};
 use crate::faults::Stage;
 use crate::plan::Plan;
 use crate::proxy::Proxy;
+use crate::tenants::Tenants;
 use crate::witness::{Testimony, Verdict};
 
 /// How long the witness may think.
@@ -152,7 +154,8 @@ impl Arena {
         self.rounds += 1;
         let names = (0..NAMESPACES).map(|n| format!("chaos-{seed}-{}-{n}", self.rounds));
         let namespaces: Vec<_> = names.collect();
-        let stage = self.stage(seed, plan).await?;
+        let tenant = format!("tenant-{seed}-{}", self.rounds);
+        let stage = self.stage(seed, plan, &tenant).await?;
         let mut witness = Witness::call(&self.cluster, &namespaces).await?;
         let mut churn = Churn::begin(&self.cluster, seed, &namespaces).await?;
         let ((taken, refused), played) = tokio::join!(churn.carry_on(length), stage.play(plan, length));
@@ -169,16 +172,17 @@ impl Arena {
             let outages = stage.outages.lock().map_err(|_| anyhow::anyhow!("poisoned"))?.clone();
             Testimony { outages, skew: plan.skew.to_vec(), grace: GRACE }
         };
-        println!("  {taken} acts, {refused} refused or unanswered");
+        println!("  {taken} acts, {refused} refused or unanswered; {}", stage.tenants.deeds());
         let verdict = tokio::select! {
             verdict = witness.hear(&testimony) => verdict?,
             kept = stage.keep_up() => { kept?; anyhow::bail!("nobody keeps it up") }
         };
-        self.sweep(&namespaces).await?;
+        let theirs = stage.tenants.leave().await;
+        self.sweep(&[namespaces, theirs].concat()).await?;
         Ok((verdict, testimony))
     }
 
-    async fn stage(&self, seed: u64, plan: &Plan) -> Result<Stage<'_>> {
+    async fn stage(&self, seed: u64, plan: &Plan, tenant: &str) -> Result<Stage<'_>> {
         let upstream = self.cluster.anonymous().await?;
         let start = async |n: usize| {
             let proxy =
@@ -189,7 +193,9 @@ impl Arena {
             anyhow::Ok((operator, proxy))
         };
         let ((first, to_first), (second, to_second)) = (start(0).await?, start(1).await?);
+        let tenants = Tenants::begin(&self.cluster, tenant).await?;
         Ok(Stage {
+            tenants,
             cluster: &self.cluster,
             operators: [first, second],
             proxies: [to_first, to_second],

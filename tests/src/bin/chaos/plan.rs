@@ -9,11 +9,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use assent_tests::Component;
+use assent_tests::{Component, Specimen};
 use fastrand::Rng;
 
 /// How many operators there are.
 pub const OPERATORS: usize = 2;
+
+/// How many hostile objects come at a time.
+const TOGETHER: usize = 3;
 
 /// What can be hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +25,10 @@ pub enum Target {
     Operator(usize),
     /// A part of the control plane.
     Component(Component),
+    /// A hostile object of another tenant: the number of its specimen.
+    Hostile(usize),
+    /// The namespace in which another tenant makes many changes.
+    Flood,
 }
 
 /// How it is hit.
@@ -39,6 +46,13 @@ pub enum Kind {
     Storm(u8),
     /// Nothing comes through to the API server or from it.
     Partition,
+    /// The object is created, made odd, and then deleted, or left until the end.
+    Odd {
+        /// Whether it is left.
+        stays: bool,
+    },
+    /// Thousands of changes.
+    Flood,
 }
 
 /// One thing that goes wrong.
@@ -89,7 +103,7 @@ impl Plan {
     }
 }
 
-/// The next fault; when the operators die together, it is several.
+/// The next fault. It is several when the operators die together, or when hostile objects come.
 fn one(dice: &mut Rng, at: Duration) -> Vec<Fault> {
     use Component::{ApiServer, ControllerManager, Etcd, Scheduler};
     let operator = Target::Operator(dice.usize(0..OPERATORS));
@@ -98,7 +112,7 @@ fn one(dice: &mut Rng, at: Duration) -> Vec<Fault> {
     let long = Duration::from_millis(dice.u64(3000..22_000));
     let component = |component| Target::Component(component);
     let of = |target, kind, lasts| vec![Fault { at, lasts, target, kind }];
-    match dice.u8(0..20) {
+    match dice.u8(0..28) {
         0 => of(operator, Kind::Kill, moment),
         1 | 2 => of(operator, Kind::Kill, short),
         3 => of(operator, Kind::Terminate, moment),
@@ -118,7 +132,13 @@ fn one(dice: &mut Rng, at: Duration) -> Vec<Fault> {
         16 => of(component(ControllerManager), Kind::Kill, moment),
         17 => of(component(ControllerManager), Kind::Pause, short),
         18 => of(component(Scheduler), Kind::Kill, short),
-        _ => of(component(Scheduler), Kind::Pause, short),
+        19 => of(component(Scheduler), Kind::Pause, short),
+        20..=24 => {
+            let kind = Kind::Odd { stays: dice.bool() };
+            let specimens = std::iter::repeat_with(|| Target::Hostile(dice.usize(0..Specimen::COUNT)));
+            specimens.take(TOGETHER).map(|target| Fault { at, lasts: short, target, kind }).collect()
+        }
+        _ => of(Target::Flood, Kind::Flood, long),
     }
 }
 
@@ -127,6 +147,8 @@ impl fmt::Display for Target {
         match self {
             Self::Operator(n) => write!(f, "operator-{n}"),
             Self::Component(component) => f.write_str(component.program()),
+            Self::Hostile(n) => write!(f, "hostile-{n}"),
+            Self::Flood => f.write_str("flood"),
         }
     }
 }
@@ -141,6 +163,17 @@ impl fmt::Display for Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hostile_objects_of_every_kind_and_floods_are_among_the_faults() {
+        let plans = (0..100).map(|seed| Plan::new(seed, Duration::from_secs(30)));
+        let faults: Vec<_> = plans.flat_map(|plan| plan.faults).collect();
+        assert!(faults.iter().filter(|fault| fault.target == Target::Flood).count() > 50);
+        for specimen in 0..Specimen::COUNT {
+            let hostile = faults.iter().filter(|fault| fault.target == Target::Hostile(specimen));
+            assert!(hostile.count() > 2, "hostile-{specimen}");
+        }
+    }
 
     #[test]
     fn a_seed_is_a_plan_and_faults_of_one_target_do_not_overlap() {

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use assent_tests::{HOSTILE, NAMESPACE};
 use clap::Args;
 use futures::stream::SelectAll;
 use futures::{StreamExt as _, future, stream};
@@ -74,7 +75,7 @@ pub async fn attend(options: Options) -> Result<()> {
     let kubeconfig = Kubeconfig::read_from(&options.kubeconfig)?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     config.proxy_url = None;
-    let mut eyes = Eyes::open(&Client::try_from(config)?, options.namespaces, &options.history)?;
+    let mut eyes = Eyes::open(&Client::try_from(config)?, &options.namespaces, &options.history)?;
     eyes.first_look().await?;
     println!("watching");
     let mut testimony = String::new();
@@ -105,17 +106,16 @@ pub async fn attend(options: Options) -> Result<()> {
 /// What the witness looks at, and has seen.
 struct Eyes {
     events: SelectAll<stream::BoxStream<'static, (usize, watcher::Result<Event<DynamicObject>>)>>,
-    namespaces: Vec<String>,
     file: BufWriter<File>,
     lines: Vec<Line>,
-    /// By kind: what is there, and what a list that is under way has named.
+    /// By source: what is there, and what a list that is under way has named.
     there: Vec<BTreeMap<String, DynamicObject>>,
     listed: Vec<Option<BTreeMap<String, DynamicObject>>>,
     unlisted: Vec<usize>,
 }
 
 impl Eyes {
-    fn open(client: &Client, namespaces: Vec<String>, history: &PathBuf) -> Result<Self> {
+    fn open(client: &Client, namespaces: &[String], history: &PathBuf) -> Result<Self> {
         let kind = |group: &str, version: &str, kind: &str, plural: &str| ApiResource {
             group: group.to_owned(),
             version: version.to_owned(),
@@ -132,10 +132,11 @@ impl Eyes {
             kind("coordination.k8s.io", "v1", "Lease", "leases"),
             kind("events.k8s.io", "v1", "Event", "events"),
         ];
-        let kinds: Vec<_> = ours.into_iter().chain(theirs).collect();
-        let events = kinds.iter().enumerate().map(|(n, kind)| {
-            let api = Api::<DynamicObject>::all_with(client.clone(), kind);
-            let events = watcher(api, watcher::Config::default()).then(async |event| {
+        let sources: Vec<_> =
+            ours.iter().chain(&theirs).flat_map(|kind| sources(client, kind, &namespaces)).collect();
+        let count = sources.len();
+        let events = sources.into_iter().enumerate().map(|(n, (api, config))| {
+            let events = watcher(api, config).then(async |event| {
                 if event.is_err() {
                     sleep(AGAIN).await;
                 }
@@ -145,12 +146,11 @@ impl Eyes {
         });
         Ok(Self {
             events: stream::select_all(events),
-            namespaces,
             file: BufWriter::new(File::create(history)?),
             lines: Vec::new(),
-            there: vec![BTreeMap::new(); kinds.len()],
-            listed: vec![None; kinds.len()],
-            unlisted: (0..kinds.len()).collect(),
+            there: vec![BTreeMap::new(); count],
+            listed: vec![None; count],
+            unlisted: (0..count).collect(),
         })
     }
 
@@ -224,10 +224,6 @@ impl Eyes {
     }
 
     fn tell(&mut self, kind: usize, told: Told, object: DynamicObject) -> Result<()> {
-        let namespace = object.metadata.namespace.clone().unwrap_or_default();
-        if !namespace.is_empty() && namespace != "assent-system" && !self.namespaces.contains(&namespace) {
-            return Ok(());
-        }
         if told == Told::Is {
             self.there[kind].insert(uid(&object), object.clone());
         } else {
@@ -238,6 +234,24 @@ impl Eyes {
         writeln!(self.file)?;
         self.lines.push(line);
         Ok(())
+    }
+}
+
+/// Where objects of `kind` are looked at. Nothing of another tenant is: the witness could not parse it.
+fn sources(
+    client: &Client,
+    kind: &ApiResource,
+    namespaces: &[String],
+) -> Vec<(Api<DynamicObject>, watcher::Config)> {
+    let in_one =
+        |namespace: &str| (Api::namespaced_with(client.clone(), namespace, kind), watcher::Config::default());
+    match kind.kind.as_str() {
+        "RiskLevel" => {
+            let ours = watcher::Config::default().labels(&format!("!{HOSTILE}"));
+            vec![(Api::all_with(client.clone(), kind), ours)]
+        }
+        "Lease" => vec![in_one(NAMESPACE)],
+        _ => namespaces.iter().map(|namespace| in_one(namespace)).collect(),
     }
 }
 
