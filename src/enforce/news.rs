@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::{api::apps::v1::StatefulSet, jiff::Timestamp};
 use kube::{ResourceExt, runtime::watcher::Event};
+use tokio::time::Instant;
 
 use super::{Due, Enforcer, roster::PodKey, watched::Watched};
 use crate::{
@@ -135,7 +136,7 @@ impl Enforcer {
     /// Says what was done though nobody answered: its record is lost if the watch is not believed.
     fn acknowledge(&mut self, key: &PodKey, gone: bool) {
         let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
-        if let Some(action) = pod.take_done(gone) {
+        if let Some(action) = pod.take_done(gone, Instant::now()) {
             self.voice.done(key, pod, clearance.map(|c| &**c), &action);
         }
     }

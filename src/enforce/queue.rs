@@ -122,7 +122,7 @@ impl Enforcer {
                     };
                     notes.quiet_until = Some(until);
                     if is_unclear {
-                        notes.unanswered = Some(action);
+                        notes.unanswered = Some((action, Instant::now()));
                     }
                     evicts && !is_busy && notes.say("EvictionDelayed")
                 });

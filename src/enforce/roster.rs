@@ -11,11 +11,13 @@ use std::{
     fmt,
     hash::Hash,
     sync::Arc,
+    time::Duration,
 };
 
 use k8s_openapi::{api::core::v1 as core, jiff::Timestamp};
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
@@ -97,6 +99,9 @@ pub struct Ending {
     pub kept_by: KeptBy,
 }
 
+/// How long after a request was not answered the API server may still do what it asks.
+const DONE_BY: Duration = Duration::from_secs(10);
+
 /// What this operator noted about a pod; about most, nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
@@ -105,8 +110,8 @@ pub struct Notes {
     /// Nothing is asked before: the API server did what was asked and the watch has not told yet, or it
     /// refused and is asked again then.
     pub quiet_until: Option<Timestamp>,
-    /// What was asked and not answered: it may have been done all the same.
-    pub unanswered: Option<Action>,
+    /// What was asked and not answered, and when: it may have been done all the same.
+    pub unanswered: Option<(Action, Instant)>,
     /// How often its release was refused in a row.
     pub refusals: u32,
     /// What was last said about it.
@@ -445,16 +450,20 @@ impl Pod {
         self.ending.as_ref().map(|ending| ending.at)
     }
 
-    /// Takes what was not answered, if it shows in the pod, or in its absence, that it was done.
-    pub fn take_done(&mut self, gone: bool) -> Option<Action> {
-        let (released, stopped) = (!self.gated && !gone, self.ending.is_some() || gone);
+    /// Takes what was not answered, if it shows in the pod, or in its absence, that it was done. When the pod was
+    /// cleared again meanwhile, somebody else has ended it, unless it ends soon.
+    pub fn take_done(&mut self, gone: bool, now: Instant) -> Option<Action> {
+        let (released, ended) = (!self.gated && !gone, self.ending.is_some() || gone);
+        let is_lost = self.notes().lost_since.is_some();
         let seconds = self.life.seconds;
-        let shows = |action: &mut Action| match *action {
+        let shows = |(action, asked): &mut (Action, Instant)| match *action {
             Action::Release(_) => released,
-            Action::Stop(_) | Action::Replace | Action::Roll => stopped,
-            Action::Bound(asked) => seconds == Some(asked),
+            Action::Stop(_) | Action::Replace | Action::Roll => {
+                ended && (is_lost || now.duration_since(*asked) < DONE_BY)
+            }
+            Action::Bound(wanted) => seconds == Some(wanted),
         };
-        self.note(|notes| notes.unanswered.take_if(shows))
+        self.note(|notes| notes.unanswered.take_if(shows)).map(|(action, _)| action)
     }
 
     /// Whether a Job made it, which would count its end as a failure.
@@ -527,16 +536,33 @@ mod tests {
     fn what_was_asked_and_not_answered_shows_in_the_pod_or_in_its_absence() {
         let mut roster = Roster::new(Signs::default());
         let stop = Action::Stop(Step::Delete { grace_period_seconds: 0 });
+        let now = Instant::now();
         let mut asked = |deleted, gone| {
             let key = roster.set_pod(&pod(&[], false));
-            roster.pod_mut(&key)?.0.note(|notes| notes.unanswered = Some(stop.clone()));
+            roster.pod_mut(&key)?.0.note(|notes| notes.unanswered = Some((stop.clone(), now)));
             roster.set_pod(&pod(&[], deleted));
             let (pod, _) = roster.pod_mut(&key)?;
-            let taken = pod.take_done(gone);
+            let taken = pod.take_done(gone, now);
             assert_eq!(taken.is_none(), pod.notes().unanswered.is_some(), "it is said once");
             taken
         };
         assert!(asked(false, false).is_none(), "it was not done");
         assert!(asked(true, false).is_some() && asked(false, true).is_some());
+    }
+    #[test]
+    fn a_pod_that_was_cleared_again_and_ends_later_was_not_stopped() {
+        let mut roster = Roster::new(Signs::default());
+        let now = Instant::now();
+        let mut ended = |lost_since, after| {
+            let key = roster.set_pod(&pod(&[], false));
+            roster.pod_mut(&key)?.0.note(|notes| {
+                notes.unanswered = Some((Action::Stop(Step::Delete { grace_period_seconds: 0 }), now));
+                notes.lost_since = lost_since;
+            });
+            roster.pod_mut(&key)?.0.take_done(true, now + Duration::from_secs(after))
+        };
+        assert!(ended(None, 15).is_none(), "its ReplicaSet deleted it");
+        assert!(ended(None, 2).is_some(), "the request was under way when it was cleared again");
+        assert!(ended(Some(Timestamp::MIN), 15).is_some(), "the watch tells late");
     }
 }
