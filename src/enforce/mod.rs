@@ -17,6 +17,7 @@ mod act;
 mod census;
 mod deadline;
 pub(crate) mod decide;
+mod fair;
 mod jobs;
 mod keep;
 mod news;

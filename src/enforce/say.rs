@@ -1,7 +1,7 @@
 //! Telling people: Events on the pod or Job, its workload and its AI system, that name the next command.
 //!
-//! What is said never holds up what is done: it waits in a queue, and what does not fit is dropped and
-//! counted. What the API server is too busy for is said later, and the rest after it.
+//! What is said never holds up what is done: it waits in a queue, where namespaces take turns ([`Fair`]). What does
+//! not fit is dropped and counted. What the API server is too busy for is said later, and the rest after it.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
@@ -11,12 +11,13 @@ use kube::{
     Client,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::{
     act::{Action, is_passing, patience},
     decide::Step,
+    fair::Fair,
     keep,
     owner::Roots,
     roster::{Ending, KeptBy, OwnerIs, Pod, PodKey},
@@ -28,7 +29,7 @@ use crate::{
     policy::Unmatchable,
 };
 
-/// How much waits to be said.
+/// How much waits to be said, in all namespaces together.
 const QUEUE: usize = 4096;
 
 /// How long the same is not said again about a workload or a system, whose pods are many.
@@ -85,15 +86,15 @@ struct Saying {
 /// Where what is to be said goes.
 #[derive(Clone)]
 pub struct Voice {
-    queue: mpsc::Sender<Saying>,
+    queue: Arc<Fair<Saying>>,
     metrics: Arc<Metrics>,
 }
 
 impl Voice {
     /// A voice, and the work of speaking.
     pub fn new(client: Client, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + Send) {
-        let (queue, said) = mpsc::channel(QUEUE);
-        (Self { queue, metrics }, speak(client, said))
+        let queue = Arc::new(Fair::new(QUEUE));
+        (Self { queue: Arc::clone(&queue), metrics }, speak(client, queue))
     }
 
     /// It does not start: a pod is gated, a Job or `CronJob` is suspended.
@@ -225,7 +226,7 @@ impl Voice {
             action,
             note: shorten(note, NOTE_BYTES),
         };
-        if self.queue.try_send(saying).is_err() {
+        if !self.queue.push(namespace, saying) {
             self.metrics.events_dropped.inc();
         }
     }
@@ -269,14 +270,15 @@ fn why_of_system(name: &str, system: &SystemClearance) -> String {
     }
 }
 
-async fn speak(client: Client, mut queue: mpsc::Receiver<Saying>) {
+async fn speak(client: Client, queue: Arc<Fair<Saying>>) {
     let recorder = Recorder::new(
         client.clone(),
         Reporter { controller: "assent.dev/operator".to_owned(), instance: None },
     );
     let mut roots = Roots::default();
     let mut quiet: HashMap<(String, String, &'static str), Instant> = HashMap::new();
-    while let Some(saying) = queue.recv().await {
+    loop {
+        let saying = queue.pop().await;
         quiet.retain(|_, until| *until > Instant::now());
         let namespace = &*saying.namespace;
         let mut about = vec![saying.about.clone()];
