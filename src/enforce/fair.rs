@@ -124,12 +124,9 @@ mod tests {
         let queue = Fair::new(4);
         let had_room: Vec<_> = (0..6).map(|number| queue.push("flooded", number)).collect();
         assert_eq!(had_room, [true, true, true, true, false, false]);
-        assert!(!queue.push("quiet", 1000), "item 3 is dropped for it");
-        assert!(
-            !queue.push("quiet", 1001),
-            "it would have as long a line as the other, and is dropped itself"
-        );
-        assert_eq!(all(&queue, 4).await, [0, 1000, 1, 2]);
+        let had_room: Vec<_> = (1000..1003).map(|number| queue.push("quiet", number)).collect();
+        assert_eq!(had_room, [false, false, false], "3 and 2 are dropped, and 1002 for a line as long");
+        assert_eq!(all(&queue, 4).await, [0, 1000, 1, 1001]);
     }
 
     #[tokio::test]
