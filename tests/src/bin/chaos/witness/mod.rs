@@ -133,7 +133,7 @@ impl Eyes {
             kind("events.k8s.io", "v1", "Event", "events"),
         ];
         let sources: Vec<_> =
-            ours.iter().chain(&theirs).flat_map(|kind| sources(client, kind, &namespaces)).collect();
+            ours.iter().chain(&theirs).flat_map(|kind| sources(client, kind, namespaces)).collect();
         let count = sources.len();
         let events = sources.into_iter().enumerate().map(|(n, (api, config))| {
             let events = watcher(api, config).then(async |event| {
