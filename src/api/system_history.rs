@@ -127,6 +127,10 @@ pub struct ObservedVersion {
     /// The `ModelVersion`.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
+    /// Its uid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub uid: Option<String>,
     /// The reason of its `Cleared` condition, such as `Cleared` or `Revoked`.
     #[schemars(length(min = 1, max = 64))]
     pub verdict: String,

@@ -40,6 +40,9 @@ const NOTE: usize = 512;
 /// How many histories the operator reads at a time: each can be as large as an object gets.
 const PAGE: u32 = 100;
 
+/// How many histories the operator writes after one compile.
+const AT_ONCE: usize = 32;
+
 /// The reason of a verdict that lets a version run.
 const CLEARED: &str = "Cleared";
 
@@ -51,8 +54,8 @@ pub struct Snapshot {
     writers: BTreeMap<String, Attribution>,
     /// The message of a verdict, by version.
     messages: BTreeMap<String, String>,
-    /// Every version of the system, those without room in `observed` too.
-    versions: BTreeSet<String>,
+    /// The uid of every version of the system, those without room in `observed` too.
+    uids: BTreeMap<String, Option<String>>,
 }
 
 /// The state of every system that exists or that a version names.
@@ -65,9 +68,12 @@ pub fn snapshots(facts: &Facts, statuses: &Statuses) -> BTreeMap<String, Snapsho
             continue;
         };
         let snapshot = snapshots.entry(version.spec.system.clone()).or_default();
-        snapshot.versions.insert(version.name.clone());
-        let verdict = ObservedVersion { name: version.name.clone(), verdict: cleared.reason.to_string() };
-        snapshot.observed.versions.push(verdict);
+        snapshot.uids.insert(version.name.clone(), version.uid.clone());
+        snapshot.observed.versions.push(ObservedVersion {
+            name: version.name.clone(),
+            uid: version.uid.clone(),
+            verdict: cleared.reason.to_string(),
+        });
         snapshot.messages.insert(version.name.clone(), cleared.message.to_string());
     }
     for (name, system) in &facts.systems {
@@ -120,51 +126,18 @@ impl Snapshot {
     fn since(&self, before: &Observed, at: Timestamp) -> Vec<HistoryEntry> {
         let verdicts: Vec<_> = self.verdicts(before).collect();
         let altered = !verdicts.is_empty();
-        let same = |a: &ObservedSource, b: &ObservedSource| a.object == b.object;
-        let now = &self.observed.sources;
-        let is_system = |source: &ObservedSource| source.object.starts_with("aisystem/");
-        let changed = now
-            .iter()
-            .filter(|source| altered && before.sources.iter().any(|b| same(source, b) && *source != b));
-        let changed: Vec<_> = changed.collect();
-        // Another level comes with another name of it in the system, and that is the change.
-        let renamed = changed.iter().any(|source| is_system(source));
-        let appeared = now.iter().filter(|source| {
-            altered
-                && !renamed
-                && !before.sources.is_empty()
-                && !before.sources.iter().any(|b| same(source, b))
-        });
-        let gone = before.sources.iter().filter(|b| !now.iter().any(|source| same(source, b)));
-        let deleted = gone
-            .filter(|source| is_system(source) || altered && !renamed)
-            .map(|source| source.object.clone());
-        let versions = before.versions.iter().filter(|version| !self.versions.contains(&version.name));
-        let versions = versions.map(|version| format!("modelversion/{}", version.name));
-        let entry = |change, object: String| HistoryEntry {
-            at: Time(at),
-            change,
-            object,
-            by: None,
-            field_manager: None,
-            reason: None,
-            note: None,
-        };
-        let mut entries: Vec<_> =
-            deleted.chain(versions).map(|object| entry(Change::Deleted, object)).collect();
-        entries.extend(changed.into_iter().chain(appeared).map(|source| {
-            let by = self.writers.get(&source.object).cloned().unwrap_or_default();
-            let user = by.user().map(|user| bounded(user, 1024));
-            let manager = by.field_manager.filter(|_| user.is_none()).map(|name| bounded(&name, 256));
-            HistoryEntry { by: user, field_manager: manager, ..entry(Change::Changed, source.object.clone()) }
-        }));
-        entries.extend(verdicts.into_iter().map(|version| HistoryEntry {
-            reason: (version.verdict != CLEARED).then(|| version.verdict.clone()),
-            note: self.messages.get(&version.name).map(|message| bounded(message, NOTE)),
-            ..entry(
-                if version.verdict == CLEARED { Change::Cleared } else { Change::Withheld },
-                format!("modelversion/{}", version.name),
-            )
+        let mut entries = self.deletions(before, altered, at);
+        if altered {
+            entries.extend(self.changes(before).map(|object| self.change(object, at)));
+        }
+        entries.extend(verdicts.into_iter().map(|version| {
+            let is_cleared = version.verdict == CLEARED;
+            let change = if is_cleared { Change::Cleared } else { Change::Withheld };
+            HistoryEntry {
+                reason: (!is_cleared).then(|| version.verdict.clone()),
+                note: self.messages.get(&version.name).map(|message| bounded(message, NOTE)),
+                ..entry(change, version_object(&version.name), at)
+            }
         }));
         entries
     }
@@ -177,6 +150,61 @@ impl Snapshot {
             None => version.verdict == CLEARED,
         })
     }
+
+    /// The system and the versions that are gone or were made anew, and what else a verdict lost with them.
+    fn deletions(&self, before: &Observed, altered: bool, at: Timestamp) -> Vec<HistoryEntry> {
+        let is_same =
+            |source: &ObservedSource| self.source_of(&source.object).is_some_and(|now| now.uid == source.uid);
+        // Another level or role takes the place of the one before when the system changes.
+        let counts = |source: &ObservedSource| is_system(source) || altered && !self.renames(before);
+        let sources = before.sources.iter().filter(|source| !is_same(source) && counts(source));
+        let versions =
+            before.versions.iter().filter(|version| self.uids.get(&version.name) != Some(&version.uid));
+        let gone = sources.map(|source| source.object.clone());
+        let gone = gone.chain(versions.map(|version| version_object(&version.name)));
+        gone.map(|object| entry(Change::Deleted, object, at)).collect()
+    }
+
+    /// The sources that differ from before.
+    fn changes<'a>(&'a self, before: &'a Observed) -> impl Iterator<Item = &'a ObservedSource> {
+        let is_first = before.sources.is_empty();
+        let renames = self.renames(before);
+        self.observed.sources.iter().filter(move |source| {
+            match before.sources.iter().find(|b| b.object == source.object) {
+                Some(before) => *source != before,
+                None => !is_first && !renames,
+            }
+        })
+    }
+
+    /// Whether the system itself changed, and with it the level and the roles that it depends on.
+    fn renames(&self, before: &Observed) -> bool {
+        let system = before.sources.iter().find(|source| is_system(source));
+        system.is_some_and(|before| self.source_of(&before.object).is_some_and(|now| now != before))
+    }
+
+    fn source_of(&self, object: &str) -> Option<&ObservedSource> {
+        self.observed.sources.iter().find(|source| source.object == object)
+    }
+
+    fn change(&self, source: &ObservedSource, at: Timestamp) -> HistoryEntry {
+        let by = self.writers.get(&source.object).cloned().unwrap_or_default();
+        let user = by.user().map(|user| bounded(user, 1024));
+        let field_manager = by.field_manager.filter(|_| user.is_none()).map(|name| bounded(&name, 256));
+        HistoryEntry { by: user, field_manager, ..entry(Change::Changed, source.object.clone(), at) }
+    }
+}
+
+fn is_system(source: &ObservedSource) -> bool {
+    source.object.starts_with("aisystem/")
+}
+
+fn version_object(name: &str) -> String {
+    format!("modelversion/{name}")
+}
+
+fn entry(change: Change, object: String, at: Timestamp) -> HistoryEntry {
+    HistoryEntry { at: Time(at), change, object, by: None, field_manager: None, reason: None, note: None }
 }
 
 /// `text` as the API server stores it, in at most so many bytes.
@@ -201,14 +229,15 @@ pub struct Histories {
 }
 
 impl Histories {
-    /// Records what changed in `namespace` since the compile before.
+    /// Records what changed in `namespace` since the compile before. Returns whether there is more to record: one user
+    /// who creates many systems must not delay the next compile of the namespace.
     pub async fn record(
         &self,
         client: &Client,
         namespace: &str,
         mut snapshots: BTreeMap<String, Snapshot>,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         self.listed.get_or_try_init(|| self.list(client)).await?;
         let api: Api<SystemHistory> = Api::namespaced(client.clone(), namespace);
         let mut written = self.namespaces().remove(namespace).unwrap_or_default();
@@ -216,14 +245,14 @@ impl Histories {
         for name in written.keys() {
             snapshots.entry(name.clone()).or_default();
         }
-        let mut outcome = Ok(());
-        for (name, snapshot) in &snapshots {
-            let fingerprint = snapshot.fingerprint();
-            if written.get(name) == Some(&fingerprint) || is_empty(&written, name, snapshot) {
-                continue;
-            }
+        let is_due = |(name, snapshot): &(&String, &Snapshot)| {
+            written.get(*name) != Some(&snapshot.fingerprint()) && !is_empty(&written, name, snapshot)
+        };
+        let due: Vec<_> = snapshots.iter().filter(is_due).collect();
+        let mut outcome = Ok(due.len() > AT_ONCE);
+        for (name, snapshot) in due.into_iter().take(AT_ONCE) {
             match append(&api, name, snapshot, now).await {
-                Ok(()) => drop(written.insert(name.clone(), fingerprint)),
+                Ok(()) => drop(written.insert(name.clone(), snapshot.fingerprint())),
                 Err(source) => {
                     let what = format!("systemhistory {name} of namespace {namespace}");
                     outcome = Err(Error::Write { what, source });
@@ -311,8 +340,9 @@ mod tests {
         snapshot.source("aisystem", "s", (None, Some(generation)), &by);
         snapshot.source("risklevel", "high", (None, Some(1)), &Attribution::default());
         for (name, verdict) in versions {
-            snapshot.versions.insert((*name).to_owned());
-            let observed = ObservedVersion { name: (*name).to_owned(), verdict: (*verdict).to_owned() };
+            snapshot.uids.insert((*name).to_owned(), None);
+            let observed =
+                ObservedVersion { name: (*name).to_owned(), uid: None, verdict: (*verdict).to_owned() };
             snapshot.observed.versions.push(observed);
         }
         snapshot
@@ -350,6 +380,26 @@ mod tests {
         let gone = Snapshot::default();
         let all = ["aisystem/s", "modelversion/v1", "modelversion/v2"].map(deleted);
         assert_eq!(told(&before, &gone), all);
+    }
+
+    #[test]
+    fn an_object_that_was_made_anew_was_deleted() {
+        let before = snapshot(1, &[("v1", "Cleared")]);
+        let mut now = snapshot(1, &[("v1", "Cleared")]);
+        now.observed.sources[0].uid = Some("other".to_owned());
+        now.uids.insert("v1".to_owned(), Some("other".to_owned()));
+        let expected = ["aisystem/s", "modelversion/v1"];
+        let told = told(&before, &now);
+        assert_eq!(told, expected.map(|object| (Change::Deleted, object.to_owned(), None)));
+    }
+
+    #[test]
+    fn another_level_is_a_change_of_the_system() {
+        let before = snapshot(1, &[("v1", "Cleared")]);
+        let mut now = snapshot(2, &[("v1", "AwaitingApproval")]);
+        now.observed.sources[1].object = "risklevel/other".to_owned();
+        let changed: Vec<_> = told(&before, &now).into_iter().map(|(_, object, _)| object).collect();
+        assert_eq!(changed, ["aisystem/s", "modelversion/v1"]);
     }
 
     #[test]

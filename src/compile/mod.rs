@@ -243,9 +243,11 @@ impl Context {
         let told = self.writer().statuses(name, &facts, compiled.statuses).await;
         let kept = self.histories.record(&self.client, name, snapshots, now).await;
         drop(turn);
-        told.and(recorded).and(kept)?;
+        told.and(recorded)?;
+        // The rest of the histories follow with the next compile.
+        let again = if kept? { Some(Duration::ZERO) } else { compiled.revisit.map(until) };
         self.metrics.compiled(now);
-        Ok(Outcome { again: compiled.revisit.map(until), rest: written.took * REST })
+        Ok(Outcome { again, rest: written.took * REST })
     }
 
     async fn level(&self, name: &str) -> Result<Outcome, Error> {
