@@ -22,8 +22,8 @@ struct Stamp {
     renewed: String,
 }
 
-/// The fields of an AISystem that approvers rely on: all but its end, which takes nothing for granted.
-pub(super) const AUTHORED: [&str; 7] =
+/// The fields of an `AISystem` that approvers rely on: all but `decommission`.
+const AUTHORED: [&str; 7] =
     ["intendedPurpose", "owners", "riskLevel", "jurisdictions", "provider", "documentation", "dependsOn"];
 
 pub(super) fn policies() -> Vec<Manifest> {
@@ -74,12 +74,12 @@ impl Stamp {
 
     fn write(&self) -> [Manifest; 2] {
         let (now, right) = (self.on("object"), self.right());
-        let path = format!("'/metadata/annotations/' + jsonpatch.escapeKey('{}')", self.annotation);
+        let key = format!("'/metadata/annotations/' + jsonpatch.escapeKey('{}')", self.annotation);
         let patch = format!(
             "(has(object.metadata.annotations) ? [] : [JSONPatch{{op: 'add', path: '/metadata/annotations', value: {{}}}}])
 + ({right}.hasValue()
-  ? [JSONPatch{{op: 'add', path: {path}, value: {right}.orValue('')}}]
-  : [JSONPatch{{op: 'remove', path: {path}}}])"
+  ? [JSONPatch{{op: 'add', path: {key}, value: {right}.orValue('')}}]
+  : [JSONPatch{{op: 'remove', path: {key}}}])"
         );
         let conditions = [("not-right", format!("{now} != {right}"))];
         mutating(&format!("{}-stamp", self.policy), &self.scope(), &conditions, patch, "IfNeeded")
@@ -95,5 +95,25 @@ impl Stamp {
             ),
         };
         validating(self.policy, Answer::Refuse, &self.scope(), &[], &[], vec![rule])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use kube::CustomResourceExt;
+    use serde_json::Value;
+
+    use super::AUTHORED;
+    use crate::api::AISystem;
+
+    #[test]
+    fn every_field_of_a_system_but_its_end_has_an_author() {
+        let definition = serde_json::to_value(AISystem::crd()).expect("a definition serialises");
+        let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+        let fields = definition.pointer(spec).and_then(Value::as_object).expect("the spec has fields");
+        let fields: BTreeSet<_> = fields.keys().map(String::as_str).collect();
+        assert_eq!(fields, AUTHORED.into_iter().chain(["decommission"]).collect());
     }
 }

@@ -88,7 +88,9 @@ pub fn snapshots(facts: &Facts, statuses: &Statuses) -> BTreeMap<String, Snapsho
             snapshot.source("approverrole", role, of(&object.metadata), &Attribution::of(&object.metadata));
         }
     }
-    snapshots.values_mut().for_each(|snapshot| bound(&mut snapshot.observed));
+    for snapshot in snapshots.values_mut() {
+        bound(&mut snapshot.observed);
+    }
     snapshots
 }
 

@@ -243,17 +243,18 @@ pub async fn fields_that_replace_files_of_an_image_hold_a_pod(
     cluster: &ControlPlane,
     node: &Node,
 ) -> Result<()> {
+    type Change = fn(&mut Value);
     let free = scene(cluster, "node-files-free", &json!({})).await?;
     let strict = enforced(cluster, "node-files").await?;
     let container = node.container("serve", "1");
     clear(&strict, "v1", &container).await?;
-    let pod = |scene: &Scenario<'_>, name: &str, change: fn(&mut Value)| {
+    let pod = |scene: &Scenario<'_>, name: &str, change: Change| {
         let mut spec = pod_spec(&container);
         Node::place(&mut spec);
         change(&mut spec);
         scene.workload("v1", "Pod", name, &spec)
     };
-    let cases: [(&str, fn(&mut Value)); 3] = [
+    let cases: [(&str, Change); 3] = [
         ("plain", |_| {}),
         ("message", |spec| spec["containers"][0]["terminationMessagePath"] = json!("/etc/rules")),
         ("hostname", |spec| spec["hostnameOverride"] = json!("models.example")),
