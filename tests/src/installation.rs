@@ -67,10 +67,11 @@ impl Assent {
         Ok(said)
     }
 
-    /// Applies the example risk levels.
+    /// Applies the example risk levels. A definition that is established can still be unknown for a moment.
     pub async fn risk_levels(cluster: &ControlPlane) -> Result<()> {
         let levels = root().join("examples/risk-levels").display().to_string();
-        cluster.kubectl(Person::Admin, &["apply", "-k", &levels]).await?.ok().map(drop)
+        let apply = async || cluster.kubectl(Person::Admin, &["apply", "-k", &levels]).await?.ok().map(Some);
+        until(Duration::from_secs(30), "the risk levels to be applied", apply).await.map(drop)
     }
 
     /// Starts one more operator, that calls itself `identity`.

@@ -47,8 +47,11 @@ pub async fn rejected_digest_stays_withheld_under_a_new_name(cluster: &ControlPl
     says(&message, &["rejected by alice", "under the name v2", &format!("approval/{rejection}")])?;
     // The rejection keeps its effect where nothing has the name any more that it gives.
     scene.kubectl(Dev, &["delete", "modelversion", "v2"]).await?;
-    let message = scene.condition("approval", &rejection, "Counted", "True", "Counted").await?;
-    says(&message, &["it has effect on v3"])?;
+    until(Duration::from_secs(30), "the rejection to say where it has effect", async || {
+        let message = scene.condition("approval", &rejection, "Counted", "True", "Counted").await?;
+        says(&message, &["it has effect on v3"]).map(Some)
+    })
+    .await?;
     withheld(&scene, "v3", "Rejected").await?;
     let review = scene.assent(Carol, &["approve", SYSTEM, "--version=v3", "--role=risk-officer"]).await?;
     says(
