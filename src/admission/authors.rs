@@ -1,4 +1,4 @@
-//! Records on an object who wrote it, as the API server authenticated them.
+//! Two annotations name the authors of an object, as the API server authenticated them.
 //!
 //! ```text
 //!  CREATE, UPDATE ─► assent-…-stamp (mutating)   spec changed: the user who asks; else the value from before
@@ -9,9 +9,10 @@
 
 use super::{
     Manifest,
-    manifest::{Answer, Clearance, Rule, Scope, mutating, validating},
+    manifest::{Answer, Rule, Scope, mutating, validating},
+    records::RECORDS,
 };
-use crate::api::{AUTHOR, CHANGED_BY, GROUP};
+use crate::api::{AUTHOR, CHANGED_BY};
 
 /// A stamp: an annotation, the kinds that have it, and the change that renews it.
 struct Stamp {
@@ -47,15 +48,7 @@ pub(super) fn policies() -> Vec<Manifest> {
 
 impl Stamp {
     fn scope(&self) -> Scope {
-        Scope {
-            group: GROUP,
-            resources: self.resources,
-            also: &[],
-            operations: &["CREATE", "UPDATE"],
-            enforced: false,
-            label: None,
-            clearance: Clearance::Unread,
-        }
+        Scope { resources: self.resources, operations: &["CREATE", "UPDATE"], ..RECORDS }
     }
 
     /// The value on `object`, as an optional.

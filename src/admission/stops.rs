@@ -11,9 +11,9 @@
 
 use super::{
     Manifest,
-    manifest::{Answer, Clearance, Rule, Scope, validating},
+    manifest::{Answer, Rule, Scope, validating},
+    records::RECORDS,
 };
-use crate::api::GROUP;
 
 pub(super) fn policies() -> Vec<Manifest> {
     [system(), risk_level(), model_version(), approver_role(), trusted_sidecar()]
@@ -22,15 +22,7 @@ pub(super) fn policies() -> Vec<Manifest> {
         .collect()
 }
 
-const CHANGES: Scope = Scope {
-    group: GROUP,
-    resources: &[],
-    also: &[],
-    operations: &["UPDATE", "DELETE"],
-    enforced: false,
-    label: None,
-    clearance: Clearance::Unread,
-};
+const CHANGES: Scope = Scope { operations: &["UPDATE", "DELETE"], ..RECORDS };
 
 const DELETED: &str = "request.operation == 'DELETE'";
 

@@ -1,4 +1,4 @@
-//! Who wrote an object.
+//! The authors of an object, as far as they are known.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::core::ObjectMeta;
@@ -11,7 +11,7 @@ pub const AUTHOR: &str = "assent.dev/author";
 /// `spec`. The API server sets it.
 pub const CHANGED_BY: &str = "assent.dev/changed-by";
 
-/// What is known of who wrote an object.
+/// The authors of an object. Each is `None` where it is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attribution {
     /// The value of [`AUTHOR`].
@@ -33,12 +33,12 @@ impl Attribution {
         }
     }
 
-    /// Who last changed the object, as the API server stamped it.
+    /// The user who last changed the object, as the API server stamped it.
     pub fn user(&self) -> Option<&str> {
         self.changed_by.as_deref().or(self.author.as_deref())
     }
 
-    /// The author in words, or who changed the object where it has none.
+    /// The author in words, or the user or field manager who changed the object last.
     pub fn in_words(&self) -> String {
         match (&self.author.as_ref().or(self.changed_by.as_ref()), &self.field_manager) {
             (Some(user), _) => (*user).clone(),

@@ -88,7 +88,7 @@ pub enum Change {
     Withheld,
 }
 
-/// What the operator last compiled for one system.
+/// The state of one system at the last compile.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Observed {

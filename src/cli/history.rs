@@ -100,12 +100,6 @@ async fn recorded(session: &Session, name: &str) -> Result<Option<SystemHistory>
 
 impl From<&HistoryEntry> for Entry {
     fn from(entry: &HistoryEntry) -> Self {
-        let what = match entry.change {
-            Change::Changed => "Changed",
-            Change::Deleted => "Deleted",
-            Change::Cleared => "Cleared",
-            Change::Withheld => "Withheld",
-        };
         let version = entry.object.strip_prefix("modelversion/").map(str::to_owned);
         let manager = entry.field_manager.as_deref().map(unproven);
         let about = match entry.change {
@@ -116,7 +110,7 @@ impl From<&HistoryEntry> for Entry {
             version,
             who: entry.by.clone().or(manager),
             note: about,
-            ..Self::new(entry.at.0, what, &entry.object)
+            ..Self::new(entry.at.0, &format!("{:?}", entry.change), &entry.object)
         }
     }
 }

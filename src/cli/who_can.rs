@@ -42,7 +42,7 @@ struct Row {
     holders: Option<Vec<String>>,
     /// Those of them that own the system, where owners do not approve.
     owners: Vec<String>,
-    /// Who of them last changed the system, where authors do not approve.
+    /// The holder who last changed the system, where authors do not approve.
     #[serde(skip_serializing_if = "Option::is_none")]
     author: Option<String>,
 }
@@ -111,19 +111,22 @@ impl Asked {
         }
     }
 
-    /// Who owns the system, if what owners do does not count.
-    fn excluded(&self, decision: Decision) -> BTreeSet<String> {
-        let separated = self.levels.values().any(|level| level.separation_of_duties);
+    /// Whether owners and authors do not count as approvers.
+    fn separates_duties(&self, decision: Decision) -> bool {
+        decision == Decision::Approve && self.levels.values().any(|level| level.separation_of_duties)
+    }
+
+    /// The owners of the system, where they do not count.
+    fn owners(&self, decision: Decision) -> BTreeSet<String> {
         let owners = self.system.iter().flat_map(|system| &system.spec.owners);
-        let owners = owners.filter(|_| decision == Decision::Approve && separated);
+        let owners = owners.filter(|_| self.separates_duties(decision));
         owners.map(|owner| format!("{:?} {}", owner.kind, owner.name)).collect()
     }
 
-    /// Who last changed the system, if what authors do does not count.
+    /// The author of the system, where they do not count.
     fn author(&self, decision: Decision) -> Option<String> {
-        let separated = self.levels.values().any(|level| level.separation_of_duties);
         let author = Attribution::of(&self.system.as_ref()?.metadata).author?;
-        (decision == Decision::Approve && separated).then(|| format!("User {author}"))
+        self.separates_duties(decision).then(|| format!("User {author}"))
     }
 }
 
@@ -138,7 +141,7 @@ async fn rows(session: &Session, decision: Decision, asked: &Asked) -> Result<Ve
     }
     let held = people::held(&session.client, roles.keys().copied()).await?;
     let holders = Holders::read(&session.client).await;
-    let excluded = asked.excluded(decision);
+    let owners = asked.owners(decision);
     let author = asked.author(decision);
     let row = |(role, (needed, risk_levels)): (&str, (u32, BTreeSet<String>))| {
         let holders = holders.as_ref().map(|holders| holders.of(role));
@@ -148,7 +151,7 @@ async fn rows(session: &Session, decision: Decision, asked: &Asked) -> Result<Ve
             role: role.to_owned(),
             risk_levels,
             author: author.clone().filter(|author| holders.iter().flatten().any(|holder| holder == author)),
-            owners: holders.iter().flatten().filter(|holder| excluded.contains(*holder)).cloned().collect(),
+            owners: holders.iter().flatten().filter(|holder| owners.contains(*holder)).cloned().collect(),
             holders,
         }
     };

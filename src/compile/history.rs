@@ -25,7 +25,7 @@ use super::{Error, index::Facts, status::Statuses, write::MANAGER};
 use crate::{
     api::{
         Attribution, Change, Condition, HistoryEntry, Observed, ObservedSource, ObservedVersion,
-        SystemHistory, SystemHistorySpec,
+        SystemHistory, SystemHistorySpec, Text,
     },
     bounds::{plain, shorten},
     watch::request,
@@ -50,10 +50,10 @@ const CLEARED: &str = "Cleared";
 #[derive(Default)]
 pub struct Snapshot {
     observed: Observed,
-    /// Who wrote a source, by its object.
+    /// The author of each source, by its object.
     writers: BTreeMap<String, Attribution>,
     /// The message of a verdict, by version.
-    messages: BTreeMap<String, String>,
+    messages: BTreeMap<String, Text>,
     /// The uid of every version of the system, those without room in `observed` too.
     uids: BTreeMap<String, Option<String>>,
 }
@@ -74,7 +74,7 @@ pub fn snapshots(facts: &Facts, statuses: &Statuses) -> BTreeMap<String, Snapsho
             uid: version.uid.clone(),
             verdict: cleared.reason.to_string(),
         });
-        snapshot.messages.insert(version.name.clone(), cleared.message.to_string());
+        snapshot.messages.insert(version.name.clone(), cleared.message.clone());
     }
     for (name, system) in &facts.systems {
         let snapshot = snapshots.entry(name.clone()).or_default();
@@ -120,11 +120,7 @@ impl Snapshot {
         self.observed.sources.push(ObservedSource { object, uid, generation });
     }
 
-    fn fingerprint(&self) -> u64 {
-        fingerprint(&self.observed)
-    }
-
-    /// What changed since `before`, in the order in which people read it: the cause, then the verdicts.
+    /// The changes since `before`: first the causes, then the verdicts.
     fn since(&self, before: &Observed, at: Timestamp) -> Vec<HistoryEntry> {
         let verdicts: Vec<_> = self.verdicts(before).collect();
         let altered = !verdicts.is_empty();
@@ -247,14 +243,13 @@ impl Histories {
         for name in written.keys() {
             snapshots.entry(name.clone()).or_default();
         }
-        let is_due = |(name, snapshot): &(&String, &Snapshot)| {
-            written.get(*name) != Some(&snapshot.fingerprint()) && !is_empty(&written, name, snapshot)
-        };
-        let due: Vec<_> = snapshots.iter().filter(is_due).collect();
+        let due = snapshots.iter().filter(|(name, snapshot)| !is_empty(&written, name, snapshot));
+        let due = due.map(|(name, snapshot)| (name, snapshot, fingerprint(&snapshot.observed)));
+        let due: Vec<_> = due.filter(|(name, _, now)| written.get(*name) != Some(now)).collect();
         let mut outcome = Ok(due.len() > AT_ONCE);
-        for (name, snapshot) in due.into_iter().take(AT_ONCE) {
+        for (name, snapshot, fingerprint) in due.into_iter().take(AT_ONCE) {
             match append(&api, name, snapshot, now).await {
-                Ok(()) => drop(written.insert(name.clone(), snapshot.fingerprint())),
+                Ok(()) => drop(written.insert(name.clone(), fingerprint)),
                 Err(source) => {
                     let what = format!("systemhistory {name} of namespace {namespace}");
                     outcome = Err(Error::Write { what, source });

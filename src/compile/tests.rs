@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::jiff::Timestamp;
+use kube::core::object::{HasSpec, HasStatus};
 use proptest::prelude::*;
 
 use super::{
@@ -14,9 +15,9 @@ use super::{
     stored::stored_size,
 };
 use crate::api::{
-    AISystem, AISystemSpec, AISystemStatus, Attribution, CLEARANCE_NAME, Clearance, ClearanceSpec, Container,
-    EnvVar, Governance, ImagePolicy, Mode, ModelVersion, ModelVersionSpec, OnLoss, PodCount, RiskLevel,
-    RiskLevelSpec, Runtime, Scope, Trusted,
+    AISystemSpec, AISystemStatus, Attribution, CLEARANCE_NAME, Clearance, ClearanceSpec, Container, EnvVar,
+    Governance, ImagePolicy, Mode, ModelVersionSpec, OnLoss, PodCount, RiskLevel, RiskLevelSpec, Runtime,
+    Scope, Trusted,
 };
 
 const GOVERNED: Governance = Governance { mode: Some(Mode::Enforce), scope: Scope::All };
@@ -26,6 +27,16 @@ const GRACE: u32 = 77;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + second).expect("in range")
+}
+
+fn kept<K: HasSpec + HasStatus>(
+    name: &str,
+    created: Option<Timestamp>,
+    spec: K::Spec,
+    status: Option<K::Status>,
+) -> Arc<Kept<K>> {
+    let (name, attribution) = (name.to_owned(), Attribution::default());
+    Arc::new(Kept { name, uid: None, generation: None, created, attribution, spec, status })
 }
 
 /// A namespace in which every version may run that names a system of level `free`.
@@ -52,16 +63,7 @@ impl World {
         let status = Some(AISystemStatus { pods: Some(pods), ..AISystemStatus::default() });
         let before = self.facts.systems.get(name);
         let created = Some(before.and_then(|before| before.created).unwrap_or(at(self.now)));
-        let kept = Kept::<AISystem> {
-            name: name.to_owned(),
-            uid: None,
-            generation: None,
-            created,
-            attribution: Attribution::default(),
-            spec,
-            status,
-        };
-        self.facts.systems.insert(name.to_owned(), Arc::new(kept));
+        self.facts.systems.insert(name.to_owned(), kept(name, created, spec, status));
     }
 
     /// A version of `system` with an argument of so many `&` and so many variables.
@@ -78,16 +80,7 @@ impl World {
             ..ModelVersionSpec::default()
         };
         let created = Some(at(self.now));
-        let kept = Kept::<ModelVersion> {
-            name: name.to_owned(),
-            uid: None,
-            generation: None,
-            created,
-            attribution: Attribution::default(),
-            spec,
-            status: None,
-        };
-        self.facts.versions.insert(name.to_owned(), Arc::new(kept));
+        self.facts.versions.insert(name.to_owned(), kept(name, created, spec, None));
     }
 
     fn trust(&mut self, env: usize) {

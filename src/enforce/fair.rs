@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// What waits, in a line for each namespace.
+/// The items that wait, in a line for each namespace.
 pub struct Fair<T> {
     lines: Mutex<Lines<T>>,
     more: Notify,

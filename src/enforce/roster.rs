@@ -110,7 +110,7 @@ pub struct Notes {
     /// Nothing is asked before: the API server did what was asked and the watch has not told yet, or it
     /// refused and is asked again then.
     pub quiet_until: Option<Timestamp>,
-    /// What was asked and not answered, and when: it may have been done all the same.
+    /// The last request without an answer, and its time. The API server may have carried it out all the same.
     pub unanswered: Option<(Action, Instant)>,
     /// How often its release was refused in a row.
     pub refusals: u32,

@@ -1,7 +1,7 @@
 //! Telling people: Events on the pod or Job, its workload and its AI system, that name the next command.
 //!
-//! What is said never holds up what is done: it waits in a queue, where namespaces take turns ([`Fair`]). What does
-//! not fit is dropped and counted. What the API server is too busy for is said later, and the rest after it.
+//! Events never delay enforcement: they wait in a queue, where namespaces take turns ([`Fair`]). An Event without room is
+//! dropped and counted. While the API server is too busy for an Event, the operator tries it again, and the others wait.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 

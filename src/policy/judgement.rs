@@ -24,7 +24,7 @@ pub struct Facts<'a> {
     pub system: Option<&'a AISystemSpec>,
     /// The level that the system names, if that exists.
     pub level: Option<&'a RiskLevelSpec>,
-    /// Who wrote the version and the system.
+    /// The users who wrote the version and the system.
     pub authors: Authors<'a>,
     /// The decisions that bear on the version.
     pub statements: Vec<Statement<'a>>,

@@ -2,22 +2,16 @@
 //! the history names who altered a verdict.
 
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, container, until};
+use assent_tests::{Assent, ControlPlane, Person, Scenario, container, until};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::outage::stage;
+use crate::refusals::says;
 use Person::{Admin, Alice, Bob, Carol, Dev};
 
 const AUTHOR: &str = "assent.dev/author";
 const CHANGED_BY: &str = "assent.dev/changed-by";
-
-fn says(said: &str, words: &[&str]) -> Result<()> {
-    words.iter().try_for_each(|word| {
-        ensure!(said.contains(word), "it does not say {word:?}: {said}");
-        Ok(())
-    })
-}
 
 /// Lets `person` do everything in the namespace of `scene`.
 async fn may_edit(scene: &Scenario<'_>, person: Person) -> Result<()> {
@@ -243,7 +237,7 @@ pub async fn changes_are_in_the_history_that_came_while_no_operator_ran() -> Res
     scene.kubectl(Dev, &["delete", "modelversion/v2"]).await?;
     let purpose = json!({ "spec": { "intendedPurpose": "Something else." } });
     merge(&scene, Dev, "aisystem/scorer", &purpose).await?;
-    let _second = assent_tests::Assent::start(&cluster, "second").await?;
+    let _second = Assent::start(&cluster, "second").await?;
     told(&scene, "Changed", "aisystem/scorer", Some("dev")).await?;
     told(&scene, "Withheld", "modelversion/v1", None).await?;
     told(&scene, "Deleted", "modelversion/v2", None).await.map(drop)

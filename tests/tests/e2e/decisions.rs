@@ -7,17 +7,12 @@ use assent::api::Digest;
 use assent_tests::{Assent, ControlPlane, Person, Scenario, container, digest, until};
 use serde_json::{Value, json};
 
+use crate::refusals::says;
+
 use Person::{Admin, Alice, Bob, Carol, Dev};
 
 /// The one system of a scenario.
 const SYSTEM: &str = "scorer";
-
-fn says(said: &str, words: &[&str]) -> Result<()> {
-    words.iter().try_for_each(|word| {
-        ensure!(said.contains(word), "it does not say {word:?}: {said}");
-        Ok(())
-    })
-}
 
 /// Waits for the next second of the API server's clock, which counts whole seconds.
 async fn next_second() {

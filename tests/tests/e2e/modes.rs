@@ -7,6 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use assent_tests::{Assent, ControlPlane, Options, Person, Scenario, binaries, container, pod_spec, until};
 use serde_json::{Value, json};
 
+use crate::refusals::says;
+
 use Person::{Admin, Alice, Dev};
 
 /// What `manifest` brings `person` to read on standard error.
@@ -16,13 +18,6 @@ async fn told(scene: &Scenario<'_>, person: Person, manifest: &Value) -> Result<
     let warnings = said.stderr.clone();
     said.ok()?;
     Ok(warnings)
-}
-
-fn says(said: &str, words: &[&str]) -> Result<()> {
-    words.iter().try_for_each(|word| {
-        ensure!(said.contains(word), "it does not say {word:?}: {said}");
-        Ok(())
-    })
 }
 
 async fn label(scene: &Scenario<'_>, person: Person, labels: &[&str]) -> Result<assent_tests::Output> {
