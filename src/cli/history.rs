@@ -95,7 +95,13 @@ pub async fn history(session: &Session, name: &str, format: Listing) -> Result<(
 /// its definitions.
 async fn recorded(session: &Session, name: &str) -> Result<Option<SystemHistory>> {
     let api = Api::<SystemHistory>::namespaced(session.client.clone(), &session.namespace);
-    request::get_opt(&api, name).await.map_err(Error::api(format!("read systemhistory/{name}")))
+    match request::get_opt(&api, name).await {
+        Err(kube::Error::Api(status)) if status.is_forbidden() => {
+            anstream::eprintln!("You may not get systemhistories: changes and deletions are not shown.");
+            Ok(None)
+        }
+        read => read.map_err(Error::api(format!("read systemhistory/{name}"))),
+    }
 }
 
 impl From<&HistoryEntry> for Entry {

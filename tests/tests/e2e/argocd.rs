@@ -1,10 +1,13 @@
 //! Argo CD, as its users run it: what waits for people is Suspended, what is withheld Degraded, and nothing is put
 //! right that was not wrong.
 
+use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{ArgoCd, Assent, ControlPlane, Layout, Person, Scenario, container, pod_spec, until};
+use assent_tests::{
+    ArgoCd, Assent, ControlPlane, Layout, Person, Scenario, container, pod_spec, root, until,
+};
 use serde_json::{Value, json};
 
 use crate::assistant::{
@@ -131,7 +134,14 @@ pub async fn self_heal_does_not_fight() -> Result<()> {
     let job = json!({ "apiVersion": "batch/v1", "kind": "Job", "spec": job["spec"],
         "metadata": { "name": "train", "namespace": "support" } });
     stage.layout.add("one-repository/support", "job.yaml", &job)?;
+    // Git says that it is not suspended, and Argo CD is told not to mind.
+    let mut written = scene.workload("batch/v1", "CronJob", "nightly", &pod_spec(&container("1")));
+    written["spec"]["suspend"] = json!(false);
+    stage.layout.add("one-repository/support", "cronjob.yaml", &written)?;
     stage.bootstrap().await?;
+    let ignore = documented("spec:\n    ignoreDifferences:")?.to_string();
+    let patch = ["patch", "applications.argoproj.io", "support", "-n=argocd", "--type=merge", "-p", &ignore];
+    cluster.kubectl(Admin, &patch).await?.ok()?;
     scene.held(SYSTEM, 2).await?;
     decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
@@ -139,7 +149,9 @@ pub async fn self_heal_does_not_fight() -> Result<()> {
 
     // What nothing clears is suspended, which Git does not say, and stays so.
     stage.is_quiet("support").await?;
-    ensure!(scene.get("job", "train").await?["spec"]["suspend"] == true, "the job was resumed");
+    for (kind, name) in [("job", "train"), ("cronjob", "nightly")] {
+        ensure!(scene.get(kind, name).await?["spec"]["suspend"] == true, "{kind} {name} was resumed");
+    }
 
     // What is not as in Git is put right as ever.
     scene.kubectl(Admin, &["scale", "deployment", SYSTEM, "--replicas=4"]).await?;
@@ -195,9 +207,75 @@ pub async fn a_wave_waits_for_the_approval() -> Result<()> {
     ensure!(message.contains("AwaitingApproval"), "{message}");
     argo.refresh("support").await?;
     scene.kubectl(Admin, &["get", "deployment", SYSTEM]).await.err().context("it was not waited for")?;
+
+    // A later commit waits too, so an approval in the same Application would wait for itself.
+    let later = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "later", "namespace": "support",
+        "annotations": { "argocd.argoproj.io/sync-wave": "-1" } } });
+    stage.layout.add("one-repository/support", "later.yaml", &later)?;
+    stage.layout.commit("one-repository")?;
+    for _ in 0..3 {
+        argo.refresh("support").await?;
+    }
+    scene.kubectl(Admin, &["get", "configmap", "later"]).await.err().context("the later commit is synced")?;
+
     decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
+    scene.kubectl(Admin, &["wait", "configmap/later", "--for=create", "--timeout=60s"]).await?;
     argo.is("support", "Healthy").await
+}
+
+/// Argo CD waits for a hook as long as people decide. So does Helm, but for its `--timeout`.
+pub async fn a_hook_waits_for_the_approval() -> Result<()> {
+    let cluster = ControlPlane::start().await?;
+    let _assent = Assent::install(&cluster).await?;
+    let stage = Stage::set(&cluster).await?;
+    let (scene, argo) = (&stage.scene, &stage.argo);
+    stage.bootstrap().await?;
+    decide(scene, "approve").await?;
+    argo.is("support", "Healthy").await?;
+
+    let mut version = scene.version("warm-up", &container("1"));
+    version["spec"]["system"] = json!(SYSTEM);
+    scene.apply(Admin, &version).await?;
+    let mut hook = scene.workload("batch/v1", "Job", "warm-up", &pod_spec(&container("1")));
+    hook["spec"]["template"]["metadata"]["labels"]["assent.dev/system"] = json!(SYSTEM);
+    hook["metadata"]["annotations"] = json!({ "argocd.argoproj.io/hook": "PreSync" });
+    stage.layout.add("one-repository/support", "hook.yaml", &hook)?;
+    // A new hook alone is no difference that starts a sync.
+    let change = json!({ "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "name": "change", "namespace": "support" } });
+    stage.layout.add("one-repository/support", "change.yaml", &change)?;
+    stage.layout.commit("one-repository")?;
+    argo.refresh("support").await?;
+    let note = scene.event("Job", "warm-up", "Held").await?;
+    ensure!(note.contains("warm-up awaiting approval by role"), "{note}");
+    until(SOON, "the sync to wait for the hook", async || {
+        let operation = argo.application("support").await?["status"]["operationState"].take();
+        let message = operation["message"].as_str().unwrap_or_default();
+        ensure!(operation["phase"] == "Running" && message.contains("batch/Job/warm-up"), "{operation}");
+        Ok(Some(()))
+    })
+    .await?;
+
+    scene.assent(Person::Alice, &["approve", SYSTEM, "--version", "warm-up", "--yes"]).await?.ok()?;
+    scene.running("warm-up", 1).await?;
+    let pod = scene.pods("warm-up").await?[0]["metadata"]["name"].as_str().context("a name")?.to_owned();
+    let done = ["--subresource=status", "--type=merge", "-p", r#"{"status":{"phase":"Succeeded"}}"#];
+    scene.kubectl(Admin, &[&["patch", "pod", &pod], &done[..]].concat()).await?;
+    until(SOON, "the sync to end", async || {
+        let operation = argo.application("support").await?["status"]["operationState"].take();
+        ensure!(operation["phase"] == "Succeeded", "{operation}");
+        Ok(Some(()))
+    })
+    .await?;
+    argo.is("support", "Healthy").await
+}
+
+/// Lines that docs/gitops.md has, as YAML.
+fn documented(first: &str) -> Result<Value> {
+    let document = fs::read_to_string(root().join("docs/gitops.md"))?;
+    let block = &document[document.find(first).context("the document has no such line")?..];
+    Ok(serde_saphyr::from_str(&block[..block.find("```").context("no end")?])?)
 }
 
 pub async fn an_application_repository_brings_no_more_than_its_project_lets_it() -> Result<()> {

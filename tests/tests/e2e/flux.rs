@@ -221,6 +221,7 @@ pub async fn an_application_repository_brings_no_more_than_it_may() -> Result<()
 
     // A developer pushes what governance decides about.
     let deploy = "two-repositories/application-repository/deploy";
+    let deployment = format!("{deploy}/deployment.yaml");
     let list = fs::read_to_string(layout.path(deploy).join("kustomization.yaml"))?;
     let mut system = scene.system("limited");
     system["metadata"] = json!({ "name": SYSTEM, "namespace": "support" });
@@ -229,9 +230,13 @@ pub async fn an_application_repository_brings_no_more_than_it_may() -> Result<()
         "labels": { "assent.dev/mode": "audit" } } });
     for (what, manifest) in [("AISystem", system), ("Approval", approval), ("Namespace", namespace)] {
         layout.add(deploy, "mine.yaml", &manifest)?;
+        layout.edit(&deployment, "  replicas: 2\n", "  replicas: 3\n")?;
         flux.commit("support-assistant", &application).await?;
         let refused = flux.is("support", "Ready", "False", "ReconciliationFailed").await?;
         ensure!(refused.contains(what) && refused.contains("forbidden"), "{what}: {refused}");
+        // One refused object keeps out all others of its Kustomization.
+        scene.running(SYSTEM, 2).await?;
+        layout.edit(&deployment, "  replicas: 3\n", "  replicas: 2\n")?;
         fs::write(layout.path(deploy).join("kustomization.yaml"), &list)?;
         flux.commit("support-assistant", &application).await?;
         flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;

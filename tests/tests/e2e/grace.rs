@@ -53,8 +53,16 @@ pub async fn the_own_grace_of_a_pod_is_cut_to_half_of_that_of_its_level(
     uncleared["spec"]["containers"][0] = container("2");
     let mut by_node = pod(&scene, "by-node", 600);
     by_node["spec"]["nodeName"] = json!("node-1");
-    let cases =
-        [(pod(&scene, "short", 7), 7), (pod(&scene, "long", 600), 30), (uncleared, 30), (by_node, 30)];
+    let mut own_gate = pod(&scene, "own-gate", 600);
+    own_gate["spec"]["schedulingGates"] = json!([{ "name": "assent.dev/clearance" }]);
+    own_gate["metadata"]["labels"]["assent.dev/held"] = json!("true");
+    let cases = [
+        (pod(&scene, "short", 7), 7),
+        (pod(&scene, "long", 600), 30),
+        (uncleared, 30),
+        (by_node, 30),
+        (own_gate, 30),
+    ];
     for (pod, wanted) in cases {
         scene.apply(Dev, &pod).await?;
         let name = pod["metadata"]["name"].as_str().context("no name")?;

@@ -284,6 +284,18 @@ pub async fn history_tells_the_life_of_a_system_in_order(cluster: &ControlPlane)
     ensure!(note.is_some_and(|note| note.contains("[Revoked]")), "{note:?}: {said}");
     let said = scene.assent(Person::Alice, &["history", "scorer"]).await?.ok()?;
     ensure!(said.starts_with("TIME ") && said.contains("alice as risk-officer"), "{said}");
+
+    // A role that is older than the kind SystemHistory.
+    let reads = json!({ "apiGroups": ["assent.dev"], "verbs": ["get", "list"],
+        "resources": ["aisystems", "modelversions", "approvals", "risklevels", "approverroles"] });
+    let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": { "name": "old-reader" }, "rules": [reads] });
+    scene.apply(Person::Admin, &role).await?;
+    let bind = ["create", "clusterrolebinding", "old-reader", "--clusterrole=old-reader", "--user=reader"];
+    cluster.kubectl(Person::Admin, &bind).await?.ok()?;
+    let said = scene.assent(Person::Admin, &["history", "scorer", "--as=reader"]).await?;
+    ensure!(said.stderr.contains("You may not get systemhistories"), "{said:?}");
+    ensure!(said.ok()?.contains("alice as risk-officer"), "the decisions are not shown");
     let missing = scene.assent(Person::Alice, &["history", "scorre"]).await?;
     ensure!(
         missing.status.code() == Some(1) && missing.stderr.contains("there is no AISystem"),

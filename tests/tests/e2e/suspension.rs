@@ -254,3 +254,42 @@ pub async fn what_its_user_suspends_while_assent_does_stays_suspended(cluster: &
     }
     Ok(())
 }
+
+/// The chart of one Job that Helm waits for.
+fn chart_with_a_hook(scene: &Scenario<'_>) -> Result<tempfile::TempDir> {
+    let mut hook = scene.workload("batch/v1", "Job", "migrate", &pod_spec(&container("1")));
+    hook["metadata"]["annotations"] = json!({ "helm.sh/hook": "pre-install" });
+    let chart = tempfile::tempdir()?;
+    std::fs::create_dir(chart.path().join("templates"))?;
+    std::fs::write(chart.path().join("Chart.yaml"), "apiVersion: v2\nname: scorer\nversion: 0.1.0\n")?;
+    std::fs::write(chart.path().join("templates/hook.yaml"), hook.to_string())?;
+    Ok(chart)
+}
+
+pub async fn helm_waits_for_a_held_hook_until_its_timeout(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "helm-hook", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    let chart = chart_with_a_hook(&scene)?;
+    let directory = chart.path().display().to_string();
+    let install = ["install", "scorer", &directory, "--namespace", &scene.namespace];
+    let said = cluster.helm(&[&install[..], &["--timeout=3s"]].concat()).await?.denied()?;
+    ensure!(said.contains("pre-install") && said.contains("context deadline exceeded"), "{said}");
+    suspended(&scene, "job", "migrate", true).await?;
+    let note = scene.event("Job", "migrate", "Held").await?;
+    ensure!(note.contains("awaiting approval by role") && note.contains("kubectl assent"), "{note}");
+
+    cluster.helm(&["uninstall", "scorer", "--namespace", &scene.namespace]).await?.ok()?;
+    scene.kubectl(Person::Dev, &["delete", "job", "migrate"]).await?;
+    scene.approve("v1").await?;
+    let complete = async {
+        scene.running("migrate", 1).await?;
+        let name = scene.pods("migrate").await?[0]["metadata"]["name"].take();
+        let done = ["--subresource=status", "--type=merge", "-p", r#"{"status":{"phase":"Succeeded"}}"#];
+        let patch = [&["patch", "pod", name.as_str().unwrap_or_default()], &done[..]].concat();
+        scene.kubectl(Person::Admin, &patch).await
+    };
+    let long = [&install[..], &["--timeout=60s"]].concat();
+    let (installed, completed) = tokio::join!(cluster.helm(&long), complete);
+    completed?;
+    installed?.ok().map(drop)
+}
