@@ -62,7 +62,7 @@ lint: ## Check format, lints, the chart and the dependencies
 generate: ## Write what is generated from the source: crds/ and parts of the chart
 	ASSENT_UPDATE=1 $(CARGO) test --quiet --locked --package assent --test generated
 
-pictures: controlplane ## Draw the terminals of README and docs anew, from real runs
+pictures: controlplane ## Draw the terminal pictures of the docs from real runs
 	@$(CARGO) build --quiet --locked --workspace --bins
 	@ASSENT_BINARIES=$(TARGET)/debug $(TARGET)/debug/pictures
 

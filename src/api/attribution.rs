@@ -3,6 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::core::ObjectMeta;
 
+use super::Text;
+
 /// The annotation of an `AISystem` or `ModelVersion` that names who wrote what approvers rely on: who created the
 /// version, and who last changed anything of the system but its `decommission`. The API server sets it.
 pub const AUTHOR: &str = "assent.dev/author";
@@ -15,21 +17,21 @@ pub const CHANGED_BY: &str = "assent.dev/changed-by";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attribution {
     /// The value of [`AUTHOR`].
-    pub author: Option<String>,
+    pub author: Option<Text>,
     /// The value of [`CHANGED_BY`].
-    pub changed_by: Option<String>,
+    pub changed_by: Option<Text>,
     /// The field manager that wrote last. Any client can claim any name, so it proves nothing.
-    pub field_manager: Option<String>,
+    pub field_manager: Option<Text>,
 }
 
 impl Attribution {
     /// What `metadata` says. Before Kubernetes 1.36 that is a field manager alone.
     pub fn of(metadata: &ObjectMeta) -> Self {
-        let annotation = |key: &str| metadata.annotations.as_ref()?.get(key).cloned();
+        let annotation = |key: &str| Some(metadata.annotations.as_ref()?.get(key)?.as_str().into());
         Self {
             author: annotation(AUTHOR),
             changed_by: annotation(CHANGED_BY),
-            field_manager: last_write(metadata).and_then(|entry| entry.manager.clone()),
+            field_manager: last_write(metadata).and_then(|entry| Some(entry.manager.as_deref()?.into())),
         }
     }
 
@@ -41,7 +43,7 @@ impl Attribution {
     /// The author in words, or the user or field manager who changed the object last.
     pub fn in_words(&self) -> String {
         match (&self.author.as_ref().or(self.changed_by.as_ref()), &self.field_manager) {
-            (Some(user), _) => (*user).clone(),
+            (Some(user), _) => user.to_string(),
             (None, Some(manager)) => unproven(manager),
             (None, None) => "not known".to_owned(),
         }

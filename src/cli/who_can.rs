@@ -125,7 +125,7 @@ impl Asked {
 
     /// The author of the system, where they do not count.
     fn author(&self, decision: Decision) -> Option<String> {
-        let author = Attribution::of(&self.system.as_ref()?.metadata).author?;
+        let author = Attribution::of(&self.system.as_ref()?.metadata).author?.to_string();
         self.separates_duties(decision).then(|| format!("User {author}"))
     }
 }

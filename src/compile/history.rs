@@ -333,7 +333,7 @@ mod tests {
 
     fn snapshot(generation: i64, versions: &[(&str, &str)]) -> Snapshot {
         let mut snapshot = Snapshot::default();
-        let by = Attribution { changed_by: Some("dev".to_owned()), ..Attribution::default() };
+        let by = Attribution { changed_by: Some("dev".into()), ..Attribution::default() };
         snapshot.source("aisystem", "s", (None, Some(generation)), &by);
         snapshot.source("risklevel", "high", (None, Some(1)), &Attribution::default());
         for (name, verdict) in versions {
