@@ -171,7 +171,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         workloads::a_namespace_that_is_taken_out_resumes_its_jobs,
         workloads::i3_a_stateful_set_stops_from_the_last_and_starts_from_the_first,
         workloads::a_stateful_set_that_is_rolled_back_does_not_hang,
-        workloads::the_claims_of_a_stateful_set_stay,
+        workloads::each_pod_of_a_stateful_set_with_claims_needs_its_own_version,
         workloads::a_daemon_set_is_stopped_and_its_rollout_is_not_stuck,
         workloads::a_bare_pod_that_is_stopped_can_be_made_again,
         workloads::a_replica_set_is_stopped_and_comes_back,

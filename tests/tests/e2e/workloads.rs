@@ -277,31 +277,43 @@ pub async fn a_stateful_set_that_is_rolled_back_does_not_hang(cluster: &ControlP
     scene.running("shards", 3).await.map(drop)
 }
 
-pub async fn the_claims_of_a_stateful_set_stay(cluster: &ControlPlane) -> Result<()> {
+/// The claim is a part of the approved runtime, and each pod has another.
+pub async fn each_pod_of_a_stateful_set_with_claims_needs_its_own_version(
+    cluster: &ControlPlane,
+) -> Result<()> {
     let scene = Scenario::new(cluster, "claims", "high").await?;
     let mut container = container("1");
     container["volumeMounts"] = json!([{ "name": "cache", "mountPath": "/cache" }]);
-    let claim = json!({ "name": "cache", "persistentVolumeClaim": { "claimName": "cache-shards-0" } });
-    let runtime = json!({ "containers": [container], "volumes": [claim] });
+    for ordinal in 0..3 {
+        let claim = format!("cache-shards-{ordinal}");
+        scene.apply(Person::Admin, &json!({ "apiVersion": "v1", "kind": "PersistentVolume",
+            "metadata": { "name": format!("claims-test-{ordinal}") },
+            "spec": { "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"], "hostPath": { "path": "/tmp" },
+                "claimRef": { "namespace": scene.namespace, "name": claim } } })).await?;
+        let volume = json!({ "name": "cache", "persistentVolumeClaim": { "claimName": claim } });
+        let runtime = json!({ "containers": [container], "volumes": [volume] });
+        scene.apply(Person::Admin, &scene.version_of(&format!("v{ordinal}"), &runtime)).await?;
+    }
     let mut set = set(&scene, "Parallel", "1");
-    set["spec"]["replicas"] = json!(1);
+    set["spec"]["replicas"] = json!(3);
     set["spec"]["template"]["spec"]["containers"][0] = container;
     set["spec"]["volumeClaimTemplates"] = json!([{ "metadata": { "name": "cache" },
         "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } } }]);
-    scene.apply(Person::Admin, &json!({ "apiVersion": "v1", "kind": "PersistentVolume",
-        "metadata": { "name": "claims-test" },
-        "spec": { "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"], "hostPath": { "path": "/tmp" },
-            "claimRef": { "namespace": scene.namespace, "name": "cache-shards-0" } } })).await?;
-    scene.apply(Person::Admin, &scene.version_of("v1", &runtime)).await?;
-    scene.approve("v1").await?;
+    scene.approve("v0").await?;
+    scene.approve("v2").await?;
     scene.apply(Person::Dev, &set).await?;
-    scene.running("shards", 1).await?;
-    let claim = scene.get("pvc", "cache-shards-0").await?["metadata"]["uid"].clone();
-    revoke(&scene, "v1").await?;
-    scene.held("shards", 1).await?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    scene.settled("shards", 2, 1).await?;
+    let held = scene.get("pod", "shards-1").await?;
+    ensure!(held["metadata"]["labels"]["assent.dev/held"] == "true", "another pod is held: {held}");
     scene.approve("v1").await?;
-    scene.running("shards", 1).await?;
+    scene.running("shards", 3).await?;
+
+    let claim = scene.get("pvc", "cache-shards-0").await?["metadata"]["uid"].clone();
+    revoke(&scene, "v0").await?;
+    scene.settled("shards", 2, 1).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    scene.approve("v0").await?;
+    scene.running("shards", 3).await?;
     ensure!(scene.get("pvc", "cache-shards-0").await?["metadata"]["uid"] == claim, "the claim is another");
     Ok(())
 }
