@@ -97,6 +97,24 @@ pub async fn review_shows_the_nearest_rejected_version(cluster: &ControlPlane) -
     )
 }
 
+pub async fn review_names_content_that_can_change_after_the_approval(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "unpinned", "high").await?;
+    let mut container = container("1");
+    container["args"] = json!(["--model=org/chat", "--trust-remote-code"]);
+    container["env"] = json!([{ "name": "STORAGE_URI", "value": "s3://models/chat" }]);
+    container["volumeMounts"] = json!([{ "name": "config", "mountPath": "/config" }]);
+    let sources = json!([{ "configMap": { "name": "prompts" } }, { "secret": { "name": "hub" } }]);
+    let volume = json!({ "name": "config", "projected": { "sources": sources } });
+    let runtime = json!({ "containers": [container], "volumes": [volume] });
+    scene.apply(Admin, &scene.version_of("v1", &runtime)).await?;
+    scene.digest_of("v1").await?;
+    let review = scene.assent(Carol, &["approve", SYSTEM, "--version=v1", "--role=risk-officer"]).await?;
+    let all = ["config map prompts", "secret hub", "org/chat", "remote", "s3://models/chat"];
+    says(&review.stdout, &all)?;
+    ensure!(!review.stdout.contains("nothing was found"), "{}", review.stdout);
+    Ok(())
+}
+
 pub async fn an_edited_definition_does_not_make_decisions_mutable() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let assent = Assent::install(&cluster).await?;

@@ -120,6 +120,31 @@ pub async fn i1_i2_i3_containers_start_and_end_with_the_clearance(
     scene.running("scorer", 2).await.map(drop)
 }
 
+/// Resources are no part of what is approved.
+pub async fn a_running_pod_is_resized_in_place(cluster: &ControlPlane, node: &Node) -> Result<()> {
+    let scene = enforced(cluster, "node-resize").await?;
+    let mut container = node.container("stubborn", "1");
+    clear(&scene, "v1", &container).await?;
+    container["resources"] = json!({ "requests": { "cpu": "10m" } });
+    scene.apply(Dev, &deployment(&scene, &container)).await?;
+    run(&scene, node, 2).await?;
+    let pod = scene.pods("scorer").await?[0]["metadata"]["name"].as_str().context("a name")?.to_owned();
+    let more = json!({ "spec": { "containers": [{ "name": container["name"],
+        "resources": { "requests": { "cpu": "20m" } } }] } });
+    let patch = ["patch", "pod", &pod, "--subresource=resize", "-p", &more.to_string()];
+    scene.kubectl(Dev, &patch).await?;
+    until(Duration::from_secs(30), "the node to allot the resources", async || {
+        let pod = scene.get("pod", &pod).await?;
+        let allotted = &pod["status"]["containerStatuses"][0]["allocatedResources"]["cpu"];
+        ensure!(allotted == "20m", "{}", pod["status"]);
+        Ok(Some(()))
+    })
+    .await?;
+    run(&scene, node, 2).await?;
+    ensure!(scene.get("pod", &pod).await?["metadata"]["labels"]["assent.dev/held"].is_null(), "it is held");
+    Ok(())
+}
+
 /// The old pods are being deleted by their controller, with their own grace, when the revocation comes.
 pub async fn i2_a_revocation_during_a_rollout_stops_the_old_containers_in_time(
     cluster: &ControlPlane,
