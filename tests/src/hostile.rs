@@ -63,7 +63,9 @@ impl Specimen {
 
     /// Makes the object odd in every way that the API server stores, and returns what it answers to each.
     pub async fn make_odd(&self, cluster: &ControlPlane) -> Result<Vec<(&'static str, Result<()>)>> {
-        let client = cluster.client(self.who)?;
+        // No role lets people change an Approval, but an administrator can.
+        let who = if self.kind == "Approval" { Person::Admin } else { self.who };
+        let client = cluster.client(who)?;
         let mut answers = Vec::new();
         for (what, subresource, patch) in mutations(&self.object["apiVersion"]) {
             answers.push((what, self.patch(&client, subresource, &patch).await));

@@ -127,7 +127,8 @@ impl Assent {
             ensure!(held && signed, "{}{}", pod.stderr, approval.stderr);
             Ok(Some(()))
         };
-        until(Duration::from_secs(30), "pods and approvals to be governed", held).await
+        // An API server that has just started can refuse governed pods for 31 s.
+        until(Duration::from_secs(45), "pods and approvals to be governed", held).await
     }
 
     /// What it serves at `path`: the answer, headers included.

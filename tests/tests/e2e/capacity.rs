@@ -11,11 +11,22 @@ use Person::{Admin, Alice, Dev};
 
 /// A scenario in which v1 is approved and runs.
 async fn running<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
+    running_with(cluster, name, &container("1")).await
+}
+
+async fn running_with<'a>(cluster: &'a ControlPlane, name: &str, container: &Value) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "high").await?;
-    scene.clear("v1", &container("1")).await?;
-    scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.clear("v1", container).await?;
+    scene.apply(Dev, &scene.deployment("scorer", container)).await?;
     scene.running("scorer", 2).await?;
     Ok(scene)
+}
+
+/// A container with arguments that take six times their length where they are stored.
+fn ampersands(name: &str, arguments: usize) -> Value {
+    let mut container = container(name);
+    container["args"] = json!(vec!["&".repeat(16_000); arguments]);
+    container
 }
 
 /// That v1 is cleared and runs, that a new pod of it starts, and that a revocation stops it.
@@ -69,7 +80,8 @@ pub async fn messages_full_of_ampersands_do_not_stop_a_revocation(cluster: &Cont
         let name = format!("noise-{system_number}");
         let of = |v: usize| {
             let (mut first, mut second) = (container("1"), container("1"));
-            (first["image"], second["image"]) = (json!("&".repeat(1000)), json!("&".repeat(1000)));
+            // Equal images would be one reason, and the message half as long.
+            (first["image"], second["image"]) = (json!("&".repeat(1000)), json!("&".repeat(999)));
             second["name"] = json!("other");
             let mut version =
                 scene.version_of(&format!("{name}-{v}"), &json!({ "containers": [first, second] }));
@@ -107,13 +119,8 @@ pub async fn a_system_beyond_the_limit_pushes_out_nobody(cluster: &ControlPlane)
 }
 
 pub async fn a_flood_of_large_versions_pushes_out_nobody(cluster: &ControlPlane) -> Result<()> {
-    let scene = running(cluster, "large-flood").await?;
-    // Each takes six times its length where it is stored.
-    let ampersands = |name: &str, arguments: usize| {
-        let mut container = container(name);
-        container["args"] = json!(vec!["&".repeat(16_000); arguments]);
-        container
-    };
+    // Too large for what the flood leaves free.
+    let scene = running_with(cluster, "large-flood", &ampersands("1", 2)).await?;
     for number in 0..4 {
         let name = format!("large-{number}");
         let of = |v: usize| {

@@ -9,6 +9,7 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
+use crate::refusals::lift_as_operator;
 use Person::{Admin, Alice, Dev};
 
 /// A scene whose level leaves `grace` seconds, and v1 of it approved.
@@ -157,6 +158,9 @@ pub async fn a_held_pod_that_takes_too_long_to_end_is_told_of_and_not_released(
     .await?;
     let pod = scene.get("pod", "before").await?;
     ensure!(pod["spec"]["schedulingGates"][0]["name"] == "assent.dev/clearance", "it was released: {pod}");
+    // The API server does not trust the operator either.
+    let said = lift_as_operator(&scene, "before", Some("assent-release")).await?;
+    ensure!(said.contains("more than the 20 s"), "{said}");
     Ok(())
 }
 

@@ -627,7 +627,9 @@ pub async fn one_person_in_two_roles_fills_one(cluster: &ControlPlane) -> Result
     let scene = Scenario::new(cluster, "two-roles", "high").await?;
     let digest = scene.publish("v1", &container("1")).await?;
     scene.decide(Carol, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
-    scene.decide(Carol, &scene.decision("Approve", "v1", &digest, "ethics-board")).await?;
+    let approve = ["approve", "scorer", "--version=v1", "--role=ethics-board", "--yes"];
+    let said = scene.assent(Carol, &approve).await?.ok()?;
+    says(&said, &["fills"])?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let message = scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
     says(&message, &["carol approved in several roles, and one person fills only one"])?;

@@ -70,7 +70,11 @@ pub async fn an_approved_job_waits_until_its_queue_admits_it(cluster: &ControlPl
     scene.publish("v1", &container("1")).await?;
     queue(&scene).await?;
     scene.apply(Person::Dev, &labelled(strict_job(&scene, "waits"), QUEUE)).await?;
-    scene.apply(Person::Dev, &labelled(strict_job(&scene, "labelled-late"), "default-queue")).await?;
+    scene.apply(Person::Dev, &labelled(strict_job(&scene, "labelled-by-queue"), "default-queue")).await?;
+    // Assent suspends it first, and the queue takes it after that.
+    scene.apply(Person::Dev, &strict_job(&scene, "labelled-late")).await?;
+    suspended(&scene, "job", "labelled-late", true).await?;
+    scene.kubectl(Person::Dev, &["label", "job", "labelled-late", &format!("{QUEUE}=main")]).await?;
     scene.apply(Person::Dev, &labelled(strict_job(&scene, "admitted"), QUEUE)).await?;
     let held = is_suspended(&scene, "waits").await?;
     ensure!(held == (true, false), "the queue suspends it, and Assent does not: {held:?}");
@@ -80,7 +84,7 @@ pub async fn an_approved_job_waits_until_its_queue_admits_it(cluster: &ControlPl
     scene.approve("v1").await?;
     scene.running("admitted", 2).await?;
     tokio::time::sleep(A_WHILE).await;
-    for name in ["waits", "labelled-late"] {
+    for name in ["waits", "labelled-by-queue", "labelled-late"] {
         until(SOON, "the label of Assent to go", async || {
             Ok((is_suspended(&scene, name).await? == (true, false)).then_some(()))
         })
