@@ -130,8 +130,8 @@ pub async fn many_unreadable_objects_delay_nobody(cluster: &ControlPlane) -> Res
         "apiVersion": "assent.dev/v1alpha1", "fieldsType": "FieldsV1", "fieldsV1": { "f:metadata": {} } }] } });
     for name in &names {
         let path = "/apis/assent.dev/v1alpha1/namespaces/delaying/approvals";
-        let patch = Request::new(path).patch(name, &PatchParams::default(), &Patch::Merge(&odd))?;
-        let stored = client.request_text(patch).await?;
+        let request = Request::new(path).patch(name, &PatchParams::default(), &Patch::Merge(&odd))?;
+        let stored = client.request_text(request).await?;
         ensure!(stored.contains(FAR), "it is not odd: {stored}");
     }
     let revocation = victim.decision("Revoke", "v1", &digest, "risk-officer");
