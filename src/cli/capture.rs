@@ -307,7 +307,7 @@ fn say_what_is_left(session: &Session, target: &Target, runtime: &Runtime, moved
     let images: Vec<_> = moved.iter().map(|m| quoted(&format!("{}={}", m.container, m.to))).collect();
     let images = images.join(" ");
     anstream::eprintln!(
-        "! {what} names images by tag, which can move, and the version names the digests that run: it matches once they do too"
+        "! {what} names images by tag: pin these digests in the workload too, or its pods will not match"
     );
     let command = match target {
         Target::Workload(..) => {

@@ -181,7 +181,7 @@ impl Item {
     fn heading(&self, number: usize, of: usize) -> String {
         let mut page = Page::default();
         let Self { version, system, namespace, .. } = self;
-        let what = if self.renewal { "ends" } else { "waits since" };
+        let what = if self.renewal { "ends" } else { "waiting since" };
         let when = in_words(self.due, Timestamp::now());
         page.heading(&format!(
             "{number} of {of}: {version} of {system} in namespace {namespace}, {what} {when}"

@@ -258,10 +258,10 @@ enum Command {
         /// Only what loses its clearance by then, the first to do so first: 14d, 2027-03-31
         #[arg(long, value_name = "TIME", value_parser = until, conflicts_with = "as_if_enforced")]
         expiring: Option<(String, Until)>,
-        /// Then, until interrupted, every system again whenever its status changes
+        /// Watch for changes
         #[arg(short, long, conflicts_with = "as_if_enforced")]
         watch: bool,
-        /// Instead: what of that which runs would stop if the namespace enforced; nothing is changed
+        /// Preview which running workloads enforcement would stop
         #[arg(long, conflicts_with = "system")]
         as_if_enforced: bool,
         /// With --as-if-enforced: which pods would be governed; otherwise as the namespace says, or all
@@ -505,7 +505,7 @@ struct End {
 /// How it is decided.
 #[derive(Args, Clone, Debug)]
 struct How {
-    /// The model version; otherwise the only one it can be about
+    /// Model version (default: the only candidate)
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::versions))]
     version: Option<String>,
     /// The role to decide in; otherwise the only one that you hold
@@ -520,7 +520,7 @@ struct How {
     /// Do not ask; for scripts
     #[arg(short, long)]
     yes: bool,
-    /// Sign with this key instead, which the role lists, so that it can be applied out of Git by anybody
+    /// Sign with an SSH key listed in the role; anyone may then apply the file
     #[arg(long, value_name = "FILE", requires = "to")]
     ssh_key: Option<PathBuf>,
     /// With --ssh-key: the file that the signed decision goes to; nothing is recorded

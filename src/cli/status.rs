@@ -87,12 +87,11 @@ pub async fn status(session: &Session, which: &Which, format: Listing) -> Result
         Listing::Json => output::json(&rows)?,
         Listing::Yaml => output::yaml(&rows)?,
         Listing::Table | Listing::Wide if rows.is_empty() => {
-            let what = if which.expiring.is_some() {
-                "AI systems that lose a clearance by then"
+            if which.expiring.is_some() {
+                anstream::eprintln!("No clearance ends by then.");
             } else {
-                "AI systems"
-            };
-            session.say_none_found(what, everywhere);
+                session.say_none_found("AI systems", everywhere);
+            }
             return Ok(());
         }
         Listing::Table | Listing::Wide => {
@@ -268,7 +267,10 @@ impl Row {
             return "the operator, which has not said anything yet".to_owned();
         }
         if self.versions.is_empty() {
-            return self.reason.clone().unwrap_or_default();
+            return match self.reason.as_deref() {
+                Some("NoModelVersion") => "a ModelVersion".to_owned(),
+                reason => reason.unwrap_or_default().to_owned(),
+            };
         }
         let versions = self.versions.iter().filter(|v| self.waiting_for.contains(&v.name));
         versions.map(|v| format!("{}: {}", v.name, v.why_not(", "))).collect::<Vec<_>>().join("; ")
@@ -302,8 +304,11 @@ fn in_short(reason: &Reason) -> String {
     match reason {
         Reason::AwaitingApproval { role, needed, have, .. }
         | Reason::ApprovalExpired { role, needed, have, .. } => format!("{role} ({})", needed - have),
-        Reason::Rejected { by, role, .. } => format!("{by} (rejected as {role})"),
-        Reason::Revoked { by, .. } => format!("everybody anew ({by} revoked)"),
+        Reason::Rejected { by, why, .. } => {
+            let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            format!("rejected by {by}{why}")
+        }
+        Reason::Revoked { by, .. } => format!("revoked by {by}; every role must approve again"),
         Reason::DocumentMissing { document } => format!("document {document}"),
         Reason::CertificationMissing { certification } => format!("certificate {certification}"),
         other => other.to_string(),
@@ -435,6 +440,30 @@ mod tests {
             row.waiting_in_words(),
             "credit-scorer-v2: ethics-board (1); credit-scorer-v1: ethics-board (1), risk-officer (1)"
         );
+    }
+
+    #[test]
+    fn a_rejection_and_a_revocation_name_the_person_and_what_follows() {
+        let ledger = |decision| {
+            let mut ledger = fixtures::ledger().with(
+                "bob",
+                decision,
+                "ethics-board",
+                "credit-scorer-v2",
+                "2026-11-23T09:00:00Z",
+            );
+            ledger.approvals[0].spec.reason = Some("no bias test".to_owned());
+            ledger
+        };
+        let status = json!({ "conditions": condition("False", "Rejected"), "versions": [
+            { "name": "credit-scorer-v2", "cleared": false, "reason": "Rejected" }] });
+        let said = |decision| {
+            Row::new(&system("credit-scorer", &status), Some(&ledger(decision)), now()).waiting_in_words()
+        };
+        let rejected = said(Decision::Reject);
+        assert!(rejected.starts_with("credit-scorer-v2: rejected by bob: no bias test"), "{rejected}");
+        let revoked = said(Decision::Revoke);
+        assert!(revoked.contains("revoked by bob; every role must approve again"), "{revoked}");
     }
 
     #[test]

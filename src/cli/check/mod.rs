@@ -174,7 +174,7 @@ fn text(report: &Report) -> String {
     page.blank();
     let Summary { runs, unforeseen, awaits_approval, held, invalid, not_counted } = report.summary;
     let count = format!(
-        "{} checked: {runs} would run, {awaits_approval} wait for approval, {held} would be held, {invalid} are not valid, {unforeseen} cannot be foreseen.",
+        "{} checked: {runs} would run, {awaits_approval} wait for approval, {held} would be held, {invalid} are not valid, {unforeseen} undetermined.",
         report.results.len() - not_counted
     );
     page.say(PLAIN, &count);

@@ -401,10 +401,7 @@ fn conclude(
     };
     let create = format!("create a new ModelVersion of {system} that has it, to be approved");
     let change = format!("or make the pod template as {} has it", closest.version);
-    no(
-        format!("it is no version of {system}: it differs even from the closest, {}", closest.version),
-        &[create, change],
-    )
+    no(format!("matches no version of {system}; closest is {}", closest.version), &[create, change])
 }
 
 fn ungoverned(facts: &Facts) -> Conclusion {

@@ -298,7 +298,7 @@ pub async fn status_lists_what_loses_its_clearance_soon(cluster: &ControlPlane) 
     let within = async |time: &str| scene.assent(Person::Alice, &["status", "--expiring", time]).await;
     let none = within("90d").await?;
     ensure!(
-        none.stdout.is_empty() && none.stderr.contains("lose a clearance by then"),
+        none.stdout.is_empty() && none.stderr.contains("No clearance ends by then."),
         "nothing is cleared: {none:?}"
     );
     let mut approval = scene.decision("Approve", "v1", &digest, "risk-officer");
