@@ -19,7 +19,7 @@ use super::{
     error::{Error, Next, Result},
     instant::{Until, in_words},
     ledger::{Ledger, Ruling},
-    page::{FAINT, Page},
+    page::{FAINT, LOOK, Page},
     people,
     show::UNRECORDED,
     sign::{self, Wish},
@@ -41,6 +41,8 @@ struct Item {
     version: String,
     role: String,
     renewal: bool,
+    /// The other roles of this person that the version waits for, where one person fills one role.
+    not_in: Vec<String>,
 }
 
 /// Shows what waits for whoever types this, and has them sign or skip each.
@@ -108,7 +110,7 @@ fn items(ledger: &Ledger, me: &Approver, held: &[&str], now: Timestamp) -> Vec<I
         let ruling = ledger.rule(version, None, now);
         let (due, at) = deadline(version, &ruling, now)?;
         let without = lacking(&ledger.rule(version, None, at));
-        let role = ledger.roles().filter(|role| held.contains(role)).find(|role| {
+        let mut roles = ledger.roles().filter(|role| held.contains(role)).filter(|role| {
             let mine = Statement {
                 name: UNRECORDED,
                 approver: Cow::Borrowed(me),
@@ -120,8 +122,11 @@ fn items(ledger: &Ledger, me: &Approver, held: &[&str], now: Timestamp) -> Vec<I
                 not_after: None,
             };
             lacking(&ledger.rule(version, Some(mine), at)) < without
-        })?;
+        });
+        let role = roles.next()?;
+        let others = roles.filter(|_| ledger.separates_duties()).map(str::to_owned);
         Some(Item {
+            not_in: others.collect(),
             due,
             namespace: ledger.namespace.clone(),
             system: ledger.name.clone(),
@@ -186,6 +191,14 @@ impl Item {
         page.heading(&format!(
             "{number} of {of}: {version} of {system} in namespace {namespace}, {what} {when}"
         ));
+        if !self.not_in.is_empty() {
+            let others = self.not_in.join(" and ");
+            let text = format!(
+                "One person fills one role: you decide as {}, and somebody else as {others}.",
+                self.role
+            );
+            page.say(LOOK, &text);
+        }
         page.say(FAINT, "An empty answer skips it.");
         page.blank();
         page.finish()

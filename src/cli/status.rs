@@ -302,6 +302,12 @@ impl Version {
 /// Whom or what a version waits for, as short as it can be said.
 fn in_short(reason: &Reason) -> String {
     match reason {
+        Reason::AwaitingApproval { role, needed, have, in_several_roles, .. }
+            if !in_several_roles.is_empty() =>
+        {
+            let people = in_several_roles.join(", ");
+            format!("{role} ({}, not {people}: one person fills one role)", needed - have)
+        }
         Reason::AwaitingApproval { role, needed, have, .. }
         | Reason::ApprovalExpired { role, needed, have, .. } => format!("{role} ({})", needed - have),
         Reason::Rejected { by, why, .. } => {

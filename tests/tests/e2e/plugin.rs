@@ -243,6 +243,9 @@ pub async fn who_can_names_the_roles_and_those_who_hold_them(cluster: &ControlPl
         ethics.is_some_and(|r| r["you"] == false && r["holders"].is_null()),
         "she may not read RBAC: {rows:?}"
     );
+    let said = scene.assent(Person::Alice, &["who-can", "approve", "scorer"]).await?;
+    ensure!(said.stdout.contains("not visible to you"), "{said:?}");
+    ensure!(said.stderr.contains("One person fills one role"), "{said:?}");
 
     let rows = ask(Person::Admin, "approve").await?;
     let ethics = role(&rows, "ethics-board").unwrap_or_default();
