@@ -248,6 +248,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         decisions::rejected_digest_stays_withheld_under_a_new_name,
         decisions::revoked_digest_stays_withheld_under_a_new_name,
         decisions::review_shows_the_nearest_rejected_version,
+        decisions::a_rejection_and_a_revocation_are_announced_once_on_version_and_system,
         decisions::decided_content_stays_after_its_objects_are_deleted_and_replaced,
         decisions::a_replaced_impact_assessment_withholds_until_it_is_approved_again,
         refusals::dev_removes_the_gate,
