@@ -240,8 +240,9 @@ impl Entry {
 }
 
 fn entries_table(entries: &[Entry], wide: bool, now: Timestamp) -> String {
-    let mut header = vec!["TIME", "WHEN", "WHAT", "VERSION", "WHO"];
-    header.extend(wide.then_some("OBJECT"));
-    header.push("NOTE");
+    let (time, version) = if wide { (0, 0) } else { (2, 1) };
+    let mut header = vec![("TIME", time), ("WHEN", 0), ("WHAT", 0), ("VERSION", version), ("WHO", 0)];
+    header.extend(wide.then_some(("OBJECT", 0)));
+    header.push(("NOTE", 0));
     table(&header, &entries.iter().map(|entry| entry.cells(wide, now)).collect::<Vec<_>>())
 }

@@ -177,12 +177,12 @@ async fn rows(session: &Session, pods: Vec<AiPod>) -> Vec<Row> {
 }
 
 fn rows_table(rows: &[Row], everywhere: bool, wide: bool) -> String {
-    let mut header = vec!["WORKLOAD", "PODS", "SYSTEM", "FOUND BY"];
+    let mut header = vec![("WORKLOAD", 0), ("PODS", u8::from(!wide)), ("SYSTEM", 0), ("FOUND BY", 0)];
     if everywhere {
-        header.insert(0, "NAMESPACE");
+        header.insert(0, ("NAMESPACE", 0));
     }
     if wide {
-        header.extend(["ACCELERATORS", "IMAGES"]);
+        header.extend([("ACCELERATORS", 0), ("IMAGES", 0)]);
     }
     let joined = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(",");
     let cells = |row: &Row| {

@@ -45,6 +45,7 @@ mod page;
 mod people;
 mod pods;
 mod rehearse;
+mod screen;
 mod show;
 mod sign;
 mod signs;
@@ -133,7 +134,7 @@ enum Command {
   # Into a file to be merged, signed by a key that the role lists
   kubectl assent approve credit-scorer --ssh-key ~/.ssh/id_ed25519 --to approval.yaml
 
-  # Review everything that waits for you, the oldest deadline first, and sign or skip each
+  # Review everything that waits for you, the oldest deadline first: approve, reject or skip each
   kubectl assent approve --interactive -A
 
   # In a script: sign what was reviewed before, and nothing else
@@ -520,6 +521,9 @@ struct How {
     /// Do not ask; for scripts
     #[arg(short, long)]
     yes: bool,
+    /// Show all of the review: every control, requirement, field and digest
+    #[arg(long)]
+    full: bool,
     /// Sign with an SSH key listed in the role; anyone may then apply the file
     #[arg(long, value_name = "FILE", requires = "to")]
     ssh_key: Option<PathBuf>,
@@ -536,8 +540,8 @@ impl How {
         system: String,
         until: Option<(String, Until)>,
     ) -> Result<()> {
-        let Self { version, role, reason, digest, yes, ssh_key, to } = self;
-        let wish = Wish { act, system, version, role, until, reason, digest, yes };
+        let Self { version, role, reason, digest, yes, full, ssh_key, to } = self;
+        let wish = Wish { act, system, version, role, until, reason, digest, yes, full, walks: false };
         match ssh_key.zip(to) {
             Some((key, to)) => detached::sign(session, wish, &Detached { key, to }).await,
             None => sign::sign(session, wish).await,
@@ -573,7 +577,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         }
         Command::Approve { system: None, how, end, all_namespaces, .. } => {
             let session = connection.session().await?;
-            inbox::walk(&session, all_namespaces, end.until.as_ref(), how.reason.as_deref()).await
+            let given = inbox::Given { until: end.until, reason: how.reason, full: how.full };
+            inbox::walk(&session, all_namespaces, &given).await
         }
         Command::Renew { subject: Subject { system, how }, end } => {
             how.decide(&connection.session().await?, Act::Renew, system, end.until).await

@@ -106,12 +106,13 @@ async fn rows(session: &Session, stopped: Vec<(String, Stopped)>) -> Vec<Row> {
 }
 
 fn rows_table(rows: &[Row], everywhere: bool, wide: bool) -> String {
-    let mut header = vec!["WORKLOAD", "PODS", "SYSTEM", "WOULD STOP BECAUSE"];
+    let mut header =
+        vec![("WORKLOAD", 0), ("PODS", u8::from(!wide)), ("SYSTEM", 0), ("WOULD STOP BECAUSE", 0)];
     if everywhere {
-        header.insert(0, "NAMESPACE");
+        header.insert(0, ("NAMESPACE", 0));
     }
     if wide {
-        header.push("NAMES");
+        header.push(("NAMES", 0));
     }
     let cells = |row: &Row| {
         let mut cells = Vec::new();

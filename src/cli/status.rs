@@ -20,11 +20,12 @@ use serde::Serialize;
 use super::{
     connect::Session,
     error::{Error, Result},
-    instant::{Until, in_words},
+    instant::{Until, in_words, relative},
     ledger::{Ledger, Ruling, read_system, unless_installed},
     output::{self, Listing},
     page::{BAD, FAINT, GOOD, LOOK, PLAIN},
-    table::{Cell, Columns, table},
+    screen,
+    table::{Cell, Columns, Head, table},
 };
 use crate::{
     api::{AISystem, VersionSummary},
@@ -110,10 +111,10 @@ pub async fn watch(session: &Session, which: &Which, format: Listing) -> Result<
     let first = which.rows(session, Timestamp::now()).await?;
     let now = Timestamp::now();
     let header = header(everywhere, wide);
-    let columns =
-        Columns::of(&header, &first.iter().map(|row| row.cells(everywhere, wide, now)).collect::<Vec<_>>());
+    let cells: Vec<_> = first.iter().map(|row| row.cells(everywhere, wide, now)).collect();
+    let columns = Columns::of(&header, &cells, screen::width());
     if matches!(format, Listing::Table | Listing::Wide) {
-        anstream::print!("{}", columns.head(&header));
+        anstream::print!("{}", columns.head());
     }
     let print = |row: &Row| -> Result<ControlFlow<()>> {
         let text = match format {
@@ -240,8 +241,7 @@ impl Row {
             Some(false) => Cell::new(BAD, "No"),
             None => Cell::new(LOOK, "Unknown"),
         });
-        let until = self.until.map(|until| in_words(until, now)).unwrap_or_default();
-        cells.push(Cell::new(until_style(self.until, now), &until));
+        cells.push(until(self.until, until_style(self.until, now), now));
         cells.push(Cell::new(PLAIN, &self.cleared_versions.join(",")));
         cells.push(self.pods());
         cells.push(Cell::new(PLAIN, &self.waiting_in_words()));
@@ -333,20 +333,37 @@ fn waiting(versions: &[Version], cleared: bool) -> Vec<String> {
     waiting.map(|v| v.name.clone()).collect()
 }
 
+/// An end, and on a narrow terminal only how far away it is.
+fn until(until: Option<Timestamp>, style: clap::builder::styling::Style, now: Timestamp) -> Cell {
+    let (long, short) = until.map(|until| (in_words(until, now), relative(until, now))).unwrap_or_default();
+    Cell::new(style, &long).or_short(&short)
+}
+
 /// An end within a week is worth a look.
 fn until_style(until: Option<Timestamp>, now: Timestamp) -> clap::builder::styling::Style {
     let week = k8s_openapi::jiff::SignedDuration::from_hours(7 * 24);
     until.map_or(PLAIN, |until| if until.duration_since(now) < week { LOOK } else { PLAIN })
 }
 
-fn header(everywhere: bool, wide: bool) -> Vec<&'static str> {
-    let mut header =
-        vec!["SYSTEM", "LEVEL", "CLEARED", "UNTIL", "VERSIONS", "PODS(running/held)", "WAITING FOR"];
+fn header(everywhere: bool, wide: bool) -> Vec<Head> {
+    let mut header = vec![
+        ("SYSTEM", 0),
+        ("LEVEL", 3),
+        ("CLEARED", 0),
+        ("UNTIL", 1),
+        ("VERSIONS", 4),
+        ("PODS(running/held)", 2),
+        ("WAITING FOR", 0),
+    ];
     if everywhere {
-        header.insert(0, "NAMESPACE");
+        header.insert(0, ("NAMESPACE", 0));
     }
     if wide {
-        header.extend(["OWNERS", "MESSAGE"]);
+        header.extend([("OWNERS", 0), ("MESSAGE", 0)]);
+        // Whoever asks for more columns gets all of them.
+        for (_, rank) in &mut header {
+            *rank = 0;
+        }
     }
     header
 }
@@ -361,15 +378,14 @@ fn systems_table(rows: &[Row], everywhere: bool, wide: bool, now: Timestamp) -> 
 fn versions_table(rows: &[Row], now: Timestamp) -> String {
     let cells = rows.iter().flat_map(|row| &row.versions).map(|version| {
         let cleared = if version.cleared { Cell::new(GOOD, "Yes") } else { Cell::new(BAD, "No") };
-        let until = version.until.map(|until| in_words(until, now)).unwrap_or_default();
         let why = Cell::new(PLAIN, &version.why_not(", "));
-        vec![Cell::new(PLAIN, &version.name), cleared, Cell::new(PLAIN, &until), why]
+        vec![Cell::new(PLAIN, &version.name), cleared, until(version.until, PLAIN, now), why]
     });
     let cells: Vec<_> = cells.collect();
     if cells.is_empty() {
         return String::new();
     }
-    format!("\n{}", table(&["VERSION", "CLEARED", "UNTIL", "WAITING FOR"], &cells))
+    format!("\n{}", table(&[("VERSION", 0), ("CLEARED", 0), ("UNTIL", 1), ("WAITING FOR", 0)], &cells))
 }
 
 #[cfg(test)]

@@ -169,10 +169,10 @@ async fn rows(session: &Session, decision: Decision, asked: &Asked) -> Result<Ve
 
 fn rows_table(rows: &[Row], of_a_system: bool, wide: bool) -> String {
     let needed = rows.iter().any(|row| row.needed.is_some());
-    let mut header = vec!["ROLE"];
-    header.extend(needed.then_some("NEEDED"));
-    header.extend(["YOU", "WHO"]);
-    header.extend((wide || !of_a_system).then_some("RISK LEVELS"));
+    let mut header = vec![("ROLE", 0)];
+    header.extend(needed.then_some(("NEEDED", u8::from(!wide))));
+    header.extend([("YOU", 0), ("WHO", 0)]);
+    header.extend((wide || !of_a_system).then_some(("RISK LEVELS", 0)));
     let cells = |row: &Row| {
         let mut cells = vec![Cell::new(PLAIN, &row.role)];
         cells.extend(row.needed.map(|needed| Cell::new(PLAIN, &needed.to_string())));

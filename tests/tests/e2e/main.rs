@@ -216,6 +216,8 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         plugin::what_is_packed_for_krew_is_what_its_manifest_says,
         plugin::what_ends_soon_is_said_and_renewed,
         plugin::a_person_walks_through_what_waits_for_them,
+        plugin::a_person_rejects_and_quits_in_the_inbox,
+        plugin::a_status_and_a_review_fit_a_terminal_of_80_columns,
         plugin::decommission_shows_what_stops_and_asks_who_needs_it,
         plugin::capture_reads_a_manifest_without_a_cluster,
         capacity::messages_full_of_ampersands_do_not_stop_a_revocation,

@@ -429,15 +429,57 @@ pub async fn a_person_walks_through_what_waits_for_them(cluster: &ControlPlane) 
     ensure!(none.contains("Nothing waits for you."), "dev holds no role: {none}");
 
     let said = at_a_terminal(&scene, Person::Alice, &walk, "\n").await?.ok()?;
-    ensure!(said.contains("1 of 1: v2 of scorer") && said.contains("0 signed, 1 skipped"), "{said}");
+    ensure!(
+        said.contains("1 of 1: v2 of scorer") && said.contains("0 signed, 0 rejected, 1 skipped"),
+        "{said}"
+    );
     let said = at_a_terminal(&scene, Person::Bob, &walk, "scorer\nscorer\n").await?.ok()?;
-    let order = ["1 of 2: v2 of scorer", "2 of 2: v1 of scorer", "2 signed, 0 skipped"];
+    let order = ["1 of 2: v2 of scorer", "2 of 2: v1 of scorer", "2 signed, 0 rejected, 0 skipped"];
     ensure!(order.map(|text| said.find(text)).is_sorted() && said.contains(order[2]), "{said}");
     ensure!(said.contains("stays cleared to run until"), "he sees that it renews: {said}");
     let said = at_a_terminal(&scene, Person::Alice, &walk, "scorer\n").await?.ok()?;
     ensure!(said.contains("v2 of scorer is cleared until"), "{said}");
     let none = at_a_terminal(&scene, Person::Bob, &walk, "").await?.ok()?;
     ensure!(none.contains("Nothing waits for you."), "{none}");
+    Ok(())
+}
+
+pub async fn a_person_rejects_and_quits_in_the_inbox(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "inbox", "limited").await?;
+    scene.publish("v1", &container("1")).await?;
+    let walk = ["approve", "--interactive"];
+    let said = at_a_terminal(&scene, Person::Alice, &walk, "q\n").await?.ok()?;
+    ensure!(said.contains("0 signed, 0 rejected, 1 skipped"), "{said}");
+    let said = at_a_terminal(&scene, Person::Alice, &walk, "what\nr\nno bias test\ny\n").await?.ok()?;
+    ensure!(said.contains("0 signed, 1 rejected, 0 skipped"), "{said}");
+    let message = scene.condition("modelversion", "v1", "Cleared", "False", "Rejected").await?;
+    ensure!(message.contains("no bias test"), "{message}");
+    Ok(())
+}
+
+pub async fn a_status_and_a_review_fit_a_terminal_of_80_columns(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "narrow", "limited").await?;
+    scene.clear("v1", &container("1")).await?;
+    let why = format!("no bias test for applicants {}", "under 25 ".repeat(20));
+    scene.publish("v2", &container("2")).await?;
+    let reject = ["reject", "scorer", "--version=v2", "--role=risk-officer", "--yes", "--reason", &why];
+    scene.assent(Person::Alice, &reject).await?.ok()?;
+    let plugin = binaries()?.join("kubectl-assent").display().to_string();
+    for args in
+        ["status -A", "status scorer", "history scorer", "who-can approve scorer", "explain aisystem/scorer"]
+    {
+        let line = format!("stty cols 80 rows 40; NO_COLOR=1 '{plugin}' {args} -n {}", scene.namespace);
+        let said = cluster
+            .run(cluster.account(Person::Admin), "bash", &["-c", ON_A_TERMINAL, &line], None)
+            .await?
+            .ok()?;
+        // A command to copy is one line.
+        let wide =
+            said.lines().find(|line| line.trim_end().chars().count() > 80 && !line.contains("kubectl"));
+        ensure!(wide.is_none(), "{args}: {wide:?}\n{said}");
+    }
+    let piped = scene.assent(Person::Admin, &["status"]).await?.ok()?;
+    ensure!(piped.contains("VERSIONS") && piped.contains("PODS(running/held)"), "a pipe takes all: {piped}");
     Ok(())
 }
 
