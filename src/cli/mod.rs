@@ -362,8 +362,9 @@ Examples:
     },
     /// Write the model version that matches a pod or a workload as it is
     ///
-    /// Images that are named by tag become those that the nodes report, by digest. Nothing is created: review it,
-    /// say where the model comes from in spec.provenance, and apply it.
+    /// Starts from the newest version of the system: keeps its mayVary and provenance, and shows the difference to it.
+    /// Images that are named by tag become those that the nodes report, by digest. Nothing is created: review it, and
+    /// apply it. One kubectl patch that is printed adds the label and pins the images in a single rollout.
     #[command(after_help = "Examples:
   # The version of a workload
   kubectl assent capture deployment/credit-scorer > credit-scorer-v3.yaml

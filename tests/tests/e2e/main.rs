@@ -234,6 +234,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         plugin::completion_knows_commands_and_what_the_cluster_has,
         plugin::capture_writes_the_version_that_matches,
         plugin::capture_names_the_digest_that_the_nodes_report,
+        plugin::capture_starts_from_the_newest_version_and_rolls_out_once,
         signatures::the_signer_and_not_the_applier_is_the_approver,
         signatures::a_signature_is_not_used_for_anything_else,
         signatures::a_key_counts_while_its_role_lists_it,

@@ -367,13 +367,51 @@ pub async fn capture_names_the_digest_that_the_nodes_report(cluster: &ControlPla
     let said = capture().await?;
     let image = format!("registry.example:5000/scorer@{}", digest('a'));
     ensure!(said.stdout.contains(&image), "{said:?}");
-    let command =
-        said.stderr.lines().find_map(|line| line.trim().strip_prefix("kubectl ")).unwrap_or_default();
-    let command: Vec<_> = command.split_whitespace().collect();
-    ensure!(command.starts_with(&["set", "image", "deployment/scorer"]), "{}", said.stderr);
-    scene.cluster.kubectl(Person::Dev, &command).await?.ok()?;
+    roll_out(&scene, &said).await?;
     let pinned = capture().await?;
     ensure!(pinned.stderr.is_empty() && pinned.stdout == said.stdout, "{pinned:?} is not {said:?}");
+    Ok(())
+}
+
+/// Runs the one command that `capture` printed.
+async fn roll_out(scene: &Scenario<'_>, said: &Output) -> Result<()> {
+    let command = said.stderr.lines().map(str::trim).find(|line| line.starts_with("kubectl "));
+    let command = command.with_context(|| format!("no command: {said:?}"))?;
+    ensure!(command.starts_with("kubectl patch deployment/scorer"), "{command}");
+    scene
+        .cluster
+        .run(scene.cluster.account(Person::Dev), "bash", &["-c", command], None)
+        .await?
+        .ok()
+        .map(drop)
+}
+
+pub async fn capture_starts_from_the_newest_version_and_rolls_out_once(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::governed_by(cluster, "capture-again", "limited", &json!({})).await?;
+    let mut first = scene.version("v1", &container("1"));
+    first["spec"]["runtime"]["containers"][0]["mayVary"] = json!({ "env": ["LOG_LEVEL"] });
+    first["spec"]["provenance"] = json!({ "rationale": "First version." });
+    scene.apply(Person::Dev, &first).await?;
+    let mut next = container("2");
+    next["env"] = json!([{ "name": "MODE", "value": "batch" }, { "name": "LOG_LEVEL", "value": "debug" }]);
+    let mut deployment = scene.deployment("scorer", &next);
+    deployment["spec"]["template"]["metadata"]["labels"]["assent.dev/system"] = Value::Null;
+    scene.apply(Person::Dev, &deployment).await?;
+    let capture = ["capture", "deployment/scorer", "--system=scorer", "-o=json"];
+    let said = scene.assent(Person::Dev, &capture).await?;
+    let version: Value = serde_json::from_str(&said.stdout)?;
+    ensure!(version["spec"]["provenance"]["rationale"] == "First version.", "{version}");
+    let captured = &version["spec"]["runtime"]["containers"][0];
+    ensure!(captured["mayVary"]["env"] == json!(["LOG_LEVEL"]), "{captured}");
+    ensure!(captured["env"].as_array().is_some_and(|env| env.len() == 1), "{captured}");
+    ensure!(said.stderr.contains("+  - --revision=2") && said.stderr.contains("v1"), "{}", said.stderr);
+    ensure!(!said.stderr.contains("LOG_LEVEL"), "{}", said.stderr);
+    roll_out(&scene, &said).await?;
+    let labels = scene.get("deployment", "scorer").await?["spec"]["template"]["metadata"]["labels"].take();
+    ensure!(labels["assent.dev/system"] == "scorer", "{labels}");
+    scene.cluster.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &said.stdout).await?.ok()?;
+    let again = scene.assent(Person::Dev, &["capture", "deployment/scorer"]).await?;
+    ensure!(again.stderr.contains("no new version is needed"), "{again:?}");
     Ok(())
 }
 
