@@ -52,6 +52,7 @@ mod signs;
 mod status;
 mod subject;
 mod table;
+mod templates;
 mod version;
 mod visible;
 mod who_can;

@@ -153,6 +153,12 @@ pub async fn status_says_what_would_stop_before_anybody_enforces(cluster: &Contr
     let rows = rehearse(&[]).await?;
     ensure!(workloads(&rows) == ["Deployment/other", "Pod/gpu", "Pod/plain"], "{rows:?}");
     ensure!(rows[0]["pods"].as_array().is_some_and(|pods| pods.len() == 2), "{rows:?}");
+    let batch = json!({ "containers": [container("3")], "automountServiceAccountToken": false });
+    let mut nightly = scene.workload("batch/v1", "CronJob", "nightly", &batch);
+    nightly["spec"]["schedule"] = json!("0 0 1 1 *");
+    scene.apply(Person::Dev, &nightly).await?;
+    let with_it = workloads(&rehearse(&[]).await?);
+    ensure!(with_it.last().map(String::as_str) == Some("CronJob/nightly"), "between two runs: {with_it:?}");
     let said = scene.assent(Person::Dev, &["status", "--as-if-enforced"]).await?.ok()?;
     for words in [
         "deployment/other",
@@ -192,6 +198,13 @@ pub async fn inventory_lists_what_nobody_answers_for(cluster: &ControlPlane) -> 
     run("gpu", Value::Null, json!({ "name": "c", "image": "c", "resources": gpu })).await?;
     run("server", json!("made-up"), json!({ "name": "c", "image": "ollama/ollama:latest" })).await?;
     run("plain", Value::Null, json!({ "name": "c", "image": "c" })).await?;
+    // Without a pod today, and on a CPU.
+    let predictor = json!({ "containers": [{ "name": "c", "image": "kserve/sklearnserver:v1" }] });
+    let mut nightly = other.workload("batch/v1", "CronJob", "nightly", &predictor);
+    nightly["spec"]["schedule"] = json!("0 0 1 1 *");
+    nightly["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]["assent.dev/system"] =
+        Value::Null;
+    other.apply(Person::Dev, &nightly).await?;
     let said = other.assent(Person::Dev, &["inventory"]).await?.ok()?;
     let lines: Vec<_> =
         said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
@@ -201,6 +214,7 @@ pub async fn inventory_lists_what_nobody_answers_for(cluster: &ControlPlane) -> 
                 "WORKLOAD PODS SYSTEM FOUND BY",
                 "deployment/gpu 2 none nvidia.com/gpu",
                 "deployment/server 2 none image ollama/ollama:latest",
+                "cronjob/nightly 0 none image kserve/sklearnserver:v1",
             ],
         "{said}"
     );
