@@ -239,6 +239,9 @@ enum Command {
   # What loses its clearance within a fortnight, in every namespace
   kubectl assent status -A --expiring 14d
 
+  # The systems of one risk level
+  kubectl assent status -A --level high
+
   # And again whenever one changes
   kubectl assent status -A --watch
 
@@ -260,6 +263,9 @@ enum Command {
         /// Only what loses its clearance by then, the first to do so first: 14d, 2027-03-31
         #[arg(long, value_name = "TIME", value_parser = until, conflicts_with = "as_if_enforced")]
         expiring: Option<(String, Until)>,
+        /// Only the systems of this risk level
+        #[arg(long, value_name = "LEVEL", conflicts_with_all = ["system", "as_if_enforced"], add = ArgValueCompleter::new(completion::levels))]
+        level: Option<String>,
         /// Watch for changes
         #[arg(short, long, conflicts_with = "as_if_enforced")]
         watch: bool,
@@ -321,7 +327,7 @@ enum Command {
   kubectl assent explain deployment/credit-scorer -o json")]
     Explain {
         /// What: a pod, a workload of any kind, aisystem, modelversion or image
-        #[arg(value_name = "KIND/NAME")]
+        #[arg(value_name = "KIND/NAME", add = ArgValueCompleter::new(completion::targets))]
         kind: String,
         /// The name, if it is not given with the kind
         #[arg(hide = true)]
@@ -380,7 +386,7 @@ Examples:
   kubectl assent capture inferenceservice/support-assistant --system support-assistant")]
     Capture {
         /// What: a pod, or a workload of any kind
-        #[arg(value_name = "KIND/NAME", required_unless_present = "filename")]
+        #[arg(value_name = "KIND/NAME", required_unless_present = "filename", add = ArgValueCompleter::new(completion::targets))]
         kind: Option<String>,
         /// The name, if it is not given with the kind
         #[arg(hide = true)]
@@ -406,15 +412,21 @@ Examples:
   # Who decided what, and what became of it
   kubectl assent history credit-scorer
 
+  # Of every system of every namespace
+  kubectl assent history -A
+
   # With the objects that say so
   kubectl assent history credit-scorer -o wide
 
   # For a program
   kubectl assent history credit-scorer -o json")]
     History {
-        /// The AI system
+        /// The AI system (default: every system of the namespace)
         #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
-        system: String,
+        system: Option<String>,
+        /// Every system of every namespace
+        #[arg(short = 'A', long, conflicts_with = "system")]
+        all_namespaces: bool,
         /// The format
         #[arg(short, long, value_enum, default_value_t)]
         output: Listing,
@@ -512,7 +524,7 @@ struct How {
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::versions))]
     version: Option<String>,
     /// The role to decide in; otherwise the only one that you hold
-    #[arg(long)]
+    #[arg(long, add = ArgValueCompleter::new(completion::roles))]
     role: Option<String>,
     /// Why; the record keeps it
     #[arg(long, value_name = "TEXT")]
@@ -602,9 +614,9 @@ pub async fn run(cli: Cli) -> Result<()> {
             let images = Images { patterns: image_pattern, namespace: assent_namespace };
             inventory::inventory(&connection.session().await?, all_namespaces, shadow, &images, output).await
         }
-        Command::Status { system, all_namespaces, expiring, watch, output, .. } => {
-            let which =
-                Which { system, everywhere: all_namespaces, expiring: expiring.map(|(_, until)| until) };
+        Command::Status { system, all_namespaces, expiring, level, watch, output, .. } => {
+            let expiring = expiring.map(|(_, until)| until);
+            let which = Which { system, everywhere: all_namespaces, expiring, level };
             let session = connection.session().await?;
             if watch {
                 status::watch(&session, &which, output).await
@@ -628,8 +640,9 @@ pub async fn run(cli: Cli) -> Result<()> {
             let target = target("capture", kind.unwrap_or_default(), name.as_deref())?;
             capture::capture(&connection.session().await?, &target, &wish).await
         }
-        Command::History { system, output } => {
-            history::history(&connection.session().await?, &system, output).await
+        Command::History { system, all_namespaces, output } => {
+            let session = connection.session().await?;
+            history::history(&session, system.as_deref(), all_namespaces, output).await
         }
         Command::Show { digest, output } => {
             subject::show(&connection.session().await?, &digest, output).await

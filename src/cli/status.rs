@@ -78,6 +78,8 @@ pub struct Which {
     pub everywhere: bool,
     /// Only those that lose a clearance by then.
     pub expiring: Option<Until>,
+    /// Only those of this risk level.
+    pub level: Option<String>,
 }
 
 /// Prints the status of one system or of all.
@@ -88,10 +90,12 @@ pub async fn status(session: &Session, which: &Which, format: Listing) -> Result
         Listing::Json => output::json(&rows)?,
         Listing::Yaml => output::yaml(&rows)?,
         Listing::Table | Listing::Wide if rows.is_empty() => {
-            if which.expiring.is_some() {
-                anstream::eprintln!("No clearance ends by then.");
-            } else {
-                session.say_none_found("AI systems", everywhere);
+            match &which.level {
+                _ if which.expiring.is_some() => anstream::eprintln!("No clearance ends by then."),
+                Some(level) => {
+                    session.say_none_found(&format!("AI systems of risk level {level}"), everywhere);
+                }
+                None => session.say_none_found("AI systems", everywhere),
             }
             return Ok(());
         }
@@ -170,7 +174,9 @@ impl Which {
     }
 
     async fn rows_of(&self, session: &Session, systems: Vec<AISystem>, now: Timestamp) -> Vec<Row> {
-        let systems = self.expiring(systems, now);
+        let is_meant =
+            |system: &AISystem| self.level.as_ref().is_none_or(|level| system.spec.risk_level == *level);
+        let systems = self.expiring(systems.into_iter().filter(is_meant).collect(), now);
         let namespace = match &systems[..] {
             [only] => only.namespace(),
             _ => (!self.everywhere).then(|| session.namespace.clone()),

@@ -301,6 +301,12 @@ pub async fn history_tells_the_life_of_a_system_in_order(cluster: &ControlPlane)
     ensure!(note.is_some_and(|note| note.contains("[Revoked]")), "{note:?}: {said}");
     let said = scene.assent(Person::Alice, &["history", "scorer"]).await?.ok()?;
     ensure!(said.starts_with("TIME ") && said.contains("alice as risk-officer"), "{said}");
+    let all = scene.assent(Person::Admin, &["history", "-A", "-o=json"]).await?.ok()?;
+    let all: Vec<Value> = serde_json::from_str(&all)?;
+    let here = |entry: &&Value| entry["namespace"] == "history" && entry["system"] == "scorer";
+    ensure!(all.iter().filter(here).count() == entries.len(), "{all:?} is not {said}");
+    let table = scene.assent(Person::Admin, &["history", "-A"]).await?.ok()?;
+    ensure!(table.lines().next().is_some_and(|head| head.contains("NAMESPACE")), "{table}");
     let missing = scene.assent(Person::Alice, &["history", "scorre"]).await?;
     ensure!(
         missing.status.code() == Some(1) && missing.stderr.contains("there is no AISystem"),
@@ -432,23 +438,35 @@ pub async fn capture_starts_from_the_newest_version_and_rolls_out_once(cluster: 
 pub async fn completion_knows_commands_and_what_the_cluster_has(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "completion", "limited").await?;
     scene.publish("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.pod("alone", &container("1"))).await?;
     let script = scene.assent(Person::Alice, &["completion"]).await?.ok()?;
     let directory = tempfile::tempdir()?;
     let helper = directory.path().join("kubectl_complete-assent");
     std::fs::write(&helper, script)?;
     std::fs::set_permissions(&helper, PermissionsExt::from_mode(0o755))?;
     // As the completion of kubectl asks, in whatever shell.
-    let complete = async |words: &str| {
+    let complete_as = async |person, words: &str| {
         let path = format!("export PATH={}:{}:$PATH", directory.path().display(), binaries()?.display());
         let script = format!("{path}; kubectl __complete assent {words}");
-        cluster.run(cluster.account(Person::Alice), "bash", &["-c", &script], None).await?.ok()
+        cluster.run(cluster.account(person), "bash", &["-c", &script], None).await?.ok()
     };
+    let complete = async |words: &str| complete_as(Person::Alice, words).await;
     let said = complete("app").await?;
     ensure!(said.lines().any(|line| line.starts_with("approve\tReview a version")), "{said}");
     let said = complete("approve -n completion sco").await?;
     ensure!(said.lines().next() == Some("scorer"), "{said}");
     let said = complete("approve scorer -n completion --version ''").await?;
     ensure!(said.lines().next() == Some("v1"), "{said}");
+    for (words, first) in [
+        ("approve scorer -n completion --role risk", "risk-officer"),
+        ("status --level limi", "limited"),
+        ("status -n compl", "completion"),
+        ("explain -n completion pod/alo", "pod/alone"),
+        ("explain -n completion modelversion/", "modelversion/v1"),
+    ] {
+        let said = complete_as(Person::Admin, words).await?;
+        ensure!(said.lines().next() == Some(first), "{words}: {said}");
+    }
     let said = complete("status --kubeconfig /nonexistent sco").await?;
     ensure!(said.trim() == ":4", "no cluster, no names, and no error: {said}");
     Ok(())
