@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The bound of an Event's note, in bytes.
-pub const NOTE_BYTES: usize = 1024;
+/// The bound of an Event's note, in bytes: what `kubectl describe` shows at a glance. The API server takes 1024.
+pub const NOTE_BYTES: usize = 300;
 
 /// `text`, or as much of its beginning as fits `bytes`, cut between characters and marked with an ellipsis.
 pub fn shorten(text: String, bytes: usize) -> String {

@@ -63,6 +63,60 @@ mod tests {
 
     use super::*;
 
+    /// Images of serving stacks, most of them without an accelerator.
+    const SERVING: [&str; 24] = [
+        "vllm/vllm-openai-cpu:v0.11",
+        "quay.io/opendatahub/vllm:stable",
+        "lmsysorg/sglang:v0.5",
+        "ghcr.io/huggingface/text-generation-inference:3.3",
+        "ghcr.io/huggingface/tgi-gaudi:2.3",
+        "ghcr.io/huggingface/text-embeddings-inference:cpu-1.8",
+        "michaelf34/infinity:0.0.77",
+        "ollama/ollama:0.12",
+        "ghcr.io/ggml-org/llama.cpp:server",
+        "openmmlab/lmdeploy:v0.10",
+        "localai/localai:latest-cpu",
+        "nvcr.io/nvidia/tritonserver:25.10-py3",
+        "nvcr.io/nim/meta/llama-3.1-8b-instruct:1",
+        "kserve/huggingfaceserver:v0.15.2",
+        "docker.io/kserve/sklearnserver:v0.15.2",
+        "kserve/xgbserver:v0.15.2",
+        "docker.io/seldonio/mlserver:1.7",
+        "seldonio/sklearnserver:1.18",
+        "pytorch/torchserve-kfs:0.9.0",
+        "tensorflow/serving:2.19",
+        "openvino/model_server:2025.3",
+        "rayproject/ray:2.49",
+        "rayproject/ray-ml:2.9",
+        "anyscale/ray-llm:2.49",
+    ];
+
+    const OTHERS: [&str; 7] = [
+        "nginx:1.29",
+        "kserve/storage-initializer:v0.15.2",
+        "kserve/kserve-controller:v0.15.2",
+        "quay.io/kuberay/operator:v1.4.2",
+        "tensorflow/tensorflow:2.19",
+        "grafana/grafana:12",
+        "docker.io/istio/proxyv2:1.27",
+    ];
+
+    #[test]
+    fn the_values_of_the_chart_know_serving_stacks_and_nothing_else() {
+        let values = include_str!("../charts/assent/values.yaml");
+        let values: serde_json::Value = serde_saphyr::from_str(values).expect("values");
+        let listed = values["inventory"]["imagePatterns"].as_array().expect("a list");
+        let lines: Vec<&str> = listed.iter().filter_map(|line| line.as_str()).collect();
+        let patterns: ImagePatterns = lines.join("\n").parse().expect("patterns");
+        let is_one = |image: &str| {
+            let pod = json!({ "containers": [{ "name": "c", "image": image }] });
+            patterns.matched(&serde_json::from_value(pod).expect("a PodSpec")).next().is_some()
+        };
+        let missed: Vec<_> = SERVING.iter().filter(|image| !is_one(image)).collect();
+        let too_many: Vec<_> = OTHERS.iter().filter(|image| is_one(image)).collect();
+        assert!(missed.is_empty() && too_many.is_empty(), "missed {missed:?}, and found {too_many:?}");
+    }
+
     #[test]
     fn patterns_match_whole_images_wherever_a_pod_has_them() {
         let patterns: ImagePatterns = "*/vllm-openai*\n\n ollama/*\n".parse().expect("patterns");

@@ -24,13 +24,11 @@ use super::{Conditions, Digest, conditions_schema};
     printcolumn(name = "Version", type_ = "string", json_path = ".spec.modelVersion"),
     printcolumn(name = "Decision", type_ = "string", json_path = ".spec.decision"),
     printcolumn(name = "Role", type_ = "string", json_path = ".spec.role"),
-    printcolumn(name = "Approver", type_ = "string", json_path = ".spec.approver.user"),
     printcolumn(
-        name = "Signed By",
+        name = "Approver",
         type_ = "string",
-        json_path = ".status.signedBy",
-        description = "Whose key signed it, where it was not the API server that recorded who decided",
-        priority = 1
+        json_path = ".*['approver.user','signedBy']",
+        description = "Who decided: whom the API server recorded, or whose key signed it"
     ),
     printcolumn(
         name = "Counts",

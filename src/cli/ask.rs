@@ -45,10 +45,67 @@ pub fn for_name(name: &str, to_do_what: &str) -> Result<()> {
     if answer == name { Ok(()) } else { Err(Error::Declined { wanted: quoted(name) }) }
 }
 
+/// What somebody who walks through many systems does with one of them instead of approving it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Reject it.
+    Reject,
+    /// Leave it for later.
+    Skip,
+    /// Leave this one and all that follow.
+    Quit,
+}
+
+impl Choice {
+    /// What an answer means; none: nothing that was offered.
+    fn of(answer: &str) -> Option<Self> {
+        match answer.to_ascii_lowercase().as_str() {
+            "r" | "reject" => Some(Self::Reject),
+            "s" | "skip" | "" => Some(Self::Skip),
+            "q" | "quit" => Some(Self::Quit),
+            _ => None,
+        }
+    }
+}
+
+/// Asks for a name, or for what else to do. A system may be named like a choice, and then its name approves it.
+pub fn for_name_or_choice(name: &str) -> Result<()> {
+    anstream::println!();
+    let question = format!("Type {name} to approve, r to reject, s (or Enter) to skip, q to quit: ");
+    loop {
+        let answer = ask(&question)?;
+        if answer == name {
+            return Ok(());
+        }
+        if let Some(choice) = Choice::of(&answer) {
+            return Err(Error::Chose(choice));
+        }
+    }
+}
+
 /// Asks for a plain yes, where that is the safe side and may be urgent.
 pub fn for_yes(what: &str) -> Result<()> {
     anstream::println!();
     let answer = ask(&format!("{what}? [y/N] "))?;
     let agreed = answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes");
     if agreed { Ok(()) } else { Err(Error::Declined { wanted: "y".to_owned() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_inbox_takes_letters_words_and_an_empty_answer() {
+        for (answer, choice) in [
+            ("r", Some(Choice::Reject)),
+            ("Reject", Some(Choice::Reject)),
+            ("", Some(Choice::Skip)),
+            ("s", Some(Choice::Skip)),
+            ("q", Some(Choice::Quit)),
+            ("scorre", None),
+        ] {
+            assert_eq!(Choice::of(answer), choice, "{answer}");
+        }
+    }
 }

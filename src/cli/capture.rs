@@ -3,8 +3,9 @@
 //! ```text
 //!  manifest ─ templates ─┐
 //!  pod ──────────────────┤
-//!  workload ─ template ──┴─► Runtime ── images by digest ──► ModelVersion ─ yaml, json
-//!             pods ─ status.containerStatuses[].imageID ──┘
+//!  workload ─ template ──┴─► Runtime ── images by digest ─┬─► ModelVersion ─ yaml, json
+//!             pods ─ status.containerStatuses[].imageID ──┘        │
+//!  newest version of the system ── mayVary, provenance ────────────┴─► the difference, one kubectl patch
 //! ```
 //!
 //! A pod has what other mutations added. What is trusted of that is left out, as where a pod is compared with a
@@ -16,7 +17,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
-use kube::{Api, ResourceExt};
+use kube::{Api, ResourceExt, api::ListParams};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -24,14 +25,20 @@ use sha2::{Digest as _, Sha256};
 use super::{
     check::{manifests, templates::templates},
     connect::{Session, quoted},
+    difference,
     error::{Error, Next, Result},
     explain::{Target, pods_of, read_pod, read_workload, statuses},
     output::{self, Manifest},
+    page::{PLAIN, Page},
     visible::visible,
 };
 use crate::{
-    api::{CLEARANCE_NAME, Clearance, Digest, GROUP, Runtime, SYSTEM_LABEL},
+    api::{
+        CLEARANCE_NAME, Clearance, Digest, GROUP, ModelVersion, ModelVersionSpec, Provenance, Runtime,
+        SYSTEM_LABEL,
+    },
     policy::{runtime_of_pod, unpinned, without_trusted},
+    watch::request,
 };
 
 /// As what it is captured.
@@ -46,16 +53,25 @@ pub struct Wish {
 }
 
 impl Wish {
-    /// The version that runs `runtime`, of the system that was asked for or is `labelled`.
-    fn model_version(&self, labelled: Option<&String>, namespace: &str, runtime: &Runtime) -> Option<Value> {
-        let system = self.system.as_ref().or(labelled)?;
+    /// The version of `system` that runs `runtime`.
+    fn model_version(
+        &self,
+        system: &str,
+        namespace: &str,
+        (runtime, provenance): (&Runtime, &Provenance),
+    ) -> Value {
         let made = || format!("{system}-{}", fingerprint(runtime));
-        Some(json!({
+        let spec = ModelVersionSpec {
+            system: system.to_owned(),
+            runtime: runtime.clone().into(),
+            provenance: provenance.clone(),
+        };
+        json!({
             "apiVersion": format!("{GROUP}/v1alpha1"),
             "kind": "ModelVersion",
             "metadata": { "name": self.version.clone().unwrap_or_else(made), "namespace": namespace },
-            "spec": { "system": system, "runtime": runtime },
-        }))
+            "spec": spec,
+        })
     }
 
     fn text(&self, manifest: &Value) -> Result<String> {
@@ -71,13 +87,52 @@ pub async fn capture(session: &Session, target: &Target, wish: &Wish) -> Result<
     let found = Found::read(session, target).await?;
     let mut runtime = found.runtime(session, target).await?;
     let moved = pin(&mut runtime, &found.digests(session, target)?);
-    let Some(manifest) = wish.model_version(found.system.as_ref(), &session.namespace, &runtime) else {
+    let Some(system) = wish.system.as_ref().or(found.system.as_ref()) else {
         let place = format!(" -n {}{}", session.namespace, session.flags);
         return Err(no_system(&target.in_words(), &target.in_words(), &place));
     };
+    let newest = newest(session, system).await;
+    let (runtime, provenance) = match &newest {
+        Some(version) => {
+            (difference::varying_as(&version.spec.runtime, runtime), version.spec.provenance.clone())
+        }
+        None => (runtime, Provenance::default()),
+    };
+    let manifest = wish.model_version(system, &session.namespace, (&runtime, &provenance));
     anstream::print!("{}", wish.text(&manifest)?);
-    say_what_is_left(session, target, &runtime, &moved);
+    say_what_is_named_by_tag(
+        &runtime,
+        "no node has reported its digest yet, so capture it again once it runs, or name it by digest",
+    );
+    if let Some(version) = &newest {
+        anstream::eprint!("{}", since(version, &runtime, &target.in_words()));
+    }
+    let label = (found.system.as_ref() != Some(system)).then_some(system.as_str());
+    say_how_to_roll_out(session, target, label, &moved);
     Ok(())
+}
+
+/// The newest version of `system`; none where there is none, or this person may not read it.
+async fn newest(session: &Session, system: &str) -> Option<ModelVersion> {
+    let api = Api::<ModelVersion>::namespaced(session.client.clone(), &session.namespace);
+    let versions = request::list(&api, &ListParams::default()).await.ok()?.items.into_iter();
+    versions
+        .filter(|version| version.spec.system == system)
+        .max_by_key(|version| (version.creation_timestamp(), version.name_any()))
+}
+
+/// What differs from the newest version, which the captured one starts from.
+fn since(newest: &ModelVersion, runtime: &Runtime, what: &str) -> String {
+    let (mut page, name) = (Page::default(), newest.name_any());
+    let difference = difference::of_pod(&newest.spec.runtime, runtime);
+    if difference.is_empty() {
+        page.mark("-", PLAIN, &format!("{name} describes {what} already: no new version is needed"));
+    } else {
+        let text = format!("mayVary and provenance are those of {name}; what differs (- {name}, + {what}):");
+        page.mark("-", PLAIN, &text);
+        page.difference(&difference);
+    }
+    page.finish()
 }
 
 /// Prints the version of every pod template that a file has, without a cluster.
@@ -93,9 +148,11 @@ pub fn capture_file(path: &Path, namespace: &str, wish: &Wish) -> Result<()> {
             let runtime = runtime.map_err(|why| not_captured(&what, &why, None))?;
             let labelled = template.metadata.and_then(|metadata| metadata.labels?.remove(SYSTEM_LABEL));
             let own = Some(manifest.text("/metadata/namespace")).filter(|own| !own.is_empty());
-            let version = wish.model_version(labelled.as_ref(), own.unwrap_or(namespace), &runtime);
             let typed = format!("-f {}", quoted(&path.display().to_string()));
-            versions.push(version.ok_or_else(|| no_system(&what, &typed, ""))?);
+            let system = wish.system.as_ref().or(labelled.as_ref());
+            let system = system.ok_or_else(|| no_system(&what, &typed, ""))?;
+            let content = (&runtime, &Provenance::default());
+            versions.push(wish.model_version(system, own.unwrap_or(namespace), content));
             say_what_is_named_by_tag(&runtime, "capture the workload once it runs, or name it by digest");
         }
     }
@@ -250,23 +307,28 @@ fn images(spec: &PodSpec) -> BTreeMap<&str, Option<&str>> {
 /// An image that a container names by tag, and by digest.
 struct Moved {
     container: String,
+    /// It is an init container.
+    init: bool,
     to: String,
 }
 
 /// Names every image by the digest that it has on the nodes, where that is known.
 fn pin(runtime: &mut Runtime, digests: &BTreeMap<String, String>) -> Vec<Moved> {
     let mut moved = Vec::new();
-    for container in runtime.containers.iter_mut().chain(&mut runtime.init_containers) {
+    let main = runtime.containers.iter_mut().map(|container| (container, false));
+    for (container, init) in main.chain(runtime.init_containers.iter_mut().map(|container| (container, true)))
+    {
         if let (false, Some(digest)) = (container.image.contains('@'), digests.get(&*container.name)) {
             container.image = format!("{}@{digest}", repository(&container.image)).into();
-            moved.push(Moved { container: container.name.to_string(), to: container.image.to_string() });
+            let (container, to) = (container.name.to_string(), container.image.to_string());
+            moved.push(Moved { container, init, to });
         }
     }
     moved
 }
 
 /// An image's name without its tag; a registry's port is none.
-fn repository(image: &str) -> &str {
+pub fn repository(image: &str) -> &str {
     let name = image.rfind('/').map_or(0, |slash| slash + 1);
     image[name..].find(':').map_or(image, |colon| &image[..name + colon])
 }
@@ -294,34 +356,108 @@ fn say_what_is_named_by_tag(runtime: &Runtime, what_to_do: &str) {
     }
 }
 
-/// What a person has to do before the version matches, on standard error: the manifest can be piped.
-fn say_what_is_left(session: &Session, target: &Target, runtime: &Runtime, moved: &[Moved]) {
-    say_what_is_named_by_tag(
-        runtime,
-        "no node has reported its digest yet, so capture it again once it runs, or name it by digest",
-    );
-    if moved.is_empty() {
+/// What a person has to do before the pods match, on standard error: the manifest can be piped. `label` is the system
+/// that the workload does not name.
+fn say_how_to_roll_out(session: &Session, target: &Target, label: Option<&str>, moved: &[Moved]) {
+    let what = target.in_words();
+    if !moved.is_empty() {
+        anstream::eprintln!(
+            "! {what} names images by tag: pin these digests in the workload too, or its pods will not match"
+        );
+    }
+    if label.is_some() {
+        anstream::eprintln!("! {what} has no label {SYSTEM_LABEL}: without it, its pods name no AI system");
+    }
+    if moved.is_empty() && label.is_none() {
         return;
     }
-    let what = target.in_words();
-    let images: Vec<_> = moved.iter().map(|m| quoted(&format!("{}={}", m.container, m.to))).collect();
-    let images = images.join(" ");
-    anstream::eprintln!(
-        "! {what} names images by tag, which can move, and the version names the digests that run: it matches once they do too"
-    );
     let command = match target {
-        Target::Workload(..) => {
-            format!("kubectl set image {what} {images} -n {}{}", session.namespace, session.flags)
+        Target::Workload(kind, _) if kind.kind != "Job" => {
+            anstream::eprintln!("Once the version is approved, this does all of it in one rollout:");
+            let patch = quoted(&patch(kind.template, label, moved).to_string());
+            format!(
+                "kubectl patch {what} --type=strategic -p {patch} -n {}{}",
+                session.namespace, session.flags
+            )
         }
-        // A pod's images are changed where it is made.
-        _ => images,
+        // The pods of others are changed where they are made.
+        _ => {
+            let images = moved.iter().map(|m| format!("{}={}", m.container, m.to));
+            images.chain(label.map(|system| format!("{SYSTEM_LABEL}={system}"))).collect::<Vec<_>>().join(" ")
+        }
     };
     anstream::eprintln!("    {}", visible(&command));
+}
+
+/// The strategic merge patch of a workload whose pod template stands at `template`.
+fn patch(template: &str, label: Option<&str>, moved: &[Moved]) -> Value {
+    let images = |init: bool| -> Vec<Value> {
+        let those = moved.iter().filter(|m| m.init == init);
+        those.map(|m| json!({ "name": m.container, "image": m.to })).collect()
+    };
+    let mut spec = serde_json::Map::new();
+    for (field, images) in [("containers", images(false)), ("initContainers", images(true))] {
+        if !images.is_empty() {
+            spec.insert(field.to_owned(), images.into());
+        }
+    }
+    let mut patch = serde_json::Map::new();
+    if let Some(system) = label {
+        patch.insert("metadata".to_owned(), json!({ "labels": { SYSTEM_LABEL: system } }));
+    }
+    if !spec.is_empty() {
+        patch.insert("spec".to_owned(), spec.into());
+    }
+    template
+        .rsplit('/')
+        .filter(|part| !part.is_empty())
+        .fold(patch.into(), |inner: Value, part| json!({ part: inner }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        api::{EnvVar, MayVary},
+        cli::fixtures::ledger,
+    };
+
+    #[test]
+    fn a_captured_version_keeps_what_the_newest_lets_vary_and_shows_the_difference() {
+        let newest = &ledger().versions[0];
+        let mut runtime = Runtime::clone(&newest.spec.runtime);
+        let container = &mut runtime.containers[0];
+        container.may_vary = MayVary::default();
+        container.env.push(EnvVar {
+            name: "VLLM_LOGGING_LEVEL".into(),
+            value: Some("DEBUG".into()),
+            ..EnvVar::default()
+        });
+        let captured = difference::varying_as(&newest.spec.runtime, runtime.clone());
+        assert_eq!(captured, *newest.spec.runtime);
+        let said = since(newest, &captured, "deployment/scorer");
+        assert!(said.contains("describes deployment/scorer already"), "{said}");
+        runtime.containers[0].args.push("--new".into());
+        let said = since(newest, &difference::varying_as(&newest.spec.runtime, runtime), "deployment/scorer");
+        assert!(said.contains("- --new") && !said.contains("LOGGING_LEVEL"), "{said}");
+    }
+
+    #[test]
+    fn one_patch_sets_the_label_and_the_images_in_the_template() {
+        let moved =
+            |container: &str, init| Moved { container: container.to_owned(), init, to: "i@d".to_owned() };
+        let moved = [moved("server", false), moved("fetch", true)];
+        let template = json!({ "metadata": { "labels": { SYSTEM_LABEL: "scorer" } }, "spec": {
+            "containers": [{ "name": "server", "image": "i@d" }],
+            "initContainers": [{ "name": "fetch", "image": "i@d" }] } });
+        assert_eq!(
+            patch("/spec/jobTemplate/spec/template", Some("scorer"), &moved),
+            json!({ "spec": { "jobTemplate": { "spec": { "template": template } } } })
+        );
+        let label =
+            json!({ "spec": { "template": { "metadata": { "labels": { SYSTEM_LABEL: "scorer" } } } } });
+        assert_eq!(patch("/spec/template", Some("scorer"), &[]), label);
+    }
 
     #[test]
     fn a_tag_gives_way_to_a_digest_and_a_port_stays() {

@@ -204,8 +204,10 @@ pub async fn role(
             let next = several
                 .iter()
                 .map(|role| Next::new(typed.with(Some(&version.name_any()), Some(role)), *role));
+            let one = if ledger.separates_duties() { ": one person fills one role" } else { "" };
             let question = format!(
-                "you hold more than one of the roles that decide about {subject}; say in which one you decide"
+                "you hold {} of the roles that decide about {subject}; say in which one you decide{one}",
+                several.len()
             );
             Err(Error::Choose { question, next: next.collect() })
         }

@@ -7,19 +7,30 @@
 //!                                                                        └─ names                     the cluster
 //! ```
 
-use std::{ffi::OsStr, ffi::OsString, fmt::Debug, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
+    fmt::Debug,
+    thread,
+    time::Duration,
+};
 
 use clap::{CommandFactory, Parser};
 use clap_complete::engine::{CompletionCandidate, complete};
-use kube::{Api, Resource, ResourceExt, api::ListParams, core::NamespaceResourceScope};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DynamicObject, ListParams},
+};
 use serde::de::DeserializeOwned;
 
 use super::{
     Cli,
-    connect::Connection,
+    connect::{Connection, Session},
     error::{Error, Result},
+    explain::{Target, WORKLOADS},
 };
-use crate::api::{AISystem, ModelVersion};
+use crate::api::{AISystem, ModelVersion, RiskLevel};
 
 /// What kubectl runs.
 pub const SCRIPT: &str = r#"#!/bin/sh
@@ -29,6 +40,9 @@ exec kubectl-assent __complete -- "$@"
 
 /// No file names, whether or not there is a candidate (cobra's `ShellCompDirectiveNoFileComp`).
 const NO_FILES: &str = ":4";
+
+/// As that, and no space after the one candidate: a name follows (`ShellCompDirectiveNoSpace`).
+const NO_FILES_NO_SPACE: &str = ":6";
 
 /// How long somebody who pressed a key waits for the cluster.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -47,46 +61,89 @@ pub fn candidates(words: Vec<String>) -> Result<String> {
             None => format!("{value}\n"),
         }
     };
-    let lines: String = found.iter().filter(|candidate| !candidate.is_hide_set()).map(line).collect();
-    Ok(lines + NO_FILES + "\n")
+    let shown: Vec<_> = found.iter().filter(|candidate| !candidate.is_hide_set()).collect();
+    let is_part = |candidate: &&CompletionCandidate| candidate.get_value().to_string_lossy().ends_with('/');
+    let directive = if !shown.is_empty() && shown.iter().all(is_part) { NO_FILES_NO_SPACE } else { NO_FILES };
+    let lines: String = shown.into_iter().map(line).collect();
+    Ok(lines + directive + "\n")
 }
 
 /// The systems of the namespace that is meant.
 pub fn systems(current: &OsStr) -> Vec<CompletionCandidate> {
-    names::<AISystem>(current)
+    offered(current, |session| names(Api::<AISystem>::namespaced(session.client, &session.namespace)))
 }
 
 /// The versions of the namespace that is meant.
 pub fn versions(current: &OsStr) -> Vec<CompletionCandidate> {
-    names::<ModelVersion>(current)
+    offered(current, |session| names(Api::<ModelVersion>::namespaced(session.client, &session.namespace)))
 }
 
-/// The names of a kind that begin as `current` does; none where the cluster does not say in time.
-fn names<K>(current: &OsStr) -> Vec<CompletionCandidate>
+/// The namespaces.
+pub fn namespaces(current: &OsStr) -> Vec<CompletionCandidate> {
+    offered(current, |session| names(Api::<Namespace>::all(session.client)))
+}
+
+/// The risk levels.
+pub fn levels(current: &OsStr) -> Vec<CompletionCandidate> {
+    offered(current, |session| names(Api::<RiskLevel>::all(session.client)))
+}
+
+/// The roles that the risk levels ask for.
+pub fn roles(current: &OsStr) -> Vec<CompletionCandidate> {
+    offered(current, |session| async {
+        let levels = Api::<RiskLevel>::all(session.client).list(&ListParams::default()).await.ok()?;
+        let roles =
+            levels.items.into_iter().flat_map(|level| level.spec.approvals).map(|required| required.role);
+        Some(roles.collect::<BTreeSet<_>>().into_iter().collect())
+    })
+}
+
+/// The kinds that can be explained, and after `KIND/` the names of that kind.
+pub fn targets(current: &OsStr) -> Vec<CompletionCandidate> {
+    let Some((kind, _)) = current.to_str().and_then(|current| current.split_once('/')) else {
+        let current = current.to_string_lossy();
+        let kinds = ["aisystem/", "modelversion/", "pod/"].into_iter().map(str::to_owned);
+        let kinds = kinds.chain(WORKLOADS.iter().map(|kind| format!("{}/", kind.kind.to_lowercase())));
+        return kinds.filter(|kind| kind.starts_with(&*current)).map(CompletionCandidate::new).collect();
+    };
+    let Ok(target) = Target::parse(kind, Some("NAME")) else { return Vec::new() };
+    let typed = format!("{kind}/");
+    offered(current, |session| async move {
+        let Session { client, namespace, .. } = session;
+        let names = match target {
+            Target::Pod(_) => names(Api::<Pod>::namespaced(client, &namespace)).await?,
+            Target::System(_) => names(Api::<AISystem>::namespaced(client, &namespace)).await?,
+            Target::Version(_) => names(Api::<ModelVersion>::namespaced(client, &namespace)).await?,
+            Target::Workload(kind, _) => {
+                names(Api::<DynamicObject>::namespaced_with(client, &namespace, &kind.resource())).await?
+            }
+            Target::Root(..) | Target::Image(_) => Vec::new(),
+        };
+        Some(names.into_iter().map(|name| format!("{typed}{name}")).collect())
+    })
+}
+
+/// What the cluster offers that begins as `current` does; nothing where it does not say in time.
+fn offered<F, A>(current: &OsStr, ask: F) -> Vec<CompletionCandidate>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + Debug
-        + Send
-        + 'static,
+    F: FnOnce(Session) -> A + Send + 'static,
+    A: Future<Output = Option<Vec<String>>>,
 {
     let Some(current) = current.to_str().map(str::to_owned) else { return Vec::new() };
     // This is asked for in the middle of one runtime, and needs another.
     let asked = thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-        runtime.block_on(async { tokio::time::timeout(PATIENCE, list::<K>()).await }).ok()?
+        let answer = async { ask(place(std::env::args())?.session().await.ok()?).await };
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, answer).await }).ok()?
     });
     let found = asked.join().ok().flatten().unwrap_or_default();
     found.into_iter().filter(|name| name.starts_with(&current)).map(CompletionCandidate::new).collect()
 }
 
-async fn list<K>() -> Option<Vec<String>>
+async fn names<K>(api: Api<K>) -> Option<Vec<String>>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    K: Resource + Clone + DeserializeOwned + Debug,
 {
-    let session = place(std::env::args())?.session().await.ok()?;
-    let api = Api::<K>::namespaced(session.client, &session.namespace);
     let list = api.list_metadata(&ListParams::default()).await.ok()?;
     Some(list.items.iter().map(ResourceExt::name_any).collect())
 }
@@ -123,10 +180,7 @@ mod tests {
     fn complete(words: &[&str]) -> Vec<String> {
         let words = words.iter().map(|word| (*word).to_owned()).collect();
         let said = candidates(words).expect("candidates");
-        let lines: Vec<_> =
-            said.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect();
-        assert_eq!(lines.last().map(String::as_str), Some(":4"));
-        lines
+        said.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect()
     }
 
     #[test]
@@ -134,7 +188,13 @@ mod tests {
         assert!(complete(&["app"]).contains(&"approve".to_owned()));
         assert!(!complete(&[""]).contains(&"__complete".to_owned()), "it is not for people");
         assert!(complete(&["status", "--exp"]).contains(&"--expiring".to_owned()));
-        assert!(complete(&["check", "-o", "sa"]).contains(&"sarif".to_owned()));
+        assert_eq!(complete(&["check", "-o", "sa"]), ["sarif", ":4"]);
+    }
+
+    #[test]
+    fn a_kind_takes_no_space_because_a_name_follows() {
+        assert_eq!(complete(&["explain", "dep"]), ["deployment/", ":6"]);
+        assert_eq!(complete(&["capture", "cron"]), ["cronjob/", ":6"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use kube::{
     Api, Client, Config, Resource,
     config::{KubeConfigOptions, Kubeconfig},
@@ -17,6 +18,7 @@ use kube::{
 };
 
 use super::{
+    completion,
     error::{Error, Result},
     visible::visible,
 };
@@ -26,7 +28,7 @@ use super::{
 #[command(next_help_heading = "Connection (as in kubectl)")]
 pub struct Connection {
     /// The namespace; otherwise that of the context.
-    #[arg(short, long, global = true, value_name = "NAME")]
+    #[arg(short, long, global = true, value_name = "NAME", add = ArgValueCompleter::new(completion::namespaces))]
     pub namespace: Option<String>,
     /// The kubeconfig file; otherwise $KUBECONFIG or ~/.kube/config.
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]

@@ -29,18 +29,18 @@ pub fn between_versions(old: &ModelVersion, new: &ModelVersion) -> String {
 
 /// What of a pod is not as the version wants it; empty if nothing.
 pub fn of_pod(version: &Runtime, pod: &Runtime) -> String {
-    let pod = without_varying(version, pod.clone());
+    let pod = varying_as(version, pod.clone());
     unified(&yaml(&sorted(version.clone())), &yaml(&sorted(pod)), 1)
 }
 
 /// How alike a pod and a version are, from 0 to 1.
 pub fn likeness(version: &Runtime, pod: &Runtime) -> f32 {
-    let pod = without_varying(version, pod.clone());
+    let pod = varying_as(version, pod.clone());
     TextDiff::from_lines(yaml(&sorted(version.clone())), yaml(&sorted(pod))).ratio()
 }
 
 /// The pod's runtime without what its version lets vary, and with the same list of that.
-fn without_varying(version: &Runtime, mut pod: Runtime) -> Runtime {
+pub fn varying_as(version: &Runtime, mut pod: Runtime) -> Runtime {
     let same = |c: &Container| {
         version.containers.iter().chain(&version.init_containers).find(|v| v.name == c.name).cloned()
     };

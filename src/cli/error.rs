@@ -11,6 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::config::{InferConfigError, KubeconfigError};
 
 use super::{
+    ask::Choice,
     connect::quoted,
     instant::in_words,
     page::{BAD, Page, STRONG, styled},
@@ -165,6 +166,9 @@ pub enum Error {
         /// What would have been.
         wanted: String,
     },
+    /// Whoever walks through the inbox chose otherwise.
+    #[error("nothing was signed")]
+    Chose(Choice),
     /// A key cannot sign what it is to sign.
     #[error("{key} cannot sign this: {why}")]
     Key {

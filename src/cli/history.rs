@@ -1,4 +1,4 @@
-//! The life of a system in order: its versions, the decisions on them, and what was enforced.
+//! The life of a system, or of every system, in order: its versions, the decisions on them, and what was enforced.
 //!
 //! ```text
 //!  AISystem ───── described, decommissioned ─┐
@@ -27,6 +27,7 @@ use super::{
     ledger::{Ledger, recorded_at},
     output::{self, Listing},
     page::{BAD, FAINT, GOOD, LOOK, PLAIN},
+    status,
     table::{Cell, table},
 };
 use crate::{
@@ -40,6 +41,8 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 struct Entry {
     at: Timestamp,
+    namespace: String,
+    system: String,
     /// In one CamelCase word; that of an Event is its reason.
     what: String,
     /// The model version, if it is about one.
@@ -57,38 +60,106 @@ struct Entry {
     note: Option<String>,
 }
 
-/// Prints the history of one system.
-pub async fn history(session: &Session, name: &str, format: Listing) -> Result<()> {
-    let ledger = Ledger::read(&session.client, &session.namespace, name).await?;
-    let recorded = recorded(session, name).await?;
-    if ledger.approvals.is_empty() && recorded.is_none() {
-        ledger.system(&session.client).await?;
+/// What is known of one system.
+struct Life {
+    ledger: Ledger,
+    recorded: Option<SystemHistory>,
+}
+
+/// Prints the history of one system; otherwise of every system of the namespace, or of every namespace.
+pub async fn history(session: &Session, name: Option<&str>, everywhere: bool, format: Listing) -> Result<()> {
+    let lives = match name {
+        Some(name) => vec![life(session, name).await?],
+        None => lives(session, everywhere).await?,
+    };
+    let (now, mut entries) = (Timestamp::now(), Vec::new());
+    for life in &lives {
+        entries.extend(life.entries(now));
     }
-    let now = Timestamp::now();
-    let mut entries: Vec<_> = ledger.system.iter().flat_map(|system| life_of(system, now)).collect();
-    let mut standings = BTreeMap::new();
-    for version in &ledger.versions {
-        let name = version.name_any();
-        let published = created(&version.metadata, "Published", &format!("modelversion/{name}"));
-        entries.extend(published.map(|entry| Entry { version: Some(name), ..entry }));
-        standings.extend(ledger.rule(version, None, now).standings);
-    }
-    entries.extend(ledger.approvals.iter().flat_map(|approval| decided(&ledger, &standings, approval, now)));
-    entries.extend(recorded.iter().flat_map(|history| history.spec.entries.iter().map(Entry::from)));
-    entries.extend(enforced(session, name).await?);
+    entries.extend(enforced(session, name, everywhere).await?);
     // The API server's times are whole seconds; within one, what is asked for comes before what is decided.
     entries.sort_by_key(|entry| entry.at.as_second());
     let text = match format {
         Listing::Json => output::json(&entries)?,
         Listing::Yaml => output::yaml(&entries)?,
-        Listing::Table | Listing::Wide => entries_table(&entries, format == Listing::Wide, now),
+        Listing::Table | Listing::Wide if name.is_none() && entries.is_empty() => {
+            session.say_none_found("AI systems", everywhere);
+            return Ok(());
+        }
+        Listing::Table | Listing::Wide => {
+            entries_table(&entries, (everywhere, name.is_none()), format == Listing::Wide, now)
+        }
     };
     anstream::print!("{text}");
-    let dropped = recorded.map_or(0, |history| history.spec.dropped);
-    if dropped > 0 {
-        anstream::eprintln!("{dropped} older changes had no room in systemhistory/{name} and are not shown.");
+    for Life { ledger, recorded } in &lives {
+        let dropped = recorded.as_ref().map_or(0, |history| history.spec.dropped);
+        if dropped > 0 {
+            let name = &ledger.name;
+            anstream::eprintln!(
+                "{dropped} older changes had no room in systemhistory/{name} and are not shown."
+            );
+        }
     }
     Ok(())
+}
+
+/// One system, or that there is none.
+async fn life(session: &Session, name: &str) -> Result<Life> {
+    let ledger = Ledger::read(&session.client, &session.namespace, name).await?;
+    let recorded = recorded(session, name).await?;
+    if ledger.approvals.is_empty() && recorded.is_none() {
+        ledger.system(&session.client).await?;
+    }
+    Ok(Life { ledger, recorded })
+}
+
+/// Every system that exists, and every one of which the operator recorded a change.
+async fn lives(session: &Session, everywhere: bool) -> Result<Vec<Life>> {
+    let systems = status::all(session, everywhere).await?;
+    let namespace = (!everywhere).then_some(session.namespace.as_str());
+    let ledgers = Ledger::read_all(&session.client, namespace, &systems).await?;
+    let (api, place) = session.reach::<SystemHistory>(everywhere);
+    let mut recorded = match request::list(&api, &ListParams::default()).await {
+        Ok(list) => list.items,
+        Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
+        Err(error) => return Err(Error::api(format!("read the systemhistories {place}"))(error)),
+    };
+    let mut lives = Vec::new();
+    for ledger in ledgers {
+        let is_its = |history: &SystemHistory| {
+            history.name_any() == ledger.name && history.namespace().as_ref() == Some(&ledger.namespace)
+        };
+        let at = recorded.iter().position(is_its);
+        let recorded = at.map(|at| recorded.swap_remove(at));
+        lives.push(Life { ledger, recorded });
+    }
+    // What is left is of systems that are gone.
+    for history in recorded {
+        let (namespace, name) = (history.namespace().unwrap_or_default(), history.name_any());
+        let ledger = Ledger::read(&session.client, &namespace, &name).await?;
+        lives.push(Life { ledger, recorded: Some(history) });
+    }
+    Ok(lives)
+}
+
+impl Life {
+    fn entries(&self, now: Timestamp) -> Vec<Entry> {
+        let Self { ledger, recorded } = self;
+        let mut entries: Vec<_> = ledger.system.iter().flat_map(|system| life_of(system, now)).collect();
+        let mut standings = BTreeMap::new();
+        for version in &ledger.versions {
+            let name = version.name_any();
+            let published = created(&version.metadata, "Published", &format!("modelversion/{name}"));
+            entries.extend(published.map(|entry| Entry { version: Some(name), ..entry }));
+            standings.extend(ledger.rule(version, None, now).standings);
+        }
+        let approvals = ledger.approvals.iter();
+        entries.extend(approvals.flat_map(|approval| decided(ledger, &standings, approval, now)));
+        entries.extend(recorded.iter().flat_map(|history| history.spec.entries.iter().map(Entry::from)));
+        let of_it =
+            |entry| Entry { namespace: ledger.namespace.clone(), system: ledger.name.clone(), ..entry };
+        entries.into_iter().map(of_it).collect()
+    }
 }
 
 /// The changes that the operator recorded; none where the cluster serves no `SystemHistory` yet, as before an upgrade of
@@ -173,22 +244,24 @@ fn said(spec: &ApprovalSpec, standing: Option<Standing>) -> String {
     spec.reason.clone().into_iter().chain(standing).collect::<Vec<_>>().join(" ")
 }
 
-/// What the operator said about the system.
-async fn enforced(session: &Session, name: &str) -> Result<Vec<Entry>> {
-    let api = Api::<Event>::namespaced(session.client.clone(), &session.namespace);
-    let of_it =
-        ListParams::default().fields(&format!("involvedObject.kind=AISystem,involvedObject.name={name}"));
+/// What the operator said about the system, or about every system.
+async fn enforced(session: &Session, name: Option<&str>, everywhere: bool) -> Result<Vec<Entry>> {
+    let (api, place) = session.reach::<Event>(everywhere);
+    let name = name.map(|name| format!(",involvedObject.name={name}")).unwrap_or_default();
+    let of_it = ListParams::default().fields(&format!("involvedObject.kind=AISystem{name}"));
     let events = match request::list(&api, &of_it).await {
         Ok(events) => events.items,
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
             anstream::eprintln!("You may not list events: what was enforced is not shown.");
             return Ok(Vec::new());
         }
-        Err(error) => return Err(Error::api(format!("read the events of aisystem/{name}"))(error)),
+        Err(error) => return Err(Error::api(format!("read the events {place}"))(error)),
     };
     let ours = |event: &Event| {
         let version = event.involved_object.api_version.as_deref().unwrap_or_default();
-        version.split('/').next() == Some(GROUP)
+        // A decision is in the history for good; the Event that announces it says nothing more.
+        let announces = matches!(event.reason.as_deref(), Some("Rejected" | "Revoked"));
+        version.split('/').next() == Some(GROUP) && !announces
     };
     Ok(events.iter().filter(|event| ours(event)).filter_map(entry_of).collect())
 }
@@ -197,6 +270,8 @@ fn entry_of(event: &Event) -> Option<Entry> {
     let seen = event.event_time.as_ref().map(|at| at.0);
     let at = seen.or_else(|| event.metadata.creation_timestamp.as_ref().map(|at| at.0))?;
     Some(Entry {
+        namespace: event.involved_object.namespace.clone().unwrap_or_default(),
+        system: event.involved_object.name.clone().unwrap_or_default(),
         who: event.reporting_component.clone(),
         note: event.message.clone(),
         ..Entry::new(
@@ -211,6 +286,8 @@ impl Entry {
     fn new(at: Timestamp, what: &str, object: &str) -> Self {
         Self {
             at,
+            namespace: String::new(),
+            system: String::new(),
             what: what.to_owned(),
             version: None,
             who: None,
@@ -220,7 +297,7 @@ impl Entry {
         }
     }
 
-    fn cells(&self, wide: bool, now: Timestamp) -> Vec<Cell> {
+    fn cells(&self, (namespace, system): (bool, bool), wide: bool, now: Timestamp) -> Vec<Cell> {
         let style = match &*self.what {
             "Approved" | "Released" | "Cleared" => GOOD,
             "Rejected" | "Revoked" | "ClearanceLost" | "Decommissioned" | "Withheld" => BAD,
@@ -232,22 +309,25 @@ impl Entry {
             (Some(who), Some(role)) => format!("{who} as {role}"),
             (who, _) => who.clone().unwrap_or_default(),
         };
-        let mut cells = vec![
-            Cell::new(PLAIN, &format!("{:.0}", self.at)),
-            Cell::new(FAINT, &relative(self.at, now)),
-            Cell::new(style, &self.what),
-            text(&self.version),
-            Cell::new(PLAIN, &who),
-        ];
+        let mut cells =
+            vec![Cell::new(PLAIN, &format!("{:.0}", self.at)), Cell::new(FAINT, &relative(self.at, now))];
+        cells.extend(namespace.then(|| Cell::new(PLAIN, &self.namespace)));
+        cells.extend(system.then(|| Cell::new(PLAIN, &self.system)));
+        cells.extend([Cell::new(style, &self.what), text(&self.version), Cell::new(PLAIN, &who)]);
         cells.extend(wide.then(|| Cell::new(FAINT, &self.object)));
         cells.push(text(&self.note.as_ref().map(|note| note.lines().collect::<Vec<_>>().join(" "))));
         cells
     }
 }
 
-fn entries_table(entries: &[Entry], wide: bool, now: Timestamp) -> String {
-    let mut header = vec!["TIME", "WHEN", "WHAT", "VERSION", "WHO"];
-    header.extend(wide.then_some("OBJECT"));
-    header.push("NOTE");
-    table(&header, &entries.iter().map(|entry| entry.cells(wide, now)).collect::<Vec<_>>())
+fn entries_table(entries: &[Entry], (namespace, system): (bool, bool), wide: bool, now: Timestamp) -> String {
+    let (time, version) = if wide { (0, 0) } else { (2, 1) };
+    let mut header = vec![("TIME", time), ("WHEN", 0)];
+    header.extend(namespace.then_some(("NAMESPACE", 0)));
+    header.extend(system.then_some(("SYSTEM", 0)));
+    header.extend([("WHAT", 0), ("VERSION", version), ("WHO", 0)]);
+    header.extend(wide.then_some(("OBJECT", 0)));
+    header.push(("NOTE", 0));
+    let cells = entries.iter().map(|entry| entry.cells((namespace, system), wide, now));
+    table(&header, &cells.collect::<Vec<_>>())
 }

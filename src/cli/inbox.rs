@@ -1,5 +1,5 @@
 //! Walks through everything that waits for one person, the oldest deadline first, so that nothing runs out
-//! because nobody knew.
+//! because nobody knew. Each can be approved, rejected or skipped.
 //!
 //! ```text
 //!  every AISystem ── Ledger ─┐
@@ -13,13 +13,13 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
-    ask,
+    ask::{self, Choice},
     choose::Act,
     connect::Session,
     error::{Error, Next, Result},
     instant::{Until, in_words},
     ledger::{Ledger, Ruling},
-    page::{FAINT, Page},
+    page::{LOOK, Page},
     people,
     show::UNRECORDED,
     sign::{self, Wish},
@@ -41,15 +41,32 @@ struct Item {
     version: String,
     role: String,
     renewal: bool,
+    /// The other roles of this person that the version waits for, where one person fills one role.
+    not_in: Vec<String>,
 }
 
-/// Shows what waits for whoever types this, and has them sign or skip each.
-pub async fn walk(
-    session: &Session,
-    everywhere: bool,
-    until: Option<&(String, Until)>,
-    reason: Option<&str>,
-) -> Result<()> {
+/// What applies to each.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// When the approvals end.
+    pub until: Option<(String, Until)>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Show all of each review.
+    pub full: bool,
+}
+
+/// How many were decided, and how.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    signed: usize,
+    rejected: usize,
+    skipped: usize,
+    failed: usize,
+}
+
+/// Shows what waits for whoever types this, and has them approve, reject or skip each.
+pub async fn walk(session: &Session, everywhere: bool, given: &Given) -> Result<()> {
     if !ask::somebody_is_there() {
         return Err(no_terminal(session, everywhere));
     }
@@ -58,23 +75,17 @@ pub async fn walk(
         anstream::println!("Nothing waits for you.");
         return Ok(());
     }
-    let (mut signed, mut skipped, mut failed) = (0, 0, 0);
+    let mut tally = Tally::default();
     for (index, item) in items.iter().enumerate() {
         anstream::print!("\n{}", item.heading(index + 1, items.len()));
         let there = Session { namespace: item.namespace.clone(), ..session.clone() };
-        match sign::sign(&there, item.wish(until, reason)).await {
-            Ok(()) => signed += 1,
-            Err(Error::Declined { .. }) => {
-                skipped += 1;
-                anstream::println!("Skipped.");
-            }
-            Err(error) => {
-                failed += 1;
-                anstream::eprint!("{}", error.report());
-            }
+        if item.decide(&there, given, &mut tally).await == Some(Choice::Quit) {
+            tally.skipped += items.len() - index;
+            break;
         }
     }
-    anstream::println!("\n{signed} signed, {skipped} skipped, {failed} failed.");
+    let Tally { signed, rejected, skipped, failed } = tally;
+    anstream::println!("\n{signed} signed, {rejected} rejected, {skipped} skipped, {failed} failed.");
     if failed == 0 { Ok(()) } else { Err(Error::NotSigned { failed, of: items.len() }) }
 }
 
@@ -108,7 +119,7 @@ fn items(ledger: &Ledger, me: &Approver, held: &[&str], now: Timestamp) -> Vec<I
         let ruling = ledger.rule(version, None, now);
         let (due, at) = deadline(version, &ruling, now)?;
         let without = lacking(&ledger.rule(version, None, at));
-        let role = ledger.roles().filter(|role| held.contains(role)).find(|role| {
+        let mut roles = ledger.roles().filter(|role| held.contains(role)).filter(|role| {
             let mine = Statement {
                 name: UNRECORDED,
                 approver: Cow::Borrowed(me),
@@ -120,8 +131,11 @@ fn items(ledger: &Ledger, me: &Approver, held: &[&str], now: Timestamp) -> Vec<I
                 not_after: None,
             };
             lacking(&ledger.rule(version, Some(mine), at)) < without
-        })?;
+        });
+        let role = roles.next()?;
+        let others = roles.filter(|_| ledger.separates_duties()).map(str::to_owned);
         Some(Item {
+            not_in: others.collect(),
             due,
             namespace: ledger.namespace.clone(),
             system: ledger.name.clone(),
@@ -165,28 +179,63 @@ fn lacking(ruling: &Ruling) -> usize {
 }
 
 impl Item {
-    fn wish(&self, until: Option<&(String, Until)>, reason: Option<&str>) -> Wish {
+    /// Has it decided. What was chosen instead of a decision is the answer.
+    async fn decide(&self, session: &Session, given: &Given, tally: &mut Tally) -> Option<Choice> {
+        let act = if self.renewal { Act::Renew } else { Act::Approve };
+        let (decided, rejects) = match sign::sign(session, self.wish(act, given)).await {
+            Err(Error::Chose(Choice::Reject)) => {
+                (sign::sign(session, self.wish(Act::Reject, given)).await, true)
+            }
+            decided => (decided, false),
+        };
+        match decided {
+            Ok(()) if rejects => tally.rejected += 1,
+            Ok(()) => tally.signed += 1,
+            Err(Error::Chose(Choice::Quit)) => return Some(Choice::Quit),
+            Err(Error::Chose(_) | Error::Declined { .. } | Error::NoReason { .. }) => {
+                tally.skipped += 1;
+                anstream::println!("Skipped.");
+                return Some(Choice::Skip);
+            }
+            Err(error) => {
+                tally.failed += 1;
+                anstream::eprint!("{}", error.report());
+            }
+        }
+        None
+    }
+
+    fn wish(&self, act: Act, given: &Given) -> Wish {
         Wish {
-            act: if self.renewal { Act::Renew } else { Act::Approve },
+            act,
             system: self.system.clone(),
             version: Some(self.version.clone()),
             role: Some(self.role.clone()),
-            until: until.cloned(),
-            reason: reason.map(str::to_owned),
+            until: given.until.clone().filter(|_| act != Act::Reject),
+            reason: given.reason.clone(),
             digest: None,
             yes: false,
+            full: given.full,
+            walks: true,
         }
     }
 
     fn heading(&self, number: usize, of: usize) -> String {
         let mut page = Page::default();
         let Self { version, system, namespace, .. } = self;
-        let what = if self.renewal { "ends" } else { "waits since" };
+        let what = if self.renewal { "ends" } else { "waiting since" };
         let when = in_words(self.due, Timestamp::now());
         page.heading(&format!(
             "{number} of {of}: {version} of {system} in namespace {namespace}, {what} {when}"
         ));
-        page.say(FAINT, "An empty answer skips it.");
+        if !self.not_in.is_empty() {
+            let others = self.not_in.join(" and ");
+            let text = format!(
+                "One person fills one role: you decide as {}, and somebody else as {others}.",
+                self.role
+            );
+            page.say(LOOK, &text);
+        }
         page.blank();
         page.finish()
     }

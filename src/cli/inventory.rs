@@ -1,8 +1,8 @@
 //! What AI runs in the cluster, and which of it nobody answers for: shadow AI.
 //!
 //! ```text
-//!  pods ─┬─ names an AISystem that exists ───────────────────────────► its system
-//!        └─ uses an accelerator, or has an image that matches ──► shadow
+//!  pods, templates ─┬─ names an AISystem that exists ─────────────────► its system
+//!                   └─ uses an accelerator, or has an image that matches ──► shadow
 //!                                               ▲
 //!                          --image-pattern, or the ConfigMap of the chart
 //! ```
@@ -22,6 +22,7 @@ use super::{
     pods::{Workload, each_page},
     signs::Listed,
     table::{Cell, table},
+    templates::each_template,
     visible::visible,
 };
 use crate::{
@@ -69,7 +70,11 @@ pub async fn inventory(
         pods.extend(found.filter(|found| !(shadow_only && found.system.is_some())));
     })
     .await?;
-    let rows = rows(session, pods).await;
+    let mut rows = rows(session, pods).await;
+    let is_ai =
+        |pod: &Pod| AiPod::of(pod, &systems, &signs).filter(|found| !(shadow_only && found.system.is_some()));
+    let idle = idle(session, everywhere, &rows, is_ai).await?;
+    rows.extend(idle);
     let text = match format {
         Listing::Json => output::json(&rows)?,
         Listing::Yaml => output::yaml(&rows)?,
@@ -176,13 +181,34 @@ async fn rows(session: &Session, pods: Vec<AiPod>) -> Vec<Row> {
     rows.into_iter().map(row).collect()
 }
 
+/// The AI workloads that have no pod of which a row tells.
+async fn idle(
+    session: &Session,
+    everywhere: bool,
+    rows: &[Row],
+    is_ai: impl Fn(&Pod) -> Option<AiPod>,
+) -> Result<Vec<Row>> {
+    let known = rows.iter().map(|row| (row.namespace.clone(), row.workload.clone())).collect();
+    let mut idle = Vec::new();
+    each_template(session, everywhere, &known, |template| {
+        let Some(AiPod { namespace, system, accelerators, images, found_by, .. }) = is_ai(&template.pod)
+        else {
+            return;
+        };
+        let workload = template.workload;
+        idle.push(Row { namespace, workload, pods: 0, system, accelerators, images, found_by });
+    })
+    .await?;
+    Ok(idle)
+}
+
 fn rows_table(rows: &[Row], everywhere: bool, wide: bool) -> String {
-    let mut header = vec!["WORKLOAD", "PODS", "SYSTEM", "FOUND BY"];
+    let mut header = vec![("WORKLOAD", 0), ("PODS", u8::from(!wide)), ("SYSTEM", 0), ("FOUND BY", 0)];
     if everywhere {
-        header.insert(0, "NAMESPACE");
+        header.insert(0, ("NAMESPACE", 0));
     }
     if wide {
-        header.extend(["ACCELERATORS", "IMAGES"]);
+        header.extend([("ACCELERATORS", 0), ("IMAGES", 0)]);
     }
     let joined = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(",");
     let cells = |row: &Row| {

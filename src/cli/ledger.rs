@@ -183,6 +183,11 @@ impl Ledger {
         required.map(|required| required.role.as_str())
     }
 
+    /// Whether one person fills one role only.
+    pub fn separates_duties(&self) -> bool {
+        self.level.as_ref().is_some_and(|level| level.spec.separation_of_duties)
+    }
+
     /// The version of that name.
     pub fn version(&self, name: &str) -> Option<&ModelVersion> {
         self.versions.iter().find(|v| v.name_any() == name)

@@ -39,18 +39,21 @@ mod inbox;
 mod instant;
 mod inventory;
 mod ledger;
+mod nearest;
 mod outcome;
 mod output;
 mod page;
 mod people;
 mod pods;
 mod rehearse;
+mod screen;
 mod show;
 mod sign;
 mod signs;
 mod status;
 mod subject;
 mod table;
+mod templates;
 mod version;
 mod visible;
 mod who_can;
@@ -133,7 +136,7 @@ enum Command {
   # Into a file to be merged, signed by a key that the role lists
   kubectl assent approve credit-scorer --ssh-key ~/.ssh/id_ed25519 --to approval.yaml
 
-  # Review everything that waits for you, the oldest deadline first, and sign or skip each
+  # Review everything that waits for you, the oldest deadline first: approve, reject or skip each
   kubectl assent approve --interactive -A
 
   # In a script: sign what was reviewed before, and nothing else
@@ -237,6 +240,9 @@ enum Command {
   # What loses its clearance within a fortnight, in every namespace
   kubectl assent status -A --expiring 14d
 
+  # The systems of one risk level
+  kubectl assent status -A --level high
+
   # And again whenever one changes
   kubectl assent status -A --watch
 
@@ -258,10 +264,13 @@ enum Command {
         /// Only what loses its clearance by then, the first to do so first: 14d, 2027-03-31
         #[arg(long, value_name = "TIME", value_parser = until, conflicts_with = "as_if_enforced")]
         expiring: Option<(String, Until)>,
-        /// Then, until interrupted, every system again whenever its status changes
+        /// Only the systems of this risk level
+        #[arg(long, value_name = "LEVEL", conflicts_with_all = ["system", "as_if_enforced"], add = ArgValueCompleter::new(completion::levels))]
+        level: Option<String>,
+        /// Watch for changes
         #[arg(short, long, conflicts_with = "as_if_enforced")]
         watch: bool,
-        /// Instead: what of that which runs would stop if the namespace enforced; nothing is changed
+        /// Preview which running workloads enforcement would stop
         #[arg(long, conflicts_with = "system")]
         as_if_enforced: bool,
         /// With --as-if-enforced: which pods would be governed; otherwise as the namespace says, or all
@@ -319,7 +328,7 @@ enum Command {
   kubectl assent explain deployment/credit-scorer -o json")]
     Explain {
         /// What: a pod, a workload of any kind, aisystem, modelversion or image
-        #[arg(value_name = "KIND/NAME")]
+        #[arg(value_name = "KIND/NAME", add = ArgValueCompleter::new(completion::targets))]
         kind: String,
         /// The name, if it is not given with the kind
         #[arg(hide = true)]
@@ -361,8 +370,9 @@ Examples:
     },
     /// Write the model version that matches a pod or a workload as it is
     ///
-    /// Images that are named by tag become those that the nodes report, by digest. Nothing is created: review it,
-    /// say where the model comes from in spec.provenance, and apply it.
+    /// Starts from the newest version of the system: keeps its mayVary and provenance, and shows the difference to it.
+    /// Images that are named by tag become those that the nodes report, by digest. Nothing is created: review it, and
+    /// apply it. One kubectl patch that is printed adds the label and pins the images in a single rollout.
     #[command(after_help = "Examples:
   # The version of a workload
   kubectl assent capture deployment/credit-scorer > credit-scorer-v3.yaml
@@ -377,7 +387,7 @@ Examples:
   kubectl assent capture inferenceservice/support-assistant --system support-assistant")]
     Capture {
         /// What: a pod, or a workload of any kind
-        #[arg(value_name = "KIND/NAME", required_unless_present = "filename")]
+        #[arg(value_name = "KIND/NAME", required_unless_present = "filename", add = ArgValueCompleter::new(completion::targets))]
         kind: Option<String>,
         /// The name, if it is not given with the kind
         #[arg(hide = true)]
@@ -403,15 +413,21 @@ Examples:
   # Who decided what, and what became of it
   kubectl assent history credit-scorer
 
+  # Of every system of every namespace
+  kubectl assent history -A
+
   # With the objects that say so
   kubectl assent history credit-scorer -o wide
 
   # For a program
   kubectl assent history credit-scorer -o json")]
     History {
-        /// The AI system
+        /// The AI system (default: every system of the namespace)
         #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
-        system: String,
+        system: Option<String>,
+        /// Every system of every namespace
+        #[arg(short = 'A', long, conflicts_with = "system")]
+        all_namespaces: bool,
         /// The format
         #[arg(short, long, value_enum, default_value_t)]
         output: Listing,
@@ -505,11 +521,11 @@ struct End {
 /// How it is decided.
 #[derive(Args, Clone, Debug)]
 struct How {
-    /// The model version; otherwise the only one it can be about
+    /// Model version (default: the only candidate)
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::versions))]
     version: Option<String>,
     /// The role to decide in; otherwise the only one that you hold
-    #[arg(long)]
+    #[arg(long, add = ArgValueCompleter::new(completion::roles))]
     role: Option<String>,
     /// Why; the record keeps it
     #[arg(long, value_name = "TEXT")]
@@ -520,7 +536,10 @@ struct How {
     /// Do not ask; for scripts
     #[arg(short, long)]
     yes: bool,
-    /// Sign with this key instead, which the role lists, so that it can be applied out of Git by anybody
+    /// Show all of the review: every control, requirement, field and digest
+    #[arg(long)]
+    full: bool,
+    /// Sign with an SSH key listed in the role; anyone may then apply the file
     #[arg(long, value_name = "FILE", requires = "to")]
     ssh_key: Option<PathBuf>,
     /// With --ssh-key: the file that the signed decision goes to; nothing is recorded
@@ -536,8 +555,8 @@ impl How {
         system: String,
         until: Option<(String, Until)>,
     ) -> Result<()> {
-        let Self { version, role, reason, digest, yes, ssh_key, to } = self;
-        let wish = Wish { act, system, version, role, until, reason, digest, yes };
+        let Self { version, role, reason, digest, yes, full, ssh_key, to } = self;
+        let wish = Wish { act, system, version, role, until, reason, digest, yes, full, walks: false };
         match ssh_key.zip(to) {
             Some((key, to)) => detached::sign(session, wish, &Detached { key, to }).await,
             None => sign::sign(session, wish).await,
@@ -573,7 +592,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         }
         Command::Approve { system: None, how, end, all_namespaces, .. } => {
             let session = connection.session().await?;
-            inbox::walk(&session, all_namespaces, end.until.as_ref(), how.reason.as_deref()).await
+            let given = inbox::Given { until: end.until, reason: how.reason, full: how.full };
+            inbox::walk(&session, all_namespaces, &given).await
         }
         Command::Renew { subject: Subject { system, how }, end } => {
             how.decide(&connection.session().await?, Act::Renew, system, end.until).await
@@ -595,9 +615,9 @@ pub async fn run(cli: Cli) -> Result<()> {
             let images = Images { patterns: image_pattern, namespace: assent_namespace };
             inventory::inventory(&connection.session().await?, all_namespaces, shadow, &images, output).await
         }
-        Command::Status { system, all_namespaces, expiring, watch, output, .. } => {
-            let which =
-                Which { system, everywhere: all_namespaces, expiring: expiring.map(|(_, until)| until) };
+        Command::Status { system, all_namespaces, expiring, level, watch, output, .. } => {
+            let expiring = expiring.map(|(_, until)| until);
+            let which = Which { system, everywhere: all_namespaces, expiring, level };
             let session = connection.session().await?;
             if watch {
                 status::watch(&session, &which, output).await
@@ -621,8 +641,9 @@ pub async fn run(cli: Cli) -> Result<()> {
             let target = target("capture", kind.unwrap_or_default(), name.as_deref())?;
             capture::capture(&connection.session().await?, &target, &wish).await
         }
-        Command::History { system, output } => {
-            history::history(&connection.session().await?, &system, output).await
+        Command::History { system, all_namespaces, output } => {
+            let session = connection.session().await?;
+            history::history(&session, system.as_deref(), all_namespaces, output).await
         }
         Command::Show { digest, output } => {
             subject::show(&connection.session().await?, &digest, output).await

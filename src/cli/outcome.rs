@@ -65,14 +65,10 @@ fn render(ledger: &Ledger, approval: &Approval, ruling: &Ruling, confirmed: bool
         let (mark, style, will) = if confirmed { ("✓", GOOD, "is") } else { ("…", LOOK, "will be") };
         page.mark(mark, style, &format!("{subject} {will} cleared {until}"));
     } else {
-        page.mark(
-            "✗",
-            if spec.decision == Decision::Approve { LOOK } else { BAD },
-            &format!("{subject} is not cleared:"),
-        );
+        let style = if spec.decision == Decision::Approve { LOOK } else { BAD };
         for reason in ruling.reasons() {
-            page.mark("  -", PLAIN, &missing(reason));
-            page.step("    →", PLAIN, &reason.remedy(&ledger.namespace, &spec.system, &spec.model_version));
+            page.mark("✗", style, &format!("{subject} is not cleared: {}", missing(reason)));
+            page.step("  →", PLAIN, &reason.remedy(&ledger.namespace, &spec.system, &spec.model_version));
         }
         let version = ledger.version(&spec.model_version);
         if let Some(text) = version.and_then(|version| fills_one_role(ledger, version, ruling, who, None)) {

@@ -12,7 +12,10 @@ use std::borrow::Cow;
 
 use clap::builder::styling::{AnsiColor, Style};
 
-use super::visible::{visible, visible_lines};
+use super::{
+    screen,
+    visible::{visible, visible_lines},
+};
 
 /// What is good news.
 pub const GOOD: Style = AnsiColor::Green.on_default();
@@ -27,16 +30,20 @@ pub const FAINT: Style = Style::new().dimmed();
 /// What is neither.
 pub const PLAIN: Style = Style::new();
 
-/// Prose is wrapped to this many columns; values that are copied or compared never are.
-const WIDTH: usize = 100;
-
 /// Labels of fields are this wide.
 const LABEL: usize = 14;
 
-/// A page of text.
-#[derive(Debug, Default)]
+/// A page of text. Prose is wrapped to the width of the terminal; values that are copied or compared never are.
+#[derive(Debug)]
 pub struct Page {
     text: String,
+    width: usize,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { text: String::new(), width: screen::prose() }
+    }
 }
 
 impl Page {
@@ -72,8 +79,9 @@ impl Page {
     /// A labelled text of words, wrapped; its own line breaks stay.
     pub fn prose(&mut self, label: &str, text: &str) {
         let text: Vec<String> = visible_lines(text.trim_end_matches('\n')).map(Cow::into_owned).collect();
+        let width = self.width - LABEL - 4;
         let wrap = |line: &String| -> Vec<String> {
-            textwrap::wrap(line, WIDTH - LABEL - 4).into_iter().map(Cow::into_owned).collect()
+            textwrap::wrap(line, width).into_iter().map(Cow::into_owned).collect()
         };
         if let [line] = &text[..] {
             let mut lines = wrap(line).into_iter();
@@ -157,7 +165,7 @@ impl Page {
 
     fn wrapped(&mut self, first: &str, next: &str, style: Style, text: &str) {
         let text = visible(text);
-        let options = textwrap::Options::new(WIDTH).initial_indent(first).subsequent_indent(next);
+        let options = textwrap::Options::new(self.width).initial_indent(first).subsequent_indent(next);
         let options = options.break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
         for line in textwrap::wrap(&text, options) {
             self.paint(style, &line);
@@ -195,6 +203,15 @@ mod tests {
         page.prose("purpose", "Scores.\n\nDECISIONS\n  \u{1b}[32mapproved by everybody\r");
         page.field("args", "a\nb");
         insta::assert_snapshot!(plain(page));
+    }
+
+    #[test]
+    fn prose_is_as_wide_as_the_terminal() {
+        let mut page = Page { width: 60, ..Page::default() };
+        page.mark("!", LOOK, &"look ".repeat(30));
+        page.prose("purpose", &"word ".repeat(30));
+        let text = plain(page);
+        assert!(text.lines().all(|line| line.len() <= 60), "{text}");
     }
 
     #[test]

@@ -18,8 +18,8 @@ use crate::{
     watch::request,
 };
 
-/// How many pods are read at a time.
-const PAGE: u32 = 500;
+/// How many objects are read at a time.
+pub const PAGE: u32 = 500;
 
 /// Hands pods to `take`, page by page.
 pub async fn each_page(session: &Session, everywhere: bool, mut take: impl FnMut(Vec<Pod>)) -> Result<()> {

@@ -2,7 +2,7 @@
 //! here and not done.
 //!
 //! ```text
-//!  pods, Clearances ── enforce::would_stop ──► Row: a workload, and why ──► table, wide, json, yaml
+//!  pods, templates, Clearances ── enforce::would_stop ──► Row: a workload, and why ──► table, wide, json, yaml
 //! ```
 
 use std::collections::BTreeMap;
@@ -20,6 +20,7 @@ use super::{
     pods::{Workload, each_page},
     signs,
     table::{Cell, table},
+    templates::{Template, each_template},
     visible::visible,
 };
 use crate::{
@@ -62,13 +63,24 @@ pub async fn rehearse(
         }
     })
     .await?;
-    let rows = rows(session, stopped).await;
+    let mut rows = rows(session, stopped).await;
+    let known = rows.iter().map(|row| (row.namespace.clone(), row.workload.clone())).collect();
+    each_template(session, everywhere, &known, |Template { namespace, workload, pod }| {
+        let mut clearance = clearances.get(&namespace).cloned().unwrap_or_default();
+        clearance.scope = scope.unwrap_or(clearance.scope);
+        for Stopped { system, why, .. } in would_stop(&[pod], &clearance, &accelerators, now) {
+            let system = (!system.is_empty()).then(|| system.to_string());
+            let (namespace, workload) = (namespace.clone(), workload.clone());
+            rows.push(Row { namespace, workload, pods: Vec::new(), system, why });
+        }
+    })
+    .await?;
     let text = match format {
         Listing::Json => output::json(&rows)?,
         Listing::Yaml => output::yaml(&rows)?,
         Listing::Table | Listing::Wide if rows.is_empty() => {
             let place = if everywhere { "any namespace" } else { &session.namespace };
-            anstream::eprintln!("Nothing that runs would stop if {} enforced.", visible(place));
+            anstream::eprintln!("Nothing would stop or be held if {} enforced.", visible(place));
             return Ok(());
         }
         Listing::Table | Listing::Wide => rows_table(&rows, everywhere, format == Listing::Wide),
@@ -106,12 +118,13 @@ async fn rows(session: &Session, stopped: Vec<(String, Stopped)>) -> Vec<Row> {
 }
 
 fn rows_table(rows: &[Row], everywhere: bool, wide: bool) -> String {
-    let mut header = vec!["WORKLOAD", "PODS", "SYSTEM", "WOULD STOP BECAUSE"];
+    let mut header =
+        vec![("WORKLOAD", 0), ("PODS", u8::from(!wide)), ("SYSTEM", 0), ("WOULD STOP BECAUSE", 0)];
     if everywhere {
-        header.insert(0, "NAMESPACE");
+        header.insert(0, ("NAMESPACE", 0));
     }
     if wide {
-        header.push("NAMES");
+        header.push(("NAMES", 0));
     }
     let cells = |row: &Row| {
         let mut cells = Vec::new();

@@ -65,6 +65,10 @@ pub struct Wish {
     pub digest: Option<Digest>,
     /// Do not ask.
     pub yes: bool,
+    /// Show all of the review.
+    pub full: bool,
+    /// Other answers than the name are offered: the wish comes from the inbox.
+    pub walks: bool,
 }
 
 /// A decision with nothing left open.
@@ -337,6 +341,7 @@ impl Decided<'_> {
             approver,
             until: self.until,
             reason: self.wish.reason.as_deref(),
+            full: self.wish.full,
             now,
         };
         anstream::print!("{}", review.render());
@@ -353,6 +358,7 @@ impl Decided<'_> {
             return Err(Error::NotATerminal { command: format!("{command} --digest {} --yes", self.digest) });
         }
         match self.decision() {
+            Decision::Approve if self.wish.walks => ask::for_name_or_choice(&self.wish.system),
             Decision::Approve => ask::for_name(&self.wish.system, "sign"),
             decision => ask::for_yes(&format!("{} {}", capitalised(verb(decision)), self.subject())),
         }

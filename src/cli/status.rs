@@ -20,11 +20,12 @@ use serde::Serialize;
 use super::{
     connect::Session,
     error::{Error, Result},
-    instant::{Until, in_words},
+    instant::{Until, in_words, relative},
     ledger::{Ledger, Ruling, read_system, unless_installed},
     output::{self, Listing},
     page::{BAD, FAINT, GOOD, LOOK, PLAIN},
-    table::{Cell, Columns, table},
+    screen,
+    table::{Cell, Columns, Head, table},
 };
 use crate::{
     api::{AISystem, VersionSummary},
@@ -77,6 +78,8 @@ pub struct Which {
     pub everywhere: bool,
     /// Only those that lose a clearance by then.
     pub expiring: Option<Until>,
+    /// Only those of this risk level.
+    pub level: Option<String>,
 }
 
 /// Prints the status of one system or of all.
@@ -87,12 +90,13 @@ pub async fn status(session: &Session, which: &Which, format: Listing) -> Result
         Listing::Json => output::json(&rows)?,
         Listing::Yaml => output::yaml(&rows)?,
         Listing::Table | Listing::Wide if rows.is_empty() => {
-            let what = if which.expiring.is_some() {
-                "AI systems that lose a clearance by then"
-            } else {
-                "AI systems"
-            };
-            session.say_none_found(what, everywhere);
+            match &which.level {
+                _ if which.expiring.is_some() => anstream::eprintln!("No clearance ends by then."),
+                Some(level) => {
+                    session.say_none_found(&format!("AI systems of risk level {level}"), everywhere);
+                }
+                None => session.say_none_found("AI systems", everywhere),
+            }
             return Ok(());
         }
         Listing::Table | Listing::Wide => {
@@ -111,10 +115,10 @@ pub async fn watch(session: &Session, which: &Which, format: Listing) -> Result<
     let first = which.rows(session, Timestamp::now()).await?;
     let now = Timestamp::now();
     let header = header(everywhere, wide);
-    let columns =
-        Columns::of(&header, &first.iter().map(|row| row.cells(everywhere, wide, now)).collect::<Vec<_>>());
+    let cells: Vec<_> = first.iter().map(|row| row.cells(everywhere, wide, now)).collect();
+    let columns = Columns::of(&header, &cells, screen::width());
     if matches!(format, Listing::Table | Listing::Wide) {
-        anstream::print!("{}", columns.head(&header));
+        anstream::print!("{}", columns.head());
     }
     let print = |row: &Row| -> Result<ControlFlow<()>> {
         let text = match format {
@@ -170,7 +174,9 @@ impl Which {
     }
 
     async fn rows_of(&self, session: &Session, systems: Vec<AISystem>, now: Timestamp) -> Vec<Row> {
-        let systems = self.expiring(systems, now);
+        let is_meant =
+            |system: &AISystem| self.level.as_ref().is_none_or(|level| system.spec.risk_level == *level);
+        let systems = self.expiring(systems.into_iter().filter(is_meant).collect(), now);
         let namespace = match &systems[..] {
             [only] => only.namespace(),
             _ => (!self.everywhere).then(|| session.namespace.clone()),
@@ -241,8 +247,7 @@ impl Row {
             Some(false) => Cell::new(BAD, "No"),
             None => Cell::new(LOOK, "Unknown"),
         });
-        let until = self.until.map(|until| in_words(until, now)).unwrap_or_default();
-        cells.push(Cell::new(until_style(self.until, now), &until));
+        cells.push(until(self.until, until_style(self.until, now), now));
         cells.push(Cell::new(PLAIN, &self.cleared_versions.join(",")));
         cells.push(self.pods());
         cells.push(Cell::new(PLAIN, &self.waiting_in_words()));
@@ -268,7 +273,10 @@ impl Row {
             return "the operator, which has not said anything yet".to_owned();
         }
         if self.versions.is_empty() {
-            return self.reason.clone().unwrap_or_default();
+            return match self.reason.as_deref() {
+                Some("NoModelVersion") => "a ModelVersion".to_owned(),
+                reason => reason.unwrap_or_default().to_owned(),
+            };
         }
         let versions = self.versions.iter().filter(|v| self.waiting_for.contains(&v.name));
         versions.map(|v| format!("{}: {}", v.name, v.why_not(", "))).collect::<Vec<_>>().join("; ")
@@ -300,10 +308,19 @@ impl Version {
 /// Whom or what a version waits for, as short as it can be said.
 fn in_short(reason: &Reason) -> String {
     match reason {
+        Reason::AwaitingApproval { role, needed, have, in_several_roles, .. }
+            if !in_several_roles.is_empty() =>
+        {
+            let people = in_several_roles.join(", ");
+            format!("{role} ({}, not {people}: one person fills one role)", needed - have)
+        }
         Reason::AwaitingApproval { role, needed, have, .. }
         | Reason::ApprovalExpired { role, needed, have, .. } => format!("{role} ({})", needed - have),
-        Reason::Rejected { by, role, .. } => format!("{by} (rejected as {role})"),
-        Reason::Revoked { by, .. } => format!("everybody anew ({by} revoked)"),
+        Reason::Rejected { by, why, .. } => {
+            let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            format!("rejected by {by}{why}")
+        }
+        Reason::Revoked { by, .. } => format!("revoked by {by}; every role must approve again"),
         Reason::DocumentMissing { document } => format!("document {document}"),
         Reason::CertificationMissing { certification } => format!("certificate {certification}"),
         other => other.to_string(),
@@ -322,20 +339,37 @@ fn waiting(versions: &[Version], cleared: bool) -> Vec<String> {
     waiting.map(|v| v.name.clone()).collect()
 }
 
+/// An end, and on a narrow terminal only how far away it is.
+fn until(until: Option<Timestamp>, style: clap::builder::styling::Style, now: Timestamp) -> Cell {
+    let (long, short) = until.map(|until| (in_words(until, now), relative(until, now))).unwrap_or_default();
+    Cell::new(style, &long).or_short(&short)
+}
+
 /// An end within a week is worth a look.
 fn until_style(until: Option<Timestamp>, now: Timestamp) -> clap::builder::styling::Style {
     let week = k8s_openapi::jiff::SignedDuration::from_hours(7 * 24);
     until.map_or(PLAIN, |until| if until.duration_since(now) < week { LOOK } else { PLAIN })
 }
 
-fn header(everywhere: bool, wide: bool) -> Vec<&'static str> {
-    let mut header =
-        vec!["SYSTEM", "LEVEL", "CLEARED", "UNTIL", "VERSIONS", "PODS(running/held)", "WAITING FOR"];
+fn header(everywhere: bool, wide: bool) -> Vec<Head> {
+    let mut header = vec![
+        ("SYSTEM", 0),
+        ("LEVEL", 3),
+        ("CLEARED", 0),
+        ("UNTIL", 1),
+        ("VERSIONS", 4),
+        ("PODS(running/held)", 2),
+        ("WAITING FOR", 0),
+    ];
     if everywhere {
-        header.insert(0, "NAMESPACE");
+        header.insert(0, ("NAMESPACE", 0));
     }
     if wide {
-        header.extend(["OWNERS", "MESSAGE"]);
+        header.extend([("OWNERS", 0), ("MESSAGE", 0)]);
+        // Whoever asks for more columns gets all of them.
+        for (_, rank) in &mut header {
+            *rank = 0;
+        }
     }
     header
 }
@@ -350,15 +384,14 @@ fn systems_table(rows: &[Row], everywhere: bool, wide: bool, now: Timestamp) -> 
 fn versions_table(rows: &[Row], now: Timestamp) -> String {
     let cells = rows.iter().flat_map(|row| &row.versions).map(|version| {
         let cleared = if version.cleared { Cell::new(GOOD, "Yes") } else { Cell::new(BAD, "No") };
-        let until = version.until.map(|until| in_words(until, now)).unwrap_or_default();
         let why = Cell::new(PLAIN, &version.why_not(", "));
-        vec![Cell::new(PLAIN, &version.name), cleared, Cell::new(PLAIN, &until), why]
+        vec![Cell::new(PLAIN, &version.name), cleared, until(version.until, PLAIN, now), why]
     });
     let cells: Vec<_> = cells.collect();
     if cells.is_empty() {
         return String::new();
     }
-    format!("\n{}", table(&["VERSION", "CLEARED", "UNTIL", "WAITING FOR"], &cells))
+    format!("\n{}", table(&[("VERSION", 0), ("CLEARED", 0), ("UNTIL", 1), ("WAITING FOR", 0)], &cells))
 }
 
 #[cfg(test)]
@@ -435,6 +468,30 @@ mod tests {
             row.waiting_in_words(),
             "credit-scorer-v2: ethics-board (1); credit-scorer-v1: ethics-board (1), risk-officer (1)"
         );
+    }
+
+    #[test]
+    fn a_rejection_and_a_revocation_name_the_person_and_what_follows() {
+        let ledger = |decision| {
+            let mut ledger = fixtures::ledger().with(
+                "bob",
+                decision,
+                "ethics-board",
+                "credit-scorer-v2",
+                "2026-11-23T09:00:00Z",
+            );
+            ledger.approvals[0].spec.reason = Some("no bias test".to_owned());
+            ledger
+        };
+        let status = json!({ "conditions": condition("False", "Rejected"), "versions": [
+            { "name": "credit-scorer-v2", "cleared": false, "reason": "Rejected" }] });
+        let said = |decision| {
+            Row::new(&system("credit-scorer", &status), Some(&ledger(decision)), now()).waiting_in_words()
+        };
+        let rejected = said(Decision::Reject);
+        assert!(rejected.starts_with("credit-scorer-v2: rejected by bob: no bias test"), "{rejected}");
+        let revoked = said(Decision::Revoke);
+        assert!(revoked.contains("revoked by bob; every role must approve again"), "{revoked}");
     }
 
     #[test]

@@ -69,10 +69,8 @@ pub async fn who_can(
         Listing::Table | Listing::Wide => rows_table(&rows, system.is_some(), format == Listing::Wide),
     };
     anstream::print!("{text}");
-    if rows.iter().any(|row| row.holders.is_none()) {
-        anstream::eprintln!(
-            "You may not list clusterroles and clusterrolebindings: who else holds a role is not shown."
-        );
+    if matches!(format, Listing::Table | Listing::Wide) {
+        asked.notes(&rows, decision).iter().for_each(|note| anstream::eprintln!("{note}"));
     }
     Ok(())
 }
@@ -109,6 +107,17 @@ impl Asked {
         } else {
             format!("Risk level {level} asks for nobody's approval.")
         }
+    }
+
+    /// What the table cannot say.
+    fn notes(&self, rows: &[Row], decision: Decision) -> Vec<&'static str> {
+        let hidden = rows.iter().any(|row| row.holders.is_none());
+        let separates = rows.len() > 1 && self.system.is_some() && self.separates_duties(decision);
+        let notes = [
+            (separates, "One person fills one role: each role needs another person."),
+            (hidden, "You may not list clusterroles and clusterrolebindings, so WHO is not visible to you."),
+        ];
+        notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note).collect()
     }
 
     /// Whether owners and authors do not count as approvers.
@@ -160,10 +169,10 @@ async fn rows(session: &Session, decision: Decision, asked: &Asked) -> Result<Ve
 
 fn rows_table(rows: &[Row], of_a_system: bool, wide: bool) -> String {
     let needed = rows.iter().any(|row| row.needed.is_some());
-    let mut header = vec!["ROLE"];
-    header.extend(needed.then_some("NEEDED"));
-    header.extend(["YOU", "WHO"]);
-    header.extend((wide || !of_a_system).then_some("RISK LEVELS"));
+    let mut header = vec![("ROLE", 0)];
+    header.extend(needed.then_some(("NEEDED", u8::from(!wide))));
+    header.extend([("YOU", 0), ("WHO", 0)]);
+    header.extend((wide || !of_a_system).then_some(("RISK LEVELS", 0)));
     let cells = |row: &Row| {
         let mut cells = vec![Cell::new(PLAIN, &row.role)];
         cells.extend(row.needed.map(|needed| Cell::new(PLAIN, &needed.to_string())));
@@ -180,7 +189,7 @@ fn rows_table(rows: &[Row], of_a_system: bool, wide: bool) -> String {
 
 impl Row {
     fn who(&self) -> Cell {
-        let Some(holders) = &self.holders else { return Cell::new(FAINT, "") };
+        let Some(holders) = &self.holders else { return Cell::new(FAINT, "not visible to you") };
         let in_words = |holder: &String| {
             let why = if self.owners.contains(holder) {
                 " (owner: does not count)"

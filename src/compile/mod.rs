@@ -19,6 +19,7 @@ mod cost;
 mod history;
 pub(crate) mod index;
 mod notice;
+mod objections;
 mod on_loss;
 mod refused;
 mod room;
@@ -47,6 +48,7 @@ pub(crate) use self::{clearance::compile, index::Facts, notice::Notice, trust::t
 use self::{
     history::{Histories, snapshots},
     index::{Index, Key, feed},
+    objections::Objections,
     refused::Refused,
     status::Statuses,
     subjects::Subjects,
@@ -100,6 +102,7 @@ struct Context {
     metrics: Arc<Metrics>,
     refused: Refused,
     recorder: Recorder,
+    objections: Objections,
     subjects: Subjects,
     histories: Histories,
     /// Who writes; first come, first served. Of what ends in the same second, all clearances are asked for
@@ -124,8 +127,8 @@ impl Context {
     /// The API server took only a smaller Clearance.
     async fn tell_of_refusal(&self, namespace: &str, why: &str) {
         let note = format!(
-            "the API server refused to store it: {why}; a smaller one is in force, and some versions are withheld: \
-             kubectl get modelversions -n {namespace}"
+            "some versions are withheld, because the API server stored only a smaller Clearance: \
+             kubectl get modelversions -n {namespace}; it said: {why}"
         );
         self.warn_of_clearance(namespace, "ClearanceReduced", "Reduce", &note).await;
     }
@@ -186,6 +189,7 @@ pub(crate) async fn run(
         metrics,
         refused: Refused::default(),
         recorder: Recorder::new(client.clone(), reporter),
+        objections: Objections::default(),
         subjects: Subjects::default(),
         histories: Histories::default(),
         turns: Semaphore::new(CONCURRENCY),
@@ -217,6 +221,7 @@ impl Context {
         let Some(namespace) = self.index.namespace(name) else { return Ok(Outcome::default()) };
         if namespace.meta().deletion_timestamp.is_some() {
             self.index.withdrew(name);
+            self.objections.forget(name);
             self.subjects.forget(name);
             self.histories.forget(name);
             self.metrics.expiring(name, &Statuses::default().expiring());
@@ -237,6 +242,11 @@ impl Context {
         }
         let compiled = written.compiled;
         self.give_notice(name, &facts, &compiled.statuses).await;
+        for announcement in self.objections.begun(name, &facts, &compiled.statuses) {
+            for about in &announcement.about {
+                self.publish(&announcement.event, about).await;
+            }
+        }
         let turn = self.turns.acquire().await;
         let recorded = self.subjects.record(&self.client, name, &facts, &compiled.statuses).await;
         let snapshots = snapshots(&facts, &compiled.statuses);

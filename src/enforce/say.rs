@@ -29,7 +29,7 @@ use super::{
     roster::{Ending, KeptBy, OwnerIs, Pod, PodKey},
 };
 use crate::{
-    api::{ClearanceSpec, SharedRuntime, SystemClearance},
+    api::{ClearanceSpec, SharedRuntime, SystemClearance, WithheldVersion},
     bounds::{NOTE_BYTES, shorten},
     metrics::Metrics,
     policy::Unmatchable,
@@ -274,18 +274,35 @@ pub fn why(pod: &Subject<'_>, clearance: Option<&ClearanceSpec>) -> String {
     }
 }
 
+/// The longest text about a system, in bytes: with it, a note ends in the command to type and not before.
+const WHY_BYTES: usize = 128;
+
 fn why_of_system(name: &str, system: &SystemClearance) -> String {
     let cleared: Vec<_> = system.cleared.iter().map(|v| v.model_version.as_str()).collect();
-    let withheld: Vec<_> =
-        system.withheld.iter().map(|v| format!("{} {}", v.model_version, v.message)).collect();
-    match (cleared.is_empty(), withheld.is_empty()) {
+    let withheld: Vec<_> = causes(system).collect();
+    let text = match (cleared.is_empty(), withheld.is_empty()) {
         (true, true) => format!("AI system {name} has no ModelVersion"),
-        (true, false) => format!("of AI system {name}, {}", withheld.join("; ")),
+        (true, false) => withheld.join("; "),
         (false, true) => format!("it is not what was approved for AI system {name} ({})", cleared.join(", ")),
-        (false, false) => {
-            format!("of AI system {name}, it is not {}, and {}", cleared.join(" or "), withheld.join("; "))
-        }
-    }
+        (false, false) => format!(
+            "it is not what was approved for AI system {name} ({}); {}",
+            cleared.join(", "),
+            withheld.join("; ")
+        ),
+    };
+    shorten(text, WHY_BYTES)
+}
+
+/// Why each version is withheld, without the remedies. After a loss, what was taken away comes before what was never
+/// given; otherwise the newest version comes first.
+fn causes(system: &SystemClearance) -> impl Iterator<Item = String> {
+    let waits = |version: &WithheldVersion| version.reason == "AwaitingApproval";
+    let mut versions: Vec<_> = system.withheld.iter().collect();
+    versions.sort_by_key(|version| system.lost_at.is_some() && waits(version));
+    versions.into_iter().map(|version| {
+        let cause = version.message.split(" (").next().unwrap_or_default();
+        format!("{} {cause}", version.model_version)
+    })
 }
 
 async fn speak(client: Client, queue: Arc<Fair<Saying>>, metrics: Arc<Metrics>) {
@@ -382,5 +399,50 @@ fn reference(
         namespace: Some(namespace.to_owned()),
         uid,
         ..ObjectReference::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    fn withheld(version: &str, reason: &str, message: &str) -> WithheldVersion {
+        WithheldVersion {
+            model_version: version.to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_cause_of_a_loss_comes_before_versions_that_were_never_cleared() {
+        let awaiting =
+            "awaiting approval by role risk-officer: 0 of 1 given (someone in role risk-officer runs: …)";
+        let revoked =
+            "revoked by alice at 2026-11-24T12:00:00Z: drift (when resolved, every role approves anew: …)";
+        let mut system = SystemClearance {
+            withheld: vec![withheld("v2", "AwaitingApproval", awaiting), withheld("v1", "Revoked", revoked)],
+            ..SystemClearance::default()
+        };
+        let held = why_of_system("scorer", &system);
+        assert!(
+            held.starts_with("v2 awaiting approval by role risk-officer: 0 of 1 given; v1 revoked"),
+            "{held}"
+        );
+        system.lost_at = Some(Time(Timestamp::UNIX_EPOCH));
+        let lost = why_of_system("scorer", &system);
+        assert!(
+            lost.starts_with("v1 revoked by alice at 2026-11-24T12:00:00Z: drift; v2 awaiting"),
+            "{lost}"
+        );
+    }
+
+    #[test]
+    fn a_text_about_a_system_leaves_room_for_the_command() {
+        let versions = (0..16).map(|n| withheld(&format!("v{n}"), "Rejected", &"x".repeat(4096)));
+        let system = SystemClearance { withheld: versions.collect(), ..SystemClearance::default() };
+        assert!(why_of_system("scorer", &system).len() <= WHY_BYTES);
     }
 }

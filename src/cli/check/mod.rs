@@ -9,9 +9,11 @@
 
 mod judge;
 mod junit;
+mod located;
 pub mod manifests;
 mod proof;
 mod sarif;
+mod strict;
 pub mod templates;
 
 use std::path::PathBuf;
@@ -174,7 +176,7 @@ fn text(report: &Report) -> String {
     page.blank();
     let Summary { runs, unforeseen, awaits_approval, held, invalid, not_counted } = report.summary;
     let count = format!(
-        "{} checked: {runs} would run, {awaits_approval} wait for approval, {held} would be held, {invalid} are not valid, {unforeseen} cannot be foreseen.",
+        "{} checked: {runs} would run, {awaits_approval} wait for approval, {held} would be held, {invalid} are not valid, {unforeseen} undetermined.",
         report.results.len() - not_counted
     );
     page.say(PLAIN, &count);

@@ -37,7 +37,7 @@ use specimen::Specimens;
 pub use finding::{Facts, PodFinding, Seen};
 pub use root::pods_of;
 pub use specimen::{Specimen, read_pod, read_workload, statuses};
-pub use target::Target;
+pub use target::{Target, WORKLOADS, Workload as Kind};
 
 /// Prints why `target` runs or does not.
 pub async fn explain(session: &Session, target: &Target, format: Prose) -> Result<()> {

@@ -41,7 +41,8 @@ pub struct Workload {
 
 const TEMPLATE: &str = "/spec/template";
 
-const WORKLOADS: [Workload; 6] = [
+/// The kinds that have a pod template.
+pub const WORKLOADS: [Workload; 6] = [
     Workload {
         kind: "Deployment",
         group: "apps",

@@ -33,7 +33,9 @@ pub fn attention(page: &mut Page, review: &Review<'_>) {
     for text in unpinned {
         page.mark("!", LOOK, &text);
     }
-    page.mark("-", PLAIN, &format!("This review looked at {LOOKED_AT}."));
+    if review.full {
+        page.mark("-", PLAIN, &format!("This review looked at {LOOKED_AT}."));
+    }
     page.mark("-", PLAIN, &format!("This review cannot see {NOT_SEEN}."));
 }
 

@@ -169,7 +169,6 @@ pub fn fills_one_role(
     user: &str,
     role: Option<&str>,
 ) -> Option<String> {
-    let separated = ledger.level.as_ref().is_some_and(|level| level.spec.separation_of_duties);
     let counts = |approval: &&Approval| {
         let standing = approval.metadata.name.as_ref().and_then(|name| ruling.standings.get(name));
         approval.spec.decision == Decision::Approve
@@ -179,10 +178,10 @@ pub fn fills_one_role(
     let decisions = ledger.decisions(version);
     let roles = decisions.into_iter().filter(counts).map(|approval| &*approval.spec.role);
     let roles: BTreeSet<&str> = roles.chain(role).filter(|role| ledger.roles().any(|r| r == *role)).collect();
-    let roles = (separated && !ruling.is_cleared() && roles.len() > 1).then_some(roles)?;
+    let roles = (ledger.separates_duties() && !ruling.is_cleared() && roles.len() > 1).then_some(roles)?;
     let roles = roles.into_iter().collect::<Vec<_>>().join(" and ");
     Some(format!(
-        "{user} approved as {roles}, and fills one of these roles: the risk level separates duties, so another person has to fill the other"
+        "{user} approved as {roles}, but one person fills one role: another person has to approve in the other"
     ))
 }
 

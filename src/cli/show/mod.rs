@@ -1,12 +1,13 @@
 //! The review: everything that a signature covers and everything that it depends on, in the order in
-//! which somebody decides who answers for it and does not read YAML.
+//! which somebody decides who answers for it and does not read YAML. What is new comes first. What is the same for
+//! every system of a level is counted, and shown with `--full`.
 //!
 //! ```text
 //!  Review ─┬─ objections   who rejected or revoked this content, or the one nearest to it
-//!          ├─ system       what it is for, whose it is, what its level asks for
-//!          ├─ runtime      what will run, and where it comes from
 //!          ├─ difference   what changed since the last approved version
 //!          ├─ attention    what the signature does not pin
+//!          ├─ system       what it is for, whose it is, what its level asks for
+//!          ├─ runtime      what will run, and where it comes from
 //!          ├─ decisions    who decided what, and what this decision changes
 //!          └─ digest       what is signed
 //! ```
@@ -61,6 +62,8 @@ pub struct Review<'a> {
     pub until: Option<Timestamp>,
     /// Why.
     pub reason: Option<&'a str>,
+    /// Show what is folded, too.
+    pub full: bool,
     /// The time.
     pub now: Timestamp,
 }
@@ -71,14 +74,17 @@ impl<'a> Review<'a> {
         let mut page = Page::default();
         self.title(&mut page);
         objections::objections(&mut page, self);
-        system::system(&mut page, self);
         if self.decision == Decision::Approve {
-            system::level(&mut page, self);
-            runtime::runtime(&mut page, &self.version.spec.runtime);
-            runtime::provenance(&mut page, &self.version.spec.provenance);
-            system::documents(&mut page, &self.system.spec);
             self.changes(&mut page);
             attention::attention(&mut page, self);
+        }
+        system::system(&mut page, self);
+        if self.decision == Decision::Approve {
+            if self.full {
+                system::level(&mut page, self);
+            }
+            runtime::runtime(&mut page, &self.version.spec.runtime, self.full);
+            runtime::provenance(&mut page, &self.version.spec.provenance, self.full);
         }
         decisions::decisions(&mut page, self);
         decisions::effect(&mut page, self);
@@ -123,11 +129,9 @@ impl<'a> Review<'a> {
 
     fn changes(&self, page: &mut Page) {
         let Some((last, approval, same_system)) = self.ledger.last_approved(self.version) else {
-            page.heading("CHANGES");
-            page.mark(
-                "-",
+            page.say(
                 FAINT,
-                "no other version of this system was ever approved: there is nothing to compare with",
+                "No other version of this system was ever approved, so there is none to compare with.",
             );
             return;
         };
@@ -151,6 +155,32 @@ impl<'a> Review<'a> {
     fn signature(&self, page: &mut Page) {
         page.heading("SIGNATURE");
         page.field("digest", self.digest.as_str());
+        if self.full || self.decision != Decision::Approve {
+            self.covers(page);
+        } else {
+            page.prose(
+                "covers",
+                "the system's purpose, level and documents; runtime; provenance (all: --full)",
+            );
+        }
+        if let Some(reason) = self.reason {
+            page.prose("reason", reason);
+        }
+        // The effect says when the approval ends; the full review says what is signed.
+        if let Some(until) = self.until.filter(|_| self.full) {
+            page.field("until", &in_words(until, self.now));
+        }
+        if self.version.status.as_ref().is_none_or(|status| status.subject_digest.is_none()) {
+            page.mark(
+                "!",
+                LOOK,
+                "the operator has not read this version yet: the digest is this program's alone",
+            );
+        }
+        page.prose("final", "recorded under your name; nobody can edit or delete it");
+    }
+
+    fn covers(&self, page: &mut Page) {
         let covers = "namespace, system, purpose, the name of the risk level, jurisdictions, the documents that \
                       the level requires, runtime and provenance";
         let then = match self.decision {
@@ -166,23 +196,6 @@ impl<'a> Review<'a> {
                 "owners, provider, other documents, and what else the risk level asks for",
             );
         }
-        if let Some(reason) = self.reason {
-            page.prose("reason", reason);
-        }
-        if let Some(until) = self.until {
-            page.field("until", &in_words(until, self.now));
-        }
-        if self.version.status.as_ref().is_none_or(|status| status.subject_digest.is_none()) {
-            page.mark(
-                "!",
-                LOOK,
-                "the operator has not read this version yet: the digest is this program's alone",
-            );
-        }
-        page.prose(
-            "final",
-            "recorded under your name, for good: it can be superseded, but not edited or deleted",
-        );
     }
 }
 

@@ -5,6 +5,8 @@
 //!  Runtime ──► CONTAINER <name>, INIT CONTAINER <name>, VOLUMES       Provenance ──► PROVENANCE
 //! ```
 
+use std::collections::BTreeSet;
+
 use crate::{
     api::{
         Artifact, Container, DownwardApiVolume, EnvFrom, EnvVar, EnvVarSource, ExecHooks, FieldRef, HttpGet,
@@ -16,7 +18,7 @@ use crate::{
 };
 
 /// The containers and volumes.
-pub fn runtime(page: &mut Page, runtime: &Runtime) {
+pub fn runtime(page: &mut Page, runtime: &Runtime, full: bool) {
     let Runtime {
         containers,
         init_containers,
@@ -54,7 +56,13 @@ pub fn runtime(page: &mut Page, runtime: &Runtime) {
             page.mark("!", LOOK, what);
         }
     }
-    free(page);
+    if full {
+        free(page);
+    } else {
+        let fields: BTreeSet<&str> =
+            free_fields().iter().flat_map(|(_, fields)| fields.iter().copied()).collect();
+        page.mark("-", FAINT, &format!("{} fields of a pod are not compared (--full)", fields.len()));
+    }
 }
 
 /// The fields that may have any value in a pod of the version, shortened to their first two names.
@@ -248,29 +256,39 @@ fn files(volume: &DownwardApiVolume) -> String {
 }
 
 /// Where the model comes from.
-pub fn provenance(page: &mut Page, provenance: &Provenance) {
+pub fn provenance(page: &mut Page, provenance: &Provenance, full: bool) {
     let Provenance { data, base_model, architecture, rationale, tests, sbom } = provenance;
     page.heading("PROVENANCE");
     if provenance.is_empty() {
         page.mark("!", LOOK, "none is stated");
     }
-    artifacts(page, "base model", base_model);
+    artifacts(page, "base model", base_model, full);
     if let Some(architecture) = architecture {
         page.prose("architecture", architecture);
     }
-    artifacts(page, "data", data);
-    artifacts(page, "tests", tests);
-    artifacts(page, "materials", sbom);
+    artifacts(page, "data", data, full);
+    artifacts(page, "tests", tests, full);
+    artifacts(page, "materials", sbom, full);
     if let Some(rationale) = rationale {
         page.prose("rationale", rationale);
     }
 }
 
-fn artifacts<'a>(page: &mut Page, label: &str, artifacts: impl IntoIterator<Item = &'a Artifact>) {
+fn artifacts<'a>(
+    page: &mut Page,
+    label: &str,
+    artifacts: impl IntoIterator<Item = &'a Artifact>,
+    full: bool,
+) {
     let mut label = label;
     for Artifact { name, uri, digest } in artifacts {
-        page.field(label, &[name.as_str(), uri.as_deref().unwrap_or_default()].join("  "));
-        page.styled_field("", FAINT, digest.as_str());
+        let uri = uri.as_deref().unwrap_or_default();
+        if full {
+            page.field(label, &[name.as_str(), uri].join("  "));
+            page.styled_field("", FAINT, digest.as_str());
+        } else {
+            page.field(label, &[name.as_str(), uri, digest.short()].join("  "));
+        }
         label = "";
     }
 }

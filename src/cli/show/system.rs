@@ -12,12 +12,12 @@ use k8s_openapi::jiff::SignedDuration;
 use super::Review;
 use crate::{
     api::{
-        AISystemSpec, Attribution, Certification, Control, Evidence, ImagePolicy, Owner, OwnerKind,
-        RiskLevel, RiskLevelSpec, SystemReference,
+        AISystemSpec, Attribution, Certification, Control, Decision, Document, Evidence, ImagePolicy, Owner,
+        OwnerKind, RiskLevel, RiskLevelSpec, SystemReference,
     },
     cli::{
         instant::{in_words, two_units},
-        page::{BAD, FAINT, LOOK, PLAIN, Page, STRONG},
+        page::{BAD, LOOK, Page, STRONG},
     },
 };
 
@@ -27,10 +27,14 @@ pub fn system(page: &mut Page, review: &Review<'_>) {
     page.heading("SYSTEM");
     page.prose("purpose", &spec.intended_purpose);
     page.styled_field("risk level", STRONG, &spec.risk_level);
+    if review.decision == Decision::Approve && !review.full {
+        level_in_short(page, review);
+    }
     page.field("jurisdictions", &or_none(&spec.jurisdictions));
     page.field("owners", &spec.owners.iter().map(owner).collect::<Vec<_>>().join(", "));
-    page.field("written by", &Attribution::of(&review.system.metadata).in_words());
-    page.field("version by", &Attribution::of(&review.version.metadata).in_words());
+    let (system, version) = (&review.system.metadata, &review.version.metadata);
+    let authors = [system, version].map(|metadata| Attribution::of(metadata).in_words());
+    page.field("written by", &format!("{}; the version by: {}", authors[0], authors[1]));
     if let Some(provider) = &spec.provider {
         page.field("provider", &provider.name);
         page.list("certified for", provider.certifications.iter().map(|c| certification(c, review)));
@@ -42,6 +46,33 @@ pub fn system(page: &mut Page, review: &Review<'_>) {
         page.styled_field("retires", LOOK, &in_words(end.date.0, review.now));
         page.prose("because", &end.reason);
     }
+    if review.decision == Decision::Approve {
+        documents(page, spec, review.full);
+    }
+}
+
+/// What the level asks of people; the rest is counted, because the operator checks it.
+fn level_in_short(page: &mut Page, review: &Review<'_>) {
+    let Some(RiskLevel { spec: level, .. }) = &review.ledger.level else {
+        page.mark("✗", BAD, &format!("there is no RiskLevel {}", review.system.spec.risk_level));
+        return;
+    };
+    if level.prohibited {
+        page.mark("✗", BAD, "prohibited: no system of this level may run, whoever approves");
+    }
+    let approvals = level.approvals.iter().map(|r| format!("{} × {}", r.count, r.role)).collect::<Vec<_>>();
+    let one = if level.separation_of_duties { "; one person fills one role" } else { "" };
+    page.prose("approvals", &format!("{}{one}", or_none(&approvals)));
+    let grace = SignedDuration::from_secs(level.on_loss.grace_period_seconds.into());
+    let requirements = level.documents.len() + level.evidence.len() + level.certifications.len();
+    page.prose(
+        "on loss",
+        &format!(
+            "pods stop within {}; {requirements} requirements, {} controls (--full)",
+            two_units(grace),
+            level.controls.len()
+        ),
+    );
 }
 
 /// What the level asks for and what it does.
@@ -83,17 +114,13 @@ fn requirements(page: &mut Page, level: &RiskLevelSpec) {
 }
 
 /// The documents of the system.
-pub fn documents(page: &mut Page, system: &AISystemSpec) {
-    page.heading("DOCUMENTS");
-    if system.documentation.is_empty() {
-        page.mark("-", FAINT, "none");
-    }
-    for document in &system.documentation {
-        page.step("-", PLAIN, &format!("{}  {}", document.type_, document.uri));
-        if let Some(digest) = &document.digest {
-            page.step(" ", FAINT, digest.as_str());
-        }
-    }
+fn documents(page: &mut Page, system: &AISystemSpec, full: bool) {
+    let document = |document: &Document| {
+        let digest = document.digest.as_ref();
+        let digest = digest.map_or("no digest", |digest| if full { digest.as_str() } else { digest.short() });
+        format!("{}  {}  {digest}", document.type_, document.uri)
+    };
+    page.list("documents", system.documentation.iter().map(document));
 }
 
 fn reference(system: &SystemReference) -> String {

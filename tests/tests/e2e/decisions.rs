@@ -24,6 +24,41 @@ async fn withheld(scene: &Scenario<'_>, version: &str, reason: &str) -> Result<S
 }
 
 /// Carol and Bob approve `version`, as risk officer and for the ethics board.
+/// The notes of the Events on an object with that reason.
+async fn notes(scene: &Scenario<'_>, kind: &str, name: &str, reason: &str) -> Result<Vec<String>> {
+    let events = scene.list("events.v1.events.k8s.io").await?;
+    let of_it = events.iter().filter(|event| {
+        event["reason"] == reason && event["regarding"]["kind"] == kind && event["regarding"]["name"] == name
+    });
+    Ok(of_it.map(|event| event["note"].as_str().unwrap_or_default().to_owned()).collect())
+}
+
+pub async fn a_rejection_and_a_revocation_are_announced_once_on_version_and_system(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let scene = Scenario::new(cluster, "announced", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    let why = format!("no bias test {}", "x".repeat(400));
+    let reject = ["reject", "scorer", "--version=v1", "--yes", "--reason"];
+    scene.assent(Bob, &[&reject[..], &[&why]].concat()).await?.ok()?;
+    for (kind, name) in [("ModelVersion", "v1"), ("AISystem", "scorer")] {
+        let note = scene.event(kind, name, "Rejected").await?;
+        says(&note, &["v1 was rejected by bob as ethics-board: no bias test", "kubectl assent explain"])?;
+        ensure!(note.chars().count() <= 300, "{note}");
+    }
+    let status = scene.assent(Alice, &["status", "scorer"]).await?.ok()?;
+    says(&status, &["rejected by bob: no bias test"])?;
+    // Another person's decision is another Event; the first is not said again.
+    let revoke = ["revoke", "scorer", "--version=v1", "--role=risk-officer", "--reason=drift", "--yes"];
+    scene.assent(Alice, &revoke).await?.ok()?;
+    let note = scene.event("ModelVersion", "v1", "Revoked").await?;
+    says(&note, &["v1 was revoked by alice as risk-officer: drift"])?;
+    scene.kubectl(Admin, &["annotate", "aisystem/scorer", "note=1"]).await?;
+    let rejected = notes(&scene, "ModelVersion", "v1", "Rejected").await?;
+    ensure!(rejected.len() == 1, "{rejected:?}");
+    Ok(())
+}
+
 async fn others_approve(scene: &Scenario<'_>, version: &str) -> Result<()> {
     let digest = scene.digest_of(version).await?;
     scene.decide(Carol, &scene.decision("Approve", version, &digest, "risk-officer")).await?;

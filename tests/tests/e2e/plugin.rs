@@ -153,6 +153,12 @@ pub async fn status_says_what_would_stop_before_anybody_enforces(cluster: &Contr
     let rows = rehearse(&[]).await?;
     ensure!(workloads(&rows) == ["Deployment/other", "Pod/gpu", "Pod/plain"], "{rows:?}");
     ensure!(rows[0]["pods"].as_array().is_some_and(|pods| pods.len() == 2), "{rows:?}");
+    let batch = json!({ "containers": [container("3")], "automountServiceAccountToken": false });
+    let mut nightly = scene.workload("batch/v1", "CronJob", "nightly", &batch);
+    nightly["spec"]["schedule"] = json!("0 0 1 1 *");
+    scene.apply(Person::Dev, &nightly).await?;
+    let with_it = workloads(&rehearse(&[]).await?);
+    ensure!(with_it.last().map(String::as_str) == Some("CronJob/nightly"), "between two runs: {with_it:?}");
     let said = scene.assent(Person::Dev, &["status", "--as-if-enforced"]).await?.ok()?;
     for words in [
         "deployment/other",
@@ -192,6 +198,13 @@ pub async fn inventory_lists_what_nobody_answers_for(cluster: &ControlPlane) -> 
     run("gpu", Value::Null, json!({ "name": "c", "image": "c", "resources": gpu })).await?;
     run("server", json!("made-up"), json!({ "name": "c", "image": "ollama/ollama:latest" })).await?;
     run("plain", Value::Null, json!({ "name": "c", "image": "c" })).await?;
+    // Without a pod today, and on a CPU.
+    let predictor = json!({ "containers": [{ "name": "c", "image": "kserve/sklearnserver:v1" }] });
+    let mut nightly = other.workload("batch/v1", "CronJob", "nightly", &predictor);
+    nightly["spec"]["schedule"] = json!("0 0 1 1 *");
+    nightly["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]["assent.dev/system"] =
+        Value::Null;
+    other.apply(Person::Dev, &nightly).await?;
     let said = other.assent(Person::Dev, &["inventory"]).await?.ok()?;
     let lines: Vec<_> =
         said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
@@ -201,6 +214,7 @@ pub async fn inventory_lists_what_nobody_answers_for(cluster: &ControlPlane) -> 
                 "WORKLOAD PODS SYSTEM FOUND BY",
                 "deployment/gpu 2 none nvidia.com/gpu",
                 "deployment/server 2 none image ollama/ollama:latest",
+                "cronjob/nightly 0 none image kserve/sklearnserver:v1",
             ],
         "{said}"
     );
@@ -243,6 +257,9 @@ pub async fn who_can_names_the_roles_and_those_who_hold_them(cluster: &ControlPl
         ethics.is_some_and(|r| r["you"] == false && r["holders"].is_null()),
         "she may not read RBAC: {rows:?}"
     );
+    let said = scene.assent(Person::Alice, &["who-can", "approve", "scorer"]).await?;
+    ensure!(said.stdout.contains("not visible to you"), "{said:?}");
+    ensure!(said.stderr.contains("One person fills one role"), "{said:?}");
 
     let rows = ask(Person::Admin, "approve").await?;
     let ethics = role(&rows, "ethics-board").unwrap_or_default();
@@ -276,6 +293,8 @@ pub async fn history_tells_the_life_of_a_system_in_order(cluster: &ControlPlane)
     let at = |what: &str| entries.iter().position(|entry| entry["what"] == what);
     let order = ["Described", "Published", "Approved", "Revoked", "ClearanceLost"].map(at);
     ensure!(order.iter().all(Option::is_some) && order.is_sorted(), "{order:?}: {said}");
+    let revocations = entries.iter().filter(|entry| entry["what"] == "Revoked").count();
+    ensure!(revocations == 1, "a decision is listed once: {said}");
     let revoked = &entries[at("Revoked").unwrap_or_default()];
     ensure!(revoked["who"] == "alice" && revoked["role"] == "risk-officer", "{revoked}");
     ensure!(revoked["version"] == "v1" && revoked["note"] == "scores drift", "{revoked}");
@@ -284,6 +303,12 @@ pub async fn history_tells_the_life_of_a_system_in_order(cluster: &ControlPlane)
     ensure!(note.is_some_and(|note| note.contains("[Revoked]")), "{note:?}: {said}");
     let said = scene.assent(Person::Alice, &["history", "scorer"]).await?.ok()?;
     ensure!(said.starts_with("TIME ") && said.contains("alice as risk-officer"), "{said}");
+    let all = scene.assent(Person::Admin, &["history", "-A", "-o=json"]).await?.ok()?;
+    let all: Vec<Value> = serde_json::from_str(&all)?;
+    let here = |entry: &&Value| entry["namespace"] == "history" && entry["system"] == "scorer";
+    ensure!(all.iter().filter(here).count() == entries.len(), "{all:?} is not {said}");
+    let table = scene.assent(Person::Admin, &["history", "-A"]).await?.ok()?;
+    ensure!(table.lines().next().is_some_and(|head| head.contains("NAMESPACE")), "{table}");
 
     // A role that is older than the kind SystemHistory.
     let reads = json!({ "apiGroups": ["assent.dev"], "verbs": ["get", "list"],
@@ -310,7 +335,7 @@ pub async fn status_lists_what_loses_its_clearance_soon(cluster: &ControlPlane) 
     let within = async |time: &str| scene.assent(Person::Alice, &["status", "--expiring", time]).await;
     let none = within("90d").await?;
     ensure!(
-        none.stdout.is_empty() && none.stderr.contains("lose a clearance by then"),
+        none.stdout.is_empty() && none.stderr.contains("No clearance ends by then."),
         "nothing is cleared: {none:?}"
     );
     let mut approval = scene.decision("Approve", "v1", &digest, "risk-officer");
@@ -376,36 +401,86 @@ pub async fn capture_names_the_digest_that_the_nodes_report(cluster: &ControlPla
     let said = capture().await?;
     let image = format!("registry.example:5000/scorer@{}", digest('a'));
     ensure!(said.stdout.contains(&image), "{said:?}");
-    let command =
-        said.stderr.lines().find_map(|line| line.trim().strip_prefix("kubectl ")).unwrap_or_default();
-    let command: Vec<_> = command.split_whitespace().collect();
-    ensure!(command.starts_with(&["set", "image", "deployment/scorer"]), "{}", said.stderr);
-    scene.cluster.kubectl(Person::Dev, &command).await?.ok()?;
+    roll_out(&scene, &said).await?;
     let pinned = capture().await?;
     ensure!(pinned.stderr.is_empty() && pinned.stdout == said.stdout, "{pinned:?} is not {said:?}");
+    Ok(())
+}
+
+/// Runs the one command that `capture` printed.
+async fn roll_out(scene: &Scenario<'_>, said: &Output) -> Result<()> {
+    let command = said.stderr.lines().map(str::trim).find(|line| line.starts_with("kubectl "));
+    let command = command.with_context(|| format!("no command: {said:?}"))?;
+    ensure!(command.starts_with("kubectl patch deployment/scorer"), "{command}");
+    scene
+        .cluster
+        .run(scene.cluster.account(Person::Dev), "bash", &["-c", command], None)
+        .await?
+        .ok()
+        .map(drop)
+}
+
+pub async fn capture_starts_from_the_newest_version_and_rolls_out_once(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::governed_by(cluster, "capture-again", "limited", &json!({})).await?;
+    let mut first = scene.version("v1", &container("1"));
+    first["spec"]["runtime"]["containers"][0]["mayVary"] = json!({ "env": ["LOG_LEVEL"] });
+    first["spec"]["provenance"] = json!({ "rationale": "First version." });
+    scene.apply(Person::Dev, &first).await?;
+    let mut next = container("2");
+    next["env"] = json!([{ "name": "MODE", "value": "batch" }, { "name": "LOG_LEVEL", "value": "debug" }]);
+    let mut deployment = scene.deployment("scorer", &next);
+    deployment["spec"]["template"]["metadata"]["labels"]["assent.dev/system"] = Value::Null;
+    scene.apply(Person::Dev, &deployment).await?;
+    let capture = ["capture", "deployment/scorer", "--system=scorer", "-o=json"];
+    let said = scene.assent(Person::Dev, &capture).await?;
+    let version: Value = serde_json::from_str(&said.stdout)?;
+    ensure!(version["spec"]["provenance"]["rationale"] == "First version.", "{version}");
+    let captured = &version["spec"]["runtime"]["containers"][0];
+    ensure!(captured["mayVary"]["env"] == json!(["LOG_LEVEL"]), "{captured}");
+    ensure!(captured["env"].as_array().is_some_and(|env| env.len() == 1), "{captured}");
+    ensure!(said.stderr.contains("+  - --revision=2") && said.stderr.contains("v1"), "{}", said.stderr);
+    ensure!(!said.stderr.contains("LOG_LEVEL"), "{}", said.stderr);
+    roll_out(&scene, &said).await?;
+    let labels = scene.get("deployment", "scorer").await?["spec"]["template"]["metadata"]["labels"].take();
+    ensure!(labels["assent.dev/system"] == "scorer", "{labels}");
+    scene.cluster.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &said.stdout).await?.ok()?;
+    let again = scene.assent(Person::Dev, &["capture", "deployment/scorer"]).await?;
+    ensure!(again.stderr.contains("no new version is needed"), "{again:?}");
     Ok(())
 }
 
 pub async fn completion_knows_commands_and_what_the_cluster_has(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "completion", "limited").await?;
     scene.publish("v1", &container("1")).await?;
+    scene.apply(Person::Dev, &scene.pod("alone", &container("1"))).await?;
     let script = scene.assent(Person::Alice, &["completion"]).await?.ok()?;
     let directory = tempfile::tempdir()?;
     let helper = directory.path().join("kubectl_complete-assent");
     std::fs::write(&helper, script)?;
     std::fs::set_permissions(&helper, PermissionsExt::from_mode(0o755))?;
     // As the completion of kubectl asks, in whatever shell.
-    let complete = async |words: &str| {
+    let complete_as = async |person, words: &str| {
         let path = format!("export PATH={}:{}:$PATH", directory.path().display(), binaries()?.display());
         let script = format!("{path}; kubectl __complete assent {words}");
-        cluster.run(cluster.account(Person::Alice), "bash", &["-c", &script], None).await?.ok()
+        cluster.run(cluster.account(person), "bash", &["-c", &script], None).await?.ok()
     };
+    let complete = async |words: &str| complete_as(Person::Alice, words).await;
     let said = complete("app").await?;
     ensure!(said.lines().any(|line| line.starts_with("approve\tReview a version")), "{said}");
     let said = complete("approve -n completion sco").await?;
     ensure!(said.lines().next() == Some("scorer"), "{said}");
     let said = complete("approve scorer -n completion --version ''").await?;
     ensure!(said.lines().next() == Some("v1"), "{said}");
+    for (words, first) in [
+        ("approve scorer -n completion --role risk", "risk-officer"),
+        ("status --level limi", "limited"),
+        ("status -n compl", "completion"),
+        ("explain -n completion pod/alo", "pod/alone"),
+        ("explain -n completion modelversion/", "modelversion/v1"),
+    ] {
+        let said = complete_as(Person::Admin, words).await?;
+        ensure!(said.lines().next() == Some(first), "{words}: {said}");
+    }
     let said = complete("status --kubeconfig /nonexistent sco").await?;
     ensure!(said.trim() == ":4", "no cluster, no names, and no error: {said}");
     Ok(())
@@ -438,15 +513,57 @@ pub async fn a_person_walks_through_what_waits_for_them(cluster: &ControlPlane) 
     ensure!(none.contains("Nothing waits for you."), "dev holds no role: {none}");
 
     let said = at_a_terminal(&scene, Person::Alice, &walk, "\n").await?.ok()?;
-    ensure!(said.contains("1 of 1: v2 of scorer") && said.contains("0 signed, 1 skipped"), "{said}");
+    ensure!(
+        said.contains("1 of 1: v2 of scorer") && said.contains("0 signed, 0 rejected, 1 skipped"),
+        "{said}"
+    );
     let said = at_a_terminal(&scene, Person::Bob, &walk, "scorer\nscorer\n").await?.ok()?;
-    let order = ["1 of 2: v2 of scorer", "2 of 2: v1 of scorer", "2 signed, 0 skipped"];
+    let order = ["1 of 2: v2 of scorer", "2 of 2: v1 of scorer", "2 signed, 0 rejected, 0 skipped"];
     ensure!(order.map(|text| said.find(text)).is_sorted() && said.contains(order[2]), "{said}");
     ensure!(said.contains("stays cleared to run until"), "he sees that it renews: {said}");
     let said = at_a_terminal(&scene, Person::Alice, &walk, "scorer\n").await?.ok()?;
     ensure!(said.contains("v2 of scorer is cleared until"), "{said}");
     let none = at_a_terminal(&scene, Person::Bob, &walk, "").await?.ok()?;
     ensure!(none.contains("Nothing waits for you."), "{none}");
+    Ok(())
+}
+
+pub async fn a_person_rejects_and_quits_in_the_inbox(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "inbox", "limited").await?;
+    scene.publish("v1", &container("1")).await?;
+    let walk = ["approve", "--interactive"];
+    let said = at_a_terminal(&scene, Person::Alice, &walk, "q\n").await?.ok()?;
+    ensure!(said.contains("0 signed, 0 rejected, 1 skipped"), "{said}");
+    let said = at_a_terminal(&scene, Person::Alice, &walk, "what\nr\nno bias test\ny\n").await?.ok()?;
+    ensure!(said.contains("0 signed, 1 rejected, 0 skipped"), "{said}");
+    let message = scene.condition("modelversion", "v1", "Cleared", "False", "Rejected").await?;
+    ensure!(message.contains("no bias test"), "{message}");
+    Ok(())
+}
+
+pub async fn a_status_and_a_review_fit_a_terminal_of_80_columns(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "narrow", "limited").await?;
+    scene.clear("v1", &container("1")).await?;
+    let why = format!("no bias test for applicants {}", "under 25 ".repeat(20));
+    scene.publish("v2", &container("2")).await?;
+    let reject = ["reject", "scorer", "--version=v2", "--role=risk-officer", "--yes", "--reason", &why];
+    scene.assent(Person::Alice, &reject).await?.ok()?;
+    let plugin = binaries()?.join("kubectl-assent").display().to_string();
+    for args in
+        ["status -A", "status scorer", "history scorer", "who-can approve scorer", "explain aisystem/scorer"]
+    {
+        let line = format!("stty cols 80 rows 40; NO_COLOR=1 '{plugin}' {args} -n {}", scene.namespace);
+        let said = cluster
+            .run(cluster.account(Person::Admin), "bash", &["-c", ON_A_TERMINAL, &line], None)
+            .await?
+            .ok()?;
+        // A command to copy is one line.
+        let wide =
+            said.lines().find(|line| line.trim_end().chars().count() > 80 && !line.contains("kubectl"));
+        ensure!(wide.is_none(), "{args}: {wide:?}\n{said}");
+    }
+    let piped = scene.assent(Person::Admin, &["status"]).await?.ok()?;
+    ensure!(piped.contains("VERSIONS") && piped.contains("PODS(running/held)"), "a pipe takes all: {piped}");
     Ok(())
 }
 

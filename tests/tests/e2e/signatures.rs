@@ -109,6 +109,10 @@ pub async fn the_signer_and_not_the_applier_is_the_approver(cluster: &ControlPla
     ensure!(recorded["status"]["signedBy"] == "erin" && recorded["spec"]["approver"].is_null(), "{recorded}");
     let counted = scene.get("modelversion", "v1").await?["status"]["approvals"].take();
     ensure!(counted[0]["user"] == "erin", "{counted}");
+    let columns = scene.kubectl(Alice, &["get", "approvals"]).await?;
+    let header = columns.lines().next().unwrap_or_default();
+    let at = header.find("APPROVER").context("a column APPROVER")?;
+    ensure!(columns.lines().nth(1).is_some_and(|row| row[at..].starts_with("erin ")), "{columns}");
     // Git says the same for ever.
     let again = signing.merge(&approval).await?.ok()?;
     ensure!(again.contains("serverside-applied"), "{again}");

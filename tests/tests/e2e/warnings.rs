@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, container, until};
+use assent_tests::{ControlPlane, Person, Scenario, container, digest, until};
 use serde_json::json;
 
 use Person::{Admin, Dev};
@@ -97,6 +97,9 @@ pub async fn a_workload_that_will_be_held_is_said_to_be(cluster: &ControlPlane) 
     let wanted = "deployment/scorer: its pods will be held: it is not what was approved for AI system scorer";
     ensure!(said.contains(wanted), "{said}");
     ensure!(said.contains("kubectl assent explain deployment/scorer -n warned-workload"), "{said}");
+    let image = format!("server=registry.example/scorer@{}", digest('b'));
+    let said = warned(&scene, Dev, &["set", "image", "deployment/scorer", &image]).await?;
+    ensure!(said.contains(wanted), "{said}");
     let said = warned(&scene, Dev, &["scale", "deployment/scorer", "--replicas=3"]).await?;
     ensure!(!said.contains("Warning"), "its template stays: {said}");
     let said = warned(&scene, Dev, &["annotate", "deployment/scorer", "note=1"]).await?;

@@ -1,0 +1,118 @@
+//! Announces a rejection or revocation when it begins to count: an Event on each version and on the system.
+//!
+//! ```text
+//!  status of the compile before ─┐
+//!  status of this compile ───────┴─► a Reject or Revoke counts that did not ──► Event ─┬─ ModelVersion
+//!                                                                                      └─ AISystem
+//! ```
+//!
+//! The status remembers what was announced. Until the watch has seen that status, this module remembers it.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, PoisonError},
+};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Resource, ResourceExt,
+    runtime::events::{Event, EventType},
+};
+
+use super::{index::Facts, status::Statuses};
+use crate::{
+    api::{Approval, ApprovalStatus, Decision},
+    bounds::{NOTE_BYTES, plain, shorten},
+    policy::approver_of,
+};
+
+/// How many decisions one compile announces: the others follow with the next compiles.
+const AT_ONCE: usize = 16;
+
+/// How many versions with the same content one decision is announced on.
+const VERSIONS: usize = 8;
+
+/// The names of the decisions of each namespace that were announced, and whose status does not say so yet.
+#[derive(Debug, Default)]
+pub struct Objections(Mutex<HashMap<String, BTreeSet<String>>>);
+
+/// An Event, and the objects that it is sent about.
+pub struct Announcement {
+    pub event: Event,
+    pub about: Vec<ObjectReference>,
+}
+
+impl Objections {
+    /// The Events about the decisions that begin to count with `statuses`.
+    pub fn begun(&self, namespace: &str, facts: &Facts, statuses: &Statuses) -> Vec<Announcement> {
+        let mut announced = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pending = announced.remove(namespace).unwrap_or_default();
+        let counted_before = |approval: &Approval| approval.status.as_ref().is_some_and(counts);
+        pending.retain(|name| facts.approvals.get(name).is_some_and(|approval| !counted_before(approval)));
+        let begins = |approval: &&Approval| {
+            let name = approval.name_any();
+            approval.spec.decision != Decision::Approve
+                && !counted_before(approval)
+                && !pending.contains(&name)
+                && statuses.approvals.get(&name).is_some_and(counts)
+        };
+        let begun: Vec<_> =
+            facts.approvals.values().map(AsRef::as_ref).filter(begins).take(AT_ONCE).collect();
+        pending.extend(begun.iter().map(|approval| approval.name_any()));
+        if !pending.is_empty() {
+            announced.insert(namespace.to_owned(), pending);
+        }
+        let announcement = |approval| Announcement {
+            event: event(namespace, facts, approval),
+            about: meant(namespace, facts, statuses, approval),
+        };
+        begun.into_iter().map(announcement).collect()
+    }
+
+    /// Forgets a namespace that is being deleted.
+    pub fn forget(&self, namespace: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(namespace);
+    }
+}
+
+fn counts(status: &ApprovalStatus) -> bool {
+    status.conditions.iter().any(|condition| condition.type_ == "Counted" && condition.status == "True")
+}
+
+/// The versions with the content that was decided on, and the system.
+fn meant(namespace: &str, facts: &Facts, statuses: &Statuses, approval: &Approval) -> Vec<ObjectReference> {
+    let spec = &approval.spec;
+    let is_meant = |name: &str| {
+        let digest = statuses.versions.get(name).and_then(|status| status.subject_digest.as_ref());
+        name == spec.model_version || digest == Some(&spec.subject_digest)
+    };
+    let versions = facts.versions.values().filter(|v| v.spec.system == spec.system && is_meant(&v.name));
+    let versions = versions.take(VERSIONS).map(|version| version.reference(namespace));
+    versions.chain(facts.systems.get(&spec.system).map(|system| system.reference(namespace))).collect()
+}
+
+fn event(namespace: &str, facts: &Facts, approval: &Approval) -> Event {
+    let spec = &approval.spec;
+    let (reason, done, action) = match spec.decision {
+        Decision::Revoke => ("Revoked", "revoked", "Revoke"),
+        Decision::Approve | Decision::Reject => ("Rejected", "rejected", "Reject"),
+    };
+    let approver = approver_of(approval, &facts.roles);
+    let who = approver.as_ref().map_or("somebody", |approver| &*approver.user);
+    let why = spec.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    let version = &spec.model_version;
+    let what = format!("{version} was {done} by {who} as {}{why}", spec.role);
+    let next = format!("; see: kubectl assent explain modelversion/{version} -n {namespace}");
+    // A long name leaves no room for the command.
+    let next = if next.len() <= NOTE_BYTES / 2 { next } else { String::new() };
+    let mut about = approval.object_ref(&());
+    about.namespace = Some(namespace.to_owned());
+    Event {
+        type_: EventType::Warning,
+        reason: reason.to_owned(),
+        note: Some(shorten(plain(&what).into_owned(), NOTE_BYTES - next.len()) + &next),
+        action: action.to_owned(),
+        // The API server counts Events that are alike as one: a second decision is not like the first.
+        secondary: Some(about),
+    }
+}
