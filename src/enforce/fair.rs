@@ -1,16 +1,21 @@
-//! A queue in which namespaces take turns: a namespace with much to say delays no other.
+//! A queue in which namespaces take turns: a namespace with many items delays no other.
 //!
 //! ```text
-//!  push ─► flooded  b c d e …   full: the newest of the longest line is dropped ─┐
-//!          quiet    a                                                             ├─► pop: b a c d e …
+//!  push ─► flooded  b c d e …   full: drop the newest item of the longest line ─┐
+//!          quiet    a                                                            ├─► pop: b a c d e …
+//!          refused  f g  (back-off until 12:00:05) ◄── put_back ─────────────────┘
 //! ```
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 /// The items that wait, in a line for each namespace.
 pub struct Fair<T> {
@@ -19,17 +24,31 @@ pub struct Fair<T> {
 }
 
 struct Lines<T> {
-    by_namespace: HashMap<String, VecDeque<T>>,
+    by_namespace: HashMap<String, Line<T>>,
     /// The namespaces with a line, the next first.
     turns: VecDeque<String>,
     len: usize,
-    room: usize,
+    capacity: usize,
+}
+
+struct Line<T> {
+    items: VecDeque<T>,
+    /// The end of the back-off of the namespace.
+    not_before: Option<Instant>,
+}
+
+/// The answer to a request for an item.
+enum Next<T> {
+    Item(T),
+    /// All namespaces back off. The first of them ends then.
+    NotBefore(Instant),
+    Empty,
 }
 
 impl<T> Fair<T> {
-    /// An empty queue with room for so many items.
-    pub fn new(room: usize) -> Self {
-        let lines = Lines { by_namespace: HashMap::new(), turns: VecDeque::new(), len: 0, room };
+    /// An empty queue for at most `capacity` items.
+    pub fn new(capacity: usize) -> Self {
+        let lines = Lines { by_namespace: HashMap::new(), turns: VecDeque::new(), len: 0, capacity };
         Self { lines: Mutex::new(lines), more: Notify::new() }
     }
 
@@ -40,13 +59,20 @@ impl<T> Fair<T> {
         had_room
     }
 
+    /// Puts an item back at the head of its line. No item of its namespace is taken before the delay is over.
+    pub fn put_back(&self, namespace: &str, item: T, delay: Duration) {
+        self.lines().put_back(namespace, item, Instant::now() + delay);
+        self.more.notify_one();
+    }
+
     /// Waits for the next item. One task may wait at a time.
     pub async fn pop(&self) -> T {
         loop {
-            let next = self.lines().pop();
+            let next = self.lines().pop(Instant::now());
             match next {
-                Some(item) => return item,
-                None => self.more.notified().await,
+                Next::Item(item) => return item,
+                Next::NotBefore(at) => drop(timeout_at(at, self.more.notified()).await),
+                Next::Empty => self.more.notified().await,
             }
         }
     }
@@ -58,35 +84,55 @@ impl<T> Fair<T> {
 
 impl<T> Lines<T> {
     fn push(&mut self, namespace: &str, item: T) -> bool {
-        let had_room = self.len < self.room;
+        let had_room = self.len < self.capacity;
         if !had_room && !self.makes_room(namespace) {
             return false;
         }
-        if let Some(line) = self.by_namespace.get_mut(namespace) {
-            line.push_back(item);
-        } else {
-            self.by_namespace.insert(namespace.to_owned(), VecDeque::from([item]));
-            self.turns.push_back(namespace.to_owned());
-        }
+        self.line(namespace).items.push_back(item);
         self.len += 1;
         had_room
     }
 
+    fn put_back(&mut self, namespace: &str, item: T, not_before: Instant) {
+        let line = self.line(namespace);
+        line.items.push_front(item);
+        line.not_before = Some(not_before);
+        self.len += 1;
+    }
+
+    fn line(&mut self, namespace: &str) -> &mut Line<T> {
+        self.by_namespace.entry(namespace.to_owned()).or_insert_with(|| {
+            self.turns.push_back(namespace.to_owned());
+            Line { items: VecDeque::new(), not_before: None }
+        })
+    }
+
     /// Drops the newest item of the longest line, if the namespace's line stays shorter than that one.
     fn makes_room(&mut self, namespace: &str) -> bool {
-        let own = self.by_namespace.get(namespace).map_or(0, VecDeque::len);
-        let longest = self.by_namespace.values_mut().max_by_key(|line| line.len());
-        let Some(longest) = longest.filter(|line| line.len() > own + 1) else { return false };
+        let own = self.by_namespace.get(namespace).map_or(0, |line| line.items.len());
+        let longest = self.by_namespace.values_mut().map(|line| &mut line.items).max_by_key(|items| items.len());
+        let Some(longest) = longest.filter(|items| items.len() > own + 1) else { return false };
         longest.pop_back();
         self.len -= 1;
         true
     }
 
-    fn pop(&mut self) -> Option<T> {
-        let namespace = self.turns.pop_front()?;
+    fn pop(&mut self, now: Instant) -> Next<T> {
+        let not_before = |namespace: &String| self.by_namespace.get(namespace)?.not_before;
+        let is_ready = |namespace: &String| not_before(namespace).is_none_or(|at| at <= now);
+        let Some(turn) = self.turns.iter().position(is_ready) else {
+            return self.turns.iter().filter_map(not_before).min().map_or(Next::Empty, Next::NotBefore);
+        };
+        self.take(turn).map_or(Next::Empty, Next::Item)
+    }
+
+    /// Takes the first item of the namespace at this place in the order of turns, and puts the namespace last.
+    fn take(&mut self, turn: usize) -> Option<T> {
+        let namespace = self.turns.remove(turn)?;
         let line = self.by_namespace.get_mut(&namespace)?;
-        let item = line.pop_front();
-        if line.is_empty() {
+        line.not_before = None;
+        let item = line.items.pop_front();
+        if line.items.is_empty() {
             self.by_namespace.remove(&namespace);
         } else {
             self.turns.push_back(namespace);
@@ -127,6 +173,20 @@ mod tests {
         let had_room: Vec<_> = (1000..1003).map(|number| queue.push("quiet", number)).collect();
         assert_eq!(had_room, [false, false, false], "3 and 2 are dropped, and 1002 for a line as long");
         assert_eq!(all(&queue, 4).await, [0, 1000, 1, 1001]);
+    }
+
+    #[tokio::test]
+    async fn a_refused_item_delays_its_own_namespace_alone() {
+        let queue = Fair::new(100);
+        assert!(queue.push("refused", 0) && queue.push("refused", 1) && queue.push("quiet", 1000));
+        assert_eq!(queue.pop().await, 0);
+        queue.put_back("refused", 0, Duration::from_secs(1));
+        let begun = Instant::now();
+        assert_eq!(queue.pop().await, 1000);
+        assert!(queue.push("quiet", 1001));
+        assert_eq!(queue.pop().await, 1001);
+        assert_eq!(all(&queue, 2).await, [0, 1], "the order within a namespace stays");
+        assert!(begun.elapsed() > Duration::from_millis(900));
     }
 
     #[tokio::test]

@@ -1,11 +1,17 @@
 //! Telling people: Events on the pod or Job, its workload and its AI system, that name the next command.
 //!
 //! Events never delay enforcement: they wait in a queue, where namespaces take turns ([`Fair`]). An Event without room is
-//! dropped and counted. While the API server is too busy for an Event, the operator tries it again, and the others wait.
+//! dropped and counted. If the API server is too busy for an Event, its namespace backs off: an API server can limit the
+//! rate of Events by namespace, so other namespaces do not wait.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
-use backon::Retryable;
+use backon::{BackoffBuilder, ExponentialBackoff};
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{
     Client,
@@ -73,14 +79,24 @@ impl<'a> Subject<'a> {
 /// Something to say.
 #[derive(Debug)]
 struct Saying {
-    about: ObjectReference,
     namespace: String,
-    owner: Option<Arc<OwnerIs>>,
-    system: Option<Arc<str>>,
+    /// The objects that still need their Event.
+    about: VecDeque<About>,
     type_: EventType,
     reason: &'static str,
     action: &'static str,
     note: String,
+    /// The delays before further tries.
+    backoff: ExponentialBackoff,
+}
+
+/// An object that an Event is about.
+#[derive(Debug)]
+enum About {
+    Itself(ObjectReference),
+    /// The workload that people know, above this controller.
+    RootOf(Arc<OwnerIs>),
+    System(Arc<str>),
 }
 
 /// Where what is to be said goes.
@@ -94,7 +110,7 @@ impl Voice {
     /// A voice, and the work of speaking.
     pub fn new(client: Client, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + Send) {
         let queue = Arc::new(Fair::new(QUEUE));
-        (Self { queue: Arc::clone(&queue), metrics }, speak(client, queue))
+        (Self { queue: Arc::clone(&queue), metrics: Arc::clone(&metrics) }, speak(client, queue, metrics))
     }
 
     /// It does not start: a pod is gated, a Job or `CronJob` is suspended.
@@ -216,15 +232,17 @@ impl Voice {
         let Subject { api_version, kind, namespace, name, ref uid, owner, system, .. } = *subject;
         info!(namespace, kind, name, uid = &**uid, system = &**system, reason, "{note}");
         let known = clearance.is_some_and(|c| c.systems.contains_key(&**system));
+        let itself = About::Itself(reference(namespace, api_version, kind, name, Some(uid.to_string())));
+        let root = owner.cloned().map(About::RootOf);
+        let system = known.then(|| About::System(Arc::clone(system)));
         let saying = Saying {
-            about: reference(namespace, api_version, kind, name, Some(uid.to_string())),
             namespace: namespace.to_owned(),
-            owner: owner.cloned(),
-            system: known.then(|| Arc::clone(system)),
+            about: [Some(itself), root, system].into_iter().flatten().collect(),
             type_,
             reason,
             action,
             note: shorten(note, NOTE_BYTES),
+            backoff: patience().build(),
         };
         if !self.queue.push(namespace, saying) {
             self.metrics.events_dropped.inc();
@@ -270,49 +288,83 @@ fn why_of_system(name: &str, system: &SystemClearance) -> String {
     }
 }
 
-async fn speak(client: Client, queue: Arc<Fair<Saying>>) {
-    let recorder = Recorder::new(
-        client.clone(),
-        Reporter { controller: "assent.dev/operator".to_owned(), instance: None },
-    );
-    let mut roots = Roots::default();
-    let mut quiet: HashMap<(String, String, &'static str), Instant> = HashMap::new();
+async fn speak(client: Client, queue: Arc<Fair<Saying>>, metrics: Arc<Metrics>) {
+    let reporter = Reporter { controller: "assent.dev/operator".to_owned(), instance: None };
+    let mut speaker = Speaker {
+        recorder: Recorder::new(client.clone(), reporter),
+        client,
+        roots: Roots::default(),
+        quiet: HashMap::new(),
+    };
     loop {
-        let saying = queue.pop().await;
-        quiet.retain(|_, until| *until > Instant::now());
-        let namespace = &*saying.namespace;
-        let mut about = vec![saying.about.clone()];
-        if let Some(owner) = &saying.owner {
-            let root = roots.of(&client, namespace, owner).await;
-            about.push(reference(namespace, &root.api_version, &root.kind, &root.name, Some(root.uid)));
+        let mut saying = queue.pop().await;
+        if speaker.say(&mut saying).await.is_ok() {
+            continue;
         }
-        about.extend(
-            saying
-                .system
-                .as_ref()
-                .map(|system| reference(namespace, "assent.dev/v1alpha1", "AISystem", system, None)),
-        );
-        for object in about {
-            let is_itself = object == saying.about;
-            let topic = (namespace.to_owned(), format!("{:?}/{:?}", object.kind, object.name), saying.reason);
-            if is_itself || quiet.insert(topic, Instant::now() + QUIET).is_none() {
-                publish(&recorder, &saying, &object).await;
-            }
-        }
+        let Some(delay) = saying.backoff.next() else {
+            metrics.events_dropped.inc();
+            continue;
+        };
+        let namespace = saying.namespace.clone();
+        queue.put_back(&namespace, saying, delay);
     }
 }
 
-async fn publish(recorder: &Recorder, saying: &Saying, object: &ObjectReference) {
-    let event = Event {
-        type_: saying.type_,
-        reason: saying.reason.to_owned(),
-        note: Some(saying.note.clone()),
-        action: saying.action.to_owned(),
-        secondary: None,
-    };
-    let published = (|| recorder.publish(&event, object)).retry(patience()).when(is_passing).await;
-    if let Err(error) = published {
-        debug!(object = object.name, "an Event was not taken: {error}");
+struct Speaker {
+    client: Client,
+    recorder: Recorder,
+    roots: Roots,
+    /// Until when the same is not said again about an object.
+    quiet: HashMap<(String, String, &'static str), Instant>,
+}
+
+impl Speaker {
+    /// Says it about each object that it is about. Fails if the API server may take it later.
+    async fn say(&mut self, saying: &mut Saying) -> Result<(), kube::Error> {
+        self.quiet.retain(|_, until| *until > Instant::now());
+        while let Some(about) = saying.about.front() {
+            let object = self.reference(&saying.namespace, about).await;
+            let topic =
+                (saying.namespace.clone(), format!("{:?}/{:?}", object.kind, object.name), saying.reason);
+            if matches!(about, About::Itself(_)) {
+                self.publish(saying, &object).await?;
+            } else if !self.quiet.contains_key(&topic) {
+                self.publish(saying, &object).await?;
+                self.quiet.insert(topic, Instant::now() + QUIET);
+            }
+            saying.about.pop_front();
+        }
+        Ok(())
+    }
+
+    async fn reference(&mut self, namespace: &str, about: &About) -> ObjectReference {
+        match about {
+            About::Itself(object) => object.clone(),
+            About::RootOf(owner) => {
+                let OwnerIs { api_version, kind, name, uid } =
+                    self.roots.of(&self.client, namespace, owner).await;
+                reference(namespace, &api_version, &kind, &name, Some(uid))
+            }
+            About::System(system) => reference(namespace, "assent.dev/v1alpha1", "AISystem", system, None),
+        }
+    }
+
+    async fn publish(&self, saying: &Saying, object: &ObjectReference) -> Result<(), kube::Error> {
+        let event = Event {
+            type_: saying.type_,
+            reason: saying.reason.to_owned(),
+            note: Some(saying.note.clone()),
+            action: saying.action.to_owned(),
+            secondary: None,
+        };
+        match self.recorder.publish(&event, object).await {
+            Err(error) if is_passing(&error) => Err(error),
+            Err(error) => {
+                debug!(object = object.name, "an Event was not taken: {error}");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 }
 
