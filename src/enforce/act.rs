@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use backon::ExponentialBuilder;
 use k8s_openapi::{api::core::v1 as core, jiff::Timestamp};
 use kube::{
     Api, Client,
@@ -14,16 +13,15 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
-    RETRY,
-    decide::Step,
+    action::{Action, Step},
     keep::keep,
-    roster::{Pod, PodKey},
+    pod::{Pod, PodKey},
 };
 use crate::{
     admission::{RELEASE_MANAGER, RELEASE_WITHOUT_TIME},
     api::{DEADLINE_ANNOTATION, GATE, HELD_LABEL, RELEASED_ANNOTATION},
     metrics::{Enforcement, EnforcementLabels, Metrics},
-    watch::{Lenient, request::delete},
+    watch::{Lenient, is_transient, request::delete},
 };
 
 /// Pods, whose answers need not be readable.
@@ -34,21 +32,6 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long it may take at least.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
-
-/// A request about one pod.
-#[derive(Clone, Debug)]
-pub enum Action {
-    /// Lift its gate: for which version, or because nobody governs the pod.
-    Release(Option<String>),
-    /// Stop it.
-    Stop(Step),
-    /// Delete it, held as it is, so that its controller makes another.
-    Replace,
-    /// Have it end so many seconds after its start.
-    Bound(i64),
-    /// Evict it, in its own time, so that its controller makes another that may run for longer.
-    Roll,
-}
 
 /// What came of an action.
 #[derive(Debug)]
@@ -100,32 +83,11 @@ pub async fn act(client: Client, key: &PodKey, pod: &Pod, action: Action, metric
         }
         // Conflict: the name is another pod's by now.
         Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => Done::Gone,
-        Err(error) if is_passing(&error) => Done::Overloaded(action, error.to_string()),
+        Err(error) if is_transient(&error) => Done::Overloaded(action, error.to_string()),
         Err(kube::Error::Api(answer)) if answer.code >= 500 => Done::Unclear(action, answer.message),
         Err(kube::Error::Api(answer)) => Done::NotNow(action, answer.message),
         Err(error) => Done::Unclear(action, error.to_string()),
     }
-}
-
-/// Whether a disruption budget says so, and not the API server: both say "too many requests".
-fn is_budget(answer: &Status) -> bool {
-    let causes = answer.details.iter().flat_map(|details| &details.causes);
-    causes.into_iter().any(|cause| cause.reason == "DisruptionBudget")
-}
-
-/// Whether the same may be taken a moment later: the API server is not there, or has too much to do.
-pub fn is_passing(error: &kube::Error) -> bool {
-    match error {
-        // Not 500, which is about one object: two budgets for one pod, or a webhook that fails.
-        kube::Error::Api(answer) => matches!(answer.code, 429 | 503 | 504) && !is_budget(answer),
-        kube::Error::HyperError(_) | kube::Error::Service(_) => true,
-        _ => false,
-    }
-}
-
-/// How often and how slowly that is tried again which nobody waits for: for some minutes in all.
-pub fn patience() -> ExponentialBuilder {
-    ExponentialBuilder::default().with_max_delay(RETRY * 5).with_max_times(30).with_jitter()
 }
 
 async fn request(client: &Client, key: &PodKey, pod: &Pod, action: &Action) -> Result<(), kube::Error> {

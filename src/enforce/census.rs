@@ -2,7 +2,7 @@
 //! status; and, by namespace, how many would stop and how many belong to no system though they look like AI.
 //!
 //! ```text
-//!  Roster ─► Count: how many, and of which controllers ─► their roots ─► status.pods, condition PodsHeld
+//!  PodCache ─► Count: how many, and of which controllers ─► their roots ─► status.pods, condition PodsHeld
 //! ```
 //!
 //! Counting waits until things are quiet for a moment, so that a rollout costs one write and not many.
@@ -19,9 +19,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    decide::{is_live, would_stop},
+    decide::would_stop,
+    pod_cache::PodCache,
     report::{Count, Report, System},
-    roster::Roster,
     say::{ENDS_LATE, OVERDUE},
 };
 use crate::{
@@ -57,12 +57,12 @@ impl Census {
     }
 
     /// Counts what changed.
-    pub fn publish(&mut self, roster: &Roster) {
+    pub fn publish(&mut self, cache: &PodCache) {
         self.due = None;
         for namespace in std::mem::take(&mut self.dirty) {
-            self.count(&namespace, roster);
+            self.count(&namespace, cache);
         }
-        let pods = || roster.namespaces().flat_map(|(_, n)| n.pods.values());
+        let pods = || cache.namespaces().flat_map(|(_, n)| n.pods.values());
         let set = |gauge: &Gauge, count: usize| {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         };
@@ -73,8 +73,8 @@ impl Census {
         );
     }
 
-    fn count(&mut self, namespace: &Arc<str>, roster: &Roster) {
-        let known = roster.namespace(namespace);
+    fn count(&mut self, namespace: &Arc<str>, cache: &PodCache) {
+        let known = cache.namespace(namespace);
         let clearance = known.and_then(|known| known.clearance.as_deref());
         self.forget_all_but(namespace, |system| clearance.is_some_and(|c| c.systems.contains_key(system)));
         let Some(known) = known else {
@@ -100,7 +100,7 @@ impl Census {
                     }
                     count.pods.would_stop.iter_mut().for_each(|count| *count += u32::from(would_stop));
                 }
-                None => observed.shadow += i64::from(pod.suspect && is_live(pod)),
+                None => observed.shadow += i64::from(pod.suspect && pod.is_live()),
             }
         }
         self.tell(namespace, observed);

@@ -25,8 +25,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::{
+    action::Step,
     deadline::{Deadline, deadline},
-    roster::Pod,
+    pod::Pod,
 };
 use crate::{
     api::{ClearanceSpec, ClearedVersion, Mode, OnLoss, OnLossMode, Runtime, Scope, SystemClearance},
@@ -35,7 +36,7 @@ use crate::{
 
 /// What is to become of a pod.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Decision<'a> {
+pub(crate) enum Decision<'a> {
     /// Nothing: it ended, it is ending in time, or nobody governs it.
     Ignore,
     /// It runs on.
@@ -104,25 +105,8 @@ pub const LEAST_GRACE: u32 = 1;
 /// has; who does not have it yet must not stop the pod for that.
 const NEWS: SignedDuration = SignedDuration::from_secs(1);
 
-/// The next step of stopping a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Respecting disruption budgets; if they do not allow it, again until `until`.
-    Evict {
-        /// Seconds for the pod to end by itself.
-        grace_period_seconds: u32,
-        /// When the budgets' time is over.
-        until: Timestamp,
-    },
-    /// Whatever the budgets say.
-    Delete {
-        /// Seconds for the pod to end by itself.
-        grace_period_seconds: u32,
-    },
-}
-
 /// Decides about `pod` at `now`.
-pub fn decide<'a>(pod: &Pod, clearance: Option<&'a ClearanceSpec>, now: Timestamp) -> Decision<'a> {
+pub(crate) fn decide<'a>(pod: &Pod, clearance: Option<&'a ClearanceSpec>, now: Timestamp) -> Decision<'a> {
     if pod.ended {
         return Decision::Ignore;
     }
@@ -147,7 +131,7 @@ fn ends_too_slowly(pod: &Pod, system: Option<&SystemClearance>) -> bool {
 }
 
 /// The seconds that a pod may take to end, if it would be released but takes longer.
-pub fn held_for_its_grace(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Option<u32> {
+pub(crate) fn held_for_its_grace(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Option<u32> {
     let system = clearance.systems.get(&*pod.system)?;
     let is_held = ends_too_slowly(pod, Some(system)) && cleared(pod, clearance, now).is_some();
     is_held.then(|| system.on_loss.pod_grace_seconds())
@@ -170,18 +154,13 @@ fn end(
 }
 
 /// The clearance, if by it the namespace enforces what is of this `scope`.
-pub fn governing(clearance: Option<&ClearanceSpec>, scope: Scope) -> Option<&ClearanceSpec> {
+pub(crate) fn governing(clearance: Option<&ClearanceSpec>, scope: Scope) -> Option<&ClearanceSpec> {
     clearance.filter(|clearance| clearance.mode == Some(Mode::Enforce) && scope <= clearance.scope)
 }
 
 /// Whether the pod would be stopped if its namespace enforced.
-pub fn would_stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> bool {
-    pod.scope <= clearance.scope && is_live(pod) && cleared(pod, clearance, now).is_none()
-}
-
-/// Whether the pod has neither ended nor is about to.
-pub const fn is_live(pod: &Pod) -> bool {
-    !pod.ended && pod.ending.is_none()
+pub(crate) fn would_stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> bool {
+    pod.scope <= clearance.scope && pod.is_live() && cleared(pod, clearance, now).is_none()
 }
 
 /// The cleared version that the pod is.
@@ -190,7 +169,7 @@ fn cleared<'a>(pod: &Pod, clearance: &'a ClearanceSpec, now: Timestamp) -> Optio
 }
 
 /// The version of `system` that is cleared at `now` and has this runtime.
-pub fn cleared_version<'a>(
+pub(crate) fn cleared_version<'a>(
     clearance: &'a ClearanceSpec,
     system: &str,
     runtime: &Runtime,
@@ -228,12 +207,12 @@ fn ran_out(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Option<Times
 }
 
 /// When the namespace began to enforce, if what was created then was there before.
-pub fn began(clearance: &ClearanceSpec, created: Timestamp) -> Option<Timestamp> {
+pub(crate) fn began(clearance: &ClearanceSpec, created: Timestamp) -> Option<Timestamp> {
     clearance.since.as_ref().map(|at| at.0).filter(|at| *at > created)
 }
 
 /// When it is the turn of what has this uid, if its namespace began to enforce at `began`.
-pub fn turn(uid: &str, began: Timestamp, grace: u32) -> Timestamp {
+pub(crate) fn turn(uid: &str, began: Timestamp, grace: u32) -> Timestamp {
     began + SignedDuration::from_millis(i64::from(grace) * 500).mul_f64(0.1 + 0.9 * place(uid))
 }
 
@@ -294,7 +273,7 @@ mod tests {
     use super::*;
     use crate::{
         api::{Digest, SystemClearance},
-        enforce::roster::Roster,
+        enforce::pod_cache::PodCache,
     };
 
     fn at(second: i64) -> Timestamp {
@@ -306,9 +285,9 @@ mod tests {
         let pod = serde_json::json!({ "metadata": { "name": "p", "namespace": "n", "uid": "1",
             "creationTimestamp": at(0).to_string(), "labels": { "assent.dev/system": "s" } },
             "spec": { "containers": [] } });
-        let mut roster = Roster::new(crate::images::Signs::default());
-        let key = roster.set_pod(&serde_json::from_value(pod).expect("a pod"));
-        let pod = roster.pod_mut(&key).expect("the pod").0.clone();
+        let mut cache = PodCache::new(crate::images::Signs::default());
+        let key = cache.set_pod(&serde_json::from_value(pod).expect("a pod"));
+        let pod = cache.pod_mut(&key).expect("the pod").0.clone();
         let digest: Digest = format!("sha256:{}", "0".repeat(64)).parse().expect("a digest");
         let version = ClearedVersion {
             model_version: "v".to_owned(),
@@ -405,9 +384,9 @@ mod tests {
             deletion_grace_period_seconds: deleted.map(|(_, grace)| grace),
             ..ObjectMeta::default()
         };
-        let mut roster = Roster::new(crate::images::Signs::default());
-        let key = roster.set_pod(&core::Pod { metadata, ..core::Pod::default() });
-        let mut pod = roster.pod_mut(&key).map(|(pod, _)| pod.clone()).expect("it was put in");
+        let mut cache = PodCache::new(crate::images::Signs::default());
+        let key = cache.set_pod(&core::Pod { metadata, ..core::Pod::default() });
+        let mut pod = cache.pod_mut(&key).map(|(pod, _)| pod.clone()).expect("it was put in");
         pod.note(|notes| notes.lost_since = Some(at(0)));
         pod
     }

@@ -110,7 +110,8 @@ impl<T> Lines<T> {
     /// Drops the newest item of the longest line, if the namespace's line stays shorter than that one.
     fn makes_room(&mut self, namespace: &str) -> bool {
         let own = self.by_namespace.get(namespace).map_or(0, |line| line.items.len());
-        let longest = self.by_namespace.values_mut().map(|line| &mut line.items).max_by_key(|items| items.len());
+        let longest =
+            self.by_namespace.values_mut().map(|line| &mut line.items).max_by_key(|items| items.len());
         let Some(longest) = longest.filter(|items| items.len() > own + 1) else { return false };
         longest.pop_back();
         self.len -= 1;

@@ -39,11 +39,9 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    RETRY, Told,
-    act::is_passing,
+    Told,
     decide::{began, cleared_version, governing, turn},
-    jittered,
-    roster::OwnerIs,
+    owner::OwnerRef,
     say::{Subject, Voice},
     window::Window,
 };
@@ -52,7 +50,7 @@ use crate::{
     metrics::{Enforcement, EnforcementLabels, Metrics},
     policy::{Accelerators, Suspender, Unmatchable, narrowest_scope, runtime_of_pod},
     timer::at,
-    watch::{Lenient, Watches},
+    watch::{Lenient, RETRY, Watches, is_transient, jittered},
 };
 
 /// The field manager of suspensions.
@@ -76,7 +74,7 @@ struct Key {
 struct Job {
     uid: String,
     resource_version: String,
-    owner: Option<Arc<OwnerIs>>,
+    owner: Option<Arc<OwnerRef>>,
     system: Arc<str>,
     runtime: Result<SharedRuntime, Unmatchable>,
     /// The narrowest scope that takes its pods in.
@@ -172,7 +170,7 @@ trait Suspendable:
         Job {
             uid: self.uid().unwrap_or_default(),
             resource_version: self.resource_version().unwrap_or_default(),
-            owner: OwnerIs::of(self).map(Arc::new),
+            owner: OwnerRef::of(self).map(Arc::new),
             system: metadata
                 .labels
                 .as_ref()
@@ -554,7 +552,7 @@ async fn apply<K: Suspendable>(
         Ok(Lenient(Ok(job))) => Patched::Is(job.read(accelerators)),
         // It was done; the watch tells what can be told.
         Ok(Lenient(Err(_))) => Patched::Refused,
-        Err(error) if is_passing(&error) => Patched::Overloaded,
+        Err(error) if is_transient(&error) => Patched::Overloaded,
         Err(error) => {
             // A conflict, or gone: the watch tells.
             if !matches!(&error, kube::Error::Api(answer) if matches!(answer.code, 404 | 409)) {

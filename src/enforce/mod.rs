@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  watch Clearance ─┐              ┌─ Release ─► patch: gate and label off
-//!                   ├─► Roster ─► decide ─ Stop ─► evict … then delete, within the grace
+//!                   ├─► PodCache ─► decide ─ Stop ─► evict … then delete, within the grace
 //!  watch Pod ───────┘   pods by    └─ Hold, Keep ─► (an Event, a timer)
 //!        ▲              namespace        │
 //!        │                               └─► Action, as many at a time as the Window allows
@@ -11,9 +11,10 @@
 //! ```
 //!
 //! Jobs and `CronJobs` are suspended as a whole, in a task of its own ([`jobs`]), which is told of clearances.
-//! One task owns the roster; there is no lock. What it decides is done by others, and comes back.
+//! One task owns the cache; there is no lock. What it decides is done by others, and comes back.
 
 mod act;
+pub(crate) mod action;
 mod census;
 mod deadline;
 pub(crate) mod decide;
@@ -22,21 +23,23 @@ mod jobs;
 mod keep;
 mod news;
 mod owner;
+pub(crate) mod pod;
+pub(crate) mod pod_cache;
+mod pod_reader;
 mod queue;
 mod rehearsal;
 mod report;
-pub(crate) mod roster;
 mod say;
+mod statefulset;
 mod stopped;
-mod turn;
 mod watched;
 mod whole;
 mod window;
 
 pub(crate) use self::{
-    owner::Roots,
+    owner::{OwnerRef, Roots},
+    pod::has_ended,
     rehearsal::{Stopped, would_stop},
-    roster::{OwnerIs, has_ended},
 };
 
 use std::{
@@ -52,10 +55,13 @@ use tokio::sync::{mpsc, watch};
 
 use self::{
     act::Done,
+    action::Step,
     census::Census,
-    decide::{CONFIRMATION, Decision, Step, decide, held_for_its_grace},
-    roster::{Notes, Pod, PodKey, Roster},
+    decide::{CONFIRMATION, Decision, decide, held_for_its_grace},
+    pod::{Notes, Pod, PodKey},
+    pod_cache::PodCache,
     say::{ENDS_LATE, OVERDUE, Subject, Voice},
+    statefulset::Member,
     watched::Watched,
     whole::{Lost, Unable},
     window::Window,
@@ -65,11 +71,8 @@ use crate::{
     images::Signs,
     metrics::{Enforcement, EnforcementLabels, Metrics},
     timer::at,
-    watch::Watches,
+    watch::{RETRY, Watches, jittered},
 };
-
-/// How long after a refusal the same is tried again, about.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// How long the API server's policies may take to see a new clearance: a release that came before that is
 /// refused, and tried again after twice as long each time, up to [`RETRY`].
@@ -99,7 +102,7 @@ pub(crate) async fn run(
     let stopping =
         whole::run(client.clone(), Arc::clone(&metrics), voice.clone(), told_whole, losses, unable);
     let mut enforcer =
-        Enforcer::new(client, Roster::new(signs), metrics, voice, census, Tell { jobs, whole, lost });
+        Enforcer::new(client, PodCache::new(signs), metrics, voice, census, Tell { jobs, whole, lost });
     let enforcing = async {
         tokio::pin!(shutdown);
         loop {
@@ -116,7 +119,7 @@ pub(crate) async fn run(
                 Some((key, asked, done)) = enforcer.under_way.next() => enforcer.done(&key, &asked, done),
                 () = sleep_until(next) => enforcer.look_again(Timestamp::now()),
                 () = at(window_opens) => enforcer.window.open(),
-                () = at(census_due), if enforcer.known.enough() => enforcer.census.publish(&enforcer.roster),
+                () = at(census_due), if enforcer.known.enough() => enforcer.census.publish(&enforcer.cache),
             }
             enforcer.start();
         }
@@ -191,7 +194,7 @@ struct Enforcer {
     voice: Voice,
     census: Census,
     tell: Tell,
-    roster: Roster,
+    cache: PodCache,
     /// The uids of controllers whose pods were stopped as a whole, with when that was last asked for, and of
     /// those where it is not possible.
     whole: HashMap<String, Timestamp>,
@@ -212,7 +215,7 @@ struct Enforcer {
 impl Enforcer {
     fn new(
         client: Client,
-        roster: Roster,
+        cache: PodCache,
         metrics: Arc<Metrics>,
         voice: Voice,
         census: Census,
@@ -224,7 +227,7 @@ impl Enforcer {
             voice,
             census,
             tell,
-            roster,
+            cache,
             whole: HashMap::new(),
             one_by_one: HashSet::new(),
             known: Known::default(),
@@ -253,20 +256,20 @@ impl Enforcer {
     }
 
     fn look_at_all(&mut self) {
-        let all: Vec<_> = self.roster.namespaces().map(|(namespace, _)| Arc::clone(namespace)).collect();
+        let all: Vec<_> = self.cache.namespaces().map(|(namespace, _)| Arc::clone(namespace)).collect();
         for namespace in &all {
             self.look_at_namespace(namespace);
         }
     }
 
     fn look_at_namespace(&mut self, namespace: &str) {
-        for key in self.roster.keys(namespace) {
+        for key in self.cache.keys(namespace) {
             self.look_at(&key);
         }
-        let namespace = self.roster.key(namespace, "").namespace;
+        let namespace = self.cache.key(namespace, "").namespace;
         self.census.mark(&namespace);
         if self.known.clearances && self.known.leading {
-            let clearance = self.roster.namespace(&namespace).and_then(|n| n.clearance.clone());
+            let clearance = self.cache.namespace(&namespace).and_then(|n| n.clearance.clone());
             self.tell.all(Told::Clearance(namespace, clearance));
         }
     }
@@ -290,11 +293,11 @@ impl Enforcer {
             return;
         }
         let now = Timestamp::now();
-        let quiet_until = self.roster.pod(key).and_then(|(pod, _)| pod.notes().quiet_until);
+        let quiet_until = self.cache.pod(key).and_then(|(pod, _)| pod.notes().quiet_until);
         if let Some(until) = quiet_until.filter(|until| *until > now) {
             return self.look_later(key, until);
         }
-        let Some(decision) = decide_in_turn(&self.roster, &self.one_by_one, key, now) else { return };
+        let Some(decision) = decide_in_turn(&self.cache, &self.one_by_one, key, now) else { return };
         match decision {
             Decision::Ignore => {}
             Decision::Keep => self.is_cleared(key),
@@ -342,13 +345,13 @@ impl Enforcer {
     }
 
     fn note(&mut self, key: &PodKey, note: impl FnOnce(&mut Notes)) {
-        if let Some((pod, _)) = self.roster.pod_mut(key) {
+        if let Some((pod, _)) = self.cache.pod_mut(key) {
             pod.note(note);
         }
     }
 
     fn say_held(&mut self, key: &PodKey) {
-        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
+        let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
         let clearance = clearance.map(|c| &**c);
         if let Some(most) =
             clearance.and_then(|clearance| held_for_its_grace(pod, clearance, Timestamp::now()))
@@ -364,14 +367,14 @@ impl Enforcer {
     }
 
     fn say_will_stop(&mut self, key: &PodKey, turn: Timestamp) {
-        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
+        let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
         if pod.note(|notes| notes.say("WillStop")) {
             self.voice.will_stop(&Subject::pod(key, pod), clearance.map(|c| &**c), turn);
         }
     }
 
     fn say_overdue(&mut self, key: &PodKey, now: Timestamp) {
-        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
+        let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
         // Its end is still to come, because somebody else had fixed it: it is looked at again then.
         let ends = pod.ends_at().map(|at| at + CONFIRMATION).filter(|at| *at > now);
         let what = if ends.is_some() { ENDS_LATE } else { OVERDUE };
@@ -384,7 +387,7 @@ impl Enforcer {
     }
 
     fn record(&mut self, key: &PodKey) {
-        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
+        let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
         if pod.note(|notes| notes.say("ClearanceLost")) {
             self.voice.stopped(&Subject::pod(key, pod), clearance.map(|c| &**c), "Audit");
             let labels = EnforcementLabels { action: Enforcement::Audit, done: true };
@@ -396,7 +399,7 @@ impl Enforcer {
     /// stopped as a whole, though last time somebody would not have it.
     fn is_cleared(&mut self, key: &PodKey) {
         self.note(key, |notes| notes.lost_since = None);
-        let Some(owner) = self.roster.pod(key).and_then(|(pod, _)| pod.owner.clone()) else { return };
+        let Some(owner) = self.cache.pod(key).and_then(|(pod, _)| pod.owner.clone()) else { return };
         let was_stopped = self.whole.contains_key(&owner.uid) || self.one_by_one.contains(&owner.uid);
         if was_stopped && self.all_may_run(&key.namespace, &owner) {
             self.whole.remove(&owner.uid);
@@ -404,8 +407,8 @@ impl Enforcer {
         }
     }
 
-    fn all_may_run(&self, namespace: &str, owner: &Arc<OwnerIs>) -> bool {
-        let (now, known) = (Timestamp::now(), self.roster.namespace(namespace));
+    fn all_may_run(&self, namespace: &str, owner: &Arc<OwnerRef>) -> bool {
+        let (now, known) = (Timestamp::now(), self.cache.namespace(namespace));
         let clearance = known.and_then(|known| known.clearance.as_deref());
         let pods = known.into_iter().flat_map(|known| known.pods.values());
         pods.filter(|pod| pod.owner.as_ref() == Some(owner))
@@ -414,7 +417,7 @@ impl Enforcer {
 
     /// Has the workload of a pod stopped as a whole; of many pods, not more often than once in [`RETRY`].
     fn stop_whole(&mut self, key: &PodKey) {
-        let Some((pod, clearance)) = self.roster.pod(key) else { return };
+        let Some((pod, clearance)) = self.cache.pod(key) else { return };
         let system = clearance.and_then(|c| c.systems.get(&*pod.system));
         let Some((owner, system)) = pod.owner.as_ref().zip(system) else { return };
         let now = Timestamp::now();
@@ -435,7 +438,7 @@ impl Enforcer {
 
     /// A workload that was stopped has pods again: somebody put it back.
     fn stop_whole_again(&mut self, key: &PodKey) {
-        let owner = self.roster.pod(key).and_then(|(pod, _)| pod.owner.as_ref());
+        let owner = self.cache.pod(key).and_then(|(pod, _)| pod.owner.as_ref());
         if owner.is_some_and(|o| self.whole.contains_key(&o.uid) && !self.one_by_one.contains(&o.uid)) {
             self.stop_whole(key);
         }
@@ -452,7 +455,7 @@ impl Enforcer {
 
     /// What becomes of one pod may make it the turn of another of its `StatefulSet`.
     fn look_at_neighbours(&mut self, key: &PodKey) {
-        for neighbour in self.roster.neighbours(key).into_iter().flatten() {
+        for neighbour in self.cache.neighbours(key).into_iter().flatten() {
             self.look_at(&neighbour);
         }
     }
@@ -460,12 +463,12 @@ impl Enforcer {
 
 /// What is to become of a pod, as soon as it is its turn, by itself if its controller is `one_by_one`.
 fn decide_in_turn<'a>(
-    roster: &'a Roster,
+    cache: &'a PodCache,
     one_by_one: &HashSet<String>,
     key: &PodKey,
     now: Timestamp,
 ) -> Option<Decision<'a>> {
-    let (pod, clearance) = roster.pod(key)?;
+    let (pod, clearance) = cache.pod(key)?;
     let decision = match decide(pod, clearance.map(|c| &**c), now) {
         Decision::StopWhole { since, otherwise: step, .. }
             if pod.owner.as_ref().is_some_and(|owner| one_by_one.contains(&owner.uid)) =>
@@ -476,19 +479,20 @@ fn decide_in_turn<'a>(
     };
     Some(match (&decision, &pod.member) {
         (&Decision::Stop { since, step: Step::Evict { until, .. } }, Some(member)) => {
-            let turn = roster.stops_at(key, member, since, until);
+            let turn = stops_at(cache, key, pod, member, (since, until));
             if turn > now { Decision::Await { since, until: turn } } else { decision }
         }
-        (Decision::Roll, _) if roster.one_is_away(key, pod, now) => {
+        (Decision::Roll, _) if sibling_is_away(cache, key, pod, now) => {
             Decision::KeepUntil(now + jittered(RETRY))
         }
         (Decision::Release(Some(_)), Some(_))
-            if !roster
-                .may_start(key, pod, |other| is_to_run(&decide(other, clearance.map(|c| &**c), now))) =>
+            if !may_start(cache, key, pod, |other| {
+                is_to_run(&decide(other, clearance.map(|c| &**c), now))
+            }) =>
         {
             Decision::Ignore
         }
-        (Decision::Hold, Some(_)) if roster.is_outdated(pod) => Decision::Replace,
+        (Decision::Hold, Some(member)) if cache.set_of(pod).wants_another(member) => Decision::Replace,
         _ => decision,
     })
 }
@@ -507,7 +511,34 @@ const fn is_to_run(decision: &Decision<'_>) -> bool {
     )
 }
 
-/// Between half and one and a half of `duration`, so that many do not come back at once.
-fn jittered(duration: Duration) -> Duration {
-    duration.mul_f64(0.5 + fastrand::f64())
+/// The instant to stop a pod of a `StatefulSet` that lost its clearance at `since`.
+fn stops_at(
+    cache: &PodCache,
+    key: &PodKey,
+    pod: &Pod,
+    member: &Member,
+    (since, until): (Timestamp, Timestamp),
+) -> Timestamp {
+    let running = cache.pods_like(key, pod).filter(|pod| !pod.gated && !pod.ended);
+    let running: Vec<_> = running.filter_map(|pod| pod.member.as_ref().map(|m| m.ordinal)).collect();
+    statefulset::stops_at(member.ordinal, &running, since, until)
+}
+
+/// Whether another pod of the owner is away: it ends, waits, did not start, or was just asked to end.
+fn sibling_is_away(cache: &PodCache, key: &PodKey, pod: &Pod, now: Timestamp) -> bool {
+    cache.pods_like(key, pod).filter(|other| other.uid != pod.uid && !other.ended).any(|other| {
+        let is_asked = other.notes().quiet_until.is_some_and(|until| until > now);
+        other.gated || other.ending.is_some() || other.life.started.is_none() || is_asked
+    })
+}
+
+/// Whether the `StatefulSet` of a gated pod may start it. Another pod can have the name of the previous one.
+fn may_start(cache: &PodCache, key: &PodKey, pod: &Pod, runs: impl FnOnce(&Pod) -> bool) -> bool {
+    let [previous, _] = cache.neighbours(key);
+    let previous = previous.and_then(|previous| cache.pod(&previous)).map(|(pod, _)| pod);
+    let is_ready = |pod: &Pod| !pod.gated && pod.member.as_ref().is_none_or(|member| member.ready);
+    cache.set_of(pod).is_parallel()
+        || previous
+            .filter(|previous| previous.owner == pod.owner)
+            .is_none_or(|previous| previous.ended || is_ready(previous) || !runs(previous))
 }

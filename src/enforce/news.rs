@@ -1,4 +1,4 @@
-//! What the watches tell: the roster follows, and what it says of is looked at.
+//! What the watches tell: the cache follows, and what it says of is looked at.
 //!
 //! ```text
 //!  Init ─► InitApply … ─► InitDone: what was not named is gone      Apply, Delete: one by one
@@ -10,7 +10,7 @@ use k8s_openapi::{api::apps::v1::StatefulSet, jiff::Timestamp};
 use kube::{ResourceExt, runtime::watcher::Event};
 use tokio::time::Instant;
 
-use super::{Due, Enforcer, roster::PodKey, watched::Watched};
+use super::{Due, Enforcer, pod::PodKey, watched::Watched};
 use crate::{
     api::{CLEARANCE_NAME, Clearance},
     watch::Lenient,
@@ -27,11 +27,11 @@ impl Enforcer {
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.relisted_clearances);
                 let gone = self
-                    .roster
+                    .cache
                     .namespaces()
                     .filter(|(n, known)| known.clearance.is_some() && !listed.contains(&***n));
                 for namespace in gone.map(|(namespace, _)| Arc::clone(namespace)).collect::<Vec<_>>() {
-                    self.roster.set_clearance(&namespace, None);
+                    self.cache.set_clearance(&namespace, None);
                     self.look_at_namespace(&namespace);
                 }
                 self.known.clearances = true;
@@ -41,7 +41,7 @@ impl Enforcer {
             Event::Apply(clearance) => self.set_clearance(clearance),
             Event::Delete(clearance) => {
                 let namespace = clearance.namespace().unwrap_or_default();
-                self.roster.set_clearance(&namespace, None);
+                self.cache.set_clearance(&namespace, None);
                 self.look_at_namespace(&namespace);
             }
         }
@@ -61,7 +61,7 @@ impl Enforcer {
             self.timers.entry(end).or_default().insert(Due::Namespace(namespace.as_str().into()));
         }
         // Cloned, as in compile::index: without the spare room of what was read.
-        self.roster.set_clearance(&namespace, Some(clearance.spec.clone()));
+        self.cache.set_clearance(&namespace, Some(clearance.spec.clone()));
         self.look_at_namespace(&namespace);
     }
 
@@ -69,7 +69,7 @@ impl Enforcer {
         match event {
             Event::Init => self.relisted.clear(),
             Event::InitApply(pod) => {
-                let key = self.roster.set_pod(&Watched::from(pod).into());
+                let key = self.cache.set_pod(&Watched::from(pod).into());
                 self.relisted.insert(key.clone());
                 self.acknowledge(&key, false);
                 self.look_at(&key);
@@ -77,20 +77,20 @@ impl Enforcer {
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.relisted);
                 let all: Vec<_> =
-                    self.roster.namespaces().map(|(namespace, _)| Arc::clone(namespace)).collect();
-                let known = all.iter().flat_map(|namespace| self.roster.keys(namespace)).collect::<Vec<_>>();
+                    self.cache.namespaces().map(|(namespace, _)| Arc::clone(namespace)).collect();
+                let known = all.iter().flat_map(|namespace| self.cache.keys(namespace)).collect::<Vec<_>>();
                 known.iter().filter(|key| !listed.contains(key)).for_each(|key| self.forget(key));
                 self.known.pods = true;
                 self.look_at_all();
             }
             Event::Apply(pod) => {
-                let key = self.roster.set_pod(&Watched::from(pod).into());
+                let key = self.cache.set_pod(&Watched::from(pod).into());
                 self.acknowledge(&key, false);
                 self.look_at(&key);
                 self.look_at_neighbours(&key);
             }
             Event::Delete(pod) => {
-                let key = self.roster.key(&pod.namespace().unwrap_or_default(), &pod.name_any());
+                let key = self.cache.key(&pod.namespace().unwrap_or_default(), &pod.name_any());
                 self.forget(&key);
             }
         }
@@ -106,20 +106,20 @@ impl Enforcer {
             Event::InitApply(Lenient(Err(_))) => {}
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.relisted_sets);
-                self.roster.retain_sets(|uid| listed.contains(uid));
+                self.cache.retain_sets(|uid| listed.contains(uid));
             }
             Event::Apply(Lenient(Ok(set))) => self.set_set(&set),
             Event::Apply(set) | Event::Delete(set) => {
                 let gone = set.uid().unwrap_or_default();
-                self.roster.retain_sets(|uid| uid != gone);
+                self.cache.retain_sets(|uid| uid != gone);
             }
         }
     }
 
     fn set_set(&mut self, set: &StatefulSet) {
         let (namespace, uid) = (set.namespace().unwrap_or_default(), set.uid().unwrap_or_default());
-        if self.roster.set_set(uid.clone(), set.into()) {
-            for key in self.roster.keys_of_set(&namespace, &uid) {
+        if self.cache.set_set(uid.clone(), set.into()) {
+            for key in self.cache.keys_of_set(&namespace, &uid) {
                 self.look_at(&key);
             }
         }
@@ -127,15 +127,15 @@ impl Enforcer {
 
     fn forget(&mut self, key: &PodKey) {
         self.acknowledge(key, true);
-        let neighbours = self.roster.neighbours(key);
-        self.roster.remove_pod(key);
+        let neighbours = self.cache.neighbours(key);
+        self.cache.remove_pod(key);
         neighbours.into_iter().flatten().for_each(|neighbour| self.look_at(&neighbour));
         self.census.mark(&key.namespace);
     }
 
     /// Says what was done though nobody answered: its record is lost if the watch is not believed.
     fn acknowledge(&mut self, key: &PodKey, gone: bool) {
-        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
+        let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
         if let Some(action) = pod.take_done(gone, Instant::now()) {
             self.voice.done(key, pod, clearance.map(|c| &**c), &action);
         }

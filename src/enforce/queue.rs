@@ -13,14 +13,18 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::{
-    Enforcer, LAG, RETRY,
-    act::{Action, Done, PATIENCE, act},
-    decide::{Decision, Step},
-    decide_in_turn, jittered,
-    roster::{Pod, PodKey},
+    Enforcer, LAG,
+    act::{Done, PATIENCE, act},
+    action::{Action, Step},
+    decide::Decision,
+    decide_in_turn,
+    pod::{Pod, PodKey},
     say::Subject,
 };
-use crate::api::ClearanceSpec;
+use crate::{
+    api::ClearanceSpec,
+    watch::{RETRY, jittered},
+};
 
 impl Enforcer {
     /// Puts a pod in the queue of those for which something is to be done.
@@ -56,7 +60,7 @@ impl Enforcer {
     }
 
     fn action(&self, key: &PodKey) -> Option<(Pod, Action)> {
-        let action = match decide_in_turn(&self.roster, &self.one_by_one, key, Timestamp::now())? {
+        let action = match decide_in_turn(&self.cache, &self.one_by_one, key, Timestamp::now())? {
             Decision::Release(version) => {
                 Action::Release(version.map(|v| format!("{}@{}", v.model_version, v.subject_digest)))
             }
@@ -66,7 +70,7 @@ impl Enforcer {
             Decision::Roll => Action::Roll,
             _ => return None,
         };
-        let (pod, _) = self.roster.pod(key)?;
+        let (pod, _) = self.cache.pod(key)?;
         Some((pod.clone(), action))
     }
 
@@ -79,8 +83,8 @@ impl Enforcer {
         }
         let now = Timestamp::now();
         let clearance: Option<Arc<ClearanceSpec>> =
-            self.roster.namespace(&key.namespace).and_then(|namespace| namespace.clearance.clone());
-        let Some((pod, _)) = self.roster.pod_mut(key).filter(|(pod, _)| pod.uid == asked.uid) else {
+            self.cache.namespace(&key.namespace).and_then(|namespace| namespace.clearance.clone());
+        let Some((pod, _)) = self.cache.pod_mut(key).filter(|(pod, _)| pod.uid == asked.uid) else {
             if let Done::Ok(action) | Done::Overloaded(action, _) | Done::Unclear(action, _) = done {
                 self.voice.done(key, asked, clearance.as_deref(), &action);
             }

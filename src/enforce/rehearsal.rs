@@ -1,7 +1,7 @@
 //! What would stop if a namespace enforced: the enforcer's own decision, about which nothing is done.
 //!
 //! ```text
-//!  pods ── Roster ──► would_stop ──► Stopped, and why      nothing is asked of the API server
+//!  pods ── PodReader ──► would_stop ──► Stopped, and why      nothing is asked of the API server
 //!  ClearanceSpec ────────┘
 //! ```
 
@@ -12,7 +12,8 @@ use kube::ResourceExt;
 
 use super::{
     decide,
-    roster::{OwnerIs, Roster},
+    owner::OwnerRef,
+    pod_reader::PodReader,
     say::{Subject, why},
 };
 use crate::{api::ClearanceSpec, images::Signs, policy::Accelerators};
@@ -25,7 +26,7 @@ pub struct Stopped {
     /// The system that it names; empty: none.
     pub system: Arc<str>,
     /// Its controller.
-    pub owner: Option<Arc<OwnerIs>>,
+    pub owner: Option<Arc<OwnerRef>>,
     /// Why.
     pub why: String,
 }
@@ -38,12 +39,12 @@ pub fn would_stop(
     now: Timestamp,
 ) -> Vec<Stopped> {
     let signs = Signs { accelerators: accelerators.clone(), ..Signs::default() };
-    let mut roster = Roster::new(signs);
+    let mut reader = PodReader::new(signs);
     let mut stopped = Vec::new();
     for core in pods {
-        let pod = roster.read(core);
+        let pod = reader.read(core);
         if !pod.gated && decide::would_stop(&pod, clearance, now) {
-            let key = roster.key(&core.namespace().unwrap_or_default(), &core.name_any());
+            let key = reader.key(&core.namespace().unwrap_or_default(), &core.name_any());
             let why = why(&Subject::pod(&key, &pod), Some(clearance));
             stopped.push(Stopped { pod: core.name_any(), system: pod.system, owner: pod.owner, why });
         }

@@ -18,10 +18,10 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::{RETRY, act::is_passing, jittered, owner::Roots, roster::OwnerIs};
+use super::owner::{OwnerRef, Roots};
 use crate::{
     api::{AISystem, Condition, PODS_HELD, PodCount, condition},
-    watch::{Lenient, request},
+    watch::{Lenient, RETRY, is_transient, jittered, request},
 };
 
 /// The field manager of what is reported.
@@ -40,7 +40,7 @@ pub type System = (Arc<str>, Arc<str>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     pub pods: PodCount,
-    held_of: BTreeSet<Arc<OwnerIs>>,
+    held_of: BTreeSet<Arc<OwnerRef>>,
 }
 
 impl Count {
@@ -50,7 +50,7 @@ impl Count {
     }
 
     /// Counts a held pod.
-    pub fn hold(&mut self, owner: Option<&Arc<OwnerIs>>) {
+    pub fn hold(&mut self, owner: Option<&Arc<OwnerRef>>) {
         self.pods.held += 1;
         if self.held_of.len() < NAMED {
             self.held_of.extend(owner.cloned());
@@ -90,7 +90,7 @@ impl Report {
             match unsaid.pop_first() {
                 Some((system, Some(count))) => {
                     if let Err(error) = self.say(&system, &count).await {
-                        if is_passing(&error) {
+                        if is_transient(&error) {
                             unsaid.insert(system, Some(count));
                             tokio::time::sleep(jittered(RETRY)).await;
                         } else {

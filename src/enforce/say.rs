@@ -21,18 +21,18 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::{
-    act::{Action, is_passing, patience},
-    decide::Step,
+    action::{Action, Step},
     fair::Fair,
     keep,
-    owner::Roots,
-    roster::{Ending, KeptBy, OwnerIs, Pod, PodKey},
+    owner::{OwnerRef, Roots},
+    pod::{Ending, KeptBy, Pod, PodKey},
 };
 use crate::{
     api::{ClearanceSpec, SharedRuntime, SystemClearance},
     bounds::{NOTE_BYTES, shorten},
     metrics::Metrics,
     policy::Unmatchable,
+    watch::{background_backoff, is_transient},
 };
 
 /// How much waits to be said, in all namespaces together.
@@ -56,7 +56,7 @@ pub struct Subject<'a> {
     pub namespace: &'a str,
     pub name: &'a str,
     pub uid: Cow<'a, str>,
-    pub owner: Option<&'a Arc<OwnerIs>>,
+    pub owner: Option<&'a Arc<OwnerRef>>,
     pub system: &'a Arc<str>,
     pub runtime: &'a Result<SharedRuntime, Unmatchable>,
 }
@@ -95,7 +95,7 @@ struct Saying {
 enum About {
     Itself(ObjectReference),
     /// The workload that people know, above this controller.
-    RootOf(Arc<OwnerIs>),
+    RootOf(Arc<OwnerRef>),
     System(Arc<str>),
 }
 
@@ -242,7 +242,7 @@ impl Voice {
             reason,
             action,
             note: shorten(note, NOTE_BYTES),
-            backoff: patience().build(),
+            backoff: background_backoff().build(),
         };
         if !self.queue.push(namespace, saying) {
             self.metrics.events_dropped.inc();
@@ -341,7 +341,7 @@ impl Speaker {
         match about {
             About::Itself(object) => object.clone(),
             About::RootOf(owner) => {
-                let OwnerIs { api_version, kind, name, uid } =
+                let OwnerRef { api_version, kind, name, uid } =
                     self.roots.of(&self.client, namespace, owner).await;
                 reference(namespace, &api_version, &kind, &name, Some(uid))
             }
@@ -358,7 +358,7 @@ impl Speaker {
             secondary: None,
         };
         match self.recorder.publish(&event, object).await {
-            Err(error) if is_passing(&error) => Err(error),
+            Err(error) if is_transient(&error) => Err(error),
             Err(error) => {
                 debug!(object = object.name, "an Event was not taken: {error}");
                 Ok(())

@@ -24,7 +24,7 @@ use kube::{
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::{decide::cleared_version, keep, roster::OwnerIs};
+use super::{decide::cleared_version, keep, owner::OwnerRef};
 use crate::{
     api::{
         ClearanceSpec, ClearedVersion, OnLossMode, Runtime, STOPPED_FOR_LABEL, SYSTEM_LABEL, SharedRuntime,
@@ -55,7 +55,7 @@ impl From<Was> for OnLossMode {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stopped {
-    pub root: OwnerIs,
+    pub root: OwnerRef,
     pub system: String,
     pub was: Was,
     /// How often somebody else started it again.
@@ -103,7 +103,7 @@ fn is_cleared(clearance: &ClearanceSpec, system: &str, runtime: &SharedRuntime, 
 }
 
 /// The system and the pods of a workload, if its kind is known.
-fn template_of(root: &OwnerIs, object: &DynamicObject) -> Option<(String, PodTemplateSpec)> {
+fn template_of(root: &OwnerRef, object: &DynamicObject) -> Option<(String, PodTemplateSpec)> {
     if !root.api_version.starts_with("apps/") {
         return None;
     }
@@ -133,7 +133,7 @@ fn may_become(template: &PodTemplateSpec, runtime: &Runtime) -> bool {
 }
 
 /// Whether `clearance` clears the pods of `object` as they are in its template.
-pub fn template_is_cleared(root: &OwnerIs, object: &DynamicObject, clearance: &ClearanceSpec) -> bool {
+pub fn template_is_cleared(root: &OwnerRef, object: &DynamicObject, clearance: &ClearanceSpec) -> bool {
     let Some((system, template)) = template_of(root, object) else { return false };
     let runtime = runtime_of(&template);
     runtime.is_ok_and(|runtime| is_cleared(clearance, &system, &runtime, Timestamp::now()))
@@ -193,7 +193,7 @@ pub async fn write_down(client: &Client, namespace: &str, stopped: &Stopped) -> 
 ///
 /// # Errors
 /// The record cannot be deleted.
-pub async fn forget(client: &Client, namespace: &str, root: &OwnerIs) -> Result<(), kube::Error> {
+pub async fn forget(client: &Client, namespace: &str, root: &OwnerRef) -> Result<(), kube::Error> {
     let kept: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
     match kept.delete(&keep::name(&root.uid), &DeleteParams::default()).await {
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
@@ -228,12 +228,12 @@ mod tests {
         ClearanceSpec { systems: [("s".to_owned(), system)].into(), ..ClearanceSpec::default() }
     }
 
-    fn root(api_version: &str, generation: i64, image: &str) -> (OwnerIs, DynamicObject) {
+    fn root(api_version: &str, generation: i64, image: &str) -> (OwnerRef, DynamicObject) {
         let object = json!({ "apiVersion": api_version, "kind": "K", "metadata": { "name": "r", "generation": generation },
             "spec": { "template": { "metadata": { "labels": { "assent.dev/system": "s" } },
                 "spec": { "containers": [{ "name": "c", "image": image }] } } } });
         let (kind, name, uid) = ("K".to_owned(), "r".to_owned(), "1".to_owned());
-        let owner = OwnerIs { api_version: api_version.to_owned(), kind, name, uid };
+        let owner = OwnerRef { api_version: api_version.to_owned(), kind, name, uid };
         (owner, serde_json::from_value(object).expect("an object"))
     }
 

@@ -33,9 +33,8 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    RETRY, Told, jittered,
-    owner::root_of,
-    roster::OwnerIs,
+    Told,
+    owner::{OwnerRef, root_of},
     say::{Subject, Voice},
     stopped::{Stopped, Was, forget, read_all, template_is_cleared, write_down},
 };
@@ -43,7 +42,7 @@ use crate::{
     api::{ClearanceSpec, Mode, OnLossMode, SharedRuntime},
     metrics::{Enforcement, EnforcementLabels, Metrics},
     policy::is_queued,
-    watch::Lenient,
+    watch::{Lenient, RETRY, jittered},
 };
 
 /// Workloads of a kind that is known only while the program runs.
@@ -66,7 +65,7 @@ const RECHECK: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Lost {
     pub namespace: Arc<str>,
-    pub owner: Arc<OwnerIs>,
+    pub owner: Arc<OwnerRef>,
     pub system: Arc<str>,
     pub mode: OnLossMode,
     /// The runtime of the pod, if it can be compared with a version.
@@ -77,7 +76,7 @@ pub struct Lost {
 #[derive(Debug)]
 pub struct Unable {
     pub namespace: Arc<str>,
-    pub owner: Arc<OwnerIs>,
+    pub owner: Arc<OwnerRef>,
 }
 
 /// What came of a request.
@@ -86,7 +85,7 @@ enum Done {
     /// It was stopped already.
     Nothing(Lost),
     /// It cannot be stopped as a whole; of which root, and why, if that is worth saying.
-    Unable(Lost, Option<(OwnerIs, &'static str)>),
+    Unable(Lost, Option<(OwnerRef, &'static str)>),
     Started(Arc<str>, Stopped),
     /// What it would run was not cleared by this clearance.
     NotCleared(Arc<str>, Stopped, Option<Arc<ClearanceSpec>>),
@@ -359,7 +358,7 @@ enum Attempt {
 async fn try_stop(
     client: &Client,
     lost: &Lost,
-    root: &OwnerIs,
+    root: &OwnerRef,
     clearance: Option<&ClearanceSpec>,
     before: Option<&Stopped>,
 ) -> Result<Attempt, kube::Error> {
@@ -475,14 +474,14 @@ fn is_nobody_elses(object: &DynamicObject, was: Was) -> bool {
     others.filter_map(|entry| entry.fields_v1.as_ref()).all(|fields| fields.0["f:spec"][field].is_null())
 }
 
-async fn api_of(client: &Client, namespace: &str, root: &OwnerIs) -> Result<Roots, kube::Error> {
+async fn api_of(client: &Client, namespace: &str, root: &OwnerRef) -> Result<Roots, kube::Error> {
     let (group, version) = root.api_version.split_once('/').unwrap_or(("", &root.api_version));
     let (resource, _) = pinned_kind(client, &GroupVersionKind::gvk(group, version, &root.kind)).await?;
     Ok(Api::namespaced_with(client.clone(), namespace, &resource))
 }
 
 /// What a workload is, in the terms of `mode`, and at which version.
-async fn read(api: &Roots, root: &OwnerIs, mode: OnLossMode) -> Result<(Was, Option<String>), kube::Error> {
+async fn read(api: &Roots, root: &OwnerRef, mode: OnLossMode) -> Result<(Was, Option<String>), kube::Error> {
     if mode == OnLossMode::ScaleDown {
         let scale = api.get_scale(&root.name).await?;
         let replicas = scale.spec.and_then(|spec| spec.replicas).unwrap_or_default();
@@ -495,7 +494,7 @@ async fn read(api: &Roots, root: &OwnerIs, mode: OnLossMode) -> Result<(Was, Opt
 /// Makes a workload what is wanted, if it still is at that version; whether it has such a field.
 async fn write(
     api: &Roots,
-    root: &OwnerIs,
+    root: &OwnerRef,
     wanted: Was,
     resource_version: Option<String>,
 ) -> Result<bool, kube::Error> {

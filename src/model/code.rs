@@ -27,8 +27,9 @@ use crate::{
         index::{Facts, Kept},
     },
     enforce::{
-        decide::{Decision, LEAST_GRACE, Step, decide as decide_about},
-        roster::Roster,
+        action::Step,
+        decide::{Decision, LEAST_GRACE, decide as decide_about},
+        pod_cache::PodCache,
     },
     policy::Subject,
 };
@@ -219,9 +220,9 @@ fn ask_decide(
     now: Tick,
 ) -> (Wish, Option<Tick>) {
     let (now, clearance) = (instant(now), clearance.map(spec));
-    let mut roster = Roster::new(crate::images::Signs::default());
-    let key = roster.set_pod(&manifest(pod));
-    let (pod, _) = roster.pod_mut(&key).expect("just set");
+    let mut cache = PodCache::new(crate::images::Signs::default());
+    let key = cache.set_pod(&manifest(pod));
+    let (pod, _) = cache.pod_mut(&key).expect("just set");
     pod.note(|notes| notes.lost_since = lost_since.map(instant));
     match decide_about(pod, clearance.as_ref(), now) {
         Decision::Keep => pod.note(|notes| notes.lost_since = None),

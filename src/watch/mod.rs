@@ -15,6 +15,7 @@ mod light;
 mod queue;
 mod report;
 pub(crate) mod request;
+mod retry;
 mod stream;
 mod watches;
 
@@ -23,5 +24,6 @@ pub(crate) use self::{
     light::{Metadata, NamespaceMeta},
     queue::{Outcome, Queue},
     report::report,
+    retry::{RETRY, background_backoff, is_transient, jittered},
     watches::Watches,
 };
