@@ -19,7 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    decide::would_stop,
+    cleared::would_stop,
     pod_cache::PodCache,
     report::{Count, Report, System},
     say::{ENDS_LATE, OVERDUE},

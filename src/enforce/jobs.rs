@@ -40,7 +40,7 @@ use tracing::warn;
 
 use super::{
     Told,
-    decide::{began, cleared_version, governing, turn},
+    cleared::{began, cleared_version, governing, turn},
     owner::OwnerRef,
     say::{Subject, Voice},
     window::Window,

@@ -16,8 +16,10 @@
 mod act;
 pub(crate) mod action;
 mod census;
+mod cleared;
 mod deadline;
 pub(crate) mod decide;
+pub(crate) mod decision;
 mod fair;
 mod jobs;
 mod keep;
@@ -55,13 +57,12 @@ use tokio::sync::{mpsc, watch};
 
 use self::{
     act::Done,
-    action::Step,
     census::Census,
-    decide::{CONFIRMATION, Decision, decide, held_for_its_grace},
+    decide::{CONFIRMATION, decide, decide_alone},
+    decision::{Decision, HoldReason, KeepReason, RevisitReason, StopAction},
     pod::{Notes, Pod, PodKey},
     pod_cache::PodCache,
     say::{ENDS_LATE, OVERDUE, Subject, Voice},
-    statefulset::Member,
     watched::Watched,
     whole::{Lost, Unable},
     window::Window,
@@ -71,7 +72,7 @@ use crate::{
     images::Signs,
     metrics::{Enforcement, EnforcementLabels, Metrics},
     timer::at,
-    watch::{RETRY, Watches, jittered},
+    watch::{RETRY, Watches},
 };
 
 /// How long the API server's policies may take to see a new clearance: a release that came before that is
@@ -297,50 +298,40 @@ impl Enforcer {
         if let Some(until) = quiet_until.filter(|until| *until > now) {
             return self.look_later(key, until);
         }
-        let Some(decision) = decide_in_turn(&self.cache, &self.one_by_one, key, now) else { return };
+        let Some(decision) = decide(&self.cache, &self.one_by_one, key, now) else { return };
+        if let Some(since) = decision.lost_since() {
+            self.note(key, |notes| notes.lost_since = Some(since));
+        }
+        if decision.is_cleared() {
+            self.is_cleared(key);
+        }
+        self.follow(key, decision, now);
+    }
+
+    fn follow(&mut self, key: &PodKey, decision: Decision, now: Timestamp) {
         match decision {
-            Decision::Ignore => {}
-            Decision::Keep => self.is_cleared(key),
-            Decision::KeepUntil(at) => {
-                self.is_cleared(key);
-                self.look_later(key, at);
-            }
-            Decision::Bound(_) | Decision::Roll => {
-                self.is_cleared(key);
-                self.wait(key);
-            }
-            Decision::Record => self.record(key),
-            Decision::Hold => {
-                self.say_held(key);
+            Decision::Keep(KeepReason::Cleared { deadline: Some(_) })
+            | Decision::Release { .. }
+            | Decision::Stop { action: StopAction::Pod(_), .. } => self.wait(key),
+            Decision::Keep(KeepReason::AuditOnly) => self.record(key),
+            Decision::Keep(_) | Decision::Hold(HoldReason::PreviousNotReady) => {}
+            Decision::Hold(reason) => {
+                self.say_held(key, reason);
                 self.stop_whole_again(key);
             }
-            Decision::StopWhole { since, until, .. } => {
-                self.note(key, |notes| notes.lost_since = Some(since));
+            Decision::Stop { action: StopAction::Workload { until, .. }, .. } => {
                 self.look_later(key, until);
                 self.stop_whole(key);
             }
-            Decision::Wait { since, turn } => {
-                self.note(key, |notes| notes.lost_since = Some(since));
-                self.look_later(key, turn);
-                self.say_will_stop(key, turn);
+            Decision::Revisit { reason: RevisitReason::Deleted, at, .. } if at <= now => {
+                self.say_overdue(key, now);
             }
-            Decision::Await { since, until } => {
-                self.note(key, |notes| notes.lost_since = Some(since));
-                self.look_later(key, until);
-            }
-            Decision::Stop { since, .. } => {
-                self.note(key, |notes| notes.lost_since = Some(since));
-                self.wait(key);
-            }
-            Decision::Ending { since, overdue } => {
-                self.note(key, |notes| notes.lost_since = Some(since));
-                if now < overdue {
-                    self.look_later(key, overdue);
-                } else {
-                    self.say_overdue(key, now);
+            Decision::Revisit { reason, at, .. } => {
+                self.look_later(key, at);
+                if reason == RevisitReason::NamespaceBegan {
+                    self.say_will_stop(key, at);
                 }
             }
-            Decision::Release(_) | Decision::Replace => self.wait(key),
         }
     }
 
@@ -350,18 +341,14 @@ impl Enforcer {
         }
     }
 
-    fn say_held(&mut self, key: &PodKey) {
+    fn say_held(&mut self, key: &PodKey, reason: HoldReason) {
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
         let clearance = clearance.map(|c| &**c);
-        if let Some(most) =
-            clearance.and_then(|clearance| held_for_its_grace(pod, clearance, Timestamp::now()))
-        {
+        if let HoldReason::EndsTooSlowly { most } = reason {
             if pod.note(|notes| notes.say("EndsTooSlowly")) {
                 self.voice.ends_too_slowly(key, pod, clearance, most);
             }
-            return;
-        }
-        if pod.note(|notes| notes.say("Held")) {
+        } else if pod.note(|notes| notes.say("Held")) {
             self.voice.held(&Subject::pod(key, pod), clearance);
         }
     }
@@ -412,7 +399,7 @@ impl Enforcer {
         let clearance = known.and_then(|known| known.clearance.as_deref());
         let pods = known.into_iter().flat_map(|known| known.pods.values());
         pods.filter(|pod| pod.owner.as_ref() == Some(owner))
-            .all(|pod| is_to_run(&decide(pod, clearance, now)))
+            .all(|pod| decide_alone(pod, clearance, now).lets_run())
     }
 
     /// Has the workload of a pod stopped as a whole; of many pods, not more often than once in [`RETRY`].
@@ -459,86 +446,4 @@ impl Enforcer {
             self.look_at(&neighbour);
         }
     }
-}
-
-/// What is to become of a pod, as soon as it is its turn, by itself if its controller is `one_by_one`.
-fn decide_in_turn<'a>(
-    cache: &'a PodCache,
-    one_by_one: &HashSet<String>,
-    key: &PodKey,
-    now: Timestamp,
-) -> Option<Decision<'a>> {
-    let (pod, clearance) = cache.pod(key)?;
-    let decision = match decide(pod, clearance.map(|c| &**c), now) {
-        Decision::StopWhole { since, otherwise: step, .. }
-            if pod.owner.as_ref().is_some_and(|owner| one_by_one.contains(&owner.uid)) =>
-        {
-            Decision::Stop { since, step }
-        }
-        decision => decision,
-    };
-    Some(match (&decision, &pod.member) {
-        (&Decision::Stop { since, step: Step::Evict { until, .. } }, Some(member)) => {
-            let turn = stops_at(cache, key, pod, member, (since, until));
-            if turn > now { Decision::Await { since, until: turn } } else { decision }
-        }
-        (Decision::Roll, _) if sibling_is_away(cache, key, pod, now) => {
-            Decision::KeepUntil(now + jittered(RETRY))
-        }
-        (Decision::Release(Some(_)), Some(_))
-            if !may_start(cache, key, pod, |other| {
-                is_to_run(&decide(other, clearance.map(|c| &**c), now))
-            }) =>
-        {
-            Decision::Ignore
-        }
-        (Decision::Hold, Some(member)) if cache.set_of(pod).wants_another(member) => Decision::Replace,
-        _ => decision,
-    })
-}
-
-/// Whether a pod about which this is decided runs on, or soon will.
-const fn is_to_run(decision: &Decision<'_>) -> bool {
-    matches!(
-        decision,
-        Decision::Ignore
-            | Decision::Keep
-            | Decision::KeepUntil(_)
-            | Decision::Bound(_)
-            | Decision::Roll
-            | Decision::Record
-            | Decision::Release(_)
-    )
-}
-
-/// The instant to stop a pod of a `StatefulSet` that lost its clearance at `since`.
-fn stops_at(
-    cache: &PodCache,
-    key: &PodKey,
-    pod: &Pod,
-    member: &Member,
-    (since, until): (Timestamp, Timestamp),
-) -> Timestamp {
-    let running = cache.pods_like(key, pod).filter(|pod| !pod.gated && !pod.ended);
-    let running: Vec<_> = running.filter_map(|pod| pod.member.as_ref().map(|m| m.ordinal)).collect();
-    statefulset::stops_at(member.ordinal, &running, since, until)
-}
-
-/// Whether another pod of the owner is away: it ends, waits, did not start, or was just asked to end.
-fn sibling_is_away(cache: &PodCache, key: &PodKey, pod: &Pod, now: Timestamp) -> bool {
-    cache.pods_like(key, pod).filter(|other| other.uid != pod.uid && !other.ended).any(|other| {
-        let is_asked = other.notes().quiet_until.is_some_and(|until| until > now);
-        other.gated || other.ending.is_some() || other.life.started.is_none() || is_asked
-    })
-}
-
-/// Whether the `StatefulSet` of a gated pod may start it. Another pod can have the name of the previous one.
-fn may_start(cache: &PodCache, key: &PodKey, pod: &Pod, runs: impl FnOnce(&Pod) -> bool) -> bool {
-    let [previous, _] = cache.neighbours(key);
-    let previous = previous.and_then(|previous| cache.pod(&previous)).map(|(pod, _)| pod);
-    let is_ready = |pod: &Pod| !pod.gated && pod.member.as_ref().is_none_or(|member| member.ready);
-    cache.set_of(pod).is_parallel()
-        || previous
-            .filter(|previous| previous.owner == pod.owner)
-            .is_none_or(|previous| previous.ended || is_ready(previous) || !runs(previous))
 }

@@ -16,8 +16,7 @@ use super::{
     Enforcer, LAG,
     act::{Done, PATIENCE, act},
     action::{Action, Step},
-    decide::Decision,
-    decide_in_turn,
+    decide::decide,
     pod::{Pod, PodKey},
     say::Subject,
 };
@@ -60,16 +59,7 @@ impl Enforcer {
     }
 
     fn action(&self, key: &PodKey) -> Option<(Pod, Action)> {
-        let action = match decide_in_turn(&self.cache, &self.one_by_one, key, Timestamp::now())? {
-            Decision::Release(version) => {
-                Action::Release(version.map(|v| format!("{}@{}", v.model_version, v.subject_digest)))
-            }
-            Decision::Stop { step, .. } => Action::Stop(step),
-            Decision::Replace => Action::Replace,
-            Decision::Bound(seconds) => Action::Bound(seconds),
-            Decision::Roll => Action::Roll,
-            _ => return None,
-        };
+        let action = decide(&self.cache, &self.one_by_one, key, Timestamp::now())?.into_action()?;
         let (pod, _) = self.cache.pod(key)?;
         Some((pod.clone(), action))
     }

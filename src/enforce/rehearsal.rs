@@ -11,7 +11,7 @@ use k8s_openapi::{api::core::v1 as core, jiff::Timestamp};
 use kube::ResourceExt;
 
 use super::{
-    decide,
+    cleared,
     owner::OwnerRef,
     pod_reader::PodReader,
     say::{Subject, why},
@@ -43,7 +43,7 @@ pub fn would_stop(
     let mut stopped = Vec::new();
     for core in pods {
         let pod = reader.read(core);
-        if !pod.gated && decide::would_stop(&pod, clearance, now) {
+        if !pod.gated && cleared::would_stop(&pod, clearance, now) {
             let key = reader.key(&core.namespace().unwrap_or_default(), &core.name_any());
             let why = why(&Subject::pod(&key, &pod), Some(clearance));
             stopped.push(Stopped { pod: core.name_any(), system: pod.system, owner: pod.owner, why });

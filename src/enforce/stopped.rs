@@ -24,7 +24,7 @@ use kube::{
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::{decide::cleared_version, keep, owner::OwnerRef};
+use super::{cleared::cleared_version, keep, owner::OwnerRef};
 use crate::{
     api::{
         ClearanceSpec, ClearedVersion, OnLossMode, Runtime, STOPPED_FOR_LABEL, SYSTEM_LABEL, SharedRuntime,
