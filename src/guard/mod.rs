@@ -96,8 +96,8 @@ impl Guard {
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                Some((kind, event)) = changes.next() => {
-                    self.live.take_in(kind, event, &self.wanted);
+                Some((kind, change)) = changes.next() => {
+                    self.live.apply(kind, change, &self.wanted);
                     // Once all that is told already was taken in.
                     again = Some(Instant::now());
                     continue;

@@ -13,6 +13,7 @@
 mod lenient;
 mod light;
 mod queue;
+mod relist;
 mod report;
 pub(crate) mod request;
 mod retry;
@@ -23,6 +24,7 @@ pub(crate) use self::{
     lenient::{Lenient, Unreadable},
     light::{Metadata, NamespaceMeta},
     queue::{Outcome, Queue},
+    relist::{Change, Relist},
     report::report,
     retry::{RETRY, background_backoff, is_transient, jittered},
     watches::Watches,
