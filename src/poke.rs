@@ -46,7 +46,7 @@ use crate::{
         CLEARANCE_NAME, Clearance, ClearanceSpec, ClearedVersion, Digest, Mode, POKED_ANNOTATION,
         SYSTEM_LABEL, Trusted,
     },
-    timer::at,
+    timer::sleep_until_opt,
     watch::{Lenient, Watches},
 };
 
@@ -78,7 +78,7 @@ pub(crate) async fn run(client: Client, watches: &Arc<Watches>, shutdown: impl F
         tokio::select! {
             () = &mut shutdown => break,
             Some(event) = clearances.next() => poker.take_in(event, Instant::now()),
-            () = at(next) => {
+            () = sleep_until_opt(next) => {
                 let due = stream::iter(poker.due(Instant::now()));
                 due.for_each_concurrent(CONCURRENCY, |(namespace, whose)| poke(&client, namespace, whose)).await;
             }

@@ -13,6 +13,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1 as core;
+#[cfg(test)]
 use kube::ResourceExt;
 
 use super::{
@@ -133,9 +134,16 @@ impl PodCache {
         self.namespaces.entry(namespace).or_default().clearance = clearance.map(Arc::new);
     }
 
-    /// Puts in a pod. Its notes stay while its UID stays the same.
+    /// Puts in a pod under the key that its namespace and name make.
+    #[cfg(test)]
     pub(crate) fn set_pod(&mut self, pod: &core::Pod) -> PodKey {
         let key = self.key(&pod.namespace().unwrap_or_default(), &pod.name_any());
+        self.insert(&key, pod);
+        key
+    }
+
+    /// Puts in a pod. Its notes stay while its UID stays the same.
+    pub(super) fn insert(&mut self, key: &PodKey, pod: &core::Pod) {
         let mut next = self.reader.read(pod);
         let namespace = self.namespaces.entry(Arc::clone(&key.namespace)).or_default();
         if let Some(before) = namespace.pods.get(&key.name).filter(|before| before.uid == next.uid) {
@@ -148,7 +156,6 @@ impl PodCache {
             });
         }
         namespace.pods.insert(Arc::clone(&key.name), Box::new(next));
-        key
     }
 
     pub(super) fn remove_pod(&mut self, key: &PodKey) -> Option<Pod> {

@@ -37,7 +37,7 @@ use self::{
 use crate::{
     admission::{Holding, Key, Manifest, Operator, policies},
     metrics::{Metrics, PolicyLabels},
-    timer::at,
+    timer::sleep_until_opt,
     watch::Watches,
 };
 
@@ -102,7 +102,7 @@ impl Guard {
                     again = Some(Instant::now());
                     continue;
                 }
-                () = at(again) => {}
+                () = sleep_until_opt(again) => {}
             }
             let next = self.look().await;
             tokio::time::sleep(PAUSE).await;

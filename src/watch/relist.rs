@@ -75,7 +75,6 @@ impl<I, K> Change<I, K> {
 
 impl<I, K> Change<I, Lenient<K>> {
     /// The same change, where an unreadable object counts as missing.
-    #[allow(dead_code, reason = "enforce uses it next")]
     pub(crate) fn readable(self) -> Change<I, K> {
         self.filter_map(|object| object.0.ok())
     }

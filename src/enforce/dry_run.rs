@@ -1,8 +1,8 @@
-//! What would stop if a namespace enforced: the enforcer's own decision, about which nothing is done.
+//! A dry run of enforcement: the pods that would stop if a namespace enforced. It sends no request.
 //!
 //! ```text
-//!  pods ── PodReader ──► would_stop ──► Stopped, and why      nothing is asked of the API server
-//!  ClearanceSpec ────────┘
+//!  core::Pod ─► PodReader ─► would_stop ─► Stopped, with the reason
+//!  ClearanceSpec ───────────────┘
 //! ```
 
 use std::sync::Arc;
@@ -14,25 +14,23 @@ use super::{
     cleared,
     owner::OwnerRef,
     pod_reader::PodReader,
-    say::{Subject, why},
+    subject::{Subject, why},
 };
 use crate::{api::ClearanceSpec, images::Signs, policy::Accelerators};
 
 /// A pod that would be stopped.
 #[derive(Clone, Debug)]
-pub struct Stopped {
-    /// Its name.
-    pub pod: String,
-    /// The system that it names; empty: none.
-    pub system: Arc<str>,
-    /// Its controller.
-    pub owner: Option<Arc<OwnerRef>>,
-    /// Why.
-    pub why: String,
+pub(crate) struct Stopped {
+    /// The name of the pod.
+    pub(crate) pod: String,
+    /// The system of the pod. It is empty if the pod names none.
+    pub(crate) system: Arc<str>,
+    pub(crate) owner: Option<Arc<OwnerRef>>,
+    pub(crate) why: String,
 }
 
-/// Those of `pods`, all of one namespace, that run and would not if it enforced.
-pub fn would_stop(
+/// The pods of one namespace that run, and would stop if it enforced.
+pub(crate) fn would_stop(
     pods: &[core::Pod],
     clearance: &ClearanceSpec,
     accelerators: &Accelerators,
