@@ -12,7 +12,7 @@
 //! tasks suspend Jobs ([`job`]) and stop workloads ([`workload`]). A lower module never imports a higher one:
 //!
 //! ```text
-//!  the run loop (this file), dry_run
+//!  the run loop (this file), retry_workloads, dry_run
 //!  watch, requests ─► enforcer
 //!  job, workload ─► channels
 //!  events ─► event_sender, fair, subject, backup        pod_counts ─► status_writer
@@ -40,6 +40,7 @@ pub(crate) mod pod_cache;
 mod pod_counts;
 mod pod_reader;
 mod requests;
+pub(crate) mod retry_workloads;
 mod statefulset;
 mod status_writer;
 mod subject;
