@@ -38,7 +38,7 @@ use crate::{
     admission::{Holding, Key, Manifest, Operator, policies},
     metrics::{Metrics, PolicyLabels},
     timer::sleep_until_opt,
-    watch::Watches,
+    watch::{RETRY, Watches},
 };
 
 /// How long Helm may take, after it wrote the `ClusterRole`, to write the policies: what was never seen as
@@ -47,9 +47,6 @@ const SETTLING: SignedDuration = SignedDuration::from_secs(15);
 
 /// The shortest time between two looks, so that two who disagree do not fill the API server's day.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// How long after a failure the same is tried again.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// How many are restored at the same time.
 const CONCURRENCY: usize = 8;

@@ -1,4 +1,4 @@
-//! A work queue: each key is worked on once at a time, soon after it changed, and again after a failure.
+//! A work queue of keys. One function works on each key: once at a time, soon after a change, again after a failure.
 //!
 //! ```text
 //!  changed key ─► due now, or when it has rested ─► work ─┬─ done ─► rests in proportion to what it cost
