@@ -24,7 +24,6 @@ pub mod metrics;
 #[cfg(test)]
 mod model;
 pub mod operator;
-pub mod poke;
 pub mod policy;
 pub mod serve;
 mod timer;

@@ -24,7 +24,6 @@ use crate::{
     images::{ImagePatterns, Signs},
     leader::Leadership,
     metrics::Metrics,
-    poke,
     serve::{Health, serve},
     watch::Watches,
 };
@@ -164,10 +163,10 @@ async fn write(
     if holding == admission::Holding::Refuse {
         info!("no MutatingAdmissionPolicy v1 here: what is not cleared is refused and not held");
     }
-    let poking = poke::run(client.clone(), &watches, shutdown.clone());
+    let retrying = enforce::retry_workloads::run(client.clone(), &watches, shutdown.clone());
     let compiling =
         compile::run(client.clone(), Arc::clone(&metrics), Arc::clone(&watches), shutdown.clone());
-    tokio::join!(compiling, guarding, poking);
+    tokio::join!(compiling, guarding, retrying);
     Ok(())
 }
 

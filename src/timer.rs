@@ -1,11 +1,28 @@
-//! Waiting for an instant that there may not be: for a loop that selects among what can happen next.
+//! Sleeps until an instant that may be absent, for loops that select the next event.
 
-use tokio::time::{Instant, sleep_until};
+use std::time::Duration;
 
-/// Waits until `instant`; without one, for ever.
-pub async fn at(instant: Option<Instant>) {
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// The longest sleep. Timers cannot wait for years.
+const LONGEST: Duration = Duration::from_hours(24);
+
+/// Sleeps until `instant`. Without an instant it never ends.
+pub(crate) async fn sleep_until_opt(instant: Option<Instant>) {
     match instant {
         None => std::future::pending().await,
         Some(instant) => sleep_until(instant).await,
+    }
+}
+
+/// Sleeps until `time`, at most a day. Without a time it never ends.
+pub(crate) async fn sleep_until_time(time: Option<Timestamp>) {
+    match time {
+        None => std::future::pending().await,
+        Some(time) => {
+            let wait = Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or_default();
+            sleep(wait.min(LONGEST)).await;
+        }
     }
 }

@@ -66,7 +66,7 @@ manifest_of!(
 );
 
 /// Which policy or binding: its kind and its name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Its kind.
     pub kind: &'static str,

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     api::{AISystem, Decommission, SYSTEM_LABEL},
-    enforce::{OwnerIs, Roots, has_ended},
+    enforce::{OwnerRef, Roots, has_ended},
     watch::request,
 };
 
@@ -168,11 +168,11 @@ impl Dependents {
 
 /// How many pods of each workload of `system` run.
 async fn running(session: &Session, system: &str) -> Result<BTreeMap<Workload, usize>> {
-    let mut pods: Vec<(String, Option<OwnerIs>)> = Vec::new();
+    let mut pods: Vec<(String, Option<OwnerRef>)> = Vec::new();
     let is_of_it = |pod: &Pod| pod.labels().get(SYSTEM_LABEL).is_some_and(|name| name == system);
     each_page(session, false, |page| {
         let found = page.iter().filter(|pod| is_of_it(pod) && !has_ended(pod));
-        pods.extend(found.map(|pod| (pod.name_any(), OwnerIs::of(pod))));
+        pods.extend(found.map(|pod| (pod.name_any(), OwnerRef::of(pod))));
     })
     .await?;
     let (mut roots, mut workloads) = (Roots::default(), BTreeMap::new());

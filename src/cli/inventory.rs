@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     api::{AISystem, SYSTEM_LABEL},
-    enforce::{OwnerIs, Roots, has_ended},
+    enforce::{OwnerRef, Roots, has_ended},
     images::{ImagePatterns, Signs},
 };
 
@@ -125,7 +125,7 @@ fn parsed(lines: String) -> Result<ImagePatterns> {
 struct AiPod {
     namespace: String,
     pod: String,
-    owner: Option<OwnerIs>,
+    owner: Option<OwnerRef>,
     system: Option<String>,
     accelerators: BTreeSet<String>,
     images: BTreeSet<String>,
@@ -151,7 +151,7 @@ impl AiPod {
         Some(Self {
             namespace,
             pod: pod.name_any(),
-            owner: OwnerIs::of(pod),
+            owner: OwnerRef::of(pod),
             system,
             accelerators,
             images: containers.filter_map(|c| c.image.clone()).collect(),

@@ -14,7 +14,7 @@ use super::{
     error::{Error, Result},
 };
 use crate::{
-    enforce::{OwnerIs, Roots},
+    enforce::{OwnerRef, Roots},
     watch::request,
 };
 
@@ -55,7 +55,7 @@ impl Workload {
         client: &Client,
         namespace: &str,
         pod: &str,
-        owner: Option<&OwnerIs>,
+        owner: Option<&OwnerRef>,
     ) -> Self {
         let Some(owner) = owner else {
             return Self { api_version: "v1".to_owned(), kind: "Pod".to_owned(), name: pod.to_owned() };

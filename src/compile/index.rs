@@ -2,13 +2,13 @@
 //! namespace holds and not what the cluster does.
 //!
 //! ```text
-//!  watch of a kind ──► Cache: namespace ─► name ─► what is kept of it   (a re-list replaces it whole)
+//!  watch of a kind ──► Cache: namespace ─► name ─► the fields that are used
 //!        │
 //!        └──► Key: what is to be compiled again: the namespace; for a RiskLevel, every namespace with a system
 //! ```
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fmt::Debug,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -23,7 +23,7 @@ use kube::{
         ObjectMeta,
         object::{HasSpec, HasStatus},
     },
-    runtime::{reflector::ObjectRef, watcher::Event},
+    runtime::reflector::ObjectRef,
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::watch as signal;
@@ -35,7 +35,7 @@ use crate::{
         ClearanceSpec, Decision, ModelVersion, RiskLevel, Trusted, TrustedSidecar, last_write,
     },
     policy::ApproverRoles,
-    watch::{Lenient, NamespaceMeta, Unreadable, Watches},
+    watch::{Change, Lenient, NamespaceMeta, Relist, Unreadable, Watches},
 };
 
 /// What is described, and of its metadata only what is asked for: whole, that was half of it.
@@ -87,7 +87,6 @@ impl From<ModelVersion> for Kept<ModelVersion> {
 #[derive(Debug)]
 struct Cache<V> {
     objects: BTreeMap<String, BTreeMap<String, Arc<V>>>,
-    relisting: BTreeMap<String, BTreeMap<String, Arc<V>>>,
 }
 
 /// Of the metadata only what is asked for later: annotations hold a whole manifest where `kubectl apply` wrote it.
@@ -118,7 +117,7 @@ fn kept<K: Resource<DynamicType = ()> + Clone, V: From<K>>(mut object: K) -> Arc
 
 impl<V> Default for Cache<V> {
     fn default() -> Self {
-        Self { objects: BTreeMap::new(), relisting: BTreeMap::new() }
+        Self { objects: BTreeMap::new() }
     }
 }
 
@@ -131,13 +130,11 @@ impl<V> Cache<V> {
         self.objects.values().flat_map(BTreeMap::values)
     }
 
-    fn insert<K: Resource<DynamicType = ()> + Clone>(&mut self, object: K) -> String
+    fn insert<K: Resource<DynamicType = ()> + Clone>(&mut self, object: K)
     where
         V: From<K>,
     {
-        let namespace = home(&object);
-        self.objects.entry(namespace.clone()).or_default().insert(object.name_any(), kept(object));
-        namespace
+        self.objects.entry(home(&object)).or_default().insert(object.name_any(), kept(object));
     }
 
     fn remove(&mut self, namespace: &str, name: &str) {
@@ -149,53 +146,58 @@ impl<V> Cache<V> {
         }
     }
 
-    /// Takes in one event; returns the namespaces whose facts it changed. An object that cannot be read
-    /// counts as missing, except for what can be salvaged of it.
-    fn apply<K>(&mut self, event: Event<Lenient<K>>, reading: Reading<K, V>) -> BTreeSet<String>
+    /// Applies a change. Returns the namespaces to compile again: after a list, all that have or had an object. An
+    /// unreadable object counts as missing, unless `reading` salvages it.
+    fn apply<K>(&mut self, change: Change<Place, Lenient<K>>, reading: Reading<K, V>) -> BTreeSet<String>
     where
         K: Resource<DynamicType = ()> + Clone,
         V: From<K>,
     {
-        let read = |object: Lenient<K>| match object.0 {
+        let change = change.filter_map(|object| match object.0 {
             Ok(object) => Some(object),
             Err(unreadable) => (reading.salvage)(&unreadable),
-        };
-        match event {
-            Event::Init => self.relisting.clear(),
-            Event::InitApply(object) => {
-                if let Some(object) = read(object) {
-                    let namespace = self.relisting.entry(home(&object)).or_default();
-                    namespace.insert(object.name_any(), kept(object));
-                }
+        });
+        match change {
+            Change::Apply { object, listing: true, .. } => {
+                self.insert(object);
+                BTreeSet::new()
             }
-            Event::InitDone => {
-                let listed = std::mem::take(&mut self.relisting);
-                let before = std::mem::replace(&mut self.objects, listed);
-                return before.into_keys().chain(self.objects.keys().cloned()).collect();
-            }
-            Event::Apply(object) => {
-                let (namespace, name) = (home(&object), object.name_any());
-                let is_in = |cache: &Self| {
+            Change::Apply { key: (namespace, name), object, listing: false } => {
+                let generation = |cache: &Self| {
                     let object = cache.objects.get(&namespace).and_then(|objects| objects.get(&name));
                     object.and_then(|object| (reading.generation)(object))
                 };
-                let before = is_in(self);
-                match read(object) {
-                    Some(object) => drop(self.insert(object)),
-                    None => self.remove(&namespace, &name),
-                }
-                let is_same = before.is_some() && before == is_in(self);
-                return if is_same { BTreeSet::new() } else { BTreeSet::from([namespace]) };
+                let before = generation(self);
+                self.insert(object);
+                let is_same = before.is_some() && before == generation(self);
+                if is_same { BTreeSet::new() } else { BTreeSet::from([namespace]) }
             }
-            Event::Delete(gone) => {
-                let namespace = home(&gone);
-                self.remove(&namespace, &gone.name_any());
-                return BTreeSet::from([namespace]);
+            Change::Delete { key: (namespace, name) } => {
+                self.remove(&namespace, &name);
+                BTreeSet::from([namespace])
+            }
+            Change::Listed(keys) => {
+                let changed = self.objects.keys().cloned().collect();
+                self.retain(&keys);
+                changed
             }
         }
-        BTreeSet::new()
+    }
+
+    fn retain(&mut self, keys: &HashSet<Place>) {
+        let gone = |(namespace, objects): (&String, &BTreeMap<String, _>)| {
+            let places = objects.keys().map(|name| (namespace.clone(), name.clone()));
+            places.filter(|place| !keys.contains(place)).collect::<Vec<_>>()
+        };
+        let gone: Vec<_> = self.objects.iter().flat_map(gone).collect();
+        for (namespace, name) in gone {
+            self.remove(&namespace, &name);
+        }
     }
 }
+
+/// The namespace and name of an object.
+type Place = (String, String);
 
 /// The namespace that an object belongs to. A namespace belongs to itself; other cluster-wide objects to none.
 fn home<K: Resource<DynamicType = ()>>(object: &K) -> String {
@@ -387,15 +389,15 @@ impl Index {
 
     fn update<K: Resource<DynamicType = ()> + Clone, V: From<K>>(
         &self,
-        event: Event<Lenient<K>>,
+        change: Change<Place, Lenient<K>>,
         cache: fn(&mut Caches) -> &mut Cache<V>,
         reading: Reading<K, V>,
         kind: &'static str,
     ) -> BTreeSet<String> {
-        let listed = matches!(event, Event::InitDone);
+        let listed = matches!(change, Change::Listed(_));
         let mut caches = self.caches.write().unwrap_or_else(PoisonError::into_inner);
-        let changed = cache(&mut caches).apply(event, reading);
-        if kind == "TrustedSidecar" {
+        let changed = cache(&mut caches).apply(change, reading);
+        if kind == "TrustedSidecar" && !changed.is_empty() {
             caches.trusted = Arc::new(trust(&caches.sidecars.of("")).0);
         }
         drop(caches);
@@ -496,12 +498,13 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     V: From<K> + 'static,
 {
-    let index = Arc::clone(index);
+    let (index, mut relist) = (Arc::clone(index), Relist::default());
     watches
         .all::<K>()
         .filter_map(move |event| {
-            let changed = index.update(event, cache, reading, kind);
-            std::future::ready((!changed.is_empty()).then_some((kind, changed)))
+            let change = relist.change(event, |object| (home(object), object.name_any()));
+            let changed = change.map(|change| index.update(change, cache, reading, kind));
+            std::future::ready(changed.filter(|changed| !changed.is_empty()).map(|changed| (kind, changed)))
         })
         .boxed()
 }

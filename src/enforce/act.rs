@@ -1,8 +1,11 @@
-//! Doing what was decided, one request each.
+//! Sends the request of an action to the API server.
+//!
+//! ```text
+//!  Action ─► patch, evict or delete, of this UID only ─► Done
+//! ```
 
 use std::time::{Duration, Instant};
 
-use backon::ExponentialBuilder;
 use k8s_openapi::{api::core::v1 as core, jiff::Timestamp};
 use kube::{
     Api, Client,
@@ -14,74 +17,58 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
-    RETRY,
-    decide::Step,
-    keep::keep,
-    roster::{Pod, PodKey},
+    action::{Action, Step},
+    backup::keep,
+    pod::{Pod, PodKey},
 };
 use crate::{
     admission::{RELEASE_MANAGER, RELEASE_WITHOUT_TIME},
     api::{DEADLINE_ANNOTATION, GATE, HELD_LABEL, RELEASED_ANNOTATION},
     metrics::{Enforcement, EnforcementLabels, Metrics},
-    watch::{Lenient, request::delete},
+    watch::{Lenient, is_transient, request::delete},
 };
 
-/// Pods, whose answers need not be readable.
+/// Pods. The answer to a request can be unreadable.
 type Pods = Api<Lenient<core::Pod>>;
 
-/// How long an answer may take; after it the same is tried again.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+/// The time for an answer. After it, the request is tried again.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long it may take at least.
-const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+/// The least time for an answer.
+const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A request about one pod.
-#[derive(Clone, Debug)]
-pub enum Action {
-    /// Lift its gate: for which version, or because nobody governs the pod.
-    Release(Option<String>),
-    /// Stop it.
-    Stop(Step),
-    /// Delete it, held as it is, so that its controller makes another.
-    Replace,
-    /// Have it end so many seconds after its start.
-    Bound(i64),
-    /// Evict it, in its own time, so that its controller makes another that may run for longer.
-    Roll,
-}
-
-/// What came of an action.
+/// The result of a request.
 #[derive(Debug)]
-pub enum Done {
-    /// The API server did it; the watch will tell.
+pub(super) enum Done {
+    /// The API server carried it out. The watch delivers the change.
     Ok(Action),
-    /// The pod is gone, or is another one by now.
+    /// The pod is gone, or another pod has its name.
     Gone,
-    /// Not now: a budget or a policy.
+    /// A budget or a policy refused it.
     NotNow(Action, String),
-    /// It may have been done, or not.
+    /// The API server may have carried it out.
     Unclear(Action, String),
-    /// Likewise, and the API server has too much to do.
+    /// The API server is overloaded, and may have carried it out.
     Overloaded(Action, String),
 }
 
-/// How long the answer may take. An eviction that is not answered must not take the time of the deletion after it.
-fn patience_for(action: &Action, now: Timestamp) -> Duration {
+/// The time for an answer. An eviction without an answer must not use up the time of the deletion after it.
+fn timeout_of(action: &Action, now: Timestamp) -> Duration {
     match action {
         Action::Stop(Step::Evict { until, .. }) => {
             let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
-            left.clamp(LEAST_PATIENCE, PATIENCE)
+            left.clamp(LEAST_TIMEOUT, TIMEOUT)
         }
-        _ => PATIENCE,
+        _ => TIMEOUT,
     }
 }
 
-/// Does `action` to the pod, and to no other of its name.
-pub async fn act(client: Client, key: &PodKey, pod: &Pod, action: Action, metrics: &Metrics) -> Done {
+/// Carries out `action` on the pod, and on no other pod of its name.
+pub(super) async fn act(client: Client, key: &PodKey, pod: &Pod, action: Action, metrics: &Metrics) -> Done {
     let begun = Instant::now();
-    let patience = patience_for(&action, Timestamp::now());
-    let Ok(result) = timeout(patience, request(&client, key, pod, &action)).await else {
-        return Done::Overloaded(action, format!("the API server did not answer within {patience:.1?}"));
+    let limit = timeout_of(&action, Timestamp::now());
+    let Ok(result) = timeout(limit, request(&client, key, pod, &action)).await else {
+        return Done::Overloaded(action, format!("the API server did not answer within {limit:.1?}"));
     };
     let kind = match action {
         Action::Release(_) => Enforcement::Release,
@@ -98,34 +85,13 @@ pub async fn act(client: Client, key: &PodKey, pod: &Pod, action: Action, metric
             }
             Done::Ok(action)
         }
-        // Conflict: the name is another pod's by now.
+        // A conflict means that another pod has the name.
         Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => Done::Gone,
-        Err(error) if is_passing(&error) => Done::Overloaded(action, error.to_string()),
+        Err(error) if is_transient(&error) => Done::Overloaded(action, error.to_string()),
         Err(kube::Error::Api(answer)) if answer.code >= 500 => Done::Unclear(action, answer.message),
         Err(kube::Error::Api(answer)) => Done::NotNow(action, answer.message),
         Err(error) => Done::Unclear(action, error.to_string()),
     }
-}
-
-/// Whether a disruption budget says so, and not the API server: both say "too many requests".
-fn is_budget(answer: &Status) -> bool {
-    let causes = answer.details.iter().flat_map(|details| &details.causes);
-    causes.into_iter().any(|cause| cause.reason == "DisruptionBudget")
-}
-
-/// Whether the same may be taken a moment later: the API server is not there, or has too much to do.
-pub fn is_passing(error: &kube::Error) -> bool {
-    match error {
-        // Not 500, which is about one object: two budgets for one pod, or a webhook that fails.
-        kube::Error::Api(answer) => matches!(answer.code, 429 | 503 | 504) && !is_budget(answer),
-        kube::Error::HyperError(_) | kube::Error::Service(_) => true,
-        _ => false,
-    }
-}
-
-/// How often and how slowly that is tried again which nobody waits for: for some minutes in all.
-pub fn patience() -> ExponentialBuilder {
-    ExponentialBuilder::default().with_max_delay(RETRY * 5).with_max_times(30).with_jitter()
 }
 
 async fn request(client: &Client, key: &PodKey, pod: &Pod, action: &Action) -> Result<(), kube::Error> {
@@ -145,7 +111,7 @@ async fn request(client: &Client, key: &PodKey, pod: &Pod, action: &Action) -> R
             evict(&pods, name, &delete_params(*grace_period_seconds, uid)).await
         }
         Action::Stop(Step::Delete { grace_period_seconds }) => {
-            // A quota must not keep it running.
+            // A quota for backups must not keep the pod running.
             if let Err(error) = keep_if_bare(client, key, pod).await {
                 warn!(namespace = &*key.namespace, pod = name, "deleted without being kept: {error}");
             }
@@ -162,11 +128,11 @@ async fn keep_if_bare(client: &Client, key: &PodKey, pod: &Pod) -> Result<(), ku
     Ok(())
 }
 
-/// Lifts the gate and the label, and notes for which version and when: the note is what makes the API
-/// server write the time of this request beside the field manager, and so it is never the same twice.
+/// Removes the gate and the label, and writes an annotation with the version and the time. The annotation differs each
+/// time, so the API server notes the time of this request beside the field manager.
 ///
-/// The API server tracks no managers of a pod whose `managedFields` somebody emptied, and drops the newest entry
-/// where others have times in the future. Then a second request brings an entry of its own to start tracking anew.
+/// The API server tracks no managers of a pod whose `managedFields` somebody emptied. It drops the newest entry if
+/// others have times in the future. Then a second request has an entry of its own, to start the tracking again.
 async fn release(pods: &Pods, name: &str, uid: &str, version: &str) -> Result<(), kube::Error> {
     let mut patch = json!({
         "metadata": {
@@ -189,7 +155,7 @@ async fn release(pods: &Pods, name: &str, uid: &str, version: &str) -> Result<()
     }
 }
 
-/// Has the kubelet end it, and notes that it was us.
+/// Sets the deadline of the pod, and an annotation that says that the operator set it.
 async fn bound(pods: &Pods, name: &str, uid: &str, seconds: i64) -> Result<(), kube::Error> {
     let patch = json!({
         "metadata": { "uid": uid, "annotations": { DEADLINE_ANNOTATION: seconds.to_string() } },
@@ -225,10 +191,10 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let evict = |seconds| {
             let until = now + SignedDuration::from_secs(seconds);
-            patience_for(&Action::Stop(Step::Evict { grace_period_seconds: 1, until }), now)
+            timeout_of(&Action::Stop(Step::Evict { grace_period_seconds: 1, until }), now)
         };
         assert_eq!([evict(60), evict(2), evict(0), evict(-9)].map(|d| d.as_secs()), [5, 2, 1, 1]);
         let delete = Action::Stop(Step::Delete { grace_period_seconds: 1 });
-        assert_eq!(patience_for(&delete, now), PATIENCE);
+        assert_eq!(timeout_of(&delete, now), TIMEOUT);
     }
 }

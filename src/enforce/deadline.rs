@@ -1,16 +1,15 @@
-//! The dead-man switch: a pod carries its own end, so that the kubelet stops it at the end of its clearance
-//! though the operator and the API server are both gone.
+//! The dead-man switch: `activeDeadlineSeconds` ends a pod with its clearance. The kubelet stops the pod although the
+//! operator and the API server are away.
 //!
 //! ```text
 //!  status.startTime ──── activeDeadlineSeconds ────► the kubelet ends the pod, not later than notAfter
 //!
-//!  notAfter is earlier ──► lowered
-//!  notAfter is later   ──► the API server lets nobody raise it: the pod is evicted in time, one of an
-//!                          owner after the other, and what replaces it has the later end
+//!  notAfter is earlier ──► the operator lowers it
+//!  notAfter is later   ──► the API server lets nobody raise it: the operator evicts the pods of an owner
+//!                          one after the other, and their replacements have the later deadline
 //! ```
 //!
-//! A pod of a Job, and one that nothing owns, is not replaced by a pod like it. It is not evicted, and ends
-//! with the clearance it started with.
+//! Nothing replaces a pod of a Job or a pod without an owner. Such a pod is not evicted and keeps its deadline.
 
 use k8s_openapi::{
     api::core::v1 as core,
@@ -18,27 +17,26 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::roster::OwnerIs;
+use super::owner::OwnerRef;
 use crate::api::DEADLINE_ANNOTATION;
 
-/// The greatest that the API server takes.
+/// The greatest value that the API server accepts.
 const MOST: i64 = i32::MAX as i64;
 
-/// What the end of a pod is made of.
+/// The fields of a pod that determine its deadline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Life {
-    pub started: Option<Timestamp>,
-    /// After so many seconds the kubelet ends it.
-    pub seconds: Option<i64>,
-    /// They were set here: what its user set is not made longer by another pod.
+pub(crate) struct Life {
+    pub(super) started: Option<Timestamp>,
+    /// `activeDeadlineSeconds`.
+    pub(super) seconds: Option<i64>,
+    /// The operator set the deadline. A replacement does not extend a deadline from the pod template.
     ours: bool,
-    /// Its owner makes another in its place.
+    /// The owner makes another pod in its place.
     replaced: bool,
 }
 
 impl Life {
-    /// The life of `pod`, which `owner` controls.
-    pub fn of(pod: &core::Pod, owner: Option<&OwnerIs>) -> Self {
+    pub(super) fn of(pod: &core::Pod, owner: Option<&OwnerRef>) -> Self {
         let seconds = pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
         let noted = pod.annotations().get(DEADLINE_ANNOTATION).and_then(|noted| noted.parse().ok());
         Self {
@@ -50,19 +48,18 @@ impl Life {
     }
 }
 
-/// What is to be done about the end of a pod.
+/// The next step for the deadline of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deadline {
-    /// Nothing, or nothing that can be done.
+pub(super) enum Deadline {
     Stays,
-    /// It is to end so many seconds after its start.
+    /// The new `activeDeadlineSeconds`.
     Set(i64),
-    /// It ends too early: at this instant another takes its place.
+    /// The deadline is too early and cannot be raised. The pod is replaced at this instant.
     RollAt(Timestamp),
 }
 
-/// Decides about the end of a pod that is cleared until `not_after`, and whose level gives `grace`.
-pub fn deadline(life: &Life, not_after: Timestamp, grace: u32) -> Deadline {
+/// Decides about the deadline of a pod that is cleared until `not_after`. Its level has this `grace`.
+pub(super) fn deadline(life: &Life, not_after: Timestamp, grace: u32) -> Deadline {
     let Some(started) = life.started else { return Deadline::Stays };
     let wanted = not_after.duration_since(started).as_secs().max(1);
     match life.seconds {

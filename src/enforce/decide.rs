@@ -1,243 +1,183 @@
-//! What is to become of a pod: a pure function of the pod, its namespace's clearance and the time.
+//! Decides about a pod: a pure function of the pod cache and the time.
 //!
 //! ```text
-//!                    cleared     not cleared
-//!  gated             Release     Hold
-//!  bound or pending  Keep        Stop: evict for the first half of the grace, then delete
-//!   ran out          Keep        Await: the Clearance is rewritten; then, or after half of the grace, as above
-//!   of a Job         Keep        Await: the Job is suspended; after half of the grace, as above
-//!  being deleted     Ignore      Ending: nobody can make it end sooner
-//!  ended             Ignore      Ignore
+//!  pod            clearance     condition, the first that holds                decision  reason
+//!  ended                                                                       Keep      Ended
+//!  gated          not governed                                                 Release   Ungoverned
+//!  runs           not governed                                                 Keep      Ungoverned
+//!  being deleted  cleared, or the pod is gated                                 Keep      Deleted
+//!  gated          cleared       more grace than its level leaves, as below     Hold      EndsTooSlowly
+//!                               the previous pod of its StatefulSet not ready  Hold      PreviousNotReady
+//!                                                                              Release   Cleared
+//!  gated          not cleared   its StatefulSet wants another revision         Stop      Outdated: delete
+//!                                                                              Hold      NotCleared
+//!  runs           cleared       no dead-man switch, or the deadline is right   Keep      Cleared
+//!                               the deadline is missing or too late            Keep      Cleared: set it
+//!                               too early, and its last tenth is ahead         Revisit   Renewal
+//!                               too early, and another pod is away             Revisit   SiblingIsAway
+//!                               too early                                      Stop      Renewed: evict
+//!  runs           not cleared   the level only audits                          Keep      AuditOnly, Deleted
+//!                               being deleted                                  Revisit   Deleted
+//!                               the namespace has begun to enforce             Revisit   NamespaceBegan
+//!                               ran out, and in the first half of the grace    Revisit   RanOut
+//!                               no known loss, and in the first second         Revisit   WatchLag
+//!                               in the second half of the grace                Stop      NotCleared: delete
+//!                               of a Job                                       Revisit   JobIsSuspended
+//!                               the level says ScaleDown or Suspend            Stop      NotCleared: workload
+//!                               later pods of its StatefulSet run              Revisit   LaterPodsFirst
+//!                                                                              Stop      NotCleared: evict
 //! ```
 //!
-//! A kubelet does not shorten a stop that it has begun; a later deletion with less grace would change the object
-//! and not the containers. So the first request carries the final grace, and a pod that is being deleted is left
-//! to its node. Admission bounds the grace of everybody else's requests: see `admission::grace`.
+//! A gated pod of an unwanted revision is deleted also if its grace is too long. A workload that cannot be stopped has
+//! its pods evicted instead.
 //!
-//! A pod that has a node is never deleted with a grace of zero: the API server would forget it at once, while
-//! its containers may run on, on a node that does not answer even for ever.
+//! A kubelet does not shorten a stop that it has begun. A later deletion with less grace changes the object and not the
+//! containers. So the first request has the final grace, and a pod that is being deleted is left to its node.
+//! Admission limits the grace of the requests of others: see `admission::grace`.
 //!
-//! Where a namespace has just begun to enforce, what ran before it did is evicted one by one over the first
-//! half of the grace, and not all at once: who turned it on by mistake sees it while most still runs.
+//! A pod with a node is never deleted with a grace of zero. The API server would delete the object at once, while
+//! the containers may run on.
+//!
+//! A namespace that has just begun to enforce loses its older pods one after the other, over the first half of the
+//! grace. So whoever turned it on by mistake sees it while most pods still run.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::{
+    action::{Action, Step},
+    cleared::{began, cleared, governing, loss, place, ran_out, turn},
     deadline::{Deadline, deadline},
-    roster::Pod,
+    decision::{Decision, HoldReason, KeepReason, ReleaseReason, RevisitReason, StopAction, StopReason},
+    pod::{Pod, PodKey},
+    pod_cache::PodCache,
+    statefulset::{self, Member},
 };
 use crate::{
-    api::{ClearanceSpec, ClearedVersion, Mode, OnLoss, OnLossMode, Runtime, Scope, SystemClearance},
-    policy::matches,
+    api::{ClearanceSpec, ClearedVersion, OnLoss, OnLossMode, SystemClearance},
+    watch::RETRY,
 };
 
-/// What is to become of a pod.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Decision<'a> {
-    /// Nothing: it ended, it is ending in time, or nobody governs it.
-    Ignore,
-    /// It runs on.
-    Keep,
-    /// It runs on, and is looked at again then.
-    KeepUntil(Timestamp),
-    /// It runs on, and is to end so many seconds after its start.
-    Bound(i64),
-    /// It is cleared for longer than it may run: another takes its place.
-    Roll,
-    /// It stays held.
-    Hold,
-    /// Its gate is lifted, for the version or because its namespace is governed no more.
-    Release(Option<&'a ClearedVersion>),
-    /// It is held, and its controller waits for another in its place.
-    Replace,
-    /// It lost its clearance and runs on: its level only records that.
-    Record,
-    /// Its workload is stopped as a whole, and if that has not ended it by then, it is stopped by itself.
-    StopWhole {
-        /// Since when it should not run.
-        since: Timestamp,
-        /// When it is looked at again.
-        until: Timestamp,
-        /// What is done where a workload cannot be stopped as a whole.
-        otherwise: Step,
-    },
-    /// It is to be stopped, and not by the operator yet: its Job is suspended and stops it, others of its
-    /// `StatefulSet` go first, or the `Clearance` is to be rewritten first.
-    Await {
-        /// Since when it should not run.
-        since: Timestamp,
-        /// When it is looked at again.
-        until: Timestamp,
-    },
-    /// It is to be stopped, and not before its turn comes: its namespace has only begun to enforce.
-    Wait {
-        /// Since when it should not run.
-        since: Timestamp,
-        /// When its turn comes.
-        turn: Timestamp,
-    },
-    /// It is stopped.
-    Stop {
-        /// Since when it should not run.
-        since: Timestamp,
-        /// How.
-        step: Step,
-    },
-    /// It is being stopped, and nobody can make it end sooner.
-    Ending {
-        /// Since when it should not run.
-        since: Timestamp,
-        /// From when on it is overdue.
-        overdue: Timestamp,
-    },
+/// The time that a kubelet may need after the end of a pod to confirm it.
+pub(super) const CONFIRMATION: SignedDuration = SignedDuration::from_secs(5);
+
+/// The least grace with which the kubelet, and not the API server, confirms the end of a pod.
+pub(crate) const LEAST_GRACE: u32 = 1;
+
+/// The tolerated lag of the watch. The API server may have admitted a pod by a newer Clearance.
+const WATCH_LAG: SignedDuration = SignedDuration::from_secs(1);
+
+/// Decides about the pod `key` at `now`. The workloads of the controllers with the UIDs `evict_individually` cannot be
+/// stopped, so their pods are evicted.
+pub(crate) fn decide(
+    cache: &PodCache,
+    evict_individually: &HashSet<String>,
+    key: &PodKey,
+    now: Timestamp,
+) -> Option<Decision> {
+    let (pod, clearance) = cache.pod(key)?;
+    let clearance = clearance.map(|clearance| &**clearance);
+    let is_individual = pod.owner.as_ref().is_some_and(|owner| evict_individually.contains(&owner.uid));
+    let decision = match decide_alone(pod, clearance, now) {
+        Decision::Stop { reason, action: StopAction::Workload { otherwise, .. } } if is_individual => {
+            Decision::Stop { reason, action: StopAction::Pod(Action::Stop(otherwise)) }
+        }
+        Decision::Stop { reason: StopReason::Renewed, .. } if sibling_is_away(cache, key, pod, now) => {
+            // The delay differs from pod to pod, so that many pods do not come back at once.
+            let delay = RETRY.mul_f64(0.5 + place(&pod.uid.to_string()));
+            Decision::Revisit { reason: RevisitReason::SiblingIsAway, lost_since: None, at: now + delay }
+        }
+        decision => decision,
+    };
+    let Some(member) = &pod.member else { return Some(decision) };
+    Some(in_set_order(cache, key, (pod, member), clearance, decision, now))
 }
 
-/// How long after its end a kubelet may take to tell that a pod has ended.
-pub const CONFIRMATION: SignedDuration = SignedDuration::from_secs(5);
-
-/// The least grace that leaves it to the kubelet to say when a pod has ended.
-pub const LEAST_GRACE: u32 = 1;
-
-/// How long the news of a clearance may take to come here. The API server lets in a pod by the clearance that it
-/// has; who does not have it yet must not stop the pod for that.
-const NEWS: SignedDuration = SignedDuration::from_secs(1);
-
-/// The next step of stopping a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Respecting disruption budgets; if they do not allow it, again until `until`.
-    Evict {
-        /// Seconds for the pod to end by itself.
-        grace_period_seconds: u32,
-        /// When the budgets' time is over.
-        until: Timestamp,
-    },
-    /// Whatever the budgets say.
-    Delete {
-        /// Seconds for the pod to end by itself.
-        grace_period_seconds: u32,
-    },
+/// Applies the order of a `StatefulSet` to the decision about its `member`.
+fn in_set_order(
+    cache: &PodCache,
+    key: &PodKey,
+    (pod, member): (&Pod, &Member),
+    clearance: Option<&ClearanceSpec>,
+    decision: Decision,
+    now: Timestamp,
+) -> Decision {
+    let runs = |other: &Pod| decide_alone(other, clearance, now).lets_run();
+    match decision {
+        Decision::Stop {
+            reason: StopReason::NotCleared { since },
+            action: StopAction::Pod(Action::Stop(Step::Evict { until, .. })),
+        } => {
+            let at = stops_at(cache, key, (pod, member), since, until);
+            if at <= now {
+                return decision;
+            }
+            Decision::Revisit { reason: RevisitReason::LaterPodsFirst, lost_since: Some(since), at }
+        }
+        Decision::Release { reason: ReleaseReason::Cleared, .. } if !may_start(cache, key, pod, runs) => {
+            Decision::Hold(HoldReason::PreviousNotReady)
+        }
+        Decision::Hold(_) if cache.set_of(pod).wants_another(member) => {
+            Decision::Stop { reason: StopReason::Outdated, action: StopAction::Pod(Action::Replace) }
+        }
+        decision => decision,
+    }
 }
 
-/// Decides about `pod` at `now`.
-pub fn decide<'a>(pod: &Pod, clearance: Option<&'a ClearanceSpec>, now: Timestamp) -> Decision<'a> {
+/// Decides about a pod without regard to other pods.
+pub(super) fn decide_alone(pod: &Pod, clearance: Option<&ClearanceSpec>, now: Timestamp) -> Decision {
     if pod.ended {
-        return Decision::Ignore;
+        return Decision::Keep(KeepReason::Ended);
     }
     let Some(clearance) = governing(clearance, pod.scope) else {
-        return if pod.gated { Decision::Release(None) } else { Decision::Ignore };
+        return if pod.gated {
+            Decision::Release { reason: ReleaseReason::Ungoverned, action: Action::Release(None) }
+        } else {
+            Decision::Keep(KeepReason::Ungoverned)
+        };
     };
     let system = clearance.systems.get(&*pod.system);
     match (cleared(pod, clearance, now), pod.gated) {
-        (Some(_), _) | (None, true) if pod.ending.is_some() => Decision::Ignore,
-        (Some(_), true) if ends_too_slowly(pod, system) => Decision::Hold,
-        (Some(version), true) => Decision::Release(Some(version)),
-        (Some(version), false) => end(pod, system, version, now),
-        (None, true) => Decision::Hold,
+        (Some(_), _) | (None, true) if pod.ending.is_some() => Decision::Keep(KeepReason::Deleted),
+        (Some(version), true) => release(pod, system, version),
+        (Some(version), false) => keep(pod, system, version, now),
+        (None, true) => Decision::Hold(HoldReason::NotCleared),
         (None, false) => stop(pod, clearance, now),
     }
 }
 
-/// Whether the pod asks for more time to end than its system's level leaves. Then it is not released: nobody
-/// can change that of a pod.
-fn ends_too_slowly(pod: &Pod, system: Option<&SystemClearance>) -> bool {
-    system.is_some_and(|system| pod.longest_grace > system.on_loss.pod_grace_seconds())
+/// Decides about a gated pod that is cleared.
+fn release(pod: &Pod, system: Option<&SystemClearance>, version: &ClearedVersion) -> Decision {
+    let most = system.map(|system| system.on_loss.pod_grace_seconds());
+    if let Some(most) = most.filter(|most| pod.longest_grace > *most) {
+        return Decision::Hold(HoldReason::EndsTooSlowly { most });
+    }
+    let version = format!("{}@{}", version.model_version, version.subject_digest);
+    Decision::Release { reason: ReleaseReason::Cleared, action: Action::Release(Some(version)) }
 }
 
-/// The seconds that a pod may take to end, if it would be released but takes longer.
-pub fn held_for_its_grace(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Option<u32> {
-    let system = clearance.systems.get(&*pod.system)?;
-    let is_held = ends_too_slowly(pod, Some(system)) && cleared(pod, clearance, now).is_some();
-    is_held.then(|| system.on_loss.pod_grace_seconds())
-}
-
-/// What becomes of a pod that runs and is cleared.
-fn end(
-    pod: &Pod,
-    system: Option<&SystemClearance>,
-    version: &ClearedVersion,
-    now: Timestamp,
-) -> Decision<'static> {
-    let Some(system) = system.filter(|system| system.on_loss.dead_man_switch) else { return Decision::Keep };
+/// Decides about a pod that runs and is cleared.
+fn keep(pod: &Pod, system: Option<&SystemClearance>, version: &ClearedVersion, now: Timestamp) -> Decision {
+    let keep = |deadline| Decision::Keep(KeepReason::Cleared { deadline });
+    let Some(system) = system.filter(|system| system.on_loss.dead_man_switch) else { return keep(None) };
     match deadline(&pod.life, version.not_after.0, system.on_loss.grace_period_seconds) {
-        Deadline::Stays => Decision::Keep,
-        Deadline::Set(seconds) => Decision::Bound(seconds),
-        Deadline::RollAt(at) if now < at => Decision::KeepUntil(at),
-        Deadline::RollAt(_) => Decision::Roll,
+        Deadline::Stays => keep(None),
+        Deadline::Set(seconds) => keep(Some(seconds)),
+        Deadline::RollAt(at) if now < at => {
+            Decision::Revisit { reason: RevisitReason::Renewal, lost_since: None, at }
+        }
+        Deadline::RollAt(_) => {
+            Decision::Stop { reason: StopReason::Renewed, action: StopAction::Pod(Action::Roll) }
+        }
     }
 }
 
-/// The clearance, if by it the namespace enforces what is of this `scope`.
-pub fn governing(clearance: Option<&ClearanceSpec>, scope: Scope) -> Option<&ClearanceSpec> {
-    clearance.filter(|clearance| clearance.mode == Some(Mode::Enforce) && scope <= clearance.scope)
-}
-
-/// Whether the pod would be stopped if its namespace enforced.
-pub fn would_stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> bool {
-    pod.scope <= clearance.scope && is_live(pod) && cleared(pod, clearance, now).is_none()
-}
-
-/// Whether the pod has neither ended nor is about to.
-pub const fn is_live(pod: &Pod) -> bool {
-    !pod.ended && pod.ending.is_none()
-}
-
-/// The cleared version that the pod is.
-fn cleared<'a>(pod: &Pod, clearance: &'a ClearanceSpec, now: Timestamp) -> Option<&'a ClearedVersion> {
-    cleared_version(clearance, &pod.system, pod.runtime.as_ref().ok()?, now)
-}
-
-/// The version of `system` that is cleared at `now` and has this runtime.
-pub fn cleared_version<'a>(
-    clearance: &'a ClearanceSpec,
-    system: &str,
-    runtime: &Runtime,
-    now: Timestamp,
-) -> Option<&'a ClearedVersion> {
-    version_of(clearance, system, runtime, |end| now < end)
-}
-
-/// The version of `system` that has this runtime, of those in the `Clearance` that end when asked for.
-fn version_of<'a>(
-    clearance: &'a ClearanceSpec,
-    system: &str,
-    runtime: &Runtime,
-    ends: impl Fn(Timestamp) -> bool,
-) -> Option<&'a ClearedVersion> {
-    let cleared = &clearance.systems.get(system)?.cleared;
-    let is = |version: &&ClearedVersion| matches(&version.runtime, &clearance.trusted, runtime);
-    cleared.iter().find(|version| ends(version.not_after.0) && is(version))
-}
-
-/// Since when the pod should not run, if anybody knows: since what it is ran out, its system lost a clearance or,
-/// if the pod was there before, its namespace began to enforce, whichever came last.
-fn loss(pod: &Pod, clearance: &ClearanceSpec, ran_out: Option<Timestamp>) -> Option<Timestamp> {
-    // A second of slack: what the API server writes is cut to whole seconds.
-    let lost = clearance.systems.get(&*pod.system).and_then(|system| system.lost_at.as_ref()).map(|at| at.0);
-    let lost = lost.filter(|at| *at + SignedDuration::from_secs(1) >= pod.created);
-    ran_out.into_iter().chain(lost).chain(began(clearance, pod.created)).max()
-}
-
-/// When the version that the pod is ran out, if the `Clearance` has it still.
-fn ran_out(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Option<Timestamp> {
-    let runtime = pod.runtime.as_ref().ok()?;
-    let version = version_of(clearance, &pod.system, runtime, |end| end <= now)?;
-    Some(version.not_after.0)
-}
-
-/// When the namespace began to enforce, if what was created then was there before.
-pub fn began(clearance: &ClearanceSpec, created: Timestamp) -> Option<Timestamp> {
-    clearance.since.as_ref().map(|at| at.0).filter(|at| *at > created)
-}
-
-/// When it is the turn of what has this uid, if its namespace began to enforce at `began`.
-pub fn turn(uid: &str, began: Timestamp, grace: u32) -> Timestamp {
-    began + SignedDuration::from_millis(i64::from(grace) * 500).mul_f64(0.1 + 0.9 * place(uid))
-}
-
-fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision<'static> {
+/// Decides about a pod that runs and is not cleared.
+fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision {
     let ran_out = ran_out(pod, clearance, now);
     let loss = loss(pod, clearance, ran_out);
     let since = pod.notes().lost_since.or(loss).unwrap_or(now);
@@ -247,13 +187,16 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision<'stati
     let budgets_until = since + SignedDuration::from_millis(i64::from(grace) * 500);
     let mode = system.map(|s| s.on_loss.mode).unwrap_or_default();
     if mode == OnLossMode::Audit {
-        return if pod.ending.is_some() { Decision::Ignore } else { Decision::Record };
+        let is_deleted = pod.ending.is_some();
+        return Decision::Keep(if is_deleted { KeepReason::Deleted } else { KeepReason::AuditOnly });
     }
+    let revisit = |reason, at| Decision::Revisit { reason, lost_since: Some(since), at };
+    let stop = |action| Decision::Stop { reason: StopReason::NotCleared { since }, action };
     if let Some(ending) = &pod.ending {
-        // Who deleted it with a longer grace has fixed its end: that is told as soon as it is late.
+        // A deletion with a longer grace has fixed the end of the pod. The Event comes as soon as the pod is late.
         let by_request = ending.with.is_some_and(|grace| grace > LEAST_GRACE) && ending.at > deadline;
         let due = if by_request { deadline } else { ending.at.max(deadline) };
-        return Decision::Ending { since, overdue: due + CONFIRMATION };
+        return revisit(RevisitReason::Deleted, due + CONFIRMATION);
     }
     let left = u32::try_from(deadline.duration_since(now).as_secs()).unwrap_or(0);
     let grace_period_seconds = left.min(pod.termination_grace).max(LEAST_GRACE);
@@ -261,187 +204,52 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision<'stati
     let began = began(clearance, pod.created).filter(|began| *began == since);
     let turn = began.map(|began| turn(&pod.uid.to_string(), began, grace)).filter(|turn| now < *turn);
     match (mode, turn) {
-        (_, Some(turn)) => Decision::Wait { since, turn },
-        // Until the `Clearance` is rewritten the API server refuses what takes its place, and does not hold it.
-        _ if ran_out.is_some() && now < budgets_until => Decision::Await { since, until: budgets_until },
-        // The API server let it in, and nothing is known to have changed since: the news of it may be late.
-        _ if loss.is_none() && now < since + NEWS && since + NEWS < budgets_until => {
-            Decision::Await { since, until: since + NEWS }
+        (_, Some(turn)) => revisit(RevisitReason::NamespaceBegan, turn),
+        // Until the Clearance is rewritten, the API server refuses the replacement and does not hold it.
+        _ if ran_out.is_some() && now < budgets_until => revisit(RevisitReason::RanOut, budgets_until),
+        _ if loss.is_none() && now < since + WATCH_LAG && since + WATCH_LAG < budgets_until => {
+            revisit(RevisitReason::WatchLag, since + WATCH_LAG)
         }
-        _ if now >= budgets_until => Decision::Stop { since, step: Step::Delete { grace_period_seconds } },
-        _ if pod.is_of_a_job() => Decision::Await { since, until: budgets_until },
+        _ if now >= budgets_until => {
+            stop(StopAction::Pod(Action::Stop(Step::Delete { grace_period_seconds })))
+        }
+        _ if pod.is_of_a_job() => revisit(RevisitReason::JobIsSuspended, budgets_until),
         (OnLossMode::ScaleDown | OnLossMode::Suspend, _) if pod.owner.is_some() => {
-            Decision::StopWhole { since, until: budgets_until, otherwise: evict }
+            stop(StopAction::Workload { until: budgets_until, otherwise: evict })
         }
-        _ => Decision::Stop { since, step: evict },
+        _ => stop(StopAction::Pod(Action::Stop(evict))),
     }
 }
 
-/// Whose turn it is: from 0, the first, up to 1, the last. The same whoever asks, and whenever.
-fn place(uid: &str) -> f64 {
-    let mut hasher = DefaultHasher::new();
-    uid.hash(&mut hasher);
-    f64::from(u16::try_from(hasher.finish() % 1000).unwrap_or_default()) / 1000.0
+/// The instant to stop a pod of a `StatefulSet` that lost its clearance at `since`.
+fn stops_at(
+    cache: &PodCache,
+    key: &PodKey,
+    (pod, member): (&Pod, &Member),
+    since: Timestamp,
+    until: Timestamp,
+) -> Timestamp {
+    let running = cache.pods_like(key, pod).filter(|pod| !pod.gated && !pod.ended);
+    let running: Vec<_> = running.filter_map(|pod| pod.member.as_ref().map(|m| m.ordinal)).collect();
+    statefulset::stops_at(member.ordinal, &running, since, until)
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
+/// Whether another pod of the owner is away: it ends, waits, did not start, or was just asked to end.
+fn sibling_is_away(cache: &PodCache, key: &PodKey, pod: &Pod, now: Timestamp) -> bool {
+    cache.pods_like(key, pod).filter(|other| other.uid != pod.uid && !other.ended).any(|other| {
+        let is_asked = other.notes().quiet_until.is_some_and(|until| until > now);
+        other.gated || other.ending.is_some() || other.life.started.is_none() || is_asked
+    })
+}
 
-    use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::Time};
-    use kube::core::ObjectMeta;
-
-    use super::*;
-    use crate::{
-        api::{Digest, SystemClearance},
-        enforce::roster::Roster,
-    };
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_000_000 + second).expect("in range")
-    }
-
-    /// A pod of an empty runtime, created at 0, and what a clearance that began at `since` says of it.
-    fn scene(since: i64, not_after: i64, lost_at: Option<i64>) -> (Pod, ClearanceSpec) {
-        let pod = serde_json::json!({ "metadata": { "name": "p", "namespace": "n", "uid": "1",
-            "creationTimestamp": at(0).to_string(), "labels": { "assent.dev/system": "s" } },
-            "spec": { "containers": [] } });
-        let mut roster = Roster::new(crate::images::Signs::default());
-        let key = roster.set_pod(&serde_json::from_value(pod).expect("a pod"));
-        let pod = roster.pod_mut(&key).expect("the pod").0.clone();
-        let digest: Digest = format!("sha256:{}", "0".repeat(64)).parse().expect("a digest");
-        let version = ClearedVersion {
-            model_version: "v".to_owned(),
-            subject_digest: digest,
-            not_after: Time(at(not_after)),
-            runtime: pod.runtime.clone().expect("a runtime"),
-        };
-        let system = SystemClearance {
-            cleared: vec![version],
-            on_loss: OnLoss { grace_period_seconds: 60, ..OnLoss::default() },
-            lost_at: lost_at.map(|second| Time(at(second))),
-            ..SystemClearance::default()
-        };
-        let clearance = ClearanceSpec {
-            mode: Some(Mode::Enforce),
-            since: Some(Time(at(since))),
-            systems: BTreeMap::from([("s".to_owned(), system)]),
-            ..ClearanceSpec::default()
-        };
-        (pod, clearance)
-    }
-
-    fn decided(pod: &Pod, clearance: &ClearanceSpec, second: i64) -> Decision<'static> {
-        match decide(pod, Some(clearance), at(second)) {
-            Decision::Stop { since, step } => Decision::Stop { since, step },
-            Decision::Wait { since, turn } => Decision::Wait { since, turn },
-            Decision::Await { since, until } => Decision::Await { since, until },
-            Decision::Keep => Decision::Keep,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    const fn evict(since: Timestamp, until: Timestamp) -> Decision<'static> {
-        Decision::Stop { since, step: Step::Evict { grace_period_seconds: 30, until } }
-    }
-
-    const fn delete(since: Timestamp) -> Decision<'static> {
-        Decision::Stop { since, step: Step::Delete { grace_period_seconds: 30 } }
-    }
-
-    #[test]
-    fn what_runs_out_has_its_grace_whatever_was_lost_before() {
-        for (since, lost_at) in [(-10, None), (500, None), (-10, Some(500))] {
-            let (mut pod, mut clearance) = scene(since, 1000, lost_at);
-            assert_eq!(decided(&pod, &clearance, 999), Decision::Keep);
-            let to_be_rewritten = Decision::Await { since: at(1000), until: at(1030) };
-            assert_eq!(decided(&pod, &clearance, 1000), to_be_rewritten, "{since} {lost_at:?}");
-            assert_eq!(decided(&pod, &clearance, 1030), delete(at(1000)));
-            pod.note(|notes| notes.lost_since = Some(at(1000)));
-            let system = clearance.systems.get_mut("s").expect("the system");
-            (system.cleared, system.lost_at) = (Vec::new(), Some(Time(at(1004))));
-            assert_eq!(decided(&pod, &clearance, 1004), evict(at(1000), at(1030)));
-            assert_eq!(decided(&pod, &clearance, 1030), delete(at(1000)));
-        }
-    }
-
-    #[test]
-    fn what_ran_before_its_namespace_enforced_goes_in_its_turn() {
-        let (mut pod, clearance) = scene(500, 100, Some(100));
-        let mut turns = Vec::new();
-        for uid in 0..100 {
-            pod.uid = uid.to_string().into();
-            match decided(&pod, &clearance, 500) {
-                Decision::Wait { turn, .. } => turns.push(turn),
-                other => panic!("{other:?}"),
-            }
-            let turn = turns[uid];
-            assert_eq!(decided(&pod, &clearance, 530), delete(at(500)));
-            assert!(turn >= at(500) && turn < at(530), "{turn}");
-        }
-        let first_second = turns.iter().filter(|turn| **turn < at(501)).count();
-        assert!(first_second < 20, "{first_second} of 100 stop in the first second");
-    }
-
-    #[test]
-    fn what_came_after_its_namespace_enforced_is_stopped_once_news_of_its_clearance_would_have_come() {
-        let (mut pod, mut clearance) = scene(0, 100, None);
-        clearance.systems.clear();
-        let decide = |pod: &Pod, second| match decide(pod, Some(&clearance), at(second)) {
-            Decision::Await { since, until } => Err((since, until)),
-            Decision::Stop { since, step: Step::Evict { .. } } => Ok(since),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(decide(&pod, 1), Err((at(1), at(2))));
-        pod.note(|notes| notes.lost_since = Some(at(1)));
-        assert_eq!(decide(&pod, 2), Ok(at(1)));
-    }
-
-    /// A pod that names no system; when it is to be gone, and with which grace it was deleted.
-    fn deleted(deleted: Option<(Timestamp, i64)>) -> Pod {
-        let metadata = ObjectMeta {
-            name: Some("pod".to_owned()),
-            deletion_timestamp: deleted.map(|(at, _)| Time(at)),
-            deletion_grace_period_seconds: deleted.map(|(_, grace)| grace),
-            ..ObjectMeta::default()
-        };
-        let mut roster = Roster::new(crate::images::Signs::default());
-        let key = roster.set_pod(&core::Pod { metadata, ..core::Pod::default() });
-        let mut pod = roster.pod_mut(&key).map(|(pod, _)| pod.clone()).expect("it was put in");
-        pod.note(|notes| notes.lost_since = Some(at(0)));
-        pod
-    }
-
-    #[test]
-    fn what_is_long_overdue_is_asked_to_end_once_and_not_forgotten() {
-        let clearance = ClearanceSpec { mode: Some(Mode::Enforce), ..ClearanceSpec::default() };
-        let decide = |pod: &Pod| decide(pod, Some(&clearance), at(3600));
-        let late =
-            || Decision::Stop { since: at(0), step: Step::Delete { grace_period_seconds: LEAST_GRACE } };
-        assert_eq!(decide(&deleted(None)), late());
-        // By a clock of the API server that is half a minute ahead, it ends too late; but there is no sooner.
-        let ending = |overdue| Decision::Ending { since: at(0), overdue: overdue + CONFIRMATION };
-        assert_eq!(decide(&deleted(Some((at(3631), 1)))), ending(at(3631)));
-        let once = decide(&deleted(Some((at(3631), 30))));
-        assert_eq!(
-            once,
-            ending(at(60)),
-            "somebody gave it longer than it has: that is told, and not asked again"
-        );
-    }
-
-    #[test]
-    fn a_pod_that_asks_for_more_time_to_end_than_its_level_leaves_is_not_released() {
-        let (mut pod, mut clearance) = scene(-10, 1000, None);
-        pod.gated = true;
-        let released = |pod: &Pod, clearance: &ClearanceSpec| {
-            matches!(decide(pod, Some(clearance), at(1)), Decision::Release(_))
-        };
-        assert!(released(&pod, &clearance), "30 s of 60 s");
-        let system = clearance.systems.get_mut("s").expect("the system");
-        system.on_loss.grace_period_seconds = 59;
-        assert!(!released(&pod, &clearance), "30 s of 59 s");
-        pod.longest_grace = 29;
-        assert!(released(&pod, &clearance));
-    }
+/// Whether the `StatefulSet` of a gated pod may start it. A pod that does not run delays no other. Another pod can
+/// have the name of the previous one.
+fn may_start(cache: &PodCache, key: &PodKey, pod: &Pod, runs: impl FnOnce(&Pod) -> bool) -> bool {
+    let [previous, _] = cache.neighbours(key);
+    let previous = previous.and_then(|previous| cache.pod(&previous)).map(|(pod, _)| pod);
+    let is_ready = |pod: &Pod| !pod.gated && pod.member.as_ref().is_none_or(|member| member.ready);
+    cache.set_of(pod).is_parallel()
+        || previous
+            .filter(|previous| previous.owner == pod.owner)
+            .is_none_or(|previous| previous.ended || is_ready(previous) || !runs(previous))
 }

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 /// The items that wait, in a line for each namespace.
-pub struct Fair<T> {
+pub(super) struct FairQueue<T> {
     lines: Mutex<Lines<T>>,
     more: Notify,
 }
@@ -45,28 +45,28 @@ enum Next<T> {
     Empty,
 }
 
-impl<T> Fair<T> {
+impl<T> FairQueue<T> {
     /// An empty queue for at most `capacity` items.
-    pub fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize) -> Self {
         let lines = Lines { by_namespace: HashMap::new(), turns: VecDeque::new(), len: 0, capacity };
         Self { lines: Mutex::new(lines), more: Notify::new() }
     }
 
     /// Adds an item. Returns whether all items had room: if not, this item or another was dropped.
-    pub fn push(&self, namespace: &str, item: T) -> bool {
+    pub(super) fn push(&self, namespace: &str, item: T) -> bool {
         let had_room = self.lines().push(namespace, item);
         self.more.notify_one();
         had_room
     }
 
     /// Puts an item back at the head of its line. No item of its namespace is taken before the delay is over.
-    pub fn put_back(&self, namespace: &str, item: T, delay: Duration) {
+    pub(super) fn put_back(&self, namespace: &str, item: T, delay: Duration) {
         self.lines().put_back(namespace, item, Instant::now() + delay);
         self.more.notify_one();
     }
 
     /// Waits for the next item. One task may wait at a time.
-    pub async fn pop(&self) -> T {
+    pub(super) async fn pop(&self) -> T {
         loop {
             let next = self.lines().pop(Instant::now());
             match next {
@@ -147,7 +147,7 @@ impl<T> Lines<T> {
 mod tests {
     use super::*;
 
-    async fn all(queue: &Fair<u32>, count: usize) -> Vec<u32> {
+    async fn all(queue: &FairQueue<u32>, count: usize) -> Vec<u32> {
         let mut items = Vec::new();
         for _ in 0..count {
             items.push(queue.pop().await);
@@ -157,7 +157,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_namespace_waits_for_one_item_of_each_other() {
-        let queue = Fair::new(100);
+        let queue = FairQueue::new(100);
         for number in 0..50 {
             assert!(queue.push("flooded", number));
         }
@@ -168,7 +168,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_drops_the_newest_of_the_longest_line() {
-        let queue = Fair::new(4);
+        let queue = FairQueue::new(4);
         let had_room: Vec<_> = (0..6).map(|number| queue.push("flooded", number)).collect();
         assert_eq!(had_room, [true, true, true, true, false, false]);
         let had_room: Vec<_> = (1000..1003).map(|number| queue.push("quiet", number)).collect();
@@ -178,7 +178,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_item_delays_its_own_namespace_alone() {
-        let queue = Fair::new(100);
+        let queue = FairQueue::new(100);
         assert!(queue.push("refused", 0) && queue.push("refused", 1) && queue.push("quiet", 1000));
         assert_eq!(queue.pop().await, 0);
         queue.put_back("refused", 0, Duration::from_secs(1));
@@ -192,7 +192,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_is_woken() {
-        let queue = Fair::new(1);
+        let queue = FairQueue::new(1);
         let (item, ()) = tokio::join!(queue.pop(), async {
             tokio::task::yield_now().await;
             queue.push("quiet", 1);

@@ -1,513 +1,137 @@
-//! From what may run to what does: pods are released, held and stopped as their namespace's
-//! [`Clearance`] says, and as nothing else does.
+//! Enforces the [`Clearance`] of each namespace: releases, holds and stops pods as it says.
 //!
 //! ```text
-//!  watch Clearance ─┐              ┌─ Release ─► patch: gate and label off
-//!                   ├─► Roster ─► decide ─ Stop ─► evict … then delete, within the grace
-//!  watch Pod ───────┘   pods by    └─ Hold, Keep ─► (an Event, a timer)
-//!        ▲              namespace        │
-//!        │                               └─► Action, as many at a time as the Window allows
-//!        └──────────── what came of it ◄──────┘
+//!  watch Clearance ─┐
+//!  watch Pod ───────┼─► PodCache ─► decide ─┬─ Release ─► act: patch, gate and label off ───┐
+//!  StatefulSet ─────┘      ▲                ├─ Stop ────► act: evict, then delete ──────────┤
+//!                          │                └─ Keep, Hold, Revisit ─► Event, timer          │
+//!                          └──────────── result: decide again, Event, metric ◄──────────────┘
 //! ```
 //!
-//! Jobs and `CronJobs` are suspended as a whole, in a task of its own ([`jobs`]), which is told of clearances.
-//! One task owns the roster; there is no lock. What it decides is done by others, and comes back.
+//! One task owns the cache, so there is no lock. Requests run beside it, and their results come back to it. Two other
+//! tasks suspend Jobs ([`job`]) and stop workloads ([`workload`]). A lower module never imports a higher one:
+//!
+//! ```text
+//!  the run loop (this file), retry_workloads, dry_run
+//!  watch, requests ─► enforcer
+//!  job, workload ─► channels
+//!  events ─► event_sender, fair, subject, backup        pod_counts ─► status_writer
+//!  act ─► backup        decide ─► decision, cleared, deadline
+//!  pod_cache ─► pod_reader ─► pod ─► action, deadline, statefulset ─► owner
+//! ```
 
 mod act;
-mod census;
+pub(crate) mod action;
+mod backup;
+mod channels;
+mod cleared;
 mod deadline;
 pub(crate) mod decide;
+pub(crate) mod decision;
+mod dry_run;
+mod enforcer;
+mod event_sender;
+mod events;
 mod fair;
-mod jobs;
-mod keep;
-mod news;
+mod job;
 mod owner;
-mod queue;
-mod rehearsal;
-mod report;
-pub(crate) mod roster;
-mod say;
-mod stopped;
-mod turn;
-mod watched;
-mod whole;
-mod window;
+pub(crate) mod pod;
+pub(crate) mod pod_cache;
+mod pod_counts;
+mod pod_reader;
+mod requests;
+pub(crate) mod retry_workloads;
+mod statefulset;
+mod status_writer;
+mod subject;
+mod trimmed_pod;
+mod watch;
+mod workload;
 
 pub(crate) use self::{
-    owner::Roots,
-    rehearsal::{Stopped, would_stop},
-    roster::{OwnerIs, has_ended},
+    dry_run::{Stopped, would_stop},
+    owner::{OwnerRef, Roots},
+    pod::has_ended,
 };
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::sync::Arc;
 
-use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures::StreamExt;
 use k8s_openapi::{api::apps::v1::StatefulSet, jiff::Timestamp};
 use kube::Client;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, watch as state};
 
 use self::{
-    act::Done,
-    census::Census,
-    decide::{CONFIRMATION, Decision, Step, decide, held_for_its_grace},
-    roster::{Notes, Pod, PodKey, Roster},
-    say::{ENDS_LATE, OVERDUE, Subject, Voice},
-    watched::Watched,
-    whole::{Lost, Unable},
-    window::Window,
+    channels::Channels, enforcer::Enforcer, events::EventEmitter, pod_cache::PodCache,
+    pod_counts::PodCounter, trimmed_pod::TrimmedPod,
 };
 use crate::{
-    api::{Clearance, ClearanceSpec},
+    api::Clearance,
     images::Signs,
-    metrics::{Enforcement, EnforcementLabels, Metrics},
-    timer::at,
+    metrics::Metrics,
+    timer::{sleep_until_opt, sleep_until_time},
     watch::Watches,
 };
 
-/// How long after a refusal the same is tried again, about.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// How long the API server's policies may take to see a new clearance: a release that came before that is
-/// refused, and tried again after twice as long each time, up to [`RETRY`].
-const LAG: Duration = Duration::from_millis(5);
-
-/// Watches, and enforces while `leading`, until `shutdown`; what is under way then is finished.
-/// By `signs` it knows the pods of AI workloads.
+/// Watches until `shutdown`, and enforces while `leading`. Then it finishes the requests under way. It recognises the
+/// pods of AI workloads by `signs`.
 pub(crate) async fn run(
     client: Client,
     signs: Signs,
     metrics: Arc<Metrics>,
     watches: Arc<Watches>,
-    mut leading: watch::Receiver<bool>,
+    mut leading: state::Receiver<bool>,
     shutdown: impl Future<Output = ()>,
 ) {
     let mut clearances = watches.all::<Clearance>().boxed();
-    let mut pods = watches.all::<Watched>().boxed();
+    let mut pods = watches.all::<TrimmedPod>().boxed();
     let mut sets = watches.all::<StatefulSet>().boxed();
-    let (voice, speaking) = Voice::new(client.clone(), Arc::clone(&metrics));
-    let (census, counting) = Census::new(client.clone(), Arc::clone(&metrics));
-    let (jobs, told_jobs) = mpsc::unbounded_channel();
-    let (whole, told_whole) = mpsc::unbounded_channel();
-    let (lost, losses) = mpsc::unbounded_channel();
-    let (unable, mut failures) = mpsc::unbounded_channel();
+    let (events, sending) = EventEmitter::new(client.clone(), Arc::clone(&metrics));
+    let (counts, writing) = PodCounter::new(client.clone(), Arc::clone(&metrics));
+    let (jobs, job_updates) = mpsc::unbounded_channel();
+    let (workloads, workload_updates) = mpsc::unbounded_channel();
+    let (stops, stop_requests) = mpsc::unbounded_channel();
+    let (not_supported, mut failures) = mpsc::unbounded_channel();
     let (accelerators, observed) = (signs.accelerators.clone(), Arc::clone(&metrics));
-    let suspending = jobs::run(client.clone(), accelerators, observed, &watches, voice.clone(), told_jobs);
-    let stopping =
-        whole::run(client.clone(), Arc::clone(&metrics), voice.clone(), told_whole, losses, unable);
-    let mut enforcer =
-        Enforcer::new(client, Roster::new(signs), metrics, voice, census, Tell { jobs, whole, lost });
+    let suspending =
+        job::run(client.clone(), accelerators, Arc::clone(&observed), &watches, events.clone(), job_updates);
+    let stopping = workload::run(
+        client.clone(),
+        observed,
+        events.clone(),
+        workload_updates,
+        stop_requests,
+        not_supported,
+    );
+    let channels = Channels { jobs, workloads, stops };
+    let mut enforcer = Enforcer::new(client, PodCache::new(signs), metrics, events, counts, channels);
     let enforcing = async {
         tokio::pin!(shutdown);
         loop {
-            let next = enforcer.timers.first_key_value().map(|(at, _)| *at);
-            let census_due = enforcer.census.due;
-            let window_opens = enforcer.window.opens_at();
+            let (next, count_at) = (enforcer.timers.next(), enforcer.counts.due);
+            let opens_at = enforcer.pool.opens_at();
             tokio::select! {
                 () = &mut shutdown => break,
-                Ok(_) = leading.wait_for(|leading| *leading), if !enforcer.known.leading => enforcer.lead(),
+                Ok(_) = leading.wait_for(|leading| *leading), if !enforcer.synced.leading => enforcer.lead(),
                 Some(event) = clearances.next() => enforcer.clearance_event(event),
                 Some(event) = pods.next() => enforcer.pod_event(event),
                 Some(event) = sets.next() => enforcer.set_event(event),
-                Some(unable) = failures.recv() => enforcer.unable(&unable),
-                Some((key, asked, done)) = enforcer.under_way.next() => enforcer.done(&key, &asked, done),
-                () = sleep_until(next) => enforcer.look_again(Timestamp::now()),
-                () = at(window_opens) => enforcer.window.open(),
-                () = at(census_due), if enforcer.known.enough() => enforcer.census.publish(&enforcer.roster),
+                Some(answer) = failures.recv() => enforcer.not_supported(&answer),
+                Some((key, (asked, done))) = enforcer.pool.finished() => enforcer.done(&key, &asked, done),
+                () = sleep_until_time(next) => enforcer.look_again(Timestamp::now()),
+                () = sleep_until_opt(opens_at) => enforcer.pool.open(),
+                () = sleep_until_opt(count_at), if enforcer.synced.enough() => {
+                    enforcer.counts.publish(&enforcer.cache);
+                }
             }
             enforcer.start();
         }
-        while enforcer.under_way.next().await.is_some() {}
-        // With it ends what is told to the others, and so they.
+        while enforcer.pool.finished().await.is_some() {}
+        // This closes the channels, and so ends the other tasks.
         drop(enforcer);
     };
     tokio::select! {
         () = async { tokio::join!(enforcing, suspending, stopping); } => {}
-        () = async { tokio::join!(speaking, counting); } => {}
+        () = async { tokio::join!(sending, writing); } => {}
     }
-}
-
-async fn sleep_until(instant: Option<Timestamp>) {
-    match instant {
-        None => std::future::pending().await,
-        Some(instant) => {
-            let wait = Duration::try_from(instant.duration_since(Timestamp::now())).unwrap_or_default();
-            tokio::time::sleep(wait.min(Duration::from_hours(24))).await;
-        }
-    }
-}
-
-/// What the Enforcer tells those who stop workloads as a whole.
-#[derive(Clone, Debug)]
-enum Told {
-    /// What a namespace's clearance is, and that its workloads are to be looked at.
-    Clearance(Arc<str>, Option<Arc<ClearanceSpec>>),
-    /// From now on, a namespace of which nothing was told has none.
-    All,
-}
-
-/// Where the Enforcer tells it.
-struct Tell {
-    jobs: mpsc::UnboundedSender<Told>,
-    whole: mpsc::UnboundedSender<Told>,
-    lost: mpsc::UnboundedSender<Lost>,
-}
-
-impl Tell {
-    fn all(&self, told: Told) {
-        // They end only after the Enforcer.
-        let _ = self.jobs.send(told.clone());
-        let _ = self.whole.send(told);
-    }
-}
-
-/// What to look at again when a timer ends.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
-    Namespace(Arc<str>),
-    Pod(PodKey),
-}
-
-/// What must be before anything is decided or counted: both watches have listed once, and this operator leads.
-#[derive(Default)]
-struct Known {
-    clearances: bool,
-    pods: bool,
-    leading: bool,
-}
-
-impl Known {
-    fn enough(&self) -> bool {
-        self.clearances && self.pods && self.leading
-    }
-}
-
-struct Enforcer {
-    client: Client,
-    metrics: Arc<Metrics>,
-    voice: Voice,
-    census: Census,
-    tell: Tell,
-    roster: Roster,
-    /// The uids of controllers whose pods were stopped as a whole, with when that was last asked for, and of
-    /// those where it is not possible.
-    whole: HashMap<String, Timestamp>,
-    one_by_one: HashSet<String>,
-    known: Known,
-    /// What a list that is under way has named so far.
-    relisted: HashSet<PodKey>,
-    relisted_clearances: HashSet<String>,
-    relisted_sets: HashSet<String>,
-    timers: BTreeMap<Timestamp, BTreeSet<Due>>,
-    waiting: VecDeque<PodKey>,
-    busy: HashSet<PodKey>,
-    /// Each with the pod as it was, which may be gone when the answer comes.
-    under_way: FuturesUnordered<BoxFuture<'static, (PodKey, Pod, Done)>>,
-    window: Window,
-}
-
-impl Enforcer {
-    fn new(
-        client: Client,
-        roster: Roster,
-        metrics: Arc<Metrics>,
-        voice: Voice,
-        census: Census,
-        tell: Tell,
-    ) -> Self {
-        Self {
-            client,
-            metrics,
-            voice,
-            census,
-            tell,
-            roster,
-            whole: HashMap::new(),
-            one_by_one: HashSet::new(),
-            known: Known::default(),
-            relisted: HashSet::new(),
-            relisted_clearances: HashSet::new(),
-            relisted_sets: HashSet::new(),
-            timers: BTreeMap::new(),
-            waiting: VecDeque::new(),
-            busy: HashSet::new(),
-            under_way: FuturesUnordered::new(),
-            window: Window::default(),
-        }
-    }
-
-    fn lead(&mut self) {
-        self.known.leading = true;
-        self.look_at_all();
-        self.tell_all();
-    }
-
-    /// Tells the others that they know of every clearance.
-    fn tell_all(&self) {
-        if self.known.clearances && self.known.leading {
-            self.tell.all(Told::All);
-        }
-    }
-
-    fn look_at_all(&mut self) {
-        let all: Vec<_> = self.roster.namespaces().map(|(namespace, _)| Arc::clone(namespace)).collect();
-        for namespace in &all {
-            self.look_at_namespace(namespace);
-        }
-    }
-
-    fn look_at_namespace(&mut self, namespace: &str) {
-        for key in self.roster.keys(namespace) {
-            self.look_at(&key);
-        }
-        let namespace = self.roster.key(namespace, "").namespace;
-        self.census.mark(&namespace);
-        if self.known.clearances && self.known.leading {
-            let clearance = self.roster.namespace(&namespace).and_then(|n| n.clearance.clone());
-            self.tell.all(Told::Clearance(namespace, clearance));
-        }
-    }
-
-    fn look_again(&mut self, now: Timestamp) {
-        let later = self.timers.split_off(&now);
-        let mut due = std::mem::replace(&mut self.timers, later);
-        due.extend(self.timers.remove(&now).map(|at_now| (now, at_now)));
-        for due in due.into_values().flatten() {
-            match due {
-                Due::Namespace(namespace) => self.look_at_namespace(&namespace),
-                Due::Pod(key) => self.look_at(&key),
-            }
-        }
-    }
-
-    /// Decides about a pod, and puts what is to be done in the queue.
-    fn look_at(&mut self, key: &PodKey) {
-        self.census.mark(&key.namespace);
-        if !self.known.enough() || self.busy.contains(key) {
-            return;
-        }
-        let now = Timestamp::now();
-        let quiet_until = self.roster.pod(key).and_then(|(pod, _)| pod.notes().quiet_until);
-        if let Some(until) = quiet_until.filter(|until| *until > now) {
-            return self.look_later(key, until);
-        }
-        let Some(decision) = decide_in_turn(&self.roster, &self.one_by_one, key, now) else { return };
-        match decision {
-            Decision::Ignore => {}
-            Decision::Keep => self.is_cleared(key),
-            Decision::KeepUntil(at) => {
-                self.is_cleared(key);
-                self.look_later(key, at);
-            }
-            Decision::Bound(_) | Decision::Roll => {
-                self.is_cleared(key);
-                self.wait(key);
-            }
-            Decision::Record => self.record(key),
-            Decision::Hold => {
-                self.say_held(key);
-                self.stop_whole_again(key);
-            }
-            Decision::StopWhole { since, until, .. } => {
-                self.note(key, |notes| notes.lost_since = Some(since));
-                self.look_later(key, until);
-                self.stop_whole(key);
-            }
-            Decision::Wait { since, turn } => {
-                self.note(key, |notes| notes.lost_since = Some(since));
-                self.look_later(key, turn);
-                self.say_will_stop(key, turn);
-            }
-            Decision::Await { since, until } => {
-                self.note(key, |notes| notes.lost_since = Some(since));
-                self.look_later(key, until);
-            }
-            Decision::Stop { since, .. } => {
-                self.note(key, |notes| notes.lost_since = Some(since));
-                self.wait(key);
-            }
-            Decision::Ending { since, overdue } => {
-                self.note(key, |notes| notes.lost_since = Some(since));
-                if now < overdue {
-                    self.look_later(key, overdue);
-                } else {
-                    self.say_overdue(key, now);
-                }
-            }
-            Decision::Release(_) | Decision::Replace => self.wait(key),
-        }
-    }
-
-    fn note(&mut self, key: &PodKey, note: impl FnOnce(&mut Notes)) {
-        if let Some((pod, _)) = self.roster.pod_mut(key) {
-            pod.note(note);
-        }
-    }
-
-    fn say_held(&mut self, key: &PodKey) {
-        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
-        let clearance = clearance.map(|c| &**c);
-        if let Some(most) =
-            clearance.and_then(|clearance| held_for_its_grace(pod, clearance, Timestamp::now()))
-        {
-            if pod.note(|notes| notes.say("EndsTooSlowly")) {
-                self.voice.ends_too_slowly(key, pod, clearance, most);
-            }
-            return;
-        }
-        if pod.note(|notes| notes.say("Held")) {
-            self.voice.held(&Subject::pod(key, pod), clearance);
-        }
-    }
-
-    fn say_will_stop(&mut self, key: &PodKey, turn: Timestamp) {
-        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
-        if pod.note(|notes| notes.say("WillStop")) {
-            self.voice.will_stop(&Subject::pod(key, pod), clearance.map(|c| &**c), turn);
-        }
-    }
-
-    fn say_overdue(&mut self, key: &PodKey, now: Timestamp) {
-        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
-        // Its end is still to come, because somebody else had fixed it: it is looked at again then.
-        let ends = pod.ends_at().map(|at| at + CONFIRMATION).filter(|at| *at > now);
-        let what = if ends.is_some() { ENDS_LATE } else { OVERDUE };
-        if pod.note(|notes| notes.say(what)) {
-            self.voice.overdue(key, pod, clearance.map(|c| &**c), ends.is_some());
-        }
-        if let Some(at) = ends {
-            self.look_later(key, at);
-        }
-    }
-
-    fn record(&mut self, key: &PodKey) {
-        let Some((pod, clearance)) = self.roster.pod_mut(key) else { return };
-        if pod.note(|notes| notes.say("ClearanceLost")) {
-            self.voice.stopped(&Subject::pod(key, pod), clearance.map(|c| &**c), "Audit");
-            let labels = EnforcementLabels { action: Enforcement::Audit, done: true };
-            self.metrics.enforcements.get_or_create(&labels).inc();
-        }
-    }
-
-    /// A pod may run. When all pods of its workload may and it loses its clearance again, that is a new case: it is
-    /// stopped as a whole, though last time somebody would not have it.
-    fn is_cleared(&mut self, key: &PodKey) {
-        self.note(key, |notes| notes.lost_since = None);
-        let Some(owner) = self.roster.pod(key).and_then(|(pod, _)| pod.owner.clone()) else { return };
-        let was_stopped = self.whole.contains_key(&owner.uid) || self.one_by_one.contains(&owner.uid);
-        if was_stopped && self.all_may_run(&key.namespace, &owner) {
-            self.whole.remove(&owner.uid);
-            self.one_by_one.remove(&owner.uid);
-        }
-    }
-
-    fn all_may_run(&self, namespace: &str, owner: &Arc<OwnerIs>) -> bool {
-        let (now, known) = (Timestamp::now(), self.roster.namespace(namespace));
-        let clearance = known.and_then(|known| known.clearance.as_deref());
-        let pods = known.into_iter().flat_map(|known| known.pods.values());
-        pods.filter(|pod| pod.owner.as_ref() == Some(owner))
-            .all(|pod| is_to_run(&decide(pod, clearance, now)))
-    }
-
-    /// Has the workload of a pod stopped as a whole; of many pods, not more often than once in [`RETRY`].
-    fn stop_whole(&mut self, key: &PodKey) {
-        let Some((pod, clearance)) = self.roster.pod(key) else { return };
-        let system = clearance.and_then(|c| c.systems.get(&*pod.system));
-        let Some((owner, system)) = pod.owner.as_ref().zip(system) else { return };
-        let now = Timestamp::now();
-        let again = self.whole.get(&owner.uid).map(|last| *last + RETRY).filter(|again| *again > now);
-        if let Some(again) = again {
-            return self.look_later(key, again);
-        }
-        self.whole.insert(owner.uid.clone(), now);
-        // It ends only after the Enforcer.
-        let _ = self.tell.lost.send(Lost {
-            namespace: Arc::clone(&key.namespace),
-            owner: Arc::clone(owner),
-            system: Arc::clone(&pod.system),
-            mode: system.on_loss.mode,
-            runtime: pod.runtime.as_ref().ok().cloned(),
-        });
-    }
-
-    /// A workload that was stopped has pods again: somebody put it back.
-    fn stop_whole_again(&mut self, key: &PodKey) {
-        let owner = self.roster.pod(key).and_then(|(pod, _)| pod.owner.as_ref());
-        if owner.is_some_and(|o| self.whole.contains_key(&o.uid) && !self.one_by_one.contains(&o.uid)) {
-            self.stop_whole(key);
-        }
-    }
-
-    fn unable(&mut self, unable: &Unable) {
-        self.one_by_one.insert(unable.owner.uid.clone());
-        self.look_at_namespace(&unable.namespace);
-    }
-
-    fn look_later(&mut self, key: &PodKey, at: Timestamp) {
-        self.timers.entry(at).or_default().insert(Due::Pod(key.clone()));
-    }
-
-    /// What becomes of one pod may make it the turn of another of its `StatefulSet`.
-    fn look_at_neighbours(&mut self, key: &PodKey) {
-        for neighbour in self.roster.neighbours(key).into_iter().flatten() {
-            self.look_at(&neighbour);
-        }
-    }
-}
-
-/// What is to become of a pod, as soon as it is its turn, by itself if its controller is `one_by_one`.
-fn decide_in_turn<'a>(
-    roster: &'a Roster,
-    one_by_one: &HashSet<String>,
-    key: &PodKey,
-    now: Timestamp,
-) -> Option<Decision<'a>> {
-    let (pod, clearance) = roster.pod(key)?;
-    let decision = match decide(pod, clearance.map(|c| &**c), now) {
-        Decision::StopWhole { since, otherwise: step, .. }
-            if pod.owner.as_ref().is_some_and(|owner| one_by_one.contains(&owner.uid)) =>
-        {
-            Decision::Stop { since, step }
-        }
-        decision => decision,
-    };
-    Some(match (&decision, &pod.member) {
-        (&Decision::Stop { since, step: Step::Evict { until, .. } }, Some(member)) => {
-            let turn = roster.stops_at(key, member, since, until);
-            if turn > now { Decision::Await { since, until: turn } } else { decision }
-        }
-        (Decision::Roll, _) if roster.one_is_away(key, pod, now) => {
-            Decision::KeepUntil(now + jittered(RETRY))
-        }
-        (Decision::Release(Some(_)), Some(_))
-            if !roster
-                .may_start(key, pod, |other| is_to_run(&decide(other, clearance.map(|c| &**c), now))) =>
-        {
-            Decision::Ignore
-        }
-        (Decision::Hold, Some(_)) if roster.is_outdated(pod) => Decision::Replace,
-        _ => decision,
-    })
-}
-
-/// Whether a pod about which this is decided runs on, or soon will.
-const fn is_to_run(decision: &Decision<'_>) -> bool {
-    matches!(
-        decision,
-        Decision::Ignore
-            | Decision::Keep
-            | Decision::KeepUntil(_)
-            | Decision::Bound(_)
-            | Decision::Roll
-            | Decision::Record
-            | Decision::Release(_)
-    )
-}
-
-/// Between half and one and a half of `duration`, so that many do not come back at once.
-fn jittered(duration: Duration) -> Duration {
-    duration.mul_f64(0.5 + fastrand::f64())
 }

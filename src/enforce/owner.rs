@@ -1,15 +1,15 @@
-//! The workload that people know: the root of a pod's controllers, such as its Deployment, or the custom
-//! resource that made the Deployment.
+//! Owner references: the controller of an object, and the root of its controllers.
 //!
 //! ```text
-//!  Pod ─► ReplicaSet ─► Deployment ─► InferenceService      each names the next as its controller
-//!         └─ apps, batch: read ─┘     └─ of any other kind: the root
+//!  Pod ─► ReplicaSet ─► Deployment ─► InferenceService      each object names the next as its controller
+//!         └─ apps, batch: read ─┘     └─ any other kind: the root
 //!  Pod ─► StatefulSet ─► Pod ─► StatefulSet ─► LeaderWorkerSet
 //!                        └─ the leader of a group, which owns its workers
 //! ```
 //!
-//! The operator may read pods and the controllers that Kubernetes has, and these name their own controller. So
-//! kinds that it knows nothing of and may not read are found all the same.
+//! The root is the workload that people know: a Deployment, or the custom resource that made the Deployment. The
+//! operator reads only pods and the controllers of Kubernetes. They name their own controller, so the root can be
+//! of a kind that the operator may not read.
 
 use std::collections::HashMap;
 
@@ -19,34 +19,54 @@ use kube::{
     api::{ApiResource, DynamicObject, GetParams, GroupVersionKind, PartialObjectMeta},
     core::Request,
 };
+use serde::{Deserialize, Serialize};
 
-use super::{
-    act::{is_passing, patience},
-    roster::OwnerIs,
-};
-use crate::watch::Lenient;
+use crate::watch::{Lenient, background_backoff, is_transient};
 
-/// How many roots are remembered before all are forgotten.
-const REMEMBERED: usize = 4096;
+/// The capacity of the cache of roots. A full cache is emptied.
+const CAPACITY: usize = 4096;
 
-/// How many controllers are looked at, in case they go in a circle.
+/// The number of controllers to follow, in case they form a circle.
 const LONGEST_CHAIN: usize = 8;
 
-/// Finds roots, and remembers them by the uid of the controller they were found from.
+/// A reference to the controller of an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OwnerRef {
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+}
+
+impl OwnerRef {
+    /// The controller of an object, if it has one.
+    pub(crate) fn of(object: &impl ResourceExt) -> Option<Self> {
+        let owner = object.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+        Some(Self {
+            api_version: owner.api_version.clone(),
+            kind: owner.kind.clone(),
+            name: owner.name.clone(),
+            uid: owner.uid.clone(),
+        })
+    }
+}
+
+/// A cache of roots by the UID of the controller.
 #[derive(Default)]
-pub struct Roots {
-    known: HashMap<String, OwnerIs>,
+pub(crate) struct Roots {
+    known: HashMap<String, OwnerRef>,
 }
 
 impl Roots {
-    /// The root above `owner`. A controller that cannot be read counts as the root: an Event about the
-    /// wrong object is better than none.
-    pub async fn of(&mut self, client: &Client, namespace: &str, owner: &OwnerIs) -> OwnerIs {
+    /// The root above `owner`. A controller that cannot be read counts as the root: an Event about the wrong
+    /// object is better than no Event.
+    pub(crate) async fn of(&mut self, client: &Client, namespace: &str, owner: &OwnerRef) -> OwnerRef {
         if let Some(root) = self.known.get(&owner.uid) {
             return root.clone();
         }
         let root = root_of(client, namespace, owner).await;
-        if self.known.len() >= REMEMBERED {
+        if self.known.len() >= CAPACITY {
             self.known.clear();
         }
         self.known.insert(owner.uid.clone(), root.clone());
@@ -54,8 +74,8 @@ impl Roots {
     }
 }
 
-/// The root above `owner`, as the API server tells.
-pub async fn root_of(client: &Client, namespace: &str, owner: &OwnerIs) -> OwnerIs {
+/// Reads the root above `owner` from the API server.
+pub(super) async fn root_of(client: &Client, namespace: &str, owner: &OwnerRef) -> OwnerRef {
     let mut root = owner.clone();
     for _ in 0..LONGEST_CHAIN {
         let Some(parent) = parent(client, namespace, &root).await else { break };
@@ -64,8 +84,8 @@ pub async fn root_of(client: &Client, namespace: &str, owner: &OwnerIs) -> Owner
     root
 }
 
-/// The controller of a pod or of a controller of Kubernetes itself, if it has one.
-async fn parent(client: &Client, namespace: &str, owner: &OwnerIs) -> Option<OwnerIs> {
+/// Reads the controller of a pod or of a controller of Kubernetes.
+async fn parent(client: &Client, namespace: &str, owner: &OwnerRef) -> Option<OwnerRef> {
     let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
     if !(matches!(group, "apps" | "batch") || group.is_empty() && owner.kind == "Pod") {
         return None;
@@ -77,7 +97,7 @@ async fn parent(client: &Client, namespace: &str, owner: &OwnerIs) -> Option<Own
         let answer = client.request(request.map_err(kube::Error::BuildRequest)?).await;
         answer.and_then(Lenient::<PartialObjectMeta<DynamicObject>>::readable)
     };
-    let object = read.retry(patience()).when(is_passing).await.ok()?;
-    // Another object may have the name by now.
-    OwnerIs::of(&object).filter(|_| object.uid().as_ref() == Some(&owner.uid))
+    let object = read.retry(background_backoff()).when(is_transient).await.ok()?;
+    // Another object can have the same name now.
+    OwnerRef::of(&object).filter(|_| object.uid().as_ref() == Some(&owner.uid))
 }

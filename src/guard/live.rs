@@ -14,19 +14,19 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding,
 };
-use kube::{Resource, runtime::watcher::Event};
+use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::{
     admission::{Holding, Key, Manifest},
-    watch::{Lenient, Watches},
+    watch::{Change, Lenient, Relist, Watches},
 };
 
-/// What changed, and of which kind.
-type Change = (&'static str, Event<Manifest>);
+/// A change of a policy.
+pub type PolicyChange = Change<Key, Manifest>;
 
-/// What changes.
-pub type Changes = SelectAll<BoxStream<'static, Change>>;
+/// Changes of policies, each with its kind.
+pub type Changes = SelectAll<BoxStream<'static, (&'static str, PolicyChange)>>;
 
 /// Watches all policies there are: whoever takes a label off must not hide one.
 pub fn watch(watches: &Arc<Watches>, holding: Holding) -> Changes {
@@ -41,28 +41,21 @@ pub fn watch(watches: &Arc<Watches>, holding: Holding) -> Changes {
     all
 }
 
-fn of_kind<K>(watches: &Arc<Watches>) -> BoxStream<'static, Change>
+fn of_kind<K>(watches: &Arc<Watches>) -> BoxStream<'static, (&'static str, PolicyChange)>
 where
     K: Resource<DynamicType = ()> + k8s_openapi::Resource + Into<Manifest>,
     K: Clone + Default + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let kind: &'static str = <K as k8s_openapi::Resource>::KIND;
-    let events = watches.all::<K>();
-    events
-        .map(move |event| {
-            let change = match event {
-                Event::Init => Event::Init,
-                Event::InitApply(policy) => Event::InitApply(manifest(policy)),
-                Event::InitDone => Event::InitDone,
-                Event::Apply(policy) => Event::Apply(manifest(policy)),
-                Event::Delete(policy) => Event::Delete(manifest(policy)),
-            };
-            (kind, change)
-        })
-        .boxed()
+    let mut relist = Relist::default();
+    let changes = watches.all::<K>().filter_map(move |event| {
+        let change = relist.change(event, |policy| Key { kind, name: policy.name_any() });
+        std::future::ready(change.map(|change| (kind, change.filter_map(|policy| Some(manifest(policy))))))
+    });
+    changes.boxed()
 }
 
-/// A policy that cannot be read is one that was changed.
+/// An unreadable policy counts as changed.
 fn manifest<K: Resource<DynamicType = ()> + Default + Into<Manifest>>(policy: Lenient<K>) -> Manifest {
     let policy = policy.0.unwrap_or_else(|unreadable| {
         let mut policy = K::default();
@@ -76,28 +69,21 @@ fn manifest<K: Resource<DynamicType = ()> + Default + Into<Manifest>>(policy: Le
 #[derive(Debug, Default)]
 pub struct Live {
     policies: BTreeMap<Key, Manifest>,
-    relisting: BTreeMap<Key, Manifest>,
     listed: BTreeSet<&'static str>,
     seen_right: BTreeSet<Key>,
 }
 
 impl Live {
-    /// Takes in a change, if it is of a policy that is `wanted`.
-    pub fn take_in(&mut self, kind: &'static str, event: Event<Manifest>, wanted: &BTreeMap<Key, Manifest>) {
-        match event {
-            Event::Init => self.relisting.retain(|key, _| key.kind != kind),
-            Event::InitApply(policy) => drop(self.relisting.insert(policy.key(), policy)),
-            Event::InitDone => {
-                self.policies.retain(|key, _| key.kind != kind);
-                let listed = std::mem::take(&mut self.relisting).into_iter();
-                let (listed, others): (BTreeMap<_, _>, _) = listed.partition(|(key, _)| key.kind == kind);
-                self.relisting = others;
-                self.policies.extend(listed.into_iter().filter(|(key, _)| wanted.contains_key(key)));
+    /// Applies a change of a policy of `kind`. Policies that are not `wanted` are left out.
+    pub fn apply(&mut self, kind: &'static str, change: PolicyChange, wanted: &BTreeMap<Key, Manifest>) {
+        match change {
+            Change::Apply { key, object, .. } if wanted.contains_key(&key) => self.set(key, object),
+            Change::Apply { .. } => {}
+            Change::Delete { key } => drop(self.policies.remove(&key)),
+            Change::Listed(keys) => {
+                self.policies.retain(|key, _| key.kind != kind || keys.contains(key));
                 self.listed.insert(kind);
             }
-            Event::Apply(policy) if wanted.contains_key(&policy.key()) => self.set(policy.key(), policy),
-            Event::Apply(_) => {}
-            Event::Delete(policy) => drop(self.policies.remove(&policy.key())),
         }
     }
 

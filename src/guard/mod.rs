@@ -37,8 +37,8 @@ use self::{
 use crate::{
     admission::{Holding, Key, Manifest, Operator, policies},
     metrics::{Metrics, PolicyLabels},
-    timer::at,
-    watch::Watches,
+    timer::sleep_until_opt,
+    watch::{RETRY, Watches},
 };
 
 /// How long Helm may take, after it wrote the `ClusterRole`, to write the policies: what was never seen as
@@ -47,9 +47,6 @@ const SETTLING: SignedDuration = SignedDuration::from_secs(15);
 
 /// The shortest time between two looks, so that two who disagree do not fill the API server's day.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// How long after a failure the same is tried again.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// How many are restored at the same time.
 const CONCURRENCY: usize = 8;
@@ -96,13 +93,13 @@ impl Guard {
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                Some((kind, event)) = changes.next() => {
-                    self.live.take_in(kind, event, &self.wanted);
+                Some((kind, change)) = changes.next() => {
+                    self.live.apply(kind, change, &self.wanted);
                     // Once all that is told already was taken in.
                     again = Some(Instant::now());
                     continue;
                 }
-                () = at(again) => {}
+                () = sleep_until_opt(again) => {}
             }
             let next = self.look().await;
             tokio::time::sleep(PAUSE).await;

@@ -8,7 +8,7 @@
 //! Both are pure, and asked the same again and again: each answer is kept.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     hash::Hash,
     sync::{Arc, LazyLock, PoisonError, RwLock},
 };
@@ -27,8 +27,9 @@ use crate::{
         index::{Facts, Kept},
     },
     enforce::{
-        decide::{Decision, LEAST_GRACE, Step, decide as decide_about},
-        roster::Roster,
+        action::{Action, Step},
+        decide::{LEAST_GRACE, decide as decide_about},
+        pod_cache::PodCache,
     },
     policy::Subject,
 };
@@ -211,32 +212,37 @@ pub fn decide(
     KNOWN.or_ask(question, |_| ask_decide(pod, clearance, lost_since, now))
 }
 
-/// As `Enforcer::look_at` and `Enforcer::action` do.
+/// Notes the loss and takes the request as `Enforcer::look_at` and `Enforcer::start` do.
 fn ask_decide(
     pod: &Pod,
     clearance: Option<Clearance>,
     lost_since: Option<Tick>,
     now: Tick,
 ) -> (Wish, Option<Tick>) {
-    let (now, clearance) = (instant(now), clearance.map(spec));
-    let mut roster = Roster::new(crate::images::Signs::default());
-    let key = roster.set_pod(&manifest(pod));
-    let (pod, _) = roster.pod_mut(&key).expect("just set");
-    pod.note(|notes| notes.lost_since = lost_since.map(instant));
-    match decide_about(pod, clearance.as_ref(), now) {
-        Decision::Keep => pod.note(|notes| notes.lost_since = None),
-        Decision::Stop { since, .. } | Decision::Ending { since, .. } | Decision::Await { since, .. } => {
-            pod.note(|notes| notes.lost_since = Some(since));
-        }
-        Decision::Ignore | Decision::Hold | Decision::Release(_) => {}
-        other => panic!("not of a pod of a Deployment in the mode Evict: {other:?}"),
-    }
-    let wish = match decide_about(pod, clearance.as_ref(), now) {
-        Decision::Release(_) => Wish::Release,
-        Decision::Stop { step: Step::Evict { grace_period_seconds: s, .. }, .. } => Wish::Evict(grace(s)),
-        Decision::Stop { step: Step::Delete { grace_period_seconds: s }, .. } => Wish::Delete(grace(s)),
-        _ => Wish::Nothing,
+    let now = instant(now);
+    let mut cache = PodCache::new(crate::images::Signs::default());
+    cache.set_clearance(NAMESPACE, clearance.map(spec));
+    let key = cache.set_pod(&manifest(pod));
+    let decide = |cache: &PodCache| decide_about(cache, &HashSet::new(), &key, now).expect("just set");
+    let note = |cache: &mut PodCache, since| {
+        cache.pod_mut(&key).expect("just set").0.note(|notes| notes.lost_since = since);
     };
+    note(&mut cache, lost_since.map(instant));
+    let decision = decide(&cache);
+    if let Some(since) = decision.lost_since() {
+        note(&mut cache, Some(since));
+    }
+    if decision.is_cleared() {
+        note(&mut cache, None);
+    }
+    let wish = match decide(&cache).into_action() {
+        Some(Action::Release(_)) => Wish::Release,
+        Some(Action::Stop(Step::Evict { grace_period_seconds: s, .. })) => Wish::Evict(grace(s)),
+        Some(Action::Stop(Step::Delete { grace_period_seconds: s })) => Wish::Delete(grace(s)),
+        None => Wish::Nothing,
+        other => panic!("not of a pod of a Deployment in the mode Evict: {other:?}"),
+    };
+    let (pod, _) = cache.pod_mut(&key).expect("just set");
     (wish, pod.notes().lost_since.map(tick))
 }
 

@@ -48,7 +48,8 @@ pub struct Finding {
 const PODS_RS: &str = "src/admission/pods.rs";
 const DECIDE: &str = "src/enforce/decide.rs";
 const ACT: &str = "src/enforce/act.rs";
-const ENFORCE: &str = "src/enforce/mod.rs";
+const ENFORCER: &str = "src/enforce/enforcer.rs";
+const REQUESTS: &str = "src/enforce/requests.rs";
 
 const RECHECKED: &str = "the API server looks again at whatever is released";
 
@@ -129,14 +130,14 @@ pub const FINDINGS: [Finding; 21] = [
     Finding {
         guard: Guard::Listed,
         step: "enforce: decides once the clearances were listed",
-        code: (ENFORCE, "enough", "self.clearances && self.pods && self.leading"),
+        code: (ENFORCER, "enough", "self.clearances && self.pods && self.leading"),
         size: END,
         without: Err(RECHECKED),
     },
     Finding {
         guard: Guard::Retry,
         step: "release: refused by a cache that lags, asked again",
-        code: ("src/enforce/queue.rs", "done", "notes.refusals += 1"),
+        code: (REQUESTS, "failed", "notes.refusals += 1"),
         size: LAGS,
         without: Ok(BACK),
     },

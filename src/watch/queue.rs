@@ -1,4 +1,4 @@
-//! A work queue: each key is worked on once at a time, soon after it changed, and again after a failure.
+//! A work queue of keys. One function works on each key: once at a time, soon after a change, again after a failure.
 //!
 //! ```text
 //!  changed key ─► due now, or when it has rested ─► work ─┬─ done ─► rests in proportion to what it cost
@@ -18,7 +18,7 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::{Stream, StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
 
-use crate::timer::at;
+use crate::timer::sleep_until_opt;
 
 /// The first and the longest wait after a failure, about.
 const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(4)];
@@ -78,7 +78,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
                 () = &mut shutdown => break,
                 Some(key) = changed.next() => self.add(key, Instant::now()),
                 Some((key, outcome)) = under_way.next() => self.done(&key, outcome, Instant::now()),
-                () = at(next) => {}
+                () = sleep_until_opt(next) => {}
             }
             while let Some(key) = self.take(Instant::now()) {
                 let work = work(key.clone());

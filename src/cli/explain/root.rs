@@ -17,7 +17,7 @@ use crate::{
         error::{Error, Next, Result},
         pods::each_page,
     },
-    enforce::{OwnerIs, Roots},
+    enforce::{OwnerRef, Roots},
 };
 
 /// The pods whose root is called `name` and is of the kind that is called `kind`, as kubectl would understand it.
@@ -27,7 +27,7 @@ pub async fn pods_of(session: &Session, kind: &str, name: &str) -> Result<Vec<Po
     let (mut roots, mut names) = (Roots::default(), Names::default());
     let (mut found, mut others) = (Vec::new(), BTreeSet::new());
     for pod in pods {
-        let Some(owner) = OwnerIs::of(&pod) else { continue };
+        let Some(owner) = OwnerRef::of(&pod) else { continue };
         let root = roots.of(&session.client, &session.namespace, &owner).await;
         if root.name == name && names.are_of(session, &root, kind).await {
             found.push(pod);
@@ -59,7 +59,7 @@ struct Names(HashMap<String, APIResourceList>);
 
 impl Names {
     /// Whether `kind` means that of `root`: its kind, its resource, or a short name.
-    async fn are_of(&mut self, session: &Session, root: &OwnerIs, kind: &str) -> bool {
+    async fn are_of(&mut self, session: &Session, root: &OwnerRef, kind: &str) -> bool {
         if root.kind.eq_ignore_ascii_case(kind) {
             return true;
         }

@@ -1,11 +1,10 @@
-//! `StatefulSets` stop from the last pod to the first and start from the first to the last, as their users
-//! expect of them.
+//! `StatefulSets`: the place of a pod in its set, and the order in which the set starts and stops.
 //!
 //! ```text
-//!  stop     shards-2 ─ gone, or its share of the budgets' time over ─► shards-1 ─► shards-0
-//!  release  shards-0 ─ ready ─► shards-1 ─► shards-2     the pods of a Parallel set: all at once
-//!           shards-0 ─ not cleared: nobody waits for it ─► shards-1
-//!  replace  held, and of a revision that its set no longer wants: the set itself would wait for it for ever
+//!  stop     shards-2 ─ gone, or its share of the budgets' time is over ─► shards-1 ─► shards-0
+//!  release  shards-0 ─ ready ─► shards-1 ─► shards-2     a Parallel set releases all pods at once
+//!           shards-0 ─ not cleared: no pod waits for it ─► shards-1
+//!  replace  a gated pod of a revision that its set no longer wants: the set waits for this pod for ever
 //!           (<https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback>)
 //! ```
 
@@ -17,22 +16,22 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::roster::{OwnerIs, Pod};
+use super::owner::OwnerRef;
 
-/// The label by which a pod names the revision that it was made from.
+/// The label of a pod that names its revision.
 const REVISION_LABEL: &str = "controller-revision-hash";
 
 /// The place of a pod in its `StatefulSet`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    pub ordinal: u32,
-    pub revision: Arc<str>,
-    pub ready: bool,
+pub(crate) struct Member {
+    pub(super) ordinal: u32,
+    pub(super) revision: Arc<str>,
+    pub(super) ready: bool,
 }
 
 impl Member {
     /// The place of `pod`, if `owner` is a `StatefulSet`.
-    pub fn of(pod: &core::Pod, owner: Option<&OwnerIs>) -> Option<Self> {
+    pub(super) fn of(pod: &core::Pod, owner: Option<&OwnerRef>) -> Option<Self> {
         let set =
             owner.filter(|owner| owner.kind == "StatefulSet" && owner.api_version.starts_with("apps/"))?;
         let ordinal = pod.name_any().strip_prefix(&set.name)?.strip_prefix('-')?.parse().ok()?;
@@ -45,12 +44,12 @@ impl Member {
     }
 }
 
-/// What deciding about its pods needs to know of a `StatefulSet`.
+/// The fields of a `StatefulSet` that decisions read. The default is an ordered set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Set {
+pub(crate) struct Set {
     parallel: bool,
-    /// The revision that pods from this ordinal on are to have, if its controller sees to that. The partition
-    /// counts from the first ordinal of the set.
+    /// The revision that the controller wants for pods from this ordinal on. The partition counts from the
+    /// first ordinal of the set.
     wanted: Option<(u32, String)>,
 }
 
@@ -72,23 +71,22 @@ impl From<&StatefulSet> for Set {
 }
 
 impl Set {
-    /// Whether a held pod is in the way of what its set wants instead.
-    pub fn wants_another(&self, held: &Member) -> bool {
+    /// Whether the set starts its pods at once, and not in order.
+    pub(super) const fn is_parallel(&self) -> bool {
+        self.parallel
+    }
+
+    /// Whether the set waits for another pod in the place of the gated pod `held`.
+    pub(super) fn wants_another(&self, held: &Member) -> bool {
         self.wanted
             .as_ref()
             .is_some_and(|(from, revision)| held.ordinal >= *from && *held.revision != **revision)
     }
-
-    /// Whether a held pod may be released after `before`, the pod of the same set with the ordinal below.
-    pub fn may_follow(&self, before: Option<&Pod>, is_to_run: impl FnOnce(&Pod) -> bool) -> bool {
-        let is_ready = |pod: &Pod| !pod.gated && pod.member.as_ref().is_none_or(|member| member.ready);
-        self.parallel || before.is_none_or(|before| before.ended || is_ready(before) || !is_to_run(before))
-    }
 }
 
-/// When the pod with `ordinal` is to be stopped, if those of its set that run have `running`, the set has
-/// been without clearance since `since`, and budgets are respected until `until`.
-pub fn stops_at(ordinal: u32, running: &[u32], since: Timestamp, until: Timestamp) -> Timestamp {
+/// The instant to stop the pod with `ordinal`. The pods with the ordinals `running` run, the set lost its clearance
+/// at `since`, and evictions respect budgets until `until`.
+pub(super) fn stops_at(ordinal: u32, running: &[u32], since: Timestamp, until: Timestamp) -> Timestamp {
     let after = running.iter().filter(|other| **other > ordinal).count();
     let (after, all) =
         (i32::try_from(after).unwrap_or(i32::MAX), i32::try_from(running.len()).unwrap_or(i32::MAX));

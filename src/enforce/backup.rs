@@ -1,12 +1,11 @@
-//! A pod that no controller makes again is written down before it is stopped, so that stopping it loses
-//! nothing.
+//! Keeps the manifest of a pod without an owner before the operator stops it, because no controller makes it again.
 //!
 //! ```text
-//!  Pod ── without what the cluster added ──► ControllerRevision assent-<uid>: data
+//!  Pod ── without the fields that the cluster added ──► ControllerRevision assent-<uid>: data
 //! ```
 //!
-//! A `ControllerRevision` is what Kubernetes itself keeps the state of workloads in: whoever may read pods may
-//! read it, and the API server lets nobody change its data.
+//! Kubernetes itself keeps the state of workloads in `ControllerRevisions`. Whoever may read pods may read them, and the
+//! API server lets nobody change their data.
 
 use std::collections::BTreeMap;
 
@@ -24,16 +23,13 @@ use crate::{
     watch::Lenient,
 };
 
-/// What the pod with `uid` is written down in.
-pub fn name(uid: &str) -> String {
+/// The name of the `ControllerRevision` for the object with this UID.
+pub(super) fn name(uid: &str) -> String {
     format!("assent-{uid}")
 }
 
-/// Writes down the pod `name` with `uid`.
-///
-/// # Errors
-/// The pod cannot be read, or the `ControllerRevision` cannot be made.
-pub async fn keep(client: &Client, namespace: &str, pod: &str, uid: &str) -> Result<(), kube::Error> {
+/// Keeps the manifest of a pod.
+pub(super) async fn keep(client: &Client, namespace: &str, pod: &str, uid: &str) -> Result<(), kube::Error> {
     let pod = Api::<Lenient<Pod>>::namespaced(client.clone(), namespace).get(pod).await?.readable()?;
     let system = pod.labels().get(SYSTEM_LABEL).map(|system| (KEPT_FOR_LABEL.to_owned(), system.clone()));
     let revision = ControllerRevision {
@@ -46,14 +42,13 @@ pub async fn keep(client: &Client, namespace: &str, pod: &str, uid: &str) -> Res
         data: RawExtension(serde_json::to_value(as_written(pod)).map_err(kube::Error::SerdeError)?),
     };
     match Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &revision).await {
-        // It was kept when its eviction was first tried.
+        // An earlier try to evict the pod kept it.
         Err(kube::Error::Api(answer)) if answer.code == 409 => Ok(()),
         done => done.map(|_: ControllerRevision| ()),
     }
 }
 
-/// The pod as its user may have written it: what the API server, the scheduler, the kubelet and Assent
-/// added is gone.
+/// The pod without the fields that the API server, the scheduler, the kubelet and Assent added.
 fn as_written(pod: Pod) -> Pod {
     let without = |map: Option<BTreeMap<String, String>>, added: &dyn Fn(&str) -> bool| {
         map.map(|mut map| {

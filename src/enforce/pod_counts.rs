@@ -1,11 +1,12 @@
-//! How many pods of each system run, are held, and would stop if their namespace enforced, in the system's
-//! status; and, by namespace, how many would stop and how many belong to no system though they look like AI.
+//! Counts the pods of each system, for its status: how many run, are held, and would stop if their namespace enforced.
+//! It also counts, by namespace, pods that would stop, and pods of no system that look like AI.
 //!
 //! ```text
-//!  Roster ─► Count: how many, and of which controllers ─► their roots ─► status.pods, condition PodsHeld
+//!  PodCache ─► Count: numbers, and the controllers of held pods ─► StatusWriter
+//!           └► gauges
 //! ```
 //!
-//! Counting waits until things are quiet for a moment, so that a rollout costs one write and not many.
+//! A count waits until no pod has changed for a moment, so that a rollout costs one write.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,50 +20,50 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    decide::{is_live, would_stop},
-    report::{Count, Report, System},
-    roster::Roster,
-    say::{ENDS_LATE, OVERDUE},
+    cleared::would_stop,
+    events::{ENDS_LATE, OVERDUE},
+    pod_cache::PodCache,
+    status_writer::{Count, StatusWriter, System},
 };
 use crate::{
     api::{Mode, PodCount},
     metrics::{Metrics, NamespaceLabel},
 };
 
-/// How long counts may lag behind.
-const LAG: Duration = Duration::from_millis(500);
+/// The delay of a count.
+const DELAY: Duration = Duration::from_millis(500);
 
-/// Counts, and has written what changed.
-pub struct Census {
+/// Counts the pods of changed namespaces, and sends changed counts to the [`StatusWriter`].
+pub(super) struct PodCounter {
     dirty: BTreeSet<Arc<str>>,
-    /// When it is time to count.
-    pub due: Option<Instant>,
+    /// The time of the next count.
+    pub(super) due: Option<Instant>,
     written: BTreeMap<System, Count>,
     queue: mpsc::UnboundedSender<(System, Option<Count>)>,
     metrics: Arc<Metrics>,
 }
 
-impl Census {
-    /// A census, and the work of writing it.
-    pub fn new(client: Client, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + Send) {
+impl PodCounter {
+    /// A counter, and the task that writes its counts.
+    pub(super) fn new(client: Client, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, counts) = mpsc::unbounded_channel();
-        let census = Self { dirty: BTreeSet::new(), due: None, written: BTreeMap::new(), queue, metrics };
-        (census, Report::new(client).run(counts))
+        let counter = Self { dirty: BTreeSet::new(), due: None, written: BTreeMap::new(), queue, metrics };
+        (counter, StatusWriter::new(client).run(counts))
     }
 
-    /// Something changed in `namespace`.
-    pub fn mark(&mut self, namespace: &Arc<str>) {
+    /// Notes a change in `namespace`.
+    pub(super) fn mark(&mut self, namespace: &Arc<str>) {
         self.dirty.insert(Arc::clone(namespace));
-        self.due.get_or_insert_with(|| Instant::now() + LAG);
+        self.due.get_or_insert_with(|| Instant::now() + DELAY);
     }
 
-    /// Counts what changed.
-    pub fn publish(&mut self, roster: &Roster) {
+    /// Counts the pods of the changed namespaces.
+    pub(super) fn publish(&mut self, cache: &PodCache) {
         self.due = None;
         for namespace in std::mem::take(&mut self.dirty) {
-            self.count(&namespace, roster);
+            self.count(&namespace, cache);
         }
-        let pods = || roster.namespaces().flat_map(|(_, n)| n.pods.values());
+        let pods = || cache.namespaces().flat_map(|(_, n)| n.pods.values());
         let set = |gauge: &Gauge, count: usize| {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         };
@@ -73,12 +74,12 @@ impl Census {
         );
     }
 
-    fn count(&mut self, namespace: &Arc<str>, roster: &Roster) {
-        let known = roster.namespace(namespace);
+    fn count(&mut self, namespace: &Arc<str>, cache: &PodCache) {
+        let known = cache.namespace(namespace);
         let clearance = known.and_then(|known| known.clearance.as_deref());
         self.forget_all_but(namespace, |system| clearance.is_some_and(|c| c.systems.contains_key(system)));
         let Some(known) = known else {
-            self.tell(namespace, Observed::default());
+            self.set_gauges(namespace, Observed::default());
             return;
         };
         let systems = clearance.iter().flat_map(|c| c.systems.keys());
@@ -100,22 +101,22 @@ impl Census {
                     }
                     count.pods.would_stop.iter_mut().for_each(|count| *count += u32::from(would_stop));
                 }
-                None => observed.shadow += i64::from(pod.suspect && is_live(pod)),
+                None => observed.shadow += i64::from(pod.suspect && pod.is_live()),
             }
         }
-        self.tell(namespace, observed);
+        self.set_gauges(namespace, observed);
         for (system, count) in counts {
             let system = (Arc::clone(namespace), system);
             if self.written.get(&system) != Some(&count) {
                 self.written.insert(system.clone(), count.clone());
-                // The writer ends only with the operator.
+                // The writer ends with the operator.
                 let _ = self.queue.send((system, Some(count)));
             }
         }
     }
 
-    /// Tells Prometheus; of a namespace with nothing to tell, nothing.
-    fn tell(&self, namespace: &Arc<str>, observed: Observed) {
+    /// Sets the gauges of a namespace. A gauge with the value 0 is removed.
+    fn set_gauges(&self, namespace: &Arc<str>, observed: Observed) {
         let label = NamespaceLabel { namespace: namespace.to_string() };
         let (would_stop, shadow) = (&self.metrics.would_stop_pods, &self.metrics.shadow_pods);
         for (family, count) in [(would_stop, observed.would_stop), (shadow, observed.shadow)] {
@@ -128,15 +129,15 @@ impl Census {
     }
 }
 
-/// Pods of a namespace about which nothing is done.
+/// The pods of a namespace that the operator only observes.
 #[derive(Clone, Copy, Default)]
 struct Observed {
     would_stop: i64,
     shadow: i64,
 }
 
-impl Census {
-    /// A system that is gone takes its counts along: one that comes in its place has none.
+impl PodCounter {
+    /// Forgets the counts of systems that are gone, so that a new system of the same name starts without counts.
     fn forget_all_but(&mut self, namespace: &Arc<str>, stays: impl Fn(&str) -> bool) {
         let of_namespace = self.written.range((Arc::clone(namespace), Arc::from(""))..);
         let of_namespace = of_namespace.map(|(system, _)| system).take_while(|(of, _)| of == namespace);

@@ -1,7 +1,7 @@
-//! The record of a workload that is stopped as a whole, and whether it may start again.
+//! The record of a stopped workload, and the rule by which it may start again.
 //!
 //! ```text
-//!  ControllerRevision assent-<uid of the root>: data ─► Stopped
+//!  ControllerRevision assent-<UID of the root>: data ─► Stopped
 //!    generation unchanged ─► the runtime of the pod that lost its clearance
 //!    changed, apps kinds  ─► names and images of its pod template      ├─► cleared: it may start
 //!    changed, other kinds ─► unknown: any cleared version of its system
@@ -24,7 +24,7 @@ use kube::{
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::{decide::cleared_version, keep, roster::OwnerIs};
+use super::super::{backup, cleared::cleared_version, owner::OwnerRef};
 use crate::{
     api::{
         ClearanceSpec, ClearedVersion, OnLossMode, Runtime, STOPPED_FOR_LABEL, SYSTEM_LABEL, SharedRuntime,
@@ -33,45 +33,50 @@ use crate::{
     watch::Lenient,
 };
 
-/// What a workload was before it was stopped.
+/// The state of a workload before it was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Was {
+pub(super) enum PreviousState {
     Replicas(i32),
-    /// What `spec.suspend` said, if anything.
+    /// `spec.suspend`, if it was set.
     Suspend(Option<bool>),
 }
 
-impl From<Was> for OnLossMode {
-    fn from(was: Was) -> Self {
+impl From<PreviousState> for OnLossMode {
+    fn from(was: PreviousState) -> Self {
         match was {
-            Was::Replicas(_) => Self::ScaleDown,
-            Was::Suspend(_) => Self::Suspend,
+            PreviousState::Replicas(_) => Self::ScaleDown,
+            PreviousState::Suspend(_) => Self::Suspend,
         }
     }
 }
 
-/// A workload that is stopped, as it is written down.
+/// The record of a stopped workload. Its field names are stored in the cluster.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Stopped {
-    pub root: OwnerIs,
-    pub system: String,
-    pub was: Was,
-    /// How often somebody else started it again.
-    pub put_back: u32,
+pub(super) struct Stopped {
+    pub(super) root: OwnerRef,
+    pub(super) system: String,
+    pub(super) was: PreviousState,
+    /// The number of times that somebody else started it again.
+    pub(super) put_back: u32,
     /// The runtime of the pod that lost its clearance, if it can be compared with a version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub runtime: Option<SharedRuntime>,
+    pub(super) runtime: Option<SharedRuntime>,
     /// The generation of the root before it was stopped. Records of earlier releases have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub generation: Option<i64>,
+    pub(super) generation: Option<i64>,
 }
 
 impl Stopped {
-    /// Whether `clearance` clears what the workload would run, if it is started as `object`, its root, is now.
-    pub fn may_start(&self, object: &DynamicObject, clearance: &ClearanceSpec, now: Timestamp) -> bool {
-        // Stopping it was one change.
+    /// Whether `clearance` clears the pods that the workload would run. `object` is its root.
+    pub(super) fn may_start(
+        &self,
+        object: &DynamicObject,
+        clearance: &ClearanceSpec,
+        now: Timestamp,
+    ) -> bool {
+        // The stop was one change.
         if self.generation.is_some_and(|before| object.metadata.generation == Some(before + 1)) {
             let clears = |runtime: &SharedRuntime| is_cleared(clearance, &self.system, runtime, now);
             return self.runtime.as_ref().is_some_and(clears);
@@ -102,8 +107,8 @@ fn is_cleared(clearance: &ClearanceSpec, system: &str, runtime: &SharedRuntime, 
     cleared_version(clearance, system, runtime, now).is_some()
 }
 
-/// The system and the pods of a workload, if its kind is known.
-fn template_of(root: &OwnerIs, object: &DynamicObject) -> Option<(String, PodTemplateSpec)> {
+/// The system and the pod template of a workload, if its kind is known.
+fn template_of(root: &OwnerRef, object: &DynamicObject) -> Option<(String, PodTemplateSpec)> {
     if !root.api_version.starts_with("apps/") {
         return None;
     }
@@ -120,8 +125,8 @@ fn runtime_of(template: &PodTemplateSpec) -> Result<SharedRuntime, Unmatchable> 
     runtime.unwrap_or_else(|| Ok(Runtime::default())).map(SharedRuntime::from)
 }
 
-/// Whether pods of `template` can have this runtime once a webhook has completed them. If they do not, they are
-/// held, and the workload is stopped again.
+/// Whether pods of `template` can have this runtime after webhooks changed them. If they do not have it, they are held,
+/// and the workload is stopped again.
 fn may_become(template: &PodTemplateSpec, runtime: &Runtime) -> bool {
     let approved = || runtime.containers.iter().chain(&runtime.init_containers);
     let Some(spec) = &template.spec else { return true };
@@ -132,18 +137,21 @@ fn may_become(template: &PodTemplateSpec, runtime: &Runtime) -> bool {
     })
 }
 
-/// Whether `clearance` clears the pods of `object` as they are in its template.
-pub fn template_is_cleared(root: &OwnerIs, object: &DynamicObject, clearance: &ClearanceSpec) -> bool {
+/// Whether `clearance` clears the pod template of `object`.
+pub(super) fn template_is_cleared(
+    root: &OwnerRef,
+    object: &DynamicObject,
+    clearance: &ClearanceSpec,
+) -> bool {
     let Some((system, template)) = template_of(root, object) else { return false };
     let runtime = runtime_of(&template);
     runtime.is_ok_and(|runtime| is_cleared(clearance, &system, &runtime, Timestamp::now()))
 }
 
-/// Every record, by namespace and uid of the root.
-///
-/// # Errors
-/// The records cannot be listed. One that cannot be read is logged and left out.
-pub async fn read_all(client: &Client) -> Result<HashMap<Arc<str>, BTreeMap<String, Stopped>>, kube::Error> {
+/// Lists the records by namespace and UID of the root. An unreadable record is logged and left out.
+pub(super) async fn read_all(
+    client: &Client,
+) -> Result<HashMap<Arc<str>, BTreeMap<String, Stopped>>, kube::Error> {
     let kept: Api<Lenient<ControllerRevision>> = Api::all(client.clone());
     let mut stopped: HashMap<Arc<str>, BTreeMap<_, _>> = HashMap::new();
     for revision in kept.list(&ListParams::default().labels(STOPPED_FOR_LABEL)).await? {
@@ -163,13 +171,14 @@ pub async fn read_all(client: &Client) -> Result<HashMap<Arc<str>, BTreeMap<Stri
     Ok(stopped)
 }
 
-/// Writes a record. One of the same workload gives way: what it is now is what it is to be again.
-///
-/// # Errors
-/// The record cannot be written.
-pub async fn write_down(client: &Client, namespace: &str, stopped: &Stopped) -> Result<(), kube::Error> {
+/// Writes a record. It replaces an older record of the same workload.
+pub(super) async fn write_down(
+    client: &Client,
+    namespace: &str,
+    stopped: &Stopped,
+) -> Result<(), kube::Error> {
     let kept: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
-    let name = keep::name(&stopped.root.uid);
+    let name = backup::name(&stopped.root.uid);
     let revision = ControllerRevision {
         metadata: ObjectMeta {
             name: Some(name.clone()),
@@ -183,19 +192,16 @@ pub async fn write_down(client: &Client, namespace: &str, stopped: &Stopped) -> 
         kept.delete(&name, &DeleteParams::default()).await?;
     }
     match kept.create(&PostParams::default(), &revision).await {
-        // Written down by an operator that ended before it went on.
+        // An operator that ended wrote the record.
         Err(kube::Error::Api(answer)) if answer.code == 409 => Ok(()),
         done => done.map(drop),
     }
 }
 
 /// Deletes the record of `root`, if there is one.
-///
-/// # Errors
-/// The record cannot be deleted.
-pub async fn forget(client: &Client, namespace: &str, root: &OwnerIs) -> Result<(), kube::Error> {
+pub(super) async fn forget(client: &Client, namespace: &str, root: &OwnerRef) -> Result<(), kube::Error> {
     let kept: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
-    match kept.delete(&keep::name(&root.uid), &DeleteParams::default()).await {
+    match kept.delete(&backup::name(&root.uid), &DeleteParams::default()).await {
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
         done => done.map(drop),
     }
@@ -228,12 +234,12 @@ mod tests {
         ClearanceSpec { systems: [("s".to_owned(), system)].into(), ..ClearanceSpec::default() }
     }
 
-    fn root(api_version: &str, generation: i64, image: &str) -> (OwnerIs, DynamicObject) {
+    fn root(api_version: &str, generation: i64, image: &str) -> (OwnerRef, DynamicObject) {
         let object = json!({ "apiVersion": api_version, "kind": "K", "metadata": { "name": "r", "generation": generation },
             "spec": { "template": { "metadata": { "labels": { "assent.dev/system": "s" } },
                 "spec": { "containers": [{ "name": "c", "image": image }] } } } });
         let (kind, name, uid) = ("K".to_owned(), "r".to_owned(), "1".to_owned());
-        let owner = OwnerIs { api_version: api_version.to_owned(), kind, name, uid };
+        let owner = OwnerRef { api_version: api_version.to_owned(), kind, name, uid };
         (owner, serde_json::from_value(object).expect("an object"))
     }
 
@@ -242,7 +248,7 @@ mod tests {
         let stopped = Stopped {
             root,
             system: "s".to_owned(),
-            was: Was::Replicas(2),
+            was: PreviousState::Replicas(2),
             put_back: 0,
             runtime: before.map(|_| runtime("m:1")),
             generation: before,
@@ -272,6 +278,6 @@ mod tests {
         let old = json!({ "root": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "d", "uid": "1" },
             "system": "s", "was": { "replicas": 2 }, "putBack": 0 });
         let old: Stopped = serde_json::from_value(old).expect("a record");
-        assert_eq!((old.was, old.generation), (Was::Replicas(2), None));
+        assert_eq!((old.was, old.generation), (PreviousState::Replicas(2), None));
     }
 }

@@ -1,7 +1,7 @@
-//! The status of a system says how many pods it has, and by the condition `PodsHeld` which workloads wait.
+//! Writes the counts of pods into the status of each system. The condition `PodsHeld` names the workloads that wait.
 //!
 //! ```text
-//!  Count ─► the roots of the controllers ─► status.pods, condition PodsHeld ─► written, if it is another
+//!  Count ─► the roots of the controllers ─► status.pods, condition PodsHeld ─► written, if they changed
 //! ```
 
 use std::{
@@ -18,39 +18,39 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::{RETRY, act::is_passing, jittered, owner::Roots, roster::OwnerIs};
+use super::owner::{OwnerRef, Roots};
 use crate::{
     api::{AISystem, Condition, PODS_HELD, PodCount, condition},
-    watch::{Lenient, request},
+    watch::{Lenient, RETRY, is_transient, jittered, request},
 };
 
-/// The field manager of what is reported.
+/// The field manager of the counts.
 const MANAGER: &str = "assent-census";
 
-/// How many systems are read at a time.
+/// The number of systems in one page of a list.
 const PAGE: u32 = 500;
 
-/// How many controllers of held pods are told of.
+/// The greatest number of controllers of held pods in the condition.
 const NAMED: usize = 8;
 
-/// A system: its namespace and its name.
-pub type System = (Arc<str>, Arc<str>);
+/// The namespace and name of a system.
+pub(super) type System = (Arc<str>, Arc<str>);
 
 /// The pods of a system, and the controllers of those that are held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Count {
-    pub pods: PodCount,
-    held_of: BTreeSet<Arc<OwnerIs>>,
+pub(super) struct Count {
+    pub(super) pods: PodCount,
+    held_of: BTreeSet<Arc<OwnerRef>>,
 }
 
 impl Count {
-    /// No pods, as `pods` says it.
-    pub const fn none(pods: PodCount) -> Self {
+    /// A count without held pods.
+    pub(super) const fn none(pods: PodCount) -> Self {
         Self { pods, held_of: BTreeSet::new() }
     }
 
     /// Counts a held pod.
-    pub fn hold(&mut self, owner: Option<&Arc<OwnerIs>>) {
+    pub(super) fn hold(&mut self, owner: Option<&Arc<OwnerRef>>) {
         self.pods.held += 1;
         if self.held_of.len() < NAMED {
             self.held_of.extend(owner.cloned());
@@ -58,40 +58,40 @@ impl Count {
     }
 }
 
-/// What the status of a system says.
-type Said = (PodCount, Condition);
+/// The counts in the status of a system.
+type Written = (PodCount, Condition);
 
 /// Writes counts into statuses.
-pub struct Report {
+pub(super) struct StatusWriter {
     client: Client,
     roots: Roots,
-    /// What was said last, by this operator or by the one before it.
-    said: BTreeMap<System, Said>,
+    /// The last status of each system, from this operator or an earlier one.
+    written: BTreeMap<System, Written>,
 }
 
-impl Report {
-    pub fn new(client: Client) -> Self {
-        Self { client, roots: Roots::default(), said: BTreeMap::new() }
+impl StatusWriter {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, roots: Roots::default(), written: BTreeMap::new() }
     }
 
-    /// Writes the last count of each system, again and again if the API server has too much to do. Of a system that
-    /// has none it is gone, and nothing was said of one that comes in its place.
-    pub async fn run(mut self, mut counts: mpsc::UnboundedReceiver<(System, Option<Count>)>) {
-        let mut unsaid = BTreeMap::new();
+    /// Writes the last count of each system. While the API server is overloaded, it tries again. `None` means that the
+    /// system was deleted: its last status is forgotten, so that a new system of the same name starts without one.
+    pub(super) async fn run(mut self, mut counts: mpsc::UnboundedReceiver<(System, Option<Count>)>) {
+        let mut pending = BTreeMap::new();
         let mut next = counts.recv().await;
-        self.said = said_before(&self.client).await;
+        self.written = read_written(&self.client).await;
         loop {
             while let Some((system, count)) = next.take().or_else(|| counts.try_recv().ok()) {
                 if count.is_none() {
-                    self.said.remove(&system);
+                    self.written.remove(&system);
                 }
-                unsaid.insert(system, count);
+                pending.insert(system, count);
             }
-            match unsaid.pop_first() {
+            match pending.pop_first() {
                 Some((system, Some(count))) => {
-                    if let Err(error) = self.say(&system, &count).await {
-                        if is_passing(&error) {
-                            unsaid.insert(system, Some(count));
+                    if let Err(error) = self.write(&system, &count).await {
+                        if is_transient(&error) {
+                            pending.insert(system, Some(count));
                             tokio::time::sleep(jittered(RETRY)).await;
                         } else {
                             debug!(
@@ -113,22 +113,22 @@ impl Report {
         }
     }
 
-    async fn say(&mut self, system: &System, count: &Count) -> Result<(), kube::Error> {
+    async fn write(&mut self, system: &System, count: &Count) -> Result<(), kube::Error> {
         let (namespace, name) = system;
         let held = self.held(system, count).await;
-        let said = (count.pods, held);
-        if self.said.get(system) == Some(&said) {
+        let status = (count.pods, held);
+        if self.written.get(system) == Some(&status) {
             return Ok(());
         }
-        let status = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "AISystem",
-            "status": { "pods": said.0, "conditions": [said.1] } });
+        let applied = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "AISystem",
+            "status": { "pods": status.0, "conditions": [status.1] } });
         let (path, params) = (AISystem::url_path(&(), Some(namespace)), PatchParams::apply(MANAGER).force());
-        request::patch_status(&self.client, &path, name, &params, &Patch::Apply(&status)).await?;
-        self.said.insert(system.clone(), said);
+        request::patch_status(&self.client, &path, name, &params, &Patch::Apply(&applied)).await?;
+        self.written.insert(system.clone(), status);
         Ok(())
     }
 
-    /// The condition that says which workloads have held pods.
+    /// The condition that names the workloads with held pods.
     async fn held(&mut self, system: &System, count: &Count) -> Condition {
         let mut workloads = BTreeSet::new();
         for owner in &count.held_of {
@@ -142,13 +142,13 @@ impl Report {
             1 => (true, "AwaitingClearance", format!("1 pod{of} waits for clearance")),
             held => (true, "AwaitingClearance", format!("{held} pods{of} wait for clearance")),
         };
-        let before = self.said.get(system).map(|(_, before)| std::slice::from_ref(before));
+        let before = self.written.get(system).map(|(_, before)| std::slice::from_ref(before));
         condition(before.unwrap_or_default(), (PODS_HELD, is), reason, message, None, Timestamp::now())
     }
 }
 
-/// What the statuses of all systems say; what cannot be read is written again.
-async fn said_before(client: &Client) -> BTreeMap<System, Said> {
+/// Reads the counts in the statuses of all systems. An unreadable status is written again.
+async fn read_written(client: &Client) -> BTreeMap<System, Written> {
     let api: Api<Lenient<AISystem>> = Api::all(client.clone());
     let (mut said, mut page) = (BTreeMap::new(), ListParams::default().limit(PAGE));
     loop {

@@ -1,18 +1,18 @@
-//! Retries workloads whose pods the API server refused. What makes the pods tries again after ever longer waits, up
-//! to a quarter of an hour; whoever approves must not wait for that. A controller looks at once at an object
-//! that changes, so an annotation is enough.
+//! Retries workloads whose pods the API server refused. A controller tries again after a delay of up to a quarter of
+//! an hour, and an approval must not wait for that. A controller reconciles an object at once when it changes, so an
+//! annotation is enough.
 //!
 //! ```text
-//!  watch Clearance ─► a version or a sidecar more ─► timers ─► ReplicaSets, StatefulSets, DaemonSets and Jobs
-//!                     or the namespace is new,      1, 2, 3 …  that lack pods ─► annotation assent.dev/poked
-//!                     or governed no more
+//!  watch Clearance ─► one more version or sidecar, ─► timers ─► ReplicaSets, StatefulSets, DaemonSets and Jobs
+//!                     or a new namespace,            1, 2, 3 …  without all their pods ─► annotation assent.dev/poked
+//!                     or one that is not governed
 //! ```
 //!
-//! Pods are refused where they cannot be held: before Kubernetes 1.36, before a new namespace has its `Clearance`,
-//! and where a webhook changed a pod after the API server had found it cleared.
+//! Pods are refused where they cannot be held: before Kubernetes 1.36, before a new namespace has its `Clearance`, and
+//! where a webhook changed a pod after the API server had found it cleared.
 //!
-//! More than once, because the API server's policies take a moment to see a new clearance, and a pod that is
-//! refused once more makes the wait twice as long.
+//! There are several retries, because the policies of the API server see a new clearance late. Each further refusal
+//! doubles the delay of the controller.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,11 +46,11 @@ use crate::{
         CLEARANCE_NAME, Clearance, ClearanceSpec, ClearedVersion, Digest, Mode, POKED_ANNOTATION,
         SYSTEM_LABEL, Trusted,
     },
-    timer::at,
-    watch::{Lenient, Watches},
+    timer::sleep_until_opt,
+    watch::{Lenient, Timers, Watches},
 };
 
-/// How long after the clearance.
+/// The delays of the retries after a clearance.
 const AFTER: [Duration; 5] = [
     Duration::from_millis(100),
     Duration::from_millis(500),
@@ -59,39 +59,39 @@ const AFTER: [Duration; 5] = [
     Duration::from_secs(15),
 ];
 
-/// How long after the start of an operator, which does not know what the one before it has retried.
+/// The delay after the start of an operator. It does not know the retries of the operator before it.
 const AFTER_START: [Duration; 1] = [Duration::from_secs(2)];
 
-/// One that is younger tries again by itself at least as soon.
+/// The controller of a younger workload tries again as soon by itself.
 const YOUNG: SignedDuration = SignedDuration::from_secs(5);
 
-/// How many namespaces are looked at, and workloads poked, at the same time.
+/// The number of namespaces, and of workloads in each, that are retried at the same time.
 const CONCURRENCY: usize = 8;
 
-/// Pokes until `shutdown`.
+/// Retries workloads until `shutdown`.
 pub(crate) async fn run(client: Client, watches: &Arc<Watches>, shutdown: impl Future<Output = ()>) {
     let mut clearances = watches.all::<Clearance>().boxed();
-    let mut poker = Poker::default();
+    let mut retries = Retries::default();
     tokio::pin!(shutdown);
     loop {
-        let next = poker.timers.first_key_value().map(|(at, _)| *at);
+        let next = retries.timers.next();
         tokio::select! {
             () = &mut shutdown => break,
-            Some(event) = clearances.next() => poker.take_in(event, Instant::now()),
-            () = at(next) => {
-                let due = stream::iter(poker.due(Instant::now()));
-                due.for_each_concurrent(CONCURRENCY, |(namespace, whose)| poke(&client, namespace, whose)).await;
+            Some(event) = clearances.next() => retries.apply(event, Instant::now()),
+            () = sleep_until_opt(next) => {
+                let due = stream::iter(retries.due(Instant::now()));
+                due.for_each_concurrent(CONCURRENCY, |(namespace, whose)| retry(&client, namespace, whose)).await;
             }
         }
     }
 }
 
-/// Whose workloads are poked.
+/// The workloads that are retried.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Whose {
-    /// Those of one system.
+    /// The workloads of one system.
     System(String),
-    /// Everybody's.
+    /// All workloads.
     All,
 }
 
@@ -105,7 +105,7 @@ impl Whose {
     }
 }
 
-/// What may run in a governed namespace: digests by system, and what is trusted in any pod.
+/// The cleared digests by system, and the trusted sidecars of a governed namespace.
 #[derive(Clone, Debug, Default)]
 struct Cleared {
     systems: BTreeMap<String, BTreeSet<Digest>>,
@@ -125,7 +125,7 @@ impl From<&ClearanceSpec> for Cleared {
 }
 
 impl Cleared {
-    /// Whose pods may be let in now that were refused `before`.
+    /// The workloads whose pods may be admitted now, and were refused `before`.
     fn more_than(&self, before: &Self) -> Vec<Whose> {
         if self.trusted != before.trusted {
             return vec![Whose::All];
@@ -140,18 +140,18 @@ impl Cleared {
 }
 
 #[derive(Debug, Default)]
-struct Poker {
+struct Retries {
     governed: BTreeMap<String, Cleared>,
-    timers: BTreeMap<Instant, BTreeMap<String, BTreeSet<Whose>>>,
+    timers: Timers<Instant, (String, Whose)>,
 }
 
-impl Poker {
-    fn take_in(&mut self, event: Event<Lenient<Clearance>>, now: Instant) {
+impl Retries {
+    fn apply(&mut self, event: Event<Lenient<Clearance>>, now: Instant) {
         match event {
             Event::InitApply(Lenient(Ok(clearance))) => self.clearance(&clearance, now, &AFTER_START),
             Event::Apply(Lenient(Ok(clearance))) => self.clearance(&clearance, now, &AFTER),
             Event::Delete(clearance) => self.ungoverned(&clearance.namespace().unwrap_or_default(), now),
-            // The operator replaces a clearance that cannot be read.
+            // The operator replaces an unreadable clearance.
             Event::Init | Event::InitDone | Event::InitApply(_) | Event::Apply(_) => {}
         }
     }
@@ -183,27 +183,25 @@ impl Poker {
 
     fn schedule(&mut self, namespace: &str, whose: &Whose, now: Instant, times: &[Duration]) {
         for after in times {
-            let due = self.timers.entry(now + *after).or_default();
-            due.entry(namespace.to_owned()).or_default().insert(whose.clone());
+            self.timers.add(now + *after, (namespace.to_owned(), whose.clone()));
         }
     }
 
     fn due(&mut self, now: Instant) -> BTreeMap<String, BTreeSet<Whose>> {
-        let later = self.timers.split_off(&(now + Duration::from_millis(1)));
         let mut due: BTreeMap<String, BTreeSet<Whose>> = BTreeMap::new();
-        for (namespace, whose) in std::mem::replace(&mut self.timers, later).into_values().flatten() {
-            due.entry(namespace).or_default().extend(whose);
+        for (namespace, whose) in self.timers.take(now) {
+            due.entry(namespace).or_default().insert(whose);
         }
         due
     }
 }
 
-/// A controller of pods, as far as it matters here.
+/// A controller of pods.
 trait Controller:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug
 {
     fn template(&self) -> Option<&PodTemplateSpec>;
-    /// Whether it has fewer pods than it should have made by now.
+    /// Whether it has fewer pods than it should have.
     fn lacks_pods(&self) -> bool;
 }
 
@@ -230,7 +228,7 @@ impl Controller for StatefulSet {
 
     fn lacks_pods(&self) -> bool {
         let Some(status) = &self.status else { return true };
-        // In order, the next is made when all are ready.
+        // An ordered set makes the next pod when all others are ready.
         let is_due = self.spec.pod_management_policy.as_deref() == Some("Parallel")
             || status.ready_replicas.unwrap_or(0) >= status.replicas;
         is_due && status.replicas < self.spec.replicas.unwrap_or(1)
@@ -264,19 +262,19 @@ impl Controller for Job {
     }
 }
 
-async fn poke(client: &Client, namespace: String, whose: BTreeSet<Whose>) {
-    let poked = async {
-        poke_all::<ReplicaSet>(client, &namespace, &whose).await?;
-        poke_all::<StatefulSet>(client, &namespace, &whose).await?;
-        poke_all::<DaemonSet>(client, &namespace, &whose).await?;
-        poke_all::<Job>(client, &namespace, &whose).await
+async fn retry(client: &Client, namespace: String, whose: BTreeSet<Whose>) {
+    let retried = async {
+        retry_all::<ReplicaSet>(client, &namespace, &whose).await?;
+        retry_all::<StatefulSet>(client, &namespace, &whose).await?;
+        retry_all::<DaemonSet>(client, &namespace, &whose).await?;
+        retry_all::<Job>(client, &namespace, &whose).await
     };
-    if let Err(error) = poked.await {
+    if let Err(error) = retried.await {
         warn!(namespace, "workloads that lack pods were not poked, and try again by themselves: {error}");
     }
 }
 
-async fn poke_all<K: Controller>(
+async fn retry_all<K: Controller>(
     client: &Client,
     namespace: &str,
     whose: &BTreeSet<Whose>,
@@ -323,14 +321,14 @@ mod tests {
         json!({ "mode": "enforce", "trusted": trusted, "systems": { "s": { "cleared": cleared } } })
     }
 
-    /// How many looks at whose workloads the events ask for, in all.
+    /// The number of retries that the events cause.
     fn looks(events: Vec<Event<Lenient<Clearance>>>) -> Vec<(Whose, usize)> {
-        let (mut poker, now) = (Poker::default(), Instant::now());
+        let (mut retries, now) = (Retries::default(), Instant::now());
         for event in events {
-            poker.take_in(event, now);
+            retries.apply(event, now);
         }
         let mut count = BTreeMap::new();
-        for whose in poker.timers.into_values().flat_map(BTreeMap::into_values).flatten() {
+        for (_, whose) in retries.timers.take(now + Duration::from_mins(1)) {
             *count.entry(whose).or_insert(0) += 1;
         }
         count.into_iter().collect()

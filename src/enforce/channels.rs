@@ -1,0 +1,58 @@
+//! The messages between the tasks of `enforce`.
+//!
+//! ```text
+//!  Enforcer ─ ClearanceUpdate ─► JobSuspender, WorkloadStopper
+//!     ▲    └─ StopRequest ─────► WorkloadStopper
+//!     └────── NotSupported ◄────────┘
+//! ```
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::owner::OwnerRef;
+use crate::api::{ClearanceSpec, OnLossMode, SharedRuntime};
+
+#[derive(Clone, Debug)]
+pub(super) enum ClearanceUpdate {
+    /// The clearance of a namespace. The receiver decides again about the workloads of the namespace.
+    Clearance(Arc<str>, Option<Arc<ClearanceSpec>>),
+    /// Every clearance was sent. From now on, a namespace without a message has no clearance.
+    All,
+}
+
+/// The request to stop the workload above a controller, whose pods lost their clearance.
+#[derive(Clone, Debug)]
+pub(super) struct StopRequest {
+    pub(super) namespace: Arc<str>,
+    pub(super) owner: Arc<OwnerRef>,
+    pub(super) system: Arc<str>,
+    pub(super) mode: OnLossMode,
+    /// The runtime of the pod, if it can be compared with a version.
+    pub(super) runtime: Option<SharedRuntime>,
+}
+
+/// The workload above this controller cannot be stopped. Its pods are evicted one by one.
+#[derive(Debug)]
+pub(super) struct NotSupported {
+    pub(super) namespace: Arc<str>,
+    pub(super) owner: Arc<OwnerRef>,
+}
+
+/// The channels of the Enforcer. Their receivers end after the Enforcer, so a send cannot fail.
+pub(super) struct Channels {
+    pub(super) jobs: mpsc::UnboundedSender<ClearanceUpdate>,
+    pub(super) workloads: mpsc::UnboundedSender<ClearanceUpdate>,
+    pub(super) stops: mpsc::UnboundedSender<StopRequest>,
+}
+
+impl Channels {
+    pub(super) fn update(&self, update: ClearanceUpdate) {
+        let _ = self.jobs.send(update.clone());
+        let _ = self.workloads.send(update);
+    }
+
+    pub(super) fn stop(&self, request: StopRequest) {
+        let _ = self.stops.send(request);
+    }
+}

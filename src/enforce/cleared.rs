@@ -1,0 +1,91 @@
+//! Whether a Clearance clears a pod, and the instant at which a pod lost its clearance.
+//!
+//! ```text
+//!  ClearanceSpec ─► governing: the mode is enforce, and the scope includes the pod
+//!               ─► cleared: a version of the system of the pod has its runtime, and notAfter is later
+//!               ─► loss: the latest of notAfter, lostAt and the begin of enforcement
+//! ```
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use super::pod::Pod;
+use crate::{
+    api::{ClearanceSpec, ClearedVersion, Mode, Runtime, Scope},
+    policy::matches,
+};
+
+/// The clearance, if its namespace enforces objects of this `scope`.
+pub(super) fn governing(clearance: Option<&ClearanceSpec>, scope: Scope) -> Option<&ClearanceSpec> {
+    clearance.filter(|clearance| clearance.mode == Some(Mode::Enforce) && scope <= clearance.scope)
+}
+
+/// Whether the operator would stop the pod if its namespace enforced.
+pub(super) fn would_stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> bool {
+    pod.scope <= clearance.scope && pod.is_live() && cleared(pod, clearance, now).is_none()
+}
+
+/// The cleared version that has the runtime of the pod.
+pub(super) fn cleared<'a>(
+    pod: &Pod,
+    clearance: &'a ClearanceSpec,
+    now: Timestamp,
+) -> Option<&'a ClearedVersion> {
+    cleared_version(clearance, &pod.system, pod.runtime.as_ref().ok()?, now)
+}
+
+/// The version of `system` that is cleared at `now` and has this runtime.
+pub(super) fn cleared_version<'a>(
+    clearance: &'a ClearanceSpec,
+    system: &str,
+    runtime: &Runtime,
+    now: Timestamp,
+) -> Option<&'a ClearedVersion> {
+    version_of(clearance, system, runtime, |end| now < end)
+}
+
+/// The version of `system` that has this runtime and whose end satisfies `ends`.
+fn version_of<'a>(
+    clearance: &'a ClearanceSpec,
+    system: &str,
+    runtime: &Runtime,
+    ends: impl Fn(Timestamp) -> bool,
+) -> Option<&'a ClearedVersion> {
+    let cleared = &clearance.systems.get(system)?.cleared;
+    let is = |version: &&ClearedVersion| matches(&version.runtime, &clearance.trusted, runtime);
+    cleared.iter().find(|version| ends(version.not_after.0) && is(version))
+}
+
+/// The instant at which the pod lost its clearance, if it is known. It is the latest of three: the version of the pod
+/// ran out, its system lost a clearance, or the namespace of an older pod began to enforce.
+pub(super) fn loss(pod: &Pod, clearance: &ClearanceSpec, ran_out: Option<Timestamp>) -> Option<Timestamp> {
+    // The API server cuts times to whole seconds, so one second of tolerance is needed.
+    let lost = clearance.systems.get(&*pod.system).and_then(|system| system.lost_at.as_ref()).map(|at| at.0);
+    let lost = lost.filter(|at| *at + SignedDuration::from_secs(1) >= pod.created);
+    ran_out.into_iter().chain(lost).chain(began(clearance, pod.created)).max()
+}
+
+/// The end of the version of the pod, if it ran out and the Clearance still contains it.
+pub(super) fn ran_out(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Option<Timestamp> {
+    let runtime = pod.runtime.as_ref().ok()?;
+    let version = version_of(clearance, &pod.system, runtime, |end| end <= now)?;
+    Some(version.not_after.0)
+}
+
+/// The instant at which the namespace began to enforce, if an object created at `created` is older.
+pub(super) fn began(clearance: &ClearanceSpec, created: Timestamp) -> Option<Timestamp> {
+    clearance.since.as_ref().map(|at| at.0).filter(|at| *at > created)
+}
+
+/// The instant to stop the object with this UID, if its namespace began to enforce at `began`.
+pub(super) fn turn(uid: &str, began: Timestamp, grace: u32) -> Timestamp {
+    began + SignedDuration::from_millis(i64::from(grace) * 500).mul_f64(0.1 + 0.9 * place(uid))
+}
+
+/// The place of an object in the order of stops, from 0 to 1. It depends only on the UID.
+pub(super) fn place(uid: &str) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    uid.hash(&mut hasher);
+    f64::from(u16::try_from(hasher.finish() % 1000).unwrap_or_default()) / 1000.0
+}

@@ -1,0 +1,165 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::Time};
+use kube::core::ObjectMeta;
+
+use super::*;
+use crate::{
+    api::{Digest, Mode},
+    enforce::pod_cache::PodCache,
+};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_000_000 + second).expect("in range")
+}
+
+/// A pod of an empty runtime, created at 0, and what a clearance that began at `since` says of it.
+fn scene(since: i64, not_after: i64, lost_at: Option<i64>) -> (Pod, ClearanceSpec) {
+    let pod = serde_json::json!({ "metadata": { "name": "p", "namespace": "n", "uid": "1",
+        "creationTimestamp": at(0).to_string(), "labels": { "assent.dev/system": "s" } },
+        "spec": { "containers": [] } });
+    let mut cache = PodCache::new(crate::images::Signs::default());
+    let key = cache.set_pod(&serde_json::from_value(pod).expect("a pod"));
+    let pod = cache.pod_mut(&key).expect("the pod").0.clone();
+    let digest: Digest = format!("sha256:{}", "0".repeat(64)).parse().expect("a digest");
+    let version = ClearedVersion {
+        model_version: "v".to_owned(),
+        subject_digest: digest,
+        not_after: Time(at(not_after)),
+        runtime: pod.runtime.clone().expect("a runtime"),
+    };
+    let system = SystemClearance {
+        cleared: vec![version],
+        on_loss: OnLoss { grace_period_seconds: 60, ..OnLoss::default() },
+        lost_at: lost_at.map(|second| Time(at(second))),
+        ..SystemClearance::default()
+    };
+    let clearance = ClearanceSpec {
+        mode: Some(Mode::Enforce),
+        since: Some(Time(at(since))),
+        systems: BTreeMap::from([("s".to_owned(), system)]),
+        ..ClearanceSpec::default()
+    };
+    (pod, clearance)
+}
+
+fn decided(pod: &Pod, clearance: &ClearanceSpec, second: i64) -> Decision {
+    decide_alone(pod, Some(clearance), at(second))
+}
+
+const fn stop(since: Timestamp, step: Step) -> Decision {
+    let action = StopAction::Pod(Action::Stop(step));
+    Decision::Stop { reason: StopReason::NotCleared { since }, action }
+}
+
+const fn evict(since: Timestamp, until: Timestamp) -> Decision {
+    stop(since, Step::Evict { grace_period_seconds: 30, until })
+}
+
+const fn delete(since: Timestamp) -> Decision {
+    stop(since, Step::Delete { grace_period_seconds: 30 })
+}
+
+#[test]
+fn what_runs_out_has_its_grace_whatever_was_lost_before() {
+    for (since, lost_at) in [(-10, None), (500, None), (-10, Some(500))] {
+        let (mut pod, mut clearance) = scene(since, 1000, lost_at);
+        let keep = Decision::Keep(KeepReason::Cleared { deadline: None });
+        assert_eq!(decided(&pod, &clearance, 999), keep);
+        let (reason, lost_since) = (RevisitReason::RanOut, Some(at(1000)));
+        let to_be_rewritten = Decision::Revisit { reason, lost_since, at: at(1030) };
+        assert_eq!(decided(&pod, &clearance, 1000), to_be_rewritten, "{since} {lost_at:?}");
+        assert_eq!(decided(&pod, &clearance, 1030), delete(at(1000)));
+        pod.note(|notes| notes.lost_since = Some(at(1000)));
+        let system = clearance.systems.get_mut("s").expect("the system");
+        (system.cleared, system.lost_at) = (Vec::new(), Some(Time(at(1004))));
+        assert_eq!(decided(&pod, &clearance, 1004), evict(at(1000), at(1030)));
+        assert_eq!(decided(&pod, &clearance, 1030), delete(at(1000)));
+    }
+}
+
+#[test]
+fn what_ran_before_its_namespace_enforced_goes_in_its_turn() {
+    let (mut pod, clearance) = scene(500, 100, Some(100));
+    let mut turns = Vec::new();
+    for uid in 0..100 {
+        pod.uid = uid.to_string().into();
+        match decided(&pod, &clearance, 500) {
+            Decision::Revisit { reason: RevisitReason::NamespaceBegan, at, .. } => turns.push(at),
+            other => panic!("{other:?}"),
+        }
+        let turn = turns[uid];
+        assert_eq!(decided(&pod, &clearance, 530), delete(at(500)));
+        assert!(turn >= at(500) && turn < at(530), "{turn}");
+    }
+    let first_second = turns.iter().filter(|turn| **turn < at(501)).count();
+    assert!(first_second < 20, "{first_second} of 100 stop in the first second");
+}
+
+#[test]
+fn what_came_after_its_namespace_enforced_is_stopped_once_news_of_its_clearance_would_have_come() {
+    let (mut pod, mut clearance) = scene(0, 100, None);
+    clearance.systems.clear();
+    let decide = |pod: &Pod, second| match decided(pod, &clearance, second) {
+        Decision::Revisit { reason: RevisitReason::WatchLag, lost_since: Some(since), at } => {
+            Err((since, at))
+        }
+        Decision::Stop {
+            reason: StopReason::NotCleared { since },
+            action: StopAction::Pod(Action::Stop(Step::Evict { .. })),
+        } => Ok(since),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(decide(&pod, 1), Err((at(1), at(2))));
+    pod.note(|notes| notes.lost_since = Some(at(1)));
+    assert_eq!(decide(&pod, 2), Ok(at(1)));
+}
+
+/// A pod that names no system; when it is to be gone, and with which grace it was deleted.
+fn deleted(deleted: Option<(Timestamp, i64)>) -> Pod {
+    let metadata = ObjectMeta {
+        name: Some("pod".to_owned()),
+        deletion_timestamp: deleted.map(|(at, _)| Time(at)),
+        deletion_grace_period_seconds: deleted.map(|(_, grace)| grace),
+        ..ObjectMeta::default()
+    };
+    let mut cache = PodCache::new(crate::images::Signs::default());
+    let key = cache.set_pod(&core::Pod { metadata, ..core::Pod::default() });
+    let mut pod = cache.pod_mut(&key).map(|(pod, _)| pod.clone()).expect("it was put in");
+    pod.note(|notes| notes.lost_since = Some(at(0)));
+    pod
+}
+
+#[test]
+fn what_is_long_overdue_is_asked_to_end_once_and_not_forgotten() {
+    let clearance = ClearanceSpec { mode: Some(Mode::Enforce), ..ClearanceSpec::default() };
+    let decide = |pod: &Pod| decided(pod, &clearance, 3600);
+    let late = || stop(at(0), Step::Delete { grace_period_seconds: LEAST_GRACE });
+    assert_eq!(decide(&deleted(None)), late());
+    // By a clock of the API server that is half a minute ahead, it ends too late; but there is no sooner.
+    let ending = |overdue: Timestamp| {
+        let (reason, lost_since) = (RevisitReason::Deleted, Some(at(0)));
+        Decision::Revisit { reason, lost_since, at: overdue + CONFIRMATION }
+    };
+    assert_eq!(decide(&deleted(Some((at(3631), 1)))), ending(at(3631)));
+    let once = decide(&deleted(Some((at(3631), 30))));
+    assert_eq!(
+        once,
+        ending(at(60)),
+        "somebody gave it longer than it has: that is told, and not asked again"
+    );
+}
+
+#[test]
+fn a_pod_that_asks_for_more_time_to_end_than_its_level_leaves_is_not_released() {
+    let (mut pod, mut clearance) = scene(-10, 1000, None);
+    pod.gated = true;
+    let released =
+        |pod: &Pod, clearance: &ClearanceSpec| matches!(decided(pod, clearance, 1), Decision::Release { .. });
+    assert!(released(&pod, &clearance), "30 s of 60 s");
+    let system = clearance.systems.get_mut("s").expect("the system");
+    system.on_loss.grace_period_seconds = 59;
+    assert!(!released(&pod, &clearance), "30 s of 59 s");
+    pod.longest_grace = 29;
+    assert!(released(&pod, &clearance));
+}

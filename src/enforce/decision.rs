@@ -1,0 +1,130 @@
+//! The five decisions about a pod, each with its reason.
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::action::{Action, Step};
+
+/// A decision about a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The pod stays as it is.
+    Keep(KeepReason),
+    /// The pod stays gated.
+    Hold(HoldReason),
+    /// The operator removes the gate.
+    Release { reason: ReleaseReason, action: Action },
+    /// The operator stops the pod or its workload.
+    Stop { reason: StopReason, action: StopAction },
+    /// The operator decides again at this instant. `lost_since` is `None` if the pod is cleared.
+    Revisit { reason: RevisitReason, lost_since: Option<Timestamp>, at: Timestamp },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeepReason {
+    Ended,
+    /// The pod is being deleted, and nothing depends on the time that it needs.
+    Deleted,
+    /// The namespace does not govern the pod.
+    Ungoverned,
+    /// The pod is cleared. If `deadline` is `Some`, its `activeDeadlineSeconds` is missing or too late.
+    Cleared {
+        deadline: Option<i64>,
+    },
+    /// The pod lost its clearance, and its risk level only records the loss.
+    AuditOnly,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HoldReason {
+    NotCleared,
+    /// The pod is cleared. Its termination grace is longer than `most` seconds, and nobody can change it.
+    EndsTooSlowly {
+        most: u32,
+    },
+    /// The pod is cleared. The previous pod of its `StatefulSet` is not ready.
+    PreviousNotReady,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReleaseReason {
+    Cleared,
+    /// The namespace does not govern the pod.
+    Ungoverned,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StopReason {
+    NotCleared {
+        since: Timestamp,
+    },
+    /// The pod is cleared for longer than its deadline allows. Its controller makes another.
+    Renewed,
+    /// The pod is gated, and its `StatefulSet` waits for a pod of another revision.
+    Outdated,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StopAction {
+    Pod(Action),
+    /// The operator stops the workload at the root of the controllers, and decides again at `until`. `otherwise` is
+    /// the step for a workload that cannot be stopped.
+    Workload {
+        until: Timestamp,
+        otherwise: Step,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RevisitReason {
+    /// The pod is cleared, and its deadline is too early. It is replaced at the instant.
+    Renewal,
+    /// The pod is cleared, and its deadline is too early. Another pod of its owner is away.
+    SiblingIsAway,
+    /// The version of the pod ran out. The API server refuses its replacement until the Clearance is rewritten.
+    RanOut,
+    /// The API server admitted the pod by a Clearance that the watch may not have delivered yet.
+    WatchLag,
+    /// The operator suspends the Job of the pod, and that stops the pod.
+    JobIsSuspended,
+    /// Pods of its `StatefulSet` with higher ordinals stop before it.
+    LaterPodsFirst,
+    /// The namespace has begun to enforce. Its older pods stop one after the other.
+    NamespaceBegan,
+    /// The pod is being deleted. If it is not gone at the instant, it is overdue.
+    Deleted,
+}
+
+impl Decision {
+    /// The request about the pod, if the decision needs one.
+    pub(crate) fn into_action(self) -> Option<Action> {
+        match self {
+            Self::Keep(KeepReason::Cleared { deadline }) => deadline.map(Action::Bound),
+            Self::Release { action, .. } | Self::Stop { action: StopAction::Pod(action), .. } => Some(action),
+            Self::Keep(_) | Self::Hold(_) | Self::Stop { .. } | Self::Revisit { .. } => None,
+        }
+    }
+
+    /// The instant of the loss, if the pod runs without clearance and is to stop.
+    pub(crate) const fn lost_since(&self) -> Option<Timestamp> {
+        match self {
+            Self::Stop { reason: StopReason::NotCleared { since }, .. } => Some(*since),
+            Self::Revisit { lost_since, .. } => *lost_since,
+            Self::Keep(_) | Self::Hold(_) | Self::Release { .. } | Self::Stop { .. } => None,
+        }
+    }
+
+    /// Whether the pod runs and is cleared.
+    pub(crate) const fn is_cleared(&self) -> bool {
+        matches!(
+            self,
+            Self::Keep(KeepReason::Cleared { .. })
+                | Self::Stop { reason: StopReason::Renewed, .. }
+                | Self::Revisit { lost_since: None, .. }
+        )
+    }
+
+    /// Whether the pod runs on, or will run soon.
+    pub(super) const fn lets_run(&self) -> bool {
+        matches!(self, Self::Keep(_) | Self::Release { .. }) || self.is_cleared()
+    }
+}

@@ -1,0 +1,51 @@
+//! A dry run of enforcement: the pods that would stop if a namespace enforced. It sends no request.
+//!
+//! ```text
+//!  core::Pod ─► PodReader ─► would_stop ─► Stopped, with the reason
+//!  ClearanceSpec ───────────────┘
+//! ```
+
+use std::sync::Arc;
+
+use k8s_openapi::{api::core::v1 as core, jiff::Timestamp};
+use kube::ResourceExt;
+
+use super::{
+    cleared,
+    owner::OwnerRef,
+    pod_reader::PodReader,
+    subject::{Subject, why},
+};
+use crate::{api::ClearanceSpec, images::Signs, policy::Accelerators};
+
+/// A pod that would be stopped.
+#[derive(Clone, Debug)]
+pub(crate) struct Stopped {
+    /// The name of the pod.
+    pub(crate) pod: String,
+    /// The system of the pod. It is empty if the pod names none.
+    pub(crate) system: Arc<str>,
+    pub(crate) owner: Option<Arc<OwnerRef>>,
+    pub(crate) why: String,
+}
+
+/// The pods of one namespace that run, and would stop if it enforced.
+pub(crate) fn would_stop(
+    pods: &[core::Pod],
+    clearance: &ClearanceSpec,
+    accelerators: &Accelerators,
+    now: Timestamp,
+) -> Vec<Stopped> {
+    let signs = Signs { accelerators: accelerators.clone(), ..Signs::default() };
+    let mut reader = PodReader::new(signs);
+    let mut stopped = Vec::new();
+    for core in pods {
+        let pod = reader.read(core);
+        if !pod.gated && cleared::would_stop(&pod, clearance, now) {
+            let key = reader.key(&core.namespace().unwrap_or_default(), &core.name_any());
+            let why = why(&Subject::pod(&key, &pod), Some(clearance));
+            stopped.push(Stopped { pod: core.name_any(), system: pod.system, owner: pod.owner, why });
+        }
+    }
+    stopped
+}

@@ -1,0 +1,309 @@
+//! The state of enforcement: it decides about pods, and follows each decision.
+//!
+//! ```text
+//!  PodCache ─► decide ─┬─ Keep, Hold ─► Event
+//!     ▲   timers ──►   ├─ Release, Stop ─► Pool of requests, or StopRequest for the workload
+//!     └── events of    └─ Revisit ─► timers
+//!         the watches
+//! ```
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+
+use super::{
+    act::Done,
+    channels::{Channels, ClearanceUpdate, NotSupported, StopRequest},
+    decide::{CONFIRMATION, decide, decide_alone},
+    decision::{Decision, HoldReason, KeepReason, RevisitReason, StopAction},
+    events::{ENDS_LATE, EventEmitter, OVERDUE},
+    owner::OwnerRef,
+    pod::{Notes, Pod, PodKey},
+    pod_cache::PodCache,
+    pod_counts::PodCounter,
+    subject::Subject,
+};
+use crate::{
+    metrics::{Enforcement, EnforcementLabels, Metrics},
+    watch::{Pool, RETRY, Relist, Timers},
+};
+
+/// The pods to decide about when a timer ends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum TimerKey {
+    Namespace(Arc<str>),
+    Pod(PodKey),
+}
+
+/// The conditions of every decision: both watches have listed once, and this operator leads.
+#[derive(Default)]
+pub(super) struct Synced {
+    pub(super) clearances: bool,
+    pub(super) pods: bool,
+    pub(super) leading: bool,
+}
+
+impl Synced {
+    pub(super) fn enough(&self) -> bool {
+        self.clearances && self.pods && self.leading
+    }
+}
+
+/// The lists that are in progress.
+#[derive(Default)]
+pub(super) struct Relists {
+    pub(super) clearances: Relist<String>,
+    pub(super) pods: Relist<PodKey>,
+    pub(super) sets: Relist<String>,
+}
+
+pub(super) struct Enforcer {
+    pub(super) client: Client,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) events: EventEmitter,
+    pub(super) counts: PodCounter,
+    pub(super) channels: Channels,
+    pub(super) cache: PodCache,
+    /// The time of the last stop request, by UID of the controller.
+    stop_requests: HashMap<String, Timestamp>,
+    /// The UIDs of controllers whose workload cannot be stopped.
+    pub(super) evict_individually: HashSet<String>,
+    pub(super) synced: Synced,
+    pub(super) relists: Relists,
+    pub(super) timers: Timers<Timestamp, TimerKey>,
+    /// The requests about pods. Each returns the pod as it was, which can be gone when the answer comes.
+    pub(super) pool: Pool<PodKey, (Pod, Done)>,
+}
+
+impl Enforcer {
+    pub(super) fn new(
+        client: Client,
+        cache: PodCache,
+        metrics: Arc<Metrics>,
+        events: EventEmitter,
+        counts: PodCounter,
+        channels: Channels,
+    ) -> Self {
+        Self {
+            client,
+            metrics,
+            events,
+            counts,
+            channels,
+            cache,
+            stop_requests: HashMap::new(),
+            evict_individually: HashSet::new(),
+            synced: Synced::default(),
+            relists: Relists::default(),
+            timers: Timers::default(),
+            pool: Pool::default(),
+        }
+    }
+
+    pub(super) fn lead(&mut self) {
+        self.synced.leading = true;
+        self.look_at_all();
+        self.tell_all();
+    }
+
+    /// Tells the other tasks that they have every clearance.
+    pub(super) fn tell_all(&self) {
+        if self.synced.clearances && self.synced.leading {
+            self.channels.update(ClearanceUpdate::All);
+        }
+    }
+
+    pub(super) fn look_at_all(&mut self) {
+        let all: Vec<_> = self.cache.namespaces().map(|(namespace, _)| Arc::clone(namespace)).collect();
+        for namespace in &all {
+            self.look_at_namespace(namespace);
+        }
+    }
+
+    pub(super) fn look_at_namespace(&mut self, namespace: &str) {
+        for key in self.cache.keys(namespace) {
+            self.look_at(&key);
+        }
+        let namespace = self.cache.key(namespace, "").namespace;
+        self.counts.mark(&namespace);
+        if self.synced.clearances && self.synced.leading {
+            let clearance = self.cache.namespace(&namespace).and_then(|n| n.clearance.clone());
+            self.channels.update(ClearanceUpdate::Clearance(namespace, clearance));
+        }
+    }
+
+    pub(super) fn look_again(&mut self, now: Timestamp) {
+        for key in self.timers.take(now) {
+            match key {
+                TimerKey::Namespace(namespace) => self.look_at_namespace(&namespace),
+                TimerKey::Pod(key) => self.look_at(&key),
+            }
+        }
+    }
+
+    /// Decides about a pod, and queues its request.
+    pub(super) fn look_at(&mut self, key: &PodKey) {
+        self.counts.mark(&key.namespace);
+        if !self.synced.enough() || self.pool.is_busy(key) {
+            return;
+        }
+        let now = Timestamp::now();
+        let quiet_until = self.cache.pod(key).and_then(|(pod, _)| pod.notes().quiet_until);
+        if let Some(until) = quiet_until.filter(|until| *until > now) {
+            return self.look_later(key, until);
+        }
+        let Some(decision) = decide(&self.cache, &self.evict_individually, key, now) else { return };
+        if let Some(since) = decision.lost_since() {
+            self.note(key, |notes| notes.lost_since = Some(since));
+        }
+        if decision.is_cleared() {
+            self.is_cleared(key);
+        }
+        self.follow(key, &decision, now);
+    }
+
+    fn follow(&mut self, key: &PodKey, decision: &Decision, now: Timestamp) {
+        match *decision {
+            Decision::Keep(KeepReason::Cleared { deadline: Some(_) })
+            | Decision::Release { .. }
+            | Decision::Stop { action: StopAction::Pod(_), .. } => self.pool.add(key),
+            Decision::Keep(KeepReason::AuditOnly) => self.record(key),
+            Decision::Keep(_) | Decision::Hold(HoldReason::PreviousNotReady) => {}
+            Decision::Hold(reason) => {
+                self.emit_held(key, reason);
+                self.stop_workload_again(key);
+            }
+            Decision::Stop { action: StopAction::Workload { until, .. }, .. } => {
+                self.look_later(key, until);
+                self.stop_workload(key);
+            }
+            Decision::Revisit { reason: RevisitReason::Deleted, at, .. } if at <= now => {
+                self.emit_overdue(key, now);
+            }
+            Decision::Revisit { reason, at, .. } => {
+                self.look_later(key, at);
+                if reason == RevisitReason::NamespaceBegan {
+                    self.emit_will_stop(key, at);
+                }
+            }
+        }
+    }
+
+    pub(super) fn note(&mut self, key: &PodKey, note: impl FnOnce(&mut Notes)) {
+        if let Some((pod, _)) = self.cache.pod_mut(key) {
+            pod.note(note);
+        }
+    }
+
+    fn emit_held(&mut self, key: &PodKey, reason: HoldReason) {
+        let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
+        let clearance = clearance.map(|c| &**c);
+        if let HoldReason::EndsTooSlowly { most } = reason {
+            if pod.note(|notes| notes.say("EndsTooSlowly")) {
+                self.events.ends_too_slowly(key, pod, clearance, most);
+            }
+        } else if pod.note(|notes| notes.say("Held")) {
+            self.events.held(&Subject::pod(key, pod), clearance);
+        }
+    }
+
+    fn emit_will_stop(&mut self, key: &PodKey, turn: Timestamp) {
+        let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
+        if pod.note(|notes| notes.say("WillStop")) {
+            self.events.will_stop(&Subject::pod(key, pod), clearance.map(|c| &**c), turn);
+        }
+    }
+
+    fn emit_overdue(&mut self, key: &PodKey, now: Timestamp) {
+        let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
+        // Somebody else fixed the end of the pod, and it is still to come.
+        let ends = pod.ends_at().map(|at| at + CONFIRMATION).filter(|at| *at > now);
+        let what = if ends.is_some() { ENDS_LATE } else { OVERDUE };
+        if pod.note(|notes| notes.say(what)) {
+            self.events.overdue(key, pod, clearance.map(|c| &**c), ends.is_some());
+        }
+        if let Some(at) = ends {
+            self.look_later(key, at);
+        }
+    }
+
+    fn record(&mut self, key: &PodKey) {
+        let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
+        if pod.note(|notes| notes.say("ClearanceLost")) {
+            self.events.stopped(&Subject::pod(key, pod), clearance.map(|c| &**c), "Audit");
+            let labels = EnforcementLabels { action: Enforcement::Audit, done: true };
+            self.metrics.enforcements.get_or_create(&labels).inc();
+        }
+    }
+
+    /// Notes that a pod may run. If all pods of its owner may run, the next loss is a new case: then the workload is
+    /// stopped again, even if somebody contested the last stop.
+    fn is_cleared(&mut self, key: &PodKey) {
+        self.note(key, |notes| notes.lost_since = None);
+        let Some(owner) = self.cache.pod(key).and_then(|(pod, _)| pod.owner.clone()) else { return };
+        let was_stopped =
+            self.stop_requests.contains_key(&owner.uid) || self.evict_individually.contains(&owner.uid);
+        if was_stopped && self.all_may_run(&key.namespace, &owner) {
+            self.stop_requests.remove(&owner.uid);
+            self.evict_individually.remove(&owner.uid);
+        }
+    }
+
+    fn all_may_run(&self, namespace: &str, owner: &Arc<OwnerRef>) -> bool {
+        let (now, known) = (Timestamp::now(), self.cache.namespace(namespace));
+        let clearance = known.and_then(|known| known.clearance.as_deref());
+        let pods = known.into_iter().flat_map(|known| known.pods.values());
+        pods.filter(|pod| pod.owner.as_ref() == Some(owner))
+            .all(|pod| decide_alone(pod, clearance, now).lets_run())
+    }
+
+    /// Requests the stop of the workload of a pod, at most once in [`RETRY`] for all its pods.
+    fn stop_workload(&mut self, key: &PodKey) {
+        let Some((pod, clearance)) = self.cache.pod(key) else { return };
+        let system = clearance.and_then(|c| c.systems.get(&*pod.system));
+        let Some((owner, system)) = pod.owner.as_ref().zip(system) else { return };
+        let now = Timestamp::now();
+        let again = self.stop_requests.get(&owner.uid).map(|last| *last + RETRY).filter(|again| *again > now);
+        if let Some(again) = again {
+            return self.look_later(key, again);
+        }
+        self.stop_requests.insert(owner.uid.clone(), now);
+        self.channels.stop(StopRequest {
+            namespace: Arc::clone(&key.namespace),
+            owner: Arc::clone(owner),
+            system: Arc::clone(&pod.system),
+            mode: system.on_loss.mode,
+            runtime: pod.runtime.as_ref().ok().cloned(),
+        });
+    }
+
+    /// A stopped workload has pods again, because somebody started it: it is stopped again.
+    fn stop_workload_again(&mut self, key: &PodKey) {
+        let owner = self.cache.pod(key).and_then(|(pod, _)| pod.owner.as_ref());
+        if owner.is_some_and(|o| {
+            self.stop_requests.contains_key(&o.uid) && !self.evict_individually.contains(&o.uid)
+        }) {
+            self.stop_workload(key);
+        }
+    }
+
+    pub(super) fn not_supported(&mut self, answer: &NotSupported) {
+        self.evict_individually.insert(answer.owner.uid.clone());
+        self.look_at_namespace(&answer.namespace);
+    }
+
+    fn look_later(&mut self, key: &PodKey, at: Timestamp) {
+        self.timers.add(at, TimerKey::Pod(key.clone()));
+    }
+
+    /// A change of one pod can be the turn of the next pod of its `StatefulSet`.
+    pub(super) fn look_at_neighbours(&mut self, key: &PodKey) {
+        for neighbour in self.cache.neighbours(key).into_iter().flatten() {
+            self.look_at(&neighbour);
+        }
+    }
+}

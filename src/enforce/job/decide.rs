@@ -1,0 +1,63 @@
+//! Decides about a Job or `CronJob`: a pure function of the object, its clearance and the time.
+//!
+//! ```text
+//!  state                may not run    may run
+//!  Runs                 Suspend
+//!  SuspendedByAssent                   Resume, or HandBack if a manager resumes it
+//!  SuspendedByItsUser
+//! ```
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use super::{
+    super::cleared::{began, cleared_version, governing, turn},
+    object::{Job, State},
+};
+use crate::{
+    api::{ClearanceSpec, OnLoss, OnLossMode},
+    policy::Suspender,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum JobChange {
+    Suspend,
+    Resume,
+    /// The label is removed. The manager of the Job resumes it.
+    HandBack,
+}
+
+/// The next change of `job`, and the instant for it.
+pub(super) fn decide(
+    job: &Job,
+    clearance: Option<&ClearanceSpec>,
+    now: Timestamp,
+) -> Option<(JobChange, Timestamp)> {
+    let clearance = governing(clearance, job.scope);
+    let may_run = clearance.is_none_or(|clearance| {
+        job.runtime.as_ref().is_ok_and(|r| cleared_version(clearance, &job.system, r, now).is_some())
+    });
+    let on_loss = clearance.and_then(|c| c.systems.get(&*job.system)).map(|s| &s.on_loss);
+    match (job.state, may_run) {
+        (State::Runs, false)
+            if on_loss.is_none_or(|on_loss| on_loss.mode != OnLossMode::Audit)
+                && clearance.is_some_and(|clearance| is_ours_to_suspend(job, clearance)) =>
+        {
+            let grace = on_loss.map_or(OnLoss::DEFAULT_GRACE_PERIOD_SECONDS, |o| o.grace_period_seconds);
+            let began = clearance.and_then(|clearance| began(clearance, job.created));
+            Some((JobChange::Suspend, began.map_or(now, |began| turn(&job.uid, began, grace))))
+        }
+        (State::SuspendedByAssent, true) if job.suspender == Suspender::Manager => {
+            Some((JobChange::HandBack, now))
+        }
+        (State::SuspendedByAssent, true) => Some((JobChange::Resume, now)),
+        _ => None,
+    }
+}
+
+/// Whether Assent suspends `job`. A Job that a manager suspends and resumes is suspended once, after a loss.
+fn is_ours_to_suspend(job: &Job, clearance: &ClearanceSpec) -> bool {
+    let lost_at = clearance.systems.get(&*job.system).and_then(|system| system.lost_at.as_ref());
+    // The API server cuts both times to whole seconds.
+    let lost = lost_at.is_some_and(|at| at.0 + SignedDuration::from_secs(1) >= job.created);
+    job.suspender == Suspender::User || !job.labelled && (lost || began(clearance, job.created).is_some())
+}

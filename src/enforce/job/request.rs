@@ -1,0 +1,76 @@
+//! Sends the change of a Job or `CronJob` to the API server.
+
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::{
+    decide::JobChange,
+    object::{Job, Key, MANAGER, Suspendable},
+};
+use crate::{
+    api::SUSPENDED_LABEL,
+    metrics::{Enforcement, EnforcementLabels, Metrics},
+    policy::Accelerators,
+    watch::{Lenient, RETRY, is_transient, jittered},
+};
+
+/// The result of a patch.
+pub(super) enum Patched {
+    /// The object after the patch.
+    Is(Job),
+    Refused,
+    Overloaded,
+}
+
+/// The patch names the version that was read. A suspension by the user at the same moment stays.
+pub(super) fn patch(job: &Job, change: JobChange) -> Patch<serde_json::Value> {
+    let (spec, label) = match change {
+        JobChange::Suspend => (json!({ "suspend": true }), json!("true")),
+        JobChange::Resume => (json!({ "suspend": false }), json!(null)),
+        JobChange::HandBack => (json!({}), json!(null)),
+    };
+    Patch::Merge(json!({
+        "metadata": {
+            "uid": job.uid,
+            "resourceVersion": job.resource_version,
+            "labels": { SUSPENDED_LABEL: label },
+        },
+        "spec": spec,
+    }))
+}
+
+pub(super) async fn apply<K: Suspendable>(
+    client: Client,
+    key: &Key,
+    patch: &Patch<serde_json::Value>,
+    change: JobChange,
+    (accelerators, metrics): (&Accelerators, &Metrics),
+) -> Patched {
+    let api: Api<Lenient<K>> = Api::namespaced(client, &key.namespace);
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let result = api.patch(&key.name, &params, patch).await;
+    let action = match change {
+        JobChange::Suspend => Enforcement::Suspend,
+        JobChange::Resume | JobChange::HandBack => Enforcement::Resume,
+    };
+    metrics.enforcements.get_or_create(&EnforcementLabels { action, done: result.is_ok() }).inc();
+    match result {
+        Ok(Lenient(Ok(job))) => Patched::Is(job.read(accelerators)),
+        // The patch succeeded. The watch delivers the object.
+        Ok(Lenient(Err(_))) => Patched::Refused,
+        Err(error) if is_transient(&error) => Patched::Overloaded,
+        Err(error) => {
+            // After a conflict or a deletion the watch delivers the new state.
+            if !matches!(&error, kube::Error::Api(answer) if matches!(answer.code, 404 | 409)) {
+                warn!(namespace = key.namespace, job = key.name, ?change, "not done yet: {error}");
+            }
+            sleep(jittered(RETRY)).await;
+            Patched::Refused
+        }
+    }
+}

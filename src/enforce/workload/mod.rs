@@ -1,0 +1,252 @@
+//! Stops the workload at the root of the controllers of a pod, where the risk level says `ScaleDown` or `Suspend`. It
+//! starts the workload again when its pods are cleared.
+//!
+//! ```text
+//!  Enforcer ─ StopRequest ─────► root ─► record ─► scale to zero, or suspend
+//!     ▲       ClearanceUpdate ─► its pods are cleared, and nobody changed it since ─► its previous state
+//!     └────── NotSupported: its pods are evicted instead
+//! ```
+//!
+//! The operator writes the record ([`Stopped`]) before it changes the workload, so a restart loses nothing. The API
+//! server knows who set a field last (`managedFields`), so a change by somebody else is visible. If somebody starts the
+//! workload again three times, its pods are held one by one, and an Event says `Contested`.
+
+mod record;
+mod request;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep},
+};
+use tracing::warn;
+
+use self::{
+    record::{PreviousState, Stopped, read_all},
+    request::{Done, start, stop},
+};
+use super::{
+    channels::{ClearanceUpdate, NotSupported, StopRequest},
+    events::EventEmitter,
+    owner::OwnerRef,
+    subject::Subject,
+};
+use crate::{
+    api::{ClearanceSpec, Mode},
+    metrics::{Enforcement, EnforcementLabels, Metrics},
+    watch::{Pool, RETRY, jittered},
+};
+
+/// The interval at which stopped workloads are read again. The operator does not watch them, and their users can
+/// change their pod templates.
+const RECHECK: Duration = Duration::from_secs(10);
+
+/// Stops and starts workloads until `updates` ends.
+pub(super) async fn run(
+    client: Client,
+    metrics: Arc<Metrics>,
+    events: EventEmitter,
+    mut updates: mpsc::UnboundedReceiver<ClearanceUpdate>,
+    mut stops: mpsc::UnboundedReceiver<StopRequest>,
+    not_supported: mpsc::UnboundedSender<NotSupported>,
+) {
+    // The first update comes when this operator leads. Until then, another operator may change the records.
+    let Some(first) = updates.recv().await else { return };
+    let stopped = records(&client).await;
+    let mut recheck = interval(RECHECK);
+    recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut workloads = WorkloadStopper {
+        client,
+        metrics,
+        events,
+        not_supported,
+        stopped,
+        clearances: HashMap::new(),
+        pool: Pool::default(),
+    };
+    workloads.update(first);
+    loop {
+        tokio::select! {
+            // Clearances come first: a stop request depends on the newest clearance.
+            biased;
+            update = updates.recv() => match update {
+                Some(update) => workloads.update(update),
+                None => break,
+            },
+            Some(request) = stops.recv() => workloads.stop(request),
+            Some((_, done)) = workloads.pool.finished() => workloads.done(done),
+            _ = recheck.tick() => workloads.start_all(),
+        }
+    }
+    while workloads.pool.finished().await.is_some() {}
+}
+
+/// Reads the records of an earlier operator, by namespace and UID of the root.
+async fn records(client: &Client) -> HashMap<Arc<str>, BTreeMap<String, Stopped>> {
+    loop {
+        match read_all(client).await {
+            Ok(stopped) => return stopped,
+            Err(error) => {
+                warn!("what is stopped as a whole is not known: {error}; trying again");
+                sleep(jittered(RETRY)).await;
+            }
+        }
+    }
+}
+
+struct WorkloadStopper {
+    client: Client,
+    metrics: Arc<Metrics>,
+    events: EventEmitter,
+    not_supported: mpsc::UnboundedSender<NotSupported>,
+    stopped: HashMap<Arc<str>, BTreeMap<String, Stopped>>,
+    clearances: HashMap<Arc<str>, Arc<ClearanceSpec>>,
+    /// The requests by UID of the controller, for a stop, or of the root, for a start. The limit is not used.
+    pool: Pool<String, Done>,
+}
+
+impl WorkloadStopper {
+    fn update(&mut self, update: ClearanceUpdate) {
+        let ClearanceUpdate::Clearance(namespace, clearance) = update else { return };
+        match clearance {
+            Some(clearance) => drop(self.clearances.insert(Arc::clone(&namespace), clearance)),
+            None => drop(self.clearances.remove(&namespace)),
+        }
+        self.start_all_of(&namespace);
+    }
+
+    fn stop(&mut self, request: StopRequest) {
+        let key = request.owner.uid.clone();
+        if !self.pool.is_busy(&key) {
+            let before = self.stopped.get(&request.namespace).cloned().unwrap_or_default();
+            let clearance = self.clearances.get(&request.namespace).cloned();
+            self.pool.start(key, stop(self.client.clone(), request, clearance, before));
+        }
+    }
+
+    /// Starts the workloads of the namespaces with a clearance. Other clearances may not have been received yet.
+    fn start_all(&mut self) {
+        for namespace in self.clearances.keys().cloned().collect::<Vec<_>>() {
+            self.start_all_of(&namespace);
+        }
+    }
+
+    fn start_all_of(&mut self, namespace: &Arc<str>) {
+        let stopped: Vec<_> =
+            self.stopped.get(namespace).into_iter().flat_map(BTreeMap::values).cloned().collect();
+        for stopped in stopped {
+            self.start(namespace, stopped);
+        }
+    }
+
+    /// Starts a workload if its pods are cleared. If no version is cleared, nothing is read.
+    fn start(&mut self, namespace: &Arc<str>, stopped: Stopped) {
+        let clearance = self.clearances.get(namespace).filter(|c| c.mode == Some(Mode::Enforce)).cloned();
+        let now = Timestamp::now();
+        let clears_any = |clearance: &Arc<ClearanceSpec>| {
+            let versions = clearance.systems.values().flat_map(|system| &system.cleared);
+            versions.into_iter().any(|version| now < version.not_after.0)
+        };
+        let key = stopped.root.uid.clone();
+        if clearance.as_ref().is_none_or(clears_any) && !self.pool.is_busy(&key) {
+            self.pool.start(key, start(self.client.clone(), Arc::clone(namespace), stopped, clearance));
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Stopped(request, stopped) => {
+                self.count(Enforcement::of(stopped.was), true);
+                self.emit_stopped(&request.namespace, &stopped);
+                let known = self.stopped.entry(Arc::clone(&request.namespace)).or_default();
+                known.insert(stopped.root.uid.clone(), stopped.clone());
+                // Its pods may have been cleared meanwhile.
+                self.start(&request.namespace, stopped);
+            }
+            Done::AlreadyStopped => {}
+            Done::NotSupported(request, why) => {
+                if let Some((root, why)) = why {
+                    self.emit_contested(&request, &root, why);
+                }
+                let StopRequest { namespace, owner, .. } = request;
+                // The Enforcer can have ended.
+                let _ = self.not_supported.send(NotSupported { namespace, owner });
+            }
+            Done::Started(namespace, stopped) => {
+                self.count(Enforcement::Resume, true);
+                self.emit_started(&namespace, &stopped);
+                self.forget(&namespace, &stopped);
+            }
+            Done::NotCleared(namespace, stopped, by) => {
+                let now = self.clearances.get(&namespace).filter(|c| c.mode == Some(Mode::Enforce));
+                if now.map(Arc::as_ptr) != by.as_ref().map(Arc::as_ptr) {
+                    self.start(&namespace, stopped);
+                }
+            }
+            Done::Left(namespace, stopped) => self.forget(&namespace, &stopped),
+            Done::StopFailed(request) => {
+                self.count(Enforcement::Suspend, false);
+                self.stop(request);
+            }
+            Done::StartFailed(namespace, stopped) => {
+                self.count(Enforcement::Resume, false);
+                self.start(&namespace, stopped);
+            }
+        }
+    }
+
+    fn forget(&mut self, namespace: &Arc<str>, stopped: &Stopped) {
+        if let Some(known) = self.stopped.get_mut(namespace) {
+            known.remove(&stopped.root.uid);
+        }
+    }
+
+    fn count(&self, action: Enforcement, done: bool) {
+        self.metrics.enforcements.get_or_create(&EnforcementLabels { action, done }).inc();
+    }
+
+    fn emit_stopped(&self, namespace: &str, stopped: &Stopped) {
+        let action = match stopped.was {
+            PreviousState::Replicas(_) => "ScaleDown",
+            PreviousState::Suspend(_) => "Suspend",
+        };
+        let system = stopped.system.as_str().into();
+        let subject = Subject::workload(namespace, &stopped.root, &system);
+        self.events.stopped(&subject, self.clearance(namespace), action);
+    }
+
+    fn emit_started(&self, namespace: &str, stopped: &Stopped) {
+        let started = match stopped.was {
+            PreviousState::Replicas(n) => format!("{} (scaled back to {n})", stopped.system),
+            PreviousState::Suspend(_) => stopped.system.clone(),
+        };
+        let system = stopped.system.as_str().into();
+        let subject = Subject::workload(namespace, &stopped.root, &system);
+        self.events.released(&subject, self.clearance(namespace), Some(&started));
+    }
+
+    fn emit_contested(&self, request: &StopRequest, root: &OwnerRef, why: &str) {
+        let subject = Subject::workload(&request.namespace, root, &request.system);
+        self.events.contested(&subject, self.clearance(&request.namespace), why);
+    }
+
+    fn clearance(&self, namespace: &str) -> Option<&ClearanceSpec> {
+        self.clearances.get(namespace).map(|clearance| &**clearance)
+    }
+}
+
+impl Enforcement {
+    const fn of(was: PreviousState) -> Self {
+        match was {
+            PreviousState::Replicas(_) => Self::ScaleDown,
+            PreviousState::Suspend(_) => Self::Suspend,
+        }
+    }
+}

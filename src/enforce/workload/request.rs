@@ -1,0 +1,262 @@
+//! Stops one workload, and starts it again.
+//!
+//! ```text
+//!  stop   read ─► record ─► scale to zero, or suspend
+//!  start  read ─► cleared, and nobody changed it ─► write the previous state ─► delete the record
+//! ```
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DynamicObject, GroupVersionKind, Patch, PatchParams},
+    discovery::pinned_kind,
+};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::{
+    super::{
+        channels::StopRequest,
+        owner::{OwnerRef, root_of},
+    },
+    record::{PreviousState, Stopped, forget, template_is_cleared, write_down},
+};
+use crate::{
+    api::{ClearanceSpec, OnLossMode},
+    policy::is_queued,
+    watch::{Lenient, RETRY, jittered},
+};
+
+/// Workloads of a kind that is known only at run time.
+type Roots = Api<Lenient<DynamicObject>>;
+
+/// The field manager of stops and starts, and of nothing else.
+const MANAGER: &str = "assent-stop";
+
+/// The manager that the API server names if it does not know the manager of a field.
+const UNKNOWN_MANAGER: &str = "before-first-apply";
+
+/// The number of times that a workload is stopped again after somebody else started it.
+pub(super) const MAX_CONTESTS: u32 = 3;
+
+/// The result of a request.
+pub(super) enum Done {
+    Stopped(StopRequest, Stopped),
+    AlreadyStopped,
+    /// The workload cannot be stopped. The root and the reason are for an Event.
+    NotSupported(StopRequest, Option<(OwnerRef, &'static str)>),
+    Started(Arc<str>, Stopped),
+    /// This clearance does not clear the pods that the workload would run.
+    NotCleared(Arc<str>, Stopped, Option<Arc<ClearanceSpec>>),
+    /// Somebody else changed the workload, or it is gone.
+    Left(Arc<str>, Stopped),
+    StopFailed(StopRequest),
+    StartFailed(Arc<str>, Stopped),
+}
+
+pub(super) async fn stop(
+    client: Client,
+    request: StopRequest,
+    clearance: Option<Arc<ClearanceSpec>>,
+    before: BTreeMap<String, Stopped>,
+) -> Done {
+    let root = root_of(&client, &request.namespace, &request.owner).await;
+    match try_stop(&client, &request, &root, clearance.as_deref(), before.get(&root.uid)).await {
+        Ok(Attempt::Stopped(stopped)) => Done::Stopped(request, stopped),
+        Ok(Attempt::Nothing) => Done::AlreadyStopped,
+        Ok(Attempt::Contested) => Done::NotSupported(
+            request,
+            Some((root, "somebody else keeps starting it again; its pods are held instead")),
+        ),
+        Ok(Attempt::Impossible) => Done::NotSupported(request, None),
+        // It has no field to stop it, or the chart gives the operator no permission for it (values.workloads).
+        Err(kube::Error::Api(answer)) if matches!(answer.code, 403..=405) => {
+            Done::NotSupported(request, None)
+        }
+        Err(error) => {
+            warn!(
+                namespace = &*request.namespace,
+                kind = root.kind,
+                name = root.name,
+                "not stopped yet: {error}"
+            );
+            sleep(jittered(RETRY)).await;
+            Done::StopFailed(request)
+        }
+    }
+}
+
+enum Attempt {
+    Stopped(Stopped),
+    Nothing,
+    Contested,
+    Impossible,
+}
+
+async fn try_stop(
+    client: &Client,
+    request: &StopRequest,
+    root: &OwnerRef,
+    clearance: Option<&ClearanceSpec>,
+    before: Option<&Stopped>,
+) -> Result<Attempt, kube::Error> {
+    let api = api_of(client, &request.namespace, root).await?;
+    let object = api.get(&root.name).await?.readable()?;
+    // During a rollout only the pods of the old revision lose their clearance. A queue that admitted a workload
+    // resets `suspend` at once.
+    let is_rolling_out = clearance.is_some_and(|c| template_is_cleared(root, &object, c));
+    if is_rolling_out || request.mode == OnLossMode::Suspend && is_queued(object.labels()) {
+        return Ok(Attempt::Impossible);
+    }
+    let (was, resource_version) = read(&api, root, request.mode).await?;
+    if is_stopped(was) {
+        return Ok(Attempt::Nothing);
+    }
+    let put_back = before.map_or(0, |before| before.put_back + 1);
+    if put_back >= MAX_CONTESTS {
+        return Ok(Attempt::Contested);
+    }
+    let stopped = Stopped {
+        root: root.clone(),
+        system: request.system.to_string(),
+        was,
+        put_back,
+        runtime: request.runtime.clone(),
+        generation: object.metadata.generation,
+    };
+    write_down(client, &request.namespace, &stopped).await?;
+    let to = match was {
+        PreviousState::Replicas(_) => PreviousState::Replicas(0),
+        PreviousState::Suspend(_) => PreviousState::Suspend(Some(true)),
+    };
+    let done = write(&api, root, to, resource_version).await?;
+    Ok(if done { Attempt::Stopped(stopped) } else { Attempt::Impossible })
+}
+
+pub(super) async fn start(
+    client: Client,
+    namespace: Arc<str>,
+    stopped: Stopped,
+    clearance: Option<Arc<ClearanceSpec>>,
+) -> Done {
+    match try_start(&client, &namespace, &stopped, clearance.as_deref()).await {
+        Ok(Outcome::Started) => Done::Started(namespace, stopped),
+        Ok(Outcome::NotCleared) => Done::NotCleared(namespace, stopped, clearance),
+        Ok(Outcome::Left) => Done::Left(namespace, stopped),
+        Err(error) => {
+            let Stopped { root, .. } = &stopped;
+            warn!(
+                namespace = &*namespace,
+                kind = root.kind,
+                name = root.name,
+                "not started again yet: {error}"
+            );
+            sleep(jittered(RETRY)).await;
+            Done::StartFailed(namespace, stopped)
+        }
+    }
+}
+
+enum Outcome {
+    Started,
+    NotCleared,
+    Left,
+}
+
+/// Starts a workload again, if nobody changed it and its pods are cleared.
+async fn try_start(
+    client: &Client,
+    namespace: &str,
+    stopped: &Stopped,
+    clearance: Option<&ClearanceSpec>,
+) -> Result<Outcome, kube::Error> {
+    let Stopped { root, was, .. } = stopped;
+    let api = api_of(client, namespace, root).await?;
+    let object = api
+        .get_opt(&root.name)
+        .await?
+        .map(Lenient::readable)
+        .transpose()?
+        .filter(|object| object.uid().as_ref() == Some(&root.uid));
+    let Some(object) = object else {
+        forget(client, namespace, root).await?;
+        return Ok(Outcome::Left);
+    };
+    // Until then the record counts how often somebody starts the workload.
+    if clearance.is_some_and(|clearance| !stopped.may_start(&object, clearance, Timestamp::now())) {
+        return Ok(Outcome::NotCleared);
+    }
+    let is_as_left = is_nobody_elses(&object, *was) && is_stopped(read(&api, root, (*was).into()).await?.0);
+    if !is_as_left {
+        forget(client, namespace, root).await?;
+        return Ok(Outcome::Left);
+    }
+    write(&api, root, *was, object.resource_version()).await?;
+    forget(client, namespace, root).await?;
+    Ok(Outcome::Started)
+}
+
+const fn is_stopped(is: PreviousState) -> bool {
+    matches!(is, PreviousState::Replicas(0) | PreviousState::Suspend(Some(true)))
+}
+
+/// Whether no other manager has set the field that the stop set. After a scale to zero, `managedFields` names no
+/// manager, because `Scale` omits 0.
+fn is_nobody_elses(object: &DynamicObject, was: PreviousState) -> bool {
+    let field = match was {
+        PreviousState::Replicas(_) => "f:replicas",
+        PreviousState::Suspend(_) => "f:suspend",
+    };
+    let is_other = |manager: Option<&str>| !matches!(manager, Some(MANAGER | UNKNOWN_MANAGER));
+    let others = object.managed_fields().iter().filter(|entry| is_other(entry.manager.as_deref()));
+    others.filter_map(|entry| entry.fields_v1.as_ref()).all(|fields| fields.0["f:spec"][field].is_null())
+}
+
+async fn api_of(client: &Client, namespace: &str, root: &OwnerRef) -> Result<Roots, kube::Error> {
+    let (group, version) = root.api_version.split_once('/').unwrap_or(("", &root.api_version));
+    let (resource, _) = pinned_kind(client, &GroupVersionKind::gvk(group, version, &root.kind)).await?;
+    Ok(Api::namespaced_with(client.clone(), namespace, &resource))
+}
+
+/// Reads the state of a workload that `mode` changes, and its version.
+async fn read(
+    api: &Roots,
+    root: &OwnerRef,
+    mode: OnLossMode,
+) -> Result<(PreviousState, Option<String>), kube::Error> {
+    if mode == OnLossMode::ScaleDown {
+        let scale = api.get_scale(&root.name).await?;
+        let replicas = scale.spec.and_then(|spec| spec.replicas).unwrap_or_default();
+        return Ok((PreviousState::Replicas(replicas), scale.metadata.resource_version));
+    }
+    let object = api.get(&root.name).await?.readable()?;
+    Ok((PreviousState::Suspend(object.data["spec"]["suspend"].as_bool()), object.resource_version()))
+}
+
+/// Writes the state of a workload, if it has this version. Returns whether the workload has such a field.
+async fn write(
+    api: &Roots,
+    root: &OwnerRef,
+    wanted: PreviousState,
+    resource_version: Option<String>,
+) -> Result<bool, kube::Error> {
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = |spec: Value| {
+        Patch::Merge(
+            json!({ "metadata": { "uid": root.uid, "resourceVersion": resource_version }, "spec": spec }),
+        )
+    };
+    match wanted {
+        PreviousState::Replicas(replicas) => {
+            api.patch_scale(&root.name, &params, &patch(json!({ "replicas": replicas }))).await.map(|_| true)
+        }
+        PreviousState::Suspend(suspend) => {
+            let object = api.patch(&root.name, &params, &patch(json!({ "suspend": suspend }))).await?;
+            // The patch also succeeded if the answer is unreadable.
+            Ok(object.0.map_or(true, |object| object.data["spec"]["suspend"].as_bool() == suspend))
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Turns the events of a watcher into changes of a cache, so that every cache handles a new list in the same way.
+//!
+//! ```text
+//!  Init ─► InitApply … ─► InitDone        Relist      Apply … ─► Listed(keys): all other objects are gone
+//!  Apply, Delete                      ──►         ──► Apply, Delete
+//! ```
+
+use std::{collections::HashSet, hash::Hash};
+
+use kube::runtime::watcher::Event;
+
+use super::Lenient;
+
+/// A change of the objects of one kind.
+#[derive(Debug)]
+pub(crate) enum Change<I, K> {
+    /// The object is new or changed. If `listing`, a list in progress names it.
+    Apply {
+        key: I,
+        object: K,
+        listing: bool,
+    },
+    Delete {
+        key: I,
+    },
+    /// A list is complete. Objects with other keys are gone.
+    Listed(HashSet<I>),
+}
+
+/// The keys that a list in progress has named. Between two lists it is empty, so it costs no memory.
+#[derive(Debug)]
+pub(crate) struct Relist<I> {
+    named: HashSet<I>,
+}
+
+impl<I> Default for Relist<I> {
+    fn default() -> Self {
+        Self { named: HashSet::new() }
+    }
+}
+
+impl<I: Clone + Eq + Hash> Relist<I> {
+    /// The change that `event` stands for. The begin of a list changes nothing.
+    pub(crate) fn change<K>(&mut self, event: Event<K>, key: impl FnOnce(&K) -> I) -> Option<Change<I, K>> {
+        match event {
+            Event::Init => {
+                self.named.clear();
+                None
+            }
+            Event::InitApply(object) => {
+                let key = key(&object);
+                self.named.insert(key.clone());
+                Some(Change::Apply { key, object, listing: true })
+            }
+            Event::InitDone => Some(Change::Listed(std::mem::take(&mut self.named))),
+            Event::Apply(object) => Some(Change::Apply { key: key(&object), object, listing: false }),
+            Event::Delete(object) => Some(Change::Delete { key: key(&object) }),
+        }
+    }
+}
+
+impl<I, K> Change<I, K> {
+    /// The same change of what `map` makes of the object. `None` deletes the object.
+    pub(crate) fn filter_map<V>(self, map: impl FnOnce(K) -> Option<V>) -> Change<I, V> {
+        match self {
+            Self::Apply { key, object, listing } => match map(object) {
+                Some(object) => Change::Apply { key, object, listing },
+                None => Change::Delete { key },
+            },
+            Self::Delete { key } => Change::Delete { key },
+            Self::Listed(keys) => Change::Listed(keys),
+        }
+    }
+}
+
+impl<I, K> Change<I, Lenient<K>> {
+    /// The same change, where an unreadable object counts as missing.
+    pub(crate) fn readable(self) -> Change<I, K> {
+        self.filter_map(|object| object.0.ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(relist: &mut Relist<u8>, events: Vec<Event<u8>>) -> Vec<String> {
+        let changes = events.into_iter().filter_map(|event| relist.change(event, |key| *key));
+        changes.map(|change| format!("{change:?}")).collect()
+    }
+
+    #[test]
+    fn a_list_that_breaks_off_names_nothing() {
+        let mut relist = Relist::default();
+        let broken = vec![Event::Init, Event::InitApply(1)];
+        assert_eq!(changes(&mut relist, broken), ["Apply { key: 1, object: 1, listing: true }"]);
+        let complete = vec![Event::Init, Event::InitApply(2), Event::InitDone, Event::Delete(2)];
+        let said = changes(&mut relist, complete);
+        assert_eq!(said[1..], ["Listed({2})", "Delete { key: 2 }"]);
+        assert_eq!(changes(&mut relist, vec![Event::InitDone]), ["Listed({})"]);
+    }
+}
