@@ -328,7 +328,7 @@ fn pin(runtime: &mut Runtime, digests: &BTreeMap<String, String>) -> Vec<Moved> 
 }
 
 /// An image's name without its tag; a registry's port is none.
-fn repository(image: &str) -> &str {
+pub fn repository(image: &str) -> &str {
     let name = image.rfind('/').map_or(0, |slash| slash + 1);
     image[name..].find(':').map_or(image, |colon| &image[..name + colon])
 }

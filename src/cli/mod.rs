@@ -39,6 +39,7 @@ mod inbox;
 mod instant;
 mod inventory;
 mod ledger;
+mod nearest;
 mod outcome;
 mod output;
 mod page;

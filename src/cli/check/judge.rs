@@ -19,6 +19,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     manifests::Manifest,
     proof::{Unproven, proven},
+    strict::unknown_field,
     templates::{names_a_system, templates},
 };
 use crate::{
@@ -57,8 +58,11 @@ pub enum Outcome {
 pub struct Checked {
     /// The file; `-`: standard input.
     pub path: String,
-    /// The line on which its document begins, from 1.
+    /// The line on which it begins, from 1.
     pub line: u64,
+    /// The line on which the part begins that was judged.
+    #[serde(skip)]
+    pub part_line: u64,
     /// Kind and name.
     pub object: String,
     /// Its namespace.
@@ -117,7 +121,8 @@ pub fn judge(manifests: &[Manifest], namespace: &str, now: Timestamp) -> Vec<Che
                     world.pods(manifest, &Specimen::of_template(pod, &Accelerators::default()), place)
                 }
             };
-            checked.push(Checked { pointer: template.pointer, ..judged });
+            let part_line = manifest.line_at(&template.pointer);
+            checked.push(Checked { part_line, pointer: template.pointer, ..judged });
         }
     }
     checked
@@ -157,6 +162,7 @@ impl World {
         Checked {
             path: manifest.path.clone(),
             line: manifest.line,
+            part_line: manifest.line,
             object: manifest.object(),
             namespace: self.namespace_of(manifest).to_owned(),
             pointer: String::new(),
@@ -189,7 +195,8 @@ impl World {
             (true, "Approval") => approval(manifest, &namespace).map(drop),
             _ => Ok(()),
         };
-        let why = read.err()?;
+        let strict = || manifest.is_ours().then(|| unknown_field(manifest.text("/kind"), &manifest.value));
+        let why = read.err().or_else(|| strict().flatten())?;
         let next = vec![format!("kubectl explain {}.spec", manifest.text("/kind").to_lowercase())];
         Some(Checked { conclusion: why, next, ..self.checked(manifest, Outcome::Invalid) })
     }

@@ -1,4 +1,6 @@
-//! Manifests as people keep them: files, directories and standard input, many documents in one, and lists.
+//! Manifests as people keep them: files, directories and standard input, many documents in one, and lists. YAML is read
+//! as kubectl reads it: `0700` is octal, `yes` and `on` are true, merge keys and anchors work, a key that is there twice
+//! is an error.
 //!
 //! ```text
 //!  -f FILE | DIR | - ──► documents ──► items of lists ──► Manifest   where it stands, what it says
@@ -8,11 +10,12 @@ use std::{
     fs,
     io::Read as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde_json::Value;
-use serde_saphyr::Spanned;
 
+use super::located::Located;
 use crate::{
     api::GROUP,
     cli::error::{Error, Result},
@@ -29,10 +32,12 @@ const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "K
 pub struct Manifest {
     /// The file; `-`: standard input.
     pub path: String,
-    /// The line on which its document begins, from 1.
+    /// The line on which it begins, from 1.
     pub line: u64,
     /// The object.
     pub value: Value,
+    /// Where its parts stand; none where it was not read.
+    pub located: Option<Arc<Located>>,
 }
 
 impl Manifest {
@@ -44,6 +49,11 @@ impl Manifest {
     /// Whether it is of a kind of Assent's.
     pub fn is_ours(&self) -> bool {
         self.text("/apiVersion").split('/').next() == Some(GROUP)
+    }
+
+    /// The line of what stands at a JSON pointer.
+    pub fn line_at(&self, pointer: &str) -> u64 {
+        self.located.as_ref().map_or(self.line, |located| located.line_at(pointer))
     }
 
     /// Its kind in words, and its name, as kubectl has them: `deployment/credit-scorer`.
@@ -101,27 +111,29 @@ fn unreadable(path: &str) -> impl FnOnce(std::io::Error) -> Error + use<> {
 }
 
 fn parse(path: &str, text: &str) -> Result<Vec<Manifest>> {
-    let documents = serde_saphyr::from_multiple::<Spanned<Value>>(text);
-    let documents =
-        documents.map_err(|error| Error::Manifest { path: path.to_owned(), why: error.to_string() })?;
+    let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
+    let documents = serde_saphyr::from_multiple_with_options::<Located>(text, options);
+    let of_helm = if text.contains("{{") { "; it has {{, as Helm templates have" } else { "" };
+    let documents = documents
+        .map_err(|error| Error::Manifest { path: path.to_owned(), why: format!("{error}{of_helm}") })?;
     let mut manifests = Vec::new();
     for document in documents {
-        unroll(path, document.referenced.line(), document.value, &mut manifests);
+        unroll(path, document, &mut manifests);
     }
     Ok(manifests)
 }
 
 /// The object, or those of a list.
-fn unroll(path: &str, line: u64, mut value: Value, manifests: &mut Vec<Manifest>) {
-    let is_list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
-    match value.get_mut("items").map(Value::take) {
-        Some(Value::Array(items)) if is_list => {
-            for item in items {
-                unroll(path, line, item, manifests);
-            }
+fn unroll(path: &str, object: Located, manifests: &mut Vec<Manifest>) {
+    let is_list = object.get("kind").and_then(Located::text).is_some_and(|kind| kind.ends_with("List"));
+    if is_list && object.get("items").is_some_and(Located::is_list) {
+        for item in object.take("items").map(Located::items).unwrap_or_default() {
+            unroll(path, item, manifests);
         }
-        _ => manifests.push(Manifest { path: path.to_owned(), line, value }),
+        return;
     }
+    let (line, value) = (object.line(), object.value());
+    manifests.push(Manifest { path: path.to_owned(), line, value, located: Some(Arc::new(object)) });
 }
 
 #[cfg(test)]
@@ -133,12 +145,24 @@ mod tests {
         let text = "# a comment\nkind: A\nmetadata: { name: a }\n---\n---\nkind: List\nitems:\n- kind: B\n- kind: C\n";
         let found = parse("x.yaml", text).expect("YAML");
         let found: Vec<_> = found.iter().map(|m| (m.text("/kind"), m.line)).collect();
-        assert_eq!(found, [("A", 2), ("B", 6), ("C", 6)]);
+        assert_eq!(found, [("A", 2), ("B", 8), ("C", 9)]);
+    }
+
+    #[test]
+    fn yaml_is_read_as_kubectl_reads_it() {
+        let text = "mode: 0777\nshort: 0700\nreadOnly: yes\nenabled: on\nname: \"0777\"\n\
+            base: &base { a: 1, b: 2 }\nderived: { <<: *base, b: 3 }\nagain: *base\n";
+        let found = parse("x.yaml", text).expect("YAML").remove(0).value;
+        let wanted = serde_json::json!({ "mode": 511, "short": 448, "readOnly": true, "enabled": true,
+            "name": "0777", "base": { "a": 1, "b": 2 }, "derived": { "a": 1, "b": 3 }, "again": { "a": 1, "b": 2 } });
+        assert_eq!(found, wanted);
+        let twice = parse("x.yaml", "a: 1\na: 2\n").expect_err("a duplicate key").to_string();
+        assert!(twice.contains("duplicate") && twice.contains("line 2"), "{twice}");
     }
 
     #[test]
     fn what_is_no_yaml_is_told_of_with_its_place() {
         let error = parse("x.yaml", "kind: {{ .Values.kind }}\n").expect_err("a template of Helm");
-        assert!(error.to_string().contains("x.yaml"), "{error}");
+        assert!(error.to_string().contains("x.yaml") && !error.to_string().contains('\n'), "{error}");
     }
 }

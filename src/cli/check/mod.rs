@@ -9,9 +9,11 @@
 
 mod judge;
 mod junit;
+mod located;
 pub mod manifests;
 mod proof;
 mod sarif;
+mod strict;
 pub mod templates;
 
 use std::path::PathBuf;

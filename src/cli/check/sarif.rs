@@ -36,15 +36,17 @@ fn result(checked: &Checked) -> Option<Value> {
         Outcome::AwaitsApproval | Outcome::NotCounted => "warning",
         Outcome::Held | Outcome::Invalid => "error",
     };
-    let text =
-        [&[format!("{}: {}", checked.place(), checked.conclusion)], &*checked.next].concat().join("\n");
+    let what = format!("{}: {}", checked.place(), checked.conclusion);
+    let difference = checked.difference.as_ref().map(|difference| difference.trim_end().to_owned());
+    let lines = [what].into_iter().chain(difference).chain(checked.next.iter().cloned());
+    let text = lines.collect::<Vec<_>>().join("\n");
     Some(json!({
         "ruleId": checked.outcome,
         "level": level,
         "message": { "text": text },
         "locations": [{ "physicalLocation": {
             "artifactLocation": { "uri": checked.path },
-            "region": { "startLine": checked.line },
+            "region": { "startLine": checked.part_line },
         } }],
     }))
 }

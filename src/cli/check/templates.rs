@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     fn found(value: Value) -> Vec<String> {
-        let manifest = Manifest { path: "-".to_owned(), line: 1, value };
+        let manifest = Manifest { path: "-".to_owned(), line: 1, value, located: None };
         templates(&manifest).into_iter().map(|template| template.pointer).collect()
     }
 

@@ -20,12 +20,14 @@ use super::{
 };
 use crate::{
     api::{
-        Clearance, Governance, MODE_LABEL, Mode, ModelVersion, Runtime, SCOPE_LABEL, SYSTEM_LABEL, Scope,
-        Trusted,
+        Clearance, Container, Governance, MODE_LABEL, Mode, ModelVersion, Runtime, SCOPE_LABEL, SYSTEM_LABEL,
+        Scope, Trusted,
     },
     cli::{
+        capture::repository,
         difference,
         ledger::{Ledger, Ruling},
+        nearest::nearest,
         people::Holders,
     },
     policy::{Reason, matches, without_trusted},
@@ -384,7 +386,11 @@ fn conclude(
     };
     let Some(ledger) = ledger.filter(|ledger| ledger.system.is_some()) else {
         let reason = Reason::SystemNotFound { system: system.clone() };
-        return no(reason.to_string(), &[reason.remedy(&facts.namespace, system, "")]);
+        let known = facts.ledgers.values().filter(|ledger| ledger.system.is_some());
+        let meant = nearest(system, known.map(|ledger| &*ledger.name));
+        let meant = meant.map(|name| format!("did you mean {name}? Set the label {SYSTEM_LABEL} to that"));
+        let next: Vec<_> = meant.into_iter().chain([reason.remedy(&facts.namespace, system, "")]).collect();
+        return no(reason.to_string(), &next);
     };
     if let Err(unmatchable) = &specimen.runtime {
         return no(unmatchable.clone(), &["take it out of the pod template".to_owned()]);
@@ -401,7 +407,34 @@ fn conclude(
     };
     let create = format!("create a new ModelVersion of {system} that has it, to be approved");
     let change = format!("or make the pod template as {} has it", closest.version);
-    no(format!("matches no version of {system}; closest is {}", closest.version), &[create, change])
+    let tags = ledger.version(&closest.version).into_iter().zip(specimen.runtime.as_ref());
+    let tags = tags.flat_map(|(version, runtime)| other_spelling(version, runtime));
+    no(
+        format!("matches no version of {system}; closest is {}", closest.version),
+        &tags.chain([create, change]).collect::<Vec<_>>(),
+    )
+}
+
+/// The images that are the same by repository and digest and not as text, which is what the API server compares.
+fn other_spelling(version: &ModelVersion, runtime: &Runtime) -> Vec<String> {
+    let parts = |image: &str| {
+        let (name, digest) = image.split_once('@')?;
+        Some((repository(name).to_owned(), digest.to_owned()))
+    };
+    let is_same = |a: &str, b: &str| a != b && parts(a).is_some() && parts(a) == parts(b);
+    let approved = &version.spec.runtime;
+    let pairs = runtime.containers.iter().chain(&runtime.init_containers).filter_map(|container| {
+        let mut approved = approved.containers.iter().chain(&approved.init_containers);
+        let approved = approved.find(|approved| approved.name == container.name)?;
+        is_same(&approved.image, &container.image).then_some((container, approved))
+    });
+    let say = |(container, approved): (&Container, &Container)| {
+        format!(
+            "container {} has the approved image under another name, and names are compared as text: write {}",
+            container.name, approved.image
+        )
+    };
+    pairs.map(say).collect()
 }
 
 fn ungoverned(facts: &Facts) -> Conclusion {

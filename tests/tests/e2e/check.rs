@@ -261,3 +261,44 @@ pub async fn a_thousand_manifests_are_checked_at_once(cluster: &ControlPlane) ->
     ensure!(took < Duration::from_secs(15), "{took:?}");
     Ok(())
 }
+
+pub async fn check_is_strict_and_says_what_was_meant(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "check-strict", "limited").await?;
+    let mut system = scene.system("limited");
+    system["spec"]["risklevel"] = json!("limited");
+    let mut pod = scene.deployment("server", &container("1"));
+    pod["spec"]["template"]["metadata"]["labels"]["assent.dev/system"] = json!("scorre");
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": [system, pod] });
+    let yaml = serde_saphyr::to_string(&list)?;
+    let said = check(cluster, &["-f", "-", "-n", &scene.namespace], &yaml).await?;
+    for words in ["unknown field spec.risklevel; did you mean riskLevel?", "did you mean scorer?"] {
+        ensure!(said.stdout.contains(words), "{words:?} is missing: {said:?}");
+    }
+    // The API server says the same of the field.
+    let refused =
+        scene.cluster.kubectl_stdin(Person::Admin, &["create", "-f", "-"], &system.to_string()).await?;
+    ensure!(refused.denied()?.contains("unknown field \"spec.risklevel\""), "kubectl takes it");
+
+    let tagged = {
+        let mut container = container("1");
+        let image = text(&container["image"]).replace("scorer@", "scorer:v1@");
+        container["image"] = json!(image);
+        container
+    };
+    let both = format!(
+        "{}\n---\n{}\n---\n{}",
+        scene.system("limited"),
+        scene.version("v1", &container("1")),
+        scene.deployment("server", &tagged)
+    );
+    let sarif = check(cluster, &["-f", "-", "-o=sarif", "-n", &scene.namespace], &both).await?;
+    let log: Value = serde_json::from_str(&sarif.stdout)?;
+    let held = &log["runs"][0]["results"][0];
+    let message = text(&held["message"]["text"]);
+    ensure!(
+        message.contains("write registry.example/scorer@sha256:") && message.contains("scorer:v1@sha256:"),
+        "{message}"
+    );
+    ensure!(held["locations"][0]["physicalLocation"]["region"]["startLine"] == 5, "{held}");
+    Ok(())
+}

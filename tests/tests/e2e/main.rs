@@ -230,6 +230,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         check::check_agrees_with_the_api_server_about_every_example,
         check::check_agrees_with_the_api_server_about_what_is_generated,
         check::check_says_what_no_approval_would_let_run,
+        check::check_is_strict_and_says_what_was_meant,
         check::a_thousand_manifests_are_checked_at_once,
         plugin::completion_knows_commands_and_what_the_cluster_has,
         plugin::capture_writes_the_version_that_matches,

@@ -1,0 +1,98 @@
+//! Finds fields that a kind of Assent's does not have, as the API server does for kubectl: a field that is spelled wrong
+//! would be dropped without a word.
+//!
+//! ```text
+//!  object, the schema of its kind ──► the first field that the schema does not have, and the nearest that it has
+//! ```
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use serde_json::Value;
+
+use crate::{api::definitions, cli::nearest::nearest};
+
+/// The fields that every object has.
+const OF_EVERY_OBJECT: [&str; 3] = ["apiVersion", "kind", "metadata"];
+
+/// The schema of each kind. It is made once: that takes longer than to check a hundred objects.
+static SCHEMAS: LazyLock<BTreeMap<String, JSONSchemaProps>> = LazyLock::new(|| {
+    let schema = |definition: CustomResourceDefinition| {
+        let version = definition.spec.versions.into_iter().next()?;
+        let mut schema = version.schema?.open_api_v3_schema?;
+        let known = schema.properties.get_or_insert_default();
+        for field in OF_EVERY_OBJECT {
+            let any = JSONSchemaProps {
+                x_kubernetes_preserve_unknown_fields: Some(true),
+                ..JSONSchemaProps::default()
+            };
+            known.insert(field.to_owned(), any);
+        }
+        Some((definition.spec.names.kind, schema))
+    };
+    definitions().into_iter().filter_map(schema).collect()
+});
+
+/// What is wrong with an object of `kind`, if it has a field that the kind does not have.
+pub fn unknown_field(kind: &str, object: &Value) -> Option<String> {
+    first_unknown(SCHEMAS.get(kind)?, object, "")
+}
+
+fn first_unknown(schema: &JSONSchemaProps, value: &Value, place: &str) -> Option<String> {
+    if schema.x_kubernetes_preserve_unknown_fields == Some(true) {
+        return None;
+    }
+    match value {
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+            let place = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
+            if let Some(property) = schema.properties.as_ref().and_then(|known| known.get(name)) {
+                return first_unknown(property, value, &place);
+            }
+            match &schema.additional_properties {
+                Some(JSONSchemaPropsOrBool::Schema(any)) => first_unknown(any, value, &place),
+                Some(JSONSchemaPropsOrBool::Bool(true)) => None,
+                _ => schema.properties.as_ref().map(|known| unknown(name, &place, known.keys())),
+            }
+        }),
+        Value::Array(items) => {
+            let Some(JSONSchemaPropsOrArray::Schema(item)) = &schema.items else { return None };
+            items
+                .iter()
+                .enumerate()
+                .find_map(|(index, value)| first_unknown(item, value, &format!("{place}[{index}]")))
+        }
+        _ => None,
+    }
+}
+
+fn unknown<'a>(name: &str, place: &str, known: impl Iterator<Item = &'a String>) -> String {
+    let meant = nearest(name, known.map(String::as_str));
+    let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+    format!("unknown field {place}{meant}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_field_that_is_spelled_wrong_is_found_wherever_it_stands() {
+        let of = |spec: Value| {
+            json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "AISystem",
+            "metadata": { "name": "x", "labels": { "any": "thing" } }, "spec": spec })
+        };
+        let good = of(json!({ "intendedPurpose": "p", "riskLevel": "high", "owners": [{ "name": "dev" }] }));
+        assert_eq!(unknown_field("AISystem", &good), None);
+        for (spec, wanted) in [
+            (json!({ "risklevel": "high" }), "unknown field spec.risklevel; did you mean riskLevel?"),
+            (json!({ "owners": [{ "nme": "dev" }] }), "unknown field spec.owners[0].nme; did you mean name?"),
+            (json!({ "zzz": 1 }), "unknown field spec.zzz"),
+        ] {
+            assert_eq!(unknown_field("AISystem", &of(spec)).as_deref(), Some(wanted));
+        }
+    }
+}
