@@ -253,7 +253,9 @@ async fn enforced(session: &Session, name: Option<&str>, everywhere: bool) -> Re
     };
     let ours = |event: &Event| {
         let version = event.involved_object.api_version.as_deref().unwrap_or_default();
-        version.split('/').next() == Some(GROUP)
+        // A decision is in the history for good; the Event that announces it says nothing more.
+        let announces = matches!(event.reason.as_deref(), Some("Rejected" | "Revoked"));
+        version.split('/').next() == Some(GROUP) && !announces
     };
     Ok(events.iter().filter(|event| ours(event)).filter_map(entry_of).collect())
 }

@@ -293,6 +293,8 @@ pub async fn history_tells_the_life_of_a_system_in_order(cluster: &ControlPlane)
     let at = |what: &str| entries.iter().position(|entry| entry["what"] == what);
     let order = ["Described", "Published", "Approved", "Revoked", "ClearanceLost"].map(at);
     ensure!(order.iter().all(Option::is_some) && order.is_sorted(), "{order:?}: {said}");
+    let revocations = entries.iter().filter(|entry| entry["what"] == "Revoked").count();
+    ensure!(revocations == 1, "a decision is listed once: {said}");
     let revoked = &entries[at("Revoked").unwrap_or_default()];
     ensure!(revoked["who"] == "alice" && revoked["role"] == "risk-officer", "{revoked}");
     ensure!(revoked["version"] == "v1" && revoked["note"] == "scores drift", "{revoked}");
