@@ -52,7 +52,7 @@ fn message(told: &Told) -> String {
         object.namespace.as_ref().map_or_else(String::new, |namespace| format!(" -n {namespace}"));
     let kind = kind.to_lowercase();
     format!(
-        "cannot be read and counts as missing: {}; correct that field: kubectl edit {kind} {name}{namespace}",
+        "counts as missing, because it cannot be read; correct it: kubectl edit {kind} {name}{namespace}; {}",
         told.why
     )
 }

@@ -5,8 +5,10 @@
 //!  object, the schema of its kind ──► the first field that the schema does not have, and the nearest that it has
 //! ```
 
+use std::{collections::BTreeMap, sync::LazyLock};
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use serde_json::Value;
 
@@ -15,20 +17,27 @@ use crate::{api::definitions, cli::nearest::nearest};
 /// The fields that every object has.
 const OF_EVERY_OBJECT: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
+/// The schema of each kind. It is made once: that takes longer than to check a hundred objects.
+static SCHEMAS: LazyLock<BTreeMap<String, JSONSchemaProps>> = LazyLock::new(|| {
+    let schema = |definition: CustomResourceDefinition| {
+        let version = definition.spec.versions.into_iter().next()?;
+        let mut schema = version.schema?.open_api_v3_schema?;
+        let known = schema.properties.get_or_insert_default();
+        for field in OF_EVERY_OBJECT {
+            let any = JSONSchemaProps {
+                x_kubernetes_preserve_unknown_fields: Some(true),
+                ..JSONSchemaProps::default()
+            };
+            known.insert(field.to_owned(), any);
+        }
+        Some((definition.spec.names.kind, schema))
+    };
+    definitions().into_iter().filter_map(schema).collect()
+});
+
 /// What is wrong with an object of `kind`, if it has a field that the kind does not have.
 pub fn unknown_field(kind: &str, object: &Value) -> Option<String> {
-    let definition = definitions().into_iter().find(|definition| definition.spec.names.kind == kind)?;
-    let version = definition.spec.versions.into_iter().next()?;
-    let mut schema = version.schema?.open_api_v3_schema?;
-    let known = schema.properties.get_or_insert_default();
-    for field in OF_EVERY_OBJECT {
-        let any = JSONSchemaProps {
-            x_kubernetes_preserve_unknown_fields: Some(true),
-            ..JSONSchemaProps::default()
-        };
-        known.insert(field.to_owned(), any);
-    }
-    first_unknown(&schema, object, "")
+    first_unknown(SCHEMAS.get(kind)?, object, "")
 }
 
 fn first_unknown(schema: &JSONSchemaProps, value: &Value, place: &str) -> Option<String> {
