@@ -1,5 +1,4 @@
-//! Draws what people see in a terminal, from real runs: a control plane, the example credit-scorer, and the commands
-//! that README.md shows. `make pictures` writes them anew.
+//! Draws the terminal pictures of docs/approve.md and docs/troubleshoot.md from real runs of the example credit-scorer.
 
 use std::fs;
 
