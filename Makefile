@@ -51,7 +51,11 @@ chaos: controlplane ## Break everything at random while a witness watches; ARGS=
 chaos-known-bad: controlplane ## See that a build which releases anything is caught
 	@tests/chaos/known-bad $(ARGS)
 
-lint: ## Check format, lints, the chart and the dependencies
+# Of the commits that are not upstream yet, or of the last one.
+TITLES := $(shell git rev-parse --verify --quiet '@{upstream}' >/dev/null 2>&1 && echo '@{upstream}..HEAD' || echo '-1 HEAD')
+
+lint: ## Check format, lints, commit titles, the chart and the dependencies
+	@git log --format=%s $(TITLES) | awk 'length > 72 { print "commit title over 72 characters: " $$0; bad = 1 } END { exit bad }'
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
 	@$(CARGO) metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null

@@ -126,6 +126,8 @@ impl Context {
 
     /// The API server took only a smaller Clearance.
     async fn tell_of_refusal(&self, namespace: &str, why: &str) {
+        // The names of an admission policy would leave no room for its message.
+        let why = why.rsplit_once("denied request: ").map_or(why, |(_, message)| message);
         let note = format!(
             "some versions are withheld, because the API server stored only a smaller Clearance: \
              kubectl get modelversions -n {namespace}; it said: {why}"

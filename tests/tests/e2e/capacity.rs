@@ -197,7 +197,7 @@ pub async fn a_refused_clearance_is_replaced_by_a_smaller_one(cluster: &ControlP
     tokio::time::sleep(Duration::from_secs(3)).await;
     scene.publish("v2", &container("2")).await?;
     let note = scene.event("Clearance", "clearance", "ClearanceReduced").await?;
-    for words in ["it is too large for this test", "a smaller one is in force"] {
+    for words in ["stored only a smaller Clearance", "it is too large for this test"] {
         ensure!(note.contains(words), "it does not say {words:?}: {note}");
     }
     runs_until_it_is_revoked(&scene).await
