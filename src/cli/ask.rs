@@ -45,7 +45,7 @@ pub fn for_name(name: &str, to_do_what: &str) -> Result<()> {
     if answer == name { Ok(()) } else { Err(Error::Declined { wanted: quoted(name) }) }
 }
 
-/// What somebody who walks through many systems does with one of them instead of approving it.
+/// The alternatives to an approval, for a person who goes through many systems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// Reject it.
@@ -57,7 +57,7 @@ pub enum Choice {
 }
 
 impl Choice {
-    /// What an answer means; none: nothing that was offered.
+    /// Reads an answer. `None` if it names no choice.
     fn of(answer: &str) -> Option<Self> {
         match answer.to_ascii_lowercase().as_str() {
             "r" | "reject" => Some(Self::Reject),

@@ -112,7 +112,7 @@ pub async fn capture(session: &Session, target: &Target, wish: &Wish) -> Result<
     Ok(())
 }
 
-/// The newest version of `system`; none where there is none, or this person may not read it.
+/// The newest version of `system`. `None` if there is none, or if this person may not read it.
 async fn newest(session: &Session, system: &str) -> Option<ModelVersion> {
     let api = Api::<ModelVersion>::namespaced(session.client.clone(), &session.namespace);
     let versions = request::list(&api, &ListParams::default()).await.ok()?.items.into_iter();
@@ -121,7 +121,7 @@ async fn newest(session: &Session, system: &str) -> Option<ModelVersion> {
         .max_by_key(|version| (version.creation_timestamp(), version.name_any()))
 }
 
-/// What differs from the newest version, which the captured one starts from.
+/// Shows the difference to the newest version. The captured version keeps its `mayVary` and provenance.
 fn since(newest: &ModelVersion, runtime: &Runtime, what: &str) -> String {
     let (mut page, name) = (Page::default(), newest.name_any());
     let difference = difference::of_pod(&newest.spec.runtime, runtime);
@@ -356,8 +356,8 @@ fn say_what_is_named_by_tag(runtime: &Runtime, what_to_do: &str) {
     }
 }
 
-/// What a person has to do before the pods match, on standard error: the manifest can be piped. `label` is the system
-/// that the workload does not name.
+/// Says how to make the pods match. It prints to standard error, so that the manifest can be piped. `label` is the
+/// system that the workload does not name.
 fn say_how_to_roll_out(session: &Session, target: &Target, label: Option<&str>, moved: &[Moved]) {
     let what = target.in_words();
     if !moved.is_empty() {

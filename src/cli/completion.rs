@@ -123,7 +123,7 @@ pub fn targets(current: &OsStr) -> Vec<CompletionCandidate> {
     })
 }
 
-/// What the cluster offers that begins as `current` does; nothing where it does not say in time.
+/// The candidates from the cluster that begin with `current`. Empty if the cluster does not answer in time.
 fn offered<F, A>(current: &OsStr, ask: F) -> Vec<CompletionCandidate>
 where
     F: FnOnce(Session) -> A + Send + 'static,

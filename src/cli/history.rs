@@ -60,7 +60,7 @@ struct Entry {
     note: Option<String>,
 }
 
-/// What is known of one system.
+/// The records of one system.
 struct Life {
     ledger: Ledger,
     recorded: Option<SystemHistory>,
@@ -122,7 +122,11 @@ async fn lives(session: &Session, everywhere: bool) -> Result<Vec<Life>> {
     let mut recorded = match request::list(&api, &ListParams::default()).await {
         Ok(list) => list.items,
         Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
-        Err(error) => return Err(Error::api(format!("read the systemhistories {place}"))(error)),
+        Err(error) => {
+            let warning = "You may not list systemhistories: changes and deletions are not shown.";
+            unless_forbidden(Err(error), warning, format!("read the systemhistories {place}"))?
+                .unwrap_or_default()
+        }
     };
     let mut lives = Vec::new();
     for ledger in ledgers {
@@ -133,7 +137,7 @@ async fn lives(session: &Session, everywhere: bool) -> Result<Vec<Life>> {
         let recorded = at.map(|at| recorded.swap_remove(at));
         lives.push(Life { ledger, recorded });
     }
-    // What is left is of systems that are gone.
+    // The other histories belong to systems that were deleted.
     for history in recorded {
         let (namespace, name) = (history.namespace().unwrap_or_default(), history.name_any());
         let ledger = Ledger::read(&session.client, &namespace, &name).await?;
@@ -166,12 +170,20 @@ impl Life {
 /// its definitions.
 async fn recorded(session: &Session, name: &str) -> Result<Option<SystemHistory>> {
     let api = Api::<SystemHistory>::namespaced(session.client.clone(), &session.namespace);
-    match request::get_opt(&api, name).await {
+    let read = request::get_opt(&api, name).await;
+    let warning = "You may not get systemhistories: changes and deletions are not shown.";
+    Ok(unless_forbidden(read, warning, format!("read systemhistory/{name}"))?.flatten())
+}
+
+/// A part of the history. If this person may not read it, the warning says so and the rest is shown.
+fn unless_forbidden<T>(read: kube::Result<T>, warning: &str, doing: String) -> Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
-            anstream::eprintln!("You may not get systemhistories: changes and deletions are not shown.");
+            anstream::eprintln!("{warning}");
             Ok(None)
         }
-        read => read.map_err(Error::api(format!("read systemhistory/{name}"))),
+        Err(error) => Err(Error::api(doing)(error)),
     }
 }
 
@@ -244,26 +256,22 @@ fn said(spec: &ApprovalSpec, standing: Option<Standing>) -> String {
     spec.reason.clone().into_iter().chain(standing).collect::<Vec<_>>().join(" ")
 }
 
-/// What the operator said about the system, or about every system.
+/// The Events of the operator about the system, or about every system.
 async fn enforced(session: &Session, name: Option<&str>, everywhere: bool) -> Result<Vec<Entry>> {
     let (api, place) = session.reach::<Event>(everywhere);
     let name = name.map(|name| format!(",involvedObject.name={name}")).unwrap_or_default();
     let of_it = ListParams::default().fields(&format!("involvedObject.kind=AISystem{name}"));
-    let events = match request::list(&api, &of_it).await {
-        Ok(events) => events.items,
-        Err(kube::Error::Api(status)) if status.is_forbidden() => {
-            anstream::eprintln!("You may not list events: what was enforced is not shown.");
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(Error::api(format!("read the events {place}"))(error)),
-    };
+    let listed = request::list(&api, &of_it).await;
+    let warning = "You may not list events: what was enforced is not shown.";
+    let events = unless_forbidden(listed, warning, format!("read the events {place}"))?;
     let ours = |event: &Event| {
         let version = event.involved_object.api_version.as_deref().unwrap_or_default();
         // A decision is in the history for good; the Event that announces it says nothing more.
         let announces = matches!(event.reason.as_deref(), Some("Rejected" | "Revoked"));
         version.split('/').next() == Some(GROUP) && !announces
     };
-    Ok(events.iter().filter(|event| ours(event)).filter_map(entry_of).collect())
+    let events = events.iter().flat_map(|events| &events.items);
+    Ok(events.filter(|event| ours(event)).filter_map(entry_of).collect())
 }
 
 fn entry_of(event: &Event) -> Option<Entry> {

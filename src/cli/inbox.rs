@@ -45,7 +45,7 @@ struct Item {
     not_in: Vec<String>,
 }
 
-/// What applies to each.
+/// The options that apply to each decision.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     /// When the approvals end.
@@ -179,7 +179,7 @@ fn lacking(ruling: &Ruling) -> usize {
 }
 
 impl Item {
-    /// Has it decided. What was chosen instead of a decision is the answer.
+    /// Asks for a decision and records it. Returns the choice if the person did not decide.
     async fn decide(&self, session: &Session, given: &Given, tally: &mut Tally) -> Option<Choice> {
         let act = if self.renewal { Act::Renew } else { Act::Approve };
         let (decided, rejects) = match sign::sign(session, self.wish(act, given)).await {

@@ -25,7 +25,7 @@ pub type Head = (&'static str, u8);
 #[derive(Clone, Debug)]
 pub struct Cell {
     text: String,
-    /// What stands for it where there is little room.
+    /// A shorter text for a narrow terminal.
     short: Option<String>,
     style: Style,
 }

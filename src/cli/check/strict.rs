@@ -35,7 +35,7 @@ static SCHEMAS: LazyLock<BTreeMap<String, JSONSchemaProps>> = LazyLock::new(|| {
     definitions().into_iter().filter_map(schema).collect()
 });
 
-/// What is wrong with an object of `kind`, if it has a field that the kind does not have.
+/// Describes the first field of an object that its `kind` does not have.
 pub fn unknown_field(kind: &str, object: &Value) -> Option<String> {
     first_unknown(SCHEMAS.get(kind)?, object, "")
 }

@@ -51,7 +51,7 @@ pub fn system(page: &mut Page, review: &Review<'_>) {
     }
 }
 
-/// What the level asks of people; the rest is counted, because the operator checks it.
+/// Shows the approvals that the level requires. The operator checks its other requirements, so they are only counted.
 fn level_in_short(page: &mut Page, review: &Review<'_>) {
     let Some(RiskLevel { spec: level, .. }) = &review.ledger.level else {
         page.mark("✗", BAD, &format!("there is no RiskLevel {}", review.system.spec.risk_level));

@@ -321,6 +321,9 @@ pub async fn history_tells_the_life_of_a_system_in_order(cluster: &ControlPlane)
     let said = scene.assent(Person::Admin, &["history", "scorer", "--as=reader"]).await?;
     ensure!(said.stderr.contains("You may not get systemhistories"), "{said:?}");
     ensure!(said.ok()?.contains("alice as risk-officer"), "the decisions are not shown");
+    let said = scene.assent(Person::Admin, &["history", "-A", "--as=reader"]).await?;
+    ensure!(said.stderr.contains("You may not list systemhistories"), "{said:?}");
+    ensure!(said.ok()?.contains("alice as risk-officer"), "the decisions of all systems are not shown");
     let missing = scene.assent(Person::Alice, &["history", "scorre"]).await?;
     ensure!(
         missing.status.code() == Some(1) && missing.stderr.contains("there is no AISystem"),
