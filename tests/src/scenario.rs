@@ -323,6 +323,13 @@ impl<'a> Scenario<'a> {
         .await
     }
 
+    /// Ends a pod that runs, as its work would.
+    pub async fn complete_pod(&self, name: &str) -> Result<()> {
+        let status = json!({ "status": { "phase": "Succeeded" } }).to_string();
+        let patch = ["patch", "pod", name, "--subresource=status", "--type=merge", "-p", &status];
+        self.kubectl(Person::Admin, &patch).await.map(drop)
+    }
+
     /// Waits until exactly `count` pods with the labels `selector` are held.
     pub async fn held_pods(&self, selector: &str, count: usize) -> Result<()> {
         until(SOON, &format!("{count} held pods of {selector}"), async || {

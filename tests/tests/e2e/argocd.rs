@@ -1,18 +1,15 @@
 //! Argo CD, as its users run it: what waits for people is Suspended, what is withheld Degraded, and nothing is put
 //! right that was not wrong.
 
-use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{
-    ArgoCd, Assent, ControlPlane, Layout, Person, Scenario, container, pod_spec, root, until,
-};
+use assent_tests::{ArgoCd, Assent, ControlPlane, Layout, Person, Scenario, container, pod_spec, until};
 use serde_json::{Value, json};
 
 use crate::assistant::{
-    SOON, SYSTEM, VERSION, as_written, decide, decommission, is_decommissioned, may_sign, replicas, scene,
-    sign, unsigned,
+    SOON, SYSTEM, VERSION, as_written, decide, decommission, documented, is_decommissioned, may_sign,
+    replicas, scene, sign, unsigned,
 };
 use Person::Admin;
 
@@ -260,8 +257,7 @@ pub async fn a_hook_waits_for_the_approval() -> Result<()> {
     scene.assent(Person::Alice, &["approve", SYSTEM, "--version", "warm-up", "--yes"]).await?.ok()?;
     scene.running("warm-up", 1).await?;
     let pod = scene.pods("warm-up").await?[0]["metadata"]["name"].as_str().context("a name")?.to_owned();
-    let done = ["--subresource=status", "--type=merge", "-p", r#"{"status":{"phase":"Succeeded"}}"#];
-    scene.kubectl(Admin, &[&["patch", "pod", &pod], &done[..]].concat()).await?;
+    scene.complete_pod(&pod).await?;
     until(SOON, "the sync to end", async || {
         let operation = argo.application("support").await?["status"]["operationState"].take();
         ensure!(operation["phase"] == "Succeeded", "{operation}");
@@ -269,13 +265,6 @@ pub async fn a_hook_waits_for_the_approval() -> Result<()> {
     })
     .await?;
     argo.is("support", "Healthy").await
-}
-
-/// Lines that docs/gitops.md has, as YAML.
-fn documented(first: &str) -> Result<Value> {
-    let document = fs::read_to_string(root().join("docs/gitops.md"))?;
-    let block = &document[document.find(first).context("the document has no such line")?..];
-    Ok(serde_saphyr::from_str(&block[..block.find("```").context("no end")?])?)
 }
 
 pub async fn an_application_repository_brings_no_more_than_its_project_lets_it() -> Result<()> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{ControlPlane, Layout, Person, Scenario, until};
+use assent_tests::{ControlPlane, Layout, Person, Scenario, root, until};
 use serde_json::{Value, json};
 
 /// The system, and its Deployment.
@@ -95,4 +95,11 @@ pub async fn sign(scene: &Scenario<'_>, layout: &Layout, key: &str) -> Result<()
     scene.assent(Person::Admin, &args).await?.ok()?;
     let signed: Value = serde_saphyr::from_str(&fs::read_to_string(&file)?)?;
     layout.add(APPROVALS, "erin.yaml", &signed)
+}
+
+/// The YAML in docs/gitops.md that begins with `first`.
+pub fn documented(first: &str) -> Result<Value> {
+    let document = fs::read_to_string(root().join("docs/gitops.md"))?;
+    let block = &document[document.find(first).context("the document has no such line")?..];
+    Ok(serde_saphyr::from_str(&block[..block.find("```").context("no end")?])?)
 }

@@ -9,8 +9,8 @@ use assent_tests::{Assent, ControlPlane, Flux, Layout, Person, Scenario, root, u
 use serde_json::{Value, json};
 
 use crate::assistant::{
-    SYSTEM, VERSION, as_written, decide, decommission, is_decommissioned, may_sign, replicas, scene, sign,
-    unsigned,
+    SYSTEM, VERSION, as_written, decide, decommission, documented, is_decommissioned, may_sign, replicas,
+    scene, sign, unsigned,
 };
 use Person::{Admin, Alice};
 
@@ -121,7 +121,7 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
     scene.held(SYSTEM, 2).await?;
 
     // Cleared anew, and run out: as documented, that is a failure too.
-    stage.patch("support", &documented_expressions()?).await?;
+    stage.patch("support", &documented("healthCheckExprs:")?).await?;
     let soon = jiff::Timestamp::now() + Duration::from_secs(40);
     let end = format!("--until={}", soon.round(jiff::Unit::Second)?);
     scene.assent(Alice, &["approve", SYSTEM, "--version", VERSION, "--yes", &end]).await?.ok()?;
@@ -137,14 +137,6 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
     decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
     flux.is("support", "Ready", "True", "ReconciliationSucceeded").await.map(drop)
-}
-
-/// What docs/gitops.md has to be put into a Kustomization.
-fn documented_expressions() -> Result<Value> {
-    let document = fs::read_to_string(root().join("docs/gitops.md"))?;
-    let from = document.find("healthCheckExprs:").context("no healthCheckExprs")?;
-    let block = &document[from..][..document[from..].find("```").context("no end")?];
-    Ok(serde_saphyr::from_str(block)?)
 }
 
 pub async fn drift_correction_and_scale_down_do_not_fight() -> Result<()> {

@@ -288,9 +288,7 @@ pub async fn helm_waits_for_a_held_hook_until_its_timeout(cluster: &ControlPlane
     let complete = async {
         scene.running("migrate", 1).await?;
         let name = scene.pods("migrate").await?[0]["metadata"]["name"].take();
-        let done = ["--subresource=status", "--type=merge", "-p", r#"{"status":{"phase":"Succeeded"}}"#];
-        let patch = [&["patch", "pod", name.as_str().unwrap_or_default()], &done[..]].concat();
-        scene.kubectl(Person::Admin, &patch).await
+        scene.complete_pod(name.as_str().unwrap_or_default()).await
     };
     let long = [&install[..], &["--timeout=60s"]].concat();
     let (installed, completed) = tokio::join!(cluster.helm(&long), complete);

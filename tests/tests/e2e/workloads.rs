@@ -98,8 +98,7 @@ async fn complete(scene: &Scenario<'_>, index: &str) -> Result<()> {
         let runs = |pod: &&Value| index_of(pod) == index && pod["status"]["phase"] == "Running";
         Ok(pods.iter().find(runs).map(|pod| pod["metadata"]["name"].as_str().unwrap_or_default().to_owned()))
     });
-    let done = ["--subresource=status", "--type=merge", "-p", r#"{"status":{"phase":"Succeeded"}}"#];
-    scene.kubectl(Person::Admin, &[&["patch", "pod", &pod.await?], &done[..]].concat()).await?;
+    scene.complete_pod(&pod.await?).await?;
     until(SOON, &format!("index {index} to complete"), async || {
         let job = scene.get("job", "train").await?;
         ensure!(job["status"]["failed"].is_null() || job["status"]["failed"] == 0, "it failed: {job}");
