@@ -52,21 +52,21 @@ impl Leadership {
 
     /// Waits until this operator leads.
     pub async fn acquire(&self) {
-        let (mut waiting, mut memory) = (false, Memory::default());
+        let (mut waiting, mut observed) = (false, Observed::default());
         let mut changes = pin!(watch_object(self.known.clone(), self.name));
-        while self.attempt("acquire", &mut memory).await != Some(true) {
+        while self.attempt("acquire", &mut observed).await != Some(true) {
             if !std::mem::replace(&mut waiting, true) {
                 info!(identity = self.identity, "another operator leads; standing by");
             }
-            self.chance(&mut changes, &mut memory).await;
+            self.wait_for_vacancy(&mut changes, &mut observed).await;
         }
         info!(identity = self.identity, "leading");
     }
 
     /// Waits until the lease is handed over, or as long as it holds if nobody is seen to renew it.
-    async fn chance(&self, changes: &mut (impl Changes + Unpin), memory: &mut Memory) {
+    async fn wait_for_vacancy(&self, changes: &mut (impl Changes + Unpin), observed: &mut Observed) {
         loop {
-            let left = memory.left(Instant::now()).max(RETRY);
+            let left = observed.left(Instant::now()).max(RETRY);
             let lease = match tokio::time::timeout(left, changes.next()).await {
                 Ok(Some(Ok(lease))) => lease.and_then(|lease| readable(lease).spec).unwrap_or_default(),
                 Ok(Some(Err(error))) => {
@@ -76,7 +76,7 @@ impl Leadership {
                 }
                 Ok(None) | Err(_) => return,
             };
-            let age = memory.age(&lease, Instant::now());
+            let age = observed.age(&lease, Instant::now());
             if !is_held_by_another(&lease, &self.identity, age) {
                 return;
             }
@@ -85,15 +85,16 @@ impl Leadership {
 
     /// Renews for as long as it can; returns when this operator must stop leading. A process that was paused
     /// looks at the time before it asks anybody: until the answer, it would go on with what it knew.
-    pub async fn keep(&self) {
-        let (mut held_until, mut memory, mut wait) = (Instant::now() + DURATION, Memory::default(), RENEW);
+    pub async fn renew(&self) {
+        let (mut held_until, mut observed, mut wait) =
+            (Instant::now() + DURATION, Observed::default(), RENEW);
         loop {
             tokio::time::sleep(wait).await;
             let begun = Instant::now();
             if held_until <= begun + MARGIN {
                 break;
             }
-            wait = match tokio::time::timeout(RETRY, self.attempt("renew", &mut memory)).await {
+            wait = match tokio::time::timeout(RETRY, self.attempt("renew", &mut observed)).await {
                 Ok(Some(true)) => {
                     held_until = begun + DURATION;
                     RENEW
@@ -119,8 +120,8 @@ impl Leadership {
     }
 
     /// Whether this operator holds the lease now; `None` where the API server did not say.
-    async fn attempt(&self, what: &str, memory: &mut Memory) -> Option<bool> {
-        match self.take(memory).await {
+    async fn attempt(&self, what: &str, observed: &mut Observed) -> Option<bool> {
+        match self.take(observed).await {
             Ok(taken) => Some(taken),
             Err(error) => {
                 warn!(identity = self.identity, "{what} the lease: {error}; trying again");
@@ -131,9 +132,9 @@ impl Leadership {
 
     /// Takes or renews the lease, from the version that was read or written last: of two that try, one gets
     /// a conflict.
-    async fn take(&self, memory: &mut Memory) -> Result<bool, kube::Error> {
+    async fn take(&self, observed: &mut Observed) -> Result<bool, kube::Error> {
         let now = Timestamp::now();
-        let known = match memory.written.take() {
+        let known = match observed.written.take() {
             None => self.known.get_opt(self.name).await?.map(readable),
             written => written,
         };
@@ -143,11 +144,11 @@ impl Leadership {
             return self.leases.create(&PostParams::default(), &lease).await.map(|_| true);
         };
         let spec = lease.spec.take().unwrap_or_default();
-        if is_held_by_another(&spec, &self.identity, memory.age(&spec, Instant::now())) {
+        if is_held_by_another(&spec, &self.identity, observed.age(&spec, Instant::now())) {
             return Ok(false);
         }
         lease.spec = Some(self.held(spec, now));
-        memory.written = Some(self.leases.replace(self.name, &PostParams::default(), &lease).await?);
+        observed.written = Some(self.leases.replace(self.name, &PostParams::default(), &lease).await?);
         Ok(true)
     }
 
@@ -171,7 +172,7 @@ impl<S: Stream<Item = Result<Option<Lenient<Lease>>, watcher::Error>>> Changes f
 
 /// What is known of the lease from one attempt to the next.
 #[derive(Default)]
-struct Memory {
+struct Observed {
     /// As this operator wrote it: who renews it need not read it first. Whatever an attempt that failed did,
     /// the next one looks.
     written: Option<Lease>,
@@ -180,7 +181,7 @@ struct Memory {
     seen: Option<(LeaseSpec, Instant)>,
 }
 
-impl Memory {
+impl Observed {
     /// For how long the lease holds yet, if nobody renews it.
     fn left(&self, now: Instant) -> Duration {
         self.seen
@@ -230,9 +231,9 @@ mod tests {
 
     #[test]
     fn a_lease_lasts_from_when_its_renewal_was_seen_whatever_the_holders_clock_says() {
-        let (mut memory, begin) = (Memory::default(), Instant::now());
+        let (mut observed, begin) = (Observed::default(), Instant::now());
         let mut held = |spec: &LeaseSpec, second| {
-            let age = memory.age(spec, begin + Duration::from_secs(second));
+            let age = observed.age(spec, begin + Duration::from_secs(second));
             is_held_by_another(spec, "two", age)
         };
         let long_ago = renewed_at(0);

@@ -11,9 +11,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin_server;
 pub mod admission;
 pub mod api;
-pub mod bounds;
 pub mod cli;
 pub mod compile;
 pub mod enforce;
@@ -21,10 +21,10 @@ pub mod guard;
 pub mod images;
 pub mod leader;
 pub mod metrics;
-#[cfg(test)]
-mod model;
 pub mod operator;
 pub mod policy;
-pub mod serve;
+#[cfg(test)]
+mod protocol_model;
 mod timer;
+pub mod truncate;
 mod watch;

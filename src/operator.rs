@@ -20,11 +20,11 @@ use tokio::{
 use tracing::info;
 
 use crate::{
+    admin_server::{Health, serve},
     admission, compile, enforce, guard,
     images::{ImagePatterns, Signs},
     leader::Leadership,
     metrics::Metrics,
-    serve::{Health, serve},
     watch::Watches,
 };
 
@@ -132,7 +132,7 @@ async fn work(
         leadership.acquire().await;
         lead.send_replace(true);
         health.set_leading();
-        leadership.keep().await;
+        leadership.renew().await;
     };
     tokio::select! {
         // The lease first: who was paused until it ran out does nothing more.
@@ -157,10 +157,10 @@ async fn write(
 ) -> Result<(), Error> {
     // The sender lives as long as the operator does.
     let _ = leading.wait_for(|leading| *leading).await;
-    let holding = admission::Holding::of(&client).await?;
+    let hold_method = admission::HoldMethod::of(&client).await?;
     let guarding =
-        guard::run(client.clone(), account, holding, Arc::clone(&metrics), &watches, shutdown.clone());
-    if holding == admission::Holding::Refuse {
+        guard::run(client.clone(), account, hold_method, Arc::clone(&metrics), &watches, shutdown.clone());
+    if hold_method == admission::HoldMethod::Refuse {
         info!("no MutatingAdmissionPolicy v1 here: what is not cleared is refused and not held");
     }
     let retrying = enforce::retry_workloads::run(client.clone(), &watches, shutdown.clone());

@@ -60,7 +60,7 @@ fn policies_of_the_chart() {
     };
     let (gates, refuses): (Vec<_>, Vec<_>) = admission::policies(&operator)
         .into_iter()
-        .partition(|policy| !admission::Holding::Refuse.has(policy));
+        .partition(|policy| !admission::HoldMethod::Refuse.has(policy));
     let file = format!(
         "{{{{- if include \"assent.gates\" . }}}}\n{}{{{{- end }}}}\n{}",
         documents(&gates),
@@ -127,6 +127,25 @@ fn add_values(prefix: &str, schema: &Value, defaults: &Value, table: &mut String
             add_values(&format!("{path}."), value, default, table);
         }
     }
+}
+
+/// The CEL expression that compares a pod with a cleared version, part by part.
+#[test]
+fn match_of_a_pod() {
+    let mut page = "# How the API server compares a pod\n\n\
+        <!-- generated: make generate -->\n\
+        The policies compare a pod with each cleared version of its system in one CEL expression. It has nine parts. \
+        `{{NAME}}` stands for another part. The chart contains the whole expression with `{{POD}}` replaced by `object` \
+        or by a pod template.\n\n\
+        See [Fields of a pod](fields.md) for a list without CEL.\n"
+        .to_owned();
+    for (name, part) in admission::MATCH_PARTS {
+        let (comments, body): (Vec<_>, Vec<_>) = part.lines().partition(|line| line.starts_with("//"));
+        let comment = comments.join("\n").replace("// ", "").replace("//", "");
+        let body = body.join("\n");
+        page.extend(["\n## ", name, "\n\n", &comment, "\n\n```\n", body.trim(), "\n```\n"]);
+    }
+    is_current("docs/pod-match.md", &page);
 }
 
 /// What happens to each field of a pod, out of the table that a test holds against the API server's `OpenAPI`.

@@ -8,8 +8,8 @@
 //! Before Kubernetes 1.36 nothing stamps. Then the annotation is absent, and nobody can forge it.
 
 use super::{
-    Manifest,
-    manifest::{Answer, Rule, Scope, mutating, validating},
+    PolicyObject,
+    policy_object::{Answer, MatchScope, Rule, mutating, validating},
     records::RECORDS,
 };
 use crate::api::{AUTHOR, CHANGED_BY};
@@ -27,7 +27,7 @@ struct Stamp {
 const AUTHORED: [&str; 7] =
     ["intendedPurpose", "owners", "riskLevel", "jurisdictions", "provider", "documentation", "dependsOn"];
 
-pub(super) fn policies() -> Vec<Manifest> {
+pub(super) fn policies() -> Vec<PolicyObject> {
     let differs = AUTHORED.map(|field| format!("object.spec.?{field} != oldObject.spec.?{field}"));
     let stamps = [
         Stamp {
@@ -47,8 +47,8 @@ pub(super) fn policies() -> Vec<Manifest> {
 }
 
 impl Stamp {
-    fn scope(&self) -> Scope {
-        Scope { resources: self.resources, operations: &["CREATE", "UPDATE"], ..RECORDS }
+    fn scope(&self) -> MatchScope {
+        MatchScope { resources: self.resources, operations: &["CREATE", "UPDATE"], ..RECORDS }
     }
 
     /// The value on `object`, as an optional.
@@ -65,7 +65,7 @@ impl Stamp {
         )
     }
 
-    fn write(&self) -> [Manifest; 2] {
+    fn write(&self) -> [PolicyObject; 2] {
         let (now, right) = (self.on("object"), self.right());
         let key = format!("'/metadata/annotations/' + jsonpatch.escapeKey('{}')", self.annotation);
         let patch = format!(
@@ -78,7 +78,7 @@ impl Stamp {
         mutating(&format!("{}-stamp", self.policy), &self.scope(), &conditions, patch, "IfNeeded")
     }
 
-    fn check(&self) -> [Manifest; 2] {
+    fn check(&self) -> [PolicyObject; 2] {
         let (now, right) = (self.on("object"), self.right());
         let rule = Rule {
             holds: format!("!{now}.hasValue() || {now} == {right}"),

@@ -15,10 +15,10 @@
 //! blocked.
 
 use super::{
-    Manifest, Operator,
-    cleared::system,
-    governed::governs,
-    manifest::{Answer, Clearance, Rule, Scope, breaks_one_of, validating},
+    Operator, PolicyObject,
+    cel::system,
+    policy_object::{Answer, MatchScope, ParamUse, Rule, breaks_one_of, validating},
+    scope_cel::governs,
 };
 use crate::api::OnLoss;
 
@@ -71,21 +71,21 @@ pub(super) fn bounded(pod: &str) -> Rule {
 
 /// Both let a request through that the API server cannot judge: for half a minute after it starts it may not
 /// find the `Clearance`, and pods must end all the same.
-pub(super) fn policies(operator: &Operator) -> ([Manifest; 2], [Manifest; 2]) {
+pub(super) fn policies(operator: &Operator) -> ([PolicyObject; 2], [PolicyObject; 2]) {
     (delete(operator), evict(operator))
 }
 
 /// Nobody but the operator begins a stop that takes longer.
-fn delete(operator: &Operator) -> [Manifest; 2] {
+fn delete(operator: &Operator) -> [PolicyObject; 2] {
     const OLD: &str = "oldObject";
-    let scope = Scope {
+    let scope = MatchScope {
         group: "",
         resources: &["pods"],
         also: &[],
         operations: &["DELETE"],
         enforced: true,
         label: None,
-        clearance: Clearance::IfAny,
+        params: ParamUse::IfAny,
     };
     let asked = "request.?options.?gracePeriodSeconds.orValue(0)";
     let bound = bound(&system(OLD));
@@ -102,15 +102,15 @@ fn delete(operator: &Operator) -> [Manifest; 2] {
 }
 
 /// An eviction does not show whose pod it is: the shortest grace in the namespace counts.
-fn evict(operator: &Operator) -> [Manifest; 2] {
-    let scope = Scope {
+fn evict(operator: &Operator) -> [PolicyObject; 2] {
+    let scope = MatchScope {
         group: "",
         resources: &["pods/eviction"],
         also: &[],
         operations: &["CREATE"],
         enforced: true,
         label: None,
-        clearance: Clearance::IfAny,
+        params: ParamUse::IfAny,
     };
     let asked = "object.?deleteOptions.?gracePeriodSeconds.orValue(0)";
     let systems = "params.?spec.?systems.orValue({})";

@@ -10,10 +10,10 @@
 //! ```
 
 use super::{
-    Manifest, Operator,
-    cleared::{cleared_versions, matches},
-    governed::governs,
-    manifest::{Clearance, Scope, mutating},
+    Operator, PolicyObject,
+    cel::{cleared_versions, matches},
+    policy_object::{MatchScope, ParamUse, mutating},
+    scope_cel::governs,
 };
 use crate::{
     api::SUSPENDED_LABEL,
@@ -25,7 +25,7 @@ use crate::{
 const JOB_IS_SUSPENDED: &str = r#""suspend":true,"template":[{]"#;
 const CRON_JOB_IS_SUSPENDED: &str = r#""schedule":"[^"]*"(,"startingDeadlineSeconds":[0-9]+)?(,"successfulJobsHistoryLimit":[0-9]+)?,"suspend":true"#;
 
-pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
+pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
     let jobs = suspend(
         "assent-job",
         &["jobs"],
@@ -51,21 +51,21 @@ fn suspend(
     template: &str,
     operator: &Operator,
     (ours, applied_suspended): (&str, &str),
-) -> [Manifest; 2] {
-    let scope = Scope {
+) -> [PolicyObject; 2] {
+    let scope = MatchScope {
         group: "batch",
         resources,
         also: &[],
         operations: &["CREATE", "UPDATE"],
         enforced: true,
         label: None,
-        clearance: Clearance::IfAny,
+        params: ParamUse::IfAny,
     };
     let due = "!object.spec.?suspend.orValue(false)
 && !has(object.metadata.deletionTimestamp)
-&& !object.?status.?conditions.orValue([]).exists(c, c.type in ['Complete', 'Failed'] && c.status == 'True')";
+&& !object.?status.?conditions.orValue([]).exists(condition, condition.type in ['Complete', 'Failed'] && condition.status == 'True')";
     let condition = format!(
-        "({due} && {ours} && {} && !{}.exists(v, {}))
+        "({due} && {ours} && {} && !{}.exists(version, {}))
 || ({})",
         governs(template, &operator.accelerators),
         cleared_versions(template),
@@ -87,9 +87,9 @@ fn suspend(
 fn others_suspend() -> String {
     let labels = QUEUE_LABELS.map(|label| format!("'{label}'")).join(", ");
     format!(
-        "([{labels}].exists(l, l in object.metadata.?labels.orValue({{}}))
+        "([{labels}].exists(label, label in object.metadata.?labels.orValue({{}}))
 || object.spec.?managedBy.orValue('{JOB_CONTROLLER}') != '{JOB_CONTROLLER}'
-|| object.metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false) && o.kind != 'CronJob'))"
+|| object.metadata.?ownerReferences.orValue([]).exists(owner, owner.?controller.orValue(false) && owner.kind != 'CronJob'))"
     )
 }
 
@@ -100,8 +100,8 @@ fn stays_suspended(applied_suspended: &str) -> String {
     let applied = "metadata.?annotations[?'kubectl.kubernetes.io/last-applied-configuration'].orValue('')";
     format!(
         "{} && {} && object.spec.?suspend.orValue(false) && oldObject.spec.?suspend.orValue(false)
-&& (object.metadata.?managedFields.orValue([]).exists(m, m.?operation.orValue('') == 'Apply'
-      && m.?manager.orValue('') == {manager} && m.?fieldsV1[?'f:spec'][?'f:suspend'].hasValue())
+&& (object.metadata.?managedFields.orValue([]).exists(entry, entry.?operation.orValue('') == 'Apply'
+      && entry.?manager.orValue('') == {manager} && entry.?fieldsV1[?'f:spec'][?'f:suspend'].hasValue())
   || object.{applied} != oldObject.{applied} && object.{applied}.matches(r'{applied_suspended}')
   || {manager} == 'kubectl-patch' && object.spec == oldObject.spec
     && object.metadata.?labels == oldObject.metadata.?labels

@@ -36,26 +36,27 @@
 //! missing does so before its match conditions are looked at: an update of a pod that is not held
 //! must never depend on a `Clearance`.
 //!
-//! Where the API server has no mutating policies ([`Holding::Refuse`]), assent-pod-create refuses what would
+//! Where the API server has no mutating policies ([`HoldMethod::Refuse`]), assent-pod-create refuses what would
 //! have been held, and whoever signs an approval fills in the approver, which assent-approvals checks.
 
 mod authors;
-mod cleared;
-mod governed;
+mod cel;
 mod grace;
-mod holding;
+mod hold_method;
 mod jobs;
-mod manifest;
 mod pods;
+mod policy_object;
 mod preview;
 mod records;
+mod scope_cel;
 mod stops;
 mod workloads;
 
 use sha2::{Digest as _, Sha256};
 
-pub use holding::Holding;
-pub use manifest::{Key, Manifest};
+pub use cel::PARTS as MATCH_PARTS;
+pub use hold_method::HoldMethod;
+pub use policy_object::{Key, PolicyObject};
 
 use crate::{api::Digest, policy::Accelerators};
 
@@ -97,7 +98,7 @@ pub const RELEASE_WITHOUT_TIME: &str =
     "the gate is lifted by the field manager assent-release only, in a pod whose field managers are tracked";
 
 /// Every policy and binding, in the order in which they are best read.
-pub fn policies(operator: &Operator) -> Vec<Manifest> {
+pub fn policies(operator: &Operator) -> Vec<PolicyObject> {
     let mut manifests = pods::policies(operator);
     manifests.extend(jobs::policies(operator));
     manifests.extend(workloads::policies(operator));

@@ -1,21 +1,24 @@
 //! Pods: held unless cleared, released only while cleared, and what was admitted stays what it was.
 
 use super::{
-    Manifest, Operator, RELEASE_MANAGER, RELEASE_WITHOUT_TIME,
-    cleared::{cleared_versions, matches, refused_annotation, system},
-    governed::governs,
+    Operator, PolicyObject, RELEASE_MANAGER, RELEASE_WITHOUT_TIME,
+    cel::{cleared_versions, matches, refused_annotation, system},
     grace,
-    manifest::{Answer, Clearance, Label, Reach, Rule, Scope, breaks_one_of, mutating, reaching, validating},
+    policy_object::{
+        Answer, Binding, Label, MatchScope, ParamUse, Rule, breaks_one_of, mutating, validating,
+        with_bindings,
+    },
+    scope_cel::governs,
 };
 use crate::api::{self, GATE, GROUP, HELD_LABEL, SYSTEM_LABEL};
 
-pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
+pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
     let (delete, evict) = grace::policies(operator);
     let mut manifests: Vec<_> = [gate(operator), held_create(), create(operator), release(operator), delete]
         .into_iter()
-        .flat_map(|policy| reaching(policy, &REACHES))
+        .flat_map(|policy| with_bindings(policy, &REACHES))
         .collect();
-    manifests.extend(reaching(update(operator), &REACHES_WITHOUT_CLEARANCE));
+    manifests.extend(with_bindings(update(operator), &REACHES_WITHOUT_CLEARANCE));
     manifests.extend(evict);
     manifests.extend(binding());
     manifests
@@ -23,9 +26,9 @@ pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
 
 /// Where the scope is that of labelled pods, others cost nothing and depend on nothing. That of accelerated
 /// ones is a matter of expressions alone, which see it in the `Clearance`: see [`governs`].
-const REACHES: [Reach; 2] = [
-    Reach { suffix: "", scopes: Err(&[api::Scope::Labelled]), label: None },
-    Reach {
+const REACHES: [Binding; 2] = [
+    Binding { suffix: "", scopes: Err(&[api::Scope::Labelled]), label: None },
+    Binding {
         suffix: "-labelled",
         scopes: Ok(&[api::Scope::Labelled]),
         label: Some(Label::Present(SYSTEM_LABEL)),
@@ -34,22 +37,22 @@ const REACHES: [Reach; 2] = [
 
 /// Without a `Clearance` a pod is known by its labels: what asks for an accelerator and names no system is
 /// never cleared, and so it is held.
-const REACHES_WITHOUT_CLEARANCE: [Reach; 3] = [
-    Reach { suffix: "", scopes: Err(LAXER_SCOPES), label: None },
-    Reach { suffix: "-labelled", scopes: Ok(LAXER_SCOPES), label: Some(Label::Present(SYSTEM_LABEL)) },
-    Reach { suffix: "-held", scopes: Ok(LAXER_SCOPES), label: Some(Label::Present(HELD_LABEL)) },
+const REACHES_WITHOUT_CLEARANCE: [Binding; 3] = [
+    Binding { suffix: "", scopes: Err(LAXER_SCOPES), label: None },
+    Binding { suffix: "-labelled", scopes: Ok(LAXER_SCOPES), label: Some(Label::Present(SYSTEM_LABEL)) },
+    Binding { suffix: "-held", scopes: Ok(LAXER_SCOPES), label: Some(Label::Present(HELD_LABEL)) },
 ];
 
 const LAXER_SCOPES: &[api::Scope] = &[api::Scope::Accelerated, api::Scope::Labelled];
 
-const PODS: Scope = Scope {
+const PODS: MatchScope = MatchScope {
     group: "",
     resources: &["pods"],
     also: &[],
     operations: &["CREATE"],
     enforced: true,
     label: None,
-    clearance: Clearance::Required,
+    params: ParamUse::Required,
 };
 
 /// Holds what nothing clears. All of the decision is in one match condition, so that a cleared pod,
@@ -63,11 +66,11 @@ const PODS: Scope = Scope {
 /// `ObjectVal.ConvertToNative` returns a struct where a value is due; 1.37 mended it).
 ///
 /// It also cuts the pod's own grace: a policy of its own would cost every pod another copy of the `Clearance`.
-fn gate(operator: &Operator) -> [Manifest; 2] {
+fn gate(operator: &Operator) -> [PolicyObject; 2] {
     let (gated, held) = (gated("object"), held("object"));
     let gate_and_label = format!(
         "{held}
-? [JSONPatch{{op: 'remove', path: '/spec/schedulingGates/' + string(object.spec.schedulingGates.map(g, g.name).indexOf('{GATE}'))}},
+? [JSONPatch{{op: 'remove', path: '/spec/schedulingGates/' + string(object.spec.schedulingGates.map(gate, gate.name).indexOf('{GATE}'))}},
    JSONPatch{{op: 'remove', path: '/metadata/labels/' + jsonpatch.escapeKey('{HELD_LABEL}')}}]
 : ({gated} ? [] : has(object.spec.schedulingGates)
   ? [JSONPatch{{op: 'add', path: '/spec/schedulingGates/-', value: {{'name': '{GATE}'}}}}]
@@ -80,7 +83,7 @@ fn gate(operator: &Operator) -> [Manifest; 2] {
     // With gate and label: patch if cleared. With neither: patch if not cleared. With the gate alone: add the label.
     // With the label alone: leave it, and assent-pod-held refuses the pod.
     let changes = format!(
-        "(!has(object.spec.nodeName) && ({gated} == {held} ? {}.exists(v, {}) == {held} : {gated}))",
+        "(!has(object.spec.nodeName) && ({gated} == {held} ? {}.exists(version, {}) == {held} : {gated}))",
         cleared_versions("object"),
         matches("object")
     );
@@ -94,26 +97,26 @@ fn gate(operator: &Operator) -> [Manifest; 2] {
 }
 
 /// What has the label has the gate; no `Clearance` is needed to see that.
-fn held_create() -> [Manifest; 2] {
-    let scope = Scope { label: Some(Label::Present(HELD_LABEL)), clearance: Clearance::Unread, ..PODS };
+fn held_create() -> [PolicyObject; 2] {
+    let scope = MatchScope { label: Some(Label::Present(HELD_LABEL)), params: ParamUse::Unread, ..PODS };
     let rules = vec![label_follows_gate(), no_record_yet()];
     let conditions = [("breaks-a-rule", breaks_one_of(&rules))];
     validating("assent-pod-held", Answer::Refuse, &scope, &conditions, &[("name", pod_name("object"))], rules)
 }
 
-/// Whether the version `v` is cleared when the pod is created.
-const LIVE: &str = "timestamp(object.metadata.creationTimestamp) < timestamp(v.notAfter)";
+/// Whether `version` is cleared when the pod is created.
+const LIVE: &str = "timestamp(object.metadata.creationTimestamp) < timestamp(version.notAfter)";
 
 /// Looks again, after every mutation, and at the clock: the API server stamps `creationTimestamp`
 /// between the mutating and the validating stage.
-fn create(operator: &Operator) -> [Manifest; 2] {
+fn create(operator: &Operator) -> [PolicyObject; 2] {
     let variables = [
         ("name", pod_name("object")),
         ("system", system("object")),
-        ("live", format!("{}.filter(v, {LIVE})", cleared_versions("object"))),
+        ("live", format!("{}.filter(version, {LIVE})", cleared_versions("object"))),
     ];
     let gated_or_cleared = Rule {
-        holds: format!("{} || {}.exists(v, {LIVE} && {})", gated("object"), cleared_versions("object"), matches("object")),
+        holds: format!("{} || {}.exists(version, {LIVE} && {})", gated("object"), cleared_versions("object"), matches("object")),
         else_say: format!(
             "variables.name + (
   variables.system == '' ? ' has no label {SYSTEM_LABEL}: name its AISystem in the pod template'
@@ -123,7 +126,7 @@ fn create(operator: &Operator) -> [Manifest; 2] {
 + '; see: kubectl assent explain aisystem/' + (variables.system == '' ? 'NAME' : variables.system) + ' -n ' + request.namespace"
         ),
     };
-    let scope = Scope { label: Some(Label::Absent(HELD_LABEL)), ..PODS };
+    let scope = MatchScope { label: Some(Label::Absent(HELD_LABEL)), ..PODS };
     let rules = vec![label_follows_gate(), no_record_yet(), gated_or_cleared, grace::bounded("object")];
     let conditions = [(
         "breaks-a-rule",
@@ -146,7 +149,7 @@ fn label_follows_gate() -> Rule {
 /// The operator records on a pod what it did to it: nobody else may have written that before.
 fn no_record_yet() -> Rule {
     Rule {
-        holds: format!("!{}.exists(k, {OURS})", annotations("object")),
+        holds: format!("!{}.exists(key, {OURS})", annotations("object")),
         else_say: format!(
             "variables.name + ': annotations that begin with {GROUP}/ are written by Assent only: remove them from the pod template'"
         ),
@@ -154,14 +157,14 @@ fn no_record_yet() -> Rule {
 }
 
 /// Whether the key `k` of a label or annotation is one of Assent.
-const OURS: &str = "k.startsWith('assent.dev/')";
+const OURS: &str = "key.startsWith('assent.dev/')";
 
 /// A Binding gives its labels and annotations to the pod that it binds, past every policy on pods.
-fn binding() -> [Manifest; 2] {
-    let scope = Scope { resources: &["pods/binding", "bindings"], clearance: Clearance::Unread, ..PODS };
+fn binding() -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["pods/binding", "bindings"], params: ParamUse::Unread, ..PODS };
     let rule = Rule {
         holds: format!(
-            "!object.metadata.?labels.orValue({{}}).exists(k, {OURS}) && !{}.exists(k, {OURS})",
+            "!object.metadata.?labels.orValue({{}}).exists(key, {OURS}) && !{}.exists(key, {OURS})",
             annotations("object")
         ),
         else_say: format!(
@@ -173,15 +176,17 @@ fn binding() -> [Manifest; 2] {
 
 /// What holds for every update, with or without a `Clearance`. Whoever writes a pod's status can
 /// write its labels along with it.
-fn update(operator: &Operator) -> [Manifest; 2] {
-    let scope = Scope {
+fn update(operator: &Operator) -> [PolicyObject; 2] {
+    let scope = MatchScope {
         resources: &["pods", "pods/status", "pods/ephemeralcontainers"],
         operations: &["UPDATE"],
-        clearance: Clearance::Unread,
+        params: ParamUse::Unread,
         ..PODS
     };
     let variables = [("name", pod_name("object"))];
-    let images = |of: &str, list: &str| format!("{of}.spec.?{list}.orValue([]).map(c, c.?image.orValue(''))");
+    let images = |of: &str, list: &str| {
+        format!("{of}.spec.?{list}.orValue([]).map(container, container.?image.orValue(''))")
+    };
     let unchanged = |list: &str| format!("{} == {}", images("object", list), images("oldObject", list));
     let rules = vec![
         Rule {
@@ -218,8 +223,8 @@ fn update(operator: &Operator) -> [Manifest; 2] {
 fn runtime_annotations_stay() -> Rule {
     Rule {
         holds: format!(
-            "object.metadata.?annotations.orValue({{}}).all(a, !{} || oldObject.metadata.?annotations[?a] == optional.of(object.metadata.annotations[a]))",
-            refused_annotation("a")
+            "object.metadata.?annotations.orValue({{}}).all(annotation, !{} || oldObject.metadata.?annotations[?annotation] == optional.of(object.metadata.annotations[annotation]))",
+            refused_annotation("annotation")
         ),
         else_say: "variables.name + ': an annotation that container runtimes read does not change on a pod that Assent governs; leave it out'".to_owned(),
     }
@@ -231,7 +236,7 @@ fn record_stays(operator: &Operator) -> Rule {
     Rule {
         // Most updates change no annotation at all.
         holds: format!(
-            "{now} == {before} || {} || !({now}.exists(k, {OURS} && (!(k in {before}) || {before}[k] != {now}[k])) || {before}.exists(k, {OURS} && !(k in {now})))",
+            "{now} == {before} || {} || !({now}.exists(key, {OURS} && (!(key in {before}) || {before}[key] != {now}[key])) || {before}.exists(key, {OURS} && !(key in {now})))",
             operator.asks()
         ),
         else_say: format!(
@@ -243,12 +248,12 @@ fn record_stays(operator: &Operator) -> Rule {
 /// The operator is not trusted either: whoever lifts a gate, the pod must be cleared now. An update has no clock of
 /// its own, but the API server writes its time into the entry of the field manager. An entry that was there before
 /// says nothing about this request, so only a new time counts.
-fn release(operator: &Operator) -> [Manifest; 2] {
-    let scope = Scope { operations: &["UPDATE"], label: Some(Label::Present(HELD_LABEL)), ..PODS };
+fn release(operator: &Operator) -> [PolicyObject; 2] {
+    let scope = MatchScope { operations: &["UPDATE"], label: Some(Label::Present(HELD_LABEL)), ..PODS };
     let managers = |pod: &str| format!("{pod}.metadata.?managedFields.orValue([])");
     let released = format!(
-        "{}.filter(m, m.?manager.orValue('') == '{RELEASE_MANAGER}' && m.?operation.orValue('') == 'Update' && !has(m.subresource) && has(m.time)
-  && !{}.exists(o, o.?manager.orValue('') == '{RELEASE_MANAGER}' && o.?time == m.?time)).map(m, timestamp(m.time))",
+        "{}.filter(entry, entry.?manager.orValue('') == '{RELEASE_MANAGER}' && entry.?operation.orValue('') == 'Update' && !has(entry.subresource) && has(entry.time)
+  && !{}.exists(old, old.?manager.orValue('') == '{RELEASE_MANAGER}' && old.?time == entry.?time)).map(entry, timestamp(entry.time))",
         managers("object"),
         managers("oldObject")
     );
@@ -260,7 +265,7 @@ fn release(operator: &Operator) -> [Manifest; 2] {
         },
         Rule {
             holds: format!(
-                "{}.exists(v, {released}.all(t, t < timestamp(v.notAfter)) && {})",
+                "{}.exists(version, {released}.all(time, time < timestamp(version.notAfter)) && {})",
                 cleared_versions("object"),
                 matches("object")
             ),
@@ -295,7 +300,7 @@ fn operator_lifts(operator: &Operator) -> Rule {
 }
 
 fn gated(pod: &str) -> String {
-    format!("{pod}.spec.?schedulingGates.orValue([]).exists(g, g.name == '{GATE}')")
+    format!("{pod}.spec.?schedulingGates.orValue([]).exists(gate, gate.name == '{GATE}')")
 }
 
 fn annotations(pod: &str) -> String {

@@ -13,10 +13,10 @@
 //! controller made of it, such as the `ReplicaSet` of a Deployment, is not.
 
 use super::{
-    Manifest, Operator,
-    cleared::{cleared_versions, matches, system},
-    governed::governs,
-    manifest::{Advice, Clearance, Rule, Scope, advising},
+    Operator, PolicyObject,
+    cel::{cleared_versions, matches, system},
+    policy_object::{Advice, MatchScope, ParamUse, Rule, advising},
+    scope_cel::governs,
 };
 use crate::api::{Mode, SYSTEM_LABEL};
 
@@ -25,22 +25,22 @@ const WORKLOADS: &[(&str, &[&str])] = &[
     ("batch", &["jobs", "cronjobs"]),
 ];
 
-pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
-    let scope = Scope {
+pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
+    let scope = MatchScope {
         group: "",
         resources: &["pods", "replicationcontrollers"],
         also: WORKLOADS,
         operations: &["CREATE", "UPDATE"],
         enforced: false,
         label: None,
-        clearance: Clearance::IfAny,
+        params: ParamUse::IfAny,
     };
     let is_pod = "request.resource.resource == 'pods'";
     let conditions = [(
         "made-by-people",
         format!(
             "{is_pod} ? request.operation == 'CREATE' :
-  !object.metadata.?ownerReferences.orValue([]).exists(o, o.?controller.orValue(false))
+  !object.metadata.?ownerReferences.orValue([]).exists(owner, owner.?controller.orValue(false))
   && (request.operation == 'CREATE' || {} != {})",
             template("object"),
             template("oldObject")
@@ -55,7 +55,7 @@ pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
     let (versions, matches, governs) =
         (cleared_versions(pod), matches(pod), governs(pod, &operator.accelerators));
     let rules = vec![Rule {
-        holds: format!("!{governs} || {versions}.exists(v, {matches})"),
+        holds: format!("!{governs} || {versions}.exists(version, {matches})"),
         else_say: format!(
             "variables.object + (params.?spec.?mode.orValue('') == '{}'
   ? ': its pods will be held: ' : ' would be held if namespace ' + request.namespace + ' enforced: ')

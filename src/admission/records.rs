@@ -1,12 +1,12 @@
 //! What people write: who may say what, and that it stays said.
 
 use super::{
-    Manifest, Operator,
-    manifest::{Answer, Clearance, Rule, Scope, mutating, validating},
+    Operator, PolicyObject,
+    policy_object::{Answer, MatchScope, ParamUse, Rule, mutating, validating},
 };
 use crate::api::{self, GROUP, MODE_LABEL, Mode, SCOPE_LABEL};
 
-pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
+pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
     let parts = [
         stamp(),
         approvals(),
@@ -21,14 +21,14 @@ pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
 }
 
 /// Every change of what people write; each policy names its kinds.
-pub(super) const RECORDS: Scope = Scope {
+pub(super) const RECORDS: MatchScope = MatchScope {
     group: GROUP,
     resources: &[],
     also: &[],
     operations: &["CREATE", "UPDATE", "DELETE"],
     enforced: false,
     label: None,
-    clearance: Clearance::Unread,
+    params: ParamUse::Unread,
 };
 
 /// The controllers that empty a namespace and collect garbage, with and without credentials of their own.
@@ -40,8 +40,8 @@ const NAMESPACE_CONTROLLER: &str =
     "['system:serviceaccount:kube-system:namespace-controller', 'system:kube-controller-manager']";
 
 /// Writes down who asks, as the API server authenticated them.
-fn stamp() -> [Manifest; 2] {
-    let scope = Scope { resources: &["approvals"], operations: &["CREATE"], ..RECORDS };
+fn stamp() -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["approvals"], operations: &["CREATE"], ..RECORDS };
     let conditions = [("unsigned", "!has(object.spec.approver) && !has(object.spec.signature)".to_owned())];
     // `uid` is absent under impersonation, and where the authenticator has none.
     let patch = "[JSONPatch{op: 'add', path: '/spec/approver', value: Object.spec.approver{
@@ -51,8 +51,8 @@ fn stamp() -> [Manifest; 2] {
     mutating("assent-approval-stamp", &scope, &conditions, patch.to_owned(), "Never")
 }
 
-fn approvals() -> [Manifest; 2] {
-    let scope = Scope { resources: &["approvals"], ..RECORDS };
+fn approvals() -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["approvals"], ..RECORDS };
     let on = |operation: &str, rule: &str| format!("request.operation != '{operation}' || ({rule})");
     // Who signed a decision outside the cluster is for the operator to find out, and not who asks.
     let on_create = |rule: &str| on("CREATE", &format!("has(object.spec.signature) || ({rule})"));
@@ -103,8 +103,8 @@ fn approvals() -> [Manifest; 2] {
     validating("assent-approvals", Answer::Refuse, &scope, &[], &[], rules)
 }
 
-fn model_versions() -> [Manifest; 2] {
-    let scope = Scope { resources: &["modelversions"], operations: &["UPDATE"], ..RECORDS };
+fn model_versions() -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["modelversions"], operations: &["UPDATE"], ..RECORDS };
     let rules = vec![Rule {
         // The definition says the same; a policy still says it where somebody edited the definition.
         holds: "object.spec == oldObject.spec".to_owned(),
@@ -113,8 +113,8 @@ fn model_versions() -> [Manifest; 2] {
     validating("assent-modelversions", Answer::Refuse, &scope, &[], &[], rules)
 }
 
-fn systems() -> [Manifest; 2] {
-    let scope = Scope { resources: &["aisystems"], ..RECORDS };
+fn systems() -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["aisystems"], ..RECORDS };
     let rules = vec![
         Rule {
             holds: format!(
@@ -133,8 +133,8 @@ fn systems() -> [Manifest; 2] {
     validating("assent-aisystems", Answer::Refuse, &scope, &[], &[], rules)
 }
 
-fn risk_levels() -> [Manifest; 2] {
-    let scope = Scope { resources: &["risklevels"], operations: &["DELETE"], ..RECORDS };
+fn risk_levels() -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["risklevels"], operations: &["DELETE"], ..RECORDS };
     let rules = vec![Rule {
         holds: "oldObject.?status.?systems.orValue(0) == 0".to_owned(),
         else_say: "'risk level ' + oldObject.metadata.name + ' is in use: without it ' + string(oldObject.status.systems) + ' AI systems would stop; see: kubectl get aisystems -A'".to_owned(),
@@ -143,8 +143,8 @@ fn risk_levels() -> [Manifest; 2] {
 }
 
 /// Governing more strictly is for whoever may label a namespace; less, or no more, needs the verb `ungovern`.
-fn namespaces(operator: &Operator) -> [Manifest; 2] {
-    let scope = Scope {
+fn namespaces(operator: &Operator) -> [PolicyObject; 2] {
+    let scope = MatchScope {
         group: "",
         resources: &["namespaces", "namespaces/status", "namespaces/finalize"],
         operations: &["CREATE", "UPDATE"],
@@ -201,8 +201,8 @@ fn namespaces(operator: &Operator) -> [Manifest; 2] {
 
 /// A `DecisionSubject` never changes, and only the operator appends to a `SystemHistory`. Only the deletion of
 /// their namespace removes them.
-fn kept_records(operator: &Operator) -> [Manifest; 2] {
-    let scope = Scope { resources: &["decisionsubjects", "systemhistories"], ..RECORDS };
+fn kept_records(operator: &Operator) -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["decisionsubjects", "systemhistories"], ..RECORDS };
     let rules = vec![
         Rule {
             holds: format!("request.operation != 'CREATE' || {}", operator.asks()),
@@ -226,8 +226,8 @@ fn kept_records(operator: &Operator) -> [Manifest; 2] {
 }
 
 /// What the operator derives, nobody else writes: neither clearances nor statuses.
-fn operator_only(operator: &Operator) -> [Manifest; 2] {
-    let scope = Scope {
+fn operator_only(operator: &Operator) -> [PolicyObject; 2] {
+    let scope = MatchScope {
         resources: &[
             "clearances",
             "risklevels/status",

@@ -10,19 +10,19 @@
 //! A warning counts from the statuses that the operator wrote last. The operator still decides what stops.
 
 use super::{
-    Manifest,
-    manifest::{Answer, Rule, Scope, validating},
+    PolicyObject,
+    policy_object::{Answer, MatchScope, Rule, validating},
     records::RECORDS,
 };
 
-pub(super) fn policies() -> Vec<Manifest> {
+pub(super) fn policies() -> Vec<PolicyObject> {
     [system(), risk_level(), model_version(), approver_role(), trusted_sidecar()]
         .into_iter()
         .flatten()
         .collect()
 }
 
-const CHANGES: Scope = Scope { operations: &["UPDATE", "DELETE"], ..RECORDS };
+const CHANGES: MatchScope = MatchScope { operations: &["UPDATE", "DELETE"], ..RECORDS };
 
 const DELETED: &str = "request.operation == 'DELETE'";
 
@@ -35,11 +35,11 @@ fn changed(fields: &[&str]) -> String {
 
 /// Whether an update takes something out of a list of the spec.
 fn shrinks(list: &str) -> String {
-    format!("oldObject.spec.{list}.orValue([]).exists(x, !(x in object.spec.{list}.orValue([])))")
+    format!("oldObject.spec.{list}.orValue([]).exists(item, !(item in object.spec.{list}.orValue([])))")
 }
 
-fn system() -> [Manifest; 2] {
-    let scope = Scope { resources: &["aisystems"], enforced: true, ..CHANGES };
+fn system() -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["aisystems"], enforced: true, ..CHANGES };
     // The count of pods is the operator's, so it is there only where pods are governed.
     let conditions = [("something-runs", "oldObject.?status.?pods.?running.orValue(0) > 0".to_owned())];
     let variables = [
@@ -58,7 +58,7 @@ fn system() -> [Manifest; 2] {
             "checked",
             format!(
                 "{DELETED} ? [] : ({} ? ['spec.documentation'] : []) + ({} ? ['spec.provider'] : []) \
-+ (object.spec.owners.exists(o, !(o in oldObject.spec.owners)) ? ['spec.owners'] : [])",
++ (object.spec.owners.exists(owner, !(owner in oldObject.spec.owners)) ? ['spec.owners'] : [])",
                 shrinks("?documentation"),
                 shrinks("?provider.?certifications"),
             ),
@@ -85,8 +85,8 @@ fn system() -> [Manifest; 2] {
     validating("assent-stop-aisystem", Answer::Warn, &scope, &conditions, &variables, rules)
 }
 
-fn risk_level() -> [Manifest; 2] {
-    let scope = Scope { resources: &["risklevels"], operations: &["UPDATE"], ..CHANGES };
+fn risk_level() -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["risklevels"], operations: &["UPDATE"], ..CHANGES };
     let conditions = [("in-use", "oldObject.?status.?systems.orValue(0) > 0".to_owned())];
     let fields = [
         "prohibited",
@@ -106,17 +106,18 @@ fn risk_level() -> [Manifest; 2] {
     validating("assent-stop-risklevel", Answer::Warn, &scope, &conditions, &variables, rules)
 }
 
-fn model_version() -> [Manifest; 2] {
-    let scope = Scope { resources: &["modelversions"], operations: &["DELETE"], enforced: true, ..CHANGES };
+fn model_version() -> [PolicyObject; 2] {
+    let scope =
+        MatchScope { resources: &["modelversions"], operations: &["DELETE"], enforced: true, ..CHANGES };
     let rules = vec![Rule {
-        holds: "!oldObject.?status.?conditions.orValue([]).exists(c, c.type == 'Cleared' && c.status == 'True')".to_owned(),
+        holds: "!oldObject.?status.?conditions.orValue([]).exists(condition, condition.type == 'Cleared' && condition.status == 'True')".to_owned(),
         else_say: "'model version ' + oldObject.metadata.name + ' is cleared: without it the pods that run it stop; see: kubectl assent status ' + oldObject.spec.system + ' -n ' + request.namespace".to_owned(),
     }];
     validating("assent-stop-modelversion", Answer::Warn, &scope, &[], &[], rules)
 }
 
-fn approver_role() -> [Manifest; 2] {
-    let scope = Scope { resources: &["approverroles"], ..CHANGES };
+fn approver_role() -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["approverroles"], ..CHANGES };
     let rules = vec![Rule {
         holds: format!("{DELETED} ? oldObject.spec.?keys.orValue([]).size() == 0 : !{}", shrinks("?keys")),
         else_say: "'approver role ' + oldObject.metadata.name + ': an approval that was signed with a key that is gone or changed no longer counts, and pods that need it stop; see: kubectl assent status -A'".to_owned(),
@@ -124,8 +125,8 @@ fn approver_role() -> [Manifest; 2] {
     validating("assent-stop-approverrole", Answer::Warn, &scope, &[], &[], rules)
 }
 
-fn trusted_sidecar() -> [Manifest; 2] {
-    let scope = Scope { resources: &["trustedsidecars"], ..CHANGES };
+fn trusted_sidecar() -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["trustedsidecars"], ..CHANGES };
     let lists = ["?containers", "?initContainers", "?volumes", "?volumeMounts", "?env"].map(shrinks);
     let rules = vec![Rule {
         holds: format!("!({DELETED} || {})", lists.join(" || ")),

@@ -2,19 +2,19 @@
 //! say so.
 
 use super::{
-    Manifest, Operator,
-    manifest::{Answer, Clearance, Rule, Scope, validating},
+    Operator, PolicyObject,
+    policy_object::{Answer, MatchScope, ParamUse, Rule, validating},
 };
 
-pub(super) fn policies(operator: &Operator) -> Vec<Manifest> {
-    let scope = Scope {
+pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
+    let scope = MatchScope {
         group: "apps",
         resources: &["replicasets", "statefulsets", "daemonsets"],
         also: &[],
         operations: &["UPDATE"],
         enforced: false,
         label: None,
-        clearance: Clearance::Unread,
+        params: ParamUse::Unread,
     };
     let rule = Rule {
         holds: "object.spec == oldObject.spec".to_owned(),

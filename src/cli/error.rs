@@ -10,13 +10,17 @@
 use k8s_openapi::jiff::Timestamp;
 use kube::config::{InferConfigError, KubeconfigError};
 
-use super::{
-    ask::Choice,
-    connect::quoted,
-    instant::in_words,
-    page::{BAD, Page, STRONG, styled},
+use crate::{
+    api::{Decision, Digest},
+    cli::{
+        commands::ask::Choice,
+        connect::session::quoted,
+        render::{
+            page::{BAD, Page, STRONG, styled},
+            time::in_words,
+        },
+    },
 };
-use crate::api::{Decision, Digest};
 
 /// A command to type and what it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -323,7 +327,7 @@ impl Error {
         page.say(STRONG, &self.to_string());
         for next in self.next() {
             page.blank();
-            page.say(super::page::PLAIN, &format!("{}:", next.what_for));
+            page.say(crate::cli::render::page::PLAIN, &format!("{}:", next.what_for));
             page.command(&next.command);
         }
         page.finish()

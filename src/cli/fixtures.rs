@@ -1,15 +1,15 @@
 //! A bank's credit scorer, for tests: the case that the examples of the documentation are about.
 //!
 //! ```text
-//!  fixtures/lending.yaml ──► Ledger ── approve, reject, revoke ──► with decisions
+//!  fixtures/lending.yaml ──► SystemRecord ── approve, reject, revoke ──► with decisions
 //! ```
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
-use super::ledger::Ledger;
 use crate::{
     api::{Approval, Approver, Decision},
+    cli::connect::system_record::SystemRecord,
     policy::ApproverRoles,
 };
 
@@ -24,9 +24,9 @@ pub fn at(text: &str) -> Timestamp {
 }
 
 /// The credit scorer without any decision.
-pub fn ledger() -> Ledger {
+pub fn record() -> SystemRecord {
     let [level, system, v1, v2] = documents();
-    Ledger {
+    SystemRecord {
         namespace: "lending".to_owned(),
         name: "credit-scorer".to_owned(),
         level: Some(serde_json::from_value(level).expect("a RiskLevel")),
@@ -48,7 +48,7 @@ pub fn person(user: &str) -> Approver {
     Approver { user: user.to_owned(), ..Approver::default() }
 }
 
-impl Ledger {
+impl SystemRecord {
     /// With one more decision.
     pub fn with(mut self, user: &str, decision: Decision, role: &str, version: &str, recorded: &str) -> Self {
         let subject = self.version(version).expect("a version");

@@ -6,57 +6,29 @@
 //!       ├─ approve --interactive ─ inbox ── sign
 //!       ├─ approve --ssh-key ─ detached
 //!       ├─ decommission
-//!       ├─ status ─ rehearse
+//!       ├─ status ─ as_if_enforced
 //!       ├─ inventory
 //!       ├─ check ─── manifests ── finding
-//!       ├─ capture ─ specimen
+//!       ├─ capture ─ group
 //!       ├─ who-can ─ people
-//!       ├─ history ─ ledger
-//!       ├─ explain ─ specimen ── finding ── render
+//!       ├─ history ─ record
+//!       ├─ explain ─ group ── finding ── render
 //!       ├─ completion ─ clap, names of the cluster
 //!       └─ version
 //!             │
 //!             ├─ connect   the flags of kubectl ──► client, namespace
-//!             ├─ ledger    objects ──► policy core ──► ruling
+//!             ├─ record    objects ──► policy core ──► judgement
 //!             └─ page, table ── visible ──► terminal
 //! ```
 
-mod ask;
-mod capture;
-mod check;
-mod choose;
-mod completion;
+mod commands;
 mod connect;
-mod decommission;
-mod detached;
-mod difference;
 mod error;
-mod explain;
 #[cfg(test)]
 mod fixtures;
-mod history;
-mod inbox;
-mod instant;
-mod inventory;
-mod ledger;
 mod nearest;
-mod outcome;
-mod output;
-mod page;
-mod people;
-mod pods;
-mod rehearse;
-mod screen;
-mod show;
-mod sign;
-mod signs;
-mod status;
-mod subject;
-mod table;
-mod templates;
-mod version;
-mod visible;
-mod who_can;
+mod render;
+mod review;
 
 use std::path::PathBuf;
 
@@ -66,20 +38,29 @@ use clap::{
 };
 
 use clap_complete::engine::ArgValueCompleter;
-pub use connect::Connection;
+use commands::{
+    capture,
+    check::{self, FailOn},
+    completion, decommission, dry_run,
+    explain::{self, Target},
+    history, interactive,
+    inventory::{self, Images},
+    offline_sign::{self, Detached},
+    resolve::Act,
+    sign::{self, DecisionRequest},
+    status::{self, Which},
+    subject, version, who_can,
+};
+pub use connect::session::Connection;
+use connect::{session::Session, signs};
 pub use error::{Error, Next, Result};
+use render::{
+    output::{Listing, ManifestFormat, Prose},
+    page,
+    time::{self, Until},
+};
 
 use crate::api::{Decision, Digest, Scope};
-use check::FailOn;
-use choose::Act;
-use connect::Session;
-use detached::Detached;
-use explain::Target;
-use instant::Until;
-use inventory::Images;
-use output::{Listing, Manifest, Prose};
-use sign::Wish;
-use status::Which;
 
 const STYLES: Styles = Styles::styled()
     .header(page::STRONG)
@@ -170,7 +151,7 @@ enum Command {
   kubectl assent renew credit-scorer --version v3 --until 90d")]
     Renew {
         #[command(flatten)]
-        subject: Subject,
+        subject: SubjectArgs,
         #[command(flatten)]
         end: End,
     },
@@ -183,7 +164,7 @@ enum Command {
   kubectl assent reject credit-scorer --version v3 --reason 'see ticket AI-42'")]
     Reject {
         #[command(flatten)]
-        subject: Subject,
+        subject: SubjectArgs,
     },
     /// Withdraw clearance at once: what runs is stopped, and every role has to approve anew
     #[command(after_help = "Examples:
@@ -194,7 +175,7 @@ enum Command {
   kubectl assent revoke credit-scorer --version v3 --role risk-officer --reason 'drift alarm' --yes")]
     Revoke {
         #[command(flatten)]
-        subject: Subject,
+        subject: SubjectArgs,
     },
     /// End a system for good: date, reason and what replaces it
     ///
@@ -403,7 +384,7 @@ Examples:
         version: Option<String>,
         /// The format
         #[arg(short, long, value_enum, default_value_t)]
-        output: Manifest,
+        output: ManifestFormat,
     },
     /// Show the life of a system in order: its versions, the decisions on them, and what was enforced
     ///
@@ -446,7 +427,7 @@ Examples:
         digest: String,
         /// The format
         #[arg(short, long, value_enum, default_value_t)]
-        output: Manifest,
+        output: ManifestFormat,
     },
     /// Show who may decide about a system: the roles that are asked for, and who holds them
     ///
@@ -502,7 +483,7 @@ Examples:
 
 /// What is decided about, and how.
 #[derive(Args, Clone, Debug)]
-struct Subject {
+struct SubjectArgs {
     /// The AI system
     #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
     system: String,
@@ -556,15 +537,16 @@ impl How {
         until: Option<(String, Until)>,
     ) -> Result<()> {
         let Self { version, role, reason, digest, yes, full, ssh_key, to } = self;
-        let wish = Wish { act, system, version, role, until, reason, digest, yes, full, walks: false };
+        let request =
+            DecisionRequest { act, system, version, role, until, reason, digest, yes, full, walks: false };
         match ssh_key.zip(to) {
-            Some((key, to)) => detached::sign(session, wish, &Detached { key, to }).await,
-            None => sign::sign(session, wish).await,
+            Some((key, to)) => offline_sign::sign(session, request, &Detached { key, to }).await,
+            None => sign::sign(session, request).await,
         }
     }
 }
 
-fn until(text: &str) -> Result<(String, Until), instant::NotAnEnd> {
+fn until(text: &str) -> Result<(String, Until), time::NotAnEnd> {
     Ok((text.to_owned(), text.parse()?))
 }
 
@@ -592,24 +574,24 @@ pub async fn run(cli: Cli) -> Result<()> {
         }
         Command::Approve { system: None, how, end, all_namespaces, .. } => {
             let session = connection.session().await?;
-            let given = inbox::Given { until: end.until, reason: how.reason, full: how.full };
-            inbox::walk(&session, all_namespaces, &given).await
+            let given = interactive::Given { until: end.until, reason: how.reason, full: how.full };
+            interactive::walk(&session, all_namespaces, &given).await
         }
-        Command::Renew { subject: Subject { system, how }, end } => {
+        Command::Renew { subject: SubjectArgs { system, how }, end } => {
             how.decide(&connection.session().await?, Act::Renew, system, end.until).await
         }
-        Command::Reject { subject: Subject { system, how } } => {
+        Command::Reject { subject: SubjectArgs { system, how } } => {
             how.decide(&connection.session().await?, Act::Reject, system, None).await
         }
-        Command::Revoke { subject: Subject { system, how } } => {
+        Command::Revoke { subject: SubjectArgs { system, how } } => {
             how.decide(&connection.session().await?, Act::Revoke, system, None).await
         }
         Command::Decommission { system, date, reason, successor, force, yes } => {
-            let wish = decommission::Wish { system, date, reason, successor, force, yes };
-            decommission::decommission(&connection.session().await?, wish).await
+            let request = decommission::DecommissionRequest { system, date, reason, successor, force, yes };
+            decommission::decommission(&connection.session().await?, request).await
         }
         Command::Status { as_if_enforced: true, all_namespaces, scope, output, .. } => {
-            rehearse::rehearse(&connection.session().await?, all_namespaces, scope, output).await
+            dry_run::as_if_enforced(&connection.session().await?, all_namespaces, scope, output).await
         }
         Command::Inventory { all_namespaces, shadow, image_pattern, assent_namespace, output } => {
             let images = Images { patterns: image_pattern, namespace: assent_namespace };
@@ -631,15 +613,15 @@ pub async fn run(cli: Cli) -> Result<()> {
         }
         Command::Check { filename, recursive, fail_on, output } => {
             let namespace = connection.offline_namespace();
-            check::check(&check::Wish { paths: filename, recursive, namespace, fail_on }, output)
+            check::check(&check::CheckRequest { paths: filename, recursive, namespace, fail_on }, output)
         }
         Command::Capture { kind, name, filename, system, version, output } => {
-            let wish = capture::Wish { system, version, format: output };
+            let request = capture::CaptureRequest { system, version, format: output };
             if let Some(file) = filename {
-                return capture::capture_file(&file, &connection.offline_namespace(), &wish);
+                return capture::capture_file(&file, &connection.offline_namespace(), &request);
             }
             let target = target("capture", kind.unwrap_or_default(), name.as_deref())?;
-            capture::capture(&connection.session().await?, &target, &wish).await
+            capture::capture(&connection.session().await?, &target, &request).await
         }
         Command::History { system, all_namespaces, output } => {
             let session = connection.session().await?;

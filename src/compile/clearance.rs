@@ -9,11 +9,11 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
     cost::Added,
-    index::{Facts, Kept},
+    index::{Cached, NamespaceFacts},
     notice::Notice,
     on_loss::terms,
-    room::{Allotment, Claim, METADATA, Place, Room, Wish, allot},
-    status::{Ending, Judged, Statuses},
+    room::{Allotment, CandidateSystem, CandidateVersion, Claim, METADATA, Room, allot},
+    status::{Judged, Statuses, UpcomingEnd},
     stored::stored_size,
     withheld,
 };
@@ -22,7 +22,7 @@ use crate::{
         ClearanceSpec, ClearedVersion, Digest, Governance, ModelVersion, OnLoss, SystemClearance, Trusted,
         WithheldVersion,
     },
-    policy::{self, Authors, Capacity, Reason, Subject, Verdict, bears_on, judge},
+    policy::{self, Authors, Capacity, Reason, Subject, Verdict, applies_to, judge},
 };
 
 /// What is to be written, and when to look again.
@@ -38,7 +38,7 @@ pub struct Compiled {
 const NEVER: &str = "9999-12-30T00:00:00Z";
 
 /// Compiles `facts` of `namespace` as they are at `now`.
-pub fn compile(namespace: &str, governance: Governance, facts: &Facts, now: Timestamp) -> Compiled {
+pub fn compile(namespace: &str, governance: Governance, facts: &NamespaceFacts, now: Timestamp) -> Compiled {
     compile_within(Room::Everything, namespace, governance, facts, now)
 }
 
@@ -47,7 +47,7 @@ pub fn compile_within(
     room: Room,
     namespace: &str,
     governance: Governance,
-    facts: &Facts,
+    facts: &NamespaceFacts,
     now: Timestamp,
 ) -> Compiled {
     let mut judged: BTreeMap<&str, Judged> = facts
@@ -64,8 +64,8 @@ pub fn compile_within(
     };
     let allotment = {
         let bytes = stored_size(&spec).saturating_add(METADATA);
-        let (places, wishes) = (places(facts, &judged, now), wishes(facts, &judged));
-        allot(room, bytes, places, wishes, &Added::from(&spec.trusted))
+        let (places, candidates) = (places(facts, &judged, now), candidates(facts, &judged));
+        allot(room, bytes, places, candidates, &Added::from(&spec.trusted))
     };
     withhold(&mut judged, &allotment.refused);
     let bytes = allotment.bytes;
@@ -84,7 +84,7 @@ pub fn compile_within(
 }
 
 /// Since when the namespace is governed as it is; in whole seconds, as is a pod's creation.
-fn since(governance: Governance, facts: &Facts, now: Timestamp) -> Time {
+fn since(governance: Governance, facts: &NamespaceFacts, now: Timestamp) -> Time {
     let before = facts.clearance.as_ref().map(|clearance| &clearance.spec);
     let same = before.filter(|before| (before.mode, before.scope) == (governance.mode, governance.scope));
     same.and_then(|before| before.since.clone())
@@ -93,8 +93,8 @@ fn since(governance: Governance, facts: &Facts, now: Timestamp) -> Time {
 
 fn judge_version<'a>(
     namespace: &str,
-    facts: &'a Facts,
-    version: &'a Kept<ModelVersion>,
+    facts: &'a NamespaceFacts,
+    version: &'a Cached<ModelVersion>,
     now: Timestamp,
 ) -> Judged {
     let described = facts.systems.get(&version.spec.system);
@@ -106,24 +106,21 @@ fn judge_version<'a>(
     let level = system.and_then(|s| facts.levels.get(&s.risk_level)).map(|l| &l.spec);
     let digests = system.map(|system| Subject::new(namespace, system, level, &version.spec).digests());
     let bearing = digests.iter().flat_map(|digests| {
-        facts.approvals.values().filter(move |a| bears_on(a, &version.spec.system, &version.name, digests))
+        facts.approvals.values().filter(move |a| applies_to(a, &version.spec.system, &version.name, digests))
     });
     let statements = policy::statements(bearing.map(AsRef::as_ref), &facts.roles);
     let facts =
         policy::Facts { name: &version.name, version: &version.spec, system, level, authors, statements };
     let judgement = judge(&facts, now);
     let end = judgement.not_after.filter(|_| judgement.verdict == Verdict::Cleared);
-    let ending =
-        end.and_then(|end| Some(Ending { notice: Notice::of(end, now)?, then: judge(&facts, end).verdict }));
+    let ending = end.and_then(|end| {
+        Some(UpcomingEnd { notice: Notice::of(end, now)?, then: judge(&facts, end).verdict })
+    });
     Judged {
         system: version.spec.system.clone(),
         digest: digests.map(|digests| digests.signed),
         created: version.created,
-        standings: judgement
-            .standings
-            .iter()
-            .map(|(name, standing)| ((*name).to_owned(), *standing))
-            .collect(),
+        effects: judgement.effects.iter().map(|(name, standing)| ((*name).to_owned(), *standing)).collect(),
         not_after: judgement.not_after,
         revisit: judgement.revisit.into_iter().chain(end.and_then(|end| Notice::next(end, now))).min(),
         ending,
@@ -132,7 +129,11 @@ fn judge_version<'a>(
 }
 
 /// The systems that could have an entry, and how much they need it.
-fn places<'a>(facts: &'a Facts, judged: &BTreeMap<&str, Judged>, now: Timestamp) -> Vec<Place<'a>> {
+fn places<'a>(
+    facts: &'a NamespaceFacts,
+    judged: &BTreeMap<&str, Judged>,
+    now: Timestamp,
+) -> Vec<CandidateSystem<'a>> {
     let before = before(facts);
     let cleared = judged.values().filter(|judged| judged.verdict == Verdict::Cleared);
     let newly: BTreeSet<&str> = cleared.map(|judged| &*judged.system).collect();
@@ -146,10 +147,15 @@ fn places<'a>(facts: &'a Facts, judged: &BTreeMap<&str, Judged>, now: Timestamp)
             Some(_) => Claim::Known,
             None => Claim::None,
         };
-        Place { system: &system.name, level: &system.spec.risk_level, claim, created: system.created }
+        CandidateSystem {
+            system: &system.name,
+            level: &system.spec.risk_level,
+            claim,
+            created: system.created,
+        }
     });
     let gone = before.into_iter().flatten().filter(|(name, _)| !facts.systems.contains_key(*name));
-    let gone = gone.filter(|(_, entry)| runs(entry)).map(|(name, entry)| Place {
+    let gone = gone.filter(|(_, entry)| runs(entry)).map(|(name, entry)| CandidateSystem {
         system: name,
         level: entry.risk_level.as_deref().unwrap_or_default(),
         claim: Claim::Runs,
@@ -159,7 +165,7 @@ fn places<'a>(facts: &'a Facts, judged: &BTreeMap<&str, Judged>, now: Timestamp)
 }
 
 /// The systems of the Clearance as it is.
-fn before(facts: &Facts) -> Option<&BTreeMap<String, SystemClearance>> {
+fn before(facts: &NamespaceFacts) -> Option<&BTreeMap<String, SystemClearance>> {
     facts.clearance.as_ref().map(|clearance| &clearance.spec.systems)
 }
 
@@ -173,14 +179,14 @@ fn is_in_grace(entry: &SystemClearance, now: Timestamp) -> bool {
 }
 
 /// The versions that may run.
-fn wishes<'a>(facts: &'a Facts, judged: &BTreeMap<&str, Judged>) -> Vec<Wish<'a>> {
+fn candidates<'a>(facts: &'a NamespaceFacts, judged: &BTreeMap<&str, Judged>) -> Vec<CandidateVersion<'a>> {
     let cleared = judged.iter().filter(|(_, judged)| judged.verdict == Verdict::Cleared);
-    let wish = |(name, judged): (&&str, &Judged)| {
+    let candidate = |(name, judged): (&&str, &Judged)| {
         let (version, digest) = (facts.versions.get(*name)?, judged.digest.as_ref()?);
         let entry = before(facts).and_then(|systems| systems.get(&judged.system));
         let kept = entry.into_iter().flat_map(|entry| &entry.cleared);
         let is_this = |v: &ClearedVersion| v.model_version == version.name && v.subject_digest == *digest;
-        Some(Wish {
+        Some(CandidateVersion {
             system: &version.spec.system,
             created: version.created,
             kept: kept.into_iter().any(is_this),
@@ -192,7 +198,7 @@ fn wishes<'a>(facts: &'a Facts, judged: &BTreeMap<&str, Judged>) -> Vec<Wish<'a>
             },
         })
     };
-    cleared.filter_map(wish).collect()
+    cleared.filter_map(candidate).collect()
 }
 
 /// Withholds the versions that there is no room for.
@@ -207,7 +213,7 @@ fn withhold(judged: &mut BTreeMap<&str, Judged>, refused: &BTreeMap<String, Capa
 /// Enters what is cleared, the newest first, and the terms of each system; when terms can change.
 fn enter(
     systems: &mut BTreeMap<String, SystemClearance>,
-    facts: &Facts,
+    facts: &NamespaceFacts,
     mut allotment: Allotment<'_>,
     now: Timestamp,
 ) -> Option<Timestamp> {
@@ -263,7 +269,7 @@ fn never() -> Timestamp {
 /// system that is gone is remembered until its grace is over. Returns the earliest such end.
 fn remember_losses(
     systems: &mut BTreeMap<String, SystemClearance>,
-    facts: &Facts,
+    facts: &NamespaceFacts,
     now: Timestamp,
 ) -> Option<Timestamp> {
     let mut forget_at = None;

@@ -7,7 +7,7 @@
 //!
 //! The API server gives each CEL expression a cost of at most 1,000,000, and refuses the request beyond it. So a pod that
 //! is cleared could be refused, because its system has too many versions or too large ones. [`bound`] is an upper bound
-//! of that cost. Its factors are measured with the expression in `admission/matches.cel`, and rounded up by half or more;
+//! of that cost. Its factors are measured with the expression in `admission/cel/matches.cel`, and rounded up by half or more;
 //! the test `capacity::a_pod_of_the_last_of_many_large_versions_starts` tries them on a real API server.
 
 use crate::api::{Container, Runtime, Trusted, TrustedContainer};

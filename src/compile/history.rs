@@ -1,7 +1,7 @@
 //! Keeps the history of every system: who changed what altered a verdict, and what somebody deleted.
 //!
 //! ```text
-//!  Facts, statuses ──► Snapshot ─┬─ same as written last ──► nothing
+//!  NamespaceFacts, statuses ──► Snapshot ─┬─ same as written last ──► nothing
 //!                                └─ differs ──► SystemHistory: read, compare, append, replace
 //! ```
 //!
@@ -21,13 +21,13 @@ use kube::{
 use tokio::sync::OnceCell;
 use tracing::warn;
 
-use super::{Error, index::Facts, status::Statuses, write::MANAGER};
+use super::{Error, index::NamespaceFacts, status::Statuses, write::MANAGER};
 use crate::{
     api::{
         Attribution, Change, Condition, HistoryEntry, Observed, ObservedSource, ObservedVersion,
         SystemHistory, SystemHistorySpec, Text,
     },
-    bounds::{plain, shorten},
+    truncate::{plain, shorten},
     watch::request,
 };
 
@@ -59,7 +59,7 @@ pub struct Snapshot {
 }
 
 /// The state of every system that exists or that a version names.
-pub fn snapshots(facts: &Facts, statuses: &Statuses) -> BTreeMap<String, Snapshot> {
+pub fn snapshots(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<String, Snapshot> {
     let mut snapshots: BTreeMap<String, Snapshot> = BTreeMap::new();
     let mut newest: Vec<_> = facts.versions.values().collect();
     newest.sort_by(|a, b| (b.created, &b.name).cmp(&(a.created, &a.name)));

@@ -28,7 +28,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::sync::watch as signal;
 
-use super::trust::trust;
+use super::trusted::trust;
 use crate::{
     api::{
         AISystem, AUTHOR, Approval, ApproverRole, Attribution, CHANGED_BY, CLEARANCE_NAME, Clearance,
@@ -40,7 +40,7 @@ use crate::{
 
 /// What is described, and of its metadata only what is asked for: whole, that was half of it.
 #[derive(Debug)]
-pub struct Kept<K: HasSpec + HasStatus> {
+pub struct Cached<K: HasSpec + HasStatus> {
     pub name: String,
     pub uid: Option<String>,
     pub generation: Option<i64>,
@@ -50,7 +50,7 @@ pub struct Kept<K: HasSpec + HasStatus> {
     pub status: Option<K::Status>,
 }
 
-impl<K: Resource<DynamicType = ()> + HasSpec + HasStatus> Kept<K> {
+impl<K: Resource<DynamicType = ()> + HasSpec + HasStatus> Cached<K> {
     fn new(meta: ObjectMeta, spec: K::Spec, status: Option<K::Status>) -> Self {
         Self {
             attribution: Attribution::of(&meta),
@@ -71,13 +71,13 @@ impl<K: Resource<DynamicType = ()> + HasSpec + HasStatus> Kept<K> {
     }
 }
 
-impl From<AISystem> for Kept<AISystem> {
+impl From<AISystem> for Cached<AISystem> {
     fn from(AISystem { metadata, spec, status }: AISystem) -> Self {
         Self::new(metadata, spec, status)
     }
 }
 
-impl From<ModelVersion> for Kept<ModelVersion> {
+impl From<ModelVersion> for Cached<ModelVersion> {
     fn from(ModelVersion { metadata, spec, status }: ModelVersion) -> Self {
         Self::new(metadata, spec, status)
     }
@@ -250,9 +250,9 @@ fn empty_clearance(unreadable: &Unreadable) -> Clearance {
 
 /// What is known of one namespace.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
-    pub systems: BTreeMap<String, Arc<Kept<AISystem>>>,
-    pub versions: BTreeMap<String, Arc<Kept<ModelVersion>>>,
+pub struct NamespaceFacts {
+    pub systems: BTreeMap<String, Arc<Cached<AISystem>>>,
+    pub versions: BTreeMap<String, Arc<Cached<ModelVersion>>>,
     pub approvals: BTreeMap<String, Arc<Approval>>,
     pub clearance: Option<Arc<Clearance>>,
     /// The roles in which people decide, as far as they have keys.
@@ -267,8 +267,8 @@ pub struct Facts {
 struct Caches {
     namespaces: Cache<NamespaceMeta>,
     levels: Cache<RiskLevel>,
-    systems: Cache<Kept<AISystem>>,
-    versions: Cache<Kept<ModelVersion>>,
+    systems: Cache<Cached<AISystem>>,
+    versions: Cache<Cached<ModelVersion>>,
     approvals: Cache<Approval>,
     clearances: Cache<Clearance>,
     sidecars: Cache<TrustedSidecar>,
@@ -276,13 +276,13 @@ struct Caches {
     /// Of the sidecars, worked out when one of them changes.
     trusted: Arc<Trusted>,
     /// Uid and generation of the clearance that this operator wrote last, by namespace.
-    written: BTreeMap<String, Edition>,
+    written: BTreeMap<String, Revision>,
 }
 
 /// Which object, and which of its contents.
-type Edition = (Option<String>, Option<i64>);
+type Revision = (Option<String>, Option<i64>);
 
-fn edition(clearance: &Clearance) -> Edition {
+fn revision(clearance: &Clearance) -> Revision {
     (clearance.uid(), clearance.metadata.generation)
 }
 
@@ -317,12 +317,12 @@ impl Index {
     }
 
     /// What is known of `namespace` now.
-    pub fn facts(&self, namespace: &str) -> Facts {
+    pub fn facts(&self, namespace: &str) -> NamespaceFacts {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
         let levels = caches.levels.of("");
         let systems = caches.systems.of(namespace);
         let used = systems.values().filter_map(|s| levels.get_key_value(&s.spec.risk_level));
-        Facts {
+        NamespaceFacts {
             levels: used.map(|(name, level)| (name.clone(), Arc::clone(level))).collect(),
             versions: caches.versions.of(namespace),
             approvals: caches.approvals.of(namespace),
@@ -370,21 +370,21 @@ impl Index {
     }
 
     /// Takes in what was just written, ahead of the watch.
-    pub fn wrote(&self, clearance: Clearance) {
+    pub fn record_write(&self, clearance: Clearance) {
         let mut caches = self.caches.write().unwrap_or_else(PoisonError::into_inner);
-        caches.written.insert(clearance.namespace().unwrap_or_default(), edition(&clearance));
+        caches.written.insert(clearance.namespace().unwrap_or_default(), revision(&clearance));
         caches.clearances.insert(clearance);
     }
 
     /// Takes in that the clearance of `namespace` is to be gone.
-    pub fn withdrew(&self, namespace: &str) {
+    pub fn record_delete(&self, namespace: &str) {
         self.caches.write().unwrap_or_else(PoisonError::into_inner).written.remove(namespace);
     }
 
     /// Whether the `clearance` of `namespace` is another than this operator wrote last.
-    pub fn is_anothers(&self, namespace: &str, clearance: Option<&Clearance>) -> bool {
+    pub fn was_modified_externally(&self, namespace: &str, clearance: Option<&Clearance>) -> bool {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
-        caches.written.get(namespace).is_some_and(|written| clearance.map(edition).as_ref() != Some(written))
+        caches.written.get(namespace).is_some_and(|written| clearance.map(revision).as_ref() != Some(written))
     }
 
     fn update<K: Resource<DynamicType = ()> + Clone, V: From<K>>(

@@ -26,7 +26,7 @@ mod room;
 mod status;
 mod stored;
 mod subjects;
-mod trust;
+mod trusted;
 mod withheld;
 mod write;
 mod write_status;
@@ -44,7 +44,7 @@ use kube::{
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-pub(crate) use self::{clearance::compile, index::Facts, notice::Notice, trust::trust};
+pub(crate) use self::{clearance::compile, index::NamespaceFacts, notice::Notice, trusted::trust};
 use self::{
     history::{Histories, snapshots},
     index::{Index, Key, feed},
@@ -57,8 +57,8 @@ use self::{
 };
 use crate::{
     api::{CLEARANCE_EXPIRING, CLEARANCE_NAME, Clearance, ClearanceSpec, Governance},
-    bounds::{NOTE_BYTES, shorten},
     metrics::Metrics,
+    truncate::{NOTE_BYTES, shorten},
     watch::{Outcome, Queue, Watches, report},
 };
 
@@ -150,7 +150,7 @@ impl Context {
 
     /// Says which clearances have come closer to their end by a step, once: the statuses, which are written after
     /// this, remember what was said.
-    async fn give_notice(&self, namespace: &str, facts: &Facts, statuses: &Statuses) {
+    async fn give_notice(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
         self.metrics.expiring(namespace, &statuses.expiring());
         for (name, status) in &statuses.versions {
             let Some(version) = facts.versions.get(name) else { continue };
@@ -222,7 +222,7 @@ impl Context {
     async fn namespace(&self, name: &str) -> Result<Outcome, Error> {
         let Some(namespace) = self.index.namespace(name) else { return Ok(Outcome::default()) };
         if namespace.meta().deletion_timestamp.is_some() {
-            self.index.withdrew(name);
+            self.index.record_delete(name);
             self.objections.forget(name);
             self.subjects.forget(name);
             self.histories.forget(name);

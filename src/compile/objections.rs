@@ -19,11 +19,11 @@ use kube::{
     runtime::events::{Event, EventType},
 };
 
-use super::{index::Facts, status::Statuses};
+use super::{index::NamespaceFacts, status::Statuses};
 use crate::{
     api::{Approval, ApprovalStatus, Decision},
-    bounds::{NOTE_BYTES, plain, shorten},
     policy::approver_of,
+    truncate::{NOTE_BYTES, plain, shorten},
 };
 
 /// How many decisions one compile announces: the others follow with the next compiles.
@@ -44,7 +44,7 @@ pub struct Announcement {
 
 impl Objections {
     /// The Events about the decisions that begin to count with `statuses`.
-    pub fn begun(&self, namespace: &str, facts: &Facts, statuses: &Statuses) -> Vec<Announcement> {
+    pub fn begun(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> Vec<Announcement> {
         let mut announced = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut pending = announced.remove(namespace).unwrap_or_default();
         let counted_before = |approval: &Approval| approval.status.as_ref().is_some_and(counts);
@@ -80,7 +80,12 @@ fn counts(status: &ApprovalStatus) -> bool {
 }
 
 /// The versions with the content that was decided on, and the system.
-fn meant(namespace: &str, facts: &Facts, statuses: &Statuses, approval: &Approval) -> Vec<ObjectReference> {
+fn meant(
+    namespace: &str,
+    facts: &NamespaceFacts,
+    statuses: &Statuses,
+    approval: &Approval,
+) -> Vec<ObjectReference> {
     let spec = &approval.spec;
     let is_meant = |name: &str| {
         let digest = statuses.versions.get(name).and_then(|status| status.subject_digest.as_ref());
@@ -91,7 +96,7 @@ fn meant(namespace: &str, facts: &Facts, statuses: &Statuses, approval: &Approva
     versions.chain(facts.systems.get(&spec.system).map(|system| system.reference(namespace))).collect()
 }
 
-fn event(namespace: &str, facts: &Facts, approval: &Approval) -> Event {
+fn event(namespace: &str, facts: &NamespaceFacts, approval: &Approval) -> Event {
     let spec = &approval.spec;
     let (reason, done, action) = match spec.decision {
         Decision::Revoke => ("Revoked", "revoked", "Revoke"),

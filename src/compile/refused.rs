@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::room::Room;
-use crate::bounds::{plain, shorten};
+use crate::truncate::{plain, shorten};
 
 /// When what was refused is tried again.
 pub const AGAIN_AFTER: Duration = Duration::from_mins(10);

@@ -93,7 +93,7 @@ pub enum Claim {
 
 /// A system that could have an entry.
 #[derive(Clone, Debug)]
-pub struct Place<'a> {
+pub struct CandidateSystem<'a> {
     pub system: &'a str,
     pub level: &'a str,
     pub claim: Claim,
@@ -102,7 +102,7 @@ pub struct Place<'a> {
 
 /// A version that may run.
 #[derive(Clone, Debug)]
-pub struct Wish<'a> {
+pub struct CandidateVersion<'a> {
     pub system: &'a str,
     pub created: Option<Timestamp>,
     /// It is in the Clearance now.
@@ -127,8 +127,8 @@ pub struct Allotment<'a> {
 pub fn allot<'a>(
     room: Room,
     bytes: usize,
-    mut places: Vec<Place<'a>>,
-    wishes: Vec<Wish<'a>>,
+    mut places: Vec<CandidateSystem<'a>>,
+    candidates: Vec<CandidateVersion<'a>>,
     added: &Added,
 ) -> Allotment<'a> {
     places.retain(|place| room != Room::Losses || place.claim == Claim::Runs);
@@ -136,41 +136,41 @@ pub fn allot<'a>(
     places.truncate(SYSTEMS);
     let bytes = bytes + places.iter().map(entry_bytes).sum::<usize>();
     let systems = places.iter().map(|place| place.system).collect();
-    let mut ledger = Ledger {
+    let mut allocator = Allocator {
         room,
         added,
         by_system: BTreeMap::new(),
         allotment: Allotment { systems, bytes, ..Allotment::default() },
     };
-    for wish in in_order(wishes) {
-        ledger.take_in(wish);
+    for candidate in in_order(candidates) {
+        allocator.add(candidate);
     }
-    ledger.allotment
+    allocator.allotment
 }
 
 /// At most what the entry of a system takes without its versions. Names of objects have no characters that are escaped.
-fn entry_bytes(place: &Place<'_>) -> usize {
+fn entry_bytes(place: &CandidateSystem<'_>) -> usize {
     ENTRY + place.system.len() + place.level.len()
 }
 
 /// What is in the Clearance first; of what is new, the first version of each system before the second of any.
-fn in_order(mut wishes: Vec<Wish<'_>>) -> Vec<Wish<'_>> {
-    wishes.sort_by(|a, b| key(a).cmp(&key(b)));
+fn in_order(mut candidates: Vec<CandidateVersion<'_>>) -> Vec<CandidateVersion<'_>> {
+    candidates.sort_by(|a, b| key(a).cmp(&key(b)));
     let mut ranks: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut ranked: Vec<_> = wishes
+    let mut ranked: Vec<_> = candidates
         .into_iter()
-        .map(|wish| {
-            let rank = ranks.entry(wish.system).or_default();
+        .map(|candidate| {
+            let rank = ranks.entry(candidate.system).or_default();
             *rank += 1;
-            (if wish.kept { 0 } else { *rank }, wish)
+            (if candidate.kept { 0 } else { *rank }, candidate)
         })
         .collect();
     ranked.sort_by(|(a_rank, a), (b_rank, b)| (a_rank, key(a)).cmp(&(b_rank, key(b))));
-    ranked.into_iter().map(|(_, wish)| wish).collect()
+    ranked.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
-fn key<'a>(wish: &'a Wish<'_>) -> (bool, Option<Timestamp>, &'a str) {
-    (!wish.kept, wish.created, &wish.entry.model_version)
+fn key<'a>(candidate: &'a CandidateVersion<'_>) -> (bool, Option<Timestamp>, &'a str) {
+    (!candidate.kept, candidate.created, &candidate.entry.model_version)
 }
 
 /// What one system has taken.
@@ -180,16 +180,16 @@ struct Taken {
     shapes: Vec<Shape>,
 }
 
-struct Ledger<'a, 'b> {
+struct Allocator<'a, 'b> {
     room: Room,
     added: &'b Added,
     by_system: BTreeMap<&'a str, Taken>,
     allotment: Allotment<'a>,
 }
 
-impl<'a> Ledger<'a, '_> {
-    fn take_in(&mut self, wish: Wish<'a>) {
-        let Wish { system, entry, kept, .. } = wish;
+impl<'a> Allocator<'a, '_> {
+    fn add(&mut self, candidate: CandidateVersion<'a>) {
+        let CandidateVersion { system, entry, kept, .. } = candidate;
         match self.room_for(system, &entry, kept) {
             Ok((bytes, shape)) => {
                 let taken = self.by_system.entry(system).or_default();

@@ -13,7 +13,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
-    index::{Facts, Kept},
+    index::{Cached, NamespaceFacts},
     notice::Notice,
 };
 use crate::{
@@ -22,13 +22,13 @@ use crate::{
         CountedApproval, Decision, Digest, ModelVersion, ModelVersionStatus, RiskLevel, RiskLevelStatus,
         TrustedSidecar, TrustedSidecarStatus, VersionSummary, condition,
     },
-    bounds::{plain, shorten},
-    policy::{self, NotSigned, Reason, Standing, Statement, Verdict, approver_of},
+    policy::{self, ApprovalEffect, NotSigned, Reason, RecordedDecision, Verdict, approver_of},
+    truncate::{plain, shorten},
 };
 
 /// A clearance that ends soon.
 #[derive(Clone, Debug)]
-pub struct Ending {
+pub struct UpcomingEnd {
     pub notice: Notice,
     /// What will be the matter then.
     pub then: Verdict,
@@ -43,8 +43,8 @@ pub struct Judged {
     pub verdict: Verdict,
     pub not_after: Option<Timestamp>,
     pub revisit: Option<Timestamp>,
-    pub ending: Option<Ending>,
-    pub standings: BTreeMap<String, Standing>,
+    pub ending: Option<UpcomingEnd>,
+    pub effects: BTreeMap<String, ApprovalEffect>,
 }
 
 impl Judged {
@@ -92,8 +92,13 @@ pub struct Statuses {
 }
 
 impl Statuses {
-    pub fn new(namespace: &str, facts: &Facts, judged: &BTreeMap<&str, Judged>, now: Timestamp) -> Self {
-        let version = |(name, version): (&String, &std::sync::Arc<Kept<ModelVersion>>)| {
+    pub fn new(
+        namespace: &str,
+        facts: &NamespaceFacts,
+        judged: &BTreeMap<&str, Judged>,
+        now: Timestamp,
+    ) -> Self {
+        let version = |(name, version): (&String, &std::sync::Arc<Cached<ModelVersion>>)| {
             let judged = judged.get(name.as_str())?;
             Some((name.clone(), of_version(namespace, version, judged, facts, now)))
         };
@@ -129,7 +134,7 @@ impl Statuses {
 }
 
 /// What the conditions of a system or version say.
-struct Saying<'a> {
+struct ConditionContent<'a> {
     cleared: bool,
     stalled: bool,
     decommissioned: bool,
@@ -139,7 +144,7 @@ struct Saying<'a> {
     defect: Option<(&'static str, String)>,
 }
 
-impl Saying<'_> {
+impl ConditionContent<'_> {
     fn conditions(&self, generation: Option<i64>, before: &[Condition], now: Timestamp) -> Vec<Condition> {
         let say = |type_, status| {
             condition(before, (type_, status), self.reason, self.message.clone(), generation, now)
@@ -160,13 +165,13 @@ impl Saying<'_> {
 
 fn of_version(
     namespace: &str,
-    version: &Kept<ModelVersion>,
+    version: &Cached<ModelVersion>,
     judged: &Judged,
-    facts: &Facts,
+    facts: &NamespaceFacts,
     now: Timestamp,
 ) -> ModelVersionStatus {
     let cleared = judged.verdict == Verdict::Cleared;
-    let saying = Saying {
+    let content = ConditionContent {
         cleared,
         stalled: judged.is_stalled(),
         decommissioned: judged.is_decommissioned(),
@@ -174,9 +179,9 @@ fn of_version(
         message: judged.message(namespace, &version.name),
         defect: None,
     };
-    let counted = judged.standings.iter().filter(|(_, standing)| **standing == Standing::Counted);
+    let counted = judged.effects.iter().filter(|(_, standing)| **standing == ApprovalEffect::Counted);
     let before = version.status.as_ref().map_or(&[][..], |s| &s.conditions);
-    let mut conditions = saying.conditions(version.generation, before, now);
+    let mut conditions = content.conditions(version.generation, before, now);
     conditions.extend(expiring(judged.expiring(namespace, &version.name), version.generation, before, now));
     ModelVersionStatus {
         observed_generation: version.generation,
@@ -211,7 +216,7 @@ pub fn came_closer<'a>(
     (was_cleared && !was_said).then_some(expiring)
 }
 
-fn counted_approval(facts: &Facts, name: &str) -> Option<CountedApproval> {
+fn counted_approval(facts: &NamespaceFacts, name: &str) -> Option<CountedApproval> {
     let approval = facts.approvals.get(name).filter(|a| a.spec.decision == Decision::Approve)?;
     let approver = approver_of(approval, &facts.roles).ok()?;
     Some(CountedApproval {
@@ -223,16 +228,16 @@ fn counted_approval(facts: &Facts, name: &str) -> Option<CountedApproval> {
 }
 
 /// When a decision ends: at its own end, or with the validity of the level before that.
-fn end_of(facts: &Facts, approval: &Approval, approver: &Approver) -> Option<Time> {
+fn end_of(facts: &NamespaceFacts, approval: &Approval, approver: &Approver) -> Option<Time> {
     let level = facts.levels.get(&facts.systems.get(&approval.spec.system)?.spec.risk_level)?;
-    let statement =
-        Statement::by(Cow::Borrowed(approver), approval).filter(|s| s.decision == Decision::Approve)?;
+    let statement = RecordedDecision::by(Cow::Borrowed(approver), approval)
+        .filter(|s| s.decision == Decision::Approve)?;
     policy::end(&statement, &level.spec).map(Time)
 }
 
 /// A successor that does not exist, or that is in the end succeeded by the system itself.
-fn successor_defect(facts: &Facts, system: &Kept<AISystem>) -> Option<(&'static str, String)> {
-    let successor = |system: &Kept<AISystem>| system.spec.decommission.as_ref()?.successor.clone();
+fn successor_defect(facts: &NamespaceFacts, system: &Cached<AISystem>) -> Option<(&'static str, String)> {
+    let successor = |system: &Cached<AISystem>| system.spec.decommission.as_ref()?.successor.clone();
     let mut path = vec![system.name.clone()];
     let mut next = successor(system);
     while let Some(name) = next {
@@ -250,18 +255,18 @@ fn successor_defect(facts: &Facts, system: &Kept<AISystem>) -> Option<(&'static 
 
 fn of_system(
     namespace: &str,
-    facts: &Facts,
-    system: &Kept<AISystem>,
+    facts: &NamespaceFacts,
+    system: &Cached<AISystem>,
     versions: &[(&str, &Judged)],
     now: Timestamp,
 ) -> AISystemStatus {
     let cleared: Vec<_> = versions.iter().filter(|(_, j)| j.verdict == Verdict::Cleared).collect();
     let due = system.spec.decommission.as_ref().is_some_and(|d| d.date.0 <= now);
     let was = system.status.as_ref().and_then(|s| s.decommissioned).unwrap_or_default();
-    let mut saying = say_of_system(namespace, system, versions, due || was);
-    saying.defect = successor_defect(facts, system);
+    let mut content = say_of_system(namespace, system, versions, due || was);
+    content.defect = successor_defect(facts, system);
     let before = system.status.as_ref().map_or(&[][..], |s| &s.conditions);
-    let mut conditions = saying.conditions(system.generation, before, now);
+    let mut conditions = content.conditions(system.generation, before, now);
     let first = cleared.iter().filter(|(_, j)| j.ending.is_some()).min_by_key(|(_, j)| j.not_after);
     let said = first.and_then(|(name, judged)| judged.expiring(namespace, name));
     conditions.extend(expiring(said, system.generation, before, now));
@@ -290,10 +295,10 @@ fn summary(name: &str, judged: &Judged) -> VersionSummary {
 /// A system is cleared if one of its versions is; if none is, the newest says why.
 fn say_of_system<'a>(
     namespace: &str,
-    system: &Kept<AISystem>,
+    system: &Cached<AISystem>,
     versions: &[(&str, &'a Judged)],
     decommissioned: bool,
-) -> Saying<'a> {
+) -> ConditionContent<'a> {
     let each = versions.iter().map(|(name, judged)| format!("{name} {}", judged.message(namespace, name)));
     let message = shorten(each.collect::<Vec<_>>().join("; "), 32768);
     let newest =
@@ -314,12 +319,12 @@ fn say_of_system<'a>(
             ("NoModelVersion", message, false)
         }
     };
-    Saying { cleared, stalled, decommissioned, reason, message, defect: None }
+    ConditionContent { cleared, stalled, decommissioned, reason, message, defect: None }
 }
 
 fn of_approval(
     approval: &Approval,
-    facts: &Facts,
+    facts: &NamespaceFacts,
     judged: &BTreeMap<&str, Judged>,
     now: Timestamp,
 ) -> ApprovalStatus {
@@ -332,7 +337,7 @@ fn of_approval(
     };
     ApprovalStatus {
         observed_generation: approval.metadata.generation,
-        conditions: vec![say("Ready", true), say("Counted", reason == Standing::Counted.code())],
+        conditions: vec![say("Ready", true), say("Counted", reason == ApprovalEffect::Counted.code())],
         not_after: approver.as_ref().ok().and_then(|approver| end_of(facts, approval, approver)),
         signed_by: approver
             .ok()
@@ -345,7 +350,7 @@ fn of_approval(
 fn effect(
     approval: &Approval,
     not_signed: Option<&NotSigned>,
-    facts: &Facts,
+    facts: &NamespaceFacts,
     judged: &BTreeMap<&str, Judged>,
 ) -> (&'static str, String) {
     let spec = &approval.spec;
@@ -378,7 +383,7 @@ fn effect(
         let message = format!("{why}; have it signed again: kubectl assent approve --help");
         return ("SignatureNotValid", message);
     }
-    let standing = approval.metadata.name.as_ref().and_then(|name| version.standings.get(name));
+    let standing = approval.metadata.name.as_ref().and_then(|name| version.effects.get(name));
     let Some(standing) = standing else {
         return (
             "RiskLevelNotFound",
@@ -386,22 +391,22 @@ fn effect(
         );
     };
     let message = match standing {
-        Standing::Counted => "it has effect".to_owned(),
-        Standing::Superseded => {
+        ApprovalEffect::Counted => "it has effect".to_owned(),
+        ApprovalEffect::Superseded => {
             "a later decision of the same person in the same role took its place".to_owned()
         }
-        Standing::Revoked => format!("a revocation came after it, or in the same second; {again}"),
-        Standing::Expired => format!("it ended; {again}"),
-        Standing::ApproverIsOwner => {
+        ApprovalEffect::Revoked => format!("a revocation came after it, or in the same second; {again}"),
+        ApprovalEffect::Expired => format!("it ended; {again}"),
+        ApprovalEffect::ApproverIsOwner => {
             "its approver owns the system, and the risk level separates duties: somebody else approves"
                 .to_owned()
         }
-        Standing::ApproverIsAuthor => {
+        ApprovalEffect::ApproverIsAuthor => {
             "its approver created the version or last changed the system, and the risk level separates duties: \
              somebody else approves"
                 .to_owned()
         }
-        Standing::RoleNotRequired => format!("the risk level asks for nobody in role {}", spec.role),
+        ApprovalEffect::RoleNotRequired => format!("the risk level asks for nobody in role {}", spec.role),
     };
     (standing.code(), message)
 }
@@ -410,7 +415,7 @@ fn effect(
 /// has an effect on the version that it names.
 fn effect_elsewhere(approval: &Approval, judged: &BTreeMap<&str, Judged>) -> Option<(&'static str, String)> {
     let decision = approval.metadata.name.as_ref()?;
-    let counts = |judged: &Judged| judged.standings.get(decision) == Some(&Standing::Counted);
+    let counts = |judged: &Judged| judged.effects.get(decision) == Some(&ApprovalEffect::Counted);
     if judged.get(approval.spec.model_version.as_str()).is_some_and(counts) {
         return None;
     }
@@ -418,7 +423,7 @@ fn effect_elsewhere(approval: &Approval, judged: &BTreeMap<&str, Judged>) -> Opt
     let first = *names.first()?;
     let more = if names.len() > 1 { format!(" and {} more", names.len() - 1) } else { String::new() };
     let message = format!("it has effect on {first}{more}, with the content that was decided on");
-    Some((Standing::Counted.code(), message))
+    Some((ApprovalEffect::Counted.code(), message))
 }
 
 /// The status of a level that so many systems name, with so many pods.

@@ -22,7 +22,7 @@ use tracing::{info, warn};
 
 use super::{
     Error,
-    index::{Facts, Kept},
+    index::{Cached, NamespaceFacts},
     status::Statuses,
     write::MANAGER,
 };
@@ -34,8 +34,8 @@ use crate::{
 /// The content of a digest, as the operator last read it.
 #[derive(Clone)]
 struct Content {
-    system: Arc<Kept<AISystem>>,
-    version: Arc<Kept<ModelVersion>>,
+    system: Arc<Cached<AISystem>>,
+    version: Arc<Cached<ModelVersion>>,
     required_documents: Vec<String>,
 }
 
@@ -58,7 +58,7 @@ impl Subjects {
         &self,
         client: &Client,
         namespace: &str,
-        facts: &Facts,
+        facts: &NamespaceFacts,
         statuses: &Statuses,
     ) -> Result<(), Error> {
         let mut known = self.take(namespace);
@@ -95,7 +95,7 @@ impl Subjects {
 }
 
 /// The digests that a known person decided on: a signature that nobody could verify is no decision.
-fn decided<'a>(facts: &'a Facts, statuses: &Statuses) -> BTreeSet<&'a Digest> {
+fn decided<'a>(facts: &'a NamespaceFacts, statuses: &Statuses) -> BTreeSet<&'a Digest> {
     let by_somebody = facts.approvals.iter().filter(|(name, approval)| {
         approval.spec.signature.is_none() && approval.spec.approver.is_some()
             || statuses.approvals.get(*name).is_some_and(|status| status.signed_by.is_some())
@@ -104,8 +104,8 @@ fn decided<'a>(facts: &'a Facts, statuses: &Statuses) -> BTreeSet<&'a Digest> {
 }
 
 /// The content of every version whose system exists.
-fn contents(facts: &Facts, statuses: &Statuses) -> BTreeMap<Digest, Content> {
-    let content = |version: &Arc<Kept<ModelVersion>>| {
+fn contents(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<Digest, Content> {
+    let content = |version: &Arc<Cached<ModelVersion>>| {
         let digest = statuses.versions.get(&version.name)?.subject_digest.clone()?;
         let system = facts.systems.get(&version.spec.system)?;
         let level = facts.levels.get(&system.spec.risk_level);

@@ -7,10 +7,10 @@ use kube::core::object::{HasSpec, HasStatus};
 use proptest::prelude::*;
 
 use super::{
-    Facts,
+    NamespaceFacts,
     clearance::{Compiled, compile_within},
     cost::{self, Added, Shape},
-    index::Kept,
+    index::Cached,
     room::{METADATA, MOST_BYTES, Room},
     stored::stored_size,
 };
@@ -34,14 +34,14 @@ fn kept<K: HasSpec + HasStatus>(
     created: Option<Timestamp>,
     spec: K::Spec,
     status: Option<K::Status>,
-) -> Arc<Kept<K>> {
+) -> Arc<Cached<K>> {
     let (name, attribution) = (name.to_owned(), Attribution::default());
-    Arc::new(Kept { name, uid: None, generation: None, created, attribution, spec, status })
+    Arc::new(Cached { name, uid: None, generation: None, created, attribution, spec, status })
 }
 
 /// A namespace in which every version may run that names a system of level `free`.
 struct World {
-    facts: Facts,
+    facts: NamespaceFacts,
     now: i64,
 }
 
@@ -54,7 +54,7 @@ impl World {
             (name.to_owned(), Arc::new(RiskLevel::new(name, spec)))
         };
         let levels = BTreeMap::from([level("free", false), level("never", true)]);
-        Self { facts: Facts { levels, ..Facts::default() }, now: 0 }
+        Self { facts: NamespaceFacts { levels, ..NamespaceFacts::default() }, now: 0 }
     }
 
     fn system(&mut self, name: &str, level: &str, running: u32) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{room::MESSAGE_BYTES, stored::stored_size};
 use crate::{
     api::{SystemClearance, WithheldVersion},
-    bounds::shorten,
+    truncate::shorten,
 };
 
 /// How many withheld versions of one system are listed.

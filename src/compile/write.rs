@@ -15,7 +15,7 @@ use tracing::warn;
 use super::{
     Error,
     clearance::{Compiled, compile_within},
-    index::{Facts, Index},
+    index::{Index, NamespaceFacts},
     refused::{AGAIN_AFTER, Refused, answer, is_refusal},
     room::Room,
 };
@@ -44,7 +44,7 @@ pub struct Written {
 pub async fn compiled_clearance(
     (client, index, refused, metrics): (&Client, &Index, &Refused, &Metrics),
     (namespace, governance): (&str, Governance),
-    facts: &Arc<Facts>,
+    facts: &Arc<NamespaceFacts>,
     now: Timestamp,
 ) -> Result<Written, Error> {
     let (mut room, mut refusal, mut took) = (refused.room(namespace), None, Duration::ZERO);
@@ -77,7 +77,7 @@ pub async fn compiled_clearance(
 async fn in_background(
     room: Room,
     (namespace, governance): (&str, Governance),
-    facts: &Arc<Facts>,
+    facts: &Arc<NamespaceFacts>,
     now: Timestamp,
 ) -> Result<Compiled, Error> {
     let (owned, facts) = (namespace.to_owned(), Arc::clone(facts));
@@ -93,27 +93,27 @@ async fn clearance(
     client: &Client,
     index: &Index,
     namespace: &str,
-    facts: &Facts,
+    facts: &NamespaceFacts,
     wanted: Option<ClearanceSpec>,
 ) -> Result<bool, kube::Error> {
     let api: Api<Clearance> = Api::namespaced(client.clone(), namespace);
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-    let anothers = index.is_anothers(namespace, facts.clearance.as_deref());
+    let anothers = index.was_modified_externally(namespace, facts.clearance.as_deref());
     match (wanted, &facts.clearance) {
         (None, None) => return Ok(false),
         (Some(wanted), Some(is)) if is.spec == wanted => return Ok(false),
         (Some(wanted), Some(is)) => {
             let mut next = Clearance::new(CLEARANCE_NAME, wanted);
             next.metadata.resource_version = is.resource_version();
-            index.wrote(api.replace(CLEARANCE_NAME, &params, &next).await?);
+            index.record_write(api.replace(CLEARANCE_NAME, &params, &next).await?);
         }
         (Some(wanted), None) => {
             let first = Clearance::new(CLEARANCE_NAME, wanted);
-            index.wrote(api.create(&params, &first).await?);
+            index.record_write(api.create(&params, &first).await?);
         }
         (None, Some(_)) => {
             api.delete(CLEARANCE_NAME, &DeleteParams::default()).await?;
-            index.withdrew(namespace);
+            index.record_delete(namespace);
         }
     }
     Ok(anothers)

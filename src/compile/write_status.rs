@@ -20,7 +20,7 @@ use tracing::warn;
 
 use super::{
     Error,
-    index::Facts,
+    index::NamespaceFacts,
     refused::{Refused, answer, is_refusal},
     status::Statuses,
     write::MANAGER,
@@ -30,8 +30,8 @@ use crate::{
         AISystem, Approval, ModelVersion, PODS_HELD, RiskLevel, RiskLevelStatus, TrustedSidecar,
         TrustedSidecarStatus,
     },
-    bounds::{plain, shorten},
     metrics::Metrics,
+    truncate::{plain, shorten},
     watch::request,
 };
 
@@ -51,7 +51,12 @@ pub struct Writer<'a> {
 
 impl Writer<'_> {
     /// Brings every status of a namespace to what was compiled.
-    pub async fn statuses(self, namespace: &str, facts: &Facts, statuses: Statuses) -> Result<(), Error> {
+    pub async fn statuses(
+        self,
+        namespace: &str,
+        facts: &NamespaceFacts,
+        statuses: Statuses,
+    ) -> Result<(), Error> {
         let Statuses { mut systems, versions, approvals } = statuses;
         for (name, status) in &mut systems {
             // Counted elsewhere, under a field manager of its own.

@@ -1,7 +1,7 @@
 //! Sends the request of an action to the API server.
 //!
 //! ```text
-//!  Action ─► patch, evict or delete, of this UID only ─► Done
+//!  Action ─► patch, evict or delete, of this UID only ─► ActionResult
 //! ```
 
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The result of a request.
 #[derive(Debug)]
-pub(super) enum Done {
+pub(super) enum ActionResult {
     /// The API server carried it out. The watch delivers the change.
     Ok(Action),
     /// The pod is gone, or another pod has its name.
@@ -64,11 +64,17 @@ fn timeout_of(action: &Action, now: Timestamp) -> Duration {
 }
 
 /// Carries out `action` on the pod, and on no other pod of its name.
-pub(super) async fn act(client: Client, key: &PodKey, pod: &Pod, action: Action, metrics: &Metrics) -> Done {
+pub(super) async fn act(
+    client: Client,
+    key: &PodKey,
+    pod: &Pod,
+    action: Action,
+    metrics: &Metrics,
+) -> ActionResult {
     let begun = Instant::now();
     let limit = timeout_of(&action, Timestamp::now());
     let Ok(result) = timeout(limit, request(&client, key, pod, &action)).await else {
-        return Done::Overloaded(action, format!("the API server did not answer within {limit:.1?}"));
+        return ActionResult::Overloaded(action, format!("the API server did not answer within {limit:.1?}"));
     };
     let kind = match action {
         Action::Release(_) => Enforcement::Release,
@@ -83,14 +89,14 @@ pub(super) async fn act(client: Client, key: &PodKey, pod: &Pod, action: Action,
             if kind == Enforcement::Release {
                 metrics.release_seconds.observe(begun.elapsed().as_secs_f64());
             }
-            Done::Ok(action)
+            ActionResult::Ok(action)
         }
         // A conflict means that another pod has the name.
-        Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => Done::Gone,
-        Err(error) if is_transient(&error) => Done::Overloaded(action, error.to_string()),
-        Err(kube::Error::Api(answer)) if answer.code >= 500 => Done::Unclear(action, answer.message),
-        Err(kube::Error::Api(answer)) => Done::NotNow(action, answer.message),
-        Err(error) => Done::Unclear(action, error.to_string()),
+        Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => ActionResult::Gone,
+        Err(error) if is_transient(&error) => ActionResult::Overloaded(action, error.to_string()),
+        Err(kube::Error::Api(answer)) if answer.code >= 500 => ActionResult::Unclear(action, answer.message),
+        Err(kube::Error::Api(answer)) => ActionResult::NotNow(action, answer.message),
+        Err(error) => ActionResult::Unclear(action, error.to_string()),
     }
 }
 

@@ -52,7 +52,7 @@ use super::{
     action::{Action, Step},
     cleared::{began, cleared, governing, loss, place, ran_out, turn},
     deadline::{Deadline, deadline},
-    decision::{Decision, HoldReason, KeepReason, ReleaseReason, RevisitReason, StopAction, StopReason},
+    decision::{HoldReason, KeepReason, PodDecision, ReleaseReason, RevisitReason, StopAction, StopReason},
     pod::{Pod, PodKey},
     pod_cache::PodCache,
     statefulset::{self, Member},
@@ -78,18 +78,18 @@ pub(crate) fn decide(
     evict_individually: &HashSet<String>,
     key: &PodKey,
     now: Timestamp,
-) -> Option<Decision> {
+) -> Option<PodDecision> {
     let (pod, clearance) = cache.pod(key)?;
     let clearance = clearance.map(|clearance| &**clearance);
     let is_individual = pod.owner.as_ref().is_some_and(|owner| evict_individually.contains(&owner.uid));
     let decision = match decide_alone(pod, clearance, now) {
-        Decision::Stop { reason, action: StopAction::Workload { otherwise, .. } } if is_individual => {
-            Decision::Stop { reason, action: StopAction::Pod(Action::Stop(otherwise)) }
+        PodDecision::Stop { reason, action: StopAction::Workload { otherwise, .. } } if is_individual => {
+            PodDecision::Stop { reason, action: StopAction::Pod(Action::Stop(otherwise)) }
         }
-        Decision::Stop { reason: StopReason::Renewed, .. } if sibling_is_away(cache, key, pod, now) => {
+        PodDecision::Stop { reason: StopReason::Renewed, .. } if sibling_is_away(cache, key, pod, now) => {
             // The delay differs from pod to pod, so that many pods do not come back at once.
             let delay = RETRY.mul_f64(0.5 + place(&pod.uid.to_string()));
-            Decision::Revisit { reason: RevisitReason::SiblingIsAway, lost_since: None, at: now + delay }
+            PodDecision::Revisit { reason: RevisitReason::SiblingIsAway, lost_since: None, at: now + delay }
         }
         decision => decision,
     };
@@ -103,12 +103,12 @@ fn in_set_order(
     key: &PodKey,
     (pod, member): (&Pod, &Member),
     clearance: Option<&ClearanceSpec>,
-    decision: Decision,
+    decision: PodDecision,
     now: Timestamp,
-) -> Decision {
+) -> PodDecision {
     let runs = |other: &Pod| decide_alone(other, clearance, now).lets_run();
     match decision {
-        Decision::Stop {
+        PodDecision::Stop {
             reason: StopReason::NotCleared { since },
             action: StopAction::Pod(Action::Stop(Step::Evict { until, .. })),
         } => {
@@ -116,68 +116,73 @@ fn in_set_order(
             if at <= now {
                 return decision;
             }
-            Decision::Revisit { reason: RevisitReason::LaterPodsFirst, lost_since: Some(since), at }
+            PodDecision::Revisit { reason: RevisitReason::LaterPodsFirst, lost_since: Some(since), at }
         }
-        Decision::Release { reason: ReleaseReason::Cleared, .. } if !may_start(cache, key, pod, runs) => {
-            Decision::Hold(HoldReason::PreviousNotReady)
+        PodDecision::Release { reason: ReleaseReason::Cleared, .. } if !may_start(cache, key, pod, runs) => {
+            PodDecision::Hold(HoldReason::PreviousNotReady)
         }
-        Decision::Hold(_) if cache.set_of(pod).wants_another(member) => {
-            Decision::Stop { reason: StopReason::Outdated, action: StopAction::Pod(Action::Replace) }
+        PodDecision::Hold(_) if cache.set_of(pod).wants_another(member) => {
+            PodDecision::Stop { reason: StopReason::Outdated, action: StopAction::Pod(Action::Replace) }
         }
         decision => decision,
     }
 }
 
 /// Decides about a pod without regard to other pods.
-pub(super) fn decide_alone(pod: &Pod, clearance: Option<&ClearanceSpec>, now: Timestamp) -> Decision {
+pub(super) fn decide_alone(pod: &Pod, clearance: Option<&ClearanceSpec>, now: Timestamp) -> PodDecision {
     if pod.ended {
-        return Decision::Keep(KeepReason::Ended);
+        return PodDecision::Keep(KeepReason::Ended);
     }
     let Some(clearance) = governing(clearance, pod.scope) else {
         return if pod.gated {
-            Decision::Release { reason: ReleaseReason::Ungoverned, action: Action::Release(None) }
+            PodDecision::Release { reason: ReleaseReason::Ungoverned, action: Action::Release(None) }
         } else {
-            Decision::Keep(KeepReason::Ungoverned)
+            PodDecision::Keep(KeepReason::Ungoverned)
         };
     };
     let system = clearance.systems.get(&*pod.system);
     match (cleared(pod, clearance, now), pod.gated) {
-        (Some(_), _) | (None, true) if pod.ending.is_some() => Decision::Keep(KeepReason::Deleted),
+        (Some(_), _) | (None, true) if pod.ending.is_some() => PodDecision::Keep(KeepReason::Deleted),
         (Some(version), true) => release(pod, system, version),
         (Some(version), false) => keep(pod, system, version, now),
-        (None, true) => Decision::Hold(HoldReason::NotCleared),
+        (None, true) => PodDecision::Hold(HoldReason::NotCleared),
         (None, false) => stop(pod, clearance, now),
     }
 }
 
 /// Decides about a gated pod that is cleared.
-fn release(pod: &Pod, system: Option<&SystemClearance>, version: &ClearedVersion) -> Decision {
+fn release(pod: &Pod, system: Option<&SystemClearance>, version: &ClearedVersion) -> PodDecision {
     let most = system.map(|system| system.on_loss.pod_grace_seconds());
     if let Some(most) = most.filter(|most| pod.longest_grace > *most) {
-        return Decision::Hold(HoldReason::EndsTooSlowly { most });
+        return PodDecision::Hold(HoldReason::EndsTooSlowly { most });
     }
     let version = format!("{}@{}", version.model_version, version.subject_digest);
-    Decision::Release { reason: ReleaseReason::Cleared, action: Action::Release(Some(version)) }
+    PodDecision::Release { reason: ReleaseReason::Cleared, action: Action::Release(Some(version)) }
 }
 
 /// Decides about a pod that runs and is cleared.
-fn keep(pod: &Pod, system: Option<&SystemClearance>, version: &ClearedVersion, now: Timestamp) -> Decision {
-    let keep = |deadline| Decision::Keep(KeepReason::Cleared { deadline });
+fn keep(
+    pod: &Pod,
+    system: Option<&SystemClearance>,
+    version: &ClearedVersion,
+    now: Timestamp,
+) -> PodDecision {
+    let keep = |deadline| PodDecision::Keep(KeepReason::Cleared { deadline });
     let Some(system) = system.filter(|system| system.on_loss.dead_man_switch) else { return keep(None) };
     match deadline(&pod.life, version.not_after.0, system.on_loss.grace_period_seconds) {
         Deadline::Stays => keep(None),
         Deadline::Set(seconds) => keep(Some(seconds)),
         Deadline::RollAt(at) if now < at => {
-            Decision::Revisit { reason: RevisitReason::Renewal, lost_since: None, at }
+            PodDecision::Revisit { reason: RevisitReason::Renewal, lost_since: None, at }
         }
         Deadline::RollAt(_) => {
-            Decision::Stop { reason: StopReason::Renewed, action: StopAction::Pod(Action::Roll) }
+            PodDecision::Stop { reason: StopReason::Renewed, action: StopAction::Pod(Action::Roll) }
         }
     }
 }
 
 /// Decides about a pod that runs and is not cleared.
-fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision {
+fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> PodDecision {
     let ran_out = ran_out(pod, clearance, now);
     let loss = loss(pod, clearance, ran_out);
     let since = pod.notes().lost_since.or(loss).unwrap_or(now);
@@ -188,10 +193,10 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Decision {
     let mode = system.map(|s| s.on_loss.mode).unwrap_or_default();
     if mode == OnLossMode::Audit {
         let is_deleted = pod.ending.is_some();
-        return Decision::Keep(if is_deleted { KeepReason::Deleted } else { KeepReason::AuditOnly });
+        return PodDecision::Keep(if is_deleted { KeepReason::Deleted } else { KeepReason::AuditOnly });
     }
-    let revisit = |reason, at| Decision::Revisit { reason, lost_since: Some(since), at };
-    let stop = |action| Decision::Stop { reason: StopReason::NotCleared { since }, action };
+    let revisit = |reason, at| PodDecision::Revisit { reason, lost_since: Some(since), at };
+    let stop = |action| PodDecision::Stop { reason: StopReason::NotCleared { since }, action };
     if let Some(ending) = &pod.ending {
         // A deletion with a longer grace has fixed the end of the pod. The Event comes as soon as the pod is late.
         let by_request = ending.with.is_some_and(|grace| grace > LEAST_GRACE) && ending.at > deadline;

@@ -6,7 +6,7 @@ use super::action::{Action, Step};
 
 /// A decision about a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub(crate) enum PodDecision {
     /// The pod stays as it is.
     Keep(KeepReason),
     /// The pod stays gated.
@@ -94,7 +94,7 @@ pub(crate) enum RevisitReason {
     Deleted,
 }
 
-impl Decision {
+impl PodDecision {
     /// The request about the pod, if the decision needs one.
     pub(crate) fn into_action(self) -> Option<Action> {
         match self {

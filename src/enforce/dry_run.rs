@@ -1,7 +1,7 @@
 //! A dry run of enforcement: the pods that would stop if a namespace enforced. It sends no request.
 //!
 //! ```text
-//!  core::Pod ─► PodReader ─► would_stop ─► Stopped, with the reason
+//!  core::Pod ─► PodReader ─► would_stop ─► WouldStop, with the reason
 //!  ClearanceSpec ───────────────┘
 //! ```
 
@@ -14,13 +14,13 @@ use super::{
     cleared,
     owner::OwnerRef,
     pod_reader::PodReader,
-    subject::{Subject, why},
+    subject::{EventSubject, why},
 };
 use crate::{api::ClearanceSpec, images::Signs, policy::Accelerators};
 
 /// A pod that would be stopped.
 #[derive(Clone, Debug)]
-pub(crate) struct Stopped {
+pub(crate) struct WouldStop {
     /// The name of the pod.
     pub(crate) pod: String,
     /// The system of the pod. It is empty if the pod names none.
@@ -35,7 +35,7 @@ pub(crate) fn would_stop(
     clearance: &ClearanceSpec,
     accelerators: &Accelerators,
     now: Timestamp,
-) -> Vec<Stopped> {
+) -> Vec<WouldStop> {
     let signs = Signs { accelerators: accelerators.clone(), ..Signs::default() };
     let mut reader = PodReader::new(signs);
     let mut stopped = Vec::new();
@@ -43,8 +43,8 @@ pub(crate) fn would_stop(
         let pod = reader.read(core);
         if !pod.gated && cleared::would_stop(&pod, clearance, now) {
             let key = reader.key(&core.namespace().unwrap_or_default(), &core.name_any());
-            let why = why(&Subject::pod(&key, &pod), Some(clearance));
-            stopped.push(Stopped { pod: core.name_any(), system: pod.system, owner: pod.owner, why });
+            let why = why(&EventSubject::pod(&key, &pod), Some(clearance));
+            stopped.push(WouldStop { pod: core.name_any(), system: pod.system, owner: pod.owner, why });
         }
     }
     stopped

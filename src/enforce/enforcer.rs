@@ -16,16 +16,16 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 
 use super::{
-    act::Done,
+    act::ActionResult,
     channels::{Channels, ClearanceUpdate, NotSupported, StopRequest},
     decide::{CONFIRMATION, decide, decide_alone},
-    decision::{Decision, HoldReason, KeepReason, RevisitReason, StopAction},
+    decision::{HoldReason, KeepReason, PodDecision, RevisitReason, StopAction},
     events::{ENDS_LATE, EventEmitter, OVERDUE},
     owner::OwnerRef,
     pod::{Notes, Pod, PodKey},
     pod_cache::PodCache,
     pod_counts::PodCounter,
-    subject::Subject,
+    subject::EventSubject,
 };
 use crate::{
     metrics::{Enforcement, EnforcementLabels, Metrics},
@@ -76,7 +76,7 @@ pub(super) struct Enforcer {
     pub(super) relists: Relists,
     pub(super) timers: Timers<Timestamp, TimerKey>,
     /// The requests about pods. Each returns the pod as it was, which can be gone when the answer comes.
-    pub(super) pool: Pool<PodKey, (Pod, Done)>,
+    pub(super) pool: Pool<PodKey, (Pod, ActionResult)>,
 }
 
 impl Enforcer {
@@ -166,25 +166,25 @@ impl Enforcer {
         self.follow(key, &decision, now);
     }
 
-    fn follow(&mut self, key: &PodKey, decision: &Decision, now: Timestamp) {
+    fn follow(&mut self, key: &PodKey, decision: &PodDecision, now: Timestamp) {
         match *decision {
-            Decision::Keep(KeepReason::Cleared { deadline: Some(_) })
-            | Decision::Release { .. }
-            | Decision::Stop { action: StopAction::Pod(_), .. } => self.pool.add(key),
-            Decision::Keep(KeepReason::AuditOnly) => self.record(key),
-            Decision::Keep(_) | Decision::Hold(HoldReason::PreviousNotReady) => {}
-            Decision::Hold(reason) => {
+            PodDecision::Keep(KeepReason::Cleared { deadline: Some(_) })
+            | PodDecision::Release { .. }
+            | PodDecision::Stop { action: StopAction::Pod(_), .. } => self.pool.add(key),
+            PodDecision::Keep(KeepReason::AuditOnly) => self.record(key),
+            PodDecision::Keep(_) | PodDecision::Hold(HoldReason::PreviousNotReady) => {}
+            PodDecision::Hold(reason) => {
                 self.emit_held(key, reason);
                 self.stop_workload_again(key);
             }
-            Decision::Stop { action: StopAction::Workload { until, .. }, .. } => {
+            PodDecision::Stop { action: StopAction::Workload { until, .. }, .. } => {
                 self.look_later(key, until);
                 self.stop_workload(key);
             }
-            Decision::Revisit { reason: RevisitReason::Deleted, at, .. } if at <= now => {
+            PodDecision::Revisit { reason: RevisitReason::Deleted, at, .. } if at <= now => {
                 self.emit_overdue(key, now);
             }
-            Decision::Revisit { reason, at, .. } => {
+            PodDecision::Revisit { reason, at, .. } => {
                 self.look_later(key, at);
                 if reason == RevisitReason::NamespaceBegan {
                     self.emit_will_stop(key, at);
@@ -207,14 +207,14 @@ impl Enforcer {
                 self.events.ends_too_slowly(key, pod, clearance, most);
             }
         } else if pod.note(|notes| notes.say("Held")) {
-            self.events.held(&Subject::pod(key, pod), clearance);
+            self.events.held(&EventSubject::pod(key, pod), clearance);
         }
     }
 
     fn emit_will_stop(&mut self, key: &PodKey, turn: Timestamp) {
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
         if pod.note(|notes| notes.say("WillStop")) {
-            self.events.will_stop(&Subject::pod(key, pod), clearance.map(|c| &**c), turn);
+            self.events.will_stop(&EventSubject::pod(key, pod), clearance.map(|c| &**c), turn);
         }
     }
 
@@ -234,7 +234,7 @@ impl Enforcer {
     fn record(&mut self, key: &PodKey) {
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
         if pod.note(|notes| notes.say("ClearanceLost")) {
-            self.events.stopped(&Subject::pod(key, pod), clearance.map(|c| &**c), "Audit");
+            self.events.stopped(&EventSubject::pod(key, pod), clearance.map(|c| &**c), "Audit");
             let labels = EnforcementLabels { action: Enforcement::Audit, done: true };
             self.metrics.enforcements.get_or_create(&labels).inc();
         }

@@ -20,13 +20,13 @@ use super::{
     backup,
     event_sender::{About, PendingEvent, reference, send_events},
     fair::FairQueue,
-    pod::{Ending, KeptBy, Pod, PodKey},
-    subject::{Subject, explain, explain_system, why},
+    pod::{Deletion, KeptBy, Pod, PodKey},
+    subject::{EventSubject, explain, explain_system, why},
 };
 use crate::{
     api::ClearanceSpec,
-    bounds::{NOTE_BYTES, shorten},
     metrics::Metrics,
+    truncate::{NOTE_BYTES, shorten},
     watch::background_backoff,
 };
 
@@ -58,14 +58,14 @@ impl EventEmitter {
     }
 
     /// The subject does not start: a pod is gated, a Job or `CronJob` is suspended.
-    pub(super) fn held(&self, subject: &Subject<'_>, clearance: Option<&ClearanceSpec>) {
+    pub(super) fn held(&self, subject: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) {
         let note = format!("held: {}; see: {}", why(subject, clearance), explain(subject));
         self.emit(subject, clearance, (EventType::Warning, "Held", "Hold", note));
     }
 
     /// The API server carried out `action`.
     pub(super) fn done(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>, action: &Action) {
-        let subject = &Subject::pod(key, pod);
+        let subject = &EventSubject::pod(key, pod);
         if matches!(action, Action::Stop(_)) && pod.owner.is_none() {
             self.kept(subject, clearance);
         }
@@ -82,7 +82,7 @@ impl EventEmitter {
     /// The subject may start: a version is cleared, or its namespace does not govern it.
     pub(super) fn released(
         &self,
-        subject: &Subject<'_>,
+        subject: &EventSubject<'_>,
         clearance: Option<&ClearanceSpec>,
         version: Option<&str>,
     ) {
@@ -95,7 +95,7 @@ impl EventEmitter {
 
     pub(super) fn stopped(
         &self,
-        subject: &Subject<'_>,
+        subject: &EventSubject<'_>,
         clearance: Option<&ClearanceSpec>,
         action: &'static str,
     ) {
@@ -104,7 +104,7 @@ impl EventEmitter {
     }
 
     /// The pod is evicted, and its controller makes one with a later deadline.
-    fn rolled(&self, subject: &Subject<'_>, clearance: Option<&ClearanceSpec>) {
+    fn rolled(&self, subject: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) {
         let note = "replaced: its clearance was renewed, and a pod's activeDeadlineSeconds cannot be raised";
         self.emit(subject, clearance, (EventType::Normal, "Renewed", "Evict", note.to_owned()));
     }
@@ -112,7 +112,7 @@ impl EventEmitter {
     /// The subject stops at `turn`, because its namespace has begun to enforce.
     pub(super) fn will_stop(
         &self,
-        subject: &Subject<'_>,
+        subject: &EventSubject<'_>,
         clearance: Option<&ClearanceSpec>,
         turn: Timestamp,
     ) {
@@ -125,19 +125,19 @@ impl EventEmitter {
     }
 
     /// A disruption budget refused the eviction.
-    pub(super) fn delayed(&self, pod: &Subject<'_>, clearance: Option<&ClearanceSpec>, answer: &str) {
+    pub(super) fn delayed(&self, pod: &EventSubject<'_>, clearance: Option<&ClearanceSpec>, answer: &str) {
         let note =
             format!("clearance lost, not stopped yet: {answer}; it is deleted when its grace is half over");
         self.emit(pod, clearance, (EventType::Warning, "EvictionDelayed", "Evict", note));
     }
 
     /// Somebody starts the workload again and again.
-    pub(super) fn contested(&self, root: &Subject<'_>, clearance: Option<&ClearanceSpec>, why: &str) {
+    pub(super) fn contested(&self, root: &EventSubject<'_>, clearance: Option<&ClearanceSpec>, why: &str) {
         self.emit(root, clearance, (EventType::Warning, "Contested", "Hold", why.to_owned()));
     }
 
     /// The pod has no owner, and its manifest is kept.
-    fn kept(&self, pod: &Subject<'_>, clearance: Option<&ClearanceSpec>) {
+    fn kept(&self, pod: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) {
         let note = format!(
             "its manifest is kept; to make it again: kubectl get controllerrevision {} -n {} -o jsonpath='{{.data}}' | kubectl create -f -",
             backup::name(&pod.uid),
@@ -147,7 +147,7 @@ impl EventEmitter {
     }
 
     /// The gated pod was deleted, so that its controller makes another.
-    fn replaced(&self, pod: &Subject<'_>, clearance: Option<&ClearanceSpec>) {
+    fn replaced(&self, pod: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) {
         let note = "deleted while held: its StatefulSet waits for a pod of another revision".to_owned();
         self.emit(pod, clearance, (EventType::Normal, "Replaced", "Delete", note));
     }
@@ -165,7 +165,11 @@ impl EventEmitter {
             pod.longest_grace, key.name, key.namespace
         );
         // With the action of another Event, it would count as that one once more, and its note be lost.
-        self.emit(&Subject::pod(key, pod), clearance, (EventType::Warning, "Held", "AskForLessGrace", note));
+        self.emit(
+            &EventSubject::pod(key, pod),
+            clearance,
+            (EventType::Warning, "Held", "AskForLessGrace", note),
+        );
     }
 
     /// The pod is not gone within its grace, or ends after it.
@@ -177,29 +181,29 @@ impl EventEmitter {
         ends_late: bool,
     ) {
         let why = match pod.ending.as_deref() {
-            Some(Ending { kept_by: KeptBy::Finalizers(finalizers), .. }) => {
+            Some(Deletion { kept_by: KeptBy::Finalizers(finalizers), .. }) => {
                 format!("it is kept by the finalizers {finalizers}; whoever set them has to take them off")
             }
-            Some(Ending { at, with: Some(with), kept_by: KeptBy::Node(node) }) if ends_late => format!(
+            Some(Deletion { at, with: Some(with), kept_by: KeptBy::Node(node) }) if ends_late => format!(
                 "it was deleted with a grace of {with} s before Assent could stop it, and a node does not shorten a stop that has begun: node {node} ends it at {at:.0} at the latest"
             ),
-            Some(Ending { kept_by: KeptBy::Node(node), .. }) => format!(
+            Some(Deletion { kept_by: KeptBy::Node(node), .. }) => format!(
                 "the kubelet of node {node} has not said that it ended; if that machine is off for good: kubectl delete node {node}"
             ),
             None => "it is not being deleted".to_owned(),
         };
         let note = format!("clearance lost, and the pod is not gone within the grace: {why}");
         let action = if ends_late { "Wait" } else { "Delete" };
-        self.emit(&Subject::pod(key, pod), clearance, (EventType::Warning, OVERDUE, action, note));
+        self.emit(&EventSubject::pod(key, pod), clearance, (EventType::Warning, OVERDUE, action, note));
     }
 
     fn emit(
         &self,
-        subject: &Subject<'_>,
+        subject: &EventSubject<'_>,
         clearance: Option<&ClearanceSpec>,
         (type_, reason, action, note): (EventType, &'static str, &'static str, String),
     ) {
-        let Subject { api_version, kind, namespace, name, ref uid, owner, system, .. } = *subject;
+        let EventSubject { api_version, kind, namespace, name, ref uid, owner, system, .. } = *subject;
         info!(namespace, kind, name, uid = &**uid, system = &**system, reason, "{note}");
         let known = clearance.is_some_and(|c| c.systems.contains_key(&**system));
         let itself = About::Itself(reference(namespace, api_version, kind, name, Some(uid.to_string())));

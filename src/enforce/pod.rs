@@ -63,7 +63,7 @@ pub(crate) struct Pod {
     pub(super) suspect: bool,
     pub(super) ended: bool,
     /// `None` unless the pod is being deleted.
-    pub(super) ending: Option<Box<Ending>>,
+    pub(super) ending: Option<Box<Deletion>>,
     pub(super) created: Timestamp,
     /// `terminationGracePeriodSeconds`.
     pub(super) termination_grace: u32,
@@ -76,7 +76,7 @@ pub(crate) struct Pod {
 
 /// The deletion of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Ending {
+pub(super) struct Deletion {
     /// `deletionTimestamp`: the end of the grace.
     pub(super) at: Timestamp,
     /// `deletionGracePeriodSeconds`.

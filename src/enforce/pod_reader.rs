@@ -13,7 +13,7 @@ use kube::ResourceExt;
 use super::{
     deadline::Life,
     owner::OwnerRef,
-    pod::{Ending, KeptBy, Pod, PodKey, has_ended},
+    pod::{Deletion, KeptBy, Pod, PodKey, has_ended},
     statefulset::Member,
 };
 use crate::{
@@ -100,9 +100,9 @@ impl PodReader {
         }
     }
 
-    fn ending(&mut self, pod: &core::Pod, at: Timestamp) -> Ending {
+    fn ending(&mut self, pod: &core::Pod, at: Timestamp) -> Deletion {
         let with = pod.metadata.deletion_grace_period_seconds.and_then(|s| u32::try_from(s).ok());
-        Ending { at, with, kept_by: self.kept_by(pod) }
+        Deletion { at, with, kept_by: self.kept_by(pod) }
     }
 
     fn kept_by(&mut self, pod: &core::Pod) -> KeptBy {

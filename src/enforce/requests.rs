@@ -1,7 +1,7 @@
 //! Starts the requests about pods, and handles their results.
 //!
 //! ```text
-//!  Pool ─► take ─► decide again ─► act ─► Done ─► notes, Event ─► look_at
+//!  Pool ─► take ─► decide again ─► act ─► ActionResult ─► notes, Event ─► look_at
 //! ```
 
 use std::{sync::Arc, time::Duration};
@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::{
-    act::{Done, TIMEOUT, act},
+    act::{ActionResult, TIMEOUT, act},
     action::{Action, Step},
     decide::decide,
     enforcer::Enforcer,
     pod::{Pod, PodKey},
-    subject::Subject,
+    subject::EventSubject,
 };
 use crate::watch::{RETRY, jittered};
 
@@ -53,25 +53,31 @@ impl Enforcer {
     }
 
     /// Handles the result of a request. `asked` is the pod as it was when the request began.
-    pub(super) fn done(&mut self, key: &PodKey, asked: &Pod, done: Done) {
+    pub(super) fn done(&mut self, key: &PodKey, asked: &Pod, done: ActionResult) {
         match done {
-            Done::Ok(_) | Done::Gone | Done::NotNow(..) | Done::Unclear(..) => self.pool.answered(),
-            Done::Overloaded(..) => self.pool.overloaded(),
+            ActionResult::Ok(_)
+            | ActionResult::Gone
+            | ActionResult::NotNow(..)
+            | ActionResult::Unclear(..) => self.pool.answered(),
+            ActionResult::Overloaded(..) => self.pool.overloaded(),
         }
         let is_same = self.cache.pod(key).is_some_and(|(pod, _)| pod.uid == asked.uid);
         if !is_same {
             let clearance = self.cache.namespace(&key.namespace).and_then(|n| n.clearance.as_deref());
-            if let Done::Ok(action) | Done::Overloaded(action, _) | Done::Unclear(action, _) = done {
+            if let ActionResult::Ok(action)
+            | ActionResult::Overloaded(action, _)
+            | ActionResult::Unclear(action, _) = done
+            {
                 self.events.done(key, asked, clearance, &action);
             }
             return self.look_at(key);
         }
         match done {
-            Done::Gone => {}
-            Done::Ok(action) => self.succeeded(key, asked, &action),
-            Done::NotNow(action, answer) => self.failed(key, action, &answer, (true, false)),
-            Done::Unclear(action, answer) => self.failed(key, action, &answer, (true, true)),
-            Done::Overloaded(action, answer) => self.failed(key, action, &answer, (false, true)),
+            ActionResult::Gone => {}
+            ActionResult::Ok(action) => self.succeeded(key, asked, &action),
+            ActionResult::NotNow(action, answer) => self.failed(key, action, &answer, (true, false)),
+            ActionResult::Unclear(action, answer) => self.failed(key, action, &answer, (true, true)),
+            ActionResult::Overloaded(action, answer) => self.failed(key, action, &answer, (false, true)),
         }
         self.look_at(key);
     }
@@ -122,7 +128,7 @@ impl Enforcer {
             evicts && wants_event && notes.say("EvictionDelayed")
         });
         if is_delayed {
-            self.events.delayed(&Subject::pod(key, pod), clearance.map(|c| &**c), answer);
+            self.events.delayed(&EventSubject::pod(key, pod), clearance.map(|c| &**c), answer);
         }
     }
 }

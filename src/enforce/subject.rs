@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     api::{ClearanceSpec, SharedRuntime, SystemClearance, WithheldVersion},
-    bounds::shorten,
     policy::Unmatchable,
+    truncate::shorten,
 };
 
 static ANY_RUNTIME: LazyLock<Result<SharedRuntime, Unmatchable>> =
@@ -20,7 +20,7 @@ static ANY_RUNTIME: LazyLock<Result<SharedRuntime, Unmatchable>> =
 
 /// The subject of an Event.
 #[derive(Debug)]
-pub(crate) struct Subject<'a> {
+pub(crate) struct EventSubject<'a> {
     pub(super) api_version: &'a str,
     pub(super) kind: &'a str,
     pub(super) namespace: &'a str,
@@ -31,7 +31,7 @@ pub(crate) struct Subject<'a> {
     pub(super) runtime: &'a Result<SharedRuntime, Unmatchable>,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> EventSubject<'a> {
     pub(super) fn pod(key: &'a PodKey, pod: &'a Pod) -> Self {
         Self {
             api_version: "v1",
@@ -61,20 +61,20 @@ impl<'a> Subject<'a> {
 }
 
 /// The command that explains the subject. The plugin explains pods, and the system of any other subject.
-pub(super) fn explain(subject: &Subject<'_>) -> String {
+pub(super) fn explain(subject: &EventSubject<'_>) -> String {
     match subject.kind {
         "Pod" => format!("kubectl assent explain pod/{} -n {}", subject.name, subject.namespace),
         _ => explain_system(subject),
     }
 }
 
-pub(super) fn explain_system(subject: &Subject<'_>) -> String {
+pub(super) fn explain_system(subject: &EventSubject<'_>) -> String {
     let system = if subject.system.is_empty() { "NAME" } else { subject.system };
     format!("kubectl assent explain aisystem/{system} -n {}", subject.namespace)
 }
 
 /// Why a pod, or a pod of a Job, may not run.
-pub(super) fn why(pod: &Subject<'_>, clearance: Option<&ClearanceSpec>) -> String {
+pub(super) fn why(pod: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) -> String {
     let system = clearance.and_then(|c| c.systems.get(&**pod.system));
     match (pod.runtime, system) {
         _ if pod.system.is_empty() => "it has no label assent.dev/system to name its AISystem".to_owned(),

@@ -2,8 +2,8 @@
 //! puts them back within a second, and raises an alarm.
 //!
 //! ```text
-//!  watch of the policies ─► Live ─┐
-//!  admission::policies() ─────────┴─► differ? ─► does the Release still say so? ─► restore ─► aftermath
+//!  watch of the policies ─► PolicyCache ─┐
+//!  admission::policies() ─────────┴─► differ? ─► does the Release still say so? ─► restore ─► follow_up
 //!                                                  │                               log,       field owner,
 //!                                                  └─ gone, or of another version  metric     Event
 //!                                                     : stand back
@@ -15,8 +15,10 @@
 //!
 //! What slipped in while a policy was missing is no concern of this: it is not cleared, so it is stopped.
 
-mod aftermath;
-mod live;
+mod cache;
+mod events;
+mod follow_up;
+mod ownership;
 mod release;
 mod restore;
 
@@ -29,13 +31,13 @@ use tokio::{sync::mpsc, time::Instant};
 use tracing::{info, warn};
 
 use self::{
-    aftermath::{Restored, see_to},
-    live::Live,
-    release::{Release, Standing},
+    cache::PolicyCache,
+    follow_up::{Restored, follow_up},
+    release::{NotInstalled, Release},
     restore::restore,
 };
 use crate::{
-    admission::{Holding, Key, Manifest, Operator, policies},
+    admission::{HoldMethod, Key, Operator, PolicyObject, policies},
     metrics::{Metrics, PolicyLabels},
     timer::sleep_until_opt,
     watch::{RETRY, Watches},
@@ -55,39 +57,39 @@ const CONCURRENCY: usize = 8;
 pub(crate) async fn run(
     client: Client,
     operator: Operator,
-    holding: Holding,
+    hold_method: HoldMethod,
     metrics: Arc<Metrics>,
     watches: &Arc<Watches>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let changes = live::watch(watches, holding);
-    let wanted = policies(&operator).into_iter().filter(|policy| holding.has(policy));
-    let (restored, aftermath) = mpsc::unbounded_channel();
-    let guard = Guard {
+    let changes = cache::watch(watches, hold_method);
+    let wanted = policies(&operator).into_iter().filter(|policy| hold_method.has(policy));
+    let (restored, receiver) = mpsc::unbounded_channel();
+    let policies = PolicyRestorer {
         wanted: wanted.map(|policy| (policy.key(), policy)).collect(),
-        live: Live::default(),
-        stood_back: None,
+        live: PolicyCache::default(),
+        paused_for: None,
         client: client.clone(),
         operator,
         metrics,
         restored,
     };
-    tokio::join!(guard.watch(changes, shutdown), see_to(client, aftermath));
+    tokio::join!(policies.watch(changes, shutdown), follow_up(client, receiver));
 }
 
-struct Guard {
+struct PolicyRestorer {
     client: Client,
     operator: Operator,
-    wanted: BTreeMap<Key, Manifest>,
-    live: Live,
+    wanted: BTreeMap<Key, PolicyObject>,
+    live: PolicyCache,
     /// Why nothing was restored when last something was to be.
-    stood_back: Option<Standing>,
+    paused_for: Option<NotInstalled>,
     metrics: Arc<Metrics>,
     restored: mpsc::UnboundedSender<Restored>,
 }
 
-impl Guard {
-    async fn watch(mut self, mut changes: live::Changes, shutdown: impl Future<Output = ()>) {
+impl PolicyRestorer {
+    async fn watch(mut self, mut changes: cache::Changes, shutdown: impl Future<Output = ()>) {
         let mut again = None;
         tokio::pin!(shutdown);
         loop {
@@ -115,13 +117,13 @@ impl Guard {
         }
         let release = match Release::read(&self.client, &self.operator).await {
             Ok(Ok(release)) => release,
-            Ok(Err(standing)) => return Some(self.stand_back(standing)),
+            Ok(Err(not_installed)) => return Some(self.pause(not_installed)),
             Err(error) => {
                 warn!("the policies are not as they should be, and the release cannot be read: {error}");
                 return Some(RETRY);
             }
         };
-        self.stood_back = None;
+        self.paused_for = None;
         let settled = (release.written + SETTLING).duration_since(Timestamp::now());
         let settled =
             Duration::try_from(settled).ok().filter(|wait| !wait.is_zero() && !never_right.is_empty());
@@ -156,8 +158,8 @@ impl Guard {
         all
     }
 
-    fn alarm(&mut self, key: &Key, found: Option<&Manifest>, restored: Manifest, release: &Release) {
-        let by = found.and_then(Manifest::last_manager);
+    fn alarm(&mut self, key: &Key, found: Option<&PolicyObject>, restored: PolicyObject, release: &Release) {
+        let by = found.and_then(PolicyObject::last_manager);
         let what = match (found, by) {
             (None, _) => "was missing, restored".to_owned(),
             (Some(_), None) => "was changed, restored".to_owned(),
@@ -170,21 +172,21 @@ impl Guard {
         let _ = self.restored.send(Restored { policy: restored, what, applier: release.applier.clone() });
     }
 
-    fn stand_back(&mut self, standing: Standing) -> Duration {
-        if self.stood_back.as_ref() != Some(&standing) {
-            match &standing {
-                Standing::Gone => warn!(
+    fn pause(&mut self, not_installed: NotInstalled) -> Duration {
+        if self.paused_for.as_ref() != Some(&not_installed) {
+            match &not_installed {
+                NotInstalled::Gone => warn!(
                     "the release was uninstalled: its policies stay away. No longer enforced: every pod starts, \
                      approved or not; nothing is stopped; decisions can be changed and deleted. Held pods stay \
                      held until their gate assent.dev/clearance is removed"
                 ),
-                Standing::Other(version) => info!(
+                NotInstalled::Other(version) => info!(
                     version,
                     "the release's policies are of another version or other values than this operator's: they are left alone"
                 ),
             }
         }
-        self.stood_back = Some(standing);
+        self.paused_for = Some(not_installed);
         RETRY
     }
 }

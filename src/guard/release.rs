@@ -26,7 +26,7 @@ pub struct Release {
 
 /// Why nothing is to be restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum NotInstalled {
     /// It was uninstalled.
     Gone,
     /// It installed the policies of another version, which has this fingerprint.
@@ -35,22 +35,25 @@ pub enum Standing {
 
 impl Release {
     /// Reads it, and not from a cache: what Helm removed before the policies must be seen as gone.
-    pub async fn read(client: &Client, operator: &Operator) -> Result<Result<Self, Standing>, kube::Error> {
+    pub async fn read(
+        client: &Client,
+        operator: &Operator,
+    ) -> Result<Result<Self, NotInstalled>, kube::Error> {
         let roles: Api<Lenient<ClusterRole>> = Api::all(client.clone());
         let role = match roles.get(&operator.role()).await.and_then(Lenient::readable) {
             Ok(role) => role,
             // Without its role it may not even read that it has none.
             Err(kube::Error::Api(answer)) if matches!(answer.code, 401 | 403 | 404) => {
-                return Ok(Err(Standing::Gone));
+                return Ok(Err(NotInstalled::Gone));
             }
             Err(error) => return Err(error),
         };
         if role.metadata.deletion_timestamp.is_some() {
-            return Ok(Err(Standing::Gone));
+            return Ok(Err(NotInstalled::Gone));
         }
         let says = role.annotations().get(POLICIES_ANNOTATION).cloned().unwrap_or_default();
         if says != fingerprint(&operator.accelerators) {
-            return Ok(Err(Standing::Other(says)));
+            return Ok(Err(NotInstalled::Other(says)));
         }
         let applier = applier(&role).cloned().unwrap_or_default();
         let written = applier.time.as_ref().or(role.metadata.creation_timestamp.as_ref());

@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use super::release::Release;
-use crate::admission::Manifest;
+use crate::admission::PolicyObject;
 
 /// The field manager of what is restored.
 pub const MANAGER: &str = "assent";
@@ -19,16 +19,16 @@ pub const MANAGER: &str = "assent";
 /// Brings the policy that was `found`, if one was, to what is `wanted`.
 pub async fn restore(
     client: &Client,
-    wanted: &Manifest,
-    found: Option<&Manifest>,
+    wanted: &PolicyObject,
+    found: Option<&PolicyObject>,
     release: &Release,
-) -> Result<Manifest, kube::Error> {
+) -> Result<PolicyObject, kube::Error> {
     let labels = found.map(|found| found.metadata().labels.clone().unwrap_or_default());
     match wanted {
-        Manifest::Mutating(policy) => put(client, policy, labels, release).await.map(Into::into),
-        Manifest::MutatingBinding(policy) => put(client, policy, labels, release).await.map(Into::into),
-        Manifest::Validating(policy) => put(client, policy, labels, release).await.map(Into::into),
-        Manifest::ValidatingBinding(policy) => put(client, policy, labels, release).await.map(Into::into),
+        PolicyObject::Mutating(policy) => put(client, policy, labels, release).await.map(Into::into),
+        PolicyObject::MutatingBinding(policy) => put(client, policy, labels, release).await.map(Into::into),
+        PolicyObject::Validating(policy) => put(client, policy, labels, release).await.map(Into::into),
+        PolicyObject::ValidatingBinding(policy) => put(client, policy, labels, release).await.map(Into::into),
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    Authors, Elsewhere, Reason, Standing, Statement,
-    roles::filled,
-    standing::{Record, end, whole_seconds},
+    ApprovalEffect, Authors, Elsewhere, Reason, RecordedDecision,
+    effect::{Record, end, whole_seconds},
+    roles::assign_roles,
 };
 use crate::api::{
     AISystemSpec, Decision, Evidence, ImagePolicy, ModelVersionSpec, RequiredApproval, RiskLevelSpec, Runtime,
@@ -27,7 +27,7 @@ pub struct Facts<'a> {
     /// The users who wrote the version and the system.
     pub authors: Authors<'a>,
     /// The decisions that bear on the version.
-    pub statements: Vec<Statement<'a>>,
+    pub statements: Vec<RecordedDecision<'a>>,
 }
 
 /// Whether a version may run.
@@ -57,20 +57,20 @@ pub struct Judgement<'a> {
     /// The earliest instant at which the verdict is another if no fact changes; `None`: never.
     pub not_after: Option<Timestamp>,
     /// What became of each statement, by the name of its `Approval`.
-    pub standings: BTreeMap<&'a str, Standing>,
+    pub effects: BTreeMap<&'a str, ApprovalEffect>,
     /// The earliest instant at which the verdict or a standing is another.
     pub revisit: Option<Timestamp>,
 }
 
 /// The verdict, and what became of each statement in the order of the facts.
-type Outcome = (Verdict, Vec<Standing>);
+type Outcome = (Verdict, Vec<ApprovalEffect>);
 
 /// Judges `facts` at `now`.
 pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
     let owners = facts.system.map_or(&[][..], |system| &system.owners);
     let record = facts.level.map(|level| Record::new(&facts.statements, level, owners, facts.authors));
     let at = |instant| outcome(facts, record.as_ref(), instant);
-    let (verdict, standings) = at(now);
+    let (verdict, effects) = at(now);
     let later: Vec<_> = instants(facts).into_iter().filter(|instant| *instant > now).collect();
     // With the facts given, time only ends things, and nothing that it changed is as it was before ever
     // again: so the first instant that differs from now can be found by halving.
@@ -78,9 +78,9 @@ pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
         later.get(later.partition_point(|instant| same(&at(*instant)))).copied()
     };
     let not_after = first_not(&|(then, _)| *then == verdict);
-    let revisit = first_not(&|(then, stand)| *then == verdict && *stand == standings);
-    let standings = facts.statements.iter().map(|s| s.name).zip(standings).collect();
-    Judgement { verdict, not_after, standings, revisit }
+    let revisit = first_not(&|(then, stand)| *then == verdict && *stand == effects);
+    let effects = facts.statements.iter().map(|s| s.name).zip(effects).collect();
+    Judgement { verdict, not_after, effects, revisit }
 }
 
 /// Every instant at which a requirement can begin or stop to hold.
@@ -95,7 +95,7 @@ fn instants(facts: &Facts<'_>) -> BTreeSet<Timestamp> {
 }
 
 fn outcome(facts: &Facts<'_>, record: Option<&Record<'_>>, now: Timestamp) -> Outcome {
-    let standings: Vec<_> = record.into_iter().flat_map(|record| record.standings(now)).collect();
+    let effects: Vec<_> = record.into_iter().flat_map(|record| record.effects(now)).collect();
     let mut reasons = undefined(facts);
     reasons.extend(facts.system.and_then(|system| retired(system, now)));
     if let (Some(system), Some(level), Some(record)) = (facts.system, facts.level, record) {
@@ -104,14 +104,14 @@ fn outcome(facts: &Facts<'_>, record: Option<&Record<'_>>, now: Timestamp) -> Ou
         let by_tag = unpinned(&facts.version.runtime).filter(|_| by_digest);
         reasons.extend(by_tag.map(|image| Reason::ImageNotPinned { image: image.to_owned() }));
         reasons.extend(undocumented(facts.version, system, level, now));
-        let missing = missing_approvals(level, &standings);
-        reasons.extend(decisions(facts.name, record, &standings, &missing));
+        let missing = missing_approvals(level, &effects);
+        reasons.extend(decisions(facts.name, record, &effects, &missing));
         reasons.extend(missing);
     }
     reasons.sort();
     reasons.dedup();
     let verdict = if reasons.is_empty() { Verdict::Cleared } else { Verdict::Withheld(reasons) };
-    (verdict, standings.into_iter().map(|(_, standing)| standing).collect())
+    (verdict, effects.into_iter().map(|(_, standing)| standing).collect())
 }
 
 /// What the version refers to and does not exist.
@@ -137,11 +137,13 @@ fn retired(system: &AISystemSpec, now: Timestamp) -> Option<Reason> {
 fn decisions(
     name: &str,
     record: &Record<'_>,
-    standings: &[(&Statement<'_>, Standing)],
+    effects: &[(&RecordedDecision<'_>, ApprovalEffect)],
     missing: &[Reason],
 ) -> Vec<Reason> {
     let counted = |decision| {
-        standings.iter().filter(move |(s, standing)| s.decision == decision && *standing == Standing::Counted)
+        effects
+            .iter()
+            .filter(move |(s, standing)| s.decision == decision && *standing == ApprovalEffect::Counted)
     };
     let mut reasons: Vec<_> = counted(Decision::Reject)
         .map(|(s, _)| Reason::Rejected {
@@ -205,30 +207,35 @@ fn states(version: &ModelVersionSpec, evidence: Evidence) -> bool {
     }
 }
 
-fn missing_approvals(level: &RiskLevelSpec, standings: &[(&Statement<'_>, Standing)]) -> Vec<Reason> {
-    let by = |role: &str, wanted: Standing| -> BTreeSet<&str> {
-        let of_role = standings
+fn missing_approvals(
+    level: &RiskLevelSpec,
+    effects: &[(&RecordedDecision<'_>, ApprovalEffect)],
+) -> Vec<Reason> {
+    let by = |role: &str, wanted: ApprovalEffect| -> BTreeSet<&str> {
+        let of_role = effects
             .iter()
             .filter(|(s, standing)| s.role == role && *standing == wanted && s.decision == Decision::Approve);
         of_role.map(|(s, _)| s.approver.user.as_str()).collect()
     };
     let approvers: BTreeMap<_, _> =
-        level.approvals.iter().map(|r| (r.role.as_str(), by(&r.role, Standing::Counted))).collect();
-    let have = filled(&level.approvals, &approvers, level.separation_of_duties);
+        level.approvals.iter().map(|r| (r.role.as_str(), by(&r.role, ApprovalEffect::Counted))).collect();
+    let have = assign_roles(&level.approvals, &approvers, level.separation_of_duties);
     let short = level.approvals.iter().zip(have).filter(|(required, have)| *have < required.count as usize);
     let reason = |(required, have): (&RequiredApproval, usize)| {
         let (role, needed) = (required.role.clone(), required.count as usize);
         // Of people of whom an approval stands, none is missed.
-        let stands = by(&role, Standing::Counted);
-        let ended = standings.iter().filter(|(s, standing)| {
-            s.role == role && *standing == Standing::Expired && !stands.contains(s.approver.user.as_str())
+        let stands = by(&role, ApprovalEffect::Counted);
+        let ended = effects.iter().filter(|(s, standing)| {
+            s.role == role
+                && *standing == ApprovalEffect::Expired
+                && !stands.contains(s.approver.user.as_str())
         });
         if let Some(since) = ended.filter_map(|(s, _)| end(s, level)).max() {
             return Reason::ApprovalExpired { role, needed, have, since };
         }
         let not_counted = |why| by(&role, why).into_iter().map(str::to_owned).collect();
-        let owners = not_counted(Standing::ApproverIsOwner);
-        let authors = not_counted(Standing::ApproverIsAuthor);
+        let owners = not_counted(ApprovalEffect::ApproverIsOwner);
+        let authors = not_counted(ApprovalEffect::ApproverIsAuthor);
         // Who stands in the role and is not counted in it is counted in another.
         let elsewhere = |user: &&str| {
             let mut others = level.approvals.iter().filter(|other| other.role != role);

@@ -7,7 +7,7 @@
 //!         what this pod does                     approved Runtime ──┘
 //! ```
 //!
-//! The API server decides the same in `admission/matches.cel`; a test holds the two equal. `fields` says
+//! The API server decides the same in `admission/cel/matches.cel`; a test holds the two equal. `fields` says
 //! of each field what happens to it, and why. Pods, containers, variables and mounts are taken apart
 //! field by field, so that a field of a newer Kubernetes does not compile until somebody classifies it.
 

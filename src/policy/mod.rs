@@ -3,7 +3,7 @@
 //! ```text
 //!  AISystem ─┐                  ┌─► Verdict   Cleared | Withheld(every reason)
 //!  RiskLevel ├─ Facts ─ judge ──┼─► not_after the earliest instant at which the verdict changes
-//!  Version   │            ▲     └─► standings what became of each Approval, and why
+//!  Version   │            ▲     └─► effects what became of each Approval, and why
 //!  Approvals ┘            now
 //!
 //!  Pod ── runtime_of_pod ── without_trusted ── matches ── Runtime of a cleared version
@@ -13,8 +13,9 @@
 //! instant give the same judgement, in whatever order they arrive.
 
 mod accelerators;
-mod bearing;
+mod applicable;
 mod capacity;
+mod effect;
 mod fields;
 mod hooks;
 mod judgement;
@@ -23,15 +24,15 @@ mod reason;
 mod roles;
 mod scope;
 mod signature;
-mod standing;
 mod subject;
 mod suspension;
-mod trust;
+mod trusted;
 mod volumes;
 
 pub use accelerators::{Accelerators, NO_DEVICE, NotASign, Sign};
-pub use bearing::{bears_on, statements};
+pub use applicable::{applies_to, statements};
 pub use capacity::Capacity;
+pub use effect::{ApprovalEffect, Authors, RecordedDecision, end};
 pub use fields::{
     ANNOTATIONS, Class, FIELDS, FORMER_FIELDS, HARMLESS_ANNOTATIONS, free_fields, is_refused_annotation,
 };
@@ -40,10 +41,9 @@ pub use matching::{Unmatchable, matches, runtime_of_pod};
 pub use reason::{Elsewhere, Reason};
 pub use scope::narrowest_scope;
 pub use signature::{ApproverRoles, NotSigned, SIGNATURE_NAMESPACE, approver_of, public_key, signed_text};
-pub use standing::{Authors, Standing, Statement, end};
 pub use subject::{Subject, SubjectDigests};
 pub use suspension::{JOB_CONTROLLER, QUEUE_LABELS, Suspender, is_queued};
-pub use trust::without_trusted;
+pub use trusted::without_trusted;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Capacity, Statement};
+use super::{Capacity, RecordedDecision};
 use crate::api::Evidence;
 
 /// A decision that names another version with the same content.
@@ -19,7 +19,7 @@ pub struct Elsewhere {
 
 impl Elsewhere {
     /// Where `statement` was made, if not on the version `name`.
-    pub(super) fn of(statement: &Statement<'_>, name: &str) -> Option<Self> {
+    pub(super) fn of(statement: &RecordedDecision<'_>, name: &str) -> Option<Self> {
         (statement.version != name)
             .then(|| Self { version: statement.version.to_owned(), approval: statement.name.to_owned() })
     }

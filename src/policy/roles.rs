@@ -8,7 +8,7 @@ use crate::api::RequiredApproval;
 /// `approvers` (role to people). With `separate`, one person fills one place only, and as many
 /// places are filled as can be (a maximum bipartite matching, by augmenting paths). Who could fill
 /// either of two roles fills the one whose name comes first, in whatever order `required` lists them.
-pub fn filled(
+pub fn assign_roles(
     required: &[RequiredApproval],
     approvers: &BTreeMap<&str, BTreeSet<&str>>,
     separate: bool,
@@ -74,8 +74,8 @@ mod tests {
         let required = places(&[("ethics", 1), ("risk", 1)]);
         let only_carol =
             BTreeMap::from([("ethics", BTreeSet::from(["carol"])), ("risk", BTreeSet::from(["carol"]))]);
-        assert_eq!(filled(&required, &only_carol, true), [1, 0]);
-        assert_eq!(filled(&required, &only_carol, false), [1, 1]);
+        assert_eq!(assign_roles(&required, &only_carol, true), [1, 0]);
+        assert_eq!(assign_roles(&required, &only_carol, false), [1, 1]);
     }
 
     #[test]
@@ -85,13 +85,13 @@ mod tests {
             ("ethics", BTreeSet::from(["alice", "carol"])),
             ("risk", BTreeSet::from(["alice"])),
         ]);
-        assert_eq!(filled(&required, &approvers, true), [1, 1]);
+        assert_eq!(assign_roles(&required, &approvers, true), [1, 1]);
     }
 
     #[test]
     fn two_places_need_two_people() {
         let approvers = BTreeMap::from([("risk", BTreeSet::from(["alice"]))]);
-        assert_eq!(filled(&places(&[("risk", 2)]), &approvers, true), [1]);
-        assert_eq!(filled(&places(&[("risk", 2)]), &approvers, false), [1]);
+        assert_eq!(assign_roles(&places(&[("risk", 2)]), &approvers, true), [1]);
+        assert_eq!(assign_roles(&places(&[("risk", 2)]), &approvers, false), [1]);
     }
 }

@@ -14,7 +14,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 use ssh_key::{PublicKey, SshSig};
 
-use super::standing::whole_seconds;
+use super::effect::whole_seconds;
 use crate::api::{Approval, ApprovalSpec, Approver, ApproverKey, ApproverRole, Decision, Signature};
 
 /// The namespace of the signatures (OpenSSH PROTOCOL.sshsig): one that was made for anything else is none.

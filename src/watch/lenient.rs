@@ -15,7 +15,7 @@ use kube::{Resource, api::Evict, core::ObjectMeta};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{error::Category, value::RawValue};
 
-use crate::bounds::shorten;
+use crate::truncate::shorten;
 
 /// The bound of the path in an error, in bytes.
 const PATH_BYTES: usize = 200;

@@ -11,7 +11,7 @@ use serde_json::json;
 use tracing::warn;
 
 use super::{Watches, request, watches::Told};
-use crate::bounds::{NOTE_BYTES, shorten};
+use crate::truncate::{NOTE_BYTES, shorten};
 
 /// The field manager of statuses: what it says of an object that cannot be read takes the place of all else.
 const MANAGER: &str = "assent";

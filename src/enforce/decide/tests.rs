@@ -43,20 +43,20 @@ fn scene(since: i64, not_after: i64, lost_at: Option<i64>) -> (Pod, ClearanceSpe
     (pod, clearance)
 }
 
-fn decided(pod: &Pod, clearance: &ClearanceSpec, second: i64) -> Decision {
+fn decided(pod: &Pod, clearance: &ClearanceSpec, second: i64) -> PodDecision {
     decide_alone(pod, Some(clearance), at(second))
 }
 
-const fn stop(since: Timestamp, step: Step) -> Decision {
+const fn stop(since: Timestamp, step: Step) -> PodDecision {
     let action = StopAction::Pod(Action::Stop(step));
-    Decision::Stop { reason: StopReason::NotCleared { since }, action }
+    PodDecision::Stop { reason: StopReason::NotCleared { since }, action }
 }
 
-const fn evict(since: Timestamp, until: Timestamp) -> Decision {
+const fn evict(since: Timestamp, until: Timestamp) -> PodDecision {
     stop(since, Step::Evict { grace_period_seconds: 30, until })
 }
 
-const fn delete(since: Timestamp) -> Decision {
+const fn delete(since: Timestamp) -> PodDecision {
     stop(since, Step::Delete { grace_period_seconds: 30 })
 }
 
@@ -64,10 +64,10 @@ const fn delete(since: Timestamp) -> Decision {
 fn what_runs_out_has_its_grace_whatever_was_lost_before() {
     for (since, lost_at) in [(-10, None), (500, None), (-10, Some(500))] {
         let (mut pod, mut clearance) = scene(since, 1000, lost_at);
-        let keep = Decision::Keep(KeepReason::Cleared { deadline: None });
+        let keep = PodDecision::Keep(KeepReason::Cleared { deadline: None });
         assert_eq!(decided(&pod, &clearance, 999), keep);
         let (reason, lost_since) = (RevisitReason::RanOut, Some(at(1000)));
-        let to_be_rewritten = Decision::Revisit { reason, lost_since, at: at(1030) };
+        let to_be_rewritten = PodDecision::Revisit { reason, lost_since, at: at(1030) };
         assert_eq!(decided(&pod, &clearance, 1000), to_be_rewritten, "{since} {lost_at:?}");
         assert_eq!(decided(&pod, &clearance, 1030), delete(at(1000)));
         pod.note(|notes| notes.lost_since = Some(at(1000)));
@@ -85,7 +85,7 @@ fn what_ran_before_its_namespace_enforced_goes_in_its_turn() {
     for uid in 0..100 {
         pod.uid = uid.to_string().into();
         match decided(&pod, &clearance, 500) {
-            Decision::Revisit { reason: RevisitReason::NamespaceBegan, at, .. } => turns.push(at),
+            PodDecision::Revisit { reason: RevisitReason::NamespaceBegan, at, .. } => turns.push(at),
             other => panic!("{other:?}"),
         }
         let turn = turns[uid];
@@ -101,10 +101,10 @@ fn what_came_after_its_namespace_enforced_is_stopped_once_news_of_its_clearance_
     let (mut pod, mut clearance) = scene(0, 100, None);
     clearance.systems.clear();
     let decide = |pod: &Pod, second| match decided(pod, &clearance, second) {
-        Decision::Revisit { reason: RevisitReason::WatchLag, lost_since: Some(since), at } => {
+        PodDecision::Revisit { reason: RevisitReason::WatchLag, lost_since: Some(since), at } => {
             Err((since, at))
         }
-        Decision::Stop {
+        PodDecision::Stop {
             reason: StopReason::NotCleared { since },
             action: StopAction::Pod(Action::Stop(Step::Evict { .. })),
         } => Ok(since),
@@ -139,7 +139,7 @@ fn what_is_long_overdue_is_asked_to_end_once_and_not_forgotten() {
     // By a clock of the API server that is half a minute ahead, it ends too late; but there is no sooner.
     let ending = |overdue: Timestamp| {
         let (reason, lost_since) = (RevisitReason::Deleted, Some(at(0)));
-        Decision::Revisit { reason, lost_since, at: overdue + CONFIRMATION }
+        PodDecision::Revisit { reason, lost_since, at: overdue + CONFIRMATION }
     };
     assert_eq!(decide(&deleted(Some((at(3631), 1)))), ending(at(3631)));
     let once = decide(&deleted(Some((at(3631), 30))));
@@ -154,8 +154,9 @@ fn what_is_long_overdue_is_asked_to_end_once_and_not_forgotten() {
 fn a_pod_that_asks_for_more_time_to_end_than_its_level_leaves_is_not_released() {
     let (mut pod, mut clearance) = scene(-10, 1000, None);
     pod.gated = true;
-    let released =
-        |pod: &Pod, clearance: &ClearanceSpec| matches!(decided(pod, clearance, 1), Decision::Release { .. });
+    let released = |pod: &Pod, clearance: &ClearanceSpec| {
+        matches!(decided(pod, clearance, 1), PodDecision::Release { .. })
+    };
     assert!(released(&pod, &clearance), "30 s of 60 s");
     let system = clearance.systems.get_mut("s").expect("the system");
     system.on_loss.grace_period_seconds = 59;

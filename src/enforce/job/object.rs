@@ -10,7 +10,7 @@ use k8s_openapi::{
 use kube::{Resource, ResourceExt, core::NamespaceResourceScope};
 use serde::de::DeserializeOwned;
 
-use super::super::{owner::OwnerRef, subject::Subject};
+use super::super::{owner::OwnerRef, subject::EventSubject};
 use crate::{
     api::{Runtime, SUSPENDED_LABEL, SYSTEM_LABEL, Scope, SharedRuntime},
     policy::{Accelerators, Suspender, Unmatchable, narrowest_scope, runtime_of_pod},
@@ -167,8 +167,8 @@ pub(super) fn key<K: Suspendable>(object: &impl ResourceExt) -> Key {
 }
 
 /// The Job or `CronJob` as the subject of an Event.
-pub(super) fn subject<'a>(key: &'a Key, job: &'a Job) -> Subject<'a> {
-    Subject {
+pub(super) fn subject<'a>(key: &'a Key, job: &'a Job) -> EventSubject<'a> {
+    EventSubject {
         api_version: "batch/v1",
         kind: match key.kind {
             Kind::Job => "Job",

@@ -7,7 +7,7 @@
 //!     └────── NotSupported: its pods are evicted instead
 //! ```
 //!
-//! The operator writes the record ([`Stopped`]) before it changes the workload, so a restart loses nothing. The API
+//! The operator writes the record ([`StoppedWorkload`]) before it changes the workload, so a restart loses nothing. The API
 //! server knows who set a field last (`managedFields`), so a change by somebody else is visible. If somebody starts the
 //! workload again three times, its pods are held one by one, and an Event says `Contested`.
 
@@ -29,14 +29,14 @@ use tokio::{
 use tracing::warn;
 
 use self::{
-    record::{PreviousState, Stopped, read_all},
-    request::{Done, start, stop},
+    record::{PreviousState, StoppedWorkload, read_all},
+    request::{WorkloadResult, start, stop},
 };
 use super::{
     channels::{ClearanceUpdate, NotSupported, StopRequest},
     events::EventEmitter,
     owner::OwnerRef,
-    subject::Subject,
+    subject::EventSubject,
 };
 use crate::{
     api::{ClearanceSpec, Mode},
@@ -89,7 +89,7 @@ pub(super) async fn run(
 }
 
 /// Reads the records of an earlier operator, by namespace and UID of the root.
-async fn records(client: &Client) -> HashMap<Arc<str>, BTreeMap<String, Stopped>> {
+async fn records(client: &Client) -> HashMap<Arc<str>, BTreeMap<String, StoppedWorkload>> {
     loop {
         match read_all(client).await {
             Ok(stopped) => return stopped,
@@ -106,10 +106,10 @@ struct WorkloadStopper {
     metrics: Arc<Metrics>,
     events: EventEmitter,
     not_supported: mpsc::UnboundedSender<NotSupported>,
-    stopped: HashMap<Arc<str>, BTreeMap<String, Stopped>>,
+    stopped: HashMap<Arc<str>, BTreeMap<String, StoppedWorkload>>,
     clearances: HashMap<Arc<str>, Arc<ClearanceSpec>>,
     /// The requests by UID of the controller, for a stop, or of the root, for a start. The limit is not used.
-    pool: Pool<String, Done>,
+    pool: Pool<String, WorkloadResult>,
 }
 
 impl WorkloadStopper {
@@ -147,7 +147,7 @@ impl WorkloadStopper {
     }
 
     /// Starts a workload if its pods are cleared. If no version is cleared, nothing is read.
-    fn start(&mut self, namespace: &Arc<str>, stopped: Stopped) {
+    fn start(&mut self, namespace: &Arc<str>, stopped: StoppedWorkload) {
         let clearance = self.clearances.get(namespace).filter(|c| c.mode == Some(Mode::Enforce)).cloned();
         let now = Timestamp::now();
         let clears_any = |clearance: &Arc<ClearanceSpec>| {
@@ -160,9 +160,9 @@ impl WorkloadStopper {
         }
     }
 
-    fn done(&mut self, done: Done) {
+    fn done(&mut self, done: WorkloadResult) {
         match done {
-            Done::Stopped(request, stopped) => {
+            WorkloadResult::StoppedWorkload(request, stopped) => {
                 self.count(Enforcement::of(stopped.was), true);
                 self.emit_stopped(&request.namespace, &stopped);
                 let known = self.stopped.entry(Arc::clone(&request.namespace)).or_default();
@@ -170,8 +170,8 @@ impl WorkloadStopper {
                 // Its pods may have been cleared meanwhile.
                 self.start(&request.namespace, stopped);
             }
-            Done::AlreadyStopped => {}
-            Done::NotSupported(request, why) => {
+            WorkloadResult::AlreadyStopped => {}
+            WorkloadResult::NotSupported(request, why) => {
                 if let Some((root, why)) = why {
                     self.emit_contested(&request, &root, why);
                 }
@@ -179,30 +179,30 @@ impl WorkloadStopper {
                 // The Enforcer can have ended.
                 let _ = self.not_supported.send(NotSupported { namespace, owner });
             }
-            Done::Started(namespace, stopped) => {
+            WorkloadResult::Started(namespace, stopped) => {
                 self.count(Enforcement::Resume, true);
                 self.emit_started(&namespace, &stopped);
                 self.forget(&namespace, &stopped);
             }
-            Done::NotCleared(namespace, stopped, by) => {
+            WorkloadResult::NotCleared(namespace, stopped, by) => {
                 let now = self.clearances.get(&namespace).filter(|c| c.mode == Some(Mode::Enforce));
                 if now.map(Arc::as_ptr) != by.as_ref().map(Arc::as_ptr) {
                     self.start(&namespace, stopped);
                 }
             }
-            Done::Left(namespace, stopped) => self.forget(&namespace, &stopped),
-            Done::StopFailed(request) => {
+            WorkloadResult::Left(namespace, stopped) => self.forget(&namespace, &stopped),
+            WorkloadResult::StopFailed(request) => {
                 self.count(Enforcement::Suspend, false);
                 self.stop(request);
             }
-            Done::StartFailed(namespace, stopped) => {
+            WorkloadResult::StartFailed(namespace, stopped) => {
                 self.count(Enforcement::Resume, false);
                 self.start(&namespace, stopped);
             }
         }
     }
 
-    fn forget(&mut self, namespace: &Arc<str>, stopped: &Stopped) {
+    fn forget(&mut self, namespace: &Arc<str>, stopped: &StoppedWorkload) {
         if let Some(known) = self.stopped.get_mut(namespace) {
             known.remove(&stopped.root.uid);
         }
@@ -212,28 +212,28 @@ impl WorkloadStopper {
         self.metrics.enforcements.get_or_create(&EnforcementLabels { action, done }).inc();
     }
 
-    fn emit_stopped(&self, namespace: &str, stopped: &Stopped) {
+    fn emit_stopped(&self, namespace: &str, stopped: &StoppedWorkload) {
         let action = match stopped.was {
             PreviousState::Replicas(_) => "ScaleDown",
             PreviousState::Suspend(_) => "Suspend",
         };
         let system = stopped.system.as_str().into();
-        let subject = Subject::workload(namespace, &stopped.root, &system);
+        let subject = EventSubject::workload(namespace, &stopped.root, &system);
         self.events.stopped(&subject, self.clearance(namespace), action);
     }
 
-    fn emit_started(&self, namespace: &str, stopped: &Stopped) {
+    fn emit_started(&self, namespace: &str, stopped: &StoppedWorkload) {
         let started = match stopped.was {
             PreviousState::Replicas(n) => format!("{} (scaled back to {n})", stopped.system),
             PreviousState::Suspend(_) => stopped.system.clone(),
         };
         let system = stopped.system.as_str().into();
-        let subject = Subject::workload(namespace, &stopped.root, &system);
+        let subject = EventSubject::workload(namespace, &stopped.root, &system);
         self.events.released(&subject, self.clearance(namespace), Some(&started));
     }
 
     fn emit_contested(&self, request: &StopRequest, root: &OwnerRef, why: &str) {
-        let subject = Subject::workload(&request.namespace, root, &request.system);
+        let subject = EventSubject::workload(&request.namespace, root, &request.system);
         self.events.contested(&subject, self.clearance(&request.namespace), why);
     }
 

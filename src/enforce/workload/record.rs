@@ -1,7 +1,7 @@
 //! The record of a stopped workload, and the rule by which it may start again.
 //!
 //! ```text
-//!  ControllerRevision assent-<UID of the root>: data ─► Stopped
+//!  ControllerRevision assent-<UID of the root>: data ─► StoppedWorkload
 //!    generation unchanged ─► the runtime of the pod that lost its clearance
 //!    changed, apps kinds  ─► names and images of its pod template      ├─► cleared: it may start
 //!    changed, other kinds ─► unknown: any cleared version of its system
@@ -54,7 +54,7 @@ impl From<PreviousState> for OnLossMode {
 /// The record of a stopped workload. Its field names are stored in the cluster.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Stopped {
+pub(super) struct StoppedWorkload {
     pub(super) root: OwnerRef,
     pub(super) system: String,
     pub(super) was: PreviousState,
@@ -68,7 +68,7 @@ pub(super) struct Stopped {
     pub(super) generation: Option<i64>,
 }
 
-impl Stopped {
+impl StoppedWorkload {
     /// Whether `clearance` clears the pods that the workload would run. `object` is its root.
     pub(super) fn may_start(
         &self,
@@ -151,12 +151,12 @@ pub(super) fn template_is_cleared(
 /// Lists the records by namespace and UID of the root. An unreadable record is logged and left out.
 pub(super) async fn read_all(
     client: &Client,
-) -> Result<HashMap<Arc<str>, BTreeMap<String, Stopped>>, kube::Error> {
+) -> Result<HashMap<Arc<str>, BTreeMap<String, StoppedWorkload>>, kube::Error> {
     let kept: Api<Lenient<ControllerRevision>> = Api::all(client.clone());
     let mut stopped: HashMap<Arc<str>, BTreeMap<_, _>> = HashMap::new();
     for revision in kept.list(&ListParams::default().labels(STOPPED_FOR_LABEL)).await? {
         let (namespace, name) = (revision.namespace().unwrap_or_default(), revision.name_any());
-        match revision.readable().map(|revision| serde_json::from_value::<Stopped>(revision.data.0)) {
+        match revision.readable().map(|revision| serde_json::from_value::<StoppedWorkload>(revision.data.0)) {
             Ok(Ok(one)) => {
                 drop(stopped.entry(namespace.into()).or_default().insert(one.root.uid.clone(), one));
             }
@@ -175,7 +175,7 @@ pub(super) async fn read_all(
 pub(super) async fn write_down(
     client: &Client,
     namespace: &str,
-    stopped: &Stopped,
+    stopped: &StoppedWorkload,
 ) -> Result<(), kube::Error> {
     let kept: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
     let name = backup::name(&stopped.root.uid);
@@ -245,7 +245,7 @@ mod tests {
 
     fn starts(api_version: &str, before: Option<i64>, now: i64, image: &str, cleared: &str) -> bool {
         let (root, object) = root(api_version, now, image);
-        let stopped = Stopped {
+        let stopped = StoppedWorkload {
             root,
             system: "s".to_owned(),
             was: PreviousState::Replicas(2),
@@ -277,7 +277,7 @@ mod tests {
         assert!(!starts("apps/v1", None, 4, "m:1", "m:2") && starts("apps/v1", None, 4, "m:1", "m:1"));
         let old = json!({ "root": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "d", "uid": "1" },
             "system": "s", "was": { "replicas": 2 }, "putBack": 0 });
-        let old: Stopped = serde_json::from_value(old).expect("a record");
+        let old: StoppedWorkload = serde_json::from_value(old).expect("a record");
         assert_eq!((old.was, old.generation), (PreviousState::Replicas(2), None));
     }
 }

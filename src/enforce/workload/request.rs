@@ -22,7 +22,7 @@ use super::{
         channels::StopRequest,
         owner::{OwnerRef, root_of},
     },
-    record::{PreviousState, Stopped, forget, template_is_cleared, write_down},
+    record::{PreviousState, StoppedWorkload, forget, template_is_cleared, write_down},
 };
 use crate::{
     api::{ClearanceSpec, OnLossMode},
@@ -43,38 +43,38 @@ const UNKNOWN_MANAGER: &str = "before-first-apply";
 pub(super) const MAX_CONTESTS: u32 = 3;
 
 /// The result of a request.
-pub(super) enum Done {
-    Stopped(StopRequest, Stopped),
+pub(super) enum WorkloadResult {
+    StoppedWorkload(StopRequest, StoppedWorkload),
     AlreadyStopped,
     /// The workload cannot be stopped. The root and the reason are for an Event.
     NotSupported(StopRequest, Option<(OwnerRef, &'static str)>),
-    Started(Arc<str>, Stopped),
+    Started(Arc<str>, StoppedWorkload),
     /// This clearance does not clear the pods that the workload would run.
-    NotCleared(Arc<str>, Stopped, Option<Arc<ClearanceSpec>>),
+    NotCleared(Arc<str>, StoppedWorkload, Option<Arc<ClearanceSpec>>),
     /// Somebody else changed the workload, or it is gone.
-    Left(Arc<str>, Stopped),
+    Left(Arc<str>, StoppedWorkload),
     StopFailed(StopRequest),
-    StartFailed(Arc<str>, Stopped),
+    StartFailed(Arc<str>, StoppedWorkload),
 }
 
 pub(super) async fn stop(
     client: Client,
     request: StopRequest,
     clearance: Option<Arc<ClearanceSpec>>,
-    before: BTreeMap<String, Stopped>,
-) -> Done {
+    before: BTreeMap<String, StoppedWorkload>,
+) -> WorkloadResult {
     let root = root_of(&client, &request.namespace, &request.owner).await;
     match try_stop(&client, &request, &root, clearance.as_deref(), before.get(&root.uid)).await {
-        Ok(Attempt::Stopped(stopped)) => Done::Stopped(request, stopped),
-        Ok(Attempt::Nothing) => Done::AlreadyStopped,
-        Ok(Attempt::Contested) => Done::NotSupported(
+        Ok(Attempt::StoppedWorkload(stopped)) => WorkloadResult::StoppedWorkload(request, stopped),
+        Ok(Attempt::Nothing) => WorkloadResult::AlreadyStopped,
+        Ok(Attempt::Contested) => WorkloadResult::NotSupported(
             request,
             Some((root, "somebody else keeps starting it again; its pods are held instead")),
         ),
-        Ok(Attempt::Impossible) => Done::NotSupported(request, None),
+        Ok(Attempt::Impossible) => WorkloadResult::NotSupported(request, None),
         // It has no field to stop it, or the chart gives the operator no permission for it (values.workloads).
         Err(kube::Error::Api(answer)) if matches!(answer.code, 403..=405) => {
-            Done::NotSupported(request, None)
+            WorkloadResult::NotSupported(request, None)
         }
         Err(error) => {
             warn!(
@@ -84,13 +84,13 @@ pub(super) async fn stop(
                 "not stopped yet: {error}"
             );
             sleep(jittered(RETRY)).await;
-            Done::StopFailed(request)
+            WorkloadResult::StopFailed(request)
         }
     }
 }
 
 enum Attempt {
-    Stopped(Stopped),
+    StoppedWorkload(StoppedWorkload),
     Nothing,
     Contested,
     Impossible,
@@ -101,7 +101,7 @@ async fn try_stop(
     request: &StopRequest,
     root: &OwnerRef,
     clearance: Option<&ClearanceSpec>,
-    before: Option<&Stopped>,
+    before: Option<&StoppedWorkload>,
 ) -> Result<Attempt, kube::Error> {
     let api = api_of(client, &request.namespace, root).await?;
     let object = api.get(&root.name).await?.readable()?;
@@ -119,7 +119,7 @@ async fn try_stop(
     if put_back >= MAX_CONTESTS {
         return Ok(Attempt::Contested);
     }
-    let stopped = Stopped {
+    let stopped = StoppedWorkload {
         root: root.clone(),
         system: request.system.to_string(),
         was,
@@ -133,21 +133,21 @@ async fn try_stop(
         PreviousState::Suspend(_) => PreviousState::Suspend(Some(true)),
     };
     let done = write(&api, root, to, resource_version).await?;
-    Ok(if done { Attempt::Stopped(stopped) } else { Attempt::Impossible })
+    Ok(if done { Attempt::StoppedWorkload(stopped) } else { Attempt::Impossible })
 }
 
 pub(super) async fn start(
     client: Client,
     namespace: Arc<str>,
-    stopped: Stopped,
+    stopped: StoppedWorkload,
     clearance: Option<Arc<ClearanceSpec>>,
-) -> Done {
+) -> WorkloadResult {
     match try_start(&client, &namespace, &stopped, clearance.as_deref()).await {
-        Ok(Outcome::Started) => Done::Started(namespace, stopped),
-        Ok(Outcome::NotCleared) => Done::NotCleared(namespace, stopped, clearance),
-        Ok(Outcome::Left) => Done::Left(namespace, stopped),
+        Ok(Outcome::Started) => WorkloadResult::Started(namespace, stopped),
+        Ok(Outcome::NotCleared) => WorkloadResult::NotCleared(namespace, stopped, clearance),
+        Ok(Outcome::Left) => WorkloadResult::Left(namespace, stopped),
         Err(error) => {
-            let Stopped { root, .. } = &stopped;
+            let StoppedWorkload { root, .. } = &stopped;
             warn!(
                 namespace = &*namespace,
                 kind = root.kind,
@@ -155,7 +155,7 @@ pub(super) async fn start(
                 "not started again yet: {error}"
             );
             sleep(jittered(RETRY)).await;
-            Done::StartFailed(namespace, stopped)
+            WorkloadResult::StartFailed(namespace, stopped)
         }
     }
 }
@@ -170,10 +170,10 @@ enum Outcome {
 async fn try_start(
     client: &Client,
     namespace: &str,
-    stopped: &Stopped,
+    stopped: &StoppedWorkload,
     clearance: Option<&ClearanceSpec>,
 ) -> Result<Outcome, kube::Error> {
-    let Stopped { root, was, .. } = stopped;
+    let StoppedWorkload { root, was, .. } = stopped;
     let api = api_of(client, namespace, root).await?;
     let object = api
         .get_opt(&root.name)

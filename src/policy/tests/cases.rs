@@ -29,7 +29,7 @@ struct Example {
     /// The second at which the verdict is another.
     until: Option<i64>,
     /// What became of what was said, in that order.
-    standings: &'static [&'static str],
+    effects: &'static [&'static str],
 }
 
 const EXAMPLES: &[Example] = &[
@@ -41,7 +41,7 @@ const EXAMPLES: &[Example] = &[
         now: 0,
         withheld: &[],
         until: None,
-        standings: &[],
+        effects: &[],
     },
     Example {
         rule: "nobody has approved yet",
@@ -50,7 +50,7 @@ const EXAMPLES: &[Example] = &[
         now: 0,
         withheld: &["AwaitingApproval"],
         until: None,
-        standings: &[],
+        effects: &[],
     },
     Example {
         rule: "one approval is enough where one is asked for",
@@ -59,7 +59,7 @@ const EXAMPLES: &[Example] = &[
         now: 1,
         withheld: &[],
         until: None,
-        standings: &["Counted"],
+        effects: &["Counted"],
     },
     Example {
         rule: "every role has to approve",
@@ -68,7 +68,7 @@ const EXAMPLES: &[Example] = &[
         now: 2,
         withheld: &["AwaitingApproval"],
         until: None,
-        standings: &["Counted"],
+        effects: &["Counted"],
     },
     Example {
         rule: "two means two people, not one person twice",
@@ -77,7 +77,7 @@ const EXAMPLES: &[Example] = &[
         now: 3,
         withheld: &["AwaitingApproval"],
         until: None,
-        standings: &["Counted", "Counted"],
+        effects: &["Counted", "Counted"],
     },
     Example {
         rule: "two people are two",
@@ -86,7 +86,7 @@ const EXAMPLES: &[Example] = &[
         now: 3,
         withheld: &[],
         until: None,
-        standings: &["Counted", "Counted"],
+        effects: &["Counted", "Counted"],
     },
     Example {
         rule: "a role that the level does not ask for does not count, and does not withhold",
@@ -95,7 +95,7 @@ const EXAMPLES: &[Example] = &[
         now: 4,
         withheld: &[],
         until: None,
-        standings: &["Counted", "RoleNotRequired", "RoleNotRequired"],
+        effects: &["Counted", "RoleNotRequired", "RoleNotRequired"],
     },
     // Separation of duties.
     Example {
@@ -105,7 +105,7 @@ const EXAMPLES: &[Example] = &[
         now: 2,
         withheld: &[],
         until: None,
-        standings: &["Counted", "Counted"],
+        effects: &["Counted", "Counted"],
     },
     Example {
         rule: "carol fills one role only where duties are separated",
@@ -114,7 +114,7 @@ const EXAMPLES: &[Example] = &[
         now: 2,
         withheld: &["AwaitingApproval"],
         until: None,
-        standings: &["Counted", "Counted"],
+        effects: &["Counted", "Counted"],
     },
     Example {
         rule: "carol fills the role where she is needed",
@@ -123,7 +123,7 @@ const EXAMPLES: &[Example] = &[
         now: 3,
         withheld: &[],
         until: None,
-        standings: &["Counted", "Counted", "Counted"],
+        effects: &["Counted", "Counted", "Counted"],
     },
     Example {
         rule: "an owner approves like anybody where duties are not separated",
@@ -132,7 +132,7 @@ const EXAMPLES: &[Example] = &[
         now: 2,
         withheld: &[],
         until: None,
-        standings: &["Counted"],
+        effects: &["Counted"],
     },
     Example {
         rule: "an owner does not count where duties are separated",
@@ -141,7 +141,7 @@ const EXAMPLES: &[Example] = &[
         now: 2,
         withheld: &["AwaitingApproval"],
         until: None,
-        standings: &["ApproverIsOwner"],
+        effects: &["ApproverIsOwner"],
     },
     Example {
         rule: "nor does somebody of a group that owns",
@@ -150,7 +150,7 @@ const EXAMPLES: &[Example] = &[
         now: 2,
         withheld: &["AwaitingApproval"],
         until: None,
-        standings: &["ApproverIsOwner"],
+        effects: &["ApproverIsOwner"],
     },
     Example {
         rule: "who created the version does not count where duties are separated",
@@ -159,7 +159,7 @@ const EXAMPLES: &[Example] = &[
         now: 2,
         withheld: &["AwaitingApproval"],
         until: None,
-        standings: &["ApproverIsAuthor"],
+        effects: &["ApproverIsAuthor"],
     },
     Example {
         rule: "nor does who last changed the system",
@@ -168,7 +168,7 @@ const EXAMPLES: &[Example] = &[
         now: 2,
         withheld: &["AwaitingApproval"],
         until: None,
-        standings: &["ApproverIsAuthor"],
+        effects: &["ApproverIsAuthor"],
     },
     Example {
         rule: "an author approves like anybody where duties are not separated",
@@ -177,7 +177,7 @@ const EXAMPLES: &[Example] = &[
         now: 2,
         withheld: &[],
         until: None,
-        standings: &["Counted", "Counted"],
+        effects: &["Counted", "Counted"],
     },
     Example {
         rule: "an author can reject where duties are separated",
@@ -186,7 +186,7 @@ const EXAMPLES: &[Example] = &[
         now: 2,
         withheld: &["Rejected"],
         until: None,
-        standings: &["Counted", "Counted"],
+        effects: &["Counted", "Counted"],
     },
     Example {
         rule: "somebody of another group does, and so does whoever is called as the group is",
@@ -195,7 +195,7 @@ const EXAMPLES: &[Example] = &[
         now: 2,
         withheld: &[],
         until: None,
-        standings: &["Counted", "Counted"],
+        effects: &["Counted", "Counted"],
     },
     Example {
         rule: "an owner who rejects is heard even where duties are separated",
@@ -204,7 +204,7 @@ const EXAMPLES: &[Example] = &[
         now: 3,
         withheld: &["Rejected"],
         until: None,
-        standings: &["Counted", "Counted"],
+        effects: &["Counted", "Counted"],
     },
     // Ends.
     Example {
@@ -214,7 +214,7 @@ const EXAMPLES: &[Example] = &[
         now: 4,
         withheld: &[],
         until: Some(5),
-        standings: &["Counted"],
+        effects: &["Counted"],
     },
     Example {
         rule: "and at its end no more",
@@ -223,7 +223,7 @@ const EXAMPLES: &[Example] = &[
         now: 5,
         withheld: &["ApprovalExpired"],
         until: None,
-        standings: &["Expired"],
+        effects: &["Expired"],
     },
     Example {
         rule: "a level's validity ends an approval",
@@ -232,7 +232,7 @@ const EXAMPLES: &[Example] = &[
         now: 4,
         withheld: &[],
         until: Some(5),
-        standings: &["Counted"],
+        effects: &["Counted"],
     },
     Example {
         rule: "whichever end comes first: the level's",
@@ -241,7 +241,7 @@ const EXAMPLES: &[Example] = &[
         now: 4,
         withheld: &[],
         until: Some(5),
-        standings: &["Counted"],
+        effects: &["Counted"],
     },
     Example {
         rule: "whichever end comes first: the approval's own",
@@ -250,7 +250,7 @@ const EXAMPLES: &[Example] = &[
         now: 4,
         withheld: &[],
         until: Some(5),
-        standings: &["Counted"],
+        effects: &["Counted"],
     },
     Example {
         rule: "an end that was past when it was given",
@@ -259,7 +259,7 @@ const EXAMPLES: &[Example] = &[
         now: 5,
         withheld: &["ApprovalExpired"],
         until: None,
-        standings: &["Expired"],
+        effects: &["Expired"],
     },
     Example {
         rule: "clearance ends when the second to last of three ends, where two are asked for",
@@ -268,7 +268,7 @@ const EXAMPLES: &[Example] = &[
         now: 2,
         withheld: &[],
         until: Some(7),
-        standings: &["Counted", "Counted", "Counted"],
+        effects: &["Counted", "Counted", "Counted"],
     },
     Example {
         rule: "who approves again after the end counts again",
@@ -277,7 +277,7 @@ const EXAMPLES: &[Example] = &[
         now: 6,
         withheld: &[],
         until: Some(9),
-        standings: &["Expired", "Counted"],
+        effects: &["Expired", "Counted"],
     },
     Example {
         rule: "a second approval does not shorten the first: to do that, reject",
@@ -286,7 +286,7 @@ const EXAMPLES: &[Example] = &[
         now: 6,
         withheld: &[],
         until: Some(9),
-        standings: &["Counted", "Expired"],
+        effects: &["Counted", "Expired"],
     },
     Example {
         rule: "a rejection takes the approval back, and a shorter one takes its place",
@@ -295,7 +295,7 @@ const EXAMPLES: &[Example] = &[
         now: 4,
         withheld: &[],
         until: Some(5),
-        standings: &["Superseded", "Superseded", "Counted"],
+        effects: &["Superseded", "Superseded", "Counted"],
     },
     Example {
         rule: "whose approval stands again is not missed for the one that ended",
@@ -304,7 +304,7 @@ const EXAMPLES: &[Example] = &[
         now: 7,
         withheld: &["AwaitingApproval"],
         until: None,
-        standings: &["Expired", "Counted"],
+        effects: &["Expired", "Counted"],
     },
     // Rejections.
     Example {
@@ -314,7 +314,7 @@ const EXAMPLES: &[Example] = &[
         now: 3,
         withheld: &["Rejected"],
         until: None,
-        standings: &["Counted", "Counted"],
+        effects: &["Counted", "Counted"],
     },
     Example {
         rule: "who changed their mind is counted by what they said last: no",
@@ -323,7 +323,7 @@ const EXAMPLES: &[Example] = &[
         now: 3,
         withheld: &["Rejected", "AwaitingApproval"],
         until: None,
-        standings: &["Superseded", "Counted"],
+        effects: &["Superseded", "Counted"],
     },
     Example {
         rule: "who changed their mind is counted by what they said last: yes",
@@ -332,7 +332,7 @@ const EXAMPLES: &[Example] = &[
         now: 3,
         withheld: &[],
         until: None,
-        standings: &["Superseded", "Counted"],
+        effects: &["Superseded", "Counted"],
     },
     Example {
         rule: "who rejects twice is counted once",
@@ -341,7 +341,7 @@ const EXAMPLES: &[Example] = &[
         now: 4,
         withheld: &["Rejected"],
         until: None,
-        standings: &["Superseded", "Counted", "Counted"],
+        effects: &["Superseded", "Counted", "Counted"],
     },
     Example {
         rule: "in one second a rejection is stronger than an approval",
@@ -350,7 +350,7 @@ const EXAMPLES: &[Example] = &[
         now: 3,
         withheld: &["Rejected", "AwaitingApproval"],
         until: None,
-        standings: &["Counted", "Superseded"],
+        effects: &["Counted", "Superseded"],
     },
     Example {
         rule: "a rejection in one role leaves the same person's approval in another",
@@ -359,7 +359,7 @@ const EXAMPLES: &[Example] = &[
         now: 4,
         withheld: &["Rejected"],
         until: None,
-        standings: &["Counted", "Counted", "Counted"],
+        effects: &["Counted", "Counted", "Counted"],
     },
     Example {
         rule: "nobody else can take a rejection back",
@@ -368,7 +368,7 @@ const EXAMPLES: &[Example] = &[
         now: 4,
         withheld: &["Rejected"],
         until: None,
-        standings: &["Counted", "Counted", "RoleNotRequired"],
+        effects: &["Counted", "Counted", "RoleNotRequired"],
     },
     Example {
         rule: "a rejection that was taken back stays so after the approval ended",
@@ -377,7 +377,7 @@ const EXAMPLES: &[Example] = &[
         now: 6,
         withheld: &[],
         until: None,
-        standings: &["Superseded", "Expired", "Counted"],
+        effects: &["Superseded", "Expired", "Counted"],
     },
     // Revocations.
     Example {
@@ -387,7 +387,7 @@ const EXAMPLES: &[Example] = &[
         now: 3,
         withheld: &["Revoked", "AwaitingApproval", "AwaitingApproval"],
         until: None,
-        standings: &["Revoked", "Revoked", "Counted"],
+        effects: &["Revoked", "Revoked", "Counted"],
     },
     Example {
         rule: "in one second a revocation is stronger than an approval",
@@ -396,7 +396,7 @@ const EXAMPLES: &[Example] = &[
         now: 3,
         withheld: &["Revoked", "AwaitingApproval"],
         until: None,
-        standings: &["Counted", "Revoked"],
+        effects: &["Counted", "Revoked"],
     },
     Example {
         rule: "new approvals lift a revocation",
@@ -405,7 +405,7 @@ const EXAMPLES: &[Example] = &[
         now: 3,
         withheld: &[],
         until: None,
-        standings: &["Revoked", "Counted", "Counted"],
+        effects: &["Revoked", "Counted", "Counted"],
     },
     Example {
         rule: "every role has to approve anew",
@@ -419,7 +419,7 @@ const EXAMPLES: &[Example] = &[
         now: 4,
         withheld: &["AwaitingApproval"],
         until: None,
-        standings: &["Revoked", "Revoked", "Counted", "Counted"],
+        effects: &["Revoked", "Revoked", "Counted", "Counted"],
     },
     Example {
         rule: "what was lifted and then ended has ended; it is not revoked again",
@@ -428,7 +428,7 @@ const EXAMPLES: &[Example] = &[
         now: 6,
         withheld: &["ApprovalExpired"],
         until: None,
-        standings: &["Counted", "Expired"],
+        effects: &["Counted", "Expired"],
     },
     Example {
         rule: "a revocation does not take a rejection back",
@@ -437,7 +437,7 @@ const EXAMPLES: &[Example] = &[
         now: 4,
         withheld: &["Rejected"],
         until: None,
-        standings: &["Counted", "Counted", "Counted"],
+        effects: &["Counted", "Counted", "Counted"],
     },
     Example {
         rule: "an owner cannot lift a revocation where duties are separated",
@@ -446,7 +446,7 @@ const EXAMPLES: &[Example] = &[
         now: 3,
         withheld: &["Revoked", "AwaitingApproval"],
         until: None,
-        standings: &["Counted", "ApproverIsOwner"],
+        effects: &["Counted", "ApproverIsOwner"],
     },
     Example {
         rule: "a level that asks for nobody is revoked like any other",
@@ -455,7 +455,7 @@ const EXAMPLES: &[Example] = &[
         now: 2,
         withheld: &["Revoked"],
         until: None,
-        standings: &["Counted"],
+        effects: &["Counted"],
     },
     Example {
         rule: "and anybody's approval lifts it",
@@ -464,7 +464,7 @@ const EXAMPLES: &[Example] = &[
         now: 2,
         withheld: &[],
         until: None,
-        standings: &["Counted", "Counted"],
+        effects: &["Counted", "Counted"],
     },
     Example {
         rule: "for as long as that approval counts: nothing else would end it",
@@ -473,7 +473,7 @@ const EXAMPLES: &[Example] = &[
         now: 2,
         withheld: &[],
         until: Some(6),
-        standings: &["Counted", "Counted"],
+        effects: &["Counted", "Counted"],
     },
     Example {
         rule: "then it is revoked again",
@@ -482,7 +482,7 @@ const EXAMPLES: &[Example] = &[
         now: 6,
         withheld: &["Revoked"],
         until: None,
-        standings: &["Counted", "Expired"],
+        effects: &["Counted", "Expired"],
     },
     Example {
         rule: "a level that asks for nobody takes anybody's rejection",
@@ -491,7 +491,7 @@ const EXAMPLES: &[Example] = &[
         now: 2,
         withheld: &["Rejected"],
         until: None,
-        standings: &["Counted"],
+        effects: &["Counted"],
     },
 ];
 
@@ -502,8 +502,8 @@ fn people_decide() {
         let judged = case.judge(second(example.now));
         assert_eq!(codes(&judged.verdict), example.withheld, "{}", example.rule);
         assert_eq!(judged.not_after, example.until.map(second), "until, of: {}", example.rule);
-        let standings: Vec<_> = judged.standings.iter().map(|(_, standing)| standing.code()).collect();
-        assert_eq!(standings, example.standings, "standings, of: {}", example.rule);
+        let effects: Vec<_> = judged.effects.iter().map(|(_, standing)| standing.code()).collect();
+        assert_eq!(effects, example.effects, "effects, of: {}", example.rule);
         if let Some(end) = example.until.map(second) {
             assert_eq!(case.judge(just_before(end)).verdict, judged.verdict, "{}", example.rule);
             assert_ne!(case.judge(end).verdict, judged.verdict, "{}", example.rule);

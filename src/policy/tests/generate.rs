@@ -20,7 +20,7 @@ use crate::{
         ImagePolicy, ImageVolume, ModelVersionSpec, Owner, OwnerKind, Provenance, Provider, RequiredApproval,
         RiskLevelSpec, Runtime, Text, Volume,
     },
-    policy::{Authors, Facts, Standing, Statement, Verdict, judge},
+    policy::{ApprovalEffect, Authors, Facts, RecordedDecision, Verdict, judge},
 };
 
 /// The last half second at which anything that is generated can begin or end.
@@ -82,13 +82,13 @@ pub struct Said {
 pub struct Judged {
     pub verdict: Verdict,
     pub not_after: Option<Timestamp>,
-    pub standings: Vec<(String, Standing)>,
+    pub effects: Vec<(String, ApprovalEffect)>,
     pub revisit: Option<Timestamp>,
 }
 
 impl Case {
     pub fn facts(&self) -> Facts<'_> {
-        let statements = self.said.iter().map(|said| Statement {
+        let statements = self.said.iter().map(|said| RecordedDecision {
             name: &said.name,
             approver: Cow::Borrowed(&said.approver),
             version: &said.version,
@@ -112,7 +112,7 @@ impl Case {
         let facts = self.facts();
         let judgement = judge(&facts, now);
         Judged {
-            standings: judgement.standings.iter().map(|(name, s)| ((*name).to_owned(), *s)).collect(),
+            effects: judgement.effects.iter().map(|(name, s)| ((*name).to_owned(), *s)).collect(),
             verdict: judgement.verdict,
             not_after: judgement.not_after,
             revisit: judgement.revisit,

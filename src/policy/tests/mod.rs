@@ -12,7 +12,7 @@
 //!  trust       what may be in a pod besides ─────────────────┘
 //! ```
 
-mod bearing;
+mod applicable;
 mod cases;
 mod generate;
 mod matching;
@@ -22,7 +22,7 @@ mod runtime;
 mod scale;
 mod signature;
 mod subject;
-mod trust;
+mod trusted;
 
 use std::{fs, path::Path};
 

@@ -10,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::generate::{Case, HORIZON, Said, VERSION, half};
 use crate::{
     api::{Decision, Evidence, ImagePolicy, OwnerKind, RequiredApproval, RiskLevelSpec},
-    policy::{Elsewhere, Reason, Standing, Verdict},
+    policy::{ApprovalEffect, Elsewhere, Reason, Verdict},
 };
 
 /// What is left when everybody has spoken.
@@ -23,7 +23,7 @@ struct Story<'a> {
     /// The last revocation.
     revocation: Option<&'a Said>,
     /// Why the other statements came to nothing.
-    moot: BTreeMap<&'a str, Standing>,
+    moot: BTreeMap<&'a str, ApprovalEffect>,
 }
 
 /// Replays what was said; of what was said in one second, the kindest first.
@@ -39,22 +39,22 @@ fn replay<'a>(case: &'a Case, level: &RiskLevelSpec) -> Story<'a> {
             story.approvals.clear();
             for earlier in &said[..n] {
                 if earlier.decision == Decision::Approve && asked(&earlier.role) {
-                    story.moot.insert(&earlier.name, Standing::Revoked);
+                    story.moot.insert(&earlier.name, ApprovalEffect::Revoked);
                 }
             }
         } else if !asked(&s.role) {
-            story.moot.insert(&s.name, Standing::RoleNotRequired);
+            story.moot.insert(&s.name, ApprovalEffect::RoleNotRequired);
         } else if s.decision == Decision::Reject {
             for withdrawn in story.approvals.extract_if(.., |a| same(a)) {
-                story.moot.insert(&withdrawn.name, Standing::Superseded);
+                story.moot.insert(&withdrawn.name, ApprovalEffect::Superseded);
             }
             for replaced in story.rejections.extract_if(.., |r| same(r) && r.at < s.at) {
-                story.moot.insert(&replaced.name, Standing::Superseded);
+                story.moot.insert(&replaced.name, ApprovalEffect::Superseded);
             }
             story.rejections.push(s);
         } else {
             for forgiven in story.rejections.extract_if(.., |r| same(r)) {
-                story.moot.insert(&forgiven.name, Standing::Superseded);
+                story.moot.insert(&forgiven.name, ApprovalEffect::Superseded);
             }
             story.approvals.push(s);
         }
@@ -94,23 +94,23 @@ fn is_author(case: &Case, said: &Said) -> bool {
 }
 
 /// What became of each statement.
-pub fn standings(case: &Case, now: Timestamp) -> Vec<(String, Standing)> {
+pub fn effects(case: &Case, now: Timestamp) -> Vec<(String, ApprovalEffect)> {
     let Some(level) = &case.level else { return Vec::new() };
     let mut story = replay(case, level);
     for approval in &story.approvals {
         let ended = end(approval, level).is_some_and(|end| end <= now.as_nanosecond());
         if level.separation_of_duties && is_owner(case, approval) {
-            story.moot.insert(&approval.name, Standing::ApproverIsOwner);
+            story.moot.insert(&approval.name, ApprovalEffect::ApproverIsOwner);
         } else if level.separation_of_duties && is_author(case, approval) {
-            story.moot.insert(&approval.name, Standing::ApproverIsAuthor);
+            story.moot.insert(&approval.name, ApprovalEffect::ApproverIsAuthor);
         } else if ended {
-            story.moot.insert(&approval.name, Standing::Expired);
+            story.moot.insert(&approval.name, ApprovalEffect::Expired);
         }
     }
-    let standing = |name: &str| story.moot.get(name).copied().unwrap_or(Standing::Counted);
-    let mut standings: Vec<_> = case.said.iter().map(|s| (s.name.clone(), standing(&s.name))).collect();
-    standings.sort_by(|(a, _), (b, _)| a.cmp(b));
-    standings
+    let standing = |name: &str| story.moot.get(name).copied().unwrap_or(ApprovalEffect::Counted);
+    let mut effects: Vec<_> = case.said.iter().map(|s| (s.name.clone(), standing(&s.name))).collect();
+    effects.sort_by(|(a, _), (b, _)| a.cmp(b));
+    effects
 }
 
 /// Whether the version may run, and if not every reason why.
@@ -148,7 +148,7 @@ pub fn not_after(case: &Case, now: Timestamp) -> Option<Timestamp> {
 
 /// When the verdict or a standing is another for the first time.
 pub fn revisit(case: &Case, now: Timestamp) -> Option<Timestamp> {
-    let look = |at| (verdict(case, at), standings(case, at));
+    let look = |at| (verdict(case, at), effects(case, at));
     let before = look(now);
     (0..=HORIZON).map(half).find(|then| *then > now && look(*then) != before)
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     api::{Decision, OwnerKind},
-    policy::{Reason, Standing, Verdict, roles::filled},
+    policy::{ApprovalEffect, Reason, Verdict, roles::assign_roles},
 };
 
 /// Facts where approval is likely, and facts of every kind.
@@ -53,7 +53,7 @@ proptest! {
     fn the_judgement_is_that_of_the_oracle(case in cases(), now in any_now()) {
         let judged = case.judge(now);
         prop_assert_eq!(&judged.verdict, &oracle::verdict(&case, now));
-        prop_assert_eq!(&judged.standings, &oracle::standings(&case, now));
+        prop_assert_eq!(&judged.effects, &oracle::effects(&case, now));
         prop_assert_eq!(judged.not_after, oracle::not_after(&case, now));
         prop_assert_eq!(judged.revisit, oracle::revisit(&case, now));
     }
@@ -158,7 +158,7 @@ proptest! {
             OwnerKind::Group => said.approver.groups.contains(&owner.name),
         });
         let judged = case.judge(now);
-        let counted = |name: &str| judged.standings.iter().any(|(n, s)| n == name && *s == Standing::Counted);
+        let counted = |name: &str| judged.effects.iter().any(|(n, s)| n == name && *s == ApprovalEffect::Counted);
         for said in case.said.iter().filter(|said| said.decision == Decision::Approve && owns(said)) {
             prop_assert!(!counted(&said.name));
         }
@@ -176,8 +176,8 @@ proptest! {
         let Some(level) = case.level.as_ref().filter(|_| judged.verdict == Verdict::Cleared) else {
             return Ok(());
         };
-        let standings: BTreeMap<_, _> = judged.standings.into_iter().collect();
-        let counted = case.said.iter().filter(|s| standings[&s.name] == Standing::Counted);
+        let effects: BTreeMap<_, _> = judged.effects.into_iter().collect();
+        let counted = case.said.iter().filter(|s| effects[&s.name] == ApprovalEffect::Counted);
         let who: BTreeSet<_> = counted
             .filter(|s| s.decision == Decision::Approve)
             .map(|s| (s.approver.user.as_str(), s.role.as_str()))
@@ -205,7 +205,7 @@ proptest! {
         }
         let by_hand = oracle::seats(&required, &who, separate);
         let by_hand: Vec<_> = required.iter().map(|r| by_hand[r.role.as_str()]).collect();
-        prop_assert_eq!(filled(&required, &approvers, separate), by_hand);
+        prop_assert_eq!(assign_roles(&required, &approvers, separate), by_hand);
     }
 }
 
@@ -235,8 +235,8 @@ proptest! {
     #[test]
     fn standings_hold_until_revisit_and_not_longer(case in cases(), now in any_now()) {
         let judged = case.judge(now);
-        let look = |then| { let then = case.judge(then); (then.verdict, then.standings) };
-        let here = (judged.verdict.clone(), judged.standings.clone());
+        let look = |then| { let then = case.judge(then); (then.verdict, then.effects) };
+        let here = (judged.verdict.clone(), judged.effects.clone());
         prop_assert!(is_no_later(judged.revisit, judged.not_after));
         if let Some(end) = judged.revisit {
             prop_assert!(now < end);
@@ -254,7 +254,7 @@ proptest! {
     /// By this `judge` may look for the end of a verdict by bisection.
     #[test]
     fn time_never_goes_back_on_itself(case in cases()) {
-        let look = |then| { let then = case.judge(then); (then.verdict, then.standings) };
+        let look = |then| { let then = case.judge(then); (then.verdict, then.effects) };
         let (mut verdicts, mut whole) = (Vec::new(), Vec::new());
         for then in (0..=HORIZON).map(half) {
             let here = look(then);
@@ -304,12 +304,12 @@ fn shuffled(case: Case) -> impl Strategy<Value = Case> {
 fn the_generators_reach_every_verdict_reason_and_standing() {
     let mut runner = TestRunner::deterministic();
     let (mut cleared, mut ending) = (0, 0);
-    let (mut reasons, mut standings) = (BTreeSet::new(), BTreeSet::new());
+    let (mut reasons, mut effects) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..1000 {
         let case = cases().new_tree(&mut runner).expect("no filters").current();
         let now = any_now().new_tree(&mut runner).expect("no filters").current();
         let judged = case.judge(now);
-        standings.extend(judged.standings.iter().map(|(_, standing)| standing.code()));
+        effects.extend(judged.effects.iter().map(|(_, standing)| standing.code()));
         match judged.verdict {
             Verdict::Cleared => {
                 cleared += 1;
@@ -321,7 +321,7 @@ fn the_generators_reach_every_verdict_reason_and_standing() {
     assert!(cleared > 100, "{cleared} of 1000 are cleared");
     assert!(ending > 50, "{ending} of 1000 are cleared until some time");
     assert_eq!(reasons.len(), 12, "all but CapacityExceeded, which is not judged here: {reasons:?}");
-    assert_eq!(standings.len(), 7, "{standings:?}");
+    assert_eq!(effects.len(), 7, "{effects:?}");
 }
 
 /// No instant that can be written down makes a judgement panic.

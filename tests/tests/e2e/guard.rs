@@ -62,7 +62,7 @@ impl Policies {
 
     /// Waits until all are there and as the source says, in other objects than `before`; when that was.
     async fn stand(&self, before: &BTreeSet<String>) -> Result<Instant> {
-        fn are<K: Clone + Into<assent::admission::Manifest>>(
+        fn are<K: Clone + Into<assent::admission::PolicyObject>>(
             all: &Objects<K>,
             before: &BTreeSet<String>,
         ) -> Result<(), String> {
@@ -72,7 +72,7 @@ impl Policies {
                 accelerators: Accelerators::default(),
             };
             let live: Vec<_> = all.values().cloned().map(Into::into).collect();
-            let kind = live.first().map(assent::admission::Manifest::kind).ok_or("there are none")?;
+            let kind = live.first().map(assent::admission::PolicyObject::kind).ok_or("there are none")?;
             for wanted in policies(&operator).into_iter().filter(|wanted| wanted.kind() == kind) {
                 let found = live.iter().find(|live| live.key() == wanted.key());
                 let found = found.ok_or_else(|| format!("no {}", wanted.key()))?;

@@ -1,0 +1,54 @@
+//! Whether a pod, or the template of one, is what the namespace's `Clearance` clears, in CEL.
+
+use crate::{
+    api::SYSTEM_LABEL,
+    policy::{ANNOTATIONS, HARMLESS_ANNOTATIONS},
+};
+
+/// The name of the system that a pod or template says it belongs to; empty where it says none.
+pub(super) fn system(pod: &str) -> String {
+    format!("{pod}.metadata.?labels[?'{SYSTEM_LABEL}'].orValue('')")
+}
+
+/// The versions that are cleared, as far as the operator got to write, for the system of `pod`.
+pub(super) fn cleared_versions(pod: &str) -> String {
+    format!("params.?spec.?systems[?{}].?cleared.orValue([])", system(pod))
+}
+
+/// The files of this directory, by the name that stands for each. A part can contain the parts after it.
+pub const PARTS: [(&str, &str); 9] = [
+    ("MATCHES", include_str!("matches.cel")),
+    ("ALLOWED", include_str!("allowed.cel")),
+    ("CONTAINER", include_str!("container.cel")),
+    ("ENV", include_str!("env.cel")),
+    ("MOUNTS", include_str!("mounts.cel")),
+    ("VOLUMES", include_str!("volumes.cel")),
+    ("VOLUME", include_str!("volume.cel")),
+    ("SOURCE", include_str!("source.cel")),
+    ("FILE", include_str!("file.cel")),
+];
+
+/// Whether `pod` has the runtime of `version`, and at most trusted additions.
+pub(super) fn matches(pod: &str) -> String {
+    let fill = |text: String, (name, part): &(&str, &str)| {
+        text.replace(&format!("{{{{{name}}}}}"), &format!("({})", uncommented(part)))
+    };
+    PARTS
+        .iter()
+        .fold("{{MATCHES}}".to_owned(), fill)
+        .replace("{{REFUSED_ANNOTATION}}", &refused_annotation("annotation"))
+        .replace("{{POD}}", pod)
+}
+
+/// The expression without the comments of its file, which would be in each policy many times.
+fn uncommented(part: &str) -> String {
+    part.lines().filter(|line| !line.starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether no pod with the annotation `name` is ever approved: the same as `policy::is_refused_annotation`.
+/// One regular expression, because the API server compiles it once.
+pub(super) fn refused_annotation(name: &str) -> String {
+    let prefixes: Vec<_> = ANNOTATIONS.iter().map(|(prefix, _)| prefix.replace('.', "[.]")).collect();
+    let harmless: Vec<_> = HARMLESS_ANNOTATIONS.iter().map(|name| format!("'{name}'")).collect();
+    format!("({name}.matches('^({})') && !({name} in [{}]))", prefixes.join("|"), harmless.join(", "))
+}

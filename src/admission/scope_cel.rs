@@ -1,0 +1,44 @@
+//! Whether the scope of a namespace takes in a pod, or the template of one, in CEL.
+
+use crate::{
+    api::{SYSTEM_LABEL, Scope},
+    policy::{Accelerators, NO_DEVICE, Sign},
+};
+
+/// The scope of the namespace, as its `Clearance` repeats it.
+const SCOPE: &str = "params.?spec.?scope.orValue('')";
+
+/// Whether the scope takes `pod` in: the same as `policy::narrowest_scope`.
+pub(super) fn governs(pod: &str, accelerators: &Accelerators) -> String {
+    let [labelled, accelerated] = [Scope::Labelled, Scope::Accelerated].map(Scope::name);
+    format!(
+        "({SCOPE} == '{labelled}' ? {names_system} : {SCOPE} != '{accelerated}' || ({names_system} || {}))",
+        uses_accelerator(pod, accelerators),
+        names_system = names_system(pod),
+    )
+}
+
+/// Whether it shows a sign of an accelerator: the same as `Accelerators::of`.
+fn uses_accelerator(pod: &str, accelerators: &Accelerators) -> String {
+    let [resources, classes, variables, annotations] = Sign::ALL.map(|sign| list(accelerators.names(sign)));
+    format!(
+        "{pod}.spec.?resourceClaims.orValue([]).size() > 0
+|| has({pod}.spec.runtimeClassName) && {classes}.exists(part, ('-' + {pod}.spec.runtimeClassName + '-').contains('-' + part + '-'))
+|| {pod}.metadata.?annotations.orValue({{}}).exists(annotation, {annotations}.exists(prefix, annotation.startsWith(prefix)))
+|| ([{pod}.spec] + {pod}.spec.containers + {pod}.spec.?initContainers.orValue([])).exists(container,
+    [container.?resources.?requests.orValue({{}}), container.?resources.?limits.orValue({{}})].exists(quantities,
+        quantities.exists(resource, quantities[resource] != '0' && {resources}.exists(prefix, resource.startsWith(prefix))))
+    || container.?env.orValue([]).exists(variable, variable.name in {variables} && (has(variable.valueFrom) || !(variable.?value.orValue('') in {}))))",
+        list(NO_DEVICE)
+    )
+}
+
+/// A list of strings that need no quoting, in CEL.
+fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted: Vec<_> = names.into_iter().map(|name| format!("'{name}'")).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+fn names_system(pod: &str) -> String {
+    format!("'{SYSTEM_LABEL}' in {pod}.metadata.?labels.orValue({{}})")
+}

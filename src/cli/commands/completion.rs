@@ -1,0 +1,208 @@
+//! Completes what people type, in every shell in which kubectl completes: kubectl runs `kubectl_complete-assent`,
+//! which it finds in `PATH`, with the words so far.
+//!
+//! ```text
+//!  kubectl assent approve cre⇥ ─► kubectl_complete-assent approve cre ─► kubectl-assent __complete -- approve cre
+//!                                                                        ├─ commands, flags, values   clap
+//!                                                                        └─ names                     the cluster
+//! ```
+
+use std::{
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
+    fmt::Debug,
+    thread,
+    time::Duration,
+};
+
+use clap::{CommandFactory, Parser};
+use clap_complete::engine::{CompletionCandidate, complete};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DynamicObject, ListParams},
+};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    api::{AISystem, ModelVersion, RiskLevel},
+    cli::{
+        Cli,
+        commands::explain::{Target, WORKLOADS},
+        connect::session::{Connection, Session},
+        error::{Error, Result},
+    },
+};
+
+/// What kubectl runs.
+pub const SCRIPT: &str = r#"#!/bin/sh
+# kubectl runs this to complete `kubectl assent`: it has to be in PATH, executable, as kubectl_complete-assent.
+exec kubectl-assent __complete -- "$@"
+"#;
+
+/// No file names, whether or not there is a candidate (cobra's `ShellCompDirectiveNoFileComp`).
+const NO_FILES: &str = ":4";
+
+/// As that, and no space after the one candidate: a name follows (`ShellCompDirectiveNoSpace`).
+const NO_FILES_NO_SPACE: &str = ":6";
+
+/// How long somebody who pressed a key waits for the cluster.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What may come in place of the last of `words`, one a line, and after a tab what it is for.
+pub fn candidates(words: Vec<String>) -> Result<String> {
+    let args: Vec<OsString> =
+        [Cli::command().get_name().to_owned()].into_iter().chain(words).map(Into::into).collect();
+    let last = args.len().saturating_sub(1);
+    let found = complete(&mut Cli::command(), args, last, None).map_err(Error::Input)?;
+    let line = |candidate: &CompletionCandidate| {
+        let value = candidate.get_value().to_string_lossy().into_owned();
+        let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
+        match help.lines().next() {
+            Some(help) => format!("{value}\t{help}\n"),
+            None => format!("{value}\n"),
+        }
+    };
+    let shown: Vec<_> = found.iter().filter(|candidate| !candidate.is_hide_set()).collect();
+    let is_part = |candidate: &&CompletionCandidate| candidate.get_value().to_string_lossy().ends_with('/');
+    let directive = if !shown.is_empty() && shown.iter().all(is_part) { NO_FILES_NO_SPACE } else { NO_FILES };
+    let lines: String = shown.into_iter().map(line).collect();
+    Ok(lines + directive + "\n")
+}
+
+/// The systems of the namespace that is meant.
+pub fn systems(current: &OsStr) -> Vec<CompletionCandidate> {
+    offered(current, |session| names(Api::<AISystem>::namespaced(session.client, &session.namespace)))
+}
+
+/// The versions of the namespace that is meant.
+pub fn versions(current: &OsStr) -> Vec<CompletionCandidate> {
+    offered(current, |session| names(Api::<ModelVersion>::namespaced(session.client, &session.namespace)))
+}
+
+/// The namespaces.
+pub fn namespaces(current: &OsStr) -> Vec<CompletionCandidate> {
+    offered(current, |session| names(Api::<Namespace>::all(session.client)))
+}
+
+/// The risk levels.
+pub fn levels(current: &OsStr) -> Vec<CompletionCandidate> {
+    offered(current, |session| names(Api::<RiskLevel>::all(session.client)))
+}
+
+/// The roles that the risk levels ask for.
+pub fn roles(current: &OsStr) -> Vec<CompletionCandidate> {
+    offered(current, |session| async {
+        let levels = Api::<RiskLevel>::all(session.client).list(&ListParams::default()).await.ok()?;
+        let roles =
+            levels.items.into_iter().flat_map(|level| level.spec.approvals).map(|required| required.role);
+        Some(roles.collect::<BTreeSet<_>>().into_iter().collect())
+    })
+}
+
+/// The kinds that can be explained, and after `KIND/` the names of that kind.
+pub fn targets(current: &OsStr) -> Vec<CompletionCandidate> {
+    let Some((kind, _)) = current.to_str().and_then(|current| current.split_once('/')) else {
+        let current = current.to_string_lossy();
+        let kinds = ["aisystem/", "modelversion/", "pod/"].into_iter().map(str::to_owned);
+        let kinds = kinds.chain(WORKLOADS.iter().map(|kind| format!("{}/", kind.kind.to_lowercase())));
+        return kinds.filter(|kind| kind.starts_with(&*current)).map(CompletionCandidate::new).collect();
+    };
+    let Ok(target) = Target::parse(kind, Some("NAME")) else { return Vec::new() };
+    let typed = format!("{kind}/");
+    offered(current, |session| async move {
+        let Session { client, namespace, .. } = session;
+        let names = match target {
+            Target::Pod(_) => names(Api::<Pod>::namespaced(client, &namespace)).await?,
+            Target::System(_) => names(Api::<AISystem>::namespaced(client, &namespace)).await?,
+            Target::Version(_) => names(Api::<ModelVersion>::namespaced(client, &namespace)).await?,
+            Target::Workload(kind, _) => {
+                names(Api::<DynamicObject>::namespaced_with(client, &namespace, &kind.resource())).await?
+            }
+            Target::Root(..) | Target::Image(_) => Vec::new(),
+        };
+        Some(names.into_iter().map(|name| format!("{typed}{name}")).collect())
+    })
+}
+
+/// The candidates from the cluster that begin with `current`. Empty if the cluster does not answer in time.
+fn offered<F, A>(current: &OsStr, ask: F) -> Vec<CompletionCandidate>
+where
+    F: FnOnce(Session) -> A + Send + 'static,
+    A: Future<Output = Option<Vec<String>>>,
+{
+    let Some(current) = current.to_str().map(str::to_owned) else { return Vec::new() };
+    // This is asked for in the middle of one runtime, and needs another.
+    let asked = thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        let answer = async { ask(place(std::env::args())?.session().await.ok()?).await };
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, answer).await }).ok()?
+    });
+    let found = asked.join().ok().flatten().unwrap_or_default();
+    found.into_iter().filter(|name| name.starts_with(&current)).map(CompletionCandidate::new).collect()
+}
+
+async fn names<K>(api: Api<K>) -> Option<Vec<String>>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    let list = api.list_metadata(&ListParams::default()).await.ok()?;
+    Some(list.items.iter().map(ResourceExt::name_any).collect())
+}
+
+/// Which cluster and namespace the words mean: a line that is not complete is none that can be parsed whole.
+fn place(words: impl IntoIterator<Item = String>) -> Option<Connection> {
+    #[derive(Parser)]
+    struct Place {
+        #[command(flatten)]
+        connection: Connection,
+    }
+    let command = Place::command();
+    let named = |flag: &str| {
+        command.get_arguments().find(|arg| {
+            arg.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long))
+                || arg.get_short().is_some_and(|short| flag.strip_prefix('-') == Some(&short.to_string()))
+        })
+    };
+    let (mut flags, mut words) = (vec![String::new()], words.into_iter());
+    while let Some(word) = words.next() {
+        let flag = word.split_once('=').map_or(&*word, |(flag, _)| flag);
+        let Some(arg) = named(flag) else { continue };
+        let apart = flag == word && arg.get_action().takes_values();
+        flags.push(word);
+        flags.extend(words.next().filter(|_| apart));
+    }
+    Place::try_parse_from(flags).ok().map(|place| place.connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complete(words: &[&str]) -> Vec<String> {
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        let said = candidates(words).expect("candidates");
+        said.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect()
+    }
+
+    #[test]
+    fn commands_flags_and_values() {
+        assert!(complete(&["app"]).contains(&"approve".to_owned()));
+        assert!(!complete(&[""]).contains(&"__complete".to_owned()), "it is not for people");
+        assert!(complete(&["status", "--exp"]).contains(&"--expiring".to_owned()));
+        assert_eq!(complete(&["check", "-o", "sa"]), ["sarif", ":4"]);
+    }
+
+    #[test]
+    fn a_kind_takes_no_space_because_a_name_follows() {
+        assert_eq!(complete(&["explain", "dep"]), ["deployment/", ":6"]);
+        assert_eq!(complete(&["capture", "cron"]), ["cronjob/", ":6"]);
+    }
+
+    #[test]
+    fn the_place_of_a_line_that_is_not_complete() {
+        let words = ["approve", "-n", "lending", "--context=prod", "--until", "cre"].map(str::to_owned);
+        let place = place(words).expect("a place");
+        assert_eq!((place.namespace.as_deref(), place.context.as_deref()), (Some("lending"), Some("prod")));
+    }
+}

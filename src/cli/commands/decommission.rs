@@ -1,0 +1,321 @@
+//! Ends the life of a system: shows what will stop and who needs it, asks, and writes date, reason and successor.
+//!
+//! ```text
+//!  AISystem ── what it is for ─────────────┐
+//!  pods ────── what will stop ─────────────┼─► page ─► ask ─► patch spec.decommission ─► wait until it is
+//!  other AISystems ─ dependsOn ─ refused ──┘
+//! ```
+//!
+//! Once the date has come it is for good: the API server refuses to take it back.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+    runtime::wait::await_condition,
+};
+use serde_json::json;
+
+use crate::{
+    api::{AISystem, Decommission, SYSTEM_LABEL},
+    cli::{
+        commands::{ask, outcome::PATIENCE, sign::MANAGER},
+        connect::system_record::read_system,
+        connect::{
+            pods::{Workload, each_page},
+            session::{Session, quoted},
+        },
+        error::{Error, Next, Result},
+        render::{
+            output,
+            page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
+            time::{Until, in_words},
+        },
+    },
+    enforce::{OwnerRef, Roots, has_ended},
+    watch::request,
+};
+
+/// What a person asks for.
+#[derive(Clone, Debug)]
+pub struct DecommissionRequest {
+    /// The system.
+    pub system: String,
+    /// From when on nothing of it runs; otherwise from now on.
+    pub date: Option<(String, Until)>,
+    /// Why.
+    pub reason: Option<String>,
+    /// What replaces it.
+    pub successor: Option<String>,
+    /// Though another system needs it.
+    pub force: bool,
+    /// Do not ask.
+    pub yes: bool,
+}
+
+/// Carries out a request.
+pub async fn decommission(session: &Session, request: DecommissionRequest) -> Result<()> {
+    let now = Timestamp::now();
+    let system = read_system(session, &request.system).await?;
+    refuse_if_over(session, &system)?;
+    let end = request.end(session, now).await?;
+    let needed_by = Dependents::read(session, &system, end.date.0).await?;
+    if !request.force && !needed_by.systems.is_empty() {
+        return Err(needed_by.refusal(request.command(session, " --force")));
+    }
+    let stops = running(session, &request.system).await?;
+    anstream::print!("{}", review(&system, &end, &needed_by, &stops, now));
+    if !request.yes {
+        if !ask::somebody_is_there() {
+            return Err(Error::NotATerminal { command: request.command(session, " --yes") });
+        }
+        ask::for_name(&request.system, "decommission it")?;
+    }
+    write(session, &system, &end).await?;
+    say_what_became(session, &request.system, &end, now).await;
+    Ok(())
+}
+
+impl DecommissionRequest {
+    async fn end(&self, session: &Session, now: Timestamp) -> Result<Decommission> {
+        let date = match &self.date {
+            None => Timestamp::from_second(now.as_second()).unwrap_or(now),
+            Some((text, date)) => date.instant(now).ok_or_else(|| Error::Flag {
+                flag: "--date",
+                value: text.clone(),
+                why: "it is beyond the calendar".to_owned(),
+            })?,
+        };
+        if let Some(successor) = &self.successor {
+            read_system(session, successor).await?;
+        }
+        let missing =
+            || Error::NoReason { act: "decommission", command: self.command(session, " --reason TEXT") };
+        let reason = ask::reason(self.reason.as_deref(), "decommission", &self.system, missing)?;
+        Ok(Decommission { date: Time(date), reason, successor: self.successor.clone() })
+    }
+
+    /// The command as it was typed, with `more`.
+    fn command(&self, session: &Session, more: &str) -> String {
+        let given = |flag: &str, value: Option<&str>| {
+            value.map(|value| format!(" {flag} {}", quoted(value))).unwrap_or_default()
+        };
+        format!(
+            "kubectl assent decommission {}{}{}{}{}{more} -n {}{}",
+            self.system,
+            given("--date", self.date.as_ref().map(|(text, _)| text.as_str())),
+            given("--reason", self.reason.as_deref()),
+            given("--successor", self.successor.as_deref()),
+            if self.force { " --force" } else { "" },
+            session.namespace,
+            session.flags
+        )
+    }
+}
+
+fn refuse_if_over(session: &Session, system: &AISystem) -> Result<()> {
+    let over = system.status.as_ref().and_then(|status| status.decommissioned).unwrap_or_default();
+    let Some(end) = system.spec.decommission.as_ref().filter(|_| over) else { return Ok(()) };
+    let name = system.name_any();
+    Err(Error::Choose {
+        question: format!("{name} is decommissioned since {}, for good: {}", end.date.0, end.reason),
+        next: vec![Next::new(
+            format!("kubectl assent history {name} -n {}{}", session.namespace, session.flags),
+            "what became of it",
+        )],
+    })
+}
+
+/// The systems that say that they depend on one.
+struct Dependents {
+    of: String,
+    /// Each as `NAMESPACE/NAME`.
+    systems: Vec<String>,
+    /// Those of other namespaces could be asked.
+    all: bool,
+}
+
+impl Dependents {
+    /// Of `system`, those that still run at `date`.
+    async fn read(session: &Session, system: &AISystem, date: Timestamp) -> Result<Self> {
+        let (everywhere, here) = (session.reach::<AISystem>(true), session.reach::<AISystem>(false));
+        let params = ListParams::default();
+        let (list, all) = match request::list(&everywhere.0, &params).await {
+            Err(kube::Error::Api(status)) if status.is_forbidden() => {
+                (request::list(&here.0, &params).await, false)
+            }
+            list => (list, true),
+        };
+        let list = list.map_err(Error::api("read the aisystems, to see which need this one"))?;
+        let (namespace, name) = (&session.namespace, system.name_any());
+        let needs = |other: &&AISystem| {
+            let theirs = other.namespace().unwrap_or_default();
+            let outlives = other.spec.decommission.as_ref().is_none_or(|end| end.date.0 > date);
+            outlives
+                && other.spec.depends_on.iter().any(|needed| {
+                    needed.name == name && needed.namespace.as_ref().unwrap_or(&theirs) == namespace
+                })
+        };
+        let named =
+            |other: &AISystem| format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any());
+        Ok(Self { systems: list.items.iter().filter(needs).map(named).collect(), of: name, all })
+    }
+
+    fn refusal(&self, command: String) -> Error {
+        Error::Needed { system: self.of.clone(), by: self.systems.clone(), command }
+    }
+}
+
+/// How many pods of each workload of `system` run.
+async fn running(session: &Session, system: &str) -> Result<BTreeMap<Workload, usize>> {
+    let mut pods: Vec<(String, Option<OwnerRef>)> = Vec::new();
+    let is_of_it = |pod: &Pod| pod.labels().get(SYSTEM_LABEL).is_some_and(|name| name == system);
+    each_page(session, false, |page| {
+        let found = page.iter().filter(|pod| is_of_it(pod) && !has_ended(pod));
+        pods.extend(found.map(|pod| (pod.name_any(), OwnerRef::of(pod))));
+    })
+    .await?;
+    let (mut roots, mut workloads) = (Roots::default(), BTreeMap::new());
+    for (pod, owner) in pods {
+        let workload =
+            Workload::of(&mut roots, &session.client, &session.namespace, &pod, owner.as_ref()).await;
+        *workloads.entry(workload).or_default() += 1;
+    }
+    Ok(workloads)
+}
+
+/// The page to read before it is done.
+fn review(
+    system: &AISystem,
+    end: &Decommission,
+    needed_by: &Dependents,
+    stops: &BTreeMap<Workload, usize>,
+    now: Timestamp,
+) -> String {
+    let mut page = Page::default();
+    let name = system.name_any();
+    let namespace = system.namespace().unwrap_or_default();
+    page.say(STRONG, &format!("You are about to decommission {name} in namespace {namespace}"));
+    page.heading("SYSTEM");
+    page.prose("purpose", &system.spec.intended_purpose);
+    page.list("owners", system.spec.owners.iter().map(ToString::to_string));
+    page.heading("END");
+    page.styled_field("date", LOOK, &in_words(end.date.0, now));
+    page.prose("reason", &end.reason);
+    page.field("successor", end.successor.as_deref().unwrap_or("none"));
+    if let Some(before) = &system.spec.decommission {
+        page.mark("!", LOOK, &format!("it was to end {}: {}", in_words(before.date.0, now), before.reason));
+    }
+    page.heading("WHAT STOPS");
+    if stops.is_empty() {
+        page.mark("-", FAINT, "nothing of it runs now");
+    }
+    for (workload, pods) in stops {
+        let pods = if *pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") };
+        page.mark("✗", BAD, &format!("{}: {pods}", workload.in_words()));
+    }
+    page.heading("WHO NEEDS IT");
+    for other in &needed_by.systems {
+        page.mark("✗", BAD, &format!("{other} depends on it"));
+    }
+    if needed_by.systems.is_empty() {
+        page.mark("-", FAINT, "no AISystem says that it depends on it");
+    }
+    if !needed_by.all {
+        page.mark("!", LOOK, "you may not read the AI systems of other namespaces: they were not asked");
+    }
+    page.heading("FOR GOOD");
+    page.mark(
+        "!",
+        LOOK,
+        "from the date on, nothing of the system runs, whoever approved, and that cannot be undone",
+    );
+    if let Some(keeper) = keeper(system) {
+        let text = format!(
+            "{keeper} applies this system out of Git: put the same into its manifest there, for whoever reads it and for the next cluster"
+        );
+        page.mark("!", LOOK, &text);
+        let yaml = output::yaml(&json!({ "spec": { "decommission": end } })).unwrap_or_default();
+        yaml.lines().for_each(|line| page.command(line));
+    }
+    page.finish()
+}
+
+/// Who applies the system out of Git, as its labels and annotations say.
+fn keeper(system: &AISystem) -> Option<String> {
+    const FLUX: [&str; 2] = ["kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name"];
+    let flux = FLUX.iter().find_map(|label| system.labels().get(*label));
+    let argo = system.annotations().get("argocd.argoproj.io/tracking-id");
+    flux.map(|name| format!("Flux ({name})"))
+        .or_else(|| argo.map(|id| format!("Argo CD ({})", id.split(':').next().unwrap_or_default())))
+}
+
+/// Writes it, onto what was shown; that its status has changed since is no matter.
+async fn write(session: &Session, system: &AISystem, end: &Decommission) -> Result<()> {
+    let api = Api::<AISystem>::namespaced(session.client.clone(), &session.namespace);
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let name = system.name_any();
+    let mut resource_version = system.resource_version();
+    loop {
+        let patch = json!({
+            "metadata": { "resourceVersion": resource_version },
+            "spec": { "decommission": { "date": end.date, "reason": end.reason, "successor": end.successor } },
+        });
+        match api.patch(&name, &params, &Patch::Merge(&patch)).await {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.is_conflict() => {
+                let now = read_system(session, &name).await?;
+                if (now.uid(), now.metadata.generation) != (system.uid(), system.metadata.generation) {
+                    return Err(changed(session, &name, &end.reason));
+                }
+                resource_version = now.resource_version();
+            }
+            Err(error) => {
+                let doing = format!("decommission aisystem/{name} in namespace {}", session.namespace);
+                return Err(Error::api(doing)(error));
+            }
+        }
+    }
+}
+
+fn changed(session: &Session, name: &str, reason: &str) -> Error {
+    let (reason, place) = (quoted(reason), format!("-n {}{}", session.namespace, session.flags));
+    Error::ChangedMeanwhile {
+        what: format!("aisystem/{name} changed"),
+        review: format!("kubectl assent decommission {name} --reason {reason} {place}"),
+    }
+}
+
+/// Waits for the operator where the date has come, and says what happens.
+async fn say_what_became(session: &Session, name: &str, end: &Decommission, now: Timestamp) {
+    let mut page = Page::default();
+    if end.date.0 > now {
+        let text = format!(
+            "{name} will be decommissioned {}; until then it can be taken back",
+            in_words(end.date.0, now)
+        );
+        page.mark("…", LOOK, &text);
+        let undo = r#"'{"spec":{"decommission":null}}'"#;
+        page.command(&format!(
+            "kubectl patch aisystem {name} --type=merge -p {undo} -n {}{}",
+            session.namespace, session.flags
+        ));
+        anstream::print!("\n{}", page.finish());
+        return;
+    }
+    let api = Api::<AISystem>::namespaced(session.client.clone(), &session.namespace);
+    let is_over = |system: Option<&AISystem>| {
+        system.and_then(|system| system.status.as_ref()?.decommissioned).unwrap_or_default()
+    };
+    let seen = tokio::time::timeout(PATIENCE, await_condition(api, name, is_over)).await;
+    if matches!(seen, Ok(Ok(_))) {
+        page.mark("✓", GOOD, &format!("{name} is decommissioned, and what runs of it is being stopped"));
+    } else {
+        page.mark("!", LOOK, &format!("{name} is to end now, and the operator has not acted on it yet"));
+    }
+    page.mark("-", PLAIN, "its AISystem stays as the record of it; remove its workloads. See:");
+    page.command(&format!("kubectl assent history {name} -n {}{}", session.namespace, session.flags));
+    anstream::print!("\n{}", page.finish());
+}

@@ -1,0 +1,118 @@
+//! Follows a pod to the reason why it does not run, or why it may: everything that admission looked at,
+//! in the order in which it did, down to the person who can change it.
+//!
+//! ```text
+//!  pod/x, deployment/x … ── group ──► PodGroup   what was or would be created: label, runtime
+//!  namespace, SystemRecord, Clearance ──────────┐  │
+//!                                         ▼  ▼
+//!                                  finding ──► Explanation ── render ──► text | json | yaml
+//! ```
+
+mod finding;
+mod pod_group;
+mod render;
+mod root;
+mod target;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
+use kube::{Api, ResourceExt, api::ListParams};
+
+use crate::{
+    api::{CLEARANCE_NAME, Clearance, Governance, ModelVersion},
+    cli::{
+        connect::system_record::{SystemRecord, unless_installed},
+        connect::{rbac::Holders, session::Session, signs::accelerators},
+        error::{Error, Next, Result},
+        render::output::{self, Prose},
+    },
+    watch::request,
+};
+use finding::Explanation;
+use pod_group::PodGroups;
+
+pub use finding::{ExplainInput, PodFinding, Seen};
+pub use pod_group::{PodGroup, read_pod, read_workload, statuses};
+pub use root::pods_of;
+pub use target::{Target, WORKLOADS, Workload as Kind};
+
+/// Prints why `target` runs or does not.
+pub async fn explain(session: &Session, target: &Target, format: Prose) -> Result<()> {
+    let found = groups(session, target).await?;
+    let mut records = BTreeMap::new();
+    for system in found.systems() {
+        let record = SystemRecord::read(&session.client, &session.namespace, &system).await?;
+        records.insert(system, record);
+    }
+    let facts = ExplainInput {
+        namespace: session.namespace.clone(),
+        place: format!(" -n {}{}", session.namespace, session.flags),
+        governance: governance(session).await,
+        clearance: clearance(session).await,
+        records,
+        holders: Holders::read(&session.client).await,
+        now: Timestamp::now(),
+    };
+    let explanation = Explanation::new(target, &found, &facts);
+    anstream::print!(
+        "{}",
+        match format {
+            Prose::Text => render::render(&explanation, facts.now),
+            Prose::Json => output::json(&explanation)?,
+            Prose::Yaml => output::yaml(&explanation)?,
+        }
+    );
+    Ok(())
+}
+
+async fn groups(session: &Session, target: &Target) -> Result<PodGroups> {
+    match target {
+        Target::Pod(name) => pod_group::pod(session, name).await,
+        Target::Workload(kind, name) => pod_group::workload(session, kind, name).await,
+        Target::Root(kind, name) => {
+            let pods = root::pods_of(session, kind, name).await?;
+            Ok(PodGroups::of_pods(pods, &accelerators(session).await))
+        }
+        Target::System(name) => pod_group::system(session, name).await,
+        Target::Image(name) => pod_group::image(session, name).await,
+        Target::Version(name) => pod_group::system(session, &system_of(session, name).await?).await,
+    }
+}
+
+async fn system_of(session: &Session, version: &str) -> Result<String> {
+    let api = Api::<ModelVersion>::namespaced(session.client.clone(), &session.namespace);
+    let doing = format!("read modelversion/{version} in namespace {}", session.namespace);
+    if let Some(found) = request::get_opt(&api, version).await.map_err(Error::api(doing))? {
+        return Ok(found.spec.system);
+    }
+    let list = request::list_metadata(&api, &ListParams::default()).await;
+    let list =
+        list.map_err(unless_installed(format!("read the modelversions of namespace {}", session.namespace)))?;
+    Err(Error::NotFound {
+        what: format!("ModelVersion {version}"),
+        namespace: session.namespace.clone(),
+        others: list.iter().map(ResourceExt::name_any).collect(),
+        next: vec![Next::new(
+            "kubectl get modelversions --all-namespaces",
+            "the versions of every namespace",
+        )],
+    })
+}
+
+/// How the namespace says that it is governed.
+async fn governance(session: &Session) -> Seen<Governance> {
+    match Api::<Namespace>::all(session.client.clone()).get(&session.namespace).await {
+        Ok(namespace) => Seen::There(Governance::of(namespace.labels())),
+        Err(_) => Seen::Hidden,
+    }
+}
+
+/// What the API server admits by.
+async fn clearance(session: &Session) -> Seen<Clearance> {
+    match Api::namespaced(session.client.clone(), &session.namespace).get_opt(CLEARANCE_NAME).await {
+        Ok(Some(clearance)) => Seen::There(clearance),
+        Ok(None) => Seen::Absent,
+        Err(_) => Seen::Hidden,
+    }
+}

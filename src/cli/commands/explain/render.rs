@@ -1,0 +1,196 @@
+//! Lays out an explanation: the answer first, then everything it follows from.
+//!
+//! ```text
+//!  Explanation ──► answer, PODS, VERSIONS, WHO CAN ACT
+//! ```
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{
+    finding::{
+        Closest, Explanation, OPERATOR, PodFinding, RoleFinding, SystemFinding, VersionFinding,
+        how_to_find_holders,
+    },
+    pod_group::State,
+};
+use crate::{
+    api::{MODE_LABEL, Mode},
+    cli::render::{
+        page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
+        time::{in_words, relative},
+    },
+};
+
+/// How many pods of one kind are named.
+const NAMED: usize = 3;
+
+/// The explanation as text.
+pub fn render(explanation: &Explanation, now: Timestamp) -> String {
+    let mut page = Page::default();
+    page.say(STRONG, &format!("{} in namespace {}", explanation.object, explanation.namespace));
+    namespace(&mut page, explanation);
+    if explanation.has_clearance == Some(false) && explanation.enforced == Some(true) {
+        page.mark("✗", BAD, "it has no Clearance, without which the API server refuses every pod: the operator writes it. Is it running?");
+        page.step("→", PLAIN, OPERATOR);
+    }
+    for refusal in &explanation.refusals {
+        let when = refusal.at.map(|at| format!(" {}", relative(at, now))).unwrap_or_default();
+        page.mark("✗", BAD, &format!("the API server refused its pods{when}: {}", refusal.message));
+    }
+    for pod in &explanation.pods {
+        pods(&mut page, pod);
+    }
+    if explanation.pods.is_empty() {
+        page.blank();
+        let none = if explanation.is_image { "no pod here has it" } else { "there is no pod of it" };
+        page.mark("-", FAINT, none);
+    }
+    for system in &explanation.systems {
+        versions(&mut page, system, &explanation.pods, now);
+    }
+    if explanation.is_image && explanation.systems.is_empty() {
+        page.mark("✗", BAD, "no ModelVersion names it: where it is enforced, nothing that has it can run");
+        page.step(
+            "→",
+            PLAIN,
+            &format!("kubectl assent capture deployment/NAME -n {}", explanation.namespace),
+        );
+    }
+    if !explanation.roles.is_empty() {
+        who(&mut page, &explanation.roles);
+    }
+    page.finish()
+}
+
+fn namespace(page: &mut Page, explanation: &Explanation) {
+    let name = &explanation.namespace;
+    if let Some(mode @ (Mode::Warn | Mode::Audit)) = explanation.mode {
+        let text = format!(
+            "namespace {name} has the label {MODE_LABEL}={mode}: what is not cleared runs, and would be held if it enforced"
+        );
+        return page.mark("!", LOOK, &text);
+    }
+    match explanation.enforced {
+        Some(true) => {
+            page.mark("-", PLAIN, &format!("namespace {name} is enforced: only what is cleared runs in it"));
+        }
+        Some(false) => page.mark(
+            "!",
+            LOOK,
+            &format!("namespace {name} is not enforced: it has no label {MODE_LABEL}={}", Mode::Enforce),
+        ),
+        None => page.mark(
+            "!",
+            LOOK,
+            &format!("you may not read namespace {name}: whether it is enforced is not known"),
+        ),
+    }
+}
+
+fn pods(page: &mut Page, pod: &PodFinding) {
+    page.heading(&title(pod));
+    if pod.cleared {
+        page.mark("✓", GOOD, &pod.conclusion);
+    } else {
+        page.mark("✗", BAD, &pod.conclusion);
+    }
+    if let Some(Closest { version, difference }) = &pod.closest {
+        page.mark("-", PLAIN, &format!("what differs (- {version}, + this pod):"));
+        page.difference(difference);
+    }
+    for next in &pod.next {
+        page.step("→", PLAIN, next);
+    }
+}
+
+fn title(pod: &PodFinding) -> String {
+    let state = match pod.state {
+        State::Held => "held until cleared",
+        State::Admitted => "admitted",
+        State::Stopping => "stopping",
+        State::Ended => "ended",
+        State::NotCreated => return "POD TEMPLATE, of which there is no pod".to_owned(),
+    };
+    let named = pod.names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    let more = pod.names.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let noun = if pod.names.len() == 1 { "POD" } else { "PODS" };
+    format!("{noun} {named}{more}: {state}")
+}
+
+fn versions(page: &mut Page, system: &SystemFinding, pods: &[PodFinding], now: Timestamp) {
+    let level = system.risk_level.as_ref().map(|level| format!(", risk level {level}")).unwrap_or_default();
+    page.heading(&format!("VERSIONS of {}{level}", system.name));
+    if !system.exists {
+        page.mark("✗", BAD, &format!("there is no AISystem {}", system.name));
+    }
+    if system.versions.is_empty() {
+        page.mark("-", FAINT, "none");
+    }
+    for version in &system.versions {
+        verdict(page, version, now);
+        if matched(page, system, version, pods) {
+            continue;
+        }
+        for reason in &version.reasons {
+            page.mark("  -", PLAIN, &reason.message);
+            page.step("    →", FAINT, &reason.remedy);
+        }
+    }
+}
+
+fn verdict(page: &mut Page, version: &VersionFinding, now: Timestamp) {
+    let name = &version.name;
+    if version.cleared {
+        let until =
+            version.not_after.map_or("with no end".to_owned(), |end| format!("until {}", in_words(end, now)));
+        page.mark("✓", GOOD, &format!("{name} is cleared {until}"));
+    } else {
+        page.mark("✗", BAD, &format!("{name} is not cleared"));
+    }
+    if version.in_force == Some(false) {
+        page.mark(
+            "  !",
+            LOOK,
+            "the Clearance that the API server admits by does not say so yet: it is the operator's to write",
+        );
+    }
+}
+
+/// Says which of the pods are this version; if some are, its reasons were given with them.
+fn matched(page: &mut Page, system: &SystemFinding, version: &VersionFinding, pods: &[PodFinding]) -> bool {
+    let of_system: Vec<_> = pods.iter().filter(|pod| pod.system.as_ref() == Some(&system.name)).collect();
+    if of_system.is_empty() {
+        return false;
+    }
+    let matching = of_system.iter().filter(|pod| pod.matches.contains(&version.name)).count();
+    let text = match (matching, of_system.len()) {
+        (0, _) => "no pod that you asked about is it",
+        (some, all) if some < all => "some pods that you asked about are it, see above",
+        _ => "the pods that you asked about are it, see above",
+    };
+    page.mark("  -", FAINT, text);
+    matching > 0
+}
+
+fn who(page: &mut Page, roles: &[RoleFinding]) {
+    page.heading("WHO CAN ACT: the roles whose approval is missing, and who holds them by RBAC");
+    for RoleFinding { role, holders } in roles {
+        match holders {
+            Some(holders) if holders.is_empty() => {
+                page.styled_field(role, BAD, "nobody: bind a ClusterRole with the verb approve on it");
+            }
+            Some(holders) => page.field(role, &holders.join(", ")),
+            None => {
+                page.styled_field(
+                    role,
+                    FAINT,
+                    "you may not read ClusterRoleBindings; who may can see it with:",
+                );
+                for command in how_to_find_holders() {
+                    page.command(&command);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Finds the pods of a workload of any kind, such as an `InferenceService`, by going from each pod to the root
+//! of its controllers.
+//!
+//! ```text
+//!  pods ── Roots ──► their roots ─┬─ of that kind and name ──► its pods
+//!                                 └─ else ──► what there is
+//!  "isvc" ── API resources of a root's group ──► kind
+//! ```
+
+use std::collections::{BTreeSet, HashMap};
+
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::APIResourceList};
+
+use crate::{
+    cli::{
+        connect::{pods::each_page, session::Session},
+        error::{Error, Next, Result},
+    },
+    enforce::{OwnerRef, Roots},
+};
+
+/// The pods whose root is called `name` and is of the kind that is called `kind`, as kubectl would understand it.
+pub async fn pods_of(session: &Session, kind: &str, name: &str) -> Result<Vec<Pod>> {
+    let mut pods = Vec::new();
+    each_page(session, false, |page| pods.extend(page)).await?;
+    let (mut roots, mut names) = (Roots::default(), Names::default());
+    let (mut found, mut others) = (Vec::new(), BTreeSet::new());
+    for pod in pods {
+        let Some(owner) = OwnerRef::of(&pod) else { continue };
+        let root = roots.of(&session.client, &session.namespace, &owner).await;
+        if root.name == name && names.are_of(session, &root, kind).await {
+            found.push(pod);
+        } else {
+            others.insert(format!("{}/{}", root.kind.to_lowercase(), root.name));
+        }
+    }
+    if found.is_empty() {
+        let place = format!("-n {}{}", session.namespace, session.flags);
+        return Err(Error::NotFound {
+            what: format!("pod of {kind}/{name}"),
+            namespace: session.namespace.clone(),
+            others: others.into_iter().collect(),
+            next: vec![
+                Next::new(
+                    format!("kubectl get {kind} {name} {place}"),
+                    "whether it is there, and what it says",
+                ),
+                Next::new(format!("kubectl get pods {place}"), "the pods that there are"),
+            ],
+        });
+    }
+    Ok(found)
+}
+
+/// What the API server calls its kinds, asked once for each group and version.
+#[derive(Default)]
+struct Names(HashMap<String, APIResourceList>);
+
+impl Names {
+    /// Whether `kind` means that of `root`: its kind, its resource, or a short name.
+    async fn are_of(&mut self, session: &Session, root: &OwnerRef, kind: &str) -> bool {
+        if root.kind.eq_ignore_ascii_case(kind) {
+            return true;
+        }
+        if !self.0.contains_key(&root.api_version) {
+            let resources = match root.api_version.as_str() {
+                core if !core.contains('/') => session.client.list_core_api_resources(core).await,
+                group => session.client.list_api_group_resources(group).await,
+            };
+            // Whoever may not ask types the kind itself.
+            self.0.insert(root.api_version.clone(), resources.unwrap_or_default());
+        }
+        self.0[&root.api_version].resources.iter().any(|resource| {
+            let is_short = resource.short_names.iter().flatten().any(|short| short == kind);
+            resource.kind == root.kind && (resource.name == kind || is_short)
+        })
+    }
+}

@@ -1,0 +1,343 @@
+//! The life of a system, or of every system, in order: its versions, the decisions on them, and what was enforced.
+//!
+//! ```text
+//!  AISystem ───── described, decommissioned ─┐
+//!  ModelVersion ─ published ─────────────────┤
+//!  SystemHistory  changed, deleted, verdicts ┤
+//!  Approval ───── recorded, ended ───────────┼─► by time ─┬─ table, wide
+//!  Event ──────── held, released, stopped ───┘            └─ json, yaml
+//! ```
+//!
+//! Decisions and the `SystemHistory` are kept for good; Events only for as long as the API server keeps them, an hour unless it was told
+//! otherwise (`--event-ttl`).
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{api::core::v1::Event, jiff::Timestamp};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{ListParams, ObjectMeta},
+};
+use serde::Serialize;
+
+use crate::{
+    api::{AISystem, Approval, ApprovalSpec, Change, Decision, GROUP, HistoryEntry, SystemHistory, unproven},
+    cli::{
+        commands::status,
+        connect::session::Session,
+        connect::system_record::{SystemRecord, recorded_at},
+        error::{Error, Result},
+        render::{
+            output::{self, Listing},
+            page::{BAD, FAINT, GOOD, LOOK, PLAIN},
+            table::{Cell, table},
+            time::relative,
+        },
+    },
+    policy::ApprovalEffect,
+    watch::request,
+};
+
+/// Something that happened.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    at: Timestamp,
+    namespace: String,
+    system: String,
+    /// In one CamelCase word; that of an Event is its reason.
+    what: String,
+    /// The model version, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    /// The person, or the controller that sent the Event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    who: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<String>,
+    /// The object that says so, as kubectl names it.
+    object: String,
+    /// What else it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+/// The records of one system.
+struct Life {
+    record: SystemRecord,
+    recorded: Option<SystemHistory>,
+}
+
+/// Prints the history of one system; otherwise of every system of the namespace, or of every namespace.
+pub async fn history(session: &Session, name: Option<&str>, everywhere: bool, format: Listing) -> Result<()> {
+    let lives = match name {
+        Some(name) => vec![life(session, name).await?],
+        None => lives(session, everywhere).await?,
+    };
+    let (now, mut entries) = (Timestamp::now(), Vec::new());
+    for life in &lives {
+        entries.extend(life.entries(now));
+    }
+    entries.extend(enforced(session, name, everywhere).await?);
+    // The API server's times are whole seconds; within one, what is asked for comes before what is decided.
+    entries.sort_by_key(|entry| entry.at.as_second());
+    let text = match format {
+        Listing::Json => output::json(&entries)?,
+        Listing::Yaml => output::yaml(&entries)?,
+        Listing::Table | Listing::Wide if name.is_none() && entries.is_empty() => {
+            session.say_none_found("AI systems", everywhere);
+            return Ok(());
+        }
+        Listing::Table | Listing::Wide => {
+            entries_table(&entries, (everywhere, name.is_none()), format == Listing::Wide, now)
+        }
+    };
+    anstream::print!("{text}");
+    for Life { record, recorded } in &lives {
+        let dropped = recorded.as_ref().map_or(0, |history| history.spec.dropped);
+        if dropped > 0 {
+            let name = &record.name;
+            anstream::eprintln!(
+                "{dropped} older changes had no room in systemhistory/{name} and are not shown."
+            );
+        }
+    }
+    Ok(())
+}
+
+/// One system, or that there is none.
+async fn life(session: &Session, name: &str) -> Result<Life> {
+    let record = SystemRecord::read(&session.client, &session.namespace, name).await?;
+    let recorded = recorded(session, name).await?;
+    if record.approvals.is_empty() && recorded.is_none() {
+        record.system(&session.client).await?;
+    }
+    Ok(Life { record, recorded })
+}
+
+/// Every system that exists, and every one of which the operator recorded a change.
+async fn lives(session: &Session, everywhere: bool) -> Result<Vec<Life>> {
+    let systems = status::all(session, everywhere).await?;
+    let namespace = (!everywhere).then_some(session.namespace.as_str());
+    let records = SystemRecord::read_all(&session.client, namespace, &systems).await?;
+    let (api, place) = session.reach::<SystemHistory>(everywhere);
+    let mut recorded = match request::list(&api, &ListParams::default()).await {
+        Ok(list) => list.items,
+        Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
+        Err(error) => {
+            let warning = "You may not list systemhistories: changes and deletions are not shown.";
+            unless_forbidden(Err(error), warning, format!("read the systemhistories {place}"))?
+                .unwrap_or_default()
+        }
+    };
+    let mut lives = Vec::new();
+    for record in records {
+        let is_its = |history: &SystemHistory| {
+            history.name_any() == record.name && history.namespace().as_ref() == Some(&record.namespace)
+        };
+        let at = recorded.iter().position(is_its);
+        let recorded = at.map(|at| recorded.swap_remove(at));
+        lives.push(Life { record, recorded });
+    }
+    // The other histories belong to systems that were deleted.
+    for history in recorded {
+        let (namespace, name) = (history.namespace().unwrap_or_default(), history.name_any());
+        let record = SystemRecord::read(&session.client, &namespace, &name).await?;
+        lives.push(Life { record, recorded: Some(history) });
+    }
+    Ok(lives)
+}
+
+impl Life {
+    fn entries(&self, now: Timestamp) -> Vec<Entry> {
+        let Self { record, recorded } = self;
+        let mut entries: Vec<_> = record.system.iter().flat_map(|system| life_of(system, now)).collect();
+        let mut effects = BTreeMap::new();
+        for version in &record.versions {
+            let name = version.name_any();
+            let published = created(&version.metadata, "Published", &format!("modelversion/{name}"));
+            entries.extend(published.map(|entry| Entry { version: Some(name), ..entry }));
+            effects.extend(record.rule(version, None, now).effects);
+        }
+        let approvals = record.approvals.iter();
+        entries.extend(approvals.flat_map(|approval| decided(record, &effects, approval, now)));
+        entries.extend(recorded.iter().flat_map(|history| history.spec.entries.iter().map(Entry::from)));
+        let of_it =
+            |entry| Entry { namespace: record.namespace.clone(), system: record.name.clone(), ..entry };
+        entries.into_iter().map(of_it).collect()
+    }
+}
+
+/// The changes that the operator recorded; none where the cluster serves no `SystemHistory` yet, as before an upgrade of
+/// its definitions.
+async fn recorded(session: &Session, name: &str) -> Result<Option<SystemHistory>> {
+    let api = Api::<SystemHistory>::namespaced(session.client.clone(), &session.namespace);
+    let read = request::get_opt(&api, name).await;
+    let warning = "You may not get systemhistories: changes and deletions are not shown.";
+    Ok(unless_forbidden(read, warning, format!("read systemhistory/{name}"))?.flatten())
+}
+
+/// A part of the history. If this person may not read it, the warning says so and the rest is shown.
+fn unless_forbidden<T>(read: kube::Result<T>, warning: &str, doing: String) -> Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => {
+            anstream::eprintln!("{warning}");
+            Ok(None)
+        }
+        Err(error) => Err(Error::api(doing)(error)),
+    }
+}
+
+impl From<&HistoryEntry> for Entry {
+    fn from(entry: &HistoryEntry) -> Self {
+        let version = entry.object.strip_prefix("modelversion/").map(str::to_owned);
+        let manager = entry.field_manager.as_deref().map(unproven);
+        let about = match entry.change {
+            Change::Changed | Change::Deleted => Some(entry.object.clone()),
+            Change::Cleared | Change::Withheld => entry.note.clone(),
+        };
+        Self {
+            version,
+            who: entry.by.clone().or(manager),
+            note: about,
+            ..Self::new(entry.at.0, &format!("{:?}", entry.change), &entry.object)
+        }
+    }
+}
+
+fn life_of(system: &AISystem, now: Timestamp) -> Vec<Entry> {
+    let object = format!("aisystem/{}", system.name_any());
+    let retired = system.spec.decommission.as_ref().filter(|retired| retired.date.0 <= now);
+    let retired = retired.map(|retired| Entry {
+        note: Some(retired.reason.clone()),
+        ..Entry::new(retired.date.0, "Decommissioned", &object)
+    });
+    created(&system.metadata, "Described", &object).into_iter().chain(retired).collect()
+}
+
+fn created(metadata: &ObjectMeta, what: &str, object: &str) -> Option<Entry> {
+    let at = metadata.creation_timestamp.as_ref()?.0;
+    Some(Entry::new(at, what, object))
+}
+
+/// A decision, and its end if that has come.
+fn decided(
+    record: &SystemRecord,
+    effects: &BTreeMap<String, ApprovalEffect>,
+    approval: &Approval,
+    now: Timestamp,
+) -> Vec<Entry> {
+    let (Some(at), spec) = (recorded_at(approval), &approval.spec) else { return Vec::new() };
+    let what = match spec.decision {
+        Decision::Approve => "Approved",
+        Decision::Reject => "Rejected",
+        Decision::Revoke => "Revoked",
+    };
+    let standing = effects.get(&approval.name_any()).copied();
+    let entry = |at, what, note| Entry {
+        version: Some(spec.model_version.clone()),
+        who: record.approver(approval).map(|approver| approver.user.clone()),
+        role: Some(spec.role.clone()),
+        note,
+        ..Entry::new(at, what, &format!("approval/{}", approval.name_any()))
+    };
+    let recorded = entry(at, what, Some(said(spec, standing)).filter(|note| !note.is_empty()));
+    let end = record.statement(approval).and_then(|statement| record.end(&statement));
+    let ended = end.filter(|end| *end <= now && spec.decision == Decision::Approve);
+    let ended = ended.map(|end| entry(end, "ApprovalEnded", None));
+    [Some(recorded), ended].into_iter().flatten().collect()
+}
+
+fn said(spec: &ApprovalSpec, standing: Option<ApprovalEffect>) -> String {
+    let standing = match standing {
+        Some(ApprovalEffect::Counted | ApprovalEffect::Expired) => None,
+        Some(standing) => Some(format!("[{}]", standing.code())),
+        None => Some(format!("[of other content: kubectl assent show {}]", spec.subject_digest.short())),
+    };
+    spec.reason.clone().into_iter().chain(standing).collect::<Vec<_>>().join(" ")
+}
+
+/// The Events of the operator about the system, or about every system.
+async fn enforced(session: &Session, name: Option<&str>, everywhere: bool) -> Result<Vec<Entry>> {
+    let (api, place) = session.reach::<Event>(everywhere);
+    let name = name.map(|name| format!(",involvedObject.name={name}")).unwrap_or_default();
+    let of_it = ListParams::default().fields(&format!("involvedObject.kind=AISystem{name}"));
+    let listed = request::list(&api, &of_it).await;
+    let warning = "You may not list events: what was enforced is not shown.";
+    let events = unless_forbidden(listed, warning, format!("read the events {place}"))?;
+    let ours = |event: &Event| {
+        let version = event.involved_object.api_version.as_deref().unwrap_or_default();
+        // A decision is in the history for good; the Event that announces it says nothing more.
+        let announces = matches!(event.reason.as_deref(), Some("Rejected" | "Revoked"));
+        version.split('/').next() == Some(GROUP) && !announces
+    };
+    let events = events.iter().flat_map(|events| &events.items);
+    Ok(events.filter(|event| ours(event)).filter_map(entry_of).collect())
+}
+
+fn entry_of(event: &Event) -> Option<Entry> {
+    let seen = event.event_time.as_ref().map(|at| at.0);
+    let at = seen.or_else(|| event.metadata.creation_timestamp.as_ref().map(|at| at.0))?;
+    Some(Entry {
+        namespace: event.involved_object.namespace.clone().unwrap_or_default(),
+        system: event.involved_object.name.clone().unwrap_or_default(),
+        who: event.reporting_component.clone(),
+        note: event.message.clone(),
+        ..Entry::new(
+            at,
+            event.reason.as_deref().unwrap_or_default(),
+            &format!("event/{}", event.meta().name.as_deref()?),
+        )
+    })
+}
+
+impl Entry {
+    fn new(at: Timestamp, what: &str, object: &str) -> Self {
+        Self {
+            at,
+            namespace: String::new(),
+            system: String::new(),
+            what: what.to_owned(),
+            version: None,
+            who: None,
+            role: None,
+            object: object.to_owned(),
+            note: None,
+        }
+    }
+
+    fn cells(&self, (namespace, system): (bool, bool), wide: bool, now: Timestamp) -> Vec<Cell> {
+        let style = match &*self.what {
+            "Approved" | "Released" | "Cleared" => GOOD,
+            "Rejected" | "Revoked" | "ClearanceLost" | "Decommissioned" | "Withheld" => BAD,
+            "Held" | "ApprovalEnded" | "StopOverdue" | "Changed" | "Deleted" => LOOK,
+            _ => PLAIN,
+        };
+        let text = |text: &Option<String>| Cell::new(PLAIN, text.as_deref().unwrap_or_default());
+        let who = match (&self.who, &self.role) {
+            (Some(who), Some(role)) => format!("{who} as {role}"),
+            (who, _) => who.clone().unwrap_or_default(),
+        };
+        let mut cells =
+            vec![Cell::new(PLAIN, &format!("{:.0}", self.at)), Cell::new(FAINT, &relative(self.at, now))];
+        cells.extend(namespace.then(|| Cell::new(PLAIN, &self.namespace)));
+        cells.extend(system.then(|| Cell::new(PLAIN, &self.system)));
+        cells.extend([Cell::new(style, &self.what), text(&self.version), Cell::new(PLAIN, &who)]);
+        cells.extend(wide.then(|| Cell::new(FAINT, &self.object)));
+        cells.push(text(&self.note.as_ref().map(|note| note.lines().collect::<Vec<_>>().join(" "))));
+        cells
+    }
+}
+
+fn entries_table(entries: &[Entry], (namespace, system): (bool, bool), wide: bool, now: Timestamp) -> String {
+    let (time, version) = if wide { (0, 0) } else { (2, 1) };
+    let mut header = vec![("TIME", time), ("WHEN", 0)];
+    header.extend(namespace.then_some(("NAMESPACE", 0)));
+    header.extend(system.then_some(("SYSTEM", 0)));
+    header.extend([("WHAT", 0), ("VERSION", version), ("WHO", 0)]);
+    header.extend(wide.then_some(("OBJECT", 0)));
+    header.push(("NOTE", 0));
+    let cells = entries.iter().map(|entry| entry.cells((namespace, system), wide, now));
+    table(&header, &cells.collect::<Vec<_>>())
+}

@@ -1,0 +1,249 @@
+//! Walks through everything that waits for one person, the oldest deadline first, so that nothing runs out
+//! because nobody knew. Each can be approved, rejected or skipped.
+//!
+//! ```text
+//!  every AISystem ── SystemRecord ─┐
+//!  roles that I hold ────────┼─► would my approval count? ─► Item ─ by deadline ─► sign, one after the other
+//!  now, or when it ends ─────┘   the policy core says so
+//! ```
+
+use std::{borrow::Cow, collections::BTreeSet};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::{
+    api::{Approver, Decision, ModelVersion},
+    cli::{
+        commands::{
+            ask::{self, Choice},
+            resolve::Act,
+            sign::{self, DecisionRequest},
+            status,
+        },
+        connect::system_record::{OwnedJudgement, SystemRecord},
+        connect::{rbac, session::Session},
+        error::{Error, Next, Result},
+        render::{
+            page::{LOOK, Page},
+            time::{Until, in_words},
+        },
+        review::UNRECORDED,
+    },
+    compile::Notice,
+    policy::{Reason, RecordedDecision},
+};
+
+/// A version that waits for an approval in a role that this person holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Item {
+    /// When it loses its clearance or did so; for what never had one, since when it waits.
+    due: Timestamp,
+    namespace: String,
+    system: String,
+    version: String,
+    role: String,
+    renewal: bool,
+    /// The other roles of this person that the version waits for, where one person fills one role.
+    not_in: Vec<String>,
+}
+
+/// The options that apply to each decision.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// When the approvals end.
+    pub until: Option<(String, Until)>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Show all of each review.
+    pub full: bool,
+}
+
+/// How many were decided, and how.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    signed: usize,
+    rejected: usize,
+    skipped: usize,
+    failed: usize,
+}
+
+/// Shows what waits for whoever types this, and has them approve, reject or skip each.
+pub async fn walk(session: &Session, everywhere: bool, given: &Given) -> Result<()> {
+    if !ask::somebody_is_there() {
+        return Err(no_terminal(session, everywhere));
+    }
+    let items = waiting(session, everywhere).await?;
+    if items.is_empty() {
+        anstream::println!("Nothing waits for you.");
+        return Ok(());
+    }
+    let mut tally = Tally::default();
+    for (index, item) in items.iter().enumerate() {
+        anstream::print!("\n{}", item.heading(index + 1, items.len()));
+        let there = Session { namespace: item.namespace.clone(), ..session.clone() };
+        if item.decide(&there, given, &mut tally).await == Some(Choice::Quit) {
+            tally.skipped += items.len() - index;
+            break;
+        }
+    }
+    let Tally { signed, rejected, skipped, failed } = tally;
+    anstream::println!("\n{signed} signed, {rejected} rejected, {skipped} skipped, {failed} failed.");
+    if failed == 0 { Ok(()) } else { Err(Error::NotSigned { failed, of: items.len() }) }
+}
+
+fn no_terminal(session: &Session, everywhere: bool) -> Error {
+    let place = if everywhere { " -A".to_owned() } else { format!(" -n {}", session.namespace) };
+    Error::Choose {
+        question: "--interactive asks at a terminal, and this is none".to_owned(),
+        next: vec![Next::new(
+            format!("kubectl assent status{place}{}", session.flags),
+            "to see what waits for whom",
+        )],
+    }
+}
+
+async fn waiting(session: &Session, everywhere: bool) -> Result<Vec<Item>> {
+    let systems = status::all(session, everywhere).await?;
+    let namespace = (!everywhere).then_some(session.namespace.as_str());
+    let records = SystemRecord::read_all(&session.client, namespace, &systems).await?;
+    let me = rbac::myself(&session.client).await?;
+    let asked: BTreeSet<&str> = records.iter().flat_map(SystemRecord::roles).collect();
+    let held = rbac::held(&session.client, asked).await?;
+    let now = Timestamp::now();
+    let mut items: Vec<_> = records.iter().flat_map(|record| items(record, &me, &held, now)).collect();
+    items.sort();
+    Ok(items)
+}
+
+/// What of one system waits for `me`; each version once, in the first of the roles in which it does.
+fn items(record: &SystemRecord, me: &Approver, held: &[&str], now: Timestamp) -> Vec<Item> {
+    let item = |version: &ModelVersion| {
+        let judgement = record.rule(version, None, now);
+        let (due, at) = deadline(version, &judgement, now)?;
+        let without = lacking(&record.rule(version, None, at));
+        let mut roles = record.roles().filter(|role| held.contains(role)).filter(|role| {
+            let mine = RecordedDecision {
+                name: UNRECORDED,
+                approver: Cow::Borrowed(me),
+                version: &version.name_any(),
+                role,
+                decision: Decision::Approve,
+                reason: None,
+                at: now,
+                not_after: None,
+            };
+            lacking(&record.rule(version, Some(mine), at)) < without
+        });
+        let role = roles.next()?;
+        let others = roles.filter(|_| record.separates_duties()).map(str::to_owned);
+        Some(Item {
+            not_in: others.collect(),
+            due,
+            namespace: record.namespace.clone(),
+            system: record.name.clone(),
+            version: version.name_any(),
+            role: role.to_owned(),
+            renewal: judgement.is_cleared(),
+        })
+    };
+    record.versions.iter().filter_map(item).collect()
+}
+
+/// By when a version has to be approved, and the instant at which that is asked; none if it needs no approval, or
+/// more than that.
+fn deadline(
+    version: &ModelVersion,
+    judgement: &OwnedJudgement,
+    now: Timestamp,
+) -> Option<(Timestamp, Timestamp)> {
+    if judgement.is_cleared() {
+        // As soon as the operator gives notice of it.
+        let end = judgement.not_after.filter(|end| Notice::of(*end, now).is_some())?;
+        return Some((end, end));
+    }
+    let since = |reason: &Reason| match reason {
+        Reason::ApprovalExpired { since, .. } => Some(*since),
+        _ => None,
+    };
+    let reasons = judgement.reasons();
+    let asked_since = version.metadata.creation_timestamp.as_ref().map_or(now, |at| at.0);
+    reasons
+        .iter()
+        .all(Reason::is_for_want_of_approval)
+        .then(|| (reasons.iter().filter_map(since).max().unwrap_or(asked_since), now))
+}
+
+/// How many approvals are missing.
+fn lacking(judgement: &OwnedJudgement) -> usize {
+    let in_role = |reason: &Reason| match reason {
+        Reason::AwaitingApproval { needed, have, .. } | Reason::ApprovalExpired { needed, have, .. } => {
+            needed - have
+        }
+        _ => 0,
+    };
+    judgement.reasons().iter().map(in_role).sum()
+}
+
+impl Item {
+    /// Asks for a decision and records it. Returns the choice if the person did not decide.
+    async fn decide(&self, session: &Session, given: &Given, tally: &mut Tally) -> Option<Choice> {
+        let act = if self.renewal { Act::Renew } else { Act::Approve };
+        let (decided, rejects) = match sign::sign(session, self.request(act, given)).await {
+            Err(Error::Chose(Choice::Reject)) => {
+                (sign::sign(session, self.request(Act::Reject, given)).await, true)
+            }
+            decided => (decided, false),
+        };
+        match decided {
+            Ok(()) if rejects => tally.rejected += 1,
+            Ok(()) => tally.signed += 1,
+            Err(Error::Chose(Choice::Quit)) => return Some(Choice::Quit),
+            Err(Error::Chose(_) | Error::Declined { .. } | Error::NoReason { .. }) => {
+                tally.skipped += 1;
+                anstream::println!("Skipped.");
+                return Some(Choice::Skip);
+            }
+            Err(error) => {
+                tally.failed += 1;
+                anstream::eprint!("{}", error.report());
+            }
+        }
+        None
+    }
+
+    fn request(&self, act: Act, given: &Given) -> DecisionRequest {
+        DecisionRequest {
+            act,
+            system: self.system.clone(),
+            version: Some(self.version.clone()),
+            role: Some(self.role.clone()),
+            until: given.until.clone().filter(|_| act != Act::Reject),
+            reason: given.reason.clone(),
+            digest: None,
+            yes: false,
+            full: given.full,
+            walks: true,
+        }
+    }
+
+    fn heading(&self, number: usize, of: usize) -> String {
+        let mut page = Page::default();
+        let Self { version, system, namespace, .. } = self;
+        let what = if self.renewal { "ends" } else { "waiting since" };
+        let when = in_words(self.due, Timestamp::now());
+        page.heading(&format!(
+            "{number} of {of}: {version} of {system} in namespace {namespace}, {what} {when}"
+        ));
+        if !self.not_in.is_empty() {
+            let others = self.not_in.join(" and ");
+            let text = format!(
+                "One person fills one role: you decide as {}, and somebody else as {others}.",
+                self.role
+            );
+            page.say(LOOK, &text);
+        }
+        page.blank();
+        page.finish()
+    }
+}

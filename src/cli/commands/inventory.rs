@@ -1,0 +1,237 @@
+//! What AI runs in the cluster, and which of it nobody answers for: shadow AI.
+//!
+//! ```text
+//!  pods, templates ─┬─ names an AISystem that exists ─────────────────► its system
+//!                   └─ uses an accelerator, or has an image that matches ──► shadow
+//!                                               ▲
+//!                          --image-pattern, or the ConfigMap of the chart
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{ResourceExt, api::ListParams};
+use serde::Serialize;
+
+use crate::{
+    api::{AISystem, SYSTEM_LABEL},
+    cli::{
+        connect::system_record::unless_installed,
+        connect::{
+            pods::{Workload, each_page},
+            session::Session,
+            signs::Listed,
+            templates::each_template,
+        },
+        error::{Error, Result},
+        render::{
+            escape::visible,
+            output::{self, Listing},
+            page::{BAD, FAINT, PLAIN},
+            table::{Cell, table},
+        },
+    },
+    enforce::{OwnerRef, Roots, has_ended},
+    images::{ImagePatterns, Signs},
+};
+
+/// Pods of a workload that are alike.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    namespace: String,
+    workload: Workload,
+    pods: u32,
+    /// None: shadow AI.
+    system: Option<String>,
+    accelerators: BTreeSet<String>,
+    images: BTreeSet<String>,
+    /// By what it was found, if it belongs to no system.
+    found_by: Vec<String>,
+}
+
+/// How the images of AI workloads are known.
+#[derive(Clone, Debug)]
+pub struct Images {
+    /// What was typed.
+    pub patterns: Vec<String>,
+    /// Where the `ConfigMap` is otherwise.
+    pub namespace: String,
+}
+
+/// Prints the inventory.
+pub async fn inventory(
+    session: &Session,
+    everywhere: bool,
+    shadow_only: bool,
+    images: &Images,
+    format: Listing,
+) -> Result<()> {
+    let (systems, signs) = (systems(session, everywhere).await?, signs(session, images).await?);
+    let mut pods = Vec::new();
+    each_page(session, everywhere, |page| {
+        let found = page.iter().filter_map(|pod| AiPod::of(pod, &systems, &signs));
+        pods.extend(found.filter(|found| !(shadow_only && found.system.is_some())));
+    })
+    .await?;
+    let mut rows = rows(session, pods).await;
+    let is_ai =
+        |pod: &Pod| AiPod::of(pod, &systems, &signs).filter(|found| !(shadow_only && found.system.is_some()));
+    let idle = idle(session, everywhere, &rows, is_ai).await?;
+    rows.extend(idle);
+    let text = match format {
+        Listing::Json => output::json(&rows)?,
+        Listing::Yaml => output::yaml(&rows)?,
+        Listing::Table | Listing::Wide if rows.is_empty() => {
+            session.say_none_found("AI workloads", everywhere);
+            return Ok(());
+        }
+        Listing::Table | Listing::Wide => rows_table(&rows, everywhere, format == Listing::Wide),
+    };
+    anstream::print!("{text}");
+    Ok(())
+}
+
+/// The systems that exist, by namespace and name.
+async fn systems(session: &Session, everywhere: bool) -> Result<BTreeSet<(String, String)>> {
+    let (api, _) = session.reach::<AISystem>(everywhere);
+    let list = api.list_metadata(&ListParams::default()).await;
+    let list = list.map_err(unless_installed("read the aisystems".to_owned()))?;
+    Ok(list.items.iter().map(|s| (s.namespace().unwrap_or_default(), s.name_any())).collect())
+}
+
+async fn signs(session: &Session, images: &Images) -> Result<Signs> {
+    let listed = match Listed::read(session, &images.namespace).await {
+        Ok(listed) => listed,
+        Err(why) => {
+            let unseen = if images.patterns.is_empty() { "no images" } else { "these images" };
+            anstream::eprintln!(
+                "{}: only {unseen} and the accelerators that this program knows are looked for; say where Assent is installed with --assent-namespace",
+                visible(&why.to_string())
+            );
+            Listed::default()
+        }
+    };
+    let typed = (!images.patterns.is_empty()).then(|| images.patterns.join("\n"));
+    let images = parsed(typed.unwrap_or(listed.image_patterns))?;
+    Ok(Signs { images, accelerators: listed.accelerators })
+}
+
+fn parsed(lines: String) -> Result<ImagePatterns> {
+    lines.parse().map_err(|error: globset::Error| Error::Flag {
+        flag: "--image-pattern",
+        value: lines,
+        why: error.to_string(),
+    })
+}
+
+/// A pod of an AI workload.
+struct AiPod {
+    namespace: String,
+    pod: String,
+    owner: Option<OwnerRef>,
+    system: Option<String>,
+    accelerators: BTreeSet<String>,
+    images: BTreeSet<String>,
+    found_by: Vec<String>,
+}
+
+impl AiPod {
+    fn of(pod: &Pod, systems: &BTreeSet<(String, String)>, signs: &Signs) -> Option<Self> {
+        let (spec, namespace) = (pod.spec.as_ref()?, pod.namespace().unwrap_or_default());
+        let named = pod.labels().get(SYSTEM_LABEL).map(|name| (namespace.clone(), name.clone()));
+        let system = named.filter(|named| systems.contains(named)).map(|(_, name)| name);
+        let accelerators = signs.accelerators.of(pod.metadata.annotations.as_ref(), spec);
+        let accelerators: BTreeSet<String> = accelerators.map(str::to_owned).collect();
+        let matched = signs.images.matched(spec).map(|image| format!("image {image}"));
+        let mut found_by: Vec<_> = accelerators.iter().cloned().chain(matched).collect();
+        if has_ended(pod) || (system.is_none() && found_by.is_empty()) {
+            return None;
+        }
+        if system.is_some() {
+            found_by.clear();
+        }
+        let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        Some(Self {
+            namespace,
+            pod: pod.name_any(),
+            owner: OwnerRef::of(pod),
+            system,
+            accelerators,
+            images: containers.filter_map(|c| c.image.clone()).collect(),
+            found_by,
+        })
+    }
+}
+
+async fn rows(session: &Session, pods: Vec<AiPod>) -> Vec<Row> {
+    let mut roots = Roots::default();
+    let mut rows: BTreeMap<_, u32> = BTreeMap::new();
+    for pod in pods {
+        let AiPod { namespace, pod, owner, system, accelerators, images, found_by } = pod;
+        let workload = Workload::of(&mut roots, &session.client, &namespace, &pod, owner.as_ref()).await;
+        // What nobody answers for comes first.
+        *rows.entry((namespace, system, workload, accelerators, images, found_by)).or_default() += 1;
+    }
+    let row = |((namespace, system, workload, accelerators, images, found_by), pods)| Row {
+        namespace,
+        workload,
+        pods,
+        system,
+        accelerators,
+        images,
+        found_by,
+    };
+    rows.into_iter().map(row).collect()
+}
+
+/// The AI workloads that have no pod of which a row tells.
+async fn idle(
+    session: &Session,
+    everywhere: bool,
+    rows: &[Row],
+    is_ai: impl Fn(&Pod) -> Option<AiPod>,
+) -> Result<Vec<Row>> {
+    let known = rows.iter().map(|row| (row.namespace.clone(), row.workload.clone())).collect();
+    let mut idle = Vec::new();
+    each_template(session, everywhere, &known, |template| {
+        let Some(AiPod { namespace, system, accelerators, images, found_by, .. }) = is_ai(&template.pod)
+        else {
+            return;
+        };
+        let workload = template.workload;
+        idle.push(Row { namespace, workload, pods: 0, system, accelerators, images, found_by });
+    })
+    .await?;
+    Ok(idle)
+}
+
+fn rows_table(rows: &[Row], everywhere: bool, wide: bool) -> String {
+    let mut header = vec![("WORKLOAD", 0), ("PODS", u8::from(!wide)), ("SYSTEM", 0), ("FOUND BY", 0)];
+    if everywhere {
+        header.insert(0, ("NAMESPACE", 0));
+    }
+    if wide {
+        header.extend([("ACCELERATORS", 0), ("IMAGES", 0)]);
+    }
+    let joined = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(",");
+    let cells = |row: &Row| {
+        let mut cells = Vec::new();
+        if everywhere {
+            cells.push(Cell::new(PLAIN, &row.namespace));
+        }
+        cells.push(Cell::new(PLAIN, &row.workload.in_words()));
+        cells.push(Cell::new(PLAIN, &row.pods.to_string()));
+        cells.push(match &row.system {
+            Some(system) => Cell::new(PLAIN, system),
+            None => Cell::new(BAD, "none"),
+        });
+        cells.push(Cell::new(PLAIN, &row.found_by.join(", ")));
+        if wide {
+            cells.push(Cell::new(FAINT, &joined(&row.accelerators)));
+            cells.push(Cell::new(FAINT, &joined(&row.images)));
+        }
+        cells
+    };
+    table(&header, &rows.iter().map(cells).collect::<Vec<_>>())
+}

@@ -1,0 +1,20 @@
+//! The commands of `kubectl assent`, one module for each.
+
+pub(crate) mod ask;
+pub(crate) mod capture;
+pub(crate) mod check;
+pub(crate) mod completion;
+pub(crate) mod decommission;
+pub(crate) mod dry_run;
+pub(crate) mod explain;
+pub(crate) mod history;
+pub(crate) mod interactive;
+pub(crate) mod inventory;
+pub(crate) mod offline_sign;
+pub(crate) mod outcome;
+pub(crate) mod resolve;
+pub(crate) mod sign;
+pub(crate) mod status;
+pub(crate) mod subject;
+pub(crate) mod version;
+pub(crate) mod who_can;

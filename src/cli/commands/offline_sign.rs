@@ -1,0 +1,196 @@
+//! Signs a decision with a key instead of at the API server, for organisations that decide in Git: whoever applies
+//! the file, whose key it is has decided.
+//!
+//! ```text
+//!  read ─► choose ─► Review ─► ask ─► ssh-keygen -Y sign ─► check as the operator will ─► FILE ─► pull request
+//!                    role: the one that lists the key
+//! ```
+
+use std::{
+    fs,
+    io::Write as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::ResourceExt;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use ssh_key::PublicKey;
+
+use crate::{
+    api::{Approval, ApproverKey, Digest, GROUP, Signature},
+    cli::{
+        commands::{
+            resolve,
+            sign::{DecisionRequest, ResolvedDecision},
+        },
+        connect::session::{Session, quoted},
+        connect::system_record::SystemRecord,
+        error::{Error, Next, Result, verb},
+        render::{
+            output,
+            page::{GOOD, PLAIN, Page},
+        },
+    },
+    policy::{SIGNATURE_NAMESPACE, approver_of, public_key, signed_text},
+};
+
+/// A key to sign with, and where the signed decision goes.
+#[derive(Clone, Debug)]
+pub struct Detached {
+    /// The private key, or the public one of a key that an agent or a security key holds.
+    pub key: PathBuf,
+    /// The file.
+    pub to: PathBuf,
+}
+
+/// Carries out a request with a key.
+pub async fn sign(session: &Session, request: DecisionRequest, by: &Detached) -> Result<()> {
+    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+    let until = request.end(now)?;
+    let request =
+        DecisionRequest { reason: crate::cli::commands::sign::reason(session, &request)?, ..request };
+    let typed = request.typed(session);
+    let record = request.record(session).await?;
+    let system = record.system(&session.client).await?;
+    let version = resolve::version(&record, request.version.as_deref(), &typed, now)?;
+    let (role, key) = by.role(&record, request.role.as_deref(), now)?;
+    let digest = request.digest_of(&record, version, &typed)?;
+    let decided = ResolvedDecision {
+        session,
+        request: &request,
+        typed,
+        version: version.name_any(),
+        role,
+        digest,
+        until,
+        signer: None,
+    };
+    decided.review(&record, system, version, &key.approver, now)?;
+    let approval = by.signed(decided.approval(), &record, now)?;
+    by.write(&approval)?;
+    anstream::print!("{}", by.report(&approval, &key.approver.user));
+    Ok(())
+}
+
+impl Detached {
+    fn failed(&self, why: &dyn ToString) -> Error {
+        Error::Key { key: self.key.display().to_string(), why: why.to_string(), next: Vec::new() }
+    }
+
+    fn public(&self) -> Result<PublicKey> {
+        let is_public = self.key.extension().is_some_and(|extension| extension == "pub");
+        let mut file = self.key.clone().into_os_string();
+        if !is_public {
+            file.push(".pub");
+        }
+        let file = PathBuf::from(file);
+        let failed = |why: &dyn std::fmt::Display| {
+            self.failed(&format!("its public key {} cannot be read: {why}", file.display()))
+        };
+        let text = fs::read_to_string(&file).map_err(|error| failed(&error))?;
+        PublicKey::from_openssh(text.trim()).map_err(|error| failed(&error))
+    }
+
+    /// The role that lists the key, of those that the system's level asks for; or the one that is wanted.
+    fn role(
+        &self,
+        record: &SystemRecord,
+        wanted: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(String, ApproverKey)> {
+        let public = self.public()?;
+        let is_it = |key: &&ApproverKey| {
+            key.is_valid_at(now)
+                && public_key(key).is_some_and(|listed| listed.key_data() == public.key_data())
+        };
+        let asked: Vec<&str> = wanted.map_or_else(|| record.roles().collect(), |wanted| vec![wanted]);
+        let lists = |role: &&str| {
+            let key = record.keys.get(*role)?.spec.keys.iter().find(is_it)?;
+            Some(((*role).to_owned(), key.clone()))
+        };
+        let mut found: Vec<_> = asked.iter().filter_map(lists).collect();
+        if found.len() > 1 {
+            let next = found.iter().map(|(role, _)| Next::new(format!("--role {role}"), role)).collect();
+            let question = "more than one role lists this key; say in which one you decide".to_owned();
+            return Err(Error::Choose { question, next });
+        }
+        found.pop().ok_or_else(|| Error::Key {
+            key: self.key.display().to_string(),
+            why: format!("no ApproverRole lists it, or not now: {}", asked.join(", ")),
+            next: vec![
+                Next::new("kubectl get approverroles -o yaml", "the keys that count"),
+                Next::new("kubectl explain approverrole.spec.keys", "how governance lists one"),
+            ],
+        })
+    }
+
+    /// The decision with its signature, which counts if it is applied from now on.
+    fn signed(&self, mut approval: Approval, record: &SystemRecord, now: Timestamp) -> Result<Approval> {
+        approval.metadata.namespace = Some(record.namespace.clone());
+        approval.spec.signature = Some(Signature { signed_at: Time(now), ssh: String::new() });
+        let text = signed_text(&record.namespace, &approval.spec).unwrap_or_default();
+        let digest = Digest::from_sha256(Sha256::digest(&text).into());
+        let prefix = format!("{}-{}", approval.spec.model_version, verb(approval.spec.decision));
+        approval.metadata.generate_name = None;
+        approval.metadata.name = Some(format!("{prefix}-{}", digest.eight()));
+        let ssh = self.ssh_keygen(&text)?;
+        approval.spec.signature = Some(Signature { signed_at: Time(now), ssh });
+        let mut recorded = approval.clone();
+        recorded.metadata.creation_timestamp = Some(Time(now));
+        approver_of(&recorded, &record.keys).map_err(|why| self.failed(&why))?;
+        Ok(approval)
+    }
+
+    /// It asks for a passphrase, an agent or a touch, as the key needs it.
+    fn ssh_keygen(&self, text: &[u8]) -> Result<String> {
+        let mut command = Command::new("ssh-keygen");
+        command.args(["-Y", "sign", "-n", SIGNATURE_NAMESPACE, "-f"]).arg(&self.key);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child =
+            command.spawn().map_err(|error| self.failed(&format!("ssh-keygen cannot be run: {error}")))?;
+        if let Some(mut input) = child.stdin.take() {
+            input.write_all(text)?;
+        }
+        let output = child.wait_with_output()?;
+        if !output.status.success() {
+            return Err(self.failed(&format!("ssh-keygen did not sign: {}", output.status)));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn write(&self, approval: &Approval) -> Result<()> {
+        let manifest = json!({
+            "apiVersion": format!("{GROUP}/v1alpha1"),
+            "kind": "Approval",
+            "metadata": {
+                "name": approval.metadata.name,
+                "namespace": approval.metadata.namespace,
+                // The record is not deleted, whatever becomes of the file.
+                "annotations": {
+                    "kustomize.toolkit.fluxcd.io/prune": "disabled",
+                    "argocd.argoproj.io/sync-options": "Prune=false",
+                },
+            },
+            "spec": approval.spec,
+        });
+        let failed = |error: std::io::Error| Error::Output(format!("{}: {error}", self.to.display()));
+        fs::write(&self.to, output::yaml(&manifest)?).map_err(failed)
+    }
+
+    fn report(&self, approval: &Approval, user: &str) -> String {
+        let mut page = Page::default();
+        let file = quoted(&self.to.display().to_string());
+        let name = approval.name_any();
+        page.mark(
+            "✓",
+            GOOD,
+            &format!("Signed: approval/{name} by {user} as {}, in {file}", approval.spec.role),
+        );
+        page.mark("-", PLAIN, "it counts once it is applied, by whomever: merge it, or");
+        page.command(&format!("kubectl apply -f {file}"));
+        format!("\n{}", page.finish())
+    }
+}

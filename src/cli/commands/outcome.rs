@@ -1,0 +1,97 @@
+//! Says what became of a decision, because "recorded" is not what anybody wants to know: does it run,
+//! until when, and if not, who is next.
+//!
+//! ```text
+//!  Approval ─┬─ policy: what follows from the record ──────┐
+//!            └─ watch ModelVersion until its status agrees ┴─► "cleared until …" | "still awaiting …"
+//! ```
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{Api, ResourceExt, runtime::wait::await_condition};
+
+use crate::{
+    api::{Approval, Decision, ModelVersion},
+    cli::{
+        connect::session::Session,
+        connect::system_record::{OwnedJudgement, SystemRecord},
+        error::Result,
+        render::{
+            page::{BAD, GOOD, LOOK, PLAIN, Page},
+            time::in_words,
+        },
+        review::{fills_one_role, missing},
+    },
+};
+
+/// How long the operator is given to agree; it takes well under a second.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Waits for the operator and prints what became of `approval`.
+pub async fn report(session: &Session, approval: &Approval, before: &SystemRecord) -> Result<()> {
+    let mut record = before.clone();
+    record.approvals.push(approval.clone());
+    let Some(version) = record.version(&approval.spec.model_version) else { return Ok(()) };
+    let now =
+        Timestamp::now().max(crate::cli::connect::system_record::recorded_at(approval).unwrap_or_default());
+    let judgement = record.rule(version, None, now);
+    let confirmed = agrees(session, version, approval, judgement.is_cleared()).await;
+    anstream::print!("\n{}", render(&record, approval, &judgement, confirmed, now));
+    Ok(())
+}
+
+/// Whether the operator's status comes to say the same.
+async fn agrees(session: &Session, version: &ModelVersion, approval: &Approval, cleared: bool) -> bool {
+    let versions = Api::<ModelVersion>::namespaced(session.client.clone(), &session.namespace);
+    let name = approval.name_any();
+    let counts = approval.spec.decision == Decision::Approve && cleared;
+    let says_so = move |version: Option<&ModelVersion>| {
+        let status = version.and_then(|version| version.status.as_ref());
+        status.is_some_and(|status| {
+            let wanted = if cleared { "True" } else { "False" };
+            status.conditions.iter().any(|c| c.type_ == "Cleared" && c.status == wanted)
+                && (!counts || status.approvals.iter().any(|a| a.name == name))
+        })
+    };
+    let name = version.name_any();
+    matches!(tokio::time::timeout(PATIENCE, await_condition(versions, &name, says_so)).await, Ok(Ok(_)))
+}
+
+fn render(
+    record: &SystemRecord,
+    approval: &Approval,
+    judgement: &OwnedJudgement,
+    confirmed: bool,
+    now: Timestamp,
+) -> String {
+    let spec = &approval.spec;
+    let mut page = Page::default();
+    let who = spec.approver.as_ref().map_or("nobody", |a| &a.user);
+    page.say(PLAIN, &format!("Recorded: approval/{} by {who} as {}", approval.name_any(), spec.role));
+    let subject = format!("{} of {}", spec.model_version, spec.system);
+    if judgement.is_cleared() {
+        let until = judgement
+            .not_after
+            .map_or("with no end".to_owned(), |end| format!("until {}", in_words(end, now)));
+        let (mark, style, will) = if confirmed { ("✓", GOOD, "is") } else { ("…", LOOK, "will be") };
+        page.mark(mark, style, &format!("{subject} {will} cleared {until}"));
+    } else {
+        let style = if spec.decision == Decision::Approve { LOOK } else { BAD };
+        for reason in judgement.reasons() {
+            page.mark("✗", style, &format!("{subject} is not cleared: {}", missing(reason)));
+            page.step("  →", PLAIN, &reason.remedy(&record.namespace, &spec.system, &spec.model_version));
+        }
+        let version = record.version(&spec.model_version);
+        if let Some(text) = version.and_then(|version| fills_one_role(record, version, judgement, who, None))
+        {
+            page.mark("!", LOOK, &text);
+        }
+    }
+    if !confirmed {
+        let text = "the operator has not acted on it yet, and nothing starts or stops before it does. See:";
+        page.mark("!", LOOK, text);
+        page.command(&format!("kubectl assent status {} -n {}", spec.system, record.namespace));
+    }
+    page.finish()
+}

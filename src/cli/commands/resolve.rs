@@ -1,0 +1,218 @@
+//! Finds out which version and which role a person means when they did not say, and asks with one
+//! command for each possibility when it is not clear: nobody should sign the wrong one by default.
+//!
+//! ```text
+//!  SystemRecord ──► versions it can be about ─┐  exactly one: that one
+//!  roles needed ∩ roles held ───────────┴─ else: Error::Choose, a command for each
+//! ```
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::{
+    api::{Decision, ModelVersion},
+    cli::{
+        connect::system_record::{OwnedJudgement, SystemRecord},
+        connect::{
+            rbac,
+            session::{Session, quoted},
+        },
+        error::{Error, Next, Result, can_i, verb},
+    },
+    policy::Reason,
+};
+
+/// What a person came to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// To let a version run that does not.
+    Approve,
+    /// To approve anew what is cleared, before it ends, or what has just ended.
+    Renew,
+    /// To say that a version must not run.
+    Reject,
+    /// To stop one that runs.
+    Revoke,
+}
+
+impl Act {
+    /// What the record says.
+    pub const fn decision(self) -> Decision {
+        match self {
+            Self::Approve | Self::Renew => Decision::Approve,
+            Self::Reject => Decision::Reject,
+            Self::Revoke => Decision::Revoke,
+        }
+    }
+
+    /// The command.
+    pub const fn verb(self) -> &'static str {
+        match self {
+            Self::Renew => "renew",
+            act => verb(act.decision()),
+        }
+    }
+
+    /// The versions, of those of a system, that it can be about if nobody says which.
+    fn candidates<'a, 'b>(
+        self,
+        ruled: &'b [(&'a ModelVersion, OwnedJudgement)],
+    ) -> Vec<&'b (&'a ModelVersion, OwnedJudgement)> {
+        let that = |is: fn(&OwnedJudgement) -> bool| {
+            ruled.iter().filter(|(_, judgement)| is(judgement)).collect::<Vec<_>>()
+        };
+        match self {
+            Self::Revoke => that(OwnedJudgement::is_cleared),
+            Self::Approve | Self::Reject => that(|judgement| judgement.reasons().iter().any(awaits)),
+            Self::Renew => {
+                let ending = that(|judgement| judgement.is_cleared() && judgement.not_after.is_some());
+                if ending.is_empty() { that(has_expired) } else { ending }
+            }
+        }
+    }
+
+    const fn looks_for(self) -> &'static str {
+        match self {
+            Self::Revoke => "is cleared",
+            Self::Renew => "is cleared until a certain time, or was",
+            Self::Approve | Self::Reject => "awaits approval",
+        }
+    }
+}
+
+/// A command as it was typed, to be proposed again with more of it.
+#[derive(Clone, Debug)]
+pub struct Typed {
+    /// What it does.
+    pub act: Act,
+    /// The system.
+    pub system: String,
+    /// `--namespace` and the connection flags.
+    pub place: String,
+    /// The options that were given, such as `--until 90d`.
+    pub options: String,
+}
+
+impl Typed {
+    /// The command for the place where `session` is.
+    pub fn new(session: &Session, act: Act, system: &str, options: &[(&str, Option<&str>)]) -> Self {
+        let given = options.iter().filter_map(|(flag, value)| Some((flag, (*value)?)));
+        Self {
+            act,
+            system: system.to_owned(),
+            place: format!(" -n {}{}", session.namespace, session.flags),
+            options: given
+                .map(|(flag, value)| format!(" {flag} {}", quoted(value)))
+                .collect::<Vec<_>>()
+                .concat(),
+        }
+    }
+
+    /// The command with a version and a role, as far as they are known.
+    pub fn with(&self, version: Option<&str>, role: Option<&str>) -> String {
+        let version = version.map(|version| format!(" --version {version}")).unwrap_or_default();
+        let role = role.map(|role| format!(" --role {role}")).unwrap_or_default();
+        let (verb, system) = (self.act.verb(), &self.system);
+        format!("kubectl assent {verb} {system}{version}{role}{}{}", self.options, self.place)
+    }
+}
+
+/// The version that is meant.
+pub fn version<'a>(
+    record: &'a SystemRecord,
+    wanted: Option<&str>,
+    typed: &Typed,
+    now: Timestamp,
+) -> Result<&'a ModelVersion> {
+    if let Some(name) = wanted {
+        return record.version(name).ok_or_else(|| no_version(record, name, typed));
+    }
+    let ruled: Vec<_> = record.versions.iter().map(|v| (v, record.rule(v, None, now))).collect();
+    let matching = typed.act.candidates(&ruled);
+    if let [(version, _)] = matching[..] {
+        return Ok(version);
+    }
+    let system = &record.name;
+    let looked_for = typed.act.looks_for();
+    let (question, offered): (_, Vec<_>) = if ruled.is_empty() {
+        (
+            format!("no ModelVersion names system {system}: there is nothing to {}", typed.act.verb()),
+            Vec::new(),
+        )
+    } else if matching.is_empty() {
+        (format!("no version of {system} {looked_for}; say which one you mean"), ruled.iter().collect())
+    } else {
+        (format!("more than one version of {system} {looked_for}; say which one you mean"), matching)
+    };
+    let next = offered
+        .into_iter()
+        .map(|(v, judgement)| Next::new(typed.with(Some(&v.name_any()), None), state(v, judgement)));
+    Err(Error::Choose { question, next: next.collect() })
+}
+
+const fn awaits(reason: &Reason) -> bool {
+    reason.is_for_want_of_approval() || matches!(reason, Reason::Revoked { .. })
+}
+
+fn has_expired(judgement: &OwnedJudgement) -> bool {
+    let reasons = judgement.reasons();
+    reasons.iter().all(Reason::is_for_want_of_approval)
+        && reasons.iter().any(|reason| matches!(reason, Reason::ApprovalExpired { .. }))
+}
+
+fn state(version: &ModelVersion, judgement: &OwnedJudgement) -> String {
+    let state = judgement.reasons().first().map_or("cleared".to_owned(), crate::cli::review::missing);
+    format!("{}, {state}", version.name_any())
+}
+
+fn no_version(record: &SystemRecord, name: &str, typed: &Typed) -> Error {
+    let others: Vec<_> = record.versions.iter().map(ModelVersion::name_any).collect();
+    Error::NotFound {
+        what: format!("ModelVersion {name} of system {}", record.name),
+        namespace: record.namespace.clone(),
+        next: others.iter().map(|other| Next::new(typed.with(Some(other), None), other)).collect(),
+        others,
+    }
+}
+
+/// The role that is meant.
+pub async fn role(
+    session: &Session,
+    record: &SystemRecord,
+    version: &ModelVersion,
+    wanted: Option<&str>,
+    typed: &Typed,
+) -> Result<String> {
+    if let Some(role) = wanted {
+        return Ok(role.to_owned());
+    }
+    let subject = format!("{} of {}", version.name_any(), record.name);
+    let needed: Vec<&str> = record.roles().collect();
+    if needed.is_empty() {
+        let question = format!(
+            "the risk level of {} asks nobody for approval: say in which --role you decide",
+            record.name
+        );
+        return Err(Error::Choose { question, next: vec![can_i("ROLE")] });
+    }
+    let held = rbac::held(&session.client, needed.iter().copied()).await?;
+    match &held[..] {
+        [] => Err(Error::NoRole {
+            user: rbac::myself(&session.client).await?.user,
+            subject,
+            roles: needed.into_iter().map(str::to_owned).collect(),
+        }),
+        [role] => Ok((*role).to_owned()),
+        several => {
+            let next = several
+                .iter()
+                .map(|role| Next::new(typed.with(Some(&version.name_any()), Some(role)), *role));
+            let one = if record.separates_duties() { ": one person fills one role" } else { "" };
+            let question = format!(
+                "you hold {} of the roles that decide about {subject}; say in which one you decide{one}",
+                several.len()
+            );
+            Err(Error::Choose { question, next: next.collect() })
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! Records a decision: shows what is decided about, asks, and signs exactly what was shown.
+//!
+//! ```text
+//!  read ─► choose ─► preflight ─► Review ─► ask ─► read again ─► wait ─► create ─► outcome
+//!          version,  dry run:               name   same record?  out of            watch until the
+//!          role      allowed? who? when?    or y                 the second of     operator agrees
+//!                                                                a revocation
+//! ```
+//!
+//! The Approval carries the digest of what was shown, so that a change between reading and signing
+//! can make it count for nothing, but never for something else.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::{
+    Api, ResourceExt,
+    api::{ObjectMeta, PostParams},
+};
+
+use crate::{
+    admission::HoldMethod,
+    api::{AISystem, Approval, ApprovalSpec, Approver, Decision, Digest, ModelVersion},
+    cli::{
+        commands::{
+            ask, outcome,
+            resolve::{self, Act, Typed},
+        },
+        connect::system_record::{SystemRecord, recorded_at},
+        connect::{rbac, session::Session},
+        error::{Error, Next, Result, can_i, verb},
+        render::time::Until,
+        review::Review,
+    },
+    policy::ApprovalEffect,
+};
+
+/// The field manager of what people write. Flux takes whatever `kubectl…` wrote for drift, and undoes it.
+pub const MANAGER: &str = "assent-cli";
+
+/// How finely the API server tells the time of a decision.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How long the operator may take to read what was just applied.
+const SETTLES: Duration = Duration::from_secs(5);
+
+/// What a person asks to decide.
+#[derive(Clone, Debug)]
+pub struct DecisionRequest {
+    /// What they came to do.
+    pub act: Act,
+    /// The system.
+    pub system: String,
+    /// The version, if they said which.
+    pub version: Option<String>,
+    /// The role, if they said which.
+    pub role: Option<String>,
+    /// The end, if they set one.
+    pub until: Option<(String, Until)>,
+    /// Why.
+    pub reason: Option<String>,
+    /// What they reviewed before.
+    pub digest: Option<Digest>,
+    /// Do not ask.
+    pub yes: bool,
+    /// Show all of the review.
+    pub full: bool,
+    /// Other answers than the name are offered: the request comes from the inbox.
+    pub walks: bool,
+}
+
+/// A decision with nothing left open.
+pub struct ResolvedDecision<'a> {
+    /// Where.
+    pub session: &'a Session,
+    /// What was asked for.
+    pub request: &'a DecisionRequest,
+    /// The command as it was typed.
+    pub typed: Typed,
+    /// The version.
+    pub version: String,
+    /// The role.
+    pub role: String,
+    /// What is signed.
+    pub digest: Digest,
+    /// The end that was set.
+    pub until: Option<Timestamp>,
+    /// Who decides, where the API server does not write it down by itself but only checks it.
+    pub signer: Option<Approver>,
+}
+
+/// Carries out a request.
+pub async fn sign(session: &Session, request: DecisionRequest) -> Result<()> {
+    let now = Timestamp::now();
+    let until = request.end(now)?;
+    let request = DecisionRequest { reason: reason(session, &request)?, ..request };
+    let typed = request.typed(session);
+    let record = request.record(session).await?;
+    let system = record.system(&session.client).await?;
+    let version = resolve::version(&record, request.version.as_deref(), &typed, now)?;
+    let role = resolve::role(session, &record, version, request.role.as_deref(), &typed).await?;
+    let digest = request.digest_of(&record, version, &typed)?;
+    let version_name = version.name_any();
+    let signer = signer(session).await?;
+    let decided = ResolvedDecision {
+        session,
+        request: &request,
+        typed,
+        version: version_name,
+        role,
+        digest,
+        until,
+        signer,
+    };
+    let (clock, approver) = decided.preflight().await?;
+    // From here on by the clock of the API server, which stamps every decision.
+    let now = decided.barrier(&record, version, &approver).map_or(clock, |after| clock.max(after + SECOND));
+    decided.refuse_shorter(&record, version, &approver, now)?;
+    decided.review(&record, system, version, &approver, now)?;
+    let record = decided.read_again(&record).await?;
+    let approval = decided.record(&record, &approver).await?;
+    outcome::report(session, &approval, &record).await
+}
+
+/// Who the API server takes the person for, where it has no `MutatingAdmissionPolicy` to write that down.
+async fn signer(session: &Session) -> Result<Option<Approver>> {
+    let hold_method =
+        HoldMethod::of(&session.client).await.map_err(Error::api("ask what the API server can do"))?;
+    if hold_method == HoldMethod::Gate {
+        return Ok(None);
+    }
+    rbac::myself(&session.client).await.map(Some)
+}
+
+/// The reason; a decision that withholds needs one.
+pub fn reason(session: &Session, request: &DecisionRequest) -> Result<Option<String>> {
+    if request.act.decision() == Decision::Approve {
+        return Ok(request.reason.clone());
+    }
+    let missing = || {
+        let typed = Typed { options: " --reason TEXT".to_owned(), ..request.typed(session) };
+        let command = typed.with(request.version.as_deref(), request.role.as_deref());
+        Error::NoReason { act: request.act.verb(), command }
+    };
+    ask::reason(request.reason.as_deref(), request.act.verb(), &request.system, missing).map(Some)
+}
+
+impl DecisionRequest {
+    /// The end that was set, which must be to come.
+    pub fn end(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        let Some((text, until)) = &self.until else { return Ok(None) };
+        let end = until.instant(now).filter(|end| *end > now);
+        end.map(Some).ok_or_else(|| Error::Past { until: text.clone() })
+    }
+
+    /// The command as it was typed.
+    pub fn typed(&self, session: &Session) -> Typed {
+        let until = self.until.as_ref().map(|(text, _)| text.as_str());
+        Typed::new(
+            session,
+            self.act,
+            &self.system,
+            &[("--until", until), ("--reason", self.reason.as_deref())],
+        )
+    }
+
+    /// All that is written about the system, once the operator has read it too: who applies and then approves need
+    /// not wait in between.
+    pub async fn record(&self, session: &Session) -> Result<SystemRecord> {
+        let begin = Instant::now();
+        let mut told = false;
+        loop {
+            let record = SystemRecord::read(&session.client, &session.namespace, &self.system).await?;
+            let approves = self.act.decision() == Decision::Approve;
+            if !approves || record.is_read(self.version.as_deref()) || begin.elapsed() >= SETTLES {
+                return Ok(record);
+            }
+            if !told {
+                anstream::eprintln!(
+                    "the operator has yet to read what was changed; waiting up to {SETTLES:?}"
+                );
+                told = true;
+            }
+            tokio::time::sleep(SETTLES / 20).await;
+        }
+    }
+
+    /// The recomputed digest, if it is the one that the person reviewed and that the operator knows.
+    pub fn digest_of(&self, record: &SystemRecord, version: &ModelVersion, typed: &Typed) -> Result<Digest> {
+        let name = version.name_any();
+        let subject = format!("{name} of {}", record.name);
+        let Some(digest) = record.digest(version) else {
+            return Err(Error::Choose {
+                question: format!("there is no system {}", record.name),
+                next: Vec::new(),
+            });
+        };
+        if let Some(expected) = self.digest.as_ref().filter(|expected| **expected != digest) {
+            let (expected, review) = (expected.clone(), typed.with(Some(&name), self.role.as_deref()));
+            return Err(Error::DigestChanged { subject, expected, found: digest, review });
+        }
+        let theirs = version.status.as_ref().and_then(|status| status.subject_digest.clone());
+        match theirs.filter(|theirs| *theirs != digest) {
+            Some(theirs) if self.act.decision() == Decision::Approve => Err(Error::OperatorDisagrees {
+                subject,
+                ours: digest,
+                theirs,
+                next: disagreement(record, &name, typed),
+            }),
+            Some(theirs) => {
+                let text = format!(
+                    "warning: the operator's digest of {subject} is {theirs}, the objects give {digest}"
+                );
+                anstream::eprintln!(
+                    "{}",
+                    crate::cli::render::page::styled(crate::cli::render::page::LOOK, &text)
+                );
+                Ok(digest)
+            }
+            None => Ok(digest),
+        }
+    }
+}
+
+fn disagreement(record: &SystemRecord, version: &str, typed: &Typed) -> Vec<Next> {
+    let place = &typed.place;
+    let who = format!(
+        "kubectl get aisystem/{} modelversion/{version} -o yaml --show-managed-fields{place}",
+        record.name
+    );
+    vec![
+        Next::new(typed.with(Some(version), None), "wait a moment and review again"),
+        Next::new(who, "if it stays like this: who wrote what, and when"),
+    ]
+}
+
+impl ResolvedDecision<'_> {
+    fn approvals(&self) -> Api<Approval> {
+        Api::namespaced(self.session.client.clone(), &self.session.namespace)
+    }
+
+    fn subject(&self) -> String {
+        format!("{} of {}", self.version, self.request.system)
+    }
+
+    const fn decision(&self) -> Decision {
+        self.request.act.decision()
+    }
+
+    /// The decision as it is recorded.
+    pub fn approval(&self) -> Approval {
+        Approval {
+            metadata: ObjectMeta {
+                generate_name: Some(format!("{}-{}-", self.version, verb(self.decision()))),
+                ..ObjectMeta::default()
+            },
+            spec: ApprovalSpec {
+                system: self.request.system.clone(),
+                model_version: self.version.clone(),
+                subject_digest: self.digest.clone(),
+                decision: self.decision(),
+                role: self.role.clone(),
+                reason: self.request.reason.clone(),
+                not_after: self.until.map(Time),
+                approver: self.signer.clone(),
+                signature: None,
+            },
+            status: None,
+        }
+    }
+
+    async fn create(&self, dry_run: bool) -> Result<Approval> {
+        let created = self.approvals().create(&params(dry_run), &self.approval()).await;
+        created.map_err(|source| Error::Api {
+            doing: format!(
+                "record your decision to {} {} in namespace {} as {}",
+                verb(self.decision()),
+                self.subject(),
+                self.session.namespace,
+                self.role
+            ),
+            source: Box::new(source),
+            next: vec![can_i(&self.role)],
+        })
+    }
+
+    /// Asks the API server to record it without doing so: whether it may be, who decides, and when.
+    async fn preflight(&self) -> Result<(Timestamp, Approver)> {
+        if self.signer.is_some() {
+            let mut unsigned = self.approval();
+            unsigned.spec.approver = None;
+            if self.approvals().create(&params(true), &unsigned).await.is_ok() {
+                return Err(Error::NotStamped);
+            }
+        }
+        let approval = self.create(true).await?;
+        let at = recorded_at(&approval).unwrap_or_else(Timestamp::now);
+        Ok((at, approval.spec.approver.ok_or(Error::NotStamped)?))
+    }
+
+    /// Of several approvals of one person the one that ends last counts, so a shorter one is a mistake.
+    fn refuse_shorter(
+        &self,
+        record: &SystemRecord,
+        version: &ModelVersion,
+        approver: &Approver,
+        now: Timestamp,
+    ) -> Result<()> {
+        let Some(until) = self.until else { return Ok(()) };
+        let effects = record.rule(version, None, now).effects;
+        let decisions = record.decisions(version);
+        let own = decisions.iter().filter_map(|approval| record.statement(approval)).filter(|s| {
+            s.decision == Decision::Approve
+                && (&s.approver.user, s.role) == (&approver.user, self.role.as_str())
+                && effects.get(s.name) == Some(&ApprovalEffect::Counted)
+        });
+        let later = own.map(|s| record.end(&s)).find(|end| end.is_none_or(|end| end > until));
+        let Some(standing) = later else { return Ok(()) };
+        let revoke =
+            Typed { act: Act::Revoke, options: " --reason 'shorter term'".to_owned(), ..self.typed.clone() };
+        Err(Error::Shortens {
+            until,
+            standing,
+            role: self.role.clone(),
+            now,
+            next: vec![
+                Next::new(
+                    revoke.with(Some(&self.version), Some(&self.role)),
+                    "to shorten it, revoke first (this stops what runs)",
+                ),
+                Next::new(self.typed.with(Some(&self.version), Some(&self.role)), "and approve again"),
+            ],
+        })
+    }
+
+    /// Shows all of what is decided about, and has it agreed to.
+    pub fn review(
+        &self,
+        record: &SystemRecord,
+        system: &AISystem,
+        version: &ModelVersion,
+        approver: &Approver,
+        now: Timestamp,
+    ) -> Result<()> {
+        let review = Review {
+            record,
+            system,
+            version,
+            digest: &self.digest,
+            decision: self.decision(),
+            role: &self.role,
+            approver,
+            until: self.until,
+            reason: self.request.reason.as_deref(),
+            full: self.request.full,
+            now,
+        };
+        anstream::print!("{}", review.render());
+        self.confirm()
+    }
+
+    /// The name of the system to approve; a plain yes to withhold.
+    fn confirm(&self) -> Result<()> {
+        if self.request.yes {
+            return Ok(());
+        }
+        if !ask::somebody_is_there() {
+            let command = self.typed.with(Some(&self.version), Some(&self.role));
+            return Err(Error::NotATerminal { command: format!("{command} --digest {} --yes", self.digest) });
+        }
+        match self.decision() {
+            Decision::Approve if self.request.walks => ask::for_name_or_choice(&self.request.system),
+            Decision::Approve => ask::for_name(&self.request.system, "sign"),
+            decision => ask::for_yes(&format!("{} {}", capitalised(verb(decision)), self.subject())),
+        }
+    }
+
+    /// Reads the record once more: what was signed must be what was read, and nobody may have
+    /// objected in between.
+    async fn read_again(&self, before: &SystemRecord) -> Result<SystemRecord> {
+        let after =
+            SystemRecord::read(&self.session.client, &self.session.namespace, &self.request.system).await?;
+        let changed = |what: String| {
+            let review = self.typed.with(Some(&self.version), Some(&self.role));
+            Err(Error::ChangedMeanwhile { what, review })
+        };
+        let digest = after.version(&self.version).and_then(|version| after.digest(version));
+        if digest.as_ref() != Some(&self.digest) {
+            return changed(format!("{} changed", self.subject()));
+        }
+        if self.decision() != Decision::Approve {
+            return Ok(after);
+        }
+        if before.level.as_ref().map(|l| &l.spec) != after.level.as_ref().map(|l| &l.spec) {
+            return changed("what the risk level asks for changed".to_owned());
+        }
+        let known: BTreeSet<_> = before.approvals.iter().map(ResourceExt::name_any).collect();
+        let objection = after.approvals.iter().find(|a| {
+            (a.spec.model_version == self.version || a.spec.subject_digest == self.digest)
+                && a.spec.decision != Decision::Approve
+                && !known.contains(&a.name_any())
+        });
+        let Some(objection) = objection else { return Ok(after) };
+        let approver = after.approver(objection);
+        let who = approver.as_ref().map_or("somebody", |a| &a.user);
+        let why = objection.spec.reason.as_deref().unwrap_or("no reason given");
+        changed(format!("{who} decided to {} it ({why})", verb(objection.spec.decision)))
+    }
+
+    /// Creates the Approval, in a later second than whatever it has to come after.
+    async fn record(&self, record: &SystemRecord, approver: &Approver) -> Result<Approval> {
+        if self.decision() == Decision::Approve {
+            let barrier = record.version(&self.version).and_then(|v| self.barrier(record, v, approver));
+            self.wait_for_next_second(barrier).await?;
+        }
+        self.create(false).await
+    }
+
+    /// When a decision was recorded that voids every approval of the same second or before.
+    fn barrier(
+        &self,
+        record: &SystemRecord,
+        version: &ModelVersion,
+        approver: &Approver,
+    ) -> Option<Timestamp> {
+        let decisions = record.decisions(version);
+        let voiding =
+            decisions.iter().filter_map(|approval| record.statement(approval)).filter(|s| match s.decision {
+                Decision::Revoke => true,
+                Decision::Reject => (&s.approver.user, s.role) == (&approver.user, self.role.as_str()),
+                Decision::Approve => false,
+            });
+        voiding.map(|s| s.at).max()
+    }
+
+    /// By the clock of the API server, which stamps whole seconds.
+    async fn wait_for_next_second(&self, barrier: Option<Timestamp>) -> Result<()> {
+        let Some(barrier) = barrier else { return Ok(()) };
+        let mut told = false;
+        while self.preflight().await?.0 <= barrier {
+            if !told {
+                anstream::println!(
+                    "It was withdrawn in this very second, and an approval of the same second would not count: waiting for the next one."
+                );
+                told = true;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Ok(())
+    }
+}
+
+fn params(dry_run: bool) -> PostParams {
+    PostParams { dry_run, field_manager: Some(MANAGER.to_owned()) }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}

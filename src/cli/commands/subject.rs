@@ -1,0 +1,111 @@
+//! Shows what somebody decided on, in full, by its digest: after its version or system is gone, too.
+//!
+//! ```text
+//!  digest, or its first digits ──► DecisionSubject ──┐
+//!                                  Approvals on it ──┴─► YAML or JSON, and whether the content has the digest
+//! ```
+
+use kube::{Api, ResourceExt, api::ListParams};
+use serde::Serialize;
+
+use crate::{
+    api::{Approval, ApprovalSpec, DecisionSubject, DecisionSubjectSpec, Digest, RiskLevelSpec},
+    cli::{
+        connect::session::Session,
+        connect::system_record::unless_installed,
+        error::{Error, Next, Result},
+        render::output::{self, ManifestFormat},
+    },
+    policy::Subject,
+    watch::request,
+};
+
+/// What was decided on, and the decisions.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    /// Whether this program computes the same digest from the content.
+    verified: bool,
+    #[serde(flatten)]
+    content: &'a DecisionSubjectSpec,
+    decisions: Vec<DecisionEntry<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DecisionEntry<'a> {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recorded: Option<String>,
+    #[serde(flatten)]
+    spec: &'a ApprovalSpec,
+}
+
+impl<'a> DecisionEntry<'a> {
+    fn new(approval: &'a Approval) -> Self {
+        Self {
+            name: approval.name_any(),
+            recorded: approval.metadata.creation_timestamp.as_ref().map(|at| at.0.to_string()),
+            spec: &approval.spec,
+        }
+    }
+}
+
+/// Prints the content of the digest that begins with `prefix`.
+pub async fn show(session: &Session, prefix: &str, format: ManifestFormat) -> Result<()> {
+    let namespace = &session.namespace;
+    let all = ListParams::default();
+    let subjects = Api::<DecisionSubject>::namespaced(session.client.clone(), namespace);
+    let approvals = Api::<Approval>::namespaced(session.client.clone(), namespace);
+    let subjects = request::list(&subjects, &all).await;
+    let subjects = subjects.map_err(unless_installed(format!("read the decisionsubjects of {namespace}")))?;
+    let approvals = request::list(&approvals, &all).await;
+    let approvals = approvals.map_err(unless_installed(format!("read the approvals of {namespace}")))?;
+    let subject = found(&subjects.items, prefix, namespace)?;
+    let digest = &subject.spec.subject_digest;
+    let mut decisions: Vec<_> =
+        approvals.items.iter().filter(|approval| approval.spec.subject_digest == *digest).collect();
+    decisions.sort_by_key(|approval| (approval.creation_timestamp(), approval.name_any()));
+    let shown = Shown {
+        verified: computed(namespace, &subject.spec) == *digest,
+        content: &subject.spec,
+        decisions: decisions.into_iter().map(DecisionEntry::new).collect(),
+    };
+    let text = match format {
+        ManifestFormat::Yaml => output::yaml(&shown)?,
+        ManifestFormat::Json => output::json(&shown)?,
+    };
+    anstream::print!("{text}");
+    Ok(())
+}
+
+/// The digest of the content, as the policy computes it.
+fn computed(namespace: &str, content: &DecisionSubjectSpec) -> Digest {
+    let level = RiskLevelSpec { documents: content.required_documents.clone(), ..RiskLevelSpec::default() };
+    Subject::new(namespace, &content.ai_system, Some(&level), &content.version).digest()
+}
+
+/// The one subject whose digest begins with `prefix`, with or without `sha256:`.
+fn found<'a>(subjects: &'a [DecisionSubject], prefix: &str, namespace: &str) -> Result<&'a DecisionSubject> {
+    let hex = prefix.strip_prefix("sha256:").unwrap_or(prefix);
+    let begins = |subject: &&DecisionSubject| {
+        subject.spec.subject_digest.as_str().strip_prefix("sha256:").is_some_and(|all| all.starts_with(hex))
+    };
+    let matches: Vec<_> = subjects.iter().filter(begins).collect();
+    match matches[..] {
+        [subject] => Ok(subject),
+        [] => Err(Error::NotFound {
+            what: format!("decision on a digest that begins with {prefix}"),
+            namespace: namespace.to_owned(),
+            others: Vec::new(),
+            next: vec![Next::new(
+                format!("kubectl get decisionsubjects -n {namespace}"),
+                "what was decided on in this namespace",
+            )],
+        }),
+        _ => Err(Error::Choose {
+            question: format!("{} digests begin with {prefix}: give more of its digits", matches.len()),
+            next: Vec::new(),
+        }),
+    }
+}

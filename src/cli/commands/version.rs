@@ -1,0 +1,36 @@
+//! Which versions meet: of the plugin, of Kubernetes, and of the API that is served, because a plugin
+//! outlives upgrades of the cluster.
+//!
+//! ```text
+//!  plugin: CARGO_PKG_VERSION     API server: /version, /apis/assent.dev
+//! ```
+
+use crate::{
+    api::GROUP,
+    cli::{
+        connect::session::Connection,
+        error::{Error, Result},
+        render::page::Page,
+    },
+};
+
+/// Prints the versions.
+pub async fn version(connection: &Connection, client_only: bool) -> Result<()> {
+    let mut page = Page::default();
+    page.field("plugin", concat!("v", env!("CARGO_PKG_VERSION")));
+    if client_only {
+        anstream::print!("{}", page.finish());
+        return Ok(());
+    }
+    let session = connection.session().await?;
+    let server = session.client.apiserver_version().await;
+    let server = server.map_err(Error::api(format!("read the version of {}", session.server)))?;
+    let groups = session.client.list_api_groups().await;
+    let groups = groups.map_err(Error::api(format!("read the APIs of {}", session.server)))?;
+    let assent = groups.groups.into_iter().find(|group| group.name == GROUP);
+    let apis = assent.map(|group| group.versions.into_iter().map(|v| v.group_version).collect::<Vec<_>>());
+    page.field("Kubernetes", &format!("{} at {}", server.git_version, session.server));
+    page.list("API", apis.unwrap_or_default());
+    anstream::print!("{}", page.finish());
+    Ok(())
+}

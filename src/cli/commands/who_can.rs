@@ -1,0 +1,212 @@
+//! Who may decide about a system, so that whoever waits for an approval knows whom to ask.
+//!
+//! ```text
+//!  RiskLevel ─ roles, how many people ─┐
+//!  RBAC ────── who holds each ─────────┼─► Row ─┬─ table, wide
+//!  AISystem ── owners, author ──────────┘        └─ json, yaml
+//!              do not count where duties are separated
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::{Api, api::ListParams};
+use serde::Serialize;
+
+use crate::{
+    api::{AISystem, Attribution, Decision, RiskLevel, RiskLevelSpec},
+    cli::{
+        connect::system_record::{read_level, read_system, unless_installed},
+        connect::{
+            rbac::{self, Holders},
+            session::Session,
+        },
+        error::Result,
+        render::{
+            output::{self, Listing},
+            page::{BAD, FAINT, GOOD, PLAIN},
+            table::{Cell, table},
+        },
+    },
+    watch::request,
+};
+
+/// One role.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    role: String,
+    /// How many different people have to approve; only for one system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needed: Option<u32>,
+    /// The levels of risk that ask for it.
+    risk_levels: BTreeSet<String>,
+    /// Whether the person who asks holds it.
+    you: bool,
+    /// Who holds it by RBAC; none where the person who asks may not read RBAC.
+    holders: Option<Vec<String>>,
+    /// Those of them that own the system, where owners do not approve.
+    owners: Vec<String>,
+    /// The holder who last changed the system, where authors do not approve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    author: Option<String>,
+}
+
+/// Prints who may decide about a system, or in which roles people decide at all.
+pub async fn who_can(
+    session: &Session,
+    decision: Decision,
+    system: Option<&str>,
+    format: Listing,
+) -> Result<()> {
+    let asked = match system {
+        Some(name) => Asked::about(session, name).await?,
+        None => Asked::about_all(session).await?,
+    };
+    let rows = rows(session, decision, &asked).await?;
+    let text = match format {
+        Listing::Json => output::json(&rows)?,
+        Listing::Yaml => output::yaml(&rows)?,
+        Listing::Table | Listing::Wide if rows.is_empty() => {
+            anstream::eprintln!("{}", asked.no_role());
+            return Ok(());
+        }
+        Listing::Table | Listing::Wide => rows_table(&rows, system.is_some(), format == Listing::Wide),
+    };
+    anstream::print!("{text}");
+    if matches!(format, Listing::Table | Listing::Wide) {
+        asked.notes(&rows, decision).iter().for_each(|note| anstream::eprintln!("{note}"));
+    }
+    Ok(())
+}
+
+/// The roles that are asked for.
+struct Asked {
+    system: Option<AISystem>,
+    levels: BTreeMap<String, RiskLevelSpec>,
+}
+
+impl Asked {
+    async fn about(session: &Session, name: &str) -> Result<Self> {
+        let system = read_system(session, name).await?;
+        let level = read_level(&session.client, &system.spec.risk_level).await?;
+        let level = level.map(|level| (system.spec.risk_level.clone(), level.spec));
+        Ok(Self { system: Some(system), levels: level.into_iter().collect() })
+    }
+
+    async fn about_all(session: &Session) -> Result<Self> {
+        let levels =
+            request::list(&Api::<RiskLevel>::all(session.client.clone()), &ListParams::default()).await;
+        let levels = levels.map_err(unless_installed("read the risklevels".to_owned()))?.items.into_iter();
+        let levels = levels.map(|level| (level.metadata.name.unwrap_or_default(), level.spec)).collect();
+        Ok(Self { system: None, levels })
+    }
+
+    fn no_role(&self) -> String {
+        let Some(system) = &self.system else {
+            return "No risk level asks for anybody's approval.".to_owned();
+        };
+        let level = &system.spec.risk_level;
+        if self.levels.is_empty() {
+            format!("There is no risk level {level}: nobody can approve until there is.")
+        } else {
+            format!("Risk level {level} asks for nobody's approval.")
+        }
+    }
+
+    /// What the table cannot say.
+    fn notes(&self, rows: &[Row], decision: Decision) -> Vec<&'static str> {
+        let hidden = rows.iter().any(|row| row.holders.is_none());
+        let separates = rows.len() > 1 && self.system.is_some() && self.separates_duties(decision);
+        let notes = [
+            (separates, "One person fills one role: each role needs another person."),
+            (hidden, "You may not list clusterroles and clusterrolebindings, so WHO is not visible to you."),
+        ];
+        notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note).collect()
+    }
+
+    /// Whether owners and authors do not count as approvers.
+    fn separates_duties(&self, decision: Decision) -> bool {
+        decision == Decision::Approve && self.levels.values().any(|level| level.separation_of_duties)
+    }
+
+    /// The owners of the system, where they do not count.
+    fn owners(&self, decision: Decision) -> BTreeSet<String> {
+        let owners = self.system.iter().flat_map(|system| &system.spec.owners);
+        let owners = owners.filter(|_| self.separates_duties(decision));
+        owners.map(|owner| format!("{:?} {}", owner.kind, owner.name)).collect()
+    }
+
+    /// The author of the system, where they do not count.
+    fn author(&self, decision: Decision) -> Option<String> {
+        let author = Attribution::of(&self.system.as_ref()?.metadata).author?.to_string();
+        self.separates_duties(decision).then(|| format!("User {author}"))
+    }
+}
+
+async fn rows(session: &Session, decision: Decision, asked: &Asked) -> Result<Vec<Row>> {
+    let mut roles: BTreeMap<&str, (u32, BTreeSet<String>)> = BTreeMap::new();
+    for (name, level) in &asked.levels {
+        for approval in &level.approvals {
+            let role = roles.entry(&approval.role).or_default();
+            role.0 = approval.count;
+            role.1.insert(name.clone());
+        }
+    }
+    let held = rbac::held(&session.client, roles.keys().copied()).await?;
+    let holders = Holders::read(&session.client).await;
+    let owners = asked.owners(decision);
+    let author = asked.author(decision);
+    let row = |(role, (needed, risk_levels)): (&str, (u32, BTreeSet<String>))| {
+        let holders = holders.as_ref().map(|holders| holders.of(role));
+        Row {
+            you: held.contains(&role),
+            needed: (asked.system.is_some() && decision == Decision::Approve).then_some(needed),
+            role: role.to_owned(),
+            risk_levels,
+            author: author.clone().filter(|author| holders.iter().flatten().any(|holder| holder == author)),
+            owners: holders.iter().flatten().filter(|holder| owners.contains(*holder)).cloned().collect(),
+            holders,
+        }
+    };
+    Ok(roles.into_iter().map(row).collect())
+}
+
+fn rows_table(rows: &[Row], of_a_system: bool, wide: bool) -> String {
+    let needed = rows.iter().any(|row| row.needed.is_some());
+    let mut header = vec![("ROLE", 0)];
+    header.extend(needed.then_some(("NEEDED", u8::from(!wide))));
+    header.extend([("YOU", 0), ("WHO", 0)]);
+    header.extend((wide || !of_a_system).then_some(("RISK LEVELS", 0)));
+    let cells = |row: &Row| {
+        let mut cells = vec![Cell::new(PLAIN, &row.role)];
+        cells.extend(row.needed.map(|needed| Cell::new(PLAIN, &needed.to_string())));
+        cells.push(if row.you { Cell::new(GOOD, "yes") } else { Cell::new(FAINT, "no") });
+        cells.push(row.who());
+        if wide || !of_a_system {
+            let levels: Vec<_> = row.risk_levels.iter().map(String::as_str).collect();
+            cells.push(Cell::new(PLAIN, &levels.join(",")));
+        }
+        cells
+    };
+    table(&header, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+impl Row {
+    fn who(&self) -> Cell {
+        let Some(holders) = &self.holders else { return Cell::new(FAINT, "not visible to you") };
+        let in_words = |holder: &String| {
+            let why = if self.owners.contains(holder) {
+                " (owner: does not count)"
+            } else if self.author.as_ref() == Some(holder) {
+                " (last changed the system: does not count)"
+            } else {
+                ""
+            };
+            format!("{holder}{why}")
+        };
+        match holders.iter().map(in_words).collect::<Vec<_>>().join(", ") {
+            nobody if nobody.is_empty() => Cell::new(BAD, "nobody"),
+            holders => Cell::new(PLAIN, &holders),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Who may decide: asks the API server who this person is and which roles they hold, and looks up who
+//! holds a role, so that whoever waits knows whom to ask.
+//!
+//! ```text
+//!  SelfSubjectReview ───────► Approver
+//!  SelfSubjectAccessReview ─► roles held         verb approve, approverroles.assent.dev/<role>
+//!  ClusterRoles + Bindings ─► holders of a role  what RBAC says; other authorizers are not seen
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::{
+    authentication::v1::SelfSubjectReview,
+    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+    rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Subject},
+};
+use kube::{
+    Api, Client,
+    api::{ListParams, PostParams},
+};
+
+use crate::{
+    api::{Approver, GROUP},
+    cli::error::{Error, Result},
+};
+
+/// The virtual resource whose names are the roles.
+const ROLES: &str = "approverroles";
+
+/// The verb that holds a role.
+const APPROVE: &str = "approve";
+
+/// The person this program runs as, as the API server sees them.
+pub async fn myself(client: &Client) -> Result<Approver> {
+    let api = Api::<SelfSubjectReview>::all(client.clone());
+    let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await;
+    let review = review.map_err(Error::api("ask the API server who you are"))?;
+    let user = review.status.and_then(|status| status.user_info).unwrap_or_default();
+    Ok(Approver {
+        user: user.username.unwrap_or_default(),
+        uid: user.uid.filter(|uid| !uid.is_empty()),
+        groups: user.groups.unwrap_or_default(),
+    })
+}
+
+/// Those of `roles` that this person holds.
+pub async fn held<'a>(client: &Client, roles: impl IntoIterator<Item = &'a str>) -> Result<Vec<&'a str>> {
+    let mut held = Vec::new();
+    for role in roles {
+        if holds(client, role).await? {
+            held.push(role);
+        }
+    }
+    Ok(held)
+}
+
+async fn holds(client: &Client, role: &str) -> Result<bool> {
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                group: Some(GROUP.to_owned()),
+                resource: Some(ROLES.to_owned()),
+                name: Some(role.to_owned()),
+                verb: Some(APPROVE.to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let api = Api::<SelfSubjectAccessReview>::all(client.clone());
+    let answer = api.create(&PostParams::default(), &review).await;
+    let answer = answer.map_err(Error::api(format!("ask the API server whether you hold role {role}")))?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}
+
+/// Who holds which role according to RBAC; none where this person may not read it.
+#[derive(Clone, Debug, Default)]
+pub struct Holders {
+    by_cluster_role: BTreeMap<String, (Vec<PolicyRule>, BTreeSet<String>)>,
+}
+
+impl Holders {
+    /// Reads the cluster roles and their bindings, if this person may.
+    pub async fn read(client: &Client) -> Option<Self> {
+        let roles = Api::<ClusterRole>::all(client.clone());
+        let bindings = Api::<ClusterRoleBinding>::all(client.clone());
+        let all = ListParams::default();
+        let (roles, bindings) = futures::join!(roles.list(&all), bindings.list(&all));
+        Some(Self::new(roles.ok()?.items, bindings.ok()?.items))
+    }
+
+    fn new(roles: Vec<ClusterRole>, bindings: Vec<ClusterRoleBinding>) -> Self {
+        let mut by_cluster_role: BTreeMap<String, (Vec<PolicyRule>, BTreeSet<String>)> = BTreeMap::new();
+        for role in roles {
+            let name = role.metadata.name.unwrap_or_default();
+            by_cluster_role.entry(name).or_default().0 = role.rules.unwrap_or_default();
+        }
+        for binding in bindings {
+            let subjects = binding.subjects.into_iter().flatten().filter(is_person);
+            let subjects = subjects.map(|subject| format!("{} {}", subject.kind, subject.name));
+            by_cluster_role.entry(binding.role_ref.name).or_default().1.extend(subjects);
+        }
+        Self { by_cluster_role }
+    }
+
+    /// Users and groups that hold `role`, such as `Group ethics-board`.
+    pub fn of(&self, role: &str) -> Vec<String> {
+        let granting =
+            self.by_cluster_role.values().filter(|(rules, _)| rules.iter().any(|r| grants(r, role)));
+        let subjects: BTreeSet<&String> = granting.flat_map(|(_, subjects)| subjects).collect();
+        subjects.into_iter().cloned().collect()
+    }
+}
+
+fn grants(policy: &PolicyRule, role: &str) -> bool {
+    let lists = |list: &[String], wanted: &str| list.iter().any(|entry| entry == wanted || entry == "*");
+    let names = policy.resource_names.iter().flatten().collect::<Vec<_>>();
+    lists(policy.api_groups.as_deref().unwrap_or_default(), GROUP)
+        && lists(policy.resources.as_deref().unwrap_or_default(), ROLES)
+        && lists(&policy.verbs, APPROVE)
+        && (names.is_empty() || names.contains(&&role.to_owned()))
+}
+
+/// Whether a subject can be somebody whom the API server lets approve: it refuses service accounts and
+/// `system:` users, whatever they are bound to.
+fn is_person(subject: &Subject) -> bool {
+    match subject.kind.as_str() {
+        "User" => !subject.name.starts_with("system:"),
+        "Group" => !subject.name.starts_with("system:serviceaccounts"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(name: &str, verbs: &[&str], resources: &[&str], names: &[&str]) -> ClusterRole {
+        let strings = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        let policy = PolicyRule {
+            api_groups: Some(strings(&["assent.dev"])),
+            resources: Some(strings(resources)),
+            verbs: strings(verbs),
+            resource_names: Some(strings(names)),
+            ..PolicyRule::default()
+        };
+        let mut role = ClusterRole { rules: Some(vec![policy]), ..ClusterRole::default() };
+        role.metadata.name = Some(name.to_owned());
+        role
+    }
+
+    fn binding(role: &str, kind: &str, name: &str) -> ClusterRoleBinding {
+        let mut binding = ClusterRoleBinding::default();
+        role.clone_into(&mut binding.role_ref.name);
+        binding.subjects =
+            Some(vec![Subject { kind: kind.to_owned(), name: name.to_owned(), ..Subject::default() }]);
+        binding
+    }
+
+    #[test]
+    fn holders_are_those_bound_to_a_cluster_role_that_grants_the_role() {
+        let holders = Holders::new(
+            vec![
+                role("ethics", &["approve"], &["approverroles"], &["ethics-board"]),
+                role("all", &["*"], &["*"], &[]),
+                role("viewer", &["get"], &["approverroles"], &[]),
+            ],
+            vec![
+                binding("ethics", "Group", "ethics"),
+                binding("ethics", "User", "erin"),
+                binding("all", "Group", "admins"),
+                binding("viewer", "Group", "everybody"),
+                // None of these can approve.
+                binding("all", "ServiceAccount", "kustomize-controller"),
+                binding("all", "Group", "system:serviceaccounts:flux-system"),
+                binding("all", "User", "system:kube-controller-manager"),
+            ],
+        );
+        assert_eq!(holders.of("ethics-board"), ["Group admins", "Group ethics", "User erin"]);
+        assert_eq!(holders.of("risk-officer"), ["Group admins"]);
+    }
+}

@@ -1,0 +1,259 @@
+//! Finds the cluster the way kubectl does, because a plugin that reads other flags than kubectl signs
+//! in the wrong cluster.
+//!
+//! ```text
+//!  --kubeconfig | $KUBECONFIG | ~/.kube/config ─┐
+//!  --context, --cluster, --user                 ├─► Config ── --server, --token, --as … ──► Client
+//!  a pod's own credentials ─────────────────────┘                                          namespace
+//! ```
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
+use kube::{
+    Api, Client, Config, Resource,
+    config::{KubeConfigOptions, Kubeconfig},
+    core::NamespaceResourceScope,
+};
+
+use crate::cli::{
+    commands::completion,
+    error::{Error, Result},
+    render::escape::visible,
+};
+
+/// The connection flags of kubectl.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Connection (as in kubectl)")]
+pub struct Connection {
+    /// The namespace; otherwise that of the context.
+    #[arg(short, long, global = true, value_name = "NAME", add = ArgValueCompleter::new(completion::namespaces))]
+    pub namespace: Option<String>,
+    /// The kubeconfig file; otherwise $KUBECONFIG or ~/.kube/config.
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The cluster of the kubeconfig.
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    pub cluster: Option<String>,
+    /// The user of the kubeconfig.
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    pub user: Option<String>,
+    /// The address and port of the API server.
+    #[arg(short, long, global = true, value_name = "URL", hide_short_help = true)]
+    pub server: Option<String>,
+    /// A bearer token, instead of the credentials of the kubeconfig.
+    #[arg(long, global = true, value_name = "TOKEN", hide_short_help = true)]
+    pub token: Option<String>,
+    /// The user to impersonate; the record names that user.
+    #[arg(long = "as", global = true, value_name = "USER", hide_short_help = true)]
+    pub as_user: Option<String>,
+    /// A group to impersonate; may be repeated.
+    #[arg(long = "as-group", global = true, value_name = "GROUP", hide_short_help = true)]
+    pub as_group: Vec<String>,
+    /// The UID to impersonate.
+    #[arg(long = "as-uid", global = true, value_name = "UID", hide_short_help = true)]
+    pub as_uid: Option<String>,
+    /// A file with the certificate authority of the API server.
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub certificate_authority: Option<PathBuf>,
+    /// The name that the API server's certificate must have, if not that of its address.
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    pub tls_server_name: Option<String>,
+    /// Do not check the API server's certificate.
+    #[arg(long, global = true, hide_short_help = true)]
+    pub insecure_skip_tls_verify: bool,
+    /// How long to wait for one request, such as 30s; 0: for ever.
+    #[arg(long, global = true, value_name = "TIME", default_value = "0", hide_short_help = true)]
+    pub request_timeout: String,
+}
+
+/// A cluster and a namespace of it.
+#[derive(Clone)]
+pub struct Session {
+    /// Talks to the API server.
+    pub client: Client,
+    /// The namespace that is meant.
+    pub namespace: String,
+    /// The connection flags to repeat in commands that are proposed.
+    pub flags: String,
+    /// The address of the API server.
+    pub server: String,
+}
+
+impl Session {
+    /// The objects of a kind in the namespace that is meant, or `everywhere`; and where that is, in words.
+    pub fn reach<K>(&self, everywhere: bool) -> (Api<K>, String)
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        if everywhere {
+            (Api::all(self.client.clone()), "of every namespace".to_owned())
+        } else {
+            let api = Api::namespaced(self.client.clone(), &self.namespace);
+            (api, format!("of namespace {}", self.namespace))
+        }
+    }
+
+    /// Says on standard error that a list of `what` is empty.
+    pub fn say_none_found(&self, what: &str, everywhere: bool) {
+        let place = if everywhere { String::new() } else { format!(" in namespace {}", self.namespace) };
+        anstream::eprintln!("No {what} found{}.", visible(&place));
+    }
+}
+
+impl Connection {
+    /// Connects, or rather: prepares to.
+    pub async fn session(&self) -> Result<Session> {
+        let mut config = self.config().await?;
+        self.override_cluster(&mut config)?;
+        self.override_identity(&mut config);
+        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let server = config.cluster_url.to_string();
+        let client = Client::try_from(config).map_err(Error::api("connect"))?;
+        Ok(Session { client, namespace, flags: self.repeated(), server })
+    }
+
+    /// The namespace of what names none, where no cluster is asked.
+    pub fn offline_namespace(&self) -> String {
+        self.namespace.clone().unwrap_or_else(|| "default".to_owned())
+    }
+
+    async fn config(&self) -> Result<Config> {
+        let options = KubeConfigOptions {
+            context: self.context.clone(),
+            cluster: self.cluster.clone(),
+            user: self.user.clone(),
+        };
+        let chosen = self.context.is_some() || self.cluster.is_some() || self.user.is_some();
+        match &self.kubeconfig {
+            Some(file) => Ok(Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &options).await?),
+            None if chosen => Ok(Config::from_kubeconfig(&options).await?),
+            None => match (Config::infer().await, &self.server) {
+                (Ok(config), _) => Ok(config),
+                // As kubectl: an address is enough where there is no kubeconfig. The address itself is put in later.
+                (Err(_), Some(server)) => Ok(Config::new(server.parse().unwrap_or_default())),
+                (Err(error), None) => Err(Error::NoCluster(Box::new(error))),
+            },
+        }
+    }
+
+    fn override_cluster(&self, config: &mut Config) -> Result<()> {
+        if let Some(server) = &self.server {
+            let flag = |why: &dyn ToString| Error::Flag {
+                flag: "--server",
+                value: server.clone(),
+                why: why.to_string(),
+            };
+            config.cluster_url = server.parse().map_err(|error| flag(&error))?;
+        }
+        if let Some(file) = &self.certificate_authority {
+            config.root_cert = None;
+            config.root_cert_file = Some(file.clone());
+        }
+        config.tls_server_name = self.tls_server_name.clone().or(config.tls_server_name.take());
+        config.accept_invalid_certs |= self.insecure_skip_tls_verify;
+        if let Some(timeout) = self.timeout()? {
+            config.connect_timeout = Some(timeout);
+            config.read_timeout = Some(timeout);
+            config.write_timeout = Some(timeout);
+        }
+        Ok(())
+    }
+
+    fn override_identity(&self, config: &mut Config) {
+        let auth = &mut config.auth_info;
+        if let Some(token) = &self.token {
+            *auth = kube::config::AuthInfo { token: Some(token.clone().into()), ..Default::default() };
+        }
+        if let Some(user) = &self.as_user {
+            auth.impersonate = Some(user.clone());
+        }
+        if let Some(uid) = &self.as_uid {
+            auth.impersonate_uid = Some(uid.clone());
+        }
+        if !self.as_group.is_empty() {
+            auth.impersonate_groups = Some(self.as_group.clone());
+        }
+    }
+
+    /// A Go duration or a number of seconds, as kubectl takes it.
+    fn timeout(&self) -> Result<Option<Duration>> {
+        let text = &self.request_timeout;
+        let duration = match text.parse() {
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) => text.parse::<kube::core::Duration>().map(Duration::from).map_err(|error| {
+                Error::Flag { flag: "--request-timeout", value: text.clone(), why: error.to_string() }
+            })?,
+        };
+        Ok((!duration.is_zero()).then_some(duration))
+    }
+
+    /// The flags that a proposed command needs to reach the same cluster as the same person.
+    fn repeated(&self) -> String {
+        let pairs = [
+            ("--kubeconfig", self.kubeconfig.as_ref().map(|path| path.display().to_string())),
+            ("--context", self.context.clone()),
+            ("--cluster", self.cluster.clone()),
+            ("--user", self.user.clone()),
+            ("--server", self.server.clone()),
+            ("--as", self.as_user.clone()),
+            ("--as-uid", self.as_uid.clone()),
+            (
+                "--certificate-authority",
+                self.certificate_authority.as_ref().map(|path| path.display().to_string()),
+            ),
+            ("--tls-server-name", self.tls_server_name.clone()),
+        ];
+        let groups = self.as_group.iter().map(|group| ("--as-group", Some(group.clone())));
+        let given = pairs.into_iter().chain(groups).filter_map(|(flag, value)| Some((flag, value?)));
+        let given = given.map(|(flag, value)| format!(" {flag} {}", quoted(&value)));
+        let insecure = self.insecure_skip_tls_verify.then(|| " --insecure-skip-tls-verify".to_owned());
+        // A token is a secret: what is printed ends up in logs.
+        let token = self.token.is_some().then(|| " --token \"$TOKEN\"".to_owned());
+        given.chain(insecure).chain(token).collect()
+    }
+}
+
+/// `text` as one word of a shell.
+pub fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+,%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proposed_commands_repeat_how_the_cluster_was_reached() {
+        let connection = Connection {
+            context: Some("prod eu".to_owned()),
+            as_group: vec!["ethics".to_owned()],
+            as_uid: Some("7".to_owned()),
+            certificate_authority: Some("ca.crt".into()),
+            insecure_skip_tls_verify: true,
+            token: Some("secret".to_owned()),
+            ..Connection::default()
+        };
+        let wanted = " --context 'prod eu' --as-uid 7 --certificate-authority ca.crt --as-group ethics \
+            --insecure-skip-tls-verify --token \"$TOKEN\"";
+        assert_eq!(connection.repeated(), wanted);
+    }
+
+    #[test]
+    fn timeouts_as_kubectl_takes_them() {
+        let timeout =
+            |text: &str| Connection { request_timeout: text.to_owned(), ..Connection::default() }.timeout();
+        assert_eq!(timeout("0").expect("valid"), None);
+        assert_eq!(timeout("30").expect("valid"), Some(Duration::from_secs(30)));
+        assert_eq!(timeout("1m30s").expect("valid"), Some(Duration::from_secs(90)));
+        assert!(timeout("soon").is_err());
+    }
+}

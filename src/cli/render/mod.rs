@@ -1,0 +1,9 @@
+//! The layout of everything that people read: tables, pages, times and escaped text.
+
+pub(crate) mod difference;
+pub(crate) mod escape;
+pub(crate) mod output;
+pub(crate) mod page;
+pub(crate) mod screen;
+pub(crate) mod table;
+pub(crate) mod time;

@@ -1,0 +1,191 @@
+//! Columns as `kubectl get` prints them, so that a status reads like every other listing.
+//!
+//! ```text
+//!  header, rows of visible text ──► short cells ─► fewer columns ─► the last column wraps ──► padded columns
+//!                                   each only where the terminal has no room otherwise
+//! ```
+
+use clap::builder::styling::Style;
+
+use crate::cli::render::{escape::visible, page::styled, screen};
+
+/// How much of the last column has to have room before other columns give way to it.
+const LAST: usize = 30;
+
+/// The narrowest column that wraps.
+const NARROWEST: usize = 20;
+
+/// Columns are so far apart.
+const GAP: usize = 3;
+
+/// The head of a column, and how soon it is dropped where the terminal has no room: the highest first, 0 never.
+pub type Head = (&'static str, u8);
+
+/// One cell.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    text: String,
+    /// A shorter text for a narrow terminal.
+    short: Option<String>,
+    style: Style,
+}
+
+impl Cell {
+    /// A cell in a style; empty text shows as `-`.
+    pub fn new(style: Style, text: &str) -> Self {
+        let text = if text.is_empty() { "-".to_owned() } else { visible(text).into_owned() };
+        Self { text, short: None, style }
+    }
+
+    /// With a shorter text for a narrow terminal.
+    pub fn or_short(self, short: &str) -> Self {
+        Self { short: (!short.is_empty()).then(|| visible(short).into_owned()), ..self }
+    }
+
+    fn text(&self, short: bool) -> &str {
+        self.short.as_ref().filter(|_| short).unwrap_or(&self.text)
+    }
+}
+
+/// Columns as wide as the widest of the rows that came first, so that more can follow under them.
+#[derive(Clone, Debug)]
+pub struct Columns {
+    heads: Vec<&'static str>,
+    /// The columns that are shown, and how wide each is.
+    shown: Vec<(usize, usize)>,
+    short: bool,
+    /// The width at which the last column wraps.
+    wraps: Option<usize>,
+}
+
+/// The rows under their header, as wide as the terminal.
+pub fn table(header: &[Head], rows: &[Vec<Cell>]) -> String {
+    let columns = Columns::of(header, rows, screen::width());
+    columns.head() + &columns.rows(rows)
+}
+
+impl Columns {
+    /// For a header and rows, in `room` columns; none: as wide as they are.
+    pub fn of(header: &[Head], rows: &[Vec<Cell>], room: Option<usize>) -> Self {
+        let measure = |short: bool| -> Vec<(usize, usize)> {
+            let width = |(column, (head, _)): (usize, &Head)| {
+                let cells = rows.iter().filter_map(|row| row.get(column));
+                let widths = cells.map(|cell| width(cell.text(short)));
+                (column, widths.chain([width(head)]).max().unwrap_or(0))
+            };
+            header.iter().enumerate().map(width).collect()
+        };
+        let heads = header.iter().map(|(head, _)| *head).collect();
+        let whole = Self { heads, shown: measure(false), short: false, wraps: None };
+        let Some(room) = room.filter(|room| whole.least() > *room) else {
+            return Self { wraps: whole.last_room(room), ..whole };
+        };
+        let mut fitted = Self { shown: measure(true), short: true, ..whole };
+        while fitted.least() > room {
+            let droppable = fitted.shown.iter().enumerate().filter(|(_, (column, _))| header[*column].1 > 0);
+            let Some((at, _)) = droppable.max_by_key(|(_, (column, _))| header[*column].1) else { break };
+            fitted.shown.remove(at);
+        }
+        Self { wraps: fitted.last_room(Some(room)), ..fitted }
+    }
+
+    /// How wide it is at least: the last column can wrap.
+    fn least(&self) -> usize {
+        let last = self.shown.last().map_or(0, |(_, width)| (*width).min(LAST));
+        self.before_last() + last
+    }
+
+    fn before_last(&self) -> usize {
+        let all_but_last = self.shown.len().saturating_sub(1);
+        self.shown.iter().take(all_but_last).map(|(_, width)| width + GAP).sum()
+    }
+
+    /// The room for the last column, if that is less than it takes.
+    fn last_room(&self, room: Option<usize>) -> Option<usize> {
+        let left = room?.saturating_sub(self.before_last());
+        let wide = self.shown.last().is_some_and(|(_, width)| *width > left);
+        (wide && left >= NARROWEST).then_some(left)
+    }
+
+    /// The header.
+    pub fn head(&self) -> String {
+        let cells = self.shown.iter().enumerate().map(|(at, (column, _))| {
+            let head = self.heads[*column];
+            format!("{head}{}", self.pad(head, at))
+        });
+        cells.collect::<String>() + "\n"
+    }
+
+    /// Rows under it; one that is wider than its column moves the rest of its own row.
+    pub fn rows(&self, rows: &[Vec<Cell>]) -> String {
+        rows.iter().map(|row| self.row(row)).collect()
+    }
+
+    fn row(&self, row: &[Cell]) -> String {
+        let mut line = String::new();
+        for (at, (column, _)) in self.shown.iter().enumerate() {
+            let Some(cell) = row.get(*column) else { continue };
+            let text = cell.text(self.short);
+            match self.wraps.filter(|_| at + 1 == self.shown.len()) {
+                Some(width) => line += &self.wrapped(text, cell.style, width),
+                None => line += &(styled(cell.style, text) + &self.pad(text, at)),
+            }
+        }
+        line + "\n"
+    }
+
+    fn wrapped(&self, text: &str, style: Style, width: usize) -> String {
+        let options = textwrap::Options::new(width).word_splitter(textwrap::WordSplitter::NoHyphenation);
+        let lines: Vec<_> = textwrap::wrap(text, options).iter().map(|line| styled(style, line)).collect();
+        lines.join(&format!("\n{}", " ".repeat(self.before_last())))
+    }
+
+    fn pad(&self, text: &str, at: usize) -> String {
+        let last = at + 1 == self.shown.len();
+        let missing = self.shown.get(at).map_or(0, |(_, width)| *width).saturating_sub(width(text));
+        " ".repeat(if last { 0 } else { missing + GAP })
+    }
+}
+
+fn width(text: &str) -> usize {
+    textwrap::core::display_width(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::render::page::{GOOD, PLAIN};
+
+    const HEADER: [Head; 4] = [("NAME", 0), ("CLEARED", 1), ("UNTIL", 2), ("WAITING FOR", 0)];
+
+    fn row(name: &str, cleared: &str, why: &str) -> Vec<Cell> {
+        let until = Cell::new(PLAIN, "2026-11-27T16:30:00Z (in 3d4h)").or_short("in 3d4h");
+        vec![Cell::new(PLAIN, name), Cell::new(GOOD, cleared), until, Cell::new(PLAIN, why)]
+    }
+
+    fn at(width: usize) -> String {
+        let rows =
+            [row("credit-scorer", "Yes", "one two three four five six seven eight"), row("ü", "", "x")];
+        let columns = Columns::of(&HEADER, &rows, Some(width));
+        anstream::adapter::strip_str(&(columns.head() + &columns.rows(&rows))).to_string()
+    }
+
+    #[test]
+    fn columns_line_up_whatever_the_colour() {
+        let text = table(&HEADER, &[row("credit-scorer", "Yes", "x"), row("ü", "", "x")]);
+        insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
+    }
+
+    #[test]
+    fn a_narrow_table_shortens_cells_then_drops_columns_then_wraps_the_last() {
+        insta::assert_snapshot!([200, 80, 70, 50, 40].map(at).join("\n"));
+    }
+
+    #[test]
+    fn a_table_fits_the_terminal() {
+        for width in [50, 60, 80, 100, 120] {
+            let text = at(width);
+            assert!(text.lines().all(|line| super::width(line) <= width), "{width}:\n{text}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Who decided what so far, and what one more decision changes: nobody should sign without knowing
+//! whether it is the last signature or one that counts for nothing.
+//!
+//! ```text
+//!  Approvals on this digest ──► DECISIONS      OwnedJudgement before ─┬─► AFTER YOUR SIGNATURE
+//!  Approvals on another one ──► "no longer"    OwnedJudgement after ──┘
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Review, UNRECORDED};
+use crate::{
+    api::{Approval, Decision, ModelVersion},
+    cli::{
+        connect::system_record::{OwnedJudgement, SystemRecord, recorded_at},
+        error::verb,
+        render::{
+            page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page},
+            time::in_words,
+        },
+    },
+    policy::{ApprovalEffect, Reason},
+};
+
+/// Who decided what on this version.
+pub fn decisions(page: &mut Page, review: &Review<'_>) {
+    page.heading("DECISIONS so far");
+    let effects = review.before().effects;
+    let current = review.record.decisions(review.version);
+    let outdated = review.record.outdated(review.version);
+    if current.is_empty() && outdated.is_empty() {
+        page.mark("-", FAINT, "none");
+    }
+    let last_revoke = current.iter().rposition(|approval| approval.spec.decision == Decision::Revoke);
+    let is_void = |i: usize, approval: &Approval| {
+        let standing = approval.metadata.name.as_ref().and_then(|name| effects.get(name));
+        let revoked = standing == Some(&ApprovalEffect::Revoked);
+        revoked || (approval.spec.decision == Decision::Revoke && Some(i) != last_revoke)
+    };
+    let (void, rest): (Vec<_>, Vec<_>) = current.into_iter().enumerate().partition(|(i, a)| is_void(*i, a));
+    if !void.is_empty() {
+        page.mark("-", FAINT, &format!("{} that a later revocation voided", counted(void.len())));
+    }
+    for (_, approval) in rest {
+        decision(page, review, approval, &effects);
+    }
+    for approval in outdated {
+        let text =
+            format!("{}: no longer counts, what was decided about has changed since", said(approval, review));
+        page.mark("-", FAINT, &text);
+    }
+}
+
+fn counted(decisions: usize) -> String {
+    format!("{decisions} decision{}", if decisions == 1 { "" } else { "s" })
+}
+
+fn decision(
+    page: &mut Page,
+    review: &Review<'_>,
+    approval: &Approval,
+    effects: &BTreeMap<String, ApprovalEffect>,
+) {
+    let standing = approval.metadata.name.as_ref().and_then(|name| effects.get(name)).copied();
+    let said = said(approval, review);
+    match (standing, approval.spec.decision) {
+        (Some(ApprovalEffect::Counted), Decision::Approve) => page.mark("✓", GOOD, &said),
+        (Some(ApprovalEffect::Counted), _) => page.mark("✗", BAD, &said),
+        (standing, _) => page.mark("-", FAINT, &format!("{said}: {}", why_not(standing))),
+    }
+}
+
+pub fn said(approval: &Approval, review: &Review<'_>) -> String {
+    let spec = &approval.spec;
+    let approver = review.record.approver(approval);
+    let who = approver.as_ref().map_or("nobody whose decision counts", |a| &a.user);
+    let when = recorded_at(approval).map(|at| in_words(at, review.now)).unwrap_or_default();
+    let done = match spec.decision {
+        Decision::Approve => "approved",
+        Decision::Reject => "rejected",
+        Decision::Revoke => "revoked",
+    };
+    let end = spec.not_after.as_ref().map(|end| format!(", until {}", in_words(end.0, review.now)));
+    let reason = spec.reason.as_ref().map(|reason| format!(": “{reason}”"));
+    format!("{who} {done} as {} {when}{}{}", spec.role, end.unwrap_or_default(), reason.unwrap_or_default())
+}
+
+const fn why_not(standing: Option<ApprovalEffect>) -> &'static str {
+    match standing {
+        Some(ApprovalEffect::Counted) => "counts",
+        Some(ApprovalEffect::Superseded) => "superseded by a later decision of theirs",
+        Some(ApprovalEffect::Revoked) => "voided by a revocation",
+        Some(ApprovalEffect::Expired) => "has ended",
+        Some(ApprovalEffect::ApproverIsOwner) => "does not count, they own the system",
+        Some(ApprovalEffect::ApproverIsAuthor) => {
+            "does not count, they created the version or last changed the system"
+        }
+        Some(ApprovalEffect::RoleNotRequired) => "does not count, the level asks nothing of that role",
+        None => "does not count",
+    }
+}
+
+/// What the decision changes.
+pub fn effect(page: &mut Page, review: &Review<'_>) {
+    let (before, after) = (review.before(), review.after());
+    page.heading(&format!("IF YOU {}", verb(review.decision).to_uppercase()));
+    own_standing(page, &after);
+    match review.decision {
+        Decision::Approve => to_approve(page, review, &before, &after),
+        Decision::Reject | Decision::Revoke => to_withhold(page, review, &before),
+    }
+}
+
+/// Says so if the decision counts for nothing.
+fn own_standing(page: &mut Page, after: &OwnedJudgement) {
+    match after.effects.get(UNRECORDED) {
+        Some(ApprovalEffect::ApproverIsOwner) => {
+            page.mark(
+                "✗",
+                BAD,
+                "your decision counts for nothing: you own the system, and the risk level separates duties",
+            );
+        }
+        Some(ApprovalEffect::ApproverIsAuthor) => {
+            page.mark(
+                "✗",
+                BAD,
+                "your decision counts for nothing: you created this version or last changed the system, and the \
+                 risk level separates duties",
+            );
+        }
+        Some(ApprovalEffect::RoleNotRequired) => {
+            page.mark("✗", BAD, "your decision counts for nothing: the risk level asks nothing of this role");
+        }
+        _ => {}
+    }
+}
+
+fn to_approve(page: &mut Page, review: &Review<'_>, before: &OwnedJudgement, after: &OwnedJudgement) {
+    let holds = review.record.end(&review.statement());
+    let holds = holds
+        .map_or("until it is withdrawn".to_owned(), |end| format!("until {}", in_words(end, review.now)));
+    page.mark("-", PLAIN, &format!("your approval holds {holds}"));
+    if after.is_cleared() {
+        let end = after
+            .not_after
+            .map_or("with no end".to_owned(), |end| format!("until {}", in_words(end, review.now)));
+        let from = if before.is_cleared() { "stays" } else { "is" };
+        page.mark("✓", GOOD, &format!("it {from} cleared to run {end}"));
+        return;
+    }
+    if before.verdict == after.verdict {
+        page.mark("!", LOOK, "it changes nothing that is still missing");
+    }
+    page.mark("-", PLAIN, "it will not run yet:");
+    for reason in after.reasons() {
+        page.mark("  ✗", LOOK, &missing(reason));
+    }
+    let user = &review.approver.user;
+    if let Some(text) = fills_one_role(review.record, review.version, after, user, Some(review.role)) {
+        page.mark("!", LOOK, &text);
+    }
+}
+
+/// Where duties are separated: that `user`, who approved in several roles, fills one of them. `role` is that of a
+/// decision that is not recorded yet.
+pub fn fills_one_role(
+    record: &SystemRecord,
+    version: &ModelVersion,
+    judgement: &OwnedJudgement,
+    user: &str,
+    role: Option<&str>,
+) -> Option<String> {
+    let counts = |approval: &&Approval| {
+        let standing = approval.metadata.name.as_ref().and_then(|name| judgement.effects.get(name));
+        approval.spec.decision == Decision::Approve
+            && standing == Some(&ApprovalEffect::Counted)
+            && record.approver(approval).is_some_and(|approver| approver.user == user)
+    };
+    let decisions = record.decisions(version);
+    let roles = decisions.into_iter().filter(counts).map(|approval| &*approval.spec.role);
+    let roles: BTreeSet<&str> = roles.chain(role).filter(|role| record.roles().any(|r| r == *role)).collect();
+    let roles = (record.separates_duties() && !judgement.is_cleared() && roles.len() > 1).then_some(roles)?;
+    let roles = roles.into_iter().collect::<Vec<_>>().join(" and ");
+    Some(format!(
+        "{user} approved as {roles}, but one person fills one role: another person has to approve in the other"
+    ))
+}
+
+fn to_withhold(page: &mut Page, review: &Review<'_>, before: &OwnedJudgement) {
+    if before.is_cleared() {
+        let grace = review.record.level.as_ref().map_or(60, |level| level.spec.on_loss.grace_period_seconds);
+        let pods =
+            review.system.status.as_ref().and_then(|status| status.pods).map_or(0, |pods| pods.running);
+        let text = format!(
+            "it is cleared to run now; at once no pod of it starts any more, and those that run ({pods} of this system) are stopped within {grace}s"
+        );
+        page.mark("!", BAD, &text);
+    } else {
+        page.mark("-", PLAIN, "it is not cleared to run now, and will not be");
+    }
+    let later = match review.decision {
+        Decision::Revoke => "it can come back: every role has to approve anew",
+        _ => "it can come back: only you can lift your rejection, by approving in the same role",
+    };
+    page.mark("-", PLAIN, later);
+}
+
+/// What is missing, in few words.
+pub fn missing(reason: &Reason) -> String {
+    match reason {
+        Reason::AwaitingApproval { role, needed, have, owners, authors, in_several_roles }
+            if owners.is_empty() && authors.is_empty() && in_several_roles.is_empty() =>
+        {
+            format!("still awaiting {role} ({})", needed - have)
+        }
+        Reason::ApprovalExpired { role, needed, have, .. } => {
+            format!("still awaiting {role} ({}): the approval before has ended", needed - have)
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,167 @@
+//! What a system is for and what its level of risk asks for: the part of a review that needs no
+//! knowledge of containers.
+//!
+//! ```text
+//!  AISystem ──► SYSTEM, DOCUMENTS        RiskLevel ──► RISK LEVEL
+//! ```
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::SignedDuration;
+
+use super::Review;
+use crate::{
+    api::{
+        AISystemSpec, Attribution, Certification, Control, Decision, Document, Evidence, ImagePolicy, Owner,
+        OwnerKind, RiskLevel, RiskLevelSpec, SystemReference,
+    },
+    cli::render::{
+        page::{BAD, LOOK, Page, STRONG},
+        time::{in_words, two_units},
+    },
+};
+
+/// What it is for and whose it is.
+pub fn system(page: &mut Page, review: &Review<'_>) {
+    let spec = &review.system.spec;
+    page.heading("SYSTEM");
+    page.prose("purpose", &spec.intended_purpose);
+    page.styled_field("risk level", STRONG, &spec.risk_level);
+    if review.decision == Decision::Approve && !review.full {
+        level_in_short(page, review);
+    }
+    page.field("jurisdictions", &or_none(&spec.jurisdictions));
+    page.field("owners", &spec.owners.iter().map(owner).collect::<Vec<_>>().join(", "));
+    let (system, version) = (&review.system.metadata, &review.version.metadata);
+    let authors = [system, version].map(|metadata| Attribution::of(metadata).in_words());
+    page.field("written by", &format!("{}; the version by: {}", authors[0], authors[1]));
+    if let Some(provider) = &spec.provider {
+        page.field("provider", &provider.name);
+        page.list("certified for", provider.certifications.iter().map(|c| certification(c, review)));
+    }
+    if !spec.depends_on.is_empty() {
+        page.field("depends on", &spec.depends_on.iter().map(reference).collect::<Vec<_>>().join(", "));
+    }
+    if let Some(end) = &spec.decommission {
+        page.styled_field("retires", LOOK, &in_words(end.date.0, review.now));
+        page.prose("because", &end.reason);
+    }
+    if review.decision == Decision::Approve {
+        documents(page, spec, review.full);
+    }
+}
+
+/// Shows the approvals that the level requires. The operator checks its other requirements, so they are only counted.
+fn level_in_short(page: &mut Page, review: &Review<'_>) {
+    let Some(RiskLevel { spec: level, .. }) = &review.record.level else {
+        page.mark("✗", BAD, &format!("there is no RiskLevel {}", review.system.spec.risk_level));
+        return;
+    };
+    if level.prohibited {
+        page.mark("✗", BAD, "prohibited: no system of this level may run, whoever approves");
+    }
+    let approvals = level.approvals.iter().map(|r| format!("{} × {}", r.count, r.role)).collect::<Vec<_>>();
+    let one = if level.separation_of_duties { "; one person fills one role" } else { "" };
+    page.prose("approvals", &format!("{}{one}", or_none(&approvals)));
+    let grace = SignedDuration::from_secs(level.on_loss.grace_period_seconds.into());
+    let requirements = level.documents.len() + level.evidence.len() + level.certifications.len();
+    page.prose(
+        "on loss",
+        &format!(
+            "pods stop within {}; {requirements} requirements, {} controls (--full)",
+            two_units(grace),
+            level.controls.len()
+        ),
+    );
+}
+
+/// What the level asks for and what it does.
+pub fn level(page: &mut Page, review: &Review<'_>) {
+    let name = &review.system.spec.risk_level;
+    page.heading(&format!("RISK LEVEL {name}"));
+    let Some(RiskLevel { metadata, spec: level, .. }) = &review.record.level else {
+        page.mark("✗", BAD, &format!("there is no RiskLevel {name}"));
+        return;
+    };
+    page.field("changed by", &Attribution::of(metadata).in_words());
+    if level.prohibited {
+        page.mark("✗", BAD, "prohibited: no system of this level may run, whoever approves");
+    }
+    if let Some(description) = &level.description {
+        page.prose("meaning", description);
+    }
+    page.list("approvals", level.approvals.iter().map(|r| format!("{} × {}", r.count, r.role)));
+    if level.separation_of_duties {
+        page.prose("", "duties are separated: one person fills one role; owners and authors do not count");
+    }
+    requirements(page, level);
+    page.list("controls", level.controls.iter().map(control));
+}
+
+fn requirements(page: &mut Page, level: &RiskLevelSpec) {
+    page.field("documents", &or_none(&level.documents));
+    page.field("provenance", &or_none(&level.evidence.iter().map(|e| evidence(*e)).collect::<Vec<_>>()));
+    page.field("certificates", &or_none(&level.certifications));
+    let images = match level.images {
+        ImagePolicy::Digest => "by digest only: what is approved is what runs",
+        ImagePolicy::Tag => "by tag too: a tag can be moved after the approval",
+    };
+    page.field("images", images);
+    let holds = level.validity.and_then(|v| SignedDuration::try_from(Duration::from(v)).ok());
+    page.field("approval holds", &holds.map_or("until it is withdrawn".to_owned(), two_units));
+    let grace = SignedDuration::from_secs(level.on_loss.grace_period_seconds.into());
+    page.field("on loss", &format!("every pod of it is stopped within {}", two_units(grace)));
+}
+
+/// The documents of the system.
+fn documents(page: &mut Page, system: &AISystemSpec, full: bool) {
+    let document = |document: &Document| {
+        let digest = document.digest.as_ref();
+        let digest = digest.map_or("no digest", |digest| if full { digest.as_str() } else { digest.short() });
+        format!("{}  {}  {digest}", document.type_, document.uri)
+    };
+    page.list("documents", system.documentation.iter().map(document));
+}
+
+fn reference(system: &SystemReference) -> String {
+    let namespace = system.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+    format!("{namespace}{}", system.name)
+}
+
+fn owner(owner: &Owner) -> String {
+    match owner.kind {
+        OwnerKind::User => owner.name.clone(),
+        OwnerKind::Group => format!("group {}", owner.name),
+    }
+}
+
+fn certification(certification: &Certification, review: &Review<'_>) -> String {
+    let end = certification.not_after.as_ref().map(|end| in_words(end.0, review.now));
+    let end = end.map_or(", with no end stated".to_owned(), |end| format!(" until {end}"));
+    let uri = certification.uri.as_ref().map(|uri| format!("  {uri}")).unwrap_or_default();
+    format!("{}{end}{uri}", certification.name)
+}
+
+fn control(control: &Control) -> String {
+    let title = control.title.as_ref().map(|title| format!("  {title}")).unwrap_or_default();
+    format!("{} {}{title}", control.framework, control.id)
+}
+
+/// A part of a provenance in words.
+const fn evidence(evidence: Evidence) -> &'static str {
+    match evidence {
+        Evidence::Data => "data",
+        Evidence::BaseModel => "base model",
+        Evidence::Architecture => "architecture",
+        Evidence::Rationale => "rationale",
+        Evidence::Tests => "tests",
+        Evidence::Sbom => "bill of materials",
+    }
+}
+
+fn or_none<T: AsRef<str>>(values: &[T]) -> String {
+    if values.is_empty() {
+        return "none".to_owned();
+    }
+    values.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ")
+}

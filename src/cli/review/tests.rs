@@ -1,0 +1,192 @@
+use super::*;
+use crate::{
+    api::Runtime,
+    cli::fixtures::{at, now, person, record},
+};
+
+const V1: &str = "credit-scorer-v1";
+const V2: &str = "credit-scorer-v2";
+
+fn review(record: &SystemRecord, version: &str, decision: Decision, who: (&str, &str)) -> String {
+    rendered(record, version, decision, who, false)
+}
+
+fn rendered(
+    record: &SystemRecord,
+    version: &str,
+    decision: Decision,
+    (user, role): (&str, &str),
+    full: bool,
+) -> String {
+    let version = record.version(version).expect("a version");
+    let review = Review {
+        record,
+        system: record.system.as_ref().expect("a system"),
+        version,
+        digest: &record.digest(version).expect("a digest"),
+        decision,
+        role,
+        approver: &person(user),
+        until: (decision == Decision::Approve).then(|| at("2027-03-31T00:00:00Z")),
+        reason: Some("see the minutes of 12 November"),
+        full,
+        now: now(),
+    };
+    anstream::adapter::strip_str(&review.render()).to_string()
+}
+
+fn unwrapped(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn v1_approved() -> SystemRecord {
+    let record = record().with("alice", Decision::Approve, "risk-officer", V1, "2026-06-02T09:00:00Z");
+    record.with("bob", Decision::Approve, "ethics-board", V1, "2026-06-03T09:00:00Z")
+}
+
+#[test]
+fn the_first_of_two_signatures() {
+    insta::assert_snapshot!(review(&v1_approved(), V2, Decision::Approve, ("alice", "risk-officer")));
+}
+
+#[test]
+fn a_full_review_unfolds_controls_requirements_and_digests() {
+    let who = ("alice", "risk-officer");
+    insta::assert_snapshot!(rendered(&v1_approved(), V2, Decision::Approve, who, true));
+}
+
+#[test]
+fn a_review_of_a_first_version_fits_two_screens() {
+    let text = review(&record(), V1, Decision::Approve, ("alice", "risk-officer"));
+    let lines = text.lines().count();
+    assert!(lines <= 62, "{lines} lines\n{text}");
+}
+
+#[test]
+fn what_changed_comes_before_what_the_system_is() {
+    let text = review(&v1_approved(), V2, Decision::Approve, ("alice", "risk-officer"));
+    let order =
+        ["CHANGES since", "LOOK AT THIS", "SYSTEM", "RUNS", "DECISIONS"].map(|title| text.find(title));
+    assert!(order.iter().all(Option::is_some) && order.is_sorted(), "{text}");
+}
+
+#[test]
+fn the_last_of_two_signatures() {
+    let record = v1_approved().with("alice", Decision::Approve, "risk-officer", V2, "2026-11-23T09:00:00Z");
+    let text = review(&record, V2, Decision::Approve, ("bob", "ethics-board"));
+    assert!(text.contains("✓ it is cleared to run until 2027-03-31T00:00:00Z"), "{text}");
+}
+
+#[test]
+fn a_first_version_has_nothing_to_compare_with() {
+    let text = review(&record(), V1, Decision::Approve, ("alice", "risk-officer"));
+    assert!(text.contains("No other version of this system was ever approved"), "{text}");
+}
+
+#[test]
+fn a_signature_that_counts_for_nothing_says_so() {
+    let text = review(&record(), V2, Decision::Approve, ("dev", "risk-officer"));
+    assert!(text.contains("✗ your decision counts for nothing: you own the system"), "{text}");
+    let text = review(&record(), V2, Decision::Approve, ("alice", "janitor"));
+    assert!(text.contains("the risk level asks nothing of this role"), "{text}");
+}
+
+#[test]
+fn a_second_signature_in_a_role_that_needs_one_says_so() {
+    let record = record().with("alice", Decision::Approve, "risk-officer", V2, "2026-11-23T09:00:00Z");
+    let text = review(&record, V2, Decision::Approve, ("carol", "risk-officer"));
+    assert!(text.contains("! it changes nothing that is still missing"), "{text}");
+}
+
+#[test]
+fn decisions_on_what_has_changed_since_no_longer_count() {
+    let mut record = v1_approved();
+    let system = record.system.as_mut().expect("a system");
+    system.spec.jurisdictions.push("US".to_owned());
+    let text = unwrapped(&review(&record, V1, Decision::Approve, ("alice", "risk-officer")));
+    assert!(text.contains("no longer counts, what was decided about has changed since"), "{text}");
+    let text = unwrapped(&review(&record, V2, Decision::Approve, ("alice", "risk-officer")));
+    assert!(text.contains("risk level, jurisdictions or required documents changed since then"), "{text}");
+}
+
+#[test]
+fn what_a_revocation_voided_is_counted_and_not_listed() {
+    let record = v1_approved().with("alice", Decision::Revoke, "risk-officer", V1, "2026-06-04T09:00:00Z");
+    let record = record.with("alice", Decision::Approve, "risk-officer", V1, "2026-06-05T09:00:00Z");
+    let text = review(&record, V1, Decision::Approve, ("bob", "ethics-board"));
+    let decisions = &text[text.find("DECISIONS").expect("a heading")..];
+    assert!(decisions.contains("- 2 decisions that a later revocation voided\n  ✗ alice revoked"), "{text}");
+    assert!(decisions.contains("✓ alice approved as risk-officer 2026-06-05T09:00:00Z"), "{text}");
+}
+
+#[test]
+fn to_revoke_what_runs() {
+    insta::assert_snapshot!(review(&v1_approved(), V1, Decision::Revoke, ("alice", "risk-officer")));
+}
+
+#[test]
+fn nothing_hides_what_is_signed() {
+    let mut record = record();
+    record.system.as_mut().expect("a system").spec.intended_purpose =
+        "Scores.\n\nDECISIONS so far\n  ✓ approved\u{1b}[8m".to_owned();
+    let version = &mut record.versions[0].spec;
+    let mut runtime = Runtime::clone(&version.runtime);
+    runtime.containers[0].args = vec!["--a\u{202e}b".into(), " ".into(), "x\ny".into()];
+    version.runtime = runtime.into();
+    let text = review(&record, V2, Decision::Approve, ("alice", "risk-officer"));
+    for shown in [
+        "purpose        │ Scores.",
+        r"                 │   ✓ approved\u{1b}[8m",
+        r"args           --a\u{202e}b",
+        "                 \" \"",
+        "                 │ x\n                 │ y",
+    ] {
+        assert!(text.contains(shown), "{shown} is not in\n{text}");
+    }
+}
+
+#[test]
+fn a_review_is_no_all_clear_where_nothing_was_found() {
+    let mut record = record();
+    let system = record.system.as_mut().expect("a system");
+    system.spec.documentation.clear();
+    let image = format!("registry.example/scorer@sha256:{}", "0".repeat(64));
+    let runtime = serde_json::json!({ "containers": [{ "name": "c", "image": image }] });
+    record.versions[0].spec.runtime = serde_json::from_value(runtime).expect("a runtime");
+    let text = unwrapped(&review(&record, V2, Decision::Approve, ("alice", "risk-officer")));
+    assert!(text.contains("- nothing was found in what this review looks at"), "{text}");
+    assert!(text.contains("This review cannot see what is in the images"), "{text}");
+}
+
+#[test]
+fn every_source_of_a_projected_volume_is_named() {
+    let mut record = record();
+    let runtime = serde_json::json!({
+        "containers": [{ "name": "c", "image": "i", "env": [
+            { "name": "NOTE", "valueFrom": { "fieldRef": { "fieldPath": "metadata.annotations['note']" } } },
+            { "name": "NODE", "valueFrom": { "fieldRef": { "fieldPath": "spec.nodeName" } } }] }],
+        "volumes": [{ "name": "p", "projected": { "sources": [
+            { "configMap": { "name": "settings" } }, { "secret": { "name": "token" } }, { "downwardAPI": {} },
+            { "serviceAccountToken": {} }] } }] });
+    record.versions[0].spec.runtime = serde_json::from_value(runtime).expect("a runtime");
+    let text = unwrapped(&review(&record, V2, Decision::Approve, ("alice", "risk-officer")));
+    for found in [
+        "! volume p is config map settings, and its content is not pinned",
+        "! volume p is secret token, and its content is not pinned",
+        "! volume p is fields of the pod, and its content is not pinned",
+        "! env NOTE of container c comes from the pod's metadata.annotations['note']",
+    ] {
+        assert!(text.contains(found), "{found} is not in\n{text}");
+    }
+    assert!(!text.contains("env NODE of container c comes from"), "{text}");
+}
+
+#[test]
+fn one_person_in_two_roles_is_told_that_they_fill_one() {
+    let record = record().with("carol", Decision::Approve, "risk-officer", V2, "2026-11-23T09:00:00Z");
+    let text = unwrapped(&review(&record, V2, Decision::Approve, ("carol", "ethics-board")));
+    let wanted = "! carol approved as ethics-board and risk-officer, but one person fills one role";
+    assert!(text.contains(wanted), "{text}");
+    let text = unwrapped(&review(&record, V2, Decision::Approve, ("bob", "ethics-board")));
+    assert!(!text.contains("but one person fills one role"), "{text}");
+}

@@ -1,0 +1,128 @@
+//! What a signature does not pin, in one list close to the question: the digest covers the name of a
+//! claim or a tag, and not what is behind it on the day it runs.
+//!
+//! ```text
+//!  images by tag ─────────────────────┐
+//!  volumes ───────────────────────────┤
+//!  commands, arguments, variables ────┼─► ! what can change        and always: what was not looked at
+//!  documents without digest ──────────┘
+//! ```
+
+use super::{Review, loads::loads};
+use crate::{
+    api::{Container, EnvVar, ProjectedSource, Runtime, Volume},
+    cli::render::page::{LOOK, PLAIN, Page},
+    policy,
+};
+
+/// What was looked at.
+const LOOKED_AT: &str =
+    "images, volumes, commands, arguments, environment variables, hooks, probes and documents";
+
+/// What no review of a manifest can see. It is said every time: a short list above must not look like a promise.
+const NOT_SEEN: &str = "what is in the images, and what their programs download by default or by their own \
+    configuration";
+
+/// Everything that can change without a new approval.
+pub fn attention(page: &mut Page, review: &Review<'_>) {
+    page.heading("LOOK AT THIS: it can change after you sign, without asking you again");
+    let unpinned = unpinned(review);
+    if unpinned.is_empty() {
+        page.mark("-", PLAIN, "nothing was found in what this review looks at");
+    }
+    for text in unpinned {
+        page.mark("!", LOOK, &text);
+    }
+    if review.full {
+        page.mark("-", PLAIN, &format!("This review looked at {LOOKED_AT}."));
+    }
+    page.mark("-", PLAIN, &format!("This review cannot see {NOT_SEEN}."));
+}
+
+fn unpinned(review: &Review<'_>) -> Vec<String> {
+    let runtime = &review.version.spec.runtime;
+    let by_tag = policy::unpinned(runtime);
+    let mut texts: Vec<String> = by_tag
+        .map(|image| format!("image {image} is named by tag: whoever can push it can replace what runs"))
+        .collect();
+    texts.extend(volumes(runtime));
+    for container in runtime.init_containers.iter().chain(&runtime.containers) {
+        texts.extend(loads(container));
+        texts.extend(environment(container));
+    }
+    let documents = review.system.spec.documentation.iter().filter(|d| d.digest.is_none());
+    texts.extend(
+        documents
+            .map(|d| format!("document {} has no digest: what is at {} can be replaced", d.type_, d.uri)),
+    );
+    texts
+}
+
+fn volumes(runtime: &Runtime) -> impl Iterator<Item = String> {
+    runtime.volumes.iter().flat_map(|volume| {
+        sources(volume).into_iter().map(|(what, who)| {
+            format!("volume {} is {what}, and its content is not pinned: {who}", volume.name)
+        })
+    })
+}
+
+/// The sources of a volume whose content can change, and who can change it.
+fn sources(volume: &Volume) -> Vec<(String, &'static str)> {
+    let claim = volume.persistent_volume_claim.iter().map(|claim| {
+        (format!("claim {}", claim.claim_name), "whoever can write to it can replace the model")
+    });
+    let map = volume.config_map.iter().map(|map| config_map(&map.name));
+    let secret = volume.secret.iter().map(|secret| secret_of(&secret.secret_name));
+    let fields = volume.downward_api.iter().map(|_| pod_fields());
+    let projected =
+        volume.projected.iter().flat_map(|projected| &projected.sources).flat_map(projected_source);
+    claim.chain(map).chain(secret).chain(fields).chain(projected).collect()
+}
+
+fn projected_source(source: &ProjectedSource) -> Vec<(String, &'static str)> {
+    let map = source.config_map.iter().map(|map| config_map(&map.name));
+    let secret = source.secret.iter().map(|secret| secret_of(&secret.name));
+    map.chain(secret).chain(source.downward_api.iter().map(|_| pod_fields())).collect()
+}
+
+fn config_map(name: &str) -> (String, &'static str) {
+    (format!("config map {name}"), "whoever can edit it can change what is read")
+}
+
+fn secret_of(name: &str) -> (String, &'static str) {
+    (format!("secret {name}"), "whoever can edit it can change what is read")
+}
+
+fn pod_fields() -> (String, &'static str) {
+    ("fields of the pod".to_owned(), "labels and annotations can change while it runs")
+}
+
+/// The variables whose value comes from elsewhere, or is free.
+fn environment(container: &Container) -> Vec<String> {
+    let name = &container.name;
+    let by_key = container.env.iter().filter_map(|var| {
+        let source = changeable(var)?;
+        Some(format!("env {} of container {name} comes from {source}, and its value is not pinned", var.name))
+    });
+    let whole = container.env_from.iter().filter_map(|from| {
+        let map = from.config_map_ref.as_ref().map(|r| format!("config map {}", r.name));
+        let source = map.or_else(|| from.secret_ref.as_ref().map(|r| format!("secret {}", r.name)))?;
+        Some(format!(
+            "container {name} takes every key of {source} as env: which ones and what they say is not pinned"
+        ))
+    });
+    let varying = container.may_vary.env.iter();
+    let varying = varying.map(|env| format!("env {env} of container {name} may have any value, or none"));
+    by_key.chain(whole).chain(varying).collect()
+}
+
+/// Where the value of a variable comes from, if people can change it there.
+fn changeable(var: &EnvVar) -> Option<String> {
+    let from = var.value_from.as_ref()?;
+    let map = from.config_map_key_ref.as_ref().map(|r| format!("config map {}", r.name));
+    let secret = from.secret_key_ref.as_ref().map(|r| format!("secret {}", r.name));
+    let field = from.field_ref.as_ref().map(|field| &*field.field_path);
+    let written =
+        |path: &&str| path.starts_with("metadata.labels") || path.starts_with("metadata.annotations");
+    map.or(secret).or_else(|| field.filter(written).map(|path| format!("the pod's {path}")))
+}

@@ -1,0 +1,116 @@
+//! The policies as they are, and which of them are not as they should be.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    sync::Arc,
+};
+
+use futures::{
+    StreamExt,
+    stream::{BoxStream, SelectAll, select_all},
+};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding,
+};
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    admission::{HoldMethod, Key, PolicyObject},
+    watch::{Change, Lenient, Relist, Watches},
+};
+
+/// A change of a policy.
+pub type PolicyChange = Change<Key, PolicyObject>;
+
+/// Changes of policies, each with its kind.
+pub type Changes = SelectAll<BoxStream<'static, (&'static str, PolicyChange)>>;
+
+/// Watches all policies there are: whoever takes a label off must not hide one.
+pub fn watch(watches: &Arc<Watches>, hold_method: HoldMethod) -> Changes {
+    let mut all = select_all([
+        of_kind::<ValidatingAdmissionPolicy>(watches),
+        of_kind::<ValidatingAdmissionPolicyBinding>(watches),
+    ]);
+    if hold_method == HoldMethod::Gate {
+        all.push(of_kind::<MutatingAdmissionPolicy>(watches));
+        all.push(of_kind::<MutatingAdmissionPolicyBinding>(watches));
+    }
+    all
+}
+
+fn of_kind<K>(watches: &Arc<Watches>) -> BoxStream<'static, (&'static str, PolicyChange)>
+where
+    K: Resource<DynamicType = ()> + k8s_openapi::Resource + Into<PolicyObject>,
+    K: Clone + Default + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let kind: &'static str = <K as k8s_openapi::Resource>::KIND;
+    let mut relist = Relist::default();
+    let changes = watches.all::<K>().filter_map(move |event| {
+        let change = relist.change(event, |policy| Key { kind, name: policy.name_any() });
+        std::future::ready(change.map(|change| (kind, change.filter_map(|policy| Some(manifest(policy))))))
+    });
+    changes.boxed()
+}
+
+/// An unreadable policy counts as changed.
+fn manifest<K: Resource<DynamicType = ()> + Default + Into<PolicyObject>>(
+    policy: Lenient<K>,
+) -> PolicyObject {
+    let policy = policy.0.unwrap_or_else(|unreadable| {
+        let mut policy = K::default();
+        *policy.meta_mut() = unreadable.metadata;
+        policy
+    });
+    policy.into()
+}
+
+/// The policies of Assent as the API server last told them.
+#[derive(Debug, Default)]
+pub struct PolicyCache {
+    policies: BTreeMap<Key, PolicyObject>,
+    listed: BTreeSet<&'static str>,
+    seen_right: BTreeSet<Key>,
+}
+
+impl PolicyCache {
+    /// Applies a change of a policy of `kind`. Policies that are not `wanted` are left out.
+    pub fn apply(&mut self, kind: &'static str, change: PolicyChange, wanted: &BTreeMap<Key, PolicyObject>) {
+        match change {
+            Change::Apply { key, object, .. } if wanted.contains_key(&key) => self.set(key, object),
+            Change::Apply { .. } => {}
+            Change::Delete { key } => drop(self.policies.remove(&key)),
+            Change::Listed(keys) => {
+                self.policies.retain(|key, _| key.kind != kind || keys.contains(key));
+                self.listed.insert(kind);
+            }
+        }
+    }
+
+    /// Takes in what was just written, ahead of the watch.
+    pub fn set(&mut self, key: Key, policy: PolicyObject) {
+        self.policies.insert(key, policy);
+    }
+
+    /// The policy as it is.
+    pub fn get(&self, key: &Key) -> Option<&PolicyObject> {
+        self.policies.get(key)
+    }
+
+    /// Those that are not as `wanted` any longer, and those that have not been so since this operator began.
+    pub fn broken(&mut self, wanted: &BTreeMap<Key, PolicyObject>) -> (Vec<Key>, Vec<Key>) {
+        let (mut broken, mut never_right) = (Vec::new(), Vec::new());
+        for (key, wanted) in wanted.iter().filter(|(key, _)| self.listed.contains(key.kind)) {
+            if self.policies.get(key).is_some_and(|is| wanted.stands_as(is)) {
+                self.seen_right.insert(key.clone());
+            } else if self.seen_right.contains(key) {
+                broken.push(key.clone());
+            } else {
+                never_right.push(key.clone());
+            }
+        }
+        (broken, never_right)
+    }
+}

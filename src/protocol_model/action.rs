@@ -1,0 +1,368 @@
+//! What can happen next. Whatever is asked of the API server comes to it later, and is judged by what is
+//! then; whatever was written is read later, by each reader for itself.
+
+use stateright::Model;
+
+use super::{
+    Protocol,
+    admission::{Asker, Template},
+    code::{self, ASKED, OWN},
+    guard::Guard,
+    property,
+    size::Time,
+    state::{
+        ClearanceState, Fact, Operator, Pod, Replacement, Request, RequestedAction, Role, State, Tick,
+        Witness,
+    },
+};
+
+/// One of the two operators.
+pub type Who = usize;
+
+/// A step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transition {
+    Tick,
+    Approve,
+    Revoke,
+    Create(Template),
+    /// A user deletes the pod, with as long a grace as there may be.
+    UserDeletes,
+    /// The kubelet is done with it.
+    Gone,
+    Tamper(Tamper),
+    /// The mutating stage of admission reads the next clearance.
+    GateSees,
+    /// The validating stage does.
+    CheckSees,
+    /// Takes the Lease, whoever had it: that one was paused for too long.
+    TakeLease(Who),
+    Die(Who),
+    /// `compile` lists the facts, or reads the next.
+    SeeFact(Who),
+    /// `compile` lists the clearance, or reads the next.
+    SeeClearance(Who),
+    /// `compile` compiles, and sends what is to be written.
+    Compile(Who),
+    /// That comes to the API server.
+    Replace(Who),
+    /// `enforce` lists the clearance, or reads the next.
+    SeeToEnforce(Who),
+    /// `enforce` decides about the pod, and asks.
+    Look(Who),
+    /// What it asked comes to the API server.
+    Arrive(Who),
+    /// A disruption budget refuses what it asked.
+    BudgetRefuses(Who),
+}
+
+/// What a developer tries with a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tamper {
+    TakeLabel,
+    LiftGate,
+    ChangeImage,
+}
+
+const OPERATORS: [Who; 2] = [0, 1];
+
+impl Model for Protocol {
+    type State = State;
+    type Action = Transition;
+
+    fn init_states(&self) -> Vec<State> {
+        let second = if self.size.takeover { Role::Standby } else { Role::Down };
+        let state = |[a, b]: [Tick; 2]| State {
+            now: 0,
+            facts: vec![Fact::Approve(self.size.validity)],
+            written: vec![ClearanceState::default()],
+            gate_sees: 0,
+            check_sees: 0,
+            operators: [Operator::new(Role::Leading, a), Operator::new(second, b)],
+            pod: None,
+            pods: 0,
+            witness: Witness::default(),
+        };
+        self.size.skews.iter().copied().map(state).collect()
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Transition>) {
+        actions.extend([
+            Transition::Tick,
+            Transition::Approve,
+            Transition::Revoke,
+            Transition::GateSees,
+            Transition::CheckSees,
+        ]);
+        if state.pod.is_none() {
+            let templates = [Template::Described, Template::OtherLabelledHeld, Template::OtherOnNode];
+            actions.extend(templates.map(Transition::Create));
+        } else {
+            let tampers = [Tamper::TakeLabel, Tamper::LiftGate, Tamper::ChangeImage];
+            actions.extend(tampers.map(Transition::Tamper));
+            actions.extend([Transition::UserDeletes, Transition::Gone]);
+        }
+        for who in OPERATORS {
+            actions.extend([
+                Transition::TakeLease(who),
+                Transition::Die(who),
+                Transition::SeeFact(who),
+                Transition::SeeClearance(who),
+                Transition::Compile(who),
+                Transition::Replace(who),
+                Transition::SeeToEnforce(who),
+                Transition::Look(who),
+                Transition::Arrive(who),
+                Transition::BudgetRefuses(who),
+            ]);
+        }
+    }
+
+    fn next_state(&self, last: &State, action: Transition) -> Option<State> {
+        if !self.can_happen(last, action) {
+            return None;
+        }
+        let mut state = last.clone();
+        self.step(&mut state, action)?;
+        state.forget_read();
+        (state != *last).then_some(state)
+    }
+
+    fn properties(&self) -> Vec<stateright::Property<Self>> {
+        property::of(self.size)
+    }
+}
+
+impl Protocol {
+    /// Cheap to tell, and mostly no.
+    fn can_happen(&self, state: &State, action: Transition) -> bool {
+        let operator = |who: Who| &state.operators[who];
+        match action {
+            Transition::Tick => self.time_may_pass(state),
+            Transition::Approve | Transition::Revoke => state.facts.len() < self.size.decisions,
+            Transition::Create(_) => state.pods < self.size.pods,
+            Transition::UserDeletes => state.pod.is_some_and(|pod| pod.ends_at.is_none()),
+            Transition::Gone => state.pod.is_some_and(|pod| pod.ends_at.is_some()),
+            Transition::Tamper(_) => true,
+            Transition::GateSees => state.gate_sees < state.newest(),
+            Transition::CheckSees => state.check_sees < state.newest(),
+            Transition::TakeLease(who) => operator(who).role == Role::Standby,
+            Transition::Die(who) => operator(who).acts(),
+            Transition::SeeFact(who) | Transition::SeeClearance(who) | Transition::SeeToEnforce(who) => {
+                self.watches(operator(who))
+            }
+            Transition::Compile(who) => operator(who).acts() && operator(who).replacement.is_none(),
+            Transition::Replace(who) => operator(who).replacement.is_some(),
+            Transition::Look(who) => operator(who).acts() && operator(who).request.is_none(),
+            Transition::Arrive(who) => operator(who).request.is_some(),
+            Transition::BudgetRefuses(who) => {
+                matches!(operator(who).request, Some(Request { requested: RequestedAction::Evict(_), .. }))
+            }
+        }
+    }
+
+    fn watches(&self, operator: &Operator) -> bool {
+        operator.acts() || operator.role == Role::Standby && !self.has(Guard::ListsAfterLease)
+    }
+
+    fn step(&self, state: &mut State, action: Transition) -> Option<()> {
+        match action {
+            Transition::Tick => self.tick(state),
+            Transition::Approve => state.facts.push(Fact::Approve(state.now + self.size.validity)),
+            Transition::Revoke => state.facts.push(Fact::Revoke),
+            Transition::Create(template) => {
+                state.pod = Some(self.create(state, template)?);
+                state.pods += 1;
+            }
+            Transition::UserDeletes => end(state, if self.has(Guard::GraceBounded) { OWN } else { ASKED }),
+            Transition::Gone => state.remove_pod(),
+            Transition::Tamper(tamper) => {
+                let pod = state.pod?;
+                state.pod = Some(match tamper {
+                    Tamper::TakeLabel => self.take_label(&pod)?,
+                    Tamper::LiftGate if pod.gated => self.lift_gate(state, &pod, Asker::Developer)?,
+                    Tamper::LiftGate => return None,
+                    Tamper::ChangeImage => self.change_image(&pod)?,
+                });
+            }
+            Transition::GateSees => state.gate_sees += 1,
+            Transition::CheckSees => state.check_sees += 1,
+            Transition::TakeLease(who) => self.take_lease(state, who),
+            Transition::Die(who) => state.operators[who].forget(Role::Down),
+            Transition::SeeFact(who) => read(&mut state.operators[who].facts, state.facts.len()),
+            Transition::SeeClearance(who) => {
+                let newest = state.newest();
+                read(&mut state.operators[who].compiles_from, newest);
+            }
+            Transition::SeeToEnforce(who) => {
+                let newest = state.newest();
+                read(&mut state.operators[who].enforces, newest);
+            }
+            Transition::Compile(who) => self.compile(state, who)?,
+            Transition::Replace(who) => self.replace(state, who)?,
+            Transition::Look(who) => self.look(state, who)?,
+            Transition::Arrive(who) => self.arrive(state, who)?,
+            Transition::BudgetRefuses(who) => state.operators[who].request = None,
+        }
+        Some(())
+    }
+
+    /// A pod that ends is gone at its end. Where [`Time::Prompt`], whoever leads has done what it can before
+    /// time passes.
+    fn time_may_pass(&self, state: &State) -> bool {
+        let pod_is_due = state.pod.is_some_and(|pod| pod.ends_at.is_some_and(|end| end <= state.now));
+        let on_time = self.size.time == Time::Free || self.is_settled(state);
+        state.now < self.size.ticks && !pod_is_due && on_time
+    }
+
+    fn tick(&self, state: &mut State) {
+        let is_led = state.is_led();
+        if let (Some(pod), Time::Prompt) = (state.pod.as_mut(), self.size.time) {
+            let astray = !pod.gated && !code::may_run(&state.facts, state.now);
+            let late = &mut pod.witness.late;
+            *late = if astray { *late + Tick::from(is_led) } else { 0 };
+        }
+        state.now += 1;
+    }
+
+    fn take_lease(&self, state: &mut State, who: Who) {
+        let other = &mut state.operators[1 - who];
+        match other.role {
+            Role::Leading if !self.has(Guard::OneLeader) => {}
+            Role::Leading if self.has(Guard::LeaseWatched) => other.forget(Role::Down),
+            Role::Leading => other.role = Role::Stale,
+            Role::Down | Role::Standby | Role::Stale => {}
+        }
+        state.operators[who].role = Role::Leading;
+    }
+
+    /// What an operator would write now; `None`: nothing, or it does not know enough.
+    fn would_write(&self, state: &State, who: Who) -> Option<Replacement> {
+        let operator = &state.operators[who];
+        let read = operator.facts.or((!self.has(Guard::Synced)).then_some(0))?;
+        let of = operator.compiles_from?;
+        let mut by = code::compile(&state.facts[..read], state.written[of], state.now + operator.skew);
+        if !self.has(Guard::LossRemembered) {
+            by.lost_at = None;
+        }
+        (by != state.written[of]).then_some(Replacement { of, by, read })
+    }
+
+    fn compile(&self, state: &mut State, who: Who) -> Option<()> {
+        state.operators[who].replacement = Some(self.would_write(state, who)?);
+        Some(())
+    }
+
+    fn replace(&self, state: &mut State, who: Who) -> Option<()> {
+        let Replacement { of, by, read } = state.operators[who].replacement.take()?;
+        if of != state.newest() && self.has(Guard::ResourceVersion) {
+            return Some(());
+        }
+        let before = state.present();
+        let stays_lost = before.until.is_none() && by.until.is_none();
+        state.witness.loss_moved |= stays_lost && before.lost_at != by.lost_at;
+        state.witness.went_back |= read < state.witness.read;
+        state.witness.read = read;
+        state.write(by, self.size.lag);
+        if state.operators[who].acts() {
+            state.operators[who].compiles_from = Some(state.newest());
+        }
+        Some(())
+    }
+
+    /// What an operator wants of the pod, and since when it holds it for lost.
+    pub fn requested(&self, state: &State, who: Who) -> (RequestedAction, Option<Tick>) {
+        let operator = &state.operators[who];
+        let clearance = operator.enforces.map(|seen| state.written[seen]);
+        let Some(pod) = &state.pod else { return (RequestedAction::Nothing, None) };
+        if clearance.is_none() && self.has(Guard::Listed) {
+            return (RequestedAction::Nothing, operator.lost_since);
+        }
+        let (requested, since) = code::decide(pod, clearance, operator.lost_since, state.now + operator.skew);
+        let requested = match requested {
+            RequestedAction::Release if pod.given_up => RequestedAction::Nothing,
+            RequestedAction::Evict(_) if !self.has(Guard::TerminationCut) => RequestedAction::Evict(ASKED),
+            RequestedAction::Delete(_) if !self.has(Guard::TerminationCut) => RequestedAction::Delete(ASKED),
+            RequestedAction::Delete(grace) if !self.has(Guard::DeletedAfterBudgets) => {
+                RequestedAction::Evict(grace)
+            }
+            requested => requested,
+        };
+        (requested, since)
+    }
+
+    fn look(&self, state: &mut State, who: Who) -> Option<()> {
+        let (requested, since) = self.requested(state, who);
+        let uid = state.pod?.uid;
+        let operator = &mut state.operators[who];
+        operator.lost_since = since;
+        operator.request = (requested != RequestedAction::Nothing).then_some(Request { uid, requested });
+        Some(())
+    }
+
+    fn arrive(&self, state: &mut State, who: Who) -> Option<()> {
+        let request = state.operators[who].request.take()?;
+        let Some(pod) = state.pod else { return Some(()) };
+        let same = pod.uid == request.uid;
+        match request.requested {
+            RequestedAction::Release if pod.gated && (same || !self.has(Guard::ReleaseUid)) => {
+                let released = self.lift_gate(state, &pod, Asker::Operator);
+                let given_up = !self.has(Guard::Retry);
+                state.pod = Some(released.unwrap_or(Pod { given_up, ..pod }));
+            }
+            RequestedAction::Evict(grace) | RequestedAction::Delete(grace)
+                if same || !self.has(Guard::StopUid) =>
+            {
+                state.witness.other_pod_stopped |= !same;
+                end(state, grace);
+            }
+            RequestedAction::Nothing
+            | RequestedAction::Release
+            | RequestedAction::Evict(_)
+            | RequestedAction::Delete(_) => {}
+        }
+        Some(())
+    }
+
+    /// Whether everybody who leads knows all that there is, and wants nothing that can be had now. A
+    /// disruption budget may refuse an eviction again and again.
+    pub fn is_settled(&self, state: &State) -> bool {
+        let newest = state.newest();
+        let admission = state.gate_sees == newest && state.check_sees == newest;
+        let has_done = |who: Who| {
+            let operator = &state.operators[who];
+            let knows = operator.facts == Some(state.facts.len())
+                && operator.compiles_from == Some(newest)
+                && operator.enforces == Some(newest);
+            let (requested, since) = self.requested(state, who);
+            let wants = match (requested, &state.pod) {
+                (RequestedAction::Nothing | RequestedAction::Evict(_), _) | (_, None) => false,
+                (RequestedAction::Delete(_), Some(pod)) => pod.ends_at.is_none(),
+                (RequestedAction::Release, Some(pod)) => {
+                    self.lift_gate(state, pod, Asker::Operator).is_some()
+                }
+            };
+            knows
+                && !wants
+                && since == operator.lost_since
+                && operator.request.is_none()
+                && operator.replacement.is_none()
+                && self.would_write(state, who).is_none()
+        };
+        admission && OPERATORS.into_iter().all(|who| !state.operators[who].acts() || has_done(who))
+    }
+}
+
+/// Lists what there is, or reads the next of it.
+fn read(known: &mut Option<usize>, newest: usize) {
+    *known = Some(known.map_or(newest, |known| (known + 1).min(newest)));
+}
+
+/// The pod is to be gone within `grace`. A kubelet keeps the first end that it is told. No kubelet has a gated pod.
+fn end(state: &mut State, grace: Tick) {
+    let at = state.now + grace;
+    match state.pod.as_mut() {
+        Some(pod) if !pod.gated => pod.ends_at = Some(pod.ends_at.unwrap_or(at)),
+        _ => state.remove_pod(),
+    }
+}

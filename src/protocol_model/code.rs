@@ -1,0 +1,264 @@
+//! The product's own code, asked by the model: what `compile` would write, and what `enforce` would do.
+//!
+//! ```text
+//!  Fact…, Clearance, Tick ──► NamespaceFacts, Timestamp ──► compile::compile ──► ClearanceSpec ──► Clearance
+//!  Pod,   Clearance, Tick ──► Pod, ClearanceSpec ─► enforce::decide ──► Decision ──► RequestedAction
+//! ```
+//!
+//! Both are pure, and asked the same again and again: each answer is kept.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    hash::Hash,
+    sync::{Arc, LazyLock, PoisonError, RwLock},
+};
+
+use k8s_openapi::{api::core::v1 as core, jiff::Timestamp};
+use serde_json::json;
+
+use super::state::{ClearanceState, Fact, Pod, RequestedAction, Runtime, Tick};
+use crate::{
+    api::{
+        AISystem, Approval, CLEARANCE_NAME, ClearanceSpec, ClearedVersion, Digest, GATE, ModelVersion,
+        RiskLevel, SYSTEM_LABEL, SystemClearance,
+    },
+    compile::{
+        clearance::compile as compile_facts,
+        index::{Cached, NamespaceFacts},
+    },
+    enforce::{
+        action::{Action, Step},
+        decide::{LEAST_GRACE, decide as decide_about},
+        pod_cache::PodCache,
+    },
+    policy::Subject,
+};
+
+/// Seconds.
+pub const TICK: i64 = 10;
+
+/// The grace of the level: the first half for evictions, the second for deletion.
+pub const GRACE: Tick = 2;
+
+/// The pod's own grace: as long as the level leaves.
+pub const OWN: Tick = 1;
+
+/// What somebody asks for, or would be asked for, where nothing bounds it: longer than the grace.
+pub const ASKED: Tick = 6;
+
+const NAMESPACE: &str = "lending";
+const SYSTEM: &str = "scorer";
+const VERSION: &str = "scorer-v1";
+const EPOCH: i64 = 1_800_000_000;
+
+fn instant(tick: Tick) -> Timestamp {
+    Timestamp::from_second(EPOCH + TICK * i64::from(tick)).expect("in range")
+}
+
+fn ticks(seconds: i64) -> Tick {
+    assert_eq!(seconds % TICK, 0, "the model has no time between two ticks");
+    Tick::try_from(seconds / TICK).expect("a short time")
+}
+
+/// To the model, the least grace is none.
+fn grace(seconds: u32) -> Tick {
+    if seconds == LEAST_GRACE { 0 } else { ticks(seconds.into()) }
+}
+
+fn tick(instant: Timestamp) -> Tick {
+    ticks(instant.as_second() - EPOCH)
+}
+
+/// What does not change.
+struct World {
+    level: Arc<RiskLevel>,
+    system: Arc<Cached<AISystem>>,
+    version: Arc<Cached<ModelVersion>>,
+    digest: Digest,
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(|| {
+    let parse = "as the schema says";
+    let seconds = TICK * i64::from(GRACE);
+    let level = json!({ "metadata": { "name": "high" }, "spec": {
+        "description": "", "approvals": [{ "role": "risk" }], "images": "Tag",
+        "onLoss": { "gracePeriodSeconds": seconds },
+    }});
+    let system = json!({ "metadata": { "name": SYSTEM }, "spec": {
+        "intendedPurpose": "scores", "owners": [{ "name": "dev" }], "riskLevel": "high",
+    }});
+    let version = json!({ "metadata": { "name": VERSION }, "spec": {
+        "system": SYSTEM, "runtime": { "containers": [{ "name": "model", "image": "scorer:1" }] },
+    }});
+    let level: RiskLevel = serde_json::from_value(with_type(level, "RiskLevel")).expect(parse);
+    let system: AISystem = serde_json::from_value(with_type(system, "AISystem")).expect(parse);
+    let version: ModelVersion = serde_json::from_value(with_type(version, "ModelVersion")).expect(parse);
+    let digest = Subject::new(NAMESPACE, &system.spec, Some(&level.spec), &version.spec).digest();
+    World {
+        level: Arc::new(level),
+        system: Arc::new(system.into()),
+        version: Arc::new(version.into()),
+        digest,
+    }
+});
+
+fn with_type(mut object: serde_json::Value, kind: &str) -> serde_json::Value {
+    object["apiVersion"] = json!("assent.dev/v1alpha1");
+    object["kind"] = json!(kind);
+    object
+}
+
+/// Answers that were given before.
+struct Known<Q, A>(RwLock<HashMap<Q, A>>);
+
+impl<Q: Hash + Eq, A: Copy> Known<Q, A> {
+    fn new() -> Self {
+        Self(RwLock::default())
+    }
+
+    fn or_ask(&self, question: Q, ask: impl FnOnce(&Q) -> A) -> A {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&question).copied();
+        known.unwrap_or_else(|| {
+            let answer = ask(&question);
+            self.0.write().unwrap_or_else(PoisonError::into_inner).insert(question, answer);
+            answer
+        })
+    }
+}
+
+/// What `compile` makes of `facts`, where `before` is the clearance that it knows.
+pub fn compile(facts: &[Fact], before: ClearanceState, now: Tick) -> ClearanceState {
+    type Question = (Vec<Fact>, ClearanceState, Tick);
+    static KNOWN: LazyLock<Known<Question, ClearanceState>> = LazyLock::new(Known::new);
+    KNOWN.or_ask((facts.to_vec(), before, now), |(facts, before, now)| ask_compile(facts, *before, *now))
+}
+
+const GOVERNED: crate::api::Governance =
+    crate::api::Governance { mode: Some(crate::api::Mode::Enforce), scope: crate::api::Scope::All };
+
+/// Whether the version may run at `now`, by all that people decided.
+pub fn may_run(facts: &[Fact], now: Tick) -> bool {
+    compile(facts, ClearanceState::default(), now).until.is_some()
+}
+
+fn ask_compile(facts: &[Fact], before: ClearanceState, now: Tick) -> ClearanceState {
+    let approvals = facts.iter().enumerate().map(|(n, fact)| approval(n, *fact));
+    let facts = NamespaceFacts {
+        systems: BTreeMap::from([(SYSTEM.to_owned(), Arc::clone(&WORLD.system))]),
+        versions: BTreeMap::from([(VERSION.to_owned(), Arc::clone(&WORLD.version))]),
+        approvals: approvals.map(|a| (a.metadata.name.clone().unwrap_or_default(), Arc::new(a))).collect(),
+        clearance: Some(Arc::new(crate::api::Clearance::new(CLEARANCE_NAME, spec(before)))),
+        levels: BTreeMap::from([("high".to_owned(), Arc::clone(&WORLD.level))]),
+        trusted: Arc::default(),
+        roles: BTreeMap::new(),
+    };
+    let spec =
+        compile_facts(NAMESPACE, GOVERNED, &facts, instant(now)).clearance.expect("of a governed namespace");
+    let system = &spec.systems[SYSTEM];
+    ClearanceState {
+        until: system.cleared.first().map(|version| tick(version.not_after.0)),
+        lost_at: system.lost_at.as_ref().map(|at| tick(at.0)),
+    }
+}
+
+/// The `n`th decision: later ones are later, and all before the model begins.
+fn approval(n: usize, fact: Fact) -> Approval {
+    let at = Timestamp::from_second(EPOCH - 1000 + i64::try_from(n).expect("few")).expect("in range");
+    let (decision, not_after) = match fact {
+        Fact::Approve(until) => ("Approve", Some(instant(until).to_string())),
+        Fact::Revoke => ("Revoke", None),
+    };
+    let approval = json!({
+        "metadata": { "name": format!("decision-{n}"), "creationTimestamp": at.to_string() },
+        "spec": { "system": SYSTEM, "modelVersion": VERSION, "subjectDigest": WORLD.digest, "role": "risk",
+                  "decision": decision, "notAfter": not_after, "approver": { "user": "alice" } },
+    });
+    serde_json::from_value(with_type(approval, "Approval")).expect("as the schema says")
+}
+
+fn spec(clearance: ClearanceState) -> ClearanceSpec {
+    let time = |tick| k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(instant(tick));
+    let cleared = clearance.until.map(|until| ClearedVersion {
+        model_version: VERSION.to_owned(),
+        subject_digest: WORLD.digest.clone(),
+        not_after: time(until),
+        runtime: WORLD.version.spec.runtime.clone(),
+    });
+    let system = SystemClearance {
+        cleared: cleared.into_iter().collect(),
+        on_loss: WORLD.level.spec.on_loss.clone(),
+        lost_at: clearance.lost_at.map(time),
+        ..SystemClearance::default()
+    };
+    ClearanceSpec {
+        mode: Some(crate::api::Mode::Enforce),
+        scope: crate::api::Scope::All,
+        since: None,
+        systems: BTreeMap::from([(SYSTEM.to_owned(), system)]),
+        trusted: crate::api::Trusted::default(),
+    }
+}
+
+/// What `enforce` does about the pod, and since when it holds the pod for lost after that.
+pub fn decide(
+    pod: &Pod,
+    clearance: Option<ClearanceState>,
+    lost_since: Option<Tick>,
+    now: Tick,
+) -> (RequestedAction, Option<Tick>) {
+    type Question = ((Runtime, bool, Tick, Option<Tick>), Option<ClearanceState>, Option<Tick>, Tick);
+    static KNOWN: LazyLock<Known<Question, (RequestedAction, Option<Tick>)>> = LazyLock::new(Known::new);
+    let question = ((pod.runtime, pod.gated, pod.created, pod.ends_at), clearance, lost_since, now);
+    KNOWN.or_ask(question, |_| ask_decide(pod, clearance, lost_since, now))
+}
+
+/// Notes the loss and takes the request as `Enforcer::look_at` and `Enforcer::start` do.
+fn ask_decide(
+    pod: &Pod,
+    clearance: Option<ClearanceState>,
+    lost_since: Option<Tick>,
+    now: Tick,
+) -> (RequestedAction, Option<Tick>) {
+    let now = instant(now);
+    let mut cache = PodCache::new(crate::images::Signs::default());
+    cache.set_clearance(NAMESPACE, clearance.map(spec));
+    let key = cache.set_pod(&manifest(pod));
+    let decide = |cache: &PodCache| decide_about(cache, &HashSet::new(), &key, now).expect("just set");
+    let note = |cache: &mut PodCache, since| {
+        cache.pod_mut(&key).expect("just set").0.note(|notes| notes.lost_since = since);
+    };
+    note(&mut cache, lost_since.map(instant));
+    let decision = decide(&cache);
+    if let Some(since) = decision.lost_since() {
+        note(&mut cache, Some(since));
+    }
+    if decision.is_cleared() {
+        note(&mut cache, None);
+    }
+    let requested = match decide(&cache).into_action() {
+        Some(Action::Release(_)) => RequestedAction::Release,
+        Some(Action::Stop(Step::Evict { grace_period_seconds: s, .. })) => RequestedAction::Evict(grace(s)),
+        Some(Action::Stop(Step::Delete { grace_period_seconds: s })) => RequestedAction::Delete(grace(s)),
+        None => RequestedAction::Nothing,
+        other => panic!("not of a pod of a Deployment in the mode Evict: {other:?}"),
+    };
+    let (pod, _) = cache.pod_mut(&key).expect("just set");
+    (requested, pod.notes().lost_since.map(tick))
+}
+
+fn manifest(pod: &Pod) -> core::Pod {
+    let image = match pod.runtime {
+        Runtime::Described => "scorer:1",
+        Runtime::Other => "scorer:2",
+    };
+    let gates = pod.gated.then(|| json!([{ "name": GATE }]));
+    let manifest = json!({
+        "metadata": { "name": "pod", "namespace": NAMESPACE, "uid": pod.uid.to_string(),
+                      "labels": { SYSTEM_LABEL: SYSTEM },
+                      "creationTimestamp": instant(pod.created).to_string(),
+                      "deletionTimestamp": pod.ends_at.map(|end| instant(end).to_string()) },
+        "spec": { "containers": [{ "name": "model", "image": image }], "schedulingGates": gates,
+                  "terminationGracePeriodSeconds": TICK * i64::from(OWN) },
+    });
+    serde_json::from_value(manifest).expect("a pod")
+}
