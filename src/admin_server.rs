@@ -1,4 +1,4 @@
-//! What the kubelet and Prometheus ask: `/healthz`, `/readyz` and `/metrics`.
+//! Serves `/healthz` and `/readyz` for the kubelet, and `/metrics` for Prometheus.
 
 use std::{
     net::SocketAddr,
@@ -17,9 +17,9 @@ use axum::{
 
 use crate::{metrics::Metrics, watch::Watches};
 
-/// How far the operator is.
+/// The state for `/readyz`.
 pub(crate) struct Health {
-    /// It leads, or stands by on purpose.
+    /// The operator has started, as a leader or as a standby.
     ready: AtomicBool,
     leading: AtomicBool,
     watches: Arc<Watches>,
@@ -30,25 +30,23 @@ impl Health {
         Self { ready: AtomicBool::default(), leading: AtomicBool::default(), watches }
     }
 
-    /// From now on it is ready.
     pub(crate) fn set_ready(&self) {
         self.ready.store(true, Ordering::Relaxed);
     }
 
-    /// From now on it decides.
     pub(crate) fn set_leading(&self) {
         self.leading.store(true, Ordering::Relaxed);
     }
 
-    /// The answer of `/readyz`. One that leads is not ready while a watch is broken: what it does not see, it does not
-    /// decide. A standby decides nothing.
+    /// The answer of `/readyz`. A leader with a broken watch is not ready, because it cannot decide on changes that it
+    /// does not see. A standby decides nothing, so it stays ready.
     fn readiness(&self) -> (StatusCode, String) {
         if !self.ready.load(Ordering::Relaxed) {
             return (StatusCode::SERVICE_UNAVAILABLE, "starting".to_owned());
         }
         let problems = self.watches.problems();
-        let is_blind = !problems.is_empty() && self.leading.load(Ordering::Relaxed);
-        let status = if is_blind { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        let leads_without_watch = !problems.is_empty() && self.leading.load(Ordering::Relaxed);
+        let status = if leads_without_watch { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
         (status, if problems.is_empty() { "ok".to_owned() } else { problems.join("\n") })
     }
 }
@@ -56,7 +54,7 @@ impl Health {
 /// Answers on `address` until the process ends.
 ///
 /// # Errors
-/// The address is taken, or not ours.
+/// The address is in use, or this machine does not have it.
 pub(crate) async fn serve(
     address: SocketAddr,
     health: Arc<Health>,

@@ -1,5 +1,5 @@
-//! How pods of AI workloads are known: by their images and accelerators, as the platform's team lists them in the
-//! chart's values, for the operator and the plugin alike.
+//! Recognises pods of AI workloads by their images and accelerators. The platform team lists both in the chart's
+//! values.
 //!
 //! ```text
 //!  values.yaml ──► ConfigMap assent-inventory ─┬─ ASSENT_IMAGE_PATTERNS, ASSENT_ACCELERATORS ──► operator
@@ -13,29 +13,29 @@ use k8s_openapi::{api::core::v1::PodSpec, apimachinery::pkg::apis::meta::v1::Obj
 
 use crate::policy::Accelerators;
 
-/// Both ways to know a pod of an AI workload.
+/// The signs of a pod of an AI workload.
 #[derive(Clone, Debug, Default)]
 pub struct Signs {
-    /// By its images; this is for the inventory only.
+    /// The image patterns. Only the inventory uses them.
     pub images: ImagePatterns,
-    /// By its accelerators; the scope accelerated takes in what uses one.
+    /// The signs of accelerators. The scope `accelerated` covers pods that show one.
     pub accelerators: Accelerators,
 }
 
 impl Signs {
-    /// Whether a pod looks like one of an AI workload.
+    /// Whether a pod shows a sign of an AI workload.
     pub fn suspect(&self, metadata: &ObjectMeta, pod: &PodSpec) -> bool {
         self.accelerators.of(metadata.annotations.as_ref(), pod).next().is_some()
             || self.images.matched(pod).next().is_some()
     }
 }
 
-/// Patterns of images, in which `*` stands for anything.
+/// Patterns of image names, in which `*` matches any text.
 #[derive(Clone, Debug, Default)]
 pub struct ImagePatterns(GlobSet);
 
 impl ImagePatterns {
-    /// The images of a pod that are matched, those of volumes included.
+    /// The images of a pod that match a pattern, including the images of volumes.
     pub fn matched<'a>(&self, pod: &'a PodSpec) -> impl Iterator<Item = &'a str> {
         let containers = pod.containers.iter().chain(pod.init_containers.iter().flatten());
         let volumes = pod.volumes.iter().flatten().filter_map(|v| v.image.as_ref()?.reference.as_deref());
@@ -44,7 +44,7 @@ impl ImagePatterns {
     }
 }
 
-/// One pattern a line.
+/// Parses one pattern per line.
 impl FromStr for ImagePatterns {
     type Err = globset::Error;
 
@@ -102,7 +102,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_values_of_the_chart_know_serving_stacks_and_nothing_else() {
+    fn the_default_patterns_of_the_chart_match_serving_stacks_and_no_other_images() {
         let values = include_str!("../charts/assent/values.yaml");
         let values: serde_json::Value = serde_saphyr::from_str(values).expect("values");
         let listed = values["inventory"]["imagePatterns"].as_array().expect("a list");
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_match_whole_images_wherever_a_pod_has_them() {
+    fn patterns_match_whole_image_names_in_all_parts_of_a_pod() {
         let patterns: ImagePatterns = "*/vllm-openai*\n\n ollama/*\n".parse().expect("patterns");
         let is_one = |pod| {
             let pod = serde_json::from_value(pod).expect("a PodSpec");
@@ -130,7 +130,7 @@ mod tests {
         assert!(is_one(json!({ "containers": [other], "initContainers": [vllm] })));
         assert!(is_one(json!({ "containers": [other],
             "volumes": [{ "name": "m", "image": { "reference": "ollama/llama" } }] })));
-        assert!(!is_one(json!({ "containers": [other] })), "a pattern is of the whole image");
+        assert!(!is_one(json!({ "containers": [other] })), "a pattern matched a part of the image name");
         assert!("[".parse::<ImagePatterns>().is_err());
     }
 }

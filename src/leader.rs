@@ -1,7 +1,8 @@
-//! One operator at a time: the others wait for the Lease, so that two do not do the same work twice.
+//! Elects one leading operator with a Lease. The others stand by.
 //!
-//! No pod starts for want of it: the API server looks again at every release. But of two that compile, the
-//! one whose watches lag could bring back what the other has withdrawn; so whoever loses it stops at once.
+//! Two leaders cannot release an uncleared pod, because the API server checks every release. But a compile with stale
+//! watches could restore a clearance that the other leader has withdrawn. So an operator that loses the Lease exits at
+//! once.
 
 use std::{pin::pin, time::Duration};
 
@@ -21,39 +22,39 @@ use tracing::{debug, info, warn};
 
 use crate::watch::Lenient;
 
-/// How long a lease holds that is not renewed.
+/// The duration of the lease after a renewal.
 const DURATION: Duration = Duration::from_secs(25);
 
-/// How often it is renewed: of what a quiet operator asks of the API server, this is the most.
+/// The interval of renewals. They are most of the requests of an idle operator.
 const RENEW: Duration = Duration::from_secs(10);
 
-/// How soon what came to nothing is tried again, and how long an answer may take.
+/// The wait before a retry, and the timeout of an attempt.
 const RETRY: Duration = Duration::from_secs(3);
 
-/// How long before its end a leader that cannot renew gives up.
+/// The time before the end of the lease at which a leader that cannot renew it stops.
 const MARGIN: Duration = Duration::from_secs(3);
 
-/// The Lease by which operators agree who works.
+/// The Lease of the operators.
 #[derive(Clone)]
 pub struct Leadership {
     leases: Api<Lease>,
-    /// The same, to read them.
-    known: Api<Lenient<Lease>>,
+    /// For reads, because the stored lease can be unreadable.
+    lenient: Api<Lenient<Lease>>,
     name: &'static str,
     identity: String,
 }
 
 impl Leadership {
-    /// The lease `assent` in `namespace`, for the operator that calls itself `identity`.
+    /// The lease `assent` in `namespace`. `identity` is the holder name of this operator.
     pub fn new(client: Client, namespace: &str, identity: String) -> Self {
-        let known = Api::namespaced(client.clone(), namespace);
-        Self { leases: Api::namespaced(client, namespace), known, name: "assent", identity }
+        let lenient = Api::namespaced(client.clone(), namespace);
+        Self { leases: Api::namespaced(client, namespace), lenient, name: "assent", identity }
     }
 
     /// Waits until this operator leads.
     pub async fn acquire(&self) {
         let (mut waiting, mut observed) = (false, Observed::default());
-        let mut changes = pin!(watch_object(self.known.clone(), self.name));
+        let mut changes = pin!(watch_object(self.lenient.clone(), self.name));
         while self.attempt("acquire", &mut observed).await != Some(true) {
             if !std::mem::replace(&mut waiting, true) {
                 info!(identity = self.identity, "another operator leads; standing by");
@@ -63,14 +64,14 @@ impl Leadership {
         info!(identity = self.identity, "leading");
     }
 
-    /// Waits until the lease is handed over, or as long as it holds if nobody is seen to renew it.
+    /// Waits until the holder releases the lease, or until it expires without an observed renewal.
     async fn wait_for_vacancy(&self, changes: &mut (impl Changes + Unpin), observed: &mut Observed) {
         loop {
             let left = observed.left(Instant::now()).max(RETRY);
             let lease = match tokio::time::timeout(left, changes.next()).await {
                 Ok(Some(Ok(lease))) => lease.and_then(|lease| readable(lease).spec).unwrap_or_default(),
                 Ok(Some(Err(error))) => {
-                    debug!(identity = self.identity, "watch of the lease: {error}; trying again");
+                    debug!(identity = self.identity, "cannot watch the lease: {error}; trying again");
                     tokio::time::sleep(RETRY).await;
                     continue;
                 }
@@ -83,8 +84,8 @@ impl Leadership {
         }
     }
 
-    /// Renews for as long as it can; returns when this operator must stop leading. A process that was paused
-    /// looks at the time before it asks anybody: until the answer, it would go on with what it knew.
+    /// Renews the lease. Returns when this operator must stop leading. After a pause of the process, it checks the time
+    /// before it sends a request. Otherwise it would continue with stale facts until the answer comes.
     pub async fn renew(&self) {
         let (mut held_until, mut observed, mut wait) =
             (Instant::now() + DURATION, Observed::default(), RENEW);
@@ -103,42 +104,48 @@ impl Leadership {
                 Ok(None) | Err(_) => RETRY,
             }
         }
-        warn!(identity = self.identity, "the lease is another's or could not be renewed; no longer leading");
+        warn!(
+            identity = self.identity,
+            "another operator holds the lease, or it could not be renewed; no longer leading"
+        );
     }
 
-    /// Hands over at once instead of letting the lease run out.
+    /// Releases the lease, so that a standby does not wait for its end.
     pub async fn release(&self) {
-        let Ok(Some(lease)) = self.known.get_opt(self.name).await else { return };
+        let Ok(Some(lease)) = self.lenient.get_opt(self.name).await else { return };
         let mut lease = readable(lease);
         let Some(spec) = lease.spec.as_mut() else { return };
         if spec.holder_identity.as_ref() == Some(&self.identity) {
             spec.holder_identity = None;
             if let Err(error) = self.leases.replace(self.name, &PostParams::default(), &lease).await {
-                warn!("the lease was not handed over: {error}");
+                warn!(
+                    identity = self.identity,
+                    "cannot release the lease: {error}; a standby waits for its end"
+                );
             }
         }
     }
 
-    /// Whether this operator holds the lease now; `None` where the API server did not say.
-    async fn attempt(&self, what: &str, observed: &mut Observed) -> Option<bool> {
+    /// Whether this operator holds the lease now. `None` if the request failed.
+    async fn attempt(&self, verb: &str, observed: &mut Observed) -> Option<bool> {
         match self.take(observed).await {
             Ok(taken) => Some(taken),
             Err(error) => {
-                warn!(identity = self.identity, "{what} the lease: {error}; trying again");
+                warn!(identity = self.identity, "cannot {verb} the lease: {error}; trying again");
                 None
             }
         }
     }
 
-    /// Takes or renews the lease, from the version that was read or written last: of two that try, one gets
+    /// Takes or renews the lease at the resource version that was read or written last. If two operators try, one gets
     /// a conflict.
     async fn take(&self, observed: &mut Observed) -> Result<bool, kube::Error> {
         let now = Timestamp::now();
-        let known = match observed.written.take() {
-            None => self.known.get_opt(self.name).await?.map(readable),
+        let current = match observed.written.take() {
+            None => self.lenient.get_opt(self.name).await?.map(readable),
             written => written,
         };
-        let Some(mut lease) = known else {
+        let Some(mut lease) = current else {
             let metadata = ObjectMeta { name: Some(self.name.to_owned()), ..ObjectMeta::default() };
             let lease = Lease { metadata, spec: Some(self.held(LeaseSpec::default(), now)) };
             return self.leases.create(&PostParams::default(), &lease).await.map(|_| true);
@@ -165,31 +172,31 @@ impl Leadership {
     }
 }
 
-/// What a watch tells of the lease.
+/// The results of a watch of the lease.
 trait Changes: Stream<Item = Result<Option<Lenient<Lease>>, watcher::Error>> {}
 
 impl<S: Stream<Item = Result<Option<Lenient<Lease>>, watcher::Error>>> Changes for S {}
 
-/// What is known of the lease from one attempt to the next.
+/// The state between two attempts.
 #[derive(Default)]
 struct Observed {
-    /// As this operator wrote it: who renews it need not read it first. Whatever an attempt that failed did,
-    /// the next one looks.
+    /// The lease as this operator wrote it, so that a renewal needs no read. After a failed attempt it is `None`, and
+    /// the next attempt reads the lease.
     written: Option<Lease>,
-    /// The last renewal that was seen, and when. How old it is, the holder's clock cannot tell: it may differ
-    /// from ours by more than the lease lasts.
+    /// The last observed spec, and the local time at which it was observed. The renewal time in the spec is not used:
+    /// the clocks can differ by more than the duration of the lease.
     seen: Option<(LeaseSpec, Instant)>,
 }
 
 impl Observed {
-    /// For how long the lease holds yet, if nobody renews it.
+    /// The remaining time of the lease, if nobody renews it.
     fn left(&self, now: Instant) -> Duration {
         self.seen
             .as_ref()
             .map_or(Duration::ZERO, |(spec, at)| (*at + holds_for(spec)).saturating_duration_since(now))
     }
 
-    /// For how long nobody renewed the lease that is now `spec`, as far as was seen.
+    /// The time since `spec` was first observed.
     fn age(&mut self, spec: &LeaseSpec, now: Instant) -> Duration {
         match &self.seen {
             Some((seen, at)) if seen == spec => now - *at,
@@ -201,7 +208,7 @@ impl Observed {
     }
 }
 
-/// A lease that cannot be read is nobody's, and whoever takes it puts it right.
+/// An unreadable lease counts as free. The operator that takes it repairs it.
 fn readable(lease: Lenient<Lease>) -> Lease {
     lease.0.unwrap_or_else(|unreadable| Lease { metadata: unreadable.metadata, spec: None })
 }
@@ -230,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_lasts_from_when_its_renewal_was_seen_whatever_the_holders_clock_says() {
+    fn a_lease_lasts_from_the_observed_renewal_regardless_of_the_clock_of_its_holder() {
         let (mut observed, begin) = (Observed::default(), Instant::now());
         let mut held = |spec: &LeaseSpec, second| {
             let age = observed.age(spec, begin + Duration::from_secs(second));
@@ -238,8 +245,11 @@ mod tests {
         };
         let long_ago = renewed_at(0);
         assert!(held(&long_ago, 0) && held(&long_ago, 14) && !held(&long_ago, 15));
-        assert!(held(&renewed_at(3), 16), "it was renewed after all");
-        assert!(!is_held_by_another(&long_ago, "one", Duration::ZERO), "it is one's own");
-        assert!(!is_held_by_another(&LeaseSpec::default(), "two", Duration::ZERO), "nobody holds it");
+        assert!(held(&renewed_at(3), 16), "a renewed lease counts as free");
+        assert!(!is_held_by_another(&long_ago, "one", Duration::ZERO), "the holder counts as another");
+        assert!(
+            !is_held_by_another(&LeaseSpec::default(), "two", Duration::ZERO),
+            "a free lease counts as held"
+        );
     }
 }

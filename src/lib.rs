@@ -1,13 +1,12 @@
-//! Assent: no AI runs without assent.
+//! Assent: AI models run on Kubernetes only after the named approvers approved them.
 //!
 //! ```text
 //!  api ◄── policy ◄── compile ──► Clearance ──► enforce ──► pods
 //!   ▲                                  │
-//!   └── admission: CEL policies, which read the Clearance in the API server itself ◄── guard: restores them
+//!   └── admission: CEL policies that read the Clearance in the API server ◄── guard: restores them
 //! ```
 //!
-//! `policy` is pure. `compile` and `enforce` know nothing of each other: all that goes from one to the
-//! other goes through the [`api::Clearance`].
+//! `policy` is pure. `compile` and `enforce` exchange data only through the [`api::Clearance`].
 
 #![forbid(unsafe_code)]
 

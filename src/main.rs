@@ -1,4 +1,4 @@
-//! The operator, and what it needs in the cluster, on standard output.
+//! Runs the operator, or prints its custom resource definitions and admission policies.
 
 #![forbid(unsafe_code)]
 
@@ -12,7 +12,7 @@ use assent::{admission, api, images::ImagePatterns, operator, policy::Accelerato
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-/// It gives back what reading a page of pods took; how it is set is in `.cargo/config.toml`.
+/// It returns memory after a page of pods is read. `.cargo/config.toml` configures it.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -29,30 +29,30 @@ struct Cli {
 enum Command {
     /// Run the operator.
     Operator {
-        /// Where /healthz, /readyz and /metrics are served.
+        /// Address for /healthz, /readyz and /metrics.
         #[arg(long, default_value = "[::]:8080")]
         listen: SocketAddr,
-        /// The namespace of the Lease by which operators agree who works.
+        /// Namespace of the operator and of its Lease.
         #[arg(long, env = "POD_NAMESPACE", default_value = "assent-system")]
         namespace: String,
-        /// The service account that it runs as, after which its `ClusterRole` is called.
+        /// Service account of the operator. Its `ClusterRole` is named after it.
         #[arg(long, env = "POD_SERVICE_ACCOUNT", default_value = "assent")]
         service_account: String,
-        /// What this operator calls itself in that Lease; its pod's name.
+        /// Holder name of this operator in the Lease: the name of its pod.
         #[arg(long, env = "POD_NAME", default_value = "assent")]
         identity: String,
-        /// Patterns of the images of AI workloads, one a line: a pod that has one, or asks for an
-        /// accelerator, and belongs to no AI system is counted by the metric `assent_shadow_pods`.
+        /// Image patterns of AI workloads, one per line. The metric `assent_shadow_pods` counts pods that have such an
+        /// image or use an accelerator, and belong to no AI system.
         #[arg(long, env = "ASSENT_IMAGE_PATTERNS", default_value = "")]
         image_patterns: ImagePatterns,
-        /// More signs of accelerators, one a line, as in `resource example.com/npu`: a pod that shows one is
-        /// governed in namespaces of the scope accelerated. Signs: resource, `runtimeClass`, variable, annotation.
+        /// More signs of accelerators, one per line, such as `resource example.com/npu`. A pod that shows one is
+        /// governed in namespaces with the scope accelerated. Signs: resource, `runtimeClass`, variable, annotation.
         #[arg(long, env = "ASSENT_ACCELERATORS", default_value = "")]
         accelerators: Accelerators,
-        /// How logs are written.
+        /// Format of the log.
         #[arg(long, value_enum, default_value_t = LogFormat::Json)]
         log_format: LogFormat,
-        /// What is logged: error, warn, info, debug or trace; per module as in info,kube=debug.
+        /// Log level: error, warn, info, debug or trace. Per module: info,kube=debug.
         #[arg(long, env = "ASSENT_LOG", default_value = "info")]
         log_level: String,
     },
@@ -60,13 +60,13 @@ enum Command {
     Crds,
     /// Print the admission policies as YAML.
     Policies {
-        /// The namespace that the operator runs in.
+        /// Namespace of the operator.
         #[arg(long, default_value = "assent-system")]
         namespace: String,
-        /// The service account that it runs as.
+        /// Service account of the operator.
         #[arg(long, default_value = "assent")]
         service_account: String,
-        /// The same signs of accelerators as the operator has.
+        /// More signs of accelerators, the same as for the operator.
         #[arg(long, env = "ASSENT_ACCELERATORS", default_value = "")]
         accelerators: Accelerators,
     },
@@ -125,8 +125,8 @@ fn log(format: LogFormat, level: &str) {
     }
 }
 
-/// What `level` asks for, except that `kube_client` never logs an answer it cannot parse: it logs all of it, with the
-/// environment of everybody's containers.
+/// The filter for `level`. `kube_client` logs whole answers that it cannot parse, with the environment variables of all
+/// containers. So its client module logs errors only.
 fn filter(level: &str) -> EnvFilter {
     EnvFilter::new(format!("{level},kube_client::client=error"))
 }

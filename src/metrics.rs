@@ -1,4 +1,4 @@
-//! What the operator counts, for Prometheus at `/metrics`.
+//! The Prometheus metrics of the operator, served at `/metrics`.
 
 use std::sync::atomic::AtomicU64;
 
@@ -14,53 +14,53 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-/// What was done to a pod.
+/// An action on a pod or its workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Enforcement {
-    /// Its gate was lifted.
+    /// The gate is removed.
     Release,
-    /// It was evicted.
+    /// The pod is evicted.
     Evict,
-    /// It was deleted.
+    /// The pod is deleted.
     Delete,
-    /// It was given the end of its clearance, for the kubelet to keep.
+    /// The pod gets an `activeDeadlineSeconds`, so that the kubelet stops it at the end of its clearance.
     Bound,
-    /// It was evicted for another that may run for longer.
+    /// The pod is evicted, so that its replacement gets a later deadline.
     Roll,
-    /// Its workload was suspended.
+    /// The workload is suspended.
     Suspend,
-    /// Its workload was scaled to zero.
+    /// The workload is scaled to zero.
     ScaleDown,
-    /// Its workload was resumed, or scaled back.
+    /// The workload is resumed or scaled up again.
     Resume,
-    /// It runs on, and its loss was recorded.
+    /// The loss of clearance is recorded, and the pod continues to run.
     Audit,
 }
 
 /// The labels of the enforcement counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct EnforcementLabels {
-    /// What was done.
+    /// The requested action.
     pub action: Enforcement,
-    /// Whether the API server did it.
+    /// Whether the API server accepted the request.
     pub done: bool,
 }
 
 /// The label of the counter of restored policies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PolicyLabels {
-    /// Its kind and name.
+    /// The kind and name of the policy.
     pub policy: String,
 }
 
-/// The label of what is counted by namespace.
+/// The label of metrics by namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct NamespaceLabel {
-    /// Its name.
+    /// The name of the namespace.
     pub namespace: String,
 }
 
-/// The label of what is counted by kind of object.
+/// The label of metrics by kind of object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct KindLabel {
     /// The kind, such as `AISystem`.
@@ -74,51 +74,51 @@ impl KindLabel {
     }
 }
 
-/// The labels of the gauge of clearances that end.
+/// The labels of the gauge of clearances that end soon.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ExpiringLabels {
-    /// The namespace.
+    /// The name of the namespace.
     pub namespace: String,
-    /// Within how many days.
+    /// The clearances end within this many days.
     pub days: u32,
 }
 
-/// Every metric, and the registry that prints them.
+/// All metrics, and their registry.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Namespaces compiled, and when last.
+    /// Compiles of namespaces, and the time of the last one.
     compiles: Counter,
     last_compile: Gauge<f64, AtomicU64>,
-    /// Compiles that the API server did not take.
+    /// Failed compiles.
     pub compile_errors: Counter,
-    /// Clearances and statuses that the API server refused to store, of which a smaller one was written.
+    /// Clearances and statuses that the API server refused. The operator wrote a smaller one instead.
     refused_writes: Family<KindLabel, Counter>,
-    /// Watches that broke.
+    /// Failures of watches.
     pub watch_errors: Counter,
     /// Whether the watches of a kind are up.
     pub watch_up: Family<KindLabel, Gauge>,
     /// Objects of a kind that cannot be read now and count as missing.
     pub invalid_objects: Family<KindLabel, Gauge>,
-    /// What was done to pods.
+    /// Actions on pods and their workloads.
     pub enforcements: Family<EnforcementLabels, Counter>,
-    /// Events that were not sent because too many waited.
+    /// Events that were dropped because the queue was full.
     pub events_dropped: Counter,
-    /// Pods held now.
+    /// Pods that are held now.
     pub held_pods: Gauge,
     /// Policies that somebody deleted or changed.
     pub policies_restored: Family<PolicyLabels, Counter>,
     /// Clearances that somebody other than an operator deleted or changed.
     pub clearances_restored: Counter,
-    /// Pods that would stop if their namespace, which warns or audits, enforced.
+    /// Pods in namespaces that warn or audit, which would stop if the namespace enforced.
     pub would_stop_pods: Family<NamespaceLabel, Gauge>,
     /// Cleared versions that lose their clearance soon.
     clearances_expiring: Family<ExpiringLabels, Gauge>,
-    /// Pods that look like AI and belong to no system.
+    /// Pods with signs of an AI workload that belong to no system.
     pub shadow_pods: Family<NamespaceLabel, Gauge>,
-    /// Pods that should be gone, and are not known to be.
+    /// Pods that should have ended, and whose end the kubelet has not reported.
     pub overdue_pods: Gauge,
-    /// Seconds that the API server took to release a pod.
+    /// The seconds of a release request.
     pub release_seconds: Histogram,
 }
 
@@ -155,42 +155,42 @@ impl Metrics {
         registry.register("compiles", "Namespaces compiled", self.compiles.clone());
         registry.register_with_unit(
             "last_compile_timestamp",
-            "When a namespace was last compiled",
+            "Time of the last compile of a namespace",
             Unit::Seconds,
             self.last_compile.clone(),
         );
-        registry.register(
-            "compile_errors",
-            "Compiles that could not be written",
-            self.compile_errors.clone(),
-        );
+        registry.register("compile_errors", "Failed compiles of namespaces", self.compile_errors.clone());
         registry.register(
             "refused_writes",
             "Clearances and statuses that the API server refused to store as a whole",
             self.refused_writes.clone(),
         );
-        registry.register("watch_errors", "Watches that broke", self.watch_errors.clone());
+        registry.register("watch_errors", "Failures of watches", self.watch_errors.clone());
         registry.register(
             "watch_up",
-            "1 while the watches of a kind are up, 0 while one is broken and nothing new of that kind is known",
+            "1 if all watches of a kind work, 0 if one is broken and its changes are not seen",
             self.watch_up.clone(),
         );
         registry.register(
             "invalid_objects",
-            "Objects that cannot be read now and count as missing",
+            "Objects that cannot be parsed and count as missing",
             self.invalid_objects.clone(),
         );
-        registry.register("enforcements", "What was done to pods", self.enforcements.clone());
-        registry.register("events_dropped", "Events that were not sent", self.events_dropped.clone());
+        registry.register("enforcements", "Actions on pods and their workloads", self.enforcements.clone());
+        registry.register(
+            "events_dropped",
+            "Events that were dropped because too many were queued",
+            self.events_dropped.clone(),
+        );
         registry.register("held_pods", "Pods held by the gate", self.held_pods.clone());
         registry.register(
             "policies_restored",
-            "Admission policies that somebody deleted or changed",
+            "Admission policies that were restored after a deletion or change",
             self.policies_restored.clone(),
         );
         registry.register(
             "clearances_restored",
-            "Clearances that somebody else deleted or changed",
+            "Clearances that were restored after a deletion or change by another user",
             self.clearances_restored.clone(),
         );
         registry.register(
@@ -200,40 +200,40 @@ impl Metrics {
         );
         registry.register(
             "clearances_expiring",
-            "Cleared model versions that lose their clearance within so many days",
+            "Cleared model versions that lose their clearance within the given days",
             self.clearances_expiring.clone(),
         );
         registry.register(
             "shadow_pods",
-            "Pods that ask for accelerators or run an image of AI, and belong to no AISystem",
+            "Pods that use an accelerator or an AI image and belong to no AISystem",
             self.shadow_pods.clone(),
         );
         registry.register(
             "overdue_pods",
-            "Pods that should have ended within the grace and are not known to have",
+            "Pods whose grace period is over and whose end is not reported",
             self.overdue_pods.clone(),
         );
         registry.register_with_unit(
             "release",
-            "What the API server took to release a pod",
+            "Duration of the request that releases a pod",
             Unit::Seconds,
             self.release_seconds.clone(),
         );
     }
 
-    /// A namespace was compiled at `now`.
+    /// Counts a compile of a namespace at `now`.
     #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
     pub fn compiled(&self, now: Timestamp) {
         self.compiles.inc();
         self.last_compile.set(now.as_second() as f64);
     }
 
-    /// The API server refused to store a Clearance, or the status of an object of `kind`.
+    /// Counts a refusal of a Clearance or of the status of an object of `kind`.
     pub fn refused(&self, kind: &str) {
         self.refused_writes.get_or_create(&KindLabel { kind: kind.to_owned() }).inc();
     }
 
-    /// How many versions of `namespace` lose their clearance within so many days; those that are none are left out.
+    /// Sets the number of versions of `namespace` that lose their clearance, by days. Removes the series of zero versions.
     pub fn expiring(&self, namespace: &str, versions: &[(u32, usize)]) {
         for &(days, versions) in versions {
             let labels = ExpiringLabels { namespace: namespace.to_owned(), days };
@@ -246,10 +246,10 @@ impl Metrics {
         }
     }
 
-    /// All metrics in the text format.
+    /// Encodes all metrics in the text format.
     ///
     /// # Errors
-    /// None in practice: a `String` takes every write.
+    /// None in practice, because a write to a `String` does not fail.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;

@@ -1,13 +1,14 @@
-//! The operator's life: lead, compile and enforce, and stop in good order.
+//! Runs the operator: leader election, compile, enforce, guard, and a clean shutdown.
 //!
 //! ```text
 //!  start ─► serve /healthz … ─► watch pods ─► wait for the Lease ─► list, compile, enforce, guard ─► SIGTERM:
-//!                                   ▲                                        │                     finish, hand over
-//!                                   └─ a standby knows them, writes nothing  └─► lease lost: exit, and start anew
+//!                                   ▲                                        │                     finish, release Lease
+//!                                   └─ also a standby, but without writes    └─► lease lost: exit, restart
 //! ```
 //!
-//! What is compiled is listed only once the Lease is held: a watch may lag, and from old facts a standby would
-//! bring back what the one before it had withdrawn. Of what it does to pods the API server judges again.
+//! The operator lists the facts for the compile only after it has the Lease. A watch of a standby can lag, and from
+//! old facts it could restore a clearance that the previous leader has withdrawn. Pods can be watched before, because
+//! the API server checks every release.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -28,48 +29,48 @@ use crate::{
     watch::Watches,
 };
 
-/// How the operator runs.
+/// The options of the operator.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where health and metrics are served.
+    /// The address for health and metrics.
     pub listen: SocketAddr,
-    /// Its service account, in whose namespace its Lease is.
+    /// The service account. The Lease is in its namespace.
     pub account: admission::Operator,
-    /// What it calls itself in the Lease: the name of its pod.
+    /// The holder name in the Lease: the name of the pod.
     pub identity: String,
-    /// Which images are those of AI workloads.
+    /// The images of AI workloads.
     pub images: ImagePatterns,
 }
 
-/// Why the operator ended.
+/// The reason why the operator ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no cluster to be found.
+    /// No cluster configuration was found.
     #[error("no cluster: {0}; set KUBECONFIG, or run in a pod with a service account")]
     Config(#[from] kube::config::InferConfigError),
-    /// The cluster cannot be talked to.
+    /// The client could not be created, or a request failed.
     #[error("no client for the cluster: {0}")]
     Client(#[from] kube::Error),
-    /// Health and metrics cannot be served.
+    /// The address for health and metrics is not available.
     #[error("cannot listen on {address}: {source}; choose another with --listen")]
     Listen {
-        /// Where.
+        /// The requested address.
         address: SocketAddr,
-        /// Why.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// Signals cannot be received.
+    /// The signal handlers could not be installed.
     #[error("cannot receive signals: {0}")]
     Signal(std::io::Error),
-    /// Another operator may lead by now.
-    #[error("the lease was lost; starting anew")]
+    /// The lease was lost, so another operator can lead.
+    #[error("the lease was lost; exiting for a restart")]
     LeaseLost,
 }
 
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// There is no cluster, the address is taken, or the lease was lost.
+/// There is no cluster, the address is in use, or the lease was lost.
 pub async fn run(options: Options) -> Result<(), Error> {
     let client = client().await?;
     let metrics = Arc::new(Metrics::default());
@@ -93,8 +94,8 @@ pub async fn run(options: Options) -> Result<(), Error> {
     }
 }
 
-/// A client that does not try again by itself: it would wait as long as the API server says, ten seconds
-/// for an eviction that a budget forbids, and know nothing of the grace that runs out meanwhile.
+/// A client without automatic retries. A retry waits as long as the API server says. For an eviction that a budget
+/// forbids, that is ten seconds, and the grace period can end meanwhile.
 async fn client() -> Result<Client, Error> {
     let mut config = Config::infer().await?;
     config.default_retry = false;
@@ -122,24 +123,24 @@ async fn work(
         shutdown.clone(),
     );
     let writing = write(client, account, (metrics, watches), leading.clone(), shutdown.clone());
-    let retiring = async {
+    let standby_shutdown = async {
         shutdown.await;
         if *leading.borrow() {
             std::future::pending::<()>().await;
         }
     };
-    let tenure = async {
+    let leadership_lost = async {
         leadership.acquire().await;
         lead.send_replace(true);
         health.set_leading();
         leadership.renew().await;
     };
     tokio::select! {
-        // The lease first: who was paused until it ran out does nothing more.
+        // The lease is checked first: after a pause beyond its end, nothing else may run.
         biased;
-        () = tenure => return Err(Error::LeaseLost),
-        () = retiring => {}
-        // Who leads and cannot write must not go on enforcing what it does not compile.
+        () = leadership_lost => return Err(Error::LeaseLost),
+        () = standby_shutdown => {}
+        // If the writer fails, enforcement stops too, because its Clearances would not be updated.
         ended = async { tokio::try_join!(enforcing.map(Ok), writing) } => drop(ended?),
     }
     leadership.release().await;
@@ -147,7 +148,7 @@ async fn work(
     Ok(())
 }
 
-/// What only the one that leads does, beside enforcing.
+/// The work of the leader besides enforcement.
 async fn write(
     client: Client,
     account: admission::Operator,
@@ -161,7 +162,7 @@ async fn write(
     let guarding =
         guard::run(client.clone(), account, hold_method, Arc::clone(&metrics), &watches, shutdown.clone());
     if hold_method == admission::HoldMethod::Refuse {
-        info!("no MutatingAdmissionPolicy v1 here: what is not cleared is refused and not held");
+        info!("the API server has no MutatingAdmissionPolicy v1: uncleared pods are refused, not held");
     }
     let retrying = enforce::retry_workloads::run(client.clone(), &watches, shutdown.clone());
     let compiling =

@@ -1,11 +1,11 @@
-//! Texts that the API server bounds in bytes, and that people are to read all the same.
+//! Shortens texts to the byte limits of the API server, and removes characters that it refuses.
 
 use std::borrow::Cow;
 
-/// The bound of an Event's note, in bytes: what `kubectl describe` shows at a glance. The API server takes 1024.
+/// The maximum bytes of an Event's note, so that it is readable in `kubectl describe`. The API server allows 1024.
 pub const NOTE_BYTES: usize = 300;
 
-/// `text`, or as much of its beginning as fits `bytes`, cut between characters and marked with an ellipsis.
+/// Cuts `text` to `bytes` between two characters, and marks the cut with an ellipsis.
 pub fn shorten(text: String, bytes: usize) -> String {
     if text.len() <= bytes {
         return text;
@@ -14,8 +14,8 @@ pub fn shorten(text: String, bytes: usize) -> String {
     format!("{}…", &text[..end])
 }
 
-/// `text` with the replacement character in place of each that YAML does not allow, as the API server reads statuses, or
-/// that a terminal could take for a command. Line feeds and tabs stay.
+/// Replaces characters that YAML does not allow or that can control a terminal by U+FFFD. The API server parses
+/// statuses as YAML. Line feeds and tabs stay.
 pub fn plain(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unprintable) {
         return Cow::Borrowed(text);
@@ -34,7 +34,7 @@ mod tests {
     use super::{plain, shorten};
 
     #[test]
-    fn what_yaml_does_not_allow_is_replaced() {
+    fn characters_that_yaml_does_not_allow_are_replaced() {
         assert_eq!(plain("für\n\talle"), "für\n\talle");
         assert_eq!(
             plain("a\u{80}b\u{1b}[2Jc\u{7f}\u{85}\u{ffff}\r"),
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_stays_and_what_does_not_is_cut_between_characters() {
+    fn a_text_that_is_too_long_is_cut_between_characters() {
         assert_eq!(shorten("für".to_owned(), 4), "für");
         assert_eq!(shorten("füür alle".to_owned(), 7), "fü…");
         for bytes in 3..20 {

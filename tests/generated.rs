@@ -1,5 +1,5 @@
-//! What is generated from the source must not be edited by hand, nor forgotten: `make generate` writes it,
-//! and these tests fail when it is stale.
+//! Checks the files that are generated from the source. `make generate` writes them, and these tests fail if a file is
+//! stale or edited by hand.
 
 use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
@@ -8,7 +8,7 @@ use clap::CommandFactory as _;
 use serde_json::{Value, json};
 use ssh_key::{HashAlg, LineEnding, PrivateKey};
 
-/// With this variable set, what is stale is written anew.
+/// If this variable is set, the tests write the files instead of failing.
 const UPDATE: &str = "ASSENT_UPDATE";
 
 fn is_current(file: &str, content: &str) {
@@ -26,7 +26,7 @@ fn documents<T: serde::Serialize>(manifests: &[T]) -> String {
 }
 
 #[test]
-fn crds() {
+fn the_crds_are_current() {
     for definition in api::definitions() {
         let file = format!("crds/{}.yaml", definition.spec.names.plural);
         is_current(&file, &documents(&[definition]));
@@ -34,11 +34,11 @@ fn crds() {
 }
 
 #[test]
-fn crds_of_the_chart() {
+fn the_crds_of_the_chart_are_current() {
     is_current("charts/assent/files/crds.yaml", &documents(&api::definitions()));
 }
 
-/// The signs of accelerators, and the chart's value that adds names for each.
+/// The signs of an accelerator. Each has the value of the chart that adds names to it.
 const LISTS: [(&str, &str); 4] = [
     ("resource", "resources"),
     ("runtimeClass", "runtimeClasses"),
@@ -46,13 +46,13 @@ const LISTS: [(&str, &str); 4] = [
     ("annotation", "annotations"),
 ];
 
-/// Where the chart puts the names that its values add.
-const PLACE: &str = "added-";
+/// The prefix of the placeholders for the names that the values of the chart add.
+const PLACEHOLDER: &str = "added-";
 
 #[test]
-fn policies_of_the_chart() {
-    // Back quotes, because the policies are YAML strings and Helm sees them before YAML does.
-    let lines: Vec<_> = LISTS.iter().map(|(sign, _)| format!("{sign} {PLACE}{sign}")).collect();
+fn the_policies_of_the_chart_are_current() {
+    // Use back quotes: the policies are YAML strings, and Helm renders them before YAML reads them.
+    let lines: Vec<_> = LISTS.iter().map(|(sign, _)| format!("{sign} {PLACEHOLDER}{sign}")).collect();
     let operator = admission::Operator {
         namespace: "{{ .Release.Namespace }}".to_owned(),
         service_account: "{{ include `assent.serviceAccountName` . }}".to_owned(),
@@ -68,13 +68,13 @@ fn policies_of_the_chart() {
     );
     let file = LISTS.iter().fold(file, |file, (sign, value)| {
         let names = format!("{{{{ range .Values.accelerators.{value} }}}}, '{{{{ . }}}}'{{{{ end }}}}");
-        file.replace(&format!(", '{PLACE}{sign}'"), &names)
+        file.replace(&format!(", '{PLACEHOLDER}{sign}'"), &names)
     });
     is_current("charts/assent/templates/policies.yaml", &file);
 }
 
 #[test]
-fn what_the_chart_says_of_the_policies() {
+fn the_policy_names_of_the_chart_are_current() {
     let operator = admission::Operator {
         namespace: String::new(),
         service_account: String::new(),
@@ -83,7 +83,7 @@ fn what_the_chart_says_of_the_policies() {
     let all = admission::policies(&operator);
     let names: BTreeSet<_> = all.iter().map(|policy| policy.key().name).collect();
     let file = format!(
-        "{{{{/* What the policies are called, and which they are. */}}}}\n\
+        "{{{{/* The names and the fingerprint of the policies. */}}}}\n\
          {{{{- define \"assent.policies.names\" -}}}}\n[{}]\n{{{{- end -}}}}\n\
          {{{{- define \"assent.policies.fingerprint\" -}}}}\n{}\n{{{{- end -}}}}\n",
         names.into_iter().collect::<Vec<_>>().join(", "),
@@ -92,9 +92,9 @@ fn what_the_chart_says_of_the_policies() {
     is_current("charts/assent/templates/_policies.tpl", &file);
 }
 
-/// The chart's values, as its schema describes them, with the defaults of `values.yaml`.
+/// The table has the descriptions of the schema and the defaults of `values.yaml`.
 #[test]
-fn values_of_the_chart() {
+fn the_values_table_of_the_chart_is_current() {
     const FILE: &str = "charts/assent/README.md";
     const BEGIN: &str = "<!-- values: make generate -->\n";
     const END: &str = "<!-- end of the values -->";
@@ -102,7 +102,7 @@ fn values_of_the_chart() {
         |file: &str| fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file)).expect(file);
     let schema: Value = serde_json::from_str(&read("charts/assent/values.schema.json")).expect("JSON");
     let defaults: Value = serde_saphyr::from_str(&read("charts/assent/values.yaml")).expect("YAML");
-    let mut table = "| value | default | what it says |\n|---|---|---|\n".to_owned();
+    let mut table = "| value | default | description |\n|---|---|---|\n".to_owned();
     add_values("", &schema, &defaults, &mut table);
     let page = read(FILE);
     let (before, rest) = page.split_once(BEGIN).expect(BEGIN);
@@ -111,11 +111,11 @@ fn values_of_the_chart() {
 }
 
 fn add_values(prefix: &str, schema: &Value, defaults: &Value, table: &mut String) {
-    // Helm has a value `global` for every chart.
-    let ours = |(name, _): &(&String, &Value)| *name != "global";
-    for (name, value) in schema["properties"].as_object().expect(prefix).iter().filter(ours) {
+    // Every chart has the value `global`.
+    let of_chart = |(name, _): &(&String, &Value)| *name != "global";
+    for (name, value) in schema["properties"].as_object().expect(prefix).iter().filter(of_chart) {
         let (path, default) = (format!("{prefix}{name}"), &defaults[name]);
-        assert!(!default.is_null(), "values.yaml says nothing of {path}");
+        assert!(!default.is_null(), "values.yaml has no default for {path}");
         if let Some(description) = value["description"].as_str() {
             let default = match default {
                 Value::String(text) if text.is_empty() => String::new(),
@@ -129,9 +129,9 @@ fn add_values(prefix: &str, schema: &Value, defaults: &Value, table: &mut String
     }
 }
 
-/// The CEL expression that compares a pod with a cleared version, part by part.
+/// The page shows each part of the CEL expression that compares a pod with a cleared version.
 #[test]
-fn match_of_a_pod() {
+fn the_page_on_pod_matching_is_current() {
     let mut page = "# How the API server compares a pod\n\n\
         <!-- generated: make generate -->\n\
         The policies compare a pod with each cleared version of its system in one CEL expression. It has nine parts. \
@@ -148,9 +148,9 @@ fn match_of_a_pod() {
     is_current("docs/pod-match.md", &page);
 }
 
-/// What happens to each field of a pod, out of the table that a test holds against the API server's `OpenAPI`.
+/// The tables come from `policy::FIELDS`. Another test compares `policy::FIELDS` with the `OpenAPI` of the API server.
 #[test]
-fn fields_of_a_pod() {
+fn the_page_on_pod_fields_is_current() {
     const FILE: &str = "docs/fields.md";
     const BEGIN: &str = "<!-- fields: make generate -->\n";
     let page = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(FILE)).expect(FILE);
@@ -161,7 +161,7 @@ fn fields_of_a_pod() {
             tables.extend(["- `", field, "`\n"]);
         }
     }
-    tables.push_str("\n## Free\n\n| fields | why any value will do |\n|---|---|\n");
+    tables.push_str("\n## Free\n\n| fields | why any value is allowed |\n|---|---|\n");
     for (reason, fields) in policy::free_fields() {
         tables.extend(["| `", &fields.join("`, `"), "` | ", reason, " |\n"]);
     }
@@ -177,13 +177,13 @@ fn fields_of_a_pod() {
     for (prefix, reader) in policy::ANNOTATIONS {
         tables.extend(["| `", prefix, "` | ", reader, " |\n"]);
     }
-    tables.extend(["\nAllowed all the same: `", &policy::HARMLESS_ANNOTATIONS.join("`, `"), "`.\n"]);
+    tables.extend(["\nThese annotations are allowed: `", &policy::HARMLESS_ANNOTATIONS.join("`, `"), "`.\n"]);
     is_current(FILE, &format!("{before}{BEGIN}{tables}"));
 }
 
-/// What `kubectl assent --help` says, and every `kubectl assent COMMAND --help`.
+/// The page has the help text of `kubectl assent` and of each command.
 #[test]
-fn reference_of_the_plugin() {
+fn the_plugin_reference_is_current() {
     const COLUMNS: usize = 100;
     let mut all = Cli::command().term_width(COLUMNS);
     all.build();
@@ -193,8 +193,8 @@ fn reference_of_the_plugin() {
         format!("```text\n{}\n```\n", lines.join("\n"))
     };
     let mut page = format!(
-        "# kubectl assent\n\nEvery command, as `--help` prints it. `kubectl assent COMMAND --help` says more of the flags \
-         that connect to the cluster, which are those of kubectl.\n\n{}",
+        "# kubectl assent\n\nEvery command, as `--help` prints it. `kubectl assent COMMAND --help` describes the flags for the \
+         connection to the cluster in more detail. They are the flags of kubectl.\n\n{}",
         help(&all)
     );
     for command in all.get_subcommands().filter(|command| !command.is_hide_set()) {
@@ -203,7 +203,7 @@ fn reference_of_the_plugin() {
     is_current("docs/kubectl-assent.md", &page);
 }
 
-/// The examples that describe a system, and their first versions.
+/// The examples of a system, with the file of their first version.
 const EXAMPLES: [(&str, &str); 4] = [
     ("credit-scorer", "modelversion-v1.yaml"),
     ("kserve-storage-initializer", "modelversion.yaml"),
@@ -216,9 +216,9 @@ fn example(file: &str) -> Value {
     serde_saphyr::from_str(&fs::read_to_string(path).expect(file)).expect(file)
 }
 
-/// What the fuzz targets start from: the examples, in the shape that each target reads.
+/// The seeds are the examples in the input format of each fuzz target.
 #[test]
-fn seeds_of_the_fuzz_targets() {
+fn the_fuzz_seeds_are_current() {
     let seed = |target: &str, name: &str, value: &Value| {
         let json = serde_json::to_string_pretty(value).expect("JSON");
         is_current(&format!("fuzz/seeds/{target}/{name}.json"), &format!("{json}\n"));
@@ -252,7 +252,7 @@ fn seeds_of_the_fuzz_targets() {
     seed("signature", "credit-scorer", &signed(&approval));
 }
 
-/// An approval with the signature of a key, and the role that lists it.
+/// An approval that is signed with a key, and the role that lists the key.
 fn signed(approval: &Value) -> Value {
     let key = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/policy/tests/alice.key");
     let key = PrivateKey::from_openssh(fs::read_to_string(key).expect("a file")).expect("a key");

@@ -1,5 +1,4 @@
-//! Whatever is typed after `kubectl assent`, an argument a line, is a command or an error that can be printed:
-//! systems, targets, digests, instants and durations among them.
+//! Property: all arguments of `kubectl assent`, one per line, give a command or an error that can be printed.
 
 #![no_main]
 
@@ -7,8 +6,8 @@ use assent::cli::Cli;
 use clap::Parser;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|typed: &str| {
-    let arguments = std::iter::once("kubectl-assent").chain(typed.lines());
+fuzz_target!(|lines: &str| {
+    let arguments = std::iter::once("kubectl-assent").chain(lines.lines());
     match Cli::try_parse_from(arguments) {
         Ok(command) => drop(format!("{command:?}")),
         Err(error) => drop(error.render().ansi().to_string()),

@@ -1,4 +1,4 @@
-//! Nothing passes for a digest but one.
+//! Property: only a valid digest parses as a digest, and it is unchanged.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Whatever people wrote, and whenever, there is a verdict: the same in whatever order they wrote it, and the
-//! same until the instant that it says it holds.
+//! Property: all facts have a verdict. It does not depend on the order of the approvals, and it stays the same until the
+//! instant that it names.
 
 #![no_main]
 
@@ -29,7 +29,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max: usize, seed: u32| {
 
 fuzz_target!(|data: &[u8]| {
     let Ok(mut case) = serde_json::from_slice::<Case>(data) else { return };
-    // Names of one namespace are unique.
+    // Names are unique in a namespace.
     case.approvals.sort_by_key(ResourceExt::name_any);
     case.approvals.dedup_by_key(|approval| approval.name_any());
     let roles = ApproverRoles::new();
@@ -49,14 +49,14 @@ fuzz_target!(|data: &[u8]| {
     };
     let (forwards, backwards) = (facts(false), facts(true));
     let judgement = judge(&forwards, case.now);
-    assert_eq!(judgement, judge(&backwards, case.now), "order decides");
+    assert_eq!(judgement, judge(&backwards, case.now), "the verdict depends on the order");
     for reason in judgement.verdict.reasons() {
         drop((reason.to_string(), reason.remedy("namespace", "system", "version")));
     }
     if let Some(end) = judgement.not_after {
-        assert!(end > case.now, "it held only until {end}");
-        assert_ne!(judge(&forwards, end).verdict, judgement.verdict, "it holds beyond {end}");
+        assert!(end > case.now, "the verdict has ended at {end}");
+        assert_ne!(judge(&forwards, end).verdict, judgement.verdict, "the verdict is the same after {end}");
         let before = Timestamp::from_second(end.as_second() - 1).unwrap_or(case.now).max(case.now);
-        assert_eq!(judge(&forwards, before).verdict, judgement.verdict, "it ended before {end}");
+        assert_eq!(judge(&forwards, before).verdict, judgement.verdict, "the verdict changes before {end}");
     }
 });

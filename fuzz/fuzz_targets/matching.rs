@@ -1,5 +1,4 @@
-//! A pod is its own runtime, and a pod that runs anything else is not; whatever the pod, the approval and what is
-//! trusted beside it.
+//! Property: a pod matches its own runtime, and does not match a runtime that differs. Trusted sidecars only permit more.
 
 #![no_main]
 
@@ -30,22 +29,25 @@ fuzz_target!(|data: &[u8]| {
     let Ok(Admission { approved, trusted, pod }) = serde_json::from_slice(data) else { return };
     let Some(runtime) = runtime_of(&pod) else { return };
     let is_with_trusted = policy::matches(&approved, &trusted, &runtime);
-    assert!(is_with_trusted || !matches(&approved, &runtime), "trust makes it stricter: {runtime:#?}");
-    assert!(matches(&runtime, &runtime), "it is not itself: {runtime:#?}");
-    let mut dice = assent_fuzz::dice(data);
+    assert!(
+        is_with_trusted || !matches(&approved, &runtime),
+        "trusted sidecars make the match stricter: {runtime:#?}"
+    );
+    assert!(matches(&runtime, &runtime), "a runtime does not match itself: {runtime:#?}");
+    let mut rng = assent_fuzz::rng(data);
     let mut changed = pod.clone();
-    assent_fuzz::change(&mut changed, &mut dice);
+    assent_fuzz::change(&mut changed, &mut rng);
     let Some(other) = runtime_of(&changed) else { return };
-    if has_names_of_its_own(&runtime) && has_names_of_its_own(&other) {
-        let same = in_order(&runtime) == in_order(&other);
+    if has_unique_names(&runtime) && has_unique_names(&other) {
+        let same = sorted(&runtime) == sorted(&other);
         assert_eq!(matches(&runtime, &other), same, "{runtime:#?}\n{other:#?}");
         assert_eq!(matches(&other, &runtime), same, "{other:#?}\n{runtime:#?}");
-        // What the approved one lets vary makes it stricter in nothing.
+        // If two runtimes are equal, an approved runtime that matches one also matches the other.
         assert!(!matches(&approved, &other) || !same || matches(&approved, &runtime));
     }
 });
 
-/// Where nothing is trusted.
+/// Matches without trusted sidecars.
 fn matches(approved: &Runtime, pod: &Runtime) -> bool {
     policy::matches(approved, &Trusted::default(), pod)
 }
@@ -54,15 +56,15 @@ fn runtime_of(pod: &Value) -> Option<Runtime> {
     runtime_of_pod(None, &serde_json::from_value::<PodSpec>(pod.clone()).ok()?).ok()
 }
 
-/// The API server takes no two containers or volumes of one name.
-fn has_names_of_its_own(runtime: &Runtime) -> bool {
+/// Whether the names of containers and of volumes are unique. The API server requires it.
+fn has_unique_names(runtime: &Runtime) -> bool {
     let containers: BTreeSet<_> = runtime.containers.iter().map(|c| &c.name).collect();
     let volumes: BTreeSet<_> = runtime.volumes.iter().map(|v| &v.name).collect();
     containers.len() == runtime.containers.len() && volumes.len() == runtime.volumes.len()
 }
 
-/// The order of containers and of volumes says nothing.
-fn in_order(runtime: &Runtime) -> Runtime {
+/// Sorts containers and volumes, because their order does not count.
+fn sorted(runtime: &Runtime) -> Runtime {
     let mut runtime = runtime.clone();
     runtime.containers.sort_by(|a, b| a.name.cmp(&b.name));
     runtime.volumes.sort_by(|a, b| a.name.cmp(&b.name));

@@ -1,5 +1,5 @@
-//! What the API server hands to the operator: an object of each kind, whoever wrote it. One that cannot be read
-//! counts as missing and says which it is; one that can is the same when it is written and read again.
+//! Property: the operator handles all objects that the API server may return. An unreadable object gives an error with its
+//! name. A readable object is the same after it is written and read again.
 
 #![no_main]
 
@@ -31,7 +31,7 @@ fn read<K: Resource + Serialize + DeserializeOwned + Debug + PartialEq>(document
         Ok(DeserializeGuard(Err(invalid))) => drop(invalid.to_string()),
         Ok(DeserializeGuard(Ok(object))) => {
             let written = serde_json::to_vec(&object).expect("an object serialises");
-            let again: K = serde_json::from_slice(&written).expect("what was written can be read");
+            let again: K = serde_json::from_slice(&written).expect("its own output can be read");
             assert_eq!(object, again);
         }
     }

@@ -1,5 +1,4 @@
-//! Anybody who may create approvals can have the operator read any text as a signature: it is told what is wrong with it, or
-//! whose it is, and then it is a key's that the role lists.
+//! Property: all texts in the field of a signature give an error or an approver whose key the role lists.
 
 #![no_main]
 
@@ -31,12 +30,12 @@ fuzz_target!(|data: &[u8]| {
     match approver_of(&approval, &roles) {
         Ok(approver) => {
             let listed = role.spec.keys.iter().any(|key| key.approver == *approver);
-            assert!(approval.spec.signature.is_none() || listed, "nobody lists {approver:?}");
+            assert!(approval.spec.signature.is_none() || listed, "the role lists no key of {approver:?}");
         }
         Err(why) => drop(why.to_string()),
     }
     for statement in statements([&approval], &roles) {
         let recorded = approval.metadata.creation_timestamp.as_ref().map(|at| at.0);
-        assert!(Some(statement.at) <= recorded, "it counts from a time to come");
+        assert!(Some(statement.at) <= recorded, "it counts from a time after its creation");
     }
 });

@@ -1,4 +1,4 @@
-//! An approval is of one subject: the same has the same digest however it is written, and a changed one another.
+//! Property: equal content has the same digest in any serialization, and changed content has another digest.
 
 #![no_main]
 
@@ -21,7 +21,7 @@ impl Signed {
         Subject::new(&self.namespace, &self.system, None, &self.version).digest()
     }
 
-    /// What of it an approver answers for, to compare; the order of jurisdictions says nothing.
+    /// The content that an approval covers, to compare. The order of jurisdictions does not count.
     fn material(&self) -> impl PartialEq {
         let mut jurisdictions = self.system.jurisdictions.clone();
         jurisdictions.sort();
@@ -40,11 +40,11 @@ fuzz_target!(|data: &[u8]| {
     let Ok(signed) = serde_json::from_value::<Signed>(document.clone()) else { return };
     let digest = signed.digest();
     let written = serde_json::to_string(&signed).expect("it serialises");
-    let again: Signed = serde_json::from_str(&written).expect("what was written can be read");
-    assert_eq!(again.digest(), digest, "the same, read again");
-    let mut dice = assent_fuzz::dice(data);
+    let again: Signed = serde_json::from_str(&written).expect("its own output can be read");
+    assert_eq!(again.digest(), digest, "the digest after it is read again");
+    let mut rng = assent_fuzz::rng(data);
     let mut changed = document;
-    assent_fuzz::change(&mut changed, &mut dice);
+    assent_fuzz::change(&mut changed, &mut rng);
     let Ok(changed) = serde_json::from_value::<Signed>(changed) else { return };
     assert_eq!(changed.material() == signed.material(), changed.digest() == digest, "{changed:#?}");
 });

@@ -1,17 +1,16 @@
-//! How the targets change what they are given: most of what bytes flipped at random make of JSON is no JSON,
-//! and would test the parser of JSON and nothing behind it.
+//! A mutator for JSON documents. Random bytes are rarely valid JSON, so they test only the JSON parser.
 //!
 //! ```text
-//!  bytes ─► JSON? ─┬─ yes ─► one node put in the place of another, taken out, or made something else
-//!                  └─ no, or one time in eight ─► libFuzzer's own mutations
+//!  bytes ─► JSON? ─┬─ yes ─► replace, remove, duplicate or change one node
+//!                  └─ no, or one time in eight ─► the mutations of libFuzzer
 //! ```
 
 use fastrand::Rng;
 use libfuzzer_sys::fuzzer_mutate;
 use serde_json::{Value, json};
 
-/// A document as the API server could hand it over. It takes no year before 0, which k8s-openapi reads, and then
-/// writes so that it cannot read it.
+/// Parses a document that the API server could return. `None` for a document with a string that begins with `-`: it may be
+/// a year before 0. The API server refuses such a year, and k8s-openapi reads it but cannot read its own output.
 pub fn document(data: &[u8]) -> Option<Value> {
     if data.windows(2).any(|two| two == b"\"-") {
         return None;
@@ -19,17 +18,17 @@ pub fn document(data: &[u8]) -> Option<Value> {
     serde_json::from_slice(data).ok()
 }
 
-/// Dice that fall the same for the same input.
-pub fn dice(data: &[u8]) -> Rng {
+/// A random generator that depends only on the input.
+pub fn rng(data: &[u8]) -> Rng {
     Rng::with_seed(data.iter().fold(0, |sum, byte| sum * 31 % 65_521 + u64::from(*byte)))
 }
 
 /// A mutator for `fuzz_mutator!`.
 pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
-    let mut dice = Rng::with_seed(seed.into());
-    let document = serde_json::from_slice(&data[..size]).ok().filter(|_| dice.u8(..8) > 0);
+    let mut rng = Rng::with_seed(seed.into());
+    let document = serde_json::from_slice(&data[..size]).ok().filter(|_| rng.u8(..8) > 0);
     let changed = document.and_then(|mut document: Value| {
-        change(&mut document, &mut dice);
+        change(&mut document, &mut rng);
         serde_json::to_vec(&document).ok().filter(|bytes| bytes.len() <= max_size)
     });
     match changed {
@@ -41,17 +40,17 @@ pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize
     }
 }
 
-/// Changes one place of `document`.
-pub fn change(document: &mut Value, dice: &mut Rng) {
+/// Changes one node of `document`.
+pub fn change(document: &mut Value, rng: &mut Rng) {
     let mut places = Vec::new();
     list(document, String::new(), &mut places);
-    let donor = document.pointer(&places[dice.usize(..places.len())]).cloned().unwrap_or_default();
-    let Some(place) = document.pointer_mut(&places[dice.usize(..places.len())]) else { return };
-    match (dice.u8(..6), &mut *place) {
+    let donor = document.pointer(&places[rng.usize(..places.len())]).cloned().unwrap_or_default();
+    let Some(place) = document.pointer_mut(&places[rng.usize(..places.len())]) else { return };
+    match (rng.u8(..6), &mut *place) {
         (0, _) => *place = donor,
         (1 | 2, Value::Array(items)) if !items.is_empty() => {
-            let which = dice.usize(..items.len());
-            if dice.bool() {
+            let which = rng.usize(..items.len());
+            if rng.bool() {
                 items.remove(which);
             } else {
                 items.push(items[which].clone());
@@ -59,17 +58,17 @@ pub fn change(document: &mut Value, dice: &mut Rng) {
             }
         }
         (1 | 2, Value::Object(fields)) if !fields.is_empty() => {
-            let name = fields.keys().nth(dice.usize(..fields.len())).cloned().unwrap_or_default();
+            let name = fields.keys().nth(rng.usize(..fields.len())).cloned().unwrap_or_default();
             let value = fields.remove(&name);
-            if dice.bool() {
-                // Under another field's name.
-                let other = fields.keys().nth(dice.usize(..fields.len().max(1))).cloned();
+            if rng.bool() {
+                // Keep the value under the name of another field.
+                let other = fields.keys().nth(rng.usize(..fields.len().max(1))).cloned();
                 fields.insert(other.unwrap_or_default(), value.unwrap_or_default());
             }
         }
-        (1..=3, Value::String(text)) => spoil(text, dice),
-        (1..=3, Value::Number(_)) => *place = number(dice),
-        _ => *place = anything(dice),
+        (1..=3, Value::String(text)) => change_text(text, rng),
+        (1..=3, Value::Number(_)) => *place = number(rng),
+        _ => *place = anything(rng),
     }
 }
 
@@ -92,19 +91,19 @@ fn list(node: &Value, here: String, places: &mut Vec<String>) {
     places.push(here);
 }
 
-fn spoil(text: &mut String, dice: &mut Rng) {
+fn change_text(text: &mut String, rng: &mut Rng) {
     let odd = ['a', 'A', '0', '-', '/', '@', ':', '.', ' ', '\0', 'ß', '\u{202e}', '𝄞', 'T', 'Z', 'f'];
     let mut letters: Vec<char> = text.chars().collect();
-    let at = dice.usize(..=letters.len());
-    if dice.bool() || at == letters.len() {
-        letters.insert(at, odd[dice.usize(..odd.len())]);
+    let at = rng.usize(..=letters.len());
+    if rng.bool() || at == letters.len() {
+        letters.insert(at, odd[rng.usize(..odd.len())]);
     } else {
         letters.remove(at);
     }
     *text = letters.into_iter().collect();
 }
 
-fn number(dice: &mut Rng) -> Value {
+fn number(rng: &mut Rng) -> Value {
     let numbers = [
         json!(0),
         json!(1),
@@ -115,10 +114,10 @@ fn number(dice: &mut Rng) -> Value {
         json!(1e300),
         json!(0.5),
     ];
-    numbers[dice.usize(..numbers.len())].clone()
+    numbers[rng.usize(..numbers.len())].clone()
 }
 
-fn anything(dice: &mut Rng) -> Value {
+fn anything(rng: &mut Rng) -> Value {
     let values = [
         Value::Null,
         json!(true),
@@ -131,7 +130,7 @@ fn anything(dice: &mut Rng) -> Value {
         json!("9999-12-30T22:00:00Z"),
         json!("8760h"),
         json!("9223372036854775807ns"),
-        number(dice),
+        number(rng),
     ];
-    values[dice.usize(..values.len())].clone()
+    values[rng.usize(..values.len())].clone()
 }

@@ -1,5 +1,5 @@
--- Health of Assent's objects for Argo CD, as kstatus has it: Ready is Healthy, Stalled is Degraded, and what waits for
--- people is Suspended.
+-- The health of Assent's objects for Argo CD, following kstatus: Ready is Healthy, Stalled is Degraded, and an object that
+-- waits for people is Suspended.
 local health = { status = "Progressing", message = "the operator has not read it yet" }
 if obj.status == nil or obj.status.conditions == nil then
   return health

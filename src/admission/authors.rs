@@ -1,11 +1,12 @@
 //! Two annotations name the authors of an object, as the API server authenticated them.
 //!
 //! ```text
-//!  CREATE, UPDATE ─► assent-…-stamp (mutating)   spec changed: the user who asks; else the value from before
-//!                 ─► assent-… (validating)       no other value; none at all where nothing stamps
+//!  CREATE, UPDATE ─► assent-…-stamp (mutating)   spec changed: the user of the request; else the earlier value
+//!                 ─► assent-… (validating)       no other value
 //! ```
 //!
-//! Before Kubernetes 1.36 nothing stamps. Then the annotation is absent, and nobody can forge it.
+//! Before Kubernetes 1.36 there are no mutating policies, so nothing adds the annotation. The validating policies still
+//! refuse a forged name.
 
 use super::{
     PolicyObject,
@@ -51,13 +52,13 @@ impl Stamp {
         MatchScope { resources: self.resources, operations: &["CREATE", "UPDATE"], ..RECORDS }
     }
 
-    /// The value on `object`, as an optional.
+    /// The current value, as a CEL optional.
     fn on(&self, object: &str) -> String {
         format!("{object}.metadata.?annotations[?'{}']", self.annotation)
     }
 
-    /// The value that is right after this request, as an optional.
-    fn right(&self) -> String {
+    /// The correct value after this request, as a CEL optional.
+    fn correct(&self) -> String {
         format!(
             "(request.operation == 'CREATE' || {} ? optional.of(request.userInfo.username) : {})",
             self.renewed,
@@ -66,22 +67,22 @@ impl Stamp {
     }
 
     fn write(&self) -> [PolicyObject; 2] {
-        let (now, right) = (self.on("object"), self.right());
+        let (now, correct) = (self.on("object"), self.correct());
         let key = format!("'/metadata/annotations/' + jsonpatch.escapeKey('{}')", self.annotation);
         let patch = format!(
             "(has(object.metadata.annotations) ? [] : [JSONPatch{{op: 'add', path: '/metadata/annotations', value: {{}}}}])
-+ ({right}.hasValue()
-  ? [JSONPatch{{op: 'add', path: {key}, value: {right}.orValue('')}}]
++ ({correct}.hasValue()
+  ? [JSONPatch{{op: 'add', path: {key}, value: {correct}.orValue('')}}]
   : [JSONPatch{{op: 'remove', path: {key}}}])"
         );
-        let conditions = [("not-right", format!("{now} != {right}"))];
+        let conditions = [("not-right", format!("{now} != {correct}"))];
         mutating(&format!("{}-stamp", self.policy), &self.scope(), &conditions, patch, "IfNeeded")
     }
 
     fn check(&self) -> [PolicyObject; 2] {
-        let (now, right) = (self.on("object"), self.right());
+        let (now, correct) = (self.on("object"), self.correct());
         let rule = Rule {
-            holds: format!("!{now}.hasValue() || {now} == {right}"),
+            holds: format!("!{now}.hasValue() || {now} == {correct}"),
             else_say: format!(
                 "request.resource.resource + '/' + object.metadata.name + ': annotation {} names who wrote it, and the API server sets it: remove it'",
                 self.annotation
@@ -102,7 +103,7 @@ mod tests {
     use crate::api::AISystem;
 
     #[test]
-    fn every_field_of_a_system_but_its_end_has_an_author() {
+    fn every_field_of_a_system_except_decommission_has_an_author() {
         let definition = serde_json::to_value(AISystem::crd()).expect("a definition serialises");
         let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
         let fields = definition.pointer(spec).and_then(Value::as_object).expect("the spec has fields");

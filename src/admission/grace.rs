@@ -1,18 +1,17 @@
-//! How long the end of a pod may take: a kubelet does not shorten a stop that it has begun, so it must be
+//! Limits the termination grace period of pods. A kubelet does not shorten a stop that has begun, so the period must be
 //! short from the start.
 //!
 //! ```text
 //!  loss ──────────── half of the grace ──────────── grace
-//!   │ anybody may delete: ends within a half ─┤        │
+//!   │ another user deletes: ends within a half ─┤      │
 //!   │                       └ the operator deletes: ends within the rest
 //! ```
 //!
-//! [`OnLoss::pod_grace_seconds`] is the bound for whoever else deletes or evicts, for the pod's own
-//! `terminationGracePeriodSeconds`, and for those of its probes, by which the kubelet stops single containers.
+//! [`OnLoss::pod_grace_seconds`] is the limit for deletions and evictions by others, for the pod's
+//! `terminationGracePeriodSeconds`, and for that of its probes, with which the kubelet stops single containers.
 //!
-//! A deletion that names no grace takes the pod's own, and the API server fills that in before it asks the
-//! policy. So a deletion with exactly the pod's own grace passes: no controller, drain or namespace deletion is
-//! blocked.
+//! For a deletion without a grace period, the API server fills in the pod's own before it evaluates the policy. So a
+//! deletion with exactly the pod's own grace period passes, and no controller, drain or namespace deletion is blocked.
 
 use super::{
     Operator, PolicyObject,
@@ -22,7 +21,7 @@ use super::{
 };
 use crate::api::OnLoss;
 
-/// The bound for the pods of `system`, a CEL expression: the same as [`OnLoss::pod_grace_seconds`].
+/// The limit for the pods of `system`, a CEL expression. It equals [`OnLoss::pod_grace_seconds`].
 fn bound(system: &str) -> String {
     format!(
         "[1, int(params.?spec.?systems[?{system}].?onLoss.?gracePeriodSeconds.orValue({})) / 2].max()",
@@ -30,12 +29,12 @@ fn bound(system: &str) -> String {
     )
 }
 
-/// The pod's own grace.
+/// The pod's own grace period.
 fn own(pod: &str) -> String {
     format!("{pod}.spec.?terminationGracePeriodSeconds.orValue(30)")
 }
 
-/// The graces of the probes whose failure stops a container.
+/// The grace periods of the probes whose failure stops a container.
 fn of_probes(pod: &str) -> String {
     format!(
         "({pod}.spec.containers + {pod}.spec.?initContainers.orValue([])).map(c,
@@ -43,12 +42,12 @@ fn of_probes(pod: &str) -> String {
     )
 }
 
-/// Whether the pod's own grace is beyond the bound, so that it is to be cut.
+/// Whether the pod's own grace period exceeds the limit.
 pub(super) fn is_too_long(pod: &str) -> String {
     format!("{} > {}", own(pod), bound(&system(pod)))
 }
 
-/// The patch that cuts it.
+/// The patch that cuts it to the limit.
 pub(super) fn cut(pod: &str) -> String {
     format!(
         "[JSONPatch{{op: 'replace', path: '/spec/terminationGracePeriodSeconds', value: {}}}]",
@@ -56,7 +55,7 @@ pub(super) fn cut(pod: &str) -> String {
     )
 }
 
-/// No grace of the pod is beyond the bound.
+/// No grace period of the pod exceeds the limit.
 pub(super) fn bounded(pod: &str) -> Rule {
     let (own, probes, system) = (own(pod), of_probes(pod), system(pod));
     let bound = bound(&system);
@@ -64,18 +63,18 @@ pub(super) fn bounded(pod: &str) -> Rule {
         holds: format!("([{own}] + {probes}).all(grace, grace <= {bound})"),
         else_say: format!(
             "variables.name + ({own} > {bound} ? ': spec.terminationGracePeriodSeconds is ' + string({own}) : ': terminationGracePeriodSeconds of a probe is ' + string({probes}.max()))
-+ ', more than the ' + string({bound}) + ' s that the risk level of AI system ' + {system} + ' leaves to a pod (half of its onLoss.gracePeriodSeconds): set it lower in the pod template'"
++ ', more than the ' + string({bound}) + ' s that the risk level of AI system ' + {system} + ' allows for a pod (half of its onLoss.gracePeriodSeconds): set it lower in the pod template'"
         ),
     }
 }
 
-/// Both let a request through that the API server cannot judge: for half a minute after it starts it may not
-/// find the `Clearance`, and pods must end all the same.
+/// Both admit a request that the API server cannot judge. For half a minute after its start it may not find the
+/// `Clearance`, and the deletion of pods must still work.
 pub(super) fn policies(operator: &Operator) -> ([PolicyObject; 2], [PolicyObject; 2]) {
     (delete(operator), evict(operator))
 }
 
-/// Nobody but the operator begins a stop that takes longer.
+/// Only the operator may start a longer stop.
 fn delete(operator: &Operator) -> [PolicyObject; 2] {
     const OLD: &str = "oldObject";
     let scope = MatchScope {
@@ -92,7 +91,7 @@ fn delete(operator: &Operator) -> [PolicyObject; 2] {
     let rules = vec![Rule {
         holds: format!("{asked} <= {bound} || {asked} == {} || {}", own(OLD), operator.asks()),
         else_say: format!(
-            "'pod ' + oldObject.metadata.name + ': a deletion with a grace of ' + string({asked}) + ' s would let it run on after a revocation: AI system ' + {} + ' leaves at most ' + string({bound}) + ' s (half of onLoss.gracePeriodSeconds of its risk level); ask for less, or leave the grace out'",
+            "'pod ' + oldObject.metadata.name + ': a deletion with a grace period of ' + string({asked}) + ' s is too slow for a revocation: AI system ' + {} + ' allows at most ' + string({bound}) + ' s (half of onLoss.gracePeriodSeconds of its risk level); use a shorter grace period, or none'",
             system(OLD)
         ),
     }];
@@ -101,7 +100,7 @@ fn delete(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-pod-delete", Answer::RefuseIfJudged, &scope, &conditions, &[], rules)
 }
 
-/// An eviction does not show whose pod it is: the shortest grace in the namespace counts.
+/// An eviction does not show the system of the pod, so the shortest limit in the namespace counts.
 fn evict(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope {
         group: "",
@@ -117,7 +116,7 @@ fn evict(operator: &Operator) -> [PolicyObject; 2] {
     let rules = vec![Rule {
         holds: format!("{} || {systems}.all(name, {asked} <= {})", operator.asks(), bound("name")),
         else_say: format!(
-            "'pod ' + object.metadata.name + ': an eviction with a grace of ' + string({asked}) + ' s would let it run on after a revocation: the AI systems of namespace ' + request.namespace + ' leave at most ' + string({systems}.map(name, {}).min()) + ' s (half of onLoss.gracePeriodSeconds of their risk levels); ask for less, or leave the grace out'",
+            "'pod ' + object.metadata.name + ': an eviction with a grace period of ' + string({asked}) + ' s is too slow for a revocation: the AI systems of namespace ' + request.namespace + ' allow at most ' + string({systems}.map(name, {}).min()) + ' s (half of onLoss.gracePeriodSeconds of their risk levels); use a shorter grace period, or none'",
             bound("name")
         ),
     }];

@@ -1,31 +1,31 @@
-//! What becomes of a pod that nothing clears: that depends on what the API server can do.
+//! Selects how uncleared pods are held, depending on the policies that the API server supports.
 
 use kube::Client;
 
 use super::PolicyObject;
 
-/// What becomes of a pod that nothing clears.
+/// How an uncleared pod is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HoldMethod {
-    /// It gets a scheduling gate, and waits.
+    /// The pod gets a scheduling gate.
     Gate,
-    /// It is refused, and its controller tries again: before Kubernetes 1.36 the API server has no
-    /// `MutatingAdmissionPolicy` v1, by which it could give the gate.
+    /// The pod is refused, and its controller retries. Before Kubernetes 1.36 the API server has no
+    /// `MutatingAdmissionPolicy` v1, which would add the gate.
     Refuse,
 }
 
 impl HoldMethod {
-    /// What the API server of `client` can do.
+    /// The method that the API server of `client` supports.
     ///
     /// # Errors
-    /// It does not answer.
+    /// The API server does not answer.
     pub async fn of(client: &Client) -> Result<Self, kube::Error> {
         let served = client.list_api_group_resources("admissionregistration.k8s.io/v1").await?.resources;
         let mutates = served.iter().any(|resource| resource.name == "mutatingadmissionpolicies");
         Ok(if mutates { Self::Gate } else { Self::Refuse })
     }
 
-    /// Whether the API server knows policies of this kind.
+    /// Whether the API server supports policies of this kind.
     pub fn has(self, policy: &PolicyObject) -> bool {
         match policy {
             PolicyObject::Mutating(_) | PolicyObject::MutatingBinding(_) => self == Self::Gate,

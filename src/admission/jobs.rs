@@ -1,12 +1,12 @@
-//! Jobs and `CronJobs`: suspended unless cleared, so that what they promise does not run down meanwhile.
+//! Suspends Jobs and `CronJobs` that are not cleared.
 //!
-//! A Job whose pods were held would use up its `activeDeadlineSeconds`, and a `CronJob` would pile up Jobs
-//! that all start at once on the approval. Suspension is a comfort and no guard: whatever a Job makes,
-//! the policies on pods decide about. So a missing `Clearance` refuses nothing here.
+//! A Job with held pods would use up its `activeDeadlineSeconds`. A `CronJob` would create Jobs that all start when the
+//! approval comes. The suspension prevents this. It is no guard, because the policies on pods check each pod anyway. So
+//! these policies refuse nothing if the `Clearance` is missing.
 //!
 //! ```text
-//!  not suspended, not cleared ─► suspended, label on     of a queue or a controller: only if the label was on
-//!  suspended, with the label  ─► label off               if the request says that it is to stay suspended
+//!  not suspended, not cleared ─► suspend, add label      of a queue or a controller: only if it had the label
+//!  suspended, with the label  ─► remove label            if the request asks for the suspension itself
 //! ```
 
 use super::{
@@ -20,8 +20,8 @@ use crate::{
     policy::{JOB_CONTROLLER, QUEUE_LABELS},
 };
 
-/// What `kubectl apply` writes of a Job or a `CronJob` whose manifest suspends it. Its JSON has sorted keys, and
-/// a nested `suspend` does not stand beside these.
+/// Parts of the annotation that `kubectl apply` writes for a manifest with `suspend: true`. Its JSON has sorted keys.
+/// A nested field `suspend` has other neighbours.
 const JOB_IS_SUSPENDED: &str = r#""suspend":true,"template":[{]"#;
 const CRON_JOB_IS_SUSPENDED: &str = r#""schedule":"[^"]*"(,"startingDeadlineSeconds":[0-9]+)?(,"successfulJobsHistoryLimit":[0-9]+)?,"suspend":true"#;
 
@@ -31,7 +31,7 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
         &["jobs"],
         "object.spec.template",
         operator,
-        (&format!("(!{} || {})", others_suspend(), labelled("oldObject")), JOB_IS_SUSPENDED),
+        (&format!("(!{} || {})", suspended_by_others(), labelled("oldObject")), JOB_IS_SUSPENDED),
     );
     let cron_jobs = suspend(
         "assent-cronjob",
@@ -43,14 +43,14 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
     jobs.into_iter().chain(cron_jobs).collect()
 }
 
-/// On updates too: whoever applies `suspend: false` for ever, sees it as it was applied to what is held,
-/// and need not apply it again.
+/// Updates are mutated too. So a `GitOps` controller that applies `suspend: false` again and again does not resume an
+/// uncleared Job.
 fn suspend(
     name: &str,
     resources: &'static [&'static str],
     template: &str,
     operator: &Operator,
-    (ours, applied_suspended): (&str, &str),
+    (responsible, applied_suspended): (&str, &str),
 ) -> [PolicyObject; 2] {
     let scope = MatchScope {
         group: "batch",
@@ -65,7 +65,7 @@ fn suspend(
 && !has(object.metadata.deletionTimestamp)
 && !object.?status.?conditions.orValue([]).exists(condition, condition.type in ['Complete', 'Failed'] && condition.status == 'True')";
     let condition = format!(
-        "({due} && {ours} && {} && !{}.exists(version, {}))
+        "({due} && {responsible} && {} && !{}.exists(version, {}))
 || ({})",
         governs(template, &operator.accelerators),
         cleared_versions(template),
@@ -83,8 +83,8 @@ fn suspend(
     mutating(name, &scope, &[("not-cleared", condition)], patch, "Never")
 }
 
-/// Whether a queue or a controller suspends and resumes the Job: the same as `policy::Suspender`.
-fn others_suspend() -> String {
+/// Whether a queue or a controller suspends and resumes the Job. It equals `policy::Suspender`.
+fn suspended_by_others() -> String {
     let labels = QUEUE_LABELS.map(|label| format!("'{label}'")).join(", ");
     format!(
         "([{labels}].exists(label, label in object.metadata.?labels.orValue({{}}))
@@ -93,8 +93,8 @@ fn others_suspend() -> String {
     )
 }
 
-/// Whether the request asks to suspend what Assent has suspended. That changes nothing in the stored object, so it
-/// shows in the request only: by server-side apply, by `kubectl apply`, or by a `kubectl patch` without effect.
+/// Whether the request suspends a Job that Assent has suspended already. The stored object does not change, so only the
+/// request shows it: a server-side apply, a `kubectl apply`, or a `kubectl patch` without effect.
 fn stays_suspended(applied_suspended: &str) -> String {
     let manager = "request.?options.?fieldManager.orValue('')";
     let applied = "metadata.?annotations[?'kubectl.kubernetes.io/last-applied-configuration'].orValue('')";

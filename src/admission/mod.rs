@@ -1,43 +1,43 @@
-//! The policies by which the API server itself enforces, with no webhook: one source for the chart,
-//! the operator and the tests.
+//! The CEL admission policies with which the API server enforces, without a webhook. The chart, the operator and the
+//! tests use them from here.
 //!
 //! ```text
-//!  CREATE pod ─► assent-gate (mutating)      no cleared runtime matches: add gate and label; after webhooks one does:
-//!                                            remove both; cut its grace
-//!     held    ─► assent-pod-held             gated
+//!  CREATE pod ─► assent-gate (mutating)      no cleared runtime matches: add gate and label. Matches after webhooks:
+//!                                            remove both. Cut the termination grace period
+//!     held    ─► assent-pod-held             label only with the gate
 //!     others  ─► assent-pod-create           cleared at the pod's creationTimestamp
-//!  Job, CronJob ─► assent-job, assent-cronjob (mutating)   no cleared runtime matches its template: suspend
-//!                                                          its user wants it suspended anyway: label off
+//!  Job, CronJob ─► assent-job, assent-cronjob (mutating)   no cleared runtime matches its template: suspend.
+//!                                                          its user suspends it too: remove the label
 //!  UPDATE pod ─► assent-pod-update           gate, label, images and records stay; no ephemeral containers
-//!     held    ─► assent-pod-release          gate lifted: cleared at the time of this very request
-//!  DELETE pod ─► assent-pod-delete           within the grace that the risk level leaves to a pod
-//!  evict pod  ─► assent-pod-evict            likewise
-//!  Binding    ─► assent-binding              gives the pod no label and no annotation of Assent
-//!  CREATE pod, or what makes pods ─► assent-preview    says what will be held, or would be
+//!     held    ─► assent-pod-release          gate lifted: cleared at the time of this request
+//!  DELETE pod ─► assent-pod-delete           within the grace period that the risk level allows for a pod
+//!  evict pod  ─► assent-pod-evict            the same
+//!  Binding    ─► assent-binding              adds no label or annotation of Assent to the pod
+//!  CREATE pod or workload ─► assent-preview  warns of pods that are not cleared
 //!                        ▲
 //!                    Clearance               param, written by the operator only
 //!
-//!  Approval   ─► assent-approval-stamp       who asks is who approves
-//!             ─► assent-approvals            role by RBAC, final, kept
-//!  ModelVersion ─► assent-modelversions      final
-//!  AISystem   ─► assent-aisystems            level by RBAC, decommissioned stays so
+//!  Approval   ─► assent-approval-stamp       (mutating) the approver is the user of the request
+//!             ─► assent-approvals            role by RBAC, immutable, not deleted
+//!  ModelVersion ─► assent-modelversions      immutable
+//!  AISystem   ─► assent-aisystems            level by RBAC, not deleted after its decommission
 //!  RiskLevel  ─► assent-risklevels           not deleted while in use
-//!  Namespace  ─► assent-namespaces           opting out by RBAC
+//!  Namespace  ─► assent-namespaces           less governance by RBAC
 //!  Clearance, statuses ─► assent-operator-only
-//!  DecisionSubject, SystemHistory ─► assent-record   by the operator, for good
-//!  ModelVersion, AISystem ─► assent-author-stamp      (mutating) who wrote what approvers rely on
+//!  DecisionSubject, SystemHistory ─► assent-record   written by the operator only, not deleted
+//!  ModelVersion, AISystem ─► assent-author-stamp      (mutating) the author of the fields that approvers rely on
 //!                         ─► assent-author            no forged name
-//!  AISystem, RiskLevel, ApproverRole, TrustedSidecar ─► assent-changed-by-stamp, assent-changed-by   who changed it last
-//!  UPDATE by the operator of what makes pods ─► assent-operator-workloads   nothing but metadata
-//!  UPDATE or DELETE of what clears pods ─► assent-stop-…     warns of what stops
+//!  AISystem, RiskLevel, ApproverRole, TrustedSidecar ─► assent-changed-by-stamp, assent-changed-by   the last author
+//!  UPDATE of a workload by the operator ─► assent-operator-workloads   metadata only
+//!  UPDATE or DELETE of an object that clears pods ─► assent-stop-…     warns of pods that stop
 //! ```
 //!
-//! CREATE and UPDATE of pods are kept apart because a binding that denies where its parameter is
-//! missing does so before its match conditions are looked at: an update of a pod that is not held
-//! must never depend on a `Clearance`.
+//! CREATE and UPDATE of pods have separate policies. A binding that denies requests without its parameter does so
+//! before its match conditions. So the policy for updates has no parameter: an update of a pod that is not held must
+//! never depend on a `Clearance`.
 //!
-//! Where the API server has no mutating policies ([`HoldMethod::Refuse`]), assent-pod-create refuses what would
-//! have been held, and whoever signs an approval fills in the approver, which assent-approvals checks.
+//! On an API server without mutating policies ([`HoldMethod::Refuse`]), assent-pod-create refuses a pod instead of
+//! holding it. The client of the approver fills in the approver, and assent-approvals checks it.
 
 mod authors;
 mod cel;
@@ -60,44 +60,44 @@ pub use policy_object::{Key, PolicyObject};
 
 use crate::{api::Digest, policy::Accelerators};
 
-/// The service account that the operator runs as: the one that may write clearances and lift gates.
+/// The service account of the operator. Only it may write clearances and lift gates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operator {
-    /// Its namespace.
+    /// The namespace of the service account.
     pub namespace: String,
-    /// Its name.
+    /// The name of the service account.
     pub service_account: String,
-    /// How pods show that they use an accelerator.
+    /// The signs that a pod uses an accelerator.
     pub accelerators: Accelerators,
 }
 
 impl Operator {
-    /// Its name as the API server authenticates it.
+    /// The user name of the service account in requests.
     pub fn username(&self) -> String {
         format!("system:serviceaccount:{}:{}", self.namespace, self.service_account)
     }
 
-    /// The `ClusterRole` that lets it do its work.
+    /// The name of the operator's `ClusterRole`.
     pub fn role(&self) -> String {
         format!("{}-operator", self.service_account)
     }
 
-    /// The CEL expression for "the operator asks".
+    /// The CEL expression for "the operator sent this request".
     fn asks(&self) -> String {
         format!("request.userInfo.username == '{}'", self.username())
     }
 }
 
-/// The field manager by which the operator lifts gates, and by nothing else: its entry in
-/// `managedFields` tells the API server's time of the release.
+/// The field manager for the release of pods, and for nothing else. Its entry in `managedFields` contains the API
+/// server's time of the release.
 pub const RELEASE_MANAGER: &str = "assent-release";
 
-/// What the API server answers to a release that it noted no time for: it tracks no field managers of the pod,
-/// or the request named another manager.
+/// The message for a release whose time is unknown. Either the API server tracks no field managers of the pod, or the
+/// request used another field manager.
 pub const RELEASE_WITHOUT_TIME: &str =
     "the gate is lifted by the field manager assent-release only, in a pod whose field managers are tracked";
 
-/// Every policy and binding, in the order in which they are best read.
+/// All policies and bindings.
 pub fn policies(operator: &Operator) -> Vec<PolicyObject> {
     let mut manifests = pods::policies(operator);
     manifests.extend(jobs::policies(operator));
@@ -109,11 +109,11 @@ pub fn policies(operator: &Operator) -> Vec<PolicyObject> {
     manifests
 }
 
-/// The annotation by which a release says which policies it installed: their [`fingerprint`].
+/// The annotation with the [`fingerprint`] of the policies that a release installed.
 pub const POLICIES_ANNOTATION: &str = "assent.dev/policies";
 
-/// Tells the policies of this version, with these `accelerators`, from any others, whoever the operator is.
-/// The chart computes the second part by itself: the first digits of the SHA-256 of the same text.
+/// Identifies the policies of this version with these `accelerators`. It does not depend on the operator's name. The
+/// chart computes the second part itself: the first digits of the SHA-256 of the same text.
 ///
 /// # Panics
 /// Never: policies serialise.

@@ -1,4 +1,4 @@
-//! Pods: held unless cleared, released only while cleared, and what was admitted stays what it was.
+//! Policies on pods: they are held unless cleared, released only while cleared, and keep their admitted content.
 
 use super::{
     Operator, PolicyObject, RELEASE_MANAGER, RELEASE_WITHOUT_TIME,
@@ -24,8 +24,8 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
     manifests
 }
 
-/// Where the scope is that of labelled pods, others cost nothing and depend on nothing. That of accelerated
-/// ones is a matter of expressions alone, which see it in the `Clearance`: see [`governs`].
+/// In a namespace with the scope `labelled`, pods without the label match no binding, so they cost nothing and do not
+/// depend on a `Clearance`. The scope `accelerated` is evaluated by the expressions only: see [`governs`].
 const REACHES: [Binding; 2] = [
     Binding { suffix: "", scopes: Err(&[api::Scope::Labelled]), label: None },
     Binding {
@@ -35,8 +35,8 @@ const REACHES: [Binding; 2] = [
     },
 ];
 
-/// Without a `Clearance` a pod is known by its labels: what asks for an accelerator and names no system is
-/// never cleared, and so it is held.
+/// Without a `Clearance`, a governed pod is recognised by its labels. A pod that uses an accelerator and names no
+/// system is never cleared, so it has the label of held pods.
 const REACHES_WITHOUT_CLEARANCE: [Binding; 3] = [
     Binding { suffix: "", scopes: Err(LAXER_SCOPES), label: None },
     Binding { suffix: "-labelled", scopes: Ok(LAXER_SCOPES), label: Some(Label::Present(SYSTEM_LABEL)) },
@@ -55,17 +55,17 @@ const PODS: MatchScope = MatchScope {
     params: ParamUse::Required,
 };
 
-/// Holds what nothing clears. All of the decision is in one match condition, so that a cleared pod,
-/// and every pod that starts while the operator is down is one, costs no patch.
+/// Holds uncleared pods. The whole decision is in one match condition, so that a cleared pod costs no patch.
 ///
-/// The API server calls this policy a second time for a pod that it patched. Webhooks and other policies have
-/// added their part by then. A pod that is cleared with these additions loses gate and label again, so it needs no
-/// operator to start. A pod that was cleared at first is not looked at again: assent-pod-create judges it.
+/// The API server calls this policy a second time for a pod that it patched. By then, webhooks and other policies have
+/// added their parts. A pod that is cleared with these additions loses gate and label again, so it starts without the
+/// operator. A pod that was cleared in the first call gets no second one: assent-pod-create judges it.
 ///
-/// The gate is written as a map: in a list, an `Object` makes the API server of 1.36 panic (its
-/// `ObjectVal.ConvertToNative` returns a struct where a value is due; 1.37 mended it).
+/// The gate is written as a map. In a list, an `Object` makes the API server of 1.36 panic: its
+/// `ObjectVal.ConvertToNative` returns a struct instead of a value. Kubernetes 1.37 fixed it.
 ///
-/// It also cuts the pod's own grace: a policy of its own would cost every pod another copy of the `Clearance`.
+/// The policy also cuts the termination grace period. A separate policy would cost each pod another copy of the
+/// `Clearance`.
 fn gate(operator: &Operator) -> [PolicyObject; 2] {
     let (gated, held) = (gated("object"), held("object"));
     let gate_and_label = format!(
@@ -79,9 +79,9 @@ fn gate(operator: &Operator) -> [PolicyObject; 2] {
   ? [JSONPatch{{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('{HELD_LABEL}'), value: 'true'}}]
   : [JSONPatch{{op: 'add', path: '/metadata/labels', value: {{'{HELD_LABEL}': 'true'}}}}])"
     );
-    // The API server refuses a gate on a pod that names its node; assent-pod-create says why.
-    // With gate and label: patch if cleared. With neither: patch if not cleared. With the gate alone: add the label.
-    // With the label alone: leave it, and assent-pod-held refuses the pod.
+    // The API server refuses a gate on a pod that names its node. assent-pod-create explains that to the user.
+    // Gate and label: patch if cleared. Neither: patch if not cleared. Gate only: add the label.
+    // Label only: no patch, and assent-pod-held refuses the pod.
     let changes = format!(
         "(!has(object.spec.nodeName) && ({gated} == {held} ? {}.exists(version, {}) == {held} : {gated}))",
         cleared_versions("object"),
@@ -96,7 +96,7 @@ fn gate(operator: &Operator) -> [PolicyObject; 2] {
     mutating("assent-gate", &PODS, &[("not-cleared", condition)], patch, "IfNeeded")
 }
 
-/// What has the label has the gate; no `Clearance` is needed to see that.
+/// A pod with the label must also have the gate. This policy needs no `Clearance`.
 fn held_create() -> [PolicyObject; 2] {
     let scope = MatchScope { label: Some(Label::Present(HELD_LABEL)), params: ParamUse::Unread, ..PODS };
     let rules = vec![label_follows_gate(), no_record_yet()];
@@ -104,11 +104,11 @@ fn held_create() -> [PolicyObject; 2] {
     validating("assent-pod-held", Answer::Refuse, &scope, &conditions, &[("name", pod_name("object"))], rules)
 }
 
-/// Whether `version` is cleared when the pod is created.
+/// Whether `version` is still cleared at the creation of the pod.
 const LIVE: &str = "timestamp(object.metadata.creationTimestamp) < timestamp(version.notAfter)";
 
-/// Looks again, after every mutation, and at the clock: the API server stamps `creationTimestamp`
-/// between the mutating and the validating stage.
+/// Checks the pod again after all mutations, and also its time: the API server sets `creationTimestamp` between the
+/// mutating and the validating stage.
 fn create(operator: &Operator) -> [PolicyObject; 2] {
     let variables = [
         ("name", pod_name("object")),
@@ -122,7 +122,7 @@ fn create(operator: &Operator) -> [PolicyObject; 2] {
   variables.system == '' ? ' has no label {SYSTEM_LABEL}: name its AISystem in the pod template'
   : has(object.spec.nodeName) ? ' sets spec.nodeName and is not cleared: leave nodeName out, so that it can be held until AI system ' + variables.system + ' is approved'
   : size(variables.live) == 0 ? ': AI system ' + variables.system + ' has no clearance that is valid at ' + string(object.metadata.creationTimestamp)
-  : ' is not what was approved for AI system ' + variables.system + ', since something changed it after Assent looked at it: if the cluster added a sidecar, governance can trust it: kubectl get trustedsidecars')
+  : ' is not what was approved for AI system ' + variables.system + ': something changed it after Assent checked it; if the cluster added a sidecar, governance can trust it: kubectl get trustedsidecars')
 + '; see: kubectl assent explain aisystem/' + (variables.system == '' ? 'NAME' : variables.system) + ' -n ' + request.namespace"
         ),
     };
@@ -146,7 +146,7 @@ fn label_follows_gate() -> Rule {
     }
 }
 
-/// The operator records on a pod what it did to it: nobody else may have written that before.
+/// The operator records its actions in annotations of the pod. A new pod must not contain such annotations.
 fn no_record_yet() -> Rule {
     Rule {
         holds: format!("!{}.exists(key, {OURS})", annotations("object")),
@@ -156,10 +156,10 @@ fn no_record_yet() -> Rule {
     }
 }
 
-/// Whether the key `k` of a label or annotation is one of Assent.
+/// Whether the `key` of a label or annotation belongs to Assent.
 const OURS: &str = "key.startsWith('assent.dev/')";
 
-/// A Binding gives its labels and annotations to the pod that it binds, past every policy on pods.
+/// The API server copies the labels and annotations of a Binding to its pod, without the policies on pods.
 fn binding() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["pods/binding", "bindings"], params: ParamUse::Unread, ..PODS };
     let rule = Rule {
@@ -168,14 +168,14 @@ fn binding() -> [PolicyObject; 2] {
             annotations("object")
         ),
         else_say: format!(
-            "'the Binding of pod ' + object.metadata.?name.orValue('') + ' has labels or annotations that begin with {GROUP}/: the pod would get them; remove them from the Binding'"
+            "'the Binding of pod ' + object.metadata.?name.orValue('') + ' has labels or annotations that begin with {GROUP}/: the pod would get them, so remove them from the Binding'"
         ),
     };
     validating("assent-binding", Answer::Refuse, &scope, &[], &[], vec![rule])
 }
 
-/// What holds for every update, with or without a `Clearance`. Whoever writes a pod's status can
-/// write its labels along with it.
+/// The rules for every update, with or without a `Clearance`. They cover the status too, because a request for the
+/// status can also change labels.
 fn update(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope {
         resources: &["pods", "pods/status", "pods/ephemeralcontainers"],
@@ -219,7 +219,7 @@ fn update(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-pod-update", Answer::Refuse, &scope, &conditions, &variables, rules)
 }
 
-/// A container runtime reads annotations again each time it starts a container of the pod.
+/// A container runtime reads the annotations again at each start of a container.
 fn runtime_annotations_stay() -> Rule {
     Rule {
         holds: format!(
@@ -230,11 +230,11 @@ fn runtime_annotations_stay() -> Rule {
     }
 }
 
-/// The annotations that the operator writes on a pod are evidence, so only the operator changes them.
+/// The annotations of the operator on a pod are evidence, so only the operator may change them.
 fn record_stays(operator: &Operator) -> Rule {
     let (now, before) = (annotations("object"), annotations("oldObject"));
     Rule {
-        // Most updates change no annotation at all.
+        // The first comparison is cheap, and most updates change no annotation.
         holds: format!(
             "{now} == {before} || {} || !({now}.exists(key, {OURS} && (!(key in {before}) || {before}[key] != {now}[key])) || {before}.exists(key, {OURS} && !(key in {now})))",
             operator.asks()
@@ -245,9 +245,9 @@ fn record_stays(operator: &Operator) -> Rule {
     }
 }
 
-/// The operator is not trusted either: whoever lifts a gate, the pod must be cleared now. An update has no clock of
-/// its own, but the API server writes its time into the entry of the field manager. An entry that was there before
-/// says nothing about this request, so only a new time counts.
+/// The operator is not trusted either: the pod must be cleared now, whichever user lifts the gate. An update has no
+/// timestamp, but the API server writes its time into the entry of the field manager. An older entry does not show the
+/// time of this request, so only a new time counts.
 fn release(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope { operations: &["UPDATE"], label: Some(Label::Present(HELD_LABEL)), ..PODS };
     let managers = |pod: &str| format!("{pod}.metadata.?managedFields.orValue([])");
@@ -274,7 +274,7 @@ fn release(operator: &Operator) -> [PolicyObject; 2] {
                 system("object")
             ),
         },
-        // It may have come with a gate of its own, or the level may have left more time then.
+        // The pod may have come with its own gate, or its level may have allowed a longer grace period then.
         grace::bounded("object"),
     ];
     let lifted = format!(
@@ -288,7 +288,7 @@ fn release(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-pod-release", Answer::Refuse, &scope, &[("lifts-the-gate", lifted)], &variables, rules)
 }
 
-/// In two policies, because which of them answers first is not ours to say.
+/// Both update policies have this rule, because the API server chooses which of them answers first.
 fn operator_lifts(operator: &Operator) -> Rule {
     Rule {
         holds: format!("!{} || {} || {}", gated("oldObject"), gated("object"), operator.asks()),
@@ -311,7 +311,7 @@ fn held(pod: &str) -> String {
     format!("('{HELD_LABEL}' in {pod}.metadata.?labels.orValue({{}}))")
 }
 
-/// A pod of a workload has no name before the API server has given it one.
+/// The name of a pod in messages. The pod of a workload has only a `generateName` at its creation.
 fn pod_name(pod: &str) -> String {
     format!("'pod ' + {pod}.metadata.?name.orValue({pod}.metadata.?generateName.orValue(''))")
 }

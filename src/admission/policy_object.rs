@@ -1,4 +1,4 @@
-//! The shapes of admission policies, so that what a policy says is not lost in how it is written.
+//! Builders for admission policies and their bindings.
 
 use std::fmt;
 
@@ -17,17 +17,17 @@ use serde::Serialize;
 
 use crate::api::{self, CLEARANCE_NAME, GROUP, MODE_LABEL, Mode, SCOPE_LABEL, last_write};
 
-/// One object to apply.
+/// A policy or a binding.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum PolicyObject {
     /// Changes objects.
     Mutating(MutatingAdmissionPolicy),
-    /// Puts a [`PolicyObject::Mutating`] in force.
+    /// Activates a [`PolicyObject::Mutating`].
     MutatingBinding(MutatingAdmissionPolicyBinding),
     /// Refuses objects.
     Validating(ValidatingAdmissionPolicy),
-    /// Puts a [`PolicyObject::Validating`] in force.
+    /// Activates a [`PolicyObject::Validating`].
     ValidatingBinding(ValidatingAdmissionPolicyBinding),
 }
 
@@ -40,17 +40,17 @@ macro_rules! manifest_of {
         })*
 
         impl PolicyObject {
-            /// Its kind.
+            /// The kind, such as `ValidatingAdmissionPolicy`.
             pub fn kind(&self) -> &'static str {
                 match self { $(Self::$variant(_) => <$kind as k8s_openapi::Resource>::KIND),* }
             }
 
-            /// Its name, labels and the like.
+            /// The object metadata.
             pub fn metadata(&self) -> &ObjectMeta {
                 match self { $(Self::$variant(policy) => policy.meta()),* }
             }
 
-            /// It, to tell people about.
+            /// The reference for Events.
             pub fn reference(&self) -> ObjectReference {
                 match self { $(Self::$variant(policy) => policy.object_ref(&())),* }
             }
@@ -65,12 +65,12 @@ manifest_of!(
     ValidatingAdmissionPolicyBinding => ValidatingBinding
 );
 
-/// Which policy or binding: its kind and its name.
+/// The identity of a policy or binding.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// Its kind.
+    /// The kind, such as `ValidatingAdmissionPolicy`.
     pub kind: &'static str,
-    /// Its name.
+    /// The name of the object.
     pub name: String,
 }
 
@@ -81,17 +81,17 @@ impl fmt::Display for Key {
 }
 
 impl PolicyObject {
-    /// Which one it is.
+    /// The kind and name.
     pub fn key(&self) -> Key {
         Key { kind: self.kind(), name: self.metadata().name.clone().unwrap_or_default() }
     }
 
-    /// Whether `live` has all that this says, and says nothing else.
+    /// Whether `live` has all labels of this object and the same spec.
     pub fn stands_as(&self, live: &Self) -> bool {
-        let has = live.metadata().labels.as_ref();
+        let live_labels = live.metadata().labels.as_ref();
         let labels = self.metadata().labels.iter().flatten();
-        let labelled = labels.into_iter().all(|(k, v)| has.and_then(|has| has.get(k)) == Some(v));
-        labelled
+        let has_labels = labels.into_iter().all(|(k, v)| live_labels.and_then(|live| live.get(k)) == Some(v));
+        has_labels
             && match (self, live) {
                 (Self::Mutating(a), Self::Mutating(b)) => a.spec == b.spec,
                 (Self::MutatingBinding(a), Self::MutatingBinding(b)) => a.spec == b.spec,
@@ -107,34 +107,34 @@ impl PolicyObject {
     }
 }
 
-/// What a policy looks at.
+/// The requests that a policy matches.
 #[derive(Clone, Debug)]
 pub(super) struct MatchScope {
     pub group: &'static str,
     pub resources: &'static [&'static str],
-    /// And those of other groups.
+    /// Resources of other groups.
     pub also: &'static [(&'static str, &'static [&'static str])],
     pub operations: &'static [&'static str],
     /// Only in namespaces that enforce.
     pub enforced: bool,
     /// Only objects with, or without, a label.
     pub label: Option<Label>,
-    /// What of the namespace's `Clearance` it needs to know.
+    /// The use of the namespace's `Clearance`.
     pub params: ParamUse,
 }
 
-/// How a policy reads the namespace's `Clearance`, which its expressions see as `params`.
+/// How a policy uses the namespace's `Clearance`. In its expressions, the `Clearance` is `params`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ParamUse {
-    /// Not at all.
+    /// It is not read.
     Unread,
-    /// Where there is none, the policy refuses.
+    /// Without a `Clearance`, the policy refuses the request.
     Required,
-    /// Where there is none, the policy does nothing.
+    /// Without a `Clearance`, the policy does nothing.
     IfAny,
 }
 
-/// By which label objects are told apart. An update counts as both where the label comes or goes.
+/// Selects objects by a label. An update that adds or removes the label matches both variants.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Label {
     Present(&'static str),
@@ -171,7 +171,7 @@ impl MatchScope {
         }
     }
 
-    /// The operations of this scope on resources of a group.
+    /// A rule for the operations of this scope on resources of one group.
     fn rule(&self, (group, resources): &(&str, &[&str])) -> NamedRuleWithOperations {
         let strings = |list: &[&str]| Some(list.iter().map(|s| (*s).to_owned()).collect());
         NamedRuleWithOperations {
@@ -192,20 +192,20 @@ impl MatchScope {
     }
 
     fn param_ref(&self) -> Option<ParamRef> {
-        let where_there_is_none = match self.params {
+        let not_found_action = match self.params {
             ParamUse::Unread => return None,
             ParamUse::Required => "Deny",
             ParamUse::IfAny => "Allow",
         };
         Some(ParamRef {
             name: Some(CLEARANCE_NAME.to_owned()),
-            parameter_not_found_action: Some(where_there_is_none.to_owned()),
+            parameter_not_found_action: Some(not_found_action.to_owned()),
             ..ParamRef::default()
         })
     }
 }
 
-/// Where a binding is in force, within what its policy looks at.
+/// Restricts a binding to some namespaces and objects.
 fn reach(namespaces: LabelSelector, objects: LabelSelector) -> MatchResources {
     MatchResources {
         match_policy: Some("Equivalent".to_owned()),
@@ -222,13 +222,13 @@ fn with_mode(mode: Mode) -> LabelSelector {
     }
 }
 
-/// A rule: what must hold, and what the user is told where it does not, as a CEL expression.
+/// A validation rule. Both fields are CEL expressions: the condition, and the message if it is false.
 pub(super) struct Rule {
     pub holds: String,
     pub else_say: String,
 }
 
-/// A policy that patches, by JSON patch, what meets all `conditions`; and its binding.
+/// A policy that patches objects that meet all `conditions`, and its binding. `patch` is a JSON patch in CEL.
 pub(super) fn mutating(
     name: &str,
     scope: &MatchScope,
@@ -263,23 +263,22 @@ pub(super) fn mutating(
     [PolicyObject::Mutating(policy), PolicyObject::MutatingBinding(binding)]
 }
 
-/// The condition under which a policy with `rules` has anything to refuse, for requests that come often.
-/// Where rules are looked at, every one of them and every message is worked out, each list from a copy of
-/// the `Clearance` of its own, even if all of them hold; a condition is worked out once, and stops early.
-/// Conditions know no variables, so these rules must not use any.
+/// A match condition that is true if one of `rules` is broken. It saves time for frequent requests. The API server
+/// evaluates all rules and all messages of a matching policy, each with its own copy of the `Clearance`. It evaluates a
+/// match condition only once, and stops early. Match conditions have no variables, so these rules must not use any.
 pub(super) fn breaks_one_of(rules: &[Rule]) -> String {
     let all: Vec<_> = rules.iter().map(|rule| format!("({})", rule.holds)).collect();
     format!("!({})", all.join("\n&& "))
 }
 
-/// The answer to a request that breaks a rule, and to one that the API server cannot judge.
+/// The answers to a request that breaks a rule, and to a request that the API server cannot judge.
 #[derive(Clone, Copy)]
 pub(super) enum Answer {
     /// Refuse both.
     Refuse,
-    /// Refuse the first, and let the second through.
+    /// Refuse the first, and admit the second.
     RefuseIfJudged,
-    /// Warn the user of the first, and let both through.
+    /// Admit both, with a warning for the first.
     Warn,
 }
 
@@ -299,8 +298,8 @@ impl Answer {
     }
 }
 
-/// A policy that answers requests that break one of `rules`, and its binding. The reason is Forbidden: on the
-/// default, Invalid, some `GitOps` controllers delete and recreate the object.
+/// A validating policy and its binding. The reason of a refusal is Forbidden. After the default reason, Invalid, some
+/// `GitOps` controllers delete and recreate the object.
 pub(super) fn validating(
     name: &str,
     answer: Answer,
@@ -325,19 +324,19 @@ fn binding(name: &str, scope: &MatchScope, action: &str) -> ValidatingAdmissionP
     }
 }
 
-/// Where a policy that advises is in force, and to whom it speaks.
+/// A binding of a policy that only warns.
 pub(super) struct Advice {
     /// The name of the binding.
     pub binding: &'static str,
     /// In namespaces of this mode.
     pub mode: Mode,
-    /// `Warn` is for whoever asks, `Audit` for the audit log.
+    /// `Warn` warns the user of the request. `Audit` writes to the audit log.
     pub actions: &'static [&'static str],
-    /// For these groups and resources only; for all that the policy looks at, if there are none.
+    /// The groups and resources. If empty, all resources of the policy.
     pub only: &'static [(&'static str, &'static [&'static str])],
 }
 
-/// A policy that refuses nothing, whatever goes wrong, and says what breaks one of `rules`; and its bindings.
+/// A policy that never refuses a request but reports broken `rules`, and its bindings.
 pub(super) fn advising(
     name: &str,
     scope: &MatchScope,
@@ -387,11 +386,11 @@ fn validating_policy(
     })
 }
 
-/// In which of the namespaces that enforce, and for which objects, a policy is in force.
+/// The namespaces and objects that one binding of a policy covers.
 pub(super) struct Binding {
-    /// What the name of its binding adds to that of the policy.
+    /// Appended to the name of the policy.
     pub suffix: &'static str,
-    /// In namespaces of these scopes, or of all others.
+    /// `Ok`: namespaces with these scopes. `Err`: namespaces with other scopes.
     pub scopes: Result<&'static [api::Scope], &'static [api::Scope]>,
     pub label: Option<Label>,
 }
@@ -417,7 +416,7 @@ impl Binding {
     }
 }
 
-/// A policy as it is, and its binding once for each of `bindings`.
+/// The policy, and one copy of its binding for each of `bindings`.
 pub(super) fn with_bindings(manifests: [PolicyObject; 2], bindings: &[Binding]) -> Vec<PolicyObject> {
     let [policy, binding] = manifests;
     let bindings = bindings.iter().map(|reach| match binding.clone() {

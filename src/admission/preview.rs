@@ -1,16 +1,16 @@
-//! Says to whoever creates or changes a workload that its pods are not cleared.
+//! Warns the user who creates or changes a workload whose pods are not cleared.
 //!
 //! ```text
-//!  pod                           ─┐                        warn    ─► kubectl shows it, and the audit log has it
-//!  Deployment, Job … ─► template ─┴─► variables.pod ─► ?   audit   ─► the audit log has it
-//!                                                          enforce ─► kubectl shows it, of workloads only
+//!  pod                           ─┐                        mode warn    ─► warning in kubectl, and audit log
+//!  Deployment, Job … ─► template ─┴─► variables.pod ─► ?   mode audit   ─► audit log
+//!                                                          mode enforce ─► warning in kubectl, for workloads only
 //! ```
 //!
-//! Where a namespace enforces, the policies on pods look at each pod in any case. So this one leaves pods out
-//! there, and costs their creation nothing.
+//! In a namespace that enforces, the policies on pods check each pod anyway. So this policy skips pods there and adds
+//! no cost to their creation.
 //!
-//! Pods are made by controllers, which read no warnings: so what people apply is looked at too. What another
-//! controller made of it, such as the `ReplicaSet` of a Deployment, is not.
+//! Controllers create most pods, and they ignore warnings. So this policy checks the workloads that people apply. It
+//! skips objects that a controller owns, such as the `ReplicaSet` of a Deployment.
 
 use super::{
     Operator, PolicyObject,

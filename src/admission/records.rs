@@ -1,4 +1,4 @@
-//! What people write: who may say what, and that it stays said.
+//! Policies on the objects that people write: who may write them, and which changes are refused.
 
 use super::{
     Operator, PolicyObject,
@@ -20,7 +20,7 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
     parts.into_iter().flatten().collect()
 }
 
-/// Every change of what people write; each policy names its kinds.
+/// All changes of the objects that people write. Each policy adds its resources.
 pub(super) const RECORDS: MatchScope = MatchScope {
     group: GROUP,
     resources: &[],
@@ -31,19 +31,19 @@ pub(super) const RECORDS: MatchScope = MatchScope {
     params: ParamUse::Unread,
 };
 
-/// The controllers that empty a namespace and collect garbage, with and without credentials of their own.
+/// The namespace controller and the garbage collector, with and without their own service accounts.
 const CLEANERS: &str = "['system:serviceaccount:kube-system:namespace-controller', \
 'system:serviceaccount:kube-system:generic-garbage-collector', 'system:kube-controller-manager']";
 
-/// The controller that empties a namespace.
+/// The namespace controller, with and without its own service account.
 const NAMESPACE_CONTROLLER: &str =
     "['system:serviceaccount:kube-system:namespace-controller', 'system:kube-controller-manager']";
 
-/// Writes down who asks, as the API server authenticated them.
+/// Sets the approver to the user of the request, as the API server authenticated them.
 fn stamp() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["approvals"], operations: &["CREATE"], ..RECORDS };
     let conditions = [("unsigned", "!has(object.spec.approver) && !has(object.spec.signature)".to_owned())];
-    // `uid` is absent under impersonation, and where the authenticator has none.
+    // `uid` is absent under impersonation, and if the authenticator provides none.
     let patch = "[JSONPatch{op: 'add', path: '/spec/approver', value: Object.spec.approver{
   user: request.userInfo.username,
   groups: request.userInfo.?groups.orValue([]),
@@ -54,50 +54,51 @@ fn stamp() -> [PolicyObject; 2] {
 fn approvals() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["approvals"], ..RECORDS };
     let on = |operation: &str, rule: &str| format!("request.operation != '{operation}' || ({rule})");
-    // Who signed a decision outside the cluster is for the operator to find out, and not who asks.
+    // The operator verifies signed decisions. The user of the request is not the approver then.
     let on_create = |rule: &str| on("CREATE", &format!("has(object.spec.signature) || ({rule})"));
     let rules = vec![
         Rule {
             holds: on_create("object.spec.?approver.?user.orValue('') == request.userInfo.username && object.spec.?approver.?groups.orValue([]) == request.userInfo.?groups.orValue([]) && object.spec.?approver.?uid.orValue('') == request.userInfo.?uid.orValue('')"),
-            else_say: "has(object.spec.approver) ? 'the approver is who asks, and that is ' + request.userInfo.username + ': leave spec.approver out, the API server or kubectl assent fills it in'
-: 'spec.approver is missing, and this API server does not fill it in (Kubernetes before 1.36): kubectl assent approve ' + object.spec.system + ' -n ' + request.namespace + ' does'".to_owned(),
+            else_say: "has(object.spec.approver) ? 'spec.approver must be the user of the request, ' + request.userInfo.username + ': leave spec.approver out, the API server or kubectl assent fills it in'
+: 'spec.approver is missing, and this API server does not fill it in (Kubernetes before 1.36): use kubectl assent approve ' + object.spec.system + ' -n ' + request.namespace".to_owned(),
         },
         Rule {
             holds: on_create("!request.userInfo.username.startsWith('system:')"),
-            else_say: "request.userInfo.username + ' is not a person and cannot approve: a named person does, with kubectl assent approve ' + object.spec.system + ' -n ' + request.namespace".to_owned(),
+            else_say: "request.userInfo.username + ' is not a person and cannot approve: a person must run kubectl assent approve ' + object.spec.system + ' -n ' + request.namespace".to_owned(),
         },
         Rule {
             holds: on_create(&format!("authorizer.group('{GROUP}').resource('approverroles').name(object.spec.role).check('approve').allowed()")),
             else_say: "'user ' + request.userInfo.username + ' does not hold the role ' + object.spec.role + ': bind a ClusterRole with the verb approve on approverroles.assent.dev/' + object.spec.role + ', or use a role you hold'".to_owned(),
         },
         Rule {
-            // What is in Git is applied again where a cluster is new, though it has ended meanwhile.
+            // A signed approval in Git is applied to a new cluster again, even if it has expired.
             holds: on_create("!has(object.spec.notAfter) || timestamp(object.spec.notAfter) > timestamp(object.metadata.creationTimestamp)"),
-            else_say: "'spec.notAfter ' + string(object.spec.notAfter) + ' is past: choose an instant to come'".to_owned(),
+            else_say: "'spec.notAfter ' + string(object.spec.notAfter) + ' is in the past: choose a later time'".to_owned(),
         },
         Rule {
-            // Whoever keeps back an approval that is dated ahead could lift a revocation with it. A decision that
-            // withholds is taken whatever its date is. The API server's time is of whole seconds.
+            // An approval with a future date could be kept and used to lift a later revocation. A rejection or
+            // revocation may have any date. The API server's time has whole seconds.
             holds: on("CREATE", "!has(object.spec.signature) || object.spec.decision != 'Approve' || timestamp(object.spec.signature.signedAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
-            else_say: "'spec.signature.signedAt ' + string(object.spec.signature.signedAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': apply it after that instant, or set the clock of the machine that signs and sign again'".to_owned(),
+            else_say: "'spec.signature.signedAt ' + string(object.spec.signature.signedAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': apply it after that time, or correct the clock of the signing machine and sign again'".to_owned(),
         },
         Rule {
-            // The definition says the same; a policy still says it where somebody edited the definition.
+            // The schema has the same rule. The policy also works if somebody edits the schema.
             holds: on("UPDATE", "object.spec == oldObject.spec"),
             else_say: "'approval ' + oldObject.metadata.name + ' is final: create another Approval with the decision Approve, Reject or Revoke'".to_owned(),
         },
         Rule {
             holds: on("CREATE", "object.spec.decision == 'Approve' || object.spec.?reason.orValue('') != ''"),
-            else_say: "'spec.reason is missing: say why you decide ' + object.spec.decision".to_owned(),
+            else_say: "'spec.reason is missing: give a reason for the decision ' + object.spec.decision".to_owned(),
         },
         Rule {
-            // An owner that goes would take the approval with it, and a rejection gone is an approval.
+            // The deletion of an owner would also delete the approval. Without its rejection, a version could be
+            // approved.
             holds: "request.operation == 'DELETE' || object.metadata.?ownerReferences.orValue([]).size() == 0".to_owned(),
-            else_say: "'an approval has no ownerReferences: it stays when its system goes'".to_owned(),
+            else_say: "'an approval must have no ownerReferences: it stays when its system is deleted'".to_owned(),
         },
         Rule {
             holds: on("DELETE", &format!("request.userInfo.username in {CLEANERS}")),
-            else_say: "'approval ' + oldObject.metadata.name + ' is part of the record and is not deleted; to end it: kubectl assent revoke ' + oldObject.spec.system + ' -n ' + request.namespace".to_owned(),
+            else_say: "'approval ' + oldObject.metadata.name + ' is part of the record and cannot be deleted; to end it: kubectl assent revoke ' + oldObject.spec.system + ' -n ' + request.namespace".to_owned(),
         },
     ];
     validating("assent-approvals", Answer::Refuse, &scope, &[], &[], rules)
@@ -106,7 +107,7 @@ fn approvals() -> [PolicyObject; 2] {
 fn model_versions() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["modelversions"], operations: &["UPDATE"], ..RECORDS };
     let rules = vec![Rule {
-        // The definition says the same; a policy still says it where somebody edited the definition.
+        // The schema has the same rule. The policy also works if somebody edits the schema.
         holds: "object.spec == oldObject.spec".to_owned(),
         else_say: "'model version ' + oldObject.metadata.name + ' is immutable: create a new ModelVersion for what changed'".to_owned(),
     }];
@@ -125,9 +126,9 @@ fn systems() -> [PolicyObject; 2] {
             else_say: "'user ' + request.userInfo.username + ' may not assign risk level ' + object.spec.riskLevel + ' to AI system ' + object.metadata.name + ': ask governance for it, or for the verb use on risklevels.assent.dev/' + object.spec.riskLevel".to_owned(),
         },
         Rule {
-            // Were it deleted, one of the same name would be approved already.
+            // After its deletion, a new system of the same name would already be approved.
             holds: format!("request.operation != 'DELETE' || !oldObject.?status.?decommissioned.orValue(false) || request.userInfo.username in {NAMESPACE_CONTROLLER}"),
-            else_say: "'AI system ' + oldObject.metadata.name + ' is decommissioned and stays as the record of it: keep its manifest, remove its workloads'".to_owned(),
+            else_say: "'AI system ' + oldObject.metadata.name + ' is decommissioned and cannot be deleted, because it is the record: keep its manifest, remove its workloads'".to_owned(),
         },
     ];
     validating("assent-aisystems", Answer::Refuse, &scope, &[], &[], rules)
@@ -142,7 +143,8 @@ fn risk_levels() -> [PolicyObject; 2] {
     validating("assent-risklevels", Answer::Refuse, &scope, &[], &[], rules)
 }
 
-/// Governing more strictly is for whoever may label a namespace; less, or no more, needs the verb `ungovern`.
+/// Users who may label a namespace may make its governance stricter. To weaken or end it, they need the verb
+/// `ungovern`.
 fn namespaces(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope {
         group: "",
@@ -153,7 +155,7 @@ fn namespaces(operator: &Operator) -> [PolicyObject; 2] {
     let label = |of: &str, label: &str, absent: &str| {
         format!("{of} == null ? '{absent}' : {of}.metadata.?labels[?'{label}'].orValue('{absent}')")
     };
-    // The laxest first, so that the place tells which is stricter.
+    // The laxest first, so that a higher index is stricter.
     let modes = format!("{:?}", Mode::ALL.map(Mode::name));
     let scopes = format!("{:?}", api::Scope::ALL.map(api::Scope::name));
     let all = api::Scope::All.name();
@@ -184,14 +186,14 @@ fn namespaces(operator: &Operator) -> [PolicyObject; 2] {
                 "variables.mode == '' || !(object.metadata.name in ['kube-system', 'kube-public', 'kube-node-lease', '{}'])",
                 operator.namespace
             ),
-            else_say: "'namespace ' + object.metadata.name + ' keeps the cluster, or Assent itself, running: it cannot be governed'".to_owned(),
+            else_say: "'namespace ' + object.metadata.name + ' cannot be governed, because the cluster or Assent itself depends on it'".to_owned(),
         },
         Rule {
             holds: format!(
                 "!(variables.laxerMode || variables.laxerScope) || authorizer.group('{GROUP}').resource('namespaces').name(object.metadata.name).check('ungovern').allowed()"
             ),
             else_say: format!("'user ' + request.userInfo.username + ' may not '
-+ (variables.mode == '' ? 'take namespace ' + object.metadata.name + ' out of governance' : 'loosen the governance of namespace ' + object.metadata.name)
++ (variables.mode == '' ? 'end the governance of namespace ' + object.metadata.name : 'weaken the governance of namespace ' + object.metadata.name)
 + ': keep the label ' + (variables.laxerMode ? '{MODE_LABEL}=' + variables.modeBefore : '{SCOPE_LABEL}=' + variables.scopeBefore)
 + ', or ask for the verb ungovern on namespaces.assent.dev'"),
         },
@@ -199,33 +201,33 @@ fn namespaces(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-namespaces", Answer::Refuse, &scope, &[], &variables, rules)
 }
 
-/// A `DecisionSubject` never changes, and only the operator appends to a `SystemHistory`. Only the deletion of
-/// their namespace removes them.
+/// A `DecisionSubject` never changes. Only the operator changes a `SystemHistory`. Only the deletion of the namespace
+/// deletes them.
 fn kept_records(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["decisionsubjects", "systemhistories"], ..RECORDS };
     let rules = vec![
         Rule {
             holds: format!("request.operation != 'CREATE' || {}", operator.asks()),
-            else_say: "request.resource.resource + ' are written by Assent alone'".to_owned(),
+            else_say: "request.resource.resource + ' are written by Assent only'".to_owned(),
         },
         Rule {
-            // An owner that goes would take it along.
+            // The deletion of an owner would also delete the record.
             holds: "request.operation == 'DELETE' || object.metadata.?ownerReferences.orValue([]).size() == 0".to_owned(),
-            else_say: "request.resource.resource + ' have no ownerReferences: they stay when their system goes'".to_owned(),
+            else_say: "request.resource.resource + ' must have no ownerReferences: they stay when their system is deleted'".to_owned(),
         },
         Rule {
             holds: format!("request.operation != 'UPDATE' || object.spec == oldObject.spec || request.resource.resource == 'systemhistories' && {}", operator.asks()),
-            else_say: "request.resource.resource + '/' + oldObject.metadata.name + ' is part of the record: it does not change'".to_owned(),
+            else_say: "request.resource.resource + '/' + oldObject.metadata.name + ' is part of the record and cannot be changed'".to_owned(),
         },
         Rule {
             holds: format!("request.operation != 'DELETE' || request.userInfo.username in {NAMESPACE_CONTROLLER}"),
-            else_say: "request.resource.resource + '/' + oldObject.metadata.name + ' is part of the record and is not deleted: it goes with its namespace'".to_owned(),
+            else_say: "request.resource.resource + '/' + oldObject.metadata.name + ' is part of the record and cannot be deleted: only the deletion of its namespace deletes it'".to_owned(),
         },
     ];
     validating("assent-record", Answer::Refuse, &scope, &[], &[], rules)
 }
 
-/// What the operator derives, nobody else writes: neither clearances nor statuses.
+/// Only the operator writes clearances and statuses.
 fn operator_only(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope {
         resources: &[
@@ -240,7 +242,7 @@ fn operator_only(operator: &Operator) -> [PolicyObject; 2] {
     };
     let rules = vec![Rule {
         holds: format!("{} || (request.operation == 'DELETE' && request.userInfo.username in {CLEANERS})", operator.asks()),
-        else_say: "request.resource.resource + (request.?subResource.orValue('') == '' ? '' : '/' + request.subResource) + ' are derived from approvals and written by Assent alone; see: kubectl assent status -n ' + request.?namespace.orValue('')".to_owned(),
+        else_say: "request.resource.resource + (request.?subResource.orValue('') == '' ? '' : '/' + request.subResource) + ' are derived from approvals and written by Assent only; see: kubectl assent status -n ' + request.?namespace.orValue('')".to_owned(),
     }];
     validating("assent-operator-only", Answer::Refuse, &scope, &[], &[], rules)
 }

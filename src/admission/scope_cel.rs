@@ -1,14 +1,14 @@
-//! Whether the scope of a namespace takes in a pod, or the template of one, in CEL.
+//! CEL expressions for whether the scope of a namespace covers a pod or a pod template.
 
 use crate::{
     api::{SYSTEM_LABEL, Scope},
     policy::{Accelerators, NO_DEVICE, Sign},
 };
 
-/// The scope of the namespace, as its `Clearance` repeats it.
+/// The scope of the namespace, from its `Clearance`.
 const SCOPE: &str = "params.?spec.?scope.orValue('')";
 
-/// Whether the scope takes `pod` in: the same as `policy::narrowest_scope`.
+/// Whether the scope covers `pod`. It equals `policy::narrowest_scope`.
 pub(super) fn governs(pod: &str, accelerators: &Accelerators) -> String {
     let [labelled, accelerated] = [Scope::Labelled, Scope::Accelerated].map(Scope::name);
     format!(
@@ -18,7 +18,7 @@ pub(super) fn governs(pod: &str, accelerators: &Accelerators) -> String {
     )
 }
 
-/// Whether it shows a sign of an accelerator: the same as `Accelerators::of`.
+/// Whether the pod shows a sign of an accelerator. It equals `Accelerators::of`.
 fn uses_accelerator(pod: &str, accelerators: &Accelerators) -> String {
     let [resources, classes, variables, annotations] = Sign::ALL.map(|sign| list(accelerators.names(sign)));
     format!(
@@ -33,7 +33,7 @@ fn uses_accelerator(pod: &str, accelerators: &Accelerators) -> String {
     )
 }
 
-/// A list of strings that need no quoting, in CEL.
+/// A CEL list of strings that need no escapes.
 fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let quoted: Vec<_> = names.into_iter().map(|name| format!("'{name}'")).collect();
     format!("[{}]", quoted.join(", "))

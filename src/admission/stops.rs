@@ -1,13 +1,13 @@
-//! Warns whoever changes or deletes something that clears pods of what stops by it.
+//! Warns the user whose change or deletion stops pods.
 //!
 //! ```text
 //!  AISystem ─────────── level, purpose, jurisdictions, owners, documents, decommission ─┐
-//!  RiskLevel ────────── what it asks for                                                ├─► kubectl: Warning: …
+//!  RiskLevel ────────── requirements                                                    ├─► kubectl: Warning: …
 //!  ModelVersion ─────── deleted while cleared                                           │   nothing is refused
 //!  ApproverRole, TrustedSidecar ─── deleted, or shorter                                 ┘
 //! ```
 //!
-//! A warning counts from the statuses that the operator wrote last. The operator still decides what stops.
+//! The warnings use the statuses that the operator wrote last. The operator still decides which pods stop.
 
 use super::{
     PolicyObject,
@@ -26,21 +26,21 @@ const CHANGES: MatchScope = MatchScope { operations: &["UPDATE", "DELETE"], ..RE
 
 const DELETED: &str = "request.operation == 'DELETE'";
 
-/// The names of those fields of `spec` that an update changes, as a list.
+/// The fields of `spec` that an update changes, as a CEL list of names.
 fn changed(fields: &[&str]) -> String {
     let one =
         |field: &&str| format!("(object.spec.?{field} != oldObject.spec.?{field} ? ['spec.{field}'] : [])");
     fields.iter().map(one).collect::<Vec<_>>().join(" + ")
 }
 
-/// Whether an update takes something out of a list of the spec.
+/// Whether an update removes an item from a list of the spec.
 fn shrinks(list: &str) -> String {
     format!("oldObject.spec.{list}.orValue([]).exists(item, !(item in object.spec.{list}.orValue([])))")
 }
 
 fn system() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["aisystems"], enforced: true, ..CHANGES };
-    // The count of pods is the operator's, so it is there only where pods are governed.
+    // The operator counts the pods, and only in governed namespaces.
     let conditions = [("something-runs", "oldObject.?status.?pods.?running.orValue(0) > 0".to_owned())];
     let variables = [
         ("name", "'AI system ' + oldObject.metadata.name".to_owned()),
@@ -75,11 +75,11 @@ fn system() -> [PolicyObject; 2] {
         },
         Rule {
             holds: "size(variables.signed) == 0".to_owned(),
-            else_say: "variables.name + ': a change of ' + variables.signed.join(', ') + ' ends every approval that it has: its ' + variables.pods + ' stop, unless the new content needs no approval' + variables.see".to_owned(),
+            else_say: "variables.name + ': a change of ' + variables.signed.join(', ') + ' ends all its approvals: its ' + variables.pods + ' stop, unless the new content needs no approval' + variables.see".to_owned(),
         },
         Rule {
             holds: "size(variables.checked) == 0".to_owned(),
-            else_say: "variables.name + ': a change of ' + variables.checked.join(', ') + ' can end its clearance, if its risk level asks for what is gone, or an approver is now an owner: then its ' + variables.pods + ' stop' + variables.see".to_owned(),
+            else_say: "variables.name + ': a change of ' + variables.checked.join(', ') + ' can end its clearance, if its risk level requires a removed item, or an approver is now an owner: then its ' + variables.pods + ' stop' + variables.see".to_owned(),
         },
     ];
     validating("assent-stop-aisystem", Answer::Warn, &scope, &conditions, &variables, rules)
@@ -98,10 +98,10 @@ fn risk_level() -> [PolicyObject; 2] {
         "certifications",
         "images",
     ];
-    let variables = [("asks", changed(&fields))];
+    let variables = [("requirements", changed(&fields))];
     let rules = vec![Rule {
-        holds: "size(variables.asks) == 0".to_owned(),
-        else_say: "'risk level ' + object.metadata.name + ': a change of ' + variables.asks.join(', ') + ' applies at once to ' + string(oldObject.status.systems) + ' AI systems with ' + string(oldObject.status.?runningPods.orValue(0)) + ' running pods: those that do not have what it asks for now lose their clearance, and their pods stop; to see their pods: kubectl get aisystems -A'".to_owned(),
+        holds: "size(variables.requirements) == 0".to_owned(),
+        else_say: "'risk level ' + object.metadata.name + ': a change of ' + variables.requirements.join(', ') + ' applies at once to ' + string(oldObject.status.systems) + ' AI systems with ' + string(oldObject.status.?runningPods.orValue(0)) + ' running pods: the systems that do not meet it lose their clearance, and their pods stop; to see their pods: kubectl get aisystems -A'".to_owned(),
     }];
     validating("assent-stop-risklevel", Answer::Warn, &scope, &conditions, &variables, rules)
 }
@@ -120,7 +120,7 @@ fn approver_role() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["approverroles"], ..CHANGES };
     let rules = vec![Rule {
         holds: format!("{DELETED} ? oldObject.spec.?keys.orValue([]).size() == 0 : !{}", shrinks("?keys")),
-        else_say: "'approver role ' + oldObject.metadata.name + ': an approval that was signed with a key that is gone or changed no longer counts, and pods that need it stop; see: kubectl assent status -A'".to_owned(),
+        else_say: "'approver role ' + oldObject.metadata.name + ': approvals that were signed with a removed or changed key no longer count, and pods that need them stop; see: kubectl assent status -A'".to_owned(),
     }];
     validating("assent-stop-approverrole", Answer::Warn, &scope, &[], &[], rules)
 }
@@ -130,7 +130,7 @@ fn trusted_sidecar() -> [PolicyObject; 2] {
     let lists = ["?containers", "?initContainers", "?volumes", "?volumeMounts", "?env"].map(shrinks);
     let rules = vec![Rule {
         holds: format!("!({DELETED} || {})", lists.join(" || ")),
-        else_say: "'trusted sidecar ' + oldObject.metadata.name + ': pods stop that have something that will not be trusted any more; trust the new beside the old, roll the workloads, then take the old away'".to_owned(),
+        else_say: "'trusted sidecar ' + oldObject.metadata.name + ': pods with an addition that is no longer trusted stop; first add the new one, then restart the workloads, then remove the old one'".to_owned(),
     }];
     validating("assent-stop-trustedsidecar", Answer::Warn, &scope, &[], &[], rules)
 }

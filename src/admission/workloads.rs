@@ -1,5 +1,5 @@
-//! What the operator may change of the workloads that it has try again: nothing but their metadata. RBAC cannot
-//! say so.
+//! The operator annotates workloads so that their controllers retry. It may change only their metadata, which RBAC
+//! cannot express.
 
 use super::{
     Operator, PolicyObject,
@@ -18,8 +18,7 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
     };
     let rule = Rule {
         holds: "object.spec == oldObject.spec".to_owned(),
-        else_say: "object.metadata.name + ': Assent changes nothing but the metadata of a workload'"
-            .to_owned(),
+        else_say: "object.metadata.name + ': Assent may change only the metadata of a workload'".to_owned(),
     };
     let conditions = [("the-operator-asks", operator.asks())];
     validating("assent-operator-workloads", Answer::Refuse, &scope, &conditions, &[], vec![rule]).into()

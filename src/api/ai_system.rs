@@ -1,4 +1,4 @@
-//! An AI system: what it is for, whose it is, and how much risk it bears.
+//! The `AISystem` resource: the purpose, the owners and the risk level of an AI system.
 
 use std::fmt;
 
@@ -9,29 +9,29 @@ use serde::{Deserialize, Serialize};
 
 use super::{Conditions, Digest, conditions_schema};
 
-/// An AI system of the AI management system's inventory (ISO/IEC 42001 A.4.2, A.6.2).
+/// Purpose, owners and risk level of an AI system in the inventory of the organisation (ISO/IEC 42001 A.4.2, A.6.2).
 ///
-/// Pods belong to it by the label `assent.dev/system`.
+/// Pods name their system with the label `assent.dev/system`.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
     version = "v1alpha1",
     kind = "AISystem",
     plural = "aisystems",
-    doc = "An AI system: its purpose, owners and level of risk (ISO/IEC 42001 A.4.2).",
+    doc = "An AI system: its purpose, owners and risk level (ISO/IEC 42001 A.4.2).",
     namespaced,
     status = "AISystemStatus",
     derive = "PartialEq",
     shortname = "ais",
     category = "assent",
-    validation = Rule::new("self.metadata.name.size() <= 63").message("the name must be at most 63 characters long: pods carry it as the value of a label"),
-    validation = Rule::new("!has(self.spec.decommission) || !has(self.spec.decommission.successor) || self.spec.decommission.successor != self.metadata.name").message("a system can not be its own successor").field_path(".spec.decommission"),
-    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.decommissioned) || !oldSelf.status.decommissioned || (has(self.spec.decommission) && self.spec.decommission.date <= oldSelf.spec.decommission.date)").message("the system is decommissioned, for good: describe what replaces it as a new AISystem").field_path(".spec.decommission"),
+    validation = Rule::new("self.metadata.name.size() <= 63").message("the name must have at most 63 characters, because pods carry it as a label value"),
+    validation = Rule::new("!has(self.spec.decommission) || !has(self.spec.decommission.successor) || self.spec.decommission.successor != self.metadata.name").message("a system cannot be its own successor").field_path(".spec.decommission"),
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.decommissioned) || !oldSelf.status.decommissioned || (has(self.spec.decommission) && self.spec.decommission.date <= oldSelf.spec.decommission.date)").message("the system is decommissioned, and this is final: create a new AISystem for its replacement").field_path(".spec.decommission"),
     printcolumn(name = "Level", type_ = "string", json_path = ".spec.riskLevel"),
     printcolumn(name = "Cleared", type_ = "string", json_path = ".status.conditions[?(@.type=='Cleared')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Cleared')].reason"),
     printcolumn(name = "Versions", type_ = "string", json_path = ".status.clearedVersions", description = "The model versions that may run"),
-    printcolumn(name = "Until", type_ = "string", json_path = ".status.notAfter", description = "When the first of them loses its clearance"),
+    printcolumn(name = "Until", type_ = "string", json_path = ".status.notAfter", description = "When the first of these versions loses its clearance"),
     printcolumn(name = "Running", type_ = "integer", json_path = ".status.pods.running"),
     printcolumn(name = "Held", type_ = "integer", json_path = ".status.pods.held"),
     printcolumn(name = "Changed By", type_ = "string", json_path = r".metadata.annotations.assent\.dev/changed-by", priority = 1),
@@ -40,50 +40,59 @@ use super::{Conditions, Digest, conditions_schema};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AISystemSpec {
-    /// What the system is meant to do, for whom (EU AI Act article 3(12)). Part of what approvers sign.
+    /// Purpose of the system and its intended users (EU AI Act article 3(12)). Approvers sign it.
+    /// Example: `Scores the creditworthiness of persons who apply for a consumer loan`.
     #[schemars(length(min = 1, max = 4096))]
     pub intended_purpose: String,
 
-    /// Who answers for it: users and groups as the API server knows them.
+    /// Users and groups that are responsible for the system, by the names that the API server authenticates.
+    /// Example: `[{ kind: Group, name: credit-ml }]`.
     #[schemars(length(min = 1, max = 32))]
     pub owners: Vec<Owner>,
 
-    /// The name of its `RiskLevel`. Part of what approvers sign.
+    /// Name of the `RiskLevel` of the system. Approvers sign it. Example: `high`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub risk_level: String,
 
-    /// Where it is used, such as `EU` or `DE`. Part of what approvers sign.
+    /// Jurisdictions in which the system is used. Approvers sign them. Default: none. Example: `[EU, CH]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 32)), extend("x-kubernetes-list-type" = "set"))]
     pub jurisdictions: Vec<String>,
 
-    /// Who provides it.
+    /// Organisation that provides the system, with its certifications. Default: none.
+    /// Example: `{ name: Acme Bank SE }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<Provider>,
 
-    /// Its documents, such as an impact assessment (ISO/IEC 42001 A.5.3).
+    /// Documents about the system, such as an impact assessment (ISO/IEC 42001 A.5.3). Approvers sign the digests of
+    /// the documents that the risk level requires. Default: none.
+    /// Example: `[{ type: impact-assessment, uri: https://docs.example.org/ia.pdf }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub documentation: Vec<Document>,
 
-    /// The AI systems that it needs to do its work, such as one whose output it reads (EU AI Act annex IV 2(a)).
+    /// Other AI systems that this system needs, for example because it reads their output (EU AI Act annex IV 2(a)).
+    /// Default: none. Example: `[{ name: fraud-detector }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub depends_on: Vec<SystemReference>,
 
-    /// When and why it is retired (NIST AI RMF GOVERN 1.7). Once the date has come it stops for good.
+    /// Date and reason of the end of the system (NIST AI RMF GOVERN 1.7). From the date on, no pod of the system may
+    /// run, and nobody can undo this. Default: none, so the system has no planned end.
+    /// Example: `{ date: 2027-03-31T00:00:00Z, reason: replaced }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decommission: Option<Decommission>,
 }
 
-/// An owner, as in the `subjects` of a `RoleBinding`.
+/// A user or group that owns a system, as in the `subjects` of a `RoleBinding`.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Owner {
-    /// What `name` names.
+    /// Kind of the owner: `User` for a person, or `Group` for all members of a group. Default: `User`.
+    /// Example: `Group`.
     #[serde(default)]
     pub kind: OwnerKind,
-    /// The name as the API server authenticates it.
+    /// Name of the user or group, as the API server authenticates it. Example: `dana.weber@acme-bank.example`.
     #[schemars(length(min = 1, max = 256))]
     pub name: String,
 }
@@ -94,41 +103,43 @@ impl fmt::Display for Owner {
     }
 }
 
-/// What an owner's name names.
+/// The kind of an owner.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OwnerKind {
-    /// A person.
+    /// A single person.
     #[default]
     User,
-    /// Everybody in a group.
+    /// All members of a group.
     Group,
 }
 
-/// The provider of a system (EU AI Act article 3(3)).
+/// The organisation that provides a system (EU AI Act article 3(3)).
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Provider {
-    /// The organisation.
+    /// Name of the organisation. Example: `Acme Bank SE`.
     #[schemars(length(min = 1, max = 256))]
     pub name: String,
-    /// What it is certified for.
+    /// Certifications that the provider holds. Default: none.
+    /// Example: `[{ name: ISO/IEC 42001, notAfter: 2028-03-31T00:00:00Z }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub certifications: Vec<Certification>,
 }
 
-/// A certification and its end.
+/// A certification of a provider, and when it ends.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Certification {
-    /// Such as `ISO/IEC 42001`.
+    /// Name of the certification, as a risk level requires it. Example: `ISO/IEC 42001`.
     #[schemars(length(min = 1, max = 128))]
     pub name: String,
-    /// When it ends.
+    /// Time at which the certification ends. From then on it does not count. Default: none, so it has no end.
+    /// Example: `2028-03-31T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("self < timestamp('9000-01-01T00:00:00Z')", "the year must be before 9000"))]
     pub not_after: Option<Time>,
-    /// Where the certificate is.
+    /// Address of the certificate. Default: none. Example: `https://docs.example.org/iso-42001.pdf`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub uri: Option<String>,
@@ -138,79 +149,86 @@ pub struct Certification {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Document {
-    /// Such as `impact-assessment` or `technical-documentation`; what a `RiskLevel` asks for.
+    /// Type of the document, as a `RiskLevel` requires it. Example: `impact-assessment`.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 63))]
     pub type_: String,
-    /// Where it is.
+    /// Address of the document. Example: `https://docs.example.org/impact-assessment.pdf`.
     #[schemars(length(min = 1, max = 2048))]
     pub uri: String,
-    /// Its content.
+    /// Digest of the content of the document. Default: none, so approvers sign only its address.
+    /// Example: `sha256:` and 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
 }
 
-/// Another AI system.
+/// A reference to another AI system.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SystemReference {
-    /// Its name.
+    /// Name of the other `AISystem`. Example: `fraud-detector`.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
-    /// Its namespace; otherwise the same.
+    /// Namespace of the other `AISystem`. Default: the namespace of this system. Example: `payments`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub namespace: Option<String>,
 }
 
-/// The end of a system's life.
+/// The planned or completed end of a system.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Decommission {
-    /// From this instant on nothing of the system runs. One in the past means: now.
+    /// Time from which no pod of the system may run. A time in the past ends the system at once. Nobody can undo or
+    /// postpone it after that time. Example: `2027-03-31T00:00:00Z`.
     #[x_kube(validation = ("self < timestamp('9000-01-01T00:00:00Z')", "the year must be before 9000"))]
     pub date: Time,
-    /// Why.
+    /// Reason for the end, in the words of the owner. Example: `replaced by support-assistant`.
     #[schemars(length(min = 1, max = 1024))]
     pub reason: String,
-    /// The `AISystem` of this namespace that replaces it.
+    /// Name of the `AISystem` of this namespace that replaces the system. Default: none.
+    /// Example: `support-assistant`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub successor: Option<String>,
 }
 
-/// What may run of a system, until when, and why not.
+/// State of a system: which versions may run, until when, and why others may not.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AISystemStatus {
-    /// The generation that this status describes.
+    /// Generation of the object that this status describes. Absent before the first status. Example: `3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// `Ready` and `Cleared`; `Stalled` when somebody has to act against a standing decision.
+    /// Conditions of the system. `Cleared`: whether a version may run. `Ready`: the state for kstatus. `Stalled`: to
+    /// wait does not help, a person must act. `PodsHeld`: whether pods are held. `ClearanceExpiring`: a clearance ends
+    /// soon. Absent before the first status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
 
-    /// The names of the cleared model versions, separated by commas.
+    /// Names of the model versions that may run, separated by commas. Absent if no version may run.
+    /// Example: `credit-scorer-v1,credit-scorer-v2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16384))]
     pub cleared_versions: Option<String>,
 
-    /// When the first of them loses its clearance.
+    /// Time at which the first of the cleared versions loses its clearance. Absent if none of them has an end.
+    /// Example: `2027-03-31T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
 
-    /// The verdict on each model version.
+    /// Verdicts on the model versions of the system, at most 256. Absent if the system has no version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub versions: Vec<VersionSummary>,
 
-    /// The decommission date has come. Never goes back.
+    /// Whether the decommission date is over. It never becomes false again. Absent until then. Example: `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decommissioned: Option<bool>,
 
-    /// Its pods.
+    /// Numbers of the pods of the system. Absent before the operator counted them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodCount>,
 }
@@ -219,47 +237,49 @@ pub struct AISystemStatus {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VersionSummary {
-    /// The `ModelVersion`.
+    /// Name of the `ModelVersion`. Example: `credit-scorer-v1`.
     #[schemars(length(max = 253))]
     pub name: String,
-    /// Whether it may run.
+    /// Whether the version may run. Example: `true`.
     pub cleared: bool,
-    /// The reason of its `Cleared` condition.
+    /// Reason of the condition `Cleared` of the version. Example: `AwaitingApproval`.
     #[schemars(length(max = 63))]
     pub reason: String,
-    /// Until when it may run.
+    /// Time until which the version may run. Absent if it may not run, or may run without an end.
+    /// Example: `2027-03-31T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
 }
 
-/// The type of the condition that says whether pods of a system are held, and names their workloads.
+/// The type of the condition that says whether pods of a system are held. Its message names their workloads.
 pub const PODS_HELD: &str = "PodsHeld";
 
-/// The type of the condition that says that a clearance ends soon, and what will be the matter then.
+/// The type of the condition that says that a clearance ends soon. Its message says why.
 pub const CLEARANCE_EXPIRING: &str = "ClearanceExpiring";
 
-/// The pods of a system.
+/// Numbers of the pods of a system.
 #[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodCount {
-    /// Neither held, nor being deleted, nor ended.
+    /// Number of pods that are neither held, nor being deleted, nor ended. Example: `2`.
     #[schemars(extend("format" = "int32"))]
     pub running: u32,
-    /// Held by the gate `assent.dev/clearance`.
+    /// Number of pods that the scheduling gate `assent.dev/clearance` holds. Example: `1`.
     #[schemars(extend("format" = "int32"))]
     pub held: u32,
-    /// Being deleted, and not known to have ended.
+    /// Number of pods that are being deleted and have not ended. Default: 0. Example: `1`.
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(extend("format" = "int32"))]
     pub terminating: u32,
 
-    /// Of those that run, the ones that would stop if their namespace enforced. Only where it warns or audits.
+    /// Number of running pods that would stop in the mode `enforce`. Absent in namespaces with another mode than `warn`
+    /// or `audit`. Example: `1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "int32"))]
     pub would_stop: Option<u32>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires this signature")]
 const fn is_zero(count: &u32) -> bool {
     *count == 0
 }

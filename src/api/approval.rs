@@ -1,4 +1,4 @@
-//! A person's decision on what they read, and on nothing else.
+//! The `Approval` resource: the decision of one person on the exact content that they read.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Conditions, Digest, conditions_schema};
 
-/// A decision by one person in one role on one subject digest. Final: it can be neither edited nor
-/// deleted. A rejection or revocation supersedes it; another approval adds to it.
+/// Decision of one person in one role on one subject digest. Nobody can edit or delete it. A later rejection or
+/// revocation supersedes an approval. A later approval is valid in addition to it.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
     version = "v1alpha1",
     kind = "Approval",
-    doc = "A person's decision on one subject digest, in one role. Final.",
+    doc = "A decision of one person, in one role, on one subject digest. Nobody can edit or delete it.",
     namespaced,
     status = "ApprovalStatus",
     derive = "PartialEq",
@@ -28,7 +28,7 @@ use super::{Conditions, Digest, conditions_schema};
         name = "Approver",
         type_ = "string",
         json_path = ".*['approver.user','signedBy']",
-        description = "Who decided: whom the API server recorded, or whose key signed it"
+        description = "The person who decided, by the record of the API server or by the signature"
     ),
     printcolumn(
         name = "Counts",
@@ -41,32 +41,39 @@ use super::{Conditions, Digest, conditions_schema};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self == oldSelf", "an approval is final: create another Approval with the decision Approve, Reject or Revoke"))]
-#[x_kube(validation = ("!has(self.signature) || !has(self.approver)", "whose key signed it is who decided: leave spec.approver out"))]
+#[x_kube(validation = ("!has(self.signature) || !has(self.approver)", "the key of the signature names the approver: leave spec.approver out"))]
 pub struct ApprovalSpec {
-    /// The `AISystem` of this namespace.
+    /// Name of the `AISystem` of this namespace. Example: `credit-scorer`.
     #[schemars(length(min = 1, max = 63))]
     pub system: String,
 
-    /// The `ModelVersion` of this namespace.
+    /// Name of the `ModelVersion` of this namespace. Example: `credit-scorer-v1`.
     #[schemars(length(min = 1, max = 253))]
     pub model_version: String,
 
-    /// What was read: `kubectl get modelversion NAME -o jsonpath='{.status.subjectDigest}'`.
+    /// Digest of the content that the person read, from `status.subjectDigest` of the `ModelVersion`.
+    /// Example: the output of `kubectl get modelversion NAME -o jsonpath='{.status.subjectDigest}'`.
     pub subject_digest: Digest,
 
-    /// The decision.
+    /// Decision of the person. `Approve`: the version may run. `Reject`: it may not run until the same user approves it
+    /// in the same role. `Revoke`: all earlier approvals are void, so every role must approve again.
+    /// Example: `Approve`.
     pub decision: Decision,
 
-    /// The role it is made in. Needs the RBAC verb `approve` on `approverroles.assent.dev/<role>`.
+    /// Role in which the person decides. An unsigned decision needs the RBAC verb `approve` on
+    /// `approverroles.assent.dev/<role>`. Example: `risk-officer`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub role: String,
 
-    /// Why.
+    /// Reason for the decision, in the words of the person. Default: none.
+    /// Example: `Impact assessment and test reports reviewed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub reason: Option<String>,
 
-    /// When it ends, if before the level's validity does. Must lie in the future.
+    /// Time at which the approval ends. It must be in the future, unless the decision is signed. The validity of the
+    /// risk level can end the approval earlier. Default: none, so only that validity ends it.
+    /// Example: `2027-03-31T00:00:00Z`.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -76,31 +83,33 @@ pub struct ApprovalSpec {
     #[x_kube(validation = ("self < timestamp('9000-01-01T00:00:00Z')", "the year must be before 9000"))]
     pub not_after: Option<Time>,
 
-    /// Who decided. Set by the API server from the request; leave it out.
+    /// Person who decided. Leave it out: the API server sets it from the request, or before Kubernetes 1.36 the
+    /// plugin does. Absent in a signed decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approver: Option<Approver>,
 
-    /// The signature of all this by a key that the `ApproverRole` lists. Then whose key it is has decided, and any
-    /// account may apply it.
+    /// Signature of the decision by a key that the `ApproverRole` lists. The owner of the key is the approver, and any
+    /// account may apply the object. Default: none, so the user who creates the object is the approver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Signature>,
 }
 
-/// A signature that was made outside the cluster, as `kubectl assent approve --ssh-key` does.
+/// A signature that a person made outside the cluster, as `kubectl assent approve --ssh-key` does.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Signature {
-    /// When it was made; part of what is signed. An approval counts as made then, such as `2026-11-24T12:00:00Z`. It
-    /// must not be later than the approval is recorded.
+    /// Time of the signature. It is part of the signed text. An approval counts as made at this time. In an
+    /// approval it must not be later than the creation of the object. Example: `2026-11-24T12:00:00Z`.
     #[serde(deserialize_with = "super::time::time_or_past")]
     #[schemars(regex(pattern = super::time::TIME_PATTERN))]
     pub signed_at: Time,
-    /// The signature, as `ssh-keygen -Y sign -n approval@assent.dev` writes it.
+    /// Signature in the format of `ssh-keygen -Y sign -n approval@assent.dev`.
+    /// Example: text that starts with `-----BEGIN SSH SIGNATURE-----`.
     #[schemars(length(min = 1, max = 4096), regex(pattern = r"^-----BEGIN SSH SIGNATURE-----"))]
     pub ssh: String,
 }
 
-/// What is decided.
+/// A decision on a version.
 #[derive(
     JsonSchema,
     clap::ValueEnum,
@@ -116,50 +125,53 @@ pub struct Signature {
     Deserialize,
 )]
 pub enum Decision {
-    /// It may run.
+    /// The version may run.
     Approve,
-    /// It may not run, under whatever name, as long as this person does not approve after all.
+    /// The version may not run, under any name, until the same user approves it in the same role.
     Reject,
-    /// It may no longer run, under whatever name: every approval given before counts no more.
+    /// The version may no longer run, under any name: all earlier approvals are void.
     Revoke,
 }
 
-/// A person as the API server authenticated them.
+/// A person, by the names with which the API server authenticates them.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Approver {
-    /// The user name.
+    /// User name of the person. Example: `alice@acme-bank.example`.
     #[schemars(length(min = 1, max = 1024))]
     pub user: String,
-    /// The user's identifier, where the authenticator has one.
+    /// Identifier of the user, if the authenticator provides one. Default: none. Example: `1f6c2a70`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub uid: Option<String>,
-    /// The user's groups.
+    /// Groups of the user. Default: none. Example: `[risk-officers]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1024), inner(length(max = 1024)))]
     pub groups: Vec<String>,
 }
 
-/// Whether a decision counts, and why not.
+/// State of a decision: whether it counts, until when, and why not.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalStatus {
-    /// The generation that this status describes.
+    /// Generation of the object that this status describes. Absent before the first status. Example: `1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// `Ready`: it was read. `Counted`: it has effect.
+    /// Conditions of the decision. `Ready`: whether the operator processed it. `Counted`: whether it has effect.
+    /// Absent before the first status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
 
-    /// When it ends.
+    /// Time at which the approval ends, by its own `notAfter` or by the validity of the risk level. Absent if it has no
+    /// end, and for other decisions. Example: `2027-03-31T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
 
-    /// Whose key signed it, where it carries a signature that counts. A rejection or revocation keeps it, and its
-    /// effect, when the key leaves the role.
+    /// User name of the owner of the key that signed the decision, if the signature is valid. A rejection or revocation
+    /// keeps this name and its effect after the key is removed from the role. Absent without a valid signature.
+    /// Example: `alice@acme-bank.example`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub signed_by: Option<String>,

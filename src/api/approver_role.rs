@@ -1,7 +1,7 @@
-//! A role in which people decide, and the keys with which they can do so from outside the cluster.
+//! The `ApproverRole` resource: a role in which people decide, and the keys of people who sign outside the cluster.
 //!
-//! Who holds a role is said twice over: by RBAC (the verb `approve` on `approverroles.assent.dev/<role>`) for those who
-//! sign at the API server, and here, by key, for those who sign in Git. Either is enough.
+//! Two sources say who holds a role, and either is enough. RBAC does for decisions at the API server (the verb
+//! `approve` on `approverroles.assent.dev/<role>`). The keys of this resource do for decisions that are signed in Git.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use super::Approver;
 
-/// A role in which people decide, by the name that a `RiskLevel` gives it (ISO/IEC 42001 A.3.2).
+/// Description and keys of a role in which people decide (ISO/IEC 42001 A.3.2). A `RiskLevel` requires roles by name.
 ///
-/// Written by governance: whoever can write it can let anybody approve.
+/// Governance writes it: a user who can write it can let anybody approve.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
     version = "v1alpha1",
     kind = "ApproverRole",
-    doc = "A role in which people decide, and the keys whose signatures count in it (ISO/IEC 42001 A.3.2).",
+    doc = "A role in which people decide, and the keys with which they can sign (ISO/IEC 42001 A.3.2).",
     derive = "PartialEq",
     shortname = "apr",
     category = "assent",
@@ -32,27 +32,30 @@ use super::Approver;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ApproverRoleSpec {
-    /// What the role decides, in the organisation's words.
+    /// Task of the role, in the words of the organisation. Default: none.
+    /// Example: `Accepts the residual risk of high-risk systems`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub description: Option<String>,
 
-    /// The keys whose signatures count as decisions in this role. A key that is taken away takes the decisions
-    /// signed with it along.
+    /// Keys whose signatures count as decisions in this role. If you remove a key, the approvals that it signed no
+    /// longer count. Verified rejections and revocations stay. Default: none, so no signature counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub keys: Vec<ApproverKey>,
 }
 
-/// A person's key.
+/// A public key of a person.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("!self.approver.user.startsWith('system:')", "a service account or a component of the cluster is not a person and cannot approve"))]
+#[x_kube(validation = ("!self.approver.user.startsWith('system:')", "a user whose name begins with system: is not a person and cannot approve"))]
 pub struct ApproverKey {
-    /// Whose it is, by the names that the API server knows the person by: owners do not count where duties are separated.
+    /// Owner of the key. Use the names with which the API server authenticates this person, because owners of a system
+    /// are recognized by name. Example: `{ user: alice@acme-bank.example }`.
     pub approver: Approver,
 
-    /// The key as OpenSSH writes it, in one line: Ed25519 or ECDSA P-256, in a file, an agent or a security key.
+    /// Public key as one line in the format of OpenSSH. Ed25519 and ECDSA P-256 are allowed, also on a security key.
+    /// Example: `ssh-ed25519 AAAAC3… alice`.
     #[schemars(
         length(max = 1024),
         regex(
@@ -61,12 +64,14 @@ pub struct ApproverKey {
     )]
     pub public_key: String,
 
-    /// Decisions that were recorded before do not count.
+    /// Time from which the key is valid. Decisions that were recorded earlier do not count. Default: no limit.
+    /// Example: `2026-01-01T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("self < timestamp('9000-01-01T00:00:00Z')", "the year must be before 9000"))]
     pub not_before: Option<Time>,
 
-    /// Decisions that were recorded from then on do not count.
+    /// Time until which the key is valid. Decisions that are recorded from then on do not count. Default: no limit.
+    /// Example: `2027-01-01T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("self < timestamp('9000-01-01T00:00:00Z')", "the year must be before 9000"))]
     pub not_after: Option<Time>,

@@ -1,19 +1,19 @@
-//! The authors of an object, as far as they are known.
+//! The authors of an object, if they are known.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::core::ObjectMeta;
 
 use super::Text;
 
-/// The annotation of an `AISystem` or `ModelVersion` that names who wrote what approvers rely on: who created the
-/// version, and who last changed anything of the system but its `decommission`. The API server sets it.
+/// The annotation of an `AISystem` or `ModelVersion` that names its author. That is the user who created the version,
+/// or who last changed any field of the system except `decommission`. The API server sets it.
 pub const AUTHOR: &str = "assent.dev/author";
 
-/// The annotation of an `AISystem`, `RiskLevel`, `ApproverRole` or `TrustedSidecar` that names who last changed its
-/// `spec`. The API server sets it.
+/// The annotation of an `AISystem`, `RiskLevel`, `ApproverRole` or `TrustedSidecar` that names the user who last
+/// changed its `spec`. The API server sets it.
 pub const CHANGED_BY: &str = "assent.dev/changed-by";
 
-/// The authors of an object. Each is `None` where it is not known.
+/// The authors of an object. Each is `None` if it is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attribution {
     /// The value of [`AUTHOR`].
@@ -25,7 +25,7 @@ pub struct Attribution {
 }
 
 impl Attribution {
-    /// What `metadata` says. Before Kubernetes 1.36 that is a field manager alone.
+    /// Reads the authors from `metadata`. Before Kubernetes 1.36 only the field manager is known.
     pub fn of(metadata: &ObjectMeta) -> Self {
         let annotation = |key: &str| Some(metadata.annotations.as_ref()?.get(key)?.as_str().into());
         Self {
@@ -35,12 +35,12 @@ impl Attribution {
         }
     }
 
-    /// The user who last changed the object, as the API server stamped it.
+    /// The user who last changed the object, as the API server recorded it.
     pub fn user(&self) -> Option<&str> {
         self.changed_by.as_deref().or(self.author.as_deref())
     }
 
-    /// The author in words, or the user or field manager who changed the object last.
+    /// The author as text. If it is not known: the user or the field manager that last changed the object.
     pub fn in_words(&self) -> String {
         match (&self.author.as_ref().or(self.changed_by.as_ref()), &self.field_manager) {
             (Some(user), _) => user.to_string(),
@@ -50,12 +50,12 @@ impl Attribution {
     }
 }
 
-/// How people see a field manager: any client can claim any name.
+/// A field manager as text. It is marked as unproven, because any client can claim any name.
 pub fn unproven(field_manager: &str) -> String {
     format!("field manager {field_manager} (unproven)")
 }
 
-/// The entry of the field manager that wrote last, but for subresources.
+/// The entry of the field manager that wrote last. Writes to subresources do not count.
 pub fn last_write(metadata: &ObjectMeta) -> Option<&ManagedFieldsEntry> {
     let entries = metadata.managed_fields.iter().flatten();
     entries.filter(|entry| entry.subresource.is_none()).max_by_key(|entry| entry.time.clone())

@@ -1,7 +1,7 @@
-//! The one object that enforcement reads, in the API server and in the operator alike.
+//! The `Clearance` resource: the only object that the API server and the operator read to enforce.
 //!
 //! ```text
-//! Clearance "clearance" ─┬ trusted              what may be in any pod besides  admission, release
+//! Clearance "clearance" ─┬ trusted              additions allowed in any pod    admission, release
 //!                        └ systems ── <name> ─┬─ cleared[]   runtime + notAfter  admission, release
 //!                                             ├─ withheld[]  reason, message     events
 //!                                             └─ onLoss, lostAt                  stop
@@ -15,81 +15,87 @@ use serde::{Deserialize, Serialize};
 
 use super::{Digest, Mode, OnLoss, Scope, SharedRuntime, Trusted};
 
-/// The name of the one `Clearance` of a namespace.
+/// The name of the only `Clearance` of a namespace.
 pub const CLEARANCE_NAME: &str = "clearance";
 
-/// What may run in a namespace and until when. Written by the operator alone.
+/// Versions that may run in a namespace, and until when. Only the operator writes it.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
     version = "v1alpha1",
     kind = "Clearance",
-    doc = "What may run in a namespace and until when. Written by the operator alone.",
+    doc = "The versions that may run in a namespace, and until when. Only the operator writes it.",
     namespaced,
     derive = "PartialEq",
     shortname = "clr",
     category = "assent",
-    validation = ("self.metadata.name == 'clearance'", "the one Clearance of a namespace is named clearance"),
+    validation = ("self.metadata.name == 'clearance'", "the Clearance of a namespace must have the name clearance"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
     printcolumn(name = "Scope", type_ = "string", json_path = ".spec.scope"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-// Written as a whole: who owns which field need not be told, and read with every pod that is created.
+// The operator replaces the whole object, so the API server need not record the manager of each field. This keeps the
+// object small, which matters because the API server reads it for every new pod.
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct ClearanceSpec {
-    /// What is done about pods that are not cleared; absent: nothing, the namespace is not governed.
+    /// Mode of the namespace, from its label `assent.dev/mode`. `enforce`: hold and stop pods that are not cleared.
+    /// `warn`: warn the user and write to the audit log. `audit`: only write to the audit log.
+    /// Absent: the namespace is not governed. Example: `enforce`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
 
-    /// Which pods are governed.
+    /// Scope of the namespace, from its label `assent.dev/scope`. `all`: every pod. `accelerated`: pods that use an
+    /// accelerator or name a system. `labelled`: pods that name a system. Default: `all`. Example: `labelled`.
     #[serde(default)]
     pub scope: Scope,
 
-    /// Since when mode and scope are these: the grace of what ran before counts from here.
+    /// Time since which mode and scope have these values. The grace period of older pods begins at this time. Absent if
+    /// the time is not known. Example: `2026-11-24T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
 
-    /// What the cluster may put into pods besides what was approved: of every `TrustedSidecar`.
+    /// Additions to pods that all `TrustedSidecars` allow. Default: none.
     #[serde(default, skip_serializing_if = "Trusted::is_empty")]
     pub trusted: Trusted,
 
-    /// The systems of the namespace by name.
+    /// Systems of the namespace, by name. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 256))]
     pub systems: BTreeMap<String, SystemClearance>,
 }
 
-/// What may run of one system.
+/// Versions of one system that may run, and how its pods stop.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SystemClearance {
-    /// The versions that may run.
+    /// Versions that may run. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub cleared: Vec<ClearedVersion>,
 
-    /// The versions that may not.
+    /// Versions that may not run, with the reasons for Events about held pods. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub withheld: Vec<WithheldVersion>,
 
-    /// What happens to running pods on a loss: as the risk level says or, for a while after the system
-    /// changed to a milder level, as the earlier level says.
+    /// How running pods stop when they lose their clearance. It comes from the risk level. For some time after a change
+    /// to a milder level, the stricter values of both levels apply. Default: mode `Evict` within 60 seconds.
     #[serde(default)]
     pub on_loss: OnLoss,
 
-    /// The risk level that the system names, such as `high`.
+    /// Name of the risk level of the system. Absent if the name is not known. Example: `high`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub risk_level: Option<String>,
 
-    /// When the system last changed to a milder risk level while pods of an earlier level could still run.
-    /// Absent: `onLoss` is that of the level.
+    /// Time at which the system changed to a milder risk level while pods of the earlier level could still run.
+    /// Absent: `onLoss` is that of the current level. Example: `2026-11-24T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switched_at: Option<Time>,
 
-    /// When a version last lost its clearance: the grace counts from here.
+    /// Time at which a version of the system last lost its clearance. The grace period begins at this time. Absent if
+    /// this never happened. Example: `2026-11-24T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_at: Option<Time>,
 }
@@ -98,14 +104,15 @@ pub struct SystemClearance {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClearedVersion {
-    /// The `ModelVersion`.
+    /// Name of the `ModelVersion`. Example: `credit-scorer-v1`.
     #[schemars(length(max = 253))]
     pub model_version: String,
-    /// What was approved.
+    /// Digest of the approved content. Example: `sha256:` and 64 hexadecimal digits.
     pub subject_digest: Digest,
-    /// From this instant on it may not run. In whole seconds, as is a pod's creation.
+    /// Time from which the version may not run, in whole seconds like the creation time of a pod.
+    /// Example: `2027-03-31T00:00:00Z`.
     pub not_after: Time,
-    /// What its pods must look like.
+    /// Containers and volumes that a pod of this version must have.
     pub runtime: SharedRuntime,
 }
 
@@ -113,13 +120,14 @@ pub struct ClearedVersion {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WithheldVersion {
-    /// The `ModelVersion`.
+    /// Name of the `ModelVersion`. Example: `credit-scorer-v1`.
     #[schemars(length(max = 253))]
     pub model_version: String,
-    /// Why, in one word.
+    /// Reason as one word. Example: `AwaitingApproval`.
     #[schemars(length(max = 63))]
     pub reason: String,
-    /// Why, in words, and what to do.
+    /// Reasons as text, with the next command for each.
+    /// Example: `awaiting approval by role risk-officer: 0 of 1 given`.
     #[schemars(length(max = 4096))]
     pub message: String,
 }

@@ -1,4 +1,4 @@
-//! Conditions as the API conventions and kstatus want them, the same for every kind.
+//! Conditions of every kind, as the Kubernetes API conventions and kstatus require them.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -6,30 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use super::Text;
 
-/// A `metav1.Condition`, whose words, most of them those of many others, are in memory once.
+/// A `metav1.Condition`. Many conditions share the same texts, so each text is in memory only once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What it is about.
+    /// The type of the condition, such as `Ready`.
     #[serde(rename = "type")]
     pub type_: Text,
-    /// `True` or `False`.
+    /// Whether the condition is `True` or `False`.
     pub status: Text,
-    /// Why, in one word.
+    /// The reason as one word.
     pub reason: Text,
-    /// Why, in words.
+    /// The reason as text.
     pub message: Text,
-    /// The generation of the object that it describes.
+    /// The generation of the object that the condition describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Since when its status is this.
+    /// The time of the last change of the status.
     pub last_transition_time: Time,
 }
 
-/// The `conditions` of a status; one entry a type.
+/// The `conditions` of a status, with one entry for each type.
 pub type Conditions = Vec<Condition>;
 
-/// A condition that keeps its `lastTransitionTime` as long as its status is the one in `before`.
+/// A condition. It keeps the `lastTransitionTime` of the condition in `before` if that has the same status.
 pub fn condition(
     before: &[Condition],
     (type_, status): (&str, bool),
@@ -59,14 +59,41 @@ pub fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-list-map-keys": ["type"],
         "items": {
             "type": "object",
+            "description": "A condition of the object, as in other Kubernetes APIs.",
             "required": ["type", "status", "lastTransitionTime", "reason", "message"],
             "properties": {
-                "type": { "type": "string", "maxLength": 316 },
-                "status": { "type": "string", "enum": ["True", "False", "Unknown"] },
-                "observedGeneration": { "type": "integer", "format": "int64", "minimum": 0 },
-                "lastTransitionTime": { "type": "string", "format": "date-time" },
-                "reason": { "type": "string", "maxLength": 1024, "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$" },
-                "message": { "type": "string", "maxLength": 32768 }
+                "type": {
+                    "type": "string",
+                    "maxLength": 316,
+                    "description": "Type of the condition. Example: `Ready`."
+                },
+                "status": {
+                    "type": "string",
+                    "enum": ["True", "False", "Unknown"],
+                    "description": "Status of the condition. Example: `True`."
+                },
+                "observedGeneration": {
+                    "type": "integer",
+                    "format": "int64",
+                    "minimum": 0,
+                    "description": "Generation of the object that the condition describes. Absent if not known. Example: `3`."
+                },
+                "lastTransitionTime": {
+                    "type": "string",
+                    "format": "date-time",
+                    "description": "Time of the last change of the status. Example: `2026-11-24T12:00:00Z`."
+                },
+                "reason": {
+                    "type": "string",
+                    "maxLength": 1024,
+                    "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+                    "description": "Reason for the status as one word. Example: `AwaitingApproval`."
+                },
+                "message": {
+                    "type": "string",
+                    "maxLength": 32768,
+                    "description": "Reason for the status as text, with the next command if one helps."
+                }
             }
         }
     })

@@ -1,18 +1,18 @@
-//! What somebody decided on, in full: it stays when the objects that described it are deleted or replaced.
+//! The `DecisionSubject` resource: the full content of a decision. It stays after the described objects are deleted.
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::{AISystemSpec, Digest, ModelVersionSpec};
 
-/// The content that one subject digest stands for. The operator writes it when the first decision on the digest is
-/// recorded; nobody changes or deletes it. It goes when its namespace goes.
+/// Content for which one subject digest stands. The operator writes it at the first decision on the digest. Nobody can
+/// change or delete it. It is deleted with its namespace.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
     version = "v1alpha1",
     kind = "DecisionSubject",
-    doc = "What somebody decided on, in full. Written by the operator alone, for good.",
+    doc = "The full content of a decision. Only the operator writes it, and nobody can change or delete it.",
     namespaced,
     derive = "PartialEq",
     shortname = "dsub",
@@ -24,29 +24,31 @@ use super::{AISystemSpec, Digest, ModelVersionSpec};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DecisionSubjectSpec {
-    /// The digest that the decisions name, such as `sha256:f4f8…`. The name of the object is the same with a dash.
+    /// Digest that the decisions name. The name of this object is the digest with a dash instead of the colon.
+    /// Example: `sha256:` and 64 hexadecimal digits.
     pub subject_digest: Digest,
 
-    /// The name that the version had when the first decision was recorded. Others may have the same content.
+    /// Name of the `ModelVersion` at the first decision. Other versions can have the same content.
+    /// Example: `credit-scorer-v1`.
     #[schemars(length(min = 1, max = 253))]
     pub model_version: String,
 
-    /// The types of documents that the risk level required then, such as `impact-assessment`. The digests of these
-    /// documents are part of the subject digest.
+    /// Types of documents that the risk level required at the first decision. The subject digest covers these
+    /// documents. Default: none. Example: `[impact-assessment]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
     pub required_documents: Vec<String>,
 
-    /// The spec of the `AISystem` then. The subject digest covers its purpose, its risk level, its jurisdictions and
-    /// the required documents.
+    /// Copy of the spec of the `AISystem` at the first decision. The subject digest covers its purpose, its risk level,
+    /// its jurisdictions and the required documents.
     pub ai_system: AISystemSpec,
 
-    /// The spec of the `ModelVersion`. The subject digest covers all of it.
+    /// Copy of the spec of the `ModelVersion`. The subject digest covers all of it.
     pub version: ModelVersionSpec,
 }
 
 impl DecisionSubject {
-    /// The name of the object for `digest`.
+    /// The name of the `DecisionSubject` for `digest`.
     pub fn name_of(digest: &Digest) -> String {
         digest.as_str().replace(':', "-")
     }

@@ -1,4 +1,4 @@
-//! A SHA-256 digest as registries and Kubernetes write it, so that nothing else passes for one.
+//! A SHA-256 digest in the form of registries and Kubernetes. The type accepts no other text.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use super::Text;
 
-/// `sha256:` and 64 lower-case hexadecimal digits (OCI image specification, "Digests").
+/// A digest: `sha256:` and 64 lower-case hexadecimal digits (OCI image specification, "Digests").
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(Text);
 
-/// What was given is not `sha256:` and 64 lower-case hexadecimal digits.
+/// The error for a text that is not `sha256:` and 64 lower-case hexadecimal digits.
 #[derive(Debug, thiserror::Error)]
-#[error("\"{0}\" is not a digest: want sha256: and 64 lower-case hexadecimal digits")]
+#[error("\"{0}\" is not a digest: use sha256: and 64 lower-case hexadecimal digits")]
 pub struct InvalidDigest(String);
 
 impl Digest {
-    /// From the 32 bytes of a SHA-256 hash.
+    /// Makes a digest from the 32 bytes of a SHA-256 hash.
     pub fn from_sha256(hash: [u8; 32]) -> Self {
         use fmt::Write;
         let mut text = String::with_capacity(71);
@@ -29,17 +29,17 @@ impl Digest {
         Self(text.into())
     }
 
-    /// As it is written everywhere.
+    /// The whole text of the digest, with `sha256:`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The first eight hexadecimal digits: for a name that should not clash, and is not relied on.
+    /// The first eight hexadecimal digits, for generated names. They do not prove that a digest is the same.
     pub fn eight(&self) -> &str {
         &self.short()[..8]
     }
 
-    /// The first twelve hexadecimal digits: enough to recognise, not to sign.
+    /// The first twelve hexadecimal digits, for people. They are too short to sign.
     pub fn short(&self) -> &str {
         &self.0["sha256:".len()..][..12]
     }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_whole_lower_case_sha256_parses() {
+    fn only_a_complete_lower_case_sha256_parses() {
         let good = format!("sha256:{}", "0a".repeat(32));
         assert_eq!(good.parse::<Digest>().expect("valid").as_str(), good);
         for bad in
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn from_a_hash_is_what_parses() {
+    fn digest_of_a_hash_parses() {
         let digest = Digest::from_sha256([0xab; 32]);
         assert_eq!(digest.as_str().parse::<Digest>().expect("valid"), digest);
         assert_eq!(digest.short(), "abababababab");

@@ -1,9 +1,9 @@
-//! How a namespace is governed: what it says in its labels, and what a `Clearance` repeats of it.
+//! The mode and the scope of a namespace, from its labels. Its `Clearance` repeats them.
 //!
 //! ```text
-//!  assent.dev/mode   enforce > warn > audit > (absent: not governed)    what is done
-//!  assent.dev/scope  all (if absent) > accelerated > labelled           to which pods
-//!                    ◄── stricter: who may label      laxer: the verb ungovern ──►
+//!  assent.dev/mode   enforce > warn > audit > (absent: not governed)    the action
+//!  assent.dev/scope  all (if absent) > accelerated > labelled           the pods
+//!                    ◄── stricter: needs the right to label      milder: needs the verb ungovern ──►
 //! ```
 
 use std::{collections::BTreeMap, fmt};
@@ -11,25 +11,27 @@ use std::{collections::BTreeMap, fmt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The label by which a namespace opts in: the name of a [`Mode`].
+/// The label of a namespace with the name of its [`Mode`]. Without it the namespace is not governed.
 pub const MODE_LABEL: &str = "assent.dev/mode";
 
-/// The label by which a namespace says which of its pods are governed: the name of a [`Scope`].
+/// The label of a namespace with the name of its [`Scope`].
 pub const SCOPE_LABEL: &str = "assent.dev/scope";
 
-/// What is done about pods that are not cleared. Spelt as in the label; the laxest first.
+/// What Assent does about pods that are not cleared: `enforce`, `warn` or `audit`. The variants are in the order from
+/// the mildest to the strictest.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// It is noted: in the API server's audit log, in statuses and in metrics.
+    /// Write to the audit log of the API server, to statuses and to metrics.
     Audit,
-    /// Whoever creates them is warned besides.
+    /// Also warn the user who creates the pod or its workload.
     Warn,
-    /// They are held and stopped.
+    /// Hold and stop the pods.
     Enforce,
 }
 
-/// Which pods are governed. Spelt as in the label; the fewest first.
+/// Which pods are governed: `all`, `accelerated` or `labelled`. The variants are in the order from the fewest pods to
+/// the most.
 #[derive(
     JsonSchema,
     clap::ValueEnum,
@@ -47,9 +49,9 @@ pub enum Mode {
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// Those that name an AI system.
+    /// Pods that name an AI system.
     Labelled,
-    /// Those that ask for an accelerator as well.
+    /// Pods that name an AI system, and pods that use an accelerator.
     Accelerated,
     /// Every pod.
     #[default]
@@ -57,10 +59,10 @@ pub enum Scope {
 }
 
 impl Mode {
-    /// Every mode, the laxest first.
+    /// All modes, the mildest first.
     pub const ALL: [Self; 3] = [Self::Audit, Self::Warn, Self::Enforce];
 
-    /// As the label spells it.
+    /// The value of the label.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Audit => "audit",
@@ -71,10 +73,10 @@ impl Mode {
 }
 
 impl Scope {
-    /// Every scope, that of the fewest pods first.
+    /// All scopes, from the fewest pods to the most.
     pub const ALL: [Self; 3] = [Self::Labelled, Self::Accelerated, Self::All];
 
-    /// As the label spells it.
+    /// The value of the label.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Labelled => "labelled",
@@ -96,18 +98,20 @@ impl fmt::Display for Scope {
     }
 }
 
-/// What a namespace says of itself.
+/// The mode and the scope of a namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Governance {
-    /// None: it is not governed.
+    /// The mode, or `None` if the namespace is not governed.
     pub mode: Option<Mode>,
-    /// Which of its pods would be.
+    /// The governed pods, if there is a mode.
     pub scope: Scope,
 }
 
 impl Governance {
-    /// By its labels. What they say that is not known, which the API server refuses, is no mode, as the
-    /// policies see it, and every pod.
+    /// Reads the labels of a namespace.
+    ///
+    /// An unknown mode counts as no mode, as in the policies. An unknown scope counts as every pod. The API server
+    /// refuses both values.
     pub fn of(labels: &BTreeMap<String, String>) -> Self {
         let is = |label: &str, name: &str| labels.get(label).is_some_and(|value| value == name);
         Self {

@@ -1,22 +1,22 @@
-//! The custom resources: what people write, and the one object enforcement reads.
+//! The custom resources: objects that people write, and the `Clearance`, which the API server and the operator enforce.
 //!
 //! ```text
-//!  cluster     RiskLevel ──────────────┐ what a level asks for
-//!              TrustedSidecar ──────────┤ what the cluster itself puts into pods
-//!              ApproverRole ────────────┤ whose signature counts where it is not the API server that says who
+//!  cluster     RiskLevel ──────────────┐ requirements of a level
+//!              TrustedSidecar ──────────┤ additions of the cluster to pods
+//!              ApproverRole ────────────┤ keys of people who sign outside the cluster
 //!                                      │
 //!  namespace   AISystem ◄── ModelVersion ◄── Approval
 //!              purpose,     exact runtime,   a person's decision on
 //!              owners,      provenance       one subject digest
 //!              level           │
-//!                              ▼ compiled by the operator
-//!                          Clearance         system -> runtimes cleared, until when
-//!                          DecisionSubject   subject digest -> what somebody decided on, for good
-//!                          SystemHistory     system -> who changed what altered a verdict, and deletions
+//!                              ▼ the operator compiles
+//!                          Clearance         system -> cleared runtimes, until when
+//!                          DecisionSubject   subject digest -> the content of the decisions
+//!                          SystemHistory     system -> changes of verdicts, with their authors, and deletions
 //! ```
 //!
-//! One file a kind. Nothing here has logic beyond its own shape; bounds and CEL rules are part of
-//! the schema, so that bad input is refused by the API server and never reaches the operator.
+//! Each kind has its own file. Bounds and CEL rules are part of the schema, so the API server refuses bad input and it
+//! never reaches the operator. The doc comments of the types and fields are the texts of `kubectl explain`.
 #![allow(clippy::duplicated_attributes, reason = "two printer columns may have the same type")]
 
 mod ai_system;
@@ -77,41 +77,43 @@ pub use volume::{
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-/// The API group of every custom resource, label, annotation and virtual RBAC resource of Assent.
+/// The API group of all custom resources, labels, annotations and virtual RBAC resources of Assent.
 pub const GROUP: &str = "assent.dev";
 
-/// The label by which a pod names the [`AISystem`] it belongs to.
+/// The label with which a pod names its [`AISystem`].
 pub const SYSTEM_LABEL: &str = "assent.dev/system";
 
-/// The scheduling gate (KEP-3521) that holds a pod for which there is no clearance.
+/// The scheduling gate (KEP-3521) that holds a pod without clearance.
 pub const GATE: &str = "assent.dev/clearance";
 
-/// The label that a pod carries exactly as long as it carries [`GATE`], so that held pods can be
-/// selected by `kubectl`, by a watch and by the admission policy that guards their release.
+/// The label of a held pod. A pod has it exactly as long as it has [`GATE`].
+///
+/// With it, `kubectl`, watches and the admission policy that guards the release can select held pods.
 pub const HELD_LABEL: &str = "assent.dev/held";
 
-/// The label that a Job or `CronJob` carries as long as Assent suspends it. One that its user suspended
-/// has none, and stays so.
+/// The label of a Job or `CronJob` that Assent suspends. Assent does not resume a Job without it, because a user
+/// suspended that Job.
 pub const SUSPENDED_LABEL: &str = "assent.dev/suspended";
 
-/// The label by which a `ControllerRevision` names the system for which the operator keeps in it what it
-/// stopped. Not [`SYSTEM_LABEL`]: a `StatefulSet` that selects its pods by that would adopt it.
+/// The label of a `ControllerRevision` that holds an object that the operator stopped. Its value is the system.
+///
+/// It is not [`SYSTEM_LABEL`], because a `StatefulSet` that selects its pods by that label would adopt the revision.
 pub const KEPT_FOR_LABEL: &str = "assent.dev/kept-for";
 
-/// The label by which a `ControllerRevision` names the system for which the operator stopped a workload as a
-/// whole, and keeps in it what that was.
+/// The label of a `ControllerRevision` that holds the state of a workload that the operator stopped as a whole. Its
+/// value is the system.
 pub const STOPPED_FOR_LABEL: &str = "assent.dev/stopped-for";
 
-/// The annotation that notes the `activeDeadlineSeconds` that the operator gave a pod.
+/// The annotation with the `activeDeadlineSeconds` that the operator set on a pod.
 pub const DEADLINE_ANNOTATION: &str = "assent.dev/deadline";
 
-/// The annotation that the operator sets when it lifts the gate: `<model version>@<subject digest>`.
+/// The annotation that the operator sets when it removes the gate: `<model version>@<subject digest>`.
 pub const RELEASED_ANNOTATION: &str = "assent.dev/released";
 
-/// On a workload whose pods were refused before they were cleared: when it was told to try again.
+/// The annotation of a workload with refused pods. Its value is the time at which the operator made the workload retry.
 pub const POKED_ANNOTATION: &str = "assent.dev/poked";
 
-/// Every custom resource definition, in the order in which they are best read.
+/// All custom resource definitions, in reading order.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
     vec![
         RiskLevel::crd(),
@@ -132,7 +134,7 @@ mod tests {
 
     use super::definitions;
 
-    /// Where in `schema` something may be of any length.
+    /// Adds to `found` the paths in `schema` without a bound on their length.
     fn unbounded(schema: &Value, path: &str, found: &mut Vec<String>) {
         let bounds: &[&str] = match schema["type"].as_str() {
             Some("string") => &["maxLength", "enum", "format"],
@@ -165,6 +167,6 @@ mod tests {
                 unbounded(&properties[part], &format!("{kind}.{part}"), &mut found);
             }
         }
-        assert!(found.is_empty(), "of any length: {found:?}");
+        assert!(found.is_empty(), "without a bound: {found:?}");
     }
 }

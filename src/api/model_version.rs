@@ -1,4 +1,4 @@
-//! One version of a system's model: exactly what runs, and where it comes from.
+//! The `ModelVersion` resource: the exact runtime of one version of a model, and its provenance.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Conditions, Digest, SharedRuntime, conditions_schema};
 
-/// A version of a model as it runs, and its provenance (ISO/IEC 42001 A.6.2, A.7). Immutable.
+/// Exact runtime and provenance of one version of a model (ISO/IEC 42001 A.6.2, A.7). Nobody can change it: create a
+/// new `ModelVersion` instead.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
@@ -47,128 +48,138 @@ use super::{Conditions, Digest, SharedRuntime, conditions_schema};
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("self == oldSelf", "a model version is immutable: create a new ModelVersion for what changed"))]
+#[x_kube(validation = ("self == oldSelf", "a model version is immutable: create a new ModelVersion for the change"))]
 pub struct ModelVersionSpec {
-    /// The `AISystem` of this namespace that it is a version of.
+    /// Name of the `AISystem` of this namespace to which the version belongs. Example: `credit-scorer`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub system: String,
 
-    /// What its pods must look like.
+    /// Containers and volumes that a pod of this version must have. `kubectl assent capture` writes them for a
+    /// workload.
     pub runtime: SharedRuntime,
 
-    /// Where it comes from.
+    /// Origin of the model: data, base model, tests and others. The risk level can require parts of it.
+    /// Default: none. Example: `{ baseModel: { name: base-7b, digest: sha256:… } }`.
     #[serde(default, skip_serializing_if = "Provenance::is_empty")]
     pub provenance: Provenance,
 }
 
-/// Where a model comes from (ISO/IEC 42001 A.7.5, EU AI Act annex IV).
+/// Origin of a model (ISO/IEC 42001 A.7.5, EU AI Act annex IV).
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Provenance {
-    /// The data it was trained, tuned or grounded on.
+    /// Data on which the model was trained, tuned or grounded. Default: none.
+    /// Example: `[{ name: consumer-loans-2019-2025, digest: sha256:… }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub data: Vec<Artifact>,
-    /// The model it was made from.
+    /// Model from which this model was made. Default: none.
+    /// Example: `{ name: base-7b, digest: sha256:… }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_model: Option<Artifact>,
-    /// What kind of model it is.
+    /// Architecture of the model as text. Default: none.
+    /// Example: `Decoder-only transformer, 7 billion parameters`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub architecture: Option<String>,
-    /// Why this version.
+    /// Reason for this version as text. Default: none. Example: `Longer context, retrained on 2025`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub rationale: Option<String>,
-    /// Reports of the tests it passed.
+    /// Reports of the tests that the version passed. Default: none.
+    /// Example: `[{ name: bias-report, digest: sha256:… }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub tests: Vec<Artifact>,
-    /// Its bill of materials.
+    /// Software bill of materials of the version. Default: none.
+    /// Example: `{ name: sbom.cdx.json, digest: sha256:… }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sbom: Option<Artifact>,
 }
 
 impl Provenance {
-    /// Whether nothing is stated.
+    /// Whether no part is stated.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// The parts of a provenance that a risk level can require.
+/// A part of the provenance of a version that a risk level can require.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Evidence {
-    /// `provenance.data`
+    /// The field `provenance.data`.
     Data,
-    /// `provenance.baseModel`
+    /// The field `provenance.baseModel`.
     BaseModel,
-    /// `provenance.architecture`
+    /// The field `provenance.architecture`.
     Architecture,
-    /// `provenance.rationale`
+    /// The field `provenance.rationale`.
     Rationale,
-    /// `provenance.tests`
+    /// The field `provenance.tests`.
     Tests,
-    /// `provenance.sbom`
+    /// The field `provenance.sbom`.
     Sbom,
 }
 
-/// Something that can be fetched and checked.
+/// A file or data set that people can fetch and check by its digest.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Artifact {
-    /// What it is called.
+    /// Name of the artifact, for people. Example: `consumer-loans-2019-2025`.
     #[schemars(length(min = 1, max = 256))]
     pub name: String,
-    /// Where it is.
+    /// Address of the artifact. Default: none. Example: `s3://datasets/loans-2019-2025`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub uri: Option<String>,
-    /// Its content.
+    /// Digest of the content of the artifact. Example: `sha256:` and 64 hexadecimal digits.
     pub digest: Digest,
 }
 
-/// Whether a version may run, until when, and why not.
+/// State of a version: whether it may run, until when, and why not.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelVersionStatus {
-    /// The generation that this status describes.
+    /// Generation of the object that this status describes. Absent before the first status. Example: `1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// `Ready` and `Cleared`; `Stalled` when somebody has to act against a standing decision.
+    /// Conditions of the version. `Cleared`: whether it may run. `Ready`: the state for kstatus. `Stalled`: to wait
+    /// does not help, a person must act. `ClearanceExpiring`: its clearance ends soon. Absent before the first status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
 
-    /// What an approval of this version signs.
+    /// Digest that an approval of this version must name. Absent if the system does not exist.
+    /// Example: `sha256:` and 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject_digest: Option<Digest>,
 
-    /// Until when it may run.
+    /// Time until which the version may run. Absent if it may not run, or may run without an end.
+    /// Example: `2027-03-31T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
 
-    /// The approvals that count.
+    /// Approvals of this version that count, at most 256. Absent if none counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub approvals: Vec<CountedApproval>,
 }
 
-/// An approval that counts towards a clearance.
+/// An approval that counts for a clearance.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CountedApproval {
-    /// The `Approval`.
+    /// Name of the `Approval` object. Example: `credit-scorer-v1-risk-officer`.
     #[schemars(length(max = 253))]
     pub name: String,
-    /// The role it was given in.
+    /// Role in which the person approved. Example: `risk-officer`.
     #[schemars(length(max = 63))]
     pub role: String,
-    /// Who gave it.
+    /// User name of the approver. Example: `alice@acme-bank.example`.
     #[schemars(length(max = 1024))]
     pub user: String,
-    /// Until when it counts.
+    /// Time until which the approval counts. Absent if it has no end. Example: `2027-03-31T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
 }

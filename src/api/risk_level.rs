@@ -1,4 +1,4 @@
-//! What a level of risk asks for before a model may run, and what happens when it is lost.
+//! The `RiskLevel` resource: what a model needs before it may run, and what happens when it loses its clearance.
 
 use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
@@ -6,15 +6,15 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use super::{Conditions, conditions_schema};
 
-/// A level of risk, as in the EU AI Act or the organisation's own scheme, and the assent it needs.
+/// Requirements of a level of risk, as in the EU AI Act or in the scheme of the organisation.
 ///
-/// Written by governance. Assigning a level to an `AISystem` needs the RBAC verb `use` on it.
+/// Governance writes it. To assign a level to an `AISystem`, a user needs the RBAC verb `use` on the level.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
     version = "v1alpha1",
     kind = "RiskLevel",
-    doc = "A level of risk and the assent it needs (ISO/IEC 42001 clause 6.1, EU AI Act chapter III).",
+    doc = "A level of risk, and what a model of that level needs before it may run (ISO/IEC 42001 clause 6.1, EU AI Act chapter III).",
     status = "RiskLevelStatus",
     derive = "PartialEq",
     shortname = "rl",
@@ -35,84 +35,98 @@ use super::{Conditions, conditions_schema};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RiskLevelSpec {
-    /// What the level is for, in the organisation's words.
+    /// Purpose of the level, in the words of the organisation. Default: none.
+    /// Example: `High-risk systems of EU AI Act annex III`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub description: Option<String>,
 
-    /// No system of this level may run, whoever approves (EU AI Act article 5).
+    /// Whether all systems of this level are forbidden, even if people approve them (EU AI Act article 5).
+    /// Default: false. Example: `true`.
     #[serde(default)]
     pub prohibited: bool,
 
-    /// The approvals needed; all of them. Empty: none is needed.
+    /// Approvals that a version needs. It needs all of them. Default: none, so a version needs no approval.
+    /// Example: `[{ role: risk-officer }, { role: ethics-board, count: 2 }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["role"]))]
     pub approvals: Vec<RequiredApproval>,
 
-    /// One person fills one role only. The owners of a system do not count as its approvers; nor does whoever created
-    /// the version, or last changed anything of the system but its `decommission`. False by default.
+    /// Whether one person fills only one role, and approvals by owners and authors do not count. Authors are the user
+    /// who created the version and the user who last changed any field of the system except `decommission`. Before
+    /// Kubernetes 1.36 authors are not known, and their approvals count. Default: false. Example: `true`.
     #[serde(default)]
     pub separation_of_duties: bool,
 
-    /// How long an approval holds, as a Go duration such as `8760h`; at most ten years. Absent: until
-    /// its own `notAfter`, if it has one.
+    /// Time for which an approval counts, as a Go duration with the units `h`, `m`, `s` and `ms`. It must be longer
+    /// than `0s` and at most `87600h`, which is ten years. Default: no limit, so an approval counts until its own
+    /// `notAfter`, if it has one. Example: `8760h`, which is one year.
     #[serde(default, deserialize_with = "validity", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxLength" = 32))]
-    #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 8760h, which is a year, or 90m: longer than 0s, and at most 87600h"))]
+    #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 8760h (one year) or 90m, longer than 0s and at most 87600h"))]
     pub validity: Option<Duration>,
 
-    /// The types of document that the system must have, each matching a `documentation[].type`.
+    /// Types of documents that the system must list in `spec.documentation`. Approvers sign the digests of these
+    /// documents too. Default: none. Example: `[impact-assessment, technical-documentation]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub documents: Vec<String>,
 
-    /// The parts of its provenance that a model version must state.
+    /// Parts of `spec.provenance` that a model version must state: `Data`, `BaseModel`, `Architecture`, `Rationale`,
+    /// `Tests` or `Sbom`. Default: none. Example: `[Data, Tests]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"))]
     pub evidence: Vec<super::Evidence>,
 
-    /// The certifications, such as `ISO/IEC 42001`, that the system's provider must hold.
+    /// Certifications that the provider of the system must hold, by the names in `spec.provider.certifications`.
+    /// Default: none. Example: `[ISO/IEC 42001]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     pub certifications: Vec<String>,
 
-    /// Whether images must be named by digest.
+    /// How a version must name its images. `Digest`: only by digest. `Tag`: by digest or by tag. Somebody can move a
+    /// tag to another image after the approval. Default: `Digest`. Example: `Tag`.
     #[serde(default)]
     pub images: ImagePolicy,
 
-    /// What happens to running pods when clearance is lost.
+    /// How running pods stop when they lose their clearance. Default: mode `Evict` within 60 seconds.
+    /// Example: `{ mode: ScaleDown, gracePeriodSeconds: 300 }`.
     #[serde(default)]
     pub on_loss: OnLoss,
 
-    /// The controls that this level implements, for auditors.
+    /// Controls of frameworks that this level helps to implement, as information for auditors. Default: none.
+    /// Example: `[{ framework: ISO/IEC 42001, id: A.9.4 }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128))]
     pub controls: Vec<Control>,
 }
 
-/// As the schema has it: `Duration` panics when it reads one that is too long to be one, and an object that got past
-/// the schema must count as missing and not end the operator.
+/// Reads a validity as the schema allows it.
+///
+/// `Duration` panics on numbers that are too long. An object that bypassed the schema must not end the operator, so it
+/// gets an error instead and counts as missing.
 fn validity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     const DIGITS: usize = 15;
     let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
     let is_short = text.len() <= 32 && text.split(|c: char| !c.is_ascii_digit()).all(|n| n.len() <= DIGITS);
-    // The last two are in what `Duration` writes for less than a millisecond.
+    // `Duration` writes `n` and `µ` for durations below one millisecond.
     let is_plain = text.chars().all(|c| c.is_ascii_digit() || ".hmsnµ".contains(c));
     if !(is_short && is_plain) {
-        return Err(D::Error::custom(format!("\"{text}\" is no validity: want one such as 8760h")));
+        return Err(D::Error::custom(format!("\"{text}\" is not a valid duration: use one such as 8760h")));
     }
     text.parse().map(Some).map_err(D::Error::custom)
 }
 
-/// Approvals by `count` different people in one role.
+/// Approvals that a version needs from different people in one role.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredApproval {
-    /// The role, held by whoever has the RBAC verb `approve` on `approverroles.assent.dev/<role>`.
+    /// Name of the role. Users with the RBAC verb `approve` on `approverroles.assent.dev/<role>` hold it, and so do
+    /// people whose keys the `ApproverRole` of this name lists. Example: `risk-officer`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub role: String,
 
-    /// How many different people; 1 to 16.
+    /// Number of different people who must approve in this role, from 1 to 16. Default: 1. Example: `2`.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 16), extend("format" = "int32"))]
     pub count: u32,
@@ -122,52 +136,56 @@ const fn one() -> u32 {
     1
 }
 
-/// How images may be named.
+/// How a version must name its images.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ImagePolicy {
-    /// By digest only: what was approved is what runs.
+    /// Only by digest, so that the approved image is the one that runs.
     #[default]
     Digest,
-    /// By tag too. A tag can be moved after the approval.
+    /// By digest or by tag. Somebody can move a tag to another image after the approval.
     Tag,
 }
 
-/// What happens to running pods when clearance is lost.
+/// How running pods stop when they lose their clearance.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("!(self.?deadManSwitch.orValue(false) && self.?mode.orValue('Evict') == 'Audit')", "a dead-man switch stops what loses its clearance, and mode Audit only records it: leave out one of them"))]
+#[x_kube(validation = ("!(self.?deadManSwitch.orValue(false) && self.?mode.orValue('Evict') == 'Audit')", "deadManSwitch stops pods, and mode Audit stops nothing: set only one of them"))]
 pub struct OnLoss {
-    /// How they are stopped.
+    /// Way in which pods or workloads stop. `Evict`: evict pods within disruption budgets. `ScaleDown`: scale the
+    /// workload to zero and back. `Suspend`: set and clear `spec.suspend` of the workload. `Audit`: only record the
+    /// loss. Jobs and `CronJobs` are suspended in every mode except `Audit`. Default: `Evict`. Example: `ScaleDown`.
     #[serde(default)]
     pub mode: OnLossMode,
 
-    /// Seconds from the loss to the end of the last pod; 0 to 3600, by default 60. What `mode` says has the
-    /// first half of it; pods that are left then are deleted. A node does not shorten a stop that has begun, so
-    /// a pod's own `terminationGracePeriodSeconds`, and the grace of whoever deletes it, is at most half of this.
+    /// Seconds from the loss of clearance to the end of the last pod, from 0 to 3600. `mode` applies in the first half.
+    /// Then Assent deletes the remaining pods. The `terminationGracePeriodSeconds` of a pod, and the grace period of
+    /// any deletion, can be at most half of this, because a stop cannot be shortened. Default: 60. Example: `300`.
     #[serde(default = "default_grace")]
     #[schemars(range(min = 0, max = 3600), extend("format" = "int32"))]
     pub grace_period_seconds: u32,
 
-    /// Running pods also carry the end of their clearance, as `activeDeadlineSeconds`: the kubelet stops them
-    /// then even if the operator and the API server are gone. Where a clearance is renewed, they are replaced
-    /// before; pods of Jobs and those that nothing owns cannot be, and end with the clearance they started with.
+    /// Whether running pods carry the end of their clearance as `activeDeadlineSeconds`. The kubelet then stops them
+    /// even if the operator and the API server are down. After a renewal the operator replaces the pods. Pods of Jobs
+    /// and pods without an owner are not replaced: they end with their first clearance. Default: false.
+    /// Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dead_man_switch: bool,
 }
 
-/// How what lost its clearance is stopped. Jobs and `CronJobs` are suspended in every mode but `Audit`.
+/// How pods or workloads stop that lost their clearance. Jobs and `CronJobs` are suspended in every mode except
+/// `Audit`.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnLossMode {
-    /// Its pods are evicted, respecting disruption budgets; their replacements are held.
+    /// Evict the pods within disruption budgets. Their replacements are held.
     #[default]
     Evict,
-    /// The workload at the root of its pods' controllers is scaled to zero, and back when clearance returns.
-    /// Where it has no `scale` subresource, or somebody else keeps scaling it up: `Evict`.
+    /// Scale the root of the pods' controllers to zero, and back when it is cleared again. If it has no `scale`
+    /// subresource, or somebody else keeps scaling it up, this is the same as `Evict`.
     ScaleDown,
-    /// `spec.suspend` of the workload at the root of its pods' controllers is set, and taken back when
-    /// clearance returns. Where it has no such field: `Evict`.
+    /// Set `spec.suspend` of the root of the pods' controllers, and clear it when the root is cleared again. If it
+    /// has no such field, this is the same as `Evict`.
     Suspend,
-    /// It runs on, and the loss is recorded. What is new is still held.
+    /// Record the loss, and stop nothing. New pods are still held.
     Audit,
 }
 
@@ -176,13 +194,15 @@ const fn default_grace() -> u32 {
 }
 
 impl OnLoss {
-    /// The grace where no risk level says another: a minute.
+    /// The default of [`OnLoss::grace_period_seconds`], in seconds.
     pub const DEFAULT_GRACE_PERIOD_SECONDS: u32 = 60;
 
-    /// The longest that one pod may take to end once it is deleted: half of the grace. In the first half
-    /// anybody may delete it; from then on the operator does, and leaves it what is left.
+    /// The longest termination grace period of one pod, in seconds: half of the grace, and at least one second.
+    ///
+    /// In the first half anybody may delete the pod. After that the operator deletes it and gives it the remaining
+    /// time.
     pub fn pod_grace_seconds(&self) -> u32 {
-        // With a grace of 0 the API server forgets a pod whose containers may run on.
+        // With a grace of 0 the API server removes a pod at once, and its containers may continue to run.
         (self.grace_period_seconds / 2).max(1)
     }
 }
@@ -197,48 +217,49 @@ impl Default for OnLoss {
     }
 }
 
-/// A control of a framework that a level helps to implement.
+/// A control of a framework that a risk level helps to implement.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Control {
-    /// The framework, such as `ISO/IEC 42001`, `EU AI Act` or `NIST AI RMF`.
+    /// Name of the framework. Example: `ISO/IEC 42001`, `EU AI Act` or `NIST AI RMF`.
     #[schemars(length(min = 1, max = 63))]
     pub framework: String,
 
-    /// The control, such as `A.5.4`, `Article 14` or `GOVERN 1.3`.
+    /// Identifier of the control in the framework. Example: `A.9.4`, `Article 14` or `GOVERN 1.3`.
     #[schemars(length(min = 1, max = 63))]
     pub id: String,
 
-    /// Its title.
+    /// Title of the control. Default: none. Example: `Intended use of the AI system`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub title: Option<String>,
 }
 
-/// What the operator saw of a level.
+/// State of a risk level, as the operator observed it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RiskLevelStatus {
-    /// The generation that this status describes.
+    /// Generation of the object that this status describes. Absent before the first status. Example: `3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// `Ready`: the level is in force.
+    /// Conditions of the level. `Ready`: whether the level is in force. Absent before the first status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
 
-    /// The approvals in words, such as `1 risk-officer, 1 ethics-board`.
+    /// Required approvals as text, or `nobody`. Absent before the first status.
+    /// Example: `1 risk-officer, 2 ethics-board`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub requires: Option<String>,
 
-    /// How many systems have it, such as 3; 0 by default. A level that is in use cannot be deleted.
+    /// Number of systems that name this level. A level that is in use cannot be deleted. Default: 0. Example: `3`.
     #[serde(default)]
     #[schemars(extend("format" = "int32", "minimum" = 0))]
     pub systems: u32,
 
-    /// How many pods of these systems run in namespaces that enforce, such as 12; 0 by default.
+    /// Number of running pods of these systems in namespaces with the mode `enforce`. Default: 0. Example: `12`.
     #[serde(default)]
     #[schemars(extend("format" = "int32", "minimum" = 0))]
     pub running_pods: u32,
@@ -251,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_validity_that_the_schema_does_not_take_is_an_error_and_no_panic() {
+    fn validity_outside_the_schema_is_an_error_and_does_not_panic() {
         let read = |validity: &str| serde_json::from_value::<RiskLevelSpec>(json!({ "validity": validity }));
         for good in ["8760h", "1h30m", "0.5h", "87600h", "999999999999999h999999999999999h"] {
             assert!(read(good).is_ok(), "{good}");
@@ -262,7 +283,7 @@ mod tests {
             assert!(read(bad).is_err(), "{bad}");
         }
         for short in ["0s", "0.0000001s", "0.00001s", "0.5ms"] {
-            let level = read(short).expect("the schema refuses zero, and takes the others");
+            let level = read(short).expect("the schema refuses only zero");
             let written = serde_json::to_value(&level).expect("an object serialises");
             assert_eq!(serde_json::from_value(written).ok(), Some(level), "{short}");
         }

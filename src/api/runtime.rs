@@ -1,5 +1,4 @@
-//! What a pod must look like to be the model that was approved: the fields of a pod that can name
-//! or load a model, in the words of the pod API.
+//! The `Runtime`: the fields of a pod that can name or load a model. They have the same names as in the pod API.
 //!
 //! ```text
 //! Runtime ─┬─ containers      ┐ image, command, args, env, envFrom, workingDir, volumeMounts,
@@ -8,9 +7,9 @@
 //!          └─ hostNetwork, hostPID, hostIPC, shareProcessNamespace
 //! ```
 //!
-//! `policy::fields` says of every field of a pod whether it is compared.
-//! What is referred to by name, such as the content of a claim or a config map, is not pinned by it.
-#![allow(clippy::struct_field_names, reason = "the names are those of the pod API")]
+//! `policy::fields` says for each field of a pod whether it is compared. A runtime pins names, not content: the content
+//! of a claim, `ConfigMap` or Secret can change.
+#![allow(clippy::struct_field_names, reason = "the fields have the names of the pod API")]
 #![allow(clippy::struct_excessive_bools, reason = "each is a field of the pod API")]
 
 use std::ops::Deref;
@@ -22,47 +21,47 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Text, Volume};
 
-/// The containers and volumes of a pod, exact but for what a container lists in `mayVary`.
+/// Containers and volumes that a pod must have exactly. Only variables in `mayVary` of a container can differ.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a field of the pod API")]
 pub struct Runtime {
-    /// The containers, in any order.
+    /// Containers of the pod. The order does not matter.
     #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub containers: Vec<Container>,
 
-    /// The init containers, in their order.
+    /// Init containers of the pod. The order matters. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub init_containers: Vec<Container>,
 
-    /// The volumes, in any order.
+    /// Volumes of the pod. The order does not matter. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub volumes: Vec<Volume>,
 
-    /// Whether the pod uses the network of its node, so that other programs of the node can answer at its
-    /// addresses. Default: false. Example: `hostNetwork: true`.
+    /// Whether the pod uses the network of its node. Other programs of the node can then answer at its addresses.
+    /// Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub host_network: bool,
 
-    /// Whether the pod sees the processes of its node. Default: false. Example: `hostPID: true`.
+    /// Whether the pod sees the processes of its node. Default: false. Example: `true`.
     #[serde(default, rename = "hostPID", skip_serializing_if = "std::ops::Not::not")]
     pub host_pid: bool,
 
-    /// Whether the pod uses the shared memory of its node, which other programs can write. Default: false.
-    /// Example: `hostIPC: true`.
+    /// Whether the pod uses the shared memory of its node. Other programs of the node can then change it.
+    /// Default: false. Example: `true`.
     #[serde(default, rename = "hostIPC", skip_serializing_if = "std::ops::Not::not")]
     pub host_ipc: bool,
 
     /// Whether the containers of the pod see each other's processes. Default: false.
-    /// Example: `shareProcessNamespace: true`.
+    /// Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub share_process_namespace: bool,
 }
 
 impl Runtime {
-    /// The images of containers, init containers and volumes.
+    /// The images of all containers, init containers and volumes.
     pub fn images(&self) -> impl Iterator<Item = &str> {
         let containers =
             self.containers.iter().chain(&self.init_containers).map(|container| &*container.image);
@@ -71,7 +70,7 @@ impl Runtime {
     }
 }
 
-/// A [`Runtime`] that is in memory once, however many versions, clearances and pods have it.
+/// An interned [`Runtime`]: versions, clearances and pods with the same runtime share one copy in memory.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Runtime")]
 #[schemars(with = "Runtime")]
@@ -83,7 +82,7 @@ impl From<Runtime> for SharedRuntime {
     }
 }
 
-/// What is kept of a runtime that was not known: what was read has room for four where there is one container.
+/// Makes the copy that is interned. `clone` drops the spare capacity of the lists that were read.
 impl From<&Self> for Runtime {
     fn from(read: &Self) -> Self {
         read.clone()
@@ -98,72 +97,74 @@ impl Deref for SharedRuntime {
     }
 }
 
-/// A container: what of it can name, load or replace a model.
+/// Fields of a container that can name, load or replace a model.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Container {
-    /// Its name in the pod.
+    /// Name of the container in the pod. Example: `vllm`.
     #[schemars(length(min = 1, max = 63))]
     pub name: Text,
 
-    /// Its image, compared as it is written.
+    /// Image of the container, compared as text. Example: `vllm/vllm-openai@sha256:…`.
     #[schemars(length(min = 1, max = 1024))]
     pub image: Text,
 
-    /// Its entry point.
+    /// Entry point of the container. Default: none, as in a pod. Example: `[vllm, serve]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 16384)))]
     pub command: Vec<Text>,
 
-    /// Its arguments.
+    /// Arguments of the entry point, in this order. Default: none. Example: `[--max-model-len=8192]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(max = 16384)))]
     pub args: Vec<Text>,
 
-    /// Its working directory.
+    /// Working directory of the container. Default: none, as in a pod. Example: `/srv`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub working_dir: Option<Text>,
 
-    /// `Always` for an init container that runs beside the others and that they do not wait for.
+    /// Restart policy of the container. `Always` makes an init container a sidecar. Default: none. Example: `Always`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32))]
     pub restart_policy: Option<Text>,
 
-    /// Its environment, in its order, without what `mayVary` lists.
+    /// Environment variables in this order, without those that `mayVary` names. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub env: Vec<EnvVar>,
 
-    /// Where more of its environment comes from.
+    /// `ConfigMaps` and Secrets whose keys become environment variables, in this order. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub env_from: Vec<EnvFrom>,
 
-    /// Where its volumes are mounted, in their order.
+    /// Mounts of volumes, in this order. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub volume_mounts: Vec<VolumeMount>,
 
-    /// The commands that its hooks and probes run in it.
+    /// Commands that hooks and probes run in the container. Default: none.
+    /// Example: `{ preStop: [sleep, "5"] }`.
     #[serde(default, skip_serializing_if = "ExecHooks::is_empty")]
     pub exec: ExecHooks,
 
-    /// The HTTP requests that its hooks send to it. Default: none.
-    /// Example: `http: { preStop: { path: /drain, port: 8022 } }`.
+    /// HTTP requests that hooks send to the container. Default: none.
+    /// Example: `{ preStop: { path: /drain, port: 8022 } }`.
     #[serde(default, skip_serializing_if = "HttpHooks::is_empty")]
     pub http: HttpHooks,
 
-    /// What need not be as it is here.
+    /// Variables that can differ between pods of the version. Default: none. Example: `{ env: [HF_TOKEN] }`.
     #[serde(default, skip_serializing_if = "MayVary::is_empty")]
     pub may_vary: MayVary,
 }
 
-/// What may differ between pods of one version.
+/// Parts of a container that can differ between pods of one version.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MayVary {
-    /// The names of environment variables that may have any value, such as a token or a log level.
+    /// Names of environment variables that may have any value or be missing. Default: none.
+    /// Example: `[HF_TOKEN, VLLM_LOGGING_LEVEL]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
     pub env: Vec<Text>,
@@ -175,53 +176,53 @@ impl MayVary {
     }
 }
 
-/// The commands that hooks and probes run in a container.
+/// Commands that hooks and probes run in a container.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecHooks {
-    /// `lifecycle.postStart.exec.command`
+    /// Value of `lifecycle.postStart.exec.command`. Default: none. Example: `[/bin/warm-up]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 16384)))]
     pub post_start: Vec<Text>,
-    /// `lifecycle.preStop.exec.command`
+    /// Value of `lifecycle.preStop.exec.command`. Default: none. Example: `[sleep, "5"]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 16384)))]
     pub pre_stop: Vec<Text>,
-    /// `livenessProbe.exec.command`
+    /// Value of `livenessProbe.exec.command`. Default: none. Example: `[/bin/health]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 16384)))]
     pub liveness_probe: Vec<Text>,
-    /// `readinessProbe.exec.command`
+    /// Value of `readinessProbe.exec.command`. Default: none. Example: `[/bin/ready]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 16384)))]
     pub readiness_probe: Vec<Text>,
-    /// `startupProbe.exec.command`
+    /// Value of `startupProbe.exec.command`. Default: none. Example: `[/bin/health]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 16384)))]
     pub startup_probe: Vec<Text>,
 }
 
 impl ExecHooks {
-    /// Whether nothing is run.
+    /// Whether no hook or probe runs a command.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// The HTTP requests that the node sends to a container when it starts and before it stops.
+/// HTTP requests that the node sends to a container after its start and before its stop.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpHooks {
-    /// `lifecycle.postStart.httpGet`
+    /// Value of `lifecycle.postStart.httpGet`. Default: none. Example: `{ path: /warm-up, port: 8000 }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub post_start: Option<HttpGet>,
-    /// `lifecycle.preStop.httpGet`
+    /// Value of `lifecycle.preStop.httpGet`. Default: none. Example: `{ path: /drain, port: 8022 }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pre_stop: Option<HttpGet>,
 }
 
 impl HttpHooks {
-    /// Whether no request is sent.
+    /// Whether no hook sends a request.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -231,18 +232,18 @@ impl HttpHooks {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpGet {
-    /// The path. Default: `/`. Example: `/drain`.
+    /// Path of the request. Default: `/`. Example: `/drain`.
     #[serde(default = "slash")]
     #[schemars(length(min = 1, max = 4096))]
     pub path: Text,
-    /// The number of the port; a hook that names its port never matches. Example: 8022.
+    /// Number of the port. A hook that names its port never matches. Example: `8022`.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
-    /// `HTTP` or `HTTPS`. Default: `HTTP`.
+    /// Scheme of the request, `HTTP` or `HTTPS`. Default: `HTTP`. Example: `HTTPS`.
     #[serde(default = "http")]
     #[schemars(extend("enum" = ["HTTP", "HTTPS"]))]
     pub scheme: Text,
-    /// The headers, in their order. Default: none. Example: `[{ name: Accept, value: text/plain }]`.
+    /// Headers of the request, in this order. Default: none. Example: `[{ name: Accept, value: text/plain }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub http_headers: Vec<HttpHeader>,
@@ -260,10 +261,10 @@ fn http() -> Text {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpHeader {
-    /// Its name. Example: `Accept`.
+    /// Name of the header. Example: `Accept`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
-    /// Its value. Example: `text/plain`.
+    /// Value of the header. Example: `text/plain`.
     #[schemars(length(max = 4096))]
     pub value: Text,
 }
@@ -273,14 +274,14 @@ pub struct HttpHeader {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("maxProperties" = 2))]
 pub struct EnvVar {
-    /// Its name.
+    /// Name of the variable. Example: `HF_HOME`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
-    /// Its value; an empty one is none, as in a pod.
+    /// Value of the variable. An empty value is the same as none. Default: none. Example: `/cache/huggingface`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "non_empty")]
     #[schemars(length(max = 32768))]
     pub value: Option<Text>,
-    /// Where its value comes from.
+    /// Source of the value. Default: none. Example: `{ fieldRef: { fieldPath: metadata.name } }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_from: Option<Box<EnvVarSource>>,
 }
@@ -289,34 +290,34 @@ fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Text>,
     Ok(Option::<Text>::deserialize(deserializer)?.filter(|value| !value.is_empty()))
 }
 
-/// Where the value of an environment variable comes from; one of them.
+/// Source of the value of an environment variable. Exactly one field must be set.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct EnvVarSource {
-    /// A field of the pod.
+    /// Field of the pod. Default: none. Example: `{ fieldPath: metadata.name }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field_ref: Option<FieldRef>,
-    /// A resource of a container.
+    /// Resource of a container. Default: none. Example: `{ resource: limits.memory }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_field_ref: Option<ResourceFieldRef>,
-    /// A key of a config map; its value is not pinned.
+    /// Key of a `ConfigMap`. Its value is not pinned. Default: none. Example: `{ name: model-settings, key: level }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_key_ref: Option<KeyRef>,
-    /// A key of a secret; its value is not pinned.
+    /// Key of a Secret. Its value is not pinned. Default: none. Example: `{ name: huggingface, key: token }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key_ref: Option<KeyRef>,
 }
 
-/// A field of the pod.
+/// A reference to a field of the pod.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldRef {
-    /// The version of the pod's API.
+    /// Version of the pod API. Default: `v1`. Example: `v1`.
     #[serde(default = "v1")]
     #[schemars(length(min = 1, max = 63))]
     pub api_version: Text,
-    /// The path, such as `metadata.name`.
+    /// Path of the field in the pod. Example: `metadata.name`.
     #[schemars(length(min = 1, max = 512))]
     pub field_path: Text,
 }
@@ -325,18 +326,18 @@ fn v1() -> Text {
     "v1".into()
 }
 
-/// A resource of a container.
+/// A reference to a resource of a container.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceFieldRef {
-    /// The container.
+    /// Name of the container. Default: none, as in a pod. Example: `vllm`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub container_name: Option<Text>,
-    /// Such as `limits.memory`.
+    /// Name of the resource. Example: `limits.memory`.
     #[schemars(length(min = 1, max = 253))]
     pub resource: Text,
-    /// The unit, as a quantity.
+    /// Unit of the value, as a quantity. Default: `0`, as in a pod. Example: `1Mi`.
     #[serde(default = "zero")]
     #[schemars(length(min = 1, max = 32))]
     pub divisor: Text,
@@ -346,69 +347,71 @@ fn zero() -> Text {
     "0".into()
 }
 
-/// A key of a config map or secret.
+/// A reference to a key of a `ConfigMap` or Secret.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyRef {
-    /// The object.
+    /// Name of the `ConfigMap` or Secret. Example: `model-settings`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
-    /// The key.
+    /// Key in the object. Example: `token`.
     #[schemars(length(min = 1, max = 253))]
     pub key: Text,
-    /// Whether it may be missing.
+    /// Whether the container may start without the object or the key. Default: none, which does not equal `false`.
+    /// Example: `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,
 }
 
-/// A config map or secret whose keys become environment variables; their values are not pinned.
+/// A `ConfigMap` or Secret whose keys become environment variables. Their values are not pinned.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("oneOf" = [{ "required": ["configMapRef"] }, { "required": ["secretRef"] }]))]
 pub struct EnvFrom {
-    /// Put before every key.
+    /// Prefix of the names of the variables. Default: none. Example: `MODEL_`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub prefix: Option<Text>,
-    /// A config map.
+    /// `ConfigMap` with the values. Default: none. Example: `{ name: model-settings }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<SourceRef>,
-    /// A secret.
+    /// Secret with the values. Default: none. Example: `{ name: model-tokens }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SourceRef>,
 }
 
-/// A config map or secret.
+/// A reference to a `ConfigMap` or Secret.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceRef {
-    /// The object.
+    /// Name of the `ConfigMap` or Secret. Example: `model-settings`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
-    /// Whether it may be missing.
+    /// Whether the container may start without the object. Default: none, which does not equal `false`.
+    /// Example: `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,
 }
 
-/// Where a volume is mounted, as in a pod.
+/// A mount of a volume, as in a pod.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeMount {
-    /// The volume.
+    /// Name of the volume. Example: `cache`.
     #[schemars(length(min = 1, max = 63))]
     pub name: Text,
-    /// The path in the container.
+    /// Path of the mount in the container. Example: `/cache`.
     #[schemars(length(min = 1, max = 4096))]
     pub mount_path: Text,
-    /// The path in the volume.
+    /// Path in the volume that is mounted. Default: none, so the whole volume is mounted. Example: `models/v1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub sub_path: Option<Text>,
-    /// The path in the volume, with environment variables.
+    /// Path in the volume with environment variables in it. Default: none. Example: `$(POD_NAME)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub sub_path_expr: Option<Text>,
-    /// Whether the container may not write to it.
+    /// Whether the mount is read-only. Default: false. Write `true` or leave it out. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(extend("enum" = [true]))]
     pub read_only: bool,

@@ -1,19 +1,20 @@
-//! The life of an AI system as the operator saw it: it stays when the system is deleted.
+//! The `SystemHistory` resource: the changes of an AI system, as the operator saw them. It stays after the system is
+//! deleted.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Every change that altered a verdict on a version of one `AISystem`, and every deletion. It has the name of the
-/// system. The operator alone writes it; it goes when its namespace goes.
+/// Changes that altered a verdict on a version of one `AISystem`, and all deletions. The object has the name of the
+/// system. Only the operator writes it. It is deleted with its namespace.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
     version = "v1alpha1",
     kind = "SystemHistory",
     plural = "systemhistories",
-    doc = "The changes that altered a verdict on an AISystem, and the deletions. Written by the operator alone.",
+    doc = "The changes that altered a verdict on an AISystem, and the deletions. Only the operator writes it.",
     namespaced,
     derive = "PartialEq",
     shortname = "syshist",
@@ -23,64 +24,67 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SystemHistorySpec {
-    /// The last 256 entries, the oldest first. `kubectl assent history SYSTEM` shows them.
+    /// Entries of the history, the oldest first, at most the last 256. `kubectl assent history SYSTEM` shows them.
+    /// Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub entries: Vec<HistoryEntry>,
 
-    /// How many older entries had no room. 0 by default.
+    /// Number of older entries that were removed because there was no room. Default: 0. Example: `12`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub dropped: u64,
 
-    /// The state that the next change is compared with.
+    /// State at the last entry. The operator compares the next change with it. Default: empty.
     #[serde(default)]
     pub observed: Observed,
 }
 
-/// One change.
+/// One change in the history of a system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEntry {
-    /// When the operator saw it.
+    /// Time at which the operator saw the change. Example: `2026-11-24T12:00:00Z`.
     pub at: Time,
 
-    /// The kind of change, such as `Withheld`.
+    /// Kind of the change. `Changed`: a user changed or replaced the object, and this altered a verdict. `Deleted`: a
+    /// user deleted the object. `Cleared`: the version may run from now on. `Withheld`: the version may not run from
+    /// now on. Example: `Withheld`.
     pub change: Change,
 
-    /// The object that changed, such as `modelversion/v2` or `risklevel/high`.
+    /// Object that changed, as kind and name. Example: `modelversion/v2` or `risklevel/high`.
     #[schemars(length(min = 1, max = 512))]
     pub object: String,
 
-    /// The user who made the change, as the API server stamped it, such as `alice`. Absent for deletions, for verdicts,
-    /// and before Kubernetes 1.36.
+    /// User who made the change, as the API server recorded it. Absent for deletions, for verdicts, and before
+    /// Kubernetes 1.36. Example: `alice`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub by: Option<String>,
 
-    /// The field manager that made the change, where the API server stamped no user. It proves nothing: any client can
-    /// claim any name.
+    /// Field manager that made the change, if the API server recorded no user. It proves nothing, because any client
+    /// can claim any name. Absent if the user is known. Example: `kubectl-client-side-apply`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub field_manager: Option<String>,
 
-    /// The reason of a verdict, such as `AwaitingApproval`.
+    /// Reason why the version may not run. Absent for other changes. Example: `AwaitingApproval`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub reason: Option<String>,
 
-    /// The verdict in words.
+    /// Verdict as text. Absent if the change is not a verdict. Example: `may run until 2027-03-31T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub note: Option<String>,
 }
 
-/// A kind of change.
+/// The kind of a change in a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Change {
-    /// Somebody changed or replaced the object, and a verdict is another.
+    /// A user changed or replaced the object, and this altered a verdict.
     Changed,
-    /// Somebody deleted the object.
+    /// A user deleted the object.
     Deleted,
     /// The version may run from now on.
     Cleared,
@@ -88,33 +92,35 @@ pub enum Change {
     Withheld,
 }
 
-/// The state of one system at the last compile.
+/// The state of one system, with which the operator compares the next change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Observed {
-    /// The system, its risk level, and the roles that the level requires, as far as they exist.
+    /// Objects on which the verdicts depend: the system, its risk level, and the `ApproverRoles` that the level
+    /// requires. Objects that do not exist are not listed. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub sources: Vec<ObservedSource>,
 
-    /// The versions with their verdicts: at most 512, those that may run first, then the newest.
+    /// Versions with their verdicts, at most 512. If there are more, those that may run come first, then the newest.
+    /// Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 512))]
     pub versions: Vec<ObservedVersion>,
 }
 
-/// One state of an object that verdicts depend on.
+/// The state of one object on which verdicts depend.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObservedSource {
-    /// The object, such as `risklevel/high`.
+    /// Object as kind and name. Example: `risklevel/high`.
     #[schemars(length(min = 1, max = 512))]
     pub object: String,
-    /// Its uid.
+    /// UID of the object. Absent if not known. Example: `1f6c2a70-3b1d-4c55-9a58-0f6d6e4c1f11`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub uid: Option<String>,
-    /// Its generation, which counts the changes of its `spec`.
+    /// Generation of the object, which counts the changes of its `spec`. Absent if not known. Example: `3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub generation: Option<i64>,
@@ -124,14 +130,14 @@ pub struct ObservedSource {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObservedVersion {
-    /// The `ModelVersion`.
+    /// Name of the `ModelVersion`. Example: `credit-scorer-v1`.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Its uid.
+    /// UID of the object. Absent if not known. Example: `1f6c2a70-3b1d-4c55-9a58-0f6d6e4c1f11`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub uid: Option<String>,
-    /// The reason of its `Cleared` condition, such as `Cleared` or `Revoked`.
+    /// Reason of the condition `Cleared` of the version. Example: `Revoked`.
     #[schemars(length(min = 1, max = 64))]
     pub verdict: String,
 }

@@ -1,7 +1,7 @@
-//! Text that many objects have in common, such as the arguments of a model server or the reason of a condition.
+//! An interned string, for text that many objects share: arguments of a model server, reasons of conditions.
 //!
 //! ```text
-//!  "--dtype=bfloat16" ◄─ Text ─ runtime of a version, of its clearance, of its pods; of another version
+//!  "--dtype=bfloat16" ◄─ Text ─ runtime of a version, its clearance, its pods and other versions
 //! ```
 
 use std::{borrow::Cow, fmt, ops::Deref};
@@ -10,7 +10,7 @@ use internment::ArcIntern;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-/// A text that is in memory once, however many have it.
+/// An interned string: equal texts are in memory only once.
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "String")]
 pub struct Text(ArcIntern<String>);

@@ -1,14 +1,14 @@
-//! What the cluster itself puts into pods, and governance trusts wherever it is: the containers of a
-//! service mesh, the agent that fetches secrets, and what they add to the pod's own containers.
+//! The `TrustedSidecar` resource: additions of the cluster to pods that governance trusts in every pod. Examples are
+//! the containers of a service mesh, an agent that fetches secrets, and their mounts and variables in other containers.
 //!
 //! ```text
-//!  pod = what was approved + what is trusted, and nothing else
-//!        Runtime             containers, initContainers   whole, each by image and command
-//!        of a ModelVersion   volumes                      whole
-//!                            volumeMounts, env            added to any container of the pod
+//!  pod = approved runtime  + trusted additions, and nothing else
+//!        of a ModelVersion   containers, initContainers   complete, each by image and command
+//!                            volumes                      complete
+//!                            volumeMounts, env            in any container of the pod
 //! ```
 //!
-//! A name that the approved runtime has is never a trusted one's: what was approved must be there itself.
+//! A name in the approved runtime never counts as a trusted addition. The approved part itself must be in the pod.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -16,15 +16,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{Conditions, Container, EnvVar, Volume, VolumeMount, conditions_schema};
 
-/// What the cluster adds to pods, and may be in any pod besides what was approved.
+/// Additions of the cluster to pods, such as the proxy of a service mesh. Any pod may have them beside its approved
+/// runtime.
 ///
-/// Written by governance. What is in none of them, and was not approved, is held.
+/// Governance writes it. A pod with any other addition is held.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
     version = "v1alpha1",
     kind = "TrustedSidecar",
-    doc = "What the cluster adds to pods, such as a service mesh's proxy, and may be in any pod besides what was approved.",
+    doc = "Additions of the cluster to pods, such as the proxy of a service mesh. Any pod may have them beside its approved runtime.",
     status = "TrustedSidecarStatus",
     derive = "PartialEq",
     shortname = "tsc",
@@ -44,72 +45,77 @@ use super::{Conditions, Container, EnvVar, Volume, VolumeMount, conditions_schem
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TrustedSidecarSpec {
-    /// Who adds it and why it is trusted, in the organisation's words.
+    /// Description of the tool that makes the addition, and the reason to trust it. Default: none.
+    /// Example: `Istio injects this proxy; the platform team verifies its images`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub description: Option<String>,
 
-    /// What is trusted.
+    /// The trusted additions.
     #[serde(flatten)]
     pub trusted: Trusted,
 }
 
-/// What may be in a pod besides what was approved.
+/// Additions that any pod may have beside its approved runtime.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Trusted {
-    /// Containers that may be there besides.
+    /// Containers that a pod may have in addition. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub containers: Vec<TrustedContainer>,
 
-    /// Init containers that may be there besides, anywhere among the others.
+    /// Init containers that a pod may have in addition, at any position. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub init_containers: Vec<TrustedContainer>,
 
-    /// Volumes that may be there besides.
+    /// Volumes that a pod may have in addition, by name and source. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub volumes: Vec<Volume>,
 
-    /// Mounts that any container may have besides its own, of volumes that are not the approved ones.
+    /// Mounts that any container may have in addition. They cannot be mounts of approved volumes. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub volume_mounts: Vec<VolumeMount>,
 
-    /// Variables that any container may have besides its own.
+    /// Variables that any container may have in addition, with exactly these values. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub env: Vec<EnvVar>,
 }
 
 impl Trusted {
-    /// Whether nothing is trusted.
+    /// Whether there is no trusted addition.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// A container that is trusted, exact but for what it lists.
+/// A container that a pod may have in addition. All fields must be equal, except those that it allows to vary.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (r"self.?images.orValue('Digest') == 'Name' ? self.image.matches('^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$') : self.image.matches('^[^@ ]+@sha256:[0-9a-f]{64}$')",
-    "image must end in @sha256: and its digest or, with images: Name, be the whole name of a repository with its registry and neither tag nor digest"))]
+    "image must end in @sha256: and its digest; with images: Name, it must be the registry and the repository without tag or digest"))]
 pub struct TrustedContainer {
-    /// What it must be.
+    /// The fields that must be equal.
     #[serde(flatten)]
     pub container: Container,
 
-    /// Whether its image is the one of this digest, or any that the repository of this name has.
+    /// Trusted images. `Digest`: only the image with the digest in `image`. `Name`: all images of the repository in
+    /// `image`, with any tag or digest. Use `Name` only if another policy verifies these images.
+    /// Default: `Digest`. Example: `Name`.
     #[serde(default)]
     pub images: TrustedImages,
 
-    /// Whether it may have any arguments. Not for an image that loads what its arguments name.
+    /// Whether the container may have any arguments. Do not use this for an image that loads code or models that its
+    /// arguments name. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub any_args: bool,
 
-    /// Variables whose names begin with one of these may be there with any value.
+    /// Prefixes of names of variables. The container may have such variables with any value. Default: none.
+    /// Example: `[ISTIO_META_]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 3, max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub env_prefixes: Vec<String>,
@@ -118,23 +124,24 @@ pub struct TrustedContainer {
 /// Which images of a container are trusted.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TrustedImages {
-    /// The one whose digest it names.
+    /// Only the image with the digest in `image`.
     #[default]
     Digest,
-    /// Every one of the repository that it names, whatever its tag or digest: only where something else
-    /// makes sure what is in the repository, such as a policy that verifies signatures.
+    /// All images of the repository in `image`, with any tag or digest. Use it only if something else verifies these
+    /// images, such as a policy for signatures.
     Name,
 }
 
-/// What the operator made of it.
+/// State of a trusted sidecar, as the operator observed it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TrustedSidecarStatus {
-    /// The generation that this status describes.
+    /// Generation of the object that this status describes. Absent before the first status. Example: `3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// `Ready`: it is part of every `Clearance`.
+    /// Conditions of the trusted sidecar. `Ready`: whether every `Clearance` contains it. Absent before the first
+    /// status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

@@ -1,10 +1,10 @@
-//! The volumes of a [`Runtime`](super::Runtime), in the words of the pod API.
+//! The volumes of a [`Runtime`](super::Runtime). Fields have the same names as in the pod API.
 //!
 //! ```text
 //! Volume ─┬─ image                                  by reference
 //!         ├─ persistentVolumeClaim                  by name
-//!         ├─ configMap, secret                      by name, with the items that become files
-//!         ├─ downwardAPI                            the items: which field of the pod is which file
+//!         ├─ configMap, secret                      by name, with the keys that become files
+//!         ├─ downwardAPI                            the fields of the pod that become files
 //!         ├─ projected ── sources                   configMap, secret, downwardAPI, serviceAccountToken
 //!         └─ emptyDir
 //! ```
@@ -14,104 +14,105 @@ use serde::{Deserialize, Serialize};
 
 use super::{FieldRef, ResourceFieldRef, Text};
 
-/// A volume, as in a pod; one source.
+/// A volume, as in a pod. Exactly one source must be set.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("minProperties" = 2, "maxProperties" = 2))]
 pub struct Volume {
-    /// Its name in the pod.
+    /// Name of the volume in the pod. Example: `weights`.
     #[schemars(length(min = 1, max = 63))]
     pub name: Text,
-    /// An OCI image or artifact (KEP-4639).
+    /// OCI image or artifact (KEP-4639). Default: none. Example:
+    /// `{ reference: registry.example.org/weights@sha256:… }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageVolume>,
-    /// A claim; its content is not pinned.
+    /// `PersistentVolumeClaim`. Its content is not pinned. Default: none. Example: `{ claimName: weights }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim: Option<PersistentVolumeClaimVolume>,
-    /// A config map; its content is not pinned.
+    /// `ConfigMap`. Its content is not pinned. Default: none. Example: `{ name: model-settings }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ConfigMapVolume>,
-    /// A secret; its content is not pinned.
+    /// Secret. Its content is not pinned. Default: none. Example: `{ secretName: model-license }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretVolume>,
-    /// Fields of the pod as files.
+    /// Fields of the pod as files. Default: none.
+    /// Example: `{ items: [{ path: labels, fieldRef: { fieldPath: metadata.labels } }] }`.
     #[serde(default, rename = "downwardAPI", skip_serializing_if = "Option::is_none")]
     pub downward_api: Option<DownwardApiVolume>,
-    /// Several sources in one directory.
+    /// Several sources in one directory. Default: none. Example: `{ sources: [{ secret: { name: tokens } }] }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projected: Option<ProjectedVolume>,
-    /// An empty directory of any size and medium.
+    /// Empty directory of any size and medium. Default: none. Example: `{}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub empty_dir: Option<EmptyDirVolume>,
 }
 
-/// An OCI image or artifact.
+/// An OCI image or artifact as a volume.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageVolume {
-    /// Its reference, compared as it is written.
+    /// Reference of the image, compared as text. Example: `registry.example.org/weights@sha256:…`.
     #[schemars(length(min = 1, max = 1024))]
     pub reference: Text,
 }
 
-/// A claim.
+/// A `PersistentVolumeClaim` as a volume.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PersistentVolumeClaimVolume {
-    /// The claim.
+    /// Name of the claim. Example: `weights`.
     #[schemars(length(min = 1, max = 253))]
     pub claim_name: Text,
 }
 
-/// A config map.
+/// A `ConfigMap` as a volume.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMapVolume {
-    /// The config map.
+    /// Name of the `ConfigMap`. Example: `model-settings`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
 
-    /// Which keys become which files, in their order. Default: none, which is every key under its own name.
+    /// Keys that become files, in this order. Default: none, so every key becomes a file with its own name.
     /// Example: `[{ key: config.json, path: model/config.json }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub items: Vec<KeyToPath>,
 }
 
-/// A secret.
+/// A Secret as a volume.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretVolume {
-    /// The secret.
+    /// Name of the Secret. Example: `model-license`.
     #[schemars(length(min = 1, max = 253))]
     pub secret_name: Text,
 
-    /// Which keys become which files, in their order. Default: none, which is every key under its own name.
+    /// Keys that become files, in this order. Default: none, so every key becomes a file with its own name.
     /// Example: `[{ key: config.json, path: model/config.json }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub items: Vec<KeyToPath>,
 }
 
-/// A key of a config map or secret that becomes a file.
+/// A key of a `ConfigMap` or Secret that becomes a file.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyToPath {
-    /// The key. Example: `config.json`.
+    /// Key in the object. Example: `config.json`.
     #[schemars(length(min = 1, max = 253))]
     pub key: Text,
-    /// The path of the file in the volume. Example: `model/config.json`.
+    /// Path of the file in the volume. Example: `model/config.json`.
     #[schemars(length(min = 1, max = 4096))]
     pub path: Text,
 }
 
-/// Fields of the pod as files.
+/// Fields of the pod as files in a volume.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DownwardApiVolume {
-    /// Which fields become which files, in their order. Default: none. Labels and annotations can change
-    /// while the pod runs, and so do their files.
-    /// Example: `[{ path: labels, fieldRef: { fieldPath: metadata.labels } }]`.
+    /// Fields that become files, in this order. Files of labels and annotations can change while the pod runs.
+    /// Default: none. Example: `[{ path: labels, fieldRef: { fieldPath: metadata.labels } }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub items: Vec<DownwardApiFile>,
@@ -122,50 +123,51 @@ pub struct DownwardApiVolume {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("minProperties" = 2, "maxProperties" = 2))]
 pub struct DownwardApiFile {
-    /// The path of the file in the volume. Example: `labels`.
+    /// Path of the file in the volume. Example: `labels`.
     #[schemars(length(min = 1, max = 4096))]
     pub path: Text,
-    /// A field of the pod. Example: `{ fieldPath: metadata.labels }`.
+    /// Field of the pod. Default: none. Example: `{ fieldPath: metadata.labels }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field_ref: Option<FieldRef>,
-    /// A resource of a container. Example: `{ containerName: server, resource: limits.memory }`.
+    /// Resource of a container. Default: none. Example: `{ containerName: server, resource: limits.memory }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_field_ref: Option<ResourceFieldRef>,
 }
 
-/// Several sources in one directory.
+/// Several sources in one directory of a volume.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProjectedVolume {
-    /// The sources, in their order.
+    /// Sources of the volume, in this order. Example: `[{ secret: { name: tokens } }]`.
     #[schemars(length(max = 16))]
     pub sources: Vec<ProjectedSource>,
 }
 
-/// One source of a projected volume.
+/// One source of a projected volume. Exactly one field must be set.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct ProjectedSource {
-    /// A token of the pod's service account, for any audience.
+    /// Token of the service account of the pod, for any audience. Default: none. Example: `{ path: token }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_token: Option<ServiceAccountTokenSource>,
-    /// Fields of the pod.
+    /// Fields of the pod as files. Default: none.
+    /// Example: `{ items: [{ path: labels, fieldRef: { fieldPath: metadata.labels } }] }`.
     #[serde(default, rename = "downwardAPI", skip_serializing_if = "Option::is_none")]
     pub downward_api: Option<DownwardApiVolume>,
-    /// A config map; its content is not pinned.
+    /// `ConfigMap`. Its content is not pinned. Default: none. Example: `{ name: model-settings }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ProjectedObject>,
-    /// A secret; its content is not pinned.
+    /// Secret. Its content is not pinned. Default: none. Example: `{ name: model-license }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<ProjectedObject>,
 }
 
-/// A token of the pod's service account, for any audience.
+/// A token of the service account of the pod, for any audience.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccountTokenSource {
-    /// The path of its file in the volume. Default: `token`. Example: `istio-token`.
+    /// Path of the file of the token in the volume. Default: `token`. Example: `istio-token`.
     #[serde(default = "token", skip_serializing_if = "is_token")]
     #[schemars(length(min = 1, max = 4096))]
     pub path: Text,
@@ -185,21 +187,21 @@ fn is_token(path: &Text) -> bool {
     **path == *"token"
 }
 
-/// A config map or secret in a projected volume.
+/// A `ConfigMap` or Secret in a projected volume.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProjectedObject {
-    /// Its name.
+    /// Name of the `ConfigMap` or Secret. Example: `model-settings`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
 
-    /// Which keys become which files, in their order. Default: none, which is every key under its own name.
+    /// Keys that become files, in this order. Default: none, so every key becomes a file with its own name.
     /// Example: `[{ key: config.json, path: model/config.json }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub items: Vec<KeyToPath>,
 }
 
-/// An empty directory.
+/// An empty directory as a volume.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EmptyDirVolume {}

@@ -1,4 +1,4 @@
-//! `kubectl assent`: sign, withdraw, and ask why something does not run.
+//! The plugin `kubectl assent`: approve AI systems, and see why one does not run.
 
 #![forbid(unsafe_code)]
 

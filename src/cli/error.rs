@@ -1,10 +1,9 @@
-//! What went wrong, to which object, why, and the next command to type: an error that ends a command
-//! is read by somebody who has to act on it.
+//! The errors of the command line. Each states what failed, on which object, why, and the next command.
 //!
 //! ```text
-//!  Error ─┬─ Display     what, to which object, why
-//!         ├─ next        commands, each with what it is for
-//!         └─ exit_code   2: the command was not typed right, or not completely; 1: everything else
+//!  Error ─┬─ Display     what failed, on which object, why
+//!         ├─ next        commands, each with its purpose
+//!         └─ exit_code   2: the command line is wrong or incomplete; 1: every other error
 //! ```
 
 use k8s_openapi::jiff::Timestamp;
@@ -22,248 +21,250 @@ use crate::{
     },
 };
 
-/// A command to type and what it is for.
+/// A command that the user can run next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Next {
-    /// The command.
+    /// The whole command line, with its arguments quoted for a shell.
     pub command: String,
-    /// What it is for.
+    /// The purpose of the command. The report prints it above the command.
     pub what_for: String,
 }
 
 impl Next {
-    /// A command for a purpose.
+    /// A command and its purpose.
     pub fn new(command: impl Into<String>, what_for: impl Into<String>) -> Self {
         Self { command: command.into(), what_for: what_for.into() }
     }
 }
 
-/// Why a command did not do what it was asked to.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The connection flags or the kubeconfig do not lead to a cluster.
-    #[error("cannot tell which cluster to talk to: {0}")]
+    /// The connection flags or the kubeconfig do not name a cluster.
+    #[error("cannot find the cluster to connect to: {0}")]
     Kubeconfig(#[from] KubeconfigError),
-    /// Neither a kubeconfig nor a pod's credentials.
-    #[error("cannot tell which cluster to talk to: {0}")]
+    /// There is no kubeconfig, and the program does not run in a pod with credentials.
+    #[error("cannot find the cluster to connect to: {0}")]
     NoCluster(#[source] Box<InferConfigError>),
-    /// A connection flag has a value that cannot be.
+    /// A flag or an argument has an invalid value.
     #[error("{flag} {value}: {why}")]
     Flag {
-        /// The flag.
+        /// The flag with its dashes, or the command of an argument.
         flag: &'static str,
-        /// What was given.
+        /// The value on the command line.
         value: String,
-        /// Why it cannot be.
+        /// Why the value is invalid.
         why: String,
     },
-    /// The API server refused, or could not be asked.
-    #[error("cannot {doing}: {}", explain(source))]
+    /// The API server refused a request, or a request did not reach it.
+    #[error("cannot {doing}: {}", cause(source))]
     Api {
-        /// What was being done to which object.
+        /// The failed operation and its object, as in `read the approvals`.
         doing: String,
-        /// Why not.
+        /// The error of the client.
         #[source]
         source: Box<kube::Error>,
-        /// What to do.
+        /// Commands that help. If empty, [`Error::next`] derives them from the source.
         next: Vec<Next>,
     },
-    /// The kinds of Assent are not served.
+    /// The API server does not serve the kinds of Assent.
     #[error("this cluster does not serve {group}: Assent is not installed here", group = crate::api::GROUP)]
     NotInstalled,
     /// An object does not exist.
-    #[error("there is no {what} in namespace {namespace}{}", seen(others))]
+    #[error("there is no {what} in namespace {namespace}{}", existing(others))]
     NotFound {
-        /// Kind and name.
+        /// Kind and name of the missing object.
         what: String,
-        /// Where it was looked for.
+        /// The namespace that does not have the object.
         namespace: String,
-        /// The names there are.
+        /// Names of the objects of this kind that exist.
         others: Vec<String>,
-        /// What to do.
+        /// Commands that help.
         next: Vec<Next>,
     },
-    /// It is not clear which one is meant.
+    /// The command line is ambiguous, or the command cannot apply.
     #[error("{question}")]
     Choose {
-        /// What is not clear.
+        /// The message: the open question, or the obstacle.
         question: String,
-        /// One command for each possibility.
+        /// One command for each possible answer.
         next: Vec<Next>,
     },
-    /// The person may not decide in any role that is asked for.
-    #[error("{user} holds none of the roles that decide about {subject}: {}", roles.join(", "))]
+    /// The user holds none of the roles that the risk level requires.
+    #[error("{user} holds none of the roles that decide on {subject}: {}", roles.join(", "))]
     NoRole {
-        /// The person.
+        /// The name of the user at the API server.
         user: String,
-        /// What is decided about.
+        /// The version and its system.
         subject: String,
-        /// The roles.
+        /// The roles that the risk level requires.
         roles: Vec<String>,
     },
-    /// A decision that withholds needs a reason.
-    #[error("--reason is required to {act}: the record must say why")]
+    /// The command needs a reason: to reject, to revoke, to decommission.
+    #[error("--reason is required to {act}: the record must have a reason")]
     NoReason {
-        /// The command.
+        /// The verb of the command, such as `reject`.
         act: &'static str,
-        /// The command with a reason.
+        /// The same command with `--reason`.
         command: String,
     },
-    /// What would be signed is not what was read before.
-    #[error("{subject} is no longer what you reviewed: you were going to sign {expected}, now it is {found}")]
+    /// The digest of the content differs from `--digest`.
+    #[error(
+        "{subject} changed after your review: you reviewed {expected}, and now it is {found}. Nothing was signed"
+    )]
     DigestChanged {
-        /// System and version.
+        /// The version and its system.
         subject: String,
-        /// What `--digest` says.
+        /// The value of `--digest`.
         expected: Digest,
-        /// What it is.
+        /// The digest of the current content.
         found: Digest,
-        /// The command that reviews again.
+        /// The command that shows the review again.
         review: String,
     },
-    /// The operator's status has another digest than the objects.
+    /// The digest in the status of the version differs from the digest of its content.
     #[error(
-        "the operator's digest of {subject} is {theirs}, but the objects give {ours}: the operator has not caught up with a change, or the status was tampered with. Nothing was signed"
+        "the status of {subject} has digest {theirs}, but its content has {ours}: the operator has not read the last change, or somebody edited the status. Nothing was signed"
     )]
     OperatorDisagrees {
-        /// System and version.
+        /// The version and its system.
         subject: String,
-        /// From the objects.
+        /// The digest of the content, which this program computed.
         ours: Digest,
-        /// From the status.
+        /// The digest in the status, which the operator wrote.
         theirs: Digest,
-        /// Commands that show both.
+        /// Commands that show the two.
         next: Vec<Next>,
     },
-    /// A shorter end would have no effect.
+    /// The new approval ends before an earlier one of the same person, so it has no effect.
     #[error(
-        "--until {} would change nothing: your approval in role {role} stands {}, and of several approvals the one that ends last counts. To shorten it, revoke first and approve again; the revocation stops what runs",
+        "--until {} has no effect: your approval in role {role} lasts {}, and the approval that ends last counts. To shorten it, revoke first and approve again; the revocation stops running pods",
         in_words(*until, *now), match standing { Some(end) => format!("until {}", in_words(*end, *now)), None => "without end".to_owned() }
     )]
     Shortens {
-        /// What was asked for.
+        /// The value of `--until`.
         until: Timestamp,
-        /// What stands.
+        /// The end of the earlier approval. `None` if it has no end.
         standing: Option<Timestamp>,
-        /// In which role.
+        /// The role of the two approvals.
         role: String,
-        /// The time.
+        /// The current time by the clock of the API server.
         now: Timestamp,
-        /// Commands that shorten.
+        /// Commands that shorten the approval.
         next: Vec<Next>,
     },
-    /// An end that is not in the future.
+    /// `--until` is in the past, or beyond the calendar.
     #[error("--until {until} is not in the future")]
     Past {
-        /// The end.
+        /// The value of `--until`, as typed.
         until: String,
     },
-    /// Nobody can read the review or answer the question.
-    #[error("this is not a terminal, so nobody can confirm what is signed")]
+    /// Standard input or standard output is not a terminal, so nobody can answer a question.
+    #[error("cannot ask for confirmation: this is not a terminal")]
     NotATerminal {
-        /// The command that needs no answer.
+        /// The same command with `--yes`.
         command: String,
     },
-    /// The person did not confirm.
-    #[error("nothing was signed: the answer was not {wanted}")]
+    /// The user did not confirm.
+    #[error("nothing was changed: the answer was not {wanted}")]
     Declined {
-        /// What would have been.
+        /// The answer that confirms.
         wanted: String,
     },
-    /// Whoever walks through the inbox chose otherwise.
+    /// The user of `approve --interactive` chose to reject, to skip or to quit.
     #[error("nothing was signed")]
     Chose(Choice),
-    /// A key cannot sign what it is to sign.
-    #[error("{key} cannot sign this: {why}")]
+    /// The key cannot sign the decision.
+    #[error("cannot sign with key {key}: {why}")]
     Key {
-        /// The file.
+        /// The file of the key.
         key: String,
-        /// Why not.
+        /// Why the key cannot sign.
         why: String,
-        /// What to do.
+        /// Commands that help.
         next: Vec<Next>,
     },
-    /// A system that is to end is needed by others.
-    #[error("{system} is needed: {} depends on it", by.join(", "))]
+    /// Other systems depend on the system to decommission.
+    #[error("cannot decommission {system}: other systems depend on it: {}", by.join(", "))]
     Needed {
-        /// The system.
+        /// The system to decommission.
         system: String,
-        /// Those that need it.
+        /// The systems that depend on it, as `NAMESPACE/NAME`.
         by: Vec<String>,
-        /// The command that ends it all the same.
+        /// The same command with `--force`.
         command: String,
     },
-    /// Of what was walked through, not all could be signed.
-    #[error("{failed} of {of} could not be signed")]
+    /// Some decisions of `approve --interactive` failed.
+    #[error("{failed} of {of} versions could not be signed")]
     NotSigned {
-        /// How many.
+        /// The number of versions whose decision failed.
         failed: usize,
-        /// Of how many.
+        /// The number of versions that waited for the user.
         of: usize,
     },
-    /// The record changed between the review and the signature.
+    /// The objects changed between the review and the signature.
     #[error("nothing was signed: {what} while you were reading")]
     ChangedMeanwhile {
-        /// What happened.
+        /// The change, as in `aisystem/chat changed`.
         what: String,
-        /// The command that reviews again.
+        /// The command that shows the review again.
         review: String,
     },
-    /// The API server does not say who decides.
+    /// The API server does not write the approver into a decision.
     #[error(
-        "the API server does not record who decides: without its admission policies an approval counts for nothing. Nothing was signed"
+        "nothing was signed: the API server does not record who approves, so the approval would not count. Its admission policies of Assent are missing"
     )]
     NotStamped,
-    /// No version can describe what is there.
-    #[error("{what} cannot be captured: {why}")]
+    /// No model version can describe the workload.
+    #[error("cannot capture {what}: {why}")]
     NotCaptured {
-        /// The workload or pod.
+        /// The workload, pod or manifest.
         what: String,
-        /// Why not.
+        /// Why a version cannot describe it.
         why: String,
-        /// What to do.
+        /// Commands that help.
         next: Vec<Next>,
     },
-    /// Manifests cannot be read.
+    /// A manifest cannot be read or parsed.
     #[error("cannot read {path}: {why}")]
     Manifest {
-        /// The file or directory; `-`: standard input.
+        /// The file or directory, or `-` for standard input.
         path: String,
-        /// Why not.
+        /// Why it cannot be read.
         why: String,
     },
-    /// The files of a directory are not what is applied.
-    #[error("{path} is built by Kustomize: its files alone are not what is applied")]
+    /// The directory has a kustomization, so its files are not the manifests that somebody applies.
+    #[error("cannot read the files of {path}: Kustomize builds the manifests that are applied")]
     Kustomization {
         /// The directory.
         path: String,
     },
-    /// There is what must not be.
-    #[error("{failed} of {of} would not run")]
+    /// `check` found objects that fail.
+    #[error("{failed} of {of} objects would not run")]
     CheckFailed {
-        /// How many.
+        /// The number of objects that fail.
         failed: usize,
-        /// Of how many.
+        /// The number of objects that count.
         of: usize,
     },
-    /// The terminal went away.
+    /// Standard input or output failed.
     #[error("cannot read the answer: {0}")]
     Input(#[from] std::io::Error),
-    /// An answer could not be written in the format asked for.
-    #[error("cannot write the answer: {0}")]
+    /// The output cannot be serialised or written.
+    #[error("cannot write the output: {0}")]
     Output(String),
 }
 
-/// What a command comes to.
+/// The result of a command.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error of the API while `doing` something to an object.
+    /// Wraps an error of the client. `doing` is the failed operation, as in `read the approvals`.
     pub fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         |source| Self::Api { doing: doing.into(), source: Box::new(source), next: Vec::new() }
     }
 
-    /// 2 if the command was not typed right or not completely, else 1.
+    /// 2 if the command line is wrong or incomplete, else 1.
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Flag { .. }
@@ -275,13 +276,13 @@ impl Error {
         }
     }
 
-    /// The commands to type next.
+    /// The commands that the user can run next.
     pub fn next(&self) -> Vec<Next> {
         match self {
             Self::Kubeconfig(_) | Self::NoCluster(_) => {
-                vec![Next::new("kubectl config get-contexts", "the clusters that are configured")]
+                vec![Next::new("kubectl config get-contexts", "list the configured clusters")]
             }
-            Self::Api { source, next, .. } if next.is_empty() => first_aid(source),
+            Self::Api { source, next, .. } if next.is_empty() => next_for(source),
             Self::Api { next, .. }
             | Self::NotFound { next, .. }
             | Self::Choose { next, .. }
@@ -290,8 +291,11 @@ impl Error {
             | Self::Key { next, .. }
             | Self::Shortens { next, .. } => next.clone(),
             Self::NotInstalled => vec![
-                Next::new("kubectl config current-context", "is this the cluster you mean?"),
-                Next::new("kubectl api-resources --api-group=assent.dev", "what it serves of Assent"),
+                Next::new("kubectl config current-context", "check that this is the right cluster"),
+                Next::new(
+                    "kubectl api-resources --api-group=assent.dev",
+                    "list the kinds of Assent that it serves",
+                ),
             ],
             Self::NoRole { roles, .. } => roles.iter().map(|role| can_i(role)).collect(),
             Self::DigestChanged { review, .. } | Self::ChangedMeanwhile { review, .. } => {
@@ -299,28 +303,26 @@ impl Error {
             }
             Self::Kustomization { path } => {
                 let command = format!("kubectl kustomize {} | kubectl assent check -f -", quoted(path));
-                vec![Next::new(command, "what it builds")]
+                vec![Next::new(command, "check the manifests that Kustomize builds")]
             }
             Self::Manifest { path, why } if why.contains("{{") || path.contains("templates/") => {
                 vec![Next::new(
                     "helm template CHART | kubectl assent check -f -",
-                    "if it is a template of Helm",
+                    "if this is a Helm template",
                 )]
             }
-            Self::Needed { command, .. } => {
-                vec![Next::new(command, "if it is to end all the same, and they with it")]
-            }
-            Self::NoReason { command, .. } => vec![Next::new(command, "say why")],
-            Self::NotATerminal { command } => vec![Next::new(command, "if you have reviewed exactly this")],
+            Self::Needed { command, .. } => vec![Next::new(command, "to decommission it anyway")],
+            Self::NoReason { command, .. } => vec![Next::new(command, "add a reason")],
+            Self::NotATerminal { command } => vec![Next::new(command, "if you already reviewed it")],
             Self::NotStamped => vec![Next::new(
                 "kubectl get mutatingadmissionpolicies,validatingadmissionpolicies | grep assent",
-                "the policies that should be there",
+                "check that these policies exist",
             )],
             _ => Vec::new(),
         }
     }
 
-    /// All of it, for a terminal.
+    /// The message and the next commands, for a terminal.
     pub fn report(&self) -> String {
         let mut page = Page::default();
         page.block(&styled(BAD, "error: "));
@@ -334,10 +336,10 @@ impl Error {
     }
 }
 
-/// The command that asks the API server which roles one holds; kubectl's `can-i VERB RESOURCE` asks about
-/// no resource that is not served.
+/// The command that lists the roles of the user. `kubectl auth can-i VERB RESOURCE` does not ask about a resource that
+/// the API server does not serve.
 pub fn can_i(role: &str) -> Next {
-    Next::new("kubectl auth can-i --list | grep approverroles", format!("ask whether you hold {role}"))
+    Next::new("kubectl auth can-i --list | grep approverroles", format!("check whether you hold {role}"))
 }
 
 /// The verb of a decision.
@@ -349,37 +351,37 @@ pub const fn verb(decision: Decision) -> &'static str {
     }
 }
 
-fn explain(source: &kube::Error) -> String {
+fn cause(source: &kube::Error) -> String {
     match source {
         kube::Error::Api(status) => refused(&status.message),
         kube::Error::Service(error) => format!("the API server did not answer: {}", chain(error.as_ref())),
         kube::Error::HyperError(error) => format!("the API server did not answer: {}", chain(error)),
-        kube::Error::Auth(error) => format!("the kubeconfig's credentials do not work: {error}"),
+        kube::Error::Auth(error) => format!("the credentials of the kubeconfig do not work: {error}"),
         other => other.to_string(),
     }
 }
 
-/// What to look at when a request failed that nothing else is known about.
-fn first_aid(source: &kube::Error) -> Vec<Next> {
+/// The next commands for an error of the client, if the caller names none.
+fn next_for(source: &kube::Error) -> Vec<Next> {
     match source {
         kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
-            vec![Next::new("kubectl auth whoami", "who the API server takes you for")]
+            vec![Next::new("kubectl auth whoami", "show your user name at the API server")]
         }
         kube::Error::Service(_) | kube::Error::HyperError(_) => {
-            vec![Next::new("kubectl cluster-info", "whether kubectl reaches it")]
+            vec![Next::new("kubectl cluster-info", "check that kubectl reaches the API server")]
         }
         _ => Vec::new(),
     }
 }
 
-/// What an admission policy says, before the long name of what was refused and by what.
+/// Moves the message of an admission policy to the front, before the name of the policy.
 fn refused(message: &str) -> String {
     let Some((what, why)) = message.split_once(" denied request: ") else { return message.to_owned() };
     let policy = what.split('\'').nth(1).unwrap_or("an admission policy");
     format!("{why} (refused by the policy {policy})")
 }
 
-/// An error and its causes, without saying anything twice.
+/// An error and its causes. Skips a cause that the text already contains.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -393,6 +395,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn seen(others: &[String]) -> String {
-    if others.is_empty() { String::new() } else { format!("; there is {}", others.join(", ")) }
+fn existing(others: &[String]) -> String {
+    if others.is_empty() { String::new() } else { format!("; existing: {}", others.join(", ")) }
 }

@@ -1,7 +1,7 @@
-//! A bank's credit scorer, for tests: the case that the examples of the documentation are about.
+//! Test data: the credit scorer of a bank, as in the documentation.
 //!
 //! ```text
-//!  fixtures/lending.yaml ──► SystemRecord ── approve, reject, revoke ──► with decisions
+//!  fixtures/lending.yaml ──► SystemRecord ── with(decision) ──► SystemRecord with decisions
 //! ```
 
 use k8s_openapi::jiff::Timestamp;
@@ -13,17 +13,16 @@ use crate::{
     policy::ApproverRoles,
 };
 
-/// The time of the tests.
+/// The current time in the tests.
 pub fn now() -> Timestamp {
     at("2026-11-24T12:00:00Z")
 }
 
-/// An instant.
 pub fn at(text: &str) -> Timestamp {
     text.parse().expect("an instant")
 }
 
-/// The credit scorer without any decision.
+/// The credit scorer without decisions.
 pub fn record() -> SystemRecord {
     let [level, system, v1, v2] = documents();
     SystemRecord {
@@ -43,13 +42,12 @@ fn documents() -> [serde_json::Value; 4] {
     documents.try_into().expect("four documents")
 }
 
-/// A person.
 pub fn person(user: &str) -> Approver {
     Approver { user: user.to_owned(), ..Approver::default() }
 }
 
 impl SystemRecord {
-    /// With one more decision.
+    /// Adds a decision.
     pub fn with(mut self, user: &str, decision: Decision, role: &str, version: &str, recorded: &str) -> Self {
         let subject = self.version(version).expect("a version");
         let approval = json!({

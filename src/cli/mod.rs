@@ -1,24 +1,27 @@
-//! `kubectl assent`: what people type. Decisions are recorded, status and reasons are read; nothing
-//! here decides anything.
+//! `kubectl assent`: the command line that records decisions and shows status and reasons.
+//!
+//! Verdicts come from the policy core. This module only asks it.
 //!
 //! ```text
-//!  Cli ─┬─ approve, renew, reject, revoke ─ sign ── show (review) ── outcome
-//!       ├─ approve --interactive ─ inbox ── sign
-//!       ├─ approve --ssh-key ─ detached
+//!  Cli ─┬─ approve, renew, reject, revoke ─ sign ── review ── outcome
+//!       ├─ approve --interactive ─ interactive ── sign
+//!       ├─ approve --ssh-key ─ offline_sign
 //!       ├─ decommission
-//!       ├─ status ─ as_if_enforced
+//!       ├─ status
+//!       ├─ status --as-if-enforced ─ dry_run
 //!       ├─ inventory
-//!       ├─ check ─── manifests ── finding
-//!       ├─ capture ─ group
-//!       ├─ who-can ─ people
-//!       ├─ history ─ record
-//!       ├─ explain ─ group ── finding ── render
-//!       ├─ completion ─ clap, names of the cluster
+//!       ├─ explain ─ pod_group ── finding ── render
+//!       ├─ check ─── manifests ── judge
+//!       ├─ capture
+//!       ├─ history
+//!       ├─ show ─ subject
+//!       ├─ who-can ─ who_can
+//!       ├─ completion ─ clap, names from the cluster
 //!       └─ version
 //!             │
 //!             ├─ connect   the flags of kubectl ──► client, namespace
-//!             ├─ record    objects ──► policy core ──► judgement
-//!             └─ page, table ── visible ──► terminal
+//!             │            system_record: objects ──► policy core ──► judgement
+//!             └─ render    page, table ── escape ──► terminal
 //! ```
 
 mod commands;
@@ -70,8 +73,8 @@ const STYLES: Styles = Styles::styled()
 
 /// Approve AI systems, and see why one does not run.
 ///
-/// In an enforced namespace an AI system runs only with the recorded approval of everyone its level
-/// of risk asks for. This plugin is how people give it, withdraw it, and find out what is missing.
+/// In an enforced namespace, an AI system runs only after every role that its risk level requires has approved it.
+/// Use this plugin to approve a version, to withdraw clearance, and to see what is missing.
 #[derive(Parser, Debug)]
 #[command(
     name = "kubectl-assent",
@@ -79,18 +82,18 @@ const STYLES: Styles = Styles::styled()
     styles = STYLES,
     disable_version_flag = true,
     after_help = "Exit codes:
-  0  what was asked for was done, or there was nothing to show
-  1  it was refused, it failed, or what was named does not exist; check: something would not run
-  2  the command was not typed right or not completely: nothing was asked or changed
+  0  success, or nothing to show
+  1  the command was refused or failed, or an object does not exist; check: an object would not run
+  2  the command line is wrong or incomplete; nothing was changed
 
 Examples:
-  # What may run, until when, and what waits for whom
+  # Show what may run, until when, and what is missing
   kubectl assent status
 
   # Review a version and sign it
   kubectl assent approve credit-scorer
 
-  # Why does this not start?
+  # Explain why a workload does not start
   kubectl assent explain deployment/credit-scorer"
 )]
 pub struct Cli {
@@ -102,52 +105,52 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Review a version of a system and sign that it may run
+    /// Review a version of a system, and sign that it may run
     ///
-    /// Shows what is signed: what the system is for, what its level of risk asks for, exactly what
-    /// runs, where it comes from, what changed, and what a signature does not pin. Signs only what was
-    /// shown, under your name, for good.
+    /// Shows the purpose of the system, the requirements of its risk level, what runs, where it comes from, what
+    /// changed, and what can change later without a new approval. Signs only what it showed, under your name. Nobody
+    /// can edit or delete the signature.
     #[command(after_help = "Examples:
-  # Review the one version that waits for approval, and sign it
+  # Review the only version that waits for approval, and sign it
   kubectl assent approve credit-scorer
 
-  # Sign a certain version in a certain role, for 90 days
+  # Sign a given version in a given role, for 90 days
   kubectl assent approve credit-scorer --version v3 --role risk-officer --until 90d
 
-  # Into a file to be merged, signed by a key that the role lists
+  # Sign with an SSH key that the role lists, into a file for a pull request
   kubectl assent approve credit-scorer --ssh-key ~/.ssh/id_ed25519 --to approval.yaml
 
-  # Review everything that waits for you, the oldest deadline first: approve, reject or skip each
+  # Review everything that waits for you, the earliest deadline first: approve, reject or skip each
   kubectl assent approve --interactive -A
 
-  # In a script: sign what was reviewed before, and nothing else
+  # In a script: sign only the digest that you reviewed
   kubectl assent approve credit-scorer --version v3 --role risk-officer \\
     --digest sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae --yes")]
     Approve {
-        /// The AI system
+        /// AI system
         #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems), required_unless_present = "interactive")]
         system: Option<String>,
         #[command(flatten)]
         how: How,
         #[command(flatten)]
         end: End,
-        /// Instead of one system: everything that waits for you, and what ends within 30 days
+        /// Review everything that waits for you, and clearances that end within 30 days
         #[arg(short, long, conflicts_with_all = ["system", "version", "role", "digest", "yes", "ssh_key"])]
         interactive: bool,
-        /// With --interactive: of every namespace
+        /// With --interactive: review every namespace
         #[arg(short = 'A', long, requires = "interactive")]
         all_namespaces: bool,
     },
-    /// Approve anew what is cleared, before it ends
+    /// Approve a cleared version again, before its clearance ends
     ///
-    /// The same review and signature as approve. A new approval stands beside the one before; of several approvals
-    /// of one person, the one that ends last counts.
+    /// Shows the same review as approve, and signs again. The earlier approval stays. Of several approvals by one
+    /// person, the one that ends last counts.
     #[command(after_help = "Examples:
-  # What ends within a month, and then one of them
+  # Show what ends within 30 days, and renew one of them
   kubectl assent status -A --expiring 30d
   kubectl assent renew credit-scorer
 
-  # For another 90 days
+  # Renew for 90 days
   kubectl assent renew credit-scorer --version v3 --until 90d")]
     Renew {
         #[command(flatten)]
@@ -155,20 +158,20 @@ enum Command {
         #[command(flatten)]
         end: End,
     },
-    /// Record that a version must not run, as long as you do not approve it after all
+    /// Record that a version must not run until you approve it
     #[command(after_help = "Examples:
-  # Reject the one version that waits for approval
+  # Reject the only version that waits for approval
   kubectl assent reject credit-scorer --reason 'no bias test for applicants under 25'
 
-  # Reject a certain version
+  # Reject a given version
   kubectl assent reject credit-scorer --version v3 --reason 'see ticket AI-42'")]
     Reject {
         #[command(flatten)]
         subject: SubjectArgs,
     },
-    /// Withdraw clearance at once: what runs is stopped, and every role has to approve anew
+    /// Withdraw clearance now: stop running pods; every role must approve again
     #[command(after_help = "Examples:
-  # Stop the one version that is cleared
+  # Stop the only version that is cleared
   kubectl assent revoke credit-scorer --reason 'incident 2026-117: scores drift'
 
   # In a script
@@ -177,37 +180,38 @@ enum Command {
         #[command(flatten)]
         subject: SubjectArgs,
     },
-    /// End a system for good: date, reason and what replaces it
+    /// End a system permanently, with date, reason and successor
     ///
-    /// Shows what will stop and which systems need it, and refuses while one does. Until the date has come it can
-    /// be taken back; from then on nothing of the system runs, whoever approved.
+    /// Shows what will stop, and which systems depend on this one. Refuses while another system depends on it, unless
+    /// you set --force. You can undo it until the date. From the date on, no version of the system runs, even if it
+    /// is approved.
     #[command(after_help = "Examples:
-  # At once
+  # End a system now
   kubectl assent decommission faq-chatbot --reason 'replaced' --successor support-assistant
 
-  # At the end of a quarter
+  # End a system on a date
   kubectl assent decommission faq-chatbot --date 2027-03-31 --reason 'its licence ends'")]
     Decommission {
-        /// The AI system
+        /// AI system
         #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
         system: String,
-        /// From when on nothing of it runs; otherwise now: 2027-03-31, 2027-03-31T12:00:00Z, 90d
+        /// When the system ends (default: now): 2027-03-31, 2027-03-31T12:00:00Z, 90d
         #[arg(long, value_name = "TIME", value_parser = until)]
         date: Option<(String, Until)>,
-        /// Why; the record keeps it
+        /// Reason, for the record
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
-        /// The AI system of this namespace that replaces it
+        /// AI system of this namespace that replaces it
         #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::systems))]
         successor: Option<String>,
-        /// Though another system says that it depends on it
+        /// End the system even if another system depends on it
         #[arg(long)]
         force: bool,
-        /// Do not ask; for scripts
+        /// Do not ask for confirmation
         #[arg(short, long)]
         yes: bool,
     },
-    /// Show what may run, until when, and what the rest waits for
+    /// Show what may run, until when, and what is missing
     #[command(after_help = "Examples:
   # The systems of this namespace
   kubectl assent status
@@ -218,34 +222,34 @@ enum Command {
   # The systems of every namespace
   kubectl assent status -A
 
-  # What loses its clearance within a fortnight, in every namespace
+  # The systems that lose their clearance within 14 days, in every namespace
   kubectl assent status -A --expiring 14d
 
   # The systems of one risk level
   kubectl assent status -A --level high
 
-  # And again whenever one changes
+  # The systems of every namespace, and their changes
   kubectl assent status -A --watch
 
-  # What would stop if this namespace enforced, before it is made to
+  # What would stop if this namespace enforced
   kubectl assent status --as-if-enforced
 
-  # If every namespace did, for what asks for accelerators
+  # What would stop if every namespace enforced, for pods that request accelerators
   kubectl assent status -A --as-if-enforced --scope accelerated
 
   # For a program
   kubectl assent status -A -o json")]
     Status {
-        /// The AI system; otherwise all of them
+        /// AI system (default: every system of the namespace)
         #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
         system: Option<String>,
-        /// The systems of every namespace
+        /// Show the systems of every namespace
         #[arg(short = 'A', long, conflicts_with = "system")]
         all_namespaces: bool,
-        /// Only what loses its clearance by then, the first to do so first: 14d, 2027-03-31
+        /// Show only systems that lose their clearance by then, the earliest first: 14d, 2027-03-31
         #[arg(long, value_name = "TIME", value_parser = until, conflicts_with = "as_if_enforced")]
         expiring: Option<(String, Until)>,
-        /// Only the systems of this risk level
+        /// Show only systems of this risk level
         #[arg(long, value_name = "LEVEL", conflicts_with_all = ["system", "as_if_enforced"], add = ArgValueCompleter::new(completion::levels))]
         level: Option<String>,
         /// Watch for changes
@@ -254,39 +258,39 @@ enum Command {
         /// Preview which running workloads enforcement would stop
         #[arg(long, conflicts_with = "system")]
         as_if_enforced: bool,
-        /// With --as-if-enforced: which pods would be governed; otherwise as the namespace says, or all
+        /// With --as-if-enforced: pods to govern (default: the scope of the namespace, or all)
         #[arg(long, value_enum, requires = "as_if_enforced")]
         scope: Option<Scope>,
-        /// The format
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Listing,
     },
-    /// List what AI runs, and which of it belongs to no AI system: shadow AI
+    /// List AI workloads, and show which of them belong to no AI system (shadow AI)
     ///
-    /// What belongs to no system is found by what it asks for (GPUs and other accelerators) and by its images.
+    /// Finds shadow AI by its images, and by the accelerators that it requests, such as GPUs.
     #[command(after_help = "Examples:
-  # This namespace
+  # The AI workloads of this namespace
   kubectl assent inventory
 
-  # What nobody answers for, in the whole cluster
+  # The shadow AI of the whole cluster
   kubectl assent inventory -A --shadow
 
-  # By images of your own, for a program
+  # With your own image pattern, for a program
   kubectl assent inventory -A --image-pattern '*/our-models/*' -o json")]
     Inventory {
-        /// Every namespace, governed or not
+        /// List every namespace, governed or not
         #[arg(short = 'A', long)]
         all_namespaces: bool,
-        /// Only what belongs to no AI system
+        /// List only workloads that belong to no AI system
         #[arg(long)]
         shadow: bool,
-        /// Images of AI workloads, * stands for anything; may be repeated. Otherwise those of the chart's values
+        /// Image pattern of AI workloads; * matches anything; may be repeated (default: the chart's values)
         #[arg(long, value_name = "PATTERN")]
         image_pattern: Vec<String>,
-        /// Where Assent is installed, if not in assent-system: there the patterns are kept
+        /// Namespace where Assent is installed, which has the image patterns
         #[arg(long, value_name = "NAME", default_value = signs::NAMESPACE)]
         assent_namespace: String,
-        /// The format
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Listing,
     },
@@ -295,179 +299,179 @@ enum Command {
   # A pod that is held
   kubectl assent explain pod/credit-scorer-6d5f8-x2x7k
 
-  # A workload, whether or not it has pods
+  # A workload, with or without pods
   kubectl assent explain deployment/credit-scorer
 
   # A system and a version
   kubectl assent explain aisystem/credit-scorer
   kubectl assent explain modelversion/credit-scorer-v3
 
-  # An image: all of it that this namespace has, by name, name and tag, or digest
+  # Everything in this namespace that uses an image, by name, name and tag, or digest
   kubectl assent explain image/vllm/vllm-openai
 
   # For a program
   kubectl assent explain deployment/credit-scorer -o json")]
     Explain {
-        /// What: a pod, a workload of any kind, aisystem, modelversion or image
+        /// Pod, workload of any kind, aisystem, modelversion or image
         #[arg(value_name = "KIND/NAME", add = ArgValueCompleter::new(completion::targets))]
         kind: String,
-        /// The name, if it is not given with the kind
+        /// Name, if it is not given with the kind
         #[arg(hide = true)]
         name: Option<String>,
-        /// The format
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Prose,
     },
-    /// Judge manifests without a cluster: what would be held and why, and which approvals it needs
+    /// Check manifests without a cluster: what would be held, why, and which approvals are missing
     ///
-    /// Compares pod templates of any kind with the systems, versions and levels among the manifests, as the
-    /// API server would once all of them were applied. For a pull request.
+    /// Compares pod templates of any kind with the systems, versions and risk levels in the same manifests. Gives the
+    /// result that the API server would give after all of them are applied. Use it in a pull request.
     #[command(
-        after_help = "Exit codes: 0 if nothing fails, 1 if something does or cannot be read, 2 if the command was not typed right.
+        after_help = "Exit codes: 0 if nothing fails, 1 if something fails or cannot be read, 2 if the command line is wrong.
 
 Examples:
-  # A directory, and those below it
+  # A directory and its subdirectories
   kubectl assent check -R -f deploy/
 
-  # Fail on what waits for an approval too
+  # Also fail on what waits for an approval
   kubectl assent check -f deploy/ --fail-on awaiting
 
-  # What Kustomize or Helm makes, for a code host
+  # The output of Kustomize or Helm, for a code host
   kubectl assent check -f - -o sarif"
     )]
     Check {
         /// Files, directories, or - for standard input; may be repeated
         #[arg(short, long, required = true, value_name = "FILE|DIR|-")]
         filename: Vec<PathBuf>,
-        /// With the directories below
+        /// Include subdirectories
         #[arg(short = 'R', long)]
         recursive: bool,
-        /// What it fails on
+        /// Outcome that makes the check fail
         #[arg(long, value_enum, default_value_t)]
         fail_on: FailOn,
-        /// The format
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: check::Format,
     },
-    /// Write the model version that matches a pod or a workload as it is
+    /// Write the model version for a running pod or workload
     ///
     /// Starts from the newest version of the system: keeps its mayVary and provenance, and shows the difference to it.
-    /// Images that are named by tag become those that the nodes report, by digest. Nothing is created: review it, and
-    /// apply it. One kubectl patch that is printed adds the label and pins the images in a single rollout.
+    /// Replaces each image tag by the digest that the nodes report. Creates nothing: review the output, and apply it.
+    /// Prints one kubectl patch that adds the label and pins the images in a single rollout.
     #[command(after_help = "Examples:
-  # The version of a workload
+  # Write the version of a workload
   kubectl assent capture deployment/credit-scorer > credit-scorer-v3.yaml
 
-  # Under a name of your own, at once
+  # Choose the name, and apply the version
   kubectl assent capture deployment/credit-scorer --version credit-scorer-v3 | kubectl apply -f -
 
-  # Of a manifest, without a cluster
+  # Read a manifest, without a cluster
   kubectl assent capture -f deployment.yaml
 
-  # Of a custom resource that has made pods, for a system that they do not name
+  # Name the system, because the pods of this custom resource do not
   kubectl assent capture inferenceservice/support-assistant --system support-assistant")]
     Capture {
-        /// What: a pod, or a workload of any kind
+        /// Pod, or workload of any kind
         #[arg(value_name = "KIND/NAME", required_unless_present = "filename", add = ArgValueCompleter::new(completion::targets))]
         kind: Option<String>,
-        /// The name, if it is not given with the kind
+        /// Name, if it is not given with the kind
         #[arg(hide = true)]
         name: Option<String>,
-        /// Instead: a manifest, of any kind that says what its pods are; -: standard input
+        /// Manifest to read instead, of any kind that has a pod template, or - for standard input
         #[arg(short, long, value_name = "FILE|-", conflicts_with = "kind")]
         filename: Option<PathBuf>,
-        /// The AI system; otherwise the one that the label assent.dev/system names
+        /// AI system (default: from the label assent.dev/system)
         #[arg(long, value_parser = system, add = ArgValueCompleter::new(completion::systems))]
         system: Option<String>,
-        /// The name of the version; otherwise one made of the system's name and the content
+        /// Name of the version (default: the name of the system and a hash of the content)
         #[arg(long, value_name = "NAME")]
         version: Option<String>,
-        /// The format
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: ManifestFormat,
     },
-    /// Show the life of a system in order: its versions, the decisions on them, and what was enforced
+    /// Show the history of a system: its versions, the decisions on them, and what was enforced
     ///
-    /// Decisions are kept for good. Events are kept only for as long as the API server does, an hour unless it
-    /// was told otherwise.
+    /// Decisions are permanent. The API server keeps Events for an hour by default.
     #[command(after_help = "Examples:
-  # Who decided what, and what became of it
+  # Who decided what, and what happened then
   kubectl assent history credit-scorer
 
-  # Of every system of every namespace
+  # Every system of every namespace
   kubectl assent history -A
 
-  # With the objects that say so
+  # With the object that each line comes from
   kubectl assent history credit-scorer -o wide
 
   # For a program
   kubectl assent history credit-scorer -o json")]
     History {
-        /// The AI system (default: every system of the namespace)
+        /// AI system (default: every system of the namespace)
         #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
         system: Option<String>,
-        /// Every system of every namespace
+        /// Show every system of every namespace
         #[arg(short = 'A', long, conflicts_with = "system")]
         all_namespaces: bool,
-        /// The format
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Listing,
     },
-    /// Show what somebody decided on, in full, by its digest
+    /// Show the full content of a decision by its digest
     ///
-    /// It stays as long as its namespace, after the model version or the system was deleted or replaced, too.
+    /// The content stays as long as its namespace, even after somebody deletes or replaces the model version or the
+    /// system.
     #[command(after_help = "Examples:
-  # What the decisions of this namespace are about
+  # List the decided content of this namespace
   kubectl get decisionsubjects
 
-  # One of them, by the first digits of its digest
+  # Show one of them, by the first digits of its digest
   kubectl assent show f4f8af7c627f")]
     Show {
-        /// The subject digest, or the digits with which it begins
+        /// Subject digest, or its first digits
         digest: String,
-        /// The format
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: ManifestFormat,
     },
-    /// Show who may decide about a system: the roles that are asked for, and who holds them
+    /// Show which roles may decide on a system, and who holds them
     ///
-    /// Who holds a role is what RBAC says, which not everybody may read; other authorizers are not seen.
+    /// Reads the holders from RBAC, which not everybody may read. Does not show holders from other authorizers.
     #[command(after_help = "Examples:
-  # Whom to ask to approve a system
+  # Who can approve a system
   kubectl assent who-can approve credit-scorer
 
   # Who can stop it
   kubectl assent who-can revoke credit-scorer
 
-  # Every role that any risk level asks for
+  # Every role that a risk level requires
   kubectl assent who-can approve -o wide")]
     WhoCan {
-        /// What they may do
+        /// Decision to look up
         #[arg(value_enum)]
         decision: Decision,
-        /// The AI system; otherwise every role that is asked for
+        /// AI system (default: the roles of every risk level)
         #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
         system: Option<String>,
-        /// The format
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Listing,
     },
-    /// Write what completes this command in every shell in which kubectl completes
+    /// Write the completion program for every shell that kubectl supports
     ///
-    /// kubectl looks for a program kubectl_complete-assent in PATH, which is this.
+    /// kubectl looks for the program kubectl_complete-assent in PATH.
     #[command(after_help = "Examples:
-  # Into a directory that is in PATH
+  # Write the program to a directory in PATH
   kubectl assent completion > ~/.local/bin/kubectl_complete-assent
   chmod +x ~/.local/bin/kubectl_complete-assent")]
     Completion,
-    /// What may come in place of the last word
+    /// Print the candidates for the last word
     #[command(name = "__complete", hide = true)]
     Complete {
-        /// The words so far, the last perhaps not whole
+        /// Words of the command line; the last one may be incomplete
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
-    /// Show the versions of this plugin and of what the cluster serves
+    /// Show the versions of the plugin, of Kubernetes and of the API
     #[command(after_help = "Examples:
   # The plugin and the cluster
   kubectl assent version
@@ -475,55 +479,55 @@ Examples:
   # Only the plugin
   kubectl assent version --client")]
     Version {
-        /// Do not ask the cluster
+        /// Show only the plugin; do not contact the cluster
         #[arg(long)]
         client: bool,
     },
 }
 
-/// What is decided about, and how.
+/// The system, and the options of a decision
 #[derive(Args, Clone, Debug)]
 struct SubjectArgs {
-    /// The AI system
+    /// AI system
     #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
     system: String,
     #[command(flatten)]
     how: How,
 }
 
-/// Until when.
+/// The end of an approval
 #[derive(Args, Clone, Debug)]
 struct End {
-    /// When the approval ends, if before the risk level says: 2027-03-31, 2027-03-31T12:00:00Z, 90d or 12h
+    /// When the approval ends, if earlier than the risk level sets: 2027-03-31, 2027-03-31T12:00:00Z, 90d or 12h
     #[arg(long, value_name = "TIME", value_parser = until)]
     until: Option<(String, Until)>,
 }
 
-/// How it is decided.
+/// The options of a decision
 #[derive(Args, Clone, Debug)]
 struct How {
     /// Model version (default: the only candidate)
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::versions))]
     version: Option<String>,
-    /// The role to decide in; otherwise the only one that you hold
+    /// Role to decide in (default: the only required role that you hold)
     #[arg(long, add = ArgValueCompleter::new(completion::roles))]
     role: Option<String>,
-    /// Why; the record keeps it
+    /// Reason, for the record
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// What you reviewed: refuse to sign anything else
+    /// Digest that you reviewed; refuse any other
     #[arg(long, value_name = "sha256:…")]
     digest: Option<Digest>,
-    /// Do not ask; for scripts
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
-    /// Show all of the review: every control, requirement, field and digest
+    /// Show the full review: every control, requirement, field and digest
     #[arg(long)]
     full: bool,
     /// Sign with an SSH key listed in the role; anyone may then apply the file
     #[arg(long, value_name = "FILE", requires = "to")]
     ssh_key: Option<PathBuf>,
-    /// With --ssh-key: the file that the signed decision goes to; nothing is recorded
+    /// With --ssh-key: output file; nothing is recorded in the cluster
     #[arg(long, value_name = "FILE", requires = "ssh_key")]
     to: Option<PathBuf>,
 }
@@ -550,7 +554,7 @@ fn until(text: &str) -> Result<(String, Until), time::NotAnEnd> {
     Ok((text.to_owned(), text.parse()?))
 }
 
-/// The name of a system, also as kubectl writes it: `aisystem/NAME`.
+/// Parses the name of a system. Also accepts the form of kubectl, `aisystem/NAME`.
 fn system(text: &str) -> Result<String, String> {
     match text.split_once('/') {
         None => Ok(text.to_owned()),
@@ -565,7 +569,7 @@ fn target(command: &'static str, kind: String, name: Option<&str>) -> Result<Tar
     Target::parse(&kind, name).map_err(|why| Error::Flag { flag: command, value: kind, why })
 }
 
-/// Carries out what was typed.
+/// Runs the command that the command line names.
 pub async fn run(cli: Cli) -> Result<()> {
     let connection = cli.connection;
     match cli.command {
@@ -652,12 +656,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_commands_are_consistent() {
+    fn the_command_line_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn an_example_for_every_command() {
+    fn every_command_has_an_example() {
         for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(
@@ -669,7 +673,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_parse() {
+    fn every_example_parses() {
         let mut examples = Vec::new();
         for command in Cli::command().get_subcommands() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
@@ -683,7 +687,7 @@ mod tests {
                 0 => part.split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
                 _ => vec![part.to_owned()],
             });
-            // What is printed may go to a file or another program.
+            // A redirection and a pipe belong to the shell.
             let words = words.skip(1).take_while(|word| word != ">" && word != "|").collect::<Vec<_>>();
             Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{example}: {error}"));
         }

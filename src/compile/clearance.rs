@@ -1,4 +1,4 @@
-//! The compile itself: the facts of a namespace at an instant, judged version by version.
+//! Compiles the facts of a namespace at an instant into its Clearance and the statuses of its objects.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,24 +25,24 @@ use crate::{
     policy::{self, Authors, Capacity, Reason, Subject, Verdict, applies_to, judge},
 };
 
-/// What is to be written, and when to look again.
+/// The result of a compile.
 #[derive(Debug)]
 pub struct Compiled {
-    /// `None` where nobody asks for one: not opted in, and nothing described.
+    /// `None` if the namespace has no mode label and describes no system and no version.
     pub clearance: Option<ClearanceSpec>,
     pub statuses: Statuses,
+    /// When the result changes although no fact changes.
     pub revisit: Option<Timestamp>,
 }
 
-/// The end of what never ends, for the API server to compare with.
+/// The `notAfter` of a version without an end. The CEL policies compare it with a time.
 const NEVER: &str = "9999-12-30T00:00:00Z";
 
-/// Compiles `facts` of `namespace` as they are at `now`.
 pub fn compile(namespace: &str, governance: Governance, facts: &NamespaceFacts, now: Timestamp) -> Compiled {
     compile_within(Room::Everything, namespace, governance, facts, now)
 }
 
-/// The same, where the API server has room for less.
+/// Compiles a smaller Clearance if the API server refused a larger one.
 pub fn compile_within(
     room: Room,
     namespace: &str,
@@ -69,7 +69,7 @@ pub fn compile_within(
     };
     withhold(&mut judged, &allotment.refused);
     let bytes = allotment.bytes;
-    let revisit_terms = enter(&mut spec.systems, facts, allotment, now);
+    let revisit_terms = add_entries(&mut spec.systems, facts, allotment, now);
     if room == Room::Everything {
         withheld::add(&mut spec.systems, withheld_versions(namespace, &judged), bytes);
     }
@@ -83,7 +83,7 @@ pub fn compile_within(
     }
 }
 
-/// Since when the namespace is governed as it is; in whole seconds, as is a pod's creation.
+/// When the namespace got its mode and scope. In whole seconds, because it is compared with the creation of pods.
 fn since(governance: Governance, facts: &NamespaceFacts, now: Timestamp) -> Time {
     let before = facts.clearance.as_ref().map(|clearance| &clearance.spec);
     let same = before.filter(|before| (before.mode, before.scope) == (governance.mode, governance.scope));
@@ -120,7 +120,7 @@ fn judge_version<'a>(
         system: version.spec.system.clone(),
         digest: digests.map(|digests| digests.signed),
         created: version.created,
-        effects: judgement.effects.iter().map(|(name, standing)| ((*name).to_owned(), *standing)).collect(),
+        effects: judgement.effects.iter().map(|(name, effect)| ((*name).to_owned(), *effect)).collect(),
         not_after: judgement.not_after,
         revisit: judgement.revisit.into_iter().chain(end.and_then(|end| Notice::next(end, now))).min(),
         ending,
@@ -128,7 +128,7 @@ fn judge_version<'a>(
     }
 }
 
-/// The systems that could have an entry, and how much they need it.
+/// The systems that could have an entry, with the priority of each.
 fn places<'a>(
     facts: &'a NamespaceFacts,
     judged: &BTreeMap<&str, Judged>,
@@ -137,7 +137,7 @@ fn places<'a>(
     let before = before(facts);
     let cleared = judged.values().filter(|judged| judged.verdict == Verdict::Cleared);
     let newly: BTreeSet<&str> = cleared.map(|judged| &*judged.system).collect();
-    // What was cleared is cleared still, or it was lost just now: pods of it can run in either case.
+    // A cleared version stays cleared, or this compile withdraws it. Its pods can run in both cases.
     let runs = |entry: &SystemClearance| !entry.cleared.is_empty() || is_in_grace(entry, now);
     let of_facts = facts.systems.values().map(|system| {
         let pods = system.status.as_ref().and_then(|status| status.pods).unwrap_or_default();
@@ -164,12 +164,12 @@ fn places<'a>(
     of_facts.chain(gone).collect()
 }
 
-/// The systems of the Clearance as it is.
+/// The systems of the current Clearance.
 fn before(facts: &NamespaceFacts) -> Option<&BTreeMap<String, SystemClearance>> {
     facts.clearance.as_ref().map(|clearance| &clearance.spec.systems)
 }
 
-/// When the grace of what a system lost last is over.
+/// The end of the grace period for the version that the system lost last.
 fn end_of_grace(entry: &SystemClearance, lost_at: Timestamp) -> Timestamp {
     lost_at + Duration::from_secs(entry.on_loss.grace_period_seconds.into())
 }
@@ -201,7 +201,7 @@ fn candidates<'a>(facts: &'a NamespaceFacts, judged: &BTreeMap<&str, Judged>) ->
     cleared.filter_map(candidate).collect()
 }
 
-/// Withholds the versions that there is no room for.
+/// Withholds the versions that do not fit into the Clearance.
 fn withhold(judged: &mut BTreeMap<&str, Judged>, refused: &BTreeMap<String, Capacity>) {
     for (name, capacity) in refused {
         if let Some(judged) = judged.get_mut(name.as_str()) {
@@ -210,8 +210,8 @@ fn withhold(judged: &mut BTreeMap<&str, Judged>, refused: &BTreeMap<String, Capa
     }
 }
 
-/// Enters what is cleared, the newest first, and the terms of each system; when terms can change.
-fn enter(
+/// Adds an entry for each system: its cleared versions, newest first, and its terms. Returns when the terms can change.
+fn add_entries(
     systems: &mut BTreeMap<String, SystemClearance>,
     facts: &NamespaceFacts,
     mut allotment: Allotment<'_>,
@@ -240,7 +240,7 @@ fn enter(
     revisit
 }
 
-/// The newest versions of each system that may not run, the newest first.
+/// The versions of each system that may not run, newest first, at most [`withheld::VERSIONS`].
 fn withheld_versions<'a>(
     namespace: &str,
     judged: &'a BTreeMap<&str, Judged>,
@@ -265,8 +265,8 @@ fn never() -> Timestamp {
     NEVER.parse().expect("a constant")
 }
 
-/// Notes since when what was cleared before is no longer: the grace of its pods counts from there. A
-/// system that is gone is remembered until its grace is over. Returns the earliest such end.
+/// Records the instant at which a system lost a cleared version. The grace period of its pods starts there. The entry
+/// of a deleted system stays until its grace period ends. Returns the earliest such end.
 fn remember_losses(
     systems: &mut BTreeMap<String, SystemClearance>,
     facts: &NamespaceFacts,

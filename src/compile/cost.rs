@@ -1,51 +1,51 @@
-//! What it costs the API server to compare a pod with the cleared versions of its system.
+//! Estimates the CEL cost of comparing a pod with the cleared versions of its system.
 //!
 //! ```text
-//!  a pod ──► version 1 ──► version 2 ──► … ──► the version that it is      cost: the sum
-//!            almost equal: each is compared to its last field
+//!  a pod ──► version 1 ──► version 2 ──► … ──► the version that it runs      cost: the sum
+//!            worst case: almost equal, so every field of each is compared
 //! ```
 //!
-//! The API server gives each CEL expression a cost of at most 1,000,000, and refuses the request beyond it. So a pod that
-//! is cleared could be refused, because its system has too many versions or too large ones. [`bound`] is an upper bound
-//! of that cost. Its factors are measured with the expression in `admission/cel/matches.cel`, and rounded up by half or more;
-//! the test `capacity::a_pod_of_the_last_of_many_large_versions_starts` tries them on a real API server.
+//! The API server limits the cost of a CEL expression to 1,000,000 and refuses a request that exceeds it. So it could
+//! refuse a cleared pod whose system has too many or too large versions. [`bound`] is an upper bound of that cost. Its
+//! factors are measured with the expression in `admission/cel/matches.cel` and rounded up by half or more. The test
+//! `capacity::a_pod_of_the_last_of_many_large_versions_starts` checks them on a real API server.
 
 use crate::api::{Container, Runtime, Trusted, TrustedContainer};
 
 /// The limit of the API server for one expression.
 pub const LIMIT: u64 = 1_000_000;
 
-/// What the comparison costs once, whatever the runtime has.
+/// The fixed costs of a version and of a container.
 const PER_VERSION: u64 = 300;
 const PER_CONTAINER: u64 = 400;
 
-/// What a step over a list costs for one of its items, with the comparison of a name.
+/// The cost of one item of a list, with the comparison of its name.
 const PER_ITEM: u64 = 16;
 
-/// What the exception for variables that may vary costs for each variable.
+/// The cost for each variable of the exception for variables that may vary.
 const PER_VARYING: u64 = 28;
 
-/// What a comparison with a prefix costs.
+/// The cost of a comparison with a prefix.
 const PER_PREFIX: u64 = 8;
 
-/// What a source of a projected volume costs.
+/// The cost of a source of a projected volume.
 const PER_SOURCE: u64 = 80;
 
-/// How many variables with a trusted prefix a trusted container is assumed to have.
+/// The assumed number of variables with a trusted prefix in a trusted container.
 const PREFIXED: u64 = 32;
 
-/// The parts of a container that decide what its comparison costs.
+/// The numbers of a container that its cost depends on.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     env: u64,
     varying: u64,
     prefixes: u64,
     mounts: u64,
-    /// Arguments, commands and the like, which are compared as whole lists.
+    /// Items of arguments, commands and other lists that are compared as a whole.
     items: u64,
 }
 
-/// The parts of a runtime that decide what its comparison costs.
+/// The numbers of a runtime that its cost depends on.
 #[derive(Clone, Debug, Default)]
 pub struct Shape {
     containers: Vec<Counts>,
@@ -54,7 +54,7 @@ pub struct Shape {
     sources: u64,
 }
 
-/// The parts of what is trusted that decide what a comparison costs.
+/// The numbers of the trusted additions that the cost of a comparison depends on.
 #[derive(Clone, Debug, Default)]
 pub struct Added {
     any: bool,
@@ -117,7 +117,7 @@ fn count<T>(list: &[T]) -> u64 {
     list.len() as u64
 }
 
-/// The largest pod that can be one of several versions, with everything that is trusted in it.
+/// The largest pod that can match one of several versions, with all trusted additions.
 struct Pod {
     env: u64,
     mounts: u64,
@@ -142,7 +142,7 @@ impl Pod {
     }
 }
 
-/// The most that it can cost to compare a pod of one of `versions` with all of them.
+/// The maximum cost of comparing a pod of one of `versions` with all of them.
 pub fn bound<'a>(versions: impl Iterator<Item = &'a Shape> + Clone, added: &Added) -> u64 {
     let pod = Pod::of(&versions, added);
     versions.map(|version| version_cost(version, &pod, added)).sum()
@@ -167,7 +167,7 @@ fn version_cost(version: &Shape, pod: &Pod, added: &Added) -> u64 {
     cost
 }
 
-/// The most that it costs to compare every trusted container that a pod can have, with a version of so many volumes.
+/// The maximum cost of comparing all trusted containers of a pod. The version has this many `volumes`.
 fn added_cost(volumes: u64, added: &Added) -> u64 {
     let one = |c: &Counts| {
         let prefixed = if c.prefixes > 0 { PREFIXED } else { 0 };
@@ -176,9 +176,9 @@ fn added_cost(volumes: u64, added: &Added) -> u64 {
     added.containers.iter().chain(&added.init_containers).map(one).sum()
 }
 
-/// What comparing a container costs with one of a pod that has `env` variables and `mounts`.
+/// The cost of comparing a container with a container of the pod that has this many `env` variables and `mounts`.
 fn container_cost(c: Counts, env: u64, mounts: u64, volumes: u64, added: &Added) -> u64 {
-    // The variables are gone through once, and again where any are trusted.
+    // The expression iterates over the variables once, and a second time if any additions are trusted.
     let per_variable = if c.varying + c.prefixes > 0 { PER_VARYING + PER_PREFIX * c.prefixes } else { 1 };
     let times = if added.any { 2 } else { 1 };
     let mut cost = PER_CONTAINER + c.items + c.env + times * (env * per_variable + 20 * mounts);
@@ -213,10 +213,10 @@ mod tests {
         bound(std::iter::repeat_n(shape, versions), added)
     }
 
-    /// Costs of the gate's expression, as cel-go counts them: versions that differ in the last variable, each pod with
-    /// everything that may vary and everything that is trusted.
+    /// The costs of the gate's expression, as cel-go counts them. The versions differ in the last variable. Each pod
+    /// has all variables that may vary and all trusted additions.
     #[test]
-    fn the_bound_is_above_every_cost_that_was_measured() {
+    fn the_bound_exceeds_every_measured_cost_by_half() {
         for (versions, containers, env, varying, added, measured) in [
             (32, 1, 100, 64, 32, 1_222_980),
             (32, 1, 150, 40, 20, 1_254_660),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_versions_as_a_system_can_have_fit_where_they_are_ordinary() {
+    fn the_maximum_number_of_ordinary_versions_fits_the_cost_limit() {
         let mut ordinary = shape(2, 30, 4);
         ordinary.volumes = 6;
         let sidecar = TrustedContainer {
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn one_large_version_makes_every_other_of_the_system_cost_more() {
+    fn one_large_version_raises_the_cost_of_the_other_versions() {
         let (small, large) = (shape(1, 10, 1), shape(1, 256, 64));
         let apart = cost(1, &small, &trusted(4)) + cost(1, &large, &trusted(4));
         assert!(bound([&small, &large].into_iter(), &trusted(4)) > apart);

@@ -1,11 +1,11 @@
-//! Keeps the history of every system: who changed what altered a verdict, and what somebody deleted.
+//! Records the history of each system: changes that alter a verdict, with their authors, and deletions.
 //!
 //! ```text
-//!  NamespaceFacts, statuses ──► Snapshot ─┬─ same as written last ──► nothing
-//!                                └─ differs ──► SystemHistory: read, compare, append, replace
+//!  NamespaceFacts, statuses ──► Snapshot ─┬─ as last written ──► nothing
+//!                                         └─ differs ──► SystemHistory: read, compare, append, replace
 //! ```
 //!
-//! The object also holds the state of the compile before. So a change is recorded that came while no operator ran.
+//! A `SystemHistory` also stores the state of the previous compile. So changes while no operator runs are recorded too.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::DefaultHasher},
@@ -37,16 +37,16 @@ const VERSIONS: usize = 512;
 const SOURCES: usize = 64;
 const NOTE: usize = 512;
 
-/// How many histories the operator reads at a time: each can be as large as an object gets.
+/// The page size of the first list. Each history can have the maximum size of an object.
 const PAGE: u32 = 100;
 
-/// How many histories the operator writes after one compile.
+/// The maximum number of histories that are written after one compile.
 const AT_ONCE: usize = 32;
 
 /// The reason of a verdict that lets a version run.
 const CLEARED: &str = "Cleared";
 
-/// The state of one system, and what an entry says beyond it.
+/// The state of one system, and the details of its next history entries.
 #[derive(Default)]
 pub struct Snapshot {
     observed: Observed,
@@ -54,11 +54,11 @@ pub struct Snapshot {
     writers: BTreeMap<String, Attribution>,
     /// The message of a verdict, by version.
     messages: BTreeMap<String, Text>,
-    /// The uid of every version of the system, those without room in `observed` too.
+    /// The UID of every version of the system. `observed` can lack some of them.
     uids: BTreeMap<String, Option<String>>,
 }
 
-/// The state of every system that exists or that a version names.
+/// The snapshots of all systems that exist or that a version names.
 pub fn snapshots(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<String, Snapshot> {
     let mut snapshots: BTreeMap<String, Snapshot> = BTreeMap::new();
     let mut newest: Vec<_> = facts.versions.values().collect();
@@ -94,12 +94,11 @@ pub fn snapshots(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<String
     snapshots
 }
 
-/// The condition that tells the verdict.
 fn verdict(conditions: &[Condition]) -> Option<&Condition> {
     conditions.iter().find(|condition| condition.type_ == "Cleared")
 }
 
-/// Keeps what has room: the versions that may run, then the newest.
+/// Cuts the lists to the bounds of the schema. Cleared versions stay first, then the newest.
 fn bound(observed: &mut Observed) {
     observed.versions.sort_by_key(|version| version.verdict != CLEARED);
     observed.versions.truncate(VERSIONS);
@@ -140,7 +139,7 @@ impl Snapshot {
         entries
     }
 
-    /// The versions with another verdict than before. A new version that may not run alters nothing.
+    /// The versions whose verdict changed. A new version that may not run is no change.
     fn verdicts<'a>(&'a self, before: &'a Observed) -> impl Iterator<Item = &'a ObservedVersion> {
         let known: BTreeMap<_, _> = before.versions.iter().map(|v| (&v.name, &v.verdict)).collect();
         self.observed.versions.iter().filter(move |version| match known.get(&version.name) {
@@ -149,12 +148,12 @@ impl Snapshot {
         })
     }
 
-    /// The system and the versions that are gone or were made anew, and what else a verdict lost with them.
+    /// The system and versions that were deleted or recreated. Also the level and roles, if a verdict changed.
     fn deletions(&self, before: &Observed, altered: bool, at: Timestamp) -> Vec<HistoryEntry> {
         let is_same =
             |source: &ObservedSource| self.source_of(&source.object).is_some_and(|now| now.uid == source.uid);
-        // Another level or role takes the place of the one before when the system changes.
-        let counts = |source: &ObservedSource| is_system(source) || altered && !self.renames(before);
+        // If the system itself changed, it names another level and other roles. The earlier ones are not deleted.
+        let counts = |source: &ObservedSource| is_system(source) || altered && !self.system_changed(before);
         let sources = before.sources.iter().filter(|source| !is_same(source) && counts(source));
         let versions =
             before.versions.iter().filter(|version| self.uids.get(&version.name) != Some(&version.uid));
@@ -166,17 +165,17 @@ impl Snapshot {
     /// The sources that differ from before.
     fn changes<'a>(&'a self, before: &'a Observed) -> impl Iterator<Item = &'a ObservedSource> {
         let is_first = before.sources.is_empty();
-        let renames = self.renames(before);
+        let system_changed = self.system_changed(before);
         self.observed.sources.iter().filter(move |source| {
             match before.sources.iter().find(|b| b.object == source.object) {
                 Some(before) => *source != before,
-                None => !is_first && !renames,
+                None => !is_first && !system_changed,
             }
         })
     }
 
-    /// Whether the system itself changed, and with it the level and the roles that it depends on.
-    fn renames(&self, before: &Observed) -> bool {
+    /// Whether the system itself changed, and possibly its level and roles with it.
+    fn system_changed(&self, before: &Observed) -> bool {
         let system = before.sources.iter().find(|source| is_system(source));
         system.is_some_and(|before| self.source_of(&before.object).is_some_and(|now| now != before))
     }
@@ -205,7 +204,7 @@ fn entry(change: Change, object: String, at: Timestamp) -> HistoryEntry {
     HistoryEntry { at: Time(at), change, object, by: None, field_manager: None, reason: None, note: None }
 }
 
-/// `text` as the API server stores it, in at most so many bytes.
+/// `text` as the API server stores it, cut to this many bytes.
 fn bounded(text: &str, bytes: usize) -> String {
     shorten(plain(text).into_owned(), bytes)
 }
@@ -216,10 +215,10 @@ fn fingerprint(observed: &Observed) -> u64 {
     hasher.finish()
 }
 
-/// The fingerprints of the states that were written last, by system.
+/// The fingerprint of the last written state, by system.
 type Written = BTreeMap<String, u64>;
 
-/// The histories of every namespace, as far as this operator read or wrote them.
+/// The fingerprints of all histories, by namespace, as this operator read or wrote them.
 #[derive(Default)]
 pub struct Histories {
     listed: OnceCell<()>,
@@ -227,8 +226,8 @@ pub struct Histories {
 }
 
 impl Histories {
-    /// Records what changed in `namespace` since the compile before. Returns whether there is more to record: one user
-    /// who creates many systems must not delay the next compile of the namespace.
+    /// Records the changes in `namespace` since the previous compile. Returns whether more histories are due. At most
+    /// [`AT_ONCE`] are written, so that a user with many systems does not delay the next compile of the namespace.
     pub async fn record(
         &self,
         client: &Client,
@@ -239,11 +238,11 @@ impl Histories {
         self.listed.get_or_try_init(|| self.list(client)).await?;
         let api: Api<SystemHistory> = Api::namespaced(client.clone(), namespace);
         let mut written = self.namespaces().remove(namespace).unwrap_or_default();
-        // A system that is gone is compared too: its history is there, and nothing names it any more.
+        // A deleted system has a history but no facts. An empty snapshot records its deletion.
         for name in written.keys() {
             snapshots.entry(name.clone()).or_default();
         }
-        let due = snapshots.iter().filter(|(name, snapshot)| !is_empty(&written, name, snapshot));
+        let due = snapshots.iter().filter(|(name, snapshot)| has_history(&written, name, snapshot));
         let due = due.map(|(name, snapshot)| (name, snapshot, fingerprint(&snapshot.observed)));
         let due: Vec<_> = due.filter(|(name, _, now)| written.get(*name) != Some(now)).collect();
         let mut outcome = Ok(due.len() > AT_ONCE);
@@ -262,7 +261,7 @@ impl Histories {
         outcome
     }
 
-    /// Reads what was recorded before this operator started.
+    /// Reads the histories that earlier operators wrote.
     async fn list(&self, client: &Client) -> Result<(), Error> {
         let api: Api<SystemHistory> = Api::all(client.clone());
         let mut params = ListParams::default().limit(PAGE);
@@ -290,12 +289,12 @@ impl Histories {
     }
 }
 
-/// A system has no history before it has a version.
-fn is_empty(written: &Written, name: &str, snapshot: &Snapshot) -> bool {
-    !written.contains_key(name) && snapshot.observed.versions.is_empty()
+/// The history of a system starts with its first version.
+fn has_history(written: &Written, name: &str, snapshot: &Snapshot) -> bool {
+    written.contains_key(name) || !snapshot.observed.versions.is_empty()
 }
 
-/// Replaces the history at the version that was read, so that an operator that no longer leads loses nothing.
+/// Replaces the history at the resource version that was read. So a former leader cannot overwrite newer entries.
 async fn append(
     api: &Api<SystemHistory>,
     name: &str,
@@ -310,7 +309,7 @@ async fn append(
     history.spec.observed = snapshot.observed.clone();
     match request::put(api, &params, &history).await {
         Ok(()) => Ok(()),
-        // It does not get smaller by trying again.
+        // A retry would send the same object.
         Err(kube::Error::Api(answer)) if [413, 422].contains(&answer.code) => {
             warn!(system = name, "its history cannot be recorded: {}", answer.message);
             Ok(())
@@ -319,7 +318,7 @@ async fn append(
     }
 }
 
-/// Adds `entries`, and drops the oldest that have no room.
+/// Appends `entries`, and drops the oldest beyond the limit.
 fn extend(history: &mut SystemHistorySpec, entries: Vec<HistoryEntry>) {
     history.entries.extend(entries);
     let excess = history.entries.len().saturating_sub(ENTRIES);
@@ -345,27 +344,27 @@ mod tests {
         snapshot
     }
 
-    fn told(before: &Snapshot, now: &Snapshot) -> Vec<(Change, String, Option<String>)> {
+    fn changes(before: &Snapshot, now: &Snapshot) -> Vec<(Change, String, Option<String>)> {
         let entries = now.since(&before.observed, Timestamp::UNIX_EPOCH);
         entries.into_iter().map(|entry| (entry.change, entry.object, entry.by)).collect()
     }
 
     #[test]
-    fn a_change_is_recorded_with_its_author_and_the_verdicts_that_it_altered() {
+    fn a_change_is_recorded_with_its_author_and_the_changed_verdicts() {
         let before = snapshot(1, &[("v1", "Cleared"), ("v2", "Rejected")]);
         let now = snapshot(2, &[("v1", "AwaitingApproval"), ("v2", "Rejected")]);
         let expected = [
             (Change::Changed, "aisystem/s".to_owned(), Some("dev".to_owned())),
             (Change::Withheld, "modelversion/v1".to_owned(), None),
         ];
-        assert_eq!(told(&before, &now), expected);
+        assert_eq!(changes(&before, &now), expected);
     }
 
     #[test]
     fn a_change_that_alters_no_verdict_is_not_recorded() {
         let versions = [("v1", "AwaitingApproval")];
-        assert_eq!(told(&snapshot(1, &[]), &snapshot(1, &versions)), []);
-        assert_eq!(told(&snapshot(1, &versions), &snapshot(2, &versions)), []);
+        assert_eq!(changes(&snapshot(1, &[]), &snapshot(1, &versions)), []);
+        assert_eq!(changes(&snapshot(1, &versions), &snapshot(2, &versions)), []);
     }
 
     #[test]
@@ -373,34 +372,34 @@ mod tests {
         let before = snapshot(1, &[("v1", "Cleared"), ("v2", "Rejected")]);
         let deleted = |object: &str| (Change::Deleted, object.to_owned(), None);
         let now = snapshot(1, &[("v1", "Cleared")]);
-        assert_eq!(told(&before, &now), [deleted("modelversion/v2")]);
+        assert_eq!(changes(&before, &now), [deleted("modelversion/v2")]);
         let gone = Snapshot::default();
         let all = ["aisystem/s", "modelversion/v1", "modelversion/v2"].map(deleted);
-        assert_eq!(told(&before, &gone), all);
+        assert_eq!(changes(&before, &gone), all);
     }
 
     #[test]
-    fn an_object_that_was_made_anew_was_deleted() {
+    fn a_recreated_object_is_recorded_as_deleted() {
         let before = snapshot(1, &[("v1", "Cleared")]);
         let mut now = snapshot(1, &[("v1", "Cleared")]);
         now.observed.sources[0].uid = Some("other".to_owned());
         now.uids.insert("v1".to_owned(), Some("other".to_owned()));
         let expected = ["aisystem/s", "modelversion/v1"];
-        let told = told(&before, &now);
-        assert_eq!(told, expected.map(|object| (Change::Deleted, object.to_owned(), None)));
+        let changes = changes(&before, &now);
+        assert_eq!(changes, expected.map(|object| (Change::Deleted, object.to_owned(), None)));
     }
 
     #[test]
-    fn another_level_is_a_change_of_the_system() {
+    fn a_switch_to_another_level_is_recorded_as_a_change_of_the_system() {
         let before = snapshot(1, &[("v1", "Cleared")]);
         let mut now = snapshot(2, &[("v1", "AwaitingApproval")]);
         now.observed.sources[1].object = "risklevel/other".to_owned();
-        let changed: Vec<_> = told(&before, &now).into_iter().map(|(_, object, _)| object).collect();
+        let changed: Vec<_> = changes(&before, &now).into_iter().map(|(_, object, _)| object).collect();
         assert_eq!(changed, ["aisystem/s", "modelversion/v1"]);
     }
 
     #[test]
-    fn the_oldest_entries_make_room_and_are_counted() {
+    fn the_oldest_entries_are_dropped_and_counted() {
         let mut history = SystemHistorySpec::default();
         for n in 0..ENTRIES {
             let (before, now) = (snapshot(1, &[]), snapshot(1, &[("v1", CLEARED)]));
@@ -415,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_that_may_run_keep_their_place_among_many() {
+    fn a_cleared_version_stays_in_a_full_snapshot() {
         let names: Vec<_> = (0..=VERSIONS).map(|n| format!("v{n:04}")).collect();
         let mut versions: Vec<_> = names.iter().map(|name| (name.as_str(), "Rejected")).collect();
         versions[VERSIONS].1 = CLEARED;

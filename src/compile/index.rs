@@ -1,10 +1,9 @@
-//! The facts by namespace, as the API server last told them, so that a change costs what its
-//! namespace holds and not what the cluster does.
+//! Caches the watched objects by namespace. So the cost of a change depends on its namespace, not on the cluster.
 //!
 //! ```text
 //!  watch of a kind ──► Cache: namespace ─► name ─► the fields that are used
 //!        │
-//!        └──► Key: what is to be compiled again: the namespace; for a RiskLevel, every namespace with a system
+//!        └──► Key to compile again: the namespace; for a RiskLevel, every namespace with a system
 //! ```
 
 use std::{
@@ -38,7 +37,7 @@ use crate::{
     watch::{Change, Lenient, NamespaceMeta, Relist, Unreadable, Watches},
 };
 
-/// What is described, and of its metadata only what is asked for: whole, that was half of it.
+/// An `AISystem` or `ModelVersion` with the metadata that is used. All metadata would double its size.
 #[derive(Debug)]
 pub struct Cached<K: HasSpec + HasStatus> {
     pub name: String,
@@ -63,7 +62,7 @@ impl<K: Resource<DynamicType = ()> + HasSpec + HasStatus> Cached<K> {
         }
     }
 
-    /// How an Event of `namespace` refers to it.
+    /// The reference for an Event about the object.
     pub fn reference(&self, namespace: &str) -> ObjectReference {
         let mut reference = ObjectRef::<K>::new(&self.name).within(namespace);
         reference.extra.uid.clone_from(&self.uid);
@@ -89,9 +88,9 @@ struct Cache<V> {
     objects: BTreeMap<String, BTreeMap<String, Arc<V>>>,
 }
 
-/// Of the metadata only what is asked for later: annotations hold a whole manifest where `kubectl apply` wrote it.
-/// And cloned, for what was read has room for four where there is one condition.
-fn kept<K: Resource<DynamicType = ()> + Clone, V: From<K>>(mut object: K) -> Arc<V> {
+/// Drops unused metadata: after `kubectl apply`, an annotation contains the whole manifest. The clone frees the spare
+/// capacity of the deserialised vectors.
+fn trimmed<K: Resource<DynamicType = ()> + Clone, V: From<K>>(mut object: K) -> Arc<V> {
     let meta = std::mem::take(object.meta_mut());
     let is_attributed = ["AISystem", "ModelVersion", "RiskLevel", "ApproverRole"].contains(&&*K::kind(&()));
     *object.meta_mut() = ObjectMeta {
@@ -134,7 +133,7 @@ impl<V> Cache<V> {
     where
         V: From<K>,
     {
-        self.objects.entry(home(&object)).or_default().insert(object.name_any(), kept(object));
+        self.objects.entry(home(&object)).or_default().insert(object.name_any(), trimmed(object));
     }
 
     fn remove(&mut self, namespace: &str, name: &str) {
@@ -146,8 +145,8 @@ impl<V> Cache<V> {
         }
     }
 
-    /// Applies a change. Returns the namespaces to compile again: after a list, all that have or had an object. An
-    /// unreadable object counts as missing, unless `reading` salvages it.
+    /// Applies a change. Returns the namespaces to compile again. After a list, these are all that have or had an
+    /// object. An unreadable object counts as missing, unless `reading` salvages it.
     fn apply<K>(&mut self, change: Change<Place, Lenient<K>>, reading: Reading<K, V>) -> BTreeSet<String>
     where
         K: Resource<DynamicType = ()> + Clone,
@@ -199,13 +198,13 @@ impl<V> Cache<V> {
 /// The namespace and name of an object.
 type Place = (String, String);
 
-/// The namespace that an object belongs to. A namespace belongs to itself; other cluster-wide objects to none.
+/// The namespace of an object. For a namespace, its own name. For other cluster-scoped objects, empty.
 fn home<K: Resource<DynamicType = ()>>(object: &K) -> String {
     let is_namespace = K::kind(&()) == "Namespace";
     object.namespace().unwrap_or_else(|| if is_namespace { object.name_any() } else { String::new() })
 }
 
-/// A decision that withholds does so without the end that it names, if that cannot be read.
+/// An unreadable `notAfter` must not disable a rejection or revocation. Such a decision is read without it.
 fn without_end(unreadable: &Unreadable) -> Option<Approval> {
     let mut approval: serde_json::Value = serde_json::from_str(&unreadable.text).ok()?;
     let spec = approval.get_mut("spec")?.as_object_mut()?;
@@ -216,9 +215,9 @@ fn without_end(unreadable: &Unreadable) -> Option<Approval> {
 
 /// How the changes of one kind are read.
 struct Reading<K, V> {
-    /// What is made of an object that cannot be read, so that it does not count as missing.
+    /// A replacement for an unreadable object. Without one, the object counts as missing.
     salvage: fn(&Unreadable) -> Option<K>,
-    /// The generation, where a change of the status alone concerns nobody.
+    /// The generation, if changes of the status alone are ignored.
     generation: fn(&V) -> Option<i64>,
 }
 
@@ -230,36 +229,36 @@ impl<K, V> Clone for Reading<K, V> {
     }
 }
 
-/// An unreadable object counts as missing, and each change concerns its namespace.
+/// An unreadable object counts as missing. Every change compiles its namespace again.
 fn every_change<K, V>() -> Reading<K, V> {
     Reading { salvage: |_| None, generation: |_| None }
 }
 
-/// An unreadable object counts as missing, and a change of the spec concerns its namespace: the operator writes the
-/// statuses of what all namespaces depend on, and must not compile all of them again for that.
+/// An unreadable object counts as missing. Only a change of the spec compiles again. The operator itself writes the
+/// statuses of cluster-scoped objects, and that must not compile all namespaces.
 fn every_spec<K: Resource>() -> Reading<K, K> {
     Reading { salvage: |_| None, generation: |object| object.meta().generation }
 }
 
-/// A clearance of unknown content is replaced: it is there, so that none can be created in its place.
+/// An unreadable Clearance exists, so the operator must replace it instead of creating one.
 fn empty_clearance(unreadable: &Unreadable) -> Clearance {
     let mut clearance = Clearance::new(CLEARANCE_NAME, ClearanceSpec::default());
     clearance.metadata = unreadable.metadata.clone();
     clearance
 }
 
-/// What is known of one namespace.
+/// The cached objects that the Clearance of one namespace depends on.
 #[derive(Clone, Debug, Default)]
 pub struct NamespaceFacts {
     pub systems: BTreeMap<String, Arc<Cached<AISystem>>>,
     pub versions: BTreeMap<String, Arc<Cached<ModelVersion>>>,
     pub approvals: BTreeMap<String, Arc<Approval>>,
     pub clearance: Option<Arc<Clearance>>,
-    /// The roles in which people decide, as far as they have keys.
+    /// The `ApproverRole` objects, with the keys of signers.
     pub roles: ApproverRoles,
-    /// The levels that the systems name, as far as they exist.
+    /// The existing levels that the systems name.
     pub levels: BTreeMap<String, Arc<RiskLevel>>,
-    /// What may be in any pod besides what was approved.
+    /// The additions that any pod may have.
     pub trusted: Arc<Trusted>,
 }
 
@@ -273,20 +272,20 @@ struct Caches {
     clearances: Cache<Clearance>,
     sidecars: Cache<TrustedSidecar>,
     roles: Cache<ApproverRole>,
-    /// Of the sidecars, worked out when one of them changes.
+    /// The union of the sidecars, updated when one of them changes.
     trusted: Arc<Trusted>,
-    /// Uid and generation of the clearance that this operator wrote last, by namespace.
+    /// The UID and generation of the Clearance that this operator wrote last, by namespace.
     written: BTreeMap<String, Revision>,
 }
 
-/// Which object, and which of its contents.
+/// The UID and generation of an object.
 type Revision = (Option<String>, Option<i64>);
 
 fn revision(clearance: &Clearance) -> Revision {
     (clearance.uid(), clearance.metadata.generation)
 }
 
-/// Everything the operator knows of what people wrote.
+/// The caches of all watched kinds.
 #[derive(Debug)]
 pub struct Index {
     caches: RwLock<Caches>,
@@ -310,13 +309,12 @@ impl Default for Index {
 }
 
 impl Index {
-    /// Waits until every kind was listed once.
+    /// Waits until the first list of every kind is complete.
     pub async fn synced(&self) {
         // The sender lives as long as the index does.
         let _ = self.unlisted.subscribe().wait_for(BTreeSet::is_empty).await;
     }
 
-    /// What is known of `namespace` now.
     pub fn facts(&self, namespace: &str) -> NamespaceFacts {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
         let levels = caches.levels.of("");
@@ -333,55 +331,52 @@ impl Index {
         }
     }
 
-    /// The namespace of this name, if there is one.
     pub fn namespace(&self, name: &str) -> Option<Arc<NamespaceMeta>> {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
         caches.namespaces.objects.get(name)?.get(name).cloned()
     }
 
-    /// The level of this name, if there is one.
     pub fn level(&self, name: &str) -> Option<Arc<RiskLevel>> {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
         caches.levels.objects.get("")?.get(name).cloned()
     }
 
-    /// The trusted sidecar of this name, if there is one.
     pub fn sidecar(&self, name: &str) -> Option<Arc<TrustedSidecar>> {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
         caches.sidecars.objects.get("")?.get(name).cloned()
     }
 
-    /// How many systems name `level`, and how many of their pods run and would stop if they lost their clearance.
+    /// The number of systems that name `level`, and of their running pods that a lost clearance would stop.
     pub fn use_of_level(&self, level: &str) -> (u32, u32) {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
         let systems = caches.systems.all().filter(|system| system.spec.risk_level == level);
         systems.fold((0, 0), |(systems, running): (u32, u32), system| {
             let pods = system.status.as_ref().and_then(|status| status.pods).unwrap_or_default();
-            // Where a namespace only warns or audits, this is there, and nothing stops.
+            // `would_stop` is set in namespaces that only warn or audit. There, no pod stops.
             let stops = if pods.would_stop.is_none() { pods.running } else { 0 };
             (systems.saturating_add(1), running.saturating_add(stops))
         })
     }
 
-    /// Whether `sidecar` is part of what is trusted, or there is no room for it.
+    /// Whether `sidecar` fits into the trusted additions.
     pub fn has_room_for(&self, sidecar: &str) -> bool {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
         !trust(&caches.sidecars.of("")).1.contains(sidecar)
     }
 
-    /// Takes in what was just written, ahead of the watch.
+    /// Caches a Clearance that was just written, before the watch delivers it.
     pub fn record_write(&self, clearance: Clearance) {
         let mut caches = self.caches.write().unwrap_or_else(PoisonError::into_inner);
         caches.written.insert(clearance.namespace().unwrap_or_default(), revision(&clearance));
         caches.clearances.insert(clearance);
     }
 
-    /// Takes in that the clearance of `namespace` is to be gone.
+    /// Notes that this operator deleted the Clearance of `namespace`.
     pub fn record_delete(&self, namespace: &str) {
         self.caches.write().unwrap_or_else(PoisonError::into_inner).written.remove(namespace);
     }
 
-    /// Whether the `clearance` of `namespace` is another than this operator wrote last.
+    /// Whether the `clearance` of `namespace` differs from the one that this operator wrote last.
     pub fn was_modified_externally(&self, namespace: &str, clearance: Option<&Clearance>) -> bool {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
         caches.written.get(namespace).is_some_and(|written| clearance.map(revision).as_ref() != Some(written))
@@ -409,13 +404,11 @@ impl Index {
         changed
     }
 
-    /// The namespaces that have a system.
     fn namespaces_with_systems(&self) -> BTreeSet<String> {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
         caches.systems.objects.keys().cloned().collect()
     }
 
-    /// The namespaces that have a clearance.
     fn namespaces_with_clearances(&self) -> BTreeSet<String> {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
         caches.clearances.objects.keys().cloned().collect()
@@ -432,7 +425,7 @@ impl Index {
     }
 }
 
-/// What is compiled again after a change.
+/// The unit of work of the queue.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     Namespace(String),
@@ -440,7 +433,7 @@ pub enum Key {
     Sidecar(String),
 }
 
-/// Keeps an [`Index`] current; the stream names what changed.
+/// Updates the [`Index`] from the watches. The stream yields the keys to compile again.
 pub fn feed(index: &Arc<Index>, watches: &Arc<Watches>) -> impl Stream<Item = Key> + Send + use<> + 'static {
     let changes = futures::stream::select_all([
         watch::<NamespaceMeta, _>(index, watches, |c| &mut c.namespaces, every_change(), "Namespace"),
@@ -465,11 +458,11 @@ pub fn feed(index: &Arc<Index>, watches: &Arc<Watches>) -> impl Stream<Item = Ke
         ),
     ]);
     let index = Arc::clone(index);
-    changes.flat_map(move |(kind, changed)| futures::stream::iter(concerned(&index, kind, changed)))
+    changes.flat_map(move |(kind, changed)| futures::stream::iter(affected(&index, kind, changed)))
 }
 
-/// What a change of objects of `kind` in the namespaces `changed` concerns.
-fn concerned(index: &Index, kind: &str, changed: BTreeSet<String>) -> Vec<Key> {
+/// The keys to compile again after objects of `kind` changed in the namespaces `changed`.
+fn affected(index: &Index, kind: &str, changed: BTreeSet<String>) -> Vec<Key> {
     let all = |keys: BTreeSet<String>, key: fn(String) -> Key| keys.into_iter().map(key).collect::<Vec<_>>();
     match kind {
         "RiskLevel" => {
@@ -486,7 +479,7 @@ fn concerned(index: &Index, kind: &str, changed: BTreeSet<String>) -> Vec<Key> {
     }
 }
 
-/// The changes of one kind.
+/// Applies the changes of one kind to its cache, and yields the changed namespaces.
 fn watch<K, V>(
     index: &Arc<Index>,
     watches: &Arc<Watches>,

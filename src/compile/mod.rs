@@ -1,5 +1,5 @@
-//! From what people wrote to what may run: one [`Clearance`](crate::api::Clearance) a namespace, and
-//! the statuses that tell people why.
+//! Compiles the decisions of people into one [`Clearance`](crate::api::Clearance) for each namespace, and writes the
+//! statuses with the reasons.
 //!
 //! ```text
 //!  watches ──► Index ──► Queue of namespaces ──► compile ──► Clearance   (replaced at a known version,
@@ -11,8 +11,7 @@
 //!  Namespace, Clearance
 //! ```
 //!
-//! Nothing is compiled before every watch has listed once: a clearance compiled from a part of the
-//! facts would stop what is approved.
+//! Compiles wait for the first list of every kind. A Clearance from incomplete facts would stop approved pods.
 
 pub(crate) mod clearance;
 mod cost;
@@ -65,35 +64,35 @@ use crate::{
 /// A namespace, risk level or trusted sidecar could not be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API server did not take what was compiled.
+    /// The API server refused a read or a write.
     #[error("{what}: {source}")]
     Write {
-        /// What was written.
+        /// The object, with its kind and name.
         what: String,
-        /// Its answer.
+        /// The answer of the API server.
         source: kube::Error,
     },
-    /// Compiling it panicked.
+    /// The compile panicked.
     #[error(
         "the facts of namespace {namespace} cannot be compiled: this is a bug in Assent, please report it"
     )]
     Compile {
-        /// The namespace.
+        /// The name of the namespace.
         namespace: String,
     },
 }
 
-/// How many namespaces are written at the same time.
+/// The maximum number of namespaces that are written at the same time.
 const CONCURRENCY: usize = 16;
 
-/// The longest wait before a namespace is looked at again; timers cannot wait for years.
+/// The longest wait before the next compile of a namespace. Timers cannot wait for years.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
-/// How long a namespace is left alone after it was compiled, in multiples of what that took: one that holds much and
-/// changes without end takes a third of a processor.
+/// The pause after a compile, in multiples of its duration. So a large namespace that changes all the time uses at
+/// most a third of a processor.
 const REST: u32 = 2;
 
-/// How often the systems of a level are counted at most.
+/// The minimum interval between two counts of the systems of a level.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 struct Context {
@@ -105,8 +104,8 @@ struct Context {
     objections: Objections,
     subjects: Subjects,
     histories: Histories,
-    /// Who writes; first come, first served. Of what ends in the same second, all clearances are asked for
-    /// before the first is written, and so before the first status.
+    /// Limits the writers. The semaphore is fair: if clearances of many namespaces end in the same second, all
+    /// Clearances are queued before the first status.
     turns: Semaphore,
 }
 
@@ -115,22 +114,22 @@ impl Context {
         Writer { client: &self.client, refused: &self.refused, metrics: &self.metrics }
     }
 
-    /// Somebody else wrote or deleted a clearance, which the policies refuse as long as they stand.
-    async fn alarm(&self, namespace: &str) {
-        let note =
-            "changed or deleted by somebody else, restored; pods that slipped in meanwhile are stopped";
-        warn!(namespace, "the clearance was {note}");
+    /// Reports that somebody else wrote or deleted a Clearance. The policies normally refuse that.
+    async fn report_restored(&self, namespace: &str) {
+        let note = "somebody else changed or deleted the Clearance; Assent restored it, and stops uncleared pods \
+                    that were created meanwhile";
+        warn!(namespace, "{note}");
         self.metrics.clearances_restored.inc();
         self.warn_of_clearance(namespace, "ClearanceRestored", "Restore", note).await;
     }
 
-    /// The API server took only a smaller Clearance.
-    async fn tell_of_refusal(&self, namespace: &str, why: &str) {
-        // The names of an admission policy would leave no room for its message.
+    /// Reports that the API server stored only a smaller Clearance.
+    async fn report_reduced(&self, namespace: &str, why: &str) {
+        // The names of the admission policy are dropped, because an Event is too short for them and the message.
         let why = why.rsplit_once("denied request: ").map_or(why, |(_, message)| message);
         let note = format!(
             "some versions are withheld, because the API server stored only a smaller Clearance: \
-             kubectl get modelversions -n {namespace}; it said: {why}"
+             kubectl get modelversions -n {namespace}; its answer: {why}"
         );
         self.warn_of_clearance(namespace, "ClearanceReduced", "Reduce", &note).await;
     }
@@ -148,13 +147,13 @@ impl Context {
         self.publish(&event, &about).await;
     }
 
-    /// Says which clearances have come closer to their end by a step, once: the statuses, which are written after
-    /// this, remember what was said.
-    async fn give_notice(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
+    /// Sends one Event for each clearance that reaches the next notice step before its end. The statuses are written
+    /// after this call. They record the step, so the Event is not repeated.
+    async fn warn_of_expiry(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
         self.metrics.expiring(namespace, &statuses.expiring());
         for (name, status) in &statuses.versions {
             let Some(version) = facts.versions.get(name) else { continue };
-            let Some(expiring) = status::came_closer(version.status.as_ref(), status) else { continue };
+            let Some(expiring) = status::next_notice(version.status.as_ref(), status) else { continue };
             let Some(system) = facts.systems.get(&version.spec.system) else { continue };
             let event = Event {
                 type_: EventType::Warning,
@@ -170,12 +169,12 @@ impl Context {
     async fn publish(&self, event: &Event, about: &ObjectReference) {
         if let Err(error) = self.recorder.publish(event, about).await {
             let namespace = about.namespace.as_deref();
-            warn!(namespace, "an Event was not taken: {error}");
+            warn!(namespace, "the Event was not recorded: {error}");
         }
     }
 }
 
-/// Compiles until `shutdown`; what is being written then is finished.
+/// Compiles until `shutdown`. Writes that have begun are finished.
 pub(crate) async fn run(
     client: Client,
     metrics: Arc<Metrics>,
@@ -201,7 +200,7 @@ pub(crate) async fn run(
 }
 
 impl Context {
-    /// Brings what `key` names to what the facts say. A failure is logged.
+    /// Compiles the object of `key`. Logs a failure, and returns `None` for a retry.
     async fn work(&self, key: Key) -> Option<Outcome> {
         self.index.synced().await;
         let done = match &key {
@@ -235,15 +234,15 @@ impl Context {
         let now = Timestamp::now();
         let by = (&self.client, &*self.index, &self.refused, &*self.metrics);
         let written = compiled_clearance(by, (name, governance), &facts, now).await?;
-        if written.anothers {
-            self.alarm(name).await;
+        if written.modified_externally {
+            self.report_restored(name).await;
         }
         drop(turn);
         if let Some(why) = &written.refusal {
-            self.tell_of_refusal(name, why).await;
+            self.report_reduced(name, why).await;
         }
         let compiled = written.compiled;
-        self.give_notice(name, &facts, &compiled.statuses).await;
+        self.warn_of_expiry(name, &facts, &compiled.statuses).await;
         for announcement in self.objections.begun(name, &facts, &compiled.statuses) {
             for about in &announcement.about {
                 self.publish(&announcement.event, about).await;
@@ -252,12 +251,12 @@ impl Context {
         let turn = self.turns.acquire().await;
         let recorded = self.subjects.record(&self.client, name, &facts, &compiled.statuses).await;
         let snapshots = snapshots(&facts, &compiled.statuses);
-        let told = self.writer().statuses(name, &facts, compiled.statuses).await;
-        let kept = self.histories.record(&self.client, name, snapshots, now).await;
+        let statuses = self.writer().statuses(name, &facts, compiled.statuses).await;
+        let histories_left = self.histories.record(&self.client, name, snapshots, now).await;
         drop(turn);
-        told.and(recorded)?;
-        // The rest of the histories follow with the next compile.
-        let again = if kept? { Some(Duration::ZERO) } else { compiled.revisit.map(until) };
+        statuses.and(recorded)?;
+        // The next compile writes the remaining histories.
+        let again = if histories_left? { Some(Duration::ZERO) } else { compiled.revisit.map(until) };
         self.metrics.compiled(now);
         Ok(Outcome { again, rest: written.took * REST })
     }

@@ -1,4 +1,4 @@
-//! How soon a clearance ends, in the steps at which people are told: 30, 14, 7 and 1 days before.
+//! The steps at which people are warned before a clearance ends: 30, 14, 7 and 1 days.
 //!
 //! ```text
 //!  now ──────────┬──────────────┬─────────┬────────┬──► the end
@@ -8,7 +8,7 @@
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-/// A step; the narrower is the less.
+/// A step before the end. The steps are ordered: the one that is closest to the end is the smallest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Notice {
     Within1Day,
@@ -20,7 +20,7 @@ pub enum Notice {
 impl Notice {
     pub const ALL: [Self; 4] = [Self::Within1Day, Self::Within7Days, Self::Within14Days, Self::Within30Days];
 
-    /// How long before the end it begins, in days.
+    /// The number of days between the begin of the step and the end.
     pub const fn days(self) -> u32 {
         match self {
             Self::Within1Day => 1,
@@ -30,7 +30,7 @@ impl Notice {
         }
     }
 
-    /// The reason of the condition.
+    /// The reason of the condition `ClearanceExpiring`.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Within1Day => "Within1Day",
@@ -40,12 +40,12 @@ impl Notice {
         }
     }
 
-    /// The narrowest that has begun; none where the end is further away.
+    /// The smallest step that has begun, or `None` if the end is further away.
     pub fn of(end: Timestamp, now: Timestamp) -> Option<Self> {
         Self::ALL.into_iter().find(|notice| notice.begins(end) <= now)
     }
 
-    /// When the next one begins.
+    /// The begin of the next step.
     pub fn next(end: Timestamp, now: Timestamp) -> Option<Timestamp> {
         Self::ALL.into_iter().map(|notice| notice.begins(end)).filter(|begins| *begins > now).min()
     }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_narrowest_step_and_the_next_one() {
+    fn the_smallest_step_that_has_begun_applies() {
         let at = |text: &str| text.parse::<Timestamp>().expect("an instant");
         let end = at("2027-01-31T12:00:00Z");
         for (now, notice, next) in [

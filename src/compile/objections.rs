@@ -1,12 +1,12 @@
 //! Announces a rejection or revocation when it begins to count: an Event on each version and on the system.
 //!
 //! ```text
-//!  status of the compile before ─┐
-//!  status of this compile ───────┴─► a Reject or Revoke counts that did not ──► Event ─┬─ ModelVersion
-//!                                                                                      └─ AISystem
+//!  status of the previous compile ─┐
+//!  status of this compile ─────────┴─► a Reject or Revoke begins to count ──► Event ─┬─ ModelVersion
+//!                                                                                    └─ AISystem
 //! ```
 //!
-//! The status remembers what was announced. Until the watch has seen that status, this module remembers it.
+//! The status shows that a decision was announced. This module deduplicates until the watch delivers that status.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -26,17 +26,17 @@ use crate::{
     truncate::{NOTE_BYTES, plain, shorten},
 };
 
-/// How many decisions one compile announces: the others follow with the next compiles.
+/// The maximum number of decisions that one compile announces. The next compiles announce the others.
 const AT_ONCE: usize = 16;
 
-/// How many versions with the same content one decision is announced on.
+/// The maximum number of versions with the same content that get an Event for one decision.
 const VERSIONS: usize = 8;
 
-/// The names of the decisions of each namespace that were announced, and whose status does not say so yet.
+/// The announced decisions whose cached status does not show it yet: their names, by namespace.
 #[derive(Debug, Default)]
 pub struct Objections(Mutex<HashMap<String, BTreeSet<String>>>);
 
-/// An Event, and the objects that it is sent about.
+/// An Event, and the objects that it is about.
 pub struct Announcement {
     pub event: Event,
     pub about: Vec<ObjectReference>,
@@ -64,7 +64,7 @@ impl Objections {
         }
         let announcement = |approval| Announcement {
             event: event(namespace, facts, approval),
-            about: meant(namespace, facts, statuses, approval),
+            about: subjects(namespace, facts, statuses, approval),
         };
         begun.into_iter().map(announcement).collect()
     }
@@ -79,19 +79,19 @@ fn counts(status: &ApprovalStatus) -> bool {
     status.conditions.iter().any(|condition| condition.type_ == "Counted" && condition.status == "True")
 }
 
-/// The versions with the content that was decided on, and the system.
-fn meant(
+/// The versions with the content of the decision, and the system.
+fn subjects(
     namespace: &str,
     facts: &NamespaceFacts,
     statuses: &Statuses,
     approval: &Approval,
 ) -> Vec<ObjectReference> {
     let spec = &approval.spec;
-    let is_meant = |name: &str| {
+    let is_subject = |name: &str| {
         let digest = statuses.versions.get(name).and_then(|status| status.subject_digest.as_ref());
         name == spec.model_version || digest == Some(&spec.subject_digest)
     };
-    let versions = facts.versions.values().filter(|v| v.spec.system == spec.system && is_meant(&v.name));
+    let versions = facts.versions.values().filter(|v| v.spec.system == spec.system && is_subject(&v.name));
     let versions = versions.take(VERSIONS).map(|version| version.reference(namespace));
     versions.chain(facts.systems.get(&spec.system).map(|system| system.reference(namespace))).collect()
 }
@@ -108,7 +108,7 @@ fn event(namespace: &str, facts: &NamespaceFacts, approval: &Approval) -> Event 
     let version = &spec.model_version;
     let what = format!("{version} was {done} by {who} as {}{why}", spec.role);
     let next = format!("; see: kubectl assent explain modelversion/{version} -n {namespace}");
-    // A long name leaves no room for the command.
+    // With a long name, the command could not be cut to a useful length.
     let next = if next.len() <= NOTE_BYTES / 2 { next } else { String::new() };
     let mut about = approval.object_ref(&());
     about.namespace = Some(namespace.to_owned());
@@ -117,7 +117,7 @@ fn event(namespace: &str, facts: &NamespaceFacts, approval: &Approval) -> Event 
         reason: reason.to_owned(),
         note: Some(shorten(plain(&what).into_owned(), NOTE_BYTES - next.len()) + &next),
         action: action.to_owned(),
-        // The API server counts Events that are alike as one: a second decision is not like the first.
+        // The recorder deduplicates equal Events. The related object distinguishes two decisions.
         secondary: Some(about),
     }
 }

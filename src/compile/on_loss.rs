@@ -1,8 +1,8 @@
-//! What happens to running pods on a loss, while a system changes its risk level.
+//! The `onLoss` terms of a system while it changes its risk level.
 //!
-//! A tenant who may use two levels could move a system to the milder one and so keep pods that lose their clearance. So
-//! the stricter of both applies until no pod of the earlier level can run. An edit of the level itself, which only
-//! governance can do, applies at once.
+//! A tenant who may use two levels could move a system to the milder level and so keep pods that lose their clearance.
+//! So the stricter terms of both levels apply until no pod of the earlier level can run. An edit of the level itself
+//! applies at once, because only governance can edit a level.
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
@@ -11,20 +11,21 @@ use k8s_openapi::{
 
 use crate::api::{OnLoss, OnLossMode, PodCount, SystemClearance};
 
-/// How long the count of pods in a status can be behind: pods that start just before the change count too.
+/// How old the pod count in a status can be. A pod that starts just before the change is counted within this time.
 const SETTLE: SignedDuration = SignedDuration::from_secs(30);
 
-/// The terms of a system, as its entry in a Clearance has them.
+/// The terms in the Clearance entry of a system.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Terms {
     pub on_loss: OnLoss,
-    /// Since when `on_loss` is not that of the level.
+    /// When the system changed its level, while `on_loss` still differs from the new level.
     pub switched_at: Option<Time>,
-    /// When they can change without any other event.
+    /// When the terms can change without any other event.
     pub revisit: Option<Timestamp>,
 }
 
-/// The terms of a system that names the level `name` with `level`, has `pods`, and had the entry `before`.
+/// The terms of a system with `pods` that names the level `name`, whose terms are `level`. Its previous entry is
+/// `before`.
 pub fn terms(
     before: Option<&SystemClearance>,
     (name, level): (&str, OnLoss),
@@ -44,10 +45,10 @@ pub fn terms(
     Terms { on_loss, switched_at: Some(Time(since)), revisit: Some(settled).filter(|at| now < *at) }
 }
 
-/// The stricter of both in each part; `next` where neither is.
+/// The stricter value of each field, or the value of `next` if neither is stricter.
 fn stricter(before: &OnLoss, next: &OnLoss) -> OnLoss {
     let dead_man_switch = before.dead_man_switch || next.dead_man_switch;
-    // The grace of a level that stops nothing says nothing.
+    // The grace period of a level that stops nothing is ignored.
     let (mode, grace_period_seconds) = match (before.mode, next.mode) {
         (_, OnLossMode::Audit) => (before.mode, before.grace_period_seconds),
         (OnLossMode::Audit, _) => (next.mode, next.grace_period_seconds),
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_milder_level_takes_effect_once_no_pod_is_left() {
+    fn a_milder_level_takes_effect_when_no_pod_is_left() {
         let before = first("a", &EVICT);
         let switch = terms(Some(&before), ("b", AUDIT), Some(pods(0, 0)), at(100));
         assert_eq!((&switch.on_loss, switch.revisit), (&EVICT, Some(at(130))), "the count may be old");
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn each_part_is_the_stricter() {
+    fn the_stricter_value_of_each_field_applies() {
         for (before, next, both) in [
             (EVICT, SLOW, OnLoss { mode: OnLossMode::ScaleDown, ..EVICT }),
             (DEAD, EVICT, OnLoss { dead_man_switch: true, ..EVICT }),
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_way_back_over_other_levels_is_none() {
+    fn a_detour_over_other_levels_does_not_relax_the_terms() {
         let mut before = first("mild", &AUDIT);
         for (second, level, on_loss) in
             [(1, "strict", EVICT), (2, "mild", AUDIT), (3, "slow", SLOW), (4, "mild", AUDIT)]
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_an_earlier_release_names_no_level() {
+    fn an_entry_without_a_level_takes_the_terms_of_the_current_level() {
         let before = SystemClearance { on_loss: EVICT, ..SystemClearance::default() };
         assert_eq!(terms(Some(&before), ("b", AUDIT), Some(pods(1, 0)), at(100)).on_loss, AUDIT);
     }

@@ -1,8 +1,8 @@
-//! What the API server refused to store, so that the operator does not send the same again and again.
+//! Remembers which objects the API server refused for their content, so that the operator does not send them again.
 //!
 //! ```text
-//!  write ──► refused for what it is ──► a smaller one ──► remembered for ten minutes, then the whole is tried again
-//!        └─► failed                 ──► retried with back-off
+//!  write ──► content refused ──► smaller object ──► after ten minutes: the whole object again
+//!        └─► other failure   ──► retry with back-off
 //! ```
 
 use std::{
@@ -15,16 +15,16 @@ use std::{
 use super::room::Room;
 use crate::truncate::{plain, shorten};
 
-/// When what was refused is tried again.
+/// The time before a refused object is sent again.
 pub const AGAIN_AFTER: Duration = Duration::from_mins(10);
 
-/// How much of an answer goes into a log or an Event. An answer can repeat the object that was sent.
+/// The maximum length of an answer in a log or an Event. An answer can repeat the object that was sent.
 const ANSWER_BYTES: usize = 300;
 
-/// Which contents were refused, and when.
+/// The hash of a refused content, and the time of the refusal.
 type Contents = (u64, Instant);
 
-/// What was refused in the last ten minutes.
+/// The refusals of the last ten minutes.
 #[derive(Debug, Default)]
 pub struct Refused {
     rooms: Mutex<HashMap<String, (Room, Instant)>>,
@@ -32,26 +32,23 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// How much of a Clearance the API server takes in `namespace`, as far as is known.
+    /// The largest Clearance of `namespace` that the API server did not refuse.
     pub fn room(&self, namespace: &str) -> Room {
         let mut rooms = lock(&self.rooms);
         rooms.retain(|_, (_, at)| at.elapsed() < AGAIN_AFTER);
         rooms.get(namespace).map(|(room, _)| *room).unwrap_or_default()
     }
 
-    /// Notes that there is only this much room.
     pub fn note_room(&self, namespace: &str, room: Room) {
         lock(&self.rooms).insert(namespace.to_owned(), (room, Instant::now()));
     }
 
-    /// Whether `status` was refused for `object`.
     pub fn has_status(&self, object: &str, status: &str) -> bool {
         let mut statuses = lock(&self.statuses);
         statuses.retain(|_, (_, at)| at.elapsed() < AGAIN_AFTER);
         statuses.get(object).is_some_and(|(refused, _)| *refused == hash(status))
     }
 
-    /// Notes that `status` was refused for `object`.
     pub fn note_status(&self, object: &str, status: &str) {
         lock(&self.statuses).insert(object.to_owned(), (hash(status), Instant::now()));
     }
@@ -67,14 +64,14 @@ fn hash(text: &str) -> u64 {
     hasher.finish()
 }
 
-/// Whether the API server refused the object for what it is, so that the same object is refused again. Etcd says so of
-/// a large one by an internal error.
+/// Whether the API server refused the content of the object, so that a retry fails too. For an object that is too large
+/// for etcd, the API server answers with an internal error.
 pub fn is_refusal(error: &kube::Error) -> bool {
     let kube::Error::Api(answer) = error else { return false };
     matches!(answer.code, 400 | 413 | 422) || answer.message.contains("too large")
 }
 
-/// The beginning of an answer.
+/// The error message, cut to [`ANSWER_BYTES`].
 pub fn answer(error: &kube::Error) -> String {
     let text = match error {
         kube::Error::Api(answer) => answer.message.clone(),
@@ -88,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_refused_is_not_sent_again() {
+    fn a_refusal_is_remembered_for_its_namespace_or_object() {
         let refused = Refused::default();
         assert_eq!((refused.room("a"), refused.has_status("x", "1")), (Room::Everything, false));
         refused.note_room("a", Room::Losses);
@@ -100,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_is_too_large_is_refused_whatever_the_code() {
+    fn only_a_refusal_of_the_content_is_a_refusal() {
         for (code, message, refusal) in [
             (422, "is invalid", true),
             (400, "control characters are not allowed", true),

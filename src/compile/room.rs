@@ -1,14 +1,14 @@
-//! Which systems and versions of a namespace its Clearance has room for.
+//! Selects the systems and versions of a namespace that fit into its Clearance.
 //!
 //! ```text
-//!  systems   1. lost something, is cleared now, or has pods     never more than are in the Clearance now
+//!  systems   1. in its grace period, cleared now, or with pods     never more than are in the Clearance now
 //!            2. newly cleared     3. in the Clearance     4. others          each: oldest first
 //!  versions  1. in the Clearance now                                         they can be running
-//!            2. newly cleared: the first version of every system, the second of every system …, oldest first
-//!  messages  what is left, in equal parts
+//!            2. newly cleared: the first version of each system, then the second of each …, oldest first
+//!  messages  share the remaining bytes
 //! ```
 //!
-//! So nobody can push out what a colleague runs: what is new gets what is left.
+//! So new versions cannot displace the running versions of other users.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,23 +20,23 @@ use super::{
 };
 use crate::{api::ClearedVersion, policy::Capacity};
 
-/// How much of what was compiled is written. The API server can refuse a Clearance that should fit: then the operator
-/// tries the next that is smaller.
+/// The part of the compiled Clearance that is written. The API server can refuse a Clearance that is within the limits.
+/// Then the operator tries the next smaller part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Room {
     /// Everything within the limits.
     #[default]
     Everything,
-    /// No messages about versions that are withheld.
+    /// Everything except the messages about withheld versions.
     WithoutMessages,
-    /// Of what may run, only what is in the Clearance already.
+    /// The losses, and the cleared versions that are in the Clearance already.
     WhatIsCleared,
-    /// What must stop, and nothing that may run.
+    /// The losses only, and no cleared version.
     Losses,
 }
 
 impl Room {
-    /// The next that is smaller.
+    /// The next smaller part.
     pub const fn smaller(self) -> Option<Self> {
         match self {
             Self::Everything => Some(Self::WithoutMessages),
@@ -47,47 +47,46 @@ impl Room {
     }
 }
 
-/// How many systems a Clearance can have: the bound of its schema.
+/// The maximum number of systems in a Clearance, by its schema.
 pub const SYSTEMS: usize = 256;
 
-/// How many versions of one system can be cleared: the bound of the schema.
+/// The maximum number of cleared versions of one system, by the schema.
 pub const VERSIONS: usize = 32;
 
-/// Bytes that what is in the Clearance already can take. etcd refuses more than 1.5 MiB.
+/// The maximum bytes of a Clearance whose versions are all kept. etcd refuses more than 1.5 MiB.
 pub const MOST_BYTES: usize = 1400 * 1024;
 
-/// Bytes that a Clearance can take with what is newly cleared.
+/// The maximum bytes of a Clearance with newly cleared versions.
 pub const NEW_BYTES: usize = 1024 * 1024;
 
-/// Bytes that a Clearance can take with messages about what is withheld.
+/// The maximum bytes of a Clearance with messages about withheld versions.
 pub const MESSAGE_BYTES: usize = NEW_BYTES + 128 * 1024;
 
-/// Bytes that the versions of one system can take, as long as some of them are new.
+/// The maximum bytes of the versions of one system, for the admission of a new version.
 const SYSTEM_BYTES: usize = NEW_BYTES / 2;
 
-/// The cost that newly cleared versions can bring the comparison with a pod to. What is left is for what governance
-/// trusts later.
+/// The maximum comparison cost with newly cleared versions. The rest of the limit is reserved for trusted sidecars that
+/// governance adds later.
 const NEW_COST: u64 = cost::LIMIT / 5 * 4;
 
-/// Bytes of an entry without its versions, of its name, and of the name of its level.
+/// The maximum bytes of an entry, without its versions, its name and the name of its level.
 const ENTRY: usize = 320;
 
-/// Bytes of the metadata that the API server adds.
+/// The maximum bytes of the metadata that the API server adds.
 pub const METADATA: usize = 2048;
 
-/// How many of those who take the most a message names.
+/// The number of the largest systems that a message names.
 const NAMED: usize = 3;
 
-/// How much a system needs an entry; the first is the strongest.
+/// The priority of a system for an entry, highest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Claim {
-    /// It is in the Clearance, and something of it can be running.
+    /// It is in the Clearance, and its pods can run.
     Runs,
     /// It is newly cleared.
     New,
     /// It is in the Clearance.
     Known,
-    /// Nothing.
     None,
 }
 
@@ -100,7 +99,7 @@ pub struct CandidateSystem<'a> {
     pub created: Option<Timestamp>,
 }
 
-/// A version that may run.
+/// A version that may run, if it fits.
 #[derive(Clone, Debug)]
 pub struct CandidateVersion<'a> {
     pub system: &'a str,
@@ -110,20 +109,20 @@ pub struct CandidateVersion<'a> {
     pub entry: ClearedVersion,
 }
 
-/// What there is room for.
+/// The systems and versions that fit.
 #[derive(Debug, Default)]
 pub struct Allotment<'a> {
-    /// The systems that have an entry.
+    /// The systems with an entry.
     pub systems: BTreeSet<&'a str>,
-    /// The versions that are cleared, by system.
+    /// The cleared versions, by system.
     pub cleared: BTreeMap<&'a str, Vec<ClearedVersion>>,
-    /// The versions that there is no room for, by name.
+    /// The versions that do not fit, by name.
     pub refused: BTreeMap<String, Capacity>,
-    /// At least what all this takes where it is stored.
+    /// An upper bound of the stored size.
     pub bytes: usize,
 }
 
-/// Takes in as much as `room` and the limits allow, of a Clearance that without any system takes `bytes`.
+/// Selects as much as `room` and the limits allow. `bytes` is the size of the Clearance without systems.
 pub fn allot<'a>(
     room: Room,
     bytes: usize,
@@ -148,12 +147,12 @@ pub fn allot<'a>(
     allocator.allotment
 }
 
-/// At most what the entry of a system takes without its versions. Names of objects have no characters that are escaped.
+/// The maximum size of an entry without its versions. Object names contain no characters that are escaped.
 fn entry_bytes(place: &CandidateSystem<'_>) -> usize {
     ENTRY + place.system.len() + place.level.len()
 }
 
-/// What is in the Clearance first; of what is new, the first version of each system before the second of any.
+/// Sorts the kept versions first. The first new version of each system precedes the second of any system.
 fn in_order(mut candidates: Vec<CandidateVersion<'_>>) -> Vec<CandidateVersion<'_>> {
     candidates.sort_by(|a, b| key(a).cmp(&key(b)));
     let mut ranks: BTreeMap<&str, usize> = BTreeMap::new();
@@ -173,7 +172,7 @@ fn key<'a>(candidate: &'a CandidateVersion<'_>) -> (bool, Option<Timestamp>, &'a
     (!candidate.kept, candidate.created, &candidate.entry.model_version)
 }
 
-/// What one system has taken.
+/// The capacity that one system uses.
 #[derive(Default)]
 struct Taken {
     bytes: usize,
@@ -204,7 +203,7 @@ impl<'a> Allocator<'a, '_> {
         }
     }
 
-    /// The bytes and the shape of a version that there is room for.
+    /// The bytes and the shape of the version, if it fits.
     fn room_for(&self, system: &str, entry: &ClearedVersion, kept: bool) -> Result<(usize, Shape), Capacity> {
         if self.room == Room::Losses || (self.room == Room::WhatIsCleared && !kept) {
             return Err(Capacity::Refused);
@@ -217,7 +216,7 @@ impl<'a> Allocator<'a, '_> {
         if taken.shapes.len() >= VERSIONS {
             return Err(Capacity::Versions { limit: VERSIONS });
         }
-        // A comma between it and the next.
+        // One more for the comma in the list.
         let bytes = stored_size(entry).saturating_add(1);
         if !kept && taken.bytes.saturating_add(bytes) > SYSTEM_BYTES {
             return Err(Capacity::Share { bytes, used: taken.bytes, limit: SYSTEM_BYTES });

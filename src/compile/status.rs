@@ -1,11 +1,11 @@
-//! What people are told: the statuses of systems, versions, approvals and levels.
+//! Computes the statuses of systems, versions, approvals, levels and trusted sidecars.
 //!
 //! ```text
-//!                 Cleared                    Ready                      Stalled          kstatus
-//!  cleared        True  Cleared              True                       -                Current
-//!  waiting        False AwaitingApproval …   False                      -                InProgress
-//!  decided        False Rejected, Revoked …  False                      True             Failed
-//!  decommissioned False Decommissioned       True (what was asked for)  -                Current
+//!                 Cleared                    Ready             Stalled          kstatus
+//!  cleared        True  Cleared              True              -                Current
+//!  waiting        False AwaitingApproval …   False             -                InProgress
+//!  decided        False Rejected, Revoked …  False             True             Failed
+//!  decommissioned False Decommissioned       True (as wanted)  -                Current
 //! ```
 
 use std::{borrow::Cow, collections::BTreeMap};
@@ -30,11 +30,11 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct UpcomingEnd {
     pub notice: Notice,
-    /// What will be the matter then.
+    /// The verdict after the end.
     pub then: Verdict,
 }
 
-/// A version and what became of it.
+/// The judgement of a version.
 #[derive(Clone, Debug)]
 pub struct Judged {
     pub system: String,
@@ -48,12 +48,12 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// The reason of its `Cleared` condition.
+    /// The reason of the `Cleared` condition.
     pub fn reason(&self) -> &'static str {
         self.verdict.reasons().first().map_or("Cleared", Reason::code)
     }
 
-    /// Every reason in words, and what to do about it.
+    /// All reasons with their remedies.
     pub fn message(&self, namespace: &str, name: &str) -> String {
         match (&self.verdict, self.not_after) {
             (Verdict::Cleared, Some(end)) => format!("may run until {end}"),
@@ -63,15 +63,15 @@ impl Judged {
     }
 
     fn remedies(&self, reasons: &[Reason], namespace: &str, name: &str) -> String {
-        let say = |reason: &Reason| format!("{reason} ({})", reason.remedy(namespace, &self.system, name));
-        shorten(plain(&reasons.iter().map(say).collect::<Vec<_>>().join("; ")).into_owned(), 4096)
+        let text = |reason: &Reason| format!("{reason} ({})", reason.remedy(namespace, &self.system, name));
+        shorten(plain(&reasons.iter().map(text).collect::<Vec<_>>().join("; ")).into_owned(), 4096)
     }
 
-    /// The reason of its `ClearanceExpiring` condition, and what happens at the end.
+    /// The reason and message of the `ClearanceExpiring` condition.
     fn expiring(&self, namespace: &str, name: &str) -> Option<(&'static str, String)> {
         let (ending, end) = (self.ending.as_ref()?, self.not_after?);
         let then = self.remedies(ending.then.reasons(), namespace, name);
-        Some((ending.notice.reason(), format!("{name} may run until {end}, and not from then on: {then}")))
+        Some((ending.notice.reason(), format!("{name} may run until {end}, but not after that: {then}")))
     }
 
     fn is_stalled(&self) -> bool {
@@ -121,32 +121,32 @@ impl Statuses {
 }
 
 impl Statuses {
-    /// How many versions lose their clearance within so many days, for each step.
+    /// For each step, its days and the number of versions that lose their clearance within them.
     pub fn expiring(&self) -> [(u32, usize); 4] {
         let conditions = self.versions.values().flat_map(|status| &status.conditions);
         let reasons = conditions.filter(|c| c.type_ == CLEARANCE_EXPIRING).map(|c| &*c.reason);
         let reasons: Vec<_> = reasons.collect();
         Notice::ALL.map(|step| {
             let within = Notice::ALL.into_iter().filter(|notice| *notice <= step).map(Notice::reason);
-            (step.days(), within.map(|word| reasons.iter().filter(|reason| **reason == word).count()).sum())
+            (step.days(), within.map(|step| reasons.iter().filter(|reason| **reason == step).count()).sum())
         })
     }
 }
 
-/// What the conditions of a system or version say.
+/// The content of the conditions of a system or version.
 struct ConditionContent<'a> {
     cleared: bool,
     stalled: bool,
     decommissioned: bool,
     reason: &'a str,
     message: String,
-    /// What is wrong with the object itself, whether it may run or not.
+    /// A defect of the object itself, with reason and message. It does not depend on the verdict.
     defect: Option<(&'static str, String)>,
 }
 
 impl ConditionContent<'_> {
     fn conditions(&self, generation: Option<i64>, before: &[Condition], now: Timestamp) -> Vec<Condition> {
-        let say = |type_, status| {
+        let of_verdict = |type_, status| {
             condition(before, (type_, status), self.reason, self.message.clone(), generation, now)
         };
         let stalled = self.stalled && !self.decommissioned;
@@ -154,11 +154,11 @@ impl ConditionContent<'_> {
             Some((reason, message)) if !self.decommissioned => {
                 condition(before, ("Ready", false), reason, message.clone(), generation, now)
             }
-            _ => say("Ready", self.cleared || self.decommissioned),
+            _ => of_verdict("Ready", self.cleared || self.decommissioned),
         };
-        let mut conditions = vec![ready, say("Cleared", self.cleared)];
-        // Stalled is an abnormal-true condition of kstatus: it is absent while all is well.
-        conditions.extend(stalled.then(|| say("Stalled", true)));
+        let mut conditions = vec![ready, of_verdict("Cleared", self.cleared)];
+        // Stalled is an abnormal-true condition of kstatus: it is absent if nothing is wrong.
+        conditions.extend(stalled.then(|| of_verdict("Stalled", true)));
         conditions
     }
 }
@@ -179,7 +179,7 @@ fn of_version(
         message: judged.message(namespace, &version.name),
         defect: None,
     };
-    let counted = judged.effects.iter().filter(|(_, standing)| **standing == ApprovalEffect::Counted);
+    let counted = judged.effects.iter().filter(|(_, effect)| **effect == ApprovalEffect::Counted);
     let before = version.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let mut conditions = content.conditions(version.generation, before, now);
     conditions.extend(expiring(judged.expiring(namespace, &version.name), version.generation, before, now));
@@ -192,19 +192,19 @@ fn of_version(
     }
 }
 
-/// The condition that a clearance ends soon; absent while it does not.
+/// The condition that a clearance ends soon. It is absent otherwise.
 fn expiring(
-    said: Option<(&str, String)>,
+    content: Option<(&str, String)>,
     generation: Option<i64>,
     before: &[Condition],
     now: Timestamp,
 ) -> Option<Condition> {
-    let (reason, message) = said?;
+    let (reason, message) = content?;
     Some(condition(before, (CLEARANCE_EXPIRING, true), reason, message, generation, now))
 }
 
-/// What a version says that was cleared before and has come closer to its end by a step.
-pub fn came_closer<'a>(
+/// The `ClearanceExpiring` condition, if the version was cleared `before` and `before` does not show this step.
+pub fn next_notice<'a>(
     before: Option<&ModelVersionStatus>,
     status: &'a ModelVersionStatus,
 ) -> Option<&'a Condition> {
@@ -212,8 +212,8 @@ pub fn came_closer<'a>(
     let expiring = of(&status.conditions, CLEARANCE_EXPIRING)?;
     let before = &before?.conditions;
     let was_cleared = before.iter().any(|c| c.type_ == "Cleared" && c.status == "True");
-    let was_said = before.iter().any(|c| c.type_ == CLEARANCE_EXPIRING && c.reason == expiring.reason);
-    (was_cleared && !was_said).then_some(expiring)
+    let was_sent = before.iter().any(|c| c.type_ == CLEARANCE_EXPIRING && c.reason == expiring.reason);
+    (was_cleared && !was_sent).then_some(expiring)
 }
 
 fn counted_approval(facts: &NamespaceFacts, name: &str) -> Option<CountedApproval> {
@@ -227,7 +227,7 @@ fn counted_approval(facts: &NamespaceFacts, name: &str) -> Option<CountedApprova
     })
 }
 
-/// When a decision ends: at its own end, or with the validity of the level before that.
+/// The end of an approval: its own `notAfter`, or the end of the level's validity if that is earlier.
 fn end_of(facts: &NamespaceFacts, approval: &Approval, approver: &Approver) -> Option<Time> {
     let level = facts.levels.get(&facts.systems.get(&approval.spec.system)?.spec.risk_level)?;
     let statement = RecordedDecision::by(Cow::Borrowed(approver), approval)
@@ -235,7 +235,7 @@ fn end_of(facts: &NamespaceFacts, approval: &Approval, approver: &Approver) -> O
     policy::end(&statement, &level.spec).map(Time)
 }
 
-/// A successor that does not exist, or that is in the end succeeded by the system itself.
+/// The defect of a system whose successors include a missing system or form a cycle.
 fn successor_defect(facts: &NamespaceFacts, system: &Cached<AISystem>) -> Option<(&'static str, String)> {
     let successor = |system: &Cached<AISystem>| system.spec.decommission.as_ref()?.successor.clone();
     let mut path = vec![system.name.clone()];
@@ -243,10 +243,10 @@ fn successor_defect(facts: &NamespaceFacts, system: &Cached<AISystem>) -> Option
     while let Some(name) = next {
         let seen = path.contains(&name);
         path.push(name.clone());
-        let way = path.join(" -> ");
+        let chain = path.join(" -> ");
         next = match facts.systems.get(&name) {
-            _ if seen => return Some(("SuccessorCycle", format!("the successors go in a circle: {way}"))),
-            None => return Some(("SuccessorNotFound", format!("there is no AISystem {name} ({way})"))),
+            _ if seen => return Some(("SuccessorCycle", format!("the successors form a cycle: {chain}"))),
+            None => return Some(("SuccessorNotFound", format!("there is no AISystem {name} ({chain})"))),
             Some(known) => successor(known),
         };
     }
@@ -263,13 +263,13 @@ fn of_system(
     let cleared: Vec<_> = versions.iter().filter(|(_, j)| j.verdict == Verdict::Cleared).collect();
     let due = system.spec.decommission.as_ref().is_some_and(|d| d.date.0 <= now);
     let was = system.status.as_ref().and_then(|s| s.decommissioned).unwrap_or_default();
-    let mut content = say_of_system(namespace, system, versions, due || was);
+    let mut content = system_content(namespace, system, versions, due || was);
     content.defect = successor_defect(facts, system);
     let before = system.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let mut conditions = content.conditions(system.generation, before, now);
     let first = cleared.iter().filter(|(_, j)| j.ending.is_some()).min_by_key(|(_, j)| j.not_after);
-    let said = first.and_then(|(name, judged)| judged.expiring(namespace, name));
-    conditions.extend(expiring(said, system.generation, before, now));
+    let content = first.and_then(|(name, judged)| judged.expiring(namespace, name));
+    conditions.extend(expiring(content, system.generation, before, now));
     AISystemStatus {
         observed_generation: system.generation,
         conditions,
@@ -292,8 +292,8 @@ fn summary(name: &str, judged: &Judged) -> VersionSummary {
     }
 }
 
-/// A system is cleared if one of its versions is; if none is, the newest says why.
-fn say_of_system<'a>(
+/// A system is cleared if one of its versions is cleared. Otherwise the reason is that of the newest version.
+fn system_content<'a>(
     namespace: &str,
     system: &Cached<AISystem>,
     versions: &[(&str, &'a Judged)],
@@ -328,16 +328,19 @@ fn of_approval(
     judged: &BTreeMap<&str, Judged>,
     now: Timestamp,
 ) -> ApprovalStatus {
-    // A signature is read once: of all that is done here it is what takes time.
+    // The signature is verified only once, because that is expensive.
     let approver = approver_of(approval, &facts.roles);
     let (reason, message) = effect(approval, approver.as_ref().err(), facts, judged);
     let before = approval.status.as_ref().map_or(&[][..], |s| &s.conditions);
-    let say = |type_, status| {
+    let of_effect = |type_, status| {
         condition(before, (type_, status), reason, message.clone(), approval.metadata.generation, now)
     };
     ApprovalStatus {
         observed_generation: approval.metadata.generation,
-        conditions: vec![say("Ready", true), say("Counted", reason == ApprovalEffect::Counted.code())],
+        conditions: vec![
+            of_effect("Ready", true),
+            of_effect("Counted", reason == ApprovalEffect::Counted.code()),
+        ],
         not_after: approver.as_ref().ok().and_then(|approver| end_of(facts, approval, approver)),
         signed_by: approver
             .ok()
@@ -346,7 +349,7 @@ fn of_approval(
     }
 }
 
-/// Whether a decision has effect, in one word and in a sentence.
+/// The reason and message of the `Counted` condition of a decision.
 fn effect(
     approval: &Approval,
     not_signed: Option<&NotSigned>,
@@ -376,43 +379,44 @@ fn effect(
         let now = version.digest.as_ref().map(Digest::as_str).unwrap_or_default();
         return (
             "SubjectChanged",
-            format!("{} was signed, and now it is {now}; {again}", spec.subject_digest),
+            format!("it is for {}, but the version is now {now}; {again}", spec.subject_digest),
         );
     }
     if let Some(why) = not_signed {
         let message = format!("{why}; have it signed again: kubectl assent approve --help");
         return ("SignatureNotValid", message);
     }
-    let standing = approval.metadata.name.as_ref().and_then(|name| version.effects.get(name));
-    let Some(standing) = standing else {
+    let effect = approval.metadata.name.as_ref().and_then(|name| version.effects.get(name));
+    let Some(effect) = effect else {
         return (
             "RiskLevelNotFound",
             format!("system {} names a risk level that does not exist", spec.system),
         );
     };
-    let message = match standing {
+    let message = match effect {
         ApprovalEffect::Counted => "it has effect".to_owned(),
         ApprovalEffect::Superseded => {
-            "a later decision of the same person in the same role took its place".to_owned()
+            "a later decision of the same person in the same role replaces it".to_owned()
         }
         ApprovalEffect::Revoked => format!("a revocation came after it, or in the same second; {again}"),
-        ApprovalEffect::Expired => format!("it ended; {again}"),
+        ApprovalEffect::Expired => format!("it expired; {again}"),
         ApprovalEffect::ApproverIsOwner => {
-            "its approver owns the system, and the risk level separates duties: somebody else approves"
+            "its approver owns the system, and the risk level separates duties: somebody else must approve"
                 .to_owned()
         }
         ApprovalEffect::ApproverIsAuthor => {
             "its approver created the version or last changed the system, and the risk level separates duties: \
-             somebody else approves"
+             somebody else must approve"
                 .to_owned()
         }
-        ApprovalEffect::RoleNotRequired => format!("the risk level asks for nobody in role {}", spec.role),
+        ApprovalEffect::RoleNotRequired => {
+            format!("the risk level requires no approval in role {}", spec.role)
+        }
     };
-    (standing.code(), message)
+    (effect.code(), message)
 }
 
-/// The effect of a decision on a version with the same content, under a name that it does not give; none where it
-/// has an effect on the version that it names.
+/// The effect of a decision on other versions with the same content. `None` if it counts for the version that it names.
 fn effect_elsewhere(approval: &Approval, judged: &BTreeMap<&str, Judged>) -> Option<(&'static str, String)> {
     let decision = approval.metadata.name.as_ref()?;
     let counts = |judged: &Judged| judged.effects.get(decision) == Some(&ApprovalEffect::Counted);
@@ -422,15 +426,15 @@ fn effect_elsewhere(approval: &Approval, judged: &BTreeMap<&str, Judged>) -> Opt
     let names: Vec<_> = judged.iter().filter(|(_, judged)| counts(judged)).map(|(name, _)| *name).collect();
     let first = *names.first()?;
     let more = if names.len() > 1 { format!(" and {} more", names.len() - 1) } else { String::new() };
-    let message = format!("it has effect on {first}{more}, with the content that was decided on");
+    let message = format!("it has effect on {first}{more}, with the same content");
     Some((ApprovalEffect::Counted.code(), message))
 }
 
-/// The status of a level that so many systems name, with so many pods.
+/// The status of a level that `systems` systems name, with `running_pods` pods.
 pub fn of_level(level: &RiskLevel, (systems, running_pods): (u32, u32), now: Timestamp) -> RiskLevelStatus {
     let requires = level.spec.approvals.iter().map(|r| format!("{} {}", r.count, r.role)).collect::<Vec<_>>();
     let before = level.status.as_ref().map_or(&[][..], |s| &s.conditions);
-    let message = format!("{systems} systems have it");
+    let message = format!("{systems} systems use it");
     RiskLevelStatus {
         observed_generation: level.metadata.generation,
         conditions: vec![condition(
@@ -447,15 +451,15 @@ pub fn of_level(level: &RiskLevel, (systems, running_pods): (u32, u32), now: Tim
     }
 }
 
-/// The status of what is trusted, or would be if there were room for it.
+/// The status of a trusted sidecar. Without room in the Clearances, it is not trusted.
 pub fn of_sidecar(sidecar: &TrustedSidecar, has_room: bool, now: Timestamp) -> TrustedSidecarStatus {
     let (reason, message) = if has_room {
-        ("InForce", "pods may have it besides what was approved")
+        ("InForce", "pods may have it in addition to the approved content")
     } else {
         (
             "CapacityExceeded",
-            "pods that have it are held: with those before it in the alphabet it is more than a Clearance \
-             has room for; delete one that is no longer needed: kubectl get trustedsidecars",
+            "pods that have it are held: the trusted sidecars before it in the alphabet leave no room for it in \
+             a Clearance; delete one that is no longer needed: kubectl get trustedsidecars",
         )
     };
     let before = sidecar.status.as_ref().map_or(&[][..], |s| &s.conditions);

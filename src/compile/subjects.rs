@@ -1,13 +1,13 @@
-//! Keeps the content of every decision: one [`DecisionSubject`] for each digest that somebody decided on.
+//! Records the content of each decision: one [`DecisionSubject`] for each digest that somebody decided on.
 //!
 //! ```text
 //!  Approval ── by a known person ──► digest ─┐
 //!  AISystem, ModelVersion ── digest, now or  ├─► not recorded yet: create DecisionSubject sha256-…
-//!                      in the compile before ┘
+//!                    in the previous compile ┘
 //! ```
 //!
-//! The content of the compile before is kept in memory, so that it is not lost when somebody deletes a version at
-//! the moment at which somebody else decides on it.
+//! The content of the previous compile stays in memory. So it is recorded even if somebody deletes a version while
+//! somebody else decides on it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -39,21 +39,21 @@ struct Content {
     required_documents: Vec<String>,
 }
 
-/// What is known of the subjects of one namespace.
+/// The cache for one namespace.
 #[derive(Default)]
 struct Known {
-    /// The names of the recorded subjects; none before they were listed.
+    /// The names of the recorded subjects, or `None` before the first list.
     recorded: Option<BTreeSet<String>>,
-    /// The content of the compile before.
+    /// The content of the previous compile.
     seen: BTreeMap<Digest, Content>,
 }
 
-/// The subjects of every namespace, as far as this operator read or wrote them.
+/// The caches of all namespaces.
 #[derive(Default)]
 pub struct Subjects(Mutex<HashMap<String, Known>>);
 
 impl Subjects {
-    /// Records the content of every decision of `namespace` that is not recorded yet.
+    /// Records the content of all decisions of `namespace` that are not recorded yet.
     pub async fn record(
         &self,
         client: &Client,
@@ -84,7 +84,7 @@ impl Subjects {
         self.namespaces().remove(namespace);
     }
 
-    /// One namespace is compiled by one task at a time.
+    /// Takes the cache out of the map. The queue compiles each namespace in one task at a time.
     fn take(&self, namespace: &str) -> Known {
         self.namespaces().remove(namespace).unwrap_or_default()
     }
@@ -94,13 +94,13 @@ impl Subjects {
     }
 }
 
-/// The digests that a known person decided on: a signature that nobody could verify is no decision.
+/// The digests that a known person decided on. A signature that is not verified is no decision.
 fn decided<'a>(facts: &'a NamespaceFacts, statuses: &Statuses) -> BTreeSet<&'a Digest> {
-    let by_somebody = facts.approvals.iter().filter(|(name, approval)| {
+    let by_known_person = facts.approvals.iter().filter(|(name, approval)| {
         approval.spec.signature.is_none() && approval.spec.approver.is_some()
             || statuses.approvals.get(*name).is_some_and(|status| status.signed_by.is_some())
     });
-    by_somebody.map(|(_, approval)| &approval.spec.subject_digest).collect()
+    by_known_person.map(|(_, approval)| &approval.spec.subject_digest).collect()
 }
 
 /// The content of every version whose system exists.
@@ -116,7 +116,7 @@ fn contents(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<Digest, Con
     facts.versions.values().filter_map(content).collect()
 }
 
-/// Creates what is `pending`; what turns out to exist was recorded before.
+/// Creates the `pending` subjects. One that exists was recorded before.
 async fn write(
     client: &Client,
     namespace: &str,
@@ -141,11 +141,11 @@ async fn write(
             continue;
         }
         match api.create(&params, &DecisionSubject::new(&name, content.spec(digest))).await {
-            Ok(_) => info!(namespace, %digest, "recorded what was decided on"),
+            Ok(_) => info!(namespace, %digest, "recorded the subject of a decision"),
             Err(kube::Error::Api(answer)) if answer.code == 409 => {}
-            // It does not get smaller by trying again.
+            // A retry would send the same object.
             Err(kube::Error::Api(answer)) if [413, 422].contains(&answer.code) => {
-                warn!(namespace, %digest, "what was decided on cannot be recorded: {}", answer.message);
+                warn!(namespace, %digest, "the subject of a decision cannot be recorded: {}", answer.message);
             }
             Err(source) => return Err(failed(format!("decisionsubject {name}"))(source)),
         }

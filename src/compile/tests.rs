@@ -1,4 +1,4 @@
-//! What a Clearance has room for, tried with namespaces that are made up.
+//! Tests the limits of a Clearance with made-up namespaces.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -22,14 +22,14 @@ use crate::api::{
 
 const GOVERNED: Governance = Governance { mode: Some(Mode::Enforce), scope: Scope::All };
 
-/// The grace of the level `free`, which asks for nothing.
+/// The grace period of the level `free`, which requires no approval.
 const GRACE: u32 = 77;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + second).expect("in range")
 }
 
-fn kept<K: HasSpec + HasStatus>(
+fn cached<K: HasSpec + HasStatus>(
     name: &str,
     created: Option<Timestamp>,
     spec: K::Spec,
@@ -39,7 +39,7 @@ fn kept<K: HasSpec + HasStatus>(
     Arc::new(Cached { name, uid: None, generation: None, created, attribution, spec, status })
 }
 
-/// A namespace in which every version may run that names a system of level `free`.
+/// A namespace with the levels `free` and `never`. All versions of a system of level `free` may run.
 struct World {
     facts: NamespaceFacts,
     now: i64,
@@ -63,10 +63,10 @@ impl World {
         let status = Some(AISystemStatus { pods: Some(pods), ..AISystemStatus::default() });
         let before = self.facts.systems.get(name);
         let created = Some(before.and_then(|before| before.created).unwrap_or(at(self.now)));
-        self.facts.systems.insert(name.to_owned(), kept(name, created, spec, status));
+        self.facts.systems.insert(name.to_owned(), cached(name, created, spec, status));
     }
 
-    /// A version of `system` with an argument of so many `&` and so many variables.
+    /// Adds a version of `system` with an argument of this many `&` and this many variables.
     fn version(&mut self, system: &str, name: &str, ampersands: usize, env: usize) {
         let container = Container {
             args: vec![name.into(), "&".repeat(ampersands).as_str().into()],
@@ -80,7 +80,7 @@ impl World {
             ..ModelVersionSpec::default()
         };
         let created = Some(at(self.now));
-        self.facts.versions.insert(name.to_owned(), kept(name, created, spec, None));
+        self.facts.versions.insert(name.to_owned(), cached(name, created, spec, None));
     }
 
     fn trust(&mut self, env: usize) {
@@ -88,7 +88,7 @@ impl World {
         self.facts.trusted = Arc::new(Trusted { env, ..Trusted::default() });
     }
 
-    /// Compiles, and takes the outcome for what is in force.
+    /// Compiles, and makes the result the current Clearance.
     fn compile(&mut self) -> Compiled {
         self.compile_within(Room::Everything)
     }
@@ -118,7 +118,7 @@ impl World {
 }
 
 #[test]
-fn a_version_that_runs_is_not_pushed_out_by_newer_ones() {
+fn newer_versions_do_not_displace_a_running_version() {
     let mut world = World::new();
     world.system("colleague", "free", 1);
     world.version("colleague", "v1", 10_000, 1);
@@ -132,13 +132,13 @@ fn a_version_that_runs_is_not_pushed_out_by_newer_ones() {
         world.compile();
     }
     assert_eq!(world.cleared("colleague"), ["v1"]);
-    assert!(world.cleared("a-39").is_empty(), "there is no room for the last");
+    assert!(world.cleared("a-39").is_empty(), "the last version fits, although the Clearance is full");
     let compiled = world.compile();
     let message = World::message(&compiled, "a-39-0");
     for words in [
         "CapacityExceeded",
         "the version takes 96",
-        "most is taken by: a-0",
+        "the largest systems are: a-0",
         "kubectl get modelversions -n n",
     ] {
         assert!(message.contains(words), "{words}: {message}");
@@ -146,7 +146,7 @@ fn a_version_that_runs_is_not_pushed_out_by_newer_ones() {
 }
 
 #[test]
-fn the_first_version_of_each_system_comes_before_the_second_of_any() {
+fn the_first_version_of_each_system_precedes_the_second_of_any() {
     let mut world = World::new();
     for v in 0..30 {
         world.now = v;
@@ -164,7 +164,7 @@ fn the_first_version_of_each_system_comes_before_the_second_of_any() {
 }
 
 #[test]
-fn a_system_that_sorts_first_takes_nobodys_place() {
+fn a_new_system_does_not_displace_another_although_its_name_sorts_first() {
     let mut world = World::new();
     for n in 0..256 {
         let system = format!("m-{n:03}");
@@ -182,7 +182,7 @@ fn a_system_that_sorts_first_takes_nobodys_place() {
         message.starts_with("CapacityExceeded the Clearance of the namespace already has 256 systems"),
         "{message}"
     );
-    // A place that becomes free is taken, after the grace of who had it.
+    // The entry of a deleted system becomes free after its grace period.
     world.facts.systems.remove("m-100");
     world.compile();
     assert_eq!(world.in_force().systems["m-100"].on_loss.grace_period_seconds, GRACE);
@@ -209,7 +209,7 @@ fn a_system_with_pods_keeps_its_entry_without_any_cleared_version() {
 }
 
 #[test]
-fn two_versions_too_large_for_any_clearance_are_withheld() {
+fn a_version_larger_than_the_share_of_its_system_is_withheld() {
     let mut world = World::new();
     world.system("s", "free", 0);
     world.version("s", "v1", 213_000, 1);
@@ -220,7 +220,7 @@ fn two_versions_too_large_for_any_clearance_are_withheld() {
 }
 
 #[test]
-fn versions_that_would_cost_too_much_are_withheld_and_those_that_run_stay() {
+fn versions_beyond_the_cost_limit_are_withheld_and_running_ones_stay_cleared() {
     let mut world = World::new();
     world.trust(32);
     world.system("s", "free", 1);
@@ -236,11 +236,11 @@ fn versions_that_would_cost_too_much_are_withheld_and_those_that_run_stay() {
     assert!(message.contains("of the API server's cost limit"), "{message}");
     world.trust(36);
     world.compile();
-    assert_eq!(world.cleared("s").len(), cleared, "there is some room for what is trusted later");
+    assert_eq!(world.cleared("s").len(), cleared, "a trusted sidecar added later displaces no version");
 }
 
 #[test]
-fn a_smaller_clearance_still_stops_what_must_stop() {
+fn a_smaller_clearance_still_records_every_loss() {
     for (room, kept, new) in [
         (Room::Everything, true, true),
         (Room::WithoutMessages, true, true),
@@ -272,7 +272,7 @@ fn a_smaller_clearance_still_stops_what_must_stop() {
 }
 
 #[test]
-fn messages_take_what_is_left_and_are_shortened() {
+fn messages_are_shortened_until_all_fit() {
     let mut world = World::new();
     for n in 0..40 {
         let (system, level) = (format!("s-{n:02}"), format!("no-such-{}", "x".repeat(50)));
@@ -287,7 +287,7 @@ fn messages_take_what_is_left_and_are_shortened() {
     assert!(stored_size(world.in_force()) < MOST_BYTES);
 }
 
-/// What somebody does.
+/// A change of the namespace.
 #[derive(Clone, Debug)]
 enum Step {
     Version { system: usize, ampersands: usize, env: usize },
@@ -315,7 +315,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn whatever_happens_it_can_be_written_and_what_runs_stays(steps in proptest::collection::vec(step(), 1..40)) {
+    fn every_clearance_can_be_stored_and_cleared_versions_stay_cleared(steps in proptest::collection::vec(step(), 1..40)) {
         let mut world = World::new();
         for (n, step) in steps.into_iter().enumerate() {
             let trusted_more = matches!(step, Step::Trust(_));
@@ -347,17 +347,18 @@ proptest! {
                 for version in &system.cleared {
                     let stays = now.is_some_and(|now| now.cleared.iter().any(|v| v.model_version == version.model_version));
                     let allowed = world.facts.systems.get(name).is_some_and(|s| s.spec.risk_level == "free");
-                    // Only what governance trusts can leave too little room for what runs.
+                    // Only a new trusted sidecar can displace a cleared version.
                     prop_assert!(stays == allowed || trusted_more, "{}", &version.model_version);
                     if !stays {
-                        prop_assert!(now.is_some_and(|now| now.lost_at.is_some()), "{} lost something", name);
+                        let lost = now.is_some_and(|now| now.lost_at.is_some());
+                        prop_assert!(lost, "the loss of {} is not recorded", name);
                     }
                 }
             }
             for (name, status) in &compiled.statuses.versions {
-                let said = status.conditions.iter().any(|c| c.type_ == "Cleared" && c.status == "True");
-                let is = after.systems.values().flat_map(|s| &s.cleared).any(|v| v.model_version == *name);
-                prop_assert_eq!(said, is, "the status of {} says otherwise", name);
+                let status = status.conditions.iter().any(|c| c.type_ == "Cleared" && c.status == "True");
+                let entry = after.systems.values().flat_map(|s| &s.cleared).any(|v| v.model_version == *name);
+                prop_assert_eq!(status, entry, "the status of {} contradicts the Clearance", name);
             }
         }
     }

@@ -1,10 +1,11 @@
-//! What every [`TrustedSidecar`] says, as the one [`Trusted`] that goes into each Clearance, where it costs
-//! every pod's admission: so there is room for a few.
+//! Merges all [`TrustedSidecar`]s into the one [`Trusted`] that each Clearance contains.
 //!
 //! ```text
 //!  TrustedSidecar istio, linkerd, vault …  ──► Trusted, in the order of their names
-//!                                          └─► those that there was no room for, each as a whole
+//!                                          └─► the names of those that do not fit
 //! ```
+//!
+//! The trusted additions raise the admission cost of every pod, so their size is limited.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,13 +23,13 @@ const CONTAINERS: usize = 16;
 const VOLUMES: usize = 32;
 const ENV: usize = 64;
 
-/// How much of a `Clearance` all of it may be.
+/// The maximum bytes of the trusted additions in a `Clearance`.
 const BYTES: usize = 64 * 1024;
 
-/// How much of the cost of a pod's admission all of it may be, for one version.
+/// The maximum part of the CEL cost of a pod's admission, for one version.
 const COST: u64 = cost::LIMIT / 5;
 
-/// What is trusted, and the names of the sidecars that there was no room for.
+/// The trusted additions, and the names of the sidecars that do not fit.
 pub fn trust(sidecars: &BTreeMap<String, Arc<TrustedSidecar>>) -> (Trusted, BTreeSet<String>) {
     let (mut all, mut left_out) = (Trusted::default(), BTreeSet::new());
     for (name, sidecar) in sidecars {
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_left_out_as_a_whole_and_named() {
+    fn a_sidecar_that_does_not_fit_is_left_out_completely_and_named() {
         let (trusted, left_out) =
             trust(&BTreeMap::from([sidecar("a", 40), sidecar("b", 40), sidecar("c", 20)]));
         let names: Vec<_> = trusted.containers.iter().map(|c| &*c.container.name).collect();
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_of_them_say_is_there_once() {
+    fn equal_additions_of_two_sidecars_are_merged() {
         let (name, one) = sidecar("a", 2);
         let (trusted, left_out) = trust(&BTreeMap::from([(name, Arc::clone(&one)), ("b".to_owned(), one)]));
         assert_eq!((trusted.containers.len(), trusted.env.len(), left_out.len()), (1, 2, 0));

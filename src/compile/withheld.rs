@@ -1,4 +1,4 @@
-//! The messages about withheld versions that a Clearance has room for: they go into Events about held pods.
+//! Adds messages about withheld versions to a Clearance, if they fit. Events about held pods show them.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use crate::{
     truncate::shorten,
 };
 
-/// How many withheld versions of one system are listed.
+/// The maximum number of withheld versions that one system lists.
 pub const VERSIONS: usize = 16;
 
-/// To how many bytes messages are shortened, one after the other, until all of them fit.
+/// The message lengths in bytes that are tried in turn until all messages fit.
 const LENGTHS: [usize; 4] = [4096, 1024, 256, 64];
 
-/// Adds to each system its `withheld` versions, newest first, to a Clearance that takes `bytes`. Where not
-/// all of them fit in short either, the newest of every system comes before the second of any.
+/// Adds the `withheld` versions, newest first, to each system of a Clearance that takes `bytes`. If not all of them
+/// fit, the newest of each system precedes the second of any system.
 pub fn add(
     systems: &mut BTreeMap<String, SystemClearance>,
     withheld: BTreeMap<&str, Vec<WithheldVersion>>,

@@ -1,4 +1,4 @@
-//! Writing the Clearance that was compiled, if it is another, or as much of it as the API server takes.
+//! Writes a compiled Clearance if it differs from the stored one. If the API server refuses it, writes a smaller one.
 
 use std::{
     sync::Arc,
@@ -27,20 +27,20 @@ use crate::{
 /// The field manager of clearances and statuses.
 pub(super) const MANAGER: &str = "assent";
 
-/// What was written of what was compiled.
+/// The result of a compile and its writes.
 pub struct Written {
-    /// What was compiled; the Clearance is taken out.
+    /// The compiled statuses. The Clearance is taken out.
     pub compiled: Compiled,
-    /// Somebody other than this operator had written or deleted the Clearance.
-    pub anothers: bool,
-    /// Why the API server refused a larger Clearance just now.
+    /// Somebody other than this operator changed or deleted the Clearance before.
+    pub modified_externally: bool,
+    /// The answer of the API server, if it refused a larger Clearance.
     pub refusal: Option<String>,
-    /// How long compiling took, without the writes.
+    /// The duration of the compiles, without the writes.
     pub took: Duration,
 }
 
-/// Compiles the Clearance of `namespace` and brings it to that. If the API server refuses it for what it is, a smaller
-/// one takes its place at once: what must stop stops, whatever else there is no room for.
+/// Compiles and writes the Clearance of `namespace`. If the API server refuses its content, a smaller one is written at
+/// once, so that a lost clearance always takes effect.
 pub async fn compiled_clearance(
     (client, index, refused, metrics): (&Client, &Index, &Refused, &Metrics),
     (namespace, governance): (&str, Governance),
@@ -53,11 +53,11 @@ pub async fn compiled_clearance(
         let mut compiled = in_background(room, (namespace, governance), facts, now).await?;
         took += begun.elapsed();
         let source = match clearance(client, index, namespace, facts, compiled.clearance.take()).await {
-            Ok(anothers) => {
+            Ok(modified_externally) => {
                 let again = SignedDuration::try_from(AGAIN_AFTER).ok().map(|wait| now + wait);
                 let again = again.filter(|_| room != Room::Everything);
                 compiled.revisit = compiled.revisit.into_iter().chain(again).min();
-                return Ok(Written { compiled, anothers, refusal, took });
+                return Ok(Written { compiled, modified_externally, refusal, took });
             }
             Err(source) => source,
         };
@@ -72,8 +72,8 @@ pub async fn compiled_clearance(
     }
 }
 
-/// Compiles on a thread that may block: what one namespace holds must not keep others from being enforced, and
-/// what goes wrong with it must not end the operator.
+/// Compiles on a blocking thread. So a large namespace does not delay enforcement in others, and a panic does not end
+/// the operator.
 async fn in_background(
     room: Room,
     (namespace, governance): (&str, Governance),
@@ -86,9 +86,8 @@ async fn in_background(
     compiled.map_err(|_| Error::Compile { namespace: namespace.to_owned() })
 }
 
-/// Brings the `Clearance` of `namespace` to `wanted`, from the version that `facts` knows: an operator
-/// that missed another's write gets a conflict and looks again. Returns whether it was somebody else who had
-/// written or deleted it.
+/// Writes `wanted` as the `Clearance` of `namespace`, at the resource version in `facts`. An operator with stale facts
+/// gets a conflict and retries. Returns whether somebody else changed or deleted the Clearance before.
 async fn clearance(
     client: &Client,
     index: &Index,
@@ -98,13 +97,13 @@ async fn clearance(
 ) -> Result<bool, kube::Error> {
     let api: Api<Clearance> = Api::namespaced(client.clone(), namespace);
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-    let anothers = index.was_modified_externally(namespace, facts.clearance.as_deref());
+    let modified_externally = index.was_modified_externally(namespace, facts.clearance.as_deref());
     match (wanted, &facts.clearance) {
         (None, None) => return Ok(false),
-        (Some(wanted), Some(is)) if is.spec == wanted => return Ok(false),
-        (Some(wanted), Some(is)) => {
+        (Some(wanted), Some(current)) if current.spec == wanted => return Ok(false),
+        (Some(wanted), Some(current)) => {
             let mut next = Clearance::new(CLEARANCE_NAME, wanted);
-            next.metadata.resource_version = is.resource_version();
+            next.metadata.resource_version = current.resource_version();
             index.record_write(api.replace(CLEARANCE_NAME, &params, &next).await?);
         }
         (Some(wanted), None) => {
@@ -116,5 +115,5 @@ async fn clearance(
             index.record_delete(namespace);
         }
     }
-    Ok(anothers)
+    Ok(modified_externally)
 }

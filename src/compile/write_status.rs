@@ -1,9 +1,9 @@
-//! Writing statuses: only those that differ, and each independently of the others.
+//! Writes the statuses that changed, each independently of the others.
 //!
 //! ```text
-//!  wanted ──► plain text ──► is it there already? ──► written
-//!                                                └─► refused: conditions only, in short
-//!                                                          └─► refused too: reported, and left alone for a while
+//!  wanted ──► plain text ──► differs? ──► written
+//!                                     └─► refused: conditions only, with short messages
+//!                                            └─► refused too: logged, and not sent again for a while
 //! ```
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
@@ -35,13 +35,12 @@ use crate::{
     watch::request,
 };
 
-/// How many statuses of a namespace are written at the same time.
+/// The maximum number of statuses of a namespace that are written at the same time.
 const CONCURRENCY: usize = 8;
 
-/// The longest message where the whole status was refused.
+/// The maximum bytes of a message after the API server refused the whole status.
 const SHORT_MESSAGE: usize = 256;
 
-/// Writes statuses.
 #[derive(Clone, Copy)]
 pub struct Writer<'a> {
     pub client: &'a Client,
@@ -50,7 +49,7 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Brings every status of a namespace to what was compiled.
+    /// Writes all compiled statuses of a namespace.
     pub async fn statuses(
         self,
         namespace: &str,
@@ -59,7 +58,7 @@ impl Writer<'_> {
     ) -> Result<(), Error> {
         let Statuses { mut systems, versions, approvals } = statuses;
         for (name, status) in &mut systems {
-            // Counted elsewhere, under a field manager of its own.
+            // `enforce` counts the pods and writes them with another field manager. They are copied for the comparison.
             let Some(before) = facts.systems.get(name).and_then(|system| system.status.as_ref()) else {
                 continue;
             };
@@ -80,11 +79,11 @@ impl Writer<'_> {
         systems.and(versions).and(approvals)
     }
 
-    /// Writes all that differ, and returns the first failure.
+    /// Writes the statuses that differ. Returns the first failure.
     async fn changed<K, V, S>(
         self,
         namespace: &str,
-        kept: &BTreeMap<String, Arc<V>>,
+        objects: &BTreeMap<String, Arc<V>>,
         wanted: BTreeMap<String, S>,
         status: fn(&V) -> Option<&S>,
     ) -> Result<(), Error>
@@ -94,46 +93,45 @@ impl Writer<'_> {
     {
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let writes = wanted.into_iter().map(|(name, wanted)| {
-            let (api, is) = (api.clone(), kept.get(&name).and_then(|object| status(object)));
-            async move { self.bring(&api, (namespace, &name), is, &wanted).await }
+            let (api, current) = (api.clone(), objects.get(&name).and_then(|object| status(object)));
+            async move { self.write(&api, (namespace, &name), current, &wanted).await }
         });
         let results: Vec<_> = futures::stream::iter(writes).buffer_unordered(CONCURRENCY).collect().await;
         results.into_iter().collect()
     }
 
-    /// Writes the status of a level if it is another.
+    /// Writes the status of a level if it differs.
     pub async fn level(self, level: &RiskLevel, wanted: &RiskLevelStatus) -> Result<(), Error> {
         let api: Api<RiskLevel> = Api::all(self.client.clone());
-        self.bring(&api, ("", &level.name_any()), level.status.as_ref(), wanted).await
+        self.write(&api, ("", &level.name_any()), level.status.as_ref(), wanted).await
     }
 
-    /// Writes the status of a trusted sidecar if it is another.
+    /// Writes the status of a trusted sidecar if it differs.
     pub async fn sidecar(self, sidecar: &TrustedSidecar, wanted: &TrustedSidecarStatus) -> Result<(), Error> {
         let api: Api<TrustedSidecar> = Api::all(self.client.clone());
-        self.bring(&api, ("", &sidecar.name_any()), sidecar.status.as_ref(), wanted).await
+        self.write(&api, ("", &sidecar.name_any()), sidecar.status.as_ref(), wanted).await
     }
 
-    /// Brings the status of an object from what it `is` to what is `wanted`.
-    async fn bring<K, S>(
+    async fn write<K, S>(
         self,
         api: &Api<K>,
         (namespace, name): (&str, &str),
-        is: Option<&S>,
+        current: Option<&S>,
         wanted: &S,
     ) -> Result<(), Error>
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
         S: Serialize + PartialEq,
     {
-        if is == Some(wanted) {
+        if current == Some(wanted) {
             return Ok(());
         }
         let kind = K::kind(&());
         let failed = |source| Error::Write { what: format!("status of {kind} {name}"), source };
-        let ours = |status: &S| ours(status).map_err(kube::Error::SerdeError).map_err(failed);
-        let status = ours(wanted)?;
-        // What was compiled can have characters that were replaced when it was written.
-        if is.map(ours).transpose()?.as_ref() == Some(&status) {
+        let owned = |status: &S| owned_fields(status).map_err(kube::Error::SerdeError).map_err(failed);
+        let status = owned(wanted)?;
+        // The stored status is plain text, so it is compared after the same replacements.
+        if current.map(owned).transpose()?.as_ref() == Some(&status) {
             return Ok(());
         }
         let (object, text) = (format!("{kind} {namespace}/{name}"), without_times(&status).to_string());
@@ -149,7 +147,9 @@ impl Writer<'_> {
         if let Some(refusal) = apply(api, name, &in_short(&status)).await.map_err(failed)? {
             warn!(
                 kind = &*kind,
-                namespace, name, "its conditions were refused too: {refusal}; the status is out of date"
+                namespace,
+                name,
+                "the API server refused the conditions too: {refusal}; the status is out of date"
             );
         }
         self.refused.note_status(&object, &text);
@@ -157,8 +157,8 @@ impl Writer<'_> {
     }
 }
 
-/// What of a status the operator's compiler writes, in plain text.
-fn ours<S: Serialize>(status: &S) -> Result<Value, serde_json::Error> {
+/// The fields of a status that the compiler owns, in plain text.
+fn owned_fields<S: Serialize>(status: &S) -> Result<Value, serde_json::Error> {
     let mut status = serde_json::to_value(status)?;
     status.as_object_mut().map(|fields| fields.remove("pods"));
     if let Some(conditions) = status["conditions"].as_array_mut() {
@@ -177,7 +177,7 @@ fn make_plain(value: &mut Value) {
     }
 }
 
-/// A status without the times of its conditions: where none can be written, they are others each time.
+/// A status without the times of its conditions. If the status is never stored, each compile sets new times.
 fn without_times(status: &Value) -> Value {
     let mut status = status.clone();
     for condition in status["conditions"].as_array_mut().into_iter().flatten() {
@@ -197,7 +197,7 @@ fn in_short(status: &Value) -> Value {
     json!({ "observedGeneration": status["observedGeneration"], "conditions": conditions })
 }
 
-/// Applies a status; why the API server refused it, if it did.
+/// Applies a status. Returns the answer if the API server refused its content.
 async fn apply<K>(api: &Api<K>, name: &str, status: &Value) -> Result<Option<String>, kube::Error>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
@@ -206,7 +206,7 @@ where
     let (client, params) = (api.clone().into_client(), PatchParams::apply(MANAGER).force());
     let patch = Patch::Apply(&object);
     match request::patch_status(&client, api.resource_url(), name, &params, &patch).await {
-        // Deleted meanwhile: the watch will say so.
+        // The object was deleted meanwhile. The watch delivers the deletion.
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(None),
         Err(error) if is_refusal(&error) => Ok(Some(answer(&error))),
         Err(error) => Err(error),
@@ -224,18 +224,18 @@ mod tests {
             "approvals": [{ "user": "al\u{9f}ice" }] });
         let plain = json!({ "conditions": [{ "type": "Cleared", "message": "image x\u{fffd}y" }],
             "approvals": [{ "user": "al\u{fffd}ice" }] });
-        assert_eq!(ours(&status).expect("it serialises"), plain);
+        assert_eq!(owned_fields(&status).expect("it serialises"), plain);
     }
 
     #[test]
-    fn a_refused_status_is_the_same_a_second_later() {
+    fn a_refused_status_is_equal_a_second_later() {
         let at =
             |time| json!({ "conditions": [{ "type": "Ready", "message": "m", "lastTransitionTime": time }] });
         assert_eq!(without_times(&at("2026-01-01T00:00:00Z")), without_times(&at("2026-01-01T00:00:01Z")));
     }
 
     #[test]
-    fn a_status_in_short_is_small() {
+    fn a_shortened_status_is_small() {
         let long = "&".repeat(32768);
         let status = json!({ "observedGeneration": 3, "versions": ["v1"],
             "conditions": [{ "type": "Ready", "message": long }, { "type": "Cleared", "message": "é" }] });

@@ -134,7 +134,7 @@ mod tests {
         let awaiting =
             "awaiting approval by role risk-officer: 0 of 1 given (someone in role risk-officer runs: …)";
         let revoked =
-            "revoked by alice at 2026-11-24T12:00:00Z: drift (when resolved, every role approves anew: …)";
+            "revoked by alice at 2026-11-24T12:00:00Z: drift (when resolved, every role approves again: …)";
         let mut system = SystemClearance {
             withheld: vec![withheld("v2", "AwaitingApproval", awaiting), withheld("v1", "Revoked", revoked)],
             ..SystemClearance::default()

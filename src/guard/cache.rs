@@ -1,4 +1,4 @@
-//! The policies as they are, and which of them are not as they should be.
+//! Caches the live policies, and finds those that are missing or changed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,13 +22,12 @@ use crate::{
     watch::{Change, Lenient, Relist, Watches},
 };
 
-/// A change of a policy.
 pub type PolicyChange = Change<Key, PolicyObject>;
 
-/// Changes of policies, each with its kind.
+/// The changes of policies, each with its kind.
 pub type Changes = SelectAll<BoxStream<'static, (&'static str, PolicyChange)>>;
 
-/// Watches all policies there are: whoever takes a label off must not hide one.
+/// Watches all policies of the cluster. With a label selector, a policy without its label would be invisible.
 pub fn watch(watches: &Arc<Watches>, hold_method: HoldMethod) -> Changes {
     let mut all = select_all([
         of_kind::<ValidatingAdmissionPolicy>(watches),
@@ -67,16 +66,17 @@ fn manifest<K: Resource<DynamicType = ()> + Default + Into<PolicyObject>>(
     policy.into()
 }
 
-/// The policies of Assent as the API server last told them.
+/// The policies of Assent, as the watches delivered them.
 #[derive(Debug, Default)]
 pub struct PolicyCache {
     policies: BTreeMap<Key, PolicyObject>,
     listed: BTreeSet<&'static str>,
-    seen_right: BTreeSet<Key>,
+    /// The policies that were intact at least once.
+    seen_intact: BTreeSet<Key>,
 }
 
 impl PolicyCache {
-    /// Applies a change of a policy of `kind`. Policies that are not `wanted` are left out.
+    /// Applies a change of a policy of `kind`. Policies that are not `wanted` are ignored.
     pub fn apply(&mut self, kind: &'static str, change: PolicyChange, wanted: &BTreeMap<Key, PolicyObject>) {
         match change {
             Change::Apply { key, object, .. } if wanted.contains_key(&key) => self.set(key, object),
@@ -89,28 +89,27 @@ impl PolicyCache {
         }
     }
 
-    /// Takes in what was just written, ahead of the watch.
+    /// Caches a policy that was just written, before the watch delivers it.
     pub fn set(&mut self, key: Key, policy: PolicyObject) {
         self.policies.insert(key, policy);
     }
 
-    /// The policy as it is.
     pub fn get(&self, key: &Key) -> Option<&PolicyObject> {
         self.policies.get(key)
     }
 
-    /// Those that are not as `wanted` any longer, and those that have not been so since this operator began.
+    /// The policies that are no longer as `wanted`, and those that never were since this operator started.
     pub fn broken(&mut self, wanted: &BTreeMap<Key, PolicyObject>) -> (Vec<Key>, Vec<Key>) {
-        let (mut broken, mut never_right) = (Vec::new(), Vec::new());
+        let (mut broken, mut never_intact) = (Vec::new(), Vec::new());
         for (key, wanted) in wanted.iter().filter(|(key, _)| self.listed.contains(key.kind)) {
-            if self.policies.get(key).is_some_and(|is| wanted.stands_as(is)) {
-                self.seen_right.insert(key.clone());
-            } else if self.seen_right.contains(key) {
+            if self.policies.get(key).is_some_and(|live| wanted.stands_as(live)) {
+                self.seen_intact.insert(key.clone());
+            } else if self.seen_intact.contains(key) {
                 broken.push(key.clone());
             } else {
-                never_right.push(key.clone());
+                never_intact.push(key.clone());
             }
         }
-        (broken, never_right)
+        (broken, never_intact)
     }
 }

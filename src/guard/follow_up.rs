@@ -15,9 +15,9 @@ use crate::admission::PolicyObject;
 /// A policy that was restored.
 pub struct Restored {
     pub policy: PolicyObject,
-    /// The change that was undone, for people.
+    /// The change that was undone, as text for the Event.
     pub what: String,
-    /// The managed fields entry of whoever applied the release.
+    /// The field manager that applied the release.
     pub applier: ManagedFieldsEntry,
 }
 
@@ -32,7 +32,7 @@ pub async fn follow_up(client: Client, mut restored: mpsc::UnboundedReceiver<Res
             async move {
                 if let Err(error) = give_back(&client, &restored).await {
                     let policy = restored.policy.key();
-                    warn!(%policy, "the fields were not given back, so the next upgrade can need --force-conflicts: {error}");
+                    warn!(%policy, "the field manager could not be restored: {error}; the next upgrade can need --force-conflicts");
                 }
                 publish(&recorder, &restored).await;
             }

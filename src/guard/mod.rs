@@ -1,19 +1,18 @@
-//! The policies enforce, and an administrator can delete or edit them, on purpose or by mistake: this
-//! puts them back within a second, and raises an alarm.
+//! Restores deleted or changed admission policies within a second, and reports it with a log line, a metric and an
+//! Event.
 //!
 //! ```text
 //!  watch of the policies ─► PolicyCache ─┐
-//!  admission::policies() ─────────┴─► differ? ─► does the Release still say so? ─► restore ─► follow_up
-//!                                                  │                               log,       field owner,
-//!                                                  └─ gone, or of another version  metric     Event
-//!                                                     : stand back
+//!  admission::policies() ────────────────┴─► differ? ─► same Release installed? ─► restore ─► follow_up
+//!                                                         │                        log,       field manager,
+//!                                                         └─ no: pause             metric     Event
 //! ```
 //!
-//! Whether there is anything to guard is for the release to say, in an annotation of the operator's own
-//! `ClusterRole`: Helm removes that before the policies, and upgrades it before them. So what an uninstall
-//! took away stays away, and an older operator leaves the policies of a newer chart alone.
+//! An annotation of the operator's `ClusterRole` shows which policies the release installed. Helm deletes and upgrades
+//! the `ClusterRole` before the policies. So an uninstall stays complete, and an older operator does not change the
+//! policies of a newer chart.
 //!
-//! What slipped in while a policy was missing is no concern of this: it is not cleared, so it is stopped.
+//! Uncleared pods that were created without a policy are stopped by `enforce`.
 
 mod cache;
 mod events;
@@ -43,17 +42,17 @@ use crate::{
     watch::{RETRY, Watches},
 };
 
-/// How long Helm may take, after it wrote the `ClusterRole`, to write the policies: what was never seen as
-/// it should be is left to it so long.
+/// The time that Helm may need between the `ClusterRole` and the policies. Until then, policies that were never intact
+/// are left to Helm.
 const SETTLING: SignedDuration = SignedDuration::from_secs(15);
 
-/// The shortest time between two looks, so that two who disagree do not fill the API server's day.
+/// The minimum time between two checks. It limits the load if another client keeps changing a policy.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How many are restored at the same time.
+/// The maximum number of policies that are restored at the same time.
 const CONCURRENCY: usize = 8;
 
-/// Guards the policies of `operator` until `shutdown`; what was restored is seen to then.
+/// Restores the policies of `operator` until `shutdown`. The follow-up work is finished then.
 pub(crate) async fn run(
     client: Client,
     operator: Operator,
@@ -82,7 +81,7 @@ struct PolicyRestorer {
     operator: Operator,
     wanted: BTreeMap<Key, PolicyObject>,
     live: PolicyCache,
-    /// Why nothing was restored when last something was to be.
+    /// Why the last restore was skipped. It deduplicates the log line.
     paused_for: Option<NotInstalled>,
     metrics: Arc<Metrics>,
     restored: mpsc::UnboundedSender<Restored>,
@@ -97,45 +96,47 @@ impl PolicyRestorer {
                 () = &mut shutdown => break,
                 Some((kind, change)) = changes.next() => {
                     self.live.apply(kind, change, &self.wanted);
-                    // Once all that is told already was taken in.
+                    // Check only after all pending changes.
                     again = Some(Instant::now());
                     continue;
                 }
                 () = sleep_until_opt(again) => {}
             }
-            let next = self.look().await;
+            let next = self.check().await;
             tokio::time::sleep(PAUSE).await;
             again = next.map(|wait| Instant::now() + wait);
         }
     }
 
-    /// Restores what is not as it should be; returns when to look again though nothing changes.
-    async fn look(&mut self) -> Option<Duration> {
-        let (broken, never_right) = self.live.broken(&self.wanted);
-        if broken.is_empty() && never_right.is_empty() {
+    /// Restores broken policies. Returns the time until the next check, if one is needed without a change.
+    async fn check(&mut self) -> Option<Duration> {
+        let (broken, never_intact) = self.live.broken(&self.wanted);
+        if broken.is_empty() && never_intact.is_empty() {
             return None;
         }
         let release = match Release::read(&self.client, &self.operator).await {
             Ok(Ok(release)) => release,
             Ok(Err(not_installed)) => return Some(self.pause(not_installed)),
             Err(error) => {
-                warn!("the policies are not as they should be, and the release cannot be read: {error}");
+                warn!(
+                    "policies are missing or changed, and the release cannot be read: {error}; trying again"
+                );
                 return Some(RETRY);
             }
         };
         self.paused_for = None;
         let settled = (release.written + SETTLING).duration_since(Timestamp::now());
         let settled =
-            Duration::try_from(settled).ok().filter(|wait| !wait.is_zero() && !never_right.is_empty());
-        let broken = if settled.is_some() { broken } else { [broken, never_right].concat() };
-        // A binding may be created only by who may read the parameters of its policy, which must be there.
+            Duration::try_from(settled).ok().filter(|wait| !wait.is_zero() && !never_intact.is_empty());
+        let broken = if settled.is_some() { broken } else { [broken, never_intact].concat() };
+        // Policies come first: for a new binding, the API server reads its policy to check access to the parameters.
         let (bindings, policies): (Vec<_>, Vec<_>) =
             broken.into_iter().partition(|key| key.kind.ends_with("Binding"));
         let all = self.restore(&policies, &release).await & self.restore(&bindings, &release).await;
         if all { settled } else { Some(RETRY) }
     }
 
-    /// Restores policies; returns whether all of them were.
+    /// Restores policies. Returns whether all of them are restored.
     async fn restore(&mut self, keys: &[Key], release: &Release) -> bool {
         let broken = keys.iter().filter_map(|key| Some((key, self.wanted.get(key)?, self.live.get(key))));
         let results = stream::iter(broken).map(|(key, wanted, found)| {
@@ -146,11 +147,11 @@ impl PolicyRestorer {
         let mut all = true;
         for (key, found, restored) in results {
             match restored {
-                Ok(restored) => self.alarm(key, found.as_ref(), restored, release),
-                // Its policy was deleted too, and the watch of policies is yet to say so: they go in turn.
+                Ok(restored) => self.report(key, found.as_ref(), restored, release),
+                // The policy of this binding was deleted too, and the watch has not delivered that yet.
                 Err(error) if error.to_string().contains("unable to get policy") => all = false,
                 Err(error) => {
-                    warn!(policy = %key, "not as it should be, and not restored: {error}; trying again");
+                    warn!(policy = %key, "missing or changed, and cannot be restored: {error}; trying again");
                     all = false;
                 }
             }
@@ -158,7 +159,7 @@ impl PolicyRestorer {
         all
     }
 
-    fn alarm(&mut self, key: &Key, found: Option<&PolicyObject>, restored: PolicyObject, release: &Release) {
+    fn report(&mut self, key: &Key, found: Option<&PolicyObject>, restored: PolicyObject, release: &Release) {
         let by = found.and_then(PolicyObject::last_manager);
         let what = match (found, by) {
             (None, _) => "was missing, restored".to_owned(),
@@ -168,7 +169,7 @@ impl PolicyRestorer {
         warn!(policy = %key, "{what}");
         self.metrics.policies_restored.get_or_create(&PolicyLabels { policy: key.to_string() }).inc();
         self.live.set(key.clone(), restored.clone());
-        // Who sees to it is gone only when this is.
+        // The receiver lives as long as this task.
         let _ = self.restored.send(Restored { policy: restored, what, applier: release.applier.clone() });
     }
 
@@ -176,13 +177,13 @@ impl PolicyRestorer {
         if self.paused_for.as_ref() != Some(&not_installed) {
             match &not_installed {
                 NotInstalled::Gone => warn!(
-                    "the release was uninstalled: its policies stay away. No longer enforced: every pod starts, \
-                     approved or not; nothing is stopped; decisions can be changed and deleted. Held pods stay \
-                     held until their gate assent.dev/clearance is removed"
+                    "the release was uninstalled, so its policies are not restored. Without them, unapproved pods \
+                     start, nothing is stopped, and decisions can be changed and deleted. Held pods stay held until \
+                     their gate assent.dev/clearance is removed"
                 ),
                 NotInstalled::Other(version) => info!(
                     version,
-                    "the release's policies are of another version or other values than this operator's: they are left alone"
+                    "the policies of the release are of another version or other values than this operator's: they are left unchanged"
                 ),
             }
         }

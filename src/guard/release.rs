@@ -1,5 +1,4 @@
-//! Whether the release that this operator belongs to still stands, and installed the policies that this
-//! operator knows: the one question between restoring a policy and leaving it alone.
+//! Reads whether the release of this operator is still installed, with the policies that this operator knows.
 
 use k8s_openapi::{
     api::rbac::v1::ClusterRole,
@@ -14,27 +13,27 @@ use crate::{
     watch::Lenient,
 };
 
-/// A release that stands, as its `ClusterRole` tells.
+/// An installed release, as its `ClusterRole` shows it.
 #[derive(Debug)]
 pub struct Release {
     role: ClusterRole,
-    /// When it was last written.
+    /// The last write of the `ClusterRole`.
     pub written: Timestamp,
-    /// Who wrote it, and how: Helm, or what stands in for it.
+    /// The field manager of the installer, such as Helm or a `GitOps` controller.
     pub applier: ManagedFieldsEntry,
 }
 
-/// Why nothing is to be restored.
+/// Why policies are not restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotInstalled {
-    /// It was uninstalled.
+    /// The release was uninstalled.
     Gone,
-    /// It installed the policies of another version, which has this fingerprint.
+    /// The release installed policies with this other fingerprint.
     Other(String),
 }
 
 impl Release {
-    /// Reads it, and not from a cache: what Helm removed before the policies must be seen as gone.
+    /// Reads the release without a cache. Helm deletes the `ClusterRole` before the policies, and a cache could lag.
     pub async fn read(
         client: &Client,
         operator: &Operator,
@@ -42,7 +41,7 @@ impl Release {
         let roles: Api<Lenient<ClusterRole>> = Api::all(client.clone());
         let role = match roles.get(&operator.role()).await.and_then(Lenient::readable) {
             Ok(role) => role,
-            // Without its role it may not even read that it has none.
+            // Without its role, the operator may not read the role either.
             Err(kube::Error::Api(answer)) if matches!(answer.code, 401 | 403 | 404) => {
                 return Ok(Err(NotInstalled::Gone));
             }
@@ -51,9 +50,9 @@ impl Release {
         if role.metadata.deletion_timestamp.is_some() {
             return Ok(Err(NotInstalled::Gone));
         }
-        let says = role.annotations().get(POLICIES_ANNOTATION).cloned().unwrap_or_default();
-        if says != fingerprint(&operator.accelerators) {
-            return Ok(Err(NotInstalled::Other(says)));
+        let installed = role.annotations().get(POLICIES_ANNOTATION).cloned().unwrap_or_default();
+        if installed != fingerprint(&operator.accelerators) {
+            return Ok(Err(NotInstalled::Other(installed)));
         }
         let applier = applier(&role).cloned().unwrap_or_default();
         let written = applier.time.as_ref().or(role.metadata.creation_timestamp.as_ref());
@@ -61,25 +60,25 @@ impl Release {
         Ok(Ok(Self { role, written, applier }))
     }
 
-    /// What of the release's bookkeeping every object of it has.
+    /// The Helm annotations that each object of the release has.
     pub fn annotations(&self) -> impl Iterator<Item = (String, String)> {
         let all = self.role.annotations().iter().filter(|(key, _)| key.starts_with("meta.helm.sh/"));
         all.map(|(key, value)| (key.clone(), value.clone()))
     }
 
-    /// Likewise.
+    /// The Helm label that each object of the release has.
     pub fn labels(&self) -> impl Iterator<Item = (String, String)> {
         let managed_by = self.role.labels().get_key_value("app.kubernetes.io/managed-by");
         managed_by.into_iter().map(|(key, value)| (key.clone(), value.clone()))
     }
 
-    /// Makes what is restored go with the release, in whatever order it is removed.
+    /// The owner reference with which a restored policy is deleted together with the release.
     pub fn owner(&self) -> Option<OwnerReference> {
         self.role.owner_ref(&())
     }
 }
 
-/// Who wrote the annotation is who writes the policies.
+/// The field manager of the annotation. The same client writes the policies.
 fn applier(role: &ClusterRole) -> Option<&ManagedFieldsEntry> {
     let annotation = format!("/f:metadata/f:annotations/f:{}", POLICIES_ANNOTATION.replace('/', "~1"));
     let wrote = |entry: &&ManagedFieldsEntry| {

@@ -1,4 +1,4 @@
-//! Putting one policy back, in one request.
+//! Restores one policy with one request.
 
 use std::{collections::BTreeMap, fmt::Debug};
 
@@ -13,10 +13,10 @@ use serde_json::json;
 use super::release::Release;
 use crate::admission::PolicyObject;
 
-/// The field manager of what is restored.
+/// The field manager of restored policies.
 pub const MANAGER: &str = "assent";
 
-/// Brings the policy that was `found`, if one was, to what is `wanted`.
+/// Creates the `wanted` policy, or overwrites the one that was `found`.
 pub async fn restore(
     client: &Client,
     wanted: &PolicyObject,
@@ -62,7 +62,7 @@ where
     api.create(&params, &policy).await
 }
 
-/// Replaces the whole spec, so that what was added goes too.
+/// Replaces the whole spec, so that added fields are removed too.
 async fn overwrite<K>(api: &Api<K>, wanted: &K, mut labels: Labels) -> Result<K, kube::Error>
 where
     K: Resource + Clone + Serialize + DeserializeOwned + Debug,

@@ -1,7 +1,7 @@
-//! The signs by which a pod shows that it uses an accelerator: data, which the chart's values extend.
+//! The signs that a pod uses an accelerator. The values of the chart add more names.
 //!
 //! ```text
-//!  names known here ─┐                  ┌─► Accelerators::of     scope, metrics, kubectl assent inventory
+//!  built-in names ───┐                  ┌─► Accelerators::of     scope, metrics, kubectl assent inventory
 //!  values.yaml ──────┴─► Accelerators ──┴─► admission::governed  the same in CEL
 //! ```
 
@@ -9,24 +9,24 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
-/// Where a pod can show that it uses an accelerator.
+/// The field of a pod in which a sign of an accelerator can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// An extended resource whose name begins with this, with a quantity other than zero.
+    /// An extended resource whose name begins with the name of the sign, with a quantity other than zero.
     Resource,
-    /// A `RuntimeClass` that has this between its hyphens: it gives the devices of its node to a pod.
+    /// A `RuntimeClass` that has the name of the sign between hyphens. It gives the devices of its node to a pod.
     RuntimeClass,
-    /// An environment variable of this name, by which a container runtime gives devices to a container.
+    /// An environment variable with the name of the sign. With it a container runtime gives devices to a container.
     Variable,
-    /// An annotation whose name begins with this.
+    /// An annotation whose name begins with the name of the sign.
     Annotation,
 }
 
 impl Sign {
-    /// Every sign.
+    /// All kinds of signs.
     pub const ALL: [Self; 4] = [Self::Resource, Self::RuntimeClass, Self::Variable, Self::Annotation];
 
-    /// Its name in the list that the operator reads.
+    /// The word for this kind in the list that the operator reads.
     const fn name(self) -> &'static str {
         match self {
             Self::Resource => "resource",
@@ -36,7 +36,7 @@ impl Sign {
         }
     }
 
-    /// The names that are always known.
+    /// The built-in names.
     const fn known(self) -> &'static [&'static str] {
         match self {
             Self::Resource => RESOURCES,
@@ -47,7 +47,8 @@ impl Sign {
     }
 }
 
-/// Extended resources of device plugins and of schedulers that share devices. A `DeviceClass` can have one too (KEP-5004).
+/// Extended resources of device plugins and of schedulers that share devices. A `DeviceClass` can define one too
+/// (KEP-5004).
 const RESOURCES: &[&str] = &[
     "aliyun.com/gpu",
     "aliyun.com/ppu",
@@ -89,7 +90,8 @@ const RESOURCES: &[&str] = &[
 
 const RUNTIME_CLASSES: &[&str] = &["amd", "ascend", "habana", "mthreads", "nvidia"];
 
-/// `CUDA_VISIBLE_DEVICES` and the like are not among them: they choose among the devices that a container has.
+/// `CUDA_VISIBLE_DEVICES` and similar variables are not in the list: they select from devices that a container already
+/// has.
 const VARIABLES: &[&str] = &[
     "AMD_VISIBLE_DEVICES",
     "ASCEND_VISIBLE_DEVICES",
@@ -98,25 +100,25 @@ const VARIABLES: &[&str] = &[
     "NVIDIA_VISIBLE_DEVICES",
 ];
 
-/// Values of those variables that give no device.
+/// Values of these variables that give no device.
 pub const NO_DEVICE: [&str; 3] = ["", "none", "void"];
 
-/// The Container Device Interface, and the fractions of KAI and Run:ai.
+/// Annotations of the Container Device Interface, and for the GPU fractions of KAI and Run:ai.
 const ANNOTATIONS: &[&str] = &["cdi.k8s.io/", "gpu-fraction", "gpu-memory"];
 
-/// The signs of accelerators: those that are always known and those that the chart's values add.
+/// The signs of accelerators: the built-in names, and names that the values of the chart add.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accelerators(Arc<[(Sign, String)]>);
 
 impl Accelerators {
-    /// The names for `sign`: first the known ones, then the added ones in their order.
+    /// The names for `sign`: first the built-in names, then the added names in their order.
     pub fn names(&self, sign: Sign) -> impl Iterator<Item = &str> {
         let added = self.0.iter().filter(move |(of, _)| *of == sign).map(|(_, name)| name.as_str());
         sign.known().iter().copied().chain(added)
     }
 
-    /// The signs of a pod, or of the template of one: names of resources, classes, variables and annotations, and
-    /// `resourceClaims` for Dynamic Resource Allocation, whatever the claims are for.
+    /// The signs in a pod or pod template: names of resources, classes, variables and annotations. `resourceClaims`
+    /// (Dynamic Resource Allocation) always count as a sign, for any kind of device.
     pub fn of<'a>(
         &'a self,
         annotations: Option<&'a BTreeMap<String, String>>,
@@ -148,7 +150,7 @@ impl Accelerators {
     }
 }
 
-/// The variables of a container that have a value, or get one from elsewhere.
+/// The variables of a container that have a value or a source, and do not say that there is no device.
 fn gives_devices(container: &Container) -> impl Iterator<Item = &str> {
     let variables = container.env.iter().flatten().filter(|variable| {
         variable.value_from.is_some() || !NO_DEVICE.contains(&variable.value.as_deref().unwrap_or_default())
@@ -156,17 +158,17 @@ fn gives_devices(container: &Container) -> impl Iterator<Item = &str> {
     variables.map(|variable| variable.name.as_str())
 }
 
-/// One a line, as in `resource example.com/npu`. The chart writes the same text.
+/// One sign on each line, such as `resource example.com/npu`. The chart writes the same format.
 impl fmt::Display for Accelerators {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|(sign, name)| writeln!(f, "{} {name}", sign.name()))
     }
 }
 
-/// Why a list of accelerators cannot be read.
+/// The error for a line that is not a sign of an accelerator.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{0:?} is not a sign of accelerators: use resource, runtimeClass, variable or annotation, a space, and a name of letters, digits and . _ - /"
+    "{0:?} is not a sign of accelerators: use resource, runtimeClass, variable or annotation, then a space, then a name of letters, digits and . _ - /"
 )]
 pub struct NotASign(String);
 
@@ -178,7 +180,7 @@ impl FromStr for Accelerators {
         let sign = |line: &str| {
             let (kind, name) = line.split_once(' ')?;
             let sign = Sign::ALL.into_iter().find(|sign| sign.name() == kind)?;
-            // A name becomes part of a CEL expression, so it must need no quoting.
+            // A name becomes part of a CEL expression, so it must not need quoting.
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
             (!name.is_empty() && name.chars().all(plain)).then(|| (sign, name.to_owned()))
         };
@@ -201,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn resources_are_found_wherever_a_pod_asks_for_them() {
+    fn resources_are_found_in_all_parts_of_a_pod() {
         let known = Accelerators::default();
         let asks = |pod| !signs(&known, pod).is_empty();
         let gpu = json!({ "name": "c", "resources": { "requests": { "nvidia.com/mig-1g.5gb": "1" } } });

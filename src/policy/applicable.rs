@@ -1,13 +1,12 @@
-//! Which of the recorded decisions bear on a version as it is now.
+//! Selects the recorded decisions that apply to a version in its current state.
 //!
 //! ```text
-//!  Approve          counts for the version that it names, with the digest that was read
-//!  Reject, Revoke   count for the version that they name, whatever its digest is now,
-//!                   and for every version with the digest that was read, whatever its name is
+//!  Approve          applies to the version that it names, if that still has the digest of the decision
+//!  Reject, Revoke   apply to the version that they name, with any digest,
+//!                   and to every version with the digest of the decision, with any name
 //! ```
 //!
-//! So nobody undoes a rejection by changing something and changing it back, or by applying the same content
-//! under another name.
+//! So nobody can avoid a rejection with a change that they later undo, or with the same content under another name.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -16,19 +15,21 @@ use k8s_openapi::jiff::Timestamp;
 use super::{ApproverRoles, RecordedDecision, SubjectDigests, approver_of, signed_text};
 use crate::api::{Approval, Approver, Decision};
 
-/// Whether `approval` bears on the version `version` of `system`, whose subject now has `digests`.
+/// Whether `approval` applies to the version `version` of `system`, whose subject now has `digests`.
 pub fn applies_to(approval: &Approval, system: &str, version: &str, digests: &SubjectDigests) -> bool {
     let spec = &approval.spec;
     let same_name = spec.model_version == version;
-    let bears = match spec.decision {
+    let applies = match spec.decision {
         Decision::Approve => same_name && spec.subject_digest == digests.signed,
         Decision::Reject | Decision::Revoke => same_name || digests.contains(&spec.subject_digest),
     };
-    spec.system == system && bears
+    spec.system == system && applies
 }
 
-/// What was stated in `approvals`. A signed decision that is there more than once was made when it first was: applied
-/// again, it withholds nothing again.
+/// The decisions in `approvals`.
+///
+/// If the same signed decision exists more than once, all copies have the earliest time. So a rejection or revocation
+/// that is applied again has no new effect.
 pub fn statements<'a>(
     approvals: impl IntoIterator<Item = &'a Approval>,
     roles: &'a ApproverRoles,
@@ -53,16 +54,16 @@ pub fn statements<'a>(
 }
 
 impl<'a> RecordedDecision<'a> {
-    /// What was stated; none where neither the API server nor a signature says by whom, or nobody when.
+    /// The decision in `approval`. `None` if the approver or the time is not known.
     pub fn of(approval: &'a Approval, roles: &'a ApproverRoles) -> Option<Self> {
         Self::by(approver_of(approval, roles).ok()?, approval)
     }
 
-    /// What `approver` stated in `approval`; none where nobody recorded when.
+    /// The decision of `approver` in `approval`. `None` if the time is not known.
     pub fn by(approver: Cow<'a, Approver>, approval: &'a Approval) -> Option<Self> {
         let recorded = approval.metadata.creation_timestamp.as_ref()?.0;
         let signed = approval.spec.signature.as_ref().map(|signature| signature.signed_at.0);
-        // An approval is of the time at which somebody looked; what withholds, of the time from which it is known.
+        // An approval counts from the time of the review. A rejection or revocation counts from the time of its record.
         let signed = signed.filter(|_| approval.spec.decision == Decision::Approve);
         Some(Self {
             name: approval.metadata.name.as_deref()?,

@@ -1,43 +1,43 @@
-//! Which limit of a `Clearance` leaves no room for a version, and what to do about it.
+//! The limits of a `Clearance` that can leave no room for a version, with the next step for each.
 
 use std::fmt;
 
 /// A limit that a version would exceed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Capacity {
-    /// The Clearance has an entry for as many systems as it can have.
+    /// The Clearance already has the maximum number of systems.
     Systems {
-        /// How many systems can have an entry.
+        /// The maximum number of systems.
         limit: usize,
     },
-    /// The system has as many cleared versions as it can have.
+    /// The system already has the maximum number of cleared versions.
     Versions {
-        /// How many versions of one system can be cleared.
+        /// The maximum number of cleared versions of one system.
         limit: usize,
     },
-    /// The versions of the system would take more than the share of one system.
+    /// The versions of the system would need more bytes than one system may use.
     Share {
-        /// What the version takes.
+        /// The size of the version in bytes.
         bytes: usize,
-        /// What the cleared versions of the system take.
+        /// The size of the other cleared versions of the system.
         used: usize,
-        /// What the versions of one system can take.
+        /// The number of bytes that one system may use.
         limit: usize,
     },
-    /// The versions of the namespace would take more than there is room for.
+    /// The versions of the namespace would need more bytes than the Clearance can hold.
     Bytes {
-        /// What the version takes.
+        /// The size of the version in bytes.
         bytes: usize,
-        /// How much is free.
+        /// The number of free bytes.
         free: usize,
-        /// The systems that take the most, and how much.
+        /// The largest systems, with their sizes in bytes.
         largest: Vec<(String, usize)>,
     },
     /// The API server could not compare a pod with all cleared versions of the system.
     Cost {
-        /// How many versions of the system are cleared.
+        /// The number of cleared versions of the system.
         versions: usize,
-        /// The percentage of the cost limit that the system would reach with the version.
+        /// The share of the cost limit that the system would reach with the version, in percent.
         percent: u64,
     },
     /// The API server refused a Clearance with the version.
@@ -45,7 +45,7 @@ pub enum Capacity {
 }
 
 impl Capacity {
-    /// What to do about it, for a version of `system`.
+    /// The next step for a version of `system`, with the command.
     pub(super) fn remedy(&self, namespace: &str, system: &str) -> String {
         let versions = format!("kubectl get modelversions -n {namespace}");
         match self {
@@ -64,7 +64,7 @@ impl Capacity {
                 "delete model versions of {system} that are no longer used, or list fewer variables in env and mayVary: {versions}"
             ),
             Self::Refused => format!(
-                "see why: kubectl describe clearance -n {namespace}; then delete model versions that are no longer used: {versions}"
+                "see the cause: kubectl describe clearance -n {namespace}; then delete model versions that are no longer used: {versions}"
             ),
         }
     }
@@ -86,7 +86,7 @@ impl fmt::Display for Capacity {
             Self::Bytes { bytes, free, largest } => {
                 write!(f, "the version takes {bytes} bytes of the Clearance, and {free} are free")?;
                 let of: Vec<_> = largest.iter().map(|(system, bytes)| format!("{system} {bytes}")).collect();
-                if of.is_empty() { Ok(()) } else { write!(f, "; most is taken by: {}", of.join(", ")) }
+                if of.is_empty() { Ok(()) } else { write!(f, "; the largest systems are: {}", of.join(", ")) }
             }
             Self::Cost { versions, percent } => write!(
                 f,

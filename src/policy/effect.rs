@@ -1,14 +1,14 @@
-//! What became of each decision: which approvals count at an instant, and why the others do not.
+//! The effect of each decision: which approvals count at a time, and why others do not.
 //!
 //! ```text
-//!  decisions on one subject digest, by (person, role), in time
+//!  decisions on one subject digest, by person and role, over time
 //!
 //!  alice  ── Approve ───────────────────────►  Counted
 //!  bob    ── Approve ── Reject ─────────────►  Superseded, Counted
-//!  carol  ── Approve ──────────── Revoke ───►  Revoked,    Counted   (voids every approval before it)
+//!  carol  ── Approve ──────────── Revoke ───►  Revoked,    Counted   (voids all earlier approvals)
 //! ```
 //!
-//! Ties within the second in which the API server stamps them go against the approval.
+//! The API server records times in whole seconds. If two decisions have the same second, the approval loses.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -16,34 +16,34 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::api::{Approver, Decision, Owner, OwnerKind, RiskLevelSpec};
 
-/// A decision of a person, as it was recorded on the subject that is judged.
+/// A recorded decision of a person that applies to the judged version.
 #[derive(Clone, Debug)]
 pub struct RecordedDecision<'a> {
     /// The name of the `Approval`.
     pub name: &'a str,
-    /// Who, as the API server stamped it or a signature tells.
+    /// The approver, from the record of the API server or from the signature.
     pub approver: Cow<'a, Approver>,
-    /// The version that it names.
+    /// The name of the version in the decision.
     pub version: &'a str,
-    /// In which role.
+    /// The role in which the person decided.
     pub role: &'a str,
-    /// What.
+    /// The decision itself.
     pub decision: Decision,
-    /// Why.
+    /// The reason that the person gave.
     pub reason: Option<&'a str>,
-    /// When it was recorded, or signed if that was before.
+    /// The time of the record. For an approval: the time of the signature, if that is earlier.
     pub at: Timestamp,
     /// The end that the person set.
     pub not_after: Option<Timestamp>,
 }
 
-/// The users who wrote the subject of a decision, as the API server stamped them. `None`: not known, as before
-/// Kubernetes 1.36.
+/// The users who wrote the subject of a decision, as the API server recorded them. `None` if they are not known, as
+/// before Kubernetes 1.36.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Authors<'a> {
-    /// Who created the model version.
+    /// The user who created the model version.
     pub version: Option<&'a str>,
-    /// Who last changed anything of the system but its `decommission`.
+    /// The user who last changed any field of the system except `decommission`.
     pub system: Option<&'a str>,
 }
 
@@ -53,28 +53,28 @@ impl Authors<'_> {
     }
 }
 
-/// What became of a decision.
+/// The effect of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApprovalEffect {
-    /// It has effect.
+    /// The decision counts.
     Counted,
-    /// A later decision of the same person in the same role took its place: a rejection that of an
-    /// approval, and either that of a rejection. Approvals stand side by side, each until its end.
+    /// A later decision of the same person in the same role supersedes it. A rejection supersedes an approval. Both
+    /// supersede a rejection. An approval does not supersede another one: each counts until its end.
     Superseded,
-    /// A revocation came after it.
+    /// A later revocation voids the approval.
     Revoked,
-    /// It ended.
+    /// The approval ended.
     Expired,
-    /// Its approver owns the system, and duties are separated.
+    /// The level separates duties, and the approver owns the system.
     ApproverIsOwner,
-    /// Its approver wrote the version or the system, and duties are separated.
+    /// The level separates duties, and the approver wrote the version or the system.
     ApproverIsAuthor,
-    /// The level asks nothing of its role.
+    /// The level does not require the role.
     RoleNotRequired,
 }
 
 impl ApprovalEffect {
-    /// The stable CamelCase word.
+    /// The stable word for programs, in upper camel case.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Counted => "Counted",
@@ -88,8 +88,8 @@ impl ApprovalEffect {
     }
 }
 
-/// The end of an approval: its own or the level's validity after it was given, in whole seconds as
-/// the API server's clock counts them.
+/// The end of an approval: its own end, or its time plus the validity of the level, whichever is earlier. It is in
+/// whole seconds, like the times of the API server.
 pub fn end(statement: &RecordedDecision<'_>, level: &RiskLevelSpec) -> Option<Timestamp> {
     let by_level = level.validity.and_then(|validity| {
         let validity = SignedDuration::try_from(std::time::Duration::from(validity)).ok()?;
@@ -98,58 +98,59 @@ pub fn end(statement: &RecordedDecision<'_>, level: &RiskLevelSpec) -> Option<Ti
     by_level.into_iter().chain(statement.not_after).min().map(whole_seconds)
 }
 
-/// The whole second that `instant` is in.
+/// `instant` without its fraction of a second.
 pub fn whole_seconds(instant: Timestamp) -> Timestamp {
     Timestamp::from_second(instant.as_second()).unwrap_or(instant)
 }
 
 /// The decisions on one subject under one level.
 pub struct Record<'a> {
-    /// Each with what became of it but for the time, and with its end.
+    /// Each decision with its effect if it had no end, and with its end.
     statements: Vec<(&'a RecordedDecision<'a>, ApprovalEffect, Option<Timestamp>)>,
 }
 
 impl<'a> Record<'a> {
-    /// Sorts out who said what last.
+    /// Finds the effect of each decision.
     pub fn new(
         statements: &'a [RecordedDecision<'a>],
         level: &'a RiskLevelSpec,
         owners: &'a [Owner],
         authors: Authors<'a>,
     ) -> Self {
-        let last = LastWords::new(statements);
-        let judged = statements.iter().map(|s| (s, last.standing(s, level, owners, authors), end(s, level)));
+        let latest = LatestDecisions::new(statements);
+        let judged =
+            statements.iter().map(|s| (s, latest.effect_of(s, level, owners, authors), end(s, level)));
         Self { statements: judged.collect() }
     }
 
-    /// The statements with what became of them at `now`, in the order in which they came.
+    /// The decisions with their effects at `now`, in the order of the facts.
     pub fn effects(
         &self,
         now: Timestamp,
     ) -> impl Iterator<Item = (&'a RecordedDecision<'a>, ApprovalEffect)> {
-        self.statements.iter().map(move |(s, standing, end)| {
-            let ended = *standing == ApprovalEffect::Counted
+        self.statements.iter().map(move |(s, effect, end)| {
+            let ended = *effect == ApprovalEffect::Counted
                 && s.decision == Decision::Approve
                 && end.is_some_and(|end| end <= now);
-            (*s, if ended { ApprovalEffect::Expired } else { *standing })
+            (*s, if ended { ApprovalEffect::Expired } else { *effect })
         })
     }
 
-    /// The last revocation; of several in one second, the one whose name comes last.
+    /// The last revocation. If several have the same second, it is the one whose name comes last.
     pub fn last_revoke(&self) -> Option<&'a RecordedDecision<'a>> {
         let revocations = self.statements.iter().map(|(s, ..)| *s).filter(|s| s.decision == Decision::Revoke);
         revocations.max_by_key(|s| (s.at, s.name))
     }
 }
 
-/// When each person said what last, in each role.
-struct LastWords<'a> {
+/// The times of the latest decisions, by person and role.
+struct LatestDecisions<'a> {
     revoked: Option<Timestamp>,
     rejected: BTreeMap<(&'a str, &'a str), Timestamp>,
     approved: BTreeMap<(&'a str, &'a str), Timestamp>,
 }
 
-impl<'a> LastWords<'a> {
+impl<'a> LatestDecisions<'a> {
     fn new(statements: &'a [RecordedDecision<'a>]) -> Self {
         let latest = |decision: Decision| {
             let mut latest = BTreeMap::new();
@@ -163,8 +164,8 @@ impl<'a> LastWords<'a> {
         Self { revoked, rejected: latest(Decision::Reject), approved: latest(Decision::Approve) }
     }
 
-    /// What became of `statement`, but for its end.
-    fn standing(
+    /// The effect of `statement` if it had no end.
+    fn effect_of(
         &self,
         statement: &RecordedDecision<'_>,
         level: &RiskLevelSpec,
@@ -190,14 +191,15 @@ impl<'a> LastWords<'a> {
         }
     }
 
-    /// Whether the person neither approved after it nor said it again.
+    /// Whether the person neither approved nor rejected again after this rejection.
     fn is_rejecting(&self, statement: &RecordedDecision<'_>) -> bool {
         self.approved.get(&key(statement)) <= Some(&statement.at)
             && self.rejected.get(&key(statement)) <= Some(&statement.at)
     }
 }
 
-/// A level that asks for nobody's approval takes anybody's: only so can a revocation be lifted.
+/// Whether an approval in `role` counts. If a level requires no role, every role counts: otherwise nobody could lift a
+/// revocation.
 fn is_required(level: &RiskLevelSpec, role: &str) -> bool {
     level.approvals.is_empty() || level.approvals.iter().any(|required| required.role == role)
 }

@@ -1,4 +1,4 @@
-//! What happens to each field of a pod: it is compared, it is free, or no pod that has it is ever approved.
+//! The class of each field of a pod: it is compared, or free, or a pod with it is never approved.
 //!
 //! ```text
 //!  OpenAPI of the API server ─ every field of PodSpec ─┐
@@ -8,8 +8,8 @@
 //!  ANNOTATIONS ────────────────────────────────────────┘
 //! ```
 //!
-//! The rule: a field that lets somebody change what runs, or what answers to it, is compared or refused.
-//! A field that only decides where, when, with which rights or with how much it runs is free.
+//! A field is compared or refused if it can change what runs, or which server answers the requests of the pod. A field
+//! is free if it only decides where, when, with which rights or with how many resources the pod runs.
 //!
 //! In the paths, `containers` stands for init containers too, `probe` for `livenessProbe`, `readinessProbe` and
 //! `startupProbe`, and `hook` for `lifecycle.postStart` and `lifecycle.preStop`. A path without
@@ -17,45 +17,50 @@
 
 use Class::{Compared, Free, Refused};
 
-/// What happens to a field of a pod.
+/// How a field of a pod is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// It must be as it was approved.
+    /// The field must equal the approved one.
     Compared,
-    /// It may have any value, for this reason.
+    /// The field may have any value, for this reason.
     Free(&'static str),
-    /// A pod that sets it is never approved; what to do instead.
+    /// A pod that sets the field is never approved. The text says what to do instead.
     Refused(&'static str),
 }
 
-const WHERE: &str = "chooses the node, or when a pod gets one; the containers stay the same";
-const WHEN: &str = "decides when containers are started again and stopped, and not what they run";
-const HOW_MUCH: &str = "bounds what the containers may use";
-const RIGHTS: &str = "decides with which rights the approved commands run; Pod Security standards bound it";
-const ACCOUNT: &str = "decides what the pod may ask of the API server, of registries and of other services";
-const RUNTIME: &str = "chooses among what the administrators of the nodes installed";
+const WHERE: &str =
+    "decides on which node the pod runs, and when it gets a node; the containers stay the same";
+const WHEN: &str = "decides when containers stop and restart, not what they run";
+const HOW_MUCH: &str = "limits the resources that the containers can use";
+const RIGHTS: &str =
+    "decides with which rights the approved commands run; the Pod Security Standards can limit them";
+const ACCOUNT: &str =
+    "decides which requests of the pod the API server, registries and other services accept";
+const RUNTIME: &str = "chooses a container runtime that the administrators of the nodes installed";
 const SYSCTLS: &str = "sets kernel parameters of the pod's own namespaces";
-const DNS: &str =
-    "chooses between the name servers of the cluster and of the node, and how often they are asked";
-const OWN_NAME: &str = "gives the pod more names of its own address, each without a dot, as the pod's own name, or in the cluster's domain";
-const SERVICES: &str = "adds addresses of Services, as variables that end in _HOST, _PORT and the like";
-const FILE_MODE: &str = "decides who may read or write the files, and not what is in them";
-const MAY_BE_MISSING: &str = "lets a container start without an object whose content is not pinned anyway";
-const PULL: &str = "decides when an image is pulled; what a tag points to is not pinned, a digest is";
-const PORTS: &str = "tells others of ports, and forwards them";
-const PROBE_ADDRESS: &str = "a request to the pod's own address, as anybody can send who reaches the pod";
-const PROBE_TIMES: &str = "decides how often the node asks, and what counts as an answer";
-const TERMINAL: &str = "opens the input of a process to whoever may attach to the pod, as exec does";
-const OUTPUT: &str = "decides what the status of an ended container says";
-const TOKEN: &str = "decides who accepts the token, and how long";
+const DNS: &str = "chooses the name servers of the cluster or of the node, and how often the pod asks them";
+const OWN_NAME: &str = "adds names for the pod's own address: a name without a dot, the pod's own name, or a name in the cluster's domain";
+const SERVICES: &str =
+    "adds the addresses of Services as variables with names that end in _HOST, _PORT and similar";
+const FILE_MODE: &str = "decides who may read or write the files, not what they contain";
+const MAY_BE_MISSING: &str =
+    "lets a container start without an object; the content of the object is not pinned anyway";
+const PULL: &str = "decides when an image is pulled; a digest pins the image, a tag does not";
+const PORTS: &str = "declares ports, and forwards ports of the node to them";
+const PROBE_ADDRESS: &str =
+    "sends a request to the pod's own address; anybody who can reach the pod can send the same";
+const PROBE_TIMES: &str = "decides how often the node probes, and which results count";
+const TERMINAL: &str = "opens the input of a process to users who may attach to the pod; exec does the same";
+const OUTPUT: &str = "decides which message the status of a terminated container shows";
+const TOKEN: &str = "decides which services accept the token, and for how long";
 const LESS: &str = "only takes rights away";
 
 const OTHER_VOLUME: &str =
     "use an image volume, a claim, a ConfigMap, a Secret, an emptyDir, or fields of the pod";
 const OTHER_SOURCE: &str = "use a ConfigMap, a Secret, the service account's token, or fields of the pod";
-const PROBE_HOST: &str = "leave host out, so that the pod itself is asked";
+const PROBE_HOST: &str = "leave host out, so that the node probes the pod itself";
 
-/// The class of each field. A unit test keeps the order and finds doubles.
+/// The class of each field, sorted by path. Unit tests check the order and find duplicates.
 pub const FIELDS: &[(&str, Class)] = &[
     ("activeDeadlineSeconds", Free(WHEN)),
     ("affinity", Free(WHERE)),
@@ -129,7 +134,9 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("containers.stdinOnce", Free(TERMINAL)),
     (
         "containers.terminationMessagePath",
-        Refused("leave it out, since it replaces the file at that path; the default is /dev/termination-log"),
+        Refused(
+            "leave it out, because it replaces the file at that path; the default is /dev/termination-log",
+        ),
     ),
     ("containers.terminationMessagePolicy", Free(OUTPUT)),
     ("containers.tty", Free(TERMINAL)),
@@ -143,14 +150,14 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("containers.volumeMounts.subPath", Compared),
     ("containers.volumeMounts.subPathExpr", Compared),
     ("containers.workingDir", Compared),
-    ("dnsConfig.nameservers", Refused("leave it out, so that the cluster's name servers are asked")),
+    ("dnsConfig.nameservers", Refused("leave it out, so that the pod asks the name servers of the cluster")),
     (
         "dnsConfig.options",
         Free(
-            "decides how name servers are asked; only letters, digits and . : _ - are taken, because more can add name servers",
+            "decides how the pod asks name servers; only letters, digits and . : _ - are allowed, because other characters can add name servers",
         ),
     ),
-    ("dnsConfig.searches", Refused("write names in full")),
+    ("dnsConfig.searches", Refused("use full names")),
     ("dnsPolicy", Free(DNS)),
     ("enableServiceLinks", Free(SERVICES)),
     ("ephemeralContainers", Refused("debug a copy of the pod in a namespace that Assent does not govern")),
@@ -163,7 +170,7 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("hostname", Free(OWN_NAME)),
     (
         "hostnameOverride",
-        Refused("use hostname, since hostnameOverride can lead any name of the internet to the pod itself"),
+        Refused("use hostname, because hostnameOverride can point any internet name to the pod itself"),
     ),
     ("imagePullSecrets", Free(ACCOUNT)),
     ("nodeName", Free(WHERE)),
@@ -176,7 +183,7 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("readinessGates", Free(WHEN)),
     (
         "resourceClaims",
-        Free("asks for devices; what their driver mounts with them is up to whoever installs the driver"),
+        Free("requests devices; the administrator who installs a driver decides what the driver mounts"),
     ),
     ("resources", Free(HOW_MUCH)),
     ("restartPolicy", Free(WHEN)),
@@ -229,7 +236,7 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("volumes.downwardAPI.items.path", Compared),
     ("volumes.downwardAPI.items.resourceFieldRef", Compared),
     ("volumes.downwardAPI.items.user", Free(FILE_MODE)),
-    ("volumes.emptyDir", Free("decides where an empty directory is, and how much it holds")),
+    ("volumes.emptyDir", Free("decides the medium and the size of an empty directory")),
     ("volumes.ephemeral", Refused(OTHER_VOLUME)),
     ("volumes.fc", Refused(OTHER_VOLUME)),
     ("volumes.flexVolume", Refused(OTHER_VOLUME)),
@@ -288,14 +295,16 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("workloadRef", Free(WHERE)),
 ];
 
-/// Fields that only an older Kubernetes has: 1.35.
+/// Fields that Kubernetes 1.35 has and later versions do not.
 pub const FORMER_FIELDS: &[&str] = &["workloadRef"];
 
-const NO_HOST_PROCESS: &str = "leave it out, since such a container runs the programs of its node";
-const PLAIN_MOUNT: &str = "leave it out, so that the mount is a plain one";
+const NO_HOST_PROCESS: &str = "leave it out, because such a container runs programs of its node";
+const PLAIN_MOUNT: &str = "leave it out, so that the mount has no special options";
 
-/// The beginnings of annotations by which a container runtime, or a plugin of one, mounts files into
-/// a container, injects devices or exchanges the programs that run it, and who reads them.
+/// Prefixes of refused annotations, with the program that reads them.
+///
+/// With these annotations a container runtime or its plugin mounts files into a container, injects devices, or replaces
+/// the programs that run the container.
 pub const ANNOTATIONS: &[(&str, &str)] = &[
     ("cdi-devices.noderesource.dev", "a plugin of containerd and CRI-O (NRI)"),
     ("cdi-devices.nri.io", "a plugin of containerd and CRI-O (NRI)"),
@@ -317,19 +326,19 @@ pub const ANNOTATIONS: &[(&str, &str)] = &[
     ("seccomp-profile.crio.io", "CRI-O"),
 ];
 
-/// Annotations that begin like one of [`ANNOTATIONS`] and change nothing of what runs.
+/// Annotations that have a prefix in [`ANNOTATIONS`] but do not change what runs.
 pub const HARMLESS_ANNOTATIONS: &[&str] = &[
     "io.kubernetes.cri-o.ShmSize",
     "io.kubernetes.cri-o.TrySkipVolumeSELinuxLabel",
     "io.kubernetes.cri-o.userns-mode",
 ];
 
-/// Whether no pod with this annotation is ever approved.
+/// Whether a pod with this annotation is never approved.
 pub fn is_refused_annotation(name: &str) -> bool {
     ANNOTATIONS.iter().any(|(prefix, _)| name.starts_with(prefix)) && !HARMLESS_ANNOTATIONS.contains(&name)
 }
 
-/// What to do instead of setting a field that is refused.
+/// What to do instead of setting the refused field `path`.
 pub(super) fn instead_of(path: &str) -> &'static str {
     let class = FIELDS.iter().find(|(field, _)| *field == path).map(|(_, class)| class);
     match class {
@@ -339,7 +348,7 @@ pub(super) fn instead_of(path: &str) -> &'static str {
     }
 }
 
-/// The fields that may have any value, grouped by the reason, in the order of the first of each.
+/// The free fields, grouped by their reason. The groups are in the order of their first fields.
 pub fn free_fields() -> Vec<(&'static str, Vec<&'static str>)> {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     for (field, class) in FIELDS {
@@ -357,17 +366,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_sorted_and_each_has_one_class() {
+    fn fields_are_sorted_and_have_one_class_each() {
         assert!(FIELDS.is_sorted_by(|(a, _), (b, _)| a < b));
         for (field, _) in FIELDS {
             let below = format!("{field}.");
             let inside = FIELDS.iter().find(|(other, _)| other.starts_with(&below));
-            assert_eq!(inside, None, "{field} has a class, and something below it too");
+            assert_eq!(inside, None, "{field} has a class, and so has a field below it");
         }
     }
 
     #[test]
-    fn refused_annotations_are_those_that_runtimes_read() {
+    fn annotations_that_runtimes_read_are_refused() {
         for name in
             ["cdi.k8s.io/x", "io.katacontainers.config.hypervisor.kernel", "io.kubernetes.cri-o.Devices"]
         {
@@ -381,6 +390,6 @@ mod tests {
         ] {
             assert!(!is_refused_annotation(name), "{name}");
         }
-        assert!(ANNOTATIONS.is_sorted(), "sorted, so that a second one of the same is found");
+        assert!(ANNOTATIONS.is_sorted(), "ANNOTATIONS is sorted, so that duplicates are easy to find");
     }
 }

@@ -1,9 +1,9 @@
-//! What hooks and probes of a container do: the commands that they run and the requests that hooks send.
+//! Reads the commands of hooks and probes of a container, and the HTTP requests of its hooks.
 //!
 //! ```text
 //!  lifecycle ── exec, httpGet ─┐
 //!  probes ───── exec ──────────┴─► ExecHooks, HttpHooks
-//!     └──────── httpGet, tcpSocket, grpc: free, but for their host
+//!     └──────── httpGet, tcpSocket, grpc: free, except their host
 //! ```
 
 use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::util::intstr::IntOrString};
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::api::{ExecHooks, HttpGet, HttpHeader, HttpHooks, Text};
 
-/// The hooks of a runtime that a container has.
+/// The hooks and probes of a container, in the form of a runtime.
 pub(super) fn hooks(container: &core::Container) -> Result<(ExecHooks, HttpHooks), Unmatchable> {
     let core::Container { name, lifecycle, liveness_probe, readiness_probe, startup_probe, .. } = container;
     let (post_start, pre_stop) = match lifecycle {
@@ -48,7 +48,7 @@ fn probe(container: &str, probe: Option<&core::Probe>) -> Result<Vec<Text>, Unma
     Ok(command(probe.exec.as_ref()))
 }
 
-/// The request that a hook of a container sends; without a host, the node sends it to the pod itself.
+/// The request of a hook of a container. It has no host, so the node sends it to the pod itself.
 fn request(container: &str, hook: Option<&core::LifecycleHandler>) -> Result<Option<HttpGet>, Unmatchable> {
     let Some(core::LifecycleHandler { http_get, tcp_socket, exec: _, sleep: _ }) = hook else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! From facts and an instant to a verdict on one model version, and how long it will hold.
+//! Judges one model version: the verdict at a time, and how long it is valid.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,34 +13,34 @@ use crate::api::{
     AISystemSpec, Decision, Evidence, ImagePolicy, ModelVersionSpec, RequiredApproval, RiskLevelSpec, Runtime,
 };
 
-/// All that a verdict on one model version depends on, but for the time.
+/// Everything on which a verdict on one model version depends, except the time.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
     /// The name of the version.
     pub name: &'a str,
-    /// The version.
+    /// The content of the version.
     pub version: &'a ModelVersionSpec,
-    /// The system it names, if that exists.
+    /// The system that the version names, if it exists.
     pub system: Option<&'a AISystemSpec>,
-    /// The level that the system names, if that exists.
+    /// The level that the system names, if it exists.
     pub level: Option<&'a RiskLevelSpec>,
     /// The users who wrote the version and the system.
     pub authors: Authors<'a>,
-    /// The decisions that bear on the version.
+    /// The decisions that apply to the version.
     pub statements: Vec<RecordedDecision<'a>>,
 }
 
 /// Whether a version may run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It may.
+    /// The version may run.
     Cleared,
-    /// It may not, for every one of these reasons, the weightiest first. Never empty.
+    /// The version may not run, for all of these reasons. The most important is first. The list is never empty.
     Withheld(Vec<Reason>),
 }
 
 impl Verdict {
-    /// Why the version may not run; none if it may.
+    /// The reasons why the version may not run. Empty if it may run.
     pub fn reasons(&self) -> &[Reason] {
         match self {
             Self::Cleared => &[],
@@ -49,20 +49,20 @@ impl Verdict {
     }
 }
 
-/// A verdict at an instant, and how long it holds.
+/// A verdict at a time, and how long it is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement<'a> {
     /// Whether the version may run.
     pub verdict: Verdict,
-    /// The earliest instant at which the verdict is another if no fact changes; `None`: never.
+    /// The earliest time at which the verdict changes, if no fact changes. `None` if it never changes.
     pub not_after: Option<Timestamp>,
-    /// What became of each statement, by the name of its `Approval`.
+    /// The effect of each decision, by the name of its `Approval`.
     pub effects: BTreeMap<&'a str, ApprovalEffect>,
-    /// The earliest instant at which the verdict or a standing is another.
+    /// The earliest time at which the verdict or the effect of a decision changes.
     pub revisit: Option<Timestamp>,
 }
 
-/// The verdict, and what became of each statement in the order of the facts.
+/// The verdict, and the effect of each decision in the order of the facts.
 type Outcome = (Verdict, Vec<ApprovalEffect>);
 
 /// Judges `facts` at `now`.
@@ -72,18 +72,18 @@ pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
     let at = |instant| outcome(facts, record.as_ref(), instant);
     let (verdict, effects) = at(now);
     let later: Vec<_> = instants(facts).into_iter().filter(|instant| *instant > now).collect();
-    // With the facts given, time only ends things, and nothing that it changed is as it was before ever
-    // again: so the first instant that differs from now can be found by halving.
+    // While the facts stay the same, time only ends things, and nothing becomes valid again. So a binary search finds the
+    // first time at which the outcome changes.
     let first_not = |same: &dyn Fn(&Outcome) -> bool| {
         later.get(later.partition_point(|instant| same(&at(*instant)))).copied()
     };
     let not_after = first_not(&|(then, _)| *then == verdict);
-    let revisit = first_not(&|(then, stand)| *then == verdict && *stand == effects);
+    let revisit = first_not(&|(then, effects_then)| *then == verdict && *effects_then == effects);
     let effects = facts.statements.iter().map(|s| s.name).zip(effects).collect();
     Judgement { verdict, not_after, effects, revisit }
 }
 
-/// Every instant at which a requirement can begin or stop to hold.
+/// All times at which a requirement can change.
 fn instants(facts: &Facts<'_>) -> BTreeSet<Timestamp> {
     let approvals =
         facts.level.into_iter().flat_map(|level| facts.statements.iter().filter_map(move |s| end(s, level)));
@@ -111,10 +111,10 @@ fn outcome(facts: &Facts<'_>, record: Option<&Record<'_>>, now: Timestamp) -> Ou
     reasons.sort();
     reasons.dedup();
     let verdict = if reasons.is_empty() { Verdict::Cleared } else { Verdict::Withheld(reasons) };
-    (verdict, effects.into_iter().map(|(_, standing)| standing).collect())
+    (verdict, effects.into_iter().map(|(_, effect)| effect).collect())
 }
 
-/// What the version refers to and does not exist.
+/// The system or level that the version needs and that does not exist.
 fn undefined(facts: &Facts<'_>) -> Vec<Reason> {
     match (facts.system, facts.level) {
         (None, _) => vec![Reason::SystemNotFound { system: facts.version.system.clone() }],
@@ -132,8 +132,8 @@ fn retired(system: &AISystemSpec, now: Timestamp) -> Option<Reason> {
     })
 }
 
-/// Standing rejections, and a revocation that no approval came after. Where one came and has ended,
-/// that is the reason: the revocation itself was lifted.
+/// Rejections in effect, and the last revocation if nobody approved after it. If an approval came after it and ended,
+/// the reason is that end, because the approval lifted the revocation.
 fn decisions(
     name: &str,
     record: &Record<'_>,
@@ -141,9 +141,7 @@ fn decisions(
     missing: &[Reason],
 ) -> Vec<Reason> {
     let counted = |decision| {
-        effects
-            .iter()
-            .filter(move |(s, standing)| s.decision == decision && *standing == ApprovalEffect::Counted)
+        effects.iter().filter(move |(s, effect)| s.decision == decision && *effect == ApprovalEffect::Counted)
     };
     let mut reasons: Vec<_> = counted(Decision::Reject)
         .map(|(s, _)| Reason::Rejected {
@@ -154,8 +152,8 @@ fn decisions(
         })
         .collect();
     let ended = missing.iter().any(|reason| matches!(reason, Reason::ApprovalExpired { .. }));
-    let approved_anew = ended || counted(Decision::Approve).next().is_some();
-    reasons.extend(record.last_revoke().filter(|_| !approved_anew).map(|s| Reason::Revoked {
+    let approved_again = ended || counted(Decision::Approve).next().is_some();
+    reasons.extend(record.last_revoke().filter(|_| !approved_again).map(|s| Reason::Revoked {
         by: s.approver.user.clone(),
         at: s.at,
         why: s.reason.map(str::to_owned),
@@ -164,7 +162,7 @@ fn decisions(
     reasons
 }
 
-/// The images of a runtime, of containers and of volumes, that are not named by digest.
+/// The images of the containers and volumes of a runtime that are not named by digest.
 pub fn unpinned(runtime: &Runtime) -> impl Iterator<Item = &str> {
     runtime.images().filter(|image| !is_pinned(image))
 }
@@ -214,7 +212,7 @@ fn missing_approvals(
     let by = |role: &str, wanted: ApprovalEffect| -> BTreeSet<&str> {
         let of_role = effects
             .iter()
-            .filter(|(s, standing)| s.role == role && *standing == wanted && s.decision == Decision::Approve);
+            .filter(|(s, effect)| s.role == role && *effect == wanted && s.decision == Decision::Approve);
         of_role.map(|(s, _)| s.approver.user.as_str()).collect()
     };
     let approvers: BTreeMap<_, _> =
@@ -223,12 +221,12 @@ fn missing_approvals(
     let short = level.approvals.iter().zip(have).filter(|(required, have)| *have < required.count as usize);
     let reason = |(required, have): (&RequiredApproval, usize)| {
         let (role, needed) = (required.role.clone(), required.count as usize);
-        // Of people of whom an approval stands, none is missed.
-        let stands = by(&role, ApprovalEffect::Counted);
-        let ended = effects.iter().filter(|(s, standing)| {
+        // If a person has another approval that counts, the end of an earlier one does not matter.
+        let counted = by(&role, ApprovalEffect::Counted);
+        let ended = effects.iter().filter(|(s, effect)| {
             s.role == role
-                && *standing == ApprovalEffect::Expired
-                && !stands.contains(s.approver.user.as_str())
+                && *effect == ApprovalEffect::Expired
+                && !counted.contains(s.approver.user.as_str())
         });
         if let Some(since) = ended.filter_map(|(s, _)| end(s, level)).max() {
             return Reason::ApprovalExpired { role, needed, have, since };
@@ -236,12 +234,12 @@ fn missing_approvals(
         let not_counted = |why| by(&role, why).into_iter().map(str::to_owned).collect();
         let owners = not_counted(ApprovalEffect::ApproverIsOwner);
         let authors = not_counted(ApprovalEffect::ApproverIsAuthor);
-        // Who stands in the role and is not counted in it is counted in another.
+        // A person whose approval is valid in this role but not counted here is counted in another role.
         let elsewhere = |user: &&str| {
             let mut others = level.approvals.iter().filter(|other| other.role != role);
             others.any(|other| approvers.get(other.role.as_str()).is_some_and(|people| people.contains(user)))
         };
-        let in_several_roles = stands.iter().filter(|user| stands.len() > have && elsewhere(user));
+        let in_several_roles = counted.iter().filter(|user| counted.len() > have && elsewhere(user));
         let in_several_roles = in_several_roles.map(|user| (*user).to_owned()).collect();
         Reason::AwaitingApproval { role, needed, have, owners, authors, in_several_roles }
     };

@@ -1,15 +1,15 @@
-//! Whether a pod is what was approved.
+//! Compares a pod with an approved runtime.
 //!
 //! ```text
-//!  PodSpec ── runtime_of_pod ──► Runtime, without what is trusted ─┐
+//!  PodSpec ── runtime_of_pod ──► Runtime without trusted parts ────┐
 //!     │                                                             ├─ matches ──► yes | no
-//!     └─► Unmatchable: no Runtime can say                           │
-//!         what this pod does                     approved Runtime ──┘
+//!     └─► Unmatchable: no Runtime can                               │
+//!         describe this pod                      approved Runtime ──┘
 //! ```
 //!
-//! The API server decides the same in `admission/cel/matches.cel`; a test holds the two equal. `fields` says
-//! of each field what happens to it, and why. Pods, containers, variables and mounts are taken apart
-//! field by field, so that a field of a newer Kubernetes does not compile until somebody classifies it.
+//! The API server decides the same with `admission/cel/matches.cel`, and a test compares the two. `fields` has the
+//! class of each field. Pods, containers, variables and mounts are destructured field by field. So the code does not
+//! compile with a field of a newer Kubernetes until somebody classifies the field.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -26,33 +26,33 @@ use crate::api::{
     SourceRef, Text, Trusted, VolumeMount,
 };
 
-/// Where the node puts the last words of a container unless the pod says otherwise.
+/// The default path of the termination message of a container.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
-/// A pod has something that can change what runs and that a [`Runtime`] cannot express.
+/// The error for a pod with a field that can change what runs and that a [`Runtime`] cannot contain.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{0}")]
 pub struct Unmatchable(Box<str>);
 
 impl Unmatchable {
-    /// `what` of a pod sets the field `field`, as `fields` names it.
+    /// The error for a pod in which `what` sets the field `field`. The field has its name in `fields`.
     pub(super) fn new(field: &str, what: impl fmt::Display) -> Self {
         Self(format!("{what} cannot be part of an approved runtime: {}", instead_of(field)).into())
     }
 }
 
-/// An error if `present`: `what` of a pod sets the field `field`.
+/// Returns an error if the field `field` is `present` in a pod. `what` describes the field.
 pub(super) fn refuse(present: bool, field: &str, what: impl fmt::Display) -> Result<(), Unmatchable> {
     if present { Err(Unmatchable::new(field, what)) } else { Ok(()) }
 }
 
-/// The same of a field of `part` of a pod.
+/// The same for a field in `part` of a pod.
 pub(super) fn refuse_of(present: bool, field: &str, part: impl fmt::Display) -> Result<(), Unmatchable> {
     let name = field.rsplit('.').next().unwrap_or(field);
     refuse(present, field, format_args!("{name} of {part}"))
 }
 
-/// Whether a pod with the runtime `pod` is, but for what is `trusted`, the model with the runtime `approved`.
+/// Whether the runtime `pod`, without its `trusted` additions, equals the runtime `approved`.
 pub fn matches(approved: &Runtime, trusted: &Trusted, pod: &Runtime) -> bool {
     let pod = without_trusted(approved, trusted, pod);
     same_set(&approved.containers, &pod.containers, |c| &c.name, container_matches)
@@ -103,14 +103,14 @@ pub(super) fn container_matches(approved: &Container, pod: &Container) -> bool {
 /// The runtime of a pod with these annotations.
 ///
 /// # Errors
-/// [`Unmatchable`] if the pod has something that can change what runs and is never approved.
+/// [`Unmatchable`] if the pod has a field or an annotation that is never approved.
 pub fn runtime_of_pod(
     annotations: Option<&BTreeMap<String, String>>,
     pod: &core::PodSpec,
 ) -> Result<Runtime, Unmatchable> {
     if let Some(name) = annotations.into_iter().flat_map(BTreeMap::keys).find(|a| is_refused_annotation(a)) {
         return Err(Unmatchable(format!(
-            "the annotation {name} cannot be part of an approved runtime, since a container runtime that reads it changes what runs: leave it out"
+            "the annotation {name} cannot be part of an approved runtime: leave it out, because a container runtime that reads it changes what runs"
         ).into()));
     }
     let core::PodSpec {
@@ -188,18 +188,24 @@ fn is_host_process(options: Option<&core::WindowsSecurityContextOptions>) -> boo
     options.and_then(|options| options.host_process).unwrap_or_default()
 }
 
-/// An option is a word of the file that also lists the name servers, and the API server takes any text.
+/// Refuses name servers, search domains, and options with special characters.
+///
+/// Options are in the same file as the list of name servers, and the API server accepts any text as an option.
 fn dns(config: &core::PodDNSConfig) -> Result<(), Unmatchable> {
     let core::PodDNSConfig { nameservers, searches, options } = config;
     let is_word = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || ".:_-".contains(c));
-    let strange = |option: &core::PodDNSConfigOption| {
+    let is_special = |option: &core::PodDNSConfigOption| {
         [&option.name, &option.value].into_iter().flatten().any(|text| !is_word(text))
     };
     let nameservers = nameservers.iter().flatten().next().is_some();
     refuse(nameservers, "dnsConfig.nameservers", "dnsConfig.nameservers")?;
     refuse(searches.iter().flatten().next().is_some(), "dnsConfig.searches", "dnsConfig.searches")?;
-    let strange = options.iter().flatten().any(strange);
-    refuse(strange, "dnsConfig.options", "an option of dnsConfig with other than letters, digits and . : _ -")
+    let special = options.iter().flatten().any(is_special);
+    refuse(
+        special,
+        "dnsConfig.options",
+        "an option of dnsConfig with characters other than letters, digits and . : _ -",
+    )
 }
 
 fn container(pod: &core::Container) -> Result<Container, Unmatchable> {
@@ -267,8 +273,8 @@ fn env_var(pod: &core::EnvVar) -> EnvVar {
     }
 }
 
-/// A file, which no approved variable comes from, becomes no source at all, which no approved variable
-/// has either: so that one that may vary may come from a file too.
+/// The source of a variable. A file becomes an empty source, which no approved variable can have. So such a variable
+/// never matches, unless it may vary.
 fn env_var_source(source: &core::EnvVarSource) -> EnvVarSource {
     let core::EnvVarSource {
         config_map_key_ref,

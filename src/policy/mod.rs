@@ -1,16 +1,16 @@
-//! The pure core: from what people wrote, and an instant, to what may run.
+//! The rules, as pure functions: what may run, given the objects that people wrote and the current time.
 //!
 //! ```text
 //!  AISystem ─┐                  ┌─► Verdict   Cleared | Withheld(every reason)
 //!  RiskLevel ├─ Facts ─ judge ──┼─► not_after the earliest instant at which the verdict changes
-//!  Version   │            ▲     └─► effects what became of each Approval, and why
+//!  Version   │            ▲     └─► effects the effect of each Approval, with the reason
 //!  Approvals ┘            now
 //!
 //!  Pod ── runtime_of_pod ── without_trusted ── matches ── Runtime of a cleared version
 //! ```
 //!
-//! No client, no clock, no async: time comes in as a parameter, and the same facts at the same
-//! instant give the same judgement, in whatever order they arrive.
+//! There is no client, no clock and no async code: the time is a parameter. The same facts at the same time give the
+//! same judgement, in any order of the facts.
 
 mod accelerators;
 mod applicable;

@@ -1,5 +1,5 @@
-//! Why a model version may not run: a stable word for machines, a sentence for people, and the next
-//! command to type.
+//! The reasons why a model version may not run. Each has a stable word for programs, a text for people and the next
+//! command.
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use crate::api::Evidence;
 /// A decision that names another version with the same content.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Elsewhere {
-    /// The version that it names.
+    /// The version that the decision names.
     pub version: String,
     /// The name of the `Approval`.
     pub approval: String,
 }
 
 impl Elsewhere {
-    /// Where `statement` was made, if not on the version `name`.
+    /// The version and the `Approval` of `statement`. `None` if it names the version `name` itself.
     pub(super) fn of(statement: &RecordedDecision<'_>, name: &str) -> Option<Self> {
         (statement.version != name)
             .then(|| Self { version: statement.version.to_owned(), approval: statement.name.to_owned() })
@@ -31,113 +31,112 @@ impl fmt::Display for Elsewhere {
     }
 }
 
-/// One reason to withhold clearance. The order is that of weight: the first of several is the one
-/// that a condition shows as its `reason`.
+/// A reason why a version is not cleared, in the order of importance: a condition shows the first one as its `reason`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// The version names a system that does not exist.
     SystemNotFound {
-        /// The name.
+        /// The name of the missing system.
         system: String,
     },
     /// The system names a risk level that does not exist.
     RiskLevelNotFound {
-        /// The name.
+        /// The name of the missing level.
         level: String,
     },
-    /// The level may never run.
+    /// Systems of the level may never run.
     Prohibited {
-        /// The level.
+        /// The name of the prohibited level.
         level: String,
     },
     /// The decommission date has come.
     Decommissioned {
-        /// The date.
+        /// The decommission date.
         since: Timestamp,
-        /// Why.
+        /// The reason for the end.
         why: String,
-        /// What replaces the system.
+        /// The name of the system that replaces it.
         successor: Option<String>,
     },
-    /// Revoked, and not approved anew since.
+    /// The version was revoked and not approved again.
     Revoked {
-        /// Who revoked last.
+        /// The user of the last revocation.
         by: String,
-        /// When.
+        /// The time of the last revocation.
         at: Timestamp,
-        /// Why.
+        /// The reason for the revocation.
         why: Option<String>,
-        /// Where the decision names another version.
+        /// The version that the decision names, if it is another one.
         elsewhere: Option<Elsewhere>,
     },
-    /// A rejection stands.
+    /// A rejection is in effect.
     Rejected {
-        /// Whose.
+        /// The user who rejected the version.
         by: String,
-        /// In which role.
+        /// The role of that user.
         role: String,
-        /// Why.
+        /// The reason for the rejection.
         why: Option<String>,
-        /// Where the decision names another version.
+        /// The version that the decision names, if it is another one.
         elsewhere: Option<Elsewhere>,
     },
-    /// The level wants digests, and an image is named by tag.
+    /// The level requires digests, and the version names an image by tag.
     ImageNotPinned {
-        /// The image.
+        /// The reference of the image.
         image: String,
     },
     /// A document that the level requires is missing.
     DocumentMissing {
-        /// Its type.
+        /// The type of the document.
         document: String,
     },
     /// A part of the provenance that the level requires is missing.
     EvidenceMissing {
-        /// The part.
+        /// The missing part.
         evidence: Evidence,
     },
-    /// A certification that the level requires of the provider is missing or has ended.
+    /// A certification of the provider that the level requires is missing or has ended.
     CertificationMissing {
         /// Its name.
         certification: String,
     },
-    /// Approvals in a role ended, of people of whom no other stands, and too few are left.
+    /// Approvals in a role ended, and too few are left. People with another valid approval do not count as ended.
     ApprovalExpired {
-        /// The role.
+        /// The name of the required role.
         role: String,
-        /// How many are needed.
+        /// The number of required approvals.
         needed: usize,
-        /// How many count.
+        /// The number of approvals that count.
         have: usize,
-        /// When the last of them ended.
+        /// The end of the approval that ended last.
         since: Timestamp,
     },
     /// There are too few approvals in a role.
     AwaitingApproval {
-        /// The role.
+        /// The name of the required role.
         role: String,
-        /// How many are needed.
+        /// The number of required approvals.
         needed: usize,
-        /// How many count.
+        /// The number of approvals that count.
         have: usize,
-        /// Whose do not count because they own the system.
+        /// Users whose approvals do not count because they own the system.
         owners: Vec<String>,
-        /// Whose do not count because they wrote the version or the system.
+        /// Users whose approvals do not count because they wrote the version or the system.
         authors: Vec<String>,
-        /// Who approved in this role and in another, where one person fills one role.
+        /// Users who approved in this role and count in another one, if one person fills only one role.
         in_several_roles: Vec<String>,
     },
-    /// A `Clearance` has no room for the version.
+    /// The `Clearance` has no room for the version.
     CapacityExceeded(Capacity),
 }
 
 impl Reason {
-    /// Whether somebody's approval is all that it takes.
+    /// Whether more approvals are enough to resolve it.
     pub const fn is_for_want_of_approval(&self) -> bool {
         matches!(self, Self::AwaitingApproval { .. } | Self::ApprovalExpired { .. })
     }
 
-    /// The stable CamelCase word.
+    /// The stable word for programs, in upper camel case.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::SystemNotFound { .. } => "SystemNotFound",
@@ -156,7 +155,7 @@ impl Reason {
         }
     }
 
-    /// Whether a person has to change their mind or make something new: waiting will not help.
+    /// Whether waiting does not help, because a person must change a decision or create a new object.
     pub const fn is_stalled(&self) -> bool {
         matches!(
             self,
@@ -168,7 +167,7 @@ impl Reason {
         )
     }
 
-    /// What to do about it, for `version` of `system`.
+    /// The next step to resolve it for `version` of `system`, with the command.
     pub fn remedy(&self, namespace: &str, system: &str, version: &str) -> String {
         let approve = |role: &str| {
             format!(
@@ -179,7 +178,7 @@ impl Reason {
             Self::SystemNotFound { system } => format!(
                 "create it: kubectl explain aisystem.spec; then apply an AISystem named {system} in namespace {namespace}"
             ),
-            Self::RiskLevelNotFound { .. } => "see what there is: kubectl get risklevels".to_owned(),
+            Self::RiskLevelNotFound { .. } => "list the risk levels: kubectl get risklevels".to_owned(),
             Self::Prohibited { .. } => format!(
                 "if the level is wrong: kubectl edit aisystem/{system} -n {namespace} (needs the verb \"use\" on the new level)"
             ),
@@ -188,10 +187,10 @@ impl Reason {
             }
             Self::Decommissioned { successor: None, .. } => "remove its workloads".to_owned(),
             Self::Revoked { .. } => format!(
-                "when resolved, every role approves anew: kubectl assent approve {system} --version {version} -n {namespace}"
+                "when resolved, every role approves again: kubectl assent approve {system} --version {version} -n {namespace}"
             ),
             Self::Rejected { by, role, .. } => format!(
-                "{by} can approve after all: kubectl assent approve {system} --version {version} --role {role} -n {namespace}"
+                "only {by} can lift this, by approving: kubectl assent approve {system} --version {version} --role {role} -n {namespace}"
             ),
             Self::ImageNotPinned { image } => {
                 format!("create a new ModelVersion that names {image} by digest (…@sha256:…)")
@@ -238,7 +237,7 @@ impl fmt::Display for Reason {
                 write!(f, "the provider has no current certification {certification}")
             }
             Self::ApprovalExpired { role, needed, have, since } => {
-                write!(f, "approval by role {role} expired at {since}: {have} of {needed} stand")
+                write!(f, "approval by role {role} expired at {since}: {have} of {needed} still valid")
             }
             Self::AwaitingApproval { role, needed, have, owners, authors, in_several_roles } => {
                 write!(f, "awaiting approval by role {role}: {have} of {needed} given")?;

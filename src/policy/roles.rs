@@ -1,13 +1,14 @@
-//! Who fills which role: enough different people in each, and where duties are separated nobody twice.
+//! Counts the filled places in each role. With separation of duties, one person fills only one place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::RequiredApproval;
 
-/// How many of the places in each role are filled, in the order of `required`, by the people in
-/// `approvers` (role to people). With `separate`, one person fills one place only, and as many
-/// places are filled as can be (a maximum bipartite matching, by augmenting paths). Who could fill
-/// either of two roles fills the one whose name comes first, in whatever order `required` lists them.
+/// The number of filled places in each role, in the order of `required`. `approvers` maps roles to people.
+///
+/// With `separate`, one person fills only one place, and the number of filled places is the largest possible (a maximum
+/// bipartite matching, by augmenting paths). A person who can fill either of two roles fills the one whose name comes
+/// first. The order of `required` does not matter for this.
 pub fn assign_roles(
     required: &[RequiredApproval],
     approvers: &BTreeMap<&str, BTreeSet<&str>>,
@@ -22,26 +23,29 @@ pub fn assign_roles(
     let number: BTreeMap<&str, usize> = everybody.iter().copied().zip(0..).collect();
     let candidates = required.iter().map(|role| people(role).iter().map(|person| number[person]).collect());
     let candidates: Vec<Vec<usize>> = candidates.collect();
-    let mut seats = Seats { candidates: &candidates, role_of: vec![None; everybody.len()] };
+    let mut assignment = Assignment { candidates: &candidates, role_of: vec![None; everybody.len()] };
     let by_name: BTreeSet<(&str, usize)> = required.iter().map(|r| r.role.as_str()).zip(0..).collect();
     for (_, role) in by_name {
         for _ in 0..required[role].count {
-            if !seats.fill(role, &mut vec![false; required.len()]) {
+            if !assignment.fill(role, &mut vec![false; required.len()]) {
                 break;
             }
         }
     }
-    (0..required.len()).map(|role| seats.role_of.iter().filter(|seat| **seat == Some(role)).count()).collect()
+    let filled = |role| assignment.role_of.iter().filter(|of| **of == Some(role)).count();
+    (0..required.len()).map(filled).collect()
 }
 
-/// People and roles by number.
-struct Seats<'a> {
+/// An assignment of people to roles. Both are numbers.
+struct Assignment<'a> {
+    /// The people who can fill each role.
     candidates: &'a [Vec<usize>],
+    /// The role of each person.
     role_of: Vec<Option<usize>>,
 }
 
-impl Seats<'_> {
-    /// Seats one more person in `role`, moving others to the roles they can also fill.
+impl Assignment<'_> {
+    /// Assigns one more person to `role`, and moves others to roles that they can also fill. Returns whether it could.
     fn fill(&mut self, role: usize, tried: &mut [bool]) -> bool {
         if std::mem::replace(&mut tried[role], true) {
             return false;
@@ -70,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn one_person_fills_one_place_where_duties_are_separated() {
+    fn one_person_fills_only_one_place_with_separated_duties() {
         let required = places(&[("ethics", 1), ("risk", 1)]);
         let only_carol =
             BTreeMap::from([("ethics", BTreeSet::from(["carol"])), ("risk", BTreeSet::from(["carol"]))]);
@@ -79,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn people_move_to_the_role_where_they_are_needed() {
+    fn people_move_to_the_role_that_needs_them() {
         let required = places(&[("ethics", 1), ("risk", 1)]);
         let approvers = BTreeMap::from([
             ("ethics", BTreeSet::from(["alice", "carol"])),

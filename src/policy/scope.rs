@@ -1,4 +1,4 @@
-//! Which pods a namespace's scope takes in.
+//! Which pods each scope of a namespace governs.
 //!
 //! ```text
 //!                  names a system   uses an accelerator   any other
@@ -7,15 +7,14 @@
 //!  all                   ✓                    ✓                   ✓
 //! ```
 //!
-//! The API server decides the same by expressions that `admission` makes of the same [`Accelerators`].
+//! The API server decides the same with CEL expressions that `admission` generates from the same [`Accelerators`].
 
 use k8s_openapi::{api::core::v1::PodSpec, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
 use super::Accelerators;
 use crate::api::{SYSTEM_LABEL, Scope};
 
-/// The narrowest scope that takes a pod in, or what a template makes: it is governed in namespaces of that scope and
-/// of wider ones.
+/// The narrowest scope that governs a pod or a pod template. Namespaces with this scope or a wider one govern the pod.
 pub fn narrowest_scope(metadata: &ObjectMeta, pod: &PodSpec, accelerators: &Accelerators) -> Scope {
     let names_system = metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(SYSTEM_LABEL));
     match (names_system, accelerators.of(metadata.annotations.as_ref(), pod).next()) {
@@ -34,19 +33,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wider_scope_takes_in_what_a_narrower_one_does() {
+    fn a_wider_scope_governs_all_pods_of_a_narrower_one() {
         let gpu: PodSpec =
             serde_json::from_value(json!({ "containers": [], "resourceClaims": [{ "name": "g" }] }))
                 .expect("a PodSpec");
         let plain = PodSpec::default();
-        let taken_in = |labels: &[&str], pod| {
+        let governed = |labels: &[&str], pod| {
             let labels: BTreeMap<_, _> = labels.iter().map(|l| ((*l).to_owned(), String::new())).collect();
             let metadata = ObjectMeta { labels: Some(labels), ..ObjectMeta::default() };
             Scope::ALL.map(|scope| narrowest_scope(&metadata, pod, &Accelerators::default()) <= scope)
         };
-        assert_eq!(taken_in(&[SYSTEM_LABEL], &plain), [true, true, true]);
-        assert_eq!(taken_in(&[SYSTEM_LABEL], &gpu), [true, true, true]);
-        assert_eq!(taken_in(&[], &gpu), [false, true, true]);
-        assert_eq!(taken_in(&[], &plain), [false, false, true]);
+        assert_eq!(governed(&[SYSTEM_LABEL], &plain), [true, true, true]);
+        assert_eq!(governed(&[SYSTEM_LABEL], &gpu), [true, true, true]);
+        assert_eq!(governed(&[], &gpu), [false, true, true]);
+        assert_eq!(governed(&[], &plain), [false, false, true]);
     }
 }

@@ -1,12 +1,12 @@
-//! Whose signature an approval carries: the decision of somebody who signed it outside the cluster, whoever applies it.
+//! Verifies the signature of a decision that a person made outside the cluster. Any account may apply such a decision.
 //!
 //! ```text
-//!  Approval ── namespace, system, version, digest, decision, role, reason, end, when ──► canonical JSON
-//!     └─ signature ── by a key of the ApproverRole, valid when it was recorded ───────────► Approver
+//!  Approval ── namespace, system, version, digest, decision, role, reason, end, time ──► canonical JSON
+//!     └─ signature ── by a key of the ApproverRole, valid at the creation of the object ──► Approver
 //! ```
 //!
-//! All that a decision says is signed, so that none of it can be used for another. When it was signed is part of that,
-//! and it counts as decided then at the latest: one that is applied once more, after a revocation, still came before it.
+//! The signature covers all fields of a decision, so nobody can use it for another decision. It also covers its time.
+//! An approval counts as made at that time, so it does not lift a later revocation when somebody applies it again.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
@@ -17,67 +17,71 @@ use ssh_key::{PublicKey, SshSig};
 use super::effect::whole_seconds;
 use crate::api::{Approval, ApprovalSpec, Approver, ApproverKey, ApproverRole, Decision, Signature};
 
-/// The namespace of the signatures (OpenSSH PROTOCOL.sshsig): one that was made for anything else is none.
+/// The namespace of the signatures (OpenSSH PROTOCOL.sshsig). Signatures with another namespace do not count.
 pub const SIGNATURE_NAMESPACE: &str = "approval@assent.dev";
 
-/// The roles that exist, by name.
+/// The existing roles, by name.
 pub type ApproverRoles = BTreeMap<String, Arc<ApproverRole>>;
 
 /// Why a signature does not count.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotSigned {
-    /// It has no signature, and no approver either.
-    #[error("it is not signed, and the API server did not record who decided")]
+    /// The decision has neither a signature nor an approver.
+    #[error("it is not signed, and the API server did not record an approver")]
     Unsigned,
-    /// Nobody says which keys count.
-    #[error("there is no ApproverRole {role}, which would list the keys of that role")]
+    /// No `ApproverRole` lists the keys of the role.
+    #[error("there is no ApproverRole {role} with the keys of that role")]
     RoleNotFound {
-        /// The role.
+        /// The name of the role.
         role: String,
     },
-    /// It is no signature at all.
+    /// The text is not an SSH signature.
     #[error("the signature cannot be read: {why}")]
     Unreadable {
-        /// Why.
+        /// The error of the parser.
         why: String,
     },
-    /// It is of a key that the role does not list.
+    /// The role does not list the key of the signature.
     #[error("ApproverRole {role} does not list the key of the signature")]
     KeyNotListed {
-        /// The role.
+        /// The name of the role.
         role: String,
     },
-    /// The key did not count when the approval was recorded.
-    #[error("the key of {user} in ApproverRole {role} did not count at {at}, when this was recorded")]
-    KeyNotValid {
-        /// Whose key.
-        user: String,
-        /// The role.
-        role: String,
-        /// When.
-        at: Timestamp,
-    },
-    /// It says that it was signed after it was recorded.
-    #[error("the signature of {user} is dated {signed_at}, after {at}, when this was recorded")]
-    DatedAhead {
-        /// Whose.
-        user: String,
-        /// When it says that it was signed.
-        signed_at: Timestamp,
-        /// When it was recorded.
-        at: Timestamp,
-    },
-    /// It is the signature of something else.
+    /// The key was not valid when the decision was recorded.
     #[error(
-        "the signature of {user} is not of this: namespace, system, version, digest, decision, role, reason, notAfter or signedAt is another"
+        "the key of {user} in ApproverRole {role} was not valid at {at}, when this decision was recorded"
+    )]
+    KeyNotValid {
+        /// The owner of the key.
+        user: String,
+        /// The name of the role.
+        role: String,
+        /// The time at which the decision was recorded.
+        at: Timestamp,
+    },
+    /// The time of the signature is later than the creation of the object.
+    #[error(
+        "the signature of {user} is dated {signed_at}, but this approval was recorded before that, at {at}"
+    )]
+    DatedAhead {
+        /// The owner of the key.
+        user: String,
+        /// The time of the signature.
+        signed_at: Timestamp,
+        /// The time at which the approval was recorded.
+        at: Timestamp,
+    },
+    /// The signature covers other content.
+    #[error(
+        "the signature of {user} is for other content: namespace, system, version, digest, decision, role, reason, notAfter or signedAt differs"
     )]
     OfAnother {
-        /// Whose.
+        /// The owner of the key.
         user: String,
     },
 }
 
-/// What is signed: canonical JSON (RFC 8785) of all that a decision says; none where it says not when.
+/// The signed text: canonical JSON (RFC 8785) of all fields of a decision. `None` if the decision has no signature.
 pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
     let signature = spec.signature.as_ref()?;
     serde_jcs::to_vec(&json!({
@@ -94,13 +98,14 @@ pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
     .ok()
 }
 
-/// Who decided: whom the API server recorded, or whose signature it is.
+/// The person who decided, from the record of the API server or from the signature.
 ///
-/// A rejection or revocation stays when its key leaves the role: the operator recorded in the status, which only it
-/// can write, whose signature it verified. Somebody with the role lifts it by deciding otherwise.
+/// A rejection or revocation stays after its key is removed from the role. Its status names the signer, and only the
+/// operator can write that. Only the same user in the same role can lift a rejection, with a later approval. New
+/// approvals by every required role lift a revocation.
 ///
 /// # Errors
-/// Nobody did whose decision counts.
+/// [`NotSigned`] if the decision of no known person counts.
 pub fn approver_of<'a>(
     approval: &'a Approval,
     roles: &'a ApproverRoles,
@@ -113,7 +118,7 @@ pub fn approver_of<'a>(
     signer.map(Cow::Borrowed).or_else(|why| verified_before(approval).map(Cow::Owned).ok_or(why))
 }
 
-/// Whose signature the operator found on a decision that withholds, when it verified it.
+/// The signer of a rejection or revocation, as the operator verified it earlier.
 fn verified_before(approval: &Approval) -> Option<Approver> {
     let withholds = approval.spec.decision != Decision::Approve;
     let status = approval.status.as_ref().filter(|_| withholds)?;
@@ -142,7 +147,7 @@ fn verified<'a>(
     if public.verify(SIGNATURE_NAMESPACE, &text, &signed).is_err() {
         return Err(NotSigned::OfAnother { user });
     }
-    // An approval that is dated ahead could be kept back, and lift a revocation that comes before its date.
+    // Somebody could keep an approval with a future date, and later lift a revocation with it.
     let signed_at = whole_seconds(signature.signed_at.0);
     if spec.decision == Decision::Approve && signed_at > at {
         return Err(NotSigned::DatedAhead { user, signed_at, at });
@@ -151,13 +156,13 @@ fn verified<'a>(
     valid.map(|(key, _)| &key.approver).ok_or_else(|| NotSigned::KeyNotValid { user, role: role.clone(), at })
 }
 
-/// The key; one that cannot be read is none.
+/// The public key, or `None` if it cannot be read.
 pub fn public_key(key: &ApproverKey) -> Option<PublicKey> {
     PublicKey::from_openssh(&key.public_key).ok()
 }
 
 impl ApproverKey {
-    /// Whether a decision that was recorded `at` that instant counts.
+    /// Whether the key is valid for a decision that was recorded at the time `at`.
     pub fn is_valid_at(&self, at: Timestamp) -> bool {
         self.not_before.as_ref().is_none_or(|begin| begin.0 <= at)
             && self.not_after.as_ref().is_none_or(|end| at < end.0)

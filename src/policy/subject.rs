@@ -1,11 +1,12 @@
-//! What an approver signs: everything that, if it changed, would need to be asked about again.
+//! The subject of an approval: all content that approvers sign. A change of it needs new approvals.
 //!
 //! ```text
 //!  form 1   namespace, system, purpose, level, jurisdictions, version
 //!  form 2   the same, "form": 2, and the documents that the level requires, each by its digest
 //! ```
 //!
-//! Form 2 is that of a level that requires documents. Where it requires none, the digest is that of form 1, as ever.
+//! Form 2 applies if the level requires documents. Otherwise the digest is that of form 1, so digests of older releases
+//! stay valid.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::api::{AISystemSpec, Digest, ModelVersionSpec, RiskLevelSpec};
 
-/// The subject of an approval; what of a system and a version is material.
+/// The parts of a system and a version that approvers sign.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Subject<'a> {
@@ -28,14 +29,14 @@ pub struct Subject<'a> {
     required: Option<RequiredDocuments<'a>>,
 }
 
-/// What form 2 adds.
+/// The additional fields of form 2.
 #[derive(Clone, Debug, Serialize)]
 struct RequiredDocuments<'a> {
     form: u8,
     documents: BTreeSet<RequiredDocument<'a>>,
 }
 
-/// A document by its digest, and by its address where it has none.
+/// A document by its digest, or by its address if it has no digest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 struct RequiredDocument<'a> {
     #[serde(rename = "type")]
@@ -46,24 +47,24 @@ struct RequiredDocument<'a> {
     uri: Option<&'a str>,
 }
 
-/// The digests by which decisions can name a subject.
+/// The digests with which decisions can name a subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubjectDigests {
-    /// The one that is signed.
+    /// The digest that approvers sign.
     pub signed: Digest,
-    /// Where documents are part of it: the one without them, which was signed before they were.
+    /// The digest without documents, if the subject has documents. Decisions from before form 2 name it.
     pub without_documents: Option<Digest>,
 }
 
 impl SubjectDigests {
-    /// Whether `digest` is one of them.
+    /// Whether `digest` names the subject.
     pub fn contains(&self, digest: &Digest) -> bool {
         self.signed == *digest || self.without_documents.as_ref() == Some(digest)
     }
 }
 
 impl<'a> Subject<'a> {
-    /// The subject that `version` of `system` in `namespace` is. Without its `level`, no document is part of it.
+    /// The subject for `version` of `system` in `namespace`. Without a `level` it contains no documents.
     pub fn new(
         namespace: &'a str,
         system: &'a AISystemSpec,
@@ -84,14 +85,14 @@ impl<'a> Subject<'a> {
     /// SHA-256 over the canonical JSON (RFC 8785) of the subject.
     ///
     /// # Panics
-    /// Never: what a subject is made of always serialises.
+    /// Never: the fields of a subject always serialise.
     pub fn digest(&self) -> Digest {
         let canonical =
             serde_jcs::to_vec(self).expect("strings, numbers, booleans and lists always serialise");
         Digest::from_sha256(Sha256::digest(canonical).into())
     }
 
-    /// Every digest by which decisions can name the subject.
+    /// All digests with which decisions can name the subject.
     pub fn digests(&self) -> SubjectDigests {
         let without = || Self { required: None, ..self.clone() }.digest();
         SubjectDigests { signed: self.digest(), without_documents: self.required.is_some().then(without) }

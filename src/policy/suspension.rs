@@ -1,31 +1,32 @@
-//! Who besides Assent decides about `spec.suspend` of a Job.
+//! Finds out who else sets `spec.suspend` of a Job: its user, a queue, or the controller that created it.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::{api::batch::v1 as batch, apimachinery::pkg::apis::meta::v1::OwnerReference};
 
-/// The labels by which a queue takes a workload. The queue suspends it, and resumes it when it has room.
+/// The labels of workloads that a queue manages. The queue suspends such a workload, and resumes it when it has
+/// capacity.
 pub const QUEUE_LABELS: [&str; 1] = ["kueue.x-k8s.io/queue-name"];
 
-/// The API groups of controllers that suspend their Jobs, and resume them without anybody's doing.
+/// The API groups of controllers that suspend their Jobs and resume them automatically.
 pub const SUSPENDING_GROUPS: [&str; 2] = ["jobset.x-k8s.io", "kubeflow.org"];
 
-/// The value of `spec.managedBy` that says what its absence says.
+/// The value of `spec.managedBy` that means the same as no value.
 pub const JOB_CONTROLLER: &str = "kubernetes.io/job-controller";
 
-/// Who decides about `spec.suspend` of a Job.
+/// The party that sets `spec.suspend` of a Job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suspender {
-    /// Its user, and Assent.
+    /// The user of the Job, and Assent.
     User,
-    /// A controller that made it. Nobody knows whether it resumes what others suspended.
+    /// The controller that created the Job. It is not known whether it resumes Jobs that others suspended.
     Owner,
-    /// A queue or a controller that resumes it once it may run.
+    /// A queue or a controller that resumes the Job when it may run.
     Manager,
 }
 
 impl Suspender {
-    /// Who decides about `job`.
+    /// The party that sets `spec.suspend` of `job`.
     pub fn of(job: &batch::Job) -> Self {
         let metadata = &job.metadata;
         let managed_by = job.spec.as_ref().and_then(|spec| spec.managed_by.as_deref());
@@ -41,7 +42,7 @@ impl Suspender {
     }
 }
 
-/// Whether a queue takes what has these labels.
+/// Whether a queue manages an object with these labels.
 pub fn is_queued(labels: &BTreeMap<String, String>) -> bool {
     QUEUE_LABELS.iter().any(|label| labels.contains_key(*label))
 }
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_says_who_suspends_it() {
+    fn labels_owners_and_managed_by_show_who_suspends_a_job() {
         let of = |metadata: Value, spec: Value| {
             let job = json!({ "metadata": metadata, "spec": spec });
             Suspender::of(&serde_json::from_value(job).expect("a Job"))
@@ -71,7 +72,7 @@ mod tests {
         assert_eq!(of(json!({}), managed("kueue.x-k8s.io/multikueue")), Suspender::Manager);
         assert_eq!(of(owned("batch/v1", "CronJob"), spec.clone()), Suspender::User);
         assert_eq!(of(owned("jobset.x-k8s.io/v1alpha2", "JobSet"), spec.clone()), Suspender::Manager);
-        assert_eq!(of(owned("made-up.example/v1", "Temple"), spec.clone()), Suspender::Owner);
+        assert_eq!(of(owned("made-up.example/v1", "Batch"), spec.clone()), Suspender::Owner);
         assert_eq!(
             of(json!({ "labels": { "kueue.x-k8s.io/queue-name": "main" } }), spec),
             Suspender::Manager

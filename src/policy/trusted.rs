@@ -1,10 +1,9 @@
-//! What the cluster itself put into a pod, where governance trusts it, is taken out before the rest is
-//! compared with what was approved.
+//! Removes the trusted additions of the cluster from a runtime, before it is compared with an approved runtime.
 //!
 //! ```text
-//!  pod's Runtime ─┬─ has a name of the approved Runtime ──► stays: it must be equal
-//!                 ├─ is trusted ──────────────────────────► out
-//!                 └─ else ────────────────────────────────► stays: nothing is equal to it
+//!  part of the pod ─┬─ has a name of the approved Runtime ──► stays, and must be equal
+//!                   ├─ is trusted ──────────────────────────► is removed
+//!                   └─ any other ───────────────────────────► stays, and makes the pod different
 //! ```
 
 use std::borrow::Cow;
@@ -12,20 +11,20 @@ use std::borrow::Cow;
 use super::matching::container_matches;
 use crate::api::{Container, Runtime, Text, Trusted, TrustedContainer, TrustedImages, Volume};
 
-/// The runtime of `pod` without what is trusted and the runtime `approved` does not name itself.
+/// The runtime `pod` without its trusted additions. Parts whose name is in the runtime `approved` stay.
 pub fn without_trusted<'a>(approved: &Runtime, trusted: &Trusted, pod: &'a Runtime) -> Cow<'a, Runtime> {
     if trusted.is_empty() {
         return Cow::Borrowed(pod);
     }
     let remaining = |approved_ones: &[Container], trusted_ones: &[TrustedContainer], pod: &[Container]| {
-        let strange = pod.iter().filter_map(|container| {
+        let kept = pod.iter().filter_map(|container| {
             match approved_ones.iter().find(|a| a.name == container.name) {
                 Some(same) => Some(without_additions(same, approved, trusted, container)),
                 None if trusted_ones.iter().any(|t| is_trusted(t, approved, trusted, container)) => None,
                 None => Some(container.clone()),
             }
         });
-        strange.collect()
+        kept.collect()
     };
     let volume_remains = |volume: &&Volume| {
         approved.volumes.iter().any(|a| a.name == volume.name) || !trusted.volumes.contains(volume)
@@ -38,7 +37,7 @@ pub fn without_trusted<'a>(approved: &Runtime, trusted: &Trusted, pod: &'a Runti
     })
 }
 
-/// Whether a container of a pod is the trusted one, in what must be equal.
+/// Whether the container `pod` equals the trusted container `one` in all fields that must be equal.
 fn is_trusted(one: &TrustedContainer, approved: &Runtime, trusted: &Trusted, pod: &Container) -> bool {
     let TrustedContainer { container, images, any_args, env_prefixes } = one;
     let mut pod = pod.clone();
@@ -56,8 +55,8 @@ fn is_of_repository(image: &str, repository: &str) -> bool {
     image.strip_prefix(repository).is_some_and(|rest| rest.starts_with([':', '@']))
 }
 
-/// A container of a pod without the variables and mounts that are trusted in any: variables that `same`
-/// does not have, and mounts of volumes that the approved runtime does not have.
+/// The container `pod` without trusted variables and mounts. Variables that `same` has stay, and so do mounts of
+/// volumes of the approved runtime.
 fn without_additions(same: &Container, approved: &Runtime, trusted: &Trusted, pod: &Container) -> Container {
     let mut pod = pod.clone();
     let varies = |name: &Text| same.may_vary.env.contains(name);
@@ -65,8 +64,8 @@ fn without_additions(same: &Container, approved: &Runtime, trusted: &Trusted, po
         pod.env.retain(|e| !trusted.env.contains(e) || same.env.iter().any(|s| s.name == e.name));
     }
     if same.volume_mounts != pod.volume_mounts {
-        let ours = |volume: &Text| approved.volumes.iter().any(|a| a.name == *volume);
-        pod.volume_mounts.retain(|m| !trusted.volume_mounts.contains(m) || ours(&m.name));
+        let is_approved = |volume: &Text| approved.volumes.iter().any(|a| a.name == *volume);
+        pod.volume_mounts.retain(|m| !trusted.volume_mounts.contains(m) || is_approved(&m.name));
     }
     pod
 }

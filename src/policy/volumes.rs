@@ -1,9 +1,9 @@
-//! The volumes of a pod as a runtime has them, and the service account's token, which no runtime has.
+//! Reads the volumes of a pod in the form of a runtime. The volume of the service account token is left out.
 //!
 //! ```text
 //!  volume ─┬─ the token, exactly as the API server adds it ──► left out, with its mounts
-//!          ├─ a kind that a runtime can say ─────────────────► Volume
-//!          └─ else ──────────────────────────────────────────► Unmatchable
+//!          ├─ a kind that a runtime can have ────────────────► Volume
+//!          └─ any other ─────────────────────────────────────► Unmatchable
 //! ```
 
 use k8s_openapi::api::core::v1 as core;
@@ -18,22 +18,22 @@ use crate::api::{
     ServiceAccountTokenSource, Volume,
 };
 
-/// Where the API server mounts the service account's token; not part of a runtime.
+/// The path at which the API server mounts the service account token.
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// How the API server names the volume of that token.
+/// The prefix of the name of the volume of that token.
 const TOKEN_VOLUME: &str = "kube-api-access-";
 
 /// The file of the token in that volume.
 const TOKEN_FILE: &str = "token";
 
-/// The certificates in that volume by which to know the API server and, on `OpenShift`, services: the
-/// config map, and the key that becomes a file of the same name.
+/// The certificates in that volume, for the API server and, on `OpenShift`, for services. Each entry is a `ConfigMap`
+/// and the key that becomes a file of the same name.
 const TOKEN_BUNDLES: [(&str, &str); 2] =
     [("kube-root-ca.crt", "ca.crt"), ("openshift-service-ca.crt", "service-ca.crt")];
 
-/// Whether a volume is the service account's token exactly as the API server adds it. A file of any
-/// other name or content would be read as if Kubernetes had put it there.
+/// Whether a volume is the service account token exactly as the API server adds it. Programs trust the files in it, so
+/// it must not have other files or other content.
 pub(super) fn is_token(volume: &core::Volume) -> bool {
     volume.name.starts_with(TOKEN_VOLUME)
         && volume.projected.as_ref().is_some_and(|p| p.sources.iter().flatten().all(is_part_of_token))
@@ -58,7 +58,7 @@ fn is_part_of_token(source: &core::VolumeProjection) -> bool {
         || source.downward_api.as_ref().is_some_and(is_namespace)
 }
 
-/// Whether a mount is that of the token exactly as the API server adds it.
+/// Whether a mount is the mount of the token exactly as the API server adds it.
 pub(super) fn is_token_mount(mount: &core::VolumeMount) -> bool {
     let core::VolumeMount {
         bind_mount_options,
@@ -80,7 +80,7 @@ pub(super) fn is_token_mount(mount: &core::VolumeMount) -> bool {
         && sub_path_expr.is_none()
 }
 
-/// The volume of a runtime that a pod's is.
+/// The volume of a pod in the form of a runtime.
 pub(super) fn volume(pod: &core::Volume) -> Result<Volume, Unmatchable> {
     let volume = Volume {
         name: pod.name.as_str().into(),
@@ -129,12 +129,12 @@ fn downward_api(pod: Option<&Vec<core::DownwardAPIVolumeFile>>) -> DownwardApiVo
     DownwardApiVolume { items: pod.into_iter().flatten().map(file).collect() }
 }
 
-/// What has the name of the service account's token, and is not it, is never approved.
+/// A projected volume. A volume with the name of the service account token but other content is never approved.
 fn projected(name: &str, pod: &core::ProjectedVolumeSource) -> Result<ProjectedVolume, Unmatchable> {
     if name.starts_with(TOKEN_VOLUME) {
         return Err(Unmatchable::new(
             "",
-            format_args!("a volume {name} that is not as the API server adds it"),
+            format_args!("a volume {name} that differs from the one that the API server adds"),
         ));
     }
     let sources = pod.sources.iter().flatten().map(|source| projected_source(name, source));

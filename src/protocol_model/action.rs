@@ -1,11 +1,11 @@
-//! What can happen next. Whatever is asked of the API server comes to it later, and is judged by what is
-//! then; whatever was written is read later, by each reader for itself.
+//! The possible steps. A request arrives at the API server later, and the state at that time decides. Each reader
+//! reads a written object later, independently of the others.
 
 use stateright::Model;
 
 use super::{
     Protocol,
-    admission::{Asker, Template},
+    admission::{Template, User},
     code::{self, ASKED, OWN},
     guard::Guard,
     property,
@@ -16,50 +16,49 @@ use super::{
     },
 };
 
-/// One of the two operators.
+/// The index of an operator.
 pub type Who = usize;
 
-/// A step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transition {
     Tick,
     Approve,
     Revoke,
     Create(Template),
-    /// A user deletes the pod, with as long a grace as there may be.
+    /// A user deletes the pod with the longest possible grace period.
     UserDeletes,
-    /// The kubelet is done with it.
+    /// The kubelet has ended the pod.
     Gone,
     Tamper(Tamper),
     /// The mutating stage of admission reads the next clearance.
     GateSees,
-    /// The validating stage does.
+    /// The validating stage of admission reads the next clearance.
     CheckSees,
-    /// Takes the Lease, whoever had it: that one was paused for too long.
+    /// The operator takes the Lease. If another operator had it, that one was paused for too long.
     TakeLease(Who),
     Die(Who),
-    /// `compile` lists the facts, or reads the next.
+    /// `compile` lists the facts, or reads the next one.
     SeeFact(Who),
-    /// `compile` lists the clearance, or reads the next.
+    /// `compile` lists the clearance, or reads the next one.
     SeeClearance(Who),
-    /// `compile` compiles, and sends what is to be written.
+    /// `compile` compiles, and sends the new Clearance.
     Compile(Who),
-    /// That comes to the API server.
+    /// The sent Clearance arrives at the API server.
     Replace(Who),
-    /// `enforce` lists the clearance, or reads the next.
-    SeeToEnforce(Who),
-    /// `enforce` decides about the pod, and asks.
-    Look(Who),
-    /// What it asked comes to the API server.
+    /// `enforce` lists the clearance, or reads the next one.
+    EnforceSeesClearance(Who),
+    /// `enforce` decides about the pod, and sends a request.
+    Decide(Who),
+    /// The request arrives at the API server.
     Arrive(Who),
-    /// A disruption budget refuses what it asked.
+    /// A disruption budget refuses the request.
     BudgetRefuses(Who),
 }
 
-/// What a developer tries with a pod.
+/// A change that a developer tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tamper {
-    TakeLabel,
+    RemoveLabel,
     LiftGate,
     ChangeImage,
 }
@@ -98,7 +97,7 @@ impl Model for Protocol {
             let templates = [Template::Described, Template::OtherLabelledHeld, Template::OtherOnNode];
             actions.extend(templates.map(Transition::Create));
         } else {
-            let tampers = [Tamper::TakeLabel, Tamper::LiftGate, Tamper::ChangeImage];
+            let tampers = [Tamper::RemoveLabel, Tamper::LiftGate, Tamper::ChangeImage];
             actions.extend(tampers.map(Transition::Tamper));
             actions.extend([Transition::UserDeletes, Transition::Gone]);
         }
@@ -110,8 +109,8 @@ impl Model for Protocol {
                 Transition::SeeClearance(who),
                 Transition::Compile(who),
                 Transition::Replace(who),
-                Transition::SeeToEnforce(who),
-                Transition::Look(who),
+                Transition::EnforceSeesClearance(who),
+                Transition::Decide(who),
                 Transition::Arrive(who),
                 Transition::BudgetRefuses(who),
             ]);
@@ -134,7 +133,7 @@ impl Model for Protocol {
 }
 
 impl Protocol {
-    /// Cheap to tell, and mostly no.
+    /// A cheap check that excludes most steps.
     fn can_happen(&self, state: &State, action: Transition) -> bool {
         let operator = |who: Who| &state.operators[who];
         match action {
@@ -148,12 +147,12 @@ impl Protocol {
             Transition::CheckSees => state.check_sees < state.newest(),
             Transition::TakeLease(who) => operator(who).role == Role::Standby,
             Transition::Die(who) => operator(who).acts(),
-            Transition::SeeFact(who) | Transition::SeeClearance(who) | Transition::SeeToEnforce(who) => {
-                self.watches(operator(who))
-            }
+            Transition::SeeFact(who)
+            | Transition::SeeClearance(who)
+            | Transition::EnforceSeesClearance(who) => self.watches(operator(who)),
             Transition::Compile(who) => operator(who).acts() && operator(who).replacement.is_none(),
             Transition::Replace(who) => operator(who).replacement.is_some(),
-            Transition::Look(who) => operator(who).acts() && operator(who).request.is_none(),
+            Transition::Decide(who) => operator(who).acts() && operator(who).request.is_none(),
             Transition::Arrive(who) => operator(who).request.is_some(),
             Transition::BudgetRefuses(who) => {
                 matches!(operator(who).request, Some(Request { requested: RequestedAction::Evict(_), .. }))
@@ -179,8 +178,8 @@ impl Protocol {
             Transition::Tamper(tamper) => {
                 let pod = state.pod?;
                 state.pod = Some(match tamper {
-                    Tamper::TakeLabel => self.take_label(&pod)?,
-                    Tamper::LiftGate if pod.gated => self.lift_gate(state, &pod, Asker::Developer)?,
+                    Tamper::RemoveLabel => self.remove_label(&pod)?,
+                    Tamper::LiftGate if pod.gated => self.lift_gate(state, &pod, User::Developer)?,
                     Tamper::LiftGate => return None,
                     Tamper::ChangeImage => self.change_image(&pod)?,
                 });
@@ -194,21 +193,21 @@ impl Protocol {
                 let newest = state.newest();
                 read(&mut state.operators[who].compiles_from, newest);
             }
-            Transition::SeeToEnforce(who) => {
+            Transition::EnforceSeesClearance(who) => {
                 let newest = state.newest();
                 read(&mut state.operators[who].enforces, newest);
             }
             Transition::Compile(who) => self.compile(state, who)?,
             Transition::Replace(who) => self.replace(state, who)?,
-            Transition::Look(who) => self.look(state, who)?,
+            Transition::Decide(who) => self.decide(state, who)?,
             Transition::Arrive(who) => self.arrive(state, who)?,
             Transition::BudgetRefuses(who) => state.operators[who].request = None,
         }
         Some(())
     }
 
-    /// A pod that ends is gone at its end. Where [`Time::Prompt`], whoever leads has done what it can before
-    /// time passes.
+    /// A deleted pod is gone at its end. With [`Time::Prompt`], time passes only when the leader has nothing more to
+    /// do.
     fn time_may_pass(&self, state: &State) -> bool {
         let pod_is_due = state.pod.is_some_and(|pod| pod.ends_at.is_some_and(|end| end <= state.now));
         let on_time = self.size.time == Time::Free || self.is_settled(state);
@@ -218,9 +217,9 @@ impl Protocol {
     fn tick(&self, state: &mut State) {
         let is_led = state.is_led();
         if let (Some(pod), Time::Prompt) = (state.pod.as_mut(), self.size.time) {
-            let astray = !pod.gated && !code::may_run(&state.facts, state.now);
+            let is_uncleared = !pod.gated && !code::may_run(&state.facts, state.now);
             let late = &mut pod.witness.late;
-            *late = if astray { *late + Tick::from(is_led) } else { 0 };
+            *late = if is_uncleared { *late + Tick::from(is_led) } else { 0 };
         }
         state.now += 1;
     }
@@ -236,7 +235,7 @@ impl Protocol {
         state.operators[who].role = Role::Leading;
     }
 
-    /// What an operator would write now; `None`: nothing, or it does not know enough.
+    /// The Clearance that an operator would write now. `None` if nothing changes or its caches are not ready.
     fn would_write(&self, state: &State, who: Who) -> Option<Replacement> {
         let operator = &state.operators[who];
         let read = operator.facts.or((!self.has(Guard::Synced)).then_some(0))?;
@@ -270,7 +269,7 @@ impl Protocol {
         Some(())
     }
 
-    /// What an operator wants of the pod, and since when it holds it for lost.
+    /// The request of an operator about the pod, and the instant of the loss that it notes.
     pub fn requested(&self, state: &State, who: Who) -> (RequestedAction, Option<Tick>) {
         let operator = &state.operators[who];
         let clearance = operator.enforces.map(|seen| state.written[seen]);
@@ -291,7 +290,7 @@ impl Protocol {
         (requested, since)
     }
 
-    fn look(&self, state: &mut State, who: Who) -> Option<()> {
+    fn decide(&self, state: &mut State, who: Who) -> Option<()> {
         let (requested, since) = self.requested(state, who);
         let uid = state.pod?.uid;
         let operator = &mut state.operators[who];
@@ -306,7 +305,7 @@ impl Protocol {
         let same = pod.uid == request.uid;
         match request.requested {
             RequestedAction::Release if pod.gated && (same || !self.has(Guard::ReleaseUid)) => {
-                let released = self.lift_gate(state, &pod, Asker::Operator);
+                let released = self.lift_gate(state, &pod, User::Operator);
                 let given_up = !self.has(Guard::Retry);
                 state.pod = Some(released.unwrap_or(Pod { given_up, ..pod }));
             }
@@ -324,12 +323,12 @@ impl Protocol {
         Some(())
     }
 
-    /// Whether everybody who leads knows all that there is, and wants nothing that can be had now. A
-    /// disruption budget may refuse an eviction again and again.
+    /// Whether all active operators have current caches and nothing more to do. An eviction does not count, because a
+    /// disruption budget can refuse it repeatedly.
     pub fn is_settled(&self, state: &State) -> bool {
         let newest = state.newest();
         let admission = state.gate_sees == newest && state.check_sees == newest;
-        let has_done = |who: Who| {
+        let is_done = |who: Who| {
             let operator = &state.operators[who];
             let knows = operator.facts == Some(state.facts.len())
                 && operator.compiles_from == Some(newest)
@@ -338,9 +337,7 @@ impl Protocol {
             let wants = match (requested, &state.pod) {
                 (RequestedAction::Nothing | RequestedAction::Evict(_), _) | (_, None) => false,
                 (RequestedAction::Delete(_), Some(pod)) => pod.ends_at.is_none(),
-                (RequestedAction::Release, Some(pod)) => {
-                    self.lift_gate(state, pod, Asker::Operator).is_some()
-                }
+                (RequestedAction::Release, Some(pod)) => self.lift_gate(state, pod, User::Operator).is_some(),
             };
             knows
                 && !wants
@@ -349,16 +346,17 @@ impl Protocol {
                 && operator.replacement.is_none()
                 && self.would_write(state, who).is_none()
         };
-        admission && OPERATORS.into_iter().all(|who| !state.operators[who].acts() || has_done(who))
+        admission && OPERATORS.into_iter().all(|who| !state.operators[who].acts() || is_done(who))
     }
 }
 
-/// Lists what there is, or reads the next of it.
+/// Lists everything, or reads the next item.
 fn read(known: &mut Option<usize>, newest: usize) {
     *known = Some(known.map_or(newest, |known| (known + 1).min(newest)));
 }
 
-/// The pod is to be gone within `grace`. A kubelet keeps the first end that it is told. No kubelet has a gated pod.
+/// Deletes the pod within `grace`. A kubelet keeps the end of the first deletion. A gated pod has no kubelet, so it is
+/// gone at once.
 fn end(state: &mut State, grace: Tick) {
     let at = state.now + grace;
     match state.pod.as_mut() {

@@ -1,8 +1,8 @@
-//! The API server's policies on pods, rule by rule as `admission::pods` writes them in CEL.
+//! A copy of the admission policies on pods, rule by rule as in the CEL of `admission::pods`.
 //!
 //! ```text
 //!  create ─► assent-gate (gate_sees) ─► assent-pod-held | assent-pod-create (check_sees)
-//!  update ─► assent-pod-update, and, of what was held, assent-pod-release (check_sees)
+//!  update ─► assent-pod-update; for held pods also assent-pod-release (check_sees)
 //! ```
 
 use super::{
@@ -11,26 +11,26 @@ use super::{
     state::{ClearanceState, Operator, Pod, PodWitness, Runtime, State, Tick},
 };
 
-/// What somebody creates a pod from.
+/// The template of a new pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Template {
-    /// What people decide about.
+    /// The content of the version.
     Described,
-    /// Anything else, and says that it is held already.
+    /// Other content, with the label of a held pod.
     OtherLabelledHeld,
-    /// Anything else, and names its node: nothing gates it.
+    /// Other content, with a node name, so that it gets no gate.
     OtherOnNode,
 }
 
-/// Who changes a pod.
+/// The user of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asker {
+pub enum User {
     Operator,
     Developer,
 }
 
 impl Protocol {
-    /// The pod as the API server stores it; `None`: refused.
+    /// The pod as the API server stores it, or `None` if it refuses it.
     pub fn create(&self, state: &State, template: Template) -> Option<Pod> {
         let (gate_sees, check_sees) = (state.written[state.gate_sees], state.written[state.check_sees]);
         let mut pod = Pod {
@@ -56,44 +56,44 @@ impl Protocol {
             || !self.has(Guard::LookAgain)
             || clears(check_sees, &pod)
                 && (is_live(check_sees, state.now) || !self.has(Guard::CreationClock));
-        (label_follows_gate && gated_or_cleared).then(|| let_go(state, pod))
+        (label_follows_gate && gated_or_cleared).then(|| with_witness(state, pod))
     }
 
-    /// The pod with its gate and label off; `None`: refused.
-    pub fn lift_gate(&self, state: &State, pod: &Pod, asker: Asker) -> Option<Pod> {
+    /// The pod without its gate and label, or `None` if the API server refuses that.
+    pub fn lift_gate(&self, state: &State, pod: &Pod, user: User) -> Option<Pod> {
         let check_sees = state.written[state.check_sees];
-        let operator_lifts = asker == Asker::Operator || !self.has(Guard::OperatorLifts);
-        // assent-pod-release looks at objects that have the label, before or after.
+        let operator_lifts = user == User::Operator || !self.has(Guard::OperatorLifts);
+        // assent-pod-release matches objects that have the label before or after the update.
         let cleared = !pod.labelled_held
             || !self.has(Guard::ReleaseCheck)
             || clears(check_sees, pod) && (is_live(check_sees, state.now) || !self.has(Guard::ReleaseClock));
         let released = Pod { gated: false, labelled_held: false, ..*pod };
-        (operator_lifts && cleared).then(|| let_go(state, released))
+        (operator_lifts && cleared).then(|| with_witness(state, released))
     }
 
-    /// The pod without its label alone; `None`: refused.
-    pub fn take_label(&self, pod: &Pod) -> Option<Pod> {
+    /// The pod without its label, or `None` if the API server refuses that.
+    pub fn remove_label(&self, pod: &Pod) -> Option<Pod> {
         (!pod.gated || !self.has(Guard::LabelStays)).then_some(Pod { labelled_held: false, ..*pod })
     }
 
-    /// The pod with another image; `None`: refused.
+    /// The pod with another image, or `None` if the API server refuses that.
     pub fn change_image(&self, pod: &Pod) -> Option<Pod> {
         (!self.has(Guard::ImagesStay)).then_some(Pod { runtime: Runtime::Other, ..*pod })
     }
 }
 
-/// Whether the clearance has a version that the pod is: `versions().exists(v, matches())`.
+/// Whether the pod matches a cleared version: `cleared_versions().exists(version, matches())`.
 fn clears(clearance: ClearanceState, pod: &Pod) -> bool {
     clearance.until.is_some() && pod.runtime == Runtime::Described
 }
 
-/// Whether it has not ended: `LIVE`, and the comparison with the time of the release.
+/// Whether the clearance has not ended: `LIVE`, and the comparison with the time of the release.
 fn is_live(clearance: ClearanceState, now: Tick) -> bool {
     clearance.until.is_some_and(|until| now < until)
 }
 
-/// The pod with what the promises ask for, whatever the policies looked at.
-fn let_go(state: &State, pod: Pod) -> Pod {
+/// Records whether a pod without the gate is cleared. The properties check this, independently of the policies.
+fn with_witness(state: &State, pod: Pod) -> Pod {
     if pod.gated {
         return pod;
     }

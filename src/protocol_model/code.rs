@@ -1,11 +1,11 @@
-//! The product's own code, asked by the model: what `compile` would write, and what `enforce` would do.
+//! Calls the product's own code from the model: `compile` for the Clearance, and `enforce` for the request.
 //!
 //! ```text
 //!  Fact…, Clearance, Tick ──► NamespaceFacts, Timestamp ──► compile::compile ──► ClearanceSpec ──► Clearance
 //!  Pod,   Clearance, Tick ──► Pod, ClearanceSpec ─► enforce::decide ──► Decision ──► RequestedAction
 //! ```
 //!
-//! Both are pure, and asked the same again and again: each answer is kept.
+//! Both are pure, and the model calls them with the same arguments many times. So the results are cached.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -34,16 +34,16 @@ use crate::{
     policy::Subject,
 };
 
-/// Seconds.
+/// The seconds of a tick.
 pub const TICK: i64 = 10;
 
-/// The grace of the level: the first half for evictions, the second for deletion.
+/// The grace period of the level. The first half is for evictions, the second for deletion.
 pub const GRACE: Tick = 2;
 
-/// The pod's own grace: as long as the level leaves.
+/// The pod's own grace period: the longest that the level allows.
 pub const OWN: Tick = 1;
 
-/// What somebody asks for, or would be asked for, where nothing bounds it: longer than the grace.
+/// The grace period of a request without a limit. It is longer than that of the level.
 pub const ASKED: Tick = 6;
 
 const NAMESPACE: &str = "lending";
@@ -56,11 +56,11 @@ fn instant(tick: Tick) -> Timestamp {
 }
 
 fn ticks(seconds: i64) -> Tick {
-    assert_eq!(seconds % TICK, 0, "the model has no time between two ticks");
+    assert_eq!(seconds % TICK, 0, "the duration is not a multiple of a tick");
     Tick::try_from(seconds / TICK).expect("a short time")
 }
 
-/// To the model, the least grace is none.
+/// The shortest grace period counts as zero ticks.
 fn grace(seconds: u32) -> Tick {
     if seconds == LEAST_GRACE { 0 } else { ticks(seconds.into()) }
 }
@@ -69,7 +69,7 @@ fn tick(instant: Timestamp) -> Tick {
     ticks(instant.as_second() - EPOCH)
 }
 
-/// What does not change.
+/// The constant objects.
 struct World {
     level: Arc<RiskLevel>,
     system: Arc<Cached<AISystem>>,
@@ -108,40 +108,42 @@ fn with_type(mut object: serde_json::Value, kind: &str) -> serde_json::Value {
     object
 }
 
-/// Answers that were given before.
-struct Known<Q, A>(RwLock<HashMap<Q, A>>);
+/// A cache of results.
+struct Memo<K, V>(RwLock<HashMap<K, V>>);
 
-impl<Q: Hash + Eq, A: Copy> Known<Q, A> {
+impl<K: Hash + Eq, V: Copy> Memo<K, V> {
     fn new() -> Self {
         Self(RwLock::default())
     }
 
-    fn or_ask(&self, question: Q, ask: impl FnOnce(&Q) -> A) -> A {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&question).copied();
-        known.unwrap_or_else(|| {
-            let answer = ask(&question);
-            self.0.write().unwrap_or_else(PoisonError::into_inner).insert(question, answer);
-            answer
+    fn get_or_compute(&self, key: K, compute: impl FnOnce(&K) -> V) -> V {
+        let cached = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        cached.unwrap_or_else(|| {
+            let value = compute(&key);
+            self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key, value);
+            value
         })
     }
 }
 
-/// What `compile` makes of `facts`, where `before` is the clearance that it knows.
+/// The result of `compile` for `facts`, if the current Clearance is `before`.
 pub fn compile(facts: &[Fact], before: ClearanceState, now: Tick) -> ClearanceState {
-    type Question = (Vec<Fact>, ClearanceState, Tick);
-    static KNOWN: LazyLock<Known<Question, ClearanceState>> = LazyLock::new(Known::new);
-    KNOWN.or_ask((facts.to_vec(), before, now), |(facts, before, now)| ask_compile(facts, *before, *now))
+    type Key = (Vec<Fact>, ClearanceState, Tick);
+    static MEMO: LazyLock<Memo<Key, ClearanceState>> = LazyLock::new(Memo::new);
+    MEMO.get_or_compute((facts.to_vec(), before, now), |(facts, before, now)| {
+        call_compile(facts, *before, *now)
+    })
 }
 
 const GOVERNED: crate::api::Governance =
     crate::api::Governance { mode: Some(crate::api::Mode::Enforce), scope: crate::api::Scope::All };
 
-/// Whether the version may run at `now`, by all that people decided.
+/// Whether the version may run at `now`, according to all `facts`.
 pub fn may_run(facts: &[Fact], now: Tick) -> bool {
     compile(facts, ClearanceState::default(), now).until.is_some()
 }
 
-fn ask_compile(facts: &[Fact], before: ClearanceState, now: Tick) -> ClearanceState {
+fn call_compile(facts: &[Fact], before: ClearanceState, now: Tick) -> ClearanceState {
     let approvals = facts.iter().enumerate().map(|(n, fact)| approval(n, *fact));
     let facts = NamespaceFacts {
         systems: BTreeMap::from([(SYSTEM.to_owned(), Arc::clone(&WORLD.system))]),
@@ -161,7 +163,7 @@ fn ask_compile(facts: &[Fact], before: ClearanceState, now: Tick) -> ClearanceSt
     }
 }
 
-/// The `n`th decision: later ones are later, and all before the model begins.
+/// The `n`th decision. All decisions are dated before the model begins, in their order.
 fn approval(n: usize, fact: Fact) -> Approval {
     let at = Timestamp::from_second(EPOCH - 1000 + i64::try_from(n).expect("few")).expect("in range");
     let (decision, not_after) = match fact {
@@ -199,21 +201,21 @@ fn spec(clearance: ClearanceState) -> ClearanceSpec {
     }
 }
 
-/// What `enforce` does about the pod, and since when it holds the pod for lost after that.
+/// The request of `enforce` about the pod, and the instant of the loss that it notes.
 pub fn decide(
     pod: &Pod,
     clearance: Option<ClearanceState>,
     lost_since: Option<Tick>,
     now: Tick,
 ) -> (RequestedAction, Option<Tick>) {
-    type Question = ((Runtime, bool, Tick, Option<Tick>), Option<ClearanceState>, Option<Tick>, Tick);
-    static KNOWN: LazyLock<Known<Question, (RequestedAction, Option<Tick>)>> = LazyLock::new(Known::new);
-    let question = ((pod.runtime, pod.gated, pod.created, pod.ends_at), clearance, lost_since, now);
-    KNOWN.or_ask(question, |_| ask_decide(pod, clearance, lost_since, now))
+    type Key = ((Runtime, bool, Tick, Option<Tick>), Option<ClearanceState>, Option<Tick>, Tick);
+    static MEMO: LazyLock<Memo<Key, (RequestedAction, Option<Tick>)>> = LazyLock::new(Memo::new);
+    let key = ((pod.runtime, pod.gated, pod.created, pod.ends_at), clearance, lost_since, now);
+    MEMO.get_or_compute(key, |_| call_decide(pod, clearance, lost_since, now))
 }
 
-/// Notes the loss and takes the request as `Enforcer::look_at` and `Enforcer::start` do.
-fn ask_decide(
+/// Notes the loss and takes the request in the same way as the `Enforcer`.
+fn call_decide(
     pod: &Pod,
     clearance: Option<ClearanceState>,
     lost_since: Option<Tick>,
@@ -240,7 +242,7 @@ fn ask_decide(
         Some(Action::Stop(Step::Evict { grace_period_seconds: s, .. })) => RequestedAction::Evict(grace(s)),
         Some(Action::Stop(Step::Delete { grace_period_seconds: s })) => RequestedAction::Delete(grace(s)),
         None => RequestedAction::Nothing,
-        other => panic!("not of a pod of a Deployment in the mode Evict: {other:?}"),
+        other => panic!("a pod of a Deployment in the mode Evict does not need {other:?}"),
     };
     let (pod, _) = cache.pod_mut(&key).expect("just set");
     (requested, pod.notes().lost_since.map(tick))

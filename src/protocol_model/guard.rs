@@ -1,12 +1,11 @@
-//! What the code does to keep the promises, piece by piece, so that each can be taken away; where it is;
-//! and what happens without it.
+//! The guards: pieces of the code that keep the promises, where each is, and which property fails without it.
 
 use super::{
     property::{BACK, FORWARD, GONE, LOSS_STAYS, ONLY_THIS_POD, SEEN},
     size::{BUDGETS, END, HANDOVER, LAGS, PODS, Size},
 };
 
-/// A piece.
+/// A piece of code that the model can remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Guard {
     HeldNeedsGate,
@@ -32,16 +31,16 @@ pub enum Guard {
     GraceBounded,
 }
 
-/// What the model found about a guard.
+/// The result of the model for a guard.
 pub struct Finding {
     pub guard: Guard,
     /// The step that it guards.
     pub step: &'static str,
-    /// The file and function that it is in, and words of it.
+    /// Its file, its function, and a part of its source line.
     pub code: (&'static str, &'static str, &'static str),
-    /// At which size.
+    /// The size of the model.
     pub size: Size,
-    /// The property that fails without it; or, if none does, why not.
+    /// `Ok`: the property that fails without the guard. `Err`: why no property fails.
     pub without: Result<&'static str, &'static str>,
 }
 
@@ -51,10 +50,10 @@ const ACT: &str = "src/enforce/act.rs";
 const ENFORCER: &str = "src/enforce/enforcer.rs";
 const REQUESTS: &str = "src/enforce/requests.rs";
 
-const RECHECKED: &str = "the API server looks again at whatever is released";
+const RECHECKED: &str = "the API server checks every release again";
 
 impl Finding {
-    /// Its line in the table of docs/model.md.
+    /// The row of the guard in the table of docs/model.md.
     pub fn row(&self) -> String {
         let Self { guard, step, code: (path, item, _), size, without } = self;
         let without = without.map_or_else(|why| format!("nothing: {why}"), |fails| format!("*{fails}*"));
@@ -62,152 +61,152 @@ impl Finding {
     }
 }
 
-/// Every guard, in the order of a pod's life and then of a Clearance's.
+/// All guards: first in the order of a pod's life, then in that of a Clearance.
 pub const FINDINGS: [Finding; 21] = [
     Finding {
         guard: Guard::HeldNeedsGate,
-        step: "create: a pod that says it is held has the gate",
+        step: "create: a pod with the label of a held pod has the gate",
         code: (PODS_RS, "label_follows_gate", "vec![label_follows_gate(), no_record_yet()]"),
         size: LAGS,
         without: Ok(SEEN),
     },
     Finding {
         guard: Guard::LookAgain,
-        step: "create: the validating stage looks again, at its own cache",
+        step: "create: the validating stage checks again, with its own cache",
         code: (PODS_RS, "create", "let gated_or_cleared"),
         size: LAGS,
         without: Ok(SEEN),
     },
     Finding {
         guard: Guard::CreationClock,
-        step: "create: and at the clock",
+        step: "create: the clearance has not ended",
         code: (PODS_RS, "LIVE", "{LIVE} && {}"),
         size: LAGS,
         without: Ok(SEEN),
     },
     Finding {
         guard: Guard::ReleaseCheck,
-        step: "release: the API server looks again",
-        code: (PODS_RS, "release", "all(t, t < timestamp(v.notAfter)) && {}"),
+        step: "release: the API server checks again",
+        code: (PODS_RS, "release", "all(time, time < timestamp(version.notAfter)) && {}"),
         size: LAGS,
         without: Ok(SEEN),
     },
     Finding {
         guard: Guard::ReleaseClock,
-        step: "release: and at the clock",
-        code: (PODS_RS, "release", "{released}.all(t, t < timestamp(v.notAfter))"),
+        step: "release: the clearance has not ended",
+        code: (PODS_RS, "release", "{released}.all(time, time < timestamp(version.notAfter))"),
         size: LAGS,
         without: Ok(SEEN),
     },
     Finding {
         guard: Guard::LabelStays,
-        step: "update: the label, by which a release is found, goes with the gate",
+        step: "update: the label, which selects the release policy, stays as long as the gate",
         code: (PODS_RS, "update", "stays as long as the gate"),
         size: LAGS,
         without: Ok(SEEN),
     },
     Finding {
         guard: Guard::ImagesStay,
-        step: "update: what was admitted stays what it was",
+        step: "update: the images of an admitted pod do not change",
         code: (PODS_RS, "update", r#"unchanged("containers")"#),
         size: LAGS,
         without: Ok(SEEN),
     },
     Finding {
         guard: Guard::OperatorLifts,
-        step: "update: nobody else lifts the gate",
+        step: "update: only the operator lifts the gate",
         code: (PODS_RS, "operator_lifts", "operator.asks()"),
         size: END,
         without: Err(RECHECKED),
     },
     Finding {
         guard: Guard::ReleaseUid,
-        step: "release: of the pod that it was decided for",
+        step: "release: only the pod of the decision, by its UID",
         code: (ACT, "release", r#""uid": uid"#),
         size: PODS,
         without: Err(RECHECKED),
     },
     Finding {
         guard: Guard::Listed,
-        step: "enforce: decides once the clearances were listed",
+        step: "enforce: decides only after the list of the clearances",
         code: (ENFORCER, "enough", "self.clearances && self.pods && self.leading"),
         size: END,
         without: Err(RECHECKED),
     },
     Finding {
         guard: Guard::Retry,
-        step: "release: refused by a cache that lags, asked again",
+        step: "release: retried if a stale cache refused it",
         code: (REQUESTS, "failed", "notes.refusals += 1"),
         size: LAGS,
         without: Ok(BACK),
     },
     Finding {
         guard: Guard::StopUid,
-        step: "stop: of the pod that it was decided for",
+        step: "stop: only the pod of the decision, by its UID",
         code: (ACT, "delete_params", "Preconditions { uid: Some(uid.to_owned())"),
         size: PODS,
         without: Ok(ONLY_THIS_POD),
     },
     Finding {
         guard: Guard::DeletedAfterBudgets,
-        step: "stop: after half of the grace whatever the budgets say",
+        step: "stop: budgets are ignored after half of the grace period",
         code: (DECIDE, "stop", "now >= budgets_until"),
         size: BUDGETS,
         without: Ok(GONE),
     },
     Finding {
         guard: Guard::TerminationCut,
-        step: "stop: the pod's own grace is cut to what is left",
+        step: "stop: the termination grace period is cut to the remaining time",
         code: (DECIDE, "stop", "left.min(pod.termination_grace)"),
         size: BUDGETS,
         without: Ok(GONE),
     },
     Finding {
         guard: Guard::GraceBounded,
-        step: "delete: nobody else gives a pod more than half of the grace",
+        step: "delete: other users cannot set more than half of the grace period",
         code: ("src/admission/grace.rs", "delete", "{asked} <= {bound}"),
         size: BUDGETS,
         without: Ok(GONE),
     },
     Finding {
         guard: Guard::LossRemembered,
-        step: "compile: writes down when a clearance was lost",
+        step: "compile: records when a clearance was lost",
         code: ("src/compile/clearance.rs", "remember_losses", "system.lost_at = Some(lost_at)"),
         size: HANDOVER,
         without: Ok(GONE),
     },
     Finding {
         guard: Guard::Synced,
-        step: "compile: once every kind was listed",
+        step: "compile: waits until all kinds are listed",
         code: ("src/compile/mod.rs", "work", "self.index.synced().await"),
         size: LAGS,
         without: Ok(FORWARD),
     },
     Finding {
         guard: Guard::ResourceVersion,
-        step: "replace the Clearance: at the version that was read",
-        code: ("src/compile/write.rs", "clearance", "resource_version = is.resource_version()"),
+        step: "replace the Clearance: only at the resource version that was read",
+        code: ("src/compile/write.rs", "clearance", "resource_version = current.resource_version()"),
         size: LAGS,
         without: Ok(LOSS_STAYS),
     },
     Finding {
         guard: Guard::ListsAfterLease,
-        step: "take the Lease: then list, so as to know all that the one before knew",
+        step: "take the Lease: list only after that, to know all that the previous leader knew",
         code: ("src/operator.rs", "write", "leading.wait_for(|leading| *leading).await"),
         size: LAGS,
         without: Ok(FORWARD),
     },
     Finding {
         guard: Guard::OneLeader,
-        step: "take the Lease: one at a time",
+        step: "take the Lease: only one operator at a time",
         code: ("src/leader.rs", "take", "is_held_by_another(&spec, &self.identity, observed.age("),
         size: LAGS,
         without: Ok(FORWARD),
     },
     Finding {
         guard: Guard::LeaseWatched,
-        step: "wake after a pause: exit before anything else, if the Lease ran out",
-        code: ("src/leader.rs", "keep", "held_until <= begun + MARGIN"),
+        step: "resume after a pause: exit at once if the Lease expired",
+        code: ("src/leader.rs", "renew", "held_until <= begun + MARGIN"),
         size: LAGS,
         without: Ok(FORWARD),
     },

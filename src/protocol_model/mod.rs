@@ -1,16 +1,16 @@
-//! The protocol between people, operators and the API server, as a model small enough that every order in which
-//! its steps can come is tried: what a test on a real control plane meets by luck, this meets always.
+//! A model of the protocol between people, operators and the API server. The model checker tries all orders of its
+//! steps. A test on a real control plane reaches some of them only by chance.
 //!
 //! ```text
-//!  size ──► action: what can happen next ──► state ──► property: what must hold
-//!             │          ▲                               │
-//!             ├── code   │ compile and decide themselves │ fails without
-//!             └── admission: the CEL policies, mirrored  ▼
-//!                        └──────────────────────────── guard ──► docs/model.md
+//!  size ──► action: possible steps ──► state ──► property: what must hold
+//!             │          ▲                         │
+//!             ├── code: compile and decide         │ fails without
+//!             └── admission: copy of the CEL rules ▼
+//!                        └────────────────────── guard ──► docs/model.md
 //! ```
 //!
-//! A promise about what "the API server saw" is judged by the cache that its validating stage had, and by its
-//! clock: that cache may lag behind etcd. What slips in meanwhile is what I2 is for.
+//! The properties use the cache of the validating stage and the clock of the API server. That cache can lag behind
+//! etcd. I2 covers the pods that are admitted in this window.
 
 mod action;
 mod admission;
@@ -29,7 +29,7 @@ use self::{
     size::{BUDGETS, CLOCKS, END, HANDOVER, LAGS, PODS, Size},
 };
 
-/// The protocol, whole or without one of its guards.
+/// The protocol, complete or without one of its guards.
 #[derive(Clone, Copy, Debug)]
 struct Protocol {
     size: Size,
@@ -41,7 +41,7 @@ impl Protocol {
         self.without != Some(guard)
     }
 
-    /// Tries everything, or until `enough` is found; the shortest way to each example is found first.
+    /// Explores all states, or until `enough` is found. Breadth-first, so the path to each discovery is the shortest.
     fn explore(self, enough: HasDiscoveries) -> impl Checker<Self> {
         let checker = self.checker().finish_when(enough).spawn_bfs().join();
         let without = self.without.map_or_else(String::new, |guard| format!(" without {guard:?}"));
@@ -56,38 +56,38 @@ fn holds(size: Size, without: Option<Guard>) {
 }
 
 #[test]
-fn it_holds_while_everything_lags() {
+fn the_protocol_holds_while_all_caches_lag() {
     holds(LAGS, None);
 }
 
 #[test]
-fn it_holds_when_an_approval_ends() {
+fn the_protocol_holds_when_an_approval_ends() {
     holds(END, None);
 }
 
 #[test]
-fn it_holds_for_one_pod_after_another() {
+fn the_protocol_holds_for_successive_pods_of_one_name() {
     holds(PODS, None);
 }
 
 #[test]
-fn it_holds_against_disruption_budgets() {
+fn the_protocol_holds_with_disruption_budgets() {
     holds(BUDGETS, None);
 }
 
 #[test]
-fn it_holds_while_another_takes_over() {
+fn the_protocol_holds_while_another_operator_takes_over() {
     holds(HANDOVER, None);
 }
 
 #[test]
-fn it_holds_with_clocks_apart() {
+fn the_protocol_holds_with_different_clocks() {
     holds(CLOCKS, None);
 }
 
-/// A model that holds whatever is taken away would say nothing.
+/// A model that also holds without its guards would prove nothing.
 #[test]
-fn without_a_guard_it_fails() {
+fn the_protocol_fails_without_each_guard() {
     for Finding { guard, size, without, .. } in FINDINGS {
         let Ok(property) = without else {
             holds(size, Some(guard));

@@ -1,4 +1,4 @@
-//! How much there is of everything: as little as shows what each guard is for.
+//! The sizes of the model. Each is the smallest that shows the purpose of its guards.
 
 use super::{
     property::{BELATED, RUNS_AGAIN, STARTS_ALONE, UNTIMELY},
@@ -8,36 +8,35 @@ use super::{
 /// When time passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Time {
-    /// At any moment, whoever lags however long.
+    /// At any moment, however long a watch lags.
     Free,
-    /// When whoever leads has done what it can. Without such a bound nothing is done in any time.
+    /// Only when the leader has nothing more to do. Without this bound, no deadline could hold.
     Prompt,
 }
 
-/// A size.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
     pub name: &'static str,
     pub time: Time,
     pub ticks: Tick,
-    /// How long an approval lasts.
+    /// The duration of an approval.
     pub validity: Tick,
     pub decisions: usize,
     pub pods: u8,
-    /// Whether a second operator stands by and takes over, at any moment.
+    /// Whether a second operator stands by and can take over at any moment.
     pub takeover: bool,
-    /// How many versions of the Clearance somebody may be behind.
+    /// The maximum number of versions of the Clearance that a reader can be behind.
     pub lag: usize,
-    /// How far the operators' clocks are ahead of the API server's.
+    /// The possible clock skews of the two operators, relative to the API server.
     pub skews: &'static [[Tick; 2]],
-    /// What must be possible.
+    /// The properties that must have an example.
     pub possible: &'static [&'static str],
 }
 
 const SAME: &[[Tick; 2]] = &[[0, 0]];
 const APART: &[[Tick; 2]] = &[[-1, 1], [1, -1]];
 
-/// Everything lags: an approval, a revocation, and an end.
+/// All caches lag. There are an approval, a revocation and an end.
 pub const LAGS: Size = Size {
     name: "lags",
     time: Time::Free,
@@ -51,10 +50,10 @@ pub const LAGS: Size = Size {
     possible: &[STARTS_ALONE, BELATED, UNTIMELY],
 };
 
-/// The same without a revocation.
+/// As [`LAGS`], without a revocation.
 pub const END: Size = Size { name: "end", decisions: 1, possible: &[STARTS_ALONE], ..LAGS };
 
-/// One pod after another, by the same name.
+/// Two successive pods with the same name.
 pub const PODS: Size = Size {
     name: "pods",
     ticks: 0,
@@ -66,7 +65,7 @@ pub const PODS: Size = Size {
     ..LAGS
 };
 
-/// A grace, and a disruption budget that refuses as it likes.
+/// A grace period, and a disruption budget that can refuse each eviction.
 pub const BUDGETS: Size = Size {
     name: "budgets",
     time: Time::Prompt,
@@ -78,9 +77,9 @@ pub const BUDGETS: Size = Size {
     ..LAGS
 };
 
-/// The same, with another that takes over: to the rest it is what the first would be, started anew.
+/// As [`BUDGETS`], with a second operator that takes over. For the others it is like the first one after a restart.
 pub const HANDOVER: Size = Size { name: "handover", takeover: true, ..BUDGETS };
 
-/// An end instead of a revocation, and clocks that differ.
+/// An end instead of a revocation, and different clocks.
 pub const CLOCKS: Size =
     Size { name: "clocks", ticks: 6, validity: 2, decisions: 1, skews: APART, ..HANDOVER };

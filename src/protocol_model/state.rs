@@ -1,4 +1,4 @@
-//! What there is at an instant: etcd, the API server's two caches, two operators, one pod.
+//! The state at an instant: etcd, the two caches of the API server, two operators, one pod.
 //!
 //! ```text
 //!  facts    [Approve, Revoke, …]       written  [Clearance, …, Clearance]   the last is etcd's
@@ -8,39 +8,37 @@
 //!                   Operator.enforces ───────┘
 //! ```
 //!
-//! A cache is how far it has read; what nobody will read again is dropped.
+//! A cache is the position up to which it has read. Versions that all readers have passed are dropped.
 
-/// An instant, or a time between two, in units of [`super::code::TICK`].
+/// An instant or a duration, in units of [`super::code::TICK`].
 pub type Tick = i8;
 
-/// What people decide about the one version there is.
+/// A decision about the only version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fact {
-    /// It may run until then.
+    /// Valid until this tick.
     Approve(Tick),
-    /// It may not.
     Revoke,
 }
 
-/// A [`Clearance`](crate::api::Clearance), as far as it differs from others of this one version.
+/// The variable parts of the [`Clearance`](crate::api::Clearance).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClearanceState {
-    /// Until when the version is cleared, if it is.
+    /// The end of the clearance, if the version is cleared.
     pub until: Option<Tick>,
-    /// When it last was no longer.
+    /// When the version last lost its clearance.
     pub lost_at: Option<Tick>,
 }
 
-/// What a pod runs.
+/// The content of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Runtime {
-    /// What people decide about.
+    /// The content of the version.
     Described,
-    /// Anything else.
     Other,
 }
 
-/// The one pod. One that is not gated counts as bound: nothing but the gate keeps the scheduler from it.
+/// The only pod. Without the gate it counts as bound, because nothing else keeps the scheduler from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pod {
     pub uid: u8,
@@ -48,68 +46,66 @@ pub struct Pod {
     pub gated: bool,
     pub labelled_held: bool,
     pub created: Tick,
-    /// When it will have been deleted, if it is being.
+    /// The end of its deletion, if it is being deleted.
     pub ends_at: Option<Tick>,
-    /// Its release is not asked for again. Only without [`super::guard::Guard::Retry`].
+    /// Its release is not retried. Only without [`super::guard::Guard::Retry`].
     pub given_up: bool,
     pub witness: PodWitness,
 }
 
-/// What a pod does not tell, because it is about how it came to be.
+/// The history of the pod that the properties need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PodWitness {
-    /// What the API server saw a valid clearance for when it let the pod go.
+    /// The content that the API server saw as cleared when it admitted or released the pod without its gate.
     pub seen: Option<Runtime>,
-    /// The present clearance did not clear it then.
+    /// The Clearance in etcd did not clear the pod at that moment.
     pub belated: bool,
-    /// No operator was there when it was created.
+    /// No operator was active at its creation.
     pub alone: bool,
     /// How many ticks it was bound without clearance while an operator led.
     pub late: Tick,
 }
 
-/// Who an operator is to the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Its process is not there.
+    /// Its process does not run.
     Down,
     /// It waits for the Lease.
     Standby,
     /// It has the Lease.
     Leading,
-    /// It had the Lease, was paused until another had it, and goes on. Only without
-    /// [`super::guard::Guard::LeaseWatched`].
+    /// It lost the Lease during a pause and continues. Only without [`super::guard::Guard::LeaseWatched`].
     Stale,
 }
 
-/// A process of the operator. Each of its watches lags by itself; `None` before the first list.
+/// A process of the operator. Each watch lags independently. Its position is `None` before the first list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Operator {
     pub role: Role,
-    /// How far its clock is ahead of the API server's.
+    /// How far its clock is ahead of the API server's clock.
     pub skew: Tick,
-    /// How many facts `compile` has read.
+    /// The number of facts that `compile` has read.
     pub facts: Option<usize>,
-    /// Which of [`State::written`] `compile` has read.
+    /// The index in [`State::written`] that `compile` has read.
     pub compiles_from: Option<usize>,
-    /// Which of [`State::written`] `enforce` has read.
+    /// The index in [`State::written`] that `enforce` has read.
     pub enforces: Option<usize>,
-    /// Since when `enforce` knows that the pod should not run.
+    /// The instant of the loss, if `enforce` has noticed it.
     pub lost_since: Option<Tick>,
-    /// What it asked about the pod, which comes to the API server at some time, even if it dies.
+    /// A sent request about the pod. It arrives later, even if the operator dies.
     pub request: Option<Request>,
-    /// The clearance that it sent, likewise.
+    /// A sent Clearance. It arrives later, even if the operator dies.
     pub replacement: Option<Replacement>,
 }
 
-/// A request about the pod that had `uid`.
+/// A request about the pod with this `uid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
     pub uid: u8,
     pub requested: RequestedAction,
 }
 
-/// What an operator wants of a pod: the `Decision` of `enforce`, in ticks.
+/// The request that follows from a decision of `enforce`, with grace periods in ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RequestedAction {
     Nothing,
@@ -118,7 +114,7 @@ pub enum RequestedAction {
     Delete(Tick),
 }
 
-/// A clearance to put in the place of the one at `of`, compiled from the first `read` facts.
+/// The Clearance `by` replaces the one at index `of`. It is compiled from the first `read` facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Replacement {
     pub of: usize,
@@ -126,34 +122,33 @@ pub struct Replacement {
     pub read: usize,
 }
 
-/// All of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     /// The API server's clock.
     pub now: Tick,
     pub facts: Vec<Fact>,
     pub written: Vec<ClearanceState>,
-    /// What the mutating stage of admission has read.
+    /// The index in `written` that the mutating stage of admission has read.
     pub gate_sees: usize,
-    /// What the validating stage of admission has read.
+    /// The index in `written` that the validating stage of admission has read.
     pub check_sees: usize,
     pub operators: [Operator; 2],
     pub pod: Option<Pod>,
-    /// How many pods were created.
+    /// The number of created pods.
     pub pods: u8,
     pub witness: Witness,
 }
 
-/// What a state does not tell, because it is about the steps that led to it.
+/// The history of the steps that the properties need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Witness {
-    /// How many facts the present clearance was compiled from.
+    /// The number of facts from which the current Clearance was compiled.
     pub read: usize,
-    /// It was replaced by one compiled from fewer.
+    /// A Clearance was replaced by one from fewer facts.
     pub went_back: bool,
-    /// A loss that was written down was given another instant.
+    /// A recorded loss got another instant.
     pub loss_moved: bool,
-    /// A pod was stopped that the decision was not about.
+    /// A stop reached a pod that the decision was not about.
     pub other_pod_stopped: bool,
 }
 
@@ -163,7 +158,7 @@ impl Operator {
         matches!(self.role, Role::Leading | Role::Stale)
     }
 
-    /// The process is gone, and what it knew with it; what it sent is not.
+    /// The process ends and loses its memory. Its sent requests stay.
     pub fn forget(&mut self, role: Role) {
         let Self { skew, request, replacement, .. } = *self;
         *self = Self { request, replacement, ..Self::new(role, skew) };
@@ -183,8 +178,8 @@ impl Operator {
     }
 
     fn reads(&mut self) -> impl Iterator<Item = &mut usize> {
-        let under_way = self.replacement.as_mut().map(|replacement| &mut replacement.of);
-        [self.compiles_from.as_mut(), self.enforces.as_mut(), under_way].into_iter().flatten()
+        let sent = self.replacement.as_mut().map(|replacement| &mut replacement.of);
+        [self.compiles_from.as_mut(), self.enforces.as_mut(), sent].into_iter().flatten()
     }
 }
 
@@ -197,18 +192,18 @@ impl State {
         self.written.len() - 1
     }
 
-    /// Whether somebody leads who is at work.
+    /// Whether an operator leads.
     pub fn is_led(&self) -> bool {
         self.operators.iter().any(|operator| operator.role == Role::Leading)
     }
 
-    /// How far the clocks of the cluster are apart.
+    /// The maximum difference between the clocks.
     pub fn spread(&self) -> Tick {
         let [a, b] = self.operators.map(|operator| operator.skew);
         a.max(b).max(0) - a.min(b).min(0)
     }
 
-    /// Puts `next` into etcd. Nobody stays more than `lag` versions behind.
+    /// Stores `next`. No reader stays more than `lag` versions behind.
     pub fn write(&mut self, next: ClearanceState, lag: usize) {
         self.written.push(next);
         if self.written.len() > lag + 1 {
@@ -216,7 +211,7 @@ impl State {
         }
     }
 
-    /// Drops the versions that everybody has read past, so that equal states are equal.
+    /// Drops the versions that all readers have passed, so that equivalent states are equal.
     pub fn forget_read(&mut self) {
         while self.written.len() > 1 && self.reads().all(|read| *read > 0) {
             self.forget_oldest();

@@ -1,5 +1,6 @@
-//! Argo CD compares the cluster with what is in Git, says what is healthy and puts right what is not as in Git. Its
-//! controllers and repository server run here as they are, with a Redis in memory between them.
+//! Runs the real controllers and repository server of Argo CD, with an in-memory Redis.
+//!
+//! Argo CD compares the cluster with Git, reports the health of objects and corrects differences.
 //!
 //! ```text
 //!  git ◄── file:// ── argocd-repo-server ◄── gRPC ── argocd-application-controller ──► API servers
@@ -19,15 +20,15 @@ use tokio::sync::SemaphorePermit;
 use crate::gitops::PERMITS;
 use crate::{Account, ControlPlane, Person, Process, binaries, ports, root, until};
 
-/// How long a comparison may take on a loaded machine.
+/// The timeout of a comparison, on a loaded machine.
 const SOON: Duration = Duration::from_mins(1);
 
 const NAMESPACE: &str = "argocd";
 
-/// The account that applies what is in Git, named as Argo CD's manifests name it.
+/// The service account that applies manifests, with the name from the manifests of Argo CD.
 const NAME: &str = "argocd-application-controller";
 
-/// Argo CD on a control plane; it ends with this value.
+/// Argo CD on a control plane. It stops when this value is dropped.
 pub struct ArgoCd<'a> {
     cluster: &'a ControlPlane,
     program: PathBuf,
@@ -36,7 +37,7 @@ pub struct ArgoCd<'a> {
 }
 
 impl<'a> ArgoCd<'a> {
-    /// Installs Argo CD's definitions and settings, tells it of Assent as the documentation says, and starts it.
+    /// Installs the CRDs and settings of Argo CD and the settings for Assent from the documentation, and starts it.
     pub async fn install(cluster: &'a ControlPlane) -> Result<Self> {
         let permit = PERMITS.acquire().await?;
         let built = binaries::built(&["argocd"]).await?;
@@ -46,9 +47,9 @@ impl<'a> ArgoCd<'a> {
         let account = cluster.applier(NAMESPACE, NAME).await?;
         let apply = ["apply", "-f", "-"];
         cluster.kubectl_stdin(Person::Admin, &apply, &settings().to_string()).await?.ok()?;
-        let ours = root().join("packaging/argocd").display().to_string();
-        let tell = ["apply", "--server-side", "--field-manager=assent", "-k", &ours];
-        cluster.kubectl(Person::Admin, &tell).await?.ok()?;
+        let customizations = root().join("packaging/argocd").display().to_string();
+        let apply = ["apply", "--server-side", "--field-manager=assent", "-k", &customizations];
+        cluster.kubectl(Person::Admin, &apply).await?.ok()?;
 
         let scratch = cluster.directory().join("argocd");
         std::fs::create_dir_all(&scratch)?;
@@ -57,7 +58,7 @@ impl<'a> ArgoCd<'a> {
         let repository = format!("127.0.0.1:{}", free()?);
         let at = |flag: &str| free().map(|port| format!("--{flag}{port}"));
         let path = std::env::join_paths(
-            // kustomize is in the one, helm in the other.
+            // The first directory has kustomize, the second has helm.
             [built.clone(), binaries::directory().await?]
                 .into_iter()
                 .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
@@ -113,7 +114,7 @@ impl<'a> ArgoCd<'a> {
         Ok(Self { cluster, program: argocd, _processes: processes, _permit: permit })
     }
 
-    /// Makes a cluster known by `name`, with the label `env`: another one, or otherwise that in which it runs.
+    /// Registers a cluster as `name`, with the label `env=<name>`. `None` is the cluster of Argo CD itself.
     pub async fn register(&self, name: &str, other: Option<&ControlPlane>) -> Result<()> {
         let (server, config) = match other {
             None => ("https://kubernetes.default.svc", json!({ "tlsClientConfig": { "insecure": false } })),
@@ -127,7 +128,7 @@ impl<'a> ArgoCd<'a> {
         self.cluster.kubectl_stdin(Person::Admin, &apply, &secret.to_string()).await?.ok().map(drop)
     }
 
-    /// What `argocd admin settings resource-overrides ASK` says of an object, with the settings that come with Assent.
+    /// The output of `argocd admin settings resource-overrides ASK` for an object, with the settings for Assent.
     pub async fn override_says(&self, ask: &str, object: &Value) -> Result<String> {
         let settings = ["get", "configmap", "argocd-cm", "-n", NAMESPACE, "-o=yaml"];
         let settings = self.cluster.kubectl(Person::Admin, &settings).await?.ok()?;
@@ -141,13 +142,13 @@ impl<'a> ArgoCd<'a> {
         self.cluster.run(self.cluster.account(Person::Admin), &program, &args, None).await?.ok()
     }
 
-    /// An `Application` as it is.
+    /// Reads an `Application`.
     pub async fn application(&self, name: &str) -> Result<Value> {
         let get = ["get", "applications.argoproj.io", name, "-n", NAMESPACE, "-o=json"];
         Ok(serde_json::from_str(&self.cluster.kubectl(Person::Admin, &get).await?.ok()?)?)
     }
 
-    /// Has an `Application` compared with Git once more: its status after that.
+    /// Compares an `Application` with Git again. Returns its new status.
     pub async fn refresh(&self, name: &str) -> Result<Value> {
         let annotate = ["annotate", "--overwrite", "applications.argoproj.io", name, "-n", NAMESPACE];
         let hard = [&annotate[..], &["argocd.argoproj.io/refresh=hard"]].concat();
@@ -160,7 +161,7 @@ impl<'a> ArgoCd<'a> {
         .await
     }
 
-    /// Waits until an `Application` is as in Git, whatever its health.
+    /// Waits until an `Application` is `Synced`, with any health.
     pub async fn synced(&self, name: &str) -> Result<()> {
         until(SOON, &format!("Application {name} to be Synced"), async || {
             let status = self.application(name).await?["status"].take();
@@ -170,7 +171,7 @@ impl<'a> ArgoCd<'a> {
         .await
     }
 
-    /// Waits until an `Application` is as in Git and has that health.
+    /// Waits until an `Application` is `Synced` and has this health.
     pub async fn is(&self, name: &str, health: &str) -> Result<()> {
         until(SOON, &format!("Application {name} to be Synced and {health}"), async || {
             let status = self.application(name).await?["status"].take();
@@ -187,7 +188,7 @@ impl<'a> ArgoCd<'a> {
         .await
     }
 
-    /// Waits until one object of an `Application` has that health: the message that goes with it.
+    /// Waits until an object of an `Application` has this health. Returns the health message.
     pub async fn shows(&self, name: &str, kind: &str, health: &str) -> Result<String> {
         until(SOON, &format!("{kind} of Application {name} to be {health}"), async || {
             let status = self.application(name).await?["status"].take();
@@ -200,7 +201,7 @@ impl<'a> ArgoCd<'a> {
     }
 }
 
-/// How Argo CD is told to be `account`.
+/// The cluster credentials with which Argo CD acts as `account`.
 fn credentials(account: &Account) -> Result<Value> {
     let kubeconfig: Value = serde_saphyr::from_str(&std::fs::read_to_string(account.kubeconfig())?)?;
     let authority = kubeconfig["clusters"][0]["cluster"]["certificate-authority"].as_str();
@@ -209,7 +210,7 @@ fn credentials(account: &Account) -> Result<Value> {
     Ok(json!({ "bearerToken": token, "tlsClientConfig": { "caData": authority } }))
 }
 
-/// What Argo CD's manifests install besides definitions and programs.
+/// The objects that the manifests of Argo CD install, without CRDs and programs.
 fn settings() -> Value {
     let labels = json!({ "app.kubernetes.io/part-of": "argocd" });
     let metadata = |name: &str| json!({ "name": name, "namespace": NAMESPACE, "labels": labels });

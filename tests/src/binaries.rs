@@ -1,5 +1,6 @@
-//! The control plane is built from Go modules because a module proxy may be all the network there is;
-//! `tests/controlplane/build` does it once and knows where the result is.
+//! Builds the programs of the control plane with `tests/controlplane/build`.
+//!
+//! They are built from Go modules, because a module proxy may be the only reachable network service.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -7,19 +8,18 @@ use std::process::Stdio;
 use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
-/// A file of `tests/controlplane`.
+/// The path of a file in `tests/controlplane`.
 pub fn controlplane(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("controlplane").join(file)
 }
 
 /// The directory that holds etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubectl, kwok
-/// and helm; the first time, building them takes minutes and shows its progress.
+/// and helm. The first call builds them, which takes minutes and prints its progress.
 pub async fn directory() -> Result<PathBuf> {
     build(&[]).await
 }
 
-/// The directory of what more modules of `tests/controlplane` build, and of the definitions in `crds/` that
-/// belong to them.
+/// The directory of the programs that the given modules of `tests/controlplane` build. Its `crds/` has their CRDs.
 pub async fn built(modules: &[&str]) -> Result<PathBuf> {
     build(modules).await
 }

@@ -1,5 +1,5 @@
-//! The API server serves TLS and signs service account tokens; these are the keys for both, made anew for
-//! each control plane so that none is ever checked in.
+//! The keys of the API server for TLS and for service account tokens. Each control plane gets new ones, so the
+//! repository contains no key.
 //!
 //! ```text
 //! ca.crt ──signs──> apiserver.crt (apiserver.key)      service-account.key signs tokens, .pub verifies
@@ -12,11 +12,11 @@ use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rcgen::{KeyUsagePurpose, PKCS_ECDSA_P256_SHA256};
 
-/// Where the API server answers, for the certificate to say so.
+/// The names in the certificate of the API server.
 const NAMES: [&str; 5] =
     ["127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
 
-/// Files of one directory.
+/// The paths of the key and certificate files.
 pub struct Certificates {
     pub ca: PathBuf,
     pub server: PathBuf,
@@ -26,7 +26,7 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Makes the keys and certificates and writes them to `directory`.
+    /// Generates the keys and certificates and writes them to `directory`.
     pub fn create(directory: &Path) -> Result<Self> {
         let files = Self {
             ca: directory.join("ca.crt"),

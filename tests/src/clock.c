@@ -1,5 +1,5 @@
-/* Shifts the clock of the process that it is preloaded into by CHAOS_CLOCK_OFFSET seconds. What measures
- * durations (CLOCK_MONOTONIC) is left alone: a clock that is wrong still runs. */
+/* Preloaded into a process, shifts its wall clock by CHAOS_CLOCK_OFFSET seconds. CLOCK_MONOTONIC, which measures
+ * durations, does not change. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/syscall.h>

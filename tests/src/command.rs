@@ -1,5 +1,4 @@
-//! People use Assent through kubectl and helm, so the tests do too: the real programs, closed off from the
-//! configuration and the caches of whoever runs the tests.
+//! Runs the real kubectl, helm and other programs, without the configuration and caches of the user who runs the tests.
 
 use std::env;
 use std::ffi::OsStr;
@@ -10,25 +9,28 @@ use anyhow::{Context, Result, bail};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-/// A script for bash that runs its argument on a terminal; `script` would have it run by whatever shell `SHELL`
-/// names, if any.
+/// A bash script that runs its argument on a pseudo-terminal. `script` uses the shell of `SHELL`, so it is set to bash.
 pub const ON_A_TERMINAL: &str = r#"SHELL=$BASH exec script -qefc "$0" /dev/null"#;
 
-/// What a command said.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Output {
     /// The command line.
     pub command: String,
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
-    /// Its standard output.
+    /// The standard output.
     pub stdout: String,
-    /// Its standard error.
+    /// The standard error.
     pub stderr: String,
 }
 
 impl Output {
-    /// Its standard output if it succeeded, else an error that shows what it said.
+    /// The standard output.
+    ///
+    /// # Errors
+    ///
+    /// Fails with all output if the command failed.
     pub fn ok(self) -> Result<String> {
         let Self { command, status, stdout, stderr } = self;
         if !status.success() {
@@ -37,31 +39,35 @@ impl Output {
         Ok(stdout)
     }
 
-    /// Its standard error if it failed, else an error: for what must be denied.
+    /// The standard error of a command that must fail.
+    ///
+    /// # Errors
+    ///
+    /// Fails with all output if the command succeeded.
     pub fn denied(self) -> Result<String> {
         let Self { command, status, stdout, stderr } = self;
         if status.success() {
-            bail!("{command} should have failed\n{stdout}{stderr}");
+            bail!("{command} succeeded, but it must fail\n{stdout}{stderr}");
         }
         Ok(stderr)
     }
 }
 
-/// Where programs are found and what they may remember.
+/// The search path of programs and the directory of their caches.
 pub struct Programs {
     /// Searched before PATH.
     pub path: Vec<PathBuf>,
-    /// For their caches: a cache of one cluster must not answer for another that has its port.
+    /// The directory of caches. Each cluster has its own, because another cluster may later use the same port.
     pub home: PathBuf,
 }
 
 impl Programs {
-    /// The command to run `program` as the user of `kubeconfig`, for whoever wants to set more of it.
+    /// The command that runs `program` as the user of `kubeconfig`.
     pub fn command(&self, kubeconfig: &Path, program: impl AsRef<OsStr>) -> Result<Command> {
         let inherited = env::var_os("PATH").unwrap_or_default();
         let path = self.path.iter().cloned().chain(env::split_paths(&inherited));
         let path = env::join_paths(path).context("joining PATH")?;
-        // The child's PATH is not what finds the child itself.
+        // `Command` does not search the program in the `PATH` that it sets for the child.
         let program = self.find(Path::new(program.as_ref()));
         let mut command = Command::new(program);
         command
@@ -90,7 +96,7 @@ impl Programs {
         let mut child = command.spawn().with_context(|| format!("starting {shown}"))?;
         let mut input = child.stdin.take().context("no stdin")?;
         let write = async move {
-            // A program that does not want all of its input is no failure of ours.
+            // A program may end before it has read its input.
             let _ = input.write_all(stdin.unwrap_or_default().as_bytes()).await;
         };
         let ((), output) = tokio::join!(write, child.wait_with_output());

@@ -1,4 +1,4 @@
-//! What a control plane consists of, so that tests can break its parts by name.
+//! The processes of a control plane, by name, so that tests can break them.
 //!
 //! ```text
 //! etcd <── kube-apiserver <─┬─ kube-controller-manager   as system:kube-controller-manager
@@ -9,24 +9,24 @@
 /// A process of the control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Component {
-    /// Keeps the data.
+    /// Stores the data.
     Etcd,
     /// Serves the API.
     ApiServer,
     /// Runs the built-in controllers: Deployments, Jobs, namespaces, garbage collection.
     ControllerManager,
-    /// Gives pods a node.
+    /// Assigns pods to nodes.
     Scheduler,
-    /// Plays the nodes: makes pods run.
+    /// Simulates the nodes, and reports pods as running.
     Kwok,
 }
 
 impl Component {
-    /// In the order they are started.
+    /// All components, in the order in which they start.
     pub const ALL: [Self; 5] =
         [Self::Etcd, Self::ApiServer, Self::ControllerManager, Self::Scheduler, Self::Kwok];
 
-    /// The name of its program, and of its log.
+    /// The name of its program and of its log.
     pub const fn program(self) -> &'static str {
         match self {
             Self::Etcd => "etcd",
@@ -37,12 +37,12 @@ impl Component {
         }
     }
 
-    /// Whether it is released with Kubernetes, and so is of the version that is tested.
+    /// Whether it is part of a Kubernetes release, so that its version is the tested version.
     pub const fn is_kubernetes(self) -> bool {
         matches!(self, Self::ApiServer | Self::ControllerManager | Self::Scheduler)
     }
 
-    /// Who it is to the API server, for those that are its clients.
+    /// Its user name and groups, if it is a client of the API server.
     pub const fn user(self) -> Option<(&'static str, &'static [&'static str])> {
         match self {
             Self::Etcd | Self::ApiServer => None,

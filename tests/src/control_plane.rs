@@ -1,11 +1,10 @@
-//! The one thing a test, the demo or the benchmark holds: a cluster, and the people who use it. Whether the
-//! cluster was started here or was there before makes no difference to them.
+//! A cluster and the people who use it: a new control plane, or an existing cluster.
 //!
 //! ```text
 //! ControlPlane ── processes ───> Process of each Component     none on an existing cluster
 //!              ├─ people ──────> Account of each Person
 //!              ├─ programs ────> kubectl, helm, …
-//!              └─ directory ───> everything on disk            removed last
+//!              └─ directory ───> all files                     removed last
 //! ```
 
 use std::collections::BTreeMap;
@@ -29,26 +28,26 @@ use crate::people::Person;
 use crate::process::Process;
 use crate::start::{self, Processes};
 
-/// The name of the audit log.
+/// The file name of the audit log.
 pub const AUDIT_LOG: &str = "audit.jsonl";
 
-/// What kind of control plane to start.
+/// The options of a new control plane.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many nodes KWOK plays; each has 128 CPUs, 1 TiB and 8 GPUs.
+    /// The number of simulated nodes. Each has 128 CPUs, 1 TiB of memory and 8 GPUs.
     pub nodes: u32,
-    /// Components that are not started; without Kwok there are no nodes.
+    /// Components that are not started. Without `Kwok` there are no nodes.
     pub without: Vec<Component>,
-    /// Arguments beyond the usual, such as `(ApiServer, "--runtime-config=api/all=true")`.
+    /// More arguments for components, such as `(ApiServer, "--runtime-config=api/all=true")`.
     pub extra_args: Vec<(Component, String)>,
-    /// Whether the API server keeps an audit log, of who asked for what and what its policies noted.
+    /// Whether the API server writes an audit log, with the requests and the audit annotations of its policies.
     pub audit: bool,
-    /// How many requests per second each built-in controller may make.
+    /// The number of requests per second that the controller manager and the scheduler may each make.
     pub qps: u32,
-    /// Directories with programs, searched first: kubectl finds its plugins there.
+    /// Directories that are searched first for programs and for kubectl plugins.
     pub path: Vec<PathBuf>,
-    /// The minor version of Kubernetes, such as `1.30`, of which `tests/controlplane` has a module; by default the
-    /// newest.
+    /// The minor version of Kubernetes, such as `1.30`. `tests/controlplane` must have a module for it. The default is
+    /// the newest version.
     pub kubernetes: Option<String>,
 }
 
@@ -67,14 +66,14 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Another minor version of Kubernetes, such as `1.30`.
+    /// Sets the minor version of Kubernetes, such as `1.30`.
     #[must_use]
     pub fn on_kubernetes(mut self, version: &str) -> Self {
         self.kubernetes = Some(version.to_owned());
         self
     }
 
-    /// As before Kubernetes 1.36: there is no `MutatingAdmissionPolicy`.
+    /// Disables `MutatingAdmissionPolicy`, as in Kubernetes before 1.36.
     #[must_use]
     pub fn without_mutation(mut self) -> Self {
         let resources = ["mutatingadmissionpolicies", "mutatingadmissionpolicybindings"];
@@ -89,9 +88,9 @@ impl Options {
     }
 }
 
-/// A cluster and its users. Dropping it ends its processes and removes its files.
+/// A cluster and its users. On drop, its processes end and its files are removed.
 pub struct ControlPlane {
-    // Fields are dropped in this order: nothing may write when the directory is removed.
+    // Fields are dropped in this order. The processes must end before the directory is removed.
     processes: Processes,
     cluster: Cluster,
     people: BTreeMap<Person, Account>,
@@ -100,12 +99,12 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts a control plane with the default options; returns when pods can be created and will run.
+    /// Starts a control plane with the default options. Returns when pods can be created and run.
     pub async fn start() -> Result<Self> {
         Self::start_with(Options::default()).await
     }
 
-    /// Starts a control plane; returns when pods can be created and, given nodes, will run.
+    /// Starts a control plane. Returns when pods can be created and, if there are nodes, run.
     pub async fn start_with(options: Options) -> Result<Self> {
         let start::Started { processes, cluster, people, binaries, directory } =
             start::start(&options).await?;
@@ -114,8 +113,8 @@ impl ControlPlane {
         Ok(Self { processes, cluster, people, programs, directory })
     }
 
-    /// A cluster that is there already: the current context of `kubeconfig`, whose user must be allowed to
-    /// impersonate, for that is how the people act. kubectl and helm come from `path` and PATH.
+    /// Uses the existing cluster of the current context of `kubeconfig`. Its user must be allowed to impersonate, because
+    /// the people act by impersonation. kubectl and helm come from `path` and `PATH`.
     pub async fn existing(kubeconfig: Kubeconfig, path: Vec<PathBuf>) -> Result<Self> {
         let (cluster, auth) = kubeconfig::current(kubeconfig)?;
         let directory = Directory::create()?;
@@ -129,7 +128,7 @@ impl ControlPlane {
         Ok(Self { processes: Processes::new(), cluster, people, programs, directory })
     }
 
-    /// The cluster of `KUBECONFIG` if `ASSENT_DEMO_CLUSTER=existing`, else one that is started.
+    /// Uses the cluster of `KUBECONFIG` if `ASSENT_DEMO_CLUSTER=existing`, and starts a control plane otherwise.
     pub async fn open(options: Options) -> Result<Self> {
         if env::var_os("ASSENT_DEMO_CLUSTER").is_none_or(|cluster| cluster != "existing") {
             return Self::start_with(options).await;
@@ -139,40 +138,40 @@ impl ControlPlane {
         Self::existing(kubeconfig, options.path).await
     }
 
-    /// The temporary directory of everything; `log/` has what each component said.
+    /// The temporary directory with all files. `log/` has the log of each component.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Where logs go; for processes that belong to this cluster.
+    /// The directory of the logs, for processes that belong to this cluster.
     pub fn log_dir(&self) -> PathBuf {
         self.directory.join("log")
     }
 
-    /// The audit log, one event a line.
+    /// The path of the audit log, which has one event per line.
     pub fn audit_log(&self) -> PathBuf {
         self.log_dir().join(AUDIT_LOG)
     }
 
-    /// Where the API server answers.
+    /// The URL of the API server.
     pub fn server(&self) -> &str {
         self.cluster.server.as_deref().unwrap_or_default()
     }
 
-    /// Whether the cluster was there before; then it has no processes to kill.
+    /// Whether this is an existing cluster. Then there are no processes to kill.
     pub fn is_existing(&self) -> bool {
         self.processes.is_empty()
     }
 }
 
-/// Who uses the cluster.
+/// Users of the cluster.
 impl ControlPlane {
     /// The account of `person`.
     pub fn account(&self, person: Person) -> &Account {
         &self.people[&person]
     }
 
-    /// A file that makes a program act as `person`.
+    /// The kubeconfig of `person`.
     pub fn kubeconfig(&self, person: Person) -> &Path {
         self.account(person).kubeconfig()
     }
@@ -182,12 +181,12 @@ impl ControlPlane {
         self.account(person).client()
     }
 
-    /// The account of a service account that exists; its token lasts a day, or what the cluster allows.
+    /// The account of an existing service account. Its token is valid for a day, or for less if the cluster limits it.
     pub async fn service_account(&self, namespace: &str, name: &str) -> Result<Account> {
         self.service_account_via(namespace, name, self.server(), &format!("{namespace}.{name}")).await
     }
 
-    /// The same, for somebody who calls itself `user` and reaches the API server at `server`, by way of a proxy.
+    /// The same as [`ControlPlane::service_account`], with the server URL of a proxy. `user` names the kubeconfig file.
     pub async fn service_account_via(
         &self,
         namespace: &str,
@@ -205,13 +204,13 @@ impl ControlPlane {
         Account::create(self.directory.kubeconfig(user), &cluster, kubeconfig::with_token(&token)).await
     }
 
-    /// The account of nobody: a client that adds no credentials to what it is given to send.
+    /// An account without credentials, for a client that must not add any to its requests.
     pub async fn anonymous(&self) -> Result<Account> {
         Account::create(self.directory.kubeconfig("anonymous"), &self.cluster, AuthInfo::default()).await
     }
 }
 
-/// Programs, to use the cluster as people do.
+/// Programs that people use.
 impl ControlPlane {
     /// Runs kubectl as `person`.
     pub async fn kubectl(&self, person: Person, args: &[&str]) -> Result<Output> {
@@ -223,7 +222,7 @@ impl ControlPlane {
         self.run(self.account(person), "kubectl", args, Some(stdin)).await
     }
 
-    /// Runs helm as the admin.
+    /// Runs helm as [`Person::Admin`].
     pub async fn helm(&self, args: &[&str]) -> Result<Output> {
         self.run(self.account(Person::Admin), "helm", args, None).await
     }
@@ -239,31 +238,31 @@ impl ControlPlane {
         self.programs.run(account.kubeconfig(), program, args, stdin).await
     }
 
-    /// The command that would run `program`, for those who want to see its output as it comes.
+    /// The command that runs `program`, for callers that read its output while it runs.
     pub fn command(&self, account: &Account, program: impl AsRef<OsStr>) -> Result<Command> {
         self.programs.command(account.kubeconfig(), program)
     }
 }
 
-/// Faults; on an existing cluster, or for a component that was left out, they are errors.
+/// Faults. They fail on an existing cluster and for components that were not started.
 impl ControlPlane {
-    /// SIGKILL; returns once the process is gone.
+    /// Sends SIGKILL, and returns when the process is gone.
     pub fn kill(&self, component: Component) -> Result<()> {
         self.process(component).map(Process::kill)
     }
 
-    /// SIGSTOP: it hangs, with its connections open.
+    /// Sends SIGSTOP: the process hangs and keeps its connections open.
     pub fn pause(&self, component: Component) -> Result<()> {
         self.process(component)?.pause()
     }
 
-    /// SIGCONT: it goes on where it was paused.
+    /// Sends SIGCONT: the paused process continues.
     pub fn resume(&self, component: Component) -> Result<()> {
         self.process(component)?.resume()
     }
 
-    /// Runs it again with the same data and port, after SIGKILL if it still runs; returns when the API
-    /// server, if that runs, is ready.
+    /// Runs a component again with the same data and port, after SIGKILL if it still runs. Returns when the API server
+    /// is ready, if it runs.
     pub async fn restart(&self, component: Component) -> Result<()> {
         self.process(component)?.restart()?;
         if self.process(Component::ApiServer)?.is_running() {
@@ -275,6 +274,6 @@ impl ControlPlane {
     /// The process of `component`.
     pub fn process(&self, component: Component) -> Result<&Process> {
         let process = self.processes.get(&component);
-        process.with_context(|| format!("{} was not started here", component.program()))
+        process.with_context(|| format!("{} was not started by this control plane", component.program()))
     }
 }

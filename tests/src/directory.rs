@@ -1,12 +1,11 @@
-//! A control plane leaves nothing behind, even when its owner is killed: the directory is removed by a
-//! script that waits for the owner to be gone, and not by the owner.
+//! The temporary directory of a control plane. A script removes it when the owner has ended, even if it was killed.
 //!
 //! ```text
 //! /tmp/assent-XXXXXX/
 //! ├── pki/         ca.crt, apiserver.{crt,key}, service-account.{key,pub}, tokens.csv
 //! ├── etcd/        the data
 //! ├── kubeconfig/  alice.yaml, …, kube-scheduler.yaml, …
-//! ├── home/        what kubectl and helm cache
+//! ├── home/        the caches of kubectl and helm
 //! └── log/         etcd.log, kube-apiserver.log, …
 //! ```
 
@@ -20,14 +19,14 @@ use anyhow::{Context, Result};
 
 use crate::binaries::controlplane;
 
-/// A temporary directory; `ASSENT_KEEP=1` keeps it.
+/// A temporary directory, which is removed on drop. `ASSENT_KEEP=1` keeps it.
 pub struct Directory {
     path: PathBuf,
     sweeper: Option<Child>,
 }
 
 impl Directory {
-    /// Makes the directory and its subdirectories.
+    /// Creates the directory and its subdirectories.
     pub fn create() -> Result<Self> {
         let keep = env::var_os("ASSENT_KEEP").is_some_and(|value| value != "0" && !value.is_empty());
         let path = tempfile::Builder::new().prefix("assent-").tempdir()?.keep();
@@ -46,7 +45,7 @@ impl Directory {
         self.path.join(part)
     }
 
-    /// The file that makes a program act as `user`.
+    /// The path of the kubeconfig of `user`.
     pub fn kubeconfig(&self, user: &str) -> PathBuf {
         self.path.join("kubeconfig").join(format!("{user}.yaml"))
     }
@@ -66,9 +65,9 @@ fn sweep(path: &Path) -> Result<Child> {
 impl Drop for Directory {
     fn drop(&mut self) {
         match &mut self.sweeper {
-            // Waiting closes the pipe first, and that is what the sweeper waits for.
+            // `wait` first closes the pipe, and the sweeper waits for that.
             Some(sweeper) => drop(sweeper.wait()),
-            None => eprintln!("ASSENT_KEEP: kept {}", self.path.display()),
+            None => eprintln!("{} is kept, because ASSENT_KEEP is set", self.path.display()),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! A flood: one user makes thousands of changes in one namespace.
+//! A flood: one user makes thousands of changes per minute in one namespace.
 //!
 //! ```text
-//!  a number every 12 ms ─► one change, of a kind that follows from the number ─► 32 under way at a time
+//!  a number every 10.9 ms ─► one change, of a kind that depends on the number ─► 32 at the same time
 //! ```
 
 use std::{
@@ -22,19 +22,19 @@ use tokio::time::{interval, sleep};
 
 use crate::{ControlPlane, Person, Scenario, container, digest};
 
-/// How often a change begins: 5,500 times a minute.
+/// The time between two changes, for 5,500 changes a minute.
 const PERIOD: Duration = Duration::from_micros(10_900);
 
-/// How many changes are under way at a time.
+/// The number of changes at the same time.
 const CONCURRENCY: usize = 32;
 
-/// How many clients share the work.
+/// The number of clients that make the changes.
 const CLIENTS: usize = 4;
 
-/// How long the user waits after a change that failed.
+/// The wait after a failed change.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A user who makes many changes in the namespace of a scene.
+/// A user who makes many changes in one namespace.
 pub struct Flood<'a> {
     scene: Scenario<'a>,
     clients: Vec<Client>,
@@ -43,19 +43,19 @@ pub struct Flood<'a> {
 }
 
 impl<'a> Flood<'a> {
-    /// A flood that has not begun.
+    /// A flood that has not started.
     pub fn new(cluster: &'a ControlPlane, namespace: &str) -> Result<Self> {
         let clients = (0..CLIENTS).map(|_| cluster.client(Person::Dev)).collect::<Result<_>>()?;
         let scene = Scenario { cluster, namespace: namespace.to_owned() };
         Ok(Self { scene, clients, begun: AtomicU32::new(0), done: AtomicU32::new(0) })
     }
 
-    /// How many changes the API server has stored.
+    /// The number of changes that the API server has stored.
     pub fn changes(&self) -> u32 {
         self.done.load(Relaxed)
     }
 
-    /// Makes changes for ever.
+    /// Makes changes until the future is dropped.
     pub async fn rise(&self) {
         let numbers = stream::unfold(interval(PERIOD), async |mut ticks| {
             ticks.tick().await;
@@ -72,7 +72,8 @@ impl<'a> Flood<'a> {
         }
     }
 
-    /// One change: a version, a signed decision of nobody, an edit of a system, another system, or an Event.
+    /// Makes one change: a new version, an approval with an invalid signature, an edit of a system, a new system, or an
+    /// Event.
     async fn change(&self, number: u32) -> Result<()> {
         let (scene, name) = (&self.scene, format!("flood-{number}"));
         match number % 5 {

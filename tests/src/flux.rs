@@ -1,5 +1,5 @@
-//! Flux applies what is in Git for ever. Its kustomize-controller runs here as it is; what its source-controller
-//! would fetch from a repository, the files of a directory, is handed to it.
+//! Runs the real kustomize-controller of Flux. In place of the source-controller, the test serves the files of a
+//! directory as the artifact of a `GitRepository`.
 //!
 //! ```text
 //!  directory ── tar ──► http://127.0.0.1/ARTIFACT ◄── kustomize-controller ──► API server
@@ -25,13 +25,13 @@ use tokio::task::JoinHandle;
 use crate::gitops::{NAME, NAMESPACE, PERMITS};
 use crate::{ControlPlane, Person, Process, binaries, ports, until};
 
-/// How long a reconciliation may take on a loaded machine.
+/// The timeout of a reconciliation, on a loaded machine.
 const SOON: Duration = Duration::from_mins(1);
 
-/// What was fetched, by path.
+/// The served artifacts, by path.
 type Artifacts = Arc<Mutex<HashMap<String, Vec<u8>>>>;
 
-/// Flux on a control plane; it ends with this value.
+/// Flux on a control plane. It stops when this value is dropped.
 pub struct Flux<'a> {
     cluster: &'a ControlPlane,
     _controller: Process,
@@ -48,7 +48,7 @@ impl Drop for Flux<'_> {
 }
 
 impl<'a> Flux<'a> {
-    /// Installs Flux's definitions and starts its controller, which may do everything, as `flux install` has it.
+    /// Installs the CRDs of Flux and starts its controller as `cluster-admin`, as `flux install` does.
     pub async fn install(cluster: &'a ControlPlane) -> Result<Self> {
         let permit = PERMITS.acquire().await?;
         let built = binaries::built(&["flux"]).await?;
@@ -69,13 +69,13 @@ impl<'a> Flux<'a> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
         let server = tokio::spawn(async move {
-            // It is aborted, and has no other end.
+            // The task ends only when it is aborted.
             let _ = axum::serve(listener, router).await;
         });
         Ok(Self { cluster, _controller: controller, address, artifacts, server, _permit: permit })
     }
 
-    /// Makes `directory` what is in the repository that the `GitRepository` named `repository` is about.
+    /// Sets the files of `directory` as the content of the `GitRepository` named `repository`.
     pub async fn commit(&self, repository: &str, directory: &Path) -> Result<()> {
         let tar = tokio::process::Command::new("tar")
             .args(["--sort=name", "--mtime=@0", "-czf", "-", "-C"])
@@ -101,7 +101,7 @@ impl<'a> Flux<'a> {
         self.cluster.kubectl(Person::Admin, &patch).await?.ok().map(drop)
     }
 
-    /// Has a `Kustomization` reconciled once more, as `flux reconcile kustomization` does: its conditions after that.
+    /// Requests a reconciliation, as `flux reconcile kustomization` does. Returns the new status.
     pub async fn reconcile(&self, name: &str) -> Result<Value> {
         let now = jiff::Timestamp::now().to_string();
         let request = format!("reconcile.fluxcd.io/requestedAt={now}");
@@ -115,7 +115,7 @@ impl<'a> Flux<'a> {
         .await
     }
 
-    /// Waits until a condition of a `Kustomization` is `status`, for `reason`: its message.
+    /// Waits until a condition of a `Kustomization` has this status and reason. Returns its message.
     pub async fn is(&self, name: &str, type_: &str, status: &str, reason: &str) -> Result<String> {
         until(SOON, &format!("Kustomization {name} to be {type_}={status} {reason}"), async || {
             let object = self.kustomization(name).await?;
@@ -127,7 +127,7 @@ impl<'a> Flux<'a> {
         .await
     }
 
-    /// A `Kustomization` as it is.
+    /// Reads a `Kustomization`.
     pub async fn kustomization(&self, name: &str) -> Result<Value> {
         let get = ["get", "kustomization.kustomize.toolkit.fluxcd.io", name, "-n", NAMESPACE, "-o=json"];
         Ok(serde_json::from_str(&self.cluster.kubectl(Person::Admin, &get).await?.ok()?)?)

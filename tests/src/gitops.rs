@@ -1,5 +1,7 @@
-//! What is in Git is applied by a controller and not by a person, with all the rights that such controllers
-//! are usually given: what it may not do, it is refused for what it is.
+//! The account of a GitOps controller, and repositories for it to apply.
+//!
+//! The account is `cluster-admin`, as usual for such controllers. So only Assent refuses its requests, because it is
+//! not a person.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,23 +18,23 @@ use crate::kubeconfig::Account;
 use crate::people::Person;
 use crate::wait::until;
 
-/// Where it runs, as Flux has it.
+/// The namespace of the controller, as in Flux.
 pub const NAMESPACE: &str = "flux-system";
 
-/// Its service account.
+/// The service account of the controller.
 pub const NAME: &str = "kustomize-controller";
 
-/// Such controllers keep a machine busy: of the clusters of a test run, so many have one at the same time.
+/// Limits how many clusters of a test run have a GitOps controller at the same time, because it uses much CPU.
 pub static PERMITS: Semaphore = Semaphore::const_new(2);
 
 impl ControlPlane {
-    /// Installs custom resource definitions, those of a file or directory; returns when they are served.
+    /// Installs the CRDs of a file or directory. Returns when the API server serves them.
     pub async fn define(&self, definitions: &Path) -> Result<()> {
         // kubectl does not follow a link to a directory.
         let definitions = definitions.canonicalize()?.display().to_string();
         self.kubectl(Person::Admin, &["apply", "--server-side", "-f", &definitions]).await?.ok()?;
         until(Duration::from_secs(20), "the definitions to be served", async || {
-            // It fails, and does not wait, on one that has no conditions yet.
+            // `kubectl wait` fails at once for a CRD that has no conditions.
             let wait = ["wait", "--for=condition=Established", "--timeout=5s", "-f", &definitions];
             self.kubectl(Person::Admin, &wait).await?.ok().map(Some)
         })
@@ -45,8 +47,7 @@ impl ControlPlane {
         self.applier(NAMESPACE, NAME).await
     }
 
-    /// The account of whoever applies what is in Git, a service account bound to `cluster-admin`; it is made if it
-    /// is not there yet.
+    /// The account of a service account that is bound to `cluster-admin`. Creates both if they do not exist.
     pub async fn applier(&self, namespace: &str, name: &str) -> Result<Account> {
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": [
             { "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } },
@@ -61,11 +62,11 @@ impl ControlPlane {
     }
 }
 
-/// A copy of the repositories of one of the layouts in `examples/gitops`, to edit and commit.
+/// A copy of the repositories of a layout in `examples/gitops`, which a test can edit and commit.
 pub struct Layout(TempDir);
 
 impl Layout {
-    /// The layout of that name.
+    /// Copies the layout with this name.
     pub fn copy(name: &str) -> Result<Self> {
         let copy = Self(tempfile::tempdir()?);
         copy.bring(&format!("examples/gitops/{name}"), "")?;
@@ -80,12 +81,12 @@ impl Layout {
         Ok(())
     }
 
-    /// Where a file of it is.
+    /// The path of a file in the copy.
     pub fn path(&self, path: &str) -> PathBuf {
         self.0.path().join(path)
     }
 
-    /// Replaces text that is in a file.
+    /// Replaces text in a file. Fails if the file does not contain it.
     pub fn edit(&self, path: &str, from: &str, to: &str) -> Result<()> {
         let path = self.path(path);
         let text = fs::read_to_string(&path)?;
@@ -101,7 +102,7 @@ impl Layout {
         Ok(fs::write(&list, text.replacen("resources:\n", &format!("resources:\n  - {name}\n"), 1))?)
     }
 
-    /// Commits a directory as the repository that it is: where it can be cloned from.
+    /// Commits all files of a directory to a Git repository in it. Returns its URL.
     pub fn commit(&self, directory: &str) -> Result<String> {
         let directory = self.path(directory);
         if !directory.join(".git").exists() {

@@ -17,38 +17,38 @@ use crate::{ControlPlane, Person, Scenario, container, digest, pod_spec};
 /// The value of an environment variable of each pod. No log may contain it.
 pub const SECRET: &str = "hunter2-of-the-test";
 
-/// A time that the API server stores, beyond what most clients can represent.
+/// A time that the API server stores and most clients cannot represent.
 pub const FAR: &str = "9999-12-31T23:59:59Z";
 
-/// A time with more digits than most clients read.
+/// A time with more fractional digits than most clients can read.
 pub const FINE: &str = "2030-01-01T00:00:00.123456789123Z";
 
-/// The last second that an Approval may name.
+/// The last second that an Approval may have as `notAfter`.
 const LAST: &str = "8999-12-31T23:59:59Z";
 
-/// The label of objects that are hostile and in no namespace.
+/// The label of cluster-scoped hostile objects.
 pub const HOSTILE: &str = "assent.test/hostile";
 
 /// One object of a kind that the operator watches or lists.
 pub struct Specimen {
-    /// Its kind.
+    /// The kind of the object.
     pub kind: &'static str,
-    /// The path of its kind.
+    /// The API path of the kind.
     path: String,
     who: Person,
     object: Value,
 }
 
 impl Specimen {
-    /// How many specimens [`Specimen::all`] returns.
+    /// The number of specimens that [`Specimen::all`] returns.
     pub const COUNT: usize = 13;
 
-    /// One specimen of each kind: in the namespace of the scene, or named after it.
+    /// One specimen of each kind. A cluster-scoped specimen has the namespace of the scenario in its name.
     pub fn all(scene: &Scenario<'_>) -> Result<Vec<Self>> {
         Ok([facts(scene), workloads(scene)?, of_the_cluster(scene)].into_iter().flatten().collect())
     }
 
-    /// Whether it is in the namespace of the scene.
+    /// Whether the object is in the namespace of the scenario.
     pub fn is_namespaced(&self) -> bool {
         self.object["metadata"]["namespace"].is_string()
     }
@@ -61,9 +61,9 @@ impl Specimen {
         created.map(drop).with_context(|| format!("creating the {}", self.kind))
     }
 
-    /// Makes the object odd in every way that the API server stores, and returns what it answers to each.
+    /// Applies each patch that makes the object odd, and returns the result of each.
     pub async fn make_odd(&self, cluster: &ControlPlane) -> Result<Vec<(&'static str, Result<()>)>> {
-        // No role lets people change an Approval, but an administrator can.
+        // No role permits an update of Approvals, so an administrator makes it.
         let who = if self.kind == "Approval" { Person::Admin } else { self.who };
         let client = cluster.client(who)?;
         let mut answers = Vec::new();
@@ -104,7 +104,7 @@ fn nested(levels: usize) -> Value {
     (0..levels).fold(json!({}), |inner, _| json!({ "f:a": inner }))
 }
 
-/// An object of the scene's namespace.
+/// A specimen in the namespace of the scenario.
 fn namespaced(
     scene: &Scenario<'_>,
     kind: &'static str,
@@ -122,7 +122,7 @@ fn facts(scene: &Scenario<'_>) -> Vec<Specimen> {
     let mut ended = scene.system("limited");
     ended["metadata"]["name"] = json!("odd");
     ended["spec"]["decommission"] = json!({ "date": FINE, "reason": "over" });
-    // Nobody may change an Approval, so that it is created odd.
+    // The spec of an Approval is immutable, so it is odd from its creation.
     let approval = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Approval",
         "metadata": { "name": "odd", "namespace": scene.namespace,
             "managedFields": field_set(FAR, &json!("assent.dev/v1alpha1"), &json!({ "f:spec": {} })) },
@@ -135,8 +135,8 @@ fn facts(scene: &Scenario<'_>) -> Vec<Specimen> {
     ]
 }
 
-/// Pods, what makes them, and what the operator keeps of them. No client with ordinary times can read the
-/// metadata of their templates.
+/// Pods, their controllers, and a `ControllerRevision` as the operator creates it. Clients with ordinary time types cannot
+/// parse the metadata of their templates.
 fn workloads(scene: &Scenario<'_>) -> Result<Vec<Specimen>> {
     let spec = pod_spec(&odd_container());
     let made =
@@ -169,7 +169,7 @@ fn workloads(scene: &Scenario<'_>) -> Result<Vec<Specimen>> {
     ])
 }
 
-/// What governance writes by mistake.
+/// Cluster-scoped objects, as governance may write them by mistake.
 fn of_the_cluster(scene: &Scenario<'_>) -> Vec<Specimen> {
     let metadata = json!({ "name": format!("{}-odd", scene.namespace), "labels": { HOSTILE: "true" } });
     let object = |kind: &'static str, api_version: &str, path: &str| Specimen {
@@ -202,7 +202,7 @@ fn field_set(time: &str, api_version: &Value, fields: &Value) -> Value {
         "fieldsType": "FieldsV1", "fieldsV1": fields }])
 }
 
-/// Patches that make an object odd; each of another part of it.
+/// The patches that make an object odd: description, subresource and patch. Each changes another part of the object.
 fn mutations(api_version: &Value) -> Vec<(&'static str, Option<&'static str>, Value)> {
     let fields = |time: &str, fields: &Value| json!({ "metadata": { "managedFields": field_set(time, api_version, fields) } });
     let condition =

@@ -1,8 +1,7 @@
-//! Assent as its users have it: what the chart renders, installed by Helm, and the operator as the service
-//! account that the chart made for it.
+//! Installs Assent as users do: Helm installs the chart, and the operator uses the service account of the chart.
 //!
-//! The operator is a process of this machine, because KWOK's nodes run nothing; all that it may do is what
-//! the chart's RBAC lets its service account do.
+//! The operator is a process on this machine, because simulated nodes run no containers. It has only the permissions
+//! that the RBAC of the chart gives to its service account.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,10 +15,10 @@ use tokio::net::TcpStream;
 
 use crate::{ControlPlane, Person, Process, ports, until};
 
-/// Where the release is.
+/// The namespace of the Helm release.
 pub const NAMESPACE: &str = "assent-system";
 
-/// Who holds which role, and who may assign which level.
+/// The values of the chart: who has which approver role, and who may assign which risk level.
 const VALUES: &str = "
 replicas: 0
 approverRoles:
@@ -32,10 +31,10 @@ workloads:
   - { group: made-up.example, resources: [temples] }
 ";
 
-/// What of Assent runs on this machine.
+/// An operator that runs on this machine.
 pub struct Assent {
     operator: Process,
-    /// Where its health and metrics are.
+    /// The address of its health checks and metrics.
     pub address: String,
 }
 
@@ -49,48 +48,48 @@ impl Assent {
         Ok(assent)
     }
 
-    /// Installs the chart alone; what Helm says.
+    /// Installs only the chart. Returns the output of Helm.
     pub async fn release(cluster: &ControlPlane) -> Result<String> {
         Self::release_of(cluster, &root().join("charts/assent")).await
     }
 
-    /// Installs a chart, or upgrades to it; what Helm says.
+    /// Installs a chart, or upgrades to it. Returns the output of Helm.
     pub async fn release_of(cluster: &ControlPlane, chart: &Path) -> Result<String> {
         let values = cluster.directory().join("values.yaml");
         std::fs::write(&values, VALUES)?;
         let (chart, values) = (chart.display().to_string(), values.display().to_string());
         let release =
             ["upgrade", "--install", "assent", &chart, "--namespace", NAMESPACE, "--create-namespace"];
-        let said = cluster.helm(&[&release[..], &["--values", &values]].concat()).await?.ok()?;
+        let output = cluster.helm(&[&release[..], &["--values", &values]].concat()).await?.ok()?;
         let crds = ["wait", "--for=condition=Established", "crd", "-l", "app.kubernetes.io/part-of=assent"];
         cluster.kubectl(Person::Admin, &crds).await?.ok()?;
-        Ok(said)
+        Ok(output)
     }
 
-    /// Applies the example risk levels. A definition that is established can still be unknown for a moment.
+    /// Applies the example risk levels. Retries, because the API server may serve an established CRD a moment later.
     pub async fn risk_levels(cluster: &ControlPlane) -> Result<()> {
         let levels = root().join("examples/risk-levels").display().to_string();
         let apply = async || cluster.kubectl(Person::Admin, &["apply", "-k", &levels]).await?.ok().map(Some);
         until(Duration::from_secs(30), "the risk levels to be applied", apply).await.map(drop)
     }
 
-    /// Starts one more operator, that calls itself `identity`.
+    /// Starts another operator with this `--identity`.
     pub async fn start(cluster: &ControlPlane, identity: &str) -> Result<Self> {
         Self::start_in(cluster, identity, cluster.server(), &[]).await
     }
 
-    /// Starts one more operator, that reaches the API server at `server`, with `surroundings` in its environment.
+    /// Starts another operator that connects to the API server at `server`, with more environment variables.
     pub async fn start_in(
         cluster: &ControlPlane,
         identity: &str,
         server: &str,
-        surroundings: &[(&str, OsString)],
+        more_env: &[(&str, OsString)],
     ) -> Result<Self> {
         let user = format!("{NAMESPACE}.assent.{identity}");
         let account = cluster.service_account_via(NAMESPACE, "assent", server, &user).await?;
         let address = format!("127.0.0.1:{}", ports::free_port().context("no free port")?);
         let args = ["operator", "--log-format=text", "--identity", identity, "--listen", &address];
-        // As the kubelet would set it for the pod of the chart.
+        // In a cluster, the kubelet sets these variables in the pod of the chart.
         let signs = ["get", "configmap", "assent-inventory", "-n", NAMESPACE, "-o=json"];
         let signs: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &signs).await?.ok()?)?;
         let of = |key: &str| signs["data"][key].as_str().unwrap_or_default().to_owned();
@@ -101,13 +100,15 @@ impl Assent {
             ("ASSENT_IMAGE_PATTERNS", patterns.as_ref()),
             ("ASSENT_ACCELERATORS", accelerators.as_ref()),
         ];
-        let env = env.into_iter().chain(surroundings.iter().map(|(name, value)| (*name, value.as_os_str())));
+        let env = env.into_iter().chain(more_env.iter().map(|(name, value)| (*name, value.as_os_str())));
         let operator = Process::spawn(identity, binaries()?.join("assent"), args, env, &cluster.log_dir())?;
         Ok(Self { operator, address })
     }
 
-    /// The API server takes a moment to know new policies: waits until a pod that nothing clears is held, or
-    /// refused where none can be held, and an approval is signed, or has to be.
+    /// Waits until the API server enforces the new policies, which takes a moment.
+    ///
+    /// An uncleared pod must be held, or refused if the version cannot hold pods. An unsigned approval must get its
+    /// approver from the API server, or be refused.
     pub async fn governed(cluster: &ControlPlane) -> Result<()> {
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": {
             "name": "probe", "labels": { "assent.dev/mode": "enforce" } } });
@@ -127,11 +128,11 @@ impl Assent {
             ensure!(held && signed, "{}{}", pod.stderr, approval.stderr);
             Ok(Some(()))
         };
-        // An API server that has just started can refuse governed pods for 31 s.
+        // An API server that has just started may refuse governed pods for 31 s.
         until(Duration::from_secs(45), "pods and approvals to be governed", held).await
     }
 
-    /// What it serves at `path`: the answer, headers included.
+    /// The HTTP response of the operator for `path`, with its headers.
     pub async fn get(&self, path: &str) -> Result<String> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let mut stream = TcpStream::connect(&self.address).await?;
@@ -141,7 +142,7 @@ impl Assent {
         Ok(answer)
     }
 
-    /// The operator, to kill, pause and restart.
+    /// The process of the operator, to kill, pause and restart it.
     pub fn operator(&self) -> &Process {
         &self.operator
     }
@@ -152,7 +153,8 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
 }
 
-/// The directory of the programs under test: `ASSENT_BINARIES`, or else they are built as this one was.
+/// The directory of the programs under test: `ASSENT_BINARIES`, or the target directory after a build with the profile
+/// of this program.
 pub fn binaries() -> Result<PathBuf> {
     if let Some(built) = std::env::var_os("ASSENT_BINARIES") {
         return Ok(built.into());
@@ -164,9 +166,9 @@ pub fn binaries() -> Result<PathBuf> {
         .current_dir(root())
         .status()
         .context("cargo build")?;
-    ensure!(built.success(), "the programs under test do not build");
+    ensure!(built.success(), "the build of the programs under test failed");
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-    let us = std::env::current_exe()?;
-    let target = us.ancestors().find(|directory| directory.ends_with(profile));
+    let this = std::env::current_exe()?;
+    let target = this.ancestors().find(|directory| directory.ends_with(profile));
     Ok(target.context("this program is not in a target directory")?.to_owned())
 }

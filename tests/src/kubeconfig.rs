@@ -1,5 +1,4 @@
-//! Tests act as many users through many programs, and a kubeconfig for each user is what all of them
-//! understand.
+//! The account of a user: a kubeconfig for programs, and a client for the test code.
 //!
 //! ```text
 //!                     ┌─ kubeconfig ──> kubectl, helm, the operator
@@ -19,7 +18,7 @@ use kube::{Client, Config};
 
 use crate::people::Person;
 
-/// The one name for the one cluster, user and context of a kubeconfig.
+/// The name of the only cluster, user and context of each kubeconfig.
 const NAME: &str = "assent";
 
 /// A user of the cluster.
@@ -30,7 +29,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Writes the kubeconfig to `path`.
+    /// Creates an account and writes its kubeconfig to `path`.
     pub async fn create(path: PathBuf, cluster: &Cluster, auth: AuthInfo) -> Result<Self> {
         let kubeconfig = kubeconfig(cluster, auth);
         let yaml = serde_saphyr::to_string(&kubeconfig).context("writing a kubeconfig as YAML")?;
@@ -44,23 +43,23 @@ impl Account {
         Ok(Self { kubeconfig: path, config })
     }
 
-    /// For programs: the file that makes them this user.
+    /// The path of the kubeconfig with which a program acts as this user.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// A new client, with connections of its own and no limit on its rate.
+    /// A new client with its own connections and without a rate limit.
     pub fn client(&self) -> Result<Client> {
         Client::try_from(self.config.clone()).context("making a client")
     }
 }
 
-/// How to be somebody who has `token`.
+/// The credentials of a user with `token`.
 pub fn with_token(token: &str) -> AuthInfo {
     AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() }
 }
 
-/// How to be `person` for someone who is `auth` and may impersonate.
+/// The credentials with which the user of `auth` impersonates `person`.
 pub fn impersonating(auth: &AuthInfo, person: Person) -> AuthInfo {
     let mut auth = auth.clone();
     if person != Person::Admin {
@@ -70,7 +69,7 @@ pub fn impersonating(auth: &AuthInfo, person: Person) -> AuthInfo {
     auth
 }
 
-/// The cluster and the user of the current context.
+/// The cluster and the user of the current context of a kubeconfig.
 pub fn current(kubeconfig: Kubeconfig) -> Result<(Cluster, AuthInfo)> {
     let Kubeconfig { clusters, auth_infos, contexts, current_context, .. } = kubeconfig;
     let name = current_context.context("the kubeconfig has no current context")?;
@@ -100,7 +99,7 @@ fn kubeconfig(cluster: &Cluster, auth: AuthInfo) -> Kubeconfig {
     }
 }
 
-/// For the owner only, as helm wants it.
+/// Writes a file that only its owner can read, because helm warns about others.
 fn write(path: &Path, yaml: &str) -> io::Result<()> {
     File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(yaml.as_bytes())
 }

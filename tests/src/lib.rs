@@ -1,5 +1,6 @@
-//! Assent is admission control, so its tests only mean something against the API server that does the
-//! admitting: this crate runs a real Kubernetes control plane, as many as wanted, on any laptop.
+//! The test harness: it runs real Kubernetes control planes on this machine, with Assent and its users.
+//!
+//! Assent is admission control, so only tests against a real API server are meaningful.
 //!
 //! ```text
 //!            ControlPlane ── Options
@@ -8,11 +9,11 @@
 //!   (Person     │
 //!    ─> Account)└── processes      etcd ── kube-apiserver ─┬─ kube-controller-manager
 //!                   (Component                             ├─ kube-scheduler
-//!                    ─> Process)                           ├─ kwok, which plays the nodes
-//!                                                          └─ Node, which runs containers, where a test wants it
+//!                    ─> Process)                           ├─ kwok, which simulates the nodes
+//!                                                          └─ Node, which runs containers, if a test starts it
 //! ```
 //!
-//! Nothing survives its owner: see [`Process`] for how.
+//! All processes and files end with their owner, see [`Process`].
 
 mod argocd;
 mod binaries;

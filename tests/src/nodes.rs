@@ -1,5 +1,4 @@
-//! Pods need somewhere to run: these are the nodes that KWOK plays, large enough that a test runs out of
-//! them only if it means to.
+//! Creates the nodes that KWOK simulates. They are so large that pods always fit, unless a test wants the opposite.
 
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
@@ -16,7 +15,7 @@ pub async fn create(client: &Client, count: u32) -> Result<()> {
     try_join_all(creations).await.context("creating the nodes").map(drop)
 }
 
-/// The nodes that cannot take pods yet.
+/// The names of the nodes that are not ready for pods.
 pub async fn not_ready(client: &Client) -> Result<Vec<String>> {
     let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await?;
     Ok(nodes.iter().filter(|node| !is_ready(node)).map(ResourceExt::name_any).collect())

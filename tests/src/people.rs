@@ -1,5 +1,4 @@
-//! Assent is about who may approve what, so the tests need people; a token file names them without an
-//! identity provider.
+//! The users of the cluster. A token file authenticates them, so no identity provider is needed.
 //!
 //! ```text
 //! tokens.csv:  token,name,uid,"group,…"     one line for each Person and each component
@@ -11,10 +10,10 @@ use std::io::Read as _;
 
 use anyhow::{Context, Result};
 
-/// Who acts in a test.
+/// A person who acts in a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Person {
-    /// May do anything (`system:masters`); on an existing cluster, whoever its kubeconfig says.
+    /// May do anything (`system:masters`). On an existing cluster, this is the user of its kubeconfig.
     Admin,
     /// A risk officer.
     Alice,
@@ -22,15 +21,15 @@ pub enum Person {
     Bob,
     /// A risk officer and a member of the ethics board.
     Carol,
-    /// Runs workloads, approves nothing.
+    /// Runs workloads and has no approver role.
     Dev,
 }
 
 impl Person {
-    /// Everybody.
+    /// All people.
     pub const ALL: [Self; 5] = [Self::Admin, Self::Alice, Self::Bob, Self::Carol, Self::Dev];
 
-    /// The user name the API server sees.
+    /// The user name that the API server sees.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",
@@ -41,7 +40,7 @@ impl Person {
         }
     }
 
-    /// The groups the API server sees.
+    /// The groups that the API server sees.
     pub const fn groups(self) -> &'static [&'static str] {
         match self {
             Self::Admin => &["system:masters"],
@@ -61,7 +60,7 @@ pub struct User {
 }
 
 impl User {
-    /// A user with a fresh token.
+    /// A user with a new random token.
     pub fn new(name: &str, groups: &'static [&'static str]) -> Result<Self> {
         let mut secret = [0u8; 16];
         File::open("/dev/urandom")

@@ -1,7 +1,7 @@
-//! Several control planes run side by side, and a killed server must find its port free when it returns.
+//! Assigns free ports. Control planes run side by side, and a restarted server must find its port free.
 //!
 //! ```text
-//!     20000 ······ given out here ······ 30000      32768 ······ given to clients by the kernel ······
+//!     20000 ······ assigned here ······ 30000      32768 ······ assigned to clients by the kernel ······
 //! ```
 
 use std::net::TcpListener;
@@ -24,8 +24,8 @@ impl Ports {
     }
 }
 
-/// A port that is free now and is given out once. Where the search starts depends on the process, for control
-/// planes of several processes that start at the same time.
+/// A port that is free now and that this process has not returned before. The search starts at a number that depends
+/// on the process, so that processes that start at the same time try different ports.
 pub fn free_port() -> Option<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id().wrapping_mul(37);

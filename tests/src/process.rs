@@ -1,6 +1,7 @@
-//! A test may be killed in ways that run no destructor, and what it started must still end: every process
-//! runs under `tests/controlplane/supervise`, which ends it when our end of a pipe is closed, by us or by
-//! the kernel.
+//! Child processes that end with the test, even if the test is killed and runs no destructor.
+//!
+//! Each process runs under `tests/controlplane/supervise`. The script ends the process when the test's end of a pipe is
+//! closed, by the test or by the kernel.
 //!
 //! ```text
 //! Process ── stdin: "STOP", "CONT", … ──> supervise ── signal ──> program ──> log/<name>.log
@@ -22,7 +23,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::binaries::controlplane;
 use crate::wait::until;
 
-/// A program that ends when this value, or the whole test, does.
+/// A program that ends when this value is dropped or the test process ends.
 pub struct Process {
     name: String,
     program: PathBuf,
@@ -41,7 +42,7 @@ struct Run {
 }
 
 impl Process {
-    /// Runs `program`, with this process' environment and `envs`, and its output in `<log_dir>/<name>.log`.
+    /// Runs `program` with the environment of this process plus `envs`. Its output goes to `<log_dir>/<name>.log`.
     pub fn spawn<Arg, Key, Value>(
         name: &str,
         program: impl AsRef<Path>,
@@ -62,17 +63,17 @@ impl Process {
         Ok(Self { name: name.to_owned(), program, args, envs, log, run })
     }
 
-    /// What it was called when spawned.
+    /// The name that [`Process::spawn`] got.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// SIGKILL; returns once the process is gone, also when it was gone before.
+    /// Sends SIGKILL, and returns when the process is gone. The process may have ended before.
     pub fn kill(&self) {
         self.run().end();
     }
 
-    /// SIGTERM; waits for the process to end by itself, and kills it after `patience`.
+    /// Sends SIGTERM and waits for the process to end. Kills it and fails after `patience`.
     pub async fn terminate(&self, patience: Duration) -> Result<ExitStatus> {
         self.signal("TERM")?;
         let ended = async || Ok(self.exit_status());
@@ -85,17 +86,17 @@ impl Process {
         }
     }
 
-    /// SIGSTOP: the process hangs, holding its connections open.
+    /// Sends SIGSTOP: the process hangs and keeps its connections open.
     pub fn pause(&self) -> Result<()> {
         self.signal("STOP")
     }
 
-    /// SIGCONT: the process goes on where it was paused.
+    /// Sends SIGCONT: the paused process continues.
     pub fn resume(&self) -> Result<()> {
         self.signal("CONT")
     }
 
-    /// Runs the same command again, after SIGKILL if it still runs. The log is appended to.
+    /// Runs the same command again, after SIGKILL if it still runs. The new output is appended to the log.
     pub fn restart(&self) -> Result<()> {
         let mut run = self.run();
         run.end();
@@ -103,22 +104,22 @@ impl Process {
         Ok(())
     }
 
-    /// Whether it has not ended; a paused process is running.
+    /// Whether the process has not ended. A paused process is running.
     pub fn is_running(&self) -> bool {
         self.exit_status().is_none()
     }
 
-    /// How it ended, if it did: a signal shows as 128 and its number.
+    /// The exit status, if the process has ended. After a signal the code is 128 plus its number.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.run().supervisor.try_wait().ok().flatten()
     }
 
-    /// The process' own id, not its supervisor's; of the last run, if it has ended.
+    /// The id of the process itself, not of its supervisor. If it has ended, the id of the last run.
     pub fn pid(&self) -> u32 {
         self.run().pid
     }
 
-    /// The file that gets its output.
+    /// The file with its output.
     pub fn log(&self) -> &Path {
         &self.log
     }
@@ -152,7 +153,7 @@ impl Run {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            // ^C is for us; what we started follows when we go.
+            // Ctrl-C stops only the test process. The supervisor ends when that process ends.
             .process_group(0)
             .spawn()
             .context("starting tests/controlplane/supervise")?;
@@ -165,8 +166,8 @@ impl Run {
     }
 
     fn order(&mut self, signal: &str) -> Result<()> {
-        let orders = self.orders.as_mut().context("it has been killed")?;
-        writeln!(orders, "{signal}").context("it has ended")?;
+        let orders = self.orders.as_mut().context("the process has been killed")?;
+        writeln!(orders, "{signal}").context("the process has ended")?;
         reply(&mut self.replies).map(drop)
     }
 
@@ -182,7 +183,7 @@ fn reply(replies: &mut BufReader<ChildStdout>) -> Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-/// The last `lines` lines of `file`, as good as they can be read.
+/// The last `lines` lines of `file`, or nothing if it cannot be read.
 pub fn tail(file: &Path, lines: usize) -> String {
     let content = fs::read(file).unwrap_or_default();
     let content = String::from_utf8_lossy(&content);

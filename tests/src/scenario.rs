@@ -1,4 +1,4 @@
-//! A small company in one namespace: a system, its versions and workloads, and the people around them.
+//! A scenario for a test: one namespace with an AI system, its versions and workloads, and the people who use it.
 //!
 //! ```text
 //!  Scenario ── namespace (enforced; dev may do everything in it)
@@ -16,18 +16,18 @@ use serde_json::{Value, json};
 
 use crate::{ControlPlane, Output, Person, binaries, until};
 
-/// How long what should happen at once may take on a loaded machine.
+/// The timeout for changes that should happen at once, on a loaded machine.
 const SOON: Duration = Duration::from_mins(1);
 
-/// The one system of a scenario.
+/// The name of the only system of a scenario.
 pub const SYSTEM: &str = "scorer";
 
-/// A digest that is made of one hexadecimal digit.
+/// A digest that repeats one hexadecimal digit.
 pub fn digest(digit: char) -> String {
     format!("sha256:{}", digit.to_string().repeat(64))
 }
 
-/// The container of a version; `revision` tells versions apart.
+/// The container of a version. Versions differ in `revision`.
 pub fn container(revision: &str) -> Value {
     json!({
         "name": "server",
@@ -42,21 +42,21 @@ pub fn pod_spec(container: &Value) -> Value {
     json!({ "containers": [container], "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 1 })
 }
 
-/// One namespace and what is in it.
+/// One namespace and its objects.
 pub struct Scenario<'a> {
-    /// Where it plays.
+    /// The cluster of the namespace.
     pub cluster: &'a ControlPlane,
-    /// Its namespace.
+    /// The name of the namespace.
     pub namespace: String,
 }
 
 impl<'a> Scenario<'a> {
-    /// An enforced namespace named `name`, in which dev may do everything, with a system of `level`.
+    /// Creates an enforced namespace named `name`, in which dev may do everything, and a system with risk level `level`.
     pub async fn new(cluster: &'a ControlPlane, name: &str, level: &str) -> Result<Self> {
         Self::governed_by(cluster, name, level, &json!({ "assent.dev/mode": "enforce" })).await
     }
 
-    /// The same, in a namespace with other `labels`.
+    /// The same as [`Scenario::new`], in a namespace with other `labels`.
     pub async fn governed_by(
         cluster: &'a ControlPlane,
         name: &str,
@@ -81,14 +81,15 @@ impl<'a> Scenario<'a> {
         Ok(scenario)
     }
 
-    /// Waits until the namespace has its clearance, without which its pods are refused and not held.
+    /// Waits until the Clearance of the namespace has this mode. Before that, the API server refuses pods instead of
+    /// holding them.
     pub async fn has_mode(&self, mode: &Value) -> Result<()> {
         let clearance =
             async || Ok(self.get("clearance", "clearance").await.ok().filter(|c| c["spec"]["mode"] == *mode));
         until(SOON, "the namespace's clearance", clearance).await.map(drop)
     }
 
-    /// The system, of `level`, with all that the example levels ask for.
+    /// The manifest of the system with risk level `level`, and with all documents that the example levels require.
     pub fn system(&self, level: &str) -> Value {
         let document =
             |name: &str| json!({ "type": name, "uri": "https://docs.example", "digest": digest('d') });
@@ -97,12 +98,12 @@ impl<'a> Scenario<'a> {
                 "documentation": [document("impact-assessment"), document("technical-documentation")] } })
     }
 
-    /// A version that runs `container`.
+    /// The manifest of a version that runs `container`.
     pub fn version(&self, name: &str, container: &Value) -> Value {
         self.version_of(name, &json!({ "containers": [container] }))
     }
 
-    /// A version with a whole runtime.
+    /// The manifest of a version with a complete runtime.
     pub fn version_of(&self, name: &str, runtime: &Value) -> Value {
         let artifact = json!([{ "name": "evidence", "digest": digest('e') }]);
         json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "ModelVersion", "metadata": { "name": name, "namespace": self.namespace },
@@ -110,7 +111,7 @@ impl<'a> Scenario<'a> {
                 "provenance": { "data": artifact, "tests": artifact, "rationale": "It is better." } } })
     }
 
-    /// A workload of `kind` with pods of `spec`.
+    /// The manifest of a workload of `kind` whose pods have `spec`.
     pub fn workload(&self, api_version: &str, kind: &str, name: &str, spec: &Value) -> Value {
         let mut pod =
             json!({ "metadata": { "labels": { "app": name, "assent.dev/system": SYSTEM } }, "spec": spec });
@@ -137,27 +138,27 @@ impl<'a> Scenario<'a> {
         json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": name, "namespace": self.namespace }, "spec": spec })
     }
 
-    /// A Deployment of two pods that run `container`.
+    /// The manifest of a Deployment of two pods that run `container`.
     pub fn deployment(&self, name: &str, container: &Value) -> Value {
         self.workload("apps/v1", "Deployment", name, &pod_spec(container))
     }
 
-    /// A bare pod that runs `container`.
+    /// The manifest of a bare pod that runs `container`.
     pub fn pod(&self, name: &str, container: &Value) -> Value {
         self.workload("v1", "Pod", name, &pod_spec(container))
     }
 
-    /// What `kubectl ARGS -n NAMESPACE` of `person` prints.
+    /// Runs `kubectl ARGS -n NAMESPACE` as `person`. It must succeed. Returns its standard output.
     pub async fn kubectl(&self, person: Person, args: &[&str]) -> Result<String> {
         self.cluster.kubectl(person, &[args, &["-n", &self.namespace]].concat()).await?.ok()
     }
 
-    /// What it says when it is refused.
+    /// Runs `kubectl ARGS -n NAMESPACE` as `person`. It must fail. Returns its standard error.
     pub async fn denied(&self, person: Person, args: &[&str]) -> Result<String> {
         self.cluster.kubectl(person, &[args, &["-n", &self.namespace]].concat()).await?.denied()
     }
 
-    /// What `kubectl assent ARGS -n NAMESPACE` of `person` did.
+    /// Runs `kubectl assent ARGS -n NAMESPACE` as `person`.
     pub async fn assent(&self, person: Person, args: &[&str]) -> Result<Output> {
         let plugin = binaries()?.join("kubectl-assent").display().to_string();
         let args = [args, &["-n", &self.namespace]].concat();
@@ -169,34 +170,34 @@ impl<'a> Scenario<'a> {
         self.cluster.kubectl_stdin(person, &["apply", "-f", "-"], &manifest.to_string()).await?.ok()
     }
 
-    /// What `person` is told when a manifest is refused.
+    /// Applies a manifest as `person`. The API server must refuse it. Returns its message.
     pub async fn refused(&self, person: Person, manifest: &Value) -> Result<String> {
         self.cluster.kubectl_stdin(person, &["apply", "-f", "-"], &manifest.to_string()).await?.denied()
     }
 
-    /// Applies a version and waits until it was judged: its digest.
+    /// Applies a version and waits until the operator has computed its digest. Returns the digest.
     pub async fn publish(&self, name: &str, container: &Value) -> Result<Digest> {
         self.apply(Person::Admin, &self.version(name, container)).await?;
         self.digest_of(name).await
     }
 
-    /// The digest of a version, once the operator has read it and its system as they are now.
+    /// Waits until the status of a version has the digest of its current content, and returns the digest.
     pub async fn digest_of(&self, version: &str) -> Result<Digest> {
         until(SOON, &format!("{version}'s digest"), async || {
             let version = self.get("modelversion", version).await?;
-            let said = version["status"]["subjectDigest"].as_str().map(str::parse).transpose()?;
+            let reported = version["status"]["subjectDigest"].as_str().map(str::parse).transpose()?;
             let version: ModelVersion = serde_json::from_value(version)?;
             let system: AISystem = serde_json::from_value(self.get("aisystem", &version.spec.system).await?)?;
             let level = self.get("risklevel", &system.spec.risk_level).await.ok();
             let level: Option<RiskLevel> = level.map(serde_json::from_value).transpose()?;
             let level = level.as_ref().map(|level| &level.spec);
-            let is = Subject::new(&self.namespace, &system.spec, level, &version.spec).digest();
-            Ok(said.filter(|said| *said == is))
+            let current = Subject::new(&self.namespace, &system.spec, level, &version.spec).digest();
+            Ok(reported.filter(|reported| *reported == current))
         })
         .await
     }
 
-    /// A decision as a manifest.
+    /// The manifest of a decision.
     pub fn decision(&self, decision: &str, version: &str, digest: &Digest, role: &str) -> Value {
         json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Approval",
             "metadata": { "generateName": format!("{version}-"), "namespace": self.namespace },
@@ -204,25 +205,25 @@ impl<'a> Scenario<'a> {
                 "decision": decision, "reason": "for the test" } })
     }
 
-    /// Creates a decision as `person`; its name.
+    /// Creates a decision as `person`. Returns its name.
     pub async fn decide(&self, person: Person, manifest: &Value) -> Result<String> {
         let create = ["create", "-f", "-", "-o=name"];
         let created = self.cluster.kubectl_stdin(person, &create, &manifest.to_string()).await?.ok()?;
         Ok(created.trim().rsplit('/').next().unwrap_or_default().to_owned())
     }
 
-    /// What `person` is told when a decision is refused.
+    /// Creates a decision as `person`. The API server must refuse it. Returns its message.
     pub async fn undecided(&self, person: Person, manifest: &Value) -> Result<String> {
         self.cluster.kubectl_stdin(person, &["create", "-f", "-"], &manifest.to_string()).await?.denied()
     }
 
-    /// Alice and Bob approve, for the level high.
+    /// Alice and Bob approve a version of level high. Waits until it is cleared.
     pub async fn approve(&self, version: &str) -> Result<()> {
         self.approve_without_waiting(version).await?;
         self.is_cleared(version).await
     }
 
-    /// Alice and Bob approve, and nobody waits for what comes of it.
+    /// Alice and Bob approve a version. Does not wait for the result.
     pub async fn approve_without_waiting(&self, version: &str) -> Result<()> {
         let digest = self.digest_of(version).await?;
         self.decide(Person::Alice, &self.decision("Approve", version, &digest, "risk-officer")).await?;
@@ -230,26 +231,26 @@ impl<'a> Scenario<'a> {
         Ok(())
     }
 
-    /// Publishes a version that runs `container` and has it approved.
+    /// Publishes a version that runs `container`, approves it, and waits until it is cleared.
     pub async fn clear(&self, version: &str, container: &Value) -> Result<()> {
         self.publish(version, container).await?;
         self.approve(version).await
     }
 
-    /// An object.
+    /// Reads an object.
     pub async fn get(&self, kind: &str, name: &str) -> Result<Value> {
         let json = self.kubectl(Person::Admin, &["get", kind, name, "-o=json"]).await?;
         serde_json::from_str(&json).context("kubectl prints JSON")
     }
 
-    /// The objects of a kind.
+    /// Lists the objects of a kind.
     pub async fn list(&self, kind: &str) -> Result<Vec<Value>> {
         let json = self.kubectl(Person::Admin, &["get", kind, "-o=json"]).await?;
         let list: Value = serde_json::from_str(&json)?;
         Ok(list["items"].as_array().cloned().unwrap_or_default())
     }
 
-    /// Waits for a condition of an object to be as wanted; its message.
+    /// Waits until an object has a current condition with this status and reason. Returns its message.
     pub async fn condition(
         &self,
         kind: &str,
@@ -263,26 +264,32 @@ impl<'a> Scenario<'a> {
             let object = self.get(kind, name).await?;
             let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
             let Some(condition) = conditions.iter().find(|c| c["type"] == type_) else {
-                bail!("there is none in {object}")
+                bail!("the condition is missing in {object}")
             };
-            ensure!(condition["observedGeneration"] == object["metadata"]["generation"], "it is outdated");
-            ensure!(condition["status"] == status && condition["reason"] == reason, "it is {condition}");
+            ensure!(
+                condition["observedGeneration"] == object["metadata"]["generation"],
+                "the condition is outdated"
+            );
+            ensure!(
+                condition["status"] == status && condition["reason"] == reason,
+                "the condition is {condition}"
+            );
             Ok(Some(condition["message"].as_str().unwrap_or_default().to_owned()))
         })
         .await
     }
 
-    /// Waits until a version may run.
+    /// Waits until a version is cleared.
     pub async fn is_cleared(&self, version: &str) -> Result<()> {
         self.condition("modelversion", version, "Cleared", "True", "Cleared").await.map(drop)
     }
 
-    /// The pods whose label `app` is `app`, that are not being deleted.
+    /// The pods with the label `app=<app>` that are not being deleted.
     pub async fn pods(&self, app: &str) -> Result<Vec<Value>> {
         let pods = self.list("pods").await?;
-        let ours =
+        let wanted =
             |p: &Value| p["metadata"]["labels"]["app"] == app && p["metadata"]["deletionTimestamp"].is_null();
-        Ok(pods.into_iter().filter(ours).collect())
+        Ok(pods.into_iter().filter(wanted).collect())
     }
 
     /// Waits until exactly `count` pods of `app` run and none is held.
@@ -295,7 +302,7 @@ impl<'a> Scenario<'a> {
         self.settled(app, 0, count).await
     }
 
-    /// Waits until so many pods of `app` run and so many are held; how long that took.
+    /// Waits until exactly `running` pods of `app` run and `held` pods are held. Returns the time that this took.
     pub async fn settled(&self, app: &str, running: usize, held: usize) -> Result<Duration> {
         let begin = Instant::now();
         until(SOON, &format!("{running} running and {held} held pods of {app}"), async || {
@@ -304,7 +311,7 @@ impl<'a> Scenario<'a> {
             let runs = pods.iter().filter(|p| p["status"]["phase"] == "Running").count();
             ensure!(
                 gated == held && runs == running && pods.len() == held + running,
-                "{runs} run and {gated} of {} are held",
+                "of {} pods, {runs} run and {gated} are held",
                 pods.len()
             );
             Ok(Some(()))
@@ -313,17 +320,17 @@ impl<'a> Scenario<'a> {
         Ok(begin.elapsed())
     }
 
-    /// Waits until a pod runs.
+    /// Waits until a pod runs without its gate.
     pub async fn running_pod(&self, name: &str) -> Result<()> {
         until(SOON, &format!("pod {name} to run"), async || {
             let pod = self.get("pod", name).await?;
-            ensure!(pod["status"]["phase"] == "Running" && !is_held(&pod), "it is {}", pod["status"]);
+            ensure!(pod["status"]["phase"] == "Running" && !is_held(&pod), "its status is {}", pod["status"]);
             Ok(Some(()))
         })
         .await
     }
 
-    /// Ends a pod that runs, as its work would.
+    /// Sets a running pod to `Succeeded`, as if its container had ended.
     pub async fn complete_pod(&self, name: &str) -> Result<()> {
         let status = json!({ "status": { "phase": "Succeeded" } }).to_string();
         let patch = ["patch", "pod", name, "--subresource=status", "--type=merge", "-p", &status];
@@ -344,13 +351,13 @@ impl<'a> Scenario<'a> {
         .await
     }
 
-    /// An object that is in no namespace.
+    /// Reads a cluster-scoped object.
     pub async fn get_cluster(&self, kind: &str, name: &str) -> Result<Value> {
         let json = self.cluster.kubectl(Person::Admin, &["get", kind, name, "-o=json"]).await?.ok()?;
         serde_json::from_str(&json).context("kubectl prints JSON")
     }
 
-    /// Waits for an Event about an object; its note.
+    /// Waits for an Event about an object. Returns its note.
     pub async fn event(&self, kind: &str, name: &str, reason: &str) -> Result<String> {
         until(SOON, &format!("an Event {reason} about {kind} {name}"), async || {
             let events = self.list("events.v1.events.k8s.io").await?;

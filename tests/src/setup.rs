@@ -1,4 +1,4 @@
-//! The command line of each component, in one place because they have to agree on ports, keys and files.
+//! The command line of each component. They are in one place, because they must agree on ports, keys and files.
 //!
 //! ```text
 //! binaries, directory, certificates, ports, options ──> Setup ── spawn(Component) ──> Process
@@ -16,10 +16,10 @@ use crate::directory::Directory;
 use crate::ports::Ports;
 use crate::process::Process;
 
-/// What the command lines are made of.
+/// The inputs of the command lines.
 pub struct Setup<'a> {
     pub binaries: &'a Path,
-    /// Where the components are that belong to Kubernetes.
+    /// The directory of the components that belong to Kubernetes.
     pub kubernetes: &'a Path,
     pub directory: &'a Directory,
     pub certificates: &'a Certificates,
@@ -31,14 +31,14 @@ impl Setup<'_> {
     /// Starts `component`.
     pub fn spawn(&self, component: Component) -> Result<Process> {
         let name = component.program();
-        // kwok also reads ~/.kwok/kwok.yaml, unless its home is elsewhere.
+        // Without this variable, kwok also reads ~/.kwok/kwok.yaml.
         let envs = [("KWOK_WORKDIR", self.directory.join("home"))];
         let log = self.directory.join("log");
         let directory = if component.is_kubernetes() { self.kubernetes } else { self.binaries };
         Process::spawn(name, directory.join(name), self.args(component), envs, &log)
     }
 
-    /// The arguments of `component`, those of the options last so that they win.
+    /// The arguments of `component`. The arguments of the options are last, so that they override the others.
     fn args(&self, component: Component) -> Vec<String> {
         let mut args = match component {
             Component::Etcd => self.etcd(),
@@ -62,9 +62,9 @@ impl Setup<'_> {
             format!("--listen-peer-urls=http://127.0.0.1:{etcd_peer}"),
             format!("--initial-advertise-peer-urls=http://127.0.0.1:{etcd_peer}"),
             format!("--initial-cluster=default=http://127.0.0.1:{etcd_peer}"),
-            // What must survive here is the death of a process, not of the machine.
+            // The data must survive the end of the process, but not of the machine.
             "--unsafe-no-fsync".into(),
-            // It has no peers to agree with, so it need not wait long for an election.
+            // A single member needs no long election timeout.
             "--heartbeat-interval=20".into(),
             "--election-timeout=200".into(),
             "--quota-backend-bytes=8589934592".into(),
@@ -79,7 +79,7 @@ impl Setup<'_> {
             format!("--etcd-servers=http://127.0.0.1:{etcd}"),
             "--bind-address=127.0.0.1".into(),
             format!("--secure-port={api_server}"),
-            // Nobody uses it, but without it a machine without a default route cannot start.
+            // Nobody uses this address, but the API server does not start without it if there is no default route.
             "--advertise-address=192.0.2.1".into(),
             format!("--tls-cert-file={}", keys.server.display()),
             format!("--tls-private-key-file={}", keys.server_key.display()),
@@ -94,7 +94,7 @@ impl Setup<'_> {
         ]
     }
 
-    /// Everything that changes something, without its content.
+    /// The arguments for an audit log of all requests that change objects, without their content.
     fn audit(&self) -> Vec<String> {
         let (policy, log) = (controlplane("audit.yaml"), self.directory.join("log").join(AUDIT_LOG));
         vec![
@@ -111,10 +111,10 @@ impl Setup<'_> {
             "--use-service-account-credentials".into(),
             format!("--service-account-private-key-file={key}"),
             format!("--root-ca-file={}", self.certificates.ca.display()),
-            // A busy machine must not make a node look dead.
+            // On a busy machine, late heartbeats must not make a node `NotReady`.
             "--node-monitor-grace-period=10m".into(),
         ]);
-        // The built-in controllers must not be what a benchmark measures.
+        // The built-in controllers must not limit a benchmark.
         let syncs = ["deployment", "replicaset", "statefulset", "job", "cron-job", "namespace", "gc"];
         args.extend(syncs.map(|controller| format!("--concurrent-{controller}-syncs=20")));
         args
@@ -124,7 +124,7 @@ impl Setup<'_> {
         self.client(Component::Scheduler)
     }
 
-    /// What the controller manager and the scheduler have in common: one of each, and nothing to ask it.
+    /// The common arguments of the controller manager and the scheduler: no leader election, and no server port.
     fn client(&self, component: Component) -> Vec<String> {
         let qps = self.options.qps;
         vec![

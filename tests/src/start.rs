@@ -1,8 +1,9 @@
-//! A control plane is useful when a pod can be created and will run, which is later than when its processes
-//! run: this is the way from one to the other, with the log of whatever fails on it.
+//! Starts a control plane and waits until a pod can be created and runs, which is later than the start of the processes.
+//!
+//! If a process ends in the meantime, the error contains the end of its log.
 //!
 //! ```text
-//! keys, tokens ──> etcd, API server ──> /readyz ──> the rest, nodes ──> nodes ready, service account there
+//! keys, tokens ──> etcd, API server ──> /readyz ──> the rest, nodes ──> nodes ready, default service account exists
 //! ```
 
 use std::collections::BTreeMap;
@@ -29,10 +30,10 @@ use crate::process::Process;
 use crate::setup::Setup;
 use crate::wait::until;
 
-/// A multiple of what a busy machine needs.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// The timeout of each step, several times what a busy machine needs.
+const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// What runs.
+/// The running processes.
 pub type Processes = BTreeMap<Component, Process>;
 
 pub struct Started {
@@ -70,7 +71,7 @@ pub async fn start(options: &Options) -> Result<Started> {
     Ok(Started { processes, cluster, people, binaries, directory })
 }
 
-/// Starts the components, each when what it needs is there.
+/// Starts each component when its dependencies are ready.
 async fn run(setup: &Setup<'_>, client: &Client) -> Result<Processes> {
     let mut processes = Processes::new();
     for component in [Component::Etcd, Component::ApiServer] {
@@ -87,19 +88,19 @@ async fn run(setup: &Setup<'_>, client: &Client) -> Result<Processes> {
     Ok(processes)
 }
 
-/// Waits for the API server, and gives up when a process it needs has ended.
+/// Waits for the API server, and fails when a process of the control plane has ended.
 pub async fn api_server_ready(client: &Client, processes: &Processes) -> Result<()> {
     let ready = async || {
-        // Reading an object shows what /readyz may remember wrongly: that etcd is there.
+        // /readyz may report an old state of etcd. Reading an object shows that etcd answers.
         for path in ["/readyz", "/api/v1/namespaces/default"] {
             client.request_text(http::Request::get(path).body(Vec::new())?).await?;
         }
         Ok(Some(()))
     };
-    unless_one_ends(processes, until(PATIENCE, "the API server to be ready", ready)).await
+    unless_one_ends(processes, until(TIMEOUT, "the API server to be ready", ready)).await
 }
 
-/// Creates the nodes, and waits for what the controllers do before a pod can be created and run.
+/// Creates the nodes, and waits for the objects that the controllers must create before a pod can run.
 async fn populate(client: &Client, processes: &Processes, count: u32) -> Result<()> {
     let nodes_live = processes.contains_key(&Component::Kwok);
     if nodes_live {
@@ -110,13 +111,13 @@ async fn populate(client: &Client, processes: &Processes, count: u32) -> Result<
     }
     let api: Api<ServiceAccount> = Api::default_namespaced(client.clone());
     let account = async || Ok(api.get_opt("default").await?);
-    until(PATIENCE, "the service account of the default namespace", account).await?;
+    until(TIMEOUT, "the service account of the default namespace", account).await?;
     if nodes_live {
         let ready = async || match nodes::not_ready(client).await?.as_slice() {
             [] => Ok(Some(())),
             [first, ..] => bail!("{first} is not ready"),
         };
-        until(PATIENCE, "the nodes", ready).await?;
+        until(TIMEOUT, "the nodes", ready).await?;
     }
     Ok(())
 }
@@ -146,7 +147,7 @@ async fn create_users(directory: &Directory, cluster: &Cluster) -> Result<BTreeM
     Ok(people)
 }
 
-/// The result of `work`, or, as soon as a process ends, an error with the end of its log.
+/// The result of `work`. As soon as a process ends, an error with the end of its log.
 async fn unless_one_ends<T>(processes: &Processes, work: impl Future<Output = Result<T>>) -> Result<T> {
     let ended = async {
         loop {

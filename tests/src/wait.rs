@@ -1,5 +1,4 @@
-//! Kubernetes is eventually consistent, so a test that sleeps is either slow or wrong: it polls, and says
-//! what it waited for when that did not come.
+//! Polls for a condition with a timeout. Kubernetes is eventually consistent, so a fixed sleep is too short or too long.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +7,11 @@ use tokio::time::{sleep, timeout};
 
 const INTERVAL: Duration = Duration::from_millis(25);
 
-/// Polls `probe` until it gives a value. An error of the probe counts as "not yet" and is reported if
-/// `patience` runs out; so is `what` was waited for.
+/// Polls `probe` until it returns a value.
+///
+/// # Errors
+///
+/// Fails after `patience`. The message names `what` and the last error of `probe`.
 pub async fn until<T>(
     patience: Duration,
     what: &str,
@@ -26,5 +28,5 @@ pub async fn until<T>(
         }
         sleep(INTERVAL).await;
     }
-    bail!("waited {patience:?} in vain for {what}{reason}")
+    bail!("timeout after {patience:?} while waiting for {what}{reason}")
 }

@@ -1,8 +1,7 @@
-//! Waiting without polling: a watch tells every change as the API server announces it, so that what is
-//! measured is Assent and not the interval of a loop.
+//! Waits for changes with a watch instead of polling, so that a measured time does not contain a polling interval.
 //!
 //! ```text
-//! API server ── watch ──> every object of a kind ── until(probe) ──> what it found, and when
+//! API server ── watch ──> all objects of a kind ── until(probe) ──> the result of the probe, and the instant
 //! ```
 
 use std::collections::BTreeMap;
@@ -19,13 +18,13 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// How long anything may take that should happen at once; real nodes give pods half a minute to end.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// The timeout for changes that should happen at once. Pods on real nodes may take half a minute to end.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The objects of a kind by namespace and name.
 pub type Objects<K> = BTreeMap<(String, String), K>;
 
-/// Every object of a kind, as a watch tells.
+/// All objects of a kind, kept up to date by a watch.
 pub struct Watched<K> {
     objects: watch::Receiver<Objects<K>>,
     task: JoinHandle<()>,
@@ -35,7 +34,7 @@ impl<K> Watched<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    /// Begins to watch; returns when everything that is there has been seen.
+    /// Starts the watch, and returns when it has listed all existing objects.
     pub async fn start(client: Client) -> Result<Self> {
         let mut events = watcher(Api::<K>::all(client), watcher::Config::default()).default_backoff().boxed();
         let (sender, objects) = watch::channel(Objects::new());
@@ -55,21 +54,22 @@ where
                         sender.send_modify(|all| drop(all.insert(key(&object), object)));
                     }
                     Ok(Event::Delete(object)) => sender.send_modify(|all| drop(all.remove(&key(&object)))),
-                    // It is tried again; who waits in vain says for what.
+                    // The watcher retries. If it never succeeds, `until` reports the timeout.
                     Err(_) => {}
                 }
             }
         });
-        timeout(PATIENCE, first_list).await.context("a watch that lists nothing")??;
+        timeout(TIMEOUT, first_list).await.context("the watch listed nothing before the timeout")??;
         Ok(Self { objects, task })
     }
 
-    /// Something about what there is now.
+    /// The result of `about` for the current objects.
     pub fn now<T>(&self, about: impl FnOnce(&Objects<K>) -> T) -> T {
         about(&self.objects.borrow())
     }
 
-    /// Waits until `probe` finds `what`, and when that was; until then it says what it sees instead.
+    /// Waits until `probe` succeeds, and returns its result with the instant. The errors of `probe` describe what it sees
+    /// instead; the last one is part of the timeout message.
     pub async fn until<T>(
         &self,
         what: &str,
@@ -86,9 +86,9 @@ where
                 objects.changed().await.context("the watch ended")?;
             }
         };
-        match timeout(PATIENCE, found).await {
+        match timeout(TIMEOUT, found).await {
             Ok(found) => found,
-            Err(_) => bail!("expected within {PATIENCE:?}: {what}\nseen: {seen}"),
+            Err(_) => bail!("expected within {TIMEOUT:?}: {what}\nseen: {seen}"),
         }
     }
 }

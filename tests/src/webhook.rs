@@ -1,5 +1,5 @@
-//! A mutating webhook, as a service mesh or a secrets agent brings one: it adds to every pod of a namespace,
-//! after the policies of the API server have looked at it for the first time.
+//! A mutating webhook like that of a service mesh or a secrets agent. It changes every new pod of a namespace, after the
+//! first evaluation of the admission policies.
 //!
 //! ```text
 //!  CREATE pod ─► assent-gate ─► HTTPS: this webhook ─► assent-gate again, since the pod changed ─► …
@@ -22,14 +22,14 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{ControlPlane, Person, ports};
 
-/// What becomes of a pod: a JSON patch.
+/// Returns the JSON patch for a pod.
 type Injects = Arc<dyn Fn(&Value) -> Value + Send + Sync>;
 
-/// A server that is registered for the pods of one namespace, until it is dropped.
+/// A webhook server that is registered for the pods of one namespace. It stops on drop.
 pub struct Webhook(JoinHandle<()>);
 
 impl Webhook {
-    /// Serves `injects`, which makes a JSON patch of a pod, and registers it for `namespace`.
+    /// Starts a webhook that patches each new pod of `namespace` with the result of `injects`, a JSON patch.
     pub async fn start(
         cluster: &ControlPlane,
         namespace: &str,
@@ -47,7 +47,7 @@ impl Webhook {
         let injects: Injects = Arc::new(injects);
         let router = Router::new().route("/", post(review)).with_state(injects);
         let served = tokio::spawn(async move {
-            // It ends with the task.
+            // The server ends when the task is aborted.
             let _ = axum::serve(listener, router).await;
         });
         register(cluster, namespace, address, &cert.pem()).await?;

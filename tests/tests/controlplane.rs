@@ -1,7 +1,7 @@
-//! Every other test trusts the control plane; these show that it deserves it.
+//! Tests of the control plane on which all other tests run.
 //!
-//! One control plane is shared by the tests that leave it as it was; the tests that break something, or that
-//! look at its end, start their own.
+//! Tests that leave the control plane unchanged share one. A test that breaks or ends a control plane starts its
+//! own.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -26,13 +26,13 @@ use tokio::runtime::Runtime;
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// With this variable set, this program is the owner that a test kills.
+/// With this variable, the program starts a control plane and waits until a test kills it.
 const OWNER: &str = "ASSENT_TEST_OWNER";
 
 fn main() -> Result<ExitCode> {
     let runtime = Arc::new(Runtime::new()?);
-    if let Some(what) = env::var_os(OWNER) {
-        return runtime.block_on(async { if what == "node" { own_node().await } else { own().await } });
+    if let Some(owned) = env::var_os(OWNER) {
+        return runtime.block_on(async { if owned == "node" { own_node().await } else { own().await } });
     }
     let arguments = Arguments::from_args();
     if arguments.list {
@@ -40,7 +40,7 @@ fn main() -> Result<ExitCode> {
     }
     let begin = Instant::now();
     let cluster = Arc::new(Some(runtime.block_on(ControlPlane::start())?));
-    eprintln!("The control plane was ready after {:.1?}", begin.elapsed());
+    eprintln!("the control plane is ready after {:.1?}", begin.elapsed());
     Ok(libtest_mimic::run(&arguments, trials(&runtime, &cluster)).exit_code())
 }
 
@@ -63,25 +63,25 @@ fn trials(runtime: &Arc<Runtime>, shared: &Arc<Option<ControlPlane>>) -> Vec<Tri
         }),*] };
     }
     let shared = shared![
-        versions_are_the_pinned_ones,
+        programs_have_the_pinned_versions,
         mutating_admission_policy_is_served,
-        people_are_who_they_should_be,
+        each_person_has_their_name_and_groups,
         service_account_acts_as_itself,
-        deployment_runs_and_goes,
-        job_completes_only_if_told_to,
+        deployment_runs_and_is_deleted,
+        job_completes_only_with_the_annotation,
         existing_cluster_has_the_same_people,
         missing_permission_is_denied,
         every_field_of_a_pod_has_a_class
     ];
     let own = own![
-        data_survives_kill,
+        data_survives_a_kill,
         pods_run_after_restarts,
         paused_api_server_hangs_and_resumes,
         process_has_environment_and_ends_on_request,
-        nothing_survives_its_owner,
-        failure_shows_the_log
+        a_killed_owner_leaves_no_process,
+        a_failed_start_shows_the_log
     ];
-    let mut node = own![nothing_of_a_node_survives_its_owner].into_iter();
+    let mut node = own![a_killed_owner_leaves_nothing_of_its_node].into_iter();
     let node = match Node::unavailable() {
         Some(why) => node.next().map(|t| t.with_kind(format!("skipped: {why}")).with_ignored_flag(true)),
         None => node.next(),
@@ -89,7 +89,7 @@ fn trials(runtime: &Arc<Runtime>, shared: &Arc<Option<ControlPlane>>) -> Vec<Tri
     shared.into_iter().chain(own).chain(node).collect()
 }
 
-async fn versions_are_the_pinned_ones(cluster: &ControlPlane) -> Result<()> {
+async fn programs_have_the_pinned_versions(cluster: &ControlPlane) -> Result<()> {
     let version = cluster.kubectl(Person::Admin, &["version"]).await?.ok()?;
     ensure!(version.contains("Client Version: v1.37.2"), version);
     ensure!(version.contains("Server Version: v1.37.2"), version);
@@ -106,7 +106,7 @@ async fn mutating_admission_policy_is_served(cluster: &ControlPlane) -> Result<(
     Ok(())
 }
 
-async fn people_are_who_they_should_be(cluster: &ControlPlane) -> Result<()> {
+async fn each_person_has_their_name_and_groups(cluster: &ControlPlane) -> Result<()> {
     for person in Person::ALL {
         let (name, groups) = whoami(cluster.client(person)?).await?;
         ensure!(name == person.name(), "{person:?} is {name}");
@@ -121,7 +121,7 @@ async fn existing_cluster_has_the_same_people(cluster: &ControlPlane) -> Result<
     let kubectl = Path::new(&which(cluster, "kubectl")?).parent().context("no parent")?.to_owned();
     let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig(Person::Admin))?;
     let existing = ControlPlane::existing(kubeconfig, vec![kubectl]).await?;
-    ensure!(existing.kill(Component::Etcd).is_err(), "an existing cluster has no processes of ours");
+    ensure!(existing.kill(Component::Etcd).is_err(), "etcd of an existing cluster was killed");
     for person in Person::ALL {
         let (name, groups) = whoami(existing.client(person)?).await?;
         ensure!(name == person.name(), "{person:?} is {name}");
@@ -149,26 +149,26 @@ async fn missing_permission_is_denied(cluster: &ControlPlane) -> Result<()> {
     Ok(())
 }
 
-/// A field that a newer Kubernetes adds fails here until somebody puts it into `policy::FIELDS`.
+/// A new field of a newer Kubernetes fails this test until `policy::FIELDS` has it.
 async fn every_field_of_a_pod_has_a_class(cluster: &ControlPlane) -> Result<()> {
     let path = ["get", "--raw", "/openapi/v3/api/v1"];
     let document: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &path).await?.ok()?)?;
     let schemas = &document["components"]["schemas"];
     let mut walk = Walk { schemas, unknown: BTreeSet::new(), seen: BTreeSet::new() };
     walk.fields_of("io.k8s.api.core.v1.PodSpec", "");
-    ensure!(walk.unknown.is_empty(), "nobody has classified {:#?}", walk.unknown);
+    ensure!(walk.unknown.is_empty(), "`policy::FIELDS` lacks {:#?}", walk.unknown);
     let gone = FIELDS.iter().map(|(field, _)| *field).filter(|f| !walk.seen.contains(*f));
     let gone: Vec<_> = gone.filter(|field| !FORMER_FIELDS.contains(field)).collect();
-    ensure!(gone.is_empty(), "a pod has no {gone:#?}");
+    ensure!(gone.is_empty(), "a pod has none of these `policy::FIELDS`: {gone:#?}");
     Ok(())
 }
 
-/// A walk through the fields of a pod, down to those that have a class.
+/// A walk through the fields of a pod, down to the fields with a class.
 struct Walk<'a> {
     schemas: &'a Value,
-    /// The fields without a class.
+    /// Fields without a class.
     unknown: BTreeSet<String>,
-    /// The fields with one.
+    /// Fields with a class.
     seen: BTreeSet<String>,
 }
 
@@ -176,7 +176,7 @@ impl Walk<'_> {
     fn fields_of(&mut self, kind: &str, above: &str) {
         let schemas = self.schemas;
         for (name, schema) in schemas[kind]["properties"].as_object().into_iter().flatten() {
-            let path = in_the_table(above, name);
+            let path = table_path(above, name);
             let below = format!("{path}.");
             if FIELDS.iter().any(|(field, _)| *field == path) {
                 self.seen.insert(path);
@@ -192,7 +192,7 @@ impl Walk<'_> {
 }
 
 /// The path of a field as `policy::FIELDS` writes it.
-fn in_the_table(above: &str, name: &str) -> String {
+fn table_path(above: &str, name: &str) -> String {
     let name = match name {
         "initContainers" => "containers",
         "livenessProbe" | "readinessProbe" | "startupProbe" => "probe",
@@ -202,14 +202,14 @@ fn in_the_table(above: &str, name: &str) -> String {
     if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") }
 }
 
-/// The schema that a field, or an item of it, refers to.
+/// The schema that a field or its items refer to.
 fn reference(schema: &Value) -> Option<&str> {
     let direct = schema["$ref"].as_str().or_else(|| schema["allOf"][0]["$ref"].as_str());
     let kind = direct.and_then(|reference| reference.rsplit('/').next());
     kind.or_else(|| schema.get("items").and_then(reference))
 }
 
-async fn deployment_runs_and_goes(cluster: &ControlPlane) -> Result<()> {
+async fn deployment_runs_and_is_deleted(cluster: &ControlPlane) -> Result<()> {
     deploy(cluster, "web", json!({ "nvidia.com/gpu": 4 })).await?;
     let pods: Api<Pod> = Api::default_namespaced(cluster.client(Person::Admin)?);
     running(&pods, "app=web", 2).await?;
@@ -220,7 +220,7 @@ async fn deployment_runs_and_goes(cluster: &ControlPlane) -> Result<()> {
     running(&pods, "app=web", 0).await
 }
 
-async fn job_completes_only_if_told_to(cluster: &ControlPlane) -> Result<()> {
+async fn job_completes_only_with_the_annotation(cluster: &ControlPlane) -> Result<()> {
     let job = |name: &str, annotations: serde_json::Value| {
         json!({
             "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": name },
@@ -243,7 +243,7 @@ async fn job_completes_only_if_told_to(cluster: &ControlPlane) -> Result<()> {
     cluster.kubectl(Person::Admin, &["delete", "job", "long", "short"]).await?.ok().map(drop)
 }
 
-async fn data_survives_kill() -> Result<()> {
+async fn data_survives_a_kill() -> Result<()> {
     let cluster = ControlPlane::start_with(small()).await?;
     let maps: Api<ConfigMap> = Api::default_namespaced(cluster.client(Person::Admin)?);
     let map = serde_json::from_value(json!({ "metadata": { "name": "kept" } }))?;
@@ -251,9 +251,12 @@ async fn data_survives_kill() -> Result<()> {
     for component in [Component::ApiServer, Component::Etcd] {
         let before = cluster.process(component)?.pid();
         cluster.kill(component)?;
-        ensure!(!cluster.process(component)?.is_running(), "{component:?} runs after kill");
+        ensure!(!cluster.process(component)?.is_running(), "{component:?} runs after the kill");
         cluster.restart(component).await?;
-        ensure!(cluster.process(component)?.pid() != before, "{component:?} is the same");
+        ensure!(
+            cluster.process(component)?.pid() != before,
+            "{component:?} has the same process after the restart"
+        );
         maps.get("kept").await.with_context(|| format!("after the restart of {component:?}"))?;
     }
     maps.delete("kept", &DeleteParams::default()).await?;
@@ -278,7 +281,7 @@ async fn paused_api_server_hangs_and_resumes() -> Result<()> {
     let all = ListParams::default();
     ensure!(
         tokio::time::timeout(Duration::from_secs(1), maps.list(&all)).await.is_err(),
-        "it answered while paused"
+        "the API server answered while paused"
     );
     cluster.resume(Component::ApiServer)?;
     maps.list(&all).await?;
@@ -289,48 +292,48 @@ async fn paused_api_server_hangs_and_resumes() -> Result<()> {
     gone(&directory).await
 }
 
-async fn nothing_survives_its_owner() -> Result<()> {
-    let (mut owner, directory) = owner("1")?;
+async fn a_killed_owner_leaves_no_process() -> Result<()> {
+    let (mut owner, directory) = start_owner("1")?;
     let before = processes_of(&directory)?;
-    // A supervisor for each of the three processes, and the sweeper.
-    ensure!(before.len() >= 7, "only {before:?}");
+    // Three processes, a supervisor for each, and the sweeper.
+    ensure!(before.len() >= 7, "not all processes run: {before:?}");
     owner.kill()?;
     owner.wait()?;
     gone(&directory).await
 }
 
-/// Neither its processes nor its mounts, nor the control groups and the network of its pods.
-async fn nothing_of_a_node_survives_its_owner() -> Result<()> {
-    let (mut owner, directory) = owner("node")?;
+/// The end of the owner removes the processes and mounts of the node, and the cgroups and network of its pods.
+async fn a_killed_owner_leaves_nothing_of_its_node() -> Result<()> {
+    let (mut owner, directory) = start_owner("node")?;
     let before = processes_of(&directory)?;
     for part in ["containerd ", "kubelet ", "containerd-shim-runc-v2 "] {
-        ensure!(before.iter().any(|line| line.contains(part)), "no {part}in {before:?}");
+        ensure!(before.iter().any(|line| line.contains(part)), "no process {part}in {before:?}");
     }
     let name = directory.file_name().context("no name")?.to_string_lossy().into_owned();
-    let groups = || -> Result<bool> {
+    let has_cgroups = || -> Result<bool> {
         let parents = fs::read_dir("/sys/fs/cgroup")?.flatten().map(|entry| entry.path());
         Ok(parents.chain([PathBuf::from("/sys/fs/cgroup")]).any(|parent| parent.join(&name).exists()))
     };
-    // A pod has a pair of interfaces, of which one stays with the machine.
+    // Each pod has a pair of interfaces, and one of them is in the network namespace of the machine.
     let addresses = fs::read_to_string(directory.join("addresses"))?;
-    let routed = || -> Result<bool> {
+    let has_routes = || -> Result<bool> {
         let routes = fs::read_to_string("/proc/net/fib_trie")?;
         Ok(addresses.split_whitespace().any(|address| routes.contains(&format!(" {address}\n"))))
     };
-    ensure!(groups()? && routed()?, "it is not seen what should go: {addresses}");
+    ensure!(has_cgroups()? && has_routes()?, "no cgroups or routes before the end: {addresses}");
     owner.kill()?;
     owner.wait()?;
     gone(&directory).await?;
-    ensure!(!groups()?, "control groups stay");
+    ensure!(!has_cgroups()?, "cgroups remain");
     let mounts = fs::read_to_string("/proc/mounts")?;
-    ensure!(!mounts.contains(&name), "mounts stay: {mounts}");
-    until(SOON, "the network of the pod to be gone", async || Ok((!routed()?).then_some(()))).await
+    ensure!(!mounts.contains(&name), "mounts remain: {mounts}");
+    until(SOON, "the removal of the pod network", async || Ok((!has_routes()?).then_some(()))).await
 }
 
-/// Starts an owner that runs what [`OWNER`] says; with the directory of its control plane.
-fn owner(what: &str) -> Result<(std::process::Child, PathBuf)> {
+/// Starts this program with [`OWNER`]. Returns the process and the directory of its control plane.
+fn start_owner(kind: &str) -> Result<(std::process::Child, PathBuf)> {
     let mut owner = Command::new(env::current_exe()?)
-        .env(OWNER, what)
+        .env(OWNER, kind)
         .stdout(Stdio::piped())
         .stdin(Stdio::null())
         .spawn()?;
@@ -351,18 +354,18 @@ async fn process_has_environment_and_ends_on_request() -> Result<()> {
     let stopped = async || Ok(fs::read_to_string(&stat)?.contains(") T ").then_some(()));
     until(SOON, "the process to be stopped", stopped).await?;
     process.resume()?;
-    ensure!(process.terminate(SOON).await?.code() == Some(7), "another status");
+    ensure!(process.terminate(SOON).await?.code() == Some(7), "the process did not end with status 7");
     process.restart()?;
-    ensure!(process.is_running(), "not running after restart");
+    ensure!(process.is_running(), "the process does not run after the restart");
     process.kill();
-    ensure!(!process.is_running() && process.pause().is_err(), "running after kill");
+    ensure!(!process.is_running() && process.pause().is_err(), "the process runs after the kill");
     Ok(())
 }
 
-async fn failure_shows_the_log() -> Result<()> {
+async fn a_failed_start_shows_the_log() -> Result<()> {
     let extra_args = vec![(Component::ApiServer, "--no-such-flag".to_owned())];
     match ControlPlane::start_with(Options { extra_args, ..small() }).await {
-        Ok(_) => bail!("started with a wrong flag"),
+        Ok(_) => bail!("the control plane started with a wrong flag"),
         Err(error) => ensure!(format!("{error:#}").contains("no-such-flag"), "{error:#}"),
     }
     let directory = tempfile::tempdir()?;
@@ -372,7 +375,7 @@ async fn failure_shows_the_log() -> Result<()> {
     Ok(())
 }
 
-/// What the owner does: starts a control plane with a stopped process, says where, and waits to be killed.
+/// Starts a control plane with a paused process, prints its directory, and waits until it is killed.
 async fn own() -> Result<ExitCode> {
     let cluster = ControlPlane::start_with(small()).await?;
     cluster.pause(Component::ControllerManager)?;
@@ -380,7 +383,7 @@ async fn own() -> Result<ExitCode> {
     std::future::pending().await
 }
 
-/// The same with a node, on which a pod runs.
+/// The same as [`own`], with a node and a running pod.
 async fn own_node() -> Result<ExitCode> {
     let cluster = ControlPlane::start().await?;
     let node = Node::start(&cluster).await?;
@@ -397,12 +400,12 @@ async fn own_node() -> Result<ExitCode> {
     std::future::pending().await
 }
 
-/// Enough for what is not about pods.
+/// A control plane that cannot run pods.
 fn small() -> Options {
     Options { without: vec![Component::Scheduler, Component::Kwok], ..Options::default() }
 }
 
-/// Two pods that would take ten minutes to end, were they not deleted at once.
+/// Creates a Deployment of two pods with a grace of ten minutes. KWOK deletes such pods at once.
 async fn deploy(cluster: &ControlPlane, name: &str, limits: serde_json::Value) -> Result<()> {
     let containers = json!([{ "name": "main", "image": name, "resources": { "limits": limits } }]);
     let deployment = json!({
@@ -438,7 +441,7 @@ fn which(cluster: &ControlPlane, program: &str) -> Result<PathBuf> {
 }
 
 async fn gone(directory: &Path) -> Result<()> {
-    until(SOON, "the processes and the directory to be gone", async || {
+    until(SOON, "the end of the processes and the removal of the directory", async || {
         let left = processes_of(directory)?;
         ensure!(left.is_empty(), "{left:?}");
         Ok((!directory.exists()).then_some(()))
@@ -446,7 +449,7 @@ async fn gone(directory: &Path) -> Result<()> {
     .await
 }
 
-/// The command lines of the processes that have to do with `directory`.
+/// The command lines of the processes that name `directory`.
 fn processes_of(directory: &Path) -> Result<Vec<String>> {
     let directory = directory.to_str().context("not UTF-8")?;
     let processes = fs::read_dir("/proc")?.flatten();

@@ -1,16 +1,16 @@
-//! Documents are promises too: every command in README.md and docs/ is run on a real control plane, in the
-//! order in which docs/README.md names the documents, and what they say it prints must be printed.
+//! Runs every command in README.md and docs/ on a real control plane, in the order of the links in docs/README.md. The
+//! output must match the documented output.
 //!
 //! ````text
-//! <!-- run as alice -->                             whoever is named; admin, if nobody is
-//! <!-- run as alice, who types credit-scorer -->    on a terminal, as the answer to a question
+//! <!-- run as alice -->                             the person; the default is admin
+//! <!-- run as alice, who types credit-scorer -->    on a terminal; the answer to a question
 //! <!-- run as dev, who is refused -->               every command must fail
 //! <!-- not run: it pulls an image -->
 //! ```sh        a script that must succeed
-//! ```console   `$ ` before each command, and under it all that it prints; … stands for anything
+//! ```console   `$ ` before each command, then all of its output; … stands for any text
 //! ````
 //!
-//! White space does not count, because columns are as wide as what is in them.
+//! White space is ignored, because the width of a column depends on its content.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -26,26 +26,26 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-/// More than any `kubectl wait` in a document waits.
-const PATIENCE: Duration = Duration::from_mins(3);
+/// Longer than every `kubectl wait` in a document.
+const TIMEOUT: Duration = Duration::from_mins(3);
 
 fn main() -> Result<ExitCode> {
-    // A document goes on from where the one before it ended.
+    // Each document continues with the state of the previous document.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     std::env::set_current_dir(root())?;
     let runtime = Runtime::new()?;
     let cluster = if arguments.list { None } else { Some(runtime.block_on(cluster())?) };
     let stage = Arc::new(Stage { runtime, cluster, run: AtomicUsize::new(0), not_run: AtomicUsize::new(0) });
     let failed = |error: anyhow::Error| Failed::from(format!("{error:#}"));
-    let mut trials = vec![Trial::test("every link leads somewhere", move || links().map_err(failed))];
+    let mut trials = vec![Trial::test("every link has a target", move || links().map_err(failed))];
     for document in in_order()? {
         let stage = Arc::clone(&stage);
         let name = document.display().to_string();
-        trials.push(Trial::test(name, move || stage.play(&document).map_err(failed)));
+        trials.push(Trial::test(name, move || stage.run_document(&document).map_err(failed)));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     let (run, not_run) = (stage.run.load(Relaxed), stage.not_run.load(Relaxed));
-    println!("{run} blocks of commands were run, {not_run} were not\n");
+    println!("{run} blocks of commands ran, {not_run} did not\n");
     Ok(conclusion.exit_code())
 }
 
@@ -56,7 +56,7 @@ async fn cluster() -> Result<(ControlPlane, Assent)> {
     Ok((cluster, assent))
 }
 
-/// README.md, and the documents that docs/README.md leads to; every document of docs/ has to be one.
+/// README.md, docs/README.md and its linked documents. Fails if a document in docs/ has no link.
 fn in_order() -> Result<Vec<PathBuf>> {
     let mut documents = vec![PathBuf::from("README.md"), PathBuf::from("docs/README.md")];
     for link in links_of(&fs::read_to_string("docs/README.md")?) {
@@ -104,7 +104,7 @@ fn blocks(document: &str) -> Vec<Block> {
     blocks
 }
 
-/// Commands, each with what it is to print.
+/// The commands of a block, each with its expected output. A `sh` block has no expected output.
 fn commands(block: &Block) -> Vec<(String, Option<String>)> {
     if block.kind == "sh" {
         return vec![(block.text.clone(), None)];
@@ -114,15 +114,15 @@ fn commands(block: &Block) -> Vec<(String, Option<String>)> {
         match (line.strip_prefix("$ "), commands.last_mut()) {
             (Some(command), _) => commands.push((command.to_owned(), Some(String::new()))),
             (None, Some((command, _))) if command.ends_with('\\') => command.extend(["\n", line]),
-            (None, Some((_, Some(said)))) => said.extend([line, "\n"]),
+            (None, Some((_, Some(expected)))) => expected.extend([line, "\n"]),
             (None, _) => {}
         }
     }
     commands
 }
 
-/// Without what the client library of kubectl logs by the way, such as `E1125 18:03:41.123456   99 reflector.go:204] …`
-/// when a watch ends as its process does.
+/// The output without log lines of the client library of kubectl. For example, a watch that ends with its process logs
+/// `E1125 18:03:41.123456   99 reflector.go:204] …`.
 fn without_logs(printed: &str) -> String {
     let is_log = |line: &str| {
         let Some((head, rest)) = line.split_once(' ') else { return false };
@@ -135,11 +135,11 @@ fn without_logs(printed: &str) -> String {
     printed.split_inclusive('\n').filter(|line| !is_log(line)).collect()
 }
 
-/// What is printed is what was said, where … stands for anything.
-fn is(printed: &str, said: &str) -> bool {
+/// Whether the output matches the documented output, in which … stands for any text.
+fn is_match(printed: &str, expected: &str) -> bool {
     let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let (printed, said) = (squeeze(printed), squeeze(said));
-    let mut parts = said.split('…').map(str::trim);
+    let (printed, expected) = (squeeze(printed), squeeze(expected));
+    let mut parts = expected.split('…').map(str::trim);
     let Some(mut rest) = printed.strip_prefix(parts.next().unwrap_or_default()) else { return false };
     let mut parts = parts.peekable();
     while let Some(part) = parts.next() {
@@ -154,7 +154,7 @@ fn is(printed: &str, said: &str) -> bool {
     rest.is_empty()
 }
 
-/// A control plane with Assent, and what was done on it.
+/// A control plane with Assent, and the number of blocks that ran on it and that did not.
 struct Stage {
     runtime: Runtime,
     cluster: Option<(ControlPlane, Assent)>,
@@ -163,9 +163,9 @@ struct Stage {
 }
 
 impl Stage {
-    /// Runs every block of a document; all that went wrong.
-    fn play(&self, document: &Path) -> Result<()> {
-        let mut wrong = String::new();
+    /// Runs every block of a document. The error lists all failures.
+    fn run_document(&self, document: &Path) -> Result<()> {
+        let mut failures = String::new();
         for block in blocks(&fs::read_to_string(document)?) {
             if block.directive.starts_with("not run: ") {
                 self.not_run.fetch_add(1, Relaxed);
@@ -173,41 +173,49 @@ impl Stage {
             }
             self.run.fetch_add(1, Relaxed);
             if let Err(error) = self.runtime.block_on(self.block(&block)) {
-                let _ = writeln!(wrong, "{}:{}: {error:#}", document.display(), block.line);
+                let _ = writeln!(failures, "{}:{}: {error:#}", document.display(), block.line);
             }
         }
-        if wrong.is_empty() { Ok(()) } else { bail!("{wrong}") }
+        if failures.is_empty() { Ok(()) } else { bail!("{failures}") }
     }
 
     async fn block(&self, block: &Block) -> Result<()> {
         let (cluster, _) = self.cluster.as_ref().context("no control plane")?;
         let directive = if block.directive.is_empty() { "run as admin" } else { &block.directive };
-        let directive =
-            directive.strip_prefix("run as ").context("the comment says neither who nor why not")?;
+        let directive = directive
+            .strip_prefix("run as ")
+            .context("the comment must begin with \"run as \" or \"not run: \"")?;
         let (who, how) = directive.split_once(", who ").unwrap_or((directive, ""));
-        let person = Person::ALL.into_iter().find(|p| p.name() == who).context("nobody has that name")?;
+        let person = Person::ALL
+            .into_iter()
+            .find(|p| p.name() == who)
+            .context("the comment names an unknown person")?;
         let typed = how.strip_prefix("types ").map(|answer| format!("{answer}\n"));
         let refused = how == "is refused";
-        ensure!(typed.is_some() || refused || how.is_empty(), "\"who {how}\" is not known");
-        let mut wrong = String::new();
-        for (command, said) in commands(block) {
+        ensure!(
+            typed.is_some() || refused || how.is_empty(),
+            "\"who {how}\" is unknown: use \"types ANSWER\" or \"is refused\""
+        );
+        let mut failures = String::new();
+        for (command, expected) in commands(block) {
             let script = format!("set -euo pipefail; export NO_COLOR=1; exec 2>&1\n{command}");
             let args = if typed.is_some() { ["-c", ON_A_TERMINAL, &script] } else { ["-c", &script, "bash"] };
             let run = cluster.run(cluster.account(person), "bash", &args, typed.as_deref());
-            let output =
-                timeout(PATIENCE, run).await.with_context(|| format!("it never ends: {command}"))??;
+            let output = timeout(TIMEOUT, run).await.with_context(|| format!("timeout: {command}"))??;
             let (status, printed) = (output.status, without_logs(&output.stdout));
             ensure!(status.success() != refused, "{command}: {status}\n{printed}");
-            if let Some(said) = said.filter(|said| !is(&printed, said)) {
-                let _ =
-                    write!(wrong, "{command}\n--- is said to print\n{said}--- and prints\n{printed}---\n");
+            if let Some(expected) = expected.filter(|expected| !is_match(&printed, expected)) {
+                let _ = write!(
+                    failures,
+                    "{command}\n--- expected output\n{expected}--- actual output\n{printed}---\n"
+                );
             }
         }
-        if wrong.is_empty() { Ok(()) } else { bail!("{wrong}") }
+        if failures.is_empty() { Ok(()) } else { bail!("{failures}") }
     }
 }
 
-/// The targets of a document's links, without those to other places and with no anchor.
+/// The targets of the local links of a document, without anchors.
 fn links_of(document: &str) -> Vec<String> {
     let targets = document.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
     let targets = targets.filter(|t| !t.contains("://") && !t.starts_with('#') && !t.starts_with("mailto:"));
@@ -220,7 +228,11 @@ fn links() -> Result<()> {
     for document in String::from_utf8(listed.stdout)?.lines().map(Path::new) {
         let directory = document.parent().unwrap_or(Path::new(""));
         for link in links_of(&fs::read_to_string(document)?) {
-            ensure!(directory.join(&link).exists(), "{} links to {link}: not there", document.display());
+            ensure!(
+                directory.join(&link).exists(),
+                "{} links to {link}, which does not exist",
+                document.display()
+            );
         }
     }
     Ok(())

@@ -1,14 +1,14 @@
-//! Whether a pod is what was approved is decided twice: in CEL, by the API server, and in Rust, by the
-//! operator and the plugin. Here both judge the same generated pods, and must agree on every one.
+//! The comparison of a pod with the approved runtime exists twice: in CEL for the API server, and in Rust for the
+//! operator and the plugin. In this test, both decide about the same generated pods and must agree on each.
 //!
 //! ```text
 //!  seed ─► runtimes, trusted sidecars ─► Clearance ─► API server: gate or none ─┐
-//!            └─► pods, changed in up to two places ─────┤                       ├─ equal
-//!                and injected into                      └─► policy::matches ────┘
-//!  schema of a runtime ─► fields: each was in a cleared pod, and changed in one that was held
+//!            └─► pods with up to two changes ───────────┤                       ├─ equal
+//!                and with injected parts                └─► policy::matches ────┘
+//!  schema of a runtime ─► each field occurs in a cleared pod, and a change of it alone holds a pod
 //! ```
 //!
-//! `ASSENT_MATCHING_PODS` says how many pods (default 10,000), `ASSENT_SEED` which.
+//! `ASSENT_MATCHING_PODS` is the number of pods (default 10,000), and `ASSENT_SEED` the seed (default 42).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -26,16 +26,16 @@ use serde_json::{Value, json};
 
 const NS: &str = "matching";
 
-/// How many runtimes one Clearance holds.
+/// The number of runtimes in one Clearance.
 const RUNTIMES: usize = 40;
 
-/// How many pods are judged by one Clearance.
+/// The number of pods that are compared with one Clearance.
 const PODS: usize = 1000;
 
-/// How many pods the API server judges at the same time.
+/// The number of concurrent requests.
 const CONCURRENCY: usize = 8;
 
-/// The fields that a pod cannot have otherwise, because the API server takes only one value.
+/// Fields for which the API server accepts only one value, so a pod cannot differ in them.
 const FIXED: [&str; 4] = [
     "containers.env.valueFrom.fieldRef.apiVersion",
     "initContainers.env.valueFrom.fieldRef.apiVersion",
@@ -43,39 +43,40 @@ const FIXED: [&str; 4] = [
     "volumes.projected.sources.downwardAPI.items.fieldRef.apiVersion",
 ];
 
-/// A pod, how it came about, and the system whose runtime it had before it was changed.
+/// A generated pod.
 struct Case {
     pod: Value,
-    which: usize,
-    /// The one field in which it differs, if it is one.
+    /// The index of the system whose runtime the pod had before the changes.
+    system: usize,
+    /// The only changed field, if exactly one was changed.
     field: Option<String>,
-    /// Something was put into it besides.
+    /// Whether the pod has injected parts.
     injected: bool,
 }
 
-/// How often each field was the one that was changed.
-type Turns = BTreeMap<String, usize>;
+/// The number of changes of each field.
+type Changes = BTreeMap<String, usize>;
 
-/// What was found out about a pod.
-enum Found {
+/// The result for a pod.
+enum Outcome {
     Cleared,
     Held,
-    /// No pod at all: Kubernetes itself refuses it.
+    /// Kubernetes refuses the pod as invalid.
     Invalid,
 }
 
-/// What was seen so far.
+/// The results so far.
 #[derive(Default)]
 struct Tally {
     cleared: usize,
-    /// Of those that were cleared.
+    /// How many of the cleared pods have injected parts.
     injected: usize,
     held: usize,
     invalid: usize,
-    /// The fields of runtimes that pods were cleared for.
-    had: BTreeSet<String>,
-    /// How often a change of a field alone was noticed.
-    noticed: BTreeMap<String, usize>,
+    /// The fields of the runtimes of cleared pods.
+    cleared_fields: BTreeSet<String>,
+    /// For each field, how many pods were held because only this field differed.
+    held_fields: BTreeMap<String, usize>,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,7 +88,7 @@ async fn the_api_server_and_the_operator_agree_on_every_pod() -> Result<()> {
         Options { nodes: 0, without: vec![Component::Scheduler, Component::Kwok], ..Options::default() };
     let cluster = ControlPlane::start_with(options).await?;
     let assent = Assent::install(&cluster).await?;
-    // From here on the clearance is ours to write, with the operator's name.
+    // The test writes the Clearance itself, with the account of the operator.
     assent.operator().kill();
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace",
         "metadata": { "name": NS, "labels": { "assent.dev/mode": "enforce" } } });
@@ -95,106 +96,110 @@ async fn the_api_server_and_the_operator_agree_on_every_pod() -> Result<()> {
     let operator = cluster.service_account(NAMESPACE, "assent").await?.client()?;
     let api: Api<Pod> = Api::namespaced(cluster.client(Person::Admin)?, NS);
 
-    let mut dice = fastrand::Rng::with_seed(seed);
-    let (mut tally, mut turns) = (Tally::default(), Turns::new());
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let (mut tally, mut changes) = (Tally::default(), Changes::new());
     for round in 0..pods.div_ceil(PODS) {
-        let runtimes: Vec<Value> = (0..RUNTIMES).map(|_| runtime(&mut dice)).collect();
-        // In the first round nothing is trusted, and the same is injected.
-        let trusts = if round == 0 { json!({}) } else { trusted() };
-        let (known, trusted) = publish(&operator, round, &runtimes, &trusts).await?;
-        seen(&api, round).await?;
+        let runtimes: Vec<Value> = (0..RUNTIMES).map(|_| runtime(&mut rng)).collect();
+        // The first round has injected parts too, but trusts none of them.
+        let trusted_parts = if round == 0 { json!({}) } else { trusted() };
+        let (known, trusted) = publish(&operator, round, &runtimes, &trusted_parts).await?;
+        wait_for_round(&api, round).await?;
         let cases: Vec<Case> =
-            (0..PODS.min(pods - round * PODS)).map(|_| case(&mut dice, &runtimes, &mut turns)).collect();
-        let found = futures::stream::iter(&cases)
-            .map(async |case| agree(&api, &case.pod, &known[case.which], &trusted).await);
-        let found: Vec<Found> =
-            found.buffered(CONCURRENCY).try_collect().await.with_context(|| format!("seed {seed}"))?;
-        for (case, found) in cases.iter().zip(found) {
-            tally.count(case, &found, &known[case.which])?;
+            (0..PODS.min(pods - round * PODS)).map(|_| case(&mut rng, &runtimes, &mut changes)).collect();
+        let outcomes = futures::stream::iter(&cases)
+            .map(async |case| compare(&api, &case.pod, &known[case.system], &trusted).await);
+        let outcomes: Vec<Outcome> =
+            outcomes.buffered(CONCURRENCY).try_collect().await.with_context(|| format!("seed {seed}"))?;
+        for (case, outcome) in cases.iter().zip(outcomes) {
+            tally.count(case, &outcome, &known[case.system])?;
         }
     }
     println!(
         "{} pods cleared, {} of them with trusted sidecars, {} held, {} invalid",
         tally.cleared, tally.injected, tally.held, tally.invalid
     );
-    tally.is_telling(pods)
+    tally.check_coverage(pods)
 }
 
 impl Tally {
-    fn count(&mut self, case: &Case, found: &Found, approved: &Runtime) -> Result<()> {
-        match found {
-            Found::Cleared => {
+    fn count(&mut self, case: &Case, outcome: &Outcome, approved: &Runtime) -> Result<()> {
+        match outcome {
+            Outcome::Cleared => {
                 self.cleared += 1;
                 self.injected += usize::from(case.injected);
-                fields(&serde_json::to_value(approved)?, "", &mut self.had);
+                collect_fields(&serde_json::to_value(approved)?, "", &mut self.cleared_fields);
             }
-            Found::Held => {
+            Outcome::Held => {
                 self.held += 1;
                 if let Some(field) = &case.field {
-                    *self.noticed.entry(field.clone()).or_default() += 1;
+                    *self.held_fields.entry(field.clone()).or_default() += 1;
                 }
             }
-            Found::Invalid => self.invalid += 1,
+            Outcome::Invalid => self.invalid += 1,
         }
         Ok(())
     }
 
-    /// That these pods test what they should: with fewer, not every field has its turn.
-    fn is_telling(&self, pods: usize) -> Result<()> {
-        let judged = self.cleared + self.held;
-        let share = self.cleared * 100 / judged.max(1);
-        ensure!((40..=60).contains(&share), "{share} % are cleared: these pods test little");
-        ensure!(self.invalid * 10 < judged, "{} of {pods} pods are none", self.invalid);
-        ensure!(self.injected * 10 > self.cleared, "{} pods were injected into and cleared", self.injected);
+    /// Checks that the pods cover every field. Fewer than 2,000 pods cannot change each field.
+    fn check_coverage(&self, pods: usize) -> Result<()> {
+        let valid = self.cleared + self.held;
+        let share = self.cleared * 100 / valid.max(1);
+        ensure!((40..=60).contains(&share), "{share} % of the pods are cleared, expected 40 to 60 %");
+        ensure!(self.invalid * 10 < valid, "{} of {pods} pods are invalid", self.invalid);
+        ensure!(self.injected * 10 > self.cleared, "only {} cleared pods have injected parts", self.injected);
         if pods < 2000 {
             return Ok(());
         }
         let all = schema_fields()?;
-        let never: Vec<_> = all.iter().filter(|field| !self.had.contains(*field)).collect();
-        ensure!(never.is_empty(), "no cleared pod had {never:?}");
+        let never: Vec<_> = all.iter().filter(|field| !self.cleared_fields.contains(*field)).collect();
+        ensure!(never.is_empty(), "no cleared pod has {never:?}");
         let may_differ = |field: &&String| !FIXED.contains(&field.as_str()) && !field.contains("mayVary");
-        let unnoticed: Vec<_> =
-            all.iter().filter(may_differ).filter(|field| !self.noticed.contains_key(*field)).collect();
-        ensure!(unnoticed.is_empty(), "no pod was held because it differed only in {unnoticed:?}");
+        let missing: Vec<_> =
+            all.iter().filter(may_differ).filter(|field| !self.held_fields.contains_key(*field)).collect();
+        ensure!(missing.is_empty(), "no pod was held because only {missing:?} differed");
         Ok(())
     }
 }
 
-/// Every field of a runtime that holds a value, by the schema: `containers.env.value`, …
+/// Every field of a runtime that has a value according to the schema, such as `containers.env.value`.
 fn schema_fields() -> Result<BTreeSet<String>> {
     let definition =
         definitions().into_iter().find(|d| d.spec.names.kind == "Clearance").context("no Clearance")?;
     let schema = serde_json::to_value(definition.spec.versions.first().context("no version")?)?;
     let system = &schema["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["systems"]["additionalProperties"];
     let mut fields = BTreeSet::new();
-    of_schema(&system["properties"]["cleared"]["items"]["properties"]["runtime"], "", &mut fields);
-    ensure!(fields.len() > 40, "that is not the schema of a runtime: {system}");
+    collect_schema_fields(
+        &system["properties"]["cleared"]["items"]["properties"]["runtime"],
+        "",
+        &mut fields,
+    );
+    ensure!(fields.len() > 40, "the schema of a runtime has too few fields: {system}");
     Ok(fields)
 }
 
-fn of_schema(schema: &Value, path: &str, fields: &mut BTreeSet<String>) {
+fn collect_schema_fields(schema: &Value, path: &str, fields: &mut BTreeSet<String>) {
     let inner = if schema["items"].is_object() { &schema["items"] } else { schema };
     match inner["properties"].as_object() {
         Some(properties) => {
             for (name, inner) in properties {
-                of_schema(inner, &join(path, name), fields);
+                collect_schema_fields(inner, &join(path, name), fields);
             }
         }
         None => drop(fields.insert(path.to_owned())),
     }
 }
 
-/// The fields of a value that hold one.
-fn fields(value: &Value, path: &str, into: &mut BTreeSet<String>) {
+/// Collects the paths of all set fields.
+fn collect_fields(value: &Value, path: &str, into: &mut BTreeSet<String>) {
     match value {
         Value::Object(inner) if !inner.is_empty() => {
             for (name, value) in inner {
-                fields(value, &join(path, name), into);
+                collect_fields(value, &join(path, name), into);
             }
         }
         Value::Array(items) if items.iter().any(Value::is_object) => {
             for item in items {
-                fields(item, path, into);
+                collect_fields(item, path, into);
             }
         }
         _ => drop(into.insert(path.to_owned())),
@@ -205,11 +210,11 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// What both say of the pod; an error if they disagree.
-async fn agree(api: &Api<Pod>, pod: &Value, approved: &Runtime, trusted: &Trusted) -> Result<Found> {
+/// The decision of the API server and of Rust about a pod, or an error if they differ.
+async fn compare(api: &Api<Pod>, pod: &Value, approved: &Runtime, trusted: &Trusted) -> Result<Outcome> {
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     let admitted = match api.create(&dry, &serde_json::from_value(pod.clone())?).await {
-        Err(Error::Api(answer)) if answer.reason == "Invalid" => return Ok(Found::Invalid),
+        Err(Error::Api(answer)) if answer.reason == "Invalid" => return Ok(Outcome::Invalid),
         admitted => admitted.with_context(|| pod.to_string())?,
     };
     let (annotations, spec) = (admitted.metadata.annotations, admitted.spec.context("a pod without a spec")?);
@@ -218,15 +223,15 @@ async fn agree(api: &Api<Pod>, pod: &Value, approved: &Runtime, trusted: &Truste
         runtime_of_pod(annotations.as_ref(), &spec).is_ok_and(|runtime| matches(approved, trusted, &runtime));
     ensure!(
         gated != matched,
-        "the API server says {}, we say {}:\n{pod}\n{}",
+        "cleared by the API server: {}, by Rust: {}:\n{pod}\n{}",
         !gated,
         matched,
         serde_json::to_string(approved)?
     );
-    Ok(if matched { Found::Cleared } else { Found::Held })
+    Ok(if matched { Outcome::Cleared } else { Outcome::Held })
 }
 
-/// Writes the clearance of a round; the runtimes and what is trusted as the API server keeps them.
+/// Writes the Clearance of a round. Returns its runtimes and trusted parts as the API server stores them.
 async fn publish(
     operator: &kube::Client,
     round: usize,
@@ -254,54 +259,57 @@ async fn publish(
             api.replace("clearance", &PostParams::default(), &next).await?
         }
     };
-    let of = |i: usize| written.spec.systems.get(&format!("s{i}")).map(|s| (*s.cleared[0].runtime).clone());
-    let known = (0..runtimes.len()).map(|i| of(i).context("a system was lost")).collect::<Result<_>>()?;
+    let stored =
+        |i: usize| written.spec.systems.get(&format!("s{i}")).map(|s| (*s.cleared[0].runtime).clone());
+    let known = (0..runtimes.len())
+        .map(|i| stored(i).context("the API server dropped a system"))
+        .collect::<Result<_>>()?;
     Ok((known, written.spec.trusted.clone()))
 }
 
-/// Waits until the API server's policies see the clearance of a round.
-async fn seen(api: &Api<Pod>, round: usize) -> Result<()> {
+/// Waits until the policies of the API server use the Clearance of a round.
+async fn wait_for_round(api: &Api<Pod>, round: usize) -> Result<()> {
     let probe = json!({ "metadata": { "name": "round", "labels": { "assent.dev/system": "round" } },
         "spec": { "containers": [{ "name": "round", "image": round.to_string() }] } });
     let probe: Pod = serde_json::from_value(probe)?;
     let dry = PostParams { dry_run: true, ..PostParams::default() };
-    until(Duration::from_secs(20), "the API server to see the clearance", async || {
+    until(Duration::from_secs(20), "the API server to use the new Clearance", async || {
         let gates = api.create(&dry, &probe).await?.spec.and_then(|spec| spec.scheduling_gates);
         Ok(gates.is_none_or(|gates| gates.is_empty()).then_some(()))
     })
     .await
 }
 
-fn one<'a, T>(dice: &mut fastrand::Rng, of: &'a [T]) -> &'a T {
-    &of[dice.usize(..of.len())]
+fn pick<'a, T>(rng: &mut fastrand::Rng, of: &'a [T]) -> &'a T {
+    &of[rng.usize(..of.len())]
 }
 
-/// A container of few possible images, arguments and so on, so that two are often alike.
-fn container(dice: &mut fastrand::Rng, name: &str, volumes: &[Value]) -> Value {
-    let mut container = json!({ "name": name, "image": one(dice, &["a", "b@sha256:0", "reg:5000/c"]) });
-    // An init container that goes on running is a sidecar, which may have hooks and probes as others do.
-    if dice.bool() {
+/// A container with few possible values for each field, so that two are often equal.
+fn container(rng: &mut fastrand::Rng, name: &str, volumes: &[Value]) -> Value {
+    let mut container = json!({ "name": name, "image": pick(rng, &["a", "b@sha256:0", "reg:5000/c"]) });
+    // An init container with `Always` is a sidecar, which can have hooks and probes.
+    if rng.bool() {
         container["restartPolicy"] = json!("Always");
-        match dice.u8(..4) {
+        match rng.u8(..4) {
             0 | 1 => {
-                let hook = *one(dice, &HOOKS);
+                let hook = *pick(rng, &HOOKS);
                 container["exec"] = json!({ hook: ["run", "this"] });
             }
             2 => {
-                let hook = *one(dice, &HOOKS[..2]);
-                container["http"] = json!({ hook: one(dice, &requests()) });
+                let hook = *pick(rng, &HOOKS[..2]);
+                container["http"] = json!({ hook: pick(rng, &requests()) });
             }
             _ => {}
         }
     }
-    let mut maybe = |dice: &mut fastrand::Rng, field: &str, values: &[Value]| {
-        if dice.u8(..3) == 0 {
-            container[field] = one(dice, values).clone();
+    let mut maybe = |rng: &mut fastrand::Rng, field: &str, values: &[Value]| {
+        if rng.u8(..3) == 0 {
+            container[field] = pick(rng, values).clone();
         }
     };
-    maybe(dice, "command", &[json!(["sh", "-c", "run"]), json!(["run"])]);
+    maybe(rng, "command", &[json!(["sh", "-c", "run"]), json!(["run"])]);
     maybe(
-        dice,
+        rng,
         "args",
         &[
             json!(["--model=x"]),
@@ -311,10 +319,10 @@ fn container(dice: &mut fastrand::Rng, name: &str, volumes: &[Value]) -> Value {
             json!(["ü", "\u{202e}"]),
         ],
     );
-    maybe(dice, "workingDir", &[json!("/app"), json!("/tmp")]);
-    maybe(dice, "env", &environments());
+    maybe(rng, "workingDir", &[json!("/app"), json!("/tmp")]);
+    maybe(rng, "env", &environments());
     maybe(
-        dice,
+        rng,
         "envFrom",
         &[
             json!([{ "configMapRef": { "name": "c" } }]),
@@ -322,10 +330,10 @@ fn container(dice: &mut fastrand::Rng, name: &str, volumes: &[Value]) -> Value {
             json!([{ "prefix": "P_", "secretRef": { "name": "s", "optional": true } }]),
         ],
     );
-    if !volumes.is_empty() && dice.bool() {
+    if !volumes.is_empty() && rng.bool() {
         let mut mount =
-            json!({ "name": one(dice, volumes)["name"], "mountPath": one(dice, &["/models", "/data"]) });
-        match dice.u8(..4) {
+            json!({ "name": pick(rng, volumes)["name"], "mountPath": pick(rng, &["/models", "/data"]) });
+        match rng.u8(..4) {
             0 => mount["readOnly"] = json!(true),
             1 => mount["subPath"] = json!("sub"),
             2 => mount["subPathExpr"] = json!("$(A)"),
@@ -336,7 +344,7 @@ fn container(dice: &mut fastrand::Rng, name: &str, volumes: &[Value]) -> Value {
     container
 }
 
-/// Requests that a hook may send.
+/// HTTP requests of hooks.
 fn requests() -> [Value; 3] {
     let headers = json!([{ "name": "Accept", "value": "a" }, { "name": "X", "value": "" }]);
     [
@@ -360,7 +368,7 @@ fn environments() -> Vec<Value> {
     ]
 }
 
-fn volume(dice: &mut fastrand::Rng, name: &str) -> Value {
+fn volume(rng: &mut fastrand::Rng, name: &str) -> Value {
     let items = json!([{ "key": "k", "path": "sub/k" }, { "key": "l", "path": "l" }]);
     let files = json!([
         { "path": "name", "fieldRef": { "fieldPath": "metadata.name" } },
@@ -384,68 +392,68 @@ fn volume(dice: &mut fastrand::Rng, name: &str) -> Value {
         json!({ "projected": { "sources": [{ "serviceAccountToken": {} }, { "secret": { "name": "s" } }] } }),
         json!({ "projected": { "sources": [{ "downwardAPI": {} }, { "configMap": { "name": "c" } }] } }),
     ];
-    let mut volume = one(dice, &sources).clone();
+    let mut volume = pick(rng, &sources).clone();
     volume["name"] = json!(name);
     volume
 }
 
-/// A runtime as a `ModelVersion` says it.
-fn runtime(dice: &mut fastrand::Rng) -> Value {
-    let volumes: Vec<Value> = ["v0", "v1"][..dice.usize(..3)].iter().map(|name| volume(dice, name)).collect();
-    let containers = ["main", "side"][..=dice.usize(..2)].iter();
-    let mut containers: Vec<Value> = containers.map(|name| container(dice, name, &volumes)).collect();
-    if dice.bool() {
+/// A runtime as in a `ModelVersion`.
+fn runtime(rng: &mut fastrand::Rng) -> Value {
+    let volumes: Vec<Value> = ["v0", "v1"][..rng.usize(..3)].iter().map(|name| volume(rng, name)).collect();
+    let containers = ["main", "side"][..=rng.usize(..2)].iter();
+    let mut containers: Vec<Value> = containers.map(|name| container(rng, name, &volumes)).collect();
+    if rng.bool() {
         containers[0]["mayVary"] = json!({ "env": ["TOKEN"] });
     }
-    let init = ["fetch", "check"][..dice.usize(..3)].iter();
-    let mut init: Vec<Value> = init.map(|name| container(dice, name, &volumes)).collect();
-    if let Some(first) = init.first_mut().filter(|_| dice.bool()) {
+    let init = ["fetch", "check"][..rng.usize(..3)].iter();
+    let mut init: Vec<Value> = init.map(|name| container(rng, name, &volumes)).collect();
+    if let Some(first) = init.first_mut().filter(|_| rng.bool()) {
         first["mayVary"] = json!({ "env": ["TOKEN"] });
     }
     let mut runtime = json!({ "containers": containers, "initContainers": init, "volumes": volumes });
-    if dice.u8(..4) == 0 {
-        runtime[*one(dice, &SHARES)] = json!(true);
+    if rng.u8(..4) == 0 {
+        runtime[*pick(rng, &SHARES)] = json!(true);
     }
     runtime
 }
 
-/// What a pod may share with its node, and its containers with each other.
+/// Fields that share a namespace of the node with the pod, or of the pod among its containers.
 const SHARES: [&str; 4] = ["hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"];
 
-/// What a container runs beside its command, by the names of a runtime, and where a pod has it.
+/// The hooks and probes of a container, which a runtime and a pod name alike.
 const HOOKS: [&str; 5] = ["postStart", "preStop", "livenessProbe", "readinessProbe", "startupProbe"];
 
-/// A pod that has one of the runtimes, but for up to two changes.
-fn case(dice: &mut fastrand::Rng, runtimes: &[Value], turns: &mut Turns) -> Case {
-    let which = dice.usize(..runtimes.len());
-    let mut runtime = runtimes[which].clone();
-    let turn = dice.u8(..8);
-    let field = (turn < 2).then(|| differ(dice, &mut runtime, turns)).flatten();
+/// A pod with one of the runtimes and up to two changes.
+fn case(rng: &mut fastrand::Rng, runtimes: &[Value], changes: &mut Changes) -> Case {
+    let system = rng.usize(..runtimes.len());
+    let mut runtime = runtimes[system].clone();
+    let kind = rng.u8(..8);
+    let field = (kind < 2).then(|| change_one_field(rng, &mut runtime, changes)).flatten();
     let mut spec = runtime;
     for containers in ["containers", "initContainers"] {
-        spec[containers].as_array_mut().into_iter().flatten().for_each(as_in_a_pod);
+        spec[containers].as_array_mut().into_iter().flatten().for_each(to_pod_container);
     }
     for source in sources(&mut spec).filter(|source| source["serviceAccountToken"].is_object()) {
         if source["serviceAccountToken"]["path"].is_null() {
             source["serviceAccountToken"]["path"] = json!("token");
         }
     }
-    if turn > 4 {
-        (0..dice.usize(1..3)).for_each(|_| change(dice, &mut spec));
+    if kind > 4 {
+        (0..rng.usize(1..3)).for_each(|_| change(rng, &mut spec));
     }
-    let injected = field.is_none() && dice.u8(..4) == 0;
+    let injected = field.is_none() && rng.u8(..4) == 0;
     if injected {
-        inject(dice, &mut spec);
+        inject(rng, &mut spec);
     }
-    let mut metadata = json!({ "name": "pod", "labels": { "assent.dev/system": format!("s{which}") } });
-    if turn == 7 && dice.bool() {
-        metadata["annotations"] = json!({ *one(dice, &ANNOTATIONS): "x" });
+    let mut metadata = json!({ "name": "pod", "labels": { "assent.dev/system": format!("s{system}") } });
+    if kind == 7 && rng.bool() {
+        metadata["annotations"] = json!({ *pick(rng, &ANNOTATIONS): "x" });
     }
     let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec });
-    Case { pod, which, field, injected }
+    Case { pod, system, field, injected }
 }
 
-/// Some of these are read by a container runtime, and some only look like it.
+/// Annotations that a container runtime reads, and annotations with similar names that it ignores.
 const ANNOTATIONS: [&str; 6] = [
     "cdi.k8s.io/gpu",
     "io.kubernetes.cri-o.Devices",
@@ -461,21 +469,21 @@ fn sources(spec: &mut Value) -> impl Iterator<Item = &mut Value> {
     volumes.filter_map(|volume| volume.pointer_mut("/projected/sources")?.as_array_mut()).flatten()
 }
 
-/// Changes one field of a runtime to another value that a pod may have; which.
-fn differ(dice: &mut fastrand::Rng, runtime: &mut Value, turns: &mut Turns) -> Option<String> {
+/// Changes one field of a runtime to another value that is valid in a pod. Returns the field.
+fn change_one_field(rng: &mut fastrand::Rng, runtime: &mut Value, changes: &mut Changes) -> Option<String> {
     let mut places = Vec::new();
     leaves(runtime, String::new(), &mut places);
     let kinds: BTreeSet<String> = places.iter().map(|place| field_of(place)).collect();
-    // The field whose turn comes least often, so that rare ones are changed too.
+    // Prefer the field with the fewest changes, so that rare fields are changed too.
     let kinds = kinds.into_iter().filter(|field| !field.contains("mayVary"));
-    let field = kinds.min_by_key(|field| (turns.get(field).copied().unwrap_or(0), dice.u32(..)))?;
-    *turns.entry(field.clone()).or_default() += 1;
+    let field = kinds.min_by_key(|field| (changes.get(field).copied().unwrap_or(0), rng.u32(..)))?;
+    *changes.entry(field.clone()).or_default() += 1;
     let places: Vec<_> = places.into_iter().filter(|place| field_of(place) == field).collect();
-    let place = one(dice, &places);
+    let place = pick(rng, &places);
     let name = place.rsplit('/').find(|part| part.parse::<usize>().is_err()).unwrap_or_default();
     let volumes = runtime["volumes"].clone();
     if ["emptyDir", "downwardAPI", "serviceAccountToken"].contains(&name) {
-        // Without it, there would be no source, or a volume that is an emptyDir all the same.
+        // A removal alone leaves no source, or a volume that is an emptyDir again.
         let of = runtime.pointer_mut(place.rsplit_once('/')?.0)?.as_object_mut()?;
         of.remove(name);
         of.insert("configMap".to_owned(), json!({ "name": "other" }));
@@ -502,7 +510,7 @@ fn differ(dice: &mut fastrand::Rng, runtime: &mut Value, turns: &mut Turns) -> O
     Some(field)
 }
 
-/// The pointers of the values of a runtime.
+/// The JSON pointers of all values of a runtime.
 fn leaves(value: &Value, here: String, into: &mut Vec<String>) {
     match value {
         Value::Object(inner) if !inner.is_empty() => {
@@ -515,15 +523,15 @@ fn leaves(value: &Value, here: String, into: &mut Vec<String>) {
     }
 }
 
-/// The field that a pointer points to: without the positions in lists.
+/// The field of a JSON pointer, which is the pointer without list indexes.
 fn field_of(pointer: &str) -> String {
     let names: Vec<_> =
         pointer.split('/').filter(|part| !part.is_empty() && part.parse::<usize>().is_err()).collect();
     names.join(".")
 }
 
-/// From the words of a runtime to those of a pod.
-fn as_in_a_pod(container: &mut Value) {
+/// Turns a container of a runtime into a container of a pod.
+fn to_pod_container(container: &mut Value) {
     let Some(fields) = container.as_object_mut() else { return };
     fields.remove("mayVary");
     let exec = fields.remove("exec").unwrap_or_default();
@@ -541,15 +549,15 @@ fn as_in_a_pod(container: &mut Value) {
     }
 }
 
-fn change(dice: &mut fastrand::Rng, spec: &mut Value) {
-    let fresh = container(dice, "main", &[]);
+fn change(rng: &mut fastrand::Rng, spec: &mut Value) {
+    let fresh = container(rng, "main", &[]);
     let main = &mut spec["containers"][0];
-    match dice.u8(..47) {
-        // What matters.
+    match rng.u8(..47) {
+        // Compared fields.
         0 => main["image"] = fresh["image"].clone(),
         1 => main["args"] = json!(["--model=other"]),
         2 => main["command"] = json!(["sh"]),
-        3 => main["env"] = one(dice, &environments()).clone(),
+        3 => main["env"] = pick(rng, &environments()).clone(),
         4 => main["workingDir"] = json!("/elsewhere"),
         5 => main["lifecycle"] = json!({ "preStop": { "exec": { "command": ["x"] } } }),
         6 => main["startupProbe"] = json!({ "exec": { "command": ["x"] } }),
@@ -571,10 +579,10 @@ fn change(dice: &mut fastrand::Rng, spec: &mut Value) {
                 spec["initContainers"][0]["restartPolicy"] = json!("Always");
             }
         }
-        27..37 => change_what_runs(dice, spec),
-        37..47 => change_what_is_free(dice, spec),
-        // What does not.
-        14 => add(&mut spec["volumes"], &token(one(dice, &token_sources()))),
+        27..37 => change_compared_field(rng, spec),
+        37..47 => change_free_field(rng, spec),
+        // Free fields.
+        14 => add(&mut spec["volumes"], &token(pick(rng, &token_sources()))),
         15 => reverse(&mut spec["containers"]),
         16 => reverse(&mut spec["volumes"]),
         17 => main["resources"] = json!({ "limits": { "memory": "1Gi" } }),
@@ -588,19 +596,19 @@ fn change(dice: &mut fastrand::Rng, spec: &mut Value) {
     }
 }
 
-/// Sets a field that no approved pod has, or may have in that way.
-fn change_what_runs(dice: &mut fastrand::Rng, spec: &mut Value) {
+/// Sets a field or a value that no approved pod can have.
+fn change_compared_field(rng: &mut fastrand::Rng, spec: &mut Value) {
     let main = &mut spec["containers"][0];
-    match dice.u8(..10) {
+    match rng.u8(..10) {
         0 => main["terminationMessagePath"] = json!("/models/config.json"),
-        1 => main["lifecycle"] = json!({ "postStart": { "httpGet": one(dice, &requests()) } }),
+        1 => main["lifecycle"] = json!({ "postStart": { "httpGet": pick(rng, &requests()) } }),
         2 => {
-            let kind = *one(dice, &["httpGet", "tcpSocket"]);
+            let kind = *pick(rng, &["httpGet", "tcpSocket"]);
             main["livenessProbe"] = json!({ kind: { "port": 80, "host": "10.0.0.1" } });
         }
         3 => main["lifecycle"] = json!({ "preStop": { "tcpSocket": { "port": 80 } } }),
         4 => {
-            let host = one(dice, &["", "10.0.0.1"]);
+            let host = pick(rng, &["", "10.0.0.1"]);
             main["lifecycle"] = json!({ "preStop": { "httpGet": { "port": "web", "host": host } } });
         }
         5 => spec["hostnameOverride"] = json!("hub.example"),
@@ -608,7 +616,7 @@ fn change_what_runs(dice: &mut fastrand::Rng, spec: &mut Value) {
             let option = json!({ "name": "ndots", "value": "2\nnameserver 10.0.0.1" });
             spec["dnsConfig"] = json!({ "options": [option] });
         }
-        7 => spec[*one(dice, &SHARES)] = json!(true),
+        7 => spec[*pick(rng, &SHARES)] = json!(true),
         8 => {
             let file = json!([{ "path": "x", "fieldRef": { "fieldPath": "metadata.name" } }]);
             let sources = [
@@ -616,7 +624,7 @@ fn change_what_runs(dice: &mut fastrand::Rng, spec: &mut Value) {
                 json!({ "serviceAccountToken": { "path": "other" } }),
                 json!({ "configMap": { "name": "kube-root-ca.crt" } }),
             ];
-            add(&mut spec["volumes"], &token(one(dice, &sources)));
+            add(&mut spec["volumes"], &token(pick(rng, &sources)));
         }
         _ => {
             let mounts = [
@@ -625,7 +633,7 @@ fn change_what_runs(dice: &mut fastrand::Rng, spec: &mut Value) {
                 json!({ "readOnly": true, "subPath": "token" }),
                 json!({ "readOnly": true, "mountPropagation": "HostToContainer" }),
             ];
-            let mut mount = one(dice, &mounts).clone();
+            let mut mount = pick(rng, &mounts).clone();
             mount["name"] = json!("kube-api-access-x");
             mount["mountPath"] = json!(TOKEN_PATH);
             add(&mut spec["volumes"], &token(&json!({ "serviceAccountToken": { "path": "token" } })));
@@ -634,10 +642,10 @@ fn change_what_runs(dice: &mut fastrand::Rng, spec: &mut Value) {
     }
 }
 
-/// Sets a field that may have any value.
-fn change_what_is_free(dice: &mut fastrand::Rng, spec: &mut Value) {
+/// Sets a field that can have any value.
+fn change_free_field(rng: &mut fastrand::Rng, spec: &mut Value) {
     let main = &mut spec["containers"][0];
-    match dice.u8(..8) {
+    match rng.u8(..8) {
         0 => main["terminationMessagePath"] = json!("/dev/termination-log"),
         1 => main["terminationMessagePolicy"] = json!("FallbackToLogsOnError"),
         2 => {
@@ -651,7 +659,7 @@ fn change_what_is_free(dice: &mut fastrand::Rng, spec: &mut Value) {
                 json!({ "httpGet": { "path": "/?x", "port": "web", "httpHeaders": headers } });
         }
         4 => {
-            let kind = *one(dice, &["tcpSocket", "grpc"]);
+            let kind = *pick(rng, &["tcpSocket", "grpc"]);
             main["livenessProbe"] = json!({ kind: { "port": 80 } });
         }
         5 => main["securityContext"] = json!({ "runAsUser": 0, "capabilities": { "add": ["SYS_PTRACE"] } }),
@@ -677,7 +685,7 @@ fn change_what_is_free(dice: &mut fastrand::Rng, spec: &mut Value) {
     }
 }
 
-/// What the cluster may add; some of it under the names of what is approved.
+/// The trusted parts that a cluster can add. Some have the names of approved parts.
 fn trusted() -> Value {
     let digest = format!("mesh/proxy@sha256:{}", "a".repeat(64));
     json!({
@@ -703,8 +711,8 @@ fn trusted() -> Value {
     })
 }
 
-/// Adds what a cluster may add to a pod, and sometimes what only looks like it.
-fn inject(dice: &mut fastrand::Rng, spec: &mut Value) {
+/// Adds trusted parts to a pod, and sometimes parts that only resemble them.
+fn inject(rng: &mut fastrand::Rng, spec: &mut Value) {
     let digest = format!("mesh/proxy@sha256:{}", "a".repeat(64));
     if !spec["initContainers"].is_array() {
         spec["initContainers"] = json!([]);
@@ -713,12 +721,12 @@ fn inject(dice: &mut fastrand::Rng, spec: &mut Value) {
     add(&mut spec["volumes"], &mesh);
     let mut proxy = json!({ "name": "proxy", "image": digest, "args": ["proxy"],
         "env": [{ "name": "A", "value": "1" }], "volumeMounts": [{ "name": "mesh", "mountPath": "/mesh" }] });
-    for _ in 0..=dice.usize(..4) {
-        match dice.u8(..16) {
+    for _ in 0..=rng.usize(..4) {
+        match rng.u8(..16) {
             0 => add(
                 &mut spec["containers"],
                 &json!({ "name": "agent", "command": ["agent"],
-                "image": one(dice, &["reg.example/mesh/agent:1", "reg.example/mesh/agent@sha256:0", "reg.example/mesh/agents:1"]) }),
+                "image": pick(rng, &["reg.example/mesh/agent:1", "reg.example/mesh/agent@sha256:0", "reg.example/mesh/agents:1"]) }),
             ),
             1 => add(&mut spec["initContainers"], &json!({ "name": "setup", "image": digest })),
             2 => add(
@@ -729,13 +737,13 @@ fn inject(dice: &mut fastrand::Rng, spec: &mut Value) {
             3 => add(
                 &mut spec["volumes"],
                 &json!({ "name": "labels", "downwardAPI": { "items": [{ "path": "labels",
-                "fieldRef": { "fieldPath": one(dice, &["metadata.labels", "metadata.labels", "metadata.annotations"]) } }] } }),
+                "fieldRef": { "fieldPath": pick(rng, &["metadata.labels", "metadata.labels", "metadata.annotations"]) } }] } }),
             ),
             4 => add(
                 &mut spec["volumes"],
                 &json!({ "name": "identity", "projected": { "sources": [
                 { "serviceAccountToken": { "path": "token", "audience": "mesh" } },
-                { "configMap": { "name": one(dice, &["ca", "ca", "other"]) } }] } }),
+                { "configMap": { "name": pick(rng, &["ca", "ca", "other"]) } }] } }),
             ),
             5 => add(
                 &mut spec["containers"][0]["volumeMounts"],
@@ -743,12 +751,12 @@ fn inject(dice: &mut fastrand::Rng, spec: &mut Value) {
             ),
             6 => add(
                 &mut spec["containers"][0]["env"],
-                &json!({ "name": "MESH", "value": one(dice, &["on", "on", "off"]) }),
+                &json!({ "name": "MESH", "value": pick(rng, &["on", "on", "off"]) }),
             ),
             7 => add(&mut proxy["env"], &json!({ "name": "MESH_ID", "value": "any" })),
             8 => add(&mut proxy["env"], &json!({ "name": "TOKEN", "value": "any" })),
             9 => add(&mut proxy["env"], &json!({ "name": "MESH", "value": "on" })),
-            // What only looks like it.
+            // Parts that only resemble them.
             10 => proxy["args"] = json!(["other"]),
             11 => proxy["image"] = json!("mesh/proxy:1"),
             12 => add(&mut spec["containers"], &json!({ "name": "side", "image": digest })),
@@ -764,7 +772,7 @@ fn inject(dice: &mut fastrand::Rng, spec: &mut Value) {
             _ => add(&mut spec["containers"][0]["env"], &json!({ "name": "A", "value": "1" })),
         }
     }
-    if dice.bool() {
+    if rng.bool() {
         add(&mut spec["containers"], &proxy);
     }
 }
@@ -775,7 +783,7 @@ fn reverse(list: &mut Value) {
     }
 }
 
-/// Adds an item once: the API server takes no two of a name.
+/// Adds an item unless the list has its name, because the API server refuses duplicates.
 fn add(list: &mut Value, item: &Value) {
     if list.is_null() {
         *list = json!([]);
@@ -786,10 +794,10 @@ fn add(list: &mut Value, item: &Value) {
     }
 }
 
-/// Where the API server mounts the service account's token.
+/// The mount path of the service account token.
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// The sources of that volume, as the API server and `OpenShift` make them.
+/// The sources of the service account token volume of Kubernetes and `OpenShift`.
 fn token_sources() -> [Value; 4] {
     let bundle = |name: &str, file: &str| json!({ "configMap": { "name": name, "items": [{ "key": file, "path": file }] } });
     [
@@ -800,7 +808,7 @@ fn token_sources() -> [Value; 4] {
     ]
 }
 
-/// A volume that has the name of the service account's token.
+/// A volume with a name like that of the service account token.
 fn token(source: &Value) -> Value {
     json!({ "name": "kube-api-access-x", "projected": { "sources": [source] } })
 }

@@ -1,4 +1,4 @@
-{{/* The release's name, with the chart's if it is not in it: `assent` for a release named assent. */}}
+{{/* The release name, followed by the chart name unless it contains it: `assent` for a release named assent. */}}
 {{- define "assent.fullname" -}}
 {{- if contains .Chart.Name .Release.Name -}}
 {{- .Release.Name | trunc 52 | trimSuffix "-" -}}
@@ -11,15 +11,15 @@
 {{ include "assent.fullname" . }}
 {{- end -}}
 
-{{/* Whether the API server can give a pod a gate; otherwise it refuses, and the operator has workloads try
-     again. Without a cluster to ask, as in `helm template`, the version must do. */}}
+{{/* Whether the API server can add a gate to a pod. Otherwise it refuses the pod, and the operator makes its workload
+     retry. Without a cluster, as in `helm template`, the Kubernetes version decides. */}}
 {{- define "assent.gates" -}}
 {{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy" -}}
 {{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" }}true{{ end -}}
 {{- else if semverCompare ">=1.36.0-0" .Capabilities.KubeVersion.Version }}true{{ end -}}
 {{- end -}}
 
-{{/* The signs of accelerators that the values add, one a line: the operator reads exactly this text. */}}
+{{/* The signs of accelerators in the values, one per line. The operator parses this text. */}}
 {{- define "assent.accelerators" -}}
 {{- range .Values.accelerators.resources }}resource {{ . }}{{ "\n" }}{{ end }}
 {{- range .Values.accelerators.runtimeClasses }}runtimeClass {{ . }}{{ "\n" }}{{ end }}
@@ -27,7 +27,7 @@
 {{- range .Values.accelerators.annotations }}annotation {{ . }}{{ "\n" }}{{ end }}
 {{- end -}}
 
-{{/* Which policies the release installs: the version's own, and those that the values change. */}}
+{{/* The fingerprint of the policies of this release: of the chart version, and of the values that change policies. */}}
 {{- define "assent.policies" -}}
 {{ include "assent.policies.fingerprint" . }}
 {{- with include "assent.accelerators" . }}-{{ sha256sum . | trunc 12 }}{{ end }}
@@ -55,8 +55,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* Binds the ClusterRole `<fullname>-<.role>` to every user, group and service account of the list
-     `.to`; renders nothing if there are none. */}}
+{{/* Binds the ClusterRole `<fullname>-<.role>` to all users, groups and service accounts in the list `.to`. Renders
+     nothing if the list is empty. */}}
 {{- define "assent.bind" -}}
 {{- $name := printf "%s-%s" (include "assent.fullname" .root) .role -}}
 {{- with include "assent.subjects" .to | trim }}

@@ -1,16 +1,16 @@
-//! Whether a pod, or the template of one, is what the namespace's `Clearance` clears, in CEL.
+//! CEL expressions for whether a pod or a pod template matches a version that the namespace's `Clearance` clears.
 
 use crate::{
     api::SYSTEM_LABEL,
     policy::{ANNOTATIONS, HARMLESS_ANNOTATIONS},
 };
 
-/// The name of the system that a pod or template says it belongs to; empty where it says none.
+/// The system that the pod or template names, or an empty string.
 pub(super) fn system(pod: &str) -> String {
     format!("{pod}.metadata.?labels[?'{SYSTEM_LABEL}'].orValue('')")
 }
 
-/// The versions that are cleared, as far as the operator got to write, for the system of `pod`.
+/// The cleared versions of the system of `pod`. The list is empty if the operator wrote none yet.
 pub(super) fn cleared_versions(pod: &str) -> String {
     format!("params.?spec.?systems[?{}].?cleared.orValue([])", system(pod))
 }
@@ -40,13 +40,13 @@ pub(super) fn matches(pod: &str) -> String {
         .replace("{{POD}}", pod)
 }
 
-/// The expression without the comments of its file, which would be in each policy many times.
+/// The expression without the comments of its file. Each policy contains the expression many times.
 fn uncommented(part: &str) -> String {
     part.lines().filter(|line| !line.starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// Whether no pod with the annotation `name` is ever approved: the same as `policy::is_refused_annotation`.
-/// One regular expression, because the API server compiles it once.
+/// Whether a pod with the annotation `name` can never be approved. It equals `policy::is_refused_annotation`. It is one
+/// regular expression, because the API server compiles it once.
 pub(super) fn refused_annotation(name: &str) -> String {
     let prefixes: Vec<_> = ANNOTATIONS.iter().map(|(prefix, _)| prefix.replace('.', "[.]")).collect();
     let harmless: Vec<_> = HARMLESS_ANNOTATIONS.iter().map(|name| format!("'{name}'")).collect();

@@ -1,7 +1,7 @@
-//! Asks whoever sits at the terminal, because what is signed or ended must be agreed to by a person.
+//! Asks a person at the terminal to confirm before something is signed or decommissioned.
 //!
 //! ```text
-//!  question ──► terminal ──► one line      nobody there: the caller says which command needs no answer
+//!  question ──► terminal ──► one line      no terminal: the caller proposes a command that asks nothing
 //! ```
 
 use std::io::{BufRead, IsTerminal, Write, stdin, stdout};
@@ -12,12 +12,12 @@ use crate::cli::{
     render::escape::visible,
 };
 
-/// Whether somebody can read a question and answer it.
-pub fn somebody_is_there() -> bool {
+/// Whether a person can read a question and answer it.
+pub fn is_interactive() -> bool {
     stdin().is_terminal() && stdout().is_terminal()
 }
 
-/// The answer to a question, without the spaces around it.
+/// Prints a question and reads one trimmed line.
 fn ask(question: &str) -> Result<String> {
     anstream::print!("{}", visible(question));
     stdout().flush()?;
@@ -26,38 +26,36 @@ fn ask(question: &str) -> Result<String> {
     Ok(answer.trim().to_owned())
 }
 
-/// Why something is done: what was given, or what somebody at the terminal says.
+/// The given reason, or the one that the person types.
 pub fn reason(given: Option<&str>, act: &str, system: &str, missing: impl Fn() -> Error) -> Result<String> {
     if let Some(given) = given.filter(|given| !given.trim().is_empty()) {
         return Ok(given.to_owned());
     }
-    if !somebody_is_there() {
+    if !is_interactive() {
         return Err(missing());
     }
     let answer = ask(&format!("Why do you {act} {system}? The record keeps it: "))?;
     if answer.is_empty() { Err(missing()) } else { Ok(answer) }
 }
 
-/// Asks for a name, because it is the one answer that nobody gives by habit.
+/// Asks for the name of the system, because nobody types it by habit.
 pub fn for_name(name: &str, to_do_what: &str) -> Result<()> {
     anstream::println!();
     let answer = ask(&format!("Type the name of the system ({name}) to {to_do_what}: "))?;
     if answer == name { Ok(()) } else { Err(Error::Declined { wanted: quoted(name) }) }
 }
 
-/// The alternatives to an approval, for a person who goes through many systems.
+/// The answers other than an approval in `approve --interactive`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// Reject it.
     Reject,
-    /// Leave it for later.
     Skip,
-    /// Leave this one and all that follow.
+    /// Skip this version and all that follow.
     Quit,
 }
 
 impl Choice {
-    /// Reads an answer. `None` if it names no choice.
+    /// Parses an answer. `None` if it is not a choice.
     fn of(answer: &str) -> Option<Self> {
         match answer.to_ascii_lowercase().as_str() {
             "r" | "reject" => Some(Self::Reject),
@@ -68,7 +66,7 @@ impl Choice {
     }
 }
 
-/// Asks for a name, or for what else to do. A system may be named like a choice, and then its name approves it.
+/// Asks for the name of the system or for a [`Choice`]. If the system has the name of a choice, the answer approves.
 pub fn for_name_or_choice(name: &str) -> Result<()> {
     anstream::println!();
     let question = format!("Type {name} to approve, r to reject, s (or Enter) to skip, q to quit: ");
@@ -83,7 +81,7 @@ pub fn for_name_or_choice(name: &str) -> Result<()> {
     }
 }
 
-/// Asks for a plain yes, where that is the safe side and may be urgent.
+/// Asks for yes. This is enough for a decision that stops something, which is safe and can be urgent.
 pub fn for_yes(what: &str) -> Result<()> {
     anstream::println!();
     let answer = ask(&format!("{what}? [y/N] "))?;
@@ -96,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_inbox_takes_letters_words_and_an_empty_answer() {
+    fn choice_is_a_letter_a_word_or_an_empty_answer() {
         for (answer, choice) in [
             ("r", Some(Choice::Reject)),
             ("Reject", Some(Choice::Reject)),

@@ -1,4 +1,4 @@
-//! Writes the version that matches what is there, so that nobody types a runtime by hand.
+//! Writes a `ModelVersion` that matches a pod, a workload or a manifest, so that nobody types a runtime by hand.
 //!
 //! ```text
 //!  manifest ─ templates ─┐
@@ -8,8 +8,8 @@
 //!  newest version of the system ── mayVary, provenance ────────────┴─► the difference, one kubectl patch
 //! ```
 //!
-//! A pod has what other mutations added. What is trusted of that is left out, as where a pod is compared with a
-//! version; the template of a workload never had it.
+//! Other admission webhooks add fields to a pod. The capture leaves out the trusted fields, as the comparison of a pod
+//! with a version does. The template of a workload does not have them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,26 +45,25 @@ use crate::{
     watch::request,
 };
 
-/// As what it is captured.
+/// The options of a capture.
 #[derive(Clone, Debug)]
 pub struct CaptureRequest {
-    /// The system; otherwise the one that its label names.
+    /// If `None`, the label of the pod names the system.
     pub system: Option<String>,
-    /// The name of the version; otherwise one made of the system's and the runtime's digest.
+    /// The name of the version. If `None`, it is the system and a part of the runtime's digest.
     pub version: Option<String>,
-    /// The format.
     pub format: ManifestFormat,
 }
 
 impl CaptureRequest {
-    /// The version of `system` that runs `runtime`.
+    /// The manifest of the version of `system` with this runtime.
     fn model_version(
         &self,
         system: &str,
         namespace: &str,
         (runtime, provenance): (&Runtime, &Provenance),
     ) -> Value {
-        let made = || format!("{system}-{}", fingerprint(runtime));
+        let generated = || format!("{system}-{}", fingerprint(runtime));
         let spec = ModelVersionSpec {
             system: system.to_owned(),
             runtime: runtime.clone().into(),
@@ -73,7 +72,7 @@ impl CaptureRequest {
         json!({
             "apiVersion": format!("{GROUP}/v1alpha1"),
             "kind": "ModelVersion",
-            "metadata": { "name": self.version.clone().unwrap_or_else(made), "namespace": namespace },
+            "metadata": { "name": self.version.clone().unwrap_or_else(generated), "namespace": namespace },
             "spec": spec,
         })
     }
@@ -86,11 +85,11 @@ impl CaptureRequest {
     }
 }
 
-/// Prints the version of a pod or a workload.
+/// Prints the `ModelVersion` of a pod or a workload.
 pub async fn capture(session: &Session, target: &Target, request: &CaptureRequest) -> Result<()> {
     let found = Found::read(session, target).await?;
     let mut runtime = found.runtime(session, target).await?;
-    let moved = pin(&mut runtime, &found.digests(session, target)?);
+    let pinned = pin(&mut runtime, &found.digests(session, target)?);
     let Some(system) = request.system.as_ref().or(found.system.as_ref()) else {
         let place = format!(" -n {}{}", session.namespace, session.flags);
         return Err(no_system(&target.in_words(), &target.in_words(), &place));
@@ -104,19 +103,19 @@ pub async fn capture(session: &Session, target: &Target, request: &CaptureReques
     };
     let manifest = request.model_version(system, &session.namespace, (&runtime, &provenance));
     anstream::print!("{}", request.text(&manifest)?);
-    say_what_is_named_by_tag(
+    warn_about_tags(
         &runtime,
-        "no node has reported its digest yet, so capture it again once it runs, or name it by digest",
+        "no node has reported its digest yet; capture again when it runs, or name it by digest",
     );
     if let Some(version) = &newest {
-        anstream::eprint!("{}", since(version, &runtime, &target.in_words()));
+        anstream::eprint!("{}", changes_since(version, &runtime, &target.in_words()));
     }
     let label = (found.system.as_ref() != Some(system)).then_some(system.as_str());
-    say_how_to_roll_out(session, target, label, &moved);
+    print_rollout(session, target, label, &pinned);
     Ok(())
 }
 
-/// The newest version of `system`. `None` if there is none, or if this person may not read it.
+/// The newest version of `system`. `None` if there is none, or if the person may not read it.
 async fn newest(session: &Session, system: &str) -> Option<ModelVersion> {
     let api = Api::<ModelVersion>::namespaced(session.client.clone(), &session.namespace);
     let versions = request::list(&api, &ListParams::default()).await.ok()?.items.into_iter();
@@ -125,21 +124,21 @@ async fn newest(session: &Session, system: &str) -> Option<ModelVersion> {
         .max_by_key(|version| (version.creation_timestamp(), version.name_any()))
 }
 
-/// Shows the difference to the newest version. The captured version keeps its `mayVary` and provenance.
-fn since(newest: &ModelVersion, runtime: &Runtime, what: &str) -> String {
+/// Shows the difference from the newest version. The captured version keeps its `mayVary` and provenance.
+fn changes_since(newest: &ModelVersion, runtime: &Runtime, what: &str) -> String {
     let (mut page, name) = (Page::default(), newest.name_any());
     let difference = difference::of_pod(&newest.spec.runtime, runtime);
     if difference.is_empty() {
-        page.mark("-", PLAIN, &format!("{name} describes {what} already: no new version is needed"));
+        page.mark("-", PLAIN, &format!("{name} already describes {what}: no new version is needed"));
     } else {
-        let text = format!("mayVary and provenance are those of {name}; what differs (- {name}, + {what}):");
+        let text = format!("mayVary and provenance come from {name}; the difference (- {name}, + {what}):");
         page.mark("-", PLAIN, &text);
         page.difference(&difference);
     }
     page.finish()
 }
 
-/// Prints the version of every pod template that a file has, without a cluster.
+/// Prints a `ModelVersion` for each pod template in a file. It needs no cluster.
 pub fn capture_file(path: &Path, namespace: &str, request: &CaptureRequest) -> Result<()> {
     let manifests = manifests::read(&[path.to_owned()], false)?;
     let mut versions = Vec::new();
@@ -157,15 +156,18 @@ pub fn capture_file(path: &Path, namespace: &str, request: &CaptureRequest) -> R
             let system = system.ok_or_else(|| no_system(&what, &typed, ""))?;
             let content = (&runtime, &Provenance::default());
             versions.push(request.model_version(system, own.unwrap_or(namespace), content));
-            say_what_is_named_by_tag(&runtime, "capture the workload once it runs, or name it by digest");
+            warn_about_tags(&runtime, "capture the workload when it runs, or name it by digest");
         }
     }
     let one = match &versions[..] {
         [] => return Err(no_template(path)),
         [one] => one,
         _ if request.version.is_some() => {
-            let question =
-                format!("{} has {} pod templates, and --version names one", path.display(), versions.len());
+            let question = format!(
+                "{} has {} pod templates, but --version names only one",
+                path.display(),
+                versions.len()
+            );
             return Err(Error::Choose { question, next: Vec::new() });
         }
         several => &json!({ "apiVersion": "v1", "kind": "List", "items": several }),
@@ -181,21 +183,21 @@ fn not_captured(what: &str, why: &dyn ToString, next: Option<Next>) -> Error {
 fn no_template(path: &Path) -> Error {
     Error::NotCaptured {
         what: path.display().to_string(),
-        why: "no object in it says what its pods are".to_owned(),
+        why: "no object in it has a pod template".to_owned(),
         next: vec![Next::new(
             "kubectl assent capture KIND/NAME",
-            "if a controller makes the pods, such as those of a KServe InferenceService: apply it, and capture that",
+            "if a controller creates the pods, as for a KServe InferenceService: apply the file and capture the object",
         )],
     }
 }
 
-/// What was found of a pod or workload.
+/// The pod or workload to capture.
 struct Found {
     system: Option<String>,
     annotations: Option<BTreeMap<String, String>>,
     spec: PodSpec,
     pods: Vec<Pod>,
-    /// The pod itself, and not what it was made from.
+    /// Whether `spec` comes from a pod, which mutations may have changed, and not from a template.
     mutated: bool,
 }
 
@@ -226,38 +228,44 @@ impl Found {
                 Ok(of_pod(&pod.clone(), pods))
             }
             Target::Workload(kind, name) => {
-                let made = read_workload(session, kind, name).await?;
-                let metadata = made.template.metadata.unwrap_or_default();
+                let workload = read_workload(session, kind, name).await?;
+                let metadata = workload.template.metadata.unwrap_or_default();
                 let system = metadata.labels.and_then(|mut labels| labels.remove(SYSTEM_LABEL));
-                let spec = made.template.spec.unwrap_or_default();
-                Ok(Self { system, annotations: metadata.annotations, spec, pods: made.pods, mutated: false })
+                let spec = workload.template.spec.unwrap_or_default();
+                Ok(Self {
+                    system,
+                    annotations: metadata.annotations,
+                    spec,
+                    pods: workload.pods,
+                    mutated: false,
+                })
             }
             Target::System(_) | Target::Version(_) | Target::Image(_) => Err(Error::Flag {
                 flag: "capture",
                 value: target.in_words(),
-                why: "want a pod or a workload, such as deployment/NAME".to_owned(),
+                why: "needs a pod or a workload, such as deployment/NAME".to_owned(),
             }),
         }
     }
 
     async fn runtime(&self, session: &Session, target: &Target) -> Result<Runtime> {
         let what = target.in_words();
-        let to_see = || {
+        let show = || {
             let command = format!("kubectl get {what} -n {}{} -o yaml", session.namespace, session.flags);
-            Next::new(command, "to see it; it has to go before the workload can be approved")
+            Next::new(command, "find this field and remove it from the workload")
         };
         let runtime = runtime_of_pod(self.annotations.as_ref(), &self.spec)
-            .map_err(|why| not_captured(&what, &why, Some(to_see())))?;
+            .map_err(|why| not_captured(&what, &why, Some(show())))?;
         if !self.mutated {
             return Ok(runtime);
         }
         let api = Api::<Clearance>::namespaced(session.client.clone(), &session.namespace);
-        // Who may not read it, or has none, captures all that the pod has.
+        // Without a readable Clearance, nothing is trusted, so the capture keeps every field.
         let Ok(Some(clearance)) = api.get_opt(CLEARANCE_NAME).await else { return Ok(runtime) };
         Ok(without_trusted(&Runtime::default(), &clearance.spec.trusted, &runtime).into_owned())
     }
 
-    /// The digest that each container's image has on the nodes.
+    /// The image digest of each container, as the nodes report it.
     fn digests(&self, session: &Session, target: &Target) -> Result<BTreeMap<String, String>> {
         let mut digests: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for status in self.pods.iter().filter(|pod| self.runs_this(pod)).flat_map(statuses) {
@@ -272,12 +280,12 @@ impl Found {
                 (first, second) => Err(Error::NotCaptured {
                     what: target.in_words(),
                     why: format!(
-                        "its pods run different images by the same tag in container {container}: {}",
+                        "its pods run different images with the same tag in container {container}: {}",
                         [first, second].into_iter().flatten().collect::<Vec<_>>().join(" and ")
                     ),
                     next: vec![Next::new(
                         format!("kubectl get pods -n {}{} -o yaml", session.namespace, session.flags),
-                        "to see which; name the image by digest in the workload",
+                        "find these pods, then name the image by digest in the workload",
                     )],
                 }),
             }
@@ -285,119 +293,120 @@ impl Found {
         digests.into_iter().map(one).collect()
     }
 
-    /// Whether a pod has the images that are captured: one of an earlier revision says nothing of this one's.
+    /// Whether a pod runs the captured images. A pod of an earlier revision may run others.
     fn runs_this(&self, pod: &Pod) -> bool {
-        let theirs = pod.spec.as_ref().map(images).unwrap_or_default();
-        images(&self.spec).iter().all(|(container, image)| theirs.get(container) == Some(image))
+        let running = pod.spec.as_ref().map(images).unwrap_or_default();
+        images(&self.spec).iter().all(|(container, image)| running.get(container) == Some(image))
     }
 }
 
-/// A predictor and a transformer, say.
+/// For example, the pods of a predictor and of a transformer.
 fn several_runtimes(target: &Target, pods: &[Pod]) -> Error {
     let each = pods.iter().map(|pod| format!("kubectl assent capture pod/{}", pod.name_any()));
     Error::NotCaptured {
         what: target.in_words(),
-        why: "its pods do not all run the same".to_owned(),
-        next: each.take(4).map(|command| Next::new(command, "one of them")).collect(),
+        why: "its pods have different runtimes".to_owned(),
+        next: each.take(4).map(|command| Next::new(command, "capture one of them")).collect(),
     }
 }
 
-/// The image of each container as it is named.
+/// The image of each container, as the spec names it.
 fn images(spec: &PodSpec) -> BTreeMap<&str, Option<&str>> {
     let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
     containers.map(|container| (&*container.name, container.image.as_deref())).collect()
 }
 
-/// An image that a container names by tag, and by digest.
-struct Moved {
+/// A container whose tag was replaced by a digest.
+struct Pinned {
     container: String,
-    /// It is an init container.
     init: bool,
-    to: String,
+    image: String,
 }
 
-/// Names every image by the digest that it has on the nodes, where that is known.
-fn pin(runtime: &mut Runtime, digests: &BTreeMap<String, String>) -> Vec<Moved> {
-    let mut moved = Vec::new();
+/// Replaces each tag by the digest that the nodes report, if they report one.
+fn pin(runtime: &mut Runtime, digests: &BTreeMap<String, String>) -> Vec<Pinned> {
+    let mut pinned = Vec::new();
     let main = runtime.containers.iter_mut().map(|container| (container, false));
     for (container, init) in main.chain(runtime.init_containers.iter_mut().map(|container| (container, true)))
     {
         if let (false, Some(digest)) = (container.image.contains('@'), digests.get(&*container.name)) {
             container.image = format!("{}@{digest}", repository(&container.image)).into();
-            let (container, to) = (container.name.to_string(), container.image.to_string());
-            moved.push(Moved { container, init, to });
+            let (container, image) = (container.name.to_string(), container.image.to_string());
+            pinned.push(Pinned { container, init, image });
         }
     }
-    moved
+    pinned
 }
 
-/// An image's name without its tag; a registry's port is none.
+/// The image name without its tag. The port of a registry stays.
 pub fn repository(image: &str) -> &str {
     let name = image.rfind('/').map_or(0, |slash| slash + 1);
     image[name..].find(':').map_or(image, |colon| &image[..name + colon])
 }
 
-/// Eight hexadecimal digits that are the same for the same runtime.
+/// The first eight hexadecimal digits of the digest of a runtime.
 fn fingerprint(runtime: &impl Serialize) -> String {
     let bytes = serde_json::to_vec(runtime).unwrap_or_default();
     Digest::from_sha256(Sha256::digest(bytes).into()).eight().to_owned()
 }
 
-/// `typed` is how it was asked for, and `place` the flags that say where.
+/// `typed` is the argument that names the object, and `place` has the connection flags.
 fn no_system(what: &str, typed: &str, place: &str) -> Error {
     Error::Choose {
-        question: format!("of which AI system is {what}? It has no label {SYSTEM_LABEL}"),
+        question: format!("{what} has no label {SYSTEM_LABEL}: name its AI system with --system"),
         next: vec![
-            Next::new(format!("kubectl assent capture {typed} --system SYSTEM{place}"), "if you know it"),
-            Next::new(format!("kubectl get aisystems{place}"), "those there are"),
+            Next::new(format!("kubectl assent capture {typed} --system SYSTEM{place}"), "name the system"),
+            Next::new(format!("kubectl get aisystems{place}"), "list the systems"),
         ],
     }
 }
 
-fn say_what_is_named_by_tag(runtime: &Runtime, what_to_do: &str) {
+fn warn_about_tags(runtime: &Runtime, what_to_do: &str) {
     for image in unpinned(runtime) {
         anstream::eprintln!("! {} is named by tag, which can move: {what_to_do}", visible(image));
     }
 }
 
-/// Says how to make the pods match. It prints to standard error, so that the manifest can be piped. `label` is the
-/// system that the workload does not name.
-fn say_how_to_roll_out(session: &Session, target: &Target, label: Option<&str>, moved: &[Moved]) {
+/// Prints how to make the pods match. It prints to standard error, so that the manifest can be piped. `label` is the
+/// system, if the label of the workload does not name it.
+fn print_rollout(session: &Session, target: &Target, label: Option<&str>, pinned: &[Pinned]) {
     let what = target.in_words();
-    if !moved.is_empty() {
+    if !pinned.is_empty() {
         anstream::eprintln!(
             "! {what} names images by tag: pin these digests in the workload too, or its pods will not match"
         );
     }
-    if label.is_some() {
-        anstream::eprintln!("! {what} has no label {SYSTEM_LABEL}: without it, its pods name no AI system");
+    if let Some(system) = label {
+        anstream::eprintln!(
+            "! {what} has no label {SYSTEM_LABEL}={system}: its pods do not name this AI system"
+        );
     }
-    if moved.is_empty() && label.is_none() {
+    if pinned.is_empty() && label.is_none() {
         return;
     }
     let command = match target {
         Target::Workload(kind, _) if kind.kind != "Job" => {
-            anstream::eprintln!("Once the version is approved, this does all of it in one rollout:");
-            let patch = quoted(&patch(kind.template, label, moved).to_string());
+            anstream::eprintln!("Once the version is approved, make all changes in one rollout:");
+            let patch = quoted(&patch(kind.template, label, pinned).to_string());
             format!(
                 "kubectl patch {what} --type=strategic -p {patch} -n {}{}",
                 session.namespace, session.flags
             )
         }
-        // The pods of others are changed where they are made.
+        // A patch cannot change other pods: their source must change.
         _ => {
-            let images = moved.iter().map(|m| format!("{}={}", m.container, m.to));
+            let images = pinned.iter().map(|m| format!("{}={}", m.container, m.image));
             images.chain(label.map(|system| format!("{SYSTEM_LABEL}={system}"))).collect::<Vec<_>>().join(" ")
         }
     };
     anstream::eprintln!("    {}", visible(&command));
 }
 
-/// The strategic merge patch of a workload whose pod template stands at `template`.
-fn patch(template: &str, label: Option<&str>, moved: &[Moved]) -> Value {
+/// The strategic merge patch of a workload whose pod template is at the JSON pointer `template`.
+fn patch(template: &str, label: Option<&str>, pinned: &[Pinned]) -> Value {
     let images = |init: bool| -> Vec<Value> {
-        let those = moved.iter().filter(|m| m.init == init);
-        those.map(|m| json!({ "name": m.container, "image": m.to })).collect()
+        let those = pinned.iter().filter(|m| m.init == init);
+        those.map(|m| json!({ "name": m.container, "image": m.image })).collect()
     };
     let mut spec = serde_json::Map::new();
     for (field, images) in [("containers", images(false)), ("initContainers", images(true))] {
@@ -427,7 +436,7 @@ mod tests {
     };
 
     #[test]
-    fn a_captured_version_keeps_what_the_newest_lets_vary_and_shows_the_difference() {
+    fn captured_version_keeps_the_may_vary_of_the_newest_and_shows_the_difference() {
         let newest = &record().versions[0];
         let mut runtime = Runtime::clone(&newest.spec.runtime);
         let container = &mut runtime.containers[0];
@@ -439,23 +448,27 @@ mod tests {
         });
         let captured = difference::varying_as(&newest.spec.runtime, runtime.clone());
         assert_eq!(captured, *newest.spec.runtime);
-        let said = since(newest, &captured, "deployment/scorer");
-        assert!(said.contains("describes deployment/scorer already"), "{said}");
+        let shown = changes_since(newest, &captured, "deployment/scorer");
+        assert!(shown.contains("already describes deployment/scorer"), "{shown}");
         runtime.containers[0].args.push("--new".into());
-        let said = since(newest, &difference::varying_as(&newest.spec.runtime, runtime), "deployment/scorer");
-        assert!(said.contains("- --new") && !said.contains("LOGGING_LEVEL"), "{said}");
+        let shown = changes_since(
+            newest,
+            &difference::varying_as(&newest.spec.runtime, runtime),
+            "deployment/scorer",
+        );
+        assert!(shown.contains("- --new") && !shown.contains("LOGGING_LEVEL"), "{shown}");
     }
 
     #[test]
     fn one_patch_sets_the_label_and_the_images_in_the_template() {
-        let moved =
-            |container: &str, init| Moved { container: container.to_owned(), init, to: "i@d".to_owned() };
-        let moved = [moved("server", false), moved("fetch", true)];
+        let pinned =
+            |container: &str, init| Pinned { container: container.to_owned(), init, image: "i@d".to_owned() };
+        let pinned = [pinned("server", false), pinned("fetch", true)];
         let template = json!({ "metadata": { "labels": { SYSTEM_LABEL: "scorer" } }, "spec": {
             "containers": [{ "name": "server", "image": "i@d" }],
             "initContainers": [{ "name": "fetch", "image": "i@d" }] } });
         assert_eq!(
-            patch("/spec/jobTemplate/spec/template", Some("scorer"), &moved),
+            patch("/spec/jobTemplate/spec/template", Some("scorer"), &pinned),
             json!({ "spec": { "jobTemplate": { "spec": { "template": template } } } })
         );
         let label =
@@ -464,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_gives_way_to_a_digest_and_a_port_stays() {
+    fn repository_drops_the_tag_and_keeps_the_port() {
         for (image, name) in [
             ("scorer", "scorer"),
             ("scorer:1", "scorer"),

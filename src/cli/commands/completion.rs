@@ -1,5 +1,6 @@
-//! Completes what people type, in every shell in which kubectl completes: kubectl runs `kubectl_complete-assent`,
-//! which it finds in `PATH`, with the words so far.
+//! Completes the command line in every shell that kubectl supports.
+//!
+//! kubectl finds `kubectl_complete-assent` in `PATH` and runs it with the typed words.
 //!
 //! ```text
 //!  kubectl assent approve cre⇥ ─► kubectl_complete-assent approve cre ─► kubectl-assent __complete -- approve cre
@@ -34,22 +35,23 @@ use crate::{
     },
 };
 
-/// What kubectl runs.
+/// The program `kubectl_complete-assent`.
 pub const SCRIPT: &str = r#"#!/bin/sh
-# kubectl runs this to complete `kubectl assent`: it has to be in PATH, executable, as kubectl_complete-assent.
+# kubectl runs this to complete `kubectl assent`. Put it in PATH as the executable file kubectl_complete-assent.
 exec kubectl-assent __complete -- "$@"
 "#;
 
-/// No file names, whether or not there is a candidate (cobra's `ShellCompDirectiveNoFileComp`).
+/// Never offer file names (cobra's `ShellCompDirectiveNoFileComp`).
 const NO_FILES: &str = ":4";
 
-/// As that, and no space after the one candidate: a name follows (`ShellCompDirectiveNoSpace`).
+/// Never offer file names, and add no space after the candidate (also cobra's `ShellCompDirectiveNoSpace`).
 const NO_FILES_NO_SPACE: &str = ":6";
 
-/// How long somebody who pressed a key waits for the cluster.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The timeout for the cluster, short because a person waits at the prompt.
+const CLUSTER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What may come in place of the last of `words`, one a line, and after a tab what it is for.
+/// The candidates for the last of `words`, one a line, with their help after a tab. The last line is a directive for
+/// cobra.
 pub fn candidates(words: Vec<String>) -> Result<String> {
     let args: Vec<OsString> =
         [Cli::command().get_name().to_owned()].into_iter().chain(words).map(Into::into).collect();
@@ -70,27 +72,25 @@ pub fn candidates(words: Vec<String>) -> Result<String> {
     Ok(lines + directive + "\n")
 }
 
-/// The systems of the namespace that is meant.
+/// The systems of the selected namespace.
 pub fn systems(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| names(Api::<AISystem>::namespaced(session.client, &session.namespace)))
 }
 
-/// The versions of the namespace that is meant.
+/// The versions of the selected namespace.
 pub fn versions(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| names(Api::<ModelVersion>::namespaced(session.client, &session.namespace)))
 }
 
-/// The namespaces.
 pub fn namespaces(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| names(Api::<Namespace>::all(session.client)))
 }
 
-/// The risk levels.
 pub fn levels(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| names(Api::<RiskLevel>::all(session.client)))
 }
 
-/// The roles that the risk levels ask for.
+/// The roles that the risk levels require.
 pub fn roles(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| async {
         let levels = Api::<RiskLevel>::all(session.client).list(&ListParams::default()).await.ok()?;
@@ -100,7 +100,7 @@ pub fn roles(current: &OsStr) -> Vec<CompletionCandidate> {
     })
 }
 
-/// The kinds that can be explained, and after `KIND/` the names of that kind.
+/// The kinds that a command accepts, or after `KIND/` the names of that kind.
 pub fn targets(current: &OsStr) -> Vec<CompletionCandidate> {
     let Some((kind, _)) = current.to_str().and_then(|current| current.split_once('/')) else {
         let current = current.to_string_lossy();
@@ -132,11 +132,11 @@ where
     A: Future<Output = Option<Vec<String>>>,
 {
     let Some(current) = current.to_str().map(str::to_owned) else { return Vec::new() };
-    // This is asked for in the middle of one runtime, and needs another.
+    // The caller blocks a thread of its runtime, so the request needs a runtime in another thread.
     let asked = thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
         let answer = async { ask(place(std::env::args())?.session().await.ok()?).await };
-        runtime.block_on(async { tokio::time::timeout(PATIENCE, answer).await }).ok()?
+        runtime.block_on(async { tokio::time::timeout(CLUSTER_TIMEOUT, answer).await }).ok()?
     });
     let found = asked.join().ok().flatten().unwrap_or_default();
     found.into_iter().filter(|name| name.starts_with(&current)).map(CompletionCandidate::new).collect()
@@ -150,7 +150,7 @@ where
     Some(list.items.iter().map(ResourceExt::name_any).collect())
 }
 
-/// Which cluster and namespace the words mean: a line that is not complete is none that can be parsed whole.
+/// Parses only the connection flags, because clap cannot parse an incomplete command line.
 fn place(words: impl IntoIterator<Item = String>) -> Option<Connection> {
     #[derive(Parser)]
     struct Place {
@@ -181,26 +181,26 @@ mod tests {
 
     fn complete(words: &[&str]) -> Vec<String> {
         let words = words.iter().map(|word| (*word).to_owned()).collect();
-        let said = candidates(words).expect("candidates");
-        said.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect()
+        let output = candidates(words).expect("candidates");
+        output.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect()
     }
 
     #[test]
-    fn commands_flags_and_values() {
+    fn commands_flags_and_values_are_completed() {
         assert!(complete(&["app"]).contains(&"approve".to_owned()));
-        assert!(!complete(&[""]).contains(&"__complete".to_owned()), "it is not for people");
+        assert!(!complete(&[""]).contains(&"__complete".to_owned()), "it is a hidden command");
         assert!(complete(&["status", "--exp"]).contains(&"--expiring".to_owned()));
         assert_eq!(complete(&["check", "-o", "sa"]), ["sarif", ":4"]);
     }
 
     #[test]
-    fn a_kind_takes_no_space_because_a_name_follows() {
+    fn kind_takes_no_space_because_a_name_follows() {
         assert_eq!(complete(&["explain", "dep"]), ["deployment/", ":6"]);
         assert_eq!(complete(&["capture", "cron"]), ["cronjob/", ":6"]);
     }
 
     #[test]
-    fn the_place_of_a_line_that_is_not_complete() {
+    fn connection_flags_of_an_incomplete_line_are_parsed() {
         let words = ["approve", "-n", "lending", "--context=prod", "--until", "cre"].map(str::to_owned);
         let place = place(words).expect("a place");
         assert_eq!((place.namespace.as_deref(), place.context.as_deref()), (Some("lending"), Some("prod")));

@@ -1,12 +1,12 @@
-//! Ends the life of a system: shows what will stop and who needs it, asks, and writes date, reason and successor.
+//! Decommissions a system: shows what stops and which systems need it, asks, and writes date, reason and successor.
 //!
 //! ```text
-//!  AISystem ── what it is for ─────────────┐
-//!  pods ────── what will stop ─────────────┼─► page ─► ask ─► patch spec.decommission ─► wait until it is
+//!  AISystem ── purpose, owners ────────────┐
+//!  pods ────── what stops ─────────────────┼─► page ─► ask ─► patch spec.decommission ─► wait for the status
 //!  other AISystems ─ dependsOn ─ refused ──┘
 //! ```
 //!
-//! Once the date has come it is for good: the API server refuses to take it back.
+//! From the date on, the API server refuses to undo it.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::{
     api::{AISystem, Decommission, SYSTEM_LABEL},
     cli::{
-        commands::{ask, outcome::PATIENCE, sign::MANAGER},
+        commands::{ask, outcome::STATUS_TIMEOUT, sign::MANAGER},
         connect::system_record::read_system,
         connect::{
             pods::{Workload, each_page},
@@ -38,24 +38,21 @@ use crate::{
     watch::request,
 };
 
-/// What a person asks for.
+/// A decommission, as the command line describes it.
 #[derive(Clone, Debug)]
 pub struct DecommissionRequest {
-    /// The system.
     pub system: String,
-    /// From when on nothing of it runs; otherwise from now on.
+    /// The instant from which nothing of the system runs, as typed and as parsed. `None` is now.
     pub date: Option<(String, Until)>,
-    /// Why.
     pub reason: Option<String>,
-    /// What replaces it.
     pub successor: Option<String>,
-    /// Though another system needs it.
+    /// Decommission it even if another system needs it.
     pub force: bool,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     pub yes: bool,
 }
 
-/// Carries out a request.
+/// Shows, confirms and writes a decommission.
 pub async fn decommission(session: &Session, request: DecommissionRequest) -> Result<()> {
     let now = Timestamp::now();
     let system = read_system(session, &request.system).await?;
@@ -68,13 +65,13 @@ pub async fn decommission(session: &Session, request: DecommissionRequest) -> Re
     let stops = running(session, &request.system).await?;
     anstream::print!("{}", review(&system, &end, &needed_by, &stops, now));
     if !request.yes {
-        if !ask::somebody_is_there() {
+        if !ask::is_interactive() {
             return Err(Error::NotATerminal { command: request.command(session, " --yes") });
         }
         ask::for_name(&request.system, "decommission it")?;
     }
     write(session, &system, &end).await?;
-    say_what_became(session, &request.system, &end, now).await;
+    report(session, &request.system, &end, now).await;
     Ok(())
 }
 
@@ -85,7 +82,7 @@ impl DecommissionRequest {
             Some((text, date)) => date.instant(now).ok_or_else(|| Error::Flag {
                 flag: "--date",
                 value: text.clone(),
-                why: "it is beyond the calendar".to_owned(),
+                why: "the date is out of range".to_owned(),
             })?,
         };
         if let Some(successor) = &self.successor {
@@ -97,7 +94,7 @@ impl DecommissionRequest {
         Ok(Decommission { date: Time(date), reason, successor: self.successor.clone() })
     }
 
-    /// The command as it was typed, with `more`.
+    /// The typed command, with `more`.
     fn command(&self, session: &Session, more: &str) -> String {
         let given = |flag: &str, value: Option<&str>| {
             value.map(|value| format!(" {flag} {}", quoted(value))).unwrap_or_default()
@@ -120,25 +117,25 @@ fn refuse_if_over(session: &Session, system: &AISystem) -> Result<()> {
     let Some(end) = system.spec.decommission.as_ref().filter(|_| over) else { return Ok(()) };
     let name = system.name_any();
     Err(Error::Choose {
-        question: format!("{name} is decommissioned since {}, for good: {}", end.date.0, end.reason),
+        question: format!("{name} is decommissioned since {}, and this is final: {}", end.date.0, end.reason),
         next: vec![Next::new(
             format!("kubectl assent history {name} -n {}{}", session.namespace, session.flags),
-            "what became of it",
+            "see its history",
         )],
     })
 }
 
-/// The systems that say that they depend on one.
+/// The systems that depend on one system.
 struct Dependents {
     of: String,
     /// Each as `NAMESPACE/NAME`.
     systems: Vec<String>,
-    /// Those of other namespaces could be asked.
+    /// Whether the person may list the systems of every namespace.
     all: bool,
 }
 
 impl Dependents {
-    /// Of `system`, those that still run at `date`.
+    /// Reads the dependents of `system` that still run at `date`.
     async fn read(session: &Session, system: &AISystem, date: Timestamp) -> Result<Self> {
         let (everywhere, here) = (session.reach::<AISystem>(true), session.reach::<AISystem>(false));
         let params = ListParams::default();
@@ -148,7 +145,7 @@ impl Dependents {
             }
             list => (list, true),
         };
-        let list = list.map_err(Error::api("read the aisystems, to see which need this one"))?;
+        let list = list.map_err(Error::api("read the aisystems that may need this one"))?;
         let (namespace, name) = (&session.namespace, system.name_any());
         let needs = |other: &&AISystem| {
             let theirs = other.namespace().unwrap_or_default();
@@ -168,7 +165,7 @@ impl Dependents {
     }
 }
 
-/// How many pods of each workload of `system` run.
+/// The number of pods of each workload of `system`.
 async fn running(session: &Session, system: &str) -> Result<BTreeMap<Workload, usize>> {
     let mut pods: Vec<(String, Option<OwnerRef>)> = Vec::new();
     let is_of_it = |pod: &Pod| pod.labels().get(SYSTEM_LABEL).is_some_and(|name| name == system);
@@ -186,7 +183,7 @@ async fn running(session: &Session, system: &str) -> Result<BTreeMap<Workload, u
     Ok(workloads)
 }
 
-/// The page to read before it is done.
+/// The page to read before the confirmation.
 fn review(
     system: &AISystem,
     end: &Decommission,
@@ -206,11 +203,15 @@ fn review(
     page.prose("reason", &end.reason);
     page.field("successor", end.successor.as_deref().unwrap_or("none"));
     if let Some(before) = &system.spec.decommission {
-        page.mark("!", LOOK, &format!("it was to end {}: {}", in_words(before.date.0, now), before.reason));
+        page.mark(
+            "!",
+            LOOK,
+            &format!("this replaces the earlier date {}: {}", in_words(before.date.0, now), before.reason),
+        );
     }
     page.heading("WHAT STOPS");
     if stops.is_empty() {
-        page.mark("-", FAINT, "nothing of it runs now");
+        page.mark("-", FAINT, "it has no running pods");
     }
     for (workload, pods) in stops {
         let pods = if *pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") };
@@ -221,20 +222,20 @@ fn review(
         page.mark("✗", BAD, &format!("{other} depends on it"));
     }
     if needed_by.systems.is_empty() {
-        page.mark("-", FAINT, "no AISystem says that it depends on it");
+        page.mark("-", FAINT, "no AISystem depends on it");
     }
     if !needed_by.all {
-        page.mark("!", LOOK, "you may not read the AI systems of other namespaces: they were not asked");
+        page.mark("!", LOOK, "you may not list the AI systems of other namespaces: they were not checked");
     }
-    page.heading("FOR GOOD");
+    page.heading("FINAL");
     page.mark(
         "!",
         LOOK,
-        "from the date on, nothing of the system runs, whoever approved, and that cannot be undone",
+        "from the date on, no pod of the system runs, even with approvals, and you cannot undo it",
     );
-    if let Some(keeper) = keeper(system) {
+    if let Some(tool) = gitops_tool(system) {
         let text = format!(
-            "{keeper} applies this system out of Git: put the same into its manifest there, for whoever reads it and for the next cluster"
+            "{tool} applies this system from Git: add the same to its manifest there, for its readers and for other clusters"
         );
         page.mark("!", LOOK, &text);
         let yaml = output::yaml(&json!({ "spec": { "decommission": end } })).unwrap_or_default();
@@ -243,8 +244,8 @@ fn review(
     page.finish()
 }
 
-/// Who applies the system out of Git, as its labels and annotations say.
-fn keeper(system: &AISystem) -> Option<String> {
+/// The tool that applies the system from Git, by its labels and annotations.
+fn gitops_tool(system: &AISystem) -> Option<String> {
     const FLUX: [&str; 2] = ["kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name"];
     let flux = FLUX.iter().find_map(|label| system.labels().get(*label));
     let argo = system.annotations().get("argocd.argoproj.io/tracking-id");
@@ -252,7 +253,7 @@ fn keeper(system: &AISystem) -> Option<String> {
         .or_else(|| argo.map(|id| format!("Argo CD ({})", id.split(':').next().unwrap_or_default())))
 }
 
-/// Writes it, onto what was shown; that its status has changed since is no matter.
+/// Writes the decommission. Fails if the spec changed after the review, and retries if only the status changed.
 async fn write(session: &Session, system: &AISystem, end: &Decommission) -> Result<()> {
     let api = Api::<AISystem>::namespaced(session.client.clone(), &session.namespace);
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
@@ -288,12 +289,12 @@ fn changed(session: &Session, name: &str, reason: &str) -> Error {
     }
 }
 
-/// Waits for the operator where the date has come, and says what happens.
-async fn say_what_became(session: &Session, name: &str, end: &Decommission, now: Timestamp) {
+/// Prints the effect. If the date is not in the future, waits for the operator first.
+async fn report(session: &Session, name: &str, end: &Decommission, now: Timestamp) {
     let mut page = Page::default();
     if end.date.0 > now {
         let text = format!(
-            "{name} will be decommissioned {}; until then it can be taken back",
+            "{name} will be decommissioned {}; until then you can undo it:",
             in_words(end.date.0, now)
         );
         page.mark("…", LOOK, &text);
@@ -309,13 +310,13 @@ async fn say_what_became(session: &Session, name: &str, end: &Decommission, now:
     let is_over = |system: Option<&AISystem>| {
         system.and_then(|system| system.status.as_ref()?.decommissioned).unwrap_or_default()
     };
-    let seen = tokio::time::timeout(PATIENCE, await_condition(api, name, is_over)).await;
+    let seen = tokio::time::timeout(STATUS_TIMEOUT, await_condition(api, name, is_over)).await;
     if matches!(seen, Ok(Ok(_))) {
-        page.mark("✓", GOOD, &format!("{name} is decommissioned, and what runs of it is being stopped"));
+        page.mark("✓", GOOD, &format!("{name} is decommissioned, and its pods are stopping"));
     } else {
-        page.mark("!", LOOK, &format!("{name} is to end now, and the operator has not acted on it yet"));
+        page.mark("!", LOOK, &format!("{name} ends now, but the operator has not acted on it yet"));
     }
-    page.mark("-", PLAIN, "its AISystem stays as the record of it; remove its workloads. See:");
+    page.mark("-", PLAIN, "the AISystem stays as the record; remove its workloads. See:");
     page.command(&format!("kubectl assent history {name} -n {}{}", session.namespace, session.flags));
     anstream::print!("\n{}", page.finish());
 }

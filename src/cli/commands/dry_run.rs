@@ -1,5 +1,6 @@
-//! What would stop if namespaces enforced, before anybody makes them: what the operator would decide, asked
-//! here and not done.
+//! Lists the workloads that would stop if their namespaces enforced.
+//!
+//! It asks the decision code of the operator and changes nothing.
 //!
 //! ```text
 //!  pods, templates, Clearances ── enforce::would_stop ──► Row: a workload, and why ──► table, wide, json, yaml
@@ -33,7 +34,7 @@ use crate::{
     watch::request,
 };
 
-/// Pods of a workload that would stop for one reason.
+/// Pods of one workload that would stop for the same reason.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -44,7 +45,7 @@ struct Row {
     why: String,
 }
 
-/// Prints what would stop. `scope` stands in for that of each namespace.
+/// Prints what would stop. `scope` replaces the scope of every namespace.
 pub async fn as_if_enforced(
     session: &Session,
     everywhere: bool,
@@ -102,7 +103,7 @@ async fn clearances(session: &Session, everywhere: bool) -> Result<BTreeMap<Stri
     Ok(named.map(|c| (c.namespace().unwrap_or_default(), c.spec)).collect())
 }
 
-/// Pods of the same workload that stop for the same reason are one row.
+/// One row for the pods of a workload that stop for the same reason.
 async fn rows(session: &Session, stopped: Vec<(String, WouldStop)>) -> Vec<Row> {
     let mut roots = Roots::default();
     let mut rows: BTreeMap<_, Vec<String>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The life of a system, or of every system, in order: its versions, the decisions on them, and what was enforced.
+//! Prints the history of one system or of every system: its versions, the decisions, and the enforcement.
 //!
 //! ```text
 //!  AISystem ───── described, decommissioned ─┐
@@ -8,8 +8,8 @@
 //!  Event ──────── held, released, stopped ───┘            └─ json, yaml
 //! ```
 //!
-//! Decisions and the `SystemHistory` are kept for good; Events only for as long as the API server keeps them, an hour unless it was told
-//! otherwise (`--event-ttl`).
+//! Decisions and the `SystemHistory` are permanent. The API server deletes Events after one hour, or after its
+//! `--event-ttl`.
 
 use std::collections::BTreeMap;
 
@@ -38,16 +38,14 @@ use crate::{
     watch::request,
 };
 
-/// Something that happened.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry {
     at: Timestamp,
     namespace: String,
     system: String,
-    /// In one CamelCase word; that of an Event is its reason.
+    /// One CamelCase word. For an Event, its reason.
     what: String,
-    /// The model version, if it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
     /// The person, or the controller that sent the Event.
@@ -55,31 +53,30 @@ struct Entry {
     who: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<String>,
-    /// The object that says so, as kubectl names it.
+    /// The object that recorded the entry, as `KIND/NAME`.
     object: String,
-    /// What else it says.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
 }
 
-/// The records of one system.
-struct Life {
+/// The objects that have the history of one system.
+struct Sources {
     record: SystemRecord,
-    recorded: Option<SystemHistory>,
+    history: Option<SystemHistory>,
 }
 
-/// Prints the history of one system; otherwise of every system of the namespace, or of every namespace.
+/// Prints the history of the system `name`, or of every system of the namespace or the cluster.
 pub async fn history(session: &Session, name: Option<&str>, everywhere: bool, format: Listing) -> Result<()> {
-    let lives = match name {
-        Some(name) => vec![life(session, name).await?],
-        None => lives(session, everywhere).await?,
+    let all = match name {
+        Some(name) => vec![sources(session, name).await?],
+        None => all_sources(session, everywhere).await?,
     };
     let (now, mut entries) = (Timestamp::now(), Vec::new());
-    for life in &lives {
-        entries.extend(life.entries(now));
+    for sources in &all {
+        entries.extend(sources.entries(now));
     }
-    entries.extend(enforced(session, name, everywhere).await?);
-    // The API server's times are whole seconds; within one, what is asked for comes before what is decided.
+    entries.extend(event_entries(session, name, everywhere).await?);
+    // The API server records whole seconds. The sort is stable: a version stays before a decision of the same second.
     entries.sort_by_key(|entry| entry.at.as_second());
     let text = match format {
         Listing::Json => output::json(&entries)?,
@@ -93,8 +90,8 @@ pub async fn history(session: &Session, name: Option<&str>, everywhere: bool, fo
         }
     };
     anstream::print!("{text}");
-    for Life { record, recorded } in &lives {
-        let dropped = recorded.as_ref().map_or(0, |history| history.spec.dropped);
+    for Sources { record, history } in &all {
+        let dropped = history.as_ref().map_or(0, |history| history.spec.dropped);
         if dropped > 0 {
             let name = &record.name;
             anstream::eprintln!(
@@ -105,23 +102,23 @@ pub async fn history(session: &Session, name: Option<&str>, everywhere: bool, fo
     Ok(())
 }
 
-/// One system, or that there is none.
-async fn life(session: &Session, name: &str) -> Result<Life> {
+/// The sources of one system. Fails if there is no trace of the system.
+async fn sources(session: &Session, name: &str) -> Result<Sources> {
     let record = SystemRecord::read(&session.client, &session.namespace, name).await?;
-    let recorded = recorded(session, name).await?;
-    if record.approvals.is_empty() && recorded.is_none() {
+    let history = system_history(session, name).await?;
+    if record.approvals.is_empty() && history.is_none() {
         record.system(&session.client).await?;
     }
-    Ok(Life { record, recorded })
+    Ok(Sources { record, history })
 }
 
-/// Every system that exists, and every one of which the operator recorded a change.
-async fn lives(session: &Session, everywhere: bool) -> Result<Vec<Life>> {
+/// The sources of every system that exists or has a `SystemHistory`.
+async fn all_sources(session: &Session, everywhere: bool) -> Result<Vec<Sources>> {
     let systems = status::all(session, everywhere).await?;
     let namespace = (!everywhere).then_some(session.namespace.as_str());
     let records = SystemRecord::read_all(&session.client, namespace, &systems).await?;
     let (api, place) = session.reach::<SystemHistory>(everywhere);
-    let mut recorded = match request::list(&api, &ListParams::default()).await {
+    let mut histories = match request::list(&api, &ListParams::default()).await {
         Ok(list) => list.items,
         Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
         Err(error) => {
@@ -130,28 +127,29 @@ async fn lives(session: &Session, everywhere: bool) -> Result<Vec<Life>> {
                 .unwrap_or_default()
         }
     };
-    let mut lives = Vec::new();
+    let mut all = Vec::new();
     for record in records {
         let is_its = |history: &SystemHistory| {
             history.name_any() == record.name && history.namespace().as_ref() == Some(&record.namespace)
         };
-        let at = recorded.iter().position(is_its);
-        let recorded = at.map(|at| recorded.swap_remove(at));
-        lives.push(Life { record, recorded });
+        let at = histories.iter().position(is_its);
+        let history = at.map(|at| histories.swap_remove(at));
+        all.push(Sources { record, history });
     }
     // The other histories belong to systems that were deleted.
-    for history in recorded {
+    for history in histories {
         let (namespace, name) = (history.namespace().unwrap_or_default(), history.name_any());
         let record = SystemRecord::read(&session.client, &namespace, &name).await?;
-        lives.push(Life { record, recorded: Some(history) });
+        all.push(Sources { record, history: Some(history) });
     }
-    Ok(lives)
+    Ok(all)
 }
 
-impl Life {
+impl Sources {
     fn entries(&self, now: Timestamp) -> Vec<Entry> {
-        let Self { record, recorded } = self;
-        let mut entries: Vec<_> = record.system.iter().flat_map(|system| life_of(system, now)).collect();
+        let Self { record, history } = self;
+        let mut entries: Vec<_> =
+            record.system.iter().flat_map(|system| system_entries(system, now)).collect();
         let mut effects = BTreeMap::new();
         for version in &record.versions {
             let name = version.name_any();
@@ -160,24 +158,23 @@ impl Life {
             effects.extend(record.rule(version, None, now).effects);
         }
         let approvals = record.approvals.iter();
-        entries.extend(approvals.flat_map(|approval| decided(record, &effects, approval, now)));
-        entries.extend(recorded.iter().flat_map(|history| history.spec.entries.iter().map(Entry::from)));
+        entries.extend(approvals.flat_map(|approval| decision_entries(record, &effects, approval, now)));
+        entries.extend(history.iter().flat_map(|history| history.spec.entries.iter().map(Entry::from)));
         let of_it =
             |entry| Entry { namespace: record.namespace.clone(), system: record.name.clone(), ..entry };
         entries.into_iter().map(of_it).collect()
     }
 }
 
-/// The changes that the operator recorded; none where the cluster serves no `SystemHistory` yet, as before an upgrade of
-/// its definitions.
-async fn recorded(session: &Session, name: &str) -> Result<Option<SystemHistory>> {
+/// The changes that the operator recorded. `None` if the cluster has no `SystemHistory` kind, as before an upgrade.
+async fn system_history(session: &Session, name: &str) -> Result<Option<SystemHistory>> {
     let api = Api::<SystemHistory>::namespaced(session.client.clone(), &session.namespace);
     let read = request::get_opt(&api, name).await;
     let warning = "You may not get systemhistories: changes and deletions are not shown.";
     Ok(unless_forbidden(read, warning, format!("read systemhistory/{name}"))?.flatten())
 }
 
-/// A part of the history. If this person may not read it, the warning says so and the rest is shown.
+/// The result of a read. If the person may not read it, prints the warning and returns `None`.
 fn unless_forbidden<T>(read: kube::Result<T>, warning: &str, doing: String) -> Result<Option<T>> {
     match read {
         Ok(read) => Ok(Some(read)),
@@ -206,7 +203,7 @@ impl From<&HistoryEntry> for Entry {
     }
 }
 
-fn life_of(system: &AISystem, now: Timestamp) -> Vec<Entry> {
+fn system_entries(system: &AISystem, now: Timestamp) -> Vec<Entry> {
     let object = format!("aisystem/{}", system.name_any());
     let retired = system.spec.decommission.as_ref().filter(|retired| retired.date.0 <= now);
     let retired = retired.map(|retired| Entry {
@@ -221,8 +218,8 @@ fn created(metadata: &ObjectMeta, what: &str, object: &str) -> Option<Entry> {
     Some(Entry::new(at, what, object))
 }
 
-/// A decision, and its end if that has come.
-fn decided(
+/// The entry of a decision, and the entry of its end if it has ended.
+fn decision_entries(
     record: &SystemRecord,
     effects: &BTreeMap<String, ApprovalEffect>,
     approval: &Approval,
@@ -234,7 +231,7 @@ fn decided(
         Decision::Reject => "Rejected",
         Decision::Revoke => "Revoked",
     };
-    let standing = effects.get(&approval.name_any()).copied();
+    let effect = effects.get(&approval.name_any()).copied();
     let entry = |at, what, note| Entry {
         version: Some(spec.model_version.clone()),
         who: record.approver(approval).map(|approver| approver.user.clone()),
@@ -242,41 +239,41 @@ fn decided(
         note,
         ..Entry::new(at, what, &format!("approval/{}", approval.name_any()))
     };
-    let recorded = entry(at, what, Some(said(spec, standing)).filter(|note| !note.is_empty()));
+    let recorded = entry(at, what, Some(decision_note(spec, effect)).filter(|note| !note.is_empty()));
     let end = record.statement(approval).and_then(|statement| record.end(&statement));
     let ended = end.filter(|end| *end <= now && spec.decision == Decision::Approve);
     let ended = ended.map(|end| entry(end, "ApprovalEnded", None));
     [Some(recorded), ended].into_iter().flatten().collect()
 }
 
-fn said(spec: &ApprovalSpec, standing: Option<ApprovalEffect>) -> String {
-    let standing = match standing {
+fn decision_note(spec: &ApprovalSpec, effect: Option<ApprovalEffect>) -> String {
+    let effect = match effect {
         Some(ApprovalEffect::Counted | ApprovalEffect::Expired) => None,
-        Some(standing) => Some(format!("[{}]", standing.code())),
-        None => Some(format!("[of other content: kubectl assent show {}]", spec.subject_digest.short())),
+        Some(effect) => Some(format!("[{}]", effect.code())),
+        None => Some(format!("[for other content: kubectl assent show {}]", spec.subject_digest.short())),
     };
-    spec.reason.clone().into_iter().chain(standing).collect::<Vec<_>>().join(" ")
+    spec.reason.clone().into_iter().chain(effect).collect::<Vec<_>>().join(" ")
 }
 
-/// The Events of the operator about the system, or about every system.
-async fn enforced(session: &Session, name: Option<&str>, everywhere: bool) -> Result<Vec<Entry>> {
+/// The Events of the operator about the system `name`, or about every system.
+async fn event_entries(session: &Session, name: Option<&str>, everywhere: bool) -> Result<Vec<Entry>> {
     let (api, place) = session.reach::<Event>(everywhere);
     let name = name.map(|name| format!(",involvedObject.name={name}")).unwrap_or_default();
     let of_it = ListParams::default().fields(&format!("involvedObject.kind=AISystem{name}"));
     let listed = request::list(&api, &of_it).await;
-    let warning = "You may not list events: what was enforced is not shown.";
+    let warning = "You may not list events: held, released and stopped pods are not shown.";
     let events = unless_forbidden(listed, warning, format!("read the events {place}"))?;
-    let ours = |event: &Event| {
+    let is_enforcement = |event: &Event| {
         let version = event.involved_object.api_version.as_deref().unwrap_or_default();
-        // A decision is in the history for good; the Event that announces it says nothing more.
+        // The `Approval` has the same facts as the Event that announces it.
         let announces = matches!(event.reason.as_deref(), Some("Rejected" | "Revoked"));
         version.split('/').next() == Some(GROUP) && !announces
     };
     let events = events.iter().flat_map(|events| &events.items);
-    Ok(events.filter(|event| ours(event)).filter_map(entry_of).collect())
+    Ok(events.filter(|event| is_enforcement(event)).filter_map(event_entry).collect())
 }
 
-fn entry_of(event: &Event) -> Option<Entry> {
+fn event_entry(event: &Event) -> Option<Entry> {
     let seen = event.event_time.as_ref().map(|at| at.0);
     let at = seen.or_else(|| event.metadata.creation_timestamp.as_ref().map(|at| at.0))?;
     Some(Entry {

@@ -1,10 +1,10 @@
-//! Walks through everything that waits for one person, the oldest deadline first, so that nothing runs out
-//! because nobody knew. Each can be approved, rejected or skipped.
+//! Goes through every version that waits for one person, the earliest deadline first. The person approves, rejects or
+//! skips each version.
 //!
 //! ```text
 //!  every AISystem ── SystemRecord ─┐
 //!  roles that I hold ────────┼─► would my approval count? ─► Item ─ by deadline ─► sign, one after the other
-//!  now, or when it ends ─────┘   the policy core says so
+//!  now, or when it ends ─────┘   judged by the policy core
 //! ```
 
 use std::{borrow::Cow, collections::BTreeSet};
@@ -37,29 +37,27 @@ use crate::{
 /// A version that waits for an approval in a role that this person holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Item {
-    /// When it loses its clearance or did so; for what never had one, since when it waits.
+    /// The end of the clearance or of the expired approvals. Otherwise the creation of the version.
     due: Timestamp,
     namespace: String,
     system: String,
     version: String,
     role: String,
     renewal: bool,
-    /// The other roles of this person that the version waits for, where one person fills one role.
-    not_in: Vec<String>,
+    /// The other roles of this person that lack approvals, if one person fills one role.
+    other_roles: Vec<String>,
 }
 
-/// The options that apply to each decision.
+/// The options for every decision.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
-    /// When the approvals end.
+    /// The end of the approvals, as typed and as parsed.
     pub until: Option<(String, Until)>,
-    /// Why.
     pub reason: Option<String>,
-    /// Show all of each review.
+    /// Show each review in full.
     pub full: bool,
 }
 
-/// How many were decided, and how.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     signed: usize,
@@ -68,9 +66,9 @@ struct Tally {
     failed: usize,
 }
 
-/// Shows what waits for whoever types this, and has them approve, reject or skip each.
+/// Shows every version that waits for the person, and asks to approve, reject or skip it.
 pub async fn walk(session: &Session, everywhere: bool, given: &Given) -> Result<()> {
-    if !ask::somebody_is_there() {
+    if !ask::is_interactive() {
         return Err(no_terminal(session, everywhere));
     }
     let items = waiting(session, everywhere).await?;
@@ -95,10 +93,10 @@ pub async fn walk(session: &Session, everywhere: bool, given: &Given) -> Result<
 fn no_terminal(session: &Session, everywhere: bool) -> Error {
     let place = if everywhere { " -A".to_owned() } else { format!(" -n {}", session.namespace) };
     Error::Choose {
-        question: "--interactive asks at a terminal, and this is none".to_owned(),
+        question: "--interactive needs a terminal".to_owned(),
         next: vec![Next::new(
             format!("kubectl assent status{place}{}", session.flags),
-            "to see what waits for whom",
+            "see which roles each version waits for",
         )],
     }
 }
@@ -116,12 +114,12 @@ async fn waiting(session: &Session, everywhere: bool) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-/// What of one system waits for `me`; each version once, in the first of the roles in which it does.
+/// The versions of one system that wait for `me`, each in the first role in which an approval of `me` would count.
 fn items(record: &SystemRecord, me: &Approver, held: &[&str], now: Timestamp) -> Vec<Item> {
     let item = |version: &ModelVersion| {
         let judgement = record.rule(version, None, now);
         let (due, at) = deadline(version, &judgement, now)?;
-        let without = lacking(&record.rule(version, None, at));
+        let without = missing_approvals(&record.rule(version, None, at));
         let mut roles = record.roles().filter(|role| held.contains(role)).filter(|role| {
             let mine = RecordedDecision {
                 name: UNRECORDED,
@@ -133,12 +131,12 @@ fn items(record: &SystemRecord, me: &Approver, held: &[&str], now: Timestamp) ->
                 at: now,
                 not_after: None,
             };
-            lacking(&record.rule(version, Some(mine), at)) < without
+            missing_approvals(&record.rule(version, Some(mine), at)) < without
         });
         let role = roles.next()?;
         let others = roles.filter(|_| record.separates_duties()).map(str::to_owned);
         Some(Item {
-            not_in: others.collect(),
+            other_roles: others.collect(),
             due,
             namespace: record.namespace.clone(),
             system: record.name.clone(),
@@ -150,15 +148,15 @@ fn items(record: &SystemRecord, me: &Approver, held: &[&str], now: Timestamp) ->
     record.versions.iter().filter_map(item).collect()
 }
 
-/// By when a version has to be approved, and the instant at which that is asked; none if it needs no approval, or
-/// more than that.
+/// The deadline of a version, and the instant at which to judge it. `None` if the version needs no approval, or needs
+/// something else as well.
 fn deadline(
     version: &ModelVersion,
     judgement: &OwnedJudgement,
     now: Timestamp,
 ) -> Option<(Timestamp, Timestamp)> {
     if judgement.is_cleared() {
-        // As soon as the operator gives notice of it.
+        // Only from the first expiry notice of the operator on.
         let end = judgement.not_after.filter(|end| Notice::of(*end, now).is_some())?;
         return Some((end, end));
     }
@@ -174,8 +172,8 @@ fn deadline(
         .then(|| (reasons.iter().filter_map(since).max().unwrap_or(asked_since), now))
 }
 
-/// How many approvals are missing.
-fn lacking(judgement: &OwnedJudgement) -> usize {
+/// The number of missing approvals.
+fn missing_approvals(judgement: &OwnedJudgement) -> usize {
     let in_role = |reason: &Reason| match reason {
         Reason::AwaitingApproval { needed, have, .. } | Reason::ApprovalExpired { needed, have, .. } => {
             needed - have
@@ -235,8 +233,8 @@ impl Item {
         page.heading(&format!(
             "{number} of {of}: {version} of {system} in namespace {namespace}, {what} {when}"
         ));
-        if !self.not_in.is_empty() {
-            let others = self.not_in.join(" and ");
+        if !self.other_roles.is_empty() {
+            let others = self.other_roles.join(" and ");
             let text = format!(
                 "One person fills one role: you decide as {}, and somebody else as {others}.",
                 self.role

@@ -1,10 +1,10 @@
-//! What AI runs in the cluster, and which of it nobody answers for: shadow AI.
+//! Lists the AI workloads of the cluster, and marks those without an `AISystem` as shadow AI.
 //!
 //! ```text
-//!  pods, templates ─┬─ names an AISystem that exists ─────────────────► its system
-//!                   └─ uses an accelerator, or has an image that matches ──► shadow
-//!                                               ▲
-//!                          --image-pattern, or the ConfigMap of the chart
+//!  pods, templates ─┬─ label of an existing AISystem ─────────────────► its system
+//!                   └─ accelerator, or image that matches a pattern ──► shadow AI
+//!                                                        ▲
+//!                               --image-pattern, or the ConfigMap of the chart
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,31 +35,30 @@ use crate::{
     images::{ImagePatterns, Signs},
 };
 
-/// Pods of a workload that are alike.
+/// Similar pods of one workload.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
     namespace: String,
     workload: Workload,
     pods: u32,
-    /// None: shadow AI.
+    /// `None` for shadow AI.
     system: Option<String>,
     accelerators: BTreeSet<String>,
     images: BTreeSet<String>,
-    /// By what it was found, if it belongs to no system.
+    /// The signs of AI. Empty if the workload has a system.
     found_by: Vec<String>,
 }
 
-/// How the images of AI workloads are known.
+/// The source of the image patterns.
 #[derive(Clone, Debug)]
 pub struct Images {
-    /// What was typed.
+    /// The values of `--image-pattern`.
     pub patterns: Vec<String>,
-    /// Where the `ConfigMap` is otherwise.
+    /// The namespace of the chart's `ConfigMap`, which has the patterns if the command line has none.
     pub namespace: String,
 }
 
-/// Prints the inventory.
 pub async fn inventory(
     session: &Session,
     everywhere: bool,
@@ -92,7 +91,7 @@ pub async fn inventory(
     Ok(())
 }
 
-/// The systems that exist, by namespace and name.
+/// The namespace and name of every system.
 async fn systems(session: &Session, everywhere: bool) -> Result<BTreeSet<(String, String)>> {
     let (api, _) = session.reach::<AISystem>(everywhere);
     let list = api.list_metadata(&ListParams::default()).await;
@@ -104,9 +103,9 @@ async fn signs(session: &Session, images: &Images) -> Result<Signs> {
     let listed = match Listed::read(session, &images.namespace).await {
         Ok(listed) => listed,
         Err(why) => {
-            let unseen = if images.patterns.is_empty() { "no images" } else { "these images" };
+            let patterns = if images.patterns.is_empty() { "" } else { "these image patterns and " };
             anstream::eprintln!(
-                "{}: only {unseen} and the accelerators that this program knows are looked for; say where Assent is installed with --assent-namespace",
+                "{}: searching only for {patterns}the built-in accelerators; set --assent-namespace to the namespace of Assent",
                 visible(&why.to_string())
             );
             Listed::default()
@@ -125,7 +124,6 @@ fn parsed(lines: String) -> Result<ImagePatterns> {
     })
 }
 
-/// A pod of an AI workload.
 struct AiPod {
     namespace: String,
     pod: String,
@@ -170,7 +168,7 @@ async fn rows(session: &Session, pods: Vec<AiPod>) -> Vec<Row> {
     for pod in pods {
         let AiPod { namespace, pod, owner, system, accelerators, images, found_by } = pod;
         let workload = Workload::of(&mut roots, &session.client, &namespace, &pod, owner.as_ref()).await;
-        // What nobody answers for comes first.
+        // `None` sorts first, so shadow AI leads its namespace.
         *rows.entry((namespace, system, workload, accelerators, images, found_by)).or_default() += 1;
     }
     let row = |((namespace, system, workload, accelerators, images, found_by), pods)| Row {
@@ -185,7 +183,7 @@ async fn rows(session: &Session, pods: Vec<AiPod>) -> Vec<Row> {
     rows.into_iter().map(row).collect()
 }
 
-/// The AI workloads that have no pod of which a row tells.
+/// The AI workloads that have no row, because they have no pods.
 async fn idle(
     session: &Session,
     everywhere: bool,

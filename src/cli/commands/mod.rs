@@ -1,4 +1,4 @@
-//! The commands of `kubectl assent`, one module for each.
+//! The commands of `kubectl assent`, and the steps that they share.
 
 pub(crate) mod ask;
 pub(crate) mod capture;

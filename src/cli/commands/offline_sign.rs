@@ -1,5 +1,6 @@
-//! Signs a decision with a key instead of at the API server, for organisations that decide in Git: whoever applies
-//! the file, whose key it is has decided.
+//! Signs a decision with an SSH key and writes it to a file, for organisations that decide in Git.
+//!
+//! The owner of the key is the approver, and anyone may apply the file.
 //!
 //! ```text
 //!  read ─► choose ─► Review ─► ask ─► ssh-keygen -Y sign ─► check as the operator will ─► FILE ─► pull request
@@ -37,16 +38,15 @@ use crate::{
     policy::{SIGNATURE_NAMESPACE, approver_of, public_key, signed_text},
 };
 
-/// A key to sign with, and where the signed decision goes.
+/// The key that signs, and the file for the signed decision.
 #[derive(Clone, Debug)]
 pub struct Detached {
-    /// The private key, or the public one of a key that an agent or a security key holds.
+    /// The private key. If an agent or a security key holds that, the public key.
     pub key: PathBuf,
-    /// The file.
     pub to: PathBuf,
 }
 
-/// Carries out a request with a key.
+/// Signs a decision with a key.
 pub async fn sign(session: &Session, request: DecisionRequest, by: &Detached) -> Result<()> {
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let until = request.end(now)?;
@@ -58,7 +58,7 @@ pub async fn sign(session: &Session, request: DecisionRequest, by: &Detached) ->
     let version = resolve::version(&record, request.version.as_deref(), &typed, now)?;
     let (role, key) = by.role(&record, request.role.as_deref(), now)?;
     let digest = request.digest_of(&record, version, &typed)?;
-    let decided = ResolvedDecision {
+    let decision = ResolvedDecision {
         session,
         request: &request,
         typed,
@@ -68,8 +68,8 @@ pub async fn sign(session: &Session, request: DecisionRequest, by: &Detached) ->
         until,
         signer: None,
     };
-    decided.review(&record, system, version, &key.approver, now)?;
-    let approval = by.signed(decided.approval(), &record, now)?;
+    decision.review(&record, system, version, &key.approver, now)?;
+    let approval = by.signed(decision.approval(), &record, now)?;
     by.write(&approval)?;
     anstream::print!("{}", by.report(&approval, &key.approver.user));
     Ok(())
@@ -94,7 +94,7 @@ impl Detached {
         PublicKey::from_openssh(text.trim()).map_err(|error| failed(&error))
     }
 
-    /// The role that lists the key, of those that the system's level asks for; or the one that is wanted.
+    /// The role that lists the key: `wanted`, or else the only such role that the risk level requires.
     fn role(
         &self,
         record: &SystemRecord,
@@ -114,20 +114,20 @@ impl Detached {
         let mut found: Vec<_> = asked.iter().filter_map(lists).collect();
         if found.len() > 1 {
             let next = found.iter().map(|(role, _)| Next::new(format!("--role {role}"), role)).collect();
-            let question = "more than one role lists this key; say in which one you decide".to_owned();
+            let question = "more than one role lists this key; name one with --role".to_owned();
             return Err(Error::Choose { question, next });
         }
         found.pop().ok_or_else(|| Error::Key {
             key: self.key.display().to_string(),
-            why: format!("no ApproverRole lists it, or not now: {}", asked.join(", ")),
+            why: format!("no ApproverRole lists it as valid now: {}", asked.join(", ")),
             next: vec![
-                Next::new("kubectl get approverroles -o yaml", "the keys that count"),
-                Next::new("kubectl explain approverrole.spec.keys", "how governance lists one"),
+                Next::new("kubectl get approverroles -o yaml", "list the keys that count"),
+                Next::new("kubectl explain approverrole.spec.keys", "see how a role lists a key"),
             ],
         })
     }
 
-    /// The decision with its signature, which counts if it is applied from now on.
+    /// The signed decision. Fails if the operator would not accept the signature now.
     fn signed(&self, mut approval: Approval, record: &SystemRecord, now: Timestamp) -> Result<Approval> {
         approval.metadata.namespace = Some(record.namespace.clone());
         approval.spec.signature = Some(Signature { signed_at: Time(now), ssh: String::new() });
@@ -144,7 +144,7 @@ impl Detached {
         Ok(approval)
     }
 
-    /// It asks for a passphrase, an agent or a touch, as the key needs it.
+    /// Runs `ssh-keygen`, which asks for a passphrase, an agent or a touch if the key needs it.
     fn ssh_keygen(&self, text: &[u8]) -> Result<String> {
         let mut command = Command::new("ssh-keygen");
         command.args(["-Y", "sign", "-n", SIGNATURE_NAMESPACE, "-f"]).arg(&self.key);
@@ -168,7 +168,7 @@ impl Detached {
             "metadata": {
                 "name": approval.metadata.name,
                 "namespace": approval.metadata.namespace,
-                // The record is not deleted, whatever becomes of the file.
+                // Flux and Argo CD must not delete the record if somebody removes the file.
                 "annotations": {
                     "kustomize.toolkit.fluxcd.io/prune": "disabled",
                     "argocd.argoproj.io/sync-options": "Prune=false",
@@ -189,7 +189,7 @@ impl Detached {
             GOOD,
             &format!("Signed: approval/{name} by {user} as {}, in {file}", approval.spec.role),
         );
-        page.mark("-", PLAIN, "it counts once it is applied, by whomever: merge it, or");
+        page.mark("-", PLAIN, "it counts once anybody applies it: merge it, or");
         page.command(&format!("kubectl apply -f {file}"));
         format!("\n{}", page.finish())
     }

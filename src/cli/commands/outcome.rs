@@ -1,8 +1,7 @@
-//! Says what became of a decision, because "recorded" is not what anybody wants to know: does it run,
-//! until when, and if not, who is next.
+//! Prints the effect of a decision: whether the version is cleared, until when, or who must approve next.
 //!
 //! ```text
-//!  Approval ─┬─ policy: what follows from the record ──────┐
+//!  Approval ─┬─ policy: judgement of the record ───────────┐
 //!            └─ watch ModelVersion until its status agrees ┴─► "cleared until …" | "still awaiting …"
 //! ```
 
@@ -25,10 +24,10 @@ use crate::{
     },
 };
 
-/// How long the operator is given to agree; it takes well under a second.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+/// The timeout for the operator to update a status. It normally needs less than a second.
+pub const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Waits for the operator and prints what became of `approval`.
+/// Waits for the operator and prints the effect of `approval`.
 pub async fn report(session: &Session, approval: &Approval, before: &SystemRecord) -> Result<()> {
     let mut record = before.clone();
     record.approvals.push(approval.clone());
@@ -41,12 +40,12 @@ pub async fn report(session: &Session, approval: &Approval, before: &SystemRecor
     Ok(())
 }
 
-/// Whether the operator's status comes to say the same.
+/// Waits until the status has the same judgement. `false` after a timeout.
 async fn agrees(session: &Session, version: &ModelVersion, approval: &Approval, cleared: bool) -> bool {
     let versions = Api::<ModelVersion>::namespaced(session.client.clone(), &session.namespace);
     let name = approval.name_any();
     let counts = approval.spec.decision == Decision::Approve && cleared;
-    let says_so = move |version: Option<&ModelVersion>| {
+    let has_judgement = move |version: Option<&ModelVersion>| {
         let status = version.and_then(|version| version.status.as_ref());
         status.is_some_and(|status| {
             let wanted = if cleared { "True" } else { "False" };
@@ -55,7 +54,10 @@ async fn agrees(session: &Session, version: &ModelVersion, approval: &Approval, 
         })
     };
     let name = version.name_any();
-    matches!(tokio::time::timeout(PATIENCE, await_condition(versions, &name, says_so)).await, Ok(Ok(_)))
+    matches!(
+        tokio::time::timeout(STATUS_TIMEOUT, await_condition(versions, &name, has_judgement)).await,
+        Ok(Ok(_))
+    )
 }
 
 fn render(
@@ -89,7 +91,7 @@ fn render(
         }
     }
     if !confirmed {
-        let text = "the operator has not acted on it yet, and nothing starts or stops before it does. See:";
+        let text = "the operator has not acted on it yet; nothing starts or stops until it does. See:";
         page.mark("!", LOOK, text);
         page.command(&format!("kubectl assent status {} -n {}", spec.system, record.namespace));
     }

@@ -1,9 +1,10 @@
-//! Finds out which version and which role a person means when they did not say, and asks with one
-//! command for each possibility when it is not clear: nobody should sign the wrong one by default.
+//! Finds the version and the role of a decision if the command line does not name them.
+//!
+//! If several are possible, it proposes one command for each, so that nobody signs the wrong one by default.
 //!
 //! ```text
-//!  SystemRecord ──► versions it can be about ─┐  exactly one: that one
-//!  roles needed ∩ roles held ───────────┴─ else: Error::Choose, a command for each
+//!  SystemRecord ──► candidate versions ─┬─ exactly one ──► that one
+//!  roles needed ∩ roles held ───────────┴─ else ─────────► Error::Choose, a command for each
 //! ```
 
 use k8s_openapi::jiff::Timestamp;
@@ -22,21 +23,20 @@ use crate::{
     policy::Reason,
 };
 
-/// What a person came to do.
+/// The kind of decision that a person makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// To let a version run that does not.
+    /// A version that is not cleared may run.
     Approve,
-    /// To approve anew what is cleared, before it ends, or what has just ended.
+    /// A version may run longer: its clearance ends, or its approvals expired.
     Renew,
-    /// To say that a version must not run.
+    /// A version must not run.
     Reject,
-    /// To stop one that runs.
+    /// A cleared version must stop.
     Revoke,
 }
 
 impl Act {
-    /// What the record says.
     pub const fn decision(self) -> Decision {
         match self {
             Self::Approve | Self::Renew => Decision::Approve,
@@ -45,7 +45,6 @@ impl Act {
         }
     }
 
-    /// The command.
     pub const fn verb(self) -> &'static str {
         match self {
             Self::Renew => "renew",
@@ -53,20 +52,20 @@ impl Act {
         }
     }
 
-    /// The versions, of those of a system, that it can be about if nobody says which.
+    /// The versions that the act can apply to if the command line names none.
     fn candidates<'a, 'b>(
         self,
-        ruled: &'b [(&'a ModelVersion, OwnedJudgement)],
+        judged: &'b [(&'a ModelVersion, OwnedJudgement)],
     ) -> Vec<&'b (&'a ModelVersion, OwnedJudgement)> {
-        let that = |is: fn(&OwnedJudgement) -> bool| {
-            ruled.iter().filter(|(_, judgement)| is(judgement)).collect::<Vec<_>>()
+        let with = |is: fn(&OwnedJudgement) -> bool| {
+            judged.iter().filter(|(_, judgement)| is(judgement)).collect::<Vec<_>>()
         };
         match self {
-            Self::Revoke => that(OwnedJudgement::is_cleared),
-            Self::Approve | Self::Reject => that(|judgement| judgement.reasons().iter().any(awaits)),
+            Self::Revoke => with(OwnedJudgement::is_cleared),
+            Self::Approve | Self::Reject => with(|judgement| judgement.reasons().iter().any(awaits)),
             Self::Renew => {
-                let ending = that(|judgement| judgement.is_cleared() && judgement.not_after.is_some());
-                if ending.is_empty() { that(has_expired) } else { ending }
+                let ending = with(|judgement| judgement.is_cleared() && judgement.not_after.is_some());
+                if ending.is_empty() { with(has_expired) } else { ending }
             }
         }
     }
@@ -74,27 +73,24 @@ impl Act {
     const fn looks_for(self) -> &'static str {
         match self {
             Self::Revoke => "is cleared",
-            Self::Renew => "is cleared until a certain time, or was",
+            Self::Renew => "has a clearance that ends or has ended",
             Self::Approve | Self::Reject => "awaits approval",
         }
     }
 }
 
-/// A command as it was typed, to be proposed again with more of it.
+/// The typed command. Errors propose it again with more arguments.
 #[derive(Clone, Debug)]
 pub struct Typed {
-    /// What it does.
     pub act: Act,
-    /// The system.
     pub system: String,
     /// `--namespace` and the connection flags.
     pub place: String,
-    /// The options that were given, such as `--until 90d`.
+    /// The other options, such as `--until 90d`.
     pub options: String,
 }
 
 impl Typed {
-    /// The command for the place where `session` is.
     pub fn new(session: &Session, act: Act, system: &str, options: &[(&str, Option<&str>)]) -> Self {
         let given = options.iter().filter_map(|(flag, value)| Some((flag, (*value)?)));
         Self {
@@ -108,7 +104,7 @@ impl Typed {
         }
     }
 
-    /// The command with a version and a role, as far as they are known.
+    /// The command with the version and the role, if they are known.
     pub fn with(&self, version: Option<&str>, role: Option<&str>) -> String {
         let version = version.map(|version| format!(" --version {version}")).unwrap_or_default();
         let role = role.map(|role| format!(" --role {role}")).unwrap_or_default();
@@ -117,7 +113,7 @@ impl Typed {
     }
 }
 
-/// The version that is meant.
+/// The version that the command line names, or the only candidate.
 pub fn version<'a>(
     record: &'a SystemRecord,
     wanted: Option<&str>,
@@ -127,22 +123,22 @@ pub fn version<'a>(
     if let Some(name) = wanted {
         return record.version(name).ok_or_else(|| no_version(record, name, typed));
     }
-    let ruled: Vec<_> = record.versions.iter().map(|v| (v, record.rule(v, None, now))).collect();
-    let matching = typed.act.candidates(&ruled);
+    let judged: Vec<_> = record.versions.iter().map(|v| (v, record.rule(v, None, now))).collect();
+    let matching = typed.act.candidates(&judged);
     if let [(version, _)] = matching[..] {
         return Ok(version);
     }
     let system = &record.name;
     let looked_for = typed.act.looks_for();
-    let (question, offered): (_, Vec<_>) = if ruled.is_empty() {
+    let (question, offered): (_, Vec<_>) = if judged.is_empty() {
         (
             format!("no ModelVersion names system {system}: there is nothing to {}", typed.act.verb()),
             Vec::new(),
         )
     } else if matching.is_empty() {
-        (format!("no version of {system} {looked_for}; say which one you mean"), ruled.iter().collect())
+        (format!("no version of {system} {looked_for}; name one with --version"), judged.iter().collect())
     } else {
-        (format!("more than one version of {system} {looked_for}; say which one you mean"), matching)
+        (format!("more than one version of {system} {looked_for}; name one with --version"), matching)
     };
     let next = offered
         .into_iter()
@@ -175,7 +171,7 @@ fn no_version(record: &SystemRecord, name: &str, typed: &Typed) -> Error {
     }
 }
 
-/// The role that is meant.
+/// The role that the command line names, or the only required role that the person holds.
 pub async fn role(
     session: &Session,
     record: &SystemRecord,
@@ -189,10 +185,8 @@ pub async fn role(
     let subject = format!("{} of {}", version.name_any(), record.name);
     let needed: Vec<&str> = record.roles().collect();
     if needed.is_empty() {
-        let question = format!(
-            "the risk level of {} asks nobody for approval: say in which --role you decide",
-            record.name
-        );
+        let question =
+            format!("the risk level of {} requires no approval: name your role with --role", record.name);
         return Err(Error::Choose { question, next: vec![can_i("ROLE")] });
     }
     let held = rbac::held(&session.client, needed.iter().copied()).await?;
@@ -209,7 +203,7 @@ pub async fn role(
                 .map(|role| Next::new(typed.with(Some(&version.name_any()), Some(role)), *role));
             let one = if record.separates_duties() { ": one person fills one role" } else { "" };
             let question = format!(
-                "you hold {} of the roles that decide about {subject}; say in which one you decide{one}",
+                "you hold {} roles that decide on {subject}; name one with --role{one}",
                 several.len()
             );
             Err(Error::Choose { question, next: next.collect() })

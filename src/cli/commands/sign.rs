@@ -1,4 +1,4 @@
-//! Records a decision: shows what is decided about, asks, and signs exactly what was shown.
+//! Records a decision: shows the content, asks for confirmation, and signs exactly the shown content.
 //!
 //! ```text
 //!  read ─► choose ─► preflight ─► Review ─► ask ─► read again ─► wait ─► create ─► outcome
@@ -7,8 +7,8 @@
 //!                                                                a revocation
 //! ```
 //!
-//! The Approval carries the digest of what was shown, so that a change between reading and signing
-//! can make it count for nothing, but never for something else.
+//! The Approval has the digest of the shown content. If the content changes before the signature, the Approval does
+//! not count. It never counts for other content.
 
 use std::{
     collections::BTreeSet,
@@ -38,61 +38,50 @@ use crate::{
     policy::ApprovalEffect,
 };
 
-/// The field manager of what people write. Flux takes whatever `kubectl…` wrote for drift, and undoes it.
+/// The field manager of the plugin. The name must not begin with `kubectl`: Flux reverts fields of such a manager.
 pub const MANAGER: &str = "assent-cli";
 
-/// How finely the API server tells the time of a decision.
+/// The resolution of the time that the API server stamps on a decision.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How long the operator may take to read what was just applied.
-const SETTLES: Duration = Duration::from_secs(5);
+/// The timeout for the operator to read a change that was just applied.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a person asks to decide.
+/// A decision, as the command line describes it.
 #[derive(Clone, Debug)]
 pub struct DecisionRequest {
-    /// What they came to do.
     pub act: Act,
-    /// The system.
     pub system: String,
-    /// The version, if they said which.
     pub version: Option<String>,
-    /// The role, if they said which.
     pub role: Option<String>,
-    /// The end, if they set one.
+    /// The end of the approval, as typed and as parsed.
     pub until: Option<(String, Until)>,
-    /// Why.
     pub reason: Option<String>,
-    /// What they reviewed before.
+    /// The digest that the person reviewed before.
     pub digest: Option<Digest>,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     pub yes: bool,
-    /// Show all of the review.
+    /// Show the full review.
     pub full: bool,
-    /// Other answers than the name are offered: the request comes from the inbox.
+    /// The request comes from `approve --interactive`, which also offers to reject, skip and quit.
     pub walks: bool,
 }
 
-/// A decision with nothing left open.
+/// A decision whose version, role, digest and end are known.
 pub struct ResolvedDecision<'a> {
-    /// Where.
     pub session: &'a Session,
-    /// What was asked for.
     pub request: &'a DecisionRequest,
-    /// The command as it was typed.
     pub typed: Typed,
-    /// The version.
     pub version: String,
-    /// The role.
     pub role: String,
-    /// What is signed.
+    /// The digest to sign.
     pub digest: Digest,
-    /// The end that was set.
     pub until: Option<Timestamp>,
-    /// Who decides, where the API server does not write it down by itself but only checks it.
+    /// The approver, if the API server only checks the field. `None` if a `MutatingAdmissionPolicy` writes it.
     pub signer: Option<Approver>,
 }
 
-/// Carries out a request.
+/// Shows, confirms and records a decision.
 pub async fn sign(session: &Session, request: DecisionRequest) -> Result<()> {
     let now = Timestamp::now();
     let until = request.end(now)?;
@@ -105,7 +94,7 @@ pub async fn sign(session: &Session, request: DecisionRequest) -> Result<()> {
     let digest = request.digest_of(&record, version, &typed)?;
     let version_name = version.name_any();
     let signer = signer(session).await?;
-    let decided = ResolvedDecision {
+    let decision = ResolvedDecision {
         session,
         request: &request,
         typed,
@@ -115,27 +104,28 @@ pub async fn sign(session: &Session, request: DecisionRequest) -> Result<()> {
         until,
         signer,
     };
-    let (clock, approver) = decided.preflight().await?;
-    // From here on by the clock of the API server, which stamps every decision.
-    let now = decided.barrier(&record, version, &approver).map_or(clock, |after| clock.max(after + SECOND));
-    decided.refuse_shorter(&record, version, &approver, now)?;
-    decided.review(&record, system, version, &approver, now)?;
-    let record = decided.read_again(&record).await?;
-    let approval = decided.record(&record, &approver).await?;
+    let (clock, approver) = decision.preflight().await?;
+    // From here on, `now` is the clock of the API server, which stamps every decision.
+    let now = decision.barrier(&record, version, &approver).map_or(clock, |after| clock.max(after + SECOND));
+    decision.refuse_shorter(&record, version, &approver, now)?;
+    decision.review(&record, system, version, &approver, now)?;
+    let record = decision.read_again(&record).await?;
+    let approval = decision.record(&record, &approver).await?;
     outcome::report(session, &approval, &record).await
 }
 
-/// Who the API server takes the person for, where it has no `MutatingAdmissionPolicy` to write that down.
+/// The user, if the API server has no `MutatingAdmissionPolicy` that writes the approver.
 async fn signer(session: &Session) -> Result<Option<Approver>> {
-    let hold_method =
-        HoldMethod::of(&session.client).await.map_err(Error::api("ask what the API server can do"))?;
+    let hold_method = HoldMethod::of(&session.client)
+        .await
+        .map_err(Error::api("find out whether the API server has MutatingAdmissionPolicies"))?;
     if hold_method == HoldMethod::Gate {
         return Ok(None);
     }
     rbac::myself(&session.client).await.map(Some)
 }
 
-/// The reason; a decision that withholds needs one.
+/// The reason. A rejection or a revocation needs one.
 pub fn reason(session: &Session, request: &DecisionRequest) -> Result<Option<String>> {
     if request.act.decision() == Decision::Approve {
         return Ok(request.reason.clone());
@@ -149,14 +139,13 @@ pub fn reason(session: &Session, request: &DecisionRequest) -> Result<Option<Str
 }
 
 impl DecisionRequest {
-    /// The end that was set, which must be to come.
+    /// The end of the approval. Fails if it is not in the future.
     pub fn end(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         let Some((text, until)) = &self.until else { return Ok(None) };
         let end = until.instant(now).filter(|end| *end > now);
         end.map(Some).ok_or_else(|| Error::Past { until: text.clone() })
     }
 
-    /// The command as it was typed.
     pub fn typed(&self, session: &Session) -> Typed {
         let until = self.until.as_ref().map(|(text, _)| text.as_str());
         Typed::new(
@@ -167,28 +156,29 @@ impl DecisionRequest {
         )
     }
 
-    /// All that is written about the system, once the operator has read it too: who applies and then approves need
-    /// not wait in between.
+    /// Reads the record of the system. Before an approval, it waits until the operator has read the record too, so that
+    /// a person can approve directly after `kubectl apply`.
     pub async fn record(&self, session: &Session) -> Result<SystemRecord> {
         let begin = Instant::now();
-        let mut told = false;
+        let mut announced = false;
         loop {
             let record = SystemRecord::read(&session.client, &session.namespace, &self.system).await?;
             let approves = self.act.decision() == Decision::Approve;
-            if !approves || record.is_read(self.version.as_deref()) || begin.elapsed() >= SETTLES {
+            if !approves || record.is_read(self.version.as_deref()) || begin.elapsed() >= READ_TIMEOUT {
                 return Ok(record);
             }
-            if !told {
+            if !announced {
                 anstream::eprintln!(
-                    "the operator has yet to read what was changed; waiting up to {SETTLES:?}"
+                    "waiting up to {READ_TIMEOUT:?} until the operator reads the latest change"
                 );
-                told = true;
+                announced = true;
             }
-            tokio::time::sleep(SETTLES / 20).await;
+            tokio::time::sleep(READ_TIMEOUT / 20).await;
         }
     }
 
-    /// The recomputed digest, if it is the one that the person reviewed and that the operator knows.
+    /// Recomputes the digest. Fails if the person reviewed another digest, or if the operator has another one and the
+    /// decision approves.
     pub fn digest_of(&self, record: &SystemRecord, version: &ModelVersion, typed: &Typed) -> Result<Digest> {
         let name = version.name_any();
         let subject = format!("{name} of {}", record.name);
@@ -212,7 +202,7 @@ impl DecisionRequest {
             }),
             Some(theirs) => {
                 let text = format!(
-                    "warning: the operator's digest of {subject} is {theirs}, the objects give {digest}"
+                    "warning: the status of {subject} has digest {theirs}, but its content has {digest}"
                 );
                 anstream::eprintln!(
                     "{}",
@@ -233,7 +223,7 @@ fn disagreement(record: &SystemRecord, version: &str, typed: &Typed) -> Vec<Next
     );
     vec![
         Next::new(typed.with(Some(version), None), "wait a moment and review again"),
-        Next::new(who, "if it stays like this: who wrote what, and when"),
+        Next::new(who, "if this does not help: see who wrote each field, and when"),
     ]
 }
 
@@ -250,7 +240,6 @@ impl ResolvedDecision<'_> {
         self.request.act.decision()
     }
 
-    /// The decision as it is recorded.
     pub fn approval(&self) -> Approval {
         Approval {
             metadata: ObjectMeta {
@@ -287,9 +276,10 @@ impl ResolvedDecision<'_> {
         })
     }
 
-    /// Asks the API server to record it without doing so: whether it may be, who decides, and when.
+    /// Creates the Approval as a dry run. Returns the time and the approver that the API server would record.
     async fn preflight(&self) -> Result<(Timestamp, Approver)> {
         if self.signer.is_some() {
+            // The admission policies refuse an Approval without an approver. If it passes, they are missing.
             let mut unsigned = self.approval();
             unsigned.spec.approver = None;
             if self.approvals().create(&params(true), &unsigned).await.is_ok() {
@@ -301,7 +291,8 @@ impl ResolvedDecision<'_> {
         Ok((at, approval.spec.approver.ok_or(Error::NotStamped)?))
     }
 
-    /// Of several approvals of one person the one that ends last counts, so a shorter one is a mistake.
+    /// Fails if an approval of the same person in the same role ends later. The one that ends last counts, so a shorter
+    /// one would have no effect.
     fn refuse_shorter(
         &self,
         record: &SystemRecord,
@@ -329,14 +320,14 @@ impl ResolvedDecision<'_> {
             next: vec![
                 Next::new(
                     revoke.with(Some(&self.version), Some(&self.role)),
-                    "to shorten it, revoke first (this stops what runs)",
+                    "to shorten it, revoke first (this stops the running pods)",
                 ),
-                Next::new(self.typed.with(Some(&self.version), Some(&self.role)), "and approve again"),
+                Next::new(self.typed.with(Some(&self.version), Some(&self.role)), "then approve again"),
             ],
         })
     }
 
-    /// Shows all of what is decided about, and has it agreed to.
+    /// Shows the review and asks for confirmation.
     pub fn review(
         &self,
         record: &SystemRecord,
@@ -362,12 +353,12 @@ impl ResolvedDecision<'_> {
         self.confirm()
     }
 
-    /// The name of the system to approve; a plain yes to withhold.
+    /// An approval needs the name of the system, any other decision a yes.
     fn confirm(&self) -> Result<()> {
         if self.request.yes {
             return Ok(());
         }
-        if !ask::somebody_is_there() {
+        if !ask::is_interactive() {
             let command = self.typed.with(Some(&self.version), Some(&self.role));
             return Err(Error::NotATerminal { command: format!("{command} --digest {} --yes", self.digest) });
         }
@@ -378,8 +369,8 @@ impl ResolvedDecision<'_> {
         }
     }
 
-    /// Reads the record once more: what was signed must be what was read, and nobody may have
-    /// objected in between.
+    /// Reads the record again. Fails if the content or the risk level changed, or if somebody rejected or revoked since
+    /// the first read.
     async fn read_again(&self, before: &SystemRecord) -> Result<SystemRecord> {
         let after =
             SystemRecord::read(&self.session.client, &self.session.namespace, &self.request.system).await?;
@@ -395,7 +386,7 @@ impl ResolvedDecision<'_> {
             return Ok(after);
         }
         if before.level.as_ref().map(|l| &l.spec) != after.level.as_ref().map(|l| &l.spec) {
-            return changed("what the risk level asks for changed".to_owned());
+            return changed("the requirements of the risk level changed".to_owned());
         }
         let known: BTreeSet<_> = before.approvals.iter().map(ResourceExt::name_any).collect();
         let objection = after.approvals.iter().find(|a| {
@@ -410,7 +401,7 @@ impl ResolvedDecision<'_> {
         changed(format!("{who} decided to {} it ({why})", verb(objection.spec.decision)))
     }
 
-    /// Creates the Approval, in a later second than whatever it has to come after.
+    /// Creates the Approval, in a later second than any decision that would void it.
     async fn record(&self, record: &SystemRecord, approver: &Approver) -> Result<Approval> {
         if self.decision() == Decision::Approve {
             let barrier = record.version(&self.version).and_then(|v| self.barrier(record, v, approver));
@@ -419,7 +410,7 @@ impl ResolvedDecision<'_> {
         self.create(false).await
     }
 
-    /// When a decision was recorded that voids every approval of the same second or before.
+    /// The time of the last decision that voids every approval of the same second or before.
     fn barrier(
         &self,
         record: &SystemRecord,
@@ -436,16 +427,16 @@ impl ResolvedDecision<'_> {
         voiding.map(|s| s.at).max()
     }
 
-    /// By the clock of the API server, which stamps whole seconds.
+    /// Waits by the clock of the API server, which stamps whole seconds.
     async fn wait_for_next_second(&self, barrier: Option<Timestamp>) -> Result<()> {
         let Some(barrier) = barrier else { return Ok(()) };
-        let mut told = false;
+        let mut announced = false;
         while self.preflight().await?.0 <= barrier {
-            if !told {
+            if !announced {
                 anstream::println!(
-                    "It was withdrawn in this very second, and an approval of the same second would not count: waiting for the next one."
+                    "An approval in the same second as a rejection or revocation does not count: waiting for the next second."
                 );
-                told = true;
+                announced = true;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }

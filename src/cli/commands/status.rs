@@ -1,9 +1,10 @@
-//! What may run, until when, and what the rest waits for, on one line a system.
+//! Prints one line a system: what is cleared, until when, and what the other versions wait for.
 //!
 //! ```text
-//!  AISystem.status ──► Row ─┬─ table, wide      and the versions, if one system was asked for
-//!  SystemRecord ─ whom it waits for ┘└─ json, yaml
-//!                           └─ watch: again, whenever it is another
+//!  AISystem.status ───────────────────┐
+//!  SystemRecord ── missing approvals ─┴─► Row ─┬─ table, wide   with the versions, if the command names a system
+//!                                              ├─ json, yaml
+//!                                              └─ watch         again, when the row changes
 //! ```
 
 use std::{collections::BTreeMap, io::Write, ops::ControlFlow};
@@ -35,31 +36,29 @@ use crate::{
     watch::request,
 };
 
-/// One system.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
     namespace: String,
     system: String,
     risk_level: String,
-    /// None: the operator has not said yet.
+    /// `None` if the operator has not written a status yet.
     cleared: Option<bool>,
     reason: Option<String>,
     until: Option<Timestamp>,
     cleared_versions: Vec<String>,
     pods_running: Option<u32>,
     pods_held: Option<u32>,
-    /// Only where the namespace warns or audits.
+    /// Only if the namespace warns or audits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pods_would_stop: Option<u32>,
-    /// The versions that somebody has to do something about.
+    /// The versions that need an action of a person.
     waiting_for: Vec<String>,
     message: Option<String>,
     owners: Vec<String>,
     versions: Vec<Version>,
 }
 
-/// One version.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Version {
@@ -67,20 +66,20 @@ struct Version {
     cleared: bool,
     reason: String,
     until: Option<Timestamp>,
-    /// What is missing, in words; empty where this person may not read why.
+    /// The missing approvals or other reasons. Empty if the person may not read them.
     missing: Vec<String>,
 }
 
-/// Whose status is printed.
+/// The systems to print.
 #[derive(Clone, Debug)]
 pub struct Which {
-    /// One system; otherwise all.
+    /// The only system, if the command names one.
     pub system: Option<String>,
-    /// Those of every namespace.
+    /// Every namespace.
     pub everywhere: bool,
-    /// Only those that lose a clearance by then.
+    /// Only systems that lose a clearance by this time.
     pub expiring: Option<Until>,
-    /// Only those of this risk level.
+    /// Only systems of this risk level.
     pub level: Option<String>,
 }
 
@@ -111,7 +110,7 @@ pub async fn status(session: &Session, which: &Which, format: Listing) -> Result
     Ok(())
 }
 
-/// Prints the status, and every system's again whenever it is another, until it is interrupted.
+/// Prints the status, and prints a row again when it changes.
 pub async fn watch(session: &Session, which: &Which, format: Listing) -> Result<()> {
     let (everywhere, wide) = (which.everywhere, format == Listing::Wide);
     let first = which.rows(session, Timestamp::now()).await?;
@@ -129,16 +128,16 @@ pub async fn watch(session: &Session, which: &Which, format: Listing) -> Result<
             Listing::Table | Listing::Wide => columns.rows(&[row.cells(everywhere, wide, Timestamp::now())]),
         };
         let mut out = anstream::stdout().lock();
-        // Whoever reads has read enough.
+        // The reader may close the pipe at any time.
         let gone = out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err();
         Ok(if gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     };
-    let mut said = BTreeMap::new();
+    let mut printed = BTreeMap::new();
     for row in first {
         if print(&row)?.is_break() {
             return Ok(());
         }
-        said.insert(row.key(), row);
+        printed.insert(row.key(), row);
     }
     let (api, place) = session.reach::<AISystem>(everywhere);
     let of_one = |name: &String| watcher::Config::default().fields(&format!("metadata.name={name}"));
@@ -150,17 +149,17 @@ pub async fn watch(session: &Session, which: &Which, format: Listing) -> Result<
             Err(watcher::Error::InitialListFailed(error)) => {
                 return Err(Error::api(format!("read the aisystems {place}"))(error));
             }
-            // It begins anew by itself.
+            // The watcher retries by itself.
             Err(_) => continue,
         };
         for row in which.rows_of(session, vec![system], Timestamp::now()).await {
-            if said.get(&row.key()) == Some(&row) {
+            if printed.get(&row.key()) == Some(&row) {
                 continue;
             }
             if print(&row)?.is_break() {
                 return Ok(());
             }
-            said.insert(row.key(), row);
+            printed.insert(row.key(), row);
         }
     }
     Ok(())
@@ -176,31 +175,31 @@ impl Which {
     }
 
     async fn rows_of(&self, session: &Session, systems: Vec<AISystem>, now: Timestamp) -> Vec<Row> {
-        let is_meant =
+        let is_selected =
             |system: &AISystem| self.level.as_ref().is_none_or(|level| system.spec.risk_level == *level);
-        let systems = self.expiring(systems.into_iter().filter(is_meant).collect(), now);
+        let systems = self.expiring(systems.into_iter().filter(is_selected).collect(), now);
         let namespace = match &systems[..] {
             [only] => only.namespace(),
             _ => (!self.everywhere).then(|| session.namespace.clone()),
         };
-        // Who may not read why something waits is still told that it does.
+        // Without permission to read the reasons, the rows have only the status.
         let records = SystemRecord::read_all(&session.client, namespace.as_deref(), &systems).await.ok();
         let record = |i: usize| records.as_ref().and_then(|records| records.get(i));
         systems.iter().enumerate().map(|(i, system)| Row::new(system, record(i), now)).collect()
     }
 
-    /// Those of `systems` that are meant, the first to lose a clearance first if it is about that.
+    /// With `--expiring`, only the systems that lose a clearance by then, the earliest first.
     fn expiring(&self, mut systems: Vec<AISystem>, now: Timestamp) -> Vec<AISystem> {
         let Some(by) = &self.expiring else { return systems };
         let end = |system: &AISystem| system.status.as_ref()?.not_after.as_ref().map(|end| end.0);
-        // One beyond the calendar is after every end.
+        // A time that is out of range is after every end.
         systems.retain(|system| end(system).is_some_and(|end| by.instant(now).is_none_or(|by| end <= by)));
         systems.sort_by_key(end);
         systems
     }
 }
 
-/// Every system, of the namespace that is meant or of all.
+/// Every system of the namespace, or of the cluster.
 pub async fn all(session: &Session, everywhere: bool) -> Result<Vec<AISystem>> {
     let (api, place) = session.reach::<AISystem>(everywhere);
     let list = request::list(&api, &ListParams::default()).await;
@@ -272,7 +271,7 @@ impl Row {
 
     fn waiting_in_words(&self) -> String {
         if self.cleared.is_none() {
-            return "the operator, which has not said anything yet".to_owned();
+            return "the operator, which has not written a status yet".to_owned();
         }
         if self.versions.is_empty() {
             return match self.reason.as_deref() {
@@ -307,7 +306,7 @@ impl Version {
     }
 }
 
-/// Whom or what a version waits for, as short as it can be said.
+/// A short text for what a version waits for.
 fn in_short(reason: &Reason) -> String {
     match reason {
         Reason::AwaitingApproval { role, needed, have, in_several_roles, .. }
@@ -329,25 +328,25 @@ fn in_short(reason: &Reason) -> String {
     }
 }
 
-/// The newest first, if their ages are known.
+/// The sort key for the newest version first. `None` for every version without a record.
 fn age_rank(record: Option<&SystemRecord>, version: &str) -> Option<usize> {
     record?.versions.iter().position(|v| v.name_any() == version)
 }
 
-/// Versions that are not cleared: where one is, only those on which somebody still has to decide.
+/// The versions that are not cleared. If another version is cleared, only those that wait for an approval.
 fn waiting(versions: &[Version], cleared: bool) -> Vec<String> {
     let undecided = |reason: &str| matches!(reason, "AwaitingApproval" | "ApprovalExpired");
     let waiting = versions.iter().filter(|v| !v.cleared && (!cleared || undecided(&v.reason)));
     waiting.map(|v| v.name.clone()).collect()
 }
 
-/// An end, and on a narrow terminal only how far away it is.
+/// The cell of an end. On a narrow terminal, it shows only the time left.
 fn until(until: Option<Timestamp>, style: clap::builder::styling::Style, now: Timestamp) -> Cell {
     let (long, short) = until.map(|until| (in_words(until, now), relative(until, now))).unwrap_or_default();
     Cell::new(style, &long).or_short(&short)
 }
 
-/// An end within a week is worth a look.
+/// Highlights an end within a week.
 fn until_style(until: Option<Timestamp>, now: Timestamp) -> clap::builder::styling::Style {
     let week = k8s_openapi::jiff::SignedDuration::from_hours(7 * 24);
     until.map_or(PLAIN, |until| if until.duration_since(now) < week { LOOK } else { PLAIN })
@@ -368,7 +367,7 @@ fn header(everywhere: bool, wide: bool) -> Vec<Head> {
     }
     if wide {
         header.extend([("OWNERS", 0), ("MESSAGE", 0)]);
-        // Whoever asks for more columns gets all of them.
+        // A wide table never drops a column.
         for (_, rank) in &mut header {
             *rank = 0;
         }
@@ -444,17 +443,17 @@ mod tests {
     }
 
     #[test]
-    fn one_line_a_system() {
+    fn each_system_has_one_line() {
         insta::assert_snapshot!(plain(&systems_table(&rows(), false, false, now())));
     }
 
     #[test]
-    fn wide_and_of_every_namespace() {
+    fn wide_table_of_every_namespace_has_all_columns() {
         insta::assert_snapshot!(plain(&systems_table(&rows()[..1], true, true, now())));
     }
 
     #[test]
-    fn who_is_waited_for() {
+    fn every_version_names_the_roles_that_it_waits_for() {
         let record = fixtures::record().with(
             "alice",
             Decision::Approve,
@@ -473,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rejection_and_a_revocation_name_the_person_and_what_follows() {
+    fn rejection_and_revocation_name_the_person_and_the_consequence() {
         let record = |decision| {
             let mut record = fixtures::record().with(
                 "bob",
@@ -487,17 +486,17 @@ mod tests {
         };
         let status = json!({ "conditions": condition("False", "Rejected"), "versions": [
             { "name": "credit-scorer-v2", "cleared": false, "reason": "Rejected" }] });
-        let said = |decision| {
+        let waiting = |decision| {
             Row::new(&system("credit-scorer", &status), Some(&record(decision)), now()).waiting_in_words()
         };
-        let rejected = said(Decision::Reject);
+        let rejected = waiting(Decision::Reject);
         assert!(rejected.starts_with("credit-scorer-v2: rejected by bob: no bias test"), "{rejected}");
-        let revoked = said(Decision::Revoke);
+        let revoked = waiting(Decision::Revoke);
         assert!(revoked.contains("revoked by bob; every role must approve again"), "{revoked}");
     }
 
     #[test]
-    fn the_versions_of_one_system() {
+    fn versions_of_a_system_have_one_line_each() {
         insta::assert_snapshot!(plain(&versions_table(&rows()[..1], now())));
     }
 }

@@ -1,4 +1,4 @@
-//! Shows what somebody decided on, in full, by its digest: after its version or system is gone, too.
+//! Shows the content behind a digest, and the decisions on it, even after its version or system was deleted.
 //!
 //! ```text
 //!  digest, or its first digits ──► DecisionSubject ──┐
@@ -20,7 +20,6 @@ use crate::{
     watch::request,
 };
 
-/// What was decided on, and the decisions.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown<'a> {
@@ -51,7 +50,7 @@ impl<'a> DecisionEntry<'a> {
     }
 }
 
-/// Prints the content of the digest that begins with `prefix`.
+/// Prints the content whose digest begins with `prefix`.
 pub async fn show(session: &Session, prefix: &str, format: ManifestFormat) -> Result<()> {
     let namespace = &session.namespace;
     let all = ListParams::default();
@@ -100,11 +99,11 @@ fn found<'a>(subjects: &'a [DecisionSubject], prefix: &str, namespace: &str) -> 
             others: Vec::new(),
             next: vec![Next::new(
                 format!("kubectl get decisionsubjects -n {namespace}"),
-                "what was decided on in this namespace",
+                "list the digests of this namespace",
             )],
         }),
         _ => Err(Error::Choose {
-            question: format!("{} digests begin with {prefix}: give more of its digits", matches.len()),
+            question: format!("{} digests begin with {prefix}: type more digits", matches.len()),
             next: Vec::new(),
         }),
     }

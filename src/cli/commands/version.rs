@@ -1,5 +1,6 @@
-//! Which versions meet: of the plugin, of Kubernetes, and of the API that is served, because a plugin
-//! outlives upgrades of the cluster.
+//! Prints the versions of the plugin, of Kubernetes and of the Assent API.
+//!
+//! The plugin and the cluster are upgraded independently.
 //!
 //! ```text
 //!  plugin: CARGO_PKG_VERSION     API server: /version, /apis/assent.dev
@@ -14,7 +15,6 @@ use crate::{
     },
 };
 
-/// Prints the versions.
 pub async fn version(connection: &Connection, client_only: bool) -> Result<()> {
     let mut page = Page::default();
     page.field("plugin", concat!("v", env!("CARGO_PKG_VERSION")));

@@ -1,10 +1,10 @@
-//! Who may decide about a system, so that whoever waits for an approval knows whom to ask.
+//! Lists who may decide about a system, so that a person who waits for an approval knows whom to ask.
 //!
 //! ```text
 //!  RiskLevel ─ roles, how many people ─┐
 //!  RBAC ────── who holds each ─────────┼─► Row ─┬─ table, wide
 //!  AISystem ── owners, author ──────────┘        └─ json, yaml
-//!              do not count where duties are separated
+//!              do not count if duties are separated
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,62 +30,61 @@ use crate::{
     watch::request,
 };
 
-/// One role.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
     role: String,
-    /// How many different people have to approve; only for one system.
+    /// The number of different people who must approve. Only for a single system.
     #[serde(skip_serializing_if = "Option::is_none")]
     needed: Option<u32>,
-    /// The levels of risk that ask for it.
+    /// The risk levels that require the role.
     risk_levels: BTreeSet<String>,
-    /// Whether the person who asks holds it.
+    /// Whether the user of the command holds the role.
     you: bool,
-    /// Who holds it by RBAC; none where the person who asks may not read RBAC.
+    /// Who holds the role by RBAC. `None` if the user may not read RBAC.
     holders: Option<Vec<String>>,
-    /// Those of them that own the system, where owners do not approve.
+    /// The holders that do not count because they own the system.
     owners: Vec<String>,
-    /// The holder who last changed the system, where authors do not approve.
+    /// The holder who does not count because they last changed the system.
     #[serde(skip_serializing_if = "Option::is_none")]
     author: Option<String>,
 }
 
-/// Prints who may decide about a system, or in which roles people decide at all.
+/// Prints who may decide about a system, or about any system.
 pub async fn who_can(
     session: &Session,
     decision: Decision,
     system: Option<&str>,
     format: Listing,
 ) -> Result<()> {
-    let asked = match system {
-        Some(name) => Asked::about(session, name).await?,
-        None => Asked::about_all(session).await?,
+    let required = match system {
+        Some(name) => Requirements::about(session, name).await?,
+        None => Requirements::about_all(session).await?,
     };
-    let rows = rows(session, decision, &asked).await?;
+    let rows = rows(session, decision, &required).await?;
     let text = match format {
         Listing::Json => output::json(&rows)?,
         Listing::Yaml => output::yaml(&rows)?,
         Listing::Table | Listing::Wide if rows.is_empty() => {
-            anstream::eprintln!("{}", asked.no_role());
+            anstream::eprintln!("{}", required.no_role());
             return Ok(());
         }
         Listing::Table | Listing::Wide => rows_table(&rows, system.is_some(), format == Listing::Wide),
     };
     anstream::print!("{text}");
     if matches!(format, Listing::Table | Listing::Wide) {
-        asked.notes(&rows, decision).iter().for_each(|note| anstream::eprintln!("{note}"));
+        required.notes(&rows, decision).iter().for_each(|note| anstream::eprintln!("{note}"));
     }
     Ok(())
 }
 
-/// The roles that are asked for.
-struct Asked {
+/// The risk levels that require roles, and the system if the command names one.
+struct Requirements {
     system: Option<AISystem>,
     levels: BTreeMap<String, RiskLevelSpec>,
 }
 
-impl Asked {
+impl Requirements {
     async fn about(session: &Session, name: &str) -> Result<Self> {
         let system = read_system(session, name).await?;
         let level = read_level(&session.client, &system.spec.risk_level).await?;
@@ -103,22 +102,22 @@ impl Asked {
 
     fn no_role(&self) -> String {
         let Some(system) = &self.system else {
-            return "No risk level asks for anybody's approval.".to_owned();
+            return "No risk level requires an approval.".to_owned();
         };
         let level = &system.spec.risk_level;
         if self.levels.is_empty() {
-            format!("There is no risk level {level}: nobody can approve until there is.")
+            format!("There is no risk level {level}: nobody can approve before it exists.")
         } else {
-            format!("Risk level {level} asks for nobody's approval.")
+            format!("Risk level {level} requires no approval.")
         }
     }
 
-    /// What the table cannot say.
+    /// The notes below the table.
     fn notes(&self, rows: &[Row], decision: Decision) -> Vec<&'static str> {
         let hidden = rows.iter().any(|row| row.holders.is_none());
         let separates = rows.len() > 1 && self.system.is_some() && self.separates_duties(decision);
         let notes = [
-            (separates, "One person fills one role: each role needs another person."),
+            (separates, "One person fills one role: each role needs a different person."),
             (hidden, "You may not list clusterroles and clusterrolebindings, so WHO is not visible to you."),
         ];
         notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note).collect()
@@ -129,23 +128,23 @@ impl Asked {
         decision == Decision::Approve && self.levels.values().any(|level| level.separation_of_duties)
     }
 
-    /// The owners of the system, where they do not count.
+    /// The owners of the system, if they do not count.
     fn owners(&self, decision: Decision) -> BTreeSet<String> {
         let owners = self.system.iter().flat_map(|system| &system.spec.owners);
         let owners = owners.filter(|_| self.separates_duties(decision));
         owners.map(|owner| format!("{:?} {}", owner.kind, owner.name)).collect()
     }
 
-    /// The author of the system, where they do not count.
+    /// The author of the system, if they do not count.
     fn author(&self, decision: Decision) -> Option<String> {
         let author = Attribution::of(&self.system.as_ref()?.metadata).author?.to_string();
         self.separates_duties(decision).then(|| format!("User {author}"))
     }
 }
 
-async fn rows(session: &Session, decision: Decision, asked: &Asked) -> Result<Vec<Row>> {
+async fn rows(session: &Session, decision: Decision, required: &Requirements) -> Result<Vec<Row>> {
     let mut roles: BTreeMap<&str, (u32, BTreeSet<String>)> = BTreeMap::new();
-    for (name, level) in &asked.levels {
+    for (name, level) in &required.levels {
         for approval in &level.approvals {
             let role = roles.entry(&approval.role).or_default();
             role.0 = approval.count;
@@ -154,13 +153,13 @@ async fn rows(session: &Session, decision: Decision, asked: &Asked) -> Result<Ve
     }
     let held = rbac::held(&session.client, roles.keys().copied()).await?;
     let holders = Holders::read(&session.client).await;
-    let owners = asked.owners(decision);
-    let author = asked.author(decision);
+    let owners = required.owners(decision);
+    let author = required.author(decision);
     let row = |(role, (needed, risk_levels)): (&str, (u32, BTreeSet<String>))| {
         let holders = holders.as_ref().map(|holders| holders.of(role));
         Row {
             you: held.contains(&role),
-            needed: (asked.system.is_some() && decision == Decision::Approve).then_some(needed),
+            needed: (required.system.is_some() && decision == Decision::Approve).then_some(needed),
             role: role.to_owned(),
             risk_levels,
             author: author.clone().filter(|author| holders.iter().flatten().any(|holder| holder == author)),

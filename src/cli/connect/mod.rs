@@ -1,4 +1,4 @@
-//! The connection to the cluster, and the reads that several commands share.
+//! Connects to the cluster, and reads the objects that several commands need.
 
 pub(crate) mod pods;
 pub(crate) mod rbac;

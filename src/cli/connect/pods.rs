@@ -1,8 +1,8 @@
-//! The pods of a namespace, or of all, a page at a time: a cluster has more than fit in memory.
+//! Reads pods page by page, because the pods of a large cluster do not fit in memory.
 //!
 //! ```text
-//!  API server ── 500 at a time ──► Pages ──► what the caller makes of them
-//!  controller of a pod ── Roots ──► the workload that people know
+//!  API server ── 500 pods at a time ──► closure of the caller
+//!  controller of a pod ── Roots ──► Workload
 //! ```
 
 use k8s_openapi::api::core::v1::Pod;
@@ -18,10 +18,10 @@ use crate::{
     watch::request,
 };
 
-/// How many objects are read at a time.
+/// The number of objects in one list request.
 pub const PAGE: u32 = 500;
 
-/// Hands pods to `take`, page by page.
+/// Calls `take` with each page of pods.
 pub async fn each_page(session: &Session, everywhere: bool, mut take: impl FnMut(Vec<Pod>)) -> Result<()> {
     let (api, place) = session.reach::<Pod>(everywhere);
     let mut page = ListParams::default().limit(PAGE);
@@ -36,20 +36,17 @@ pub async fn each_page(session: &Session, everywhere: bool, mut take: impl FnMut
     }
 }
 
-/// The workload that people know a pod by.
+/// The workload at the root of the controllers of a pod, or the pod itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Workload {
-    /// Its API version.
     pub api_version: String,
-    /// Its kind.
     pub kind: String,
-    /// Its name.
     pub name: String,
 }
 
 impl Workload {
-    /// The root above `owner`; without one, the pod itself.
+    /// The root above `owner`, or the pod itself if it has no owner.
     pub async fn of(
         roots: &mut Roots,
         client: &Client,
@@ -64,7 +61,7 @@ impl Workload {
         Self { api_version: root.api_version, kind: root.kind, name: root.name }
     }
 
-    /// As kubectl writes it.
+    /// The form of kubectl, such as `deployment/chat`.
     pub fn in_words(&self) -> String {
         format!("{}/{}", self.kind.to_lowercase(), self.name)
     }

@@ -1,10 +1,9 @@
-//! Who may decide: asks the API server who this person is and which roles they hold, and looks up who
-//! holds a role, so that whoever waits knows whom to ask.
+//! Asks the API server for the current user and the roles that the user holds, and finds the holders of a role.
 //!
 //! ```text
 //!  SelfSubjectReview ───────► Approver
 //!  SelfSubjectAccessReview ─► roles held         verb approve, approverroles.assent.dev/<role>
-//!  ClusterRoles + Bindings ─► holders of a role  what RBAC says; other authorizers are not seen
+//!  ClusterRoles + Bindings ─► holders of a role  from RBAC only, not from other authorizers
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,13 +23,13 @@ use crate::{
     cli::error::{Error, Result},
 };
 
-/// The virtual resource whose names are the roles.
+/// The resource whose names are the roles.
 const ROLES: &str = "approverroles";
 
-/// The verb that holds a role.
+/// The verb on [`ROLES`] that a holder of a role has.
 const APPROVE: &str = "approve";
 
-/// The person this program runs as, as the API server sees them.
+/// The user of the connection, as the API server sees it.
 pub async fn myself(client: &Client) -> Result<Approver> {
     let api = Api::<SelfSubjectReview>::all(client.clone());
     let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await;
@@ -43,7 +42,7 @@ pub async fn myself(client: &Client) -> Result<Approver> {
     })
 }
 
-/// Those of `roles` that this person holds.
+/// Those of `roles` that the user holds.
 pub async fn held<'a>(client: &Client, roles: impl IntoIterator<Item = &'a str>) -> Result<Vec<&'a str>> {
     let mut held = Vec::new();
     for role in roles {
@@ -122,8 +121,8 @@ fn grants(policy: &PolicyRule, role: &str) -> bool {
         && (names.is_empty() || names.contains(&&role.to_owned()))
 }
 
-/// Whether a subject can be somebody whom the API server lets approve: it refuses service accounts and
-/// `system:` users, whatever they are bound to.
+/// Whether a subject can be a person. The API server refuses approvals by service accounts and `system:` users,
+/// whatever their bindings are.
 fn is_person(subject: &Subject) -> bool {
     match subject.kind.as_str() {
         "User" => !subject.name.starts_with("system:"),
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn holders_are_those_bound_to_a_cluster_role_that_grants_the_role() {
+    fn holders_are_bound_to_a_cluster_role_that_grants_the_role() {
         let holders = Holders::new(
             vec![
                 role("ethics", &["approve"], &["approverroles"], &["ethics-board"]),
@@ -171,7 +170,7 @@ mod tests {
                 binding("ethics", "User", "erin"),
                 binding("all", "Group", "admins"),
                 binding("viewer", "Group", "everybody"),
-                // None of these can approve.
+                // The API server refuses approvals by these subjects.
                 binding("all", "ServiceAccount", "kustomize-controller"),
                 binding("all", "Group", "system:serviceaccounts:flux-system"),
                 binding("all", "User", "system:kube-controller-manager"),

@@ -1,10 +1,9 @@
-//! Finds the cluster the way kubectl does, because a plugin that reads other flags than kubectl signs
-//! in the wrong cluster.
+//! Connects to the cluster with the flags of kubectl. A plugin with other flags could sign in the wrong cluster.
 //!
 //! ```text
 //!  --kubeconfig | $KUBECONFIG | ~/.kube/config ─┐
 //!  --context, --cluster, --user                 ├─► Config ── --server, --token, --as … ──► Client
-//!  a pod's own credentials ─────────────────────┘                                          namespace
+//!  credentials of a pod ────────────────────────┘                                          namespace
 //! ```
 
 use std::{path::PathBuf, time::Duration};
@@ -27,65 +26,64 @@ use crate::cli::{
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Connection (as in kubectl)")]
 pub struct Connection {
-    /// The namespace; otherwise that of the context.
+    /// Namespace (default: that of the context)
     #[arg(short, long, global = true, value_name = "NAME", add = ArgValueCompleter::new(completion::namespaces))]
     pub namespace: Option<String>,
-    /// The kubeconfig file; otherwise $KUBECONFIG or ~/.kube/config.
+    /// Kubeconfig file (default: $KUBECONFIG or ~/.kube/config)
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub kubeconfig: Option<PathBuf>,
-    /// The context of the kubeconfig.
+    /// Context of the kubeconfig
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
-    /// The cluster of the kubeconfig.
+    /// Cluster of the kubeconfig
     #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
     pub cluster: Option<String>,
-    /// The user of the kubeconfig.
+    /// User of the kubeconfig
     #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
     pub user: Option<String>,
-    /// The address and port of the API server.
+    /// Address and port of the API server
     #[arg(short, long, global = true, value_name = "URL", hide_short_help = true)]
     pub server: Option<String>,
-    /// A bearer token, instead of the credentials of the kubeconfig.
+    /// Bearer token, instead of the credentials of the kubeconfig
     #[arg(long, global = true, value_name = "TOKEN", hide_short_help = true)]
     pub token: Option<String>,
-    /// The user to impersonate; the record names that user.
+    /// User to impersonate; the record names this user
     #[arg(long = "as", global = true, value_name = "USER", hide_short_help = true)]
     pub as_user: Option<String>,
-    /// A group to impersonate; may be repeated.
+    /// Group to impersonate; may be repeated
     #[arg(long = "as-group", global = true, value_name = "GROUP", hide_short_help = true)]
     pub as_group: Vec<String>,
-    /// The UID to impersonate.
+    /// UID to impersonate
     #[arg(long = "as-uid", global = true, value_name = "UID", hide_short_help = true)]
     pub as_uid: Option<String>,
-    /// A file with the certificate authority of the API server.
+    /// File with the certificate authority of the API server
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub certificate_authority: Option<PathBuf>,
-    /// The name that the API server's certificate must have, if not that of its address.
+    /// Name in the certificate of the API server (default: the host of its address)
     #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
     pub tls_server_name: Option<String>,
-    /// Do not check the API server's certificate.
+    /// Do not check the certificate of the API server
     #[arg(long, global = true, hide_short_help = true)]
     pub insecure_skip_tls_verify: bool,
-    /// How long to wait for one request, such as 30s; 0: for ever.
+    /// Time limit of one request, such as 30s; 0 means no limit
     #[arg(long, global = true, value_name = "TIME", default_value = "0", hide_short_help = true)]
     pub request_timeout: String,
 }
 
-/// A cluster and a namespace of it.
+/// A connection to a cluster, with a namespace.
 #[derive(Clone)]
 pub struct Session {
-    /// Talks to the API server.
     pub client: Client,
-    /// The namespace that is meant.
+    /// The namespace of `--namespace` or of the context.
     pub namespace: String,
-    /// The connection flags to repeat in commands that are proposed.
+    /// The connection flags, for the commands that the output suggests.
     pub flags: String,
     /// The address of the API server.
     pub server: String,
 }
 
 impl Session {
-    /// The objects of a kind in the namespace that is meant, or `everywhere`; and where that is, in words.
+    /// The API of a kind in the namespace of the session, or in every namespace, and a phrase that names the place.
     pub fn reach<K>(&self, everywhere: bool) -> (Api<K>, String)
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -98,7 +96,7 @@ impl Session {
         }
     }
 
-    /// Says on standard error that a list of `what` is empty.
+    /// Prints to standard error that a list of `what` is empty.
     pub fn say_none_found(&self, what: &str, everywhere: bool) {
         let place = if everywhere { String::new() } else { format!(" in namespace {}", self.namespace) };
         anstream::eprintln!("No {what} found{}.", visible(&place));
@@ -106,7 +104,7 @@ impl Session {
 }
 
 impl Connection {
-    /// Connects, or rather: prepares to.
+    /// Prepares a client. The first request opens the connection.
     pub async fn session(&self) -> Result<Session> {
         let mut config = self.config().await?;
         self.override_cluster(&mut config)?;
@@ -117,7 +115,7 @@ impl Connection {
         Ok(Session { client, namespace, flags: self.repeated(), server })
     }
 
-    /// The namespace of what names none, where no cluster is asked.
+    /// The default namespace of manifests, for commands that do not contact a cluster.
     pub fn offline_namespace(&self) -> String {
         self.namespace.clone().unwrap_or_else(|| "default".to_owned())
     }
@@ -134,7 +132,7 @@ impl Connection {
             None if chosen => Ok(Config::from_kubeconfig(&options).await?),
             None => match (Config::infer().await, &self.server) {
                 (Ok(config), _) => Ok(config),
-                // As kubectl: an address is enough where there is no kubeconfig. The address itself is put in later.
+                // As in kubectl, an address is enough if there is no kubeconfig. `override_cluster` sets the address.
                 (Err(_), Some(server)) => Ok(Config::new(server.parse().unwrap_or_default())),
                 (Err(error), None) => Err(Error::NoCluster(Box::new(error))),
             },
@@ -180,7 +178,7 @@ impl Connection {
         }
     }
 
-    /// A Go duration or a number of seconds, as kubectl takes it.
+    /// Parses a Go duration or a number of seconds, as kubectl does. `None` means no limit.
     fn timeout(&self) -> Result<Option<Duration>> {
         let text = &self.request_timeout;
         let duration = match text.parse() {
@@ -192,7 +190,7 @@ impl Connection {
         Ok((!duration.is_zero()).then_some(duration))
     }
 
-    /// The flags that a proposed command needs to reach the same cluster as the same person.
+    /// The flags that a suggested command needs to reach the same cluster as the same user.
     fn repeated(&self) -> String {
         let pairs = [
             ("--kubeconfig", self.kubeconfig.as_ref().map(|path| path.display().to_string())),
@@ -212,13 +210,13 @@ impl Connection {
         let given = pairs.into_iter().chain(groups).filter_map(|(flag, value)| Some((flag, value?)));
         let given = given.map(|(flag, value)| format!(" {flag} {}", quoted(&value)));
         let insecure = self.insecure_skip_tls_verify.then(|| " --insecure-skip-tls-verify".to_owned());
-        // A token is a secret: what is printed ends up in logs.
+        // The output can end up in logs, so it must not contain the token.
         let token = self.token.is_some().then(|| " --token \"$TOKEN\"".to_owned());
         given.chain(insecure).chain(token).collect()
     }
 }
 
-/// `text` as one word of a shell.
+/// `text` as one word of a shell, quoted if necessary.
 pub fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+,%".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
@@ -232,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proposed_commands_repeat_how_the_cluster_was_reached() {
+    fn suggested_commands_repeat_the_connection_flags() {
         let connection = Connection {
             context: Some("prod eu".to_owned()),
             as_group: vec!["ethics".to_owned()],
@@ -248,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn timeouts_as_kubectl_takes_them() {
+    fn timeouts_parse_as_in_kubectl() {
         let timeout =
             |text: &str| Connection { request_timeout: text.to_owned(), ..Connection::default() }.timeout();
         assert_eq!(timeout("0").expect("valid"), None);

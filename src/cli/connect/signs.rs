@@ -1,4 +1,4 @@
-//! The signs of AI workloads that the chart's values list: the chart keeps them in a `ConfigMap`.
+//! Reads the signs of AI workloads from the `ConfigMap` that the chart creates from its values.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
@@ -11,17 +11,17 @@ use crate::{
     policy::Accelerators,
 };
 
-/// The namespace that Assent is installed in, unless somebody says another.
+/// The default namespace of an installation.
 pub const NAMESPACE: &str = "assent-system";
 
 const NAME: &str = "assent-inventory";
 
-/// What the chart's values list, as text.
+/// The signs in the values of the chart.
 #[derive(Clone, Debug, Default)]
 pub struct Listed {
-    /// Patterns of images, one a line.
+    /// Patterns of images, one on each line.
     pub image_patterns: String,
-    /// More signs of accelerators.
+    /// Signs of accelerators in addition to the known ones.
     pub accelerators: Accelerators,
 }
 
@@ -33,13 +33,13 @@ impl Listed {
         let map = api.get(NAME).await.map_err(Error::api(doing))?;
         let mut data = map.data.unwrap_or_default();
         let mut text = |key: &str| data.remove(key).unwrap_or_default();
-        // What this version cannot read comes from another version; the known signs still count.
+        // Another version of the chart can write signs that this version cannot parse. The known signs still count.
         let accelerators = text("accelerators").parse().unwrap_or_default();
         Ok(Self { image_patterns: text("image-patterns"), accelerators })
     }
 }
 
-/// The signs of accelerators: without the values' own where these cannot be read.
+/// The signs of accelerators. If the `ConfigMap` cannot be read, only the known signs.
 pub async fn accelerators(session: &Session) -> Accelerators {
     Listed::read(session, NAMESPACE).await.unwrap_or_default().accelerators
 }

@@ -1,10 +1,10 @@
-//! Reads what is written about one system and asks the policy core, so that this program and the
-//! operator can not come to different verdicts on the same record.
+//! Reads the objects of a system and asks the policy core for a judgement. The operator asks the same core, so both get
+//! the same verdict for the same objects.
 //!
 //! ```text
 //!  API server ── read ──► SystemRecord ─┬─ AISystem, RiskLevel
-//!                                 ├─ ModelVersions ─┬─ digest, recomputed
-//!                                 └─ Approvals ─────┴─ rule(version, one more statement?, now) ──► OwnedJudgement
+//!                                       ├─ ModelVersions ─┬─ digest, computed here
+//!                                       └─ Approvals ─────┴─ rule(version, more statements, now) ──► OwnedJudgement
 //! ```
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
@@ -28,50 +28,46 @@ use crate::{
     watch::request,
 };
 
-/// All that is written about one system.
+/// The objects of one system.
 #[derive(Clone, Debug, Default)]
 pub struct SystemRecord {
-    /// The namespace.
     pub namespace: String,
-    /// The name of the system.
+    /// The name of the system, which may not exist.
     pub name: String,
-    /// The system.
     pub system: Option<AISystem>,
-    /// The level that it names.
+    /// The risk level that the system names.
     pub level: Option<RiskLevel>,
-    /// Its versions, the newest first.
+    /// The versions of the system, newest first.
     pub versions: Vec<ModelVersion>,
-    /// The decisions on them, in time.
+    /// The decisions on the versions, oldest first.
     pub approvals: Vec<Approval>,
-    /// The roles that have keys.
+    /// The `ApproverRole` objects, which list the keys of roles.
     pub keys: ApproverRoles,
 }
 
-/// A judgement that owns what it says.
+/// A judgement of the policy core that borrows nothing.
 #[derive(Clone, Debug)]
 pub struct OwnedJudgement {
-    /// Whether the version may run.
     pub verdict: Verdict,
-    /// The earliest instant at which the verdict is another.
+    /// The earliest instant at which the verdict changes.
     pub not_after: Option<Timestamp>,
-    /// What became of each statement.
+    /// The effect of each statement, by its name.
     pub effects: BTreeMap<String, ApprovalEffect>,
 }
 
 impl OwnedJudgement {
-    /// Whether the version may run.
     pub fn is_cleared(&self) -> bool {
         self.verdict == Verdict::Cleared
     }
 
-    /// Why it may not.
+    /// Why the version may not run. Empty if it is cleared.
     pub fn reasons(&self) -> &[Reason] {
         self.verdict.reasons()
     }
 }
 
 impl SystemRecord {
-    /// Reads it all.
+    /// Reads the objects of one system.
     pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Self> {
         let systems = Api::<AISystem>::namespaced(client.clone(), namespace);
         let versions = Api::<ModelVersion>::namespaced(client.clone(), namespace);
@@ -101,16 +97,17 @@ impl SystemRecord {
         Ok(record.with_objects(&versions.items, &approvals.items))
     }
 
-    /// Whether the operator has read what is written here of `version`, or of all of them: its digests are these.
+    /// Whether the operator has read the current content of `version`, or of every version if `None`. It has if the
+    /// digest in the status is the digest of the content.
     pub fn is_read(&self, version: Option<&str>) -> bool {
-        let meant = |v: &&ModelVersion| version.is_none_or(|name| v.name_any() == name);
-        self.versions.iter().filter(meant).all(|version| {
-            let theirs = version.status.as_ref().and_then(|status| status.subject_digest.clone());
-            self.digest(version) == theirs
+        let selected = |v: &&ModelVersion| version.is_none_or(|name| v.name_any() == name);
+        self.versions.iter().filter(selected).all(|version| {
+            let in_status = version.status.as_ref().and_then(|status| status.subject_digest.clone());
+            self.digest(version) == in_status
         })
     }
 
-    /// Reads what is written about `systems`, of one namespace or of all.
+    /// Reads the objects of `systems`. They are in `namespace`, or in any namespace if `None`.
     pub async fn read_all(
         client: &Client,
         namespace: Option<&str>,
@@ -144,7 +141,7 @@ impl SystemRecord {
         Ok(systems.iter().map(record).collect())
     }
 
-    /// With those of `versions` and `approvals` that are about this system.
+    /// Adds those of `versions` and `approvals` that belong to this system.
     pub fn with_objects<'a>(
         mut self,
         versions: impl IntoIterator<Item = &'a ModelVersion>,
@@ -161,7 +158,7 @@ impl SystemRecord {
         self
     }
 
-    /// The system, or that there is none.
+    /// The system, or an error that names the existing systems.
     pub async fn system(&self, client: &Client) -> Result<&AISystem> {
         if let Some(system) = &self.system {
             return Ok(system);
@@ -173,27 +170,29 @@ impl SystemRecord {
             what: format!("AISystem {}", self.name),
             namespace: self.namespace.clone(),
             others: others.iter().map(PartialObjectMeta::name_any).collect(),
-            next: vec![Next::new("kubectl get aisystems --all-namespaces", "the systems of every namespace")],
+            next: vec![Next::new(
+                "kubectl get aisystems --all-namespaces",
+                "list the systems of every namespace",
+            )],
         })
     }
 
-    /// The roles in which its level asks for approval.
+    /// The roles whose approval the risk level requires.
     pub fn roles(&self) -> impl Iterator<Item = &str> {
         let required = self.level.iter().flat_map(|level| &level.spec.approvals);
         required.map(|required| required.role.as_str())
     }
 
-    /// Whether one person fills one role only.
+    /// Whether the risk level separates duties: one person fills only one role.
     pub fn separates_duties(&self) -> bool {
         self.level.as_ref().is_some_and(|level| level.spec.separation_of_duties)
     }
 
-    /// The version of that name.
     pub fn version(&self, name: &str) -> Option<&ModelVersion> {
         self.versions.iter().find(|v| v.name_any() == name)
     }
 
-    /// The subject digest of a version, recomputed from the objects.
+    /// The subject digest of a version, computed from the objects.
     pub fn digest(&self, version: &ModelVersion) -> Option<Digest> {
         self.digests(version).map(|digests| digests.signed)
     }
@@ -203,26 +202,26 @@ impl SystemRecord {
         Some(Subject::new(&self.namespace, &system.spec, level, &version.spec).digests())
     }
 
-    /// The decisions that bear on this version as it is now, in time.
+    /// The decisions that apply to the current content of the version, oldest first.
     pub fn decisions(&self, version: &ModelVersion) -> Vec<&Approval> {
         self.sorted(version).0
     }
 
-    /// The approvals of this version as it was before something material changed, in time.
+    /// The decisions that name the version but apply to earlier content, oldest first.
     pub fn outdated(&self, version: &ModelVersion) -> Vec<&Approval> {
         self.sorted(version).1
     }
 
     fn sorted(&self, version: &ModelVersion) -> (Vec<&Approval>, Vec<&Approval>) {
         let digests = self.digests(version);
-        let bears = |a: &&Approval| {
+        let applies = |a: &&Approval| {
             digests.as_ref().is_some_and(|digests| applies_to(a, &self.name, &version.name_any(), digests))
         };
         let named = version.name_any();
-        self.approvals.iter().filter(|a| a.spec.model_version == named || bears(a)).partition(bears)
+        self.approvals.iter().filter(|a| a.spec.model_version == named || applies(a)).partition(applies)
     }
 
-    /// What the policy says of a version at `now`, with one more statement if there is one.
+    /// The judgement of the policy core on a version at `now`, with one more statement if `more` is `Some`.
     pub fn rule(
         &self,
         version: &ModelVersion,
@@ -244,7 +243,7 @@ impl SystemRecord {
             statements,
         };
         let judgement = judge(&facts, now);
-        let effects = judgement.effects.into_iter().map(|(name, standing)| (name.to_owned(), standing));
+        let effects = judgement.effects.into_iter().map(|(name, effect)| (name.to_owned(), effect));
         OwnedJudgement {
             verdict: judgement.verdict,
             not_after: judgement.not_after,
@@ -252,24 +251,23 @@ impl SystemRecord {
         }
     }
 
-    /// What was stated; none where nobody whose decision counts did.
+    /// The statement of an approval. `None` if its approver is not verified.
     pub fn statement<'a>(&'a self, approval: &'a Approval) -> Option<RecordedDecision<'a>> {
         RecordedDecision::of(approval, &self.keys)
     }
 
-    /// Who decided, if that counts.
+    /// The approver, if verified.
     pub fn approver<'a>(&'a self, approval: &'a Approval) -> Option<Cow<'a, Approver>> {
         approver_of(approval, &self.keys).ok()
     }
 
-    /// When an approval ends: at its own end, or with the validity of the level.
+    /// The end of an approval: its own end or the validity of the risk level, whichever is earlier.
     pub fn end(&self, approval: &RecordedDecision<'_>) -> Option<Timestamp> {
         let level = self.level.as_ref().map(|level| level.spec.clone()).unwrap_or_default();
         policy::end(approval, &level)
     }
 
-    /// The version of this system that was approved last, other than `version`, and whether that was
-    /// for the system as it is described now.
+    /// The last approved version other than `version`, its approval, and whether the signed content is still the same.
     pub fn last_approved(&self, version: &ModelVersion) -> Option<(&ModelVersion, &Approval, bool)> {
         self.approvals.iter().rev().filter(|a| a.spec.decision == Decision::Approve).find_map(|approval| {
             let other = self.version(&approval.spec.model_version)?;
@@ -279,12 +277,12 @@ impl SystemRecord {
     }
 }
 
-/// When the API server recorded a decision.
+/// The time at which the API server recorded a decision.
 pub fn recorded_at(approval: &Approval) -> Option<Timestamp> {
     approval.metadata.creation_timestamp.as_ref().map(|time| time.0)
 }
 
-/// A list that is not found is one that is not served.
+/// Wraps an error of a list request. A list gives 404 only if the API server does not serve the kind.
 pub fn unless_installed(doing: String) -> impl FnOnce(kube::Error) -> Error {
     |error| match error {
         kube::Error::Api(status) if status.is_not_found() => Error::NotInstalled,
@@ -302,7 +300,7 @@ where
     }
 }
 
-/// The system of that name, or that there is none.
+/// Reads a system. The error names the existing systems.
 pub async fn read_system(session: &Session, name: &str) -> Result<AISystem> {
     let api = Api::<AISystem>::namespaced(session.client.clone(), &session.namespace);
     let doing = format!("read aisystem/{name} in namespace {}", session.namespace);
@@ -318,7 +316,7 @@ pub async fn read_system(session: &Session, name: &str) -> Result<AISystem> {
     }
 }
 
-/// The roles that have keys; none where the cluster serves none yet, as before an upgrade of its definitions.
+/// Reads the `ApproverRole` objects. Empty if the cluster does not serve the kind, as before an upgrade of the CRDs.
 async fn read_keys(client: &Client) -> Result<ApproverRoles> {
     let roles = match request::list(&Api::<ApproverRole>::all(client.clone()), &ListParams::default()).await {
         Ok(roles) => roles.items,
@@ -328,7 +326,6 @@ async fn read_keys(client: &Client) -> Result<ApproverRoles> {
     Ok(roles.into_iter().map(|role| (role.name_any(), Arc::new(role))).collect())
 }
 
-/// The level of that name.
 pub async fn read_level(client: &Client, name: &str) -> Result<Option<RiskLevel>> {
     let levels = Api::<RiskLevel>::all(client.clone());
     request::get_opt(&levels, name).await.map_err(Error::api(format!("read risklevel/{name}")))

@@ -1,4 +1,4 @@
-//! The pod templates of workloads: a `CronJob` between two runs has no pod, and a Deployment can have none today.
+//! Reads the pod templates of workloads. A workload can have no pod, such as a `CronJob` between two runs.
 //!
 //! ```text
 //!  Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob ── without a controller ──► template as a Pod
@@ -24,18 +24,16 @@ use crate::{
     watch::request,
 };
 
-/// What a workload would make.
+/// The pod template of a workload.
 #[derive(Clone, Debug)]
 pub struct Template {
-    /// Its namespace.
     pub namespace: String,
-    /// The workload.
     pub workload: Workload,
-    /// A pod of its template, with the workload's name.
+    /// A pod of the template, with the name of the workload.
     pub pod: Pod,
 }
 
-/// Hands the templates of workloads to `take`, but for those that `known` names by namespace and workload.
+/// Calls `take` with each template, except those whose namespace and workload are in `known`.
 pub async fn each_template(
     session: &Session,
     everywhere: bool,
@@ -55,7 +53,7 @@ pub async fn each_template(
                 Ok(list) => list,
                 Err(kube::Error::Api(status)) if status.is_forbidden() => {
                     anstream::eprintln!(
-                        "You may not list {}: only their pods are examined.",
+                        "You may not list {}, so only their pods are checked.",
                         resource.plural
                     );
                     break;
@@ -74,7 +72,7 @@ pub async fn each_template(
 }
 
 impl Template {
-    /// None of what another workload made, and of a Job that has ended.
+    /// `None` if a controller made the workload, if it is being deleted, or if it is a Job that has ended.
     fn of(object: &DynamicObject, kind: &Kind) -> Option<Self> {
         let is_made = object.owner_references().iter().any(|owner| owner.controller == Some(true));
         if is_made || object.metadata.deletion_timestamp.is_some() || has_ended(object) {
@@ -120,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_is_a_pod_with_the_name_of_its_workload() {
+    fn template_is_a_pod_with_the_name_of_its_workload() {
         for kind in ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob"] {
             let found = template(kind, &json!({})).expect(kind);
             let words = (found.workload.in_words(), found.pod.name_any());
@@ -130,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_workload_made_and_a_job_that_ended_are_left_out() {
+    fn workloads_with_a_controller_and_ended_jobs_have_no_template() {
         let owner = json!([{ "apiVersion": "v1", "kind": "X", "name": "d", "uid": "u", "controller": true }]);
         let made = json!({ "metadata": { "name": "w", "namespace": "n", "ownerReferences": owner } });
         assert!(template("ReplicaSet", &made).is_none());

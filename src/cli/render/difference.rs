@@ -1,10 +1,9 @@
-//! What differs between two things of the cluster, as a unified difference of YAML: the language in
-//! which whoever wrote them can change them.
+//! Compares versions and pods as a unified difference of YAML, the form in which people edit them.
 //!
 //! ```text
 //!  version, version ─► Material ─┐
 //!                                ├─ YAML ─ unified ─► "- old / + new"
-//!  pod's runtime, version's ─────┘  where the order does not matter, sorted; what may vary, left out
+//!  version, runtime of a pod ────┘  containers and volumes sorted; without the variables that may vary
 //! ```
 
 use serde::Serialize;
@@ -12,7 +11,7 @@ use similar::TextDiff;
 
 use crate::api::{Container, ModelVersion, Provenance, Runtime};
 
-/// What of a version an approver signs, besides the system's own fields.
+/// The fields of a version that an approver signs.
 #[derive(Serialize)]
 struct Material<'a> {
     runtime: &'a Runtime,
@@ -20,32 +19,32 @@ struct Material<'a> {
     provenance: &'a Provenance,
 }
 
-/// What changed from `old` to `new`; empty if nothing.
+/// The changes from `old` to `new`. Empty if there are none.
 pub fn between_versions(old: &ModelVersion, new: &ModelVersion) -> String {
     let text =
         |v: &ModelVersion| yaml(&Material { runtime: &v.spec.runtime, provenance: &v.spec.provenance });
     unified(&text(old), &text(new), 2)
 }
 
-/// What of a pod is not as the version wants it; empty if nothing.
+/// The differences of a pod to the version. Empty if there are none.
 pub fn of_pod(version: &Runtime, pod: &Runtime) -> String {
     let pod = varying_as(version, pod.clone());
     unified(&yaml(&sorted(version.clone())), &yaml(&sorted(pod)), 1)
 }
 
-/// How alike a pod and a version are, from 0 to 1.
+/// The similarity of a pod and a version, from 0 (nothing in common) to 1 (equal).
 pub fn likeness(version: &Runtime, pod: &Runtime) -> f32 {
     let pod = varying_as(version, pod.clone());
     TextDiff::from_lines(yaml(&sorted(version.clone())), yaml(&sorted(pod))).ratio()
 }
 
-/// The pod's runtime without what its version lets vary, and with the same list of that.
+/// The runtime of the pod without the variables that the version lets vary, and with the `mayVary` of the version.
 pub fn varying_as(version: &Runtime, mut pod: Runtime) -> Runtime {
-    let same = |c: &Container| {
+    let approved_container = |c: &Container| {
         version.containers.iter().chain(&version.init_containers).find(|v| v.name == c.name).cloned()
     };
     for container in pod.containers.iter_mut().chain(&mut pod.init_containers) {
-        if let Some(approved) = same(container) {
+        if let Some(approved) = approved_container(container) {
             container.env.retain(|env| !approved.may_vary.env.contains(&env.name));
             container.may_vary = approved.may_vary;
         }
@@ -68,7 +67,7 @@ fn unified(old: &str, new: &str, context: usize) -> String {
         .collect()
 }
 
-/// YAML with every string on one line, so that a long text reads like it is compared.
+/// YAML with every string on one line, because the comparison works on lines.
 pub fn yaml<T: Serialize>(value: &T) -> String {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     serde_saphyr::to_string_with_options(value, options).unwrap_or_else(|error| format!("# {error}\n"))

@@ -1,33 +1,34 @@
-//! Makes every character visible before it reaches a terminal, because whoever can write an object
-//! could otherwise hide what somebody else is about to sign: an escape sequence overwrites a line, a
-//! bidirectional override turns text around, a zero-width character makes two names look the same.
+//! Escapes hidden characters before a text reaches a terminal.
+//!
+//! Otherwise, the author of an object could hide content from the person who signs it. An escape sequence overwrites a
+//! line. A bidirectional override reverses text. A zero-width character makes two names look the same.
 //!
 //! ```text
-//!  text of a cluster object ──► visible ──► the same text, with \u{1b}, \u{202e}, \u{200b} … spelled out
+//!  text of a cluster object ──► visible ──► the same text, with \u{1b}, \u{202e}, \u{200b} … escaped
 //! ```
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// `text` on one line, with what cannot be seen spelled out as `\u{…}`, line breaks and tabs as `\n` and `\t`.
+/// `text` on one line. Hidden characters become `\u{…}`, line breaks and tabs become `\n`, `\r` and `\t`.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hidden) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
     for char in text.chars() {
-        if is_hidden(char) { out.push_str(&spelled_out(char)) } else { out.push(char) }
+        if is_hidden(char) { out.push_str(&escaped(char)) } else { out.push(char) }
     }
     Cow::Owned(out)
 }
 
-/// The lines of `text`, each visible.
+/// The lines of `text`, each with hidden characters escaped.
 pub fn visible_lines(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     text.split('\n').map(visible)
 }
 
-/// A JSON text with what cannot be seen as `\uXXXX`: in JSON it can only be inside of strings, where
-/// that means the same.
+/// A JSON text with hidden characters as `\uXXXX`. The value stays the same, because JSON allows such characters only
+/// in strings.
 pub fn visible_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for char in json.chars() {
@@ -42,27 +43,27 @@ pub fn visible_json(json: &str) -> String {
     out
 }
 
-/// Whether a reader could miss `char` or be misled about where it is.
+/// Whether a reader cannot see `char`, or cannot see its position.
 fn is_hidden(char: char) -> bool {
     if char.is_ascii() { char.is_ascii_control() } else { is_blank(char) || !is_printable(char) }
 }
 
-/// Letters, marks and symbols that most fonts draw as nothing (`Default_Ignorable_Code_Point` and
-/// the blank Braille pattern), but that Unicode does not class as controls or formats.
+/// Letters, marks and symbols that most fonts draw as nothing: `Default_Ignorable_Code_Point` and the blank Braille
+/// pattern. Unicode does not class them as controls or formats.
 const fn is_blank(char: char) -> bool {
     matches!(char,
         '\u{34f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}'
         | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0100}'..='\u{e01ef}')
 }
 
-/// What the standard library prints as it is inside of a string: no control, format, surrogate,
-/// private, unassigned or separator character. A combining mark is printable after a letter.
+/// Whether the standard library prints the character in a string without an escape. It escapes control, format,
+/// surrogate, private, unassigned and separator characters. A combining mark is printable only after a letter.
 fn is_printable(char: char) -> bool {
     let after_a_letter: String = ['x', char].into_iter().collect();
     after_a_letter.escape_debug().eq(['x', char])
 }
 
-fn spelled_out(char: char) -> String {
+fn escaped(char: char) -> String {
     match char {
         '\n' | '\t' | '\r' => char.escape_default().collect(),
         _ => char.escape_unicode().collect(),
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_people_write_stays_as_it_is() {
+    fn ordinary_text_is_unchanged() {
         for text in [
             "",
             "Scores credit applications",
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hides_text_is_spelled_out() {
+    fn hidden_characters_are_escaped() {
         for (text, shown) in [
             ("safe\u{1b}[2K\u{1b}[1Aevil", r"safe\u{1b}[2K\u{1b}[1Aevil"),
             ("a\rb\nc\td", r"a\rb\nc\td"),
@@ -108,12 +109,12 @@ mod tests {
     }
 
     #[test]
-    fn lines_stay_lines() {
+    fn lines_stay_separate() {
         assert_eq!(visible_lines("a\u{1b}\nb").collect::<Vec<_>>(), [r"a\u{1b}", "b"]);
     }
 
     #[test]
-    fn json_means_the_same_and_hides_nothing() {
+    fn json_keeps_its_value_and_hides_nothing() {
         let value = serde_json::json!({ "a\u{202e}": "b\u{200b}\u{e0041}\u{1b}c\nd" });
         let shown = visible_json(&serde_json::to_string_pretty(&value).expect("serialises"));
         assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("parses"), value);

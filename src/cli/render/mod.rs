@@ -1,4 +1,4 @@
-//! The layout of everything that people read: tables, pages, times and escaped text.
+//! Lays out all output for people: tables, pages, times and escaped text.
 
 pub(crate) mod difference;
 pub(crate) mod escape;

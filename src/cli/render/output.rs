@@ -1,8 +1,8 @@
-//! The formats in which a listing or an explanation can be had, for people and for programs.
+//! The output formats, for people and for programs.
 //!
 //! ```text
-//!  value ─┬─ table, wide   laid out by its own module; a manifest is never
-//!         └─ json, yaml    the same value; hidden characters escaped here too
+//!  value ─┬─ table, wide, text   laid out by the module of the command; not for manifests
+//!         └─ json, yaml          the same value, with hidden characters escaped
 //! ```
 
 use clap::ValueEnum;
@@ -13,7 +13,7 @@ use crate::cli::{
     render::escape::{visible_json, visible_lines},
 };
 
-/// A format of a listing.
+/// The formats of a listing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Listing {
     /// Columns.
@@ -27,7 +27,7 @@ pub enum Listing {
     Yaml,
 }
 
-/// A format of a text.
+/// The formats of an explanation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Prose {
     /// For people.
@@ -39,7 +39,7 @@ pub enum Prose {
     Yaml,
 }
 
-/// A format of what kubectl can apply.
+/// The formats of a manifest that kubectl can apply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ManifestFormat {
     /// YAML.
@@ -49,13 +49,11 @@ pub enum ManifestFormat {
     Json,
 }
 
-/// `value` as JSON.
 pub fn json<T: Serialize>(value: &T) -> Result<String> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::Output(error.to_string()))?;
     Ok(visible_json(&text) + "\n")
 }
 
-/// `value` as YAML.
 pub fn yaml<T: Serialize>(value: &T) -> Result<String> {
     let text = serde_saphyr::to_string(value).map_err(|error| Error::Output(error.to_string()))?;
     Ok(visible_lines(text.trim_end_matches('\n')).map(|line| line.into_owned() + "\n").collect())

@@ -1,10 +1,10 @@
-//! Lays out what people read, in one place that makes every text visible, so that nothing written in
-//! a cluster object can pass for a heading, a warning or a verdict of this program.
+//! Lays out a page of text. Text from a cluster object cannot look like a heading, a warning or a verdict, because each
+//! method makes hidden characters visible and indents values.
 //!
 //! ```text
-//!  heading        LIKE THIS                      ours: starts at the margin
-//!  field          label      value               theirs: indented; further lines of one text behind │
-//!  mark           ! what to look at
+//!  heading        LIKE THIS                      text of this program: starts at the margin
+//!  field          label      value               text of the cluster: indented; several lines have a │ before them
+//!  mark           ! warning
 //!  difference     - old / + new
 //! ```
 
@@ -17,23 +17,23 @@ use crate::cli::render::{
     screen,
 };
 
-/// What is good news.
+/// Good news.
 pub const GOOD: Style = AnsiColor::Green.on_default();
-/// What to look at.
+/// A warning.
 pub const LOOK: Style = AnsiColor::Yellow.on_default();
-/// What is bad news.
+/// Bad news.
 pub const BAD: Style = AnsiColor::Red.on_default();
-/// What stands out.
+/// Emphasis.
 pub const STRONG: Style = Style::new().bold();
-/// What stands back.
+/// Details.
 pub const FAINT: Style = Style::new().dimmed();
-/// What is neither.
+/// Normal text.
 pub const PLAIN: Style = Style::new();
 
-/// Labels of fields are this wide.
+/// The width of the labels, in columns.
 const LABEL: usize = 14;
 
-/// A page of text. Prose is wrapped to the width of the terminal; values that are copied or compared never are.
+/// A page of text. Sentences wrap at the width of the terminal. Values do not, because people copy and compare them.
 #[derive(Debug)]
 pub struct Page {
     text: String,
@@ -47,36 +47,36 @@ impl Default for Page {
 }
 
 impl Page {
-    /// A heading, after an empty line if it is not the first.
+    /// Adds a heading, with an empty line above unless the page is empty.
     pub fn heading(&mut self, title: &str) {
         self.blank();
         self.paint(STRONG, &visible(title));
         self.text.push('\n');
     }
 
-    /// An empty line, if there is something above.
+    /// Adds an empty line, unless the page is empty or already ends with one.
     pub fn blank(&mut self) {
         if !self.text.is_empty() && !self.text.ends_with("\n\n") {
             self.text.push('\n');
         }
     }
 
-    /// A sentence at the margin.
+    /// Adds wrapped text at the margin.
     pub fn say(&mut self, style: Style, text: &str) {
         self.wrapped("", "", style, text);
     }
 
-    /// A labelled value on its own line or lines, never wrapped.
+    /// Adds a labelled value, not wrapped.
     pub fn field(&mut self, label: &str, value: &str) {
         self.styled_field(label, PLAIN, value);
     }
 
-    /// A labelled value in a style.
+    /// Adds a labelled value in a style, not wrapped.
     pub fn styled_field(&mut self, label: &str, style: Style, value: &str) {
         self.labelled(label, style, visible_lines(value.trim_end_matches('\n')).collect());
     }
 
-    /// A labelled text of words, wrapped; its own line breaks stay.
+    /// Adds a labelled text, wrapped. Its line breaks stay.
     pub fn prose(&mut self, label: &str, text: &str) {
         let text: Vec<String> = visible_lines(text.trim_end_matches('\n')).map(Cow::into_owned).collect();
         let width = self.width - LABEL - 4;
@@ -92,7 +92,7 @@ impl Page {
         }
     }
 
-    /// Several values under one label, or `none`.
+    /// Adds values under one label, or `none`.
     pub fn list<T: AsRef<str>>(&mut self, label: &str, values: impl IntoIterator<Item = T>) {
         let mut label = label;
         for value in values {
@@ -104,28 +104,28 @@ impl Page {
         }
     }
 
-    /// A line with a mark before it, such as `!` or `✓`; wrapped.
+    /// Adds wrapped text with a mark before it, such as `!` or `✓`.
     pub fn mark(&mut self, mark: &str, style: Style, text: &str) {
         let first = format!("  {mark} ");
         let next = " ".repeat(textwrap::core::display_width(&first));
         self.wrapped(&first, &next, style, text);
     }
 
-    /// A line with a mark before it that may hold a command to copy; never wrapped.
+    /// Adds text with a mark before it, not wrapped, because it may contain a command to copy.
     pub fn step(&mut self, mark: &str, style: Style, text: &str) {
         self.text.push_str("  ");
         self.paint(style, &format!("{mark} {}", visible(text)));
         self.text.push('\n');
     }
 
-    /// A command to type, on its own line and never wrapped.
+    /// Adds a command on its own line, not wrapped.
     pub fn command(&mut self, command: &str) {
         self.text.push_str("    ");
         self.paint(STRONG, &visible(command));
         self.text.push('\n');
     }
 
-    /// Lines of a unified difference.
+    /// Adds the lines of a unified difference.
     pub fn difference(&mut self, lines: &str) {
         for line in lines.lines() {
             let style = match line.as_bytes() {
@@ -140,12 +140,12 @@ impl Page {
         }
     }
 
-    /// Text that is laid out already and holds only this program's own words and visible text.
+    /// Adds text as it is. The caller must have made it visible.
     pub fn block(&mut self, block: &str) {
         self.text.push_str(block);
     }
 
-    /// The text, with escape sequences for colour that the printing strips where nobody sees them.
+    /// The text with escape sequences for colour. `anstream` removes them if the output is not a terminal.
     pub fn finish(self) -> String {
         self.text
     }
@@ -184,7 +184,7 @@ impl Page {
     }
 }
 
-/// `text` in a style, made visible.
+/// `text` in a style, with hidden characters made visible.
 pub fn styled(style: Style, text: &str) -> String {
     format!("{style}{}{style:#}", visible(text))
 }
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_the_cluster_can_not_leave_its_place() {
+    fn cluster_text_cannot_leave_its_place() {
         let mut page = Page::default();
         page.prose("purpose", "Scores.\n\nDECISIONS\n  \u{1b}[32mapproved by everybody\r");
         page.field("args", "a\nb");
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn prose_is_as_wide_as_the_terminal() {
+    fn text_wraps_at_the_width_of_the_terminal() {
         let mut page = Page { width: 60, ..Page::default() };
         page.mark("!", LOOK, &"look ".repeat(30));
         page.prose("purpose", &"word ".repeat(30));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn prose_is_wrapped_and_values_are_not() {
+    fn text_wraps_and_values_do_not() {
         let mut page = Page::default();
         page.heading("System");
         page.prose("purpose", &"word ".repeat(30));

@@ -1,23 +1,23 @@
-//! How much room there is: tables and texts fit the terminal, and a file or a pipe takes whole lines.
+//! The width of the output. Tables and texts fit the terminal. A file or a pipe gets full-width tables.
 
 use std::io::{IsTerminal, stdout};
 
-/// A text is not wider than this, however wide the terminal is: long lines are hard to read.
-const PROSE: usize = 100;
+/// The maximum width of a text, in columns. Longer lines are hard to read, even on a wide terminal.
+const MAX_PROSE: usize = 100;
 
-/// A text is not narrower than this.
-const LEAST: usize = 40;
+/// The minimum width of a text, in columns.
+const MIN_PROSE: usize = 40;
 
-/// The width of the terminal on standard output; none where there is no terminal, or one that does not say.
+/// The width of the terminal on standard output. `None` if there is no terminal, or if its width is unknown.
 pub fn width() -> Option<usize> {
-    // Whoever runs the unit tests may have a terminal of any width.
+    // The result of a unit test must not depend on the terminal.
     if cfg!(test) || !stdout().is_terminal() {
         return None;
     }
     terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0)
 }
 
-/// The width of a text.
+/// The width of a text, in columns.
 pub fn prose() -> usize {
-    width().unwrap_or(PROSE).clamp(LEAST, PROSE)
+    width().unwrap_or(MAX_PROSE).clamp(MIN_PROSE, MAX_PROSE)
 }

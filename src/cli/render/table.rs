@@ -1,27 +1,26 @@
-//! Columns as `kubectl get` prints them, so that a status reads like every other listing.
+//! Tables in the layout of `kubectl get`.
 //!
 //! ```text
 //!  header, rows of visible text ──► short cells ─► fewer columns ─► the last column wraps ──► padded columns
-//!                                   each only where the terminal has no room otherwise
+//!                                   each step only if the table does not fit the terminal
 //! ```
 
 use clap::builder::styling::Style;
 
 use crate::cli::render::{escape::visible, page::styled, screen};
 
-/// How much of the last column has to have room before other columns give way to it.
-const LAST: usize = 30;
+/// The minimum width of the last column, if other columns can be dropped. It is narrower if its cells are.
+const MIN_LAST: usize = 30;
 
-/// The narrowest column that wraps.
-const NARROWEST: usize = 20;
+/// The minimum width of a column that wraps.
+const MIN_WRAPPED: usize = 20;
 
-/// Columns are so far apart.
+/// The space between columns.
 const GAP: usize = 3;
 
-/// The head of a column, and how soon it is dropped where the terminal has no room: the highest first, 0 never.
+/// The head of a column, and its drop order on a narrow terminal: the highest number first, 0 never.
 pub type Head = (&'static str, u8);
 
-/// One cell.
 #[derive(Clone, Debug)]
 pub struct Cell {
     text: String,
@@ -31,13 +30,13 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// A cell in a style; empty text shows as `-`.
+    /// A cell in a style. An empty text becomes `-`.
     pub fn new(style: Style, text: &str) -> Self {
         let text = if text.is_empty() { "-".to_owned() } else { visible(text).into_owned() };
         Self { text, short: None, style }
     }
 
-    /// With a shorter text for a narrow terminal.
+    /// Adds a shorter text for a narrow terminal.
     pub fn or_short(self, short: &str) -> Self {
         Self { short: (!short.is_empty()).then(|| visible(short).into_owned()), ..self }
     }
@@ -47,25 +46,25 @@ impl Cell {
     }
 }
 
-/// Columns as wide as the widest of the rows that came first, so that more can follow under them.
+/// The columns of a table. Their widths come from the first rows, so that later rows can follow under them.
 #[derive(Clone, Debug)]
 pub struct Columns {
     heads: Vec<&'static str>,
-    /// The columns that are shown, and how wide each is.
+    /// Index and width of each column that is not dropped.
     shown: Vec<(usize, usize)>,
     short: bool,
-    /// The width at which the last column wraps.
+    /// The width at which the last column wraps. `None` if it does not wrap.
     wraps: Option<usize>,
 }
 
-/// The rows under their header, as wide as the terminal.
+/// The header and the rows, in the width of the terminal.
 pub fn table(header: &[Head], rows: &[Vec<Cell>]) -> String {
     let columns = Columns::of(header, rows, screen::width());
     columns.head() + &columns.rows(rows)
 }
 
 impl Columns {
-    /// For a header and rows, in `room` columns; none: as wide as they are.
+    /// The columns for a header and rows, at most `room` wide. `None` sets no limit.
     pub fn of(header: &[Head], rows: &[Vec<Cell>], room: Option<usize>) -> Self {
         let measure = |short: bool| -> Vec<(usize, usize)> {
             let width = |(column, (head, _)): (usize, &Head)| {
@@ -76,22 +75,22 @@ impl Columns {
             header.iter().enumerate().map(width).collect()
         };
         let heads = header.iter().map(|(head, _)| *head).collect();
-        let whole = Self { heads, shown: measure(false), short: false, wraps: None };
-        let Some(room) = room.filter(|room| whole.least() > *room) else {
-            return Self { wraps: whole.last_room(room), ..whole };
+        let unshortened = Self { heads, shown: measure(false), short: false, wraps: None };
+        let Some(room) = room.filter(|room| unshortened.min_width() > *room) else {
+            return Self { wraps: unshortened.wrap_width(room), ..unshortened };
         };
-        let mut fitted = Self { shown: measure(true), short: true, ..whole };
-        while fitted.least() > room {
+        let mut fitted = Self { shown: measure(true), short: true, ..unshortened };
+        while fitted.min_width() > room {
             let droppable = fitted.shown.iter().enumerate().filter(|(_, (column, _))| header[*column].1 > 0);
             let Some((at, _)) = droppable.max_by_key(|(_, (column, _))| header[*column].1) else { break };
             fitted.shown.remove(at);
         }
-        Self { wraps: fitted.last_room(Some(room)), ..fitted }
+        Self { wraps: fitted.wrap_width(Some(room)), ..fitted }
     }
 
-    /// How wide it is at least: the last column can wrap.
-    fn least(&self) -> usize {
-        let last = self.shown.last().map_or(0, |(_, width)| (*width).min(LAST));
+    /// The minimum width of the table. The last column can wrap.
+    fn min_width(&self) -> usize {
+        let last = self.shown.last().map_or(0, |(_, width)| (*width).min(MIN_LAST));
         self.before_last() + last
     }
 
@@ -100,14 +99,14 @@ impl Columns {
         self.shown.iter().take(all_but_last).map(|(_, width)| width + GAP).sum()
     }
 
-    /// The room for the last column, if that is less than it takes.
-    fn last_room(&self, room: Option<usize>) -> Option<usize> {
+    /// The width that is left for the last column, if its cells are wider.
+    fn wrap_width(&self, room: Option<usize>) -> Option<usize> {
         let left = room?.saturating_sub(self.before_last());
         let wide = self.shown.last().is_some_and(|(_, width)| *width > left);
-        (wide && left >= NARROWEST).then_some(left)
+        (wide && left >= MIN_WRAPPED).then_some(left)
     }
 
-    /// The header.
+    /// The line of the header.
     pub fn head(&self) -> String {
         let cells = self.shown.iter().enumerate().map(|(at, (column, _))| {
             let head = self.heads[*column];
@@ -116,7 +115,7 @@ impl Columns {
         cells.collect::<String>() + "\n"
     }
 
-    /// Rows under it; one that is wider than its column moves the rest of its own row.
+    /// The lines of the rows. A cell that is wider than its column moves the rest of its row.
     pub fn rows(&self, rows: &[Vec<Cell>]) -> String {
         rows.iter().map(|row| self.row(row)).collect()
     }
@@ -171,18 +170,18 @@ mod tests {
     }
 
     #[test]
-    fn columns_line_up_whatever_the_colour() {
+    fn columns_align_in_every_colour() {
         let text = table(&HEADER, &[row("credit-scorer", "Yes", "x"), row("ü", "", "x")]);
         insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
     }
 
     #[test]
-    fn a_narrow_table_shortens_cells_then_drops_columns_then_wraps_the_last() {
+    fn narrow_table_shortens_cells_then_drops_columns_then_wraps_the_last() {
         insta::assert_snapshot!([200, 80, 70, 50, 40].map(at).join("\n"));
     }
 
     #[test]
-    fn a_table_fits_the_terminal() {
+    fn table_fits_the_terminal() {
         for width in [50, 60, 80, 100, 120] {
             let text = at(width);
             assert!(text.lines().all(|line| super::width(line) <= width), "{width}:\n{text}");

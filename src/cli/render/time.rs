@@ -1,4 +1,4 @@
-//! Instants as people say them and as they read them, because "until when" is half of every approval.
+//! Parses and prints the end of an approval.
 //!
 //! ```text
 //!  "90d", "2027-03-31", "2027-03-31T12:00:00Z" ── parse ──► Timestamp ── in_words ──► "2027-… (in 89d23h)"
@@ -11,16 +11,16 @@ use k8s_openapi::jiff::{
     tz::TimeZone,
 };
 
-/// An end as it was typed: an instant, or a time from now.
+/// An end on the command line: an instant, or a duration from now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Until {
-    /// `2027-03-31T12:00:00Z`, or a date: its first instant, UTC.
+    /// `2027-03-31T12:00:00Z`, or a date, which means 00:00 UTC.
     At(Timestamp),
     /// `90d`, `12h`, `1y 6mo`.
     In(Box<SpanText>),
 }
 
-/// A span that is longer than nothing.
+/// A positive span.
 #[derive(Clone, Debug)]
 pub struct SpanText(Span);
 
@@ -30,10 +30,10 @@ impl PartialEq for SpanText {
     }
 }
 
-/// What was typed is no end.
+/// The text is not a valid end.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "want a time such as 2027-03-31T12:00:00Z, a date such as 2027-03-31, or a duration such as 90d or 12h"
+    "expected a time such as 2027-03-31T12:00:00Z, a date such as 2027-03-31, or a duration such as 90d or 12h"
 )]
 pub struct NotAnEnd;
 
@@ -53,7 +53,7 @@ impl std::str::FromStr for Until {
 }
 
 impl Until {
-    /// The instant, in whole seconds; none if it is beyond the calendar.
+    /// The instant in whole seconds. `None` if it is beyond the calendar.
     pub fn instant(&self, now: Timestamp) -> Option<Timestamp> {
         let instant = match self {
             Self::At(instant) => *instant,
@@ -63,12 +63,12 @@ impl Until {
     }
 }
 
-/// An instant and how far away it is: `2027-03-31T12:00:00Z (in 89d23h)`.
+/// An instant and its distance from now: `2027-03-31T12:00:00Z (in 89d23h)`.
 pub fn in_words(instant: Timestamp, now: Timestamp) -> String {
     format!("{} ({})", whole_seconds(instant), relative(instant, now))
 }
 
-/// How far away an instant is: `in 3d4h`, `2h5m ago`, `now`.
+/// The distance of an instant from now: `in 3d4h`, `2h5m ago`, `now`.
 pub fn relative(instant: Timestamp, now: Timestamp) -> String {
     let distance = whole_seconds(instant).duration_since(whole_seconds(now));
     match distance.signum() {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_as_people_type_them() {
+    fn valid_ends_parse() {
         let now = at("2026-11-30T12:00:00.7Z");
         for (typed, end) in [
             ("2027-03-31T12:00:00Z", "2027-03-31T12:00:00Z"),
@@ -122,14 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_end() {
+    fn invalid_ends_do_not_parse() {
         for typed in ["", "soon", "90", "-1d", "0s", "2027-13-01", "31.03.2027"] {
             assert!(typed.parse::<Until>().is_err(), "{typed} parsed");
         }
     }
 
     #[test]
-    fn distances_in_two_units() {
+    fn distances_have_two_units() {
         let now = at("2026-01-01T00:00:00Z");
         for (instant, words) in [
             ("2026-01-01T00:00:00.9Z", "now"),

@@ -1,9 +1,9 @@
-//! Who decided what so far, and what one more decision changes: nobody should sign without knowing
-//! whether it is the last signature or one that counts for nothing.
+//! Shows the decisions so far, and the effect of one more decision. The reader learns before the signature whether it
+//! clears the version, or does not count.
 //!
 //! ```text
-//!  Approvals on this digest ──► DECISIONS      OwnedJudgement before ─┬─► AFTER YOUR SIGNATURE
-//!  Approvals on another one ──► "no longer"    OwnedJudgement after ──┘
+//!  Approvals on this digest ──────► DECISIONS so far       OwnedJudgement before ─┬─► IF YOU APPROVE
+//!  Approvals on another digest ───► "no longer counts"     OwnedJudgement after ──┘
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,13 +16,13 @@ use crate::{
         error::verb,
         render::{
             page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page},
-            time::in_words,
+            time,
         },
     },
     policy::{ApprovalEffect, Reason},
 };
 
-/// Who decided what on this version.
+/// Shows each decision on this version, and whether it counts.
 pub fn decisions(page: &mut Page, review: &Review<'_>) {
     page.heading("DECISIONS so far");
     let effects = review.before().effects;
@@ -33,8 +33,8 @@ pub fn decisions(page: &mut Page, review: &Review<'_>) {
     }
     let last_revoke = current.iter().rposition(|approval| approval.spec.decision == Decision::Revoke);
     let is_void = |i: usize, approval: &Approval| {
-        let standing = approval.metadata.name.as_ref().and_then(|name| effects.get(name));
-        let revoked = standing == Some(&ApprovalEffect::Revoked);
+        let effect = approval.metadata.name.as_ref().and_then(|name| effects.get(name));
+        let revoked = effect == Some(&ApprovalEffect::Revoked);
         revoked || (approval.spec.decision == Decision::Revoke && Some(i) != last_revoke)
     };
     let (void, rest): (Vec<_>, Vec<_>) = current.into_iter().enumerate().partition(|(i, a)| is_void(*i, a));
@@ -45,8 +45,7 @@ pub fn decisions(page: &mut Page, review: &Review<'_>) {
         decision(page, review, approval, &effects);
     }
     for approval in outdated {
-        let text =
-            format!("{}: no longer counts, what was decided about has changed since", said(approval, review));
+        let text = format!("{}: no longer counts, because the content changed", in_words(approval, review));
         page.mark("-", FAINT, &text);
     }
 }
@@ -61,96 +60,100 @@ fn decision(
     approval: &Approval,
     effects: &BTreeMap<String, ApprovalEffect>,
 ) {
-    let standing = approval.metadata.name.as_ref().and_then(|name| effects.get(name)).copied();
-    let said = said(approval, review);
-    match (standing, approval.spec.decision) {
-        (Some(ApprovalEffect::Counted), Decision::Approve) => page.mark("✓", GOOD, &said),
-        (Some(ApprovalEffect::Counted), _) => page.mark("✗", BAD, &said),
-        (standing, _) => page.mark("-", FAINT, &format!("{said}: {}", why_not(standing))),
+    let effect = approval.metadata.name.as_ref().and_then(|name| effects.get(name)).copied();
+    let words = in_words(approval, review);
+    match (effect, approval.spec.decision) {
+        (Some(ApprovalEffect::Counted), Decision::Approve) => page.mark("✓", GOOD, &words),
+        (Some(ApprovalEffect::Counted), _) => page.mark("✗", BAD, &words),
+        (effect, _) => page.mark("-", FAINT, &format!("{words}: {}", why_not(effect))),
     }
 }
 
-pub fn said(approval: &Approval, review: &Review<'_>) -> String {
+/// A decision in one sentence: who, what, role, time, end and reason.
+pub fn in_words(approval: &Approval, review: &Review<'_>) -> String {
     let spec = &approval.spec;
     let approver = review.record.approver(approval);
-    let who = approver.as_ref().map_or("nobody whose decision counts", |a| &a.user);
-    let when = recorded_at(approval).map(|at| in_words(at, review.now)).unwrap_or_default();
+    let who = approver.as_ref().map_or("an unverified person", |a| &a.user);
+    let when = recorded_at(approval).map(|at| time::in_words(at, review.now)).unwrap_or_default();
     let done = match spec.decision {
         Decision::Approve => "approved",
         Decision::Reject => "rejected",
         Decision::Revoke => "revoked",
     };
-    let end = spec.not_after.as_ref().map(|end| format!(", until {}", in_words(end.0, review.now)));
+    let end = spec.not_after.as_ref().map(|end| format!(", until {}", time::in_words(end.0, review.now)));
     let reason = spec.reason.as_ref().map(|reason| format!(": “{reason}”"));
     format!("{who} {done} as {} {when}{}{}", spec.role, end.unwrap_or_default(), reason.unwrap_or_default())
 }
 
-const fn why_not(standing: Option<ApprovalEffect>) -> &'static str {
-    match standing {
+/// Why a decision does not count.
+const fn why_not(effect: Option<ApprovalEffect>) -> &'static str {
+    match effect {
         Some(ApprovalEffect::Counted) => "counts",
-        Some(ApprovalEffect::Superseded) => "superseded by a later decision of theirs",
+        Some(ApprovalEffect::Superseded) => "superseded by a later decision of the same person",
         Some(ApprovalEffect::Revoked) => "voided by a revocation",
         Some(ApprovalEffect::Expired) => "has ended",
-        Some(ApprovalEffect::ApproverIsOwner) => "does not count, they own the system",
+        Some(ApprovalEffect::ApproverIsOwner) => "does not count, because the approver owns the system",
         Some(ApprovalEffect::ApproverIsAuthor) => {
-            "does not count, they created the version or last changed the system"
+            "does not count, because the approver created the version or last changed the system"
         }
-        Some(ApprovalEffect::RoleNotRequired) => "does not count, the level asks nothing of that role",
+        Some(ApprovalEffect::RoleNotRequired) => {
+            "does not count, because the risk level does not require this role"
+        }
         None => "does not count",
     }
 }
 
-/// What the decision changes.
+/// Shows what the decision changes.
 pub fn effect(page: &mut Page, review: &Review<'_>) {
     let (before, after) = (review.before(), review.after());
     page.heading(&format!("IF YOU {}", verb(review.decision).to_uppercase()));
-    own_standing(page, &after);
+    warn_if_not_counted(page, &after);
     match review.decision {
         Decision::Approve => to_approve(page, review, &before, &after),
         Decision::Reject | Decision::Revoke => to_withhold(page, review, &before),
     }
 }
 
-/// Says so if the decision counts for nothing.
-fn own_standing(page: &mut Page, after: &OwnedJudgement) {
+fn warn_if_not_counted(page: &mut Page, after: &OwnedJudgement) {
     match after.effects.get(UNRECORDED) {
         Some(ApprovalEffect::ApproverIsOwner) => {
             page.mark(
                 "✗",
                 BAD,
-                "your decision counts for nothing: you own the system, and the risk level separates duties",
+                "your decision does not count: you own the system, and the risk level separates duties",
             );
         }
         Some(ApprovalEffect::ApproverIsAuthor) => {
             page.mark(
                 "✗",
                 BAD,
-                "your decision counts for nothing: you created this version or last changed the system, and the \
+                "your decision does not count: you created this version or last changed the system, and the \
                  risk level separates duties",
             );
         }
         Some(ApprovalEffect::RoleNotRequired) => {
-            page.mark("✗", BAD, "your decision counts for nothing: the risk level asks nothing of this role");
+            page.mark("✗", BAD, "your decision does not count: the risk level does not require this role");
         }
         _ => {}
     }
 }
 
 fn to_approve(page: &mut Page, review: &Review<'_>, before: &OwnedJudgement, after: &OwnedJudgement) {
-    let holds = review.record.end(&review.statement());
-    let holds = holds
-        .map_or("until it is withdrawn".to_owned(), |end| format!("until {}", in_words(end, review.now)));
+    let end = review.record.end(&review.statement());
+    let holds = end.map_or("until it is withdrawn".to_owned(), |end| {
+        format!("until {}", time::in_words(end, review.now))
+    });
     page.mark("-", PLAIN, &format!("your approval holds {holds}"));
     if after.is_cleared() {
         let end = after
             .not_after
-            .map_or("with no end".to_owned(), |end| format!("until {}", in_words(end, review.now)));
-        let from = if before.is_cleared() { "stays" } else { "is" };
-        page.mark("✓", GOOD, &format!("it {from} cleared to run {end}"));
+            .map_or("with no end".to_owned(), |end| format!("until {}", time::in_words(end, review.now)));
+        let is_or_stays = if before.is_cleared() { "stays" } else { "is" };
+        page.mark("✓", GOOD, &format!("it {is_or_stays} cleared to run {end}"));
         return;
     }
     if before.verdict == after.verdict {
-        page.mark("!", LOOK, "it changes nothing that is still missing");
+        page.mark("!", LOOK, "your approval does not change the result");
     }
     page.mark("-", PLAIN, "it will not run yet:");
     for reason in after.reasons() {
@@ -162,8 +165,8 @@ fn to_approve(page: &mut Page, review: &Review<'_>, before: &OwnedJudgement, aft
     }
 }
 
-/// Where duties are separated: that `user`, who approved in several roles, fills one of them. `role` is that of a
-/// decision that is not recorded yet.
+/// A warning that `user` approved in several roles but fills only one. `None` unless the risk level separates duties.
+/// `role` is the role of a decision that is not recorded yet.
 pub fn fills_one_role(
     record: &SystemRecord,
     version: &ModelVersion,
@@ -172,9 +175,9 @@ pub fn fills_one_role(
     role: Option<&str>,
 ) -> Option<String> {
     let counts = |approval: &&Approval| {
-        let standing = approval.metadata.name.as_ref().and_then(|name| judgement.effects.get(name));
+        let effect = approval.metadata.name.as_ref().and_then(|name| judgement.effects.get(name));
         approval.spec.decision == Decision::Approve
-            && standing == Some(&ApprovalEffect::Counted)
+            && effect == Some(&ApprovalEffect::Counted)
             && record.approver(approval).is_some_and(|approver| approver.user == user)
     };
     let decisions = record.decisions(version);
@@ -183,7 +186,7 @@ pub fn fills_one_role(
     let roles = (record.separates_duties() && !judgement.is_cleared() && roles.len() > 1).then_some(roles)?;
     let roles = roles.into_iter().collect::<Vec<_>>().join(" and ");
     Some(format!(
-        "{user} approved as {roles}, but one person fills one role: another person has to approve in the other"
+        "{user} approved as {roles}, but one person fills one role: another person must approve in the other role"
     ))
 }
 
@@ -193,20 +196,20 @@ fn to_withhold(page: &mut Page, review: &Review<'_>, before: &OwnedJudgement) {
         let pods =
             review.system.status.as_ref().and_then(|status| status.pods).map_or(0, |pods| pods.running);
         let text = format!(
-            "it is cleared to run now; at once no pod of it starts any more, and those that run ({pods} of this system) are stopped within {grace}s"
+            "it is cleared to run now: no new pod of it will start, and its running pods ({pods} in this system) stop within {grace}s"
         );
         page.mark("!", BAD, &text);
     } else {
-        page.mark("-", PLAIN, "it is not cleared to run now, and will not be");
+        page.mark("-", PLAIN, "it is not cleared to run now, and that does not change");
     }
     let later = match review.decision {
-        Decision::Revoke => "it can come back: every role has to approve anew",
-        _ => "it can come back: only you can lift your rejection, by approving in the same role",
+        Decision::Revoke => "it can run again after every role approves again",
+        _ => "only you can lift your rejection: approve it in the same role",
     };
     page.mark("-", PLAIN, later);
 }
 
-/// What is missing, in few words.
+/// A reason in few words.
 pub fn missing(reason: &Reason) -> String {
     match reason {
         Reason::AwaitingApproval { role, needed, have, owners, authors, in_several_roles }
@@ -215,7 +218,7 @@ pub fn missing(reason: &Reason) -> String {
             format!("still awaiting {role} ({})", needed - have)
         }
         Reason::ApprovalExpired { role, needed, have, .. } => {
-            format!("still awaiting {role} ({}): the approval before has ended", needed - have)
+            format!("still awaiting {role} ({}): the last approval has ended", needed - have)
         }
         other => other.to_string(),
     }

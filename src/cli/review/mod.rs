@@ -1,15 +1,16 @@
-//! The review: everything that a signature covers and everything that it depends on, in the order in
-//! which somebody decides who answers for it and does not read YAML. What is new comes first. What is the same for
-//! every system of a level is counted, and shown with `--full`.
+//! The review that a person reads before a decision: everything that a signature covers or depends on.
+//!
+//! The order suits an approver who is responsible for the decision and does not read YAML. New content comes first.
+//! Content that is the same for every system of a risk level is only counted, unless `--full` is set.
 //!
 //! ```text
-//!  Review ─┬─ objections   who rejected or revoked this content, or the one nearest to it
-//!          ├─ difference   what changed since the last approved version
-//!          ├─ attention    what the signature does not pin
-//!          ├─ system       what it is for, whose it is, what its level asks for
-//!          ├─ runtime      what will run, and where it comes from
-//!          ├─ decisions    who decided what, and what this decision changes
-//!          └─ digest       what is signed
+//!  Review ─┬─ objections   rejections and revocations of this content, or of the most similar version
+//!          ├─ changes      difference to the last approved version
+//!          ├─ unpinned     content that can change after the signature
+//!          ├─ system       purpose, owners, requirements of the risk level
+//!          ├─ runtime      containers and volumes, and their provenance
+//!          ├─ decisions    decisions so far, and the effect of this one
+//!          └─ signature    the digest, and what it covers
 //! ```
 
 mod decisions;
@@ -40,38 +41,30 @@ use crate::{
 
 pub use decisions::{fills_one_role, missing};
 
-/// How the statement is called that is not recorded yet; no object can be called that.
+/// The name of a statement that is not recorded yet. No object can have this name.
 pub const UNRECORDED: &str = "this one";
 
 /// A decision that is about to be made.
 #[derive(Clone, Debug)]
 pub struct Review<'a> {
-    /// What is written about the system.
     pub record: &'a SystemRecord,
-    /// The system.
     pub system: &'a AISystem,
-    /// The version that is decided about.
     pub version: &'a ModelVersion,
-    /// The digest, recomputed.
+    /// The digest that this program computed from the objects.
     pub digest: &'a Digest,
-    /// What is decided.
     pub decision: Decision,
-    /// In which role.
     pub role: &'a str,
-    /// Who decides.
     pub approver: &'a Approver,
-    /// The end that was set.
+    /// The value of `--until`.
     pub until: Option<Timestamp>,
-    /// Why.
     pub reason: Option<&'a str>,
-    /// Show what is folded, too.
+    /// Show the parts that are otherwise only counted.
     pub full: bool,
-    /// The time.
     pub now: Timestamp,
 }
 
 impl<'a> Review<'a> {
-    /// The text to read before deciding: all of it to approve, what changes to withhold.
+    /// The text of the review. A rejection or a revocation needs only a part of it.
     pub fn render(&self) -> String {
         let mut page = Page::default();
         self.title(&mut page);
@@ -94,7 +87,7 @@ impl<'a> Review<'a> {
         page.finish()
     }
 
-    /// The decision as the policy core would see it if it were recorded now.
+    /// The decision as the policy core sees it after it is recorded.
     pub fn statement(&self) -> RecordedDecision<'a> {
         RecordedDecision {
             name: UNRECORDED,
@@ -108,12 +101,12 @@ impl<'a> Review<'a> {
         }
     }
 
-    /// What the policy says before the decision.
+    /// The judgement without this decision.
     pub fn before(&self) -> OwnedJudgement {
         self.record.rule(self.version, None, self.now)
     }
 
-    /// What the policy will say after it.
+    /// The judgement with this decision.
     pub fn after(&self) -> OwnedJudgement {
         self.record.rule(self.version, Some(self.statement()), self.now)
     }
@@ -140,14 +133,14 @@ impl<'a> Review<'a> {
         let approver = self.record.approver(approval);
         let who = approver.as_ref().map_or("somebody", |a| &a.user);
         let when = recorded_at(approval).map(|at| in_words(at, self.now)).unwrap_or_default();
-        page.heading(&format!("CHANGES since {}, approved last by {who}, {when}", last.name_any()));
+        page.heading(&format!("CHANGES since {}, last approved by {who}, {when}", last.name_any()));
         let difference = difference::between_versions(last, self.version);
         if difference.is_empty() {
             page.mark("-", PLAIN, "runtime and provenance are the same");
         }
         page.difference(&difference);
         if !same_system {
-            let text = "the system's purpose, risk level, jurisdictions or required documents changed since then; what was approved:";
+            let text = "the system's purpose, risk level, jurisdictions or required documents changed since then; show the approved content:";
             page.mark("!", LOOK, text);
             let (digest, namespace) = (approval.spec.subject_digest.short(), &self.record.namespace);
             page.command(&format!("kubectl assent show {digest} -n {namespace}"));
@@ -168,7 +161,7 @@ impl<'a> Review<'a> {
         if let Some(reason) = self.reason {
             page.prose("reason", reason);
         }
-        // The effect says when the approval ends; the full review says what is signed.
+        // The section on the effect already shows the end of the approval.
         if let Some(until) = self.until.filter(|_| self.full) {
             page.field("until", &in_words(until, self.now));
         }
@@ -176,7 +169,7 @@ impl<'a> Review<'a> {
             page.mark(
                 "!",
                 LOOK,
-                "the operator has not read this version yet: the digest is this program's alone",
+                "the operator has not read this version yet: only this program computed the digest",
             );
         }
         page.prose("final", "recorded under your name; nobody can edit or delete it");
@@ -195,7 +188,7 @@ impl<'a> Review<'a> {
         if self.decision == Decision::Approve {
             page.prose(
                 "does not cover",
-                "owners, provider, other documents, and what else the risk level asks for",
+                "owners, provider, other documents, and other requirements of the risk level",
             );
         }
     }

@@ -1,13 +1,13 @@
-//! What somebody rejected or revoked: this content, under whatever name, or the one that is nearest to it.
+//! Shows rejections and revocations of this content under any name, or of the most similar version.
 //!
 //! ```text
-//!  OwnedJudgement before ── Rejected, Revoked ──► OBJECTIONS      the decision, and the name under which it was made
-//!  rejected versions, by likeness ──────► NEAREST         who, why, and the difference to this version
+//!  OwnedJudgement before ── Rejected, Revoked ──► OBJECTIONS      the decision, and the name of the decided version
+//!  withheld versions, by likeness ──────────────► NEAREST         who, why, and the difference to this version
 //! ```
 
 use kube::ResourceExt;
 
-use super::{Review, decisions::said};
+use super::{Review, decisions::in_words};
 use crate::{
     api::{Approval, Decision, ModelVersion},
     cli::render::{
@@ -17,7 +17,6 @@ use crate::{
     policy::Reason,
 };
 
-/// What to know before anything else.
 pub fn objections(page: &mut Page, review: &Review<'_>) {
     let before = review.before();
     let objections: Vec<_> = before
@@ -36,8 +35,8 @@ pub fn objections(page: &mut Page, review: &Review<'_>) {
         return;
     }
     let Some((version, approval)) = nearest(review) else { return };
-    page.heading(&format!("NEAREST to {}, which was {}", version.name_any(), done(approval)));
-    page.mark("!", LOOK, &said(approval, review));
+    page.heading(&format!("NEAREST to {}, which was {}", version.name_any(), past_tense(approval)));
+    page.mark("!", LOOK, &in_words(approval, review));
     let difference = difference::between_versions(version, review.version);
     if difference.is_empty() {
         page.mark("-", FAINT, "runtime and provenance are the same; the system has changed since");
@@ -45,14 +44,14 @@ pub fn objections(page: &mut Page, review: &Review<'_>) {
     page.difference(&difference);
 }
 
-const fn done(approval: &Approval) -> &'static str {
+const fn past_tense(approval: &Approval) -> &'static str {
     match approval.spec.decision {
         Decision::Revoke => "revoked",
         _ => "rejected",
     }
 }
 
-/// Of the other versions that stand rejected or revoked, the one whose runtime is most alike.
+/// The rejected or revoked version whose runtime is most similar, and the last decision against it.
 fn nearest<'a>(review: &'a Review<'_>) -> Option<(&'a ModelVersion, &'a Approval)> {
     let name = review.version.name_any();
     let others = review.record.versions.iter().filter(|version| version.name_any() != name);

@@ -1,9 +1,10 @@
-//! What will run and where it comes from, field by field and complete: what is not shown could be
-//! signed unread.
+//! Shows every field of the runtime and of the provenance, so that nobody signs a field without seeing it.
 //!
 //! ```text
-//!  Runtime ──► CONTAINER <name>, INIT CONTAINER <name>, VOLUMES       Provenance ──► PROVENANCE
+//!  Runtime ──► RUNS, RUNS FIRST, VOLUMES, SHARES       Provenance ──► PROVENANCE
 //! ```
+//!
+//! Each function destructures its argument, so that a new field does not compile until it is shown here.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +18,7 @@ use crate::{
     policy::free_fields,
 };
 
-/// The containers and volumes.
+/// Shows the containers and volumes.
 pub fn runtime(page: &mut Page, runtime: &Runtime, full: bool) {
     let Runtime {
         containers,
@@ -65,7 +66,7 @@ pub fn runtime(page: &mut Page, runtime: &Runtime, full: bool) {
     }
 }
 
-/// The fields that may have any value in a pod of the version, shortened to their first two names.
+/// Shows the fields that may have any value in a pod of the version, each as its first two segments.
 fn free(page: &mut Page) {
     page.heading("NOT COMPARED");
     for (reason, fields) in free_fields() {
@@ -100,9 +101,9 @@ fn container(page: &mut Page, container: &Container) {
     if let Some(policy) = restart_policy {
         page.field("restart policy", policy);
     }
-    some(page, "env", env.iter().map(env_var));
-    some(page, "env from", env_from.iter().map(env_source));
-    some(page, "mounts", volume_mounts.iter().map(mount));
+    list_unless_empty(page, "env", env.iter().map(env_var));
+    list_unless_empty(page, "env from", env_from.iter().map(env_source));
+    list_unless_empty(page, "mounts", volume_mounts.iter().map(mount));
     hooks(page, exec);
     http_hooks(page, http);
     if !varying.is_empty() {
@@ -111,15 +112,15 @@ fn container(page: &mut Page, container: &Container) {
     }
 }
 
-/// Each word of a command on its own line, so that no blank can join or split two.
+/// Shows each word of a command on its own line, so that a space cannot join or split words.
 fn words(page: &mut Page, label: &str, words: &[Text]) {
     let shown = words.iter().map(|word| &**word).map(|word| {
         if word.trim() == word && !word.is_empty() { word.to_string() } else { format!("{word:?}") }
     });
-    some(page, label, shown);
+    list_unless_empty(page, label, shown);
 }
 
-fn some(page: &mut Page, label: &str, values: impl ExactSizeIterator<Item = String>) {
+fn list_unless_empty(page: &mut Page, label: &str, values: impl ExactSizeIterator<Item = String>) {
     if values.len() > 0 {
         page.list(label, values);
     }
@@ -141,7 +142,7 @@ fn http_hooks(page: &mut Page, http: &HttpHooks) {
             let HttpGet { path, port, scheme, http_headers } = get;
             let headers = http_headers.iter().map(|h| format!(", {}: {}", h.name, h.value));
             let headers = headers.collect::<Vec<_>>().concat();
-            page.field(label, &format!("{scheme} GET {path} of port {port}{headers}"));
+            page.field(label, &format!("{scheme} GET {path} on port {port}{headers}"));
         }
     }
 }
@@ -239,7 +240,7 @@ fn projected_source(source: &ProjectedSource) -> String {
     sources.into_iter().flatten().collect::<Vec<_>>().join(" and ")
 }
 
-/// Which keys become which files.
+/// The file name of each key.
 fn keys(items: &[KeyToPath]) -> String {
     let each = items.iter().map(|KeyToPath { key, path }| format!(", key {key} as file {path}"));
     each.collect::<Vec<_>>().concat()
@@ -255,12 +256,12 @@ fn files(volume: &DownwardApiVolume) -> String {
     format!("fields of the pod{}", each.collect::<Vec<_>>().concat())
 }
 
-/// Where the model comes from.
+/// Shows the provenance of the model.
 pub fn provenance(page: &mut Page, provenance: &Provenance, full: bool) {
     let Provenance { data, base_model, architecture, rationale, tests, sbom } = provenance;
     page.heading("PROVENANCE");
     if provenance.is_empty() {
-        page.mark("!", LOOK, "none is stated");
+        page.mark("!", LOOK, "no provenance is stated");
     }
     artifacts(page, "base model", base_model, full);
     if let Some(architecture) = architecture {

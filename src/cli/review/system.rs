@@ -1,5 +1,4 @@
-//! What a system is for and what its level of risk asks for: the part of a review that needs no
-//! knowledge of containers.
+//! Shows a system and the requirements of its risk level. A reader of this part needs no knowledge of containers.
 //!
 //! ```text
 //!  AISystem ──► SYSTEM, DOCUMENTS        RiskLevel ──► RISK LEVEL
@@ -21,7 +20,7 @@ use crate::{
     },
 };
 
-/// What it is for and whose it is.
+/// Shows the purpose, the owners and the authors of a system.
 pub fn system(page: &mut Page, review: &Review<'_>) {
     let spec = &review.system.spec;
     page.heading("SYSTEM");
@@ -58,7 +57,7 @@ fn level_in_short(page: &mut Page, review: &Review<'_>) {
         return;
     };
     if level.prohibited {
-        page.mark("✗", BAD, "prohibited: no system of this level may run, whoever approves");
+        page.mark("✗", BAD, "prohibited: no system of this level may run, even if approved");
     }
     let approvals = level.approvals.iter().map(|r| format!("{} × {}", r.count, r.role)).collect::<Vec<_>>();
     let one = if level.separation_of_duties { "; one person fills one role" } else { "" };
@@ -75,7 +74,7 @@ fn level_in_short(page: &mut Page, review: &Review<'_>) {
     );
 }
 
-/// What the level asks for and what it does.
+/// Shows every requirement of the risk level, and what happens on a loss of clearance.
 pub fn level(page: &mut Page, review: &Review<'_>) {
     let name = &review.system.spec.risk_level;
     page.heading(&format!("RISK LEVEL {name}"));
@@ -85,7 +84,7 @@ pub fn level(page: &mut Page, review: &Review<'_>) {
     };
     page.field("changed by", &Attribution::of(metadata).in_words());
     if level.prohibited {
-        page.mark("✗", BAD, "prohibited: no system of this level may run, whoever approves");
+        page.mark("✗", BAD, "prohibited: no system of this level may run, even if approved");
     }
     if let Some(description) = &level.description {
         page.prose("meaning", description);
@@ -103,17 +102,16 @@ fn requirements(page: &mut Page, level: &RiskLevelSpec) {
     page.field("provenance", &or_none(&level.evidence.iter().map(|e| evidence(*e)).collect::<Vec<_>>()));
     page.field("certificates", &or_none(&level.certifications));
     let images = match level.images {
-        ImagePolicy::Digest => "by digest only: what is approved is what runs",
-        ImagePolicy::Tag => "by tag too: a tag can be moved after the approval",
+        ImagePolicy::Digest => "by digest only: the approved image is the one that runs",
+        ImagePolicy::Tag => "by digest or tag: a tag can move after the approval",
     };
     page.field("images", images);
     let holds = level.validity.and_then(|v| SignedDuration::try_from(Duration::from(v)).ok());
     page.field("approval holds", &holds.map_or("until it is withdrawn".to_owned(), two_units));
     let grace = SignedDuration::from_secs(level.on_loss.grace_period_seconds.into());
-    page.field("on loss", &format!("every pod of it is stopped within {}", two_units(grace)));
+    page.field("on loss", &format!("every pod of the system stops within {}", two_units(grace)));
 }
 
-/// The documents of the system.
 fn documents(page: &mut Page, system: &AISystemSpec, full: bool) {
     let document = |document: &Document| {
         let digest = document.digest.as_ref();
@@ -137,7 +135,7 @@ fn owner(owner: &Owner) -> String {
 
 fn certification(certification: &Certification, review: &Review<'_>) -> String {
     let end = certification.not_after.as_ref().map(|end| in_words(end.0, review.now));
-    let end = end.map_or(", with no end stated".to_owned(), |end| format!(" until {end}"));
+    let end = end.map_or(", no end stated".to_owned(), |end| format!(" until {end}"));
     let uri = certification.uri.as_ref().map(|uri| format!("  {uri}")).unwrap_or_default();
     format!("{}{end}{uri}", certification.name)
 }
@@ -147,7 +145,6 @@ fn control(control: &Control) -> String {
     format!("{} {}{title}", control.framework, control.id)
 }
 
-/// A part of a provenance in words.
 const fn evidence(evidence: Evidence) -> &'static str {
     match evidence {
         Evidence::Data => "data",

@@ -45,25 +45,25 @@ fn v1_approved() -> SystemRecord {
 }
 
 #[test]
-fn the_first_of_two_signatures() {
+fn review_before_the_first_of_two_signatures() {
     insta::assert_snapshot!(review(&v1_approved(), V2, Decision::Approve, ("alice", "risk-officer")));
 }
 
 #[test]
-fn a_full_review_unfolds_controls_requirements_and_digests() {
+fn full_review_shows_controls_requirements_and_digests() {
     let who = ("alice", "risk-officer");
     insta::assert_snapshot!(rendered(&v1_approved(), V2, Decision::Approve, who, true));
 }
 
 #[test]
-fn a_review_of_a_first_version_fits_two_screens() {
+fn review_of_a_first_version_fits_two_screens() {
     let text = review(&record(), V1, Decision::Approve, ("alice", "risk-officer"));
     let lines = text.lines().count();
     assert!(lines <= 62, "{lines} lines\n{text}");
 }
 
 #[test]
-fn what_changed_comes_before_what_the_system_is() {
+fn changes_come_before_the_system() {
     let text = review(&v1_approved(), V2, Decision::Approve, ("alice", "risk-officer"));
     let order =
         ["CHANGES since", "LOOK AT THIS", "SYSTEM", "RUNS", "DECISIONS"].map(|title| text.find(title));
@@ -71,46 +71,46 @@ fn what_changed_comes_before_what_the_system_is() {
 }
 
 #[test]
-fn the_last_of_two_signatures() {
+fn last_of_two_signatures_clears_the_version() {
     let record = v1_approved().with("alice", Decision::Approve, "risk-officer", V2, "2026-11-23T09:00:00Z");
     let text = review(&record, V2, Decision::Approve, ("bob", "ethics-board"));
     assert!(text.contains("✓ it is cleared to run until 2027-03-31T00:00:00Z"), "{text}");
 }
 
 #[test]
-fn a_first_version_has_nothing_to_compare_with() {
+fn first_version_has_no_comparison() {
     let text = review(&record(), V1, Decision::Approve, ("alice", "risk-officer"));
     assert!(text.contains("No other version of this system was ever approved"), "{text}");
 }
 
 #[test]
-fn a_signature_that_counts_for_nothing_says_so() {
+fn review_warns_that_a_signature_does_not_count() {
     let text = review(&record(), V2, Decision::Approve, ("dev", "risk-officer"));
-    assert!(text.contains("✗ your decision counts for nothing: you own the system"), "{text}");
+    assert!(text.contains("✗ your decision does not count: you own the system"), "{text}");
     let text = review(&record(), V2, Decision::Approve, ("alice", "janitor"));
-    assert!(text.contains("the risk level asks nothing of this role"), "{text}");
+    assert!(text.contains("the risk level does not require this role"), "{text}");
 }
 
 #[test]
-fn a_second_signature_in_a_role_that_needs_one_says_so() {
+fn review_warns_about_a_second_signature_in_a_role_that_needs_one() {
     let record = record().with("alice", Decision::Approve, "risk-officer", V2, "2026-11-23T09:00:00Z");
     let text = review(&record, V2, Decision::Approve, ("carol", "risk-officer"));
-    assert!(text.contains("! it changes nothing that is still missing"), "{text}");
+    assert!(text.contains("! your approval does not change the result"), "{text}");
 }
 
 #[test]
-fn decisions_on_what_has_changed_since_no_longer_count() {
+fn decisions_on_changed_content_no_longer_count() {
     let mut record = v1_approved();
     let system = record.system.as_mut().expect("a system");
     system.spec.jurisdictions.push("US".to_owned());
     let text = unwrapped(&review(&record, V1, Decision::Approve, ("alice", "risk-officer")));
-    assert!(text.contains("no longer counts, what was decided about has changed since"), "{text}");
+    assert!(text.contains("no longer counts, because the content changed"), "{text}");
     let text = unwrapped(&review(&record, V2, Decision::Approve, ("alice", "risk-officer")));
     assert!(text.contains("risk level, jurisdictions or required documents changed since then"), "{text}");
 }
 
 #[test]
-fn what_a_revocation_voided_is_counted_and_not_listed() {
+fn decisions_that_a_revocation_voided_are_counted_and_not_listed() {
     let record = v1_approved().with("alice", Decision::Revoke, "risk-officer", V1, "2026-06-04T09:00:00Z");
     let record = record.with("alice", Decision::Approve, "risk-officer", V1, "2026-06-05T09:00:00Z");
     let text = review(&record, V1, Decision::Approve, ("bob", "ethics-board"));
@@ -120,12 +120,12 @@ fn what_a_revocation_voided_is_counted_and_not_listed() {
 }
 
 #[test]
-fn to_revoke_what_runs() {
+fn review_of_a_revocation_of_a_running_version() {
     insta::assert_snapshot!(review(&v1_approved(), V1, Decision::Revoke, ("alice", "risk-officer")));
 }
 
 #[test]
-fn nothing_hides_what_is_signed() {
+fn hidden_characters_are_visible_in_a_review() {
     let mut record = record();
     record.system.as_mut().expect("a system").spec.intended_purpose =
         "Scores.\n\nDECISIONS so far\n  ✓ approved\u{1b}[8m".to_owned();
@@ -146,7 +146,7 @@ fn nothing_hides_what_is_signed() {
 }
 
 #[test]
-fn a_review_is_no_all_clear_where_nothing_was_found() {
+fn review_without_findings_states_what_it_cannot_see() {
     let mut record = record();
     let system = record.system.as_mut().expect("a system");
     system.spec.documentation.clear();
@@ -154,8 +154,8 @@ fn a_review_is_no_all_clear_where_nothing_was_found() {
     let runtime = serde_json::json!({ "containers": [{ "name": "c", "image": image }] });
     record.versions[0].spec.runtime = serde_json::from_value(runtime).expect("a runtime");
     let text = unwrapped(&review(&record, V2, Decision::Approve, ("alice", "risk-officer")));
-    assert!(text.contains("- nothing was found in what this review looks at"), "{text}");
-    assert!(text.contains("This review cannot see what is in the images"), "{text}");
+    assert!(text.contains("- nothing found in the parts that this review checks"), "{text}");
+    assert!(text.contains("This review cannot see the content of the images"), "{text}");
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn every_source_of_a_projected_volume_is_named() {
 }
 
 #[test]
-fn one_person_in_two_roles_is_told_that_they_fill_one() {
+fn review_warns_that_one_person_in_two_roles_fills_one_role() {
     let record = record().with("carol", Decision::Approve, "risk-officer", V2, "2026-11-23T09:00:00Z");
     let text = unwrapped(&review(&record, V2, Decision::Approve, ("carol", "ethics-board")));
     let wanted = "! carol approved as ethics-board and risk-officer, but one person fills one role";

@@ -1,10 +1,10 @@
-//! What a signature does not pin, in one list close to the question: the digest covers the name of a
-//! claim or a tag, and not what is behind it on the day it runs.
+//! Lists the content that can change after a signature. The digest covers the name of a claim or a tag, but not the
+//! content that the name refers to when the version runs.
 //!
 //! ```text
 //!  images by tag ─────────────────────┐
 //!  volumes ───────────────────────────┤
-//!  commands, arguments, variables ────┼─► ! what can change        and always: what was not looked at
+//!  commands, arguments, variables ────┼─► ! each finding        always: - the limits of the review
 //!  documents without digest ──────────┘
 //! ```
 
@@ -15,35 +15,37 @@ use crate::{
     policy,
 };
 
-/// What was looked at.
-const LOOKED_AT: &str =
+/// The parts of a version that [`unpinned`] checks.
+const CHECKED: &str =
     "images, volumes, commands, arguments, environment variables, hooks, probes and documents";
 
-/// What no review of a manifest can see. It is said every time: a short list above must not look like a promise.
-const NOT_SEEN: &str = "what is in the images, and what their programs download by default or by their own \
-    configuration";
+/// The limits of every review of a manifest. Each review shows them, so that a short list does not look complete.
+const NOT_VISIBLE: &str = "the content of the images, or downloads that their programs make by default or by their \
+    own configuration";
 
-/// Everything that can change without a new approval.
+/// Shows everything that can change without a new approval.
 pub fn attention(page: &mut Page, review: &Review<'_>) {
-    page.heading("LOOK AT THIS: it can change after you sign, without asking you again");
+    page.heading("LOOK AT THIS: these can change after you sign, without a new approval");
     let unpinned = unpinned(review);
     if unpinned.is_empty() {
-        page.mark("-", PLAIN, "nothing was found in what this review looks at");
+        page.mark("-", PLAIN, "nothing found in the parts that this review checks");
     }
     for text in unpinned {
         page.mark("!", LOOK, &text);
     }
     if review.full {
-        page.mark("-", PLAIN, &format!("This review looked at {LOOKED_AT}."));
+        page.mark("-", PLAIN, &format!("This review checked {CHECKED}."));
     }
-    page.mark("-", PLAIN, &format!("This review cannot see {NOT_SEEN}."));
+    page.mark("-", PLAIN, &format!("This review cannot see {NOT_VISIBLE}."));
 }
 
 fn unpinned(review: &Review<'_>) -> Vec<String> {
     let runtime = &review.version.spec.runtime;
     let by_tag = policy::unpinned(runtime);
     let mut texts: Vec<String> = by_tag
-        .map(|image| format!("image {image} is named by tag: whoever can push it can replace what runs"))
+        .map(|image| {
+            format!("image {image} is named by tag: anyone who can push the tag can replace the image")
+        })
         .collect();
     texts.extend(volumes(runtime));
     for container in runtime.init_containers.iter().chain(&runtime.containers) {
@@ -52,8 +54,7 @@ fn unpinned(review: &Review<'_>) -> Vec<String> {
     }
     let documents = review.system.spec.documentation.iter().filter(|d| d.digest.is_none());
     texts.extend(
-        documents
-            .map(|d| format!("document {} has no digest: what is at {} can be replaced", d.type_, d.uri)),
+        documents.map(|d| format!("document {} has no digest: the content at {} can change", d.type_, d.uri)),
     );
     texts
 }
@@ -69,7 +70,7 @@ fn volumes(runtime: &Runtime) -> impl Iterator<Item = String> {
 /// The sources of a volume whose content can change, and who can change it.
 fn sources(volume: &Volume) -> Vec<(String, &'static str)> {
     let claim = volume.persistent_volume_claim.iter().map(|claim| {
-        (format!("claim {}", claim.claim_name), "whoever can write to it can replace the model")
+        (format!("claim {}", claim.claim_name), "anyone who can write to it can replace the model")
     });
     let map = volume.config_map.iter().map(|map| config_map(&map.name));
     let secret = volume.secret.iter().map(|secret| secret_of(&secret.secret_name));
@@ -85,19 +86,22 @@ fn projected_source(source: &ProjectedSource) -> Vec<(String, &'static str)> {
     map.chain(secret).chain(source.downward_api.iter().map(|_| pod_fields())).collect()
 }
 
+/// Who can change the content of a config map or a secret, and what that affects.
+const EDIT: &str = "anyone who can edit it can change what the container reads";
+
 fn config_map(name: &str) -> (String, &'static str) {
-    (format!("config map {name}"), "whoever can edit it can change what is read")
+    (format!("config map {name}"), EDIT)
 }
 
 fn secret_of(name: &str) -> (String, &'static str) {
-    (format!("secret {name}"), "whoever can edit it can change what is read")
+    (format!("secret {name}"), EDIT)
 }
 
 fn pod_fields() -> (String, &'static str) {
-    ("fields of the pod".to_owned(), "labels and annotations can change while it runs")
+    ("fields of the pod".to_owned(), "labels and annotations can change while the pod runs")
 }
 
-/// The variables whose value comes from elsewhere, or is free.
+/// The variables whose value comes from another object, or may have any value.
 fn environment(container: &Container) -> Vec<String> {
     let name = &container.name;
     let by_key = container.env.iter().filter_map(|var| {
@@ -108,7 +112,7 @@ fn environment(container: &Container) -> Vec<String> {
         let map = from.config_map_ref.as_ref().map(|r| format!("config map {}", r.name));
         let source = map.or_else(|| from.secret_ref.as_ref().map(|r| format!("secret {}", r.name)))?;
         Some(format!(
-            "container {name} takes every key of {source} as env: which ones and what they say is not pinned"
+            "container {name} takes every key of {source} as env, and neither keys nor values are pinned"
         ))
     });
     let varying = container.may_vary.env.iter();
@@ -116,7 +120,7 @@ fn environment(container: &Container) -> Vec<String> {
     by_key.chain(whole).chain(varying).collect()
 }
 
-/// Where the value of a variable comes from, if people can change it there.
+/// The source of the value of a variable, if somebody can change the value there.
 fn changeable(var: &EnvVar) -> Option<String> {
     let from = var.value_from.as_ref()?;
     let map = from.config_map_key_ref.as_ref().map(|r| format!("config map {}", r.name));

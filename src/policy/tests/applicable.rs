@@ -1,4 +1,4 @@
-//! Which decisions bear on a version: by what was read, or whatever was read.
+//! Which decisions apply to a version: an approval by name and content, an objection by either.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -26,29 +26,29 @@ fn approval(decision: Decision, system: &str, version: &str, read: u8) -> Approv
 }
 
 #[test]
-fn an_approval_bears_on_name_and_content_and_an_objection_on_either() {
+fn an_approval_applies_to_name_and_content_and_an_objection_to_either() {
     for decision in [Decision::Approve, Decision::Reject, Decision::Revoke] {
         let objects = decision != Decision::Approve;
         let cases = [
-            ("the subject that was read", approval(decision, "triage", "v1", 1), true),
+            ("the signed subject", approval(decision, "triage", "v1", 1), true),
             ("the same version of another subject", approval(decision, "triage", "v1", 2), objects),
             ("the same content under another name", approval(decision, "triage", "v2", 1), objects),
             ("other content under another name", approval(decision, "triage", "v2", 2), false),
             ("the same without its documents", approval(decision, "triage", "v2", 3), objects),
             ("the version of another system", approval(decision, "other", "v1", 1), false),
         ];
-        for (what, approval, bears) in cases {
+        for (what, approval, applies) in cases {
             let digests = SubjectDigests {
                 signed: Digest::from_sha256([1; 32]),
                 without_documents: Some(Digest::from_sha256([3; 32])),
             };
-            assert_eq!(applies_to(&approval, "triage", "v1", &digests), bears, "{decision:?} of {what}");
+            assert_eq!(applies_to(&approval, "triage", "v1", &digests), applies, "{decision:?} of {what}");
         }
     }
 }
 
 #[test]
-fn what_the_api_server_did_not_stamp_states_nothing() {
+fn an_approval_without_a_stamp_is_no_decision() {
     let (stamped, roles) = (approval(Decision::Approve, "triage", "v1", 1), ApproverRoles::new());
     let statement = RecordedDecision::of(&stamped, &roles).expect("who and when are known");
     assert_eq!((statement.name, statement.approver.user.as_str()), ("approval-00", "alice"));

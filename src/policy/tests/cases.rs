@@ -1,4 +1,4 @@
-//! The rules as a reader would put them, by example.
+//! The rules of the policy, by example.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::Duration;
@@ -13,29 +13,28 @@ use crate::{
     policy::{Reason, Verdict},
 };
 
-/// What people say about a version of a system. Olga and the group "owners" own the system, vera created the version,
-/// and sam last changed the system.
+/// Decisions about a version, with the expected judgement. Olga and the group "owners" own the system, vera created the
+/// version, and sam last changed the system.
 struct Example {
-    /// The rule.
     rule: &'static str,
-    /// What the level asks for: `role count, …`, then `separate` and `for N` (seconds), if so.
+    /// The requirements of the level: `role count, …`, then optionally `separate` and `for N` (validity in seconds).
     asks: &'static str,
-    /// `second person role decision`, then `until N` and `in GROUP`, if so.
+    /// `second person role decision`, then optionally `until N` and `in GROUP`.
     said: &'static [&'static str],
-    /// The second at which it is judged.
+    /// The second of the judgement.
     now: i64,
-    /// The codes of the reasons; none: it is cleared.
+    /// The codes of the reasons. The version is cleared if the list is empty.
     withheld: &'static [&'static str],
-    /// The second at which the verdict is another.
+    /// The second at which the verdict changes.
     until: Option<i64>,
-    /// What became of what was said, in that order.
+    /// The effect of each decision, in the order of `said`.
     effects: &'static [&'static str],
 }
 
 const EXAMPLES: &[Example] = &[
-    // What is asked for.
+    // Required approvals.
     Example {
-        rule: "a level that asks for nobody clears at once, for good",
+        rule: "a level without required approvals clears at once and without end",
         asks: "",
         said: &[],
         now: 0,
@@ -44,7 +43,7 @@ const EXAMPLES: &[Example] = &[
         effects: &[],
     },
     Example {
-        rule: "nobody has approved yet",
+        rule: "without an approval the version waits",
         asks: "risk 1",
         said: &[],
         now: 0,
@@ -53,7 +52,7 @@ const EXAMPLES: &[Example] = &[
         effects: &[],
     },
     Example {
-        rule: "one approval is enough where one is asked for",
+        rule: "one approval is enough if one is required",
         asks: "risk 1",
         said: &["1 alice risk Approve"],
         now: 1,
@@ -62,7 +61,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted"],
     },
     Example {
-        rule: "every role has to approve",
+        rule: "every required role must approve",
         asks: "ethics 1, risk 1",
         said: &["1 alice risk Approve"],
         now: 2,
@@ -71,7 +70,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted"],
     },
     Example {
-        rule: "two means two people, not one person twice",
+        rule: "a count of two needs two people, not two approvals by one person",
         asks: "risk 2",
         said: &["1 alice risk Approve", "2 alice risk Approve"],
         now: 3,
@@ -80,7 +79,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Counted"],
     },
     Example {
-        rule: "two people are two",
+        rule: "two people fill a count of two",
         asks: "risk 2",
         said: &["1 alice risk Approve", "2 bob risk Approve"],
         now: 3,
@@ -89,7 +88,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Counted"],
     },
     Example {
-        rule: "a role that the level does not ask for does not count, and does not withhold",
+        rule: "a decision in a role that is not required neither counts nor withholds",
         asks: "risk 1",
         said: &["1 alice risk Approve", "2 bob legal Approve", "3 carol legal Reject"],
         now: 4,
@@ -99,7 +98,7 @@ const EXAMPLES: &[Example] = &[
     },
     // Separation of duties.
     Example {
-        rule: "carol may fill two roles where duties are not separated",
+        rule: "one person may fill two roles without separation of duties",
         asks: "ethics 1, risk 1",
         said: &["1 carol ethics Approve", "1 carol risk Approve"],
         now: 2,
@@ -108,7 +107,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Counted"],
     },
     Example {
-        rule: "carol fills one role only where duties are separated",
+        rule: "one person fills only one role with separation of duties",
         asks: "ethics 1, risk 1, separate",
         said: &["1 carol ethics Approve", "1 carol risk Approve"],
         now: 2,
@@ -117,7 +116,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Counted"],
     },
     Example {
-        rule: "carol fills the role where she is needed",
+        rule: "a person in two roles fills the role that lacks approvals",
         asks: "ethics 1, risk 1, separate",
         said: &["1 carol ethics Approve", "1 carol risk Approve", "2 alice ethics Approve"],
         now: 3,
@@ -126,7 +125,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Counted", "Counted"],
     },
     Example {
-        rule: "an owner approves like anybody where duties are not separated",
+        rule: "an owner may approve without separation of duties",
         asks: "risk 1",
         said: &["1 olga risk Approve"],
         now: 2,
@@ -135,7 +134,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted"],
     },
     Example {
-        rule: "an owner does not count where duties are separated",
+        rule: "an owner does not count with separation of duties",
         asks: "risk 1, separate",
         said: &["1 olga risk Approve"],
         now: 2,
@@ -144,7 +143,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["ApproverIsOwner"],
     },
     Example {
-        rule: "nor does somebody of a group that owns",
+        rule: "a member of an owning group does not count with separation of duties",
         asks: "risk 1, separate",
         said: &["1 alice risk Approve in owners"],
         now: 2,
@@ -153,7 +152,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["ApproverIsOwner"],
     },
     Example {
-        rule: "who created the version does not count where duties are separated",
+        rule: "the creator of the version does not count with separation of duties",
         asks: "risk 1, separate",
         said: &["1 vera risk Approve"],
         now: 2,
@@ -162,7 +161,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["ApproverIsAuthor"],
     },
     Example {
-        rule: "nor does who last changed the system",
+        rule: "the person who last changed the system does not count with separation of duties",
         asks: "risk 1, separate",
         said: &["1 sam risk Approve"],
         now: 2,
@@ -171,7 +170,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["ApproverIsAuthor"],
     },
     Example {
-        rule: "an author approves like anybody where duties are not separated",
+        rule: "an author may approve without separation of duties",
         asks: "risk 2",
         said: &["1 vera risk Approve", "1 sam risk Approve"],
         now: 2,
@@ -180,7 +179,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Counted"],
     },
     Example {
-        rule: "an author can reject where duties are separated",
+        rule: "an author can reject with separation of duties",
         asks: "risk 1, separate",
         said: &["1 alice risk Approve", "2 sam risk Reject"],
         now: 2,
@@ -189,7 +188,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Counted"],
     },
     Example {
-        rule: "somebody of another group does, and so does whoever is called as the group is",
+        rule: "a group named like an owner, and a user named like an owning group, are not owners",
         asks: "risk 2, separate",
         said: &["1 alice risk Approve in olga", "1 owners risk Approve"],
         now: 2,
@@ -198,7 +197,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Counted"],
     },
     Example {
-        rule: "an owner who rejects is heard even where duties are separated",
+        rule: "a rejection by an owner withholds even with separation of duties",
         asks: "risk 1, separate",
         said: &["1 alice risk Approve", "2 olga risk Reject"],
         now: 3,
@@ -217,7 +216,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted"],
     },
     Example {
-        rule: "and at its end no more",
+        rule: "an approval does not count at its end",
         asks: "risk 1",
         said: &["1 alice risk Approve until 5"],
         now: 5,
@@ -226,7 +225,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Expired"],
     },
     Example {
-        rule: "a level's validity ends an approval",
+        rule: "the validity of the level ends an approval",
         asks: "risk 1, for 4",
         said: &["1 alice risk Approve"],
         now: 4,
@@ -235,7 +234,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted"],
     },
     Example {
-        rule: "whichever end comes first: the level's",
+        rule: "the earlier end counts: here the end by the level",
         asks: "risk 1, for 4",
         said: &["1 alice risk Approve until 9"],
         now: 4,
@@ -244,7 +243,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted"],
     },
     Example {
-        rule: "whichever end comes first: the approval's own",
+        rule: "the earlier end counts: here the end of the approval",
         asks: "risk 1, for 9",
         said: &["1 alice risk Approve until 5"],
         now: 4,
@@ -253,7 +252,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted"],
     },
     Example {
-        rule: "an end that was past when it was given",
+        rule: "an approval with an end in the past has expired",
         asks: "risk 1",
         said: &["5 alice risk Approve until 3"],
         now: 5,
@@ -262,7 +261,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Expired"],
     },
     Example {
-        rule: "clearance ends when the second to last of three ends, where two are asked for",
+        rule: "with three approvals and two required, the clearance ends with the second approval to end",
         asks: "risk 2",
         said: &["1 alice risk Approve until 5", "1 bob risk Approve until 7", "1 carol risk Approve until 9"],
         now: 2,
@@ -271,7 +270,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Counted", "Counted"],
     },
     Example {
-        rule: "who approves again after the end counts again",
+        rule: "a new approval after the end counts",
         asks: "risk 1",
         said: &["1 alice risk Approve until 5", "6 alice risk Approve until 9"],
         now: 6,
@@ -280,7 +279,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Expired", "Counted"],
     },
     Example {
-        rule: "a second approval does not shorten the first: to do that, reject",
+        rule: "a second approval does not shorten the first; only a rejection does",
         asks: "risk 1",
         said: &["1 alice risk Approve until 9", "2 alice risk Approve until 5"],
         now: 6,
@@ -289,7 +288,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Expired"],
     },
     Example {
-        rule: "a rejection takes the approval back, and a shorter one takes its place",
+        rule: "after a rejection, a shorter approval replaces the first",
         asks: "risk 1",
         said: &["1 alice risk Approve until 9", "2 alice risk Reject", "3 alice risk Approve until 5"],
         now: 4,
@@ -298,7 +297,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Superseded", "Superseded", "Counted"],
     },
     Example {
-        rule: "whose approval stands again is not missed for the one that ended",
+        rule: "a person with a new approval is not reported as expired",
         asks: "risk 2",
         said: &["1 alice risk Approve until 5", "6 alice risk Approve"],
         now: 7,
@@ -308,7 +307,7 @@ const EXAMPLES: &[Example] = &[
     },
     // Rejections.
     Example {
-        rule: "one rejection withholds whoever else approved",
+        rule: "one rejection withholds in spite of approvals by others",
         asks: "risk 1",
         said: &["1 alice risk Approve", "2 bob risk Reject"],
         now: 3,
@@ -317,7 +316,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Counted"],
     },
     Example {
-        rule: "who changed their mind is counted by what they said last: no",
+        rule: "the last decision of a person counts: a rejection",
         asks: "risk 1",
         said: &["1 alice risk Approve", "2 alice risk Reject"],
         now: 3,
@@ -326,7 +325,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Superseded", "Counted"],
     },
     Example {
-        rule: "who changed their mind is counted by what they said last: yes",
+        rule: "the last decision of a person counts: an approval",
         asks: "risk 1",
         said: &["1 alice risk Reject", "2 alice risk Approve"],
         now: 3,
@@ -335,7 +334,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Superseded", "Counted"],
     },
     Example {
-        rule: "who rejects twice is counted once",
+        rule: "two rejections by one person count once",
         asks: "risk 1",
         said: &["1 alice risk Reject", "2 alice risk Reject", "3 bob risk Approve"],
         now: 4,
@@ -344,7 +343,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Superseded", "Counted", "Counted"],
     },
     Example {
-        rule: "in one second a rejection is stronger than an approval",
+        rule: "a rejection wins over an approval in the same second",
         asks: "risk 1",
         said: &["2 alice risk Reject", "2 alice risk Approve"],
         now: 3,
@@ -353,7 +352,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Superseded"],
     },
     Example {
-        rule: "a rejection in one role leaves the same person's approval in another",
+        rule: "a rejection in one role does not affect the same person's approval in another role",
         asks: "ethics 1, risk 1",
         said: &["1 carol ethics Approve", "2 carol risk Reject", "3 alice risk Approve"],
         now: 4,
@@ -362,7 +361,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Counted", "Counted"],
     },
     Example {
-        rule: "nobody else can take a rejection back",
+        rule: "only the same person in the same role can take a rejection back",
         asks: "risk 1",
         said: &["1 alice risk Reject", "2 bob risk Approve", "3 alice ethics Approve"],
         now: 4,
@@ -371,7 +370,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Counted", "RoleNotRequired"],
     },
     Example {
-        rule: "a rejection that was taken back stays so after the approval ended",
+        rule: "a rejection stays superseded after the later approval has expired",
         asks: "risk 1",
         said: &["1 alice risk Reject", "2 alice risk Approve until 5", "3 bob risk Approve"],
         now: 6,
@@ -381,7 +380,7 @@ const EXAMPLES: &[Example] = &[
     },
     // Revocations.
     Example {
-        rule: "a revocation voids every approval before it, whoever gave it in whatever role",
+        rule: "a revocation in any role revokes every earlier approval by any person",
         asks: "ethics 1, risk 1",
         said: &["1 alice risk Approve", "2 bob ethics Approve", "3 carol legal Revoke"],
         now: 3,
@@ -390,7 +389,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Revoked", "Revoked", "Counted"],
     },
     Example {
-        rule: "in one second a revocation is stronger than an approval",
+        rule: "a revocation wins over an approval in the same second",
         asks: "risk 1",
         said: &["2 alice risk Revoke", "2 alice risk Approve"],
         now: 3,
@@ -408,7 +407,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Revoked", "Counted", "Counted"],
     },
     Example {
-        rule: "every role has to approve anew",
+        rule: "after a revocation every role must approve again",
         asks: "ethics 1, risk 1",
         said: &[
             "1 alice risk Approve",
@@ -422,7 +421,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Revoked", "Revoked", "Counted", "Counted"],
     },
     Example {
-        rule: "what was lifted and then ended has ended; it is not revoked again",
+        rule: "when the approval that lifted a revocation ends, the version is expired and not revoked",
         asks: "risk 1",
         said: &["1 bob risk Revoke", "2 alice risk Approve until 5"],
         now: 6,
@@ -431,7 +430,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Expired"],
     },
     Example {
-        rule: "a revocation does not take a rejection back",
+        rule: "a revocation does not supersede a rejection",
         asks: "risk 1",
         said: &["1 alice risk Reject", "2 bob risk Revoke", "3 bob risk Approve"],
         now: 4,
@@ -440,7 +439,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Counted", "Counted"],
     },
     Example {
-        rule: "an owner cannot lift a revocation where duties are separated",
+        rule: "an owner cannot lift a revocation with separation of duties",
         asks: "risk 1, separate",
         said: &["1 bob risk Revoke", "2 olga risk Approve"],
         now: 3,
@@ -449,7 +448,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "ApproverIsOwner"],
     },
     Example {
-        rule: "a level that asks for nobody is revoked like any other",
+        rule: "a revocation withholds at a level without required approvals",
         asks: "",
         said: &["1 bob risk Revoke"],
         now: 2,
@@ -458,7 +457,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted"],
     },
     Example {
-        rule: "and anybody's approval lifts it",
+        rule: "at a level without required approvals, any approval lifts a revocation",
         asks: "",
         said: &["1 bob risk Revoke", "2 alice legal Approve"],
         now: 2,
@@ -467,7 +466,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Counted"],
     },
     Example {
-        rule: "for as long as that approval counts: nothing else would end it",
+        rule: "at a level without required approvals, a revocation is lifted until that approval ends",
         asks: "for 4",
         said: &["1 bob risk Revoke", "2 alice legal Approve"],
         now: 2,
@@ -476,7 +475,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Counted"],
     },
     Example {
-        rule: "then it is revoked again",
+        rule: "at a level without required approvals, the revocation withholds again when that approval ends",
         asks: "for 4",
         said: &["1 bob risk Revoke", "2 alice legal Approve"],
         now: 6,
@@ -485,7 +484,7 @@ const EXAMPLES: &[Example] = &[
         effects: &["Counted", "Expired"],
     },
     Example {
-        rule: "a level that asks for nobody takes anybody's rejection",
+        rule: "at a level without required approvals, any rejection withholds",
         asks: "",
         said: &["1 bob legal Reject"],
         now: 2,
@@ -496,14 +495,14 @@ const EXAMPLES: &[Example] = &[
 ];
 
 #[test]
-fn people_decide() {
+fn every_example_has_its_verdict_and_effects() {
     for example in EXAMPLES {
         let case = example.case();
         let judged = case.judge(second(example.now));
         assert_eq!(codes(&judged.verdict), example.withheld, "{}", example.rule);
-        assert_eq!(judged.not_after, example.until.map(second), "until, of: {}", example.rule);
-        let effects: Vec<_> = judged.effects.iter().map(|(_, standing)| standing.code()).collect();
-        assert_eq!(effects, example.effects, "effects, of: {}", example.rule);
+        assert_eq!(judged.not_after, example.until.map(second), "end of the verdict: {}", example.rule);
+        let effects: Vec<_> = judged.effects.iter().map(|(_, effect)| effect.code()).collect();
+        assert_eq!(effects, example.effects, "effects: {}", example.rule);
         if let Some(end) = example.until.map(second) {
             assert_eq!(case.judge(just_before(end)).verdict, judged.verdict, "{}", example.rule);
             assert_ne!(case.judge(end).verdict, judged.verdict, "{}", example.rule);
@@ -522,7 +521,7 @@ impl Example {
                     role: role.to_owned(),
                     count: count.parse().expect("a number"),
                 }),
-                _ => panic!("{ask}?"),
+                _ => panic!("unknown requirement: {ask}"),
             }
         }
         let said = self.said.iter().enumerate().map(|(n, words)| said(n, words));
@@ -550,7 +549,7 @@ fn said(n: usize, words: &str) -> Said {
         "Approve" => Decision::Approve,
         "Reject" => Decision::Reject,
         "Revoke" => Decision::Revoke,
-        other => panic!("{other}?"),
+        other => panic!("unknown decision: {other}"),
     };
     Said {
         name: format!("approval-{n:02}"),
@@ -590,7 +589,7 @@ fn codes(verdict: &Verdict) -> Vec<&'static str> {
     }
 }
 
-/// A system of a level that asks for nothing: it is cleared.
+/// A cleared case: its level requires nothing.
 fn cleared() -> Case {
     Case {
         version: version(),
@@ -602,25 +601,25 @@ fn cleared() -> Case {
 }
 
 impl Case {
-    /// The same of another level.
+    /// The same case with a changed level.
     fn at_level(mut self, change: impl FnOnce(&mut RiskLevelSpec)) -> Self {
         change(self.level.as_mut().expect("there is one"));
         self
     }
 
-    /// The same of another system.
+    /// The same case with a changed system.
     fn of_system(mut self, change: impl FnOnce(&mut AISystemSpec)) -> Self {
         change(self.system.as_mut().expect("there is one"));
         self
     }
 
-    /// The same of another version.
+    /// The same case with a changed version.
     fn with_version(mut self, change: impl FnOnce(&mut ModelVersionSpec)) -> Self {
         change(&mut self.version);
         self
     }
 
-    /// The same where the version's pods look otherwise.
+    /// The same case with a changed runtime of the version.
     fn with_runtime(self, change: impl FnOnce(&mut Runtime)) -> Self {
         self.with_version(|version| {
             let mut runtime = Runtime::clone(&version.runtime);
@@ -629,15 +628,15 @@ impl Case {
         })
     }
 
-    fn says(mut self, words: &[&str]) -> Self {
+    fn with_decisions(mut self, words: &[&str]) -> Self {
         self.said = words.iter().enumerate().map(|(n, words)| said(n, words)).collect();
         self
     }
 }
 
-/// One case for each reason, with all that it says; judged at second 10.
+/// One case for each reason, judged at second 10.
 #[test]
-fn every_reason_says_what_is_wrong() {
+fn every_reason_carries_its_details() {
     let risk = |count| vec![RequiredApproval { role: "risk".to_owned(), count }];
     let cases: Vec<(Case, Reason)> = vec![
         (Case { system: None, ..cleared() }, Reason::SystemNotFound { system: "triage".to_owned() }),
@@ -656,7 +655,7 @@ fn every_reason_says_what_is_wrong() {
             },
         ),
         (
-            cleared().says(&["1 alice risk Revoke", "2 bob risk Revoke", "2 carol risk Revoke"]),
+            cleared().with_decisions(&["1 alice risk Revoke", "2 bob risk Revoke", "2 carol risk Revoke"]),
             Reason::Revoked {
                 by: "carol".to_owned(),
                 at: second(2),
@@ -665,7 +664,7 @@ fn every_reason_says_what_is_wrong() {
             },
         ),
         (
-            cleared().says(&["1 alice risk Reject"]),
+            cleared().with_decisions(&["1 alice risk Reject"]),
             Reason::Rejected {
                 by: "alice".to_owned(),
                 role: "risk".to_owned(),
@@ -690,7 +689,7 @@ fn every_reason_says_what_is_wrong() {
             Reason::CertificationMissing { certification: "ISO/IEC 42001".to_owned() },
         ),
         (
-            cleared().at_level(|l| l.approvals = risk(2)).says(&[
+            cleared().at_level(|l| l.approvals = risk(2)).with_decisions(&[
                 "1 alice risk Approve until 4",
                 "1 bob risk Approve until 6",
                 "1 carol risk Approve",
@@ -703,7 +702,7 @@ fn every_reason_says_what_is_wrong() {
                 .of_system(|s| {
                     s.owners = vec![Owner { kind: OwnerKind::User, name: "olga".to_owned() }];
                 })
-                .says(&["1 alice risk Approve", "1 olga risk Approve"]),
+                .with_decisions(&["1 alice risk Approve", "1 olga risk Approve"]),
             Reason::AwaitingApproval {
                 role: "risk".to_owned(),
                 needed: 2,
@@ -721,7 +720,7 @@ fn every_reason_says_what_is_wrong() {
                         .into();
                     l.separation_of_duties = true;
                 })
-                .says(&["1 carol ethics Approve", "1 carol risk Approve"]),
+                .with_decisions(&["1 carol ethics Approve", "1 carol risk Approve"]),
             Reason::AwaitingApproval {
                 role: "risk".to_owned(),
                 needed: 1,
@@ -738,7 +737,7 @@ fn every_reason_says_what_is_wrong() {
 }
 
 #[test]
-fn all_reasons_are_given_the_weightiest_first() {
+fn all_reasons_are_listed_most_important_first() {
     let case = cleared()
         .at_level(|l| {
             l.prohibited = true;
@@ -749,7 +748,7 @@ fn all_reasons_are_given_the_weightiest_first() {
         })
         .of_system(|s| s.decommission = Some(end_at(second(1), None)))
         .with_runtime(|r| r.containers = vec![container("serve:v1"), container("serve:v1")])
-        .says(&["1 alice risk Reject", "1 bob risk Revoke"]);
+        .with_decisions(&["1 alice risk Reject", "1 bob risk Revoke"]);
     assert_eq!(
         codes(&case.judge(second(10)).verdict),
         [
@@ -767,7 +766,7 @@ fn all_reasons_are_given_the_weightiest_first() {
 }
 
 #[test]
-fn an_image_is_pinned_by_a_whole_digest_and_by_nothing_else() {
+fn an_image_is_pinned_only_by_a_complete_digest() {
     let digest = format!("sha256:{}", "0a".repeat(32));
     let images = [
         (format!("serve@{digest}"), true),
@@ -812,7 +811,7 @@ fn a_decommissioned_system_stops_in_the_second_of_its_date() {
 }
 
 #[test]
-fn a_certification_counts_until_its_end_and_a_second_one_after() {
+fn a_certification_counts_until_its_latest_end() {
     let held = |ends: &[Option<i64>]| {
         let certification = |end: &Option<i64>| Certification {
             name: "ISO/IEC 42001".to_owned(),
@@ -829,16 +828,16 @@ fn a_certification_counts_until_its_end_and_a_second_one_after() {
         (judged.verdict == Verdict::Cleared, judged.not_after)
     };
     assert_eq!(until(&[]), (false, None));
-    assert_eq!(until(&[Some(2)]), (false, None), "ends at exactly now");
-    assert_eq!(until(&[Some(3)]), (false, None), "ends within the second that is now");
+    assert_eq!(until(&[Some(2)]), (false, None), "it ends now");
+    assert_eq!(until(&[Some(3)]), (false, None), "it ends within the current second");
     assert_eq!(until(&[Some(4)]), (true, Some(second(2))));
-    assert_eq!(until(&[Some(5)]), (true, Some(second(2))), "in whole seconds");
+    assert_eq!(until(&[Some(5)]), (true, Some(second(2))), "the end is a whole second");
     assert_eq!(until(&[Some(4), Some(8)]), (true, Some(second(4))));
     assert_eq!(until(&[Some(4), None]), (true, None));
 }
 
 #[test]
-fn documents_and_evidence_are_there_or_not() {
+fn required_documents_and_evidence_must_be_present() {
     type State = fn(&mut ModelVersionSpec, Artifact);
     let artifact = Artifact { name: "it".to_owned(), uri: None, digest: Digest::from_sha256([0; 32]) };
     let document = |type_: &str| Document { type_: type_.to_owned(), uri: "x".to_owned(), digest: None };
@@ -862,9 +861,9 @@ fn documents_and_evidence_are_there_or_not() {
     }
 }
 
-/// The whole way from nothing to approved, ended, approved again, revoked, lifted and retired.
+/// A version is approved, expires, is approved again, revoked, approved again, and decommissioned.
 #[test]
-fn the_life_of_a_version() {
+fn the_verdict_changes_over_the_life_of_a_version() {
     let case = cleared()
         .at_level(|l| {
             l.approvals = vec![RequiredApproval { role: "risk".to_owned(), count: 1 }];
@@ -881,8 +880,8 @@ fn the_life_of_a_version() {
         (4, 20, &[], Some(30)),
         (4, 50, &["Decommissioned", "ApprovalExpired"], None),
     ];
-    for (heard, now, withheld, until) in life {
-        let judged = case.clone().says(&said[..heard]).judge(second(now));
+    for (decisions, now, withheld, until) in life {
+        let judged = case.clone().with_decisions(&said[..decisions]).judge(second(now));
         assert_eq!(codes(&judged.verdict), withheld, "at {now}");
         assert_eq!(judged.not_after, until.map(second), "at {now}");
     }

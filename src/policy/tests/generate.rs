@@ -1,4 +1,4 @@
-//! Facts made up by proptest: few people, roles and seconds, so that they meet.
+//! Strategies of proptest for facts. They use few people, roles and seconds, so that decisions often interact.
 
 use std::borrow::Cow;
 
@@ -23,36 +23,36 @@ use crate::{
     policy::{ApprovalEffect, Authors, Facts, RecordedDecision, Verdict, judge},
 };
 
-/// The last half second at which anything that is generated can begin or end.
+/// The last half second at which a generated fact can begin or end.
 pub const HORIZON: i64 = 50;
 
 pub const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "dave"];
 pub const ROLES: [&str; 4] = ["ethics", "legal", "risk", "security"];
-/// The name of the version that is judged.
+/// The name of the judged version.
 pub const VERSION: &str = "v1";
-/// One role more than any level asks for.
+/// One more role than any level requires.
 const ANY_ROLE: [&str; 5] = ["ethics", "legal", "risk", "security", "visitor"];
 const GROUPS: [&str; 2] = ["board", "platform"];
 const CERTIFICATIONS: [&str; 2] = ["ISO/IEC 27001", "ISO/IEC 42001"];
 const DOCUMENTS: [&str; 2] = ["impact-assessment", "manual"];
 
-/// The coarse grid of time: half seconds, so that nothing but a statement's own time is always whole.
+/// An instant on the grid of half seconds. Only the time of a decision is always a whole second.
 pub fn half(n: i64) -> Timestamp {
     Timestamp::new(1_800_000_000 + n.div_euclid(2), if n.rem_euclid(2) == 1 { 500_000_000 } else { 0 })
         .expect("in range")
 }
 
-/// A whole second of the grid.
+/// A whole second on the grid.
 pub fn second(n: i64) -> Timestamp {
     half(2 * n)
 }
 
-/// The instant before.
+/// The last instant before `instant`.
 pub fn just_before(instant: Timestamp) -> Timestamp {
     instant - SignedDuration::from_nanos(1)
 }
 
-/// Facts that own what they are made of.
+/// The owned form of `Facts`.
 #[derive(Clone, Debug)]
 pub struct Case {
     pub version: ModelVersionSpec,
@@ -63,11 +63,11 @@ pub struct Case {
     pub said: Vec<Said>,
 }
 
-/// A statement that owns what it is made of.
+/// The owned form of `RecordedDecision`.
 #[derive(Clone, Debug)]
 pub struct Said {
     pub name: String,
-    /// The version that it names.
+    /// The version that the decision names.
     pub version: String,
     pub approver: Approver,
     pub role: String,
@@ -77,7 +77,7 @@ pub struct Said {
     pub not_after: Option<Timestamp>,
 }
 
-/// A judgement that owns what it is made of.
+/// The owned form of `Judgement`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
     pub verdict: Verdict,
@@ -123,14 +123,14 @@ impl Case {
         self.judge(now).verdict == Verdict::Cleared
     }
 
-    /// The same without the `index`th statement.
+    /// The same case without the decision at `index`.
     pub fn without(&self, index: usize) -> Self {
         let mut case = self.clone();
         case.said.remove(index);
         case
     }
 
-    /// The same with one statement more.
+    /// The same case with one more decision.
     pub fn with(&self, said: Said) -> Self {
         let mut case = self.clone();
         case.said.push(said);
@@ -138,7 +138,7 @@ impl Case {
     }
 }
 
-/// Facts of every kind, most of them withheld for several reasons.
+/// Facts of every kind. Most of them are withheld for several reasons.
 pub fn any_case() -> impl Strategy<Value = Case> {
     let maybe_missing = |percent| prop::bool::weighted(f64::from(percent) / 100.0);
     let (no_system, no_level) = (maybe_missing(5), maybe_missing(5));
@@ -159,8 +159,8 @@ fn any_authors() -> impl Strategy<Value = [Option<String>; 2]> {
     [author(), author()]
 }
 
-/// Facts on which only time and people decide: nothing is prohibited, missing or unpinned, and most
-/// people speak in a role that is asked for.
+/// Facts for which only decisions and time matter: nothing is prohibited, missing or unpinned. Most decisions are in a
+/// required role.
 pub fn clearable_case() -> impl Strategy<Value = Case> {
     let level = any_level().prop_flat_map(|level| {
         let mut roles: Vec<_> = level.approvals.iter().map(|r| r.role.clone()).collect();
@@ -181,12 +181,12 @@ pub fn clearable_case() -> impl Strategy<Value = Case> {
     })
 }
 
-/// An instant of the grid, as far as anything can happen.
+/// An instant on the grid up to the horizon.
 pub fn any_now() -> impl Strategy<Value = Timestamp> {
     prop_oneof![2 => 0..HORIZON / 2, 1 => 0..HORIZON].prop_map(half)
 }
 
-/// A statement by anybody at any time.
+/// A decision by any person at any time.
 pub fn any_statement() -> impl Strategy<Value = Said> {
     let decision =
         prop_oneof![6 => Just(Decision::Approve), 1 => Just(Decision::Reject), 1 => Just(Decision::Revoke)];
@@ -223,7 +223,7 @@ fn numbered(mut said: Vec<Said>) -> Vec<Said> {
     said
 }
 
-/// 0 to 4 roles in any order, each with a count.
+/// Up to four required roles in any order, each with a count.
 pub fn any_required() -> impl Strategy<Value = Vec<RequiredApproval>> {
     let roles = prop_oneof![2 => 0..=2_usize, 1 => 3..=4_usize]
         .prop_flat_map(|roles| subsequence(ROLES.to_vec(), roles).prop_shuffle());

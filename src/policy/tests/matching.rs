@@ -1,4 +1,4 @@
-//! Which changes to a pod make it another model, and which do not.
+//! Which changes of a pod break the match with an approved runtime, and which do not.
 
 use k8s_openapi::{
     api::core::v1 as core,
@@ -15,7 +15,7 @@ use crate::{
     policy::{matches, runtime_of_pod},
 };
 
-fn is_model(approved: &Runtime, pod: &core::PodSpec) -> bool {
+fn is_match(approved: &Runtime, pod: &core::PodSpec) -> bool {
     runtime_of_pod(None, pod).is_ok_and(|runtime| matches(approved, &Trusted::default(), &runtime))
 }
 
@@ -23,17 +23,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
-    fn a_pod_made_from_a_runtime_has_it(runtime in any_runtime()) {
-        prop_assert!(is_model(&runtime, &pod_of(&runtime)));
+    fn a_pod_made_from_a_runtime_matches_it(runtime in any_runtime()) {
+        prop_assert!(is_match(&runtime, &pod_of(&runtime)));
     }
 
     #[test]
-    fn any_one_change_makes_another_model(runtime in any_runtime()) {
-        any_one_change_is_seen(&runtime);
+    fn any_single_change_breaks_the_match(runtime in any_runtime()) {
+        any_single_change_is_detected(&runtime);
     }
 
     #[test]
-    fn two_runtimes_match_only_if_they_are_the_same(a in any_runtime(), b in any_runtime()) {
+    fn two_runtimes_match_exactly_if_they_are_equal(a in any_runtime(), b in any_runtime()) {
         let canonical = |runtime: &Runtime| {
             let mut runtime = runtime.clone();
             runtime.containers.sort_by(|a, b| a.name.cmp(&b.name));
@@ -42,64 +42,64 @@ proptest! {
             containers.iter_mut().chain(init_containers).for_each(|c| c.may_vary.env.clear());
             runtime
         };
-        prop_assert_eq!(is_model(&a, &pod_of(&b)), canonical(&a) == canonical(&b));
+        prop_assert_eq!(is_match(&a, &pod_of(&b)), canonical(&a) == canonical(&b));
     }
 
     #[test]
-    fn what_cannot_name_a_model_may_change(runtime in any_runtime()) {
+    fn fields_that_cannot_select_a_model_may_change(runtime in any_runtime()) {
         for (what, change) in harmless() {
             let mut pod = pod_of(&runtime);
             change(&mut pod);
-            prop_assert!(is_model(&runtime, &pod), "{} makes it another model", what);
+            prop_assert!(is_match(&runtime, &pod), "{} breaks the match", what);
         }
     }
 
     #[test]
-    fn what_no_runtime_says_is_never_a_model(runtime in any_runtime()) {
+    fn fields_that_no_runtime_contains_never_match(runtime in any_runtime()) {
         for (what, change) in unmatchable() {
             let mut pod = pod_of(&runtime);
             change(&mut pod);
-            prop_assert!(runtime_of_pod(None, &pod).is_err(), "{} passes", what);
+            prop_assert!(runtime_of_pod(None, &pod).is_err(), "{} still matches", what);
         }
     }
 
     #[test]
-    fn the_token_is_no_cover_for_anything_else(runtime in any_runtime()) {
-        for (what, change) in disguises() {
+    fn only_the_exact_token_volume_is_ignored(runtime in any_runtime()) {
+        for (what, change) in fake_tokens() {
             let mut pod = pod_of(&runtime);
             change(&mut pod);
-            prop_assert!(!is_model(&runtime, &pod), "{} passes", what);
+            prop_assert!(!is_match(&runtime, &pod), "{} still matches", what);
         }
     }
 }
 
 #[test]
-fn any_one_change_to_a_runtime_that_says_everything_makes_another_model() {
-    let seen = any_one_change_is_seen(&full_runtime());
-    assert!(seen > 250, "only {seen} changes were tried");
+fn any_single_change_to_the_full_runtime_breaks_the_match() {
+    let changes = any_single_change_is_detected(&full_runtime());
+    assert!(changes > 250, "only {changes} changes were tried");
 }
 
-/// Changes one place after another, and adds one thing after another.
-fn any_one_change_is_seen(runtime: &Runtime) -> usize {
+/// Checks every single change and addition. Returns their number.
+fn any_single_change_is_detected(runtime: &Runtime) -> usize {
     let whole = serde_json::to_value(runtime).expect("serialises");
-    let mut seen = 0;
+    let mut count = 0;
     for (change, value) in variants(&whole) {
-        // What may not vary is what is asked for: another mayVary is another approval, not another pod.
+        // `mayVary` is part of the approval. A pod has no such field, so a change of it is not visible in the pod.
         let Ok(changed) = serde_json::from_value::<Runtime>(value) else { continue };
         if changed == *runtime || change.contains("mayVary") {
             continue;
         }
         let is_order = change.starts_with("/containers swap") || change.starts_with("/volumes swap");
-        assert_eq!(is_model(runtime, &pod_of(&changed)), is_order, "{change}");
-        seen += 1;
+        assert_eq!(is_match(runtime, &pod_of(&changed)), is_order, "{change}");
+        count += 1;
     }
     for (what, add) in additions() {
         let mut more = runtime.clone();
         add(&mut more);
-        assert!(!is_model(runtime, &pod_of(&more)), "{what}");
-        seen += 1;
+        assert!(!is_match(runtime, &pod_of(&more)), "{what}");
+        count += 1;
     }
-    seen
+    count
 }
 
 type Change<T> = (&'static str, fn(&mut T));
@@ -126,9 +126,11 @@ fn additions() -> Vec<Change<Runtime>> {
         }),
         ("an environment variable at the end", |r| r.containers[0].env.push(env("EXTRA"))),
         ("an environment variable at the start", |r| r.containers[0].env.insert(0, env("EXTRA"))),
-        ("an environment variable a second time", |r| r.containers[0].env.push(env("MODEL"))),
-        ("one in other letters than may vary", |r| r.containers[0].env.push(env("log_level"))),
-        ("more environment", |r| {
+        ("a second variable of the same name", |r| r.containers[0].env.push(env("MODEL"))),
+        ("a variable that differs by case from one that may vary", |r| {
+            r.containers[0].env.push(env("log_level"));
+        }),
+        ("another source of variables", |r| {
             let secret_ref = Some(SourceRef { name: "extra".into(), optional: None });
             r.containers[0].env_from.push(EnvFrom { secret_ref, ..EnvFrom::default() });
         }),
@@ -142,9 +144,9 @@ fn additions() -> Vec<Change<Runtime>> {
             let mount = VolumeMount { name, mount_path, sub_path_expr, ..VolumeMount::default() };
             r.containers[0].volume_mounts.insert(0, mount);
         }),
-        ("a word of the command", |r| r.containers[0].command.push(Text::default())),
-        ("an argument", |r| r.containers[0].args.push(Text::default())),
-        ("a container that is restarted otherwise", |r| {
+        ("another word of the command", |r| r.containers[0].command.push(Text::default())),
+        ("another argument", |r| r.containers[0].args.push(Text::default())),
+        ("another restart policy of a container", |r| {
             r.containers[0].restart_policy = Some("Always".into());
         }),
         ("another working directory", |r| r.containers[0].working_dir = Some("/extra".into())),
@@ -166,7 +168,7 @@ fn additions() -> Vec<Change<Runtime>> {
     ]
 }
 
-/// What the API server adds to a pod so that it can speak to the API server.
+/// Adds the service account token, as the API server does at admission.
 fn token(pod: &mut core::PodSpec) {
     let source = |json| serde_json::from_value(json).expect("a projection");
     let sources = vec![
@@ -212,13 +214,13 @@ fn harmless() -> Vec<Change<core::PodSpec>> {
             let port = core::ContainerPort { container_port: 8080, ..Default::default() };
             pod.containers[0].ports = Some(vec![port]);
         }),
-        ("http probes where no command is run", |pod| {
+        ("HTTP probes of a container without probe commands", |pod| {
             let c = &mut pod.containers[0];
             for probe in [&mut c.liveness_probe, &mut c.readiness_probe, &mut c.startup_probe] {
                 probe.get_or_insert_with(http);
             }
         }),
-        ("how often a command is run", |pod| {
+        ("the period of a probe command", |pod| {
             pod.containers[0].liveness_probe.iter_mut().for_each(|p| p.period_seconds = Some(1));
         }),
         ("the pull policy", |pod| pod.containers[0].image_pull_policy = Some("Always".to_owned())),
@@ -227,7 +229,7 @@ fn harmless() -> Vec<Change<core::PodSpec>> {
             pod.containers[0].security_context = Some(context);
             pod.security_context = Some(core::PodSecurityContext::default());
         }),
-        ("where messages of termination go", |pod| {
+        ("the termination message", |pod| {
             pod.containers[0].termination_message_path = Some("/dev/termination-log".to_owned());
             pod.containers[0].termination_message_policy = Some("File".to_owned());
         }),
@@ -261,7 +263,7 @@ fn harmless() -> Vec<Change<core::PodSpec>> {
             pod.hostname_override = Some(String::new());
             pod.volumes.get_or_insert_default();
         }),
-        ("an empty value where there is none", |pod| {
+        ("an empty value instead of no value", |pod| {
             for env in pod.containers.iter_mut().flat_map(|c| c.env.iter_mut().flatten()) {
                 if env.value_from.is_none() {
                     env.value.get_or_insert_default();
@@ -271,7 +273,7 @@ fn harmless() -> Vec<Change<core::PodSpec>> {
     ]
 }
 
-/// What names a model past every field of a runtime.
+/// Changes that can select a model and that no field of a runtime can express.
 fn unmatchable() -> Vec<Change<core::PodSpec>> {
     fn volume(pod: &mut core::PodSpec, kind: &str) {
         let value = serde_json::json!({ "name": "extra", kind: {} });
@@ -312,12 +314,12 @@ fn unmatchable() -> Vec<Change<core::PodSpec>> {
             pod.volumes.get_or_insert_default().push(serde_json::from_value(value).expect("a volume"));
         }),
         ("gitRepo", |pod| volume(pod, "gitRepo")),
-        ("a kind of volume that is not known yet", |pod| volume(pod, "quantumDisk")),
+        ("an unknown kind of volume", |pod| volume(pod, "quantumDisk")),
         ("mountPropagation", |pod| {
             mount(pod, |m| m.mount_propagation = Some("HostToContainer".to_owned()));
         }),
         ("hostnameOverride", |pod| pod.hostname_override = Some("huggingface.co".to_owned())),
-        ("a name server in an option of the resolver", |pod| {
+        ("a name server in a resolver option", |pod| {
             let options = Some(vec![core::PodDNSConfigOption {
                 name: Some("ndots".to_owned()),
                 value: Some("2\nnameserver 192.0.2.1".to_owned()),
@@ -327,18 +329,18 @@ fn unmatchable() -> Vec<Change<core::PodSpec>> {
         ("terminationMessagePath", |pod| {
             pod.containers[0].termination_message_path = Some("/models/a/config.json".to_owned());
         }),
-        ("a process of the node", |pod| {
+        ("a Windows host process", |pod| {
             let windows =
                 core::WindowsSecurityContextOptions { host_process: Some(true), ..Default::default() };
             let context = core::SecurityContext { windows_options: Some(windows), ..Default::default() };
             pod.containers[0].security_context = Some(context);
         }),
-        ("a probe of another host", |pod| {
+        ("a probe to another host", |pod| {
             let http_get = core::HTTPGetAction { host: Some("192.0.2.1".to_owned()), ..Default::default() };
             pod.containers[0].readiness_probe =
                 Some(core::Probe { http_get: Some(http_get), ..Default::default() });
         }),
-        ("a hook of another host", |pod| {
+        ("a hook to another host", |pod| {
             let http_get = core::HTTPGetAction { host: Some("192.0.2.1".to_owned()), ..Default::default() };
             let pre_stop = core::LifecycleHandler { http_get: Some(http_get), ..Default::default() };
             pod.containers[0].lifecycle =
@@ -348,8 +350,8 @@ fn unmatchable() -> Vec<Change<core::PodSpec>> {
     ]
 }
 
-/// What looks like the service account's token and is something else.
-fn disguises() -> Vec<Change<core::PodSpec>> {
+/// Changes that imitate the volume of the service account token.
+fn fake_tokens() -> Vec<Change<core::PodSpec>> {
     fn volume(pod: &mut core::PodSpec, source: &Value) {
         let mut value = serde_json::json!({ "name": TOKEN });
         value.as_object_mut().expect("an object").extend(source.as_object().expect("an object").clone());
@@ -357,7 +359,7 @@ fn disguises() -> Vec<Change<core::PodSpec>> {
         token_mounts(pod, TOKEN);
     }
     vec![
-        ("a path of the node", |pod| volume(pod, &serde_json::json!({ "hostPath": { "path": "/evil" } }))),
+        ("a host path", |pod| volume(pod, &serde_json::json!({ "hostPath": { "path": "/evil" } }))),
         ("a claim", |pod| {
             volume(pod, &serde_json::json!({ "persistentVolumeClaim": { "claimName": "evil" } }));
         }),
@@ -374,7 +376,7 @@ fn disguises() -> Vec<Change<core::PodSpec>> {
             volume(pod, &serde_json::json!({ "projected": { "sources": sources } }));
         }),
         ("another volume in its place", |pod| token_mounts(pod, "weights")),
-        ("a file of its own in it", |pod| {
+        ("an additional file in it", |pod| {
             token(pod);
             let source = serde_json::json!({ "downwardAPI": { "items": [
                 { "path": "config.json", "fieldRef": { "fieldPath": "metadata.annotations['a']" } }] } });
@@ -386,17 +388,17 @@ fn disguises() -> Vec<Change<core::PodSpec>> {
             let sources = serde_json::json!([{ "configMap": { "name": "kube-root-ca.crt" } }]);
             volume(pod, &serde_json::json!({ "projected": { "sources": sources } }));
         }),
-        ("a directory of it", |pod| {
+        ("a sub path of it", |pod| {
             token(pod);
             let mounts = pod.containers[0].volume_mounts.iter_mut().flatten();
             mounts.last().expect("added by token").sub_path = Some("ca.crt".to_owned());
         }),
-        ("a way to write to it", |pod| {
+        ("a writable mount of it", |pod| {
             token(pod);
             let mounts = pod.containers[0].volume_mounts.iter_mut().flatten();
             mounts.last().expect("added by token").read_only = None;
         }),
-        ("it in another place", |pod| {
+        ("a mount of it at another path", |pod| {
             token(pod);
             let mount = core::VolumeMount {
                 name: TOKEN.to_owned(),
@@ -409,7 +411,7 @@ fn disguises() -> Vec<Change<core::PodSpec>> {
 }
 
 #[test]
-fn a_pod_with_an_annotation_that_a_container_runtime_reads_is_never_a_model() {
+fn a_pod_with_an_annotation_that_a_container_runtime_reads_never_matches() {
     let approved = full_runtime();
     for (name, refused) in [("cdi.k8s.io/gpu", true), ("example.com/note", false)] {
         let annotations = [(name.to_owned(), "x".to_owned())].into();
@@ -418,7 +420,7 @@ fn a_pod_with_an_annotation_that_a_container_runtime_reads_is_never_a_model() {
 }
 
 #[test]
-fn what_may_vary_may_have_any_value_in_any_place_or_none() {
+fn a_variable_that_may_vary_has_any_value_at_any_position() {
     let approved = full_runtime();
     let values = [
         serde_json::json!({ "name": "LOG_LEVEL", "value": "debug" }),
@@ -432,27 +434,26 @@ fn what_may_vary_may_have_any_value_in_any_place_or_none() {
             let mut pod = pod_of(&approved);
             let env = pod.containers[0].env.as_mut().expect("has some");
             env.insert(place, serde_json::from_value(value.clone()).expect("a variable"));
-            assert!(is_model(&approved, &pod), "{value} in place {place}");
+            assert!(is_match(&approved, &pod), "{value} at position {place}");
         }
     }
 }
 
-/// What may vary in one container does not in another.
 #[test]
-fn what_may_vary_is_said_of_each_container() {
+fn may_vary_applies_to_its_own_container_only() {
     let mut approved = full_runtime();
     approved.containers[1].may_vary.env.clear();
     for (n, may) in [(0, true), (1, false)] {
         let mut pod = pod_of(&approved);
         let level = core::EnvVar { name: "LOG_LEVEL".to_owned(), ..Default::default() };
         pod.containers[n].env.as_mut().expect("has some").push(level);
-        assert_eq!(is_model(&approved, &pod), may, "container {n}");
+        assert_eq!(is_match(&approved, &pod), may, "container {n}");
     }
 }
 
-/// No runtime can say from which file a variable comes, so no approved variable comes from one.
+/// A runtime has no field for a variable from a file, so an approved variable never comes from a file.
 #[test]
-fn a_variable_from_a_file_is_not_what_was_approved() {
+fn an_approved_variable_from_a_file_does_not_match() {
     let approved = full_runtime();
     for n in 0..approved.containers[0].env.len() {
         let mut pod = pod_of(&approved);
@@ -460,17 +461,17 @@ fn a_variable_from_a_file_is_not_what_was_approved() {
         let from = serde_json::json!({ "fileKeyRef": { "volumeName": "cache", "path": "env", "key": "A" } });
         variable.value = None;
         variable.value_from = Some(serde_json::from_value(from).expect("a source"));
-        assert!(!is_model(&approved, &pod), "{}", approved.containers[0].env[n].name);
+        assert!(!is_match(&approved, &pod), "{}", approved.containers[0].env[n].name);
     }
 }
 
-/// The schema refuses two containers of one name; if it did not, this must not let a stranger in.
+/// The schema refuses two containers with the same name. If one gets past it, no other container may match.
 #[test]
-fn a_name_given_twice_makes_no_room_for_another_container() {
+fn a_duplicate_container_name_admits_no_other_container() {
     let mut approved = full_runtime();
     approved.containers[1] = approved.containers[0].clone();
     let mut other = approved.clone();
     other.containers[1].image = "evil".into();
-    assert!(is_model(&approved, &pod_of(&approved)));
-    assert!(!is_model(&approved, &pod_of(&other)));
+    assert!(is_match(&approved, &pod_of(&approved)));
+    assert!(!is_match(&approved, &pod_of(&other)));
 }

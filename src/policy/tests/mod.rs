@@ -1,15 +1,15 @@
-//! Attacks on the policy.
+//! Tests of the policy.
 //!
 //! ```text
-//!  bearing     which decisions are heard
-//!  cases       the rules as a reader would put them, one example a line
-//!  properties  what holds for all facts ── generate   facts made up by proptest
-//!                                       └─ oracle     the rules a second time, naively
-//!  subject     what changes the digest that people sign, and what does not
-//!  scale       thousands of statements
-//!  signature   decisions that were signed outside the cluster
-//!  matching    which changes to a pod make it another model ─┬ runtime   pods made up by proptest
-//!  trust       what may be in a pod besides ─────────────────┘
+//!  applicable  which decisions apply to a version
+//!  cases       the rules, by example
+//!  properties  rules that hold for all facts ─┬─ generate  random facts by proptest
+//!                                             └─ oracle    a second, naive implementation of the rules
+//!  subject     which changes of a version or a system change the signed digest
+//!  scale       time to judge thousands of decisions
+//!  signature   decisions that are signed outside the cluster
+//!  matching    which changes of a pod break the match ─┬ runtime   random pods by proptest
+//!  trusted     which sidecars a pod may have ──────────┘
 //! ```
 
 mod applicable;
@@ -26,7 +26,7 @@ mod trusted;
 
 use std::{fs, path::Path};
 
-/// A policy that could look at the clock or ask the API server could not be tested as this one is.
+/// These tests can give every input to the policy only because it reads no clock and no API server.
 #[test]
 fn the_policy_has_no_client_no_clock_and_no_async() {
     let forbidden = [

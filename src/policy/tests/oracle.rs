@@ -1,7 +1,7 @@
-//! The rules a second time, told as a story and as slowly as can be: replay what people said in the
-//! order in which they said it, try every way to seat them, look at every half second.
+//! A second, naive implementation of the rules, for comparison with the policy. It replays the decisions in order,
+//! tries every assignment of people to roles, and checks every half second.
 //!
-//! Shares no code with the policy, so that the two are wrong in the same way only by bad luck.
+//! It shares no code with the policy, so both are unlikely to have the same bug.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,56 +13,56 @@ use crate::{
     policy::{ApprovalEffect, Elsewhere, Reason, Verdict},
 };
 
-/// What is left when everybody has spoken.
+/// The state after all decisions.
 #[derive(Default)]
-struct Story<'a> {
-    /// The approvals that nobody withdrew, whether or not they have ended.
+struct Outcome<'a> {
+    /// The approvals that were not withdrawn. They may have ended.
     approvals: Vec<&'a Said>,
-    /// The rejections that nobody took back.
+    /// The rejections that were not superseded.
     rejections: Vec<&'a Said>,
     /// The last revocation.
     revocation: Option<&'a Said>,
-    /// Why the other statements came to nothing.
-    moot: BTreeMap<&'a str, ApprovalEffect>,
+    /// The effects of the decisions that do not count.
+    without_effect: BTreeMap<&'a str, ApprovalEffect>,
 }
 
-/// Replays what was said; of what was said in one second, the kindest first.
-fn replay<'a>(case: &'a Case, level: &RiskLevelSpec) -> Story<'a> {
+/// Replays the decisions in order of time. In one second, approvals come first, then rejections, then revocations.
+fn replay<'a>(case: &'a Case, level: &RiskLevelSpec) -> Outcome<'a> {
     let mut said: Vec<_> = case.said.iter().collect();
     said.sort_by_key(|s| (s.at, s.decision, &s.name));
-    let asked = |role: &str| level.approvals.is_empty() || level.approvals.iter().any(|r| r.role == role);
-    let mut story = Story::default();
+    let required = |role: &str| level.approvals.is_empty() || level.approvals.iter().any(|r| r.role == role);
+    let mut outcome = Outcome::default();
     for (n, s) in said.iter().enumerate() {
         let same = |other: &&Said| other.approver.user == s.approver.user && other.role == s.role;
         if s.decision == Decision::Revoke {
-            story.revocation = Some(s);
-            story.approvals.clear();
+            outcome.revocation = Some(s);
+            outcome.approvals.clear();
             for earlier in &said[..n] {
-                if earlier.decision == Decision::Approve && asked(&earlier.role) {
-                    story.moot.insert(&earlier.name, ApprovalEffect::Revoked);
+                if earlier.decision == Decision::Approve && required(&earlier.role) {
+                    outcome.without_effect.insert(&earlier.name, ApprovalEffect::Revoked);
                 }
             }
-        } else if !asked(&s.role) {
-            story.moot.insert(&s.name, ApprovalEffect::RoleNotRequired);
+        } else if !required(&s.role) {
+            outcome.without_effect.insert(&s.name, ApprovalEffect::RoleNotRequired);
         } else if s.decision == Decision::Reject {
-            for withdrawn in story.approvals.extract_if(.., |a| same(a)) {
-                story.moot.insert(&withdrawn.name, ApprovalEffect::Superseded);
+            for withdrawn in outcome.approvals.extract_if(.., |a| same(a)) {
+                outcome.without_effect.insert(&withdrawn.name, ApprovalEffect::Superseded);
             }
-            for replaced in story.rejections.extract_if(.., |r| same(r) && r.at < s.at) {
-                story.moot.insert(&replaced.name, ApprovalEffect::Superseded);
+            for replaced in outcome.rejections.extract_if(.., |r| same(r) && r.at < s.at) {
+                outcome.without_effect.insert(&replaced.name, ApprovalEffect::Superseded);
             }
-            story.rejections.push(s);
+            outcome.rejections.push(s);
         } else {
-            for forgiven in story.rejections.extract_if(.., |r| same(r)) {
-                story.moot.insert(&forgiven.name, ApprovalEffect::Superseded);
+            for superseded in outcome.rejections.extract_if(.., |r| same(r)) {
+                outcome.without_effect.insert(&superseded.name, ApprovalEffect::Superseded);
             }
-            story.approvals.push(s);
+            outcome.approvals.push(s);
         }
     }
-    story
+    outcome
 }
 
-/// The whole second in nanoseconds that `instant` falls into.
+/// The start of the whole second that contains `nanosecond`.
 fn floor(nanosecond: i128) -> i128 {
     nanosecond - nanosecond.rem_euclid(1_000_000_000)
 }
@@ -71,7 +71,7 @@ fn has_come(instant: Timestamp, now: Timestamp) -> bool {
     floor(instant.as_nanosecond()) <= now.as_nanosecond()
 }
 
-/// When an approval ends, in nanoseconds.
+/// The end of an approval, in nanoseconds.
 fn end(said: &Said, level: &RiskLevelSpec) -> Option<i128> {
     let mut end = said.not_after.map(Timestamp::as_nanosecond);
     if let Some(validity) = level.validity {
@@ -93,27 +93,27 @@ fn is_author(case: &Case, said: &Said) -> bool {
     case.authors.iter().flatten().any(|author| *author == said.approver.user)
 }
 
-/// What became of each statement.
+/// The effect of each decision.
 pub fn effects(case: &Case, now: Timestamp) -> Vec<(String, ApprovalEffect)> {
     let Some(level) = &case.level else { return Vec::new() };
-    let mut story = replay(case, level);
-    for approval in &story.approvals {
+    let mut outcome = replay(case, level);
+    for approval in &outcome.approvals {
         let ended = end(approval, level).is_some_and(|end| end <= now.as_nanosecond());
         if level.separation_of_duties && is_owner(case, approval) {
-            story.moot.insert(&approval.name, ApprovalEffect::ApproverIsOwner);
+            outcome.without_effect.insert(&approval.name, ApprovalEffect::ApproverIsOwner);
         } else if level.separation_of_duties && is_author(case, approval) {
-            story.moot.insert(&approval.name, ApprovalEffect::ApproverIsAuthor);
+            outcome.without_effect.insert(&approval.name, ApprovalEffect::ApproverIsAuthor);
         } else if ended {
-            story.moot.insert(&approval.name, ApprovalEffect::Expired);
+            outcome.without_effect.insert(&approval.name, ApprovalEffect::Expired);
         }
     }
-    let standing = |name: &str| story.moot.get(name).copied().unwrap_or(ApprovalEffect::Counted);
-    let mut effects: Vec<_> = case.said.iter().map(|s| (s.name.clone(), standing(&s.name))).collect();
+    let effect = |name: &str| outcome.without_effect.get(name).copied().unwrap_or(ApprovalEffect::Counted);
+    let mut effects: Vec<_> = case.said.iter().map(|s| (s.name.clone(), effect(&s.name))).collect();
     effects.sort_by(|(a, _), (b, _)| a.cmp(b));
     effects
 }
 
-/// Whether the version may run, and if not every reason why.
+/// Whether the version may run. If not, every reason.
 pub fn verdict(case: &Case, now: Timestamp) -> Verdict {
     let mut why = Vec::new();
     let retired = case.system.as_ref().and_then(|s| s.decommission.as_ref());
@@ -128,8 +128,8 @@ pub fn verdict(case: &Case, now: Timestamp) -> Verdict {
             if level.prohibited {
                 why.push(Reason::Prohibited { level: system.risk_level.clone() });
             }
-            papers(case, level, now, &mut why);
-            people(case, level, now, &mut why);
+            requirements(case, level, now, &mut why);
+            decisions(case, level, now, &mut why);
         }
     }
     if why.is_empty() {
@@ -140,22 +140,22 @@ pub fn verdict(case: &Case, now: Timestamp) -> Verdict {
     Verdict::Withheld(why)
 }
 
-/// When the verdict is another for the first time: looks at every half second there is.
+/// The first half second after `now` with another verdict.
 pub fn not_after(case: &Case, now: Timestamp) -> Option<Timestamp> {
     let before = verdict(case, now);
     (0..=HORIZON).map(half).find(|then| *then > now && verdict(case, *then) != before)
 }
 
-/// When the verdict or a standing is another for the first time.
+/// The first half second after `now` with another verdict or another effect.
 pub fn revisit(case: &Case, now: Timestamp) -> Option<Timestamp> {
-    let look = |at| (verdict(case, at), effects(case, at));
-    let before = look(now);
-    (0..=HORIZON).map(half).find(|then| *then > now && look(*then) != before)
+    let judge = |at| (verdict(case, at), effects(case, at));
+    let before = judge(now);
+    (0..=HORIZON).map(half).find(|then| *then > now && judge(*then) != before)
 }
 
-/// Images, documents, evidence, certifications.
-fn papers(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reason>) {
-    let system = case.system.as_ref().expect("only asked of a system");
+/// Adds the reasons about images, documents, evidence and certifications.
+fn requirements(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reason>) {
+    let system = case.system.as_ref().expect("the caller has checked it");
     let runtime = &case.version.runtime;
     let mut images = Vec::new();
     images.extend(runtime.containers.iter().map(|c| c.image.clone()));
@@ -172,7 +172,7 @@ fn papers(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reas
             why.push(Reason::DocumentMissing { document: document.clone() });
         }
     }
-    let written = serde_json::to_value(&case.version.provenance).expect("serialises");
+    let provenance = serde_json::to_value(&case.version.provenance).expect("serialises");
     for evidence in &level.evidence {
         let field = match evidence {
             Evidence::Data => "data",
@@ -182,7 +182,7 @@ fn papers(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reas
             Evidence::Tests => "tests",
             Evidence::Sbom => "sbom",
         };
-        if written.get(field).is_none() {
+        if provenance.get(field).is_none() {
             why.push(Reason::EvidenceMissing { evidence: *evidence });
         }
     }
@@ -198,27 +198,27 @@ fn papers(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reas
     }
 }
 
-/// Revocations, rejections, approvals.
-fn people(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reason>) {
-    let story = replay(case, level);
-    for r in story.rejections {
+/// Adds the reasons about revocations, rejections and approvals.
+fn decisions(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reason>) {
+    let outcome = replay(case, level);
+    for r in outcome.rejections {
         let (by, role) = (r.approver.user.clone(), r.role.clone());
         why.push(Reason::Rejected { by, role, why: r.reason.clone(), elsewhere: elsewhere(r) });
     }
     let independent = |a: &&&Said| !(level.separation_of_duties && (is_owner(case, a) || is_author(case, a)));
     let valid = |a: &&&Said| end(a, level).is_none_or(|end| now.as_nanosecond() < end);
-    let good: Vec<&Said> = story.approvals.iter().filter(independent).filter(valid).copied().collect();
+    let good: Vec<&Said> = outcome.approvals.iter().filter(independent).filter(valid).copied().collect();
     let ended: Vec<&Said> =
-        story.approvals.iter().filter(independent).filter(|a| !valid(a)).copied().collect();
+        outcome.approvals.iter().filter(independent).filter(|a| !valid(a)).copied().collect();
 
     let approved_anew = !good.is_empty() || (!ended.is_empty() && !level.approvals.is_empty());
-    if let Some(r) = story.revocation.filter(|_| !approved_anew) {
+    if let Some(r) = outcome.revocation.filter(|_| !approved_anew) {
         let by = r.approver.user.clone();
         why.push(Reason::Revoked { by, at: r.at, why: r.reason.clone(), elsewhere: elsewhere(r) });
     }
 
     let who: BTreeSet<_> = good.iter().map(|a| (a.approver.user.as_str(), a.role.as_str())).collect();
-    let have = seats(&level.approvals, &who, level.separation_of_duties);
+    let have = assignments(&level.approvals, &who, level.separation_of_duties);
     for RequiredApproval { role, count } in &level.approvals {
         let (needed, have) = (*count as usize, have[role.as_str()]);
         if have >= needed {
@@ -230,7 +230,7 @@ fn people(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reas
             let since = Timestamp::from_nanosecond(since).expect("in range");
             why.push(Reason::ApprovalExpired { role, needed, have, since });
         } else {
-            let in_role = story.approvals.iter().filter(|a| a.role == role);
+            let in_role = outcome.approvals.iter().filter(|a| a.role == role);
             let (owners, authors): (Vec<_>, Vec<_>) =
                 in_role.filter(|a| !independent(a)).partition(|a| is_owner(case, a));
             let names = |said: Vec<&&Said>| -> Vec<String> {
@@ -242,8 +242,8 @@ fn people(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reas
                 who.iter().filter(|(_, r)| *r == role).map(|(person, _)| *person).collect();
             let mut in_several_roles = Vec::new();
             for person in here.iter().filter(|_| here.len() > have) {
-                let asked = |r: &str| level.approvals.iter().any(|required| required.role == r);
-                if who.iter().any(|(other, r)| other == person && *r != role && asked(r)) {
+                let required = |r: &str| level.approvals.iter().any(|required| required.role == r);
+                if who.iter().any(|(other, r)| other == person && *r != role && required(r)) {
                     in_several_roles.push((*person).to_owned());
                 }
             }
@@ -252,15 +252,15 @@ fn people(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reas
     }
 }
 
-/// Where a decision was made, if under another name.
+/// The version and the approval of a decision that names another version.
 fn elsewhere(said: &Said) -> Option<Elsewhere> {
     let (version, approval) = (said.version.clone(), said.name.clone());
     (version != VERSION).then_some(Elsewhere { version, approval })
 }
 
-/// How many seats of each role are taken, by trying every way to seat everybody. Of all ways the one
-/// that does best by the first role by name, then by the second, and so on.
-pub fn seats<'r>(
+/// The number of people in each role, by trying every assignment. The best assignment fills most of the first role by
+/// name, then most of the second, and so on.
+pub fn assignments<'r>(
     required: &'r [RequiredApproval],
     who: &BTreeSet<(&str, &str)>,
     separate: bool,
@@ -285,6 +285,6 @@ pub fn seats<'r>(
             }
         }
     }
-    let best = ways.into_iter().max().expect("nobody seated is a way");
+    let best = ways.into_iter().max().expect("the empty assignment exists");
     roles.into_iter().zip(best).collect()
 }

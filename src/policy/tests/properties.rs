@@ -1,4 +1,4 @@
-//! What holds for all facts at all times.
+//! Properties that hold for all facts at all times.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,18 +22,18 @@ use crate::{
     policy::{ApprovalEffect, Reason, Verdict, roles::assign_roles},
 };
 
-/// Facts where approval is likely, and facts of every kind.
+/// Facts that are often cleared, and facts of every kind.
 fn cases() -> impl Strategy<Value = Case> {
     prop_oneof![2 => clearable_case(), 1 => any_case()]
 }
 
-/// `None` is never, and so after everything.
+/// Whether `a` is not after `b`. `None` means never, which is after every instant.
 fn is_no_later(a: Option<Timestamp>, b: Option<Timestamp>) -> bool {
     b.is_none_or(|b| a.is_some_and(|a| a <= b))
 }
 
-/// `after` allows nothing that `before` does not.
-fn assert_no_milder(before: &Judged, after: &Judged) -> Result<(), TestCaseError> {
+/// Checks that `after` clears only if `before` does, and not for longer.
+fn assert_not_less_strict(before: &Judged, after: &Judged) -> Result<(), TestCaseError> {
     if after.verdict == Verdict::Cleared {
         prop_assert_eq!(&before.verdict, &Verdict::Cleared);
         prop_assert!(
@@ -50,7 +50,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn the_judgement_is_that_of_the_oracle(case in cases(), now in any_now()) {
+    fn the_judgement_equals_that_of_the_oracle(case in cases(), now in any_now()) {
         let judged = case.judge(now);
         prop_assert_eq!(&judged.verdict, &oracle::verdict(&case, now));
         prop_assert_eq!(&judged.effects, &oracle::effects(&case, now));
@@ -67,15 +67,15 @@ proptest! {
     ) {
         let decision = if revokes { Decision::Revoke } else { Decision::Reject };
         let objected = case.with(Said { decision, ..more });
-        assert_no_milder(&case.judge(now), &objected.judge(now))?;
+        assert_not_less_strict(&case.judge(now), &objected.judge(now))?;
     }
 
     #[test]
-    fn taking_an_approval_away_never_clears_and_never_prolongs(case in cases(), now in any_now()) {
+    fn removing_an_approval_never_clears_and_never_prolongs(case in cases(), now in any_now()) {
         let before = case.judge(now);
         for (n, said) in case.said.iter().enumerate() {
             if said.decision == Decision::Approve {
-                assert_no_milder(&before, &case.without(n).judge(now))?;
+                assert_not_less_strict(&before, &case.without(n).judge(now))?;
             }
         }
     }
@@ -92,7 +92,7 @@ proptest! {
             let said = which.get_mut(&mut shorter.said);
             said.not_after = Some(said.not_after.map_or(ends, |own| own.min(ends)));
         }
-        assert_no_milder(&case.judge(now), &shorter.judge(now))?;
+        assert_not_less_strict(&case.judge(now), &shorter.judge(now))?;
     }
 
     #[test]
@@ -106,12 +106,12 @@ proptest! {
         let mut stricter = vec![level.clone(); 2];
         stricter[0].prohibited = true;
         if !level.approvals.is_empty() {
-            // Not for a level that asks for nobody: what is asked for there is lifted by anybody.
+            // A level without required approvals has no count to raise, and any approval there lifts a revocation.
             stricter[1].separation_of_duties = true;
             which.get_mut(&mut stricter[1].approvals).count += 1;
         }
         for level in stricter {
-            assert_no_milder(&before, &Case { level: Some(level), ..case.clone() }.judge(now))?;
+            assert_not_less_strict(&before, &Case { level: Some(level), ..case.clone() }.judge(now))?;
         }
     }
 
@@ -124,7 +124,7 @@ proptest! {
     }
 
     #[test]
-    fn reasons_are_given_sorted_and_once(case in cases(), now in any_now()) {
+    fn reasons_are_sorted_and_unique(case in cases(), now in any_now()) {
         if let Verdict::Withheld(reasons) = case.judge(now).verdict {
             prop_assert!(!reasons.is_empty());
             prop_assert!(reasons.is_sorted_by(|a, b| a < b), "{:?}", reasons);
@@ -132,7 +132,7 @@ proptest! {
     }
 
     #[test]
-    fn some_facts_never_clear(case in clearable_case(), now in any_now()) {
+    fn prohibited_undefined_and_decommissioned_systems_never_clear(case in clearable_case(), now in any_now()) {
         let mut prohibited = case.clone();
         prohibited.level.iter_mut().for_each(|level| level.prohibited = true);
         prop_assert!(!prohibited.is_cleared(now));
@@ -147,7 +147,7 @@ proptest! {
         }
     }
 
-    /// Whoever counts is no owner, and without the owners' approvals the verdict is the same.
+    /// No approval by an owner counts, and the verdict is the same without these approvals.
     #[test]
     fn owners_never_count_where_duties_are_separated(case in clearable_case(), now in any_now()) {
         let mut case = case;
@@ -162,16 +162,16 @@ proptest! {
         for said in case.said.iter().filter(|said| said.decision == Decision::Approve && owns(said)) {
             prop_assert!(!counted(&said.name));
         }
-        // Approvals lift rejections of the same person, an owner's too: leave those who reject out.
+        // An approval supersedes a rejection by the same person, even if that person is an owner. Keep those approvals.
         let rejects = |who: &str| case.said.iter().any(|s| s.decision == Decision::Reject && s.approver.user == who);
         let mut independent = case.clone();
         independent.said.retain(|s| s.decision != Decision::Approve || !owns(s) || rejects(&s.approver.user));
         prop_assert_eq!(case.is_cleared(now), independent.is_cleared(now));
     }
 
-    /// Cleared means: as many different people as are asked for, by a seating that exists.
+    /// A cleared version has the required number of people in each role. With separation of duties, all are different.
     #[test]
-    fn cleared_means_that_people_can_be_seated(case in clearable_case(), now in any_now()) {
+    fn a_cleared_version_has_enough_different_approvers(case in clearable_case(), now in any_now()) {
         let judged = case.judge(now);
         let Some(level) = case.level.as_ref().filter(|_| judged.verdict == Verdict::Cleared) else {
             return Ok(());
@@ -182,10 +182,10 @@ proptest! {
             .filter(|s| s.decision == Decision::Approve)
             .map(|s| (s.approver.user.as_str(), s.role.as_str()))
             .collect();
-        let seats: u32 = level.approvals.iter().map(|r| r.count).sum();
+        let approvals: u32 = level.approvals.iter().map(|r| r.count).sum();
         let people: BTreeSet<_> = who.iter().map(|(person, _)| person).collect();
         if level.separation_of_duties {
-            prop_assert!(people.len() >= seats as usize, "{} people on {} seats", people.len(), seats);
+            prop_assert!(people.len() >= approvals as usize, "{} people for {} required approvals", people.len(), approvals);
         }
         for required in &level.approvals {
             let in_role = who.iter().filter(|(_, role)| *role == required.role).count();
@@ -194,7 +194,7 @@ proptest! {
     }
 
     #[test]
-    fn seats_are_filled_as_by_trying_everything(
+    fn the_assignment_of_roles_equals_that_of_the_oracle(
         required in any_required(),
         who in prop::collection::btree_set((select(&PEOPLE), select(&ROLES)), 0..=10),
         separate in any::<bool>(),
@@ -203,13 +203,13 @@ proptest! {
         for (person, role) in &who {
             approvers.entry(role).or_default().insert(person);
         }
-        let by_hand = oracle::seats(&required, &who, separate);
-        let by_hand: Vec<_> = required.iter().map(|r| by_hand[r.role.as_str()]).collect();
-        prop_assert_eq!(assign_roles(&required, &approvers, separate), by_hand);
+        let by_oracle = oracle::assignments(&required, &who, separate);
+        let by_oracle: Vec<_> = required.iter().map(|r| by_oracle[r.role.as_str()]).collect();
+        prop_assert_eq!(assign_roles(&required, &approvers, separate), by_oracle);
     }
 }
 
-// Each case of these is judged at every instant.
+// These properties judge each case at every instant.
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
@@ -219,7 +219,7 @@ proptest! {
         let at = |then| case.judge(then).verdict;
         if let Some(end) = judged.not_after {
             prop_assert!(now < end);
-            prop_assert_eq!(end.subsec_nanosecond(), 0, "a pod is created in whole seconds");
+            prop_assert_eq!(end.subsec_nanosecond(), 0, "the API server compares whole seconds");
             prop_assert_eq!(&at(just_before(end)), &judged.verdict);
             prop_assert_ne!(&at(end), &judged.verdict);
         } else {
@@ -233,31 +233,31 @@ proptest! {
     }
 
     #[test]
-    fn standings_hold_until_revisit_and_not_longer(case in cases(), now in any_now()) {
+    fn effects_hold_until_revisit_and_not_longer(case in cases(), now in any_now()) {
         let judged = case.judge(now);
-        let look = |then| { let then = case.judge(then); (then.verdict, then.effects) };
+        let judge = |then| { let then = case.judge(then); (then.verdict, then.effects) };
         let here = (judged.verdict.clone(), judged.effects.clone());
         prop_assert!(is_no_later(judged.revisit, judged.not_after));
         if let Some(end) = judged.revisit {
             prop_assert!(now < end);
-            prop_assert_eq!(&look(just_before(end)), &here);
-            prop_assert_ne!(&look(end), &here);
+            prop_assert_eq!(&judge(just_before(end)), &here);
+            prop_assert_ne!(&judge(end), &here);
         } else {
-            prop_assert_eq!(&look(Timestamp::MAX), &here);
+            prop_assert_eq!(&judge(Timestamp::MAX), &here);
         }
         let holds = |then: &Timestamp| now <= *then && judged.revisit.is_none_or(|end| *then < end);
         for then in (0..=HORIZON).map(half).filter(holds) {
-            prop_assert_eq!(&look(then), &here, "at {}", then);
+            prop_assert_eq!(&judge(then), &here, "at {}", then);
         }
     }
 
-    /// By this `judge` may look for the end of a verdict by bisection.
+    /// This property lets `judge` find the end of a verdict by bisection.
     #[test]
-    fn time_never_goes_back_on_itself(case in cases()) {
-        let look = |then| { let then = case.judge(then); (then.verdict, then.effects) };
+    fn no_verdict_returns_as_time_passes(case in cases()) {
+        let judge = |then| { let then = case.judge(then); (then.verdict, then.effects) };
         let (mut verdicts, mut whole) = (Vec::new(), Vec::new());
         for then in (0..=HORIZON).map(half) {
-            let here = look(then);
+            let here = judge(then);
             verdicts.push(here.0.clone());
             whole.push(here);
         }
@@ -265,7 +265,7 @@ proptest! {
         whole.dedup();
         for (n, verdict) in verdicts.iter().enumerate() {
             prop_assert!(!verdicts[..n].contains(verdict), "{:?} came back", verdict);
-            prop_assert!(n == 0 || *verdict != Verdict::Cleared, "time cleared");
+            prop_assert!(n == 0 || *verdict != Verdict::Cleared, "time alone cleared a version");
         }
         for (n, here) in whole.iter().enumerate() {
             prop_assert!(!whole[..n].contains(here), "{:?} came back", here);
@@ -273,7 +273,7 @@ proptest! {
     }
 }
 
-/// The same facts, each list of them in another order.
+/// The same facts with each list in another order.
 fn shuffled(case: Case) -> impl Strategy<Value = Case> {
     let level = case.level.clone().unwrap_or_default();
     let system = case.system.clone().unwrap_or_default();
@@ -299,9 +299,9 @@ fn shuffled(case: Case) -> impl Strategy<Value = Case> {
     })
 }
 
-/// Properties of facts that hardly ever clear would hold for a policy that never clears.
+/// If the generated facts were hardly ever cleared, a policy that never clears would pass the other properties.
 #[test]
-fn the_generators_reach_every_verdict_reason_and_standing() {
+fn the_generators_reach_every_verdict_reason_and_effect() {
     let mut runner = TestRunner::deterministic();
     let (mut cleared, mut ending) = (0, 0);
     let (mut reasons, mut effects) = (BTreeSet::new(), BTreeSet::new());
@@ -309,7 +309,7 @@ fn the_generators_reach_every_verdict_reason_and_standing() {
         let case = cases().new_tree(&mut runner).expect("no filters").current();
         let now = any_now().new_tree(&mut runner).expect("no filters").current();
         let judged = case.judge(now);
-        effects.extend(judged.effects.iter().map(|(_, standing)| standing.code()));
+        effects.extend(judged.effects.iter().map(|(_, effect)| effect.code()));
         match judged.verdict {
             Verdict::Cleared => {
                 cleared += 1;
@@ -318,15 +318,18 @@ fn the_generators_reach_every_verdict_reason_and_standing() {
             Verdict::Withheld(why) => reasons.extend(why.iter().map(Reason::code)),
         }
     }
-    assert!(cleared > 100, "{cleared} of 1000 are cleared");
-    assert!(ending > 50, "{ending} of 1000 are cleared until some time");
-    assert_eq!(reasons.len(), 12, "all but CapacityExceeded, which is not judged here: {reasons:?}");
+    assert!(cleared > 100, "only {cleared} of 1000 are cleared");
+    assert!(ending > 50, "only {ending} of 1000 are cleared with an end");
+    assert_eq!(
+        reasons.len(),
+        12,
+        "every reason but CapacityExceeded, which `judge` does not give: {reasons:?}"
+    );
     assert_eq!(effects.len(), 7, "{effects:?}");
 }
 
-/// No instant that can be written down makes a judgement panic.
 #[test]
-fn the_ends_of_time_are_judged() {
+fn extreme_instants_do_not_panic() {
     let mut runner = TestRunner::deterministic();
     let day = SignedDuration::from_hours(24);
     let edges = [

@@ -1,4 +1,4 @@
-//! Runtimes made up by proptest, and the pods that have them.
+//! Strategies of proptest for runtimes, and the pods with these runtimes.
 
 use k8s_openapi::{
     api::core::v1 as core,
@@ -19,7 +19,7 @@ use crate::api::{
     ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SourceRef, Text, Volume, VolumeMount,
 };
 
-/// Any runtime that the schema takes, of few words.
+/// Any runtime that the schema accepts, with a small set of words.
 pub fn any_runtime() -> impl Strategy<Value = Runtime> {
     let containers = |names: &'static [&str], least: usize| {
         subsequence(names.to_vec(), least..=2)
@@ -39,7 +39,7 @@ pub fn any_runtime() -> impl Strategy<Value = Runtime> {
     )
 }
 
-/// A runtime that says everything that a runtime can say.
+/// A runtime with every field.
 pub fn full_runtime() -> Runtime {
     let container = |name: &str| Container {
         name: name.into(),
@@ -141,7 +141,7 @@ pub fn full_runtime() -> Runtime {
     }
 }
 
-/// A request with every field.
+/// An HTTP request with every field.
 pub fn get(path: &str) -> HttpGet {
     let header = |name: &str| HttpHeader { name: name.into(), value: "text/plain".into() };
     HttpGet {
@@ -247,7 +247,7 @@ fn resource_of(resource: &ResourceFieldRef) -> core::ResourceFieldSelector {
     }
 }
 
-/// A pod that has `runtime` and nothing else.
+/// A pod with exactly `runtime`.
 pub fn pod_of(runtime: &Runtime) -> core::PodSpec {
     let volumes = runtime.volumes.iter().map(|v| core::Volume {
         name: v.name.to_string(),
@@ -291,7 +291,7 @@ pub fn pod_of(runtime: &Runtime) -> core::PodSpec {
     }
 }
 
-/// `value` changed in one place, in every way: a leaf is another, something is gone, neighbours swap.
+/// Every single change of `value`: another leaf, a removed or repeated part, or two swapped neighbours.
 pub fn variants(value: &Value) -> Vec<(String, Value)> {
     match value {
         Value::String(text) => {
@@ -341,7 +341,7 @@ pub fn variants(value: &Value) -> Vec<(String, Value)> {
         Value::Number(number) => {
             vec![(" number".to_owned(), (number.as_i64().unwrap_or_default() + 1).into())]
         }
-        Value::Null => unreachable!("a runtime has none"),
+        Value::Null => unreachable!("a runtime has no null"),
     }
 }
 
@@ -434,7 +434,7 @@ fn strings(texts: &[Text]) -> Vec<String> {
     texts.iter().map(Text::to_string).collect()
 }
 
-/// As the API server writes an empty list: not at all.
+/// The API server omits an empty list.
 fn list<T>(items: Vec<T>) -> Option<Vec<T>> {
     (!items.is_empty()).then_some(items)
 }

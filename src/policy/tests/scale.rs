@@ -1,4 +1,4 @@
-//! How long a judgement takes where thousands have spoken.
+//! How long a judgement of thousands of decisions takes.
 
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,10 @@ use crate::{
 
 const STATEMENTS: i64 = 2000;
 
-/// Thirty times what a debug build takes, for busy machines; to judge every end anew takes longer still.
+/// Thirty times what a debug build takes, for busy machines. A policy that judges again at every end exceeds it.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// `STATEMENTS` approvals, each with an end of its own, by as many `people` in as many `roles`.
+/// `STATEMENTS` approvals with different ends, by this number of people in this number of roles.
 fn crowd(people: i64, roles: u32, count: u32) -> Case {
     let role = |n: i64| format!("role-{:02}", n % i64::from(roles));
     let groups: Vec<String> = (0..20).map(|n| format!("group-{n}")).collect();
@@ -47,7 +47,7 @@ fn crowd(people: i64, roles: u32, count: u32) -> Case {
 }
 
 #[test]
-fn thousands_of_statements_are_judged_at_once() {
+fn thousands_of_decisions_are_judged_within_the_limit() {
     let decommissioned = |case: Case| {
         let end = Decommission { date: Time(second(0)), reason: String::new(), successor: None };
         let system = case.system.map(|system| AISystemSpec { decommission: Some(end), ..system });
@@ -56,12 +56,12 @@ fn thousands_of_statements_are_judged_at_once() {
     let mut rejected = crowd(2000, 1, 1);
     rejected.said[0].decision = Decision::Reject;
     let shapes = [
-        ("one approves again and again", crowd(1, 1, 1), true),
-        ("each approves once", crowd(2000, 1, 16), true),
-        ("sixteen roles of sixteen", crowd(2000, 16, 16), true),
-        ("one too few for sixteen roles of sixteen", crowd(255, 16, 16), false),
-        ("nothing clears it", decommissioned(crowd(2000, 4, 2)), false),
-        ("one of many rejects", rejected, false),
+        ("one person approves many times", crowd(1, 1, 1), true),
+        ("each person approves once", crowd(2000, 1, 16), true),
+        ("sixteen roles of sixteen people", crowd(2000, 16, 16), true),
+        ("one person too few for sixteen roles of sixteen people", crowd(255, 16, 16), false),
+        ("the system is decommissioned", decommissioned(crowd(2000, 4, 2)), false),
+        ("one person of many rejects", rejected, false),
     ];
     for (name, case, clears) in shapes {
         let start = Instant::now();

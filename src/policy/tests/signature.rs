@@ -1,4 +1,4 @@
-//! Attacks on signed decisions: a signature for one thing is used for another, or once more.
+//! Attacks on signed decisions: a signature is used for another decision, or used again.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ fn roles(change: impl FnOnce(&mut ApproverKey)) -> ApproverRoles {
     ApproverRoles::from([("risk".to_owned(), Arc::new(ApproverRole::new("risk", spec)))])
 }
 
-/// Signed at `signed`, recorded at `recorded`, for `namespace`.
+/// A decision for `namespace`, signed at the second `signed` and created at the second `recorded`.
 fn signed_for(namespace: &str, decision: Decision, name: &str, signed: i64, recorded: i64) -> Approval {
     let mut spec = ApprovalSpec {
         system: "triage".to_owned(),
@@ -55,14 +55,14 @@ fn signed(decision: Decision, name: &str, signed: i64, recorded: i64) -> Approva
 }
 
 #[test]
-fn whose_key_it_is_has_decided_and_when_it_was_signed() {
+fn the_key_names_the_approver_and_the_signature_the_time() {
     let (approval, roles) = (signed(Decision::Approve, "a", 3, 7), roles(|_| {}));
     assert_eq!(approver_of(&approval, &roles).map(|approver| approver.user.clone()), Ok("alice".to_owned()));
     assert_eq!(statements([&approval], &roles)[0].at, second(3));
 }
 
 #[test]
-fn an_approval_dated_after_it_was_recorded_does_not_count() {
+fn an_approval_dated_after_its_creation_does_not_count() {
     let roles = roles(|_| {});
     let early = signed(Decision::Approve, "a", 9, 7);
     let (signed_at, at) = (second(9), second(7));
@@ -74,7 +74,7 @@ fn an_approval_dated_after_it_was_recorded_does_not_count() {
         assert_eq!(
             statements([&early], &roles)[0].at,
             second(7),
-            "{decision:?} withholds from when it is known"
+            "{decision:?} withholds from its creation time"
         );
     }
 }
@@ -85,7 +85,7 @@ fn a_verified_objection_stays_when_its_key_leaves_the_role() {
         let mut approval = signed(decision, "a", 3, 7);
         let no_key = roles(|key| key.public_key.clear());
         for roles in [&no_key, &ApproverRoles::new()] {
-            assert!(statements([&approval], roles).is_empty(), "{decision:?} that nobody ever verified");
+            assert!(statements([&approval], roles).is_empty(), "{decision:?} that was never verified");
         }
         let signed_by = Some("alice".to_owned());
         approval.status = Some(ApprovalStatus { signed_by, ..ApprovalStatus::default() });
@@ -97,7 +97,7 @@ fn a_verified_objection_stays_when_its_key_leaves_the_role() {
 }
 
 #[test]
-fn an_objection_with_a_time_that_cannot_be_read_still_withholds() {
+fn an_objection_with_an_unreadable_time_still_withholds() {
     let digest = Digest::from_sha256([1; 32]);
     let read = |decision: &str| -> Approval {
         let spec = serde_json::json!({ "system": "triage", "modelVersion": "v1", "subjectDigest": digest,
@@ -114,11 +114,11 @@ fn an_objection_with_a_time_that_cannot_be_read_still_withholds() {
     }
     let approval = read("Approve");
     let end = statements([&approval], &roles)[0].not_after;
-    assert!(end < Some(second(0)), "an approval with an end that cannot be read has ended: {end:?}");
+    assert!(end < Some(second(0)), "an approval with an unreadable end must have ended: {end:?}");
 }
 
 #[test]
-fn a_signature_is_of_this_and_of_nothing_else() {
+fn a_signature_is_valid_for_its_own_decision_only() {
     type Change = fn(&mut Approval);
     let changes: [(&str, Change); 10] = [
         ("namespace", |a| a.metadata.namespace = Some("other".to_owned())),
@@ -160,7 +160,7 @@ fn a_key_counts_while_the_role_lists_it() {
     let by = |change: fn(&mut ApproverKey)| approver_of(&approval, &roles(change)).map(drop);
     assert_eq!(by(|key| key.not_after = Some(Time(second(8)))), Ok(()));
     let invalid = NotSigned::KeyNotValid { user: "alice".to_owned(), role: "risk".to_owned(), at: second(7) };
-    // By when it was recorded: whoever finds an old key can sign with any date.
+    // The creation time decides, because a thief of an old key can sign with any date.
     assert_eq!(by(|key| key.not_after = Some(Time(second(7)))), Err(invalid.clone()));
     assert_eq!(by(|key| key.not_before = Some(Time(second(8)))), Err(invalid));
     let not_listed = Err(NotSigned::KeyNotListed { role: "risk".to_owned() });
@@ -171,20 +171,20 @@ fn a_key_counts_while_the_role_lists_it() {
 }
 
 #[test]
-fn what_is_applied_again_is_no_other_decision() {
+fn a_decision_that_is_applied_again_keeps_its_time() {
     let roles = roles(|_| {});
     let at = |approvals: &[Approval]| -> Vec<_> {
         statements(approvals, &roles).into_iter().map(|statement| statement.at).collect()
     };
     let again = [signed(Decision::Approve, "a", 3, 7), signed(Decision::Approve, "b", 3, 50)];
     assert_eq!(at(&again), [second(3), second(3)]);
-    // A revocation counts from when it was known, once.
+    // A revocation that is applied again counts from its first creation time.
     let again = [signed(Decision::Revoke, "a", 3, 7), signed(Decision::Revoke, "b", 3, 50)];
     assert_eq!(at(&again), [second(7), second(7)]);
 }
 
 #[test]
-fn what_is_no_signature_is_told_so() {
+fn an_unreadable_or_missing_signature_is_reported() {
     let mut approval = signed(Decision::Approve, "a", 3, 7);
     approval.spec.signature.as_mut().expect("signed").ssh = "-----BEGIN SSH SIGNATURE-----\n".to_owned();
     let why = approver_of(&approval, &roles(|_| {})).expect_err("no signature");

@@ -1,4 +1,4 @@
-//! What changes the digest that people sign, and what does not.
+//! Which changes of a version or a system change the signed digest, and which do not.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ fn system() -> AISystemSpec {
     }
 }
 
-/// A version that says everything that a version can say.
+/// A version with every field.
 fn version() -> ModelVersionSpec {
     let artifact = |name: &str, byte| Artifact {
         name: name.to_owned(),
@@ -51,10 +51,10 @@ fn version() -> ModelVersionSpec {
     }
 }
 
-/// The digest was made by Python's `json.dumps(subject, ensure_ascii=False, sort_keys=True,
-/// separators=(",", ":"))` and `hashlib.sha256`: with keys of ASCII only that is RFC 8785.
+/// The expected digest comes from Python: `json.dumps(subject, ensure_ascii=False, sort_keys=True,
+/// separators=(",", ":"))` and `hashlib.sha256`. If all keys are ASCII, the result is RFC 8785.
 #[test]
-fn the_digest_is_what_another_implementation_computes() {
+fn the_digest_equals_that_of_another_implementation() {
     let system: AISystemSpec = serde_json::from_str(
         r#"{
             "intendedPurpose": "Sorts letters — \"urgent\" first\n€ 😀 \u0007\u007f\u2028 \\",
@@ -96,7 +96,7 @@ fn the_digest_is_what_another_implementation_computes() {
 }
 
 #[test]
-fn how_the_same_json_is_written_does_not_matter() {
+fn the_format_of_the_json_does_not_change_the_digest() {
     let written = [
         r#"{"system":"triage","runtime":{"containers":[{"name":"serve","image":"a:1","args":["x"]}]}}"#,
         r#"{ "runtime" : { "volumes": [], "containers": [
@@ -111,7 +111,7 @@ fn how_the_same_json_is_written_does_not_matter() {
 }
 
 #[test]
-fn the_documents_that_the_level_requires_are_part_of_the_digest() {
+fn required_documents_are_part_of_the_digest() {
     let version = version();
     let with = |documents: &[(&str, &str, Option<u8>)]| {
         let documentation = documents.iter().map(|(type_, uri, byte)| Document {
@@ -132,11 +132,19 @@ fn the_documents_that_the_level_requires_are_part_of_the_digest() {
         (with(&[("impact", "a", Some(1)), ("manual", "m", Some(2))]), requires(&["impact"]));
     let signed = of(&before, &level);
     let plain = digest("clinic", &before, &version);
-    assert_eq!(of(&before, &requires(&[])).signed, plain, "a level that requires none changes no digest");
+    assert_eq!(
+        of(&before, &requires(&[])).signed,
+        plain,
+        "a level without required documents does not change the digest"
+    );
     assert_eq!(signed.without_documents, Some(plain));
     for (what, system, same) in [
         ("another impact assessment", with(&[("impact", "a", Some(9)), ("manual", "m", Some(2))]), false),
-        ("the same at another address", with(&[("impact", "b", Some(1)), ("manual", "m", Some(2))]), true),
+        (
+            "the same assessment at another URI",
+            with(&[("impact", "b", Some(1)), ("manual", "m", Some(2))]),
+            true,
+        ),
         (
             "another manual, which is not required",
             with(&[("impact", "a", Some(1)), ("manual", "m", Some(9))]),
@@ -144,18 +152,21 @@ fn the_documents_that_the_level_requires_are_part_of_the_digest() {
         ),
         ("in another order", with(&[("manual", "m", Some(2)), ("impact", "a", Some(1))]), true),
         ("no impact assessment", with(&[("manual", "m", Some(2))]), false),
-        ("one without a digest", with(&[("impact", "a", None), ("manual", "m", Some(2))]), false),
+        (
+            "an impact assessment without a digest",
+            with(&[("impact", "a", None), ("manual", "m", Some(2))]),
+            false,
+        ),
     ] {
         assert_eq!(of(&system, &level).signed == signed.signed, same, "{what}");
     }
     let [here, there] = ["a", "b"].map(|uri| of(&with(&[("impact", uri, None)]), &level).signed);
-    assert_ne!(here, there, "without a digest, the address is what is signed");
+    assert_ne!(here, there, "the URI is signed if there is no digest");
     assert_ne!(of(&before, &requires(&["impact", "manual"])).signed, signed.signed);
 }
 
-/// Changes every leaf, drops, doubles and swaps everything.
 #[test]
-fn any_one_change_to_a_version_changes_the_digest() {
+fn any_single_change_to_a_version_changes_the_digest() {
     let signed = digest("clinic", &system(), &version());
     let mut tried = 0;
     for (change, value) in variants(&serde_json::to_value(version()).expect("serialises")) {
@@ -171,35 +182,35 @@ fn any_one_change_to_a_version_changes_the_digest() {
 type Change = (&'static str, fn(&mut AISystemSpec));
 
 #[test]
-fn any_material_change_to_a_system_changes_the_digest() {
+fn any_change_to_a_signed_field_of_a_system_changes_the_digest() {
     let signed = digest("clinic", &system(), &version());
-    let material: [Change; 5] = [
-        ("its purpose", |s| s.intended_purpose.push('!')),
-        ("its level", |s| s.risk_level = "low".to_owned()),
-        ("a jurisdiction more", |s| s.jurisdictions.push("US".to_owned())),
-        ("a jurisdiction less", |s| s.jurisdictions.truncate(1)),
-        ("none", |s| s.jurisdictions.clear()),
+    let signed_fields: [Change; 5] = [
+        ("the purpose", |s| s.intended_purpose.push('!')),
+        ("the level", |s| s.risk_level = "low".to_owned()),
+        ("one more jurisdiction", |s| s.jurisdictions.push("US".to_owned())),
+        ("one jurisdiction less", |s| s.jurisdictions.truncate(1)),
+        ("no jurisdiction", |s| s.jurisdictions.clear()),
     ];
-    for (what, change) in material {
+    for (what, change) in signed_fields {
         let mut system = system();
         change(&mut system);
         assert_ne!(digest("clinic", &system, &version()), signed, "{what}");
     }
-    assert_ne!(digest("other", &system(), &version()), signed, "its namespace");
+    assert_ne!(digest("other", &system(), &version()), signed, "the namespace");
 }
 
 #[test]
-fn what_nobody_signs_does_not_change_the_digest() {
+fn fields_that_are_not_signed_do_not_change_the_digest() {
     let signed = digest("clinic", &system(), &version());
-    let immaterial: [Change; 6] = [
+    let unsigned_fields: [Change; 6] = [
         ("jurisdictions in another order", |s| s.jurisdictions.reverse()),
         ("a jurisdiction a second time", |s| s.jurisdictions.push("EU".to_owned())),
-        ("its owners", |s| s.owners.push(Owner { kind: OwnerKind::Group, name: "board".to_owned() })),
-        ("its documentation", |s| {
+        ("the owners", |s| s.owners.push(Owner { kind: OwnerKind::Group, name: "board".to_owned() })),
+        ("the documentation", |s| {
             let (type_, uri) = ("manual".to_owned(), "https://example.org".to_owned());
             s.documentation.push(Document { type_, uri, digest: None });
         }),
-        ("its provider", |s| {
+        ("the provider", |s| {
             let held = Certification {
                 name: "ISO/IEC 42001".to_owned(),
                 not_after: Some(Time(second(1))),
@@ -207,12 +218,12 @@ fn what_nobody_signs_does_not_change_the_digest() {
             };
             s.provider = Some(Provider { name: "Acme".to_owned(), certifications: vec![held] });
         }),
-        ("its end", |s| {
+        ("the decommission", |s| {
             let (date, reason) = (Time(second(1)), "replaced".to_owned());
             s.decommission = Some(Decommission { date, reason, successor: None });
         }),
     ];
-    for (what, change) in immaterial {
+    for (what, change) in unsigned_fields {
         let mut system = system();
         change(&mut system);
         assert_eq!(digest("clinic", &system, &version()), signed, "{what}");
@@ -223,25 +234,25 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn two_digests_are_one_exactly_if_what_is_signed_is_the_same(
+    fn two_digests_are_equal_exactly_if_the_signed_content_is_equal(
         (a, b) in (any_signed(), any_signed()),
         same in any::<bool>(),
         jurisdictions in any_jurisdictions(),
     ) {
         let b = if same { Signed { jurisdictions, ..a.clone() } } else { b };
-        prop_assert_eq!(a.digest() == b.digest(), a.material() == b.material());
+        prop_assert_eq!(a.digest() == b.digest(), a.content() == b.content());
     }
 
-    /// What the operator reads back from the API server has the digest of what it read before.
+    /// An object that the operator reads back from the API server has the same digest.
     #[test]
-    fn writing_and_reading_keeps_the_digest(signed in any_signed()) {
+    fn serialization_keeps_the_digest(signed in any_signed()) {
         let json = serde_json::to_string_pretty(&signed.version).expect("serialises");
         let version = serde_json::from_str(&json).expect("parses");
         prop_assert_eq!(signed.digest(), Signed { version, ..signed }.digest());
     }
 }
 
-/// All that a digest is made of; of few words, so that two are often the same.
+/// The input of a digest. It uses few words, so that two inputs are often equal.
 #[derive(Clone, Debug)]
 struct Signed {
     namespace: &'static str,
@@ -262,7 +273,7 @@ impl Signed {
         digest(self.namespace, &system, &self.version)
     }
 
-    fn material(&self) -> impl PartialEq + '_ {
+    fn content(&self) -> impl PartialEq + '_ {
         let jurisdictions: BTreeSet<_> = self.jurisdictions.iter().collect();
         (self.namespace, self.purpose, self.level, jurisdictions, &self.version)
     }

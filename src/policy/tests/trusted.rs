@@ -1,4 +1,4 @@
-//! What the cluster adds is taken out of a pod, and nothing that only looks like it.
+//! The policy ignores exactly the trusted sidecars of a pod, and nothing that imitates them.
 
 use proptest::prelude::*;
 
@@ -13,14 +13,14 @@ use crate::{
 
 const REPOSITORY: &str = "registry.example:5000/mesh/proxy";
 
-/// What is made of a pod.
+/// A change of an injected pod.
 type Change = fn(&mut Runtime);
 
-fn is_model(approved: &Runtime, trusted: &Trusted, pod: &Runtime) -> bool {
+fn is_match(approved: &Runtime, trusted: &Trusted, pod: &Runtime) -> bool {
     runtime_of_pod(None, &pod_of(pod)).is_ok_and(|runtime| matches(approved, trusted, &runtime))
 }
 
-/// What a mesh adds: a container of every part, each in `full_runtime`, under names of its own.
+/// The parts that a mesh injects: all parts of `full_runtime`, renamed.
 fn mesh() -> Runtime {
     let Runtime { mut containers, mut init_containers, mut volumes, .. } = full_runtime();
     for container in containers.iter_mut().chain(&mut init_containers) {
@@ -63,7 +63,7 @@ fn trusted(mesh: &Runtime) -> Trusted {
     }
 }
 
-/// The approved runtime with what the mesh adds to it.
+/// The approved runtime after the injection.
 fn injected(approved: &Runtime, mesh: &Runtime) -> Runtime {
     let mut pod = approved.clone();
     for container in pod.containers.iter_mut().chain(&mut pod.init_containers) {
@@ -81,29 +81,29 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
-    fn what_is_trusted_may_be_in_any_pod(approved in any_runtime()) {
+    fn a_trusted_sidecar_may_be_in_any_pod(approved in any_runtime()) {
         let mesh = mesh();
         let pod = injected(&approved, &mesh);
-        prop_assert!(is_model(&approved, &trusted(&mesh), &pod));
-        prop_assert!(is_model(&approved, &trusted(&mesh), &approved), "and need not be in it");
-        prop_assert!(!is_model(&approved, &Trusted::default(), &pod));
+        prop_assert!(is_match(&approved, &trusted(&mesh), &pod));
+        prop_assert!(is_match(&approved, &trusted(&mesh), &approved), "the sidecar is optional");
+        prop_assert!(!is_match(&approved, &Trusted::default(), &pod));
     }
 
     #[test]
-    fn two_runtimes_match_with_it_only_if_they_match_without(a in any_runtime(), b in any_runtime()) {
+    fn two_runtimes_match_with_a_sidecar_exactly_if_they_match_without(a in any_runtime(), b in any_runtime()) {
         let (mesh, nothing) = (mesh(), Trusted::default());
-        prop_assert_eq!(is_model(&a, &trusted(&mesh), &injected(&b, &mesh)), is_model(&a, &nothing, &b));
+        prop_assert_eq!(is_match(&a, &trusted(&mesh), &injected(&b, &mesh)), is_match(&a, &nothing, &b));
     }
 }
 
 #[test]
-fn any_one_change_to_what_is_injected_is_seen() {
+fn any_single_change_to_an_injected_sidecar_breaks_the_match() {
     let (approved, mesh) = (full_runtime(), mesh());
     let trusted = trusted(&mesh);
-    let mut seen = 0;
+    let mut count = 0;
     for (change, value) in variants(&serde_json::to_value(&mesh).expect("serialises")) {
         let Ok(changed) = serde_json::from_value::<Runtime>(value) else { continue };
-        // Less than the whole is as good, and the order of whole things does not matter.
+        // A pod may lack trusted parts, and their order does not matter.
         let is_less = ["containers", "initContainers", "volumes"].iter().any(|list| {
             let of = change.trim_start_matches(' ').trim_start_matches('/');
             of == format!("drop {list}")
@@ -113,54 +113,56 @@ fn any_one_change_to_what_is_injected_is_seen() {
         if changed == mesh || is_less || change.contains(" twice") && change.matches('/').count() == 1 {
             continue;
         }
-        assert!(!is_model(&approved, &trusted, &injected(&approved, &changed)), "{change}");
-        seen += 1;
+        assert!(!is_match(&approved, &trusted, &injected(&approved, &changed)), "{change}");
+        count += 1;
     }
-    assert!(seen > 250, "only {seen} changes were tried");
+    assert!(count > 250, "only {count} changes were tried");
 }
 
 #[test]
-fn what_was_approved_must_be_there_itself() {
+fn every_approved_container_must_be_present() {
     let (approved, mesh) = (full_runtime(), mesh());
     let trusted = trusted(&mesh);
     for gone in 0..approved.containers.len() {
         let mut pod = injected(&approved, &mesh);
         pod.containers.retain(|c| c.name != approved.containers[gone].name);
-        assert!(!is_model(&approved, &trusted, &pod), "without container {gone}");
+        assert!(!is_match(&approved, &trusted, &pod), "without container {gone}");
     }
-    // A trusted container that has the name of an approved one is not it.
+    // A trusted container does not replace an approved container of the same name.
     let mut same_name = trusted.clone();
     same_name.containers[0].container.name.clone_from(&approved.containers[0].name);
     let mut pod = injected(&approved, &mesh);
     pod.containers.retain(|c| c.name != approved.containers[0].name && c.name != mesh.containers[0].name);
     pod.containers.push(same_name.containers[0].container.clone());
     pod.containers[0].args = vec!["other".into()];
-    assert!(!is_model(&approved, &same_name, &pod));
-    // Nor does an approved container move to where only trusted ones run.
+    assert!(!is_match(&approved, &same_name, &pod));
+    // An approved container must not become an init container.
     let mut pod = injected(&approved, &mesh);
     let moved = pod.containers.pop().expect("has some");
     pod.init_containers.push(moved);
-    assert!(!is_model(&approved, &trusted, &pod));
+    assert!(!is_match(&approved, &trusted, &pod));
 }
 
 #[test]
-fn additions_are_exact() {
+fn trusted_additions_match_exactly() {
     let (approved, mesh) = (full_runtime(), mesh());
     let trusted = trusted(&mesh);
     let changes: [(&str, Change); 7] = [
         ("another value", |pod| pod.containers[2].env[0].value = Some("off".into())),
-        ("a name that was approved", |pod| pod.containers[2].env.push(variable("MODEL", "on"))),
+        ("an approved variable", |pod| pod.containers[2].env.push(variable("MODEL", "on"))),
         ("another path", |pod| {
             pod.containers[2].volume_mounts.push(VolumeMount { mount_path: "/srv".into(), ..mount() });
         }),
         ("another volume", |pod| {
             pod.containers[2].volume_mounts.push(VolumeMount { name: "weights".into(), ..mount() });
         }),
-        ("a path in it", |pod| {
+        ("a sub path", |pod| {
             pod.containers[2].volume_mounts.push(VolumeMount { sub_path: Some("x".into()), ..mount() });
         }),
-        ("writable", |pod| pod.containers[2].volume_mounts.push(VolumeMount { read_only: false, ..mount() })),
-        ("more volumes", |pod| {
+        ("a writable mount", |pod| {
+            pod.containers[2].volume_mounts.push(VolumeMount { read_only: false, ..mount() });
+        }),
+        ("another volume of the pod", |pod| {
             let (name, empty_dir) = ("mesh-more".to_owned(), Some(EmptyDirVolume {}));
             pod.volumes.push(Volume { name: name.into(), empty_dir, ..Volume::default() });
         }),
@@ -168,30 +170,30 @@ fn additions_are_exact() {
     for (what, change) in changes {
         let mut pod = injected(&approved, &mesh);
         change(&mut pod);
-        assert!(!is_model(&approved, &trusted, &pod), "{what}");
+        assert!(!is_match(&approved, &trusted, &pod), "{what}");
     }
 }
 
 #[test]
-fn a_mount_that_is_trusted_elsewhere_is_not_one_of_an_approved_volume() {
+fn a_trusted_mount_of_an_approved_volume_does_not_match() {
     let mut approved = full_runtime();
     let (name, empty_dir) = ("mesh-cache".to_owned(), Some(EmptyDirVolume {}));
     approved.volumes.push(Volume { name: name.into(), empty_dir, ..Volume::default() });
     let trusted = trusted(&mesh());
     let mut pod = approved.clone();
-    assert!(is_model(&approved, &trusted, &pod));
+    assert!(is_match(&approved, &trusted, &pod));
     pod.containers[0].volume_mounts.push(mount());
-    assert!(!is_model(&approved, &trusted, &pod));
+    assert!(!is_match(&approved, &trusted, &pod));
 }
 
 #[test]
-fn what_may_vary_is_what_it_lists() {
+fn a_trusted_container_varies_only_in_its_listed_fields() {
     let (approved, mesh) = (full_runtime(), mesh());
     let with = |list: fn(&mut TrustedContainer), change: fn(&mut Container)| {
         let (mut trusted, mut pod) = (trusted(&mesh), injected(&approved, &mesh));
         list(&mut trusted.containers[0]);
         change(&mut pod.containers[0]);
-        is_model(&approved, &trusted, &pod)
+        is_match(&approved, &trusted, &pod)
     };
     let any_args: fn(&mut TrustedContainer) = |t| t.any_args = true;
     assert!(with(any_args, |c| c.args = vec!["any".into()]));
@@ -212,7 +214,7 @@ fn what_may_vary_is_what_it_lists() {
         let (mut trusted, mut pod) = (trusted(&mesh), injected(&approved, &mesh));
         repository(&mut trusted.containers[0]);
         pod.containers[0].image = image.into();
-        is_model(&approved, &trusted, &pod)
+        is_match(&approved, &trusted, &pod)
     };
     assert!(image("registry.example:5000/mesh/proxy:1"));
     assert!(image("registry.example:5000/mesh/proxy@sha256:0"));

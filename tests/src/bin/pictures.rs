@@ -1,4 +1,5 @@
-//! Draws the terminal pictures of docs/approve.md and docs/troubleshoot.md from real runs of the example credit-scorer.
+//! Draws the terminal pictures of docs/approve.md and docs/troubleshoot.md from real commands about the example
+//! credit-scorer.
 
 use std::fs;
 
@@ -6,16 +7,15 @@ use anstyle_svg::Term;
 use anyhow::{Context, Result, ensure};
 use assent_tests::{Assent, ControlPlane, ON_A_TERMINAL, Options, Person, Scenario, binaries, root};
 
-/// What is drawn.
+/// A picture of a command and its output.
 struct Picture {
     name: &'static str,
-    /// Who sits at the terminal.
+    /// The person who runs the command.
     person: Person,
-    /// What they type.
     command: &'static str,
-    /// What they answer.
+    /// The answer to the question of the command.
     answer: &'static str,
-    /// The headings between which nothing is drawn, for it is long.
+    /// The headings of a long part that is left out: from the first heading to the second.
     without: Option<(&'static str, &'static str)>,
 }
 
@@ -54,14 +54,14 @@ async fn main() -> Result<()> {
 }
 
 impl Picture {
-    /// What is on the screen once the command has ended.
+    /// The text on the screen after the command has ended.
     async fn screen(&self, cluster: &ControlPlane) -> Result<String> {
         let line = format!("stty cols 100; env --unset=NO_COLOR TERM=xterm-256color {}", self.command);
         let (args, answer) = (["-c", ON_A_TERMINAL, &line], format!("{}\n", self.answer));
-        let said = cluster.run(cluster.account(self.person), "bash", &args, Some(&answer)).await?;
-        ensure!(said.status.success(), "{}: {}", self.command, said.stdout);
-        let screen = said.stdout.replace('\r', "");
-        // The terminal echoes what is typed when it comes, which is before the question.
+        let output = cluster.run(cluster.account(self.person), "bash", &args, Some(&answer)).await?;
+        ensure!(output.status.success(), "{}: {}", self.command, output.stdout);
+        let screen = output.stdout.replace('\r', "");
+        // The terminal echoes the answer before the question, because it is already in standard input.
         let screen = screen.strip_prefix(&answer).unwrap_or(&screen);
         let screen = screen.replace("to sign: ", &format!("to sign: {}", self.answer));
         let mut left_out = false;

@@ -1,4 +1,4 @@
-//! The configuration of kubelet, containerd and the pods' network.
+//! The configuration of the kubelet, containerd and the pod network.
 
 use std::fs;
 use std::path::Path;
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{LABEL, PAUSE};
 
-/// Writes the files for a node in `directory`, whose pods' control groups are below `group`. `port` is the
-/// kubelet's, and nobody else on this machine has it.
+/// Writes the configuration files of a node to `directory`. The control groups of its pods are below `group`. `port` is
+/// the port of the kubelet, and unique on this machine.
 pub fn write(directory: &Path, programs: &Path, group: &str, port: u16) -> Result<()> {
     fs::write(directory.join("containerd.toml"), containerd(directory, programs))?;
     fs::write(directory.join("kubelet.yaml"), kubelet(directory, group, port).to_string())?;
@@ -29,7 +29,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt",
 [plugins."io.containerd.cri.v1.images".pinned_images]
   sandbox = "{PAUSE}"
 [plugins."io.containerd.cri.v1.runtime"]
-  # The pause container asks for a score that needs CAP_SYS_RESOURCE.
+  # The OOM score of the pause container needs CAP_SYS_RESOURCE.
   restrict_oom_score_adj = true
   disable_apparmor = true
   netns_mounts_under_state_dir = true
@@ -42,8 +42,8 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt",
     )
 }
 
-/// Control groups of version 1 do, images are never collected because nobody could pull them again, and
-/// nothing needs iptables or systemd.
+/// The kubelet accepts cgroup v1, and needs neither iptables nor systemd. It never removes images, because they cannot
+/// be pulled again.
 fn kubelet(directory: &Path, group: &str, port: u16) -> Value {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
@@ -60,8 +60,8 @@ fn kubelet(directory: &Path, group: &str, port: u16) -> Value {
     })
 }
 
-/// Each pod has a pair of interfaces, which goes with it. The subnet follows from the port, so that two nodes
-/// on one machine have two.
+/// Each pod has its own interface pair, which is removed with the pod. The subnet depends on the port, so two nodes on
+/// one machine have different subnets.
 fn network(directory: &Path, port: u16) -> Value {
     let number = port - 20_000;
     let subnet = format!("10.{}.{}.0/24", 100 + number / 256, number % 256);

@@ -1,8 +1,8 @@
-//! Container images, made here because no registry is at hand: one layer in an OCI layout archive.
+//! Builds container images with one layer as OCI layout archives, because the tests have no registry.
 //!
 //! ```text
 //! files ──> layer.tar ──> config ──> manifest ──> index ──> archive for `ctr images import`
-//!                                       └──> the digest by which pods name the image
+//!                                       └──> the digest in the image reference of pods
 //! ```
 
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// An archive, and the digest of the image in it.
+/// An archive with an image, and the digest of the image.
 pub struct Image {
     pub archive: Vec<u8>,
     pub digest: String,
@@ -19,8 +19,8 @@ pub struct Image {
 /// A file of an image: its path without the leading slash, its mode and its content.
 pub type File<'a> = (&'a str, u32, &'a [u8]);
 
-/// Makes the image with `files`, which starts `entrypoint`. containerd knows it by `names`, and by each of
-/// these with its digest.
+/// Builds an image with `files` that starts `entrypoint`. containerd imports it under `names`, and under each name with
+/// the digest instead of the tag.
 pub fn image(names: &[&str], entrypoint: &[&str], files: &[File<'_>]) -> Image {
     let mut layer = Tar::default();
     for directory in ["etc", "tmp", "dev", "proc", "sys", "var"] {
@@ -79,14 +79,14 @@ fn hex(blob: &[u8]) -> String {
     })
 }
 
-/// An archive in the ustar format. Paths are at most 100 bytes long, and owners are root.
+/// An archive in the ustar format. Paths have at most 100 bytes, and root owns all files.
 #[derive(Default)]
 struct Tar {
     bytes: Vec<u8>,
     directories: Vec<String>,
 }
 
-/// Everything in an archive is a multiple of this.
+/// Each entry of an archive is padded to a multiple of this size.
 const BLOCK: usize = 512;
 
 impl Tar {
@@ -116,7 +116,7 @@ impl Tar {
         put(116, "0000000");
         put(124, &format!("{:011o}", content.len()));
         put(136, "00000000000");
-        // The checksum counts its own field as spaces.
+        // The checksum is computed with spaces in its own field.
         put(148, "        ");
         put(257, "ustar\x0000");
         header[156] = kind;

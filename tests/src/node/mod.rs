@@ -1,13 +1,13 @@
-//! A node that runs containers: the real kubelet, containerd and runc, next to the nodes that KWOK plays.
+//! A node that runs containers with the real kubelet, containerd and runc, next to the simulated nodes.
 //!
-//! KWOK confirms whatever it is asked; only a kubelet shows when a container has really ended.
+//! KWOK reports every requested state at once. Only a kubelet shows when a container has really ended.
 //!
 //! ```text
 //! Node ── supervise ── unshare ── run-node ─┬─ containerd ── shims ── containers
 //!                                           └─ kubelet ──> API server of the ControlPlane
 //! <cluster>/node/
 //! ├── containerd.toml, kubelet.yaml, cni/     the configuration
-//! ├── images/                                 what containers run; there is no registry
+//! ├── images/                                 the images, because there is no registry
 //! └── run/, var/                              sockets, data
 //! ```
 
@@ -27,47 +27,47 @@ use serde_json::{Value, json};
 use crate::binaries::{self, controlplane};
 use crate::{ControlPlane, Person, Process, ports, until};
 
-/// The name of the node: the API server dials a node by its host name first.
+/// The name of the node. The API server first connects to the host name of a node, so it must resolve.
 pub const NAME: &str = "localhost";
 
-/// The port on which `serve` and `stubborn` of tests/controlplane/node/app answer.
+/// The port on which the modes `serve` and `stubborn` of tests/controlplane/node/app listen.
 pub const PORT: u16 = 8080;
 
-/// What only pods that ask for this node tolerate, so that no other test's pods come here.
+/// The taint and label of the node. Only pods from [`Node::place`] tolerate it, so pods of other tests never run here.
 const LABEL: &str = "assent.test/real";
 
-/// The repositories of the images that containerd has.
+/// The repository of the test program.
 const APP: &str = "registry.example/app";
 const MODELS: &str = "registry.example/models";
 const PAUSE: &str = "registry.k8s.io/pause:3.10.2";
 
-/// A multiple of what a busy machine needs.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// The timeout for the node to become ready, several times what a busy machine needs.
+const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// A running node. Dropping it ends its containers and all else of it.
+/// A running node. On drop, all its processes and containers end.
 pub struct Node {
     process: Process,
     ctr: PathBuf,
     directory: PathBuf,
     /// The image of the program: `registry.example/app@sha256:…`.
     pub image: String,
-    /// The same by its tag.
+    /// The same image by its tag.
     pub tag: String,
-    /// An image for volumes, with a file `a/config.json`.
+    /// An image for volumes, with the file `a/config.json`.
     pub models: String,
 }
 
-/// A container that runs, as containerd says.
+/// A running container, as containerd reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
     /// The name of its pod.
     pub pod: String,
-    /// Its name.
+    /// The name of the container.
     pub container: String,
 }
 
 impl Node {
-    /// Why no node can run here; `None` where one can.
+    /// The reason why no node can run on this machine, or `None`.
     pub fn unavailable() -> Option<String> {
         possible().err().map(|error| format!("{error:#}"))
     }
@@ -110,8 +110,8 @@ impl Node {
     }
 
     async fn ready(&self, cluster: &ControlPlane) -> Result<()> {
-        until(PATIENCE, "the node to be ready", async || {
-            ensure!(self.process.is_running(), "it ended: {}", self.log_tail());
+        until(TIMEOUT, "the node to be ready", async || {
+            ensure!(self.process.is_running(), "the node ended: {}", self.log_tail());
             let get = ["get", "node", NAME, "-o=jsonpath={.status.conditions[?(@.type=='Ready')].status}"];
             Ok((cluster.kubectl(Person::Admin, &get).await?.ok()? == "True").then_some(()))
         })
@@ -125,19 +125,19 @@ impl Node {
         format!("{}\n{}\n{}", self.process.log_tail(8), tail("containerd.log"), tail("kubelet.log"))
     }
 
-    /// Has the pod of `spec` scheduled to this node.
+    /// Changes the spec of a pod so that it is scheduled to this node.
     pub fn place(spec: &mut Value) {
         spec["nodeSelector"] = json!({ LABEL: "true" });
         spec["tolerations"] = json!([{ "key": LABEL, "operator": "Exists" }]);
     }
 
-    /// A container `server` that answers on [`PORT`]. `mode` is `serve`, or `stubborn` if it ignores SIGTERM;
-    /// `revision` tells versions apart.
+    /// A container `server` that listens on [`PORT`]. `mode` is `serve`, or `stubborn` to ignore SIGTERM. Versions differ
+    /// in `revision`.
     pub fn container(&self, mode: &str, revision: &str) -> Value {
         json!({ "name": "server", "image": self.image, "args": [mode, format!(":{PORT}"), revision] })
     }
 
-    /// The containers of a namespace that containerd runs, without those that keep the pods' networks.
+    /// The running containers of a namespace, without the pause containers.
     pub async fn running(&self, namespace: &str) -> Result<Vec<Running>> {
         let filter = format!(
             r#"labels."io.cri-containerd.kind"==container,labels."io.kubernetes.pod.namespace"=={namespace}"#
@@ -146,7 +146,7 @@ impl Node {
         let runs = |id: &str| tasks.lines().any(|line| line.starts_with(id) && line.ends_with("RUNNING"));
         let mut running = Vec::new();
         for id in self.ctr(&["containers", "ls", "-q", &filter]).await?.lines().filter(|id| runs(id)) {
-            // It may be gone by now.
+            // The container may be gone since the list.
             let Ok(info) = self.ctr(&["containers", "info", id]).await else { continue };
             let info: Value = serde_json::from_str(&info)?;
             let label = |name: &str| info["Labels"][name].as_str().unwrap_or_default().to_owned();
@@ -158,7 +158,7 @@ impl Node {
         Ok(running)
     }
 
-    /// What `ctr ARGS` prints.
+    /// Runs `ctr ARGS` and returns its output.
     async fn ctr(&self, args: &[&str]) -> Result<String> {
         let output = tokio::process::Command::new(&self.ctr)
             .arg("--address")
@@ -172,12 +172,12 @@ impl Node {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Stops the kubelet with SIGSTOP: containers run on, and nobody is told what becomes of them.
+    /// Pauses the kubelet with SIGSTOP. Containers continue, and nobody reports their state.
     pub fn pause_kubelet(&self) -> Result<()> {
         self.signal_kubelet("-STOP")
     }
 
-    /// Lets the kubelet go on.
+    /// Resumes the kubelet with SIGCONT.
     pub fn resume_kubelet(&self) -> Result<()> {
         self.signal_kubelet("-CONT")
     }
@@ -193,11 +193,11 @@ impl Node {
                 return Ok(());
             }
         }
-        bail!("the kubelet is not there")
+        bail!("no kubelet process with {config} was found")
     }
 }
 
-/// Whether a node can run here, or why not.
+/// Fails with the reason if a node cannot run on this machine.
 fn possible() -> Result<()> {
     ensure!(fs::metadata("/proc/self")?.uid() == 0, "a node needs root");
     for program in ["runc", "unshare", "mount"] {
@@ -205,7 +205,7 @@ fn possible() -> Result<()> {
         let found = std::env::split_paths(&paths).any(|path| path.join(program).is_file());
         ensure!(found, "a node needs {program}, which is not in PATH");
     }
-    // The snapshots of images are overlays, on the file system of temporary files.
+    // containerd mounts images as overlays on the file system of temporary files.
     let scratch = tempfile::tempdir()?;
     let script = r#"cd "$0" && mkdir lower upper work merged &&
         mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged &&
@@ -218,7 +218,7 @@ fn possible() -> Result<()> {
     Ok(())
 }
 
-/// The name of the control group of a cluster's node, which `sweep` removes together with its directory.
+/// The control group of the node. It has the name of the cluster's directory, and `sweep` removes both.
 fn group(cluster: &ControlPlane) -> Result<String> {
     let name = cluster.directory().file_name().context("the directory has no name")?;
     Ok(name.to_string_lossy().into_owned())
@@ -246,10 +246,10 @@ fn spawn(cluster: &ControlPlane, directory: &Path, programs: &Path) -> Result<Pr
     Process::spawn("node", "unshare", args, [("", ""); 0], &cluster.log_dir())
 }
 
-/// An address of this machine that is not the loopback's, which the kubelet refuses.
+/// An address of this machine that is not a loopback address, because the kubelet refuses those.
 fn address() -> Result<std::net::IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
-    // This sends nothing.
+    // Connecting a UDP socket sends nothing.
     socket.connect("192.0.2.1:9").context("a node needs a network interface with a default route")?;
     Ok(socket.local_addr()?.ip())
 }

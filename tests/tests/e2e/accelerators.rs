@@ -1,5 +1,5 @@
-//! The scope accelerated: what counts as an accelerator, for the API server, the operator and the plugin, and how a
-//! platform team adds to it.
+//! The scope `accelerated`: the API server, the operator and the plugin agree on which pods use an accelerator.
+//! Chart values can add more accelerators.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn env(variable: &Value) -> Value {
     json!({ "name": "c", "image": "c", "env": [variable] })
 }
 
-/// Pods, and whether they use an accelerator.
+/// Pods, each with whether it uses an accelerator.
 fn cases() -> Vec<(Value, bool)> {
     let plain = with(&json!({ "limits": { "cpu": "1", "nvidia.com/gpu": "0", "example.com/nic": "1" } }));
     let mut init = gpu("google.com/tpu");
@@ -79,32 +79,34 @@ fn cases() -> Vec<(Value, bool)> {
     specs.into_iter().chain(by_resource).map(of_spec).chain(annotations).collect()
 }
 
-/// What the API server makes of a pod that nothing clears, in a dry run.
-async fn made(scene: &Scenario<'_>, pod: &Value) -> Result<Pod> {
+/// Creates a pod in a dry run. Returns the pod after admission.
+async fn admitted(scene: &Scenario<'_>, pod: &Value) -> Result<Pod> {
     let mut pod = pod.clone();
     pod["apiVersion"] = json!("v1");
     pod["kind"] = json!("Pod");
     pod["metadata"]["generateName"] = json!("pod-");
     pod["metadata"]["namespace"] = json!(scene.namespace);
     let create = ["create", "--dry-run=server", "-o=json", "-f", "-"];
-    let made = scene.cluster.kubectl_stdin(Dev, &create, &pod.to_string()).await?.ok()?;
-    Ok(serde_json::from_str(&made)?)
+    let output = scene.cluster.kubectl_stdin(Dev, &create, &pod.to_string()).await?.ok()?;
+    Ok(serde_json::from_str(&output)?)
 }
 
 fn is_held(pod: &Pod) -> bool {
     pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key("assent.dev/held"))
 }
 
-/// The API server and the operator must agree on what an accelerator is.
-pub async fn accelerated_takes_in_whatever_uses_an_accelerator(cluster: &ControlPlane) -> Result<()> {
+pub async fn scope_accelerated_governs_every_pod_with_an_accelerator(cluster: &ControlPlane) -> Result<()> {
     let scene = accelerated(cluster, "accelerated").await?;
     let known = Accelerators::default();
     for (pod, uses) in cases() {
-        let made = made(&scene, &pod).await?;
-        let spec = made.spec.clone().unwrap_or_default();
-        let ours = narrowest_scope(&made.metadata, &spec, &known) == Scope::Accelerated;
-        let held = is_held(&made);
-        ensure!(held == uses && ours == uses, "the API server holds: {held}, we would: {ours}: {pod}");
+        let admitted = admitted(&scene, &pod).await?;
+        let spec = admitted.spec.clone().unwrap_or_default();
+        let by_operator = narrowest_scope(&admitted.metadata, &spec, &known) == Scope::Accelerated;
+        let held = is_held(&admitted);
+        ensure!(
+            held == uses && by_operator == uses,
+            "held by the API server: {held}, accelerated for the operator: {by_operator}: {pod}"
+        );
     }
     for class in ["nvidia", "plain"] {
         let manifest = json!({ "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass",
@@ -112,8 +114,8 @@ pub async fn accelerated_takes_in_whatever_uses_an_accelerator(cluster: &Control
         scene.apply(Admin, &manifest).await?;
         let pod =
             json!({ "spec": { "containers": [{ "name": "c", "image": "c" }], "runtimeClassName": class } });
-        let made = made(&scene, &pod).await?;
-        ensure!(is_held(&made) == (class == "nvidia"), "{made:?}");
+        let admitted = admitted(&scene, &pod).await?;
+        ensure!(is_held(&admitted) == (class == "nvidia"), "{admitted:?}");
     }
     let mut pod = scene.pod("plain", &with(&json!({})));
     pod["metadata"]["labels"] = json!({ "app": "plain" });
@@ -133,14 +135,14 @@ pub async fn accelerated_takes_in_whatever_uses_an_accelerator(cluster: &Control
     says(&said, &["label assent.dev/system of a pod does not change"])
 }
 
-/// `helm upgrade` with more accelerators: the policies have them at once, and nobody takes them back.
-pub async fn values_add_accelerators_for_policies_operator_and_plugin_alike() -> Result<()> {
+/// `helm upgrade` adds accelerators to the policies at once, and an operator with the old values does not undo that.
+pub async fn chart_values_add_accelerators_for_policies_operator_and_plugin() -> Result<()> {
     let (cluster, old) = stage().await?;
     let scene = accelerated(&cluster, "more-accelerators").await?;
     let npu = json!({ "spec": { "containers": [gpu("example.com/npu-core")] } });
     let variable =
         json!({ "spec": { "containers": [env(&json!({ "name": "EXAMPLE_DEVICES", "value": "0" }))] } });
-    ensure!(!is_held(&made(&scene, &npu).await?), "nobody said that it is an accelerator");
+    ensure!(!is_held(&admitted(&scene, &npu).await?), "held without an accelerator");
 
     let chart = root().join("charts/assent").display().to_string();
     let values = cluster.directory().join("values.yaml").display().to_string();
@@ -150,18 +152,18 @@ pub async fn values_add_accelerators_for_policies_operator_and_plugin_alike() ->
     let more = ["--set", "accelerators.resources={example.com/npu},accelerators.variables={EXAMPLE_DEVICES}"];
     cluster.helm(&[&upgrade[..], &more].concat()).await?.ok()?;
     let both_held = async || {
-        let held = is_held(&made(&scene, &npu).await?) && is_held(&made(&scene, &variable).await?);
+        let held = is_held(&admitted(&scene, &npu).await?) && is_held(&admitted(&scene, &variable).await?);
         Ok(held.then_some(()))
     };
-    until(Duration::from_secs(20), "the API server to know more accelerators", both_held).await?;
-    // The operator of before the upgrade does not know them yet.
+    until(Duration::from_secs(20), "the API server to use the new accelerators", both_held).await?;
+    // The old operator still has the old values. It has time to restore the policies, but must not.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let log = old.operator().log_tail(500);
-    ensure!(!log.contains("restored") && log.contains("they are left alone"), "{log}");
+    ensure!(!log.contains("restored") && log.contains("they are left unchanged"), "{log}");
     old.operator().kill();
     let new = Assent::start(&cluster, "operator").await?;
     let policies = "validatingadmissionpolicies/assent-pod-create";
-    until(Duration::from_secs(40), "a deleted policy to be restored as the values say", async || {
+    until(Duration::from_secs(40), "a deleted policy to be restored with the new values", async || {
         let log = new.operator().log_tail(500);
         if !log.contains("was missing, restored") {
             cluster.kubectl(Admin, &["delete", policies, "--ignore-not-found"]).await?.ok()?;
@@ -180,6 +182,6 @@ pub async fn values_add_accelerators_for_policies_operator_and_plugin_alike() ->
     says(&scene.event("Pod", "npu", "Held").await?, &["it has no label assent.dev/system"])?;
     says(&scene.assent(Dev, &["inventory", "--shadow"]).await?.ok()?, &["npu", "example.com/npu"])?;
     let said = scene.assent(Dev, &["explain", "pod/npu"]).await?;
-    ensure!(!said.stdout.contains("does not take it in"), "{}", said.stdout);
+    ensure!(!said.stdout.contains("does not include it"), "{}", said.stdout);
     Ok(())
 }

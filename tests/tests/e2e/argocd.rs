@@ -1,5 +1,5 @@
-//! Argo CD, as its users run it: what waits for people is Suspended, what is withheld Degraded, and nothing is put
-//! right that was not wrong.
+//! Argo CD with Assent: a version that awaits approval is Suspended, and a withheld version is Degraded. Argo CD
+//! writes nothing while the cluster is as in Git.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use assent_tests::{ArgoCd, Assent, ControlPlane, Layout, Person, Scenario, conta
 use serde_json::{Value, json};
 
 use crate::assistant::{
-    SOON, SYSTEM, VERSION, as_written, decide, decommission, documented, is_decommissioned, may_sign,
+    SOON, SYSTEM, VERSION, as_written, decide, decommission, documented, is_decommissioned, register_key,
     replicas, scene, sign, unsigned,
 };
 use Person::Admin;
 
-/// Assent and Argo CD on a control plane, with the repository of the layout for one.
+/// A control plane with Assent, Argo CD and the layout for one repository.
 struct Stage<'a> {
     scene: Scenario<'a>,
     argo: ArgoCd<'a>,
@@ -21,13 +21,13 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    async fn set(cluster: &'a ControlPlane) -> Result<Self> {
+    async fn new(cluster: &'a ControlPlane) -> Result<Self> {
         let scene = scene(cluster);
         let layout = Layout::copy("one-repository")?;
         Ok(Self { scene, argo: ArgoCd::install(cluster).await?, layout })
     }
 
-    /// Applies what tells Argo CD where to look.
+    /// Applies the Applications of the layout.
     async fn bootstrap(&self) -> Result<()> {
         let url = self.layout.commit("one-repository")?;
         for application in ["governance", "support"] {
@@ -38,23 +38,23 @@ impl<'a> Stage<'a> {
         self.scene.cluster.kubectl(Admin, &["apply", "-k", &directory]).await?.ok().map(drop)
     }
 
-    /// The objects of an Application as they are written, and when Argo CD last applied something.
+    /// The objects of an Application without their statuses, and the time of the last sync.
     async fn written(&self, application: &str) -> Result<Vec<Value>> {
         let status = self.argo.application(application).await?["status"].take();
         let mut written = vec![status["operationState"]["finishedAt"].clone()];
-        for resource in status["resources"].as_array().context("resources")? {
+        for resource in status["resources"].as_array().context("no resources")? {
             let kind = match resource["group"].as_str() {
-                Some(group) => format!("{}.{group}", resource["kind"].as_str().context("a kind")?),
-                None => resource["kind"].as_str().context("a kind")?.to_owned(),
+                Some(group) => format!("{}.{group}", resource["kind"].as_str().context("no kind")?),
+                None => resource["kind"].as_str().context("no kind")?.to_owned(),
             };
             let namespace = resource["namespace"].as_str().unwrap_or("default");
-            let name = resource["name"].as_str().context("a name")?;
+            let name = resource["name"].as_str().context("no name")?;
             written.push(as_written(&self.scene, &kind, namespace, name).await?);
         }
         Ok(written)
     }
 
-    /// Has it compared ten times over: it is as in Git throughout, and nobody writes anything.
+    /// Refreshes an Application ten times. It stays Synced, and nobody writes to its objects.
     async fn is_quiet(&self, application: &str) -> Result<()> {
         self.argo.refresh(application).await?;
         let before = self.written(application).await?;
@@ -63,15 +63,15 @@ impl<'a> Stage<'a> {
             ensure!(status["sync"]["status"] == "Synced", "{status}");
         }
         let after = self.written(application).await?;
-        ensure!(before == after, "somebody wrote: {before:?}, then {after:?}");
+        ensure!(before == after, "an object was written: {before:?}, then {after:?}");
         Ok(())
     }
 }
 
-pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<()> {
+pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;
-    let stage = Stage::set(&cluster).await?;
+    let stage = Stage::new(&cluster).await?;
     stage.bootstrap().await?;
     let (scene, argo) = (&stage.scene, &stage.argo);
     argo.is("governance", "Healthy").await?;
@@ -80,7 +80,7 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
         let message = argo.shows("support", kind, "Suspended").await?;
         ensure!(message.contains("kubectl assent approve support-assistant"), "{message}");
     }
-    // What is in the cluster, by Argo CD's own command.
+    // The same result by the argocd command.
     for (kind, name, health) in [
         ("aisystem", SYSTEM, "Suspended"),
         ("modelversion", VERSION, "Suspended"),
@@ -105,7 +105,7 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
     let menu = argo.override_says("list-actions", &scene.get("modelversion", VERSION).await?).await?;
     ensure!(menu.contains("kubectl assent revoke support-assistant"), "{menu}");
     let approvals = scene.list("approvals").await?;
-    let approval = approvals.iter().find(|a| a["spec"]["decision"] == "Approve").context("an approval")?;
+    let approval = approvals.iter().find(|a| a["spec"]["decision"] == "Approve").context("no approval")?;
     let said = argo.override_says("health", approval).await?;
     ensure!(said.contains("STATUS: Healthy") && said.contains("Counted"), "{said}");
 
@@ -120,10 +120,10 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
     argo.is("support", "Healthy").await
 }
 
-pub async fn self_heal_does_not_fight() -> Result<()> {
+pub async fn self_heal_does_not_conflict_with_enforcement() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;
-    let stage = Stage::set(&cluster).await?;
+    let stage = Stage::new(&cluster).await?;
     let (scene, argo) = (&stage.scene, &stage.argo);
     let level = "one-repository/governance/risklevel-limited.yaml";
     stage.layout.edit(level, "  images: Digest\n", "  images: Digest\n  onLoss: {mode: ScaleDown}\n")?;
@@ -131,10 +131,10 @@ pub async fn self_heal_does_not_fight() -> Result<()> {
     let job = json!({ "apiVersion": "batch/v1", "kind": "Job", "spec": job["spec"],
         "metadata": { "name": "train", "namespace": "support" } });
     stage.layout.add("one-repository/support", "job.yaml", &job)?;
-    // Git says that it is not suspended, and Argo CD is told not to mind.
-    let mut written = scene.workload("batch/v1", "CronJob", "nightly", &pod_spec(&container("1")));
-    written["spec"]["suspend"] = json!(false);
-    stage.layout.add("one-repository/support", "cronjob.yaml", &written)?;
+    // Git has `suspend: false`. Argo CD must ignore the difference.
+    let mut nightly = scene.workload("batch/v1", "CronJob", "nightly", &pod_spec(&container("1")));
+    nightly["spec"]["suspend"] = json!(false);
+    stage.layout.add("one-repository/support", "cronjob.yaml", &nightly)?;
     stage.bootstrap().await?;
     let ignore = documented("spec:\n    ignoreDifferences:")?.to_string();
     let patch = ["patch", "applications.argoproj.io", "support", "-n=argocd", "--type=merge", "-p", &ignore];
@@ -144,30 +144,30 @@ pub async fn self_heal_does_not_fight() -> Result<()> {
     scene.running(SYSTEM, 2).await?;
     argo.synced("support").await?;
 
-    // What nothing clears is suspended, which Git does not say, and stays so.
+    // The uncleared jobs stay suspended, although Git does not suspend them.
     stage.is_quiet("support").await?;
     for (kind, name) in [("job", "train"), ("cronjob", "nightly")] {
         ensure!(scene.get(kind, name).await?["spec"]["suspend"] == true, "{kind} {name} was resumed");
     }
 
-    // What is not as in Git is put right as ever.
+    // Argo CD still reverts drift.
     scene.kubectl(Admin, &["scale", "deployment", SYSTEM, "--replicas=4"]).await?;
     argo.refresh("support").await?;
     replicas(scene, 2).await?;
     scene.running(SYSTEM, 2).await?;
 
-    // Git says two replicas and Argo CD insists: after three times nobody fights any more, and nothing runs.
+    // Git has two replicas, and Argo CD restores them. The operator scales down three times. Then it holds the pods.
     decide(scene, "revoke").await?;
-    // Argo CD waits longer from time to time: 2, 6 and 18 seconds.
+    // Argo CD has a back-off: 2, 6 and 18 seconds.
     let contested = async || Ok(scene.event("Deployment", SYSTEM, "Contested").await.ok());
-    until(Duration::from_mins(2), "the fight to end", contested).await?;
+    until(Duration::from_mins(2), "the Event Contested", contested).await?;
     scene.held(SYSTEM, 2).await?;
     argo.synced("support").await?;
     stage.is_quiet("support").await?;
     decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
 
-    // Git does not say how many: there is nothing to fight about.
+    // Without `replicas` in Git there is no conflict.
     stage.layout.edit("one-repository/support/deployment.yaml", "  replicas: 2\n", "")?;
     stage.layout.commit("one-repository")?;
     argo.refresh("support").await?;
@@ -178,23 +178,23 @@ pub async fn self_heal_does_not_fight() -> Result<()> {
     stage.is_quiet("support").await?;
     replicas(scene, 0).await?;
     decide(scene, "approve").await?;
-    until(SOON, "the replicas that there were", async || {
+    until(SOON, "the earlier replicas", async || {
         let now = scene.get("deployment", SYSTEM).await?["spec"]["replicas"].take();
-        ensure!(now == before, "{now}, not {before}");
+        ensure!(now == before, "{now} instead of {before}");
         Ok(Some(()))
     })
     .await?;
 
-    // What a person decides with kubectl stays.
+    // Argo CD does not revert a decision by kubectl.
     decommission(scene, Some("2090-01-01")).await?;
     stage.is_quiet("support").await?;
     is_decommissioned(scene).await
 }
 
-pub async fn a_wave_waits_for_the_approval() -> Result<()> {
+pub async fn a_later_sync_wave_waits_for_the_approval() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;
-    let stage = Stage::set(&cluster).await?;
+    let stage = Stage::new(&cluster).await?;
     let (scene, argo) = (&stage.scene, &stage.argo);
     let wave = "metadata:\n  annotations: {argocd.argoproj.io/sync-wave: \"1\"}\n  name: support-assistant\n";
     let deployment = "one-repository/support/deployment.yaml";
@@ -203,9 +203,13 @@ pub async fn a_wave_waits_for_the_approval() -> Result<()> {
     let message = argo.shows("support", "ModelVersion", "Suspended").await?;
     ensure!(message.contains("AwaitingApproval"), "{message}");
     argo.refresh("support").await?;
-    scene.kubectl(Admin, &["get", "deployment", SYSTEM]).await.err().context("it was not waited for")?;
+    scene
+        .kubectl(Admin, &["get", "deployment", SYSTEM])
+        .await
+        .err()
+        .context("applied before the approval")?;
 
-    // A later commit waits too, so an approval in the same Application would wait for itself.
+    // A later commit also waits. So an approval in the same Application would wait for itself.
     let later = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "later", "namespace": "support",
         "annotations": { "argocd.argoproj.io/sync-wave": "-1" } } });
     stage.layout.add("one-repository/support", "later.yaml", &later)?;
@@ -213,7 +217,7 @@ pub async fn a_wave_waits_for_the_approval() -> Result<()> {
     for _ in 0..3 {
         argo.refresh("support").await?;
     }
-    scene.kubectl(Admin, &["get", "configmap", "later"]).await.err().context("the later commit is synced")?;
+    scene.kubectl(Admin, &["get", "configmap", "later"]).await.err().context("synced before the approval")?;
 
     decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
@@ -221,11 +225,11 @@ pub async fn a_wave_waits_for_the_approval() -> Result<()> {
     argo.is("support", "Healthy").await
 }
 
-/// Argo CD waits for a hook as long as people decide. So does Helm, but for its `--timeout`.
+/// Argo CD waits for a held hook without a timeout. Helm has its `--timeout`.
 pub async fn a_hook_waits_for_the_approval() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;
-    let stage = Stage::set(&cluster).await?;
+    let stage = Stage::new(&cluster).await?;
     let (scene, argo) = (&stage.scene, &stage.argo);
     stage.bootstrap().await?;
     decide(scene, "approve").await?;
@@ -238,7 +242,7 @@ pub async fn a_hook_waits_for_the_approval() -> Result<()> {
     hook["spec"]["template"]["metadata"]["labels"]["assent.dev/system"] = json!(SYSTEM);
     hook["metadata"]["annotations"] = json!({ "argocd.argoproj.io/hook": "PreSync" });
     stage.layout.add("one-repository/support", "hook.yaml", &hook)?;
-    // A new hook alone is no difference that starts a sync.
+    // A new hook alone does not start a sync.
     let change = json!({ "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": { "name": "change", "namespace": "support" } });
     stage.layout.add("one-repository/support", "change.yaml", &change)?;
@@ -256,7 +260,7 @@ pub async fn a_hook_waits_for_the_approval() -> Result<()> {
 
     scene.assent(Person::Alice, &["approve", SYSTEM, "--version", "warm-up", "--yes"]).await?.ok()?;
     scene.running("warm-up", 1).await?;
-    let pod = scene.pods("warm-up").await?[0]["metadata"]["name"].as_str().context("a name")?.to_owned();
+    let pod = scene.pods("warm-up").await?[0]["metadata"]["name"].as_str().context("no name")?.to_owned();
     scene.complete_pod(&pod).await?;
     until(SOON, "the sync to end", async || {
         let operation = argo.application("support").await?["status"]["operationState"].take();
@@ -267,10 +271,10 @@ pub async fn a_hook_waits_for_the_approval() -> Result<()> {
     argo.is("support", "Healthy").await
 }
 
-pub async fn an_application_repository_brings_no_more_than_its_project_lets_it() -> Result<()> {
+pub async fn an_application_repository_cannot_add_systems_and_argocd_cannot_approve() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;
-    let stage = Stage { layout: Layout::copy("two-repositories")?, ..Stage::set(&cluster).await? };
+    let stage = Stage { layout: Layout::copy("two-repositories")?, ..Stage::new(&cluster).await? };
     let (scene, argo) = (&stage.scene, &stage.argo);
     let argocd = "two-repositories/governance-repository/argocd";
     let governance = stage.layout.commit("two-repositories/governance-repository")?;
@@ -303,9 +307,9 @@ pub async fn an_application_repository_brings_no_more_than_its_project_lets_it()
     })
     .await?;
     ensure!(refused.contains("assent.dev:AISystem"), "{refused}");
-    scene.kubectl(Admin, &["get", "aisystem", "mine"]).await.err().context("it was applied")?;
+    scene.kubectl(Admin, &["get", "aisystem", "mine"]).await.err().context("the system was applied")?;
 
-    // Argo CD's account is cluster-admin, and cannot approve.
+    // The account of Argo CD is cluster-admin, but it cannot approve.
     let approval = unsigned(scene).await?;
     stage.layout.add("two-repositories/governance-repository/systems/support", "mine.yaml", &approval)?;
     stage.layout.commit("two-repositories/governance-repository")?;
@@ -318,18 +322,18 @@ pub async fn an_application_repository_brings_no_more_than_its_project_lets_it()
     .await
 }
 
-pub async fn it_installs_assent_and_leaves_it_alone() -> Result<()> {
+pub async fn argocd_installs_assent_without_drift() -> Result<()> {
     let cluster = ControlPlane::start().await?;
-    let stage = Stage { layout: Layout::copy("install")?, ..Stage::set(&cluster).await? };
+    let stage = Stage { layout: Layout::copy("install")?, ..Stage::new(&cluster).await? };
     stage.layout.bring("charts", "install")?;
     let url = stage.layout.commit("install")?;
     let file = "install/argocd.yaml";
     stage.layout.edit(file, "https://github.com/assent-dev/assent.git", &url)?;
-    // Nodes here run no containers: the operator is a process beside them.
+    // The nodes run no containers. The test starts the operator as a process.
     stage.layout.edit(file, "valuesObject:\n", "valuesObject:\n        replicas: 0\n")?;
     let file = stage.layout.path(file).display().to_string();
     cluster.kubectl(Admin, &["apply", "-f", &file]).await?.ok()?;
-    // Left alone, Argo CD looks at new definitions again after two minutes.
+    // Without a refresh, Argo CD reads new definitions after two minutes.
     until(Duration::from_mins(4), "the release to be healthy", async || {
         let status = stage.argo.refresh("assent").await?;
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -347,11 +351,11 @@ pub async fn it_installs_assent_and_leaves_it_alone() -> Result<()> {
 pub async fn one_signature_clears_a_version_in_every_cluster() -> Result<()> {
     let (staging, production) = (ControlPlane::start().await?, ControlPlane::start().await?);
     let _operators = (Assent::install(&staging).await?, Assent::install(&production).await?);
-    let stage = Stage { layout: Layout::copy("many-clusters")?, ..Stage::set(&production).await? };
+    let stage = Stage { layout: Layout::copy("many-clusters")?, ..Stage::new(&production).await? };
     let (scenes, argo) = ([scene(&staging), scene(&production)], &stage.argo);
     argo.register("staging", Some(&staging)).await?;
     argo.register("production", None).await?;
-    let key = may_sign(&stage.layout)?;
+    let key = register_key(&stage.layout)?;
     let url = stage.layout.commit("many-clusters")?;
     for set in ["governance", "support"] {
         let file = format!("many-clusters/argocd/{set}.yaml");
@@ -360,8 +364,8 @@ pub async fn one_signature_clears_a_version_in_every_cluster() -> Result<()> {
     let directory = stage.layout.path("many-clusters/argocd").display().to_string();
     production.kubectl(Admin, &["apply", "-k", &directory]).await?.ok()?;
     let [in_staging, in_production] = &scenes;
-    // What production holds, staging only warns of.
-    until(Duration::from_mins(1), "both to be applied", async || {
+    // Staging has the mode warn, production the mode enforce.
+    until(Duration::from_mins(1), "both Deployments", async || {
         in_staging.get("deployment", SYSTEM).await?;
         in_production.get("deployment", SYSTEM).await.map(Some)
     })

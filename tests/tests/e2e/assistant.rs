@@ -1,4 +1,4 @@
-//! The system of the example repositories, an assistant in customers' support, and the people around it.
+//! Shared steps for the example repositories: a customer support assistant and the people who decide about it.
 
 use std::fs;
 use std::time::Duration;
@@ -7,28 +7,28 @@ use anyhow::{Context, Result, ensure};
 use assent_tests::{ControlPlane, Layout, Person, Scenario, root, until};
 use serde_json::{Value, json};
 
-/// The system, and its Deployment.
+/// The name of the system and of its Deployment.
 pub const SYSTEM: &str = "support-assistant";
 
-/// Its version.
+/// The name of its version.
 pub const VERSION: &str = "support-assistant-v1";
 
-/// How long what should happen at once may take on a loaded machine.
+/// The timeout for changes that should happen at once, on a loaded machine.
 pub const SOON: Duration = Duration::from_mins(1);
 
-/// Its namespace, which whoever applies the repositories makes.
+/// The namespace of the system. The repositories create it.
 pub fn scene(cluster: &ControlPlane) -> Scenario<'_> {
     Scenario { cluster, namespace: "support".to_owned() }
 }
 
-/// Alice, a risk officer, approves or revokes, once the version is applied: Argo CD does so after the Deployment.
+/// Alice, a risk officer, decides about the version. First waits for it: Argo CD applies it after the Deployment.
 pub async fn decide(scene: &Scenario<'_>, decision: &str) -> Result<()> {
     until(SOON, "the version", async || scene.get("modelversion", VERSION).await.map(Some)).await?;
     let args = [decision, SYSTEM, "--version", VERSION, "--reason=for the test", "--yes"];
     scene.assent(Person::Alice, &args).await?.ok().map(drop)
 }
 
-/// Ends it, by the admin: from `date` on, or now.
+/// The admin decommissions the system, at `date` or now.
 pub async fn decommission(scene: &Scenario<'_>, date: Option<&str>) -> Result<()> {
     let args = ["decommission", SYSTEM, "--reason=its model is no longer served", "--yes"];
     let date = date.map(|date| format!("--date={date}"));
@@ -36,14 +36,14 @@ pub async fn decommission(scene: &Scenario<'_>, date: Option<&str>) -> Result<()
     scene.assent(Person::Admin, &args).await?.ok().map(drop)
 }
 
-/// That what was said in [`decommission`] still stands.
+/// Checks that the system still has the end that [`decommission`] set.
 pub async fn is_decommissioned(scene: &Scenario<'_>) -> Result<()> {
     let system = scene.get("aisystem", SYSTEM).await?;
     ensure!(system["spec"]["decommission"]["reason"] == "its model is no longer served", "{system}");
     Ok(())
 }
 
-/// An approval of the version as a manifest, which nobody has signed.
+/// The manifest of an unsigned approval of the version.
 pub async fn unsigned(scene: &Scenario<'_>) -> Result<Value> {
     let digest = scene.digest_of(VERSION).await?;
     let mut approval = scene.decision("Approve", VERSION, &digest, "risk-officer");
@@ -52,17 +52,17 @@ pub async fn unsigned(scene: &Scenario<'_>) -> Result<Value> {
     Ok(approval)
 }
 
-/// Waits until the Deployment asks for so many pods.
+/// Waits until the spec of the Deployment has `count` replicas.
 pub async fn replicas(scene: &Scenario<'_>, count: u32) -> Result<()> {
     until(SOON, &format!("{count} replicas"), async || {
         let deployment = scene.get("deployment", SYSTEM).await?;
-        ensure!(deployment["spec"]["replicas"] == count, "it is {}", deployment["spec"]["replicas"]);
+        ensure!(deployment["spec"]["replicas"] == count, "replicas is {}", deployment["spec"]["replicas"]);
         Ok(Some(()))
     })
     .await
 }
 
-/// An object as it is written, with who wrote what and when; but for its status, which is said anew as things change.
+/// An object with its managed fields, but without its status. The operator may write the status at any time.
 pub async fn as_written(scene: &Scenario<'_>, kind: &str, namespace: &str, name: &str) -> Result<Value> {
     let get = ["get", kind, name, "-n", namespace, "-o=json", "--show-managed-fields"];
     let mut object: Value = serde_json::from_str(&scene.cluster.kubectl(Person::Admin, &get).await?.ok()?)?;
@@ -74,20 +74,20 @@ pub async fn as_written(scene: &Scenario<'_>, kind: &str, namespace: &str, name:
     Ok(object)
 }
 
-/// In the layout for many clusters: makes a key, and has Erin, a risk officer, sign with it.
-pub fn may_sign(layout: &Layout) -> Result<String> {
+/// Creates a key, and makes it the key of the risk officer Erin in the layout for many clusters. Returns its path.
+pub fn register_key(layout: &Layout) -> Result<String> {
     let key = layout.path("erin").display().to_string();
-    let made = ["-q", "-t", "ed25519", "-N", "", "-C", "erin@example.com", "-f", &key];
-    ensure!(std::process::Command::new("ssh-keygen").args(made).status()?.success(), "ssh-keygen");
+    let args = ["-q", "-t", "ed25519", "-N", "", "-C", "erin@example.com", "-f", &key];
+    ensure!(std::process::Command::new("ssh-keygen").args(args).status()?.success(), "ssh-keygen failed");
     let public = fs::read_to_string(layout.path("erin.pub"))?;
     let role = "many-clusters/governance/approverrole-risk-officer.yaml";
     let example = fs::read_to_string(layout.path(role))?;
-    let placeholder = example.lines().find(|line| line.contains("publicKey:")).context("a key")?;
+    let placeholder = example.lines().find(|line| line.contains("publicKey:")).context("no public key")?;
     layout.edit(role, placeholder, &format!("      publicKey: {}", public.trim()))?;
     Ok(key)
 }
 
-/// Adds an approval that is signed with `key` to the layout for many clusters, as it is reviewed in one of them.
+/// Reviews the version in one cluster, signs an approval with `key`, and adds it to the layout for many clusters.
 pub async fn sign(scene: &Scenario<'_>, layout: &Layout, key: &str) -> Result<()> {
     const APPROVALS: &str = "many-clusters/support/approvals";
     let file = layout.path(APPROVALS).join("erin.yaml").display().to_string();
@@ -100,6 +100,6 @@ pub async fn sign(scene: &Scenario<'_>, layout: &Layout, key: &str) -> Result<()
 /// The YAML in docs/gitops.md that begins with `first`.
 pub fn documented(first: &str) -> Result<Value> {
     let document = fs::read_to_string(root().join("docs/gitops.md"))?;
-    let block = &document[document.find(first).context("the document has no such line")?..];
-    Ok(serde_saphyr::from_str(&block[..block.find("```").context("no end")?])?)
+    let block = &document[document.find(first).context("docs/gitops.md has no such line")?..];
+    Ok(serde_saphyr::from_str(&block[..block.find("```").context("the code block has no end")?])?)
 }

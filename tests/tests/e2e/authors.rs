@@ -1,5 +1,5 @@
-//! The API server notes who wrote what people decide on. Where duties are separated, nobody approves their own work, and
-//! the history names who altered a verdict.
+//! The API server records the author of each object that people decide about. With separated duties, an author
+//! cannot approve their own work. The history names the person behind each changed verdict.
 
 use anyhow::{Result, ensure};
 use assent_tests::{Assent, ControlPlane, Person, Scenario, container, until};
@@ -13,7 +13,7 @@ use Person::{Admin, Alice, Bob, Carol, Dev};
 const AUTHOR: &str = "assent.dev/author";
 const CHANGED_BY: &str = "assent.dev/changed-by";
 
-/// Lets `person` do everything in the namespace of `scene`.
+/// Binds `person` to cluster-admin in the namespace.
 async fn may_edit(scene: &Scenario<'_>, person: Person) -> Result<()> {
     let subject = format!("--user={}", person.name());
     let name = person.name();
@@ -33,42 +33,41 @@ async fn merge(scene: &Scenario<'_>, person: Person, object: &str, patch: &Value
     scene.kubectl(person, &["patch", object, "--type=merge", "-p", &patch.to_string()]).await
 }
 
-pub async fn who_created_the_version_does_not_approve_it(cluster: &ControlPlane) -> Result<()> {
+pub async fn the_author_of_a_version_cannot_approve_it(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "version-author", "high").await?;
     may_edit(&scene, Alice).await?;
     scene.apply(Alice, &scene.version("v1", &container("1"))).await?;
     let digest = scene.digest_of("v1").await?;
     let review = scene.assent(Alice, &["approve", "scorer", "--role=risk-officer"]).await?;
-    says(
-        &review.stdout,
-        &["version by", "alice", "your decision counts for nothing: you created this version"],
-    )?;
+    says(&review.stdout, &["version by", "alice", "your decision does not count: you created this version"])?;
     let approval = scene.decide(Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
     scene.decide(Bob, &scene.decision("Approve", "v1", &digest, "ethics-board")).await?;
     let message = scene.condition("approval", &approval, "Counted", "False", "ApproverIsAuthor").await?;
-    says(&message, &["created the version", "somebody else approves"])?;
+    says(&message, &["created the version", "somebody else must approve"])?;
     let message = scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
     says(&message, &["alice created the version or last changed the system, and does not count"])?;
     scene.decide(Carol, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
     scene.is_cleared("v1").await
 }
 
-pub async fn who_last_changed_the_system_does_not_approve_it(cluster: &ControlPlane) -> Result<()> {
+pub async fn the_last_author_of_a_system_cannot_approve_its_versions(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "system-author", "high").await?;
     may_edit(&scene, Alice).await?;
     scene.clear("v1", &container("1")).await?;
-    // Her own name out of the owners, or a document that nobody signs: it is she who wrote it now.
+    // Alice changes the owners of the system. So she becomes its author.
     let owners = json!({ "spec": { "owners": [{ "kind": "User", "name": "someone" }] } });
     merge(&scene, Alice, "aisystem/scorer", &owners).await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
-    // A relabelled system was not rewritten.
+    // A new label does not change the author.
     scene.kubectl(Dev, &["label", "aisystem/scorer", "team=ml"]).await?;
     ensure!(stamp(&scene, "aisystem/scorer", AUTHOR).await? == "alice");
     merge(&scene, Dev, "aisystem/scorer", &json!({ "spec": { "dependsOn": [{ "name": "other" }] } })).await?;
     scene.is_cleared("v1").await
 }
 
-pub async fn who_schedules_the_end_of_a_system_still_counts(cluster: &ControlPlane) -> Result<()> {
+pub async fn an_approver_who_schedules_the_end_of_a_system_still_counts(
+    cluster: &ControlPlane,
+) -> Result<()> {
     let scene = Scenario::new(cluster, "end-scheduled", "high").await?;
     may_edit(&scene, Alice).await?;
     scene.clear("v1", &container("1")).await?;
@@ -77,15 +76,15 @@ pub async fn who_schedules_the_end_of_a_system_still_counts(cluster: &ControlPla
     merge(&scene, Alice, "aisystem/scorer", &end).await?;
     ensure!(stamp(&scene, "aisystem/scorer", CHANGED_BY).await? == "alice");
     ensure!(stamp(&scene, "aisystem/scorer", AUTHOR).await? == "admin");
-    let until_then = async || {
+    let has_end = async || {
         let version = scene.get("modelversion", "v1").await?;
         Ok((version["status"]["notAfter"] == date).then_some(()))
     };
-    until(std::time::Duration::from_secs(30), "the end of the system in the version", until_then).await?;
+    until(std::time::Duration::from_secs(30), "the version to end with its system", has_end).await?;
     scene.is_cleared("v1").await
 }
 
-pub async fn nobody_forges_or_removes_who_wrote_an_object(cluster: &ControlPlane) -> Result<()> {
+pub async fn nobody_forges_or_removes_the_author_of_an_object(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "forged-authors", "high").await?;
     let name = &scene.namespace;
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": name },
@@ -106,18 +105,24 @@ pub async fn nobody_forges_or_removes_who_wrote_an_object(cluster: &ControlPlane
     for (mut object, kind, annotation) in objects {
         object["metadata"]["annotations"] = json!({ annotation: "mallory" });
         scene.apply(Admin, &object).await?;
-        let it = format!("{kind}/{}", object["metadata"]["name"].as_str().unwrap_or_default());
-        ensure!(stamp(&scene, &it, annotation).await? == "admin", "{it} on create");
+        let reference = format!("{kind}/{}", object["metadata"]["name"].as_str().unwrap_or_default());
+        ensure!(stamp(&scene, &reference, annotation).await? == "admin", "{reference}: forged on create");
         for person in [Admin, Dev] {
             if person == Dev && !["aisystem", "modelversion"].contains(&kind) {
                 continue;
             }
             let forged = json!({ "metadata": { "annotations": { annotation: "mallory" } } });
-            merge(&scene, person, &it, &forged).await?;
-            ensure!(stamp(&scene, &it, annotation).await? == "admin", "{it} by a patch of {person:?}");
+            merge(&scene, person, &reference, &forged).await?;
+            ensure!(
+                stamp(&scene, &reference, annotation).await? == "admin",
+                "{reference}: forged by a patch of {person:?}"
+            );
             let removed = json!({ "metadata": { "annotations": null } });
-            merge(&scene, person, &it, &removed).await?;
-            ensure!(stamp(&scene, &it, annotation).await? == "admin", "{it} by a removal of {person:?}");
+            merge(&scene, person, &reference, &removed).await?;
+            ensure!(
+                stamp(&scene, &reference, annotation).await? == "admin",
+                "{reference}: removed by {person:?}"
+            );
         }
         if kind == "modelversion" {
             continue;
@@ -127,10 +132,21 @@ pub async fn nobody_forges_or_removes_who_wrote_an_object(cluster: &ControlPlane
         scene
             .kubectl(
                 Admin,
-                &["patch", &it, "--type=merge", "-p", &patch, "--as=erin", "--as-group=system:masters"],
+                &[
+                    "patch",
+                    &reference,
+                    "--type=merge",
+                    "-p",
+                    &patch,
+                    "--as=erin",
+                    "--as-group=system:masters",
+                ],
             )
             .await?;
-        ensure!(stamp(&scene, &it, annotation).await? == "erin", "{it} after a change");
+        ensure!(
+            stamp(&scene, &reference, annotation).await? == "erin",
+            "{reference}: not updated after a change"
+        );
     }
     for kind in ["risklevel", "approverrole", "trustedsidecar"] {
         scene.kubectl(Admin, &["delete", kind, name]).await?;
@@ -143,41 +159,43 @@ async fn history(scene: &Scenario<'_>) -> Result<Vec<Value>> {
     Ok(serde_json::from_str(&said)?)
 }
 
-/// Waits until the history has an entry of this kind.
-async fn told(scene: &Scenario<'_>, what: &str, object: &str, who: Option<&str>) -> Result<Value> {
+/// Waits until the history has this entry, and returns it.
+async fn entry(scene: &Scenario<'_>, what: &str, object: &str, who: Option<&str>) -> Result<Value> {
     let found = async || {
         let entries = history(scene).await?;
-        let is_it = |entry: &&Value| {
+        let matches = |entry: &&Value| {
             entry["what"] == what && entry["object"] == object && entry["who"].as_str() == who
         };
-        Ok(entries.iter().find(is_it).cloned())
+        Ok(entries.iter().find(matches).cloned())
     };
     until(std::time::Duration::from_secs(30), &format!("{what} {object} by {who:?} in the history"), found)
         .await
 }
 
-pub async fn history_names_who_altered_a_verdict_and_every_deletion(cluster: &ControlPlane) -> Result<()> {
+pub async fn history_names_the_person_behind_a_changed_verdict_and_every_deletion(
+    cluster: &ControlPlane,
+) -> Result<()> {
     let scene = Scenario::new(cluster, "who-altered", "high").await?;
     scene.clear("v1", &container("1")).await?;
-    told(&scene, "Cleared", "modelversion/v1", None).await?;
+    entry(&scene, "Cleared", "modelversion/v1", None).await?;
     let purpose = json!({ "spec": { "intendedPurpose": "Something else." } });
     merge(&scene, Dev, "aisystem/scorer", &purpose).await?;
-    told(&scene, "Changed", "aisystem/scorer", Some("dev")).await?;
-    let withheld = told(&scene, "Withheld", "modelversion/v1", None).await?;
+    entry(&scene, "Changed", "aisystem/scorer", Some("dev")).await?;
+    let withheld = entry(&scene, "Withheld", "modelversion/v1", None).await?;
     says(withheld["note"].as_str().unwrap_or_default(), &["awaiting approval"])?;
     let before = history(&scene).await?.len();
-    // It alters no verdict.
+    // This change does not alter the verdict.
     merge(&scene, Dev, "aisystem/scorer", &json!({ "spec": { "jurisdictions": ["DE"] } })).await?;
     scene.digest_of("v1").await?;
-    ensure!(history(&scene).await?.len() == before, "a change without effect is in the history");
+    ensure!(history(&scene).await?.len() == before, "the history has a change without effect");
     scene.kubectl(Dev, &["delete", "modelversion/v1"]).await?;
-    told(&scene, "Deleted", "modelversion/v1", None).await?;
+    entry(&scene, "Deleted", "modelversion/v1", None).await?;
     scene.kubectl(Dev, &["delete", "aisystem/scorer"]).await?;
-    told(&scene, "Deleted", "aisystem/scorer", None).await?;
-    // The history of a name goes on where somebody uses the name again.
+    entry(&scene, "Deleted", "aisystem/scorer", None).await?;
+    // A new system with the same name continues the history.
     scene.apply(Admin, &scene.system("high")).await?;
     scene.clear("v1", &container("1")).await?;
-    told(&scene, "Deleted", "aisystem/scorer", None).await?;
+    entry(&scene, "Deleted", "aisystem/scorer", None).await?;
     let table = scene.assent(Alice, &["history", "scorer"]).await?.ok()?;
     says(&table, &["Changed", "dev", "aisystem/scorer", "Withheld", "Deleted"])
 }
@@ -193,26 +211,26 @@ pub async fn a_change_of_the_risk_level_is_in_the_history(cluster: &ControlPlane
     scene.clear("v1", &container("1")).await?;
     let stricter = json!({ "spec": { "documents": ["another"] } });
     merge(&scene, Admin, &format!("risklevel/{name}"), &stricter).await?;
-    told(&scene, "Changed", &format!("risklevel/{name}"), Some("admin")).await?;
-    told(&scene, "Withheld", "modelversion/v1", None).await.map(drop)
+    entry(&scene, "Changed", &format!("risklevel/{name}"), Some("admin")).await?;
+    entry(&scene, "Withheld", "modelversion/v1", None).await.map(drop)
 }
 
 pub async fn nobody_edits_or_deletes_a_history(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "edited-history", "high").await?;
     scene.clear("v1", &container("1")).await?;
-    told(&scene, "Cleared", "modelversion/v1", None).await?;
+    entry(&scene, "Cleared", "modelversion/v1", None).await?;
     for person in [Dev, Admin] {
         let said = scene.denied(person, &["delete", "systemhistory", "scorer"]).await?;
-        says(&said, &["systemhistories/scorer is part of the record and is not deleted"])?;
+        says(&said, &["systemhistories/scorer is part of the record and cannot be deleted"])?;
         let none = json!({ "spec": { "entries": null } }).to_string();
         let said =
             scene.denied(person, &["patch", "systemhistory", "scorer", "--type=merge", "-p", &none]).await?;
-        says(&said, &["it does not change"])?;
+        says(&said, &["is part of the record and cannot be changed"])?;
         let mut forged = scene.get("systemhistory", "scorer").await?;
         forged["metadata"] = json!({ "name": "other", "namespace": scene.namespace });
-        says(&scene.refused(person, &forged).await?, &["written by Assent alone"])?;
+        says(&scene.refused(person, &forged).await?, &["written by Assent only"])?;
     }
-    // Metadata that no program can read does not end the record.
+    // Unreadable metadata of a history does not stop further entries.
     let odd = json!({ "metadata": { "managedFields": [{ "manager": "odd", "operation": "Update",
         "time": "9999-12-31T23:59:59Z", "apiVersion": "assent.dev/v1alpha1", "fieldsType": "FieldsV1",
         "fieldsV1": { "f:metadata": {} } }] } });
@@ -222,23 +240,23 @@ pub async fn nobody_edits_or_deletes_a_history(cluster: &ControlPlane) -> Result
         }
     }
     scene.clear("v2", &container("2")).await?;
-    told(&scene, "Cleared", "modelversion/v2", None).await?;
-    // It goes with its namespace, and holds nothing up.
+    entry(&scene, "Cleared", "modelversion/v2", None).await?;
+    // The history does not block the deletion of its namespace.
     scene.kubectl(Admin, &["delete", "namespace", &scene.namespace, "--timeout=60s"]).await.map(drop)
 }
 
-pub async fn changes_are_in_the_history_that_came_while_no_operator_ran() -> Result<()> {
+pub async fn a_new_operator_adds_missed_changes_to_the_history() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let scene = Scenario::new(&cluster, "unwatched", "high").await?;
     scene.clear("v1", &container("1")).await?;
     scene.clear("v2", &container("2")).await?;
-    told(&scene, "Cleared", "modelversion/v2", None).await?;
+    entry(&scene, "Cleared", "modelversion/v2", None).await?;
     drop(assent);
     scene.kubectl(Dev, &["delete", "modelversion/v2"]).await?;
     let purpose = json!({ "spec": { "intendedPurpose": "Something else." } });
     merge(&scene, Dev, "aisystem/scorer", &purpose).await?;
     let _second = Assent::start(&cluster, "second").await?;
-    told(&scene, "Changed", "aisystem/scorer", Some("dev")).await?;
-    told(&scene, "Withheld", "modelversion/v1", None).await?;
-    told(&scene, "Deleted", "modelversion/v2", None).await.map(drop)
+    entry(&scene, "Changed", "aisystem/scorer", Some("dev")).await?;
+    entry(&scene, "Withheld", "modelversion/v1", None).await?;
+    entry(&scene, "Deleted", "modelversion/v2", None).await.map(drop)
 }

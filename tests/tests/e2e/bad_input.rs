@@ -1,5 +1,5 @@
-//! What people get wrong is refused where it is typed, and what the API server cannot see is told as a
-//! condition; it never runs, and it is nobody else's problem.
+//! Invalid input: the API server refuses it, or a condition names the mistake. An invalid object never runs pods and
+//! does not affect other objects.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Dev};
 
-/// That `manifest` is refused with `words`.
+/// Checks that the API server refuses `manifest` with `words`.
 async fn refused(scene: &Scenario<'_>, manifest: &Value, words: &str) -> Result<()> {
     let said = scene.refused(Admin, manifest).await?;
-    ensure!(said.contains(words), "it does not say {words:?}: {said}");
+    ensure!(said.contains(words), "{words:?} is missing in: {said}");
     Ok(())
 }
 
-/// A scenario in which v1 is cleared and runs, to see that it still does afterwards.
+/// A scenario with a running v1. Each test checks that v1 still runs afterwards.
 async fn running<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "high").await?;
     scene.clear("v1", &container("1")).await?;
@@ -29,7 +29,7 @@ fn level(spec: &Value) -> Value {
     json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": "bad" }, "spec": spec })
 }
 
-pub async fn an_unknown_risk_level(cluster: &ControlPlane) -> Result<()> {
+pub async fn an_unknown_risk_level_is_a_condition(cluster: &ControlPlane) -> Result<()> {
     let scene = running(cluster, "unknown-level").await?;
     let mut other = scene.system("sky-high");
     other["metadata"]["name"] = json!("other");
@@ -40,14 +40,14 @@ pub async fn an_unknown_risk_level(cluster: &ControlPlane) -> Result<()> {
     let message =
         scene.condition("modelversion", "other-v1", "Cleared", "False", "RiskLevelNotFound").await?;
     ensure!(
-        message.contains("there is no RiskLevel sky-high (see what there is: kubectl get risklevels)"),
+        message.contains("there is no RiskLevel sky-high (list the risk levels: kubectl get risklevels)"),
         message
     );
     scene.condition("aisystem", "other", "Ready", "False", "RiskLevelNotFound").await?;
     scene.running("scorer", 2).await.map(drop)
 }
 
-pub async fn a_missing_system(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_missing_system_is_a_condition(cluster: &ControlPlane) -> Result<()> {
     let scene = running(cluster, "missing-system").await?;
     let mut version = scene.version("orphan", &container("2"));
     version["spec"]["system"] = json!("nobodys");
@@ -60,15 +60,15 @@ pub async fn a_missing_system(cluster: &ControlPlane) -> Result<()> {
     scene.running("scorer", 2).await.map(drop)
 }
 
-pub async fn a_system_that_succeeds_itself(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_system_that_succeeds_itself_is_refused(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "own-successor", "high").await?;
     let mut system = scene.system("high");
     system["spec"]["decommission"] =
         json!({ "date": "2030-01-01T00:00:00Z", "reason": "old", "successor": "scorer" });
-    refused(&scene, &system, "a system can not be its own successor").await
+    refused(&scene, &system, "a system cannot be its own successor").await
 }
 
-pub async fn systems_that_succeed_each_other(cluster: &ControlPlane) -> Result<()> {
+pub async fn systems_that_succeed_each_other_are_not_ready(cluster: &ControlPlane) -> Result<()> {
     let scene = running(cluster, "cyclic").await?;
     for (name, next) in [("hen", "egg"), ("egg", "hen")] {
         let mut system = scene.system("high");
@@ -89,7 +89,7 @@ pub async fn systems_that_succeed_each_other(cluster: &ControlPlane) -> Result<(
     scene.running("scorer", 2).await.map(drop)
 }
 
-pub async fn a_validity_of_zero(cluster: &ControlPlane) -> Result<()> {
+pub async fn an_invalid_validity_is_refused(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "zero-validity", "high").await?;
     let words = "must be a duration such as 8760h";
     refused(&scene, &level(&json!({ "validity": "0s" })), words).await?;
@@ -107,14 +107,17 @@ pub async fn a_validity_of_zero(cluster: &ControlPlane) -> Result<()> {
         .await
 }
 
-pub async fn a_date_in_the_past(cluster: &ControlPlane) -> Result<()> {
+pub async fn an_approval_cannot_end_in_the_past_but_a_system_can(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "past-date", "high").await?;
     let digest = scene.publish("v1", &container("1")).await?;
     let mut approval = scene.decision("Approve", "v1", &digest, "risk-officer");
     approval["spec"]["notAfter"] = json!("2020-01-01T00:00:00Z");
     let said = scene.undecided(Alice, &approval).await?;
-    ensure!(said.contains("spec.notAfter 2020-01-01T00:00:00Z is past: choose an instant to come"), "{said}");
-    // A decommission in the past is one that has happened: GitOps applies it for ever.
+    ensure!(
+        said.contains("spec.notAfter 2020-01-01T00:00:00Z is in the past: choose a later time"),
+        "{said}"
+    );
+    // A decommission date in the past is valid, because GitOps applies the same manifest again.
     let mut system = scene.system("high");
     system["spec"]["decommission"] = json!({ "date": "2020-01-01T00:00:00Z", "reason": "over" });
     scene.apply(Dev, &system).await?;
@@ -128,7 +131,7 @@ pub async fn a_date_in_the_past(cluster: &ControlPlane) -> Result<()> {
     Ok(())
 }
 
-pub async fn an_over_long_list(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_list_of_invalid_length_is_refused(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "long-list", "high").await?;
     let mut many = container("1");
     many["args"] = json!(vec!["x"; 257]);
@@ -141,7 +144,7 @@ pub async fn an_over_long_list(cluster: &ControlPlane) -> Result<()> {
     refused(&scene, &system, "should have at least 1 items").await
 }
 
-pub async fn a_digest_that_is_not_one(cluster: &ControlPlane) -> Result<()> {
+pub async fn an_invalid_digest_is_refused(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "not-a-digest", "high").await?;
     let good: Value = scene.decision("Approve", "v1", &digest('0').parse()?, "risk-officer");
     for bad in ["", "latest", "sha256:abc", &digest('0').to_uppercase(), "sha256:🦀"] {
@@ -153,7 +156,7 @@ pub async fn a_digest_that_is_not_one(cluster: &ControlPlane) -> Result<()> {
     Ok(())
 }
 
-pub async fn unicode_names(cluster: &ControlPlane) -> Result<()> {
+pub async fn names_are_ascii_and_texts_may_be_unicode(cluster: &ControlPlane) -> Result<()> {
     let scene = running(cluster, "unicode").await?;
     let mut system = scene.system("high");
     system["metadata"]["name"] = json!("bonitätsprüfer");
@@ -168,7 +171,9 @@ pub async fn unicode_names(cluster: &ControlPlane) -> Result<()> {
     scene.running("scorer", 2).await.map(drop)
 }
 
-pub async fn a_manifest_of_a_mebibyte(cluster: &ControlPlane) -> Result<()> {
+pub async fn an_oversized_manifest_is_refused_and_an_oversized_version_is_withheld(
+    cluster: &ControlPlane,
+) -> Result<()> {
     let scene = running(cluster, "mebibyte").await?;
     let mut huge = scene.version("huge", &container("2"));
     huge["spec"]["provenance"]["rationale"] = json!("x".repeat(1 << 20));
@@ -178,7 +183,7 @@ pub async fn a_manifest_of_a_mebibyte(cluster: &ControlPlane) -> Result<()> {
         "{}",
         &said[..said.len().min(500)]
     );
-    // Two are larger than what one system can have: the second is withheld, and v1 runs on.
+    // Two large versions exceed the limit of one system. The second is withheld, and v1 still runs.
     let mut large = container("2");
     large["args"] = json!(vec!["x".repeat(4000); 100]);
     let create = async |name: &str| {
@@ -187,7 +192,7 @@ pub async fn a_manifest_of_a_mebibyte(cluster: &ControlPlane) -> Result<()> {
     };
     for name in ["large-1", "large-2"] {
         create(name).await?;
-        // The API server tells the age in seconds.
+        // Creation timestamps have whole seconds.
         tokio::time::sleep(Duration::from_millis(1100)).await;
         scene.approve_without_waiting(name).await?;
     }
@@ -197,7 +202,7 @@ pub async fn a_manifest_of_a_mebibyte(cluster: &ControlPlane) -> Result<()> {
     scene.running("scorer", 2).await.map(drop)
 }
 
-pub async fn a_prohibited_level(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_prohibited_level_clears_nothing(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "prohibited", "unacceptable").await?;
     let digest = scene.publish("v1", &container("1")).await?;
     scene.decide(Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
@@ -225,7 +230,7 @@ pub async fn missing_documents_are_all_named(cluster: &ControlPlane) -> Result<(
         "by role ethics-board",
     ];
     for word in all {
-        ensure!(message.contains(word), "it does not say {word:?}: {message}");
+        ensure!(message.contains(word), "{word:?} is missing in: {message}");
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The limits of a Clearance: what one developer creates takes nothing from what a colleague runs, in the same namespace,
-//! and a revocation stops pods whatever else there is.
+//! The limits of a Clearance: new objects do not take clearance from running pods in the same namespace, and a
+//! revocation always stops pods.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Dev};
 
-/// A scenario in which v1 is approved and runs.
+/// A scenario with a running v1.
 async fn running<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
     running_with(cluster, name, &container("1")).await
 }
@@ -22,14 +22,14 @@ async fn running_with<'a>(cluster: &'a ControlPlane, name: &str, container: &Val
     Ok(scene)
 }
 
-/// A container with arguments that take six times their length where they are stored.
+/// A container whose arguments take six times their length in storage, because Go escapes ampersands in JSON.
 fn ampersands(name: &str, arguments: usize) -> Value {
     let mut container = container(name);
     container["args"] = json!(vec!["&".repeat(16_000); arguments]);
     container
 }
 
-/// That v1 is cleared and runs, that a new pod of it starts, and that a revocation stops it.
+/// Checks that v1 is cleared, that a new pod of it starts, and that a revocation stops all its pods.
 async fn runs_until_it_is_revoked(scene: &Scenario<'_>) -> Result<()> {
     scene.is_cleared("v1").await?;
     scene.kubectl(Dev, &["scale", "deployment/scorer", "--replicas=3"]).await?;
@@ -63,7 +63,7 @@ async fn create(scene: &Scenario<'_>, items: &[Value]) -> Result<()> {
     scene.cluster.kubectl_stdin(Admin, &["create", "-f", "-"], &list).await?.ok().map(drop)
 }
 
-/// The size of the Clearance in bytes, as the API server writes it.
+/// The size of the Clearance in bytes, as the API server encodes it.
 async fn stored(scene: &Scenario<'_>) -> Result<usize> {
     let path = format!("/apis/assent.dev/v1alpha1/namespaces/{}/clearances/clearance", scene.namespace);
     Ok(scene.cluster.kubectl(Admin, &["get", "--raw", &path]).await?.ok()?.trim_end().len())
@@ -80,7 +80,7 @@ pub async fn messages_full_of_ampersands_do_not_stop_a_revocation(cluster: &Cont
         let name = format!("noise-{system_number}");
         let of = |v: usize| {
             let (mut first, mut second) = (container("1"), container("1"));
-            // Equal images would be one reason, and the message half as long.
+            // Two equal images would give only one reason, and half the message.
             (first["image"], second["image"]) = (json!("&".repeat(1000)), json!("&".repeat(999)));
             second["name"] = json!("other");
             let mut version =
@@ -93,11 +93,11 @@ pub async fn messages_full_of_ampersands_do_not_stop_a_revocation(cluster: &Cont
         create(&scene, &items).await?;
     }
     scene.condition("modelversion", "noise-4-15", "Cleared", "False", "ImageNotPinned").await?;
-    ensure!(stored(&scene).await? < 1_400 * 1024, "it is too large");
+    ensure!(stored(&scene).await? < 1_400 * 1024, "the Clearance is too large");
     runs_until_it_is_revoked(&scene).await
 }
 
-pub async fn a_system_beyond_the_limit_pushes_out_nobody(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_system_beyond_the_limit_replaces_no_cleared_system(cluster: &ControlPlane) -> Result<()> {
     let scene = running(cluster, "many-systems").await?;
     let systems: Vec<_> = (0..255).map(|n| system(&scene, &format!("n-{n:03}"), "minimal")).collect();
     create(&scene, &systems).await?;
@@ -106,7 +106,7 @@ pub async fn a_system_beyond_the_limit_pushes_out_nobody(cluster: &ControlPlane)
         Ok(clearance["spec"]["systems"].as_object().filter(|systems| systems.len() == 256).map(drop))
     };
     until(Duration::from_mins(1), "256 systems in the Clearance", full).await?;
-    // Its name sorts before all others. It takes the place of a system of which nothing is cleared, and no other's.
+    // The new name sorts first. The new system replaces only a system without a cleared version.
     create(
         &scene,
         &[system(&scene, "a-first", "minimal"), version(&scene, "a-first", "a-1", &container("1"))],
@@ -118,8 +118,8 @@ pub async fn a_system_beyond_the_limit_pushes_out_nobody(cluster: &ControlPlane)
     runs_until_it_is_revoked(&scene).await
 }
 
-pub async fn a_flood_of_large_versions_pushes_out_nobody(cluster: &ControlPlane) -> Result<()> {
-    // Too large for what the flood leaves free.
+pub async fn a_flood_of_large_versions_replaces_no_cleared_version(cluster: &ControlPlane) -> Result<()> {
+    // This version does not fit into the space that the flood leaves.
     let scene = running_with(cluster, "large-flood", &ampersands("1", 2)).await?;
     for number in 0..4 {
         let name = format!("large-{number}");
@@ -138,12 +138,15 @@ pub async fn a_flood_of_large_versions_pushes_out_nobody(cluster: &ControlPlane)
     create(&scene, &huge).await?;
     scene.condition("modelversion", "huge-2", "Cleared", "False", "CapacityExceeded").await?;
     let stored = stored(&scene).await?;
-    ensure!((900 * 1024..1_100 * 1024).contains(&stored), "{stored} bytes are not what is allowed for");
+    ensure!(
+        (900 * 1024..1_100 * 1024).contains(&stored),
+        "the Clearance has {stored} bytes, expected about 1 MiB"
+    );
     runs_until_it_is_revoked(&scene).await
 }
 
-/// A version after whose creation etcd has no room for a status.
-async fn as_large_as_can_be(scene: &Scenario<'_>, name: &str) -> Result<()> {
+/// Creates the largest version that etcd stores. Its status does not fit.
+async fn create_largest(scene: &Scenario<'_>, name: &str) -> Result<()> {
     let mut large = container("2");
     for last in (0..6_200).rev().step_by(30) {
         let mut args = vec!["&".repeat(16_000); 16];
@@ -154,10 +157,10 @@ async fn as_large_as_can_be(scene: &Scenario<'_>, name: &str) -> Result<()> {
             return Ok(());
         }
     }
-    anyhow::bail!("no version was small enough")
+    anyhow::bail!("every version was too large")
 }
 
-pub async fn a_status_that_cannot_be_written_blocks_no_other(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_status_that_cannot_be_written_blocks_no_other_status(cluster: &ControlPlane) -> Result<()> {
     let scene = running(cluster, "odd-statuses").await?;
     let mut odd = container("2");
     odd["image"] = json!("registry.example/a\u{80}b\u{9f}:1");
@@ -167,30 +170,33 @@ pub async fn a_status_that_cannot_be_written_blocks_no_other(cluster: &ControlPl
     let mut padded = scene.version("padded", &container("3"));
     padded["metadata"]["annotations"] = json!({ "padding": "x".repeat(200_000) });
     create(&scene, &[padded]).await?;
-    as_large_as_can_be(&scene, "huge").await?;
+    create_largest(&scene, "huge").await?;
     runs_until_it_is_revoked(&scene).await?;
     scene.condition("aisystem", "scorer", "Cleared", "False", "AwaitingApproval").await.map(drop)
 }
 
-/// Stands for an API server or etcd that takes less than usual: it refuses every Clearance of the namespace with a message.
-fn refuses_messages(scene: &Scenario<'_>) -> [Value; 2] {
+/// A policy that refuses every Clearance of the namespace with a withheld version. It simulates an API server or etcd
+/// with a lower size limit.
+fn lower_limit(scene: &Scenario<'_>) -> [Value; 2] {
     let (name, namespace) = (format!("{}-takes-less", scene.namespace), &scene.namespace);
     let selector = json!({ "matchLabels": { "kubernetes.io/metadata.name": namespace } });
     let rule = json!({ "apiGroups": ["assent.dev"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["clearances"] });
-    let holds = "object.spec.systems.all(s, object.spec.systems[s].?withheld.orValue([]).size() == 0)";
+    let expression = "object.spec.systems.all(s, object.spec.systems[s].?withheld.orValue([]).size() == 0)";
     let api = "admissionregistration.k8s.io/v1";
     [
         json!({ "apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": { "name": name }, "spec": {
             "matchConstraints": { "namespaceSelector": selector, "resourceRules": [rule] },
-            "validations": [{ "expression": holds, "message": "it is too large for this test" }] } }),
+            "validations": [{ "expression": expression, "message": "it is too large for this test" }] } }),
         json!({ "apiVersion": api, "kind": "ValidatingAdmissionPolicyBinding", "metadata": { "name": name },
             "spec": { "policyName": name, "validationActions": ["Deny"] } }),
     ]
 }
 
-pub async fn a_refused_clearance_is_replaced_by_a_smaller_one(cluster: &ControlPlane) -> Result<()> {
+pub async fn the_operator_retries_a_refused_clearance_with_a_smaller_one(
+    cluster: &ControlPlane,
+) -> Result<()> {
     let scene = running(cluster, "takes-less").await?;
-    for manifest in refuses_messages(&scene) {
+    for manifest in lower_limit(&scene) {
         scene.apply(Admin, &manifest).await?;
     }
     // The API server reads its policies once a second.
@@ -198,7 +204,7 @@ pub async fn a_refused_clearance_is_replaced_by_a_smaller_one(cluster: &ControlP
     scene.publish("v2", &container("2")).await?;
     let note = scene.event("Clearance", "clearance", "ClearanceReduced").await?;
     for words in ["stored only a smaller Clearance", "it is too large for this test"] {
-        ensure!(note.contains(words), "it does not say {words:?}: {note}");
+        ensure!(note.contains(words), "{words:?} is missing in: {note}");
     }
     runs_until_it_is_revoked(&scene).await
 }
@@ -230,7 +236,7 @@ pub async fn a_pod_of_the_last_of_many_large_versions_starts(cluster: &ControlPl
     let clearance = scene.get("clearance", "clearance").await?;
     let cleared = cleared(&clearance, "scorer");
     ensure!((4..VERSIONS).contains(&cleared.len()), "{cleared:?} are cleared");
-    // A pod is compared with all versions in their order, and this one has whatever it may have.
+    // The policy compares a pod with the versions in order. This pod has every variable that it may have.
     for version in [cleared[0], cleared[cleared.len() - 1]] {
         let mut container = large(version.trim_start_matches('v').parse()?);
         let free = vary.iter().map(|name| json!({ "name": name, "value": "y" }));
@@ -239,18 +245,16 @@ pub async fn a_pod_of_the_last_of_many_large_versions_starts(cluster: &ControlPl
         scene.apply(Dev, &scene.pod(version, &container)).await?;
         scene.running_pod(version).await?;
     }
-    // One that is not cleared is held, and not refused.
+    // An uncleared pod is held, not refused.
     let mut other = large(VERSIONS + 1);
     other["env"].as_array_mut().into_iter().for_each(|env| env.extend(trusted.iter().cloned()));
     scene.apply(Dev, &scene.pod("other", &other)).await?;
     let held = scene.get("pod", "other").await?;
-    ensure!(held["metadata"]["labels"]["assent.dev/held"] == "true", "it is not held: {held}");
+    ensure!(held["metadata"]["labels"]["assent.dev/held"] == "true", "the pod is not held: {held}");
     scene.cluster.kubectl(Admin, &["delete", "trustedsidecar/costly"]).await?.ok().map(drop)
 }
 
-pub async fn a_milder_level_does_not_keep_running_what_lost_its_clearance(
-    cluster: &ControlPlane,
-) -> Result<()> {
+pub async fn a_milder_level_does_not_keep_uncleared_pods_running(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "milder-level", "high").await?;
     let level = async |name: &str, on_loss: Value| {
         let mut level = scene.get_cluster("risklevel", "limited").await?;
@@ -264,13 +268,13 @@ pub async fn a_milder_level_does_not_keep_running_what_lost_its_clearance(
         let is = async || {
             let clearance = scene.get("clearance", "clearance").await?;
             let system = &clearance["spec"]["systems"]["scorer"];
-            ensure!(system["onLoss"]["mode"] == mode, "it is {}", system["onLoss"]);
+            ensure!(system["onLoss"]["mode"] == mode, "onLoss is {}", system["onLoss"]);
             Ok(Some(()))
         };
-        until(Duration::from_mins(2), &format!("the system to have the mode {mode}"), is).await
+        until(Duration::from_mins(2), &format!("the mode {mode} of the system"), is).await
     };
     let approve = async || {
-        // The API server tells the time of decisions in whole seconds.
+        // Decisions have timestamps in whole seconds.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let digest = scene.digest_of("v1").await?;
         scene.decide(Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
@@ -282,10 +286,10 @@ pub async fn a_milder_level_does_not_keep_running_what_lost_its_clearance(
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
 
-    // The change of level takes the clearance, and the pods stop as the earlier level says.
+    // The change of the level withdraws the clearance. The pods stop with the mode of the earlier level.
     scene.apply(Admin, &scene.system("milder-watch")).await?;
     scene.held("scorer", 2).await?;
-    // With no pod left, the milder one takes effect.
+    // Once no pod is left, the milder level takes effect.
     on_loss("Audit").await?;
     approve().await?;
     scene.running("scorer", 2).await?;
@@ -293,12 +297,12 @@ pub async fn a_milder_level_does_not_keep_running_what_lost_its_clearance(
     tokio::time::sleep(Duration::from_secs(2)).await;
     scene.running("scorer", 2).await?;
 
-    // A stricter one takes effect at once, on what runs uncleared.
+    // A stricter level takes effect at once, also on running uncleared pods.
     scene.apply(Admin, &scene.system("milder-stop")).await?;
     scene.held("scorer", 2).await?;
     on_loss("Evict").await?;
 
-    // Deleted and made again under a milder level, it is the same.
+    // A system that is recreated with a milder level behaves the same.
     approve().await?;
     scene.running("scorer", 2).await?;
     scene.kubectl(Admin, &["delete", "aisystem/scorer"]).await?;

@@ -1,4 +1,4 @@
-//! The chart, by a real Helm: what it renders is what the other tests run on.
+//! The Helm chart. The other tests install it too.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ async fn template(cluster: &ControlPlane, args: &[&str]) -> Result<assent_tests:
     cluster.helm(&[&["template", "assent", &chart, "--namespace", NAMESPACE], args].concat()).await
 }
 
-pub async fn lint(cluster: &ControlPlane) -> Result<()> {
+pub async fn the_chart_passes_helm_lint(cluster: &ControlPlane) -> Result<()> {
     let chart = root().join("charts/assent").display().to_string();
     let said = cluster.helm(&["lint", "--strict", &chart]).await?.ok()?;
     ensure!(said.contains("0 chart(s) failed"), said);
     Ok(())
 }
 
-pub async fn the_pod_is_locked_down(cluster: &ControlPlane) -> Result<()> {
+pub async fn the_pod_of_the_operator_is_restricted(cluster: &ControlPlane) -> Result<()> {
     let rendered = template(cluster, &["--show-only", "templates/deployment.yaml"]).await?.ok()?;
     let wanted = [
         "runAsNonRoot: true",
@@ -36,18 +36,18 @@ pub async fn the_pod_is_locked_down(cluster: &ControlPlane) -> Result<()> {
     Ok(())
 }
 
-pub async fn the_api_server_takes_all_of_it(cluster: &ControlPlane) -> Result<()> {
+pub async fn the_api_server_accepts_every_manifest(cluster: &ControlPlane) -> Result<()> {
     let rendered = template(cluster, &["--set", "replicas=2"]).await?.ok()?;
     let apply = ["apply", "--server-side", "--dry-run=server", "--force-conflicts", "-f", "-"];
     cluster.kubectl_stdin(Person::Admin, &apply, &rendered).await?.ok().map(drop)
 }
 
-pub async fn where_pods_cannot_be_gated_nothing_mutates(cluster: &ControlPlane) -> Result<()> {
+pub async fn older_clusters_get_no_mutating_policy(cluster: &ControlPlane) -> Result<()> {
     let api = "admissionregistration.k8s.io/v1/";
     let (validates, mutates) =
         (format!("{api}ValidatingAdmissionPolicy"), format!("{api}MutatingAdmissionPolicy"));
     for (args, gates) in [
-        // A cluster that was asked, and none.
+        // With the API versions of a cluster, and without a cluster.
         (&["--api-versions", &validates][..], false),
         (&["--api-versions", &validates, "--api-versions", &mutates], true),
         (&["--kube-version=1.30.0"], false),
@@ -55,8 +55,14 @@ pub async fn where_pods_cannot_be_gated_nothing_mutates(cluster: &ControlPlane) 
         (&["--kube-version=1.36.2-gke.100"], true),
     ] {
         let rendered = template(cluster, args).await?.ok()?;
-        ensure!(rendered.contains("kind: MutatingAdmissionPolicy\n") == gates, "{args:?} mutates");
-        ensure!(rendered.contains("kind: ValidatingAdmissionPolicy\n"), "{args:?} refuses nothing");
+        ensure!(
+            rendered.contains("kind: MutatingAdmissionPolicy\n") == gates,
+            "{args:?}: expected MutatingAdmissionPolicy: {gates}"
+        );
+        ensure!(
+            rendered.contains("kind: ValidatingAdmissionPolicy\n"),
+            "{args:?}: no ValidatingAdmissionPolicy"
+        );
     }
     let said = template(cluster, &["--kube-version=1.29.9"]).await?.denied()?;
     ensure!(said.contains("requires kubeVersion: >=1.30.0-0"), "{said}");
@@ -80,7 +86,7 @@ pub async fn bad_values_are_refused(cluster: &ControlPlane) -> Result<()> {
     Ok(())
 }
 
-pub async fn the_operator_may_do_no_more_than_it_must(cluster: &ControlPlane) -> Result<()> {
+pub async fn the_operator_has_no_unneeded_permissions(cluster: &ControlPlane) -> Result<()> {
     let who = format!("--as=system:serviceaccount:{NAMESPACE}:assent");
     for (verb, resource) in [
         ("get", "secrets"),
@@ -106,12 +112,17 @@ pub async fn the_operator_may_do_no_more_than_it_must(cluster: &ControlPlane) ->
         ("impersonate", "users"),
     ] {
         let said = cluster.kubectl(Person::Admin, &["auth", "can-i", verb, resource, "-A", &who]).await?;
-        ensure!(said.stdout.trim() == "no", "it may {verb} {resource}: {}{}", said.stdout, said.stderr);
+        ensure!(
+            said.stdout.trim() == "no",
+            "the operator may {verb} {resource}: {}{}",
+            said.stdout,
+            said.stderr
+        );
     }
     Ok(())
 }
 
-pub async fn editors_may_describe_and_not_decide(cluster: &ControlPlane) -> Result<()> {
+pub async fn editors_can_describe_but_not_decide(cluster: &ControlPlane) -> Result<()> {
     let bind = ["create", "clusterrolebinding", "editor", "--clusterrole=edit", "--user=editor"];
     cluster.kubectl(Person::Admin, &bind).await?.ok()?;
     for (verb, resource, subresource, may) in [
@@ -132,9 +143,8 @@ pub async fn editors_may_describe_and_not_decide(cluster: &ControlPlane) -> Resu
     Ok(())
 }
 
-/// What `make manifests` renders, applied once to a cluster that has never seen Assent: its policies hold, although no
-/// operator has run yet.
-pub async fn plain_manifests_put_all_in_force() -> Result<()> {
+/// One apply of the output of `make manifests` enables the policies, even before an operator runs.
+pub async fn plain_manifests_enable_the_policies() -> Result<()> {
     let (cluster, out) = (ControlPlane::start().await?, tempfile::tempdir()?);
     let render = root().join("packaging/manifests").display().to_string();
     let out_dir = out.path().display().to_string();
@@ -145,7 +155,10 @@ pub async fn plain_manifests_put_all_in_force() -> Result<()> {
     let file = out.path().join("assent.yaml").display().to_string();
     cluster.kubectl(Person::Admin, &["apply", "--server-side", "-f", &file]).await?.ok()?;
     let old = std::fs::read_to_string(out.path().join("assent-before-1.36.yaml"))?;
-    ensure!(!old.contains("kind: MutatingAdmissionPolicy\n"), "Kubernetes 1.30 has none");
+    ensure!(
+        !old.contains("kind: MutatingAdmissionPolicy\n"),
+        "the manifests for Kubernetes 1.30 have a MutatingAdmissionPolicy"
+    );
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace",
         "metadata": { "name": "governed", "labels": { "assent.dev/mode": "enforce" } } });
     cluster.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &namespace.to_string()).await?.ok()?;

@@ -1,4 +1,4 @@
-//! The dead-man switch: what runs ends with its clearance, whoever is left to see to it.
+//! The dead-man switch: pods end with their clearance, even without an operator.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Dev};
 
-/// A system of a level like `limited`, with the switch.
+/// A scenario whose level is `limited` with the switch and this grace in seconds.
 async fn switched<'a>(cluster: &'a ControlPlane, name: &str, grace: u32) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "limited").await?;
     let mut level = scene.get_cluster("risklevel", "limited").await?;
@@ -31,26 +31,30 @@ async fn approve_for(scene: &Scenario<'_>, seconds: i64) -> Result<Timestamp> {
     Ok(end)
 }
 
-/// When the kubelet ends a pod.
+/// The instant at which the kubelet ends a pod.
 fn end(pod: &Value) -> Option<Timestamp> {
     let started: Timestamp = pod["status"]["startTime"].as_str()?.parse().ok()?;
     Some(started + Duration::from_secs(pod["spec"]["activeDeadlineSeconds"].as_u64()?))
 }
 
-/// Waits until `count` pods run that end as `wanted`.
+/// Waits until exactly `count` pods run and each has a `wanted` end.
 async fn ends(scene: &Scenario<'_>, count: usize, wanted: impl Fn(Timestamp) -> bool) -> Result<()> {
-    until(Duration::from_secs(40), "the pods to carry their end", async || {
+    until(Duration::from_secs(40), "the deadlines of the pods", async || {
         let pods = scene.pods("scorer").await?;
-        let so =
+        let matching =
             pods.iter().filter(|pod| pod["status"]["phase"] == "Running" && end(pod).is_some_and(&wanted));
-        ensure!(so.count() == count && pods.len() == count, "{:?}", pods.iter().map(end).collect::<Vec<_>>());
+        ensure!(
+            matching.count() == count && pods.len() == count,
+            "{:?}",
+            pods.iter().map(end).collect::<Vec<_>>()
+        );
         Ok(Some(()))
     })
     .await
 }
 
-/// Nobody of Assent is left: the nodes end the pods, and the API server lets no others in.
-pub async fn i2_without_an_operator_the_nodes_end_what_runs_out() -> Result<()> {
+/// The operator is killed. The nodes end the pods at their deadline, and no new pod runs.
+pub async fn i2_without_an_operator_the_nodes_end_expired_pods() -> Result<()> {
     let cluster = ControlPlane::start_with(Options { nodes: 2, ..Options::default() }).await?;
     let assent = Assent::install(&cluster).await?;
     let scene = switched(&cluster, "deadman", 5).await?;
@@ -61,7 +65,7 @@ pub async fn i2_without_an_operator_the_nodes_end_what_runs_out() -> Result<()> 
     job["spec"]["backoffLimit"] = json!(0);
     scene.apply(Dev, &job).await?;
     ends(&scene, 2, |end| end == not_after).await?;
-    until(Duration::from_secs(10), "the Job's pod to carry its end", async || {
+    until(Duration::from_secs(10), "the deadline of the pod of the Job", async || {
         let train = scene.pods("train").await?;
         Ok(train.first().and_then(end).filter(|end| *end == not_after).map(drop))
     })
@@ -69,7 +73,7 @@ pub async fn i2_without_an_operator_the_nodes_end_what_runs_out() -> Result<()> 
     assent.operator().kill();
     ensure!(Timestamp::now() < not_after, "the machine is too slow for this test");
 
-    until(Duration::from_secs(40), "every pod to have ended", async || {
+    until(Duration::from_secs(40), "the end of every pod", async || {
         let pods = scene.list("pods").await?;
         let running = pods.iter().filter(|pod| pod["status"]["phase"] == "Running").count();
         Ok((running == 0).then_some(()))
@@ -80,11 +84,11 @@ pub async fn i2_without_an_operator_the_nodes_end_what_runs_out() -> Result<()> 
     let pods = scene.list("pods").await?;
     let ended: Vec<_> = pods.iter().filter(|pod| pod["status"]["phase"] == "Failed").collect();
     ensure!(ended.iter().all(|pod| pod["status"]["reason"] == "DeadlineExceeded"), "{ended:?}");
-    ensure!(ended.len() >= 3, "only {} ended", ended.len());
+    ensure!(ended.len() >= 3, "only {} pods ended", ended.len());
     Ok(())
 }
 
-/// Nobody can raise an `activeDeadlineSeconds`: each pod is replaced in time, and never two at once.
+/// `activeDeadlineSeconds` cannot be raised. So the operator replaces each pod in time, and never two pods at once.
 pub async fn a_renewal_replaces_pods_within_their_budget(cluster: &ControlPlane) -> Result<()> {
     let scene = switched(cluster, "deadman-renewal", 50).await?;
     scene.publish("v1", &container("1")).await?;
@@ -99,17 +103,17 @@ pub async fn a_renewal_replaces_pods_within_their_budget(cluster: &ControlPlane)
     until(Duration::from_mins(1), "every pod to be replaced", async || {
         let pods = scene.pods("scorer").await?;
         let running = pods.iter().filter(|pod| pod["status"]["phase"] == "Running").count();
-        ensure!(running >= 2, "only {running} ran at the same time");
+        ensure!(running >= 2, "only {running} pods run");
         let old = |pod: &Value| before.iter().any(|b| b["metadata"]["uid"] == pod["metadata"]["uid"]);
         Ok((!pods.iter().any(old)).then_some(()))
     })
     .await?;
-    ensure!(Timestamp::now() < first, "they were replaced only when they had ended");
+    ensure!(Timestamp::now() < first, "the pods were replaced only after their end");
     ends(&scene, 3, |end| end == second).await?;
     scene.event("Deployment", "scorer", "Renewed").await.map(drop)
 }
 
-pub async fn an_earlier_end_is_carried_at_once(cluster: &ControlPlane) -> Result<()> {
+pub async fn pods_get_an_earlier_end_at_once(cluster: &ControlPlane) -> Result<()> {
     let scene = switched(cluster, "deadman-earlier", 5).await?;
     scene.publish("v1", &container("1")).await?;
     let first = approve_for(&scene, 7200).await?;
@@ -121,7 +125,7 @@ pub async fn an_earlier_end_is_carried_at_once(cluster: &ControlPlane) -> Result
     let patch = ["patch", "aisystem", "scorer", "--type=merge", "-p", &decommission.to_string()];
     scene.kubectl(Admin, &patch).await?;
     ends(&scene, 2, |end| end == second).await?;
-    // And who may change pods cannot make it longer.
+    // A user with write access to pods cannot extend the deadline.
     let pods = scene.pods("scorer").await?;
     let name = pods.first().and_then(|pod| pod["metadata"]["name"].as_str()).context("no pod")?;
     let longer = r#"{"spec":{"activeDeadlineSeconds":7200}}"#;

@@ -1,4 +1,4 @@
-//! Decisions hold for content: under every name, and for as long as nobody with the role decides otherwise.
+//! A rejection or revocation applies to the content under every name, until a later decision replaces it.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::refusals::says;
 
 use Person::{Admin, Alice, Bob, Carol, Dev};
 
-/// The one system of a scenario.
+/// The name of the only system of a scenario.
 const SYSTEM: &str = "scorer";
 
-/// Waits for the next second of the API server's clock, which counts whole seconds.
+/// Waits for the next second, because timestamps of decisions have whole seconds.
 async fn next_second() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
 }
@@ -23,17 +23,16 @@ async fn withheld(scene: &Scenario<'_>, version: &str, reason: &str) -> Result<S
     scene.condition("modelversion", version, "Cleared", "False", reason).await
 }
 
-/// Carol and Bob approve `version`, as risk officer and for the ethics board.
-/// The notes of the Events on an object with that reason.
+/// The notes of the Events with this reason about an object.
 async fn notes(scene: &Scenario<'_>, kind: &str, name: &str, reason: &str) -> Result<Vec<String>> {
     let events = scene.list("events.v1.events.k8s.io").await?;
-    let of_it = events.iter().filter(|event| {
+    let matching = events.iter().filter(|event| {
         event["reason"] == reason && event["regarding"]["kind"] == kind && event["regarding"]["name"] == name
     });
-    Ok(of_it.map(|event| event["note"].as_str().unwrap_or_default().to_owned()).collect())
+    Ok(matching.map(|event| event["note"].as_str().unwrap_or_default().to_owned()).collect())
 }
 
-pub async fn a_rejection_and_a_revocation_are_announced_once_on_version_and_system(
+pub async fn a_rejection_or_revocation_is_one_event_on_version_and_system(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = Scenario::new(cluster, "announced", "high").await?;
@@ -48,7 +47,7 @@ pub async fn a_rejection_and_a_revocation_are_announced_once_on_version_and_syst
     }
     let status = scene.assent(Alice, &["status", "scorer"]).await?.ok()?;
     says(&status, &["rejected by bob: no bias test"])?;
-    // Another person's decision is another Event; the first is not said again.
+    // A decision of another person is a new Event. The first Event is not repeated.
     let revoke = ["revoke", "scorer", "--version=v1", "--role=risk-officer", "--reason=drift", "--yes"];
     scene.assent(Alice, &revoke).await?.ok()?;
     let note = scene.event("ModelVersion", "v1", "Revoked").await?;
@@ -59,6 +58,7 @@ pub async fn a_rejection_and_a_revocation_are_announced_once_on_version_and_syst
     Ok(())
 }
 
+/// Carol approves as risk officer, and Bob for the ethics board.
 async fn others_approve(scene: &Scenario<'_>, version: &str) -> Result<()> {
     let digest = scene.digest_of(version).await?;
     scene.decide(Carol, &scene.decision("Approve", version, &digest, "risk-officer")).await?;
@@ -71,13 +71,13 @@ pub async fn rejected_digest_stays_withheld_under_a_new_name(cluster: &ControlPl
     let rejection = scene.decide(Alice, &scene.decision("Reject", "v2", &digest, "risk-officer")).await?;
     withheld(&scene, "v2", "Rejected").await?;
     next_second().await;
-    ensure!(scene.publish("v3", &container("2")).await? == digest, "the content is the same");
+    ensure!(scene.publish("v3", &container("2")).await? == digest, "the same content has another digest");
     others_approve(&scene, "v3").await?;
     let message = withheld(&scene, "v3", "Rejected").await?;
     says(&message, &["rejected by alice", "under the name v2", &format!("approval/{rejection}")])?;
-    // The rejection keeps its effect where nothing has the name any more that it gives.
+    // The rejection keeps its effect when no version has its name any more.
     scene.kubectl(Dev, &["delete", "modelversion", "v2"]).await?;
-    until(Duration::from_secs(30), "the rejection to say where it has effect", async || {
+    until(Duration::from_secs(30), "the rejection to name the affected version", async || {
         let message = scene.condition("approval", &rejection, "Counted", "True", "Counted").await?;
         says(&message, &["it has effect on v3"]).map(Some)
     })
@@ -90,7 +90,7 @@ pub async fn rejected_digest_stays_withheld_under_a_new_name(cluster: &ControlPl
     )?;
     scene.apply(Dev, &scene.deployment("scorer", &container("2"))).await?;
     scene.held("scorer", 2).await?;
-    // Under the old name again, and with other content under it.
+    // A version with the old name and the same content is withheld too.
     scene.publish("v2", &container("2")).await?;
     withheld(&scene, "v2", "Rejected").await?;
     next_second().await;
@@ -115,7 +115,7 @@ pub async fn revoked_digest_stays_withheld_under_a_new_name(cluster: &ControlPla
     next_second().await;
     others_approve(&scene, "v4").await?;
     scene.is_cleared("v4").await?;
-    // An approval is of the name that it gives, so the other name waits for its own.
+    // An approval counts only for the name in it. The other name needs its own approval.
     withheld(&scene, "v1", "Revoked").await.map(drop)
 }
 
@@ -150,7 +150,7 @@ pub async fn review_names_content_that_can_change_after_the_approval(cluster: &C
     Ok(())
 }
 
-pub async fn an_edited_definition_does_not_make_decisions_mutable() -> Result<()> {
+pub async fn decisions_stay_immutable_when_an_admin_edits_their_definition() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let assent = Assent::install(&cluster).await?;
     let scene = Scenario::new(&cluster, "no-rules", "high").await?;
@@ -175,9 +175,9 @@ pub async fn an_edited_definition_does_not_make_decisions_mutable() -> Result<()
     Ok(())
 }
 
-/// What is recorded of `digest`, once the operator has written it.
+/// Waits until the operator has recorded the content of `digest`, and returns the output of `show`.
 async fn shown(scene: &Scenario<'_>, digest: &Digest) -> Result<String> {
-    until(Duration::from_mins(1), "the content of a decision", async || {
+    until(Duration::from_mins(1), "the recorded content", async || {
         let said = scene.assent(Alice, &["show", digest.short()]).await?;
         Ok(said.status.success().then_some(said.stdout))
     })
@@ -193,7 +193,7 @@ pub async fn decided_content_stays_after_its_objects_are_deleted_and_replaced(
     let rejected = scene.publish("v2", &container("2")).await?;
     scene.decide(Alice, &scene.decision("Reject", "v2", &rejected, "risk-officer")).await?;
     withheld(&scene, "v2", "Rejected").await?;
-    // As GitOps prunes: nothing refuses, and nothing waits for a finalizer.
+    // GitOps tools prune objects. No policy refuses that, and no finalizer delays it.
     scene.kubectl(Dev, &["delete", "modelversion/v1", "modelversion/v2", "aisystem/scorer"]).await?;
     for (digest, revision, decision) in [(&approved, "1", "Approve"), (&rejected, "2", "Reject")] {
         let said = shown(&scene, digest).await?;
@@ -205,7 +205,7 @@ pub async fn decided_content_stays_after_its_objects_are_deleted_and_replaced(
         &said,
         &[&format!("kubectl assent show {}", approved.short()), "Rejected", "alice as risk-officer"],
     )?;
-    // Other content under the same names.
+    // New content with the same names.
     scene.apply(Admin, &scene.system("high")).await?;
     scene.clear("v1", &container("9")).await?;
     let now = scene.digest_of("v1").await?;
@@ -215,15 +215,15 @@ pub async fn decided_content_stays_after_its_objects_are_deleted_and_replaced(
     let name = approved.as_str().replace(':', "-");
     for person in [Dev, Admin] {
         let said = scene.denied(person, &["delete", "decisionsubject", &name]).await?;
-        says(&said, &["is part of the record and is not deleted"])?;
+        says(&said, &["is part of the record and cannot be deleted"])?;
         let other = json!({ "spec": { "modelVersion": "v9" } }).to_string();
         let said =
             scene.denied(person, &["patch", "decisionsubject", &name, "--type=merge", "-p", &other]).await?;
-        says(&said, &["it does not change"])?;
+        says(&said, &["is part of the record and cannot be changed"])?;
         let mut forged = scene.get("decisionsubject", &name).await?;
         forged["metadata"] = json!({ "name": "sha256-forged", "namespace": scene.namespace });
         let said = scene.refused(person, &forged).await?;
-        says(&said, &["written by Assent alone"])?;
+        says(&said, &["written by Assent only"])?;
     }
     Ok(())
 }
@@ -237,10 +237,10 @@ pub async fn a_replaced_impact_assessment_withholds_until_it_is_approved_again(
     let mut system = scene.system("high");
     system["spec"]["documentation"][0]["uri"] = json!("https://moved.example");
     scene.apply(Dev, &system).await?;
-    ensure!(scene.digest_of("v1").await? == signed, "the same document at another address");
+    ensure!(scene.digest_of("v1").await? == signed, "a new address of the same document changed the digest");
     system["spec"]["documentation"][0]["digest"] = json!(digest('9'));
     scene.apply(Dev, &system).await?;
     withheld(&scene, "v1", "AwaitingApproval").await?;
-    ensure!(scene.digest_of("v1").await? != signed, "another document");
+    ensure!(scene.digest_of("v1").await? != signed, "another document did not change the digest");
     scene.approve("v1").await
 }

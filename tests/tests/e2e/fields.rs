@@ -1,5 +1,5 @@
-//! Fields of a pod that change what an approved image does without naming another image, and those that
-//! change nothing: each is set by a developer on a pod that is otherwise exactly what was approved.
+//! Pod fields besides the image: a field that changes the approved behaviour holds the pod, and a free field does not.
+//! Each case changes one field of an otherwise approved pod.
 
 use anyhow::{Result, ensure};
 use assent_tests::{ControlPlane, Person, Scenario, container, pod_spec};
@@ -7,20 +7,20 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
 
-/// What a developer makes of a pod.
+/// A change of a pod by a developer.
 type Change = fn(&mut Value);
 
-/// Where the API server mounts the service account's token.
+/// The mount path of the service account token.
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// A scenario whose version v1 is cleared.
+/// A scenario with a cleared version v1.
 async fn cleared<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "high").await?;
     scene.clear("v1", &container("1")).await?;
     Ok(scene)
 }
 
-/// Creates an approved pod with each of the changes, all at once.
+/// Creates an approved pod with each of the changes, in one request.
 async fn create(scene: &Scenario<'_>, approved: &Value, changes: &[(&str, Change)]) -> Result<()> {
     let pod_with = |(name, change): &(&str, Change)| {
         let mut pod = scene.workload("v1", "Pod", name, approved);
@@ -31,7 +31,7 @@ async fn create(scene: &Scenario<'_>, approved: &Value, changes: &[(&str, Change
     scene.apply(Dev, &json!({ "apiVersion": "v1", "kind": "List", "items": pods })).await.map(drop)
 }
 
-/// Each of the pods is held, and `kubectl assent explain` gives a reason with the words beside its name.
+/// Checks that each pod is held, and that `kubectl assent explain` gives a reason with these words.
 async fn are_held(scene: &Scenario<'_>, pods: &[(&str, &str)]) -> Result<()> {
     for (name, words) in pods {
         scene.event("Pod", name, "Held").await?;
@@ -39,7 +39,7 @@ async fn are_held(scene: &Scenario<'_>, pods: &[(&str, &str)]) -> Result<()> {
         ensure!(pod["metadata"]["labels"]["assent.dev/held"] == "true", "{name} is not held: {pod}");
         ensure!(pod["spec"]["nodeName"].is_null(), "{name} is bound to a node: {pod}");
         let said = scene.assent(Dev, &["explain", &format!("pod/{name}")]).await?.stdout;
-        ensure!(said.contains(words), "{name}: it does not say {words:?}: {said}");
+        ensure!(said.contains(words), "{name}: {words:?} is missing in: {said}");
     }
     Ok(())
 }
@@ -99,7 +99,7 @@ pub async fn fields_that_replace_files_or_names_hold_an_approved_pod(cluster: &C
     .await
 }
 
-/// A pod with a volume of that name, whose sources a developer chooses, at the token's place or another.
+/// Adds a projected volume that has the name and the mount path of the service account token, with `sources`.
 fn with_token(pod: &mut Value, sources: &Value, mount: &Value) {
     let mut mount = mount.clone();
     mount["name"] = json!("kube-api-access-mine");
@@ -116,7 +116,7 @@ fn token_sources() -> Value {
     ])
 }
 
-pub async fn what_passes_for_the_token_of_the_service_account_holds_a_pod(
+pub async fn a_volume_that_imitates_the_service_account_token_holds_a_pod(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = cleared(cluster, "fields-token").await?;
@@ -145,7 +145,7 @@ pub async fn what_passes_for_the_token_of_the_service_account_holds_a_pod(
         ("writable", |pod| with_token(pod, &token_sources(), &json!({}))),
     ];
     create(&scene, &pod_spec(&container("1")), &changes).await?;
-    let unlike = "that is not as the API server adds it";
+    let unlike = "that differs from the one that the API server adds";
     are_held(
         &scene,
         &[
@@ -158,19 +158,19 @@ pub async fn what_passes_for_the_token_of_the_service_account_holds_a_pod(
         ],
     )
     .await?;
-    // The token as the API server adds it, by itself or written down, is no difference.
+    // The token of the API server is allowed, also if the manifest has the same volume.
     let honest: [(&str, Change); 2] = [
         ("automatic", |pod| pod["spec"]["automountServiceAccountToken"] = json!(true)),
         ("by-hand", |pod| with_token(pod, &token_sources(), &json!({ "readOnly": true }))),
     ];
     create(&scene, &pod_spec(&container("1")), &honest).await?;
     let pod = scene.get("pod", "automatic").await?;
-    ensure!(pod["spec"]["volumes"][0]["name"].as_str().is_some(), "it has no token: {pod}");
+    ensure!(pod["spec"]["volumes"][0]["name"].as_str().is_some(), "the pod has no token: {pod}");
     scene.running_pod("automatic").await?;
     scene.running_pod("by-hand").await
 }
 
-pub async fn what_is_free_does_not_hold_a_pod(cluster: &ControlPlane) -> Result<()> {
+pub async fn free_fields_do_not_hold_a_pod(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "fields-free").await?;
     let changes: [(&str, Change); 6] = [
         ("probes", |pod| {
@@ -207,7 +207,7 @@ pub async fn what_is_free_does_not_hold_a_pod(cluster: &ControlPlane) -> Result<
     Ok(())
 }
 
-/// The spec of a pod with all that a version can state since `items` are compared.
+/// The spec of a pod with volume items, hooks and a shared namespace, which a version can state.
 fn rich() -> Value {
     let mut spec = pod_spec(&container("1"));
     let files = json!([{ "path": "labels", "fieldRef": { "fieldPath": "metadata.labels" } }]);
@@ -228,12 +228,10 @@ fn rich() -> Value {
     spec
 }
 
-pub async fn items_hooks_and_shared_namespaces_run_as_approved_and_not_otherwise(
-    cluster: &ControlPlane,
-) -> Result<()> {
+pub async fn changed_items_hooks_or_shared_namespaces_hold_a_pod(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "fields-compared", "high").await?;
     scene.apply(Dev, &scene.workload("v1", "Pod", "captured", &rich())).await?;
-    // What capture writes of a pod, approved, is that pod.
+    // Once approved, the captured version clears the pod.
     let said = scene.assent(Dev, &["capture", "pod/captured", "--version=v1", "-o=json"]).await?.ok()?;
     let captured: Value = serde_json::from_str(&said)?;
     let runtime = &captured["spec"]["runtime"];
@@ -298,9 +296,7 @@ pub async fn items_hooks_and_shared_namespaces_run_as_approved_and_not_otherwise
     scene.running_pod("free").await
 }
 
-pub async fn annotations_that_runtimes_read_are_not_added_to_a_running_pod(
-    cluster: &ControlPlane,
-) -> Result<()> {
+pub async fn nobody_adds_runtime_annotations_to_a_running_pod(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "fields-annotations").await?;
     scene.apply(Dev, &scene.pod("pod", &container("1"))).await?;
     scene.running_pod("pod").await?;

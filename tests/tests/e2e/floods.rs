@@ -1,4 +1,4 @@
-//! Somebody changes very much in one namespace: another namespace waits no longer than it is promised.
+//! A flood of changes in one namespace does not delay approvals in another namespace.
 
 use std::time::{Duration, Instant};
 
@@ -10,16 +10,16 @@ use tokio::time::timeout;
 
 use crate::outage::stage;
 
-/// How long an approval in another namespace may take to release a pod meanwhile, on a loaded machine.
+/// The longest time from an approval to running pods during the flood, on a loaded machine.
 const BOUND: Duration = Duration::from_secs(5);
 
-/// How many changes a minute the API server stores at least beside other tests. The flood asks for 5,500.
+/// The lowest rate of stored changes a minute that counts as a flood, beside other tests. The flood tries 5,500.
 const LEAST_RATE: f64 = 600.0;
 
-/// How many approvals are measured, each of its own version.
+/// The number of measured approvals, each of a new version.
 const SAMPLES: usize = 6;
 
-/// How long it takes from an approval to pods that run, in the worst of some cases.
+/// The longest of several times from an approval to running pods.
 async fn slowest(scene: &Scenario<'_>, pods: &Watched<Pod>, prefix: &str) -> Result<Duration> {
     let mut slowest = Duration::ZERO;
     for sample in 0..SAMPLES {
@@ -36,19 +36,19 @@ async fn slowest(scene: &Scenario<'_>, pods: &Watched<Pod>, prefix: &str) -> Res
     Ok(slowest)
 }
 
-/// Whether two pods of `app` run, or are held.
+/// Checks that exactly two pods of `app` run, or are held.
 fn two(pods: &Objects<Pod>, app: &str, running: bool) -> Result<(), String> {
-    let ours = pods.values().filter(|pod| pod.labels().get("app").is_some_and(|label| label == app));
-    let as_wanted = ours.filter(|pod| {
+    let of_app = pods.values().filter(|pod| pod.labels().get("app").is_some_and(|label| label == app));
+    let matching = of_app.filter(|pod| {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         let held = pod.labels().contains_key("assent.dev/held");
         held != running && (phase == Some("Running")) == running
     });
-    let count = as_wanted.count();
-    if count == 2 { Ok(()) } else { Err(format!("{count} are")) }
+    let count = matching.count();
+    if count == 2 { Ok(()) } else { Err(format!("{count} pods match")) }
 }
 
-pub async fn a_flood_in_one_namespace_delays_no_other() -> Result<()> {
+pub async fn a_flood_in_one_namespace_does_not_delay_another() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let victim = Scenario::new(&cluster, "quiet", "limited").await?;
     let flooded = Scenario::new(&cluster, "flooded", "limited").await?;
@@ -57,9 +57,9 @@ pub async fn a_flood_in_one_namespace_delays_no_other() -> Result<()> {
 
     let flood = Flood::new(&cluster, "flooded")?;
     let begun = Instant::now();
-    let loud = tokio::select! {
-        () = flood.rise() => unreachable!("it goes on for ever"),
-        loud = slowest(&victim, &pods, "during") => loud?,
+    let flooding = tokio::select! {
+        () = flood.rise() => unreachable!("the flood never ends"),
+        longest = slowest(&victim, &pods, "during") => longest?,
     };
     let rate = f64::from(flood.changes()) / begun.elapsed().as_secs_f64() * 60.0;
     let system =
@@ -67,11 +67,11 @@ pub async fn a_flood_in_one_namespace_delays_no_other() -> Result<()> {
     let behind = Instant::now();
     system.await??;
     eprintln!(
-        "{rate:.0} changes a minute; from the request of an approval to running pods: {quiet:.2?} at most without, {loud:.2?} with; \
-         the flooded namespace was up to date {:.1?} after the last change",
+        "{rate:.0} changes a minute; from an approval to running pods: at most {quiet:.2?} without and {flooding:.2?} with the \
+         flood; the flooded namespace was up to date {:.1?} after the last change",
         behind.elapsed()
     );
     ensure!(rate > LEAST_RATE, "the machine is too slow for a flood: {rate:.0} changes a minute");
-    ensure!(loud < BOUND, "{loud:?} instead of {quiet:?}\n{}", assent.operator().log_tail(20));
+    ensure!(flooding < BOUND, "{flooding:?} instead of {quiet:?}\n{}", assent.operator().log_tail(20));
     Ok(())
 }

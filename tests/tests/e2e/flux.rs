@@ -1,4 +1,4 @@
-//! Flux, as its users run it: it applies for ever what is in Git, never fights and never shows a block as healthy.
+//! Flux with Assent: Flux reports a withheld version as not ready, and does not conflict with the operator.
 
 use std::fs;
 use std::path::Path;
@@ -9,42 +9,42 @@ use assent_tests::{Assent, ControlPlane, Flux, Layout, Person, Scenario, root, u
 use serde_json::{Value, json};
 
 use crate::assistant::{
-    SYSTEM, VERSION, as_written, decide, decommission, documented, is_decommissioned, may_sign, replicas,
+    SYSTEM, VERSION, as_written, decide, decommission, documented, is_decommissioned, register_key, replicas,
     scene, sign, unsigned,
 };
 use Person::{Admin, Alice};
 
-/// Assent and Flux on a control plane, and the namespace that the examples are about.
+/// A control plane with Assent and Flux, and the namespace of the examples.
 struct Stage<'a> {
     scene: Scenario<'a>,
     flux: Flux<'a>,
 }
 
 impl<'a> Stage<'a> {
-    async fn set(cluster: &'a ControlPlane) -> Result<Self> {
+    async fn new(cluster: &'a ControlPlane) -> Result<Self> {
         let scene = scene(cluster);
         Ok(Self { scene, flux: Flux::install(cluster).await? })
     }
 
-    /// Applies what tells Flux where to look.
+    /// Applies the Flux objects of a directory.
     async fn bootstrap(&self, directory: &Path) -> Result<()> {
         let directory = directory.display().to_string();
         self.scene.cluster.kubectl(Admin, &["apply", "-k", &directory]).await?.ok().map(drop)
     }
 
-    /// Makes failed health checks quick.
-    async fn impatient(&self, name: &str) -> Result<()> {
-        // Flux waits half a minute at least.
+    /// Shortens the timeout of the health checks.
+    async fn shorten_timeout(&self, name: &str) -> Result<()> {
+        // Flux waits for at least half a minute.
         self.patch(name, &json!({ "timeout": "30s", "retryInterval": "1s" })).await
     }
 
-    /// Has it Ready once it is applied, whatever becomes of it.
+    /// Removes the health checks, so that the Kustomization is Ready once it is applied.
     async fn without_health(&self, name: &str) -> Result<()> {
         self.patch(name, &json!({ "healthChecks": null })).await
     }
 
-    /// Has the layout for one repository applied, whatever becomes of its health, and its version approved.
-    async fn approved(&self, layout: &Layout) -> Result<()> {
+    /// Applies the layout for one repository without health checks, and approves its version.
+    async fn apply_and_approve(&self, layout: &Layout) -> Result<()> {
         self.bootstrap(&layout.path("one-repository/flux")).await?;
         self.without_health("support").await?;
         self.flux.commit("platform", &layout.path("one-repository")).await?;
@@ -59,12 +59,12 @@ impl<'a> Stage<'a> {
         self.scene.cluster.kubectl(Admin, &patch).await?.ok().map(drop)
     }
 
-    /// What Flux applied, as it is written.
+    /// The objects that Flux applied, without their statuses.
     async fn written(&self, name: &str) -> Result<Vec<Value>> {
         let inventory = self.flux.kustomization(name).await?["status"]["inventory"]["entries"].take();
         let mut written = Vec::new();
-        for entry in inventory.as_array().context("an inventory")? {
-            let id = entry["id"].as_str().context("an id")?;
+        for entry in inventory.as_array().context("no inventory")? {
+            let id = entry["id"].as_str().context("no id")?;
             let [namespace, name, group, kind] = id.split('_').collect::<Vec<_>>()[..] else { continue };
             let kind = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
             let namespace = if namespace.is_empty() { "default" } else { namespace };
@@ -74,33 +74,33 @@ impl<'a> Stage<'a> {
         Ok(written)
     }
 
-    /// Has it reconciled ten times over: it is Ready throughout, and nobody writes anything.
+    /// Reconciles a Kustomization ten times. It stays Ready, and nobody writes to its objects.
     async fn is_quiet(&self, name: &str) -> Result<()> {
         self.flux.reconcile(name).await?;
         let before = self.written(name).await?;
         for _ in 0..10 {
             let status = self.flux.reconcile(name).await?;
-            let conditions = status["conditions"].as_array().context("conditions")?;
-            let ready = conditions.iter().find(|c| c["type"] == "Ready").context("Ready")?;
+            let conditions = status["conditions"].as_array().context("no conditions")?;
+            let ready = conditions.iter().find(|c| c["type"] == "Ready").context("no condition Ready")?;
             ensure!(ready["status"] == "True", "{status}");
         }
         let after = self.written(name).await?;
-        ensure!(before == after, "somebody wrote: {before:?}, then {after:?}");
+        ensure!(before == after, "an object was written: {before:?}, then {after:?}");
         Ok(())
     }
 }
 
-pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<()> {
+pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;
-    let (stage, layout) = (Stage::set(&cluster).await?, Layout::copy("one-repository")?);
+    let (stage, layout) = (Stage::new(&cluster).await?, Layout::copy("one-repository")?);
     let (scene, flux) = (&stage.scene, &stage.flux);
     stage.bootstrap(&layout.path("one-repository/flux")).await?;
-    stage.impatient("support").await?;
+    stage.shorten_timeout("support").await?;
     flux.commit("platform", &layout.path("one-repository")).await?;
     flux.is("governance", "Ready", "True", "ReconciliationSucceeded").await?;
 
-    // Awaited.
+    // Awaiting approval.
     scene.held(SYSTEM, 2).await?;
     flux.is("support", "Healthy", "Unknown", "Progressing").await?;
     let awaited = flux.is("support", "Ready", "False", "HealthCheckFailed").await?;
@@ -112,7 +112,7 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
     flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
     stage.is_quiet("support").await?;
 
-    // Withheld: it says so at once, without waiting for the timeout.
+    // Withheld: the health check fails at once, not at the timeout.
     decide(scene, "revoke").await?;
     scene.held(SYSTEM, 2).await?;
     let status = flux.reconcile("support").await?;
@@ -120,16 +120,16 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
     ensure!(withheld.contains("AISystem/support/support-assistant status: 'Failed'"), "{withheld} {status}");
     scene.held(SYSTEM, 2).await?;
 
-    // Cleared anew, and run out: as documented, that is a failure too.
+    // Cleared again, then expired: the documented health check fails.
     stage.patch("support", &documented("healthCheckExprs:")?).await?;
     let soon = jiff::Timestamp::now() + Duration::from_secs(40);
     let end = format!("--until={}", soon.round(jiff::Unit::Second)?);
     scene.assent(Alice, &["approve", SYSTEM, "--version", VERSION, "--yes", &end]).await?.ok()?;
     scene.running(SYSTEM, 2).await?;
     flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
-    let ran_out =
+    let has_expired =
         async || Ok(scene.condition("aisystem", SYSTEM, "Ready", "False", "ApprovalExpired").await.ok());
-    until(Duration::from_mins(1), "the approval to run out", ran_out).await?;
+    until(Duration::from_mins(1), "the approval to expire", has_expired).await?;
     flux.reconcile("support").await?;
     let expired = flux.is("support", "Ready", "False", "HealthCheckFailed").await?;
     ensure!(expired.contains("AISystem/support/support-assistant status: 'Failed'"), "{expired}");
@@ -139,22 +139,22 @@ pub async fn health_follows_the_life_of_a_system_and_nothing_flaps() -> Result<(
     flux.is("support", "Ready", "True", "ReconciliationSucceeded").await.map(drop)
 }
 
-pub async fn drift_correction_and_scale_down_do_not_fight() -> Result<()> {
+pub async fn drift_correction_and_scale_down_do_not_conflict() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;
-    let (stage, layout) = (Stage::set(&cluster).await?, Layout::copy("one-repository")?);
+    let (stage, layout) = (Stage::new(&cluster).await?, Layout::copy("one-repository")?);
     let (scene, flux) = (&stage.scene, &stage.flux);
     let level = "one-repository/governance/risklevel-limited.yaml";
     layout.edit(level, "  images: Digest\n", "  images: Digest\n  onLoss: {mode: ScaleDown}\n")?;
-    stage.approved(&layout).await?;
+    stage.apply_and_approve(&layout).await?;
     scene.running(SYSTEM, 2).await?;
 
-    // Drift is corrected as ever.
+    // Flux still corrects drift.
     scene.kubectl(Admin, &["scale", "deployment", SYSTEM, "--replicas=4"]).await?;
     flux.reconcile("support").await?;
     scene.running(SYSTEM, 2).await?;
 
-    // Git says two replicas and Flux insists: after three times nobody fights any more, and nothing runs.
+    // Git has two replicas, and Flux restores them. The operator scales down three times. Then it holds the pods.
     decide(scene, "revoke").await?;
     for _ in 0..3 {
         replicas(scene, 0).await?;
@@ -167,7 +167,7 @@ pub async fn drift_correction_and_scale_down_do_not_fight() -> Result<()> {
     decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
 
-    // Git does not say how many: there is nothing to fight about.
+    // Without `replicas` in Git there is no conflict.
     layout.edit("one-repository/support/deployment.yaml", "  replicas: 2\n", "")?;
     flux.commit("platform", &layout.path("one-repository")).await?;
     scene.running(SYSTEM, 1).await?;
@@ -179,13 +179,13 @@ pub async fn drift_correction_and_scale_down_do_not_fight() -> Result<()> {
     scene.running(SYSTEM, 1).await.map(drop)
 }
 
-pub async fn what_people_decide_with_kubectl_stays() -> Result<()> {
+pub async fn flux_does_not_revert_a_decision_by_kubectl() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;
-    let (stage, layout) = (Stage::set(&cluster).await?, Layout::copy("one-repository")?);
+    let (stage, layout) = (Stage::new(&cluster).await?, Layout::copy("one-repository")?);
     let scene = &stage.scene;
-    stage.approved(&layout).await?;
-    // Still to come, so that nothing but Flux's good will keeps it.
+    stage.apply_and_approve(&layout).await?;
+    // The date is in the future, so no policy protects it yet.
     decommission(scene, Some("2090-01-01")).await?;
     stage.is_quiet("support").await?;
     is_decommissioned(scene).await?;
@@ -194,15 +194,15 @@ pub async fn what_people_decide_with_kubectl_stays() -> Result<()> {
     stage.is_quiet("support").await
 }
 
-pub async fn an_application_repository_brings_no_more_than_it_may() -> Result<()> {
+pub async fn an_application_repository_cannot_change_governance() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;
-    let (stage, layout) = (Stage::set(&cluster).await?, Layout::copy("two-repositories")?);
+    let (stage, layout) = (Stage::new(&cluster).await?, Layout::copy("two-repositories")?);
     let (scene, flux) = (&stage.scene, &stage.flux);
     let governance = layout.path("two-repositories/governance-repository");
     let application = layout.path("two-repositories/application-repository");
     stage.bootstrap(&governance.join("flux")).await?;
-    stage.impatient("support").await?;
+    stage.shorten_timeout("support").await?;
     flux.commit("ai-governance", &governance).await?;
     flux.commit("support-assistant", &application).await?;
     flux.is("systems", "Ready", "True", "ReconciliationSucceeded").await?;
@@ -211,7 +211,7 @@ pub async fn an_application_repository_brings_no_more_than_it_may() -> Result<()
     scene.running(SYSTEM, 2).await?;
     flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
 
-    // A developer pushes what governance decides about.
+    // A developer pushes objects that only governance may write.
     let deploy = "two-repositories/application-repository/deploy";
     let deployment = format!("{deploy}/deployment.yaml");
     let list = fs::read_to_string(layout.path(deploy).join("kustomization.yaml"))?;
@@ -220,13 +220,13 @@ pub async fn an_application_repository_brings_no_more_than_it_may() -> Result<()
     let approval = unsigned(scene).await?;
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "support",
         "labels": { "assent.dev/mode": "audit" } } });
-    for (what, manifest) in [("AISystem", system), ("Approval", approval), ("Namespace", namespace)] {
+    for (kind, manifest) in [("AISystem", system), ("Approval", approval), ("Namespace", namespace)] {
         layout.add(deploy, "mine.yaml", &manifest)?;
         layout.edit(&deployment, "  replicas: 2\n", "  replicas: 3\n")?;
         flux.commit("support-assistant", &application).await?;
         let refused = flux.is("support", "Ready", "False", "ReconciliationFailed").await?;
-        ensure!(refused.contains(what) && refused.contains("forbidden"), "{what}: {refused}");
-        // One refused object keeps out all others of its Kustomization.
+        ensure!(refused.contains(kind) && refused.contains("forbidden"), "{kind}: {refused}");
+        // One refused object blocks all other changes of its Kustomization.
         scene.running(SYSTEM, 2).await?;
         layout.edit(&deployment, "  replicas: 3\n", "  replicas: 2\n")?;
         fs::write(layout.path(deploy).join("kustomization.yaml"), &list)?;
@@ -238,17 +238,17 @@ pub async fn an_application_repository_brings_no_more_than_it_may() -> Result<()
 
 pub async fn one_signature_clears_a_version_in_every_cluster() -> Result<()> {
     let layout = Layout::copy("many-clusters")?;
-    let key = may_sign(&layout)?;
+    let key = register_key(&layout)?;
     let (staging, production) = (ControlPlane::start().await?, ControlPlane::start().await?);
     let _operators = (Assent::install(&staging).await?, Assent::install(&production).await?);
-    let stages = [("staging", Stage::set(&staging).await?), ("production", Stage::set(&production).await?)];
+    let stages = [("staging", Stage::new(&staging).await?), ("production", Stage::new(&production).await?)];
     for (cluster, stage) in &stages {
         stage.bootstrap(&layout.path(&format!("many-clusters/clusters/{cluster}/flux"))).await?;
-        stage.impatient("support").await?;
+        stage.shorten_timeout("support").await?;
         stage.flux.commit("fleet", &layout.path("many-clusters")).await?;
     }
     let [(_, staging), (_, production)] = &stages;
-    // What production holds, staging only warns of.
+    // Staging has the mode warn, production the mode enforce.
     staging.scene.running(SYSTEM, 1).await?;
     production.scene.held(SYSTEM, 2).await?;
     for (_, stage) in &stages {
@@ -266,13 +266,13 @@ pub async fn one_signature_clears_a_version_in_every_cluster() -> Result<()> {
     production.scene.running(SYSTEM, 2).await.map(drop)
 }
 
-pub async fn it_installs_assent_and_leaves_it_alone() -> Result<()> {
+pub async fn flux_installs_assent_without_drift() -> Result<()> {
     let cluster = ControlPlane::start().await?;
-    let (stage, layout) = (Stage::set(&cluster).await?, Layout::copy("install")?);
+    let (stage, layout) = (Stage::new(&cluster).await?, Layout::copy("install")?);
     let release = layout.path("install/flux.yaml").display().to_string();
     cluster.kubectl(Admin, &["apply", "-f", &release]).await?.ok()?;
 
-    // The helm-controller does not run here. What it would render is applied by the kustomize-controller.
+    // The test has no helm-controller. The kustomize-controller applies the rendered chart.
     let render = root().join("packaging/manifests").display().to_string();
     let rendered = layout.path("install/rendered").display().to_string();
     let admin = cluster.account(Admin);

@@ -1,4 +1,4 @@
-//! Nobody begins a stop that outlasts the grace of a risk level, and nobody who stops pods by right is blocked.
+//! The grace of a risk level bounds the termination of each pod, and does not block the usual ways to stop pods.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::refusals::lift_as_operator;
 use Person::{Admin, Alice, Dev};
 
-/// A scene whose level leaves `grace` seconds, and v1 of it approved.
+/// A scenario with a cleared version v1 and a level with a grace of `grace` seconds.
 async fn scene<'a>(
     cluster: &'a ControlPlane,
     name: &str,
@@ -28,7 +28,7 @@ async fn scene<'a>(
     Ok(scene)
 }
 
-/// The level that is named as the namespace leaves `grace` seconds.
+/// Applies a level with the name of the namespace and a grace of `grace` seconds.
 async fn level(scene: &Scenario<'_>, grace: u32) -> Result<()> {
     let mut level = scene.get_cluster("risklevel", "limited").await?;
     level["metadata"] = json!({ "name": scene.namespace });
@@ -46,9 +46,7 @@ fn pod(scene: &Scenario<'_>, name: &str, grace: u32) -> Value {
     pod
 }
 
-pub async fn the_own_grace_of_a_pod_is_cut_to_half_of_that_of_its_level(
-    cluster: &ControlPlane,
-) -> Result<()> {
+pub async fn the_grace_of_a_pod_is_cut_to_half_of_its_level(cluster: &ControlPlane) -> Result<()> {
     let scene = scene(cluster, "grace-own", 60, &enforce()).await?;
     let mut uncleared = pod(&scene, "uncleared", 31);
     uncleared["spec"]["containers"][0] = container("2");
@@ -67,16 +65,16 @@ pub async fn the_own_grace_of_a_pod_is_cut_to_half_of_that_of_its_level(
     for (pod, wanted) in cases {
         scene.apply(Dev, &pod).await?;
         let name = pod["metadata"]["name"].as_str().context("no name")?;
-        let is = scene.get("pod", name).await?;
-        ensure!(is["spec"]["terminationGracePeriodSeconds"] == wanted, "{name}: {}", is["spec"]);
-        let held = is["metadata"]["labels"]["assent.dev/held"] == "true";
-        ensure!(held == (name == "uncleared"), "{name}: {}", is["metadata"]);
+        let created = scene.get("pod", name).await?;
+        ensure!(created["spec"]["terminationGracePeriodSeconds"] == wanted, "{name}: {}", created["spec"]);
+        let held = created["metadata"]["labels"]["assent.dev/held"] == "true";
+        ensure!(held == (name == "uncleared"), "{name}: {}", created["metadata"]);
     }
     Ok(())
 }
 
-/// A failed probe stops a container with a grace of its own, and a stop that has begun is not shortened.
-pub async fn the_grace_of_a_probe_is_bounded_too(cluster: &ControlPlane) -> Result<()> {
+/// A failed probe stops a container with the grace of the probe, and nobody can shorten a stop that has begun.
+pub async fn the_grace_of_a_probe_is_bounded(cluster: &ControlPlane) -> Result<()> {
     let scene = scene(cluster, "grace-probe", 60, &enforce()).await?;
     for probe in ["livenessProbe", "startupProbe"] {
         let mut pod = pod(&scene, "probed", 30);
@@ -84,9 +82,9 @@ pub async fn the_grace_of_a_probe_is_bounded_too(cluster: &ControlPlane) -> Resu
         pod["spec"]["containers"][0][probe] = check;
         let said = scene.cluster.kubectl_stdin(Dev, &["create", "-f", "-"], &pod.to_string()).await?;
         if said.status.success() {
-            // What the approved version does not have is held, and not released by an approval.
-            let is = scene.get("pod", "probed").await?;
-            ensure!(is["metadata"]["labels"]["assent.dev/held"] == "true", "{probe} runs: {is}");
+            // The approved version does not have this probe, so the pod is held.
+            let probed = scene.get("pod", "probed").await?;
+            ensure!(probed["metadata"]["labels"]["assent.dev/held"] == "true", "{probe} runs: {probed}");
             scene.kubectl(Dev, &["delete", "pod", "probed"]).await?;
         } else {
             let why = "terminationGracePeriodSeconds of a probe is 31, more than the 30 s";
@@ -96,16 +94,16 @@ pub async fn the_grace_of_a_probe_is_bounded_too(cluster: &ControlPlane) -> Resu
     Ok(())
 }
 
-pub async fn nobody_deletes_or_evicts_with_a_longer_grace_than_the_level_leaves(
+pub async fn nobody_deletes_or_evicts_with_more_grace_than_the_level_allows(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = scene(cluster, "grace-request", 60, &enforce()).await?;
     scene.apply(Dev, &pod(&scene, "runs", 30)).await?;
     scene.running_pod("runs").await?;
     let pods: Api<Pod> = Api::namespaced(cluster.client(Dev)?, &scene.namespace);
-    let refused = |what: &str, error: Option<kube::Error>| {
-        let said = error.with_context(|| format!("{what} is let through"))?.to_string();
-        ensure!(said.contains("at most 30 s"), "{what}: {said}");
+    let refused = |request: &str, error: Option<kube::Error>| {
+        let said = error.with_context(|| format!("{request} is allowed"))?.to_string();
+        ensure!(said.contains("at most 30 s"), "{request}: {said}");
         anyhow::Ok(())
     };
     for grace in ["31", "18446744673", "9223372036854775807"] {
@@ -118,7 +116,10 @@ pub async fn nobody_deletes_or_evicts_with_a_longer_grace_than_the_level_leaves(
     let long = DeleteParams { grace_period_seconds: Some(31), ..DeleteParams::default() };
     refused("a collection", pods.delete_collection(&long, &ListParams::default()).await.err())?;
     refused("an eviction", evict(&pods, "runs", 31).await.err())?;
-    ensure!(scene.get("pod", "runs").await?["metadata"]["deletionTimestamp"].is_null(), "it is deleted");
+    ensure!(
+        scene.get("pod", "runs").await?["metadata"]["deletionTimestamp"].is_null(),
+        "the pod is being deleted"
+    );
 
     evict(&pods, "runs", 30).await?;
     let allowed = DeleteParams { grace_period_seconds: Some(30), ..DeleteParams::default() };
@@ -128,15 +129,15 @@ pub async fn nobody_deletes_or_evicts_with_a_longer_grace_than_the_level_leaves(
     Ok(())
 }
 
-/// `Api::evict` does not send the grace.
+/// Evicts a pod with a grace, which `Api::evict` does not send.
 async fn evict(pods: &Api<Pod>, name: &str, grace: u32) -> kube::Result<()> {
     let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name },
         "deleteOptions": { "gracePeriodSeconds": grace } });
     pods.create_subresource::<_, Value>("eviction", name, &PostParams::default(), &eviction).await.map(drop)
 }
 
-/// A pod may come with a gate of its own, or be held for longer than its level stays as it is.
-pub async fn a_held_pod_that_takes_too_long_to_end_is_told_of_and_not_released(
+/// The level of a held pod can change to a shorter grace, which the pod then exceeds.
+pub async fn a_held_pod_with_too_long_a_grace_is_reported_and_not_released(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = scene(cluster, "grace-held", 60, &enforce()).await?;
@@ -147,25 +148,30 @@ pub async fn a_held_pod_that_takes_too_long_to_end_is_told_of_and_not_released(
     let digest = scene.publish("v2", &container("2")).await?;
     scene.decide(Alice, &scene.decision("Approve", "v2", &digest, "risk-officer")).await?;
     scene.is_cleared("v2").await?;
-    until(Duration::from_secs(20), "the Event about the pod from before", async || {
+    until(Duration::from_secs(20), "an Event about the grace of the held pod", async || {
         let events = scene.list("events.v1.events.k8s.io").await?;
-        let told = |event: &Value| {
+        let matches = |event: &Value| {
             let note = event["note"].as_str().unwrap_or_default();
             event["regarding"]["name"] == "before" && note.contains("leaves 20 s")
         };
-        Ok(events.iter().any(told).then_some(()))
+        Ok(events.iter().any(matches).then_some(()))
     })
     .await?;
     let pod = scene.get("pod", "before").await?;
-    ensure!(pod["spec"]["schedulingGates"][0]["name"] == "assent.dev/clearance", "it was released: {pod}");
-    // The API server does not trust the operator either.
+    ensure!(
+        pod["spec"]["schedulingGates"][0]["name"] == "assent.dev/clearance",
+        "the pod was released: {pod}"
+    );
+    // The API server enforces the limit on the operator too.
     let said = lift_as_operator(&scene, "before", Some("assent-release")).await?;
     ensure!(said.contains("more than the 20 s"), "{said}");
     Ok(())
 }
 
-/// These pods have a longer grace than the level leaves, because they ran before their namespace enforced.
-pub async fn what_deletes_pods_with_their_own_grace_is_not_blocked(cluster: &ControlPlane) -> Result<()> {
+/// The pods ran before their namespace enforced, so their grace is longer than the level allows.
+pub async fn scaling_draining_and_deletion_with_the_grace_of_the_pod_are_not_blocked(
+    cluster: &ControlPlane,
+) -> Result<()> {
     let scene = scene(cluster, "grace-others", 60, &json!({})).await?;
     let machine = json!({ "apiVersion": "v1", "kind": "Node",
         "metadata": { "name": "drained", "labels": { "kubernetes.io/hostname": "drained" },
@@ -197,13 +203,16 @@ pub async fn what_deletes_pods_with_their_own_grace_is_not_blocked(cluster: &Con
     cluster.kubectl(Admin, &["uncordon", "drained"]).await?.ok()?;
     scene.running("drained", 2).await?;
     for pod in scene.pods("drained").await? {
-        ensure!(before.iter().all(|b| b["metadata"]["uid"] != pod["metadata"]["uid"]), "it was not drained");
+        ensure!(
+            before.iter().all(|b| b["metadata"]["uid"] != pod["metadata"]["uid"]),
+            "a pod was not drained"
+        );
         ensure!(pod["spec"]["terminationGracePeriodSeconds"] == 30, "{}", pod["spec"]);
     }
     let name = scene.pods("scaled").await?[0]["metadata"]["name"].as_str().context("no name")?.to_owned();
     scene.kubectl(Dev, &["delete", "pod", &name]).await?;
     scene.kubectl(Dev, &["delete", "job", "job"]).await?;
-    until(Duration::from_secs(20), "the pods of the Job to be gone", async || {
+    until(Duration::from_secs(20), "the pods of the Job to be deleted", async || {
         Ok(scene.pods("job").await?.is_empty().then_some(()))
     })
     .await?;

@@ -1,4 +1,4 @@
-//! An administrator deletes or edits what enforces, or uninstalls it: the first is undone, the second is not.
+//! The operator restores deleted or edited policies and Clearances, unless an administrator uninstalls the release.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -30,19 +30,19 @@ async fn admin(cluster: &ControlPlane, args: &[&str]) -> Result<String> {
     cluster.kubectl(Person::Admin, args).await?.ok()
 }
 
-/// How many policies and bindings of Assent there are.
+/// The number of policies and bindings of Assent.
 async fn count(cluster: &ControlPlane) -> Result<usize> {
     Ok(admin(cluster, &["get", KINDS, "-l", OURS, "-o=name"]).await?.lines().count())
 }
 
-/// What a metric says.
+/// The lines of a metric.
 async fn metric(cluster: &ControlPlane, assent: &Assent, name: &str) -> Result<String> {
     let url = format!("http://{}/metrics", assent.address);
     let said = cluster.run(cluster.account(Person::Admin), "curl", &["-sS", &url], None).await?.ok()?;
     Ok(said.lines().filter(|line| line.starts_with(name)).collect::<Vec<_>>().join("\n"))
 }
 
-/// Every policy and binding, as watches tell.
+/// Watches of every policy and binding.
 struct Policies {
     mutating: Watched<MutatingAdmissionPolicy>,
     mutating_bindings: Watched<MutatingAdmissionPolicyBinding>,
@@ -60,9 +60,9 @@ impl Policies {
         })
     }
 
-    /// Waits until all are there and as the source says, in other objects than `before`; when that was.
-    async fn stand(&self, before: &BTreeSet<String>) -> Result<Instant> {
-        fn are<K: Clone + Into<assent::admission::PolicyObject>>(
+    /// Waits until all policies are as in the source, and none has a UID of `before`. Returns the instant.
+    async fn restored(&self, before: &BTreeSet<String>) -> Result<Instant> {
+        fn check<K: Clone + Into<assent::admission::PolicyObject>>(
             all: &Objects<K>,
             before: &BTreeSet<String>,
         ) -> Result<(), String> {
@@ -72,7 +72,7 @@ impl Policies {
                 accelerators: Accelerators::default(),
             };
             let live: Vec<_> = all.values().cloned().map(Into::into).collect();
-            let kind = live.first().map(assent::admission::PolicyObject::kind).ok_or("there are none")?;
+            let kind = live.first().map(assent::admission::PolicyObject::kind).ok_or("no policies")?;
             for wanted in policies(&operator).into_iter().filter(|wanted| wanted.kind() == kind) {
                 let found = live.iter().find(|live| live.key() == wanted.key());
                 let found = found.ok_or_else(|| format!("no {}", wanted.key()))?;
@@ -80,16 +80,16 @@ impl Policies {
                     return Err(format!("{} is {}", wanted.key(), json!(found)));
                 }
                 if found.metadata().uid.as_ref().is_some_and(|uid| before.contains(uid)) {
-                    return Err(format!("{} has not gone yet", wanted.key()));
+                    return Err(format!("{} is not deleted yet", wanted.key()));
                 }
             }
             Ok(())
         }
-        let what = "the policies as the source says";
-        let mut last = self.mutating.until(what, |all| are(all, before)).await?.1;
-        last = last.max(self.mutating_bindings.until(what, |all| are(all, before)).await?.1);
-        last = last.max(self.validating.until(what, |all| are(all, before)).await?.1);
-        Ok(last.max(self.validating_bindings.until(what, |all| are(all, before)).await?.1))
+        let what = "the policies of the source";
+        let mut last = self.mutating.until(what, |all| check(all, before)).await?.1;
+        last = last.max(self.mutating_bindings.until(what, |all| check(all, before)).await?.1);
+        last = last.max(self.validating.until(what, |all| check(all, before)).await?.1);
+        Ok(last.max(self.validating_bindings.until(what, |all| check(all, before)).await?.1))
     }
 }
 
@@ -99,7 +99,7 @@ async fn uids(cluster: &ControlPlane) -> Result<BTreeSet<String>> {
     Ok(uids.split_whitespace().map(str::to_owned).collect())
 }
 
-/// Another chart than this operator's: one policy says something else.
+/// A chart with another fingerprint than this operator, and with another message in one policy.
 fn newer_chart(cluster: &ControlPlane) -> Result<String> {
     let to = cluster.directory().join("newer");
     std::fs::create_dir_all(to.join("templates"))?;
@@ -130,15 +130,15 @@ async fn upgrade(cluster: &ControlPlane, chart: &str) -> Result<String> {
     cluster.helm(&release).await?.ok()
 }
 
-pub async fn i1_what_slips_in_while_the_policies_are_gone_is_stopped() -> Result<()> {
+pub async fn i1_a_pod_created_without_policies_is_stopped() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let policies = Policies::watch(&cluster.client(Person::Admin)?).await?;
     let scene = Scenario::new(&cluster, "slipped", "high").await?;
     let before = uids(&cluster).await?;
-    // While the operator cannot look, so that something slips in for certain.
+    // A paused operator cannot restore the policies before the pod is created.
     assent.operator().pause()?;
     admin(&cluster, &["delete", KINDS, "-l", OURS]).await?;
-    until(Duration::from_secs(10), "the API server to forget the policies", async || {
+    until(Duration::from_secs(10), "the API server to drop the policies", async || {
         scene
             .kubectl(Person::Dev, &["delete", "pod", "intruder", "--ignore-not-found", "--wait=false"])
             .await?;
@@ -148,15 +148,15 @@ pub async fn i1_what_slips_in_while_the_policies_are_gone_is_stopped() -> Result
     })
     .await?;
     assent.operator().resume()?;
-    policies.stand(&before).await?;
+    policies.restored(&before).await?;
     until(Duration::from_secs(20), "the intruder to be stopped", async || {
         Ok(scene.get("pod", "intruder").await.is_err().then_some(()))
     })
     .await?;
     until(Duration::from_secs(10), "pods to be held again", async || {
         let pod = scene.pod("late", &container("bad")).to_string();
-        let said = ["create", "--dry-run=server", "-o=json", "-f", "-"];
-        let pod = cluster.kubectl_stdin(Person::Dev, &said, &pod).await?.ok()?;
+        let create = ["create", "--dry-run=server", "-o=json", "-f", "-"];
+        let pod = cluster.kubectl_stdin(Person::Dev, &create, &pod).await?.ok()?;
         Ok(pod.contains("assent.dev/clearance").then_some(()))
     })
     .await?;
@@ -164,8 +164,8 @@ pub async fn i1_what_slips_in_while_the_policies_are_gone_is_stopped() -> Result
     ensure!(said.lines().count() == before.len() && said.lines().all(|l| l.ends_with(" 1")), "{said}");
     until(Duration::from_secs(20), "an Event for each policy", async || {
         let events = admin(&cluster, &["get", "events.v1.events.k8s.io", "-n=default", "-o=json"]).await?;
-        let told = events.matches("was missing, restored").count();
-        Ok((told >= before.len()).then_some(()))
+        let count = events.matches("was missing, restored").count();
+        Ok((count >= before.len()).then_some(()))
     })
     .await
 }
@@ -174,32 +174,32 @@ pub async fn deleted_policies_are_back_within_a_second() -> Result<()> {
     let (cluster, _assent) = stage().await?;
     let policies = Policies::watch(&cluster.client(Person::Admin)?).await?;
     let mut took = Vec::new();
-    for one in [
+    for object in [
         "mutatingadmissionpolicy/assent-gate",
         "mutatingadmissionpolicybinding/assent-gate",
         "validatingadmissionpolicy/assent-pod-create",
         "validatingadmissionpolicybinding/assent-pod-create",
         "validatingadmissionpolicy/assent-approvals",
     ] {
-        let before = admin(&cluster, &["get", one, "-o=jsonpath={.metadata.uid}"]).await?;
-        admin(&cluster, &["delete", one, "--wait=false"]).await?;
+        let before = admin(&cluster, &["get", object, "-o=jsonpath={.metadata.uid}"]).await?;
+        admin(&cluster, &["delete", object, "--wait=false"]).await?;
         let deleted = Instant::now();
-        took.push(policies.stand(&BTreeSet::from([before])).await?.saturating_duration_since(deleted));
+        took.push(policies.restored(&BTreeSet::from([before])).await?.saturating_duration_since(deleted));
     }
     took.sort();
-    // The API server compiles each policy anew, which a machine that is busy with other tests does slowly.
+    // The API server compiles each policy again, which is slow beside other tests. So only two must be fast.
     ensure!(took[1] < Duration::from_secs(1), "restored after {took:?}");
     ensure!(took.iter().all(|took| *took < Duration::from_secs(20)), "restored after {took:?}");
-    // All at once: the API server compiles each anew.
+    // After a deletion of all policies, the API server compiles all of them.
     let before = uids(&cluster).await?;
     admin(&cluster, &["delete", KINDS, "-l", OURS, "--wait=false"]).await?;
     let deleted = Instant::now();
-    let took = policies.stand(&before).await?.saturating_duration_since(deleted);
-    ensure!(took < Duration::from_secs(20), "all were restored after {took:?}");
+    let took = policies.restored(&before).await?.saturating_duration_since(deleted);
+    ensure!(took < Duration::from_secs(20), "all policies were restored after {took:?}");
     Ok(())
 }
 
-pub async fn edited_policies_are_put_right_within_a_second() -> Result<()> {
+pub async fn edited_policies_are_restored_within_a_second() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let policies = Policies::watch(&cluster.client(Person::Admin)?).await?;
     let binding = "validatingadmissionpolicybinding/assent-pod-create";
@@ -208,7 +208,7 @@ pub async fn edited_policies_are_put_right_within_a_second() -> Result<()> {
     let elsewhere = json!({ "matchLabels": { "nowhere": "at-all" } });
     let no_pods = json!([{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"] }]);
     let mut took = Vec::new();
-    for (what, patch) in [
+    for (object, patch) in [
         (binding, json!({ "validationActions": ["Audit"] })),
         (binding, json!({ "matchResources": { "namespaceSelector": elsewhere } })),
         (binding, json!({ "paramRef": { "parameterNotFoundAction": "Allow" } })),
@@ -225,24 +225,24 @@ pub async fn edited_policies_are_put_right_within_a_second() -> Result<()> {
         (gate, json!({ "mutations": null })),
     ] {
         let patch = json!({ "spec": patch }).to_string();
-        let patched = cluster.kubectl(Person::Admin, &["patch", what, "--type=merge", "-p", &patch]).await?;
+        let patched =
+            cluster.kubectl(Person::Admin, &["patch", object, "--type=merge", "-p", &patch]).await?;
         let edited = Instant::now();
         if !patched.status.success() {
             ensure!(patch.contains("\"mutations\":null"), "{patch}: {}", patched.stderr);
             continue;
         }
-        took.push(policies.stand(&BTreeSet::new()).await?.saturating_duration_since(edited));
+        took.push(policies.restored(&BTreeSet::new()).await?.saturating_duration_since(edited));
     }
     took.sort();
-    // The API server compiles each policy anew, which a machine that is busy with other tests does slowly.
+    // The API server compiles each policy again, which is slow beside other tests. So only two must be fast.
     ensure!(took[1] < Duration::from_secs(1), "restored after {took:?}");
     ensure!(took.iter().all(|took| *took < Duration::from_secs(20)), "restored after {took:?}");
-    // A label that is gone hides nothing.
+    // The operator also sees a policy without its label.
     admin(&cluster, &["label", policy, "app.kubernetes.io/part-of-"]).await?;
-    policies.stand(&BTreeSet::new()).await?;
-    // The operator counts a restoration a moment after the API server shows it. It restores once more where a
-    // watch told late of what was restored already.
-    until(Duration::from_secs(20), "five restorations to be counted", async || {
+    policies.restored(&BTreeSet::new()).await?;
+    // The metric counts a restore after the API server shows it. A late watch event can cause one more restore.
+    until(Duration::from_secs(20), "the metric to count five restores", async || {
         let said = metric(&cluster, &assent, "assent_policies_restored_total").await?;
         let of_the_policy = said.lines().find_map(|line| {
             line.strip_prefix(
@@ -256,7 +256,7 @@ pub async fn edited_policies_are_put_right_within_a_second() -> Result<()> {
     let scene = Scenario::new(&cluster, "edited", "high").await?;
     let said = admin(&cluster, &["get", "events.v1.events.k8s.io", "-n=default", "-o=json"]).await?;
     ensure!(said.contains("was changed by kubectl-patch, restored"), "{said}");
-    // The API server learns of each policy by itself, a moment after it was restored.
+    // The API server uses a restored policy after a moment.
     until(Duration::from_secs(10), "pods to be held again", async || {
         let applied = scene.apply(Person::Dev, &scene.pod("held", &container("bad"))).await;
         Ok(applied.is_ok().then_some(()))
@@ -265,41 +265,38 @@ pub async fn edited_policies_are_put_right_within_a_second() -> Result<()> {
     scene.held_pods("app=held", 1).await
 }
 
-pub async fn an_upgrade_after_a_restore_meets_no_conflict_and_no_older_operator() -> Result<()> {
+pub async fn an_upgrade_after_a_restore_has_no_conflict_and_is_not_reverted() -> Result<()> {
     let (cluster, _assent) = stage().await?;
     let policies = Policies::watch(&cluster.client(Person::Admin)?).await?;
     let level = "validatingadmissionpolicy/assent-risklevels";
     let deleted = admin(&cluster, &["get", level, "-o=jsonpath={.metadata.uid}"]).await?;
     admin(&cluster, &["delete", level, "--wait=false"]).await?;
-    policies.stand(&BTreeSet::from([deleted])).await?;
+    policies.restored(&BTreeSet::from([deleted])).await?;
     let patch = json!({ "spec": { "failurePolicy": "Ignore" } }).to_string();
     admin(&cluster, &["patch", "validatingadmissionpolicy/assent-pod-create", "--type=merge", "-p", &patch])
         .await?;
-    policies.stand(&BTreeSet::new()).await?;
+    policies.restored(&BTreeSet::new()).await?;
     let managers = async |of: &str| {
         let output =
             "-o=jsonpath={range .metadata.managedFields[*]}{.manager}/{.operation}/{.subresource} {end}";
         admin(&cluster, &["get", of, "--show-managed-fields", output]).await
     };
     for of in [level, "validatingadmissionpolicy/assent-pod-create"] {
-        until(Duration::from_secs(20), "the policy to be Helm's", async || {
+        until(Duration::from_secs(20), "Helm to be the only field manager", async || {
             let managers = managers(of).await?;
             let others = managers.split_whitespace().filter(|m| !m.ends_with("/status"));
             let others: Vec<_> = others.collect();
-            ensure!(others == ["helm/Apply/"], "it is of {managers}");
+            ensure!(others == ["helm/Apply/"], "the field managers are {managers}");
             Ok(Some(()))
         })
         .await?;
     }
 
     upgrade(&cluster, &newer_chart(&cluster)?).await?;
-    // The operator is of the older version, and would restore within a second.
+    // An operator of the same version would restore the policy within a second.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let said = admin(&cluster, &["get", level, "-o=json"]).await?;
-    ensure!(
-        said.contains("is still in use: without it"),
-        "an older operator put its policy over a newer one"
-    );
+    ensure!(said.contains("is still in use: without it"), "an older operator replaced a newer policy");
     let owners = admin(&cluster, &["get", level, "-o=jsonpath={.metadata.ownerReferences}"]).await?;
     ensure!(owners.is_empty(), "{owners}");
     let before = count(&cluster).await?;
@@ -307,17 +304,17 @@ pub async fn an_upgrade_after_a_restore_meets_no_conflict_and_no_older_operator(
     tokio::time::sleep(Duration::from_secs(3)).await;
     ensure!(
         count(&cluster).await? == before - 1,
-        "an older operator restored what a newer chart may have removed"
+        "an older operator restored a policy that a newer chart can remove"
     );
 
     upgrade(&cluster, &root().join("charts/assent").display().to_string()).await?;
-    policies.stand(&BTreeSet::new()).await?;
+    policies.restored(&BTreeSet::new()).await?;
     let deleted = admin(&cluster, &["get", level, "-o=jsonpath={.metadata.uid}"]).await?;
     admin(&cluster, &["delete", level, "--wait=false"]).await?;
-    policies.stand(&BTreeSet::from([deleted])).await.map(drop)
+    policies.restored(&BTreeSet::from([deleted])).await.map(drop)
 }
 
-pub async fn what_is_uninstalled_stays_uninstalled_and_held_pods_can_be_let_go() -> Result<()> {
+pub async fn the_operator_does_not_restore_after_an_uninstall_and_held_pods_can_be_released() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let scene = Scenario::new(&cluster, "uninstalled", "high").await?;
     scene.clear("v1", &container("1")).await?;
@@ -334,7 +331,7 @@ pub async fn what_is_uninstalled_stays_uninstalled_and_held_pods_can_be_let_go()
     let all = count(&cluster).await?;
     let uninstall = ["uninstall", "assent", "--namespace", NAMESPACE];
     for round in 0..5 {
-        // A restore just before must not leave an orphan.
+        // A restore just before the uninstall must not leave an orphan.
         admin(&cluster, &["delete", KINDS, "-l", OURS, "--wait=false"]).await?;
         tokio::time::sleep(Duration::from_millis(300 * round)).await;
         cluster.helm(&uninstall).await?.ok()?;
@@ -345,18 +342,18 @@ pub async fn what_is_uninstalled_stays_uninstalled_and_held_pods_can_be_let_go()
         scene.held("other", 2).await?;
         if round < 4 {
             Assent::release(&cluster).await?;
-            // With a token of the new service account.
+            // The operator needs a token of the new service account.
             cluster.service_account(NAMESPACE, "assent").await?;
             assent.operator().restart()?;
-            until(Duration::from_secs(20), "the policies", async || {
+            until(Duration::from_secs(20), "all policies", async || {
                 Ok((count(&cluster).await? == all).then_some(()))
             })
             .await?;
         }
     }
     ensure!(
-        assent.operator().log_tail(5000).contains("No longer enforced: every pod starts"),
-        "it says nothing"
+        assent.operator().log_tail(5000).contains("so its policies are not restored"),
+        "the operator does not log the uninstallation"
     );
     let release = root().join("docs/install.md");
     let release = std::fs::read_to_string(release)?;
@@ -376,19 +373,19 @@ pub async fn what_is_uninstalled_stays_uninstalled_and_held_pods_can_be_let_go()
     scene.running_pod("free").await
 }
 
-pub async fn what_was_restored_goes_with_its_release_in_any_order() -> Result<()> {
+pub async fn restored_policies_are_deleted_with_their_release_in_any_order() -> Result<()> {
     let (cluster, _assent) = stage().await?;
     for kinds in [KINDS, "clusterrole,clusterrolebinding"] {
         admin(&cluster, &["delete", kinds, "-l", OURS, "--wait=false"]).await?;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    until(Duration::from_secs(30), "the restored policies to be collected", async || {
+    until(Duration::from_secs(30), "the garbage collection of the restored policies", async || {
         Ok((count(&cluster).await? == 0).then_some(()))
     })
     .await
 }
 
-pub async fn i1_a_clearance_that_an_admin_edits_is_restored_and_what_it_let_in_is_stopped() -> Result<()> {
+pub async fn i1_a_forged_or_deleted_clearance_is_restored() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let scene = Scenario::new(&cluster, "forged", "high").await?;
     scene.clear("v1", &container("1")).await?;
@@ -400,16 +397,16 @@ pub async fn i1_a_clearance_that_an_admin_edits_is_restored_and_what_it_let_in_i
     let forge = json!([{ "op": "replace", "path": "/spec", "value": forged }]).to_string();
     let patch = ["patch", "clearance/clearance", "--type=json", "-p", &forge];
     let said = scene.denied(Person::Admin, &patch).await?;
-    ensure!(said.contains("written by Assent alone"), "{said}");
+    ensure!(said.contains("written by Assent only"), "{said}");
     for tamper in [&patch[..], &["delete", "clearance/clearance"]] {
         assent.operator().pause()?;
         admin(&cluster, &["delete", "validatingadmissionpolicybinding/assent-operator-only"]).await?;
-        until(Duration::from_secs(10), "the clearance to be open to all", async || {
+        until(Duration::from_secs(10), "the policy that protects the Clearance to be gone", async || {
             scene.kubectl(Person::Admin, tamper).await.map(Some)
         })
         .await?;
         assent.operator().resume()?;
-        until(Duration::from_secs(5), "the clearance to be restored", async || {
+        until(Duration::from_secs(5), "the restored Clearance", async || {
             let now = scene.get("clearance", "clearance").await?;
             let cleared = |of: &Value| of["systems"]["scorer"]["cleared"].clone();
             Ok((cleared(&now["spec"]) == cleared(&clearance["spec"])).then_some(()))
@@ -423,7 +420,7 @@ pub async fn i1_a_clearance_that_an_admin_edits_is_restored_and_what_it_let_in_i
     Ok(())
 }
 
-pub async fn a_release_in_another_namespace_takes_over_definitions_and_decisions() -> Result<()> {
+pub async fn a_release_in_another_namespace_adopts_definitions_and_decisions() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let scene = Scenario::new(&cluster, "reinstalled", "high").await?;
     scene.clear("v1", &container("1")).await?;
@@ -439,7 +436,7 @@ pub async fn a_release_in_another_namespace_takes_over_definitions_and_decisions
     let govern = |namespace: &'static str| {
         ["label", "namespace", namespace, "assent.dev/mode=enforce", "--dry-run=server"]
     };
-    until(Duration::from_secs(20), "the namespaces to change their parts", async || {
+    until(Duration::from_secs(20), "the new namespace to be the one of the operator", async || {
         admin(&cluster, &govern(NAMESPACE)).await?;
         let own = cluster.kubectl(Person::Admin, &govern("governance")).await?;
         Ok((!own.status.success()).then_some(()))

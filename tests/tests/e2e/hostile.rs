@@ -1,8 +1,8 @@
-//! Objects that the API server stores and that hardly anybody can parse: whoever writes them harms nobody else.
+//! Unreadable objects: the API server stores objects that most clients cannot parse, and they affect no other object.
 //!
 //! ```text
-//!  each watched kind × each mutation ─► stored ─► live, after a restart, after a relist: others are approved and
-//!                                                 revoked within seconds
+//!  each watched kind × each mutation ─► stored ─► live, after a restart, after a relist: an approval and a
+//!                                                 revocation elsewhere take effect within seconds
 //! ```
 
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::outage::stage;
 
-/// How long a decision may take that takes effect at once, on a loaded machine.
+/// The longest time for a decision to take effect, on a loaded machine.
 const SECONDS: Duration = Duration::from_secs(10);
 
 /// The `ClusterRole` of the operator.
@@ -29,8 +29,8 @@ fn shortened(text: &str) -> String {
     text.chars().take(160).collect()
 }
 
-/// That one version is approved and another revoked within seconds.
-async fn is_alive(scene: &Scenario<'_>, when: &str, revision: &str) -> Result<()> {
+/// Checks that an approval and a revocation take effect within seconds.
+async fn decides_in_time(scene: &Scenario<'_>, when: &str, revision: &str) -> Result<()> {
     let digest = scene.publish(revision, &container(revision)).await?;
     let begun = Instant::now();
     scene.decide(Person::Alice, &scene.decision("Approve", revision, &digest, "risk-officer")).await?;
@@ -41,14 +41,17 @@ async fn is_alive(scene: &Scenario<'_>, when: &str, revision: &str) -> Result<()
     scene.condition("modelversion", revision, "Cleared", "False", "Revoked").await?;
     let revoked = begun.elapsed();
     eprintln!("{when}: approved within {approved:.1?}, revoked within {revoked:.1?}");
-    ensure!(approved < SECONDS && revoked < SECONDS, "{when}: it took {approved:?} and {revoked:?}");
+    ensure!(
+        approved < SECONDS && revoked < SECONDS,
+        "{when}: approved after {approved:?}, revoked after {revoked:?}"
+    );
     Ok(())
 }
 
-/// That nobody is told a secret, and that somebody is told what is unreadable.
-async fn is_told(assent: &Assent, scene: &Scenario<'_>) -> Result<()> {
+/// Checks that Events, conditions and metrics report the unreadable objects, and that the log has no secret.
+async fn reports_unreadable_objects(assent: &Assent, scene: &Scenario<'_>) -> Result<()> {
     let log = std::fs::read_to_string(assent.operator().log())?;
-    ensure!(!log.contains(SECRET), "the log has the environment of a container");
+    ensure!(!log.contains(SECRET), "the log has an environment variable of a container");
     ensure!(log.len() < 1 << 20, "the log has {} bytes", log.len());
     let note = scene.event("Job", "odd", "UnreadableObject").await?;
     ensure!(note.contains("spec.template.metadata.creationTimestamp"), "{note}");
@@ -85,41 +88,45 @@ pub async fn unreadable_objects_of_any_kind_affect_only_themselves() -> Result<(
             let answers = specimen.make_odd(&cluster).await?;
             for (what, answer) in &answers {
                 if let Err(error) = answer {
-                    eprintln!("{} does not take {what}: {}", specimen.kind, shortened(&error.to_string()));
+                    eprintln!(
+                        "the API server refuses a {} with {what}: {}",
+                        specimen.kind,
+                        shortened(&error.to_string())
+                    );
                 }
             }
             ensure!(
                 answers.iter().any(|(_, answer)| answer.is_ok()),
-                "nothing odd was stored in a {}",
+                "the API server stored no odd {}",
                 specimen.kind
             );
         }
-        is_alive(&victim, &format!("{namespace}, live"), &format!("{namespace}-live")).await?;
+        decides_in_time(&victim, &format!("{namespace}, live"), &format!("{namespace}-live")).await?;
     }
 
     assent.operator().kill();
     assent.operator().restart()?;
-    is_alive(&victim, "after a restart", "restarted").await?;
+    decides_in_time(&victim, "after a restart", "restarted").await?;
     victim.running("scorer", 2).await?;
     victim.decide(Person::Alice, &victim.decision("Revoke", "v1", &digest, "risk-officer")).await?;
     victim.held("scorer", 2).await?;
     let hostile = Scenario { cluster: &cluster, namespace: "hostile".to_owned() };
-    is_told(&assent, &hostile).await?;
+    reports_unreadable_objects(&assent, &hostile).await?;
 
     cluster.restart(Component::ApiServer).await?;
     Assent::governed(&cluster).await?;
-    is_alive(&victim, "after a relist", "relisted").await?;
-    is_told(&assent, &hostile).await
+    decides_in_time(&victim, "after a relist", "relisted").await?;
+    reports_unreadable_objects(&assent, &hostile).await
 }
 
-/// Twelve at once took 70 s once: each broke the watch of its kind.
-pub async fn many_unreadable_objects_delay_nobody(cluster: &ControlPlane) -> Result<()> {
+/// Twelve unreadable objects once delayed a revocation by 70 s: each broke the watch of its kind.
+pub async fn many_unreadable_objects_do_not_delay_a_revocation(cluster: &ControlPlane) -> Result<()> {
     let victim = Scenario::new(cluster, "undelayed", "limited").await?;
     let hostile = Scenario::governed_by(cluster, "delaying", "limited", &json!({})).await?;
     let digest = victim.publish("v1", &container("1")).await?;
     victim.decide(Person::Alice, &victim.decision("Approve", "v1", &digest, "risk-officer")).await?;
     victim.is_cleared("v1").await?;
-    // Of the kind that the revocation needs.
+    // Approvals, because the revocation needs the watch of Approvals.
     let mut names = Vec::new();
     for number in 0..12 {
         let approval = hostile.decision("Approve", &format!("odd-{number}"), &digest, "risk-officer");
@@ -132,7 +139,7 @@ pub async fn many_unreadable_objects_delay_nobody(cluster: &ControlPlane) -> Res
         let path = "/apis/assent.dev/v1alpha1/namespaces/delaying/approvals";
         let request = Request::new(path).patch(name, &PatchParams::default(), &Patch::Merge(&odd))?;
         let stored = client.request_text(request).await?;
-        ensure!(stored.contains(FAR), "it is not odd: {stored}");
+        ensure!(stored.contains(FAR), "the API server did not store the odd time: {stored}");
     }
     let revocation = victim.decision("Revoke", "v1", &digest, "risk-officer");
     victim.decide(Person::Alice, &revocation).await?;
@@ -142,13 +149,13 @@ pub async fn many_unreadable_objects_delay_nobody(cluster: &ControlPlane) -> Res
     Ok(())
 }
 
-/// The leader may not list approvals: it compiles nothing, and says so where a probe and an alert see it.
-pub async fn a_leader_that_cannot_see_is_not_ready_and_says_what_it_cannot_see() -> Result<()> {
+/// The leader has no permission to list approvals. It compiles nothing, and its readiness and a metric report that.
+pub async fn a_leader_with_a_broken_watch_is_not_ready_and_names_the_watch() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let mut role: Value = serde_json::from_str(
         &cluster.kubectl(Person::Admin, &["get", "clusterrole", ROLE, "-o=json"]).await?.ok()?,
     )?;
-    let rules = role["rules"].as_array_mut().context("rules")?;
+    let rules = role["rules"].as_array_mut().context("no rules")?;
     for rule in rules {
         if let Some(resources) = rule["resources"].as_array_mut() {
             resources.retain(|resource| resource != "approvals");
@@ -158,21 +165,27 @@ pub async fn a_leader_that_cannot_see_is_not_ready_and_says_what_it_cannot_see()
     replaced.ok()?;
     assent.operator().kill();
     assent.operator().restart()?;
-    let answer = until(Duration::from_mins(1), "the operator not to be ready", async || {
+    let answer = until(Duration::from_mins(1), "the operator to report that it is not ready", async || {
         let answer = assent.get("/readyz").await?;
         Ok(answer.starts_with("HTTP/1.1 503").then_some(answer))
     })
     .await?;
     let words = "cannot list: the API server answers 403 Forbidden";
     let Some(line) = answer.lines().find(|line| line.contains("the watch of Approval is broken for")) else {
-        bail!("it does not say which watch: {answer}")
+        bail!("the answer does not name the watch: {answer}")
     };
-    ensure!(line.contains(words), "it does not say why: {line}");
+    ensure!(line.contains(words), "the answer has no reason: {line}");
     let metrics = assent.get("/metrics").await?;
-    ensure!(metrics.contains("assent_watch_up{kind=\"Approval\"} 0"), "no alert would fire: {metrics}");
-    ensure!(metrics.contains("assent_watch_up{kind=\"AISystem\"} 1"), "the others are up: {metrics}");
+    ensure!(
+        metrics.contains("assent_watch_up{kind=\"Approval\"} 0"),
+        "the metric does not report the broken watch: {metrics}"
+    );
+    ensure!(metrics.contains("assent_watch_up{kind=\"AISystem\"} 1"), "another watch is down: {metrics}");
     let standby = Assent::start(&cluster, "standby").await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    ensure!(standby.get("/readyz").await?.starts_with("HTTP/1.1 200"), "a standby decides nothing");
+    ensure!(
+        standby.get("/readyz").await?.starts_with("HTTP/1.1 200"),
+        "a standby must be ready, because it decides nothing"
+    );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Pods that a webhook or another policy completes while they are created: what is approved is the completed pod.
+//! Mutating admission: a webhook or another policy completes a pod, and Assent compares the completed pod.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ fn image() -> String {
     format!("registry.example/initializer@{}", digest('9'))
 }
 
-/// What `KServe` adds to a predictor: a container that fetches the model.
+/// The init container that `KServe` adds to a predictor. It downloads the model.
 fn initializer() -> Value {
     json!({ "name": "storage-initializer", "image": image(), "args": ["s3://models/bot/1"] })
 }
 
-/// A scenario whose v1 is cleared with the initializer.
+/// A scenario whose cleared version v1 has the initializer.
 async fn with_initializer<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "high").await?;
     let runtime = json!({ "containers": [container("1")], "initContainers": [initializer()] });
@@ -51,17 +51,17 @@ async fn injecting_policy(scene: &Scenario<'_>) -> Result<()> {
         "metadata": { "name": name }, "spec": { "policyName": name } });
     scene.apply(Admin, &policy).await?;
     scene.apply(Admin, &binding).await?;
-    // Once the API server knows it, a pod shows it.
+    // Wait until the API server uses the policy.
     let pod = scene.pod("probe", &container("other")).to_string();
-    until(Duration::from_secs(20), "the injector", async || {
+    until(Duration::from_secs(20), "the injecting policy", async || {
         let dry = ["create", "--dry-run=server", "-o=json", "-f", "-"];
-        let made = scene.cluster.kubectl_stdin(Dev, &dry, &pod).await?.ok()?;
-        Ok(made.contains("storage-initializer").then_some(()))
+        let output = scene.cluster.kubectl_stdin(Dev, &dry, &pod).await?.ok()?;
+        Ok(output.contains("storage-initializer").then_some(()))
     })
     .await
 }
 
-pub async fn i5_an_approved_pod_that_is_completed_while_it_is_created_needs_no_operator() -> Result<()> {
+pub async fn i5_an_approved_pod_with_an_injected_container_starts_without_an_operator() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let by_webhook = with_initializer(&cluster, "by-webhook").await?;
     let _webhook = Webhook::start(&cluster, &by_webhook.namespace, |pod| {
@@ -76,24 +76,24 @@ pub async fn i5_an_approved_pod_that_is_completed_while_it_is_created_needs_no_o
     injecting_policy(&by_policy).await?;
     assent.operator().kill();
     for scene in [&by_webhook, &by_policy] {
-        // Several policies run in random order, so many pods are tried.
+        // Mutating policies run in random order, so the test needs many pods.
         let mut many = scene.workload("apps/v1", "Deployment", "scorer", &pod_spec(&container("1")));
         many["spec"]["replicas"] = json!(12);
         scene.apply(Dev, &many).await?;
         scene.running("scorer", 12).await?;
-        // A gate and a label that somebody else set hold nothing that is cleared.
+        // A gate that a user sets does not hold a cleared pod.
         let mut preset = scene.pod("preset", &container("1"));
         preset["spec"]["schedulingGates"] =
             json!([{ "name": "assent.dev/clearance" }, { "name": "example.com/other" }]);
         scene.apply(Dev, &preset).await?;
-        let made = scene.get("pod", "preset").await?;
-        ensure!(made["spec"]["schedulingGates"] == json!([{ "name": "example.com/other" }]), "{made}");
-        ensure!(made["metadata"]["labels"]["assent.dev/held"].is_null(), "{made}");
+        let created = scene.get("pod", "preset").await?;
+        ensure!(created["spec"]["schedulingGates"] == json!([{ "name": "example.com/other" }]), "{created}");
+        ensure!(created["metadata"]["labels"]["assent.dev/held"].is_null(), "{created}");
         scene.apply(Dev, &scene.pod("uncleared", &container("other"))).await?;
-        let made = scene.get("pod", "uncleared").await?;
-        ensure!(made["spec"]["initContainers"][0]["name"] == "storage-initializer", "{made}");
-        ensure!(made["metadata"]["labels"]["assent.dev/held"] == "true", "{made}");
-        ensure!(made["spec"]["schedulingGates"][0]["name"] == "assent.dev/clearance", "{made}");
+        let created = scene.get("pod", "uncleared").await?;
+        ensure!(created["spec"]["initContainers"][0]["name"] == "storage-initializer", "{created}");
+        ensure!(created["metadata"]["labels"]["assent.dev/held"] == "true", "{created}");
+        ensure!(created["spec"]["schedulingGates"][0]["name"] == "assent.dev/clearance", "{created}");
     }
     Ok(())
 }

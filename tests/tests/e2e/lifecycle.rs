@@ -1,4 +1,4 @@
-//! The life of a model: held, approved, running, lost, back.
+//! The lifecycle of a version: held, approved, running, stopped, approved again.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use assent_tests::{ControlPlane, Person, Scenario, container, until};
 use k8s_openapi::jiff::{Timestamp, ToSpan};
 use serde_json::json;
 
-pub async fn i1_an_unapproved_pod_is_held_and_says_whose_approval_is_missing(
+pub async fn i1_an_unapproved_pod_is_held_and_names_the_missing_approval(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = Scenario::new(cluster, "unapproved", "high").await?;
@@ -19,7 +19,7 @@ pub async fn i1_an_unapproved_pod_is_held_and_says_whose_approval_is_missing(
     ensure!(pods.iter().all(|pod| pod["metadata"]["labels"]["assent.dev/held"] == "true"), "{pods:?}");
 
     scene.decide(Person::Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
-    let message = until(Duration::from_secs(10), "alice's approval to count", async || {
+    let message = until(Duration::from_secs(10), "the approval of alice to count", async || {
         let message = scene.condition("aisystem", "scorer", "Cleared", "False", "AwaitingApproval").await?;
         Ok((!message.contains("risk-officer")).then_some(message))
     });
@@ -48,24 +48,25 @@ pub async fn i1_an_approved_pod_runs(cluster: &ControlPlane) -> Result<()> {
     let digest = scene.digest_of("v1").await?;
     for pod in &pods {
         let released = pod["metadata"]["annotations"]["assent.dev/released"].as_str().unwrap_or_default();
-        ensure!(released.starts_with(&format!("v1@{digest} ")), "released: {released}");
-        ensure!(pod["metadata"]["labels"]["assent.dev/held"].is_null(), "the label stayed: {pod}");
+        ensure!(released.starts_with(&format!("v1@{digest} ")), "the annotation is {released}");
+        ensure!(pod["metadata"]["labels"]["assent.dev/held"].is_null(), "the pod still has the label: {pod}");
     }
-    // What is cleared when it is created is never held.
+    // A pod that is cleared on creation is never held.
     scene.apply(Person::Dev, &scene.pod("direct", &container("1"))).await?;
     let direct = scene.get("pod", "direct").await?;
     ensure!(direct["spec"]["schedulingGates"].is_null(), "{direct}");
-    let system = until(Duration::from_secs(10), "the count of pods", async || {
+    let system = until(Duration::from_secs(10), "the pod counts", async || {
         let system = scene.get("aisystem", "scorer").await?;
         Ok((system["status"]["pods"] == json!({ "running": 3, "held": 0 })).then_some(system))
     });
-    ensure!(system.await?["status"]["clearedVersions"] == "v1", "the cleared versions are not named");
+    ensure!(
+        system.await?["status"]["clearedVersions"] == "v1",
+        "the status does not name the cleared version"
+    );
     Ok(())
 }
 
-pub async fn i2_a_revocation_stops_what_runs_and_holds_its_replacements(
-    cluster: &ControlPlane,
-) -> Result<()> {
+pub async fn i2_a_revocation_stops_pods_and_holds_their_replacements(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "revoked", "high").await?;
     scene.clear("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
@@ -77,12 +78,12 @@ pub async fn i2_a_revocation_stops_what_runs_and_holds_its_replacements(
     ensure!(message.contains("revoked by carol") && message.contains("for the test"), message);
     scene.condition("modelversion", "v1", "Stalled", "True", "Revoked").await?;
     let deployment = scene.get("deployment", "scorer").await?;
-    ensure!(deployment["spec"]["replicas"] == 2, "the deployment was changed: {deployment}");
+    ensure!(deployment["spec"]["replicas"] == 2, "the Deployment was changed: {deployment}");
     scene.event("Deployment", "scorer", "ClearanceLost").await?;
     Ok(())
 }
 
-pub async fn i3_what_comes_back_has_what_it_had(cluster: &ControlPlane) -> Result<()> {
+pub async fn i3_a_deployment_comes_back_unchanged(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "comes-back", "high").await?;
     scene.clear("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
@@ -92,14 +93,14 @@ pub async fn i3_what_comes_back_has_what_it_had(cluster: &ControlPlane) -> Resul
     let digest = scene.digest_of("v1").await?;
     scene.decide(Person::Carol, &scene.decision("Revoke", "v1", &digest, "ethics-board")).await?;
     scene.held("scorer", 3).await?;
-    // An approval counts if it comes in a later second than the revocation.
+    // An approval counts only if it has a later second than the revocation.
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.approve("v1").await?;
     scene.running("scorer", 3).await?;
     let after = scene.get("deployment", "scorer").await?;
     ensure!(
         after["metadata"]["generation"] == before["metadata"]["generation"],
-        "the deployment was changed: {after}"
+        "the Deployment was changed: {after}"
     );
     Ok(())
 }
@@ -136,7 +137,7 @@ pub async fn i4_every_decision_and_every_enforcement_is_recorded(cluster: &Contr
     );
     for person in [Person::Dev, Person::Admin] {
         let said = scene.denied(person, &["delete", "approval", &revoke]).await?;
-        ensure!(said.contains("is part of the record and is not deleted"), "{said}");
+        ensure!(said.contains("is part of the record and cannot be deleted"), "{said}");
         let edit = r#"{"spec":{"decision":"Approve"}}"#;
         let said = scene.denied(person, &["patch", "approval", &revoke, "--type=merge", "-p", edit]).await?;
         ensure!(said.contains("an approval is final"), "{said}");
@@ -144,7 +145,7 @@ pub async fn i4_every_decision_and_every_enforcement_is_recorded(cluster: &Contr
     Ok(())
 }
 
-pub async fn i2_an_expiry_stops_what_runs_on_its_second(cluster: &ControlPlane) -> Result<()> {
+pub async fn i2_an_expiry_stops_pods_within_two_seconds(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "expired", "limited").await?;
     let digest = scene.publish("v1", &container("1")).await?;
     let end = Timestamp::from_second((Timestamp::now() + 8.seconds()).as_second())?;
@@ -158,15 +159,15 @@ pub async fn i2_an_expiry_stops_what_runs_on_its_second(cluster: &ControlPlane) 
     let wait = Duration::try_from(end.duration_since(Timestamp::now()))?;
     tokio::time::sleep(wait.saturating_sub(Duration::from_secs(1))).await;
     let all_run = scene.pods("scorer").await?.iter().all(|p| p["status"]["phase"] == "Running");
-    // Whether it was seen before the end is known only now.
-    ensure!(all_run || Timestamp::now() >= end, "stopped too early");
+    // The request may have returned after the end.
+    ensure!(all_run || Timestamp::now() >= end, "the pods stopped too early");
     scene.held("scorer", 2).await?;
     let pods = scene.pods("scorer").await?;
-    let born: Vec<Timestamp> =
+    let created: Vec<Timestamp> =
         pods.iter().filter_map(|pod| pod["metadata"]["creationTimestamp"].as_str()?.parse().ok()).collect();
     ensure!(
-        born.iter().all(|at| *at >= end && *at <= end + 2.seconds()),
-        "ended at {end}, replaced at {born:?}"
+        created.iter().all(|at| *at >= end && *at <= end + 2.seconds()),
+        "expired at {end}, replaced at {created:?}"
     );
     let message = scene.condition("modelversion", "v1", "Cleared", "False", "ApprovalExpired").await?;
     ensure!(message.contains(&format!("expired at {end}")), message);
@@ -174,7 +175,7 @@ pub async fn i2_an_expiry_stops_what_runs_on_its_second(cluster: &ControlPlane) 
     scene.running("scorer", 2).await.map(drop)
 }
 
-pub async fn i2_a_decommissioned_system_stops_for_good(cluster: &ControlPlane) -> Result<()> {
+pub async fn i2_a_decommissioned_system_stops_permanently(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "decommissioned", "high").await?;
     scene.clear("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
@@ -189,9 +190,9 @@ pub async fn i2_a_decommissioned_system_stops_for_good(cluster: &ControlPlane) -
     scene.condition("aisystem", "scorer", "Ready", "True", "Decommissioned").await?;
 
     let said = scene.refused(Person::Dev, &scene.system("high")).await?;
-    ensure!(said.contains("the system is decommissioned, for good"), said);
+    ensure!(said.contains("the system is decommissioned, and this is final"), said);
     let said = scene.denied(Person::Dev, &["delete", "aisystem", "scorer"]).await?;
-    ensure!(said.contains("decommissioned and stays as the record of it"), said);
+    ensure!(said.contains("decommissioned and cannot be deleted, because it is the record"), said);
     let digest = scene.digest_of("v1").await?;
     scene.decide(Person::Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
     scene.decide(Person::Bob, &scene.decision("Approve", "v1", &digest, "ethics-board")).await?;
@@ -199,7 +200,7 @@ pub async fn i2_a_decommissioned_system_stops_for_good(cluster: &ControlPlane) -
     scene.held("scorer", 2).await.map(drop)
 }
 
-pub async fn a_namespace_that_is_taken_out_lets_its_pods_go(cluster: &ControlPlane) -> Result<()> {
+pub async fn held_pods_start_when_the_mode_label_is_removed(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "taken-out", "high").await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.held("scorer", 2).await?;
@@ -228,8 +229,8 @@ pub async fn a_new_version_waits_while_the_old_one_runs(cluster: &ControlPlane) 
     .await
 }
 
-/// The API server gives up on an expression that costs too much, and the pod is refused then: it must not
-/// come to that with as much as one system's clearance holds.
+/// The API server stops an expression that costs too much, and refuses the pod. The largest clearance of one system
+/// must stay below that limit.
 pub async fn a_system_with_many_large_versions_still_starts(cluster: &ControlPlane) -> Result<()> {
     const VERSIONS: usize = 24;
     let scene = Scenario::new(cluster, "many-versions", "minimal").await?;
@@ -265,12 +266,12 @@ pub async fn a_system_with_many_large_versions_still_starts(cluster: &ControlPla
     }
     scene.apply(Person::Dev, &pod("other", VERSIONS)).await?;
     let other = scene.get("pod", "other").await?;
-    ensure!(other["metadata"]["labels"]["assent.dev/held"] == "true", "it is not held: {other}");
+    ensure!(other["metadata"]["labels"]["assent.dev/held"] == "true", "the pod is not held: {other}");
     Ok(())
 }
 
-/// A kind that Assent never heard of, as operators for serving and training bring them.
-pub async fn a_custom_resource_is_told_what_becomes_of_its_pods(cluster: &ControlPlane) -> Result<()> {
+/// A kind that Assent does not know, like those of operators for serving and training.
+pub async fn a_custom_resource_gets_the_events_of_its_pods(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "custom-resource", "high").await?;
     let schema =
         json!({ "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } });
@@ -294,21 +295,25 @@ pub async fn a_custom_resource_is_told_what_becomes_of_its_pods(cluster: &Contro
     scene.held("scorer", 2).await?;
     let note = scene.event("Oracle", "delphi", "Held").await?;
     ensure!(note.contains("kubectl assent explain pod/"), note);
-    let held = async |status: &str, message: &str| {
-        until(Duration::from_secs(10), &format!("PodsHeld to be {status}: {message}"), async || {
-            let system = scene.get("aisystem", "scorer").await?;
-            let conditions = system["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            let found = conditions.iter().find(|condition| condition["type"] == "PodsHeld").cloned();
-            Ok(found.filter(|found| found["status"] == status && found["message"] == message))
-        })
+    let pods_held = async |status: &str, message: &str| {
+        until(
+            Duration::from_secs(10),
+            &format!("the condition PodsHeld with {status}: {message}"),
+            async || {
+                let system = scene.get("aisystem", "scorer").await?;
+                let conditions = system["status"]["conditions"].as_array().cloned().unwrap_or_default();
+                let found = conditions.iter().find(|condition| condition["type"] == "PodsHeld").cloned();
+                Ok(found.filter(|found| found["status"] == status && found["message"] == message))
+            },
+        )
         .await
     };
-    let waits = held("True", "2 pods of Oracle delphi wait for clearance").await?;
-    ensure!(waits["reason"] == "AwaitingClearance", "{waits}");
+    let waiting = pods_held("True", "2 pods of Oracle delphi wait for clearance").await?;
+    ensure!(waiting["reason"] == "AwaitingClearance", "{waiting}");
     scene.approve("v1").await?;
     scene.running("scorer", 2).await?;
     scene.event("Oracle", "delphi", "Released").await?;
-    held("False", "no pod waits for clearance").await?;
+    pods_held("False", "no pod waits for clearance").await?;
     scene.decide(Person::Carol, &scene.decision("Revoke", "v1", &digest, "ethics-board")).await?;
     scene.held("scorer", 2).await?;
     scene.event("Oracle", "delphi", "ClearanceLost").await.map(drop)

@@ -1,5 +1,5 @@
-//! From a namespace that only looks to one that enforces, and back: what is said in each mode, which pods each
-//! scope takes in, who may loosen either, and how gently a live namespace is turned.
+//! The modes and scopes of a namespace: what each mode reports, which pods each scope covers, who may loosen them, and
+//! how enforcing begins in a namespace with running pods.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ use crate::refusals::says;
 
 use Person::{Admin, Alice, Dev};
 
-/// What `manifest` brings `person` to read on standard error.
-async fn told(scene: &Scenario<'_>, person: Person, manifest: &Value) -> Result<String> {
+/// The warnings that kubectl prints when `person` applies `manifest`.
+async fn warnings_for(scene: &Scenario<'_>, person: Person, manifest: &Value) -> Result<String> {
     let apply = ["apply", "-f", "-"];
     let said = scene.cluster.kubectl_stdin(person, &apply, &manifest.to_string()).await?;
     let warnings = said.stderr.clone();
@@ -25,7 +25,7 @@ async fn label(scene: &Scenario<'_>, person: Person, labels: &[&str]) -> Result<
     scene.cluster.kubectl(person, &[&namespace, labels].concat()).await
 }
 
-/// A scenario in which dev may label the namespace.
+/// Lets dev label the namespace of the scenario.
 async fn dev_may_label(scene: &Scenario<'_>) -> Result<()> {
     let verbs = ["create", "role", "labels", "--verb=get,patch", "--resource=namespaces"];
     scene.kubectl(Admin, &verbs).await?;
@@ -33,7 +33,7 @@ async fn dev_may_label(scene: &Scenario<'_>) -> Result<()> {
     scene.kubectl(Admin, &bind).await.map(drop)
 }
 
-pub async fn warn_tells_whoever_creates_and_holds_nothing(cluster: &ControlPlane) -> Result<()> {
+pub async fn mode_warn_warns_the_creator_and_holds_nothing(cluster: &ControlPlane) -> Result<()> {
     let labels = json!({ "assent.dev/mode": "warn" });
     let scene = Scenario::governed_by(cluster, "warns", "high", &labels).await?;
     let spec = pod_spec(&container("1"));
@@ -52,7 +52,7 @@ pub async fn warn_tells_whoever_creates_and_holds_nothing(cluster: &ControlPlane
         if kind == "ReplicationController" {
             workload["spec"]["selector"] = json!({ "app": name });
         }
-        let said = told(&scene, Dev, &workload).await?;
+        let said = warnings_for(&scene, Dev, &workload).await?;
         let words = format!(
             "{name}/{name} would be held if namespace warns enforced: AI system scorer has no clearance"
         );
@@ -62,42 +62,46 @@ pub async fn warn_tells_whoever_creates_and_holds_nothing(cluster: &ControlPlane
     scene.running_pod("pod").await?;
     let scale = ["scale", "deployment/deployment", "--replicas=3"];
     let said = cluster.kubectl(Dev, &[&scale[..], &["-n", "warns"]].concat()).await?;
-    ensure!(!said.stderr.contains("Warning"), "scaling changes nothing that is approved: {}", said.stderr);
+    ensure!(
+        !said.stderr.contains("Warning"),
+        "scaling does not change the approved content: {}",
+        said.stderr
+    );
     let mut unlabelled = scene.pod("unlabelled", &container("1"));
     unlabelled["metadata"]["labels"] = json!({});
-    says(&told(&scene, Dev, &unlabelled).await?, &["have no label assent.dev/system"])?;
-    until(Duration::from_secs(20), "the count of those that would stop", async || {
+    says(&warnings_for(&scene, Dev, &unlabelled).await?, &["have no label assent.dev/system"])?;
+    until(Duration::from_secs(20), "the system to count the pods that would stop", async || {
         let pods = scene.get("aisystem", "scorer").await?["status"]["pods"].clone();
-        ensure!(pods["wouldStop"].as_u64() >= Some(4) && pods["held"] == 0, "it is {pods}");
+        ensure!(pods["wouldStop"].as_u64() >= Some(4) && pods["held"] == 0, "wrong counts: {pods}");
         Ok(Some(()))
     })
     .await?;
     scene.clear("v1", &container("1")).await?;
     until(Duration::from_secs(20), "the API server to see the clearance", async || {
-        let said = told(&scene, Dev, &scene.deployment("cleared", &container("1"))).await?;
+        let said = warnings_for(&scene, Dev, &scene.deployment("cleared", &container("1"))).await?;
         scene.kubectl(Dev, &["delete", "deployment", "cleared"]).await?;
         ensure!(said.is_empty(), "{said}");
         Ok(Some(()))
     })
     .await?;
-    let said = told(&scene, Dev, &scene.deployment("other", &container("2"))).await?;
+    let said = warnings_for(&scene, Dev, &scene.deployment("other", &container("2"))).await?;
     says(&said, &["deployment/other would be held", "it is not what was approved for AI system scorer"])?;
     scene.running("other", 2).await.map(drop)
 }
 
-/// And neither mode depends on a clearance, or on the operator.
-pub async fn audit_notes_it_in_the_audit_log_and_tells_nobody() -> Result<()> {
+/// The modes audit and warn hold nothing, even without a Clearance or an operator.
+pub async fn mode_audit_writes_to_the_audit_log_and_warns_nobody() -> Result<()> {
     let options = Options { audit: true, path: vec![binaries()?], ..Options::default() };
     let cluster = ControlPlane::start_with(options).await?;
     let assent = Assent::install(&cluster).await?;
     let scene =
         Scenario::governed_by(&cluster, "audits", "high", &json!({ "assent.dev/mode": "audit" })).await?;
-    let said = told(&scene, Dev, &scene.deployment("scorer", &container("1"))).await?;
-    ensure!(said.is_empty(), "it is said to dev: {said}");
+    let said = warnings_for(&scene, Dev, &scene.deployment("scorer", &container("1"))).await?;
+    ensure!(said.is_empty(), "dev sees a warning: {said}");
     scene.running("scorer", 2).await?;
     until(Duration::from_secs(20), "three annotations in the audit log", async || {
         let noted = noted(&cluster, "assent-audit")?;
-        ensure!(noted.len() == 3, "there are {noted:#?}");
+        ensure!(noted.len() == 3, "the audit log has {noted:#?}");
         says(&noted.concat(), &["deployment/scorer would be held", "pod/scorer-"])?;
         Ok(Some(()))
     })
@@ -105,14 +109,14 @@ pub async fn audit_notes_it_in_the_audit_log_and_tells_nobody() -> Result<()> {
     let metric = async |line: &str| {
         until(Duration::from_secs(20), line, async || {
             let metrics = assent.get("/metrics").await?;
-            ensure!(metrics.contains(line), "it is not in {metrics}");
+            ensure!(metrics.contains(line), "the line is missing in {metrics}");
             Ok(Some(()))
         })
         .await
     };
     metric("assent_would_stop_pods{namespace=\"audits\"} 2").await?;
     scene.clear("v1", &container("1")).await?;
-    until(Duration::from_secs(20), "nothing that would stop", async || {
+    until(Duration::from_secs(20), "the metric of pods that would stop to disappear", async || {
         Ok((!assent.get("/metrics").await?.contains("assent_would_stop_pods{")).then_some(()))
     })
     .await?;
@@ -124,28 +128,28 @@ pub async fn audit_notes_it_in_the_audit_log_and_tells_nobody() -> Result<()> {
     metric("assent_shadow_pods{namespace=\"plain\"} 1").await?;
     assent.operator().kill();
     label(&plain, Admin, &["assent.dev/mode=warn"]).await?.ok()?;
-    // The API server has seen the label by then; there is nothing to ask it by.
+    // The API server needs a moment to see the label, and no request can show that it has.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let said = told(&plain, Admin, &plain.pod("second", &container("1"))).await?;
-    ensure!(said.is_empty(), "nobody compiled what would be held: {said}");
+    let said = warnings_for(&plain, Admin, &plain.pod("second", &container("1"))).await?;
+    ensure!(said.is_empty(), "no operator wrote a Clearance, but dev sees a warning: {said}");
     Ok(())
 }
 
-/// What the audit log says that `binding` found.
+/// The messages of the policy binding `binding` in the audit log.
 fn noted(cluster: &ControlPlane, binding: &str) -> Result<Vec<String>> {
     let log = std::fs::read_to_string(cluster.audit_log()).context("reading the audit log")?;
     let mut found = Vec::new();
     for line in log.lines() {
         let event: Value = serde_json::from_str(line)?;
-        let note = event["annotations"]["validation.policy.admission.k8s.io/validation_failure"].as_str();
-        found.extend(note.filter(|note| note.contains(binding)).map(str::to_owned));
+        let message = event["annotations"]["validation.policy.admission.k8s.io/validation_failure"].as_str();
+        found.extend(message.filter(|message| message.contains(binding)).map(str::to_owned));
     }
     Ok(found)
 }
 
-/// Its clearance was lost long before: the grace counts from when the namespace began to enforce, and
-/// what ran before goes one by one.
-pub async fn enforce_stops_what_runs_gradually(cluster: &ControlPlane) -> Result<()> {
+/// The clearance was lost before the namespace began to enforce. The grace counts from that change, and the older pods
+/// stop one after the other.
+pub async fn mode_enforce_stops_running_pods_gradually(cluster: &ControlPlane) -> Result<()> {
     let labels = json!({ "assent.dev/mode": "warn" });
     let scene = Scenario::governed_by(cluster, "turned-on", "limited", &labels).await?;
     let grace = 12;
@@ -178,16 +182,16 @@ pub async fn enforce_stops_what_runs_gradually(cluster: &ControlPlane) -> Result
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let took = begin.elapsed();
-    ensure!(seen.last() == Some(&0), "after {took:?} there still run {seen:?}");
+    ensure!(seen.last() == Some(&0), "pods still run after {took:?}: {seen:?}");
     ensure!(took > Duration::from_secs(grace / 4), "all stopped within {took:?}: {seen:?}");
-    ensure!(seen.len() > 3, "they did not go one by one: {seen:?}");
+    ensure!(seen.len() > 3, "they did not stop one by one: {seen:?}");
     let note = scene.event("Deployment", "lost", "WillStop").await?;
     says(&note, &["namespace turned-on has begun to enforce", "is stopped from", "--as-if-enforced"])?;
     scene.held("lost", 12).await?;
     scene.running("kept", 2).await.map(drop)
 }
 
-pub async fn what_is_loosened_lets_its_pods_go(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_loosened_namespace_releases_its_pods(cluster: &ControlPlane) -> Result<()> {
     for (namespace, looser) in [
         ("loosened-to-warn", "assent.dev/mode=warn"),
         ("loosened-to-audit", "assent.dev/mode=audit"),
@@ -227,7 +231,7 @@ pub async fn loosening_needs_the_verb_ungovern(cluster: &ControlPlane) -> Result
     may(&["assent.dev/mode=warn"]).await?;
     may_not(
         &["assent.dev/mode=audit"],
-        "loosen the governance of namespace loosens: keep the label assent.dev/mode=warn",
+        "weaken the governance of namespace loosens: keep the label assent.dev/mode=warn",
     )
     .await?;
     may_not(&["assent.dev/mode=enforce", "assent.dev/scope=labelled"], "keep the label assent.dev/scope=all")
@@ -239,8 +243,8 @@ pub async fn loosening_needs_the_verb_ungovern(cluster: &ControlPlane) -> Result
     label(&scene, Admin, &["assent.dev/mode=audit", "assent.dev/scope=labelled"]).await?.ok().map(drop)
 }
 
-/// Whoever takes the label off is out of scope: that is what this scope means. What has it keeps it.
-pub async fn labelled_takes_in_what_names_a_system_and_nothing_else(cluster: &ControlPlane) -> Result<()> {
+/// A pod without the label is out of scope. A pod with the label must keep it.
+pub async fn scope_labelled_covers_only_pods_that_name_a_system(cluster: &ControlPlane) -> Result<()> {
     let labels = json!({ "assent.dev/mode": "enforce", "assent.dev/scope": "labelled" });
     let scene = Scenario::governed_by(cluster, "labelled", "high", &labels).await?;
     let mut pod = scene.pod("plain", &container("1"));

@@ -1,6 +1,6 @@
-//! What only a real kubelet shows: whether a container runs, and when it has ended.
+//! Tests that need a real kubelet, which shows when a container runs and when it has ended.
 //!
-//! Most containers here are stubborn: they ignore SIGTERM, so they run until the last moment.
+//! Most containers ignore SIGTERM, so that they run until the end of their termination grace.
 
 use std::time::{Duration, Instant};
 
@@ -13,13 +13,13 @@ use tokio::net::TcpStream;
 
 use Person::{Admin, Alice, Dev};
 
-/// Seconds from a loss to the end of the last container.
+/// Seconds from the loss of the clearance to the end of the last container.
 const GRACE: u32 = 10;
 
-/// How much later a busy machine may see it.
+/// The extra time that a busy machine may need.
 const SLACK: Duration = Duration::from_secs(3);
 
-/// A scene with a level of its own, whose grace is [`GRACE`].
+/// A scenario with its own risk level, whose grace period is [`GRACE`].
 async fn scene<'a>(cluster: &'a ControlPlane, name: &str, labels: &Value) -> Result<Scenario<'a>> {
     let scene = Scenario::governed_by(cluster, name, "limited", labels).await?;
     let mut level = scene.get_cluster("risklevel", "limited").await?;
@@ -34,7 +34,7 @@ async fn enforced<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<
     scene(cluster, name, &json!({ "assent.dev/mode": "enforce" })).await
 }
 
-/// A Deployment of two pods on the node that asks for ten minutes to end.
+/// A Deployment of two pods on the node. Its termination grace is ten minutes.
 fn deployment(scene: &Scenario<'_>, container: &Value) -> Value {
     let mut spec = pod_spec(container);
     spec["terminationGracePeriodSeconds"] = json!(600);
@@ -53,17 +53,17 @@ async fn clear(scene: &Scenario<'_>, version: &str, container: &Value) -> Result
     scene.is_cleared(version).await
 }
 
-/// Waits until `count` containers run in the namespace, as containerd says.
+/// Waits until containerd reports `count` running containers in the namespace.
 async fn run(scene: &Scenario<'_>, node: &Node, count: usize) -> Result<()> {
     until(Duration::from_mins(1), &format!("{count} running containers"), async || {
         let running = node.running(&scene.namespace).await?;
-        ensure!(running.len() == count, "{running:?} run");
+        ensure!(running.len() == count, "these containers run: {running:?}");
         Ok(Some(()))
     })
     .await
 }
 
-/// Waits until no container runs, and demands that it was not later than `seconds` after `begin`.
+/// Waits until no container runs. Fails if that takes longer than `seconds` after `begin`.
 async fn end_within(scene: &Scenario<'_>, node: &Node, begin: Instant, seconds: u32) -> Result<()> {
     run(scene, node, 0).await?;
     let took = begin.elapsed();
@@ -72,8 +72,8 @@ async fn end_within(scene: &Scenario<'_>, node: &Node, begin: Instant, seconds: 
     Ok(())
 }
 
-/// What a pod's server says of the file at `path`; an error if it does not answer.
-async fn ask(pod: &Value, path: &str) -> Result<String> {
+/// The answer of a pod's server for the file at `path`, or an error if the server does not answer.
+async fn read_from_pod(pod: &Value, path: &str) -> Result<String> {
     let address = pod["status"]["podIP"].as_str().context("the pod has no address")?;
     let mut stream = TcpStream::connect((address, PORT)).await?;
     let request = format!("GET /?p={path} HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n");
@@ -93,7 +93,7 @@ pub async fn i1_i2_i3_containers_start_and_end_with_the_clearance(
     scene.apply(Dev, &deployment(&scene, &container)).await?;
     scene.held("scorer", 2).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    run(&scene, node, 0).await.context("what is not approved runs")?;
+    run(&scene, node, 0).await.context("a container that is not approved runs")?;
 
     decide(&scene, "Approve", "v1").await?;
     run(&scene, node, 2).await?;
@@ -103,29 +103,29 @@ pub async fn i1_i2_i3_containers_start_and_end_with_the_clearance(
         ensure!(pod["spec"]["terminationGracePeriodSeconds"] == GRACE / 2, "{}", pod["spec"]);
         ensure!(pod["status"]["containerStatuses"][0]["imageID"] == json!(node.image), "{}", pod["status"]);
         let name = pod["metadata"]["name"].as_str().context("a name")?;
-        let answer = ask(pod, "/etc/hostname").await.context("it does not serve")?;
-        ensure!(answer.contains(name), "another pod serves at its address: {answer}");
+        let answer = read_from_pod(pod, "/etc/hostname").await.context("the pod does not serve")?;
+        ensure!(answer.contains(name), "another pod answers at this address: {answer}");
     }
 
     let begin = Instant::now();
     decide(&scene, "Revoke", "v1").await?;
     end_within(&scene, node, begin, GRACE).await?;
     for pod in &pods {
-        // A pod of another test can have its address by now.
+        // A pod of another test can have this address by now.
         let name = pod["metadata"]["name"].as_str().context("a name")?;
-        let answer = ask(pod, "/etc/hostname").await;
+        let answer = read_from_pod(pod, "/etc/hostname").await;
         ensure!(!answer.is_ok_and(|answer| answer.contains(name)), "a revoked pod still serves: {name}");
     }
     scene.held("scorer", 2).await?;
 
-    // An approval counts if it comes in a later second than the revocation.
+    // An approval counts only if its creation time, in whole seconds, is later than that of the revocation.
     tokio::time::sleep(Duration::from_secs(1)).await;
     decide(&scene, "Approve", "v1").await?;
     run(&scene, node, 2).await?;
     scene.running("scorer", 2).await.map(drop)
 }
 
-/// Resources are no part of what is approved.
+/// Resources are not part of the approved content.
 pub async fn a_running_pod_is_resized_in_place(cluster: &ControlPlane, node: &Node) -> Result<()> {
     let scene = enforced(cluster, "node-resize").await?;
     let mut container = node.container("stubborn", "1");
@@ -138,19 +138,22 @@ pub async fn a_running_pod_is_resized_in_place(cluster: &ControlPlane, node: &No
         "resources": { "requests": { "cpu": "20m" } } }] } });
     let patch = ["patch", "pod", &pod, "--subresource=resize", "-p", &more.to_string()];
     scene.kubectl(Dev, &patch).await?;
-    until(Duration::from_secs(30), "the node to allot the resources", async || {
+    until(Duration::from_secs(30), "the node to allocate the resources", async || {
         let pod = scene.get("pod", &pod).await?;
-        let allotted = &pod["status"]["containerStatuses"][0]["allocatedResources"]["cpu"];
-        ensure!(allotted == "20m", "{}", pod["status"]);
+        let allocated = &pod["status"]["containerStatuses"][0]["allocatedResources"]["cpu"];
+        ensure!(allocated == "20m", "{}", pod["status"]);
         Ok(Some(()))
     })
     .await?;
     run(&scene, node, 2).await?;
-    ensure!(scene.get("pod", &pod).await?["metadata"]["labels"]["assent.dev/held"].is_null(), "it is held");
+    ensure!(
+        scene.get("pod", &pod).await?["metadata"]["labels"]["assent.dev/held"].is_null(),
+        "the resized pod is held"
+    );
     Ok(())
 }
 
-/// The old pods are being deleted by their controller, with their own grace, when the revocation comes.
+/// When the revocation comes, the controller already deletes the old pods with their own termination grace.
 pub async fn i2_a_revocation_during_a_rollout_stops_the_old_containers_in_time(
     cluster: &ControlPlane,
     node: &Node,
@@ -173,8 +176,8 @@ pub async fn i2_a_revocation_during_a_rollout_stops_the_old_containers_in_time(
     end_within(&scene, node, begin, GRACE).await
 }
 
-/// Somebody who may delete pods does so before the revocation, with as long a grace as he gets.
-pub async fn i2_a_deletion_just_before_a_revocation_delays_nothing(
+/// A user deletes a pod just before the revocation, with the longest grace that Assent allows.
+pub async fn i2_a_deletion_just_before_a_revocation_does_not_delay_the_stop(
     cluster: &ControlPlane,
     node: &Node,
 ) -> Result<()> {
@@ -187,21 +190,22 @@ pub async fn i2_a_deletion_just_before_a_revocation_delays_nothing(
     scene.running_pod("scorer").await?;
     let delete = |grace: u32| format!("--grace-period={grace}");
     let said = scene.denied(Dev, &["delete", "pod", "scorer", &delete(GRACE / 2 + 1)]).await?;
-    ensure!(said.contains("leaves at most 5 s"), "{said}");
+    ensure!(said.contains("allows at most 5 s"), "{said}");
     run(&scene, node, 1).await?;
 
     scene.kubectl(Dev, &["delete", "pod", "scorer", "--wait=false", &delete(GRACE / 2)]).await?;
     let begin = Instant::now();
     decide(&scene, "Revoke", "v1").await?;
-    // Less grace now would change the object alone: it must go on to say when the container ends.
+    // The kubelet has already begun to stop the pod, so a shorter grace would change only the object. The object must
+    // keep the real end.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let pod = scene.get("pod", "scorer").await?;
     ensure!(pod["metadata"]["deletionGracePeriodSeconds"] == GRACE / 2, "{}", pod["metadata"]);
     end_within(&scene, node, begin, GRACE).await
 }
 
-/// What the bounds rest on, and what is said where a stop had begun before they held.
-pub async fn a_stop_that_has_begun_is_not_shortened_and_whoever_fixed_its_end_is_told_of(
+/// A kubelet does not shorten a deletion that is in progress. An Event names its cause if it began before enforcing.
+pub async fn a_deletion_in_progress_is_not_shortened_and_its_cause_is_reported(
     cluster: &ControlPlane,
     node: &Node,
 ) -> Result<()> {
@@ -216,18 +220,22 @@ pub async fn a_stop_that_has_begun_is_not_shortened_and_whoever_fixed_its_end_is
         .kubectl(Dev, &["delete", "pod", "scorer", "--wait=false", &format!("--grace-period={LONG}")])
         .await?;
     scene.kubectl(Admin, &["label", "namespace", "node-fixed", "assent.dev/mode=enforce"]).await?;
-    let told = scene.event("Pod", "scorer", "StopOverdue").await?;
+    let message = scene.event("Pod", "scorer", "StopOverdue").await?;
     let fixed = format!("it was deleted with a grace of {LONG} s before Assent could stop it");
-    ensure!(told.contains(&fixed) && told.contains(&format!("node {NODE} ends it at ")), "{told}");
-    ensure!(!told.contains("has not said"), "the kubelet is blamed: {told}");
+    ensure!(message.contains(&fixed) && message.contains(&format!("node {NODE} ends it at ")), "{message}");
+    ensure!(!message.contains("has not said"), "the Event blames the kubelet: {message}");
     run(&scene, node, 1).await?;
     let end = Duration::from_secs(LONG.into());
     run(&scene, node, 0).await?;
-    ensure!(begin.elapsed() + SLACK >= end, "a node shortens stops: ended after {:?}", begin.elapsed());
+    ensure!(
+        begin.elapsed() + SLACK >= end,
+        "the node shortened the deletion: it ended after {:?}",
+        begin.elapsed()
+    );
     Ok(())
 }
 
-/// An API server takes any number; these overflow in it.
+/// The API server accepts any number. These overflow its arithmetic.
 pub async fn i2_a_grace_that_overflows_is_refused(cluster: &ControlPlane, node: &Node) -> Result<()> {
     let scene = enforced(cluster, "node-overflow").await?;
     let container = node.container("stubborn", "1");
@@ -239,7 +247,7 @@ pub async fn i2_a_grace_that_overflows_is_refused(cluster: &ControlPlane, node: 
     for grace in ["18445744073", "18446744673", "9223372036854775807"] {
         let said =
             scene.denied(Dev, &["delete", "pod", "scorer", &format!("--grace-period={grace}")]).await?;
-        ensure!(said.contains("leaves at most 5 s"), "{grace}: {said}");
+        ensure!(said.contains("allows at most 5 s"), "{grace}: {said}");
     }
     let begin = Instant::now();
     decide(&scene, "Revoke", "v1").await?;
@@ -262,14 +270,14 @@ pub async fn an_image_volume_has_the_approved_content(cluster: &ControlPlane, no
     decide(&scene, "Approve", "v1").await?;
     scene.running("scorer", 2).await?;
     for pod in scene.pods("scorer").await? {
-        let answer = ask(&pod, "/models/a/config.json").await?;
+        let answer = read_from_pod(&pod, "/models/a/config.json").await?;
         ensure!(answer.ends_with(r#"{"from":"image"}"#), "{answer}");
     }
     Ok(())
 }
 
-/// These fields replace files of a container, so a pod that has one is not what was approved.
-pub async fn fields_that_replace_files_of_an_image_hold_a_pod(
+/// These fields replace files of a container, so a pod with one of them does not match the approved runtime.
+pub async fn a_pod_with_a_field_that_replaces_image_files_is_held(
     cluster: &ControlPlane,
     node: &Node,
 ) -> Result<()> {
@@ -294,7 +302,8 @@ pub async fn fields_that_replace_files_of_an_image_hold_a_pod(
         strict.apply(Dev, &pod(&strict, name, change)).await?;
         free.running_pod(name).await?;
         let runs = free.get("pod", name).await?;
-        let (rules, hosts) = (ask(&runs, "/etc/rules").await?, ask(&runs, "/etc/hosts").await?);
+        let (rules, hosts) =
+            (read_from_pod(&runs, "/etc/rules").await?, read_from_pod(&runs, "/etc/hosts").await?);
         ensure!(rules.ends_with("approved") == (name != "message"), "{name}: {rules}");
         ensure!(hosts.contains("models.example") == (name == "hostname"), "{name}: {hosts}");
     }
@@ -306,7 +315,6 @@ pub async fn fields_that_replace_files_of_an_image_hold_a_pod(
     run(&strict, node, 1).await
 }
 
-/// A workload that is stopped as a whole ends its containers in time, and starts them again.
 pub async fn i2_i3_a_workload_stopped_as_a_whole_ends_and_starts_its_containers(
     cluster: &ControlPlane,
     node: &Node,
@@ -326,14 +334,16 @@ pub async fn i2_i3_a_workload_stopped_as_a_whole_ends_and_starts_its_containers(
     let begin = Instant::now();
     decide(&scene, "Revoke", "v1").await?;
     end_within(&scene, node, begin, GRACE).await?;
-    ensure!(scene.get("deployment", "scorer").await?["spec"]["replicas"] == 0, "it is not scaled to zero");
-    ensure!(scene.get("job", "job").await?["spec"]["suspend"] == true, "it is not suspended");
+    ensure!(
+        scene.get("deployment", "scorer").await?["spec"]["replicas"] == 0,
+        "the Deployment is not scaled to zero"
+    );
+    ensure!(scene.get("job", "job").await?["spec"]["suspend"] == true, "the Job is not suspended");
     tokio::time::sleep(Duration::from_secs(1)).await;
     decide(&scene, "Approve", "v1").await?;
     run(&scene, node, 3).await
 }
 
-/// The kubelet reports the digest of the image that it runs.
 pub async fn capture_names_the_digest_that_a_kubelet_reports(
     cluster: &ControlPlane,
     node: &Node,
@@ -348,8 +358,8 @@ pub async fn capture_names_the_digest_that_a_kubelet_reports(
     Ok(())
 }
 
-/// With the API server and the operator both gone, the kubelet ends what runs out.
-pub async fn i2_the_kubelet_ends_what_runs_out_when_nobody_else_is_left() -> Result<()> {
+/// The API server and the operator are both down when the approval expires.
+pub async fn i2_the_kubelet_alone_ends_expired_pods() -> Result<()> {
     let (cluster, assent, node) = stage().await?;
     let scene = enforced(&cluster, "node-deadman").await?;
     let mut level = scene.get_cluster("risklevel", "node-deadman").await?;
@@ -364,7 +374,7 @@ pub async fn i2_the_kubelet_ends_what_runs_out_when_nobody_else_is_left() -> Res
     scene.decide(Alice, &approval).await?;
     scene.apply(Dev, &deployment(&scene, &container)).await?;
     run(&scene, &node, 2).await?;
-    until(Duration::from_secs(20), "the pods to carry their end", async || {
+    until(Duration::from_secs(20), "the pods to have a deadline", async || {
         let pods = scene.pods("scorer").await?;
         let carry = pods.iter().filter(|pod| pod["spec"]["activeDeadlineSeconds"].is_number());
         Ok((carry.count() == 2).then_some(()))
@@ -373,13 +383,13 @@ pub async fn i2_the_kubelet_ends_what_runs_out_when_nobody_else_is_left() -> Res
     assent.operator().kill();
     cluster.kill(assent_tests::Component::ApiServer)?;
     let left = Duration::try_from(end.duration_since(Timestamp::now())).context("too slow for this test")?;
-    ensure!(node.running(&scene.namespace).await?.len() == 2, "they ended too early");
-    // They ignore SIGTERM, and have their own grace after the end.
+    ensure!(node.running(&scene.namespace).await?.len() == 2, "containers ended too early");
+    // The containers ignore SIGTERM, so they use their termination grace after the deadline.
     end_within(&scene, &node, Instant::now() + left, GRACE / 2).await
 }
 
-/// Only what a node has confirmed has ended: a kubelet that hangs is named.
-pub async fn i2_a_kubelet_that_confirms_nothing_is_named() -> Result<()> {
+/// A pod has ended only when its kubelet confirms it. The Event names a kubelet that hangs.
+pub async fn i2_an_event_names_a_kubelet_that_confirms_nothing() -> Result<()> {
     let (cluster, _assent, node) = stage().await?;
     let scene = enforced(&cluster, "node-hangs").await?;
     let container = node.container("stubborn", "1");
@@ -389,10 +399,10 @@ pub async fn i2_a_kubelet_that_confirms_nothing_is_named() -> Result<()> {
     let name = scene.pods("scorer").await?[0]["metadata"]["name"].as_str().context("no name")?.to_owned();
     node.pause_kubelet()?;
     decide(&scene, "Revoke", "v1").await?;
-    let told = scene.event("Pod", &name, "StopOverdue").await?;
+    let message = scene.event("Pod", &name, "StopOverdue").await?;
     let blamed = format!("the kubelet of node {NODE} has not said that it ended");
-    ensure!(told.contains(&blamed), "{told}");
-    ensure!(node.running(&scene.namespace).await?.len() == 2, "who ended them?");
+    ensure!(message.contains(&blamed), "{message}");
+    ensure!(node.running(&scene.namespace).await?.len() == 2, "containers ended without the kubelet");
     node.resume_kubelet()?;
     end_within(&scene, &node, Instant::now(), GRACE).await?;
     scene.held("scorer", 2).await.map(drop)

@@ -1,4 +1,4 @@
-//! Parts of it die, and the promises hold: each test has a control plane, or at least an operator, of its own.
+//! Outages of the operator and of the API server: the promises still hold. Each test has its own control plane.
 
 use std::time::{Duration, Instant};
 
@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 
 use crate::refusals::lift_as_operator;
 
-/// A control plane and an operator of one's own.
+/// A new control plane with an operator.
 pub async fn stage() -> Result<(ControlPlane, Assent)> {
     let cluster = ControlPlane::start_with(Options { nodes: 2, ..Options::default() }).await?;
     let assent = Assent::install(&cluster).await?;
     Ok((cluster, assent))
 }
 
-/// Approves a version of the container `revision` until `seconds` from now, and returns that instant.
+/// Approves a version with the container `revision` for `seconds` from now, and returns the end.
 pub async fn approve_until(
     scene: &Scenario<'_>,
     version: &str,
@@ -45,7 +45,7 @@ fn uids(pods: &[Value]) -> Vec<Value> {
     uids
 }
 
-pub async fn i5_without_an_operator_cleared_pods_start_and_uncleared_do_not() -> Result<()> {
+pub async fn i5_without_an_operator_only_cleared_pods_start() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let scene = Scenario::new(&cluster, "down", "limited").await?;
     let end = approve_until(&scene, "v1", "1", 10).await?;
@@ -60,7 +60,7 @@ pub async fn i5_without_an_operator_cleared_pods_start_and_uncleared_do_not() ->
     let uncleared = scene.get("pod", "uncleared").await?;
     ensure!(uncleared["spec"]["nodeName"].is_null(), "an uncleared pod was bound: {uncleared}");
 
-    // I1: the API server itself keeps the time.
+    // I1: the API server itself checks the end of the approval.
     ensure!(Timestamp::now() < end, "the machine is too slow for this test");
     sleep_past(end).await;
     let said = scene.refused(Person::Dev, &scene.pod("late", &container("1"))).await?;
@@ -70,7 +70,7 @@ pub async fn i5_without_an_operator_cleared_pods_start_and_uncleared_do_not() ->
     scene.held("scorer", 3).await.map(drop)
 }
 
-pub async fn i1_an_operator_that_overslept_an_expiry_releases_nothing() -> Result<()> {
+pub async fn i1_an_operator_that_missed_an_expiry_releases_nothing() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let scene = Scenario::new(&cluster, "overslept", "limited").await?;
     for name in ["in-time", "too-late"] {
@@ -79,7 +79,7 @@ pub async fn i1_an_operator_that_overslept_an_expiry_releases_nothing() -> Resul
     }
     let digest = scene.publish("v1", &container("1")).await?;
     assent.operator().kill();
-    // What the operator would have written after an approval, just before it died.
+    // The Clearance that the operator would have written after an approval, just before it crashed.
     let end = Timestamp::from_second(Timestamp::now().as_second() + 10)?;
     let cleared = json!([{ "modelVersion": "v1", "subjectDigest": digest, "notAfter": end,
         "runtime": { "containers": [container("1")] } }]);
@@ -87,22 +87,22 @@ pub async fn i1_an_operator_that_overslept_an_expiry_releases_nothing() -> Resul
     clearance["spec"]["systems"]["scorer"]["cleared"] = cleared;
     let operator = cluster.service_account(NAMESPACE, "assent").await?;
     cluster.run(&operator, "kubectl", &["replace", "-f", "-"], Some(&clearance.to_string())).await?.ok()?;
-    // The policies read it a moment later.
+    // The policies see the new Clearance a moment later.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let said = lift_as_operator(&scene, "in-time", Some("assent-release")).await?;
-    ensure!(said.is_empty() && Timestamp::now() < end, "what is cleared may be released: {said}");
+    ensure!(said.is_empty() && Timestamp::now() < end, "a cleared pod was not released: {said}");
     sleep_past(end).await;
     let clearance = scene.get("clearance", "clearance").await?;
     ensure!(
         clearance["spec"]["systems"]["scorer"]["cleared"][0]["modelVersion"] == "v1",
-        "nobody rewrote it: {clearance}"
+        "the Clearance changed: {clearance}"
     );
     let said = lift_as_operator(&scene, "too-late", Some("assent-release")).await?;
-    ensure!(said.contains("has no valid clearance for it"), "an expired clearance released: {said:?}");
+    ensure!(said.contains("has no valid clearance for it"), "an expired clearance released a pod: {said:?}");
     Ok(())
 }
 
-pub async fn i2_what_was_lost_while_the_operator_was_down_stops_when_it_is_back() -> Result<()> {
+pub async fn i2_a_restarted_operator_stops_pods_that_lost_their_clearance_meanwhile() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let scene = Scenario::new(&cluster, "lost-while-down", "high").await?;
     scene.clear("v1", &container("1")).await?;
@@ -112,17 +112,17 @@ pub async fn i2_what_was_lost_while_the_operator_was_down_stops_when_it_is_back(
     assent.operator().kill();
     assent.operator().restart()?;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    ensure!(uids(&scene.pods("scorer").await?) == before, "a restart stopped what is cleared");
+    ensure!(uids(&scene.pods("scorer").await?) == before, "a restart stopped cleared pods");
     assent.operator().kill();
     let digest = scene.digest_of("v1").await?;
     scene.decide(Person::Bob, &scene.decision("Reject", "v1", &digest, "ethics-board")).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    ensure!(uids(&scene.pods("scorer").await?) == before, "nobody was there to stop them");
+    ensure!(uids(&scene.pods("scorer").await?) == before, "pods stopped without an operator");
     assent.operator().restart()?;
     scene.held("scorer", 2).await.map(drop)
 }
 
-pub async fn a_restarted_api_server_is_found_again() -> Result<()> {
+pub async fn the_operator_reconnects_to_a_restarted_api_server() -> Result<()> {
     let (cluster, _assent) = stage().await?;
     let scene = Scenario::new(&cluster, "api-restart", "high").await?;
     scene.publish("v1", &container("1")).await?;
@@ -131,18 +131,18 @@ pub async fn a_restarted_api_server_is_found_again() -> Result<()> {
     cluster.kill(Component::ApiServer)?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     cluster.restart(Component::ApiServer).await?;
-    // Its policies fail closed until they know the custom resources again.
+    // The policies fail closed until the API server has discovered the custom resources again.
     let approve = async || scene.approve("v1").await.map(Some);
-    until(Duration::from_mins(1), "approvals to be taken again", approve).await?;
+    until(Duration::from_mins(1), "the API server to accept approvals again", approve).await?;
     scene.running("scorer", 2).await.map(drop)
 }
 
-/// How often the API server is restarted; more for a measurement.
+/// The variable with the number of restarts of the API server. A measurement sets more than one.
 const RESTARTS: &str = "ASSENT_TEST_RESTARTS";
 
-/// The API server resolves the kind of a policy's parameter by what discovery said just after its start, and asks
-/// discovery again after 30 seconds only. Nothing outside of it can make it ask earlier.
-pub async fn a_restarted_api_server_refuses_governed_pods_for_half_a_minute_at_most() -> Result<()> {
+/// The API server resolves the kind of a policy's parameter by the discovery data of its start. It refreshes that data
+/// after 30 seconds, and no client can make it refresh earlier.
+pub async fn a_restarted_api_server_refuses_governed_pods_for_at_most_half_a_minute() -> Result<()> {
     let (cluster, _assent) = stage().await?;
     let scene = Scenario::new(&cluster, "api-restarts", "high").await?;
     scene.clear("v1", &container("1")).await?;
@@ -156,12 +156,12 @@ pub async fn a_restarted_api_server_refuses_governed_pods_for_half_a_minute_at_m
         cluster.kill(Component::ApiServer)?;
         cluster.restart(Component::ApiServer).await?;
         let (ready, mut last, mut refusals) = (Instant::now(), Duration::ZERO, 0);
-        // Quiet for five seconds, or beyond the bound.
+        // Until five seconds pass without a refusal.
         while ready.elapsed() < last + Duration::from_secs(5) {
             let create = ["create", "--dry-run=server", "-f", "-"];
             let said = cluster.kubectl_stdin(Person::Dev, &create, &pod).await?;
             let ungoverned = cluster.kubectl_stdin(Person::Admin, &create, &free).await?;
-            ensure!(ungoverned.status.success(), "what nobody governs was refused: {}", ungoverned.stderr);
+            ensure!(ungoverned.status.success(), "an ungoverned pod was refused: {}", ungoverned.stderr);
             if !said.status.success() {
                 ensure!(
                     said.stderr.contains("failed to find resource referenced by paramKind"),
@@ -178,30 +178,30 @@ pub async fn a_restarted_api_server_refuses_governed_pods_for_half_a_minute_at_m
     Ok(())
 }
 
-pub async fn one_operator_leads_and_hands_over_when_it_is_told_to_stop() -> Result<()> {
+pub async fn one_operator_leads_and_hands_over_on_termination() -> Result<()> {
     let (cluster, first) = stage().await?;
     let second = Assent::start(&cluster, "second").await?;
-    stands_by(&second).await?;
+    is_on_standby(&second).await?;
     ensure!(lease(&cluster).await?["holderIdentity"] == "operator", "{}", lease(&cluster).await?);
     let status = first.operator().terminate(Duration::from_secs(10)).await?;
-    ensure!(status.success(), "it ended with {status}:\n{}", first.operator().log_tail(20));
+    ensure!(status.success(), "the operator ended with {status}:\n{}", first.operator().log_tail(20));
     let begin = Instant::now();
     leads(&cluster, "second").await?;
-    ensure!(begin.elapsed() < Duration::from_secs(8), "the lease was not handed over but ran out");
+    ensure!(begin.elapsed() < Duration::from_secs(8), "the lease expired instead of being released");
     let scene = Scenario::new(&cluster, "handed-over", "high").await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.clear("v1", &container("1")).await?;
     scene.running("scorer", 2).await.map(drop)
 }
 
-/// The Lease by which operators agree who leads.
+/// The Lease of the leader election.
 async fn lease(cluster: &ControlPlane) -> Result<Value> {
     let get = ["get", "lease", "assent", "-n", "assent-system", "-o=json"];
     let lease: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &get).await?.ok()?)?;
     Ok(lease["spec"].clone())
 }
 
-/// Waits until `operator` leads; for no longer than a lease lasts and is looked at.
+/// Waits until `operator` leads, at most for the lease duration and one retry, plus some slack.
 async fn leads(cluster: &ControlPlane, operator: &str) -> Result<()> {
     until(Duration::from_secs(25 + 3 + 10), &format!("{operator} to lead"), async || {
         Ok((lease(cluster).await?["holderIdentity"] == operator).then_some(()))
@@ -209,17 +209,17 @@ async fn leads(cluster: &ControlPlane, operator: &str) -> Result<()> {
     .await
 }
 
-async fn stands_by(operator: &Assent) -> Result<()> {
-    until(Duration::from_secs(10), "an operator to stand by", async || {
+async fn is_on_standby(operator: &Assent) -> Result<()> {
+    until(Duration::from_secs(10), "an operator to be on standby", async || {
         Ok(operator.operator().log_tail(50).contains("standing by").then_some(()))
     })
     .await
 }
 
-pub async fn i2_a_standby_takes_over_within_the_lease_and_stops_what_was_lost_meanwhile() -> Result<()> {
+pub async fn i2_a_standby_takes_over_within_the_lease_and_stops_uncleared_pods() -> Result<()> {
     let (cluster, first) = stage().await?;
     let second = Assent::start(&cluster, "second").await?;
-    stands_by(&second).await?;
+    is_on_standby(&second).await?;
     let scene = Scenario::new(&cluster, "takeover", "high").await?;
     scene.clear("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
@@ -231,11 +231,14 @@ pub async fn i2_a_standby_takes_over_within_the_lease_and_stops_what_was_lost_me
     scene.held("scorer", 2).await?;
     first.operator().restart()?;
     tokio::time::sleep(Duration::from_secs(4)).await;
-    ensure!(lease(&cluster).await?["holderIdentity"] == "second", "who comes back waits for its turn");
+    ensure!(
+        lease(&cluster).await?["holderIdentity"] == "second",
+        "the restarted operator took the lease back"
+    );
     Ok(())
 }
 
-/// How often all objects of a kind were listed since the API server started.
+/// The number of cluster-wide list requests for a resource since the API server started.
 async fn lists_of(cluster: &ControlPlane, resource: &str) -> Result<u32> {
     let metrics = cluster.kubectl(Person::Admin, &["get", "--raw", "/metrics"]).await?.ok()?;
     let lists = metrics.lines().filter(|line| {
@@ -251,43 +254,49 @@ async fn lists_of(cluster: &ControlPlane, resource: &str) -> Result<u32> {
     lists.map(|line| Ok(line.rsplit(' ').next().unwrap_or_default().parse::<u32>()?)).sum()
 }
 
-pub async fn a_standby_knows_the_pods_and_does_nothing_until_it_leads() -> Result<()> {
+pub async fn a_standby_fills_its_cache_and_writes_nothing_until_it_leads() -> Result<()> {
     let (cluster, first) = stage().await?;
     let scene = Scenario::new(&cluster, "standby", "high").await?;
     scene.publish("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.held("scorer", 2).await?;
-    let of_the_first = lists_of(&cluster, "pods").await?;
-    ensure!(of_the_first > 0, "lists are not counted");
+    let lists_of_the_first = lists_of(&cluster, "pods").await?;
+    ensure!(lists_of_the_first > 0, "the API server counts no list requests");
     let second = Assent::start(&cluster, "second").await?;
-    stands_by(&second).await?;
+    is_on_standby(&second).await?;
     until(Duration::from_secs(10), "the standby to list pods before it leads", async || {
-        Ok((lists_of(&cluster, "pods").await? > of_the_first).then_some(()))
+        Ok((lists_of(&cluster, "pods").await? > lists_of_the_first).then_some(()))
     })
     .await?;
     ensure!(lease(&cluster).await?["holderIdentity"] == "operator", "{}", lease(&cluster).await?);
     first.operator().kill();
     scene.approve_without_waiting("v1").await?;
     tokio::time::sleep(Duration::from_secs(4)).await;
-    ensure!(lease(&cluster).await?["holderIdentity"] == "operator", "the lease ran out too soon");
+    ensure!(lease(&cluster).await?["holderIdentity"] == "operator", "the lease expired too soon");
     let clearance = scene.get("clearance", "clearance").await?;
-    ensure!(clearance["spec"]["systems"]["scorer"]["cleared"].is_null(), "the standby wrote: {clearance}");
+    ensure!(
+        clearance["spec"]["systems"]["scorer"]["cleared"].is_null(),
+        "the standby wrote the Clearance: {clearance}"
+    );
     scene.held("scorer", 2).await?;
     let (pods, approvals) = (lists_of(&cluster, "pods").await?, lists_of(&cluster, "approvals").await?);
     leads(&cluster, "second").await?;
     scene.running("scorer", 2).await?;
-    ensure!(lists_of(&cluster, "pods").await? == pods, "it had to ask again for what it should know");
+    ensure!(
+        lists_of(&cluster, "pods").await? == pods,
+        "the new leader listed pods again instead of using its cache"
+    );
     ensure!(
         lists_of(&cluster, "approvals").await? > approvals,
-        "it compiled what it knew from before it led"
+        "the new leader compiled from approvals that it read before it led"
     );
     Ok(())
 }
 
-pub async fn i1_a_leader_that_was_paused_past_its_lease_releases_nothing_and_stands_back() -> Result<()> {
+pub async fn i1_a_leader_paused_past_its_lease_releases_nothing_and_exits() -> Result<()> {
     let (cluster, first) = stage().await?;
     let second = Assent::start(&cluster, "second").await?;
-    stands_by(&second).await?;
+    is_on_standby(&second).await?;
     let scene = Scenario::new(&cluster, "paused", "high").await?;
     scene.clear("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
@@ -298,7 +307,7 @@ pub async fn i1_a_leader_that_was_paused_past_its_lease_releases_nothing_and_sta
     leads(&cluster, "second").await?;
     scene.held("scorer", 2).await?;
     let said = lift_as_operator(&scene, &held_pod(&scene).await?, Some("assent-release")).await?;
-    ensure!(said.contains("has no valid clearance for it"), "what it knew released a pod: {said:?}");
+    ensure!(said.contains("has no valid clearance for it"), "a stale operator released a pod: {said:?}");
 
     first.operator().resume()?;
     until(Duration::from_secs(10), "the stale leader to end", async || {
@@ -308,8 +317,8 @@ pub async fn i1_a_leader_that_was_paused_past_its_lease_releases_nothing_and_sta
     let said = first.operator().log_tail(20);
     ensure!(said.contains("no longer leading") && said.contains("the lease was lost"), "{said}");
     scene.held("scorer", 2).await?;
-    ensure!(lease(&cluster).await?["holderIdentity"] == "second", "it took the lease back");
-    // The second was not confused by what the first may have written.
+    ensure!(lease(&cluster).await?["holderIdentity"] == "second", "the stale leader took the lease back");
+    // A late write of the first operator does not disturb the second.
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.approve("v1").await?;
     scene.running("scorer", 2).await.map(drop)
@@ -320,8 +329,8 @@ async fn held_pod(scene: &Scenario<'_>) -> Result<String> {
     Ok(pods.first().and_then(|pod| pod["metadata"]["name"].as_str()).context("no pod")?.to_owned())
 }
 
-/// A clock that is a minute ahead of the leader's says that the lease ran out long ago.
-pub async fn operators_whose_clocks_differ_by_a_minute_agree_who_leads() -> Result<()> {
+/// To a clock a minute ahead of the leader's, the lease looks expired long ago.
+pub async fn operators_with_clocks_a_minute_apart_elect_one_leader() -> Result<()> {
     let cluster = ControlPlane::start_with(Options { nodes: 1, ..Options::default() }).await?;
     let clock = Clock::build(cluster.directory())?;
     Assent::release(&cluster).await?;
@@ -329,20 +338,23 @@ pub async fn operators_whose_clocks_differ_by_a_minute_agree_who_leads() -> Resu
     let first = Assent::start_in(&cluster, "first", cluster.server(), &slow).await?;
     leads(&cluster, "first").await?;
     let renewed = lease(&cluster).await?["renewTime"].as_str().unwrap_or_default().parse::<Timestamp>()?;
-    ensure!(renewed + 20.seconds() < Timestamp::now(), "its clock is not slow: {renewed}");
+    ensure!(
+        renewed + 20.seconds() < Timestamp::now(),
+        "the clock of the first operator is not slow: {renewed}"
+    );
     let second = Assent::start_in(&cluster, "second", cluster.server(), &fast).await?;
-    stands_by(&second).await?;
+    is_on_standby(&second).await?;
     for _ in 0..12 {
         let lease = lease(&cluster).await?;
-        ensure!(lease["holderIdentity"] == "first", "the lease was taken from its holder: {lease}");
+        ensure!(lease["holderIdentity"] == "first", "the lease changed its holder: {lease}");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    ensure!(!second.operator().log_tail(50).contains("leading\n"), "both lead");
+    ensure!(!second.operator().log_tail(50).contains("leading\n"), "both operators lead");
     first.operator().kill();
     leads(&cluster, "second").await
 }
 
-pub async fn a_rolling_upgrade_loses_nothing() -> Result<()> {
+pub async fn a_rolling_upgrade_loses_no_decision() -> Result<()> {
     let (cluster, first) = stage().await?;
     let second = Assent::start(&cluster, "second").await?;
     let scene = Scenario::new(&cluster, "upgraded", "high").await?;
@@ -357,21 +369,21 @@ pub async fn a_rolling_upgrade_loses_nothing() -> Result<()> {
     scene.apply(Person::Dev, &scene.deployment("comes", &container("3"))).await?;
     scene.held("comes", 2).await?;
 
-    let (v2, patience) = (scene.digest_of("v2").await?, Duration::from_secs(10));
+    let (v2, timeout) = (scene.digest_of("v2").await?, Duration::from_secs(10));
     let decisions = async {
         scene.decide(Person::Carol, &scene.decision("Revoke", "v2", &v2, "ethics-board")).await?;
         scene.approve_without_waiting("v3").await
     };
-    let (ended, decided) = tokio::join!(first.operator().terminate(patience), decisions);
+    let (ended, decided) = tokio::join!(first.operator().terminate(timeout), decisions);
     ensure!(ended?.success(), "{}", first.operator().log_tail(20));
     decided?;
     first.operator().restart()?;
-    let ended = second.operator().terminate(patience).await?;
+    let ended = second.operator().terminate(timeout).await?;
     ensure!(ended.success(), "{}", second.operator().log_tail(20));
     second.operator().restart()?;
     scene.running("comes", 2).await?;
     scene.held("goes", 2).await?;
-    ensure!(uids(&scene.pods("stays").await?) == before, "what is cleared was stopped by an upgrade");
+    ensure!(uids(&scene.pods("stays").await?) == before, "the upgrade stopped cleared pods");
     Ok(())
 }
 
@@ -393,8 +405,8 @@ pub async fn health_and_metrics_are_served() -> Result<()> {
     Ok(())
 }
 
-/// The budget holds for the first half of the grace; then the pods go all the same.
-pub async fn i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace() -> Result<()> {
+/// Assent respects the budget during the first half of the grace. Then it deletes the pods.
+pub async fn i2_a_disruption_budget_delays_a_stop_only_within_the_grace() -> Result<()> {
     let (cluster, _assent) = stage().await?;
     let scene = Scenario::new(&cluster, "budget", "high").await?;
     let mut level = scene.get_cluster("risklevel", "limited").await?;
@@ -409,7 +421,7 @@ pub async fn i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace
     scene
         .kubectl(Person::Dev, &["create", "pdb", "tight", "--selector=app=scorer", "--min-available=2"])
         .await?;
-    until(Duration::from_secs(10), "the budget", async || {
+    until(Duration::from_secs(10), "the budget to count its pods", async || {
         Ok((scene.get("pdb", "tight").await?["status"]["currentHealthy"] == 2).then_some(()))
     })
     .await?;
@@ -428,12 +440,12 @@ pub async fn i2_a_tight_disruption_budget_delays_a_stop_but_not_beyond_the_grace
     let took = begin.elapsed();
     ensure!(took >= Duration::from_secs(3) && took < Duration::from_secs(9), "it took {took:?}");
     let now = Timestamp::now() + 1.seconds();
-    let born = |pod: &Value| {
+    let created = |pod: &Value| {
         pod["metadata"]["creationTimestamp"].as_str().and_then(|at| at.parse::<Timestamp>().ok())
     };
     ensure!(
-        scene.pods("scorer").await?.iter().filter_map(born).all(|at| at <= now),
-        "replacements come from the future"
+        scene.pods("scorer").await?.iter().filter_map(created).all(|at| at <= now),
+        "a replacement has a creation time in the future"
     );
     Ok(())
 }

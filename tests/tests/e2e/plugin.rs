@@ -1,4 +1,4 @@
-//! The plugin as people use it: the real `kubectl assent`, with their own kubeconfigs.
+//! The real `kubectl assent`, run by several people with their own kubeconfigs.
 
 use std::{os::unix::fs::PermissionsExt, time::Duration};
 
@@ -13,10 +13,10 @@ use tokio::{
     time::timeout,
 };
 
-/// How long what should happen at once may take on a loaded machine.
+/// The time that an immediate change may take on a loaded machine.
 const SOON: Duration = Duration::from_mins(1);
 
-pub async fn two_people_approve_what_they_are_shown(cluster: &ControlPlane) -> Result<()> {
+pub async fn two_people_approve_the_version_that_they_are_shown(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "plugin-approve", "high").await?;
     let subject = scene.publish("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
@@ -32,14 +32,14 @@ pub async fn two_people_approve_what_they_are_shown(cluster: &ControlPlane) -> R
     ] {
         ensure!(said.contains(shown), "{shown:?} was not shown: {said}");
     }
-    ensure!(!said.contains('\u{1b}'), "colour in a pipe: {said:?}");
+    ensure!(!said.contains('\u{1b}'), "the output to a pipe has colours: {said:?}");
     let said = scene.assent(Person::Bob, &["approve", "scorer", "--yes"]).await?.ok()?;
     ensure!(said.contains("v1 of scorer is cleared until"), "{said}");
     scene.running("scorer", 2).await?;
     let revoked = ["revoke", "scorer", "--role=risk-officer", "--reason=an incident", "--yes"];
     scene.assent(Person::Carol, &revoked).await?.ok()?;
     scene.held("scorer", 2).await?;
-    // Approving anew right after a revocation waits for the next second by itself.
+    // An approval right after a revocation waits for the next second by itself.
     scene.assent(Person::Alice, &["approve", "scorer", "--yes"]).await?.ok()?;
     let said = scene.assent(Person::Bob, &["reject", "scorer", "--yes"]).await?;
     ensure!(said.status.code() == Some(2) && said.stderr.contains("--reason"), "{said:?}");
@@ -47,7 +47,9 @@ pub async fn two_people_approve_what_they_are_shown(cluster: &ControlPlane) -> R
     scene.running("scorer", 2).await.map(drop)
 }
 
-pub async fn what_is_not_what_was_read_is_not_signed(cluster: &ControlPlane) -> Result<()> {
+pub async fn approve_needs_the_current_digest_a_confirmation_and_the_role(
+    cluster: &ControlPlane,
+) -> Result<()> {
     let scene = Scenario::new(cluster, "plugin-refuses", "high").await?;
     let subject = scene.publish("v1", &container("1")).await?;
     let outdated = digest('0');
@@ -57,16 +59,16 @@ pub async fn what_is_not_what_was_read_is_not_signed(cluster: &ControlPlane) -> 
     let said = scene.assent(Person::Alice, &["approve", "scorer"]).await?;
     ensure!(
         said.status.code() == Some(2) && said.stderr.contains("--yes"),
-        "not a terminal, and yet: {said:?}"
+        "approve asked no confirmation without a terminal: {said:?}"
     );
     let said =
         scene.assent(Person::Dev, &["approve", "scorer", "--role=risk-officer", "--yes"]).await?.denied()?;
     ensure!(said.contains("does not hold the role risk-officer"), "{said}");
-    ensure!(scene.list("approvals").await?.is_empty(), "something was signed");
+    ensure!(scene.list("approvals").await?.is_empty(), "an Approval was created");
     Ok(())
 }
 
-pub async fn status_and_explain_say_who_must_do_what(cluster: &ControlPlane) -> Result<()> {
+pub async fn status_and_explain_name_the_missing_approvals(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "plugin-explains", "high").await?;
     scene.publish("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
@@ -97,13 +99,16 @@ pub async fn status_and_explain_say_who_must_do_what(cluster: &ControlPlane) -> 
         }
     }
     let said = scene.assent(Person::Dev, &["explain", "image/registry.example/unknown"]).await?.ok()?;
-    ensure!(said.contains("no pod here has it") && said.contains("no ModelVersion names it"), "{said}");
+    ensure!(
+        said.contains("no pod in this namespace has it") && said.contains("no ModelVersion names it"),
+        "{said}"
+    );
     let said = scene.assent(Person::Dev, &["explain", "pod/nobody"]).await?;
     ensure!(said.status.code() == Some(1) && said.stderr.contains("nobody"), "{said:?}");
     Ok(())
 }
 
-pub async fn a_plain_manifest_approves_too(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_plain_manifest_approves_a_version(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "plain-manifest", "limited").await?;
     let subject = scene.publish("v1", &container("1")).await?;
     let approval = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Approval",
@@ -115,20 +120,20 @@ pub async fn a_plain_manifest_approves_too(cluster: &ControlPlane) -> Result<()>
     ensure!(signed["spec"]["approver"]["user"] == "alice", "{signed}");
     ensure!(
         signed["status"]["notAfter"].is_string(),
-        "the end by the level's validity is not said: {signed}"
+        "the status has no end from the validity of the level: {signed}"
     );
     scene
         .apply(Person::Alice, &approval)
         .await?
         .contains("unchanged")
         .then_some(())
-        .ok_or_else(|| anyhow::anyhow!("applying it again is a change"))
+        .ok_or_else(|| anyhow::anyhow!("the second apply changed the Approval"))
 }
 
-/// The dry run says what enforcing does, to the pod: whatever it names stops, and nothing else.
-pub async fn status_says_what_would_stop_before_anybody_enforces(cluster: &ControlPlane) -> Result<()> {
+/// The dry run names exactly the pods that stop when the namespace enforces.
+pub async fn status_as_if_enforced_lists_the_pods_that_enforcing_stops(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::governed_by(cluster, "rehearses", "high", &json!({})).await?;
-    let rehearse = async |more: &[&str]| -> Result<Vec<Value>> {
+    let dry_run = async |more: &[&str]| -> Result<Vec<Value>> {
         let args = [&["status", "--as-if-enforced", "-o=json"], more].concat();
         Ok(serde_json::from_str(&scene.assent(Person::Dev, &args).await?.ok()?)?)
     };
@@ -148,17 +153,20 @@ pub async fn status_says_what_would_stop_before_anybody_enforces(cluster: &Contr
         let workload = |row: &Value| format!("{}/{}", row["workload"]["kind"], row["workload"]["name"]);
         rows.iter().map(|row| workload(row).replace('"', "")).collect()
     };
-    ensure!(workloads(&rehearse(&["--scope=labelled"]).await?) == ["Deployment/other"]);
-    ensure!(workloads(&rehearse(&["--scope=accelerated"]).await?) == ["Deployment/other", "Pod/gpu"]);
-    let rows = rehearse(&[]).await?;
+    ensure!(workloads(&dry_run(&["--scope=labelled"]).await?) == ["Deployment/other"]);
+    ensure!(workloads(&dry_run(&["--scope=accelerated"]).await?) == ["Deployment/other", "Pod/gpu"]);
+    let rows = dry_run(&[]).await?;
     ensure!(workloads(&rows) == ["Deployment/other", "Pod/gpu", "Pod/plain"], "{rows:?}");
     ensure!(rows[0]["pods"].as_array().is_some_and(|pods| pods.len() == 2), "{rows:?}");
     let batch = json!({ "containers": [container("3")], "automountServiceAccountToken": false });
     let mut nightly = scene.workload("batch/v1", "CronJob", "nightly", &batch);
     nightly["spec"]["schedule"] = json!("0 0 1 1 *");
     scene.apply(Person::Dev, &nightly).await?;
-    let with_it = workloads(&rehearse(&[]).await?);
-    ensure!(with_it.last().map(String::as_str) == Some("CronJob/nightly"), "between two runs: {with_it:?}");
+    let with_cron_job = workloads(&dry_run(&[]).await?);
+    ensure!(
+        with_cron_job.last().map(String::as_str) == Some("CronJob/nightly"),
+        "a CronJob without a Job is missing: {with_cron_job:?}"
+    );
     let said = scene.assent(Person::Dev, &["status", "--as-if-enforced"]).await?.ok()?;
     for words in [
         "deployment/other",
@@ -183,7 +191,7 @@ pub async fn status_says_what_would_stop_before_anybody_enforces(cluster: &Contr
     Ok(())
 }
 
-pub async fn inventory_lists_what_nobody_answers_for(cluster: &ControlPlane) -> Result<()> {
+pub async fn inventory_lists_ai_workloads_without_a_system(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "inventory", "high").await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.held("scorer", 2).await?;
@@ -198,7 +206,7 @@ pub async fn inventory_lists_what_nobody_answers_for(cluster: &ControlPlane) -> 
     run("gpu", Value::Null, json!({ "name": "c", "image": "c", "resources": gpu })).await?;
     run("server", json!("made-up"), json!({ "name": "c", "image": "ollama/ollama:latest" })).await?;
     run("plain", Value::Null, json!({ "name": "c", "image": "c" })).await?;
-    // Without a pod today, and on a CPU.
+    // A CronJob that has no pod now and runs on a CPU.
     let predictor = json!({ "containers": [{ "name": "c", "image": "kserve/sklearnserver:v1" }] });
     let mut nightly = other.workload("batch/v1", "CronJob", "nightly", &predictor);
     nightly["spec"]["schedule"] = json!("0 0 1 1 *");
@@ -230,11 +238,14 @@ pub async fn inventory_lists_what_nobody_answers_for(cluster: &ControlPlane) -> 
         "{rows:?}"
     );
     ensure!(row("inventory-shadow", "plain").is_some_and(|r| r["system"].is_null()), "{rows:?}");
-    ensure!(row("inventory-shadow", "server").is_none(), "what was typed takes the place of the chart's");
+    ensure!(
+        row("inventory-shadow", "server").is_none(),
+        "--image-pattern does not replace the patterns of the chart: {rows:?}"
+    );
     let shadow = ["inventory", "-A", "--shadow", "--assent-namespace=elsewhere"];
     let said = scene.assent(Person::Admin, &shadow).await?;
     ensure!(
-        said.stderr.contains("only no images and the accelerators that this program knows are looked for")
+        said.stderr.contains("searching only for the built-in accelerators")
             && said.stdout.contains("deployment/gpu"),
         "{said:?}"
     );
@@ -242,7 +253,7 @@ pub async fn inventory_lists_what_nobody_answers_for(cluster: &ControlPlane) -> 
     Ok(())
 }
 
-pub async fn who_can_names_the_roles_and_those_who_hold_them(cluster: &ControlPlane) -> Result<()> {
+pub async fn who_can_lists_the_roles_and_their_holders(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "who-can", "high").await?;
     let ask = async |person, act: &str| -> Result<Vec<Value>> {
         let said = scene.assent(person, &["who-can", act, "scorer", "-o=json"]).await?.ok()?;
@@ -251,11 +262,11 @@ pub async fn who_can_names_the_roles_and_those_who_hold_them(cluster: &ControlPl
     let rows = ask(Person::Alice, "approve").await?;
     let role = |rows: &[Value], name: &str| rows.iter().find(|row| row["role"] == name).cloned();
     let (risk, ethics) = (role(&rows, "risk-officer"), role(&rows, "ethics-board"));
-    ensure!(rows.len() == 2, "level high asks for two roles: {rows:?}");
-    ensure!(risk.is_some_and(|r| r["you"] == true && r["needed"] == 1), "alice is one: {rows:?}");
+    ensure!(rows.len() == 2, "level high requires two roles: {rows:?}");
+    ensure!(risk.is_some_and(|r| r["you"] == true && r["needed"] == 1), "alice holds the role: {rows:?}");
     ensure!(
         ethics.is_some_and(|r| r["you"] == false && r["holders"].is_null()),
-        "she may not read RBAC: {rows:?}"
+        "alice cannot read RBAC, but sees holders: {rows:?}"
     );
     let said = scene.assent(Person::Alice, &["who-can", "approve", "scorer"]).await?;
     ensure!(said.stdout.contains("not visible to you"), "{said:?}");
@@ -264,14 +275,17 @@ pub async fn who_can_names_the_roles_and_those_who_hold_them(cluster: &ControlPl
     let rows = ask(Person::Admin, "approve").await?;
     let ethics = role(&rows, "ethics-board").unwrap_or_default();
     ensure!(ethics["holders"].to_string().contains(r#""Group ethics-board""#), "{rows:?}");
-    // Carol is in that group; once it owns the system, what it approves counts for nothing.
+    // Carol is in that group. Once the group owns the system, its approvals do not count.
     let mut system = scene.system("high");
     system["spec"]["owners"] = json!([{ "kind": "Group", "name": "ethics-board" }]);
     scene.apply(Person::Admin, &system).await?;
     let owners = |rows: &[Value]| role(rows, "ethics-board").map(|row| row["owners"].to_string());
     let excluded = owners(&ask(Person::Admin, "approve").await?);
     ensure!(excluded.as_deref() == Some(r#"["Group ethics-board"]"#), "{excluded:?}");
-    ensure!(owners(&ask(Person::Admin, "revoke").await?).as_deref() == Some("[]"), "an owner may revoke");
+    ensure!(
+        owners(&ask(Person::Admin, "revoke").await?).as_deref() == Some("[]"),
+        "owners are excluded from revoking"
+    );
     let said = scene.assent(Person::Admin, &["who-can", "approve", "scorer"]).await?.ok()?;
     ensure!(said.contains("Group ethics-board (owner: does not count)"), "{said}");
     let said = scene.assent(Person::Admin, &["who-can", "approve"]).await?.ok()?;
@@ -279,7 +293,7 @@ pub async fn who_can_names_the_roles_and_those_who_hold_them(cluster: &ControlPl
     Ok(())
 }
 
-pub async fn history_tells_the_life_of_a_system_in_order(cluster: &ControlPlane) -> Result<()> {
+pub async fn history_lists_the_changes_of_a_system_in_order(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "history", "limited").await?;
     scene.clear("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
@@ -294,7 +308,7 @@ pub async fn history_tells_the_life_of_a_system_in_order(cluster: &ControlPlane)
     let order = ["Described", "Published", "Approved", "Revoked", "ClearanceLost"].map(at);
     ensure!(order.iter().all(Option::is_some) && order.is_sorted(), "{order:?}: {said}");
     let revocations = entries.iter().filter(|entry| entry["what"] == "Revoked").count();
-    ensure!(revocations == 1, "a decision is listed once: {said}");
+    ensure!(revocations == 1, "a decision is listed more than once: {said}");
     let revoked = &entries[at("Revoked").unwrap_or_default()];
     ensure!(revoked["who"] == "alice" && revoked["role"] == "risk-officer", "{revoked}");
     ensure!(revoked["version"] == "v1" && revoked["note"] == "scores drift", "{revoked}");
@@ -306,11 +320,14 @@ pub async fn history_tells_the_life_of_a_system_in_order(cluster: &ControlPlane)
     let all = scene.assent(Person::Admin, &["history", "-A", "-o=json"]).await?.ok()?;
     let all: Vec<Value> = serde_json::from_str(&all)?;
     let here = |entry: &&Value| entry["namespace"] == "history" && entry["system"] == "scorer";
-    ensure!(all.iter().filter(here).count() == entries.len(), "{all:?} is not {said}");
+    ensure!(
+        all.iter().filter(here).count() == entries.len(),
+        "history -A has {all:?}, and history scorer has {said}"
+    );
     let table = scene.assent(Person::Admin, &["history", "-A"]).await?.ok()?;
     ensure!(table.lines().next().is_some_and(|head| head.contains("NAMESPACE")), "{table}");
 
-    // A role that is older than the kind SystemHistory.
+    // An RBAC role from before the kind SystemHistory existed.
     let reads = json!({ "apiGroups": ["assent.dev"], "verbs": ["get", "list"],
         "resources": ["aisystems", "modelversions", "approvals", "risklevels", "approverroles"] });
     let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
@@ -332,32 +349,35 @@ pub async fn history_tells_the_life_of_a_system_in_order(cluster: &ControlPlane)
     Ok(())
 }
 
-pub async fn status_lists_what_loses_its_clearance_soon(cluster: &ControlPlane) -> Result<()> {
+pub async fn status_expiring_lists_clearances_that_end_soon(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "expiring", "limited").await?;
     let digest = scene.publish("v1", &container("1")).await?;
     let within = async |time: &str| scene.assent(Person::Alice, &["status", "--expiring", time]).await;
     let none = within("90d").await?;
     ensure!(
         none.stdout.is_empty() && none.stderr.contains("No clearance ends by then."),
-        "nothing is cleared: {none:?}"
+        "a clearance is listed before any approval: {none:?}"
     );
     let mut approval = scene.decision("Approve", "v1", &digest, "risk-officer");
     approval["spec"]["notAfter"] = json!(Timestamp::now() + SignedDuration::from_hours(10 * 24));
     scene.decide(Person::Alice, &approval).await?;
     scene.is_cleared("v1").await?;
-    ensure!(within("9d").await?.ok()?.is_empty(), "it ends in ten days");
-    ensure!(within("14d").await?.ok()?.contains("scorer"), "it ends in ten days");
+    ensure!(within("9d").await?.ok()?.is_empty(), "a clearance that ends in ten days is listed for 9d");
+    ensure!(
+        within("14d").await?.ok()?.contains("scorer"),
+        "a clearance that ends in ten days is missing for 14d"
+    );
     let wrong = within("soon").await?;
     ensure!(wrong.status.code() == Some(2) && wrong.stderr.contains("a duration such as 90d"), "{wrong:?}");
     Ok(())
 }
 
-pub async fn capture_writes_the_version_that_matches(cluster: &ControlPlane) -> Result<()> {
+pub async fn capture_writes_a_version_that_matches_the_workload(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "capture", "limited").await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.held("scorer", 2).await?;
     let said = scene.assent(Person::Dev, &["capture", "deployment/scorer", "--version=v1"]).await?;
-    ensure!(said.stderr.is_empty(), "its image is named by digest: {}", said.stderr);
+    ensure!(said.stderr.is_empty(), "there is a warning about an image with a digest: {}", said.stderr);
     scene.cluster.kubectl_stdin(Person::Admin, &["apply", "-f", "-"], &said.ok()?).await?.ok()?;
     let digest = scene.digest_of("v1").await?;
     scene.decide(Person::Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
@@ -366,12 +386,12 @@ pub async fn capture_writes_the_version_that_matches(cluster: &ControlPlane) -> 
     let pod = format!("pod/{}", pod["metadata"]["name"].as_str().unwrap_or_default());
     let of_pod = scene.assent(Person::Dev, &["capture", &pod, "-o=json"]).await?.ok()?;
     let of_workload = scene.assent(Person::Dev, &["capture", "deploy", "scorer", "-o=json"]).await?.ok()?;
-    ensure!(of_pod == of_workload, "{of_pod} is not {of_workload}");
-    ensure!(of_pod.contains(r#""name": "scorer-"#), "a name of its own: {of_pod}");
+    ensure!(of_pod == of_workload, "the pod gives {of_pod}, and the workload gives {of_workload}");
+    ensure!(of_pod.contains(r#""name": "scorer-"#), "the version has no generated name: {of_pod}");
 
-    let mut nobodys = scene.deployment("nobodys", &container("1"));
-    nobodys["spec"]["template"]["metadata"]["labels"]["assent.dev/system"] = Value::Null;
-    scene.apply(Person::Dev, &nobodys).await?;
+    let mut unlabelled = scene.deployment("nobodys", &container("1"));
+    unlabelled["spec"]["template"]["metadata"]["labels"]["assent.dev/system"] = Value::Null;
+    scene.apply(Person::Dev, &unlabelled).await?;
     let said = scene.assent(Person::Dev, &["capture", "deployment/nobodys"]).await?;
     ensure!(said.status.code() == Some(2) && said.stderr.contains("--system SYSTEM"), "{said:?}");
     scene.assent(Person::Dev, &["capture", "deployment/nobodys", "--system=scorer"]).await?.ok()?;
@@ -387,7 +407,7 @@ pub async fn capture_names_the_digest_that_the_nodes_report(cluster: &ControlPla
     let capture = async || scene.assent(Person::Dev, &["capture", "deployment/scorer"]).await;
     let unknown = capture().await?;
     ensure!(unknown.stderr.contains("no node has reported its digest yet"), "{unknown:?}");
-    // What a kubelet writes, and these nodes do not.
+    // The simulated nodes do not write imageID as a kubelet does.
     let report = async |pod: &Value, of: char| {
         let id = format!("registry.example:5000/scorer@{}", digest(of));
         let patch = json!([{ "op": "add", "path": "/status/containerStatuses/0/imageID", "value": id }]);
@@ -406,14 +426,17 @@ pub async fn capture_names_the_digest_that_the_nodes_report(cluster: &ControlPla
     ensure!(said.stdout.contains(&image), "{said:?}");
     roll_out(&scene, &said).await?;
     let pinned = capture().await?;
-    ensure!(pinned.stderr.is_empty() && pinned.stdout == said.stdout, "{pinned:?} is not {said:?}");
+    ensure!(
+        pinned.stderr.is_empty() && pinned.stdout == said.stdout,
+        "the pinned workload gives {pinned:?} and not {said:?}"
+    );
     Ok(())
 }
 
-/// Runs the one command that `capture` printed.
+/// Runs the command that `capture` printed.
 async fn roll_out(scene: &Scenario<'_>, said: &Output) -> Result<()> {
     let command = said.stderr.lines().map(str::trim).find(|line| line.starts_with("kubectl "));
-    let command = command.with_context(|| format!("no command: {said:?}"))?;
+    let command = command.with_context(|| format!("capture printed no command: {said:?}"))?;
     ensure!(command.starts_with("kubectl patch deployment/scorer"), "{command}");
     scene
         .cluster
@@ -452,7 +475,7 @@ pub async fn capture_starts_from_the_newest_version_and_rolls_out_once(cluster: 
     Ok(())
 }
 
-pub async fn completion_knows_commands_and_what_the_cluster_has(cluster: &ControlPlane) -> Result<()> {
+pub async fn completion_lists_commands_and_objects_of_the_cluster(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "completion", "limited").await?;
     scene.publish("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.pod("alone", &container("1"))).await?;
@@ -461,7 +484,7 @@ pub async fn completion_knows_commands_and_what_the_cluster_has(cluster: &Contro
     let helper = directory.path().join("kubectl_complete-assent");
     std::fs::write(&helper, script)?;
     std::fs::set_permissions(&helper, PermissionsExt::from_mode(0o755))?;
-    // As the completion of kubectl asks, in whatever shell.
+    // The same call that the completion of kubectl makes in every shell.
     let complete_as = async |person, words: &str| {
         let path = format!("export PATH={}:{}:$PATH", directory.path().display(), binaries()?.display());
         let script = format!("{path}; kubectl __complete assent {words}");
@@ -485,11 +508,11 @@ pub async fn completion_knows_commands_and_what_the_cluster_has(cluster: &Contro
         ensure!(said.lines().next() == Some(first), "{words}: {said}");
     }
     let said = complete("status --kubeconfig /nonexistent sco").await?;
-    ensure!(said.trim() == ":4", "no cluster, no names, and no error: {said}");
+    ensure!(said.trim() == ":4", "completion without a cluster must print no names and no error: {said}");
     Ok(())
 }
 
-/// What `kubectl assent ARGS -n NAMESPACE` of `person` did at a terminal at which `typed` is typed.
+/// Runs `kubectl assent ARGS -n NAMESPACE` as `person` at a terminal, with `typed` as the input.
 async fn at_a_terminal(scene: &Scenario<'_>, person: Person, args: &[&str], typed: &str) -> Result<Output> {
     let plugin = binaries()?.join("kubectl-assent").display().to_string();
     let words = [&[plugin.as_str()], args, &["-n", &scene.namespace]].concat();
@@ -498,11 +521,11 @@ async fn at_a_terminal(scene: &Scenario<'_>, person: Person, args: &[&str], type
     scene.cluster.run(scene.cluster.account(person), "bash", &args, Some(typed)).await
 }
 
-pub async fn a_person_walks_through_what_waits_for_them(cluster: &ControlPlane) -> Result<()> {
+pub async fn approve_interactive_shows_each_pending_version(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "walk", "high").await?;
     let digest = scene.publish("v1", &container("1")).await?;
     scene.publish("v2", &container("2")).await?;
-    // Bob's signature ends soon, and so he is asked for another; Alice's does not.
+    // Bob's approval ends soon, so the plugin asks him to renew it. Alice's approval does not end soon.
     let mut short = scene.decision("Approve", "v1", &digest, "ethics-board");
     short["spec"]["notAfter"] = json!(Timestamp::now() + SignedDuration::from_hours(10 * 24));
     scene.decide(Person::Bob, &short).await?;
@@ -511,7 +534,7 @@ pub async fn a_person_walks_through_what_waits_for_them(cluster: &ControlPlane) 
 
     let walk = ["approve", "--interactive"];
     let piped = scene.assent(Person::Alice, &walk).await?;
-    ensure!(piped.status.code() == Some(2) && piped.stderr.contains("at a terminal"), "{piped:?}");
+    ensure!(piped.status.code() == Some(2) && piped.stderr.contains("needs a terminal"), "{piped:?}");
     let none = at_a_terminal(&scene, Person::Dev, &walk, "").await?.ok()?;
     ensure!(none.contains("Nothing waits for you."), "dev holds no role: {none}");
 
@@ -523,7 +546,7 @@ pub async fn a_person_walks_through_what_waits_for_them(cluster: &ControlPlane) 
     let said = at_a_terminal(&scene, Person::Bob, &walk, "scorer\nscorer\n").await?.ok()?;
     let order = ["1 of 2: v2 of scorer", "2 of 2: v1 of scorer", "2 signed, 0 rejected, 0 skipped"];
     ensure!(order.map(|text| said.find(text)).is_sorted() && said.contains(order[2]), "{said}");
-    ensure!(said.contains("stays cleared to run until"), "he sees that it renews: {said}");
+    ensure!(said.contains("stays cleared to run until"), "Bob does not see that he renews: {said}");
     let said = at_a_terminal(&scene, Person::Alice, &walk, "scorer\n").await?.ok()?;
     ensure!(said.contains("v2 of scorer is cleared until"), "{said}");
     let none = at_a_terminal(&scene, Person::Bob, &walk, "").await?.ok()?;
@@ -531,7 +554,7 @@ pub async fn a_person_walks_through_what_waits_for_them(cluster: &ControlPlane) 
     Ok(())
 }
 
-pub async fn a_person_rejects_and_quits_in_the_inbox(cluster: &ControlPlane) -> Result<()> {
+pub async fn approve_interactive_can_reject_and_quit(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "inbox", "limited").await?;
     scene.publish("v1", &container("1")).await?;
     let walk = ["approve", "--interactive"];
@@ -544,7 +567,7 @@ pub async fn a_person_rejects_and_quits_in_the_inbox(cluster: &ControlPlane) -> 
     Ok(())
 }
 
-pub async fn a_status_and_a_review_fit_a_terminal_of_80_columns(cluster: &ControlPlane) -> Result<()> {
+pub async fn tables_fit_a_terminal_of_80_columns(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "narrow", "limited").await?;
     scene.clear("v1", &container("1")).await?;
     let why = format!("no bias test for applicants {}", "under 25 ".repeat(20));
@@ -560,17 +583,22 @@ pub async fn a_status_and_a_review_fit_a_terminal_of_80_columns(cluster: &Contro
             .run(cluster.account(Person::Admin), "bash", &["-c", ON_A_TERMINAL, &line], None)
             .await?
             .ok()?;
-        // A command to copy is one line.
+        // A command stays on one line, so that the user can copy it.
         let wide =
             said.lines().find(|line| line.trim_end().chars().count() > 80 && !line.contains("kubectl"));
         ensure!(wide.is_none(), "{args}: {wide:?}\n{said}");
     }
     let piped = scene.assent(Person::Admin, &["status"]).await?.ok()?;
-    ensure!(piped.contains("VERSIONS") && piped.contains("PODS(running/held)"), "a pipe takes all: {piped}");
+    ensure!(
+        piped.contains("VERSIONS") && piped.contains("PODS(running/held)"),
+        "the output to a pipe lacks columns: {piped}"
+    );
     Ok(())
 }
 
-pub async fn what_ends_soon_is_said_and_renewed(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_clearance_that_ends_soon_is_announced_and_can_be_renewed(
+    cluster: &ControlPlane,
+) -> Result<()> {
     let scene = Scenario::new(cluster, "renew", "limited").await?;
     let digest = scene.publish("v1", &container("1")).await?;
     let ends_in = |hours| {
@@ -589,36 +617,38 @@ pub async fn what_ends_soon_is_said_and_renewed(cluster: &ControlPlane) -> Resul
         (expiring("modelversion", "v1").await?, expiring("aisystem", "scorer").await?);
     ensure!(of_version["reason"] == "Within14Days" && of_system["reason"] == "Within14Days", "{of_system}");
     let message = of_system["message"].as_str().unwrap_or_default();
-    ensure!(message.contains("not from then on: approval by role risk-officer expired"), "{message}");
+    ensure!(message.contains("but not after that: approval by role risk-officer expired"), "{message}");
     let events = async || -> Result<usize> {
         let events = scene.list("events.v1.events.k8s.io").await?;
         Ok(events.iter().filter(|event| event["reason"] == "ClearanceExpiring").count())
     };
-    ensure!(events().await? == 0, "the approver has just been told: no Event");
+    ensure!(events().await? == 0, "an Event repeats what the approver has just seen");
 
-    // What was further away before comes closer: here because Alice takes her longer approval back.
+    // The end moves closer because Alice revokes her longer approval.
     let revoke = ["revoke", "scorer", "--reason=shorter", "--yes"];
     scene.assent(Person::Alice, &["renew", "scorer", "--yes"]).await?.ok()?;
-    until(SOON, "no end soon", async || Ok(expiring("modelversion", "v1").await?.is_null().then_some(())))
-        .await?;
+    until(SOON, "the condition ClearanceExpiring to disappear", async || {
+        Ok(expiring("modelversion", "v1").await?.is_null().then_some(()))
+    })
+    .await?;
     let said = scene.assent(Person::Alice, &["status", "--expiring", "30d"]).await?;
-    ensure!(said.stdout.is_empty(), "it was renewed: {said:?}");
+    ensure!(said.stdout.is_empty(), "a renewed clearance is listed: {said:?}");
     scene.assent(Person::Alice, &revoke).await?.ok()?;
     let nothing = scene.assent(Person::Alice, &["renew", "scorer", "--yes"]).await?;
     ensure!(
-        nothing.status.code() == Some(2) && nothing.stderr.contains("is cleared until a certain time"),
+        nothing.status.code() == Some(2) && nothing.stderr.contains("has a clearance that ends"),
         "{nothing:?}"
     );
 
-    // A system that is to end comes closer to its end.
+    // A scheduled decommission also moves the end closer.
     scene.assent(Person::Alice, &["approve", "scorer", "--yes"]).await?.ok()?;
     scene.is_cleared("v1").await?;
     let end = ["decommission", "scorer", "--date=6d", "--reason=the pilot ends", "--yes"];
     let said = scene.assent(Person::Dev, &end).await?.ok()?;
-    ensure!(said.contains("until then it can be taken back"), "{said}");
+    ensure!(said.contains("until then you can undo it"), "{said}");
     let note = scene.event("AISystem", "scorer", "ClearanceExpiring").await?;
     ensure!(
-        note.contains("not from then on: decommissioned since") && note.contains("the pilot ends"),
+        note.contains("but not after that: decommissioned since") && note.contains("the pilot ends"),
         "{note}"
     );
     let reason = expiring("modelversion", "v1").await?["reason"].take();
@@ -626,7 +656,9 @@ pub async fn what_ends_soon_is_said_and_renewed(cluster: &ControlPlane) -> Resul
     Ok(())
 }
 
-pub async fn decommission_shows_what_stops_and_asks_who_needs_it(cluster: &ControlPlane) -> Result<()> {
+pub async fn decommission_lists_what_stops_and_refuses_a_system_with_dependents(
+    cluster: &ControlPlane,
+) -> Result<()> {
     let scene = Scenario::new(cluster, "decommission", "limited").await?;
     scene.clear("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
@@ -639,7 +671,8 @@ pub async fn decommission_shows_what_stops_and_asks_who_needs_it(cluster: &Contr
     let end = ["decommission", "scorer", "--reason=replaced"];
     let needed = scene.assent(Person::Dev, &end).await?;
     ensure!(
-        needed.status.code() == Some(1) && needed.stderr.contains("decommission/front depends on it"),
+        needed.status.code() == Some(1)
+            && needed.stderr.contains("other systems depend on it: decommission/front"),
         "{needed:?}"
     );
     ensure!(needed.stderr.contains("--force"), "{needed:?}");
@@ -670,7 +703,7 @@ pub async fn decommission_shows_what_stops_and_asks_who_needs_it(cluster: &Contr
     let system = scene.get("aisystem", "scorer").await?;
     ensure!(system["spec"]["decommission"]["successor"] == "front", "{system}");
     let again = scene.assent(Person::Dev, &[&end[..], &["--force", "--yes"]].concat()).await?;
-    ensure!(again.stderr.contains("for good: replaced"), "{again:?}");
+    ensure!(again.stderr.contains("and this is final: replaced"), "{again:?}");
     Ok(())
 }
 
@@ -684,8 +717,8 @@ pub async fn capture_reads_a_manifest_without_a_cluster(cluster: &ControlPlane) 
     let deployment = scene.deployment("scorer", &container("1"));
     let said = offline(&deployment, &[]).await?.ok()?;
     scene.apply(Person::Dev, &deployment).await?;
-    let there = scene.assent(Person::Dev, &["capture", "deployment/scorer"]).await?.ok()?;
-    ensure!(said == there, "{said} is not {there}");
+    let from_cluster = scene.assent(Person::Dev, &["capture", "deployment/scorer"]).await?.ok()?;
+    ensure!(said == from_cluster, "the file gives {said}, and the cluster gives {from_cluster}");
     let two = json!({ "apiVersion": "v1", "kind": "List",
         "items": [deployment, scene.deployment("other", &container("2"))] });
     let list: Value = serde_json::from_str(&offline(&two, &["-o=json"]).await?.ok()?)?;
@@ -697,7 +730,7 @@ pub async fn capture_reads_a_manifest_without_a_cluster(cluster: &ControlPlane) 
     Ok(())
 }
 
-pub async fn status_watches(cluster: &ControlPlane) -> Result<()> {
+pub async fn status_watch_prints_every_change(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "watches", "limited").await?;
     let digest = scene.publish("v1", &container("1")).await?;
     let mut command =
@@ -709,7 +742,7 @@ pub async fn status_watches(cluster: &ControlPlane) -> Result<()> {
         loop {
             let line =
                 timeout(SOON, lines.next_line()).await.with_context(|| format!("waiting for {what}"))??;
-            let line = line.context("it ended")?;
+            let line = line.context("the watch ended")?;
             if line.contains(what) {
                 return Ok(line);
             }
@@ -724,7 +757,7 @@ pub async fn status_watches(cluster: &ControlPlane) -> Result<()> {
     next("2/0").await.map(drop)
 }
 
-pub async fn what_is_packed_for_krew_is_what_its_manifest_says(cluster: &ControlPlane) -> Result<()> {
+pub async fn the_krew_archive_matches_its_manifest(cluster: &ControlPlane) -> Result<()> {
     let (out, unpacked) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let run = async |program: &str, args: &[&str]| {
         cluster.run(cluster.account(Person::Dev), program, args, None).await?.ok()
@@ -738,22 +771,25 @@ pub async fn what_is_packed_for_krew_is_what_its_manifest_says(cluster: &Control
     let file = platform["uri"].as_str().and_then(|uri| uri.rsplit('/').next()).context("a uri")?;
     let archive = out.path().join(file).display().to_string();
     let sum = run("sha256sum", &[&archive]).await?;
-    ensure!(sum.split_whitespace().next() == platform["sha256"].as_str(), "{sum} is not {platform}");
+    ensure!(
+        sum.split_whitespace().next() == platform["sha256"].as_str(),
+        "the archive has {sum}, and the manifest says {platform}"
+    );
     run("tar", &["-xzf", &archive, "-C", &unpacked.path().display().to_string()]).await?;
     let name = platform["bin"].as_str().context("a program")?;
     let said = run(&unpacked.path().join(name).display().to_string(), &["version", "--client"]).await?;
     let version = manifest["spec"]["version"].as_str().unwrap_or_default();
-    ensure!(said.contains(version), "{said} is not {version}");
+    ensure!(said.contains(version), "the program prints {said}, and the manifest says {version}");
     Ok(())
 }
 
-pub async fn credentials_of_a_program_that_wants_to_know_the_cluster(cluster: &ControlPlane) -> Result<()> {
+pub async fn an_exec_credential_program_receives_the_cluster_info(cluster: &ControlPlane) -> Result<()> {
     let account = cluster.account(Person::Alice);
     let mut config: Value = serde_saphyr::from_str(&std::fs::read_to_string(account.kubeconfig())?)?;
     let token = config["users"][0]["user"]["token"].as_str().context("a token")?.to_owned();
     let credential = json!({ "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
         "status": { "token": token } });
-    // As a program that looks the cluster up does: without its address and its authority there is no token.
+    // The program returns a token only if it receives the server address and the certificate authority.
     let script = format!(
         r#"case "$KUBERNETES_EXEC_INFO" in *'"server":"https://'*certificate-authority-data*) echo '{credential}';; *) echo "$KUBERNETES_EXEC_INFO" >&2; exit 1;; esac"#
     );

@@ -1,5 +1,5 @@
-//! Every way to write a pod through the API, and what it may change: nobody but the operator changes the system, the
-//! gate, the images or the records of a governed pod, and nobody makes a pod that cannot be released or deleted.
+//! Every request of the API that writes a pod. Only the operator may change the guarded fields of a governed pod: the
+//! system, the gate, the images and the annotations of Assent. No request may block the release or deletion of a pod.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use Person::{Admin, Dev};
 
 use crate::refusals::says;
 
-/// What a request of one kind can do to a pod.
+/// What a request can do to a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
-    /// It can change labels, annotations, gates or images: a policy of Assent judges it, and the test attacks it.
+    /// It can change labels, annotations, gates or images. A policy of Assent checks it, and the test attacks it.
     Judged,
-    /// The API server drops all that Assent guards: the test attacks it.
+    /// The API server ignores changes of guarded fields. The test attacks it.
     Dropped,
-    /// It ends the pod: the stop of a pod is measured elsewhere.
+    /// It ends the pod. The tests in `grace.rs` cover it.
     Ends,
-    /// It changes nothing of the object.
+    /// It does not change the object.
     Reads,
 }
 
@@ -30,21 +30,21 @@ use Class::{Dropped, Ends, Judged, Reads};
 /// Every resource of the core group that concerns pods, with each verb. A resource or verb that is not listed here
 /// fails the test until somebody reads what it can change.
 const KNOWN: &[(&str, &str, Class)] = &[
-    // A Binding gives its labels and annotations to the pod: assent-binding.
+    // The API server copies the labels and annotations of a Binding to the pod. Policy: assent-binding.
     ("bindings", "create", Judged),
     ("pods/binding", "create", Judged),
-    // assent-gate, assent-pod-create, assent-pod-held.
+    // Policies: assent-gate, assent-pod-create, assent-pod-held.
     ("pods", "create", Judged),
-    // assent-pod-update, assent-pod-release.
+    // Policies: assent-pod-update, assent-pod-release.
     ("pods", "patch", Judged),
     ("pods", "update", Judged),
-    // The status strategy keeps the spec and takes labels and annotations: assent-pod-update.
+    // The status strategy ignores the spec and accepts labels and annotations. Policy: assent-pod-update.
     ("pods/status", "patch", Judged),
     ("pods/status", "update", Judged),
-    // assent-pod-update refuses all of it.
+    // The policy assent-pod-update refuses every change.
     ("pods/ephemeralcontainers", "patch", Judged),
     ("pods/ephemeralcontainers", "update", Judged),
-    // Only resources and resize policies are taken.
+    // The API server accepts only resources and resize policies.
     ("pods/resize", "patch", Dropped),
     ("pods/resize", "update", Dropped),
     ("pods", "delete", Ends),
@@ -57,7 +57,7 @@ const KNOWN: &[(&str, &str, Class)] = &[
     ("pods/ephemeralcontainers", "get", Reads),
     ("pods/resize", "get", Reads),
     ("pods/log", "get", Reads),
-    // They reach into the containers of the pod; SECURITY.md says who can do that.
+    // These requests reach the containers of the pod. SECURITY.md describes who can do that.
     ("pods/attach", "create", Reads),
     ("pods/attach", "get", Reads),
     ("pods/exec", "create", Reads),
@@ -71,7 +71,7 @@ const KNOWN: &[(&str, &str, Class)] = &[
     ("pods/proxy", "update", Reads),
 ];
 
-/// A pod that is cleared and that no scheduler takes.
+/// A pod that no scheduler binds.
 fn unbound(scene: &Scenario<'_>, name: &str, revision: &str) -> Value {
     let mut pod = scene.pod(name, &container(revision));
     pod["spec"]["schedulerName"] = json!("nobody");
@@ -91,7 +91,7 @@ fn binding(scene: &Scenario<'_>, pod: &str, metadata: &Value) -> Value {
     binding
 }
 
-pub async fn a_binding_changes_nothing_that_assent_guards(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_binding_changes_no_guarded_field(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "binding-labels", "high").await?;
     scene.clear("v1", &container("1")).await?;
     let mut twin = scene.system("high");
@@ -114,14 +114,15 @@ pub async fn a_binding_changes_nothing_that_assent_guards(cluster: &ControlPlane
     scene.running_pod("pod").await?;
     let labels = scene.get("pod", "pod").await?["metadata"]["labels"].clone();
     ensure!(labels["assent.dev/system"] == "scorer" && labels["assent.dev/held"].is_null(), "{labels}");
-    ensure!(labels["topology.kubernetes.io/zone"] == "a", "other labels are taken: {labels}");
+    ensure!(
+        labels["topology.kubernetes.io/zone"] == "a",
+        "the label for the topology was not copied: {labels}"
+    );
     Ok(())
 }
 
-/// Whether nobody tracks who manages the fields of a pod, its release has a time of its own.
-pub async fn a_held_pod_is_released_whatever_became_of_its_managed_fields(
-    cluster: &ControlPlane,
-) -> Result<()> {
+/// The release must work if a client resets, fills or forges `managedFields` of a held pod.
+pub async fn a_held_pod_is_released_with_any_managed_fields(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "managed-fields", "high").await?;
     let entry = |manager: String| {
         json!({ "manager": manager, "operation": "Update", "apiVersion": "v1", "time": "2999-01-01T00:00:00Z",
@@ -149,7 +150,7 @@ pub async fn a_held_pod_is_released_whatever_became_of_its_managed_fields(
     Ok(())
 }
 
-pub async fn the_name_of_the_release_manager_blocks_nothing(cluster: &ControlPlane) -> Result<()> {
+pub async fn the_field_manager_of_the_release_blocks_no_other_request(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "release-manager", "high").await?;
     let claim = "--field-manager=assent-release";
     for name in ["released", "deleted", "resized"] {
@@ -178,7 +179,7 @@ pub async fn the_name_of_the_release_manager_blocks_nothing(cluster: &ControlPla
     cluster.kubectl(Admin, &["delete", "namespace", &scene.namespace, "--timeout=60s"]).await?.ok().map(drop)
 }
 
-pub async fn nobody_writes_the_records_of_assent_on_a_pod(cluster: &ControlPlane) -> Result<()> {
+pub async fn nobody_writes_the_annotations_of_assent_on_a_pod(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "pod-records", "high").await?;
     let record = "v0 2026-01-01T00:00:00Z";
     let mut forged = scene.pod("forged", &container("1"));
@@ -214,22 +215,23 @@ pub async fn nobody_writes_the_records_of_assent_on_a_pod(cluster: &ControlPlane
     Ok(())
 }
 
-/// What Assent guards of a pod.
+/// The guarded fields of a pod.
 fn guarded(pod: &Value) -> Value {
     let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
-    let ours = |map: &Value| -> Value {
-        let ours = map.as_object().into_iter().flatten().filter(|(key, _)| key.starts_with("assent.dev/"));
-        ours.map(|(key, value)| (key.clone(), value.clone())).collect::<serde_json::Map<_, _>>().into()
+    let of_assent = |map: &Value| -> Value {
+        let of_assent =
+            map.as_object().into_iter().flatten().filter(|(key, _)| key.starts_with("assent.dev/"));
+        of_assent.map(|(key, value)| (key.clone(), value.clone())).collect::<serde_json::Map<_, _>>().into()
     };
     let images = |list: &str| -> Vec<Value> {
         spec[list].as_array().into_iter().flatten().map(|container| container["image"].clone()).collect()
     };
-    json!({ "labels": ours(&metadata["labels"]), "annotations": ours(&metadata["annotations"]),
+    json!({ "labels": of_assent(&metadata["labels"]), "annotations": of_assent(&metadata["annotations"]),
         "gates": spec["schedulingGates"], "images": images("containers"), "init": images("initContainers"),
         "ephemeral": images("ephemeralContainers") })
 }
 
-/// Everything of a pod that an attacker would change, changed.
+/// The pod with every change that an attacker wants.
 fn attacked(pod: &Value) -> Value {
     let mut pod = pod.clone();
     pod["metadata"]["labels"]["assent.dev/system"] = json!("twin");
@@ -242,7 +244,7 @@ fn attacked(pod: &Value) -> Value {
     pod
 }
 
-/// Sends the attack as `verb` on `resource`, one change at a time and all at once.
+/// Sends the attack as `verb` on `resource`: first the metadata, then the spec, then both.
 async fn attack(scene: &Scenario<'_>, pod: &Value, resource: &str, verb: &str) -> Result<()> {
     let name = pod["metadata"]["name"].as_str().context("no name")?;
     let (whole, of) = (attacked(pod), |part: &str| attacked(pod)[part].clone());
@@ -250,7 +252,7 @@ async fn attack(scene: &Scenario<'_>, pod: &Value, resource: &str, verb: &str) -
     let target: Vec<&str> = subresource.as_deref().into_iter().collect();
     let metadata = json!({ "metadata": { "labels": of("metadata")["labels"], "annotations": of("metadata")["annotations"] } });
     for part in [metadata, json!({ "spec": of("spec") }), whole] {
-        // Whether it is refused, or taken without what is guarded, the pod says afterwards.
+        // The answer does not matter. The caller compares the guarded fields of the pod afterwards.
         if verb == "patch" {
             let patch = part.to_string();
             scene
@@ -289,17 +291,17 @@ fn merge(into: &mut Value, from: &Value) {
     }
 }
 
-pub async fn no_verb_of_the_pod_api_changes_what_assent_guards(cluster: &ControlPlane) -> Result<()> {
+pub async fn no_verb_of_the_pod_api_changes_a_guarded_field(cluster: &ControlPlane) -> Result<()> {
     let discovered = cluster.kubectl(Admin, &["get", "--raw", "/api/v1"]).await?.ok()?;
     let discovered: Value = serde_json::from_str(&discovered)?;
     let resources = discovered["resources"].as_array().context("no resources")?;
-    let ours = |r: &&Value| {
+    let of_pods = |r: &&Value| {
         let name = r["name"].as_str().unwrap_or_default();
         name == "pods" || name.starts_with("pods/") || matches!(r["kind"].as_str(), Some("Pod" | "Binding"))
     };
     let served: BTreeSet<(&str, &str)> = resources
         .iter()
-        .filter(ours)
+        .filter(of_pods)
         .flat_map(|r| {
             let verbs = r["verbs"].as_array().into_iter().flatten();
             verbs.filter_map(|verb| Some((r["name"].as_str()?, verb.as_str()?)))
@@ -325,12 +327,12 @@ pub async fn no_verb_of_the_pod_api_changes_what_assent_guards(cluster: &Control
             ensure!(guarded(&after) == guarded(&before), "{verb} {resource} changed {name}: {after}");
         }
     }
-    // An eviction is a request of its own; what it carries does not reach the pod.
+    // An eviction has its own object. Its labels must not reach the pod.
     let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "deleteOptions": { "dryRun": ["All"] },
         "metadata": { "name": "runs", "namespace": scene.namespace, "labels": { "assent.dev/system": "twin" } } });
     let before = guarded(&scene.get("pod", "runs").await?);
     post(&scene, "pods/runs/eviction", &eviction).await?.ok()?;
-    until(Duration::from_secs(5), "the pod as it was", async || {
+    until(Duration::from_secs(5), "the pod to be unchanged", async || {
         Ok((guarded(&scene.get("pod", "runs").await?) == before).then_some(()))
     })
     .await

@@ -1,5 +1,5 @@
-//! Every way round that somebody with rights in the namespace, or in the cluster, would try; each as the
-//! person who would try it. dev is bound to cluster-admin in the namespace: it is never RBAC that saves us.
+//! Attempts to bypass Assent, each made by a person with the rights to try it. dev has the role cluster-admin in the
+//! namespace, so a policy must refuse each attempt, and not RBAC.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Bob, Carol, Dev};
 
-/// The patch that lifts the gate, as the operator does it.
+/// The patch by which the operator lifts the gate.
 pub const LIFT: &str = r#"{"metadata":{"labels":{"assent.dev/held":null},"annotations":{"assent.dev/released":"mine"}},
 "spec":{"schedulingGates":[{"$patch":"delete","name":"assent.dev/clearance"}]}}"#;
 
 pub fn says(said: &str, words: &[&str]) -> Result<()> {
     words.iter().try_for_each(|word| {
-        ensure!(said.contains(word), "it does not say {word:?}: {said}");
+        ensure!(said.contains(word), "{word:?} is missing in: {said}");
         Ok(())
     })
 }
 
-/// A pod that is held, and stays so while the operator has had time to look at it.
+/// Creates a pod and checks that the operator has seen it and holds it.
 async fn is_held(scene: &Scenario<'_>, pod: &Value) -> Result<()> {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
     scene.apply(Dev, pod).await?;
@@ -35,14 +35,14 @@ async fn is_held(scene: &Scenario<'_>, pod: &Value) -> Result<()> {
     Ok(())
 }
 
-/// A scenario whose version v1 is cleared.
+/// A scenario with a cleared version v1.
 async fn cleared<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "high").await?;
     scene.clear("v1", &container("1")).await?;
     Ok(scene)
 }
 
-pub async fn dev_removes_the_gate(cluster: &ControlPlane) -> Result<()> {
+pub async fn dev_cannot_remove_the_gate(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "removes-the-gate", "high").await?;
     is_held(&scene, &scene.pod("pod", &container("1"))).await?;
     let said = scene.denied(Dev, &["patch", "pod", "pod", "-p", LIFT]).await?;
@@ -54,14 +54,14 @@ pub async fn dev_removes_the_gate(cluster: &ControlPlane) -> Result<()> {
     says(&said, &["assent.dev/held stays as long as the gate"])
 }
 
-pub async fn cluster_admin_removes_the_gate(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_cluster_admin_cannot_remove_the_gate(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "admin-gate", "high").await?;
     is_held(&scene, &scene.pod("pod", &container("1"))).await?;
     let said = scene.denied(Admin, &["patch", "pod", "pod", "-p", LIFT]).await?;
     says(&said, &["only Assent lifts the gate", "once AI system scorer is approved"])
 }
 
-pub async fn dev_creates_a_pod_with_a_node_name(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_pod_with_a_node_name_is_refused(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "node-name", "high").await?;
     let mut pod = scene.pod("pod", &container("1"));
     pod["spec"]["nodeName"] = json!("node-0");
@@ -78,19 +78,19 @@ pub async fn dev_creates_a_pod_with_a_node_name(cluster: &ControlPlane) -> Resul
     says(&said, &["has non-empty .spec.schedulingGates"])
 }
 
-pub async fn dev_presets_the_gate_and_patches_it_away(cluster: &ControlPlane) -> Result<()> {
+pub async fn dev_cannot_remove_a_gate_that_dev_set(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "preset-gate", "high").await?;
     let mut pod = scene.pod("pod", &container("1"));
     pod["spec"]["schedulingGates"] = json!([{ "name": "assent.dev/clearance" }]);
     is_held(&scene, &pod).await?;
     let said = scene.denied(Dev, &["patch", "pod", "pod", "-p", LIFT]).await?;
     says(&said, &["only Assent lifts the gate"])?;
-    // And where the runtime is cleared, a gate that was set by hand is lifted all the same.
+    // The operator also lifts a gate that a user set, once the runtime is cleared.
     scene.clear("v1", &container("1")).await?;
     scene.running_pod("pod").await
 }
 
-pub async fn dev_claims_to_be_the_releasing_field_manager(cluster: &ControlPlane) -> Result<()> {
+pub async fn only_the_release_field_manager_lifts_a_gate(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "field-manager", "high").await?;
     is_held(&scene, &scene.pod("pod", &container("1"))).await?;
     scene
@@ -100,7 +100,7 @@ pub async fn dev_claims_to_be_the_releasing_field_manager(cluster: &ControlPlane
     says(&said, &["the gate is lifted by the field manager assent-release only"])
 }
 
-pub async fn dev_swaps_an_image_on_a_live_pod(cluster: &ControlPlane) -> Result<()> {
+pub async fn dev_cannot_change_the_image_of_a_running_pod(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "swaps-image").await?;
     scene.apply(Dev, &scene.pod("pod", &container("1"))).await?;
     scene.running_pod("pod").await?;
@@ -109,7 +109,7 @@ pub async fn dev_swaps_an_image_on_a_live_pod(cluster: &ControlPlane) -> Result<
     says(&said, &["does not change in place", "approve a ModelVersion with the new image"])
 }
 
-pub async fn dev_adds_an_ephemeral_container(cluster: &ControlPlane) -> Result<()> {
+pub async fn dev_cannot_add_an_ephemeral_container(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "ephemeral").await?;
     scene.apply(Dev, &scene.pod("pod", &container("1"))).await?;
     scene.running_pod("pod").await?;
@@ -118,7 +118,7 @@ pub async fn dev_adds_an_ephemeral_container(cluster: &ControlPlane) -> Result<(
     says(&said, &["an ephemeral container is not part of what was approved", "debug a copy"])
 }
 
-pub async fn dev_relabels_a_pod(cluster: &ControlPlane) -> Result<()> {
+pub async fn dev_cannot_relabel_a_pod(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "relabels").await?;
     scene.apply(Dev, &scene.pod("pod", &container("1"))).await?;
     scene.running_pod("pod").await?;
@@ -128,8 +128,8 @@ pub async fn dev_relabels_a_pod(cluster: &ControlPlane) -> Result<()> {
     says(&said, &["label assent.dev/system of a pod does not change"])
 }
 
-/// A pod's labels can be changed along with its status.
-pub async fn dev_relabels_a_pod_by_way_of_its_status(cluster: &ControlPlane) -> Result<()> {
+/// A write to the status subresource can also change the labels of a pod.
+pub async fn dev_cannot_relabel_a_pod_through_its_status(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "relabels-status").await?;
     let patch = async |pod: &str, label: &str, value: Value| {
         let labels = json!({ "metadata": { "labels": { label: value } } }).to_string();
@@ -144,7 +144,7 @@ pub async fn dev_relabels_a_pod_by_way_of_its_status(cluster: &ControlPlane) -> 
     says(&said, &["assent.dev/held stays as long as the gate"])
 }
 
-pub async fn dev_leaves_the_label_off(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_pod_without_a_known_system_is_held(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "label-off").await?;
     let mut pod = scene.pod("pod", &container("1"));
     pod["metadata"]["labels"] = json!({});
@@ -156,7 +156,7 @@ pub async fn dev_leaves_the_label_off(cluster: &ControlPlane) -> Result<()> {
     says(&scene.event("Pod", "other", "Held").await?, &["there is no AISystem nobodys"])
 }
 
-/// A pod that differs from what was approved in what `change` does is held.
+/// Checks that a pod with `change` is held, because it differs from the approved runtime.
 async fn changed(cluster: &ControlPlane, name: &str, change: impl FnOnce(&mut Value)) -> Result<()> {
     let scene = cleared(cluster, name).await?;
     let mut pod = scene.pod("pod", &container("1"));
@@ -168,32 +168,32 @@ async fn changed(cluster: &ControlPlane, name: &str, change: impl FnOnce(&mut Va
     )
 }
 
-pub async fn dev_changes_args(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_pod_with_other_args_is_held(cluster: &ControlPlane) -> Result<()> {
     changed(cluster, "changes-args", |spec| spec["containers"][0]["args"][1] = json!("--revision=other"))
         .await
 }
 
-pub async fn dev_changes_the_command(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_pod_with_another_command_is_held(cluster: &ControlPlane) -> Result<()> {
     changed(cluster, "changes-command", |spec| spec["containers"][0]["command"] = json!(["sh"])).await
 }
 
-pub async fn dev_changes_env(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_pod_with_another_env_value_is_held(cluster: &ControlPlane) -> Result<()> {
     changed(cluster, "changes-env", |spec| spec["containers"][0]["env"][0]["value"] = json!("other")).await
 }
 
-pub async fn dev_adds_env_from(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_pod_with_an_extra_env_from_is_held(cluster: &ControlPlane) -> Result<()> {
     let source = json!([{ "configMapRef": { "name": "other" } }]);
     changed(cluster, "adds-env-from", |spec| spec["containers"][0]["envFrom"] = source).await
 }
 
-pub async fn dev_adds_an_init_container(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_pod_with_an_extra_init_container_is_held(cluster: &ControlPlane) -> Result<()> {
     changed(cluster, "adds-init", |spec| {
         spec["initContainers"] = json!([{ "name": "fetch", "image": "fetch" }]);
     })
     .await
 }
 
-pub async fn dev_adds_a_container(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_pod_with_an_extra_container_is_held(cluster: &ControlPlane) -> Result<()> {
     let other = json!({ "name": "other", "image": "other" });
     changed(cluster, "adds-container", |spec| {
         spec["containers"].as_array_mut().map(|containers| containers.push(other)).unwrap_or_default();
@@ -201,7 +201,7 @@ pub async fn dev_adds_a_container(cluster: &ControlPlane) -> Result<()> {
     .await
 }
 
-pub async fn dev_changes_an_init_container(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_pod_with_a_changed_init_container_is_held(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "changes-init", "high").await?;
     let fetch = |model: &str| json!({ "name": "fetch", "image": format!("fetch@{}", digest('f')), "args": [model, "/mnt/models"] });
     let runtime = json!({ "containers": [container("1")], "initContainers": [fetch("s3://models/1")] });
@@ -216,7 +216,7 @@ pub async fn dev_changes_an_init_container(cluster: &ControlPlane) -> Result<()>
     scene.running_pod("approved").await
 }
 
-pub async fn dev_changes_an_image_volume(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_pod_with_another_image_volume_is_held(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "changes-volume", "high").await?;
     let mut server = container("1");
     server["volumeMounts"] = json!([{ "name": "model", "mountPath": "/models", "readOnly": true }]);
@@ -233,7 +233,7 @@ pub async fn dev_changes_an_image_volume(cluster: &ControlPlane) -> Result<()> {
     scene.running_pod("approved").await
 }
 
-pub async fn dev_mounts_a_config_map_over_the_entry_point(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_pod_with_a_config_map_over_its_entry_point_is_held(cluster: &ControlPlane) -> Result<()> {
     changed(cluster, "mounts-config-map", |spec| {
         spec["volumes"] = json!([{ "name": "code", "configMap": { "name": "code" } }]);
         spec["containers"][0]["volumeMounts"] = json!([{ "name": "code", "mountPath": "/app" }]);
@@ -241,12 +241,12 @@ pub async fn dev_mounts_a_config_map_over_the_entry_point(cluster: &ControlPlane
     .await
 }
 
-pub async fn dev_runs_a_hook_in_the_container(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_pod_with_an_extra_hook_is_held(cluster: &ControlPlane) -> Result<()> {
     let hook = json!({ "postStart": { "exec": { "command": ["fetch", "other"] } } });
     changed(cluster, "runs-hook", |spec| spec["containers"][0]["lifecycle"] = hook).await
 }
 
-pub async fn dev_points_the_model_hub_elsewhere(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_pod_with_host_aliases_is_held(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "points-elsewhere").await?;
     let mut pod = scene.pod("pod", &container("1"));
     pod["spec"]["hostAliases"] = json!([{ "ip": "10.0.0.9", "hostnames": ["models.example"] }]);
@@ -254,12 +254,12 @@ pub async fn dev_points_the_model_hub_elsewhere(cluster: &ControlPlane) -> Resul
     says(&scene.event("Pod", "pod", "Held").await?, &["hostAliases cannot be part of an approved runtime"])
 }
 
-pub async fn dev_uses_a_tag_that_moved(cluster: &ControlPlane) -> Result<()> {
+pub async fn an_image_tag_neither_runs_nor_is_approved(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "moved-tag").await?;
     let mut tagged = container("1");
     tagged["image"] = json!("registry.example/scorer:v1");
     is_held(&scene, &scene.pod("pod", &tagged)).await?;
-    // Nor can a tag be approved where the level wants a digest.
+    // The level requires a digest, so a version with a tag is not cleared by its approvals.
     let digest = scene.publish("tagged", &tagged).await?;
     scene.decide(Alice, &scene.decision("Approve", "tagged", &digest, "risk-officer")).await?;
     scene.decide(Bob, &scene.decision("Approve", "tagged", &digest, "ethics-board")).await?;
@@ -271,9 +271,9 @@ pub async fn dev_uses_a_tag_that_moved(cluster: &ControlPlane) -> Result<()> {
     is_held(&scene, &scene.pod("still", &tagged)).await
 }
 
-pub async fn dev_edits_or_creates_a_clearance(cluster: &ControlPlane) -> Result<()> {
+pub async fn dev_cannot_write_a_clearance(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "edits-clearance", "high").await?;
-    let words = ["written by Assent alone", "kubectl assent status -n edits-clearance"];
+    let words = ["written by Assent only", "kubectl assent status -n edits-clearance"];
     let clearance = |namespace: &str| {
         json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Clearance",
             "metadata": { "name": "clearance", "namespace": namespace }, "spec": { "mode": "audit" } })
@@ -284,20 +284,20 @@ pub async fn dev_edits_or_creates_a_clearance(cluster: &ControlPlane) -> Result<
     says(&scene.denied(Admin, &["delete", "clearance", "clearance"]).await?, &words)?;
     let other = Scenario { cluster, namespace: "ungoverned-clearance".to_owned() };
     cluster.kubectl(Admin, &["create", "namespace", &other.namespace]).await?.ok()?;
-    says(&other.refused(Admin, &clearance(&other.namespace)).await?, &["written by Assent alone"])
+    says(&other.refused(Admin, &clearance(&other.namespace)).await?, &["written by Assent only"])
 }
 
-pub async fn dev_writes_a_status(cluster: &ControlPlane) -> Result<()> {
+pub async fn dev_cannot_write_a_status(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "writes-status", "high").await?;
     scene.publish("v1", &container("1")).await?;
     let patch = r#"{"status":{"clearedVersions":"v1"}}"#;
     let said = scene
         .denied(Dev, &["patch", "aisystem", "scorer", "--subresource=status", "--type=merge", "-p", patch])
         .await?;
-    says(&said, &["written by Assent alone"])
+    says(&said, &["written by Assent only"])
 }
 
-pub async fn dev_lowers_the_risk_level(cluster: &ControlPlane) -> Result<()> {
+pub async fn dev_cannot_lower_the_risk_level(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "lowers-level").await?;
     let said = scene.refused(Dev, &scene.system("minimal")).await?;
     says(
@@ -307,12 +307,12 @@ pub async fn dev_lowers_the_risk_level(cluster: &ControlPlane) -> Result<()> {
             "the verb use on risklevels.assent.dev/minimal",
         ],
     )?;
-    // To one that dev may use, it can be changed; and then it is asked about again.
+    // dev may assign this level. The change needs new approvals.
     scene.apply(Dev, &scene.system("limited")).await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await.map(drop)
 }
 
-pub async fn dev_changes_the_purpose(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_changed_purpose_ends_every_approval(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "changes-purpose").await?;
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
@@ -325,19 +325,19 @@ pub async fn dev_changes_the_purpose(cluster: &ControlPlane) -> Result<()> {
         let message = scene.condition("approval", name, "Counted", "False", "SubjectChanged").await?;
         says(
             &message,
-            &["was signed, and now it is", "review it again: kubectl assent approve scorer --version v1"],
+            &["but the version is now", "review it again: kubectl assent approve scorer --version v1"],
         )?;
     }
     Ok(())
 }
 
-pub async fn dev_undoes_a_revocation_by_changing_and_changing_back(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_system_that_is_changed_and_changed_back_stays_revoked(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "changes-back").await?;
     let approved = scene.digest_of("v1").await?;
     let mut system = scene.system("high");
     system["spec"]["jurisdictions"] = json!(["US"]);
     scene.apply(Dev, &system).await?;
-    let other = until(Duration::from_secs(10), "the other digest", async || {
+    let other = until(Duration::from_secs(10), "the digest to change", async || {
         Ok(Some(scene.digest_of("v1").await?).filter(|digest| *digest != approved))
     })
     .await?;
@@ -352,13 +352,15 @@ pub async fn dev_undoes_a_revocation_by_changing_and_changing_back(cluster: &Con
     is_held(&scene, &scene.pod("pod", &container("1"))).await
 }
 
-pub async fn dev_edits_an_approved_model_version(cluster: &ControlPlane) -> Result<()> {
+pub async fn dev_cannot_edit_an_approved_model_version(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "edits-version").await?;
     let said = scene.refused(Dev, &scene.version("v1", &container("other"))).await?;
     says(&said, &["a model version is immutable: create a new ModelVersion"])
 }
 
-pub async fn dev_recreates_an_approved_model_version(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_recreated_version_is_approved_only_with_the_same_content(
+    cluster: &ControlPlane,
+) -> Result<()> {
     let scene = cleared(cluster, "recreates-version").await?;
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
@@ -367,13 +369,13 @@ pub async fn dev_recreates_an_approved_model_version(cluster: &ControlPlane) -> 
     scene.apply(Dev, &scene.version("v1", &container("other"))).await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
     is_held(&scene, &scene.pod("other", &container("other"))).await?;
-    // The same content under the same name is what was approved.
+    // The approvals count again for the same content under the same name.
     scene.kubectl(Dev, &["delete", "modelversion", "v1"]).await?;
     scene.apply(Dev, &scene.version("v1", &container("1"))).await?;
     scene.running("scorer", 2).await.map(drop)
 }
 
-pub async fn dev_approves_his_own_system(cluster: &ControlPlane) -> Result<()> {
+pub async fn dev_cannot_approve_without_the_role(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "approves-own", "high").await?;
     let digest = scene.publish("v1", &container("1")).await?;
     let said = scene.undecided(Dev, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
@@ -384,7 +386,7 @@ pub async fn dev_approves_his_own_system(cluster: &ControlPlane) -> Result<()> {
             "the verb approve on approverroles.assent.dev/risk-officer",
         ],
     )?;
-    // Nor by a role that he gives himself in his namespace.
+    // A namespaced RBAC role that dev creates does not help.
     let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": { "name": "mine", "namespace": scene.namespace },
         "rules": [{ "apiGroups": ["assent.dev"], "resources": ["approverroles"], "verbs": ["approve"] }] });
     scene.apply(Dev, &role).await?;
@@ -402,25 +404,25 @@ pub async fn an_owner_who_holds_the_role_does_not_count(cluster: &ControlPlane) 
     let approval = scene.decide(Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
     scene.decide(Bob, &scene.decision("Approve", "v1", &digest, "ethics-board")).await?;
     let message = scene.condition("approval", &approval, "Counted", "False", "ApproverIsOwner").await?;
-    says(&message, &["somebody else approves"])?;
+    says(&message, &["somebody else must approve"])?;
     let message = scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
     says(&message, &["risk-officer: 0 of 1 given; alice owns the system and does not count"])
 }
 
-pub async fn dev_writes_an_approval_as_somebody_else(cluster: &ControlPlane) -> Result<()> {
+pub async fn nobody_writes_an_approval_as_another_person(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "as-somebody-else", "high").await?;
     let digest = scene.publish("v1", &container("1")).await?;
     let mut approval = scene.decision("Approve", "v1", &digest, "risk-officer");
     approval["spec"]["approver"] =
         json!({ "user": "alice", "uid": "alice", "groups": ["risk-officers", "system:authenticated"] });
-    let words = ["the approver is who asks", "leave spec.approver out"];
+    let words = ["spec.approver must be the user of the request", "leave spec.approver out"];
     says(&scene.undecided(Dev, &approval).await?, &words)?;
     says(&scene.undecided(Bob, &approval).await?, &words)?;
     approval["spec"]["approver"] = json!({ "user": "alice", "uid": "alice", "groups": [] });
     says(&scene.undecided(Alice, &approval).await?, &words)
 }
 
-pub async fn dev_edits_or_deletes_an_approval(cluster: &ControlPlane) -> Result<()> {
+pub async fn an_approval_is_neither_edited_nor_deleted(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "edits-approval", "high").await?;
     let digest = scene.publish("v1", &container("1")).await?;
     let name = scene.decide(Bob, &scene.decision("Reject", "v1", &digest, "ethics-board")).await?;
@@ -429,24 +431,24 @@ pub async fn dev_edits_or_deletes_an_approval(cluster: &ControlPlane) -> Result<
     says(&said, &["an approval is final: create another Approval"])?;
     for person in [Dev, Bob, Admin] {
         let said = scene.denied(person, &["delete", "approval", &name]).await?;
-        ensure!(person == Bob || said.contains("is part of the record and is not deleted"), "{said}");
+        ensure!(person == Bob || said.contains("is part of the record and cannot be deleted"), "{said}");
     }
-    // Nor by way of the garbage collector.
+    // The garbage collector must not delete it either.
     let owner = json!({ "metadata": { "ownerReferences": [{ "apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "gone" }] } });
     let said =
         scene.denied(Dev, &["patch", "approval", &name, "--type=merge", "-p", &owner.to_string()]).await?;
-    says(&said, &["an approval has no ownerReferences"])?;
+    says(&said, &["an approval must have no ownerReferences"])?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Rejected").await.map(drop)
 }
 
-pub async fn namespace_deletion_takes_the_approvals_along(cluster: &ControlPlane) -> Result<()> {
+pub async fn namespace_deletion_also_deletes_the_approvals(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "goes-away").await?;
     let mut retired = scene.system("high");
     retired["spec"]["decommission"] = json!({ "date": "2020-01-01T00:00:00Z", "reason": "over" });
     scene.apply(Dev, &retired).await?;
     scene.condition("aisystem", "scorer", "Cleared", "False", "Decommissioned").await?;
     scene.apply(Dev, &scene.workload("batch/v1", "Job", "suspended", &pod_spec(&container("1")))).await?;
-    // A held pod that a Job keeps track of, until the namespace goes.
+    // A held pod with the finalizer of a Job. The namespace deletion must not hang on it.
     let mut held = scene.pod("tracked", &container("1"));
     held["metadata"]["finalizers"] = json!(["batch.kubernetes.io/job-tracking"]);
     scene.apply(Dev, &held).await?;
@@ -455,7 +457,7 @@ pub async fn namespace_deletion_takes_the_approvals_along(cluster: &ControlPlane
     cluster.kubectl(Admin, &delete).await?.ok().map(drop)
 }
 
-pub async fn dev_takes_the_labels_off_the_namespace(cluster: &ControlPlane) -> Result<()> {
+pub async fn dev_cannot_take_a_namespace_out_of_governance(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "labels-off", "high").await?;
     let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": "label-labels-off" },
         "rules": [{ "apiGroups": [""], "resources": ["namespaces"], "resourceNames": [scene.namespace], "verbs": ["get", "update", "patch"] }] });
@@ -478,7 +480,7 @@ pub async fn dev_takes_the_labels_off_the_namespace(cluster: &ControlPlane) -> R
     };
     says(
         &label("assent.dev/mode-").await?.denied()?,
-        &["dev may not take namespace labels-off out of governance", "the verb ungovern"],
+        &["dev may not end the governance of namespace labels-off", "the verb ungovern"],
     )?;
     says(
         &label("assent.dev/mode=off").await?.denied()?,
@@ -489,10 +491,10 @@ pub async fn dev_takes_the_labels_off_the_namespace(cluster: &ControlPlane) -> R
         .kubectl(Admin, &["label", "namespace", "kube-system", "assent.dev/mode=enforce"])
         .await?
         .denied()?;
-    says(&said, &["namespace kube-system keeps the cluster"])
+    says(&said, &["namespace kube-system cannot be governed"])
 }
 
-/// However the workload is made, its pods are held.
+/// Checks that the pods of a new workload are held, or that its Job is suspended.
 async fn workload(
     cluster: &ControlPlane,
     name: &str,
@@ -516,27 +518,27 @@ async fn workload(
     says(&scene.event("Pod", &name, "Held").await?, &["kubectl assent explain pod/"])
 }
 
-pub async fn dev_makes_a_job(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_new_job_is_held(cluster: &ControlPlane) -> Result<()> {
     workload(cluster, "makes-job", "batch/v1", "Job", 1).await
 }
 
-pub async fn dev_makes_a_cron_job(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_new_job_of_a_cron_job_is_held(cluster: &ControlPlane) -> Result<()> {
     workload(cluster, "makes-cron-job", "batch/v1", "CronJob", 1).await
 }
 
-pub async fn dev_makes_a_bare_pod(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_new_bare_pod_is_held(cluster: &ControlPlane) -> Result<()> {
     workload(cluster, "makes-pod", "v1", "Pod", 1).await
 }
 
-pub async fn dev_makes_a_stateful_set(cluster: &ControlPlane) -> Result<()> {
+pub async fn the_pods_of_a_new_stateful_set_are_held(cluster: &ControlPlane) -> Result<()> {
     workload(cluster, "makes-stateful-set", "apps/v1", "StatefulSet", 2).await
 }
 
-pub async fn dev_makes_a_daemon_set(cluster: &ControlPlane) -> Result<()> {
+pub async fn the_pods_of_a_new_daemon_set_are_held(cluster: &ControlPlane) -> Result<()> {
     workload(cluster, "makes-daemon-set", "apps/v1", "DaemonSet", 2).await
 }
 
-pub async fn gitops_service_account_approves(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_service_account_cannot_approve(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "gitops-approves", "high").await?;
     let digest = scene.publish("v1", &container("1")).await?;
     let gitops = cluster.gitops().await?;
@@ -551,7 +553,7 @@ pub async fn gitops_service_account_approves(cluster: &ControlPlane) -> Result<(
     )
 }
 
-pub async fn a_stale_operator_lifts_a_gate_after_the_revocation(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_stale_operator_cannot_lift_a_gate_after_the_revocation(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "stale-operator").await?;
     let digest = scene.digest_of("v1").await?;
     scene.decide(Alice, &scene.decision("Revoke", "v1", &digest, "risk-officer")).await?;
@@ -563,7 +565,7 @@ pub async fn a_stale_operator_lifts_a_gate_after_the_revocation(cluster: &Contro
     says(&said, &["the gate is lifted by the field manager assent-release only"])
 }
 
-/// What an operator is told that lifts the gate of a pod, whatever it believes; empty if it may.
+/// Tries to lift the gate of a pod with the account of the operator. The result is the refusal, or empty if allowed.
 pub async fn lift_as_operator(scene: &Scenario<'_>, pod: &str, manager: Option<&str>) -> Result<String> {
     let operator = scene.cluster.service_account(NAMESPACE, "assent").await?.client()?;
     let pods: Api<Pod> = Api::namespaced(operator, &scene.namespace);
@@ -576,13 +578,13 @@ pub async fn lift_as_operator(scene: &Scenario<'_>, pod: &str, manager: Option<&
     }
 }
 
-pub async fn an_approver_approves_an_outdated_digest(cluster: &ControlPlane) -> Result<()> {
+pub async fn an_approval_of_an_outdated_digest_does_not_count(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "outdated-digest", "high").await?;
     let outdated = scene.publish("v1", &container("1")).await?;
     let mut system = scene.system("high");
     system["spec"]["jurisdictions"] = json!(["US"]);
     scene.apply(Dev, &system).await?;
-    until(Duration::from_secs(10), "the new digest", async || {
+    until(Duration::from_secs(10), "the digest to change", async || {
         Ok((scene.digest_of("v1").await? != outdated).then_some(()))
     })
     .await?;
@@ -591,13 +593,13 @@ pub async fn an_approver_approves_an_outdated_digest(cluster: &ControlPlane) -> 
     says(
         &message,
         &[
-            &format!("{outdated} was signed, and now it is sha256:"),
+            &format!("it is for {outdated}, but the version is now sha256:"),
             "review it again: kubectl assent approve scorer",
         ],
     )
 }
 
-pub async fn an_approver_approves_twice_to_count_as_two(cluster: &ControlPlane) -> Result<()> {
+pub async fn two_approvals_by_one_person_count_once(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "approves-twice", "limited").await?;
     let mut level = scene.get_cluster("risklevel", "limited").await?;
     level["metadata"] = json!({ "name": "two-officers" });
@@ -607,7 +609,7 @@ pub async fn an_approver_approves_twice_to_count_as_two(cluster: &ControlPlane) 
     let digest = scene.publish("v1", &container("1")).await?;
     scene.decide(Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
     scene.decide(Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
-    until(Duration::from_secs(10), "the approvals to be counted", async || {
+    until(Duration::from_secs(10), "the operator to count the approvals", async || {
         let message = scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
         Ok(message.contains("risk-officer: 1 of 2 given").then_some(()))
     })
@@ -616,7 +618,7 @@ pub async fn an_approver_approves_twice_to_count_as_two(cluster: &ControlPlane) 
     scene.is_cleared("v1").await
 }
 
-pub async fn an_approver_approves_in_a_role_she_does_not_hold(cluster: &ControlPlane) -> Result<()> {
+pub async fn nobody_approves_in_a_role_that_they_do_not_hold(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "other-role", "high").await?;
     let digest = scene.publish("v1", &container("1")).await?;
     let said = scene.undecided(Alice, &scene.decision("Approve", "v1", &digest, "ethics-board")).await?;
@@ -637,7 +639,7 @@ pub async fn one_person_in_two_roles_fills_one(cluster: &ControlPlane) -> Result
     scene.is_cleared("v1").await
 }
 
-pub async fn a_tired_admin_deletes_a_risk_level_in_use(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_risk_level_in_use_cannot_be_deleted(cluster: &ControlPlane) -> Result<()> {
     let scene = cleared(cluster, "level-in-use").await?;
     let said = scene.denied(Admin, &["delete", "risklevel", "high"]).await?;
     says(&said, &["risk level high is in use", "kubectl get aisystems -A"])

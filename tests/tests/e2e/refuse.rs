@@ -1,5 +1,6 @@
-//! Kubernetes before 1.36 cannot give a pod a gate: what is not cleared is refused, and what is approved must
-//! not wait for its controller's patience. Each test has a control plane with that API switched off.
+//! Kubernetes before 1.36 has no `MutatingAdmissionPolicy` v1 to gate a pod, so the policies refuse uncleared pods.
+//! After the approval, the pods must not wait for the back-off of their controller. Each test has its own control plane
+//! with that API switched off.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 async fn stage() -> Result<(ControlPlane, Assent)> {
     let cluster = ControlPlane::start_with(Options::default().without_mutation()).await?;
     let served = cluster.kubectl(Person::Admin, &["api-resources", "-o=name"]).await?.ok()?;
-    ensure!(!served.contains("mutatingadmissionpolicies"), "the API is there");
+    ensure!(!served.contains("mutatingadmissionpolicies"), "the API is served");
     let assent = Assent::install(&cluster).await?;
     Ok((cluster, assent))
 }
@@ -22,7 +23,7 @@ async fn approve(scene: &Scenario<'_>) -> Result<()> {
     Ok(())
 }
 
-/// How many times a controller was refused a pod.
+/// How often the API server refused a pod of a controller, by the Events.
 async fn attempts(scene: &Scenario<'_>, kind: &str) -> Result<u64> {
     let events = scene.list("events").await?;
     let refused =
@@ -30,7 +31,7 @@ async fn attempts(scene: &Scenario<'_>, kind: &str) -> Result<u64> {
     Ok(refused.map(|e| e["count"].as_u64().unwrap_or(1)).sum())
 }
 
-pub async fn i1_i3_the_refused_are_told_why_and_run_soon_after_the_approval() -> Result<()> {
+pub async fn i1_i3_refused_workloads_get_a_reason_and_run_soon_after_the_approval() -> Result<()> {
     let (cluster, _assent) = stage().await?;
     let scene = Scenario::new(&cluster, "refused", "high").await?;
     scene.publish("v1", &container("1")).await?;
@@ -50,7 +51,7 @@ pub async fn i1_i3_the_refused_are_told_why_and_run_soon_after_the_approval() ->
     other["spec"]["replicas"] = json!(1);
     scene.apply(Person::Dev, &other).await?;
     let begin = Instant::now();
-    let said = until(Duration::from_secs(20), "the ReplicaSet's Event", async || {
+    let said = until(Duration::from_secs(20), "the Event of the ReplicaSet", async || {
         let events = scene.list("events").await?;
         let refused = events
             .iter()
@@ -61,41 +62,44 @@ pub async fn i1_i3_the_refused_are_told_why_and_run_soon_after_the_approval() ->
     for words in ["AI system scorer has no clearance", "kubectl assent explain aisystem/scorer -n refused"] {
         ensure!(said.contains(words), "no {words:?} in {said}");
     }
-    // By now the controllers wait about as long between two attempts as they have been trying.
+    // The back-off has grown: controllers now wait about as long as they have been trying.
     tokio::time::sleep_until((begin + Duration::from_secs(50)).into()).await;
-    ensure!(scene.list("pods").await?.is_empty(), "there are pods");
-    ensure!(attempts(&scene, "ReplicaSet").await? >= 5, "nobody tried");
+    ensure!(scene.list("pods").await?.is_empty(), "the API server accepted pods");
+    ensure!(attempts(&scene, "ReplicaSet").await? >= 5, "the controller did not retry");
 
     approve(&scene).await?;
     let approved = Instant::now();
     for (app, pods) in [("deployment", 2), ("set", 2), ("daemons", 2)] {
         scene.running(app, pods).await?;
     }
-    until(Duration::from_secs(20), "the Job's pod", async || {
+    until(Duration::from_secs(20), "the pod of the Job", async || {
         Ok((scene.pods("job").await?.len() == 1).then_some(()))
     })
     .await?;
     let took = approved.elapsed();
-    ensure!(took < Duration::from_secs(15), "it took {took:?}");
-    ensure!(scene.pods("uncleared").await?.is_empty(), "what is not what was approved got pods");
+    ensure!(took < Duration::from_secs(15), "the pods took {took:?}");
+    ensure!(scene.pods("uncleared").await?.is_empty(), "an uncleared Deployment has pods");
     let set = scene.get("statefulset", "set").await?;
-    ensure!(set["metadata"]["annotations"]["assent.dev/poked"].is_string(), "was it the back-off? {set}");
+    ensure!(
+        set["metadata"]["annotations"]["assent.dev/poked"].is_string(),
+        "the operator did not trigger a retry: {set}"
+    );
 
     let revoke = ["revoke", "scorer", "--role=risk-officer", "--reason=an incident", "--yes"];
     scene.assent(Person::Carol, &revoke).await?.ok()?;
-    until(Duration::from_secs(20), "everything to stop", async || {
+    until(Duration::from_secs(20), "all pods to stop", async || {
         let pods = scene.list("pods").await?;
         Ok(pods.iter().all(|pod| pod["status"]["phase"] == "Succeeded").then_some(()))
     })
     .await?;
-    // Nothing is remembered but by the Deployment itself.
+    // The second approval works like the first, because Assent keeps no state about refused pods.
     tokio::time::sleep(Duration::from_secs(3)).await;
     approve(&scene).await?;
     scene.running("deployment", 2).await?;
     scene.running("set", 2).await.map(drop)
 }
 
-pub async fn dev_writes_down_somebody_else_as_the_approver() -> Result<()> {
+pub async fn nobody_names_another_person_as_the_approver() -> Result<()> {
     let (cluster, _assent) = stage().await?;
     let scene = Scenario::new(&cluster, "forged-approver", "high").await?;
     let digest = scene.publish("v1", &container("1")).await?;
@@ -118,11 +122,11 @@ pub async fn dev_writes_down_somebody_else_as_the_approver() -> Result<()> {
     let with_more_groups = signed(&alice["username"], &more);
     for forged in [carols, with_more_groups] {
         let said = scene.undecided(Person::Alice, &forged).await?;
-        ensure!(said.contains("the approver is who asks, and that is alice"), "{said}");
+        ensure!(said.contains("spec.approver must be the user of the request, alice"), "{said}");
     }
     let as_alice = signed(&alice["username"], &alice["groups"]);
     let said = scene.undecided(Person::Dev, &as_alice).await?;
-    ensure!(said.contains("the approver is who asks, and that is dev"), "{said}");
+    ensure!(said.contains("spec.approver must be the user of the request, dev"), "{said}");
     let mut own = as_alice;
     own["metadata"] = json!({ "name": "signed", "namespace": scene.namespace });
     scene.decide(Person::Alice, &own).await?;
@@ -134,7 +138,7 @@ pub async fn dev_writes_down_somebody_else_as_the_approver() -> Result<()> {
     scene.is_cleared("v1").await
 }
 
-pub async fn a_gate_of_ones_own_is_lifted_and_deleted_policies_are_restored() -> Result<()> {
+pub async fn a_gate_set_by_hand_is_lifted_and_deleted_policies_are_restored() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let scene = Scenario::new(&cluster, "own-gate", "high").await?;
     scene.publish("v1", &container("1")).await?;
@@ -149,17 +153,20 @@ pub async fn a_gate_of_ones_own_is_lifted_and_deleted_policies_are_restored() ->
     let said = scene.denied(Person::Dev, &["patch", "pod/waits", "--type=json", "-p", &lift]).await?;
     ensure!(said.contains("only Assent lifts the gate"), "{said}");
 
-    let ours = "app.kubernetes.io/part-of=assent";
+    let of_assent = "app.kubernetes.io/part-of=assent";
     let kinds = "validatingadmissionpolicies,validatingadmissionpolicybindings";
     let count = async || {
-        let policies = cluster.kubectl(Person::Admin, &["get", kinds, "-l", ours, "-o=name"]).await?.ok()?;
+        let policies =
+            cluster.kubectl(Person::Admin, &["get", kinds, "-l", of_assent, "-o=name"]).await?.ok()?;
         Ok::<_, anyhow::Error>(policies.lines().count())
     };
     let before = count().await?;
-    cluster.kubectl(Person::Admin, &["delete", kinds, "-l", ours]).await?.ok()?;
-    until(Duration::from_mins(1), "the policies", async || Ok((count().await? == before).then_some(())))
-        .await?;
-    until(Duration::from_mins(1), "pods to be refused again", async || {
+    cluster.kubectl(Person::Admin, &["delete", kinds, "-l", of_assent]).await?.ok()?;
+    until(Duration::from_mins(1), "the operator to restore the policies", async || {
+        Ok((count().await? == before).then_some(()))
+    })
+    .await?;
+    until(Duration::from_mins(1), "the API server to refuse pods again", async || {
         let dry = ["create", "--dry-run=server", "-f", "-"];
         let pod = scene.pod("bad", &container("bad")).to_string();
         let said = cluster.kubectl_stdin(Person::Dev, &dry, &pod).await?.denied()?;

@@ -1,5 +1,4 @@
-//! Pods that the API server refused come back within seconds once nothing stands in their way, however long their
-//! controllers have been trying.
+//! Controllers retry refused pods with a growing back-off. Assent triggers a retry within seconds of the clearance.
 
 use std::time::{Duration, Instant};
 
@@ -9,18 +8,18 @@ use assent_tests::{
 };
 use serde_json::{Value, json};
 
-/// After this time the controllers wait about as long between two attempts.
+/// After this time the controllers wait about as long between two retries.
 const BACK_OFF: Duration = Duration::from_secs(45);
 
 fn sidecar() -> Value {
     json!({ "name": "late-proxy", "image": format!("late/proxy@{}", digest('9')) })
 }
 
-async fn poked(scene: &Scenario<'_>, kind: &str, name: &str) -> Result<bool> {
+async fn was_retried(scene: &Scenario<'_>, kind: &str, name: &str) -> Result<bool> {
     Ok(scene.get(kind, name).await?["metadata"]["annotations"]["assent.dev/poked"].is_string())
 }
 
-pub async fn i3_what_was_refused_for_a_late_sidecar_runs_soon_after_it_is_trusted(
+pub async fn i3_pods_refused_for_an_untrusted_sidecar_run_soon_after_it_is_trusted(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = Scenario::new(cluster, "late-sidecar", "high").await?;
@@ -30,7 +29,7 @@ pub async fn i3_what_was_refused_for_a_late_sidecar_runs_soon_after_it_is_truste
         containers.push(sidecar());
         json!([{ "op": "add", "path": "/spec/containers", "value": containers }])
     };
-    // A workload that lacks no pods is left alone.
+    // The operator must not touch a workload with all its pods.
     scene
         .apply(Person::Dev, &scene.workload("apps/v1", "StatefulSet", "before", &pod_spec(&container("1"))))
         .await?;
@@ -49,14 +48,14 @@ pub async fn i3_what_was_refused_for_a_late_sidecar_runs_soon_after_it_is_truste
         scene.apply(Person::Dev, &scene.workload(api, kind, name, &spec)).await?;
     }
     let begin = Instant::now();
-    until(Duration::from_secs(20), "the ReplicaSet's Event", async || {
+    until(Duration::from_secs(20), "the Event of the ReplicaSet", async || {
         let events = scene.list("events").await?;
         let is = |e: &&Value| e["involvedObject"]["kind"] == "ReplicaSet" && e["reason"] == "FailedCreate";
         Ok(events.iter().find(is).map(drop))
     })
     .await?;
     tokio::time::sleep_until((begin + BACK_OFF).into()).await;
-    ensure!(scene.pods("deployment").await?.is_empty(), "it was not refused");
+    ensure!(scene.pods("deployment").await?.is_empty(), "the API server accepted the pods");
 
     let trusted = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "TrustedSidecar",
         "metadata": { "name": "late-proxy" }, "spec": { "containers": [sidecar()] } });
@@ -72,13 +71,16 @@ pub async fn i3_what_was_refused_for_a_late_sidecar_runs_soon_after_it_is_truste
         .await?;
     }
     let took = begin.elapsed();
-    ensure!(took < Duration::from_secs(15), "it took {took:?}");
-    ensure!(poked(&scene, "statefulset", "set").await?, "was it the back-off?");
-    ensure!(!poked(&scene, "statefulset", "before").await?, "it lacks nothing, and was written to");
+    ensure!(took < Duration::from_secs(15), "the pods took {took:?}");
+    ensure!(was_retried(&scene, "statefulset", "set").await?, "the operator did not trigger a retry");
+    ensure!(
+        !was_retried(&scene, "statefulset", "before").await?,
+        "the operator changed a workload that lacks no pods"
+    );
     cluster.kubectl(Person::Admin, &["delete", "trustedsidecar", "late-proxy"]).await?.ok().map(drop)
 }
 
-pub async fn the_operator_changes_nothing_but_metadata_of_what_it_retries(
+pub async fn the_operator_changes_only_metadata_of_a_workload_that_it_retries(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = Scenario::new(cluster, "no-change", "high").await?;
@@ -89,22 +91,22 @@ pub async fn the_operator_changes_nothing_but_metadata_of_what_it_retries(
     let operator = "--as=system:serviceaccount:assent-system:assent";
     let patch = |body: &Value| {
         let body = body.to_string();
-        async move { scene_patch(cluster, operator, &body).await }
+        async move { patch_set(cluster, operator, &body).await }
     };
     let said = patch(&json!({ "spec": { "template": { "metadata": { "labels": { "x": "y" } } } } }))
         .await?
         .denied()?;
-    ensure!(said.contains("Assent changes nothing but the metadata of a workload"), "{said}");
+    ensure!(said.contains("Assent may change only the metadata of a workload"), "{said}");
     patch(&json!({ "metadata": { "annotations": { "assent.dev/poked": "now" } } })).await?.ok().map(drop)
 }
 
-async fn scene_patch(cluster: &ControlPlane, operator: &str, body: &str) -> Result<assent_tests::Output> {
+async fn patch_set(cluster: &ControlPlane, operator: &str, body: &str) -> Result<assent_tests::Output> {
     let args = ["patch", "statefulset", "set", "-n", "no-change", "--type=merge", operator, "-p", body];
     cluster.kubectl(Person::Admin, &args).await
 }
 
-/// A namespace that is labelled while nobody is there to write its Clearance.
-pub async fn i3_what_was_refused_while_the_operator_was_down_is_held_soon_after() -> Result<()> {
+/// The namespace gets its label while no operator runs, so that it has no Clearance.
+pub async fn i3_pods_refused_while_the_operator_was_down_are_held_soon_after() -> Result<()> {
     let cluster = ControlPlane::start_with(Options { nodes: 2, ..Options::default() }).await?;
     let assent = Assent::install(&cluster).await?;
     assent.operator().kill();
@@ -114,10 +116,10 @@ pub async fn i3_what_was_refused_while_the_operator_was_down_is_held_soon_after(
     scene.apply(Person::Admin, &namespace).await?;
     scene.apply(Person::Admin, &scene.deployment("scorer", &container("1"))).await?;
     tokio::time::sleep(BACK_OFF).await;
-    ensure!(scene.pods("scorer").await?.is_empty(), "it was not refused");
+    ensure!(scene.pods("scorer").await?.is_empty(), "the API server accepted the pods");
     assent.operator().restart()?;
     scene.has_mode(&json!("enforce")).await?;
     let took = scene.held("scorer", 2).await?;
-    ensure!(took < Duration::from_secs(10), "it took {took:?}");
+    ensure!(took < Duration::from_secs(10), "the pods took {took:?}");
     Ok(())
 }

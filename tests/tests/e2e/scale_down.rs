@@ -1,4 +1,4 @@
-//! A workload that is stopped as a whole starts again when what it would run is cleared, and not before.
+//! A workload that Assent scaled down or suspended starts again only when its own version is cleared.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use serde_json::{Value, json};
 
 use crate::workloads::{SOON, level, replicas, revoke, set, temple};
 
-/// How long something that must not happen is waited for.
+/// How long a test waits for something that must not happen.
 const A_WHILE: Duration = Duration::from_secs(3);
 
-/// Alice approves a version of a level that asks for nobody else.
+/// Alice approves a version. Its level requires only one approval.
 async fn approve(scene: &Scenario<'_>, version: &str) -> Result<()> {
-    // The API server tells the time of decisions in whole seconds.
+    // The API server records the time of a decision in whole seconds.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let digest = scene.digest_of(version).await?;
     scene.decide(Person::Alice, &scene.decision("Approve", version, &digest, "risk-officer")).await?;
     scene.is_cleared(version).await
 }
 
-/// Two approved versions of a system whose level has the mode `mode`.
+/// A scenario with two cleared versions. The `onLoss` of the level has the mode `mode`.
 async fn two_versions<'a>(cluster: &'a ControlPlane, name: &str, mode: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "high").await?;
     level(&scene, name, &json!({ "mode": mode, "gracePeriodSeconds": 60 })).await?;
@@ -43,7 +43,7 @@ async fn uids(scene: &Scenario<'_>, app: &str) -> Result<Vec<String>> {
     Ok(uids)
 }
 
-pub async fn i3_another_cleared_version_does_not_start_what_lost_its_own(
+pub async fn i3_a_clearance_of_another_version_does_not_start_a_stopped_deployment(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = two_versions(cluster, "blue-green", "ScaleDown").await?;
@@ -55,7 +55,7 @@ pub async fn i3_another_cleared_version_does_not_start_what_lost_its_own(
     revoke(&scene, "v1").await?;
     replicas(&scene, "deployment", "blue", 0).await?;
     scene.settled("blue", 0, 0).await?;
-    // Any change of the Clearance has it look again.
+    // Any change of the Clearance makes the operator decide again.
     scene.publish("v3", &container("3")).await?;
     tokio::time::sleep(A_WHILE).await;
     replicas(&scene, "deployment", "blue", 0).await?;
@@ -64,14 +64,14 @@ pub async fn i3_another_cleared_version_does_not_start_what_lost_its_own(
         after.as_i64() == before.as_i64().map(|before| before + 1),
         "blue was changed more than once: {before} {after}"
     );
-    ensure!(uids(&scene, "green").await? == green, "green was touched");
+    ensure!(uids(&scene, "green").await? == green, "green has new pods");
     approve(&scene, "v1").await?;
     scene.running("blue", 2).await?;
-    ensure!(uids(&scene, "green").await? == green, "green was touched");
+    ensure!(uids(&scene, "green").await? == green, "green has new pods");
     Ok(())
 }
 
-pub async fn what_is_changed_to_a_cleared_version_while_it_is_stopped_starts(
+pub async fn a_stopped_deployment_starts_when_it_changes_to_a_cleared_version(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = two_versions(cluster, "changed-while-stopped", "ScaleDown").await?;
@@ -85,7 +85,7 @@ pub async fn what_is_changed_to_a_cleared_version_while_it_is_stopped_starts(
     scene.running("blue", 2).await.map(drop)
 }
 
-pub async fn what_is_scaled_down_starts_though_its_field_managers_were_reset(
+pub async fn a_scaled_down_deployment_starts_after_its_field_managers_are_reset(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = two_versions(cluster, "reset-managers", "ScaleDown").await?;
@@ -100,7 +100,7 @@ pub async fn what_is_scaled_down_starts_though_its_field_managers_were_reset(
         let reset = r#"{"metadata":{"managedFields":[{}]}}"#;
         scene.kubectl(Person::Dev, &["patch", "deployment", name, "--type=merge", "-p", reset]).await?;
     }
-    // The first server-side apply after that names a manager for all fields.
+    // The first server-side apply after the reset assigns a manager to all fields.
     let label = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": { "name": "adopted", "namespace": scene.namespace, "labels": { "team": "risk" } } });
     let apply = ["apply", "--server-side", "--field-manager=gitops", "-f", "-"];
@@ -110,9 +110,7 @@ pub async fn what_is_scaled_down_starts_though_its_field_managers_were_reset(
     scene.running("adopted", 2).await.map(drop)
 }
 
-pub async fn a_rollout_to_a_cleared_version_keeps_the_pods_that_have_it(
-    cluster: &ControlPlane,
-) -> Result<()> {
+pub async fn a_rollout_keeps_the_pods_of_the_cleared_version(cluster: &ControlPlane) -> Result<()> {
     let scene = two_versions(cluster, "kept-rollout", "ScaleDown").await?;
     let of = |revision: &str| {
         let mut set = set(&scene, "Parallel", revision);
@@ -133,13 +131,13 @@ pub async fn a_rollout_to_a_cleared_version_keeps_the_pods_that_have_it(
     let before = uids(&scene, "shards").await?;
     revoke(&scene, "v1").await?;
     let took = scene.settled("shards", 2, 1).await?;
-    ensure!(took < Duration::from_secs(20), "it was not evicted at once: {took:?}");
+    ensure!(took < Duration::from_secs(20), "the eviction took {took:?}");
     let after = uids(&scene, "shards").await?;
     ensure!(before.iter().filter(|uid| after.contains(uid)).count() == 2, "cleared pods were stopped");
     replicas(&scene, "statefulset", "shards", 3).await
 }
 
-pub async fn an_unknown_kind_stays_suspended_while_its_own_version_is_not_cleared(
+pub async fn a_custom_resource_stays_suspended_until_its_own_version_is_cleared(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = two_versions(cluster, "temple-two", "Suspend").await?;
@@ -156,7 +154,7 @@ pub async fn an_unknown_kind_stays_suspended_while_its_own_version_is_not_cleare
     suspended(json!(true)).await?;
     scene.publish("v3", &container("3")).await?;
     tokio::time::sleep(A_WHILE).await;
-    ensure!(scene.get("temple", "delphi").await?["spec"]["suspend"] == true, "it was resumed");
+    ensure!(scene.get("temple", "delphi").await?["spec"]["suspend"] == true, "the resource was resumed");
     approve(&scene, "v1").await?;
     suspended(json!(null)).await
 }

@@ -1,5 +1,5 @@
-//! What the cluster itself puts into pods: a service mesh with a real mutating webhook, and every way in which a
-//! developer would pass something off as it.
+//! Sidecars that the cluster injects: a service mesh with a real mutating webhook, and pods in which a developer
+//! modifies the injected parts.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
 
-/// What a developer makes of a pod.
+/// A change that a developer makes to an injected pod.
 type Change = fn(&mut Value);
 
-/// The proxy, as the injector writes it into a pod.
+/// The proxy container that the webhook injects.
 fn proxy() -> Value {
     json!({
         "name": "mesh-proxy", "image": format!("mesh/proxy@{}", digest('7')), "args": ["proxy", "sidecar"],
@@ -40,12 +40,12 @@ fn volumes() -> Value {
     ])
 }
 
-/// A mount that the mesh adds to the containers of the pod itself.
+/// The mount that the mesh adds to the application containers.
 fn mount() -> Value {
     json!({ "name": "mesh-config", "mountPath": "/mesh", "readOnly": true })
 }
 
-/// What governance trusts of it.
+/// The `TrustedSidecar` for the mesh.
 fn mesh() -> Value {
     let mut trusted = proxy();
     trusted["envPrefixes"] = json!(["MESH_META_"]);
@@ -64,7 +64,7 @@ fn mesh() -> Value {
         } })
 }
 
-/// The patch of an injector for a pod, in front of what it has and behind.
+/// The patch of the webhook. It adds containers at the end, and init containers and volumes at the start.
 fn inject(pod: &Value, sidecar: &Value) -> Value {
     let spec = &pod["spec"];
     let before = |list: &str| spec[list].as_array().cloned().unwrap_or_default();
@@ -87,7 +87,7 @@ fn push(list: &mut Value, item: Value) {
     }
 }
 
-/// A pod with all of the mesh in it, as the injector leaves it.
+/// A pod after the injection of the whole mesh.
 fn injected(scene: &Scenario<'_>, name: &str) -> Value {
     let mut pod = scene.pod(name, &container("1"));
     let spec = &mut pod["spec"];
@@ -99,8 +99,8 @@ fn injected(scene: &Scenario<'_>, name: &str) -> Value {
     pod
 }
 
-/// A scenario whose v1 is cleared where the mesh is trusted.
-async fn meshed<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
+/// A scenario in which v1 is cleared and the mesh is trusted.
+async fn with_trusted_mesh<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "high").await?;
     scene.apply(Admin, &mesh()).await?;
     scene.clear("v1", &container("1")).await?;
@@ -111,15 +111,15 @@ async fn meshed<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a
     Ok(scene)
 }
 
-/// Waits until what is trusted is so in the namespace, and for the API server's policies to see it.
-async fn trusts(scene: &Scenario<'_>, so: impl Fn(&Value) -> bool) -> Result<()> {
-    until(Duration::from_secs(20), "the clearance to say what is trusted", async || {
-        Ok(so(&scene.get("clearance", "clearance").await?["spec"]["trusted"]).then_some(()))
+/// Waits until `is_expected` accepts the trusted sidecars in the Clearance of the namespace.
+async fn trusts(scene: &Scenario<'_>, is_expected: impl Fn(&Value) -> bool) -> Result<()> {
+    until(Duration::from_secs(20), "the Clearance to have the trusted sidecars", async || {
+        Ok(is_expected(&scene.get("clearance", "clearance").await?["spec"]["trusted"]).then_some(()))
     })
     .await
 }
 
-/// Waits until a pod is held, and gives its operator time to release it all the same.
+/// Waits for the Event of a held pod, and checks that the pod is held.
 async fn stays_held(scene: &Scenario<'_>, name: &str) -> Result<()> {
     scene.event("Pod", name, "Held").await?;
     let pod = scene.get("pod", name).await?;
@@ -128,23 +128,29 @@ async fn stays_held(scene: &Scenario<'_>, name: &str) -> Result<()> {
     Ok(())
 }
 
-pub async fn a_webhook_that_injects_what_is_trusted(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_pod_with_a_trusted_injected_sidecar_runs(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "mesh-trusted", "high").await?;
     scene.apply(Admin, &mesh()).await?;
     let _webhook = Webhook::start(cluster, &scene.namespace, |pod| inject(pod, &proxy())).await?;
-    // Held for want of an approval, and released with all that was injected.
+    // The pods are held without an approval. The operator releases them with the injected sidecar.
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.held("scorer", 2).await?;
     scene.clear("v1", &container("1")).await?;
     scene.running("scorer", 2).await?;
-    // Approved: the API server lets it through by itself.
+    // After the approval, the policies admit a pod without a gate.
     let pod = scene.pod("approved", &container("1"));
     until(Duration::from_secs(20), "the API server to see the clearance", async || {
         let dry = ["apply", "--dry-run=server", "-o=json", "-f", "-"];
         let pod = cluster.kubectl_stdin(Dev, &dry, &pod.to_string()).await?.ok()?;
         let pod: Value = serde_json::from_str(&pod)?;
-        ensure!(pod["spec"]["containers"][1]["name"] == "mesh-proxy", "it was not injected into: {pod}");
-        ensure!(pod["spec"]["initContainers"][0]["name"] == "mesh-init", "it was not injected into: {pod}");
+        ensure!(
+            pod["spec"]["containers"][1]["name"] == "mesh-proxy",
+            "the webhook did not inject into {pod}"
+        );
+        ensure!(
+            pod["spec"]["initContainers"][0]["name"] == "mesh-init",
+            "the webhook did not inject into {pod}"
+        );
         Ok(pod["spec"]["schedulingGates"].is_null().then_some(()))
     })
     .await?;
@@ -155,18 +161,18 @@ pub async fn a_webhook_that_injects_what_is_trusted(cluster: &ControlPlane) -> R
     scene.condition("trustedsidecar", "mesh", "Ready", "True", "InForce").await.map(drop)
 }
 
-pub async fn a_webhook_that_injects_what_is_not(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_pod_with_an_untrusted_injected_sidecar_does_not_run(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "mesh-untrusted", "high").await?;
     scene.apply(Admin, &mesh()).await?;
     let mut other = proxy();
     other["image"] = json!(format!("mesh/proxy@{}", digest('8')));
     let injects = other.clone();
     let _webhook = Webhook::start(cluster, &scene.namespace, move |pod| inject(pod, &injects)).await?;
-    // Held while nothing is approved, and also when all but the sidecar is.
+    // The pod is held before the approval, and also after it, because of the sidecar.
     scene.apply(Dev, &scene.pod("early", &container("1"))).await?;
     scene.clear("v1", &container("1")).await?;
     stays_held(&scene, "early").await?;
-    // Refused where the API server found it cleared before the webhook changed it.
+    // A pod is refused if it was cleared before the webhook changed it.
     let late = scene.pod("late", &container("1"));
     until(Duration::from_secs(20), "the API server to see the clearance", async || {
         let said =
@@ -175,19 +181,19 @@ pub async fn a_webhook_that_injects_what_is_not(cluster: &ControlPlane) -> Resul
     })
     .await
     .and_then(|said| {
-        ensure!(said.contains("kubectl get trustedsidecars"), "it does not say what to do: {said}");
+        ensure!(said.contains("kubectl get trustedsidecars"), "the message has no next command: {said}");
         Ok(())
     })?;
     let early = scene.get("pod", "early").await?;
-    ensure!(early["metadata"]["labels"]["assent.dev/held"] == "true", "it was released: {early}");
-    // Trusted beside the other, as in an upgrade of the mesh, it runs …
+    ensure!(early["metadata"]["labels"]["assent.dev/held"] == "true", "the pod was released: {early}");
+    // A second TrustedSidecar, as in an upgrade of the mesh, lets the pod run.
     let mut next = mesh();
     next["metadata"]["name"] = json!("mesh-next");
     next["spec"]["containers"][0]["image"] = other["image"].clone();
     scene.apply(Admin, &next).await?;
     scene.running_pod("early").await?;
     scene.apply(Dev, &late).await?;
-    // … and what is no longer trusted stops, within the grace.
+    // A pod with a sidecar that is no longer trusted stops within the grace.
     cluster.kubectl(Admin, &["delete", "trustedsidecar", "mesh-next"]).await?.ok()?;
     until(Duration::from_secs(90), "the pod to stop", async || {
         Ok(scene.get("pod", "early").await.is_err().then_some(()))
@@ -195,9 +201,9 @@ pub async fn a_webhook_that_injects_what_is_not(cluster: &ControlPlane) -> Resul
     .await
 }
 
-/// Every change to an injected pod that a developer would like to go unseen.
-pub async fn dev_passes_something_off_as_a_sidecar(cluster: &ControlPlane) -> Result<()> {
-    let scene = meshed(cluster, "mesh-attacks").await?;
+/// Each change would give a developer control over the pod.
+pub async fn a_pod_with_a_modified_sidecar_is_held(cluster: &ControlPlane) -> Result<()> {
+    let scene = with_trusted_mesh(cluster, "mesh-attacks").await?;
     let attacks: [(&str, Change); 22] = [
         ("image", |spec| spec["containers"][1]["image"] = json!("mesh/proxy:latest")),
         ("command", |spec| spec["containers"][1]["command"] = json!(["sh"])),
@@ -282,15 +288,16 @@ pub async fn dev_passes_something_off_as_a_sidecar(cluster: &ControlPlane) -> Re
         stays_held(&scene, name).await?;
     }
     let said = scene.assent(Dev, &["explain", "pod/image"]).await?.stdout;
-    ensure!(said.contains("mesh/proxy:latest"), "it does not say what differs: {said}");
-    ensure!(!said.contains("mesh-init"), "it says that what is trusted differs: {said}");
-    // And what was injected and not changed runs.
+    ensure!(said.contains("mesh/proxy:latest"), "the difference is missing in: {said}");
+    ensure!(!said.contains("mesh-init"), "a trusted init container is reported as a difference: {said}");
+    // An injected pod without changes runs.
     scene.apply(Dev, &injected(&scene, "honest")).await?;
     scene.running_pod("honest").await
 }
 
-/// Trust is governance's to give, and says which images.
-pub async fn who_may_trust_and_what(cluster: &ControlPlane) -> Result<()> {
+/// Only a user with cluster-wide permission creates a `TrustedSidecar`. It names each image by digest, or by its
+/// complete repository.
+pub async fn a_trusted_sidecar_needs_permission_and_an_exact_image(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "mesh-trust", "high").await?;
     let mut mine = mesh();
     mine["metadata"]["name"] = json!("mine");
@@ -311,7 +318,7 @@ pub async fn who_may_trust_and_what(cluster: &ControlPlane) -> Result<()> {
     let status = r#"{"status":{"observedGeneration":99}}"#;
     let patch = ["patch", "trustedsidecar", "mesh", "--subresource=status", "--type=merge", "-p", status];
     let said = scene.denied(Admin, &patch).await?;
-    ensure!(said.contains("written by Assent alone"), "{said}");
+    ensure!(said.contains("written by Assent only"), "{said}");
     let examples = root().join("examples/trusted-sidecars").display().to_string();
     cluster.kubectl(Admin, &["apply", "-k", &examples]).await?.ok()?;
     for example in ["istio-1-28", "linkerd", "vault-agent", "kserve"] {

@@ -1,4 +1,4 @@
-//! Decisions that were signed in Git: whose key it is has decided, whoever applies them, and nothing else counts.
+//! Decisions that are signed in Git. The owner of the key is the approver, and not the account that applies the file.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use Person::{Admin, Alice, Dev};
 
-/// A namespace with a version to decide about, and a role that only keys fill.
+/// A scenario with a published version, and a role whose approvers are all listed by key.
 struct Signing<'a> {
     scene: Scenario<'a>,
     role: String,
@@ -17,7 +17,7 @@ struct Signing<'a> {
 }
 
 impl<'a> Signing<'a> {
-    /// With a level that asks for one approval in a role of its own, in which `users` have keys.
+    /// Creates a level that requires one approval in a new role, which lists a key for each of `users`.
     async fn new(cluster: &'a ControlPlane, name: &str, users: &[&str]) -> Result<Self> {
         let scene = Scenario::new(cluster, name, "limited").await?;
         let this = Self { scene, role: format!("{name}-signers"), keys: tempfile::tempdir()? };
@@ -39,7 +39,7 @@ impl<'a> Signing<'a> {
         self.keys.path().join(user)
     }
 
-    /// Lists the keys of `users`, each with more said of it.
+    /// Writes the role with the keys of `users`. Each key gets the additional fields.
     async fn list(&self, users: &[(&str, Value)]) -> Result<()> {
         let mut keys = Vec::new();
         for (user, more) in users {
@@ -54,21 +54,21 @@ impl<'a> Signing<'a> {
         self.scene.apply(Admin, &role).await.map(drop)
     }
 
-    /// Has `user` decide about v1, into a file: what it says.
+    /// Signs a decision of `user` about v1 into a file. Returns the decision and the output of the plugin.
     async fn sign(&self, user: &str, act: &[&str]) -> Result<(Value, Output)> {
         let (key, file) = (self.key(user).display().to_string(), self.keys.path().join("signed.yaml"));
         let plugin = binaries()?.join("kubectl-assent").display().to_string();
         let place =
             ["--ssh-key", &key, "--to", &file.display().to_string(), "--yes", "-n", &self.scene.namespace];
         let args = [act, &["scorer", "--version=v1"], &place].concat();
-        // Alice is whoever reads: she holds no role that counts here.
+        // Alice only reads the cluster. She holds no role that counts here.
         let cluster = self.scene.cluster;
         let said = cluster.run(cluster.account(Alice), &plugin, &args, None).await?;
         ensure!(said.status.success(), "{said:?}");
         Ok((serde_saphyr::from_str(&std::fs::read_to_string(file)?)?, said))
     }
 
-    /// Applies a manifest as the controller that applies what is in Git.
+    /// Applies a manifest with the account of the `GitOps` controller.
     async fn merge(&self, manifest: &Value) -> Result<Output> {
         let (cluster, account) = (self.scene.cluster, self.scene.cluster.gitops().await?);
         let apply = ["apply", "--server-side", "-f", "-"];
@@ -99,7 +99,7 @@ pub async fn the_signer_and_not_the_applier_is_the_approver(cluster: &ControlPla
     {
         ensure!(said.stdout.contains(shown), "{shown:?} was not shown: {}", said.stdout);
     }
-    ensure!(scene.list("approvals").await?.is_empty(), "nothing is recorded yet");
+    ensure!(scene.list("approvals").await?.is_empty(), "signing created an Approval in the cluster");
     signing.merge(&approval).await?.ok()?;
     scene.is_cleared("v1").await?;
     scene.running("scorer", 2).await?;
@@ -113,12 +113,12 @@ pub async fn the_signer_and_not_the_applier_is_the_approver(cluster: &ControlPla
     let header = columns.lines().next().unwrap_or_default();
     let at = header.find("APPROVER").context("a column APPROVER")?;
     ensure!(columns.lines().nth(1).is_some_and(|row| row[at..].starts_with("erin ")), "{columns}");
-    // Git says the same for ever.
+    // The GitOps controller applies the same file again and again.
     let again = signing.merge(&approval).await?.ok()?;
     ensure!(again.contains("serverside-applied"), "{again}");
     let said = scene.assent(Alice, &["history", "scorer"]).await?.ok()?;
     ensure!(said.contains("erin as signed-signers"), "{said}");
-    // Without a signature it is as before.
+    // A service account cannot create an approval without a signature.
     let mut unsigned = renamed(&approval, "unsigned");
     unsigned["spec"].as_object_mut().context("a spec")?.remove("signature");
     let refused = signing.merge(&unsigned).await?.denied()?;
@@ -130,7 +130,7 @@ pub async fn the_signer_and_not_the_applier_is_the_approver(cluster: &ControlPla
     Ok(())
 }
 
-pub async fn a_signature_is_not_used_for_anything_else(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_signature_is_valid_for_its_own_decision_only(cluster: &ControlPlane) -> Result<()> {
     let signing = Signing::new(cluster, "replayed", &["erin"]).await?;
     let scene = &signing.scene;
     let (approval, _) = signing.sign("erin", &["approve", "--until=30d"]).await?;
@@ -148,20 +148,20 @@ pub async fn a_signature_is_not_used_for_anything_else(cluster: &ControlPlane) -
         copy["spec"].as_object_mut().context("a spec")?.extend(attack);
         signing.merge(&copy).await?.ok()?;
         let message = signing.counts(&copy, "False", "SignatureNotValid").await?;
-        ensure!(message.contains("the signature of erin is not of this"), "{name}: {message}");
+        ensure!(message.contains("the signature of erin is for other content"), "{name}: {message}");
     }
     scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
     signing.merge(&approval).await?.ok()?;
     scene.is_cleared("v1").await?;
 
-    // Applied once more after a revocation, it still came before it.
+    // An approval that is applied again after a revocation keeps its earlier time.
     let (revocation, _) = signing.sign("erin", &["revoke", "--reason=drift"]).await?;
     signing.merge(&revocation).await?.ok()?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
     let again = renamed(&approval, "again");
     signing.merge(&again).await?.ok()?;
     signing.counts(&again, "False", "Revoked").await?;
-    // And the revocation, after a new approval, is the one that was lifted.
+    // A revocation that is applied again after a new approval also keeps its earlier time.
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let (anew, _) = signing.sign("erin", &["approve"]).await?;
     signing.merge(&anew).await?.ok()?;
@@ -185,7 +185,7 @@ pub async fn a_key_counts_while_its_role_lists_it(cluster: &ControlPlane) -> Res
     scene.is_cleared("v1").await?;
     signing.list(&[("erin", json!({ "notAfter": "2020-01-01T00:00:00Z" }))]).await?;
     let message = signing.counts(&approval, "False", "SignatureNotValid").await?;
-    ensure!(message.contains("the key of erin in ApproverRole keys-signers did not count"), "{message}");
+    ensure!(message.contains("the key of erin in ApproverRole keys-signers was not valid"), "{message}");
     let wrong = json!({ "approver": { "user": "system:serviceaccount:flux-system:kustomize-controller" } });
     let refused =
         signing.list(&[("erin", wrong)]).await.err().map(|error| error.to_string()).unwrap_or_default();
@@ -213,13 +213,13 @@ pub async fn a_signed_revocation_stays_when_its_key_leaves_the_role(cluster: &Co
     signing.counts(&approval, "False", "SignatureNotValid").await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
     scene.kubectl(Admin, &["delete", "approverrole", &signing.role]).await?;
-    // The role is gone from what the operator knows once it says so of a decision that is new to it.
+    // The operator has seen the deletion of the role when it rejects a new decision in that role.
     signing.merge(&renamed(&approval, "after-the-role")).await?.ok()?;
     signing.counts(&renamed(&approval, "after-the-role"), "False", "SignatureNotValid").await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
     signing.counts(&revocation, "True", "Counted").await?;
 
-    // Somebody else in the role lifts it.
+    // An approval by another person in the role lifts the revocation.
     signing.list(&[("frank", json!({}))]).await?;
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let (anew, _) = signing.sign("frank", &["approve"]).await?;
@@ -227,7 +227,7 @@ pub async fn a_signed_revocation_stays_when_its_key_leaves_the_role(cluster: &Co
     scene.is_cleared("v1").await
 }
 
-pub async fn an_approval_dated_ahead_is_refused_and_an_objection_is_not(
+pub async fn an_approval_dated_in_the_future_is_refused_and_a_revocation_is_not(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let signing = Signing::new(cluster, "dated-ahead", &["erin"]).await?;
@@ -239,7 +239,7 @@ pub async fn an_approval_dated_ahead_is_refused_and_an_objection_is_not(
     ahead["spec"]["decision"] = json!("Revoke");
     ahead["spec"]["reason"] = json!("an outage");
     signing.merge(&ahead).await?.ok()?;
-    // A time that the operator cannot read is refused in every decision, with no other field at fault.
+    // The schema refuses an unreadable time in every decision. No other field is wrong here.
     for (field, at) in [("notAfter", "/spec"), ("signedAt", "/spec/signature")] {
         let mut unreadable = renamed(&approval, "unreadable");
         let part = unreadable.pointer_mut(at).context("a part")?;
@@ -256,7 +256,7 @@ pub async fn an_owner_who_signs_does_not_count(cluster: &ControlPlane) -> Result
     ensure!(said.stdout.contains("you own the system"), "{}", said.stdout);
     signing.merge(&approval).await?.ok()?;
     signing.counts(&approval, "False", "ApproverIsOwner").await?;
-    // By the groups that the role says a person has, too.
+    // The groups that the role lists for a key also count.
     signing.list(&[("erin", json!({ "approver": { "user": "erin", "groups": ["builders"] } }))]).await?;
     let mut system = signing.scene.system("owning");
     system["spec"]["owners"] = json!([{ "kind": "Group", "name": "builders" }]);
@@ -266,7 +266,7 @@ pub async fn an_owner_who_signs_does_not_count(cluster: &ControlPlane) -> Result
     signing.counts(&approval, "False", "ApproverIsOwner").await.map(drop)
 }
 
-pub async fn check_counts_a_signature_and_no_name_in_a_file(cluster: &ControlPlane) -> Result<()> {
+pub async fn check_counts_a_signature_and_not_a_name_in_a_file(cluster: &ControlPlane) -> Result<()> {
     let signing = Signing::new(cluster, "checked-signatures", &["erin"]).await?;
     let scene = &signing.scene;
     let (approval, _) = signing.sign("erin", &["approve"]).await?;
@@ -306,7 +306,7 @@ pub async fn check_counts_a_signature_and_no_name_in_a_file(cluster: &ControlPla
     let mut edited = approval.clone();
     edited["spec"]["notAfter"] = json!("2090-01-01T00:00:00Z");
     let said = check(&edited).await?;
-    ensure!(said.contains("does not count: the signature of erin is not of this"), "{said}");
+    ensure!(said.contains("does not count: the signature of erin is for other content"), "{said}");
     ensure!(said.contains("0 would run"), "{said}");
     Ok(())
 }

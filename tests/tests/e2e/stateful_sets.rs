@@ -1,5 +1,4 @@
-//! The pods of a `StatefulSet` wait for each other only where their set has them wait, and never for what is not
-//! cleared.
+//! Pods of a `StatefulSet` wait for each other only as the set demands, and never for a pod that is not cleared.
 
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::workloads::{SOON, approve_alone, level, replicas, revoke, set};
 
-/// The set "shards" with `policy`, updated from its second pod on.
+/// The set "shards" with `policy`. A rolling update changes the pods from the second on.
 fn partitioned(scene: &Scenario<'_>, policy: &str, revision: &str) -> Value {
     let mut set = set(scene, policy, revision);
     set["spec"]["updateStrategy"] = json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": 1 } });
@@ -28,18 +27,14 @@ async fn pods_of_revision(scene: &Scenario<'_>, revision: &str, phase: &str, cou
     .await
 }
 
-async fn what_is_cleared_above_a_partition_runs(
-    cluster: &ControlPlane,
-    name: &str,
-    policy: &str,
-) -> Result<()> {
+async fn cleared_pods_above_a_partition_run(cluster: &ControlPlane, name: &str, policy: &str) -> Result<()> {
     let scene = Scenario::new(cluster, name, "high").await?;
     scene.clear("v1", &container("1")).await?;
     scene.publish("v2", &container("2")).await?;
     scene.apply(Person::Dev, &partitioned(&scene, policy, "1")).await?;
     scene.running("shards", 3).await?;
     scene.apply(Person::Dev, &partitioned(&scene, policy, "2")).await?;
-    until(SOON, "a pod of the new revision", async || {
+    until(SOON, "a held pod of the new revision", async || {
         Ok(scene
             .pods("shards")
             .await?
@@ -56,19 +51,19 @@ async fn what_is_cleared_above_a_partition_runs(
     scene.settled("shards", 2, 1).await.map(drop)
 }
 
-pub async fn what_is_cleared_in_a_parallel_set_does_not_wait_for_what_is_not(
+pub async fn cleared_pods_of_a_parallel_set_do_not_wait_for_uncleared_pods(
     cluster: &ControlPlane,
 ) -> Result<()> {
-    what_is_cleared_above_a_partition_runs(cluster, "canary-parallel", "Parallel").await
+    cleared_pods_above_a_partition_run(cluster, "canary-parallel", "Parallel").await
 }
 
-pub async fn what_is_cleared_in_an_ordered_set_does_not_wait_for_what_is_not(
+pub async fn cleared_pods_of_an_ordered_set_do_not_wait_for_uncleared_pods(
     cluster: &ControlPlane,
 ) -> Result<()> {
-    what_is_cleared_above_a_partition_runs(cluster, "canary-ordered", "OrderedReady").await
+    cleared_pods_above_a_partition_run(cluster, "canary-ordered", "OrderedReady").await
 }
 
-pub async fn a_held_pod_with_the_name_of_a_member_delays_nobody(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_held_pod_named_like_a_member_does_not_delay_the_set(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "same-name", "high").await?;
     scene.publish("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.pod("shards-0", &container("other"))).await?;
@@ -81,9 +76,7 @@ pub async fn a_held_pod_with_the_name_of_a_member_delays_nobody(cluster: &Contro
     scene.held("shards-0", 1).await.map(drop)
 }
 
-pub async fn a_held_pod_below_a_partition_is_not_deleted_again_and_again(
-    cluster: &ControlPlane,
-) -> Result<()> {
+pub async fn a_held_pod_below_a_partition_is_not_deleted_repeatedly(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "partition-start", "high").await?;
     scene.clear("v1", &container("1")).await?;
     scene.clear("v2", &container("2")).await?;
@@ -102,11 +95,11 @@ pub async fn a_held_pod_below_a_partition_is_not_deleted_again_and_again(
     let uid = async || Ok::<_, anyhow::Error>(scene.get("pod", "shards-1").await?["metadata"]["uid"].take());
     let before = uid().await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    ensure!(uid().await? == before, "it was deleted though its set wants it");
+    ensure!(uid().await? == before, "the operator deleted a held pod that its set wants");
     Ok(())
 }
 
-/// The objects that `LeaderWorkerSet` makes of a group: the leader is a pod of one set, and owns the set of its workers.
+/// The workers of a group as `LeaderWorkerSet` creates them. The leader is a pod, and it owns the set of the workers.
 fn workers(scene: &Scenario<'_>, leader: &Value) -> Value {
     let mut workers = set(scene, "Parallel", "1");
     workers["metadata"]["name"] = json!("shards-0");
@@ -119,9 +112,7 @@ fn workers(scene: &Scenario<'_>, leader: &Value) -> Value {
     workers
 }
 
-pub async fn i3_a_group_of_leader_and_workers_stops_and_comes_back_at_its_root(
-    cluster: &ControlPlane,
-) -> Result<()> {
+pub async fn i3_a_leader_worker_group_stops_and_starts_at_its_root(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "group", "high").await?;
     level(&scene, "group", &json!({ "mode": "ScaleDown", "gracePeriodSeconds": 60 })).await?;
     scene.publish("v1", &container("1")).await?;
@@ -131,7 +122,7 @@ pub async fn i3_a_group_of_leader_and_workers_stops_and_comes_back_at_its_root(
     scene.held("shards", 1).await?;
     scene.apply(Person::Dev, &workers(&scene, &scene.get("pod", "shards-0").await?)).await?;
     scene.held("workers", 2).await?;
-    until(SOON, "the system to say which workload waits", async || {
+    until(SOON, "the condition PodsHeld to name the workload", async || {
         let system = scene.get("aisystem", "scorer").await?;
         let conditions = system["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let held = conditions.iter().find(|condition| condition["type"] == "PodsHeld");
@@ -143,7 +134,7 @@ pub async fn i3_a_group_of_leader_and_workers_stops_and_comes_back_at_its_root(
     scene.running("workers", 2).await?;
     revoke(&scene, "v1").await?;
     replicas(&scene, "statefulset", "shards", 0).await?;
-    // The workers go with their leader.
+    // The garbage collector deletes the workers with their leader.
     scene.settled("shards", 0, 0).await?;
     scene.settled("workers", 0, 0).await?;
     scene.event("StatefulSet", "shards", "ClearanceLost").await?;

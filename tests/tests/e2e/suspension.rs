@@ -1,5 +1,5 @@
-//! Others use `spec.suspend` of Jobs and `CronJobs` too: their users, queues such as Kueue, and controllers that make
-//! Jobs such as `JobSet`. Assent takes back what it did itself, and nothing else.
+//! Users, queues such as Kueue, and parents of Jobs such as `JobSet` also set `spec.suspend` of Jobs and `CronJobs`.
+//! Assent resumes only the Jobs and `CronJobs` that it suspended itself.
 
 use std::time::Duration;
 
@@ -9,29 +9,31 @@ use serde_json::{Value, json};
 
 use crate::workloads::{SOON, SUSPENDED, resumed, revoke, strict_job, suspended};
 
-/// The label by which Kueue takes a Job.
+/// The label by which Kueue manages a Job.
 const QUEUE: &str = "kueue.x-k8s.io/queue-name";
 
-/// How long something that must not happen is waited for.
+/// How long a test waits for something that must not happen.
 const A_WHILE: Duration = Duration::from_secs(2);
 
 fn patch_of(suspend: bool) -> String {
     json!({ "spec": { "suspend": suspend } }).to_string()
 }
 
-/// What a queue or a controller does.
+/// Sets `spec.suspend`, as a queue or a parent controller does.
 async fn set_suspend(scene: &Scenario<'_>, name: &str, suspend: bool) -> Result<()> {
     let patch = patch_of(suspend);
     let args = ["patch", "job", name, "--type=merge", "--field-manager=manager", "-p", &patch];
     scene.kubectl(Person::Dev, &args).await.map(drop)
 }
 
+/// Whether the Job is suspended, and whether it has the label of Assent.
 async fn is_suspended(scene: &Scenario<'_>, name: &str) -> Result<(bool, bool)> {
     let job = scene.get("job", name).await?;
     Ok((job["spec"]["suspend"] == true, job["metadata"]["labels"][SUSPENDED] == "true"))
 }
 
-/// Plays the webhook of a queue in one namespace: it suspends what has its label, and labels what asks for it.
+/// Simulates the webhook of a queue in one namespace. It suspends a Job with the label of the queue, and adds the label
+/// if the Job asks for the default queue.
 async fn queue(scene: &Scenario<'_>) -> Result<()> {
     let name = format!("queue-{}", scene.namespace);
     let label = format!("metadata/labels/{}", QUEUE.replace('/', "~1"));
@@ -49,7 +51,7 @@ async fn queue(scene: &Scenario<'_>) -> Result<()> {
         "metadata": { "name": name }, "spec": { "policyName": name } });
     scene.apply(Person::Admin, &policy).await?;
     scene.apply(Person::Admin, &binding).await?;
-    until(SOON, "the queue to take Jobs", async || {
+    until(SOON, "the queue to suspend Jobs", async || {
         let mut job = labelled(strict_job(scene, "probe"), QUEUE);
         job["spec"]["template"]["metadata"]["labels"] = json!({});
         let dry = ["create", "--dry-run=server", "-o=json", "-f", "-"];
@@ -71,25 +73,25 @@ pub async fn an_approved_job_waits_until_its_queue_admits_it(cluster: &ControlPl
     queue(&scene).await?;
     scene.apply(Person::Dev, &labelled(strict_job(&scene, "waits"), QUEUE)).await?;
     scene.apply(Person::Dev, &labelled(strict_job(&scene, "labelled-by-queue"), "default-queue")).await?;
-    // Assent suspends it first, and the queue takes it after that.
+    // Assent suspends this Job first. Then the Job gets the label of the queue.
     scene.apply(Person::Dev, &strict_job(&scene, "labelled-late")).await?;
     suspended(&scene, "job", "labelled-late", true).await?;
     scene.kubectl(Person::Dev, &["label", "job", "labelled-late", &format!("{QUEUE}=main")]).await?;
     scene.apply(Person::Dev, &labelled(strict_job(&scene, "admitted"), QUEUE)).await?;
     let held = is_suspended(&scene, "waits").await?;
-    ensure!(held == (true, false), "the queue suspends it, and Assent does not: {held:?}");
-    // Its pods wait for the approval.
+    ensure!(held == (true, false), "only the queue must suspend the Job: {held:?}");
+    // The queue admits the Job, and its pods wait for the approval.
     set_suspend(&scene, "admitted", false).await?;
     scene.held("admitted", 2).await?;
     scene.approve("v1").await?;
     scene.running("admitted", 2).await?;
     tokio::time::sleep(A_WHILE).await;
     for name in ["waits", "labelled-by-queue", "labelled-late"] {
-        until(SOON, "the label of Assent to go", async || {
+        until(SOON, "the label of Assent to disappear", async || {
             Ok((is_suspended(&scene, name).await? == (true, false)).then_some(()))
         })
         .await?;
-        ensure!(scene.pods(name).await?.is_empty(), "{name} runs past its queue");
+        ensure!(scene.pods(name).await?.is_empty(), "{name} has pods before its queue admits it");
         set_suspend(&scene, name, false).await?;
         scene.running(name, 2).await?;
     }
@@ -108,23 +110,26 @@ pub async fn a_queued_job_that_lost_its_clearance_goes_back_to_its_queue(
     revoke(&scene, "v1").await?;
     suspended(&scene, "job", "train", true).await?;
     scene.settled("train", 0, 0).await?;
-    // The queue has admitted it, and tries to start it.
+    // The queue has admitted the Job and tries to start it.
     set_suspend(&scene, "train", false).await?;
     let held = is_suspended(&scene, "train").await?;
-    ensure!(held == (true, true), "it was started: {held:?}");
+    ensure!(held == (true, true), "the Job was resumed: {held:?}");
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.approve("v1").await?;
     suspended(&scene, "job", "train", false).await?;
     tokio::time::sleep(A_WHILE).await;
-    ensure!(scene.pods("train").await?.is_empty(), "it runs past its queue");
+    ensure!(scene.pods("train").await?.is_empty(), "the Job has pods before its queue admits it");
     set_suspend(&scene, "train", false).await?;
     scene.running("train", 2).await?;
     let job = scene.get("job", "train").await?;
-    ensure!(job["status"]["failed"].is_null() || job["status"]["failed"] == 0, "it failed: {job}");
+    ensure!(
+        job["status"]["failed"].is_null() || job["status"]["failed"] == 0,
+        "the Job has failed pods: {job}"
+    );
     Ok(())
 }
 
-/// A Job that belongs to an object, as `JobSet` and others make them.
+/// A Job with a controller, as `JobSet` and others create them.
 async fn child_job(scene: &Scenario<'_>, name: &str) -> Result<Value> {
     let parent = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": scene.namespace } });
     scene.apply(Person::Dev, &parent).await?;
@@ -135,7 +140,7 @@ async fn child_job(scene: &Scenario<'_>, name: &str) -> Result<Value> {
     Ok(job)
 }
 
-pub async fn a_child_job_is_suspended_by_its_parent_and_not_by_assent(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_new_child_job_is_not_suspended_and_its_pods_are_held(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "child-job", "high").await?;
     scene.publish("v1", &container("1")).await?;
     for name in ["runs", "stays"] {
@@ -143,34 +148,37 @@ pub async fn a_child_job_is_suspended_by_its_parent_and_not_by_assent(cluster: &
         scene.held(name, 2).await?;
         ensure!(is_suspended(&scene, name).await? == (false, false), "Assent suspended {name}");
     }
-    // Nobody fights about it.
+    // Assent and the parent must not overwrite each other's changes.
     let version = async || {
         Ok::<_, anyhow::Error>(scene.get("job", "runs").await?["metadata"]["resourceVersion"].take())
     };
     tokio::time::sleep(Duration::from_secs(1)).await;
     let before = version().await?;
     tokio::time::sleep(A_WHILE).await;
-    ensure!(version().await? == before, "the Job changes though nobody changes it");
-    // What its parent suspends meanwhile is its parent's to resume.
+    ensure!(version().await? == before, "the Job changes without a reason");
+    // Assent must not resume a Job that its parent suspended.
     set_suspend(&scene, "stays", true).await?;
     scene.approve("v1").await?;
     scene.running("runs", 2).await?;
     tokio::time::sleep(A_WHILE).await;
     ensure!(is_suspended(&scene, "stays").await? == (true, false), "Assent resumed it");
-    // A loss counts no pod as failed.
+    // Assent suspends the Job when the clearance is lost, so that no pod counts as failed.
     revoke(&scene, "v1").await?;
     suspended(&scene, "job", "runs", true).await?;
     scene.settled("runs", 0, 0).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.approve("v1").await?;
     let job = resumed(&scene, "job", "runs").await?;
-    ensure!(job["status"]["failed"].is_null() || job["status"]["failed"] == 0, "it failed: {job}");
+    ensure!(
+        job["status"]["failed"].is_null() || job["status"]["failed"] == 0,
+        "the Job has failed pods: {job}"
+    );
     scene.running("runs", 2).await.map(drop)
 }
 
-/// A way to say that something is to be suspended, or to say something else about it.
+/// A write to a suspended object by its user.
 #[derive(Clone, Copy)]
-enum Way {
+enum UserWrite {
     Patch(&'static str),
     Apply(Option<bool>),
     ServerSideApply(Option<bool>),
@@ -179,7 +187,7 @@ enum Way {
     Annotate,
 }
 
-async fn go(scene: &Scenario<'_>, kind: &str, manifest: &Value, way: Way) -> Result<()> {
+async fn write(scene: &Scenario<'_>, kind: &str, manifest: &Value, user_write: UserWrite) -> Result<()> {
     let name = manifest["metadata"]["name"].as_str().unwrap_or_default();
     let with = |suspend: Option<bool>| {
         let mut manifest = manifest.clone();
@@ -191,75 +199,76 @@ async fn go(scene: &Scenario<'_>, kind: &str, manifest: &Value, way: Way) -> Res
     let stdin = async |args: &[&str], manifest: String| {
         scene.cluster.kubectl_stdin(Person::Dev, args, &manifest).await?.ok().map(drop)
     };
-    match way {
-        Way::Patch(patch_type) => {
+    match user_write {
+        UserWrite::Patch(patch_type) => {
             let args = ["patch", kind, name, patch_type, "-p", &patch_of(true)];
             scene.kubectl(Person::Dev, &args).await.map(drop)
         }
-        Way::Apply(suspend) => stdin(&["apply", "-f", "-"], with(suspend)).await,
-        Way::ServerSideApply(suspend) => {
+        UserWrite::Apply(suspend) => stdin(&["apply", "-f", "-"], with(suspend)).await,
+        UserWrite::ServerSideApply(suspend) => {
             let args = ["apply", "--server-side", "--force-conflicts", "--field-manager=gitops", "-f", "-"];
             stdin(&args, with(suspend)).await
         }
-        Way::Label => {
+        UserWrite::Label => {
             scene.kubectl(Person::Dev, &["label", kind, name, &format!("{SUSPENDED}-")]).await.map(drop)
         }
-        Way::Replace => {
+        UserWrite::Replace => {
             let mut live = scene.get(kind, name).await?;
             live["metadata"]["labels"] = json!({});
             live["spec"]["suspend"] = json!(true);
             stdin(&["replace", "-f", "-"], live.to_string()).await
         }
-        Way::Annotate => {
+        UserWrite::Annotate => {
             scene.kubectl(Person::Dev, &["annotate", kind, name, "team=risk"]).await?;
             scene.kubectl(Person::Dev, &["label", kind, name, "team=risk"]).await.map(drop)
         }
     }
 }
 
-pub async fn what_its_user_suspends_while_assent_does_stays_suspended(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_job_that_its_user_also_suspends_stays_suspended(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "both-suspend", "high").await?;
     scene.publish("v1", &container("1")).await?;
-    let ways = [
-        ("patched", Way::Patch("--type=merge"), true),
-        ("strategic", Way::Patch("--type=strategic"), true),
-        ("applied", Way::Apply(Some(true)), true),
-        ("by-server", Way::ServerSideApply(Some(true)), true),
-        ("unlabelled", Way::Label, true),
-        ("replaced", Way::Replace, true),
-        ("annotated", Way::Annotate, false),
-        ("applied-again", Way::Apply(None), false),
-        ("applied-false", Way::Apply(Some(false)), false),
-        ("by-server-again", Way::ServerSideApply(None), false),
-        ("by-server-false", Way::ServerSideApply(Some(false)), false),
+    // The last field tells whether the object stays suspended after the approval.
+    let writes = [
+        ("patched", UserWrite::Patch("--type=merge"), true),
+        ("strategic", UserWrite::Patch("--type=strategic"), true),
+        ("applied", UserWrite::Apply(Some(true)), true),
+        ("by-server", UserWrite::ServerSideApply(Some(true)), true),
+        ("unlabelled", UserWrite::Label, true),
+        ("replaced", UserWrite::Replace, true),
+        ("annotated", UserWrite::Annotate, false),
+        ("applied-again", UserWrite::Apply(None), false),
+        ("applied-false", UserWrite::Apply(Some(false)), false),
+        ("by-server-again", UserWrite::ServerSideApply(None), false),
+        ("by-server-false", UserWrite::ServerSideApply(Some(false)), false),
     ];
     for kind in ["Job", "CronJob"] {
-        for (name, way, _) in ways {
+        for (name, user_write, _) in writes {
             let mut manifest = strict_job(&scene, name);
             if kind == "CronJob" {
                 manifest = scene.workload("batch/v1", kind, name, &pod_spec(&container("1")));
-                // Its Jobs are suspended by themselves.
+                // No Job of this CronJob may run, whatever happens to the CronJob.
                 manifest["spec"]["schedule"] = json!("0 0 1 1 *");
                 manifest["spec"]["jobTemplate"]["spec"]["suspend"] = json!(true);
             }
             scene.apply(Person::Dev, &manifest).await?;
             suspended(&scene, kind, name, true).await?;
-            go(&scene, kind, &manifest, way).await?;
+            write(&scene, kind, &manifest, user_write).await?;
         }
     }
     scene.approve("v1").await?;
     for kind in ["Job", "CronJob"] {
-        for (name, _, _) in ways.iter().filter(|(_, _, stays)| !stays) {
+        for (name, _, _) in writes.iter().filter(|(_, _, stays)| !stays) {
             resumed(&scene, kind, name).await.map_err(|error| error.context(format!("{kind} {name}")))?;
         }
-        for (name, _, _) in ways.iter().filter(|(_, _, stays)| *stays) {
+        for (name, _, _) in writes.iter().filter(|(_, _, stays)| *stays) {
             suspended(&scene, kind, name, false).await.map_err(|e| e.context(format!("{kind} {name}")))?;
         }
     }
     Ok(())
 }
 
-/// The chart of one Job that Helm waits for.
+/// A chart with one Job as a pre-install hook. Helm waits for it.
 fn chart_with_a_hook(scene: &Scenario<'_>) -> Result<tempfile::TempDir> {
     let mut hook = scene.workload("batch/v1", "Job", "migrate", &pod_spec(&container("1")));
     hook["metadata"]["annotations"] = json!({ "helm.sh/hook": "pre-install" });

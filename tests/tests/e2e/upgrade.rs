@@ -1,5 +1,5 @@
-//! From one release to the next and back, while workloads run: nothing that runs is disturbed, nothing that is held
-//! starts, and no decision is lost.
+//! An upgrade from the previous release and a rollback, while workloads run. Running pods continue, held pods stay
+//! held, and no decision is lost.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
 
-/// The release before this one.
+/// The previous release.
 const BEFORE: &str = "tests/releases/assent-0.1.0.tgz";
 
-/// The uids of the pods of an app, in order.
+/// The sorted uids of the pods of an app.
 async fn uids(scene: &Scenario<'_>, app: &str) -> Result<Vec<String>> {
     let pods = scene.pods(app).await?;
     let mut uids: Vec<_> = pods.iter().map(|pod| pod["metadata"]["uid"].to_string()).collect();
@@ -20,15 +20,15 @@ async fn uids(scene: &Scenario<'_>, app: &str) -> Result<Vec<String>> {
     Ok(uids)
 }
 
-/// Tries to start what nobody approved, over and over, while `work` is done; none of it may be admitted to run.
-async fn while_somebody_tries<T>(scene: &Scenario<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {
+/// Tries again and again to start an uncleared pod while `work` runs. No attempt may pass without a gate.
+async fn while_attacked<T>(scene: &Scenario<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {
     let attempts = async {
         for number in 0.. {
             let pod = scene.pod(&format!("intruder-{number}"), &container("bad"));
             let create = ["create", "-f", "-", "-o=json", "--dry-run=server"];
             let said = scene.cluster.kubectl_stdin(Dev, &create, &pod.to_string()).await?;
             let gated = said.stdout.contains("assent.dev/clearance");
-            ensure!(gated || !said.status.success(), "it would have started: {}", said.stdout);
+            ensure!(gated || !said.status.success(), "an uncleared pod would start: {}", said.stdout);
         }
         Ok(())
     };
@@ -38,7 +38,7 @@ async fn while_somebody_tries<T>(scene: &Scenario<'_>, work: impl Future<Output 
     }
 }
 
-/// A namespace in which v1 runs and something else is held.
+/// A namespace in which v1 runs and an uncleared Deployment is held.
 struct Running<'a> {
     scene: Scenario<'a>,
     uids: Vec<String>,
@@ -55,7 +55,7 @@ impl<'a> Running<'a> {
         Ok(Self { scene, uids })
     }
 
-    async fn is_as_it_was(&self) -> Result<()> {
+    async fn is_unchanged(&self) -> Result<()> {
         self.scene.running("scorer", 2).await?;
         self.scene.held("other", 2).await?;
         ensure!(uids(&self.scene, "scorer").await? == self.uids, "running pods were replaced");
@@ -66,7 +66,7 @@ impl<'a> Running<'a> {
     }
 }
 
-pub async fn from_the_previous_release_and_back_with_workloads_running() -> Result<()> {
+pub async fn an_upgrade_and_a_rollback_disturb_no_workload() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     Assent::release_of(&cluster, &root().join(BEFORE)).await?;
     Assent::risk_levels(&cluster).await?;
@@ -84,24 +84,24 @@ pub async fn from_the_previous_release_and_back_with_workloads_running() -> Resu
         let back = ["rollback", "assent", "1", "--namespace", NAMESPACE];
         cluster.helm(&back).await?.ok()
     };
-    while_somebody_tries(&running.scene, back()).await?;
-    // This operator is newer than the chart: it leaves the chart's policies alone.
-    until(Duration::from_secs(30), "the operator to say so", async || {
+    while_attacked(&running.scene, back()).await?;
+    // This operator is newer than the chart, so it does not change the policies of the chart.
+    until(Duration::from_secs(30), "the operator to log that it leaves the policies", async || {
         let said = assent.operator().log_tail(1000);
         Ok(said.contains("are of another version or other values than this operator's").then_some(()))
     })
     .await?;
-    running.is_as_it_was().await?;
-    while_somebody_tries(&running.scene, Assent::release(&cluster)).await?;
-    running.is_as_it_was().await?;
-    // What was decided is still decided, and can be taken back.
+    running.is_unchanged().await?;
+    while_attacked(&running.scene, Assent::release(&cluster)).await?;
+    running.is_unchanged().await?;
+    // The decisions are still there, and an approver can revoke.
     let digest = running.scene.digest_of("v1").await?;
     let revoke = running.scene.decision("Revoke", "v1", &digest, "risk-officer");
     running.scene.decide(Person::Alice, &revoke).await?;
     running.scene.held("scorer", 2).await.map(drop)
 }
 
-pub async fn one_more_version_of_the_definitions_changes_no_decision() -> Result<()> {
+pub async fn a_second_api_version_changes_no_decision() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;
     let scene = Scenario::new(&cluster, "versions", "high").await?;
@@ -125,9 +125,9 @@ pub async fn one_more_version_of_the_definitions_changes_no_decision() -> Result
         Ok(Some(()))
     };
     until(Duration::from_secs(20), "the version to be served", read).await?;
-    running.is_as_it_was().await?;
+    running.is_unchanged().await?;
 
-    // What is refused in one version is refused in the other.
+    // The policies also refuse requests in the new API version.
     let as_beta = |mut manifest: Value| {
         manifest["apiVersion"] = json!("assent.dev/v1beta1");
         manifest
@@ -148,7 +148,7 @@ pub async fn one_more_version_of_the_definitions_changes_no_decision() -> Result
     let refused = scene.refused(Dev, &lowered).await?;
     ensure!(refused.contains("risk level"), "{refused}");
 
-    // And what is decided in the other counts.
+    // A decision in the new API version counts.
     let name = scene
         .decide(Person::Alice, &as_beta(scene.decision("Revoke", "v1", &digest, "risk-officer")))
         .await?;

@@ -1,4 +1,4 @@
-//! What kubectl prints before something stops: a warning for whoever changes it, and never a refusal.
+//! Warnings of the policies: kubectl prints them for a change that stops or holds pods. They never refuse the change.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use serde_json::json;
 
 use Person::{Admin, Dev};
 
-/// What kubectl prints on standard error for a change that is tried and not made.
+/// The output of kubectl on standard error for a dry run of a change.
 async fn warned(scene: &Scenario<'_>, person: Person, args: &[&str]) -> Result<String> {
     let args = [args, &["--dry-run=server", "-n", &scene.namespace]].concat();
     let said = scene.cluster.kubectl(person, &args).await?;
-    ensure!(said.status.success(), "a warning refuses nothing: {said:?}");
+    ensure!(said.status.success(), "a warning refused the change: {said:?}");
     Ok(said.stderr)
 }
 
-/// A scene with two running pods, which the status of the system counts.
+/// A scenario with two running pods that the status of the system counts.
 async fn running<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "high").await?;
     scene.clear("v1", &container("1")).await?;
@@ -29,13 +29,13 @@ async fn running<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'
     Ok(scene)
 }
 
-pub async fn a_change_of_a_system_says_how_many_pods_it_stops(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_system_change_warns_how_many_pods_it_stops(cluster: &ControlPlane) -> Result<()> {
     let scene = running(cluster, "warned-system").await?;
     let patch = |spec: &str| format!(r#"{{"spec":{spec}}}"#);
     for (spec, wanted) in [
-        (r#"{"riskLevel":"limited"}"#, "a change of spec.riskLevel ends every approval"),
-        (r#"{"intendedPurpose":"Another."}"#, "a change of spec.intendedPurpose ends every approval"),
-        (r#"{"jurisdictions":["EU"]}"#, "a change of spec.jurisdictions ends every approval"),
+        (r#"{"riskLevel":"limited"}"#, "a change of spec.riskLevel ends all its approvals"),
+        (r#"{"intendedPurpose":"Another."}"#, "a change of spec.intendedPurpose ends all its approvals"),
+        (r#"{"jurisdictions":["EU"]}"#, "a change of spec.jurisdictions ends all its approvals"),
         (r#"{"documentation":[]}"#, "a change of spec.documentation can end its clearance"),
         (r#"{"owners":[{"kind":"User","name":"alice"}]}"#, "a change of spec.owners can end its clearance"),
         (r#"{"decommission":{"date":"2026-01-01T00:00:00Z","reason":"old"}}"#, "stop for good at 2026-01-01"),
@@ -51,14 +51,14 @@ pub async fn a_change_of_a_system_says_how_many_pods_it_stops(cluster: &ControlP
     ensure!(said.contains("model version v1 is cleared: without it the pods that run it stop"), "{said}");
 
     let said = warned(&scene, Admin, &["annotate", "aisystem/scorer", "note=1"]).await?;
-    ensure!(!said.contains("Warning"), "nothing stops: {said}");
+    ensure!(!said.contains("Warning"), "no pod stops, but there is a warning: {said}");
     let owner = patch(r#"{"owners":[{"kind":"User","name":"dev"}],"dependsOn":[{"name":"other"}]}"#);
     let said = warned(&scene, Admin, &["patch", "aisystem/scorer", "--type=merge", "-p", &owner]).await?;
-    ensure!(!said.contains("Warning"), "nothing stops: {said}");
+    ensure!(!said.contains("Warning"), "no pod stops, but there is a warning: {said}");
     Ok(())
 }
 
-pub async fn a_change_of_a_risk_level_says_how_many_systems_and_pods_it_concerns(
+pub async fn a_risk_level_change_warns_how_many_systems_and_pods_it_affects(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = Scenario::new(cluster, "warned-level", "limited").await?;
@@ -67,7 +67,7 @@ pub async fn a_change_of_a_risk_level_says_how_many_systems_and_pods_it_concerns
     scene.apply(Admin, &level).await?;
     let patch = ["patch", "risklevel/warned-level", "--type=merge", "-p", r#"{"spec":{"validity":"1h"}}"#];
     let said = warned(&scene, Admin, &patch).await?;
-    ensure!(!said.contains("Warning"), "no system has it: {said}");
+    ensure!(!said.contains("Warning"), "no system has the level, but there is a warning: {said}");
     scene.apply(Admin, &scene.system("warned-level")).await?;
     scene.publish("v1", &container("1")).await?;
     scene.is_cleared("v1").await?;
@@ -86,11 +86,11 @@ pub async fn a_change_of_a_risk_level_says_how_many_systems_and_pods_it_concerns
     let described = r#"{"spec":{"description":"Other words."}}"#;
     let said =
         warned(&scene, Admin, &["patch", "risklevel/warned-level", "--type=merge", "-p", described]).await?;
-    ensure!(!said.contains("Warning"), "nothing else is asked for: {said}");
+    ensure!(!said.contains("Warning"), "a new description has no effect, but there is a warning: {said}");
     Ok(())
 }
 
-pub async fn a_workload_that_will_be_held_is_said_to_be(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_workload_change_warns_that_its_pods_will_be_held(cluster: &ControlPlane) -> Result<()> {
     let scene = running(cluster, "warned-workload").await?;
     let said = warned(&scene, Dev, &["set", "env", "deployment/scorer", "HF_ENDPOINT=https://other.example"])
         .await?;
@@ -101,8 +101,8 @@ pub async fn a_workload_that_will_be_held_is_said_to_be(cluster: &ControlPlane) 
     let said = warned(&scene, Dev, &["set", "image", "deployment/scorer", &image]).await?;
     ensure!(said.contains(wanted), "{said}");
     let said = warned(&scene, Dev, &["scale", "deployment/scorer", "--replicas=3"]).await?;
-    ensure!(!said.contains("Warning"), "its template stays: {said}");
+    ensure!(!said.contains("Warning"), "the template is unchanged, but there is a warning: {said}");
     let said = warned(&scene, Dev, &["annotate", "deployment/scorer", "note=1"]).await?;
-    ensure!(!said.contains("Warning"), "its template stays: {said}");
+    ensure!(!said.contains("Warning"), "the template is unchanged, but there is a warning: {said}");
     Ok(())
 }

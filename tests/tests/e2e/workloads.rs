@@ -1,4 +1,4 @@
-//! Every kind of workload loses its clearance in its own way, and comes back as it was.
+//! How Assent stops each kind of workload after a loss of its clearance, and restores it after the approval.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use anyhow::{Result, ensure};
 use assent_tests::{Assent, ControlPlane, Options, Person, Scenario, container, pod_spec, until};
 use serde_json::{Value, json};
 
-/// How long what should happen at once may take on a loaded machine.
+/// The time that an immediate change may take on a loaded machine.
 pub const SOON: Duration = Duration::from_mins(1);
 
-/// The label of what Assent suspended.
+/// The label of a Job or `CronJob` that Assent suspended.
 pub const SUSPENDED: &str = "assent.dev/suspended";
 
-/// A Job of two pods at a time that does not forgive a single failure.
+/// A Job with two parallel pods that fails at the first failed pod.
 pub fn strict_job(scene: &Scenario<'_>, name: &str) -> Value {
     let mut job = scene.workload("batch/v1", "Job", name, &pod_spec(&container("1")));
     job["spec"]["parallelism"] = json!(2);
@@ -50,13 +50,13 @@ pub async fn a_new_job_is_suspended_until_it_is_approved(cluster: &ControlPlane)
     let scene = Scenario::new(cluster, "new-job", "high").await?;
     scene.publish("v1", &container("1")).await?;
     scene.apply(Person::Dev, &strict_job(&scene, "train")).await?;
-    // By the API server itself: there is no moment in which it is not.
+    // A policy suspends the Job at admission, so the Job never runs before the approval.
     let job = scene.get("job", "train").await?;
     ensure!(job["spec"]["suspend"] == true && job["metadata"]["labels"][SUSPENDED] == "true", "{job}");
     tokio::time::sleep(Duration::from_secs(1)).await;
     ensure!(scene.pods("train").await?.is_empty(), "a suspended Job has no pods");
     let job = scene.get("job", "train").await?;
-    ensure!(job["status"]["startTime"].is_null(), "its deadline runs down: {job}");
+    ensure!(job["status"]["startTime"].is_null(), "the deadline of the Job has begun: {job}");
     scene.event("Job", "train", "Held").await?;
 
     scene.approve("v1").await?;
@@ -65,7 +65,7 @@ pub async fn a_new_job_is_suspended_until_it_is_approved(cluster: &ControlPlane)
     scene.event("Job", "train", "Released").await.map(drop)
 }
 
-pub async fn i3_a_running_job_is_suspended_and_resumed_and_nothing_counts_as_failed(
+pub async fn i3_a_running_job_is_suspended_and_resumed_without_failed_pods(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = Scenario::new(cluster, "running-job", "high").await?;
@@ -77,7 +77,7 @@ pub async fn i3_a_running_job_is_suspended_and_resumed_and_nothing_counts_as_fai
     scene.settled("train", 0, 0).await?;
     scene.event("Job", "train", "ClearanceLost").await?;
 
-    // The API server counts approvals in whole seconds.
+    // The API server records the time of a decision in whole seconds.
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.approve("v1").await?;
     scene.running("train", 2).await?;
@@ -90,7 +90,7 @@ pub async fn i3_a_running_job_is_suspended_and_resumed_and_nothing_counts_as_fai
     Ok(())
 }
 
-/// Ends the pod of an index, as its work would.
+/// Completes the pod of an index.
 async fn complete(scene: &Scenario<'_>, index: &str) -> Result<()> {
     let what = format!("the pod of index {index} to run");
     let pod = until(SOON, &what, async || {
@@ -101,7 +101,10 @@ async fn complete(scene: &Scenario<'_>, index: &str) -> Result<()> {
     scene.complete_pod(&pod.await?).await?;
     until(SOON, &format!("index {index} to complete"), async || {
         let job = scene.get("job", "train").await?;
-        ensure!(job["status"]["failed"].is_null() || job["status"]["failed"] == 0, "it failed: {job}");
+        ensure!(
+            job["status"]["failed"].is_null() || job["status"]["failed"] == 0,
+            "the Job has failed pods: {job}"
+        );
         Ok(job["status"]["completedIndexes"].as_str().is_some_and(|all| all.ends_with(index)).then_some(()))
     })
     .await
@@ -111,7 +114,7 @@ fn index_of(pod: &Value) -> &str {
     pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"].as_str().unwrap_or_default()
 }
 
-pub async fn completed_work_of_a_job_is_not_run_again(cluster: &ControlPlane) -> Result<()> {
+pub async fn completed_indexes_of_a_job_do_not_run_again(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "half-done", "high").await?;
     let mut indexed = container("1");
     indexed["mayVary"] = json!({ "env": ["JOB_COMPLETION_INDEX"] });
@@ -123,7 +126,7 @@ pub async fn completed_work_of_a_job_is_not_run_again(cluster: &ControlPlane) ->
     complete(&scene, "0").await?;
     revoke(&scene, "v1").await?;
     suspended(&scene, "job", "train", true).await?;
-    until(SOON, "its other pod to end", async || {
+    until(SOON, "the other pod to end", async || {
         Ok(scene.pods("train").await?.iter().all(|pod| pod["status"]["phase"] == "Succeeded").then_some(()))
     })
     .await?;
@@ -133,14 +136,14 @@ pub async fn completed_work_of_a_job_is_not_run_again(cluster: &ControlPlane) ->
     complete(&scene, "1").await?;
     let pods = scene.pods("train").await?;
     ensure!(pods.iter().filter(|pod| index_of(pod) == "0").count() == 1, "index 0 ran again");
-    // A Job that is done is left alone.
+    // Assent does not change a completed Job.
     revoke(&scene, "v1").await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    ensure!(scene.get("job", "train").await?["spec"]["suspend"] != true, "a Job that is done was suspended");
+    ensure!(scene.get("job", "train").await?["spec"]["suspend"] != true, "a completed Job was suspended");
     Ok(())
 }
 
-pub async fn what_its_user_suspended_stays_suspended(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_job_that_its_user_suspended_stays_suspended(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "own-suspend", "high").await?;
     scene.publish("v1", &container("1")).await?;
     let mut job = strict_job(&scene, "train");
@@ -159,7 +162,7 @@ pub async fn what_its_user_suspended_stays_suspended(cluster: &ControlPlane) -> 
     suspended(&scene, "cronjob", "nightly", false).await.map(drop)
 }
 
-pub async fn a_cron_job_makes_no_jobs_until_it_is_approved(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_cron_job_creates_no_jobs_until_it_is_approved(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "cron", "high").await?;
     scene.publish("v1", &container("1")).await?;
     let cron = scene.workload("batch/v1", "CronJob", "nightly", &pod_spec(&container("1")));
@@ -173,12 +176,12 @@ pub async fn a_cron_job_makes_no_jobs_until_it_is_approved(cluster: &ControlPlan
     resumed(&scene, "cronjob", "nightly").await?;
     revoke(&scene, "v1").await?;
     suspended(&scene, "cronjob", "nightly", true).await?;
-    // One that was made by hand from it waits as well.
+    // A Job that a user creates from the CronJob is also suspended.
     scene.kubectl(Person::Dev, &["create", "job", "by-hand", "--from=cronjob/nightly"]).await?;
     suspended(&scene, "job", "by-hand", true).await.map(drop)
 }
 
-pub async fn dev_resumes_a_job_that_assent_suspended(cluster: &ControlPlane) -> Result<()> {
+pub async fn dev_cannot_resume_a_job_that_assent_suspended(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "resumes-job", "high").await?;
     scene.publish("v1", &container("1")).await?;
     scene.apply(Person::Dev, &strict_job(&scene, "train")).await?;
@@ -186,19 +189,19 @@ pub async fn dev_resumes_a_job_that_assent_suspended(cluster: &ControlPlane) -> 
     scene.kubectl(Person::Dev, &["patch", "job", "train", "--type=merge", "-p", resume]).await?;
     let job = scene.get("job", "train").await?;
     ensure!(job["spec"]["suspend"] == true && job["metadata"]["labels"][SUSPENDED] == "true", "{job}");
-    // Whoever applies the same again for ever sees no difference, and changes nothing.
+    // A GitOps controller that applies the same manifest again and again must not resume the Job.
     let mut manifest = strict_job(&scene, "train");
     manifest["spec"]["suspend"] = json!(false);
     for _ in 0..3 {
         scene.apply(Person::Dev, &manifest).await?;
     }
     suspended(&scene, "job", "train", true).await?;
-    ensure!(scene.pods("train").await?.is_empty(), "it made pods");
+    ensure!(scene.pods("train").await?.is_empty(), "the Job has pods");
     scene.approve("v1").await?;
     scene.running("train", 2).await.map(drop)
 }
 
-pub async fn a_namespace_that_is_taken_out_resumes_its_jobs(cluster: &ControlPlane) -> Result<()> {
+pub async fn an_ungoverned_namespace_resumes_its_jobs(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "out-jobs", "high").await?;
     scene.publish("v1", &container("1")).await?;
     scene.apply(Person::Dev, &strict_job(&scene, "train")).await?;
@@ -215,16 +218,17 @@ pub fn set(scene: &Scenario<'_>, policy: &str, revision: &str) -> Value {
     set
 }
 
-/// So many pods of the set in the order in which Events with `reason` were first said of them.
+/// The names of `count` pods, ordered by their first Event with `reason`.
 async fn order_of(scene: &Scenario<'_>, reason: &str, count: usize) -> Result<Vec<String>> {
     until(SOON, &format!("Events {reason} of {count} pods"), async || {
         let events = scene.list("events.v1.events.k8s.io").await?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let said = events.iter().filter(|e| e["regarding"]["kind"] == "Pod" && e["reason"] == reason);
-        let mut said: Vec<_> = said.map(|e| (text(&e["eventTime"]), text(&e["regarding"]["name"]))).collect();
-        said.sort();
+        let of_pods = events.iter().filter(|e| e["regarding"]["kind"] == "Pod" && e["reason"] == reason);
+        let mut ordered: Vec<_> =
+            of_pods.map(|e| (text(&e["eventTime"]), text(&e["regarding"]["name"]))).collect();
+        ordered.sort();
         let mut pods: Vec<String> = Vec::new();
-        for (_, pod) in said {
+        for (_, pod) in ordered {
             if !pods.contains(&pod) {
                 pods.push(pod);
             }
@@ -234,7 +238,7 @@ async fn order_of(scene: &Scenario<'_>, reason: &str, count: usize) -> Result<Ve
     .await
 }
 
-pub async fn i3_a_stateful_set_stops_from_the_last_and_starts_from_the_first(
+pub async fn i3_a_stateful_set_stops_in_reverse_order_and_starts_in_order(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = Scenario::new(cluster, "ordered-set", "high").await?;
@@ -242,8 +246,8 @@ pub async fn i3_a_stateful_set_stops_from_the_last_and_starts_from_the_first(
     scene.apply(Person::Dev, &set(&scene, "OrderedReady", "1")).await?;
     scene.running("shards", 3).await?;
     revoke(&scene, "v1").await?;
-    // How many its controller makes again, before the first of them is ready, is a matter of time.
-    until(SOON, "all of its pods to stop", async || {
+    // The number of replacements depends on timing, because the controller waits until the first one is ready.
+    until(SOON, "all pods of the set to stop", async || {
         let pods = scene.pods("shards").await?;
         Ok((!pods.is_empty() && pods.iter().all(|pod| pod["spec"]["nodeName"].is_null())).then_some(()))
     })
@@ -252,19 +256,19 @@ pub async fn i3_a_stateful_set_stops_from_the_last_and_starts_from_the_first(
     ensure!(stopped == ["shards-2", "shards-1", "shards-0"], "stopped in the order {stopped:?}");
 
     tokio::time::sleep(Duration::from_secs(1)).await;
-    // Those that are made only once it is cleared start without being held.
+    // Pods that are created after the approval are never held, so they have no Event Released.
     let held = scene.pods("shards").await?.len();
     scene.approve("v1").await?;
     scene.running("shards", 3).await?;
     let released = order_of(&scene, "Released", held).await?;
     ensure!(
         released == ["shards-0", "shards-1", "shards-2"][..held],
-        "{held} were held, and released in the order {released:?}"
+        "of {held} held pods, the order of release is {released:?}"
     );
     Ok(())
 }
 
-pub async fn a_stateful_set_that_is_rolled_back_does_not_hang(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_rolled_back_stateful_set_does_not_hang(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "rolled-back-set", "high").await?;
     scene.clear("v1", &container("1")).await?;
     let of = |revision: &str| set(&scene, "OrderedReady", revision);
@@ -276,7 +280,7 @@ pub async fn a_stateful_set_that_is_rolled_back_does_not_hang(cluster: &ControlP
     scene.running("shards", 3).await.map(drop)
 }
 
-/// The claim is a part of the approved runtime, and each pod has another.
+/// The claim is part of the approved runtime, and each pod has its own claim.
 pub async fn each_pod_of_a_stateful_set_with_claims_needs_its_own_version(
     cluster: &ControlPlane,
 ) -> Result<()> {
@@ -303,7 +307,7 @@ pub async fn each_pod_of_a_stateful_set_with_claims_needs_its_own_version(
     scene.apply(Person::Dev, &set).await?;
     scene.settled("shards", 2, 1).await?;
     let held = scene.get("pod", "shards-1").await?;
-    ensure!(held["metadata"]["labels"]["assent.dev/held"] == "true", "another pod is held: {held}");
+    ensure!(held["metadata"]["labels"]["assent.dev/held"] == "true", "shards-1 is not the held pod: {held}");
     scene.approve("v1").await?;
     scene.running("shards", 3).await?;
 
@@ -313,17 +317,17 @@ pub async fn each_pod_of_a_stateful_set_with_claims_needs_its_own_version(
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.approve("v0").await?;
     scene.running("shards", 3).await?;
-    ensure!(scene.get("pvc", "cache-shards-0").await?["metadata"]["uid"] == claim, "the claim is another");
+    ensure!(scene.get("pvc", "cache-shards-0").await?["metadata"]["uid"] == claim, "the claim was replaced");
     Ok(())
 }
 
-pub async fn a_daemon_set_is_stopped_and_its_rollout_is_not_stuck(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_stopped_daemon_set_can_still_roll_out(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "daemons", "high").await?;
     scene.clear("v1", &container("1")).await?;
     let of =
         |revision: &str| scene.workload("apps/v1", "DaemonSet", "agents", &pod_spec(&container(revision)));
     scene.apply(Person::Dev, &of("1")).await?;
-    until(SOON, "its pods to run", async || {
+    until(SOON, "the pods of the DaemonSet to run", async || {
         let status = &scene.get("daemonset", "agents").await?["status"];
         Ok((status["numberReady"].as_u64() > Some(0)
             && status["numberReady"] == status["desiredNumberScheduled"])
@@ -331,7 +335,7 @@ pub async fn a_daemon_set_is_stopped_and_its_rollout_is_not_stuck(cluster: &Cont
     })
     .await?;
     let all = scene.pods("agents").await?.len();
-    // A version that nobody approved takes one pod, as a broken one would, and no more.
+    // The rollout to an uncleared version replaces only one pod, as with a broken version.
     scene.apply(Person::Dev, &of("2")).await?;
     scene.settled("agents", all - 1, 1).await?;
     scene.apply(Person::Dev, &of("1")).await?;
@@ -343,7 +347,7 @@ pub async fn a_daemon_set_is_stopped_and_its_rollout_is_not_stuck(cluster: &Cont
     scene.running("agents", all).await.map(drop)
 }
 
-pub async fn a_bare_pod_that_is_stopped_can_be_made_again(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_stopped_bare_pod_can_be_created_again_from_its_backup(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "bare", "high").await?;
     scene.clear("v1", &container("1")).await?;
     let mut pod = scene.pod("once", &container("1"));
@@ -378,7 +382,7 @@ pub async fn a_bare_pod_that_is_stopped_can_be_made_again(cluster: &ControlPlane
     Ok(())
 }
 
-pub async fn a_replica_set_is_stopped_and_comes_back(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_stopped_replica_set_starts_again_after_the_approval(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "replica-set", "high").await?;
     scene.clear("v1", &container("1")).await?;
     scene
@@ -393,7 +397,7 @@ pub async fn a_replica_set_is_stopped_and_comes_back(cluster: &ControlPlane) -> 
     scene.running("plain", 2).await.map(drop)
 }
 
-/// A level that asks for one risk officer, with what it says about a loss.
+/// Creates a level that requires one risk officer and has this `onLoss`, and assigns it to the system.
 pub async fn level(scene: &Scenario<'_>, name: &str, on_loss: &Value) -> Result<()> {
     let mut level = scene.get_cluster("risklevel", "limited").await?;
     level["metadata"] = json!({ "name": name });
@@ -403,7 +407,7 @@ pub async fn level(scene: &Scenario<'_>, name: &str, on_loss: &Value) -> Result<
 }
 
 pub async fn approve_alone(scene: &Scenario<'_>) -> Result<()> {
-    // The API server tells the time of decisions in whole seconds.
+    // The API server records the time of a decision in whole seconds.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let digest = scene.digest_of("v1").await?;
     scene.decide(Person::Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
@@ -437,10 +441,10 @@ pub async fn i3_scale_down_scales_to_zero_and_back(cluster: &ControlPlane) -> Re
     scene.event("Deployment", "scorer", "ClearanceLost").await?;
     approve_alone(&scene).await?;
     scene.running("scorer", 3).await?;
-    let left = scene.list("controllerrevisions").await?;
-    ensure!(left.is_empty(), "what was written down is still there: {left:?}");
+    let backups = scene.list("controllerrevisions").await?;
+    ensure!(backups.is_empty(), "the backup was not deleted: {backups:?}");
 
-    // A second time, as if there had been no first; what its user wants meanwhile is what comes back.
+    // The same works a second time. The user changes the replicas meanwhile, and Assent restores the new number.
     revoke(&scene, "v1").await?;
     replicas(&scene, "deployment", "scorer", 0).await?;
     scene.settled("scorer", 0, 0).await?;
@@ -450,7 +454,7 @@ pub async fn i3_scale_down_scales_to_zero_and_back(cluster: &ControlPlane) -> Re
     scene.running("scorer", 5).await.map(drop)
 }
 
-pub async fn whoever_keeps_scaling_up_is_not_fought_for_ever(cluster: &ControlPlane) -> Result<()> {
+pub async fn scale_down_gives_up_if_another_client_keeps_scaling_up(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "contested", "high").await?;
     level(&scene, "contested", &json!({ "mode": "ScaleDown" })).await?;
     scene.publish("v1", &container("1")).await?;
@@ -479,8 +483,8 @@ pub async fn whoever_keeps_scaling_up_is_not_fought_for_ever(cluster: &ControlPl
 pub async fn audit_records_a_loss_and_stops_nothing(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "audit-level", "high").await?;
     level(&scene, "audit-level", &json!({ "mode": "Audit", "gracePeriodSeconds": 0 })).await?;
-    // After a switch of the level the stricter of both counts for a while.
-    until(Duration::from_secs(90), "the milder level to apply", async || {
+    // After a change of the level, the stricter of both levels applies for a while.
+    until(Duration::from_secs(90), "the less strict level to apply", async || {
         let clearance = scene.get("clearance", "clearance").await?;
         Ok((clearance["spec"]["systems"]["scorer"]["onLoss"]["mode"] == "Audit").then_some(()))
     })
@@ -496,12 +500,12 @@ pub async fn audit_records_a_loss_and_stops_nothing(cluster: &ControlPlane) -> R
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.running("scorer", 2).await?;
     scene.running("train", 2).await?;
-    // What is new is held all the same.
+    // New pods are still held.
     scene.kubectl(Person::Dev, &["scale", "deployment/scorer", "--replicas=3"]).await?;
     scene.settled("scorer", 2, 1).await.map(drop)
 }
 
-/// A kind that nobody knows, with the `scale` subresource and `spec.suspend`.
+/// Creates a custom resource with the `scale` subresource and `spec.suspend`. Returns a Deployment that it controls.
 pub async fn temple(scene: &Scenario<'_>) -> Result<Value> {
     let spec = json!({ "type": "object", "properties": { "replicas": { "type": "integer" }, "suspend": { "type": "boolean" } } });
     let status = json!({ "type": "object", "properties": { "replicas": { "type": "integer" } } });
@@ -512,12 +516,17 @@ pub async fn temple(scene: &Scenario<'_>) -> Result<Value> {
         "metadata": { "name": "temples.made-up.example" },
         "spec": { "group": "made-up.example", "scope": "Namespaced", "names": { "kind": "Temple", "plural": "temples" },
             "versions": [{ "name": "v1", "served": true, "storage": true, "schema": schema, "subresources": scale }] } });
-    // Two tests make it at the same time.
-    until(SOON, "the made-up kind", async || Ok(scene.apply(Person::Admin, &definition).await.ok())).await?;
+    // Several tests create the definition at the same time.
+    until(SOON, "the definition to be accepted", async || {
+        Ok(scene.apply(Person::Admin, &definition).await.ok())
+    })
+    .await?;
     let temple = json!({ "apiVersion": "made-up.example/v1", "kind": "Temple",
         "metadata": { "name": "delphi", "namespace": scene.namespace }, "spec": { "replicas": 2 } });
-    until(SOON, "the made-up kind to be served", async || Ok(scene.apply(Person::Dev, &temple).await.ok()))
-        .await?;
+    until(SOON, "the custom resource to be served", async || {
+        Ok(scene.apply(Person::Dev, &temple).await.ok())
+    })
+    .await?;
     let uid = scene.get("temple", "delphi").await?["metadata"]["uid"].take();
     let mut deployment = scene.deployment("scorer", &container("1"));
     deployment["metadata"]["ownerReferences"] = json!([{ "apiVersion": "made-up.example/v1", "kind": "Temple",
@@ -525,7 +534,7 @@ pub async fn temple(scene: &Scenario<'_>) -> Result<Value> {
     Ok(deployment)
 }
 
-pub async fn an_unknown_kind_is_scaled_down_at_its_root(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_custom_resource_at_the_root_is_scaled_down(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "temple-scale", "high").await?;
     level(&scene, "temple-scale", &json!({ "mode": "ScaleDown", "gracePeriodSeconds": 8 })).await?;
     scene.publish("v1", &container("1")).await?;
@@ -533,31 +542,34 @@ pub async fn an_unknown_kind_is_scaled_down_at_its_root(cluster: &ControlPlane) 
     let deployment = temple(&scene).await?;
     scene.apply(Person::Dev, &deployment).await?;
     scene.running("scorer", 2).await?;
-    people_ask_about_it_by_its_root(&scene).await?;
+    the_plugin_accepts_the_root(&scene).await?;
     revoke(&scene, "v1").await?;
     replicas(&scene, "temple", "delphi", 0).await?;
-    // Nobody runs the controller that would act on it: the grace holds all the same.
+    // No controller acts on the custom resource. The pods still stop within the grace.
     scene.held("scorer", 2).await?;
     approve_alone(&scene).await?;
     replicas(&scene, "temple", "delphi", 2).await?;
     scene.running("scorer", 2).await.map(drop)
 }
 
-async fn people_ask_about_it_by_its_root(scene: &Scenario<'_>) -> Result<()> {
+async fn the_plugin_accepts_the_root(scene: &Scenario<'_>) -> Result<()> {
     let ask = async |args: &[&str]| scene.assent(Person::Dev, args).await;
     for typed in ["temple/delphi", "temples.made-up.example/delphi"] {
         let said = ask(&["explain", typed]).await?.ok()?;
         ensure!(said.contains("PODS scorer-") && said.contains("v1 is cleared"), "{said}");
         let captured: Value = serde_json::from_str(&ask(&["capture", typed, "-o=json"]).await?.ok()?)?;
         let version = scene.get("modelversion", "v1").await?;
-        ensure!(captured["spec"]["runtime"] == version["spec"]["runtime"], "{captured} is not {version}");
+        ensure!(
+            captured["spec"]["runtime"] == version["spec"]["runtime"],
+            "captured {captured}, published {version}"
+        );
     }
     let said = ask(&["explain", "temple/olympia"]).await?.denied()?;
     ensure!(said.contains("temple/delphi"), "{said}");
     Ok(())
 }
 
-pub async fn an_unknown_kind_is_suspended_at_its_root(cluster: &ControlPlane) -> Result<()> {
+pub async fn a_custom_resource_at_the_root_is_suspended(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "temple-suspend", "high").await?;
     level(&scene, "temple-suspend", &json!({ "mode": "Suspend", "gracePeriodSeconds": 8 })).await?;
     scene.publish("v1", &container("1")).await?;
@@ -579,8 +591,8 @@ pub async fn an_unknown_kind_is_suspended_at_its_root(cluster: &ControlPlane) ->
     scene.running("scorer", 2).await.map(drop)
 }
 
-/// What cannot be suspended is evicted, and not only when half of the grace is over.
-pub async fn a_deployment_of_a_level_that_suspends_is_evicted(cluster: &ControlPlane) -> Result<()> {
+/// A Deployment cannot be suspended. Its pods are evicted at once, and not after half of the grace.
+pub async fn a_deployment_is_evicted_if_its_level_suspends(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "suspend-deployment", "high").await?;
     level(&scene, "suspend-deployment", &json!({ "mode": "Suspend", "gracePeriodSeconds": 3600 })).await?;
     scene.publish("v1", &container("1")).await?;
@@ -591,7 +603,7 @@ pub async fn a_deployment_of_a_level_that_suspends_is_evicted(cluster: &ControlP
     scene.held("scorer", 2).await.map(drop)
 }
 
-pub async fn i3_what_was_scaled_down_comes_back_though_the_operator_was_restarted() -> Result<()> {
+pub async fn i3_a_restarted_operator_scales_a_deployment_up_again() -> Result<()> {
     let cluster = ControlPlane::start_with(Options { nodes: 2, ..Options::default() }).await?;
     let assent = Assent::install(&cluster).await?;
     let scene = Scenario::new(&cluster, "restarted", "high").await?;
@@ -610,7 +622,7 @@ pub async fn i3_what_was_scaled_down_comes_back_though_the_operator_was_restarte
     scene.running("scorer", 3).await.map(drop)
 }
 
-/// The nodes that KWOK plays do not support it for a pod that runs.
+/// The pod is held, because the simulated nodes of KWOK do not resize a running pod.
 pub async fn a_held_pod_is_resized_in_place(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "resized", "high").await?;
     let mut approved = container("1");
@@ -625,6 +637,6 @@ pub async fn a_held_pod_is_resized_in_place(cluster: &ControlPlane) -> Result<()
     scene.kubectl(Person::Dev, &patch).await?;
     let now = scene.get("pod", "waits").await?;
     ensure!(now["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "200m", "{now}");
-    ensure!(now["metadata"]["labels"]["assent.dev/system"] == "scorer", "a resize changes no label: {now}");
+    ensure!(now["metadata"]["labels"]["assent.dev/system"] == "scorer", "the resize changed a label: {now}");
     scene.held("waits", 1).await.map(drop)
 }

@@ -1,11 +1,11 @@
-//! What the policies add to the creation of a pod, by the number of systems in its namespace.
+//! Measures how much time the policies add to the creation of a pod, by the number of systems in its namespace.
 //!
 //! ```text
-//!  round ── dry-run create of the same pod in ─┬─ a namespace that is not governed: the floor
+//!  round ── dry-run create of the same pod in ─┬─ an ungoverned namespace: the baseline
 //!                                              └─ governed namespaces with 1, 10 and 50 systems
 //! ```
 //!
-//! Places take turns, so that what slows the machine slows all of them.
+//! The namespaces take turns, so that a slow machine slows all of them.
 
 use std::time::{Duration, Instant};
 
@@ -14,17 +14,17 @@ use assent_tests::{ControlPlane, Person, container, pod_spec, until};
 use http::Request;
 use serde_json::{Value, json};
 
-/// How many systems, each with one version, a governed namespace has.
+/// The number of systems in each governed namespace. Each system has one version.
 const SYSTEMS: [usize; 3] = [1, 10, 50];
 
-/// How often each place has its turn; the first turns warm up.
+/// The number of turns of each namespace. The first `WARM_UP` turns are not measured.
 const TURNS: usize = 220;
 const WARM_UP: usize = 20;
 
-/// What was measured on one version: the median of the floor and of each governed place, in milliseconds.
+/// The medians on one version of Kubernetes in milliseconds: the baseline, and each governed namespace.
 pub struct Row {
     version: String,
-    floor: f64,
+    baseline: f64,
     governed: [f64; SYSTEMS.len()],
 }
 
@@ -33,16 +33,17 @@ pub fn table(rows: &[Row]) -> String {
     let head = "| Kubernetes | not governed | 1 system | 10 systems | 50 systems |\n|---|---|---|---|---|"
         .to_owned();
     let line = |row: &Row| {
-        let governed = row.governed.map(|ms| format!("+{:.2} ms ({:.2}x)", ms - row.floor, ms / row.floor));
-        format!("| {} | {:.2} ms | {} |", row.version, row.floor, governed.join(" | "))
+        let governed =
+            row.governed.map(|ms| format!("+{:.2} ms ({:.2}x)", ms - row.baseline, ms / row.baseline));
+        format!("| {} | {:.2} ms | {} |", row.version, row.baseline, governed.join(" | "))
     };
     std::iter::once(head).chain(rows.iter().map(line)).collect::<Vec<_>>().join("\n")
 }
 
 pub async fn measure(cluster: &ControlPlane, version: &str) -> Result<Row> {
-    let mut requests = vec![place(cluster, None).await?];
+    let mut requests = vec![namespace_with(cluster, None).await?];
     for systems in SYSTEMS {
-        requests.push(place(cluster, Some(systems)).await?);
+        requests.push(namespace_with(cluster, Some(systems)).await?);
     }
     let client = cluster.client(Person::Admin)?;
     let mut took = vec![Vec::new(); requests.len()];
@@ -59,9 +60,9 @@ pub async fn measure(cluster: &ControlPlane, version: &str) -> Result<Row> {
         }
     }
     let mut medians = took.into_iter().map(median);
-    let floor = medians.next().unwrap_or_default();
+    let baseline = medians.next().unwrap_or_default();
     let governed = [(); SYSTEMS.len()].map(|()| medians.next().unwrap_or_default());
-    Ok(Row { version: version.to_owned(), floor, governed })
+    Ok(Row { version: version.to_owned(), baseline, governed })
 }
 
 fn request_to_create(namespace: &str, pod: &Value) -> Result<Request<Vec<u8>>> {
@@ -75,8 +76,8 @@ fn median(mut took: Vec<Duration>) -> f64 {
     took.get(took.len() / 2).map_or(0.0, |middle| middle.as_secs_f64() * 1000.0)
 }
 
-/// A namespace with `systems`, or one that is not governed, and a pod that is cleared there.
-async fn place(cluster: &ControlPlane, systems: Option<usize>) -> Result<(String, Value)> {
+/// Creates a namespace with this number of systems, or an ungoverned one. Returns it with a pod that is cleared there.
+async fn namespace_with(cluster: &ControlPlane, systems: Option<usize>) -> Result<(String, Value)> {
     let namespace = systems.map_or_else(|| "cost-free".to_owned(), |systems| format!("cost-{systems}"));
     let labels = if systems.is_some() { json!({ "assent.dev/mode": "enforce" }) } else { json!({}) };
     let mut objects = vec![json!({ "apiVersion": "v1", "kind": "Namespace",
@@ -95,7 +96,7 @@ async fn place(cluster: &ControlPlane, systems: Option<usize>) -> Result<(String
     let pod = json!({ "apiVersion": "v1", "kind": "Pod", "spec": pod_spec(&container(name)),
         "metadata": { "name": "pod", "labels": { "assent.dev/system": name } } });
     let client = cluster.client(Person::Admin)?;
-    until(Duration::from_mins(1), &format!("pods of {namespace} to be taken"), async || {
+    until(Duration::from_mins(1), &format!("the API server to accept pods in {namespace}"), async || {
         if let Some(systems) = systems {
             let get = ["get", "clearance", "clearance", "-n", &namespace, "-o=json"];
             let clearance: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &get).await?.ok()?)?;

@@ -1,4 +1,4 @@
-//! The life of a system with the commands that its users type: held or refused, approved, running, revoked, expired.
+//! The life of a system with the commands of its users: held or refused, approved, running, revoked, expired.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use serde_json::json;
 
 use crate::Stage;
 
-/// How long controllers may take on a loaded machine.
+/// The time that controllers may take on a loaded machine.
 const SOON: Duration = Duration::from_mins(1);
 
-/// Waits until the pods of `app` do not run: they are held where the API server can hold pods, and otherwise refused.
+/// Waits until the pods of `app` are held, or refused if the API server cannot hold pods.
 async fn is_withheld(stage: &Stage, scene: &Scenario<'_>, app: &str) -> Result<()> {
     if stage.holds {
         return scene.held(app, 2).await.map(drop);
@@ -32,14 +32,14 @@ pub async fn hold_or_refuse_approve_run_revoke(stage: &Stage) -> Result<()> {
     let scene = Scenario::new(&stage.cluster, "life", "high").await?;
     scene.publish("v1", &container("1")).await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
-    is_withheld(stage, &scene, "scorer").await.context("before anybody approves")?;
+    is_withheld(stage, &scene, "scorer").await.context("before the approvals")?;
     let said = scene.assent(Person::Dev, &["status"]).await?.ok()?;
     ensure!(said.contains("risk-officer") && said.contains("ethics-board"), "{said}");
 
     scene.assent(Person::Alice, &["approve", "scorer", "--yes"]).await?.ok()?;
     let said = scene.assent(Person::Bob, &["approve", "scorer", "--yes"]).await?.ok()?;
     ensure!(said.contains("v1 of scorer is cleared until"), "{said}");
-    scene.running("scorer", 2).await.context("after both approved")?;
+    scene.running("scorer", 2).await.context("after both approvals")?;
 
     let revoke = ["revoke", "scorer", "--role=risk-officer", "--reason=an incident", "--yes"];
     scene.assent(Person::Carol, &revoke).await?.ok()?;

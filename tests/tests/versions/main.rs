@@ -1,13 +1,13 @@
-//! A short suite on each older minor version of Kubernetes that the chart supports, and on the newest.
+//! A short suite for several older minor versions of Kubernetes that the chart supports, and for the newest.
 //!
 //! ```text
 //!  version ── control plane of that version ── chart, operator ─┬─ life       hold or refuse, approve, run, revoke, expire
-//!                                                               ├─ policies   each policy refuses something
-//!                                                               └─ cost       a create with 1, 10 and 50 systems
+//!                                                               ├─ policies   each policy refuses, warns or changes
+//!                                                               └─ cost       time to create a pod with 1, 10 and 50 systems
 //! ```
 //!
-//! `make test-versions` runs it. The first run builds the control planes, which takes about five minutes each. Arguments
-//! select versions: `make test-versions ARGS=1.30`.
+//! `make test-versions` runs the suite. The first run builds the control planes, which takes about five minutes each.
+//! Arguments select versions: `make test-versions ARGS=1.30`.
 
 mod cost;
 mod life;
@@ -21,10 +21,10 @@ use assent_tests::{Assent, ControlPlane, Options, Person};
 use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Runtime;
 
-/// The versions of which `tests/controlplane` has a module. The newest is in `tests/controlplane/kubernetes`.
+/// The versions with a module in `tests/controlplane`. The newest is in `tests/controlplane/kubernetes`.
 const OLDER: [&str; 4] = ["1.30", "1.33", "1.35", "1.36"];
 
-/// The first version whose API server can hold a pod: it has `MutatingAdmissionPolicy` v1.
+/// The first minor version whose API server can hold a pod. It has `MutatingAdmissionPolicy` v1.
 const HOLDS_SINCE: u32 = 36;
 
 /// A control plane of one version with Assent on it.
@@ -32,7 +32,7 @@ struct Stage {
     cluster: ControlPlane,
     /// The operator runs until this is dropped.
     _assent: Assent,
-    /// Whether a pod that is not cleared is held; otherwise it is refused.
+    /// Whether the policies hold an uncleared pod. Otherwise they refuse it.
     holds: bool,
 }
 
@@ -41,12 +41,12 @@ impl Stage {
         let options = Options::default();
         let options = version.into_iter().fold(options, Options::on_kubernetes);
         let cluster = ControlPlane::start_with(options).await?;
-        let said = cluster.kubectl(Person::Admin, &["version", "-o=json"]).await?.ok()?;
-        let said: serde_json::Value = serde_json::from_str(&said)?;
-        let server = &said["serverVersion"];
-        let runs = format!("{}.{}", server["major"], server["minor"]).replace('"', "");
-        ensure!(version.is_none_or(|version| version == runs), "the API server is {runs}");
-        let minor: u32 = runs.rsplit('.').next().unwrap_or_default().parse()?;
+        let output = cluster.kubectl(Person::Admin, &["version", "-o=json"]).await?.ok()?;
+        let output: serde_json::Value = serde_json::from_str(&output)?;
+        let server = &output["serverVersion"];
+        let actual = format!("{}.{}", server["major"], server["minor"]).replace('"', "");
+        ensure!(version.is_none_or(|version| version == actual), "the API server is {actual}");
+        let minor: u32 = actual.rsplit('.').next().unwrap_or_default().parse()?;
         let assent = Assent::install(&cluster).await?;
         Ok(Self { cluster, _assent: assent, holds: minor >= HOLDS_SINCE })
     }
@@ -54,7 +54,7 @@ impl Stage {
 
 fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
-    // What is measured must not wait for another control plane.
+    // A second control plane would distort the measurement.
     arguments.test_threads = Some(1);
     let costs: Arc<Mutex<Vec<cost::Row>>> = Arc::default();
     let versions = OLDER.into_iter().map(Some).chain([None]);
@@ -74,7 +74,7 @@ fn trial(version: Option<&'static str>, costs: Arc<Mutex<Vec<cost::Row>>>) -> Tr
             let stage = Stage::start(version).await?;
             life::hold_or_refuse_approve_run_revoke(&stage).await?;
             life::expire(&stage).await?;
-            policies::each_refuses_something(&stage).await?;
+            policies::each_policy_answers_once(&stage).await?;
             let row = cost::measure(&stage.cluster, name).await?;
             costs.lock().unwrap_or_else(PoisonError::into_inner).push(row);
             anyhow::Ok(())

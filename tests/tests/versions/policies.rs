@@ -1,4 +1,4 @@
-//! Every policy that is installed works on this version: it refuses, warns or changes something.
+//! Checks that every installed policy works on this version of Kubernetes: it refuses, warns or changes something.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 
 use crate::Stage;
 
-/// The definition of the ModelVersion refuses an edit before this policy is asked.
+/// The schema of `ModelVersion` refuses an edit before the API server evaluates this policy.
 const BEHIND_A_DEFINITION: &str = "assent-modelversions";
 
-/// Where the API server stamps who wrote an object, these policies see the stamp, and never a forged name.
+/// If the API server stamps the author of an object, these policies never see a forged name.
 const BEHIND_A_STAMP: [&str; 2] = ["assent-author", "assent-changed-by"];
 
 /// The objects of a kind that are part of Assent.
-async fn ours(cluster: &ControlPlane, kind: &str) -> Result<Vec<Value>> {
+async fn installed(cluster: &ControlPlane, kind: &str) -> Result<Vec<Value>> {
     let get = ["get", kind, "-l", "app.kubernetes.io/part-of=assent", "-o=json"];
     let list: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &get).await?.ok()?)?;
     Ok(list["items"].as_array().cloned().unwrap_or_default())
@@ -29,8 +29,8 @@ fn name(object: &Value) -> String {
     object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Attacks each policy once. A policy that nobody attacks fails the test, so that a new one gets its attack here.
-pub async fn each_refuses_something(stage: &Stage) -> Result<()> {
+/// Attacks each policy once. A policy without an attack fails the test, so a new policy needs an attack here.
+pub async fn each_policy_answers_once(stage: &Stage) -> Result<()> {
     let scene = Scenario::new(&stage.cluster, "attacked", "high").await?;
     scene.publish("v1", &container("1")).await?;
     for person in [Person::Alice, Person::Bob] {
@@ -46,11 +46,11 @@ pub async fn each_refuses_something(stage: &Stage) -> Result<()> {
     said.extend(warnings(stage, &scene).await?);
     said.push(preview(stage).await?);
     let answered: BTreeSet<_> = said.iter().flat_map(|said| policies_in(said)).collect();
-    let installed = ours(&stage.cluster, "validatingadmissionpolicies").await?;
+    let installed = installed(&stage.cluster, "validatingadmissionpolicies").await?;
     let expected = installed.iter().map(name).filter(|name| name != BEHIND_A_DEFINITION);
     let expected = expected.filter(|name| !stage.holds || !BEHIND_A_STAMP.contains(&&**name));
     let silent: Vec<_> = expected.filter(|name| !answered.contains(name)).collect();
-    ensure!(silent.is_empty(), "nothing here makes {silent:?} answer: {said:#?}");
+    ensure!(silent.is_empty(), "no request here triggers {silent:?}: {said:#?}");
     if stage.holds {
         changes(&scene).await?;
     }
@@ -63,7 +63,7 @@ fn policies_in(said: &str) -> Vec<String> {
     quoted.filter_map(|rest| rest.split('\'').next()).map(str::to_owned).collect()
 }
 
-/// What is said to those who get around the policies on pods.
+/// The answers to attacks on pods.
 async fn pods(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     let mut said = Vec::new();
     let mut bound = scene.pod("bound", &container("other"));
@@ -88,12 +88,12 @@ async fn pods(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     let manager = PatchParams { field_manager: Some("assent-release".to_owned()), ..PatchParams::default() };
     match pods.patch("held", &manager, &Patch::Strategic(lift)).await {
         Err(kube::Error::Api(answer)) => said.push(answer.message),
-        other => ensure!(false, "the gate of a pod that is not cleared was lifted: {other:?}"),
+        other => ensure!(false, "the gate of an uncleared pod was lifted: {other:?}"),
     }
     Ok(said)
 }
 
-/// What is said to those who end or bind a pod in a way of their own, and to an operator that edits a workload.
+/// The answers to a binding, an eviction and a deletion of a pod, and to an operator that edits a workload.
 async fn ends(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     let raw = async |subresource: &str, body: &Value| {
         let path = format!("/api/v1/namespaces/{}/pods/{subresource}", scene.namespace);
@@ -128,9 +128,9 @@ async fn ends(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     ])
 }
 
-/// What kubectl says of changes that would stop pods; none of them is made.
+/// The warnings for dry runs of changes that stop pods.
 async fn warnings(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
-    until(Duration::from_secs(30), "the pods to be counted", async || {
+    until(Duration::from_secs(30), "the system to count its pods", async || {
         let system = scene.get("aisystem", "scorer").await?;
         Ok((system["status"]["pods"]["running"].as_u64() > Some(0)).then_some(()))
     })
@@ -160,7 +160,7 @@ async fn warnings(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     Ok(said)
 }
 
-/// What is said to those who change what the record depends on.
+/// The answers to changes of the objects on which the decisions depend.
 async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     let digest = scene.digest_of("v1").await?;
     let approval = scene.decision("Approve", "v1", &digest, "risk-officer");
@@ -176,7 +176,7 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     ])
 }
 
-/// What is said to those who claim that somebody else wrote an object.
+/// The answers to objects with a forged author.
 async fn forged_authors(scene: &Scenario<'_>) -> Result<Vec<String>> {
     let mut version = scene.version("forged", &container("forged"));
     version["metadata"]["annotations"] = json!({ "assent.dev/author": "alice" });
@@ -187,7 +187,7 @@ async fn forged_authors(scene: &Scenario<'_>) -> Result<Vec<String>> {
     ])
 }
 
-/// What is said in a namespace that only warns.
+/// The warnings in a namespace with mode warn.
 async fn preview(stage: &Stage) -> Result<String> {
     let labels = json!({ "assent.dev/mode": "warn" });
     let scene = Scenario::governed_by(&stage.cluster, "warned", "high", &labels).await?;
@@ -198,7 +198,7 @@ async fn preview(stage: &Stage) -> Result<String> {
     Ok(warnings)
 }
 
-/// What the policies that mutate have changed.
+/// Checks the changes by the mutating policies.
 async fn changes(scene: &Scenario<'_>) -> Result<()> {
     for (api, kind) in [("batch/v1", "Job"), ("batch/v1", "CronJob")] {
         let spec = assent_tests::pod_spec(&container("other"));
@@ -210,11 +210,11 @@ async fn changes(scene: &Scenario<'_>) -> Result<()> {
     scene.held_pods("app=gated", 1).await?;
     let approvals = scene.list("approvals").await?;
     let approval = approvals.first().context("an approval")?;
-    ensure!(approval["spec"]["approver"]["user"].is_string(), "nobody stamped {approval}");
+    ensure!(approval["spec"]["approver"]["user"].is_string(), "the approver is missing in {approval}");
     for (kind, name, stamp) in [("modelversion", "v1", "author"), ("aisystem", "scorer", "changed-by")] {
         let object = scene.get(kind, name).await?;
         let stamp = &object["metadata"]["annotations"][format!("assent.dev/{stamp}")];
-        ensure!(stamp.is_string(), "nobody stamped who wrote {kind}/{name}");
+        ensure!(stamp.is_string(), "the author is missing in {kind}/{name}");
     }
     Ok(())
 }

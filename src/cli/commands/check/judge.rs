@@ -1,14 +1,14 @@
-//! What would become of the pods in a set of manifests: the compile of the operator and the explanation of `explain`,
-//! on files instead of a cluster.
+//! Predicts whether the pods in a set of manifests would run. It runs the compile step of the operator and the code of
+//! `explain` on files instead of a cluster.
 //!
 //! ```text
 //!  AISystem, ModelVersion, Approval ─┐ by namespace
-//!  RiskLevel, ApproverRole, … ───────┼─► World ── compile ──► Clearance ─┐
-//!  Namespace ── labels ──────────────┘                                   ├─► Checked
-//!  anything else ──► templates ──────────────────────────────────────────┘
+//!  RiskLevel, ApproverRole, … ───────┼─► Objects ── compile ──► Clearance ─┐
+//!  Namespace ── labels ──────────────┘                                     ├─► Checked
+//!  anything else ──► templates ────────────────────────────────────────────┘
 //! ```
 //!
-//! A namespace that is not among them is taken to enforce: what is unknown must not look as if it were free.
+//! A namespace that is not in the manifests counts as enforcing, so that an unknown namespace does not look safe.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -35,90 +35,89 @@ use crate::{
     policy::Accelerators,
 };
 
-/// What would become of something.
+/// The predicted outcome for an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Outcome {
-    /// It would run, or nobody governs it.
+    /// It would run, or its namespace does not govern it.
     Runs,
-    /// What it makes cannot be told from its manifest.
+    /// Its controller creates the pods, and the manifest does not show them.
     Unforeseen,
-    /// It would be held until people have approved, and nothing else is missing.
+    /// It would be held, and only approvals are missing.
     AwaitsApproval,
-    /// It would be held, and no approval changes that.
+    /// It would be held, and an approval would not change that.
     Held,
-    /// It cannot be read as what it says it is.
+    /// It is not a valid object of its kind.
     Invalid,
-    /// It is an approval that proves nothing.
+    /// It is an approval without a valid signature.
     NotCounted,
 }
 
-/// One object, or one part of it that makes pods.
+/// The result for one object, or for one pod template in it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Checked {
-    /// The file; `-`: standard input.
+    /// The file, or `-` for standard input.
     pub path: String,
-    /// The line on which it begins, from 1.
+    /// The first line of the object, from 1.
     pub line: u64,
-    /// The line on which the part begins that was judged.
+    /// The first line of the pod template.
     #[serde(skip)]
     pub part_line: u64,
-    /// Kind and name.
+    /// `KIND/NAME`.
     pub object: String,
-    /// Its namespace.
     pub namespace: String,
-    /// Where the pod template stands in it (RFC 6901).
+    /// The JSON pointer to the pod template (RFC 6901).
     #[serde(skip_serializing_if = "String::is_empty")]
     pub pointer: String,
-    /// What would become of it.
     pub outcome: Outcome,
-    /// Why.
+    /// Why the object has this outcome.
     pub conclusion: String,
-    /// What to do.
+    /// The next steps.
     pub next: Vec<String>,
-    /// Its namespace is not among the manifests, and is taken to enforce.
+    /// The namespace is not in the manifests, and counts as enforcing.
     pub enforcement_assumed: bool,
-    /// The system that it names.
     pub system: Option<String>,
-    /// The versions that it is.
+    /// The versions that the pods match.
     pub matches: Vec<String>,
-    /// From the version that it is closest to, if it is none.
+    /// The difference from the closest version, if the pods match none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<String>,
 }
 
-/// Judges all of `manifests` at `now`; those that name no namespace are of `namespace`.
+/// Judges the manifests at `now`. An object that names no namespace belongs to `namespace`.
 pub fn judge(manifests: &[Manifest], namespace: &str, now: Timestamp) -> Vec<Checked> {
-    let mut world = World { namespace: namespace.to_owned(), now, ..World::default() };
-    let mut checked: Vec<Checked> = manifests.iter().filter_map(|manifest| world.take_in(manifest)).collect();
-    checked.extend(manifests.iter().filter_map(|manifest| world.weigh(manifest)));
-    world.trusted = Arc::new(compile::trust(&world.sidecars).0);
-    let mut places = BTreeMap::new();
+    let mut objects = Objects { namespace: namespace.to_owned(), now, ..Objects::default() };
+    let mut checked: Vec<Checked> = manifests.iter().filter_map(|manifest| objects.add(manifest)).collect();
+    checked.extend(manifests.iter().filter_map(|manifest| objects.add_approval(manifest)));
+    objects.trusted = Arc::new(compile::trust(&objects.sidecars).0);
+    let mut compiled = BTreeMap::new();
     for manifest in manifests {
         let found = templates(manifest);
         if found.is_empty()
             && manifest.text("/kind") != "Namespace"
-            && !manifest.is_ours()
+            && !manifest.is_of_assent()
             && names_a_system(&manifest.value)
         {
             checked.push(Checked {
-                conclusion: "its controller makes the pods, and what they will be is not in the manifest"
-                    .to_owned(),
+                conclusion: "its controller creates the pods, and the manifest does not show them".to_owned(),
                 next: vec![format!(
-                    "once they are there: kubectl assent capture {} -n {}",
+                    "once they exist: kubectl assent capture {} -n {}",
                     manifest.object(),
-                    world.namespace_of(manifest)
+                    objects.namespace_of(manifest)
                 )],
-                ..world.checked(manifest, Outcome::Unforeseen)
+                ..objects.checked(manifest, Outcome::Unforeseen)
             });
         }
         for template in found {
             let judged = match &template.template {
-                Err(why) => Checked { conclusion: why.clone(), ..world.checked(manifest, Outcome::Invalid) },
+                Err(why) => {
+                    Checked { conclusion: why.clone(), ..objects.checked(manifest, Outcome::Invalid) }
+                }
                 Ok(pod) => {
-                    let namespace = world.namespace_of(manifest);
-                    let place = places.entry(namespace.to_owned()).or_insert_with(|| world.place(namespace));
-                    world.pods(manifest, &PodGroup::of_template(pod, &Accelerators::default()), place)
+                    let namespace = objects.namespace_of(manifest);
+                    let place =
+                        compiled.entry(namespace.to_owned()).or_insert_with(|| objects.compiled(namespace));
+                    objects.pods(manifest, &PodGroup::of_template(pod, &Accelerators::default()), place)
                 }
             };
             let part_line = manifest.line_at(&template.pointer);
@@ -128,29 +127,29 @@ pub fn judge(manifests: &[Manifest], namespace: &str, now: Timestamp) -> Vec<Che
     checked
 }
 
-/// All that the manifests say of what Assent reads.
+/// The objects in the manifests that Assent reads.
 #[derive(Debug, Default)]
-struct World {
+struct Objects {
     namespace: String,
     now: Timestamp,
     governed: BTreeMap<String, Governance>,
     levels: BTreeMap<String, Arc<RiskLevel>>,
     sidecars: BTreeMap<String, Arc<TrustedSidecar>>,
     roles: BTreeMap<String, Arc<ApproverRole>>,
-    /// Of the sidecars, once all are known.
+    /// Compiled from all sidecars.
     trusted: Arc<Trusted>,
-    described: BTreeMap<String, Described>,
+    by_namespace: BTreeMap<String, InNamespace>,
 }
 
-/// What the manifests describe in one namespace.
+/// The objects of one namespace.
 #[derive(Clone, Debug, Default)]
-struct Described {
+struct InNamespace {
     systems: BTreeMap<String, Arc<AISystem>>,
     versions: BTreeMap<String, Arc<ModelVersion>>,
     approvals: BTreeMap<String, Arc<Approval>>,
 }
 
-impl World {
+impl Objects {
     fn namespace_of<'a>(&'a self, manifest: &'a Manifest) -> &'a str {
         match manifest.text("/metadata/namespace") {
             "" => &self.namespace,
@@ -176,34 +175,35 @@ impl World {
         }
     }
 
-    /// Takes in what is Assent's, and a namespace; what cannot be read is told of.
-    fn take_in(&mut self, manifest: &Manifest) -> Option<Checked> {
+    /// Adds a namespace or an object of Assent. Returns a result if the object is not valid.
+    fn add(&mut self, manifest: &Manifest) -> Option<Checked> {
         let namespace = self.namespace_of(manifest).to_owned();
         let place = Some(&*namespace);
-        let read = match (manifest.is_ours(), manifest.text("/kind")) {
+        let read = match (manifest.is_of_assent(), manifest.text("/kind")) {
             (false, "Namespace") => {
                 let labels = manifest.value.pointer("/metadata/labels").cloned().unwrap_or_default();
                 let labels = serde_json::from_value(labels).unwrap_or_default();
                 self.governed.insert(manifest.text("/metadata/name").to_owned(), Governance::of(&labels));
                 Ok(())
             }
-            (true, "RiskLevel") => keep(&mut self.levels, manifest, None),
-            (true, "ApproverRole") => keep(&mut self.roles, manifest, None),
-            (true, "TrustedSidecar") => keep(&mut self.sidecars, manifest, None),
-            (true, "AISystem") => keep(&mut self.of(&namespace).systems, manifest, place),
-            (true, "ModelVersion") => keep(&mut self.of(&namespace).versions, manifest, place),
+            (true, "RiskLevel") => insert(&mut self.levels, manifest, None),
+            (true, "ApproverRole") => insert(&mut self.roles, manifest, None),
+            (true, "TrustedSidecar") => insert(&mut self.sidecars, manifest, None),
+            (true, "AISystem") => insert(&mut self.of(&namespace).systems, manifest, place),
+            (true, "ModelVersion") => insert(&mut self.of(&namespace).versions, manifest, place),
             (true, "Approval") => approval(manifest, &namespace).map(drop),
             _ => Ok(()),
         };
-        let strict = || manifest.is_ours().then(|| unknown_field(manifest.text("/kind"), &manifest.value));
+        let strict =
+            || manifest.is_of_assent().then(|| unknown_field(manifest.text("/kind"), &manifest.value));
         let why = read.err().or_else(|| strict().flatten())?;
         let next = vec![format!("kubectl explain {}.spec", manifest.text("/kind").to_lowercase())];
         Some(Checked { conclusion: why, next, ..self.checked(manifest, Outcome::Invalid) })
     }
 
-    /// Takes in an approval that counts, and tells of one that does not. All roles have to be known before.
-    fn weigh(&mut self, manifest: &Manifest) -> Option<Checked> {
-        if !manifest.is_ours() || manifest.text("/kind") != "Approval" {
+    /// Adds an approval that counts. Returns a result if it does not count. All roles must be added before.
+    fn add_approval(&mut self, manifest: &Manifest) -> Option<Checked> {
+        if !manifest.is_of_assent() || manifest.text("/kind") != "Approval" {
             return None;
         }
         let namespace = self.namespace_of(manifest).to_owned();
@@ -218,16 +218,16 @@ impl World {
         }
     }
 
-    fn of(&mut self, namespace: &str) -> &mut Described {
-        self.described.entry(namespace.to_owned()).or_default()
+    fn of(&mut self, namespace: &str) -> &mut InNamespace {
+        self.by_namespace.entry(namespace.to_owned()).or_default()
     }
 
-    /// A namespace as the API server would see it once all was applied and compiled.
-    fn place(&self, namespace: &str) -> Place {
-        let described = self.described.get(namespace).cloned().unwrap_or_default();
+    /// The namespace as the API server would see it once all objects are applied and compiled.
+    fn compiled(&self, namespace: &str) -> Compiled {
+        let described = self.by_namespace.get(namespace).cloned().unwrap_or_default();
         let facts = compile::NamespaceFacts {
-            systems: described.systems.iter().map(as_kept).collect(),
-            versions: described.versions.iter().map(as_kept).collect(),
+            systems: described.systems.iter().map(cached).collect(),
+            versions: described.versions.iter().map(cached).collect(),
             approvals: described.approvals.clone(),
             clearance: None,
             roles: self.roles.clone(),
@@ -241,13 +241,13 @@ impl World {
         let clearance = compiled.clearance.map(|spec| Clearance::new(CLEARANCE_NAME, spec));
         let records =
             described.systems.keys().map(|name| (name.clone(), self.record(namespace, name, &described)));
-        Place {
+        Compiled {
             assumed: known.is_none(),
             facts: ExplainInput {
                 namespace: namespace.to_owned(),
                 place: format!(" -n {namespace}"),
-                governance: Seen::There(governance),
-                clearance: clearance.map_or(Seen::Absent, Seen::There),
+                governance: Seen::Found(governance),
+                clearance: clearance.map_or(Seen::Absent, Seen::Found),
                 records: records.collect(),
                 holders: None,
                 now: self.now,
@@ -255,7 +255,7 @@ impl World {
         }
     }
 
-    fn record(&self, namespace: &str, name: &str, described: &Described) -> SystemRecord {
+    fn record(&self, namespace: &str, name: &str, described: &InNamespace) -> SystemRecord {
         let system = described.systems.get(name).map(|system| AISystem::clone(system));
         let level = system.as_ref().and_then(|system| self.levels.get(&system.spec.risk_level));
         let level = level.map(|level| RiskLevel::clone(level));
@@ -265,20 +265,20 @@ impl World {
             .with_objects(versions.map(AsRef::as_ref), approvals.map(AsRef::as_ref))
     }
 
-    fn pods(&self, manifest: &Manifest, group: &PodGroup, place: &Place) -> Checked {
+    fn pods(&self, manifest: &Manifest, group: &PodGroup, place: &Compiled) -> Checked {
         let finding = PodFinding::new(group, &place.facts);
-        let only_says =
+        let not_enforcing =
             place.facts.governance.mode().filter(|mode| *mode != Mode::Enforce && !finding.cleared);
-        let outcome = match (finding.cleared || only_says.is_some(), finding.is_for_want_of_approval) {
+        let outcome = match (finding.cleared || not_enforcing.is_some(), finding.is_for_want_of_approval) {
             (true, _) => Outcome::Runs,
             (false, true) => Outcome::AwaitsApproval,
             (false, false) => Outcome::Held,
         };
-        let conclusion = match only_says {
+        let conclusion = match not_enforcing {
             Some(mode) => {
                 let (namespace, mode) = (&place.facts.namespace, mode.name());
                 format!(
-                    "namespace {namespace} has the mode {mode}; if it enforced, it would be held: {}",
+                    "namespace {namespace} has the mode {mode}; if it enforced, the pod would be held: {}",
                     finding.conclusion
                 )
             }
@@ -296,18 +296,18 @@ impl World {
     }
 }
 
-/// A namespace, compiled.
-struct Place {
+/// A compiled namespace.
+struct Compiled {
     assumed: bool,
     facts: ExplainInput,
 }
 
-/// As the operator keeps it.
-fn as_kept<K: Clone, V: From<K>>((name, object): (&String, &Arc<K>)) -> (String, Arc<V>) {
+/// Converts an object to the form that the operator caches.
+fn cached<K: Clone, V: From<K>>((name, object): (&String, &Arc<K>)) -> (String, Arc<V>) {
     (name.clone(), Arc::new(K::clone(object).into()))
 }
 
-/// An approval, in the namespace that it is applied to.
+/// Parses an approval and sets its namespace.
 fn approval(manifest: &Manifest, namespace: &str) -> Result<Approval, String> {
     let mut approval: Approval =
         serde_json::from_value(manifest.value.clone()).map_err(|error| error.to_string())?;
@@ -315,9 +315,9 @@ fn approval(manifest: &Manifest, namespace: &str) -> Result<Approval, String> {
     Ok(approval)
 }
 
-/// Keeps an object by its name, in the namespace that it is applied to.
-fn keep<K>(
-    kept: &mut BTreeMap<String, Arc<K>>,
+/// Parses an object, sets its namespace, and inserts it by name.
+fn insert<K>(
+    objects: &mut BTreeMap<String, Arc<K>>,
     manifest: &Manifest,
     namespace: Option<&str>,
 ) -> Result<(), String>
@@ -326,6 +326,6 @@ where
 {
     let mut object: K = serde_json::from_value(manifest.value.clone()).map_err(|error| error.to_string())?;
     object.meta_mut().namespace = namespace.map(str::to_owned);
-    kept.insert(object.name_any(), Arc::new(object));
+    objects.insert(object.name_any(), Arc::new(object));
     Ok(())
 }

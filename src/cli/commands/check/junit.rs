@@ -1,4 +1,4 @@
-//! The results as test cases, for CI systems that show nothing else.
+//! Writes the results as `JUnit` test cases, for CI systems that show only those.
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::cli::error::{Error, Result};
 
-/// `JUnit` XML: a suite a file, a case for each thing that was checked.
+/// `JUnit` XML, with one suite for each file and one case for each result.
 pub fn xml(results: &[Checked], fail_on: FailOn) -> Result<String> {
     let mut report = Report::new("kubectl assent check");
     for file in results.chunk_by(|a, b| a.path == b.path) {

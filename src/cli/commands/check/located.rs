@@ -1,7 +1,7 @@
-//! A YAML value with the line of each object and list in it.
+//! A YAML value that knows the line of each of its parts.
 //!
 //! ```text
-//!  document ── serde-saphyr ──► Located ──► serde_json::Value, and the line of an object by its place
+//!  document ── serde-saphyr ──► Located ──► serde_json::Value, and the line at a JSON pointer
 //! ```
 
 use std::fmt;
@@ -13,7 +13,7 @@ use serde::{
 use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
 
-/// A value and where it stands.
+/// A value and its place in the document.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 pub struct Located(Spanned<Tree>);
@@ -26,12 +26,11 @@ enum Tree {
 }
 
 impl Located {
-    /// The line on which it begins, from 1.
+    /// The first line of the value, from 1.
     pub fn line(&self) -> u64 {
         self.0.referenced.line()
     }
 
-    /// A field of an object.
     pub fn get(&self, name: &str) -> Option<&Self> {
         match &self.0.value {
             Tree::Object(fields) => fields.iter().find(|(field, _)| field == name).map(|(_, value)| value),
@@ -39,7 +38,7 @@ impl Located {
         }
     }
 
-    /// The items of a list.
+    /// The items of a list. Empty for any other value.
     pub fn items(self) -> Vec<Self> {
         match self.0.value {
             Tree::List(items) => items,
@@ -47,7 +46,6 @@ impl Located {
         }
     }
 
-    /// A field of an object, without the rest of it.
     pub fn take(self, name: &str) -> Option<Self> {
         match self.0.value {
             Tree::Object(fields) => {
@@ -57,12 +55,11 @@ impl Located {
         }
     }
 
-    /// Whether it is a list.
     pub const fn is_list(&self) -> bool {
         matches!(self.0.value, Tree::List(_))
     }
 
-    /// A string.
+    /// The value, if it is a string.
     pub fn text(&self) -> Option<&str> {
         match &self.0.value {
             Tree::Scalar(value) => value.as_str(),
@@ -70,7 +67,7 @@ impl Located {
         }
     }
 
-    /// The line of what stands at a JSON pointer (RFC 6901), as far as that leads.
+    /// The line at a JSON pointer (RFC 6901). If a part of the pointer is missing, the line of the part before it.
     pub fn line_at(&self, pointer: &str) -> u64 {
         let mut at = self;
         for part in pointer.split('/').skip(1) {
@@ -111,7 +108,7 @@ impl<'de> Visitor<'de> for Reader {
     type Value = Tree;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value that JSON has too")
+        f.write_str("a value that JSON supports")
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Tree, E> {
@@ -127,7 +124,7 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Tree, E> {
-        let number = Number::from_f64(value).ok_or_else(|| E::custom("JSON has no such number"))?;
+        let number = Number::from_f64(value).ok_or_else(|| E::custom("JSON does not support this number"))?;
         Ok(Tree::Scalar(number.into()))
     }
 

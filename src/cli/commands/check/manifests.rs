@@ -1,9 +1,10 @@
-//! Manifests as people keep them: files, directories and standard input, many documents in one, and lists. YAML is read
-//! as kubectl reads it: `0700` is octal, `yes` and `on` are true, merge keys and anchors work, a key that is there twice
-//! is an error.
+//! Reads manifests from files, directories and standard input, including several documents and lists.
+//!
+//! The rules for YAML are those of kubectl. `0700` is octal, and `yes` and `on` are true. Merge keys and anchors work.
+//! A duplicate key is an error.
 //!
 //! ```text
-//!  -f FILE | DIR | - ──► documents ──► items of lists ──► Manifest   where it stands, what it says
+//!  -f FILE | DIR | - ──► documents ──► items of lists ──► Manifest   its place and its content
 //! ```
 
 use std::{
@@ -21,48 +22,47 @@ use crate::{
     cli::error::{Error, Result},
 };
 
-/// What kubectl takes for manifests.
+/// The extensions of the files that kubectl reads.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// What makes a directory one that Kustomize builds.
+/// Kustomize builds a directory that has one of these files.
 const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-/// An object and where it was read.
+/// An object and its place.
 #[derive(Clone, Debug)]
 pub struct Manifest {
-    /// The file; `-`: standard input.
+    /// The file, or `-` for standard input.
     pub path: String,
-    /// The line on which it begins, from 1.
+    /// The first line of the object, from 1.
     pub line: u64,
-    /// The object.
     pub value: Value,
-    /// Where its parts stand; none where it was not read.
+    /// The lines of the parts. `None` if the object does not come from a document.
     pub located: Option<Arc<Located>>,
 }
 
 impl Manifest {
-    /// A string that it has at a JSON pointer.
+    /// The string at a JSON pointer, or an empty one.
     pub fn text(&self, pointer: &str) -> &str {
         self.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Whether it is of a kind of Assent's.
-    pub fn is_ours(&self) -> bool {
+    /// Whether the kind belongs to Assent.
+    pub fn is_of_assent(&self) -> bool {
         self.text("/apiVersion").split('/').next() == Some(GROUP)
     }
 
-    /// The line of what stands at a JSON pointer.
+    /// The line at a JSON pointer.
     pub fn line_at(&self, pointer: &str) -> u64 {
         self.located.as_ref().map_or(self.line, |located| located.line_at(pointer))
     }
 
-    /// Its kind in words, and its name, as kubectl has them: `deployment/credit-scorer`.
+    /// `KIND/NAME` as kubectl writes it, such as `deployment/credit-scorer`.
     pub fn object(&self) -> String {
         format!("{}/{}", self.text("/kind").to_lowercase(), self.text("/metadata/name"))
     }
 }
 
-/// Reads all that is there, in the order of the paths and of the names in a directory.
+/// Reads all manifests, in the order of the paths. The files of a directory are sorted by name.
 pub fn read(paths: &[PathBuf], recursive: bool) -> Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
     for path in paths {
@@ -113,22 +113,22 @@ fn unreadable(path: &str) -> impl FnOnce(std::io::Error) -> Error + use<> {
 fn parse(path: &str, text: &str) -> Result<Vec<Manifest>> {
     let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
     let documents = serde_saphyr::from_multiple_with_options::<Located>(text, options);
-    let of_helm = if text.contains("{{") { "; it has {{, as Helm templates have" } else { "" };
+    let of_helm = if text.contains("{{") { "; it has {{, so it may be a Helm template" } else { "" };
     let documents = documents
         .map_err(|error| Error::Manifest { path: path.to_owned(), why: format!("{error}{of_helm}") })?;
     let mut manifests = Vec::new();
     for document in documents {
-        unroll(path, document, &mut manifests);
+        flatten(path, document, &mut manifests);
     }
     Ok(manifests)
 }
 
-/// The object, or those of a list.
-fn unroll(path: &str, object: Located, manifests: &mut Vec<Manifest>) {
+/// Adds the object, or the items of a list.
+fn flatten(path: &str, object: Located, manifests: &mut Vec<Manifest>) {
     let is_list = object.get("kind").and_then(Located::text).is_some_and(|kind| kind.ends_with("List"));
     if is_list && object.get("items").is_some_and(Located::is_list) {
         for item in object.take("items").map(Located::items).unwrap_or_default() {
-            unroll(path, item, manifests);
+            flatten(path, item, manifests);
         }
         return;
     }
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn documents_and_lists_with_the_lines_that_they_begin_on() {
+    fn objects_of_documents_and_lists_have_their_first_line() {
         let text = "# a comment\nkind: A\nmetadata: { name: a }\n---\n---\nkind: List\nitems:\n- kind: B\n- kind: C\n";
         let found = parse("x.yaml", text).expect("YAML");
         let found: Vec<_> = found.iter().map(|m| (m.text("/kind"), m.line)).collect();
@@ -161,8 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_yaml_is_told_of_with_its_place() {
-        let error = parse("x.yaml", "kind: {{ .Values.kind }}\n").expect_err("a template of Helm");
+    fn error_of_invalid_yaml_names_the_file() {
+        let error = parse("x.yaml", "kind: {{ .Values.kind }}\n").expect_err("a Helm template");
         assert!(error.to_string().contains("x.yaml") && !error.to_string().contains('\n'), "{error}");
     }
 }

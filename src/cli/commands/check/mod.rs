@@ -1,5 +1,5 @@
-//! Judges manifests before they are applied, in a pull request: with the policy core and the match of the operator, and
-//! without a cluster.
+//! Checks manifests before they are applied, for example in a pull request. It uses the policy code of the operator and
+//! needs no cluster.
 //!
 //! ```text
 //!  manifests ──► judge ──► Checked ─┬─ text, json, yaml
@@ -34,26 +34,26 @@ use crate::cli::{
 /// A format for a person, a program or a CI system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
     /// JSON.
     Json,
     /// YAML.
     Yaml,
-    /// `JUnit` XML, which CI systems show as test results.
+    /// `JUnit` XML. CI systems show it as test results.
     Junit,
-    /// SARIF 2.1.0, which code hosts show beside the lines.
+    /// SARIF 2.1.0. Code hosts show it next to the lines.
     Sarif,
 }
 
-/// From which outcome on the check fails.
+/// The outcomes that make the check fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum FailOn {
-    /// What no approval would let run.
+    /// Objects that no approval would let run.
     #[default]
     Held,
-    /// What waits for an approval too.
+    /// Also objects that wait for an approval.
     Awaiting,
 }
 
@@ -67,16 +67,15 @@ impl FailOn {
     }
 }
 
-/// What is checked.
+/// The options of a check.
 #[derive(Clone, Debug)]
 pub struct CheckRequest {
-    /// Files, directories, or `-`.
+    /// Files, directories, or `-` for standard input.
     pub paths: Vec<PathBuf>,
-    /// With the directories below.
+    /// Whether to read subdirectories.
     pub recursive: bool,
-    /// The namespace of what names none.
+    /// The namespace of objects that name none.
     pub namespace: String,
-    /// When it fails.
     pub fail_on: FailOn,
 }
 
@@ -97,7 +96,7 @@ struct Report {
     summary: Summary,
 }
 
-/// Checks the manifests and prints what was found; an error if there is what must not be.
+/// Checks the manifests and prints the results. Fails if an outcome is one of `fail_on`.
 pub fn check(request: &CheckRequest, format: Format) -> Result<()> {
     let manifests = manifests::read(&request.paths, request.recursive)?;
     let results = judge(&manifests, &request.namespace, Timestamp::now());
@@ -112,13 +111,10 @@ pub fn check(request: &CheckRequest, format: Format) -> Result<()> {
     };
     anstream::print!("{text}");
     if failed == 0 {
-        Ok(())
-    } else {
-        {
-            let of = report.results.len() - report.summary.not_counted;
-            Err(Error::CheckFailed { failed, of })
-        }
+        return Ok(());
     }
+    let of = report.results.len() - report.summary.not_counted;
+    Err(Error::CheckFailed { failed, of })
 }
 
 impl Summary {
@@ -139,7 +135,7 @@ impl Summary {
 }
 
 impl Checked {
-    /// The object and where its pods stand in it.
+    /// The object, and the pointer to its pod template if that is unusual.
     fn place(&self) -> String {
         let Self { namespace, object, pointer, .. } = self;
         let known = matches!(&**pointer, "" | "/spec/template" | "/spec/jobTemplate/spec/template");
@@ -153,7 +149,7 @@ fn text(report: &Report) -> String {
         page.say(PLAIN, &format!("{} ({}:{})", checked.place(), checked.path, checked.line));
         let (mark, style, what) = match checked.outcome {
             Outcome::Runs => ("✓", GOOD, "runs"),
-            Outcome::Unforeseen => ("?", LOOK, "not foreseen"),
+            Outcome::Unforeseen => ("?", LOOK, "undetermined"),
             Outcome::AwaitsApproval => ("!", LOOK, "held until it is approved"),
             Outcome::Held => ("✗", BAD, "held"),
             Outcome::Invalid => ("✗", BAD, "not valid"),
@@ -171,7 +167,9 @@ fn text(report: &Report) -> String {
             page.mark(
                 " ",
                 FAINT,
-                &format!("namespace {namespace} is not among the manifests and is taken to enforce"),
+                &format!(
+                    "namespace {namespace} is not in the manifests, so the check assumes that it enforces"
+                ),
             );
         }
     }
@@ -183,7 +181,7 @@ fn text(report: &Report) -> String {
     );
     page.say(PLAIN, &count);
     if not_counted > 0 {
-        page.say(LOOK, &format!("{not_counted} approvals do not count: they prove nothing."));
+        page.say(LOOK, &format!("{not_counted} approvals do not count: they have no valid signature."));
     }
     page.finish()
 }

@@ -1,9 +1,9 @@
-//! Decides which Approvals of a file count. A file is not a record: only a signature proves who approved.
+//! Decides which Approvals in a file count. In a file, only a signature proves who approved.
 //!
 //! ```text
 //!  Approval ─┬─ signed by a key that its ApproverRole lists ──► counts
 //!            ├─ Approve without a valid signature ────────────► Unproven, with the reason
-//!            └─ Reject, Revoke ───────────────────────────────► counts: to withhold is the safe side
+//!            └─ Reject, Revoke ───────────────────────────────► counts: it can only withhold
 //! ```
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -16,17 +16,16 @@ use crate::{
 /// Why an approval in a file does not count, and what to do.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unproven {
-    /// Why it does not count.
     pub why: String,
-    /// Commands that prove it.
+    /// The next steps, with commands.
     pub next: Vec<String>,
 }
 
-/// The approval as the policy may read it at `now`, or why it counts for nothing.
+/// The approval as the policy reads it at `now`, or why it does not count.
 ///
-/// The times in a file are as easy to edit as the rest, so an approval counts from the time in its signature,
-/// and by the keys that are valid now. A signed decision that withholds counts from its signature at the earliest:
-/// an older time in the file cannot bring back the approvals before it.
+/// Anyone can edit the times in a file. So an approval counts from the time in its signature, and by the keys that are
+/// valid at `now`. A signed rejection or revocation never counts from a time before its signature. Otherwise an edited
+/// time could restore the approvals before it.
 pub fn proven(mut approval: Approval, roles: &ApproverRoles, now: Timestamp) -> Result<Approval, Unproven> {
     let signed_at = approval.spec.signature.as_ref().map(|signature| signature.signed_at.0);
     if approval.spec.decision == Decision::Approve {
@@ -47,7 +46,7 @@ pub fn proven(mut approval: Approval, roles: &ApproverRoles, now: Timestamp) -> 
 fn proven_approve(approval: Approval, roles: &ApproverRoles) -> Result<Approval, Unproven> {
     let why = if approval.spec.signature.is_none() {
         let who = approval.spec.approver.as_ref().map_or("anybody", |approver| &approver.user);
-        format!("it has no signature, and without one a file does not prove that {who} decided")
+        format!("it has no signature, so the file does not prove that {who} decided")
     } else {
         match approver_of(&approval, roles) {
             Ok(_) => return Ok(approval),
@@ -57,7 +56,7 @@ fn proven_approve(approval: Approval, roles: &ApproverRoles) -> Result<Approval,
     let namespace = approval.metadata.namespace.as_deref().unwrap_or_default();
     let (system, version) = (&approval.spec.system, &approval.spec.model_version);
     let next = vec![
-        format!("ask the cluster, which knows who decided: kubectl assent status {system} -n {namespace}"),
+        format!("see in the cluster who decided: kubectl assent status {system} -n {namespace}"),
         format!(
             "or sign it: kubectl assent approve {system} --version {version} -n {namespace} --ssh-key KEY --to FILE"
         ),
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_approve_without_a_signature_proves_nothing() {
+    fn approve_without_a_signature_does_not_count() {
         for approver in [Some("mallory"), None] {
             let unproven =
                 proven(unsigned("Approve", approver, SIGNED), &roles(), now()).expect_err("unproven");
@@ -124,39 +123,33 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_approve_counts_from_its_signature_whatever_time_the_file_says() {
+    fn signed_approve_counts_from_the_time_of_its_signature_and_not_of_the_file() {
         for recorded in ["2020-01-01T00:00:00Z", "2026-11-23T00:00:00Z"] {
             let approval = proven(signed("Approve", recorded), &roles(), now()).expect("proven");
             let (roles, signed_at) = (roles(), at(SIGNED));
-            assert_eq!(
-                RecordedDecision::of(&approval, &roles).map(|statement| statement.at),
-                Some(signed_at)
-            );
+            assert_eq!(RecordedDecision::of(&approval, &roles).map(|decision| decision.at), Some(signed_at));
         }
     }
 
     #[test]
-    fn a_signed_approve_that_was_edited_says_why_it_does_not_count() {
+    fn edited_signed_approve_says_why_it_does_not_count() {
         let mut edited = signed("Approve", SIGNED);
         edited.spec.model_version = "v2".to_owned();
         let unproven = proven(edited, &roles(), now()).expect_err("unproven");
-        assert!(unproven.why.contains("the signature of alice is not of this"), "{unproven:?}");
+        assert!(unproven.why.contains("the signature of alice is for other content"), "{unproven:?}");
         let unproven = proven(signed("Approve", SIGNED), &ApproverRoles::new(), now()).expect_err("unproven");
         assert!(unproven.why.contains("there is no ApproverRole risk"), "{unproven:?}");
     }
 
     #[test]
-    fn a_decision_that_withholds_counts_unsigned_and_is_not_moved_before_its_signature() {
+    fn rejection_or_revocation_counts_unsigned_and_never_before_its_signature() {
         for decision in ["Reject", "Revoke"] {
             for approval in [unsigned(decision, Some("bob"), SIGNED), unsigned(decision, None, SIGNED)] {
                 let approval = proven(approval, &roles(), now()).expect("counts");
                 assert!(RecordedDecision::of(&approval, &roles()).is_some(), "{decision}");
             }
             let moved = proven(signed(decision, "2020-01-01T00:00:00Z"), &roles(), now()).expect("counts");
-            assert_eq!(
-                RecordedDecision::of(&moved, &roles()).map(|statement| statement.at),
-                Some(at(SIGNED))
-            );
+            assert_eq!(RecordedDecision::of(&moved, &roles()).map(|decision| decision.at), Some(at(SIGNED)));
             let mut edited = signed(decision, SIGNED);
             edited.spec.role = "nobody".to_owned();
             let edited = proven(edited, &ApproverRoles::new(), now()).expect("counts");

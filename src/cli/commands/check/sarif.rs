@@ -1,10 +1,10 @@
-//! The results as a SARIF 2.1.0 log (OASIS), which code hosts show beside the lines of a pull request.
+//! Writes the results as a SARIF 2.1.0 log (OASIS). Code hosts show it next to the lines of a pull request.
 
 use serde_json::{Value, json};
 
 use super::judge::{Checked, Outcome};
 
-/// The log: a result for all that would not simply run.
+/// The log has one result for each object that would not run as it is.
 pub fn log(results: &[Checked]) -> Value {
     let results: Vec<_> = results.iter().filter_map(result).collect();
     let rule = |id: &str, text: &str| json!({ "id": id, "shortDescription": { "text": text } });
@@ -19,9 +19,9 @@ pub fn log(results: &[Checked]) -> Value {
                 "rules": [
                     rule("AwaitsApproval", "A pod would be held until people have approved it"),
                     rule("Held", "A pod would be held, and no approval changes that"),
-                    rule("Invalid", "A manifest is not what it says it is"),
-                    rule("NotCounted", "An approval in a file proves nothing without a valid signature"),
-                    rule("Unforeseen", "What pods a manifest makes cannot be told from it"),
+                    rule("Invalid", "A manifest is not a valid object of its kind"),
+                    rule("NotCounted", "An approval in a file does not count without a valid signature"),
+                    rule("Unforeseen", "A controller creates the pods, and the manifest does not show them"),
                 ],
             } },
             "results": results,

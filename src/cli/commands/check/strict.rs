@@ -1,8 +1,8 @@
-//! Finds fields that a kind of Assent's does not have, as the API server does for kubectl: a field that is spelled wrong
-//! would be dropped without a word.
+//! Finds unknown fields in the objects of Assent, as the API server does for kubectl. Otherwise a misspelled field
+//! would be dropped silently.
 //!
 //! ```text
-//!  object, the schema of its kind ──► the first field that the schema does not have, and the nearest that it has
+//!  object, schema of its kind ──► the first unknown field, and the known field with the nearest name
 //! ```
 
 use std::{collections::BTreeMap, sync::LazyLock};
@@ -14,10 +14,9 @@ use serde_json::Value;
 
 use crate::{api::definitions, cli::nearest::nearest};
 
-/// The fields that every object has.
 const OF_EVERY_OBJECT: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
-/// The schema of each kind. It is made once: that takes longer than to check a hundred objects.
+/// The schema of each kind. It is built once, because that takes longer than to check a hundred objects.
 static SCHEMAS: LazyLock<BTreeMap<String, JSONSchemaProps>> = LazyLock::new(|| {
     let schema = |definition: CustomResourceDefinition| {
         let version = definition.spec.versions.into_iter().next()?;
@@ -35,7 +34,7 @@ static SCHEMAS: LazyLock<BTreeMap<String, JSONSchemaProps>> = LazyLock::new(|| {
     definitions().into_iter().filter_map(schema).collect()
 });
 
-/// Describes the first field of an object that its `kind` does not have.
+/// Describes the first unknown field of an object.
 pub fn unknown_field(kind: &str, object: &Value) -> Option<String> {
     first_unknown(SCHEMAS.get(kind)?, object, "")
 }
@@ -68,9 +67,9 @@ fn first_unknown(schema: &JSONSchemaProps, value: &Value, place: &str) -> Option
 }
 
 fn unknown<'a>(name: &str, place: &str, known: impl Iterator<Item = &'a String>) -> String {
-    let meant = nearest(name, known.map(String::as_str));
-    let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-    format!("unknown field {place}{meant}")
+    let similar = nearest(name, known.map(String::as_str));
+    let hint = similar.map(|similar| format!("; did you mean {similar}?")).unwrap_or_default();
+    format!("unknown field {place}{hint}")
 }
 
 #[cfg(test)]
@@ -80,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_that_is_spelled_wrong_is_found_wherever_it_stands() {
+    fn misspelled_field_is_found_at_any_depth() {
         let of = |spec: Value| {
             json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "AISystem",
             "metadata": { "name": "x", "labels": { "any": "thing" } }, "spec": spec })

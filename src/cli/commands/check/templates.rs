@@ -1,5 +1,4 @@
-//! Finds the pods that an object would make, whatever its kind: a list of the kinds that are known today would be
-//! wrong tomorrow.
+//! Finds the pod templates in an object of any kind. It has no list of kinds, so it works for future kinds too.
 //!
 //! ```text
 //!  Pod ─────────────────────────────────────────────► itself
@@ -13,31 +12,31 @@ use serde_json::{Value, json};
 use super::manifests::Manifest;
 use crate::api::SYSTEM_LABEL;
 
-/// The pods that one part of an object makes.
+/// A pod template in an object.
 #[derive(Debug)]
 pub struct Template {
-    /// Where it stands in the object, as a JSON pointer (RFC 6901); empty: it is the object.
+    /// The JSON pointer (RFC 6901) to the template. Empty if the object is a pod.
     pub pointer: String,
-    /// The template, or why it is none.
+    /// The template, or why it is not valid.
     pub template: Result<PodTemplateSpec, String>,
 }
 
-/// The pods that an object makes, as far as it says so itself.
+/// The pod templates in an object. Objects of Assent have none.
 pub fn templates(manifest: &Manifest) -> Vec<Template> {
     let (version, kind) = (manifest.text("/apiVersion"), manifest.text("/kind"));
     let mut found = Vec::new();
-    if manifest.is_ours() {
+    if manifest.is_of_assent() {
         return found;
     }
     if (version, kind) == ("v1", "Pod") {
         found.push(Template::new(String::new(), &manifest.value));
     } else if let Some(spec) = manifest.value.get("spec") {
-        descend(spec, "/spec", &mut found);
+        search(spec, "/spec", &mut found);
     }
     found
 }
 
-/// Whether an object names a system somewhere, though it has no pod template.
+/// Whether the system label occurs anywhere in an object.
 pub fn names_a_system(value: &Value) -> bool {
     match value {
         Value::Object(fields) => {
@@ -48,7 +47,7 @@ pub fn names_a_system(value: &Value) -> bool {
     }
 }
 
-fn descend(value: &Value, pointer: &str, found: &mut Vec<Template>) {
+fn search(value: &Value, pointer: &str, found: &mut Vec<Template>) {
     match value {
         Value::Object(_) if value.pointer("/spec/containers").is_some_and(Value::is_array) => {
             found.push(Template::new(pointer.to_owned(), value));
@@ -56,12 +55,12 @@ fn descend(value: &Value, pointer: &str, found: &mut Vec<Template>) {
         Value::Object(fields) => {
             for (key, value) in fields {
                 let key = key.replace('~', "~0").replace('/', "~1");
-                descend(value, &format!("{pointer}/{key}"), found);
+                search(value, &format!("{pointer}/{key}"), found);
             }
         }
         Value::Array(items) => {
             for (index, value) in items.iter().enumerate() {
-                descend(value, &format!("{pointer}/{index}"), found);
+                search(value, &format!("{pointer}/{index}"), found);
             }
         }
         _ => {}
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn pods_of_any_kind_are_found() {
+    fn pod_templates_of_any_kind_are_found() {
         let template = json!({ "metadata": { "labels": {} }, "spec": { "containers": [{ "name": "c", "image": "i" }] } });
         let of = |version: &str, kind: &str, spec: Value| json!({ "apiVersion": version, "kind": kind, "spec": spec });
         assert_eq!(found(of("v1", "Pod", template["spec"].clone())), [""]);

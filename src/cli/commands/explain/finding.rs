@@ -1,11 +1,10 @@
-//! From what was read to what is the matter: pure, so that it can be tested on any case, and one value
-//! for every output format.
+//! Computes the explanation from the objects that were read. It is pure code with one result for every output format.
 //!
 //! ```text
-//!  PodGroup + ExplainInput ──► PodFinding ─┬─ matches a version?  else the closest and the difference
-//!                                   └─ conclusion
-//!  SystemRecord ──► SystemFinding ── VersionFinding ── reasons, remedies
-//!         └─► roles that are short, and who holds them
+//!  PodGroup + ExplainInput ──► PodFinding ─┬─ matching versions, or the closest one and the difference
+//!                                          └─ conclusion
+//!  SystemRecord ─┬─► SystemFinding ── VersionFinding ── reasons, remedies
+//!                └─► roles without enough approvals, and who holds them
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,25 +32,23 @@ use crate::{
     policy::{Reason, matches, without_trusted},
 };
 
-/// Something that this person may not be allowed to read.
+/// The result of reading an object that the person may not be allowed to read.
 #[derive(Clone, Debug, Default)]
 pub enum Seen<T> {
-    /// It could not be read.
+    /// The read failed.
     #[default]
     Hidden,
-    /// There is none.
     Absent,
-    /// This one.
-    There(T),
+    Found(T),
 }
 
 impl<T> Seen<T> {
-    /// Whether it is there and meets `condition`; none if it could not be read.
+    /// Whether the object exists and meets `condition`. `None` if the read failed.
     pub fn is(&self, condition: impl FnOnce(&T) -> bool) -> Option<bool> {
         match self {
             Self::Hidden => None,
             Self::Absent => Some(false),
-            Self::There(value) => Some(condition(value)),
+            Self::Found(value) => Some(condition(value)),
         }
     }
 }
@@ -59,33 +56,29 @@ impl<T> Seen<T> {
 impl Seen<Governance> {
     pub fn mode(&self) -> Option<Mode> {
         match self {
-            Self::There(governance) => governance.mode,
+            Self::Found(governance) => governance.mode,
             Self::Hidden | Self::Absent => None,
         }
     }
 }
 
-/// All that an explanation depends on, besides the object itself.
+/// All inputs of an explanation except the explained object.
 #[derive(Clone, Debug, Default)]
 pub struct ExplainInput {
-    /// The namespace.
     pub namespace: String,
-    /// `--namespace` and the connection flags for commands.
+    /// `--namespace` and the connection flags, for proposed commands.
     pub place: String,
-    /// How it says that it is governed.
     pub governance: Seen<Governance>,
-    /// What the API server admits by.
     pub clearance: Seen<Clearance>,
-    /// The systems that are named.
+    /// The records of the systems that the pods name, by system.
     pub records: BTreeMap<String, SystemRecord>,
-    /// Who holds which role, if that could be read.
+    /// Who holds each role. `None` if the read failed.
     pub holders: Option<Holders>,
-    /// The time.
     pub now: Timestamp,
 }
 
 impl ExplainInput {
-    /// What may be in a pod besides what was approved; nothing, as far as it could not be read.
+    /// The trusted additions to a pod. Empty without a readable Clearance.
     fn trusted(&self) -> &Trusted {
         const NOTHING: &Trusted = &Trusted {
             containers: Vec::new(),
@@ -95,134 +88,111 @@ impl ExplainInput {
             env: Vec::new(),
         };
         match &self.clearance {
-            Seen::There(clearance) => &clearance.spec.trusted,
+            Seen::Found(clearance) => &clearance.spec.trusted,
             Seen::Hidden | Seen::Absent => NOTHING,
         }
     }
 }
 
-/// Why something runs or does not.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
-    /// What was asked about.
+    /// The explained object, as `KIND/NAME`.
     pub object: String,
-    /// Whether that is an image, and not what has it.
+    /// Whether `object` is an image.
     #[serde(skip)]
     pub is_image: bool,
-    /// Its namespace.
     pub namespace: String,
-    /// Whether the namespace is enforced; none: it could not be read.
+    /// Whether the namespace enforces. `None` if the read failed.
     pub enforced: Option<bool>,
-    /// How it is governed; none: not, or it could not be read.
+    /// `None` if the namespace has no mode, or if the read failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// Whether the namespace has the `Clearance` that the API server admits by; none: it could not be read.
+    /// Whether the namespace has a `Clearance`. `None` if the read failed.
     pub has_clearance: Option<bool>,
-    /// What the API server refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<Refusal>,
-    /// Pods and templates.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pods: Vec<PodFinding>,
-    /// The systems that they name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub systems: Vec<SystemFinding>,
-    /// The roles whose approval is missing.
+    /// The roles without enough approvals.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<RoleFinding>,
 }
 
-/// What is the matter with pods that are alike.
+/// The finding about similar pods.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodFinding {
-    /// Their names; none: the pod template.
+    /// The names of the pods. Empty for a pod template.
     pub names: Vec<String>,
-    /// What became of them.
     pub state: State,
-    /// The system that they name.
     pub system: Option<String>,
-    /// Whether they may run.
     pub cleared: bool,
-    /// Why, in a sentence.
+    /// One sentence that says why the pods may run or not.
     pub conclusion: String,
-    /// What to do.
+    /// The next steps.
     pub next: Vec<String>,
-    /// The versions that they are.
+    /// The versions that the pods match.
     pub matches: Vec<String>,
-    /// They are a version to which nothing is missing but approvals.
+    /// Whether a matching version lacks only approvals.
     #[serde(skip)]
     pub is_for_want_of_approval: bool,
-    /// The version that they are closest to, if they are none.
+    /// The closest version, if the pods match none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closest: Option<Closest>,
 }
 
-/// A version that pods are not, but almost.
+/// The version that is most similar to a pod.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Closest {
-    /// The version.
     pub version: String,
-    /// From the version to the pod.
+    /// The difference from the version to the pod.
     pub difference: String,
 }
 
-/// A system and its versions.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SystemFinding {
-    /// Its name.
     pub name: String,
-    /// Whether it exists.
     pub exists: bool,
-    /// Its level.
     pub risk_level: Option<String>,
-    /// Its versions, the newest first.
+    /// The newest version first.
     pub versions: Vec<VersionFinding>,
 }
 
-/// A version and the verdict on it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VersionFinding {
-    /// Its name.
     pub name: String,
-    /// Whether it may run.
     pub cleared: bool,
-    /// Until when, if it may.
+    /// The end of the clearance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
-    /// Why not, if it may not.
+    /// Why the version is not cleared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<ReasonFinding>,
-    /// Whether the API server admits by the same verdict; none: it could not be read.
+    /// Whether the Clearance has the same verdict. `None` if the read failed.
     pub in_force: Option<bool>,
 }
 
-/// A reason and what to do about it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReasonFinding {
-    /// The stable word.
     pub code: &'static str,
-    /// In a sentence.
     pub message: String,
-    /// What to do.
     pub remedy: String,
 }
 
-/// A role whose approval is missing.
 #[derive(Clone, Debug, Serialize)]
 pub struct RoleFinding {
-    /// The role.
     pub role: String,
-    /// Who holds it by RBAC; none: it could not be read.
+    /// Who holds the role by RBAC. `None` if the read failed.
     pub holders: Option<Vec<String>>,
 }
 
 impl Explanation {
-    /// Draws the conclusions.
     pub fn new(target: &Target, found: &PodGroups, facts: &ExplainInput) -> Self {
         let systems: Vec<_> = facts.records.values().map(|l| SystemFinding::new(l, facts, target)).collect();
         let pods = found.groups.iter().map(|group| PodFinding::new(group, facts));
@@ -277,7 +247,7 @@ impl VersionFinding {
     }
 }
 
-/// Whether the `Clearance` says what the policy does.
+/// Whether the `Clearance` has the same judgement as the policy. `None` if it is not readable.
 fn in_force(
     record: &SystemRecord,
     version: &ModelVersion,
@@ -296,7 +266,7 @@ fn in_force(
     Some(listed == judgement.is_cleared())
 }
 
-/// The roles that are short on the versions that were asked about, or that the pods are.
+/// The roles without enough approvals, of the versions that the target concerns and the pods match.
 fn short_roles(facts: &ExplainInput, target: &Target, pods: &[PodFinding]) -> Vec<RoleFinding> {
     let asked = |version: &&ModelVersion| {
         let name = version.name_any();
@@ -318,11 +288,10 @@ fn short_roles(facts: &ExplainInput, target: &Target, pods: &[PodFinding]) -> Ve
     short.into_iter().map(|role| RoleFinding { holders: holders(&role), role }).collect()
 }
 
-/// A version that a pod is, and what the policy says of it.
+/// A version that a pod matches, and its judgement.
 type Match<'a> = (&'a ModelVersion, OwnedJudgement);
 
 impl PodFinding {
-    /// What is the matter with pods or a template.
     pub fn new(group: &PodGroup, facts: &ExplainInput) -> Self {
         let record = group.system.as_ref().and_then(|system| facts.records.get(system));
         let matching = record.map(|record| matching(record, group, facts)).unwrap_or_default();
@@ -355,17 +324,17 @@ fn matching<'a>(record: &'a SystemRecord, group: &PodGroup, facts: &ExplainInput
 }
 
 fn closest(record: &SystemRecord, facts: &ExplainInput, runtime: &Runtime) -> Option<Closest> {
-    let ours = |version: &ModelVersion| without_trusted(&version.spec.runtime, facts.trusted(), runtime);
-    let likeness = |version: &&ModelVersion| difference::likeness(&version.spec.runtime, &ours(version));
-    // Versions come newest first, and of several equals `max_by` takes the last.
+    let untrusted = |version: &ModelVersion| without_trusted(&version.spec.runtime, facts.trusted(), runtime);
+    let likeness = |version: &&ModelVersion| difference::likeness(&version.spec.runtime, &untrusted(version));
+    // The newest version comes first, and `max_by` takes the last of several equals.
     let version = record.versions.iter().rev().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    let difference = difference::of_pod(&version.spec.runtime, &ours(version));
+    let difference = difference::of_pod(&version.spec.runtime, &untrusted(version));
     Some(Closest { version: version.name_any(), difference })
 }
 
 type Conclusion = (bool, String, Vec<String>);
 
-/// The one sentence: the first thing that admission stumbles over.
+/// The conclusion is the first check of admission that fails.
 fn conclude(
     group: &PodGroup,
     facts: &ExplainInput,
@@ -375,7 +344,7 @@ fn conclude(
 ) -> Conclusion {
     let place = &facts.place;
     let no = |text: String, next: &[String]| (false, text, next.to_vec());
-    if let Seen::There(governance) = &facts.governance {
+    if let Seen::Found(governance) = &facts.governance {
         if governance.mode.is_none() {
             return ungoverned(facts);
         }
@@ -387,18 +356,19 @@ fn conclude(
         let label = format!(
             "set the label {SYSTEM_LABEL} in the pod template to the name of its AI system: kubectl get aisystems{place}"
         );
-        return no(format!("it names no AI system: it has no label {SYSTEM_LABEL}"), &[label]);
+        return no(format!("it has no label {SYSTEM_LABEL}, so it names no AI system"), &[label]);
     };
     let Some(record) = record.filter(|record| record.system.is_some()) else {
         let reason = Reason::SystemNotFound { system: system.clone() };
         let known = facts.records.values().filter(|record| record.system.is_some());
         let meant = nearest(system, known.map(|record| &*record.name));
-        let meant = meant.map(|name| format!("did you mean {name}? Set the label {SYSTEM_LABEL} to that"));
+        let meant =
+            meant.map(|name| format!("did you mean {name}? Set the label {SYSTEM_LABEL} to this name"));
         let next: Vec<_> = meant.into_iter().chain([reason.remedy(&facts.namespace, system, "")]).collect();
         return no(reason.to_string(), &next);
     };
     if let Err(unmatchable) = &group.runtime {
-        return no(unmatchable.clone(), &["take it out of the pod template".to_owned()]);
+        return no(unmatchable.clone(), &["remove it from the pod template".to_owned()]);
     }
     if let Some((version, judgement)) = matching.iter().find(|(_, judgement)| judgement.is_cleared()) {
         return cleared(group, facts, record, version, judgement);
@@ -407,20 +377,20 @@ fn conclude(
         return withheld(facts, record, version, judgement);
     }
     let Some(closest) = closest else {
-        let text = format!("no ModelVersion describes a version of {system}: nothing of it can be approved");
+        let text = format!("system {system} has no ModelVersion, so nobody can approve it");
         return no(text, &["create one: kubectl explain modelversion.spec".to_owned()]);
     };
-    let create = format!("create a new ModelVersion of {system} that has it, to be approved");
-    let change = format!("or make the pod template as {} has it", closest.version);
+    let create = format!("create a new ModelVersion of {system} with this difference, and get it approved");
+    let change = format!("or change the pod template to match {}", closest.version);
     let tags = record.version(&closest.version).into_iter().zip(group.runtime.as_ref());
     let tags = tags.flat_map(|(version, runtime)| other_spelling(version, runtime));
     no(
-        format!("matches no version of {system}; closest is {}", closest.version),
+        format!("it matches no version of {system}; the closest is {}", closest.version),
         &tags.chain([create, change]).collect::<Vec<_>>(),
     )
 }
 
-/// The images that are the same by repository and digest and not as text, which is what the API server compares.
+/// The images with the approved repository and digest, but another text. The API server compares the text.
 fn other_spelling(version: &ModelVersion, runtime: &Runtime) -> Vec<String> {
     let parts = |image: &str| {
         let (name, digest) = image.split_once('@')?;
@@ -435,7 +405,7 @@ fn other_spelling(version: &ModelVersion, runtime: &Runtime) -> Vec<String> {
     });
     let say = |(container, approved): (&Container, &Container)| {
         format!(
-            "container {} has the approved image under another name, and names are compared as text: write {}",
+            "container {} has the approved image, but spells it differently, and the API server compares the text: write {}",
             container.name, approved.image
         )
     };
@@ -453,7 +423,7 @@ fn ungoverned(facts: &ExplainInput) -> Conclusion {
 fn out_of_scope(facts: &ExplainInput, scope: Scope) -> Conclusion {
     let namespace = &facts.namespace;
     let text = format!(
-        "Assent does not hold it: namespace {namespace} has the label {SCOPE_LABEL}={scope}, which does not take it in"
+        "Assent does not hold it: namespace {namespace} has the label {SCOPE_LABEL}={scope}, which does not include it"
     );
     let next = format!("to govern every pod: kubectl label namespace {namespace} {SCOPE_LABEL}-");
     (true, text, vec![next])
@@ -468,7 +438,7 @@ fn cleared(
 ) -> Conclusion {
     let name = version.name_any();
     let text = format!("it is {name} of {}, which is cleared to run", record.name);
-    let operator = format!("the operator has not acted on it yet: is it running? {OPERATOR}");
+    let operator = format!("the operator has not acted on it yet. Check that it runs: {OPERATOR}");
     let lags = in_force(record, version, judgement, facts) == Some(false);
     let next = if lags || group.state == State::Held { vec![operator] } else { Vec::new() };
     (true, text, next)
@@ -488,10 +458,10 @@ fn withheld(
     (false, format!("it is {name} of {}, which is not cleared: {reasons}", record.name), remedies.collect())
 }
 
-/// How to see whether the operator runs.
+/// The command that shows whether the operator runs.
 pub const OPERATOR: &str = "kubectl get pods --all-namespaces -l app.kubernetes.io/name=assent";
 
-/// How to find out who holds a role.
+/// The commands that show who holds a role.
 pub fn how_to_find_holders() -> [String; 2] {
     [
         "kubectl auth can-i --list --as USER | grep approverroles".to_owned(),

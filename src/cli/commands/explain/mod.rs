@@ -1,11 +1,10 @@
-//! Follows a pod to the reason why it does not run, or why it may: everything that admission looked at,
-//! in the order in which it did, down to the person who can change it.
+//! Explains why a pod runs or does not run. It repeats the checks of admission in their order, and names who can act.
 //!
 //! ```text
-//!  pod/x, deployment/x … ── group ──► PodGroup   what was or would be created: label, runtime
-//!  namespace, SystemRecord, Clearance ──────────┐  │
-//!                                         ▼  ▼
-//!                                  finding ──► Explanation ── render ──► text | json | yaml
+//!  pod/x, deployment/x … ── pod_group ──► PodGroup   label and runtime of pods or of their template
+//!  namespace, SystemRecord, Clearance ──┐ │
+//!                                       ▼ ▼
+//!                                    finding ──► Explanation ── render ──► text | json | yaml
 //! ```
 
 mod finding;
@@ -37,7 +36,7 @@ pub use pod_group::{PodGroup, read_pod, read_workload, statuses};
 pub use root::pods_of;
 pub use target::{Target, WORKLOADS, Workload as Kind};
 
-/// Prints why `target` runs or does not.
+/// Prints why `target` runs or does not run.
 pub async fn explain(session: &Session, target: &Target, format: Prose) -> Result<()> {
     let found = groups(session, target).await?;
     let mut records = BTreeMap::new();
@@ -95,23 +94,23 @@ async fn system_of(session: &Session, version: &str) -> Result<String> {
         others: list.iter().map(ResourceExt::name_any).collect(),
         next: vec![Next::new(
             "kubectl get modelversions --all-namespaces",
-            "the versions of every namespace",
+            "list the versions of every namespace",
         )],
     })
 }
 
-/// How the namespace says that it is governed.
+/// The governance labels of the namespace.
 async fn governance(session: &Session) -> Seen<Governance> {
     match Api::<Namespace>::all(session.client.clone()).get(&session.namespace).await {
-        Ok(namespace) => Seen::There(Governance::of(namespace.labels())),
+        Ok(namespace) => Seen::Found(Governance::of(namespace.labels())),
         Err(_) => Seen::Hidden,
     }
 }
 
-/// What the API server admits by.
+/// The Clearance that the admission policies read.
 async fn clearance(session: &Session) -> Seen<Clearance> {
     match Api::namespaced(session.client.clone(), &session.namespace).get_opt(CLEARANCE_NAME).await {
-        Ok(Some(clearance)) => Seen::There(clearance),
+        Ok(Some(clearance)) => Seen::Found(clearance),
         Ok(None) => Seen::Absent,
         Err(_) => Seen::Hidden,
     }

@@ -1,9 +1,9 @@
-//! What a workload made or would make, so that a refusal can be explained before any pod exists.
+//! Reads the pods of a target, or its pod template, so that a refusal can be explained before a pod exists.
 //!
 //! ```text
 //!  pod ───────────────────────────────────────────────┐
 //!  image ─► pods that have it ────────────────────────┤
-//!  workload ─┬─ its selector ──► pods, alike together ─┼─► PodGroup   label, runtime, state
+//!  workload ─┬─ its selector ──► similar pods together ┼─► PodGroup   label, runtime, state
 //!            ├─ no pods, or refused ──► pod template ──┘
 //!            └─ ReplicaFailure, FailedCreate ──► refusals
 //! ```
@@ -38,65 +38,57 @@ use crate::{
     watch::request,
 };
 
-/// Pods that are alike, or a template.
+/// Similar pods, or a pod template.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodGroup {
-    /// The names of the pods; none: a template.
+    /// The names of the pods. Empty for a template.
     pub pods: Vec<String>,
-    /// What became of them.
     pub state: State,
-    /// The system that they name.
     pub system: Option<String>,
-    /// The narrowest scope that takes them in.
+    /// The narrowest scope that includes the pods.
     pub scope: Scope,
-    /// Their runtime, or why they have none that can be approved.
+    /// The runtime, or why it cannot be approved.
     pub runtime: Result<Runtime, String>,
 }
 
-/// What became of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum State {
-    /// It waits for clearance.
+    /// The pod has the gate.
     Held,
-    /// It is admitted, and may be running.
+    /// The pod has no gate, and may run.
     Admitted,
-    /// It is being stopped.
+    /// The pod is being deleted.
     Stopping,
-    /// It has ended.
     Ended,
-    /// It does not exist.
     NotCreated,
 }
 
-/// Why pods were refused.
+/// A refusal to create pods.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Refusal {
-    /// What the API server said.
     pub message: String,
-    /// When it said so last.
+    /// The time of the last refusal.
     pub at: Option<Timestamp>,
 }
 
-/// All that there is of a target.
+/// The pods of a target.
 #[derive(Clone, Debug, Default)]
 pub struct PodGroups {
-    /// Pods or a template.
     pub groups: Vec<PodGroup>,
-    /// Refused creations.
     pub refusals: Vec<Refusal>,
-    /// The systems that were asked about, whether or not they have pods.
+    /// The systems of the target, with or without pods.
     pub asked: BTreeSet<String>,
 }
 
 impl PodGroups {
-    /// The systems that are named.
+    /// The systems of the pods and of the target.
     pub fn systems(&self) -> BTreeSet<String> {
         self.groups.iter().filter_map(|s| s.system.clone()).chain(self.asked.clone()).collect()
     }
 
-    /// Of pods that exist, alike together.
+    /// Groups similar pods.
     pub fn of_pods(pods: Vec<Pod>, accelerators: &Accelerators) -> Self {
         let mut groups: Vec<PodGroup> = Vec::new();
         for pod in pods {
@@ -123,7 +115,7 @@ impl PodGroup {
         }
     }
 
-    /// Of the pods that would be made from a template.
+    /// The group of a template without pods.
     pub fn of_template(template: &PodTemplateSpec, accelerators: &Accelerators) -> Self {
         let metadata = template.metadata.clone().unwrap_or_default();
         Self::new(&metadata, &template.spec.clone().unwrap_or_default(), accelerators)
@@ -154,12 +146,10 @@ fn state(pod: &Pod) -> State {
     }
 }
 
-/// A pod.
 pub async fn pod(session: &Session, name: &str) -> Result<PodGroups> {
     Ok(PodGroups::of_pods(vec![read_pod(session, name).await?], &accelerators(session).await))
 }
 
-/// The pod of that name.
 pub async fn read_pod(session: &Session, name: &str) -> Result<Pod> {
     let api = Api::<Pod>::namespaced(session.client.clone(), &session.namespace);
     let doing = format!("read pod/{name} in namespace {}", session.namespace);
@@ -176,7 +166,7 @@ pub async fn system(session: &Session, name: &str) -> Result<PodGroups> {
     Ok(PodGroups { asked: BTreeSet::from([name.to_owned()]), ..found })
 }
 
-/// The pods that have an image, and the systems of which a version has it.
+/// The pods that have an image, and the systems that have a version with it.
 pub async fn image(session: &Session, wanted: &str) -> Result<PodGroups> {
     let mut pods = list_pods(session, &ListParams::default()).await?;
     pods.retain(|pod| images(pod).any(|image| is_image(image, wanted)));
@@ -190,7 +180,7 @@ pub async fn image(session: &Session, wanted: &str) -> Result<PodGroups> {
     Ok(PodGroups { asked: of_it.map(|version| version.spec.system).collect(), ..found })
 }
 
-/// The images of a pod, as they are written and as the nodes have resolved them.
+/// The images of a pod, as its spec names them and as the nodes resolved them.
 fn images(pod: &Pod) -> impl Iterator<Item = &str> {
     let containers =
         pod.spec.iter().flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
@@ -200,20 +190,20 @@ fn images(pod: &Pod) -> impl Iterator<Item = &str> {
     written.chain(mounted).chain(statuses(pod).map(|status| &*status.image_id))
 }
 
-/// What the nodes say of a pod's containers.
+/// The container statuses of a pod.
 pub fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     let status = pod.status.iter();
     status.flat_map(|s| s.container_statuses.iter().chain(&s.init_container_statuses).flatten())
 }
 
-/// The pods of a workload, or its template.
+/// The pods of a workload, and its template if no pod has it.
 pub async fn workload(session: &Session, kind: &Workload, name: &str) -> Result<PodGroups> {
-    let made = read_workload(session, kind, name).await?;
+    let workload = read_workload(session, kind, name).await?;
     let accelerators = accelerators(session).await;
-    let mut found = PodGroups::of_pods(made.pods, &accelerators);
-    found.refusals = refusals(session, &made.object).await;
+    let mut found = PodGroups::of_pods(workload.pods, &accelerators);
+    found.refusals = refusals(session, &workload.object).await;
     if found.groups.is_empty() || !found.refusals.is_empty() {
-        let template = PodGroup::of_template(&made.template, &accelerators);
+        let template = PodGroup::of_template(&workload.template, &accelerators);
         if !found.groups.iter().any(|s| (&s.system, &s.runtime) == (&template.system, &template.runtime)) {
             found.groups.push(template);
         }
@@ -221,17 +211,14 @@ pub async fn workload(session: &Session, kind: &Workload, name: &str) -> Result<
     Ok(found)
 }
 
-/// A workload and what it made.
-pub struct Made {
+/// A workload with its template and pods.
+pub struct WorkloadPods {
     object: DynamicObject,
-    /// What its pods are made from.
     pub template: PodTemplateSpec,
-    /// Its pods.
     pub pods: Vec<Pod>,
 }
 
-/// The workload of that kind and name.
-pub async fn read_workload(session: &Session, kind: &Workload, name: &str) -> Result<Made> {
+pub async fn read_workload(session: &Session, kind: &Workload, name: &str) -> Result<WorkloadPods> {
     let api =
         Api::<DynamicObject>::namespaced_with(session.client.clone(), &session.namespace, &kind.resource());
     let what = kind.kind.to_lowercase();
@@ -244,12 +231,14 @@ pub async fn read_workload(session: &Session, kind: &Workload, name: &str) -> Re
         None => Vec::new(),
     };
     let template = part(&object, kind.template).unwrap_or_default();
-    Ok(Made { object, template, pods })
+    Ok(WorkloadPods { object, template, pods })
 }
 
 fn not_found(session: &Session, kind: &str, name: &str) -> Error {
-    let next =
-        Next::new(format!("kubectl get {kind}s -n {}{}", session.namespace, session.flags), "what there is");
+    let next = Next::new(
+        format!("kubectl get {kind}s -n {}{}", session.namespace, session.flags),
+        format!("list every {kind}"),
+    );
     Error::NotFound {
         what: format!("{kind} {name}"),
         namespace: session.namespace.clone(),
@@ -264,7 +253,7 @@ async fn list_pods(session: &Session, selected: &ListParams) -> Result<Vec<Pod>>
     Ok(list.map_err(Error::api(format!("read the pods of namespace {}", session.namespace)))?.items)
 }
 
-/// Its own selector, or the jobs of a cron job; none: it has made no pods.
+/// The selector of the pods. A cron job has none, so this selects the pods of its jobs. `None` without jobs.
 async fn selector(session: &Session, object: &DynamicObject) -> Result<Option<ListParams>> {
     if let Some(selector) = part::<LabelSelector>(object, "/spec/selector") {
         return Ok(Selector::try_from(selector)
@@ -282,7 +271,7 @@ async fn selector(session: &Session, object: &DynamicObject) -> Result<Option<Li
     Ok((!names.is_empty()).then(|| ListParams::default().labels(&selector)))
 }
 
-/// What the API server said when it refused pods: in the conditions where the kind has one for it, else in events.
+/// The refusals of the API server: from the condition `ReplicaFailure`, or from the latest Event `FailedCreate`.
 async fn refusals(session: &Session, object: &DynamicObject) -> Vec<Refusal> {
     let conditions = part::<Vec<Condition>>(object, "/status/conditions").unwrap_or_default();
     let failures = conditions.into_iter().filter(|c| c.type_ == "ReplicaFailure" && c.status == "True");

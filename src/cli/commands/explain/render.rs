@@ -1,4 +1,4 @@
-//! Lays out an explanation: the answer first, then everything it follows from.
+//! Renders an explanation: the answer first, then the facts behind it.
 //!
 //! ```text
 //!  Explanation ──► answer, PODS, VERSIONS, WHO CAN ACT
@@ -21,16 +21,15 @@ use crate::{
     },
 };
 
-/// How many pods of one kind are named.
+/// The number of pods that a heading names.
 const NAMED: usize = 3;
 
-/// The explanation as text.
 pub fn render(explanation: &Explanation, now: Timestamp) -> String {
     let mut page = Page::default();
     page.say(STRONG, &format!("{} in namespace {}", explanation.object, explanation.namespace));
     namespace(&mut page, explanation);
     if explanation.has_clearance == Some(false) && explanation.enforced == Some(true) {
-        page.mark("✗", BAD, "it has no Clearance, without which the API server refuses every pod: the operator writes it. Is it running?");
+        page.mark("✗", BAD, "it has no Clearance, so the API server refuses every pod. The operator writes it: check that it runs");
         page.step("→", PLAIN, OPERATOR);
     }
     for refusal in &explanation.refusals {
@@ -42,14 +41,14 @@ pub fn render(explanation: &Explanation, now: Timestamp) -> String {
     }
     if explanation.pods.is_empty() {
         page.blank();
-        let none = if explanation.is_image { "no pod here has it" } else { "there is no pod of it" };
+        let none = if explanation.is_image { "no pod in this namespace has it" } else { "it has no pods" };
         page.mark("-", FAINT, none);
     }
     for system in &explanation.systems {
         versions(&mut page, system, &explanation.pods, now);
     }
     if explanation.is_image && explanation.systems.is_empty() {
-        page.mark("✗", BAD, "no ModelVersion names it: where it is enforced, nothing that has it can run");
+        page.mark("✗", BAD, "no ModelVersion names it: no pod with it can run in a namespace that enforces");
         page.step(
             "→",
             PLAIN,
@@ -66,23 +65,23 @@ fn namespace(page: &mut Page, explanation: &Explanation) {
     let name = &explanation.namespace;
     if let Some(mode @ (Mode::Warn | Mode::Audit)) = explanation.mode {
         let text = format!(
-            "namespace {name} has the label {MODE_LABEL}={mode}: what is not cleared runs, and would be held if it enforced"
+            "namespace {name} has the label {MODE_LABEL}={mode}: pods that are not cleared run, but would be held if it enforced"
         );
         return page.mark("!", LOOK, &text);
     }
     match explanation.enforced {
         Some(true) => {
-            page.mark("-", PLAIN, &format!("namespace {name} is enforced: only what is cleared runs in it"));
+            page.mark("-", PLAIN, &format!("namespace {name} enforces: only cleared pods run"));
         }
         Some(false) => page.mark(
             "!",
             LOOK,
-            &format!("namespace {name} is not enforced: it has no label {MODE_LABEL}={}", Mode::Enforce),
+            &format!("namespace {name} does not enforce: it has no label {MODE_LABEL}={}", Mode::Enforce),
         ),
         None => page.mark(
             "!",
             LOOK,
-            &format!("you may not read namespace {name}: whether it is enforced is not known"),
+            &format!("you may not read namespace {name}, so it is unknown whether it enforces"),
         ),
     }
 }
@@ -95,7 +94,7 @@ fn pods(page: &mut Page, pod: &PodFinding) {
         page.mark("✗", BAD, &pod.conclusion);
     }
     if let Some(Closest { version, difference }) = &pod.closest {
-        page.mark("-", PLAIN, &format!("what differs (- {version}, + this pod):"));
+        page.mark("-", PLAIN, &format!("the difference (- {version}, + this pod):"));
         page.difference(difference);
     }
     for next in &pod.next {
@@ -109,7 +108,7 @@ fn title(pod: &PodFinding) -> String {
         State::Admitted => "admitted",
         State::Stopping => "stopping",
         State::Ended => "ended",
-        State::NotCreated => return "POD TEMPLATE, of which there is no pod".to_owned(),
+        State::NotCreated => return "POD TEMPLATE without pods".to_owned(),
     };
     let named = pod.names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
     let more = pod.names.len().saturating_sub(NAMED);
@@ -149,15 +148,11 @@ fn verdict(page: &mut Page, version: &VersionFinding, now: Timestamp) {
         page.mark("✗", BAD, &format!("{name} is not cleared"));
     }
     if version.in_force == Some(false) {
-        page.mark(
-            "  !",
-            LOOK,
-            "the Clearance that the API server admits by does not say so yet: it is the operator's to write",
-        );
+        page.mark("  !", LOOK, "the Clearance does not say so yet: the operator must update it");
     }
 }
 
-/// Says which of the pods are this version; if some are, its reasons were given with them.
+/// Prints how many pods match the version. If some match, the section of the pods has the reasons.
 fn matched(page: &mut Page, system: &SystemFinding, version: &VersionFinding, pods: &[PodFinding]) -> bool {
     let of_system: Vec<_> = pods.iter().filter(|pod| pod.system.as_ref() == Some(&system.name)).collect();
     if of_system.is_empty() {
@@ -165,9 +160,9 @@ fn matched(page: &mut Page, system: &SystemFinding, version: &VersionFinding, po
     }
     let matching = of_system.iter().filter(|pod| pod.matches.contains(&version.name)).count();
     let text = match (matching, of_system.len()) {
-        (0, _) => "no pod that you asked about is it",
-        (some, all) if some < all => "some pods that you asked about are it, see above",
-        _ => "the pods that you asked about are it, see above",
+        (0, _) => "none of these pods matches it",
+        (some, all) if some < all => "some of these pods match it, see above",
+        _ => "these pods match it, see above",
     };
     page.mark("  -", FAINT, text);
     matching > 0
@@ -185,7 +180,7 @@ fn who(page: &mut Page, roles: &[RoleFinding]) {
                 page.styled_field(
                     role,
                     FAINT,
-                    "you may not read ClusterRoleBindings; who may can see it with:",
+                    "you may not read ClusterRoleBindings; somebody who may can run:",
                 );
                 for command in how_to_find_holders() {
                     page.command(&command);

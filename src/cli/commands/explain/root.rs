@@ -1,9 +1,9 @@
-//! Finds the pods of a workload of any kind, such as an `InferenceService`, by going from each pod to the root
-//! of its controllers.
+//! Finds the pods of a workload of any kind, such as an `InferenceService`. It follows each pod to the root of its
+//! controllers.
 //!
 //! ```text
 //!  pods ── Roots ──► their roots ─┬─ of that kind and name ──► its pods
-//!                                 └─ else ──► what there is
+//!                                 └─ else ──► the other roots
 //!  "isvc" ── API resources of a root's group ──► kind
 //! ```
 
@@ -19,16 +19,16 @@ use crate::{
     enforce::{OwnerRef, Roots},
 };
 
-/// The pods whose root is called `name` and is of the kind that is called `kind`, as kubectl would understand it.
+/// The pods whose root has this kind and name. As for kubectl, `kind` is a kind, a resource or a short name.
 pub async fn pods_of(session: &Session, kind: &str, name: &str) -> Result<Vec<Pod>> {
     let mut pods = Vec::new();
     each_page(session, false, |page| pods.extend(page)).await?;
-    let (mut roots, mut names) = (Roots::default(), Names::default());
+    let (mut roots, mut names) = (Roots::default(), ResourceNames::default());
     let (mut found, mut others) = (Vec::new(), BTreeSet::new());
     for pod in pods {
         let Some(owner) = OwnerRef::of(&pod) else { continue };
         let root = roots.of(&session.client, &session.namespace, &owner).await;
-        if root.name == name && names.are_of(session, &root, kind).await {
+        if root.name == name && names.match_root(session, &root, kind).await {
             found.push(pod);
         } else {
             others.insert(format!("{}/{}", root.kind.to_lowercase(), root.name));
@@ -43,22 +43,22 @@ pub async fn pods_of(session: &Session, kind: &str, name: &str) -> Result<Vec<Po
             next: vec![
                 Next::new(
                     format!("kubectl get {kind} {name} {place}"),
-                    "whether it is there, and what it says",
+                    "check that it exists, and read its status",
                 ),
-                Next::new(format!("kubectl get pods {place}"), "the pods that there are"),
+                Next::new(format!("kubectl get pods {place}"), "list the pods"),
             ],
         });
     }
     Ok(found)
 }
 
-/// What the API server calls its kinds, asked once for each group and version.
+/// The resource names of each group and version. A cache for discovery requests.
 #[derive(Default)]
-struct Names(HashMap<String, APIResourceList>);
+struct ResourceNames(HashMap<String, APIResourceList>);
 
-impl Names {
-    /// Whether `kind` means that of `root`: its kind, its resource, or a short name.
-    async fn are_of(&mut self, session: &Session, root: &OwnerRef, kind: &str) -> bool {
+impl ResourceNames {
+    /// Whether `kind` names the kind of `root`: as a kind, a resource, or a short name.
+    async fn match_root(&mut self, session: &Session, root: &OwnerRef, kind: &str) -> bool {
         if root.kind.eq_ignore_ascii_case(kind) {
             return true;
         }
@@ -67,7 +67,7 @@ impl Names {
                 core if !core.contains('/') => session.client.list_core_api_resources(core).await,
                 group => session.client.list_api_group_resources(group).await,
             };
-            // Whoever may not ask types the kind itself.
+            // Without permission for discovery, only the exact kind matches.
             self.0.insert(root.api_version.clone(), resources.unwrap_or_default());
         }
         self.0[&root.api_version].resources.iter().any(|resource| {

@@ -1,4 +1,4 @@
-//! What a person can ask about, by the names that kubectl gives it.
+//! Parses the object that a command names, with the kind names of kubectl.
 //!
 //! ```text
 //!  "deploy/x", "pod x", "ais/x", "image/ghcr.io/x" ──► Target
@@ -11,37 +11,31 @@ use kube::{
 
 use crate::api::ModelVersion;
 
-/// An object to explain.
+/// The object that a command names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A pod.
     Pod(String),
-    /// What makes pods.
     Workload(Workload, String),
-    /// What makes pods by way of other controllers, such as an `InferenceService`: its kind and name.
+    /// The kind and name of an object whose controllers create the workloads, such as an `InferenceService`.
     Root(String, String),
-    /// An `AISystem`.
     System(String),
-    /// A `ModelVersion`.
     Version(String),
-    /// An image of a container or a volume: as it is written, without tag and digest, or its digest alone.
+    /// An image of a container or a volume: in full, without the digest, without digest and tag, or only the digest.
     Image(String),
 }
 
-/// A kind of workload.
+/// A kind with a pod template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Workload {
-    /// Its kind.
     pub kind: &'static str,
     group: &'static str,
     names: &'static [&'static str],
-    /// Where its pod template is.
+    /// The JSON pointer to the pod template.
     pub template: &'static str,
 }
 
 const TEMPLATE: &str = "/spec/template";
 
-/// The kinds that have a pod template.
 pub const WORKLOADS: [Workload; 6] = [
     Workload {
         kind: "Deployment",
@@ -77,21 +71,20 @@ pub const WORKLOADS: [Workload; 6] = [
 ];
 
 impl Workload {
-    /// How it is asked for.
     pub fn resource(&self) -> ApiResource {
         ApiResource::from_gvk(&GroupVersionKind::gvk(self.group, "v1", self.kind))
     }
 }
 
 impl Target {
-    /// From `KIND/NAME`, or from `KIND` and `NAME`.
+    /// Parses `KIND/NAME`, or `KIND` and `NAME`.
     pub fn parse(kind_or_both: &str, name: Option<&str>) -> Result<Self, String> {
         let (kind, name) = match (kind_or_both.split_once('/'), name) {
             (Some((kind, name)), None) => (kind, name),
             (None, Some(name)) => (kind_or_both, name),
             (Some(_), Some(_)) => return Err("give KIND/NAME or KIND NAME, not both".to_owned()),
             (None, None) => {
-                return Err(format!("of which kind is {kind_or_both}? For example pod/{kind_or_both}"));
+                return Err(format!("its kind is missing: write for example pod/{kind_or_both}"));
             }
         };
         if name.is_empty() {
@@ -112,7 +105,7 @@ impl Target {
         }
     }
 
-    /// As kubectl writes it.
+    /// `KIND/NAME`, as kubectl writes it.
     pub fn in_words(&self) -> String {
         match self {
             Self::Pod(name) => format!("pod/{name}"),
@@ -124,7 +117,7 @@ impl Target {
         }
     }
 
-    /// Whether a version is one of those that are asked about.
+    /// Whether a version of the system is relevant to the target.
     pub fn concerns(&self, version: &ModelVersion) -> bool {
         match self {
             Self::Version(name) => version.name_any() == *name,
@@ -134,11 +127,11 @@ impl Target {
     }
 }
 
-/// Whether an image is the one that is asked for.
+/// Whether `image` is the image `wanted`.
 pub fn is_image(image: &str, wanted: &str) -> bool {
     let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
     let repository = match name.rsplit_once(':') {
-        // A colon before the last slash is that of a port.
+        // A colon before the last slash belongs to a port.
         Some((repository, tag)) if !tag.contains('/') => repository,
         _ => name,
     };
@@ -150,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn images_by_what_people_know_of_them() {
+    fn image_matches_in_full_or_by_repository_or_by_digest() {
         let digest = format!("sha256:{}", "a".repeat(64));
         let image = format!("registry.example:5000/models/scorer:v1@{digest}");
         for wanted in
@@ -166,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_by_the_names_that_kubectl_gives_them() {
+    fn kinds_have_the_names_of_kubectl() {
         for (typed, name, words) in [
             ("pod/x", None, "pod/x"),
             ("po", Some("x"), "pod/x"),

@@ -1,10 +1,10 @@
-//! Lists which flags and variables of the serving engines load a model, and which of them pin it.
+//! Lists the flags and variables of the serving engines that load a model or pin it.
 //!
 //! ```text
-//!  Rule   engine, flags, words before a positional argument, variables ──► what is loaded, and what pins it
+//!  Rule   engine, flags, words before a positional argument, variables ──► what the engine loads, and its pin
 //! ```
 //!
-//! The names are those of each engine's own documentation. `_` and `-` are the same in a flag.
+//! The names come from the documentation of each engine. `_` and `-` are the same in a flag.
 
 /// A program that serves models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// Each engine with the words by which an image or a command tells that it is one.
+    /// Each engine, and the words in an image or a command that identify it.
     pub const ALL: [(Self, &'static [&'static str]); 8] = [
         (Self::Vllm, &["vllm"]),
         (Self::Sglang, &["sglang"]),
@@ -41,35 +41,33 @@ impl Engine {
     ];
 }
 
-/// What a flag or variable does.
+/// The effect of a flag or variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loads {
-    /// Names something of a model hub. A path in the container is not one.
+    /// Names something in a model hub, unless the value is a path in the container.
     Hub(&'static str),
     /// Runs code that comes with the model.
     Code,
-    /// Lets somebody replace what is loaded while it runs; with one of these values, or with any.
+    /// Allows a change of the loaded content at run time: the values with this effect (empty: every value), the reason.
     Later(&'static [&'static str], &'static str),
-    /// Installs packages when it starts, if its value has one of these words.
+    /// Installs packages at start, if its value contains one of these words.
     Installs(&'static [&'static str]),
-    /// Is only a name or an end point: nothing is loaded from it.
+    /// Loads nothing: the value is only a name.
     Nothing,
 }
 
 /// One flag or variable, under all its names.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
-    /// Whose flag it is.
     pub engine: Engine,
-    /// Its names as a flag; with one dash if it is short.
+    /// Its names as a flag. A short name has its dash.
     pub flags: &'static [&'static str],
-    /// The words that it follows where it is positional.
+    /// The words before it, if it is a positional argument.
     pub after: &'static [&'static str],
     /// Its names as an environment variable.
     pub variables: &'static [&'static str],
-    /// What it does.
     pub loads: Loads,
-    /// The flags and variables whose value, a commit, pins what it loads.
+    /// The flags and variables that pin the loaded content, if their value is a commit.
     pub pinned_by: &'static [&'static str],
 }
 
@@ -94,7 +92,6 @@ impl Rule {
 use Engine::{Kserve, LlamaCpp, Ollama, Ray, Sglang, Tgi, Triton, Vllm};
 use Loads::{Code, Hub, Installs, Later, Nothing};
 
-/// All that is known.
 pub const RULES: &[Rule] = &[
     flag(Vllm, &["model"], Hub("a model")).after(&["serve"]).pinned_by(&["revision"]),
     flag(Vllm, &["tokenizer"], Hub("a tokenizer")).pinned_by(&["tokenizer-revision"]),
@@ -103,7 +100,7 @@ pub const RULES: &[Rule] = &[
     flag(Vllm, &["speculative-config"], Hub("a draft model")),
     flag(Vllm, &["trust-remote-code"], Code),
     flag(Vllm, &["served-model-name"], Nothing),
-    flag(Vllm, &[], Later(&[], "whoever can reach its API can load other adapters"))
+    flag(Vllm, &[], Later(&[], "anyone who can reach its API can load other adapters"))
         .or(&["VLLM_ALLOW_RUNTIME_LORA_UPDATING"]),
     flag(Sglang, &["model-path", "model"], Hub("a model")).pinned_by(&["revision"]),
     flag(Sglang, &["tokenizer-path"], Hub("a tokenizer")).pinned_by(&["revision"]),
@@ -119,26 +116,23 @@ pub const RULES: &[Rule] = &[
     flag(
         Triton,
         &["model-control-mode"],
-        Later(
-            &["poll", "explicit"],
-            "it loads other models while it runs, on a request or from its repository",
-        ),
+        Later(&["poll", "explicit"], "it loads other models at run time, on request or from its repository"),
     ),
     flag(Kserve, &["model-id"], Hub("a model")).or(&["MODEL_ID"]).pinned_by(&["model-revision"]),
     flag(Kserve, &["trust-remote-code"], Code),
     flag(Kserve, &["model-name"], Nothing),
     flag(Ollama, &[], Hub("a model")).after(&["run", "pull"]),
-    flag(Ollama, &[], Later(&[], "whoever can reach its API can pull and run other models"))
+    flag(Ollama, &[], Later(&[], "anyone who can reach its API can pull and run other models"))
         .after(&["serve"]),
     flag(LlamaCpp, &["hf-repo", "-hf", "-hfr"], Hub("a model")).or(&["LLAMA_ARG_HF_REPO"]),
     flag(LlamaCpp, &["hf-repo-draft", "-hfd", "-hfrd"], Hub("a draft model")).or(&["LLAMA_ARG_HFD_REPO"]),
     flag(LlamaCpp, &["docker-repo", "-dr"], Hub("a model")).or(&["LLAMA_ARG_DOCKER_REPO"]),
     flag(LlamaCpp, &["alias", "-a"], Nothing),
     flag(Ray, &["runtime-env-json"], Installs(&["pip", "uv", "conda"])),
-    flag(Ray, &["head"], Later(&[], "whoever can reach its dashboard can run other code")),
+    flag(Ray, &["head"], Later(&[], "anyone who can reach its dashboard can run other code")),
 ];
 
-/// The commands that download when they run.
+/// The commands that download content.
 pub const DOWNLOADS: &[&[&str]] = &[
     &["pip", "install"],
     &["pip3", "install"],

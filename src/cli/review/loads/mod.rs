@@ -1,12 +1,13 @@
-//! Finds what the commands, arguments and variables of a container load that can change after the signature.
+//! Finds content that a container loads through its commands, arguments and variables, and that can change after the
+//! signature.
 //!
 //! ```text
-//!  command + args, hooks ──► words ─┬─ a flag of an engine's table ──► Finding, unless a commit pins it
+//!  command + args, hooks ──► words ─┬─ flag of a known engine ──► finding, unless a commit pins it
 //!  env ──► values ──────────────────┤
-//!                                   └─ any other word: address, org/name, latest, download ──► Finding
+//!                                   └─ any other word: address, org/name, latest, download ──► finding
 //! ```
 //!
-//! A word that no table knows is looked at all the same: an unknown engine must not look pinned.
+//! The scan also checks words that no rule knows, so that an unknown engine does not look pinned.
 
 mod engines;
 mod place;
@@ -21,7 +22,7 @@ use self::{
 };
 use crate::api::Container;
 
-/// What can change, one sentence each, in the order of the container's fields.
+/// One sentence for each finding, in the order of the container's fields.
 pub fn loads(container: &Container) -> Vec<String> {
     let scan = Scan::new(container);
     let mut texts = Vec::new();
@@ -41,19 +42,19 @@ pub fn loads(container: &Container) -> Vec<String> {
     texts
 }
 
-/// One container, with the engines that it seems to run and the commits that it names.
+/// A container, with the engines that it seems to run and the commits that it names.
 struct Scan<'a> {
     container: &'a Container,
     engines: Vec<Engine>,
-    /// The flags and variables whose value is a commit.
+    /// Names of the flags and variables whose value is a commit.
     commits: Vec<String>,
 }
 
 impl<'a> Scan<'a> {
     fn new(container: &'a Container) -> Self {
         let words = container.command.iter().chain(&container.args).map(|word| &**word);
-        let said = [&*container.image].into_iter().chain(words).collect::<Vec<_>>().join(" ");
-        let runs = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        let text = [&*container.image].into_iter().chain(words).collect::<Vec<_>>().join(" ");
+        let runs = |words: &[&str]| words.iter().any(|word| text.contains(word));
         let engines = Engine::ALL.into_iter().filter(|(_, words)| runs(words)).map(|(engine, _)| engine);
         let words: Vec<String> =
             Words::of(container).flat_map(|(_, words)| words.expanded(container)).collect();
@@ -67,7 +68,8 @@ impl<'a> Scan<'a> {
         Self { container, engines: engines.collect(), commits }
     }
 
-    /// The rules of its engines; of all, where no engine is known. To trust code is dangerous in every engine.
+    /// The rules of its engines, or every rule if no engine is known. Rules about foreign code always apply, because
+    /// such code is a risk in every engine.
     fn rules(&self) -> impl Iterator<Item = &'static Rule> {
         RULES.iter().filter(|rule| self.engines.is_empty() || self.runs(rule) || rule.loads == Loads::Code)
     }
@@ -80,7 +82,7 @@ impl<'a> Scan<'a> {
         self.engines.contains(&rule.engine)
     }
 
-    /// The words of a command line.
+    /// Scans the words of a command line.
     fn list(&self, list: &str, words: &[String], texts: &mut Vec<String>) {
         let mut taken = 0;
         for (at, word) in words.iter().enumerate() {
@@ -129,17 +131,17 @@ impl<'a> Scan<'a> {
                 self.hub(place, value, what, rule.pinned_by.first().filter(|_| !pinned), pinned)
             }
             Loads::Code if off => None,
-            Loads::Code => Some(self.say(place, "runs code that comes with the model")),
+            Loads::Code => Some(self.finding(place, "runs code that comes with the model")),
             Loads::Later(values, _) if off || (!values.is_empty() && !values.contains(&value)) => None,
-            Loads::Later(_, why) => Some(self.say(place, &format!("lets it change later: {why}"))),
+            Loads::Later(_, why) => Some(self.finding(place, &format!("allows later changes: {why}"))),
             Loads::Installs(words) => pieces(value)
                 .any(|piece| words.contains(&piece))
-                .then(|| self.say(place, "installs packages when it starts, those that there are then"))
+                .then(|| self.finding(place, "installs packages at start, and their versions can change"))
                 .or_else(|| self.anywhere(place, value)),
         }
     }
 
-    /// What the value of a flag names that a hub is asked for.
+    /// Scans the value of a flag that names something in a hub.
     fn hub(&self, place: &str, value: &str, what: &str, pin: Option<&&str>, pinned: bool) -> Option<String> {
         if let Some(address) = unpinned_address(value) {
             return Some(self.address(place, address));
@@ -148,14 +150,14 @@ impl<'a> Scan<'a> {
         if pinned || has_commit || !names(value).any(|name| !is_path(name)) {
             return None;
         }
-        let cure = pin.map_or_else(
+        let remedy = pin.map_or_else(
             || "mount it as a volume by digest instead".to_owned(),
             |pin| format!("pin it with a commit in {}", words::as_typed(pin)),
         );
-        Some(self.say(place, &format!("names {what} in a hub, which can be replaced there: {cure}")))
+        Some(self.finding(place, &format!("names {what} in a hub, where it can be replaced: {remedy}")))
     }
 
-    /// What can be told of a word that no table knows.
+    /// Scans a word that no rule knows.
     fn anywhere(&self, place: &str, text: &str) -> Option<String> {
         if let Some(address) = unpinned_address(text) {
             return Some(self.address(place, address));
@@ -166,10 +168,10 @@ impl<'a> Scan<'a> {
             return None;
         }
         if pieces(&text).any(is_hub_name) {
-            return Some(self.say(place, "may name a model of a hub without a commit"));
+            return Some(self.finding(place, "may name a model in a hub, without a commit"));
         }
         let part = moving_part(&text)?;
-        Some(self.say(place, &format!("says {part}, which is not always the same")))
+        Some(self.finding(place, &format!("uses {part}, whose content can change")))
     }
 
     fn download(&self, list: &str, words: &[String]) -> Option<String> {
@@ -180,18 +182,21 @@ impl<'a> Scan<'a> {
                 && command[1..].iter().zip(&words[1..]).all(|(a, b)| a == b)
         };
         let command = DOWNLOADS.iter().find(is)?.join(" ");
-        Some(self.say(&format!("{list} {command}"), "downloads what is there when it runs"))
+        Some(self.finding(
+            &format!("{list} {command}"),
+            "downloads content when it runs, and the content can change",
+        ))
     }
 
     fn address(&self, place: &str, address: &str) -> String {
-        let whose = if place.ends_with(address) { String::new() } else { format!(" {address}") };
-        self.say(
+        let shown = if place.ends_with(address) { String::new() } else { format!(" {address}") };
+        self.finding(
             place,
-            &format!("points at an address{whose}: whoever can write there can change what is read"),
+            &format!("points to an address{shown}: anyone who can write there can change the content"),
         )
     }
 
-    fn say(&self, place: &str, what: &str) -> String {
+    fn finding(&self, place: &str, what: &str) -> String {
         format!("{} of container {} {what}", place::shortened(place), self.container.name)
     }
 }

@@ -1,16 +1,17 @@
-//! Tells addresses, names of a model hub, paths and commits from other words.
+//! Recognises addresses, names in a model hub, paths and commits.
 
-/// A commit of Git, in full.
+/// Whether the text is a full Git commit of 40 hexadecimal digits.
 pub fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.chars().all(|c| c.is_ascii_hexdigit())
 }
 
-/// A path in the container: its content comes with an image or a volume, which are looked at on their own.
+/// Whether the text is a path in the container. Its content comes from an image or a volume, which have their own
+/// checks.
 pub fn is_path(text: &str) -> bool {
     text.starts_with(['/', '.', '~']) || text.starts_with("file://") || text.starts_with("pvc://")
 }
 
-/// Whether it looks like `organisation/model`, with or without a tag.
+/// Whether the text looks like `organisation/model`, with or without a tag, and without a pin.
 pub fn is_hub_name(text: &str) -> bool {
     const NOT_A_NAME: [&str; 8] =
         ["application", "text", "image", "audio", "video", "multipart", "tcp", "udp"];
@@ -35,7 +36,7 @@ pub fn is_hub_name(text: &str) -> bool {
         && !pin.starts_with("sha256:")
 }
 
-/// A part of a word that names no version for good, such as `latest`.
+/// The part of a word whose content can change, such as `latest`.
 pub fn moving_part(text: &str) -> Option<&str> {
     let parts = text.split(['/', ':', '@', '=', ' ', '"', '\'']);
     let moves = |part: &&str| ["latest", "main", "master", "HEAD", "nightly"].contains(part);
@@ -60,7 +61,7 @@ pub fn unpinned_address(text: &str) -> Option<&str> {
     None
 }
 
-/// Whether the address says which content it means: an image by digest, or a commit of a hub.
+/// Whether the address pins its content: an image by digest, or a commit in a hub.
 fn is_pinned(address: &str) -> bool {
     let Some((scheme, rest)) = address.split_once("://") else { return false };
     match scheme {
@@ -71,11 +72,11 @@ fn is_pinned(address: &str) -> bool {
     }
 }
 
-/// Few enough characters that a sentence about it can be read.
+/// The text, cut to 120 characters, so that a sentence about it stays readable.
 pub fn shortened(text: &str) -> String {
-    const LONGEST: usize = 120;
-    if text.chars().count() <= LONGEST {
+    const MAX_LENGTH: usize = 120;
+    if text.chars().count() <= MAX_LENGTH {
         return text.to_owned();
     }
-    text.chars().take(LONGEST).chain(['…']).collect()
+    text.chars().take(MAX_LENGTH).chain(['…']).collect()
 }

@@ -1,4 +1,4 @@
-//! What each engine loads, as its own documentation writes the command line; and what no table knows.
+//! Tests with command lines from the documentation of each engine, and with unknown words.
 
 use serde_json::{Value, json};
 
@@ -6,14 +6,13 @@ use super::loads;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// The findings about a container, without what is the same in all of them.
 fn found(image: &str, args: &[&str], env: &[(&str, &str)]) -> Vec<String> {
     let env: Vec<Value> = env.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
     let container = json!({ "name": "c", "image": image, "args": args, "env": env });
     loads(&serde_json::from_value(container).expect("a container"))
 }
 
-/// Asserts one finding for each of `wanted`, in order, that has both words.
+/// Asserts exactly one finding for each pair of `wanted`, in order. A finding contains the two texts of its pair.
 #[track_caller]
 fn assert_finds(found: &[String], wanted: &[(&str, &str)]) {
     assert_eq!(found.len(), wanted.len(), "{found:#?}");
@@ -23,11 +22,11 @@ fn assert_finds(found: &[String], wanted: &[(&str, &str)]) {
 }
 
 const HUB: &str = "in a hub";
-const ADDRESS: &str = "points at an address";
+const ADDRESS: &str = "points to an address";
 const CODE: &str = "runs code that comes with the model";
 
 #[test]
-fn a_model_by_name_a_bucket_and_an_address_are_each_named() {
+fn hub_name_bucket_and_address_are_found() {
     let args = ["--model=mistralai/Mistral-7B-Instruct-v0.3", "--trust-remote-code", "s3://bucket/latest"];
     let found = found("vllm/vllm-openai@sha256:00", &args, &[("MODEL_URL", "https://host/latest.bin")]);
     assert_finds(
@@ -42,13 +41,13 @@ fn a_model_by_name_a_bucket_and_an_address_are_each_named() {
 }
 
 #[test]
-fn vllm() {
+fn flags_of_vllm_are_found() {
     let image = "vllm/vllm-openai@sha256:00";
     let of = |args: &[&str]| found(image, args, &[]);
     assert_finds(&of(&["vllm", "serve", "org/model"]), &[("serve org/model", HUB)]);
     assert_finds(
         &of(&["--model", "org/model", "--revision", "main"]),
-        &[("--model org/model", HUB), ("main", "not always the same")],
+        &[("--model org/model", HUB), ("main", "content can change")],
     );
     assert_finds(&of(&["--model", "org/model", "--revision", COMMIT]), &[]);
     assert_finds(&of(&["vllm", "serve", "org/model", &format!("--revision={COMMIT}")]), &[]);
@@ -71,7 +70,7 @@ fn vllm() {
 }
 
 #[test]
-fn sglang() {
+fn flags_of_sglang_are_found() {
     let of = |args: &[&str]| found("lmsysorg/sglang@sha256:00", args, &[]);
     let draft = "--speculative-draft-model-path=org/eagle";
     assert_finds(
@@ -87,7 +86,7 @@ fn sglang() {
 }
 
 #[test]
-fn text_generation_inference() {
+fn flags_of_text_generation_inference_are_found() {
     let image = "ghcr.io/huggingface/text-generation-inference@sha256:00";
     let env = [("MODEL_ID", "org/model"), ("LORA_ADAPTERS", "org/a,org/b"), ("TRUST_REMOTE_CODE", "true")];
     let wanted = [("MODEL_ID", "--revision"), ("LORA_ADAPTERS", "an adapter"), ("TRUST_REMOTE_CODE", CODE)];
@@ -97,17 +96,17 @@ fn text_generation_inference() {
 }
 
 #[test]
-fn triton() {
+fn flags_of_triton_are_found() {
     let of = |args: &[&str]| found("nvcr.io/nvidia/tritonserver@sha256:00", args, &[]);
     assert_finds(
         &of(&["tritonserver", "--model-repository=s3://models/prod", "--model-control-mode=poll"]),
-        &[("s3://models/prod", ADDRESS), ("--model-control-mode=poll", "lets it change later")],
+        &[("s3://models/prod", ADDRESS), ("--model-control-mode=poll", "allows later changes")],
     );
     assert_finds(&of(&["tritonserver", "--model-repository=/models", "--model-control-mode=none"]), &[]);
 }
 
 #[test]
-fn kserve() {
+fn flags_of_kserve_are_found() {
     let of = |args: &[&str]| found("kserve/storage-initializer@sha256:00", args, &[]);
     assert_finds(&of(&["s3://models/prod", "/mnt/models"]), &[("s3://models/prod", ADDRESS)]);
     assert_finds(&of(&["hf://org/model", "/mnt/models"]), &[("hf://org/model", ADDRESS)]);
@@ -121,14 +120,14 @@ fn kserve() {
 }
 
 #[test]
-fn ollama() {
+fn commands_of_ollama_are_found() {
     let of = |args: &[&str]| found("ollama/ollama@sha256:00", args, &[]);
     assert_finds(&of(&[]), &[("the image", "can pull and run other models")]);
     assert_finds(&of(&["run", "llama3"]), &[("run llama3", HUB)]);
 }
 
 #[test]
-fn llama_cpp() {
+fn flags_of_llama_cpp_are_found() {
     let image = "ghcr.io/ggml-org/llama.cpp@sha256:00";
     assert_finds(&found(image, &["-hf", "org/model:Q8_0"], &[]), &[("-hf org/model:Q8_0", HUB)]);
     assert_finds(&found(image, &["-mu", "https://host/m.gguf"], &[]), &[("https://host/m.gguf", ADDRESS)]);
@@ -137,7 +136,7 @@ fn llama_cpp() {
 }
 
 #[test]
-fn ray_serve() {
+fn flags_of_ray_are_found() {
     let of = |args: &[&str]| found("rayproject/ray@sha256:00", args, &[]);
     assert_finds(&of(&["ray", "start", "--head"]), &[("--head", "can run other code")]);
     assert_finds(
@@ -151,12 +150,12 @@ fn ray_serve() {
 }
 
 #[test]
-fn an_unknown_engine_does_not_look_pinned() {
+fn unknown_engine_does_not_look_pinned() {
     let of = |args: &[&str]| found("registry.example/own@sha256:00", args, &[]);
     assert_finds(&of(&["--weights", "org/model"]), &[("org/model", "may name a model")]);
     assert_finds(&of(&["--weights=gs://bucket/w"]), &[("gs://bucket/w", ADDRESS)]);
     assert_finds(&of(&["--model", "org/model"]), &[("--model org/model", HUB)]);
-    assert_finds(&of(&["--version=latest"]), &[("--version=latest", "not always the same")]);
+    assert_finds(&of(&["--version=latest"]), &[("--version=latest", "content can change")]);
     assert_finds(&of(&["--weights=oci://registry.example/m:1"]), &[("oci://", ADDRESS)]);
     let digest = format!("oci://registry.example/m@sha256:{}", "0".repeat(64));
     assert_finds(&of(&["--weights", &digest]), &[]);
@@ -165,7 +164,7 @@ fn an_unknown_engine_does_not_look_pinned() {
 }
 
 #[test]
-fn a_script_is_read_word_by_word() {
+fn script_is_scanned_word_by_word() {
     let script = "pip install vllm && exec vllm serve org/model --trust-remote-code --port 80";
     assert_finds(
         &found("python@sha256:00", &["sh", "-c", script], &[]),
@@ -178,7 +177,7 @@ fn a_script_is_read_word_by_word() {
 }
 
 #[test]
-fn the_value_of_a_variable_is_put_in() {
+fn variables_are_expanded() {
     let image = "vllm/vllm-openai@sha256:00";
     let args = ["--model=$(MODEL)", "--revision=$(COMMIT)"];
     assert_finds(&found(image, &args, &[("MODEL", "/models/m"), ("COMMIT", COMMIT)]), &[]);
@@ -187,7 +186,7 @@ fn the_value_of_a_variable_is_put_in() {
 }
 
 #[test]
-fn variables_that_grow_each_other_do_not_fill_the_memory() {
+fn variables_that_expand_each_other_do_not_fill_the_memory() {
     let (a, b) = ("$(B)".repeat(4000), "$(A)".repeat(4000));
     found("image", &["$(A)"], &[("A", &a), ("B", &b)]);
 }

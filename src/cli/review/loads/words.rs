@@ -1,13 +1,13 @@
-//! Splits the command lines of a container into words, those of shell scripts too.
+//! Splits the command lines of a container into words, including those of shell scripts.
 
 use super::place::is_hub_name;
 use crate::api::{Container, Text};
 
-/// The words of one command line, as they are in the container.
+/// The unexpanded words of one command line.
 pub struct Words<'a>(Vec<&'a Text>);
 
 impl<'a> Words<'a> {
-    /// Each command line of a container, and what it is called.
+    /// Each command line of a container, with its name in a finding.
     pub fn of(container: &'a Container) -> impl Iterator<Item = (&'static str, Self)> {
         let hooks = &container.exec;
         let lists: [(_, Vec<&Text>); 6] = [
@@ -21,7 +21,7 @@ impl<'a> Words<'a> {
         lists.into_iter().map(|(name, words)| (name, Self(words)))
     }
 
-    /// With the values of variables put in, and with shell scripts as the words that they have.
+    /// The words after expansion of variables. A shell script becomes its own words.
     pub fn expanded(&self, container: &Container) -> Vec<String> {
         let words = self.0.iter().map(|word| expand(word, container));
         words
@@ -30,7 +30,7 @@ impl<'a> Words<'a> {
     }
 }
 
-/// The words of a shell script. JSON, which has blanks too, stays one word.
+/// The words of a shell script. JSON also contains spaces, but stays one word.
 fn script(text: &str) -> Vec<String> {
     if text.trim_start().starts_with(['{', '[']) {
         return vec![text.to_owned()];
@@ -40,10 +40,11 @@ fn script(text: &str) -> Vec<String> {
     words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// The longest text that values are put into: whoever writes variables must not be able to fill the memory.
-const LONGEST: usize = 256 * 1024;
+/// The limit of an expanded text, in bytes. Variables that refer to each other must not fill the memory.
+const MAX_LENGTH: usize = 256 * 1024;
 
-/// With the values of `$(NAME)` and `${NAME}` put in, once, as the kubelet and a shell do. What has no value stays.
+/// Replaces `$(NAME)` and `${NAME}` by their values once, as the kubelet and a shell do. A name without a value stays.
+/// If the result is too long, returns the text unchanged.
 pub fn expand(text: &str, container: &Container) -> String {
     let value = |name: &str| {
         let var = container.env.iter().find(|var| &*var.name == name)?;
@@ -57,17 +58,17 @@ pub fn expand(text: &str, container: &Container) -> String {
             let (name, after) = from.strip_prefix(begin)?.split_once(end)?;
             Some((value(name)?, after))
         });
-        let (put_in, after) = name.unwrap_or(from.split_at(1));
-        expanded.push_str(put_in);
+        let (replacement, after) = name.unwrap_or(from.split_at(1));
+        expanded.push_str(replacement);
         rest = after;
-        if expanded.len() > LONGEST {
+        if expanded.len() > MAX_LENGTH {
             return text.to_owned();
         }
     }
     expanded + rest
 }
 
-/// The name of a flag, without its dashes unless it is short, and its value if that is in the same word.
+/// The name of a flag, and its value if the word contains it. A long name has no dashes, a short name keeps its dash.
 pub fn flag_of(word: &str) -> Option<(String, Option<&str>)> {
     let (flag, value) = word.split_once('=').map_or((word, None), |(flag, value)| (flag, Some(value)));
     if let Some(long) = flag.strip_prefix("--") {
@@ -78,14 +79,14 @@ pub fn flag_of(word: &str) -> Option<(String, Option<&str>)> {
     is_short.then(|| (flag.to_owned(), value))
 }
 
-/// The parts of a value that may be names: of a list, of `name=value`, of JSON.
+/// The parts of a value that may be names. The value may be a list, `name=value` or JSON.
 pub fn pieces(value: &str) -> impl Iterator<Item = &str> {
     let pieces = value.split(|c: char| c.is_whitespace() || ",;|&\"'{}[]()=".contains(c));
     pieces.filter(|piece| !piece.is_empty())
 }
 
-/// What the value of a flag names: each of a list, without the name that it gets (`name=value`); in JSON, whatever
-/// looks like the name of a model.
+/// The names in the value of a flag. The value may be a list, and `name=value` gives the value. In JSON, each piece
+/// that looks like the name of a model counts.
 pub fn names(value: &str) -> impl Iterator<Item = &str> {
     let is_json = value.trim_start().starts_with(['{', '[']);
     let listed = (!is_json).then(|| value.split([' ', ',']).filter(|name| !name.is_empty()));
@@ -94,7 +95,7 @@ pub fn names(value: &str) -> impl Iterator<Item = &str> {
     listed.chain(is_json.then(|| pieces(value).filter(|piece| is_hub_name(piece))).into_iter().flatten())
 }
 
-/// A flag or a variable as people type it.
+/// A flag with its dashes, or the name of a variable.
 pub fn as_typed(name: &str) -> String {
     if name.chars().any(char::is_uppercase) { name.to_owned() } else { format!("--{name}") }
 }

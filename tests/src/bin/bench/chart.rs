@@ -1,8 +1,7 @@
-//! The figures as a picture, for people: how far each measure is from its goal, on a scale on which twice as
-//! much is always as wide.
+//! The chart: each measure as a multiple of its goal, on a logarithmic scale.
 //!
 //! ```text
-//!  measure   ▆▆▆▆▆▆▆▆▆▆━━   │    the median as a bar, as a multiple of the goal; the rounds as a line
+//!  measure   ▆▆▆▆▆▆▆▆▆▆━━   │    the median as a bar, the range of the rounds as a line
 //!            ¼    ½      goal  2x
 //! ```
 
@@ -18,7 +17,7 @@ const TOP: f64 = 54.0;
 /// The scale: from an eighth of the goal to eight times it, in powers of two.
 const POWERS: f64 = 3.0;
 
-/// Colours that can be told apart and read on white and on black.
+/// The colours are distinct and readable on white and on black.
 const STYLE: &str = "<style>
   text { font: 13px system-ui, sans-serif; fill: #57606a }
   .title { font-weight: 600 } .end { text-anchor: end } .middle { text-anchor: middle }
@@ -71,7 +70,7 @@ pub fn svg(rows: &[Row]) -> String {
     svg
 }
 
-/// Where a multiple of the goal is; what is beyond the scale is at its end.
+/// The x coordinate of a multiple of the goal. A value beyond the scale is at its end.
 fn x(of_goal: f64) -> f64 {
     let power = of_goal.max(f64::MIN_POSITIVE).log2().clamp(-POWERS, POWERS);
     LABELS + (WIDTH - LABELS - 30.0) * (power + POWERS) / (2.0 * POWERS)

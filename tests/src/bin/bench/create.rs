@@ -1,16 +1,16 @@
-//! What admission adds to creating and changing a pod: the same requests in a namespace that Assent does
-//! not govern, which is the floor, and in some that it does.
+//! Measures what admission adds to the creation and change of a pod. The floor is the same requests in an ungoverned
+//! namespace.
 //!
 //! ```text
-//! round ── request i ──┬─ ungoverned                   one after the other, so that what slows the
-//!                      ├─ cleared, 1 system            machine down slows all of them down
+//! round ── request i ──┬─ ungoverned                   one after the other, so that a slow machine
+//!                      ├─ cleared, 1 system            affects all of them
 //!                      ├─ cleared, 50 systems x 2
 //!                      ├─ held
 //!                      └─ policies that only look, 1 system, 50 systems x 2
 //! ```
 //!
-//! The last two show the limit: two policies, one that mutates and one that validates, as Assent has, that read the same
-//! Clearance and do nothing.
+//! The last two show the limit: one mutating and one validating policy, as Assent has. They read the same Clearance and do
+//! nothing.
 
 use std::time::{Duration, Instant};
 
@@ -27,13 +27,13 @@ use crate::stats::{median, ms};
 use crate::world;
 use crate::{Scale, progress};
 
-/// How many clients create pods at the same time, for the rate.
+/// The number of clients for the measure of rates.
 const CLIENTS: usize = 8;
 
-/// How often in a round each kind of namespace has its turn with them.
+/// The number of bursts per round for each kind of namespace.
 const TURNS: usize = 8;
 
-/// What admission may add.
+/// The goal for the time that admission adds.
 const CREATE: Goal = Goal::Over(0.5);
 
 /// One kind of namespace.
@@ -44,40 +44,40 @@ struct Place {
     held: bool,
 }
 
-/// Where pods are created.
+/// The namespaces of the pods.
 const NAMESPACES: [&str; 5] = ["free", "small", "large", "looks-small", "looks-large"];
 
-/// Whether Assent governs one of them, and so the goals are for it.
+/// Whether Assent governs a namespace, so that goals apply to it.
 fn is_governed(namespace: &str) -> bool {
     matches!(namespace, "small" | "large")
 }
 
-/// The policies that only look, and the label of the namespaces in which they do.
+/// The name of the policies that only look, and the label of their namespaces.
 const LOOK: &str = "bench-look";
 
-/// A pod to create, and where.
-struct Shot {
+/// A pod and the path at which it is created.
+struct Creation {
     path: String,
     body: Value,
 }
 
-impl Shot {
+impl Creation {
     fn request(&self) -> Result<Request<Vec<u8>>> {
         post(&self.path, &self.body)
     }
 }
 
-/// Milliseconds or rates; by place, then by round.
+/// Milliseconds or rates, by place and then by round.
 type Figures = Vec<Vec<f64>>;
 
-/// All rows about creating and changing pods.
+/// The rows about the creation and change of pods.
 pub async fn measure(cluster: &ControlPlane, scale: &Scale) -> Result<Vec<Row>> {
     let rest = Rest::of(cluster, Person::Admin)?;
     let places = prepare(&rest).await?;
     let mut rows = Vec::new();
 
     progress("pod create, dry run, one client");
-    let dry = shots(&places, "?dryRun=All");
+    let dry = creations(&places, "?dryRun=All");
     latency(&rest, &dry, 1, scale.requests / 4).await?;
     let figures = latency(&rest, &dry, scale.rounds, scale.requests).await?;
     rows.extend(rows_of("create, dry run", &places, &figures, Unit::Milliseconds, Some(CREATE)));
@@ -114,11 +114,11 @@ async fn prepare(rest: &Rest) -> Result<Vec<Place>> {
     world::systems(rest, "looks-large", 50, 2).await?;
     look(rest, &["looks-small", "looks-large"]).await?;
     let place = |name, namespace, system: usize, version: usize, held| {
-        // What is held differs from what is cleared in its last argument.
+        // A held pod differs from a cleared pod in its last argument.
         let revision = if held { "unknown".to_owned() } else { world::version_name(system, version) };
         Place { name, namespace, pod: world::pod(&world::system_name(system), &revision), held }
     };
-    // Versions are listed from the newest to the oldest: v0 is found last.
+    // Versions are in order from the newest to the oldest, so v0 is found last.
     let places = vec![
         place("ungoverned", "free", 0, 0, false),
         place("cleared, 1 system", "small", 0, 0, false),
@@ -133,8 +133,8 @@ async fn prepare(rest: &Rest) -> Result<Vec<Place>> {
     Ok(places)
 }
 
-/// Puts two policies in force in `namespaces` that read their Clearance, let everything be, and refuse a pod of no system,
-/// by which is seen that they are.
+/// Creates the policies that only look, for `namespaces`. They read the Clearance and admit everything, except a pod of
+/// system `none`. Its refusal shows that they are in force.
 async fn look(rest: &Rest, namespaces: &[&str]) -> Result<()> {
     let path = |plural: &str| format!("/apis/admissionregistration.k8s.io/v1/{plural}");
     let name = json!({ "name": LOOK });
@@ -170,13 +170,13 @@ async fn look(rest: &Rest, namespaces: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn shots(places: &[Place], query: &str) -> Vec<Shot> {
-    let shot =
-        |of: &Place| Shot { path: format!("{}{query}", world::pods(of.namespace)), body: of.pod.clone() };
-    places.iter().map(shot).collect()
+fn creations(places: &[Place], query: &str) -> Vec<Creation> {
+    let creation =
+        |of: &Place| Creation { path: format!("{}{query}", world::pods(of.namespace)), body: of.pod.clone() };
+    places.iter().map(creation).collect()
 }
 
-/// The median of what is measured in each place in each round; the places take turns.
+/// The median of each place in each round. The places take turns.
 async fn in_turn<T>(
     places: &[T],
     rounds: usize,
@@ -188,7 +188,7 @@ async fn in_turn<T>(
         let mut round = vec![Vec::with_capacity(turns); places.len()];
         for turn in 0..turns {
             for index in 0..places.len() {
-                // Nobody is always the first.
+                // Another place is the first in each turn.
                 let place = (index + turn) % places.len();
                 round[place].push(measure(&places[place]).await?);
             }
@@ -198,25 +198,26 @@ async fn in_turn<T>(
     Ok(figures)
 }
 
-/// How long each shot takes, in milliseconds.
-async fn latency(rest: &Rest, shots: &[Shot], rounds: usize, requests: usize) -> Result<Figures> {
-    in_turn(shots, rounds, requests, async |shot| Ok(ms(rest.timed(shot.request()?).await?.1))).await
+/// The duration of each creation, in milliseconds.
+async fn latency(rest: &Rest, creations: &[Creation], rounds: usize, requests: usize) -> Result<Figures> {
+    in_turn(creations, rounds, requests, async |creation| Ok(ms(rest.timed(creation.request()?).await?.1)))
+        .await
 }
 
-/// How many requests a second several clients get answered.
-async fn rates(cluster: &ControlPlane, shots: &[Shot], scale: &Scale) -> Result<Figures> {
+/// The number of answered requests per second, with several clients.
+async fn rates(cluster: &ControlPlane, creations: &[Creation], scale: &Scale) -> Result<Figures> {
     let clients = (0..CLIENTS).map(|_| Rest::of(cluster, Person::Admin)).collect::<Result<Vec<_>>>()?;
-    let measure = async |shot: &Shot| rate(&clients, shot, scale.burst).await;
-    // To warm up.
-    in_turn(shots, 1, 1, measure).await?;
-    in_turn(shots, scale.rounds, TURNS, measure).await
+    let measure = async |creation: &Creation| rate(&clients, creation, scale.burst).await;
+    // Warm-up.
+    in_turn(creations, 1, 1, measure).await?;
+    in_turn(creations, scale.rounds, TURNS, measure).await
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts of requests are small")]
-async fn rate(clients: &[Rest], shot: &Shot, burst: Duration) -> Result<f64> {
+async fn rate(clients: &[Rest], creation: &Creation, burst: Duration) -> Result<f64> {
     let begin = Instant::now();
-    let hammer = clients.iter().cloned().map(|rest| {
-        let request = shot.request();
+    let loops = clients.iter().cloned().map(|rest| {
+        let request = creation.request();
         async move {
             let request = request?;
             let mut count = 0_usize;
@@ -227,17 +228,17 @@ async fn rate(clients: &[Rest], shot: &Shot, burst: Duration) -> Result<f64> {
             anyhow::Ok(count)
         }
     });
-    let tasks = hammer.map(tokio::spawn);
+    let tasks = loops.map(tokio::spawn);
     let counts = try_join_all(tasks).await?.into_iter().sum::<Result<usize>>()?;
     Ok(counts as f64 / begin.elapsed().as_secs_f64())
 }
 
-/// Pods that come into being; they are removed after each round.
+/// The duration of real creations. The pods are deleted after each round.
 async fn real(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
-    let shots = shots(places, "");
+    let creations = creations(places, "");
     let mut figures = vec![Vec::new(); places.len()];
     for _ in 0..scale.rounds {
-        let round = latency(rest, &shots, 1, scale.requests / 4).await?;
+        let round = latency(rest, &creations, 1, scale.requests / 4).await?;
         figures.iter_mut().zip(round).for_each(|(figures, round)| figures.extend(round));
         for namespace in NAMESPACES {
             rest.delete_now(&world::pods(namespace)).await?;
@@ -247,7 +248,7 @@ async fn real(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
     Ok(figures)
 }
 
-/// A label that says nothing, on pods that run.
+/// The duration of a change of an unrelated label on running pods.
 async fn updates(rest: &Rest, places: &[Place], scale: &Scale) -> Result<Figures> {
     let mut pods = Vec::new();
     for place in places {

@@ -1,9 +1,11 @@
-//! What ends at once: a system in each of many namespaces whose only approval ends in the same second as all
-//! others. From that second until the last Clearance says so; the floor is a client that writes as many objects.
+//! Measures a simultaneous expiry: in many namespaces, the only approval of a system expires in the same second.
+//!
+//! The measure is the time from that second until the last Clearance is rewritten. The floor is a client that writes the
+//! same number of objects.
 //!
 //! ```text
-//!  approve all until T ──► cleared ──► T ──┬─ pods are created in some of them: every one is held
-//!                                          └─ watch Clearance: the last one is rewritten
+//!  approve all until T ──► cleared ──► T ──┬─ create pods in some namespaces: none is admitted unchanged
+//!                                          └─ watch Clearances until the last one is rewritten
 //! ```
 
 use std::collections::BTreeSet;
@@ -28,19 +30,19 @@ use crate::{Scale, machine, progress};
 const SYSTEM: &str = "system-0";
 const VERSION: &str = "system-0-v0";
 
-/// How many objects a client writes at the same time.
+/// The number of concurrent writes of the floor.
 const CONCURRENCY: usize = 16;
 
-/// In so many namespaces pods are created after the end.
+/// The number of namespaces in which a pod is created after the expiry.
 const SAMPLE: usize = 50;
 
-/// How long after the approvals they end: until then, the last must be given and compiled.
+/// The validity of the approvals. Within it, all of them must be created and compiled.
 const LEAD: Duration = Duration::from_secs(45);
 
-/// How long everything may take.
-const PATIENCE: Duration = Duration::from_mins(10);
+/// The timeout of each step.
+const TIMEOUT: Duration = Duration::from_mins(10);
 
-/// The rows about approvals that end together.
+/// The rows about a simultaneous expiry.
 pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
     let (admin, alice) = (Rest::of(cluster, Person::Admin)?, Rest::of(cluster, Person::Alice)?);
     let count = scale.expiring;
@@ -56,10 +58,10 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
         let end = Timestamp::from_second(end.as_second())?;
         approve(&alice, &digests, end).await?;
         until_cleared(&admin, count).await?;
-        let (last, slipped) =
-            tokio::try_join!(last_rewritten(&admin, count, end), slipped_in(&admin, count, end))?;
+        let (last, without_gate) =
+            tokio::try_join!(last_rewritten(&admin, count, end), admitted_after(&admin, count, end))?;
         rewritten.push(last);
-        admitted.push(slipped);
+        admitted.push(without_gate);
     }
     Ok(vec![
         Row {
@@ -102,7 +104,7 @@ async fn prepare(admin: &Rest, count: usize) -> Result<()> {
     admin.create_all(versions.collect()).await
 }
 
-/// What is to be approved, by namespace.
+/// The digests to approve, by namespace.
 async fn digests(admin: &Rest, count: usize) -> Result<Vec<serde_json::Value>> {
     let all = (0..count).map(|number| async move { world::judged(admin, &namespace(number), VERSION).await });
     stream::iter(all).buffered(CONCURRENCY).try_collect().await
@@ -117,7 +119,7 @@ async fn approve(alice: &Rest, digests: &[serde_json::Value], end: Timestamp) ->
     alice.create_all(approvals.collect()).await
 }
 
-/// The floor.
+/// The floor: the time to write `count` objects, in milliseconds.
 async fn written(admin: &Rest, count: usize) -> Result<f64> {
     let write = |number| {
         let path = format!("/api/v1/namespaces/{}/configmaps", namespace(number));
@@ -132,7 +134,7 @@ async fn written(admin: &Rest, count: usize) -> Result<f64> {
     Ok(ms(begin.elapsed()))
 }
 
-/// The Clearances as they are written.
+/// A stream of all written Clearances.
 async fn clearances(admin: &Rest) -> Result<BoxStream<'static, Result<Clearance>>> {
     let api: Api<Clearance> = Api::all(admin.0.clone());
     let events = api.watch(&WatchParams::default(), "0").await?.map_err(Into::into);
@@ -145,7 +147,7 @@ async fn clearances(admin: &Rest) -> Result<BoxStream<'static, Result<Clearance>
     Ok(events.try_filter_map(clearance).boxed())
 }
 
-/// Waits until the Clearances of `count` namespaces clear something, or nothing; when that was.
+/// Waits until the Clearances of `count` namespaces all clear a version, or all clear none. Returns the time.
 async fn until_all(admin: &Rest, count: usize, cleared: bool) -> Result<SystemTime> {
     let mut clearances = clearances(admin).await?;
     let mut there = BTreeSet::new();
@@ -164,7 +166,9 @@ async fn until_all(admin: &Rest, count: usize, cleared: bool) -> Result<SystemTi
         }
         bail!("the watch ended")
     };
-    tokio::time::timeout(PATIENCE, all).await.context("the Clearances are not rewritten")?
+    tokio::time::timeout(TIMEOUT, all)
+        .await
+        .context("the Clearances were not rewritten before the timeout")?
 }
 
 async fn until_cleared(admin: &Rest, count: usize) -> Result<()> {
@@ -174,17 +178,17 @@ async fn until_cleared(admin: &Rest, count: usize) -> Result<()> {
 /// Milliseconds from `end` until the last Clearance was rewritten.
 async fn last_rewritten(admin: &Rest, count: usize, end: Timestamp) -> Result<f64> {
     let end = SystemTime::from(end);
-    ensure!(SystemTime::now() < end, "the approvals ended before all of them were compiled");
+    ensure!(SystemTime::now() < end, "the approvals expired before all of them were compiled");
     Ok(ms(until_all(admin, count, false).await?.duration_since(end)?))
 }
 
-/// How many pods are taken as they are after `end`, one in each of some namespaces. The others are held, or
-/// refused where the Clearance is still the old one and its time is over.
+/// The number of pods that are admitted without a gate after `end`, with one pod in each sampled namespace. The others
+/// are held, or refused while the Clearance is still the expired one.
 #[allow(clippy::cast_precision_loss, reason = "counts are small")]
-async fn slipped_in(admin: &Rest, count: usize, end: Timestamp) -> Result<f64> {
+async fn admitted_after(admin: &Rest, count: usize, end: Timestamp) -> Result<f64> {
     let pod = world::pod(SYSTEM, VERSION);
     world::admitted(admin, &namespace(count - 1), &pod, false).await?;
-    until(PATIENCE, "the approvals to end", async || Ok((Timestamp::now() >= end).then_some(()))).await?;
+    until(TIMEOUT, "the approvals to expire", async || Ok((Timestamp::now() >= end).then_some(()))).await?;
     let sample = count.min(SAMPLE);
     let mut admitted = 0;
     for number in (0..sample).map(|number| number * count / sample) {

@@ -1,5 +1,6 @@
-//! When the pods of a selection leave it: as they are deleted, or as they lose the label that selects them.
-//! A task of its own reads the watch, or the API server would end it for being slow.
+//! Watches when the pods of a selector disappear from it, because they are deleted or lose the label.
+//!
+//! A separate task reads the watch, because the API server closes a watch that is read too slowly.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -15,14 +16,13 @@ use tokio::sync::oneshot;
 
 use crate::rest::Rest;
 
-/// When the first began to leave, and when the last had left.
+/// The instants at which the first pod began to disappear, and the last pod had disappeared.
 pub struct Left {
     pub first: Instant,
     pub last: Instant,
 }
 
-/// Begins to watch the pods of a namespace that `labels` select, of which there are `count`; then, until none is
-/// left.
+/// Starts a watch of the `count` pods that `labels` select. The returned future ends when no pod is left.
 pub async fn leaving(
     rest: &Rest,
     namespace: &str,
@@ -48,7 +48,7 @@ pub async fn leaving(
                     first.get_or_insert_with(Instant::now);
                     there.remove(&pod.name_any());
                 }
-                // It is tried again.
+                // The watcher retries.
                 Err(_) => {}
             }
             if let (true, None, Some(first)) = (there.is_empty(), &listed, first) {
@@ -57,7 +57,7 @@ pub async fn leaving(
         }
         bail!("the watch ended")
     });
-    let there = first_list.await.context("a watch that lists nothing")?;
+    let there = first_list.await.context("the watch listed nothing")?;
     ensure!(there == count, "expected: {count} pods of {namespace}\nseen: {there}");
     Ok(async move { watch.await? })
 }

@@ -1,4 +1,4 @@
-//! Figures mean nothing without the machine and the versions that they come from.
+//! Facts about the machine and the versions, and measures of processes.
 
 use std::fs;
 use std::process::Command;
@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 
 use crate::rest::Rest;
 
-/// How many times a second the kernel counts; the same on every Linux that Kubernetes runs on.
+/// The clock ticks per second (`USER_HZ`). It is 100 on every Linux that Kubernetes supports.
 const TICKS: f64 = 100.0;
 
-/// How long the operator may be busy.
-const PATIENCE: Duration = Duration::from_mins(30);
+/// The longest time that the operator may be busy.
+const TIMEOUT: Duration = Duration::from_mins(30);
 
-/// What the figures were measured on.
+/// The machine and the versions.
 pub async fn facts(rest: &Rest) -> Result<Value> {
     let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| {
@@ -41,7 +41,7 @@ fn commit() -> Option<String> {
     output.ok().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// What a process keeps in memory, in MiB.
+/// The resident memory of a process, in MiB.
 pub fn resident(process: &Process) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{}/status", process.pid()))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
@@ -52,16 +52,16 @@ pub fn resident(process: &Process) -> Result<f64> {
 /// The processor time that a process has used.
 pub fn processor(process: &Process) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid()))?;
-    // The name, in brackets, may have spaces; user and system time are the 12th and 13th field after it.
+    // The name in brackets may contain spaces. User and system time are the 12th and 13th field after it.
     let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks =
         fields.get(11..13).context("a short /proc/PID/stat")?.iter().map(|field| field.parse::<f64>());
     Ok(Duration::from_secs_f64(ticks.sum::<Result<f64, _>>()? / TICKS))
 }
 
-/// Waits until the operator has used next to no processor for two seconds.
+/// Waits until the operator has used less than 60 ms of processor time in two seconds.
 pub async fn quiet(assent: &Assent) -> Result<()> {
-    until(PATIENCE, "the operator to be quiet", async || {
+    until(TIMEOUT, "the operator to be quiet", async || {
         let before = processor(assent.operator())?;
         tokio::time::sleep(Duration::from_secs(2)).await;
         let used = processor(assent.operator())?.saturating_sub(before);

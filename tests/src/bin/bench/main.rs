@@ -1,12 +1,11 @@
-//! What Assent costs, each figure beside a floor that was measured in the same rounds: see
-//! `docs/performance.md` for what bounds them.
+//! The benchmark: it measures the cost of Assent against a floor from the same rounds, see `docs/performance.md`.
 //!
 //! ```text
 //! main ─┬─ create    what admission adds to creating and changing a pod   ┐
 //!       ├─ release   from an approval to the pod, or to the last of many  ├─► Row ─► table, JSON, chart
 //!       ├─ revoke    from a revocation to the last pod                    │
 //!       ├─ expire    from the end of many approvals to the last Clearance │
-//!       └─ scale     the operator's memory, idleness and start            ┘
+//!       └─ scale     the operator's memory, idle cost and start           ┘
 //! ```
 
 #![forbid(unsafe_code)]
@@ -34,34 +33,34 @@ use clap::{Parser, ValueEnum};
 use crate::report::Row;
 use crate::rest::Rest;
 
-/// How many nodes the pods are spread over.
+/// The number of nodes.
 const NODES: u32 = 16;
 
-/// Measures what Assent costs, on a control plane of its own.
+/// Measures the cost of Assent on its own control plane.
 #[derive(Parser)]
 struct Arguments {
-    /// Small and short, to see that it works.
+    /// Make a small, short run, to check that the benchmark works.
     #[arg(long)]
     quick: bool,
-    /// What is measured.
+    /// The parts to measure.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Measure::value_variants().to_vec())]
     only: Vec<Measure>,
-    /// How often everything is measured.
+    /// The number of rounds.
     #[arg(long)]
     rounds: Option<usize>,
-    /// How many AI systems the operator looks after.
+    /// The number of AI systems for the part `scale`.
     #[arg(long, env = "ASSENT_BENCH_SYSTEMS")]
     systems: Option<usize>,
-    /// How many pods they have.
+    /// The number of pods for the part `scale`.
     #[arg(long, env = "ASSENT_BENCH_PODS")]
     pods: Option<usize>,
-    /// The file for every figure, as JSON.
+    /// The JSON file for all figures. Default: target/bench.json.
     #[arg(long)]
     output: Option<PathBuf>,
-    /// The file for the chart, as SVG.
+    /// The SVG file for the chart.
     #[arg(long)]
     chart: Option<PathBuf>,
-    /// Measures nothing, and shows what these files, of runs before, have.
+    /// Measure nothing, and show the figures in these JSON files of earlier runs.
     #[arg(long, num_args = 1.., conflicts_with = "output")]
     show: Vec<PathBuf>,
 }
@@ -75,25 +74,25 @@ enum Measure {
     Scale,
 }
 
-/// How much of everything.
+/// The size of each part.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
     rounds: usize,
-    /// Of one client, a round.
+    /// Requests of one client per round.
     requests: usize,
-    /// How long many clients hammer.
+    /// How long eight clients send requests.
     burst: Duration,
-    /// Pods released one by one, a round.
+    /// Pods released one by one per round.
     releases: usize,
     /// Pods released together.
     released: usize,
     /// Pods stopped together.
     stopped: usize,
-    /// Namespaces whose only approval ends in the same second.
+    /// Namespaces whose only approval expires in the same second.
     expiring: usize,
     systems: usize,
     pods: usize,
-    /// How long nothing happens.
+    /// How long the idle operator is measured.
     quiet: Duration,
 }
 
@@ -128,7 +127,7 @@ impl Scale {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let rows = if arguments.show.is_empty() { run(&arguments).await? } else { before(&arguments.show)? };
+    let rows = if arguments.show.is_empty() { run(&arguments).await? } else { read(&arguments.show)? };
     print!("{}", report::table(&rows));
     if let Some(chart) = arguments.chart {
         std::fs::write(&chart, chart::svg(&rows)).with_context(|| format!("writing {}", chart.display()))?;
@@ -136,8 +135,8 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// What runs before have measured.
-fn before(files: &[PathBuf]) -> Result<Vec<Row>> {
+/// Reads the rows of earlier runs.
+fn read(files: &[PathBuf]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for file in files {
         let reading = || format!("reading {}", file.display());
@@ -147,7 +146,7 @@ fn before(files: &[PathBuf]) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Measures, and writes every figure down.
+/// Measures all parts and writes the figures to the JSON file.
 async fn run(arguments: &Arguments) -> Result<Vec<Row>> {
     let base = if arguments.quick { Scale::QUICK } else { Scale::FULL };
     let scale = Scale {
@@ -160,16 +159,16 @@ async fn run(arguments: &Arguments) -> Result<Vec<Row>> {
     let output = arguments.output.clone().unwrap_or_else(|| root().join("target/bench.json"));
     let mut rows = Vec::new();
     for part in &arguments.only {
-        // Of its own, for what the other parts left there would be counted too.
+        // Each part has its own control plane, so that the objects of other parts do not count.
         progress("starting a control plane and installing Assent");
         let cluster = ControlPlane::start_with(Options { nodes: NODES, ..Options::default() }).await?;
         let machine = machine::facts(&Rest::of(&cluster, Person::Admin)?).await?;
         rows.extend(measure(&cluster, *part, &scale).await?);
-        // What took so long is not lost with what comes after it.
+        // If a later part fails, the figures so far are kept.
         let json = serde_json::to_string_pretty(&report::json(&machine, &rows))?;
         std::fs::write(&output, json).with_context(|| format!("writing {}", output.display()))?;
     }
-    progress(&format!("done after {:.0?}; every round is in {}", begin.elapsed(), output.display()));
+    progress(&format!("done after {:.0?}; all figures are in {}", begin.elapsed(), output.display()));
     Ok(rows)
 }
 
@@ -182,10 +181,11 @@ async fn measure(cluster: &ControlPlane, part: Measure, scale: &Scale) -> Result
         Measure::Expire => expire::measure(cluster, &assent, scale).await,
         Measure::Scale => scale::measure(cluster, &assent, scale).await,
     };
-    measured.with_context(|| format!("The operator's last words:\n{}", assent.operator().log_tail(20)))
+    measured
+        .with_context(|| format!("The last lines of the operator's log:\n{}", assent.operator().log_tail(20)))
 }
 
-/// What is being done; the table is on standard output alone.
+/// Prints the progress to standard error, because standard output is for the table only.
 fn progress(what: &str) {
     eprintln!("bench: {what}");
 }

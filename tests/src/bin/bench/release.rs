@@ -1,7 +1,8 @@
-//! How long people wait after the last approval: from the answer to the Approval until the held pod, or the
-//! last of many, is seen without its gate. The floor is one change of a pod, of which a release needs at least
-//! two in a row, as the Clearance is written, then the pod is; for many, a client that lifts the gates of as many
-//! pods that nobody governs, as many at a time as the operator does.
+//! Measures the time from the answer to the last Approval until a held pod, or the last of many, has no gate.
+//!
+//! The floor of one release is one change of a pod. A release needs at least two writes in a row: the Clearance, then the
+//! pod. The floor of many releases is a client that removes the gates of the same number of ungoverned pods, with the
+//! concurrency of the operator.
 
 use std::time::{Duration, Instant};
 
@@ -25,11 +26,11 @@ use crate::{Scale, machine, progress};
 const GOVERNED: &str = "release-many";
 const FREE: &str = "release-floor";
 
-/// What the pods of the floor wait for, which the operator does not know.
+/// The gate of the pods of the floor, which the operator does not know.
 const FLOOR_GATE: &str = "bench.example/clearance";
 const FLOOR_LABEL: &str = "bench.example/held";
 
-/// How many pods are changed for each that is released.
+/// The number of changes of each released pod, for the floor.
 const CHANGES: usize = 10;
 
 /// The rows about releasing pods.
@@ -45,7 +46,7 @@ async fn one(admin: &Rest, alice: &Rest, scale: &Scale) -> Result<Row> {
     for _ in 0..scale.rounds {
         let (mut patched, mut released) = (Vec::new(), Vec::new());
         for _ in 0..scale.releases {
-            // Of its own: what is cleared in a namespace before is written, and read by the policies, again.
+            // Each pod has its own namespace, so that its Clearance contains no other versions.
             let namespace = format!("release-{system}");
             world::namespace(admin, &namespace, true).await?;
             let pod = held_pod(admin, &namespace, system).await?;
@@ -84,14 +85,14 @@ async fn many(admin: &Rest, alice: &Rest, assent: &Assent, scale: &Scale) -> Res
         for (namespace, pod) in [(FREE, &by_hand), (GOVERNED, &pod)] {
             admin.create_all((0..count).map(|_| (world::pods(namespace), pod.clone())).collect()).await?;
         }
-        let lifts = lifts(admin).await?;
-        // Events and counts about them.
+        let removals = removals(admin).await?;
+        // The operator writes Events and counts about the pods.
         machine::quiet(assent).await?;
         let approval = world::decision("Approve", &system, &version, &digest);
         for turn in 0..2 {
             if (round + turn) % 2 == 0 {
-                let lift = admin.all(lifts.clone(), OPERATOR_CONCURRENCY);
-                floor.push(until_released(admin, FREE, FLOOR_LABEL, count, from_start(lift)).await?);
+                let remove = admin.all(removals.clone(), OPERATOR_CONCURRENCY);
+                floor.push(until_released(admin, FREE, FLOOR_LABEL, count, from_start(remove)).await?);
             } else {
                 let approvals = world::ours(GOVERNED, "approvals");
                 let approve = alice.create(&approvals, &approval);
@@ -113,19 +114,20 @@ async fn many(admin: &Rest, alice: &Rest, assent: &Assent, scale: &Scale) -> Res
     })
 }
 
-/// The requests that lift the gates that nobody governs, as the operator does.
-async fn lifts(admin: &Rest) -> Result<Vec<Request<Vec<u8>>>> {
-    let lift = |name: String| {
+/// The requests that remove the gates of the floor, in the form that the operator uses.
+async fn removals(admin: &Rest) -> Result<Vec<Request<Vec<u8>>>> {
+    let remove = |name: String| {
         let patch = json!({
             "metadata": { "labels": { FLOOR_LABEL: null }, "annotations": { "bench": "released: system-0-v0 is cleared" } },
             "spec": { "schedulingGates": [{ "$patch": "delete", "name": FLOOR_GATE }] },
         });
         strategic(&format!("{}/{name}", world::pods(FREE)), &patch)
     };
-    admin.names(&world::pods(FREE)).await?.into_iter().map(lift).collect()
+    admin.names(&world::pods(FREE)).await?.into_iter().map(remove).collect()
 }
 
-/// Watches the pods of a namespace lose `label` while `work` makes them; it gives the instant to count from.
+/// Watches until all pods of a namespace have lost `label`, while `work` runs. The time counts from the instant that
+/// `work` returns.
 async fn until_released(
     admin: &Rest,
     namespace: &str,
@@ -149,7 +151,7 @@ pub async fn from_end<T>(work: impl Future<Output = Result<T>>) -> Result<Instan
     work.await.map(|_| Instant::now())
 }
 
-/// A pod of a system of its own, held for want of one approval, when the operator has nothing left to do.
+/// Creates a pod of a new system that waits for one approval, and waits until the operator is idle.
 async fn held_pod(admin: &Rest, namespace: &str, system: usize) -> Result<String> {
     let (name, version) = (world::system_name(system), world::version_name(system, 0));
     admin.create(&world::ours(namespace, "aisystems"), &world::ai_system(&name, "limited")).await?;
@@ -157,7 +159,7 @@ async fn held_pod(admin: &Rest, namespace: &str, system: usize) -> Result<String
     world::judged(admin, namespace, &version).await?;
     let pod = admin.create(&world::pods(namespace), &world::pod(&name, &version)).await?;
     ensure!(world::is_held(&pod.to_string()), "the pod is not held: {pod}");
-    // Events, counts and statuses about the pod and the system.
+    // The operator writes Events, counts and statuses about the pod and the system.
     tokio::time::sleep(Duration::from_millis(700)).await;
     Ok(pod["metadata"]["name"].as_str().context("a pod without a name")?.to_owned())
 }
@@ -175,7 +177,7 @@ async fn release(admin: &Rest, alice: &Rest, namespace: &str, system: usize, pod
     Ok(released.saturating_duration_since(approved))
 }
 
-/// Starts to watch a pod; then, the instant at which it is seen without its gate.
+/// Starts a watch of a pod. The returned future gives the instant at which the pod has no gate.
 pub async fn released(
     rest: &Rest,
     namespace: &str,

@@ -1,5 +1,5 @@
-//! What was measured, for people as a table and for programs as JSON: the floor and Assent side by side,
-//! because a time alone says more about the machine than about Assent.
+//! The report, as a table and as JSON. It has the floor and Assent side by side, because an absolute time mainly depends
+//! on the machine.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::stats::Spread;
 
-/// What a value counts.
+/// The unit of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unit {
     #[serde(rename = "ms")]
@@ -42,21 +42,21 @@ impl Unit {
     }
 }
 
-/// What Assent is to achieve; held against medians.
+/// The goal of a measure. It is compared with medians.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Goal {
-    /// At most so many milliseconds more than the floor.
+    /// At most this many milliseconds more than the floor.
     Over(f64),
-    /// At most so many times the floor.
+    /// At most this multiple of the floor.
     Times(f64),
     /// At least this share of the floor.
     Share(f64),
-    /// At most so much, whatever the floor.
+    /// At most this value, with any floor.
     Within(f64),
 }
 
-/// One measure; a value a round, of both in the same rounds.
+/// One measure, with a value per round for the floor and for Assent.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub measure: String,
@@ -67,7 +67,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Whether Assent is as good as wanted, if something is wanted.
+    /// Whether the goal is met, if there is one.
     pub fn met(&self) -> Option<bool> {
         let median = Spread::of(&self.assent).median;
         self.goal.map(|goal| match goal {
@@ -78,13 +78,13 @@ impl Row {
         })
     }
 
-    /// Assent as a multiple of the goal: up to 1, it is met.
+    /// The result as a multiple of the goal. Up to 1, the goal is met.
     pub fn of_goal(&self) -> Option<Spread> {
         Some(match self.goal? {
             Goal::Over(added) => self.added().map(|is| is / added),
             Goal::Times(times) => self.ratio()?.map(|is| is / times),
             Goal::Share(share) => self.ratio()?.map(|is| share / is),
-            // Of what is not to be at all, none is half of the goal.
+            // A goal of zero has no multiples. The result zero counts as half of the goal.
             Goal::Within(0.0) => Spread::of(&self.assent).map(|is| is + 0.5),
             Goal::Within(limit) => Spread::of(&self.assent).map(|is| is / limit),
         })
@@ -94,7 +94,7 @@ impl Row {
         self.floor.iter().copied().zip(self.assent.iter().copied())
     }
 
-    /// Round by round, so that what slows both down cancels out.
+    /// The ratio of each round, so that a slow machine affects both sides.
     fn ratio(&self) -> Option<Spread> {
         let ratios: Vec<_> = self.pairs().filter(|(floor, _)| *floor > 0.0).map(|(f, a)| a / f).collect();
         (!ratios.is_empty()).then(|| Spread::of(&ratios))
@@ -142,7 +142,7 @@ impl Row {
     }
 }
 
-/// As many digits as say something.
+/// Formats a value with a sensible number of digits.
 fn show(Spread { median, min, max }: Spread) -> String {
     let decimals = if median >= 100.0 {
         0
@@ -154,7 +154,7 @@ fn show(Spread { median, min, max }: Spread) -> String {
     format!("{median:.decimals$} ({min:.decimals$}..{max:.decimals$})")
 }
 
-/// All rows in columns.
+/// All rows as a table.
 pub fn table(rows: &[Row]) -> String {
     let head = ["measure", "floor", "Assent", "ratio", "goal", "met?"].map(str::to_owned);
     let lines: Vec<[String; 6]> = [head].into_iter().chain(rows.iter().map(Row::cells)).collect();
@@ -167,12 +167,12 @@ pub fn table(rows: &[Row]) -> String {
     })
 }
 
-/// All rows with every round, and the machine.
+/// All rows with the values of every round, and the facts about the machine.
 pub fn json(machine: &Value, rows: &[Row]) -> Value {
     json!({ "machine": machine, "rows": rows.iter().map(Row::json).collect::<Vec<_>>() })
 }
 
-/// The rows of [`json`].
+/// Reads the rows from the output of [`json`].
 pub fn rows(figures: &Value) -> Result<Vec<Row>> {
     let row = |row: &Value| {
         let rounds = |of: &str| serde_json::from_value(row[of]["rounds"].clone());

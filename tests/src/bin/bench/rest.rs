@@ -1,5 +1,4 @@
-//! What is measured is the API server, so requests are made as bytes before the clock starts, and answers
-//! are not looked into before it has stopped.
+//! Requests to the API server. Serialization and parsing are outside the measured time.
 
 use std::time::{Duration, Instant};
 
@@ -10,23 +9,23 @@ use http::Request;
 use kube::Client;
 use serde_json::Value;
 
-/// How many requests are made at the same time when things are prepared.
+/// The number of concurrent requests during preparation.
 const CONCURRENCY: usize = 32;
 
-/// As many requests as the operator has under way about pods.
+/// The number of concurrent requests about pods that the operator makes.
 pub const OPERATOR_CONCURRENCY: usize = 64;
 
-/// Somebody's connection to the API server.
+/// A client of the API server.
 #[derive(Clone)]
 pub struct Rest(pub Client);
 
 impl Rest {
-    /// A connection of its own.
+    /// A client with its own connection.
     pub fn of(cluster: &ControlPlane, person: Person) -> Result<Self> {
         cluster.client(person).map(Self)
     }
 
-    /// The answer to a request, as it came, and how long it took.
+    /// Makes a request. Returns the raw answer and the duration.
     pub async fn timed(&self, request: Request<Vec<u8>>) -> Result<(String, Duration)> {
         let what = format!("{} {}", request.method(), request.uri());
         let begin = Instant::now();
@@ -35,36 +34,36 @@ impl Rest {
         answer.map(|answer| (answer, took)).context(what)
     }
 
-    /// An object or list.
+    /// Reads an object or a list.
     pub async fn get(&self, path: &str) -> Result<Value> {
         self.json(Request::get(path).body(Vec::new())?).await
     }
 
-    /// The names of what is in a list.
+    /// The names of the objects in a list.
     pub async fn names(&self, path: &str) -> Result<Vec<String>> {
         let list = self.get(path).await?;
         let name = |object: &Value| object["metadata"]["name"].as_str().map(str::to_owned);
         Ok(list["items"].as_array().into_iter().flatten().filter_map(name).collect())
     }
 
-    /// What was created.
+    /// Creates an object. Returns it as stored.
     pub async fn create(&self, path: &str, object: &Value) -> Result<Value> {
         self.json(post(path, object)?).await
     }
 
-    /// Creates objects, many at a time, each where its path says.
+    /// Creates objects at their paths, several at a time.
     pub async fn create_all(&self, objects: Vec<(String, Value)>) -> Result<()> {
         let requests = objects.iter().map(|(path, object)| post(path, object)).collect::<Result<_>>()?;
         self.all(requests, CONCURRENCY).await
     }
 
-    /// Makes requests, so many at a time.
-    pub async fn all(&self, requests: Vec<Request<Vec<u8>>>, at_a_time: usize) -> Result<()> {
+    /// Makes requests, `concurrency` at a time.
+    pub async fn all(&self, requests: Vec<Request<Vec<u8>>>, concurrency: usize) -> Result<()> {
         let make = |request| async move { self.timed(request).await.map(drop) };
-        stream::iter(requests).map(make).buffer_unordered(at_a_time).try_collect().await
+        stream::iter(requests).map(make).buffer_unordered(concurrency).try_collect().await
     }
 
-    /// Deletes what is at `path`, now: an object, or all of a list.
+    /// Deletes an object or a collection without a grace period.
     pub async fn delete_now(&self, path: &str) -> Result<()> {
         self.json(Request::delete(format!("{path}?gracePeriodSeconds=0")).body(Vec::new())?).await.map(drop)
     }
@@ -82,13 +81,13 @@ pub fn post(path: &str, object: &Value) -> Result<Request<Vec<u8>>> {
         .body(object.to_string().into_bytes())?)
 }
 
-/// A request to change a part of an object.
+/// A JSON merge patch.
 pub fn patch(path: &str, part: &Value) -> Result<Request<Vec<u8>>> {
     let request = Request::patch(path).header("content-type", "application/merge-patch+json");
     Ok(request.body(part.to_string().into_bytes())?)
 }
 
-/// The same, where lists are merged by their keys.
+/// A strategic merge patch, which merges lists by their keys.
 pub fn strategic(path: &str, part: &Value) -> Result<Request<Vec<u8>>> {
     let request = Request::patch(path).header("content-type", "application/strategic-merge-patch+json");
     Ok(request.body(part.to_string().into_bytes())?)

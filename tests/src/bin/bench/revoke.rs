@@ -1,7 +1,7 @@
-//! How soon nothing runs any more: from the answer to the revocation until the last of its pods is gone.
-//! The floor is a client that deletes as many pods of the same kind, as many at a time as the operator does.
+//! Measures the time from the answer to a revocation until the last pod is gone.
 //!
-//! The pods run, and something that makes no others controls them: of bare ones, Assent would keep the manifests.
+//! The floor is a client that deletes the same number of equal pods, with the concurrency of the operator. The pods have a
+//! controller that does not replace them, because Assent would keep the manifests of bare pods.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ use crate::{Scale, machine, progress};
 const GOVERNED: &str = "revoke";
 const FREE: &str = "revoke-floor";
 
-/// When the first and the last pod was gone.
+/// The times until the first and the last pod was gone, in milliseconds.
 struct Gone {
     first: f64,
     last: f64,
@@ -36,7 +36,7 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     for round in 0..scale.rounds {
         progress(&format!("revocation of {} pods, round {} of {}", scale.stopped, round + 1, scale.rounds));
         let digest = clear(&admin, &alice, round).await?;
-        // One after the other, since both need all of the machine; who is first changes.
+        // One after the other, because each needs the whole machine. The order changes with the round.
         for turn in 0..3 {
             let namespace = if (round + turn) % 3 == 2 { GOVERNED } else { FREE };
             populate(&admin, assent, namespace, round, scale.stopped).await?;
@@ -59,7 +59,7 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     Ok(vec![
         row("first of its pods deleted", "deletes", &floor, |gone| gone.first, Some(Goal::Within(50.0))),
         row(&gone, "deletes", &floor, |gone| gone.last, Some(Goal::Times(1.2))),
-        // Which of it is the eviction's and which Assent's.
+        // This floor shows which part of the time is the cost of evictions.
         row(&gone, "evicts", &evictions, |gone| gone.last, None),
     ])
 }
@@ -76,7 +76,7 @@ async fn clear(admin: &Rest, alice: &Rest, round: usize) -> Result<serde_json::V
     Ok(digest)
 }
 
-/// The floor: each pod ends by a request of its own.
+/// The floor: a client ends each pod with one request.
 async fn ended(admin: &Rest, count: usize, request: fn(&str) -> Result<Request<Vec<u8>>>) -> Result<Gone> {
     let names = admin.names(&world::pods(FREE)).await?;
     let requests = names.iter().map(|name| request(name)).collect::<Result<_>>()?;
@@ -95,7 +95,7 @@ fn evict(name: &str) -> Result<Request<Vec<u8>>> {
     post(&format!("{}/{name}/eviction", world::pods(FREE)), &eviction)
 }
 
-/// Assent.
+/// The measure: a revocation.
 async fn revoke(
     admin: &Rest,
     alice: &Rest,
@@ -118,11 +118,11 @@ async fn populate(admin: &Rest, assent: &Assent, namespace: &str, round: usize, 
         "name": controller["metadata"]["name"], "uid": controller["metadata"]["uid"] }]);
     admin.create_all((0..count).map(|_| (world::pods(namespace), pod.clone())).collect()).await?;
     world::running(admin, namespace, count).await?;
-    // Events and counts about them.
+    // The operator writes Events and counts about the pods.
     machine::quiet(assent).await
 }
 
-/// Watches the pods of a namespace while `end` makes them go; it gives the instant to count from.
+/// Watches the pods of a namespace while `end` ends them. The times count from the instant that `end` returns.
 async fn until_gone(
     admin: &Rest,
     namespace: &str,

@@ -1,16 +1,16 @@
-//! What the operator costs where there is much to govern: its memory, what it does when nothing happens,
-//! and how long it needs to be there again. The floor is reading the same objects once, in pages; and, for
-//! what grows, half as much.
+//! Measures the operator in a large cluster: its memory, its idle cost, and the time of a cold start.
+//!
+//! The floor is one paged read of the same objects. For growth, the floor is half the number of objects.
 //!
 //! ```text
-//! namespace scale-0 … ── 10 systems each, a version each ── pods that are cleared, spread over all systems
+//! namespace scale-0 … ── 10 systems each, a version each ── cleared pods of all systems
 //!
-//!   half the systems, half the pods ─► twice the pods ─► twice the systems ─► quiet
+//!   half the systems, half the pods ─► twice the pods ─► twice the systems ─► idle
 //!   memory, cold starts                memory, …         memory, …            processor, requests
 //! ```
 //!
-//! The pods name a scheduler that does not exist: the operator looks at them as at any other, and neither
-//! the scheduler nor KWOK, that are not what is measured, have work with them.
+//! The pods name a scheduler that does not exist. The operator treats them like all others, but the scheduler and KWOK,
+//! which are not measured, have no work with them.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -33,19 +33,19 @@ use crate::stats::ms;
 use crate::world;
 use crate::{Scale, machine, progress};
 
-/// How long everything may take.
-const PATIENCE: Duration = Duration::from_mins(30);
+/// The timeout of each step.
+const TIMEOUT: Duration = Duration::from_mins(30);
 
-/// A namespace that Assent does not look at, in which a pod waits for the operator to start.
+/// An ungoverned namespace, in which a pod waits for the start of the operator.
 const UNGOVERNED: &str = "scale-ungoverned";
 
-/// How many systems share a namespace.
+/// The number of systems in a namespace.
 const SYSTEMS_PER_NAMESPACE: usize = 10;
 
-/// The name of the flow by which the API server counts what the operator asks.
+/// The `FlowSchema` by which the API server counts the requests of the operator.
 const FLOW: &str = "assent-bench";
 
-/// How much there is to look after.
+/// The number of governed objects.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Size {
     systems: usize,
@@ -58,15 +58,16 @@ impl std::fmt::Display for Size {
     }
 }
 
-/// What was measured at a size; a value a round.
+/// The figures of a size, with one value per round.
 struct Figures {
     size: Size,
-    /// Reading everything once, in ms and MiB.
+    /// The time of one read of all objects, in ms.
     lists: Vec<f64>,
+    /// The size of all objects as JSON, in MiB.
     bytes: f64,
-    /// From the start of the process until a pod was released and every namespace compiled, in ms.
+    /// The time from the start of the process until a pod was released and every namespace compiled, in ms.
     starts: Vec<f64>,
-    /// What the operator keeps in memory when it has become quiet, in MiB.
+    /// The memory of the idle operator, in MiB.
     memory: Vec<f64>,
 }
 
@@ -155,8 +156,8 @@ fn namespace(system: usize) -> String {
     format!("scale-{}", system / SYSTEMS_PER_NAMESPACE)
 }
 
-/// Creates what there is of `size` and not of `before`, with the operator away and the new namespaces not yet
-/// governed, since neither is what is measured; then all of it comes at once.
+/// Grows the cluster from `before` to `size`. While it creates the objects, the operator is down and the new namespaces
+/// are not governed, because neither is part of the measure.
 async fn grow(rest: &Rest, assent: &Assent, before: Size, size: Size) -> Result<()> {
     assent.operator().kill();
     let systems = before.systems..size.systems;
@@ -210,27 +211,27 @@ async fn cleared(rest: &Rest, systems: usize) -> Result<()> {
         Ok(cleared == systems)
     })
     .await?;
-    // The API server learns of the last clearance a moment after it was written.
+    // The API server knows the last Clearance a moment after the write.
     sleep(Duration::from_secs(1)).await;
     Ok(())
 }
 
-/// Polls seldom, not to be a part of the load.
+/// Polls once a second, to add little load.
 async fn slowly(what: &str, mut probe: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-    until(PATIENCE, what, async || {
+    until(TIMEOUT, what, async || {
         sleep(Duration::from_secs(1)).await;
         Ok(probe().await?.then_some(()))
     })
     .await
 }
 
-/// What is done when nothing happens. Watches begin anew every five minutes or so: requests are counted for
-/// as long, and not in rounds.
+/// The rows about the idle operator. Watches restart about every five minutes, so requests are counted over the whole time
+/// and not per round.
 async fn idle(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Result<Vec<Row>> {
     progress(&format!("quiet operator, for {:.0?}", scale.quiet));
     machine::quiet(assent).await?;
     count_requests(rest).await?;
-    let asked = requests(rest).await?;
+    let before = requests(rest).await?;
     let round = scale.quiet / u32::try_from(scale.rounds)?;
     let mut share = Vec::new();
     for _ in 0..scale.rounds {
@@ -239,7 +240,7 @@ async fn idle(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Result
         let used = machine::processor(assent.operator())?.saturating_sub(processor);
         share.push(100.0 * used.as_secs_f64() / round.as_secs_f64());
     }
-    let asked = (requests(rest).await? - asked) / (scale.quiet.as_secs_f64() / 60.0);
+    let per_minute = (requests(rest).await? - before) / (scale.quiet.as_secs_f64() / 60.0);
     let row = |measure: String, unit, assent, goal| Row {
         measure,
         unit,
@@ -249,11 +250,16 @@ async fn idle(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Result
     };
     Ok(vec![
         row(format!("operator's share of a core when quiet, {size}"), Unit::Percent, share, 1.0),
-        row(format!("operator's requests a minute when quiet, {size}"), Unit::Requests, vec![asked], 10.0),
+        row(
+            format!("operator's requests a minute when quiet, {size}"),
+            Unit::Requests,
+            vec![per_minute],
+            10.0,
+        ),
     ])
 }
 
-/// Has the API server count the requests of the operator apart from all others.
+/// Creates a `FlowSchema`, so that the API server counts the requests of the operator separately.
 async fn count_requests(rest: &Rest) -> Result<()> {
     let everything = json!({ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"], "clusterScope": true });
     let operator =
@@ -262,7 +268,7 @@ async fn count_requests(rest: &Rest) -> Result<()> {
         "spec": { "priorityLevelConfiguration": { "name": "workload-low" }, "matchingPrecedence": 500,
             "rules": [{ "subjects": [operator], "resourceRules": [everything] }] } });
     rest.create("/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas", &flow).await?;
-    // The lease is renewed every few seconds.
+    // The operator renews its Lease every few seconds.
     slowly("the operator's requests to be counted", async || Ok(requests(rest).await? > 0.0)).await
 }
 
@@ -276,7 +282,7 @@ async fn requests(rest: &Rest) -> Result<f64> {
     Ok(counted.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
 }
 
-/// From the start of the process to a state as before it was killed.
+/// Measures cold starts: from the start of the process to the state before it was killed.
 async fn starts(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Result<Figures> {
     if rest.get(&format!("/api/v1/namespaces/{UNGOVERNED}")).await.is_err() {
         world::namespace(rest, UNGOVERNED, false).await?;
@@ -301,10 +307,10 @@ async fn starts(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Resu
     Ok(figures)
 }
 
-/// How long after its start the operator has released a pod and compiled every namespace.
+/// The time from the start of the operator until it has released a pod and compiled every namespace.
 async fn start(rest: &Rest, assent: &Assent, namespaces: usize) -> Result<Duration> {
     assent.operator().kill();
-    // Where nothing is governed, a gate that was set by hand waits for the operator.
+    // In an ungoverned namespace, the operator removes a gate that a user set.
     let pod = world::parked(world::pod(&world::system_name(0), &world::version_name(0, 0)));
     let pod = world::gated(pod, GATE);
     let name = world::start(rest, UNGOVERNED, &pod).await?;
@@ -317,13 +323,13 @@ async fn start(rest: &Rest, assent: &Assent, namespaces: usize) -> Result<Durati
         }
         anyhow::Ok(Instant::now())
     };
-    let both = tokio::time::timeout(PATIENCE, async { tokio::try_join!(release, compiled) });
-    let (released, compiled) = both.await.context("the operator does not start")??;
+    let both = tokio::time::timeout(TIMEOUT, async { tokio::try_join!(release, compiled) });
+    let (released, compiled) = both.await.context("the operator did not start before the timeout")??;
     rest.delete_now(&format!("{}/{name}", world::pods(UNGOVERNED))).await?;
     Ok(released.max(compiled) - begin)
 }
 
-/// How many namespaces the operator has compiled.
+/// The number of namespaces that the operator has compiled.
 async fn compiles(address: &str) -> Option<usize> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.ok()?;
@@ -332,7 +338,7 @@ async fn compiles(address: &str) -> Option<usize> {
     answer.lines().find(|line| line.starts_with("assent_compiles_total"))?.rsplit(' ').next()?.parse().ok()
 }
 
-/// Reads all that the operator reads, all kinds at the same time: how long that takes, and its MiB.
+/// Reads all objects that the operator reads, all kinds at the same time. Returns the time and the size in MiB.
 async fn everything(rest: &Rest) -> Result<(Duration, f64)> {
     let ours = |plural: &str| format!("/apis/assent.dev/v1alpha1/{plural}");
     let begin = Instant::now();
@@ -350,7 +356,7 @@ async fn everything(rest: &Rest) -> Result<(Duration, f64)> {
     Ok((begin.elapsed(), bytes / 1024.0 / 1024.0))
 }
 
-/// Reads all objects of a kind, in pages as the operator does; how many bytes they were.
+/// Reads all objects of a kind in pages, as the operator does. Returns their size in bytes.
 #[allow(clippy::cast_precision_loss, reason = "sizes are small")]
 async fn list<T: DeserializeOwned + Clone>(
     rest: &Rest,

@@ -1,11 +1,11 @@
-//! A busy machine makes one number worthless: every figure is measured in rounds, and shown as the median
-//! of the rounds with the smallest and the largest.
+//! Statistics of rounds. Each figure is the median of several rounds, with the minimum and maximum, because a busy machine
+//! affects single values.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// The middle of what several rounds gave, and how far they lie apart.
+/// The median and the range of several rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Spread {
     pub median: f64,
@@ -14,25 +14,25 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of one value a round; of nothing, zeroes.
+    /// The spread of one value per round. Without values, all fields are zero.
     pub fn of(rounds: &[f64]) -> Self {
         let sorted = sorted(rounds);
         let at = |index: usize| sorted.get(index).copied().unwrap_or_default();
         Self { median: middle(&sorted), min: at(0), max: at(sorted.len().saturating_sub(1)) }
     }
 
-    /// The same of what `of` makes of each value, if it keeps or turns their order.
+    /// Applies a monotonic function to each field.
     pub fn map(self, of: impl Fn(f64) -> f64) -> Self {
         Self { median: of(self.median), min: of(self.min), max: of(self.max) }
     }
 }
 
-/// The value in the middle; of nothing, zero.
+/// The median. Without values it is zero.
 pub fn median(values: &[f64]) -> f64 {
     middle(&sorted(values))
 }
 
-/// Milliseconds.
+/// A duration in milliseconds.
 pub fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
@@ -43,7 +43,7 @@ fn sorted(values: &[f64]) -> Vec<f64> {
     values
 }
 
-/// Of an even number, half way between the two.
+/// The median of sorted values. For an even number of values, the mean of the two in the middle.
 fn middle(sorted: &[f64]) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
     f64::midpoint(sorted[last / 2], sorted[last.div_ceil(2)])

@@ -1,8 +1,8 @@
-//! What the measures need in the cluster: namespaces, systems with versions, and pods as they are in life.
+//! The objects that the measures need: namespaces, systems with versions, and realistic pods.
 //!
 //! ```text
-//! namespace "…"  ── AISystem system-0 … ── ModelVersion system-0-v0, …   each with a runtime of its own
-//!                └─ pods                                                 one container, as vLLM is run
+//! namespace "…"  ── AISystem system-0 … ── ModelVersion system-0-v0, …   each with its own runtime
+//!                └─ pods                                                 one container that runs vLLM
 //! ```
 
 use std::time::{Duration, Instant};
@@ -13,18 +13,18 @@ use serde_json::{Value, json};
 
 use crate::rest::{Rest, patch, post};
 
-/// How long the operator may take on a loaded machine.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// The timeout for the operator, on a loaded machine.
+const TIMEOUT: Duration = Duration::from_mins(5);
 
-/// After how long a pod that does not run was overlooked.
-const OVERLOOKED: Duration = Duration::from_secs(30);
+/// The time after which KWOK has missed a pod that does not run.
+const MISSED: Duration = Duration::from_secs(30);
 
-/// The collection of a namespaced kind of ours.
+/// The API path of a kind of Assent in a namespace.
 pub fn ours(namespace: &str, plural: &str) -> String {
     format!("/apis/assent.dev/v1alpha1/namespaces/{namespace}/{plural}")
 }
 
-/// The pods of a namespace.
+/// The API path of the pods in a namespace.
 pub fn pods(namespace: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/pods")
 }
@@ -46,7 +46,7 @@ pub async fn namespace(rest: &Rest, name: &str, governed: bool) -> Result<()> {
     admitted(rest, name, &pod("none", "probe"), governed).await
 }
 
-/// A namespace that Assent does not look at.
+/// A namespace that Assent does not govern.
 pub fn plain(name: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })
 }
@@ -58,19 +58,19 @@ pub fn governed(name: &str) -> Value {
     namespace
 }
 
-/// Waits until the API server holds a pod, or takes it as it is: each stage of its admission learns of a
-/// clearance by itself, a moment after it was written.
+/// Waits until the API server holds a pod, or admits it unchanged. Each stage of admission has its own watch, so it knows a
+/// new Clearance a moment later.
 pub async fn admitted(rest: &Rest, namespace: &str, pod: &Value, held: bool) -> Result<()> {
-    let how = if held { "held" } else { "taken" };
-    until(PATIENCE, &format!("pods of {namespace} to be {how}"), async || {
+    let how = if held { "held" } else { "admitted" };
+    until(TIMEOUT, &format!("pods of {namespace} to be {how}"), async || {
         let (answer, _) = rest.timed(post(&format!("{}?dryRun=All", pods(namespace)), pod)?).await?;
-        ensure!(is_held(&answer) == held, "they are not: {answer}");
+        ensure!(is_held(&answer) == held, "the answer is {answer}");
         Ok(Some(()))
     })
     .await
 }
 
-/// Creates systems that need nobody's approval, and waits until all of their versions are cleared.
+/// Creates systems that need no approval, and waits until all their versions are cleared.
 pub async fn systems(rest: &Rest, namespace: &str, systems: usize, versions: usize) -> Result<()> {
     let of = |system| (ours(namespace, "aisystems"), ai_system(&system_name(system), "minimal"));
     rest.create_all((0..systems).map(of).collect()).await?;
@@ -80,18 +80,18 @@ pub async fn systems(rest: &Rest, namespace: &str, systems: usize, versions: usi
         (ours(namespace, "modelversions"), model_version(&system_name(system), &name))
     };
     rest.create_all(all.map(of).collect()).await?;
-    until(PATIENCE, &format!("the systems of {namespace} to be cleared"), async || {
+    until(TIMEOUT, &format!("the systems of {namespace} to be cleared"), async || {
         let clearance = rest.get(&format!("{}/clearance", ours(namespace, "clearances"))).await?;
         let cleared = |system: &Value| system["cleared"].as_array().map_or(0, Vec::len);
         let cleared: usize =
             clearance["spec"]["systems"].as_object().into_iter().flatten().map(|(_, s)| cleared(s)).sum();
-        ensure!(cleared == systems * versions, "{cleared} of {} are", systems * versions);
+        ensure!(cleared == systems * versions, "{cleared} of {} are cleared", systems * versions);
         Ok(Some(()))
     })
     .await
 }
 
-/// A system with all that the level asks for.
+/// A system with everything that the level requires.
 pub fn ai_system(name: &str, level: &str) -> Value {
     json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "AISystem", "metadata": { "name": name },
         "spec": { "intendedPurpose": "Answers.", "riskLevel": level, "owners": [{ "kind": "User", "name": "dev" }] } })
@@ -100,7 +100,7 @@ pub fn ai_system(name: &str, level: &str) -> Value {
 /// A version that runs [`pod`] with its name as the revision.
 pub fn model_version(system: &str, name: &str) -> Value {
     let mut container = container(name);
-    // What a Runtime does not speak of.
+    // A Runtime has no such fields.
     for key in ["ports", "resources", "readinessProbe"] {
         container.as_object_mut().map(|fields| fields.remove(key));
     }
@@ -128,13 +128,13 @@ pub fn pod(system: &str, revision: &str) -> Value {
         "spec": { "containers": [container(revision)], "volumes": [models(), memory], "terminationGracePeriodSeconds": 1 } })
 }
 
-/// The pod, for a scheduler that does not exist: it stays as it is.
+/// The pod with a scheduler that does not exist, so that it never gets a node.
 pub fn parked(mut pod: Value) -> Value {
     pod["spec"]["schedulerName"] = json!("nobody");
     pod
 }
 
-/// The pod with a gate, set by hand.
+/// The pod with this gate in its manifest.
 pub fn gated(mut pod: Value, gate: &str) -> Value {
     pod["spec"]["schedulingGates"] = json!([{ "name": gate }]);
     pod
@@ -167,7 +167,7 @@ pub fn is_held(answer: &str) -> bool {
     answer.contains("\"schedulingGates\"")
 }
 
-/// Creates a pod, and says what it is called.
+/// Creates a pod. Returns its name.
 pub async fn start(rest: &Rest, namespace: &str, pod: &Value) -> Result<String> {
     let created = rest.create(&pods(namespace), pod).await?;
     match created["metadata"]["name"].as_str() {
@@ -176,29 +176,29 @@ pub async fn start(rest: &Rest, namespace: &str, pod: &Value) -> Result<String> 
     }
 }
 
-/// Waits until so many pods of a namespace run. KWOK overlooks one among tens of thousands, and looks again
-/// when it changes.
+/// Waits until exactly `count` pods of a namespace run. KWOK misses one of tens of thousands, until it changes. So this
+/// changes pods that do not run.
 pub async fn running(rest: &Rest, namespace: &str, count: usize) -> Result<()> {
     let pods = pods(namespace);
-    let mut looked = Instant::now();
-    until(PATIENCE, &format!("{count} pods of {namespace} to run"), async || {
+    let mut checked = Instant::now();
+    until(TIMEOUT, &format!("{count} pods of {namespace} to run"), async || {
         let found = rest.names(&format!("{pods}?fieldSelector=status.phase=Running")).await?.len();
-        if found < count && looked.elapsed() > OVERLOOKED {
-            looked = Instant::now();
-            let overlooked = rest.names(&format!("{pods}?fieldSelector=status.phase!=Running")).await?;
-            let change = json!({ "metadata": { "annotations": { "overlooked": "true" } } });
+        if found < count && checked.elapsed() > MISSED {
+            checked = Instant::now();
+            let missed = rest.names(&format!("{pods}?fieldSelector=status.phase!=Running")).await?;
+            let change = json!({ "metadata": { "annotations": { "missed": "true" } } });
             let touch = |name: &String| patch(&format!("{pods}/{name}"), &change);
-            rest.all(overlooked.iter().map(touch).collect::<Result<_>>()?, 1).await?;
+            rest.all(missed.iter().map(touch).collect::<Result<_>>()?, 1).await?;
         }
-        ensure!(found == count, "{found} do");
+        ensure!(found == count, "{found} run");
         Ok(Some(()))
     })
     .await
 }
 
-/// Waits until a version has been judged: its digest.
+/// Waits until the operator has computed the digest of a version. Returns the digest.
 pub async fn judged(rest: &Rest, namespace: &str, version: &str) -> Result<Value> {
-    until(PATIENCE, &format!("the digest of {version}"), async || {
+    until(TIMEOUT, &format!("the digest of {version}"), async || {
         let mut version = rest.get(&format!("{}/{version}", ours(namespace, "modelversions"))).await?;
         let digest = version["status"]["subjectDigest"].take();
         Ok((!digest.is_null()).then_some(digest))

@@ -1,11 +1,12 @@
-//! The people and their workloads, who carry on whatever goes wrong: they decide, roll out, scale and delete,
-//! and some of them try to get round it all. What is refused, or not answered, is not tried again.
+//! The people who work during the faults: they decide, roll out, scale and delete, and some of them attack.
+//!
+//! They do not retry a request that is refused or not answered.
 //!
 //! ```text
 //!  namespace ─┬─ AISystem scorer, of level chaos (risk-officer) or chaos-two (and ethics-board)
-//!             ├─ ModelVersion v1 … v4      Approve, Reject, Revoke; for seconds or for good
-//!             ├─ Deployment web, guarded   rolled out to any of them, or to what nobody described
-//!             └─ pods                      of any of them, and impostors
+//!             ├─ ModelVersion v1 … v4      Approve, Reject, Revoke; for seconds or permanently
+//!             ├─ Deployment web, guarded   rolled out to one of them, or to a revision without a ModelVersion
+//!             └─ pods                      of one of them, or changed
 //! ```
 
 use std::time::Duration;
@@ -22,38 +23,38 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long somebody waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The timeout of a request.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The grace of the levels, in seconds.
+/// The grace period of the risk levels, in seconds.
 pub const GRACE: u32 = 4;
 
-/// The versions that are described; one more revision is rolled out, that nobody described.
+/// The number of ModelVersions. One more revision is rolled out, without a ModelVersion.
 const VERSIONS: u8 = 4;
 
 /// The workloads of each namespace.
 const WORKLOADS: [&str; 2] = ["web", "guarded"];
 
-/// The namespaces and all who work in them.
+/// The namespaces and the people who work in them.
 pub struct Churn<'a> {
     scenes: Vec<Scenario<'a>>,
     digests: Vec<Vec<Digest>>,
     people: Vec<(Person, Client)>,
-    /// Somebody who has the operator's credentials, as an operator has that leads no more and does not know.
+    /// A client with the operator's credentials, like an operator that lost the Lease and does not know it.
     stale: Client,
-    dice: Rng,
+    rng: Rng,
 }
 
 impl<'a> Churn<'a> {
-    /// Creates the levels, and namespaces named after the seed with what is in them.
-    pub async fn begin(cluster: &'a ControlPlane, seed: u64, namespaces: &[String]) -> Result<Self> {
+    /// Creates the risk levels and the namespaces with their objects.
+    pub async fn start(cluster: &'a ControlPlane, seed: u64, namespaces: &[String]) -> Result<Self> {
         let people = Person::ALL.map(|person| cluster.client(person).map(|client| (person, client)));
         let mut churn = Self {
             scenes: Vec::new(),
             digests: Vec::new(),
             people: people.into_iter().collect::<Result<_>>()?,
             stale: cluster.service_account(NAMESPACE, "assent").await?.client()?,
-            dice: Rng::with_seed(seed.wrapping_add(0x5eed)),
+            rng: Rng::with_seed(seed.wrapping_add(0x5eed)),
         };
         for (n, namespace) in namespaces.iter().enumerate() {
             let name = if n % 2 == 0 { "chaos" } else { "chaos-two" };
@@ -83,24 +84,24 @@ impl<'a> Churn<'a> {
         Ok(churn)
     }
 
-    /// Carries on for `length`; how many acts were taken, and how many were not.
-    pub async fn carry_on(&mut self, length: Duration) -> (usize, usize) {
+    /// Works for `length`. Returns how many acts succeeded, and how many were refused or not answered.
+    pub async fn run(&mut self, length: Duration) -> (usize, usize) {
         let end = Instant::now() + length;
         let (mut taken, mut refused) = (0, 0);
         while Instant::now() < end {
-            match timeout(PATIENCE, self.act()).await {
+            match timeout(TIMEOUT, self.act()).await {
                 Ok(Ok(())) => taken += 1,
                 _ => refused += 1,
             }
-            let pause = self.dice.u64(20..200);
+            let pause = self.rng.u64(20..200);
             sleep(Duration::from_millis(pause)).await;
         }
         (taken, refused)
     }
 
-    /// In the end the version that each `web` is to run is approved by all, for good.
-    pub async fn settle(&mut self) -> Result<()> {
-        // Within one second the decision against running counts.
+    /// All people approve the version that each `web` requests at the end, permanently.
+    pub async fn approve_final_versions(&mut self) -> Result<()> {
+        // In the same second, a decision against the version would win.
         sleep(Duration::from_secs(2)).await;
         for scene in 0..self.scenes.len() {
             let web =
@@ -119,16 +120,16 @@ impl<'a> Churn<'a> {
     }
 
     async fn act(&mut self) -> Result<()> {
-        let scene = self.dice.usize(0..self.scenes.len());
-        let version = self.dice.u8(1..=VERSIONS);
-        let person = [Person::Alice, Person::Carol, Person::Bob][self.dice.usize(0..3)];
-        match self.dice.u8(0..100) {
+        let scene = self.rng.usize(0..self.scenes.len());
+        let version = self.rng.u8(1..=VERSIONS);
+        let person = [Person::Alice, Person::Carol, Person::Bob][self.rng.usize(0..3)];
+        match self.rng.u8(0..100) {
             0..=19 => {
-                let seconds = self.dice.bool().then(|| self.dice.i64(2..14));
+                let seconds = self.rng.bool().then(|| self.rng.i64(2..14));
                 self.decide(scene, person, "Approve", version, seconds).await
             }
             20..=27 => {
-                // Both, so that something is cleared where it takes two.
+                // Both approve, because a version of level chaos-two needs two approvals.
                 self.decide(scene, Person::Alice, "Approve", version, None).await?;
                 self.decide(scene, Person::Bob, "Approve", version, None).await
             }
@@ -138,9 +139,9 @@ impl<'a> Churn<'a> {
             58..=66 => self.scale(scene).await,
             67..=74 => self.delete_a_pod(scene).await,
             75..=84 => self.create_a_pod(scene, version).await,
-            85..=89 => self.impostor(scene, version).await,
-            90..=94 => self.lift(scene, self.client(Person::Dev)).await,
-            _ => self.lift(scene, self.stale.clone()).await,
+            85..=89 => self.create_a_changed_pod(scene, version).await,
+            90..=94 => self.remove_a_gate(scene, self.client(Person::Dev)).await,
+            _ => self.remove_a_gate(scene, self.stale.clone()).await,
         }
     }
 
@@ -157,7 +158,7 @@ impl<'a> Churn<'a> {
         Api::namespaced(self.client(Person::Dev), &self.scenes[scene].namespace)
     }
 
-    /// A decision in the person's own role.
+    /// Records a decision in the role of the person.
     async fn decide(
         &mut self,
         scene: usize,
@@ -179,8 +180,8 @@ impl<'a> Churn<'a> {
     }
 
     async fn roll_out(&mut self, scene: usize) -> Result<()> {
-        let revision = self.dice.u8(1..=VERSIONS + 1).to_string();
-        let name = WORKLOADS[self.dice.usize(0..WORKLOADS.len())];
+        let revision = self.rng.u8(1..=VERSIONS + 1).to_string();
+        let name = WORKLOADS[self.rng.usize(0..WORKLOADS.len())];
         let template =
             json!({ "spec": { "template": { "spec": { "containers": [container(&revision)] } } } });
         let patch = Patch::Strategic(template);
@@ -189,23 +190,23 @@ impl<'a> Churn<'a> {
     }
 
     async fn scale(&mut self, scene: usize) -> Result<()> {
-        let name = WORKLOADS[self.dice.usize(0..WORKLOADS.len())];
-        let patch = Patch::Merge(json!({ "spec": { "replicas": self.dice.u8(0..5) } }));
+        let name = WORKLOADS[self.rng.usize(0..WORKLOADS.len())];
+        let patch = Patch::Merge(json!({ "spec": { "replicas": self.rng.u8(0..5) } }));
         self.deployments(scene).patch_scale(name, &PatchParams::default(), &patch).await?;
         Ok(())
     }
 
     async fn any_pod(&mut self, scene: usize, selector: &str) -> Result<Option<Pod>> {
         let pods = self.pods(scene).list(&ListParams::default().labels(selector)).await?.items;
-        let chosen = self.dice.usize(0..pods.len().max(1));
+        let chosen = self.rng.usize(0..pods.len().max(1));
         Ok(pods.into_iter().nth(chosen))
     }
 
-    /// Not without leaving word of it, for the witness to know that it was not Assent.
+    /// Deletes a pod. An annotation tells the witness that Assent did not do it.
     async fn delete_a_pod(&mut self, scene: usize) -> Result<()> {
         let Some(pod) = self.any_pod(scene, "").await? else { return Ok(()) };
-        let word = Patch::Merge(json!({ "metadata": { "annotations": { "chaos/deleted": "by dev" } } }));
-        self.pods(scene).patch(&pod.name_any(), &PatchParams::default(), &word).await?;
+        let note = Patch::Merge(json!({ "metadata": { "annotations": { "chaos/deleted": "by dev" } } }));
+        self.pods(scene).patch(&pod.name_any(), &PatchParams::default(), &note).await?;
         self.pods(scene).delete(&pod.name_any(), &DeleteParams::default()).await?;
         Ok(())
     }
@@ -215,15 +216,15 @@ impl<'a> Churn<'a> {
         self.create(scene, pod).await
     }
 
-    /// A pod that looks like an approved one to whoever does not look closely.
-    async fn impostor(&mut self, scene: usize, version: u8) -> Result<()> {
-        let mut pod = self.scenes[scene].pod("impostor", &container(&version.to_string()));
-        match self.dice.u8(0..6) {
+    /// Creates a pod that differs from an approved version in one detail.
+    async fn create_a_changed_pod(&mut self, scene: usize, version: u8) -> Result<()> {
+        let mut pod = self.scenes[scene].pod("changed", &container(&version.to_string()));
+        match self.rng.u8(0..6) {
             0 => pod["spec"]["containers"][0]["env"][0]["value"] = json!("online"),
             1 => pod["spec"]["nodeName"] = json!("node-1"),
             2 => pod["metadata"]["labels"]["assent.dev/held"] = json!("true"),
             3 => pod["spec"]["containers"][0]["command"] = json!(["sh"]),
-            4 => pod["metadata"]["labels"] = json!({ "app": "impostor" }),
+            4 => pod["metadata"]["labels"] = json!({ "app": "changed" }),
             _ => pod["spec"]["initContainers"] = pod_spec(&container("9"))["containers"].clone(),
         }
         self.create(scene, pod).await
@@ -231,14 +232,14 @@ impl<'a> Churn<'a> {
 
     async fn create(&mut self, scene: usize, mut pod: Value) -> Result<()> {
         let name =
-            format!("{}-{:04x}", pod["metadata"]["name"].as_str().unwrap_or_default(), self.dice.u16(..));
+            format!("{}-{:04x}", pod["metadata"]["name"].as_str().unwrap_or_default(), self.rng.u16(..));
         pod["metadata"]["name"] = json!(name);
         self.pods(scene).create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
         Ok(())
     }
 
-    /// Takes the gate off a pod that is held.
-    async fn lift(&mut self, scene: usize, who: Client) -> Result<()> {
+    /// Removes the gate of a held pod.
+    async fn remove_a_gate(&mut self, scene: usize, who: Client) -> Result<()> {
         let Some(pod) = self.any_pod(scene, "assent.dev/held").await? else { return Ok(()) };
         let patch = json!({
             "metadata": { "labels": { "assent.dev/held": null },

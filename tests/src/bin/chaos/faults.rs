@@ -1,5 +1,4 @@
-//! Doing what the plan says, putting right what it broke, and noting when what was not as it should be: that
-//! is all the witness is told.
+//! Runs the faults of the plan, repairs the damage, and records each outage for the witness.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -12,87 +11,83 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::plan::{Fault, Kind, OPERATORS, Plan, Target};
-use crate::proxy::{Proxy, Weather};
+use crate::proxy::{Proxy, Traffic};
 use crate::tenants::Tenants;
 
-/// How often somebody looks whether everything runs, as the kubelet does.
-const LOOK: Duration = Duration::from_millis(300);
+/// The interval at which exited processes are restarted, in place of a kubelet.
+const CHECK_INTERVAL: Duration = Duration::from_millis(300);
 
-/// When something did not work, or worked badly.
+/// A time in which a component did not work, or worked badly.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outage {
-    /// `operator-0`, `etcd`, …
+    /// The component: `operator-0`, `etcd`, …
     pub who: String,
-    /// `Kill`, …; `Exit` where it ended by itself.
+    /// The fault, such as `Kill`. `Exit` means that the process ended by itself.
     pub what: String,
-    /// From when.
     pub from: Timestamp,
-    /// Until when.
     pub to: Timestamp,
 }
 
-/// Everything that can be hit.
+/// All targets of faults.
 pub struct Stage<'a> {
-    /// The control plane.
     pub cluster: &'a ControlPlane,
-    /// The operators.
     pub operators: [Assent; OPERATORS],
-    /// What each of them goes through.
+    /// The proxy of each operator.
     pub proxies: [Proxy; OPERATORS],
-    /// Whose objects and floods concern nobody else.
+    /// The other tenants.
     pub tenants: Tenants<'a>,
-    /// What went wrong so far.
+    /// The outages so far.
     pub outages: Mutex<Vec<Outage>>,
-    /// What is broken on purpose at the moment.
+    /// The targets of current faults, which must not be restarted.
     pub broken: Mutex<Vec<Target>>,
 }
 
 impl Stage<'_> {
-    /// Breaks what the plan says when it says so, for `length`; then everything is put right.
+    /// Runs all faults of the plan for `length`, and ends them all.
     pub async fn play(&self, plan: &Plan, length: Duration) -> Result<()> {
         let begin = Instant::now();
-        self.proxies.iter().for_each(|proxy| proxy.set(Weather::Drizzle));
-        let faults = join_all(plan.faults.iter().map(|fault| self.inflict(fault, begin)));
+        self.proxies.iter().for_each(|proxy| proxy.set(Traffic::FewErrors));
+        let faults = join_all(plan.faults.iter().map(|fault| self.run_fault(fault, begin)));
         let keeping = async {
             tokio::join!(faults, sleep_until(begin + length));
         };
         tokio::select! {
             () = keeping => {}
-            kept = self.keep_up() => return kept,
+            kept = self.restart_exited() => return kept,
         }
-        self.proxies.iter().for_each(|proxy| proxy.set(Weather::Calm));
+        self.proxies.iter().for_each(|proxy| proxy.set(Traffic::Normal));
         Ok(())
     }
 
-    /// Starts again what ended by itself; for ever.
-    pub async fn keep_up(&self) -> Result<()> {
+    /// Restarts processes that ended by themselves, until the future is dropped.
+    pub async fn restart_exited(&self) -> Result<()> {
         let targets = (0..OPERATORS).map(Target::Operator).chain(Component::ALL.map(Target::Component));
         let targets: Vec<_> = targets.collect();
         loop {
-            let looked = Timestamp::now();
-            sleep(LOOK).await;
+            let checked = Timestamp::now();
+            sleep(CHECK_INTERVAL).await;
             for target in &targets {
                 let broken = self.broken().contains(target);
                 let process = self.process(*target)?;
                 if !broken && !process.is_running() {
                     process.restart()?;
-                    self.note(*target, "Exit", looked);
+                    self.note(*target, "Exit", checked);
                 }
             }
         }
     }
 
-    async fn inflict(&self, fault: &Fault, begin: Instant) {
+    async fn run_fault(&self, fault: &Fault, begin: Instant) {
         sleep_until(begin + fault.at).await;
-        // No outage: what another tenant does is no excuse for anything.
+        // The acts of another tenant are not an outage, so the witness makes no exception for them.
         match fault.target {
-            Target::Hostile(specimen) => return self.tenants.disturb(specimen, fault).await,
+            Target::Hostile(specimen) => return self.tenants.create_odd(specimen, fault).await,
             Target::Flood => return self.tenants.flood(fault.lasts).await,
             Target::Operator(_) | Target::Component(_) => {}
         }
         let from = Timestamp::now();
         self.broken().push(fault.target);
-        let done = self.hit(fault).await;
+        let done = self.apply(fault).await;
         self.broken().retain(|target| *target != fault.target);
         self.note(fault.target, &format!("{:?}", fault.kind), from);
         if let Err(error) = done {
@@ -100,7 +95,7 @@ impl Stage<'_> {
         }
     }
 
-    async fn hit(&self, fault: &Fault) -> Result<()> {
+    async fn apply(&self, fault: &Fault) -> Result<()> {
         let process = self.process(fault.target)?;
         match (fault.kind, self.proxy(fault.target)) {
             (Kind::Kill, _) => {
@@ -120,14 +115,14 @@ impl Stage<'_> {
             }
             (Kind::Cut, Some(proxy)) => proxy.cut(),
             (Kind::Storm(percent), Some(proxy)) => {
-                proxy.set(Weather::Storm(percent));
+                proxy.set(Traffic::ManyErrors(percent));
                 sleep(fault.lasts).await;
-                proxy.set(Weather::Drizzle);
+                proxy.set(Traffic::FewErrors);
             }
             (Kind::Partition, Some(proxy)) => {
-                proxy.set(Weather::Partition);
+                proxy.set(Traffic::Blocked);
                 sleep(fault.lasts).await;
-                proxy.set(Weather::Drizzle);
+                proxy.set(Traffic::FewErrors);
             }
             (Kind::Cut | Kind::Storm(_) | Kind::Partition, None) | (Kind::Odd { .. } | Kind::Flood, _) => {}
         }

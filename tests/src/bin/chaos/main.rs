@@ -1,11 +1,11 @@
-//! Everything goes wrong at once, and a witness watches: see `docs/chaos.md`.
+//! The chaos test: it breaks many parts at once while people work, and a witness judges the result, see `docs/chaos.md`.
 //!
 //! ```text
-//!             ┌─ churn    people decide, roll out, scale, delete, cheat ───────────┐
+//!             ┌─ churn    people decide, roll out, scale, delete, attack ──────────┐
 //!  seed ──► Plan                                                                   ▼
 //!             └─ faults   kill, pause, cut, storm ─► operators ─► Proxy ─► API server, etcd, …
 //!                    │                                                             │
-//!                    └──────── what was down and when ────► witness ◄── watches ───┘
+//!                    └──────────────── outages ─────────────► witness ◄── watches ───┘
 //!                                                              └──► Verdict ──► shrink
 //! ```
 
@@ -38,13 +38,13 @@ use crate::proxy::Proxy;
 use crate::tenants::Tenants;
 use crate::witness::{Testimony, Verdict};
 
-/// How long the witness may think.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// The timeout for an answer of the witness.
+const TIMEOUT: Duration = Duration::from_mins(5);
 
-/// How many namespaces there are.
+/// The number of namespaces that the witness judges.
 const NAMESPACES: usize = 3;
 
-/// Kills, pauses and hinders everything while people work, and judges what happened.
+/// Kills, pauses and slows down everything while people work, and judges the result.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -52,34 +52,34 @@ struct Arguments {
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many seeds, from the first on.
+    /// The number of seeds, from the first on.
     #[arg(long, default_value_t = 5)]
     seeds: u64,
-    /// For how many seconds things go wrong, each seed.
+    /// The number of seconds with faults, per seed.
     #[arg(long, default_value_t = 30)]
     seconds: u64,
-    /// How often a seed that ended in a violation is run again, to find out which faults it takes.
+    /// How many times a seed with a violation runs again, to find the faults that cause it.
     #[arg(long, default_value_t = 0)]
     shrink: u32,
-    /// Succeeds if a violation is seen, and ends then: for a build that is known to be bad.
+    /// Stop and succeed at the first violation, for a build that is known to be bad.
     #[arg(long)]
     expect_violation: bool,
-    /// Where histories are kept of seeds that ended in a violation.
+    /// The directory for the histories of seeds with a violation.
     #[arg(long, default_value = "target/chaos")]
     keep: PathBuf,
 }
 
 #[derive(Subcommand)]
 enum Hidden {
-    /// The witness.
+    /// Run the witness.
     #[command(hide = true)]
     Witness(witness::Options),
-    /// Judges a history that was kept.
+    /// Judge a history that was kept.
     #[command(hide = true)]
     Judge {
-        /// The history.
+        /// The file `history.jsonl`.
         history: PathBuf,
-        /// What was down and when.
+        /// The file `testimony.json`.
         testimony: PathBuf,
     },
 }
@@ -88,10 +88,10 @@ enum Hidden {
 async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     match arguments.command {
-        Some(Hidden::Witness(options)) => witness::attend(options).await?,
+        Some(Hidden::Witness(options)) => witness::run(options).await?,
         Some(Hidden::Judge { history, testimony }) => {
             let testimony = serde_json::from_str(&std::fs::read_to_string(testimony)?)?;
-            let verdict = witness::again(&history, &testimony)?;
+            let verdict = witness::judge_file(&history, &testimony)?;
             print(&verdict);
         }
         None => return Box::pin(run(&arguments)).await,
@@ -100,26 +100,26 @@ async fn main() -> Result<ExitCode> {
 }
 
 async fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let mut arena = Arena::open().await?;
+    let mut bed = TestBed::open().await?;
     let length = Duration::from_secs(arguments.seconds);
-    let mut seen = 0;
+    let mut violated = 0;
     for seed in arguments.seed..arguments.seed + arguments.seeds {
         let plan = Plan::new(seed, length);
         println!("seed {seed}: clocks {:?} s, {} faults", plan.skew, plan.faults.len());
-        let (verdict, testimony) = arena.play(seed, &plan, length).await?;
+        let (verdict, testimony) = bed.play(seed, &plan, length).await?;
         print(&verdict);
         if verdict.violations.is_empty() {
             continue;
         }
-        seen += 1;
-        arena.keep(&arguments.keep, seed, &plan, &verdict, &testimony)?;
+        violated += 1;
+        bed.keep(&arguments.keep, seed, &plan, &verdict, &testimony)?;
         if arguments.expect_violation {
             break;
         }
-        shrink::shrink(&mut arena, seed, &plan, length, arguments.shrink).await?;
+        shrink::shrink(&mut bed, seed, &plan, length, arguments.shrink).await?;
     }
-    println!("{seen} of {} seeds ended in a violation", arguments.seeds);
-    Ok(if (seen > 0) == arguments.expect_violation { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    println!("{violated} of {} seeds had a violation", arguments.seeds);
+    Ok(if (violated > 0) == arguments.expect_violation { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn print(verdict: &Verdict) {
@@ -130,14 +130,14 @@ fn print(verdict: &Verdict) {
     verdict.story.iter().for_each(|line| println!("    {line}"));
 }
 
-/// A control plane with Assent, for one seed after another.
-pub struct Arena {
+/// A control plane with Assent, on which the seeds run one after the other.
+pub struct TestBed {
     cluster: ControlPlane,
     clock: Clock,
     rounds: u32,
 }
 
-impl Arena {
+impl TestBed {
     async fn open() -> Result<Self> {
         let options = Options { nodes: 3, ..Options::default() };
         let cluster = ControlPlane::start_with(options).await?;
@@ -149,36 +149,36 @@ impl Arena {
         Ok(Self { cluster, clock, rounds: 0 })
     }
 
-    /// Plays a seed with operators and namespaces of its own: what the witness says, and what it was told.
+    /// Runs a seed with its own operators and namespaces. Returns the verdict of the witness, and the testimony for it.
     pub async fn play(&mut self, seed: u64, plan: &Plan, length: Duration) -> Result<(Verdict, Testimony)> {
         self.rounds += 1;
         let names = (0..NAMESPACES).map(|n| format!("chaos-{seed}-{}-{n}", self.rounds));
         let namespaces: Vec<_> = names.collect();
         let tenant = format!("tenant-{seed}-{}", self.rounds);
         let stage = self.stage(seed, plan, &tenant).await?;
-        let mut witness = Witness::call(&self.cluster, &namespaces).await?;
-        let mut churn = Churn::begin(&self.cluster, seed, &namespaces).await?;
-        let ((taken, refused), played) = tokio::join!(churn.carry_on(length), stage.play(plan, length));
+        let mut witness = Witness::start(&self.cluster, &namespaces).await?;
+        let mut churn = Churn::start(&self.cluster, seed, &namespaces).await?;
+        let ((taken, refused), played) = tokio::join!(churn.run(length), stage.play(plan, length));
         played?;
         let testimony = {
             let healing = async {
                 self.heal().await?;
-                churn.settle().await
+                churn.approve_final_versions().await
             };
             tokio::select! {
                 healed = healing => healed?,
-                kept = stage.keep_up() => kept?,
+                kept = stage.restart_exited() => kept?,
             }
             let outages = stage.outages.lock().map_err(|_| anyhow::anyhow!("poisoned"))?.clone();
             Testimony { outages, skew: plan.skew.to_vec(), grace: GRACE }
         };
-        println!("  {taken} acts, {refused} refused or unanswered; {}", stage.tenants.deeds());
+        println!("  {taken} acts, {refused} refused or unanswered; {}", stage.tenants.summary());
         let verdict = tokio::select! {
-            verdict = witness.hear(&testimony) => verdict?,
-            kept = stage.keep_up() => { kept?; anyhow::bail!("nobody keeps it up") }
+            verdict = witness.verdict(&testimony) => verdict?,
+            kept = stage.restart_exited() => { kept?; anyhow::bail!("the check for exited processes ended") }
         };
-        let theirs = stage.tenants.leave().await;
-        self.sweep(&[namespaces, theirs].concat()).await?;
+        let tenant_namespaces = stage.tenants.clean_up().await;
+        self.sweep(&[namespaces, tenant_namespaces].concat()).await?;
         Ok((verdict, testimony))
     }
 
@@ -193,7 +193,7 @@ impl Arena {
             anyhow::Ok((operator, proxy))
         };
         let ((first, to_first), (second, to_second)) = (start(0).await?, start(1).await?);
-        let tenants = Tenants::begin(&self.cluster, tenant).await?;
+        let tenants = Tenants::start(&self.cluster, tenant).await?;
         Ok(Stage {
             tenants,
             cluster: &self.cluster,
@@ -204,8 +204,8 @@ impl Arena {
         })
     }
 
-    /// Waits until pods are governed again. Then the controllers start anew: they wait the longer between two
-    /// tries the more often they were refused, minutes in the end, and here nobody has so much time.
+    /// Waits until pods are governed again, then restarts the controllers. After many refusals their back-off is minutes
+    /// long, and the test does not wait that long.
     async fn heal(&self) -> Result<()> {
         self.cluster.restart(Component::Scheduler).await?;
         Assent::governed(&self.cluster).await?;
@@ -221,7 +221,7 @@ impl Arena {
         self.cluster.kubectl(Person::Admin, &delete).await?.ok().map(drop)
     }
 
-    /// Keeps what there is of a seed that ended in a violation.
+    /// Copies the plan, the verdict and the logs of a seed with a violation.
     fn keep(
         &self,
         directory: &std::path::Path,
@@ -248,7 +248,7 @@ impl Arena {
     }
 }
 
-/// The witness' process.
+/// The process of the witness.
 struct Witness {
     _process: Child,
     stdin: ChildStdin,
@@ -256,7 +256,7 @@ struct Witness {
 }
 
 impl Witness {
-    async fn call(cluster: &ControlPlane, namespaces: &[String]) -> Result<Self> {
+    async fn start(cluster: &ControlPlane, namespaces: &[String]) -> Result<Self> {
         let mut process = Command::new(std::env::current_exe()?)
             .args(["witness", "--namespaces", &namespaces.join(","), "--kubeconfig"])
             .arg(cluster.kubeconfig(Person::Admin))
@@ -268,14 +268,15 @@ impl Witness {
             .spawn()?;
         let stdin = process.stdin.take().context("no stdin")?;
         let mut stdout = BufReader::new(process.stdout.take().context("no stdout")?).lines();
-        let first = timeout(PATIENCE, stdout.next_line()).await??;
-        ensure!(first.as_deref() == Some("watching"), "the witness says {first:?}");
+        let first = timeout(TIMEOUT, stdout.next_line()).await??;
+        ensure!(first.as_deref() == Some("watching"), "expected: watching\nthe witness printed: {first:?}");
         Ok(Self { _process: process, stdin, stdout })
     }
 
-    async fn hear(&mut self, testimony: &Testimony) -> Result<Verdict> {
+    async fn verdict(&mut self, testimony: &Testimony) -> Result<Verdict> {
         self.stdin.write_all(format!("{}\n", serde_json::to_string(testimony)?).as_bytes()).await?;
-        let said = timeout(PATIENCE, self.stdout.next_line()).await.context("the witness says nothing")??;
-        serde_json::from_str(&said.context("the witness left")?).context("the verdict")
+        let line =
+            timeout(TIMEOUT, self.stdout.next_line()).await.context("the witness does not answer")??;
+        serde_json::from_str(&line.context("the witness ended")?).context("reading the verdict")
     }
 }

@@ -1,8 +1,8 @@
-//! What goes wrong and when: all of it follows from the seed, so that a seed can be run again.
+//! The plan of faults. The seed determines all of it, so a seed can run again.
 //!
 //! ```text
-//!  seed ──► Plan ─┬─ skew: seconds by which each operator's clock is wrong
-//!                 └─ faults ── at ── kind ── for how long       on one target one at a time
+//!  seed ──► Plan ─┬─ skew: the error of each operator's clock, in seconds
+//!                 └─ faults ── at ── kind ── duration           at most one fault per target at a time
 //! ```
 
 use std::collections::BTreeMap;
@@ -12,18 +12,18 @@ use std::time::Duration;
 use assent_tests::{Component, Specimen};
 use fastrand::Rng;
 
-/// How many operators there are.
+/// The number of operators.
 pub const OPERATORS: usize = 2;
 
-/// How many hostile objects come at a time.
+/// The number of hostile objects of one fault.
 const TOGETHER: usize = 3;
 
-/// What can be hit.
+/// The target of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     /// One of the operators.
     Operator(usize),
-    /// A part of the control plane.
+    /// A component of the control plane.
     Component(Component),
     /// A hostile object of another tenant: the number of its specimen.
     Hostile(usize),
@@ -31,95 +31,93 @@ pub enum Target {
     Flood,
 }
 
-/// How it is hit.
+/// The kind of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// SIGKILL, and started again later.
+    /// SIGKILL, and a later start.
     Kill,
-    /// SIGTERM, and started again later, as a rolling upgrade does.
+    /// SIGTERM, and a later start, as in a rolling upgrade.
     Terminate,
-    /// SIGSTOP, and SIGCONT later.
+    /// SIGSTOP, and a later SIGCONT.
     Pause,
-    /// Its watches are broken off.
+    /// All open watches are closed.
     Cut,
-    /// So many of a hundred of its requests fail.
+    /// This percentage of requests fails.
     Storm(u8),
-    /// Nothing comes through to the API server or from it.
+    /// No data passes between the operator and the API server.
     Partition,
-    /// The object is created, made odd, and then deleted, or left until the end.
+    /// A hostile object is created and made odd. Later it is deleted, or it stays until the end.
     Odd {
-        /// Whether it is left.
+        /// Whether the object stays.
         stays: bool,
     },
-    /// Thousands of changes.
+    /// Thousands of changes by one user.
     Flood,
 }
 
-/// One thing that goes wrong.
+/// One fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
-    /// When, since the beginning.
+    /// The start, relative to the start of the plan.
     pub at: Duration,
-    /// For how long.
+    /// The duration.
     pub lasts: Duration,
-    /// To whom.
     pub target: Target,
-    /// What.
     pub kind: Kind,
 }
 
-/// Everything that goes wrong.
+/// All faults of a seed.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// By how many seconds each operator's clock is ahead of the API server's.
+    /// The seconds by which each operator's clock is ahead of the clock of the API server.
     pub skew: [i64; OPERATORS],
-    /// In the order in which they begin.
+    /// In the order of their start.
     pub faults: Vec<Fault>,
 }
 
 impl Plan {
-    /// The plan of `seed` for so long.
+    /// The plan of `seed` with this length.
     pub fn new(seed: u64, length: Duration) -> Self {
-        let mut dice = Rng::with_seed(seed);
-        let skew = match dice.u8(0..4) {
+        let mut rng = Rng::with_seed(seed);
+        let skew = match rng.u8(0..4) {
             0 => [0; OPERATORS],
-            1 => [dice.i64(-30..=30); OPERATORS],
-            _ => [dice.i64(-30..=30), dice.i64(-30..=30)],
+            1 => [rng.i64(-30..=30); OPERATORS],
+            _ => [rng.i64(-30..=30), rng.i64(-30..=30)],
         };
         let mut busy = BTreeMap::new();
         let mut faults = Vec::new();
         let mut at = Duration::from_secs(2);
         while at + Duration::from_secs(3) < length {
-            for fault in one(&mut dice, at) {
+            for fault in one(&mut rng, at) {
                 let until = busy.entry(fault.target).or_default();
                 if *until <= at {
                     *until = at + fault.lasts + Duration::from_secs(2);
                     faults.push(fault);
                 }
             }
-            at += Duration::from_millis(dice.u64(400..3000));
+            at += Duration::from_millis(rng.u64(400..3000));
         }
         Self { skew, faults }
     }
 }
 
-/// The next fault. It is several when the operators die together, or when hostile objects come.
-fn one(dice: &mut Rng, at: Duration) -> Vec<Fault> {
+/// The next fault. There are several if all operators are killed together, and for hostile objects.
+fn one(rng: &mut Rng, at: Duration) -> Vec<Fault> {
     use Component::{ApiServer, ControllerManager, Etcd, Scheduler};
-    let operator = Target::Operator(dice.usize(0..OPERATORS));
-    let moment = Duration::from_millis(dice.u64(0..300));
-    let short = Duration::from_millis(dice.u64(300..5000));
-    let long = Duration::from_millis(dice.u64(3000..22_000));
+    let operator = Target::Operator(rng.usize(0..OPERATORS));
+    let moment = Duration::from_millis(rng.u64(0..300));
+    let short = Duration::from_millis(rng.u64(300..5000));
+    let long = Duration::from_millis(rng.u64(3000..22_000));
     let component = |component| Target::Component(component);
     let of = |target, kind, lasts| vec![Fault { at, lasts, target, kind }];
-    match dice.u8(0..28) {
+    match rng.u8(0..28) {
         0 => of(operator, Kind::Kill, moment),
         1 | 2 => of(operator, Kind::Kill, short),
         3 => of(operator, Kind::Terminate, moment),
         4 => of(operator, Kind::Pause, short),
         5 | 6 => of(operator, Kind::Pause, long),
         7 => of(operator, Kind::Cut, Duration::ZERO),
-        8 => of(operator, Kind::Storm(dice.u8(20..90)), short * 2),
+        8 => of(operator, Kind::Storm(rng.u8(20..90)), short * 2),
         9 => of(operator, Kind::Partition, short),
         10 => of(operator, Kind::Partition, long),
         11 => (0..OPERATORS)
@@ -134,8 +132,8 @@ fn one(dice: &mut Rng, at: Duration) -> Vec<Fault> {
         18 => of(component(Scheduler), Kind::Kill, short),
         19 => of(component(Scheduler), Kind::Pause, short),
         20..=24 => {
-            let kind = Kind::Odd { stays: dice.bool() };
-            let specimens = std::iter::repeat_with(|| Target::Hostile(dice.usize(0..Specimen::COUNT)));
+            let kind = Kind::Odd { stays: rng.bool() };
+            let specimens = std::iter::repeat_with(|| Target::Hostile(rng.usize(0..Specimen::COUNT)));
             specimens.take(TOGETHER).map(|target| Fault { at, lasts: short, target, kind }).collect()
         }
         _ => of(Target::Flood, Kind::Flood, long),
@@ -165,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hostile_objects_of_every_kind_and_floods_are_among_the_faults() {
+    fn plans_contain_floods_and_hostile_objects_of_every_kind() {
         let plans = (0..100).map(|seed| Plan::new(seed, Duration::from_secs(30)));
         let faults: Vec<_> = plans.flat_map(|plan| plan.faults).collect();
         assert!(faults.iter().filter(|fault| fault.target == Target::Flood).count() > 50);
@@ -176,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_is_a_plan_and_faults_of_one_target_do_not_overlap() {
+    fn a_seed_determines_its_plan_and_faults_of_one_target_do_not_overlap() {
         let shown = |seed| {
             let plan = Plan::new(seed, Duration::from_mins(1));
             format!(

@@ -1,11 +1,11 @@
-//! Between an operator and the API server, and not to be relied on: it loses answers, invents others, ends
-//! watches, and sometimes lets nothing through at all.
+//! An unreliable proxy between an operator and the API server. It loses answers, returns errors, closes watches, and
+//! sometimes passes no data.
 //!
 //! ```text
-//!  operator ──http──► Proxy ──https──► API server          Weather
-//!                       │                                  Drizzle     few requests fail
-//!                       ├─ passed on, perhaps late          Storm       many do
-//!                       ├─ passed on, the answer lost       Partition   nothing passes, nothing is refused
+//!  operator ──http──► Proxy ──https──► API server          Traffic
+//!                       │                                  FewErrors     2 % of requests fail
+//!                       ├─ passed on, perhaps late         ManyErrors    a given percentage fails
+//!                       ├─ passed on, the answer lost      Blocked       no data passes, connections stay open
 //!                       └─ answered: 409, 429, 500, 503
 //! ```
 
@@ -26,72 +26,72 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// How large a request may be.
+/// The largest size of a request.
 const REQUEST_BYTES: usize = 4 << 20;
 
-/// What happens to requests now.
+/// The current treatment of all requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum Weather {
-    /// All is passed on.
-    Calm,
-    /// One of fifty fails.
-    Drizzle,
-    /// Many fail; how many of a hundred.
-    Storm(u8),
-    /// Nothing passes, and nothing is refused.
-    Partition,
+pub enum Traffic {
+    /// All requests pass.
+    Normal,
+    /// 2 % of requests fail.
+    FewErrors,
+    /// This percentage of requests fails.
+    ManyErrors(u8),
+    /// No data passes, and connections stay open.
+    Blocked,
 }
 
-/// What happens to one request.
-enum Fate {
-    Passed,
-    Late(Duration),
-    AnswerLost,
-    Answered(StatusCode, Option<u8>),
+/// The treatment of one request.
+enum Outcome {
+    Pass,
+    PassLate(Duration),
+    LoseAnswer,
+    Answer(StatusCode, Option<u8>),
 }
 
-/// A proxy that answers until it is dropped.
+/// A proxy that runs until it is dropped.
 pub struct Proxy {
-    /// Where it listens.
+    /// The URL of the proxy.
     pub server: String,
-    weather: watch::Sender<Weather>,
+    traffic: watch::Sender<Traffic>,
     cuts: watch::Sender<u32>,
     task: JoinHandle<()>,
 }
 
 #[derive(Clone)]
-struct Between {
+struct Relay {
     upstream: Client,
-    weather: watch::Receiver<Weather>,
+    traffic: watch::Receiver<Traffic>,
     cuts: watch::Receiver<u32>,
-    dice: Arc<Mutex<Rng>>,
+    rng: Arc<Mutex<Rng>>,
 }
 
 impl Proxy {
-    /// A proxy to where `upstream`, which adds no credentials, leads.
+    /// Starts a proxy to the API server of `upstream`, a client without credentials.
     pub async fn start(upstream: Client, seed: u64) -> Result<Self> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("a port for the proxy")?;
         let server = format!("http://{}", listener.local_addr()?);
-        let (weather, (cuts, _)) = (watch::Sender::new(Weather::Calm), watch::channel(0));
-        let between = Between {
+        let (traffic, (cuts, _)) = (watch::Sender::new(Traffic::Normal), watch::channel(0));
+        let relay = Relay {
             upstream,
-            weather: weather.subscribe(),
+            traffic: traffic.subscribe(),
             cuts: cuts.subscribe(),
-            dice: Arc::new(Mutex::new(Rng::with_seed(seed))),
+            rng: Arc::new(Mutex::new(Rng::with_seed(seed))),
         };
-        let router = Router::new().fallback(between_the_two).with_state(between);
+        let router = Router::new().fallback(handle).with_state(relay);
         let task = tokio::spawn(async move {
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Self { server, weather, cuts, task })
+        Ok(Self { server, traffic, cuts, task })
     }
 
-    /// From now on.
-    pub fn set(&self, weather: Weather) {
-        self.weather.send_replace(weather);
+    /// Changes the treatment of all requests from now on.
+    pub fn set(&self, traffic: Traffic) {
+        self.traffic.send_replace(traffic);
     }
 
-    /// Ends every watch.
+    /// Closes all open watches.
     pub fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
@@ -103,50 +103,50 @@ impl Drop for Proxy {
     }
 }
 
-async fn between_the_two(State(mut between): State<Between>, request: Request) -> Response {
-    between.connected().await;
+async fn handle(State(mut relay): State<Relay>, request: Request) -> Response {
+    relay.connected().await;
     let watches = request.uri().query().is_some_and(|query| query.contains("watch="));
-    match between.fate() {
-        Fate::Passed => between.pass(request, watches).await,
-        Fate::Late(delay) => {
+    match relay.outcome() {
+        Outcome::Pass => relay.pass(request, watches).await,
+        Outcome::PassLate(delay) => {
             tokio::time::sleep(delay).await;
-            between.pass(request, watches).await
+            relay.pass(request, watches).await
         }
-        Fate::AnswerLost => {
-            let answer = between.pass(request, false).await;
+        Outcome::LoseAnswer => {
+            let answer = relay.pass(request, false).await;
             if !watches {
                 let _ = to_bytes(answer.into_body(), usize::MAX).await;
             }
             StatusCode::GATEWAY_TIMEOUT.into_response()
         }
-        Fate::Answered(status, retry_after) => answer(status, retry_after),
+        Outcome::Answer(status, retry_after) => answer(status, retry_after),
     }
 }
 
-impl Between {
+impl Relay {
     async fn connected(&mut self) {
-        // The sender lives as long as the proxy does.
-        let _ = self.weather.wait_for(|weather| *weather != Weather::Partition).await;
+        // An error means that the proxy was dropped.
+        let _ = self.traffic.wait_for(|traffic| *traffic != Traffic::Blocked).await;
     }
 
-    fn fate(&self) -> Fate {
-        let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
-        let failing = match *self.weather.borrow() {
-            Weather::Calm | Weather::Partition => 0,
-            Weather::Drizzle => 2,
-            Weather::Storm(percent) => percent,
+    fn outcome(&self) -> Outcome {
+        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        let failing = match *self.traffic.borrow() {
+            Traffic::Normal | Traffic::Blocked => 0,
+            Traffic::FewErrors => 2,
+            Traffic::ManyErrors(percent) => percent,
         };
-        if dice.u8(0..100) >= failing {
-            return Fate::Passed;
+        if rng.u8(0..100) >= failing {
+            return Outcome::Pass;
         }
-        match dice.u8(0..8) {
-            0 => Fate::Answered(StatusCode::CONFLICT, None),
-            1 => Fate::Answered(StatusCode::TOO_MANY_REQUESTS, None),
-            2 => Fate::Answered(StatusCode::TOO_MANY_REQUESTS, Some(1)),
-            3 => Fate::Answered(StatusCode::INTERNAL_SERVER_ERROR, None),
-            4 | 5 => Fate::Answered(StatusCode::SERVICE_UNAVAILABLE, None),
-            6 => Fate::Late(Duration::from_millis(dice.u64(50..1500))),
-            _ => Fate::AnswerLost,
+        match rng.u8(0..8) {
+            0 => Outcome::Answer(StatusCode::CONFLICT, None),
+            1 => Outcome::Answer(StatusCode::TOO_MANY_REQUESTS, None),
+            2 => Outcome::Answer(StatusCode::TOO_MANY_REQUESTS, Some(1)),
+            3 => Outcome::Answer(StatusCode::INTERNAL_SERVER_ERROR, None),
+            4 | 5 => Outcome::Answer(StatusCode::SERVICE_UNAVAILABLE, None),
+            6 => Outcome::PassLate(Duration::from_millis(rng.u64(50..1500))),
+            _ => Outcome::LoseAnswer,
         }
     }
 
@@ -166,19 +166,19 @@ impl Between {
         }
     }
 
-    /// A watch: silent while nothing passes, and broken off at a cut.
+    /// The body of a watch. It stops while traffic is blocked, and ends with an error at a cut.
     fn watched(&self, body: Body) -> Body {
-        let (mut cuts, between) = (self.cuts.clone(), self.clone());
+        let (mut cuts, relay) = (self.cuts.clone(), self.clone());
         cuts.mark_unchanged();
-        let told = body.into_data_stream().then(move |chunk| {
-            let mut between = between.clone();
+        let chunks = body.into_data_stream().then(move |chunk| {
+            let mut relay = relay.clone();
             async move {
-                between.connected().await;
+                relay.connected().await;
                 chunk
             }
         });
         let broken = stream::once(async { Err::<Bytes, _>(axum::Error::new("cut")) });
-        Body::from_stream(told.take_until(Box::pin(async move { cuts.changed().await })).chain(broken))
+        Body::from_stream(chunks.take_until(Box::pin(async move { cuts.changed().await })).chain(broken))
     }
 }
 
@@ -189,10 +189,10 @@ fn answer(status: StatusCode, retry_after: Option<u8>) -> Response {
         StatusCode::INTERNAL_SERVER_ERROR => "InternalError",
         _ => "ServiceUnavailable",
     };
-    let said = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": "the proxy says so", "reason": reason, "code": status.as_u16() });
+    let status_body = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "an error of the chaos proxy", "reason": reason, "code": status.as_u16() });
     let mut response =
-        (status, [(header::CONTENT_TYPE, "application/json")], said.to_string()).into_response();
+        (status, [(header::CONTENT_TYPE, "application/json")], status_body.to_string()).into_response();
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, u16::from(seconds).into());
     }

@@ -1,32 +1,33 @@
-//! Which faults a violation takes: the seed is run again with fewer of them, and what is left when it is seen
-//! again is tried with fewer still. Time is not repeated with the seed, so a violation may not be seen again.
+//! Finds the faults that cause a violation: it runs the seed again with fewer and fewer faults.
+//!
+//! The seed does not determine the timing, so a violation may not occur again.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::Arena;
+use crate::TestBed;
 use crate::plan::Plan;
 
-/// Runs `plan` up to `tries` times more, and prints the fewest faults with which it ended in a violation.
-pub async fn shrink(arena: &mut Arena, seed: u64, plan: &Plan, length: Duration, tries: u32) -> Result<()> {
-    let mut least = plan.clone();
+/// Runs `plan` up to `tries` more times, and prints the smallest set of faults that still caused a violation.
+pub async fn shrink(bed: &mut TestBed, seed: u64, plan: &Plan, length: Duration, tries: u32) -> Result<()> {
+    let mut fewest = plan.clone();
     let (mut parts, mut part) = (2, 0);
     for _ in 0..tries {
-        if least.faults.len() < 2 || parts > least.faults.len() {
+        if fewest.faults.len() < 2 || parts > fewest.faults.len() {
             break;
         }
-        let fewer = without(&least, part, parts);
-        let (verdict, _) = arena.play(seed, &fewer, length).await?;
+        let fewer = without(&fewest, part, parts);
+        let (verdict, _) = bed.play(seed, &fewer, length).await?;
         let again = !verdict.violations.is_empty();
         println!(
             "  {} of {} faults: {}",
             fewer.faults.len(),
             plan.faults.len(),
-            if again { "seen again" } else { "not seen" }
+            if again { "violation" } else { "no violation" }
         );
         if again {
-            (least, parts, part) = (fewer, 2, 0);
+            (fewest, parts, part) = (fewer, 2, 0);
         } else if part + 1 < parts {
             part += 1;
         } else {
@@ -34,13 +35,13 @@ pub async fn shrink(arena: &mut Arena, seed: u64, plan: &Plan, length: Duration,
         }
     }
     if tries > 0 {
-        println!("  the fewest faults that were seen to do it:");
-        least.faults.iter().for_each(|fault| println!("    {fault}"));
+        println!("  the smallest set of faults with a violation:");
+        fewest.faults.iter().for_each(|fault| println!("    {fault}"));
     }
     Ok(())
 }
 
-/// The plan without the `part`-th of `parts` of its faults.
+/// The plan without part number `part`, if its faults are split into `parts` parts.
 fn without(plan: &Plan, part: usize, parts: usize) -> Plan {
     let size = plan.faults.len().div_ceil(parts);
     let faults = plan.faults.iter().enumerate().filter(|(n, _)| n / size != part).map(|(_, fault)| *fault);

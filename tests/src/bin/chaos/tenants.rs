@@ -1,9 +1,9 @@
-//! Other tenants: they create hostile objects and make thousands of changes, and none of it concerns the
-//! namespaces that the witness judges.
+//! Other tenants, who create hostile objects and make thousands of changes outside the namespaces that the witness
+//! judges.
 //!
 //! ```text
-//!  Tenants ─┬─ tenant-7-1-odd, -free   hostile objects: in an enforced namespace, in an ungoverned one, in none
-//!           └─ tenant-7-1-flood        5,000 changes a minute
+//!  Tenants ─┬─ tenant-7-1-odd, -free   hostile objects: in an enforced namespace, in an ungoverned one, cluster-scoped
+//!           └─ tenant-7-1-flood        5,500 changes a minute
 //! ```
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -16,22 +16,22 @@ use tokio::time::{sleep, timeout};
 
 use crate::plan::{Fault, Kind};
 
-/// How long a tenant waits for the API server to take an object.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The timeout for a hostile object.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The other tenants of one round.
 pub struct Tenants<'a> {
     cluster: &'a ControlPlane,
     namespaces: Vec<String>,
-    /// One list for each namespace.
+    /// The specimens of each namespace.
     specimens: Vec<Vec<Specimen>>,
     flood: Flood<'a>,
     stored: AtomicUsize,
 }
 
 impl<'a> Tenants<'a> {
-    /// Creates their namespaces, each of which begins with `name`.
-    pub async fn begin(cluster: &'a ControlPlane, name: &str) -> Result<Self> {
+    /// Creates the namespaces of the tenants. Their names begin with `name`.
+    pub async fn start(cluster: &'a ControlPlane, name: &str) -> Result<Self> {
         let [odd, free, flooded] = ["odd", "free", "flood"].map(|what| format!("{name}-{what}"));
         let mut specimens = Vec::new();
         for (namespace, labels) in [(&odd, json!({ "assent.dev/mode": "enforce" })), (&free, json!({}))] {
@@ -44,42 +44,43 @@ impl<'a> Tenants<'a> {
         Ok(Self { cluster, namespaces, specimens, flood, stored: AtomicUsize::new(0) })
     }
 
-    /// Creates the object of that number in each namespace and makes it odd. After the fault it is deleted, or not.
-    pub async fn disturb(&self, number: usize, fault: &Fault) {
+    /// Creates the specimen with this number in each namespace and makes it odd. Deletes it after the fault, unless the
+    /// fault says that it stays.
+    pub async fn create_odd(&self, number: usize, fault: &Fault) {
         let all = self.specimens.iter().map(|specimens| &specimens[number]);
         for specimen in all.clone() {
             let storing = async {
-                // It may be left from before.
+                // The object may exist since an earlier fault.
                 let created = specimen.create(self.cluster).await.is_ok();
                 let answers = specimen.make_odd(self.cluster).await.unwrap_or_default();
                 answers.iter().filter(|(_, answer)| answer.is_ok()).count() + usize::from(created)
             };
-            let stored = timeout(PATIENCE, storing).await.unwrap_or(0);
+            let stored = timeout(TIMEOUT, storing).await.unwrap_or(0);
             self.stored.fetch_add(stored, Relaxed);
         }
         sleep(fault.lasts).await;
         if fault.kind == (Kind::Odd { stays: false }) {
             for specimen in all {
-                let _ = timeout(PATIENCE, specimen.delete(self.cluster)).await;
+                let _ = timeout(TIMEOUT, specimen.delete(self.cluster)).await;
             }
         }
     }
 
-    /// Makes changes for so long.
+    /// Makes changes for this time.
     pub async fn flood(&self, lasts: Duration) {
         let _ = timeout(lasts, self.flood.rise()).await;
     }
 
-    /// What they did so far, in words.
-    pub fn deeds(&self) -> String {
+    /// A sentence with the numbers of stored objects and changes.
+    pub fn summary(&self) -> String {
         let (stored, changes) = (self.stored.load(Relaxed), self.flood.changes());
         format!("tenants stored {stored} odd objects or parts of them, and made {changes} changes in floods")
     }
 
-    /// Deletes what is in no namespace, and returns the namespaces, which are to be deleted.
-    pub async fn leave(&self) -> Vec<String> {
+    /// Deletes the cluster-scoped objects. Returns the namespaces, which the caller must delete.
+    pub async fn clean_up(&self) -> Vec<String> {
         for specimen in self.specimens.iter().flatten().filter(|specimen| !specimen.is_namespaced()) {
-            let _ = timeout(PATIENCE, specimen.delete(self.cluster)).await;
+            let _ = timeout(TIMEOUT, specimen.delete(self.cluster)).await;
         }
         self.namespaces.clone()
     }

@@ -1,18 +1,18 @@
-//! A signature is for what was signed: changed, it does not count; put back, it does.
+//! Step: changes after the approval. An approval does not count for changed content, and counts again for the old.
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use crate::stage::{Attempt, CV_SCREENER, Stage, manifest, says};
+use crate::stage::{Attempt, CV_SCREENER, Stage, ensure_contains, manifest};
 
-/// What can be edited, what not, and what editing it comes to.
-pub async fn dev_changes_what_was_signed(stage: &Stage<'_>) -> Result<()> {
+/// Edits that are refused, then edits that are allowed and stop the workload.
+pub async fn change_after_approval(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
-        "dev changes what was signed, or the signature",
-        "AISystems and ModelVersions are dev's to write. But a signature is for a digest of what they say, and for \
+        "dev changes the approved content, or an approval",
+        "dev may write AISystems and ModelVersions. But an approval is for the digest of their content, and for \
          nothing else.",
     );
-    stage.refused(edits(stage)?).await?;
+    stage.expect_refusals(edits(stage)?).await?;
     lowered(stage).await?;
     replaced(stage).await
 }
@@ -29,7 +29,7 @@ fn edits<'a>(stage: &'a Stage<'_>) -> Result<Vec<Attempt<'a>>> {
     Ok(vec![
         Attempt::new(
             dev,
-            "lowers the risk to the level that asks for nobody's approval",
+            "lowers the risk level to minimal, which requires no approval",
             patch("aisystem cv-screener", r#"{"spec":{"riskLevel":"minimal"}}"#),
             "user dev may not assign risk level minimal",
         ),
@@ -45,34 +45,48 @@ fn edits<'a>(stage: &'a Stage<'_>) -> Result<Vec<Attempt<'a>>> {
             patch(&format!("approval {approval}"), r#"{"spec":{"modelVersion":"cv-screener-2026-11"}}"#),
             "an approval is final",
         ),
-        Attempt::new(dev, "deletes it", delete.clone(), "is part of the record and is not deleted"),
-        Attempt::new(admin, "deletes it as a cluster administrator", delete, "is part of the record"),
+        Attempt::new(
+            dev,
+            "deletes the approval",
+            delete.clone(),
+            "is part of the record and cannot be deleted",
+        ),
+        Attempt::new(
+            admin,
+            "deletes the approval as a cluster administrator",
+            delete,
+            "is part of the record",
+        ),
     ])
 }
 
-/// A level that dev may assign, but nobody signed.
+/// Changes the risk level to one that dev may assign, and back.
 async fn lowered(stage: &Stage<'_>) -> Result<()> {
     let level = |level: &str| {
         let patch = format!(r#"{{"spec":{{"riskLevel":"{level}"}}}}"#);
         format!("kubectl patch aisystem cv-screener -n recruiting --type=merge -p '{patch}'")
     };
-    let what = "lowers the risk to limited, which dev may assign and for which carol alone would be enough";
-    stage.does(&stage.dev, what, &level("limited")).await?;
+    let what = "lowers the risk level to limited: dev may assign it, and carol alone could approve it";
+    stage.run_and_show(&stage.dev, what, &level("limited")).await?;
     let stopped = async {
-        let message = stage.withheld(&CV_SCREENER, "cv-screener-2026-10").await?;
-        stage.settled(&CV_SCREENER, 0, 1).await?;
+        let message = stage.wait_until_withheld(&CV_SCREENER, "cv-screener-2026-10").await?;
+        stage.wait_for_pods(&CV_SCREENER, 0, 1).await?;
         Ok(message)
     };
-    let what = "stopped the pod: nobody has signed this system at this level; its replacement is held";
+    let what = "stops the pod, because nobody approved the system at this level; the new pod is held";
     let message = stage.time.expect("assent", what, stopped).await?;
-    says(&message, "awaiting approval")?;
+    ensure_contains(&message, "awaiting approval")?;
     stage.time.quote(&message);
-    stage.does(&stage.dev, "puts the level back", &level("high")).await?;
-    let back = stage.settled(&CV_SCREENER, 1, 0);
-    stage.time.expect("assent", "it runs again: this is what carol and bob signed", back).await.map(drop)
+    stage.run_and_show(&stage.dev, "restores the level", &level("high")).await?;
+    let back = stage.wait_for_pods(&CV_SCREENER, 1, 0);
+    stage
+        .time
+        .expect("assent", "releases the new pod, because carol and bob approved exactly this content", back)
+        .await
+        .map(drop)
 }
 
-/// Other content under the name of an approved version.
+/// Replaces an approved version with other content under its name, and restores it.
 async fn replaced(stage: &Stage<'_>) -> Result<()> {
     let mut version = manifest("examples/oci-image-volume/modelversion.yaml")?;
     let reference = format!("registry.acme-people.example/models/cv-screener@sha256:{}", "b".repeat(64));
@@ -80,21 +94,21 @@ async fn replaced(stage: &Stage<'_>) -> Result<()> {
     let replace = async {
         let delete = "kubectl delete modelversion cv-screener-2026-10 -n recruiting";
         stage.run(&stage.dev, delete, None).await?.ok()?;
-        stage.applies(&stage.dev, &version).await
+        stage.apply(&stage.dev, &version).await
     };
-    let what = "deletes the ModelVersion and creates it anew under the same name, with other weights";
+    let what = "deletes the ModelVersion and creates it again under the same name, with other weights";
     stage.time.expect("dev", what, replace).await?;
     let stopped = async {
-        stage.settled(&CV_SCREENER, 0, 1).await?;
-        stage.withheld(&CV_SCREENER, "cv-screener-2026-10").await
+        stage.wait_for_pods(&CV_SCREENER, 0, 1).await?;
+        stage.wait_until_withheld(&CV_SCREENER, "cv-screener-2026-10").await
     };
-    let what = "stopped the pod: the name is approved, this content is not";
+    let what = "stops the pod, because an approval is for the content and not for the name";
     let message = stage.time.expect("assent", what, stopped).await?;
-    says(&message, "awaiting approval")?;
+    ensure_contains(&message, "awaiting approval")?;
     stage.time.quote(&message);
     let restore = "kubectl replace --force -f examples/oci-image-volume/modelversion.yaml";
-    stage.does(&stage.gitops, "puts back what is in Git", restore).await?;
-    let back = stage.settled(&CV_SCREENER, 1, 0);
-    let what = "it runs again: the same content has the same digest, and the signatures hold for that";
+    stage.run_and_show(&stage.gitops, "restores the ModelVersion from Git", restore).await?;
+    let back = stage.wait_for_pods(&CV_SCREENER, 1, 0);
+    let what = "releases the new pod: the content has the approved digest again, so the approvals count";
     stage.time.expect("assent", what, back).await.map(drop)
 }

@@ -1,34 +1,34 @@
-//! The gate itself: who may lift it, and what else would let a pod past it.
+//! Step: attempts to remove the gate or to bypass it.
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::stage::{Attempt, CREDIT_SCORER, SUPPORT_ASSISTANT, Stage, lift_gate, manifest};
+use crate::stage::{Attempt, CREDIT_SCORER, SUPPORT_ASSISTANT, Stage, manifest, remove_gate};
 
-/// Why only Assent lifts it.
+/// The refusal of a request that removes the gate.
 const LIFTED_BY_ASSENT: &str = "only Assent lifts the gate";
 
-/// Every way past the gate that does not change what runs.
-pub async fn dev_attacks_the_gate(stage: &Stage<'_>) -> Result<()> {
+/// All ways around the gate that keep the content of the pod.
+pub async fn remove_the_gate(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
-        "dev tries to get past the gate",
-        "The rules are CEL in the API server itself: there is no webhook that could be down, or gone around. \
-         credit-scorer runs by now; support-assistant is still held.",
+        "dev tries to bypass the gate",
+        "The rules are CEL in the API server itself. There is no webhook that can be down or bypassed. At this point \
+         credit-scorer runs, and support-assistant is still held.",
     );
-    let held = stage.name(&SUPPORT_ASSISTANT, true)?;
-    let live = stage.name(&CREDIT_SCORER, false)?;
-    let preset = async { stage.applies(&stage.dev, &preset()?).await };
-    let what = "creates a pod that has the gate already, so as to be the one who removes it; it is held";
+    let held = stage.pod_name(&SUPPORT_ASSISTANT, true)?;
+    let live = stage.pod_name(&CREDIT_SCORER, false)?;
+    let preset = async { stage.apply(&stage.dev, &preset()?).await };
+    let what = "creates a pod whose manifest already contains the gate";
     stage.time.expect("dev", what, preset).await?;
-    stage.refused(on_a_held_pod(stage, &held)?).await?;
-    stage.refused(on_a_live_pod(stage, &live)).await?;
-    stage.refused(on_what_the_gate_goes_by(stage)).await?;
+    stage.expect_refusals(on_a_held_pod(stage, &held)?).await?;
+    stage.expect_refusals(on_a_live_pod(stage, &live)).await?;
+    stage.expect_refusals(on_the_settings(stage)).await?;
     stage.run(&stage.dev, "kubectl delete pod preset -n lending --wait=false", None).await?.ok().map(drop)
 }
 
 fn on_a_held_pod<'a>(stage: &'a Stage<'_>, pod: &str) -> Result<Vec<Attempt<'a>>> {
     let Stage { dev, admin, .. } = stage;
-    let lift = lift_gate(SUPPORT_ASSISTANT.namespace, pod);
+    let lift = remove_gate(SUPPORT_ASSISTANT.namespace, pod);
     let unlabel = format!("kubectl label pod {pod} -n customer-service assent.dev/held-");
     let bind = format!("kubectl create --raw /api/v1/namespaces/customer-service/pods/{pod}/binding -f -");
     let node = json!({ "apiVersion": "v1", "kind": "Binding", "metadata": { "name": pod },
@@ -36,22 +36,27 @@ fn on_a_held_pod<'a>(stage: &'a Stage<'_>, pod: &str) -> Result<Vec<Attempt<'a>>
     let mut placed = template()?;
     placed["spec"]["nodeName"] = json!("node-1");
     let placed = pod_of(&placed, "placed", SUPPORT_ASSISTANT.namespace);
-    let own = lift_gate(CREDIT_SCORER.namespace, "preset");
+    let own = remove_gate(CREDIT_SCORER.namespace, "preset");
     Ok(vec![
-        Attempt::new(dev, "removes the gate from that pod", own, LIFTED_BY_ASSENT),
-        Attempt::new(dev, "removes it from a pod of support-assistant", &lift, LIFTED_BY_ASSENT),
-        Attempt::new(admin, "removes it as a cluster administrator (system:masters)", lift, LIFTED_BY_ASSENT),
+        Attempt::new(dev, "removes the gate from this pod", own, LIFTED_BY_ASSENT),
+        Attempt::new(dev, "removes the gate from a pod of support-assistant", &lift, LIFTED_BY_ASSENT),
+        Attempt::new(
+            admin,
+            "removes the same gate as a cluster administrator (system:masters)",
+            lift,
+            LIFTED_BY_ASSENT,
+        ),
         Attempt::new(
             dev,
-            "removes the label by which held pods are found",
+            "removes the label by which Assent finds held pods",
             unlabel,
             "stays as long as the gate",
         ),
-        Attempt::new(dev, "binds the held pod to a node, in the scheduler's place", bind, "schedulingGates")
+        Attempt::new(dev, "binds the held pod to a node, in place of the scheduler", bind, "schedulingGates")
             .with(node),
         Attempt::new(
             dev,
-            "starts a pod that names its node, past the scheduler",
+            "creates a pod with spec.nodeName, to skip the scheduler",
             "kubectl create -f -",
             "sets spec.nodeName and is not cleared",
         )
@@ -64,7 +69,7 @@ fn on_a_live_pod<'a>(stage: &'a Stage<'_>, pod: &str) -> Vec<Attempt<'a>> {
     let attempt = |title, command: String, because| Attempt::new(&stage.dev, title, command, because);
     vec![
         attempt(
-            "swaps the image of a pod that runs",
+            "changes the image of a running pod",
             format!("kubectl set image pod/{pod} vllm={other} -n lending"),
             "does not change in place",
         ),
@@ -74,19 +79,19 @@ fn on_a_live_pod<'a>(stage: &'a Stage<'_>, pod: &str) -> Vec<Attempt<'a>> {
             "an ephemeral container is not part of what was approved",
         ),
         attempt(
-            "gives it to another system",
+            "changes the label that names its AI system",
             format!("kubectl label pod {pod} assent.dev/system=support-assistant --overwrite -n lending"),
             "label assent.dev/system of a pod does not change",
         ),
         attempt(
-            "makes it nobody's",
+            "removes that label",
             format!("kubectl label pod {pod} assent.dev/system- -n lending"),
             "label assent.dev/system of a pod does not change",
         ),
     ]
 }
 
-fn on_what_the_gate_goes_by<'a>(stage: &'a Stage<'_>) -> Vec<Attempt<'a>> {
+fn on_the_settings<'a>(stage: &'a Stage<'_>) -> Vec<Attempt<'a>> {
     let Stage { dev, admin, .. } = stage;
     let off =
         "kubectl patch clearance clearance -n lending --type=merge -p '{\"spec\":{\"mode\":\"audit\"}}'";
@@ -98,32 +103,32 @@ fn on_what_the_gate_goes_by<'a>(stage: &'a Stage<'_>) -> Vec<Attempt<'a>> {
         "kubectl patch modelversion support-assistant-2026-09 -n customer-service --subresource=status \
          --type=merge -p '{cleared}'"
     );
-    let written_by_assent = "are derived from approvals and written by Assent alone";
+    let written_by_assent = "are derived from approvals and written by Assent only";
     vec![
         Attempt::new(
             dev,
-            "takes the label off the namespace",
+            "removes the label assent.dev/mode from the namespace",
             "kubectl label namespace lending assent.dev/mode-",
-            "may not take namespace lending out of governance",
+            "may not end the governance of namespace lending",
         ),
         Attempt::new(
             dev,
-            "sets it to something that does not enforce",
+            "sets the label to an unknown mode",
             "kubectl label namespace lending assent.dev/mode=off --overwrite",
             "is not known",
         ),
+        Attempt::new(dev, "edits the Clearance, which the admission policies read", off, written_by_assent),
+        Attempt::new(dev, "creates a Clearance", "kubectl create -f -", written_by_assent).with(clearance),
         Attempt::new(
             dev,
-            "edits the Clearance, which is what the API server goes by",
-            off,
+            "deletes the Clearance",
+            "kubectl delete clearance clearance -n lending",
             written_by_assent,
         ),
-        Attempt::new(dev, "creates one", "kubectl create -f -", written_by_assent).with(clearance),
-        Attempt::new(dev, "deletes it", "kubectl delete clearance clearance -n lending", written_by_assent),
-        Attempt::new(admin, "edits it as a cluster administrator", off, written_by_assent),
+        Attempt::new(admin, "edits the Clearance as a cluster administrator", off, written_by_assent),
         Attempt::new(
             dev,
-            "writes into a ModelVersion's status that it is cleared",
+            "sets the condition Cleared in the status of a ModelVersion",
             status,
             written_by_assent,
         ),

@@ -1,4 +1,4 @@
-//! From nothing to a cluster that Assent governs.
+//! The first step: a cluster with Assent in it.
 
 use anyhow::{Context as _, Result, ensure};
 use assent_tests::{Assent, ControlPlane, Options, Person, binaries};
@@ -6,22 +6,22 @@ use assent_tests::{Assent, ControlPlane, Options, Person, binaries};
 use crate::stage::{CREDIT_SCORER, CV_SCREENER, SUPPORT_ASSISTANT, Stage};
 use crate::timeline::Timeline;
 
-/// Builds what is under test and opens the cluster.
+/// Builds the programs under test and opens the cluster.
 pub async fn cluster(time: &Timeline) -> Result<ControlPlane> {
     time.step(
-        "A cluster, and Assent in it",
-        "dev builds AI systems and may do anything in their namespaces (cluster-admin there), so what refuses \
-         dev below is Assent and not RBAC. alice is a risk officer, bob sits on the ethics board, carol holds \
-         both roles. gitops is a controller that applies what is in Git.",
+        "Install Assent on a cluster",
+        "alice is a risk officer. bob is a member of the ethics board. carol has both roles. dev builds the AI \
+         systems and is cluster-admin in their namespaces, so Assent refuses dev below, and not RBAC. gitops is a \
+         controller that applies manifests from Git.",
     );
     let build = async { tokio::task::spawn_blocking(binaries).await.context("building")? };
-    let programs = time.expect("cargo", "built the operator and kubectl-assent", build).await?;
+    let programs = time.expect("cargo", "builds the operator and kubectl-assent", build).await?;
     let options = Options { path: vec![programs], ..Options::default() };
     let cluster = ControlPlane::open(options).await.context("opening a cluster")?;
     let what = if cluster.is_existing() {
-        "the cluster of KUBECONFIG answers"
+        "the cluster of KUBECONFIG is reachable"
     } else {
-        "etcd, API server, controllers and scheduler run; KWOK plays the nodes"
+        "etcd, the API server, the controllers and the scheduler run; KWOK simulates the nodes"
     };
     time.line("kubernetes", what);
     let version = cluster.kubectl(Person::Admin, &["version"]).await?.ok()?;
@@ -31,7 +31,7 @@ pub async fn cluster(time: &Timeline) -> Result<ControlPlane> {
     Ok(cluster)
 }
 
-/// Approvals outlive their demo: on a cluster that had one before, they would be there already.
+/// Fails if the cluster has objects of an earlier demo, because its approvals would count in this one.
 async fn ensure_fresh(cluster: &ControlPlane) -> Result<()> {
     let namespaces = [&CREDIT_SCORER, &CV_SCREENER, &SUPPORT_ASSISTANT].map(|system| system.namespace);
     let get = [&["get", "namespaces", "--ignore-not-found", "-o=name"], &namespaces[..]].concat();
@@ -39,19 +39,19 @@ async fn ensure_fresh(cluster: &ControlPlane) -> Result<()> {
     ensure!(
         found.is_empty(),
         "expected: a cluster without the namespaces of the demo\nseen: {found}\
-         to remove them: kubectl delete namespace {}",
+         remove them: kubectl delete namespace {}",
         namespaces.join(" ")
     );
     Ok(())
 }
 
-/// Installs Assent, and makes the account of what applies from Git.
+/// Installs Assent and creates the account of the GitOps controller.
 pub async fn assent<'a>(time: &'a Timeline, cluster: &'a ControlPlane) -> Result<Stage<'a>> {
     let release = Assent::release(cluster);
-    let release = time.expect("helm", "Assent is installed: its definitions, policies and roles", release);
+    let release = time.expect("helm", "installs Assent: its CRDs, admission policies and roles", release);
     time.quote(release.await?.lines().take(5).collect::<Vec<_>>().join("\n").as_str());
     let levels = Assent::risk_levels(cluster);
-    time.expect("admin", "the risk levels of the EU AI Act are applied", levels).await?;
+    time.expect("admin", "applies the example risk levels, which follow the EU AI Act", levels).await?;
     let operator = Assent::start(cluster, "operator").await?;
     let governed = Assent::governed(cluster);
     time.expect("assent", "the operator runs, and the API server enforces the policies", governed).await?;

@@ -1,24 +1,23 @@
-//! "No AI runs without assent" is a claim that nobody should take on trust: this program installs Assent on a
-//! real control plane, does to it what people would do, honest or not, and waits to see each thing happen.
+//! The demo installs Assent on a real control plane, uses it, attacks it, and checks each result before it prints it.
 //!
 //! ```text
-//! main ── Timeline ──> what a reader sees
-//!   └─ story ── Stage ─┬─ people and a GitOps controller, through kubectl, kubectl assent and helm
-//!                      └─ Watched ──> when it happened
+//! main ── Timeline ──> the output
+//!   └─ steps ── Stage ─┬─ people and a GitOps controller, through kubectl, kubectl assent and helm
+//!                      └─ Watched ──> the time of each change
 //! ```
 
-mod arrival;
+mod approvals;
 mod changes;
+mod deployment;
 mod expiry;
 mod gate;
-mod impostors;
 mod install;
 mod outage;
 mod release;
 mod retirement;
-mod signatures;
 mod stage;
 mod timeline;
+mod variants;
 
 use std::fs;
 use std::path::PathBuf;
@@ -33,9 +32,9 @@ use timeline::Timeline;
 async fn main() -> ExitCode {
     let time = Timeline::new();
     time.note(
-        "Assent: an AI workload runs on Kubernetes only with the recorded approval of the people whom its risk \
-         asks for. This happens as you read it, on a real API server; a line is printed when it was seen to have \
-         happened.",
+        "Assent runs an AI workload on Kubernetes only if the right people approved it. The risk level of the \
+         workload says who must approve. This demo uses a real API server. It prints a line only after it has \
+         checked the result.",
     );
     match Box::pin(run(&time)).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,40 +50,40 @@ async fn main() -> ExitCode {
 
 async fn run(time: &Timeline) -> Result<()> {
     let cluster = install::cluster(time).await?;
-    let told = Box::pin(story(time, &cluster)).await;
-    if told.is_err() {
-        let kept = keep_logs(&cluster)?;
-        let operator = fs::read_to_string(kept.join("operator.log")).unwrap_or_default();
+    let result = Box::pin(steps(time, &cluster)).await;
+    if result.is_err() {
+        let logs = copy_logs(&cluster)?;
+        let operator = fs::read_to_string(logs.join("operator.log")).unwrap_or_default();
         let lines: Vec<_> = operator.lines().collect();
-        eprintln!("\nThe operator's last words:");
+        eprintln!("\nThe last lines of the operator's log:");
         lines[lines.len().saturating_sub(20)..].iter().for_each(|line| eprintln!("  {line}"));
-        eprintln!("The logs of everything are kept in {}", kept.display());
+        eprintln!("All logs are in {}", logs.display());
     }
-    told
+    result
 }
 
-async fn story(time: &Timeline, cluster: &ControlPlane) -> Result<()> {
+async fn steps(time: &Timeline, cluster: &ControlPlane) -> Result<()> {
     let stage = install::assent(time, cluster).await?;
-    arrival::three_systems_arrive(&stage).await?;
-    signatures::those_who_are_asked_sign(&stage).await?;
-    signatures::signatures_that_count_for_nothing(&stage).await?;
-    gate::dev_attacks_the_gate(&stage).await?;
-    impostors::something_else_under_an_approved_name(&stage).await?;
-    changes::dev_changes_what_was_signed(&stage).await?;
-    outage::the_operator_is_killed(&stage).await?;
-    expiry::an_approval_ends(&stage).await?;
-    release::a_new_version(&stage).await?;
-    release::a_revocation(&stage).await?;
-    retirement::a_system_is_retired(&stage).await?;
-    retirement::how_things_stand(&stage).await
+    deployment::deploy_three_systems(&stage).await?;
+    approvals::approve_credit_scorer(&stage).await?;
+    approvals::invalid_approvals(&stage).await?;
+    gate::remove_the_gate(&stage).await?;
+    variants::run_unapproved_content(&stage).await?;
+    changes::change_after_approval(&stage).await?;
+    outage::operator_down(&stage).await?;
+    expiry::approval_expires(&stage).await?;
+    release::new_version(&stage).await?;
+    release::revoke(&stage).await?;
+    retirement::retire(&stage).await?;
+    retirement::final_state(&stage).await
 }
 
-/// The cluster's directory goes when we do, so its logs are copied.
-fn keep_logs(cluster: &ControlPlane) -> Result<PathBuf> {
-    let kept = tempfile::Builder::new().prefix("assent-demo-logs-").tempdir()?.keep();
+/// Copies the logs, because the directory of the cluster is removed at exit.
+fn copy_logs(cluster: &ControlPlane) -> Result<PathBuf> {
+    let copy = tempfile::Builder::new().prefix("assent-demo-logs-").tempdir()?.keep();
     for file in fs::read_dir(cluster.log_dir()).context("reading the logs")? {
         let file = file?;
-        fs::copy(file.path(), kept.join(file.file_name()))?;
+        fs::copy(file.path(), copy.join(file.file_name()))?;
     }
-    Ok(kept)
+    Ok(copy)
 }

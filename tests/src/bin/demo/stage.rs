@@ -1,4 +1,4 @@
-//! What every step needs: the people, their programs, and eyes on what becomes of it.
+//! The context of every step: the people, the commands that they run, and the watches that see the results.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -14,19 +14,19 @@ use serde_json::Value;
 
 use crate::timeline::Timeline;
 
-/// How many of the things that do not depend on each other are under way at the same time.
-pub const AT_ONCE: usize = 4;
+/// The number of independent commands that run at the same time.
+pub const CONCURRENCY: usize = 4;
 
 /// An AI system of `examples/`.
 pub struct System {
     pub namespace: &'static str,
     pub name: &'static str,
     pub deployment: &'static str,
-    /// Its directory.
+    /// Its directory, relative to the root of the checkout.
     pub example: &'static str,
 }
 
-/// High risk: two people, neither of them an owner.
+/// High risk: two people must approve, and neither may be an owner.
 pub const CREDIT_SCORER: System = System {
     namespace: "lending",
     name: "credit-scorer",
@@ -34,7 +34,7 @@ pub const CREDIT_SCORER: System = System {
     example: "examples/credit-scorer",
 };
 
-/// High risk; its weights are an OCI image volume.
+/// High risk. The weights are in an OCI image volume.
 pub const CV_SCREENER: System = System {
     namespace: "recruiting",
     name: "cv-screener",
@@ -42,7 +42,7 @@ pub const CV_SCREENER: System = System {
     example: "examples/oci-image-volume",
 };
 
-/// Limited risk: one person; an init container fetches its weights.
+/// Limited risk: one person must approve. An init container downloads the weights.
 pub const SUPPORT_ASSISTANT: System = System {
     namespace: "customer-service",
     name: "support-assistant",
@@ -50,35 +50,35 @@ pub const SUPPORT_ASSISTANT: System = System {
     example: "examples/kserve-storage-initializer",
 };
 
-/// Somebody who uses the cluster.
+/// A user of the cluster: a person or the GitOps controller.
 pub struct Actor {
     pub name: &'static str,
     pub account: Account,
 }
 
-/// Something that must be refused.
+/// A command that must be refused.
 pub struct Attempt<'a> {
     who: &'a Actor,
     title: &'a str,
     command: String,
     stdin: Option<Value>,
-    /// What the refusal says, so that it is refused for that and not for a typing error.
+    /// Part of the expected refusal, so that a refusal for another reason fails the demo.
     because: &'a str,
 }
 
 impl<'a> Attempt<'a> {
-    /// `who` runs `command` and is told `because`.
+    /// An attempt in which `who` runs `command` and gets a refusal that contains `because`.
     pub fn new(who: &'a Actor, title: &'a str, command: impl Into<String>, because: &'a str) -> Self {
         Self { who, title, command: command.into(), stdin: None, because }
     }
 
-    /// With a manifest for the command to read.
+    /// Sets the manifest that the command reads from standard input.
     pub fn with(self, stdin: Value) -> Self {
         Self { stdin: Some(stdin), ..self }
     }
 }
 
-/// Pods of a system that are not ending.
+/// The numbers of pods of a system, without the pods that are being deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pods {
     pub running: usize,
@@ -86,7 +86,7 @@ pub struct Pods {
     pub starting: usize,
 }
 
-/// Everything and everybody.
+/// The cluster, Assent, the users, and a watch for each kind that the demo waits for.
 pub struct Stage<'a> {
     pub time: &'a Timeline,
     pub cluster: &'a ControlPlane,
@@ -104,7 +104,7 @@ pub struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// With Assent in place, so that its resources can be watched.
+    /// Starts the watches. Assent must be installed, because they need its CRDs.
     pub async fn new(
         time: &'a Timeline,
         cluster: &'a ControlPlane,
@@ -131,72 +131,73 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Doing.
+/// Commands.
 impl Stage<'_> {
-    /// Runs a command line as a shell would, where `examples/` is that of the checkout.
+    /// Runs a command line. Words that begin with `examples/` become paths in the checkout.
     pub async fn run(&self, who: &Actor, command: &str, stdin: Option<&Value>) -> Result<Output> {
-        let words = words(command);
+        let words = split_words(command);
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         let (program, args) = words.split_first().context("an empty command")?;
         let stdin = stdin.map(Value::to_string);
         self.cluster.run(&who.account, program, args, stdin.as_deref()).await
     }
 
-    /// Runs a command that must succeed, and shows it with what it printed.
-    pub async fn does(&self, who: &Actor, what: &str, command: &str) -> Result<()> {
-        let said = self.time.expect(who.name, what, async { self.run(who, command, None).await?.ok() });
-        let said = said.await?;
-        self.time.quote(&format!("$ {command}\n{said}"));
+    /// Runs a command that must succeed, and prints the command and its output.
+    pub async fn run_and_show(&self, who: &Actor, what: &str, command: &str) -> Result<()> {
+        let output = self.time.expect(who.name, what, async { self.run(who, command, None).await?.ok() });
+        let output = output.await?;
+        self.time.quote(&format!("$ {command}\n{output}"));
         Ok(())
     }
 
-    /// Creates or changes objects.
-    pub async fn applies(&self, who: &Actor, manifest: &Value) -> Result<()> {
+    /// Applies a manifest.
+    pub async fn apply(&self, who: &Actor, manifest: &Value) -> Result<()> {
         self.run(who, "kubectl apply -f -", Some(manifest)).await?.ok().map(drop)
     }
 
-    /// Decides with `kubectl assent`, and shows what came of it; what was reviewed before is long.
-    pub async fn decides(&self, who: &Actor, what: &str, command: &str) -> Result<String> {
+    /// Runs a deciding command of `kubectl assent`, and prints its output without the long review.
+    pub async fn decide(&self, who: &Actor, what: &str, command: &str) -> Result<String> {
         let decide = async {
-            let said = self.run(who, command, None).await?.ok()?;
-            let begin = said.find("Recorded:").with_context(|| format!("no record of it in: {said}"))?;
-            Ok(said[begin..].to_owned())
+            let output = self.run(who, command, None).await?.ok()?;
+            let begin =
+                output.find("Recorded:").with_context(|| format!("no recorded decision in: {output}"))?;
+            Ok(output[begin..].to_owned())
         };
         let outcome = self.time.expect(who.name, what, decide).await?;
         self.time.quote(&format!("$ {command}\n{outcome}"));
         Ok(outcome)
     }
 
-    /// Tries what must be refused, several at a time, and shows each with the words of the refusal.
-    pub async fn refused(&self, attempts: Vec<Attempt<'_>>) -> Result<()> {
+    /// Runs commands that must be refused, several at a time, and prints each with its refusal.
+    pub async fn expect_refusals(&self, attempts: Vec<Attempt<'_>>) -> Result<()> {
         let tries = stream::iter(&attempts).map(|attempt| async move {
-            let said = self.attempt(attempt).await;
-            (attempt, said)
+            let refusal = self.attempt(attempt).await;
+            (attempt, refusal)
         });
-        let mut tries = tries.buffered(AT_ONCE);
-        while let Some((attempt, said)) = tries.next().await {
-            let said = said.with_context(|| format!("{}: {}", attempt.who.name, attempt.title))?;
-            self.time.tried(attempt.who.name, attempt.title, "refused");
-            self.time.quote(&said);
+        let mut tries = tries.buffered(CONCURRENCY);
+        while let Some((attempt, refusal)) = tries.next().await {
+            let refusal = refusal.with_context(|| format!("{}: {}", attempt.who.name, attempt.title))?;
+            self.time.attempt(attempt.who.name, attempt.title, "refused");
+            self.time.quote(&refusal);
         }
         Ok(())
     }
 
     async fn attempt(&self, attempt: &Attempt<'_>) -> Result<String> {
         let Attempt { who, command, stdin, because, .. } = attempt;
-        let said = self.run(who, command, stdin.as_ref()).await?.denied()?;
+        let refusal = self.run(who, command, stdin.as_ref()).await?.denied()?;
         ensure!(
-            said.contains(because),
-            "expected: $ {command}\nto be refused because: {because}\nseen: {said}"
+            refusal.contains(because),
+            "expected: the refusal of $ {command}\nto contain: {because}\nseen: {refusal}"
         );
-        Ok(essence(&said))
+        Ok(short_refusal(&refusal))
     }
 }
 
-/// Seeing.
+/// Results.
 impl Stage<'_> {
-    /// Waits until exactly so many pods of a system run and so many are held; when that was.
-    pub async fn settled(&self, system: &System, running: usize, held: usize) -> Result<Instant> {
+    /// Waits until exactly `running` pods of a system run and `held` pods are held. Returns the instant.
+    pub async fn wait_for_pods(&self, system: &System, running: usize, held: usize) -> Result<Instant> {
         let wanted = Pods { running, held, starting: 0 };
         let what = format!("{running} running and {held} held pods of {}", system.name);
         let probe = |pods: &Objects<Pod>| {
@@ -206,14 +207,14 @@ impl Stage<'_> {
         self.pods.until(&what, probe).await.map(|((), at)| at)
     }
 
-    /// Has `decide` done, and waits until the pods of a system that are held are so no more: how long after
-    /// the decision was recorded that was, both as a watch tells it.
-    pub async fn release(
+    /// Runs `decide` and waits until every held pod of a system is released. Returns the time between the two watch
+    /// events: the recorded decision and the last release.
+    pub async fn time_release(
         &self,
         system: &System,
         decide: impl Future<Output = Result<String>>,
     ) -> Result<Duration> {
-        let held = self.names(system, true);
+        let held = self.pod_names(system, true);
         ensure!(!held.is_empty(), "expected: held pods of {}\nseen: none", system.name);
         let what = format!("the release of {held:?}");
         let released = self.pods.until(&what, |pods| {
@@ -230,26 +231,26 @@ impl Stage<'_> {
         Ok(released.saturating_duration_since(recorded))
     }
 
-    /// When the next Approval, whatever it decides, is recorded.
+    /// Waits for the next Approval, with any decision. Returns the instant.
     pub async fn next_decision(&self) -> Result<Instant> {
         let before = self.approvals.now(Objects::len);
         let more = |all: &Objects<Approval>| if all.len() > before { Ok(()) } else { Err("none".to_owned()) };
         self.approvals.until("a recorded decision", more).await.map(|((), at)| at)
     }
 
-    /// The names of the pods of a system that are held, or that are not.
-    pub fn names(&self, system: &System, held: bool) -> Vec<String> {
-        let alike = |pod: &&Pod| is_of(pod, system) && is_held(pod) == held;
-        self.pods.now(|pods| pods.values().filter(alike).map(kube::ResourceExt::name_any).collect())
+    /// The names of the pods of a system that are held, or that are not held.
+    pub fn pod_names(&self, system: &System, held: bool) -> Vec<String> {
+        let wanted = |pod: &&Pod| is_of(pod, system) && is_held(pod) == held;
+        self.pods.now(|pods| pods.values().filter(wanted).map(kube::ResourceExt::name_any).collect())
     }
 
-    /// One of them.
-    pub fn name(&self, system: &System, held: bool) -> Result<String> {
-        self.names(system, held).into_iter().next().with_context(|| format!("no pod of {}", system.name))
+    /// The first of these names.
+    pub fn pod_name(&self, system: &System, held: bool) -> Result<String> {
+        self.pod_names(system, held).into_iter().next().with_context(|| format!("no pod of {}", system.name))
     }
 
-    /// Waits until pods are no more; when that was.
-    pub async fn gone(&self, system: &System, names: Vec<String>) -> Result<Instant> {
+    /// Waits until all named pods of a system are gone. Returns the instant.
+    pub async fn wait_until_gone(&self, system: &System, names: Vec<String>) -> Result<Instant> {
         let names: BTreeSet<_> = names.into_iter().map(|name| (system.namespace.to_owned(), name)).collect();
         let probe = |pods: &Objects<Pod>| {
             let left: Vec<_> = names.iter().filter(|name| pods.contains_key(name)).map(|(_, n)| n).collect();
@@ -258,8 +259,8 @@ impl Stage<'_> {
         self.pods.until(&format!("the end of {names:?}"), probe).await.map(|((), at)| at)
     }
 
-    /// Waits until a decision is judged to count for nothing; why.
-    pub async fn does_not_count(&self, system: &System, approval: &str) -> Result<String> {
+    /// Waits until an Approval has the condition `Counted=False`. Returns the reason and the message.
+    pub async fn wait_until_not_counted(&self, system: &System, approval: &str) -> Result<String> {
         let key = (system.namespace.to_owned(), approval.to_owned());
         let probe = |approvals: &Objects<Approval>| {
             let status = approvals.get(&key).and_then(|approval| approval.status.as_ref());
@@ -274,8 +275,8 @@ impl Stage<'_> {
         self.approvals.until(&format!("{approval} not to count"), probe).await.map(|(message, _)| message)
     }
 
-    /// Waits until a version is withheld; why.
-    pub async fn withheld(&self, system: &System, version: &str) -> Result<String> {
+    /// Waits until a version has the condition `Cleared=False`. Returns the message.
+    pub async fn wait_until_withheld(&self, system: &System, version: &str) -> Result<String> {
         let key = (system.namespace.to_owned(), version.to_owned());
         let probe = |versions: &Objects<ModelVersion>| {
             let status = versions.get(&key).and_then(|version| version.status.as_ref());
@@ -303,7 +304,7 @@ impl Stage<'_> {
             if is_held(pod) {
                 count.held += 1;
             } else if self.cluster.is_existing() || phase(pod) == "Running" {
-                // Real nodes would need the images of the examples, which do not exist.
+                // Pods do not start on real nodes, because the images of the examples do not exist.
                 count.running += 1;
             } else {
                 count.starting += 1;
@@ -313,7 +314,7 @@ impl Stage<'_> {
     }
 }
 
-/// A file of an example as a manifest.
+/// Reads a manifest from a file of an example.
 pub fn manifest(file: &str) -> Result<Value> {
     let path = root().join(file);
     let yaml = std::fs::read_to_string(&path).with_context(|| format!("reading {file}"))?;
@@ -326,19 +327,19 @@ pub fn is_held(pod: &Pod) -> bool {
     gates.into_iter().any(|gate| gate.name == GATE)
 }
 
-/// The command that takes the gate off a pod.
-pub fn lift_gate(namespace: &str, pod: &str) -> String {
+/// The command that removes the gate from a pod.
+pub fn remove_gate(namespace: &str, pod: &str) -> String {
     let patch = r#"[{"op":"remove","path":"/spec/schedulingGates"}]"#;
     format!("kubectl patch pod {pod} -n {namespace} --type=json -p '{patch}'")
 }
 
-/// A duration as it is told.
+/// A duration as the demo prints it.
 pub fn milliseconds(duration: Duration) -> String {
     format!("{} ms", duration.as_millis())
 }
 
-/// Fails unless `text` says `wanted`.
-pub fn says(text: &str, wanted: &str) -> Result<()> {
+/// Fails unless `text` contains `wanted`.
+pub fn ensure_contains(text: &str, wanted: &str) -> Result<()> {
     if text.contains(wanted) {
         return Ok(());
     }
@@ -355,8 +356,8 @@ fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
 }
 
-/// The words of a command line: between spaces, or between single quotes.
-fn words(command: &str) -> Vec<String> {
+/// Splits a command line at spaces. A text between single quotes is one word.
+fn split_words(command: &str) -> Vec<String> {
     let parts = command.split('\'').enumerate();
     let words = parts.flat_map(|(index, part)| match index % 2 {
         0 => part.split_whitespace().map(in_checkout).collect(),
@@ -369,13 +370,13 @@ fn in_checkout(word: &str) -> String {
     if word.starts_with("examples/") { root().join(word).display().to_string() } else { word.to_owned() }
 }
 
-/// The words of a refusal: a policy's after the policy's name, others as they are.
-fn essence(said: &str) -> String {
-    if let Some((before, words)) = said.split_once(" denied request: ") {
+/// Shortens the refusal of an admission policy to `<policy>: <message>`, and any other to its first paragraph.
+fn short_refusal(refusal: &str) -> String {
+    if let Some((before, message)) = refusal.split_once(" denied request: ") {
         let policy = before.rsplit("ValidatingAdmissionPolicy '").next().unwrap_or_default();
         let policy = policy.split('\'').next().unwrap_or_default();
-        return format!("{policy}: {}", words.trim());
+        return format!("{policy}: {}", message.trim());
     }
-    let first = said.split("\n\n").next().unwrap_or_default();
+    let first = refusal.split("\n\n").next().unwrap_or_default();
     first.split_whitespace().collect::<Vec<_>>().join(" ")
 }

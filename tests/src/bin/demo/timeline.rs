@@ -1,9 +1,9 @@
-//! What a reader sees: when, who, what happened, and under it what the cluster itself said.
+//! The output of the demo: for each line the time, the user and the checked result, then the output of the program.
 //!
 //! ```text
-//!   2  Three AI systems arrive, and none of them may run          a step
-//!   12.3s  dev        scales credit-scorer to 3                   a line: it has happened
-//!                     deployment.apps/credit-scorer scaled        a quote, dimmed on a terminal
+//!   2  Deploy three AI systems without an approval                a step
+//!   12.3s  dev        scales credit-scorer to 3                   a line: the result is checked
+//!                     │ deployment.apps/credit-scorer scaled      a quote, dimmed on a terminal
 //! ```
 
 use std::cell::Cell;
@@ -14,16 +14,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-/// How wide prose is where there is room.
-const WIDTH: usize = 116;
+/// The greatest width of prose. With it, a quote is as wide as `kubectl assent` wraps its output: 100 columns.
+const WIDTH: usize = 124;
 
-/// How wide it is at least.
+/// The smallest width of prose.
 const NARROW: usize = 72;
 
-/// Where what happened begins.
+/// The column at which the text of a line begins.
 const INDENT: usize = 22;
 
-/// The story so far.
+/// Prints the steps and lines of the demo, with the time since its start.
 pub struct Timeline {
     begin: Instant,
     steps: Cell<usize>,
@@ -33,7 +33,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Begins now.
+    /// Starts the clock, and reads the width and the colours of the terminal.
     pub fn new() -> Self {
         let terminal = io::stdout().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
         let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -41,42 +41,42 @@ impl Timeline {
         Self { begin: Instant::now(), steps: Cell::new(0), terminal, colour: terminal && !plain, width }
     }
 
-    /// How long it has been going on.
+    /// The time since the start.
     pub fn elapsed(&self) -> Duration {
         self.begin.elapsed()
     }
 
-    /// A new chapter, and why it is told.
-    pub fn step(&self, title: &str, why: &str) {
+    /// Prints the number and title of a step, and an introduction.
+    pub fn step(&self, title: &str, introduction: &str) {
         self.steps.set(self.steps.get() + 1);
         let title = self.styled("1", &format!("{:>2}  {title}", self.steps.get()));
         print(&format!("\n{title}"));
-        self.note(why);
+        self.note(introduction);
     }
 
-    /// A paragraph.
+    /// Prints a paragraph.
     pub fn note(&self, text: &str) {
         for line in wrapped(text, self.width - 4) {
             print(&format!("    {line}"));
         }
     }
 
-    /// Something that has happened.
+    /// Prints a checked result.
     pub fn line(&self, who: &str, what: &str) {
         let mut lines = wrapped(what, self.width - INDENT).into_iter();
         print(&self.first(who, &lines.next().unwrap_or_default()));
         lines.for_each(|line| print(&format!("{:INDENT$}{line}", "")));
     }
 
-    /// Something that was tried, and what came of it instead.
-    pub fn tried(&self, who: &str, what: &str, instead: &str) {
-        self.line(who, &format!("{what} {} {}", self.styled("2", "→"), self.styled("1;33", instead)));
+    /// Prints an attempt and its result, such as `refused`.
+    pub fn attempt(&self, who: &str, what: &str, result: &str) {
+        self.line(who, &format!("{what} {} {}", self.styled("2", "→"), self.styled("1;33", result)));
     }
 
-    /// What the cluster said about it.
+    /// Prints the output of a program, wrapped and dimmed.
     pub fn quote(&self, text: &str) {
         for line in text.trim_end().lines() {
-            // A difference means its spaces.
+            // Spaces are significant in a line of a diff.
             let as_it_is = line.starts_with(['+', '-']);
             let lines = if as_it_is { vec![line.to_owned()] } else { wrapped(line, self.width - INDENT - 2) };
             for line in lines {
@@ -85,7 +85,7 @@ impl Timeline {
         }
     }
 
-    /// What a program printed, as it is.
+    /// Prints the output of a program unchanged, with its first line as the header.
     pub fn table(&self, text: &str) {
         for (index, line) in text.trim_end().lines().enumerate() {
             let line = if index == 0 { self.styled("4", line) } else { line.to_owned() };
@@ -93,7 +93,7 @@ impl Timeline {
         }
     }
 
-    /// Does `work` and tells it once it is done; a terminal shows what is waited for meanwhile.
+    /// Waits for `work`, then prints the line. A terminal shows the line dimmed in the meantime.
     pub async fn expect<T>(&self, who: &str, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
         if self.terminal {
             let pending = self.styled("2", &self.first(who, what));
@@ -120,18 +120,18 @@ impl Timeline {
 }
 
 fn print(line: &str) {
-    // Whoever closed the pipe has read enough.
+    // Ignores a closed pipe, as of `make demo | head`.
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-/// The width of the terminal.
+/// The width of the terminal, as `stty` reports it.
 fn columns() -> Option<usize> {
     let size =
         Command::new("stty").arg("size").stdin(Stdio::inherit()).stderr(Stdio::null()).output().ok()?;
     String::from_utf8(size.stdout).ok()?.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Breaks a line between words; what follows the first line is indented as that is.
+/// Wraps a line between words. Continuation lines have the indentation of the first line.
 fn wrapped(line: &str, width: usize) -> Vec<String> {
     let indent: String = line.chars().take_while(|c| *c == ' ').collect();
     let mut lines = vec![indent.clone()];

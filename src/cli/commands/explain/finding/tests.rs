@@ -16,7 +16,7 @@ fn facts(record: SystemRecord) -> ExplainInput {
     ExplainInput {
         namespace: "lending".to_owned(),
         place: " -n lending".to_owned(),
-        governance: Seen::There(Governance { mode: Some(Mode::Enforce), ..Governance::default() }),
+        governance: Seen::Found(Governance { mode: Some(Mode::Enforce), ..Governance::default() }),
         clearance: Seen::Hidden,
         records: BTreeMap::from([("credit-scorer".to_owned(), record)]),
         holders: None,
@@ -53,14 +53,14 @@ fn approved(record: SystemRecord, version: &str) -> SystemRecord {
 }
 
 #[test]
-fn held_for_want_of_a_signature() {
+fn pod_without_enough_approvals_is_held() {
     let record =
         approved(record(), V1).with("alice", Decision::Approve, "risk-officer", V2, "2026-11-23T09:00:00Z");
     insta::assert_snapshot!(text(pods_of(V2, |_| {}), &facts(record), now()));
 }
 
 #[test]
-fn held_for_what_differs_from_the_closest_version() {
+fn pod_that_matches_no_version_shows_the_closest_one() {
     let group = pods_of(V2, |runtime| {
         runtime.containers[0].args[1] = "--max-model-len=32768".into();
         let log = EnvVar { name: "VLLM_LOGGING_LEVEL".into(), value: Some("DEBUG".into()), value_from: None };
@@ -71,7 +71,7 @@ fn held_for_what_differs_from_the_closest_version() {
 }
 
 #[test]
-fn cleared() {
+fn pod_of_a_cleared_version_is_cleared() {
     let finding = explain(pods_of(V1, |_| {}), &facts(approved(record(), V1)));
     assert!(finding.pods[0].cleared);
     assert_eq!(finding.pods[0].matches, [V1]);
@@ -82,17 +82,17 @@ fn cleared() {
 }
 
 #[test]
-fn the_first_thing_that_admission_stumbles_over() {
+fn conclusion_is_the_first_check_of_admission_that_fails() {
     let conclusion = |group: PodGroup, facts: &ExplainInput| explain(group, facts).pods.remove(0).conclusion;
     let good = || pods_of(V1, |_| {});
     let everything = facts(approved(record(), V1));
-    let not_enforced = ExplainInput { governance: Seen::There(Governance::default()), ..everything.clone() };
+    let not_enforced = ExplainInput { governance: Seen::Found(Governance::default()), ..everything.clone() };
     assert!(conclusion(good(), &not_enforced).contains("has no label assent.dev/mode=enforce"));
     let scoped = Governance { mode: Some(Mode::Enforce), scope: Scope::Labelled };
-    let labelled_only = ExplainInput { governance: Seen::There(scoped), ..everything.clone() };
+    let labelled_only = ExplainInput { governance: Seen::Found(scoped), ..everything.clone() };
     let other = PodGroup { system: None, scope: Scope::All, ..good() };
     assert!(
-        conclusion(other, &labelled_only).contains("assent.dev/scope=labelled, which does not take it in")
+        conclusion(other, &labelled_only).contains("assent.dev/scope=labelled, which does not include it")
     );
     let unlabelled = PodGroup { system: None, ..good() };
     assert!(conclusion(unlabelled, &everything).contains("it has no label assent.dev/system"));
@@ -101,5 +101,5 @@ fn the_first_thing_that_admission_stumbles_over() {
     let unmatchable = PodGroup { runtime: Err("hostAliases cannot be part of it".to_owned()), ..good() };
     assert_eq!(conclusion(unmatchable, &everything), "hostAliases cannot be part of it");
     let no_versions = facts(SystemRecord { versions: Vec::new(), ..record() });
-    assert!(conclusion(good(), &no_versions).contains("no ModelVersion describes a version"));
+    assert!(conclusion(good(), &no_versions).contains("has no ModelVersion"));
 }

@@ -1,11 +1,11 @@
-//! What the API server told, line by line as it came, and what follows from it for each pod.
+//! The recorded changes in the order in which they came, and the history of each pod that follows from them.
 //!
 //! ```text
-//!  Line ── at ── told ── object        history.jsonl, in the order in which it came
-//!   └──► History ─┬─ pods by uid       created, released, bound, gone: the API server's time where it says one
-//!                 ├─ clearances        by namespace; each with the stretch for which it stood
-//!                 ├─ record            what people decided
-//!                 └─ leaders           whose the Lease was, since when
+//!  Line ── at ── change ── object      history.jsonl
+//!   └──► History ─┬─ pods by uid       created, released, bound, gone: by the time of the API server, if there is one
+//!                 ├─ clearances        by namespace, each with the period in which it was current
+//!                 ├─ record            the decisions of people
+//!                 └─ leaders           the holders of the Lease, each with its start
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,101 +16,100 @@ use serde_json::Value;
 
 use super::record::{Record, Subject, time};
 
-/// What is told of an object.
+/// A change of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Told {
-    /// It is so.
-    Is,
-    /// It was deleted; in a list it was missing.
+pub enum Change {
+    /// The object was created or updated.
+    Present,
+    /// The object was deleted, or it was missing in a list.
     Gone,
 }
 
-/// Something the API server told.
+/// A recorded change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Line {
-    /// When the witness heard of it.
+    /// When the witness received the change.
     pub at: Timestamp,
-    /// What.
-    pub told: Told,
-    /// Of which object.
+    pub change: Change,
+    /// The object, or its last known state if it is gone.
     pub object: Value,
 }
 
 impl Line {
-    /// The object's kind.
+    /// The kind of the object.
     pub fn kind(&self) -> &str {
         self.object["kind"].as_str().unwrap_or_default()
     }
 
-    /// The object's metadata.
+    /// The metadata of the object.
     pub fn meta(&self) -> &Value {
         &self.object["metadata"]
     }
 
-    /// A text of its metadata.
+    /// A text field of the metadata.
     pub fn text(&self, field: &str) -> String {
         self.meta()[field].as_str().unwrap_or_default().to_owned()
     }
 }
 
-/// The life of a pod.
+/// The history of a pod.
 #[derive(Clone, Debug)]
 pub struct Life {
-    /// Its namespace and name.
+    /// Namespace and name.
     pub name: (String, String),
-    /// The version whose revision it runs, if it is one.
+    /// The namespace, and the version with the revision of the pod. The version may not exist.
     pub subject: Subject,
-    /// As it was last seen.
+    /// The last known state.
     pub last: Value,
-    /// When it was admitted.
+    /// When the API server admitted the pod.
     pub created: Timestamp,
-    /// Whether it was held when it was admitted.
+    /// Whether the pod was held at its admission.
     pub was_held: bool,
-    /// When its gate was lifted.
+    /// When the gate was removed.
     pub released: Option<Timestamp>,
-    /// When it was first seen with a node.
+    /// When the pod first had a node.
     pub bound: Option<Timestamp>,
-    /// When it was first seen to be ending.
+    /// When the pod was first being deleted.
     pub ending: Option<Timestamp>,
-    /// When it was first seen to be gone, or to have ended.
+    /// When the pod was first gone, or ended.
     pub gone: Option<Timestamp>,
 }
 
-/// A clearance and the stretch during which it stood.
+/// A Clearance, and the period in which it was current.
 #[derive(Clone, Debug)]
-pub struct Stood {
-    /// From when, by the API server's clock.
+pub struct ClearancePeriod {
+    /// The start, by the clock of the API server.
     pub from: Timestamp,
-    /// Until when.
+    /// The end, or `None` for the current one.
     pub to: Option<Timestamp>,
-    /// What it said; none, if nobody saw it: the watch was broken, and what followed had been written twice.
+    /// The spec. `None` if the watch missed it, because the generation of the next state is higher by more than one.
     pub spec: Option<Value>,
 }
 
-/// What follows from the lines.
+/// The history of all objects.
 #[derive(Debug, Default)]
 pub struct History {
-    /// By uid.
+    /// The pods by uid.
     pub pods: BTreeMap<String, Life>,
-    /// By namespace.
-    pub clearances: BTreeMap<String, Vec<Stood>>,
-    /// The generation of each as it was last seen, and when.
+    /// The Clearances by namespace.
+    pub clearances: BTreeMap<String, Vec<ClearancePeriod>>,
+    /// The last known generation of each Clearance, and when it was seen.
     seen: BTreeMap<String, (Option<i64>, Timestamp)>,
-    /// What people decided.
+    /// The decisions of people.
     pub record: Record,
-    /// Whose the Lease was, since when.
+    /// The holders of the Lease, each with its start.
     pub leaders: Vec<(Timestamp, String)>,
-    /// Approvals by namespace and name, as they were first seen.
+    /// The first known state of each Approval, by namespace and name.
     pub approvals: BTreeMap<(String, String), Value>,
-    /// Approvals that were changed or are gone.
-    pub forgotten: Vec<(Timestamp, (String, String), &'static str)>,
-    /// Deployments as they are, and when each last became another.
+    /// Approvals that were changed or deleted.
+    pub altered_approvals: Vec<(Timestamp, (String, String), &'static str)>,
+    /// The current Deployments, each with the times of its changes.
     pub deployments: BTreeMap<(String, String), (Value, Vec<Timestamp>)>,
-    /// Events: of which uid, why, when.
+    /// The Events: uid of the object, reason and time.
     pub events: Vec<(String, String, Timestamp)>,
-    /// Pods that their controller says it deleted.
+    /// The names of pods that their controller deleted, according to its Events.
     pub scaled_down: BTreeSet<String>,
-    /// When the last line came.
+    /// The time of the last line.
     pub end: Timestamp,
 }
 
@@ -143,12 +142,12 @@ impl History {
         history
     }
 
-    /// Whether there is an Event about the object with `uid` for this reason.
-    pub fn is_said(&self, uid: &str, reason: &str) -> bool {
+    /// Whether there is an Event with this reason about the object with `uid`.
+    pub fn has_event(&self, uid: &str, reason: &str) -> bool {
         self.events.iter().any(|(of, why, _)| of == uid && why == reason)
     }
 
-    /// Levels, systems and the digests of versions do not change while it is watched, and decisions need them.
+    /// Reads the levels, systems, digests and decisions. Levels, systems and digests do not change during a run.
     fn read_rules(&mut self, lines: &[Line]) {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let of = |kind: &'static str| lines.iter().filter(move |line| line.kind() == kind);
@@ -166,8 +165,9 @@ impl History {
         let digests: BTreeMap<_, _> = of("ModelVersion")
             .map(|l| ((l.text("namespace"), l.text("name")), text(&l.object["status"]["subjectDigest"])))
             .collect();
-        let mut heard = BTreeSet::new();
-        for approval in of("Approval").filter(|l| l.told == Told::Is && heard.insert(l.text("uid"))) {
+        let mut known = BTreeSet::new();
+        for approval in of("Approval").filter(|l| l.change == Change::Present && known.insert(l.text("uid")))
+        {
             let version = (approval.text("namespace"), text(&approval.object["spec"]["modelVersion"]));
             self.record.add(&approval.object, digests.get(&version).map(String::as_str));
         }
@@ -195,8 +195,8 @@ impl History {
         known.was_held |= held;
         if known.was_held && !held && known.released.is_none() {
             let entries = line.meta()["managedFields"].as_array().into_iter().flatten();
-            let mut lifted = entries.filter(|entry| entry["manager"] == "assent-release");
-            known.released = lifted.next().and_then(|entry| time(&entry["time"])).or(Some(line.at));
+            let mut releases = entries.filter(|entry| entry["manager"] == "assent-release");
+            known.released = releases.next().and_then(|entry| time(&entry["time"])).or(Some(line.at));
         }
         if !object["spec"]["nodeName"].is_null() {
             known.bound.get_or_insert(line.at);
@@ -205,7 +205,7 @@ impl History {
             known.ending.get_or_insert(line.at);
         }
         let ended = matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
-        if line.told == Told::Gone || ended {
+        if line.change == Change::Gone || ended {
             known.ending.get_or_insert(line.at);
             known.gone.get_or_insert(line.at);
         }
@@ -213,40 +213,40 @@ impl History {
     }
 
     fn clearance(&mut self, line: &Line) {
-        let stood = self.clearances.entry(line.text("namespace")).or_default();
+        let periods = self.clearances.entry(line.text("namespace")).or_default();
         let entries = line.meta()["managedFields"].as_array().into_iter().flatten();
         let written = entries.filter_map(|entry| time(&entry["time"])).max();
         let from = written.or_else(|| time(&line.meta()["creationTimestamp"])).unwrap_or(line.at);
-        // Written in that second, and perhaps at its very end.
-        let to = if line.told == Told::Is { from + SignedDuration::from_secs(1) } else { line.at };
+        // The API server writes whole seconds, so the write may be at the end of that second.
+        let to = if line.change == Change::Present { from + SignedDuration::from_secs(1) } else { line.at };
         let generation = line.meta()["generation"].as_i64();
         let before = self.seen.insert(line.text("namespace"), (generation, line.at));
         if let Some((Some(before), at)) = before
             && generation.is_some_and(|generation| generation > before + 1)
         {
-            stood.push(Stood { from: at, to: Some(to), spec: None });
+            periods.push(ClearancePeriod { from: at, to: Some(to), spec: None });
         }
-        let last = stood.iter_mut().rfind(|stood| stood.spec.is_some());
+        let last = periods.iter_mut().rfind(|period| period.spec.is_some());
         if last.as_ref().is_some_and(|last| last.spec.as_ref() == Some(&line.object["spec"]))
-            && line.told == Told::Is
+            && line.change == Change::Present
         {
             return;
         }
         if let Some(last) = last {
             last.to.get_or_insert(to);
         }
-        if line.told == Told::Is {
-            stood.push(Stood { from, to: None, spec: Some(line.object["spec"].clone()) });
+        if line.change == Change::Present {
+            periods.push(ClearancePeriod { from, to: None, spec: Some(line.object["spec"].clone()) });
         }
     }
 
     fn approval(&mut self, line: &Line) {
         let key = (line.text("namespace"), line.text("name"));
         let first = self.approvals.entry(key.clone()).or_insert_with(|| line.object["spec"].clone());
-        if line.told == Told::Gone {
-            self.forgotten.push((line.at, key, "is gone"));
+        if line.change == Change::Gone {
+            self.altered_approvals.push((line.at, key, "is gone"));
         } else if *first != line.object["spec"] {
-            self.forgotten.push((line.at, key, "was changed"));
+            self.altered_approvals.push((line.at, key, "was changed"));
         }
     }
 
@@ -259,7 +259,7 @@ impl History {
 
     fn deployment(&mut self, line: &Line) {
         let key = (line.text("namespace"), line.text("name"));
-        if line.told == Told::Gone {
+        if line.change == Change::Gone {
             self.deployments.remove(&key);
             return;
         }
@@ -271,7 +271,7 @@ impl History {
     }
 }
 
-/// Whether a pod is gated by Assent.
+/// Whether a pod has the gate of Assent.
 pub fn is_held(pod: &Value) -> bool {
     let gates = pod["spec"]["schedulingGates"].as_array();
     gates.is_some_and(|gates| gates.iter().any(|gate| gate["name"] == "assent.dev/clearance"))

@@ -1,21 +1,21 @@
-//! The judgement: whether what happened to each pod is what was promised. It knows what the API server told,
-//! when something was down, and by how much the operators' clocks were wrong; of the operators it knows nothing.
+//! Judges whether each promise was kept for each pod. The judge knows the recorded changes, the outages and the errors of
+//! the operators' clocks. It knows nothing else about the operators.
 //!
 //! ```text
-//!  I1  admitted or released     a Clearance that stood no longer than LAG before matched it and had not ended,
-//!                               and so did the people's record
-//!  I2  clearance lost           gone within the grace and SLACK, or asked to be and an Event names its node
-//!  I3  in the end               what is approved runs with its replicas; nothing approved was stopped
-//!  I4  always                   no Approval is gone or changed; what was stopped has its Event
-//!  I5  always                   what a Clearance cleared was not held, and got a node
+//!  I1  admitted or released     a Clearance that was current at most LAG before matched the pod and had not ended,
+//!                               and the people's decisions also cleared it
+//!  I2  clearance lost           gone within the grace period and SLACK, or due to end and an Event names its node
+//!  I3  at the end               approved Deployments have all replicas; no approved pod was stopped
+//!  I4  always                   no Approval is deleted or changed; a stopped pod has its Event
+//!  I5  always                   a pod that a Clearance cleared was not held, and got a node
 //! ```
 //!
-//! LAG, grace and SLACK are counted while what they depend on is up ([`Uptime`]): the API server and etcd for
-//! what the API server decides, and a leading operator besides for what the operator does.
+//! LAG, grace period and SLACK count only while the required components are up ([`Uptime`]). Decisions of the API server
+//! require the API server and etcd. The work of the operator also requires a leading operator.
 //!
-//! A clock that is wrong: an end is kept by the API server to the second, whatever the operators' clocks say.
-//! Only running pods are stopped by the operator's clock: as much too late as it is slow, or too early as it is
-//! fast; and where two operators' clocks differ, a grace that one began and another ends is wrong by as much.
+//! The API server ends an approval on its second, with any clocks of the operators. Only the stop of running pods depends
+//! on the operator's clock: it is late if the clock is slow, and early if the clock is fast. If the operators' clocks
+//! differ, and one starts a grace period and another ends it, the grace period is wrong by the difference.
 
 use std::time::Duration;
 
@@ -23,68 +23,68 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::history::{History, Life, Stood, is_held};
+use super::history::{ClearancePeriod, History, Life, is_held};
 use super::record::time;
 use super::uptime::Uptime;
 use crate::faults::Outage;
 
-/// How long what was written may be unknown to who must know it.
+/// The longest time until a component must know a written object.
 const LAG: Duration = Duration::from_secs(5);
 
-/// How much longer than the grace a stop may take, on a machine that has much else to do.
+/// The longest time that a stop may take beyond the grace period, on a busy machine.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// How long a pod that is not held may wait for a node.
+/// The longest time that a pod without the gate may wait for a node.
 const UNSCHEDULED: Duration = Duration::from_secs(15);
 
-/// What the witness is told beside what it sees.
+/// The information that the test gives to the witness.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Testimony {
-    /// What was down or hindered, and when.
+    /// The outages.
     pub outages: Vec<Outage>,
     /// The error of each operator's clock in seconds.
     pub skew: Vec<i64>,
-    /// The grace of every level in seconds.
+    /// The grace period of all risk levels in seconds.
     pub grace: u32,
 }
 
-/// A promise that was not kept.
+/// A broken promise.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Violation {
     /// `I1` to `I5`.
     pub promise: String,
-    /// The uid of the object concerned, or its name.
+    /// The uid or name of the object.
     pub object: String,
-    /// The namespace and version concerned.
+    /// The namespace and the version.
     pub subject: (String, String),
-    /// From when it matters.
+    /// The start of the relevant period.
     pub from: Timestamp,
-    /// Until when.
+    /// The end of the relevant period.
     pub to: Timestamp,
-    /// What is wrong.
+    /// The description.
     pub says: String,
 }
 
-/// How much was judged, and how close to the bounds it came.
+/// The numbers of judged objects, and the slowest stop.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Figures {
-    /// Pods that were seen.
+    /// All pods.
     pub pods: usize,
-    /// Those of them that got a node.
+    /// Pods that got a node.
     pub bound: usize,
-    /// Those that were held.
+    /// Pods that were held.
     pub held: usize,
-    /// Losses of clearance under running pods.
+    /// Losses of clearance of running pods.
     pub losses: usize,
-    /// The longest that one of them was survived, in milliseconds of uptime beyond the grace.
+    /// The longest time that a pod ran after a loss, in milliseconds of uptime beyond the grace period.
     pub slowest_stop: u64,
-    /// Decisions.
+    /// Approvals, Rejects and Revokes.
     pub decisions: usize,
-    /// How often the leader was another.
+    /// Changes of the leader.
     pub leaders: usize,
 }
 
-/// Judges all of it.
+/// Judges the complete history.
 pub fn judge(history: &History, testimony: &Testimony) -> (Vec<Violation>, Figures) {
     let mut judge = Judge::new(history, testimony);
     for (uid, life) in &history.pods {
@@ -93,7 +93,7 @@ pub fn judge(history: &History, testimony: &Testimony) -> (Vec<Violation>, Figur
         judge.stop(uid, life);
         judge.event(uid, life);
     }
-    judge.memory();
+    judge.approvals();
     let lives = || history.pods.values();
     judge.figures = Figures {
         pods: history.pods.len(),
@@ -109,13 +109,13 @@ pub fn judge(history: &History, testimony: &Testimony) -> (Vec<Violation>, Figur
 struct Judge<'a> {
     history: &'a History,
     testimony: &'a Testimony,
-    /// When the API server and etcd were themselves.
+    /// The uptime of the API server and etcd.
     api: Uptime,
-    /// When an operator led besides.
+    /// The time in which an operator also led.
     service: Uptime,
-    /// When the scheduler was there besides.
+    /// The time in which the scheduler was also up.
     scheduling: Uptime,
-    /// When the controllers were there besides.
+    /// The time in which the controllers were also up.
     controlling: Uptime,
     violations: Vec<Violation>,
     figures: Figures,
@@ -143,25 +143,25 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// I1, and the part of I5 that is decided at admission.
+    /// I1, and the part of I5 that concerns the admission.
     fn admission(&mut self, uid: &str, life: &Life) {
         let at = if life.was_held { life.released } else { Some(life.created) };
         if life.was_held && self.all_clear(life) {
-            self.violate("I5", uid, life, life.created, "it was held though a clearance cleared it");
+            self.violate("I5", uid, life, life.created, "it was held, but a Clearance cleared it");
         }
         let Some(at) = at else {
             if life.bound.is_some() {
-                self.violate("I1", uid, life, life.created, "it has a node, and a gate");
+                self.violate("I1", uid, life, life.created, "it has a node, but also the gate");
             }
             return;
         };
         let what = if life.was_held { "released" } else { "admitted" };
         let may_clear = |spec: &Option<Value>| spec.as_ref().is_none_or(|spec| clears(spec, &life.last, at));
-        if !self.standing(life, at).any(|stood| may_clear(&stood.spec)) {
-            let says = format!("it was {what} at {at}, and no clearance that stood then cleared it");
+        if !self.known_clearances(life, at).any(|period| may_clear(&period.spec)) {
+            let says = format!("it was {what} at {at}, but no current Clearance cleared it");
             self.violate("I1", uid, life, at, &says);
         } else if !self.recorded(life, at) {
-            let says = format!("it was {what} at {at}, and nobody's decisions cleared {}", life.subject.1);
+            let says = format!("it was {what} at {at}, but the decisions did not clear {}", life.subject.1);
             self.violate("I1", uid, life, at, &says);
         }
     }
@@ -171,21 +171,25 @@ impl<'a> Judge<'a> {
         self.history.record.cleared_for_somebody(&life.subject, known, at)
     }
 
-    /// The clearances that the API server may have known at an instant.
-    fn standing(&self, life: &Life, at: Timestamp) -> impl Iterator<Item = &'a Stood> + use<'a> {
+    /// The Clearances that the API server may have known at an instant.
+    fn known_clearances(
+        &self,
+        life: &Life,
+        at: Timestamp,
+    ) -> impl Iterator<Item = &'a ClearancePeriod> + use<'a> {
         let (from, to) = (self.api.before(at, LAG), at + SignedDuration::from_secs(1));
         let all = self.history.clearances.get(&life.name.0);
         all.into_iter().flatten().filter(move |s| s.from <= to && s.to.is_none_or(|end| end >= from))
     }
 
     fn all_clear(&self, life: &Life) -> bool {
-        let mut standing = self.standing(life, life.created).peekable();
+        let mut known = self.known_clearances(life, life.created).peekable();
         let does_clear =
             |spec: &Option<Value>| spec.as_ref().is_some_and(|s| clears(s, &life.last, life.created));
-        standing.peek().is_some() && standing.all(|stood| does_clear(&stood.spec))
+        known.peek().is_some() && known.all(|period| does_clear(&period.spec))
     }
 
-    /// I5: what is not held gets a node.
+    /// I5: a pod that is not held gets a node.
     fn start(&mut self, uid: &str, life: &Life) {
         let from = if life.was_held { life.released } else { Some(life.created) };
         let to = life.bound.or(life.ending).unwrap_or(self.history.end);
@@ -196,14 +200,15 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// I2, and that nothing approved is stopped.
+    /// I2, and the part of I3 that no approved pod is stopped.
     fn stop(&mut self, uid: &str, life: &Life) {
         let Some(bound) = life.bound else { return };
         let gone = life.gone.unwrap_or(self.history.end);
         let (slow, fast, apart) = self.clocks();
         let grace = Duration::from_secs(self.testimony.grace.into());
         for (lost, back) in self.history.record.losses(&life.subject, bound, gone) {
-            let ended = self.history.record.about(&life.subject).iter().any(|said| said.end == Some(lost));
+            let ended =
+                self.history.record.about(&life.subject).iter().any(|decision| decision.end == Some(lost));
             let wrong = apart + if ended { slow } else { Duration::ZERO };
             let survived = self.service.between(lost, back.min(gone)).saturating_sub(wrong);
             self.figures.losses += 1;
@@ -214,22 +219,23 @@ impl<'a> Judge<'a> {
             let late = u64::try_from(survived.saturating_sub(grace).as_millis()).unwrap_or(u64::MAX);
             self.figures.slowest_stop = self.figures.slowest_stop.max(late);
             if survived > grace + SLACK {
-                let says = format!("it lost its clearance at {lost} and ran on for {survived:.1?} of uptime");
+                let says =
+                    format!("it lost its clearance at {lost} and ran for another {survived:.1?} of uptime");
                 self.violate("I2", uid, life, lost, &says);
             }
         }
-        if let Some(ending) = life.ending.filter(|_| self.history.is_said(uid, "ClearanceLost")) {
+        if let Some(ending) = life.ending.filter(|_| self.history.has_event(uid, "ClearanceLost")) {
             let from = self.service.before(ending, LAG);
             let to =
                 ending + SignedDuration::from_secs(1) + SignedDuration::try_from(fast).unwrap_or_default();
             let known = self.history.record.instants(&life.subject, from, to);
             if known.into_iter().all(|at| self.history.record.cleared(&life.subject, at)) {
-                self.violate("I3", uid, life, ending, "it was stopped though it was cleared");
+                self.violate("I3", uid, life, ending, "it was stopped, but it was cleared");
             }
         }
     }
 
-    /// I4: whoever stopped a pod says so.
+    /// I4: a pod that was stopped for its clearance has an Event.
     fn event(&mut self, uid: &str, life: &Life) {
         let (Some(_), Some(ending)) = (life.bound, life.ending) else { return };
         let second = SignedDuration::from_secs(1);
@@ -247,14 +253,14 @@ impl<'a> Judge<'a> {
                 && outage.from <= ending + second * 15
                 && ending - second * 3 <= outage.to
         });
-        if lost && !own_doing && !rolled && !hindered && !self.history.is_said(uid, "ClearanceLost") {
+        if lost && !own_doing && !rolled && !hindered && !self.history.has_event(uid, "ClearanceLost") {
             self.violate("I4", uid, life, ending, "it was stopped, and no Event says why");
         }
     }
 
-    /// I4: decisions stay.
-    fn memory(&mut self) {
-        for (at, (namespace, name), what) in &self.history.forgotten {
+    /// I4: Approvals stay unchanged.
+    fn approvals(&mut self) {
+        for (at, (namespace, name), what) in &self.history.altered_approvals {
             self.violations.push(Violation {
                 promise: "I4".to_owned(),
                 object: name.clone(),
@@ -266,7 +272,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// By how much the slowest clock is slow, the fastest fast, and by how much they differ.
+    /// The largest delay of a clock, the largest advance of a clock, and the largest difference between two clocks.
     fn clocks(&self) -> (Duration, Duration, Duration) {
         let skew = || self.testimony.skew.iter().copied();
         let (slowest, fastest) = (skew().min().unwrap_or(0), skew().max().unwrap_or(0));
@@ -288,7 +294,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// When the holder of the Lease could do its work.
+/// The time in which the holder of the Lease could work.
 fn led(history: &History, testimony: &Testimony) -> Uptime {
     let begin = history.leaders.first().map_or(history.end, |(at, _)| *at);
     let mut down = vec![(Timestamp::UNIX_EPOCH, begin)];
@@ -297,20 +303,20 @@ fn led(history: &History, testimony: &Testimony) -> Uptime {
         if leader.is_empty() {
             down.push((*from, to));
         }
-        // What it could not do at the end of its time was not done until the next one recovered.
+        // An outage ends at the latest with the leadership. The recovery time of the next leader covers the open work.
         let outages = testimony.outages.iter().filter(|outage| outage.who == *leader);
         for outage in outages.filter(|outage| outage.from < to && *from <= outage.to) {
             let hindered = matches!(outage.what.split('(').next(), Some("Storm" | "Partition"));
             let rest = if hindered { outage.to.duration_since(outage.from) } else { SignedDuration::ZERO };
             down.push((outage.from.max(*from), (outage.to + rest).min(to)));
         }
-        // A new leader begins anew.
+        // A new leader needs time to recover.
         down.push((*from, *from));
     }
     Uptime::recovering(down)
 }
 
-/// What the witness sees at the moment that is not as it should be in the end.
+/// The differences between the current state and the expected final state.
 pub fn unsettled(history: &History, now: Timestamp) -> Vec<String> {
     let cleared = |life: &Life| {
         let clearance = history
@@ -325,7 +331,7 @@ pub fn unsettled(history: &History, now: Timestamp) -> Vec<String> {
         life.bound.is_some() && !cleared(life) && !waits_for_its_node(history, uid, life, now)
     });
     let mut wrong: Vec<_> = runs
-        .map(|(_, life)| format!("pod {}/{} runs and is not cleared", life.name.0, life.name.1))
+        .map(|(_, life)| format!("pod {}/{} runs, but is not cleared", life.name.0, life.name.1))
         .collect();
     for ((namespace, name), (deployment, _)) in &history.deployments {
         let revision = deployment["spec"]["template"]["spec"]["containers"][0]["args"][1].as_str();
@@ -335,32 +341,32 @@ pub fn unsettled(history: &History, now: Timestamp) -> Vec<String> {
             continue;
         }
         let wanted = deployment["spec"]["replicas"].as_u64().unwrap_or(1);
-        let ours = alive().map(|(_, life)| life).filter(|life| {
+        let pods = alive().map(|(_, life)| life).filter(|life| {
             life.name.0 == *namespace
                 && life.last["metadata"]["labels"]["app"] == *name
                 && life.ending.is_none()
         });
         let (mut running, mut others) = (0, 0);
-        for life in ours {
+        for life in pods {
             let ready = life.subject.1 == version && life.last["status"]["phase"] == "Running";
             if ready && !is_held(&life.last) { running += 1 } else { others += 1 }
         }
         if running != wanted || others != 0 {
             wrong.push(format!(
-                "deployment {namespace}/{name}: {version} is cleared and {running} of {wanted} pods run, with {others} others"
+                "deployment {namespace}/{name}: {version} is cleared, but {running} of {wanted} pods run, and there are {others} others"
             ));
         }
     }
     wrong
 }
 
-/// Whether a pod was to have ended `by` then, and an Event says that its node does not say that it did.
+/// Whether a pod was due to end by `by`, and an Event says that its node does not confirm the end.
 fn waits_for_its_node(history: &History, uid: &str, life: &Life, by: Timestamp) -> bool {
     time(&life.last["metadata"]["deletionTimestamp"]).is_some_and(|end| end <= by)
-        && history.is_said(uid, "StopOverdue")
+        && history.has_event(uid, "StopOverdue")
 }
 
-/// Whether a clearance clears a pod at an instant: an equality of the parts that the workloads here vary.
+/// Whether a Clearance clears a pod at an instant. Compares only the fields that this test varies.
 fn clears(clearance: &Value, pod: &Value, now: Timestamp) -> bool {
     let system = pod["metadata"]["labels"]["assent.dev/system"].as_str().unwrap_or_default();
     let cleared = clearance["systems"][system]["cleared"].as_array().into_iter().flatten();

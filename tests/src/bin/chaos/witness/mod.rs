@@ -1,5 +1,5 @@
-//! The witness: a process of its own, that speaks to nobody but the API server, directly and with its own
-//! client. It writes down what it is told, and judges it in the end.
+//! The witness: a separate process with its own client, which connects only to the API server. It records all changes
+//! and judges them at the end.
 //!
 //! ```text
 //!  API server ── watches ──► Line ──► history.jsonl         chaos ── stdin: Testimony ──► judge
@@ -33,61 +33,61 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::time::{Instant, sleep};
 
-use self::history::{History, Line, Told};
+use self::history::{Change, History, Line};
 use self::judge::{Figures, judge, unsettled};
 pub use self::judge::{Testimony, Violation};
 
-/// How long it waits for everything to be as it should be, once nothing is broken any more.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// The timeout for the expected final state, from the end of the faults.
+const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// How long after an error it asks again; at once would be no witness but a burden.
-const AGAIN: Duration = Duration::from_millis(200);
+/// The wait after an error of a watch, so that retries are no load for the API server.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// How it is started.
+/// The options of the witness.
 #[derive(Args)]
 pub struct Options {
-    /// Who it is to the API server.
+    /// The kubeconfig of the witness.
     #[arg(long)]
     kubeconfig: PathBuf,
-    /// The namespaces that it watches.
+    /// The namespaces to watch.
     #[arg(long, value_delimiter = ',')]
     namespaces: Vec<String>,
-    /// Where it writes down what it is told.
+    /// The file for the recorded changes.
     #[arg(long)]
     history: PathBuf,
 }
 
-/// What it has to say in the end.
+/// The verdict of the witness.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Verdict {
-    /// What was not as promised.
+    /// The broken promises.
     pub violations: Vec<Violation>,
-    /// How much was judged.
+    /// The numbers of judged objects.
     pub figures: Figures,
-    /// How it came to the first violation.
+    /// The history of the first violation.
     pub story: Vec<String>,
-    /// How long it took until everything was as it should be.
+    /// The time from the end of the faults to the expected final state.
     pub settled: Duration,
 }
 
-/// Watches until it is given a testimony, and prints its verdict.
-pub async fn attend(options: Options) -> Result<()> {
+/// Watches until a testimony comes on standard input, and prints the verdict.
+pub async fn run(options: Options) -> Result<()> {
     let kubeconfig = Kubeconfig::read_from(&options.kubeconfig)?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     config.proxy_url = None;
-    let mut eyes = Eyes::open(&Client::try_from(config)?, &options.namespaces, &options.history)?;
-    eyes.first_look().await?;
+    let mut watches = Watches::open(&Client::try_from(config)?, &options.namespaces, &options.history)?;
+    watches.wait_for_lists().await?;
     println!("watching");
     let mut testimony = String::new();
     let mut stdin = BufReader::new(tokio::io::stdin());
     tokio::select! {
         read = stdin.read_line(&mut testimony) => drop(read.context("the testimony")?),
-        () = eyes.watch() => {}
+        () = watches.watch() => {}
     }
     let testimony: Testimony = serde_json::from_str(&testimony).context("the testimony")?;
     let begin = Instant::now();
-    let left = eyes.settle(&testimony).await;
-    let history = History::new(&eyes.lines);
+    let left = watches.settle(&testimony).await;
+    let history = History::new(&watches.lines);
     let (mut violations, figures) = judge(&history, &testimony);
     violations.extend(left.into_iter().map(|says| Violation {
         promise: if says.starts_with("pod") { "I2" } else { "I3" }.to_owned(),
@@ -95,26 +95,29 @@ pub async fn attend(options: Options) -> Result<()> {
         subject: Default::default(),
         from: history.end,
         to: history.end,
-        says: format!("{PATIENCE:?} after the last fault: {says}"),
+        says: format!("{TIMEOUT:?} after the last fault: {says}"),
     }));
-    let story = violations.first().map_or_else(Vec::new, |first| story::of(first, &eyes.lines, &testimony));
+    let story =
+        violations.first().map_or_else(Vec::new, |first| story::of(first, &watches.lines, &testimony));
     let verdict = Verdict { violations, figures, story, settled: begin.elapsed() };
     println!("{}", serde_json::to_string(&verdict)?);
     Ok(())
 }
 
-/// What the witness looks at, and has seen.
-struct Eyes {
+/// The watches of the witness, and the changes that they delivered.
+struct Watches {
     events: SelectAll<stream::BoxStream<'static, (usize, watcher::Result<Event<DynamicObject>>)>>,
     file: BufWriter<File>,
     lines: Vec<Line>,
-    /// By source: what is there, and what a list that is under way has named.
+    /// The existing objects of each source.
     there: Vec<BTreeMap<String, DynamicObject>>,
+    /// The objects of an unfinished list of each source.
     listed: Vec<Option<BTreeMap<String, DynamicObject>>>,
+    /// The sources that have not finished their first list.
     unlisted: Vec<usize>,
 }
 
-impl Eyes {
+impl Watches {
     fn open(client: &Client, namespaces: &[String], history: &PathBuf) -> Result<Self> {
         let kind = |group: &str, version: &str, kind: &str, plural: &str| ApiResource {
             group: group.to_owned(),
@@ -123,22 +126,22 @@ impl Eyes {
             kind: kind.to_owned(),
             plural: plural.to_owned(),
         };
-        let ours = ["RiskLevel", "AISystem", "ModelVersion", "Approval", "Clearance"];
-        let ours =
-            ours.map(|name| kind("assent.dev", "v1alpha1", name, &format!("{}s", name.to_lowercase())));
-        let theirs = [
+        let assent = ["RiskLevel", "AISystem", "ModelVersion", "Approval", "Clearance"];
+        let assent =
+            assent.map(|name| kind("assent.dev", "v1alpha1", name, &format!("{}s", name.to_lowercase())));
+        let kubernetes = [
             kind("", "v1", "Pod", "pods"),
             kind("apps", "v1", "Deployment", "deployments"),
             kind("coordination.k8s.io", "v1", "Lease", "leases"),
             kind("events.k8s.io", "v1", "Event", "events"),
         ];
         let sources: Vec<_> =
-            ours.iter().chain(&theirs).flat_map(|kind| sources(client, kind, namespaces)).collect();
+            assent.iter().chain(&kubernetes).flat_map(|kind| sources(client, kind, namespaces)).collect();
         let count = sources.len();
         let events = sources.into_iter().enumerate().map(|(n, (api, config))| {
             let events = watcher(api, config).then(async |event| {
                 if event.is_err() {
-                    sleep(AGAIN).await;
+                    sleep(RETRY_DELAY).await;
                 }
                 event
             });
@@ -154,7 +157,7 @@ impl Eyes {
         })
     }
 
-    async fn first_look(&mut self) -> Result<()> {
+    async fn wait_for_lists(&mut self) -> Result<()> {
         while !self.unlisted.is_empty() {
             self.next().await?;
         }
@@ -166,10 +169,10 @@ impl Eyes {
         future::pending::<()>().await;
     }
 
-    /// Waits until everything has been as it should be for a moment; what is not, when patience ends.
+    /// Waits until the final state has been as expected for 2 s. Returns the differences that remain at the timeout.
     async fn settle(&mut self, testimony: &Testimony) -> Vec<String> {
         let wrong_clocks = testimony.skew.iter().map(|skew| skew.unsigned_abs()).max().unwrap_or(0);
-        let end = Instant::now() + PATIENCE + Duration::from_secs(wrong_clocks);
+        let end = Instant::now() + TIMEOUT + Duration::from_secs(wrong_clocks);
         let mut calm_since = None;
         loop {
             let pause = sleep(Duration::from_millis(500));
@@ -194,7 +197,7 @@ impl Eyes {
     async fn next(&mut self) -> Result<()> {
         let (kind, event) = self.events.next().await.context("the watches ended")?;
         match event {
-            // It is tried again; what happened meanwhile is told then.
+            // The watcher retries, and the next list contains the missed changes.
             Err(_) => {}
             Ok(Event::Init) => self.listed[kind] = Some(BTreeMap::new()),
             Ok(Event::InitApply(object)) => {
@@ -205,7 +208,7 @@ impl Eyes {
                 if known
                     .is_none_or(|known| known.metadata.resource_version != object.metadata.resource_version)
                 {
-                    self.tell(kind, Told::Is, object)?;
+                    self.record(kind, Change::Present, object)?;
                 }
             }
             Ok(Event::InitDone) => {
@@ -213,23 +216,23 @@ impl Eyes {
                 let gone: Vec<_> =
                     self.there[kind].values().filter(|o| !listed.contains_key(&uid(o))).cloned().collect();
                 for object in gone {
-                    self.tell(kind, Told::Gone, object)?;
+                    self.record(kind, Change::Gone, object)?;
                 }
                 self.unlisted.retain(|unlisted| *unlisted != kind);
             }
-            Ok(Event::Apply(object)) => self.tell(kind, Told::Is, object)?,
-            Ok(Event::Delete(object)) => self.tell(kind, Told::Gone, object)?,
+            Ok(Event::Apply(object)) => self.record(kind, Change::Present, object)?,
+            Ok(Event::Delete(object)) => self.record(kind, Change::Gone, object)?,
         }
         Ok(())
     }
 
-    fn tell(&mut self, kind: usize, told: Told, object: DynamicObject) -> Result<()> {
-        if told == Told::Is {
+    fn record(&mut self, kind: usize, change: Change, object: DynamicObject) -> Result<()> {
+        if change == Change::Present {
             self.there[kind].insert(uid(&object), object.clone());
         } else {
             self.there[kind].remove(&uid(&object));
         }
-        let line = Line { at: Timestamp::now(), told, object: serde_json::to_value(object)? };
+        let line = Line { at: Timestamp::now(), change, object: serde_json::to_value(object)? };
         serde_json::to_writer(&mut self.file, &line)?;
         writeln!(self.file)?;
         self.lines.push(line);
@@ -237,7 +240,7 @@ impl Eyes {
     }
 }
 
-/// Where objects of `kind` are looked at. Nothing of another tenant is: the witness could not parse it.
+/// The sources for objects of `kind`. They exclude the objects of other tenants, which the witness cannot parse.
 fn sources(
     client: &Client,
     kind: &ApiResource,
@@ -247,8 +250,8 @@ fn sources(
         |namespace: &str| (Api::namespaced_with(client.clone(), namespace, kind), watcher::Config::default());
     match kind.kind.as_str() {
         "RiskLevel" => {
-            let ours = watcher::Config::default().labels(&format!("!{HOSTILE}"));
-            vec![(Api::all_with(client.clone(), kind), ours)]
+            let not_hostile = watcher::Config::default().labels(&format!("!{HOSTILE}"));
+            vec![(Api::all_with(client.clone(), kind), not_hostile)]
         }
         "Lease" => vec![in_one(NAMESPACE)],
         _ => namespaces.iter().map(|namespace| in_one(namespace)).collect(),
@@ -259,8 +262,8 @@ fn uid(object: &DynamicObject) -> String {
     object.metadata.uid.clone().unwrap_or_default()
 }
 
-/// Judges a history that was written before.
-pub fn again(history: &PathBuf, testimony: &Testimony) -> Result<Verdict> {
+/// Judges the history of an earlier run.
+pub fn judge_file(history: &PathBuf, testimony: &Testimony) -> Result<Verdict> {
     let text = std::fs::read_to_string(history)?;
     let lines = text.lines().map(serde_json::from_str::<Line>).collect::<Result<Vec<_>, _>>()?;
     let (violations, figures) = judge(&History::new(&lines), testimony);

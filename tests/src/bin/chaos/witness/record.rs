@@ -1,13 +1,12 @@
-//! What people decided, read anew: a second opinion, in a few lines and sharing nothing with the operator's,
-//! on what was cleared when.
+//! Computes from the decisions when each version was cleared, with code that shares nothing with the operator.
 //!
 //! ```text
-//!  an Approve counts       it has not ended, nobody revoked and its own giver did not reject since
-//!  a version is cleared    every role the level asks for has one that counts, and no Reject stands
+//!  an Approve counts       it has not expired, and has no later Revoke, and no later Reject by the same person
+//!  a version is cleared    every required role has an Approve that counts, and no Reject is in force
 //! ```
 //!
-//! The API server writes whole seconds, and of two decisions in one second the one against running counts. Who
-//! knows of one only, though, is right to count it: what was known is told by the order in which they came.
+//! The API server writes whole seconds. Of two decisions in one second, the decision against the version counts. But an
+//! operator that knows only the first decision may count it. The order of the changes says what was known.
 
 use std::collections::BTreeMap;
 
@@ -16,32 +15,32 @@ use serde_json::Value;
 
 /// A decision.
 #[derive(Clone, Debug)]
-pub struct Said {
-    /// When it was recorded.
+pub struct Decision {
+    /// When the API server recorded the decision.
     pub at: Timestamp,
-    /// By whom.
+    /// The person.
     pub who: String,
-    /// In which role.
+    /// The role.
     pub role: String,
     /// `Approve`, `Reject` or `Revoke`.
     pub what: String,
-    /// Until when.
+    /// The end of validity.
     pub end: Option<Timestamp>,
 }
 
-/// Which version of which namespace.
+/// A namespace, and the name of a version in it.
 pub type Subject = (String, String);
 
-/// Everything that was decided, about each subject in the order in which it came.
+/// All decisions about each version, in the order in which they came.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    decisions: BTreeMap<Subject, Vec<Said>>,
+    decisions: BTreeMap<Subject, Vec<Decision>>,
     roles: BTreeMap<String, Vec<String>>,
 }
 
 impl Record {
-    /// An Approval as the API server told it, after those that came before it; whether it was of what the version is, `digest`, matters to an
-    /// Approve only.
+    /// Adds an Approval after all earlier ones. An Approve is ignored if its digest is not `digest`, the digest of the
+    /// version.
     pub fn add(&mut self, approval: &Value, digest: Option<&str>) {
         let (meta, spec) = (&approval["metadata"], &approval["spec"]);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -50,7 +49,7 @@ impl Record {
         }
         let Some(at) = time(&meta["creationTimestamp"]) else { return };
         let subject = (text(&meta["namespace"]), text(&spec["modelVersion"]));
-        self.decisions.entry(subject).or_default().push(Said {
+        self.decisions.entry(subject).or_default().push(Decision {
             at,
             who: text(&spec["approver"]["user"]),
             role: text(&spec["role"]),
@@ -59,24 +58,23 @@ impl Record {
         });
     }
 
-    /// The roles that the level of a namespace's system asks for.
+    /// Sets the roles that the level of a namespace's system requires.
     pub fn set_roles(&mut self, namespace: &str, roles: Vec<String>) {
         self.roles.insert(namespace.to_owned(), roles);
     }
 
-    /// What was decided about a version.
-    pub fn about(&self, subject: &Subject) -> &[Said] {
+    /// The decisions about a version.
+    pub fn about(&self, subject: &Subject) -> &[Decision] {
         self.decisions.get(subject).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a version is cleared at `now` for somebody who knows what was decided up to then.
+    /// Whether a version is cleared at `now`, with all decisions up to then.
     pub fn cleared(&self, subject: &Subject, now: Timestamp) -> bool {
-        let known: Vec<_> = self.about(subject).iter().filter(|said| said.at <= now).collect();
+        let known: Vec<_> = self.about(subject).iter().filter(|decision| decision.at <= now).collect();
         self.cleared_by(&known, subject, now)
     }
 
-    /// Whether anybody who knew of the decisions up to some instant between two may have held the version
-    /// cleared at `now`.
+    /// Whether the version is cleared at `now` with all decisions up to some instant between `from` and `to`.
     pub fn cleared_for_somebody(
         &self,
         subject: &Subject,
@@ -84,42 +82,44 @@ impl Record {
         now: Timestamp,
     ) -> bool {
         let all: Vec<_> = self.about(subject).iter().collect();
-        // A decision of a second may have been made at its very end.
-        let least = all.iter().position(|said| said.at + SignedDuration::from_secs(1) >= from);
-        let most = all.iter().rposition(|said| said.at <= to).map_or(0, |last| last + 1);
+        // A decision may have come at the end of its second.
+        let least = all.iter().position(|decision| decision.at + SignedDuration::from_secs(1) >= from);
+        let most = all.iter().rposition(|decision| decision.at <= to).map_or(0, |last| last + 1);
         (least.unwrap_or(all.len()).min(most)..=most)
             .any(|count| self.cleared_by(&all[..count], subject, now))
     }
 
-    fn cleared_by(&self, known: &[&Said], subject: &Subject, now: Timestamp) -> bool {
+    fn cleared_by(&self, known: &[&Decision], subject: &Subject, now: Timestamp) -> bool {
         let Some(roles) = self.roles.get(&subject.0) else { return false };
-        let said = || known.iter().copied();
-        let last = |what: &str, of: &Said| {
-            said().filter(|s| s.what == what && s.who == of.who && s.role == of.role).map(|s| s.at).max()
+        let decisions = || known.iter().copied();
+        let last = |what: &str, of: &Decision| {
+            decisions().filter(|s| s.what == what && s.who == of.who && s.role == of.role).map(|s| s.at).max()
         };
-        let revoked = said().filter(|s| s.what == "Revoke").map(|s| s.at).max();
-        let rejected =
-            said().any(|s| s.what == "Reject" && roles.contains(&s.role) && last("Approve", s) <= Some(s.at));
-        let counts = |s: &Said| {
+        let revoked = decisions().filter(|s| s.what == "Revoke").map(|s| s.at).max();
+        let rejected = decisions()
+            .any(|s| s.what == "Reject" && roles.contains(&s.role) && last("Approve", s) <= Some(s.at));
+        let counts = |s: &Decision| {
             s.what == "Approve"
                 && s.end.is_none_or(|end| now < end)
                 && revoked < Some(s.at)
                 && last("Reject", s) < Some(s.at)
         };
-        !rejected && roles.iter().all(|role| said().any(|s| s.role == *role && counts(s)))
+        !rejected && roles.iter().all(|role| decisions().any(|s| s.role == *role && counts(s)))
     }
 
-    /// Every instant between two at which it may become another.
+    /// All instants from `from` to `to` at which the clearance of a version may change.
     pub fn instants(&self, subject: &Subject, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
-        let each =
-            self.about(subject).iter().flat_map(|said| [Some(said.at), said.end].into_iter().flatten());
+        let each = self
+            .about(subject)
+            .iter()
+            .flat_map(|decision| [Some(decision.at), decision.end].into_iter().flatten());
         let mut instants: Vec<_> = each.filter(|at| from < *at && *at < to).chain([from, to]).collect();
         instants.sort_unstable();
         instants.dedup();
         instants
     }
 
-    /// The stretches between two instants during which it was certainly not cleared.
+    /// The periods from `from` to `to` in which a version was not cleared.
     pub fn losses(&self, subject: &Subject, from: Timestamp, to: Timestamp) -> Vec<(Timestamp, Timestamp)> {
         let instants = self.instants(subject, from, to);
         let mut losses: Vec<(Timestamp, Timestamp)> = Vec::new();
@@ -136,7 +136,7 @@ impl Record {
     }
 }
 
-/// An instant as the API server writes it.
+/// Parses an instant in the format of the API server.
 pub fn time(value: &Value) -> Option<Timestamp> {
     value.as_str()?.parse().ok()
 }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_counts() {
+    fn an_approve_counts_until_it_expires_or_is_revoked_or_rejected() {
         let cleared = |decisions: &[_], second| {
             let (record, subject) = record(decisions);
             record.cleared(&subject, at(second))
@@ -172,18 +172,21 @@ mod tests {
         let approved = (10, "alice", "Approve", None);
         assert!(!cleared(&[approved], 9) && cleared(&[approved], 10));
         assert!(!cleared(&[approved, (20, "bob", "Revoke", None)], 20));
-        assert!(!cleared(&[approved, (10, "bob", "Revoke", None)], 10), "in one second, the one against");
+        assert!(
+            !cleared(&[approved, (10, "bob", "Revoke", None)], 10),
+            "in one second, the decision against counts"
+        );
         assert!(cleared(&[(20, "alice", "Approve", None), (10, "bob", "Revoke", None)], 20));
         assert!(cleared(&[(10, "alice", "Approve", Some(20))], 19));
         assert!(!cleared(&[(10, "alice", "Approve", Some(20))], 20));
         assert!(!cleared(&[approved, (20, "bob", "Reject", None)], 20));
         assert!(!cleared(&[approved, (20, "bob", "Reject", None), (30, "alice", "Approve", None)], 30));
-        let lifted = [approved, (20, "bob", "Reject", None), (30, "bob", "Approve", Some(40))];
-        assert!(cleared(&lifted, 30) && cleared(&lifted, 40), "alice's still counts");
+        let withdrawn = [approved, (20, "bob", "Reject", None), (30, "bob", "Approve", Some(40))];
+        assert!(cleared(&withdrawn, 30) && cleared(&withdrawn, 40), "alice's approval still counts");
     }
 
     #[test]
-    fn losses_are_stretches() {
+    fn losses_are_the_periods_without_a_valid_approval() {
         let (record, subject) = record(&[
             (10, "alice", "Approve", Some(20)),
             (30, "alice", "Approve", None),
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_decisions_in_one_second_somebody_may_know_the_first_only() {
+    fn an_operator_may_know_only_the_first_of_two_decisions_in_one_second() {
         let (record, subject) = self::record(&[(10, "alice", "Approve", None), (10, "bob", "Revoke", None)]);
         assert!(record.cleared_for_somebody(&subject, (at(5), at(11)), at(10)));
         let (record, subject) = self::record(&[(10, "bob", "Revoke", None), (10, "alice", "Approve", None)]);

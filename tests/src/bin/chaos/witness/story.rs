@@ -1,22 +1,21 @@
-//! How it came to a violation: the few lines of the history that have to do with it, in the order in which
-//! they came.
+//! The history of a violation: the changes of the objects concerned, and the outages at that time, in order.
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::history::{Line, Told, is_held};
+use super::history::{Change, Line, is_held};
 use super::judge::{Testimony, Violation};
 
-/// How long before a violation its story begins.
+/// The time before a violation at which its history starts.
 const BEFORE: SignedDuration = SignedDuration::from_secs(20);
 
-/// The story of `violation`.
+/// The history of `violation`, one line of text per change.
 pub fn of(violation: &Violation, lines: &[Line], testimony: &Testimony) -> Vec<String> {
     let (from, to) = (violation.from - BEFORE, violation.to + SignedDuration::from_secs(2));
     let mut story: Vec<(Timestamp, String)> = Vec::new();
-    let mut said = BTreeMap::new();
+    let mut last = BTreeMap::new();
     for line in lines {
         let concerns = match line.kind() {
             "Pod" => line.text("uid") == violation.object,
@@ -29,13 +28,13 @@ pub fn of(violation: &Violation, lines: &[Line], testimony: &Testimony) -> Vec<S
             "Event" => line.object["regarding"]["uid"] == violation.object,
             _ => false,
         };
-        // Decisions matter whenever they were made.
+        // All earlier decisions are relevant.
         if !concerns || line.at > to || (line.at < from && line.kind() != "Approval") {
             continue;
         }
-        let told = tell(line, &violation.subject.1);
-        if said.insert(line.text("uid"), told.clone()).as_ref() != Some(&told) {
-            story.push((line.at, told));
+        let text = describe(line, &violation.subject.1);
+        if last.insert(line.text("uid"), text.clone()).as_ref() != Some(&text) {
+            story.push((line.at, text));
         }
     }
     for outage in testimony.outages.iter().filter(|outage| outage.from <= to && from <= outage.to) {
@@ -48,7 +47,7 @@ pub fn of(violation: &Violation, lines: &[Line], testimony: &Testimony) -> Vec<S
     story.into_iter().map(|(at, what)| format!("{at:.3} {:7.3}s  {what}", since(at))).collect()
 }
 
-fn tell(line: &Line, version: &str) -> String {
+fn describe(line: &Line, version: &str) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let (object, spec) = (&line.object, &line.object["spec"]);
     let what = match line.kind() {
@@ -63,8 +62,8 @@ fn tell(line: &Line, version: &str) -> String {
         "Clearance" => {
             let systems = spec["systems"].as_object().into_iter().flatten();
             let cleared = systems.flat_map(|(_, system)| system["cleared"].as_array().into_iter().flatten());
-            let ours = cleared.filter(|cleared| cleared["modelVersion"] == version);
-            let ends: Vec<_> = ours.map(|cleared| text(&cleared["notAfter"])).collect();
+            let of_version = cleared.filter(|cleared| cleared["modelVersion"] == version);
+            let ends: Vec<_> = of_version.map(|cleared| text(&cleared["notAfter"])).collect();
             let written = line.meta()["managedFields"].as_array().into_iter().flatten();
             let written = written.map(|entry| text(&entry["time"])).max().unwrap_or_default();
             format!("clearance written={written} {version} until {ends:?}")
@@ -82,5 +81,5 @@ fn tell(line: &Line, version: &str) -> String {
         "Event" => format!("event {} {}", text(&object["reason"]), text(&object["note"])),
         kind => kind.to_owned(),
     };
-    if line.told == Told::Gone { format!("GONE {what}") } else { what }
+    if line.change == Change::Gone { format!("GONE {what}") } else { what }
 }

@@ -1,21 +1,20 @@
-//! What takes a while takes longer while those who do it are down: so lags and graces are measured in the time
-//! during which everything they depend on was up, and had been for a moment.
+//! Measures lags and grace periods in uptime: the time in which all required components were up and recovered.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// How long after it is back something needs to be itself again.
+/// The time that a component needs to recover after an outage.
 const RECOVERY: SignedDuration = SignedDuration::from_secs(5);
 
-/// Stretches of time during which something was down: in order, and apart.
+/// The periods in which something was down, in order and without overlap.
 #[derive(Clone, Debug, Default)]
 pub struct Uptime {
     down: Vec<(Timestamp, Timestamp)>,
 }
 
 impl Uptime {
-    /// From outages, in any order.
+    /// Merges outages, in any order.
     pub fn new(outages: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
         let mut outages: Vec<_> = outages.into_iter().collect();
         outages.sort_unstable();
@@ -29,22 +28,22 @@ impl Uptime {
         Self { down }
     }
 
-    /// With the time that it takes to recover, in which they overlap.
+    /// Merges outages, each with the time to recover.
     pub fn recovering(outages: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
         Self::new(outages.into_iter().map(|(from, to)| (from, to + RECOVERY)))
     }
 
-    /// With the time that it takes those to recover who wait longer before they try again the longer it lasts.
+    /// Merges outages, each with the time to recover and the back-off of clients, which may be as long as the outage.
     pub fn backing_off(outages: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
         Self::recovering(outages.into_iter().map(|(from, to)| (from, to + to.duration_since(from))))
     }
 
-    /// Up only while both are.
+    /// Up only while both are up.
     pub fn and(&self, other: &Self) -> Self {
         Self::new(self.down.iter().chain(&other.down).copied())
     }
 
-    /// How long it was up between two instants.
+    /// The uptime between two instants.
     pub fn between(&self, from: Timestamp, to: Timestamp) -> Duration {
         let down = self.down.iter().map(|(begin, end)| {
             let (begin, end) = ((*begin).max(from), (*end).min(to));
@@ -54,7 +53,7 @@ impl Uptime {
         Duration::try_from(to.duration_since(from) - down).unwrap_or_default()
     }
 
-    /// The instant before `to` since which it was up for `time`.
+    /// The latest instant with `time` of uptime between it and `to`.
     pub fn before(&self, to: Timestamp, time: Duration) -> Timestamp {
         let mut left = SignedDuration::try_from(time).unwrap_or_default();
         let mut at = to;
@@ -79,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn time_stands_still_while_it_is_down() {
+    fn downtime_does_not_count_as_uptime() {
         let uptime = Uptime::new([(at(20), at(30)), (at(10), at(15)), (at(12), at(18))]);
         assert_eq!(uptime.between(at(0), at(40)), Duration::from_secs(22));
         assert_eq!(uptime.between(at(12), at(17)), Duration::ZERO);
