@@ -26,6 +26,7 @@ mod injected;
 mod lifecycle;
 mod modes;
 mod node;
+mod opentelemetry;
 mod outage;
 mod plugin;
 mod pod_api;
@@ -322,6 +323,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         workloads::a_held_pod_is_resized_in_place,
         plugin::credentials_of_a_program_that_wants_to_know_the_cluster,
         signatures::check_counts_a_signature_and_no_name_in_a_file,
+        opentelemetry::an_instrumented_pod_runs_once_its_version_lets_the_added_variables_vary,
         sidecars::a_webhook_that_injects_what_is_trusted,
         sidecars::a_webhook_that_injects_what_is_not,
         sidecars::dev_passes_something_off_as_a_sidecar,
