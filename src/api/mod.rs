@@ -169,4 +169,28 @@ mod tests {
         }
         assert!(found.is_empty(), "without a bound: {found:?}");
     }
+
+    /// The properties under `schema` with a description of fewer than four words, which `kubectl explain` shows.
+    fn undescribed(schema: &serde_json::Value, path: &str, found: &mut Vec<String>) {
+        let words = schema["description"].as_str().unwrap_or_default().split_whitespace().count();
+        if words < 4 {
+            found.push(path.to_owned());
+        }
+        for part in [schema, &schema["items"], &schema["additionalProperties"]] {
+            for (name, property) in part["properties"].as_object().into_iter().flatten() {
+                undescribed(property, &format!("{path}.{name}"), found);
+            }
+        }
+    }
+
+    #[test]
+    fn every_field_has_a_description_of_at_least_four_words() {
+        let mut found = Vec::new();
+        for definition in definitions() {
+            let kind = definition.spec.names.kind.clone();
+            let definition = serde_json::to_value(definition).expect("definitions serialise");
+            undescribed(&definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &kind, &mut found);
+        }
+        assert!(found.is_empty(), "{found:?}");
+    }
 }

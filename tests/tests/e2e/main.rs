@@ -27,6 +27,7 @@ mod injected;
 mod lifecycle;
 mod modes;
 mod node;
+mod opentelemetry;
 mod outage;
 mod plugin;
 mod pod_api;
@@ -327,6 +328,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         workloads::a_held_pod_is_resized_in_place,
         plugin::an_exec_credential_program_receives_the_cluster_info,
         signatures::check_counts_a_signature_and_not_a_name_in_a_file,
+        opentelemetry::an_instrumented_pod_runs_once_its_version_lets_the_added_variables_vary,
         sidecars::a_pod_with_a_trusted_injected_sidecar_runs,
         sidecars::a_pod_with_an_untrusted_injected_sidecar_does_not_run,
         sidecars::a_pod_with_a_modified_sidecar_is_held,
