@@ -49,7 +49,7 @@ pub enum Error {
     #[error("no cluster: {0}; set KUBECONFIG, or run in a pod with a service account")]
     Config(#[from] kube::config::InferConfigError),
     /// The client could not be created, or a request failed.
-    #[error("no client for the cluster: {0}")]
+    #[error("the API server cannot be reached: {0}")]
     Client(#[from] kube::Error),
     /// The address for health and metrics is not available.
     #[error("cannot listen on {address}: {source}; choose another with --listen")]

@@ -92,6 +92,18 @@ pub enum Change {
     Withheld,
 }
 
+impl Change {
+    /// The stable CamelCase word.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Changed => "Changed",
+            Self::Deleted => "Deleted",
+            Self::Cleared => "Cleared",
+            Self::Withheld => "Withheld",
+        }
+    }
+}
+
 /// The state of one system, with which the operator compares the next change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

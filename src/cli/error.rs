@@ -203,7 +203,7 @@ pub enum Error {
         of: usize,
     },
     /// The objects changed between the review and the signature.
-    #[error("nothing was signed: {what} while you were reading")]
+    #[error("nothing was recorded: {what} while you were reading")]
     ChangedMeanwhile {
         /// The change, as in `aisystem/chat changed`.
         what: String,

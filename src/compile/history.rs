@@ -8,9 +8,8 @@
 //! A `SystemHistory` also stores the state of the previous compile. So changes while no operator runs are recorded too.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, hash_map::DefaultHasher},
+    collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
-    sync::{Mutex, PoisonError},
 };
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -21,7 +20,7 @@ use kube::{
 use tokio::sync::OnceCell;
 use tracing::warn;
 
-use super::{Error, index::NamespaceFacts, status::Statuses, write::MANAGER};
+use super::{Error, by_namespace::ByNamespace, index::NamespaceFacts, status::Statuses, write::MANAGER};
 use crate::{
     api::{
         Attribution, Change, Condition, HistoryEntry, Observed, ObservedSource, ObservedVersion,
@@ -222,7 +221,7 @@ type Written = BTreeMap<String, u64>;
 #[derive(Default)]
 pub struct Histories {
     listed: OnceCell<()>,
-    written: Mutex<HashMap<String, Written>>,
+    written: ByNamespace<Written>,
 }
 
 impl Histories {
@@ -237,7 +236,7 @@ impl Histories {
     ) -> Result<bool, Error> {
         self.listed.get_or_try_init(|| self.list(client)).await?;
         let api: Api<SystemHistory> = Api::namespaced(client.clone(), namespace);
-        let mut written = self.namespaces().remove(namespace).unwrap_or_default();
+        let mut written = self.written.take(namespace);
         // A deleted system has a history but no facts. An empty snapshot records its deletion.
         for name in written.keys() {
             snapshots.entry(name.clone()).or_default();
@@ -256,7 +255,7 @@ impl Histories {
             }
         }
         if !written.is_empty() {
-            self.namespaces().insert(namespace.to_owned(), written);
+            self.written.put(namespace, written);
         }
         outcome
     }
@@ -272,7 +271,9 @@ impl Histories {
             for history in page.items {
                 let namespace = history.namespace().unwrap_or_default();
                 let fingerprint = fingerprint(&history.spec.observed);
-                self.namespaces().entry(namespace).or_default().insert(history.name_any(), fingerprint);
+                let mut written = self.written.take(&namespace);
+                written.insert(history.name_any(), fingerprint);
+                self.written.put(&namespace, written);
             }
             let Some(next) = page.metadata.continue_.filter(|next| !next.is_empty()) else { return Ok(()) };
             params = params.continue_token(&next);
@@ -281,11 +282,7 @@ impl Histories {
 
     /// Forgets a namespace that is being deleted.
     pub fn forget(&self, namespace: &str) {
-        self.namespaces().remove(namespace);
-    }
-
-    fn namespaces(&self) -> std::sync::MutexGuard<'_, HashMap<String, Written>> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+        self.written.forget(namespace);
     }
 }
 

@@ -13,6 +13,7 @@
 //!
 //! Compiles wait for the first list of every kind. A Clearance from incomplete facts would stop approved pods.
 
+mod by_namespace;
 pub(crate) mod clearance;
 mod cost;
 mod history;

@@ -8,10 +8,7 @@
 //!
 //! The status shows that a decision was announced. This module deduplicates until the watch delivers that status.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -19,7 +16,7 @@ use kube::{
     runtime::events::{Event, EventType},
 };
 
-use super::{index::NamespaceFacts, status::Statuses};
+use super::{by_namespace::ByNamespace, index::NamespaceFacts, status::Statuses};
 use crate::{
     api::{Approval, ApprovalStatus, Decision},
     policy::approver_of,
@@ -34,7 +31,7 @@ const VERSIONS: usize = 8;
 
 /// The announced decisions whose cached status does not show it yet: their names, by namespace.
 #[derive(Debug, Default)]
-pub struct Objections(Mutex<HashMap<String, BTreeSet<String>>>);
+pub struct Objections(ByNamespace<BTreeSet<String>>);
 
 /// An Event, and the objects that it is about.
 pub struct Announcement {
@@ -45,8 +42,7 @@ pub struct Announcement {
 impl Objections {
     /// The Events about the decisions that begin to count with `statuses`.
     pub fn begun(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> Vec<Announcement> {
-        let mut announced = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut pending = announced.remove(namespace).unwrap_or_default();
+        let mut pending = self.0.take(namespace);
         let counted_before = |approval: &Approval| approval.status.as_ref().is_some_and(counts);
         pending.retain(|name| facts.approvals.get(name).is_some_and(|approval| !counted_before(approval)));
         let begins = |approval: &&Approval| {
@@ -60,7 +56,7 @@ impl Objections {
             facts.approvals.values().map(AsRef::as_ref).filter(begins).take(AT_ONCE).collect();
         pending.extend(begun.iter().map(|approval| approval.name_any()));
         if !pending.is_empty() {
-            announced.insert(namespace.to_owned(), pending);
+            self.0.put(namespace, pending);
         }
         let announcement = |approval| Announcement {
             event: event(namespace, facts, approval),
@@ -71,7 +67,7 @@ impl Objections {
 
     /// Forgets a namespace that is being deleted.
     pub fn forget(&self, namespace: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(namespace);
+        self.0.forget(namespace);
     }
 }
 

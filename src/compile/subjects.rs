@@ -10,8 +10,8 @@
 //! somebody else decides on it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use kube::{
@@ -22,6 +22,7 @@ use tracing::{info, warn};
 
 use super::{
     Error,
+    by_namespace::ByNamespace,
     index::{Cached, NamespaceFacts},
     status::Statuses,
     write::MANAGER,
@@ -50,7 +51,7 @@ struct Known {
 
 /// The caches of all namespaces.
 #[derive(Default)]
-pub struct Subjects(Mutex<HashMap<String, Known>>);
+pub struct Subjects(ByNamespace<Known>);
 
 impl Subjects {
     /// Records the content of all decisions of `namespace` that are not recorded yet.
@@ -61,7 +62,7 @@ impl Subjects {
         facts: &NamespaceFacts,
         statuses: &Statuses,
     ) -> Result<(), Error> {
-        let mut known = self.take(namespace);
+        let mut known = self.0.take(namespace);
         let decided = decided(facts, statuses);
         let described = contents(facts, statuses);
         let is_recorded = |digest: &Digest| {
@@ -75,22 +76,13 @@ impl Subjects {
         if written.is_err() {
             known.seen.extend(pending);
         }
-        self.namespaces().insert(namespace.to_owned(), known);
+        self.0.put(namespace, known);
         written
     }
 
     /// Forgets a namespace that is being deleted.
     pub fn forget(&self, namespace: &str) {
-        self.namespaces().remove(namespace);
-    }
-
-    /// Takes the cache out of the map. The queue compiles each namespace in one task at a time.
-    fn take(&self, namespace: &str) -> Known {
-        self.namespaces().remove(namespace).unwrap_or_default()
-    }
-
-    fn namespaces(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.forget(namespace);
     }
 }
 

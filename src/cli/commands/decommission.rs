@@ -70,7 +70,8 @@ pub async fn decommission(session: &Session, request: DecommissionRequest) -> Re
         }
         ask::for_name(&request.system, "decommission it")?;
     }
-    write(session, &system, &end).await?;
+    let review = request.command(session, "");
+    write(session, &system, &end, review).await?;
     report(session, &request.system, &end, now).await;
     Ok(())
 }
@@ -254,7 +255,7 @@ fn gitops_tool(system: &AISystem) -> Option<String> {
 }
 
 /// Writes the decommission. Fails if the spec changed after the review, and retries if only the status changed.
-async fn write(session: &Session, system: &AISystem, end: &Decommission) -> Result<()> {
+async fn write(session: &Session, system: &AISystem, end: &Decommission, review: String) -> Result<()> {
     let api = Api::<AISystem>::namespaced(session.client.clone(), &session.namespace);
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let name = system.name_any();
@@ -269,7 +270,7 @@ async fn write(session: &Session, system: &AISystem, end: &Decommission) -> Resu
             Err(kube::Error::Api(status)) if status.is_conflict() => {
                 let now = read_system(session, &name).await?;
                 if (now.uid(), now.metadata.generation) != (system.uid(), system.metadata.generation) {
-                    return Err(changed(session, &name, &end.reason));
+                    return Err(Error::ChangedMeanwhile { what: format!("aisystem/{name} changed"), review });
                 }
                 resource_version = now.resource_version();
             }
@@ -278,14 +279,6 @@ async fn write(session: &Session, system: &AISystem, end: &Decommission) -> Resu
                 return Err(Error::api(doing)(error));
             }
         }
-    }
-}
-
-fn changed(session: &Session, name: &str, reason: &str) -> Error {
-    let (reason, place) = (quoted(reason), format!("-n {}{}", session.namespace, session.flags));
-    Error::ChangedMeanwhile {
-        what: format!("aisystem/{name} changed"),
-        review: format!("kubectl assent decommission {name} --reason {reason} {place}"),
     }
 }
 

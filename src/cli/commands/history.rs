@@ -118,7 +118,7 @@ async fn all_sources(session: &Session, everywhere: bool) -> Result<Vec<Sources>
     let namespace = (!everywhere).then_some(session.namespace.as_str());
     let records = SystemRecord::read_all(&session.client, namespace, &systems).await?;
     let (api, place) = session.reach::<SystemHistory>(everywhere);
-    let mut histories = match request::list(&api, &ListParams::default()).await {
+    let histories = match request::list(&api, &ListParams::default()).await {
         Ok(list) => list.items,
         Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
         Err(error) => {
@@ -127,18 +127,16 @@ async fn all_sources(session: &Session, everywhere: bool) -> Result<Vec<Sources>
                 .unwrap_or_default()
         }
     };
-    let mut all = Vec::new();
-    for record in records {
-        let is_its = |history: &SystemHistory| {
-            history.name_any() == record.name && history.namespace().as_ref() == Some(&record.namespace)
-        };
-        let at = histories.iter().position(is_its);
-        let history = at.map(|at| histories.swap_remove(at));
-        all.push(Sources { record, history });
-    }
+    let by_system =
+        |history: SystemHistory| ((history.namespace().unwrap_or_default(), history.name_any()), history);
+    let mut histories: BTreeMap<_, _> = histories.into_iter().map(by_system).collect();
+    let with_history = |record: SystemRecord| {
+        let history = histories.remove(&(record.namespace.clone(), record.name.clone()));
+        Sources { record, history }
+    };
+    let mut all: Vec<_> = records.into_iter().map(with_history).collect();
     // The other histories belong to systems that were deleted.
-    for history in histories {
-        let (namespace, name) = (history.namespace().unwrap_or_default(), history.name_any());
+    for ((namespace, name), history) in histories {
         let record = SystemRecord::read(&session.client, &namespace, &name).await?;
         all.push(Sources { record, history: Some(history) });
     }
@@ -198,7 +196,7 @@ impl From<&HistoryEntry> for Entry {
             version,
             who: entry.by.clone().or(manager),
             note: about,
-            ..Self::new(entry.at.0, &format!("{:?}", entry.change), &entry.object)
+            ..Self::new(entry.at.0, entry.change.code(), &entry.object)
         }
     }
 }

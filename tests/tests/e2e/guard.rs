@@ -114,7 +114,13 @@ fn newer_chart(cluster: &ControlPlane) -> Result<String> {
                     "_policies.tpl" => {
                         text.replace(&assent::admission::fingerprint(&Accelerators::default()), "another")
                     }
-                    "policies.yaml" => text.replace("is in use: without it", "is still in use: without it"),
+                    "policies.yaml" => {
+                        ensure!(
+                            text.contains("is in use: without it"),
+                            "this test changes a message that is gone"
+                        );
+                        text.replace("is in use: without it", "is still in use: without it")
+                    }
                     _ => text,
                 };
                 std::fs::write(to.join(folder).join(entry.file_name()), text)?;

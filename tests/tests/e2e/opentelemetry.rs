@@ -32,7 +32,7 @@ fn scorer() -> Value {
     scorer
 }
 
-/// The patch of the OpenTelemetry operator for a pod that a ReplicaSet creates.
+/// The patch of the OpenTelemetry operator for a pod that a `ReplicaSet` creates.
 fn inject(pod: &Value) -> Value {
     if pod["spec"]["initContainers"].is_array() {
         return json!([]);

@@ -43,6 +43,14 @@ pub enum Seen<T> {
 }
 
 impl<T> Seen<T> {
+    pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Seen<U> {
+        match self {
+            Self::Hidden => Seen::Hidden,
+            Self::Absent => Seen::Absent,
+            Self::Found(value) => Seen::Found(map(value)),
+        }
+    }
+
     /// Whether the object exists and meets `condition`. `None` if the read failed.
     pub fn is(&self, condition: impl FnOnce(&T) -> bool) -> Option<bool> {
         match self {

@@ -47,8 +47,8 @@ pub async fn explain(session: &Session, target: &Target, format: Prose) -> Resul
     let facts = ExplainInput {
         namespace: session.namespace.clone(),
         place: format!(" -n {}{}", session.namespace, session.flags),
-        governance: governance(session).await,
-        clearance: clearance(session).await,
+        governance: governance(session).await?,
+        clearance: clearance(session).await?,
         records,
         holders: Holders::read(&session.client).await,
         now: Timestamp::now(),
@@ -100,18 +100,26 @@ async fn system_of(session: &Session, version: &str) -> Result<String> {
 }
 
 /// The governance labels of the namespace.
-async fn governance(session: &Session) -> Seen<Governance> {
-    match Api::<Namespace>::all(session.client.clone()).get(&session.namespace).await {
-        Ok(namespace) => Seen::Found(Governance::of(namespace.labels())),
-        Err(_) => Seen::Hidden,
-    }
+async fn governance(session: &Session) -> Result<Seen<Governance>> {
+    let api = Api::<Namespace>::all(session.client.clone());
+    let read = request::get_opt(&api, &session.namespace).await;
+    let seen = seen(read, || format!("read namespace {}", session.namespace))?;
+    Ok(seen.map(|namespace| Governance::of(namespace.labels())))
 }
 
 /// The Clearance that the admission policies read.
-async fn clearance(session: &Session) -> Seen<Clearance> {
-    match Api::namespaced(session.client.clone(), &session.namespace).get_opt(CLEARANCE_NAME).await {
-        Ok(Some(clearance)) => Seen::Found(clearance),
-        Ok(None) => Seen::Absent,
-        Err(_) => Seen::Hidden,
+async fn clearance(session: &Session) -> Result<Seen<Clearance>> {
+    let api = Api::<Clearance>::namespaced(session.client.clone(), &session.namespace);
+    let read = request::get_opt(&api, CLEARANCE_NAME).await;
+    seen(read, || format!("read the clearance of namespace {}", session.namespace))
+}
+
+/// The result of a read. An object that the person may not read is hidden.
+fn seen<T>(read: kube::Result<Option<T>>, doing: impl FnOnce() -> String) -> Result<Seen<T>> {
+    match read {
+        Ok(Some(object)) => Ok(Seen::Found(object)),
+        Ok(None) => Ok(Seen::Absent),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Seen::Hidden),
+        Err(error) => Err(Error::api(doing())(error)),
     }
 }

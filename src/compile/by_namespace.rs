@@ -1,0 +1,37 @@
+//! A map from a namespace to the state that one step of the compile keeps about it.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// The state of a step, by namespace. The queue compiles each namespace in one task at a time, so a task takes the
+/// state out, works on it without a lock, and puts it back.
+#[derive(Debug)]
+pub struct ByNamespace<T>(Mutex<HashMap<String, T>>);
+
+impl<T> Default for ByNamespace<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Default> ByNamespace<T> {
+    /// Takes the state of `namespace` out of the map. A new namespace has the default state.
+    pub fn take(&self, namespace: &str) -> T {
+        self.lock().remove(namespace).unwrap_or_default()
+    }
+
+    pub fn put(&self, namespace: &str, state: T) {
+        self.lock().insert(namespace.to_owned(), state);
+    }
+
+    /// Forgets a namespace that is being deleted.
+    pub fn forget(&self, namespace: &str) {
+        self.lock().remove(namespace);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
