@@ -1,12 +1,14 @@
 # The commands for developers. `make help` lists them.
 #
-# Requirements: Rust 1.95 or newer, Go 1.26 or newer, a C compiler, and ssh-keygen for the tests. The first `make test` or
-# `make demo` builds the Kubernetes control plane for the tests, which takes about 15 minutes on two cores. `make test` also builds
-# the controllers of Flux and Argo CD, which takes another 15 minutes. The results are cached outside the checkout.
+# Requirements: Rust 1.95 or newer, Go 1.26 or newer, a C compiler, and ssh-keygen for the tests. The first `make test`
+# or `make demo` builds the Kubernetes control plane for the tests, which takes about 15 minutes on two cores.
+# `make test` also builds the controllers of Flux and Argo CD. This takes another 15 minutes. The results are cached
+# outside the checkout.
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
-# The seconds of fuzzing for each target. No sanitizer is used, because the code has no `unsafe` and runs faster without one.
+# The seconds of fuzzing for each target. Fuzzing uses no sanitizer, because the code has no `unsafe` and runs faster
+# without a sanitizer.
 FUZZ_SECONDS ?= 30
 IMAGE ?= ghcr.io/assent-dev/assent:dev
 
@@ -50,7 +52,7 @@ chaos: controlplane ## Inject random faults and check the promises; ARGS="--seed
 chaos-known-bad: controlplane ## Check that chaos detects a build that releases every pod
 	@tests/chaos/known-bad $(ARGS)
 
-# The commits that are not upstream yet, or the last commit.
+# The range of the commits that are not upstream yet, or the last commit.
 TITLES := $(shell git rev-parse --verify --quiet '@{upstream}' >/dev/null 2>&1 && echo '@{upstream}..HEAD' || echo '-1 HEAD')
 
 lint: ## Check the format, lints, commit titles, the chart and the dependencies
@@ -81,7 +83,7 @@ image: ## Build the operator image
 controlplane: ## Build the control plane for the tests, the demo and the benchmark
 	@tests/controlplane/build >/dev/null
 
-# Builds the programs of a real node. Tests that need one are skipped on a machine that cannot run it.
+# Builds the programs of a real node. Tests that need a node are skipped on machines that cannot run one.
 node:
 	@tests/controlplane/build node kubelet >/dev/null
 

@@ -38,8 +38,8 @@ impl Health {
         self.leading.store(true, Ordering::Relaxed);
     }
 
-    /// The answer of `/readyz`. A leader with a broken watch is not ready, because it cannot decide on changes that it
-    /// does not see. A standby decides nothing, so it stays ready.
+    /// The response to `/readyz`. A leader with a broken watch is not ready, because it cannot decide on changes that
+    /// it does not see. A standby decides nothing, so it stays ready.
     fn readiness(&self) -> (StatusCode, String) {
         if !self.ready.load(Ordering::Relaxed) {
             return (StatusCode::SERVICE_UNAVAILABLE, "starting".to_owned());
@@ -51,7 +51,7 @@ impl Health {
     }
 }
 
-/// Answers on `address` until the process ends.
+/// Serves HTTP on `address` until the process ends.
 ///
 /// # Errors
 /// The address is in use, or this machine does not have it.

@@ -57,6 +57,12 @@ impl FromStr for ImagePatterns {
     }
 }
 
+/// The image name without its tag. A colon before the last slash is the port of the registry, not a tag.
+pub fn repository(image: &str) -> &str {
+    let name = image.rfind('/').map_or(0, |slash| slash + 1);
+    image[name..].find(':').map_or(image, |colon| &image[..name + colon])
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -132,5 +138,17 @@ mod tests {
             "volumes": [{ "name": "m", "image": { "reference": "ollama/llama" } }] })));
         assert!(!is_one(json!({ "containers": [other] })), "a pattern matched a part of the image name");
         assert!("[".parse::<ImagePatterns>().is_err());
+    }
+
+    #[test]
+    fn repository_drops_the_tag_and_keeps_the_port() {
+        for (image, name) in [
+            ("scorer", "scorer"),
+            ("scorer:1", "scorer"),
+            ("registry.example:5000/ml/scorer", "registry.example:5000/ml/scorer"),
+            ("registry.example:5000/ml/scorer:1.2", "registry.example:5000/ml/scorer"),
+        ] {
+            assert_eq!(repository(image), name);
+        }
     }
 }

@@ -25,7 +25,7 @@ use crate::watch::Lenient;
 /// The duration of the lease after a renewal.
 const DURATION: Duration = Duration::from_secs(25);
 
-/// The interval of renewals. They are most of the requests of an idle operator.
+/// The interval of renewals. Most requests of an idle operator are renewals, so the interval is long.
 const RENEW: Duration = Duration::from_secs(10);
 
 /// The wait before a retry, and the timeout of an attempt.
@@ -38,7 +38,7 @@ const MARGIN: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Leadership {
     leases: Api<Lease>,
-    /// For reads, because the stored lease can be unreadable.
+    /// The client for reads, because the stored lease can be unreadable.
     lenient: Api<Lenient<Lease>>,
     name: &'static str,
     identity: String,
@@ -84,8 +84,9 @@ impl Leadership {
         }
     }
 
-    /// Renews the lease. Returns when this operator must stop leading. After a pause of the process, it checks the time
-    /// before it sends a request. Otherwise it would continue with stale facts until the answer comes.
+    /// Renews the lease. Returns when this operator must stop leading. After a pause of the process, this function
+    /// checks the time before it sends a request. Otherwise the operator would continue with stale facts until the
+    /// response arrives.
     pub async fn renew(&self) {
         let (mut held_until, mut observed, mut wait) =
             (Instant::now() + DURATION, Observed::default(), RENEW);
@@ -110,7 +111,7 @@ impl Leadership {
         );
     }
 
-    /// Releases the lease, so that a standby does not wait for its end.
+    /// Releases the lease, so that a standby does not wait until the lease expires.
     pub async fn release(&self) {
         let Ok(Some(lease)) = self.lenient.get_opt(self.name).await else { return };
         let mut lease = readable(lease);
@@ -189,7 +190,7 @@ struct Observed {
 }
 
 impl Observed {
-    /// The remaining time of the lease, if nobody renews it.
+    /// The remaining time of the lease, if its holder does not renew it.
     fn left(&self, now: Instant) -> Duration {
         self.seen
             .as_ref()

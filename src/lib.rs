@@ -16,6 +16,7 @@ pub mod api;
 pub mod cli;
 pub mod compile;
 pub mod enforce;
+mod event_recorder;
 pub mod guard;
 pub mod images;
 pub mod leader;

@@ -12,7 +12,7 @@ use assent::{admission, api, images::ImagePatterns, operator, policy::Accelerato
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-/// It returns memory after a page of pods is read. `.cargo/config.toml` configures it.
+/// jemalloc returns memory to the system after a page of pods is read. `.cargo/config.toml` configures jemalloc.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -125,8 +125,8 @@ fn log(format: LogFormat, level: &str) {
     }
 }
 
-/// The filter for `level`. `kube_client` logs whole answers that it cannot parse, with the environment variables of all
-/// containers. So its client module logs errors only.
+/// The filter for `level`. `kube_client` logs whole responses that it cannot parse, with the environment variables of
+/// all containers. So this filter lets its client module log errors only.
 fn filter(level: &str) -> EnvFilter {
     EnvFilter::new(format!("{level},kube_client::client=error"))
 }

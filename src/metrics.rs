@@ -106,9 +106,9 @@ pub struct Metrics {
     pub events_dropped: Counter,
     /// Pods that are held now.
     pub held_pods: Gauge,
-    /// Policies that somebody deleted or changed.
+    /// Policies that were restored after another user deleted or changed them.
     pub policies_restored: Family<PolicyLabels, Counter>,
-    /// Clearances that somebody other than an operator deleted or changed.
+    /// Clearances that were restored after another user deleted or changed them.
     pub clearances_restored: Counter,
     /// Pods in namespaces that warn or audit, which would stop if the namespace enforced.
     pub would_stop_pods: Family<NamespaceLabel, Gauge>,
@@ -116,9 +116,9 @@ pub struct Metrics {
     clearances_expiring: Family<ExpiringLabels, Gauge>,
     /// Pods with signs of an AI workload that belong to no system.
     pub shadow_pods: Family<NamespaceLabel, Gauge>,
-    /// Pods that should have ended, and whose end the kubelet has not reported.
+    /// Pods whose grace period is over, but whose end the kubelet has not reported.
     pub overdue_pods: Gauge,
-    /// The seconds of a release request.
+    /// The duration of release requests in seconds.
     pub release_seconds: Histogram,
 }
 

@@ -6,9 +6,9 @@
 //!                                   └─ also a standby, but without writes    └─► lease lost: exit, restart
 //! ```
 //!
-//! The operator lists the facts for the compile only after it has the Lease. A watch of a standby can lag, and from
-//! old facts it could restore a clearance that the previous leader has withdrawn. Pods can be watched before, because
-//! the API server checks every release.
+//! The operator lists the facts for the compile only after it has the Lease. A watch of a standby can lag. From old
+//! facts, the new leader could restore a clearance that the previous leader has withdrawn. A standby may watch pods,
+//! because the API server checks every release.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -94,8 +94,8 @@ pub async fn run(options: Options) -> Result<(), Error> {
     }
 }
 
-/// A client without automatic retries. A retry waits as long as the API server says. For an eviction that a budget
-/// forbids, that is ten seconds, and the grace period can end meanwhile.
+/// A client without automatic retries. A retry waits as long as the API server requests. For an eviction that a budget
+/// forbids, this wait is ten seconds. The grace period can end meanwhile.
 async fn client() -> Result<Client, Error> {
     let mut config = Config::infer().await?;
     config.default_retry = false;
@@ -136,7 +136,7 @@ async fn work(
         leadership.renew().await;
     };
     tokio::select! {
-        // The lease is checked first: after a pause beyond its end, nothing else may run.
+        // The lease is checked first. If the process was paused until the lease expired, nothing else may run.
         biased;
         () = leadership_lost => return Err(Error::LeaseLost),
         () = standby_shutdown => {}
@@ -156,7 +156,7 @@ async fn write(
     mut leading: state::Receiver<bool>,
     shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) -> Result<(), Error> {
-    // The sender lives as long as the operator does.
+    // The wait cannot fail, because the sender lives as long as the operator.
     let _ = leading.wait_for(|leading| *leading).await;
     let hold_method = admission::HoldMethod::of(&client).await?;
     let guarding =

@@ -1,14 +1,14 @@
-//! Sleeps until an instant that may be absent, for loops that select the next event.
+//! Sleeps until an optional instant, for `select!` loops.
 
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// The longest sleep. Timers cannot wait for years.
-const LONGEST: Duration = Duration::from_hours(24);
+/// The maximum sleep. Timers cannot wait for years.
+const MAX_SLEEP: Duration = Duration::from_hours(24);
 
-/// Sleeps until `instant`. Without an instant it never ends.
+/// Sleeps until `instant`. With `None`, the sleep never ends.
 pub(crate) async fn sleep_until_opt(instant: Option<Instant>) {
     match instant {
         None => std::future::pending().await,
@@ -16,13 +16,13 @@ pub(crate) async fn sleep_until_opt(instant: Option<Instant>) {
     }
 }
 
-/// Sleeps until `time`, at most a day. Without a time it never ends.
+/// Sleeps until `time`, at most a day. With `None`, the sleep never ends.
 pub(crate) async fn sleep_until_time(time: Option<Timestamp>) {
     match time {
         None => std::future::pending().await,
         Some(time) => {
             let wait = Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or_default();
-            sleep(wait.min(LONGEST)).await;
+            sleep(wait.min(MAX_SLEEP)).await;
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The maximum bytes of an Event's note, so that it is readable in `kubectl describe`. The API server allows 1024.
+/// The maximum size of an Event's note in bytes. A longer note is hard to read in `kubectl describe`. The API server
+/// allows 1024.
 pub const NOTE_BYTES: usize = 300;
 
 /// Cuts `text` to `bytes` between two characters, and marks the cut with an ellipsis.

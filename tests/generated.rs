@@ -8,7 +8,7 @@ use clap::CommandFactory as _;
 use serde_json::{Value, json};
 use ssh_key::{HashAlg, LineEnding, PrivateKey};
 
-/// If this variable is set, the tests write the files instead of failing.
+/// The environment variable that makes the tests write the files instead of failing.
 const UPDATE: &str = "ASSENT_UPDATE";
 
 fn is_current(file: &str, content: &str) {
@@ -38,7 +38,7 @@ fn the_crds_of_the_chart_are_current() {
     is_current("charts/assent/files/crds.yaml", &documents(&api::definitions()));
 }
 
-/// The signs of an accelerator. Each has the value of the chart that adds names to it.
+/// The properties that mark a pod as accelerated. Each has the chart value that adds names to its list.
 const LISTS: [(&str, &str); 4] = [
     ("resource", "resources"),
     ("runtimeClass", "runtimeClasses"),
@@ -46,12 +46,12 @@ const LISTS: [(&str, &str); 4] = [
     ("annotation", "annotations"),
 ];
 
-/// The prefix of the placeholders for the names that the values of the chart add.
+/// The prefix of a placeholder name. A Helm template for the chart value replaces the placeholder in the policies.
 const PLACEHOLDER: &str = "added-";
 
 #[test]
 fn the_policies_of_the_chart_are_current() {
-    // Use back quotes: the policies are YAML strings, and Helm renders them before YAML reads them.
+    // Helm renders the policies before YAML reads them. YAML does not escape back quotes, so Helm can read them.
     let lines: Vec<_> = LISTS.iter().map(|(sign, _)| format!("{sign} {PLACEHOLDER}{sign}")).collect();
     let operator = admission::Operator {
         namespace: "{{ .Release.Namespace }}".to_owned(),
@@ -92,7 +92,7 @@ fn the_policy_names_of_the_chart_are_current() {
     is_current("charts/assent/templates/_policies.tpl", &file);
 }
 
-/// The table has the descriptions of the schema and the defaults of `values.yaml`.
+/// The table combines the descriptions of the schema with the defaults of `values.yaml`.
 #[test]
 fn the_values_table_of_the_chart_is_current() {
     const FILE: &str = "charts/assent/README.md";
@@ -111,7 +111,7 @@ fn the_values_table_of_the_chart_is_current() {
 }
 
 fn add_values(prefix: &str, schema: &Value, defaults: &Value, table: &mut String) {
-    // Every chart has the value `global`.
+    // Helm gives `global` to every chart, so the table omits this value.
     let of_chart = |(name, _): &(&String, &Value)| *name != "global";
     for (name, value) in schema["properties"].as_object().expect(prefix).iter().filter(of_chart) {
         let (path, default) = (format!("{prefix}{name}"), &defaults[name]);
@@ -216,7 +216,7 @@ fn example(file: &str) -> Value {
     serde_saphyr::from_str(&fs::read_to_string(path).expect(file)).expect(file)
 }
 
-/// The seeds are the examples in the input format of each fuzz target.
+/// The seeds are the examples, converted to the input format of each fuzz target.
 #[test]
 fn the_fuzz_seeds_are_current() {
     let seed = |target: &str, name: &str, value: &Value| {

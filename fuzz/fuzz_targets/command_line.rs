@@ -1,4 +1,5 @@
-//! Property: all arguments of `kubectl assent`, one per line, give a command or an error that can be printed.
+//! Property: any arguments of `kubectl assent` give a command or an error, and both can be printed. The input has one
+//! argument per line.
 
 #![no_main]
 

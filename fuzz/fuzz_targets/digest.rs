@@ -1,4 +1,4 @@
-//! Property: only a valid digest parses as a digest, and it is unchanged.
+//! Property: only a valid digest parses, and the parsed digest has the same text as the input.
 
 #![no_main]
 

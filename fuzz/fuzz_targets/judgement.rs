@@ -1,5 +1,5 @@
-//! Property: all facts have a verdict. It does not depend on the order of the approvals, and it stays the same until the
-//! instant that it names.
+//! Property: all facts have a verdict. The verdict does not depend on the order of the approvals. It stays the same
+//! until `not_after`, and then it changes.
 
 #![no_main]
 

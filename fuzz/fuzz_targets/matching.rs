@@ -1,4 +1,5 @@
-//! Property: a pod matches its own runtime, and does not match a runtime that differs. Trusted sidecars only permit more.
+//! Property: a pod matches its own runtime, and does not match a runtime that differs. Trusted sidecars never make a
+//! match stricter.
 
 #![no_main]
 
@@ -63,7 +64,7 @@ fn has_unique_names(runtime: &Runtime) -> bool {
     containers.len() == runtime.containers.len() && volumes.len() == runtime.volumes.len()
 }
 
-/// Sorts containers and volumes, because their order does not count.
+/// Sorts containers and volumes by name, because their order does not count.
 fn sorted(runtime: &Runtime) -> Runtime {
     let mut runtime = runtime.clone();
     runtime.containers.sort_by(|a, b| a.name.cmp(&b.name));

@@ -1,4 +1,5 @@
-//! Property: all texts in the field of a signature give an error or an approver whose key the role lists.
+//! Property: any text in the signature of an Approval gives an error, or an approver with a key in the list of the
+//! role.
 
 #![no_main]
 
@@ -24,7 +25,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max: usize, seed: u32| {
 
 fuzz_target!(|data: &[u8]| {
     let Ok(Case { mut approval, role }) = serde_json::from_slice(data) else { return };
-    // Only the operator writes a status, which may name a signer whose key is gone.
+    // Only the operator writes a status. A status may name a signer whose key is no longer in the role.
     approval.status = None;
     let roles = BTreeMap::from([(role.name_any(), Arc::new(role.clone()))]);
     match approver_of(&approval, &roles) {

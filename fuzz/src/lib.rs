@@ -9,8 +9,9 @@ use fastrand::Rng;
 use libfuzzer_sys::fuzzer_mutate;
 use serde_json::{Value, json};
 
-/// Parses a document that the API server could return. `None` for a document with a string that begins with `-`: it may be
-/// a year before 0. The API server refuses such a year, and k8s-openapi reads it but cannot read its own output.
+/// Parses a document that the API server could return. Returns `None` if a string begins with `-`, because the string
+/// may be a time before the year 0. The API server refuses such a time. k8s-openapi reads such a time, but cannot read
+/// its own output.
 pub fn document(data: &[u8]) -> Option<Value> {
     if data.windows(2).any(|two| two == b"\"-") {
         return None;
@@ -23,7 +24,7 @@ pub fn rng(data: &[u8]) -> Rng {
     Rng::with_seed(data.iter().fold(0, |sum, byte| sum * 31 % 65_521 + u64::from(*byte)))
 }
 
-/// A mutator for `fuzz_mutator!`.
+/// Mutates the input for `fuzz_mutator!`. Returns the new size.
 pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let mut rng = Rng::with_seed(seed.into());
     let document = serde_json::from_slice(&data[..size]).ok().filter(|_| rng.u8(..8) > 0);
@@ -40,7 +41,7 @@ pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize
     }
 }
 
-/// Changes one node of `document`.
+/// Changes one random node of `document`.
 pub fn change(document: &mut Value, rng: &mut Rng) {
     let mut places = Vec::new();
     list(document, String::new(), &mut places);
@@ -72,7 +73,7 @@ pub fn change(document: &mut Value, rng: &mut Rng) {
     }
 }
 
-/// The pointers of all nodes, the document itself first.
+/// Adds the JSON pointers of all nodes to `places`. The pointer of a node comes after the pointers of its children.
 fn list(node: &Value, here: String, places: &mut Vec<String>) {
     match node {
         Value::Array(items) => {

@@ -1,5 +1,5 @@
--- The health of Assent's objects for Argo CD, following kstatus: Ready is Healthy, Stalled is Degraded, and an object that
--- waits for people is Suspended.
+-- The health of Assent's objects for Argo CD, according to kstatus. Ready is Healthy, and Stalled is Degraded. An object
+-- that waits for people is Suspended.
 local health = { status = "Progressing", message = "the operator has not read it yet" }
 if obj.status == nil or obj.status.conditions == nil then
   return health

@@ -1,4 +1,4 @@
-//! Two annotations name the authors of an object, as the API server authenticated them.
+//! Records the authors of an object in two annotations. The API server has authenticated these users.
 //!
 //! ```text
 //!  CREATE, UPDATE ─► assent-…-stamp (mutating)   spec changed: the user of the request; else the earlier value
@@ -20,7 +20,7 @@ struct Stamp {
     policy: &'static str,
     annotation: &'static str,
     resources: &'static [&'static str],
-    /// A CEL expression over `object` and `oldObject` of an update.
+    /// The condition under which an update renews the annotation. A CEL expression over `object` and `oldObject`.
     renewed: String,
 }
 
@@ -52,12 +52,12 @@ impl Stamp {
         MatchScope { resources: self.resources, operations: &["CREATE", "UPDATE"], ..RECORDS }
     }
 
-    /// The current value, as a CEL optional.
+    /// The value of the annotation on `object`, as a CEL optional.
     fn on(&self, object: &str) -> String {
         format!("{object}.metadata.?annotations[?'{}']", self.annotation)
     }
 
-    /// The correct value after this request, as a CEL optional.
+    /// The only correct value of the annotation after this request, as a CEL optional.
     fn correct(&self) -> String {
         format!(
             "(request.operation == 'CREATE' || {} ? optional.of(request.userInfo.username) : {})",

@@ -2,16 +2,18 @@
 //! short from the start.
 //!
 //! ```text
-//!  loss ──────────── half of the grace ──────────── grace
+//!  loss ──────────── half of the grace period ─────── end
 //!   │ another user deletes: ends within a half ─┤      │
 //!   │                       └ the operator deletes: ends within the rest
 //! ```
 //!
-//! [`OnLoss::pod_grace_seconds`] is the limit for deletions and evictions by others, for the pod's
-//! `terminationGracePeriodSeconds`, and for that of its probes, with which the kubelet stops single containers.
+//! [`OnLoss::pod_grace_seconds`] limits deletions and evictions by other users, and the pod's
+//! `terminationGracePeriodSeconds`. It also limits the same field of the pod's probes, because the kubelet stops single
+//! containers with it.
 //!
-//! For a deletion without a grace period, the API server fills in the pod's own before it evaluates the policy. So a
-//! deletion with exactly the pod's own grace period passes, and no controller, drain or namespace deletion is blocked.
+//! If a deletion has no grace period, the API server sets the pod's own grace period before it evaluates the policy. So
+//! the policy admits a deletion with exactly the pod's own grace period. Otherwise the policy would block controllers,
+//! drains and namespace deletions.
 
 use super::{
     Operator, PolicyObject,
@@ -21,7 +23,7 @@ use super::{
 };
 use crate::api::OnLoss;
 
-/// The limit for the pods of `system`, a CEL expression. It equals [`OnLoss::pod_grace_seconds`].
+/// The limit for the pods of `system`, as a CEL expression. The result must agree with [`OnLoss::pod_grace_seconds`].
 fn bound(system: &str) -> String {
     format!(
         "[1, int(params.?spec.?systems[?{system}].?onLoss.?gracePeriodSeconds.orValue({})) / 2].max()",
@@ -47,7 +49,7 @@ pub(super) fn is_too_long(pod: &str) -> String {
     format!("{} > {}", own(pod), bound(&system(pod)))
 }
 
-/// The patch that cuts it to the limit.
+/// The patch that cuts the pod's own grace period to the limit.
 pub(super) fn cut(pod: &str) -> String {
     format!(
         "[JSONPatch{{op: 'replace', path: '/spec/terminationGracePeriodSeconds', value: {}}}]",
@@ -68,13 +70,13 @@ pub(super) fn bounded(pod: &str) -> Rule {
     }
 }
 
-/// Both admit a request that the API server cannot judge. For half a minute after its start it may not find the
-/// `Clearance`, and the deletion of pods must still work.
+/// Both policies admit a request that the API server cannot judge. For half a minute after its start, the API server
+/// may not find the `Clearance`. The deletion of pods must work then too.
 pub(super) fn policies(operator: &Operator) -> ([PolicyObject; 2], [PolicyObject; 2]) {
     (delete(operator), evict(operator))
 }
 
-/// Only the operator may start a longer stop.
+/// Only the operator may delete a pod with a grace period over the limit.
 fn delete(operator: &Operator) -> [PolicyObject; 2] {
     const OLD: &str = "oldObject";
     let scope = MatchScope {

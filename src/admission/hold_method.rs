@@ -1,10 +1,10 @@
-//! Selects how uncleared pods are held, depending on the policies that the API server supports.
+//! Selects the method for holding uncleared pods, depending on the policies that the API server supports.
 
 use kube::Client;
 
 use super::PolicyObject;
 
-/// How an uncleared pod is held.
+/// The method for holding an uncleared pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HoldMethod {
     /// The pod gets a scheduling gate.
@@ -18,7 +18,7 @@ impl HoldMethod {
     /// The method that the API server of `client` supports.
     ///
     /// # Errors
-    /// The API server does not answer.
+    /// The API server does not respond.
     pub async fn of(client: &Client) -> Result<Self, kube::Error> {
         let served = client.list_api_group_resources("admissionregistration.k8s.io/v1").await?.resources;
         let mutates = served.iter().any(|resource| resource.name == "mutatingadmissionpolicies");

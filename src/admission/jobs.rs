@@ -1,8 +1,8 @@
 //! Suspends Jobs and `CronJobs` that are not cleared.
 //!
 //! A Job with held pods would use up its `activeDeadlineSeconds`. A `CronJob` would create Jobs that all start when the
-//! approval comes. The suspension prevents this. It is no guard, because the policies on pods check each pod anyway. So
-//! these policies refuse nothing if the `Clearance` is missing.
+//! approval comes. The suspension prevents both problems. Safety does not depend on the suspension, because the
+//! policies on pods check each pod anyway. So these policies refuse nothing if the `Clearance` is missing.
 //!
 //! ```text
 //!  not suspended, not cleared ─► suspend, add label      of a queue or a controller: only if it had the label
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Parts of the annotation that `kubectl apply` writes for a manifest with `suspend: true`. Its JSON has sorted keys.
-/// A nested field `suspend` has other neighbours.
+/// The neighbours distinguish this field from nested fields named `suspend`.
 const JOB_IS_SUSPENDED: &str = r#""suspend":true,"template":[{]"#;
 const CRON_JOB_IS_SUSPENDED: &str = r#""schedule":"[^"]*"(,"startingDeadlineSeconds":[0-9]+)?(,"successfulJobsHistoryLimit":[0-9]+)?,"suspend":true"#;
 
@@ -83,7 +83,7 @@ fn suspend(
     mutating(name, &scope, &[("not-cleared", condition)], patch, "Never")
 }
 
-/// Whether a queue or a controller suspends and resumes the Job. It equals `policy::Suspender`.
+/// Whether a queue or a controller suspends and resumes the Job. The result must agree with `policy::Suspender`.
 fn suspended_by_others() -> String {
     let labels = QUEUE_LABELS.map(|label| format!("'{label}'")).join(", ");
     format!(
@@ -94,7 +94,8 @@ fn suspended_by_others() -> String {
 }
 
 /// Whether the request suspends a Job that Assent has suspended already. The stored object does not change, so only the
-/// request shows it: a server-side apply, a `kubectl apply`, or a `kubectl patch` without effect.
+/// form of the request shows the intent. The request is a server-side apply, a `kubectl apply`, or a `kubectl patch`
+/// without effect.
 fn stays_suspended(applied_suspended: &str) -> String {
     let manager = "request.?options.?fieldManager.orValue('')";
     let applied = "metadata.?annotations[?'kubectl.kubernetes.io/last-applied-configuration'].orValue('')";

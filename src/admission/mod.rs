@@ -1,5 +1,5 @@
-//! The CEL admission policies with which the API server enforces, without a webhook. The chart, the operator and the
-//! tests use them from here.
+//! The CEL admission policies. With these policies, the API server enforces without a webhook. The chart, the operator
+//! and the tests use this source.
 //!
 //! ```text
 //!  CREATE pod ─► assent-gate (mutating)      no cleared runtime matches: add gate and label. Matches after webhooks:
@@ -11,7 +11,7 @@
 //!  UPDATE pod ─► assent-pod-update           gate, label, images and records stay; no ephemeral containers
 //!     held    ─► assent-pod-release          gate lifted: cleared at the time of this request
 //!  DELETE pod ─► assent-pod-delete           within the grace period that the risk level allows for a pod
-//!  evict pod  ─► assent-pod-evict            the same
+//!  evict pod  ─► assent-pod-evict            within the shortest such period in the namespace
 //!  Binding    ─► assent-binding              adds no label or annotation of Assent to the pod
 //!  CREATE pod or workload ─► assent-preview  warns of pods that are not cleared
 //!                        ▲
@@ -32,9 +32,9 @@
 //!  UPDATE or DELETE of an object that clears pods ─► assent-stop-…     warns of pods that stop
 //! ```
 //!
-//! CREATE and UPDATE of pods have separate policies. A binding that denies requests without its parameter does so
-//! before its match conditions. So the policy for updates has no parameter: an update of a pod that is not held must
-//! never depend on a `Clearance`.
+//! CREATE and UPDATE of pods have separate policies. If a binding denies requests without its parameter, the API server
+//! denies them before it evaluates the match conditions. So the policy for updates has no parameter. An update of a pod
+//! that is not held must never depend on a `Clearance`.
 //!
 //! On an API server without mutating policies ([`HoldMethod::Refuse`]), assent-pod-create refuses a pod instead of
 //! holding it. The client of the approver fills in the approver, and assent-approvals checks it.
@@ -112,8 +112,8 @@ pub fn policies(operator: &Operator) -> Vec<PolicyObject> {
 /// The annotation with the [`fingerprint`] of the policies that a release installed.
 pub const POLICIES_ANNOTATION: &str = "assent.dev/policies";
 
-/// Identifies the policies of this version with these `accelerators`. It does not depend on the operator's name. The
-/// chart computes the second part itself: the first digits of the SHA-256 of the same text.
+/// Identifies the policies of this version with these `accelerators`. The fingerprint does not depend on the operator's
+/// name. The chart computes the second part itself, from the first digits of the SHA-256 of the accelerators' text.
 ///
 /// # Panics
 /// Never: policies serialise.

@@ -1,4 +1,5 @@
-//! Policies on pods: they are held unless cleared, released only while cleared, and keep their admitted content.
+//! Policies on pods. A pod is held unless it is cleared, is released only while it is cleared, and keeps its admitted
+//! content.
 
 use super::{
     Operator, PolicyObject, RELEASE_MANAGER, RELEASE_WITHOUT_TIME,
@@ -24,8 +25,9 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
     manifests
 }
 
-/// In a namespace with the scope `labelled`, pods without the label match no binding, so they cost nothing and do not
-/// depend on a `Clearance`. The scope `accelerated` is evaluated by the expressions only: see [`governs`].
+/// The bindings of the policies that need a `Clearance`. In a namespace with the scope `labelled`, pods without the
+/// label match no binding. So they cost nothing and do not depend on a `Clearance`. Only the expressions evaluate the
+/// scope `accelerated`: see [`governs`].
 const REACHES: [Binding; 2] = [
     Binding { suffix: "", scopes: Err(&[api::Scope::Labelled]), label: None },
     Binding {
@@ -35,8 +37,8 @@ const REACHES: [Binding; 2] = [
     },
 ];
 
-/// Without a `Clearance`, a governed pod is recognised by its labels. A pod that uses an accelerator and names no
-/// system is never cleared, so it has the label of held pods.
+/// The bindings of the policy that needs no `Clearance`. Without a `Clearance`, a governed pod is recognised by its
+/// labels. A pod that uses an accelerator and names no system is never cleared, so it has the label of held pods.
 const REACHES_WITHOUT_CLEARANCE: [Binding; 3] = [
     Binding { suffix: "", scopes: Err(LAXER_SCOPES), label: None },
     Binding { suffix: "-labelled", scopes: Ok(LAXER_SCOPES), label: Some(Label::Present(SYSTEM_LABEL)) },
@@ -59,10 +61,11 @@ const PODS: MatchScope = MatchScope {
 ///
 /// The API server calls this policy a second time for a pod that it patched. By then, webhooks and other policies have
 /// added their parts. A pod that is cleared with these additions loses gate and label again, so it starts without the
-/// operator. A pod that was cleared in the first call gets no second one: assent-pod-create judges it.
+/// operator. A pod that was cleared in the first call was not patched, so there is no second call. assent-pod-create
+/// checks such a pod after all mutations.
 ///
-/// The gate is written as a map. In a list, an `Object` makes the API server of 1.36 panic: its
-/// `ObjectVal.ConvertToNative` returns a struct instead of a value. Kubernetes 1.37 fixed it.
+/// The patch writes the gate as a map. An `Object` in a list makes the API server of Kubernetes 1.36 panic, because its
+/// `ObjectVal.ConvertToNative` returns a struct instead of a value. Kubernetes 1.37 fixed this bug.
 ///
 /// The policy also cuts the termination grace period. A separate policy would cost each pod another copy of the
 /// `Clearance`.
@@ -107,8 +110,8 @@ fn held_create() -> [PolicyObject; 2] {
 /// Whether `version` is still cleared at the creation of the pod.
 const LIVE: &str = "timestamp(object.metadata.creationTimestamp) < timestamp(version.notAfter)";
 
-/// Checks the pod again after all mutations, and also its time: the API server sets `creationTimestamp` between the
-/// mutating and the validating stage.
+/// Checks the pod again after all mutations. Also checks that the clearance has not ended at the `creationTimestamp`,
+/// which the API server sets between the mutating and the validating stage.
 fn create(operator: &Operator) -> [PolicyObject; 2] {
     let variables = [
         ("name", pod_name("object")),
@@ -246,8 +249,8 @@ fn record_stays(operator: &Operator) -> Rule {
 }
 
 /// The operator is not trusted either: the pod must be cleared now, whichever user lifts the gate. An update has no
-/// timestamp, but the API server writes its time into the entry of the field manager. An older entry does not show the
-/// time of this request, so only a new time counts.
+/// timestamp, but the API server writes the time of the update into the entry of the field manager. An older entry does
+/// not show the time of this request, so only a new time counts.
 fn release(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope { operations: &["UPDATE"], label: Some(Label::Present(HELD_LABEL)), ..PODS };
     let managers = |pod: &str| format!("{pod}.metadata.?managedFields.orValue([])");
@@ -274,7 +277,8 @@ fn release(operator: &Operator) -> [PolicyObject; 2] {
                 system("object")
             ),
         },
-        // The pod may have come with its own gate, or its level may have allowed a longer grace period then.
+        // At its creation, the pod may have had its own gate, which skips this rule. Or its level may have allowed a
+        // longer grace period then.
         grace::bounded("object"),
     ];
     let lifted = format!(
@@ -288,7 +292,7 @@ fn release(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-pod-release", Answer::Refuse, &scope, &[("lifts-the-gate", lifted)], &variables, rules)
 }
 
-/// Both update policies have this rule, because the API server chooses which of them answers first.
+/// Both update policies have this rule, because the API server can report the refusal of either policy.
 fn operator_lifts(operator: &Operator) -> Rule {
     Rule {
         holds: format!("!{} || {} || {}", gated("oldObject"), gated("object"), operator.asks()),

@@ -101,7 +101,7 @@ impl PolicyObject {
             }
     }
 
-    /// The field manager that wrote it last.
+    /// The field manager that wrote the object last.
     pub fn last_manager(&self) -> Option<&str> {
         last_write(self.metadata())?.manager.as_deref()
     }
@@ -112,21 +112,21 @@ impl PolicyObject {
 pub(super) struct MatchScope {
     pub group: &'static str,
     pub resources: &'static [&'static str],
-    /// Resources of other groups.
+    /// Resources of other groups, in addition to `resources`.
     pub also: &'static [(&'static str, &'static [&'static str])],
     pub operations: &'static [&'static str],
-    /// Only in namespaces that enforce.
+    /// Whether the policy matches only in namespaces that enforce.
     pub enforced: bool,
-    /// Only objects with, or without, a label.
+    /// The label that matched objects must have or must not have.
     pub label: Option<Label>,
     /// The use of the namespace's `Clearance`.
     pub params: ParamUse,
 }
 
-/// How a policy uses the namespace's `Clearance`. In its expressions, the `Clearance` is `params`.
+/// The use of the namespace's `Clearance` by a policy. The expressions of the policy read the `Clearance` as `params`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ParamUse {
-    /// It is not read.
+    /// The policy does not read the `Clearance`.
     Unread,
     /// Without a `Clearance`, the policy refuses the request.
     Required,
@@ -263,22 +263,23 @@ pub(super) fn mutating(
     [PolicyObject::Mutating(policy), PolicyObject::MutatingBinding(binding)]
 }
 
-/// A match condition that is true if one of `rules` is broken. It saves time for frequent requests. The API server
-/// evaluates all rules and all messages of a matching policy, each with its own copy of the `Clearance`. It evaluates a
-/// match condition only once, and stops early. Match conditions have no variables, so these rules must not use any.
+/// A match condition that is true if one of `rules` is broken. The condition saves time for frequent requests. The API
+/// server evaluates all rules and all messages of a matching policy, each with its own copy of the `Clearance`. The API
+/// server evaluates a match condition only once, and stops early. Match conditions have no variables, so the conditions
+/// of these rules must not use variables.
 pub(super) fn breaks_one_of(rules: &[Rule]) -> String {
     let all: Vec<_> = rules.iter().map(|rule| format!("({})", rule.holds)).collect();
     format!("!({})", all.join("\n&& "))
 }
 
-/// The answers to a request that breaks a rule, and to a request that the API server cannot judge.
+/// The responses to two kinds of request: one that breaks a rule, and one that the API server cannot judge.
 #[derive(Clone, Copy)]
 pub(super) enum Answer {
-    /// Refuse both.
+    /// Refuse both kinds.
     Refuse,
-    /// Refuse the first, and admit the second.
+    /// Refuse a broken rule, and admit a request that cannot be judged.
     RefuseIfJudged,
-    /// Admit both, with a warning for the first.
+    /// Admit both kinds, with a warning for a broken rule.
     Warn,
 }
 
@@ -326,13 +327,12 @@ fn binding(name: &str, scope: &MatchScope, action: &str) -> ValidatingAdmissionP
 
 /// A binding of a policy that only warns.
 pub(super) struct Advice {
-    /// The name of the binding.
     pub binding: &'static str,
-    /// In namespaces of this mode.
+    /// The mode of the namespaces that the binding covers.
     pub mode: Mode,
     /// `Warn` warns the user of the request. `Audit` writes to the audit log.
     pub actions: &'static [&'static str],
-    /// The groups and resources. If empty, all resources of the policy.
+    /// The groups and resources that the binding covers. An empty list means all resources of the policy.
     pub only: &'static [(&'static str, &'static [&'static str])],
 }
 
@@ -388,7 +388,7 @@ fn validating_policy(
 
 /// The namespaces and objects that one binding of a policy covers.
 pub(super) struct Binding {
-    /// Appended to the name of the policy.
+    /// The end of the binding's name, after the name of the policy.
     pub suffix: &'static str,
     /// `Ok`: namespaces with these scopes. `Err`: namespaces with other scopes.
     pub scopes: Result<&'static [api::Scope], &'static [api::Scope]>,

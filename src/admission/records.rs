@@ -20,7 +20,7 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
     parts.into_iter().flatten().collect()
 }
 
-/// All changes of the objects that people write. Each policy adds its resources.
+/// The match scope for all changes of the objects that people write. Each policy adds its resources.
 pub(super) const RECORDS: MatchScope = MatchScope {
     group: GROUP,
     resources: &[],
@@ -54,7 +54,7 @@ fn stamp() -> [PolicyObject; 2] {
 fn approvals() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["approvals"], ..RECORDS };
     let on = |operation: &str, rule: &str| format!("request.operation != '{operation}' || ({rule})");
-    // The operator verifies signed decisions. The user of the request is not the approver then.
+    // The operator verifies signed decisions. Their approver is the signer, not the user of the request.
     let on_create = |rule: &str| on("CREATE", &format!("has(object.spec.signature) || ({rule})"));
     let rules = vec![
         Rule {
@@ -82,7 +82,7 @@ fn approvals() -> [PolicyObject; 2] {
             else_say: "'spec.signature.signedAt ' + string(object.spec.signature.signedAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': apply it after that time, or correct the clock of the signing machine and sign again'".to_owned(),
         },
         Rule {
-            // The schema has the same rule. The policy also works if somebody edits the schema.
+            // The schema contains this rule too. The policy also works if a user edits the schema.
             holds: on("UPDATE", "object.spec == oldObject.spec"),
             else_say: "'approval ' + oldObject.metadata.name + ' is final: create another Approval with the decision Approve, Reject or Revoke'".to_owned(),
         },
@@ -91,7 +91,7 @@ fn approvals() -> [PolicyObject; 2] {
             else_say: "'spec.reason is missing: give a reason for the decision ' + object.spec.decision".to_owned(),
         },
         Rule {
-            // The deletion of an owner would also delete the approval. Without its rejection, a version could be
+            // The deletion of an owner would also delete the approval. A version whose rejection is deleted could be
             // approved.
             holds: "request.operation == 'DELETE' || object.metadata.?ownerReferences.orValue([]).size() == 0".to_owned(),
             else_say: "'an approval must have no ownerReferences: it stays when its system is deleted'".to_owned(),
@@ -107,7 +107,7 @@ fn approvals() -> [PolicyObject; 2] {
 fn model_versions() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["modelversions"], operations: &["UPDATE"], ..RECORDS };
     let rules = vec![Rule {
-        // The schema has the same rule. The policy also works if somebody edits the schema.
+        // The schema contains this rule too. The policy also works if a user edits the schema.
         holds: "object.spec == oldObject.spec".to_owned(),
         else_say: "'model version ' + oldObject.metadata.name + ' is immutable: create a new ModelVersion for what changed'".to_owned(),
     }];
@@ -126,7 +126,7 @@ fn systems() -> [PolicyObject; 2] {
             else_say: "'user ' + request.userInfo.username + ' may not assign risk level ' + object.spec.riskLevel + ' to AI system ' + object.metadata.name + ': ask governance for it, or for the verb use on risklevels.assent.dev/' + object.spec.riskLevel".to_owned(),
         },
         Rule {
-            // After its deletion, a new system of the same name would already be approved.
+            // After the deletion of a decommissioned system, a new system with the same name would already be approved.
             holds: format!("request.operation != 'DELETE' || !oldObject.?status.?decommissioned.orValue(false) || request.userInfo.username in {NAMESPACE_CONTROLLER}"),
             else_say: "'AI system ' + oldObject.metadata.name + ' is decommissioned and cannot be deleted, because it is the record: keep its manifest, remove its workloads'".to_owned(),
         },
@@ -143,8 +143,8 @@ fn risk_levels() -> [PolicyObject; 2] {
     validating("assent-risklevels", Answer::Refuse, &scope, &[], &[], rules)
 }
 
-/// Users who may label a namespace may make its governance stricter. To weaken or end it, they need the verb
-/// `ungovern`.
+/// Users who may label a namespace may make its governance stricter. To weaken or end the governance, they need the
+/// verb `ungovern`.
 fn namespaces(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope {
         group: "",
@@ -155,7 +155,7 @@ fn namespaces(operator: &Operator) -> [PolicyObject; 2] {
     let label = |of: &str, label: &str, absent: &str| {
         format!("{of} == null ? '{absent}' : {of}.metadata.?labels[?'{label}'].orValue('{absent}')")
     };
-    // The laxest first, so that a higher index is stricter.
+    // The laxest value comes first, so that a higher index is stricter.
     let modes = format!("{:?}", Mode::ALL.map(Mode::name));
     let scopes = format!("{:?}", api::Scope::ALL.map(api::Scope::name));
     let all = api::Scope::All.name();
@@ -202,7 +202,7 @@ fn namespaces(operator: &Operator) -> [PolicyObject; 2] {
 }
 
 /// A `DecisionSubject` never changes. Only the operator changes a `SystemHistory`. Only the deletion of the namespace
-/// deletes them.
+/// deletes these objects.
 fn kept_records(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["decisionsubjects", "systemhistories"], ..RECORDS };
     let rules = vec![

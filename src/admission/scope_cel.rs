@@ -1,4 +1,4 @@
-//! CEL expressions for whether the scope of a namespace covers a pod or a pod template.
+//! CEL expressions that check whether the scope of a namespace covers a pod or a pod template.
 
 use crate::{
     api::{SYSTEM_LABEL, Scope},
@@ -8,7 +8,7 @@ use crate::{
 /// The scope of the namespace, from its `Clearance`.
 const SCOPE: &str = "params.?spec.?scope.orValue('')";
 
-/// Whether the scope covers `pod`. It equals `policy::narrowest_scope`.
+/// Whether the scope covers `pod`. The result must agree with `policy::narrowest_scope`.
 pub(super) fn governs(pod: &str, accelerators: &Accelerators) -> String {
     let [labelled, accelerated] = [Scope::Labelled, Scope::Accelerated].map(Scope::name);
     format!(
@@ -18,7 +18,7 @@ pub(super) fn governs(pod: &str, accelerators: &Accelerators) -> String {
     )
 }
 
-/// Whether the pod shows a sign of an accelerator. It equals `Accelerators::of`.
+/// Whether the pod shows a sign of an accelerator. The result must agree with `Accelerators::of`.
 fn uses_accelerator(pod: &str, accelerators: &Accelerators) -> String {
     let [resources, classes, variables, annotations] = Sign::ALL.map(|sign| list(accelerators.names(sign)));
     format!(

@@ -1,5 +1,5 @@
-//! The operator annotates workloads so that their controllers retry. It may change only their metadata, which RBAC
-//! cannot express.
+//! The operator annotates workloads so that their controllers retry. The operator may change only the metadata of
+//! workloads. RBAC cannot express this limit, so this policy enforces it.
 
 use super::{
     Operator, PolicyObject,

@@ -77,8 +77,8 @@ pub struct AISystemSpec {
     #[schemars(length(max = 64))]
     pub depends_on: Vec<SystemReference>,
 
-    /// Date and reason of the end of the system (NIST AI RMF GOVERN 1.7). From the date on, no pod of the system may
-    /// run, and nobody can undo this. Default: none, so the system has no planned end.
+    /// Date and reason of the end of the system (NIST AI RMF GOVERN 1.7). From this date on, no pod of the system may
+    /// run, and no user can undo the end. Default: none, so the system has no planned end.
     /// Example: `{ date: 2027-03-31T00:00:00Z, reason: replaced }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decommission: Option<Decommission>,
@@ -127,14 +127,15 @@ pub struct Provider {
     pub certifications: Vec<Certification>,
 }
 
-/// A certification of a provider, and when it ends.
+/// A certification of a provider, with its end.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Certification {
     /// Name of the certification, as a risk level requires it. Example: `ISO/IEC 42001`.
     #[schemars(length(min = 1, max = 128))]
     pub name: String,
-    /// Time at which the certification ends. From then on it does not count. Default: none, so it has no end.
+    /// Time at which the certification ends. From this time on, the certification does not count. Default: none, so it
+    /// has no end.
     /// Example: `2028-03-31T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("self < timestamp('9000-01-01T00:00:00Z')", "the year must be before 9000"))]
@@ -179,8 +180,8 @@ pub struct SystemReference {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Decommission {
-    /// Time from which no pod of the system may run. A time in the past ends the system at once. Nobody can undo or
-    /// postpone it after that time. Example: `2027-03-31T00:00:00Z`.
+    /// Time from which no pod of the system may run. A time in the past ends the system at once. After this time, no
+    /// user can undo or postpone the end. Example: `2027-03-31T00:00:00Z`.
     #[x_kube(validation = ("self < timestamp('9000-01-01T00:00:00Z')", "the year must be before 9000"))]
     pub date: Time,
     /// Reason for the end, in the words of the owner. Example: `replaced by support-assistant`.
@@ -193,7 +194,8 @@ pub struct Decommission {
     pub successor: Option<String>,
 }
 
-/// State of a system: which versions may run, until when, and why others may not.
+/// State of a system: the versions that may run, the end of their clearance, and the reasons for versions that may not
+/// run.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AISystemStatus {
@@ -201,9 +203,9 @@ pub struct AISystemStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions of the system. `Cleared`: whether a version may run. `Ready`: the state for kstatus. `Stalled`: to
-    /// wait does not help, a person must act. `PodsHeld`: whether pods are held. `ClearanceExpiring`: a clearance ends
-    /// soon. Absent before the first status.
+    /// Conditions of the system. `Cleared`: whether a version may run. `Ready`: the state for kstatus. `Stalled`:
+    /// whether a person must act, because waiting does not help. `PodsHeld`: whether pods are held.
+    /// `ClearanceExpiring`: a clearance ends soon. Absent before the first status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
@@ -224,7 +226,8 @@ pub struct AISystemStatus {
     #[schemars(length(max = 256))]
     pub versions: Vec<VersionSummary>,
 
-    /// Whether the decommission date is over. It never becomes false again. Absent until then. Example: `true`.
+    /// Whether the decommission date has passed. The value never becomes false again. Absent before the date.
+    /// Example: `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decommissioned: Option<bool>,
 
@@ -245,16 +248,17 @@ pub struct VersionSummary {
     /// Reason of the condition `Cleared` of the version. Example: `AwaitingApproval`.
     #[schemars(length(max = 63))]
     pub reason: String,
-    /// Time until which the version may run. Absent if it may not run, or may run without an end.
+    /// Time until which the version may run. Absent if the version may not run, or may run without an end.
     /// Example: `2027-03-31T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
 }
 
-/// The type of the condition that says whether pods of a system are held. Its message names their workloads.
+/// The type of the condition that states whether pods of a system are held. The message names the workloads of the
+/// pods.
 pub const PODS_HELD: &str = "PodsHeld";
 
-/// The type of the condition that says that a clearance ends soon. Its message says why.
+/// The type of the condition that states that a clearance ends soon. The message states the reason.
 pub const CLEARANCE_EXPIRING: &str = "ClearanceExpiring";
 
 /// Numbers of the pods of a system.
@@ -272,7 +276,7 @@ pub struct PodCount {
     #[schemars(extend("format" = "int32"))]
     pub terminating: u32,
 
-    /// Number of running pods that would stop in the mode `enforce`. Absent in namespaces with another mode than `warn`
+    /// Number of running pods that would stop in the mode `enforce`. Only present in namespaces with the mode `warn`
     /// or `audit`. Example: `1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "int32"))]

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Conditions, Digest, conditions_schema};
 
-/// Decision of one person in one role on one subject digest. Nobody can edit or delete it. A later rejection or
-/// revocation supersedes an approval. A later approval is valid in addition to it.
+/// Decision of one person in one role on one subject digest. No user can edit or delete an `Approval`. A later
+/// rejection or revocation supersedes an approval. A later approval is valid in addition to an earlier approval.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
@@ -55,8 +55,8 @@ pub struct ApprovalSpec {
     /// Example: the output of `kubectl get modelversion NAME -o jsonpath='{.status.subjectDigest}'`.
     pub subject_digest: Digest,
 
-    /// Decision of the person. `Approve`: the version may run. `Reject`: it may not run until the same user approves it
-    /// in the same role. `Revoke`: all earlier approvals are void, so every role must approve again.
+    /// Decision of the person. `Approve`: the version may run. `Reject`: the version may not run until the same user
+    /// approves it in the same role. `Revoke`: all earlier approvals are void, so every role must approve again.
     /// Example: `Approve`.
     pub decision: Decision,
 
@@ -83,8 +83,8 @@ pub struct ApprovalSpec {
     #[x_kube(validation = ("self < timestamp('9000-01-01T00:00:00Z')", "the year must be before 9000"))]
     pub not_after: Option<Time>,
 
-    /// Person who decided. Leave it out: the API server sets it from the request, or before Kubernetes 1.36 the
-    /// plugin does. Absent in a signed decision.
+    /// Person who decided. Leave this field out. The API server sets it from the request. Before Kubernetes 1.36, the
+    /// `kubectl assent` plugin sets it. Absent in a signed decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approver: Option<Approver>,
 
@@ -94,12 +94,12 @@ pub struct ApprovalSpec {
     pub signature: Option<Signature>,
 }
 
-/// A signature that a person made outside the cluster, as `kubectl assent approve --ssh-key` does.
+/// A signature that a person made outside the cluster, for example with `kubectl assent approve --ssh-key`.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Signature {
-    /// Time of the signature. It is part of the signed text. An approval counts as made at this time. In an
-    /// approval it must not be later than the creation of the object. Example: `2026-11-24T12:00:00Z`.
+    /// Time of the signature. This time is part of the signed text. An approval counts from this time. In an approval,
+    /// this time must not be later than the creation of the object. Example: `2026-11-24T12:00:00Z`.
     #[serde(deserialize_with = "super::time::time_or_past")]
     #[schemars(regex(pattern = super::time::TIME_PATTERN))]
     pub signed_at: Time,
@@ -129,11 +129,11 @@ pub enum Decision {
     Approve,
     /// The version may not run, under any name, until the same user approves it in the same role.
     Reject,
-    /// The version may no longer run, under any name: all earlier approvals are void.
+    /// The version may no longer run, under any name. All earlier approvals are void.
     Revoke,
 }
 
-/// A person, by the names with which the API server authenticates them.
+/// A person, as the API server authenticates them.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Approver {
@@ -150,7 +150,7 @@ pub struct Approver {
     pub groups: Vec<String>,
 }
 
-/// State of a decision: whether it counts, until when, and why not.
+/// State of a decision: whether it counts, its end, and the reason if it does not count.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalStatus {
@@ -158,14 +158,14 @@ pub struct ApprovalStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions of the decision. `Ready`: whether the operator processed it. `Counted`: whether it has effect.
-    /// Absent before the first status.
+    /// Conditions of the decision. `Ready`: whether the operator processed it. `Counted`: whether the decision has an
+    /// effect. Absent before the first status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
 
-    /// Time at which the approval ends, by its own `notAfter` or by the validity of the risk level. Absent if it has no
-    /// end, and for other decisions. Example: `2027-03-31T00:00:00Z`.
+    /// Time at which the approval ends, by its own `notAfter` or by the validity of the risk level. Absent if the
+    /// approval has no end, and for rejections and revocations. Example: `2027-03-31T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
 

@@ -1,7 +1,8 @@
 //! The `ApproverRole` resource: a role in which people decide, and the keys of people who sign outside the cluster.
 //!
-//! Two sources say who holds a role, and either is enough. RBAC does for decisions at the API server (the verb
-//! `approve` on `approverroles.assent.dev/<role>`). The keys of this resource do for decisions that are signed in Git.
+//! There are two ways to hold a role, and one is enough. RBAC gives the role for decisions at the API server, with the
+//! verb `approve` on `approverroles.assent.dev/<role>`. The keys of this resource give the role for signed decisions in
+//! Git.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
@@ -11,7 +12,7 @@ use super::Approver;
 
 /// Description and keys of a role in which people decide (ISO/IEC 42001 A.3.2). A `RiskLevel` requires roles by name.
 ///
-/// Governance writes it: a user who can write it can let anybody approve.
+/// Governance writes this resource. A user who can write the resource can let any person approve.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
@@ -38,8 +39,8 @@ pub struct ApproverRoleSpec {
     #[schemars(length(max = 4096))]
     pub description: Option<String>,
 
-    /// Keys whose signatures count as decisions in this role. If you remove a key, the approvals that it signed no
-    /// longer count. Verified rejections and revocations stay. Default: none, so no signature counts.
+    /// Keys whose signatures count as decisions in this role. If you remove a key, approvals with a signature by this
+    /// key no longer count. Verified rejections and revocations stay. Default: none, so no signature counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub keys: Vec<ApproverKey>,

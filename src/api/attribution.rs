@@ -1,26 +1,27 @@
-//! The authors of an object, if they are known.
+//! Reads the authors of an object from its annotations and its managed fields.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::core::ObjectMeta;
 
 use super::Text;
 
-/// The annotation of an `AISystem` or `ModelVersion` that names its author. That is the user who created the version,
-/// or who last changed any field of the system except `decommission`. The API server sets it.
+/// The annotation of an `AISystem` or `ModelVersion` that names its author. The author of a version is the user who
+/// created it. The author of a system is the user who last changed any field except `decommission`. The API server sets
+/// the annotation.
 pub const AUTHOR: &str = "assent.dev/author";
 
 /// The annotation of an `AISystem`, `RiskLevel`, `ApproverRole` or `TrustedSidecar` that names the user who last
-/// changed its `spec`. The API server sets it.
+/// changed its `spec`. The API server sets the annotation.
 pub const CHANGED_BY: &str = "assent.dev/changed-by";
 
-/// The authors of an object. Each is `None` if it is not known.
+/// The authors of an object. An author that is not known is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attribution {
-    /// The value of [`AUTHOR`].
+    /// The value of the annotation [`AUTHOR`].
     pub author: Option<Text>,
-    /// The value of [`CHANGED_BY`].
+    /// The value of the annotation [`CHANGED_BY`].
     pub changed_by: Option<Text>,
-    /// The field manager that wrote last. Any client can claim any name, so it proves nothing.
+    /// The field manager of the last write. Any client can claim any name, so the name proves nothing.
     pub field_manager: Option<Text>,
 }
 
@@ -40,7 +41,7 @@ impl Attribution {
         self.changed_by.as_deref().or(self.author.as_deref())
     }
 
-    /// The author as text. If it is not known: the user or the field manager that last changed the object.
+    /// The author as text. If the author is not known: the user or the field manager that last changed the object.
     pub fn in_words(&self) -> String {
         match (&self.author.as_ref().or(self.changed_by.as_ref()), &self.field_manager) {
             (Some(user), _) => user.to_string(),
@@ -50,12 +51,12 @@ impl Attribution {
     }
 }
 
-/// A field manager as text. It is marked as unproven, because any client can claim any name.
+/// A field manager as text. The text states that the name is unproven, because any client can claim any name.
 pub fn unproven(field_manager: &str) -> String {
     format!("field manager {field_manager} (unproven)")
 }
 
-/// The entry of the field manager that wrote last. Writes to subresources do not count.
+/// The entry of the field manager of the last write. Writes to subresources do not count.
 pub fn last_write(metadata: &ObjectMeta) -> Option<&ManagedFieldsEntry> {
     let entries = metadata.managed_fields.iter().flatten();
     entries.filter(|entry| entry.subresource.is_none()).max_by_key(|entry| entry.time.clone())

@@ -18,7 +18,7 @@ use super::{Digest, Mode, OnLoss, Scope, SharedRuntime, Trusted};
 /// The name of the only `Clearance` of a namespace.
 pub const CLEARANCE_NAME: &str = "clearance";
 
-/// Versions that may run in a namespace, and until when. Only the operator writes it.
+/// Versions that may run in a namespace, each with the end of its clearance. Only the operator writes this object.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
@@ -35,8 +35,8 @@ pub const CLEARANCE_NAME: &str = "clearance";
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-// The operator replaces the whole object, so the API server need not record the manager of each field. This keeps the
-// object small, which matters because the API server reads it for every new pod.
+// The operator replaces the whole object, so the API server does not need to record the manager of each field. This
+// keeps the object small. The API server reads the object for every new pod.
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct ClearanceSpec {
     /// Mode of the namespace, from its label `assent.dev/mode`. `enforce`: hold and stop pods that are not cleared.
@@ -65,7 +65,7 @@ pub struct ClearanceSpec {
     pub systems: BTreeMap<String, SystemClearance>,
 }
 
-/// Versions of one system that may run, and how its pods stop.
+/// Versions of one system that may run, and the action on pods that lose their clearance.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SystemClearance {
@@ -79,8 +79,8 @@ pub struct SystemClearance {
     #[schemars(length(max = 64))]
     pub withheld: Vec<WithheldVersion>,
 
-    /// How running pods stop when they lose their clearance. It comes from the risk level. For some time after a change
-    /// to a milder level, the stricter values of both levels apply. Default: mode `Evict` within 60 seconds.
+    /// Action on running pods that lose their clearance, from the risk level of the system. For some time after a
+    /// change to a milder level, the stricter values of both levels apply. Default: mode `Evict` within 60 seconds.
     #[serde(default)]
     pub on_loss: OnLoss,
 
@@ -89,8 +89,8 @@ pub struct SystemClearance {
     #[schemars(length(max = 63))]
     pub risk_level: Option<String>,
 
-    /// Time at which the system changed to a milder risk level while pods of the earlier level could still run.
-    /// Absent: `onLoss` is that of the current level. Example: `2026-11-24T12:00:00Z`.
+    /// Time at which the system changed to a milder risk level while pods of the earlier level could still run. Absent
+    /// if `onLoss` comes only from the current level. Example: `2026-11-24T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switched_at: Option<Time>,
 

@@ -1,4 +1,4 @@
-//! Conditions of every kind, as the Kubernetes API conventions and kstatus require them.
+//! The conditions in the status of an object, in the form that the Kubernetes API conventions and kstatus require.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Text;
 
-/// A `metav1.Condition`. Many conditions share the same texts, so each text is in memory only once.
+/// A `metav1.Condition`. Many conditions have equal texts, so [`Text`] keeps each text in memory only once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
@@ -29,7 +29,8 @@ pub struct Condition {
 /// The `conditions` of a status, with one entry for each type.
 pub type Conditions = Vec<Condition>;
 
-/// A condition. It keeps the `lastTransitionTime` of the condition in `before` if that has the same status.
+/// Makes a condition. If `before` contains a condition of the same type with the same status, the new condition keeps
+/// that `lastTransitionTime`.
 pub fn condition(
     before: &[Condition],
     (type_, status): (&str, bool),

@@ -1,12 +1,13 @@
-//! The `DecisionSubject` resource: the full content of a decision. It stays after the described objects are deleted.
+//! The `DecisionSubject` resource: the full content of a decision. This resource stays after the described objects are
+//! deleted.
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::{AISystemSpec, Digest, ModelVersionSpec};
 
-/// Content for which one subject digest stands. The operator writes it at the first decision on the digest. Nobody can
-/// change or delete it. It is deleted with its namespace.
+/// Full content that one subject digest identifies. The operator writes this object at the first decision on the
+/// digest. No user can change or delete the object. Kubernetes deletes it with its namespace.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",

@@ -1,4 +1,4 @@
-//! A SHA-256 digest in the form of registries and Kubernetes. The type accepts no other text.
+//! A SHA-256 digest in the text form of OCI registries and Kubernetes. The type accepts no other text.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -34,7 +34,7 @@ impl Digest {
         &self.0
     }
 
-    /// The first eight hexadecimal digits, for generated names. They do not prove that a digest is the same.
+    /// The first eight hexadecimal digits, for generated names. Two different digests can have the same eight digits.
     pub fn eight(&self) -> &str {
         &self.short()[..8]
     }

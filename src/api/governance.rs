@@ -1,4 +1,4 @@
-//! The mode and the scope of a namespace, from its labels. Its `Clearance` repeats them.
+//! The mode and the scope of a namespace, from its labels. The `Clearance` of the namespace contains a copy of both.
 //!
 //! ```text
 //!  assent.dev/mode   enforce > warn > audit > (absent: not governed)    the action
@@ -11,14 +11,14 @@ use std::{collections::BTreeMap, fmt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The label of a namespace with the name of its [`Mode`]. Without it the namespace is not governed.
+/// The namespace label that sets the [`Mode`]. A namespace without this label is not governed.
 pub const MODE_LABEL: &str = "assent.dev/mode";
 
-/// The label of a namespace with the name of its [`Scope`].
+/// The namespace label that sets the [`Scope`].
 pub const SCOPE_LABEL: &str = "assent.dev/scope";
 
-/// What Assent does about pods that are not cleared: `enforce`, `warn` or `audit`. The variants are in the order from
-/// the mildest to the strictest.
+/// The action on pods that are not cleared: `enforce`, `warn` or `audit`. The variants are in the order from the
+/// mildest to the strictest.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -30,7 +30,7 @@ pub enum Mode {
     Enforce,
 }
 
-/// Which pods are governed: `all`, `accelerated` or `labelled`. The variants are in the order from the fewest pods to
+/// The set of governed pods: `all`, `accelerated` or `labelled`. The variants are in the order from the fewest pods to
 /// the most.
 #[derive(
     JsonSchema,
@@ -103,15 +103,15 @@ impl fmt::Display for Scope {
 pub struct Governance {
     /// The mode, or `None` if the namespace is not governed.
     pub mode: Option<Mode>,
-    /// The governed pods, if there is a mode.
+    /// The set of governed pods. The scope has no effect without a mode.
     pub scope: Scope,
 }
 
 impl Governance {
     /// Reads the labels of a namespace.
     ///
-    /// An unknown mode counts as no mode, as in the policies. An unknown scope counts as every pod. The API server
-    /// refuses both values.
+    /// An unknown mode counts as no mode, as in the admission policies. An unknown scope counts as [`Scope::All`]. The
+    /// API server refuses labels with unknown values.
     pub fn of(labels: &BTreeMap<String, String>) -> Self {
         let is = |label: &str, name: &str| labels.get(label).is_some_and(|value| value == name);
         Self {

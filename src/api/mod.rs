@@ -15,8 +15,8 @@
 //!                          SystemHistory     system -> changes of verdicts, with their authors, and deletions
 //! ```
 //!
-//! Each kind has its own file. Bounds and CEL rules are part of the schema, so the API server refuses bad input and it
-//! never reaches the operator. The doc comments of the types and fields are the texts of `kubectl explain`.
+//! Each kind has its own file. Bounds and CEL rules are part of the schema, so the API server refuses invalid input
+//! before it reaches the operator. The doc comments of the types and fields are the texts of `kubectl explain`.
 #![allow(clippy::duplicated_attributes, reason = "two printer columns may have the same type")]
 
 mod ai_system;
@@ -86,22 +86,24 @@ pub const SYSTEM_LABEL: &str = "assent.dev/system";
 /// The scheduling gate (KEP-3521) that holds a pod without clearance.
 pub const GATE: &str = "assent.dev/clearance";
 
-/// The label of a held pod. A pod has it exactly as long as it has [`GATE`].
+/// The label of a held pod. A pod has this label exactly while it has [`GATE`].
 ///
-/// With it, `kubectl`, watches and the admission policy that guards the release can select held pods.
+/// `kubectl`, watches and the admission policy that guards the release select held pods by this label.
 pub const HELD_LABEL: &str = "assent.dev/held";
 
-/// The label of a Job or `CronJob` that Assent suspends. Assent does not resume a Job without it, because a user
-/// suspended that Job.
+/// The label of a Job or `CronJob` that Assent suspends. Assent does not resume a Job without this label, because a
+/// user suspended that Job.
 pub const SUSPENDED_LABEL: &str = "assent.dev/suspended";
 
-/// The label of a `ControllerRevision` that holds an object that the operator stopped. Its value is the system.
+/// The label of a `ControllerRevision` that contains an object that the operator stopped. The value is the name of the
+/// system.
 ///
-/// It is not [`SYSTEM_LABEL`], because a `StatefulSet` that selects its pods by that label would adopt the revision.
+/// This label is not [`SYSTEM_LABEL`], because a `StatefulSet` that selects its pods by [`SYSTEM_LABEL`] would adopt
+/// the revision.
 pub const KEPT_FOR_LABEL: &str = "assent.dev/kept-for";
 
-/// The label of a `ControllerRevision` that holds the state of a workload that the operator stopped as a whole. Its
-/// value is the system.
+/// The label of a `ControllerRevision` that contains the state of a workload that the operator stopped as a whole. The
+/// value is the name of the system.
 pub const STOPPED_FOR_LABEL: &str = "assent.dev/stopped-for";
 
 /// The annotation with the `activeDeadlineSeconds` that the operator set on a pod.
@@ -113,7 +115,7 @@ pub const RELEASED_ANNOTATION: &str = "assent.dev/released";
 /// The annotation of a workload with refused pods. Its value is the time at which the operator made the workload retry.
 pub const POKED_ANNOTATION: &str = "assent.dev/poked";
 
-/// All custom resource definitions, in reading order.
+/// All custom resource definitions, in the order of the generated file of the chart.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
     vec![
         RiskLevel::crd(),
@@ -170,7 +172,8 @@ mod tests {
         assert!(found.is_empty(), "without a bound: {found:?}");
     }
 
-    /// The properties under `schema` with a description of fewer than four words, which `kubectl explain` shows.
+    /// Adds to `found` the properties under `schema` with a description of fewer than four words. `kubectl explain`
+    /// shows these descriptions.
     fn undescribed(schema: &serde_json::Value, path: &str, found: &mut Vec<String>) {
         let words = schema["description"].as_str().unwrap_or_default().split_whitespace().count();
         if words < 4 {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Conditions, Digest, SharedRuntime, conditions_schema};
 
-/// Exact runtime and provenance of one version of a model (ISO/IEC 42001 A.6.2, A.7). Nobody can change it: create a
-/// new `ModelVersion` instead.
+/// Exact runtime and provenance of one version of a model (ISO/IEC 42001 A.6.2, A.7). Immutable: create a new
+/// `ModelVersion` for a change.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
@@ -98,7 +98,7 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// Whether no part is stated.
+    /// Whether the provenance states no part.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -136,7 +136,7 @@ pub struct Artifact {
     pub digest: Digest,
 }
 
-/// State of a version: whether it may run, until when, and why not.
+/// State of a version: whether it may run, the end of its clearance, and the reasons if it may not run.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelVersionStatus {
@@ -144,8 +144,9 @@ pub struct ModelVersionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions of the version. `Cleared`: whether it may run. `Ready`: the state for kstatus. `Stalled`: to wait
-    /// does not help, a person must act. `ClearanceExpiring`: its clearance ends soon. Absent before the first status.
+    /// Conditions of the version. `Cleared`: whether it may run. `Ready`: the state for kstatus. `Stalled`: whether a
+    /// person must act, because waiting does not help. `ClearanceExpiring`: its clearance ends soon. Absent before the
+    /// first status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
@@ -155,7 +156,7 @@ pub struct ModelVersionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject_digest: Option<Digest>,
 
-    /// Time until which the version may run. Absent if it may not run, or may run without an end.
+    /// Time until which the version may run. Absent if the version may not run, or may run without an end.
     /// Example: `2027-03-31T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
@@ -179,7 +180,7 @@ pub struct CountedApproval {
     /// User name of the approver. Example: `alice@acme-bank.example`.
     #[schemars(length(max = 1024))]
     pub user: String,
-    /// Time until which the approval counts. Absent if it has no end. Example: `2027-03-31T00:00:00Z`.
+    /// Time until which the approval counts. Absent if the approval has no end. Example: `2027-03-31T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
 }

@@ -1,4 +1,5 @@
-//! The `RiskLevel` resource: what a model needs before it may run, and what happens when it loses its clearance.
+//! The `RiskLevel` resource: the requirements for a version before it may run, and the action on pods that lose their
+//! clearance.
 
 use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
@@ -8,7 +9,7 @@ use super::{Conditions, conditions_schema};
 
 /// Requirements of a level of risk, as in the EU AI Act or in the scheme of the organisation.
 ///
-/// Governance writes it. To assign a level to an `AISystem`, a user needs the RBAC verb `use` on the level.
+/// Governance writes this resource. To assign a level to an `AISystem`, a user needs the RBAC verb `use` on the level.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
@@ -46,7 +47,7 @@ pub struct RiskLevelSpec {
     #[serde(default)]
     pub prohibited: bool,
 
-    /// Approvals that a version needs. It needs all of them. Default: none, so a version needs no approval.
+    /// Approvals that a version needs. A version needs all of them. Default: none, so a version needs no approval.
     /// Example: `[{ role: risk-officer }, { role: ethics-board, count: 2 }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["role"]))]
@@ -84,12 +85,12 @@ pub struct RiskLevelSpec {
     #[schemars(length(max = 16), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     pub certifications: Vec<String>,
 
-    /// How a version must name its images. `Digest`: only by digest. `Tag`: by digest or by tag. Somebody can move a
-    /// tag to another image after the approval. Default: `Digest`. Example: `Tag`.
+    /// Form in which a version must name its images. `Digest`: only by digest. `Tag`: by digest or by tag. A tag can
+    /// point to another image after the approval. Default: `Digest`. Example: `Tag`.
     #[serde(default)]
     pub images: ImagePolicy,
 
-    /// How running pods stop when they lose their clearance. Default: mode `Evict` within 60 seconds.
+    /// Action on running pods that lose their clearance. Default: mode `Evict` within 60 seconds.
     /// Example: `{ mode: ScaleDown, gracePeriodSeconds: 300 }`.
     #[serde(default)]
     pub on_loss: OnLoss,
@@ -101,15 +102,15 @@ pub struct RiskLevelSpec {
     pub controls: Vec<Control>,
 }
 
-/// Reads a validity as the schema allows it.
+/// Reads a validity in the form that the schema allows.
 ///
-/// `Duration` panics on numbers that are too long. An object that bypassed the schema must not end the operator, so it
-/// gets an error instead and counts as missing.
+/// The parser of `Duration` panics on numbers with too many digits. An object that bypassed the schema must not crash
+/// the operator. So this function returns an error, and the object counts as missing.
 fn validity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     const DIGITS: usize = 15;
     let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
     let is_short = text.len() <= 32 && text.split(|c: char| !c.is_ascii_digit()).all(|n| n.len() <= DIGITS);
-    // `Duration` writes `n` and `µ` for durations below one millisecond.
+    // `n` and `µ` are allowed, because `Duration` writes them for durations below one millisecond.
     let is_plain = text.chars().all(|c| c.is_ascii_digit() || ".hmsnµ".contains(c));
     if !(is_short && is_plain) {
         return Err(D::Error::custom(format!("\"{text}\" is not a valid duration: use one such as 8760h")));
@@ -121,8 +122,8 @@ fn validity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredApproval {
-    /// Name of the role. Users with the RBAC verb `approve` on `approverroles.assent.dev/<role>` hold it, and so do
-    /// people whose keys the `ApproverRole` of this name lists. Example: `risk-officer`.
+    /// Name of the role. Users with the RBAC verb `approve` on `approverroles.assent.dev/<role>` hold the role. People
+    /// whose keys the `ApproverRole` of this name lists also hold the role. Example: `risk-officer`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub role: String,
 
@@ -136,17 +137,17 @@ const fn one() -> u32 {
     1
 }
 
-/// How a version must name its images.
+/// The form in which a version must name its images.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ImagePolicy {
-    /// Only by digest, so that the approved image is the one that runs.
+    /// Only by digest, so that exactly the approved image runs.
     #[default]
     Digest,
-    /// By digest or by tag. Somebody can move a tag to another image after the approval.
+    /// By digest or by tag. A tag can point to another image after the approval.
     Tag,
 }
 
-/// How running pods stop when they lose their clearance.
+/// Action on running pods that lose their clearance.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("!(self.?deadManSwitch.orValue(false) && self.?mode.orValue('Evict') == 'Audit')", "deadManSwitch stops pods, and mode Audit stops nothing: set only one of them"))]
@@ -159,7 +160,8 @@ pub struct OnLoss {
 
     /// Seconds from the loss of clearance to the end of the last pod, from 0 to 3600. `mode` applies in the first half.
     /// Then Assent deletes the remaining pods. The `terminationGracePeriodSeconds` of a pod, and the grace period of
-    /// any deletion, can be at most half of this, because a stop cannot be shortened. Default: 60. Example: `300`.
+    /// any deletion, can be at most half of this value. The reason is that a stop cannot be shortened. Default: 60.
+    /// Example: `300`.
     #[serde(default = "default_grace")]
     #[schemars(range(min = 0, max = 3600), extend("format" = "int32"))]
     pub grace_period_seconds: u32,
@@ -172,18 +174,18 @@ pub struct OnLoss {
     pub dead_man_switch: bool,
 }
 
-/// How pods or workloads stop that lost their clearance. Jobs and `CronJobs` are suspended in every mode except
+/// The way to stop pods or workloads that lost their clearance. Jobs and `CronJobs` are suspended in every mode except
 /// `Audit`.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnLossMode {
     /// Evict the pods within disruption budgets. Their replacements are held.
     #[default]
     Evict,
-    /// Scale the root of the pods' controllers to zero, and back when it is cleared again. If it has no `scale`
-    /// subresource, or somebody else keeps scaling it up, this is the same as `Evict`.
+    /// Scale the root of the pods' controllers to zero, and back when the root is cleared again. `Evict` applies
+    /// instead if the root has no `scale` subresource, or if another user keeps scaling it up.
     ScaleDown,
-    /// Set `spec.suspend` of the root of the pods' controllers, and clear it when the root is cleared again. If it
-    /// has no such field, this is the same as `Evict`.
+    /// Set `spec.suspend` of the root of the pods' controllers, and clear it when the root is cleared again. `Evict`
+    /// applies instead if the root has no such field.
     Suspend,
     /// Record the loss, and stop nothing. New pods are still held.
     Audit,
@@ -197,12 +199,14 @@ impl OnLoss {
     /// The default of [`OnLoss::grace_period_seconds`], in seconds.
     pub const DEFAULT_GRACE_PERIOD_SECONDS: u32 = 60;
 
-    /// The longest termination grace period of one pod, in seconds: half of the grace, and at least one second.
+    /// The longest termination grace period of one pod, in seconds: half of [`OnLoss::grace_period_seconds`], but at
+    /// least one second.
     ///
-    /// In the first half anybody may delete the pod. After that the operator deletes it and gives it the remaining
-    /// time.
+    /// In the first half, any user may delete the pod. Then the operator deletes the pod, with the remaining time as
+    /// its grace period.
     pub fn pod_grace_seconds(&self) -> u32 {
-        // With a grace of 0 the API server removes a pod at once, and its containers may continue to run.
+        // With a grace period of 0, the API server removes a pod at once, and the containers of the pod may continue to
+        // run.
         (self.grace_period_seconds / 2).max(1)
     }
 }

@@ -7,8 +7,8 @@
 //!          └─ hostNetwork, hostPID, hostIPC, shareProcessNamespace
 //! ```
 //!
-//! `policy::fields` says for each field of a pod whether it is compared. A runtime pins names, not content: the content
-//! of a claim, `ConfigMap` or Secret can change.
+//! `policy::fields` states for each field of a pod whether Assent compares it. A runtime pins names, not content: the
+//! content of a claim, `ConfigMap` or Secret can change.
 #![allow(clippy::struct_field_names, reason = "the fields have the names of the pod API")]
 #![allow(clippy::struct_excessive_bools, reason = "each is a field of the pod API")]
 
@@ -49,7 +49,7 @@ pub struct Runtime {
     #[serde(default, rename = "hostPID", skip_serializing_if = "std::ops::Not::not")]
     pub host_pid: bool,
 
-    /// Whether the pod uses the shared memory of its node. Other programs of the node can then change it.
+    /// Whether the pod uses the shared memory of its node. Other programs of the node can then change this memory.
     /// Default: false. Example: `true`.
     #[serde(default, rename = "hostIPC", skip_serializing_if = "std::ops::Not::not")]
     pub host_ipc: bool,
@@ -82,7 +82,7 @@ impl From<Runtime> for SharedRuntime {
     }
 }
 
-/// Makes the copy that is interned. `clone` drops the spare capacity of the lists that were read.
+/// Copies a runtime before it is interned. `clone` drops the unused capacity of the lists of the original.
 impl From<&Self> for Runtime {
     fn from(read: &Self) -> Self {
         read.clone()
@@ -236,7 +236,7 @@ pub struct HttpGet {
     #[serde(default = "slash")]
     #[schemars(length(min = 1, max = 4096))]
     pub path: Text,
-    /// Number of the port. A hook that names its port never matches. Example: `8022`.
+    /// Number of the port. A hook with a named port never matches. Example: `8022`.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
     /// Scheme of the request, `HTTP` or `HTTPS`. Default: `HTTP`. Example: `HTTPS`.

@@ -1,5 +1,5 @@
-//! The `SystemHistory` resource: the changes of an AI system, as the operator saw them. It stays after the system is
-//! deleted.
+//! The `SystemHistory` resource: the changes of an AI system, as the operator saw them. The history stays after the
+//! system is deleted.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Changes that altered a verdict on a version of one `AISystem`, and all deletions. The object has the name of the
-/// system. Only the operator writes it. It is deleted with its namespace.
+/// system. Only the operator writes the object. Kubernetes deletes it with its namespace.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
@@ -62,8 +62,8 @@ pub struct HistoryEntry {
     #[schemars(length(min = 1, max = 1024))]
     pub by: Option<String>,
 
-    /// Field manager that made the change, if the API server recorded no user. It proves nothing, because any client
-    /// can claim any name. Absent if the user is known. Example: `kubectl-client-side-apply`.
+    /// Field manager that made the change, if the API server recorded no user. The name proves nothing, because any
+    /// client can claim any name. Absent if the user is known. Example: `kubectl-client-side-apply`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub field_manager: Option<String>,
@@ -114,7 +114,8 @@ pub struct Observed {
     #[schemars(length(max = 64))]
     pub sources: Vec<ObservedSource>,
 
-    /// Versions with their verdicts, at most 512. If there are more, those that may run come first, then the newest.
+    /// Versions with their verdicts, at most 512. If there are more, versions that may run take precedence, then the
+    /// newest versions.
     /// Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 512))]

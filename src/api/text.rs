@@ -1,4 +1,5 @@
-//! An interned string, for text that many objects share: arguments of a model server, reasons of conditions.
+//! An interned string, for texts that many objects share, such as arguments of a model server and reasons of
+//! conditions.
 //!
 //! ```text
 //!  "--dtype=bfloat16" ◄─ Text ─ runtime of a version, its clearance, its pods and other versions

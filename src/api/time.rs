@@ -1,7 +1,7 @@
 //! Reads times that people write, with a fallback for times that this program cannot read.
 //!
-//! The API server accepts more digits of a second than this program. An object with such a time must not count as
-//! missing, because then a revocation would have no effect.
+//! The API server accepts more fractional digits of a second than this program. An object with such a time must not
+//! count as missing, because then a revocation would have no effect.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde::{Deserialize, Deserializer};
@@ -10,14 +10,14 @@ use serde::{Deserialize, Deserializer};
 pub(crate) const TIME_PATTERN: &str =
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$";
 
-/// Reads a time. A time that cannot be read becomes 1970-01-01T00:00:00Z. An approval that ended or was signed then
-/// clears nothing.
+/// Reads a time. A time that cannot be read becomes 1970-01-01T00:00:00Z. With this end or this time of signature, an
+/// approval clears nothing.
 pub(crate) fn time_or_past<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
     let text = String::deserialize(deserializer)?;
     Ok(Time(text.parse().unwrap_or(Timestamp::UNIX_EPOCH)))
 }
 
-/// The same for an optional time.
+/// Reads an optional time, with the fallback of [`time_or_past`].
 pub(crate) fn optional_time_or_past<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Time>, D::Error> {

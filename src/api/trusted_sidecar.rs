@@ -1,5 +1,6 @@
-//! The `TrustedSidecar` resource: additions of the cluster to pods that governance trusts in every pod. Examples are
-//! the containers of a service mesh, an agent that fetches secrets, and their mounts and variables in other containers.
+//! The `TrustedSidecar` resource: additions of the cluster to pods. Governance trusts these additions in every pod.
+//! Examples are the containers of a service mesh, an agent that fetches secrets, and their mounts and variables in
+//! other containers.
 //!
 //! ```text
 //!  pod = approved runtime  + trusted additions, and nothing else
@@ -8,7 +9,8 @@
 //!                            volumeMounts, env            in any container of the pod
 //! ```
 //!
-//! A name in the approved runtime never counts as a trusted addition. The approved part itself must be in the pod.
+//! A part with a name in the approved runtime never counts as a trusted addition. The pod must contain the approved
+//! part itself.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -19,7 +21,7 @@ use super::{Conditions, Container, EnvVar, Volume, VolumeMount, conditions_schem
 /// Additions of the cluster to pods, such as the proxy of a service mesh. Any pod may have them beside its approved
 /// runtime.
 ///
-/// Governance writes it. A pod with any other addition is held.
+/// Governance writes this resource. A pod with any other addition is held.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
@@ -93,7 +95,7 @@ impl Trusted {
     }
 }
 
-/// A container that a pod may have in addition. All fields must be equal, except those that it allows to vary.
+/// A container that a pod may have in addition. All fields must be equal, except those that this entry allows to vary.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (r"self.?images.orValue('Digest') == 'Name' ? self.image.matches('^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$') : self.image.matches('^[^@ ]+@sha256:[0-9a-f]{64}$')",
@@ -109,8 +111,8 @@ pub struct TrustedContainer {
     #[serde(default)]
     pub images: TrustedImages,
 
-    /// Whether the container may have any arguments. Do not use this for an image that loads code or models that its
-    /// arguments name. Default: false. Example: `true`.
+    /// Whether the container may have any arguments. Do not use this for an image whose arguments name code or models
+    /// to load. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub any_args: bool,
 
@@ -121,14 +123,14 @@ pub struct TrustedContainer {
     pub env_prefixes: Vec<String>,
 }
 
-/// Which images of a container are trusted.
+/// The images of a container that are trusted.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TrustedImages {
     /// Only the image with the digest in `image`.
     #[default]
     Digest,
-    /// All images of the repository in `image`, with any tag or digest. Use it only if something else verifies these
-    /// images, such as a policy for signatures.
+    /// All images of the repository in `image`, with any tag or digest. Use this value only if another policy verifies
+    /// these images, such as a signature policy.
     Name,
 }
 

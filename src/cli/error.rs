@@ -3,7 +3,7 @@
 //! ```text
 //!  Error ─┬─ Display     what failed, on which object, why
 //!         ├─ next        commands, each with its purpose
-//!         └─ exit_code   2: the command line is wrong or incomplete; 1: every other error
+//!         └─ exit_code   2 if the command line is wrong or incomplete, 1 for every other error
 //! ```
 
 use k8s_openapi::jiff::Timestamp;
@@ -12,10 +12,10 @@ use kube::config::{InferConfigError, KubeconfigError};
 use crate::{
     api::{Decision, Digest},
     cli::{
-        commands::ask::Choice,
-        connect::session::quoted,
+        choice::Choice,
         render::{
             page::{BAD, Page, STRONG, styled},
+            shell::quoted,
             time::in_words,
         },
     },
@@ -53,7 +53,7 @@ pub enum Error {
         flag: &'static str,
         /// The value on the command line.
         value: String,
-        /// Why the value is invalid.
+        /// The reason why the value is invalid.
         why: String,
     },
     /// The API server refused a request, or a request did not reach it.
@@ -133,10 +133,10 @@ pub enum Error {
         ours: Digest,
         /// The digest in the status, which the operator wrote.
         theirs: Digest,
-        /// Commands that show the two.
+        /// Commands that show the two digests.
         next: Vec<Next>,
     },
-    /// The new approval ends before an earlier one of the same person, so it has no effect.
+    /// The new approval has no effect, because an earlier approval of the same person ends later.
     #[error(
         "--until {} has no effect: your approval in role {role} lasts {}, and the approval that ends last counts. To shorten it, revoke first and approve again; the revocation stops running pods",
         in_words(*until, *now), match standing { Some(end) => format!("until {}", in_words(*end, *now)), None => "without end".to_owned() }
@@ -148,7 +148,7 @@ pub enum Error {
         standing: Option<Timestamp>,
         /// The role of the two approvals.
         role: String,
-        /// The current time by the clock of the API server.
+        /// The current time according to the clock of the API server.
         now: Timestamp,
         /// Commands that shorten the approval.
         next: Vec<Next>,
@@ -159,7 +159,7 @@ pub enum Error {
         /// The value of `--until`, as typed.
         until: String,
     },
-    /// Standard input or standard output is not a terminal, so nobody can answer a question.
+    /// Standard input or standard output is not a terminal, so no user can answer a question.
     #[error("cannot ask for confirmation: this is not a terminal")]
     NotATerminal {
         /// The same command with `--yes`.
@@ -177,9 +177,9 @@ pub enum Error {
     /// The key cannot sign the decision.
     #[error("cannot sign with key {key}: {why}")]
     Key {
-        /// The file of the key.
+        /// The path of the key file.
         key: String,
-        /// Why the key cannot sign.
+        /// The reason why the key cannot sign.
         why: String,
         /// Commands that help.
         next: Vec<Next>,
@@ -189,7 +189,7 @@ pub enum Error {
     Needed {
         /// The system to decommission.
         system: String,
-        /// The systems that depend on it, as `NAMESPACE/NAME`.
+        /// The systems that depend on `system`, as `NAMESPACE/NAME`.
         by: Vec<String>,
         /// The same command with `--force`.
         command: String,
@@ -220,7 +220,7 @@ pub enum Error {
     NotCaptured {
         /// The workload, pod or manifest.
         what: String,
-        /// Why a version cannot describe it.
+        /// The reason why no version can describe the workload.
         why: String,
         /// Commands that help.
         next: Vec<Next>,
@@ -230,10 +230,10 @@ pub enum Error {
     Manifest {
         /// The file or directory, or `-` for standard input.
         path: String,
-        /// Why it cannot be read.
+        /// The reason why the manifest cannot be read.
         why: String,
     },
-    /// The directory has a kustomization, so its files are not the manifests that somebody applies.
+    /// The directory has a kustomization, so the applied manifests differ from its files.
     #[error("cannot read the files of {path}: Kustomize builds the manifests that are applied")]
     Kustomization {
         /// The directory.
@@ -244,7 +244,7 @@ pub enum Error {
     CheckFailed {
         /// The number of objects that fail.
         failed: usize,
-        /// The number of objects that count.
+        /// The number of checked objects, without the approvals that do not count.
         of: usize,
     },
     /// Standard input or output failed.
@@ -336,8 +336,8 @@ impl Error {
     }
 }
 
-/// The command that lists the roles of the user. `kubectl auth can-i VERB RESOURCE` does not ask about a resource that
-/// the API server does not serve.
+/// The command that lists the roles of the user. The command uses `--list`, because `kubectl auth can-i VERB RESOURCE`
+/// does not work for a resource that the API server does not serve.
 pub fn can_i(role: &str) -> Next {
     Next::new("kubectl auth can-i --list | grep approverroles", format!("check whether you hold {role}"))
 }

@@ -1,6 +1,6 @@
 //! `kubectl assent`: the command line that records decisions and shows status and reasons.
 //!
-//! Verdicts come from the policy core. This module only asks it.
+//! Verdicts come from the policy core. This module contains no policy.
 //!
 //! ```text
 //!  Cli ─┬─ approve, renew, reject, revoke ─ sign ── review ── outcome
@@ -24,6 +24,7 @@
 //!             └─ render    page, table ── escape ──► terminal
 //! ```
 
+mod choice;
 mod commands;
 mod connect;
 mod error;
@@ -44,9 +45,7 @@ use clap_complete::engine::ArgValueCompleter;
 use commands::{
     capture,
     check::{self, FailOn},
-    completion, decommission, dry_run,
-    explain::{self, Target},
-    history, interactive,
+    completion, decommission, dry_run, explain, history, interactive,
     inventory::{self, Images},
     offline_sign::{self, Detached},
     resolve::Act,
@@ -55,7 +54,7 @@ use commands::{
     subject, version, who_can,
 };
 pub use connect::session::Connection;
-use connect::{session::Session, signs};
+use connect::{session::Session, signs, target::Target};
 pub use error::{Error, Next, Result};
 use render::{
     output::{Listing, ManifestFormat, Prose},

@@ -5,8 +5,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// The state of a step, by namespace. The queue compiles each namespace in one task at a time, so a task takes the
-/// state out, works on it without a lock, and puts it back.
+/// The state of a step, by namespace. The queue compiles each namespace in one task at a time. So a task can take the
+/// state out, change it without a lock, and put it back.
 #[derive(Debug)]
 pub struct ByNamespace<T>(Mutex<HashMap<String, T>>);
 
@@ -26,7 +26,7 @@ impl<T: Default> ByNamespace<T> {
         self.lock().insert(namespace.to_owned(), state);
     }
 
-    /// Forgets a namespace that is being deleted.
+    /// Drops the state of a namespace that is being deleted.
     pub fn forget(&self, namespace: &str) {
         self.lock().remove(namespace);
     }

@@ -1,4 +1,4 @@
-//! Compiles the facts of a namespace at an instant into its Clearance and the statuses of its objects.
+//! Computes the Clearance of a namespace and the statuses of its objects from the cached facts at an instant.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,18 +31,20 @@ pub struct Compiled {
     /// `None` if the namespace has no mode label and describes no system and no version.
     pub clearance: Option<ClearanceSpec>,
     pub statuses: Statuses,
-    /// When the result changes although no fact changes.
+    /// The time at which the result changes although no fact changes, such as the end of an approval.
     pub revisit: Option<Timestamp>,
 }
 
-/// The `notAfter` of a version without an end. The CEL policies compare it with a time.
+/// The `notAfter` of a version without an end. The field always has a value, because the CEL policies compare it with a
+/// time.
 const NEVER: &str = "9999-12-30T00:00:00Z";
 
 pub fn compile(namespace: &str, governance: Governance, facts: &NamespaceFacts, now: Timestamp) -> Compiled {
     compile_within(Room::Everything, namespace, governance, facts, now)
 }
 
-/// Compiles a smaller Clearance if the API server refused a larger one.
+/// Compiles at most the part of the Clearance that `room` allows. The caller reduces `room` after a refusal by the API
+/// server.
 pub fn compile_within(
     room: Room,
     namespace: &str,
@@ -83,7 +85,8 @@ pub fn compile_within(
     }
 }
 
-/// When the namespace got its mode and scope. In whole seconds, because it is compared with the creation of pods.
+/// The time at which the namespace got its current mode and scope. The time has whole seconds, because it is compared
+/// with the `creationTimestamp` of pods.
 fn since(governance: Governance, facts: &NamespaceFacts, now: Timestamp) -> Time {
     let before = facts.clearance.as_ref().map(|clearance| &clearance.spec);
     let same = before.filter(|before| (before.mode, before.scope) == (governance.mode, governance.scope));
@@ -128,7 +131,7 @@ fn judge_version<'a>(
     }
 }
 
-/// The systems that could have an entry, with the priority of each.
+/// The systems that could have an entry in the Clearance, each with its priority.
 fn places<'a>(
     facts: &'a NamespaceFacts,
     judged: &BTreeMap<&str, Judged>,
@@ -137,7 +140,8 @@ fn places<'a>(
     let before = before(facts);
     let cleared = judged.values().filter(|judged| judged.verdict == Verdict::Cleared);
     let newly: BTreeSet<&str> = cleared.map(|judged| &*judged.system).collect();
-    // A cleared version stays cleared, or this compile withdraws it. Its pods can run in both cases.
+    // If a version is cleared in the current Clearance, its pods can run now, even if this compile withdraws the
+    // version.
     let runs = |entry: &SystemClearance| !entry.cleared.is_empty() || is_in_grace(entry, now);
     let of_facts = facts.systems.values().map(|system| {
         let pods = system.status.as_ref().and_then(|status| status.pods).unwrap_or_default();
@@ -169,7 +173,7 @@ fn before(facts: &NamespaceFacts) -> Option<&BTreeMap<String, SystemClearance>> 
     facts.clearance.as_ref().map(|clearance| &clearance.spec.systems)
 }
 
-/// The end of the grace period for the version that the system lost last.
+/// The end of the grace period of pods whose version lost its clearance at `lost_at`.
 fn end_of_grace(entry: &SystemClearance, lost_at: Timestamp) -> Timestamp {
     lost_at + Duration::from_secs(entry.on_loss.grace_period_seconds.into())
 }
@@ -178,7 +182,7 @@ fn is_in_grace(entry: &SystemClearance, now: Timestamp) -> bool {
     entry.lost_at.as_ref().is_some_and(|at| now < end_of_grace(entry, at.0))
 }
 
-/// The versions that may run.
+/// The cleared versions, as candidates for an entry. [`allot`] selects those that fit.
 fn candidates<'a>(facts: &'a NamespaceFacts, judged: &BTreeMap<&str, Judged>) -> Vec<CandidateVersion<'a>> {
     let cleared = judged.iter().filter(|(_, judged)| judged.verdict == Verdict::Cleared);
     let candidate = |(name, judged): (&&str, &Judged)| {
@@ -210,7 +214,8 @@ fn withhold(judged: &mut BTreeMap<&str, Judged>, refused: &BTreeMap<String, Capa
     }
 }
 
-/// Adds an entry for each system: its cleared versions, newest first, and its terms. Returns when the terms can change.
+/// Adds an entry for each system: its cleared versions, newest first, and its terms. Returns the next time at which the
+/// terms of a system can change.
 fn add_entries(
     systems: &mut BTreeMap<String, SystemClearance>,
     facts: &NamespaceFacts,
@@ -265,8 +270,8 @@ fn never() -> Timestamp {
     NEVER.parse().expect("a constant")
 }
 
-/// Records the instant at which a system lost a cleared version. The grace period of its pods starts there. The entry
-/// of a deleted system stays until its grace period ends. Returns the earliest such end.
+/// Records the instant at which a system lost a cleared version. The grace period of the version's pods starts at this
+/// instant. The entry of a deleted system stays until its grace period ends. Returns the earliest end of such an entry.
 fn remember_losses(
     systems: &mut BTreeMap<String, SystemClearance>,
     facts: &NamespaceFacts,

@@ -5,10 +5,11 @@
 //!            worst case: almost equal, so every field of each is compared
 //! ```
 //!
-//! The API server limits the cost of a CEL expression to 1,000,000 and refuses a request that exceeds it. So it could
-//! refuse a cleared pod whose system has too many or too large versions. [`bound`] is an upper bound of that cost. Its
-//! factors are measured with the expression in `admission/cel/matches.cel` and rounded up by half or more. The test
-//! `capacity::a_pod_of_the_last_of_many_large_versions_starts` checks them on a real API server.
+//! The API server limits the cost of a CEL expression to 1,000,000 and refuses a request that exceeds it. So the API
+//! server could refuse a cleared pod, if its system has too many or too large versions. [`bound`] is an upper bound of
+//! the cost. The constants below are measured with the expression in `admission/cel/matches.cel` and rounded up by half
+//! or more. The test `capacity::a_pod_of_the_last_of_many_large_versions_starts` checks the constants on a real API
+//! server.
 
 use crate::api::{Container, Runtime, Trusted, TrustedContainer};
 
@@ -19,13 +20,13 @@ pub const LIMIT: u64 = 1_000_000;
 const PER_VERSION: u64 = 300;
 const PER_CONTAINER: u64 = 400;
 
-/// The cost of one item of a list, with the comparison of its name.
+/// The cost of a search by name in a list, for each item of the list.
 const PER_ITEM: u64 = 16;
 
-/// The cost for each variable of the exception for variables that may vary.
+/// The cost for each variable of the check whether the variable may vary, and of similar checks.
 const PER_VARYING: u64 = 28;
 
-/// The cost of a comparison with a prefix.
+/// The cost of a comparison of a variable's name with one trusted prefix.
 const PER_PREFIX: u64 = 8;
 
 /// The cost of a source of a projected volume.
@@ -34,18 +35,18 @@ const PER_SOURCE: u64 = 80;
 /// The assumed number of variables with a trusted prefix in a trusted container.
 const PREFIXED: u64 = 32;
 
-/// The numbers of a container that its cost depends on.
+/// The numbers of a container that determine the cost of its comparison.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     env: u64,
     varying: u64,
     prefixes: u64,
     mounts: u64,
-    /// Items of arguments, commands and other lists that are compared as a whole.
+    /// The number of items of arguments, commands and other lists that are compared as a whole.
     items: u64,
 }
 
-/// The numbers of a runtime that its cost depends on.
+/// The numbers of a runtime that determine the cost of its comparison.
 #[derive(Clone, Debug, Default)]
 pub struct Shape {
     containers: Vec<Counts>,
@@ -54,7 +55,7 @@ pub struct Shape {
     sources: u64,
 }
 
-/// The numbers of the trusted additions that the cost of a comparison depends on.
+/// The numbers of the trusted additions that determine the cost of a comparison.
 #[derive(Clone, Debug, Default)]
 pub struct Added {
     any: bool,
@@ -167,7 +168,7 @@ fn version_cost(version: &Shape, pod: &Pod, added: &Added) -> u64 {
     cost
 }
 
-/// The maximum cost of comparing all trusted containers of a pod. The version has this many `volumes`.
+/// The maximum cost of comparing all trusted containers of a pod. `volumes` is the number of volumes of the version.
 fn added_cost(volumes: u64, added: &Added) -> u64 {
     let one = |c: &Counts| {
         let prefixed = if c.prefixes > 0 { PREFIXED } else { 0 };
@@ -176,7 +177,8 @@ fn added_cost(volumes: u64, added: &Added) -> u64 {
     added.containers.iter().chain(&added.init_containers).map(one).sum()
 }
 
-/// The cost of comparing a container with a container of the pod that has this many `env` variables and `mounts`.
+/// The cost of comparing `c` with a container of the pod. `env` and `mounts` are the numbers of variables and mounts of
+/// the pod's container. `volumes` is the number of volumes of the version.
 fn container_cost(c: Counts, env: u64, mounts: u64, volumes: u64, added: &Added) -> u64 {
     // The expression iterates over the variables once, and a second time if any additions are trusted.
     let per_variable = if c.varying + c.prefixes > 0 { PER_VARYING + PER_PREFIX * c.prefixes } else { 1 };
@@ -213,8 +215,8 @@ mod tests {
         bound(std::iter::repeat_n(shape, versions), added)
     }
 
-    /// The costs of the gate's expression, as cel-go counts them. The versions differ in the last variable. Each pod
-    /// has all variables that may vary and all trusted additions.
+    /// The measured costs are those of the gate's expression, as cel-go counts them. The versions differ in the last
+    /// variable. Each pod has all variables that may vary and all trusted additions.
     #[test]
     fn the_bound_exceeds_every_measured_cost_by_half() {
         for (versions, containers, env, varying, added, measured) in [

@@ -30,13 +30,14 @@ use crate::{
     watch::request,
 };
 
-/// The bounds of the schema.
+/// The maximum lengths of lists and texts, according to the schema.
 const ENTRIES: usize = 256;
 const VERSIONS: usize = 512;
 const SOURCES: usize = 64;
 const NOTE: usize = 512;
 
-/// The page size of the first list. Each history can have the maximum size of an object.
+/// The page size of the list at the start. Pages are small, because each history can have the maximum size of an
+/// object.
 const PAGE: u32 = 100;
 
 /// The maximum number of histories that are written after one compile.
@@ -49,15 +50,15 @@ const CLEARED: &str = "Cleared";
 #[derive(Default)]
 pub struct Snapshot {
     observed: Observed,
-    /// The author of each source, by its object.
+    /// The author of each source, by the name of the source, such as `aisystem/scorer`.
     writers: BTreeMap<String, Attribution>,
     /// The message of a verdict, by version.
     messages: BTreeMap<String, Text>,
-    /// The UID of every version of the system. `observed` can lack some of them.
+    /// The UIDs of all versions of the system, by name. `observed` has at most [`VERSIONS`] of them.
     uids: BTreeMap<String, Option<String>>,
 }
 
-/// The snapshots of all systems that exist or that a version names.
+/// The snapshots by system, including systems that do not exist but that a version names.
 pub fn snapshots(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<String, Snapshot> {
     let mut snapshots: BTreeMap<String, Snapshot> = BTreeMap::new();
     let mut newest: Vec<_> = facts.versions.values().collect();
@@ -97,7 +98,7 @@ fn verdict(conditions: &[Condition]) -> Option<&Condition> {
     conditions.iter().find(|condition| condition.type_ == "Cleared")
 }
 
-/// Cuts the lists to the bounds of the schema. Cleared versions stay first, then the newest.
+/// Cuts the lists to their maximum lengths. Keeps cleared versions first, then the newest versions.
 fn bound(observed: &mut Observed) {
     observed.versions.sort_by_key(|version| version.verdict != CLEARED);
     observed.versions.truncate(VERSIONS);
@@ -138,7 +139,7 @@ impl Snapshot {
         entries
     }
 
-    /// The versions whose verdict changed. A new version that may not run is no change.
+    /// The versions whose verdict changed. A new version that is not cleared does not count as a change.
     fn verdicts<'a>(&'a self, before: &'a Observed) -> impl Iterator<Item = &'a ObservedVersion> {
         let known: BTreeMap<_, _> = before.versions.iter().map(|v| (&v.name, &v.verdict)).collect();
         self.observed.versions.iter().filter(move |version| match known.get(&version.name) {
@@ -147,11 +148,13 @@ impl Snapshot {
         })
     }
 
-    /// The system and versions that were deleted or recreated. Also the level and roles, if a verdict changed.
+    /// The deletions of the system and its versions. Includes deletions of the level and roles only if a verdict
+    /// changed. A recreated object counts as deleted.
     fn deletions(&self, before: &Observed, altered: bool, at: Timestamp) -> Vec<HistoryEntry> {
         let is_same =
             |source: &ObservedSource| self.source_of(&source.object).is_some_and(|now| now.uid == source.uid);
-        // If the system itself changed, it names another level and other roles. The earlier ones are not deleted.
+        // A changed system can name another level. The earlier level and its roles are then missing from the snapshot,
+        // but not deleted.
         let counts = |source: &ObservedSource| is_system(source) || altered && !self.system_changed(before);
         let sources = before.sources.iter().filter(|source| !is_same(source) && counts(source));
         let versions =
@@ -161,7 +164,8 @@ impl Snapshot {
         gone.map(|object| entry(Change::Deleted, object, at)).collect()
     }
 
-    /// The sources that differ from before.
+    /// The sources that changed since `before`. A new source does not count in the first snapshot, or if the system
+    /// changed.
     fn changes<'a>(&'a self, before: &'a Observed) -> impl Iterator<Item = &'a ObservedSource> {
         let is_first = before.sources.is_empty();
         let system_changed = self.system_changed(before);
@@ -173,7 +177,7 @@ impl Snapshot {
         })
     }
 
-    /// Whether the system itself changed, and possibly its level and roles with it.
+    /// Whether the system itself changed. A changed system can name another level with other roles.
     fn system_changed(&self, before: &Observed) -> bool {
         let system = before.sources.iter().find(|source| is_system(source));
         system.is_some_and(|before| self.source_of(&before.object).is_some_and(|now| now != before))
@@ -203,7 +207,7 @@ fn entry(change: Change, object: String, at: Timestamp) -> HistoryEntry {
     HistoryEntry { at: Time(at), change, object, by: None, field_manager: None, reason: None, note: None }
 }
 
-/// `text` as the API server stores it, cut to this many bytes.
+/// `text` without the characters that the API server refuses, cut to `bytes` bytes.
 fn bounded(text: &str, bytes: usize) -> String {
     shorten(plain(text).into_owned(), bytes)
 }
@@ -225,8 +229,8 @@ pub struct Histories {
 }
 
 impl Histories {
-    /// Records the changes in `namespace` since the previous compile. Returns whether more histories are due. At most
-    /// [`AT_ONCE`] are written, so that a user with many systems does not delay the next compile of the namespace.
+    /// Records the changes in `namespace` since the previous compile. Returns whether more histories are due. Writes at
+    /// most [`AT_ONCE`] histories, so that a user with many systems does not delay the next compile of the namespace.
     pub async fn record(
         &self,
         client: &Client,
@@ -280,13 +284,13 @@ impl Histories {
         }
     }
 
-    /// Forgets a namespace that is being deleted.
+    /// Drops the fingerprints of a namespace that is being deleted.
     pub fn forget(&self, namespace: &str) {
         self.written.forget(namespace);
     }
 }
 
-/// The history of a system starts with its first version.
+/// Whether the system has a history. A system without versions does not get one.
 fn has_history(written: &Written, name: &str, snapshot: &Snapshot) -> bool {
     written.contains_key(name) || !snapshot.observed.versions.is_empty()
 }
@@ -306,7 +310,7 @@ async fn append(
     history.spec.observed = snapshot.observed.clone();
     match request::put(api, &params, &history).await {
         Ok(()) => Ok(()),
-        // A retry would send the same object.
+        // No retry: the API server would refuse the same object again.
         Err(kube::Error::Api(answer)) if [413, 422].contains(&answer.code) => {
             warn!(system = name, "its history cannot be recorded: {}", answer.message);
             Ok(())
@@ -315,7 +319,7 @@ async fn append(
     }
 }
 
-/// Appends `entries`, and drops the oldest beyond the limit.
+/// Appends `entries`, and drops the oldest entries beyond the limit.
 fn extend(history: &mut SystemHistorySpec, entries: Vec<HistoryEntry>) {
     history.entries.extend(entries);
     let excess = history.entries.len().saturating_sub(ENTRIES);

@@ -37,7 +37,8 @@ use crate::{
     watch::{Change, Lenient, NamespaceMeta, Relist, Unreadable, Watches},
 };
 
-/// An `AISystem` or `ModelVersion` with the metadata that is used. All metadata would double its size.
+/// An `AISystem` or `ModelVersion` with only the metadata that the operator uses. All metadata would double the size of
+/// the object.
 #[derive(Debug)]
 pub struct Cached<K: HasSpec + HasStatus> {
     pub name: String,
@@ -145,8 +146,8 @@ impl<V> Cache<V> {
         }
     }
 
-    /// Applies a change. Returns the namespaces to compile again. After a list, these are all that have or had an
-    /// object. An unreadable object counts as missing, unless `reading` salvages it.
+    /// Applies a change. Returns the namespaces to compile again. After a list, these are all namespaces that have or
+    /// had an object. An unreadable object counts as missing, unless `reading` has a replacement for it.
     fn apply<K>(&mut self, change: Change<Place, Lenient<K>>, reading: Reading<K, V>) -> BTreeSet<String>
     where
         K: Resource<DynamicType = ()> + Clone,
@@ -198,13 +199,14 @@ impl<V> Cache<V> {
 /// The namespace and name of an object.
 type Place = (String, String);
 
-/// The namespace of an object. For a namespace, its own name. For other cluster-scoped objects, empty.
+/// The key of an object's namespace in a [`Cache`]. A namespace is cached under its own name. Other cluster-scoped
+/// objects are cached under an empty name.
 fn home<K: Resource<DynamicType = ()>>(object: &K) -> String {
     let is_namespace = K::kind(&()) == "Namespace";
     object.namespace().unwrap_or_else(|| if is_namespace { object.name_any() } else { String::new() })
 }
 
-/// An unreadable `notAfter` must not disable a rejection or revocation. Such a decision is read without it.
+/// Reads a rejection or revocation without its `notAfter`. An unreadable `notAfter` must not disable such a decision.
 fn without_end(unreadable: &Unreadable) -> Option<Approval> {
     let mut approval: serde_json::Value = serde_json::from_str(&unreadable.text).ok()?;
     let spec = approval.get_mut("spec")?.as_object_mut()?;
@@ -213,11 +215,11 @@ fn without_end(unreadable: &Unreadable) -> Option<Approval> {
     (approval.spec.decision != Decision::Approve).then_some(approval)
 }
 
-/// How the changes of one kind are read.
+/// The rules for reading the changes of one kind.
 struct Reading<K, V> {
-    /// A replacement for an unreadable object. Without one, the object counts as missing.
+    /// Returns a replacement for an unreadable object. Without a replacement, the object counts as missing.
     salvage: fn(&Unreadable) -> Option<K>,
-    /// The generation, if changes of the status alone are ignored.
+    /// Returns the generation, if changes of the status alone are ignored. Otherwise returns `None`.
     generation: fn(&V) -> Option<i64>,
 }
 
@@ -229,18 +231,18 @@ impl<K, V> Clone for Reading<K, V> {
     }
 }
 
-/// An unreadable object counts as missing. Every change compiles its namespace again.
+/// An unreadable object counts as missing. Every change starts a compile of the object's namespace.
 fn every_change<K, V>() -> Reading<K, V> {
     Reading { salvage: |_| None, generation: |_| None }
 }
 
-/// An unreadable object counts as missing. Only a change of the spec compiles again. The operator itself writes the
-/// statuses of cluster-scoped objects, and that must not compile all namespaces.
+/// An unreadable object counts as missing. Only a change of the spec starts a compile. The operator itself writes the
+/// statuses of cluster-scoped objects. These writes must not start a compile of all namespaces.
 fn every_spec<K: Resource>() -> Reading<K, K> {
     Reading { salvage: |_| None, generation: |object| object.meta().generation }
 }
 
-/// An unreadable Clearance exists, so the operator must replace it instead of creating one.
+/// A replacement for an unreadable Clearance. The object exists, so the operator must replace it and cannot create it.
 fn empty_clearance(unreadable: &Unreadable) -> Clearance {
     let mut clearance = Clearance::new(CLEARANCE_NAME, ClearanceSpec::default());
     clearance.metadata = unreadable.metadata.clone();
@@ -258,7 +260,7 @@ pub struct NamespaceFacts {
     pub roles: ApproverRoles,
     /// The existing levels that the systems name.
     pub levels: BTreeMap<String, Arc<RiskLevel>>,
-    /// The additions that any pod may have.
+    /// The merged additions of the trusted sidecars, which all pods may have.
     pub trusted: Arc<Trusted>,
 }
 
@@ -311,7 +313,7 @@ impl Default for Index {
 impl Index {
     /// Waits until the first list of every kind is complete.
     pub async fn synced(&self) {
-        // The sender lives as long as the index does.
+        // The wait cannot fail, because the sender lives as long as the index.
         let _ = self.unlisted.subscribe().wait_for(BTreeSet::is_empty).await;
     }
 
@@ -346,13 +348,14 @@ impl Index {
         caches.sidecars.objects.get("")?.get(name).cloned()
     }
 
-    /// The number of systems that name `level`, and of their running pods that a lost clearance would stop.
+    /// The number of systems that name `level`, and the number of their running pods that would stop without a
+    /// clearance.
     pub fn use_of_level(&self, level: &str) -> (u32, u32) {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
         let systems = caches.systems.all().filter(|system| system.spec.risk_level == level);
         systems.fold((0, 0), |(systems, running): (u32, u32), system| {
             let pods = system.status.as_ref().and_then(|status| status.pods).unwrap_or_default();
-            // `would_stop` is set in namespaces that only warn or audit. There, no pod stops.
+            // `would_stop` is set in namespaces that only warn or audit. In these namespaces, no pod stops.
             let stops = if pods.would_stop.is_none() { pods.running } else { 0 };
             (systems.saturating_add(1), running.saturating_add(stops))
         })
@@ -371,7 +374,7 @@ impl Index {
         caches.clearances.insert(clearance);
     }
 
-    /// Notes that this operator deleted the Clearance of `namespace`.
+    /// Records that this operator deleted the Clearance of `namespace`.
     pub fn record_delete(&self, namespace: &str) {
         self.caches.write().unwrap_or_else(PoisonError::into_inner).written.remove(namespace);
     }

@@ -39,7 +39,7 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{
     Client, Resource, ResourceExt,
-    runtime::events::{Event, EventType, Recorder, Reporter},
+    runtime::events::{Event, EventType},
 };
 use tokio::sync::Semaphore;
 use tracing::warn;
@@ -57,6 +57,7 @@ use self::{
 };
 use crate::{
     api::{CLEARANCE_EXPIRING, CLEARANCE_NAME, Clearance, ClearanceSpec, Governance},
+    event_recorder::EventRecorder,
     metrics::Metrics,
     truncate::{NOTE_BYTES, shorten},
     watch::{Outcome, Queue, Watches, report},
@@ -70,7 +71,7 @@ pub enum Error {
     Write {
         /// The object, with its kind and name.
         what: String,
-        /// The answer of the API server.
+        /// The error of the request.
         source: kube::Error,
     },
     /// The compile panicked.
@@ -101,12 +102,12 @@ struct Context {
     index: Arc<Index>,
     metrics: Arc<Metrics>,
     refused: Refused,
-    recorder: Recorder,
+    recorder: EventRecorder,
     objections: Objections,
     subjects: Subjects,
     histories: Histories,
-    /// Limits the writers. The semaphore is fair: if clearances of many namespaces end in the same second, all
-    /// Clearances are queued before the first status.
+    /// Limits the writers. The semaphore is fair. So if clearances of many namespaces end in the same second, the
+    /// Clearances are queued before the statuses.
     turns: Semaphore,
 }
 
@@ -115,7 +116,7 @@ impl Context {
         Writer { client: &self.client, refused: &self.refused, metrics: &self.metrics }
     }
 
-    /// Reports that somebody else wrote or deleted a Clearance. The policies normally refuse that.
+    /// Reports that another user changed or deleted a Clearance. The policies normally refuse that.
     async fn report_restored(&self, namespace: &str) {
         let note = "somebody else changed or deleted the Clearance; Assent restored it, and stops uncleared pods \
                     that were created meanwhile";
@@ -126,7 +127,7 @@ impl Context {
 
     /// Reports that the API server stored only a smaller Clearance.
     async fn report_reduced(&self, namespace: &str, why: &str) {
-        // The names of the admission policy are dropped, because an Event is too short for them and the message.
+        // Drop the prefix with the name of the admission policy. An Event is too short for the prefix and the message.
         let why = why.rsplit_once("denied request: ").map_or(why, |(_, message)| message);
         let note = format!(
             "some versions are withheld, because the API server stored only a smaller Clearance: \
@@ -184,13 +185,12 @@ pub(crate) async fn run(
 ) {
     let index = Arc::new(Index::default());
     let changed = feed(&index, &watches);
-    let reporter = Reporter { controller: "assent.dev/operator".to_owned(), instance: None };
     let context = Context {
         client: client.clone(),
         index,
         metrics,
         refused: Refused::default(),
-        recorder: Recorder::new(client.clone(), reporter),
+        recorder: EventRecorder::new(client.clone()),
         objections: Objections::default(),
         subjects: Subjects::default(),
         histories: Histories::default(),

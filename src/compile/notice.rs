@@ -8,7 +8,7 @@
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-/// A step before the end. The steps are ordered: the one that is closest to the end is the smallest.
+/// A step before the end of a clearance. The step closest to the end is the smallest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Notice {
     Within1Day,
@@ -20,7 +20,7 @@ pub enum Notice {
 impl Notice {
     pub const ALL: [Self; 4] = [Self::Within1Day, Self::Within7Days, Self::Within14Days, Self::Within30Days];
 
-    /// The number of days between the begin of the step and the end.
+    /// The number of days between the begin of the step and the end of the clearance.
     pub const fn days(self) -> u32 {
         match self {
             Self::Within1Day => 1,
@@ -40,7 +40,7 @@ impl Notice {
         }
     }
 
-    /// The smallest step that has begun, or `None` if the end is further away.
+    /// The smallest step that has begun, or `None` if no step has begun.
     pub fn of(end: Timestamp, now: Timestamp) -> Option<Self> {
         Self::ALL.into_iter().find(|notice| notice.begins(end) <= now)
     }

@@ -6,7 +6,8 @@
 //!                                                                                    └─ AISystem
 //! ```
 //!
-//! The status shows that a decision was announced. This module deduplicates until the watch delivers that status.
+//! The stored status of a decision shows that the decision was announced. Until the watch delivers that status, this
+//! module remembers the announcement.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +30,7 @@ const AT_ONCE: usize = 16;
 /// The maximum number of versions with the same content that get an Event for one decision.
 const VERSIONS: usize = 8;
 
-/// The announced decisions whose cached status does not show it yet: their names, by namespace.
+/// The names of announced decisions whose cached status does not show the announcement yet, by namespace.
 #[derive(Debug, Default)]
 pub struct Objections(ByNamespace<BTreeSet<String>>);
 
@@ -65,7 +66,7 @@ impl Objections {
         begun.into_iter().map(announcement).collect()
     }
 
-    /// Forgets a namespace that is being deleted.
+    /// Drops the state of a namespace that is being deleted.
     pub fn forget(&self, namespace: &str) {
         self.0.forget(namespace);
     }
@@ -104,7 +105,7 @@ fn event(namespace: &str, facts: &NamespaceFacts, approval: &Approval) -> Event 
     let version = &spec.model_version;
     let what = format!("{version} was {done} by {who} as {}{why}", spec.role);
     let next = format!("; see: kubectl assent explain modelversion/{version} -n {namespace}");
-    // With a long name, the command could not be cut to a useful length.
+    // Leave out a command with a long name, because a cut command is useless.
     let next = if next.len() <= NOTE_BYTES / 2 { next } else { String::new() };
     let mut about = approval.object_ref(&());
     about.namespace = Some(namespace.to_owned());
@@ -113,7 +114,7 @@ fn event(namespace: &str, facts: &NamespaceFacts, approval: &Approval) -> Event 
         reason: reason.to_owned(),
         note: Some(shorten(plain(&what).into_owned(), NOTE_BYTES - next.len()) + &next),
         action: action.to_owned(),
-        // The recorder deduplicates equal Events. The related object distinguishes two decisions.
+        // The related object makes two decisions with equal notes two Events.
         secondary: Some(about),
     }
 }

@@ -11,21 +11,21 @@ use k8s_openapi::{
 
 use crate::api::{OnLoss, OnLossMode, PodCount, SystemClearance};
 
-/// How old the pod count in a status can be. A pod that starts just before the change is counted within this time.
+/// The maximum age of the pod count in a status. A pod that starts just before the change is counted within this time.
 const SETTLE: SignedDuration = SignedDuration::from_secs(30);
 
 /// The terms in the Clearance entry of a system.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Terms {
     pub on_loss: OnLoss,
-    /// When the system changed its level, while `on_loss` still differs from the new level.
+    /// The time at which the system changed its level. `None` if `on_loss` equals the terms of the level.
     pub switched_at: Option<Time>,
-    /// When the terms can change without any other event.
+    /// The time at which the terms can change without any other event.
     pub revisit: Option<Timestamp>,
 }
 
-/// The terms of a system with `pods` that names the level `name`, whose terms are `level`. Its previous entry is
-/// `before`.
+/// The terms of a system. The system names the level `name`, whose terms are `level`. `before` is the current Clearance
+/// entry of the system, and `pods` is its pod count.
 pub fn terms(
     before: Option<&SystemClearance>,
     (name, level): (&str, OnLoss),
@@ -48,7 +48,7 @@ pub fn terms(
 /// The stricter value of each field, or the value of `next` if neither is stricter.
 fn stricter(before: &OnLoss, next: &OnLoss) -> OnLoss {
     let dead_man_switch = before.dead_man_switch || next.dead_man_switch;
-    // The grace period of a level that stops nothing is ignored.
+    // A level with the mode `Audit` stops no pod, so its grace period is ignored.
     let (mode, grace_period_seconds) = match (before.mode, next.mode) {
         (_, OnLossMode::Audit) => (before.mode, before.grace_period_seconds),
         (OnLossMode::Audit, _) => (next.mode, next.grace_period_seconds),

@@ -1,4 +1,4 @@
-//! Remembers which objects the API server refused for their content, so that the operator does not send them again.
+//! Remembers which objects the API server refused for their content, so that the operator does not resend them at once.
 //!
 //! ```text
 //!  write ──► content refused ──► smaller object ──► after ten minutes: the whole object again
@@ -15,10 +15,10 @@ use std::{
 use super::room::Room;
 use crate::truncate::{plain, shorten};
 
-/// The time before a refused object is sent again.
+/// The time before a refused object is resent.
 pub const AGAIN_AFTER: Duration = Duration::from_mins(10);
 
-/// The maximum length of an answer in a log or an Event. An answer can repeat the object that was sent.
+/// The maximum length of a response in a log or an Event. A response can contain the whole object that was sent.
 const ANSWER_BYTES: usize = 300;
 
 /// The hash of a refused content, and the time of the refusal.
@@ -32,7 +32,7 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// The largest Clearance of `namespace` that the API server did not refuse.
+    /// The largest part of the Clearance of `namespace` that the API server did not refuse in the last ten minutes.
     pub fn room(&self, namespace: &str) -> Room {
         let mut rooms = lock(&self.rooms);
         rooms.retain(|_, (_, at)| at.elapsed() < AGAIN_AFTER);
@@ -64,8 +64,8 @@ fn hash(text: &str) -> u64 {
     hasher.finish()
 }
 
-/// Whether the API server refused the content of the object, so that a retry fails too. For an object that is too large
-/// for etcd, the API server answers with an internal error.
+/// Whether the API server refused the content of the object, so that a retry fails too. If an object is too large for
+/// etcd, the API server responds with an internal error.
 pub fn is_refusal(error: &kube::Error) -> bool {
     let kube::Error::Api(answer) = error else { return false };
     matches!(answer.code, 400 | 413 | 422) || answer.message.contains("too large")

@@ -47,32 +47,32 @@ impl Room {
     }
 }
 
-/// The maximum number of systems in a Clearance, by its schema.
+/// The maximum number of systems in a Clearance, according to its schema.
 pub const SYSTEMS: usize = 256;
 
-/// The maximum number of cleared versions of one system, by the schema.
+/// The maximum number of cleared versions of one system, according to the schema.
 pub const VERSIONS: usize = 32;
 
-/// The maximum bytes of a Clearance whose versions are all kept. etcd refuses more than 1.5 MiB.
+/// The maximum size in bytes of a Clearance whose versions are all kept. etcd refuses more than 1.5 MiB.
 pub const MOST_BYTES: usize = 1400 * 1024;
 
-/// The maximum bytes of a Clearance with newly cleared versions.
+/// The maximum size in bytes of a Clearance with newly cleared versions.
 pub const NEW_BYTES: usize = 1024 * 1024;
 
-/// The maximum bytes of a Clearance with messages about withheld versions.
+/// The maximum size in bytes of a Clearance with messages about withheld versions.
 pub const MESSAGE_BYTES: usize = NEW_BYTES + 128 * 1024;
 
-/// The maximum bytes of the versions of one system, for the admission of a new version.
+/// The maximum total size in bytes of the versions of one system, if one of them is newly cleared.
 const SYSTEM_BYTES: usize = NEW_BYTES / 2;
 
 /// The maximum comparison cost with newly cleared versions. The rest of the limit is reserved for trusted sidecars that
 /// governance adds later.
 const NEW_COST: u64 = cost::LIMIT / 5 * 4;
 
-/// The maximum bytes of an entry, without its versions, its name and the name of its level.
+/// The maximum size in bytes of an entry, without its versions, its name and the name of its level.
 const ENTRY: usize = 320;
 
-/// The maximum bytes of the metadata that the API server adds.
+/// The maximum size in bytes of the metadata that the API server adds.
 pub const METADATA: usize = 2048;
 
 /// The number of the largest systems that a message names.
@@ -81,11 +81,11 @@ const NAMED: usize = 3;
 /// The priority of a system for an entry, highest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Claim {
-    /// It is in the Clearance, and its pods can run.
+    /// The system is in the current Clearance, and its pods can run.
     Runs,
-    /// It is newly cleared.
+    /// The system is newly cleared.
     New,
-    /// It is in the Clearance.
+    /// The system is in the current Clearance.
     Known,
     None,
 }
@@ -99,17 +99,17 @@ pub struct CandidateSystem<'a> {
     pub created: Option<Timestamp>,
 }
 
-/// A version that may run, if it fits.
+/// A cleared version that gets an entry if it fits.
 #[derive(Clone, Debug)]
 pub struct CandidateVersion<'a> {
     pub system: &'a str,
     pub created: Option<Timestamp>,
-    /// It is in the Clearance now.
+    /// Whether the version is in the current Clearance.
     pub kept: bool,
     pub entry: ClearedVersion,
 }
 
-/// The systems and versions that fit.
+/// The selected systems and versions, and the versions that do not fit.
 #[derive(Debug, Default)]
 pub struct Allotment<'a> {
     /// The systems with an entry.
@@ -147,12 +147,12 @@ pub fn allot<'a>(
     allocator.allotment
 }
 
-/// The maximum size of an entry without its versions. Object names contain no characters that are escaped.
+/// The maximum size of an entry without its versions. Object names contain no characters that JSON escapes.
 fn entry_bytes(place: &CandidateSystem<'_>) -> usize {
     ENTRY + place.system.len() + place.level.len()
 }
 
-/// Sorts the kept versions first. The first new version of each system precedes the second of any system.
+/// Sorts the kept versions first. The first new version of each system precedes the second new version of any system.
 fn in_order(mut candidates: Vec<CandidateVersion<'_>>) -> Vec<CandidateVersion<'_>> {
     candidates.sort_by(|a, b| key(a).cmp(&key(b)));
     let mut ranks: BTreeMap<&str, usize> = BTreeMap::new();
@@ -216,7 +216,7 @@ impl<'a> Allocator<'a, '_> {
         if taken.shapes.len() >= VERSIONS {
             return Err(Capacity::Versions { limit: VERSIONS });
         }
-        // One more for the comma in the list.
+        // One byte more, for the comma in the list.
         let bytes = stored_size(entry).saturating_add(1);
         if !kept && taken.bytes.saturating_add(bytes) > SYSTEM_BYTES {
             return Err(Capacity::Share { bytes, used: taken.bytes, limit: SYSTEM_BYTES });

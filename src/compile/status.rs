@@ -34,7 +34,7 @@ pub struct UpcomingEnd {
     pub then: Verdict,
 }
 
-/// The judgement of a version.
+/// The judgement of a version, with the values for its status and its Clearance entry.
 #[derive(Clone, Debug)]
 pub struct Judged {
     pub system: String,
@@ -53,7 +53,7 @@ impl Judged {
         self.verdict.reasons().first().map_or("Cleared", Reason::code)
     }
 
-    /// All reasons with their remedies.
+    /// The message of the `Cleared` condition: the end of the clearance, or all reasons with their remedies.
     pub fn message(&self, namespace: &str, name: &str) -> String {
         match (&self.verdict, self.not_after) {
             (Verdict::Cleared, Some(end)) => format!("may run until {end}"),
@@ -83,7 +83,7 @@ impl Judged {
     }
 }
 
-/// The statuses of everything in a namespace, by name.
+/// The statuses of all objects in a namespace, by name.
 #[derive(Debug, Default)]
 pub struct Statuses {
     pub systems: BTreeMap<String, AISystemStatus>,
@@ -121,7 +121,8 @@ impl Statuses {
 }
 
 impl Statuses {
-    /// For each step, its days and the number of versions that lose their clearance within them.
+    /// For each notice step: its number of days, and the number of versions that lose their clearance within these
+    /// days.
     pub fn expiring(&self) -> [(u32, usize); 4] {
         let conditions = self.versions.values().flat_map(|status| &status.conditions);
         let reasons = conditions.filter(|c| c.type_ == CLEARANCE_EXPIRING).map(|c| &*c.reason);
@@ -140,7 +141,7 @@ struct ConditionContent<'a> {
     decommissioned: bool,
     reason: &'a str,
     message: String,
-    /// A defect of the object itself, with reason and message. It does not depend on the verdict.
+    /// A defect of the object itself, with reason and message. The defect does not depend on the verdict.
     defect: Option<(&'static str, String)>,
 }
 
@@ -192,7 +193,8 @@ fn of_version(
     }
 }
 
-/// The condition that a clearance ends soon. It is absent otherwise.
+/// The `ClearanceExpiring` condition with the reason and message in `content`. Without `content`, the condition is
+/// absent.
 fn expiring(
     content: Option<(&str, String)>,
     generation: Option<i64>,
@@ -328,7 +330,7 @@ fn of_approval(
     judged: &BTreeMap<&str, Judged>,
     now: Timestamp,
 ) -> ApprovalStatus {
-    // The signature is verified only once, because that is expensive.
+    // Verify the signature only once, because the verification is expensive.
     let approver = approver_of(approval, &facts.roles);
     let (reason, message) = effect(approval, approver.as_ref().err(), facts, judged);
     let before = approval.status.as_ref().map_or(&[][..], |s| &s.conditions);
@@ -416,7 +418,8 @@ fn effect(
     (effect.code(), message)
 }
 
-/// The effect of a decision on other versions with the same content. `None` if it counts for the version that it names.
+/// The effect of a decision on other versions with the same content. `None` if the decision counts for the version that
+/// it names.
 fn effect_elsewhere(approval: &Approval, judged: &BTreeMap<&str, Judged>) -> Option<(&'static str, String)> {
     let decision = approval.metadata.name.as_ref()?;
     let counts = |judged: &Judged| judged.effects.get(decision) == Some(&ApprovalEffect::Counted);
@@ -451,7 +454,7 @@ pub fn of_level(level: &RiskLevel, (systems, running_pods): (u32, u32), now: Tim
     }
 }
 
-/// The status of a trusted sidecar. Without room in the Clearances, it is not trusted.
+/// The status of a trusted sidecar. Without room in the Clearances, the sidecar is not trusted.
 pub fn of_sidecar(sidecar: &TrustedSidecar, has_room: bool, now: Timestamp) -> TrustedSidecarStatus {
     let (reason, message) = if has_room {
         ("InForce", "pods may have it in addition to the approved content")

@@ -1,20 +1,19 @@
 //! Computes the stored size of an object.
 //!
-//! The API server stores custom resources as JSON that Go writes. Go escapes more than `serde_json` does: `&`, `<`,
-//! `>`, and the line separators U+2028 and U+2029 take six bytes each. So text of 250 KB can take 1.5 MB, which etcd
-//! refuses.
+//! The API server stores custom resources as JSON that Go writes. Go escapes more characters than `serde_json`: `&`,
+//! `<`, `>`, U+2028 and U+2029 take six bytes each. So text of 250 KB can take 1.5 MB, which etcd refuses.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-/// The bytes of an escape such as `\u0026`.
+/// The length in bytes of an escape such as `\u0026`.
 const ESCAPED: usize = 6;
 
 /// The size of `value` in bytes, as the API server stores it. The result is exact or too large.
 pub fn stored_size<T: Serialize>(value: &T) -> usize {
     let mut counter = Counter(0);
-    // Only a map with keys that are not strings fails, and no custom resource has one.
+    // The serialisation fails only for maps with keys that are not strings. No custom resource has such a map.
     serde_json::to_writer(&mut counter, value).map_or(usize::MAX, |()| counter.0)
 }
 

@@ -1,4 +1,4 @@
-//! Records the content of each decision: one [`DecisionSubject`] for each digest that somebody decided on.
+//! Records the content of each decision: one [`DecisionSubject`] for each digest that a decision names.
 //!
 //! ```text
 //!  Approval ── by a known person ──► digest ─┐
@@ -6,8 +6,8 @@
 //!                    in the previous compile ┘
 //! ```
 //!
-//! The content of the previous compile stays in memory. So it is recorded even if somebody deletes a version while
-//! somebody else decides on it.
+//! The content of the previous compile stays in memory. So the content is recorded even if one user deletes a version
+//! while another user decides on it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,7 +40,7 @@ struct Content {
     required_documents: Vec<String>,
 }
 
-/// The cache for one namespace.
+/// The recorded subjects and the last content of one namespace.
 #[derive(Default)]
 struct Known {
     /// The names of the recorded subjects, or `None` before the first list.
@@ -49,7 +49,6 @@ struct Known {
     seen: BTreeMap<Digest, Content>,
 }
 
-/// The caches of all namespaces.
 #[derive(Default)]
 pub struct Subjects(ByNamespace<Known>);
 
@@ -80,13 +79,13 @@ impl Subjects {
         written
     }
 
-    /// Forgets a namespace that is being deleted.
+    /// Drops the cache of a namespace that is being deleted.
     pub fn forget(&self, namespace: &str) {
         self.0.forget(namespace);
     }
 }
 
-/// The digests that a known person decided on. A signature that is not verified is no decision.
+/// The digests that a known person decided on. A decision with an unverified signature does not count.
 fn decided<'a>(facts: &'a NamespaceFacts, statuses: &Statuses) -> BTreeSet<&'a Digest> {
     let by_known_person = facts.approvals.iter().filter(|(name, approval)| {
         approval.spec.signature.is_none() && approval.spec.approver.is_some()
@@ -108,7 +107,7 @@ fn contents(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<Digest, Con
     facts.versions.values().filter_map(content).collect()
 }
 
-/// Creates the `pending` subjects. One that exists was recorded before.
+/// Creates the `pending` subjects. A conflict is no error, because an existing subject was recorded before.
 async fn write(
     client: &Client,
     namespace: &str,
@@ -135,7 +134,7 @@ async fn write(
         match api.create(&params, &DecisionSubject::new(&name, content.spec(digest))).await {
             Ok(_) => info!(namespace, %digest, "recorded the subject of a decision"),
             Err(kube::Error::Api(answer)) if answer.code == 409 => {}
-            // A retry would send the same object.
+            // No retry: the API server would refuse the same object again.
             Err(kube::Error::Api(answer)) if [413, 422].contains(&answer.code) => {
                 warn!(namespace, %digest, "the subject of a decision cannot be recorded: {}", answer.message);
             }

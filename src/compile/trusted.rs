@@ -18,15 +18,15 @@ use super::{
 };
 use crate::api::{Trusted, TrustedSidecar};
 
-/// The bounds of the schema.
+/// The maximum lengths of the lists, according to the schema.
 const CONTAINERS: usize = 16;
 const VOLUMES: usize = 32;
 const ENV: usize = 64;
 
-/// The maximum bytes of the trusted additions in a `Clearance`.
+/// The maximum size of the trusted additions in a `Clearance`, in bytes.
 const BYTES: usize = 64 * 1024;
 
-/// The maximum part of the CEL cost of a pod's admission, for one version.
+/// The maximum CEL cost that the trusted additions may add to the comparison of a pod with one version.
 const COST: u64 = cost::LIMIT / 5;
 
 /// The trusted additions, and the names of the sidecars that do not fit.

@@ -1,4 +1,4 @@
-//! Adds messages about withheld versions to a Clearance, if they fit. Events about held pods show them.
+//! Adds messages about withheld versions to a Clearance, if they fit. Events about held pods show these messages.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use crate::{
     truncate::shorten,
 };
 
-/// The maximum number of withheld versions that one system lists.
+/// The maximum number of withheld versions in the entry of one system.
 pub const VERSIONS: usize = 16;
 
 /// The message lengths in bytes that are tried in turn until all messages fit.
 const LENGTHS: [usize; 4] = [4096, 1024, 256, 64];
 
 /// Adds the `withheld` versions, newest first, to each system of a Clearance that takes `bytes`. If not all of them
-/// fit, the newest of each system precedes the second of any system.
+/// fit, the newest version of each system precedes the second version of any system.
 pub fn add(
     systems: &mut BTreeMap<String, SystemClearance>,
     withheld: BTreeMap<&str, Vec<WithheldVersion>>,

@@ -1,4 +1,5 @@
-//! Writes a compiled Clearance if it differs from the stored one. If the API server refuses it, writes a smaller one.
+//! Writes a compiled Clearance if it differs from the stored one. If the API server refuses the Clearance, writes a
+//! smaller one.
 
 use std::{
     sync::Arc,
@@ -29,18 +30,18 @@ pub(super) const MANAGER: &str = "assent";
 
 /// The result of a compile and its writes.
 pub struct Written {
-    /// The compiled statuses. The Clearance is taken out.
+    /// The compile result, without the Clearance that was written.
     pub compiled: Compiled,
-    /// Somebody other than this operator changed or deleted the Clearance before.
+    /// Whether another user changed or deleted the Clearance before this write.
     pub modified_externally: bool,
-    /// The answer of the API server, if it refused a larger Clearance.
+    /// The error message of the API server, if the API server refused a larger Clearance.
     pub refusal: Option<String>,
     /// The duration of the compiles, without the writes.
     pub took: Duration,
 }
 
-/// Compiles and writes the Clearance of `namespace`. If the API server refuses its content, a smaller one is written at
-/// once, so that a lost clearance always takes effect.
+/// Compiles and writes the Clearance of `namespace`. If the API server refuses the content, a smaller Clearance is
+/// written at once, so that a lost clearance always takes effect.
 pub async fn compiled_clearance(
     (client, index, refused, metrics): (&Client, &Index, &Refused, &Metrics),
     (namespace, governance): (&str, Governance),
@@ -87,7 +88,7 @@ async fn in_background(
 }
 
 /// Writes `wanted` as the `Clearance` of `namespace`, at the resource version in `facts`. An operator with stale facts
-/// gets a conflict and retries. Returns whether somebody else changed or deleted the Clearance before.
+/// gets a conflict and retries. Returns whether another user changed or deleted the Clearance before.
 async fn clearance(
     client: &Client,
     index: &Index,

@@ -3,7 +3,7 @@
 //! ```text
 //!  wanted ──► plain text ──► differs? ──► written
 //!                                     └─► refused: conditions only, with short messages
-//!                                            └─► refused too: logged, and not sent again for a while
+//!                                            └─► refused too: logged, and not resent for a while
 //! ```
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
@@ -38,7 +38,7 @@ use crate::{
 /// The maximum number of statuses of a namespace that are written at the same time.
 const CONCURRENCY: usize = 8;
 
-/// The maximum bytes of a message after the API server refused the whole status.
+/// The maximum size of a message in bytes, after the API server refused the whole status.
 const SHORT_MESSAGE: usize = 256;
 
 #[derive(Clone, Copy)]
@@ -58,7 +58,8 @@ impl Writer<'_> {
     ) -> Result<(), Error> {
         let Statuses { mut systems, versions, approvals } = statuses;
         for (name, status) in &mut systems {
-            // `enforce` counts the pods and writes them with another field manager. They are copied for the comparison.
+            // `enforce` writes the pod counts and the condition `PodsHeld` with another field manager. Copy them, so
+            // that they do not count as a difference.
             let Some(before) = facts.systems.get(name).and_then(|system| system.status.as_ref()) else {
                 continue;
             };
@@ -177,7 +178,8 @@ fn make_plain(value: &mut Value) {
     }
 }
 
-/// A status without the times of its conditions. If the status is never stored, each compile sets new times.
+/// A status without the times of its conditions, to recognise a refused status. Each compile sets new times in a status
+/// that was never stored.
 fn without_times(status: &Value) -> Value {
     let mut status = status.clone();
     for condition in status["conditions"].as_array_mut().into_iter().flatten() {
@@ -197,7 +199,7 @@ fn in_short(status: &Value) -> Value {
     json!({ "observedGeneration": status["observedGeneration"], "conditions": conditions })
 }
 
-/// Applies a status. Returns the answer if the API server refused its content.
+/// Applies a status. Returns the error message if the API server refused its content.
 async fn apply<K>(api: &Api<K>, name: &str, status: &Value) -> Result<Option<String>, kube::Error>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
@@ -206,7 +208,7 @@ where
     let (client, params) = (api.clone().into_client(), PatchParams::apply(MANAGER).force());
     let patch = Patch::Apply(&object);
     match request::patch_status(&client, api.resource_url(), name, &params, &patch).await {
-        // The object was deleted meanwhile. The watch delivers the deletion.
+        // The object was deleted meanwhile. The watch delivers the deletion, so this is no error.
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(None),
         Err(error) if is_refusal(&error) => Ok(Some(answer(&error))),
         Err(error) => Err(error),

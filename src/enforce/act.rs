@@ -28,31 +28,30 @@ use crate::{
     watch::{Lenient, is_transient, request::delete},
 };
 
-/// Pods. The answer to a request can be unreadable.
+/// The API of pods. The pod in a response can be unreadable.
 type Pods = Api<Lenient<core::Pod>>;
 
-/// The time for an answer. After it, the request is tried again.
+/// The maximum timeout of a request. After a timeout, the request is retried.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The least time for an answer.
+/// The minimum timeout of an eviction, even if less time is left before the deletion.
 const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The result of a request.
 #[derive(Debug)]
 pub(super) enum ActionResult {
-    /// The API server carried it out. The watch delivers the change.
+    /// The API server carried out the request. The watch delivers the change.
     Ok(Action),
     /// The pod is gone, or another pod has its name.
     Gone,
-    /// A budget or a policy refused it.
+    /// A disruption budget or a policy refused the request.
     NotNow(Action, String),
-    /// The API server may have carried it out.
+    /// The result is unknown: the API server may have carried out the request.
     Unclear(Action, String),
-    /// The API server is overloaded, and may have carried it out.
+    /// The API server is overloaded, and may have carried out the request.
     Overloaded(Action, String),
 }
 
-/// The time for an answer. An eviction without an answer must not use up the time of the deletion after it.
+/// The timeout of a request. An eviction without a response must leave time for the deletion.
 fn timeout_of(action: &Action, now: Timestamp) -> Duration {
     match action {
         Action::Stop(Step::Evict { until, .. }) => {
@@ -63,7 +62,7 @@ fn timeout_of(action: &Action, now: Timestamp) -> Duration {
     }
 }
 
-/// Carries out `action` on the pod, and on no other pod of its name.
+/// Carries out `action` on this pod, and not on another pod with the same name.
 pub(super) async fn act(
     client: Client,
     key: &PodKey,
@@ -119,7 +118,7 @@ async fn request(client: &Client, key: &PodKey, pod: &Pod, action: &Action) -> R
         Action::Stop(Step::Delete { grace_period_seconds }) => {
             // A quota for backups must not keep the pod running.
             if let Err(error) = keep_if_bare(client, key, pod).await {
-                warn!(namespace = &*key.namespace, pod = name, "deleted without being kept: {error}");
+                warn!(namespace = &*key.namespace, pod = name, "deleted without a backup: {error}");
             }
             let params = delete_params(*grace_period_seconds, uid);
             delete::<core::Pod>(client, &key.namespace, name, &params).await
@@ -134,11 +133,12 @@ async fn keep_if_bare(client: &Client, key: &PodKey, pod: &Pod) -> Result<(), ku
     Ok(())
 }
 
-/// Removes the gate and the label, and writes an annotation with the version and the time. The annotation differs each
-/// time, so the API server notes the time of this request beside the field manager.
+/// Removes the gate and the label, and writes an annotation with the version and the time. The annotation has a new
+/// value each time, so the API server records the time of this request in `managedFields`.
 ///
-/// The API server tracks no managers of a pod whose `managedFields` somebody emptied. It drops the newest entry if
-/// others have times in the future. Then a second request has an entry of its own, to start the tracking again.
+/// Two states of `managedFields` prevent this. If another user emptied them, the API server tracks no field managers.
+/// If other entries have times in the future, the API server drops the newest entry. In both cases, a second request
+/// contains an entry of its own, which restarts the tracking.
 async fn release(pods: &Pods, name: &str, uid: &str, version: &str) -> Result<(), kube::Error> {
     let mut patch = json!({
         "metadata": {
@@ -161,7 +161,7 @@ async fn release(pods: &Pods, name: &str, uid: &str, version: &str) -> Result<()
     }
 }
 
-/// Sets the deadline of the pod, and an annotation that says that the operator set it.
+/// Sets the deadline of the pod. The annotation marks the deadline as set by the operator.
 async fn bound(pods: &Pods, name: &str, uid: &str, seconds: i64) -> Result<(), kube::Error> {
     let patch = json!({
         "metadata": { "uid": uid, "annotations": { DEADLINE_ANNOTATION: seconds.to_string() } },
@@ -170,8 +170,9 @@ async fn bound(pods: &Pods, name: &str, uid: &str, seconds: i64) -> Result<(), k
     pods.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
 }
 
-/// Evicts a pod. `Api::evict` of kube 5.0.0 sends the options as `delete_options`, which the API server ignores:
-/// the pod would end with its own grace, and another pod of its name would be evicted in its place.
+/// Evicts a pod. `Api::evict` of kube 5.0.0 sends the options as `delete_options`, which the API server ignores.
+/// Without the options, the pod would end with its own grace period. The request could also evict another pod with the
+/// same name.
 async fn evict(pods: &Pods, name: &str, options: &DeleteParams) -> Result<(), kube::Error> {
     let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name },
         "deleteOptions": options });
@@ -193,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_eviction_is_given_up_when_its_time_is_over() {
+    fn eviction_leaves_the_deletion_its_time() {
         let now = Timestamp::UNIX_EPOCH;
         let evict = |seconds| {
             let until = now + SignedDuration::from_secs(seconds);

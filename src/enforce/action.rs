@@ -5,22 +5,22 @@ use k8s_openapi::jiff::Timestamp;
 /// A request about one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Remove the gate. The text names the cleared version; `None` means that the namespace is not governed.
+    /// Remove the gate. The text names the cleared version. It is `None` if the namespace is not governed.
     Release(Option<String>),
     Stop(Step),
-    /// Delete a gated pod, so that its controller makes another.
+    /// Delete a gated pod, so that its controller creates a pod of the current revision.
     Replace,
     /// Set the `activeDeadlineSeconds` of the pod.
     Bound(i64),
-    /// Evict the pod with its own grace, so that its controller makes one with a later deadline.
+    /// Evict the pod with its own grace period, so that its controller creates a pod with a later deadline.
     Roll,
 }
 
-/// The next step to stop a pod.
+/// A request that stops a pod. The operator evicts the pod first, and deletes it if evictions are refused for too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// An eviction, which respects disruption budgets. A refused eviction is tried again until `until`.
+    /// An eviction respects disruption budgets. A refused eviction is retried until `until`.
     Evict { grace_period_seconds: u32, until: Timestamp },
-    /// A deletion, whatever the disruption budgets say.
+    /// A deletion ignores disruption budgets.
     Delete { grace_period_seconds: u32 },
 }

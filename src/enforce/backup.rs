@@ -1,11 +1,11 @@
-//! Keeps the manifest of a pod without an owner before the operator stops it, because no controller makes it again.
+//! Stores the manifest of a pod without an owner before the operator stops the pod. No controller replaces such a pod.
 //!
 //! ```text
 //!  Pod ── without the fields that the cluster added ──► ControllerRevision assent-<uid>: data
 //! ```
 //!
-//! Kubernetes itself keeps the state of workloads in `ControllerRevisions`. Whoever may read pods may read them, and the
-//! API server lets nobody change their data.
+//! Kubernetes also stores the state of workloads in `ControllerRevisions`. Users who may read pods may also read
+//! `ControllerRevisions`. The API server refuses every change of their data.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,6 @@ pub(super) fn name(uid: &str) -> String {
     format!("assent-{uid}")
 }
 
-/// Keeps the manifest of a pod.
 pub(super) async fn keep(client: &Client, namespace: &str, pod: &str, uid: &str) -> Result<(), kube::Error> {
     let pod = Api::<Lenient<Pod>>::namespaced(client.clone(), namespace).get(pod).await?.readable()?;
     let system = pod.labels().get(SYSTEM_LABEL).map(|system| (KEPT_FOR_LABEL.to_owned(), system.clone()));
@@ -42,7 +41,7 @@ pub(super) async fn keep(client: &Client, namespace: &str, pod: &str, uid: &str)
         data: RawExtension(serde_json::to_value(as_written(pod)).map_err(kube::Error::SerdeError)?),
     };
     match Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &revision).await {
-        // An earlier try to evict the pod kept it.
+        // An earlier attempt to stop the pod stored the manifest.
         Err(kube::Error::Api(answer)) if answer.code == 409 => Ok(()),
         done => done.map(|_: ControllerRevision| ()),
     }
@@ -57,12 +56,12 @@ fn as_written(pod: Pod) -> Pod {
         })
     };
     // The API server refuses a new pod with an annotation of Assent.
-    let ours = |key: &str| key.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'));
+    let is_of_assent = |key: &str| key.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'));
     let metadata = ObjectMeta {
         name: pod.metadata.name,
         namespace: pod.metadata.namespace,
         labels: without(pod.metadata.labels, &|key| key == HELD_LABEL),
-        annotations: without(pod.metadata.annotations, &ours),
+        annotations: without(pod.metadata.annotations, &is_of_assent),
         owner_references: pod.metadata.owner_references,
         ..ObjectMeta::default()
     };

@@ -15,13 +15,13 @@ use crate::api::{ClearanceSpec, OnLossMode, SharedRuntime};
 
 #[derive(Clone, Debug)]
 pub(super) enum ClearanceUpdate {
-    /// The clearance of a namespace. The receiver decides again about the workloads of the namespace.
+    /// The clearance of a namespace, if it has one. The receiver decides again about the workloads of the namespace.
     Clearance(Arc<str>, Option<Arc<ClearanceSpec>>),
     /// Every clearance was sent. From now on, a namespace without a message has no clearance.
     All,
 }
 
-/// The request to stop the workload above a controller, whose pods lost their clearance.
+/// A request to stop the workload above the controller `owner`. The pods of `owner` lost their clearance.
 #[derive(Clone, Debug)]
 pub(super) struct StopRequest {
     pub(super) namespace: Arc<str>,
@@ -32,7 +32,7 @@ pub(super) struct StopRequest {
     pub(super) runtime: Option<SharedRuntime>,
 }
 
-/// The workload above this controller cannot be stopped. Its pods are evicted one by one.
+/// The reply that the workload above the controller `owner` cannot be stopped. Its pods are evicted one by one.
 #[derive(Debug)]
 pub(super) struct NotSupported {
     pub(super) namespace: Arc<str>,

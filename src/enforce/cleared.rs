@@ -1,9 +1,9 @@
-//! Whether a Clearance clears a pod, and the instant at which a pod lost its clearance.
+//! Decides whether a Clearance clears a pod, and finds the instant at which a pod lost its clearance.
 //!
 //! ```text
 //!  ClearanceSpec ─► governing: the mode is enforce, and the scope includes the pod
 //!               ─► cleared: a version of the system of the pod has its runtime, and notAfter is later
-//!               ─► loss: the latest of notAfter, lostAt and the begin of enforcement
+//!               ─► loss: the latest of notAfter, lostAt and the start of enforcement
 //! ```
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -57,16 +57,16 @@ fn version_of<'a>(
     cleared.iter().find(|version| ends(version.not_after.0) && is(version))
 }
 
-/// The instant at which the pod lost its clearance, if it is known. It is the latest of three: the version of the pod
-/// ran out, its system lost a clearance, or the namespace of an older pod began to enforce.
+/// The instant at which the pod lost its clearance, if the instant is known. It is the latest of three instants: its
+/// version expired (`ran_out`), its system lost a clearance, or its namespace began to enforce.
 pub(super) fn loss(pod: &Pod, clearance: &ClearanceSpec, ran_out: Option<Timestamp>) -> Option<Timestamp> {
-    // The API server cuts times to whole seconds, so one second of tolerance is needed.
+    // The API server truncates times to whole seconds, so a tolerance of one second is needed.
     let lost = clearance.systems.get(&*pod.system).and_then(|system| system.lost_at.as_ref()).map(|at| at.0);
     let lost = lost.filter(|at| *at + SignedDuration::from_secs(1) >= pod.created);
     ran_out.into_iter().chain(lost).chain(began(clearance, pod.created)).max()
 }
 
-/// The end of the version of the pod, if it ran out and the Clearance still contains it.
+/// The instant at which the version of the pod expired. `None` if no expired version has the runtime of the pod.
 pub(super) fn ran_out(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> Option<Timestamp> {
     let runtime = pod.runtime.as_ref().ok()?;
     let version = version_of(clearance, &pod.system, runtime, |end| end <= now)?;
@@ -78,12 +78,13 @@ pub(super) fn began(clearance: &ClearanceSpec, created: Timestamp) -> Option<Tim
     clearance.since.as_ref().map(|at| at.0).filter(|at| *at > created)
 }
 
-/// The instant to stop the object with this UID, if its namespace began to enforce at `began`.
+/// The instant to stop the object with this UID after its namespace began to enforce at `began`. The instants of all
+/// objects are spread over the first half of the grace period, `grace` seconds.
 pub(super) fn turn(uid: &str, began: Timestamp, grace: u32) -> Timestamp {
     began + SignedDuration::from_millis(i64::from(grace) * 500).mul_f64(0.1 + 0.9 * place(uid))
 }
 
-/// The place of an object in the order of stops, from 0 to 1. It depends only on the UID.
+/// The place of an object in the order of stops, from 0 to 1. The place depends only on the UID.
 pub(super) fn place(uid: &str) -> f64 {
     let mut hasher = DefaultHasher::new();
     uid.hash(&mut hasher);

@@ -1,15 +1,15 @@
-//! The dead-man switch: `activeDeadlineSeconds` ends a pod with its clearance. The kubelet stops the pod although the
-//! operator and the API server are away.
+//! The dead-man switch: `activeDeadlineSeconds` stops a pod when its clearance ends. The kubelet stops the pod even if
+//! the operator and the API server are down.
 //!
 //! ```text
 //!  status.startTime ──── activeDeadlineSeconds ────► the kubelet ends the pod, not later than notAfter
 //!
-//!  notAfter is earlier ──► the operator lowers it
-//!  notAfter is later   ──► the API server lets nobody raise it: the operator evicts the pods of an owner
+//!  notAfter is earlier ──► the operator lowers the deadline
+//!  notAfter is later   ──► the API server refuses a later deadline: the operator evicts the pods of an owner
 //!                          one after the other, and their replacements have the later deadline
 //! ```
 //!
-//! Nothing replaces a pod of a Job or a pod without an owner. Such a pod is not evicted and keeps its deadline.
+//! A pod of a Job or without an owner gets no replacement, so it is not evicted and keeps its deadline.
 
 use k8s_openapi::{
     api::core::v1 as core,
@@ -20,8 +20,8 @@ use kube::ResourceExt;
 use super::owner::OwnerRef;
 use crate::api::DEADLINE_ANNOTATION;
 
-/// The greatest value that the API server accepts.
-const MOST: i64 = i32::MAX as i64;
+/// The maximum `activeDeadlineSeconds` that the API server accepts.
+const MAX_SECONDS: i64 = i32::MAX as i64;
 
 /// The fields of a pod that determine its deadline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,9 +29,9 @@ pub(crate) struct Life {
     pub(super) started: Option<Timestamp>,
     /// `activeDeadlineSeconds`.
     pub(super) seconds: Option<i64>,
-    /// The operator set the deadline. A replacement does not extend a deadline from the pod template.
-    ours: bool,
-    /// The owner makes another pod in its place.
+    /// Whether the operator set the deadline. A deadline from the pod template also applies to a replacement.
+    set_by_operator: bool,
+    /// Whether the owner creates a replacement.
     replaced: bool,
 }
 
@@ -42,7 +42,7 @@ impl Life {
         Self {
             started: pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|at| at.0),
             seconds,
-            ours: seconds.is_some() && noted == seconds,
+            set_by_operator: seconds.is_some() && noted == seconds,
             replaced: owner.is_some_and(|owner| owner.kind != "Job"),
         }
     }
@@ -58,14 +58,15 @@ pub(super) enum Deadline {
     RollAt(Timestamp),
 }
 
-/// Decides about the deadline of a pod that is cleared until `not_after`. Its level has this `grace`.
+/// Decides about the deadline of a pod that is cleared until `not_after`. `grace` is the grace period of its risk
+/// level, in seconds.
 pub(super) fn deadline(life: &Life, not_after: Timestamp, grace: u32) -> Deadline {
     let Some(started) = life.started else { return Deadline::Stays };
     let wanted = not_after.duration_since(started).as_secs().max(1);
     match life.seconds {
-        None if wanted <= MOST => Deadline::Set(wanted),
+        None if wanted <= MAX_SECONDS => Deadline::Set(wanted),
         Some(seconds) if wanted < seconds => Deadline::Set(wanted),
-        Some(seconds) if wanted > seconds && life.ours && life.replaced => {
+        Some(seconds) if wanted > seconds && life.set_by_operator && life.replaced => {
             let ahead = i64::from(grace).max(seconds / 10);
             Deadline::RollAt(started + SignedDuration::from_secs(seconds.saturating_sub(ahead).max(0)))
         }
@@ -88,11 +89,11 @@ mod tests {
     }
 
     fn life(seconds: Option<i64>) -> Life {
-        Life { started: Some(at(0)), seconds, ours: true, replaced: true }
+        Life { started: Some(at(0)), seconds, set_by_operator: true, replaced: true }
     }
 
     #[test]
-    fn it_ends_not_later_than_its_clearance_and_carries_nothing_if_that_never_ends() {
+    fn deadline_is_not_later_than_the_clearance_and_missing_without_an_end() {
         assert_eq!(deadline(&life(None), at(3600), GRACE), Deadline::Set(3600));
         let half = at(3600) + SignedDuration::from_millis(999);
         assert_eq!(deadline(&life(None), half, GRACE), Deadline::Set(3600));
@@ -103,16 +104,16 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_end_lowers_it_whoever_set_it() {
-        for ours in [true, false] {
-            let life = Life { ours, replaced: false, ..life(Some(3600)) };
+    fn earlier_end_lowers_every_deadline() {
+        for set_by_operator in [true, false] {
+            let life = Life { set_by_operator, replaced: false, ..life(Some(3600)) };
             assert_eq!(deadline(&life, at(1800), GRACE), Deadline::Set(1800));
             assert_eq!(deadline(&life, at(3600), GRACE), Deadline::Stays);
         }
     }
 
     #[test]
-    fn a_later_end_has_it_replaced_in_its_last_tenth_or_its_grace_whichever_is_longer() {
+    fn later_end_replaces_the_pod_in_the_last_tenth_or_the_grace_if_that_is_longer() {
         assert_eq!(deadline(&life(Some(3600)), at(7200), GRACE), Deadline::RollAt(at(3240)));
         assert_eq!(deadline(&life(Some(3600)), never(), GRACE), Deadline::RollAt(at(3240)));
         assert_eq!(deadline(&life(Some(100)), at(7200), GRACE), Deadline::RollAt(at(40)));
@@ -120,8 +121,10 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_replaces_and_what_its_user_set_is_left_alone() {
-        for life in [Life { ours: false, ..life(Some(100)) }, Life { replaced: false, ..life(Some(100)) }] {
+    fn deadline_of_a_user_and_of_a_pod_without_replacement_stays() {
+        for life in
+            [Life { set_by_operator: false, ..life(Some(100)) }, Life { replaced: false, ..life(Some(100)) }]
+        {
             assert_eq!(deadline(&life, at(7200), GRACE), Deadline::Stays);
         }
     }

@@ -1,4 +1,4 @@
-//! Decides about a pod: a pure function of the pod cache and the time.
+//! Decides about a pod. The decision is a pure function of the pod cache and the time.
 //!
 //! ```text
 //!  pod            clearance     condition, the first that holds                decision  reason
@@ -6,7 +6,7 @@
 //!  gated          not governed                                                 Release   Ungoverned
 //!  runs           not governed                                                 Keep      Ungoverned
 //!  being deleted  cleared, or the pod is gated                                 Keep      Deleted
-//!  gated          cleared       more grace than its level leaves, as below     Hold      EndsTooSlowly
+//!  gated          cleared       its termination grace period is too long       Hold      EndsTooSlowly
 //!                               the previous pod of its StatefulSet not ready  Hold      PreviousNotReady
 //!                                                                              Release   Cleared
 //!  gated          not cleared   its StatefulSet wants another revision         Stop      Outdated: delete
@@ -14,32 +14,32 @@
 //!  runs           cleared       no dead-man switch, or the deadline is right   Keep      Cleared
 //!                               the deadline is missing or too late            Keep      Cleared: set it
 //!                               too early, and its last tenth is ahead         Revisit   Renewal
-//!                               too early, and another pod is away             Revisit   SiblingIsAway
+//!                               too early, and another pod is unavailable      Revisit   SiblingIsAway
 //!                               too early                                      Stop      Renewed: evict
-//!  runs           not cleared   the level only audits                          Keep      AuditOnly, Deleted
+//!  runs           not cleared   the mode is Audit                              Keep      AuditOnly, Deleted
 //!                               being deleted                                  Revisit   Deleted
 //!                               the namespace has begun to enforce             Revisit   NamespaceBegan
-//!                               ran out, and in the first half of the grace    Revisit   RanOut
+//!                               expired, and in the first half of the grace    Revisit   RanOut
 //!                               no known loss, and in the first second         Revisit   WatchLag
 //!                               in the second half of the grace                Stop      NotCleared: delete
 //!                               of a Job                                       Revisit   JobIsSuspended
-//!                               the level says ScaleDown or Suspend            Stop      NotCleared: workload
+//!                               the mode is ScaleDown or Suspend               Stop      NotCleared: workload
 //!                               later pods of its StatefulSet run              Revisit   LaterPodsFirst
 //!                                                                              Stop      NotCleared: evict
 //! ```
 //!
-//! A gated pod of an unwanted revision is deleted also if its grace is too long. A workload that cannot be stopped has
-//! its pods evicted instead.
+//! A gated pod of an unwanted revision is deleted even if its grace period is too long. If a workload cannot be
+//! stopped, its pods are evicted instead.
 //!
-//! A kubelet does not shorten a stop that it has begun. A later deletion with less grace changes the object and not the
-//! containers. So the first request has the final grace, and a pod that is being deleted is left to its node.
-//! Admission limits the grace of the requests of others: see `admission::grace`.
+//! A kubelet does not shorten a stop that has begun. A later deletion with a shorter grace period changes only the
+//! object, not the containers. So the first request has the final grace period, and a pod that is being deleted gets no
+//! further request. Admission limits the grace period in the requests of other users: see `admission::grace`.
 //!
-//! A pod with a node is never deleted with a grace of zero. The API server would delete the object at once, while
-//! the containers may run on.
+//! The operator never deletes a pod with a node with a grace period of zero. With zero, the API server deletes the
+//! object at once, but the containers can continue to run.
 //!
-//! A namespace that has just begun to enforce loses its older pods one after the other, over the first half of the
-//! grace. So whoever turned it on by mistake sees it while most pods still run.
+//! When a namespace begins to enforce, its older pods stop one after the other, in the first half of the grace period.
+//! So a user who enabled enforcement by mistake notices the mistake while most pods still run.
 
 #[cfg(test)]
 mod tests;
@@ -62,17 +62,17 @@ use crate::{
     watch::RETRY,
 };
 
-/// The time that a kubelet may need after the end of a pod to confirm it.
+/// The time that a kubelet may need to confirm the end of a pod.
 pub(super) const CONFIRMATION: SignedDuration = SignedDuration::from_secs(5);
 
-/// The least grace with which the kubelet, and not the API server, confirms the end of a pod.
+/// The minimum grace period of a deletion, in seconds. With zero, the kubelet does not confirm the end of the pod.
 pub(crate) const LEAST_GRACE: u32 = 1;
 
 /// The tolerated lag of the watch. The API server may have admitted a pod by a newer Clearance.
 const WATCH_LAG: SignedDuration = SignedDuration::from_secs(1);
 
-/// Decides about the pod `key` at `now`. The workloads of the controllers with the UIDs `evict_individually` cannot be
-/// stopped, so their pods are evicted.
+/// Decides about the pod `key` at `now`. `evict_individually` contains the UIDs of controllers whose workload cannot be
+/// stopped. The pods of these controllers are evicted.
 pub(crate) fn decide(
     cache: &PodCache,
     evict_individually: &HashSet<String>,
@@ -87,7 +87,7 @@ pub(crate) fn decide(
             PodDecision::Stop { reason, action: StopAction::Pod(Action::Stop(otherwise)) }
         }
         PodDecision::Stop { reason: StopReason::Renewed, .. } if sibling_is_away(cache, key, pod, now) => {
-            // The delay differs from pod to pod, so that many pods do not come back at once.
+            // The delay differs from pod to pod, so that many pods are not checked again at once.
             let delay = RETRY.mul_f64(0.5 + place(&pod.uid.to_string()));
             PodDecision::Revisit { reason: RevisitReason::SiblingIsAway, lost_since: None, at: now + delay }
         }
@@ -128,7 +128,7 @@ fn in_set_order(
     }
 }
 
-/// Decides about a pod without regard to other pods.
+/// Decides about a pod without the state of other pods.
 pub(super) fn decide_alone(pod: &Pod, clearance: Option<&ClearanceSpec>, now: Timestamp) -> PodDecision {
     if pod.ended {
         return PodDecision::Keep(KeepReason::Ended);
@@ -198,7 +198,7 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> PodDecision {
     let revisit = |reason, at| PodDecision::Revisit { reason, lost_since: Some(since), at };
     let stop = |action| PodDecision::Stop { reason: StopReason::NotCleared { since }, action };
     if let Some(ending) = &pod.ending {
-        // A deletion with a longer grace has fixed the end of the pod. The Event comes as soon as the pod is late.
+        // Another user deleted the pod with a longer grace period. The Event is emitted when the pod misses `deadline`.
         let by_request = ending.with.is_some_and(|grace| grace > LEAST_GRACE) && ending.at > deadline;
         let due = if by_request { deadline } else { ending.at.max(deadline) };
         return revisit(RevisitReason::Deleted, due + CONFIRMATION);
@@ -210,7 +210,7 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> PodDecision {
     let turn = began.map(|began| turn(&pod.uid.to_string(), began, grace)).filter(|turn| now < *turn);
     match (mode, turn) {
         (_, Some(turn)) => revisit(RevisitReason::NamespaceBegan, turn),
-        // Until the Clearance is rewritten, the API server refuses the replacement and does not hold it.
+        // Until the Clearance is rewritten, the API server refuses the replacement of the pod instead of holding it.
         _ if ran_out.is_some() && now < budgets_until => revisit(RevisitReason::RanOut, budgets_until),
         _ if loss.is_none() && now < since + WATCH_LAG && since + WATCH_LAG < budgets_until => {
             revisit(RevisitReason::WatchLag, since + WATCH_LAG)
@@ -239,7 +239,8 @@ fn stops_at(
     statefulset::stops_at(member.ordinal, &running, since, until)
 }
 
-/// Whether another pod of the owner is away: it ends, waits, did not start, or was just asked to end.
+/// Whether another pod of the owner is unavailable: it is gated, has not started, is being deleted, or has just been
+/// evicted.
 fn sibling_is_away(cache: &PodCache, key: &PodKey, pod: &Pod, now: Timestamp) -> bool {
     cache.pods_like(key, pod).filter(|other| other.uid != pod.uid && !other.ended).any(|other| {
         let is_asked = other.notes().quiet_until.is_some_and(|until| until > now);
@@ -247,8 +248,8 @@ fn sibling_is_away(cache: &PodCache, key: &PodKey, pod: &Pod, now: Timestamp) ->
     })
 }
 
-/// Whether the `StatefulSet` of a gated pod may start it. A pod that does not run delays no other. Another pod can
-/// have the name of the previous one.
+/// Whether the `StatefulSet` of a gated pod may start the pod. The start waits for the previous pod only if that pod
+/// has the same owner and may run.
 fn may_start(cache: &PodCache, key: &PodKey, pod: &Pod, runs: impl FnOnce(&Pod) -> bool) -> bool {
     let [previous, _] = cache.neighbours(key);
     let previous = previous.and_then(|previous| cache.pod(&previous)).map(|(pod, _)| pod);

@@ -15,14 +15,14 @@ pub(crate) enum PodDecision {
     Release { reason: ReleaseReason, action: Action },
     /// The operator stops the pod or its workload.
     Stop { reason: StopReason, action: StopAction },
-    /// The operator decides again at this instant. `lost_since` is `None` if the pod is cleared.
+    /// The operator decides again at the instant `at`. `lost_since` is `None` if the pod is cleared.
     Revisit { reason: RevisitReason, lost_since: Option<Timestamp>, at: Timestamp },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeepReason {
     Ended,
-    /// The pod is being deleted, and nothing depends on the time that it needs.
+    /// The pod is being deleted. It is cleared, gated or only audited, so its deletion has no time limit.
     Deleted,
     /// The namespace does not govern the pod.
     Ungoverned,
@@ -37,11 +37,11 @@ pub(crate) enum KeepReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HoldReason {
     NotCleared,
-    /// The pod is cleared. Its termination grace is longer than `most` seconds, and nobody can change it.
+    /// The pod is cleared, but its longest termination grace period exceeds `most` seconds. The field is immutable.
     EndsTooSlowly {
         most: u32,
     },
-    /// The pod is cleared. The previous pod of its `StatefulSet` is not ready.
+    /// The pod is cleared, but the previous pod of its `StatefulSet` is not ready.
     PreviousNotReady,
 }
 
@@ -57,7 +57,7 @@ pub(crate) enum StopReason {
     NotCleared {
         since: Timestamp,
     },
-    /// The pod is cleared for longer than its deadline allows. Its controller makes another.
+    /// The deadline of the pod is earlier than the end of its clearance. Its controller creates a replacement.
     Renewed,
     /// The pod is gated, and its `StatefulSet` waits for a pod of another revision.
     Outdated,
@@ -76,21 +76,21 @@ pub(crate) enum StopAction {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RevisitReason {
-    /// The pod is cleared, and its deadline is too early. It is replaced at the instant.
+    /// The pod is cleared, but its deadline is too early. The operator replaces the pod at the instant.
     Renewal,
-    /// The pod is cleared, and its deadline is too early. Another pod of its owner is away.
+    /// The pod is cleared, but its deadline is too early. Its replacement waits for an unavailable pod of its owner.
     SiblingIsAway,
-    /// The version of the pod ran out. The API server refuses its replacement until the Clearance is rewritten.
+    /// The version of the pod expired. The API server refuses a replacement until the Clearance is rewritten.
     RanOut,
     /// The API server admitted the pod by a Clearance that the watch may not have delivered yet.
     WatchLag,
     /// The operator suspends the Job of the pod, and that stops the pod.
     JobIsSuspended,
-    /// Pods of its `StatefulSet` with higher ordinals stop before it.
+    /// Pods with higher ordinals in the same `StatefulSet` stop first.
     LaterPodsFirst,
     /// The namespace has begun to enforce. Its older pods stop one after the other.
     NamespaceBegan,
-    /// The pod is being deleted. If it is not gone at the instant, it is overdue.
+    /// The pod is being deleted. A pod that still exists at the instant is overdue.
     Deleted,
 }
 
@@ -104,7 +104,7 @@ impl PodDecision {
         }
     }
 
-    /// The instant of the loss, if the pod runs without clearance and is to stop.
+    /// The instant of the loss, if the pod runs without clearance and must stop.
     pub(crate) const fn lost_since(&self) -> Option<Timestamp> {
         match self {
             Self::Stop { reason: StopReason::NotCleared { since }, .. } => Some(*since),
@@ -123,7 +123,7 @@ impl PodDecision {
         )
     }
 
-    /// Whether the pod runs on, or will run soon.
+    /// Whether the pod continues to run, or starts soon.
     pub(super) const fn lets_run(&self) -> bool {
         matches!(self, Self::Keep(_) | Self::Release { .. }) || self.is_cleared()
     }

@@ -21,15 +21,14 @@ use crate::{api::ClearanceSpec, images::Signs, policy::Accelerators};
 /// A pod that would be stopped.
 #[derive(Clone, Debug)]
 pub(crate) struct WouldStop {
-    /// The name of the pod.
     pub(crate) pod: String,
-    /// The system of the pod. It is empty if the pod names none.
+    /// The name of the system is empty if the pod names no system.
     pub(crate) system: Arc<str>,
     pub(crate) owner: Option<Arc<OwnerRef>>,
     pub(crate) why: String,
 }
 
-/// The pods of one namespace that run, and would stop if it enforced.
+/// The running pods of one namespace that would stop if the namespace enforced.
 pub(crate) fn would_stop(
     pods: &[core::Pod],
     clearance: &ClearanceSpec,

@@ -1,4 +1,4 @@
-//! The state of enforcement: it decides about pods, and follows each decision.
+//! Decides about pods, carries out each decision, and owns the state of enforcement.
 //!
 //! ```text
 //!  PodCache ─► decide ─┬─ Keep, Hold ─► Event
@@ -39,7 +39,7 @@ pub(super) enum TimerKey {
     Pod(PodKey),
 }
 
-/// The conditions of every decision: both watches have listed once, and this operator leads.
+/// The preconditions of decisions: both watches have listed once, and this operator leads.
 #[derive(Default)]
 pub(super) struct Synced {
     pub(super) clearances: bool,
@@ -75,7 +75,7 @@ pub(super) struct Enforcer {
     pub(super) synced: Synced,
     pub(super) relists: Relists,
     pub(super) timers: Timers<Timestamp, TimerKey>,
-    /// The requests about pods. Each returns the pod as it was, which can be gone when the answer comes.
+    /// The requests about pods. Each returns a copy of the pod, because the pod can be gone after the request.
     pub(super) pool: Pool<PodKey, (Pod, ActionResult)>,
 }
 
@@ -110,7 +110,7 @@ impl Enforcer {
         self.tell_all();
     }
 
-    /// Tells the other tasks that they have every clearance.
+    /// Tells the other tasks that every clearance was sent.
     pub(super) fn tell_all(&self) {
         if self.synced.clearances && self.synced.leading {
             self.channels.update(ClearanceUpdate::All);
@@ -154,38 +154,38 @@ impl Enforcer {
         let now = Timestamp::now();
         let quiet_until = self.cache.pod(key).and_then(|(pod, _)| pod.notes().quiet_until);
         if let Some(until) = quiet_until.filter(|until| *until > now) {
-            return self.look_later(key, until);
+            return self.schedule(key, until);
         }
         let Some(decision) = decide(&self.cache, &self.evict_individually, key, now) else { return };
         if let Some(since) = decision.lost_since() {
             self.note(key, |notes| notes.lost_since = Some(since));
         }
         if decision.is_cleared() {
-            self.is_cleared(key);
+            self.note_cleared(key);
         }
-        self.follow(key, &decision, now);
+        self.carry_out(key, &decision, now);
     }
 
-    fn follow(&mut self, key: &PodKey, decision: &PodDecision, now: Timestamp) {
+    fn carry_out(&mut self, key: &PodKey, decision: &PodDecision, now: Timestamp) {
         match *decision {
             PodDecision::Keep(KeepReason::Cleared { deadline: Some(_) })
             | PodDecision::Release { .. }
             | PodDecision::Stop { action: StopAction::Pod(_), .. } => self.pool.add(key),
-            PodDecision::Keep(KeepReason::AuditOnly) => self.record(key),
+            PodDecision::Keep(KeepReason::AuditOnly) => self.record_loss(key),
             PodDecision::Keep(_) | PodDecision::Hold(HoldReason::PreviousNotReady) => {}
             PodDecision::Hold(reason) => {
                 self.emit_held(key, reason);
                 self.stop_workload_again(key);
             }
             PodDecision::Stop { action: StopAction::Workload { until, .. }, .. } => {
-                self.look_later(key, until);
+                self.schedule(key, until);
                 self.stop_workload(key);
             }
             PodDecision::Revisit { reason: RevisitReason::Deleted, at, .. } if at <= now => {
                 self.emit_overdue(key, now);
             }
             PodDecision::Revisit { reason, at, .. } => {
-                self.look_later(key, at);
+                self.schedule(key, at);
                 if reason == RevisitReason::NamespaceBegan {
                     self.emit_will_stop(key, at);
                 }
@@ -220,18 +220,19 @@ impl Enforcer {
 
     fn emit_overdue(&mut self, key: &PodKey, now: Timestamp) {
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
-        // Somebody else fixed the end of the pod, and it is still to come.
+        // Another user deleted the pod with a longer grace period, and this period has not ended.
         let ends = pod.ends_at().map(|at| at + CONFIRMATION).filter(|at| *at > now);
-        let what = if ends.is_some() { ENDS_LATE } else { OVERDUE };
-        if pod.note(|notes| notes.say(what)) {
+        let topic = if ends.is_some() { ENDS_LATE } else { OVERDUE };
+        if pod.note(|notes| notes.say(topic)) {
             self.events.overdue(key, pod, clearance.map(|c| &**c), ends.is_some());
         }
         if let Some(at) = ends {
-            self.look_later(key, at);
+            self.schedule(key, at);
         }
     }
 
-    fn record(&mut self, key: &PodKey) {
+    /// Records a loss that the risk level only audits.
+    fn record_loss(&mut self, key: &PodKey) {
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
         if pod.note(|notes| notes.say("ClearanceLost")) {
             self.events.stopped(&EventSubject::pod(key, pod), clearance.map(|c| &**c), "Audit");
@@ -240,9 +241,9 @@ impl Enforcer {
         }
     }
 
-    /// Notes that a pod may run. If all pods of its owner may run, the next loss is a new case: then the workload is
-    /// stopped again, even if somebody contested the last stop.
-    fn is_cleared(&mut self, key: &PodKey) {
+    /// Records that a pod is cleared. If all pods of its owner may run, the operator forgets the last stop of the
+    /// workload. So the next loss stops the workload again, even if another user contested the last stop.
+    fn note_cleared(&mut self, key: &PodKey) {
         self.note(key, |notes| notes.lost_since = None);
         let Some(owner) = self.cache.pod(key).and_then(|(pod, _)| pod.owner.clone()) else { return };
         let was_stopped =
@@ -261,7 +262,7 @@ impl Enforcer {
             .all(|pod| decide_alone(pod, clearance, now).lets_run())
     }
 
-    /// Requests the stop of the workload of a pod, at most once in [`RETRY`] for all its pods.
+    /// Requests the stop of the workload of a pod, at most once per [`RETRY`] for all pods of the workload.
     fn stop_workload(&mut self, key: &PodKey) {
         let Some((pod, clearance)) = self.cache.pod(key) else { return };
         let system = clearance.and_then(|c| c.systems.get(&*pod.system));
@@ -269,7 +270,7 @@ impl Enforcer {
         let now = Timestamp::now();
         let again = self.stop_requests.get(&owner.uid).map(|last| *last + RETRY).filter(|again| *again > now);
         if let Some(again) = again {
-            return self.look_later(key, again);
+            return self.schedule(key, again);
         }
         self.stop_requests.insert(owner.uid.clone(), now);
         self.channels.stop(StopRequest {
@@ -281,7 +282,7 @@ impl Enforcer {
         });
     }
 
-    /// A stopped workload has pods again, because somebody started it: it is stopped again.
+    /// Stops a workload again if the operator stopped it before. Its new pods show that another user started it.
     fn stop_workload_again(&mut self, key: &PodKey) {
         let owner = self.cache.pod(key).and_then(|(pod, _)| pod.owner.as_ref());
         if owner.is_some_and(|o| {
@@ -296,11 +297,11 @@ impl Enforcer {
         self.look_at_namespace(&answer.namespace);
     }
 
-    fn look_later(&mut self, key: &PodKey, at: Timestamp) {
+    fn schedule(&mut self, key: &PodKey, at: Timestamp) {
         self.timers.add(at, TimerKey::Pod(key.clone()));
     }
 
-    /// A change of one pod can be the turn of the next pod of its `StatefulSet`.
+    /// Decides about the neighbours of a pod. After a change of one pod, its `StatefulSet` may start or stop another.
     pub(super) fn look_at_neighbours(&mut self, key: &PodKey) {
         for neighbour in self.cache.neighbours(key).into_iter().flatten() {
             self.look_at(&neighbour);

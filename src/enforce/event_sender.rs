@@ -14,7 +14,7 @@ use backon::ExponentialBackoff;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,
-    runtime::events::{Event, EventType, Recorder, Reporter},
+    runtime::events::{Event, EventType},
 };
 use tokio::time::Instant;
 use tracing::debug;
@@ -23,10 +23,10 @@ use super::{
     fair::FairQueue,
     owner::{OwnerRef, Roots},
 };
-use crate::{metrics::Metrics, watch::is_transient};
+use crate::{event_recorder::EventRecorder, metrics::Metrics, watch::is_transient};
 
-/// The time in which an Event is sent once for a workload or a system, which can have many pods.
-const QUIET: Duration = Duration::from_mins(1);
+/// A workload or a system gets an equal Event only once in this time, because its many pods can have the same cause.
+const DEDUPLICATION: Duration = Duration::from_mins(1);
 
 /// An Event that waits in the queue.
 #[derive(Debug)]
@@ -37,8 +37,10 @@ pub(super) struct PendingEvent {
     pub(super) type_: EventType,
     pub(super) reason: &'static str,
     pub(super) action: &'static str,
+    /// The part of the note that is equal for all pods with the same cause.
+    pub(super) cause: String,
     pub(super) note: String,
-    /// The delays before further tries.
+    /// The delays before the retries.
     pub(super) backoff: ExponentialBackoff,
 }
 
@@ -46,19 +48,18 @@ pub(super) struct PendingEvent {
 #[derive(Debug)]
 pub(super) enum About {
     Itself(ObjectReference),
-    /// The workload that people know, above this controller.
+    /// The root of the owner references of this controller, such as a Deployment.
     RootOf(Arc<OwnerRef>),
     System(Arc<str>),
 }
 
-/// Sends the Events of the queue, for ever.
+/// Sends the Events of the queue. It never ends.
 pub(super) async fn send_events(client: Client, queue: Arc<FairQueue<PendingEvent>>, metrics: Arc<Metrics>) {
-    let reporter = Reporter { controller: "assent.dev/operator".to_owned(), instance: None };
     let mut sender = EventSender {
-        recorder: Recorder::new(client.clone(), reporter),
+        recorder: EventRecorder::new(client.clone()),
         client,
         roots: Roots::default(),
-        quiet: HashMap::new(),
+        deduplicated_until: HashMap::new(),
     };
     loop {
         let mut event = queue.pop().await;
@@ -76,25 +77,25 @@ pub(super) async fn send_events(client: Client, queue: Arc<FairQueue<PendingEven
 
 struct EventSender {
     client: Client,
-    recorder: Recorder,
+    recorder: EventRecorder,
     roots: Roots,
-    /// The end of the time in which the Event is not sent again, by object and reason.
-    quiet: HashMap<(String, String, &'static str), Instant>,
+    /// The end of the deduplication, by namespace, object, reason and cause.
+    deduplicated_until: HashMap<(String, String, &'static str, String), Instant>,
 }
 
 impl EventSender {
-    /// Sends the Event to each of its objects. Fails if the API server may accept it later.
+    /// Sends the Event to each of its objects. Returns an error if a retry can succeed.
     async fn send(&mut self, event: &mut PendingEvent) -> Result<(), kube::Error> {
-        self.quiet.retain(|_, until| *until > Instant::now());
+        self.deduplicated_until.retain(|_, until| *until > Instant::now());
         while let Some(about) = event.about.front() {
             let object = self.reference(&event.namespace, about).await;
-            let topic =
-                (event.namespace.clone(), format!("{:?}/{:?}", object.kind, object.name), event.reason);
+            let kind_and_name = format!("{:?}/{:?}", object.kind, object.name);
+            let topic = (event.namespace.clone(), kind_and_name, event.reason, event.cause.clone());
             if matches!(about, About::Itself(_)) {
                 self.publish(event, &object).await?;
-            } else if !self.quiet.contains_key(&topic) {
+            } else if !self.deduplicated_until.contains_key(&topic) {
                 self.publish(event, &object).await?;
-                self.quiet.insert(topic, Instant::now() + QUIET);
+                self.deduplicated_until.insert(topic, Instant::now() + DEDUPLICATION);
             }
             event.about.pop_front();
         }
@@ -121,10 +122,10 @@ impl EventSender {
             action: pending.action.to_owned(),
             secondary: None,
         };
-        match self.recorder.publish(&event, object).await {
+        match self.recorder.publish_with_cause(&event, &pending.cause, object).await {
             Err(error) if is_transient(&error) => Err(error),
             Err(error) => {
-                debug!(object = object.name, "an Event was not taken: {error}");
+                debug!(object = object.name, "the API server refused an Event: {error}");
                 Ok(())
             }
             Ok(()) => Ok(()),

@@ -1,12 +1,12 @@
-//! Emits Events about pods, Jobs and workloads. Each Event names the next command.
+//! Emits Events about pods, Jobs and workloads. If a user must act, the Event names the next command.
 //!
 //! ```text
 //!  EventEmitter ─ PendingEvent ─► FairQueue ─► EventSender ─► API server
 //! ```
 //!
-//! Events never delay enforcement: they wait in a queue, where namespaces take turns. An Event without room is dropped
-//! and counted. If the API server is too busy for an Event, its namespace backs off: an API server can limit the rate of
-//! Events by namespace, so other namespaces do not wait.
+//! Events never delay enforcement. They wait in a queue, in which namespaces take turns. A full queue drops an Event,
+//! and a metric counts the dropped Events. If the API server is too busy for an Event, only the namespace of the Event
+//! backs off. The reason is that the API server can limit the rate of Events by namespace.
 
 use std::sync::Arc;
 
@@ -33,14 +33,27 @@ use crate::{
 /// The capacity of the queue, for all namespaces together.
 const QUEUE: usize = 4096;
 
-/// The reason of an Event about a pod that is not gone within its grace.
+/// The reason of an Event about a pod that still exists after its grace period.
 pub(super) const OVERDUE: &str = "StopOverdue";
 
-/// The note about a pod whose deletion by somebody else takes longer than its grace. Its Event has the reason
+/// The entry in the notes of a pod that another user deleted with a longer grace period. The reason of the Event is
 /// [`OVERDUE`].
 pub(super) const ENDS_LATE: &str = "StopOverdue, ends later";
 
-/// Puts Events into the queue.
+/// The note of an Event. Events with an equal cause about the same workload or system are deduplicated.
+struct Note {
+    cause: String,
+    /// The details of one pod, and the next command.
+    next: String,
+}
+
+impl From<String> for Note {
+    fn from(cause: String) -> Self {
+        Self { cause, next: String::new() }
+    }
+}
+
+/// Puts Events into the queue. The comment of each function states what its Event reports.
 #[derive(Clone)]
 pub(super) struct EventEmitter {
     queue: Arc<FairQueue<PendingEvent>>,
@@ -48,7 +61,7 @@ pub(super) struct EventEmitter {
 }
 
 impl EventEmitter {
-    /// An emitter, and the task that sends its Events.
+    /// Returns an emitter, and the task that sends its Events.
     pub(super) fn new(client: Client, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + Send) {
         let queue = Arc::new(FairQueue::new(QUEUE));
         (
@@ -57,9 +70,12 @@ impl EventEmitter {
         )
     }
 
-    /// The subject does not start: a pod is gated, a Job or `CronJob` is suspended.
+    /// The subject does not start: the pod is gated, or the Job or `CronJob` is suspended.
     pub(super) fn held(&self, subject: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) {
-        let note = format!("held: {}; see: {}", why(subject, clearance), explain(subject));
+        let note = Note {
+            cause: format!("held: {}", why(subject, clearance)),
+            next: format!("; see: {}", explain(subject)),
+        };
         self.emit(subject, clearance, (EventType::Warning, "Held", "Hold", note));
     }
 
@@ -88,7 +104,7 @@ impl EventEmitter {
     ) {
         let note = match version {
             Some(version) => format!("released: {version} is cleared"),
-            None => format!("released: namespace {} does not govern it any more", subject.namespace),
+            None => format!("released: namespace {} no longer governs it", subject.namespace),
         };
         self.emit(subject, clearance, (EventType::Normal, "Released", "Release", note));
     }
@@ -99,60 +115,69 @@ impl EventEmitter {
         clearance: Option<&ClearanceSpec>,
         action: &'static str,
     ) {
-        let note = format!("clearance lost: {}; see: {}", why(subject, clearance), explain_system(subject));
+        let note = Note {
+            cause: format!("clearance lost: {}", why(subject, clearance)),
+            next: format!("; see: {}", explain_system(subject)),
+        };
         self.emit(subject, clearance, (EventType::Warning, "ClearanceLost", action, note));
     }
 
-    /// The pod is evicted, and its controller makes one with a later deadline.
+    /// The pod was evicted, so that its controller creates a pod with a later deadline.
     fn rolled(&self, subject: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) {
         let note = "replaced: its clearance was renewed, and a pod's activeDeadlineSeconds cannot be raised";
         self.emit(subject, clearance, (EventType::Normal, "Renewed", "Evict", note.to_owned()));
     }
 
-    /// The subject stops at `turn`, because its namespace has begun to enforce.
+    /// The pod will stop at `turn`, because its namespace has begun to enforce.
     pub(super) fn will_stop(
         &self,
         subject: &EventSubject<'_>,
         clearance: Option<&ClearanceSpec>,
         turn: Timestamp,
     ) {
-        let note = format!(
-            "namespace {namespace} has begun to enforce, and this is not cleared: {}; it is stopped from {turn:.0} on; what else would: kubectl assent status --as-if-enforced -n {namespace}",
-            why(subject, clearance),
-            namespace = subject.namespace,
-        );
+        let note = Note {
+            cause: format!("not cleared: {}", why(subject, clearance)),
+            next: format!(
+                "; the namespace has begun to enforce, so it stops at {turn:.0} or later; see: kubectl assent status --as-if-enforced -n {}",
+                subject.namespace
+            ),
+        };
         self.emit(subject, clearance, (EventType::Warning, "WillStop", "Wait", note));
     }
 
-    /// A disruption budget refused the eviction.
+    /// A disruption budget or a policy refused the eviction, or the result of the eviction is unknown.
     pub(super) fn delayed(&self, pod: &EventSubject<'_>, clearance: Option<&ClearanceSpec>, answer: &str) {
-        let note =
-            format!("clearance lost, not stopped yet: {answer}; it is deleted when its grace is half over");
+        let note = format!(
+            "clearance lost, not evicted yet: {answer}; the pod is deleted after half of onLoss.gracePeriodSeconds"
+        );
         self.emit(pod, clearance, (EventType::Warning, "EvictionDelayed", "Evict", note));
     }
 
-    /// Somebody starts the workload again and again.
+    /// Another user starts the workload again after each stop.
     pub(super) fn contested(&self, root: &EventSubject<'_>, clearance: Option<&ClearanceSpec>, why: &str) {
         self.emit(root, clearance, (EventType::Warning, "Contested", "Hold", why.to_owned()));
     }
 
-    /// The pod has no owner, and its manifest is kept.
+    /// The pod has no owner, and a backup of its manifest exists.
     fn kept(&self, pod: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) {
-        let note = format!(
-            "its manifest is kept; to make it again: kubectl get controllerrevision {} -n {} -o jsonpath='{{.data}}' | kubectl create -f -",
-            backup::name(&pod.uid),
-            pod.namespace
-        );
+        let note = Note {
+            cause: "manifest kept".to_owned(),
+            next: format!(
+                "; to create the pod again: kubectl get controllerrevision {} -n {} -o jsonpath='{{.data}}' | kubectl create -f -",
+                backup::name(&pod.uid),
+                pod.namespace
+            ),
+        };
         self.emit(pod, clearance, (EventType::Normal, "Kept", "Keep", note));
     }
 
-    /// The gated pod was deleted, so that its controller makes another.
+    /// The gated pod was deleted, so that its controller creates a pod of another revision.
     fn replaced(&self, pod: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) {
         let note = "deleted while held: its StatefulSet waits for a pod of another revision".to_owned();
         self.emit(pod, clearance, (EventType::Normal, "Replaced", "Delete", note));
     }
 
-    /// The pod is cleared, but its termination grace is longer than `most` seconds.
+    /// The pod is cleared, but its termination grace period is longer than `most` seconds.
     pub(super) fn ends_too_slowly(
         &self,
         key: &PodKey,
@@ -160,19 +185,20 @@ impl EventEmitter {
         clearance: Option<&ClearanceSpec>,
         most: u32,
     ) {
-        let note = format!(
-            "held: it has a termination grace of {} s, and the risk level of its AI system leaves {most} s to a pod (half of onLoss.gracePeriodSeconds); a pod's grace cannot be changed: set it in the pod template, then kubectl delete pod {} -n {}",
-            pod.longest_grace, key.name, key.namespace
-        );
-        // With the action of another Event, it would count as that one once more, and its note be lost.
-        self.emit(
-            &EventSubject::pod(key, pod),
-            clearance,
-            (EventType::Warning, "Held", "AskForLessGrace", note),
-        );
+        let note = Note {
+            cause: format!(
+                "held: its termination grace is {} s, but its risk level allows at most {most} s (half of onLoss.gracePeriodSeconds)",
+                pod.longest_grace
+            ),
+            next: format!(
+                "; set a shorter grace in the pod template, then: kubectl delete pod {} -n {}",
+                key.name, key.namespace
+            ),
+        };
+        self.emit(&EventSubject::pod(key, pod), clearance, (EventType::Warning, "Held", "Hold", note));
     }
 
-    /// The pod is not gone within its grace, or ends after it.
+    /// The pod still exists after its grace period, or its deletion ends after that period (`ends_late`).
     pub(super) fn overdue(
         &self,
         key: &PodKey,
@@ -180,19 +206,26 @@ impl EventEmitter {
         clearance: Option<&ClearanceSpec>,
         ends_late: bool,
     ) {
-        let why = match pod.ending.as_deref() {
+        let (why, next) = match pod.ending.as_deref() {
             Some(Deletion { kept_by: KeptBy::Finalizers(finalizers), .. }) => {
-                format!("it is kept by the finalizers {finalizers}; whoever set them has to take them off")
+                let edit = format!("kubectl edit pod {} -n {}", key.name, key.namespace);
+                let next = format!("; their owner must remove them; if that owner is gone: {edit}");
+                (format!("finalizers {finalizers} keep the pod"), next)
             }
-            Some(Deletion { at, with: Some(with), kept_by: KeptBy::Node(node) }) if ends_late => format!(
-                "it was deleted with a grace of {with} s before Assent could stop it, and a node does not shorten a stop that has begun: node {node} ends it at {at:.0} at the latest"
+            Some(Deletion { at, with: Some(with), kept_by: KeptBy::Node(node) }) if ends_late => (
+                format!(
+                    "it was deleted with a grace of {with} s before Assent could stop it, and nobody can shorten that"
+                ),
+                format!("; node {node} ends it at {at:.0} at the latest"),
             ),
-            Some(Deletion { kept_by: KeptBy::Node(node), .. }) => format!(
-                "the kubelet of node {node} has not said that it ended; if that machine is off for good: kubectl delete node {node}"
+            Some(Deletion { kept_by: KeptBy::Node(node), .. }) => (
+                format!("the kubelet of node {node} has not confirmed that the pod ended"),
+                format!("; if the machine is off for good: kubectl delete node {node}"),
             ),
-            None => "it is not being deleted".to_owned(),
+            None => ("it is not being deleted".to_owned(), String::new()),
         };
-        let note = format!("clearance lost, and the pod is not gone within the grace: {why}");
+        let cause = format!("clearance lost, and the pod exceeds its grace period: {why}");
+        let note = Note { cause, next };
         let action = if ends_late { "Wait" } else { "Delete" };
         self.emit(&EventSubject::pod(key, pod), clearance, (EventType::Warning, OVERDUE, action, note));
     }
@@ -201,8 +234,10 @@ impl EventEmitter {
         &self,
         subject: &EventSubject<'_>,
         clearance: Option<&ClearanceSpec>,
-        (type_, reason, action, note): (EventType, &'static str, &'static str, String),
+        (type_, reason, action, note): (EventType, &'static str, &'static str, impl Into<Note>),
     ) {
+        let Note { cause, next } = note.into();
+        let note = format!("{cause}{next}");
         let EventSubject { api_version, kind, namespace, name, ref uid, owner, system, .. } = *subject;
         info!(namespace, kind, name, uid = &**uid, system = &**system, reason, "{note}");
         let known = clearance.is_some_and(|c| c.systems.contains_key(&**system));
@@ -215,6 +250,7 @@ impl EventEmitter {
             type_,
             reason,
             action,
+            cause,
             note: shorten(note, NOTE_BYTES),
             backoff: background_backoff().build(),
         };

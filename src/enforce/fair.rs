@@ -17,15 +17,15 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// The items that wait, in a line for each namespace.
+/// A queue with a separate line of items for each namespace.
 pub(super) struct FairQueue<T> {
     lines: Mutex<Lines<T>>,
-    more: Notify,
+    changed: Notify,
 }
 
 struct Lines<T> {
     by_namespace: HashMap<String, Line<T>>,
-    /// The namespaces with a line, the next first.
+    /// The namespaces with a line, in the order of their turns.
     turns: VecDeque<String>,
     len: usize,
     capacity: usize,
@@ -37,10 +37,10 @@ struct Line<T> {
     not_before: Option<Instant>,
 }
 
-/// The answer to a request for an item.
+/// The result of [`Lines::pop`].
 enum Next<T> {
     Item(T),
-    /// All namespaces back off. The first of them ends then.
+    /// All namespaces back off. The first back-off ends at this instant.
     NotBefore(Instant),
     Empty,
 }
@@ -49,20 +49,20 @@ impl<T> FairQueue<T> {
     /// An empty queue for at most `capacity` items.
     pub(super) fn new(capacity: usize) -> Self {
         let lines = Lines { by_namespace: HashMap::new(), turns: VecDeque::new(), len: 0, capacity };
-        Self { lines: Mutex::new(lines), more: Notify::new() }
+        Self { lines: Mutex::new(lines), changed: Notify::new() }
     }
 
-    /// Adds an item. Returns whether all items had room: if not, this item or another was dropped.
+    /// Adds an item. Returns `false` if the queue was full, so that this item or another was dropped.
     pub(super) fn push(&self, namespace: &str, item: T) -> bool {
         let had_room = self.lines().push(namespace, item);
-        self.more.notify_one();
+        self.changed.notify_one();
         had_room
     }
 
-    /// Puts an item back at the head of its line. No item of its namespace is taken before the delay is over.
+    /// Puts a refused item back at the head of its line. The namespace backs off for `delay`.
     pub(super) fn put_back(&self, namespace: &str, item: T, delay: Duration) {
         self.lines().put_back(namespace, item, Instant::now() + delay);
-        self.more.notify_one();
+        self.changed.notify_one();
     }
 
     /// Waits for the next item. One task may wait at a time.
@@ -71,8 +71,8 @@ impl<T> FairQueue<T> {
             let next = self.lines().pop(Instant::now());
             match next {
                 Next::Item(item) => return item,
-                Next::NotBefore(at) => drop(timeout_at(at, self.more.notified()).await),
-                Next::Empty => self.more.notified().await,
+                Next::NotBefore(at) => drop(timeout_at(at, self.changed.notified()).await),
+                Next::Empty => self.changed.notified().await,
             }
         }
     }
@@ -85,7 +85,7 @@ impl<T> FairQueue<T> {
 impl<T> Lines<T> {
     fn push(&mut self, namespace: &str, item: T) -> bool {
         let had_room = self.len < self.capacity;
-        if !had_room && !self.makes_room(namespace) {
+        if !had_room && !self.make_room(namespace) {
             return false;
         }
         self.line(namespace).items.push_back(item);
@@ -107,8 +107,8 @@ impl<T> Lines<T> {
         })
     }
 
-    /// Drops the newest item of the longest line, if the namespace's line stays shorter than that one.
-    fn makes_room(&mut self, namespace: &str) -> bool {
+    /// Drops the newest item of the longest line, if it has at least two items more than the line of `namespace`.
+    fn make_room(&mut self, namespace: &str) -> bool {
         let own = self.by_namespace.get(namespace).map_or(0, |line| line.items.len());
         let longest =
             self.by_namespace.values_mut().map(|line| &mut line.items).max_by_key(|items| items.len());
@@ -127,7 +127,7 @@ impl<T> Lines<T> {
         self.take(turn).map_or(Next::Empty, Next::Item)
     }
 
-    /// Takes the first item of the namespace at this place in the order of turns, and puts the namespace last.
+    /// Takes the first item of the namespace at position `turn`, and moves the namespace to the end of the order.
     fn take(&mut self, turn: usize) -> Option<T> {
         let namespace = self.turns.remove(turn)?;
         let line = self.by_namespace.get_mut(&namespace)?;
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_namespace_waits_for_one_item_of_each_other() {
+    async fn namespaces_take_turns_item_by_item() {
         let queue = FairQueue::new(100);
         for number in 0..50 {
             assert!(queue.push("flooded", number));
@@ -167,17 +167,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_drops_the_newest_of_the_longest_line() {
+    async fn full_queue_drops_the_newest_item_of_the_longest_line() {
         let queue = FairQueue::new(4);
         let had_room: Vec<_> = (0..6).map(|number| queue.push("flooded", number)).collect();
         assert_eq!(had_room, [true, true, true, true, false, false]);
         let had_room: Vec<_> = (1000..1003).map(|number| queue.push("quiet", number)).collect();
-        assert_eq!(had_room, [false, false, false], "3 and 2 are dropped, and 1002 for a line as long");
+        assert_eq!(
+            had_room,
+            [false, false, false],
+            "3 and 2 are dropped, then 1002, because no line is longer"
+        );
         assert_eq!(all(&queue, 4).await, [0, 1000, 1, 1001]);
     }
 
     #[tokio::test]
-    async fn a_refused_item_delays_its_own_namespace_alone() {
+    async fn refused_item_delays_only_its_own_namespace() {
         let queue = FairQueue::new(100);
         assert!(queue.push("refused", 0) && queue.push("refused", 1) && queue.push("quiet", 1000));
         assert_eq!(queue.pop().await, 0);
@@ -191,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_is_woken() {
+    async fn push_wakes_a_waiting_pop() {
         let queue = FairQueue::new(1);
         let (item, ()) = tokio::join!(queue.pop(), async {
             tokio::task::yield_now().await;

@@ -1,15 +1,15 @@
-//! Enforces the [`Clearance`] of each namespace: releases, holds and stops pods as it says.
+//! Enforces the [`Clearance`] of each namespace: releases, holds and stops its pods.
 //!
 //! ```text
 //!  watch Clearance ─┐
-//!  watch Pod ───────┼─► PodCache ─► decide ─┬─ Release ─► act: patch, gate and label off ───┐
+//!  watch Pod ───────┼─► PodCache ─► decide ─┬─ Release ─► act: remove the gate and label ───┐
 //!  StatefulSet ─────┘      ▲                ├─ Stop ────► act: evict, then delete ──────────┤
 //!                          │                └─ Keep, Hold, Revisit ─► Event, timer          │
 //!                          └──────────── result: decide again, Event, metric ◄──────────────┘
 //! ```
 //!
-//! One task owns the cache, so there is no lock. Requests run beside it, and their results come back to it. Two other
-//! tasks suspend Jobs ([`job`]) and stop workloads ([`workload`]). A lower module never imports a higher one:
+//! One task owns the cache, so the cache needs no lock. Requests run concurrently and send their results to this task.
+//! Two other tasks suspend Jobs ([`job`]) and stop workloads ([`workload`]). A lower module never imports a higher one:
 //!
 //! ```text
 //!  the run loop (this file), retry_workloads, dry_run
@@ -73,8 +73,8 @@ use crate::{
     watch::Watches,
 };
 
-/// Watches until `shutdown`, and enforces while `leading`. Then it finishes the requests under way. It recognises the
-/// pods of AI workloads by `signs`.
+/// Runs the watches until `shutdown`. Enforcement begins when `leading` is true. After `shutdown`, the function waits
+/// for the requests in progress. `signs` identify the pods of AI workloads.
 pub(crate) async fn run(
     client: Client,
     signs: Signs,
@@ -127,7 +127,7 @@ pub(crate) async fn run(
             enforcer.start();
         }
         while enforcer.pool.finished().await.is_some() {}
-        // This closes the channels, and so ends the other tasks.
+        // The drop closes the channels, and closed channels end the other tasks.
         drop(enforcer);
     };
     tokio::select! {

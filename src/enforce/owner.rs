@@ -1,4 +1,4 @@
-//! Owner references: the controller of an object, and the root of its controllers.
+//! Finds the controller of an object by its owner reference, and the root of the chain of controllers.
 //!
 //! ```text
 //!  Pod ─► ReplicaSet ─► Deployment ─► InferenceService      each object names the next as its controller
@@ -7,9 +7,9 @@
 //!                        └─ the leader of a group, which owns its workers
 //! ```
 //!
-//! The root is the workload that people know: a Deployment, or the custom resource that made the Deployment. The
-//! operator reads only pods and the controllers of Kubernetes. They name their own controller, so the root can be
-//! of a kind that the operator may not read.
+//! The root is the workload that a user created: a Deployment, or the custom resource that created the Deployment. The
+//! operator reads only pods and the controllers of Kubernetes. Their owner references name the root, so the operator
+//! needs no permission to read the root.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ use crate::watch::{Lenient, background_backoff, is_transient};
 /// The capacity of the cache of roots. A full cache is emptied.
 const CAPACITY: usize = 4096;
 
-/// The number of controllers to follow, in case they form a circle.
+/// The maximum length of a chain. Owner references can form a cycle.
 const LONGEST_CHAIN: usize = 8;
 
 /// A reference to the controller of an object.
@@ -52,14 +52,14 @@ impl OwnerRef {
     }
 }
 
-/// A cache of roots by the UID of the controller.
+/// A cache of roots, by the UID of the controller below the root.
 #[derive(Default)]
 pub(crate) struct Roots {
     known: HashMap<String, OwnerRef>,
 }
 
 impl Roots {
-    /// The root above `owner`. A controller that cannot be read counts as the root: an Event about the wrong
+    /// The root above `owner`. A controller that cannot be read counts as the root, because an Event about the wrong
     /// object is better than no Event.
     pub(crate) async fn of(&mut self, client: &Client, namespace: &str, owner: &OwnerRef) -> OwnerRef {
         if let Some(root) = self.known.get(&owner.uid) {
@@ -84,7 +84,7 @@ pub(super) async fn root_of(client: &Client, namespace: &str, owner: &OwnerRef) 
     root
 }
 
-/// Reads the controller of a pod or of a controller of Kubernetes.
+/// Reads the controller of `owner`, if `owner` is a pod or a controller of Kubernetes.
 async fn parent(client: &Client, namespace: &str, owner: &OwnerRef) -> Option<OwnerRef> {
     let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
     if !(matches!(group, "apps" | "batch") || group.is_empty() && owner.kind == "Pod") {
@@ -98,6 +98,6 @@ async fn parent(client: &Client, namespace: &str, owner: &OwnerRef) -> Option<Ow
         answer.and_then(Lenient::<PartialObjectMeta<DynamicObject>>::readable)
     };
     let object = read.retry(background_backoff()).when(is_transient).await.ok()?;
-    // Another object can have the same name now.
+    // A new object can have the name of the old one, so the UID must match.
     OwnerRef::of(&object).filter(|_| object.uid().as_ref() == Some(&owner.uid))
 }

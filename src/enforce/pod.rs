@@ -1,4 +1,4 @@
-//! A pod, with only the fields that decisions read.
+//! A pod with only the fields that decisions read.
 //!
 //! ```text
 //!  core::Pod ─► PodReader ─► Pod ─┬─ fields of the object: owner, runtime, gate, deadline, deletion
@@ -17,14 +17,13 @@ use crate::{
     policy::Unmatchable,
 };
 
-/// The namespace and name of a pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct PodKey {
     pub(super) namespace: Arc<str>,
     pub(super) name: Arc<str>,
 }
 
-/// The UID of a pod. The API server generates UUIDs (RFC 9562), and a UUID is smaller as a number than as text.
+/// The UID of a pod. The API server generates UUIDs (RFC 9562). A UUID needs less memory as a number than as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Uid {
     Uuid(Uuid),
@@ -47,7 +46,7 @@ impl fmt::Display for Uid {
     }
 }
 
-/// The fields of a pod that decisions read. The operator has one for each pod of the cluster, so it is small.
+/// The fields of a pod that decisions read. The operator caches all pods of the cluster, so the type must stay small.
 #[derive(Clone, Debug)]
 pub(crate) struct Pod {
     pub(super) uid: Uid,
@@ -59,7 +58,7 @@ pub(crate) struct Pod {
     pub(super) gated: bool,
     /// The narrowest scope that includes the pod.
     pub(super) scope: Scope,
-    /// The pod asks for an accelerator, or its image is that of an AI workload.
+    /// The pod requests an accelerator, or its image matches a pattern of AI workloads.
     pub(super) suspect: bool,
     pub(super) ended: bool,
     /// `None` unless the pod is being deleted.
@@ -67,7 +66,7 @@ pub(crate) struct Pod {
     pub(super) created: Timestamp,
     /// `terminationGracePeriodSeconds`.
     pub(super) termination_grace: u32,
-    /// The greatest of the termination graces of the pod and of its probes.
+    /// The longest termination grace period of the pod and its probes, in seconds.
     pub(super) longest_grace: u32,
     pub(super) life: Life,
     /// `None` stands for [`NO_NOTES`]. Most pods have no notes.
@@ -77,7 +76,7 @@ pub(crate) struct Pod {
 /// The deletion of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Deletion {
-    /// `deletionTimestamp`: the end of the grace.
+    /// `deletionTimestamp`: the end of the grace period.
     pub(super) at: Timestamp,
     /// `deletionGracePeriodSeconds`.
     pub(super) with: Option<u32>,
@@ -87,33 +86,33 @@ pub(super) struct Deletion {
 /// The reason why a pod that is being deleted still exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum KeptBy {
-    /// The kubelet of this node has not confirmed the end of the pod.
+    /// The kubelet of this node has not confirmed that the pod ended.
     Node(Arc<str>),
     /// The pod ended. These finalizers, separated by commas, keep the object.
     Finalizers(Arc<str>),
 }
 
-/// The time that the API server may need to carry out a request after the client gave up waiting.
-const DONE_BY: Duration = Duration::from_secs(10);
+/// The time that the API server may still need to carry out a request after the client timed out.
+const COMPLETION_LAG: Duration = Duration::from_secs(10);
 
-/// The state of this operator about a pod.
+/// The state that only this operator keeps about a pod. A restart of the operator loses this state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notes {
-    /// The instant of the loss of the clearance.
+    /// The instant at which the pod lost its clearance.
     pub(crate) lost_since: Option<Timestamp>,
-    /// The operator sends no request before this instant. Either the watch has not delivered the last change yet,
-    /// or the API server refused it.
+    /// The operator sends no request before this instant. Either the watch has not delivered the last change yet, or
+    /// the last request failed.
     pub(super) quiet_until: Option<Timestamp>,
-    /// The last request without an answer, and its time. The API server can have carried it out.
+    /// The last request without a response, and its time. The API server may have carried out the request.
     pub(super) unanswered: Option<(Action, Instant)>,
-    /// The number of refused releases in a row.
+    /// The number of consecutive refused releases.
     pub(super) refusals: u32,
     /// The reason of the last Event, so that the same Event is not sent twice.
-    pub(super) said: Option<&'static str>,
+    pub(super) last_event: Option<&'static str>,
 }
 
 static NO_NOTES: Notes =
-    Notes { lost_since: None, quiet_until: None, unanswered: None, refusals: 0, said: None };
+    Notes { lost_since: None, quiet_until: None, unanswered: None, refusals: 0, last_event: None };
 
 impl Pod {
     pub(crate) fn notes(&self) -> &Notes {
@@ -128,28 +127,30 @@ impl Pod {
         result
     }
 
-    /// The end of the grace, if the pod is being deleted.
+    /// The end of the grace period, if the pod is being deleted.
     pub(super) fn ends_at(&self) -> Option<Timestamp> {
         self.ending.as_ref().map(|ending| ending.at)
     }
 
-    /// Takes the unanswered request, if the pod or its absence shows that the API server carried it out. A stop
-    /// does not count if the pod is cleared again and ends late: then somebody else deleted it.
+    /// Takes the unanswered request, if the pod or its absence shows that the API server carried out the request.
+    ///
+    /// If the pod is cleared again, a stop counts only within [`COMPLETION_LAG`]. A later deletion comes from another
+    /// user.
     pub(super) fn take_done(&mut self, gone: bool, now: Instant) -> Option<Action> {
         let (released, ended) = (!self.gated && !gone, self.ending.is_some() || gone);
         let is_lost = self.notes().lost_since.is_some();
         let seconds = self.life.seconds;
-        let shows = |(action, asked): &mut (Action, Instant)| match *action {
+        let is_confirmed = |(action, asked): &mut (Action, Instant)| match *action {
             Action::Release(_) => released,
             Action::Stop(_) | Action::Replace | Action::Roll => {
-                ended && (is_lost || now.duration_since(*asked) < DONE_BY)
+                ended && (is_lost || now.duration_since(*asked) < COMPLETION_LAG)
             }
             Action::Bound(wanted) => seconds == Some(wanted),
         };
-        self.note(|notes| notes.unanswered.take_if(shows)).map(|(action, _)| action)
+        self.note(|notes| notes.unanswered.take_if(is_confirmed)).map(|(action, _)| action)
     }
 
-    /// Whether a Job owns the pod. A Job counts a stopped pod as a failure.
+    /// Whether a Job owns the pod. A Job counts a stopped pod as failed.
     pub(super) fn is_of_a_job(&self) -> bool {
         self.owner
             .as_ref()
@@ -163,22 +164,22 @@ impl Pod {
 }
 
 impl Notes {
-    /// Notes an Event by its reason. Returns whether the Event is new.
+    /// Records the reason of an Event. Returns `false` if the last Event had the same reason.
     pub(super) fn say(&mut self, reason: &'static str) -> bool {
-        self.said.replace(reason) != Some(reason)
+        self.last_event.replace(reason) != Some(reason)
     }
 
     fn is_empty(&self) -> bool {
-        let Self { lost_since, quiet_until, unanswered, refusals, said } = self;
+        let Self { lost_since, quiet_until, unanswered, refusals, last_event } = self;
         lost_since.is_none()
             && quiet_until.is_none()
             && unanswered.is_none()
             && *refusals == 0
-            && said.is_none()
+            && last_event.is_none()
     }
 }
 
-/// Whether a pod has run to its end.
+/// Whether all containers of a pod have ended, and none restarts.
 pub(crate) fn has_ended(pod: &core::Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
@@ -189,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_uid_stays_as_it_is_written() {
+    fn a_uid_keeps_its_spelling() {
         for uid in ["a6624e78-9d75-4f49-b9b7-adc43973495e", "A6624E78-9D75-4F49-B9B7-ADC43973495E", "1", ""] {
             assert_eq!(Uid::from(uid.to_owned()).to_string(), uid);
         }

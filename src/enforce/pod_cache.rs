@@ -28,11 +28,10 @@ use crate::{api::ClearanceSpec, images::Signs};
 #[derive(Debug, Default)]
 pub(crate) struct Namespace {
     pub(super) clearance: Option<Arc<ClearanceSpec>>,
-    /// The pods are boxed, because a map has up to twice as many slots as entries.
+    /// The pods are boxed, because a map allocates up to twice as many slots as entries.
     pub(super) pods: HashMap<Arc<str>, Box<Pod>>,
 }
 
-/// The cache of pods, `StatefulSets` and clearances.
 #[derive(Debug)]
 pub(crate) struct PodCache {
     namespaces: BTreeMap<Arc<str>, Namespace>,
@@ -87,16 +86,16 @@ impl PodCache {
         pods.map(|other| &**other).filter(|other| other.owner == pod.owner)
     }
 
-    /// Puts in a `StatefulSet`. Returns whether it changed.
+    /// Inserts or replaces a `StatefulSet`. Returns whether it changed.
     pub(super) fn set_set(&mut self, uid: String, set: Set) -> bool {
         let changed = self.sets.get(&uid) != Some(&set);
         self.sets.insert(uid, set);
         changed
     }
 
-    /// Keeps the `StatefulSets` whose UID satisfies `is_there`.
-    pub(super) fn retain_sets(&mut self, is_there: impl Fn(&str) -> bool) {
-        self.sets.retain(|uid, _| is_there(uid));
+    /// Removes the `StatefulSets` whose UID does not satisfy `exists`.
+    pub(super) fn retain_sets(&mut self, exists: impl Fn(&str) -> bool) {
+        self.sets.retain(|uid, _| exists(uid));
     }
 
     /// The keys of the pods of a `StatefulSet`.
@@ -115,7 +114,7 @@ impl PodCache {
         known.map_or_else(|| Cow::Owned(Set::default()), Cow::Borrowed)
     }
 
-    /// The pods before and after a pod in its `StatefulSet`.
+    /// The keys of the pods before and after a pod in its `StatefulSet`. These pods may not exist.
     pub(super) fn neighbours(&self, key: &PodKey) -> [Option<PodKey>; 2] {
         let place = self.pod(key).and_then(|(pod, _)| Some((pod.owner.as_ref()?, pod.member.as_ref()?)));
         let named = |owner: &OwnerRef, ordinal: u32| PodKey {
@@ -128,13 +127,13 @@ impl PodCache {
         ]
     }
 
-    /// Puts in the clearance of a namespace. `None` means that the namespace has none.
+    /// Sets the clearance of a namespace. `None` means that the namespace has none.
     pub(crate) fn set_clearance(&mut self, namespace: &str, clearance: Option<ClearanceSpec>) {
         let namespace = self.reader.text(namespace);
         self.namespaces.entry(namespace).or_default().clearance = clearance.map(Arc::new);
     }
 
-    /// Puts in a pod under the key that its namespace and name make.
+    /// Inserts a pod, and returns its key.
     #[cfg(test)]
     pub(crate) fn set_pod(&mut self, pod: &core::Pod) -> PodKey {
         let key = self.key(&pod.namespace().unwrap_or_default(), &pod.name_any());
@@ -142,12 +141,13 @@ impl PodCache {
         key
     }
 
-    /// Puts in a pod. Its notes stay while its UID stays the same.
+    /// Inserts or replaces a pod. The notes stay if the UID stays the same.
     pub(super) fn insert(&mut self, key: &PodKey, pod: &core::Pod) {
         let mut next = self.reader.read(pod);
         let namespace = self.namespaces.entry(Arc::clone(&key.namespace)).or_default();
         if let Some(before) = namespace.pods.get(&key.name).filter(|before| before.uid == next.uid) {
-            // A request changes one of these fields. An event without such a change can be older than the request.
+            // A request changes one of these fields. An event without a change may be older than the request, so the
+            // quiet time continues.
             let changed = (before.gated, before.ends_at(), before.life.seconds)
                 != (next.gated, next.ends_at(), next.life.seconds);
             next.note(|notes| {
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_asked_twice_because_of_other_news() {
+    fn an_event_without_the_requested_change_does_not_end_the_quiet_time() {
         let mut cache = PodCache::new(Signs::default());
         let key = cache.set_pod(&pod(&[], false));
         let quiet = |cache: &mut PodCache| cache.pod(&key).and_then(|(pod, _)| pod.notes().quiet_until);
@@ -204,11 +204,11 @@ mod tests {
         cache.set_pod(&pod(&[("team", "ml")], false));
         assert_eq!(quiet(&mut cache), Some(Timestamp::MAX));
         cache.set_pod(&pod(&[("team", "ml")], true));
-        assert_eq!(quiet(&mut cache), None, "it is told now that the pod ends");
+        assert_eq!(quiet(&mut cache), None, "the event shows the deletion");
     }
 
     #[test]
-    fn what_was_asked_and_not_answered_shows_in_the_pod_or_in_its_absence() {
+    fn a_changed_or_missing_pod_confirms_an_unanswered_request() {
         let mut cache = PodCache::new(Signs::default());
         let stop = Action::Stop(Step::Delete { grace_period_seconds: 0 });
         let now = Instant::now();
@@ -218,15 +218,15 @@ mod tests {
             cache.set_pod(&pod(&[], deleted));
             let (pod, _) = cache.pod_mut(&key)?;
             let taken = pod.take_done(gone, now);
-            assert_eq!(taken.is_none(), pod.notes().unanswered.is_some(), "it is said once");
+            assert_eq!(taken.is_none(), pod.notes().unanswered.is_some(), "it is taken once");
             taken
         };
-        assert!(asked(false, false).is_none(), "it was not done");
+        assert!(asked(false, false).is_none(), "the pod did not change");
         assert!(asked(true, false).is_some() && asked(false, true).is_some());
     }
 
     #[test]
-    fn a_pod_that_was_cleared_again_and_ends_later_was_not_stopped() {
+    fn a_late_deletion_of_a_pod_that_is_cleared_again_is_not_a_stop() {
         let mut cache = PodCache::new(Signs::default());
         let now = Instant::now();
         let mut ended = |lost_since, after| {
@@ -238,7 +238,7 @@ mod tests {
             cache.pod_mut(&key)?.0.take_done(true, now + Duration::from_secs(after))
         };
         assert!(ended(None, 15).is_none(), "its ReplicaSet deleted it");
-        assert!(ended(None, 2).is_some(), "the request was under way when it was cleared again");
-        assert!(ended(Some(Timestamp::MIN), 15).is_some(), "the watch tells late");
+        assert!(ended(None, 2).is_some(), "the request was in progress when the pod was cleared again");
+        assert!(ended(Some(Timestamp::MIN), 15).is_some(), "not cleared again: the watch was late");
     }
 }

@@ -1,12 +1,12 @@
-//! Counts the pods of each system, for its status: how many run, are held, and would stop if their namespace enforced.
-//! It also counts, by namespace, pods that would stop, and pods of no system that look like AI.
+//! Counts the pods of each system for its status: running, held and terminating pods, and those that enforcement would
+//! stop. Two gauges per namespace count the pods that would stop, and the suspected AI workloads without a system.
 //!
 //! ```text
 //!  PodCache ─► Count: numbers, and the controllers of held pods ─► StatusWriter
 //!           └► gauges
 //! ```
 //!
-//! A count waits until no pod has changed for a moment, so that a rollout costs one write.
+//! A count starts half a second after the first change, so that the many changes of a rollout cause one write.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +30,7 @@ use crate::{
     metrics::{Metrics, NamespaceLabel},
 };
 
-/// The delay of a count.
+/// The delay between the first change and the count.
 const DELAY: Duration = Duration::from_millis(500);
 
 /// Counts the pods of changed namespaces, and sends changed counts to the [`StatusWriter`].
@@ -51,7 +51,7 @@ impl PodCounter {
         (counter, StatusWriter::new(client).run(counts))
     }
 
-    /// Notes a change in `namespace`.
+    /// Records a change in `namespace`, so that its pods are counted again.
     pub(super) fn mark(&mut self, namespace: &Arc<str>) {
         self.dirty.insert(Arc::clone(namespace));
         self.due.get_or_insert_with(|| Instant::now() + DELAY);
@@ -70,7 +70,7 @@ impl PodCounter {
         set(&self.metrics.held_pods, pods().filter(|pod| pod.gated).count());
         set(
             &self.metrics.overdue_pods,
-            pods().filter(|pod| matches!(pod.notes().said, Some(OVERDUE | ENDS_LATE))).count(),
+            pods().filter(|pod| matches!(pod.notes().last_event, Some(OVERDUE | ENDS_LATE))).count(),
         );
     }
 
@@ -83,14 +83,14 @@ impl PodCounter {
             return;
         };
         let systems = clearance.iter().flat_map(|c| c.systems.keys());
-        let only_watched = clearance.filter(|c| matches!(c.mode, Some(Mode::Warn | Mode::Audit)));
-        let none = PodCount { would_stop: only_watched.map(|_| 0), ..PodCount::default() };
+        let only_observed = clearance.filter(|c| matches!(c.mode, Some(Mode::Warn | Mode::Audit)));
+        let none = PodCount { would_stop: only_observed.map(|_| 0), ..PodCount::default() };
         let none = Count::none(none);
         let mut counts: BTreeMap<Arc<str>, Count> =
             systems.map(|system| (Arc::from(system.as_str()), none.clone())).collect();
         let (mut observed, now) = (Observed::default(), Timestamp::now());
         for pod in known.pods.values().filter(|pod| !pod.ended) {
-            let would_stop = only_watched.is_some_and(|clearance| would_stop(pod, clearance, now));
+            let would_stop = only_observed.is_some_and(|clearance| would_stop(pod, clearance, now));
             observed.would_stop += i64::from(would_stop);
             match counts.get_mut(&pod.system) {
                 Some(count) => {
@@ -109,7 +109,7 @@ impl PodCounter {
             let system = (Arc::clone(namespace), system);
             if self.written.get(&system) != Some(&count) {
                 self.written.insert(system.clone(), count.clone());
-                // The writer ends with the operator.
+                // A send fails only while the operator ends.
                 let _ = self.queue.send((system, Some(count)));
             }
         }
@@ -129,7 +129,7 @@ impl PodCounter {
     }
 }
 
-/// The pods of a namespace that the operator only observes.
+/// The values of the two gauges of one namespace.
 #[derive(Clone, Copy, Default)]
 struct Observed {
     would_stop: i64,

@@ -1,7 +1,7 @@
-//! Reads the objects of pods. Pods with equal values share one copy of them.
+//! Converts the objects of pods to [`Pod`]s. Equal values of many pods are stored once, to save memory.
 //!
 //! ```text
-//!  core::Pod ─► PodReader ─► Pod ─┬─ owner, system, node ─► one Arc for all pods that have the same
+//!  core::Pod ─► PodReader ─► Pod ─┬─ owner, system, node ─► one Arc for all pods with the same value
 //!                                 └─ runtime ─────────────► SharedRuntime
 //! ```
 
@@ -22,10 +22,10 @@ use crate::{
     policy::{narrowest_scope, runtime_of_pod},
 };
 
-/// The number of shared values before the first search for unused ones.
+/// The number of shared values at which the reader drops unused values for the first time.
 const PRUNE_AT: usize = 1024;
 
-/// Values that many pods share.
+/// The values that pods share, each stored once.
 #[derive(Debug)]
 struct Shared<T: ?Sized>(HashSet<Arc<T>>);
 
@@ -41,13 +41,12 @@ where
         value
     }
 
-    /// Drops the values that no pod has.
+    /// Drops the values that no pod uses.
     fn prune(&mut self) {
         self.0.retain(|value| Arc::strong_count(value) > 1);
     }
 }
 
-/// Makes a [`Pod`] of the object of a pod.
 #[derive(Debug)]
 pub(super) struct PodReader {
     texts: Shared<str>,
@@ -106,7 +105,8 @@ impl PodReader {
     }
 
     fn kept_by(&mut self, pod: &core::Pod) -> KeptBy {
-        // The kubelet deletes an ended pod with a grace of zero. Finalizers keep the object after that.
+        // After the containers end, the kubelet deletes the pod with a grace period of zero. Only finalizers can keep
+        // the object after that.
         let ended = pod.metadata.deletion_grace_period_seconds == Some(0);
         match pod.finalizers() {
             finalizers if ended && !finalizers.is_empty() => {
@@ -128,12 +128,12 @@ impl PodReader {
     }
 }
 
-/// A number of seconds in the spec of a pod. As in Kubernetes, a negative number counts as one second.
-fn seconds(asked: Option<i64>, default: u32) -> u32 {
-    asked.map_or(default, |seconds| if seconds < 0 { 1 } else { u32::try_from(seconds).unwrap_or(u32::MAX) })
+/// Seconds from the spec of a pod. As in Kubernetes, a negative number counts as one second.
+fn seconds(value: Option<i64>, default: u32) -> u32 {
+    value.map_or(default, |seconds| if seconds < 0 { 1 } else { u32::try_from(seconds).unwrap_or(u32::MAX) })
 }
 
-/// The termination graces of the probes whose failure stops a container.
+/// The termination grace periods of the probes whose failure stops a container.
 fn probe_graces(spec: &core::PodSpec) -> impl Iterator<Item = i64> {
     let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
     let probes = containers.flat_map(|container| [&container.liveness_probe, &container.startup_probe]);

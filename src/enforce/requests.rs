@@ -20,12 +20,12 @@ use super::{
 };
 use crate::watch::{RETRY, jittered};
 
-/// The first delay after a refused release. The policies of the API server can see a new clearance late. Each further
-/// delay is twice as long, up to [`RETRY`].
+/// The first delay after a refused release. The policies of the API server can read a new clearance too late, so the
+/// release is retried. Each further delay is twice as long, up to [`RETRY`].
 const LAG: Duration = Duration::from_millis(5);
 
 impl Enforcer {
-    /// Starts the requests that wait, as far as the limit allows. Each is decided again before it starts.
+    /// Starts queued requests, up to the limit. Before each request, the operator decides about the pod again.
     pub(super) fn start(&mut self) {
         while let Some(key) = self.pool.take() {
             let Some((pod, action)) = self.action(&key) else {
@@ -34,7 +34,7 @@ impl Enforcer {
                 continue;
             };
             if matches!(action, Action::Roll) {
-                // Until the answer comes, no other pod of the owner is evicted.
+                // No other pod of the owner is evicted before the response.
                 self.note(&key, |notes| notes.quiet_until = Some(Timestamp::now() + TIMEOUT));
             }
             let (client, metrics, target) = (self.client.clone(), Arc::clone(&self.metrics), key.clone());
@@ -52,7 +52,7 @@ impl Enforcer {
         Some((pod.clone(), action))
     }
 
-    /// Handles the result of a request. `asked` is the pod as it was when the request began.
+    /// Handles the result of a request. `asked` is the pod at the start of the request.
     pub(super) fn done(&mut self, key: &PodKey, asked: &Pod, done: ActionResult) {
         match done {
             ActionResult::Ok(_)
@@ -84,7 +84,7 @@ impl Enforcer {
 
     fn succeeded(&mut self, key: &PodKey, asked: &Pod, action: &Action) {
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
-        // A stop can be visible and still need another request, but not at once.
+        // Whether the watch already shows the change. A stopped pod may need another request later, but not at once.
         let is_visible = match action {
             Action::Release(_) => !pod.gated,
             Action::Bound(seconds) => pod.life.seconds == Some(*seconds),
@@ -92,13 +92,13 @@ impl Enforcer {
         };
         pod.note(|notes| {
             notes.quiet_until = (!is_visible).then(|| Timestamp::now() + jittered(RETRY));
-            (notes.said, notes.refusals, notes.unanswered) = (None, 0, None);
+            (notes.last_event, notes.refusals, notes.unanswered) = (None, 0, None);
         });
         self.events.done(key, asked, clearance.map(|c| &**c), action);
     }
 
-    /// Notes when the request is tried again. While the API server is overloaded it gets no Event. An unclear request
-    /// can have been carried out.
+    /// Schedules the retry of a request. An overload of the API server causes no Event. If the result is unclear, the
+    /// API server may have carried out the request.
     fn failed(
         &mut self,
         key: &PodKey,
@@ -106,7 +106,12 @@ impl Enforcer {
         answer: &str,
         (wants_event, is_unclear): (bool, bool),
     ) {
-        warn!(namespace = &*key.namespace, pod = &*key.name, ?action, "not done yet: {answer}");
+        warn!(
+            namespace = &*key.namespace,
+            pod = &*key.name,
+            ?action,
+            "the action failed: {answer}; trying again"
+        );
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
         let now = Timestamp::now();
         let again = now + jittered(RETRY);

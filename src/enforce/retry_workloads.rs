@@ -1,18 +1,17 @@
-//! Retries workloads whose pods the API server refused. A controller tries again after a delay of up to a quarter of
-//! an hour, and an approval must not wait for that. A controller reconciles an object at once when it changes, so an
-//! annotation is enough.
+//! Makes controllers retry at once after the API server refused their pods. The back-off of a controller is up to 15
+//! minutes, which is too long after an approval. A controller reconciles a changed object at once, so the operator
+//! changes an annotation of the workload.
 //!
 //! ```text
 //!  watch Clearance ─► one more version or sidecar, ─► timers ─► ReplicaSets, StatefulSets, DaemonSets and Jobs
-//!                     or a new namespace,            1, 2, 3 …  without all their pods ─► annotation assent.dev/poked
-//!                     or one that is not governed
+//!                     or governance begins or ends              that lack pods ─► annotation assent.dev/poked
 //! ```
 //!
-//! Pods are refused where they cannot be held: before Kubernetes 1.36, before a new namespace has its `Clearance`, and
-//! where a webhook changed a pod after the API server had found it cleared.
+//! The API server refuses pods that it cannot hold: before Kubernetes 1.36, before a new namespace has its `Clearance`,
+//! and if a webhook changes a pod after the API server found it cleared.
 //!
-//! There are several retries, because the policies of the API server see a new clearance late. Each further refusal
-//! doubles the delay of the controller.
+//! One retry is not enough, because the policies of the API server read a new clearance late. Each further refusal
+//! doubles the back-off of the controller.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,8 +49,8 @@ use crate::{
     watch::{Lenient, Timers, Watches},
 };
 
-/// The delays of the retries after a clearance.
-const AFTER: [Duration; 5] = [
+/// The delays of the retries after a change of a clearance.
+const RETRY_DELAYS: [Duration; 5] = [
     Duration::from_millis(100),
     Duration::from_millis(500),
     Duration::from_secs(2),
@@ -59,16 +58,16 @@ const AFTER: [Duration; 5] = [
     Duration::from_secs(15),
 ];
 
-/// The delay after the start of an operator. It does not know the retries of the operator before it.
-const AFTER_START: [Duration; 1] = [Duration::from_secs(2)];
+/// The delays after the start of the operator. A new operator does not know the retries of an earlier operator.
+const START_DELAYS: [Duration; 1] = [Duration::from_secs(2)];
 
-/// The controller of a younger workload tries again as soon by itself.
-const YOUNG: SignedDuration = SignedDuration::from_secs(5);
+/// The minimum age of a workload. The controller of a younger workload still retries quickly by itself.
+const MINIMUM_AGE: SignedDuration = SignedDuration::from_secs(5);
 
-/// The number of namespaces, and of workloads in each, that are retried at the same time.
+/// The maximum number of namespaces that are retried at the same time, and of workloads in each namespace.
 const CONCURRENCY: usize = 8;
 
-/// Retries workloads until `shutdown`.
+/// Makes controllers retry until `shutdown`.
 pub(crate) async fn run(client: Client, watches: &Arc<Watches>, shutdown: impl Future<Output = ()>) {
     let mut clearances = watches.all::<Clearance>().boxed();
     let mut retries = Retries::default();
@@ -80,23 +79,22 @@ pub(crate) async fn run(client: Client, watches: &Arc<Watches>, shutdown: impl F
             Some(event) = clearances.next() => retries.apply(event, Instant::now()),
             () = sleep_until_opt(next) => {
                 let due = stream::iter(retries.due(Instant::now()));
-                due.for_each_concurrent(CONCURRENCY, |(namespace, whose)| retry(&client, namespace, whose)).await;
+                due.for_each_concurrent(CONCURRENCY, |(namespace, groups)| retry(&client, namespace, groups)).await;
             }
         }
     }
 }
 
-/// The workloads that are retried.
+/// The workloads of a namespace whose controllers retry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Whose {
+enum Group {
     /// The workloads of one system.
     System(String),
-    /// All workloads.
     All,
 }
 
-impl Whose {
-    fn has(&self, template: &PodTemplateSpec) -> bool {
+impl Group {
+    fn includes(&self, template: &PodTemplateSpec) -> bool {
         let labels = template.metadata.as_ref().and_then(|metadata| metadata.labels.as_ref());
         match self {
             Self::All => true,
@@ -125,38 +123,38 @@ impl From<&ClearanceSpec> for Cleared {
 }
 
 impl Cleared {
-    /// The workloads whose pods may be admitted now, and were refused `before`.
-    fn more_than(&self, before: &Self) -> Vec<Whose> {
+    /// The workloads whose pods the API server refused with the clearance `before`, and may admit now.
+    fn more_than(&self, before: &Self) -> Vec<Group> {
         if self.trusted != before.trusted {
-            return vec![Whose::All];
+            return vec![Group::All];
         }
         let has_more = |(system, digests): &(&String, &BTreeSet<Digest>)| {
             let before = before.systems.get(*system);
             !digests.is_empty() && before.is_none_or(|before| !digests.is_subset(before))
         };
         let systems = self.systems.iter().filter(has_more);
-        systems.map(|(system, _)| Whose::System(system.clone())).collect()
+        systems.map(|(system, _)| Group::System(system.clone())).collect()
     }
 }
 
 #[derive(Debug, Default)]
 struct Retries {
     governed: BTreeMap<String, Cleared>,
-    timers: Timers<Instant, (String, Whose)>,
+    timers: Timers<Instant, (String, Group)>,
 }
 
 impl Retries {
     fn apply(&mut self, event: Event<Lenient<Clearance>>, now: Instant) {
         match event {
-            Event::InitApply(Lenient(Ok(clearance))) => self.clearance(&clearance, now, &AFTER_START),
-            Event::Apply(Lenient(Ok(clearance))) => self.clearance(&clearance, now, &AFTER),
+            Event::InitApply(Lenient(Ok(clearance))) => self.clearance(&clearance, now, &START_DELAYS),
+            Event::Apply(Lenient(Ok(clearance))) => self.clearance(&clearance, now, &RETRY_DELAYS),
             Event::Delete(clearance) => self.ungoverned(&clearance.namespace().unwrap_or_default(), now),
-            // The operator replaces an unreadable clearance.
+            // The operator replaces an unreadable clearance, and the replacement causes another event.
             Event::Init | Event::InitDone | Event::InitApply(_) | Event::Apply(_) => {}
         }
     }
 
-    fn clearance(&mut self, clearance: &Clearance, now: Instant, new: &[Duration]) {
+    fn clearance(&mut self, clearance: &Clearance, now: Instant, first_delays: &[Duration]) {
         if clearance.name_any() != CLEARANCE_NAME {
             return;
         }
@@ -166,10 +164,10 @@ impl Retries {
         }
         let cleared = Cleared::from(&clearance.spec);
         match self.governed.insert(namespace.clone(), cleared.clone()) {
-            None => self.schedule(&namespace, &Whose::All, now, new),
+            None => self.schedule(&namespace, &Group::All, now, first_delays),
             Some(before) => {
-                for whose in cleared.more_than(&before) {
-                    self.schedule(&namespace, &whose, now, &AFTER);
+                for group in cleared.more_than(&before) {
+                    self.schedule(&namespace, &group, now, &RETRY_DELAYS);
                 }
             }
         }
@@ -177,31 +175,31 @@ impl Retries {
 
     fn ungoverned(&mut self, namespace: &str, now: Instant) {
         if self.governed.remove(namespace).is_some() {
-            self.schedule(namespace, &Whose::All, now, &AFTER);
+            self.schedule(namespace, &Group::All, now, &RETRY_DELAYS);
         }
     }
 
-    fn schedule(&mut self, namespace: &str, whose: &Whose, now: Instant, times: &[Duration]) {
-        for after in times {
-            self.timers.add(now + *after, (namespace.to_owned(), whose.clone()));
+    fn schedule(&mut self, namespace: &str, group: &Group, now: Instant, delays: &[Duration]) {
+        for delay in delays {
+            self.timers.add(now + *delay, (namespace.to_owned(), group.clone()));
         }
     }
 
-    fn due(&mut self, now: Instant) -> BTreeMap<String, BTreeSet<Whose>> {
-        let mut due: BTreeMap<String, BTreeSet<Whose>> = BTreeMap::new();
-        for (namespace, whose) in self.timers.take(now) {
-            due.entry(namespace).or_default().insert(whose);
+    fn due(&mut self, now: Instant) -> BTreeMap<String, BTreeSet<Group>> {
+        let mut due: BTreeMap<String, BTreeSet<Group>> = BTreeMap::new();
+        for (namespace, group) in self.timers.take(now) {
+            due.entry(namespace).or_default().insert(group);
         }
         due
     }
 }
 
-/// A controller of pods.
+/// A workload whose controller creates pods.
 trait Controller:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug
 {
     fn template(&self) -> Option<&PodTemplateSpec>;
-    /// Whether it has fewer pods than it should have.
+    /// Whether the workload has fewer pods than its spec requires.
     fn lacks_pods(&self) -> bool;
 }
 
@@ -228,7 +226,7 @@ impl Controller for StatefulSet {
 
     fn lacks_pods(&self) -> bool {
         let Some(status) = &self.status else { return true };
-        // An ordered set makes the next pod when all others are ready.
+        // An ordered set creates its next pod only after all its other pods are ready.
         let is_due = self.spec.pod_management_policy.as_deref() == Some("Parallel")
             || status.ready_replicas.unwrap_or(0) >= status.replicas;
         is_due && status.replicas < self.spec.replicas.unwrap_or(1)
@@ -262,36 +260,38 @@ impl Controller for Job {
     }
 }
 
-async fn retry(client: &Client, namespace: String, whose: BTreeSet<Whose>) {
+async fn retry(client: &Client, namespace: String, groups: BTreeSet<Group>) {
     let retried = async {
-        retry_all::<ReplicaSet>(client, &namespace, &whose).await?;
-        retry_all::<StatefulSet>(client, &namespace, &whose).await?;
-        retry_all::<DaemonSet>(client, &namespace, &whose).await?;
-        retry_all::<Job>(client, &namespace, &whose).await
+        retry_all::<ReplicaSet>(client, &namespace, &groups).await?;
+        retry_all::<StatefulSet>(client, &namespace, &groups).await?;
+        retry_all::<DaemonSet>(client, &namespace, &groups).await?;
+        retry_all::<Job>(client, &namespace, &groups).await
     };
     if let Err(error) = retried.await {
-        warn!(namespace, "workloads that lack pods were not poked, and try again by themselves: {error}");
+        warn!(namespace, "cannot annotate workloads that lack pods: {error}; their controllers retry later");
     }
 }
 
 async fn retry_all<K: Controller>(
     client: &Client,
     namespace: &str,
-    whose: &BTreeSet<Whose>,
+    groups: &BTreeSet<Group>,
 ) -> Result<(), kube::Error> {
     let api: Api<Lenient<K>> = Api::namespaced(client.clone(), namespace);
     let all = api.list(&ListParams::default().match_any()).await?;
     let all = all.items.into_iter().filter_map(|object| object.0.ok());
-    let ours = |of: &K| of.template().is_some_and(|template| whose.iter().any(|whose| whose.has(template)));
-    let young = Timestamp::now() - YOUNG;
-    let is_old = |of: &K| of.creation_timestamp().is_none_or(|created| created.0 < young);
-    let lacking = all.filter(|of| of.lacks_pods() && is_old(of) && ours(of)).map(Ok);
+    let is_included = |object: &K| {
+        object.template().is_some_and(|template| groups.iter().any(|group| group.includes(template)))
+    };
+    let old_enough = Timestamp::now() - MINIMUM_AGE;
+    let is_old = |object: &K| object.creation_timestamp().is_none_or(|created| created.0 < old_enough);
+    let lacking = all.filter(|object| object.lacks_pods() && is_old(object) && is_included(object)).map(Ok);
     let patch =
         Patch::Merge(json!({ "metadata": { "annotations": { POKED_ANNOTATION: Timestamp::now() } } }));
     stream::iter(lacking)
-        .try_for_each_concurrent(CONCURRENCY, async |of| {
-            let name = of.name_any();
-            info!(namespace, kind = &*K::kind(&()), name, "lacks pods that are cleared: poked");
+        .try_for_each_concurrent(CONCURRENCY, async |object| {
+            let name = object.name_any();
+            info!(namespace, kind = &*K::kind(&()), name, "lacks pods; making its controller retry");
             match api.patch(&name, &PatchParams::default(), &patch).await {
                 Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
                 answer => answer.map(drop),
@@ -321,41 +321,41 @@ mod tests {
         json!({ "mode": "enforce", "trusted": trusted, "systems": { "s": { "cleared": cleared } } })
     }
 
-    /// The number of retries that the events cause.
-    fn looks(events: Vec<Event<Lenient<Clearance>>>) -> Vec<(Whose, usize)> {
+    /// The number of retries that the events schedule, by group.
+    fn scheduled(events: Vec<Event<Lenient<Clearance>>>) -> Vec<(Group, usize)> {
         let (mut retries, now) = (Retries::default(), Instant::now());
         for event in events {
             retries.apply(event, now);
         }
         let mut count = BTreeMap::new();
-        for (_, whose) in retries.timers.take(now + Duration::from_mins(1)) {
-            *count.entry(whose).or_insert(0) += 1;
+        for (_, group) in retries.timers.take(now + Duration::from_mins(1)) {
+            *count.entry(group).or_insert(0) += 1;
         }
         count.into_iter().collect()
     }
 
     #[test]
-    fn only_what_lets_more_in_is_a_reason_to_retry() {
+    fn workloads_retry_only_when_more_pods_may_be_admitted() {
         let none = json!({});
         let sidecar = json!({ "containers": [{ "name": "mesh", "image": "mesh:1" }] });
         let start = |digits: &str| Event::InitApply(clearance(&spec(digits, &none)));
         let after = |digits: &str, trusted: &Value| {
             let next = Event::Apply(clearance(&spec(digits, trusted)));
-            looks(vec![start("12"), next])
+            scheduled(vec![start("12"), next])
         };
-        let started = (Whose::All, AFTER_START.len());
+        let started = (Group::All, START_DELAYS.len());
         let only_started = std::slice::from_ref(&started);
         assert_eq!(after("12", &none), only_started, "nothing changed");
-        assert_eq!(after("1", &none), only_started, "less may run");
-        let system = (Whose::System("s".to_owned()), AFTER.len());
+        assert_eq!(after("1", &none), only_started, "one version fewer is cleared");
+        let system = (Group::System("s".to_owned()), RETRY_DELAYS.len());
         assert_eq!(after("123", &none), [system, started.clone()]);
         assert_eq!(
             after("12", &sidecar),
-            [(Whose::All, AFTER.len())],
-            "the look after the start is among them"
+            [(Group::All, RETRY_DELAYS.len())],
+            "the retry after the start is one of them"
         );
-        assert_eq!(looks(vec![start("12"), start("12")]), [started], "a watch that listed again");
+        assert_eq!(scheduled(vec![start("12"), start("12")]), [started], "the watch listed again");
         let new = Event::Apply(clearance(&spec("", &none)));
-        assert_eq!(looks(vec![new]), [(Whose::All, AFTER.len())]);
+        assert_eq!(scheduled(vec![new]), [(Group::All, RETRY_DELAYS.len())]);
     }
 }

@@ -1,10 +1,10 @@
-//! `StatefulSets`: the place of a pod in its set, and the order in which the set starts and stops.
+//! The place of a pod in its `StatefulSet`, and the order in which the pods of a set start and stop.
 //!
 //! ```text
-//!  stop     shards-2 ─ gone, or its share of the budgets' time is over ─► shards-1 ─► shards-0
+//!  stop     shards-2 ─ gone, or its share of the time for budgets is over ─► shards-1 ─► shards-0
 //!  release  shards-0 ─ ready ─► shards-1 ─► shards-2     a Parallel set releases all pods at once
 //!           shards-0 ─ not cleared: no pod waits for it ─► shards-1
-//!  replace  a gated pod of a revision that its set no longer wants: the set waits for this pod for ever
+//!  replace  a gated pod of an old revision: its set would wait for it without end
 //!           (<https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback>)
 //! ```
 
@@ -18,7 +18,7 @@ use kube::ResourceExt;
 
 use super::owner::OwnerRef;
 
-/// The label of a pod that names its revision.
+/// The label of a pod with the name of its revision.
 const REVISION_LABEL: &str = "controller-revision-hash";
 
 /// The place of a pod in its `StatefulSet`.
@@ -48,8 +48,8 @@ impl Member {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Set {
     parallel: bool,
-    /// The revision that the controller wants for pods from this ordinal on. The partition counts from the
-    /// first ordinal of the set.
+    /// The first ordinal that gets the new revision, and this revision. The partition counts from the first ordinal of
+    /// the set.
     wanted: Option<(u32, String)>,
 }
 
@@ -71,12 +71,12 @@ impl From<&StatefulSet> for Set {
 }
 
 impl Set {
-    /// Whether the set starts its pods at once, and not in order.
+    /// Whether the set starts all its pods at once, and not in order.
     pub(super) const fn is_parallel(&self) -> bool {
         self.parallel
     }
 
-    /// Whether the set waits for another pod in the place of the gated pod `held`.
+    /// Whether the set wants another revision in the place of the gated pod `held`.
     pub(super) fn wants_another(&self, held: &Member) -> bool {
         self.wanted
             .as_ref()
@@ -84,8 +84,8 @@ impl Set {
     }
 }
 
-/// The instant to stop the pod with `ordinal`. The pods with the ordinals `running` run, the set lost its clearance
-/// at `since`, and evictions respect budgets until `until`.
+/// The instant to stop the pod with `ordinal`. `running` contains the ordinals of the running pods. Each running pod
+/// has an equal share of the time from the loss at `since` to the end of the budgets at `until`.
 pub(super) fn stops_at(ordinal: u32, running: &[u32], since: Timestamp, until: Timestamp) -> Timestamp {
     let after = running.iter().filter(|other| **other > ordinal).count();
     let (after, all) =
@@ -113,11 +113,11 @@ mod tests {
     }
 
     #[test]
-    fn the_last_goes_first_and_the_first_before_the_budgets_time_is_over() {
+    fn pods_stop_from_the_highest_ordinal_before_the_time_for_budgets_is_over() {
         let (since, until) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(30).expect("in range"));
         let at = |ordinal, running: &[u32]| stops_at(ordinal, running, since, until).as_second();
         assert_eq!([2, 1, 0].map(|ordinal| at(ordinal, &[0, 1, 2])), [0, 10, 20]);
-        assert_eq!(at(1, &[0, 1]), 0, "those that are gone are not waited for");
+        assert_eq!(at(1, &[0, 1]), 0, "no pod waits for a pod that is gone");
         assert!((0..1000).all(|ordinal| at(ordinal, &(0..1000).collect::<Vec<_>>()) < 30));
     }
 }

@@ -1,7 +1,7 @@
-//! Writes the counts of pods into the status of each system. The condition `PodsHeld` names the workloads that wait.
+//! Writes the counts of pods into the status of each system. The condition `PodsHeld` names the held workloads.
 //!
 //! ```text
-//!  Count ─► the roots of the controllers ─► status.pods, condition PodsHeld ─► written, if they changed
+//!  Count ─► the roots of the controllers ─► status.pods, condition PodsHeld ─► patch, if they changed
 //! ```
 
 use std::{
@@ -24,19 +24,19 @@ use crate::{
     watch::{Lenient, RETRY, is_transient, jittered, request},
 };
 
-/// The field manager of the counts.
+/// The field manager of the counts. It differs from the manager of the other fields of a status.
 const MANAGER: &str = "assent-census";
 
 /// The number of systems in one page of a list.
 const PAGE: u32 = 500;
 
-/// The greatest number of controllers of held pods in the condition.
-const NAMED: usize = 8;
+/// The maximum number of controllers of held pods for one condition.
+const MAX_OWNERS: usize = 8;
 
 /// The namespace and name of a system.
 pub(super) type System = (Arc<str>, Arc<str>);
 
-/// The pods of a system, and the controllers of those that are held.
+/// The numbers of pods of a system, and the controllers of its held pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
     pub(super) pods: PodCount,
@@ -49,23 +49,22 @@ impl Count {
         Self { pods, held_of: BTreeSet::new() }
     }
 
-    /// Counts a held pod.
+    /// Counts a held pod, and records its owner up to [`MAX_OWNERS`] owners.
     pub(super) fn hold(&mut self, owner: Option<&Arc<OwnerRef>>) {
         self.pods.held += 1;
-        if self.held_of.len() < NAMED {
+        if self.held_of.len() < MAX_OWNERS {
             self.held_of.extend(owner.cloned());
         }
     }
 }
 
-/// The counts in the status of a system.
+/// The fields that this module writes into the status of a system.
 type Written = (PodCount, Condition);
 
-/// Writes counts into statuses.
 pub(super) struct StatusWriter {
     client: Client,
     roots: Roots,
-    /// The last status of each system, from this operator or an earlier one.
+    /// The last written fields of each system, from this operator or an earlier one.
     written: BTreeMap<System, Written>,
 }
 
@@ -74,8 +73,8 @@ impl StatusWriter {
         Self { client, roots: Roots::default(), written: BTreeMap::new() }
     }
 
-    /// Writes the last count of each system. While the API server is overloaded, it tries again. `None` means that the
-    /// system was deleted: its last status is forgotten, so that a new system of the same name starts without one.
+    /// Writes the last count of each system, and retries transient errors. `None` means that the system was deleted.
+    /// Then the writer forgets the last status of the system. A new system with the same name starts without a status.
     pub(super) async fn run(mut self, mut counts: mpsc::UnboundedReceiver<(System, Option<Count>)>) {
         let mut pending = BTreeMap::new();
         let mut next = counts.recv().await;
@@ -97,7 +96,7 @@ impl StatusWriter {
                             debug!(
                                 namespace = &*system.0,
                                 system = &*system.1,
-                                "a count was not taken: {error}"
+                                "cannot write the pod counts into the status: {error}"
                             );
                         }
                     }
@@ -147,27 +146,27 @@ impl StatusWriter {
     }
 }
 
-/// Reads the counts in the statuses of all systems. An unreadable status is written again.
+/// Reads the counts from the statuses of all systems. The operator writes a missing or unreadable status again.
 async fn read_written(client: &Client) -> BTreeMap<System, Written> {
     let api: Api<Lenient<AISystem>> = Api::all(client.clone());
-    let (mut said, mut page) = (BTreeMap::new(), ListParams::default().limit(PAGE));
+    let (mut written, mut page) = (BTreeMap::new(), ListParams::default().limit(PAGE));
     loop {
         let listed = match api.list(&page).await {
             Ok(listed) => listed,
             Err(error) => {
-                debug!("what the statuses say is not known: {error}");
-                return said;
+                debug!("cannot list the statuses of all systems: {error}; writing the others again");
+                return written;
             }
         };
         for system in listed.items.into_iter().filter_map(|system| system.0.ok()) {
             let name = (Arc::from(system.namespace().unwrap_or_default()), Arc::from(system.name_any()));
             let status = system.status.unwrap_or_default();
             let held = status.conditions.into_iter().find(|condition| condition.type_ == PODS_HELD);
-            said.extend(status.pods.zip(held).map(|is| (name, is)));
+            written.extend(status.pods.zip(held).map(|counts| (name, counts)));
         }
         match listed.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = page.continue_token(&token),
-            None => return said,
+            None => return written,
         }
     }
 }

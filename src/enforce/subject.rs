@@ -1,4 +1,4 @@
-//! The subject of an Event, and the reason why it may not run.
+//! The subject of an Event, and the reason why the subject may not run.
 
 use std::{
     borrow::Cow,
@@ -18,7 +18,6 @@ use crate::{
 static ANY_RUNTIME: LazyLock<Result<SharedRuntime, Unmatchable>> =
     LazyLock::new(|| Ok(SharedRuntime::default()));
 
-/// The subject of an Event.
 #[derive(Debug)]
 pub(crate) struct EventSubject<'a> {
     pub(super) api_version: &'a str,
@@ -45,7 +44,7 @@ impl<'a> EventSubject<'a> {
         }
     }
 
-    /// A workload. The reason of its Event does not depend on a runtime.
+    /// A workload. The text of its Event does not depend on a runtime.
     pub(super) fn workload(namespace: &'a str, root: &'a OwnerRef, system: &'a Arc<str>) -> Self {
         Self {
             api_version: &root.api_version,
@@ -60,7 +59,7 @@ impl<'a> EventSubject<'a> {
     }
 }
 
-/// The command that explains the subject. The plugin explains pods, and the system of any other subject.
+/// The command that explains a pod, or the system of any other subject.
 pub(super) fn explain(subject: &EventSubject<'_>) -> String {
     match subject.kind {
         "Pod" => format!("kubectl assent explain pod/{} -n {}", subject.name, subject.namespace),
@@ -68,23 +67,29 @@ pub(super) fn explain(subject: &EventSubject<'_>) -> String {
     }
 }
 
+/// The command that explains the system of the subject, or the subject itself if it names no system.
 pub(super) fn explain_system(subject: &EventSubject<'_>) -> String {
-    let system = if subject.system.is_empty() { "NAME" } else { subject.system };
-    format!("kubectl assent explain aisystem/{system} -n {}", subject.namespace)
+    let EventSubject { kind, name, namespace, system, .. } = subject;
+    if system.is_empty() {
+        return format!("kubectl assent explain {}/{name} -n {namespace}", kind.to_lowercase());
+    }
+    format!("kubectl assent explain aisystem/{system} -n {namespace}")
 }
 
-/// Why a pod, or a pod of a Job, may not run.
+/// The reason why a pod, or a pod of a Job, may not run.
 pub(super) fn why(pod: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) -> String {
     let system = clearance.and_then(|c| c.systems.get(&**pod.system));
     match (pod.runtime, system) {
-        _ if pod.system.is_empty() => "it has no label assent.dev/system to name its AISystem".to_owned(),
+        _ if pod.system.is_empty() => {
+            "it has no label assent.dev/system, so it names no AI system".to_owned()
+        }
         (_, None) => format!("there is no AISystem {}", pod.system),
         (Err(unmatchable), _) => unmatchable.to_string(),
         (Ok(_), Some(system)) => why_of_system(pod.system, system),
     }
 }
 
-/// The longest text about a system, in bytes. It leaves room for the command at the end of an Event.
+/// The maximum length of a text about a system, in bytes. It leaves room for the command at the end of an Event.
 const WHY_BYTES: usize = 128;
 
 fn why_of_system(name: &str, system: &SystemClearance) -> String {
@@ -103,8 +108,8 @@ fn why_of_system(name: &str, system: &SystemClearance) -> String {
     shorten(text, WHY_BYTES)
 }
 
-/// Why each version is withheld, without the remedies. After a loss, versions that lost their clearance come before
-/// versions that never had one. Otherwise the newest version comes first.
+/// The cause of each withheld version, without the remedy. After a loss, versions that await approval come last.
+/// Otherwise the newest version comes first.
 fn causes(system: &SystemClearance) -> impl Iterator<Item = String> {
     let waits = |version: &WithheldVersion| version.reason == "AwaitingApproval";
     let mut versions: Vec<_> = system.withheld.iter().collect();

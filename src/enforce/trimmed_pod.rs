@@ -1,5 +1,5 @@
-//! The object of a pod without its `managedFields`. No decision reads them. They are half of the bytes that the API
-//! server sends, and most of the work to parse a hundred thousand pods.
+//! The object of a pod without its `managedFields`. No decision reads `managedFields`. They are half of the bytes that
+//! the API server sends, and take most of the time to parse 100,000 pods.
 //!
 //! ```text
 //!  metadata ─► without managedFields ─┐
@@ -12,7 +12,6 @@ use serde::Deserialize;
 
 use crate::watch::{Lenient, Metadata};
 
-/// The object of a pod without its `managedFields`.
 #[derive(Resource, Clone, Debug, Deserialize)]
 #[resource(inherit = "Pod")]
 pub(super) struct TrimmedPod {
@@ -23,7 +22,7 @@ pub(super) struct TrimmedPod {
 }
 
 impl From<Lenient<TrimmedPod>> for TrimmedPod {
-    /// An unreadable pod has no runtime that could be cleared. If it counted as missing, it would run on.
+    /// An unreadable pod gets no spec, so no version clears it. A pod that counted as missing would continue to run.
     fn from(pod: Lenient<TrimmedPod>) -> Self {
         pod.0.unwrap_or_else(|unreadable| Self { metadata: unreadable.metadata, spec: None, status: None })
     }
@@ -43,7 +42,7 @@ mod tests {
     use crate::api::SYSTEM_LABEL;
 
     #[test]
-    fn a_pod_that_cannot_be_read_is_still_a_pod_of_its_system() {
+    fn an_unreadable_pod_still_belongs_to_its_system() {
         let metadata = json!({ "name": "p", "namespace": "n", "labels": { SYSTEM_LABEL: "scorer" } });
         let pod = json!({ "metadata": metadata, "spec": { "containers": 1 } });
         let pod: Lenient<TrimmedPod> = serde_json::from_str(&pod.to_string()).expect("never fails");

@@ -1,4 +1,4 @@
-//! Applies the events of the watches to the cache, and decides about the pods that they concern.
+//! Applies the events of the watches to the cache, and decides again about the affected pods.
 //!
 //! ```text
 //!  Event ─► Relist ─► Change ─► PodCache ─► look_at the pod, its neighbours or its namespace
@@ -46,8 +46,8 @@ impl Enforcer {
         }
     }
 
-    /// Puts in a clearance. An unreadable one changes nothing, because a missing one means that the namespace is not
-    /// governed. The operator that leads replaces it.
+    /// Sets the clearance of a namespace. An unreadable clearance changes nothing. If it counted as missing, the
+    /// namespace would not be governed. The leader replaces an unreadable clearance.
     fn set_clearance(&mut self, namespace: &str, clearance: Lenient<Clearance>) {
         let Ok(clearance) = clearance.0 else { return };
         if clearance.metadata.name.as_deref() != Some(CLEARANCE_NAME) {

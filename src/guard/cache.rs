@@ -98,7 +98,8 @@ impl PolicyCache {
         self.policies.get(key)
     }
 
-    /// The policies that are no longer as `wanted`, and those that never were since this operator started.
+    /// The policies that were intact before and now differ from `wanted`, and the policies that were never intact since
+    /// the operator started.
     pub fn broken(&mut self, wanted: &BTreeMap<Key, PolicyObject>) -> (Vec<Key>, Vec<Key>) {
         let (mut broken, mut never_intact) = (Vec::new(), Vec::new());
         for (key, wanted) in wanted.iter().filter(|(key, _)| self.listed.contains(key.kind)) {

@@ -1,11 +1,12 @@
 //! Publishes an Event about a restored policy.
 
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::events::{Event, EventType};
 use tracing::warn;
 
-use super::follow_up::Restored;
+use super::restore::Restored;
+use crate::event_recorder::EventRecorder;
 
-pub(super) async fn publish(recorder: &Recorder, restored: &Restored) {
+pub(super) async fn publish(recorder: &EventRecorder, restored: &Restored) {
     let event = Event {
         type_: EventType::Warning,
         reason: "PolicyRestored".to_owned(),

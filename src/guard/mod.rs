@@ -31,9 +31,9 @@ use tracing::{info, warn};
 
 use self::{
     cache::PolicyCache,
-    follow_up::{Restored, follow_up},
+    follow_up::follow_up,
     release::{NotInstalled, Release},
-    restore::restore,
+    restore::{Restored, restore},
 };
 use crate::{
     admission::{HoldMethod, Key, Operator, PolicyObject, policies},
@@ -42,8 +42,8 @@ use crate::{
     watch::{RETRY, Watches},
 };
 
-/// The time that Helm may need between the `ClusterRole` and the policies. Until then, policies that were never intact
-/// are left to Helm.
+/// The time that Helm may need from the write of the `ClusterRole` to the writes of the policies. During this time, the
+/// operator does not restore policies that were never intact.
 const SETTLING: SignedDuration = SignedDuration::from_secs(15);
 
 /// The minimum time between two checks. It limits the load if another client keeps changing a policy.
@@ -52,7 +52,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The maximum number of policies that are restored at the same time.
 const CONCURRENCY: usize = 8;
 
-/// Restores the policies of `operator` until `shutdown`. The follow-up work is finished then.
+/// Restores the policies of `operator` until `shutdown`, and then finishes the follow-up work.
 pub(crate) async fn run(
     client: Client,
     operator: Operator,
@@ -81,7 +81,7 @@ struct PolicyRestorer {
     operator: Operator,
     wanted: BTreeMap<Key, PolicyObject>,
     live: PolicyCache,
-    /// Why the last restore was skipped. It deduplicates the log line.
+    /// The reason why the last restore was skipped, to deduplicate the log line.
     paused_for: Option<NotInstalled>,
     metrics: Arc<Metrics>,
     restored: mpsc::UnboundedSender<Restored>,
@@ -129,7 +129,7 @@ impl PolicyRestorer {
         let settled =
             Duration::try_from(settled).ok().filter(|wait| !wait.is_zero() && !never_intact.is_empty());
         let broken = if settled.is_some() { broken } else { [broken, never_intact].concat() };
-        // Policies come first: for a new binding, the API server reads its policy to check access to the parameters.
+        // Policies come first: for a new binding, the API server reads the policy to check access to the parameters.
         let (bindings, policies): (Vec<_>, Vec<_>) =
             broken.into_iter().partition(|key| key.kind.ends_with("Binding"));
         let all = self.restore(&policies, &release).await & self.restore(&bindings, &release).await;
@@ -148,7 +148,7 @@ impl PolicyRestorer {
         for (key, found, restored) in results {
             match restored {
                 Ok(restored) => self.report(key, found.as_ref(), restored, release),
-                // The policy of this binding was deleted too, and the watch has not delivered that yet.
+                // The policy of this binding was deleted too, but the watch has not delivered the deletion yet.
                 Err(error) if error.to_string().contains("unable to get policy") => all = false,
                 Err(error) => {
                     warn!(policy = %key, "missing or changed, and cannot be restored: {error}; trying again");
@@ -169,7 +169,7 @@ impl PolicyRestorer {
         warn!(policy = %key, "{what}");
         self.metrics.policies_restored.get_or_create(&PolicyLabels { policy: key.to_string() }).inc();
         self.live.set(key.clone(), restored.clone());
-        // The receiver lives as long as this task.
+        // The send cannot fail, because the receiver lives as long as this task.
         let _ = self.restored.send(Restored { policy: restored, what, applier: release.applier.clone() });
     }
 

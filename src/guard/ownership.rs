@@ -1,6 +1,6 @@
 //! Gives the fields of a restored policy back to the manager that applied the release.
 //!
-//! `helm upgrade` uses server-side apply. Without this, the next upgrade would report a conflict.
+//! `helm upgrade` uses server-side apply. Without this step, the next upgrade would report a conflict.
 
 use std::fmt::Debug;
 
@@ -16,7 +16,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::{follow_up::Restored, restore::MANAGER};
+use super::restore::{MANAGER, Restored};
 use crate::admission::PolicyObject;
 
 /// Makes `restored.applier` the only manager of the policy.

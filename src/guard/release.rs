@@ -13,17 +13,17 @@ use crate::{
     watch::Lenient,
 };
 
-/// An installed release, as its `ClusterRole` shows it.
+/// An installed release, with the data of its `ClusterRole`.
 #[derive(Debug)]
 pub struct Release {
     role: ClusterRole,
-    /// The last write of the `ClusterRole`.
+    /// The time of the last write of the `ClusterRole`.
     pub written: Timestamp,
     /// The field manager of the installer, such as Helm or a `GitOps` controller.
     pub applier: ManagedFieldsEntry,
 }
 
-/// Why policies are not restored.
+/// The reason why policies are not restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotInstalled {
     /// The release was uninstalled.
@@ -33,7 +33,8 @@ pub enum NotInstalled {
 }
 
 impl Release {
-    /// Reads the release without a cache. Helm deletes the `ClusterRole` before the policies, and a cache could lag.
+    /// Reads the release without a cache, because a cache could lag. Helm deletes the `ClusterRole` before the
+    /// policies.
     pub async fn read(
         client: &Client,
         operator: &Operator,
@@ -72,13 +73,13 @@ impl Release {
         managed_by.into_iter().map(|(key, value)| (key.clone(), value.clone()))
     }
 
-    /// The owner reference with which a restored policy is deleted together with the release.
+    /// The owner reference of a restored policy. The API server deletes the policy together with the release.
     pub fn owner(&self) -> Option<OwnerReference> {
         self.role.owner_ref(&())
     }
 }
 
-/// The field manager of the annotation. The same client writes the policies.
+/// The field manager that wrote the annotation. The same client writes the policies of the release.
 fn applier(role: &ClusterRole) -> Option<&ManagedFieldsEntry> {
     let annotation = format!("/f:metadata/f:annotations/f:{}", POLICIES_ANNOTATION.replace('/', "~1"));
     let wrote = |entry: &&ManagedFieldsEntry| {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Debug};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams, PostParams},
@@ -15,6 +16,15 @@ use crate::admission::PolicyObject;
 
 /// The field manager of restored policies.
 pub const MANAGER: &str = "assent";
+
+/// A restored policy, with the input of the follow-up work.
+pub struct Restored {
+    pub policy: PolicyObject,
+    /// The change that was undone, as text for the Event.
+    pub what: String,
+    /// The field manager that applied the release.
+    pub applier: ManagedFieldsEntry,
+}
 
 /// Creates the `wanted` policy, or overwrites the one that was `found`.
 pub async fn restore(

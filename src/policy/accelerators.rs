@@ -1,4 +1,4 @@
-//! The signs that a pod uses an accelerator. The values of the chart add more names.
+//! The signs that a pod uses an accelerator. The values of the chart can add names.
 //!
 //! ```text
 //!  built-in names ───┐                  ┌─► Accelerators::of     scope, metrics, kubectl assent inventory
@@ -9,14 +9,16 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
-/// The field of a pod in which a sign of an accelerator can be.
+/// The kind of a sign: the field of a pod that shows the use of an accelerator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
     /// An extended resource whose name begins with the name of the sign, with a quantity other than zero.
     Resource,
-    /// A `RuntimeClass` that has the name of the sign between hyphens. It gives the devices of its node to a pod.
+    /// A `RuntimeClass` whose name contains the name of the sign as a part between hyphens. Such a class gives devices
+    /// of the node to a pod.
     RuntimeClass,
-    /// An environment variable with the name of the sign. With it a container runtime gives devices to a container.
+    /// An environment variable with the name of the sign. The container runtime gives devices to a container with this
+    /// variable.
     Variable,
     /// An annotation whose name begins with the name of the sign.
     Annotation,
@@ -26,7 +28,7 @@ impl Sign {
     /// All kinds of signs.
     pub const ALL: [Self; 4] = [Self::Resource, Self::RuntimeClass, Self::Variable, Self::Annotation];
 
-    /// The word for this kind in the list that the operator reads.
+    /// The keyword of this kind in the list of added names.
     const fn name(self) -> &'static str {
         match self {
             Self::Resource => "resource",
@@ -90,8 +92,8 @@ const RESOURCES: &[&str] = &[
 
 const RUNTIME_CLASSES: &[&str] = &["amd", "ascend", "habana", "mthreads", "nvidia"];
 
-/// `CUDA_VISIBLE_DEVICES` and similar variables are not in the list: they select from devices that a container already
-/// has.
+/// `CUDA_VISIBLE_DEVICES` and similar variables are not in the list, because they only select from the devices that a
+/// container already has.
 const VARIABLES: &[&str] = &[
     "AMD_VISIBLE_DEVICES",
     "ASCEND_VISIBLE_DEVICES",
@@ -100,7 +102,7 @@ const VARIABLES: &[&str] = &[
     "NVIDIA_VISIBLE_DEVICES",
 ];
 
-/// Values of these variables that give no device.
+/// The values with which a [`Sign::Variable`] gives no device to a container.
 pub const NO_DEVICE: [&str; 3] = ["", "none", "void"];
 
 /// Annotations of the Container Device Interface, and for the GPU fractions of KAI and Run:ai.
@@ -150,7 +152,8 @@ impl Accelerators {
     }
 }
 
-/// The variables of a container that have a value or a source, and do not say that there is no device.
+/// The variables of a container whose value is not in [`NO_DEVICE`]. A variable with a source counts, because its value
+/// is not known.
 fn gives_devices(container: &Container) -> impl Iterator<Item = &str> {
     let variables = container.env.iter().flatten().filter(|variable| {
         variable.value_from.is_some() || !NO_DEVICE.contains(&variable.value.as_deref().unwrap_or_default())
@@ -158,7 +161,7 @@ fn gives_devices(container: &Container) -> impl Iterator<Item = &str> {
     variables.map(|variable| variable.name.as_str())
 }
 
-/// One sign on each line, such as `resource example.com/npu`. The chart writes the same format.
+/// Writes one sign per line, such as `resource example.com/npu`. The chart writes the same format.
 impl fmt::Display for Accelerators {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|(sign, name)| writeln!(f, "{} {name}", sign.name()))
@@ -180,7 +183,7 @@ impl FromStr for Accelerators {
         let sign = |line: &str| {
             let (kind, name) = line.split_once(' ')?;
             let sign = Sign::ALL.into_iter().find(|sign| sign.name() == kind)?;
-            // A name becomes part of a CEL expression, so it must not need quoting.
+            // A name becomes part of a CEL expression, so the name must not contain characters that need quoting.
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
             (!name.is_empty() && name.chars().all(plain)).then(|| (sign, name.to_owned()))
         };

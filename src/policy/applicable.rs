@@ -1,12 +1,12 @@
 //! Selects the recorded decisions that apply to a version in its current state.
 //!
 //! ```text
-//!  Approve          applies to the version that it names, if that still has the digest of the decision
+//!  Approve          applies to the version that it names, if the version still has the digest of the decision
 //!  Reject, Revoke   apply to the version that they name, with any digest,
 //!                   and to every version with the digest of the decision, with any name
 //! ```
 //!
-//! So nobody can avoid a rejection with a change that they later undo, or with the same content under another name.
+//! So no user can avoid a rejection with a temporary change, or with another name for the same content.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -15,7 +15,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::{ApproverRoles, RecordedDecision, SubjectDigests, approver_of, signed_text};
 use crate::api::{Approval, Approver, Decision};
 
-/// Whether `approval` applies to the version `version` of `system`, whose subject now has `digests`.
+/// Whether `approval` applies to `version` of `system`. The current subject of the version has `digests`.
 pub fn applies_to(approval: &Approval, system: &str, version: &str, digests: &SubjectDigests) -> bool {
     let spec = &approval.spec;
     let same_name = spec.model_version == version;
@@ -28,8 +28,8 @@ pub fn applies_to(approval: &Approval, system: &str, version: &str, digests: &Su
 
 /// The decisions in `approvals`.
 ///
-/// If the same signed decision exists more than once, all copies have the earliest time. So a rejection or revocation
-/// that is applied again has no new effect.
+/// If several objects contain the same signed decision, all of them get the earliest time. So a copy of an old
+/// rejection or revocation has no new effect.
 pub fn statements<'a>(
     approvals: impl IntoIterator<Item = &'a Approval>,
     roles: &'a ApproverRoles,
@@ -63,7 +63,8 @@ impl<'a> RecordedDecision<'a> {
     pub fn by(approver: Cow<'a, Approver>, approval: &'a Approval) -> Option<Self> {
         let recorded = approval.metadata.creation_timestamp.as_ref()?.0;
         let signed = approval.spec.signature.as_ref().map(|signature| signature.signed_at.0);
-        // An approval counts from the time of the review. A rejection or revocation counts from the time of its record.
+        // An approval counts from the time of its signature, so it does not lift a later revocation. A rejection or
+        // revocation counts from the creation of its object.
         let signed = signed.filter(|_| approval.spec.decision == Decision::Approve);
         Some(Self {
             name: approval.metadata.name.as_deref()?,

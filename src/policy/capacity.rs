@@ -1,4 +1,4 @@
-//! The limits of a `Clearance` that can leave no room for a version, with the next step for each.
+//! The limits of a `Clearance` that a version can exceed, each with the next step for the user.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub enum Capacity {
     Share {
         /// The size of the version in bytes.
         bytes: usize,
-        /// The size of the other cleared versions of the system.
+        /// The size of the other cleared versions of the system, in bytes.
         used: usize,
         /// The number of bytes that one system may use.
         limit: usize,
@@ -28,12 +28,12 @@ pub enum Capacity {
     Bytes {
         /// The size of the version in bytes.
         bytes: usize,
-        /// The number of free bytes.
+        /// The number of bytes that are left in the Clearance.
         free: usize,
         /// The largest systems, with their sizes in bytes.
         largest: Vec<(String, usize)>,
     },
-    /// The API server could not compare a pod with all cleared versions of the system.
+    /// The comparison of a pod with all cleared versions of the system would cost too much for the API server.
     Cost {
         /// The number of cleared versions of the system.
         versions: usize,

@@ -1,4 +1,4 @@
-//! The effect of each decision: which approvals count at a time, and why others do not.
+//! The effect of each decision: whether it counts at a given time, and the reason if it does not count.
 //!
 //! ```text
 //!  decisions on one subject digest, by person and role, over time
@@ -8,7 +8,8 @@
 //!  carol  ── Approve ──────────── Revoke ───►  Revoked,    Counted   (voids all earlier approvals)
 //! ```
 //!
-//! The API server records times in whole seconds. If two decisions have the same second, the approval loses.
+//! The API server records times in whole seconds. In the same second, a rejection or a revocation takes precedence over
+//! an approval.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -31,14 +32,15 @@ pub struct RecordedDecision<'a> {
     pub decision: Decision,
     /// The reason that the person gave.
     pub reason: Option<&'a str>,
-    /// The time of the record. For an approval: the time of the signature, if that is earlier.
+    /// The time at which the API server recorded the decision. For an approval: the time of the signature, if the
+    /// signature is earlier.
     pub at: Timestamp,
-    /// The end that the person set.
+    /// The end of the approval, if the person set one.
     pub not_after: Option<Timestamp>,
 }
 
-/// The users who wrote the subject of a decision, as the API server recorded them. `None` if they are not known, as
-/// before Kubernetes 1.36.
+/// The users who wrote the subject of a decision, as the API server recorded them. A user that is not known is `None`.
+/// Before Kubernetes 1.36, no user is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Authors<'a> {
     /// The user who created the model version.
@@ -58,8 +60,9 @@ impl Authors<'_> {
 pub enum ApprovalEffect {
     /// The decision counts.
     Counted,
-    /// A later decision of the same person in the same role supersedes it. A rejection supersedes an approval. Both
-    /// supersede a rejection. An approval does not supersede another one: each counts until its end.
+    /// A later decision of the same person in the same role supersedes this decision. A rejection supersedes earlier
+    /// approvals and rejections. An approval supersedes only earlier rejections. So several approvals of one person can
+    /// count until their ends.
     Superseded,
     /// A later revocation voids the approval.
     Revoked,
@@ -88,8 +91,8 @@ impl ApprovalEffect {
     }
 }
 
-/// The end of an approval: its own end, or its time plus the validity of the level, whichever is earlier. It is in
-/// whole seconds, like the times of the API server.
+/// The end of an approval: its own end, or its time plus the validity of the level, whichever is earlier. The result is
+/// in whole seconds, like the times of the API server.
 pub fn end(statement: &RecordedDecision<'_>, level: &RiskLevelSpec) -> Option<Timestamp> {
     let by_level = level.validity.and_then(|validity| {
         let validity = SignedDuration::try_from(std::time::Duration::from(validity)).ok()?;
@@ -105,7 +108,7 @@ pub fn whole_seconds(instant: Timestamp) -> Timestamp {
 
 /// The decisions on one subject under one level.
 pub struct Record<'a> {
-    /// Each decision with its effect if it had no end, and with its end.
+    /// Each decision with its effect before its end, and with its end.
     statements: Vec<(&'a RecordedDecision<'a>, ApprovalEffect, Option<Timestamp>)>,
 }
 
@@ -136,7 +139,7 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// The last revocation. If several have the same second, it is the one whose name comes last.
+    /// The last revocation. If several revocations have the same second, the result is the one with the last name.
     pub fn last_revoke(&self) -> Option<&'a RecordedDecision<'a>> {
         let revocations = self.statements.iter().map(|(s, ..)| *s).filter(|s| s.decision == Decision::Revoke);
         revocations.max_by_key(|s| (s.at, s.name))
@@ -164,7 +167,7 @@ impl<'a> LatestDecisions<'a> {
         Self { revoked, rejected: latest(Decision::Reject), approved: latest(Decision::Approve) }
     }
 
-    /// The effect of `statement` if it had no end.
+    /// The effect of `statement` before its end.
     fn effect_of(
         &self,
         statement: &RecordedDecision<'_>,
@@ -191,15 +194,15 @@ impl<'a> LatestDecisions<'a> {
         }
     }
 
-    /// Whether the person neither approved nor rejected again after this rejection.
+    /// Whether this rejection is in effect: the person made no later decision in the same role.
     fn is_rejecting(&self, statement: &RecordedDecision<'_>) -> bool {
         self.approved.get(&key(statement)) <= Some(&statement.at)
             && self.rejected.get(&key(statement)) <= Some(&statement.at)
     }
 }
 
-/// Whether an approval in `role` counts. If a level requires no role, every role counts: otherwise nobody could lift a
-/// revocation.
+/// Whether approvals and rejections in `role` count. If a level requires no role, every role counts. Otherwise no
+/// approval could lift a revocation.
 fn is_required(level: &RiskLevelSpec, role: &str) -> bool {
     level.approvals.is_empty() || level.approvals.iter().any(|required| required.role == role)
 }

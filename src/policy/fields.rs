@@ -1,4 +1,4 @@
-//! The class of each field of a pod: it is compared, or free, or a pod with it is never approved.
+//! The class of each field of a pod: compared, free or refused. A pod with a refused field is never approved.
 //!
 //! ```text
 //!  OpenAPI of the API server ─ every field of PodSpec ─┐
@@ -11,20 +11,19 @@
 //! A field is compared or refused if it can change what runs, or which server answers the requests of the pod. A field
 //! is free if it only decides where, when, with which rights or with how many resources the pod runs.
 //!
-//! In the paths, `containers` stands for init containers too, `probe` for `livenessProbe`, `readinessProbe` and
-//! `startupProbe`, and `hook` for `lifecycle.postStart` and `lifecycle.preStop`. A path without
-//! entries below it stands for everything below it.
+//! In the paths, `containers` also means init containers. `probe` means `livenessProbe`, `readinessProbe` and
+//! `startupProbe`. `hook` means `lifecycle.postStart` and `lifecycle.preStop`. A path covers all fields below it.
 
 use Class::{Compared, Free, Refused};
 
-/// How a field of a pod is treated.
+/// The treatment of a field of a pod in the comparison with an approved runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// The field must equal the approved one.
+    /// The field must equal the field of the approved runtime.
     Compared,
     /// The field may have any value, for this reason.
     Free(&'static str),
-    /// A pod that sets the field is never approved. The text says what to do instead.
+    /// A pod that sets the field is never approved. The text states the alternative.
     Refused(&'static str),
 }
 
@@ -295,7 +294,7 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("workloadRef", Free(WHERE)),
 ];
 
-/// Fields that Kubernetes 1.35 has and later versions do not.
+/// Fields of Kubernetes 1.35 that later versions do not have.
 pub const FORMER_FIELDS: &[&str] = &["workloadRef"];
 
 const NO_HOST_PROCESS: &str = "leave it out, because such a container runs programs of its node";
@@ -303,8 +302,8 @@ const PLAIN_MOUNT: &str = "leave it out, so that the mount has no special option
 
 /// Prefixes of refused annotations, with the program that reads them.
 ///
-/// With these annotations a container runtime or its plugin mounts files into a container, injects devices, or replaces
-/// the programs that run the container.
+/// A container runtime or its plugin reads these annotations. It then mounts files into a container, injects devices,
+/// or replaces the programs that run the container.
 pub const ANNOTATIONS: &[(&str, &str)] = &[
     ("cdi-devices.noderesource.dev", "a plugin of containerd and CRI-O (NRI)"),
     ("cdi-devices.nri.io", "a plugin of containerd and CRI-O (NRI)"),
@@ -338,7 +337,7 @@ pub fn is_refused_annotation(name: &str) -> bool {
     ANNOTATIONS.iter().any(|(prefix, _)| name.starts_with(prefix)) && !HARMLESS_ANNOTATIONS.contains(&name)
 }
 
-/// What to do instead of setting the refused field `path`.
+/// The alternative to the refused field `path`, for a message.
 pub(super) fn instead_of(path: &str) -> &'static str {
     let class = FIELDS.iter().find(|(field, _)| *field == path).map(|(_, class)| class);
     match class {

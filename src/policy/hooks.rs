@@ -9,8 +9,8 @@
 use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::util::intstr::IntOrString};
 
 use super::{
-    Unmatchable,
-    matching::{is_set, refuse, refuse_of, texts},
+    convert::{is_set, texts},
+    unmatchable::{Unmatchable, refuse, refuse_of},
 };
 use crate::api::{ExecHooks, HttpGet, HttpHeader, HttpHooks, Text};
 
@@ -37,7 +37,7 @@ fn command(exec: Option<&core::ExecAction>) -> Vec<Text> {
     texts(exec.and_then(|exec| exec.command.as_ref()))
 }
 
-/// The command of a probe of a container.
+/// The command of a probe. A probe must not set a host, so that the node probes the pod itself.
 fn probe(container: &str, probe: Option<&core::Probe>) -> Result<Vec<Text>, Unmatchable> {
     let Some(probe) = probe else { return Ok(Vec::new()) };
     let this = format_args!("a probe of container {container}");
@@ -48,7 +48,7 @@ fn probe(container: &str, probe: Option<&core::Probe>) -> Result<Vec<Text>, Unma
     Ok(command(probe.exec.as_ref()))
 }
 
-/// The request of a hook of a container. It has no host, so the node sends it to the pod itself.
+/// The HTTP request of a hook. A hook must not set a host, so that the node sends the request to the pod itself.
 fn request(container: &str, hook: Option<&core::LifecycleHandler>) -> Result<Option<HttpGet>, Unmatchable> {
     let Some(core::LifecycleHandler { http_get, tcp_socket, exec: _, sleep: _ }) = hook else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Judges one model version: the verdict at a time, and how long it is valid.
+//! Judges one model version: computes the verdict at a given time, and the time at which this verdict changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::api::{
     AISystemSpec, Decision, Evidence, ImagePolicy, ModelVersionSpec, RequiredApproval, RiskLevelSpec, Runtime,
 };
 
-/// Everything on which a verdict on one model version depends, except the time.
+/// All inputs of a verdict on one model version, except the time.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
     /// The name of the version.
@@ -40,7 +40,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The reasons why the version may not run. Empty if it may run.
+    /// The reasons why the version may not run. Empty if the version may run.
     pub fn reasons(&self) -> &[Reason] {
         match self {
             Self::Cleared => &[],
@@ -49,7 +49,7 @@ impl Verdict {
     }
 }
 
-/// A verdict at a time, and how long it is valid.
+/// A verdict at a given time, and the time at which this verdict changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement<'a> {
     /// Whether the version may run.
@@ -72,8 +72,8 @@ pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
     let at = |instant| outcome(facts, record.as_ref(), instant);
     let (verdict, effects) = at(now);
     let later: Vec<_> = instants(facts).into_iter().filter(|instant| *instant > now).collect();
-    // While the facts stay the same, time only ends things, and nothing becomes valid again. So a binary search finds the
-    // first time at which the outcome changes.
+    // With constant facts, approvals and certifications only end, and none becomes valid again. So an outcome never
+    // returns, and a binary search finds the first time at which the outcome changes.
     let first_not = |same: &dyn Fn(&Outcome) -> bool| {
         later.get(later.partition_point(|instant| same(&at(*instant)))).copied()
     };
@@ -83,7 +83,7 @@ pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
     Judgement { verdict, not_after, effects, revisit }
 }
 
-/// All times at which a requirement can change.
+/// All times at which the verdict can change: the ends of approvals and certifications, and the decommission date.
 fn instants(facts: &Facts<'_>) -> BTreeSet<Timestamp> {
     let approvals =
         facts.level.into_iter().flat_map(|level| facts.statements.iter().filter_map(move |s| end(s, level)));
@@ -114,7 +114,7 @@ fn outcome(facts: &Facts<'_>, record: Option<&Record<'_>>, now: Timestamp) -> Ou
     (verdict, effects.into_iter().map(|(_, effect)| effect).collect())
 }
 
-/// The system or level that the version needs and that does not exist.
+/// The reason for a system or a level that does not exist.
 fn undefined(facts: &Facts<'_>) -> Vec<Reason> {
     match (facts.system, facts.level) {
         (None, _) => vec![Reason::SystemNotFound { system: facts.version.system.clone() }],
@@ -132,8 +132,8 @@ fn retired(system: &AISystemSpec, now: Timestamp) -> Option<Reason> {
     })
 }
 
-/// Rejections in effect, and the last revocation if nobody approved after it. If an approval came after it and ended,
-/// the reason is that end, because the approval lifted the revocation.
+/// The reasons from rejections in effect and from the last revocation. A later approval lifts the revocation, even if
+/// the approval has expired. Then the reason is the expired approval, not the revocation.
 fn decisions(
     name: &str,
     record: &Record<'_>,
@@ -221,7 +221,7 @@ fn missing_approvals(
     let short = level.approvals.iter().zip(have).filter(|(required, have)| *have < required.count as usize);
     let reason = |(required, have): (&RequiredApproval, usize)| {
         let (role, needed) = (required.role.clone(), required.count as usize);
-        // If a person has another approval that counts, the end of an earlier one does not matter.
+        // If a person has another approval that counts, the end of an earlier approval does not matter.
         let counted = by(&role, ApprovalEffect::Counted);
         let ended = effects.iter().filter(|(s, effect)| {
             s.role == role
@@ -234,7 +234,8 @@ fn missing_approvals(
         let not_counted = |why| by(&role, why).into_iter().map(str::to_owned).collect();
         let owners = not_counted(ApprovalEffect::ApproverIsOwner);
         let authors = not_counted(ApprovalEffect::ApproverIsAuthor);
-        // A person whose approval is valid in this role but not counted here is counted in another role.
+        // Whether the user also has a valid approval in another role. Then the user can fill a place there instead of
+        // in this role.
         let elsewhere = |user: &&str| {
             let mut others = level.approvals.iter().filter(|other| other.role != role);
             others.any(|other| approvers.get(other.role.as_str()).is_some_and(|people| people.contains(user)))

@@ -7,50 +7,28 @@
 //!         describe this pod                      approved Runtime ──┘
 //! ```
 //!
-//! The API server decides the same with `admission/cel/matches.cel`, and a test compares the two. `fields` has the
-//! class of each field. Pods, containers, variables and mounts are destructured field by field. So the code does not
-//! compile with a field of a newer Kubernetes until somebody classifies the field.
+//! The API server makes the same comparison with `admission/cel/matches.cel`. A test compares both implementations.
+//! `fields` contains the class of each field. The code destructures pods, containers and mounts without `..`. So a new
+//! field of a later Kubernetes version is a compile error until a developer classifies the field.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as core;
 
 use super::{
-    fields::{instead_of, is_refused_annotation},
+    convert::{field, is_set, resource, texts},
+    fields::is_refused_annotation,
     hooks::hooks,
+    unmatchable::{Unmatchable, refuse, refuse_of},
     volumes::{is_token, is_token_mount, volume},
     without_trusted,
 };
 use crate::api::{
-    Container, EnvFrom, EnvVar, EnvVarSource, FieldRef, KeyRef, MayVary, ResourceFieldRef, Runtime,
-    SourceRef, Text, Trusted, VolumeMount,
+    Container, EnvFrom, EnvVar, EnvVarSource, KeyRef, MayVary, Runtime, SourceRef, Text, Trusted, VolumeMount,
 };
 
 /// The default path of the termination message of a container.
 const TERMINATION_LOG: &str = "/dev/termination-log";
-
-/// The error for a pod with a field that can change what runs and that a [`Runtime`] cannot contain.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("{0}")]
-pub struct Unmatchable(Box<str>);
-
-impl Unmatchable {
-    /// The error for a pod in which `what` sets the field `field`. The field has its name in `fields`.
-    pub(super) fn new(field: &str, what: impl fmt::Display) -> Self {
-        Self(format!("{what} cannot be part of an approved runtime: {}", instead_of(field)).into())
-    }
-}
-
-/// Returns an error if the field `field` is `present` in a pod. `what` describes the field.
-pub(super) fn refuse(present: bool, field: &str, what: impl fmt::Display) -> Result<(), Unmatchable> {
-    if present { Err(Unmatchable::new(field, what)) } else { Ok(()) }
-}
-
-/// The same for a field in `part` of a pod.
-pub(super) fn refuse_of(present: bool, field: &str, part: impl fmt::Display) -> Result<(), Unmatchable> {
-    let name = field.rsplit('.').next().unwrap_or(field);
-    refuse(present, field, format_args!("{name} of {part}"))
-}
 
 /// Whether the runtime `pod`, without its `trusted` additions, equals the runtime `approved`.
 pub fn matches(approved: &Runtime, trusted: &Trusted, pod: &Runtime) -> bool {
@@ -100,7 +78,7 @@ pub(super) fn container_matches(approved: &Container, pod: &Container) -> bool {
         && *http == pod.http
 }
 
-/// The runtime of a pod with these annotations.
+/// Converts a pod with these annotations to the [`Runtime`] that [`matches()`] compares.
 ///
 /// # Errors
 /// [`Unmatchable`] if the pod has a field or an annotation that is never approved.
@@ -180,17 +158,14 @@ pub fn runtime_of_pod(
     })
 }
 
-pub(super) fn is_set(text: Option<&String>) -> bool {
-    text.is_some_and(|text| !text.is_empty())
-}
-
 fn is_host_process(options: Option<&core::WindowsSecurityContextOptions>) -> bool {
     options.and_then(|options| options.host_process).unwrap_or_default()
 }
 
 /// Refuses name servers, search domains, and options with special characters.
 ///
-/// Options are in the same file as the list of name servers, and the API server accepts any text as an option.
+/// A special character in an option can add a name server. Options and name servers are in the same file, and the API
+/// server accepts any text as an option.
 fn dns(config: &core::PodDNSConfig) -> Result<(), Unmatchable> {
     let core::PodDNSConfig { nameservers, searches, options } = config;
     let is_word = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || ".:_-".contains(c));
@@ -261,10 +236,6 @@ fn container(pod: &core::Container) -> Result<Container, Unmatchable> {
     })
 }
 
-pub(super) fn texts(texts: Option<&Vec<String>>) -> Vec<Text> {
-    texts.into_iter().flatten().map(|text| text.as_str().into()).collect()
-}
-
 fn env_var(pod: &core::EnvVar) -> EnvVar {
     EnvVar {
         name: pod.name.as_str().into(),
@@ -273,8 +244,8 @@ fn env_var(pod: &core::EnvVar) -> EnvVar {
     }
 }
 
-/// The source of a variable. A file becomes an empty source, which no approved variable can have. So such a variable
-/// never matches, unless it may vary.
+/// Converts the source of a variable. A runtime has no field for a file, so a file becomes an empty source. No approved
+/// variable has an empty source. So a variable from a file matches only if `mayVary` names the variable.
 fn env_var_source(source: &core::EnvVarSource) -> EnvVarSource {
     let core::EnvVarSource {
         config_map_key_ref,
@@ -296,21 +267,6 @@ fn env_var_source(source: &core::EnvVarSource) -> EnvVarSource {
             key: r.key.as_str().into(),
             optional: r.optional,
         }),
-    }
-}
-
-pub(super) fn field(pod: &core::ObjectFieldSelector) -> FieldRef {
-    FieldRef {
-        api_version: pod.api_version.as_deref().unwrap_or("v1").into(),
-        field_path: pod.field_path.as_str().into(),
-    }
-}
-
-pub(super) fn resource(pod: &core::ResourceFieldSelector) -> ResourceFieldRef {
-    ResourceFieldRef {
-        container_name: pod.container_name.as_deref().map(Text::from),
-        resource: pod.resource.as_str().into(),
-        divisor: pod.divisor.as_ref().map_or("0", |d| &d.0).into(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The rules, as pure functions: what may run, given the objects that people wrote and the current time.
+//! The policy as pure functions. It decides which versions and pods may run. The inputs are the objects that people
+//! wrote and the current time.
 //!
 //! ```text
 //!  AISystem ─┐                  ┌─► Verdict   Cleared | Withheld(every reason)
@@ -9,12 +10,13 @@
 //!  Pod ── runtime_of_pod ── without_trusted ── matches ── Runtime of a cleared version
 //! ```
 //!
-//! There is no client, no clock and no async code: the time is a parameter. The same facts at the same time give the
-//! same judgement, in any order of the facts.
+//! This module has no client, no clock and no async code. The time is a parameter. Equal facts at equal times give
+//! equal judgements. The order of the facts does not matter.
 
 mod accelerators;
 mod applicable;
 mod capacity;
+mod convert;
 mod effect;
 mod fields;
 mod hooks;
@@ -27,6 +29,7 @@ mod signature;
 mod subject;
 mod suspension;
 mod trusted;
+mod unmatchable;
 mod volumes;
 
 pub use accelerators::{Accelerators, NO_DEVICE, NotASign, Sign};
@@ -37,13 +40,14 @@ pub use fields::{
     ANNOTATIONS, Class, FIELDS, FORMER_FIELDS, HARMLESS_ANNOTATIONS, free_fields, is_refused_annotation,
 };
 pub use judgement::{Facts, Judgement, Verdict, judge, unpinned};
-pub use matching::{Unmatchable, matches, runtime_of_pod};
+pub use matching::{matches, runtime_of_pod};
 pub use reason::{Elsewhere, Reason};
 pub use scope::narrowest_scope;
 pub use signature::{ApproverRoles, NotSigned, SIGNATURE_NAMESPACE, approver_of, public_key, signed_text};
 pub use subject::{Subject, SubjectDigests};
 pub use suspension::{JOB_CONTROLLER, QUEUE_LABELS, Suspender, is_queued};
 pub use trusted::without_trusted;
+pub use unmatchable::Unmatchable;
 
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,7 @@ pub struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// The version and the `Approval` of `statement`. `None` if it names the version `name` itself.
+    /// The version and the `Approval` of `statement`. `None` if `statement` names the version `name` itself.
     pub(super) fn of(statement: &RecordedDecision<'_>, name: &str) -> Option<Self> {
         (statement.version != name)
             .then(|| Self { version: statement.version.to_owned(), approval: statement.name.to_owned() })
@@ -31,7 +31,8 @@ impl fmt::Display for Elsewhere {
     }
 }
 
-/// A reason why a version is not cleared, in the order of importance: a condition shows the first one as its `reason`.
+/// A reason why a version is not cleared. The variants are in the order of importance. A condition shows the most
+/// important reason as its `reason`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// The version names a system that does not exist.
@@ -49,13 +50,13 @@ pub enum Reason {
         /// The name of the prohibited level.
         level: String,
     },
-    /// The decommission date has come.
+    /// The decommission date of the system has passed.
     Decommissioned {
         /// The decommission date.
         since: Timestamp,
-        /// The reason for the end.
+        /// The reason for the decommission, in the words of the owner.
         why: String,
-        /// The name of the system that replaces it.
+        /// The name of the system that replaces the decommissioned one.
         successor: Option<String>,
     },
     /// The version was revoked and not approved again.
@@ -66,7 +67,7 @@ pub enum Reason {
         at: Timestamp,
         /// The reason for the revocation.
         why: Option<String>,
-        /// The version that the decision names, if it is another one.
+        /// The version that the decision names, if the decision names another version.
         elsewhere: Option<Elsewhere>,
     },
     /// A rejection is in effect.
@@ -77,7 +78,7 @@ pub enum Reason {
         role: String,
         /// The reason for the rejection.
         why: Option<String>,
-        /// The version that the decision names, if it is another one.
+        /// The version that the decision names, if the decision names another version.
         elsewhere: Option<Elsewhere>,
     },
     /// The level requires digests, and the version names an image by tag.
@@ -97,10 +98,11 @@ pub enum Reason {
     },
     /// A certification of the provider that the level requires is missing or has ended.
     CertificationMissing {
-        /// Its name.
+        /// The name of the certification.
         certification: String,
     },
-    /// Approvals in a role ended, and too few are left. People with another valid approval do not count as ended.
+    /// Approvals in a role ended, and too few valid approvals are left. An ended approval is ignored if the same person
+    /// has another valid approval.
     ApprovalExpired {
         /// The name of the required role.
         role: String,
@@ -123,7 +125,7 @@ pub enum Reason {
         owners: Vec<String>,
         /// Users whose approvals do not count because they wrote the version or the system.
         authors: Vec<String>,
-        /// Users who approved in this role and count in another one, if one person fills only one role.
+        /// Users who approved in this role but count in another role, because one person fills only one role.
         in_several_roles: Vec<String>,
     },
     /// The `Clearance` has no room for the version.
@@ -131,7 +133,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether more approvals are enough to resolve it.
+    /// Whether more approvals alone can resolve the reason.
     pub const fn is_for_want_of_approval(&self) -> bool {
         matches!(self, Self::AwaitingApproval { .. } | Self::ApprovalExpired { .. })
     }
@@ -155,7 +157,7 @@ impl Reason {
         }
     }
 
-    /// Whether waiting does not help, because a person must change a decision or create a new object.
+    /// Whether waiting does not help. A person must change a decision or an object, or create a new object.
     pub const fn is_stalled(&self) -> bool {
         matches!(
             self,
@@ -167,7 +169,7 @@ impl Reason {
         )
     }
 
-    /// The next step to resolve it for `version` of `system`, with the command.
+    /// The next step to resolve the reason for `version` of `system`, with the command.
     pub fn remedy(&self, namespace: &str, system: &str, version: &str) -> String {
         let approve = |role: &str| {
             format!(

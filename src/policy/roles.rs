@@ -6,24 +6,24 @@ use crate::api::RequiredApproval;
 
 /// The number of filled places in each role, in the order of `required`. `approvers` maps roles to people.
 ///
-/// With `separate`, one person fills only one place, and the number of filled places is the largest possible (a maximum
-/// bipartite matching, by augmenting paths). A person who can fill either of two roles fills the one whose name comes
-/// first. The order of `required` does not matter for this.
+/// With `separate`, one person fills only one place, and the number of filled places is the largest possible. The
+/// algorithm is a maximum bipartite matching, by augmenting paths. It fills the roles in the order of their names, so
+/// the order of `required` does not change the result.
 pub fn assign_roles(
     required: &[RequiredApproval],
     approvers: &BTreeMap<&str, BTreeSet<&str>>,
     separate: bool,
 ) -> Vec<usize> {
-    let nobody = BTreeSet::new();
-    let people = |role: &RequiredApproval| approvers.get(role.role.as_str()).unwrap_or(&nobody);
+    let no_people = BTreeSet::new();
+    let people = |role: &RequiredApproval| approvers.get(role.role.as_str()).unwrap_or(&no_people);
     if !separate {
         return required.iter().map(|role| people(role).len().min(role.count as usize)).collect();
     }
-    let everybody: BTreeSet<&str> = required.iter().flat_map(people).copied().collect();
-    let number: BTreeMap<&str, usize> = everybody.iter().copied().zip(0..).collect();
+    let all_people: BTreeSet<&str> = required.iter().flat_map(people).copied().collect();
+    let number: BTreeMap<&str, usize> = all_people.iter().copied().zip(0..).collect();
     let candidates = required.iter().map(|role| people(role).iter().map(|person| number[person]).collect());
     let candidates: Vec<Vec<usize>> = candidates.collect();
-    let mut assignment = Assignment { candidates: &candidates, role_of: vec![None; everybody.len()] };
+    let mut assignment = Assignment { candidates: &candidates, role_of: vec![None; all_people.len()] };
     let by_name: BTreeSet<(&str, usize)> = required.iter().map(|r| r.role.as_str()).zip(0..).collect();
     for (_, role) in by_name {
         for _ in 0..required[role].count {
@@ -36,7 +36,7 @@ pub fn assign_roles(
     (0..required.len()).map(filled).collect()
 }
 
-/// An assignment of people to roles. Both are numbers.
+/// An assignment of people to roles. Indexes represent people and roles.
 struct Assignment<'a> {
     /// The people who can fill each role.
     candidates: &'a [Vec<usize>],
@@ -45,7 +45,8 @@ struct Assignment<'a> {
 }
 
 impl Assignment<'_> {
-    /// Assigns one more person to `role`, and moves others to roles that they can also fill. Returns whether it could.
+    /// Assigns one more person to `role`. If necessary, other people move to roles that they can also fill. Returns
+    /// whether the assignment succeeded.
     fn fill(&mut self, role: usize, tried: &mut [bool]) -> bool {
         if std::mem::replace(&mut tried[role], true) {
             return false;

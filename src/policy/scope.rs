@@ -1,4 +1,4 @@
-//! Which pods each scope of a namespace governs.
+//! The pods that each scope of a namespace governs.
 //!
 //! ```text
 //!                  names a system   uses an accelerator   any other
@@ -7,7 +7,7 @@
 //!  all                   ✓                    ✓                   ✓
 //! ```
 //!
-//! The API server decides the same with CEL expressions that `admission` generates from the same [`Accelerators`].
+//! `admission` generates CEL expressions from the same [`Accelerators`], so that the API server selects the same pods.
 
 use k8s_openapi::{api::core::v1::PodSpec, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 

@@ -1,12 +1,14 @@
-//! Verifies the signature of a decision that a person made outside the cluster. Any account may apply such a decision.
+//! Verifies the signature of a decision that a person made outside the cluster. Any account may apply the signed
+//! decision.
 //!
 //! ```text
 //!  Approval ── namespace, system, version, digest, decision, role, reason, end, time ──► canonical JSON
 //!     └─ signature ── by a key of the ApproverRole, valid at the creation of the object ──► Approver
 //! ```
 //!
-//! The signature covers all fields of a decision, so nobody can use it for another decision. It also covers its time.
-//! An approval counts as made at that time, so it does not lift a later revocation when somebody applies it again.
+//! The signature covers all fields of a decision, so no user can use it for another decision. The signature also covers
+//! its time, and an approval counts from that time. So an old approval that a user applies again does not lift a later
+//! revocation.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
@@ -23,7 +25,7 @@ pub const SIGNATURE_NAMESPACE: &str = "approval@assent.dev";
 /// The existing roles, by name.
 pub type ApproverRoles = BTreeMap<String, Arc<ApproverRole>>;
 
-/// Why a signature does not count.
+/// The error for a decision without a valid signature or a recorded approver.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotSigned {
     /// The decision has neither a signature nor an approver.
@@ -100,12 +102,12 @@ pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
 
 /// The person who decided, from the record of the API server or from the signature.
 ///
-/// A rejection or revocation stays after its key is removed from the role. Its status names the signer, and only the
-/// operator can write that. Only the same user in the same role can lift a rejection, with a later approval. New
-/// approvals by every required role lift a revocation.
+/// A rejection or revocation stays in effect after its key is removed from the role. The status of the `Approval` names
+/// the signer, and only the operator can write the status. Only the same user in the same role can lift a rejection,
+/// with a later approval. New approvals by every required role lift a revocation.
 ///
 /// # Errors
-/// [`NotSigned`] if the decision of no known person counts.
+/// [`NotSigned`] if the person who decided is not known.
 pub fn approver_of<'a>(
     approval: &'a Approval,
     roles: &'a ApproverRoles,
@@ -147,7 +149,7 @@ fn verified<'a>(
     if public.verify(SIGNATURE_NAMESPACE, &text, &signed).is_err() {
         return Err(NotSigned::OfAnother { user });
     }
-    // Somebody could keep an approval with a future date, and later lift a revocation with it.
+    // Otherwise a user could keep an approval with a future date, and lift a later revocation with it.
     let signed_at = whole_seconds(signature.signed_at.0);
     if spec.decision == Decision::Approve && signed_at > at {
         return Err(NotSigned::DatedAhead { user, signed_at, at });
@@ -156,7 +158,7 @@ fn verified<'a>(
     valid.map(|(key, _)| &key.approver).ok_or_else(|| NotSigned::KeyNotValid { user, role: role.clone(), at })
 }
 
-/// The public key, or `None` if it cannot be read.
+/// The public key. `None` if its text cannot be parsed.
 pub fn public_key(key: &ApproverKey) -> Option<PublicKey> {
     PublicKey::from_openssh(&key.public_key).ok()
 }

@@ -1,12 +1,12 @@
-//! The subject of an approval: all content that approvers sign. A change of it needs new approvals.
+//! The subject of an approval: all content that approvers sign. A change of this content needs new approvals.
 //!
 //! ```text
 //!  form 1   namespace, system, purpose, level, jurisdictions, version
-//!  form 2   the same, "form": 2, and the documents that the level requires, each by its digest
+//!  form 2   the fields of form 1, "form": 2, and the documents that the level requires, each by its digest
 //! ```
 //!
-//! Form 2 applies if the level requires documents. Otherwise the digest is that of form 1, so digests of older releases
-//! stay valid.
+//! Form 2 applies if the level requires documents. Otherwise form 1 applies, so that digests of older releases stay
+//! valid.
 
 use std::collections::BTreeSet;
 
@@ -47,12 +47,12 @@ struct RequiredDocument<'a> {
     uri: Option<&'a str>,
 }
 
-/// The digests with which decisions can name a subject.
+/// The digests by which a decision can name a subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubjectDigests {
     /// The digest that approvers sign.
     pub signed: Digest,
-    /// The digest without documents, if the subject has documents. Decisions from before form 2 name it.
+    /// The digest in form 1, if the subject has form 2. Decisions from releases without form 2 name this digest.
     pub without_documents: Option<Digest>,
 }
 
@@ -64,7 +64,7 @@ impl SubjectDigests {
 }
 
 impl<'a> Subject<'a> {
-    /// The subject for `version` of `system` in `namespace`. Without a `level` it contains no documents.
+    /// The subject for `version` of `system` in `namespace`. Without a `level`, the subject contains no documents.
     pub fn new(
         namespace: &'a str,
         system: &'a AISystemSpec,
@@ -92,7 +92,7 @@ impl<'a> Subject<'a> {
         Digest::from_sha256(Sha256::digest(canonical).into())
     }
 
-    /// All digests with which decisions can name the subject.
+    /// All digests by which a decision can name the subject.
     pub fn digests(&self) -> SubjectDigests {
         let without = || Self { required: None, ..self.clone() }.digest();
         SubjectDigests { signed: self.digest(), without_documents: self.required.is_some().then(without) }

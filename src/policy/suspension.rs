@@ -1,11 +1,12 @@
-//! Finds out who else sets `spec.suspend` of a Job: its user, a queue, or the controller that created it.
+//! Determines which party besides Assent sets `spec.suspend` of a Job: the user, a queue, or the controller that
+//! created the Job.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::{api::batch::v1 as batch, apimachinery::pkg::apis::meta::v1::OwnerReference};
 
-/// The labels of workloads that a queue manages. The queue suspends such a workload, and resumes it when it has
-/// capacity.
+/// The labels of workloads that a queue manages. The queue suspends such a workload, and resumes the workload when
+/// capacity is free.
 pub const QUEUE_LABELS: [&str; 1] = ["kueue.x-k8s.io/queue-name"];
 
 /// The API groups of controllers that suspend their Jobs and resume them automatically.
@@ -17,11 +18,12 @@ pub const JOB_CONTROLLER: &str = "kubernetes.io/job-controller";
 /// The party that sets `spec.suspend` of a Job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suspender {
-    /// The user of the Job, and Assent.
+    /// The user of the Job. Only Assent sets the field too.
     User,
-    /// The controller that created the Job. It is not known whether it resumes Jobs that others suspended.
+    /// The controller that created the Job. Assent does not know whether this controller resumes Jobs that another
+    /// party suspended.
     Owner,
-    /// A queue or a controller that resumes the Job when it may run.
+    /// A queue or a controller that suspends the Job and resumes it automatically.
     Manager,
 }
 

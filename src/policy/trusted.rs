@@ -1,4 +1,5 @@
-//! Removes the trusted additions of the cluster from a runtime, before it is compared with an approved runtime.
+//! Removes the trusted additions of the cluster from the runtime of a pod, before [`matches`](super::matches) compares
+//! it with an approved runtime.
 //!
 //! ```text
 //!  part of the pod ─┬─ has a name of the approved Runtime ──► stays, and must be equal
@@ -11,7 +12,7 @@ use std::borrow::Cow;
 use super::matching::container_matches;
 use crate::api::{Container, Runtime, Text, Trusted, TrustedContainer, TrustedImages, Volume};
 
-/// The runtime `pod` without its trusted additions. Parts whose name is in the runtime `approved` stay.
+/// The runtime `pod` without its trusted additions. A part stays if the runtime `approved` has a part of the same name.
 pub fn without_trusted<'a>(approved: &Runtime, trusted: &Trusted, pod: &'a Runtime) -> Cow<'a, Runtime> {
     if trusted.is_empty() {
         return Cow::Borrowed(pod);
@@ -55,8 +56,8 @@ fn is_of_repository(image: &str, repository: &str) -> bool {
     image.strip_prefix(repository).is_some_and(|rest| rest.starts_with([':', '@']))
 }
 
-/// The container `pod` without trusted variables and mounts. Variables that `same` has stay, and so do mounts of
-/// volumes of the approved runtime.
+/// Removes trusted variables and mounts from the container `pod`. Variables whose names are in `same` stay. Mounts of
+/// volumes of the approved runtime stay too.
 fn without_additions(same: &Container, approved: &Runtime, trusted: &Trusted, pod: &Container) -> Container {
     let mut pod = pod.clone();
     let varies = |name: &Text| same.may_vary.env.contains(name);

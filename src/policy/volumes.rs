@@ -1,4 +1,4 @@
-//! Reads the volumes of a pod in the form of a runtime. The volume of the service account token is left out.
+//! Converts the volumes of a pod to the form of a runtime, without the volume of the service account token.
 //!
 //! ```text
 //!  volume ─┬─ the token, exactly as the API server adds it ──► left out, with its mounts
@@ -9,8 +9,8 @@
 use k8s_openapi::api::core::v1 as core;
 
 use super::{
-    Unmatchable,
-    matching::{field, refuse, resource},
+    convert::{field, resource},
+    unmatchable::{Unmatchable, refuse},
 };
 use crate::api::{
     ConfigMapVolume, DownwardApiFile, DownwardApiVolume, EmptyDirVolume, ImageVolume, KeyToPath,
@@ -21,19 +21,19 @@ use crate::api::{
 /// The path at which the API server mounts the service account token.
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// The prefix of the name of the volume of that token.
+/// The prefix of the name of the volume with the service account token.
 const TOKEN_VOLUME: &str = "kube-api-access-";
 
-/// The file of the token in that volume.
+/// The path of the service account token in its volume.
 const TOKEN_FILE: &str = "token";
 
-/// The certificates in that volume, for the API server and, on `OpenShift`, for services. Each entry is a `ConfigMap`
-/// and the key that becomes a file of the same name.
+/// The `ConfigMaps` with certificates in the volume of the token, each with the key that becomes a file of the same
+/// name. The first is for the API server. The second is for services on `OpenShift`.
 const TOKEN_BUNDLES: [(&str, &str); 2] =
     [("kube-root-ca.crt", "ca.crt"), ("openshift-service-ca.crt", "service-ca.crt")];
 
-/// Whether a volume is the service account token exactly as the API server adds it. Programs trust the files in it, so
-/// it must not have other files or other content.
+/// Whether a volume is the service account token, exactly as the API server adds it. Programs trust the files in this
+/// volume, so it must not contain other files or other content.
 pub(super) fn is_token(volume: &core::Volume) -> bool {
     volume.name.starts_with(TOKEN_VOLUME)
         && volume.projected.as_ref().is_some_and(|p| p.sources.iter().flatten().all(is_part_of_token))
@@ -58,7 +58,7 @@ fn is_part_of_token(source: &core::VolumeProjection) -> bool {
         || source.downward_api.as_ref().is_some_and(is_namespace)
 }
 
-/// Whether a mount is the mount of the token exactly as the API server adds it.
+/// Whether a mount is the mount of the service account token, exactly as the API server adds it.
 pub(super) fn is_token_mount(mount: &core::VolumeMount) -> bool {
     let core::VolumeMount {
         bind_mount_options,
@@ -80,7 +80,7 @@ pub(super) fn is_token_mount(mount: &core::VolumeMount) -> bool {
         && sub_path_expr.is_none()
 }
 
-/// The volume of a pod in the form of a runtime.
+/// Converts a volume of a pod to the form of a runtime.
 pub(super) fn volume(pod: &core::Volume) -> Result<Volume, Unmatchable> {
     let volume = Volume {
         name: pod.name.as_str().into(),
@@ -129,7 +129,8 @@ fn downward_api(pod: Option<&Vec<core::DownwardAPIVolumeFile>>) -> DownwardApiVo
     DownwardApiVolume { items: pod.into_iter().flatten().map(file).collect() }
 }
 
-/// A projected volume. A volume with the name of the service account token but other content is never approved.
+/// Converts a projected volume. The name prefix of the service account token is reserved. A volume with this prefix and
+/// other content is never approved.
 fn projected(name: &str, pod: &core::ProjectedVolumeSource) -> Result<ProjectedVolume, Unmatchable> {
     if name.starts_with(TOKEN_VOLUME) {
         return Err(Unmatchable::new(

@@ -1,5 +1,5 @@
-//! The possible steps. A request arrives at the API server later, and the state at that time decides. Each reader
-//! reads a written object later, independently of the others.
+//! The possible steps of the model. A request arrives at the API server later than it was sent, and the state at its
+//! arrival decides. Each reader reads a written object later, independently of the others.
 
 use stateright::Model;
 
@@ -30,22 +30,22 @@ pub enum Transition {
     /// The kubelet has ended the pod.
     Gone,
     Tamper(Tamper),
-    /// The mutating stage of admission reads the next clearance.
+    /// The mutating stage of admission reads the next version of the Clearance.
     GateSees,
-    /// The validating stage of admission reads the next clearance.
+    /// The validating stage of admission reads the next version of the Clearance.
     CheckSees,
-    /// The operator takes the Lease. If another operator had it, that one was paused for too long.
+    /// The operator takes the Lease. If another operator held the Lease, that operator was paused for too long.
     TakeLease(Who),
     Die(Who),
-    /// `compile` lists the facts, or reads the next one.
+    /// `compile` lists the facts, or reads the next fact.
     SeeFact(Who),
-    /// `compile` lists the clearance, or reads the next one.
+    /// `compile` lists the Clearance, or reads its next version.
     SeeClearance(Who),
     /// `compile` compiles, and sends the new Clearance.
     Compile(Who),
     /// The sent Clearance arrives at the API server.
     Replace(Who),
-    /// `enforce` lists the clearance, or reads the next one.
+    /// `enforce` lists the Clearance, or reads its next version.
     EnforceSeesClearance(Who),
     /// `enforce` decides about the pod, and sends a request.
     Decide(Who),
@@ -206,8 +206,8 @@ impl Protocol {
         Some(())
     }
 
-    /// A deleted pod is gone at its end. With [`Time::Prompt`], time passes only when the leader has nothing more to
-    /// do.
+    /// Whether the clock may advance. The clock stops at the end of a deleted pod until the pod is removed. With
+    /// [`Time::Prompt`], time passes only when the leader has nothing more to do.
     fn time_may_pass(&self, state: &State) -> bool {
         let pod_is_due = state.pod.is_some_and(|pod| pod.ends_at.is_some_and(|end| end <= state.now));
         let on_time = self.size.time == Time::Free || self.is_settled(state);
@@ -323,8 +323,8 @@ impl Protocol {
         Some(())
     }
 
-    /// Whether all active operators have current caches and nothing more to do. An eviction does not count, because a
-    /// disruption budget can refuse it repeatedly.
+    /// Whether all active operators have current caches and nothing more to do. A pending eviction does not count,
+    /// because a disruption budget can refuse it repeatedly.
     pub fn is_settled(&self, state: &State) -> bool {
         let newest = state.newest();
         let admission = state.gate_sees == newest && state.check_sees == newest;
@@ -355,8 +355,8 @@ fn read(known: &mut Option<usize>, newest: usize) {
     *known = Some(known.map_or(newest, |known| (known + 1).min(newest)));
 }
 
-/// Deletes the pod within `grace`. A kubelet keeps the end of the first deletion. A gated pod has no kubelet, so it is
-/// gone at once.
+/// Deletes the pod with the grace period `grace`. In a second deletion, the kubelet keeps the end of the first. A gated
+/// pod has no kubelet, so the pod is gone at once.
 fn end(state: &mut State, grace: Tick) {
     let at = state.now + grace;
     match state.pod.as_mut() {

@@ -30,7 +30,7 @@ pub enum User {
 }
 
 impl Protocol {
-    /// The pod as the API server stores it, or `None` if it refuses it.
+    /// The pod as the API server stores it, or `None` if the API server refuses the pod.
     pub fn create(&self, state: &State, template: Template) -> Option<Pod> {
         let (gate_sees, check_sees) = (state.written[state.gate_sees], state.written[state.check_sees]);
         let mut pod = Pod {
@@ -59,7 +59,7 @@ impl Protocol {
         (label_follows_gate && gated_or_cleared).then(|| with_witness(state, pod))
     }
 
-    /// The pod without its gate and label, or `None` if the API server refuses that.
+    /// The pod without its gate and label, or `None` if the API server refuses the update.
     pub fn lift_gate(&self, state: &State, pod: &Pod, user: User) -> Option<Pod> {
         let check_sees = state.written[state.check_sees];
         let operator_lifts = user == User::Operator || !self.has(Guard::OperatorLifts);
@@ -71,28 +71,28 @@ impl Protocol {
         (operator_lifts && cleared).then(|| with_witness(state, released))
     }
 
-    /// The pod without its label, or `None` if the API server refuses that.
+    /// The pod without its label, or `None` if the API server refuses the update.
     pub fn remove_label(&self, pod: &Pod) -> Option<Pod> {
         (!pod.gated || !self.has(Guard::LabelStays)).then_some(Pod { labelled_held: false, ..*pod })
     }
 
-    /// The pod with another image, or `None` if the API server refuses that.
+    /// The pod with another image, or `None` if the API server refuses the update.
     pub fn change_image(&self, pod: &Pod) -> Option<Pod> {
         (!self.has(Guard::ImagesStay)).then_some(Pod { runtime: Runtime::Other, ..*pod })
     }
 }
 
-/// Whether the pod matches a cleared version: `cleared_versions().exists(version, matches())`.
+/// Whether the pod matches a cleared version. In the CEL: `cleared_versions().exists(version, matches())`.
 fn clears(clearance: ClearanceState, pod: &Pod) -> bool {
     clearance.until.is_some() && pod.runtime == Runtime::Described
 }
 
-/// Whether the clearance has not ended: `LIVE`, and the comparison with the time of the release.
+/// Whether the clearance has not ended. In the CEL: `LIVE`, and the comparison with the time of the release.
 fn is_live(clearance: ClearanceState, now: Tick) -> bool {
     clearance.until.is_some_and(|until| now < until)
 }
 
-/// Records whether a pod without the gate is cleared. The properties check this, independently of the policies.
+/// Records whether a pod without the gate is cleared. The properties check this record, independently of the policies.
 fn with_witness(state: &State, pod: Pod) -> Pod {
     if pod.gated {
         return pod;

@@ -5,7 +5,7 @@
 //!  Pod,   Clearance, Tick ──► Pod, ClearanceSpec ─► enforce::decide ──► Decision ──► RequestedAction
 //! ```
 //!
-//! Both are pure, and the model calls them with the same arguments many times. So the results are cached.
+//! Both functions are pure, and the model calls them with the same arguments many times. So their results are cached.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -34,16 +34,16 @@ use crate::{
     policy::Subject,
 };
 
-/// The seconds of a tick.
+/// The duration of a tick in seconds.
 pub const TICK: i64 = 10;
 
-/// The grace period of the level. The first half is for evictions, the second for deletion.
+/// The grace period of the level, in ticks. The first half is for evictions, the second for deletion.
 pub const GRACE: Tick = 2;
 
 /// The pod's own grace period: the longest that the level allows.
 pub const OWN: Tick = 1;
 
-/// The grace period of a request without a limit. It is longer than that of the level.
+/// The grace period of a request if no guard limits it. This period is longer than that of the level.
 pub const ASKED: Tick = 6;
 
 const NAMESPACE: &str = "lending";
@@ -69,7 +69,7 @@ fn tick(instant: Timestamp) -> Tick {
     ticks(instant.as_second() - EPOCH)
 }
 
-/// The constant objects.
+/// The objects that are the same in all states.
 struct World {
     level: Arc<RiskLevel>,
     system: Arc<Cached<AISystem>>,
@@ -163,7 +163,7 @@ fn call_compile(facts: &[Fact], before: ClearanceState, now: Tick) -> ClearanceS
     }
 }
 
-/// The `n`th decision. All decisions are dated before the model begins, in their order.
+/// The `n`th decision. All decisions are dated before the start of the model, in the order of `n`.
 fn approval(n: usize, fact: Fact) -> Approval {
     let at = Timestamp::from_second(EPOCH - 1000 + i64::try_from(n).expect("few")).expect("in range");
     let (decision, not_after) = match fact {

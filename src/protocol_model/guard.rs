@@ -1,7 +1,8 @@
-//! The guards: pieces of the code that keep the promises, where each is, and which property fails without it.
+//! The guards, which are the pieces of code that keep the promises. Each guard has its place in the code, and the
+//! property that fails without the guard.
 
 use super::{
-    property::{BACK, FORWARD, GONE, LOSS_STAYS, ONLY_THIS_POD, SEEN},
+    promise::{BACK, FORWARD, GONE, LOSS_STAYS, ONLY_THIS_POD, SEEN},
     size::{BUDGETS, END, HANDOVER, LAGS, PODS, Size},
 };
 
@@ -34,13 +35,13 @@ pub enum Guard {
 /// The result of the model for a guard.
 pub struct Finding {
     pub guard: Guard,
-    /// The step that it guards.
+    /// The step that the guard protects.
     pub step: &'static str,
-    /// Its file, its function, and a part of its source line.
+    /// The file, the function, and a part of the source line of the guard.
     pub code: (&'static str, &'static str, &'static str),
-    /// The size of the model.
+    /// The size of the model that shows the result.
     pub size: Size,
-    /// `Ok`: the property that fails without the guard. `Err`: why no property fails.
+    /// `Ok`: the property that fails without the guard. `Err`: the reason why no property fails.
     pub without: Result<&'static str, &'static str>,
 }
 

@@ -1,5 +1,5 @@
 //! A model of the protocol between people, operators and the API server. The model checker tries all orders of its
-//! steps. A test on a real control plane reaches some of them only by chance.
+//! steps. A test on a real control plane reaches some orders only by chance.
 //!
 //! ```text
 //!  size ──► action: possible steps ──► state ──► property: what must hold
@@ -9,13 +9,14 @@
 //!                        └────────────────────── guard ──► docs/model.md
 //! ```
 //!
-//! The properties use the cache of the validating stage and the clock of the API server. That cache can lag behind
-//! etcd. I2 covers the pods that are admitted in this window.
+//! The properties use the cache of the validating stage and the clock of the API server. The cache can lag behind etcd.
+//! I2 covers the pods that are admitted while the cache lags.
 
 mod action;
 mod admission;
 mod code;
 mod guard;
+mod promise;
 mod property;
 mod size;
 mod state;
@@ -41,7 +42,8 @@ impl Protocol {
         self.without != Some(guard)
     }
 
-    /// Explores all states, or until `enough` is found. Breadth-first, so the path to each discovery is the shortest.
+    /// Explores the states until all are visited or `enough` is found. The search is breadth-first, so the path to each
+    /// discovery is the shortest.
     fn explore(self, enough: HasDiscoveries) -> impl Checker<Self> {
         let checker = self.checker().finish_when(enough).spawn_bfs().join();
         let without = self.without.map_or_else(String::new, |guard| format!(" without {guard:?}"));

@@ -1,45 +1,16 @@
-//! The properties: what must always hold, and what must be possible.
+//! The properties of the model: conditions that must always hold, and examples that must be possible.
 
 use stateright::Property;
 
 use super::{
     Protocol,
     code::{self, GRACE},
+    promise::{
+        BACK, BELATED, FORWARD, GONE, LOSS_STAYS, ONLY_THIS_POD, RUNS_AGAIN, SEEN, STARTS_ALONE, UNTIMELY,
+    },
     size::{Size, Time},
     state::{Fact, Operator, Pod, Request, RequestedAction, Runtime, State},
 };
-
-/// A pod is bound only if the API server saw a valid clearance for exactly its content when it admitted or released it.
-/// Its validating stage saw some version of the Clearance, and the clearance had not ended at the API server's clock.
-pub const SEEN: &str = "I1: bound only if the API server saw it cleared";
-
-/// While an operator leads, no pod stays bound without clearance for longer than the grace period plus the difference
-/// of the clocks. One operator can record the loss and another can read it.
-pub const GONE: &str = "I2: gone within the grace";
-
-/// When the leader has nothing more to do, no pod is held that is cleared at all clocks.
-pub const BACK: &str = "I3: what is cleared is not held";
-
-/// An operator with lagging watches does not overwrite a Clearance from newer facts.
-pub const FORWARD: &str = "the Clearance never goes back to older facts";
-
-/// The grace period starts at the loss. The next writer of the Clearance does not restart it.
-pub const LOSS_STAYS: &str = "a loss keeps its instant";
-
-/// A stop does not reach another pod that has taken the same name.
-pub const ONLY_THIS_POD: &str = "a stop reaches no other pod";
-
-/// The second half of I5. The first is that I1 holds without operators.
-pub const STARTS_ALONE: &str = "I5: a cleared pod starts with every operator down";
-
-/// The next pod of the same workload runs after a revocation was lifted.
-pub const RUNS_AGAIN: &str = "I3: a pod runs after a revocation was lifted";
-
-/// A lagging cache can admit a revoked pod. So I1 is about what the API server saw, and I2 is needed too.
-pub const BELATED: &str = "the window: a pod starts that is revoked already";
-
-/// `enforce` has read a pod before the Clearance with which the pod was admitted.
-pub const UNTIMELY: &str = "the window: a pod is to be stopped that is cleared already";
 
 pub fn of(size: Size) -> Vec<Property<Protocol>> {
     let mut properties = vec![

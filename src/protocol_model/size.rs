@@ -1,16 +1,16 @@
-//! The sizes of the model. Each is the smallest that shows the purpose of its guards.
+//! The sizes of the model. Each size is the smallest that shows the purpose of its guards.
 
 use super::{
-    property::{BELATED, RUNS_AGAIN, STARTS_ALONE, UNTIMELY},
+    promise::{BELATED, RUNS_AGAIN, STARTS_ALONE, UNTIMELY},
     state::Tick,
 };
 
-/// When time passes.
+/// The rule for the passage of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Time {
-    /// At any moment, however long a watch lags.
+    /// Time passes at any moment, even while a watch lags.
     Free,
-    /// Only when the leader has nothing more to do. Without this bound, no deadline could hold.
+    /// Time passes only when the leader has nothing more to do. Without this bound, no deadline could hold.
     Prompt,
 }
 
@@ -36,7 +36,7 @@ pub struct Size {
 const SAME: &[[Tick; 2]] = &[[0, 0]];
 const APART: &[[Tick; 2]] = &[[-1, 1], [1, -1]];
 
-/// All caches lag. There are an approval, a revocation and an end.
+/// All caches lag. There are an approval, its end and a revocation.
 pub const LAGS: Size = Size {
     name: "lags",
     time: Time::Free,
@@ -50,7 +50,7 @@ pub const LAGS: Size = Size {
     possible: &[STARTS_ALONE, BELATED, UNTIMELY],
 };
 
-/// As [`LAGS`], without a revocation.
+/// All caches lag. There are an approval and its end, but no revocation.
 pub const END: Size = Size { name: "end", decisions: 1, possible: &[STARTS_ALONE], ..LAGS };
 
 /// Two successive pods with the same name.
@@ -77,9 +77,10 @@ pub const BUDGETS: Size = Size {
     ..LAGS
 };
 
-/// As [`BUDGETS`], with a second operator that takes over. For the others it is like the first one after a restart.
+/// A grace period, a disruption budget, and a second operator that takes over. A restart of the first operator has the
+/// same effects as a takeover.
 pub const HANDOVER: Size = Size { name: "handover", takeover: true, ..BUDGETS };
 
-/// An end instead of a revocation, and different clocks.
+/// A takeover with operators whose clocks differ. There are an approval and its end, but no revocation.
 pub const CLOCKS: Size =
     Size { name: "clocks", ticks: 6, validity: 2, decisions: 1, skews: APART, ..HANDOVER };

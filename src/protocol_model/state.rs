@@ -8,7 +8,8 @@
 //!                   Operator.enforces ───────┘
 //! ```
 //!
-//! A cache is the position up to which it has read. Versions that all readers have passed are dropped.
+//! The state of a cache is the position up to which the cache has read. Versions that all readers have passed are
+//! dropped.
 
 /// An instant or a duration, in units of [`super::code::TICK`].
 pub type Tick = i8;
@@ -16,7 +17,7 @@ pub type Tick = i8;
 /// A decision about the only version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fact {
-    /// Valid until this tick.
+    /// An approval that is valid until this tick.
     Approve(Tick),
     Revoke,
 }
@@ -26,7 +27,7 @@ pub enum Fact {
 pub struct ClearanceState {
     /// The end of the clearance, if the version is cleared.
     pub until: Option<Tick>,
-    /// When the version last lost its clearance.
+    /// The tick at which the version last lost its clearance.
     pub lost_at: Option<Tick>,
 }
 
@@ -38,7 +39,7 @@ pub enum Runtime {
     Other,
 }
 
-/// The only pod. Without the gate it counts as bound, because nothing else keeps the scheduler from it.
+/// The only pod. Without the gate, the pod counts as bound, because nothing else prevents its scheduling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pod {
     pub uid: u8,
@@ -58,11 +59,11 @@ pub struct Pod {
 pub struct PodWitness {
     /// The content that the API server saw as cleared when it admitted or released the pod without its gate.
     pub seen: Option<Runtime>,
-    /// The Clearance in etcd did not clear the pod at that moment.
+    /// When the pod was admitted or released without its gate, the Clearance in etcd did not clear it.
     pub belated: bool,
-    /// No operator was active at its creation.
+    /// No operator was active when the pod was created.
     pub alone: bool,
-    /// How many ticks it was bound without clearance while an operator led.
+    /// The number of ticks in which the pod was bound without clearance while an operator led.
     pub late: Tick,
 }
 
@@ -78,11 +79,11 @@ pub enum Role {
     Stale,
 }
 
-/// A process of the operator. Each watch lags independently. Its position is `None` before the first list.
+/// A process of the operator. Each watch lags independently. The position of a watch is `None` before its first list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Operator {
     pub role: Role,
-    /// How far its clock is ahead of the API server's clock.
+    /// The number of ticks by which the operator's clock is ahead of the API server's clock.
     pub skew: Tick,
     /// The number of facts that `compile` has read.
     pub facts: Option<usize>,
@@ -114,7 +115,7 @@ pub enum RequestedAction {
     Delete(Tick),
 }
 
-/// The Clearance `by` replaces the one at index `of`. It is compiled from the first `read` facts.
+/// A write of a Clearance: `by` replaces the one at index `of`. `by` is compiled from the first `read` facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Replacement {
     pub of: usize,

@@ -1,13 +1,14 @@
-//! An object as the API server sent it, readable or not: parsing one never fails.
+//! An object as the API server sent it, readable or not. Parsing it never fails.
 //!
 //! ```text
 //!  raw text ─► K ───────────────────────────────► Ok
 //!      └─ fails ─► without managedFields ───────────► Ok
-//!                    └─ fails ─► nor status ────────► Ok
-//!                                  └─ fails ─► Unreadable: its name, and where it cannot be read
+//!                    └─ fails ─► without status ────► Ok
+//!                                  └─ fails ─► Unreadable: its name, and the path of the error
 //! ```
 //!
-//! The text of an object is skipped without recursion, so that one nested without end leaves its list intact.
+//! The parser of a list skips the text of each object without recursion. So a deeply nested object does not break its
+//! list.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -17,21 +18,21 @@ use serde_json::{error::Category, value::RawValue};
 
 use crate::truncate::shorten;
 
-/// The bound of the path in an error, in bytes.
+/// The maximum length of the path in an error, in bytes.
 const PATH_BYTES: usize = 200;
 
-/// An object of a list, a watch or an answer.
+/// An object of a list, a watch or another response.
 #[derive(Clone, Debug)]
 pub(crate) struct Lenient<K>(pub(crate) Result<K, Unreadable>);
 
-/// What is known of an object that cannot be read.
+/// An object that cannot be parsed.
 #[derive(Clone)]
 pub(crate) struct Unreadable {
-    /// Its name, namespace, labels, uid, generation and resource version, and nothing else.
+    /// Only the name, namespace, labels, UID, generation and resource version.
     pub(crate) metadata: ObjectMeta,
-    /// Where it cannot be read. Never a value of the object: it may be a secret.
+    /// The path and the kind of the error. It contains no value of the object, because that may be a secret.
     pub(crate) why: String,
-    /// The object without its `managedFields` and its status. Never logged.
+    /// The object without its `managedFields` and its status. It is never logged.
     pub(crate) text: Box<str>,
 }
 
@@ -54,7 +55,7 @@ impl<K: DeserializeOwned> Lenient<K> {
         let text = without_status(&text);
         let mut json = serde_json::Deserializer::from_str(&text);
         Self(serde_path_to_error::deserialize(&mut json).map_err(|error| Unreadable {
-            metadata: named(&text),
+            metadata: identity(&text),
             why: describe(&error.path().to_string(), error.inner()),
             text: text.into(),
         }))
@@ -62,7 +63,7 @@ impl<K: DeserializeOwned> Lenient<K> {
 }
 
 impl<K> Lenient<K> {
-    /// The object, or an error that names no value of it.
+    /// Returns the object, or an error that contains no value of the object.
     pub(crate) fn readable(self) -> Result<K, kube::Error> {
         self.0.map_err(|unreadable| kube::Error::SerdeError(serde::de::Error::custom(unreadable.why)))
     }
@@ -117,7 +118,7 @@ struct WithMetadata<T> {
     metadata: T,
 }
 
-/// The text of an object without its `managedFields`: whoever may patch an object may write anything into them.
+/// Replaces the `managedFields` by null. A user who may patch an object may write any text into its `managedFields`.
 fn without_managed_fields(text: &str) -> String {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -130,7 +131,7 @@ fn without_managed_fields(text: &str) -> String {
     part.map_or_else(|_| text.to_owned(), |part| without(text, part))
 }
 
-/// The text of an object without its status: an odd status must not hide what people wrote into the spec.
+/// Replaces the status by null. An invalid status must not hide the spec.
 fn without_status(text: &str) -> String {
     #[derive(Deserialize)]
     struct Part<'a> {
@@ -141,17 +142,17 @@ fn without_status(text: &str) -> String {
     part.map_or_else(|_| text.to_owned(), |part| without(text, part))
 }
 
-/// `text` with null in the place of `part`, which borrows from it.
+/// Replaces `part` by null. `part` borrows from `text`.
 fn without(text: &str, part: &RawValue) -> String {
     let begin = part.get().as_ptr().addr() - text.as_ptr().addr();
     format!("{}null{}", &text[..begin], &text[begin + part.get().len()..])
 }
 
-/// What identifies an object. The API server sets all of it, so it can be read.
-fn named(text: &str) -> ObjectMeta {
+/// Reads the fields that identify an object. The API server sets or validates them, so they can be parsed.
+fn identity(text: &str) -> ObjectMeta {
     #[derive(Deserialize, Default)]
     #[serde(rename_all = "camelCase")]
-    struct Named {
+    struct Identity {
         namespace: Option<String>,
         name: Option<String>,
         uid: Option<String>,
@@ -159,21 +160,22 @@ fn named(text: &str) -> ObjectMeta {
         labels: Option<BTreeMap<String, String>>,
         resource_version: Option<String>,
     }
-    let metadata = serde_json::from_str(text).map(|object: WithMetadata<Named>| object.metadata);
-    let Named { namespace, name, uid, generation, labels, resource_version } = metadata.unwrap_or_default();
+    let metadata = serde_json::from_str(text).map(|object: WithMetadata<Identity>| object.metadata);
+    let Identity { namespace, name, uid, generation, labels, resource_version } =
+        metadata.unwrap_or_default();
     ObjectMeta { namespace, name, uid, generation, labels, resource_version, ..ObjectMeta::default() }
 }
 
-/// Where and how an object cannot be read, without its values, which the error of the parser quotes.
+/// The path and the kind of a parse error. The error of the parser quotes values of the object. This text does not.
 fn describe(path: &str, error: &serde_json::Error) -> String {
     let path = path.chars().filter(char::is_ascii_graphic).collect();
-    let what = match error.classify() {
-        Category::Data => "the value is not one that Assent can read",
+    let cause = match error.classify() {
+        Category::Data => "Assent cannot read this value",
         Category::Syntax | Category::Eof | Category::Io => {
-            "the value is nested too deeply, or is a number out of range"
+            "the value is nested too deeply, or the number is out of range"
         }
     };
-    format!("{}: {what} (byte {} of its JSON)", shorten(path, PATH_BYTES), error.column())
+    format!("{}: {cause} (byte {} of the JSON)", shorten(path, PATH_BYTES), error.column())
 }
 
 #[cfg(test)]
@@ -187,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    const FAR: &str = "9999-12-31T23:59:59Z";
+    const FAR_FUTURE: &str = "9999-12-31T23:59:59Z";
 
     fn job(name: &str) -> Value {
         json!({ "metadata": { "name": name, "namespace": "n", "uid": "u", "resourceVersion": "7", "generation": 2 },
@@ -199,7 +201,7 @@ mod tests {
         job
     }
 
-    /// Far more levels than the parser follows.
+    /// More levels than the parser accepts.
     fn deep() -> String {
         format!("{}1{}", r#"{"f:a":"#.repeat(5000), "}".repeat(5000))
     }
@@ -209,10 +211,11 @@ mod tests {
             r#"{{"apiVersion":"batch/v1","kind":"JobList","metadata":{{"resourceVersion":"9"}},"items":[{job}]}}"#
         );
         let list: ObjectList<Lenient<Job>> =
-            serde_json::from_str(&list).expect("a list is read whatever is in it");
+            serde_json::from_str(&list).expect("a list is readable with any item");
         let event = format!(r#"{{"type":"ADDED","object":{job}}}"#);
-        let event: WatchEvent<Lenient<Job>> = serde_json::from_str(&event).expect("so is an event");
-        let WatchEvent::Added(seen) = event else { panic!("the event is another") };
+        let event: WatchEvent<Lenient<Job>> =
+            serde_json::from_str(&event).expect("an event is readable with any object");
+        let WatchEvent::Added(seen) = event else { panic!("not an ADDED event") };
         let [listed] = <[_; 1]>::try_from(list.items).expect("one object");
         assert_eq!(listed.0.is_ok(), seen.0.is_ok());
         assert_eq!(listed.name_any(), seen.name_any());
@@ -220,8 +223,9 @@ mod tests {
     }
 
     #[test]
-    fn odd_managed_fields_leave_an_object_readable() {
-        let late = with(job("late"), "/metadata", "managedFields", json!([{ "manager": "m", "time": FAR }]));
+    fn object_with_invalid_managed_fields_is_readable() {
+        let late =
+            with(job("late"), "/metadata", "managedFields", json!([{ "manager": "m", "time": FAR_FUTURE }]));
         let late = read(&late.to_string()).0.expect("readable");
         assert!(late.managed_fields().is_empty());
         let entry = format!(r#"[{{"manager":"m","fieldsV1":{}}}]"#, deep());
@@ -231,13 +235,13 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_status_counts_as_none() {
-        let odd = with(job("odd"), "", "status", json!({ "active": 1, "startTime": FAR }));
+    fn invalid_status_counts_as_missing() {
+        let odd = with(job("odd"), "", "status", json!({ "active": 1, "startTime": FAR_FUTURE }));
         assert_eq!(read(&odd.to_string()).0.expect("readable").status, None);
     }
 
     #[test]
-    fn ordinary_managed_fields_are_kept() {
+    fn valid_managed_fields_are_kept() {
         let fields = json!([{ "manager": "m", "time": "2030-01-01T00:00:00Z" }]);
         let job =
             read(&with(job("j"), "/metadata", "managedFields", fields).to_string()).0.expect("readable");
@@ -245,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_object_keeps_its_name_and_says_where_without_its_values() {
+    fn unreadable_object_keeps_its_name_and_its_error_contains_no_value() {
         let job = with(job("odd"), "/spec/template", "metadata", json!({ "creationTimestamp": "hunter2" }));
         let odd = read(&job.to_string());
         assert_eq!((odd.name_any().as_str(), odd.namespace().as_deref()), ("odd", Some("n")));
@@ -261,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_is_json_fails_a_list() {
+    fn list_is_readable_with_any_json_item() {
         let numbers = ["1e999", "123456789012345678901234567890", "-0.0", "1.5"];
         let replicas = |number: &str| {
             let job = with(job("n"), "/spec", "parallelism", json!("HERE"));

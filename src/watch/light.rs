@@ -1,4 +1,4 @@
-//! Objects of which only a part is read: what is not read can neither be odd nor take memory.
+//! Types that parse only a part of an object. A skipped field uses no memory and cannot make the object unreadable.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ use k8s_openapi::{
 use kube::{Resource, core::ObjectMeta};
 use serde::Deserialize;
 
-/// All metadata but the `managedFields`: half of what the API server sends, and writable by whoever may patch.
+/// The metadata without `managedFields`. The `managedFields` are half of the bytes that the API server sends. A user
+/// who may patch the object may write any text into them.
 #[derive(Deserialize)]
 #[serde(remote = "ObjectMeta", rename_all = "camelCase")]
 pub(crate) struct Metadata {
@@ -31,7 +32,7 @@ pub(crate) struct Metadata {
     uid: Option<String>,
 }
 
-/// A namespace: its labels, and whether it is being deleted.
+/// A namespace without spec and status.
 #[derive(Resource, Clone, Debug, Deserialize)]
 #[resource(inherit = "Namespace")]
 pub(crate) struct NamespaceMeta {

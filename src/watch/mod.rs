@@ -1,4 +1,4 @@
-//! List-watch, changes, work queue and requests: one unreadable object never hides the others.
+//! Watches, cache changes, work queue and requests. One unreadable object never hides the others.
 //!
 //! ```text
 //!  API server ─► Watches: list, watch ─► Lenient ─► Relist ─► Change ─► the cache of the caller ─► Queue, Pool
@@ -7,11 +7,11 @@
 //!      └── Event, condition Ready=False ◄── report ◄── metric, log ◄─────────┘
 //! ```
 //!
-//! The API server stores objects that this program cannot parse, such as one whose `managedFields` have the year
-//! 9999. Whoever may write one object must not be able to hide all objects of its kind.
+//! The API server stores objects that this program cannot parse, for example with the year 9999 in `managedFields`. A
+//! user who may write one object must not be able to hide all objects of its kind.
 //!
-//! The `Controller` and `reflector` of kube-runtime do not fit: they keep whole objects, drop a list with an
-//! unreadable object, and know no limit that follows the answers of the API server.
+//! The `Controller` and `reflector` of kube-runtime do not fit. They keep whole objects, drop a list with an
+//! unreadable object, and have no concurrency limit that adapts to the load of the API server.
 
 mod concurrency;
 mod lenient;

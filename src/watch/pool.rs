@@ -1,11 +1,11 @@
-//! A pool of requests: at most one for each key, and as many at the same time as the API server answers.
+//! A pool of concurrent requests: at most one for each key, and as many as the [`ConcurrencyLimit`] allows.
 //!
 //! ```text
 //!  add ─► waiting ─► take, if the limit allows it ─► start ─► under way ─► finished
 //! ```
 //!
-//! [`Queue`](super::Queue) runs one function for all keys. A pool leaves the decision to its owner, which decides again
-//! when a key is taken.
+//! A [`Queue`](super::Queue) runs the same function for every key. The owner of a pool takes each key itself, and
+//! decides again about its request.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -17,10 +17,10 @@ use tokio::time::Instant;
 
 use super::concurrency::ConcurrencyLimit;
 
-/// The keys that wait, and the requests under way. Each request ends with a `T`.
+/// The waiting keys and the requests in progress. `T` is the result of a request.
 pub(crate) struct Pool<K, T> {
     waiting: VecDeque<K>,
-    /// The keys that wait or have a request under way.
+    /// The keys that wait or have a request in progress.
     busy: HashSet<K>,
     under_way: FuturesUnordered<BoxFuture<'static, (K, T)>>,
     limit: ConcurrencyLimit,
@@ -42,7 +42,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, T: Send + 'static> Pool<K, T> {
         self.busy.contains(key)
     }
 
-    /// Adds a key, unless it waits or has a request under way.
+    /// Adds a key, unless it waits or has a request in progress.
     pub(crate) fn add(&mut self, key: &K) {
         if self.busy.insert(key.clone()) {
             self.waiting.push_back(key.clone());
@@ -55,18 +55,17 @@ impl<K: Clone + Eq + Hash + Send + 'static, T: Send + 'static> Pool<K, T> {
         if has_room { self.waiting.pop_front() } else { None }
     }
 
-    /// Starts the request of a key.
     pub(crate) fn start(&mut self, key: K, work: impl Future<Output = T> + Send + 'static) {
         self.busy.insert(key.clone());
         self.under_way.push(async move { (key, work.await) }.boxed());
     }
 
-    /// Gives up a key that was taken.
+    /// Releases a taken key without a request.
     pub(crate) fn give_up(&mut self, key: &K) {
         self.busy.remove(key);
     }
 
-    /// Waits for the end of a request. Returns `None` if no request is under way.
+    /// Waits for the end of a request. Returns `None` if no request is in progress.
     pub(crate) async fn finished(&mut self) -> Option<(K, T)> {
         let (key, result) = self.under_way.next().await?;
         self.busy.remove(&key);
@@ -90,7 +89,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, T: Send + 'static> Pool<K, T> {
         self.limit.open();
     }
 
-    /// Resets the limit if the pool is empty.
+    /// Resets the limit if no request is waiting or in progress and no pause is active.
     pub(crate) fn reset_if_empty(&mut self) {
         if self.under_way.is_empty() && self.waiting.is_empty() && self.opens_at().is_none() {
             self.limit.reset();

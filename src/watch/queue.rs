@@ -1,12 +1,13 @@
-//! A work queue of keys. One function works on each key: once at a time, soon after a change, again after a failure.
+//! A work queue: runs one function for each key, soon after a change, after a requested delay and after a failure.
 //!
 //! ```text
-//!  changed key ─► due now, or when it has rested ─► work ─┬─ done ─► rests in proportion to what it cost
-//!       ▲                                                 ├─ again at an instant ─► due then
-//!       └── while it is worked on: due once more          └─ failed ─► due after a back-off
+//!  changed key ─► due now, or after its rest ─► run ─┬─ done ──────────────► its rest begins
+//!       ▲                                            ├─ again after a delay ─► due then
+//!       └── changed during the run: due once more    └─ failed ────────────► due after a back-off
 //! ```
 //!
-//! A key that rests takes a bounded share of the time, however often it changes; many changes become one.
+//! A key has at most one run at a time. Between two runs, the key rests for a minimum time. All changes during the rest
+//! cause one run. So a key that changes often uses a bounded share of the time.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -20,86 +21,88 @@ use tokio::time::Instant;
 
 use crate::timer::sleep_until_opt;
 
-/// The first and the longest wait after a failure, about.
-const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(4)];
+/// The minimum and the maximum back-off after a failure, without jitter.
+const BACKOFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(4)];
 
-/// The longest rest of a key.
-const LONGEST_REST: Duration = Duration::from_secs(1);
+/// The maximum rest of a key. A longer rest is limited to this value.
+const MAX_REST: Duration = Duration::from_secs(1);
 
-/// How many keys that rest are kept before those that have rested are dropped.
-const RESTING: usize = 1024;
+/// The number of stored rests at which the queue removes the expired rests.
+const CLEANUP_AT: usize = 1024;
 
-/// What work on a key came to.
+/// The result of a successful run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// After how long it is worked on again, though nothing changes.
+    /// The delay until the next run, even without a change.
     pub(crate) again: Option<Duration>,
-    /// How long it is left alone, though it changes.
+    /// The minimum time until the next run, even after a change.
     pub(crate) rest: Duration,
 }
 
-/// The keys that are due, and those that are worked on.
+/// The keys that wait, and the keys that run.
 #[derive(Debug)]
 pub(crate) struct Queue<K> {
     due: BTreeSet<(Instant, K)>,
-    at: HashMap<K, Instant>,
-    /// With when the key is due once more.
-    busy: HashMap<K, Option<Instant>>,
-    resting: HashMap<K, Instant>,
-    failing: HashMap<K, ExponentialBackoff>,
+    /// The entries of `due`, by key.
+    due_at: HashMap<K, Instant>,
+    /// The keys that run. The value is the instant of the next run, if the key changed.
+    running: HashMap<K, Option<Instant>>,
+    /// The end of the rest of each key.
+    rests_until: HashMap<K, Instant>,
+    backoffs: HashMap<K, ExponentialBackoff>,
 }
 
 impl<K> Default for Queue<K> {
     fn default() -> Self {
         Self {
             due: BTreeSet::new(),
-            at: HashMap::new(),
-            busy: HashMap::new(),
-            resting: HashMap::new(),
-            failing: HashMap::new(),
+            due_at: HashMap::new(),
+            running: HashMap::new(),
+            rests_until: HashMap::new(),
+            backoffs: HashMap::new(),
         }
     }
 }
 
 impl<K: Clone + Eq + Hash + Ord> Queue<K> {
-    /// Works on the keys that `changed` names until `shutdown`; what is under way then is finished.
-    /// Work that fails has said why.
+    /// Runs `work` for each key of `changed` until `shutdown`, and then finishes the runs in progress. After a failure,
+    /// `work` logs the error and returns `None`.
     pub(crate) async fn run<F: Future<Output = Option<Outcome>>>(
         mut self,
         changed: impl Stream<Item = K>,
         work: impl Fn(K) -> F,
         shutdown: impl Future<Output = ()>,
     ) {
-        let mut under_way = FuturesUnordered::new();
+        let mut runs = FuturesUnordered::new();
         tokio::pin!(changed, shutdown);
         loop {
             let next = self.due.first().map(|(at, _)| *at);
             tokio::select! {
                 () = &mut shutdown => break,
                 Some(key) = changed.next() => self.add(key, Instant::now()),
-                Some((key, outcome)) = under_way.next() => self.done(&key, outcome, Instant::now()),
+                Some((key, outcome)) = runs.next() => self.done(&key, outcome, Instant::now()),
                 () = sleep_until_opt(next) => {}
             }
             while let Some(key) = self.take(Instant::now()) {
                 let work = work(key.clone());
-                under_way.push(async move { (key, work.await) });
+                runs.push(async move { (key, work.await) });
             }
         }
-        while under_way.next().await.is_some() {}
+        while runs.next().await.is_some() {}
     }
 
     fn add(&mut self, key: K, at: Instant) {
-        if let Some(again) = self.busy.get_mut(&key) {
-            *again = Some(again.map_or(at, |again| again.min(at)));
+        if let Some(next) = self.running.get_mut(&key) {
+            *next = Some(next.map_or(at, |next| next.min(at)));
             return;
         }
-        let at = self.resting.get(&key).map_or(at, |rested| at.max(*rested));
-        match self.at.get(&key) {
+        let at = self.rests_until.get(&key).map_or(at, |until| at.max(*until));
+        match self.due_at.get(&key) {
             Some(earlier) if *earlier <= at => return,
             Some(later) => drop(self.due.remove(&(*later, key.clone()))),
             None => {}
         }
-        self.at.insert(key.clone(), at);
+        self.due_at.insert(key.clone(), at);
         self.due.insert((at, key));
     }
 
@@ -108,29 +111,31 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
             return None;
         }
         let (_, key) = self.due.pop_first()?;
-        self.at.remove(&key);
-        self.busy.insert(key.clone(), None);
+        self.due_at.remove(&key);
+        self.running.insert(key.clone(), None);
         Some(key)
     }
 
     fn done(&mut self, key: &K, outcome: Option<Outcome>, now: Instant) {
-        let changed = self.busy.remove(key).flatten();
-        let again = if let Some(Outcome { again, rest }) = outcome {
-            self.failing.remove(key);
-            if self.resting.len() >= RESTING {
-                self.resting.retain(|_, rested| *rested > now);
-            }
-            self.resting.insert(key.clone(), now + rest.min(LONGEST_REST));
-            again
+        let changed = self.running.remove(key).flatten();
+        let (again, rest) = if let Some(Outcome { again, rest }) = outcome {
+            self.backoffs.remove(key);
+            (again, rest)
         } else {
-            let [first, longest] = WAITS;
-            let fresh = || {
-                let waits = ExponentialBuilder::default().with_min_delay(first).with_max_delay(longest);
-                waits.without_max_times().with_jitter().build()
+            let [min, max] = BACKOFF;
+            let backoff = || {
+                let delays = ExponentialBuilder::default().with_min_delay(min).with_max_delay(max);
+                delays.without_max_times().with_jitter().build()
             };
-            self.failing.entry(key.clone()).or_insert_with(fresh).next().or(Some(longest))
+            let delay = self.backoffs.entry(key.clone()).or_insert_with(backoff).next().unwrap_or(max);
+            // The rest equals the back-off, so that a change of the key does not skip the back-off.
+            (Some(delay), delay)
         };
-        let again = again.map(|wait| now + wait);
+        if self.rests_until.len() >= CLEANUP_AT {
+            self.rests_until.retain(|_, until| *until > now);
+        }
+        self.rests_until.insert(key.clone(), now + rest.min(MAX_REST));
+        let again = again.map(|delay| now + delay);
         for at in [changed, again].into_iter().flatten() {
             self.add(key.clone(), at);
         }
@@ -146,19 +151,19 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_worked_on_once_at_a_time_and_once_more_after_a_change() {
+    fn key_that_changes_during_its_run_runs_once_more() {
         let (mut queue, start) = (Queue::default(), Instant::now());
         queue.add("a", start);
         queue.add("a", start);
         assert_eq!((queue.take(start), queue.take(start)), (Some("a"), None));
         queue.add("a", start);
-        assert_eq!(queue.take(start), None, "it is worked on");
+        assert_eq!(queue.take(start), None, "the key runs");
         queue.done(&"a", Some(Outcome::default()), start);
         assert_eq!((queue.take(start), queue.take(start)), (Some("a"), None));
     }
 
     #[test]
-    fn a_key_that_rests_keeps_no_other_waiting() {
+    fn resting_key_does_not_delay_other_keys() {
         let (mut queue, start) = (Queue::default(), Instant::now());
         queue.add("busy", start);
         assert_eq!(queue.take(start), Some("busy"));
@@ -170,11 +175,11 @@ mod tests {
         assert_eq!(queue.take(after(start, 300)), Some("busy"));
         queue.done(&"busy", Some(Outcome { again: None, rest: Duration::from_mins(5) }), start);
         queue.add("busy", start);
-        assert_eq!(queue.take(start + LONGEST_REST), Some("busy"), "a rest is bounded");
+        assert_eq!(queue.take(start + MAX_REST), Some("busy"), "the rest is cut to the maximum");
     }
 
     #[test]
-    fn what_is_due_later_is_due_at_once_when_it_changes() {
+    fn scheduled_key_is_due_at_once_after_a_change() {
         let (mut queue, start) = (Queue::default(), Instant::now());
         queue.add("a", after(start, 5000));
         assert_eq!(queue.take(start), None);
@@ -186,14 +191,16 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_tried_again_after_ever_longer_waits() {
+    fn failed_key_is_retried_with_a_bounded_backoff() {
         let (mut queue, start) = (Queue::default(), Instant::now());
         queue.add("a", start);
         for _ in 0..20 {
             assert_eq!(queue.take(after(start, 600_000)), Some("a"));
             queue.done(&"a", None, start);
-            assert_eq!(queue.take(start), None, "not at once");
+            assert_eq!(queue.take(start), None, "the retry waits for the back-off");
+            queue.add("a", start);
+            assert_eq!(queue.take(start), None, "a change waits for the back-off too");
         }
-        assert!(queue.due.first().is_some_and(|(at, _)| *at <= start + 2 * WAITS[1]));
+        assert!(queue.due.first().is_some_and(|(at, _)| *at <= start + 2 * BACKOFF[1]));
     }
 }

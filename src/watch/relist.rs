@@ -1,4 +1,4 @@
-//! Turns the events of a watcher into changes of a cache, so that every cache handles a new list in the same way.
+//! Converts the events of a watcher to changes of a cache, so that every cache handles a new list in the same way.
 //!
 //! ```text
 //!  Init ─► InitApply … ─► InitDone        Relist      Apply … ─► Listed(keys): all other objects are gone
@@ -14,7 +14,7 @@ use super::Lenient;
 /// A change of the objects of one kind.
 #[derive(Debug)]
 pub(crate) enum Change<I, K> {
-    /// The object is new or changed. If `listing`, a list in progress names it.
+    /// The object is new or changed. `listing` means that it comes from a list in progress.
     Apply {
         key: I,
         object: K,
@@ -23,36 +23,36 @@ pub(crate) enum Change<I, K> {
     Delete {
         key: I,
     },
-    /// A list is complete. Objects with other keys are gone.
+    /// A list is complete, and has these keys. Objects with other keys are gone.
     Listed(HashSet<I>),
 }
 
-/// The keys that a list in progress has named. Between two lists it is empty, so it costs no memory.
+/// The keys that a list in progress has returned. The set is empty between two lists, to save memory.
 #[derive(Debug)]
 pub(crate) struct Relist<I> {
-    named: HashSet<I>,
+    keys: HashSet<I>,
 }
 
 impl<I> Default for Relist<I> {
     fn default() -> Self {
-        Self { named: HashSet::new() }
+        Self { keys: HashSet::new() }
     }
 }
 
 impl<I: Clone + Eq + Hash> Relist<I> {
-    /// The change that `event` stands for. The begin of a list changes nothing.
+    /// Converts `event` to a change. The start of a list changes nothing.
     pub(crate) fn change<K>(&mut self, event: Event<K>, key: impl FnOnce(&K) -> I) -> Option<Change<I, K>> {
         match event {
             Event::Init => {
-                self.named.clear();
+                self.keys.clear();
                 None
             }
             Event::InitApply(object) => {
                 let key = key(&object);
-                self.named.insert(key.clone());
+                self.keys.insert(key.clone());
                 Some(Change::Apply { key, object, listing: true })
             }
-            Event::InitDone => Some(Change::Listed(std::mem::take(&mut self.named))),
+            Event::InitDone => Some(Change::Listed(std::mem::take(&mut self.keys))),
             Event::Apply(object) => Some(Change::Apply { key: key(&object), object, listing: false }),
             Event::Delete(object) => Some(Change::Delete { key: key(&object) }),
         }
@@ -60,7 +60,7 @@ impl<I: Clone + Eq + Hash> Relist<I> {
 }
 
 impl<I, K> Change<I, K> {
-    /// The same change of what `map` makes of the object. `None` deletes the object.
+    /// Maps the object of the change. `None` becomes a deletion.
     pub(crate) fn filter_map<V>(self, map: impl FnOnce(K) -> Option<V>) -> Change<I, V> {
         match self {
             Self::Apply { key, object, listing } => match map(object) {
@@ -74,7 +74,7 @@ impl<I, K> Change<I, K> {
 }
 
 impl<I, K> Change<I, Lenient<K>> {
-    /// The same change, where an unreadable object counts as missing.
+    /// Converts an unreadable object to a deletion: it counts as missing.
     pub(crate) fn readable(self) -> Change<I, K> {
         self.filter_map(|object| object.0.ok())
     }
@@ -90,13 +90,13 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_breaks_off_names_nothing() {
+    fn keys_of_an_aborted_list_do_not_count() {
         let mut relist = Relist::default();
         let broken = vec![Event::Init, Event::InitApply(1)];
         assert_eq!(changes(&mut relist, broken), ["Apply { key: 1, object: 1, listing: true }"]);
         let complete = vec![Event::Init, Event::InitApply(2), Event::InitDone, Event::Delete(2)];
-        let said = changes(&mut relist, complete);
-        assert_eq!(said[1..], ["Listed({2})", "Delete { key: 2 }"]);
+        let changed = changes(&mut relist, complete);
+        assert_eq!(changed[1..], ["Listed({2})", "Delete { key: 2 }"]);
         assert_eq!(changes(&mut relist, vec![Event::InitDone]), ["Listed({})"]);
     }
 }

@@ -1,19 +1,22 @@
-//! Telling people of objects that cannot be read: an Event on the object, and its condition `Ready`.
+//! Reports unreadable objects: an Event about the object, and its condition `Ready`.
 
 use std::sync::Arc;
 
 use kube::{
     Client,
     api::{Patch, PatchParams},
-    runtime::events::{Event, EventType, Recorder, Reporter},
+    runtime::events::{Event, EventType},
 };
 use serde_json::json;
 use tracing::warn;
 
-use super::{Watches, request, watches::Told};
-use crate::truncate::{NOTE_BYTES, shorten};
+use super::{Watches, request, watches::UnreadableReport};
+use crate::{
+    event_recorder::EventRecorder,
+    truncate::{NOTE_BYTES, shorten},
+};
 
-/// The field manager of statuses: what it says of an object that cannot be read takes the place of all else.
+/// The field manager of statuses. The apply of the condition removes the other status fields of this manager.
 const MANAGER: &str = "assent";
 
 /// The reason of the Event and of the condition.
@@ -22,72 +25,72 @@ const UNREADABLE: &str = "UnreadableObject";
 /// The kinds whose status the operator writes.
 const WITH_STATUS: [&str; 5] = ["AISystem", "ModelVersion", "Approval", "RiskLevel", "TrustedSidecar"];
 
-/// Tells of every object that cannot be read, until `shutdown`.
+/// Reports every unreadable object, until `shutdown`.
 pub(crate) async fn report(client: Client, watches: Arc<Watches>, shutdown: impl Future<Output = ()>) {
-    let reporter = Reporter { controller: "assent.dev/operator".to_owned(), instance: None };
-    let recorder = Recorder::new(client.clone(), reporter);
-    let telling = async {
+    let recorder = EventRecorder::new(client.clone());
+    let reporting = async {
         loop {
-            let untold = watches.untold();
-            if untold.is_empty() {
-                watches.news.notified().await;
+            let reports = watches.take_reports();
+            if reports.is_empty() {
+                watches.unreadable_added.notified().await;
             }
-            for told in untold {
-                publish(&recorder, &told).await;
-                write(&client, &told).await;
+            for report in reports {
+                publish(&recorder, &report).await;
+                write_condition(&client, &report).await;
             }
         }
     };
     tokio::select! {
         () = shutdown => {}
-        () = telling => {}
+        () = reporting => {}
     }
 }
 
-fn message(told: &Told) -> String {
-    let object = &told.object;
+fn message(report: &UnreadableReport) -> String {
+    let object = &report.object;
     let (kind, name) =
         (object.kind.as_deref().unwrap_or_default(), object.name.as_deref().unwrap_or_default());
     let namespace =
         object.namespace.as_ref().map_or_else(String::new, |namespace| format!(" -n {namespace}"));
-    let kind = kind.to_lowercase();
-    format!(
-        "counts as missing, because it cannot be read; correct it: kubectl edit {kind} {name}{namespace}; {}",
-        told.why
-    )
+    let next = format!("; correct it: kubectl edit {} {name}{namespace}", kind.to_lowercase());
+    let cause = format!("unreadable, so it counts as missing: {}", report.why);
+    // A command with a long name is left out, because a shortened command is useless.
+    let next = if next.len() <= NOTE_BYTES / 2 { next } else { String::new() };
+    shorten(cause, NOTE_BYTES - next.len()) + &next
 }
 
-async fn publish(recorder: &Recorder, told: &Told) {
+async fn publish(recorder: &EventRecorder, report: &UnreadableReport) {
     let event = Event {
         type_: EventType::Warning,
         reason: UNREADABLE.to_owned(),
-        note: Some(shorten(message(told), NOTE_BYTES)),
+        note: Some(message(report)),
         action: "Read".to_owned(),
         secondary: None,
     };
-    if let Err(error) = recorder.publish(&event, &told.object).await {
-        warn!(namespace = told.object.namespace, "an Event was not taken: {error}");
+    if let Err(error) = recorder.publish(&event, &report.object).await {
+        warn!(namespace = report.object.namespace, "the API server refused an Event: {error}");
     }
 }
 
-/// Writes the condition, where the kind has a status.
-async fn write(client: &Client, told: &Told) {
-    let (kind, name) = (told.object.kind.as_deref().unwrap_or_default(), told.object.name.as_deref());
+/// Writes the condition, if the operator writes the status of this kind.
+async fn write_condition(client: &Client, report: &UnreadableReport) {
+    let object = &report.object;
+    let (kind, name) = (object.kind.as_deref().unwrap_or_default(), object.name.as_deref());
     let Some(name) = name.filter(|_| WITH_STATUS.contains(&kind)) else { return };
-    let object = json!({
-        "apiVersion": told.object.api_version,
+    let status = json!({
+        "apiVersion": object.api_version,
         "kind": kind,
         "status": { "conditions": [{
-            "type": "Ready", "status": "False", "reason": UNREADABLE, "message": message(told),
-            "observedGeneration": told.generation, "lastTransitionTime": told.since,
+            "type": "Ready", "status": "False", "reason": UNREADABLE, "message": message(report),
+            "observedGeneration": report.generation, "lastTransitionTime": report.since,
         }] },
     });
     let params = PatchParams::apply(MANAGER).force();
-    match request::patch_status(client, &told.path, name, &params, &Patch::Apply(&object)).await {
-        // Deleted meanwhile.
+    match request::patch_status(client, &report.path, name, &params, &Patch::Apply(&status)).await {
+        // The object was deleted in the meantime.
         Err(kube::Error::Api(answer)) if answer.code == 404 => {}
         Err(error) => {
-            warn!(kind, namespace = told.object.namespace, name, "its condition was not taken: {error}");
+            warn!(kind, namespace = object.namespace, name, "the API server refused the condition: {error}");
         }
         Ok(()) => {}
     }

@@ -1,7 +1,7 @@
-//! Requests that do not fail because an object in the answer cannot be read.
+//! Requests that succeed even if the response contains an unreadable object.
 //!
-//! The answer to a write is the whole object. Whoever may patch an object could otherwise make each write of the
-//! operator look like a failure.
+//! The response to a write is the whole object. Without this module, a user who may patch an object could make every
+//! write of the operator return an error.
 
 use kube::{
     Api, Client, Resource,
@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::Lenient;
 
-/// Lists the objects that can be read. Others count as missing.
+/// Lists the readable objects. Unreadable objects count as missing.
 pub(crate) async fn list<K>(api: &Api<K>, params: &ListParams) -> Result<ObjectList<K>, kube::Error>
 where
     K: Resource + Clone + DeserializeOwned,
@@ -25,7 +25,7 @@ where
     Ok(ObjectList { types, metadata, items: items.into_iter().filter_map(|object| object.0.ok()).collect() })
 }
 
-/// Lists the metadata of the objects whose metadata can be read.
+/// Lists the readable metadata. Unreadable metadata counts as missing.
 pub(crate) async fn list_metadata<K>(
     api: &Api<K>,
     params: &ListParams,
@@ -39,7 +39,7 @@ where
     Ok(list.items.into_iter().filter_map(|object| object.0.ok()).collect())
 }
 
-/// Reads an object, if there is one of this name.
+/// Reads an object. Returns `None` if the object does not exist.
 pub(crate) async fn get_opt<K>(api: &Api<K>, name: &str) -> Result<Option<K>, kube::Error>
 where
     K: Resource + Clone + DeserializeOwned,
@@ -53,7 +53,7 @@ where
     }
 }
 
-/// Creates an object, or replaces it at the version that `object` has.
+/// Creates `object`, or replaces the stored object if `object` has a resource version.
 pub(crate) async fn put<K>(api: &Api<K>, params: &PostParams, object: &K) -> Result<(), kube::Error>
 where
     K: Resource + Clone + Serialize,
@@ -68,7 +68,6 @@ where
     api.clone().into_client().request_text(request).await.map(drop)
 }
 
-/// Deletes an object.
 pub(crate) async fn delete<K: Resource<DynamicType = ()>>(
     client: &Client,
     namespace: &str,
@@ -79,7 +78,7 @@ pub(crate) async fn delete<K: Resource<DynamicType = ()>>(
     client.request_text(request.map_err(kube::Error::BuildRequest)?).await.map(drop)
 }
 
-/// Patches the status of an object; `collection` is the path of its kind in its namespace.
+/// Patches the status of an object. `collection` is the URL path of its kind in its namespace.
 pub(crate) async fn patch_status<P: Serialize>(
     client: &Client,
     collection: &str,

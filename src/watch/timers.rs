@@ -1,4 +1,4 @@
-//! The keys to look at later, ordered by time.
+//! The keys to check later, ordered by time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_due_at_its_time_and_once() {
+    fn key_is_due_once_at_its_time() {
         let mut timers = Timers::default();
         timers.add(1, "a");
         timers.add(2, "b");

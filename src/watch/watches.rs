@@ -1,9 +1,9 @@
-//! Every watch of the operator: whether it is up, and which objects it cannot read.
+//! The watches of the operator, their health, and the objects that they cannot read.
 //!
 //! ```text
-//!  stream of a kind ─┬─ error ─────► broken since, log, metric ─► problems(): /readyz, assent_watch_up
+//!  stream of a kind ─┬─ error ─────► Outage, log, metric ─► problems(): /readyz, assent_watch_up
 //!                    └─ event ─┬───► the caller
-//!                              └─ unreadable ─► known by kind and name ─► log, metric, report
+//!                              └─ unreadable ─► cached by kind and name ─► log, metric, report
 //! ```
 
 use std::{
@@ -25,52 +25,53 @@ use tracing::{error, warn};
 
 use super::{
     Lenient, Unreadable,
-    stream::{in_words, watch_all},
+    stream::{describe, watch_all},
 };
 use crate::metrics::{KindLabel, Metrics};
 
-/// How long a watch may take to list all objects for the first time.
-const LISTS_WITHIN: Duration = Duration::from_mins(1);
+/// The maximum time of the first list. After this time, the watch is reported as a problem.
+const FIRST_LIST_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How long a watch may break again and again before that is a problem: an API server that restarts is none.
-const BROKEN: Duration = Duration::from_secs(15);
+/// The maximum time of repeated errors. After this time, the watch is reported as a problem. A restart of the API
+/// server takes less time.
+const TOLERATED_OUTAGE: Duration = Duration::from_secs(15);
 
-/// How long after its last error a watch counts as up: an attempt that succeeds says nothing until an object
-/// changes. More than the longest wait between two attempts.
-const RECOVERS: Duration = Duration::from_secs(20);
+/// The time without an error after which a watch counts as recovered. A successful attempt is visible only when an
+/// object changes. This time is longer than the maximum back-off between two attempts.
+const RECOVERED_AFTER: Duration = Duration::from_secs(20);
 
-/// How many unreadable objects of a namespace are told of one by one; the metric counts all.
-const TOLD: usize = 20;
+/// The maximum number of unreadable objects that are reported for each kind and namespace. The metric counts all.
+const MAX_REPORTS: usize = 20;
 
-/// The watches of this operator.
 pub(crate) struct Watches {
     client: Client,
     metrics: Arc<Metrics>,
     state: Mutex<State>,
-    /// An object became unreadable.
-    pub(super) news: Notify,
+    /// Notified when an object becomes unreadable.
+    pub(super) unreadable_added: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     streams: Vec<Health>,
-    unreadable: BTreeMap<String, BTreeMap<Place, Known>>,
+    /// The unreadable objects, by kind.
+    unreadable: BTreeMap<String, BTreeMap<ObjectKey, Entry>>,
 }
 
 /// Namespace and name.
-type Place = (String, String);
+type ObjectKey = (String, String);
 
-/// Whether one watch is up.
 #[derive(Debug)]
 struct Health {
     kind: String,
     began: Instant,
     listed: bool,
-    broken: Option<Broken>,
+    outage: Option<Outage>,
 }
 
+/// Errors of a watch, each less than [`RECOVERED_AFTER`] after the previous one.
 #[derive(Debug)]
-struct Broken {
+struct Outage {
     since: Instant,
     last: Instant,
     why: String,
@@ -78,36 +79,39 @@ struct Broken {
 
 impl Health {
     fn failed(&mut self, why: String, now: Instant) {
-        let since =
-            self.broken.as_ref().filter(|broken| now < broken.last + RECOVERS).map_or(now, |b| b.since);
-        self.broken = Some(Broken { since, last: now, why });
+        let since = self.outage(now).map_or(now, |outage| outage.since);
+        self.outage = Some(Outage { since, last: now, why });
     }
 
-    /// Why nothing is known of this kind now, if that lasts too long already.
+    fn outage(&self, now: Instant) -> Option<&Outage> {
+        self.outage.as_ref().filter(|outage| now < outage.last + RECOVERED_AFTER)
+    }
+
+    /// The text about an outage or a missing first list that lasts too long.
     fn problem(&self, now: Instant) -> Option<String> {
-        let broken = self.broken.as_ref().filter(|broken| now < broken.last + RECOVERS);
-        let why = broken.map_or("it has not listed all objects yet", |broken| &broken.why);
-        let since = match broken {
-            Some(broken) if now >= broken.since + BROKEN => broken.since,
-            _ if !self.listed && now >= self.began + LISTS_WITHIN => self.began,
+        let outage = self.outage(now);
+        let why = outage.map_or("its first list is not complete", |outage| &outage.why);
+        let since = match outage {
+            // A success without an event is not visible, so only a later error proves that the outage lasted.
+            Some(outage) if outage.last >= outage.since + TOLERATED_OUTAGE => outage.since,
+            _ if !self.listed && now >= self.began + FIRST_LIST_TIMEOUT => self.began,
             _ => return None,
         };
-        Some(format!("the watch of {} is broken for {} s: {why}", self.kind, (now - since).as_secs()))
+        Some(format!("the watch of {} has failed for {} s: {why}", self.kind, (now - since).as_secs()))
     }
 }
 
-/// An object that cannot be read now.
 #[derive(Clone, Debug)]
-struct Known {
-    unreadable: Told,
-    told: bool,
+struct Entry {
+    report: UnreadableReport,
+    reported: bool,
 }
 
-/// What is told of an object that cannot be read.
+/// The content of the Event and the condition of an unreadable object.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(super) struct UnreadableReport {
     pub(super) object: ObjectReference,
-    /// Where its kind is, for a request.
+    /// The URL path of its kind in its namespace.
     pub(super) path: String,
     pub(super) generation: Option<i64>,
     pub(super) since: Timestamp,
@@ -116,10 +120,10 @@ pub(super) struct Told {
 
 impl Watches {
     pub(crate) fn new(client: Client, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { client, metrics, state: Mutex::default(), news: Notify::new() })
+        Arc::new(Self { client, metrics, state: Mutex::default(), unreadable_added: Notify::new() })
     }
 
-    /// Watches every object of a kind for ever. An object that cannot be read comes as such; its stream goes on.
+    /// Watches all objects of a kind. The stream never ends, and also contains unreadable objects.
     pub(crate) fn all<K>(self: &Arc<Self>) -> impl Stream<Item = Event<Lenient<K>>> + Send + use<K> + 'static
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -128,18 +132,18 @@ impl Watches {
         let id = {
             let mut state = self.state();
             let began = Instant::now();
-            state.streams.push(Health { kind: kind.clone(), began, listed: false, broken: None });
+            state.streams.push(Health { kind: kind.clone(), began, listed: false, outage: None });
             state.streams.len() - 1
         };
         let (watches, mut listing) = (Arc::clone(self), BTreeSet::new());
         watch_all::<Lenient<K>>(&self.client).filter_map(move |event| {
             let event = match event {
                 Ok(event) => {
-                    watches.saw(id, &kind, &event, &mut listing);
+                    watches.observe(id, &kind, &event, &mut listing);
                     Some(event)
                 }
                 Err(error) => {
-                    watches.broke(id, &kind, &error);
+                    watches.failed(id, &kind, &error);
                     None
                 }
             };
@@ -147,13 +151,13 @@ impl Watches {
         })
     }
 
-    /// What is wrong with which watch, for longer than a restart of the API server takes.
+    /// The problems of the watches that last longer than a restart of the API server.
     pub(crate) fn problems(&self) -> Vec<String> {
         let now = Instant::now();
         self.state().streams.iter().filter_map(|stream| stream.problem(now)).collect()
     }
 
-    /// Brings the metric of the watches up to date.
+    /// Updates the metric `assent_watch_up`. A kind is up if none of its watches has a problem.
     pub(crate) fn measure(&self) {
         let now = Instant::now();
         let mut up: BTreeMap<&str, bool> = BTreeMap::new();
@@ -170,40 +174,40 @@ impl Watches {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn broke(&self, id: usize, kind: &str, error: &watcher::Error) {
-        let why = in_words(error);
+    fn failed(&self, id: usize, kind: &str, error: &watcher::Error) {
+        let why = describe(error);
         self.metrics.watch_errors.inc();
-        warn!(kind, "the watch broke: {why}; trying again");
+        warn!(kind, "the watch failed: {why}; trying again");
         self.state().streams[id].failed(why, Instant::now());
     }
 
-    fn saw<K>(&self, id: usize, kind: &str, event: &Event<Lenient<K>>, listing: &mut BTreeSet<Place>)
+    fn observe<K>(&self, id: usize, kind: &str, event: &Event<Lenient<K>>, listing: &mut BTreeSet<ObjectKey>)
     where
         K: Resource<DynamicType = ()>,
     {
         let mut state = self.state();
-        // Each attempt to list begins with this, also one that fails.
+        // `Init` precedes each attempt to list, so it does not prove that the watch works.
         if !matches!(event, Event::Init) {
-            state.streams[id].broken = None;
+            state.streams[id].outage = None;
         }
-        let known = state.unreadable.entry(kind.to_owned()).or_default();
-        let before = known.len();
+        let unreadable = state.unreadable.entry(kind.to_owned()).or_default();
+        let before = unreadable.len();
         match event {
             Event::Init => listing.clear(),
-            Event::InitApply(Lenient(Err(unreadable))) | Event::Apply(Lenient(Err(unreadable))) => {
-                listing.insert(place(&unreadable.metadata));
-                if remember::<K>(known, unreadable) {
-                    self.news.notify_one();
+            Event::InitApply(Lenient(Err(object))) | Event::Apply(Lenient(Err(object))) => {
+                listing.insert(key(&object.metadata));
+                if insert::<K>(unreadable, object) {
+                    self.unreadable_added.notify_one();
                 }
             }
             Event::InitApply(object) | Event::Apply(object) | Event::Delete(object) => {
-                if !known.is_empty() {
-                    known.remove(&place(object.meta()));
+                if !unreadable.is_empty() {
+                    unreadable.remove(&key(object.meta()));
                 }
             }
             Event::InitDone => {
                 let listed = std::mem::take(listing);
-                known.retain(|place, _| listed.contains(place));
+                unreadable.retain(|key, _| listed.contains(key));
                 state.streams[id].listed = true;
             }
         }
@@ -214,20 +218,20 @@ impl Watches {
         }
     }
 
-    /// Objects that nobody was told of yet, at most one of each kind and namespace, so that none keeps others waiting.
-    pub(super) fn untold(&self) -> Vec<Told> {
+    /// Takes the next reports: at most one for each kind and namespace, so that namespaces take turns.
+    pub(super) fn take_reports(&self) -> Vec<UnreadableReport> {
         let mut next = Vec::new();
-        for known in self.state().unreadable.values_mut() {
-            let mut told: BTreeMap<String, usize> = BTreeMap::new();
-            for ((namespace, _), known) in known.iter().filter(|(_, known)| known.told) {
-                *told.entry(namespace.clone()).or_default() += usize::from(known.told);
+        for entries in self.state().unreadable.values_mut() {
+            let mut reported: BTreeMap<String, usize> = BTreeMap::new();
+            for ((namespace, _), _) in entries.iter().filter(|(_, entry)| entry.reported) {
+                *reported.entry(namespace.clone()).or_default() += 1;
             }
             let mut taken = BTreeSet::new();
-            for ((namespace, _), known) in known.iter_mut().filter(|(_, known)| !known.told) {
-                let is_enough = told.get(namespace).is_some_and(|told| *told >= TOLD);
+            for ((namespace, _), entry) in entries.iter_mut().filter(|(_, entry)| !entry.reported) {
+                let is_enough = reported.get(namespace).is_some_and(|count| *count >= MAX_REPORTS);
                 if !is_enough && taken.insert(namespace.clone()) {
-                    known.told = true;
-                    next.push(known.unreadable.clone());
+                    entry.reported = true;
+                    next.push(entry.report.clone());
                 }
             }
         }
@@ -235,26 +239,26 @@ impl Watches {
     }
 }
 
-fn place(metadata: &kube::core::ObjectMeta) -> Place {
+fn key(metadata: &kube::core::ObjectMeta) -> ObjectKey {
     (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
 
-/// Remembers an object that cannot be read; whether that is new.
-fn remember<K: Resource<DynamicType = ()>>(
-    known: &mut BTreeMap<Place, Known>,
+/// Inserts an unreadable object. Returns whether the object or its error is new.
+fn insert<K: Resource<DynamicType = ()>>(
+    entries: &mut BTreeMap<ObjectKey, Entry>,
     unreadable: &Unreadable,
 ) -> bool {
     let Unreadable { metadata, why, .. } = unreadable;
-    let place = place(metadata);
-    let is_known = known
-        .get(&place)
-        .is_some_and(|known| known.unreadable.object.uid == metadata.uid && known.unreadable.why == *why);
+    let key = key(metadata);
+    let is_known = entries
+        .get(&key)
+        .is_some_and(|entry| entry.report.object.uid == metadata.uid && entry.report.why == *why);
     if is_known {
         return false;
     }
     let (kind, namespace) = (K::kind(&()).into_owned(), metadata.namespace.clone());
-    error!(kind, namespace, name = metadata.name, "cannot be read and counts as missing: {why}");
-    let told = Told {
+    error!(kind, namespace, name = metadata.name, "unreadable, so it counts as missing: {why}");
+    let report = UnreadableReport {
         path: K::url_path(&(), namespace.as_deref()),
         generation: metadata.generation,
         since: Timestamp::now(),
@@ -268,7 +272,7 @@ fn remember<K: Resource<DynamicType = ()>>(
             ..ObjectReference::default()
         },
     };
-    known.insert(place, Known { unreadable: told, told: false });
+    entries.insert(key, Entry { report, reported: false });
     true
 }
 
@@ -277,28 +281,36 @@ mod tests {
     use super::*;
 
     fn health(now: Instant) -> Health {
-        Health { kind: "Job".to_owned(), began: now, listed: true, broken: None }
+        Health { kind: "Job".to_owned(), began: now, listed: true, outage: None }
     }
 
     #[test]
-    fn a_watch_that_keeps_breaking_is_a_problem_and_one_error_is_none() {
+    fn repeated_errors_are_a_problem_and_a_single_error_is_not() {
         let start = Instant::now();
         let mut job = health(start);
         job.failed("403 Forbidden".to_owned(), start);
-        assert_eq!(job.problem(start + Duration::from_secs(14)), None);
-        job.failed("403 Forbidden".to_owned(), start + Duration::from_secs(14));
-        let said = job.problem(start + Duration::from_secs(16));
-        assert_eq!(said.as_deref(), Some("the watch of Job is broken for 16 s: 403 Forbidden"));
-        assert_eq!(job.problem(start + Duration::from_secs(35)), None, "nothing failed for twenty seconds");
+        for second in [0, 14, 16, 19] {
+            assert_eq!(
+                job.problem(start + Duration::from_secs(second)),
+                None,
+                "a single error, after {second} s"
+            );
+        }
+        job.failed("403 Forbidden".to_owned(), start + Duration::from_secs(10));
+        job.failed("403 Forbidden".to_owned(), start + Duration::from_secs(16));
+        let problem = job.problem(start + Duration::from_secs(17));
+        assert_eq!(problem.as_deref(), Some("the watch of Job has failed for 17 s: 403 Forbidden"));
+        assert_eq!(job.problem(start + Duration::from_secs(37)), None, "20 s without an error");
         job.failed("403 Forbidden".to_owned(), start + Duration::from_mins(1));
-        assert_eq!(job.problem(start + Duration::from_secs(61)), None, "it is another failure");
+        assert_eq!(job.problem(start + Duration::from_secs(61)), None, "a new outage begins");
     }
 
     #[test]
-    fn a_watch_that_never_lists_is_a_problem_after_a_minute() {
+    fn missing_first_list_is_a_problem_after_a_minute() {
         let start = Instant::now();
         let job = Health { listed: false, ..health(start) };
         assert_eq!(job.problem(start + Duration::from_secs(59)), None);
-        assert!(job.problem(start + Duration::from_secs(61)).is_some_and(|said| said.contains("not listed")));
+        let problem = job.problem(start + Duration::from_secs(61));
+        assert!(problem.is_some_and(|problem| problem.contains("first list is not complete")));
     }
 }

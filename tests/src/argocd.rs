@@ -20,15 +20,15 @@ use tokio::sync::SemaphorePermit;
 use crate::gitops::PERMITS;
 use crate::{Account, ControlPlane, Person, Process, binaries, ports, root, until};
 
-/// The timeout of a comparison, on a loaded machine.
+/// The timeout of one comparison with Git. It is long, because the machine may be loaded.
 const SOON: Duration = Duration::from_mins(1);
 
 const NAMESPACE: &str = "argocd";
 
-/// The service account that applies manifests, with the name from the manifests of Argo CD.
+/// The service account that applies manifests. The manifests of Argo CD use this name.
 const NAME: &str = "argocd-application-controller";
 
-/// Argo CD on a control plane. It stops when this value is dropped.
+/// Argo CD on a control plane. Its processes stop when this value is dropped.
 pub struct ArgoCd<'a> {
     cluster: &'a ControlPlane,
     program: PathBuf,
@@ -37,7 +37,8 @@ pub struct ArgoCd<'a> {
 }
 
 impl<'a> ArgoCd<'a> {
-    /// Installs the CRDs and settings of Argo CD and the settings for Assent from the documentation, and starts it.
+    /// Installs the CRDs of Argo CD, its settings, and the settings for Assent from `packaging/argocd`. Then starts its
+    /// processes.
     pub async fn install(cluster: &'a ControlPlane) -> Result<Self> {
         let permit = PERMITS.acquire().await?;
         let built = binaries::built(&["argocd"]).await?;
@@ -95,7 +96,7 @@ impl<'a> ArgoCd<'a> {
             "--repo-server-plaintext".to_owned(),
             format!("--redis={redis}"),
             at("metrics-port=")?,
-            // So that the health of each object can be read from the Application.
+            // The tests read the health of each object from the Application.
             "--persist-resource-health".to_owned(),
             format!("--namespace={NAMESPACE}"),
         ];
@@ -114,7 +115,7 @@ impl<'a> ArgoCd<'a> {
         Ok(Self { cluster, program: argocd, _processes: processes, _permit: permit })
     }
 
-    /// Registers a cluster as `name`, with the label `env=<name>`. `None` is the cluster of Argo CD itself.
+    /// Registers a cluster as `name`, with the label `env=<name>`. `None` means the cluster on which Argo CD runs.
     pub async fn register(&self, name: &str, other: Option<&ControlPlane>) -> Result<()> {
         let (server, config) = match other {
             None => ("https://kubernetes.default.svc", json!({ "tlsClientConfig": { "insecure": false } })),
@@ -128,7 +129,8 @@ impl<'a> ArgoCd<'a> {
         self.cluster.kubectl_stdin(Person::Admin, &apply, &secret.to_string()).await?.ok().map(drop)
     }
 
-    /// The output of `argocd admin settings resource-overrides ASK` for an object, with the settings for Assent.
+    /// Runs `argocd admin settings resource-overrides ASK` for an object, with the settings of the cluster. Returns the
+    /// output.
     pub async fn override_says(&self, ask: &str, object: &Value) -> Result<String> {
         let settings = ["get", "configmap", "argocd-cm", "-n", NAMESPACE, "-o=yaml"];
         let settings = self.cluster.kubectl(Person::Admin, &settings).await?.ok()?;
@@ -142,13 +144,13 @@ impl<'a> ArgoCd<'a> {
         self.cluster.run(self.cluster.account(Person::Admin), &program, &args, None).await?.ok()
     }
 
-    /// Reads an `Application`.
+    /// Reads an `Application` as JSON.
     pub async fn application(&self, name: &str) -> Result<Value> {
         let get = ["get", "applications.argoproj.io", name, "-n", NAMESPACE, "-o=json"];
         Ok(serde_json::from_str(&self.cluster.kubectl(Person::Admin, &get).await?.ok()?)?)
     }
 
-    /// Compares an `Application` with Git again. Returns its new status.
+    /// Makes Argo CD compare an `Application` with Git. Returns the new status of the `Application`.
     pub async fn refresh(&self, name: &str) -> Result<Value> {
         let annotate = ["annotate", "--overwrite", "applications.argoproj.io", name, "-n", NAMESPACE];
         let hard = [&annotate[..], &["argocd.argoproj.io/refresh=hard"]].concat();

@@ -1,6 +1,6 @@
 //! Builds the programs of the control plane with `tests/controlplane/build`.
 //!
-//! They are built from Go modules, because a module proxy may be the only reachable network service.
+//! The programs are built from Go modules, because a module proxy may be the only reachable network service.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -19,7 +19,8 @@ pub async fn directory() -> Result<PathBuf> {
     build(&[]).await
 }
 
-/// The directory of the programs that the given modules of `tests/controlplane` build. Its `crds/` has their CRDs.
+/// The directory of the programs that the given modules of `tests/controlplane` build. The subdirectory `crds/` has the
+/// CRDs of these programs.
 pub async fn built(modules: &[&str]) -> Result<PathBuf> {
     build(modules).await
 }

@@ -1,4 +1,4 @@
-//! The keys of the API server for TLS and for service account tokens. Each control plane gets new ones, so the
+//! The keys of the API server for TLS and for service account tokens. Each control plane generates new keys, so the
 //! repository contains no key.
 //!
 //! ```text
@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rcgen::{KeyUsagePurpose, PKCS_ECDSA_P256_SHA256};
 
-/// The names in the certificate of the API server.
+/// The host names for which the certificate of the API server is valid.
 const NAMES: [&str; 5] =
     ["127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
 

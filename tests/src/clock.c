@@ -1,5 +1,5 @@
-/* Preloaded into a process, shifts its wall clock by CHAOS_CLOCK_OFFSET seconds. CLOCK_MONOTONIC, which measures
- * durations, does not change. */
+/* A library to preload into a process. It shifts the wall clock of the process by CHAOS_CLOCK_OFFSET seconds.
+ * CLOCK_MONOTONIC measures durations and does not change. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/syscall.h>

@@ -1,6 +1,6 @@
 //! Runs a program with a wrong clock, through a preloaded library that replaces the time functions of the C library.
 //!
-//! So the operator needs no test option.
+//! With this library, the operator needs no option for tests.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

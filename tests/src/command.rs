@@ -9,24 +9,25 @@ use anyhow::{Context, Result, bail};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-/// A bash script that runs its argument on a pseudo-terminal. `script` uses the shell of `SHELL`, so it is set to bash.
+/// A bash script that runs its argument on a pseudo-terminal. The program `script` starts the shell in `SHELL`, so this
+/// line sets `SHELL` to bash.
 pub const ON_A_TERMINAL: &str = r#"SHELL=$BASH exec script -qefc "$0" /dev/null"#;
 
 /// The result of a command.
 #[derive(Debug)]
 pub struct Output {
-    /// The command line.
+    /// The command line, for messages.
     pub command: String,
     /// The exit status.
     pub status: ExitStatus,
-    /// The standard output.
+    /// The text that the command wrote to standard output.
     pub stdout: String,
-    /// The standard error.
+    /// The text that the command wrote to standard error.
     pub stderr: String,
 }
 
 impl Output {
-    /// The standard output.
+    /// The standard output of a command that must succeed.
     ///
     /// # Errors
     ///
@@ -53,11 +54,11 @@ impl Output {
     }
 }
 
-/// The search path of programs and the directory of their caches.
+/// The search path of the programs, and the directory of their caches.
 pub struct Programs {
-    /// Searched before PATH.
+    /// The directories that are searched before `PATH`.
     pub path: Vec<PathBuf>,
-    /// The directory of caches. Each cluster has its own, because another cluster may later use the same port.
+    /// The directory of the caches. Each cluster has its own directory, because a later cluster may use the same port.
     pub home: PathBuf,
 }
 
@@ -82,7 +83,7 @@ impl Programs {
         Ok(command)
     }
 
-    /// Runs `program` to its end.
+    /// Runs `program`, and waits until it ends.
     pub async fn run(
         &self,
         kubeconfig: &Path,
@@ -96,7 +97,7 @@ impl Programs {
         let mut child = command.spawn().with_context(|| format!("starting {shown}"))?;
         let mut input = child.stdin.take().context("no stdin")?;
         let write = async move {
-            // A program may end before it has read its input.
+            // Ignore the error: a program may end before it has read its input.
             let _ = input.write_all(stdin.unwrap_or_default().as_bytes()).await;
         };
         let ((), output) = tokio::join!(write, child.wait_with_output());

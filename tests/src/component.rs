@@ -26,7 +26,7 @@ impl Component {
     pub const ALL: [Self; 5] =
         [Self::Etcd, Self::ApiServer, Self::ControllerManager, Self::Scheduler, Self::Kwok];
 
-    /// The name of its program and of its log.
+    /// The name of the program and of the log file.
     pub const fn program(self) -> &'static str {
         match self {
             Self::Etcd => "etcd",
@@ -37,12 +37,12 @@ impl Component {
         }
     }
 
-    /// Whether it is part of a Kubernetes release, so that its version is the tested version.
+    /// Whether the component is part of a Kubernetes release. The version of these components is the tested version.
     pub const fn is_kubernetes(self) -> bool {
         matches!(self, Self::ApiServer | Self::ControllerManager | Self::Scheduler)
     }
 
-    /// Its user name and groups, if it is a client of the API server.
+    /// The user name and groups of the component, if it is a client of the API server.
     pub const fn user(self) -> Option<(&'static str, &'static [&'static str])> {
         match self {
             Self::Etcd | Self::ApiServer => None,

@@ -113,8 +113,8 @@ impl ControlPlane {
         Ok(Self { processes, cluster, people, programs, directory })
     }
 
-    /// Uses the existing cluster of the current context of `kubeconfig`. Its user must be allowed to impersonate, because
-    /// the people act by impersonation. kubectl and helm come from `path` and `PATH`.
+    /// Uses the existing cluster of the current context of `kubeconfig`. Its user must be allowed to impersonate,
+    /// because the people act by impersonation. kubectl and helm come from `path` and `PATH`.
     pub async fn existing(kubeconfig: Kubeconfig, path: Vec<PathBuf>) -> Result<Self> {
         let (cluster, auth) = kubeconfig::current(kubeconfig)?;
         let directory = Directory::create()?;
@@ -158,7 +158,7 @@ impl ControlPlane {
         self.cluster.server.as_deref().unwrap_or_default()
     }
 
-    /// Whether this is an existing cluster. Then there are no processes to kill.
+    /// Whether this is an existing cluster. The test has no processes of such a cluster, and cannot kill any.
     pub fn is_existing(&self) -> bool {
         self.processes.is_empty()
     }
@@ -181,12 +181,13 @@ impl ControlPlane {
         self.account(person).client()
     }
 
-    /// The account of an existing service account. Its token is valid for a day, or for less if the cluster limits it.
+    /// The account of an existing service account. The token is valid for a day, or for less if the cluster limits it.
     pub async fn service_account(&self, namespace: &str, name: &str) -> Result<Account> {
         self.service_account_via(namespace, name, self.server(), &format!("{namespace}.{name}")).await
     }
 
-    /// The same as [`ControlPlane::service_account`], with the server URL of a proxy. `user` names the kubeconfig file.
+    /// The account of an existing service account that connects to the API server through the URL `server`, such as the
+    /// URL of a proxy. `user` is the name of the kubeconfig file, without its extension.
     pub async fn service_account_via(
         &self,
         namespace: &str,
@@ -204,7 +205,7 @@ impl ControlPlane {
         Account::create(self.directory.kubeconfig(user), &cluster, kubeconfig::with_token(&token)).await
     }
 
-    /// An account without credentials, for a client that must not add any to its requests.
+    /// An account without credentials, for a client that must not add credentials to its requests.
     pub async fn anonymous(&self) -> Result<Account> {
         Account::create(self.directory.kubeconfig("anonymous"), &self.cluster, AuthInfo::default()).await
     }
@@ -244,7 +245,7 @@ impl ControlPlane {
     }
 }
 
-/// Faults. They fail on an existing cluster and for components that were not started.
+/// Faults. These methods fail on an existing cluster, and for components that were not started.
 impl ControlPlane {
     /// Sends SIGKILL, and returns when the process is gone.
     pub fn kill(&self, component: Component) -> Result<()> {
@@ -261,8 +262,8 @@ impl ControlPlane {
         self.process(component)?.resume()
     }
 
-    /// Runs a component again with the same data and port, after SIGKILL if it still runs. Returns when the API server
-    /// is ready, if it runs.
+    /// Restarts a component with the same data and port. Sends SIGKILL first if the component still runs. Then waits
+    /// until the API server is ready, unless the API server is down.
     pub async fn restart(&self, component: Component) -> Result<()> {
         self.process(component)?.restart()?;
         if self.process(Component::ApiServer)?.is_running() {
@@ -271,7 +272,7 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// The process of `component`.
+    /// The process of `component`. Fails if this control plane did not start the component.
     pub fn process(&self, component: Component) -> Result<&Process> {
         let process = self.processes.get(&component);
         process.with_context(|| format!("{} was not started by this control plane", component.program()))

@@ -1,4 +1,5 @@
-//! The temporary directory of a control plane. A script removes it when the owner has ended, even if it was killed.
+//! The temporary directory of a control plane. A script removes the directory when the test process ends, even after
+//! SIGKILL.
 //!
 //! ```text
 //! /tmp/assent-XXXXXX/
@@ -65,7 +66,7 @@ fn sweep(path: &Path) -> Result<Child> {
 impl Drop for Directory {
     fn drop(&mut self) {
         match &mut self.sweeper {
-            // `wait` first closes the pipe, and the sweeper waits for that.
+            // `wait` first closes the pipe. Then the sweeper removes the directory.
             Some(sweeper) => drop(sweeper.wait()),
             None => eprintln!("{} is kept, because ASSENT_KEEP is set", self.path.display()),
         }

@@ -1,7 +1,7 @@
 //! A flood: one user makes thousands of changes per minute in one namespace.
 //!
 //! ```text
-//!  a number every 10.9 ms ─► one change, of a kind that depends on the number ─► 32 at the same time
+//!  a number every 10.9 ms ─► one change, of a kind that depends on the number ─► up to 32 at the same time
 //! ```
 
 use std::{
@@ -22,10 +22,10 @@ use tokio::time::{interval, sleep};
 
 use crate::{ControlPlane, Person, Scenario, container, digest};
 
-/// The time between two changes, for 5,500 changes a minute.
+/// The time between two changes, for 5,500 changes per minute.
 const PERIOD: Duration = Duration::from_micros(10_900);
 
-/// The number of changes at the same time.
+/// The largest number of concurrent changes.
 const CONCURRENCY: usize = 32;
 
 /// The number of clients that make the changes.

@@ -25,13 +25,13 @@ use tokio::task::JoinHandle;
 use crate::gitops::{NAME, NAMESPACE, PERMITS};
 use crate::{ControlPlane, Person, Process, binaries, ports, until};
 
-/// The timeout of a reconciliation, on a loaded machine.
+/// The timeout of a reconciliation. It is long, because the machine may be loaded.
 const SOON: Duration = Duration::from_mins(1);
 
 /// The served artifacts, by path.
 type Artifacts = Arc<Mutex<HashMap<String, Vec<u8>>>>;
 
-/// Flux on a control plane. It stops when this value is dropped.
+/// Flux on a control plane. Its controller stops when this value is dropped.
 pub struct Flux<'a> {
     cluster: &'a ControlPlane,
     _controller: Process,
@@ -127,7 +127,7 @@ impl<'a> Flux<'a> {
         .await
     }
 
-    /// Reads a `Kustomization`.
+    /// Reads a `Kustomization` as JSON.
     pub async fn kustomization(&self, name: &str) -> Result<Value> {
         let get = ["get", "kustomization.kustomize.toolkit.fluxcd.io", name, "-n", NAMESPACE, "-o=json"];
         Ok(serde_json::from_str(&self.cluster.kubectl(Person::Admin, &get).await?.ok()?)?)

@@ -1,7 +1,7 @@
 //! The account of a GitOps controller, and repositories for it to apply.
 //!
-//! The account is `cluster-admin`, as usual for such controllers. So only Assent refuses its requests, because it is
-//! not a person.
+//! The account is `cluster-admin`, as usual for such controllers, so RBAC permits all its requests. Assent refuses some
+//! of them, because the account is not a person.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,8 @@ pub const NAMESPACE: &str = "flux-system";
 /// The service account of the controller.
 pub const NAME: &str = "kustomize-controller";
 
-/// Limits how many clusters of a test run have a GitOps controller at the same time, because it uses much CPU.
+/// The number of clusters in a test run that may have a GitOps controller at the same time. Each controller uses much
+/// CPU.
 pub static PERMITS: Semaphore = Semaphore::const_new(2);
 
 impl ControlPlane {
@@ -34,7 +35,7 @@ impl ControlPlane {
         let definitions = definitions.canonicalize()?.display().to_string();
         self.kubectl(Person::Admin, &["apply", "--server-side", "-f", &definitions]).await?.ok()?;
         until(Duration::from_secs(20), "the definitions to be served", async || {
-            // `kubectl wait` fails at once for a CRD that has no conditions.
+            // `kubectl wait` fails at once for a CRD that has no conditions, so it is retried.
             let wait = ["wait", "--for=condition=Established", "--timeout=5s", "-f", &definitions];
             self.kubectl(Person::Admin, &wait).await?.ok().map(Some)
         })
@@ -47,7 +48,8 @@ impl ControlPlane {
         self.applier(NAMESPACE, NAME).await
     }
 
-    /// The account of a service account that is bound to `cluster-admin`. Creates both if they do not exist.
+    /// The account of a service account that is bound to `cluster-admin`. Creates the namespace, the service account
+    /// and the binding if they do not exist.
     pub async fn applier(&self, namespace: &str, name: &str) -> Result<Account> {
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": [
             { "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } },
@@ -86,7 +88,7 @@ impl Layout {
         self.0.path().join(path)
     }
 
-    /// Replaces text in a file. Fails if the file does not contain it.
+    /// Replaces text in a file. Fails if the file does not contain the text.
     pub fn edit(&self, path: &str, from: &str, to: &str) -> Result<()> {
         let path = self.path(path);
         let text = fs::read_to_string(&path)?;
@@ -102,7 +104,7 @@ impl Layout {
         Ok(fs::write(&list, text.replacen("resources:\n", &format!("resources:\n  - {name}\n"), 1))?)
     }
 
-    /// Commits all files of a directory to a Git repository in it. Returns its URL.
+    /// Commits all files of a directory to the Git repository in this directory. Returns the URL of the repository.
     pub fn commit(&self, directory: &str) -> Result<String> {
         let directory = self.path(directory);
         if !directory.join(".git").exists() {

@@ -17,13 +17,13 @@ use crate::{ControlPlane, Person, Scenario, container, digest, pod_spec};
 /// The value of an environment variable of each pod. No log may contain it.
 pub const SECRET: &str = "hunter2-of-the-test";
 
-/// A time that the API server stores and most clients cannot represent.
+/// A time that the API server stores, but most clients cannot represent.
 pub const FAR: &str = "9999-12-31T23:59:59Z";
 
 /// A time with more fractional digits than most clients can read.
 pub const FINE: &str = "2030-01-01T00:00:00.123456789123Z";
 
-/// The last second that an Approval may have as `notAfter`.
+/// The latest time that an Approval may have as `notAfter`.
 const LAST: &str = "8999-12-31T23:59:59Z";
 
 /// The label of cluster-scoped hostile objects.
@@ -61,9 +61,9 @@ impl Specimen {
         created.map(drop).with_context(|| format!("creating the {}", self.kind))
     }
 
-    /// Applies each patch that makes the object odd, and returns the result of each.
+    /// Applies each hostile patch to the object. Returns the description and the result of each patch.
     pub async fn make_odd(&self, cluster: &ControlPlane) -> Result<Vec<(&'static str, Result<()>)>> {
-        // No role permits an update of Approvals, so an administrator makes it.
+        // No role permits an update of Approvals, so an administrator makes the update.
         let who = if self.kind == "Approval" { Person::Admin } else { self.who };
         let client = cluster.client(who)?;
         let mut answers = Vec::new();
@@ -122,7 +122,7 @@ fn facts(scene: &Scenario<'_>) -> Vec<Specimen> {
     let mut ended = scene.system("limited");
     ended["metadata"]["name"] = json!("odd");
     ended["spec"]["decommission"] = json!({ "date": FINE, "reason": "over" });
-    // The spec of an Approval is immutable, so it is odd from its creation.
+    // The spec of an Approval is immutable, so it has the hostile values from its creation.
     let approval = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Approval",
         "metadata": { "name": "odd", "namespace": scene.namespace,
             "managedFields": field_set(FAR, &json!("assent.dev/v1alpha1"), &json!({ "f:spec": {} })) },
@@ -135,8 +135,8 @@ fn facts(scene: &Scenario<'_>) -> Vec<Specimen> {
     ]
 }
 
-/// Pods, their controllers, and a `ControllerRevision` as the operator creates it. Clients with ordinary time types cannot
-/// parse the metadata of their templates.
+/// Pods, their controllers, and a `ControllerRevision` as the operator creates it. Clients with ordinary time types
+/// cannot parse the metadata of the pod templates.
 fn workloads(scene: &Scenario<'_>) -> Result<Vec<Specimen>> {
     let spec = pod_spec(&odd_container());
     let made =
@@ -169,7 +169,7 @@ fn workloads(scene: &Scenario<'_>) -> Result<Vec<Specimen>> {
     ])
 }
 
-/// Cluster-scoped objects, as governance may write them by mistake.
+/// Cluster-scoped objects with content that an administrator may write by mistake.
 fn of_the_cluster(scene: &Scenario<'_>) -> Vec<Specimen> {
     let metadata = json!({ "name": format!("{}-odd", scene.namespace), "labels": { HOSTILE: "true" } });
     let object = |kind: &'static str, api_version: &str, path: &str| Specimen {
@@ -202,7 +202,7 @@ fn field_set(time: &str, api_version: &Value, fields: &Value) -> Value {
         "fieldsType": "FieldsV1", "fieldsV1": fields }])
 }
 
-/// The patches that make an object odd: description, subresource and patch. Each changes another part of the object.
+/// The hostile patches: description, subresource and patch. Each patch changes another part of the object.
 fn mutations(api_version: &Value) -> Vec<(&'static str, Option<&'static str>, Value)> {
     let fields = |time: &str, fields: &Value| json!({ "metadata": { "managedFields": field_set(time, api_version, fields) } });
     let condition =

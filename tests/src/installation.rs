@@ -1,7 +1,7 @@
 //! Installs Assent as users do: Helm installs the chart, and the operator uses the service account of the chart.
 //!
-//! The operator is a process on this machine, because simulated nodes run no containers. It has only the permissions
-//! that the RBAC of the chart gives to its service account.
+//! The operator is a process on this machine, because simulated nodes run no containers. The operator has only the
+//! permissions that the RBAC of the chart gives to its service account.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,8 @@ use crate::{ControlPlane, Person, Process, ports, until};
 /// The namespace of the Helm release.
 pub const NAMESPACE: &str = "assent-system";
 
-/// The values of the chart: who has which approver role, and who may assign which risk level.
+/// The values of the chart: the groups of each approver role, the users of each risk level, and one custom workload
+/// kind.
 const VALUES: &str = "
 replicas: 0
 approverRoles:
@@ -34,7 +35,7 @@ workloads:
 /// An operator that runs on this machine.
 pub struct Assent {
     operator: Process,
-    /// The address of its health checks and metrics.
+    /// The address of the health checks and metrics of the operator.
     pub address: String,
 }
 
@@ -89,10 +90,10 @@ impl Assent {
         let account = cluster.service_account_via(NAMESPACE, "assent", server, &user).await?;
         let address = format!("127.0.0.1:{}", ports::free_port().context("no free port")?);
         let args = ["operator", "--log-format=text", "--identity", identity, "--listen", &address];
-        // In a cluster, the kubelet sets these variables in the pod of the chart.
-        let signs = ["get", "configmap", "assent-inventory", "-n", NAMESPACE, "-o=json"];
-        let signs: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &signs).await?.ok()?)?;
-        let of = |key: &str| signs["data"][key].as_str().unwrap_or_default().to_owned();
+        // In a cluster, the pod of the chart gets these variables from this ConfigMap.
+        let get = ["get", "configmap", "assent-inventory", "-n", NAMESPACE, "-o=json"];
+        let inventory: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &get).await?.ok()?)?;
+        let of = |key: &str| inventory["data"][key].as_str().unwrap_or_default().to_owned();
         let (patterns, accelerators) = (of("image-patterns"), of("accelerators"));
         let env = [
             ("KUBECONFIG", account.kubeconfig().as_os_str()),
@@ -107,8 +108,8 @@ impl Assent {
 
     /// Waits until the API server enforces the new policies, which takes a moment.
     ///
-    /// An uncleared pod must be held, or refused if the version cannot hold pods. An unsigned approval must get its
-    /// approver from the API server, or be refused.
+    /// The API server must hold an uncleared pod, or refuse the pod if this version of Kubernetes cannot hold pods. It
+    /// must add the approver to an unsigned approval, or refuse the approval.
     pub async fn governed(cluster: &ControlPlane) -> Result<()> {
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": {
             "name": "probe", "labels": { "assent.dev/mode": "enforce" } } });

@@ -21,7 +21,7 @@ use crate::people::Person;
 /// The name of the only cluster, user and context of each kubeconfig.
 const NAME: &str = "assent";
 
-/// A user of the cluster.
+/// A user of the cluster, with credentials.
 #[derive(Clone)]
 pub struct Account {
     kubeconfig: PathBuf,
@@ -99,7 +99,7 @@ fn kubeconfig(cluster: &Cluster, auth: AuthInfo) -> Kubeconfig {
     }
 }
 
-/// Writes a file that only its owner can read, because helm warns about others.
+/// Writes a file that only its owner can read, because helm warns about files that other users can read.
 fn write(path: &Path, yaml: &str) -> io::Result<()> {
     File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(yaml.as_bytes())
 }

@@ -13,7 +13,7 @@
 //!                                                          └─ Node, which runs containers, if a test starts it
 //! ```
 //!
-//! All processes and files end with their owner, see [`Process`].
+//! All processes end and all files are removed when the test process ends, see [`Process`].
 
 mod argocd;
 mod binaries;

@@ -1,4 +1,4 @@
-//! Creates the nodes that KWOK simulates. They are so large that pods always fit, unless a test wants the opposite.
+//! Creates the nodes that KWOK simulates. The nodes are so large that the pods of ordinary tests always fit.
 
 use anyhow::{Context, Result};
 use futures::future::try_join_all;

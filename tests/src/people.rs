@@ -13,7 +13,8 @@ use anyhow::{Context, Result};
 /// A person who acts in a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Person {
-    /// May do anything (`system:masters`). On an existing cluster, this is the user of its kubeconfig.
+    /// An administrator who may do everything (`system:masters`). On an existing cluster, this is the user of the given
+    /// kubeconfig.
     Admin,
     /// A risk officer.
     Alice,
@@ -21,7 +22,7 @@ pub enum Person {
     Bob,
     /// A risk officer and a member of the ethics board.
     Carol,
-    /// Runs workloads and has no approver role.
+    /// A developer who runs workloads and has no approver role.
     Dev,
 }
 

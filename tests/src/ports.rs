@@ -1,4 +1,5 @@
-//! Assigns free ports. Control planes run side by side, and a restarted server must find its port free.
+//! Assigns free ports. Several control planes run at the same time, and the port of a stopped server must stay free for
+//! its restart.
 //!
 //! ```text
 //!     20000 ······ assigned here ······ 30000      32768 ······ assigned to clients by the kernel ······

@@ -1,7 +1,7 @@
 //! Child processes that end with the test, even if the test is killed and runs no destructor.
 //!
-//! Each process runs under `tests/controlplane/supervise`. The script ends the process when the test's end of a pipe is
-//! closed, by the test or by the kernel.
+//! Each process runs under `tests/controlplane/supervise`. The test holds the other end of a pipe. When the test or the
+//! kernel closes this end, the script ends the process.
 //!
 //! ```text
 //! Process ── stdin: "STOP", "CONT", … ──> supervise ── signal ──> program ──> log/<name>.log
@@ -33,7 +33,7 @@ pub struct Process {
     run: Mutex<Run>,
 }
 
-/// One run of the program; a restart replaces it.
+/// One run of the program. A restart replaces this value.
 struct Run {
     supervisor: Child,
     orders: Option<ChildStdin>,
@@ -42,7 +42,8 @@ struct Run {
 }
 
 impl Process {
-    /// Runs `program` with the environment of this process plus `envs`. Its output goes to `<log_dir>/<name>.log`.
+    /// Runs `program` with the environment of this process plus `envs`. The output of `program` goes to
+    /// `<log_dir>/<name>.log`.
     pub fn spawn<Arg, Key, Value>(
         name: &str,
         program: impl AsRef<Path>,
@@ -63,7 +64,7 @@ impl Process {
         Ok(Self { name: name.to_owned(), program, args, envs, log, run })
     }
 
-    /// The name that [`Process::spawn`] got.
+    /// The name from the call of [`Process::spawn`].
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -73,7 +74,7 @@ impl Process {
         self.run().end();
     }
 
-    /// Sends SIGTERM and waits for the process to end. Kills it and fails after `patience`.
+    /// Sends SIGTERM and waits for the process to end. After `patience`, kills the process and fails.
     pub async fn terminate(&self, patience: Duration) -> Result<ExitStatus> {
         self.signal("TERM")?;
         let ended = async || Ok(self.exit_status());
@@ -96,7 +97,7 @@ impl Process {
         self.signal("CONT")
     }
 
-    /// Runs the same command again, after SIGKILL if it still runs. The new output is appended to the log.
+    /// Runs the same command again. Sends SIGKILL first if the process still runs. The log keeps its old content.
     pub fn restart(&self) -> Result<()> {
         let mut run = self.run();
         run.end();
@@ -109,22 +110,22 @@ impl Process {
         self.exit_status().is_none()
     }
 
-    /// The exit status, if the process has ended. After a signal the code is 128 plus its number.
+    /// The exit status, if the process has ended. After a signal, the code is 128 plus the number of the signal.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.run().supervisor.try_wait().ok().flatten()
     }
 
-    /// The id of the process itself, not of its supervisor. If it has ended, the id of the last run.
+    /// The id of the process itself, not of its supervisor. After the end of the process, the id of the last run.
     pub fn pid(&self) -> u32 {
         self.run().pid
     }
 
-    /// The file with its output.
+    /// The file with the output of the process.
     pub fn log(&self) -> &Path {
         &self.log
     }
 
-    /// The last `lines` lines of its output.
+    /// The last `lines` lines of the output.
     pub fn log_tail(&self, lines: usize) -> String {
         tail(&self.log, lines)
     }

@@ -1,7 +1,7 @@
 //! A scenario for a test: one namespace with an AI system, its versions and workloads, and the people who use it.
 //!
 //! ```text
-//!  Scenario ── namespace (enforced; dev may do everything in it)
+//!  Scenario ── namespace (enforced, and dev may do everything in it)
 //!     ├─ AISystem "scorer"      owned by dev
 //!     ├─ ModelVersion "v1" …    one container, image by digest
 //!     └─ workloads              whose pods name the system
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{ControlPlane, Output, Person, binaries, until};
 
-/// The timeout for changes that should happen at once, on a loaded machine.
+/// The timeout for changes that usually happen at once. It is long, because the machine may be loaded.
 const SOON: Duration = Duration::from_mins(1);
 
 /// The name of the only system of a scenario.
@@ -51,12 +51,14 @@ pub struct Scenario<'a> {
 }
 
 impl<'a> Scenario<'a> {
-    /// Creates an enforced namespace named `name`, in which dev may do everything, and a system with risk level `level`.
+    /// Creates an enforced namespace named `name`, in which dev may do everything, and a system with risk level
+    /// `level`.
     pub async fn new(cluster: &'a ControlPlane, name: &str, level: &str) -> Result<Self> {
         Self::governed_by(cluster, name, level, &json!({ "assent.dev/mode": "enforce" })).await
     }
 
-    /// The same as [`Scenario::new`], in a namespace with other `labels`.
+    /// Creates a namespace named `name` with `labels`, in which dev may do everything, and a system with risk level
+    /// `level`.
     pub async fn governed_by(
         cluster: &'a ControlPlane,
         name: &str,
@@ -81,8 +83,8 @@ impl<'a> Scenario<'a> {
         Ok(scenario)
     }
 
-    /// Waits until the Clearance of the namespace has this mode. Before that, the API server refuses pods instead of
-    /// holding them.
+    /// Waits until the Clearance of the namespace has this mode. Before that, the API server refuses pods and does not
+    /// hold them.
     pub async fn has_mode(&self, mode: &Value) -> Result<()> {
         let clearance =
             async || Ok(self.get("clearance", "clearance").await.ok().filter(|c| c["spec"]["mode"] == *mode));
@@ -170,7 +172,7 @@ impl<'a> Scenario<'a> {
         self.cluster.kubectl_stdin(person, &["apply", "-f", "-"], &manifest.to_string()).await?.ok()
     }
 
-    /// Applies a manifest as `person`. The API server must refuse it. Returns its message.
+    /// Applies a manifest as `person`. The API server must refuse the manifest. Returns the message of the refusal.
     pub async fn refused(&self, person: Person, manifest: &Value) -> Result<String> {
         self.cluster.kubectl_stdin(person, &["apply", "-f", "-"], &manifest.to_string()).await?.denied()
     }
@@ -205,19 +207,19 @@ impl<'a> Scenario<'a> {
                 "decision": decision, "reason": "for the test" } })
     }
 
-    /// Creates a decision as `person`. Returns its name.
+    /// Creates a decision as `person`. Returns the name of the decision.
     pub async fn decide(&self, person: Person, manifest: &Value) -> Result<String> {
         let create = ["create", "-f", "-", "-o=name"];
         let created = self.cluster.kubectl_stdin(person, &create, &manifest.to_string()).await?.ok()?;
         Ok(created.trim().rsplit('/').next().unwrap_or_default().to_owned())
     }
 
-    /// Creates a decision as `person`. The API server must refuse it. Returns its message.
+    /// Creates a decision as `person`. The API server must refuse the decision. Returns the message of the refusal.
     pub async fn undecided(&self, person: Person, manifest: &Value) -> Result<String> {
         self.cluster.kubectl_stdin(person, &["create", "-f", "-"], &manifest.to_string()).await?.denied()
     }
 
-    /// Alice and Bob approve a version of level high. Waits until it is cleared.
+    /// Alice and Bob approve a version of level high. Waits until the version is cleared.
     pub async fn approve(&self, version: &str) -> Result<()> {
         self.approve_without_waiting(version).await?;
         self.is_cleared(version).await
@@ -231,19 +233,19 @@ impl<'a> Scenario<'a> {
         Ok(())
     }
 
-    /// Publishes a version that runs `container`, approves it, and waits until it is cleared.
+    /// Publishes and approves a version that runs `container`. Waits until the version is cleared.
     pub async fn clear(&self, version: &str, container: &Value) -> Result<()> {
         self.publish(version, container).await?;
         self.approve(version).await
     }
 
-    /// Reads an object.
+    /// Reads an object of the namespace as an administrator.
     pub async fn get(&self, kind: &str, name: &str) -> Result<Value> {
         let json = self.kubectl(Person::Admin, &["get", kind, name, "-o=json"]).await?;
         serde_json::from_str(&json).context("kubectl prints JSON")
     }
 
-    /// Lists the objects of a kind.
+    /// Lists the objects of a kind in the namespace as an administrator.
     pub async fn list(&self, kind: &str) -> Result<Vec<Value>> {
         let json = self.kubectl(Person::Admin, &["get", kind, "-o=json"]).await?;
         let list: Value = serde_json::from_str(&json)?;
@@ -292,17 +294,17 @@ impl<'a> Scenario<'a> {
         Ok(pods.into_iter().filter(wanted).collect())
     }
 
-    /// Waits until exactly `count` pods of `app` run and none is held.
+    /// Waits until exactly `count` pods of `app` run and none is held. Returns the elapsed time.
     pub async fn running(&self, app: &str, count: usize) -> Result<Duration> {
         self.settled(app, count, 0).await
     }
 
-    /// Waits until exactly `count` pods of `app` are held and none runs.
+    /// Waits until exactly `count` pods of `app` are held and none runs. Returns the elapsed time.
     pub async fn held(&self, app: &str, count: usize) -> Result<Duration> {
         self.settled(app, 0, count).await
     }
 
-    /// Waits until exactly `running` pods of `app` run and `held` pods are held. Returns the time that this took.
+    /// Waits until exactly `running` pods of `app` run and `held` pods are held. Returns the elapsed time.
     pub async fn settled(&self, app: &str, running: usize, held: usize) -> Result<Duration> {
         let begin = Instant::now();
         until(SOON, &format!("{running} running and {held} held pods of {app}"), async || {
@@ -320,7 +322,7 @@ impl<'a> Scenario<'a> {
         Ok(begin.elapsed())
     }
 
-    /// Waits until a pod runs without its gate.
+    /// Waits until a pod runs and has no gate.
     pub async fn running_pod(&self, name: &str) -> Result<()> {
         until(SOON, &format!("pod {name} to run"), async || {
             let pod = self.get("pod", name).await?;
@@ -351,7 +353,7 @@ impl<'a> Scenario<'a> {
         .await
     }
 
-    /// Reads a cluster-scoped object.
+    /// Reads a cluster-scoped object as an administrator.
     pub async fn get_cluster(&self, kind: &str, name: &str) -> Result<Value> {
         let json = self.cluster.kubectl(Person::Admin, &["get", kind, name, "-o=json"]).await?.ok()?;
         serde_json::from_str(&json).context("kubectl prints JSON")

@@ -1,4 +1,4 @@
-//! The command line of each component. They are in one place, because they must agree on ports, keys and files.
+//! The command lines of all components. They are in one module, because they must agree on ports, keys and files.
 //!
 //! ```text
 //! binaries, directory, certificates, ports, options ──> Setup ── spawn(Component) ──> Process
@@ -28,7 +28,7 @@ pub struct Setup<'a> {
 }
 
 impl Setup<'_> {
-    /// Starts `component`.
+    /// Starts the process of `component`. Its output goes to the log directory.
     pub fn spawn(&self, component: Component) -> Result<Process> {
         let name = component.program();
         // Without this variable, kwok also reads ~/.kwok/kwok.yaml.
@@ -62,7 +62,7 @@ impl Setup<'_> {
             format!("--listen-peer-urls=http://127.0.0.1:{etcd_peer}"),
             format!("--initial-advertise-peer-urls=http://127.0.0.1:{etcd_peer}"),
             format!("--initial-cluster=default=http://127.0.0.1:{etcd_peer}"),
-            // The data must survive the end of the process, but not of the machine.
+            // The data must survive the end of the process, but not a crash of the machine.
             "--unsafe-no-fsync".into(),
             // A single member needs no long election timeout.
             "--heartbeat-interval=20".into(),
@@ -79,7 +79,8 @@ impl Setup<'_> {
             format!("--etcd-servers=http://127.0.0.1:{etcd}"),
             "--bind-address=127.0.0.1".into(),
             format!("--secure-port={api_server}"),
-            // Nobody uses this address, but the API server does not start without it if there is no default route.
+            // No client uses this address. On a machine without a default route, the API server does not start without
+            // this flag.
             "--advertise-address=192.0.2.1".into(),
             format!("--tls-cert-file={}", keys.server.display()),
             format!("--tls-private-key-file={}", keys.server_key.display()),

@@ -1,6 +1,7 @@
-//! Starts a control plane and waits until a pod can be created and runs, which is later than the start of the processes.
+//! Starts a control plane and waits until a pod can be created and runs. This takes longer than the start of the
+//! processes.
 //!
-//! If a process ends in the meantime, the error contains the end of its log.
+//! If a process ends in the meantime, the error contains the last lines of its log.
 //!
 //! ```text
 //! keys, tokens ──> etcd, API server ──> /readyz ──> the rest, nodes ──> nodes ready, default service account exists
@@ -30,10 +31,9 @@ use crate::process::Process;
 use crate::setup::Setup;
 use crate::wait::until;
 
-/// The timeout of each step, several times what a busy machine needs.
+/// The timeout of each step. It is several times longer than a busy machine needs.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// The running processes.
 pub type Processes = BTreeMap<Component, Process>;
 
 pub struct Started {
@@ -88,10 +88,10 @@ async fn run(setup: &Setup<'_>, client: &Client) -> Result<Processes> {
     Ok(processes)
 }
 
-/// Waits for the API server, and fails when a process of the control plane has ended.
+/// Waits until the API server is ready. Fails if a process of the control plane ends.
 pub async fn api_server_ready(client: &Client, processes: &Processes) -> Result<()> {
     let ready = async || {
-        // /readyz may report an old state of etcd. Reading an object shows that etcd answers.
+        // /readyz may report an old state of etcd. A read of an object proves that etcd responds.
         for path in ["/readyz", "/api/v1/namespaces/default"] {
             client.request_text(http::Request::get(path).body(Vec::new())?).await?;
         }
@@ -147,7 +147,7 @@ async fn create_users(directory: &Directory, cluster: &Cluster) -> Result<BTreeM
     Ok(people)
 }
 
-/// The result of `work`. As soon as a process ends, an error with the end of its log.
+/// Returns the result of `work`. Fails as soon as a process ends, with the last lines of its log.
 async fn unless_one_ends<T>(processes: &Processes, work: impl Future<Output = Result<T>>) -> Result<T> {
     let ended = async {
         loop {

@@ -18,7 +18,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// The timeout for changes that should happen at once. Pods on real nodes may take half a minute to end.
+/// The timeout for changes that usually happen at once. Pods on real nodes may take half a minute to end.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The objects of a kind by namespace and name.
@@ -63,13 +63,13 @@ where
         Ok(Self { objects, task })
     }
 
-    /// The result of `about` for the current objects.
+    /// Calls `about` with the current objects, and returns its result.
     pub fn now<T>(&self, about: impl FnOnce(&Objects<K>) -> T) -> T {
         about(&self.objects.borrow())
     }
 
-    /// Waits until `probe` succeeds, and returns its result with the instant. The errors of `probe` describe what it sees
-    /// instead; the last one is part of the timeout message.
+    /// Waits until `probe` succeeds. Returns its result and the instant of the success. An error of `probe` describes
+    /// the current objects. The timeout message contains the last error.
     pub async fn until<T>(
         &self,
         what: &str,

@@ -1,5 +1,5 @@
-//! A mutating webhook like that of a service mesh or a secrets agent. It changes every new pod of a namespace, after the
-//! first evaluation of the admission policies.
+//! A mutating webhook, as a service mesh or a secrets agent has. The webhook changes every new pod of a namespace,
+//! after the first evaluation of the admission policies.
 //!
 //! ```text
 //!  CREATE pod ─► assent-gate ─► HTTPS: this webhook ─► assent-gate again, since the pod changed ─► …
@@ -22,10 +22,10 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{ControlPlane, Person, ports};
 
-/// Returns the JSON patch for a pod.
+/// A function that returns the JSON patch for a pod.
 type Injects = Arc<dyn Fn(&Value) -> Value + Send + Sync>;
 
-/// A webhook server that is registered for the pods of one namespace. It stops on drop.
+/// A webhook server that is registered for the pods of one namespace. The server stops on drop.
 pub struct Webhook(JoinHandle<()>);
 
 impl Webhook {

@@ -26,7 +26,7 @@ use tokio::runtime::Runtime;
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// With this variable, the program starts a control plane and waits until a test kills it.
+/// The variable that makes this program start a control plane and wait until a test kills the program.
 const OWNER: &str = "ASSENT_TEST_OWNER";
 
 fn main() -> Result<ExitCode> {
@@ -149,7 +149,7 @@ async fn missing_permission_is_denied(cluster: &ControlPlane) -> Result<()> {
     Ok(())
 }
 
-/// A new field of a newer Kubernetes fails this test until `policy::FIELDS` has it.
+/// A new field of a newer Kubernetes fails this test until `policy::FIELDS` lists the field.
 async fn every_field_of_a_pod_has_a_class(cluster: &ControlPlane) -> Result<()> {
     let path = ["get", "--raw", "/openapi/v3/api/v1"];
     let document: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &path).await?.ok()?)?;
@@ -163,12 +163,11 @@ async fn every_field_of_a_pod_has_a_class(cluster: &ControlPlane) -> Result<()> 
     Ok(())
 }
 
-/// A walk through the fields of a pod, down to the fields with a class.
+/// A walk through the schema of a pod. It stops at each field that has a class in `policy::FIELDS`.
 struct Walk<'a> {
     schemas: &'a Value,
-    /// Fields without a class.
     unknown: BTreeSet<String>,
-    /// Fields with a class.
+    /// The fields that the walk found and that have a class.
     seen: BTreeSet<String>,
 }
 
@@ -202,7 +201,7 @@ fn table_path(above: &str, name: &str) -> String {
     if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") }
 }
 
-/// The schema that a field or its items refer to.
+/// The name of the schema that a field or its items refer to.
 fn reference(schema: &Value) -> Option<&str> {
     let direct = schema["$ref"].as_str().or_else(|| schema["allOf"][0]["$ref"].as_str());
     let kind = direct.and_then(|reference| reference.rsplit('/').next());
@@ -295,7 +294,7 @@ async fn paused_api_server_hangs_and_resumes() -> Result<()> {
 async fn a_killed_owner_leaves_no_process() -> Result<()> {
     let (mut owner, directory) = start_owner("1")?;
     let before = processes_of(&directory)?;
-    // Three processes, a supervisor for each, and the sweeper.
+    // Three processes, one supervisor for each process, and the sweeper of the directory.
     ensure!(before.len() >= 7, "not all processes run: {before:?}");
     owner.kill()?;
     owner.wait()?;
@@ -314,7 +313,7 @@ async fn a_killed_owner_leaves_nothing_of_its_node() -> Result<()> {
         let parents = fs::read_dir("/sys/fs/cgroup")?.flatten().map(|entry| entry.path());
         Ok(parents.chain([PathBuf::from("/sys/fs/cgroup")]).any(|parent| parent.join(&name).exists()))
     };
-    // Each pod has a pair of interfaces, and one of them is in the network namespace of the machine.
+    // One interface of each pod is in the network namespace of the machine, which has a route to the pod.
     let addresses = fs::read_to_string(directory.join("addresses"))?;
     let has_routes = || -> Result<bool> {
         let routes = fs::read_to_string("/proc/net/fib_trie")?;
@@ -383,7 +382,7 @@ async fn own() -> Result<ExitCode> {
     std::future::pending().await
 }
 
-/// The same as [`own`], with a node and a running pod.
+/// Starts a control plane with a node and a running pod, prints its directory, and waits until it is killed.
 async fn own_node() -> Result<ExitCode> {
     let cluster = ControlPlane::start().await?;
     let node = Node::start(&cluster).await?;
@@ -405,7 +404,7 @@ fn small() -> Options {
     Options { without: vec![Component::Scheduler, Component::Kwok], ..Options::default() }
 }
 
-/// Creates a Deployment of two pods with a grace of ten minutes. KWOK deletes such pods at once.
+/// Creates a Deployment of two pods with a grace period of ten minutes. KWOK deletes such pods at once.
 async fn deploy(cluster: &ControlPlane, name: &str, limits: serde_json::Value) -> Result<()> {
     let containers = json!([{ "name": "main", "image": name, "resources": { "limits": limits } }]);
     let deployment = json!({

@@ -2,12 +2,12 @@
 //! output must match the documented output.
 //!
 //! ````text
-//! <!-- run as alice -->                             the person; the default is admin
-//! <!-- run as alice, who types credit-scorer -->    on a terminal; the answer to a question
+//! <!-- run as alice -->                             the person (default: admin)
+//! <!-- run as alice, who types credit-scorer -->    on a terminal, with the typed answer to a question
 //! <!-- run as dev, who is refused -->               every command must fail
 //! <!-- not run: it pulls an image -->
 //! ```sh        a script that must succeed
-//! ```console   `$ ` before each command, then all of its output; … stands for any text
+//! ```console   `$ ` before each command, then its whole output (… stands for any text)
 //! ````
 //!
 //! White space is ignored, because the width of a column depends on its content.
@@ -26,7 +26,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-/// Longer than every `kubectl wait` in a document.
+/// The timeout of a command. It is longer than every `kubectl wait` in a document.
 const TIMEOUT: Duration = Duration::from_mins(3);
 
 fn main() -> Result<ExitCode> {
@@ -77,7 +77,7 @@ fn in_order() -> Result<Vec<PathBuf>> {
 /// A fenced block of commands.
 struct Block {
     line: usize,
-    /// The comment above it.
+    /// The HTML comment above the block.
     directive: String,
     kind: String,
     text: String,
@@ -154,7 +154,7 @@ fn is_match(printed: &str, expected: &str) -> bool {
     rest.is_empty()
 }
 
-/// A control plane with Assent, and the number of blocks that ran on it and that did not.
+/// A control plane with Assent, and the numbers of blocks that ran on it and that were skipped.
 struct Stage {
     runtime: Runtime,
     cluster: Option<(ControlPlane, Assent)>,

@@ -1,11 +1,11 @@
 //! The comparison of a pod with the approved runtime exists twice: in CEL for the API server, and in Rust for the
-//! operator and the plugin. In this test, both decide about the same generated pods and must agree on each.
+//! operator and the plugin. In this test, both decide about the same generated pods and must agree on each pod.
 //!
 //! ```text
 //!  seed ─► runtimes, trusted sidecars ─► Clearance ─► API server: gate or none ─┐
 //!            └─► pods with up to two changes ───────────┤                       ├─ equal
 //!                and with injected parts                └─► policy::matches ────┘
-//!  schema of a runtime ─► each field occurs in a cleared pod, and a change of it alone holds a pod
+//!  schema of a runtime ─► each field occurs in a cleared pod, and a change of only this field holds a pod
 //! ```
 //!
 //! `ASSENT_MATCHING_PODS` is the number of pods (default 10,000), and `ASSENT_SEED` the seed (default 42).
@@ -32,7 +32,6 @@ const RUNTIMES: usize = 40;
 /// The number of pods that are compared with one Clearance.
 const PODS: usize = 1000;
 
-/// The number of concurrent requests.
 const CONCURRENCY: usize = 8;
 
 /// Fields for which the API server accepts only one value, so a pod cannot differ in them.
@@ -43,7 +42,7 @@ const FIXED: [&str; 4] = [
     "volumes.projected.sources.downwardAPI.items.fieldRef.apiVersion",
 ];
 
-/// A generated pod.
+/// A generated pod and its origin.
 struct Case {
     pod: Value,
     /// The index of the system whose runtime the pod had before the changes.
@@ -57,7 +56,7 @@ struct Case {
 /// The number of changes of each field.
 type Changes = BTreeMap<String, usize>;
 
-/// The result for a pod.
+/// The decision on which the API server and Rust agree.
 enum Outcome {
     Cleared,
     Held,
@@ -65,17 +64,17 @@ enum Outcome {
     Invalid,
 }
 
-/// The results so far.
+/// The numbers of pods with each outcome, and the tested fields.
 #[derive(Default)]
 struct Tally {
     cleared: usize,
-    /// How many of the cleared pods have injected parts.
+    /// The number of cleared pods with injected parts.
     injected: usize,
     held: usize,
     invalid: usize,
     /// The fields of the runtimes of cleared pods.
     cleared_fields: BTreeSet<String>,
-    /// For each field, how many pods were held because only this field differed.
+    /// For each field, the number of pods that were held because only this field differed.
     held_fields: BTreeMap<String, usize>,
 }
 
@@ -231,7 +230,8 @@ async fn compare(api: &Api<Pod>, pod: &Value, approved: &Runtime, trusted: &Trus
     Ok(if matched { Outcome::Cleared } else { Outcome::Held })
 }
 
-/// Writes the Clearance of a round. Returns its runtimes and trusted parts as the API server stores them.
+/// Writes the Clearance of a round. Returns the runtimes and trusted parts of the Clearance as the API server stores
+/// them.
 async fn publish(
     operator: &kube::Client,
     round: usize,
@@ -284,7 +284,7 @@ fn pick<'a, T>(rng: &mut fastrand::Rng, of: &'a [T]) -> &'a T {
     &of[rng.usize(..of.len())]
 }
 
-/// A container with few possible values for each field, so that two are often equal.
+/// A container with few possible values for each field, so that two containers often have equal values.
 fn container(rng: &mut fastrand::Rng, name: &str, volumes: &[Value]) -> Value {
     let mut container = json!({ "name": name, "image": pick(rng, &["a", "b@sha256:0", "reg:5000/c"]) });
     // An init container with `Always` is a sidecar, which can have hooks and probes.
@@ -417,13 +417,13 @@ fn runtime(rng: &mut fastrand::Rng) -> Value {
     runtime
 }
 
-/// Fields that share a namespace of the node with the pod, or of the pod among its containers.
+/// Fields that make a pod use namespaces of the node, or make its containers share a process namespace.
 const SHARES: [&str; 4] = ["hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"];
 
-/// The hooks and probes of a container, which a runtime and a pod name alike.
+/// The hooks and probes of a container. A runtime and a pod use the same names for them.
 const HOOKS: [&str; 5] = ["postStart", "preStop", "livenessProbe", "readinessProbe", "startupProbe"];
 
-/// A pod with one of the runtimes and up to two changes.
+/// A pod with one of the runtimes, up to two changes, and sometimes injected parts.
 fn case(rng: &mut fastrand::Rng, runtimes: &[Value], changes: &mut Changes) -> Case {
     let system = rng.usize(..runtimes.len());
     let mut runtime = runtimes[system].clone();
@@ -483,7 +483,7 @@ fn change_one_field(rng: &mut fastrand::Rng, runtime: &mut Value, changes: &mut 
     let name = place.rsplit('/').find(|part| part.parse::<usize>().is_err()).unwrap_or_default();
     let volumes = runtime["volumes"].clone();
     if ["emptyDir", "downwardAPI", "serviceAccountToken"].contains(&name) {
-        // A removal alone leaves no source, or a volume that is an emptyDir again.
+        // After a removal alone, the pod is invalid without a source, or the volume is an emptyDir by default.
         let of = runtime.pointer_mut(place.rsplit_once('/')?.0)?.as_object_mut()?;
         of.remove(name);
         of.insert("configMap".to_owned(), json!({ "name": "other" }));
@@ -553,7 +553,7 @@ fn change(rng: &mut fastrand::Rng, spec: &mut Value) {
     let fresh = container(rng, "main", &[]);
     let main = &mut spec["containers"][0];
     match rng.u8(..47) {
-        // Compared fields.
+        // These fields are compared, so most of these changes hold the pod.
         0 => main["image"] = fresh["image"].clone(),
         1 => main["args"] = json!(["--model=other"]),
         2 => main["command"] = json!(["sh"]),
@@ -581,7 +581,7 @@ fn change(rng: &mut fastrand::Rng, spec: &mut Value) {
         }
         27..37 => change_compared_field(rng, spec),
         37..47 => change_free_field(rng, spec),
-        // Free fields.
+        // These fields are not compared, so these changes do not hold the pod.
         14 => add(&mut spec["volumes"], &token(pick(rng, &token_sources()))),
         15 => reverse(&mut spec["containers"]),
         16 => reverse(&mut spec["volumes"]),
@@ -711,7 +711,7 @@ fn trusted() -> Value {
     })
 }
 
-/// Adds trusted parts to a pod, and sometimes parts that only resemble them.
+/// Adds trusted parts to a pod, and sometimes untrusted parts that resemble trusted parts.
 fn inject(rng: &mut fastrand::Rng, spec: &mut Value) {
     let digest = format!("mesh/proxy@sha256:{}", "a".repeat(64));
     if !spec["initContainers"].is_array() {
@@ -756,7 +756,7 @@ fn inject(rng: &mut fastrand::Rng, spec: &mut Value) {
             7 => add(&mut proxy["env"], &json!({ "name": "MESH_ID", "value": "any" })),
             8 => add(&mut proxy["env"], &json!({ "name": "TOKEN", "value": "any" })),
             9 => add(&mut proxy["env"], &json!({ "name": "MESH", "value": "on" })),
-            // Parts that only resemble them.
+            // These parts resemble trusted parts, but are not trusted.
             10 => proxy["args"] = json!(["other"]),
             11 => proxy["image"] = json!("mesh/proxy:1"),
             12 => add(&mut spec["containers"], &json!({ "name": "side", "image": digest })),
@@ -783,7 +783,7 @@ fn reverse(list: &mut Value) {
     }
 }
 
-/// Adds an item unless the list has its name, because the API server refuses duplicates.
+/// Adds an item unless the list has an item of that name, because the API server refuses duplicates.
 fn add(list: &mut Value, item: &Value) {
     if list.is_null() {
         *list = json!([]);

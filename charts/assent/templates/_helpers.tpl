@@ -11,8 +11,8 @@
 {{ include "assent.fullname" . }}
 {{- end -}}
 
-{{/* Whether the API server can add a gate to a pod. Otherwise it refuses the pod, and the operator makes its workload
-     retry. Without a cluster, as in `helm template`, the Kubernetes version decides. */}}
+{{/* Whether the API server can add a gate to a pod. Otherwise the API server refuses the pod, and the operator makes the
+     workload retry. Without a cluster, as in `helm template`, the Kubernetes version decides. */}}
 {{- define "assent.gates" -}}
 {{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy" -}}
 {{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" }}true{{ end -}}
@@ -27,7 +27,7 @@
 {{- range .Values.accelerators.annotations }}annotation {{ . }}{{ "\n" }}{{ end }}
 {{- end -}}
 
-{{/* The fingerprint of the policies of this release: of the chart version, and of the values that change policies. */}}
+{{/* The fingerprint of the policies of this release, from the chart version and the values that change policies. */}}
 {{- define "assent.policies" -}}
 {{ include "assent.policies.fingerprint" . }}
 {{- with include "assent.accelerators" . }}-{{ sha256sum . | trunc 12 }}{{ end }}

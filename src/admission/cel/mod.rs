@@ -1,4 +1,5 @@
-//! CEL expressions for whether a pod or a pod template matches a version that the namespace's `Clearance` clears.
+//! CEL expressions that check whether a pod or a pod template matches a version that the namespace's `Clearance`
+//! clears.
 
 use crate::{
     api::SYSTEM_LABEL,
@@ -10,12 +11,13 @@ pub(super) fn system(pod: &str) -> String {
     format!("{pod}.metadata.?labels[?'{SYSTEM_LABEL}'].orValue('')")
 }
 
-/// The cleared versions of the system of `pod`. The list is empty if the operator wrote none yet.
+/// The cleared versions of the system of `pod`. The list is empty until the operator writes the `Clearance`.
 pub(super) fn cleared_versions(pod: &str) -> String {
     format!("params.?spec.?systems[?{}].?cleared.orValue([])", system(pod))
 }
 
-/// The files of this directory, by the name that stands for each. A part can contain the parts after it.
+/// The files of this directory, each with the name of its placeholder. A file can contain placeholders of later files
+/// in the list.
 pub const PARTS: [(&str, &str); 9] = [
     ("MATCHES", include_str!("matches.cel")),
     ("ALLOWED", include_str!("allowed.cel")),
@@ -40,13 +42,14 @@ pub(super) fn matches(pod: &str) -> String {
         .replace("{{POD}}", pod)
 }
 
-/// The expression without the comments of its file. Each policy contains the expression many times.
+/// The expression without the comments of its file. Each policy contains the expression many times, so comments would
+/// make the policy large.
 fn uncommented(part: &str) -> String {
     part.lines().filter(|line| !line.starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// Whether a pod with the annotation `name` can never be approved. It equals `policy::is_refused_annotation`. It is one
-/// regular expression, because the API server compiles it once.
+/// Whether a pod with the annotation `name` can never be approved. The result must agree with
+/// `policy::is_refused_annotation`. The expression is one regular expression, because the API server compiles it once.
 pub(super) fn refused_annotation(name: &str) -> String {
     let prefixes: Vec<_> = ANNOTATIONS.iter().map(|(prefix, _)| prefix.replace('.', "[.]")).collect();
     let harmless: Vec<_> = HARMLESS_ANNOTATIONS.iter().map(|name| format!("'{name}'")).collect();

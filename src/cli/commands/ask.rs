@@ -7,12 +7,12 @@
 use std::io::{BufRead, IsTerminal, Write, stdin, stdout};
 
 use crate::cli::{
-    connect::session::quoted,
+    choice::Choice,
     error::{Error, Result},
-    render::escape::visible,
+    render::{escape::visible, shell::quoted},
 };
 
-/// Whether a person can read a question and answer it.
+/// Whether standard input and output are terminals, so that a person can answer a question.
 pub fn is_interactive() -> bool {
     stdin().is_terminal() && stdout().is_terminal()
 }
@@ -26,7 +26,7 @@ fn ask(question: &str) -> Result<String> {
     Ok(answer.trim().to_owned())
 }
 
-/// The given reason, or the one that the person types.
+/// Returns the given reason, or asks for one. Returns the error `missing` if there is no terminal or no reason.
 pub fn reason(given: Option<&str>, act: &str, system: &str, missing: impl Fn() -> Error) -> Result<String> {
     if let Some(given) = given.filter(|given| !given.trim().is_empty()) {
         return Ok(given.to_owned());
@@ -38,35 +38,15 @@ pub fn reason(given: Option<&str>, act: &str, system: &str, missing: impl Fn() -
     if answer.is_empty() { Err(missing()) } else { Ok(answer) }
 }
 
-/// Asks for the name of the system, because nobody types it by habit.
+/// Asks for the name of the system. A person can type a `y` by habit, but not the name.
 pub fn for_name(name: &str, to_do_what: &str) -> Result<()> {
     anstream::println!();
     let answer = ask(&format!("Type the name of the system ({name}) to {to_do_what}: "))?;
     if answer == name { Ok(()) } else { Err(Error::Declined { wanted: quoted(name) }) }
 }
 
-/// The answers other than an approval in `approve --interactive`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice {
-    Reject,
-    Skip,
-    /// Skip this version and all that follow.
-    Quit,
-}
-
-impl Choice {
-    /// Parses an answer. `None` if it is not a choice.
-    fn of(answer: &str) -> Option<Self> {
-        match answer.to_ascii_lowercase().as_str() {
-            "r" | "reject" => Some(Self::Reject),
-            "s" | "skip" | "" => Some(Self::Skip),
-            "q" | "quit" => Some(Self::Quit),
-            _ => None,
-        }
-    }
-}
-
-/// Asks for the name of the system or for a [`Choice`]. If the system has the name of a choice, the answer approves.
+/// Asks for the name of the system or for a [`Choice`]. The name wins: in a system named `skip`, the answer `skip`
+/// approves.
 pub fn for_name_or_choice(name: &str) -> Result<()> {
     anstream::println!();
     let question = format!("Type {name} to approve, r to reject, s (or Enter) to skip, q to quit: ");
@@ -81,7 +61,7 @@ pub fn for_name_or_choice(name: &str) -> Result<()> {
     }
 }
 
-/// Asks for yes. This is enough for a decision that stops something, which is safe and can be urgent.
+/// Asks for a yes. A decision that stops a version is safe and can be urgent, so the person need not type the name.
 pub fn for_yes(what: &str) -> Result<()> {
     anstream::println!();
     let answer = ask(&format!("{what}? [y/N] "))?;

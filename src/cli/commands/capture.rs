@@ -1,4 +1,4 @@
-//! Writes a `ModelVersion` that matches a pod, a workload or a manifest, so that nobody types a runtime by hand.
+//! Writes a `ModelVersion` that matches a pod, a workload or a manifest, so that users need not write a runtime.
 //!
 //! ```text
 //!  manifest ─ templates ─┐
@@ -8,8 +8,8 @@
 //!  newest version of the system ── mayVary, provenance ────────────┴─► the difference, one kubectl patch
 //! ```
 //!
-//! Other admission webhooks add fields to a pod. The capture leaves out the trusted fields, as the comparison of a pod
-//! with a version does. The template of a workload does not have them.
+//! Other admission webhooks add fields to a pod. The capture leaves out the trusted fields, because the comparison of a
+//! pod with a version ignores them. The template of a workload does not have these fields.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,27 +30,28 @@ use crate::{
     cli::{
         commands::{
             check::{manifests, templates::templates},
-            explain::{Target, pods_of, read_pod, read_workload, statuses},
+            explain::{pods_of, read_pod, read_workload, statuses},
         },
-        connect::session::{Session, quoted},
+        connect::{session::Session, target::Target},
         error::{Error, Next, Result},
         render::{
             difference,
             escape::visible,
             output::{self, ManifestFormat},
             page::{PLAIN, Page},
+            shell::quoted,
         },
     },
+    images,
     policy::{runtime_of_pod, unpinned, without_trusted},
     watch::request,
 };
 
-/// The options of a capture.
 #[derive(Clone, Debug)]
 pub struct CaptureRequest {
-    /// If `None`, the label of the pod names the system.
+    /// If `None`, the capture uses the system label of the pod or the workload.
     pub system: Option<String>,
-    /// The name of the version. If `None`, it is the system and a part of the runtime's digest.
+    /// If `None`, the name is the system and a part of the runtime's digest.
     pub version: Option<String>,
     pub format: ManifestFormat,
 }
@@ -115,7 +116,7 @@ pub async fn capture(session: &Session, target: &Target, request: &CaptureReques
     Ok(())
 }
 
-/// The newest version of `system`. `None` if there is none, or if the person may not read it.
+/// The newest version of `system`. `None` if the system has no version, or if the versions cannot be read.
 async fn newest(session: &Session, system: &str) -> Option<ModelVersion> {
     let api = Api::<ModelVersion>::namespaced(session.client.clone(), &session.namespace);
     let versions = request::list(&api, &ListParams::default()).await.ok()?.items.into_iter();
@@ -124,7 +125,7 @@ async fn newest(session: &Session, system: &str) -> Option<ModelVersion> {
         .max_by_key(|version| (version.creation_timestamp(), version.name_any()))
 }
 
-/// Shows the difference from the newest version. The captured version keeps its `mayVary` and provenance.
+/// Shows the difference from the newest version. `runtime` already has the `mayVary` of the newest version.
 fn changes_since(newest: &ModelVersion, runtime: &Runtime, what: &str) -> String {
     let (mut page, name) = (Page::default(), newest.name_any());
     let difference = difference::of_pod(&newest.spec.runtime, runtime);
@@ -197,7 +198,7 @@ struct Found {
     annotations: Option<BTreeMap<String, String>>,
     spec: PodSpec,
     pods: Vec<Pod>,
-    /// Whether `spec` comes from a pod, which mutations may have changed, and not from a template.
+    /// Whether `spec` comes from a pod. Admission webhooks may have changed the pod, but not a template.
     mutated: bool,
 }
 
@@ -260,7 +261,7 @@ impl Found {
             return Ok(runtime);
         }
         let api = Api::<Clearance>::namespaced(session.client.clone(), &session.namespace);
-        // Without a readable Clearance, nothing is trusted, so the capture keeps every field.
+        // The Clearance lists the trusted fields. Without a readable Clearance, the capture keeps every field.
         let Ok(Some(clearance)) = api.get_opt(CLEARANCE_NAME).await else { return Ok(runtime) };
         Ok(without_trusted(&Runtime::default(), &clearance.spec.trusted, &runtime).into_owned())
     }
@@ -293,14 +294,14 @@ impl Found {
         digests.into_iter().map(one).collect()
     }
 
-    /// Whether a pod runs the captured images. A pod of an earlier revision may run others.
+    /// Whether a pod runs the captured images. A pod of an earlier revision may run other images.
     fn runs_this(&self, pod: &Pod) -> bool {
         let running = pod.spec.as_ref().map(images).unwrap_or_default();
         images(&self.spec).iter().all(|(container, image)| running.get(container) == Some(image))
     }
 }
 
-/// For example, the pods of a predictor and of a transformer.
+/// The error for pods with different runtimes, for example the pods of a predictor and of a transformer.
 fn several_runtimes(target: &Target, pods: &[Pod]) -> Error {
     let each = pods.iter().map(|pod| format!("kubectl assent capture pod/{}", pod.name_any()));
     Error::NotCaptured {
@@ -310,7 +311,7 @@ fn several_runtimes(target: &Target, pods: &[Pod]) -> Error {
     }
 }
 
-/// The image of each container, as the spec names it.
+/// The image of each container in the spec, by container name.
 fn images(spec: &PodSpec) -> BTreeMap<&str, Option<&str>> {
     let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
     containers.map(|container| (&*container.name, container.image.as_deref())).collect()
@@ -330,18 +331,12 @@ fn pin(runtime: &mut Runtime, digests: &BTreeMap<String, String>) -> Vec<Pinned>
     for (container, init) in main.chain(runtime.init_containers.iter_mut().map(|container| (container, true)))
     {
         if let (false, Some(digest)) = (container.image.contains('@'), digests.get(&*container.name)) {
-            container.image = format!("{}@{digest}", repository(&container.image)).into();
+            container.image = format!("{}@{digest}", images::repository(&container.image)).into();
             let (container, image) = (container.name.to_string(), container.image.to_string());
             pinned.push(Pinned { container, init, image });
         }
     }
     pinned
-}
-
-/// The image name without its tag. The port of a registry stays.
-pub fn repository(image: &str) -> &str {
-    let name = image.rfind('/').map_or(0, |slash| slash + 1);
-    image[name..].find(':').map_or(image, |colon| &image[..name + colon])
 }
 
 /// The first eight hexadecimal digits of the digest of a runtime.
@@ -350,7 +345,8 @@ fn fingerprint(runtime: &impl Serialize) -> String {
     Digest::from_sha256(Sha256::digest(bytes).into()).eight().to_owned()
 }
 
-/// `typed` is the argument that names the object, and `place` has the connection flags.
+/// The error for an object without the label of its AI system. `typed` is the argument that names the object, and
+/// `place` contains the connection flags.
 fn no_system(what: &str, typed: &str, place: &str) -> Error {
     Error::Choose {
         question: format!("{what} has no label {SYSTEM_LABEL}: name its AI system with --system"),
@@ -367,8 +363,8 @@ fn warn_about_tags(runtime: &Runtime, what_to_do: &str) {
     }
 }
 
-/// Prints how to make the pods match. It prints to standard error, so that the manifest can be piped. `label` is the
-/// system, if the label of the workload does not name it.
+/// Prints the changes that make the pods match. The output goes to standard error, so that the manifest can be piped.
+/// `label` is the system, or `None` if the workload already has the label.
 fn print_rollout(session: &Session, target: &Target, label: Option<&str>, pinned: &[Pinned]) {
     let what = target.in_words();
     if !pinned.is_empty() {
@@ -393,7 +389,8 @@ fn print_rollout(session: &Session, target: &Target, label: Option<&str>, pinned
                 session.namespace, session.flags
             )
         }
-        // A patch cannot change other pods: their source must change.
+        // A patch cannot change a pod or a Job. The user must change the manifest, or the controller that creates the
+        // pod.
         _ => {
             let images = pinned.iter().map(|m| format!("{}={}", m.container, m.image));
             images.chain(label.map(|system| format!("{SYSTEM_LABEL}={system}"))).collect::<Vec<_>>().join(" ")
@@ -474,17 +471,5 @@ mod tests {
         let label =
             json!({ "spec": { "template": { "metadata": { "labels": { SYSTEM_LABEL: "scorer" } } } } });
         assert_eq!(patch("/spec/template", Some("scorer"), &[]), label);
-    }
-
-    #[test]
-    fn repository_drops_the_tag_and_keeps_the_port() {
-        for (image, name) in [
-            ("scorer", "scorer"),
-            ("scorer:1", "scorer"),
-            ("registry.example:5000/ml/scorer", "registry.example:5000/ml/scorer"),
-            ("registry.example:5000/ml/scorer:1.2", "registry.example:5000/ml/scorer"),
-        ] {
-            assert_eq!(repository(image), name);
-        }
     }
 }

@@ -16,8 +16,8 @@ use std::{
     time::Duration,
 };
 
-use clap::{CommandFactory, Parser};
-use clap_complete::engine::{CompletionCandidate, complete};
+use clap::{Arg, CommandFactory, Parser};
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{
     Api, Resource, ResourceExt,
@@ -29,34 +29,38 @@ use crate::{
     api::{AISystem, ModelVersion, RiskLevel},
     cli::{
         Cli,
-        commands::explain::{Target, WORKLOADS},
-        connect::session::{Connection, Session},
+        connect::{
+            session::{Connection, Session},
+            target::{Target, WORKLOADS},
+        },
         error::{Error, Result},
     },
 };
 
-/// The program `kubectl_complete-assent`.
+/// The text of the program `kubectl_complete-assent`.
 pub const SCRIPT: &str = r#"#!/bin/sh
 # kubectl runs this to complete `kubectl assent`. Put it in PATH as the executable file kubectl_complete-assent.
 exec kubectl-assent __complete -- "$@"
 "#;
 
-/// Never offer file names (cobra's `ShellCompDirectiveNoFileComp`).
+/// The directive to offer no file names (cobra's `ShellCompDirectiveNoFileComp`).
 const NO_FILES: &str = ":4";
 
-/// Never offer file names, and add no space after the candidate (also cobra's `ShellCompDirectiveNoSpace`).
+/// The directive to offer no file names and to add no space after the candidate (`ShellCompDirectiveNoSpace`).
 const NO_FILES_NO_SPACE: &str = ":6";
 
-/// The timeout for the cluster, short because a person waits at the prompt.
+/// The timeout of the requests. It is short, because a person waits at the prompt.
 const CLUSTER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The candidates for the last of `words`, one a line, with their help after a tab. The last line is a directive for
-/// cobra.
+/// The candidates for the last of `words`, one per line. The help of a candidate follows after a tab. The last line is
+/// a directive for cobra.
 pub fn candidates(words: Vec<String>) -> Result<String> {
     let args: Vec<OsString> =
         [Cli::command().get_name().to_owned()].into_iter().chain(words).map(Into::into).collect();
     let last = args.len().saturating_sub(1);
-    let found = complete(&mut Cli::command(), args, last, None).map_err(Error::Input)?;
+    let completer = |arg: Arg| arg.add(ArgValueCompleter::new(namespaces));
+    let found = complete(&mut Cli::command().mut_arg("namespace", completer), args, last, None)
+        .map_err(Error::Input)?;
     let line = |candidate: &CompletionCandidate| {
         let value = candidate.get_value().to_string_lossy().into_owned();
         let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
@@ -125,7 +129,7 @@ pub fn targets(current: &OsStr) -> Vec<CompletionCandidate> {
     })
 }
 
-/// The candidates from the cluster that begin with `current`. Empty if the cluster does not answer in time.
+/// The candidates from the cluster that begin with `current`. Empty after a timeout.
 fn offered<F, A>(current: &OsStr, ask: F) -> Vec<CompletionCandidate>
 where
     F: FnOnce(Session) -> A + Send + 'static,

@@ -6,7 +6,7 @@
 //!  other AISystems ─ dependsOn ─ refused ──┘
 //! ```
 //!
-//! From the date on, the API server refuses to undo it.
+//! From the date on, the API server refuses to undo the decommission.
 
 use std::collections::BTreeMap;
 
@@ -22,15 +22,16 @@ use crate::{
     api::{AISystem, Decommission, SYSTEM_LABEL},
     cli::{
         commands::{ask, outcome::STATUS_TIMEOUT, sign::MANAGER},
-        connect::system_record::read_system,
         connect::{
             pods::{Workload, each_page},
-            session::{Session, quoted},
+            session::Session,
+            system_record::read_system,
         },
         error::{Error, Next, Result},
         render::{
             output,
             page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
+            shell::quoted,
             time::{Until, in_words},
         },
     },
@@ -95,7 +96,7 @@ impl DecommissionRequest {
         Ok(Decommission { date: Time(date), reason, successor: self.successor.clone() })
     }
 
-    /// The typed command, with `more`.
+    /// The typed command, with the extra arguments `more`.
     fn command(&self, session: &Session, more: &str) -> String {
         let given = |flag: &str, value: Option<&str>| {
             value.map(|value| format!(" {flag} {}", quoted(value))).unwrap_or_default()
@@ -129,9 +130,9 @@ fn refuse_if_over(session: &Session, system: &AISystem) -> Result<()> {
 /// The systems that depend on one system.
 struct Dependents {
     of: String,
-    /// Each as `NAMESPACE/NAME`.
+    /// The dependents, as `NAMESPACE/NAME`.
     systems: Vec<String>,
-    /// Whether the person may list the systems of every namespace.
+    /// Whether `systems` includes every namespace. `false` if the person may not list the systems of other namespaces.
     all: bool,
 }
 

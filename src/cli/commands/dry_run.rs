@@ -1,6 +1,6 @@
 //! Lists the workloads that would stop if their namespaces enforced.
 //!
-//! It asks the decision code of the operator and changes nothing.
+//! The command uses the decision code of the operator and changes nothing.
 //!
 //! ```text
 //!  pods, templates, Clearances ── enforce::would_stop ──► Row: a workload, and why ──► table, wide, json, yaml
@@ -45,7 +45,7 @@ struct Row {
     why: String,
 }
 
-/// Prints what would stop. `scope` replaces the scope of every namespace.
+/// Prints the pods that would stop. `scope` replaces the scope of every namespace.
 pub async fn as_if_enforced(
     session: &Session,
     everywhere: bool,

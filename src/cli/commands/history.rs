@@ -53,13 +53,13 @@ struct Entry {
     who: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<String>,
-    /// The object that recorded the entry, as `KIND/NAME`.
+    /// The object of the entry, as `KIND/NAME`: a version, an approval or an Event.
     object: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
 }
 
-/// The objects that have the history of one system.
+/// The objects that contain the history of one system.
 struct Sources {
     record: SystemRecord,
     history: Option<SystemHistory>,
@@ -76,7 +76,7 @@ pub async fn history(session: &Session, name: Option<&str>, everywhere: bool, fo
         entries.extend(sources.entries(now));
     }
     entries.extend(event_entries(session, name, everywhere).await?);
-    // The API server records whole seconds. The sort is stable: a version stays before a decision of the same second.
+    // The API server records whole seconds. The sort is stable: a version stays before a decision in the same second.
     entries.sort_by_key(|entry| entry.at.as_second());
     let text = match format {
         Listing::Json => output::json(&entries)?,
@@ -102,7 +102,7 @@ pub async fn history(session: &Session, name: Option<&str>, everywhere: bool, fo
     Ok(())
 }
 
-/// The sources of one system. Fails if there is no trace of the system.
+/// Fails if the system does not exist and has neither an approval nor a `SystemHistory`.
 async fn sources(session: &Session, name: &str) -> Result<Sources> {
     let record = SystemRecord::read(&session.client, &session.namespace, name).await?;
     let history = system_history(session, name).await?;
@@ -164,7 +164,8 @@ impl Sources {
     }
 }
 
-/// The changes that the operator recorded. `None` if the cluster has no `SystemHistory` kind, as before an upgrade.
+/// The changes that the operator recorded. `None` if the cluster has no `SystemHistory` kind, for example
+/// before an upgrade.
 async fn system_history(session: &Session, name: &str) -> Result<Option<SystemHistory>> {
     let api = Api::<SystemHistory>::namespaced(session.client.clone(), &session.namespace);
     let read = request::get_opt(&api, name).await;
@@ -172,7 +173,7 @@ async fn system_history(session: &Session, name: &str) -> Result<Option<SystemHi
     Ok(unless_forbidden(read, warning, format!("read systemhistory/{name}"))?.flatten())
 }
 
-/// The result of a read. If the person may not read it, prints the warning and returns `None`.
+/// Converts a forbidden read to `None` and prints the warning.
 fn unless_forbidden<T>(read: kube::Result<T>, warning: &str, doing: String) -> Result<Option<T>> {
     match read {
         Ok(read) => Ok(Some(read)),
@@ -263,7 +264,7 @@ async fn event_entries(session: &Session, name: Option<&str>, everywhere: bool) 
     let events = unless_forbidden(listed, warning, format!("read the events {place}"))?;
     let is_enforcement = |event: &Event| {
         let version = event.involved_object.api_version.as_deref().unwrap_or_default();
-        // The `Approval` has the same facts as the Event that announces it.
+        // The `Approval` has the same facts as this Event, so the history omits the Event.
         let announces = matches!(event.reason.as_deref(), Some("Rejected" | "Revoked"));
         version.split('/').next() == Some(GROUP) && !announces
     };

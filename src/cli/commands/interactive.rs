@@ -4,7 +4,7 @@
 //! ```text
 //!  every AISystem ── SystemRecord ─┐
 //!  roles that I hold ────────┼─► would my approval count? ─► Item ─ by deadline ─► sign, one after the other
-//!  now, or when it ends ─────┘   judged by the policy core
+//!  now, or at the end ───────┘   judged by the policy core
 //! ```
 
 use std::{borrow::Cow, collections::BTreeSet};
@@ -15,14 +15,18 @@ use kube::ResourceExt;
 use crate::{
     api::{Approver, Decision, ModelVersion},
     cli::{
+        choice::Choice,
         commands::{
-            ask::{self, Choice},
+            ask,
             resolve::Act,
             sign::{self, DecisionRequest},
             status,
         },
-        connect::system_record::{OwnedJudgement, SystemRecord},
-        connect::{rbac, session::Session},
+        connect::{
+            rbac,
+            session::Session,
+            system_record::{OwnedJudgement, SystemRecord},
+        },
         error::{Error, Next, Result},
         render::{
             page::{LOOK, Page},
@@ -37,18 +41,18 @@ use crate::{
 /// A version that waits for an approval in a role that this person holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Item {
-    /// The end of the clearance or of the expired approvals. Otherwise the creation of the version.
+    /// The time at which the clearance ends or the approvals expired. Otherwise the creation time of the version.
     due: Timestamp,
     namespace: String,
     system: String,
     version: String,
     role: String,
     renewal: bool,
-    /// The other roles of this person that lack approvals, if one person fills one role.
+    /// The other roles of this person that lack approvals. Empty unless one person may fill only one role.
     other_roles: Vec<String>,
 }
 
-/// The options for every decision.
+/// The options that apply to every decision.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     /// The end of the approvals, as typed and as parsed.
@@ -148,15 +152,15 @@ fn items(record: &SystemRecord, me: &Approver, held: &[&str], now: Timestamp) ->
     record.versions.iter().filter_map(item).collect()
 }
 
-/// The deadline of a version, and the instant at which to judge it. `None` if the version needs no approval, or needs
-/// something else as well.
+/// The deadline of a version, and the instant at which to judge the version. `None` if the version needs no approval
+/// now, or if approvals alone cannot clear the version.
 fn deadline(
     version: &ModelVersion,
     judgement: &OwnedJudgement,
     now: Timestamp,
 ) -> Option<(Timestamp, Timestamp)> {
     if judgement.is_cleared() {
-        // Only from the first expiry notice of the operator on.
+        // A cleared version waits for an approval only after the operator's first expiry notice.
         let end = judgement.not_after.filter(|end| Notice::of(*end, now).is_some())?;
         return Some((end, end));
     }
@@ -184,7 +188,7 @@ fn missing_approvals(judgement: &OwnedJudgement) -> usize {
 }
 
 impl Item {
-    /// Asks for a decision and records it. Returns the choice if the person did not decide.
+    /// Asks for a decision and records the decision. Returns the choice if the person skips or quits.
     async fn decide(&self, session: &Session, given: &Given, tally: &mut Tally) -> Option<Choice> {
         let act = if self.renewal { Act::Renew } else { Act::Approve };
         let (decided, rejects) = match sign::sign(session, self.request(act, given)).await {

@@ -55,7 +55,7 @@ struct Row {
 pub struct Images {
     /// The values of `--image-pattern`.
     pub patterns: Vec<String>,
-    /// The namespace of the chart's `ConfigMap`, which has the patterns if the command line has none.
+    /// The namespace of the chart's `ConfigMap`. Its patterns apply if the command line has none.
     pub namespace: String,
 }
 
@@ -168,7 +168,7 @@ async fn rows(session: &Session, pods: Vec<AiPod>) -> Vec<Row> {
     for pod in pods {
         let AiPod { namespace, pod, owner, system, accelerators, images, found_by } = pod;
         let workload = Workload::of(&mut roots, &session.client, &namespace, &pod, owner.as_ref()).await;
-        // `None` sorts first, so shadow AI leads its namespace.
+        // `None` sorts first, so the shadow AI of a namespace comes before the systems.
         *rows.entry((namespace, system, workload, accelerators, images, found_by)).or_default() += 1;
     }
     let row = |((namespace, system, workload, accelerators, images, found_by), pods)| Row {
@@ -183,7 +183,7 @@ async fn rows(session: &Session, pods: Vec<AiPod>) -> Vec<Row> {
     rows.into_iter().map(row).collect()
 }
 
-/// The AI workloads that have no row, because they have no pods.
+/// The AI workloads without pods.
 async fn idle(
     session: &Session,
     everywhere: bool,

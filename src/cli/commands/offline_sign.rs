@@ -1,6 +1,6 @@
 //! Signs a decision with an SSH key and writes it to a file, for organisations that decide in Git.
 //!
-//! The owner of the key is the approver, and anyone may apply the file.
+//! The owner of the key is the approver. Any user may apply the file.
 //!
 //! ```text
 //!  read ─► choose ─► Review ─► ask ─► ssh-keygen -Y sign ─► check as the operator will ─► FILE ─► pull request
@@ -27,12 +27,12 @@ use crate::{
             resolve,
             sign::{DecisionRequest, ResolvedDecision},
         },
-        connect::session::{Session, quoted},
-        connect::system_record::SystemRecord,
+        connect::{session::Session, system_record::SystemRecord},
         error::{Error, Next, Result, verb},
         render::{
             output,
             page::{GOOD, PLAIN, Page},
+            shell::quoted,
         },
     },
     policy::{SIGNATURE_NAMESPACE, approver_of, public_key, signed_text},
@@ -41,7 +41,7 @@ use crate::{
 /// The key that signs, and the file for the signed decision.
 #[derive(Clone, Debug)]
 pub struct Detached {
-    /// The private key. If an agent or a security key holds that, the public key.
+    /// The file of the private key. The file of the public key if an agent or a security key holds the private key.
     pub key: PathBuf,
     pub to: PathBuf,
 }
@@ -94,7 +94,7 @@ impl Detached {
         PublicKey::from_openssh(text.trim()).map_err(|error| failed(&error))
     }
 
-    /// The role that lists the key: `wanted`, or else the only such role that the risk level requires.
+    /// The role `wanted`, or the only required role that lists the key. Fails if the role does not list the key.
     fn role(
         &self,
         record: &SystemRecord,
@@ -168,7 +168,7 @@ impl Detached {
             "metadata": {
                 "name": approval.metadata.name,
                 "namespace": approval.metadata.namespace,
-                // Flux and Argo CD must not delete the record if somebody removes the file.
+                // Flux and Argo CD must not delete the record if a user removes the file.
                 "annotations": {
                     "kustomize.toolkit.fluxcd.io/prune": "disabled",
                     "argocd.argoproj.io/sync-options": "Prune=false",

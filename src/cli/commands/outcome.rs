@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// The timeout for the operator to update a status. It normally needs less than a second.
+/// The timeout for the operator to update a status. The operator normally needs less than a second.
 pub const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Waits for the operator and prints the effect of `approval`.
@@ -40,7 +40,7 @@ pub async fn report(session: &Session, approval: &Approval, before: &SystemRecor
     Ok(())
 }
 
-/// Waits until the status has the same judgement. `false` after a timeout.
+/// Waits until the status of the version shows the new judgement. `false` after a timeout.
 async fn agrees(session: &Session, version: &ModelVersion, approval: &Approval, cleared: bool) -> bool {
     let versions = Api::<ModelVersion>::namespaced(session.client.clone(), &session.namespace);
     let name = approval.name_any();

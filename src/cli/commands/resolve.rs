@@ -1,6 +1,6 @@
 //! Finds the version and the role of a decision if the command line does not name them.
 //!
-//! If several are possible, it proposes one command for each, so that nobody signs the wrong one by default.
+//! If several are possible, the error proposes one command for each. With a default, a person could sign the wrong one.
 //!
 //! ```text
 //!  SystemRecord ──► candidate versions ─┬─ exactly one ──► that one
@@ -13,12 +13,13 @@ use kube::ResourceExt;
 use crate::{
     api::{Decision, ModelVersion},
     cli::{
-        connect::system_record::{OwnedJudgement, SystemRecord},
         connect::{
             rbac,
-            session::{Session, quoted},
+            session::Session,
+            system_record::{OwnedJudgement, SystemRecord},
         },
         error::{Error, Next, Result, can_i, verb},
+        render::shell::quoted,
     },
     policy::Reason,
 };
@@ -26,13 +27,13 @@ use crate::{
 /// The kind of decision that a person makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// A version that is not cleared may run.
+    /// Allows a version that is not cleared to run.
     Approve,
-    /// A version may run longer: its clearance ends, or its approvals expired.
+    /// Allows a version to run longer than its current clearance, or run again after its approvals expired.
     Renew,
-    /// A version must not run.
+    /// Forbids a version to run.
     Reject,
-    /// A cleared version must stop.
+    /// Stops a cleared version.
     Revoke,
 }
 

@@ -7,8 +7,8 @@
 //!                                                                a revocation
 //! ```
 //!
-//! The Approval has the digest of the shown content. If the content changes before the signature, the Approval does
-//! not count. It never counts for other content.
+//! The Approval has the digest of the shown content, so it never counts for other content. If the content changes
+//! before the signature, the Approval does not count.
 
 use std::{
     collections::BTreeSet,
@@ -41,7 +41,7 @@ use crate::{
 /// The field manager of the plugin. The name must not begin with `kubectl`: Flux reverts fields of such a manager.
 pub const MANAGER: &str = "assent-cli";
 
-/// The resolution of the time that the API server stamps on a decision.
+/// The resolution of the creation time that the API server sets on a decision.
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The timeout for the operator to read a change that was just applied.
@@ -63,7 +63,7 @@ pub struct DecisionRequest {
     pub yes: bool,
     /// Show the full review.
     pub full: bool,
-    /// The request comes from `approve --interactive`, which also offers to reject, skip and quit.
+    /// Whether the request comes from `approve --interactive`, which also offers to reject, skip and quit.
     pub walks: bool,
 }
 
@@ -77,7 +77,7 @@ pub struct ResolvedDecision<'a> {
     /// The digest to sign.
     pub digest: Digest,
     pub until: Option<Timestamp>,
-    /// The approver, if the API server only checks the field. `None` if a `MutatingAdmissionPolicy` writes it.
+    /// The approver, if the API server only checks the field. `None` if a `MutatingAdmissionPolicy` sets the field.
     pub signer: Option<Approver>,
 }
 
@@ -105,7 +105,7 @@ pub async fn sign(session: &Session, request: DecisionRequest) -> Result<()> {
         signer,
     };
     let (clock, approver) = decision.preflight().await?;
-    // From here on, `now` is the clock of the API server, which stamps every decision.
+    // From here on, `now` is the clock of the API server, because that clock sets the time of every decision.
     let now = decision.barrier(&record, version, &approver).map_or(clock, |after| clock.max(after + SECOND));
     decision.refuse_shorter(&record, version, &approver, now)?;
     decision.review(&record, system, version, &approver, now)?;
@@ -114,7 +114,7 @@ pub async fn sign(session: &Session, request: DecisionRequest) -> Result<()> {
     outcome::report(session, &approval, &record).await
 }
 
-/// The user, if the API server has no `MutatingAdmissionPolicy` that writes the approver.
+/// The user that must be the approver. `None` if a `MutatingAdmissionPolicy` sets the approver.
 async fn signer(session: &Session) -> Result<Option<Approver>> {
     let hold_method = HoldMethod::of(&session.client)
         .await
@@ -125,7 +125,7 @@ async fn signer(session: &Session) -> Result<Option<Approver>> {
     rbac::myself(&session.client).await.map(Some)
 }
 
-/// The reason. A rejection or a revocation needs one.
+/// The reason for the record. A rejection or a revocation must have a reason, so this asks for a missing one.
 pub fn reason(session: &Session, request: &DecisionRequest) -> Result<Option<String>> {
     if request.act.decision() == Decision::Approve {
         return Ok(request.reason.clone());
@@ -156,8 +156,8 @@ impl DecisionRequest {
         )
     }
 
-    /// Reads the record of the system. Before an approval, it waits until the operator has read the record too, so that
-    /// a person can approve directly after `kubectl apply`.
+    /// Reads the record of the system. Before an approval, waits until the operator has also read the latest change. A
+    /// person can then approve directly after `kubectl apply`.
     pub async fn record(&self, session: &Session) -> Result<SystemRecord> {
         let begin = Instant::now();
         let mut announced = false;
@@ -177,8 +177,8 @@ impl DecisionRequest {
         }
     }
 
-    /// Recomputes the digest. Fails if the person reviewed another digest, or if the operator has another one and the
-    /// decision approves.
+    /// Recomputes the digest. Fails if the person reviewed another digest. An approval also fails if the operator has
+    /// computed another digest.
     pub fn digest_of(&self, record: &SystemRecord, version: &ModelVersion, typed: &Typed) -> Result<Digest> {
         let name = version.name_any();
         let subject = format!("{name} of {}", record.name);
@@ -279,7 +279,8 @@ impl ResolvedDecision<'_> {
     /// Creates the Approval as a dry run. Returns the time and the approver that the API server would record.
     async fn preflight(&self) -> Result<(Timestamp, Approver)> {
         if self.signer.is_some() {
-            // The admission policies refuse an Approval without an approver. If it passes, they are missing.
+            // The admission policies refuse an Approval without an approver. If the API server accepts one, the
+            // policies are missing.
             let mut unsigned = self.approval();
             unsigned.spec.approver = None;
             if self.approvals().create(&params(true), &unsigned).await.is_ok() {
@@ -291,8 +292,8 @@ impl ResolvedDecision<'_> {
         Ok((at, approval.spec.approver.ok_or(Error::NotStamped)?))
     }
 
-    /// Fails if an approval of the same person in the same role ends later. The one that ends last counts, so a shorter
-    /// one would have no effect.
+    /// Fails if an approval of the same person in the same role ends later. Only the approval that ends
+    /// last counts, so a shorter one would have no effect.
     fn refuse_shorter(
         &self,
         record: &SystemRecord,
@@ -369,8 +370,8 @@ impl ResolvedDecision<'_> {
         }
     }
 
-    /// Reads the record again. Fails if the content or the risk level changed, or if somebody rejected or revoked since
-    /// the first read.
+    /// Reads the record again. Fails if the content changed. An approval also fails if the risk level changed, or if
+    /// the record has a new rejection or revocation.
     async fn read_again(&self, before: &SystemRecord) -> Result<SystemRecord> {
         let after =
             SystemRecord::read(&self.session.client, &self.session.namespace, &self.request.system).await?;
@@ -401,7 +402,7 @@ impl ResolvedDecision<'_> {
         changed(format!("{who} decided to {} it ({why})", verb(objection.spec.decision)))
     }
 
-    /// Creates the Approval, in a later second than any decision that would void it.
+    /// Creates the Approval. An approval waits for a later second than any decision that would void it.
     async fn record(&self, record: &SystemRecord, approver: &Approver) -> Result<Approval> {
         if self.decision() == Decision::Approve {
             let barrier = record.version(&self.version).and_then(|v| self.barrier(record, v, approver));
@@ -410,7 +411,7 @@ impl ResolvedDecision<'_> {
         self.create(false).await
     }
 
-    /// The time of the last decision that voids every approval of the same second or before.
+    /// The time of the last decision that voids an approval in the same second or earlier.
     fn barrier(
         &self,
         record: &SystemRecord,
@@ -427,7 +428,7 @@ impl ResolvedDecision<'_> {
         voiding.map(|s| s.at).max()
     }
 
-    /// Waits by the clock of the API server, which stamps whole seconds.
+    /// Waits until the clock of the API server is past `barrier`. The API server records whole seconds.
     async fn wait_for_next_second(&self, barrier: Option<Timestamp>) -> Result<()> {
         let Some(barrier) = barrier else { return Ok(()) };
         let mut announced = false;

@@ -1,4 +1,4 @@
-//! Prints one line a system: what is cleared, until when, and what the other versions wait for.
+//! Prints one line for each system: what is cleared, until when, and what the other versions wait for.
 //!
 //! ```text
 //!  AISystem.status ───────────────────┐
@@ -49,7 +49,7 @@ struct Row {
     cleared_versions: Vec<String>,
     pods_running: Option<u32>,
     pods_held: Option<u32>,
-    /// Only if the namespace warns or audits.
+    /// Set only if the namespace warns or audits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pods_would_stop: Option<u32>,
     /// The versions that need an action of a person.
@@ -75,7 +75,7 @@ struct Version {
 pub struct Which {
     /// The only system, if the command names one.
     pub system: Option<String>,
-    /// Every namespace.
+    /// Whether to print the systems of every namespace.
     pub everywhere: bool,
     /// Only systems that lose a clearance by this time.
     pub expiring: Option<Until>,
@@ -128,7 +128,7 @@ pub async fn watch(session: &Session, which: &Which, format: Listing) -> Result<
             Listing::Table | Listing::Wide => columns.rows(&[row.cells(everywhere, wide, Timestamp::now())]),
         };
         let mut out = anstream::stdout().lock();
-        // The reader may close the pipe at any time.
+        // A reader that closes the pipe ends the watch without an error.
         let gone = out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err();
         Ok(if gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     };
@@ -188,11 +188,11 @@ impl Which {
         systems.iter().enumerate().map(|(i, system)| Row::new(system, record(i), now)).collect()
     }
 
-    /// With `--expiring`, only the systems that lose a clearance by then, the earliest first.
+    /// With `--expiring`, the systems that lose a clearance by that time, the earliest first. Otherwise all `systems`.
     fn expiring(&self, mut systems: Vec<AISystem>, now: Timestamp) -> Vec<AISystem> {
         let Some(by) = &self.expiring else { return systems };
         let end = |system: &AISystem| system.status.as_ref()?.not_after.as_ref().map(|end| end.0);
-        // A time that is out of range is after every end.
+        // A time that is out of range selects every end.
         systems.retain(|system| end(system).is_some_and(|end| by.instant(now).is_none_or(|by| end <= by)));
         systems.sort_by_key(end);
         systems
@@ -306,7 +306,7 @@ impl Version {
     }
 }
 
-/// A short text for what a version waits for.
+/// A short text for a reason that withholds a version.
 fn in_short(reason: &Reason) -> String {
     match reason {
         Reason::AwaitingApproval { role, needed, have, in_several_roles, .. }
@@ -328,7 +328,7 @@ fn in_short(reason: &Reason) -> String {
     }
 }
 
-/// The sort key for the newest version first. `None` for every version without a record.
+/// The sort key for the newest version first. `None` if the record is missing or does not have the version.
 fn age_rank(record: Option<&SystemRecord>, version: &str) -> Option<usize> {
     record?.versions.iter().position(|v| v.name_any() == version)
 }
@@ -340,13 +340,13 @@ fn waiting(versions: &[Version], cleared: bool) -> Vec<String> {
     waiting.map(|v| v.name.clone()).collect()
 }
 
-/// The cell of an end. On a narrow terminal, it shows only the time left.
+/// The cell for the end of a clearance. On a narrow terminal, the cell shows only the time left.
 fn until(until: Option<Timestamp>, style: clap::builder::styling::Style, now: Timestamp) -> Cell {
     let (long, short) = until.map(|until| (in_words(until, now), relative(until, now))).unwrap_or_default();
     Cell::new(style, &long).or_short(&short)
 }
 
-/// Highlights an end within a week.
+/// The style for the end of a clearance. Highlights an end within a week.
 fn until_style(until: Option<Timestamp>, now: Timestamp) -> clap::builder::styling::Style {
     let week = k8s_openapi::jiff::SignedDuration::from_hours(7 * 24);
     until.map_or(PLAIN, |until| if until.duration_since(now) < week { LOOK } else { PLAIN })

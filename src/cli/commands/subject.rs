@@ -84,7 +84,7 @@ fn computed(namespace: &str, content: &DecisionSubjectSpec) -> Digest {
     Subject::new(namespace, &content.ai_system, Some(&level), &content.version).digest()
 }
 
-/// The one subject whose digest begins with `prefix`, with or without `sha256:`.
+/// The subject whose digest begins with `prefix`, with or without `sha256:`. Fails unless exactly one matches.
 fn found<'a>(subjects: &'a [DecisionSubject], prefix: &str, namespace: &str) -> Result<&'a DecisionSubject> {
     let hex = prefix.strip_prefix("sha256:").unwrap_or(prefix);
     let begins = |subject: &&DecisionSubject| {

@@ -1,4 +1,4 @@
-//! Lists who may decide about a system, so that a person who waits for an approval knows whom to ask.
+//! Lists the people who may decide about a system, so that a person who waits for an approval knows whom to ask.
 //!
 //! ```text
 //!  RiskLevel ─ roles, how many people ─┐
@@ -34,14 +34,14 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 struct Row {
     role: String,
-    /// The number of different people who must approve. Only for a single system.
+    /// The number of different people who must approve. `None` unless the command names a system.
     #[serde(skip_serializing_if = "Option::is_none")]
     needed: Option<u32>,
     /// The risk levels that require the role.
     risk_levels: BTreeSet<String>,
     /// Whether the user of the command holds the role.
     you: bool,
-    /// Who holds the role by RBAC. `None` if the user may not read RBAC.
+    /// The holders of the role according to RBAC. `None` if the user may not read RBAC.
     holders: Option<Vec<String>>,
     /// The holders that do not count because they own the system.
     owners: Vec<String>,
@@ -50,7 +50,7 @@ struct Row {
     author: Option<String>,
 }
 
-/// Prints who may decide about a system, or about any system.
+/// Prints the people who may decide about a system, or about any system.
 pub async fn who_can(
     session: &Session,
     decision: Decision,
@@ -112,7 +112,6 @@ impl Requirements {
         }
     }
 
-    /// The notes below the table.
     fn notes(&self, rows: &[Row], decision: Decision) -> Vec<&'static str> {
         let hidden = rows.iter().any(|row| row.holders.is_none());
         let separates = rows.len() > 1 && self.system.is_some() && self.separates_duties(decision);
@@ -128,14 +127,14 @@ impl Requirements {
         decision == Decision::Approve && self.levels.values().any(|level| level.separation_of_duties)
     }
 
-    /// The owners of the system, if they do not count.
+    /// The owners of the system. Empty if owners count as approvers.
     fn owners(&self, decision: Decision) -> BTreeSet<String> {
         let owners = self.system.iter().flat_map(|system| &system.spec.owners);
         let owners = owners.filter(|_| self.separates_duties(decision));
         owners.map(|owner| format!("{:?} {}", owner.kind, owner.name)).collect()
     }
 
-    /// The author of the system, if they do not count.
+    /// The author of the system. `None` if authors count as approvers.
     fn author(&self, decision: Decision) -> Option<String> {
         let author = Attribution::of(&self.system.as_ref()?.metadata).author?.to_string();
         self.separates_duties(decision).then(|| format!("User {author}"))

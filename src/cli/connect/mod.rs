@@ -5,4 +5,5 @@ pub(crate) mod rbac;
 pub(crate) mod session;
 pub(crate) mod signs;
 pub(crate) mod system_record;
+pub(crate) mod target;
 pub(crate) mod templates;

@@ -23,13 +23,13 @@ use crate::{
     cli::error::{Error, Result},
 };
 
-/// The resource whose names are the roles.
+/// The resource whose object names are the roles.
 const ROLES: &str = "approverroles";
 
-/// The verb on [`ROLES`] that a holder of a role has.
+/// The RBAC verb on [`ROLES`] that makes a user a holder of the role.
 const APPROVE: &str = "approve";
 
-/// The user of the connection, as the API server sees it.
+/// The user of the connection, as the API server identifies the user.
 pub async fn myself(client: &Client) -> Result<Approver> {
     let api = Api::<SelfSubjectReview>::all(client.clone());
     let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await;
@@ -42,7 +42,7 @@ pub async fn myself(client: &Client) -> Result<Approver> {
     })
 }
 
-/// Those of `roles` that the user holds.
+/// The subset of `roles` that the user holds.
 pub async fn held<'a>(client: &Client, roles: impl IntoIterator<Item = &'a str>) -> Result<Vec<&'a str>> {
     let mut held = Vec::new();
     for role in roles {
@@ -73,14 +73,14 @@ async fn holds(client: &Client, role: &str) -> Result<bool> {
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
-/// Who holds which role according to RBAC; none where this person may not read it.
+/// The holders of each role according to RBAC.
 #[derive(Clone, Debug, Default)]
 pub struct Holders {
     by_cluster_role: BTreeMap<String, (Vec<PolicyRule>, BTreeSet<String>)>,
 }
 
 impl Holders {
-    /// Reads the cluster roles and their bindings, if this person may.
+    /// Reads the cluster roles and their bindings. `None` if a read fails, for example without permission.
     pub async fn read(client: &Client) -> Option<Self> {
         let roles = Api::<ClusterRole>::all(client.clone());
         let bindings = Api::<ClusterRoleBinding>::all(client.clone());
@@ -121,8 +121,8 @@ fn grants(policy: &PolicyRule, role: &str) -> bool {
         && (names.is_empty() || names.contains(&&role.to_owned()))
 }
 
-/// Whether a subject can be a person. The API server refuses approvals by service accounts and `system:` users,
-/// whatever their bindings are.
+/// Whether a subject can be a person. The API server refuses approvals by service accounts and `system:` users, even if
+/// they have bindings.
 fn is_person(subject: &Subject) -> bool {
     match subject.kind.as_str() {
         "User" => !subject.name.starts_with("system:"),

@@ -9,7 +9,6 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use clap_complete::engine::ArgValueCompleter;
 use kube::{
     Api, Client, Config, Resource,
     config::{KubeConfigOptions, Kubeconfig},
@@ -17,9 +16,8 @@ use kube::{
 };
 
 use crate::cli::{
-    commands::completion,
     error::{Error, Result},
-    render::escape::visible,
+    render::{escape::visible, shell::quoted},
 };
 
 /// The connection flags of kubectl.
@@ -27,7 +25,7 @@ use crate::cli::{
 #[command(next_help_heading = "Connection (as in kubectl)")]
 pub struct Connection {
     /// Namespace (default: that of the context)
-    #[arg(short, long, global = true, value_name = "NAME", add = ArgValueCompleter::new(completion::namespaces))]
+    #[arg(short, long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
     /// Kubeconfig file (default: $KUBECONFIG or ~/.kube/config)
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
@@ -83,7 +81,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// The API of a kind in the namespace of the session, or in every namespace, and a phrase that names the place.
+    /// The API of a kind in the namespace of the session or in every namespace, and a phrase for error messages.
     pub fn reach<K>(&self, everywhere: bool) -> (Api<K>, String)
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -214,15 +212,6 @@ impl Connection {
         let token = self.token.is_some().then(|| " --token \"$TOKEN\"".to_owned());
         given.chain(insecure).chain(token).collect()
     }
-}
-
-/// `text` as one word of a shell, quoted if necessary.
-pub fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+,%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

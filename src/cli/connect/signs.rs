@@ -21,7 +21,7 @@ const NAME: &str = "assent-inventory";
 pub struct Listed {
     /// Patterns of images, one on each line.
     pub image_patterns: String,
-    /// Signs of accelerators in addition to the known ones.
+    /// Signs of accelerators in addition to the built-in signs.
     pub accelerators: Accelerators,
 }
 
@@ -33,13 +33,13 @@ impl Listed {
         let map = api.get(NAME).await.map_err(Error::api(doing))?;
         let mut data = map.data.unwrap_or_default();
         let mut text = |key: &str| data.remove(key).unwrap_or_default();
-        // Another version of the chart can write signs that this version cannot parse. The known signs still count.
+        // Another version of the chart can write signs that this version cannot parse. The built-in signs still count.
         let accelerators = text("accelerators").parse().unwrap_or_default();
         Ok(Self { image_patterns: text("image-patterns"), accelerators })
     }
 }
 
-/// The signs of accelerators. If the `ConfigMap` cannot be read, only the known signs.
+/// The signs of accelerators. Only the built-in signs if the `ConfigMap` is not readable.
 pub async fn accelerators(session: &Session) -> Accelerators {
     Listed::read(session, NAMESPACE).await.unwrap_or_default().accelerators
 }

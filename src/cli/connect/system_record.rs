@@ -51,7 +51,7 @@ pub struct OwnedJudgement {
     pub verdict: Verdict,
     /// The earliest instant at which the verdict changes.
     pub not_after: Option<Timestamp>,
-    /// The effect of each statement, by its name.
+    /// The effect of each statement, by the name of the statement.
     pub effects: BTreeMap<String, ApprovalEffect>,
 }
 
@@ -60,7 +60,7 @@ impl OwnedJudgement {
         self.verdict == Verdict::Cleared
     }
 
-    /// Why the version may not run. Empty if it is cleared.
+    /// The reasons why the version may not run. Empty if the version is cleared.
     pub fn reasons(&self) -> &[Reason] {
         self.verdict.reasons()
     }
@@ -97,8 +97,8 @@ impl SystemRecord {
         Ok(record.with_objects(&versions.items, &approvals.items))
     }
 
-    /// Whether the operator has read the current content of `version`, or of every version if `None`. It has if the
-    /// digest in the status is the digest of the content.
+    /// Whether the operator has read the current content of `version`, or of every version if `None`. Compares the
+    /// digest in the status with the digest of the content.
     pub fn is_read(&self, version: Option<&str>) -> bool {
         let selected = |v: &&ModelVersion| version.is_none_or(|name| v.name_any() == name);
         self.versions.iter().filter(selected).all(|version| {
@@ -107,7 +107,7 @@ impl SystemRecord {
         })
     }
 
-    /// Reads the objects of `systems`. They are in `namespace`, or in any namespace if `None`.
+    /// Reads the objects of `systems`. All `systems` are in `namespace`, or in any namespace if `None`.
     pub async fn read_all(
         client: &Client,
         namespace: Option<&str>,
@@ -141,7 +141,7 @@ impl SystemRecord {
         Ok(systems.iter().map(record).collect())
     }
 
-    /// Adds those of `versions` and `approvals` that belong to this system.
+    /// Sets the versions and approvals to the subset that belongs to this system.
     pub fn with_objects<'a>(
         mut self,
         versions: impl IntoIterator<Item = &'a ModelVersion>,
@@ -256,12 +256,12 @@ impl SystemRecord {
         RecordedDecision::of(approval, &self.keys)
     }
 
-    /// The approver, if verified.
+    /// The approver of an approval. `None` if the approver is not verified.
     pub fn approver<'a>(&'a self, approval: &'a Approval) -> Option<Cow<'a, Approver>> {
         approver_of(approval, &self.keys).ok()
     }
 
-    /// The end of an approval: its own end or the validity of the risk level, whichever is earlier.
+    /// The end of an approval: the earlier one of its own end and the end that the risk level sets.
     pub fn end(&self, approval: &RecordedDecision<'_>) -> Option<Timestamp> {
         let level = self.level.as_ref().map(|level| level.spec.clone()).unwrap_or_default();
         policy::end(approval, &level)
@@ -316,7 +316,8 @@ pub async fn read_system(session: &Session, name: &str) -> Result<AISystem> {
     }
 }
 
-/// Reads the `ApproverRole` objects. Empty if the cluster does not serve the kind, as before an upgrade of the CRDs.
+/// Reads the `ApproverRole` objects. Empty if the cluster does not serve the kind, for example before
+/// an upgrade of the CRDs.
 async fn read_keys(client: &Client) -> Result<ApproverRoles> {
     let roles = match request::list(&Api::<ApproverRole>::all(client.clone()), &ListParams::default()).await {
         Ok(roles) => roles.items,

@@ -14,10 +14,10 @@ use kube::{
 
 use crate::{
     cli::{
-        commands::explain::{Kind, WORKLOADS},
         connect::{
             pods::{PAGE, Workload},
             session::Session,
+            target::{WORKLOADS, WorkloadKind},
         },
         error::{Error, Result},
     },
@@ -73,7 +73,7 @@ pub async fn each_template(
 
 impl Template {
     /// `None` if a controller made the workload, if it is being deleted, or if it is a Job that has ended.
-    fn of(object: &DynamicObject, kind: &Kind) -> Option<Self> {
+    fn of(object: &DynamicObject, kind: &WorkloadKind) -> Option<Self> {
         let is_made = object.owner_references().iter().any(|owner| owner.controller == Some(true));
         if is_made || object.metadata.deletion_timestamp.is_some() || has_ended(object) {
             return None;

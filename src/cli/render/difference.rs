@@ -3,7 +3,7 @@
 //! ```text
 //!  version, version ─► Material ─┐
 //!                                ├─ YAML ─ unified ─► "- old / + new"
-//!  version, runtime of a pod ────┘  containers and volumes sorted; without the variables that may vary
+//!  version, runtime of a pod ────┘  containers and volumes sorted, without the variables that may vary
 //! ```
 
 use serde::Serialize;

@@ -5,5 +5,6 @@ pub(crate) mod escape;
 pub(crate) mod output;
 pub(crate) mod page;
 pub(crate) mod screen;
+pub(crate) mod shell;
 pub(crate) mod table;
 pub(crate) mod time;

@@ -1,7 +1,7 @@
 //! The output formats, for people and for programs.
 //!
 //! ```text
-//!  value ─┬─ table, wide, text   laid out by the module of the command; not for manifests
+//!  value ─┬─ table, wide, text   laid out by the module of the command, not for manifests
 //!         └─ json, yaml          the same value, with hidden characters escaped
 //! ```
 

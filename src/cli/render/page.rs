@@ -1,9 +1,9 @@
-//! Lays out a page of text. Text from a cluster object cannot look like a heading, a warning or a verdict, because each
-//! method makes hidden characters visible and indents values.
+//! Lays out a page of text. Each method makes hidden characters visible and indents values. Text from a cluster object
+//! therefore cannot imitate a heading, a warning or a verdict.
 //!
 //! ```text
 //!  heading        LIKE THIS                      text of this program: starts at the margin
-//!  field          label      value               text of the cluster: indented; several lines have a │ before them
+//!  field          label      value               text of the cluster: indented, several lines with a │ before them
 //!  mark           ! warning
 //!  difference     - old / + new
 //! ```
@@ -17,17 +17,17 @@ use crate::cli::render::{
     screen,
 };
 
-/// Good news.
+/// The style of a success.
 pub const GOOD: Style = AnsiColor::Green.on_default();
-/// A warning.
+/// The style of a warning.
 pub const LOOK: Style = AnsiColor::Yellow.on_default();
-/// Bad news.
+/// The style of a failure.
 pub const BAD: Style = AnsiColor::Red.on_default();
-/// Emphasis.
+/// The style of emphasised text.
 pub const STRONG: Style = Style::new().bold();
-/// Details.
+/// The style of details.
 pub const FAINT: Style = Style::new().dimmed();
-/// Normal text.
+/// The style of normal text.
 pub const PLAIN: Style = Style::new();
 
 /// The width of the labels, in columns.
@@ -140,7 +140,7 @@ impl Page {
         }
     }
 
-    /// Adds text as it is. The caller must have made it visible.
+    /// Adds text unchanged. The caller must escape hidden characters first.
     pub fn block(&mut self, block: &str) {
         self.text.push_str(block);
     }

@@ -9,7 +9,7 @@ use clap::builder::styling::Style;
 
 use crate::cli::render::{escape::visible, page::styled, screen};
 
-/// The minimum width of the last column, if other columns can be dropped. It is narrower if its cells are.
+/// The minimum width of the last column before other columns are dropped. The column can be narrower if its cells are.
 const MIN_LAST: usize = 30;
 
 /// The minimum width of a column that wraps.
@@ -18,7 +18,7 @@ const MIN_WRAPPED: usize = 20;
 /// The space between columns.
 const GAP: usize = 3;
 
-/// The head of a column, and its drop order on a narrow terminal: the highest number first, 0 never.
+/// The head of a column, and its drop order on a narrow terminal. The highest number is dropped first, and 0 never.
 pub type Head = (&'static str, u8);
 
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ impl Cell {
     }
 }
 
-/// The columns of a table. Their widths come from the first rows, so that later rows can follow under them.
+/// The columns of a table. The widths come from the first rows. Later rows of a watch have the same widths.
 #[derive(Clone, Debug)]
 pub struct Columns {
     heads: Vec<&'static str>,
@@ -57,7 +57,7 @@ pub struct Columns {
     wraps: Option<usize>,
 }
 
-/// The header and the rows, in the width of the terminal.
+/// The header and the rows, laid out for the width of the terminal.
 pub fn table(header: &[Head], rows: &[Vec<Cell>]) -> String {
     let columns = Columns::of(header, rows, screen::width());
     columns.head() + &columns.rows(rows)
@@ -99,7 +99,7 @@ impl Columns {
         self.shown.iter().take(all_but_last).map(|(_, width)| width + GAP).sum()
     }
 
-    /// The width that is left for the last column, if its cells are wider.
+    /// The remaining width for the last column. `None` if its cells fit, or if the width is too small to wrap.
     fn wrap_width(&self, room: Option<usize>) -> Option<usize> {
         let left = room?.saturating_sub(self.before_last());
         let wide = self.shown.last().is_some_and(|(_, width)| *width > left);

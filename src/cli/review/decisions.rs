@@ -1,5 +1,5 @@
-//! Shows the decisions so far, and the effect of one more decision. The reader learns before the signature whether it
-//! clears the version, or does not count.
+//! Shows the decisions so far, and the effect of one more decision. The reader learns before the signature whether the
+//! decision clears the version, or does not count.
 //!
 //! ```text
 //!  Approvals on this digest ──────► DECISIONS so far       OwnedJudgement before ─┬─► IF YOU APPROVE
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Review, UNRECORDED};
 use crate::{
-    api::{Approval, Decision, ModelVersion},
+    api::{Approval, Decision, ModelVersion, OnLossMode},
     cli::{
         connect::system_record::{OwnedJudgement, SystemRecord, recorded_at},
         error::verb,
@@ -85,7 +85,7 @@ pub fn in_words(approval: &Approval, review: &Review<'_>) -> String {
     format!("{who} {done} as {} {when}{}{}", spec.role, end.unwrap_or_default(), reason.unwrap_or_default())
 }
 
-/// Why a decision does not count.
+/// The effect of a decision in words, with the reason if the decision does not count.
 const fn why_not(effect: Option<ApprovalEffect>) -> &'static str {
     match effect {
         Some(ApprovalEffect::Counted) => "counts",
@@ -103,7 +103,7 @@ const fn why_not(effect: Option<ApprovalEffect>) -> &'static str {
     }
 }
 
-/// Shows what the decision changes.
+/// Shows the effect of the new decision.
 pub fn effect(page: &mut Page, review: &Review<'_>) {
     let (before, after) = (review.before(), review.after());
     page.heading(&format!("IF YOU {}", verb(review.decision).to_uppercase()));
@@ -192,13 +192,7 @@ pub fn fills_one_role(
 
 fn to_withhold(page: &mut Page, review: &Review<'_>, before: &OwnedJudgement) {
     if before.is_cleared() {
-        let grace = review.record.level.as_ref().map_or(60, |level| level.spec.on_loss.grace_period_seconds);
-        let pods =
-            review.system.status.as_ref().and_then(|status| status.pods).map_or(0, |pods| pods.running);
-        let text = format!(
-            "it is cleared to run now: no new pod of it will start, and its running pods ({pods} in this system) stop within {grace}s"
-        );
-        page.mark("!", BAD, &text);
+        page.mark("!", BAD, &format!("it is cleared to run now: {}", effect_on_pods(review)));
     } else {
         page.mark("-", PLAIN, "it is not cleared to run now, and that does not change");
     }
@@ -207,6 +201,22 @@ fn to_withhold(page: &mut Page, review: &Review<'_>, before: &OwnedJudgement) {
         _ => "only you can lift your rejection: approve it in the same role",
     };
     page.mark("-", PLAIN, later);
+}
+
+/// The effect of a lost clearance on the pods of the system.
+fn effect_on_pods(review: &Review<'_>) -> String {
+    let pods = review.system.status.as_ref().and_then(|status| status.pods).unwrap_or_default();
+    // The operator counts `wouldStop` only in namespaces that warn or audit.
+    if pods.would_stop.is_some() {
+        return "its pods still start and run, because its namespace does not enforce".to_owned();
+    }
+    let running =
+        format!("no new pod of it will start, and its running pods ({} in this system)", pods.running);
+    let on_loss = review.record.level.as_ref().map(|level| level.spec.on_loss.clone()).unwrap_or_default();
+    match on_loss.mode {
+        OnLossMode::Audit => format!("{running} run on, because its risk level has onLoss.mode: Audit"),
+        _ => format!("{running} stop within {}s", on_loss.grace_period_seconds),
+    }
 }
 
 /// A reason in few words.

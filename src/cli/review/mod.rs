@@ -58,7 +58,7 @@ pub struct Review<'a> {
     /// The value of `--until`.
     pub until: Option<Timestamp>,
     pub reason: Option<&'a str>,
-    /// Show the parts that are otherwise only counted.
+    /// Whether to show the parts that are otherwise only counted.
     pub full: bool,
     pub now: Timestamp,
 }
@@ -161,7 +161,7 @@ impl<'a> Review<'a> {
         if let Some(reason) = self.reason {
             page.prose("reason", reason);
         }
-        // The section on the effect already shows the end of the approval.
+        // The section on the effect already shows the end of the approval, so only the full review repeats it.
         if let Some(until) = self.until.filter(|_| self.full) {
             page.field("until", &in_words(until, self.now));
         }

@@ -1,4 +1,4 @@
-//! Shows every field of the runtime and of the provenance, so that nobody signs a field without seeing it.
+//! Shows every field of the runtime and of the provenance, so that no person signs a field without seeing it.
 //!
 //! ```text
 //!  Runtime ──► RUNS, RUNS FIRST, VOLUMES, SHARES       Provenance ──► PROVENANCE

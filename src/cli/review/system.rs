@@ -11,8 +11,8 @@ use k8s_openapi::jiff::SignedDuration;
 use super::Review;
 use crate::{
     api::{
-        AISystemSpec, Attribution, Certification, Control, Decision, Document, Evidence, ImagePolicy, Owner,
-        OwnerKind, RiskLevel, RiskLevelSpec, SystemReference,
+        AISystemSpec, Attribution, Certification, Control, Decision, Document, Evidence, ImagePolicy,
+        OnLossMode, Owner, OwnerKind, RiskLevel, RiskLevelSpec, SystemReference,
     },
     cli::render::{
         page::{BAD, LOOK, Page, STRONG},
@@ -62,13 +62,12 @@ fn level_in_short(page: &mut Page, review: &Review<'_>) {
     let approvals = level.approvals.iter().map(|r| format!("{} × {}", r.count, r.role)).collect::<Vec<_>>();
     let one = if level.separation_of_duties { "; one person fills one role" } else { "" };
     page.prose("approvals", &format!("{}{one}", or_none(&approvals)));
-    let grace = SignedDuration::from_secs(level.on_loss.grace_period_seconds.into());
     let requirements = level.documents.len() + level.evidence.len() + level.certifications.len();
     page.prose(
         "on loss",
         &format!(
-            "pods stop within {}; {requirements} requirements, {} controls (--full)",
-            two_units(grace),
+            "{}; {requirements} requirements, {} controls (--full)",
+            on_loss(level),
             level.controls.len()
         ),
     );
@@ -108,8 +107,16 @@ fn requirements(page: &mut Page, level: &RiskLevelSpec) {
     page.field("images", images);
     let holds = level.validity.and_then(|v| SignedDuration::try_from(Duration::from(v)).ok());
     page.field("approval holds", &holds.map_or("until it is withdrawn".to_owned(), two_units));
+    page.field("on loss", &on_loss(level));
+}
+
+/// The effect of a lost clearance according to the risk level.
+fn on_loss(level: &RiskLevelSpec) -> String {
     let grace = SignedDuration::from_secs(level.on_loss.grace_period_seconds.into());
-    page.field("on loss", &format!("every pod of the system stops within {}", two_units(grace)));
+    match level.on_loss.mode {
+        OnLossMode::Audit => "pods run on: onLoss.mode is Audit".to_owned(),
+        _ => format!("pods stop within {}", two_units(grace)),
+    }
 }
 
 fn documents(page: &mut Page, system: &AISystemSpec, full: bool) {

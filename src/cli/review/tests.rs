@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    api::Runtime,
+    api::{OnLossMode, PodCount, Runtime},
     cli::fixtures::{at, now, person, record},
 };
 
@@ -122,6 +122,24 @@ fn decisions_that_a_revocation_voided_are_counted_and_not_listed() {
 #[test]
 fn review_of_a_revocation_of_a_running_version() {
     insta::assert_snapshot!(review(&v1_approved(), V1, Decision::Revoke, ("alice", "risk-officer")));
+}
+
+#[test]
+fn review_of_a_revocation_states_that_no_pod_stops() {
+    let revoke =
+        |record: &SystemRecord| unwrapped(&review(record, V1, Decision::Revoke, ("alice", "risk-officer")));
+    let mut record = v1_approved();
+    record.level.as_mut().expect("a level").spec.on_loss.mode = OnLossMode::Audit;
+    let text = revoke(&record);
+    assert!(text.contains("run on, because its risk level has onLoss.mode: Audit"), "{text}");
+    assert!(!text.contains("stop within"), "{text}");
+    let text = unwrapped(&review(&record, V1, Decision::Approve, ("alice", "risk-officer")));
+    assert!(text.contains("pods run on: onLoss.mode is Audit"), "{text}");
+    let mut record = v1_approved();
+    let status = &mut record.system.as_mut().expect("a system").status;
+    status.get_or_insert_default().pods = Some(PodCount { would_stop: Some(1), ..PodCount::default() });
+    let text = revoke(&record);
+    assert!(text.contains("still start and run, because its namespace does not enforce"), "{text}");
 }
 
 #[test]

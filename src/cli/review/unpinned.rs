@@ -19,7 +19,7 @@ use crate::{
 const CHECKED: &str =
     "images, volumes, commands, arguments, environment variables, hooks, probes and documents";
 
-/// The limits of every review of a manifest. Each review shows them, so that a short list does not look complete.
+/// The limits of every review of a manifest. Each review shows them, because a short list could seem complete.
 const NOT_VISIBLE: &str = "the content of the images, or downloads that their programs make by default or by their \
     own configuration";
 
@@ -86,7 +86,7 @@ fn projected_source(source: &ProjectedSource) -> Vec<(String, &'static str)> {
     map.chain(secret).chain(source.downward_api.iter().map(|_| pod_fields())).collect()
 }
 
-/// Who can change the content of a config map or a secret, and what that affects.
+/// The users who can change the content of a config map or a secret, and the effect of a change.
 const EDIT: &str = "anyone who can edit it can change what the container reads";
 
 fn config_map(name: &str) -> (String, &'static str) {
@@ -120,7 +120,7 @@ fn environment(container: &Container) -> Vec<String> {
     by_key.chain(whole).chain(varying).collect()
 }
 
-/// The source of the value of a variable, if somebody can change the value there.
+/// The source of the value of a variable. `None` if no user can change the value in the source.
 fn changeable(var: &EnvVar) -> Option<String> {
     let from = var.value_from.as_ref()?;
     let map = from.config_map_key_ref.as_ref().map(|r| format!("config map {}", r.name));

@@ -13,7 +13,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + second).expect("in range")
 }
 
-/// A pod of an empty runtime, created at 0, and what a clearance that began at `since` says of it.
+/// A pod with an empty runtime, created at 0, and a Clearance of its version. The namespace enforces since `since`.
 fn scene(since: i64, not_after: i64, lost_at: Option<i64>) -> (Pod, ClearanceSpec) {
     let pod = serde_json::json!({ "metadata": { "name": "p", "namespace": "n", "uid": "1",
         "creationTimestamp": at(0).to_string(), "labels": { "assent.dev/system": "s" } },
@@ -61,7 +61,7 @@ const fn delete(since: Timestamp) -> PodDecision {
 }
 
 #[test]
-fn what_runs_out_has_its_grace_whatever_was_lost_before() {
+fn expired_version_gets_its_full_grace_despite_an_earlier_loss() {
     for (since, lost_at) in [(-10, None), (500, None), (-10, Some(500))] {
         let (mut pod, mut clearance) = scene(since, 1000, lost_at);
         let keep = PodDecision::Keep(KeepReason::Cleared { deadline: None });
@@ -79,7 +79,7 @@ fn what_runs_out_has_its_grace_whatever_was_lost_before() {
 }
 
 #[test]
-fn what_ran_before_its_namespace_enforced_goes_in_its_turn() {
+fn pods_older_than_enforcement_stop_one_after_the_other() {
     let (mut pod, clearance) = scene(500, 100, Some(100));
     let mut turns = Vec::new();
     for uid in 0..100 {
@@ -97,7 +97,7 @@ fn what_ran_before_its_namespace_enforced_goes_in_its_turn() {
 }
 
 #[test]
-fn what_came_after_its_namespace_enforced_is_stopped_once_news_of_its_clearance_would_have_come() {
+fn pod_newer_than_enforcement_stops_after_the_watch_lag() {
     let (mut pod, mut clearance) = scene(0, 100, None);
     clearance.systems.clear();
     let decide = |pod: &Pod, second| match decided(pod, &clearance, second) {
@@ -115,7 +115,7 @@ fn what_came_after_its_namespace_enforced_is_stopped_once_news_of_its_clearance_
     assert_eq!(decide(&pod, 2), Ok(at(1)));
 }
 
-/// A pod that names no system; when it is to be gone, and with which grace it was deleted.
+/// A pod without a system. `deleted` is its deletion timestamp and its grace period in seconds.
 fn deleted(deleted: Option<(Timestamp, i64)>) -> Pod {
     let metadata = ObjectMeta {
         name: Some("pod".to_owned()),
@@ -125,18 +125,18 @@ fn deleted(deleted: Option<(Timestamp, i64)>) -> Pod {
     };
     let mut cache = PodCache::new(crate::images::Signs::default());
     let key = cache.set_pod(&core::Pod { metadata, ..core::Pod::default() });
-    let mut pod = cache.pod_mut(&key).map(|(pod, _)| pod.clone()).expect("it was put in");
+    let mut pod = cache.pod_mut(&key).map(|(pod, _)| pod.clone()).expect("the pod");
     pod.note(|notes| notes.lost_since = Some(at(0)));
     pod
 }
 
 #[test]
-fn what_is_long_overdue_is_asked_to_end_once_and_not_forgotten() {
+fn overdue_pod_is_deleted_once_and_then_checked_again() {
     let clearance = ClearanceSpec { mode: Some(Mode::Enforce), ..ClearanceSpec::default() };
     let decide = |pod: &Pod| decided(pod, &clearance, 3600);
     let late = || stop(at(0), Step::Delete { grace_period_seconds: LEAST_GRACE });
     assert_eq!(decide(&deleted(None)), late());
-    // By a clock of the API server that is half a minute ahead, it ends too late; but there is no sooner.
+    // If the clock of the API server is 30 s ahead, this end seems too late. An earlier end is impossible.
     let ending = |overdue: Timestamp| {
         let (reason, lost_since) = (RevisitReason::Deleted, Some(at(0)));
         PodDecision::Revisit { reason, lost_since, at: overdue + CONFIRMATION }
@@ -146,12 +146,12 @@ fn what_is_long_overdue_is_asked_to_end_once_and_not_forgotten() {
     assert_eq!(
         once,
         ending(at(60)),
-        "somebody gave it longer than it has: that is told, and not asked again"
+        "another user deleted it with a longer grace period: the operator reports it and does not delete it again"
     );
 }
 
 #[test]
-fn a_pod_that_asks_for_more_time_to_end_than_its_level_leaves_is_not_released() {
+fn gated_pod_with_too_long_a_termination_grace_is_not_released() {
     let (mut pod, mut clearance) = scene(-10, 1000, None);
     pod.gated = true;
     let released = |pod: &Pod, clearance: &ClearanceSpec| {

@@ -1,9 +1,9 @@
-//! Decides about a Job or `CronJob`: a pure function of the object, its clearance and the time.
+//! Decides about a Job or `CronJob`. The decision is a pure function of the object, its clearance and the time.
 //!
 //! ```text
 //!  state                may not run    may run
 //!  Runs                 Suspend
-//!  SuspendedByAssent                   Resume, or HandBack if a manager resumes it
+//!  SuspendedByAssent                   Resume, or HandBack if a manager resumes the Job
 //!  SuspendedByItsUser
 //! ```
 
@@ -22,11 +22,11 @@ use crate::{
 pub(super) enum JobChange {
     Suspend,
     Resume,
-    /// The label is removed. The manager of the Job resumes it.
+    /// Remove only the label. The manager of the Job resumes the Job.
     HandBack,
 }
 
-/// The next change of `job`, and the instant for it.
+/// The next change of `job`, and its instant.
 pub(super) fn decide(
     job: &Job,
     clearance: Option<&ClearanceSpec>,
@@ -40,7 +40,7 @@ pub(super) fn decide(
     match (job.state, may_run) {
         (State::Runs, false)
             if on_loss.is_none_or(|on_loss| on_loss.mode != OnLossMode::Audit)
-                && clearance.is_some_and(|clearance| is_ours_to_suspend(job, clearance)) =>
+                && clearance.is_some_and(|clearance| may_suspend(job, clearance)) =>
         {
             let grace = on_loss.map_or(OnLoss::DEFAULT_GRACE_PERIOD_SECONDS, |o| o.grace_period_seconds);
             let began = clearance.and_then(|clearance| began(clearance, job.created));
@@ -54,10 +54,11 @@ pub(super) fn decide(
     }
 }
 
-/// Whether Assent suspends `job`. A Job that a manager suspends and resumes is suspended once, after a loss.
-fn is_ours_to_suspend(job: &Job, clearance: &ClearanceSpec) -> bool {
+/// Whether Assent may suspend `job`. If a controller or a queue also sets `spec.suspend`, Assent suspends the Job only
+/// once, after a loss.
+fn may_suspend(job: &Job, clearance: &ClearanceSpec) -> bool {
     let lost_at = clearance.systems.get(&*job.system).and_then(|system| system.lost_at.as_ref());
-    // The API server cuts both times to whole seconds.
+    // The API server truncates both times to whole seconds.
     let lost = lost_at.is_some_and(|at| at.0 + SignedDuration::from_secs(1) >= job.created);
     job.suspender == Suspender::User || !job.labelled && (lost || began(clearance, job.created).is_some())
 }

@@ -4,12 +4,12 @@
 //! ```text
 //!  watch Job, CronJob ─► JobSuspender ─► decide ─┬─ Suspend ──► patch: suspend and label on
 //!  ClearanceUpdate ────►                         ├─ Resume ───► patch: both off
-//!                                                └─ HandBack ─► patch: label off, its manager resumes it
+//!                                                └─ HandBack ─► patch: label off, its manager resumes the Job
 //! ```
 //!
-//! The API server suspends new ones by itself (`admission/jobs.rs`). The label marks a suspension by Assent. A Job that
-//! is suspended without the label was suspended by its user and stays so. Some Jobs are suspended and resumed by a
-//! queue or a controller. Assent suspends them only if they lost their clearance while they ran. Before that, their
+//! An admission policy suspends new Jobs (`admission/jobs.rs`). The label marks a suspension by Assent. A suspended Job
+//! without the label was suspended by its user, and stays suspended. Some Jobs have a manager: a queue or a controller
+//! suspends and resumes them. Assent suspends such a Job only if it lost its clearance while it ran. Before a loss, its
 //! pods are held.
 
 mod decide;
@@ -40,7 +40,7 @@ use crate::{
     watch::{Change, Pool, Relist, Timers, Watches},
 };
 
-/// The changes of one kind. The pods of an unreadable object are held and stopped one by one.
+/// The changes of one kind. An unreadable object counts as missing, so its pods are held and stopped one by one.
 fn watch<K: Suspendable + Send + 'static>(
     watches: &Arc<Watches>,
     accelerators: Accelerators,
@@ -54,7 +54,7 @@ fn watch<K: Suspendable + Send + 'static>(
     })
 }
 
-/// Suspends and resumes until `updates` ends.
+/// Suspends and resumes Jobs until `updates` ends.
 pub(super) async fn run(
     client: Client,
     accelerators: Accelerators,
@@ -102,7 +102,7 @@ struct JobSuspender {
     events: EventEmitter,
     known: BTreeMap<String, HashMap<Key, Job>>,
     clearances: HashMap<Arc<str>, Arc<ClearanceSpec>>,
-    /// Whether every clearance was received, so that other namespaces have none.
+    /// Whether every clearance was received. Then a namespace without an entry has no clearance.
     has_all: bool,
     timers: Timers<Timestamp, Key>,
     pool: Pool<Key, (JobChange, Patched)>,
@@ -154,7 +154,7 @@ impl JobSuspender {
 
     fn set(&mut self, key: &Key, mut job: Job) {
         let jobs = self.known.entry(key.namespace.clone()).or_default();
-        job.said |= jobs.get(key).is_some_and(|before| before.said && before.state == job.state);
+        job.event_sent |= jobs.get(key).is_some_and(|old| old.event_sent && old.state == job.state);
         jobs.insert(key.clone(), job);
         self.look_at(key);
     }
@@ -175,7 +175,7 @@ impl JobSuspender {
     fn look_at(&mut self, key: &Key) {
         let now = Timestamp::now();
         let Some((job, change)) = self.decide(key, now) else { return };
-        let has_no_event = job.state == State::SuspendedByAssent && !job.said;
+        let has_no_event = job.state == State::SuspendedByAssent && !job.event_sent;
         match change {
             Some((_, at)) if at > now => self.timers.add(at, key.clone()),
             Some(_) => self.pool.add(key),
@@ -188,7 +188,7 @@ impl JobSuspender {
         let clearance = self.clearances.get(&*key.namespace).map(|c| &**c);
         if let Some(job) = self.known.get_mut(&key.namespace).and_then(|jobs| jobs.get_mut(key)) {
             self.events.held(&subject(key, job), clearance);
-            job.said = true;
+            job.event_sent = true;
         }
     }
 
@@ -228,7 +228,7 @@ impl JobSuspender {
                 self.events.released(&subject, clearance, system);
             }
         }
-        job.said = true;
+        job.event_sent = true;
         self.set(key, job);
     }
 }

@@ -45,10 +45,10 @@ pub(super) struct Job {
     pub(super) created: Timestamp,
     pub(super) state: State,
     pub(super) suspender: Suspender,
-    /// Whether it has the label of a suspension by Assent. If it runs with the label, somebody else resumed it.
+    /// The object has the label of a suspension by Assent. If it runs with the label, another user resumed it.
     pub(super) labelled: bool,
-    /// Whether the Event about its state was sent.
-    pub(super) said: bool,
+    /// Whether the Event about the current state was sent.
+    pub(super) event_sent: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,18 +56,18 @@ pub(super) enum State {
     Runs,
     SuspendedByAssent,
     SuspendedByItsUser,
-    /// It ended, or it is being deleted.
+    /// The Job ended, or is being deleted.
     Done,
 }
 
-/// Whether another manager applied the same suspension. Then both own the field.
+/// Whether another field manager applied the same suspension. Then both managers own the field `spec.suspend`.
 fn is_applied_by_others(entries: &[ManagedFieldsEntry]) -> bool {
     let suspends = |entry: &&ManagedFieldsEntry| {
         entry.fields_v1.as_ref().is_some_and(|fields| !fields.0["f:spec"]["f:suspend"].is_null())
     };
-    let is_ours = |entry: &ManagedFieldsEntry| entry.manager.as_deref() == Some(MANAGER);
-    let (ours, others): (Vec<_>, Vec<_>) = entries.iter().filter(suspends).partition(|entry| is_ours(entry));
-    !ours.is_empty() && others.iter().any(|entry| entry.operation.as_deref() == Some("Apply"))
+    let is_own = |entry: &ManagedFieldsEntry| entry.manager.as_deref() == Some(MANAGER);
+    let (own, others): (Vec<_>, Vec<_>) = entries.iter().filter(suspends).partition(|entry| is_own(entry));
+    !own.is_empty() && others.iter().any(|entry| entry.operation.as_deref() == Some("Apply"))
 }
 
 /// A kind that has a pod template and can be suspended.
@@ -116,7 +116,7 @@ pub(super) trait Suspendable:
             state,
             suspender: self.suspender(),
             labelled,
-            said: false,
+            event_sent: false,
         }
     }
 }
@@ -166,7 +166,6 @@ pub(super) fn key<K: Suspendable>(object: &impl ResourceExt) -> Key {
     Key { namespace: object.namespace().unwrap_or_default(), kind: K::KIND, name: object.name_any() }
 }
 
-/// The Job or `CronJob` as the subject of an Event.
 pub(super) fn subject<'a>(key: &'a Key, job: &'a Job) -> EventSubject<'a> {
     EventSubject {
         api_version: "batch/v1",

@@ -27,7 +27,8 @@ pub(super) enum Patched {
     Overloaded,
 }
 
-/// The patch names the version that was read. A suspension by the user at the same moment stays.
+/// The patch for `change`. It contains the resource version of `job`, so that it cannot overwrite a concurrent
+/// suspension by the user.
 pub(super) fn patch(job: &Job, change: JobChange) -> Patch<serde_json::Value> {
     let (spec, label) = match change {
         JobChange::Suspend => (json!({ "suspend": true }), json!("true")),
@@ -67,7 +68,12 @@ pub(super) async fn apply<K: Suspendable>(
         Err(error) => {
             // After a conflict or a deletion the watch delivers the new state.
             if !matches!(&error, kube::Error::Api(answer) if matches!(answer.code, 404 | 409)) {
-                warn!(namespace = key.namespace, job = key.name, ?change, "not done yet: {error}");
+                warn!(
+                    namespace = key.namespace,
+                    job = key.name,
+                    ?change,
+                    "the change failed: {error}; trying again"
+                );
             }
             sleep(jittered(RETRY)).await;
             Patched::Refused

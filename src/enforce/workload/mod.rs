@@ -1,15 +1,15 @@
-//! Stops the workload at the root of the controllers of a pod, where the risk level says `ScaleDown` or `Suspend`. It
-//! starts the workload again when its pods are cleared.
+//! Stops the workload at the root of the controllers of a pod, if the mode of the risk level is `ScaleDown` or
+//! `Suspend`. Starts the workload again when its pods are cleared.
 //!
 //! ```text
 //!  Enforcer ─ StopRequest ─────► root ─► record ─► scale to zero, or suspend
-//!     ▲       ClearanceUpdate ─► its pods are cleared, and nobody changed it since ─► its previous state
+//!     ▲       ClearanceUpdate ─► its pods are cleared, and no user changed it since ─► previous state
 //!     └────── NotSupported: its pods are evicted instead
 //! ```
 //!
-//! The operator writes the record ([`StoppedWorkload`]) before it changes the workload, so a restart loses nothing. The API
-//! server knows who set a field last (`managedFields`), so a change by somebody else is visible. If somebody starts the
-//! workload again three times, its pods are held one by one, and an Event says `Contested`.
+//! The operator writes the record ([`StoppedWorkload`]) before it changes the workload, so a restart loses nothing.
+//! The API server records the manager of each field (`managedFields`), so a change by another user is visible. After
+//! the third start by another user, the operator sends the Event `Contested` and holds the pods one by one.
 
 mod record;
 mod request;
@@ -44,8 +44,8 @@ use crate::{
     watch::{Pool, RETRY, jittered},
 };
 
-/// The interval at which stopped workloads are read again. The operator does not watch them, and their users can
-/// change their pod templates.
+/// The interval at which the operator reads stopped workloads again. The operator does not watch workloads, and users
+/// can change their pod templates.
 const RECHECK: Duration = Duration::from_secs(10);
 
 /// Stops and starts workloads until `updates` ends.
@@ -57,7 +57,7 @@ pub(super) async fn run(
     mut stops: mpsc::UnboundedReceiver<StopRequest>,
     not_supported: mpsc::UnboundedSender<NotSupported>,
 ) {
-    // The first update comes when this operator leads. Until then, another operator may change the records.
+    // The first update arrives when this operator leads. Before that, another operator may change the records.
     let Some(first) = updates.recv().await else { return };
     let stopped = records(&client).await;
     let mut recheck = interval(RECHECK);
@@ -88,13 +88,13 @@ pub(super) async fn run(
     while workloads.pool.finished().await.is_some() {}
 }
 
-/// Reads the records of an earlier operator, by namespace and UID of the root.
+/// Reads the records of earlier operators, by namespace and UID of the root. Retries until it succeeds.
 async fn records(client: &Client) -> HashMap<Arc<str>, BTreeMap<String, StoppedWorkload>> {
     loop {
         match read_all(client).await {
             Ok(stopped) => return stopped,
             Err(error) => {
-                warn!("what is stopped as a whole is not known: {error}; trying again");
+                warn!("cannot list the records of stopped workloads: {error}; trying again");
                 sleep(jittered(RETRY)).await;
             }
         }
@@ -108,7 +108,8 @@ struct WorkloadStopper {
     not_supported: mpsc::UnboundedSender<NotSupported>,
     stopped: HashMap<Arc<str>, BTreeMap<String, StoppedWorkload>>,
     clearances: HashMap<Arc<str>, Arc<ClearanceSpec>>,
-    /// The requests by UID of the controller, for a stop, or of the root, for a start. The limit is not used.
+    /// The requests in progress. The key of a stop is the UID of the controller, and that of a start is the UID of the
+    /// root. The limit is not used.
     pool: Pool<String, WorkloadResult>,
 }
 
@@ -131,7 +132,7 @@ impl WorkloadStopper {
         }
     }
 
-    /// Starts the workloads of the namespaces with a clearance. Other clearances may not have been received yet.
+    /// Starts the workloads of namespaces with a clearance. The other clearances may not have arrived yet.
     fn start_all(&mut self) {
         for namespace in self.clearances.keys().cloned().collect::<Vec<_>>() {
             self.start_all_of(&namespace);
@@ -146,7 +147,7 @@ impl WorkloadStopper {
         }
     }
 
-    /// Starts a workload if its pods are cleared. If no version is cleared, nothing is read.
+    /// Starts a workload if its pods are cleared. If no version is cleared, the operator sends no request.
     fn start(&mut self, namespace: &Arc<str>, stopped: StoppedWorkload) {
         let clearance = self.clearances.get(namespace).filter(|c| c.mode == Some(Mode::Enforce)).cloned();
         let now = Timestamp::now();
@@ -162,21 +163,21 @@ impl WorkloadStopper {
 
     fn done(&mut self, done: WorkloadResult) {
         match done {
-            WorkloadResult::StoppedWorkload(request, stopped) => {
+            WorkloadResult::Stopped(request, stopped) => {
                 self.count(Enforcement::of(stopped.was), true);
                 self.emit_stopped(&request.namespace, &stopped);
                 let known = self.stopped.entry(Arc::clone(&request.namespace)).or_default();
                 known.insert(stopped.root.uid.clone(), stopped.clone());
-                // Its pods may have been cleared meanwhile.
+                // A clearance of its pods may have arrived during the request.
                 self.start(&request.namespace, stopped);
             }
             WorkloadResult::AlreadyStopped => {}
-            WorkloadResult::NotSupported(request, why) => {
-                if let Some((root, why)) = why {
-                    self.emit_contested(&request, &root, why);
+            WorkloadResult::NotSupported(request, contested) => {
+                if let Some(root) = contested {
+                    self.emit_contested(&request, &root);
                 }
                 let StopRequest { namespace, owner, .. } = request;
-                // The Enforcer can have ended.
+                // A send fails only after the Enforcer ended.
                 let _ = self.not_supported.send(NotSupported { namespace, owner });
             }
             WorkloadResult::Started(namespace, stopped) => {
@@ -190,7 +191,7 @@ impl WorkloadStopper {
                     self.start(&namespace, stopped);
                 }
             }
-            WorkloadResult::Left(namespace, stopped) => self.forget(&namespace, &stopped),
+            WorkloadResult::LeftAlone(namespace, stopped) => self.forget(&namespace, &stopped),
             WorkloadResult::StopFailed(request) => {
                 self.count(Enforcement::Suspend, false);
                 self.stop(request);
@@ -232,9 +233,16 @@ impl WorkloadStopper {
         self.events.released(&subject, self.clearance(namespace), Some(&started));
     }
 
-    fn emit_contested(&self, request: &StopRequest, root: &OwnerRef, why: &str) {
-        let subject = EventSubject::workload(&request.namespace, root, &request.system);
-        self.events.contested(&subject, self.clearance(&request.namespace), why);
+    fn emit_contested(&self, request: &StopRequest, root: &OwnerRef) {
+        let StopRequest { namespace, system, .. } = request;
+        let why = format!(
+            "somebody else keeps starting it again; its pods are held instead; to see who: \
+             kubectl get {}/{} -n {namespace} -o yaml --show-managed-fields",
+            root.kind.to_lowercase(),
+            root.name
+        );
+        let subject = EventSubject::workload(namespace, root, system);
+        self.events.contested(&subject, self.clearance(namespace), &why);
     }
 
     fn clearance(&self, namespace: &str) -> Option<&ClearanceSpec> {

@@ -1,4 +1,4 @@
-//! The record of a stopped workload, and the rule by which it may start again.
+//! The record of a stopped workload, and the rule that decides whether the workload may start again.
 //!
 //! ```text
 //!  ControllerRevision assent-<UID of the root>: data ─► StoppedWorkload
@@ -51,19 +51,19 @@ impl From<PreviousState> for OnLossMode {
     }
 }
 
-/// The record of a stopped workload. Its field names are stored in the cluster.
+/// The record of a stopped workload. The cluster stores its field names, so they must not change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StoppedWorkload {
     pub(super) root: OwnerRef,
     pub(super) system: String,
     pub(super) was: PreviousState,
-    /// The number of times that somebody else started it again.
+    /// The number of times that another user started the workload again.
     pub(super) put_back: u32,
     /// The runtime of the pod that lost its clearance, if it can be compared with a version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) runtime: Option<SharedRuntime>,
-    /// The generation of the root before it was stopped. Records of earlier releases have none.
+    /// The generation of the root before the stop. Records of earlier releases have no generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) generation: Option<i64>,
 }
@@ -76,7 +76,7 @@ impl StoppedWorkload {
         clearance: &ClearanceSpec,
         now: Timestamp,
     ) -> bool {
-        // The stop was one change.
+        // The stop itself raised the generation by one.
         if self.generation.is_some_and(|before| object.metadata.generation == Some(before + 1)) {
             let clears = |runtime: &SharedRuntime| is_cleared(clearance, &self.system, runtime, now);
             return self.runtime.as_ref().is_some_and(clears);
@@ -118,15 +118,14 @@ fn template_of(root: &OwnerRef, object: &DynamicObject) -> Option<(String, PodTe
     Some((system, template))
 }
 
-/// The runtime of the pods of a template.
 fn runtime_of(template: &PodTemplateSpec) -> Result<SharedRuntime, Unmatchable> {
     let annotations = template.metadata.as_ref().and_then(|metadata| metadata.annotations.as_ref());
     let runtime = template.spec.as_ref().map(|spec| runtime_of_pod(annotations, spec));
     runtime.unwrap_or_else(|| Ok(Runtime::default())).map(SharedRuntime::from)
 }
 
-/// Whether pods of `template` can have this runtime after webhooks changed them. If they do not have it, they are held,
-/// and the workload is stopped again.
+/// Whether pods of `template` can have this runtime after webhooks changed them. If the pods get another runtime, they
+/// are held, and the workload is stopped again.
 fn may_become(template: &PodTemplateSpec, runtime: &Runtime) -> bool {
     let approved = || runtime.containers.iter().chain(&runtime.init_containers);
     let Some(spec) = &template.spec else { return true };
@@ -148,7 +147,7 @@ pub(super) fn template_is_cleared(
     runtime.is_ok_and(|runtime| is_cleared(clearance, &system, &runtime, Timestamp::now()))
 }
 
-/// Lists the records by namespace and UID of the root. An unreadable record is logged and left out.
+/// Lists the records by namespace and UID of the root. Logs and skips unreadable records.
 pub(super) async fn read_all(
     client: &Client,
 ) -> Result<HashMap<Arc<str>, BTreeMap<String, StoppedWorkload>>, kube::Error> {
@@ -161,18 +160,15 @@ pub(super) async fn read_all(
                 drop(stopped.entry(namespace.into()).or_default().insert(one.root.uid.clone(), one));
             }
             Ok(Err(_)) | Err(_) => {
-                warn!(
-                    namespace,
-                    name, "a ControllerRevision of a stopped workload cannot be read; it is ignored"
-                );
+                warn!(namespace, name, "cannot read the record of a stopped workload; it stays stopped");
             }
         }
     }
     Ok(stopped)
 }
 
-/// Writes a record. It replaces an older record of the same workload.
-pub(super) async fn write_down(
+/// Writes a record. The record replaces an older record of the same workload.
+pub(super) async fn write_record(
     client: &Client,
     namespace: &str,
     stopped: &StoppedWorkload,
@@ -189,17 +185,21 @@ pub(super) async fn write_down(
         data: RawExtension(serde_json::to_value(stopped).map_err(kube::Error::SerdeError)?),
     };
     if stopped.put_back > 0 {
-        kept.delete(&name, &DeleteParams::default()).await?;
+        delete_record(client, namespace, &stopped.root).await?;
     }
     match kept.create(&PostParams::default(), &revision).await {
-        // An operator that ended wrote the record.
+        // An earlier attempt wrote the record.
         Err(kube::Error::Api(answer)) if answer.code == 409 => Ok(()),
         done => done.map(drop),
     }
 }
 
 /// Deletes the record of `root`, if there is one.
-pub(super) async fn forget(client: &Client, namespace: &str, root: &OwnerRef) -> Result<(), kube::Error> {
+pub(super) async fn delete_record(
+    client: &Client,
+    namespace: &str,
+    root: &OwnerRef,
+) -> Result<(), kube::Error> {
     let kept: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
     match kept.delete(&backup::name(&root.uid), &DeleteParams::default()).await {
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
@@ -257,19 +257,19 @@ mod tests {
     }
 
     #[test]
-    fn an_unchanged_workload_starts_when_what_it_ran_is_cleared() {
+    fn an_unchanged_workload_starts_when_its_previous_runtime_is_cleared() {
         for api_version in ["apps/v1", "made-up.example/v1"] {
             assert!(starts(api_version, Some(3), 4, "m:1", "m:1"));
-            assert!(!starts(api_version, Some(3), 4, "m:1", "m:2"), "another version of its system");
+            assert!(!starts(api_version, Some(3), 4, "m:1", "m:2"), "another version is cleared");
         }
     }
 
     #[test]
-    fn a_changed_workload_starts_when_what_it_would_run_now_is_cleared() {
+    fn a_changed_workload_starts_when_its_new_pod_template_is_cleared() {
         assert!(starts("apps/v1", Some(3), 5, "m:2", "m:2"));
         assert!(!starts("apps/v1", Some(3), 5, "m:2", "m:1"));
-        assert!(!starts("apps/v1", Some(3), 5, "m:1", "m:2"), "somebody scaled it, and changed nothing else");
-        assert!(starts("made-up.example/v1", Some(3), 5, "m:2", "m:7"), "nobody knows what it would run");
+        assert!(!starts("apps/v1", Some(3), 5, "m:1", "m:2"), "a user changed only its replicas");
+        assert!(starts("made-up.example/v1", Some(3), 5, "m:2", "m:7"), "its pod template is unknown");
     }
 
     #[test]

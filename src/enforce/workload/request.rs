@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  stop   read ─► record ─► scale to zero, or suspend
-//!  start  read ─► cleared, and nobody changed it ─► write the previous state ─► delete the record
+//!  start  read ─► cleared, and no other user changed it ─► write the previous state ─► delete the record
 //! ```
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -22,7 +22,7 @@ use super::{
         channels::StopRequest,
         owner::{OwnerRef, root_of},
     },
-    record::{PreviousState, StoppedWorkload, forget, template_is_cleared, write_down},
+    record::{PreviousState, StoppedWorkload, delete_record, template_is_cleared, write_record},
 };
 use crate::{
     api::{ClearanceSpec, OnLossMode},
@@ -31,28 +31,27 @@ use crate::{
 };
 
 /// Workloads of a kind that is known only at run time.
-type Roots = Api<Lenient<DynamicObject>>;
+type WorkloadApi = Api<Lenient<DynamicObject>>;
 
-/// The field manager of stops and starts, and of nothing else.
+/// The field manager of stops and starts only. So a field of this manager has the value of the last stop or start.
 const MANAGER: &str = "assent-stop";
 
-/// The manager that the API server names if it does not know the manager of a field.
+/// The manager that the API server records for a field with an unknown manager.
 const UNKNOWN_MANAGER: &str = "before-first-apply";
 
-/// The number of times that a workload is stopped again after somebody else started it.
-pub(super) const MAX_CONTESTS: u32 = 3;
+/// The number of starts by another user after which the operator no longer stops the workload.
+const MAX_CONTESTS: u32 = 3;
 
-/// The result of a request.
 pub(super) enum WorkloadResult {
-    StoppedWorkload(StopRequest, StoppedWorkload),
+    Stopped(StopRequest, StoppedWorkload),
     AlreadyStopped,
-    /// The workload cannot be stopped. The root and the reason are for an Event.
-    NotSupported(StopRequest, Option<(OwnerRef, &'static str)>),
+    /// The workload cannot be stopped. The root is `Some` if the reason is [`MAX_CONTESTS`] starts by another user.
+    NotSupported(StopRequest, Option<OwnerRef>),
     Started(Arc<str>, StoppedWorkload),
     /// This clearance does not clear the pods that the workload would run.
     NotCleared(Arc<str>, StoppedWorkload, Option<Arc<ClearanceSpec>>),
-    /// Somebody else changed the workload, or it is gone.
-    Left(Arc<str>, StoppedWorkload),
+    /// Another user changed or deleted the workload, so the operator does not start it.
+    LeftAlone(Arc<str>, StoppedWorkload),
     StopFailed(StopRequest),
     StartFailed(Arc<str>, StoppedWorkload),
 }
@@ -65,14 +64,11 @@ pub(super) async fn stop(
 ) -> WorkloadResult {
     let root = root_of(&client, &request.namespace, &request.owner).await;
     match try_stop(&client, &request, &root, clearance.as_deref(), before.get(&root.uid)).await {
-        Ok(Attempt::StoppedWorkload(stopped)) => WorkloadResult::StoppedWorkload(request, stopped),
-        Ok(Attempt::Nothing) => WorkloadResult::AlreadyStopped,
-        Ok(Attempt::Contested) => WorkloadResult::NotSupported(
-            request,
-            Some((root, "somebody else keeps starting it again; its pods are held instead")),
-        ),
-        Ok(Attempt::Impossible) => WorkloadResult::NotSupported(request, None),
-        // It has no field to stop it, or the chart gives the operator no permission for it (values.workloads).
+        Ok(Attempt::Stopped(stopped)) => WorkloadResult::Stopped(request, stopped),
+        Ok(Attempt::AlreadyStopped) => WorkloadResult::AlreadyStopped,
+        Ok(Attempt::Contested) => WorkloadResult::NotSupported(request, Some(root)),
+        Ok(Attempt::NotSupported) => WorkloadResult::NotSupported(request, None),
+        // The kind has no such field, or the chart gives the operator no permission for it (values.workloads).
         Err(kube::Error::Api(answer)) if matches!(answer.code, 403..=405) => {
             WorkloadResult::NotSupported(request, None)
         }
@@ -81,7 +77,7 @@ pub(super) async fn stop(
                 namespace = &*request.namespace,
                 kind = root.kind,
                 name = root.name,
-                "not stopped yet: {error}"
+                "cannot stop the workload: {error}; trying again"
             );
             sleep(jittered(RETRY)).await;
             WorkloadResult::StopFailed(request)
@@ -90,10 +86,10 @@ pub(super) async fn stop(
 }
 
 enum Attempt {
-    StoppedWorkload(StoppedWorkload),
-    Nothing,
+    Stopped(StoppedWorkload),
+    AlreadyStopped,
     Contested,
-    Impossible,
+    NotSupported,
 }
 
 async fn try_stop(
@@ -105,15 +101,15 @@ async fn try_stop(
 ) -> Result<Attempt, kube::Error> {
     let api = api_of(client, &request.namespace, root).await?;
     let object = api.get(&root.name).await?.readable()?;
-    // During a rollout only the pods of the old revision lose their clearance. A queue that admitted a workload
-    // resets `suspend` at once.
+    // During a rollout, only pods of the old revision lost their clearance. A queue that admitted a workload resets
+    // `suspend` at once.
     let is_rolling_out = clearance.is_some_and(|c| template_is_cleared(root, &object, c));
     if is_rolling_out || request.mode == OnLossMode::Suspend && is_queued(object.labels()) {
-        return Ok(Attempt::Impossible);
+        return Ok(Attempt::NotSupported);
     }
     let (was, resource_version) = read(&api, root, request.mode).await?;
     if is_stopped(was) {
-        return Ok(Attempt::Nothing);
+        return Ok(Attempt::AlreadyStopped);
     }
     let put_back = before.map_or(0, |before| before.put_back + 1);
     if put_back >= MAX_CONTESTS {
@@ -127,13 +123,13 @@ async fn try_stop(
         runtime: request.runtime.clone(),
         generation: object.metadata.generation,
     };
-    write_down(client, &request.namespace, &stopped).await?;
+    write_record(client, &request.namespace, &stopped).await?;
     let to = match was {
         PreviousState::Replicas(_) => PreviousState::Replicas(0),
         PreviousState::Suspend(_) => PreviousState::Suspend(Some(true)),
     };
     let done = write(&api, root, to, resource_version).await?;
-    Ok(if done { Attempt::StoppedWorkload(stopped) } else { Attempt::Impossible })
+    Ok(if done { Attempt::Stopped(stopped) } else { Attempt::NotSupported })
 }
 
 pub(super) async fn start(
@@ -145,14 +141,14 @@ pub(super) async fn start(
     match try_start(&client, &namespace, &stopped, clearance.as_deref()).await {
         Ok(Outcome::Started) => WorkloadResult::Started(namespace, stopped),
         Ok(Outcome::NotCleared) => WorkloadResult::NotCleared(namespace, stopped, clearance),
-        Ok(Outcome::Left) => WorkloadResult::Left(namespace, stopped),
+        Ok(Outcome::LeftAlone) => WorkloadResult::LeftAlone(namespace, stopped),
         Err(error) => {
             let StoppedWorkload { root, .. } = &stopped;
             warn!(
                 namespace = &*namespace,
                 kind = root.kind,
                 name = root.name,
-                "not started again yet: {error}"
+                "cannot start the workload again: {error}; trying again"
             );
             sleep(jittered(RETRY)).await;
             WorkloadResult::StartFailed(namespace, stopped)
@@ -163,10 +159,10 @@ pub(super) async fn start(
 enum Outcome {
     Started,
     NotCleared,
-    Left,
+    LeftAlone,
 }
 
-/// Starts a workload again, if nobody changed it and its pods are cleared.
+/// Starts a workload again, if its pods are cleared and no other user changed it.
 async fn try_start(
     client: &Client,
     namespace: &str,
@@ -182,30 +178,30 @@ async fn try_start(
         .transpose()?
         .filter(|object| object.uid().as_ref() == Some(&root.uid));
     let Some(object) = object else {
-        forget(client, namespace, root).await?;
-        return Ok(Outcome::Left);
+        delete_record(client, namespace, root).await?;
+        return Ok(Outcome::LeftAlone);
     };
-    // Until then the record counts how often somebody starts the workload.
+    // The record stays until the pods are cleared, because it counts the starts by other users.
     if clearance.is_some_and(|clearance| !stopped.may_start(&object, clearance, Timestamp::now())) {
         return Ok(Outcome::NotCleared);
     }
-    let is_as_left = is_nobody_elses(&object, *was) && is_stopped(read(&api, root, (*was).into()).await?.0);
-    if !is_as_left {
-        forget(client, namespace, root).await?;
-        return Ok(Outcome::Left);
+    let is_unchanged = nobody_else_set(&object, *was) && is_stopped(read(&api, root, (*was).into()).await?.0);
+    if !is_unchanged {
+        delete_record(client, namespace, root).await?;
+        return Ok(Outcome::LeftAlone);
     }
     write(&api, root, *was, object.resource_version()).await?;
-    forget(client, namespace, root).await?;
+    delete_record(client, namespace, root).await?;
     Ok(Outcome::Started)
 }
 
-const fn is_stopped(is: PreviousState) -> bool {
-    matches!(is, PreviousState::Replicas(0) | PreviousState::Suspend(Some(true)))
+const fn is_stopped(state: PreviousState) -> bool {
+    matches!(state, PreviousState::Replicas(0) | PreviousState::Suspend(Some(true)))
 }
 
-/// Whether no other manager has set the field that the stop set. After a scale to zero, `managedFields` names no
-/// manager, because `Scale` omits 0.
-fn is_nobody_elses(object: &DynamicObject, was: PreviousState) -> bool {
+/// Whether no other manager set the field that the stop set. After a scale to zero, no manager owns the field, because
+/// `Scale` omits 0.
+fn nobody_else_set(object: &DynamicObject, was: PreviousState) -> bool {
     let field = match was {
         PreviousState::Replicas(_) => "f:replicas",
         PreviousState::Suspend(_) => "f:suspend",
@@ -215,15 +211,15 @@ fn is_nobody_elses(object: &DynamicObject, was: PreviousState) -> bool {
     others.filter_map(|entry| entry.fields_v1.as_ref()).all(|fields| fields.0["f:spec"][field].is_null())
 }
 
-async fn api_of(client: &Client, namespace: &str, root: &OwnerRef) -> Result<Roots, kube::Error> {
+async fn api_of(client: &Client, namespace: &str, root: &OwnerRef) -> Result<WorkloadApi, kube::Error> {
     let (group, version) = root.api_version.split_once('/').unwrap_or(("", &root.api_version));
     let (resource, _) = pinned_kind(client, &GroupVersionKind::gvk(group, version, &root.kind)).await?;
     Ok(Api::namespaced_with(client.clone(), namespace, &resource))
 }
 
-/// Reads the state of a workload that `mode` changes, and its version.
+/// Reads the state that `mode` changes, and the resource version of the workload.
 async fn read(
-    api: &Roots,
+    api: &WorkloadApi,
     root: &OwnerRef,
     mode: OnLossMode,
 ) -> Result<(PreviousState, Option<String>), kube::Error> {
@@ -236,9 +232,9 @@ async fn read(
     Ok((PreviousState::Suspend(object.data["spec"]["suspend"].as_bool()), object.resource_version()))
 }
 
-/// Writes the state of a workload, if it has this version. Returns whether the workload has such a field.
+/// Writes the state of a workload, if it has this resource version. Returns whether the workload has such a field.
 async fn write(
-    api: &Roots,
+    api: &WorkloadApi,
     root: &OwnerRef,
     wanted: PreviousState,
     resource_version: Option<String>,
@@ -255,7 +251,7 @@ async fn write(
         }
         PreviousState::Suspend(suspend) => {
             let object = api.patch(&root.name, &params, &patch(json!({ "suspend": suspend }))).await?;
-            // The patch also succeeded if the answer is unreadable.
+            // An unreadable response is not an error, because the patch succeeded.
             Ok(object.0.map_or(true, |object| object.data["spec"]["suspend"].as_bool() == suspend))
         }
     }

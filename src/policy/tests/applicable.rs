@@ -1,4 +1,5 @@
-//! Which decisions apply to a version: an approval by name and content, an objection by either.
+//! Tests of `applies_to`: an approval applies by name and content. A rejection or revocation applies by name or
+//! content.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 

@@ -19,9 +19,9 @@ struct Example {
     rule: &'static str,
     /// The requirements of the level: `role count, …`, then optionally `separate` and `for N` (validity in seconds).
     asks: &'static str,
-    /// `second person role decision`, then optionally `until N` and `in GROUP`.
+    /// The decisions, each as `second person role decision`, then optionally `until N` and `in GROUP`.
     said: &'static [&'static str],
-    /// The second of the judgement.
+    /// The time of the judgement, in seconds.
     now: i64,
     /// The codes of the reasons. The version is cleared if the list is empty.
     withheld: &'static [&'static str],
@@ -589,7 +589,7 @@ fn codes(verdict: &Verdict) -> Vec<&'static str> {
     }
 }
 
-/// A cleared case: its level requires nothing.
+/// A cleared case, because its level requires nothing.
 fn cleared() -> Case {
     Case {
         version: version(),
@@ -601,25 +601,25 @@ fn cleared() -> Case {
 }
 
 impl Case {
-    /// The same case with a changed level.
+    /// A copy of this case with a changed level.
     fn at_level(mut self, change: impl FnOnce(&mut RiskLevelSpec)) -> Self {
         change(self.level.as_mut().expect("there is one"));
         self
     }
 
-    /// The same case with a changed system.
+    /// A copy of this case with a changed system.
     fn of_system(mut self, change: impl FnOnce(&mut AISystemSpec)) -> Self {
         change(self.system.as_mut().expect("there is one"));
         self
     }
 
-    /// The same case with a changed version.
+    /// A copy of this case with a changed version.
     fn with_version(mut self, change: impl FnOnce(&mut ModelVersionSpec)) -> Self {
         change(&mut self.version);
         self
     }
 
-    /// The same case with a changed runtime of the version.
+    /// A copy of this case with a changed runtime of the version.
     fn with_runtime(self, change: impl FnOnce(&mut Runtime)) -> Self {
         self.with_version(|version| {
             let mut runtime = Runtime::clone(&version.runtime);

@@ -30,7 +30,7 @@ pub const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "dave"];
 pub const ROLES: [&str; 4] = ["ethics", "legal", "risk", "security"];
 /// The name of the judged version.
 pub const VERSION: &str = "v1";
-/// One more role than any level requires.
+/// The roles of decisions. No level requires the last role.
 const ANY_ROLE: [&str; 5] = ["ethics", "legal", "risk", "security", "visitor"];
 const GROUPS: [&str; 2] = ["board", "platform"];
 const CERTIFICATIONS: [&str; 2] = ["ISO/IEC 27001", "ISO/IEC 42001"];
@@ -58,7 +58,7 @@ pub struct Case {
     pub version: ModelVersionSpec,
     pub system: Option<AISystemSpec>,
     pub level: Option<RiskLevelSpec>,
-    /// Who created the version, and who last changed the system.
+    /// The user who created the version, and the user who last changed the system.
     pub authors: [Option<String>; 2],
     pub said: Vec<Said>,
 }
@@ -123,14 +123,14 @@ impl Case {
         self.judge(now).verdict == Verdict::Cleared
     }
 
-    /// The same case without the decision at `index`.
+    /// A copy of this case without the decision at `index`.
     pub fn without(&self, index: usize) -> Self {
         let mut case = self.clone();
         case.said.remove(index);
         case
     }
 
-    /// The same case with one more decision.
+    /// A copy of this case with one more decision.
     pub fn with(&self, said: Said) -> Self {
         let mut case = self.clone();
         case.said.push(said);
@@ -153,7 +153,7 @@ pub fn any_case() -> impl Strategy<Value = Case> {
     )
 }
 
-/// Who created the version, and who last changed the system.
+/// The user who created the version, and the user who last changed the system.
 fn any_authors() -> impl Strategy<Value = [Option<String>; 2]> {
     let author = || option::weighted(0.3, select(&PEOPLE).prop_map(str::to_owned));
     [author(), author()]

@@ -1,4 +1,4 @@
-//! Which changes of a pod break the match with an approved runtime, and which do not.
+//! Tests of the match between a pod and an approved runtime: changes that break the match, and changes that do not.
 
 use k8s_openapi::{
     api::core::v1 as core,
@@ -79,7 +79,7 @@ fn any_single_change_to_the_full_runtime_breaks_the_match() {
     assert!(changes > 250, "only {changes} changes were tried");
 }
 
-/// Checks every single change and addition. Returns their number.
+/// Checks that every single change and addition is detected. Returns the number of checked changes.
 fn any_single_change_is_detected(runtime: &Runtime) -> usize {
     let whole = serde_json::to_value(runtime).expect("serialises");
     let mut count = 0;
@@ -465,7 +465,8 @@ fn an_approved_variable_from_a_file_does_not_match() {
     }
 }
 
-/// The schema refuses two containers with the same name. If one gets past it, no other container may match.
+/// The schema refuses two containers with the same name. If such a runtime bypasses the schema, no other container may
+/// match.
 #[test]
 fn a_duplicate_container_name_admits_no_other_container() {
     let mut approved = full_runtime();

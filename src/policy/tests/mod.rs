@@ -1,15 +1,15 @@
 //! Tests of the policy.
 //!
 //! ```text
-//!  applicable  which decisions apply to a version
+//!  applicable  the decisions that apply to a version
 //!  cases       the rules, by example
 //!  properties  rules that hold for all facts ─┬─ generate  random facts by proptest
 //!                                             └─ oracle    a second, naive implementation of the rules
-//!  subject     which changes of a version or a system change the signed digest
+//!  subject     the changes of a version or a system that change the signed digest
 //!  scale       time to judge thousands of decisions
 //!  signature   decisions that are signed outside the cluster
-//!  matching    which changes of a pod break the match ─┬ runtime   random pods by proptest
-//!  trusted     which sidecars a pod may have ──────────┘
+//!  matching    the changes of a pod that break the match ─┬ runtime   random pods by proptest
+//!  trusted     the sidecars that a pod may have ──────────┘
 //! ```
 
 mod applicable;
@@ -26,7 +26,8 @@ mod trusted;
 
 use std::{fs, path::Path};
 
-/// These tests can give every input to the policy only because it reads no clock and no API server.
+/// The tests control every input of the policy. This is possible only because the policy reads no clock and no API
+/// server.
 #[test]
 fn the_policy_has_no_client_no_clock_and_no_async() {
     let forbidden = [

@@ -26,7 +26,7 @@ struct Outcome<'a> {
     without_effect: BTreeMap<&'a str, ApprovalEffect>,
 }
 
-/// Replays the decisions in order of time. In one second, approvals come first, then rejections, then revocations.
+/// Replays the decisions in order of time. Within one second, approvals come first, then rejections, then revocations.
 fn replay<'a>(case: &'a Case, level: &RiskLevelSpec) -> Outcome<'a> {
     let mut said: Vec<_> = case.said.iter().collect();
     said.sort_by_key(|s| (s.at, s.decision, &s.name));
@@ -93,7 +93,6 @@ fn is_author(case: &Case, said: &Said) -> bool {
     case.authors.iter().flatten().any(|author| *author == said.approver.user)
 }
 
-/// The effect of each decision.
 pub fn effects(case: &Case, now: Timestamp) -> Vec<(String, ApprovalEffect)> {
     let Some(level) = &case.level else { return Vec::new() };
     let mut outcome = replay(case, level);
@@ -258,8 +257,8 @@ fn elsewhere(said: &Said) -> Option<Elsewhere> {
     (version != VERSION).then_some(Elsewhere { version, approval })
 }
 
-/// The number of people in each role, by trying every assignment. The best assignment fills most of the first role by
-/// name, then most of the second, and so on.
+/// The number of people in each role. The function tries every assignment of people to roles. The best assignment fills
+/// as many places as possible of the first role by name, then of the second role, and so on.
 pub fn assignments<'r>(
     required: &'r [RequiredApproval],
     who: &BTreeSet<(&str, &str)>,

@@ -32,7 +32,7 @@ fn is_no_later(a: Option<Timestamp>, b: Option<Timestamp>) -> bool {
     b.is_none_or(|b| a.is_some_and(|a| a <= b))
 }
 
-/// Checks that `after` clears only if `before` does, and not for longer.
+/// Checks that `after` clears only if `before` clears, and for no longer time.
 fn assert_not_less_strict(before: &Judged, after: &Judged) -> Result<(), TestCaseError> {
     if after.verdict == Verdict::Cleared {
         prop_assert_eq!(&before.verdict, &Verdict::Cleared);
@@ -106,7 +106,8 @@ proptest! {
         let mut stricter = vec![level.clone(); 2];
         stricter[0].prohibited = true;
         if !level.approvals.is_empty() {
-            // A level without required approvals has no count to raise, and any approval there lifts a revocation.
+            // Skip a level without required approvals. It has no count to raise, and an approval in any role lifts a
+            // revocation under it.
             stricter[1].separation_of_duties = true;
             which.get_mut(&mut stricter[1].approvals).count += 1;
         }
@@ -251,7 +252,7 @@ proptest! {
         }
     }
 
-    /// This property lets `judge` find the end of a verdict by bisection.
+    /// `judge` finds the end of a verdict by binary search, which is correct only because of this property.
     #[test]
     fn no_verdict_returns_as_time_passes(case in cases()) {
         let judge = |then| { let then = case.judge(then); (then.verdict, then.effects) };
@@ -273,7 +274,7 @@ proptest! {
     }
 }
 
-/// The same facts with each list in another order.
+/// A copy of `case` with each list in another order.
 fn shuffled(case: Case) -> impl Strategy<Value = Case> {
     let level = case.level.clone().unwrap_or_default();
     let system = case.system.clone().unwrap_or_default();
@@ -299,7 +300,8 @@ fn shuffled(case: Case) -> impl Strategy<Value = Case> {
     })
 }
 
-/// If the generated facts were hardly ever cleared, a policy that never clears would pass the other properties.
+/// This test checks the generators. If they rarely generated cleared facts, a policy that never clears would pass the
+/// other properties.
 #[test]
 fn the_generators_reach_every_verdict_reason_and_effect() {
     let mut runner = TestRunner::deterministic();

@@ -291,7 +291,7 @@ pub fn pod_of(runtime: &Runtime) -> core::PodSpec {
     }
 }
 
-/// Every single change of `value`: another leaf, a removed or repeated part, or two swapped neighbours.
+/// Every single change of `value`: a changed leaf, a removed or repeated part, or two swapped neighbours.
 pub fn variants(value: &Value) -> Vec<(String, Value)> {
     match value {
         Value::String(text) => {

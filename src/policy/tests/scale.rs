@@ -1,4 +1,4 @@
-//! How long a judgement of thousands of decisions takes.
+//! Checks the time to judge thousands of decisions.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,8 @@ use crate::{
 
 const STATEMENTS: i64 = 2000;
 
-/// Thirty times what a debug build takes, for busy machines. A policy that judges again at every end exceeds it.
+/// Thirty times the duration in a debug build, to allow for busy machines. A policy that judges again at the end of
+/// every approval exceeds this limit.
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// `STATEMENTS` approvals with different ends, by this number of people in this number of roles.

@@ -178,7 +178,7 @@ fn a_decision_that_is_applied_again_keeps_its_time() {
     };
     let again = [signed(Decision::Approve, "a", 3, 7), signed(Decision::Approve, "b", 3, 50)];
     assert_eq!(at(&again), [second(3), second(3)]);
-    // A revocation that is applied again counts from its first creation time.
+    // A revocation that is applied again counts from the creation time of its first object.
     let again = [signed(Decision::Revoke, "a", 3, 7), signed(Decision::Revoke, "b", 3, 50)];
     assert_eq!(at(&again), [second(7), second(7)]);
 }

@@ -1,4 +1,4 @@
-//! Which changes of a version or a system change the signed digest, and which do not.
+//! Tests of the signed digest: changes of a version or a system that change the digest, and changes that do not.
 
 use std::collections::BTreeSet;
 
@@ -252,7 +252,7 @@ proptest! {
     }
 }
 
-/// The input of a digest. It uses few words, so that two inputs are often equal.
+/// The input of a digest. The generator uses few words, so that two inputs are often equal.
 #[derive(Clone, Debug)]
 struct Signed {
     namespace: &'static str,

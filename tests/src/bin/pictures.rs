@@ -13,9 +13,9 @@ struct Picture {
     /// The person who runs the command.
     person: Person,
     command: &'static str,
-    /// The answer to the question of the command.
+    /// The text that the person enters when the command asks.
     answer: &'static str,
-    /// The headings of a long part that is left out: from the first heading to the second.
+    /// The headings that limit a long part to leave out: from the first heading to the line before the second.
     without: Option<(&'static str, &'static str)>,
 }
 
@@ -61,7 +61,7 @@ impl Picture {
         let output = cluster.run(cluster.account(self.person), "bash", &args, Some(&answer)).await?;
         ensure!(output.status.success(), "{}: {}", self.command, output.stdout);
         let screen = output.stdout.replace('\r', "");
-        // The terminal echoes the answer before the question, because it is already in standard input.
+        // The terminal echoes the answer before the question, because the answer is already in standard input.
         let screen = screen.strip_prefix(&answer).unwrap_or(&screen);
         let screen = screen.replace("to sign: ", &format!("to sign: {}", self.answer));
         let mut left_out = false;

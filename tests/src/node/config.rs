@@ -42,8 +42,8 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt",
     )
 }
 
-/// The kubelet accepts cgroup v1, and needs neither iptables nor systemd. It never removes images, because they cannot
-/// be pulled again.
+/// The configuration of a kubelet that accepts cgroup v1, and needs neither iptables nor systemd. The kubelet never
+/// removes images, because no registry can deliver them again.
 fn kubelet(directory: &Path, group: &str, port: u16) -> Value {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
@@ -60,8 +60,8 @@ fn kubelet(directory: &Path, group: &str, port: u16) -> Value {
     })
 }
 
-/// Each pod has its own interface pair, which is removed with the pod. The subnet depends on the port, so two nodes on
-/// one machine have different subnets.
+/// The configuration of the pod network. Each pod has its own pair of network interfaces, which is removed with the
+/// pod. The subnet depends on the port, so two nodes on one machine have different subnets.
 fn network(directory: &Path, port: u16) -> Value {
     let number = port - 20_000;
     let subnet = format!("10.{}.{}.0/24", 100 + number / 256, number % 256);

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use crate::binaries::{self, controlplane};
 use crate::{ControlPlane, Person, Process, ports, until};
 
-/// The name of the node. The API server first connects to the host name of a node, so it must resolve.
+/// The name of the node. The API server first connects to the host name of a node, so the name must resolve.
 pub const NAME: &str = "localhost";
 
 /// The port on which the modes `serve` and `stubborn` of tests/controlplane/node/app listen.
@@ -41,7 +41,7 @@ const APP: &str = "registry.example/app";
 const MODELS: &str = "registry.example/models";
 const PAUSE: &str = "registry.k8s.io/pause:3.10.2";
 
-/// The timeout for the node to become ready, several times what a busy machine needs.
+/// The timeout for the node to become ready. It is several times longer than a busy machine needs.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A running node. On drop, all its processes and containers end.
@@ -51,7 +51,7 @@ pub struct Node {
     directory: PathBuf,
     /// The image of the program: `registry.example/app@sha256:…`.
     pub image: String,
-    /// The same image by its tag.
+    /// The image of the program by its tag: `registry.example/app:1`.
     pub tag: String,
     /// An image for volumes, with the file `a/config.json`.
     pub models: String,
@@ -131,8 +131,8 @@ impl Node {
         spec["tolerations"] = json!([{ "key": LABEL, "operator": "Exists" }]);
     }
 
-    /// A container `server` that listens on [`PORT`]. `mode` is `serve`, or `stubborn` to ignore SIGTERM. Versions differ
-    /// in `revision`.
+    /// A container `server` that listens on [`PORT`]. `mode` is `serve`, or `stubborn` to ignore SIGTERM. Versions
+    /// differ in `revision`.
     pub fn container(&self, mode: &str, revision: &str) -> Value {
         json!({ "name": "server", "image": self.image, "args": [mode, format!(":{PORT}"), revision] })
     }
@@ -146,7 +146,7 @@ impl Node {
         let runs = |id: &str| tasks.lines().any(|line| line.starts_with(id) && line.ends_with("RUNNING"));
         let mut running = Vec::new();
         for id in self.ctr(&["containers", "ls", "-q", &filter]).await?.lines().filter(|id| runs(id)) {
-            // The container may be gone since the list.
+            // The container may have ended after the list was read.
             let Ok(info) = self.ctr(&["containers", "info", id]).await else { continue };
             let info: Value = serde_json::from_str(&info)?;
             let label = |name: &str| info["Labels"][name].as_str().unwrap_or_default().to_owned();
@@ -172,7 +172,7 @@ impl Node {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Pauses the kubelet with SIGSTOP. Containers continue, and nobody reports their state.
+    /// Pauses the kubelet with SIGSTOP. Containers continue to run, and no component reports their state.
     pub fn pause_kubelet(&self) -> Result<()> {
         self.signal_kubelet("-STOP")
     }
@@ -218,7 +218,8 @@ fn possible() -> Result<()> {
     Ok(())
 }
 
-/// The control group of the node. It has the name of the cluster's directory, and `sweep` removes both.
+/// The control group of the node, with the name of the cluster's directory. `sweep` removes the group and the
+/// directory.
 fn group(cluster: &ControlPlane) -> Result<String> {
     let name = cluster.directory().file_name().context("the directory has no name")?;
     Ok(name.to_string_lossy().into_owned())
@@ -246,7 +247,7 @@ fn spawn(cluster: &ControlPlane, directory: &Path, programs: &Path) -> Result<Pr
     Process::spawn("node", "unshare", args, [("", ""); 0], &cluster.log_dir())
 }
 
-/// An address of this machine that is not a loopback address, because the kubelet refuses those.
+/// An address of this machine that is not a loopback address. The kubelet refuses loopback addresses.
 fn address() -> Result<std::net::IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     // Connecting a UDP socket sends nothing.

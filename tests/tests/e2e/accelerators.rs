@@ -32,7 +32,7 @@ fn env(variable: &Value) -> Value {
     json!({ "name": "c", "image": "c", "env": [variable] })
 }
 
-/// Pods, each with whether it uses an accelerator.
+/// Pods, each with `true` if the pod uses an accelerator.
 fn cases() -> Vec<(Value, bool)> {
     let plain = with(&json!({ "limits": { "cpu": "1", "nvidia.com/gpu": "0", "example.com/nic": "1" } }));
     let mut init = gpu("google.com/tpu");
@@ -135,7 +135,7 @@ pub async fn scope_accelerated_governs_every_pod_with_an_accelerator(cluster: &C
     says(&said, &["label assent.dev/system of a pod does not change"])
 }
 
-/// `helm upgrade` adds accelerators to the policies at once, and an operator with the old values does not undo that.
+/// `helm upgrade` adds accelerators to the policies at once. An operator with the old values does not revert them.
 pub async fn chart_values_add_accelerators_for_policies_operator_and_plugin() -> Result<()> {
     let (cluster, old) = stage().await?;
     let scene = accelerated(&cluster, "more-accelerators").await?;
@@ -156,7 +156,7 @@ pub async fn chart_values_add_accelerators_for_policies_operator_and_plugin() ->
         Ok(held.then_some(()))
     };
     until(Duration::from_secs(20), "the API server to use the new accelerators", both_held).await?;
-    // The old operator still has the old values. It has time to restore the policies, but must not.
+    // This time is enough for the old operator to restore the old policies, which it must not do.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let log = old.operator().log_tail(500);
     ensure!(!log.contains("restored") && log.contains("they are left unchanged"), "{log}");

@@ -1,5 +1,5 @@
 //! Argo CD with Assent: a version that awaits approval is Suspended, and a withheld version is Degraded. Argo CD
-//! writes nothing while the cluster is as in Git.
+//! writes nothing while the cluster matches Git.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ impl<'a> Stage<'a> {
         Ok(written)
     }
 
-    /// Refreshes an Application ten times. It stays Synced, and nobody writes to its objects.
+    /// Checks that an Application stays Synced in ten refreshes, and that no client writes to its objects.
     async fn is_quiet(&self, application: &str) -> Result<()> {
         self.argo.refresh(application).await?;
         let before = self.written(application).await?;
@@ -80,7 +80,7 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
         let message = argo.shows("support", kind, "Suspended").await?;
         ensure!(message.contains("kubectl assent approve support-assistant"), "{message}");
     }
-    // The same result by the argocd command.
+    // The argocd command reports the same health.
     for (kind, name, health) in [
         ("aisystem", SYSTEM, "Suspended"),
         ("modelversion", VERSION, "Suspended"),
@@ -158,7 +158,7 @@ pub async fn self_heal_does_not_conflict_with_enforcement() -> Result<()> {
 
     // Git has two replicas, and Argo CD restores them. The operator scales down three times. Then it holds the pods.
     decide(scene, "revoke").await?;
-    // Argo CD has a back-off: 2, 6 and 18 seconds.
+    // The timeout includes the back-off of Argo CD: 2, 6 and 18 seconds.
     let contested = async || Ok(scene.event("Deployment", SYSTEM, "Contested").await.ok());
     until(Duration::from_mins(2), "the Event Contested", contested).await?;
     scene.held(SYSTEM, 2).await?;
@@ -185,7 +185,7 @@ pub async fn self_heal_does_not_conflict_with_enforcement() -> Result<()> {
     })
     .await?;
 
-    // Argo CD does not revert a decision by kubectl.
+    // Argo CD does not revert a decommission by a kubectl command.
     decommission(scene, Some("2090-01-01")).await?;
     stage.is_quiet("support").await?;
     is_decommissioned(scene).await
@@ -209,7 +209,7 @@ pub async fn a_later_sync_wave_waits_for_the_approval() -> Result<()> {
         .err()
         .context("applied before the approval")?;
 
-    // A later commit also waits. So an approval in the same Application would wait for itself.
+    // A later commit also waits for the approval. So an approval in the same Application would block itself.
     let later = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "later", "namespace": "support",
         "annotations": { "argocd.argoproj.io/sync-wave": "-1" } } });
     stage.layout.add("one-repository/support", "later.yaml", &later)?;
@@ -225,7 +225,7 @@ pub async fn a_later_sync_wave_waits_for_the_approval() -> Result<()> {
     argo.is("support", "Healthy").await
 }
 
-/// Argo CD waits for a held hook without a timeout. Helm has its `--timeout`.
+/// Argo CD waits for a held hook without a timeout. Helm waits until its `--timeout`.
 pub async fn a_hook_waits_for_the_approval() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;
@@ -242,7 +242,7 @@ pub async fn a_hook_waits_for_the_approval() -> Result<()> {
     hook["spec"]["template"]["metadata"]["labels"]["assent.dev/system"] = json!(SYSTEM);
     hook["metadata"]["annotations"] = json!({ "argocd.argoproj.io/hook": "PreSync" });
     stage.layout.add("one-repository/support", "hook.yaml", &hook)?;
-    // A new hook alone does not start a sync.
+    // A new hook alone does not start a sync, so the commit also adds a ConfigMap.
     let change = json!({ "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": { "name": "change", "namespace": "support" } });
     stage.layout.add("one-repository/support", "change.yaml", &change)?;
@@ -329,7 +329,7 @@ pub async fn argocd_installs_assent_without_drift() -> Result<()> {
     let url = stage.layout.commit("install")?;
     let file = "install/argocd.yaml";
     stage.layout.edit(file, "https://github.com/assent-dev/assent.git", &url)?;
-    // The nodes run no containers. The test starts the operator as a process.
+    // The simulated nodes run no containers, so the test starts the operator as a process.
     stage.layout.edit(file, "valuesObject:\n", "valuesObject:\n        replicas: 0\n")?;
     let file = stage.layout.path(file).display().to_string();
     cluster.kubectl(Admin, &["apply", "-f", &file]).await?.ok()?;
@@ -364,7 +364,7 @@ pub async fn one_signature_clears_a_version_in_every_cluster() -> Result<()> {
     let directory = stage.layout.path("many-clusters/argocd").display().to_string();
     production.kubectl(Admin, &["apply", "-k", &directory]).await?.ok()?;
     let [in_staging, in_production] = &scenes;
-    // Staging has the mode warn, production the mode enforce.
+    // Staging has the mode warn, and production has the mode enforce.
     until(Duration::from_mins(1), "both Deployments", async || {
         in_staging.get("deployment", SYSTEM).await?;
         in_production.get("deployment", SYSTEM).await.map(Some)

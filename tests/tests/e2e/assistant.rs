@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 /// The name of the system and of its Deployment.
 pub const SYSTEM: &str = "support-assistant";
 
-/// The name of its version.
+/// The name of the version of the system.
 pub const VERSION: &str = "support-assistant-v1";
 
-/// The timeout for changes that should happen at once, on a loaded machine.
+/// The timeout, on a loaded machine, for a change that normally happens at once.
 pub const SOON: Duration = Duration::from_mins(1);
 
 /// The namespace of the system. The repositories create it.
@@ -21,14 +21,15 @@ pub fn scene(cluster: &ControlPlane) -> Scenario<'_> {
     Scenario { cluster, namespace: "support".to_owned() }
 }
 
-/// Alice, a risk officer, decides about the version. First waits for it: Argo CD applies it after the Deployment.
+/// Alice, a risk officer, decides about the version once the version exists. Argo CD applies the version after the
+/// Deployment.
 pub async fn decide(scene: &Scenario<'_>, decision: &str) -> Result<()> {
     until(SOON, "the version", async || scene.get("modelversion", VERSION).await.map(Some)).await?;
     let args = [decision, SYSTEM, "--version", VERSION, "--reason=for the test", "--yes"];
     scene.assent(Person::Alice, &args).await?.ok().map(drop)
 }
 
-/// The admin decommissions the system, at `date` or now.
+/// The admin decommissions the system at `date`, or now if there is no date.
 pub async fn decommission(scene: &Scenario<'_>, date: Option<&str>) -> Result<()> {
     let args = ["decommission", SYSTEM, "--reason=its model is no longer served", "--yes"];
     let date = date.map(|date| format!("--date={date}"));
@@ -36,7 +37,7 @@ pub async fn decommission(scene: &Scenario<'_>, date: Option<&str>) -> Result<()
     scene.assent(Person::Admin, &args).await?.ok().map(drop)
 }
 
-/// Checks that the system still has the end that [`decommission`] set.
+/// Checks that the system still has the decommission that [`decommission`] wrote.
 pub async fn is_decommissioned(scene: &Scenario<'_>) -> Result<()> {
     let system = scene.get("aisystem", SYSTEM).await?;
     ensure!(system["spec"]["decommission"]["reason"] == "its model is no longer served", "{system}");
@@ -74,7 +75,7 @@ pub async fn as_written(scene: &Scenario<'_>, kind: &str, namespace: &str, name:
     Ok(object)
 }
 
-/// Creates a key, and makes it the key of the risk officer Erin in the layout for many clusters. Returns its path.
+/// Creates a key for the risk officer Erin in the layout for many clusters. Returns the path of the key.
 pub fn register_key(layout: &Layout) -> Result<String> {
     let key = layout.path("erin").display().to_string();
     let args = ["-q", "-t", "ed25519", "-N", "", "-C", "erin@example.com", "-f", &key];
@@ -87,7 +88,8 @@ pub fn register_key(layout: &Layout) -> Result<String> {
     Ok(key)
 }
 
-/// Reviews the version in one cluster, signs an approval with `key`, and adds it to the layout for many clusters.
+/// Reviews the version in one cluster and signs an approval with `key`. Adds the approval to the layout for many
+/// clusters.
 pub async fn sign(scene: &Scenario<'_>, layout: &Layout, key: &str) -> Result<()> {
     const APPROVALS: &str = "many-clusters/support/approvals";
     let file = layout.path(APPROVALS).join("erin.yaml").display().to_string();

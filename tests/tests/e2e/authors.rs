@@ -1,5 +1,5 @@
 //! The API server records the author of each object that people decide about. With separated duties, an author
-//! cannot approve their own work. The history names the person behind each changed verdict.
+//! cannot approve their own work. The history names the person that caused each change of a verdict.
 
 use anyhow::{Result, ensure};
 use assent_tests::{Assent, ControlPlane, Person, Scenario, container, until};
@@ -54,7 +54,7 @@ pub async fn the_last_author_of_a_system_cannot_approve_its_versions(cluster: &C
     let scene = Scenario::new(cluster, "system-author", "high").await?;
     may_edit(&scene, Alice).await?;
     scene.clear("v1", &container("1")).await?;
-    // Alice changes the owners of the system. So she becomes its author.
+    // Alice becomes the author of the system, because she changes its owners.
     let owners = json!({ "spec": { "owners": [{ "kind": "User", "name": "someone" }] } });
     merge(&scene, Alice, "aisystem/scorer", &owners).await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
@@ -159,7 +159,7 @@ async fn history(scene: &Scenario<'_>) -> Result<Vec<Value>> {
     Ok(serde_json::from_str(&said)?)
 }
 
-/// Waits until the history has this entry, and returns it.
+/// Waits until the history has this entry, and returns the entry.
 async fn entry(scene: &Scenario<'_>, what: &str, object: &str, who: Option<&str>) -> Result<Value> {
     let found = async || {
         let entries = history(scene).await?;

@@ -1,5 +1,5 @@
-//! Invalid input: the API server refuses it, or a condition names the mistake. An invalid object never runs pods and
-//! does not affect other objects.
+//! Invalid input: the API server refuses the object, or a condition names the mistake. An invalid object clears no pod
+//! and does not affect other objects.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Dev};
 
-/// Checks that the API server refuses `manifest` with `words`.
+/// Checks that the API server refuses `manifest` with a message that contains `words`.
 async fn refused(scene: &Scenario<'_>, manifest: &Value, words: &str) -> Result<()> {
     let said = scene.refused(Admin, manifest).await?;
     ensure!(said.contains(words), "{words:?} is missing in: {said}");
@@ -192,7 +192,7 @@ pub async fn an_oversized_manifest_is_refused_and_an_oversized_version_is_withhe
     };
     for name in ["large-1", "large-2"] {
         create(name).await?;
-        // Creation timestamps have whole seconds.
+        // The creation timestamps, in whole seconds, must differ.
         tokio::time::sleep(Duration::from_millis(1100)).await;
         scene.approve_without_waiting(name).await?;
     }

@@ -80,7 +80,7 @@ pub async fn messages_full_of_ampersands_do_not_stop_a_revocation(cluster: &Cont
         let name = format!("noise-{system_number}");
         let of = |v: usize| {
             let (mut first, mut second) = (container("1"), container("1"));
-            // Two equal images would give only one reason, and half the message.
+            // Two equal images would give only one reason, which makes the message half as long.
             (first["image"], second["image"]) = (json!("&".repeat(1000)), json!("&".repeat(999)));
             second["name"] = json!("other");
             let mut version =
@@ -106,7 +106,7 @@ pub async fn a_system_beyond_the_limit_replaces_no_cleared_system(cluster: &Cont
         Ok(clearance["spec"]["systems"].as_object().filter(|systems| systems.len() == 256).map(drop))
     };
     until(Duration::from_mins(1), "256 systems in the Clearance", full).await?;
-    // The new name sorts first. The new system replaces only a system without a cleared version.
+    // The new system sorts first by name. It replaces only a system without a cleared version.
     create(
         &scene,
         &[system(&scene, "a-first", "minimal"), version(&scene, "a-first", "a-1", &container("1"))],
@@ -145,7 +145,7 @@ pub async fn a_flood_of_large_versions_replaces_no_cleared_version(cluster: &Con
     runs_until_it_is_revoked(&scene).await
 }
 
-/// Creates the largest version that etcd stores. Its status does not fit.
+/// Creates the largest version that etcd stores. The status of that version no longer fits into etcd.
 async fn create_largest(scene: &Scenario<'_>, name: &str) -> Result<()> {
     let mut large = container("2");
     for last in (0..6_200).rev().step_by(30) {
@@ -175,8 +175,8 @@ pub async fn a_status_that_cannot_be_written_blocks_no_other_status(cluster: &Co
     scene.condition("aisystem", "scorer", "Cleared", "False", "AwaitingApproval").await.map(drop)
 }
 
-/// A policy that refuses every Clearance of the namespace with a withheld version. It simulates an API server or etcd
-/// with a lower size limit.
+/// A policy that refuses a Clearance of the namespace if the Clearance lists a withheld version. The policy simulates
+/// an API server or etcd with a lower size limit.
 fn lower_limit(scene: &Scenario<'_>) -> [Value; 2] {
     let (name, namespace) = (format!("{}-takes-less", scene.namespace), &scene.namespace);
     let selector = json!({ "matchLabels": { "kubernetes.io/metadata.name": namespace } });
@@ -199,7 +199,7 @@ pub async fn the_operator_retries_a_refused_clearance_with_a_smaller_one(
     for manifest in lower_limit(&scene) {
         scene.apply(Admin, &manifest).await?;
     }
-    // The API server reads its policies once a second.
+    // The API server reads its policies once per second.
     tokio::time::sleep(Duration::from_secs(3)).await;
     scene.publish("v2", &container("2")).await?;
     let note = scene.event("Clearance", "clearance", "ClearanceReduced").await?;
@@ -236,7 +236,8 @@ pub async fn a_pod_of_the_last_of_many_large_versions_starts(cluster: &ControlPl
     let clearance = scene.get("clearance", "clearance").await?;
     let cleared = cleared(&clearance, "scorer");
     ensure!((4..VERSIONS).contains(&cleared.len()), "{cleared:?} are cleared");
-    // The policy compares a pod with the versions in order. This pod has every variable that it may have.
+    // The policy compares a pod with the versions in order, so the last version has the highest cost. The pods of the
+    // first and the last version have every variable that they may have.
     for version in [cleared[0], cleared[cleared.len() - 1]] {
         let mut container = large(version.trim_start_matches('v').parse()?);
         let free = vary.iter().map(|name| json!({ "name": name, "value": "y" }));
@@ -274,7 +275,7 @@ pub async fn a_milder_level_does_not_keep_uncleared_pods_running(cluster: &Contr
         until(Duration::from_mins(2), &format!("the mode {mode} of the system"), is).await
     };
     let approve = async || {
-        // Decisions have timestamps in whole seconds.
+        // Each approval needs a later timestamp than the decision before it, and timestamps have whole seconds.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let digest = scene.digest_of("v1").await?;
         scene.decide(Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
@@ -286,7 +287,7 @@ pub async fn a_milder_level_does_not_keep_uncleared_pods_running(cluster: &Contr
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
 
-    // The change of the level withdraws the clearance. The pods stop with the mode of the earlier level.
+    // The change of the level ends the clearance. The mode of the earlier level still applies to the running pods.
     scene.apply(Admin, &scene.system("milder-watch")).await?;
     scene.held("scorer", 2).await?;
     // Once no pod is left, the milder level takes effect.
@@ -302,7 +303,7 @@ pub async fn a_milder_level_does_not_keep_uncleared_pods_running(cluster: &Contr
     scene.held("scorer", 2).await?;
     on_loss("Evict").await?;
 
-    // A system that is recreated with a milder level behaves the same.
+    // The same rule applies to a system that is recreated with a milder level.
     approve().await?;
     scene.running("scorer", 2).await?;
     scene.kubectl(Admin, &["delete", "aisystem/scorer"]).await?;

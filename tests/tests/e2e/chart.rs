@@ -1,4 +1,4 @@
-//! The Helm chart. The other tests install it too.
+//! Tests of the output of the Helm chart. Most other tests install the same chart.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub async fn older_clusters_get_no_mutating_policy(cluster: &ControlPlane) -> Re
     let (validates, mutates) =
         (format!("{api}ValidatingAdmissionPolicy"), format!("{api}MutatingAdmissionPolicy"));
     for (args, gates) in [
-        // With the API versions of a cluster, and without a cluster.
+        // Helm knows the API versions of a cluster, or only a Kubernetes version without a cluster.
         (&["--api-versions", &validates][..], false),
         (&["--api-versions", &validates, "--api-versions", &mutates], true),
         (&["--kube-version=1.30.0"], false),

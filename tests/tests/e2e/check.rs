@@ -15,7 +15,7 @@ async fn check(cluster: &ControlPlane, args: &[&str], manifests: &str) -> Result
     cluster.run(cluster.account(Person::Dev), "env", &args, Some(manifests)).await
 }
 
-/// The result for each pod template of a report, with whether it would run.
+/// The result for each pod template of a report, with `true` if the template would run.
 fn verdicts(report: &str) -> Result<Vec<(Value, bool)>> {
     let report: Value = serde_json::from_str(report)?;
     let results = report["results"].as_array().context("no results")?;
@@ -177,7 +177,7 @@ pub async fn check_agrees_with_the_api_server_about_generated_manifests(
             .filter(|pod| pod["metadata"]["namespace"] == **namespace)
             .cloned()
             .collect();
-        // Wait until the operator has compiled the namespace, and until the API server sees the result.
+        // The operator must compile the namespace, and the API server must see the result.
         until(Duration::from_secs(20), &format!("the API server to agree in {namespace}"), async || {
             let create = ["create", "--dry-run=server", "-f", "-", "-o=json"];
             let created = cluster.kubectl_stdin(Person::Admin, &create, &list(&pods)).await?.ok()?;
@@ -295,7 +295,7 @@ pub async fn check_refuses_unknown_fields_and_suggests_names(cluster: &ControlPl
     for words in ["unknown field spec.risklevel; did you mean riskLevel?", "did you mean scorer?"] {
         ensure!(said.stdout.contains(words), "{words:?} is missing in: {said:?}");
     }
-    // The API server refuses the same field.
+    // The API server refuses the field that the check reported.
     let refused =
         scene.cluster.kubectl_stdin(Person::Admin, &["create", "-f", "-"], &system.to_string()).await?;
     ensure!(

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Alice, Dev};
 
-/// A scenario whose level is `limited` with the switch and this grace in seconds.
+/// A scenario with a copy of the level `limited`. The copy has a dead-man switch and a grace period of `grace` seconds.
 async fn switched<'a>(cluster: &'a ControlPlane, name: &str, grace: u32) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "limited").await?;
     let mut level = scene.get_cluster("risklevel", "limited").await?;
@@ -20,7 +20,7 @@ async fn switched<'a>(cluster: &'a ControlPlane, name: &str, grace: u32) -> Resu
     Ok(scene)
 }
 
-/// Alice approves v1 until `seconds` from now, and returns that instant.
+/// Approves v1 as Alice for `seconds` from now. Returns the end of the approval.
 async fn approve_for(scene: &Scenario<'_>, seconds: i64) -> Result<Timestamp> {
     let digest = scene.digest_of("v1").await?;
     let end = Timestamp::from_second(Timestamp::now().as_second() + seconds)?;
@@ -37,7 +37,7 @@ fn end(pod: &Value) -> Option<Timestamp> {
     Some(started + Duration::from_secs(pod["spec"]["activeDeadlineSeconds"].as_u64()?))
 }
 
-/// Waits until exactly `count` pods run and each has a `wanted` end.
+/// Waits until exactly `count` pods run and `wanted` accepts the end of each pod.
 async fn ends(scene: &Scenario<'_>, count: usize, wanted: impl Fn(Timestamp) -> bool) -> Result<()> {
     until(Duration::from_secs(40), "the deadlines of the pods", async || {
         let pods = scene.pods("scorer").await?;
@@ -53,7 +53,7 @@ async fn ends(scene: &Scenario<'_>, count: usize, wanted: impl Fn(Timestamp) -> 
     .await
 }
 
-/// The operator is killed. The nodes end the pods at their deadline, and no new pod runs.
+/// After the operator is killed, the nodes end the pods at their deadline, and no new pod runs.
 pub async fn i2_without_an_operator_the_nodes_end_expired_pods() -> Result<()> {
     let cluster = ControlPlane::start_with(Options { nodes: 2, ..Options::default() }).await?;
     let assent = Assent::install(&cluster).await?;
@@ -88,7 +88,7 @@ pub async fn i2_without_an_operator_the_nodes_end_expired_pods() -> Result<()> {
     Ok(())
 }
 
-/// `activeDeadlineSeconds` cannot be raised. So the operator replaces each pod in time, and never two pods at once.
+/// `activeDeadlineSeconds` cannot be raised. So the operator replaces each pod before its deadline, one pod at a time.
 pub async fn a_renewal_replaces_pods_within_their_budget(cluster: &ControlPlane) -> Result<()> {
     let scene = switched(cluster, "deadman-renewal", 50).await?;
     scene.publish("v1", &container("1")).await?;

@@ -47,7 +47,7 @@ pub async fn a_rejection_or_revocation_is_one_event_on_version_and_system(
     }
     let status = scene.assent(Alice, &["status", "scorer"]).await?.ok()?;
     says(&status, &["rejected by bob: no bias test"])?;
-    // A decision of another person is a new Event. The first Event is not repeated.
+    // A decision of another person causes a new Event. The first Event is not repeated.
     let revoke = ["revoke", "scorer", "--version=v1", "--role=risk-officer", "--reason=drift", "--yes"];
     scene.assent(Alice, &revoke).await?.ok()?;
     let note = scene.event("ModelVersion", "v1", "Revoked").await?;
@@ -58,7 +58,30 @@ pub async fn a_rejection_or_revocation_is_one_event_on_version_and_system(
     Ok(())
 }
 
-/// Carol approves as risk officer, and Bob for the ethics board.
+/// An Event with another cause is neither suppressed nor counted under the note of an earlier Event.
+pub async fn a_held_event_states_the_current_cause(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "current-cause", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    let mut deployment = scene.deployment("scorer", &container("1"));
+    scene.apply(Dev, &deployment).await?;
+    for (kind, name) in [("Deployment", "scorer"), ("AISystem", "scorer")] {
+        says(&scene.event(kind, name, "Held").await?, &["awaiting approval"])?;
+    }
+    scene.assent(Bob, &["reject", "scorer", "--version=v1", "--yes", "--reason=no bias test"]).await?.ok()?;
+    withheld(&scene, "v1", "Rejected").await?;
+    deployment["spec"]["replicas"] = json!(3);
+    scene.apply(Dev, &deployment).await?;
+    for (kind, name) in [("Deployment", "scorer"), ("AISystem", "scorer")] {
+        until(Duration::from_secs(20), "an Event about the rejection", async || {
+            let notes = notes(&scene, kind, name, "Held").await?;
+            Ok(notes.iter().any(|note| note.contains("rejected by bob")).then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Carol approves as risk officer, and Bob approves for the ethics board.
 async fn others_approve(scene: &Scenario<'_>, version: &str) -> Result<()> {
     let digest = scene.digest_of(version).await?;
     scene.decide(Carol, &scene.decision("Approve", version, &digest, "risk-officer")).await?;
@@ -75,7 +98,7 @@ pub async fn rejected_digest_stays_withheld_under_a_new_name(cluster: &ControlPl
     others_approve(&scene, "v3").await?;
     let message = withheld(&scene, "v3", "Rejected").await?;
     says(&message, &["rejected by alice", "under the name v2", &format!("approval/{rejection}")])?;
-    // The rejection keeps its effect when no version has its name any more.
+    // The rejection stays in effect after the deletion of the version that the rejection names.
     scene.kubectl(Dev, &["delete", "modelversion", "v2"]).await?;
     until(Duration::from_secs(30), "the rejection to name the affected version", async || {
         let message = scene.condition("approval", &rejection, "Counted", "True", "Counted").await?;
@@ -115,7 +138,7 @@ pub async fn revoked_digest_stays_withheld_under_a_new_name(cluster: &ControlPla
     next_second().await;
     others_approve(&scene, "v4").await?;
     scene.is_cleared("v4").await?;
-    // An approval counts only for the name in it. The other name needs its own approval.
+    // An approval counts only for the version name in the approval. The other name needs its own approval.
     withheld(&scene, "v1", "Revoked").await.map(drop)
 }
 
@@ -193,7 +216,7 @@ pub async fn decided_content_stays_after_its_objects_are_deleted_and_replaced(
     let rejected = scene.publish("v2", &container("2")).await?;
     scene.decide(Alice, &scene.decision("Reject", "v2", &rejected, "risk-officer")).await?;
     withheld(&scene, "v2", "Rejected").await?;
-    // GitOps tools prune objects. No policy refuses that, and no finalizer delays it.
+    // GitOps tools prune objects. No policy refuses the deletion, and no finalizer delays it.
     scene.kubectl(Dev, &["delete", "modelversion/v1", "modelversion/v2", "aisystem/scorer"]).await?;
     for (digest, revision, decision) in [(&approved, "1", "Approve"), (&rejected, "2", "Reject")] {
         let said = shown(&scene, digest).await?;
@@ -205,7 +228,7 @@ pub async fn decided_content_stays_after_its_objects_are_deleted_and_replaced(
         &said,
         &[&format!("kubectl assent show {}", approved.short()), "Rejected", "alice as risk-officer"],
     )?;
-    // New content with the same names.
+    // The new objects have other content under the same names.
     scene.apply(Admin, &scene.system("high")).await?;
     scene.clear("v1", &container("9")).await?;
     let now = scene.digest_of("v1").await?;

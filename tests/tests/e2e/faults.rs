@@ -18,7 +18,7 @@ async fn metric(assent: &Assent, name: &str) -> Result<u64> {
     Ok(values.filter_map(|value| value.parse::<u64>().ok()).sum())
 }
 
-/// A scenario with a cleared version v1 and a level with a grace of `seconds`.
+/// A scenario with a cleared version v1 and a level with a grace period of `seconds`.
 async fn scene_of_grace<'a>(cluster: &'a ControlPlane, name: &str, seconds: u32) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "limited").await?;
     let mut level = scene.get_cluster("risklevel", "limited").await?;
@@ -65,8 +65,9 @@ fn uid(pod: &Value) -> Value {
     pod["metadata"]["uid"].clone()
 }
 
-/// KWOK never confirms the end of a pod on the node `lost`. Even with a grace of zero, the operator must not force
-/// the deletion. Otherwise the pod leaves the API while it still runs, and its `StatefulSet` replaces it.
+/// KWOK never confirms the end of a pod on the node `lost`. Even with a grace period of zero, the operator must not
+/// force the deletion. A forced deletion removes the object while the pod still runs, and its `StatefulSet` replaces
+/// the pod.
 pub async fn a_lost_node_is_reported_and_its_pods_are_not_force_deleted() -> Result<()> {
     let (cluster, operator) = stage().await?;
     let scene = scene_of_grace(&cluster, "node-gone", 0).await?;
@@ -88,7 +89,7 @@ pub async fn a_lost_node_is_reported_and_its_pods_are_not_force_deleted() -> Res
     revoke(&scene, "v1").await?;
     scene.held("here", 2).await?;
     let note = scene.event("Pod", "there-0", "StopOverdue").await?;
-    ensure!(note.contains("the kubelet of node lost has not said that it ended"), "{note}");
+    ensure!(note.contains("the kubelet of node lost has not confirmed that the pod ended"), "{note}");
     ensure!(note.contains("kubectl delete node lost"), "{note}");
     scene.event("StatefulSet", "there", "StopOverdue").await?;
     scene.event("AISystem", "scorer", "StopOverdue").await?;
@@ -132,7 +133,7 @@ pub async fn an_endless_finalizer_is_reported_and_delays_no_other_pod() -> Resul
     scene.held("free", 2).await?;
     scene.held("kept", 2).await?;
     let note = scene.event("Pod", &name, "StopOverdue").await?;
-    ensure!(note.contains("kept by the finalizers example.com/never"), "{note}");
+    ensure!(note.contains("finalizers example.com/never keep the pod"), "{note}");
     scene.event("Deployment", "kept", "StopOverdue").await?;
     counted(&scene, &json!({ "running": 0, "held": 4, "terminating": 2 })).await?;
     sends_no_requests(&operator).await?;
@@ -188,7 +189,7 @@ pub async fn the_operator_does_not_write_to_a_namespace_being_deleted() -> Resul
         .kubectl(Person::Admin, &["wait", "--for=delete", "namespace/doomed", "--timeout=30s"])
         .await?
         .ok()?;
-    // A new namespace with the same name has no old state.
+    // A new namespace with the same name has no state of the deleted namespace.
     let again = Scenario::new(&cluster, "doomed", "limited").await?;
     counted(&again, &json!({ "running": 0, "held": 0 })).await?;
     again.publish("v1", &container("1")).await?;
@@ -197,8 +198,8 @@ pub async fn the_operator_does_not_write_to_a_namespace_being_deleted() -> Resul
     counted(&again, &json!({ "running": 0, "held": 2 })).await
 }
 
-/// Held pods count in a quota, as all pending pods do. An approved version waits for quota, and `explain` reports
-/// that. It runs once another workload frees quota, and it replaces the held pods of the revoked version.
+/// Held pods count in a quota, as all pending pods do. `explain` reports that an approved version waits for quota.
+/// The version runs once another workload frees quota. Its pods replace the held pods of the revoked version.
 pub async fn explain_reports_a_quota_full_of_held_pods(cluster: &ControlPlane) -> Result<()> {
     let scene = scene_of_grace(cluster, "quota-full", 60).await?;
     scene.kubectl(Person::Admin, &["create", "quota", "pods", "--hard=pods=3"]).await?;
@@ -234,10 +235,10 @@ pub async fn explain_reports_a_quota_full_of_held_pods(cluster: &ControlPlane) -
     Ok(())
 }
 
-/// Objects that make the API server answer 429 to dev, and to the operator for requests about `groups`.
+/// Objects that make the API server respond with 429 to dev, and to requests of the operator about the API `groups`.
 ///
-/// The priority level serves one request at a time, and a request of dev occupies it for a minute: six webhooks call
-/// `address`, which never answers, and the API server waits ten seconds for each TLS handshake.
+/// The priority level serves one request at a time. A request of dev occupies the priority level for one minute,
+/// because six webhooks call `address`, which never responds. The API server waits ten seconds for each TLS handshake.
 fn overload(namespace: &str, address: &str, groups: &[&str]) -> Value {
     let operator =
         json!({ "kind": "ServiceAccount", "serviceAccount": { "namespace": NAMESPACE, "name": "assent" } });
@@ -262,7 +263,8 @@ fn overload(namespace: &str, address: &str, groups: &[&str]) -> Value {
     ] })
 }
 
-/// Does `work` while the API server answers 429 to each request of the operator about `groups`, for at most a minute.
+/// Does `work` while the API server responds with 429 to each request of the operator about `groups`. This state lasts
+/// at most one minute.
 async fn while_busy(
     scene: &Scenario<'_>,
     groups: &[&str],
@@ -271,7 +273,7 @@ async fn while_busy(
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let overload = overload(&scene.namespace, &silent.local_addr()?.to_string(), groups);
     scene.apply(Person::Admin, &overload).await?;
-    // An earlier request of dev would not occupy the priority level.
+    // Before that, a request of dev uses another priority level.
     until(Duration::from_secs(20), "the API server to use the flow schema", async || {
         scene.kubectl(Person::Dev, &["get", "configmaps"]).await?;
         let metrics = scene.cluster.kubectl(Person::Admin, &["get", "--raw", "/metrics"]).await?.ok()?;
@@ -295,7 +297,7 @@ async fn while_busy(
     scene.cluster.kubectl(Person::Admin, &["delete", "flowschema/none"]).await?.ok().map(drop)
 }
 
-/// How many requests of the flow schema the API server answered with 429.
+/// The number of requests in the flow schema to which the API server responded with 429.
 async fn rejected(cluster: &ControlPlane) -> Result<u64> {
     let metrics = cluster.kubectl(Person::Admin, &["get", "--raw", "/metrics"]).await?.ok()?;
     let of_this_schema = |line: &&str| {
@@ -310,8 +312,8 @@ async fn rejected(cluster: &ControlPlane) -> Result<u64> {
     Ok(counts.sum::<f64>() as u64)
 }
 
-/// Twenty pods wait for their release and two for their stop while the API server answers 429 to the operator. The
-/// operator loses its lease and restarts.
+/// The API server responds with 429 to the operator while twenty pods wait for their release and two pods must stop.
+/// The operator loses its lease and restarts.
 pub async fn the_operator_backs_off_on_429_and_then_catches_up() -> Result<()> {
     let (cluster, operator) = stage().await?;
     let lost = scene_of_grace(&cluster, "busy-lost", 60).await?;
@@ -330,7 +332,7 @@ pub async fn the_operator_backs_off_on_429_and_then_catches_up() -> Result<()> {
         gained.decide(Person::Alice, &gained.decision("Approve", "v1", &digest, "risk-officer")).await?;
         let mut restarts = 0;
         while begin.elapsed() < Duration::from_secs(50) {
-            // The kubelet would restart the operator.
+            // In a real cluster, the kubelet restarts the operator.
             if !operator.operator().is_running() {
                 operator.operator().restart()?;
                 restarts += 1;
@@ -357,7 +359,7 @@ pub async fn the_operator_backs_off_on_429_and_then_catches_up() -> Result<()> {
     gained.event("Deployment", "scorer", "Released").await.map(drop)
 }
 
-/// The operator keeps its lease, and its own clock shows that forty pods lose their clearance.
+/// The operator keeps its lease. According to its own clock, the clearance of forty pods expires.
 pub async fn delayed_stops_and_events_follow_a_busy_api_server_without_a_request_storm() -> Result<()> {
     let (cluster, operator) = stage().await?;
     let scene = scene_of_grace(&cluster, "busy-moment", 60).await?;
@@ -366,7 +368,7 @@ pub async fn delayed_stops_and_events_follow_a_busy_api_server_without_a_request
     many["spec"]["replicas"] = json!(40);
     scene.apply(Person::Dev, &many).await?;
     scene.running("many", 40).await?;
-    // The API server is busy for at most a minute, so begin shortly before the end.
+    // The API server is busy for at most one minute, so the load begins shortly before the end of the clearance.
     sleep_past(end - Duration::from_secs(20)).await;
     while_busy(&scene, &["", "apps", "events.k8s.io", "policy"], async {
         // The watch still delivers the new pods to the operator.
@@ -402,8 +404,8 @@ pub async fn delayed_stops_and_events_follow_a_busy_api_server_without_a_request
 }
 
 /// The operator cannot write the `Clearance`, which still has an expired version. After an early stop, the API server
-/// would refuse the replacements instead of holding them, and the `ReplicaSet` would back off. So the operator waits
-/// for the write, but stops the pods at half of the grace.
+/// would refuse the new pods instead of holding them, and the `ReplicaSet` would back off. So the operator waits for
+/// the write, but stops the pods after half of the grace period at the latest.
 pub async fn i2_expired_pods_stop_by_half_of_their_grace_without_a_new_clearance() -> Result<()> {
     let (cluster, _operator) = stage().await?;
     let patient = scene_of_grace(&cluster, "unwritten-patient", 240).await?;

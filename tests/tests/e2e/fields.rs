@@ -158,7 +158,7 @@ pub async fn a_volume_that_imitates_the_service_account_token_holds_a_pod(
         ],
     )
     .await?;
-    // The token of the API server is allowed, also if the manifest has the same volume.
+    // The token that the API server adds is allowed, and so is the same volume in the manifest.
     let honest: [(&str, Change); 2] = [
         ("automatic", |pod| pod["spec"]["automountServiceAccountToken"] = json!(true)),
         ("by-hand", |pod| with_token(pod, &token_sources(), &json!({ "readOnly": true }))),
@@ -207,7 +207,7 @@ pub async fn free_fields_do_not_hold_a_pod(cluster: &ControlPlane) -> Result<()>
     Ok(())
 }
 
-/// The spec of a pod with volume items, hooks and a shared namespace, which a version can state.
+/// The spec of a pod with volume items, hooks and a shared namespace. A version can approve all of these fields.
 fn rich() -> Value {
     let mut spec = pod_spec(&container("1"));
     let files = json!([{ "path": "labels", "fieldRef": { "fieldPath": "metadata.labels" } }]);

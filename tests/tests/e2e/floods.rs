@@ -13,7 +13,7 @@ use crate::outage::stage;
 /// The longest time from an approval to running pods during the flood, on a loaded machine.
 const BOUND: Duration = Duration::from_secs(5);
 
-/// The lowest rate of stored changes a minute that counts as a flood, beside other tests. The flood tries 5,500.
+/// The lowest rate of stored changes per minute that counts as a flood while other tests run. The flood attempts 5,500.
 const LEAST_RATE: f64 = 600.0;
 
 /// The number of measured approvals, each of a new version.
@@ -36,7 +36,7 @@ async fn slowest(scene: &Scenario<'_>, pods: &Watched<Pod>, prefix: &str) -> Res
     Ok(slowest)
 }
 
-/// Checks that exactly two pods of `app` run, or are held.
+/// Checks that exactly two pods of `app` run. If `running` is false, checks that exactly two are held.
 fn two(pods: &Objects<Pod>, app: &str, running: bool) -> Result<(), String> {
     let of_app = pods.values().filter(|pod| pod.labels().get("app").is_some_and(|label| label == app));
     let matching = of_app.filter(|pod| {

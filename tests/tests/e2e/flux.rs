@@ -34,16 +34,16 @@ impl<'a> Stage<'a> {
 
     /// Shortens the timeout of the health checks.
     async fn shorten_timeout(&self, name: &str) -> Result<()> {
-        // Flux waits for at least half a minute.
+        // Half a minute is the shortest timeout that Flux uses.
         self.patch(name, &json!({ "timeout": "30s", "retryInterval": "1s" })).await
     }
 
-    /// Removes the health checks, so that the Kustomization is Ready once it is applied.
+    /// Removes the health checks, so that the Kustomization is Ready once Flux has applied its objects.
     async fn without_health(&self, name: &str) -> Result<()> {
         self.patch(name, &json!({ "healthChecks": null })).await
     }
 
-    /// Applies the layout for one repository without health checks, and approves its version.
+    /// Applies the layout for one repository without health checks, and approves the version.
     async fn apply_and_approve(&self, layout: &Layout) -> Result<()> {
         self.bootstrap(&layout.path("one-repository/flux")).await?;
         self.without_health("support").await?;
@@ -74,7 +74,7 @@ impl<'a> Stage<'a> {
         Ok(written)
     }
 
-    /// Reconciles a Kustomization ten times. It stays Ready, and nobody writes to its objects.
+    /// Checks that a Kustomization stays Ready in ten reconciliations, and that no client writes to its objects.
     async fn is_quiet(&self, name: &str) -> Result<()> {
         self.flux.reconcile(name).await?;
         let before = self.written(name).await?;
@@ -100,19 +100,19 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     flux.commit("platform", &layout.path("one-repository")).await?;
     flux.is("governance", "Ready", "True", "ReconciliationSucceeded").await?;
 
-    // Awaiting approval.
+    // The version awaits approval.
     scene.held(SYSTEM, 2).await?;
     flux.is("support", "Healthy", "Unknown", "Progressing").await?;
     let awaited = flux.is("support", "Ready", "False", "HealthCheckFailed").await?;
     ensure!(awaited.contains("AISystem/support/support-assistant status: 'InProgress'"), "{awaited}");
 
-    // Cleared.
+    // The version is cleared.
     decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
     flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
     stage.is_quiet("support").await?;
 
-    // Withheld: the health check fails at once, not at the timeout.
+    // The version is withheld. The health check fails at once, not at its timeout.
     decide(scene, "revoke").await?;
     scene.held(SYSTEM, 2).await?;
     let status = flux.reconcile("support").await?;
@@ -120,7 +120,7 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     ensure!(withheld.contains("AISystem/support/support-assistant status: 'Failed'"), "{withheld} {status}");
     scene.held(SYSTEM, 2).await?;
 
-    // Cleared again, then expired: the documented health check fails.
+    // The version is cleared again and then expires. The documented health check fails.
     stage.patch("support", &documented("healthCheckExprs:")?).await?;
     let soon = jiff::Timestamp::now() + Duration::from_secs(40);
     let end = format!("--until={}", soon.round(jiff::Unit::Second)?);
@@ -185,7 +185,7 @@ pub async fn flux_does_not_revert_a_decision_by_kubectl() -> Result<()> {
     let (stage, layout) = (Stage::new(&cluster).await?, Layout::copy("one-repository")?);
     let scene = &stage.scene;
     stage.apply_and_approve(&layout).await?;
-    // The date is in the future, so no policy protects it yet.
+    // No policy protects the date, because the date is in the future.
     decommission(scene, Some("2090-01-01")).await?;
     stage.is_quiet("support").await?;
     is_decommissioned(scene).await?;
@@ -248,7 +248,7 @@ pub async fn one_signature_clears_a_version_in_every_cluster() -> Result<()> {
         stage.flux.commit("fleet", &layout.path("many-clusters")).await?;
     }
     let [(_, staging), (_, production)] = &stages;
-    // Staging has the mode warn, production the mode enforce.
+    // Staging has the mode warn, and production has the mode enforce.
     staging.scene.running(SYSTEM, 1).await?;
     production.scene.held(SYSTEM, 2).await?;
     for (_, stage) in &stages {

@@ -1,4 +1,5 @@
-//! The grace of a risk level bounds the termination of each pod, and does not block the usual ways to stop pods.
+//! The grace period of a risk level limits the termination time of each pod, and does not block the usual ways to stop
+//! pods.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use crate::refusals::lift_as_operator;
 use Person::{Admin, Alice, Dev};
 
-/// A scenario with a cleared version v1 and a level with a grace of `grace` seconds.
+/// A scenario with a cleared version v1 and a level with a grace period of `grace` seconds.
 async fn scene<'a>(
     cluster: &'a ControlPlane,
     name: &str,
@@ -28,7 +29,7 @@ async fn scene<'a>(
     Ok(scene)
 }
 
-/// Applies a level with the name of the namespace and a grace of `grace` seconds.
+/// Applies a level with the name of the namespace and a grace period of `grace` seconds.
 async fn level(scene: &Scenario<'_>, grace: u32) -> Result<()> {
     let mut level = scene.get_cluster("risklevel", "limited").await?;
     level["metadata"] = json!({ "name": scene.namespace });
@@ -73,7 +74,7 @@ pub async fn the_grace_of_a_pod_is_cut_to_half_of_its_level(cluster: &ControlPla
     Ok(())
 }
 
-/// A failed probe stops a container with the grace of the probe, and nobody can shorten a stop that has begun.
+/// A failed probe stops a container with the grace period of the probe. No request can shorten a stop in progress.
 pub async fn the_grace_of_a_probe_is_bounded(cluster: &ControlPlane) -> Result<()> {
     let scene = scene(cluster, "grace-probe", 60, &enforce()).await?;
     for probe in ["livenessProbe", "startupProbe"] {
@@ -129,14 +130,14 @@ pub async fn nobody_deletes_or_evicts_with_more_grace_than_the_level_allows(
     Ok(())
 }
 
-/// Evicts a pod with a grace, which `Api::evict` does not send.
+/// Evicts a pod with a grace period, which `Api::evict` does not send.
 async fn evict(pods: &Api<Pod>, name: &str, grace: u32) -> kube::Result<()> {
     let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name },
         "deleteOptions": { "gracePeriodSeconds": grace } });
     pods.create_subresource::<_, Value>("eviction", name, &PostParams::default(), &eviction).await.map(drop)
 }
 
-/// The level of a held pod can change to a shorter grace, which the pod then exceeds.
+/// After a change of the level to a shorter grace period, the grace period of a held pod can be too long.
 pub async fn a_held_pod_with_too_long_a_grace_is_reported_and_not_released(
     cluster: &ControlPlane,
 ) -> Result<()> {
@@ -152,7 +153,7 @@ pub async fn a_held_pod_with_too_long_a_grace_is_reported_and_not_released(
         let events = scene.list("events.v1.events.k8s.io").await?;
         let matches = |event: &Value| {
             let note = event["note"].as_str().unwrap_or_default();
-            event["regarding"]["name"] == "before" && note.contains("leaves 20 s")
+            event["regarding"]["name"] == "before" && note.contains("allows at most 20 s")
         };
         Ok(events.iter().any(matches).then_some(()))
     })
@@ -168,7 +169,7 @@ pub async fn a_held_pod_with_too_long_a_grace_is_reported_and_not_released(
     Ok(())
 }
 
-/// The pods ran before their namespace enforced, so their grace is longer than the level allows.
+/// The pods ran before their namespace enforced, so their grace period is longer than the level allows.
 pub async fn scaling_draining_and_deletion_with_the_grace_of_the_pod_are_not_blocked(
     cluster: &ControlPlane,
 ) -> Result<()> {

@@ -35,14 +35,14 @@ async fn count(cluster: &ControlPlane) -> Result<usize> {
     Ok(admin(cluster, &["get", KINDS, "-l", OURS, "-o=name"]).await?.lines().count())
 }
 
-/// The lines of a metric.
+/// The lines of the metrics page that start with `name`.
 async fn metric(cluster: &ControlPlane, assent: &Assent, name: &str) -> Result<String> {
     let url = format!("http://{}/metrics", assent.address);
     let said = cluster.run(cluster.account(Person::Admin), "curl", &["-sS", &url], None).await?.ok()?;
     Ok(said.lines().filter(|line| line.starts_with(name)).collect::<Vec<_>>().join("\n"))
 }
 
-/// Watches of every policy and binding.
+/// Watches of all policies and bindings, which show the time of a change without polling.
 struct Policies {
     mutating: Watched<MutatingAdmissionPolicy>,
     mutating_bindings: Watched<MutatingAdmissionPolicyBinding>,
@@ -60,7 +60,7 @@ impl Policies {
         })
     }
 
-    /// Waits until all policies are as in the source, and none has a UID of `before`. Returns the instant.
+    /// Waits until all policies match the source and no policy has a UID of `before`. Returns the time of that state.
     async fn restored(&self, before: &BTreeSet<String>) -> Result<Instant> {
         fn check<K: Clone + Into<assent::admission::PolicyObject>>(
             all: &Objects<K>,
@@ -99,7 +99,7 @@ async fn uids(cluster: &ControlPlane) -> Result<BTreeSet<String>> {
     Ok(uids.split_whitespace().map(str::to_owned).collect())
 }
 
-/// A chart with another fingerprint than this operator, and with another message in one policy.
+/// A chart that has another fingerprint than this operator and another message in one policy.
 fn newer_chart(cluster: &ControlPlane) -> Result<String> {
     let to = cluster.directory().join("newer");
     std::fs::create_dir_all(to.join("templates"))?;
@@ -193,7 +193,8 @@ pub async fn deleted_policies_are_back_within_a_second() -> Result<()> {
         took.push(policies.restored(&BTreeSet::from([before])).await?.saturating_duration_since(deleted));
     }
     took.sort();
-    // The API server compiles each policy again, which is slow beside other tests. So only two must be fast.
+    // The API server compiles each policy again, which is slow while other tests run. So only two restores must be
+    // fast.
     ensure!(took[1] < Duration::from_secs(1), "restored after {took:?}");
     ensure!(took.iter().all(|took| *took < Duration::from_secs(20)), "restored after {took:?}");
     // After a deletion of all policies, the API server compiles all of them.
@@ -241,7 +242,8 @@ pub async fn edited_policies_are_restored_within_a_second() -> Result<()> {
         took.push(policies.restored(&BTreeSet::new()).await?.saturating_duration_since(edited));
     }
     took.sort();
-    // The API server compiles each policy again, which is slow beside other tests. So only two must be fast.
+    // The API server compiles each policy again, which is slow while other tests run. So only two restores must be
+    // fast.
     ensure!(took[1] < Duration::from_secs(1), "restored after {took:?}");
     ensure!(took.iter().all(|took| *took < Duration::from_secs(20)), "restored after {took:?}");
     // The operator also sees a policy without its label.
@@ -262,7 +264,7 @@ pub async fn edited_policies_are_restored_within_a_second() -> Result<()> {
     let scene = Scenario::new(&cluster, "edited", "high").await?;
     let said = admin(&cluster, &["get", "events.v1.events.k8s.io", "-n=default", "-o=json"]).await?;
     ensure!(said.contains("was changed by kubectl-patch, restored"), "{said}");
-    // The API server uses a restored policy after a moment.
+    // The API server uses a restored policy only after a short delay.
     until(Duration::from_secs(10), "pods to be held again", async || {
         let applied = scene.apply(Person::Dev, &scene.pod("held", &container("bad"))).await;
         Ok(applied.is_ok().then_some(()))
@@ -337,7 +339,7 @@ pub async fn the_operator_does_not_restore_after_an_uninstall_and_held_pods_can_
     let all = count(&cluster).await?;
     let uninstall = ["uninstall", "assent", "--namespace", NAMESPACE];
     for round in 0..5 {
-        // A restore just before the uninstall must not leave an orphan.
+        // A policy that is restored just before the uninstall must not stay in the cluster.
         admin(&cluster, &["delete", KINDS, "-l", OURS, "--wait=false"]).await?;
         tokio::time::sleep(Duration::from_millis(300 * round)).await;
         cluster.helm(&uninstall).await?.ok()?;

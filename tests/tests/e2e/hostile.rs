@@ -119,14 +119,15 @@ pub async fn unreadable_objects_of_any_kind_affect_only_themselves() -> Result<(
     reports_unreadable_objects(&assent, &hostile).await
 }
 
-/// Twelve unreadable objects once delayed a revocation by 70 s: each broke the watch of its kind.
+/// Regression test: twelve unreadable objects delayed a revocation by 70 s, because each object broke the watch of its
+/// kind.
 pub async fn many_unreadable_objects_do_not_delay_a_revocation(cluster: &ControlPlane) -> Result<()> {
     let victim = Scenario::new(cluster, "undelayed", "limited").await?;
     let hostile = Scenario::governed_by(cluster, "delaying", "limited", &json!({})).await?;
     let digest = victim.publish("v1", &container("1")).await?;
     victim.decide(Person::Alice, &victim.decision("Approve", "v1", &digest, "risk-officer")).await?;
     victim.is_cleared("v1").await?;
-    // Approvals, because the revocation needs the watch of Approvals.
+    // The unreadable objects are Approvals, because the revocation needs the watch of Approvals.
     let mut names = Vec::new();
     for number in 0..12 {
         let approval = hostile.decision("Approve", &format!("odd-{number}"), &digest, "risk-officer");
@@ -149,7 +150,7 @@ pub async fn many_unreadable_objects_do_not_delay_a_revocation(cluster: &Control
     Ok(())
 }
 
-/// The leader has no permission to list approvals. It compiles nothing, and its readiness and a metric report that.
+/// The leader has no permission to list approvals. The readiness check and a metric report that it compiles nothing.
 pub async fn a_leader_with_a_broken_watch_is_not_ready_and_names_the_watch() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let mut role: Value = serde_json::from_str(
@@ -171,7 +172,7 @@ pub async fn a_leader_with_a_broken_watch_is_not_ready_and_names_the_watch() -> 
     })
     .await?;
     let words = "cannot list: the API server answers 403 Forbidden";
-    let Some(line) = answer.lines().find(|line| line.contains("the watch of Approval is broken for")) else {
+    let Some(line) = answer.lines().find(|line| line.contains("the watch of Approval has failed for")) else {
         bail!("the answer does not name the watch: {answer}")
     };
     ensure!(line.contains(words), "the answer has no reason: {line}");

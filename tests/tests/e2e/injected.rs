@@ -14,7 +14,7 @@ fn image() -> String {
     format!("registry.example/initializer@{}", digest('9'))
 }
 
-/// The init container that `KServe` adds to a predictor. It downloads the model.
+/// The init container that `KServe` adds to a predictor to download the model.
 fn initializer() -> Value {
     json!({ "name": "storage-initializer", "image": image(), "args": ["s3://models/bot/1"] })
 }
@@ -51,7 +51,7 @@ async fn injecting_policy(scene: &Scenario<'_>) -> Result<()> {
         "metadata": { "name": name }, "spec": { "policyName": name } });
     scene.apply(Admin, &policy).await?;
     scene.apply(Admin, &binding).await?;
-    // Wait until the API server uses the policy.
+    // The API server uses a new policy only after a short delay.
     let pod = scene.pod("probe", &container("other")).to_string();
     until(Duration::from_secs(20), "the injecting policy", async || {
         let dry = ["create", "--dry-run=server", "-o=json", "-f", "-"];

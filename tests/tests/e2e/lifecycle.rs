@@ -159,7 +159,7 @@ pub async fn i2_an_expiry_stops_pods_within_two_seconds(cluster: &ControlPlane) 
     let wait = Duration::try_from(end.duration_since(Timestamp::now()))?;
     tokio::time::sleep(wait.saturating_sub(Duration::from_secs(1))).await;
     let all_run = scene.pods("scorer").await?.iter().all(|p| p["status"]["phase"] == "Running");
-    // The request may have returned after the end.
+    // On a slow machine, the request can return after the end of the approval.
     ensure!(all_run || Timestamp::now() >= end, "the pods stopped too early");
     scene.held("scorer", 2).await?;
     let pods = scene.pods("scorer").await?;
@@ -229,8 +229,8 @@ pub async fn a_new_version_waits_while_the_old_one_runs(cluster: &ControlPlane) 
     .await
 }
 
-/// The API server stops an expression that costs too much, and refuses the pod. The largest clearance of one system
-/// must stay below that limit.
+/// The API server aborts an expression that exceeds the cost limit, and refuses the pod. The largest clearance of one
+/// system must stay below that limit.
 pub async fn a_system_with_many_large_versions_still_starts(cluster: &ControlPlane) -> Result<()> {
     const VERSIONS: usize = 24;
     let scene = Scenario::new(cluster, "many-versions", "minimal").await?;
@@ -270,7 +270,7 @@ pub async fn a_system_with_many_large_versions_still_starts(cluster: &ControlPla
     Ok(())
 }
 
-/// A kind that Assent does not know, like those of operators for serving and training.
+/// Assent does not know the kind of this resource, as with the kinds of operators for serving and training.
 pub async fn a_custom_resource_gets_the_events_of_its_pods(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "custom-resource", "high").await?;
     let schema =

@@ -75,9 +75,9 @@ macro_rules! own {
     }),*] };
 }
 
-/// One trial that needs a real node for each listed function. With `(node)`, the trials share the control plane and
-/// one node, which the first of them starts. Otherwise the trial starts its own control plane. A trial is skipped if
-/// this machine cannot run a node.
+/// One trial that needs a real node for each listed function. Trials with `(node)` share the control plane and one
+/// node, and the first of these trials starts the node. Every other trial starts its own control plane. A trial is
+/// skipped if this machine cannot run a node.
 macro_rules! on_node {
     ($stage:expr, $skip:expr, $($module:ident :: $test:ident $(($node:ident))?),* $(,)?) => { [$({
         let stage = std::sync::Arc::clone($stage);
@@ -100,7 +100,7 @@ macro_rules! on_node {
 
 struct Stage {
     runtime: Runtime,
-    /// Declared before the control plane, because Rust drops fields in this order.
+    /// The node must be dropped before the control plane, and Rust drops fields in the order of their declaration.
     node: OnceCell<Node>,
     cluster: Option<ControlPlane>,
 }
@@ -261,6 +261,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         decisions::review_shows_the_nearest_rejected_version,
         decisions::review_names_content_that_can_change_after_the_approval,
         decisions::a_rejection_or_revocation_is_one_event_on_version_and_system,
+        decisions::a_held_event_states_the_current_cause,
         decisions::decided_content_stays_after_its_objects_are_deleted_and_replaced,
         decisions::a_replaced_impact_assessment_withholds_until_it_is_approved_again,
         refusals::dev_cannot_remove_the_gate,

@@ -1,5 +1,5 @@
-//! The modes and scopes of a namespace: what each mode reports, which pods each scope covers, who may loosen them, and
-//! how enforcing begins in a namespace with running pods.
+//! The modes and scopes of a namespace: the reports of each mode, the pods in each scope, and the permission to loosen
+//! them. Other tests start enforcing in a namespace with running pods.
 
 use std::time::{Duration, Instant};
 
@@ -128,7 +128,7 @@ pub async fn mode_audit_writes_to_the_audit_log_and_warns_nobody() -> Result<()>
     metric("assent_shadow_pods{namespace=\"plain\"} 1").await?;
     assent.operator().kill();
     label(&plain, Admin, &["assent.dev/mode=warn"]).await?.ok()?;
-    // The API server needs a moment to see the label, and no request can show that it has.
+    // The API server sees the label after a short delay. No request can show that it has seen the label.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let said = warnings_for(&plain, Admin, &plain.pod("second", &container("1"))).await?;
     ensure!(said.is_empty(), "no operator wrote a Clearance, but dev sees a warning: {said}");
@@ -147,8 +147,8 @@ fn noted(cluster: &ControlPlane, binding: &str) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// The clearance was lost before the namespace began to enforce. The grace counts from that change, and the older pods
-/// stop one after the other.
+/// The pods lost their clearance before the namespace began to enforce. Their grace period begins with the start of
+/// enforcing, and they stop one after the other.
 pub async fn mode_enforce_stops_running_pods_gradually(cluster: &ControlPlane) -> Result<()> {
     let labels = json!({ "assent.dev/mode": "warn" });
     let scene = Scenario::governed_by(cluster, "turned-on", "limited", &labels).await?;
@@ -186,7 +186,7 @@ pub async fn mode_enforce_stops_running_pods_gradually(cluster: &ControlPlane) -
     ensure!(took > Duration::from_secs(grace / 4), "all stopped within {took:?}: {seen:?}");
     ensure!(seen.len() > 3, "they did not stop one by one: {seen:?}");
     let note = scene.event("Deployment", "lost", "WillStop").await?;
-    says(&note, &["namespace turned-on has begun to enforce", "is stopped from", "--as-if-enforced"])?;
+    says(&note, &["the namespace has begun to enforce", "it stops at", "--as-if-enforced -n turned-on"])?;
     scene.held("lost", 12).await?;
     scene.running("kept", 2).await.map(drop)
 }
@@ -223,7 +223,7 @@ pub async fn loosening_needs_the_verb_ungovern(cluster: &ControlPlane) -> Result
         let said = label(&scene, Dev, labels).await?.denied()?;
         says(&said, &["user dev may not", words, "the verb ungovern on namespaces.assent.dev"])
     };
-    may_not(&["assent.dev/mode-"], "out of governance: keep the label assent.dev/mode=audit").await?;
+    may_not(&["assent.dev/mode-"], "end the governance of namespace loosens").await?;
     may(&["assent.dev/scope=accelerated"]).await?;
     may_not(&["assent.dev/scope=labelled"], "keep the label assent.dev/scope=accelerated").await?;
     may(&["assent.dev/scope-"]).await?;

@@ -1,6 +1,6 @@
-//! Tests that need a real kubelet, which shows when a container runs and when it has ended.
+//! Tests that need a real kubelet, because the simulated nodes run no containers that start and end.
 //!
-//! Most containers ignore SIGTERM, so that they run until the end of their termination grace.
+//! Most containers ignore SIGTERM, so that they run until the end of their termination grace period.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use Person::{Admin, Alice, Dev};
 
-/// Seconds from the loss of the clearance to the end of the last container.
+/// The grace period of the level: the seconds from the loss of the clearance to the end of the last container.
 const GRACE: u32 = 10;
 
 /// The extra time that a busy machine may need.
@@ -34,7 +34,7 @@ async fn enforced<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<
     scene(cluster, name, &json!({ "assent.dev/mode": "enforce" })).await
 }
 
-/// A Deployment of two pods on the node. Its termination grace is ten minutes.
+/// A Deployment of two pods on the node. The termination grace period of the pods is ten minutes.
 fn deployment(scene: &Scenario<'_>, container: &Value) -> Value {
     let mut spec = pod_spec(container);
     spec["terminationGracePeriodSeconds"] = json!(600);
@@ -72,7 +72,7 @@ async fn end_within(scene: &Scenario<'_>, node: &Node, begin: Instant, seconds: 
     Ok(())
 }
 
-/// The answer of a pod's server for the file at `path`, or an error if the server does not answer.
+/// The response of a pod's server for the file at `path`, or an error if the server does not respond.
 async fn read_from_pod(pod: &Value, path: &str) -> Result<String> {
     let address = pod["status"]["podIP"].as_str().context("the pod has no address")?;
     let mut stream = TcpStream::connect((address, PORT)).await?;
@@ -111,14 +111,14 @@ pub async fn i1_i2_i3_containers_start_and_end_with_the_clearance(
     decide(&scene, "Revoke", "v1").await?;
     end_within(&scene, node, begin, GRACE).await?;
     for pod in &pods {
-        // A pod of another test can have this address by now.
+        // Meanwhile, a pod of another test can have this address.
         let name = pod["metadata"]["name"].as_str().context("a name")?;
         let answer = read_from_pod(pod, "/etc/hostname").await;
         ensure!(!answer.is_ok_and(|answer| answer.contains(name)), "a revoked pod still serves: {name}");
     }
     scene.held("scorer", 2).await?;
 
-    // An approval counts only if its creation time, in whole seconds, is later than that of the revocation.
+    // An approval counts only if it is created in a later second than the revocation.
     tokio::time::sleep(Duration::from_secs(1)).await;
     decide(&scene, "Approve", "v1").await?;
     run(&scene, node, 2).await?;
@@ -153,7 +153,7 @@ pub async fn a_running_pod_is_resized_in_place(cluster: &ControlPlane, node: &No
     Ok(())
 }
 
-/// When the revocation comes, the controller already deletes the old pods with their own termination grace.
+/// Before the revocation, the controller already deletes the old pods with their own termination grace period.
 pub async fn i2_a_revocation_during_a_rollout_stops_the_old_containers_in_time(
     cluster: &ControlPlane,
     node: &Node,
@@ -176,7 +176,7 @@ pub async fn i2_a_revocation_during_a_rollout_stops_the_old_containers_in_time(
     end_within(&scene, node, begin, GRACE).await
 }
 
-/// A user deletes a pod just before the revocation, with the longest grace that Assent allows.
+/// A user deletes a pod just before the revocation, with the longest grace period that Assent allows.
 pub async fn i2_a_deletion_just_before_a_revocation_does_not_delay_the_stop(
     cluster: &ControlPlane,
     node: &Node,
@@ -196,15 +196,16 @@ pub async fn i2_a_deletion_just_before_a_revocation_does_not_delay_the_stop(
     scene.kubectl(Dev, &["delete", "pod", "scorer", "--wait=false", &delete(GRACE / 2)]).await?;
     let begin = Instant::now();
     decide(&scene, "Revoke", "v1").await?;
-    // The kubelet has already begun to stop the pod, so a shorter grace would change only the object. The object must
-    // keep the real end.
+    // The kubelet has already begun to stop the pod, so a shorter grace period would change only the object. The
+    // object must keep the real end.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let pod = scene.get("pod", "scorer").await?;
     ensure!(pod["metadata"]["deletionGracePeriodSeconds"] == GRACE / 2, "{}", pod["metadata"]);
     end_within(&scene, node, begin, GRACE).await
 }
 
-/// A kubelet does not shorten a deletion that is in progress. An Event names its cause if it began before enforcing.
+/// A kubelet does not shorten a deletion in progress. If the deletion began before enforcing, an Event states this
+/// cause.
 pub async fn a_deletion_in_progress_is_not_shortened_and_its_cause_is_reported(
     cluster: &ControlPlane,
     node: &Node,
@@ -223,7 +224,7 @@ pub async fn a_deletion_in_progress_is_not_shortened_and_its_cause_is_reported(
     let message = scene.event("Pod", "scorer", "StopOverdue").await?;
     let fixed = format!("it was deleted with a grace of {LONG} s before Assent could stop it");
     ensure!(message.contains(&fixed) && message.contains(&format!("node {NODE} ends it at ")), "{message}");
-    ensure!(!message.contains("has not said"), "the Event blames the kubelet: {message}");
+    ensure!(!message.contains("has not confirmed"), "the Event blames the kubelet: {message}");
     run(&scene, node, 1).await?;
     let end = Duration::from_secs(LONG.into());
     run(&scene, node, 0).await?;
@@ -235,7 +236,7 @@ pub async fn a_deletion_in_progress_is_not_shortened_and_its_cause_is_reported(
     Ok(())
 }
 
-/// The API server accepts any number. These overflow its arithmetic.
+/// The API server accepts any number as a grace period. The numbers in this test overflow in its arithmetic.
 pub async fn i2_a_grace_that_overflows_is_refused(cluster: &ControlPlane, node: &Node) -> Result<()> {
     let scene = enforced(cluster, "node-overflow").await?;
     let container = node.container("stubborn", "1");
@@ -384,11 +385,11 @@ pub async fn i2_the_kubelet_alone_ends_expired_pods() -> Result<()> {
     cluster.kill(assent_tests::Component::ApiServer)?;
     let left = Duration::try_from(end.duration_since(Timestamp::now())).context("too slow for this test")?;
     ensure!(node.running(&scene.namespace).await?.len() == 2, "containers ended too early");
-    // The containers ignore SIGTERM, so they use their termination grace after the deadline.
+    // The containers ignore SIGTERM, so they use their termination grace period after the deadline.
     end_within(&scene, &node, Instant::now() + left, GRACE / 2).await
 }
 
-/// A pod has ended only when its kubelet confirms it. The Event names a kubelet that hangs.
+/// A pod has ended only when its kubelet confirms the end. The Event names a kubelet that hangs.
 pub async fn i2_an_event_names_a_kubelet_that_confirms_nothing() -> Result<()> {
     let (cluster, _assent, node) = stage().await?;
     let scene = enforced(&cluster, "node-hangs").await?;
@@ -400,7 +401,7 @@ pub async fn i2_an_event_names_a_kubelet_that_confirms_nothing() -> Result<()> {
     node.pause_kubelet()?;
     decide(&scene, "Revoke", "v1").await?;
     let message = scene.event("Pod", &name, "StopOverdue").await?;
-    let blamed = format!("the kubelet of node {NODE} has not said that it ended");
+    let blamed = format!("the kubelet of node {NODE} has not confirmed that the pod ended");
     ensure!(message.contains(&blamed), "{message}");
     ensure!(node.running(&scene.namespace).await?.len() == 2, "containers ended without the kubelet");
     node.resume_kubelet()?;

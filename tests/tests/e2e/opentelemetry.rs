@@ -1,4 +1,4 @@
-//! Pods that OpenTelemetry's auto-instrumentation changes: it adds an agent, and its variables differ in each rollout.
+//! Pods with auto-instrumentation of OpenTelemetry, which adds an agent and variables that differ in each rollout.
 
 use std::time::Duration;
 
@@ -76,7 +76,8 @@ pub async fn an_instrumented_pod_runs_once_its_version_lets_the_added_variables_
     let mut deployment = scene.deployment("scorer", &scorer());
     scene.apply(Dev, &deployment).await?;
     scene.held("scorer", 2).await?;
-    // The TrustedSidecar covers the agent and the constant variable. The other two are neither approved nor trusted.
+    // The TrustedSidecar covers the agent and the constant variable. The other two variables are neither approved nor
+    // trusted.
     until(
         Duration::from_mins(1),
         "an explanation that names both variables, and nothing that is trusted",
@@ -95,7 +96,7 @@ pub async fn an_instrumented_pod_runs_once_its_version_lets_the_added_variables_
     varying["mayVary"] = json!({ "env": ["PYTHONPATH", "OTEL_RESOURCE_ATTRIBUTES"] });
     scene.clear("v2", &varying).await?;
     scene.running("scorer", 2).await?;
-    // Another rollout has another ReplicaSet, and so another value.
+    // Each rollout has another ReplicaSet, whose name is in the value of OTEL_RESOURCE_ATTRIBUTES.
     deployment["spec"]["template"]["metadata"]["annotations"] = json!({ "example.com/rollout": "2" });
     scene.apply(Dev, &deployment).await?;
     until(Duration::from_mins(1), "the pods of the second rollout to run", async || {

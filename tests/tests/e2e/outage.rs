@@ -18,7 +18,7 @@ pub async fn stage() -> Result<(ControlPlane, Assent)> {
     Ok((cluster, assent))
 }
 
-/// Approves a version with the container `revision` for `seconds` from now, and returns the end.
+/// Approves a version with the container `revision` for `seconds` from now. Returns the end of the approval.
 pub async fn approve_until(
     scene: &Scenario<'_>,
     version: &str,
@@ -79,7 +79,7 @@ pub async fn i1_an_operator_that_missed_an_expiry_releases_nothing() -> Result<(
     }
     let digest = scene.publish("v1", &container("1")).await?;
     assent.operator().kill();
-    // The Clearance that the operator would have written after an approval, just before it crashed.
+    // Simulate an operator that writes this Clearance after an approval and then crashes.
     let end = Timestamp::from_second(Timestamp::now().as_second() + 10)?;
     let cleared = json!([{ "modelVersion": "v1", "subjectDigest": digest, "notAfter": end,
         "runtime": { "containers": [container("1")] } }]);
@@ -87,7 +87,7 @@ pub async fn i1_an_operator_that_missed_an_expiry_releases_nothing() -> Result<(
     clearance["spec"]["systems"]["scorer"]["cleared"] = cleared;
     let operator = cluster.service_account(NAMESPACE, "assent").await?;
     cluster.run(&operator, "kubectl", &["replace", "-f", "-"], Some(&clearance.to_string())).await?.ok()?;
-    // The policies see the new Clearance a moment later.
+    // The policies see the new Clearance after a short delay.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let said = lift_as_operator(&scene, "in-time", Some("assent-release")).await?;
     ensure!(said.is_empty() && Timestamp::now() < end, "a cleared pod was not released: {said}");
@@ -140,8 +140,8 @@ pub async fn the_operator_reconnects_to_a_restarted_api_server() -> Result<()> {
 /// The variable with the number of restarts of the API server. A measurement sets more than one.
 const RESTARTS: &str = "ASSENT_TEST_RESTARTS";
 
-/// The API server resolves the kind of a policy's parameter by the discovery data of its start. It refreshes that data
-/// after 30 seconds, and no client can make it refresh earlier.
+/// The API server needs discovery data to resolve the parameter kind of a policy. It reads the data at its start and
+/// refreshes them after 30 seconds. No client can trigger an earlier refresh.
 pub async fn a_restarted_api_server_refuses_governed_pods_for_at_most_half_a_minute() -> Result<()> {
     let (cluster, _assent) = stage().await?;
     let scene = Scenario::new(&cluster, "api-restarts", "high").await?;
@@ -156,7 +156,7 @@ pub async fn a_restarted_api_server_refuses_governed_pods_for_at_most_half_a_min
         cluster.kill(Component::ApiServer)?;
         cluster.restart(Component::ApiServer).await?;
         let (ready, mut last, mut refusals) = (Instant::now(), Duration::ZERO, 0);
-        // Until five seconds pass without a refusal.
+        // The loop ends after five seconds without a refusal.
         while ready.elapsed() < last + Duration::from_secs(5) {
             let create = ["create", "--dry-run=server", "-f", "-"];
             let said = cluster.kubectl_stdin(Person::Dev, &create, &pod).await?;
@@ -201,7 +201,7 @@ async fn lease(cluster: &ControlPlane) -> Result<Value> {
     Ok(lease["spec"].clone())
 }
 
-/// Waits until `operator` leads, at most for the lease duration and one retry, plus some slack.
+/// Waits until `operator` leads. The timeout is the lease duration, one retry and some extra time.
 async fn leads(cluster: &ControlPlane, operator: &str) -> Result<()> {
     until(Duration::from_secs(25 + 3 + 10), &format!("{operator} to lead"), async || {
         Ok((lease(cluster).await?["holderIdentity"] == operator).then_some(()))
@@ -318,7 +318,7 @@ pub async fn i1_a_leader_paused_past_its_lease_releases_nothing_and_exits() -> R
     ensure!(said.contains("no longer leading") && said.contains("the lease was lost"), "{said}");
     scene.held("scorer", 2).await?;
     ensure!(lease(&cluster).await?["holderIdentity"] == "second", "the stale leader took the lease back");
-    // A late write of the first operator does not disturb the second.
+    // A late write of the first operator does not disturb the second operator.
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.approve("v1").await?;
     scene.running("scorer", 2).await.map(drop)
@@ -329,7 +329,8 @@ async fn held_pod(scene: &Scenario<'_>) -> Result<String> {
     Ok(pods.first().and_then(|pod| pod["metadata"]["name"].as_str()).context("no pod")?.to_owned())
 }
 
-/// To a clock a minute ahead of the leader's, the lease looks expired long ago.
+/// The clock of the second operator is one minute ahead of the first. According to that clock, the lease expired long
+/// ago.
 pub async fn operators_with_clocks_a_minute_apart_elect_one_leader() -> Result<()> {
     let cluster = ControlPlane::start_with(Options { nodes: 1, ..Options::default() }).await?;
     let clock = Clock::build(cluster.directory())?;
@@ -405,7 +406,7 @@ pub async fn health_and_metrics_are_served() -> Result<()> {
     Ok(())
 }
 
-/// Assent respects the budget during the first half of the grace. Then it deletes the pods.
+/// Assent respects the budget during the first half of the grace period. Then Assent deletes the pods.
 pub async fn i2_a_disruption_budget_delays_a_stop_only_within_the_grace() -> Result<()> {
     let (cluster, _assent) = stage().await?;
     let scene = Scenario::new(&cluster, "budget", "high").await?;

@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-/// The time that an immediate change may take on a loaded machine.
+/// The timeout, on a loaded machine, for a change that normally happens at once.
 const SOON: Duration = Duration::from_mins(1);
 
 pub async fn two_people_approve_the_version_that_they_are_shown(cluster: &ControlPlane) -> Result<()> {
@@ -39,7 +39,7 @@ pub async fn two_people_approve_the_version_that_they_are_shown(cluster: &Contro
     let revoked = ["revoke", "scorer", "--role=risk-officer", "--reason=an incident", "--yes"];
     scene.assent(Person::Carol, &revoked).await?.ok()?;
     scene.held("scorer", 2).await?;
-    // An approval right after a revocation waits for the next second by itself.
+    // An approval must be created in a later second than the revocation. The plugin waits for that second.
     scene.assent(Person::Alice, &["approve", "scorer", "--yes"]).await?.ok()?;
     let said = scene.assent(Person::Bob, &["reject", "scorer", "--yes"]).await?;
     ensure!(said.status.code() == Some(2) && said.stderr.contains("--reason"), "{said:?}");
@@ -206,7 +206,7 @@ pub async fn inventory_lists_ai_workloads_without_a_system(cluster: &ControlPlan
     run("gpu", Value::Null, json!({ "name": "c", "image": "c", "resources": gpu })).await?;
     run("server", json!("made-up"), json!({ "name": "c", "image": "ollama/ollama:latest" })).await?;
     run("plain", Value::Null, json!({ "name": "c", "image": "c" })).await?;
-    // A CronJob that has no pod now and runs on a CPU.
+    // This CronJob has no pod now and uses no accelerator.
     let predictor = json!({ "containers": [{ "name": "c", "image": "kserve/sklearnserver:v1" }] });
     let mut nightly = other.workload("batch/v1", "CronJob", "nightly", &predictor);
     nightly["spec"]["schedule"] = json!("0 0 1 1 *");
@@ -275,7 +275,7 @@ pub async fn who_can_lists_the_roles_and_their_holders(cluster: &ControlPlane) -
     let rows = ask(Person::Admin, "approve").await?;
     let ethics = role(&rows, "ethics-board").unwrap_or_default();
     ensure!(ethics["holders"].to_string().contains(r#""Group ethics-board""#), "{rows:?}");
-    // Carol is in that group. Once the group owns the system, its approvals do not count.
+    // Carol is in the group ethics-board. Once the group owns the system, approvals of its members do not count.
     let mut system = scene.system("high");
     system["spec"]["owners"] = json!([{ "kind": "Group", "name": "ethics-board" }]);
     scene.apply(Person::Admin, &system).await?;
@@ -327,7 +327,7 @@ pub async fn history_lists_the_changes_of_a_system_in_order(cluster: &ControlPla
     let table = scene.assent(Person::Admin, &["history", "-A"]).await?.ok()?;
     ensure!(table.lines().next().is_some_and(|head| head.contains("NAMESPACE")), "{table}");
 
-    // An RBAC role from before the kind SystemHistory existed.
+    // This RBAC role does not list SystemHistory, as a role that is older than this kind.
     let reads = json!({ "apiGroups": ["assent.dev"], "verbs": ["get", "list"],
         "resources": ["aisystems", "modelversions", "approvals", "risklevels", "approverroles"] });
     let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
@@ -407,7 +407,7 @@ pub async fn capture_names_the_digest_that_the_nodes_report(cluster: &ControlPla
     let capture = async || scene.assent(Person::Dev, &["capture", "deployment/scorer"]).await;
     let unknown = capture().await?;
     ensure!(unknown.stderr.contains("no node has reported its digest yet"), "{unknown:?}");
-    // The simulated nodes do not write imageID as a kubelet does.
+    // The simulated nodes do not write imageID, so the test writes it as a kubelet does.
     let report = async |pod: &Value, of: char| {
         let id = format!("registry.example:5000/scorer@{}", digest(of));
         let patch = json!([{ "op": "add", "path": "/status/containerStatuses/0/imageID", "value": id }]);
@@ -484,7 +484,7 @@ pub async fn completion_lists_commands_and_objects_of_the_cluster(cluster: &Cont
     let helper = directory.path().join("kubectl_complete-assent");
     std::fs::write(&helper, script)?;
     std::fs::set_permissions(&helper, PermissionsExt::from_mode(0o755))?;
-    // The same call that the completion of kubectl makes in every shell.
+    // The completion of kubectl makes this call in every shell.
     let complete_as = async |person, words: &str| {
         let path = format!("export PATH={}:{}:$PATH", directory.path().display(), binaries()?.display());
         let script = format!("{path}; kubectl __complete assent {words}");
@@ -624,7 +624,7 @@ pub async fn a_clearance_that_ends_soon_is_announced_and_can_be_renewed(
     };
     ensure!(events().await? == 0, "an Event repeats what the approver has just seen");
 
-    // The end moves closer because Alice revokes her longer approval.
+    // Alice revokes her longer approval, so the clearance ends earlier.
     let revoke = ["revoke", "scorer", "--reason=shorter", "--yes"];
     scene.assent(Person::Alice, &["renew", "scorer", "--yes"]).await?.ok()?;
     until(SOON, "the condition ClearanceExpiring to disappear", async || {
@@ -640,7 +640,7 @@ pub async fn a_clearance_that_ends_soon_is_announced_and_can_be_renewed(
         "{nothing:?}"
     );
 
-    // A scheduled decommission also moves the end closer.
+    // A scheduled decommission also makes the clearance end earlier.
     scene.assent(Person::Alice, &["approve", "scorer", "--yes"]).await?.ok()?;
     scene.is_cleared("v1").await?;
     let end = ["decommission", "scorer", "--date=6d", "--reason=the pilot ends", "--yes"];

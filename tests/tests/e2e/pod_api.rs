@@ -12,33 +12,33 @@ use Person::{Admin, Dev};
 
 use crate::refusals::says;
 
-/// What a request can do to a pod.
+/// The effect that a request can have on a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
-    /// It can change labels, annotations, gates or images. A policy of Assent checks it, and the test attacks it.
+    /// The request can change labels, annotations, gates or images. A policy checks it, and the test tries an attack.
     Judged,
-    /// The API server ignores changes of guarded fields. The test attacks it.
+    /// The API server ignores changes of guarded fields in the request. The test tries an attack.
     Dropped,
-    /// It ends the pod. The tests in `grace.rs` cover it.
+    /// The request ends the pod. The tests in `grace.rs` cover such requests.
     Ends,
-    /// It does not change the object.
+    /// The request does not change the object.
     Reads,
 }
 
 use Class::{Dropped, Ends, Judged, Reads};
 
 /// Every resource of the core group that concerns pods, with each verb. A resource or verb that is not listed here
-/// fails the test until somebody reads what it can change.
+/// fails the test until a maintainer assigns its class.
 const KNOWN: &[(&str, &str, Class)] = &[
-    // The API server copies the labels and annotations of a Binding to the pod. Policy: assent-binding.
+    // The API server copies the labels and annotations of a Binding to the pod. The policy assent-binding checks them.
     ("bindings", "create", Judged),
     ("pods/binding", "create", Judged),
-    // Policies: assent-gate, assent-pod-create, assent-pod-held.
+    // The policies assent-gate, assent-pod-create and assent-pod-held check a new pod.
     ("pods", "create", Judged),
-    // Policies: assent-pod-update, assent-pod-release.
+    // The policies assent-pod-update and assent-pod-release check a change.
     ("pods", "patch", Judged),
     ("pods", "update", Judged),
-    // The status strategy ignores the spec and accepts labels and annotations. Policy: assent-pod-update.
+    // The status strategy accepts only labels and annotations. The policy assent-pod-update checks them.
     ("pods/status", "patch", Judged),
     ("pods/status", "update", Judged),
     // The policy assent-pod-update refuses every change.
@@ -231,7 +231,7 @@ fn guarded(pod: &Value) -> Value {
         "ephemeral": images("ephemeralContainers") })
 }
 
-/// The pod with every change that an attacker wants.
+/// The pod with a change of every kind of guarded field, and of its resources.
 fn attacked(pod: &Value) -> Value {
     let mut pod = pod.clone();
     pod["metadata"]["labels"]["assent.dev/system"] = json!("twin");
@@ -252,7 +252,7 @@ async fn attack(scene: &Scenario<'_>, pod: &Value, resource: &str, verb: &str) -
     let target: Vec<&str> = subresource.as_deref().into_iter().collect();
     let metadata = json!({ "metadata": { "labels": of("metadata")["labels"], "annotations": of("metadata")["annotations"] } });
     for part in [metadata, json!({ "spec": of("spec") }), whole] {
-        // The answer does not matter. The caller compares the guarded fields of the pod afterwards.
+        // The response does not matter. The caller compares the guarded fields of the pod afterwards.
         if verb == "patch" {
             let patch = part.to_string();
             scene
@@ -327,7 +327,7 @@ pub async fn no_verb_of_the_pod_api_changes_a_guarded_field(cluster: &ControlPla
             ensure!(guarded(&after) == guarded(&before), "{verb} {resource} changed {name}: {after}");
         }
     }
-    // An eviction has its own object. Its labels must not reach the pod.
+    // An eviction has its own object. The labels of that object must not reach the pod.
     let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "deleteOptions": { "dryRun": ["All"] },
         "metadata": { "name": "runs", "namespace": scene.namespace, "labels": { "assent.dev/system": "twin" } } });
     let before = guarded(&scene.get("pod", "runs").await?);

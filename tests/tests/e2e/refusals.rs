@@ -23,7 +23,7 @@ pub fn says(said: &str, words: &[&str]) -> Result<()> {
     })
 }
 
-/// Creates a pod and checks that the operator has seen it and holds it.
+/// Creates a pod. Checks that the pod is held and that the operator has seen it.
 async fn is_held(scene: &Scenario<'_>, pod: &Value) -> Result<()> {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
     scene.apply(Dev, pod).await?;
@@ -259,7 +259,7 @@ pub async fn an_image_tag_neither_runs_nor_is_approved(cluster: &ControlPlane) -
     let mut tagged = container("1");
     tagged["image"] = json!("registry.example/scorer:v1");
     is_held(&scene, &scene.pod("pod", &tagged)).await?;
-    // The level requires a digest, so a version with a tag is not cleared by its approvals.
+    // The level requires a digest, so a version with a tag is not cleared despite its approvals.
     let digest = scene.publish("tagged", &tagged).await?;
     scene.decide(Alice, &scene.decision("Approve", "tagged", &digest, "risk-officer")).await?;
     scene.decide(Bob, &scene.decision("Approve", "tagged", &digest, "ethics-board")).await?;
@@ -307,7 +307,7 @@ pub async fn dev_cannot_lower_the_risk_level(cluster: &ControlPlane) -> Result<(
             "the verb use on risklevels.assent.dev/minimal",
         ],
     )?;
-    // dev may assign this level. The change needs new approvals.
+    // dev may assign this level. After the change, the version needs new approvals.
     scene.apply(Dev, &scene.system("limited")).await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await.map(drop)
 }
@@ -433,7 +433,7 @@ pub async fn an_approval_is_neither_edited_nor_deleted(cluster: &ControlPlane) -
         let said = scene.denied(person, &["delete", "approval", &name]).await?;
         ensure!(person == Bob || said.contains("is part of the record and cannot be deleted"), "{said}");
     }
-    // The garbage collector must not delete it either.
+    // An owner reference must not make the garbage collector delete the approval.
     let owner = json!({ "metadata": { "ownerReferences": [{ "apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "gone" }] } });
     let said =
         scene.denied(Dev, &["patch", "approval", &name, "--type=merge", "-p", &owner.to_string()]).await?;
@@ -448,7 +448,7 @@ pub async fn namespace_deletion_also_deletes_the_approvals(cluster: &ControlPlan
     scene.apply(Dev, &retired).await?;
     scene.condition("aisystem", "scorer", "Cleared", "False", "Decommissioned").await?;
     scene.apply(Dev, &scene.workload("batch/v1", "Job", "suspended", &pod_spec(&container("1")))).await?;
-    // A held pod with the finalizer of a Job. The namespace deletion must not hang on it.
+    // The deletion of the namespace must not wait for a held pod with the finalizer of a Job.
     let mut held = scene.pod("tracked", &container("1"));
     held["metadata"]["finalizers"] = json!(["batch.kubernetes.io/job-tracking"]);
     scene.apply(Dev, &held).await?;
@@ -565,7 +565,8 @@ pub async fn a_stale_operator_cannot_lift_a_gate_after_the_revocation(cluster: &
     says(&said, &["the gate is lifted by the field manager assent-release only"])
 }
 
-/// Tries to lift the gate of a pod with the account of the operator. The result is the refusal, or empty if allowed.
+/// Tries to lift the gate of a pod with the account of the operator. Returns the refusal, or an empty string if the
+/// API server allows the change.
 pub async fn lift_as_operator(scene: &Scenario<'_>, pod: &str, manager: Option<&str>) -> Result<String> {
     let operator = scene.cluster.service_account(NAMESPACE, "assent").await?.client()?;
     let pods: Api<Pod> = Api::namespaced(operator, &scene.namespace);

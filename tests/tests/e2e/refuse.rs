@@ -23,7 +23,7 @@ async fn approve(scene: &Scenario<'_>) -> Result<()> {
     Ok(())
 }
 
-/// How often the API server refused a pod of a controller, by the Events.
+/// The number of times that the API server refused a pod of a controller, according to the Events.
 async fn attempts(scene: &Scenario<'_>, kind: &str) -> Result<u64> {
     let events = scene.list("events").await?;
     let refused =
@@ -62,7 +62,7 @@ pub async fn i1_i3_refused_workloads_get_a_reason_and_run_soon_after_the_approva
     for words in ["AI system scorer has no clearance", "kubectl assent explain aisystem/scorer -n refused"] {
         ensure!(said.contains(words), "no {words:?} in {said}");
     }
-    // The back-off has grown: controllers now wait about as long as they have been trying.
+    // The back-off doubles with each retry, so now it is about as long as all earlier retries together.
     tokio::time::sleep_until((begin + Duration::from_secs(50)).into()).await;
     ensure!(scene.list("pods").await?.is_empty(), "the API server accepted pods");
     ensure!(attempts(&scene, "ReplicaSet").await? >= 5, "the controller did not retry");
@@ -92,7 +92,7 @@ pub async fn i1_i3_refused_workloads_get_a_reason_and_run_soon_after_the_approva
         Ok(pods.iter().all(|pod| pod["status"]["phase"] == "Succeeded").then_some(()))
     })
     .await?;
-    // The second approval works like the first, because Assent keeps no state about refused pods.
+    // The second approval works like the first approval, because Assent keeps no state about refused pods.
     tokio::time::sleep(Duration::from_secs(3)).await;
     approve(&scene).await?;
     scene.running("deployment", 2).await?;

@@ -8,7 +8,7 @@ use assent_tests::{
 };
 use serde_json::{Value, json};
 
-/// After this time the controllers wait about as long between two retries.
+/// The time of refusals before the cause of the refusals ends. By then, the back-off is about as long as this time.
 const BACK_OFF: Duration = Duration::from_secs(45);
 
 fn sidecar() -> Value {
@@ -29,7 +29,7 @@ pub async fn i3_pods_refused_for_an_untrusted_sidecar_run_soon_after_it_is_trust
         containers.push(sidecar());
         json!([{ "op": "add", "path": "/spec/containers", "value": containers }])
     };
-    // The operator must not touch a workload with all its pods.
+    // The operator must not change a workload that already has all its pods.
     scene
         .apply(Person::Dev, &scene.workload("apps/v1", "StatefulSet", "before", &pod_spec(&container("1"))))
         .await?;
@@ -105,7 +105,7 @@ async fn patch_set(cluster: &ControlPlane, operator: &str, body: &str) -> Result
     cluster.kubectl(Person::Admin, &args).await
 }
 
-/// The namespace gets its label while no operator runs, so that it has no Clearance.
+/// The namespace gets its label while no operator runs, so the namespace has no Clearance.
 pub async fn i3_pods_refused_while_the_operator_was_down_are_held_soon_after() -> Result<()> {
     let cluster = ControlPlane::start_with(Options { nodes: 2, ..Options::default() }).await?;
     let assent = Assent::install(&cluster).await?;

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use crate::workloads::{SOON, level, replicas, revoke, set, temple};
 
-/// How long a test waits for something that must not happen.
+/// The time in which a test checks that a change does not happen.
 const A_WHILE: Duration = Duration::from_secs(3);
 
 /// Alice approves a version. Its level requires only one approval.
 async fn approve(scene: &Scenario<'_>, version: &str) -> Result<()> {
-    // The API server records the time of a decision in whole seconds.
+    // An approval counts only if it is created in a later second than the revocation before it.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let digest = scene.digest_of(version).await?;
     scene.decide(Person::Alice, &scene.decision("Approve", version, &digest, "risk-officer")).await?;
@@ -55,7 +55,7 @@ pub async fn i3_a_clearance_of_another_version_does_not_start_a_stopped_deployme
     revoke(&scene, "v1").await?;
     replicas(&scene, "deployment", "blue", 0).await?;
     scene.settled("blue", 0, 0).await?;
-    // Any change of the Clearance makes the operator decide again.
+    // Every change of the Clearance makes the operator reconcile the workloads again.
     scene.publish("v3", &container("3")).await?;
     tokio::time::sleep(A_WHILE).await;
     replicas(&scene, "deployment", "blue", 0).await?;
@@ -100,7 +100,7 @@ pub async fn a_scaled_down_deployment_starts_after_its_field_managers_are_reset(
         let reset = r#"{"metadata":{"managedFields":[{}]}}"#;
         scene.kubectl(Person::Dev, &["patch", "deployment", name, "--type=merge", "-p", reset]).await?;
     }
-    // The first server-side apply after the reset assigns a manager to all fields.
+    // The first server-side apply after the reset assigns a field manager to all fields.
     let label = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": { "name": "adopted", "namespace": scene.namespace, "labels": { "team": "risk" } } });
     let apply = ["apply", "--server-side", "--field-manager=gitops", "-f", "-"];

@@ -64,7 +64,7 @@ fn mesh() -> Value {
         } })
 }
 
-/// The patch of the webhook. It adds containers at the end, and init containers and volumes at the start.
+/// The patch of the webhook. The patch adds containers at the end, and init containers and volumes at the start.
 fn inject(pod: &Value, sidecar: &Value) -> Value {
     let spec = &pod["spec"];
     let before = |list: &str| spec[list].as_array().cloned().unwrap_or_default();
@@ -168,7 +168,7 @@ pub async fn a_pod_with_an_untrusted_injected_sidecar_does_not_run(cluster: &Con
     other["image"] = json!(format!("mesh/proxy@{}", digest('8')));
     let injects = other.clone();
     let _webhook = Webhook::start(cluster, &scene.namespace, move |pod| inject(pod, &injects)).await?;
-    // The pod is held before the approval, and also after it, because of the sidecar.
+    // The pod is held before the approval. Because of its sidecar, the pod is also held after the approval.
     scene.apply(Dev, &scene.pod("early", &container("1"))).await?;
     scene.clear("v1", &container("1")).await?;
     stays_held(&scene, "early").await?;
@@ -193,7 +193,7 @@ pub async fn a_pod_with_an_untrusted_injected_sidecar_does_not_run(cluster: &Con
     scene.apply(Admin, &next).await?;
     scene.running_pod("early").await?;
     scene.apply(Dev, &late).await?;
-    // A pod with a sidecar that is no longer trusted stops within the grace.
+    // A pod stops within the grace period if its sidecar is no longer trusted.
     cluster.kubectl(Admin, &["delete", "trustedsidecar", "mesh-next"]).await?.ok()?;
     until(Duration::from_secs(90), "the pod to stop", async || {
         Ok(scene.get("pod", "early").await.is_err().then_some(()))
@@ -290,13 +290,13 @@ pub async fn a_pod_with_a_modified_sidecar_is_held(cluster: &ControlPlane) -> Re
     let said = scene.assent(Dev, &["explain", "pod/image"]).await?.stdout;
     ensure!(said.contains("mesh/proxy:latest"), "the difference is missing in: {said}");
     ensure!(!said.contains("mesh-init"), "a trusted init container is reported as a difference: {said}");
-    // An injected pod without changes runs.
+    // An injected pod without further changes runs.
     scene.apply(Dev, &injected(&scene, "honest")).await?;
     scene.running_pod("honest").await
 }
 
-/// Only a user with cluster-wide permission creates a `TrustedSidecar`. It names each image by digest, or by its
-/// complete repository.
+/// Only a user with cluster-wide permission creates a `TrustedSidecar`. The object names each image by digest, or by
+/// its complete repository.
 pub async fn a_trusted_sidecar_needs_permission_and_an_exact_image(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "mesh-trust", "high").await?;
     let mut mine = mesh();
@@ -312,7 +312,7 @@ pub async fn a_trusted_sidecar_needs_permission_and_an_exact_image(cluster: &Con
     for image in ["proxy", "registry.example/mesh/proxy:1", "registry.example/mesh/"] {
         mine["spec"]["containers"][0]["image"] = json!(image);
         let said = scene.refused(Admin, &mine).await?;
-        ensure!(said.contains("the whole name of a repository"), "{image}: {said}");
+        ensure!(said.contains("the registry and the repository without tag or digest"), "{image}: {said}");
     }
     scene.apply(Admin, &mesh()).await?;
     let status = r#"{"status":{"observedGeneration":99}}"#;

@@ -39,7 +39,7 @@ impl<'a> Signing<'a> {
         self.keys.path().join(user)
     }
 
-    /// Writes the role with the keys of `users`. Each key gets the additional fields.
+    /// Writes the role with the keys of `users`. Each key gets the additional fields of its user.
     async fn list(&self, users: &[(&str, Value)]) -> Result<()> {
         let mut keys = Vec::new();
         for (user, more) in users {
@@ -61,7 +61,7 @@ impl<'a> Signing<'a> {
         let place =
             ["--ssh-key", &key, "--to", &file.display().to_string(), "--yes", "-n", &self.scene.namespace];
         let args = [act, &["scorer", "--version=v1"], &place].concat();
-        // Alice only reads the cluster. She holds no role that counts here.
+        // The plugin reads the cluster as Alice, who holds no role that counts in this test.
         let cluster = self.scene.cluster;
         let said = cluster.run(cluster.account(Alice), &plugin, &args, None).await?;
         ensure!(said.status.success(), "{said:?}");
@@ -113,7 +113,7 @@ pub async fn the_signer_and_not_the_applier_is_the_approver(cluster: &ControlPla
     let header = columns.lines().next().unwrap_or_default();
     let at = header.find("APPROVER").context("a column APPROVER")?;
     ensure!(columns.lines().nth(1).is_some_and(|row| row[at..].starts_with("erin ")), "{columns}");
-    // The GitOps controller applies the same file again and again.
+    // The GitOps controller applies the same file repeatedly.
     let again = signing.merge(&approval).await?.ok()?;
     ensure!(again.contains("serverside-applied"), "{again}");
     let said = scene.assent(Alice, &["history", "scorer"]).await?.ok()?;
@@ -154,14 +154,14 @@ pub async fn a_signature_is_valid_for_its_own_decision_only(cluster: &ControlPla
     signing.merge(&approval).await?.ok()?;
     scene.is_cleared("v1").await?;
 
-    // An approval that is applied again after a revocation keeps its earlier time.
+    // An approval that is reapplied after a revocation keeps its earlier time.
     let (revocation, _) = signing.sign("erin", &["revoke", "--reason=drift"]).await?;
     signing.merge(&revocation).await?.ok()?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
     let again = renamed(&approval, "again");
     signing.merge(&again).await?.ok()?;
     signing.counts(&again, "False", "Revoked").await?;
-    // A revocation that is applied again after a new approval also keeps its earlier time.
+    // A revocation that is reapplied after a new approval also keeps its earlier time.
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let (anew, _) = signing.sign("erin", &["approve"]).await?;
     signing.merge(&anew).await?.ok()?;
@@ -213,7 +213,7 @@ pub async fn a_signed_revocation_stays_when_its_key_leaves_the_role(cluster: &Co
     signing.counts(&approval, "False", "SignatureNotValid").await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
     scene.kubectl(Admin, &["delete", "approverrole", &signing.role]).await?;
-    // The operator has seen the deletion of the role when it rejects a new decision in that role.
+    // The operator rejects a new decision in that role once it has seen the deletion of the role.
     signing.merge(&renamed(&approval, "after-the-role")).await?.ok()?;
     signing.counts(&renamed(&approval, "after-the-role"), "False", "SignatureNotValid").await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "Revoked").await?;
@@ -239,7 +239,7 @@ pub async fn an_approval_dated_in_the_future_is_refused_and_a_revocation_is_not(
     ahead["spec"]["decision"] = json!("Revoke");
     ahead["spec"]["reason"] = json!("an outage");
     signing.merge(&ahead).await?.ok()?;
-    // The schema refuses an unreadable time in every decision. No other field is wrong here.
+    // The schema refuses an unreadable time in every decision. Only the time is invalid in this decision.
     for (field, at) in [("notAfter", "/spec"), ("signedAt", "/spec/signature")] {
         let mut unreadable = renamed(&approval, "unreadable");
         let part = unreadable.pointer_mut(at).context("a part")?;

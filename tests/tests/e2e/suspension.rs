@@ -12,7 +12,7 @@ use crate::workloads::{SOON, SUSPENDED, resumed, revoke, strict_job, suspended};
 /// The label by which Kueue manages a Job.
 const QUEUE: &str = "kueue.x-k8s.io/queue-name";
 
-/// How long a test waits for something that must not happen.
+/// The time in which a test checks that a change does not happen.
 const A_WHILE: Duration = Duration::from_secs(2);
 
 fn patch_of(suspend: bool) -> String {
@@ -32,8 +32,8 @@ async fn is_suspended(scene: &Scenario<'_>, name: &str) -> Result<(bool, bool)> 
     Ok((job["spec"]["suspend"] == true, job["metadata"]["labels"][SUSPENDED] == "true"))
 }
 
-/// Simulates the webhook of a queue in one namespace. It suspends a Job with the label of the queue, and adds the label
-/// if the Job asks for the default queue.
+/// Simulates the webhook of a queue in one namespace. The webhook suspends each Job with the label of the queue. It
+/// adds this label to a Job that asks for the default queue.
 async fn queue(scene: &Scenario<'_>) -> Result<()> {
     let name = format!("queue-{}", scene.namespace);
     let label = format!("metadata/labels/{}", QUEUE.replace('/', "~1"));
@@ -73,7 +73,7 @@ pub async fn an_approved_job_waits_until_its_queue_admits_it(cluster: &ControlPl
     queue(&scene).await?;
     scene.apply(Person::Dev, &labelled(strict_job(&scene, "waits"), QUEUE)).await?;
     scene.apply(Person::Dev, &labelled(strict_job(&scene, "labelled-by-queue"), "default-queue")).await?;
-    // Assent suspends this Job first. Then the Job gets the label of the queue.
+    // Assent suspends this Job before the Job gets the label of the queue.
     scene.apply(Person::Dev, &strict_job(&scene, "labelled-late")).await?;
     suspended(&scene, "job", "labelled-late", true).await?;
     scene.kubectl(Person::Dev, &["label", "job", "labelled-late", &format!("{QUEUE}=main")]).await?;
@@ -228,7 +228,7 @@ async fn write(scene: &Scenario<'_>, kind: &str, manifest: &Value, user_write: U
 pub async fn a_job_that_its_user_also_suspends_stays_suspended(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "both-suspend", "high").await?;
     scene.publish("v1", &container("1")).await?;
-    // The last field tells whether the object stays suspended after the approval.
+    // The last field is true if the object must stay suspended after the approval.
     let writes = [
         ("patched", UserWrite::Patch("--type=merge"), true),
         ("strategic", UserWrite::Patch("--type=strategic"), true),
@@ -247,7 +247,7 @@ pub async fn a_job_that_its_user_also_suspends_stays_suspended(cluster: &Control
             let mut manifest = strict_job(&scene, name);
             if kind == "CronJob" {
                 manifest = scene.workload("batch/v1", kind, name, &pod_spec(&container("1")));
-                // No Job of this CronJob may run, whatever happens to the CronJob.
+                // The approval resumes some of these CronJobs, but their Jobs must not run.
                 manifest["spec"]["schedule"] = json!("0 0 1 1 *");
                 manifest["spec"]["jobTemplate"]["spec"]["suspend"] = json!(true);
             }

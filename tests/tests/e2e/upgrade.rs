@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
 
-/// The previous release.
+/// The chart of the previous release.
 const BEFORE: &str = "tests/releases/assent-0.1.0.tgz";
 
 /// The sorted uids of the pods of an app.
@@ -20,7 +20,7 @@ async fn uids(scene: &Scenario<'_>, app: &str) -> Result<Vec<String>> {
     Ok(uids)
 }
 
-/// Tries again and again to start an uncleared pod while `work` runs. No attempt may pass without a gate.
+/// Creates uncleared pods in dry runs while `work` runs. The API server must gate or refuse each pod.
 async fn while_attacked<T>(scene: &Scenario<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {
     let attempts = async {
         for number in 0.. {

@@ -1,4 +1,4 @@
-//! How Assent stops each kind of workload after a loss of its clearance, and restores it after the approval.
+//! Assent stops each kind of workload after a loss of its clearance, and restores the workload after the approval.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use assent_tests::{Assent, ControlPlane, Options, Person, Scenario, container, pod_spec, until};
 use serde_json::{Value, json};
 
-/// The time that an immediate change may take on a loaded machine.
+/// The timeout, on a loaded machine, for a change that normally happens at once.
 pub const SOON: Duration = Duration::from_mins(1);
 
 /// The label of a Job or `CronJob` that Assent suspended.
@@ -77,7 +77,7 @@ pub async fn i3_a_running_job_is_suspended_and_resumed_without_failed_pods(
     scene.settled("train", 0, 0).await?;
     scene.event("Job", "train", "ClearanceLost").await?;
 
-    // The API server records the time of a decision in whole seconds.
+    // An approval counts only if it is created in a later second than the revocation before it.
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.approve("v1").await?;
     scene.running("train", 2).await?;
@@ -90,7 +90,7 @@ pub async fn i3_a_running_job_is_suspended_and_resumed_without_failed_pods(
     Ok(())
 }
 
-/// Completes the pod of an index.
+/// Waits until the pod of an index runs, and completes that pod.
 async fn complete(scene: &Scenario<'_>, index: &str) -> Result<()> {
     let what = format!("the pod of index {index} to run");
     let pod = until(SOON, &what, async || {
@@ -189,7 +189,7 @@ pub async fn dev_cannot_resume_a_job_that_assent_suspended(cluster: &ControlPlan
     scene.kubectl(Person::Dev, &["patch", "job", "train", "--type=merge", "-p", resume]).await?;
     let job = scene.get("job", "train").await?;
     ensure!(job["spec"]["suspend"] == true && job["metadata"]["labels"][SUSPENDED] == "true", "{job}");
-    // A GitOps controller that applies the same manifest again and again must not resume the Job.
+    // A GitOps controller that applies the same manifest repeatedly must not resume the Job.
     let mut manifest = strict_job(&scene, "train");
     manifest["spec"]["suspend"] = json!(false);
     for _ in 0..3 {
@@ -246,7 +246,7 @@ pub async fn i3_a_stateful_set_stops_in_reverse_order_and_starts_in_order(
     scene.apply(Person::Dev, &set(&scene, "OrderedReady", "1")).await?;
     scene.running("shards", 3).await?;
     revoke(&scene, "v1").await?;
-    // The number of replacements depends on timing, because the controller waits until the first one is ready.
+    // The controller creates a pod only after the previous pod is ready, so the number of pods depends on timing.
     until(SOON, "all pods of the set to stop", async || {
         let pods = scene.pods("shards").await?;
         Ok((!pods.is_empty() && pods.iter().all(|pod| pod["spec"]["nodeName"].is_null())).then_some(()))
@@ -335,7 +335,7 @@ pub async fn a_stopped_daemon_set_can_still_roll_out(cluster: &ControlPlane) -> 
     })
     .await?;
     let all = scene.pods("agents").await?.len();
-    // The rollout to an uncleared version replaces only one pod, as with a broken version.
+    // The rollout to an uncleared version stops after one pod, because that pod never becomes ready.
     scene.apply(Person::Dev, &of("2")).await?;
     scene.settled("agents", all - 1, 1).await?;
     scene.apply(Person::Dev, &of("1")).await?;
@@ -407,7 +407,7 @@ pub async fn level(scene: &Scenario<'_>, name: &str, on_loss: &Value) -> Result<
 }
 
 pub async fn approve_alone(scene: &Scenario<'_>) -> Result<()> {
-    // The API server records the time of a decision in whole seconds.
+    // An approval counts only if it is created in a later second than the revocation before it.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let digest = scene.digest_of("v1").await?;
     scene.decide(Person::Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
@@ -444,7 +444,7 @@ pub async fn i3_scale_down_scales_to_zero_and_back(cluster: &ControlPlane) -> Re
     let backups = scene.list("controllerrevisions").await?;
     ensure!(backups.is_empty(), "the backup was not deleted: {backups:?}");
 
-    // The same works a second time. The user changes the replicas meanwhile, and Assent restores the new number.
+    // During a second loss, the user changes the number of replicas. Assent restores the new number.
     revoke(&scene, "v1").await?;
     replicas(&scene, "deployment", "scorer", 0).await?;
     scene.settled("scorer", 0, 0).await?;
@@ -483,7 +483,7 @@ pub async fn scale_down_gives_up_if_another_client_keeps_scaling_up(cluster: &Co
 pub async fn audit_records_a_loss_and_stops_nothing(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "audit-level", "high").await?;
     level(&scene, "audit-level", &json!({ "mode": "Audit", "gracePeriodSeconds": 0 })).await?;
-    // After a change of the level, the stricter of both levels applies for a while.
+    // After a change of the level, the stricter level applies for a short time.
     until(Duration::from_secs(90), "the less strict level to apply", async || {
         let clearance = scene.get("clearance", "clearance").await?;
         Ok((clearance["spec"]["systems"]["scorer"]["onLoss"]["mode"] == "Audit").then_some(()))
@@ -545,7 +545,7 @@ pub async fn a_custom_resource_at_the_root_is_scaled_down(cluster: &ControlPlane
     the_plugin_accepts_the_root(&scene).await?;
     revoke(&scene, "v1").await?;
     replicas(&scene, "temple", "delphi", 0).await?;
-    // No controller acts on the custom resource. The pods still stop within the grace.
+    // No controller acts on the custom resource. The pods still stop within the grace period.
     scene.held("scorer", 2).await?;
     approve_alone(&scene).await?;
     replicas(&scene, "temple", "delphi", 2).await?;
@@ -591,7 +591,7 @@ pub async fn a_custom_resource_at_the_root_is_suspended(cluster: &ControlPlane) 
     scene.running("scorer", 2).await.map(drop)
 }
 
-/// A Deployment cannot be suspended. Its pods are evicted at once, and not after half of the grace.
+/// A Deployment cannot be suspended. Its pods are evicted at once, and not after half of the grace period.
 pub async fn a_deployment_is_evicted_if_its_level_suspends(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "suspend-deployment", "high").await?;
     level(&scene, "suspend-deployment", &json!({ "mode": "Suspend", "gracePeriodSeconds": 3600 })).await?;

@@ -5,7 +5,7 @@
 //!                                              └─ governed namespaces with 1, 10 and 50 systems
 //! ```
 //!
-//! The namespaces take turns, so that a slow machine slows all of them.
+//! The namespaces take turns, so that a slow moment of the machine affects all of them.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 /// The number of systems in each governed namespace. Each system has one version.
 const SYSTEMS: [usize; 3] = [1, 10, 50];
 
-/// The number of turns of each namespace. The first `WARM_UP` turns are not measured.
+/// The number of creations in each namespace. The first `WARM_UP` creations are not measured.
 const TURNS: usize = 220;
 const WARM_UP: usize = 20;
 

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::Stage;
 
-/// The time that controllers may take on a loaded machine.
+/// The timeout for an action of a controller on a loaded machine.
 const SOON: Duration = Duration::from_mins(1);
 
 /// Waits until the pods of `app` are held, or refused if the API server cannot hold pods.

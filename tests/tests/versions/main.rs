@@ -6,7 +6,7 @@
 //!                                                               └─ cost       time to create a pod with 1, 10 and 50 systems
 //! ```
 //!
-//! `make test-versions` runs the suite. The first run builds the control planes, which takes about five minutes each.
+//! `make test-versions` runs the suite. The first run builds the control planes, at about five minutes each.
 //! Arguments select versions: `make test-versions ARGS=1.30`.
 
 mod cost;
@@ -24,13 +24,13 @@ use tokio::runtime::Runtime;
 /// The versions with a module in `tests/controlplane`. The newest is in `tests/controlplane/kubernetes`.
 const OLDER: [&str; 4] = ["1.30", "1.33", "1.35", "1.36"];
 
-/// The first minor version whose API server can hold a pod. It has `MutatingAdmissionPolicy` v1.
+/// The first minor version with `MutatingAdmissionPolicy` v1, which the API server needs to hold a pod.
 const HOLDS_SINCE: u32 = 36;
 
 /// A control plane of one version with Assent on it.
 struct Stage {
     cluster: ControlPlane,
-    /// The operator runs until this is dropped.
+    /// Keeps the operator running until this field is dropped.
     _assent: Assent,
     /// Whether the policies hold an uncleared pod. Otherwise they refuse it.
     holds: bool,
@@ -54,7 +54,7 @@ impl Stage {
 
 fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
-    // A second control plane would distort the measurement.
+    // A second control plane would distort the measurement of the cost.
     arguments.test_threads = Some(1);
     let costs: Arc<Mutex<Vec<cost::Row>>> = Arc::default();
     let versions = OLDER.into_iter().map(Some).chain([None]);

@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 use crate::Stage;
 
-/// The schema of `ModelVersion` refuses an edit before the API server evaluates this policy.
+/// The policy that no request triggers, because the schema of `ModelVersion` refuses each edit earlier.
 const BEHIND_A_DEFINITION: &str = "assent-modelversions";
 
-/// If the API server stamps the author of an object, these policies never see a forged name.
+/// The policies that never see a forged author if a mutating policy writes the author of each object.
 const BEHIND_A_STAMP: [&str; 2] = ["assent-author", "assent-changed-by"];
 
-/// The objects of a kind that are part of Assent.
+/// The objects of a kind that the chart of Assent installs.
 async fn installed(cluster: &ControlPlane, kind: &str) -> Result<Vec<Value>> {
     let get = ["get", kind, "-l", "app.kubernetes.io/part-of=assent", "-o=json"];
     let list: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &get).await?.ok()?)?;
@@ -29,7 +29,8 @@ fn name(object: &Value) -> String {
     object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Attacks each policy once. A policy without an attack fails the test, so a new policy needs an attack here.
+/// Triggers each policy at least once. A policy without a trigger fails the test, so a new policy needs a request
+/// here.
 pub async fn each_policy_answers_once(stage: &Stage) -> Result<()> {
     let scene = Scenario::new(&stage.cluster, "attacked", "high").await?;
     scene.publish("v1", &container("1")).await?;
@@ -57,13 +58,13 @@ pub async fn each_policy_answers_once(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The policies that an answer of the API server names.
+/// The policies that a response of the API server names.
 fn policies_in(said: &str) -> Vec<String> {
     let quoted = said.split("ValidatingAdmissionPolicy '").skip(1);
     quoted.filter_map(|rest| rest.split('\'').next()).map(str::to_owned).collect()
 }
 
-/// The answers to attacks on pods.
+/// Sends forbidden changes of pods. Returns the responses of the API server.
 async fn pods(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     let mut said = Vec::new();
     let mut bound = scene.pod("bound", &container("other"));
@@ -93,7 +94,7 @@ async fn pods(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     Ok(said)
 }
 
-/// The answers to a binding, an eviction and a deletion of a pod, and to an operator that edits a workload.
+/// Binds, evicts and deletes a pod, and edits a workload as the operator. Returns the responses of the API server.
 async fn ends(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     let raw = async |subresource: &str, body: &Value| {
         let path = format!("/api/v1/namespaces/{}/pods/{subresource}", scene.namespace);
@@ -128,7 +129,7 @@ async fn ends(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     ])
 }
 
-/// The warnings for dry runs of changes that stop pods.
+/// Makes dry runs of changes that would stop pods. Returns the warnings.
 async fn warnings(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     until(Duration::from_secs(30), "the system to count its pods", async || {
         let system = scene.get("aisystem", "scorer").await?;
@@ -160,7 +161,7 @@ async fn warnings(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     Ok(said)
 }
 
-/// The answers to changes of the objects on which the decisions depend.
+/// Sends forbidden changes of objects on which the decisions depend. Returns the responses of the API server.
 async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     let digest = scene.digest_of("v1").await?;
     let approval = scene.decision("Approve", "v1", &digest, "risk-officer");
@@ -176,7 +177,7 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     ])
 }
 
-/// The answers to objects with a forged author.
+/// Writes objects with a forged author. Returns the responses of the API server.
 async fn forged_authors(scene: &Scenario<'_>) -> Result<Vec<String>> {
     let mut version = scene.version("forged", &container("forged"));
     version["metadata"]["annotations"] = json!({ "assent.dev/author": "alice" });
@@ -187,7 +188,7 @@ async fn forged_authors(scene: &Scenario<'_>) -> Result<Vec<String>> {
     ])
 }
 
-/// The warnings in a namespace with mode warn.
+/// Applies a workload in a namespace with the mode `warn`. Returns the warnings.
 async fn preview(stage: &Stage) -> Result<String> {
     let labels = json!({ "assent.dev/mode": "warn" });
     let scene = Scenario::governed_by(&stage.cluster, "warned", "high", &labels).await?;
@@ -198,7 +199,7 @@ async fn preview(stage: &Stage) -> Result<String> {
     Ok(warnings)
 }
 
-/// Checks the changes by the mutating policies.
+/// Checks that the mutating policies suspend Jobs, gate pods and record authors.
 async fn changes(scene: &Scenario<'_>) -> Result<()> {
     for (api, kind) in [("batch/v1", "Job"), ("batch/v1", "CronJob")] {
         let spec = assent_tests::pod_spec(&container("other"));

@@ -8,7 +8,8 @@
 //!  anything else ──► templates ────────────────────────────────────────────┘
 //! ```
 //!
-//! A namespace that is not in the manifests counts as enforcing, so that an unknown namespace does not look safe.
+//! A namespace that is not in the manifests counts as enforcing. Otherwise the check could miss a pod that the
+//! namespace holds.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -40,7 +41,7 @@ use crate::{
 pub enum Outcome {
     /// It would run, or its namespace does not govern it.
     Runs,
-    /// Its controller creates the pods, and the manifest does not show them.
+    /// The outcome is unknown: a controller creates the pods, and the manifest does not contain their template.
     Unforeseen,
     /// It would be held, and only approvals are missing.
     AwaitsApproval,
@@ -70,11 +71,11 @@ pub struct Checked {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub pointer: String,
     pub outcome: Outcome,
-    /// Why the object has this outcome.
+    /// The reason for the outcome.
     pub conclusion: String,
     /// The next steps.
     pub next: Vec<String>,
-    /// The namespace is not in the manifests, and counts as enforcing.
+    /// Whether the namespace is not in the manifests and therefore counts as enforcing.
     pub enforcement_assumed: bool,
     pub system: Option<String>,
     /// The versions that the pods match.
@@ -84,7 +85,7 @@ pub struct Checked {
     pub difference: Option<String>,
 }
 
-/// Judges the manifests at `now`. An object that names no namespace belongs to `namespace`.
+/// Judges the manifests at `now`. An object without a namespace belongs to `namespace`.
 pub fn judge(manifests: &[Manifest], namespace: &str, now: Timestamp) -> Vec<Checked> {
     let mut objects = Objects { namespace: namespace.to_owned(), now, ..Objects::default() };
     let mut checked: Vec<Checked> = manifests.iter().filter_map(|manifest| objects.add(manifest)).collect();
@@ -127,7 +128,7 @@ pub fn judge(manifests: &[Manifest], namespace: &str, now: Timestamp) -> Vec<Che
     checked
 }
 
-/// The objects in the manifests that Assent reads.
+/// The manifests that are input of the compile step.
 #[derive(Debug, Default)]
 struct Objects {
     namespace: String,
@@ -136,12 +137,11 @@ struct Objects {
     levels: BTreeMap<String, Arc<RiskLevel>>,
     sidecars: BTreeMap<String, Arc<TrustedSidecar>>,
     roles: BTreeMap<String, Arc<ApproverRole>>,
-    /// Compiled from all sidecars.
+    /// The trusted additions to a pod, compiled from all sidecars.
     trusted: Arc<Trusted>,
     by_namespace: BTreeMap<String, InNamespace>,
 }
 
-/// The objects of one namespace.
 #[derive(Clone, Debug, Default)]
 struct InNamespace {
     systems: BTreeMap<String, Arc<AISystem>>,
@@ -201,7 +201,7 @@ impl Objects {
         Some(Checked { conclusion: why, next, ..self.checked(manifest, Outcome::Invalid) })
     }
 
-    /// Adds an approval that counts. Returns a result if it does not count. All roles must be added before.
+    /// Adds an approval if it counts, else returns a result. All roles must be added first, because they list the keys.
     fn add_approval(&mut self, manifest: &Manifest) -> Option<Checked> {
         if !manifest.is_of_assent() || manifest.text("/kind") != "Approval" {
             return None;
@@ -222,7 +222,7 @@ impl Objects {
         self.by_namespace.entry(namespace.to_owned()).or_default()
     }
 
-    /// The namespace as the API server would see it once all objects are applied and compiled.
+    /// The state of the namespace after all objects are applied and the operator has compiled them.
     fn compiled(&self, namespace: &str) -> Compiled {
         let described = self.by_namespace.get(namespace).cloned().unwrap_or_default();
         let facts = compile::NamespaceFacts {
@@ -296,18 +296,17 @@ impl Objects {
     }
 }
 
-/// A compiled namespace.
 struct Compiled {
     assumed: bool,
     facts: ExplainInput,
 }
 
-/// Converts an object to the form that the operator caches.
+/// Converts an object to the type in the operator's cache.
 fn cached<K: Clone, V: From<K>>((name, object): (&String, &Arc<K>)) -> (String, Arc<V>) {
     (name.clone(), Arc::new(K::clone(object).into()))
 }
 
-/// Parses an approval and sets its namespace.
+/// Parses an approval. Sets the namespace, because a manifest can omit it.
 fn approval(manifest: &Manifest, namespace: &str) -> Result<Approval, String> {
     let mut approval: Approval =
         serde_json::from_value(manifest.value.clone()).map_err(|error| error.to_string())?;
@@ -315,7 +314,7 @@ fn approval(manifest: &Manifest, namespace: &str) -> Result<Approval, String> {
     Ok(approval)
 }
 
-/// Parses an object, sets its namespace, and inserts it by name.
+/// Parses an object and inserts it by name. Sets the namespace, because a manifest can omit it.
 fn insert<K>(
     objects: &mut BTreeMap<String, Arc<K>>,
     manifest: &Manifest,

@@ -1,4 +1,4 @@
-//! Writes the results as `JUnit` test cases, for CI systems that show only those.
+//! Writes the results as `JUnit` test cases, for CI systems that show no other format.
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 

@@ -67,7 +67,7 @@ impl Located {
         }
     }
 
-    /// The line at a JSON pointer (RFC 6901). If a part of the pointer is missing, the line of the part before it.
+    /// The line of the value at a JSON pointer (RFC 6901). If there is none, the line of its nearest ancestor.
     pub fn line_at(&self, pointer: &str) -> u64 {
         let mut at = self;
         for part in pointer.split('/').skip(1) {

@@ -1,7 +1,7 @@
 //! Reads manifests from files, directories and standard input, including several documents and lists.
 //!
-//! The rules for YAML are those of kubectl. `0700` is octal, and `yes` and `on` are true. Merge keys and anchors work.
-//! A duplicate key is an error.
+//! The YAML rules are the same as in kubectl. `0700` is octal, and `yes` and `on` are true. Merge keys and anchors
+//! work. A duplicate key is an error.
 //!
 //! ```text
 //!  -f FILE | DIR | - ──► documents ──► items of lists ──► Manifest   its place and its content
@@ -36,12 +36,12 @@ pub struct Manifest {
     /// The first line of the object, from 1.
     pub line: u64,
     pub value: Value,
-    /// The lines of the parts. `None` if the object does not come from a document.
+    /// The object with the line of each part. `None` if the object was not parsed from a document.
     pub located: Option<Arc<Located>>,
 }
 
 impl Manifest {
-    /// The string at a JSON pointer, or an empty one.
+    /// The string at a JSON pointer. Empty if there is none.
     pub fn text(&self, pointer: &str) -> &str {
         self.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
@@ -81,7 +81,7 @@ pub fn read(paths: &[PathBuf], recursive: bool) -> Result<Vec<Manifest>> {
     Ok(manifests)
 }
 
-/// The file itself, or the manifests of a directory.
+/// The files to read: `path` itself, or the manifest files if `path` is a directory.
 fn files(path: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -123,7 +123,7 @@ fn parse(path: &str, text: &str) -> Result<Vec<Manifest>> {
     Ok(manifests)
 }
 
-/// Adds the object, or the items of a list.
+/// Adds an object. If the object is a list, adds its items instead.
 fn flatten(path: &str, object: Located, manifests: &mut Vec<Manifest>) {
     let is_list = object.get("kind").and_then(Located::text).is_some_and(|kind| kind.ends_with("List"));
     if is_list && object.get("items").is_some_and(Located::is_list) {

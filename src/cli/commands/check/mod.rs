@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!  manifests ──► judge ──► Checked ─┬─ text, json, yaml
-//!                                   ├─ junit    one test case a pod template
-//!                                   └─ sarif    one result for each that would be held
+//!                                   ├─ junit    one test case for each result
+//!                                   └─ sarif    one result for each object that would not run
 //! ```
 
 mod judge;
@@ -67,14 +67,13 @@ impl FailOn {
     }
 }
 
-/// The options of a check.
 #[derive(Clone, Debug)]
 pub struct CheckRequest {
     /// Files, directories, or `-` for standard input.
     pub paths: Vec<PathBuf>,
     /// Whether to read subdirectories.
     pub recursive: bool,
-    /// The namespace of objects that name none.
+    /// The namespace of objects without a namespace.
     pub namespace: String,
     pub fail_on: FailOn,
 }
@@ -96,7 +95,7 @@ struct Report {
     summary: Summary,
 }
 
-/// Checks the manifests and prints the results. Fails if an outcome is one of `fail_on`.
+/// Checks the manifests and prints the results. Fails if `fail_on` includes an outcome.
 pub fn check(request: &CheckRequest, format: Format) -> Result<()> {
     let manifests = manifests::read(&request.paths, request.recursive)?;
     let results = judge(&manifests, &request.namespace, Timestamp::now());
@@ -135,7 +134,7 @@ impl Summary {
 }
 
 impl Checked {
-    /// The object, and the pointer to its pod template if that is unusual.
+    /// The namespace and the object, with the pointer to the pod template unless the pointer is a usual one.
     fn place(&self) -> String {
         let Self { namespace, object, pointer, .. } = self;
         let known = matches!(&**pointer, "" | "/spec/template" | "/spec/jobTemplate/spec/template");

@@ -13,7 +13,7 @@ use crate::{
     policy::{ApproverRoles, approver_of},
 };
 
-/// Why an approval in a file does not count, and what to do.
+/// The reason why an approval in a file does not count, and the next steps.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unproven {
     pub why: String,
@@ -21,11 +21,11 @@ pub struct Unproven {
     pub next: Vec<String>,
 }
 
-/// The approval as the policy reads it at `now`, or why it does not count.
+/// The approval as the policy reads it at `now`. Fails if the approval does not count.
 ///
-/// Anyone can edit the times in a file. So an approval counts from the time in its signature, and by the keys that are
-/// valid at `now`. A signed rejection or revocation never counts from a time before its signature. Otherwise an edited
-/// time could restore the approvals before it.
+/// Any user can edit the times in a file. An approval therefore counts from the time in its signature, and only keys
+/// that are valid at `now` can sign. A signed rejection or revocation never counts from a time before its signature.
+/// Otherwise a user could edit the time, and thereby restore the approvals that the decision voided.
 pub fn proven(mut approval: Approval, roles: &ApproverRoles, now: Timestamp) -> Result<Approval, Unproven> {
     let signed_at = approval.spec.signature.as_ref().map(|signature| signature.signed_at.0);
     if approval.spec.decision == Decision::Approve {

@@ -1,5 +1,5 @@
-//! Finds unknown fields in the objects of Assent, as the API server does for kubectl. Otherwise a misspelled field
-//! would be dropped silently.
+//! Finds unknown fields in the objects of Assent, as the API server does for kubectl. Otherwise the check
+//! would ignore a misspelled field.
 //!
 //! ```text
 //!  object, schema of its kind ──► the first unknown field, and the known field with the nearest name
@@ -16,7 +16,7 @@ use crate::{api::definitions, cli::nearest::nearest};
 
 const OF_EVERY_OBJECT: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
-/// The schema of each kind. It is built once, because that takes longer than to check a hundred objects.
+/// The schema of each kind, built once. To build the schemas takes longer than to check a hundred objects.
 static SCHEMAS: LazyLock<BTreeMap<String, JSONSchemaProps>> = LazyLock::new(|| {
     let schema = |definition: CustomResourceDefinition| {
         let version = definition.spec.versions.into_iter().next()?;

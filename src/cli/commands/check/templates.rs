@@ -12,12 +12,11 @@ use serde_json::{Value, json};
 use super::manifests::Manifest;
 use crate::api::SYSTEM_LABEL;
 
-/// A pod template in an object.
 #[derive(Debug)]
 pub struct Template {
     /// The JSON pointer (RFC 6901) to the template. Empty if the object is a pod.
     pub pointer: String,
-    /// The template, or why it is not valid.
+    /// The template, or the error of the parser.
     pub template: Result<PodTemplateSpec, String>,
 }
 

@@ -1,10 +1,10 @@
-//! Computes the explanation from the objects that were read. It is pure code with one result for every output format.
+//! Computes the explanation from objects that the caller has read. Every output format prints the same result.
 //!
 //! ```text
 //!  PodGroup + ExplainInput ──► PodFinding ─┬─ matching versions, or the closest one and the difference
 //!                                          └─ conclusion
 //!  SystemRecord ─┬─► SystemFinding ── VersionFinding ── reasons, remedies
-//!                └─► roles without enough approvals, and who holds them
+//!                └─► roles without enough approvals, and their holders
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,29 +13,29 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Serialize;
 
-use super::{
-    pod_group::{PodGroup, PodGroups, Refusal, State},
-    target::Target,
-};
+use super::pod_group::{PodGroup, PodGroups, Refusal, State};
 use crate::{
     api::{
         Clearance, Container, Governance, MODE_LABEL, Mode, ModelVersion, Runtime, SCOPE_LABEL, SYSTEM_LABEL,
         Scope, Trusted,
     },
     cli::{
-        commands::capture::repository,
-        connect::rbac::Holders,
-        connect::system_record::{OwnedJudgement, SystemRecord},
+        connect::{
+            rbac::Holders,
+            system_record::{OwnedJudgement, SystemRecord},
+            target::Target,
+        },
         nearest::nearest,
         render::difference,
     },
+    images::repository,
     policy::{Reason, matches, without_trusted},
 };
 
-/// The result of reading an object that the person may not be allowed to read.
+/// The result of a read that the API server can forbid.
 #[derive(Clone, Debug, Default)]
 pub enum Seen<T> {
-    /// The read failed.
+    /// The person may not read the object.
     #[default]
     Hidden,
     Absent,
@@ -80,13 +80,13 @@ pub struct ExplainInput {
     pub clearance: Seen<Clearance>,
     /// The records of the systems that the pods name, by system.
     pub records: BTreeMap<String, SystemRecord>,
-    /// Who holds each role. `None` if the read failed.
+    /// The holders of each role. `None` if the read failed.
     pub holders: Option<Holders>,
     pub now: Timestamp,
 }
 
 impl ExplainInput {
-    /// The trusted additions to a pod. Empty without a readable Clearance.
+    /// The trusted additions to a pod. Empty if the Clearance is missing or not readable.
     fn trusted(&self) -> &Trusted {
         const NOTHING: &Trusted = &Trusted {
             containers: Vec::new(),
@@ -129,7 +129,7 @@ pub struct Explanation {
     pub roles: Vec<RoleFinding>,
 }
 
-/// The finding about similar pods.
+/// The explanation for a group of similar pods.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodFinding {
@@ -138,7 +138,7 @@ pub struct PodFinding {
     pub state: State,
     pub system: Option<String>,
     pub cleared: bool,
-    /// One sentence that says why the pods may run or not.
+    /// The reason why the pods may run or not, in one sentence.
     pub conclusion: String,
     /// The next steps.
     pub next: Vec<String>,
@@ -176,10 +176,10 @@ pub struct SystemFinding {
 pub struct VersionFinding {
     pub name: String,
     pub cleared: bool,
-    /// The end of the clearance.
+    /// The end of the clearance. `None` if the version is not cleared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
-    /// Why the version is not cleared.
+    /// Empty if the version is cleared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<ReasonFinding>,
     /// Whether the Clearance has the same verdict. `None` if the read failed.
@@ -196,7 +196,7 @@ pub struct ReasonFinding {
 #[derive(Clone, Debug, Serialize)]
 pub struct RoleFinding {
     pub role: String,
-    /// Who holds the role by RBAC. `None` if the read failed.
+    /// The holders of the role according to RBAC. `None` if the read failed.
     pub holders: Option<Vec<String>>,
 }
 
@@ -255,7 +255,7 @@ impl VersionFinding {
     }
 }
 
-/// Whether the `Clearance` has the same judgement as the policy. `None` if it is not readable.
+/// Whether the `Clearance` has the same verdict as the policy. `None` if the person may not read the `Clearance`.
 fn in_force(
     record: &SystemRecord,
     version: &ModelVersion,
@@ -274,7 +274,8 @@ fn in_force(
     Some(listed == judgement.is_cleared())
 }
 
-/// The roles without enough approvals, of the versions that the target concerns and the pods match.
+/// The roles without enough approvals. Includes only versions that belong to the target and that the pods match. If
+/// there are no pods, includes every version of the target.
 fn short_roles(facts: &ExplainInput, target: &Target, pods: &[PodFinding]) -> Vec<RoleFinding> {
     let asked = |version: &&ModelVersion| {
         let name = version.name_any();
@@ -334,15 +335,16 @@ fn matching<'a>(record: &'a SystemRecord, group: &PodGroup, facts: &ExplainInput
 fn closest(record: &SystemRecord, facts: &ExplainInput, runtime: &Runtime) -> Option<Closest> {
     let untrusted = |version: &ModelVersion| without_trusted(&version.spec.runtime, facts.trusted(), runtime);
     let likeness = |version: &&ModelVersion| difference::likeness(&version.spec.runtime, &untrusted(version));
-    // The newest version comes first, and `max_by` takes the last of several equals.
+    // The versions are sorted newest first. `max_by` takes the last of equal items, so `rev` prefers the newest one.
     let version = record.versions.iter().rev().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     let difference = difference::of_pod(&version.spec.runtime, &untrusted(version));
     Some(Closest { version: version.name_any(), difference })
 }
 
+/// Whether the pods are cleared, the reason in one sentence, and the next steps.
 type Conclusion = (bool, String, Vec<String>);
 
-/// The conclusion is the first check of admission that fails.
+/// The conclusion about the pods. It repeats the checks of admission in their order and names the first that fails.
 fn conclude(
     group: &PodGroup,
     facts: &ExplainInput,
@@ -398,7 +400,8 @@ fn conclude(
     )
 }
 
-/// The images with the approved repository and digest, but another text. The API server compares the text.
+/// The next steps for images that have the approved repository and digest, but another text. The API server compares
+/// the text.
 fn other_spelling(version: &ModelVersion, runtime: &Runtime) -> Vec<String> {
     let parts = |image: &str| {
         let (name, digest) = image.split_once('@')?;

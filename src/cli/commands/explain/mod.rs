@@ -1,4 +1,5 @@
-//! Explains why a pod runs or does not run. It repeats the checks of admission in their order, and names who can act.
+//! Explains why a pod runs or does not run. It repeats the checks of admission in their order, and
+//! names the people who can act.
 //!
 //! ```text
 //!  pod/x, deployment/x … ── pod_group ──► PodGroup   label and runtime of pods or of their template
@@ -11,7 +12,6 @@ mod finding;
 mod pod_group;
 mod render;
 mod root;
-mod target;
 
 use std::collections::BTreeMap;
 
@@ -21,8 +21,13 @@ use kube::{Api, ResourceExt, api::ListParams};
 use crate::{
     api::{CLEARANCE_NAME, Clearance, Governance, ModelVersion},
     cli::{
-        connect::system_record::{SystemRecord, unless_installed},
-        connect::{rbac::Holders, session::Session, signs::accelerators},
+        connect::{
+            rbac::Holders,
+            session::Session,
+            signs::accelerators,
+            system_record::{SystemRecord, unless_installed},
+            target::Target,
+        },
         error::{Error, Next, Result},
         render::output::{self, Prose},
     },
@@ -34,7 +39,6 @@ use pod_group::PodGroups;
 pub use finding::{ExplainInput, PodFinding, Seen};
 pub use pod_group::{PodGroup, read_pod, read_workload, statuses};
 pub use root::pods_of;
-pub use target::{Target, WORKLOADS, Workload as Kind};
 
 /// Prints why `target` runs or does not run.
 pub async fn explain(session: &Session, target: &Target, format: Prose) -> Result<()> {
@@ -114,7 +118,7 @@ async fn clearance(session: &Session) -> Result<Seen<Clearance>> {
     seen(read, || format!("read the clearance of namespace {}", session.namespace))
 }
 
-/// The result of a read. An object that the person may not read is hidden.
+/// Converts a forbidden read to [`Seen::Hidden`].
 fn seen<T>(read: kube::Result<Option<T>>, doing: impl FnOnce() -> String) -> Result<Seen<T>> {
     match read {
         Ok(Some(object)) => Ok(Seen::Found(object)),

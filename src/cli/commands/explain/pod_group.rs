@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  pod ───────────────────────────────────────────────┐
-//!  image ─► pods that have it ────────────────────────┤
+//!  image ─► pods with this image ─────────────────────┤
 //!  workload ─┬─ its selector ──► similar pods together ┼─► PodGroup   label, runtime, state
 //!            ├─ no pods, or refused ──► pod template ──┘
 //!            └─ ReplicaFailure, FailedCreate ──► refusals
@@ -25,12 +25,15 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::target::{Target, Workload, is_image};
 use crate::{
     api::{GATE, ModelVersion, Runtime, SYSTEM_LABEL, Scope},
     cli::{
-        connect::system_record::unless_installed,
-        connect::{session::Session, signs::accelerators},
+        connect::{
+            session::Session,
+            signs::accelerators,
+            system_record::unless_installed,
+            target::{Target, WorkloadKind, is_image},
+        },
         error::{Error, Next, Result},
     },
     enforce::has_ended,
@@ -47,7 +50,7 @@ pub struct PodGroup {
     pub system: Option<String>,
     /// The narrowest scope that includes the pods.
     pub scope: Scope,
-    /// The runtime, or why it cannot be approved.
+    /// The runtime, or the reason why no version can describe the pod.
     pub runtime: Result<Runtime, String>,
 }
 
@@ -73,22 +76,21 @@ pub struct Refusal {
     pub at: Option<Timestamp>,
 }
 
-/// The pods of a target.
 #[derive(Clone, Debug, Default)]
 pub struct PodGroups {
     pub groups: Vec<PodGroup>,
     pub refusals: Vec<Refusal>,
-    /// The systems of the target, with or without pods.
+    /// The systems that the target names, even if they have no pods.
     pub asked: BTreeSet<String>,
 }
 
 impl PodGroups {
-    /// The systems of the pods and of the target.
+    /// The systems of the pods, and the systems that the target names.
     pub fn systems(&self) -> BTreeSet<String> {
         self.groups.iter().filter_map(|s| s.system.clone()).chain(self.asked.clone()).collect()
     }
 
-    /// Groups similar pods.
+    /// Groups the pods by state, scope, system and runtime.
     pub fn of_pods(pods: Vec<Pod>, accelerators: &Accelerators) -> Self {
         let mut groups: Vec<PodGroup> = Vec::new();
         for pod in pods {
@@ -115,7 +117,6 @@ impl PodGroup {
         }
     }
 
-    /// The group of a template without pods.
     pub fn of_template(template: &PodTemplateSpec, accelerators: &Accelerators) -> Self {
         let metadata = template.metadata.clone().unwrap_or_default();
         Self::new(&metadata, &template.spec.clone().unwrap_or_default(), accelerators)
@@ -180,7 +181,7 @@ pub async fn image(session: &Session, wanted: &str) -> Result<PodGroups> {
     Ok(PodGroups { asked: of_it.map(|version| version.spec.system).collect(), ..found })
 }
 
-/// The images of a pod, as its spec names them and as the nodes resolved them.
+/// The images in the spec of a pod, and the image IDs that the node reported.
 fn images(pod: &Pod) -> impl Iterator<Item = &str> {
     let containers =
         pod.spec.iter().flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
@@ -190,14 +191,15 @@ fn images(pod: &Pod) -> impl Iterator<Item = &str> {
     written.chain(mounted).chain(statuses(pod).map(|status| &*status.image_id))
 }
 
-/// The container statuses of a pod.
+/// The statuses of all containers, including init containers.
 pub fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     let status = pod.status.iter();
     status.flat_map(|s| s.container_statuses.iter().chain(&s.init_container_statuses).flatten())
 }
 
-/// The pods of a workload, and its template if no pod has it.
-pub async fn workload(session: &Session, kind: &Workload, name: &str) -> Result<PodGroups> {
+/// The pods of a workload. Includes the template if there are no pods, or if the API server refuses pods of the
+/// template.
+pub async fn workload(session: &Session, kind: &WorkloadKind, name: &str) -> Result<PodGroups> {
     let workload = read_workload(session, kind, name).await?;
     let accelerators = accelerators(session).await;
     let mut found = PodGroups::of_pods(workload.pods, &accelerators);
@@ -218,7 +220,7 @@ pub struct WorkloadPods {
     pub pods: Vec<Pod>,
 }
 
-pub async fn read_workload(session: &Session, kind: &Workload, name: &str) -> Result<WorkloadPods> {
+pub async fn read_workload(session: &Session, kind: &WorkloadKind, name: &str) -> Result<WorkloadPods> {
     let api =
         Api::<DynamicObject>::namespaced_with(session.client.clone(), &session.namespace, &kind.resource());
     let what = kind.kind.to_lowercase();
@@ -253,7 +255,8 @@ async fn list_pods(session: &Session, selected: &ListParams) -> Result<Vec<Pod>>
     Ok(list.map_err(Error::api(format!("read the pods of namespace {}", session.namespace)))?.items)
 }
 
-/// The selector of the pods. A cron job has none, so this selects the pods of its jobs. `None` without jobs.
+/// The selector of the pods. A cron job has no selector, so the result selects the pods of its jobs. `None` if there
+/// are no jobs.
 async fn selector(session: &Session, object: &DynamicObject) -> Result<Option<ListParams>> {
     if let Some(selector) = part::<LabelSelector>(object, "/spec/selector") {
         return Ok(Selector::try_from(selector)

@@ -1,7 +1,7 @@
-//! Renders an explanation: the answer first, then the facts behind it.
+//! Renders an explanation: the conclusion first, then the facts that support it.
 //!
 //! ```text
-//!  Explanation ──► answer, PODS, VERSIONS, WHO CAN ACT
+//!  Explanation ──► conclusion, PODS, VERSIONS, WHO CAN ACT
 //! ```
 
 use k8s_openapi::jiff::Timestamp;
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// The number of pods that a heading names.
+/// The maximum number of pod names in a heading.
 const NAMED: usize = 3;
 
 pub fn render(explanation: &Explanation, now: Timestamp) -> String {
@@ -152,7 +152,7 @@ fn verdict(page: &mut Page, version: &VersionFinding, now: Timestamp) {
     }
 }
 
-/// Prints how many pods match the version. If some match, the section of the pods has the reasons.
+/// Prints whether the pods match the version. Returns `true` if a pod matches: the PODS section then has the reasons.
 fn matched(page: &mut Page, system: &SystemFinding, version: &VersionFinding, pods: &[PodFinding]) -> bool {
     let of_system: Vec<_> = pods.iter().filter(|pod| pod.system.as_ref() == Some(&system.name)).collect();
     if of_system.is_empty() {

@@ -19,7 +19,7 @@ use crate::{
     enforce::{OwnerRef, Roots},
 };
 
-/// The pods whose root has this kind and name. As for kubectl, `kind` is a kind, a resource or a short name.
+/// The pods whose root has this kind and name. As in kubectl, `kind` is a kind, a resource or a short name.
 pub async fn pods_of(session: &Session, kind: &str, name: &str) -> Result<Vec<Pod>> {
     let mut pods = Vec::new();
     each_page(session, false, |page| pods.extend(page)).await?;
@@ -52,12 +52,12 @@ pub async fn pods_of(session: &Session, kind: &str, name: &str) -> Result<Vec<Po
     Ok(found)
 }
 
-/// The resource names of each group and version. A cache for discovery requests.
+/// A cache of discovery requests: the resource names of each group and version.
 #[derive(Default)]
 struct ResourceNames(HashMap<String, APIResourceList>);
 
 impl ResourceNames {
-    /// Whether `kind` names the kind of `root`: as a kind, a resource, or a short name.
+    /// Whether `kind` is the kind, the resource or a short name of `root`.
     async fn match_root(&mut self, session: &Session, root: &OwnerRef, kind: &str) -> bool {
         if root.kind.eq_ignore_ascii_case(kind) {
             return true;

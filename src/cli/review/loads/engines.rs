@@ -48,7 +48,8 @@ pub enum Loads {
     Hub(&'static str),
     /// Runs code that comes with the model.
     Code,
-    /// Allows a change of the loaded content at run time: the values with this effect (empty: every value), the reason.
+    /// Allows a change of the loaded content at run time. Contains the values with this effect, and the reason. No
+    /// values means every value.
     Later(&'static [&'static str], &'static str),
     /// Installs packages at start, if its value contains one of these words.
     Installs(&'static [&'static str]),
@@ -56,15 +57,15 @@ pub enum Loads {
     Nothing,
 }
 
-/// One flag or variable, under all its names.
+/// A setting of an engine, with all flags and variables that set it.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     pub engine: Engine,
-    /// Its names as a flag. A short name has its dash.
+    /// The names as a flag, long names without dashes. A short name keeps its dash.
     pub flags: &'static [&'static str],
-    /// The words before it, if it is a positional argument.
+    /// The words before the positional argument with the same meaning.
     pub after: &'static [&'static str],
-    /// Its names as an environment variable.
+    /// The names as an environment variable.
     pub variables: &'static [&'static str],
     pub loads: Loads,
     /// The flags and variables that pin the loaded content, if their value is a commit.

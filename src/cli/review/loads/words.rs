@@ -86,7 +86,7 @@ pub fn pieces(value: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The names in the value of a flag. The value may be a list, and `name=value` gives the value. In JSON, each piece
-/// that looks like the name of a model counts.
+/// with the form of a model name counts.
 pub fn names(value: &str) -> impl Iterator<Item = &str> {
     let is_json = value.trim_start().starts_with(['{', '[']);
     let listed = (!is_json).then(|| value.split([' ', ',']).filter(|name| !name.is_empty()));

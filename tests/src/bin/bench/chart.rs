@@ -1,4 +1,4 @@
-//! The chart: each measure as a multiple of its goal, on a logarithmic scale.
+//! The chart shows each measure as a multiple of its goal, on a logarithmic scale.
 //!
 //! ```text
 //!  measure   ▆▆▆▆▆▆▆▆▆▆━━   │    the median as a bar, the range of the rounds as a line
@@ -14,7 +14,7 @@ const WIDTH: f64 = 1180.0;
 const LINE: f64 = 22.0;
 const TOP: f64 = 54.0;
 
-/// The scale: from an eighth of the goal to eight times it, in powers of two.
+/// The powers of two on each side of the goal: the scale is from an eighth of the goal to eight times the goal.
 const POWERS: f64 = 3.0;
 
 /// The colours are distinct and readable on white and on black.

@@ -1,5 +1,5 @@
-//! Measures what admission adds to the creation and change of a pod. The floor is the same requests in an ungoverned
-//! namespace.
+//! Measures the time that admission adds to the creation and the change of a pod. The baseline is the time of the same
+//! requests in an ungoverned namespace.
 //!
 //! ```text
 //! round ── request i ──┬─ ungoverned                   one after the other, so that a slow machine
@@ -9,8 +9,8 @@
 //!                      └─ policies that only look, 1 system, 50 systems x 2
 //! ```
 //!
-//! The last two show the limit: one mutating and one validating policy, as Assent has. They read the same Clearance and do
-//! nothing.
+//! The last two cases show the minimum cost of such policies. There, one mutating and one validating policy read an
+//! equal Clearance, as Assent does, and check nothing.
 
 use std::time::{Duration, Instant};
 
@@ -30,13 +30,13 @@ use crate::{Scale, progress};
 /// The number of clients for the measure of rates.
 const CLIENTS: usize = 8;
 
-/// The number of bursts per round for each kind of namespace.
+/// The number of bursts per round for each case.
 const TURNS: usize = 8;
 
-/// The goal for the time that admission adds.
+/// The goal for the time that admission adds, in milliseconds.
 const CREATE: Goal = Goal::Over(0.5);
 
-/// One kind of namespace.
+/// A case: a namespace, and the pod that is created in it.
 struct Place {
     name: &'static str,
     namespace: &'static str,
@@ -44,15 +44,15 @@ struct Place {
     held: bool,
 }
 
-/// The namespaces of the pods.
+/// The namespaces of all cases. Two cases use `large`.
 const NAMESPACES: [&str; 5] = ["free", "small", "large", "looks-small", "looks-large"];
 
-/// Whether Assent governs a namespace, so that goals apply to it.
+/// Whether Assent governs a namespace. Only governed namespaces have goals.
 fn is_governed(namespace: &str) -> bool {
     matches!(namespace, "small" | "large")
 }
 
-/// The name of the policies that only look, and the label of their namespaces.
+/// The name of the policies that only look, and the value of the label that selects their namespaces.
 const LOOK: &str = "bench-look";
 
 /// A pod and the path at which it is created.
@@ -67,10 +67,10 @@ impl Creation {
     }
 }
 
-/// Milliseconds or rates, by place and then by round.
+/// The measured values, in milliseconds or requests per second, by place and then by round.
 type Figures = Vec<Vec<f64>>;
 
-/// The rows about the creation and change of pods.
+/// Measures the creation and the change of pods. Returns the rows of the report.
 pub async fn measure(cluster: &ControlPlane, scale: &Scale) -> Result<Vec<Row>> {
     let rest = Rest::of(cluster, Person::Admin)?;
     let places = prepare(&rest).await?;
@@ -118,7 +118,7 @@ async fn prepare(rest: &Rest) -> Result<Vec<Place>> {
         let revision = if held { "unknown".to_owned() } else { world::version_name(system, version) };
         Place { name, namespace, pod: world::pod(&world::system_name(system), &revision), held }
     };
-    // Versions are in order from the newest to the oldest, so v0 is found last.
+    // The Clearance lists the newest version first, so admission compares v0 last.
     let places = vec![
         place("ungoverned", "free", 0, 0, false),
         place("cleared, 1 system", "small", 0, 0, false),
@@ -133,8 +133,8 @@ async fn prepare(rest: &Rest) -> Result<Vec<Place>> {
     Ok(places)
 }
 
-/// Creates the policies that only look, for `namespaces`. They read the Clearance and admit everything, except a pod of
-/// system `none`. Its refusal shows that they are in force.
+/// Creates the policies that only look, for `namespaces`. The policies read the Clearance and admit every pod, except a
+/// pod of system `none`. The refusal of such a pod shows that the API server enforces the policies.
 async fn look(rest: &Rest, namespaces: &[&str]) -> Result<()> {
     let path = |plural: &str| format!("/apis/admissionregistration.k8s.io/v1/{plural}");
     let name = json!({ "name": LOOK });
@@ -188,7 +188,7 @@ async fn in_turn<T>(
         let mut round = vec![Vec::with_capacity(turns); places.len()];
         for turn in 0..turns {
             for index in 0..places.len() {
-                // Another place is the first in each turn.
+                // The order changes, so that each turn begins with another place.
                 let place = (index + turn) % places.len();
                 round[place].push(measure(&places[place]).await?);
             }
@@ -204,7 +204,7 @@ async fn latency(rest: &Rest, creations: &[Creation], rounds: usize, requests: u
         .await
 }
 
-/// The number of answered requests per second, with several clients.
+/// The number of completed requests per second, with several clients.
 async fn rates(cluster: &ControlPlane, creations: &[Creation], scale: &Scale) -> Result<Figures> {
     let clients = (0..CLIENTS).map(|_| Rest::of(cluster, Person::Admin)).collect::<Result<Vec<_>>>()?;
     let measure = async |creation: &Creation| rate(&clients, creation, scale.burst).await;

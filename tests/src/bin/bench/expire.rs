@@ -1,7 +1,7 @@
 //! Measures a simultaneous expiry: in many namespaces, the only approval of a system expires in the same second.
 //!
-//! The measure is the time from that second until the last Clearance is rewritten. The floor is a client that writes the
-//! same number of objects.
+//! The measure is the time from that second until the last Clearance is rewritten. The baseline is the time in which a
+//! client writes the same number of objects.
 //!
 //! ```text
 //!  approve all until T ──► cleared ──► T ──┬─ create pods in some namespaces: none is admitted unchanged
@@ -30,19 +30,19 @@ use crate::{Scale, machine, progress};
 const SYSTEM: &str = "system-0";
 const VERSION: &str = "system-0-v0";
 
-/// The number of concurrent writes of the floor.
+/// The number of concurrent requests of the client.
 const CONCURRENCY: usize = 16;
 
 /// The number of namespaces in which a pod is created after the expiry.
 const SAMPLE: usize = 50;
 
-/// The validity of the approvals. Within it, all of them must be created and compiled.
+/// The validity of the approvals. Within this time, all approvals must be created and compiled.
 const LEAD: Duration = Duration::from_secs(45);
 
 /// The timeout of each step.
 const TIMEOUT: Duration = Duration::from_mins(10);
 
-/// The rows about a simultaneous expiry.
+/// Measures a simultaneous expiry. Returns the rows of the report.
 pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
     let (admin, alice) = (Rest::of(cluster, Person::Admin)?, Rest::of(cluster, Person::Alice)?);
     let count = scale.expiring;
@@ -119,7 +119,7 @@ async fn approve(alice: &Rest, digests: &[serde_json::Value], end: Timestamp) ->
     alice.create_all(approvals.collect()).await
 }
 
-/// The floor: the time to write `count` objects, in milliseconds.
+/// Measures the baseline: the time to write `count` objects, in milliseconds.
 async fn written(admin: &Rest, count: usize) -> Result<f64> {
     let write = |number| {
         let path = format!("/api/v1/namespaces/{}/configmaps", namespace(number));
@@ -134,7 +134,7 @@ async fn written(admin: &Rest, count: usize) -> Result<f64> {
     Ok(ms(begin.elapsed()))
 }
 
-/// A stream of all written Clearances.
+/// A stream of all Clearances that exist, are created or are modified.
 async fn clearances(admin: &Rest) -> Result<BoxStream<'static, Result<Clearance>>> {
     let api: Api<Clearance> = Api::all(admin.0.clone());
     let events = api.watch(&WatchParams::default(), "0").await?.map_err(Into::into);
@@ -147,7 +147,7 @@ async fn clearances(admin: &Rest) -> Result<BoxStream<'static, Result<Clearance>
     Ok(events.try_filter_map(clearance).boxed())
 }
 
-/// Waits until the Clearances of `count` namespaces all clear a version, or all clear none. Returns the time.
+/// Waits until the Clearances of `count` namespaces all clear a version, or all clear no version. Returns the time.
 async fn until_all(admin: &Rest, count: usize, cleared: bool) -> Result<SystemTime> {
     let mut clearances = clearances(admin).await?;
     let mut there = BTreeSet::new();
@@ -175,15 +175,15 @@ async fn until_cleared(admin: &Rest, count: usize) -> Result<()> {
     until_all(admin, count, true).await.map(drop)
 }
 
-/// Milliseconds from `end` until the last Clearance was rewritten.
+/// Waits until the last Clearance is rewritten. Returns the time since `end` in milliseconds.
 async fn last_rewritten(admin: &Rest, count: usize, end: Timestamp) -> Result<f64> {
     let end = SystemTime::from(end);
     ensure!(SystemTime::now() < end, "the approvals expired before all of them were compiled");
     Ok(ms(until_all(admin, count, false).await?.duration_since(end)?))
 }
 
-/// The number of pods that are admitted without a gate after `end`, with one pod in each sampled namespace. The others
-/// are held, or refused while the Clearance is still the expired one.
+/// Creates one pod in each sampled namespace after `end`. Returns the number of pods that are admitted without a gate.
+/// The other pods are held, or they are refused while the expired Clearance still exists.
 #[allow(clippy::cast_precision_loss, reason = "counts are small")]
 async fn admitted_after(admin: &Rest, count: usize, end: Timestamp) -> Result<f64> {
     let pod = world::pod(SYSTEM, VERSION);

@@ -1,4 +1,4 @@
-//! Watches when the pods of a selector disappear from it, because they are deleted or lose the label.
+//! Measures when the pods that a selector matches are deleted or lose the label.
 //!
 //! A separate task reads the watch, because the API server closes a watch that is read too slowly.
 
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::rest::Rest;
 
-/// The instants at which the first pod began to disappear, and the last pod had disappeared.
+/// The instants at which the first pod began to leave the selection, and the last pod had left it.
 pub struct Left {
     pub first: Instant,
     pub last: Instant,
@@ -48,7 +48,7 @@ pub async fn leaving(
                     first.get_or_insert_with(Instant::now);
                     there.remove(&pod.name_any());
                 }
-                // The watcher retries.
+                // The watcher retries by itself.
                 Err(_) => {}
             }
             if let (true, None, Some(first)) = (there.is_empty(), &listed, first) {

@@ -16,7 +16,7 @@ const TICKS: f64 = 100.0;
 /// The longest time that the operator may be busy.
 const TIMEOUT: Duration = Duration::from_mins(30);
 
-/// The machine and the versions.
+/// Collects the facts about the machine and the versions for the JSON file.
 pub async fn facts(rest: &Rest) -> Result<Value> {
     let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| {

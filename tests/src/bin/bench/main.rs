@@ -1,7 +1,8 @@
-//! The benchmark: it measures the cost of Assent against a floor from the same rounds, see `docs/performance.md`.
+//! The benchmark measures the cost of Assent, and compares it with a baseline from the same rounds. See
+//! `docs/performance.md`. The code and the output call the baseline `floor`.
 //!
 //! ```text
-//! main ─┬─ create    what admission adds to creating and changing a pod   ┐
+//! main ─┬─ create    the time that admission adds to a request for a pod  ┐
 //!       ├─ release   from an approval to the pod, or to the last of many  ├─► Row ─► table, JSON, chart
 //!       ├─ revoke    from a revocation to the last pod                    │
 //!       ├─ expire    from the end of many approvals to the last Clearance │
@@ -33,7 +34,7 @@ use clap::{Parser, ValueEnum};
 use crate::report::Row;
 use crate::rest::Rest;
 
-/// The number of nodes.
+/// The number of simulated nodes.
 const NODES: u32 = 16;
 
 /// Measures the cost of Assent on its own control plane.
@@ -78,21 +79,21 @@ enum Measure {
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
     rounds: usize,
-    /// Requests of one client per round.
+    /// The number of requests that one client sends per round.
     requests: usize,
-    /// How long eight clients send requests.
+    /// The time in which eight clients send requests.
     burst: Duration,
-    /// Pods released one by one per round.
+    /// The number of pods that are released one by one per round.
     releases: usize,
-    /// Pods released together.
+    /// The number of pods that are released together.
     released: usize,
-    /// Pods stopped together.
+    /// The number of pods that are stopped together.
     stopped: usize,
-    /// Namespaces whose only approval expires in the same second.
+    /// The number of namespaces whose only approval expires in the same second.
     expiring: usize,
     systems: usize,
     pods: usize,
-    /// How long the idle operator is measured.
+    /// The time in which the idle operator is measured.
     quiet: Duration,
 }
 
@@ -146,7 +147,7 @@ fn read(files: &[PathBuf]) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Measures all parts and writes the figures to the JSON file.
+/// Measures the requested parts, and writes the figures to the JSON file.
 async fn run(arguments: &Arguments) -> Result<Vec<Row>> {
     let base = if arguments.quick { Scale::QUICK } else { Scale::FULL };
     let scale = Scale {
@@ -159,12 +160,12 @@ async fn run(arguments: &Arguments) -> Result<Vec<Row>> {
     let output = arguments.output.clone().unwrap_or_else(|| root().join("target/bench.json"));
     let mut rows = Vec::new();
     for part in &arguments.only {
-        // Each part has its own control plane, so that the objects of other parts do not count.
+        // Each part has its own control plane, so that the objects of other parts do not affect the measure.
         progress("starting a control plane and installing Assent");
         let cluster = ControlPlane::start_with(Options { nodes: NODES, ..Options::default() }).await?;
         let machine = machine::facts(&Rest::of(&cluster, Person::Admin)?).await?;
         rows.extend(measure(&cluster, *part, &scale).await?);
-        // If a later part fails, the figures so far are kept.
+        // The file is written after each part, so that a later failure does not lose these figures.
         let json = serde_json::to_string_pretty(&report::json(&machine, &rows))?;
         std::fs::write(&output, json).with_context(|| format!("writing {}", output.display()))?;
     }

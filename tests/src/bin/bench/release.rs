@@ -1,8 +1,10 @@
-//! Measures the time from the answer to the last Approval until a held pod, or the last of many, has no gate.
+//! Measures the time from the response to the last Approval until a held pod has no gate. With many pods, the time ends
+//! when the last pod has no gate.
 //!
-//! The floor of one release is one change of a pod. A release needs at least two writes in a row: the Clearance, then the
-//! pod. The floor of many releases is a client that removes the gates of the same number of ungoverned pods, with the
-//! concurrency of the operator.
+//! The baseline is a lower bound that is measured without the work of Assent. For one release, the baseline is the time
+//! of one update of a pod. A release needs at least two writes, one after the other: the Clearance, then the pod. For
+//! many releases, a client removes the gates of the same number of ungoverned pods, with the concurrency of the
+//! operator.
 
 use std::time::{Duration, Instant};
 
@@ -26,14 +28,14 @@ use crate::{Scale, machine, progress};
 const GOVERNED: &str = "release-many";
 const FREE: &str = "release-floor";
 
-/// The gate of the pods of the floor, which the operator does not know.
+/// The gate of the pods that measure the baseline. The operator ignores this gate.
 const FLOOR_GATE: &str = "bench.example/clearance";
 const FLOOR_LABEL: &str = "bench.example/held";
 
-/// The number of changes of each released pod, for the floor.
+/// The number of updates of each released pod. The median time of these updates is the baseline.
 const CHANGES: usize = 10;
 
-/// The rows about releasing pods.
+/// Measures the release of pods. Returns the rows of the report.
 pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
     let (admin, alice) = (Rest::of(cluster, Person::Admin)?, Rest::of(cluster, Person::Alice)?);
     Ok(vec![one(&admin, &alice, scale).await?, many(&admin, &alice, assent, scale).await?])
@@ -86,7 +88,7 @@ async fn many(admin: &Rest, alice: &Rest, assent: &Assent, scale: &Scale) -> Res
             admin.create_all((0..count).map(|_| (world::pods(namespace), pod.clone())).collect()).await?;
         }
         let removals = removals(admin).await?;
-        // The operator writes Events and counts about the pods.
+        // The operator still writes Events and counts about the pods.
         machine::quiet(assent).await?;
         let approval = world::decision("Approve", &system, &version, &digest);
         for turn in 0..2 {
@@ -114,7 +116,7 @@ async fn many(admin: &Rest, alice: &Rest, assent: &Assent, scale: &Scale) -> Res
     })
 }
 
-/// The requests that remove the gates of the floor, in the form that the operator uses.
+/// The requests that remove the gates of the baseline pods, in the form that the operator uses.
 async fn removals(admin: &Rest) -> Result<Vec<Request<Vec<u8>>>> {
     let remove = |name: String| {
         let patch = json!({
@@ -140,13 +142,13 @@ async fn until_released(
     Ok(ms(released.last.saturating_duration_since(begin)))
 }
 
-/// The instant at which `work` begins.
+/// Runs `work`. Returns the instant at which it began.
 pub async fn from_start<T>(work: impl Future<Output = Result<T>>) -> Result<Instant> {
     let begin = Instant::now();
     work.await.map(|_| begin)
 }
 
-/// The instant at which `work` is done.
+/// Runs `work`. Returns the instant at which it ended.
 pub async fn from_end<T>(work: impl Future<Output = Result<T>>) -> Result<Instant> {
     work.await.map(|_| Instant::now())
 }
@@ -159,7 +161,7 @@ async fn held_pod(admin: &Rest, namespace: &str, system: usize) -> Result<String
     world::judged(admin, namespace, &version).await?;
     let pod = admin.create(&world::pods(namespace), &world::pod(&name, &version)).await?;
     ensure!(world::is_held(&pod.to_string()), "the pod is not held: {pod}");
-    // The operator writes Events, counts and statuses about the pod and the system.
+    // The operator still writes Events, counts and statuses about the pod and the system.
     tokio::time::sleep(Duration::from_millis(700)).await;
     Ok(pod["metadata"]["name"].as_str().context("a pod without a name")?.to_owned())
 }

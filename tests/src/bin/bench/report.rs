@@ -1,5 +1,5 @@
-//! The report, as a table and as JSON. It has the floor and Assent side by side, because an absolute time mainly depends
-//! on the machine.
+//! The report, as a table and as JSON. It shows the baseline next to Assent, because an absolute time mainly depends on
+//! the machine. In the table and in JSON, the baseline is called `floor`.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use crate::stats::Spread;
 
-/// The unit of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unit {
     #[serde(rename = "ms")]
@@ -42,21 +41,21 @@ impl Unit {
     }
 }
 
-/// The goal of a measure. It is compared with medians.
+/// The goal of a measure. The median of the rounds must meet the goal.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Goal {
-    /// At most this many milliseconds more than the floor.
+    /// At most this many milliseconds more than the baseline.
     Over(f64),
-    /// At most this multiple of the floor.
+    /// At most this multiple of the baseline.
     Times(f64),
-    /// At least this share of the floor.
+    /// At least this share of the baseline.
     Share(f64),
-    /// At most this value, with any floor.
+    /// At most this value. The baseline does not count.
     Within(f64),
 }
 
-/// One measure, with a value per round for the floor and for Assent.
+/// One measure, with a value per round for the baseline and for Assent.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub measure: String,
@@ -67,7 +66,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Whether the goal is met, if there is one.
+    /// Whether the measure meets the goal. `None` without a goal.
     pub fn met(&self) -> Option<bool> {
         let median = Spread::of(&self.assent).median;
         self.goal.map(|goal| match goal {
@@ -78,7 +77,7 @@ impl Row {
         })
     }
 
-    /// The result as a multiple of the goal. Up to 1, the goal is met.
+    /// The result as a multiple of the goal. A multiple of at most 1 meets the goal.
     pub fn of_goal(&self) -> Option<Spread> {
         Some(match self.goal? {
             Goal::Over(added) => self.added().map(|is| is / added),
@@ -94,7 +93,7 @@ impl Row {
         self.floor.iter().copied().zip(self.assent.iter().copied())
     }
 
-    /// The ratio of each round, so that a slow machine affects both sides.
+    /// The ratios of the rounds. A slow machine affects both values of a ratio, so a ratio varies less than a time.
     fn ratio(&self) -> Option<Spread> {
         let ratios: Vec<_> = self.pairs().filter(|(floor, _)| *floor > 0.0).map(|(f, a)| a / f).collect();
         (!ratios.is_empty()).then(|| Spread::of(&ratios))
@@ -154,7 +153,7 @@ fn show(Spread { median, min, max }: Spread) -> String {
     format!("{median:.decimals$} ({min:.decimals$}..{max:.decimals$})")
 }
 
-/// All rows as a table.
+/// Formats all rows as a table.
 pub fn table(rows: &[Row]) -> String {
     let head = ["measure", "floor", "Assent", "ratio", "goal", "met?"].map(str::to_owned);
     let lines: Vec<[String; 6]> = [head].into_iter().chain(rows.iter().map(Row::cells)).collect();

@@ -25,7 +25,7 @@ impl Rest {
         cluster.client(person).map(Self)
     }
 
-    /// Makes a request. Returns the raw answer and the duration.
+    /// Makes a request. Returns the response body as text, and the duration.
     pub async fn timed(&self, request: Request<Vec<u8>>) -> Result<(String, Duration)> {
         let what = format!("{} {}", request.method(), request.uri());
         let begin = Instant::now();
@@ -46,7 +46,7 @@ impl Rest {
         Ok(list["items"].as_array().into_iter().flatten().filter_map(name).collect())
     }
 
-    /// Creates an object. Returns it as stored.
+    /// Creates an object. Returns the stored object.
     pub async fn create(&self, path: &str, object: &Value) -> Result<Value> {
         self.json(post(path, object)?).await
     }

@@ -1,7 +1,8 @@
-//! Measures the time from the answer to a revocation until the last pod is gone.
+//! Measures the time from the response to a revocation until the last pod is gone.
 //!
-//! The floor is a client that deletes the same number of equal pods, with the concurrency of the operator. The pods have a
-//! controller that does not replace them, because Assent would keep the manifests of bare pods.
+//! The baseline is the time in which a client deletes the same number of equal pods, with the concurrency of the
+//! operator. The pods have a controller that does not replace them. Without a controller, Assent would store the
+//! manifests of the pods.
 
 use std::time::Instant;
 
@@ -21,13 +22,13 @@ use crate::{Scale, machine, progress};
 const GOVERNED: &str = "revoke";
 const FREE: &str = "revoke-floor";
 
-/// The times until the first and the last pod was gone, in milliseconds.
+/// The times in milliseconds until the deletion of the first pod began, and until the last pod was gone.
 struct Gone {
     first: f64,
     last: f64,
 }
 
-/// The rows about stopping pods.
+/// Measures the stop of pods. Returns the rows of the report.
 pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
     let (admin, alice) = (Rest::of(cluster, Person::Admin)?, Rest::of(cluster, Person::Alice)?);
     world::namespace(&admin, GOVERNED, true).await?;
@@ -36,7 +37,8 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     for round in 0..scale.rounds {
         progress(&format!("revocation of {} pods, round {} of {}", scale.stopped, round + 1, scale.rounds));
         let digest = clear(&admin, &alice, round).await?;
-        // One after the other, because each needs the whole machine. The order changes with the round.
+        // The three measures run one after the other, because each needs the whole machine. The order changes with the
+        // round.
         for turn in 0..3 {
             let namespace = if (round + turn) % 3 == 2 { GOVERNED } else { FREE };
             populate(&admin, assent, namespace, round, scale.stopped).await?;
@@ -59,7 +61,7 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     Ok(vec![
         row("first of its pods deleted", "deletes", &floor, |gone| gone.first, Some(Goal::Within(50.0))),
         row(&gone, "deletes", &floor, |gone| gone.last, Some(Goal::Times(1.2))),
-        // This floor shows which part of the time is the cost of evictions.
+        // This baseline shows the part of the time that evictions cost.
         row(&gone, "evicts", &evictions, |gone| gone.last, None),
     ])
 }
@@ -76,7 +78,7 @@ async fn clear(admin: &Rest, alice: &Rest, round: usize) -> Result<serde_json::V
     Ok(digest)
 }
 
-/// The floor: a client ends each pod with one request.
+/// Measures the baseline: a client ends each pod with one request.
 async fn ended(admin: &Rest, count: usize, request: fn(&str) -> Result<Request<Vec<u8>>>) -> Result<Gone> {
     let names = admin.names(&world::pods(FREE)).await?;
     let requests = names.iter().map(|name| request(name)).collect::<Result<_>>()?;
@@ -95,7 +97,7 @@ fn evict(name: &str) -> Result<Request<Vec<u8>>> {
     post(&format!("{}/{name}/eviction", world::pods(FREE)), &eviction)
 }
 
-/// The measure: a revocation.
+/// Measures Assent: a person revokes the approval, and the operator ends the pods.
 async fn revoke(
     admin: &Rest,
     alice: &Rest,
@@ -118,7 +120,7 @@ async fn populate(admin: &Rest, assent: &Assent, namespace: &str, round: usize, 
         "name": controller["metadata"]["name"], "uid": controller["metadata"]["uid"] }]);
     admin.create_all((0..count).map(|_| (world::pods(namespace), pod.clone())).collect()).await?;
     world::running(admin, namespace, count).await?;
-    // The operator writes Events and counts about the pods.
+    // The operator still writes Events and counts about the pods.
     machine::quiet(assent).await
 }
 

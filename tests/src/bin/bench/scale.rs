@@ -1,6 +1,7 @@
 //! Measures the operator in a large cluster: its memory, its idle cost, and the time of a cold start.
 //!
-//! The floor is one paged read of the same objects. For growth, the floor is half the number of objects.
+//! The baseline of a cold start is the time of one paged read of the same objects. The baseline of growth is the same
+//! measure with half the number of pods or systems.
 //!
 //! ```text
 //! namespace scale-0 … ── 10 systems each, a version each ── cleared pods of all systems
@@ -9,8 +10,8 @@
 //!   memory, cold starts                memory, …         memory, …            processor, requests
 //! ```
 //!
-//! The pods name a scheduler that does not exist. The operator treats them like all others, but the scheduler and KWOK,
-//! which are not measured, have no work with them.
+//! The pods name a scheduler that does not exist. The operator treats these pods like all others. The scheduler and
+//! KWOK, which are not measured, ignore the pods.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -42,7 +43,7 @@ const UNGOVERNED: &str = "scale-ungoverned";
 /// The number of systems in a namespace.
 const SYSTEMS_PER_NAMESPACE: usize = 10;
 
-/// The `FlowSchema` by which the API server counts the requests of the operator.
+/// The `FlowSchema` with which the API server counts the requests of the operator.
 const FLOW: &str = "assent-bench";
 
 /// The number of governed objects.
@@ -71,7 +72,7 @@ struct Figures {
     memory: Vec<f64>,
 }
 
-/// The rows about the operator.
+/// Measures the operator at three sizes. Returns the rows of the report.
 pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
     let rest = Rest::of(cluster, Person::Admin)?;
     let full = Size { systems: scale.systems, pods: scale.pods };
@@ -156,8 +157,8 @@ fn namespace(system: usize) -> String {
     format!("scale-{}", system / SYSTEMS_PER_NAMESPACE)
 }
 
-/// Grows the cluster from `before` to `size`. While it creates the objects, the operator is down and the new namespaces
-/// are not governed, because neither is part of the measure.
+/// Grows the cluster from `before` to `size`. The creation of the objects is not measured. During the creation, the
+/// operator is down and the new namespaces are ungoverned.
 async fn grow(rest: &Rest, assent: &Assent, before: Size, size: Size) -> Result<()> {
     assent.operator().kill();
     let systems = before.systems..size.systems;
@@ -211,12 +212,12 @@ async fn cleared(rest: &Rest, systems: usize) -> Result<()> {
         Ok(cleared == systems)
     })
     .await?;
-    // The API server knows the last Clearance a moment after the write.
+    // Admission uses the last Clearance only a moment after the write.
     sleep(Duration::from_secs(1)).await;
     Ok(())
 }
 
-/// Polls once a second, to add little load.
+/// Polls once per second, to add little load.
 async fn slowly(what: &str, mut probe: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
     until(TIMEOUT, what, async || {
         sleep(Duration::from_secs(1)).await;
@@ -225,8 +226,8 @@ async fn slowly(what: &str, mut probe: impl AsyncFnMut() -> Result<bool>) -> Res
     .await
 }
 
-/// The rows about the idle operator. Watches restart about every five minutes, so requests are counted over the whole time
-/// and not per round.
+/// Measures the idle operator. Returns the rows of the report. Watches restart about every five minutes, so requests
+/// are counted over the whole time and not per round.
 async fn idle(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Result<Vec<Row>> {
     progress(&format!("quiet operator, for {:.0?}", scale.quiet));
     machine::quiet(assent).await?;
@@ -268,7 +269,7 @@ async fn count_requests(rest: &Rest) -> Result<()> {
         "spec": { "priorityLevelConfiguration": { "name": "workload-low" }, "matchingPrecedence": 500,
             "rules": [{ "subjects": [operator], "resourceRules": [everything] }] } });
     rest.create("/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas", &flow).await?;
-    // The operator renews its Lease every few seconds.
+    // The operator renews its Lease every few seconds, so the count soon increases.
     slowly("the operator's requests to be counted", async || Ok(requests(rest).await? > 0.0)).await
 }
 
@@ -282,7 +283,7 @@ async fn requests(rest: &Rest) -> Result<f64> {
     Ok(counted.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
 }
 
-/// Measures cold starts: from the start of the process to the state before it was killed.
+/// Measures cold starts, and the memory of the operator after each start.
 async fn starts(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Result<Figures> {
     if rest.get(&format!("/api/v1/namespaces/{UNGOVERNED}")).await.is_err() {
         world::namespace(rest, UNGOVERNED, false).await?;
@@ -307,7 +308,7 @@ async fn starts(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Resu
     Ok(figures)
 }
 
-/// The time from the start of the operator until it has released a pod and compiled every namespace.
+/// Restarts the operator. Returns the time until the operator has released a pod and compiled every namespace.
 async fn start(rest: &Rest, assent: &Assent, namespaces: usize) -> Result<Duration> {
     assent.operator().kill();
     // In an ungoverned namespace, the operator removes a gate that a user set.

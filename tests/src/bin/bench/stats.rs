@@ -1,5 +1,5 @@
-//! Statistics of rounds. Each figure is the median of several rounds, with the minimum and maximum, because a busy machine
-//! affects single values.
+//! Statistics of rounds. Each figure is the median of several rounds, with the minimum and maximum, because a busy
+//! machine affects single values.
 
 use std::time::Duration;
 

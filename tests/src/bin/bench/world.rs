@@ -16,7 +16,7 @@ use crate::rest::{Rest, patch, post};
 /// The timeout for the operator, on a loaded machine.
 const TIMEOUT: Duration = Duration::from_mins(5);
 
-/// The time after which KWOK has missed a pod that does not run.
+/// A pod that does not run after this time counts as missed by KWOK.
 const MISSED: Duration = Duration::from_secs(30);
 
 /// The API path of a kind of Assent in a namespace.
@@ -29,12 +29,10 @@ pub fn pods(namespace: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/pods")
 }
 
-/// The name of a system.
 pub fn system_name(number: usize) -> String {
     format!("system-{number}")
 }
 
-/// The name of a version of a system.
 pub fn version_name(system: usize, version: usize) -> String {
     format!("system-{system}-v{version}")
 }
@@ -58,8 +56,8 @@ pub fn governed(name: &str) -> Value {
     namespace
 }
 
-/// Waits until the API server holds a pod, or admits it unchanged. Each stage of admission has its own watch, so it knows a
-/// new Clearance a moment later.
+/// Waits until the API server holds a pod, or admits the pod unchanged. Each stage of admission has its own watch, so a
+/// new Clearance takes effect a moment after the write.
 pub async fn admitted(rest: &Rest, namespace: &str, pod: &Value, held: bool) -> Result<()> {
     let how = if held { "held" } else { "admitted" };
     until(TIMEOUT, &format!("pods of {namespace} to be {how}"), async || {
@@ -97,10 +95,10 @@ pub fn ai_system(name: &str, level: &str) -> Value {
         "spec": { "intendedPurpose": "Answers.", "riskLevel": level, "owners": [{ "kind": "User", "name": "dev" }] } })
 }
 
-/// A version that runs [`pod`] with its name as the revision.
+/// A version that permits [`pod`] with the name of the version as the revision.
 pub fn model_version(system: &str, name: &str) -> Value {
     let mut container = container(name);
-    // A Runtime has no such fields.
+    // A Runtime does not have these fields.
     for key in ["ports", "resources", "readinessProbe"] {
         container.as_object_mut().map(|fields| fields.remove(key));
     }
@@ -162,7 +160,7 @@ fn models() -> Value {
     json!({ "name": "models", "image": { "reference": format!("registry.example/models/llama@{}", digest('b')) } })
 }
 
-/// Whether the pod in an answer has the gate.
+/// Whether the pod in a response of the API server has the gate.
 pub fn is_held(answer: &str) -> bool {
     answer.contains("\"schedulingGates\"")
 }
@@ -176,8 +174,8 @@ pub async fn start(rest: &Rest, namespace: &str, pod: &Value) -> Result<String> 
     }
 }
 
-/// Waits until exactly `count` pods of a namespace run. KWOK misses one of tens of thousands, until it changes. So this
-/// changes pods that do not run.
+/// Waits until exactly `count` pods of a namespace run. KWOK misses one pod in tens of thousands until the pod changes,
+/// so this function changes pods that do not run.
 pub async fn running(rest: &Rest, namespace: &str, count: usize) -> Result<()> {
     let pods = pods(namespace);
     let mut checked = Instant::now();

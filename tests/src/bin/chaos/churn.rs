@@ -1,10 +1,10 @@
 //! The people who work during the faults: they decide, roll out, scale and delete, and some of them attack.
 //!
-//! They do not retry a request that is refused or not answered.
+//! They do not retry a request that is refused or gets no response.
 //!
 //! ```text
 //!  namespace ─┬─ AISystem scorer, of level chaos (risk-officer) or chaos-two (and ethics-board)
-//!             ├─ ModelVersion v1 … v4      Approve, Reject, Revoke; for seconds or permanently
+//!             ├─ ModelVersion v1 … v4      Approve, Reject, Revoke, for seconds or permanently
 //!             ├─ Deployment web, guarded   rolled out to one of them, or to a revision without a ModelVersion
 //!             └─ pods                      of one of them, or changed
 //! ```
@@ -40,7 +40,8 @@ pub struct Churn<'a> {
     scenes: Vec<Scenario<'a>>,
     digests: Vec<Vec<Digest>>,
     people: Vec<(Person, Client)>,
-    /// A client with the operator's credentials, like an operator that lost the Lease and does not know it.
+    /// A client with the operator's credentials. It acts like an operator that lost the Lease and has not noticed the
+    /// loss.
     stale: Client,
     rng: Rng,
 }
@@ -84,7 +85,7 @@ impl<'a> Churn<'a> {
         Ok(churn)
     }
 
-    /// Works for `length`. Returns how many acts succeeded, and how many were refused or not answered.
+    /// Works for `length`. Returns the number of acts that succeeded, and the number of refused or unanswered acts.
     pub async fn run(&mut self, length: Duration) -> (usize, usize) {
         let end = Instant::now() + length;
         let (mut taken, mut refused) = (0, 0);
@@ -99,9 +100,9 @@ impl<'a> Churn<'a> {
         (taken, refused)
     }
 
-    /// All people approve the version that each `web` requests at the end, permanently.
+    /// All approvers permanently approve the version that each Deployment `web` requests at the end.
     pub async fn approve_final_versions(&mut self) -> Result<()> {
-        // In the same second, a decision against the version would win.
+        // A decision against the version in the same second would win.
         sleep(Duration::from_secs(2)).await;
         for scene in 0..self.scenes.len() {
             let web =
@@ -202,7 +203,7 @@ impl<'a> Churn<'a> {
         Ok(pods.into_iter().nth(chosen))
     }
 
-    /// Deletes a pod. An annotation tells the witness that Assent did not do it.
+    /// Deletes a pod. An annotation shows the witness that Assent did not delete the pod.
     async fn delete_a_pod(&mut self, scene: usize) -> Result<()> {
         let Some(pod) = self.any_pod(scene, "").await? else { return Ok(()) };
         let note = Patch::Merge(json!({ "metadata": { "annotations": { "chaos/deleted": "by dev" } } }));

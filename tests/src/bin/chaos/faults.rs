@@ -14,7 +14,7 @@ use crate::plan::{Fault, Kind, OPERATORS, Plan, Target};
 use crate::proxy::{Proxy, Traffic};
 use crate::tenants::Tenants;
 
-/// The interval at which exited processes are restarted, in place of a kubelet.
+/// The interval of the check that restarts exited processes, as a kubelet does.
 const CHECK_INTERVAL: Duration = Duration::from_millis(300);
 
 /// A time in which a component did not work, or worked badly.
@@ -32,18 +32,17 @@ pub struct Outage {
 pub struct Stage<'a> {
     pub cluster: &'a ControlPlane,
     pub operators: [Assent; OPERATORS],
-    /// The proxy of each operator.
+    /// The proxies between each operator and the API server.
     pub proxies: [Proxy; OPERATORS],
-    /// The other tenants.
     pub tenants: Tenants<'a>,
-    /// The outages so far.
+    /// The finished outages. The witness does not count their time.
     pub outages: Mutex<Vec<Outage>>,
     /// The targets of current faults, which must not be restarted.
     pub broken: Mutex<Vec<Target>>,
 }
 
 impl Stage<'_> {
-    /// Runs all faults of the plan for `length`, and ends them all.
+    /// Runs all faults of the plan. Returns when `length` is over and all faults have ended.
     pub async fn play(&self, plan: &Plan, length: Duration) -> Result<()> {
         let begin = Instant::now();
         self.proxies.iter().for_each(|proxy| proxy.set(Traffic::FewErrors));

@@ -1,4 +1,4 @@
-//! The chaos test: it breaks many parts at once while people work, and a witness judges the result, see `docs/chaos.md`.
+//! The chaos test breaks many parts at once while people work. A witness judges the result, see `docs/chaos.md`.
 //!
 //! ```text
 //!             ┌─ churn    people decide, roll out, scale, delete, attack ──────────┐
@@ -38,7 +38,7 @@ use crate::proxy::Proxy;
 use crate::tenants::Tenants;
 use crate::witness::{Testimony, Verdict};
 
-/// The timeout for an answer of the witness.
+/// The timeout for a response of the witness.
 const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// The number of namespaces that the witness judges.
@@ -58,7 +58,7 @@ struct Arguments {
     /// The number of seconds with faults, per seed.
     #[arg(long, default_value_t = 30)]
     seconds: u64,
-    /// How many times a seed with a violation runs again, to find the faults that cause it.
+    /// The largest number of further runs of a seed with a violation, to find the faults that cause the violation.
     #[arg(long, default_value_t = 0)]
     shrink: u32,
     /// Stop and succeed at the first violation, for a build that is known to be bad.
@@ -204,8 +204,8 @@ impl TestBed {
         })
     }
 
-    /// Waits until pods are governed again, then restarts the controllers. After many refusals their back-off is minutes
-    /// long, and the test does not wait that long.
+    /// Restarts the scheduler, waits until pods are governed again, and restarts the controllers. After many refusals,
+    /// the back-off of these components is minutes long. A restart resets the back-off.
     async fn heal(&self) -> Result<()> {
         self.cluster.restart(Component::Scheduler).await?;
         Assent::governed(&self.cluster).await?;

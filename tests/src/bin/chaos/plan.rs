@@ -1,4 +1,4 @@
-//! The plan of faults. The seed determines all of it, so a seed can run again.
+//! The plan of faults. The seed determines the complete plan, so a seed can run again.
 //!
 //! ```text
 //!  seed ──► Plan ─┬─ skew: the error of each operator's clock, in seconds
@@ -12,16 +12,16 @@ use std::time::Duration;
 use assent_tests::{Component, Specimen};
 use fastrand::Rng;
 
-/// The number of operators.
+/// The number of operators that run at the same time.
 pub const OPERATORS: usize = 2;
 
-/// The number of hostile objects of one fault.
+/// The number of hostile objects that are created together.
 const TOGETHER: usize = 3;
 
 /// The target of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
-    /// One of the operators.
+    /// An operator, by its number.
     Operator(usize),
     /// A component of the control plane.
     Component(Component),
@@ -46,32 +46,30 @@ pub enum Kind {
     Storm(u8),
     /// No data passes between the operator and the API server.
     Partition,
-    /// A hostile object is created and made odd. Later it is deleted, or it stays until the end.
+    /// A hostile object is created and gets unusual content. Later it is deleted, or it stays until the end.
     Odd {
-        /// Whether the object stays.
+        /// Whether the object stays until the end of the run.
         stays: bool,
     },
     /// Thousands of changes by one user.
     Flood,
 }
 
-/// One fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     /// The start, relative to the start of the plan.
     pub at: Duration,
-    /// The duration.
     pub lasts: Duration,
     pub target: Target,
     pub kind: Kind,
 }
 
-/// All faults of a seed.
+/// All faults and clock errors of a seed.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The seconds by which each operator's clock is ahead of the clock of the API server.
     pub skew: [i64; OPERATORS],
-    /// In the order of their start.
+    /// The faults, in the order of their start.
     pub faults: Vec<Fault>,
 }
 
@@ -101,7 +99,7 @@ impl Plan {
     }
 }
 
-/// The next fault. There are several if all operators are killed together, and for hostile objects.
+/// The next fault. The result has several faults if all operators are killed together, and for hostile objects.
 fn one(rng: &mut Rng, at: Duration) -> Vec<Fault> {
     use Component::{ApiServer, ControllerManager, Etcd, Scheduler};
     let operator = Target::Operator(rng.usize(0..OPERATORS));

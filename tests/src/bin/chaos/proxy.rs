@@ -1,12 +1,12 @@
-//! An unreliable proxy between an operator and the API server. It loses answers, returns errors, closes watches, and
-//! sometimes passes no data.
+//! An unreliable proxy between an operator and the API server. The proxy loses responses, returns errors, closes
+//! watches, and sometimes passes no data.
 //!
 //! ```text
 //!  operator ──http──► Proxy ──https──► API server          Traffic
 //!                       │                                  FewErrors     2 % of requests fail
 //!                       ├─ passed on, perhaps late         ManyErrors    a given percentage fails
-//!                       ├─ passed on, the answer lost      Blocked       no data passes, connections stay open
-//!                       └─ answered: 409, 429, 500, 503
+//!                       ├─ passed on, the response lost    Blocked       no data passes, connections stay open
+//!                       └─ error: 409, 429, 500, 503
 //! ```
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -166,7 +166,7 @@ impl Relay {
         }
     }
 
-    /// The body of a watch. It stops while traffic is blocked, and ends with an error at a cut.
+    /// The body of a watch. The body stops while traffic is blocked, and ends with an error at a cut.
     fn watched(&self, body: Body) -> Body {
         let (mut cuts, relay) = (self.cuts.clone(), self.clone());
         cuts.mark_unchanged();

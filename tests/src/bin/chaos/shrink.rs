@@ -1,4 +1,4 @@
-//! Finds the faults that cause a violation: it runs the seed again with fewer and fewer faults.
+//! Finds the faults that cause a violation. Runs the seed again with fewer and fewer faults.
 //!
 //! The seed does not determine the timing, so a violation may not occur again.
 

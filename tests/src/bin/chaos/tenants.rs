@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  Tenants ─┬─ tenant-7-1-odd, -free   hostile objects: in an enforced namespace, in an ungoverned one, cluster-scoped
-//!           └─ tenant-7-1-flood        5,500 changes a minute
+//!           └─ tenant-7-1-flood        5,500 changes per minute
 //! ```
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::plan::{Fault, Kind};
 
-/// The timeout for a hostile object.
+/// The timeout for the requests about one hostile object.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The other tenants of one round.
@@ -44,8 +44,8 @@ impl<'a> Tenants<'a> {
         Ok(Self { cluster, namespaces, specimens, flood, stored: AtomicUsize::new(0) })
     }
 
-    /// Creates the specimen with this number in each namespace and makes it odd. Deletes it after the fault, unless the
-    /// fault says that it stays.
+    /// Creates the specimen with this number in each namespace, and applies the hostile patches. Deletes the objects at
+    /// the end of the fault, unless they stay.
     pub async fn create_odd(&self, number: usize, fault: &Fault) {
         let all = self.specimens.iter().map(|specimens| &specimens[number]);
         for specimen in all.clone() {
@@ -71,7 +71,7 @@ impl<'a> Tenants<'a> {
         let _ = timeout(lasts, self.flood.rise()).await;
     }
 
-    /// A sentence with the numbers of stored objects and changes.
+    /// A sentence for the output, with the numbers of stored objects and changes.
     pub fn summary(&self) -> String {
         let (stored, changes) = (self.stored.load(Relaxed), self.flood.changes());
         format!("tenants stored {stored} odd objects or parts of them, and made {changes} changes in floods")

@@ -1,4 +1,4 @@
-//! Steps: which approvals count, and which do not.
+//! Steps: approvals that count, and approvals that do not count.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::stage::{Attempt, CREDIT_SCORER, CV_SCREENER, Stage, ensure_contains, 
 /// A digest that no version has.
 const OUTDATED: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
-/// Both required roles approve credit-scorer. It stays held after the first approval and runs after the second.
+/// Both required roles approve credit-scorer. The pods stay held after the first approval and run after the second.
 pub async fn approve_credit_scorer(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "The required roles approve, and the workload starts",
@@ -37,7 +37,7 @@ pub async fn approve_credit_scorer(stage: &Stage<'_>) -> Result<()> {
         .map(drop)
 }
 
-/// Approvals by the wrong people, by the same person twice, and for other content.
+/// Tries approvals by the wrong people, by the same person twice, and for other content.
 pub async fn invalid_approvals(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "Some approvals do not count",

@@ -1,11 +1,12 @@
-//! Step: changes after the approval. An approval does not count for changed content, and counts again for the old.
+//! Step: changes after the approval. An approval does not count for changed content. It counts again for restored
+//! content.
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
 use crate::stage::{Attempt, CV_SCREENER, Stage, ensure_contains, manifest};
 
-/// Edits that are refused, then edits that are allowed and stop the workload.
+/// Tries edits that are refused. Then makes edits that are allowed and stop the workload.
 pub async fn change_after_approval(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "dev changes the approved content, or an approval",

@@ -7,10 +7,10 @@ use k8s_openapi::jiff::{Timestamp, ToSpan as _};
 
 use crate::stage::{SUPPORT_ASSISTANT, Stage, milliseconds};
 
-/// The length of the trial.
+/// The validity of the trial approval.
 const TRIAL_SECONDS: i64 = 8;
 
-/// Approves a trial of a few seconds, waits until it is over, and approves again.
+/// Approves a trial of a few seconds, waits until the trial is over, and approves again.
 pub async fn approval_expires(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "An approval expires, to the second",

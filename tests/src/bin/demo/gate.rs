@@ -1,4 +1,4 @@
-//! Step: attempts to remove the gate or to bypass it.
+//! Step: attempts to remove or bypass the gate.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::stage::{Attempt, CREDIT_SCORER, SUPPORT_ASSISTANT, Stage, manifest, r
 /// The refusal of a request that removes the gate.
 const LIFTED_BY_ASSENT: &str = "only Assent lifts the gate";
 
-/// All ways around the gate that keep the content of the pod.
+/// Tries to remove or bypass the gate without a change to the content of the pod.
 pub async fn remove_the_gate(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "dev tries to bypass the gate",

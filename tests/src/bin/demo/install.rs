@@ -1,4 +1,4 @@
-//! The first step: a cluster with Assent in it.
+//! Step: opens a cluster and installs Assent.
 
 use anyhow::{Context as _, Result, ensure};
 use assent_tests::{Assent, ControlPlane, Options, Person, binaries};
@@ -31,7 +31,7 @@ pub async fn cluster(time: &Timeline) -> Result<ControlPlane> {
     Ok(cluster)
 }
 
-/// Fails if the cluster has objects of an earlier demo, because its approvals would count in this one.
+/// Fails if the cluster has objects of an earlier demo, because the old approvals would count in this demo.
 async fn ensure_fresh(cluster: &ControlPlane) -> Result<()> {
     let namespaces = [&CREDIT_SCORER, &CV_SCREENER, &SUPPORT_ASSISTANT].map(|system| system.namespace);
     let get = [&["get", "namespaces", "--ignore-not-found", "-o=name"], &namespaces[..]].concat();

@@ -1,4 +1,5 @@
-//! The demo installs Assent on a real control plane, uses it, attacks it, and checks each result before it prints it.
+//! The demo installs Assent on a real control plane, uses Assent and attacks it. The demo prints a result only after it
+//! has checked the result.
 //!
 //! ```text
 //! main ── Timeline ──> the output

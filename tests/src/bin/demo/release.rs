@@ -8,7 +8,7 @@ use crate::stage::{CREDIT_SCORER, Stage, is_held, milliseconds};
 /// The argument that only pods of the second version have.
 const V2_REVISION: &str = "--revision=fb7c492e8dd9b5fb3f2ebcac25aa5f7b2ca90449";
 
-/// Rolls out a second version. Its pod is held while the first version still runs, until two people approve.
+/// Rolls out a second version. The new pod is held until two people approve. In the meantime, the first version runs.
 pub async fn new_version(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "A new version needs a new approval",
@@ -41,7 +41,7 @@ pub async fn new_version(stage: &Stage<'_>) -> Result<()> {
     stage.time.expect("kubernetes", "the rollout continues by itself: three pods of v2 run", done).await
 }
 
-/// Revokes the second version. Its pods stop, and the first version is still approved.
+/// Revokes the second version. The pods of the second version stop, and the first version is still approved.
 pub async fn revoke(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "An approval is revoked",

@@ -15,7 +15,7 @@ const RECORD: &str = "kubectl get approvals -A --sort-by=.metadata.creationTimes
 WHEN:.metadata.creationTimestamp,WHO:.spec.approver.user,DECISION:.spec.decision,ROLE:.spec.role,VERSION:.spec.modelVersion,\
 COUNTS:.status.conditions[?(@.type==\"Counted\")].reason";
 
-/// Decommissions a system. It stops, and all attempts to bring it back fail.
+/// Decommissions a system. The system stops, and all attempts to restore the system fail.
 pub async fn retire(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "A system is retired permanently",

@@ -22,11 +22,11 @@ pub struct System {
     pub namespace: &'static str,
     pub name: &'static str,
     pub deployment: &'static str,
-    /// Its directory, relative to the root of the checkout.
+    /// The directory of the example, relative to the root of the checkout.
     pub example: &'static str,
 }
 
-/// High risk: two people must approve, and neither may be an owner.
+/// A system of high risk: two people must approve, and neither may be an owner.
 pub const CREDIT_SCORER: System = System {
     namespace: "lending",
     name: "credit-scorer",
@@ -34,7 +34,7 @@ pub const CREDIT_SCORER: System = System {
     example: "examples/credit-scorer",
 };
 
-/// High risk. The weights are in an OCI image volume.
+/// A system of high risk. The weights are in an OCI image volume.
 pub const CV_SCREENER: System = System {
     namespace: "recruiting",
     name: "cv-screener",
@@ -42,7 +42,7 @@ pub const CV_SCREENER: System = System {
     example: "examples/oci-image-volume",
 };
 
-/// Limited risk: one person must approve. An init container downloads the weights.
+/// A system of limited risk: one person must approve. An init container downloads the weights.
 pub const SUPPORT_ASSISTANT: System = System {
     namespace: "customer-service",
     name: "support-assistant",
@@ -104,7 +104,7 @@ pub struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// Starts the watches. Assent must be installed, because they need its CRDs.
+    /// Starts the watches. Assent must be installed, because the watches need its CRDs.
     pub async fn new(
         time: &'a Timeline,
         cluster: &'a ControlPlane,
@@ -131,7 +131,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Commands.
+/// Methods that run commands.
 impl Stage<'_> {
     /// Runs a command line. Words that begin with `examples/` become paths in the checkout.
     pub async fn run(&self, who: &Actor, command: &str, stdin: Option<&Value>) -> Result<Output> {
@@ -155,7 +155,7 @@ impl Stage<'_> {
         self.run(who, "kubectl apply -f -", Some(manifest)).await?.ok().map(drop)
     }
 
-    /// Runs a deciding command of `kubectl assent`, and prints its output without the long review.
+    /// Runs a command of `kubectl assent` that records a decision. Prints the output without the long review.
     pub async fn decide(&self, who: &Actor, what: &str, command: &str) -> Result<String> {
         let decide = async {
             let output = self.run(who, command, None).await?.ok()?;
@@ -194,7 +194,7 @@ impl Stage<'_> {
     }
 }
 
-/// Results.
+/// Methods that wait for results.
 impl Stage<'_> {
     /// Waits until exactly `running` pods of a system run and `held` pods are held. Returns the instant.
     pub async fn wait_for_pods(&self, system: &System, running: usize, held: usize) -> Result<Instant> {
@@ -244,7 +244,7 @@ impl Stage<'_> {
         self.pods.now(|pods| pods.values().filter(wanted).map(kube::ResourceExt::name_any).collect())
     }
 
-    /// The first of these names.
+    /// The name of the first pod of a system that is held, or that is not held.
     pub fn pod_name(&self, system: &System, held: bool) -> Result<String> {
         self.pod_names(system, held).into_iter().next().with_context(|| format!("no pod of {}", system.name))
     }
@@ -292,7 +292,7 @@ impl Stage<'_> {
             .map(|(message, _)| message.to_string())
     }
 
-    /// The Deployment of a system.
+    /// Reads the Deployment of a system.
     pub async fn deployment(&self, system: &System) -> Result<Deployment> {
         let api = Api::namespaced(self.cluster.client(Person::Admin)?, system.namespace);
         api.get(system.deployment).await.with_context(|| format!("reading {}", system.deployment))
@@ -304,7 +304,8 @@ impl Stage<'_> {
             if is_held(pod) {
                 count.held += 1;
             } else if self.cluster.is_existing() || phase(pod) == "Running" {
-                // Pods do not start on real nodes, because the images of the examples do not exist.
+                // Pods do not start on real nodes, because the images of the examples do not exist. So each pod without
+                // the gate counts as running.
                 count.running += 1;
             } else {
                 count.starting += 1;
@@ -321,7 +322,7 @@ pub fn manifest(file: &str) -> Result<Value> {
     serde_saphyr::from_str(&yaml).with_context(|| format!("parsing {file}"))
 }
 
-/// Whether a pod is held by its gate.
+/// Whether a pod has the gate of Assent.
 pub fn is_held(pod: &Pod) -> bool {
     let gates = pod.spec.iter().flat_map(|spec| spec.scheduling_gates.iter().flatten());
     gates.into_iter().any(|gate| gate.name == GATE)

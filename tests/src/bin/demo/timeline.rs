@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-/// The greatest width of prose. With it, a quote is as wide as `kubectl assent` wraps its output: 100 columns.
+/// The largest width of text. With this width, a quote has 100 columns, the width at which `kubectl assent` wraps.
 const WIDTH: usize = 124;
 
-/// The smallest width of prose.
+/// The smallest width of text.
 const NARROW: usize = 72;
 
 /// The column at which the text of a line begins.
@@ -41,7 +41,6 @@ impl Timeline {
         Self { begin: Instant::now(), steps: Cell::new(0), terminal, colour: terminal && !plain, width }
     }
 
-    /// The time since the start.
     pub fn elapsed(&self) -> Duration {
         self.begin.elapsed()
     }
@@ -76,7 +75,7 @@ impl Timeline {
     /// Prints the output of a program, wrapped and dimmed.
     pub fn quote(&self, text: &str) {
         for line in text.trim_end().lines() {
-            // Spaces are significant in a line of a diff.
+            // Spaces are significant in a line of a diff, so the line is not wrapped.
             let as_it_is = line.starts_with(['+', '-']);
             let lines = if as_it_is { vec![line.to_owned()] } else { wrapped(line, self.width - INDENT - 2) };
             for line in lines {
@@ -120,7 +119,7 @@ impl Timeline {
 }
 
 fn print(line: &str) {
-    // Ignores a closed pipe, as of `make demo | head`.
+    // Ignores a closed pipe, which `make demo | head` causes.
     let _ = writeln!(io::stdout(), "{line}");
 }
 

@@ -15,7 +15,7 @@ const LABEL: &str = "demo.assent.dev/variant";
 struct Variant {
     name: &'static str,
     title: &'static str,
-    /// Part of the expected explanation.
+    /// Part of the expected explanation, so that a pod that is held for another reason fails the demo.
     because: &'static str,
     workload: Value,
 }
@@ -93,7 +93,7 @@ async fn held_pod(stage: &Stage<'_>, variant: &Variant) -> Result<String> {
     Ok(held.await?.0)
 }
 
-/// The Job of a variant. The API server suspends it at its creation, so it has no pod.
+/// The Job of a variant. The API server suspends the Job at its creation, so the Job has no pod.
 async fn suspended_job(stage: &Stage<'_>, variant: &Variant) -> Result<String> {
     let namespace = CREDIT_SCORER.namespace;
     let jobs = format!("kubectl get jobs -l {LABEL}={} -n {namespace} -o json", variant.name);

@@ -1,8 +1,8 @@
-//! The recorded changes in the order in which they came, and the history of each pod that follows from them.
+//! The recorded changes in the order of their arrival, and the history of each object that follows from these changes.
 //!
 //! ```text
 //!  Line ── at ── change ── object      history.jsonl
-//!   └──► History ─┬─ pods by uid       created, released, bound, gone: by the time of the API server, if there is one
+//!   └──► History ─┬─ pods by uid       created, released, bound, gone: the time of the API server, if there is one
 //!                 ├─ clearances        by namespace, each with the period in which it was current
 //!                 ├─ record            the decisions of people
 //!                 └─ leaders           the holders of the Lease, each with its start
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::record::{Record, Subject, time};
 
-/// A change of an object.
+/// The kind of a recorded change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// The object was created or updated.
@@ -28,7 +28,7 @@ pub enum Change {
 /// A recorded change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Line {
-    /// When the witness received the change.
+    /// The time at which the witness received the change.
     pub at: Timestamp,
     pub change: Change,
     /// The object, or its last known state if it is gone.
@@ -36,12 +36,10 @@ pub struct Line {
 }
 
 impl Line {
-    /// The kind of the object.
     pub fn kind(&self) -> &str {
         self.object["kind"].as_str().unwrap_or_default()
     }
 
-    /// The metadata of the object.
     pub fn meta(&self) -> &Value {
         &self.object["metadata"]
     }
@@ -57,28 +55,28 @@ impl Line {
 pub struct Life {
     /// Namespace and name.
     pub name: (String, String),
-    /// The namespace, and the version with the revision of the pod. The version may not exist.
+    /// The namespace, and the version name for the revision of the pod. It is possible that no such version exists.
     pub subject: Subject,
-    /// The last known state.
+    /// The last known state of the pod.
     pub last: Value,
-    /// When the API server admitted the pod.
+    /// The time at which the API server admitted the pod.
     pub created: Timestamp,
     /// Whether the pod was held at its admission.
     pub was_held: bool,
-    /// When the gate was removed.
+    /// The time at which the gate was removed.
     pub released: Option<Timestamp>,
-    /// When the pod first had a node.
+    /// The time at which the pod got a node.
     pub bound: Option<Timestamp>,
-    /// When the pod was first being deleted.
+    /// The time at which the deletion of the pod began.
     pub ending: Option<Timestamp>,
-    /// When the pod was first gone, or ended.
+    /// The first time at which the pod had succeeded, had failed or was gone.
     pub gone: Option<Timestamp>,
 }
 
 /// A Clearance, and the period in which it was current.
 #[derive(Clone, Debug)]
 pub struct ClearancePeriod {
-    /// The start, by the clock of the API server.
+    /// The start, according to the clock of the API server.
     pub from: Timestamp,
     /// The end, or `None` for the current one.
     pub to: Option<Timestamp>,
@@ -93,13 +91,13 @@ pub struct History {
     pub pods: BTreeMap<String, Life>,
     /// The Clearances by namespace.
     pub clearances: BTreeMap<String, Vec<ClearancePeriod>>,
-    /// The last known generation of each Clearance, and when it was seen.
+    /// The last known generation of each Clearance, and the time at which the witness received it.
     seen: BTreeMap<String, (Option<i64>, Timestamp)>,
     /// The decisions of people.
     pub record: Record,
     /// The holders of the Lease, each with its start.
     pub leaders: Vec<(Timestamp, String)>,
-    /// The first known state of each Approval, by namespace and name.
+    /// The first known spec of each Approval, by namespace and name.
     pub approvals: BTreeMap<(String, String), Value>,
     /// Approvals that were changed or deleted.
     pub altered_approvals: Vec<(Timestamp, (String, String), &'static str)>,
@@ -114,7 +112,7 @@ pub struct History {
 }
 
 impl History {
-    /// Reads all lines.
+    /// Builds the history from all lines.
     pub fn new(lines: &[Line]) -> Self {
         let mut history = Self::default();
         history.read_rules(lines);
@@ -217,7 +215,7 @@ impl History {
         let entries = line.meta()["managedFields"].as_array().into_iter().flatten();
         let written = entries.filter_map(|entry| time(&entry["time"])).max();
         let from = written.or_else(|| time(&line.meta()["creationTimestamp"])).unwrap_or(line.at);
-        // The API server writes whole seconds, so the write may be at the end of that second.
+        // The API server records whole seconds, so the write may be at the end of that second.
         let to = if line.change == Change::Present { from + SignedDuration::from_secs(1) } else { line.at };
         let generation = line.meta()["generation"].as_i64();
         let before = self.seen.insert(line.text("namespace"), (generation, line.at));

@@ -1,21 +1,22 @@
-//! Judges whether each promise was kept for each pod. The judge knows the recorded changes, the outages and the errors of
-//! the operators' clocks. It knows nothing else about the operators.
+//! Judges whether each promise was kept for each pod. The judge knows the recorded changes, the outages and the errors
+//! of the operators' clocks. It knows nothing else about the operators.
 //!
 //! ```text
-//!  I1  admitted or released     a Clearance that was current at most LAG before matched the pod and had not ended,
-//!                               and the people's decisions also cleared it
+//!  I1  admitted or released     a Clearance that was current at most LAG before matched the pod and had not expired,
+//!                               and the people's decisions also cleared the pod
 //!  I2  clearance lost           gone within the grace period and SLACK, or due to end and an Event names its node
-//!  I3  at the end               approved Deployments have all replicas; no approved pod was stopped
-//!  I4  always                   no Approval is deleted or changed; a stopped pod has its Event
+//!  I3  at the end               approved Deployments have all replicas, and no approved pod was stopped
+//!  I4  always                   no Approval is deleted or changed, and a stopped pod has its Event
 //!  I5  always                   a pod that a Clearance cleared was not held, and got a node
 //! ```
 //!
-//! LAG, grace period and SLACK count only while the required components are up ([`Uptime`]). Decisions of the API server
-//! require the API server and etcd. The work of the operator also requires a leading operator.
+//! LAG, grace period and SLACK count only while the required components are up ([`Uptime`]). Decisions of the API
+//! server require the API server and etcd. The work of the operator also requires a leading operator.
 //!
-//! The API server ends an approval on its second, with any clocks of the operators. Only the stop of running pods depends
-//! on the operator's clock: it is late if the clock is slow, and early if the clock is fast. If the operators' clocks
-//! differ, and one starts a grace period and another ends it, the grace period is wrong by the difference.
+//! The API server ends an approval in the exact second. The operators' clocks do not affect this. Only the stop of
+//! running pods depends on the operator's clock. The stop is late if the clock is slow, and early if the clock is fast.
+//! One operator may start a grace period and another may end it. Then the grace period is wrong by the difference
+//! between their clocks.
 
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use super::record::time;
 use super::uptime::Uptime;
 use crate::faults::Outage;
 
-/// The longest time until a component must know a written object.
+/// The longest time until a component knows a written object.
 const LAG: Duration = Duration::from_secs(5);
 
 /// The longest time that a stop may take beyond the grace period, on a busy machine.
@@ -40,7 +41,6 @@ const UNSCHEDULED: Duration = Duration::from_secs(15);
 /// The information that the test gives to the witness.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Testimony {
-    /// The outages.
     pub outages: Vec<Outage>,
     /// The error of each operator's clock in seconds.
     pub skew: Vec<i64>,
@@ -53,7 +53,7 @@ pub struct Testimony {
 pub struct Violation {
     /// `I1` to `I5`.
     pub promise: String,
-    /// The uid or name of the object.
+    /// The uid of the pod, or the name of the Approval.
     pub object: String,
     /// The namespace and the version.
     pub subject: (String, String),
@@ -61,26 +61,26 @@ pub struct Violation {
     pub from: Timestamp,
     /// The end of the relevant period.
     pub to: Timestamp,
-    /// The description.
+    /// The description of the violation, for the output.
     pub says: String,
 }
 
 /// The numbers of judged objects, and the slowest stop.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Figures {
-    /// All pods.
+    /// The number of all pods.
     pub pods: usize,
-    /// Pods that got a node.
+    /// The number of pods that got a node.
     pub bound: usize,
-    /// Pods that were held.
+    /// The number of pods that were held.
     pub held: usize,
-    /// Losses of clearance of running pods.
+    /// The number of times that a running pod lost its clearance.
     pub losses: usize,
     /// The longest time that a pod ran after a loss, in milliseconds of uptime beyond the grace period.
     pub slowest_stop: u64,
-    /// Approvals, Rejects and Revokes.
+    /// The number of Approvals with any decision: Approve, Reject or Revoke.
     pub decisions: usize,
-    /// Changes of the leader.
+    /// The number of changes of the leader.
     pub leaders: usize,
 }
 
@@ -111,11 +111,11 @@ struct Judge<'a> {
     testimony: &'a Testimony,
     /// The uptime of the API server and etcd.
     api: Uptime,
-    /// The time in which an operator also led.
+    /// The uptime of the API server and etcd in which an operator also led.
     service: Uptime,
-    /// The time in which the scheduler was also up.
+    /// The uptime of the API server and etcd in which the scheduler was also up.
     scheduling: Uptime,
-    /// The time in which the controllers were also up.
+    /// The uptime of the API server and etcd in which the controllers were also up.
     controlling: Uptime,
     violations: Vec<Violation>,
     figures: Figures,
@@ -143,7 +143,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// I1, and the part of I5 that concerns the admission.
+    /// Checks I1, and the part of I5 about admission.
     fn admission(&mut self, uid: &str, life: &Life) {
         let at = if life.was_held { life.released } else { Some(life.created) };
         if life.was_held && self.all_clear(life) {
@@ -168,7 +168,7 @@ impl<'a> Judge<'a> {
 
     fn recorded(&self, life: &Life, at: Timestamp) -> bool {
         let known = (self.service.before(at, LAG), at + SignedDuration::from_secs(1));
-        self.history.record.cleared_for_somebody(&life.subject, known, at)
+        self.history.record.may_have_been_cleared(&life.subject, known, at)
     }
 
     /// The Clearances that the API server may have known at an instant.
@@ -189,7 +189,7 @@ impl<'a> Judge<'a> {
         known.peek().is_some() && known.all(|period| does_clear(&period.spec))
     }
 
-    /// I5: a pod that is not held gets a node.
+    /// Checks I5: a pod that is not held gets a node.
     fn start(&mut self, uid: &str, life: &Life) {
         let from = if life.was_held { life.released } else { Some(life.created) };
         let to = life.bound.or(life.ending).unwrap_or(self.history.end);
@@ -200,7 +200,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// I2, and the part of I3 that no approved pod is stopped.
+    /// Checks I2, and one part of I3: no approved pod is stopped.
     fn stop(&mut self, uid: &str, life: &Life) {
         let Some(bound) = life.bound else { return };
         let gone = life.gone.unwrap_or(self.history.end);
@@ -235,7 +235,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// I4: a pod that was stopped for its clearance has an Event.
+    /// Checks I4: a pod that was stopped because it lost its clearance has an Event.
     fn event(&mut self, uid: &str, life: &Life) {
         let (Some(_), Some(ending)) = (life.bound, life.ending) else { return };
         let second = SignedDuration::from_secs(1);
@@ -258,7 +258,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// I4: Approvals stay unchanged.
+    /// Checks I4: Approvals stay unchanged.
     fn approvals(&mut self) {
         for (at, (namespace, name), what) in &self.history.altered_approvals {
             self.violations.push(Violation {
@@ -360,7 +360,7 @@ pub fn unsettled(history: &History, now: Timestamp) -> Vec<String> {
     wrong
 }
 
-/// Whether a pod was due to end by `by`, and an Event says that its node does not confirm the end.
+/// Whether a pod was due to end by `by`, and an Event states that its node does not confirm the end.
 fn waits_for_its_node(history: &History, uid: &str, life: &Life, by: Timestamp) -> bool {
     time(&life.last["metadata"]["deletionTimestamp"]).is_some_and(|end| end <= by)
         && history.has_event(uid, "StopOverdue")

@@ -1,5 +1,5 @@
-//! The witness: a separate process with its own client, which connects only to the API server. It records all changes
-//! and judges them at the end.
+//! The witness is a separate process with its own client, which connects only to the API server. It records all
+//! changes, and judges the changes at the end.
 //!
 //! ```text
 //!  API server ── watches ──► Line ──► history.jsonl         chaos ── stdin: Testimony ──► judge
@@ -40,7 +40,7 @@ pub use self::judge::{Testimony, Violation};
 /// The timeout for the expected final state, from the end of the faults.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// The wait after an error of a watch, so that retries are no load for the API server.
+/// The wait after an error of a watch, so that retries cause little load on the API server.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// The options of the witness.
@@ -169,7 +169,7 @@ impl Watches {
         future::pending::<()>().await;
     }
 
-    /// Waits until the final state has been as expected for 2 s. Returns the differences that remain at the timeout.
+    /// Waits until the state has been as expected for 2 s. Returns the differences that remain at the timeout.
     async fn settle(&mut self, testimony: &Testimony) -> Vec<String> {
         let wrong_clocks = testimony.skew.iter().map(|skew| skew.unsigned_abs()).max().unwrap_or(0);
         let end = Instant::now() + TIMEOUT + Duration::from_secs(wrong_clocks);
@@ -240,7 +240,7 @@ impl Watches {
     }
 }
 
-/// The sources for objects of `kind`. They exclude the objects of other tenants, which the witness cannot parse.
+/// The sources for objects of `kind`. The sources exclude the objects of other tenants, which the witness cannot parse.
 fn sources(
     client: &Client,
     kind: &ApiResource,

@@ -1,37 +1,38 @@
-//! Computes from the decisions when each version was cleared, with code that shares nothing with the operator.
+//! Computes the times at which each version was cleared, from the decisions. The code shares nothing with the operator.
 //!
 //! ```text
 //!  an Approve counts       it has not expired, and has no later Revoke, and no later Reject by the same person
 //!  a version is cleared    every required role has an Approve that counts, and no Reject is in force
 //! ```
 //!
-//! The API server writes whole seconds. Of two decisions in one second, the decision against the version counts. But an
-//! operator that knows only the first decision may count it. The order of the changes says what was known.
+//! The API server records whole seconds. Of two decisions in one second, the decision against the version counts. But
+//! an operator that knows only the first decision may count the first decision. The order of the changes shows the
+//! decisions that were known.
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-/// A decision.
+/// A decision of a person: the content of one Approval.
 #[derive(Clone, Debug)]
 pub struct Decision {
-    /// When the API server recorded the decision.
+    /// The time at which the API server recorded the decision.
     pub at: Timestamp,
-    /// The person.
+    /// The user name of the person.
     pub who: String,
-    /// The role.
+    /// The role in which the person decided.
     pub role: String,
     /// `Approve`, `Reject` or `Revoke`.
     pub what: String,
-    /// The end of validity.
+    /// The end of the validity, if the decision has one.
     pub end: Option<Timestamp>,
 }
 
 /// A namespace, and the name of a version in it.
 pub type Subject = (String, String);
 
-/// All decisions about each version, in the order in which they came.
+/// All decisions about each version, in the order of their arrival.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
     decisions: BTreeMap<Subject, Vec<Decision>>,
@@ -68,21 +69,22 @@ impl Record {
         self.decisions.get(subject).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a version is cleared at `now`, with all decisions up to then.
+    /// Whether a version is cleared at `now`, with all decisions up to `now`.
     pub fn cleared(&self, subject: &Subject, now: Timestamp) -> bool {
         let known: Vec<_> = self.about(subject).iter().filter(|decision| decision.at <= now).collect();
         self.cleared_by(&known, subject, now)
     }
 
-    /// Whether the version is cleared at `now` with all decisions up to some instant between `from` and `to`.
-    pub fn cleared_for_somebody(
+    /// Whether the version is cleared at `now` for an operator that knows all decisions up to some instant between
+    /// `from` and `to`.
+    pub fn may_have_been_cleared(
         &self,
         subject: &Subject,
         (from, to): (Timestamp, Timestamp),
         now: Timestamp,
     ) -> bool {
         let all: Vec<_> = self.about(subject).iter().collect();
-        // A decision may have come at the end of its second.
+        // The API server records whole seconds, so a decision may be up to a second later than its time.
         let least = all.iter().position(|decision| decision.at + SignedDuration::from_secs(1) >= from);
         let most = all.iter().rposition(|decision| decision.at <= to).map_or(0, |last| last + 1);
         (least.unwrap_or(all.len()).min(most)..=most)
@@ -194,15 +196,15 @@ mod tests {
         ]);
         let losses = record.losses(&subject, at(0), at(50));
         assert_eq!(losses, [(at(0), at(10)), (at(20), at(30)), (at(40), at(50))]);
-        assert!(record.cleared_for_somebody(&subject, (at(35), at(45)), at(45)));
-        assert!(!record.cleared_for_somebody(&subject, (at(42), at(45)), at(45)));
+        assert!(record.may_have_been_cleared(&subject, (at(35), at(45)), at(45)));
+        assert!(!record.may_have_been_cleared(&subject, (at(42), at(45)), at(45)));
     }
 
     #[test]
     fn an_operator_may_know_only_the_first_of_two_decisions_in_one_second() {
         let (record, subject) = self::record(&[(10, "alice", "Approve", None), (10, "bob", "Revoke", None)]);
-        assert!(record.cleared_for_somebody(&subject, (at(5), at(11)), at(10)));
+        assert!(record.may_have_been_cleared(&subject, (at(5), at(11)), at(10)));
         let (record, subject) = self::record(&[(10, "bob", "Revoke", None), (10, "alice", "Approve", None)]);
-        assert!(!record.cleared_for_somebody(&subject, (at(5), at(11)), at(10)));
+        assert!(!record.may_have_been_cleared(&subject, (at(5), at(11)), at(10)));
     }
 }

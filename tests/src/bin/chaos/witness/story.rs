@@ -1,4 +1,4 @@
-//! The history of a violation: the changes of the objects concerned, and the outages at that time, in order.
+//! The history of a violation: the changes of the affected objects, and the outages at that time, in order.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Measures lags and grace periods in uptime: the time in which all required components were up and recovered.
+//! Measures lags and grace periods in uptime. Uptime is the time in which all required components were up and
+//! recovered.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 /// The time that a component needs to recover after an outage.
 const RECOVERY: SignedDuration = SignedDuration::from_secs(5);
 
-/// The periods in which something was down, in order and without overlap.
+/// The periods in which a required component was down, in order and without overlap.
 #[derive(Clone, Debug, Default)]
 pub struct Uptime {
     down: Vec<(Timestamp, Timestamp)>,
@@ -38,7 +39,7 @@ impl Uptime {
         Self::recovering(outages.into_iter().map(|(from, to)| (from, to + to.duration_since(from))))
     }
 
-    /// Up only while both are up.
+    /// The uptime in which the components of both values are up.
     pub fn and(&self, other: &Self) -> Self {
         Self::new(self.down.iter().chain(&other.down).copied())
     }

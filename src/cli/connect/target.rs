@@ -15,18 +15,19 @@ use crate::api::ModelVersion;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     Pod(String),
-    Workload(Workload, String),
+    Workload(WorkloadKind, String),
     /// The kind and name of an object whose controllers create the workloads, such as an `InferenceService`.
     Root(String, String),
     System(String),
     Version(String),
-    /// An image of a container or a volume: in full, without the digest, without digest and tag, or only the digest.
+    /// An image of a container or a volume. The text is the full name, the name without digest or without digest and
+    /// tag, or only the digest.
     Image(String),
 }
 
 /// A kind with a pod template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Workload {
+pub struct WorkloadKind {
     pub kind: &'static str,
     group: &'static str,
     names: &'static [&'static str],
@@ -36,33 +37,33 @@ pub struct Workload {
 
 const TEMPLATE: &str = "/spec/template";
 
-pub const WORKLOADS: [Workload; 6] = [
-    Workload {
+pub const WORKLOADS: [WorkloadKind; 6] = [
+    WorkloadKind {
         kind: "Deployment",
         group: "apps",
         names: &["deployment", "deployments", "deploy"],
         template: TEMPLATE,
     },
-    Workload {
+    WorkloadKind {
         kind: "StatefulSet",
         group: "apps",
         names: &["statefulset", "statefulsets", "sts"],
         template: TEMPLATE,
     },
-    Workload {
+    WorkloadKind {
         kind: "DaemonSet",
         group: "apps",
         names: &["daemonset", "daemonsets", "ds"],
         template: TEMPLATE,
     },
-    Workload {
+    WorkloadKind {
         kind: "ReplicaSet",
         group: "apps",
         names: &["replicaset", "replicasets", "rs"],
         template: TEMPLATE,
     },
-    Workload { kind: "Job", group: "batch", names: &["job", "jobs"], template: TEMPLATE },
-    Workload {
+    WorkloadKind { kind: "Job", group: "batch", names: &["job", "jobs"], template: TEMPLATE },
+    WorkloadKind {
         kind: "CronJob",
         group: "batch",
         names: &["cronjob", "cronjobs", "cj"],
@@ -70,7 +71,7 @@ pub const WORKLOADS: [Workload; 6] = [
     },
 ];
 
-impl Workload {
+impl WorkloadKind {
     pub fn resource(&self) -> ApiResource {
         ApiResource::from_gvk(&GroupVersionKind::gvk(self.group, "v1", self.kind))
     }
@@ -117,7 +118,7 @@ impl Target {
         }
     }
 
-    /// Whether a version of the system is relevant to the target.
+    /// Whether the target includes a version. Only an image or another version excludes it.
     pub fn concerns(&self, version: &ModelVersion) -> bool {
         match self {
             Self::Version(name) => version.name_any() == *name,
@@ -127,7 +128,7 @@ impl Target {
     }
 }
 
-/// Whether `image` is the image `wanted`.
+/// Whether `wanted` names `image`: in full, without digest, without digest and tag, or only by digest.
 pub fn is_image(image: &str, wanted: &str) -> bool {
     let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
     let repository = match name.rsplit_once(':') {

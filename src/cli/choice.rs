@@ -1,0 +1,22 @@
+//! The choices of a person in `approve --interactive`, besides an approval.
+
+/// The answers other than an approval in `approve --interactive`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    Reject,
+    Skip,
+    /// Skip this version and all that follow.
+    Quit,
+}
+
+impl Choice {
+    /// Parses an answer. `None` if it is not a choice.
+    pub(crate) fn of(answer: &str) -> Option<Self> {
+        match answer.to_ascii_lowercase().as_str() {
+            "r" | "reject" => Some(Self::Reject),
+            "s" | "skip" | "" => Some(Self::Skip),
+            "q" | "quit" => Some(Self::Quit),
+            _ => None,
+        }
+    }
+}

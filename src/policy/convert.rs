@@ -1,0 +1,28 @@
+//! Converts fields that containers and volumes share to the form of a runtime.
+
+use k8s_openapi::api::core::v1 as core;
+
+use crate::api::{FieldRef, ResourceFieldRef, Text};
+
+pub(super) fn is_set(text: Option<&String>) -> bool {
+    text.is_some_and(|text| !text.is_empty())
+}
+
+pub(super) fn texts(texts: Option<&Vec<String>>) -> Vec<Text> {
+    texts.into_iter().flatten().map(|text| text.as_str().into()).collect()
+}
+
+pub(super) fn field(pod: &core::ObjectFieldSelector) -> FieldRef {
+    FieldRef {
+        api_version: pod.api_version.as_deref().unwrap_or("v1").into(),
+        field_path: pod.field_path.as_str().into(),
+    }
+}
+
+pub(super) fn resource(pod: &core::ResourceFieldSelector) -> ResourceFieldRef {
+    ResourceFieldRef {
+        container_name: pod.container_name.as_deref().map(Text::from),
+        resource: pod.resource.as_str().into(),
+        divisor: pod.divisor.as_ref().map_or("0", |d| &d.0).into(),
+    }
+}

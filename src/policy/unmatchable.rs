@@ -1,0 +1,29 @@
+//! The error for a pod that no runtime can describe.
+
+use std::fmt;
+
+use super::fields::instead_of;
+
+/// The error for a pod with a field that a [`Runtime`] cannot contain, and that can change what the pod runs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("{0}")]
+pub struct Unmatchable(pub(super) Box<str>);
+
+impl Unmatchable {
+    /// The error for a pod that sets a refused field. `what` describes the field in the message. `field` is its path in
+    /// `fields`.
+    pub(super) fn new(field: &str, what: impl fmt::Display) -> Self {
+        Self(format!("{what} cannot be part of an approved runtime: {}", instead_of(field)).into())
+    }
+}
+
+/// Returns an error if the field `field` is `present` in a pod. `what` describes the field in the message.
+pub(super) fn refuse(present: bool, field: &str, what: impl fmt::Display) -> Result<(), Unmatchable> {
+    if present { Err(Unmatchable::new(field, what)) } else { Ok(()) }
+}
+
+/// Returns an error if the field `field` is `present` in one `part` of a pod, such as a container.
+pub(super) fn refuse_of(present: bool, field: &str, part: impl fmt::Display) -> Result<(), Unmatchable> {
+    let name = field.rsplit('.').next().unwrap_or(field);
+    refuse(present, field, format_args!("{name} of {part}"))
+}
