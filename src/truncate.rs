@@ -15,6 +15,13 @@ pub fn shorten(text: String, bytes: usize) -> String {
     format!("{}…", &text[..end])
 }
 
+/// The note of an Event: the cause, then the next command. Only the cause is shortened. A long command is left out,
+/// because a shortened command is useless.
+pub fn note(cause: String, next: &str) -> String {
+    let next = if next.len() <= NOTE_BYTES / 2 { next } else { "" };
+    shorten(cause, NOTE_BYTES - next.len()) + next
+}
+
 /// Replaces characters that YAML does not allow or that can control a terminal by U+FFFD. The API server parses
 /// statuses as YAML. Line feeds and tabs stay.
 pub fn plain(text: &str) -> Cow<'_, str> {
@@ -32,7 +39,7 @@ fn is_unprintable(char: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{plain, shorten};
+    use super::{NOTE_BYTES, note, plain, shorten};
 
     #[test]
     fn characters_that_yaml_does_not_allow_are_replaced() {
@@ -41,6 +48,14 @@ mod tests {
             plain("a\u{80}b\u{1b}[2Jc\u{7f}\u{85}\u{ffff}\r"),
             "a\u{fffd}b\u{fffd}[2Jc\u{fffd}\u{fffd}\u{fffd}\u{fffd}"
         );
+    }
+
+    #[test]
+    fn a_note_keeps_its_command_or_leaves_it_out() {
+        let command = "; see: kubectl assent explain pod/a -n b";
+        let text = note("x".repeat(400), command);
+        assert!(text.len() <= NOTE_BYTES && text.ends_with(command), "{text}");
+        assert_eq!(note("cause".to_owned(), &"c".repeat(200)), "cause");
     }
 
     #[test]

@@ -145,7 +145,7 @@ enum Command {
     /// Shows the same review as approve, and signs again. The earlier approval stays. Of several approvals by one
     /// person, the one that ends last counts.
     #[command(after_help = "Examples:
-  # Show what ends within 30 days, and renew one of them
+  # Show the clearances that end within 30 days, and renew one of them
   kubectl assent status -A --expiring 30d
   kubectl assent renew credit-scorer
 
@@ -230,10 +230,10 @@ enum Command {
   # The systems of every namespace, and their changes
   kubectl assent status -A --watch
 
-  # What would stop if this namespace enforced
+  # The pods that would stop if this namespace enforced
   kubectl assent status --as-if-enforced
 
-  # What would stop if every namespace enforced, for pods that request accelerators
+  # The pods with accelerators that would stop if every namespace enforced
   kubectl assent status -A --as-if-enforced --scope accelerated
 
   # For a program
@@ -332,7 +332,7 @@ Examples:
   # A directory and its subdirectories
   kubectl assent check -R -f deploy/
 
-  # Also fail on what waits for an approval
+  # Also fail if a pod waits for an approval
   kubectl assent check -f deploy/ --fail-on awaiting
 
   # The output of Kustomize or Helm, for a code host
@@ -393,7 +393,7 @@ Examples:
     ///
     /// Decisions are permanent. The API server keeps Events for an hour by default.
     #[command(after_help = "Examples:
-  # Who decided what, and what happened then
+  # The decisions on one system, and their effects
   kubectl assent history credit-scorer
 
   # Every system of every namespace
@@ -436,10 +436,10 @@ Examples:
     ///
     /// Reads the holders from RBAC, which not everybody may read. Does not show holders from other authorizers.
     #[command(after_help = "Examples:
-  # Who can approve a system
+  # The people who can approve a system
   kubectl assent who-can approve credit-scorer
 
-  # Who can stop it
+  # The people who can stop it
   kubectl assent who-can revoke credit-scorer
 
   # Every role that a risk level requires

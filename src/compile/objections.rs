@@ -21,7 +21,7 @@ use super::{by_namespace::ByNamespace, index::NamespaceFacts, status::Statuses};
 use crate::{
     api::{Approval, ApprovalStatus, Decision},
     policy::approver_of,
-    truncate::{NOTE_BYTES, plain, shorten},
+    truncate::{note, plain},
 };
 
 /// The maximum number of decisions that one compile announces. The next compiles announce the others.
@@ -105,14 +105,12 @@ fn event(namespace: &str, facts: &NamespaceFacts, approval: &Approval) -> Event 
     let version = &spec.model_version;
     let what = format!("{version} was {done} by {who} as {}{why}", spec.role);
     let next = format!("; see: kubectl assent explain modelversion/{version} -n {namespace}");
-    // Leave out a command with a long name, because a cut command is useless.
-    let next = if next.len() <= NOTE_BYTES / 2 { next } else { String::new() };
     let mut about = approval.object_ref(&());
     about.namespace = Some(namespace.to_owned());
     Event {
         type_: EventType::Warning,
         reason: reason.to_owned(),
-        note: Some(shorten(plain(&what).into_owned(), NOTE_BYTES - next.len()) + &next),
+        note: Some(note(plain(&what).into_owned(), &next)),
         action: action.to_owned(),
         // The related object makes two decisions with equal notes two Events.
         secondary: Some(about),

@@ -11,10 +11,7 @@ use serde_json::json;
 use tracing::warn;
 
 use super::{Watches, request, watches::UnreadableReport};
-use crate::{
-    event_recorder::EventRecorder,
-    truncate::{NOTE_BYTES, shorten},
-};
+use crate::{event_recorder::EventRecorder, truncate::note};
 
 /// The field manager of statuses. The apply of the condition removes the other status fields of this manager.
 const MANAGER: &str = "assent";
@@ -46,7 +43,8 @@ pub(crate) async fn report(client: Client, watches: Arc<Watches>, shutdown: impl
     }
 }
 
-fn message(report: &UnreadableReport) -> String {
+/// The cause and the next command.
+fn message(report: &UnreadableReport) -> [String; 2] {
     let object = &report.object;
     let (kind, name) =
         (object.kind.as_deref().unwrap_or_default(), object.name.as_deref().unwrap_or_default());
@@ -54,16 +52,15 @@ fn message(report: &UnreadableReport) -> String {
         object.namespace.as_ref().map_or_else(String::new, |namespace| format!(" -n {namespace}"));
     let next = format!("; correct it: kubectl edit {} {name}{namespace}", kind.to_lowercase());
     let cause = format!("unreadable, so it counts as missing: {}", report.why);
-    // A command with a long name is left out, because a shortened command is useless.
-    let next = if next.len() <= NOTE_BYTES / 2 { next } else { String::new() };
-    shorten(cause, NOTE_BYTES - next.len()) + &next
+    [cause, next]
 }
 
 async fn publish(recorder: &EventRecorder, report: &UnreadableReport) {
+    let [cause, next] = message(report);
     let event = Event {
         type_: EventType::Warning,
         reason: UNREADABLE.to_owned(),
-        note: Some(message(report)),
+        note: Some(note(cause, &next)),
         action: "Read".to_owned(),
         secondary: None,
     };
@@ -81,7 +78,7 @@ async fn write_condition(client: &Client, report: &UnreadableReport) {
         "apiVersion": object.api_version,
         "kind": kind,
         "status": { "conditions": [{
-            "type": "Ready", "status": "False", "reason": UNREADABLE, "message": message(report),
+            "type": "Ready", "status": "False", "reason": UNREADABLE, "message": message(report).concat(),
             "observedGeneration": report.generation, "lastTransitionTime": report.since,
         }] },
     });

@@ -81,6 +81,25 @@ pub async fn a_held_event_states_the_current_cause(cluster: &ControlPlane) -> Re
     Ok(())
 }
 
+/// The operator sends an equal Event about a system once per minute. A later one counts in the series of the first.
+pub async fn an_equal_event_after_a_minute_is_counted_in_a_series(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "event-series", "high").await?;
+    scene.publish("v1", &container("1")).await?;
+    scene.apply(Dev, &scene.pod("first", &container("1"))).await?;
+    scene.event("AISystem", SYSTEM, "Held").await?;
+    tokio::time::sleep(Duration::from_secs(65)).await;
+    scene.apply(Dev, &scene.pod("second", &container("1"))).await?;
+    until(Duration::from_secs(20), "a series of two Events", async || {
+        let events = scene.list("events.v1.events.k8s.io").await?;
+        let about_system =
+            |event: &&Value| event["reason"] == "Held" && event["regarding"]["kind"] == "AISystem";
+        let held: Vec<_> = events.iter().filter(about_system).collect();
+        ensure!(held.len() == 1, "{} Events about the system", held.len());
+        Ok((held[0]["series"]["count"] == 2).then_some(()))
+    })
+    .await
+}
+
 /// Carol approves as risk officer, and Bob approves for the ethics board.
 async fn others_approve(scene: &Scenario<'_>, version: &str) -> Result<()> {
     let digest = scene.digest_of(version).await?;

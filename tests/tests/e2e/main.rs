@@ -262,6 +262,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         decisions::review_names_content_that_can_change_after_the_approval,
         decisions::a_rejection_or_revocation_is_one_event_on_version_and_system,
         decisions::a_held_event_states_the_current_cause,
+        decisions::an_equal_event_after_a_minute_is_counted_in_a_series,
         decisions::decided_content_stays_after_its_objects_are_deleted_and_replaced,
         decisions::a_replaced_impact_assessment_withholds_until_it_is_approved_again,
         refusals::dev_cannot_remove_the_gate,
