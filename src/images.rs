@@ -18,12 +18,12 @@ use crate::policy::Accelerators;
 pub struct Signs {
     /// The image patterns. Only the inventory uses them.
     pub images: ImagePatterns,
-    /// The signs of accelerators. The scope `accelerated` covers pods that show one.
+    /// The signs of accelerators. The scope `accelerated` covers the pods that have such a sign.
     pub accelerators: Accelerators,
 }
 
 impl Signs {
-    /// Whether a pod shows a sign of an AI workload.
+    /// Whether a pod has a sign of an AI workload.
     pub fn suspect(&self, metadata: &ObjectMeta, pod: &PodSpec) -> bool {
         self.accelerators.of(metadata.annotations.as_ref(), pod).next().is_some()
             || self.images.matched(pod).next().is_some()

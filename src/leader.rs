@@ -71,7 +71,7 @@ impl Leadership {
             let lease = match tokio::time::timeout(left, changes.next()).await {
                 Ok(Some(Ok(lease))) => lease.and_then(|lease| readable(lease).spec).unwrap_or_default(),
                 Ok(Some(Err(error))) => {
-                    debug!(identity = self.identity, "cannot watch the lease: {error}; trying again");
+                    debug!(identity = self.identity, "cannot watch the lease: {error}; retrying in 3 s");
                     tokio::time::sleep(RETRY).await;
                     continue;
                 }
@@ -121,7 +121,7 @@ impl Leadership {
             if let Err(error) = self.leases.replace(self.name, &PostParams::default(), &lease).await {
                 warn!(
                     identity = self.identity,
-                    "cannot release the lease: {error}; a standby waits for its end"
+                    "cannot release the lease: {error}; a standby waits until it expires"
                 );
             }
         }
@@ -132,7 +132,7 @@ impl Leadership {
         match self.take(observed).await {
             Ok(taken) => Some(taken),
             Err(error) => {
-                warn!(identity = self.identity, "cannot {verb} the lease: {error}; trying again");
+                warn!(identity = self.identity, "cannot {verb} the lease: {error}; retrying");
                 None
             }
         }

@@ -45,8 +45,9 @@ enum Command {
         /// image or use an accelerator, and belong to no AI system.
         #[arg(long, env = "ASSENT_IMAGE_PATTERNS", default_value = "")]
         image_patterns: ImagePatterns,
-        /// More signs of accelerators, one per line, such as `resource example.com/npu`. A pod that shows one is
-        /// governed in namespaces with the scope accelerated. Signs: resource, `runtimeClass`, variable, annotation.
+        /// More signs of accelerators, one per line, such as `resource example.com/npu`. Namespaces with the
+        /// scope accelerated govern the pods with such a sign. Signs: resource, `runtimeClass`, variable,
+        /// annotation.
         #[arg(long, env = "ASSENT_ACCELERATORS", default_value = "")]
         accelerators: Accelerators,
         /// Format of the log.

@@ -87,7 +87,7 @@ pub struct ExpiringLabels {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Compiles of namespaces, and the time of the last one.
+    /// The number of times that a namespace was compiled, and the time of the last compile.
     compiles: Counter,
     last_compile: Gauge<f64, AtomicU64>,
     /// Failed compiles.
@@ -228,12 +228,14 @@ impl Metrics {
         self.last_compile.set(now.as_second() as f64);
     }
 
-    /// Counts a refusal of a Clearance or of the status of an object of `kind`.
+    /// Counts a write that the API server refused: a Clearance, or the status of an object of `kind`.
     pub fn refused(&self, kind: &str) {
         self.refused_writes.get_or_create(&KindLabel { kind: kind.to_owned() }).inc();
     }
 
-    /// Sets the number of versions of `namespace` that lose their clearance, by days. Removes the series of zero versions.
+    /// Sets the gauges of the clearances of `namespace` that end soon. Each pair in `versions` is a number of
+    /// days, and the number of versions that lose their clearance within these days. Removes the gauge of
+    /// zero versions.
     pub fn expiring(&self, namespace: &str, versions: &[(u32, usize)]) {
         for &(days, versions) in versions {
             let labels = ExpiringLabels { namespace: namespace.to_owned(), days };

@@ -64,7 +64,7 @@ fn has_unique_names(runtime: &Runtime) -> bool {
     containers.len() == runtime.containers.len() && volumes.len() == runtime.volumes.len()
 }
 
-/// Sorts containers and volumes by name, because their order does not count.
+/// Sorts containers and volumes by name, because their order does not matter.
 fn sorted(runtime: &Runtime) -> Runtime {
     let mut runtime = runtime.clone();
     runtime.containers.sort_by(|a, b| a.name.cmp(&b.name));

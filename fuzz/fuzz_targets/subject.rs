@@ -21,7 +21,8 @@ impl Signed {
         Subject::new(&self.namespace, &self.system, None, &self.version).digest()
     }
 
-    /// The content that an approval covers, in a form that can be compared. The order of jurisdictions does not count.
+    /// The content that an approval covers, in a form that can be compared. Jurisdictions are sorted, because
+    /// their order does not matter.
     fn material(&self) -> impl PartialEq {
         let mut jurisdictions = self.system.jurisdictions.clone();
         jurisdictions.sort();

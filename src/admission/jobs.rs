@@ -20,8 +20,9 @@ use crate::{
     policy::{JOB_CONTROLLER, QUEUE_LABELS},
 };
 
-/// Parts of the annotation that `kubectl apply` writes for a manifest with `suspend: true`. Its JSON has sorted keys.
-/// The neighbours distinguish this field from nested fields named `suspend`.
+/// Regular expressions for the annotation that `kubectl apply` writes for a manifest with `suspend: true`.
+/// The annotation is JSON with sorted keys. The keys next to `suspend` distinguish this field from nested
+/// fields of the same name.
 const JOB_IS_SUSPENDED: &str = r#""suspend":true,"template":[{]"#;
 const CRON_JOB_IS_SUSPENDED: &str = r#""schedule":"[^"]*"(,"startingDeadlineSeconds":[0-9]+)?(,"successfulJobsHistoryLimit":[0-9]+)?,"suspend":true"#;
 

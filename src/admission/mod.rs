@@ -112,8 +112,10 @@ pub fn policies(operator: &Operator) -> Vec<PolicyObject> {
 /// The annotation with the [`fingerprint`] of the policies that a release installed.
 pub const POLICIES_ANNOTATION: &str = "assent.dev/policies";
 
-/// Identifies the policies of this version with these `accelerators`. The fingerprint does not depend on the operator's
-/// name. The chart computes the second part itself, from the first digits of the SHA-256 of the accelerators' text.
+/// Identifies the policies of this version with these `accelerators`. The first part is a hash of the
+/// policies without added accelerators and without the operator's name. If `accelerators` adds names, the
+/// second part is a hash of these names. The chart computes the second part itself, as the first digits of
+/// the SHA-256 of their text.
 ///
 /// # Panics
 /// Never: policies serialise.

@@ -25,9 +25,10 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
     manifests
 }
 
-/// The bindings of the policies that need a `Clearance`. In a namespace with the scope `labelled`, pods without the
-/// label match no binding. So they cost nothing and do not depend on a `Clearance`. Only the expressions evaluate the
-/// scope `accelerated`: see [`governs`].
+/// The bindings of the policies that need a `Clearance`. In a namespace with the scope `labelled`, pods
+/// without the label match no binding. So the policies add no cost to such pods, and such pods do not depend
+/// on a `Clearance`. No binding can select by the scope `accelerated`, so the expressions evaluate this
+/// scope: see [`governs`].
 const REACHES: [Binding; 2] = [
     Binding { suffix: "", scopes: Err(&[api::Scope::Labelled]), label: None },
     Binding {

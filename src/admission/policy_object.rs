@@ -275,11 +275,11 @@ pub(super) fn breaks_one_of(rules: &[Rule]) -> String {
 /// The responses to two kinds of request: one that breaks a rule, and one that the API server cannot judge.
 #[derive(Clone, Copy)]
 pub(super) enum Answer {
-    /// Refuse both kinds.
+    /// Refuse a request that breaks a rule, and a request that cannot be judged.
     Refuse,
-    /// Refuse a broken rule, and admit a request that cannot be judged.
+    /// Refuse a request that breaks a rule. Admit a request that cannot be judged.
     RefuseIfJudged,
-    /// Admit both kinds, with a warning for a broken rule.
+    /// Admit a request that breaks a rule, with a warning. Admit a request that cannot be judged.
     Warn,
 }
 
@@ -299,8 +299,8 @@ impl Answer {
     }
 }
 
-/// A validating policy and its binding. The reason of a refusal is Forbidden. After the default reason, Invalid, some
-/// `GitOps` controllers delete and recreate the object.
+/// A validating policy and its binding. A refusal has the reason Forbidden. After a refusal with the default
+/// reason, Invalid, some `GitOps` controllers delete and recreate the object.
 pub(super) fn validating(
     name: &str,
     answer: Answer,

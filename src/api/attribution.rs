@@ -56,7 +56,7 @@ pub fn unproven(field_manager: &str) -> String {
     format!("field manager {field_manager} (unproven)")
 }
 
-/// The entry of the field manager of the last write. Writes to subresources do not count.
+/// The entry of the field manager of the last write. Ignores writes to subresources.
 pub fn last_write(metadata: &ObjectMeta) -> Option<&ManagedFieldsEntry> {
     let entries = metadata.managed_fields.iter().flatten();
     entries.filter(|entry| entry.subresource.is_none()).max_by_key(|entry| entry.time.clone())

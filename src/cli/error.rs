@@ -105,7 +105,7 @@ pub enum Error {
     NoReason {
         /// The verb of the command, such as `reject`.
         act: &'static str,
-        /// The same command with `--reason`.
+        /// The typed command, with `--reason` added.
         command: String,
     },
     /// The digest of the content differs from `--digest`.
@@ -124,7 +124,7 @@ pub enum Error {
     },
     /// The digest in the status of the version differs from the digest of its content.
     #[error(
-        "the status of {subject} has digest {theirs}, but its content has {ours}: the operator has not read the last change, or somebody edited the status. Nothing was signed"
+        "the status of {subject} has digest {theirs}, but its content has {ours}: the operator has not read the last change, or another user edited the status. Nothing was signed"
     )]
     OperatorDisagrees {
         /// The version and its system.
@@ -162,7 +162,7 @@ pub enum Error {
     /// Standard input or standard output is not a terminal, so no user can answer a question.
     #[error("cannot ask for confirmation: this is not a terminal")]
     NotATerminal {
-        /// The same command with `--yes`.
+        /// The typed command, with `--yes` added.
         command: String,
     },
     /// The user did not confirm.
@@ -191,7 +191,7 @@ pub enum Error {
         system: String,
         /// The systems that depend on `system`, as `NAMESPACE/NAME`.
         by: Vec<String>,
-        /// The same command with `--force`.
+        /// The typed command, with `--force` added.
         command: String,
     },
     /// Some decisions of `approve --interactive` failed.

@@ -434,7 +434,8 @@ Examples:
     },
     /// Show which roles may decide on a system, and who holds them
     ///
-    /// Reads the holders from RBAC, which not everybody may read. Does not show holders from other authorizers.
+    /// Reads the holders from RBAC and from the keys of approver roles, which not every user may read. Does not show
+    /// holders from other authorizers.
     #[command(after_help = "Examples:
   # The people who can approve a system
   kubectl assent who-can approve credit-scorer

@@ -23,7 +23,7 @@ const PER_CONTAINER: u64 = 400;
 /// The cost of a search by name in a list, for each item of the list.
 const PER_ITEM: u64 = 16;
 
-/// The cost for each variable of the check whether the variable may vary, and of similar checks.
+/// The cost of one check whether a variable may vary. Some checks of mounts and volumes cost as much.
 const PER_VARYING: u64 = 28;
 
 /// The cost of a comparison of a variable's name with one trusted prefix.

@@ -50,7 +50,7 @@ const CLEARED: &str = "Cleared";
 #[derive(Default)]
 pub struct Snapshot {
     observed: Observed,
-    /// The author of each source, by the name of the source, such as `aisystem/scorer`.
+    /// The author of each object on which the verdicts depend, by kind and name, such as `aisystem/scorer`.
     writers: BTreeMap<String, Attribution>,
     /// The message of a verdict, by version.
     messages: BTreeMap<String, Text>,

@@ -66,7 +66,7 @@ use crate::{
 /// A namespace, risk level or trusted sidecar could not be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API server refused a read or a write.
+    /// A request to read or write an object failed.
     #[error("{what}: {source}")]
     Write {
         /// The object, with its kind and name.
@@ -118,8 +118,8 @@ impl Context {
 
     /// Reports that another user changed or deleted a Clearance. The policies normally refuse that.
     async fn report_restored(&self, namespace: &str) {
-        let note = "somebody else changed or deleted the Clearance; Assent restored it, and stops uncleared pods \
-                    that were created meanwhile";
+        let note = "another user changed or deleted the Clearance; Assent restored it, and stops uncleared pods \
+                    that were created in the meantime";
         warn!(namespace, "{note}");
         self.metrics.clearances_restored.inc();
         self.warn_of_clearance(namespace, "ClearanceRestored", "Restore", note).await;
@@ -131,7 +131,7 @@ impl Context {
         let why = why.rsplit_once("denied request: ").map_or(why, |(_, message)| message);
         let note = format!(
             "some versions are withheld, because the API server stored only a smaller Clearance: \
-             kubectl get modelversions -n {namespace}; its answer: {why}"
+             kubectl get modelversions -n {namespace}; the API server answered: {why}"
         );
         self.warn_of_clearance(namespace, "ClearanceReduced", "Reduce", &note).await;
     }
@@ -213,7 +213,7 @@ impl Context {
             Ok(outcome) => Some(outcome),
             Err(error) => {
                 self.metrics.compile_errors.inc();
-                warn!(?key, "{error}; trying again");
+                warn!(?key, "{error}; retrying with back-off");
                 None
             }
         }

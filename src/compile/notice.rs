@@ -20,7 +20,7 @@ pub enum Notice {
 impl Notice {
     pub const ALL: [Self; 4] = [Self::Within1Day, Self::Within7Days, Self::Within14Days, Self::Within30Days];
 
-    /// The number of days between the begin of the step and the end of the clearance.
+    /// The number of days between the start of the step and the end of the clearance.
     pub const fn days(self) -> u32 {
         match self {
             Self::Within1Day => 1,
@@ -45,7 +45,7 @@ impl Notice {
         Self::ALL.into_iter().find(|notice| notice.begins(end) <= now)
     }
 
-    /// The begin of the next step.
+    /// The start of the next step.
     pub fn next(end: Timestamp, now: Timestamp) -> Option<Timestamp> {
         Self::ALL.into_iter().map(|notice| notice.begins(end)).filter(|begins| *begins > now).min()
     }

@@ -100,7 +100,7 @@ fn event(namespace: &str, facts: &NamespaceFacts, approval: &Approval) -> Event 
         Decision::Approve | Decision::Reject => ("Rejected", "rejected", "Reject"),
     };
     let approver = approver_of(approval, &facts.roles);
-    let who = approver.as_ref().map_or("somebody", |approver| &*approver.user);
+    let who = approver.as_ref().map_or("an unknown person", |approver| &*approver.user);
     let why = spec.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     let version = &spec.model_version;
     let what = format!("{version} was {done} by {who} as {}{why}", spec.role);

@@ -85,7 +85,7 @@ pub enum Claim {
     Runs,
     /// The system is newly cleared.
     New,
-    /// The system is in the current Clearance.
+    /// The system is in the current Clearance, but none of its pods can run.
     Known,
     None,
 }

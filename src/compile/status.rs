@@ -403,12 +403,12 @@ fn effect(
         ApprovalEffect::Revoked => format!("a revocation came after it, or in the same second; {again}"),
         ApprovalEffect::Expired => format!("it expired; {again}"),
         ApprovalEffect::ApproverIsOwner => {
-            "its approver owns the system, and the risk level separates duties: somebody else must approve"
+            "its approver owns the system, and the risk level separates duties: a person who is not an owner must approve"
                 .to_owned()
         }
         ApprovalEffect::ApproverIsAuthor => {
             "its approver created the version or last changed the system, and the risk level separates duties: \
-             somebody else must approve"
+             a person who is not an author must approve"
                 .to_owned()
         }
         ApprovalEffect::RoleNotRequired => {

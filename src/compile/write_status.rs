@@ -131,7 +131,7 @@ impl Writer<'_> {
         let failed = |source| Error::Write { what: format!("status of {kind} {name}"), source };
         let owned = |status: &S| owned_fields(status).map_err(kube::Error::SerdeError).map_err(failed);
         let status = owned(wanted)?;
-        // The stored status is plain text, so it is compared after the same replacements.
+        // `owned` replaces the characters that the API server refuses. The stored status does not have them.
         if current.map(owned).transpose()?.as_ref() == Some(&status) {
             return Ok(());
         }

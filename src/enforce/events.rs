@@ -187,11 +187,11 @@ impl EventEmitter {
     ) {
         let note = Note {
             cause: format!(
-                "held: its termination grace is {} s, but its risk level allows at most {most} s (half of onLoss.gracePeriodSeconds)",
+                "held: its termination grace period is {} s, but its risk level allows at most {most} s (half of onLoss.gracePeriodSeconds)",
                 pod.longest_grace
             ),
             next: format!(
-                "; set a shorter grace in the pod template, then: kubectl delete pod {} -n {}",
+                "; set a shorter grace period in the pod template, then: kubectl delete pod {} -n {}",
                 key.name, key.namespace
             ),
         };
@@ -214,7 +214,7 @@ impl EventEmitter {
             }
             Some(Deletion { at, with: Some(with), kept_by: KeptBy::Node(node) }) if ends_late => (
                 format!(
-                    "it was deleted with a grace of {with} s before Assent could stop it, and nobody can shorten that"
+                    "it was deleted with a grace period of {with} s before Assent could stop it, and a kubelet does not shorten it"
                 ),
                 format!("; node {node} ends it at {at:.0} at the latest"),
             ),

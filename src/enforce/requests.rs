@@ -110,7 +110,7 @@ impl Enforcer {
             namespace = &*key.namespace,
             pod = &*key.name,
             ?action,
-            "the action failed: {answer}; trying again"
+            "the action failed: {answer}; retrying within 2 s"
         );
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
         let now = Timestamp::now();

@@ -21,7 +21,7 @@ use tracing::debug;
 use super::owner::{OwnerRef, Roots};
 use crate::{
     api::{AISystem, Condition, PODS_HELD, PodCount, condition},
-    watch::{Lenient, RETRY, is_transient, jittered, request},
+    watch::{Lenient, is_transient, request, retry_delay},
 };
 
 /// The field manager of the counts. It differs from the manager of the other fields of a status.
@@ -91,7 +91,7 @@ impl StatusWriter {
                     if let Err(error) = self.write(&system, &count).await {
                         if is_transient(&error) {
                             pending.insert(system, Some(count));
-                            tokio::time::sleep(jittered(RETRY)).await;
+                            retry_delay().await;
                         } else {
                             debug!(
                                 namespace = &*system.0,
@@ -154,7 +154,7 @@ async fn read_written(client: &Client) -> BTreeMap<System, Written> {
         let listed = match api.list(&page).await {
             Ok(listed) => listed,
             Err(error) => {
-                debug!("cannot list the statuses of all systems: {error}; writing the others again");
+                debug!("cannot list the statuses of all systems: {error}; rewriting the unread ones");
                 return written;
             }
         };

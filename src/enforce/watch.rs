@@ -117,7 +117,8 @@ impl Enforcer {
         self.counts.mark(&key.namespace);
     }
 
-    /// Emits the Event of a request that timed out, if the watch shows that the API server carried it out.
+    /// Emits the Event of a request that timed out, if the watch shows that the API server carried out the
+    /// request.
     fn acknowledge(&mut self, key: &PodKey, gone: bool) {
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
         if let Some(action) = pod.take_done(gone, Instant::now()) {

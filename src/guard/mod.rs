@@ -119,7 +119,7 @@ impl PolicyRestorer {
             Ok(Err(not_installed)) => return Some(self.pause(not_installed)),
             Err(error) => {
                 warn!(
-                    "policies are missing or changed, and the release cannot be read: {error}; trying again"
+                    "policies are missing or changed, and the release cannot be read: {error}; retrying in 1 s"
                 );
                 return Some(RETRY);
             }
@@ -151,7 +151,7 @@ impl PolicyRestorer {
                 // The policy of this binding was deleted too, but the watch has not delivered the deletion yet.
                 Err(error) if error.to_string().contains("unable to get policy") => all = false,
                 Err(error) => {
-                    warn!(policy = %key, "missing or changed, and cannot be restored: {error}; trying again");
+                    warn!(policy = %key, "missing or changed, and cannot be restored: {error}; retrying in 1 s");
                     all = false;
                 }
             }
@@ -183,7 +183,7 @@ impl PolicyRestorer {
                 ),
                 NotInstalled::Other(version) => info!(
                     version,
-                    "the policies of the release are of another version or other values than this operator's: they are left unchanged"
+                    "the policies of the release are of another version or other values than this operator: they are left unchanged"
                 ),
             }
         }

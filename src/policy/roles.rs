@@ -1,4 +1,5 @@
-//! Counts the filled places in each role. With separation of duties, one person fills only one place.
+//! Counts the filled places in each role. A role has one place for each approval that the risk level
+//! requires. With separation of duties, one person fills only one place.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -149,7 +149,8 @@ fn verified<'a>(
     if public.verify(SIGNATURE_NAMESPACE, &text, &signed).is_err() {
         return Err(NotSigned::OfAnother { user });
     }
-    // Otherwise a user could keep an approval with a future date, and lift a later revocation with it.
+    // Without this check, a user could keep an approval with a future date, and use the approval to lift a
+    // later revocation.
     let signed_at = whole_seconds(signature.signed_at.0);
     if spec.decision == Decision::Approve && signed_at > at {
         return Err(NotSigned::DatedAhead { user, signed_at, at });

@@ -47,9 +47,10 @@ pub struct Pod {
     pub gated: bool,
     pub labelled_held: bool,
     pub created: Tick,
-    /// The end of its deletion, if it is being deleted.
+    /// The end of the grace period, if the pod is being deleted.
     pub ends_at: Option<Tick>,
-    /// Its release is not retried. Only without [`super::guard::Guard::Retry`].
+    /// The operator does not retry the release of the pod. Possible only without
+    /// [`super::guard::Guard::Retry`].
     pub given_up: bool,
     pub witness: PodWitness,
 }
@@ -69,13 +70,14 @@ pub struct PodWitness {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Its process does not run.
+    /// The process of the operator does not run.
     Down,
-    /// It waits for the Lease.
+    /// The operator waits for the Lease.
     Standby,
-    /// It has the Lease.
+    /// The operator has the Lease.
     Leading,
-    /// It lost the Lease during a pause and continues. Only without [`super::guard::Guard::LeaseWatched`].
+    /// The operator lost the Lease during a pause and continues. Possible only without
+    /// [`super::guard::Guard::LeaseWatched`].
     Stale,
 }
 
@@ -154,7 +156,7 @@ pub struct Witness {
 }
 
 impl Operator {
-    /// Whether it compiles and enforces.
+    /// Whether the operator compiles and enforces.
     pub fn acts(&self) -> bool {
         matches!(self.role, Role::Leading | Role::Stale)
     }

@@ -33,7 +33,7 @@ pub(crate) use self::{
     queue::{Outcome, Queue},
     relist::{Change, Relist},
     report::report,
-    retry::{RETRY, background_backoff, is_transient, jittered},
+    retry::{RETRY, background_backoff, is_transient, jittered, retry_delay},
     timers::Timers,
     watches::Watches,
 };

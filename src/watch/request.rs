@@ -78,7 +78,8 @@ pub(crate) async fn delete<K: Resource<DynamicType = ()>>(
     client.request_text(request.map_err(kube::Error::BuildRequest)?).await.map(drop)
 }
 
-/// Patches the status of an object. `collection` is the URL path of its kind in its namespace.
+/// Patches the status of an object. `collection` is the URL path of all objects of the same kind in the
+/// namespace.
 pub(crate) async fn patch_status<P: Serialize>(
     client: &Client,
     collection: &str,

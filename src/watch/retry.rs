@@ -13,6 +13,11 @@ pub(crate) fn jittered(duration: Duration) -> Duration {
     duration.mul_f64(0.5 + fastrand::f64())
 }
 
+/// Waits before the retry of a refused request.
+pub(crate) async fn retry_delay() {
+    tokio::time::sleep(jittered(RETRY)).await;
+}
+
 /// The back-off of background work. The retries end after some minutes.
 pub(crate) fn background_backoff() -> ExponentialBuilder {
     ExponentialBuilder::default().with_max_delay(RETRY * 5).with_max_times(30).with_jitter()

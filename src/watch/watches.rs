@@ -111,7 +111,7 @@ struct Entry {
 #[derive(Clone, Debug)]
 pub(super) struct UnreadableReport {
     pub(super) object: ObjectReference,
-    /// The URL path of its kind in its namespace.
+    /// The URL path of all objects of the same kind in the same namespace.
     pub(super) path: String,
     pub(super) generation: Option<i64>,
     pub(super) since: Timestamp,
@@ -177,7 +177,7 @@ impl Watches {
     fn failed(&self, id: usize, kind: &str, error: &watcher::Error) {
         let why = describe(error);
         self.metrics.watch_errors.inc();
-        warn!(kind, "the watch failed: {why}; trying again");
+        warn!(kind, "the watch failed: {why}; retrying with back-off");
         self.state().streams[id].failed(why, Instant::now());
     }
 

@@ -18,7 +18,7 @@ use crate::kubeconfig::Account;
 use crate::people::Person;
 use crate::wait::until;
 
-/// The namespace of the controller, as in Flux.
+/// The namespace of the controller. Flux uses this name too.
 pub const NAMESPACE: &str = "flux-system";
 
 /// The service account of the controller.

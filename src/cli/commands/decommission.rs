@@ -47,7 +47,7 @@ pub struct DecommissionRequest {
     pub date: Option<(String, Until)>,
     pub reason: Option<String>,
     pub successor: Option<String>,
-    /// Decommission it even if another system needs it.
+    /// Decommission the system even if another system needs it.
     pub force: bool,
     /// Do not ask for confirmation.
     pub yes: bool,
@@ -237,7 +237,7 @@ fn review(
     );
     if let Some(tool) = gitops_tool(system) {
         let text = format!(
-            "{tool} applies this system from Git: add the same to its manifest there, for its readers and for other clusters"
+            "{tool} applies this system from Git: add this to its manifest in Git too, for its readers and for other clusters"
         );
         page.mark("!", LOOK, &text);
         let yaml = output::yaml(&json!({ "spec": { "decommission": end } })).unwrap_or_default();

@@ -240,7 +240,7 @@ impl Item {
         if !self.other_roles.is_empty() {
             let others = self.other_roles.join(" and ");
             let text = format!(
-                "One person fills one role: you decide as {}, and somebody else as {others}.",
+                "One person fills one role: you decide as {}, and another person as {others}.",
                 self.role
             );
             page.say(LOOK, &text);

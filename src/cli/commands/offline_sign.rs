@@ -189,7 +189,7 @@ impl Detached {
             GOOD,
             &format!("Signed: approval/{name} by {user} as {}, in {file}", approval.spec.role),
         );
-        page.mark("-", PLAIN, "it counts once anybody applies it: merge it, or");
+        page.mark("-", PLAIN, "it counts after it is applied, by any account: merge it, or");
         page.command(&format!("kubectl apply -f {file}"));
         format!("\n{}", page.finish())
     }

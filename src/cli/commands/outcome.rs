@@ -69,7 +69,7 @@ fn render(
 ) -> String {
     let spec = &approval.spec;
     let mut page = Page::default();
-    let who = spec.approver.as_ref().map_or("nobody", |a| &a.user);
+    let who = spec.approver.as_ref().map_or("an unknown person", |a| &a.user);
     page.say(PLAIN, &format!("Recorded: approval/{} by {who} as {}", approval.name_any(), spec.role));
     let subject = format!("{} of {}", spec.model_version, spec.system);
     if judgement.is_cleared() {

@@ -397,7 +397,7 @@ impl ResolvedDecision<'_> {
         });
         let Some(objection) = objection else { return Ok(after) };
         let approver = after.approver(objection);
-        let who = approver.as_ref().map_or("somebody", |a| &a.user);
+        let who = approver.as_ref().map_or("an unknown person", |a| &a.user);
         let why = objection.spec.reason.as_deref().unwrap_or("no reason given");
         changed(format!("{who} decided to {} it ({why})", verb(objection.spec.decision)))
     }

@@ -188,7 +188,8 @@ impl Which {
         systems.iter().enumerate().map(|(i, system)| Row::new(system, record(i), now)).collect()
     }
 
-    /// With `--expiring`, the systems that lose a clearance by that time, the earliest first. Otherwise all `systems`.
+    /// The systems that lose a clearance by the time in `--expiring`, the earliest loss first. All `systems`
+    /// without `--expiring`.
     fn expiring(&self, mut systems: Vec<AISystem>, now: Timestamp) -> Vec<AISystem> {
         let Some(by) = &self.expiring else { return systems };
         let end = |system: &AISystem| system.status.as_ref()?.not_after.as_ref().map(|end| end.0);

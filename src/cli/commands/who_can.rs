@@ -106,7 +106,7 @@ impl Requirements {
         };
         let level = &system.spec.risk_level;
         if self.levels.is_empty() {
-            format!("There is no risk level {level}: nobody can approve before it exists.")
+            format!("There is no risk level {level}: create it before people approve.")
         } else {
             format!("Risk level {level} requires no approval.")
         }

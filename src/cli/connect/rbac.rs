@@ -3,15 +3,19 @@
 //! ```text
 //!  SelfSubjectReview ───────► Approver
 //!  SelfSubjectAccessReview ─► roles held         verb approve, approverroles.assent.dev/<role>
-//!  ClusterRoles + Bindings ─► holders of a role  from RBAC only, not from other authorizers
+//!  ClusterRoles + Bindings ─┐
+//!  ApproverRoles (keys) ────┴► holders of a role  not from authorizers other than RBAC
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::{
-    authentication::v1::SelfSubjectReview,
-    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
-    rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Subject},
+use k8s_openapi::{
+    api::{
+        authentication::v1::SelfSubjectReview,
+        authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+        rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Subject},
+    },
+    jiff::Timestamp,
 };
 use kube::{
     Api, Client,
@@ -19,8 +23,9 @@ use kube::{
 };
 
 use crate::{
-    api::{Approver, GROUP},
+    api::{Approver, ApproverRole, GROUP},
     cli::error::{Error, Result},
+    watch::request,
 };
 
 /// The resource whose object names are the roles.
@@ -73,20 +78,24 @@ async fn holds(client: &Client, role: &str) -> Result<bool> {
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
-/// The holders of each role according to RBAC.
+/// The holders of each role: by RBAC, or by a key of the `ApproverRole`.
 #[derive(Clone, Debug, Default)]
 pub struct Holders {
     by_cluster_role: BTreeMap<String, (Vec<PolicyRule>, BTreeSet<String>)>,
+    by_key: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Holders {
-    /// Reads the cluster roles and their bindings. `None` if a read fails, for example without permission.
+    /// Reads the cluster roles, their bindings and the approver roles. `None` if a read fails, for example without
+    /// permission.
     pub async fn read(client: &Client) -> Option<Self> {
         let roles = Api::<ClusterRole>::all(client.clone());
         let bindings = Api::<ClusterRoleBinding>::all(client.clone());
+        let keys = Api::<ApproverRole>::all(client.clone());
         let all = ListParams::default();
-        let (roles, bindings) = futures::join!(roles.list(&all), bindings.list(&all));
-        Some(Self::new(roles.ok()?.items, bindings.ok()?.items))
+        let (roles, bindings, keys) =
+            futures::join!(roles.list(&all), bindings.list(&all), request::list(&keys, &all));
+        Some(Self::new(roles.ok()?.items, bindings.ok()?.items).with_keys(keys.ok()?.items, Timestamp::now()))
     }
 
     fn new(roles: Vec<ClusterRole>, bindings: Vec<ClusterRoleBinding>) -> Self {
@@ -100,14 +109,26 @@ impl Holders {
             let subjects = subjects.map(|subject| format!("{} {}", subject.kind, subject.name));
             by_cluster_role.entry(binding.role_ref.name).or_default().1.extend(subjects);
         }
-        Self { by_cluster_role }
+        Self { by_cluster_role, by_key: BTreeMap::new() }
     }
 
-    /// Users and groups that hold `role`, such as `Group ethics-board`.
+    /// Adds the people whose keys are valid at `now`.
+    fn with_keys(mut self, roles: Vec<ApproverRole>, now: Timestamp) -> Self {
+        for role in roles {
+            let valid = role.spec.keys.into_iter().filter(|key| key.is_valid_at(now));
+            let people = valid.map(|key| format!("User {}", key.approver.user)).collect();
+            self.by_key.insert(role.metadata.name.unwrap_or_default(), people);
+        }
+        self
+    }
+
+    /// Users and groups that hold `role`, such as `Group ethics-board`. The owner of a valid key is a user.
     pub fn of(&self, role: &str) -> Vec<String> {
         let granting =
             self.by_cluster_role.values().filter(|(rules, _)| rules.iter().any(|r| grants(r, role)));
-        let subjects: BTreeSet<&String> = granting.flat_map(|(_, subjects)| subjects).collect();
+        let by_rbac = granting.flat_map(|(_, subjects)| subjects);
+        let subjects: BTreeSet<&String> =
+            by_rbac.chain(self.by_key.get(role).into_iter().flatten()).collect();
         subjects.into_iter().cloned().collect()
     }
 }
@@ -133,7 +154,10 @@ fn is_person(subject: &Subject) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
     use super::*;
+    use crate::api::{Approver, ApproverKey, ApproverRoleSpec};
 
     fn role(name: &str, verbs: &[&str], resources: &[&str], names: &[&str]) -> ClusterRole {
         let strings = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
@@ -178,5 +202,29 @@ mod tests {
         );
         assert_eq!(holders.of("ethics-board"), ["Group admins", "Group ethics", "User erin"]);
         assert_eq!(holders.of("risk-officer"), ["Group admins"]);
+    }
+
+    #[test]
+    fn owner_of_a_valid_key_holds_the_role() {
+        let key = |user: &str, not_before: Option<&str>, not_after: Option<&str>| {
+            let time = |text: &str| Time(text.parse().expect("a time"));
+            ApproverKey {
+                approver: Approver { user: user.to_owned(), ..Approver::default() },
+                not_before: not_before.map(time),
+                not_after: not_after.map(time),
+                ..ApproverKey::default()
+            }
+        };
+        let keys = vec![
+            key("alice", None, None),
+            key("early", Some("2026-06-02T00:00:00Z"), None),
+            key("late", None, Some("2026-06-01T00:00:00Z")),
+        ];
+        let role =
+            ApproverRole::new("risk-officer", ApproverRoleSpec { keys, ..ApproverRoleSpec::default() });
+        let now = "2026-06-01T00:00:00Z".parse().expect("a time");
+        let holders = Holders::default().with_keys(vec![role], now);
+        assert_eq!(holders.of("risk-officer"), ["User alice"]);
+        assert_eq!(holders.of("ethics-board"), [""; 0]);
     }
 }

@@ -118,7 +118,8 @@ impl Target {
         }
     }
 
-    /// Whether the target includes a version. Only an image or another version excludes it.
+    /// Whether the target includes `version`. A version and an image include only some versions. Any other
+    /// target includes every version.
     pub fn concerns(&self, version: &ModelVersion) -> bool {
         match self {
             Self::Version(name) => version.name_any() == *name,

@@ -18,7 +18,8 @@ const MIN_WRAPPED: usize = 20;
 /// The space between columns.
 const GAP: usize = 3;
 
-/// The head of a column, and its drop order on a narrow terminal. The highest number is dropped first, and 0 never.
+/// The header of a column, and its drop order on a narrow terminal. The column with the highest number is
+/// dropped first. A column with the number 0 is never dropped.
 pub type Head = (&'static str, u8);
 
 #[derive(Clone, Debug)]

@@ -214,7 +214,9 @@ fn effect_on_pods(review: &Review<'_>) -> String {
         format!("no new pod of it will start, and its running pods ({} in this system)", pods.running);
     let on_loss = review.record.level.as_ref().map(|level| level.spec.on_loss.clone()).unwrap_or_default();
     match on_loss.mode {
-        OnLossMode::Audit => format!("{running} run on, because its risk level has onLoss.mode: Audit"),
+        OnLossMode::Audit => {
+            format!("{running} continue to run, because its risk level has onLoss.mode: Audit")
+        }
         _ => format!("{running} stop within {}s", on_loss.grace_period_seconds),
     }
 }

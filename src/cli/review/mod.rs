@@ -131,7 +131,7 @@ impl<'a> Review<'a> {
             return;
         };
         let approver = self.record.approver(approval);
-        let who = approver.as_ref().map_or("somebody", |a| &a.user);
+        let who = approver.as_ref().map_or("an unknown person", |a| &a.user);
         let when = recorded_at(approval).map(|at| in_words(at, self.now)).unwrap_or_default();
         page.heading(&format!("CHANGES since {}, last approved by {who}, {when}", last.name_any()));
         let difference = difference::between_versions(last, self.version);

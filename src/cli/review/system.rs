@@ -114,7 +114,7 @@ fn requirements(page: &mut Page, level: &RiskLevelSpec) {
 fn on_loss(level: &RiskLevelSpec) -> String {
     let grace = SignedDuration::from_secs(level.on_loss.grace_period_seconds.into());
     match level.on_loss.mode {
-        OnLossMode::Audit => "pods run on: onLoss.mode is Audit".to_owned(),
+        OnLossMode::Audit => "pods continue to run: onLoss.mode is Audit".to_owned(),
         _ => format!("pods stop within {}", two_units(grace)),
     }
 }

@@ -131,10 +131,10 @@ fn review_of_a_revocation_states_that_no_pod_stops() {
     let mut record = v1_approved();
     record.level.as_mut().expect("a level").spec.on_loss.mode = OnLossMode::Audit;
     let text = revoke(&record);
-    assert!(text.contains("run on, because its risk level has onLoss.mode: Audit"), "{text}");
+    assert!(text.contains("continue to run, because its risk level has onLoss.mode: Audit"), "{text}");
     assert!(!text.contains("stop within"), "{text}");
     let text = unwrapped(&review(&record, V1, Decision::Approve, ("alice", "risk-officer")));
-    assert!(text.contains("pods run on: onLoss.mode is Audit"), "{text}");
+    assert!(text.contains("pods continue to run: onLoss.mode is Audit"), "{text}");
     let mut record = v1_approved();
     let status = &mut record.system.as_mut().expect("a system").status;
     status.get_or_insert_default().pods = Some(PodCount { would_stop: Some(1), ..PodCount::default() });

@@ -5,7 +5,6 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::json;
-use tokio::time::sleep;
 use tracing::warn;
 
 use super::{
@@ -16,7 +15,7 @@ use crate::{
     api::SUSPENDED_LABEL,
     metrics::{Enforcement, EnforcementLabels, Metrics},
     policy::Accelerators,
-    watch::{Lenient, RETRY, is_transient, jittered},
+    watch::{Lenient, is_transient, retry_delay},
 };
 
 /// The result of a patch.
@@ -72,10 +71,10 @@ pub(super) async fn apply<K: Suspendable>(
                     namespace = key.namespace,
                     job = key.name,
                     ?change,
-                    "the change failed: {error}; trying again"
+                    "the change failed: {error}; retrying in about 1 s"
                 );
             }
-            sleep(jittered(RETRY)).await;
+            retry_delay().await;
             Patched::Refused
         }
     }

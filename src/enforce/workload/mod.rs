@@ -24,7 +24,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::{
     sync::mpsc,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval},
 };
 use tracing::warn;
 
@@ -41,7 +41,7 @@ use super::{
 use crate::{
     api::{ClearanceSpec, Mode},
     metrics::{Enforcement, EnforcementLabels, Metrics},
-    watch::{Pool, RETRY, jittered},
+    watch::{Pool, retry_delay},
 };
 
 /// The interval at which the operator reads stopped workloads again. The operator does not watch workloads, and users
@@ -94,8 +94,8 @@ async fn records(client: &Client) -> HashMap<Arc<str>, BTreeMap<String, StoppedW
         match read_all(client).await {
             Ok(stopped) => return stopped,
             Err(error) => {
-                warn!("cannot list the records of stopped workloads: {error}; trying again");
-                sleep(jittered(RETRY)).await;
+                warn!("cannot list the records of stopped workloads: {error}; retrying in about 1 s");
+                retry_delay().await;
             }
         }
     }
@@ -236,7 +236,7 @@ impl WorkloadStopper {
     fn emit_contested(&self, request: &StopRequest, root: &OwnerRef) {
         let StopRequest { namespace, system, .. } = request;
         let why = format!(
-            "somebody else keeps starting it again; its pods are held instead; to see who: \
+            "another user or controller keeps starting it again; its pods are held instead; to see who: \
              kubectl get {}/{} -n {namespace} -o yaml --show-managed-fields",
             root.kind.to_lowercase(),
             root.name

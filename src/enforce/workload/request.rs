@@ -14,7 +14,6 @@ use kube::{
     discovery::pinned_kind,
 };
 use serde_json::{Value, json};
-use tokio::time::sleep;
 use tracing::warn;
 
 use super::{
@@ -27,7 +26,7 @@ use super::{
 use crate::{
     api::{ClearanceSpec, OnLossMode},
     policy::is_queued,
-    watch::{Lenient, RETRY, jittered},
+    watch::{Lenient, retry_delay},
 };
 
 /// Workloads of a kind that is known only at run time.
@@ -48,7 +47,7 @@ pub(super) enum WorkloadResult {
     /// The workload cannot be stopped. The root is `Some` if the reason is [`MAX_CONTESTS`] starts by another user.
     NotSupported(StopRequest, Option<OwnerRef>),
     Started(Arc<str>, StoppedWorkload),
-    /// This clearance does not clear the pods that the workload would run.
+    /// The workload was not started, because this clearance does not clear its pods.
     NotCleared(Arc<str>, StoppedWorkload, Option<Arc<ClearanceSpec>>),
     /// Another user changed or deleted the workload, so the operator does not start it.
     LeftAlone(Arc<str>, StoppedWorkload),
@@ -77,9 +76,9 @@ pub(super) async fn stop(
                 namespace = &*request.namespace,
                 kind = root.kind,
                 name = root.name,
-                "cannot stop the workload: {error}; trying again"
+                "cannot stop the workload: {error}; retrying in about 1 s"
             );
-            sleep(jittered(RETRY)).await;
+            retry_delay().await;
             WorkloadResult::StopFailed(request)
         }
     }
@@ -148,9 +147,9 @@ pub(super) async fn start(
                 namespace = &*namespace,
                 kind = root.kind,
                 name = root.name,
-                "cannot start the workload again: {error}; trying again"
+                "cannot start the workload again: {error}; retrying in about 1 s"
             );
-            sleep(jittered(RETRY)).await;
+            retry_delay().await;
             WorkloadResult::StartFailed(namespace, stopped)
         }
     }

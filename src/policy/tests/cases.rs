@@ -1,4 +1,4 @@
-//! The rules of the policy, by example.
+//! Tests each rule of the policy with examples.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::Duration;

@@ -112,7 +112,7 @@ pub fn effects(case: &Case, now: Timestamp) -> Vec<(String, ApprovalEffect)> {
     effects
 }
 
-/// Whether the version may run. If not, every reason.
+/// The verdict on the version, with every reason if the version may not run.
 pub fn verdict(case: &Case, now: Timestamp) -> Verdict {
     let mut why = Vec::new();
     let retired = case.system.as_ref().and_then(|s| s.decommission.as_ref());

@@ -1,4 +1,4 @@
-//! Properties that hold for all facts at all times.
+//! Property tests of the policy: each property must hold for all generated facts, at every time.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -225,7 +225,7 @@ pub async fn a_later_sync_wave_waits_for_the_approval() -> Result<()> {
     argo.is("support", "Healthy").await
 }
 
-/// Argo CD waits for a held hook without a timeout. Helm waits until its `--timeout`.
+/// Argo CD waits without a timeout for a hook that Assent holds. Helm waits until its `--timeout`.
 pub async fn a_hook_waits_for_the_approval() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     let _assent = Assent::install(&cluster).await?;

@@ -43,7 +43,7 @@ pub async fn the_author_of_a_version_cannot_approve_it(cluster: &ControlPlane) -
     let approval = scene.decide(Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
     scene.decide(Bob, &scene.decision("Approve", "v1", &digest, "ethics-board")).await?;
     let message = scene.condition("approval", &approval, "Counted", "False", "ApproverIsAuthor").await?;
-    says(&message, &["created the version", "somebody else must approve"])?;
+    says(&message, &["created the version", "a person who is not an author must approve"])?;
     let message = scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
     says(&message, &["alice created the version or last changed the system, and does not count"])?;
     scene.decide(Carol, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;

@@ -303,7 +303,7 @@ pub async fn a_milder_level_does_not_keep_uncleared_pods_running(cluster: &Contr
     scene.held("scorer", 2).await?;
     on_loss("Evict").await?;
 
-    // The same rule applies to a system that is recreated with a milder level.
+    // The mode of the earlier level also applies to running pods if the system is deleted and created again.
     approve().await?;
     scene.running("scorer", 2).await?;
     scene.kubectl(Admin, &["delete", "aisystem/scorer"]).await?;

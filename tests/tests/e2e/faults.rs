@@ -359,7 +359,8 @@ pub async fn the_operator_backs_off_on_429_and_then_catches_up() -> Result<()> {
     gained.event("Deployment", "scorer", "Released").await.map(drop)
 }
 
-/// The operator keeps its lease. According to its own clock, the clearance of forty pods expires.
+/// The clearance of forty pods expires while the API server responds with 429 to the requests about pods and
+/// Events. Requests about the Lease succeed, so the operator keeps its lease.
 pub async fn delayed_stops_and_events_follow_a_busy_api_server_without_a_request_storm() -> Result<()> {
     let (cluster, operator) = stage().await?;
     let scene = scene_of_grace(&cluster, "busy-moment", 60).await?;

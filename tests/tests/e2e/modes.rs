@@ -1,5 +1,6 @@
-//! The modes and scopes of a namespace: the reports of each mode, the pods in each scope, and the permission to loosen
-//! them. Other tests start enforcing in a namespace with running pods.
+//! Tests of the modes and scopes of a namespace: the reports of each mode, and the pods that each scope
+//! covers. A change to a weaker mode or a narrower scope needs a permission. A change to the mode enforce
+//! stops running pods.
 
 use std::time::{Duration, Instant};
 

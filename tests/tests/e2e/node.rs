@@ -222,7 +222,7 @@ pub async fn a_deletion_in_progress_is_not_shortened_and_its_cause_is_reported(
         .await?;
     scene.kubectl(Admin, &["label", "namespace", "node-fixed", "assent.dev/mode=enforce"]).await?;
     let message = scene.event("Pod", "scorer", "StopOverdue").await?;
-    let fixed = format!("it was deleted with a grace of {LONG} s before Assent could stop it");
+    let fixed = format!("it was deleted with a grace period of {LONG} s before Assent could stop it");
     ensure!(message.contains(&fixed) && message.contains(&format!("node {NODE} ends it at ")), "{message}");
     ensure!(!message.contains("has not confirmed"), "the Event blames the kubelet: {message}");
     run(&scene, node, 1).await?;

@@ -386,7 +386,8 @@ pub async fn dev_cannot_approve_without_the_role(cluster: &ControlPlane) -> Resu
             "the verb approve on approverroles.assent.dev/risk-officer",
         ],
     )?;
-    // A namespaced RBAC role that dev creates does not help.
+    // dev can create a Role and a RoleBinding in the namespace. They do not give dev the approver role,
+    // because the policy checks the verb approve without a namespace.
     let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": { "name": "mine", "namespace": scene.namespace },
         "rules": [{ "apiGroups": ["assent.dev"], "resources": ["approverroles"], "verbs": ["approve"] }] });
     scene.apply(Dev, &role).await?;
@@ -404,7 +405,7 @@ pub async fn an_owner_who_holds_the_role_does_not_count(cluster: &ControlPlane) 
     let approval = scene.decide(Alice, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
     scene.decide(Bob, &scene.decision("Approve", "v1", &digest, "ethics-board")).await?;
     let message = scene.condition("approval", &approval, "Counted", "False", "ApproverIsOwner").await?;
-    says(&message, &["somebody else must approve"])?;
+    says(&message, &["a person who is not an owner must approve"])?;
     let message = scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
     says(&message, &["risk-officer: 0 of 1 given; alice owns the system and does not count"])
 }

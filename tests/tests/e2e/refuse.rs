@@ -174,7 +174,7 @@ pub async fn a_gate_set_by_hand_is_lifted_and_deleted_policies_are_restored() ->
     })
     .await?;
     let log = assent.operator().log_tail(500);
-    let alarm = |line: &str| line.contains("assent::guard") && line.contains("trying again");
+    let alarm = |line: &str| line.contains("assent::guard") && line.contains("retrying");
     ensure!(!log.contains("MutatingAdmissionPolicy/") && !log.lines().any(alarm), "{log}");
 
     approve(&scene).await?;

@@ -516,7 +516,7 @@ pub async fn temple(scene: &Scenario<'_>) -> Result<Value> {
         "metadata": { "name": "temples.made-up.example" },
         "spec": { "group": "made-up.example", "scope": "Namespaced", "names": { "kind": "Temple", "plural": "temples" },
             "versions": [{ "name": "v1", "served": true, "storage": true, "schema": schema, "subresources": scale }] } });
-    // Several tests create the definition at the same time.
+    // Several tests create the definition at the same time, so a request can fail. Then it is retried.
     until(SOON, "the definition to be accepted", async || {
         Ok(scene.apply(Person::Admin, &definition).await.ok())
     })

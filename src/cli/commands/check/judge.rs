@@ -39,17 +39,17 @@ use crate::{
 /// The predicted outcome for an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Outcome {
-    /// It would run, or its namespace does not govern it.
+    /// The object would run, or its namespace does not govern the object.
     Runs,
     /// The outcome is unknown: a controller creates the pods, and the manifest does not contain their template.
     Unforeseen,
-    /// It would be held, and only approvals are missing.
+    /// The object would be held, and only approvals are missing.
     AwaitsApproval,
-    /// It would be held, and an approval would not change that.
+    /// The object would be held, even with more approvals.
     Held,
-    /// It is not a valid object of its kind.
+    /// The object is not valid for its kind.
     Invalid,
-    /// It is an approval without a valid signature.
+    /// The object is an approval without a valid signature.
     NotCounted,
 }
 

@@ -25,7 +25,7 @@ pub struct Unproven {
 ///
 /// Any user can edit the times in a file. An approval therefore counts from the time in its signature, and only keys
 /// that are valid at `now` can sign. A signed rejection or revocation never counts from a time before its signature.
-/// Otherwise a user could edit the time, and thereby restore the approvals that the decision voided.
+/// Otherwise a user could edit the time and so restore the approvals that the decision voided.
 pub fn proven(mut approval: Approval, roles: &ApproverRoles, now: Timestamp) -> Result<Approval, Unproven> {
     let signed_at = approval.spec.signature.as_ref().map(|signature| signature.signed_at.0);
     if approval.spec.decision == Decision::Approve {
@@ -36,8 +36,8 @@ pub fn proven(mut approval: Approval, roles: &ApproverRoles, now: Timestamp) -> 
     let recorded = signed_at.map_or(recorded, |signed| signed.max(recorded));
     approval.metadata.creation_timestamp = Some(Time(recorded));
     if approver_of(&approval, roles).is_err() {
-        let somebody = Approver { user: "somebody".to_owned(), ..Approver::default() };
-        approval.spec.approver = Some(approval.spec.approver.take().unwrap_or(somebody));
+        let unknown = Approver { user: "an unknown person".to_owned(), ..Approver::default() };
+        approval.spec.approver = Some(approval.spec.approver.take().unwrap_or(unknown));
         approval.spec.signature = None;
     }
     Ok(approval)
@@ -45,7 +45,7 @@ pub fn proven(mut approval: Approval, roles: &ApproverRoles, now: Timestamp) -> 
 
 fn proven_approve(approval: Approval, roles: &ApproverRoles) -> Result<Approval, Unproven> {
     let why = if approval.spec.signature.is_none() {
-        let who = approval.spec.approver.as_ref().map_or("anybody", |approver| &approver.user);
+        let who = approval.spec.approver.as_ref().map_or("a person", |approver| &approver.user);
         format!("it has no signature, so the file does not prove that {who} decided")
     } else {
         match approver_of(&approval, roles) {
@@ -116,7 +116,7 @@ mod tests {
         for approver in [Some("mallory"), None] {
             let unproven =
                 proven(unsigned("Approve", approver, SIGNED), &roles(), now()).expect_err("unproven");
-            let who = approver.unwrap_or("anybody");
+            let who = approver.unwrap_or("a person");
             assert!(unproven.why.contains(&format!("does not prove that {who} decided")), "{unproven:?}");
             assert!(unproven.next[1].contains("--ssh-key KEY"), "{unproven:?}");
         }

@@ -387,7 +387,7 @@ fn conclude(
         return withheld(facts, record, version, judgement);
     }
     let Some(closest) = closest else {
-        let text = format!("system {system} has no ModelVersion, so nobody can approve it");
+        let text = format!("system {system} has no ModelVersion, so there is no version to approve");
         return no(text, &["create one: kubectl explain modelversion.spec".to_owned()]);
     };
     let create = format!("create a new ModelVersion of {system} with this difference, and get it approved");

@@ -148,7 +148,7 @@ fn verdict(page: &mut Page, version: &VersionFinding, now: Timestamp) {
         page.mark("✗", BAD, &format!("{name} is not cleared"));
     }
     if version.in_force == Some(false) {
-        page.mark("  !", LOOK, "the Clearance does not say so yet: the operator must update it");
+        page.mark("  !", LOOK, "the Clearance is not up to date: the operator must update it");
     }
 }
 
@@ -169,18 +169,18 @@ fn matched(page: &mut Page, system: &SystemFinding, version: &VersionFinding, po
 }
 
 fn who(page: &mut Page, roles: &[RoleFinding]) {
-    page.heading("WHO CAN ACT: the roles whose approval is missing, and who holds them by RBAC");
+    page.heading("WHO CAN ACT: the roles whose approval is missing, and who holds them");
     for RoleFinding { role, holders } in roles {
         match holders {
             Some(holders) if holders.is_empty() => {
-                page.styled_field(role, BAD, "nobody: bind a ClusterRole with the verb approve on it");
+                page.styled_field(role, BAD, "no person: bind a ClusterRole with the verb approve on it");
             }
             Some(holders) => page.field(role, &holders.join(", ")),
             None => {
                 page.styled_field(
                     role,
                     FAINT,
-                    "you may not read ClusterRoleBindings; somebody who may can run:",
+                    "you may not read ClusterRoleBindings; a user with this permission can run:",
                 );
                 for command in how_to_find_holders() {
                     page.command(&command);

@@ -9,9 +9,9 @@
 /// A program that serves models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// <https://docs.vllm.ai>
+    /// vLLM, see <https://docs.vllm.ai>.
     Vllm,
-    /// <https://docs.sglang.ai>
+    /// `SGLang`, see <https://docs.sglang.ai>.
     Sglang,
     /// Hugging Face Text Generation Inference.
     Tgi,
@@ -19,7 +19,7 @@ pub enum Engine {
     Triton,
     /// `KServe`: storage initializer and Hugging Face server.
     Kserve,
-    /// <https://ollama.com>
+    /// Ollama, see <https://ollama.com>.
     Ollama,
     /// `llama-server` of llama.cpp.
     LlamaCpp,
@@ -63,7 +63,8 @@ pub struct Rule {
     pub engine: Engine,
     /// The names as a flag, long names without dashes. A short name keeps its dash.
     pub flags: &'static [&'static str],
-    /// The words before the positional argument with the same meaning.
+    /// The words before a positional argument that has the meaning of the flag, such as `serve` in `vllm
+    /// serve MODEL`.
     pub after: &'static [&'static str],
     /// The names as an environment variable.
     pub variables: &'static [&'static str],

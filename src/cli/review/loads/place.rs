@@ -11,7 +11,8 @@ pub fn is_path(text: &str) -> bool {
     text.starts_with(['/', '.', '~']) || text.starts_with("file://") || text.starts_with("pvc://")
 }
 
-/// Whether the text has the form `organisation/model`, with or without a tag, and without a pin.
+/// Whether the text names a model in a hub, in the form `organisation/model`. The name may have a tag or a
+/// branch, but no commit and no digest.
 pub fn is_hub_name(text: &str) -> bool {
     const NOT_A_NAME: [&str; 8] =
         ["application", "text", "image", "audio", "video", "multipart", "tcp", "udp"];

@@ -9,8 +9,8 @@
 //!                      └─ policies that only look, 1 system, 50 systems x 2
 //! ```
 //!
-//! The last two cases show the minimum cost of such policies. There, one mutating and one validating policy read an
-//! equal Clearance, as Assent does, and check nothing.
+//! The last two cases show the minimum cost of such policies. One mutating and one validating policy "only
+//! look": they read an equal Clearance, as the policies of Assent do, but check nothing.
 
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,8 @@ fn is_governed(namespace: &str) -> bool {
     matches!(namespace, "small" | "large")
 }
 
-/// The name of the policies that only look, and the value of the label that selects their namespaces.
+/// The name of the policies that only read the Clearance, and the value of the label that selects their
+/// namespaces.
 const LOOK: &str = "bench-look";
 
 /// A pod and the path at which it is created.
@@ -133,8 +134,8 @@ async fn prepare(rest: &Rest) -> Result<Vec<Place>> {
     Ok(places)
 }
 
-/// Creates the policies that only look, for `namespaces`. The policies read the Clearance and admit every pod, except a
-/// pod of system `none`. The refusal of such a pod shows that the API server enforces the policies.
+/// Creates the policies that only read the Clearance, for `namespaces`. The policies admit every pod, except
+/// a pod of system `none`. The refusal of such a pod shows that the API server enforces the policies.
 async fn look(rest: &Rest, namespaces: &[&str]) -> Result<()> {
     let path = |plural: &str| format!("/apis/admissionregistration.k8s.io/v1/{plural}");
     let name = json!({ "name": LOOK });

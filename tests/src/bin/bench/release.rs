@@ -88,7 +88,8 @@ async fn many(admin: &Rest, alice: &Rest, assent: &Assent, scale: &Scale) -> Res
             admin.create_all((0..count).map(|_| (world::pods(namespace), pod.clone())).collect()).await?;
         }
         let removals = removals(admin).await?;
-        // The operator still writes Events and counts about the pods.
+        // The operator may still write Events and the pod counts of the status. This work would affect the
+        // measure.
         machine::quiet(assent).await?;
         let approval = world::decision("Approve", &system, &version, &digest);
         for turn in 0..2 {
@@ -161,7 +162,7 @@ async fn held_pod(admin: &Rest, namespace: &str, system: usize) -> Result<String
     world::judged(admin, namespace, &version).await?;
     let pod = admin.create(&world::pods(namespace), &world::pod(&name, &version)).await?;
     ensure!(world::is_held(&pod.to_string()), "the pod is not held: {pod}");
-    // The operator still writes Events, counts and statuses about the pod and the system.
+    // The operator may still write Events and statuses. This work would affect the measure.
     tokio::time::sleep(Duration::from_millis(700)).await;
     Ok(pod["metadata"]["name"].as_str().context("a pod without a name")?.to_owned())
 }

@@ -51,7 +51,7 @@ pub enum Goal {
     Times(f64),
     /// At least this share of the baseline.
     Share(f64),
-    /// At most this value. The baseline does not count.
+    /// At most this value. The baseline has no effect on this goal.
     Within(f64),
 }
 

@@ -120,7 +120,8 @@ async fn populate(admin: &Rest, assent: &Assent, namespace: &str, round: usize, 
         "name": controller["metadata"]["name"], "uid": controller["metadata"]["uid"] }]);
     admin.create_all((0..count).map(|_| (world::pods(namespace), pod.clone())).collect()).await?;
     world::running(admin, namespace, count).await?;
-    // The operator still writes Events and counts about the pods.
+    // The operator may still write Events and the pod counts of the status. This work would affect the
+    // measure.
     machine::quiet(assent).await
 }
 

@@ -102,7 +102,7 @@ impl<'a> Churn<'a> {
 
     /// All approvers permanently approve the version that each Deployment `web` requests at the end.
     pub async fn approve_final_versions(&mut self) -> Result<()> {
-        // A decision against the version in the same second would win.
+        // A decision against the version in the same second would take precedence.
         sleep(Duration::from_secs(2)).await;
         for scene in 0..self.scenes.len() {
             let web =

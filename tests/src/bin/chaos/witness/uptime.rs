@@ -29,12 +29,13 @@ impl Uptime {
         Self { down }
     }
 
-    /// Merges outages, each with the time to recover.
+    /// Merges outages, in any order. Extends each outage by the time to recover.
     pub fn recovering(outages: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
         Self::new(outages.into_iter().map(|(from, to)| (from, to + RECOVERY)))
     }
 
-    /// Merges outages, each with the time to recover and the back-off of clients, which may be as long as the outage.
+    /// Merges outages, in any order. Extends each outage by the time to recover, and by the back-off of
+    /// clients. The back-off may be as long as the outage.
     pub fn backing_off(outages: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
         Self::recovering(outages.into_iter().map(|(from, to)| (from, to + to.duration_since(from))))
     }
