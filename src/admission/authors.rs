@@ -34,7 +34,7 @@ pub(super) fn policies() -> Vec<PolicyObject> {
         Stamp {
             policy: "assent-author",
             annotation: AUTHOR,
-            resources: &["aisystems", "modelversions"],
+            resources: &["aisystems", "modelversions", "assessments"],
             renewed: differs.join(" || "),
         },
         Stamp {

@@ -19,14 +19,16 @@
 //!
 //!  Approval   ─► assent-approval-stamp       (mutating) the approver is the user of the request
 //!             ─► assent-approvals            role by RBAC, immutable, not deleted
+//!  Assessment ─► assent-assessments          not performed in the future, immutable, not deleted
 //!  ModelVersion ─► assent-modelversions      immutable
 //!  AISystem   ─► assent-aisystems            level by RBAC, not deleted after its decommission
 //!  RiskLevel  ─► assent-risklevels           not deleted while in use
 //!  Namespace  ─► assent-namespaces           less governance by RBAC
 //!  Clearance, statuses ─► assent-operator-only
 //!  DecisionSubject, SystemHistory ─► assent-record   written by the operator only, not deleted
-//!  ModelVersion, AISystem ─► assent-author-stamp      (mutating) the author of the fields that approvers rely on
-//!                         ─► assent-author            no forged name
+//!  ModelVersion, AISystem, Assessment ─► assent-author-stamp   (mutating) the author of the fields that approvers
+//!                                                              rely on
+//!                                     ─► assent-author         no forged name
 //!  AISystem, RiskLevel, ApproverRole, TrustedSidecar ─► assent-changed-by-stamp, assent-changed-by   the last author
 //!  UPDATE of a workload by the operator ─► assent-operator-workloads   metadata only
 //!  UPDATE or DELETE of an object that clears pods ─► assent-stop-…     warns of pods that stop

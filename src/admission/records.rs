@@ -10,6 +10,7 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
     let parts = [
         stamp(),
         approvals(),
+        assessments(),
         model_versions(),
         systems(),
         risk_levels(),
@@ -84,10 +85,10 @@ fn approvals() -> [PolicyObject; 2] {
         Rule {
             // The schema contains this rule too. The policy also works if a user edits the schema.
             holds: on("UPDATE", "object.spec == oldObject.spec"),
-            else_say: "'approval ' + oldObject.metadata.name + ' is final: create another Approval with the decision Approve, Reject or Revoke'".to_owned(),
+            else_say: "'approval ' + oldObject.metadata.name + ' is final: create another Approval'".to_owned(),
         },
         Rule {
-            holds: on("CREATE", "object.spec.decision == 'Approve' || object.spec.?reason.orValue('') != ''"),
+            holds: on("CREATE", "object.spec.decision in ['Approve', 'Attest'] || object.spec.?reason.orValue('') != ''"),
             else_say: "'spec.reason is missing: give a reason for the decision ' + object.spec.decision".to_owned(),
         },
         Rule {
@@ -102,6 +103,35 @@ fn approvals() -> [PolicyObject; 2] {
         },
     ];
     validating("assent-approvals", Answer::Refuse, &scope, &[], &[], rules)
+}
+
+/// Any account may record results. Only the signature of a person makes them count.
+fn assessments() -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["assessments"], ..RECORDS };
+    let on = |operation: &str, rule: &str| format!("request.operation != '{operation}' || ({rule})");
+    let rules = vec![
+        Rule {
+            // A result with a future date would stay the newest result, and hide later results. The API server's time
+            // has whole seconds.
+            holds: on("CREATE", "timestamp(object.spec.performedAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
+            else_say: "'spec.performedAt ' + string(object.spec.performedAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': state the time at which the assessment was performed'".to_owned(),
+        },
+        Rule {
+            // The schema contains this rule too. The policy also works if a user edits the schema.
+            holds: on("UPDATE", "object.spec == oldObject.spec"),
+            else_say: "'assessment ' + oldObject.metadata.name + ' is final: record another Assessment with the new results'".to_owned(),
+        },
+        Rule {
+            // The deletion of an owner would also delete a bad result.
+            holds: "request.operation == 'DELETE' || object.metadata.?ownerReferences.orValue([]).size() == 0".to_owned(),
+            else_say: "'an assessment must have no ownerReferences: it stays when its system is deleted'".to_owned(),
+        },
+        Rule {
+            holds: on("DELETE", &format!("request.userInfo.username in {CLEANERS}")),
+            else_say: "'assessment ' + oldObject.metadata.name + ' is part of the record and cannot be deleted: record a newer result'".to_owned(),
+        },
+    ];
+    validating("assent-assessments", Answer::Refuse, &scope, &[], &[], rules)
 }
 
 fn model_versions() -> [PolicyObject; 2] {
@@ -237,6 +267,7 @@ fn operator_only(operator: &Operator) -> [PolicyObject; 2] {
             "aisystems/status",
             "modelversions/status",
             "approvals/status",
+            "assessments/status",
         ],
         ..RECORDS
     };

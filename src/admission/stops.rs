@@ -93,6 +93,7 @@ fn risk_level() -> [PolicyObject; 2] {
         "approvals",
         "separationOfDuties",
         "validity",
+        "assessments",
         "documents",
         "evidence",
         "certifications",

@@ -5,9 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Conditions, Digest, conditions_schema};
+use super::{Conditions, Digest, Text, conditions_schema};
 
-/// Decision of one person in one role on one subject digest. No user can edit or delete an `Approval`. A later
+/// Decision of one person in one role on one subject digest, or on assessments of it. No user can edit or delete an `Approval`. A later
 /// rejection or revocation supersedes an approval. A later approval is valid in addition to an earlier approval.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
@@ -40,7 +40,9 @@ use super::{Conditions, Digest, conditions_schema};
     printcolumn(name = "Digest", type_ = "string", json_path = ".spec.subjectDigest", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("self == oldSelf", "an approval is final: create another Approval with the decision Approve, Reject or Revoke"))]
+#[x_kube(validation = ("self == oldSelf", "an approval is final: create another Approval"))]
+#[x_kube(validation = ("(self.decision == 'Attest') == (has(self.assessments) && self.assessments.size() > 0)", "the decision Attest, and no other decision, must name assessments"))]
+#[x_kube(validation = ("self.decision != 'Attest' || !has(self.notAfter)", "the decision Attest has no end: the risk level sets the maximum age of results"))]
 #[x_kube(validation = ("!has(self.signature) || !has(self.approver)", "the key of the signature names the approver: leave spec.approver out"))]
 pub struct ApprovalSpec {
     /// Name of the `AISystem` of this namespace. Example: `credit-scorer`.
@@ -57,6 +59,7 @@ pub struct ApprovalSpec {
 
     /// Decision of the person. `Approve`: the version may run. `Reject`: the version may not run until the same user
     /// approves it in the same role. `Revoke`: all earlier approvals are void, so every role must approve again.
+    /// `Attest`: the results in `assessments` count, whether they are good or bad.
     /// Example: `Approve`.
     pub decision: Decision,
 
@@ -64,6 +67,12 @@ pub struct ApprovalSpec {
     /// `approverroles.assent.dev/<role>`. Example: `risk-officer`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub role: String,
+
+    /// Assessments whose results the person signs with the decision `Attest`. Default: none, for every other decision.
+    /// Example: `[{ name: credit-scorer-v1-fairness, digest: sha256:… }]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub assessments: Vec<AttestedAssessment>,
 
     /// Reason for the decision, in the words of the person. Default: none.
     /// Example: `Impact assessment and test reports reviewed`.
@@ -131,6 +140,27 @@ pub enum Decision {
     Reject,
     /// The version may no longer run, under any name. All earlier approvals are void.
     Revoke,
+    /// The named assessments count as evidence. This decision neither clears nor withholds a version by itself.
+    Attest,
+}
+
+impl Decision {
+    /// Whether the decision by itself withholds a version.
+    pub const fn withholds(self) -> bool {
+        matches!(self, Self::Reject | Self::Revoke)
+    }
+}
+
+/// An assessment that a person signs.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttestedAssessment {
+    /// Name of the `Assessment` of this namespace. Example: `credit-scorer-v1-fairness`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: Text,
+    /// Digest of its content, from `status.digest` of the `Assessment`. The decision counts only for this content.
+    /// Example: `sha256:` and 64 hexadecimal digits.
+    pub digest: Digest,
 }
 
 /// A person, as the API server authenticates them.

@@ -7,8 +7,10 @@
 //!                                      │
 //!  namespace   AISystem ◄── ModelVersion ◄── Approval
 //!              purpose,     exact runtime,   a person's decision on
-//!              owners,      provenance       one subject digest
-//!              level           │
+//!              owners,      provenance       one subject digest, or on assessments
+//!              level           │     ▲
+//!                              │     └────── Assessment
+//!                              │             results for one subject digest
 //!                              ▼ the operator compiles
 //!                          Clearance         system -> cleared runtimes, until when
 //!                          DecisionSubject   subject digest -> the content of the decisions
@@ -22,13 +24,17 @@
 mod ai_system;
 mod approval;
 mod approver_role;
+mod assessment;
 mod attribution;
 mod clearance;
 mod condition;
+mod decimal;
 mod decision_subject;
 mod digest;
+mod duration;
 mod governance;
 mod model_version;
+mod required_assessment;
 mod risk_level;
 mod runtime;
 mod system_history;
@@ -41,19 +47,28 @@ pub use ai_system::{
     AISystem, AISystemSpec, AISystemStatus, CLEARANCE_EXPIRING, Certification, Decommission, Document, Owner,
     OwnerKind, PODS_HELD, PodCount, Provider, SystemReference, VersionSummary,
 };
-pub use approval::{Approval, ApprovalSpec, ApprovalStatus, Approver, Decision, Signature};
+pub use approval::{
+    Approval, ApprovalSpec, ApprovalStatus, Approver, AttestedAssessment, Decision, Signature,
+};
 pub use approver_role::{ApproverKey, ApproverRole, ApproverRoleSpec};
+pub use assessment::{
+    Assessment, AssessmentKind, AssessmentResult, AssessmentSpec, AssessmentStatus, Direction, Interval,
+    Relationship, Report, Tool,
+};
 pub use attribution::{AUTHOR, Attribution, CHANGED_BY, last_write, unproven};
 pub use clearance::{
     CLEARANCE_NAME, Clearance, ClearanceSpec, ClearedVersion, SystemClearance, WithheldVersion,
 };
 pub use condition::{Condition, Conditions, condition, conditions_schema};
+pub use decimal::{Decimal, InvalidDecimal};
 pub use decision_subject::{DecisionSubject, DecisionSubjectSpec};
 pub use digest::{Digest, InvalidDigest};
 pub use governance::{Governance, MODE_LABEL, Mode, SCOPE_LABEL, Scope};
 pub use model_version::{
     Artifact, CountedApproval, Evidence, ModelVersion, ModelVersionSpec, ModelVersionStatus, Provenance,
+    RequirementState, RequirementStatus,
 };
+pub use required_assessment::{Comparator, RequiredAssessment, measure};
 pub use risk_level::{
     Control, ImagePolicy, OnLoss, OnLossMode, RequiredApproval, RiskLevel, RiskLevelSpec, RiskLevelStatus,
 };
@@ -124,6 +139,7 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         AISystem::crd(),
         ModelVersion::crd(),
         Approval::crd(),
+        Assessment::crd(),
         Clearance::crd(),
         DecisionSubject::crd(),
         SystemHistory::crd(),

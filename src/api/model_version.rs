@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Conditions, Digest, SharedRuntime, conditions_schema};
+use super::{Conditions, Decimal, Digest, SharedRuntime, conditions_schema};
 
 /// Exact runtime and provenance of one version of a model (ISO/IEC 42001 A.6.2, A.7). Immutable: create a new
 /// `ModelVersion` for a change.
@@ -165,6 +165,70 @@ pub struct ModelVersionStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub approvals: Vec<CountedApproval>,
+
+    /// State of each assessment that the risk level requires. Absent if the level requires none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub assessments: Vec<RequirementStatus>,
+}
+
+/// State of an assessment that the risk level requires.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequirementStatus {
+    /// Name of the requirement in the risk level. Example: `fairness-sex`.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// State of the requirement: `Met`, `Expired`, `Inconclusive`, `Failed` or `Missing`. Example: `Met`.
+    pub state: RequirementState,
+    /// Required comparison, as text. Example: `at most 0.05`.
+    #[schemars(length(max = 64))]
+    pub required: String,
+    /// Value of the newest signed result, or the worse end of its interval. Absent without a signed result.
+    /// Example: `"0.031"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Decimal>,
+    /// Distance of the value to the threshold. It is negative if the threshold is not met. Absent without a signed
+    /// result. Example: `"0.019"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub margin: Option<String>,
+    /// Name of the `Assessment` with the newest signed result. Absent without a signed result.
+    /// Example: `credit-scorer-v1-fairness`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub assessment: Option<String>,
+    /// User name of the person who signed the result. Absent without a signed result.
+    /// Example: `vera@acme-bank.example`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub signer: Option<String>,
+    /// Time at which the result was measured. Absent without a signed result. Example: `2026-09-01T10:00:00Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub performed_at: Option<Time>,
+    /// Time at which the result becomes too old. Absent unless the requirement is met. Example: `2026-12-01T10:00:00Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Time>,
+    /// Name of a newer `Assessment` that no person signed. Absent if there is none.
+    /// Example: `credit-scorer-v1-fairness-2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub unsigned: Option<String>,
+}
+
+/// The state of an assessment that the risk level requires.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RequirementState {
+    /// The newest signed result meets the requirement.
+    Met,
+    /// The newest signed result is too old.
+    Expired,
+    /// The newest signed result does not show whether the requirement is met.
+    Inconclusive,
+    /// The newest signed result does not meet the requirement.
+    Failed,
+    /// There is no signed result.
+    Missing,
 }
 
 /// An approval that counts for a clearance.

@@ -3,9 +3,9 @@
 
 use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde::{Deserialize, Serialize};
 
-use super::{Conditions, conditions_schema};
+use super::{Conditions, RequiredAssessment, conditions_schema};
 
 /// Requirements of a level of risk, as in the EU AI Act or in the scheme of the organisation.
 ///
@@ -62,10 +62,20 @@ pub struct RiskLevelSpec {
     /// Time for which an approval counts, as a Go duration with the units `h`, `m`, `s` and `ms`. It must be longer
     /// than `0s` and at most `87600h`, which is ten years. Default: no limit, so an approval counts until its own
     /// `notAfter`, if it has one. Example: `8760h`, which is one year.
-    #[serde(default, deserialize_with = "validity", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::duration::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 8760h (one year) or 90m, longer than 0s and at most 87600h"))]
     pub validity: Option<Duration>,
+
+    /// Results that a version needs. A version needs all of them. Default: none, so a version needs no result.
+    /// Example: the file `examples/evidence/risklevel.yaml`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub assessments: Vec<RequiredAssessment>,
 
     /// Types of documents that the system must list in `spec.documentation`. Approvers sign the digests of these
     /// documents too. Default: none. Example: `[impact-assessment, technical-documentation]`.
@@ -100,22 +110,6 @@ pub struct RiskLevelSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128))]
     pub controls: Vec<Control>,
-}
-
-/// Reads a validity in the form that the schema allows.
-///
-/// The parser of `Duration` panics on numbers with too many digits. An object that bypassed the schema must not crash
-/// the operator. So this function returns an error, and the object counts as missing.
-fn validity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    const DIGITS: usize = 15;
-    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
-    let is_short = text.len() <= 32 && text.split(|c: char| !c.is_ascii_digit()).all(|n| n.len() <= DIGITS);
-    // `n` and `µ` are allowed, because `Duration` writes them for durations below one millisecond.
-    let is_plain = text.chars().all(|c| c.is_ascii_digit() || ".hmsnµ".contains(c));
-    if !(is_short && is_plain) {
-        return Err(D::Error::custom(format!("\"{text}\" is not a valid duration: use one such as 8760h")));
-    }
-    text.parse().map(Some).map_err(D::Error::custom)
 }
 
 /// Approvals that a version needs from different people in one role.
@@ -252,10 +246,10 @@ pub struct RiskLevelStatus {
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
 
-    /// Required approvals as text, or `nobody`. Absent before the first status.
+    /// Required approvals and results as text, or `nobody`. Absent before the first status.
     /// Example: `1 risk-officer, 2 ethics-board`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048))]
+    #[schemars(length(max = 4096))]
     pub requires: Option<String>,
 
     /// Number of systems that name this level. A level that is in use cannot be deleted. Default: 0. Example: `3`.
@@ -267,34 +261,4 @@ pub struct RiskLevelStatus {
     #[serde(default)]
     #[schemars(extend("format" = "int32", "minimum" = 0))]
     pub running_pods: u32,
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn validity_outside_the_schema_is_an_error_and_does_not_panic() {
-        let read = |validity: &str| serde_json::from_value::<RiskLevelSpec>(json!({ "validity": validity }));
-        for good in ["8760h", "1h30m", "0.5h", "87600h", "999999999999999h999999999999999h"] {
-            assert!(read(good).is_ok(), "{good}");
-        }
-        for bad in
-            ["9223372036854775807h", "-1h", "1e300h", "NaNh", "infh", "h", "8760", "soon", &"1h".repeat(17)]
-        {
-            assert!(read(bad).is_err(), "{bad}");
-        }
-        for short in ["0s", "0.0000001s", "0.00001s", "0.5ms"] {
-            let level = read(short).expect("the schema refuses only zero");
-            let written = serde_json::to_value(&level).expect("an object serialises");
-            assert_eq!(serde_json::from_value(written).ok(), Some(level), "{short}");
-        }
-        assert_eq!(read("90m").ok().and_then(|level| level.validity), "1h30m".parse().ok());
-        assert_eq!(
-            serde_json::from_value::<RiskLevelSpec>(json!({ "validity": null })).ok(),
-            Some(RiskLevelSpec::default())
-        );
-    }
 }

@@ -165,6 +165,12 @@ pub enum Error {
         /// The typed command, with `--yes` added.
         command: String,
     },
+    /// A result file cannot be recorded.
+    #[error("{why}")]
+    Results {
+        /// The file, the reason, and what helps.
+        why: String,
+    },
     /// The user did not confirm.
     #[error("nothing was changed: the answer was not {wanted}")]
     Declined {
@@ -348,6 +354,7 @@ pub const fn verb(decision: Decision) -> &'static str {
         Decision::Approve => "approve",
         Decision::Reject => "reject",
         Decision::Revoke => "revoke",
+        Decision::Attest => "attest",
     }
 }
 

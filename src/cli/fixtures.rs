@@ -32,6 +32,8 @@ pub fn record() -> SystemRecord {
         system: Some(serde_json::from_value(system).expect("an AISystem")),
         versions: [v2, v1].map(|v| serde_json::from_value(v).expect("a ModelVersion")).into(),
         approvals: Vec::new(),
+        assessments: Vec::new(),
+        attestations: Vec::new(),
         keys: ApproverRoles::new(),
     }
 }

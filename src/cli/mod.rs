@@ -6,6 +6,8 @@
 //!  Cli ─┬─ approve, renew, reject, revoke ─ sign ── review ── outcome
 //!       ├─ approve --interactive ─ interactive ── sign
 //!       ├─ approve --ssh-key ─ offline_sign
+//!       ├─ assess ── formats
+//!       ├─ attest
 //!       ├─ decommission
 //!       ├─ status
 //!       ├─ status --as-if-enforced ─ dry_run
@@ -30,6 +32,7 @@ mod connect;
 mod error;
 #[cfg(test)]
 mod fixtures;
+mod formats;
 mod nearest;
 mod render;
 mod review;
@@ -43,6 +46,8 @@ use clap::{
 
 use clap_complete::engine::ArgValueCompleter;
 use commands::{
+    assess::{self, AssessArgs},
+    attest::{self, AttestArgs},
     capture,
     check::{self, FailOn},
     completion, decommission, dry_run, explain, history, interactive,
@@ -179,6 +184,39 @@ enum Command {
         #[command(flatten)]
         subject: SubjectArgs,
     },
+    /// Record the results of evaluation tools as evidence for a version
+    ///
+    /// Reads the files of lm-evaluation-harness, Inspect AI, garak, promptfoo, deepeval, EvalHub, Every Eval Ever,
+    /// JUnit, in-toto and CycloneDX, and your own JSON or YAML. Detects the format by the content. Shows each value
+    /// beside the requirements of the risk level, and each metric that it did not take. Refuses a file that is ambiguous.
+    /// Results count after a person in the required role signs them with attest.
+    #[command(after_help = "Examples:
+  # Show what a file states, and record nothing
+  kubectl assent assess credit-scorer -f results.json --dry-run
+
+  # Record the results of a pipeline for a version
+  kubectl assent assess credit-scorer --version v3 -f fairness.json -f lm-eval/results.json --kind Performance
+
+  # Take two metrics, and state the direction that the file does not state
+  kubectl assent assess credit-scorer -f bom.cdx.json --metric accuracy --metric gap --direction gap=LowerIsBetter
+
+  # Require the signature of the test laboratory, and write a manifest for a pull request
+  kubectl assent assess credit-scorer -f attestation.json --key lab.pub -o yaml")]
+    Assess(AssessArgs),
+    /// Sign recorded results of assessments, so that they count
+    ///
+    /// Shows the results beside the requirements of the risk level, and what changes if you sign. Signs only the results that
+    /// it showed, under your name. Nobody can edit or delete the signature.
+    #[command(after_help = "Examples:
+  # Sign all results of the only version that has unsigned results
+  kubectl assent attest credit-scorer
+
+  # Sign one assessment in a given role
+  kubectl assent attest credit-scorer --version v3 --role model-validator --assessment v3-fairness
+
+  # Sign with an SSH key that the role lists, into a file for a pull request
+  kubectl assent attest credit-scorer --ssh-key ~/.ssh/id_ed25519 --to attestation.yaml")]
+    Attest(AttestArgs),
     /// End a system permanently, with date, reason and successor
     ///
     /// Shows what will stop, and which systems depend on this one. Refuses while another system depends on it, unless
@@ -590,6 +628,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Revoke { subject: SubjectArgs { system, how } } => {
             how.decide(&connection.session().await?, Act::Revoke, system, None).await
         }
+        Command::Assess(args) => assess::assess(&connection.session().await?, &args).await,
+        Command::Attest(args) => attest::attest(&connection.session().await?, &args).await,
         Command::Decommission { system, date, reason, successor, force, yes } => {
             let request = decommission::DecommissionRequest { system, date, reason, successor, force, yes };
             decommission::decommission(&connection.session().await?, request).await

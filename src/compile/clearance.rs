@@ -9,7 +9,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
     cost::Added,
-    index::{Cached, NamespaceFacts},
+    index::{Cached, CachedAssessment, NamespaceFacts},
     notice::Notice,
     on_loss::terms,
     room::{Allotment, CandidateSystem, CandidateVersion, Claim, METADATA, Room, allot},
@@ -19,10 +19,13 @@ use super::{
 };
 use crate::{
     api::{
-        ClearanceSpec, ClearedVersion, Digest, Governance, ModelVersion, OnLoss, SystemClearance, Trusted,
-        WithheldVersion,
+        ClearanceSpec, ClearedVersion, Digest, Governance, ModelVersion, OnLoss, RequirementState,
+        RequirementStatus, SystemClearance, Trusted, WithheldVersion,
     },
-    policy::{self, Authors, Capacity, Reason, Subject, Verdict, applies_to, judge},
+    policy::{
+        self, Attestations, Authors, Capacity, Finding, Reason, RecordedAssessment, ResultEffect, Subject,
+        Verdict, applies_to, assessment_effects, judge,
+    },
 };
 
 /// The result of a compile.
@@ -52,10 +55,11 @@ pub fn compile_within(
     facts: &NamespaceFacts,
     now: Timestamp,
 ) -> Compiled {
+    let evidence = Evidence::new(facts);
     let mut judged: BTreeMap<&str, Judged> = facts
         .versions
         .values()
-        .map(|version| (&*version.name, judge_version(namespace, facts, version, now)))
+        .map(|version| (&*version.name, judge_version(namespace, facts, &evidence, version, now)))
         .collect();
     let mut spec = ClearanceSpec {
         mode: governance.mode,
@@ -94,9 +98,42 @@ fn since(governance: Governance, facts: &NamespaceFacts, now: Timestamp) -> Time
         .unwrap_or_else(|| Time(Timestamp::from_second(now.as_second()).unwrap_or(now)))
 }
 
+/// The maximum number of assessments of one subject that are judged although no person signed them. Any user who may
+/// deploy can record assessments. Unsigned ones never decide, so the newest suffice.
+const UNSIGNED: usize = 64;
+
+/// The assessments of a namespace by subject digest, with the verified signatures.
+struct Evidence<'a>(BTreeMap<&'a Digest, Vec<RecordedAssessment<'a>>>);
+
+impl<'a> Evidence<'a> {
+    fn new(facts: &'a NamespaceFacts) -> Self {
+        let attestations = Attestations::new(facts.approvals.values().map(AsRef::as_ref), &facts.roles);
+        let mut newest_first: Vec<&CachedAssessment> =
+            facts.assessments.values().map(AsRef::as_ref).collect();
+        newest_first.sort_by_key(|assessment| std::cmp::Reverse(assessment.spec.performed_at.0));
+        let mut by_subject: BTreeMap<&Digest, Vec<RecordedAssessment<'a>>> = BTreeMap::new();
+        for CachedAssessment { name, spec, digest, created, .. } in newest_first {
+            let Some(created) = created else { continue };
+            let recorded = RecordedAssessment::new(name, spec, digest, *created, &attestations);
+            let of_subject = by_subject.entry(&spec.subject_digest).or_default();
+            let unsigned = || of_subject.iter().filter(|other| other.attestations.is_empty()).count();
+            if !recorded.attestations.is_empty() || unsigned() < UNSIGNED {
+                of_subject.push(recorded);
+            }
+        }
+        Self(by_subject)
+    }
+
+    /// The assessments of a subject. The digest of a subject also covers the name of its system.
+    fn of(&self, subject: Option<&Digest>) -> Vec<RecordedAssessment<'a>> {
+        subject.and_then(|subject| self.0.get(subject)).cloned().unwrap_or_default()
+    }
+}
+
 fn judge_version<'a>(
     namespace: &str,
     facts: &'a NamespaceFacts,
+    evidence: &Evidence<'a>,
     version: &'a Cached<ModelVersion>,
     now: Timestamp,
 ) -> Judged {
@@ -112,9 +149,19 @@ fn judge_version<'a>(
         facts.approvals.values().filter(move |a| applies_to(a, &version.spec.system, &version.name, digests))
     });
     let statements = policy::statements(bearing.map(AsRef::as_ref), &facts.roles);
-    let facts =
-        policy::Facts { name: &version.name, version: &version.spec, system, level, authors, statements };
+    let assessments = evidence.of(digests.as_ref().map(|digests| &digests.signed));
+    let facts = policy::Facts {
+        name: &version.name,
+        version: &version.spec,
+        system,
+        level,
+        authors,
+        statements,
+        assessments,
+    };
     let judgement = judge(&facts, now);
+    let findings = facts.findings(now);
+    let effects = assessment_effects(&facts.assessments, &findings, now);
     let end = judgement.not_after.filter(|_| judgement.verdict == Verdict::Cleared);
     let ending = end.and_then(|end| {
         Some(UpcomingEnd { notice: Notice::of(end, now)?, then: judge(&facts, end).verdict })
@@ -123,11 +170,37 @@ fn judge_version<'a>(
         system: version.spec.system.clone(),
         digest: digests.map(|digests| digests.signed),
         created: version.created,
+        requirements: findings.iter().map(requirement).collect(),
+        assessments: effects.into_iter().map(|(name, effect)| (name.to_owned(), effect)).collect(),
         effects: judgement.effects.iter().map(|(name, effect)| ((*name).to_owned(), *effect)).collect(),
         not_after: judgement.not_after,
         revisit: judgement.revisit.into_iter().chain(end.and_then(|end| Notice::next(end, now))).min(),
         ending,
         verdict: judgement.verdict,
+    }
+}
+
+/// The state of a required assessment, as the status of a version shows it.
+fn requirement(finding: &Finding<'_>) -> RequirementStatus {
+    let required = finding.required;
+    let measured = finding.decided.as_ref().map(|(measured, _)| measured);
+    RequirementStatus {
+        name: required.name.clone(),
+        state: match finding.decided.as_ref().map(|(_, effect)| *effect) {
+            None => RequirementState::Missing,
+            Some(ResultEffect::Met) => RequirementState::Met,
+            Some(ResultEffect::Expired(_)) => RequirementState::Expired,
+            Some(ResultEffect::Inconclusive(_)) => RequirementState::Inconclusive,
+            Some(ResultEffect::Failed) => RequirementState::Failed,
+        },
+        required: format!("{} {}", required.comparator, required.threshold),
+        value: measured.map(|m| m.compared(required)),
+        margin: measured.map(|m| m.margin(required).to_string()),
+        assessment: measured.map(|m| m.assessment.to_owned()),
+        signer: measured.and_then(|m| m.signer.clone()),
+        performed_at: measured.map(|m| Time(m.performed_at)),
+        not_after: finding.end().map(Time),
+        unsigned: finding.unsigned.as_ref().map(|m| m.assessment.to_owned()),
     }
 }
 

@@ -83,7 +83,9 @@ pub fn snapshots(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<String
         let of = |meta: &kube::core::ObjectMeta| (meta.uid.clone(), meta.generation);
         let by = Attribution::of(&level.metadata);
         snapshot.source("risklevel", &system.spec.risk_level, of(&level.metadata), &by);
-        let roles = level.spec.approvals.iter().map(|required| &required.role).collect::<BTreeSet<_>>();
+        let approvers = level.spec.approvals.iter().map(|required| &required.role);
+        let assessors = level.spec.assessments.iter().map(|required| &required.role);
+        let roles = approvers.chain(assessors).collect::<BTreeSet<_>>();
         for (role, object) in roles.into_iter().filter_map(|role| facts.roles.get_key_value(role)) {
             snapshot.source("approverrole", role, of(&object.metadata), &Attribution::of(&object.metadata));
         }

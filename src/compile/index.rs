@@ -30,8 +30,9 @@ use tokio::sync::watch as signal;
 use super::trusted::trust;
 use crate::{
     api::{
-        AISystem, AUTHOR, Approval, ApproverRole, Attribution, CHANGED_BY, CLEARANCE_NAME, Clearance,
-        ClearanceSpec, Decision, ModelVersion, RiskLevel, Trusted, TrustedSidecar, last_write,
+        AISystem, AUTHOR, Approval, ApproverRole, Assessment, AssessmentSpec, AssessmentStatus, Attribution,
+        CHANGED_BY, CLEARANCE_NAME, Clearance, ClearanceSpec, Digest, ModelVersion, RiskLevel, Trusted,
+        TrustedSidecar, last_write,
     },
     policy::ApproverRoles,
     watch::{Change, Lenient, NamespaceMeta, Relist, Unreadable, Watches},
@@ -80,6 +81,32 @@ impl From<AISystem> for Cached<AISystem> {
 impl From<ModelVersion> for Cached<ModelVersion> {
     fn from(ModelVersion { metadata, spec, status }: ModelVersion) -> Self {
         Self::new(metadata, spec, status)
+    }
+}
+
+/// An `Assessment` with only the fields that the operator uses, and the digest of all its fields.
+#[derive(Debug)]
+pub struct CachedAssessment {
+    pub name: String,
+    pub generation: Option<i64>,
+    pub created: Option<Timestamp>,
+    pub digest: Digest,
+    pub spec: AssessmentSpec,
+    pub status: Option<AssessmentStatus>,
+}
+
+impl From<Assessment> for CachedAssessment {
+    fn from(Assessment { metadata, mut spec, status }: Assessment) -> Self {
+        let digest = spec.digest(metadata.namespace.as_deref().unwrap_or_default());
+        (spec.method, spec.tool, spec.report) = (None, None, None);
+        Self {
+            name: metadata.name.unwrap_or_default(),
+            generation: metadata.generation,
+            created: metadata.creation_timestamp.map(|t| t.0),
+            digest,
+            spec,
+            status,
+        }
     }
 }
 
@@ -212,7 +239,7 @@ fn without_end(unreadable: &Unreadable) -> Option<Approval> {
     let spec = approval.get_mut("spec")?.as_object_mut()?;
     spec.remove("notAfter")?;
     let approval: Approval = serde_json::from_value(approval).ok()?;
-    (approval.spec.decision != Decision::Approve).then_some(approval)
+    approval.spec.decision.withholds().then_some(approval)
 }
 
 /// The rules for reading the changes of one kind.
@@ -255,6 +282,7 @@ pub struct NamespaceFacts {
     pub systems: BTreeMap<String, Arc<Cached<AISystem>>>,
     pub versions: BTreeMap<String, Arc<Cached<ModelVersion>>>,
     pub approvals: BTreeMap<String, Arc<Approval>>,
+    pub assessments: BTreeMap<String, Arc<CachedAssessment>>,
     pub clearance: Option<Arc<Clearance>>,
     /// The `ApproverRole` objects, with the keys of signers.
     pub roles: ApproverRoles,
@@ -271,6 +299,7 @@ struct Caches {
     systems: Cache<Cached<AISystem>>,
     versions: Cache<Cached<ModelVersion>>,
     approvals: Cache<Approval>,
+    assessments: Cache<CachedAssessment>,
     clearances: Cache<Clearance>,
     sidecars: Cache<TrustedSidecar>,
     roles: Cache<ApproverRole>,
@@ -304,6 +333,7 @@ impl Default for Index {
             "AISystem",
             "ModelVersion",
             "Approval",
+            "Assessment",
             "Clearance",
         ];
         Self { caches: RwLock::default(), unlisted: signal::Sender::new(BTreeSet::from(kinds)) }
@@ -326,6 +356,7 @@ impl Index {
             levels: used.map(|(name, level)| (name.clone(), Arc::clone(level))).collect(),
             versions: caches.versions.of(namespace),
             approvals: caches.approvals.of(namespace),
+            assessments: caches.assessments.of(namespace),
             clearance: caches.clearances.of(namespace).remove(CLEARANCE_NAME),
             trusted: Arc::clone(&caches.trusted),
             roles: caches.roles.of(""),
@@ -452,6 +483,7 @@ pub fn feed(index: &Arc<Index>, watches: &Arc<Watches>) -> impl Stream<Item = Ke
             Reading { salvage: without_end, ..every_change() },
             "Approval",
         ),
+        watch::<Assessment, _>(index, watches, |c| &mut c.assessments, every_change(), "Assessment"),
         watch::<Clearance, _>(
             index,
             watches,

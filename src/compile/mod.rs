@@ -5,7 +5,7 @@
 //!  watches ──► Index ──► Queue of namespaces ──► compile ──► Clearance   (replaced at a known version,
 //!  AISystem    facts by       ▲                  pure         │           so that a stale operator fails)
 //!  ModelVersion namespace     │                               ├► statuses (server-side apply)
-//!  Approval                   │
+//!  Approval, Assessment       │
 //!  RiskLevel              the instant of the next expiry
 //!  TrustedSidecar
 //!  Namespace, Clearance

@@ -48,7 +48,7 @@ impl Objections {
         pending.retain(|name| facts.approvals.get(name).is_some_and(|approval| !counted_before(approval)));
         let begins = |approval: &&Approval| {
             let name = approval.name_any();
-            approval.spec.decision != Decision::Approve
+            approval.spec.decision.withholds()
                 && !counted_before(approval)
                 && !pending.contains(&name)
                 && statuses.approvals.get(&name).is_some_and(counts)
@@ -95,9 +95,10 @@ fn subjects(
 
 fn event(namespace: &str, facts: &NamespaceFacts, approval: &Approval) -> Event {
     let spec = &approval.spec;
-    let (reason, done, action) = match spec.decision {
-        Decision::Revoke => ("Revoked", "revoked", "Revoke"),
-        Decision::Approve | Decision::Reject => ("Rejected", "rejected", "Reject"),
+    let (reason, done, action) = if spec.decision == Decision::Revoke {
+        ("Revoked", "revoked", "Revoke")
+    } else {
+        ("Rejected", "rejected", "Reject")
     };
     let approver = approver_of(approval, &facts.roles);
     let who = approver.as_ref().map_or("an unknown person", |approver| &*approver.user);

@@ -1,4 +1,4 @@
-//! Computes the statuses of systems, versions, approvals, levels and trusted sidecars.
+//! Computes the statuses of systems, versions, approvals, assessments, levels and trusted sidecars.
 //!
 //! ```text
 //!                 Cleared                    Ready             Stalled          kstatus
@@ -8,21 +8,27 @@
 //!  decommissioned False Decommissioned       True (as wanted)  -                Current
 //! ```
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
-    index::{Cached, NamespaceFacts},
+    index::{Cached, CachedAssessment, NamespaceFacts},
     notice::Notice,
 };
 use crate::{
     api::{
-        AISystem, AISystemStatus, Approval, ApprovalStatus, Approver, CLEARANCE_EXPIRING, Condition,
-        CountedApproval, Decision, Digest, ModelVersion, ModelVersionStatus, RiskLevel, RiskLevelStatus,
-        TrustedSidecar, TrustedSidecarStatus, VersionSummary, condition,
+        AISystem, AISystemStatus, Approval, ApprovalStatus, Approver, AssessmentSpec, AssessmentStatus,
+        AttestedAssessment, CLEARANCE_EXPIRING, Condition, CountedApproval, Decision, Digest, ModelVersion,
+        ModelVersionStatus, RequirementStatus, RiskLevel, RiskLevelStatus, TrustedSidecar,
+        TrustedSidecarStatus, VersionSummary, condition,
     },
-    policy::{self, ApprovalEffect, NotSigned, Reason, RecordedDecision, Verdict, approver_of},
+    policy::{
+        self, ApprovalEffect, AssessmentEffect, NotSigned, Reason, RecordedDecision, Verdict, approver_of,
+    },
     truncate::{plain, shorten},
 };
 
@@ -45,6 +51,10 @@ pub struct Judged {
     pub revisit: Option<Timestamp>,
     pub ending: Option<UpcomingEnd>,
     pub effects: BTreeMap<String, ApprovalEffect>,
+    /// The state of each required assessment.
+    pub requirements: Vec<RequirementStatus>,
+    /// The effect of each assessment of the content, by its name.
+    pub assessments: BTreeMap<String, AssessmentEffect>,
 }
 
 impl Judged {
@@ -89,6 +99,7 @@ pub struct Statuses {
     pub systems: BTreeMap<String, AISystemStatus>,
     pub versions: BTreeMap<String, ModelVersionStatus>,
     pub approvals: BTreeMap<String, ApprovalStatus>,
+    pub assessments: BTreeMap<String, AssessmentStatus>,
 }
 
 impl Statuses {
@@ -115,6 +126,11 @@ impl Statuses {
             versions: facts.versions.iter().filter_map(version).collect(),
             approvals: approvals
                 .map(|(name, a)| (name.clone(), of_approval(a, facts, judged, now)))
+                .collect(),
+            assessments: facts
+                .assessments
+                .iter()
+                .map(|(name, a)| (name.clone(), of_assessment(namespace, a, judged, now)))
                 .collect(),
         }
     }
@@ -190,6 +206,7 @@ fn of_version(
         subject_digest: judged.digest.clone(),
         not_after: judged.not_after.filter(|_| cleared).map(Time),
         approvals: counted.filter_map(|(name, _)| counted_approval(facts, name)).take(256).collect(),
+        assessments: judged.requirements.clone(),
     }
 }
 
@@ -359,6 +376,9 @@ fn effect(
     judged: &BTreeMap<&str, Judged>,
 ) -> (&'static str, String) {
     let spec = &approval.spec;
+    if spec.decision == Decision::Attest {
+        return attestation(approval, not_signed, facts);
+    }
     if let Some(elsewhere) = effect_elsewhere(approval, judged) {
         return elsewhere;
     }
@@ -418,6 +438,84 @@ fn effect(
     (effect.code(), message)
 }
 
+/// The reason and message of the `Counted` condition of a decision about assessments.
+fn attestation(
+    approval: &Approval,
+    not_signed: Option<&NotSigned>,
+    facts: &NamespaceFacts,
+) -> (&'static str, String) {
+    if let Some(why) = not_signed {
+        let message = format!("{why}; have it signed again: kubectl assent attest --help");
+        return ("SignatureNotValid", message);
+    }
+    let spec = &approval.spec;
+    let counts = |signed: &&AttestedAssessment| {
+        facts.assessments.get(&*signed.name).is_some_and(|found| {
+            found.digest == signed.digest
+                && found.spec.system == *spec.system
+                && found.spec.subject_digest == spec.subject_digest
+        })
+    };
+    let (found, missing): (Vec<_>, Vec<_>) = spec.assessments.iter().partition(counts);
+    let list = |of: &[&AttestedAssessment]| of.iter().map(|s| &*s.name).collect::<Vec<_>>().join(", ");
+    let without = format!(
+        "no Assessment of system {} and this subject has the name and digest of {}",
+        spec.system,
+        list(&missing)
+    );
+    match (found.is_empty(), missing.is_empty()) {
+        (true, _) => ("AssessmentNotFound", without),
+        (false, true) => (ApprovalEffect::Counted.code(), format!("it signs {}", list(&found))),
+        (false, false) => (ApprovalEffect::Counted.code(), format!("it signs {}; {without}", list(&found))),
+    }
+}
+
+/// The status of an assessment: its effect on the version where it is most important.
+fn of_assessment(
+    namespace: &str,
+    assessment: &CachedAssessment,
+    judged: &BTreeMap<&str, Judged>,
+    now: Timestamp,
+) -> AssessmentStatus {
+    let effect = judged.values().filter_map(|judged| judged.assessments.get(&assessment.name)).max();
+    let list = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let (reason, message) = match effect {
+        None if judged
+            .values()
+            .any(|judged| judged.digest.as_ref() == Some(&assessment.spec.subject_digest)) =>
+        {
+            ("TooManyUnsigned", "newer results await a signature, so this one is not judged".to_owned())
+        }
+        None => ("SubjectNotFound", "no version of the system has the assessed content".to_owned()),
+        Some(AssessmentEffect::NotRequired) => {
+            ("NotRequired", "the risk level requires none of its metrics".to_owned())
+        }
+        Some(AssessmentEffect::Superseded) => ("Superseded", "a newer signed result decides".to_owned()),
+        Some(AssessmentEffect::Counted(requirements)) => {
+            ("Counted", format!("it decides about {}", list(requirements)))
+        }
+        Some(AssessmentEffect::Unsigned { roles, failing }) => {
+            let bad = if failing.is_empty() {
+                String::new()
+            } else {
+                format!("it does not meet {}; ", list(failing))
+            };
+            let AssessmentSpec { system, model_version, .. } = &assessment.spec;
+            let sign = format!("kubectl assent attest {system} --version {model_version} -n {namespace}");
+            ("AwaitingSignature", format!("{bad}someone in role {} signs it: {sign}", list(roles)))
+        }
+    };
+    let before = assessment.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let generation = assessment.generation;
+    let of_effect =
+        |type_, status| condition(before, (type_, status), reason, message.clone(), generation, now);
+    AssessmentStatus {
+        observed_generation: generation,
+        conditions: vec![of_effect("Ready", true), of_effect("Counted", reason == "Counted")],
+        digest: Some(assessment.digest.clone()),
+    }
+}
+
 /// The effect of a decision on other versions with the same content. `None` if the decision counts for the version that
 /// it names.
 fn effect_elsewhere(approval: &Approval, judged: &BTreeMap<&str, Judged>) -> Option<(&'static str, String)> {
@@ -435,7 +533,9 @@ fn effect_elsewhere(approval: &Approval, judged: &BTreeMap<&str, Judged>) -> Opt
 
 /// The status of a level that `systems` systems name, with `running_pods` pods.
 pub fn of_level(level: &RiskLevel, (systems, running_pods): (u32, u32), now: Timestamp) -> RiskLevelStatus {
-    let requires = level.spec.approvals.iter().map(|r| format!("{} {}", r.count, r.role)).collect::<Vec<_>>();
+    let approvals = level.spec.approvals.iter().map(|r| format!("{} {}", r.count, r.role));
+    let results = level.spec.assessments.iter().map(|r| format!("result {}", r.name));
+    let requires = approvals.chain(results).collect::<Vec<_>>();
     let before = level.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let message = format!("{systems} systems use it");
     RiskLevelStatus {

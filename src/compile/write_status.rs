@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     api::{
-        AISystem, Approval, ModelVersion, PODS_HELD, RiskLevel, RiskLevelStatus, TrustedSidecar,
+        AISystem, Approval, Assessment, ModelVersion, PODS_HELD, RiskLevel, RiskLevelStatus, TrustedSidecar,
         TrustedSidecarStatus,
     },
     metrics::Metrics,
@@ -56,7 +56,7 @@ impl Writer<'_> {
         facts: &NamespaceFacts,
         statuses: Statuses,
     ) -> Result<(), Error> {
-        let Statuses { mut systems, versions, approvals } = statuses;
+        let Statuses { mut systems, versions, approvals, assessments } = statuses;
         for (name, status) in &mut systems {
             // `enforce` writes the pod counts and the condition `PodsHeld` with another field manager. Copy them, so
             // that they do not count as a difference.
@@ -77,7 +77,10 @@ impl Writer<'_> {
         let approvals = self
             .changed::<Approval, _, _>(namespace, &facts.approvals, approvals, |a| a.status.as_ref())
             .await;
-        systems.and(versions).and(approvals)
+        let assessments = self
+            .changed::<Assessment, _, _>(namespace, &facts.assessments, assessments, |a| a.status.as_ref())
+            .await;
+        systems.and(versions).and(approvals).and(assessments)
     }
 
     /// Writes the statuses that differ. Returns the first failure.

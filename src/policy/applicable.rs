@@ -22,6 +22,8 @@ pub fn applies_to(approval: &Approval, system: &str, version: &str, digests: &Su
     let applies = match spec.decision {
         Decision::Approve => same_name && spec.subject_digest == digests.signed,
         Decision::Reject | Decision::Revoke => same_name || digests.contains(&spec.subject_digest),
+        // It applies to assessments.
+        Decision::Attest => false,
     };
     spec.system == system && applies
 }
@@ -59,8 +61,12 @@ impl<'a> RecordedDecision<'a> {
         Self::by(approver_of(approval, roles).ok()?, approval)
     }
 
-    /// The decision of `approver` in `approval`. `None` if the time is not known.
+    /// The decision of `approver` in `approval`. `None` if the time is not known, or if the decision is about
+    /// assessments.
     pub fn by(approver: Cow<'a, Approver>, approval: &'a Approval) -> Option<Self> {
+        if approval.spec.decision == Decision::Attest {
+            return None;
+        }
         let recorded = approval.metadata.creation_timestamp.as_ref()?.0;
         let signed = approval.spec.signature.as_ref().map(|signature| signature.signed_at.0);
         // An approval counts from the time of its signature, so it does not lift a later revocation. A rejection or

@@ -50,7 +50,7 @@ pub struct Authors<'a> {
 }
 
 impl Authors<'_> {
-    fn include(&self, user: &str) -> bool {
+    pub(super) fn include(&self, user: &str) -> bool {
         [self.version, self.system].contains(&Some(user))
     }
 }
@@ -177,6 +177,8 @@ impl<'a> LatestDecisions<'a> {
     ) -> ApprovalEffect {
         match statement.decision {
             Decision::Revoke => ApprovalEffect::Counted,
+            // A decision about assessments is not a decision about the version.
+            Decision::Attest => ApprovalEffect::RoleNotRequired,
             _ if !is_required(level, statement.role) => ApprovalEffect::RoleNotRequired,
             Decision::Reject if self.is_rejecting(statement) => ApprovalEffect::Counted,
             Decision::Reject => ApprovalEffect::Superseded,
@@ -207,7 +209,7 @@ fn is_required(level: &RiskLevelSpec, role: &str) -> bool {
     level.approvals.is_empty() || level.approvals.iter().any(|required| required.role == role)
 }
 
-fn owns(owners: &[Owner], approver: &Approver) -> bool {
+pub fn owns(owners: &[Owner], approver: &Approver) -> bool {
     owners.iter().any(|owner| match owner.kind {
         OwnerKind::User => owner.name == approver.user,
         OwnerKind::Group => approver.groups.contains(&owner.name),

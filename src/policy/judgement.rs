@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    ApprovalEffect, Authors, Elsewhere, Reason, RecordedDecision,
+    ApprovalEffect, Authors, Elsewhere, Reason, RecordedAssessment, RecordedDecision,
+    assessments::{Finding, Selected, select},
     effect::{Record, end, whole_seconds},
     roles::assign_roles,
 };
@@ -28,6 +29,22 @@ pub struct Facts<'a> {
     pub authors: Authors<'a>,
     /// The decisions that apply to the version.
     pub statements: Vec<RecordedDecision<'a>>,
+    /// The assessments of the content of the version.
+    pub assessments: Vec<RecordedAssessment<'a>>,
+}
+
+impl Facts<'_> {
+    /// The state of each assessment that the level requires, in the order of the level.
+    pub fn findings(&self, now: Timestamp) -> Vec<Finding<'_>> {
+        self.selected().iter().map(|selected| selected.at(now)).collect()
+    }
+
+    /// The result that decides about each required assessment.
+    fn selected(&self) -> Vec<Selected<'_>> {
+        let required = self.level.map_or(&[][..], |level| &level.assessments);
+        let owners = self.system.map_or(&[][..], |system| &system.owners);
+        select(required, &self.assessments, owners, self.authors)
+    }
 }
 
 /// Whether a version may run.
@@ -69,11 +86,19 @@ type Outcome = (Verdict, Vec<ApprovalEffect>);
 pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
     let owners = facts.system.map_or(&[][..], |system| &system.owners);
     let record = facts.level.map(|level| Record::new(&facts.statements, level, owners, facts.authors));
-    let at = |instant| outcome(facts, record.as_ref(), instant);
+    let selected = facts.selected();
+    let at = |instant| outcome(facts, record.as_ref(), &selected, instant);
     let (verdict, effects) = at(now);
-    let later: Vec<_> = instants(facts).into_iter().filter(|instant| *instant > now).collect();
-    // With constant facts, approvals and certifications only end, and none becomes valid again. So an outcome never
-    // returns, and a binary search finds the first time at which the outcome changes.
+    let ends = selected.iter().filter_map(|selected| selected.at(now).end());
+    let later: Vec<_> = instants(facts)
+        .into_iter()
+        .chain(ends)
+        .filter(|instant| *instant > now)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    // With constant facts, approvals, results and certifications only end, and none becomes valid again. So an outcome
+    // never returns, and a binary search finds the first time at which the outcome changes.
     let first_not = |same: &dyn Fn(&Outcome) -> bool| {
         later.get(later.partition_point(|instant| same(&at(*instant)))).copied()
     };
@@ -83,7 +108,8 @@ pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
     Judgement { verdict, not_after, effects, revisit }
 }
 
-/// All times at which the verdict can change: the ends of approvals and certifications, and the decommission date.
+/// The times at which the verdict can change, except for the ends of results: the ends of approvals and certifications,
+/// and the decommission date.
 fn instants(facts: &Facts<'_>) -> BTreeSet<Timestamp> {
     let approvals =
         facts.level.into_iter().flat_map(|level| facts.statements.iter().filter_map(move |s| end(s, level)));
@@ -94,7 +120,12 @@ fn instants(facts: &Facts<'_>) -> BTreeSet<Timestamp> {
     approvals.chain(certifications.chain(decommission).map(|time| whole_seconds(time.0))).collect()
 }
 
-fn outcome(facts: &Facts<'_>, record: Option<&Record<'_>>, now: Timestamp) -> Outcome {
+fn outcome(
+    facts: &Facts<'_>,
+    record: Option<&Record<'_>>,
+    selected: &[Selected<'_>],
+    now: Timestamp,
+) -> Outcome {
     let effects: Vec<_> = record.into_iter().flat_map(|record| record.effects(now)).collect();
     let mut reasons = undefined(facts);
     reasons.extend(facts.system.and_then(|system| retired(system, now)));
@@ -104,6 +135,7 @@ fn outcome(facts: &Facts<'_>, record: Option<&Record<'_>>, now: Timestamp) -> Ou
         let by_tag = unpinned(&facts.version.runtime).filter(|_| by_digest);
         reasons.extend(by_tag.map(|image| Reason::ImageNotPinned { image: image.to_owned() }));
         reasons.extend(undocumented(facts.version, system, level, now));
+        reasons.extend(selected.iter().filter_map(|selected| selected.at(now).reason()));
         let missing = missing_approvals(level, &effects);
         reasons.extend(decisions(facts.name, record, &effects, &missing));
         reasons.extend(missing);

@@ -5,7 +5,8 @@
 //!  AISystem ─┐                  ┌─► Verdict   Cleared | Withheld(every reason)
 //!  RiskLevel ├─ Facts ─ judge ──┼─► not_after the earliest instant at which the verdict changes
 //!  Version   │            ▲     └─► effects the effect of each Approval, with the reason
-//!  Approvals ┘            now
+//!  Approvals ┤            now
+//!  Assessments ┘
 //!
 //!  Pod ── runtime_of_pod ── without_trusted ── matches ── Runtime of a cleared version
 //! ```
@@ -15,6 +16,8 @@
 
 mod accelerators;
 mod applicable;
+mod assessments;
+mod attestations;
 mod capacity;
 mod convert;
 mod effect;
@@ -23,6 +26,7 @@ mod hooks;
 mod judgement;
 mod matching;
 mod reason;
+mod result_effect;
 mod roles;
 mod scope;
 mod signature;
@@ -34,6 +38,10 @@ mod volumes;
 
 pub use accelerators::{Accelerators, NO_DEVICE, NotASign, Sign};
 pub use applicable::{applies_to, statements};
+pub use assessments::{
+    AssessmentEffect, Finding, RecordedAssessment, effect_if_signed, effects as assessment_effects,
+};
+pub use attestations::{Attestation, Attestations};
 pub use capacity::Capacity;
 pub use effect::{ApprovalEffect, Authors, RecordedDecision, end};
 pub use fields::{
@@ -42,8 +50,11 @@ pub use fields::{
 pub use judgement::{Facts, Judgement, Verdict, judge, unpinned};
 pub use matching::{matches, runtime_of_pod};
 pub use reason::{Elsewhere, Reason};
+pub use result_effect::{CitedResult, Comparison, Inconclusive, Measured, ResultEffect};
 pub use scope::narrowest_scope;
-pub use signature::{ApproverRoles, NotSigned, SIGNATURE_NAMESPACE, approver_of, public_key, signed_text};
+pub use signature::{
+    ApproverRoles, NotSigned, SIGNATURE_NAMESPACE, approver_of, attester_of, public_key, signed_text,
+};
 pub use subject::{Subject, SubjectDigests};
 pub use suspension::{JOB_CONTROLLER, QUEUE_LABELS, Suspender, is_queued};
 pub use trusted::without_trusted;

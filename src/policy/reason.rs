@@ -5,7 +5,7 @@ use std::fmt;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Capacity, RecordedDecision};
+use super::{Capacity, CitedResult, Comparison, Inconclusive, RecordedDecision};
 use crate::api::Evidence;
 
 /// A decision that names another version with the same content.
@@ -86,6 +86,24 @@ pub enum Reason {
         /// The reference of the image.
         image: String,
     },
+    /// A signed result does not meet the threshold of the level.
+    AssessmentFailed {
+        /// The name of the requirement in the level.
+        requirement: String,
+        /// The newest signed result.
+        result: CitedResult,
+        /// The required comparison.
+        needed: Comparison,
+    },
+    /// A signed result does not show whether the threshold is met.
+    AssessmentInconclusive {
+        /// The name of the requirement in the level.
+        requirement: String,
+        /// The newest signed result.
+        result: CitedResult,
+        /// The cause.
+        cause: Inconclusive,
+    },
     /// A document that the level requires is missing.
     DocumentMissing {
         /// The type of the document.
@@ -100,6 +118,28 @@ pub enum Reason {
     CertificationMissing {
         /// The name of the certification.
         certification: String,
+    },
+    /// The newest signed result is older than the level allows.
+    AssessmentExpired {
+        /// The name of the requirement in the level.
+        requirement: String,
+        /// The newest signed result.
+        result: CitedResult,
+        /// The time at which the result reached the maximum age.
+        since: Timestamp,
+        /// The role in which a person must sign a new result.
+        role: String,
+    },
+    /// There is no signed result for a requirement of the level.
+    AssessmentMissing {
+        /// The name of the requirement in the level.
+        requirement: String,
+        /// The metric with its slice.
+        measure: String,
+        /// The role in which a person must sign the result.
+        role: String,
+        /// The name of the newest `Assessment` that states the metric and awaits a signature.
+        unsigned: Option<String>,
     },
     /// Approvals in a role ended, and too few valid approvals are left. An ended approval is ignored if the same person
     /// has another valid approval.
@@ -148,6 +188,10 @@ impl Reason {
             Self::Revoked { .. } => "Revoked",
             Self::Rejected { .. } => "Rejected",
             Self::ImageNotPinned { .. } => "ImageNotPinned",
+            Self::AssessmentFailed { .. } => "AssessmentFailed",
+            Self::AssessmentInconclusive { .. } => "AssessmentInconclusive",
+            Self::AssessmentExpired { .. } => "AssessmentExpired",
+            Self::AssessmentMissing { .. } => "AssessmentMissing",
             Self::DocumentMissing { .. } => "DocumentMissing",
             Self::EvidenceMissing { .. } => "EvidenceMissing",
             Self::CertificationMissing { .. } => "CertificationMissing",
@@ -166,6 +210,8 @@ impl Reason {
                 | Self::Rejected { .. }
                 | Self::ImageNotPinned { .. }
                 | Self::EvidenceMissing { .. }
+                | Self::AssessmentFailed { .. }
+                | Self::AssessmentInconclusive { .. }
         )
     }
 
@@ -206,6 +252,26 @@ impl Reason {
             Self::CertificationMissing { certification } => format!(
                 "add a current certification {certification}: kubectl edit aisystem/{system} -n {namespace}"
             ),
+            Self::AssessmentFailed { .. } => format!(
+                "create a new ModelVersion, or record a newer result: kubectl assent assess {system} --version {version} -f FILE -n {namespace}"
+            ),
+            Self::AssessmentInconclusive {
+                cause: Inconclusive::SignatureNotValid | Inconclusive::SignerInvolved,
+                ..
+            } => format!(
+                "another person in the role signs it: kubectl assent attest {system} --version {version} -n {namespace}"
+            ),
+            Self::AssessmentInconclusive { .. } => format!(
+                "record a newer result: kubectl assent assess {system} --version {version} -f FILE -n {namespace}"
+            ),
+            Self::AssessmentExpired { role, .. } | Self::AssessmentMissing { role, unsigned: None, .. } => {
+                format!(
+                    "record a result: kubectl assent assess {system} --version {version} -f FILE -n {namespace}; then someone in role {role} signs it: kubectl assent attest {system} --version {version} -n {namespace}"
+                )
+            }
+            Self::AssessmentMissing { role, unsigned: Some(_), .. } => format!(
+                "someone in role {role} runs: kubectl assent attest {system} --version {version} --role {role} -n {namespace}"
+            ),
             Self::ApprovalExpired { role, .. } | Self::AwaitingApproval { role, .. } => approve(role),
             Self::CapacityExceeded(capacity) => capacity.remedy(namespace, system),
         }
@@ -233,6 +299,19 @@ impl fmt::Display for Reason {
                 why.iter().try_for_each(|why| write!(f, ": {why}"))
             }
             Self::ImageNotPinned { image } => write!(f, "image {image} is not pinned by digest"),
+            Self::AssessmentFailed { requirement, result, needed } => {
+                write!(f, "requirement {requirement} is not met: {result}, {needed} is required")
+            }
+            Self::AssessmentInconclusive { requirement, result, cause } => {
+                write!(f, "requirement {requirement} is open: {result}, but {cause}")
+            }
+            Self::AssessmentExpired { requirement, result, since, .. } => {
+                write!(f, "requirement {requirement} expired at {since}: {result}")
+            }
+            Self::AssessmentMissing { requirement, measure, unsigned, .. } => {
+                write!(f, "requirement {requirement} has no signed result for {measure}")?;
+                unsigned.iter().try_for_each(|name| write!(f, " (assessment/{name} awaits a signature)"))
+            }
             Self::DocumentMissing { document } => write!(f, "documentation of type {document} is missing"),
             Self::EvidenceMissing { evidence } => write!(f, "provenance does not state {evidence:?}"),
             Self::CertificationMissing { certification } => {

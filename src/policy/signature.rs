@@ -86,7 +86,7 @@ pub enum NotSigned {
 /// The signed text: canonical JSON (RFC 8785) of all fields of a decision. `None` if the decision has no signature.
 pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
     let signature = spec.signature.as_ref()?;
-    serde_jcs::to_vec(&json!({
+    let mut text = json!({
         "namespace": namespace,
         "system": spec.system,
         "modelVersion": spec.model_version,
@@ -96,8 +96,12 @@ pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
         "reason": spec.reason,
         "notAfter": spec.not_after,
         "signedAt": signature.signed_at,
-    }))
-    .ok()
+    });
+    // Other decisions keep the text of earlier releases, so that their signatures stay valid.
+    if !spec.assessments.is_empty() {
+        text["assessments"] = json!(spec.assessments);
+    }
+    serde_jcs::to_vec(&text).ok()
 }
 
 /// The person who decided, from the record of the API server or from the signature.
@@ -120,10 +124,26 @@ pub fn approver_of<'a>(
     signer.map(Cow::Borrowed).or_else(|why| verified_before(approval).map(Cow::Owned).ok_or(why))
 }
 
-/// The signer of a rejection or revocation, as the operator verified it earlier.
+/// The person who signed assessments, and whether the signature is still valid. `None` if the person is not known.
+///
+/// A signature stays known after its key is removed from the role, so that a bad result stays in effect.
+pub fn attester_of<'a>(
+    approval: &'a Approval,
+    roles: &'a ApproverRoles,
+) -> Option<(Cow<'a, Approver>, bool)> {
+    let Some(signature) = &approval.spec.signature else {
+        return Some((Cow::Borrowed(approval.spec.approver.as_ref()?), true));
+    };
+    match verified(approval, signature, roles) {
+        Ok(signer) => Some((Cow::Borrowed(signer), true)),
+        Err(_) => Some((Cow::Owned(verified_before(approval)?), false)),
+    }
+}
+
+/// The signer of a decision other than an approval, as the operator verified it earlier.
 fn verified_before(approval: &Approval) -> Option<Approver> {
-    let withholds = approval.spec.decision != Decision::Approve;
-    let status = approval.status.as_ref().filter(|_| withholds)?;
+    let stays = approval.spec.decision != Decision::Approve;
+    let status = approval.status.as_ref().filter(|_| stays)?;
     status.signed_by.clone().map(|user| Approver { user, ..Approver::default() })
 }
 

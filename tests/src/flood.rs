@@ -72,11 +72,11 @@ impl<'a> Flood<'a> {
         }
     }
 
-    /// Makes one change: a new version, an approval with an invalid signature, an edit of a system, a new system, or an
-    /// Event.
+    /// Makes one change: a new version, an approval with an invalid signature, an edit of a system, a new system, an
+    /// Event, or an assessment.
     async fn change(&self, number: u32) -> Result<()> {
         let (scene, name) = (&self.scene, format!("flood-{number}"));
-        match number % 5 {
+        match number % 6 {
             0 => {
                 self.create("assent.dev/v1alpha1", "modelversions", &scene.version(&name, &container(&name)))
                     .await
@@ -93,7 +93,12 @@ impl<'a> Flood<'a> {
                 system["metadata"]["name"] = json!(name);
                 self.create("assent.dev/v1alpha1", "aisystems", &system).await
             }
-            _ => self.create("events.k8s.io/v1", "events", &self.event(&name)).await,
+            4 => self.create("events.k8s.io/v1", "events", &self.event(&name)).await,
+            _ => {
+                let assessment =
+                    scene.assessment(&name, &digest('0').parse()?, "0.01", "2026-01-01T00:00:00Z");
+                self.create("assent.dev/v1alpha1", "assessments", &assessment).await
+            }
         }
     }
 

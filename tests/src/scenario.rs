@@ -207,6 +207,16 @@ impl<'a> Scenario<'a> {
                 "decision": decision, "reason": "for the test" } })
     }
 
+    /// The manifest of an assessment of v1 with one fairness result, performed at `performed`.
+    pub fn assessment(&self, name: &str, digest: &Digest, value: &str, performed: &str) -> Value {
+        json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Assessment",
+            "metadata": { "name": name, "namespace": self.namespace },
+            "spec": { "system": SYSTEM, "modelVersion": "v1", "subjectDigest": digest, "kind": "Fairness",
+                "performedAt": performed, "tool": { "name": "fairlearn", "version": "0.13.0" },
+                "results": [{ "metric": "demographic_parity_difference", "slice": "sex", "value": value,
+                    "direction": "LowerIsBetter", "samples": 1000 }] } })
+    }
+
     /// Creates a decision as `person`. Returns the name of the decision.
     pub async fn decide(&self, person: Person, manifest: &Value) -> Result<String> {
         let create = ["create", "-f", "-", "-o=name"];

@@ -98,8 +98,10 @@ pub fn levels(current: &OsStr) -> Vec<CompletionCandidate> {
 pub fn roles(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| async {
         let levels = Api::<RiskLevel>::all(session.client).list(&ListParams::default()).await.ok()?;
-        let roles =
-            levels.items.into_iter().flat_map(|level| level.spec.approvals).map(|required| required.role);
+        let roles = levels.items.into_iter().flat_map(|level| {
+            let approvers = level.spec.approvals.into_iter().map(|required| required.role);
+            approvers.chain(level.spec.assessments.into_iter().map(|required| required.role))
+        });
         Some(roles.collect::<BTreeSet<_>>().into_iter().collect())
     })
 }

@@ -4,6 +4,7 @@
 //!  AISystem ───── described, decommissioned ─┐
 //!  ModelVersion ─ published ─────────────────┤
 //!  SystemHistory  changed, deleted, verdicts ┤
+//!  Assessment ─── recorded ──────────────────┤
 //!  Approval ───── recorded, ended ───────────┼─► by time ─┬─ table, wide
 //!  Event ──────── held, released, stopped ───┘            └─ json, yaml
 //! ```
@@ -21,7 +22,10 @@ use kube::{
 use serde::Serialize;
 
 use crate::{
-    api::{AISystem, Approval, ApprovalSpec, Change, Decision, GROUP, HistoryEntry, SystemHistory, unproven},
+    api::{
+        AISystem, AUTHOR, Approval, ApprovalSpec, Assessment, AssessmentResult, Change, Decision, GROUP,
+        HistoryEntry, SystemHistory, measure, unproven,
+    },
     cli::{
         commands::status,
         connect::session::Session,
@@ -157,6 +161,8 @@ impl Sources {
         }
         let approvals = record.approvals.iter();
         entries.extend(approvals.flat_map(|approval| decision_entries(record, &effects, approval, now)));
+        entries.extend(record.assessments.iter().filter_map(assessment_entry));
+        entries.extend(record.attestations.iter().filter_map(|a| attestation_entry(record, a)));
         entries.extend(history.iter().flat_map(|history| history.spec.entries.iter().map(Entry::from)));
         let of_it =
             |entry| Entry { namespace: record.namespace.clone(), system: record.name.clone(), ..entry };
@@ -229,6 +235,7 @@ fn decision_entries(
         Decision::Approve => "Approved",
         Decision::Reject => "Rejected",
         Decision::Revoke => "Revoked",
+        Decision::Attest => "Attested",
     };
     let effect = effects.get(&approval.name_any()).copied();
     let entry = |at, what, note| Entry {
@@ -243,6 +250,34 @@ fn decision_entries(
     let ended = end.filter(|end| *end <= now && spec.decision == Decision::Approve);
     let ended = ended.map(|end| entry(end, "ApprovalEnded", None));
     [Some(recorded), ended].into_iter().flatten().collect()
+}
+
+/// The entry of recorded results.
+fn assessment_entry(assessment: &Assessment) -> Option<Entry> {
+    let spec = &assessment.spec;
+    let value =
+        |result: &AssessmentResult| format!("{} = {}", measure(&result.metric, &result.slice), result.value);
+    let values: Vec<_> = spec.results.iter().map(value).collect();
+    let object = format!("assessment/{}", assessment.name_any());
+    Some(Entry {
+        version: Some(spec.model_version.to_string()),
+        who: assessment.annotations().get(AUTHOR).cloned(),
+        note: Some(format!("{:?}: {}", spec.kind, values.join(", "))),
+        ..created(&assessment.metadata, "Assessed", &object)?
+    })
+}
+
+/// The entry of a decision on assessments.
+fn attestation_entry(record: &SystemRecord, approval: &Approval) -> Option<Entry> {
+    let spec = &approval.spec;
+    let names: Vec<_> = spec.assessments.iter().map(|signed| format!("assessment/{}", signed.name)).collect();
+    Some(Entry {
+        version: Some(spec.model_version.clone()),
+        who: record.approver(approval).map(|approver| approver.user.clone()),
+        role: Some(spec.role.clone()),
+        note: Some(spec.reason.iter().cloned().chain(names).collect::<Vec<_>>().join(" ")),
+        ..created(&approval.metadata, "Attested", &format!("approval/{}", approval.name_any()))?
+    })
 }
 
 fn decision_note(spec: &ApprovalSpec, effect: Option<ApprovalEffect>) -> String {

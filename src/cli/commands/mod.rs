@@ -1,6 +1,8 @@
 //! The commands of `kubectl assent`, and the steps that they share.
 
 pub(crate) mod ask;
+pub(crate) mod assess;
+pub(crate) mod attest;
 pub(crate) mod capture;
 pub(crate) mod check;
 pub(crate) mod completion;

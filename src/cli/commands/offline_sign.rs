@@ -56,7 +56,8 @@ pub async fn sign(session: &Session, request: DecisionRequest, by: &Detached) ->
     let record = request.record(session).await?;
     let system = record.system(&session.client).await?;
     let version = resolve::version(&record, request.version.as_deref(), &typed, now)?;
-    let (role, key) = by.role(&record, request.role.as_deref(), now)?;
+    let roles: Vec<_> = record.roles().collect();
+    let (role, key) = by.role(&record, &roles, request.role.as_deref(), now)?;
     let digest = request.digest_of(&record, version, &typed)?;
     let decision = ResolvedDecision {
         session,
@@ -69,10 +70,7 @@ pub async fn sign(session: &Session, request: DecisionRequest, by: &Detached) ->
         signer: None,
     };
     decision.review(&record, system, version, &key.approver, now)?;
-    let approval = by.signed(decision.approval(), &record, now)?;
-    by.write(&approval)?;
-    anstream::print!("{}", by.report(&approval, &key.approver.user));
-    Ok(())
+    by.finish(decision.approval(), &record, &key.approver.user)
 }
 
 impl Detached {
@@ -94,10 +92,20 @@ impl Detached {
         PublicKey::from_openssh(text.trim()).map_err(|error| failed(&error))
     }
 
-    /// The role `wanted`, or the only required role that lists the key. Fails if the role does not list the key.
-    fn role(
+    /// Signs `approval`, writes it to the file, and prints what to do with the file.
+    pub fn finish(&self, approval: Approval, record: &SystemRecord, user: &str) -> Result<()> {
+        let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+        let approval = self.signed(approval, record, now)?;
+        self.write(&approval)?;
+        anstream::print!("{}", self.report(&approval, user));
+        Ok(())
+    }
+
+    /// The role `wanted`, or the only one of `required` that lists the key. Fails if the role does not list the key.
+    pub fn role(
         &self,
         record: &SystemRecord,
+        required: &[&str],
         wanted: Option<&str>,
         now: Timestamp,
     ) -> Result<(String, ApproverKey)> {
@@ -106,7 +114,7 @@ impl Detached {
             key.is_valid_at(now)
                 && public_key(key).is_some_and(|listed| listed.key_data() == public.key_data())
         };
-        let asked: Vec<&str> = wanted.map_or_else(|| record.roles().collect(), |wanted| vec![wanted]);
+        let asked: Vec<&str> = wanted.map_or_else(|| required.to_vec(), |wanted| vec![wanted]);
         let lists = |role: &&str| {
             let key = record.keys.get(*role)?.spec.keys.iter().find(is_it)?;
             Some(((*role).to_owned(), key.clone()))

@@ -30,7 +30,11 @@ pub const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Waits for the operator and prints the effect of `approval`.
 pub async fn report(session: &Session, approval: &Approval, before: &SystemRecord) -> Result<()> {
     let mut record = before.clone();
-    record.approvals.push(approval.clone());
+    if approval.spec.decision == Decision::Attest {
+        record.attestations.push(approval.clone());
+    } else {
+        record.approvals.push(approval.clone());
+    }
     let Some(version) = record.version(&approval.spec.model_version) else { return Ok(()) };
     let now =
         Timestamp::now().max(crate::cli::connect::system_record::recorded_at(approval).unwrap_or_default());
@@ -79,7 +83,7 @@ fn render(
         let (mark, style, will) = if confirmed { ("✓", GOOD, "is") } else { ("…", LOOK, "will be") };
         page.mark(mark, style, &format!("{subject} {will} cleared {until}"));
     } else {
-        let style = if spec.decision == Decision::Approve { LOOK } else { BAD };
+        let style = if spec.decision.withholds() { BAD } else { LOOK };
         for reason in judgement.reasons() {
             page.mark("✗", style, &format!("{subject} is not cleared: {}", missing(reason)));
             page.step("  →", PLAIN, &reason.remedy(&record.namespace, &spec.system, &spec.model_version));

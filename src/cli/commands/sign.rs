@@ -115,7 +115,7 @@ pub async fn sign(session: &Session, request: DecisionRequest) -> Result<()> {
 }
 
 /// The user that must be the approver. `None` if a `MutatingAdmissionPolicy` sets the approver.
-async fn signer(session: &Session) -> Result<Option<Approver>> {
+pub async fn signer(session: &Session) -> Result<Option<Approver>> {
     let hold_method = HoldMethod::of(&session.client)
         .await
         .map_err(Error::api("find out whether the API server has MutatingAdmissionPolicies"))?;
@@ -252,6 +252,7 @@ impl ResolvedDecision<'_> {
                 subject_digest: self.digest.clone(),
                 decision: self.decision(),
                 role: self.role.clone(),
+                assessments: Vec::new(),
                 reason: self.request.reason.clone(),
                 not_after: self.until.map(Time),
                 approver: self.signer.clone(),
@@ -392,7 +393,7 @@ impl ResolvedDecision<'_> {
         let known: BTreeSet<_> = before.approvals.iter().map(ResourceExt::name_any).collect();
         let objection = after.approvals.iter().find(|a| {
             (a.spec.model_version == self.version || a.spec.subject_digest == self.digest)
-                && a.spec.decision != Decision::Approve
+                && a.spec.decision.withholds()
                 && !known.contains(&a.name_any())
         });
         let Some(objection) = objection else { return Ok(after) };
@@ -423,7 +424,7 @@ impl ResolvedDecision<'_> {
             decisions.iter().filter_map(|approval| record.statement(approval)).filter(|s| match s.decision {
                 Decision::Revoke => true,
                 Decision::Reject => (&s.approver.user, s.role) == (&approver.user, self.role.as_str()),
-                Decision::Approve => false,
+                Decision::Approve | Decision::Attest => false,
             });
         voiding.map(|s| s.at).max()
     }
@@ -445,7 +446,7 @@ impl ResolvedDecision<'_> {
     }
 }
 
-fn params(dry_run: bool) -> PostParams {
+pub fn params(dry_run: bool) -> PostParams {
     PostParams { dry_run, field_manager: Some(MANAGER.to_owned()) }
 }
 

@@ -323,6 +323,12 @@ fn in_short(reason: &Reason) -> String {
             format!("rejected by {by}{why}")
         }
         Reason::Revoked { by, .. } => format!("revoked by {by}; every role must approve again"),
+        Reason::AssessmentMissing { requirement, role, .. } => format!("result {requirement} ({role})"),
+        Reason::AssessmentExpired { requirement, .. } => format!("newer result {requirement}"),
+        Reason::AssessmentFailed { requirement, result, needed } => {
+            format!("{requirement} failed: {} is {}, not {needed}", result.measure, result.value)
+        }
+        Reason::AssessmentInconclusive { requirement, cause, .. } => format!("{requirement} open: {cause}"),
         Reason::DocumentMissing { document } => format!("document {document}"),
         Reason::CertificationMissing { certification } => format!("certificate {certification}"),
         other => other.to_string(),
@@ -336,7 +342,9 @@ fn age_rank(record: Option<&SystemRecord>, version: &str) -> Option<usize> {
 
 /// The versions that are not cleared. If another version is cleared, only those that wait for an approval.
 fn waiting(versions: &[Version], cleared: bool) -> Vec<String> {
-    let undecided = |reason: &str| matches!(reason, "AwaitingApproval" | "ApprovalExpired");
+    let undecided = |reason: &str| {
+        matches!(reason, "AwaitingApproval" | "ApprovalExpired" | "AssessmentMissing" | "AssessmentExpired")
+    };
     let waiting = versions.iter().filter(|v| !v.cleared && (!cleared || undecided(&v.reason)));
     waiting.map(|v| v.name.clone()).collect()
 }

@@ -144,9 +144,13 @@ impl Requirements {
 async fn rows(session: &Session, decision: Decision, required: &Requirements) -> Result<Vec<Row>> {
     let mut roles: BTreeMap<&str, (u32, BTreeSet<String>)> = BTreeMap::new();
     for (name, level) in &required.levels {
-        for approval in &level.approvals {
-            let role = roles.entry(&approval.role).or_default();
-            role.0 = approval.count;
+        let approvals = level.approvals.iter().map(|required| (&required.role, required.count));
+        let assessments = level.assessments.iter().map(|required| (&required.role, 1));
+        let attests = decision == Decision::Attest;
+        let required: Vec<_> = if attests { assessments.collect() } else { approvals.collect() };
+        for (role, count) in required {
+            let role = roles.entry(role).or_default();
+            role.0 = count;
             role.1.insert(name.clone());
         }
     }

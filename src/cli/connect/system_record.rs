@@ -4,7 +4,8 @@
 //! ```text
 //!  API server ── read ──► SystemRecord ─┬─ AISystem, RiskLevel
 //!                                       ├─ ModelVersions ─┬─ digest, computed here
-//!                                       └─ Approvals ─────┴─ rule(version, more statements, now) ──► OwnedJudgement
+//!                                       ├─ Approvals ─────┼─ rule(version, more statements, now) ──► OwnedJudgement
+//!                                       └─ Assessments ───┘
 //! ```
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
@@ -12,18 +13,22 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
-    api::{ListParams, PartialObjectMeta},
+    api::{ListParams, ObjectList, PartialObjectMeta},
 };
 
 use crate::{
-    api::{AISystem, AUTHOR, Approval, Approver, ApproverRole, Decision, Digest, ModelVersion, RiskLevel},
+    api::{
+        AISystem, AUTHOR, Approval, Approver, ApproverRole, Assessment, Decision, Digest, ModelVersion,
+        RiskLevel,
+    },
     cli::{
         connect::session::Session,
         error::{Error, Next, Result},
     },
     policy::{
-        self, ApprovalEffect, ApproverRoles, Authors, Facts, Reason, RecordedDecision, Subject,
-        SubjectDigests, Verdict, applies_to, approver_of, judge,
+        self, ApprovalEffect, ApproverRoles, AssessmentEffect, Attestations, Authors, Facts, Reason,
+        RecordedAssessment, RecordedDecision, Subject, SubjectDigests, Verdict, applies_to, approver_of,
+        assessment_effects, judge,
     },
     watch::request,
 };
@@ -41,6 +46,10 @@ pub struct SystemRecord {
     pub versions: Vec<ModelVersion>,
     /// The decisions on the versions, oldest first.
     pub approvals: Vec<Approval>,
+    /// The assessments of the versions, in the order in which they were performed.
+    pub assessments: Vec<Assessment>,
+    /// The decisions on the assessments, oldest first.
+    pub attestations: Vec<Approval>,
     /// The `ApproverRole` objects, which list the keys of roles.
     pub keys: ApproverRoles,
 }
@@ -72,16 +81,19 @@ impl SystemRecord {
         let systems = Api::<AISystem>::namespaced(client.clone(), namespace);
         let versions = Api::<ModelVersion>::namespaced(client.clone(), namespace);
         let approvals = Api::<Approval>::namespaced(client.clone(), namespace);
+        let assessments = Api::<Assessment>::namespaced(client.clone(), namespace);
         let all = ListParams::default();
-        let (system, versions, approvals) = futures::join!(
+        let (system, versions, approvals, assessments) = futures::join!(
             request::get_opt(&systems, name),
             request::list(&versions, &all),
-            request::list(&approvals, &all)
+            request::list(&approvals, &all),
+            request::list(&assessments, &all)
         );
         let in_namespace = |what: &str| format!("read the {what} of namespace {namespace}");
         let system = system.map_err(Error::api(format!("read aisystem/{name} in namespace {namespace}")))?;
         let versions = versions.map_err(unless_installed(in_namespace("modelversions")))?;
         let approvals = approvals.map_err(unless_installed(in_namespace("approvals")))?;
+        let assessments = items_if_served(assessments, in_namespace("assessments"))?;
         let level = match &system {
             Some(system) => read_level(client, &system.spec.risk_level).await?,
             None => None,
@@ -94,7 +106,7 @@ impl SystemRecord {
             keys: read_keys(client).await?,
             ..Self::default()
         };
-        Ok(record.with_objects(&versions.items, &approvals.items))
+        Ok(record.with_objects(&versions.items, &approvals.items, &assessments))
     }
 
     /// Whether the operator has read the current content of `version`, or of every version if `None`. Compares the
@@ -117,14 +129,17 @@ impl SystemRecord {
         let levels = Api::<RiskLevel>::all(client.clone());
         let versions = scoped::<ModelVersion>(client, namespace);
         let approvals = scoped::<Approval>(client, namespace);
-        let (levels, versions, approvals) = futures::join!(
+        let assessments = scoped::<Assessment>(client, namespace);
+        let (levels, versions, approvals, assessments) = futures::join!(
             request::list(&levels, &all),
             request::list(&versions, &all),
-            request::list(&approvals, &all)
+            request::list(&approvals, &all),
+            request::list(&assessments, &all)
         );
         let levels = levels.map_err(Error::api("read the risklevels"))?;
         let versions = versions.map_err(Error::api("read the modelversions"))?;
         let approvals = approvals.map_err(Error::api("read the approvals"))?;
+        let assessments = items_if_served(assessments, "read the assessments".to_owned())?;
         let keys = read_keys(client).await?;
         let record = |system: &AISystem| {
             let level = levels.items.iter().find(|level| level.name_any() == system.spec.risk_level);
@@ -136,16 +151,17 @@ impl SystemRecord {
                 keys: keys.clone(),
                 ..Self::default()
             };
-            record.with_objects(&versions.items, &approvals.items)
+            record.with_objects(&versions.items, &approvals.items, &assessments)
         };
         Ok(systems.iter().map(record).collect())
     }
 
-    /// Sets the versions and approvals to the subset that belongs to this system.
+    /// Sets the versions, decisions and assessments to the subset that belongs to this system.
     pub fn with_objects<'a>(
         mut self,
         versions: impl IntoIterator<Item = &'a ModelVersion>,
         approvals: impl IntoIterator<Item = &'a Approval>,
+        assessments: impl IntoIterator<Item = &'a Assessment>,
     ) -> Self {
         let here = |namespace: Option<String>| namespace.as_ref() == Some(&self.namespace);
         let versions = versions.into_iter().filter(|v| here(v.namespace()) && v.spec.system == self.name);
@@ -154,7 +170,13 @@ impl SystemRecord {
         let approvals = approvals.into_iter().filter(|a| here(a.namespace()) && a.spec.system == self.name);
         let mut approvals: Vec<_> = approvals.cloned().collect();
         approvals.sort_by_key(|a| (recorded_at(a), a.name_any()));
-        (self.versions, self.approvals) = (versions, approvals);
+        let assessments =
+            assessments.into_iter().filter(|a| here(a.namespace()) && a.spec.system == *self.name);
+        let mut assessments: Vec<_> = assessments.cloned().collect();
+        assessments.sort_by_key(|a| (a.spec.performed_at.0, a.name_any()));
+        (self.attestations, self.approvals) =
+            approvals.into_iter().partition(|a| a.spec.decision == Decision::Attest);
+        (self.versions, self.assessments) = (versions, assessments);
         self
     }
 
@@ -181,6 +203,29 @@ impl SystemRecord {
     pub fn roles(&self) -> impl Iterator<Item = &str> {
         let required = self.level.iter().flat_map(|level| &level.spec.approvals);
         required.map(|required| required.role.as_str())
+    }
+
+    /// The roles that must sign results, as the risk level requires.
+    pub fn assessor_roles(&self) -> impl Iterator<Item = &str> {
+        let required = self.level.iter().flat_map(|level| &level.spec.assessments);
+        required.map(|required| required.role.as_str())
+    }
+
+    /// The assessments of the current content of the version, in the order in which they were performed.
+    pub fn assessments_of(&self, version: &ModelVersion) -> Vec<&Assessment> {
+        let digest = self.digest(version);
+        self.assessments.iter().filter(|a| digest.as_ref() == Some(&a.spec.subject_digest)).collect()
+    }
+
+    /// The assessments of the version that await a signature in `role`, or in any role if `None`.
+    pub fn unsigned(&self, version: &ModelVersion, role: Option<&str>, now: Timestamp) -> Vec<&Assessment> {
+        let facts = self.facts(version);
+        let effects = assessment_effects(&facts.assessments, &facts.findings(now), now);
+        let awaits = |assessment: &&Assessment| match effects.get(&*assessment.name_any()) {
+            Some(AssessmentEffect::Unsigned { roles, .. }) => role.is_none_or(|role| roles.contains(role)),
+            _ => false,
+        };
+        self.assessments_of(version).into_iter().filter(awaits).collect()
     }
 
     /// Whether the risk level separates duties: one person fills only one role.
@@ -228,20 +273,8 @@ impl SystemRecord {
         more: Option<RecordedDecision<'_>>,
         now: Timestamp,
     ) -> OwnedJudgement {
-        let mut statements = policy::statements(self.decisions(version), &self.keys);
-        statements.extend(more);
-        let name = version.name_any();
-        let facts = Facts {
-            name: &name,
-            version: &version.spec,
-            system: self.system.as_ref().map(|system| &system.spec),
-            level: self.level.as_ref().map(|level| &level.spec),
-            authors: Authors {
-                version: version.annotations().get(AUTHOR).map(String::as_str),
-                system: self.system.as_ref().and_then(|s| s.annotations().get(AUTHOR)).map(String::as_str),
-            },
-            statements,
-        };
+        let mut facts = self.facts(version);
+        facts.statements.extend(more);
         let judgement = judge(&facts, now);
         let effects = judgement.effects.into_iter().map(|(name, effect)| (name.to_owned(), effect));
         OwnedJudgement {
@@ -249,6 +282,34 @@ impl SystemRecord {
             not_after: judgement.not_after,
             effects: effects.collect(),
         }
+    }
+
+    /// All facts about a version.
+    pub fn facts<'a>(&'a self, version: &'a ModelVersion) -> Facts<'a> {
+        Facts {
+            name: version.metadata.name.as_deref().unwrap_or_default(),
+            version: &version.spec,
+            system: self.system.as_ref().map(|system| &system.spec),
+            level: self.level.as_ref().map(|level| &level.spec),
+            authors: Authors {
+                version: version.annotations().get(AUTHOR).map(String::as_str),
+                system: self.system.as_ref().and_then(|s| s.annotations().get(AUTHOR)).map(String::as_str),
+            },
+            statements: policy::statements(self.decisions(version), &self.keys),
+            assessments: self.recorded_assessments(version),
+        }
+    }
+
+    /// The assessments of the current content of the version, with their signatures.
+    fn recorded_assessments<'a>(&'a self, version: &ModelVersion) -> Vec<RecordedAssessment<'a>> {
+        let attestations = Attestations::new(&self.attestations, &self.keys);
+        let recorded = |assessment: &'a Assessment| {
+            let digest = assessment.spec.digest(&self.namespace);
+            let at = assessment.metadata.creation_timestamp.as_ref()?.0;
+            let name = assessment.metadata.name.as_deref()?;
+            Some(RecordedAssessment::new(name, &assessment.spec, &digest, at, &attestations))
+        };
+        self.assessments_of(version).into_iter().filter_map(recorded).collect()
     }
 
     /// The statement of an approval. `None` if its approver is not verified.
@@ -290,6 +351,15 @@ pub fn unless_installed(doing: String) -> impl FnOnce(kube::Error) -> Error {
     }
 }
 
+/// The objects of a list. Empty if the API server does not serve the kind, for example before an upgrade of the CRDs.
+fn items_if_served<K: Clone>(list: kube::Result<ObjectList<K>>, doing: String) -> Result<Vec<K>> {
+    match list {
+        Ok(list) => Ok(list.items),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Vec::new()),
+        Err(error) => Err(Error::api(doing)(error)),
+    }
+}
+
 fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
@@ -316,14 +386,10 @@ pub async fn read_system(session: &Session, name: &str) -> Result<AISystem> {
     }
 }
 
-/// Reads the `ApproverRole` objects. Empty if the cluster does not serve the kind, for example before
-/// an upgrade of the CRDs.
+/// Reads the `ApproverRole` objects.
 async fn read_keys(client: &Client) -> Result<ApproverRoles> {
-    let roles = match request::list(&Api::<ApproverRole>::all(client.clone()), &ListParams::default()).await {
-        Ok(roles) => roles.items,
-        Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
-        Err(error) => return Err(Error::api("read the approverroles")(error)),
-    };
+    let roles = request::list(&Api::<ApproverRole>::all(client.clone()), &ListParams::default()).await;
+    let roles = items_if_served(roles, "read the approverroles".to_owned())?;
     Ok(roles.into_iter().map(|role| (role.name_any(), Arc::new(role))).collect())
 }
 

@@ -79,6 +79,7 @@ pub fn in_words(approval: &Approval, review: &Review<'_>) -> String {
         Decision::Approve => "approved",
         Decision::Reject => "rejected",
         Decision::Revoke => "revoked",
+        Decision::Attest => "attested",
     };
     let end = spec.not_after.as_ref().map(|end| format!(", until {}", time::in_words(end.0, review.now)));
     let reason = spec.reason.as_ref().map(|reason| format!(": “{reason}”"));
@@ -108,9 +109,10 @@ pub fn effect(page: &mut Page, review: &Review<'_>) {
     let (before, after) = (review.before(), review.after());
     page.heading(&format!("IF YOU {}", verb(review.decision).to_uppercase()));
     warn_if_not_counted(page, &after);
-    match review.decision {
-        Decision::Approve => to_approve(page, review, &before, &after),
-        Decision::Reject | Decision::Revoke => to_withhold(page, review, &before),
+    if review.decision.withholds() {
+        to_withhold(page, review, &before);
+    } else {
+        to_approve(page, review, &before, &after);
     }
 }
 

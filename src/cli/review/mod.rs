@@ -9,11 +9,13 @@
 //!          ├─ unpinned     content that can change after the signature
 //!          ├─ system       purpose, owners, requirements of the risk level
 //!          ├─ runtime      containers and volumes, and their provenance
+//!          ├─ evidence     results and the requirements of the risk level
 //!          ├─ decisions    decisions so far, and the effect of this one
 //!          └─ signature    the digest, and what it covers
 //! ```
 
 mod decisions;
+pub(crate) mod evidence;
 mod loads;
 mod objections;
 mod runtime;
@@ -81,6 +83,7 @@ impl<'a> Review<'a> {
             runtime::runtime(&mut page, &self.version.spec.runtime, self.full);
             runtime::provenance(&mut page, &self.version.spec.provenance, self.full);
         }
+        evidence::evidence(&mut page, &self.record.facts(self.version).findings(self.now), self.now);
         decisions::decisions(&mut page, self);
         decisions::effect(&mut page, self);
         self.signature(&mut page);
@@ -178,11 +181,10 @@ impl<'a> Review<'a> {
     fn covers(&self, page: &mut Page) {
         let covers = "namespace, system, purpose, the name of the risk level, jurisdictions, the documents that \
                       the level requires, runtime and provenance";
-        let then = match self.decision {
-            Decision::Approve => "if one of them changes, this decision no longer counts",
-            Decision::Reject | Decision::Revoke => {
-                "this decision holds for the version even if they change, and for the same content under any name"
-            }
+        let then = if self.decision.withholds() {
+            "this decision holds for the version even if they change, and for the same content under any name"
+        } else {
+            "if one of them changes, this decision no longer counts"
         };
         page.prose("covers", &format!("{covers}: {then}"));
         if self.decision == Decision::Approve {

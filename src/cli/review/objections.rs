@@ -60,7 +60,7 @@ fn nearest<'a>(review: &'a Review<'_>) -> Option<(&'a ModelVersion, &'a Approval
         let withheld =
             judgement.reasons().iter().any(|r| matches!(r, Reason::Rejected { .. } | Reason::Revoked { .. }));
         let decisions = review.record.decisions(version);
-        let objection = decisions.into_iter().rev().find(|a| a.spec.decision != Decision::Approve)?;
+        let objection = decisions.into_iter().rev().find(|a| a.spec.decision.withholds())?;
         withheld.then_some((version, objection))
     });
     let likeness =

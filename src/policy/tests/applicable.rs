@@ -16,6 +16,7 @@ fn approval(decision: Decision, system: &str, version: &str, read: u8) -> Approv
         subject_digest: Digest::from_sha256([read; 32]),
         decision,
         role: "risk".to_owned(),
+        assessments: Vec::new(),
         reason: None,
         not_after: Some(Time(second(9))),
         approver: Some(Approver { user: "alice".to_owned(), ..Approver::default() }),

@@ -538,6 +538,7 @@ impl Example {
             level: Some(level),
             authors: [Some("vera".to_owned()), Some("sam".to_owned())],
             said: said.collect(),
+            assessed: Vec::new(),
         }
     }
 }
@@ -597,6 +598,7 @@ fn cleared() -> Case {
         level: Some(RiskLevelSpec::default()),
         authors: [None, None],
         said: Vec::new(),
+        assessed: Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Strategies of proptest for facts. They use few people, roles and seconds, so that decisions often interact.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration as StdDuration};
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
@@ -16,11 +16,14 @@ use proptest::{
 
 use crate::{
     api::{
-        AISystemSpec, Approver, Certification, Container, Decision, Decommission, Digest, Document, Evidence,
-        ImagePolicy, ImageVolume, ModelVersionSpec, Owner, OwnerKind, Provenance, Provider, RequiredApproval,
-        RiskLevelSpec, Runtime, Text, Volume,
+        AISystemSpec, Approver, AssessmentKind, AssessmentResult, Certification, Comparator, Container,
+        Decimal, Decision, Decommission, Digest, Direction, Document, Evidence, ImagePolicy, ImageVolume,
+        Interval, ModelVersionSpec, Owner, OwnerKind, Provenance, Provider, Relationship, RequiredApproval,
+        RequiredAssessment, RiskLevelSpec, Runtime, Text, Volume,
     },
-    policy::{ApprovalEffect, Authors, Facts, RecordedDecision, Verdict, judge},
+    policy::{
+        ApprovalEffect, Attestation, Authors, Facts, RecordedAssessment, RecordedDecision, Verdict, judge,
+    },
 };
 
 /// The last half second at which a generated fact can begin or end.
@@ -61,6 +64,26 @@ pub struct Case {
     /// The user who created the version, and the user who last changed the system.
     pub authors: [Option<String>; 2],
     pub said: Vec<Said>,
+    pub assessed: Vec<Assessed>,
+}
+
+/// The owned form of `RecordedAssessment`.
+#[derive(Clone, Debug)]
+pub struct Assessed {
+    pub name: String,
+    pub kind: AssessmentKind,
+    pub results: Vec<AssessmentResult>,
+    pub relationship: Option<Relationship>,
+    pub performed_at: Timestamp,
+    pub signatures: Vec<Signed>,
+}
+
+/// The owned form of `Attestation`.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    pub approver: Approver,
+    pub role: String,
+    pub is_valid: bool,
 }
 
 /// The owned form of `RecordedDecision`.
@@ -105,6 +128,7 @@ impl Case {
             level: self.level.as_ref(),
             authors: Authors { version: self.authors[0].as_deref(), system: self.authors[1].as_deref() },
             statements: statements.collect(),
+            assessments: self.assessed.iter().map(Assessed::recorded).collect(),
         }
     }
 
@@ -123,6 +147,11 @@ impl Case {
         self.judge(now).verdict == Verdict::Cleared
     }
 
+    /// A copy of this case with other assessments.
+    pub fn with_assessed(&self, assessed: Vec<Assessed>) -> Self {
+        Self { assessed, ..self.clone() }
+    }
+
     /// A copy of this case without the decision at `index`.
     pub fn without(&self, index: usize) -> Self {
         let mut case = self.clone();
@@ -138,19 +167,38 @@ impl Case {
     }
 }
 
+impl Assessed {
+    fn recorded(&self) -> RecordedAssessment<'_> {
+        let attestations = self.signatures.iter().map(|signed| Attestation {
+            approver: Cow::Borrowed(&signed.approver),
+            role: &signed.role,
+            is_valid: signed.is_valid,
+        });
+        RecordedAssessment {
+            name: &self.name,
+            kind: self.kind,
+            results: &self.results,
+            relationship: self.relationship,
+            performed_at: self.performed_at,
+            attestations: attestations.collect(),
+        }
+    }
+}
+
 /// Facts of every kind. Most of them are withheld for several reasons.
 pub fn any_case() -> impl Strategy<Value = Case> {
     let maybe_missing = |percent| prop::bool::weighted(f64::from(percent) / 100.0);
     let (no_system, no_level) = (maybe_missing(5), maybe_missing(5));
-    (any_version(), any_system(), any_level(), any_authors(), any_statements(), no_system, no_level).prop_map(
-        |(version, system, level, authors, said, no_system, no_level)| Case {
+    let missing = (no_system, no_level);
+    (any_version(), any_system(), any_level(), any_authors(), any_statements(), any_assessed(), missing)
+        .prop_map(|(version, system, level, authors, said, assessed, (no_system, no_level))| Case {
             version,
             system: (!no_system).then_some(system),
             level: (!no_level).then_some(level),
             authors,
             said,
-        },
-    )
+            assessed,
+        })
 }
 
 /// The user who created the version, and the user who last changed the system.
@@ -167,18 +215,23 @@ pub fn clearable_case() -> impl Strategy<Value = Case> {
         roles.push(ROLES[0].to_owned());
         (Just(level), vec((any_statement(), select(roles)), 0..=12))
     });
-    (any_system(), any_authors(), level).prop_map(|(mut system, authors, (mut level, said))| {
-        system.documentation = DOCUMENTS.map(document).to_vec();
-        let held: Vec<_> = system.provider.iter().flat_map(|p| &p.certifications).map(|c| &c.name).collect();
-        level.certifications.retain(|wanted| held.contains(&wanted));
-        Case {
-            version: ModelVersionSpec { system: "triage".to_owned(), ..ModelVersionSpec::default() },
-            system: Some(system),
-            level: Some(RiskLevelSpec { prohibited: false, evidence: Vec::new(), ..level }),
-            authors,
-            said: numbered(said.into_iter().map(|(said, role)| Said { role, ..said }).collect()),
-        }
-    })
+    (any_system(), any_authors(), level, any_assessed(), prop::bool::weighted(0.8)).prop_map(
+        |(mut system, authors, (mut level, said), mut assessed, meets_bar)| {
+            assessed.extend(level.assessments.iter().filter(|_| meets_bar).map(good_assessment));
+            system.documentation = DOCUMENTS.map(document).to_vec();
+            let held: Vec<_> =
+                system.provider.iter().flat_map(|p| &p.certifications).map(|c| &c.name).collect();
+            level.certifications.retain(|wanted| held.contains(&wanted));
+            Case {
+                version: ModelVersionSpec { system: "triage".to_owned(), ..ModelVersionSpec::default() },
+                system: Some(system),
+                level: Some(RiskLevelSpec { prohibited: false, evidence: Vec::new(), ..level }),
+                authors,
+                said: numbered(said.into_iter().map(|(said, role)| Said { role, ..said }).collect()),
+                assessed,
+            }
+        },
+    )
 }
 
 /// An instant on the grid up to the horizon.
@@ -250,6 +303,7 @@ fn any_level() -> impl Strategy<Value = RiskLevelSpec> {
         owned(DOCUMENTS),
         subsequence(EVIDENCE.to_vec(), 0..=1),
         owned(CERTIFICATIONS),
+        option::weighted(0.25, any_bar()),
     )
         .prop_map(
             |(
@@ -261,6 +315,7 @@ fn any_level() -> impl Strategy<Value = RiskLevelSpec> {
                 documents,
                 evidence,
                 certifications,
+                bar,
             )| {
                 RiskLevelSpec {
                     approvals,
@@ -271,10 +326,137 @@ fn any_level() -> impl Strategy<Value = RiskLevelSpec> {
                     documents,
                     evidence,
                     certifications,
+                    assessments: bar.into_iter().collect(),
                     ..RiskLevelSpec::default()
                 }
             },
         )
+}
+
+const METRICS: [&str; 2] = ["accuracy", "gap"];
+
+fn decimal(tenths: u32) -> Decimal {
+    format!("0.{tenths}").parse().expect("a decimal")
+}
+
+/// The direction in which a metric is better.
+fn direction(metric: &str) -> Direction {
+    if metric == "accuracy" { Direction::HigherIsBetter } else { Direction::LowerIsBetter }
+}
+
+fn any_kind() -> impl Strategy<Value = AssessmentKind> {
+    prop_oneof![4 => Just(AssessmentKind::Fairness), 1 => Just(AssessmentKind::Performance)]
+}
+
+fn any_slice() -> impl Strategy<Value = &'static str> {
+    prop_oneof![4 => Just(""), 1 => Just("sex")]
+}
+
+/// A requirement that about half of the generated results meet.
+pub fn any_bar() -> impl Strategy<Value = RequiredAssessment> {
+    let numbers = (3..=7_u32, 1..=60_u64, select(vec!["0", "0.1", "1"]), option::weighted(0.1, Just("0.9")));
+    let flags = (prop::bool::weighted(0.2), prop::bool::weighted(0.2));
+    let age = select(vec![6500_u64, 12_000, 20_000]);
+    (any_kind(), select(&METRICS), any_slice(), numbers, flags, age, select(&ROLES[..2])).prop_map(
+        |(kind, metric, slice, (tenths, min_samples, rate, level), (independent, third_party), age, role)| {
+            RequiredAssessment {
+                name: "bar".to_owned(),
+                kind,
+                metric: metric.to_owned(),
+                slice: slice.to_owned(),
+                comparator: if metric == "gap" { Comparator::AtMost } else { Comparator::AtLeast },
+                threshold: decimal(tenths),
+                confidence_level: level.map(|level| level.parse().expect("a decimal")),
+                min_samples,
+                max_error_rate: rate.parse().expect("a decimal"),
+                max_age: Duration::from(StdDuration::from_millis(age)),
+                role: role.to_owned(),
+                independent,
+                third_party,
+            }
+        },
+    )
+}
+
+fn any_result() -> impl Strategy<Value = AssessmentResult> {
+    let interval = option::weighted(0.3, (0..=9_u32, 0..=9_u32, select(vec!["0.8", "0.95"])));
+    let agrees = prop::bool::weighted(0.9);
+    (select(&METRICS), 0..=9_u32, agrees, any_slice(), (0..=100_u64, 0..=3_u64), interval).prop_map(
+        |(metric, tenths, agrees, slice, (samples, errors), interval)| AssessmentResult {
+            metric: metric.into(),
+            value: decimal(tenths),
+            direction: if agrees { direction(metric) } else { Direction::HigherIsBetter },
+            slice: slice.into(),
+            samples,
+            errors,
+            interval: interval.map(|(a, b, level)| Interval {
+                lower: decimal(a.min(b)),
+                upper: decimal(a.max(b)),
+                level: level.parse().expect("a decimal"),
+            }),
+        },
+    )
+}
+
+pub fn any_assessment() -> impl Strategy<Value = Assessed> {
+    let groups = subsequence(GROUPS.to_vec(), 0..=1);
+    let signed = (select(&PEOPLE), groups, select(&ROLES[..2]), prop::bool::weighted(0.9));
+    let signed = signed.prop_map(|(user, groups, role, is_valid)| Signed {
+        approver: Approver {
+            user: user.to_owned(),
+            uid: None,
+            groups: groups.into_iter().map(str::to_owned).collect(),
+        },
+        role: role.to_owned(),
+        is_valid,
+    });
+    let relationship = option::of(select(vec![Relationship::FirstParty, Relationship::ThirdParty]));
+    (any_kind(), vec(any_result(), 1..=3), relationship, 0..9_i64, vec(signed, 0..=2)).prop_map(
+        |(kind, mut results, relationship, at, signatures)| {
+            // The API server refuses a second result with the same metric and slice.
+            let mut seen = Vec::new();
+            results.retain(|r| {
+                let key = (r.metric.clone(), r.slice.clone());
+                let is_new = !seen.contains(&key);
+                seen.push(key);
+                is_new
+            });
+            let name = "one-more".to_owned();
+            Assessed { name, kind, results, relationship, performed_at: half(at), signatures }
+        },
+    )
+}
+
+/// An assessment that meets `bar`. It is newer than all generated assessments.
+fn good_assessment(bar: &RequiredAssessment) -> Assessed {
+    let level = "0.99".parse().expect("a decimal");
+    let result = AssessmentResult {
+        metric: bar.metric.as_str().into(),
+        value: bar.threshold,
+        direction: bar.comparator.direction(),
+        slice: bar.slice.as_str().into(),
+        samples: 100,
+        errors: 0,
+        interval: Some(Interval { lower: bar.threshold, upper: bar.threshold, level }),
+    };
+    let approver = Approver { user: PEOPLE[0].to_owned(), ..Approver::default() };
+    Assessed {
+        name: "good".to_owned(),
+        kind: bar.kind,
+        results: vec![result],
+        relationship: Some(Relationship::ThirdParty),
+        performed_at: half(9),
+        signatures: vec![Signed { approver, role: bar.role.clone(), is_valid: true }],
+    }
+}
+
+fn any_assessed() -> impl Strategy<Value = Vec<Assessed>> {
+    vec(any_assessment(), 0..=6).prop_map(|mut assessed| {
+        for (n, assessed) in assessed.iter_mut().enumerate() {
+            assessed.name = format!("assessment-{n}");
+        }
+        assessed
+    })
 }
 
 fn any_system() -> impl Strategy<Value = AISystemSpec> {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  applicable  the decisions that apply to a version
+//!  assessments attacks on the results that a level requires
 //!  cases       the rules, by example
 //!  properties  rules that hold for all facts ─┬─ generate  random facts by proptest
 //!                                             └─ oracle    a second, naive implementation of the rules
@@ -13,6 +14,7 @@
 //! ```
 
 mod applicable;
+mod assessments;
 mod cases;
 mod generate;
 mod matching;

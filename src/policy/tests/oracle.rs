@@ -7,10 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::generate::{Case, HORIZON, Said, VERSION, half};
+use super::generate::{Assessed, Case, HORIZON, Said, Signed, VERSION, half};
 use crate::{
-    api::{Decision, Evidence, ImagePolicy, OwnerKind, RequiredApproval, RiskLevelSpec},
-    policy::{ApprovalEffect, Elsewhere, Reason, Verdict},
+    api::{
+        Approver, AssessmentResult, Comparator, Decision, Direction, Evidence, ImagePolicy, OwnerKind,
+        Relationship, RequiredApproval, RequiredAssessment, RiskLevelSpec,
+    },
+    policy::{ApprovalEffect, CitedResult, Comparison, Elsewhere, Inconclusive, Reason, Verdict},
 };
 
 /// The state after all decisions.
@@ -128,6 +131,9 @@ pub fn verdict(case: &Case, now: Timestamp) -> Verdict {
                 why.push(Reason::Prohibited { level: system.risk_level.clone() });
             }
             requirements(case, level, now, &mut why);
+            for required in &level.assessments {
+                why.extend(assessment(case, required, now));
+            }
             decisions(case, level, now, &mut why);
         }
     }
@@ -195,6 +201,172 @@ fn requirements(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Ve
             why.push(Reason::CertificationMissing { certification: wanted.clone() });
         }
     }
+}
+
+/// The number of millionths in a decimal text.
+fn millionths(text: &str) -> i64 {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    format!("{whole}{fraction:0<6}").parse().expect("a small number")
+}
+
+/// The reason of one required assessment. The function replays the results in order of time.
+fn assessment(case: &Case, required: &RequiredAssessment, now: Timestamp) -> Option<Reason> {
+    let mut signed: Vec<(i128, u8, &Assessed, &AssessmentResult, &Signed)> = Vec::new();
+    let mut unsigned: Vec<(i128, &Assessed)> = Vec::new();
+    for assessed in &case.assessed {
+        if assessed.kind != required.kind
+            || (required.third_party && assessed.relationship != Some(Relationship::ThirdParty))
+        {
+            continue;
+        }
+        for result in &assessed.results {
+            if &*result.metric != required.metric.as_str() || &*result.slice != required.slice.as_str() {
+                continue;
+            }
+            let at = floor(assessed.performed_at.as_nanosecond());
+            let mut signatures: Vec<_> =
+                assessed.signatures.iter().filter(|s| s.role == required.role).collect();
+            // The best signature: of an independent person, then of an involved one, then by a removed key.
+            signatures.sort_by(|a, b| {
+                (rank(case, required, a), &b.approver.user).cmp(&(rank(case, required, b), &a.approver.user))
+            });
+            match signatures.last() {
+                None => unsigned.push((at, assessed)),
+                Some(by) => {
+                    let severity = match judged(case, required, result, at, by, now) {
+                        Judged::Met => 0,
+                        Judged::Old => 1,
+                        Judged::Open(_) => 2,
+                        Judged::Bad => 3,
+                    };
+                    signed.push((at, severity, assessed, result, by));
+                }
+            }
+        }
+    }
+    // Of the results from the last second, the worst decides.
+    signed.sort_by(|a, b| (a.0, a.1, &b.2.name).cmp(&(b.0, b.1, &a.2.name)));
+    // A result that would fail precedes one that would not.
+    let fails = |assessed: &Assessed| {
+        let good = Signed { approver: Approver::default(), role: String::new(), is_valid: true };
+        let results = assessed.results.iter();
+        let mut results = results
+            .filter(|r| &*r.metric == required.metric.as_str() && &*r.slice == required.slice.as_str());
+        results.any(|r| !matches!(judged(case, required, r, 0, &good, Timestamp::MIN), Judged::Met))
+    };
+    unsigned.sort_by_key(|(at, assessed)| (fails(assessed), *at, assessed.name.clone()));
+    let (requirement, role) = (required.name.clone(), required.role.clone());
+    let measure = match required.slice.as_str() {
+        "" => required.metric.clone(),
+        slice => format!("{} ({slice})", required.metric),
+    };
+    let Some((at, _, assessed, result, by)) = signed.last() else {
+        let unsigned = unsigned.last().map(|(_, assessed)| assessed.name.clone());
+        return Some(Reason::AssessmentMissing { requirement, measure, role, unsigned });
+    };
+    let cited = CitedResult {
+        assessment: assessed.name.clone(),
+        measure,
+        value: compared(required, result).parse().expect("a decimal"),
+        signer: by.approver.user.clone(),
+    };
+    match judged(case, required, result, *at, by, now) {
+        Judged::Met => None,
+        Judged::Old => {
+            let age = i128::try_from(std::time::Duration::from(required.max_age).as_nanos()).expect("small");
+            let since = Timestamp::from_nanosecond(floor(at + age)).expect("in range");
+            Some(Reason::AssessmentExpired { requirement, result: cited, since, role })
+        }
+        Judged::Open(why) => Some(Reason::AssessmentInconclusive { requirement, result: cited, cause: why }),
+        Judged::Bad => {
+            let needed = Comparison { comparator: required.comparator, threshold: required.threshold };
+            Some(Reason::AssessmentFailed { requirement, result: cited, needed })
+        }
+    }
+}
+
+enum Judged {
+    Met,
+    Old,
+    Open(Inconclusive),
+    Bad,
+}
+
+/// The quality of a signature for a requirement: 2 for a valid one, 1 for one of an involved person, 0 for a removed key.
+fn rank(case: &Case, required: &RequiredAssessment, signed: &Signed) -> u8 {
+    let said = Said {
+        name: String::new(),
+        version: String::new(),
+        approver: signed.approver.clone(),
+        role: signed.role.clone(),
+        decision: Decision::Attest,
+        reason: None,
+        at: half(0),
+        not_after: None,
+    };
+    match signed.is_valid {
+        false => 0,
+        true if required.independent && (is_owner(case, &said) || is_author(case, &said)) => 1,
+        true => 2,
+    }
+}
+
+/// The text of the value that is compared with the threshold.
+fn compared(required: &RequiredAssessment, result: &AssessmentResult) -> String {
+    match (&required.confidence_level, &result.interval) {
+        (Some(_), Some(interval)) => {
+            let mut ends = [interval.lower.to_string(), interval.upper.to_string(), result.value.to_string()];
+            ends.sort_by_key(|text| millionths(text));
+            let worst = if required.comparator == Comparator::AtMost { 2 } else { 0 };
+            ends[worst].clone()
+        }
+        _ => result.value.to_string(),
+    }
+}
+
+/// Judges a result that was performed at the nanosecond `at`.
+fn judged(
+    case: &Case,
+    required: &RequiredAssessment,
+    result: &AssessmentResult,
+    at: i128,
+    by: &Signed,
+    now: Timestamp,
+) -> Judged {
+    let lower_is_better = result.direction == Direction::LowerIsBetter;
+    let at_most = required.comparator == Comparator::AtMost;
+    if lower_is_better != at_most {
+        return Judged::Open(Inconclusive::OtherDirection);
+    }
+    let (value, threshold) =
+        (millionths(&compared(required, result)), millionths(&required.threshold.to_string()));
+    if (at_most && value > threshold) || (!at_most && value < threshold) {
+        return Judged::Bad;
+    }
+    if let Some(level) = required.confidence_level {
+        let wanted = millionths(&level.to_string());
+        if result.interval.as_ref().is_none_or(|i| millionths(&i.level.to_string()) < wanted) {
+            return Judged::Open(Inconclusive::NoInterval { level });
+        }
+    }
+    let (scored, needed) = (result.samples, required.min_samples);
+    if scored < needed {
+        return Judged::Open(Inconclusive::TooFewSamples { scored, needed });
+    }
+    let most = millionths(&required.max_error_rate.to_string());
+    let all = result.samples + result.errors;
+    let allowed = i64::try_from(all).expect("small") * most;
+    if i64::try_from(result.errors).expect("small") * 1_000_000 > allowed {
+        let (errors, samples, most) = (result.errors, all, required.max_error_rate);
+        return Judged::Open(Inconclusive::TooManyErrors { errors, samples, most });
+    }
+    match rank(case, required, by) {
+        0 => return Judged::Open(Inconclusive::SignatureNotValid),
+        1 => return Judged::Open(Inconclusive::SignerInvolved),
+        _ => {}
+    }
+    let age = i128::try_from(std::time::Duration::from(required.max_age).as_nanos()).expect("small");
+    if floor(at + age) <= now.as_nanosecond() { Judged::Old } else { Judged::Met }
 }
 
 /// Adds the reasons about revocations, rejections and approvals.

@@ -12,13 +12,13 @@ use proptest::{
 
 use super::{
     generate::{
-        Case, HORIZON, Judged, PEOPLE, ROLES, Said, any_case, any_now, any_required, any_statement,
-        clearable_case, half, just_before,
+        Assessed, Case, HORIZON, Judged, PEOPLE, ROLES, Said, any_assessment, any_case, any_now,
+        any_required, any_statement, clearable_case, half, just_before,
     },
     oracle,
 };
 use crate::{
-    api::{Decision, OwnerKind},
+    api::{Comparator, Decision, OwnerKind},
     policy::{ApprovalEffect, Reason, Verdict, roles::assign_roles},
 };
 
@@ -113,6 +113,63 @@ proptest! {
         }
         for level in stricter {
             assert_not_less_strict(&before, &Case { level: Some(level), ..case.clone() }.judge(now))?;
+        }
+    }
+
+    #[test]
+    fn a_result_without_a_signature_never_changes_the_verdict(
+        case in cases(),
+        more in any_assessment(),
+        now in any_now(),
+    ) {
+        let unsigned = Assessed { signatures: Vec::new(), ..more };
+        let with = case.with_assessed([case.assessed.clone(), vec![unsigned]].concat()).judge(now);
+        let without = case.judge(now);
+        prop_assert_eq!(with.not_after, without.not_after);
+        prop_assert_eq!(with.verdict == Verdict::Cleared, without.verdict == Verdict::Cleared);
+    }
+
+    #[test]
+    fn an_older_result_never_changes_the_verdict(case in cases(), more in any_assessment(), now in any_now()) {
+        let older = Assessed { performed_at: half(-2), ..more };
+        // With no other result, the older one is the newest.
+        let Some(Verdict::Withheld(reasons)) = Some(case.judge(now).verdict) else {
+            let with = case.with_assessed([case.assessed.clone(), vec![older]].concat());
+            let has_bar = case.level.as_ref().is_some_and(|level| !level.assessments.is_empty());
+            prop_assert!(!has_bar || with.is_cleared(now));
+            return Ok(());
+        };
+        if !reasons.iter().any(|reason| matches!(reason, Reason::AssessmentMissing { .. })) {
+            let with = case.with_assessed([case.assessed.clone(), vec![older]].concat());
+            prop_assert_eq!(with.judge(now).verdict, Verdict::Withheld(reasons));
+        }
+    }
+
+    #[test]
+    fn a_stricter_bar_never_clears_and_never_prolongs(case in cases(), which in 0..5_usize, now in any_now()) {
+        let before = case.judge(now);
+        let mut stricter = case.clone();
+        for bar in stricter.level.iter_mut().flat_map(|level| &mut level.assessments) {
+            match which {
+                0 => bar.threshold = if bar.comparator == Comparator::AtMost { "-1" } else { "2" }.parse().expect("a decimal"),
+                1 => bar.min_samples += 30,
+                2 => bar.max_error_rate = "0".parse().expect("a decimal"),
+                3 => bar.max_age = std::time::Duration::from_secs(3).into(),
+                _ => bar.confidence_level = Some("0.99".parse().expect("a decimal")),
+            }
+        }
+        assert_not_less_strict(&before, &stricter.judge(now))?;
+    }
+
+    #[test]
+    fn removing_a_signature_of_the_newest_good_result_never_clears(case in cases(), now in any_now()) {
+        let before = case.judge(now);
+        for n in 0..case.assessed.len() {
+            let mut assessed = case.assessed.clone();
+            for signed in &mut assessed[n].signatures {
+                signed.is_valid = false;
+            }
+            assert_not_less_strict(&before, &case.with_assessed(assessed).judge(now))?;
         }
     }
 
@@ -286,9 +343,10 @@ fn shuffled(case: Case) -> impl Strategy<Value = Case> {
         Just(system.owners.clone()).prop_shuffle(),
         Just(system.documentation.clone()).prop_shuffle(),
         Just(certifications).prop_shuffle(),
+        Just(case.assessed.clone()).prop_shuffle(),
     );
-    mix.prop_map(move |(said, approvals, documents, owners, documentation, certifications)| {
-        let mut case = Case { said, ..case.clone() };
+    mix.prop_map(move |(said, approvals, documents, owners, documentation, certifications, assessed)| {
+        let mut case = Case { said, assessed, ..case.clone() };
         if let Some(level) = &mut case.level {
             (level.approvals, level.documents) = (approvals, documents);
         }
@@ -305,7 +363,7 @@ fn shuffled(case: Case) -> impl Strategy<Value = Case> {
 #[test]
 fn the_generators_reach_every_verdict_reason_and_effect() {
     let mut runner = TestRunner::deterministic();
-    let (mut cleared, mut ending) = (0, 0);
+    let (mut cleared, mut ending, mut with_bar) = (0, 0, 0);
     let (mut reasons, mut effects) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..1000 {
         let case = cases().new_tree(&mut runner).expect("no filters").current();
@@ -316,15 +374,17 @@ fn the_generators_reach_every_verdict_reason_and_effect() {
             Verdict::Cleared => {
                 cleared += 1;
                 ending += usize::from(judged.not_after.is_some());
+                with_bar += usize::from(case.level.is_some_and(|level| !level.assessments.is_empty()));
             }
             Verdict::Withheld(why) => reasons.extend(why.iter().map(Reason::code)),
         }
     }
     assert!(cleared > 100, "only {cleared} of 1000 are cleared");
+    assert!(with_bar > 2, "only {with_bar} of 1000 are cleared by a result");
     assert!(ending > 50, "only {ending} of 1000 are cleared with an end");
     assert_eq!(
         reasons.len(),
-        12,
+        16,
         "every reason but CapacityExceeded, which `judge` does not give: {reasons:?}"
     );
     assert_eq!(effects.len(), 7, "{effects:?}");

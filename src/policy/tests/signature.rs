@@ -9,9 +9,11 @@ use super::generate::second;
 use crate::{
     api::{
         Approval, ApprovalSpec, ApprovalStatus, Approver, ApproverKey, ApproverRole, ApproverRoleSpec,
-        Decision, Digest, Signature,
+        AttestedAssessment, Decision, Digest, Signature,
     },
-    policy::{ApproverRoles, NotSigned, SIGNATURE_NAMESPACE, approver_of, signed_text, statements},
+    policy::{
+        ApproverRoles, NotSigned, SIGNATURE_NAMESPACE, approver_of, attester_of, signed_text, statements,
+    },
 };
 
 fn key() -> PrivateKey {
@@ -29,12 +31,14 @@ fn roles(change: impl FnOnce(&mut ApproverKey)) -> ApproverRoles {
 
 /// A decision for `namespace`, signed at the second `signed` and created at the second `recorded`.
 fn signed_for(namespace: &str, decision: Decision, name: &str, signed: i64, recorded: i64) -> Approval {
+    let assessment = AttestedAssessment { name: "fairness".into(), digest: Digest::from_sha256([7; 32]) };
     let mut spec = ApprovalSpec {
         system: "triage".to_owned(),
         model_version: "v1".to_owned(),
         subject_digest: Digest::from_sha256([1; 32]),
         decision,
         role: "risk".to_owned(),
+        assessments: [assessment].into_iter().filter(|_| decision == Decision::Attest).collect(),
         reason: Some("tested".to_owned()),
         not_after: Some(Time(second(90))),
         approver: None,
@@ -94,6 +98,38 @@ fn a_verified_objection_stays_when_its_key_leaves_the_role() {
             assert_eq!(stays, decision != Decision::Approve, "{decision:?}");
         }
     }
+}
+
+#[test]
+fn a_signature_of_assessments_covers_their_names_and_digests() {
+    let (approval, roles) = (signed(Decision::Attest, "a", 3, 7), roles(|_| {}));
+    let attester =
+        |approval: &Approval| attester_of(approval, &roles).map(|(who, valid)| (who.user.clone(), valid));
+    assert_eq!(attester(&approval), Some(("alice".to_owned(), true)));
+    let changes: [fn(&mut ApprovalSpec); 4] = [
+        |spec| spec.assessments[0].name = "robustness".into(),
+        |spec| spec.assessments[0].digest = Digest::from_sha256([8; 32]),
+        |spec| spec.assessments.push(spec.assessments[0].clone()),
+        |spec| spec.assessments.clear(),
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        let mut forged = approval.clone();
+        change(&mut forged.spec);
+        assert_eq!(attester(&forged), None, "change {n}");
+    }
+    // It is no decision about the version.
+    assert!(statements([&approval], &roles).is_empty());
+}
+
+#[test]
+fn a_verified_signature_of_assessments_is_known_but_not_valid_when_its_key_leaves_the_role() {
+    let mut approval = signed(Decision::Attest, "a", 3, 7);
+    let no_key = roles(|key| key.public_key.clear());
+    assert!(attester_of(&approval, &no_key).is_none(), "it was never verified");
+    approval.status =
+        Some(ApprovalStatus { signed_by: Some("alice".to_owned()), ..ApprovalStatus::default() });
+    let attester = attester_of(&approval, &no_key).map(|(who, valid)| (who.user.clone(), valid));
+    assert_eq!(attester, Some(("alice".to_owned(), false)));
 }
 
 #[test]

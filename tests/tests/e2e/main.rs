@@ -7,6 +7,7 @@
 
 mod accelerators;
 mod argocd;
+mod assessments;
 mod assistant;
 mod authors;
 mod bad_input;
@@ -243,6 +244,11 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         plugin::capture_writes_a_version_that_matches_the_workload,
         plugin::capture_names_the_digest_that_the_nodes_report,
         plugin::capture_starts_from_the_newest_version_and_rolls_out_once,
+        assessments::the_newest_signed_result_decides_until_its_maximum_age,
+        assessments::a_recorded_result_is_final_and_not_from_the_future,
+        assessments::only_a_person_in_the_role_makes_a_result_count,
+        assessments::a_result_for_other_content_does_not_count,
+        assessments::assess_records_a_file_once_and_refuses_an_ambiguous_one,
         signatures::the_signer_and_not_the_applier_is_the_approver,
         signatures::a_signature_is_valid_for_its_own_decision_only,
         signatures::a_key_counts_while_its_role_lists_it,
@@ -391,6 +397,7 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         // The tests of Flux and Argo CD take long and slow each other down, so they are spread over the list.
         argocd::health_follows_the_decisions_without_flapping,
         deadman::i2_without_an_operator_the_nodes_end_expired_pods,
+        assessments::i1_without_an_operator_a_result_at_its_maximum_age_starts_nothing,
         modes::mode_audit_writes_to_the_audit_log_and_warns_nobody,
         argocd::self_heal_does_not_conflict_with_enforcement,
         outage::i5_without_an_operator_only_cleared_pods_start,

@@ -13,7 +13,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -25,8 +25,8 @@ use super::{
 };
 use crate::{
     api::{
-        AISystem, Approval, ApproverRole, CLEARANCE_NAME, Clearance, Governance, Mode, ModelVersion,
-        RiskLevel, Trusted, TrustedSidecar,
+        AISystem, Approval, ApproverRole, Assessment, CLEARANCE_NAME, Clearance, Governance, Mode,
+        ModelVersion, RiskLevel, Trusted, TrustedSidecar,
     },
     cli::{
         commands::explain::{ExplainInput, PodFinding, PodGroup, Seen},
@@ -147,6 +147,7 @@ struct InNamespace {
     systems: BTreeMap<String, Arc<AISystem>>,
     versions: BTreeMap<String, Arc<ModelVersion>>,
     approvals: BTreeMap<String, Arc<Approval>>,
+    assessments: BTreeMap<String, Arc<Assessment>>,
 }
 
 impl Objects {
@@ -191,6 +192,7 @@ impl Objects {
             (true, "TrustedSidecar") => insert(&mut self.sidecars, manifest, None),
             (true, "AISystem") => insert(&mut self.of(&namespace).systems, manifest, place),
             (true, "ModelVersion") => insert(&mut self.of(&namespace).versions, manifest, place),
+            (true, "Assessment") => self.add_assessment(manifest, &namespace),
             (true, "Approval") => approval(manifest, &namespace).map(drop),
             _ => Ok(()),
         };
@@ -199,6 +201,21 @@ impl Objects {
         let why = read.err().or_else(|| strict().flatten())?;
         let next = vec![format!("kubectl explain {}.spec", manifest.text("/kind").to_lowercase())];
         Some(Checked { conclusion: why, next, ..self.checked(manifest, Outcome::Invalid) })
+    }
+
+    /// Adds an assessment as if it were recorded now. The API server refuses one that was performed later.
+    fn add_assessment(&mut self, manifest: &Manifest, namespace: &str) -> Result<(), String> {
+        let now = Time(self.now);
+        insert(&mut self.of(namespace).assessments, manifest, Some(namespace))?;
+        let name = manifest.text("/metadata/name");
+        if let Some(assessment) = self.of(namespace).assessments.get_mut(name) {
+            let assessment = Arc::make_mut(assessment);
+            assessment.metadata.creation_timestamp = Some(now.clone());
+            if assessment.spec.performed_at > now {
+                return Err(format!("spec.performedAt {} is in the future", assessment.spec.performed_at.0));
+            }
+        }
+        Ok(())
     }
 
     /// Adds an approval if it counts, else returns a result. All roles must be added first, because they list the keys.
@@ -229,6 +246,7 @@ impl Objects {
             systems: described.systems.iter().map(cached).collect(),
             versions: described.versions.iter().map(cached).collect(),
             approvals: described.approvals.clone(),
+            assessments: described.assessments.iter().map(cached).collect(),
             clearance: None,
             roles: self.roles.clone(),
             levels: self.levels.clone(),
@@ -261,8 +279,11 @@ impl Objects {
         let level = level.map(|level| RiskLevel::clone(level));
         let (namespace, name, keys) = (namespace.to_owned(), name.to_owned(), self.roles.clone());
         let (versions, approvals) = (described.versions.values(), described.approvals.values());
-        SystemRecord { namespace, name, system, level, keys, ..SystemRecord::default() }
-            .with_objects(versions.map(AsRef::as_ref), approvals.map(AsRef::as_ref))
+        SystemRecord { namespace, name, system, level, keys, ..SystemRecord::default() }.with_objects(
+            versions.map(AsRef::as_ref),
+            approvals.map(AsRef::as_ref),
+            described.assessments.values().map(AsRef::as_ref),
+        )
     }
 
     fn pods(&self, manifest: &Manifest, group: &PodGroup, place: &Compiled) -> Checked {

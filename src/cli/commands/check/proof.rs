@@ -9,7 +9,8 @@
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use crate::{
-    api::{Approval, Approver, Decision},
+    api::{Approval, Approver},
+    cli::error::verb,
     policy::{ApproverRoles, approver_of},
 };
 
@@ -28,7 +29,7 @@ pub struct Unproven {
 /// Otherwise a user could edit the time and so restore the approvals that the decision voided.
 pub fn proven(mut approval: Approval, roles: &ApproverRoles, now: Timestamp) -> Result<Approval, Unproven> {
     let signed_at = approval.spec.signature.as_ref().map(|signature| signature.signed_at.0);
-    if approval.spec.decision == Decision::Approve {
+    if !approval.spec.decision.withholds() {
         approval.metadata.creation_timestamp = Some(Time(now));
         return proven_approve(approval, roles);
     }
@@ -58,7 +59,8 @@ fn proven_approve(approval: Approval, roles: &ApproverRoles) -> Result<Approval,
     let next = vec![
         format!("see in the cluster who decided: kubectl assent status {system} -n {namespace}"),
         format!(
-            "or sign it: kubectl assent approve {system} --version {version} -n {namespace} --ssh-key KEY --to FILE"
+            "or sign it: kubectl assent {} {system} --version {version} -n {namespace} --ssh-key KEY --to FILE",
+            verb(approval.spec.decision)
         ),
     ];
     Err(Unproven { why, next })

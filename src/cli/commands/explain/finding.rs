@@ -286,9 +286,10 @@ fn short_roles(facts: &ExplainInput, target: &Target, pods: &[PodFinding]) -> Ve
         for version in record.versions.iter().filter(asked) {
             let judgement = record.rule(version, None, facts.now);
             short.extend(judgement.reasons().iter().filter_map(|reason| match reason {
-                Reason::AwaitingApproval { role, .. } | Reason::ApprovalExpired { role, .. } => {
-                    Some(role.clone())
-                }
+                Reason::AwaitingApproval { role, .. }
+                | Reason::ApprovalExpired { role, .. }
+                | Reason::AssessmentMissing { role, .. }
+                | Reason::AssessmentExpired { role, .. } => Some(role.clone()),
                 _ => None,
             }));
         }

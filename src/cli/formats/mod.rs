@@ -1,0 +1,293 @@
+//! Reads result files of AI evaluation tools into the fields of an `Assessment`.
+//!
+//! ```text
+//!  bytes ─► detect ─┬─ lm_eval, inspect, garak, promptfoo, … ─► Content ─► select ─► Reading
+//!     (by content)  ├─ junit                                      ▲
+//!                   └─ envelope ─► signature ─► statement ────────┘
+//! ```
+//!
+//! Rules that hold for all formats:
+//!
+//! * A metric is named `TEST/MEASURE`, so that a value of an easier test cannot stand in for another one.
+//! * A verdict, threshold or grade in a file is never read. Thresholds belong to the risk level.
+//! * The reader does not guess. A direction or a number of samples that the file does not state is an option.
+//! * Each metric is either a result, or it is in [`Reading::not_taken`] with a reason, or the file is refused.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
+
+mod cyclonedx;
+mod decimal;
+mod deepeval;
+mod detect;
+mod envelope;
+mod evalhub;
+mod every_eval_ever;
+mod garak;
+mod inspect;
+mod json;
+mod junit;
+mod lm_eval;
+mod native;
+mod node;
+mod promptfoo;
+mod refusal;
+mod ring_provider;
+mod select;
+mod signature;
+mod statement;
+mod value_deserializer;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod testing;
+
+use std::{collections::BTreeMap, fmt};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+pub use crate::api::{AssessmentKind as Kind, Direction, Relationship};
+
+pub use self::{
+    decimal::Decimal,
+    refusal::{Problem, Refusal},
+    signature::Trust,
+};
+
+/// The largest file in bytes.
+pub const MAX_BYTES: usize = 64 << 20;
+/// The largest number of results in an assessment.
+pub const MAX_RESULTS: usize = 64;
+/// The longest name of a metric in characters.
+pub const MAX_METRIC: usize = 128;
+/// The longest slice in characters.
+pub const MAX_SLICE: usize = 63;
+
+/// The format of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Format {
+    /// The fields of an `Assessment` as JSON or YAML.
+    Native,
+    /// The results file of lm-evaluation-harness.
+    LmEval,
+    /// The JSON log of Inspect AI.
+    Inspect,
+    /// The report of garak.
+    Garak,
+    /// The JSON output of promptfoo.
+    Promptfoo,
+    /// The test run of deepeval.
+    DeepEval,
+    /// The evaluation job of `EvalHub`.
+    EvalHubJob,
+    /// The evaluation card of `EvalHub`.
+    EvalHubCard,
+    /// A record of Every Eval Ever.
+    EveryEvalEver,
+    /// A `JUnit` XML report.
+    JUnit,
+    /// An in-toto statement.
+    Statement,
+    /// A DSSE envelope.
+    Dsse,
+    /// A sigstore bundle.
+    SigstoreBundle,
+    /// A `CycloneDX` bill of materials.
+    CycloneDx,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "Assent results",
+            Self::LmEval => "lm-evaluation-harness results",
+            Self::Inspect => "Inspect log",
+            Self::Garak => "garak report",
+            Self::Promptfoo => "promptfoo output",
+            Self::DeepEval => "deepeval test run",
+            Self::EvalHubJob => "EvalHub job",
+            Self::EvalHubCard => "EvalHub evaluation card",
+            Self::EveryEvalEver => "Every Eval Ever record",
+            Self::JUnit => "JUnit report",
+            Self::Statement => "in-toto statement",
+            Self::Dsse => "DSSE envelope",
+            Self::SigstoreBundle => "sigstore bundle",
+            Self::CycloneDx => "CycloneDX BOM",
+        })
+    }
+}
+
+/// The tool that made the measurement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tool {
+    /// The name of the tool.
+    pub name: String,
+    /// The version of the tool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// The full report, which stays outside the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// The place of the report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    /// The digest of the report, as `sha256:HEX`.
+    pub digest: String,
+}
+
+/// An interval around a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interval {
+    /// The lower bound.
+    pub lower: Decimal,
+    /// The upper bound. It is not below the lower bound.
+    pub upper: Decimal,
+    /// The confidence level, above 0 and below 1.
+    pub level: Decimal,
+}
+
+/// One value of one metric.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// The metric, with 1 to 128 characters and without control characters.
+    pub metric: String,
+    /// The value, with at most 12 decimals. Longer values are rounded half to even.
+    pub value: Decimal,
+    /// The direction in which the metric improves.
+    pub direction: Direction,
+    /// The group of samples that the value is about, with at most 63 characters.
+    pub slice: Option<String>,
+    /// The number of samples that the value is computed from.
+    pub samples: u64,
+    /// The number of samples that have no score although they were in the test.
+    pub errors: u64,
+    /// The confidence interval. It need not contain the value: garak corrects the bounds for errors of its detectors.
+    pub interval: Option<Interval>,
+}
+
+/// A metric of the file that is not among the results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotTaken {
+    /// The metric, or another name for the part of the file.
+    pub metric: String,
+    /// The reason, as a clause that continues the name of the metric.
+    pub reason: String,
+}
+
+impl NotTaken {
+    pub(crate) fn new(metric: &str, reason: impl Into<String>) -> Self {
+        Self { metric: refusal::shown(metric), reason: reason.into() }
+    }
+}
+
+/// The proof of origin of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Provenance {
+    /// The file has no signature, or the options do not ask to verify it.
+    Unsigned,
+    /// A signature by the key on the command line is valid.
+    Key {
+        /// The SHA-256 digest of the public key in DER, in hex.
+        fingerprint: String,
+        /// The time at which a transparency log recorded the signature.
+        logged_at: Option<Timestamp>,
+    },
+    /// A certificate of the identity on the command line signed the file.
+    Identity {
+        /// The identity, such as an e-mail address or the URI of a workflow.
+        identity: String,
+        /// The issuer of the identity.
+        issuer: String,
+        /// The verified time of the signature.
+        signed_at: Option<Timestamp>,
+    },
+}
+
+/// The content of a file, in the words of the resource `Assessment`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The format of the file.
+    pub format: Format,
+    /// The subject of the assessment.
+    pub kind: Option<Kind>,
+    /// The results. There is at least one.
+    pub results: Vec<Measured>,
+    /// The method, in the words of the author.
+    pub method: Option<String>,
+    /// The tool that made the measurement.
+    pub tool: Option<Tool>,
+    /// The end of the measurement, if the file states a time with an offset. This time is a claim.
+    pub performed_at: Option<Timestamp>,
+    /// The name of the model in the file.
+    pub model: Option<String>,
+    /// The digest of the model in the file, as `sha256:HEX`.
+    pub model_digest: Option<String>,
+    /// The relationship between the assessor and the provider.
+    pub relationship: Option<Relationship>,
+    /// The report that the file refers to.
+    pub report: Option<Report>,
+    /// The metrics that are not among the results.
+    pub not_taken: Vec<NotTaken>,
+    /// The proof of origin of the content.
+    pub provenance: Provenance,
+    /// The digest of the file, as `sha256:HEX`.
+    pub file_digest: String,
+}
+
+/// The options that decide about the content of a file.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The metrics to take. If empty, all metrics are taken.
+    pub metrics: Vec<String>,
+    /// The direction of a metric, or of all metrics with this last part of the name, such as `accuracy`.
+    pub directions: BTreeMap<String, Direction>,
+    /// The kind, for files that do not state it.
+    pub kind: Option<Kind>,
+    /// The model, for files with results of several models.
+    pub model: Option<String>,
+    /// The number of samples, for files that do not state it.
+    pub samples: Option<u64>,
+    /// Take metrics that have samples without a score, and record these samples as errors.
+    pub allow_errors: bool,
+    /// Take the results of a run on a part of the data set.
+    pub allow_subset: bool,
+    /// The digest of the model version, as `sha256:HEX`.
+    pub expected_model_digest: Option<String>,
+    /// The key or the identity that must have signed the file.
+    pub trust: Trust,
+}
+
+/// Reads a result file. The content decides the format. The name occurs only in the refusal.
+pub fn read(name: &str, bytes: &[u8], options: &Options) -> Result<Reading, Refusal> {
+    read_content(bytes, options)
+        .map_err(|problem| Refusal { file: refusal::shortened(name, 1024), problem: Box::new(problem) })
+}
+
+fn read_content(bytes: &[u8], options: &Options) -> Result<Reading, Problem> {
+    if bytes.len() > MAX_BYTES {
+        return Err(Problem::TooBig { bytes: bytes.len(), limit: MAX_BYTES });
+    }
+    if bytes.starts_with(b"PK\x03\x04") {
+        return Err(Problem::Zip);
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| Problem::NotText)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (format, content, provenance) = detect::content(text, options)?;
+    select::reading(format, content, provenance, options, sha256(bytes))
+}
+
+/// The SHA-256 digest as `sha256:HEX`.
+fn sha256(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(bytes)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}

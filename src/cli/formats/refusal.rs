@@ -1,0 +1,312 @@
+//! The reasons why a result file is not read. Each states what is wrong, where, and the next option or command.
+
+use super::{Format, decimal::Decimal, json::JsonError};
+
+/// A file that is not read, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}: {problem}")]
+pub struct Refusal {
+    /// The name of the file, as the user typed it.
+    pub file: String,
+    /// The reason.
+    pub problem: Box<Problem>,
+}
+
+impl Refusal {
+    /// The option or the command that helps, as a sentence.
+    pub fn next(&self) -> Option<String> {
+        self.problem.next(&self.file)
+    }
+}
+
+/// The reason why a file is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The file is larger than the limit.
+    #[error("the file has {bytes} bytes, and the limit is {limit}")]
+    TooBig {
+        /// The size of the file.
+        bytes: usize,
+        /// The largest size.
+        limit: usize,
+    },
+    /// The file is not UTF-8.
+    #[error("the file is not UTF-8 text")]
+    NotText,
+    /// The file is a zip archive, as the `.eval` logs of Inspect are.
+    #[error("the file is a zip archive, such as an .eval log of Inspect, and only JSON logs can be read")]
+    Zip,
+    /// The file is not valid JSON.
+    #[error("the file is not valid JSON: {0}")]
+    Json(#[from] JsonError),
+    /// The file is not valid XML.
+    #[error("the file is not valid XML: {0}")]
+    Xml(String),
+    /// The content has the marks of no format.
+    #[error("the format is unknown: {0}")]
+    UnknownFormat(String),
+    /// The content belongs to a tool whose files carry no usable values.
+    #[error("this is a file of {tool}, which is not read: {why}")]
+    Unsupported {
+        /// The tool or the specification.
+        tool: &'static str,
+        /// The reason, as a clause.
+        why: &'static str,
+    },
+    /// The content has the marks of several formats.
+    #[error("the content has the marks of several formats: {}", names(.0))]
+    SeveralFormats(Vec<Format>),
+    /// A field is missing or has the wrong type.
+    #[error("{at}: {why}")]
+    Field {
+        /// The path of the field.
+        at: String,
+        /// The reason.
+        why: String,
+    },
+    /// The run did not finish, or it is marked as invalid.
+    #[error("the results do not count: {0}")]
+    Unfinished(String),
+    /// Only a part of the data set was evaluated.
+    #[error("only a part of the data set was evaluated: {0}")]
+    Subset(String),
+    /// Samples were not scored.
+    #[error("{metric}: samples without a score: {errors}, with a score: {samples}")]
+    Errors {
+        /// The metric.
+        metric: String,
+        /// The samples without a score.
+        errors: u64,
+        /// The samples with a score.
+        samples: u64,
+    },
+    /// The file has no number of samples for a metric.
+    #[error("{metric}: the file does not state the number of samples")]
+    NoSamples {
+        /// The metric.
+        metric: String,
+    },
+    /// The file does not state whether a higher value is better.
+    #[error("{}: the file does not state whether a higher value is better", .metrics.join(", "))]
+    NoDirection {
+        /// The metrics.
+        metrics: Vec<String>,
+    },
+    /// The direction on the command line differs from that of the file.
+    #[error("{metric}: --direction states {option}, but the file states {file}")]
+    OtherDirection {
+        /// The metric.
+        metric: String,
+        /// The direction on the command line.
+        option: super::Direction,
+        /// The direction in the file.
+        file: super::Direction,
+    },
+    /// A value that the user asked for cannot be taken.
+    #[error("{metric}: {why}")]
+    Value {
+        /// The metric.
+        metric: String,
+        /// The reason, as a clause.
+        why: String,
+    },
+    /// A value is outside the range that the file declares.
+    #[error("{metric}: the value {value} is outside the declared range {range}")]
+    OutOfRange {
+        /// The metric.
+        metric: String,
+        /// The value.
+        value: Decimal,
+        /// The range.
+        range: String,
+    },
+    /// A metric occurs twice with the same slice.
+    #[error("{metric}: the file has several values{}", in_slice(.slice.as_deref()))]
+    SeveralValues {
+        /// The metric.
+        metric: String,
+        /// The slice.
+        slice: Option<String>,
+    },
+    /// The file has results of several models.
+    #[error("the file has results of several models: {}", .0.join(", "))]
+    SeveralModels(Vec<String>),
+    /// The file has no results of the model on the command line.
+    #[error("the file has no results of model {model}{}", only_of(.known))]
+    OtherModel {
+        /// The model on the command line.
+        model: String,
+        /// The models of the file.
+        known: Vec<String>,
+    },
+    /// The file is about another model.
+    #[error("the file is about a model with digest {found}, and the version has {expected}")]
+    OtherDigest {
+        /// The digest of the version.
+        expected: String,
+        /// The digests in the file.
+        found: String,
+    },
+    /// An option names a metric that the file does not have.
+    #[error("{option} {metric}: the file has no such metric, only {}", .known.join(", "))]
+    NoSuchMetric {
+        /// The option, such as `--metric`.
+        option: &'static str,
+        /// The name on the command line.
+        metric: String,
+        /// Metrics of the file.
+        known: Vec<String>,
+    },
+    /// The kind on the command line differs from that of the file.
+    #[error("--kind {option}: the file states {file}")]
+    OtherKind {
+        /// The kind on the command line.
+        option: super::Kind,
+        /// The kind in the file.
+        file: super::Kind,
+    },
+    /// The file has more results than an assessment can hold.
+    #[error("the file has {found} results, and an assessment holds {limit}")]
+    TooMany {
+        /// The number of results.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The file has no value that can be taken.
+    #[error("the file has no value that can be taken{}", because(.0))]
+    NoResults(Vec<super::NotTaken>),
+    /// The predicate of a statement has no values.
+    #[error("the predicate type {found} is not read: {why}")]
+    Predicate {
+        /// The predicate type.
+        found: String,
+        /// The reason.
+        why: &'static str,
+    },
+    /// The file has no signature, but the user asked for one.
+    #[error("the file is not signed, and {0} was given")]
+    NotSigned(&'static str),
+    /// The signature is not valid for the key or the identity.
+    #[error("the signature is not valid: {0}")]
+    Signature(String),
+    /// The options for the signature are incomplete or unreadable.
+    #[error("{option}: {why}")]
+    Trust {
+        /// The option.
+        option: &'static str,
+        /// The reason.
+        why: String,
+    },
+}
+
+impl Problem {
+    /// An error about one field.
+    pub(super) fn field(at: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::Field { at: shortened(&at.into(), 256), why: why.into() }
+    }
+
+    /// The option or the command that helps, as a sentence.
+    pub fn next(&self, file: &str) -> Option<String> {
+        let file = quoted(file);
+        Some(match self {
+            Self::TooBig { .. } => "Give a file with the results only, without the samples".to_owned(),
+            Self::Zip => format!("Run: inspect log dump --header-only {file} > log.json"),
+            Self::NotText => "Save the file as UTF-8".to_owned(),
+            Self::UnknownFormat(_) | Self::Unsupported { .. } => {
+                "Write the values as JSON or YAML with kind and results[] (see `kubectl explain assessment.spec`)"
+                    .to_owned()
+            }
+            Self::Unfinished(_) => "Run the evaluation again".to_owned(),
+            Self::Subset(_) => {
+                "Run the evaluation without a limit, or pass --allow-subset to record the smaller number of samples"
+                    .to_owned()
+            }
+            Self::Errors { .. } => {
+                "Run the evaluation again, or pass --allow-errors to record these samples as errors".to_owned()
+            }
+            Self::NoSamples { .. } => "Pass --samples NUMBER".to_owned(),
+            Self::NoDirection { metrics } => format!(
+                "Pass --direction {}=HigherIsBetter or =LowerIsBetter, or pick other metrics with --metric",
+                quoted(metrics.first().map_or("METRIC", String::as_str))
+            ),
+            Self::TooMany { .. } | Self::SeveralValues { .. } => "Pick results with --metric".to_owned(),
+            Self::OutOfRange { .. } => {
+                "Check the unit of the value, such as percent or fraction, and correct the file".to_owned()
+            }
+            Self::SeveralModels(models) => {
+                format!("Pass --model {}", quoted(models.first().map_or("MODEL", String::as_str)))
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// The names of formats, separated by commas.
+fn names(formats: &[Format]) -> String {
+    formats.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn only_of(models: &[String]) -> String {
+    if models.is_empty() {
+        "; it names no model".to_owned()
+    } else {
+        format!(", only of {}", models.join(", "))
+    }
+}
+
+fn in_slice(slice: Option<&str>) -> String {
+    slice.map_or_else(String::new, |slice| format!(" for the slice {slice}"))
+}
+
+fn because(not_taken: &[super::NotTaken]) -> String {
+    not_taken.first().map_or_else(String::new, |first| format!(": {} {}", first.metric, first.reason))
+}
+
+/// A text of the file that is safe on a terminal: at most 128 characters, without control characters.
+pub(super) fn shown(text: &str) -> String {
+    shortened(text, 128)
+}
+
+/// A text without control characters, cut to a number of characters.
+pub(super) fn shortened(text: &str, limit: usize) -> String {
+    let clean = |character: char| if unsafe_on_terminal(character) { '\u{fffd}' } else { character };
+    match text.char_indices().nth(limit) {
+        None => text.chars().map(clean).collect(),
+        Some(_) => text.chars().take(limit.saturating_sub(1)).map(clean).chain(['…']).collect(),
+    }
+}
+
+/// Reports whether a character moves the cursor or changes the direction of the text.
+pub(super) fn unsafe_on_terminal(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A word quoted for a shell.
+fn quoted(word: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_./,:@%+".contains(character);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", shortened(word, 256).replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_a_file_cannot_control_the_terminal() {
+        assert_eq!(shown("a\u{1b}[31mb\u{202e}c"), "a\u{fffd}[31mb\u{fffd}c");
+        assert_eq!(shown(&"x".repeat(500)).chars().count(), 128);
+    }
+
+    #[test]
+    fn commands_quote_the_file_name() {
+        assert_eq!(
+            Problem::Zip.next("my log.eval").unwrap(),
+            "Run: inspect log dump --header-only 'my log.eval' > log.json"
+        );
+    }
+}

@@ -1,0 +1,66 @@
+//! The signatures that make the results of assessments count.
+//!
+//! ```text
+//!  Approval (Attest) ── names and digests of assessments, system, subject digest ──► Attestations
+//!      └─ signer, verified                                                            by assessment
+//! ```
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use super::{ApproverRoles, attester_of};
+use crate::api::{Approval, Approver, AssessmentSpec, Digest};
+
+/// A signature of one person for one assessment.
+#[derive(Clone, Debug)]
+pub struct Attestation<'a> {
+    /// The person who signed.
+    pub approver: Cow<'a, Approver>,
+    /// The role in which the person signed.
+    pub role: &'a str,
+    /// Whether the key of the signature still belongs to the role. The result stays in effect after the key is removed,
+    /// but it no longer clears a version.
+    pub is_valid: bool,
+}
+
+/// The signatures in a namespace, by the names of the assessments.
+#[derive(Clone, Debug, Default)]
+pub struct Attestations<'a>(BTreeMap<&'a str, Vec<Signed<'a>>>);
+
+/// A signature with the content that it covers.
+#[derive(Clone, Debug)]
+struct Signed<'a> {
+    digest: &'a Digest,
+    system: &'a str,
+    subject: &'a Digest,
+    attestation: Attestation<'a>,
+}
+
+impl<'a> Attestations<'a> {
+    /// Verifies the signatures in `approvals`. Ignores every decision that names no assessment.
+    pub fn new(approvals: impl IntoIterator<Item = &'a Approval>, roles: &'a ApproverRoles) -> Self {
+        let mut by_name: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        for approval in approvals.into_iter().filter(|approval| !approval.spec.assessments.is_empty()) {
+            let spec = &approval.spec;
+            let Some((approver, is_valid)) = attester_of(approval, roles) else { continue };
+            let attestation = Attestation { approver, role: &spec.role, is_valid };
+            for signed in &spec.assessments {
+                by_name.entry(&signed.name).or_default().push(Signed {
+                    digest: &signed.digest,
+                    system: &spec.system,
+                    subject: &spec.subject_digest,
+                    attestation: attestation.clone(),
+                });
+            }
+        }
+        Self(by_name)
+    }
+
+    /// The signatures of the assessment `name`. `digest` is the digest of `spec`.
+    pub fn of(&self, name: &str, digest: &Digest, spec: &AssessmentSpec) -> Vec<Attestation<'a>> {
+        let covers = |signed: &&Signed<'_>| {
+            signed.digest == digest && spec.system == *signed.system && *signed.subject == spec.subject_digest
+        };
+        let signed = self.0.get(name).into_iter().flatten().filter(covers);
+        signed.map(|signed| signed.attestation.clone()).collect()
+    }
+}

@@ -1,0 +1,199 @@
+//! The effect of one result on one requirement: met, too old, inconclusive or failed.
+
+use std::fmt;
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use super::effect::whole_seconds;
+use crate::api::{AssessmentResult, Comparator, Decimal, RequiredAssessment};
+
+/// A result with its assessment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measured<'a> {
+    /// The name of the `Assessment`.
+    pub assessment: &'a str,
+    /// The measured value.
+    pub result: &'a AssessmentResult,
+    /// The time at which the assessment was performed.
+    pub performed_at: Timestamp,
+    /// The user who signed the result. `None` if no person in the required role signed it.
+    pub signer: Option<String>,
+}
+
+impl Measured<'_> {
+    /// The value to compare. If the requirement names a confidence level: the worse end of the interval, or the value
+    /// if it is even worse. Some tools correct an interval, so that it does not contain the value.
+    pub fn compared(&self, required: &RequiredAssessment) -> Decimal {
+        use crate::api::Comparator::{AtLeast, AtMost};
+        match (&self.result.interval, required.confidence_level, required.comparator) {
+            (Some(interval), Some(_), AtMost) => interval.upper.max(self.result.value),
+            (Some(interval), Some(_), AtLeast) => interval.lower.min(self.result.value),
+            _ => self.result.value,
+        }
+    }
+
+    /// The distance to the threshold. It is negative if the value does not meet the threshold.
+    pub fn margin(&self, required: &RequiredAssessment) -> Decimal {
+        use crate::api::Comparator::{AtLeast, AtMost};
+        match required.comparator {
+            AtMost => required.threshold.minus(self.compared(required)),
+            AtLeast => self.compared(required).minus(required.threshold),
+        }
+    }
+}
+
+/// The validity of a signature for one requirement, from the worst to the best.
+///
+/// A signature that is not valid keeps its result in effect, so that a change of keys, owners or authors never hides a bad
+/// result. But only a valid signature can meet a requirement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Validity {
+    /// The key of the signature was removed from the role.
+    KeyRemoved,
+    /// The requirement is independent, and the signer owns the system, or wrote the version or the system.
+    Involved,
+    /// The signature counts.
+    Valid,
+}
+
+/// The effect of a signed result on its requirement, from the best to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ResultEffect {
+    /// The result meets the requirement.
+    Met,
+    /// The result is too old since this time.
+    Expired(Timestamp),
+    /// The result does not show whether the threshold is met.
+    Inconclusive(Inconclusive),
+    /// The value does not meet the threshold.
+    Failed,
+}
+
+/// A result, as a reason states it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CitedResult {
+    /// The name of the `Assessment`.
+    pub assessment: String,
+    /// The metric with its slice.
+    pub measure: String,
+    /// The compared value: the value itself, or the worse end of its interval.
+    pub value: Decimal,
+    /// The user who signed the result.
+    pub signer: String,
+}
+
+impl fmt::Display for CitedResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { assessment, measure, value, signer } = self;
+        write!(f, "{measure} is {value} (assessment/{assessment}, signed by {signer})")
+    }
+}
+
+/// The comparison that a requirement states.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Comparison {
+    /// The comparison with the threshold.
+    pub comparator: Comparator,
+    /// The threshold itself.
+    pub threshold: Decimal,
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.comparator, self.threshold)
+    }
+}
+
+/// The cause of an inconclusive result.
+#[derive(Clone, Debug, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Inconclusive {
+    /// Fewer samples were scored than the level requires.
+    TooFewSamples {
+        /// The number of scored samples.
+        scored: u64,
+        /// The required number.
+        needed: u64,
+    },
+    /// The share of samples without a score is too large.
+    TooManyErrors {
+        /// The number of samples without a score.
+        errors: u64,
+        /// The number of all samples.
+        samples: u64,
+        /// The largest allowed share.
+        most: Decimal,
+    },
+    /// The result has no interval of the required confidence level.
+    NoInterval {
+        /// The required confidence level.
+        level: Decimal,
+    },
+    /// The result is better in the other direction than the requirement expects.
+    OtherDirection,
+    /// The key of the signature was removed from the role.
+    SignatureNotValid,
+    /// The requirement is independent, and the signer owns the system, or wrote the version or the system.
+    SignerInvolved,
+}
+
+impl fmt::Display for Inconclusive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooFewSamples { scored, needed } => {
+                write!(f, "only {scored} samples were scored, at least {needed} are required")
+            }
+            Self::TooManyErrors { errors, samples, most } => {
+                write!(f, "{errors} of {samples} samples have no score, a share of at most {most} is allowed")
+            }
+            Self::NoInterval { level } => {
+                write!(f, "it has no interval at confidence level {level} or higher")
+            }
+            Self::OtherDirection => f.write_str("the result states that the other direction is better"),
+            Self::SignatureNotValid => f.write_str("the key of its signature no longer belongs to the role"),
+            Self::SignerInvolved => f.write_str(
+                "its signer owns the system, or wrote the version or the system, and does not count",
+            ),
+        }
+    }
+}
+
+/// The effect of a result at `now`.
+pub fn effect(
+    measured: &Measured<'_>,
+    required: &RequiredAssessment,
+    validity: Validity,
+    now: Timestamp,
+) -> ResultEffect {
+    let result = measured.result;
+    let (scored, all) = (result.samples, result.samples.saturating_add(result.errors));
+    let rate = Decimal::ratio(result.errors, all);
+    let has_interval = |level| result.interval.as_ref().is_some_and(|interval| interval.level >= level);
+    let is_met = required.comparator.is_met(measured.compared(required), required.threshold);
+    let inconclusive = ResultEffect::Inconclusive;
+    if result.direction != required.comparator.direction() {
+        inconclusive(Inconclusive::OtherDirection)
+    } else if !is_met {
+        ResultEffect::Failed
+    } else if let Some(level) = required.confidence_level.filter(|level| !has_interval(*level)) {
+        inconclusive(Inconclusive::NoInterval { level })
+    } else if scored < required.min_samples {
+        inconclusive(Inconclusive::TooFewSamples { scored, needed: required.min_samples })
+    } else if rate.is_none_or(|rate| rate > required.max_error_rate) {
+        let (errors, samples, most) = (result.errors, all, required.max_error_rate);
+        inconclusive(Inconclusive::TooManyErrors { errors, samples, most })
+    } else if validity == Validity::KeyRemoved {
+        inconclusive(Inconclusive::SignatureNotValid)
+    } else if validity == Validity::Involved {
+        inconclusive(Inconclusive::SignerInvolved)
+    } else if end(measured, required) <= now {
+        ResultEffect::Expired(end(measured, required))
+    } else {
+        ResultEffect::Met
+    }
+}
+
+/// The time from which a result is too old.
+pub fn end(measured: &Measured<'_>, required: &RequiredAssessment) -> Timestamp {
+    let age = SignedDuration::try_from(std::time::Duration::from(required.max_age)).unwrap_or_default();
+    measured.performed_at.checked_add(age).map_or(Timestamp::MAX, whole_seconds)
+}

@@ -1,0 +1,268 @@
+//! Evidence: results that CI records and people sign decide whether a version runs.
+//!
+//! ```text
+//!  dev: Assessment ──► alice: Approval (Attest) ──► requirement of the level ──► cleared until the maximum age
+//! ```
+
+use anyhow::{Result, ensure};
+use assent::api::Digest;
+use assent_tests::{ControlPlane, Person, Scenario, container};
+use serde_json::{Value, json};
+
+use crate::outage::{sleep_past, stage};
+
+use Person::{Admin, Alice, Dev};
+
+/// Creates a level named like the namespace, which requires one fairness result that is at most `max_age` old.
+async fn scene<'a>(cluster: &'a ControlPlane, name: &str, max_age: &str) -> Result<Scenario<'a>> {
+    let scene = Scenario::new(cluster, name, "limited").await?;
+    let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": scene.namespace },
+        "spec": { "onLoss": { "gracePeriodSeconds": 10 }, "assessments": [requirement(max_age)] } });
+    scene.apply(Admin, &level).await?;
+    scene.apply(Admin, &scene.system(&scene.namespace)).await?;
+    Ok(scene)
+}
+
+fn requirement(max_age: &str) -> Value {
+    json!({ "name": "fairness-sex", "kind": "Fairness", "metric": "demographic_parity_difference", "slice": "sex",
+        "comparator": "AtMost", "threshold": "0.05", "minSamples": 100, "maxErrorRate": "0", "maxAge": max_age,
+        "role": "risk-officer", "independent": true })
+}
+
+/// The time of the API server, `seconds` ago.
+fn ago(seconds: i64) -> String {
+    let now = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
+    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
+}
+
+/// Waits until an assessment has this reason of its condition `Counted`. Returns the message.
+async fn counted(scene: &Scenario<'_>, name: &str, reason: &str) -> Result<String> {
+    let status = if reason == "Counted" { "True" } else { "False" };
+    scene.condition("assessment", name, "Counted", status, reason).await
+}
+
+/// Alice signs the results of v1 that await a signature.
+async fn attest(scene: &Scenario<'_>) -> Result<String> {
+    let signed = scene.assent(Alice, &["attest", "scorer", "--version=v1", "--yes"]).await?;
+    signed.ok()
+}
+
+/// A manifest of the decision `Attest` by hand.
+async fn attestation(scene: &Scenario<'_>, name: &str, digest: &Digest) -> Result<Value> {
+    let signed = scene.get("assessment", name).await?["status"]["digest"].take();
+    let mut attest = scene.decision("Attest", "v1", digest, "risk-officer");
+    attest["spec"]["assessments"] = json!([{ "name": name, "digest": signed }]);
+    Ok(attest)
+}
+
+pub async fn the_newest_signed_result_decides_until_its_maximum_age(cluster: &ControlPlane) -> Result<()> {
+    let scene = scene(cluster, "evidence-decides", "60s").await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.held("scorer", 2).await?;
+    scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentMissing").await?;
+
+    scene.apply(Dev, &scene.assessment("bad", &digest, "0.08", &ago(2))).await?;
+    let message = counted(&scene, "bad", "AwaitingSignature").await?;
+    ensure!(message.contains("it does not meet fairness-sex"), "{message}");
+    ensure!(message.contains("kubectl assent attest scorer --version v1 -n evidence-decides"), "{message}");
+    let review = attest(&scene).await?;
+    ensure!(review.contains("fairness-sex: not met"), "{review}");
+    let message = scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentFailed").await?;
+    ensure!(message.contains("demographic_parity_difference (sex) is 0.08"), "{message}");
+    counted(&scene, "bad", "Counted").await?;
+
+    // A good result without a signature changes nothing.
+    scene.apply(Dev, &scene.assessment("good", &digest, "0.031", &ago(0))).await?;
+    counted(&scene, "good", "AwaitingSignature").await?;
+    scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentFailed").await?;
+    let review = attest(&scene).await?;
+    ensure!(review.contains("fairness-sex: met") && review.contains("margin 0.019"), "{review}");
+    scene.is_cleared("v1").await?;
+    scene.running("scorer", 2).await?;
+    counted(&scene, "bad", "Superseded").await?;
+    let state = scene.get("modelversion", "v1").await?["status"]["assessments"][0].take();
+    ensure!(state["state"] == "Met" && state["value"] == "0.031" && state["signer"] == "alice", "{state}");
+
+    // At the maximum age, the pods stop.
+    scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentExpired").await?;
+    scene.held("scorer", 2).await?;
+    let history = scene.assent(Dev, &["history", "scorer"]).await?.ok()?;
+    ensure!(history.contains("Assessed") && history.contains("Attested"), "{history}");
+    Ok(())
+}
+
+pub async fn a_recorded_result_is_final_and_not_from_the_future(cluster: &ControlPlane) -> Result<()> {
+    let scene = scene(cluster, "evidence-final", "24h").await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    let ahead = scene.refused(Dev, &scene.assessment("ahead", &digest, "0.01", &ago(-60))).await?;
+    ensure!(ahead.contains("is later than now"), "{ahead}");
+
+    scene.apply(Dev, &scene.assessment("bad", &digest, "0.08", &ago(5))).await?;
+    let changed = scene.refused(Admin, &scene.assessment("bad", &digest, "0.01", &ago(5))).await?;
+    ensure!(changed.contains("an assessment is final"), "{changed}");
+    for delete in [&["delete", "assessment", "bad"][..], &["delete", "assessments", "--all"]] {
+        let refused = scene.denied(Admin, delete).await?;
+        ensure!(refused.contains("is part of the record and cannot be deleted"), "{refused}");
+    }
+    let references =
+        r#"{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"x","uid":"y"}]}}"#;
+    let owned =
+        scene.denied(Admin, &["patch", "assessment", "bad", "--type=merge", "-p", references]).await?;
+    ensure!(owned.contains("must have no ownerReferences"), "{owned}");
+    let status = r#"{"status":{"conditions":[]}}"#;
+    let patch = ["patch", "assessment", "bad", "--subresource=status", "--type=merge", "-p", status];
+    let forged = scene.denied(Admin, &patch).await?;
+    ensure!(forged.contains("written by Assent only"), "{forged}");
+
+    for (field, value, refusal) in [
+        ("value", json!("1e3"), "spec.results[0].value"),
+        ("value", json!("-0"), "write 0 without a sign"),
+        ("errors", json!(-1), "spec.results[0].errors"),
+        ("interval", json!({ "lower": "2", "upper": "1", "level": "0.9" }), "lower must not be greater"),
+        ("interval", json!({ "lower": "1", "upper": "2", "level": "95" }), "level must be between 0 and 1"),
+    ] {
+        let mut wrong = scene.assessment("wrong", &digest, "0.01", &ago(5));
+        wrong["spec"]["results"][0][field] = value;
+        let refused = scene.refused(Dev, &wrong).await?;
+        ensure!(refused.contains(refusal), "{field}: {refused}");
+    }
+    let mut twice = scene.assessment("twice", &digest, "0.01", &ago(5));
+    let result = twice["spec"]["results"][0].clone();
+    twice["spec"]["results"] = json!([result, result]);
+    let refused = scene.refused(Dev, &twice).await?;
+    ensure!(refused.contains("Duplicate value"), "{refused}");
+    Ok(())
+}
+
+pub async fn only_a_person_in_the_role_makes_a_result_count(cluster: &ControlPlane) -> Result<()> {
+    let scene = scene(cluster, "evidence-role", "24h").await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    scene.apply(Dev, &scene.assessment("good", &digest, "0.01", &ago(5))).await?;
+    counted(&scene, "good", "AwaitingSignature").await?;
+    let attest = attestation(&scene, "good", &digest).await?;
+
+    // The owner holds no role, and a machine is not a person.
+    let refused = scene.undecided(Dev, &attest).await?;
+    ensure!(refused.contains("does not hold the role risk-officer"), "{refused}");
+    let mut without = attest.clone();
+    without["spec"]["assessments"] = json!([]);
+    let refused = scene.undecided(Alice, &without).await?;
+    ensure!(
+        refused.contains("the decision Attest, and no other decision, must name assessments"),
+        "{refused}"
+    );
+    let mut approve = attest.clone();
+    approve["spec"]["decision"] = json!("Approve");
+    let refused = scene.undecided(Alice, &approve).await?;
+    ensure!(refused.contains("and no other decision, must name assessments"), "{refused}");
+
+    // A signature of other content does not count.
+    let mut other = attest.clone();
+    other["spec"]["assessments"][0]["digest"] = json!(digest);
+    let name = scene.decide(Alice, &other).await?;
+    scene.condition("approval", &name, "Counted", "False", "AssessmentNotFound").await?;
+    counted(&scene, "good", "AwaitingSignature").await?;
+
+    let name = scene.decide(Alice, &attest).await?;
+    scene.condition("approval", &name, "Counted", "True", "Counted").await?;
+    scene.is_cleared("v1").await
+}
+
+pub async fn a_result_for_other_content_does_not_count(cluster: &ControlPlane) -> Result<()> {
+    let scene = scene(cluster, "evidence-replay", "24h").await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    scene.apply(Dev, &scene.assessment("good", &digest, "0.01", &ago(5))).await?;
+    counted(&scene, "good", "AwaitingSignature").await?;
+    attest(&scene).await?;
+    scene.is_cleared("v1").await?;
+
+    // The result of v1 does not count for v2. It counts for the same content under another name.
+    scene.publish("v2", &container("2")).await?;
+    scene.condition("modelversion", "v2", "Cleared", "False", "AssessmentMissing").await?;
+    scene.publish("v3", &container("1")).await?;
+    scene.is_cleared("v3").await?;
+
+    // Neither does it count for the same version after its purpose changed.
+    let mut system = scene.system(&scene.namespace);
+    system["spec"]["intendedPurpose"] = json!("Rejects.");
+    scene.apply(Admin, &system).await?;
+    scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentMissing").await?;
+    counted(&scene, "good", "SubjectNotFound").await?;
+    Ok(())
+}
+
+pub async fn assess_records_a_file_once_and_refuses_an_ambiguous_one(cluster: &ControlPlane) -> Result<()> {
+    let scene = scene(cluster, "evidence-files", "24h").await?;
+    scene.publish("v1", &container("1")).await?;
+    let folder = tempfile::tempdir()?;
+    let write = |name: &str, text: &str| -> Result<String> {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.display().to_string())
+    };
+    let results = |value: &str| {
+        json!({ "kind": "Fairness", "performedAt": ago(5), "tool": { "name": "fairlearn", "version": "0.13.0" },
+            "results": [{ "metric": "demographic_parity_difference", "slice": "sex", "value": value,
+                "direction": "LowerIsBetter", "samples": 1000 }] })
+        .to_string()
+    };
+    let good = write("good.json", &results("0.031"))?;
+
+    let dry = scene.assent(Dev, &["assess", "scorer", "-f", &good, "--dry-run"]).await?.ok()?;
+    ensure!(dry.contains("meets fairness-sex (at most 0.05)"), "{dry}");
+    ensure!(scene.list("assessments").await?.is_empty(), "a dry run recorded an assessment");
+
+    let recorded = scene.assent(Dev, &["assess", "scorer", "-f", &good]).await?.ok()?;
+    ensure!(recorded.contains("kubectl assent attest scorer --version v1 -n evidence-files"), "{recorded}");
+    let again = scene.assent(Dev, &["assess", "scorer", "-f", &good]).await?.ok()?;
+    ensure!(again.contains("was recorded before"), "{again}");
+    let all = scene.list("assessments").await?;
+    ensure!(all.len() == 1, "{} assessments", all.len());
+    let report = &all[0]["spec"]["report"]["digest"];
+    ensure!(report.as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{report}");
+    ensure!(all[0]["metadata"]["annotations"]["assent.dev/author"] == "dev", "{}", all[0]["metadata"]);
+
+    // The manifest of a file that another user applies is the same object.
+    let manifest = scene.assent(Dev, &["assess", "scorer", "-f", &good, "-o", "yaml"]).await?.ok()?;
+    let same = cluster.kubectl_stdin(Admin, &["apply", "-f", "-"], &manifest).await?.ok()?;
+    ensure!(same.contains("configured") || same.contains("unchanged"), "{same}");
+
+    for (file, text, refusal) in [
+        ("nan.json", results("NaN"), "not a finite number"),
+        ("odd.json", "{\"hello\": 1}".to_owned(), "the format is unknown"),
+        ("twice.json", results("0.01").replacen("\"kind\"", "\"kind\":\"Other\",\"kind\"", 1), "kind"),
+    ] {
+        let refused = scene.assent(Dev, &["assess", "scorer", "-f", &write(file, &text)?]).await?;
+        ensure!(!refused.status.success(), "{file} was recorded");
+        ensure!(refused.stderr.contains(refusal), "{file}: {refused:?}");
+    }
+    attest(&scene).await?;
+    scene.is_cleared("v1").await
+}
+
+/// The API server compares the maximum age with its own clock, so it refuses pods without the operator.
+pub async fn i1_without_an_operator_a_result_at_its_maximum_age_starts_nothing() -> Result<()> {
+    let (cluster, assent) = stage().await?;
+    let scene = scene(&cluster, "evidence-aged", "30s").await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    let performed = ago(0);
+    scene.apply(Dev, &scene.assessment("good", &digest, "0.01", &performed)).await?;
+    counted(&scene, "good", "AwaitingSignature").await?;
+    attest(&scene).await?;
+    scene.is_cleared("v1").await?;
+    scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    assent.operator().kill();
+
+    let end = performed.parse::<jiff::Timestamp>()? + jiff::SignedDuration::from_secs(30);
+    let status = scene.get("modelversion", "v1").await?["status"]["notAfter"].take();
+    ensure!(status == json!(end.to_string()), "{status} is not {end}");
+    ensure!(jiff::Timestamp::now() < end, "the machine is too slow for this test");
+    scene.apply(Dev, &scene.pod("early", &container("1"))).await?;
+    scene.running_pod("early").await?;
+    sleep_past(end).await;
+    let refused = scene.refused(Dev, &scene.pod("late", &container("1"))).await?;
+    ensure!(refused.contains("AI system scorer has no clearance that is valid at"), "{refused}");
+    Ok(())
+}
