@@ -38,7 +38,8 @@ const SERIES_TTL: Duration = Duration::from_mins(6);
 /// The time between two removals of old series from the cache.
 const CLEANUP: Duration = Duration::from_mins(1);
 
-/// The maximum length of the part of an Event's name before its time. A name has at most 253 characters.
+/// The maximum length of the object name in the name of an Event. A time follows it, and the whole name has
+/// at most 253 characters.
 const NAME: usize = 230;
 
 /// The namespace for Events about objects without a namespace.

@@ -32,11 +32,12 @@ pub(super) const RECORDS: MatchScope = MatchScope {
     params: ParamUse::Unread,
 };
 
-/// The namespace controller and the garbage collector, with and without their own service accounts.
+/// The users of the namespace controller and the garbage collector. Without their own service accounts,
+/// both act as the user of the controller manager.
 const CLEANERS: &str = "['system:serviceaccount:kube-system:namespace-controller', \
 'system:serviceaccount:kube-system:generic-garbage-collector', 'system:kube-controller-manager']";
 
-/// The namespace controller, with and without its own service account.
+/// The users of the namespace controller: its own service account, or the controller manager.
 const NAMESPACE_CONTROLLER: &str =
     "['system:serviceaccount:kube-system:namespace-controller', 'system:kube-controller-manager']";
 

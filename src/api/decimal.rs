@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct Decimal(rust_decimal::Decimal);
 
-/// The pattern of the schema. It allows one text per value and number of digits, except for a negative zero.
+/// The pattern of the schema. It allows no leading zeros, plus sign or exponent. So a value with a given
+/// number of digits has only one text. A negative zero matches too, but the parser refuses it.
 const PATTERN: &str = r"^-?(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?$";
 
 /// The error for a text that is not a [`Decimal`].

@@ -1,14 +1,15 @@
 //! Selects the systems and versions of a namespace that fit into its Clearance.
 //!
 //! ```text
-//!  systems   1. in its grace period, cleared now, or with pods     never more than are in the Clearance now
-//!            2. newly cleared     3. in the Clearance     4. others          each: oldest first
-//!  versions  1. in the Clearance now                                         they can be running
-//!            2. newly cleared: the first version of each system, then the second of each …, oldest first
+//!  systems   1. in a grace period, cleared now, or with pods    all have an entry now, so all fit
+//!            2. newly cleared     3. in the Clearance     4. others
+//!  versions  1. in the Clearance now                             they can be running
+//!            2. newly cleared: the first version of each system, then the second of each …
 //!  messages  share the remaining bytes
 //! ```
 //!
-//! So new versions cannot displace the running versions of other users.
+//! In each group, the oldest systems and versions come first. New versions come after the running versions,
+//! so they cannot displace the running versions of other users.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,9 +30,9 @@ pub enum Room {
     Everything,
     /// Everything except the messages about withheld versions.
     WithoutMessages,
-    /// The losses, and the cleared versions that are in the Clearance already.
+    /// The times at which systems lost a clearance, and the cleared versions that the current Clearance has.
     WhatIsCleared,
-    /// The losses only, and no cleared version.
+    /// Only the times at which systems lost a clearance, without cleared versions.
     Losses,
 }
 

@@ -14,8 +14,9 @@ pub const VERSIONS: usize = 16;
 /// The message lengths in bytes that are tried in turn until all messages fit.
 const LENGTHS: [usize; 4] = [4096, 1024, 256, 64];
 
-/// Adds the `withheld` versions, newest first, to each system of a Clearance that takes `bytes`. If not all of them
-/// fit, the newest version of each system precedes the second version of any system.
+/// Adds the `withheld` versions, newest first, to each system of a Clearance. If not all versions fit, the
+/// newest version of each system precedes the second version of any system. `bytes` is the size of the
+/// Clearance without these versions.
 pub fn add(
     systems: &mut BTreeMap<String, SystemClearance>,
     withheld: BTreeMap<&str, Vec<WithheldVersion>>,

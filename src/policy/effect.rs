@@ -139,7 +139,7 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// The last revocation. If several revocations have the same second, the result is the one with the last name.
+    /// The last revocation. If several have the same second, the last name in alphabetical order wins.
     pub fn last_revoke(&self) -> Option<&'a RecordedDecision<'a>> {
         let revocations = self.statements.iter().map(|(s, ..)| *s).filter(|s| s.decision == Decision::Revoke);
         revocations.max_by_key(|s| (s.at, s.name))

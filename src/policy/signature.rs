@@ -97,7 +97,7 @@ pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
         "notAfter": spec.not_after,
         "signedAt": signature.signed_at,
     });
-    // Other decisions keep the text of earlier releases, so that their signatures stay valid.
+    // A decision without assessments has the same text as in earlier releases, so its signature stays valid.
     if !spec.assessments.is_empty() {
         text["assessments"] = json!(spec.assessments);
     }

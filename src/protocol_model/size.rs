@@ -29,7 +29,7 @@ pub struct Size {
     pub lag: usize,
     /// The possible clock skews of the two operators, relative to the API server.
     pub skews: &'static [[Tick; 2]],
-    /// The properties that must have an example.
+    /// The names of the examples that the model checker must find.
     pub possible: &'static [&'static str],
 }
 

@@ -116,7 +116,7 @@ fn namespaced(
     Specimen { kind, path, who: Person::Dev, object }
 }
 
-/// A system, a version and a decision.
+/// An assessment, a system, a version and a decision.
 fn facts(scene: &Scenario<'_>) -> Vec<Specimen> {
     let custom = |kind, plural, object| namespaced(scene, kind, "/apis/assent.dev/v1alpha1", plural, object);
     let mut ended = scene.system("limited");
@@ -128,7 +128,11 @@ fn facts(scene: &Scenario<'_>) -> Vec<Specimen> {
             "managedFields": field_set(FAR, &json!("assent.dev/v1alpha1"), &json!({ "f:spec": {} })) },
         "spec": { "system": "odd", "modelVersion": "odd", "role": "risk-officer", "decision": "Approve",
             "subjectDigest": digest('0'), "notAfter": LAST } });
+    let mut assessment =
+        scene.assessment("odd", &digest('0').parse().expect("a digest"), "0.5", "2026-01-01T00:00:00Z");
+    assessment["metadata"]["managedFields"] = approval["metadata"]["managedFields"].clone();
     vec![
+        custom("Assessment", "assessments", assessment),
         custom("AISystem", "aisystems", ended),
         custom("ModelVersion", "modelversions", scene.version("odd", &odd_container())),
         Specimen { who: Person::Alice, ..custom("Approval", "approvals", approval) },

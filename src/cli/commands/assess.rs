@@ -323,7 +323,8 @@ fn cells(required: &[RequiredAssessment], spec: &AssessmentSpec, result: &Assess
 fn print(assessments: &[Assessment], format: ManifestFormat) -> Result<()> {
     let manifest = |assessment: &Assessment| {
         json!({ "apiVersion": format!("{GROUP}/v1alpha1"), "kind": "Assessment",
-            "metadata": { "name": assessment.name_any(), "namespace": assessment.namespace() },
+            "metadata": { "name": assessment.name_any(), "namespace": assessment.namespace(),
+                "annotations": output::without_prune() },
             "spec": assessment.spec })
     };
     let items: Vec<_> = assessments.iter().map(manifest).collect();

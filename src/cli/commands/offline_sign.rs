@@ -176,11 +176,7 @@ impl Detached {
             "metadata": {
                 "name": approval.metadata.name,
                 "namespace": approval.metadata.namespace,
-                // Flux and Argo CD must not delete the record if a user removes the file.
-                "annotations": {
-                    "kustomize.toolkit.fluxcd.io/prune": "disabled",
-                    "argocd.argoproj.io/sync-options": "Prune=false",
-                },
+                "annotations": output::without_prune(),
             },
             "spec": approval.spec,
         });

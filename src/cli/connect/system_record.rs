@@ -93,11 +93,11 @@ impl SystemRecord {
         let system = system.map_err(Error::api(format!("read aisystem/{name} in namespace {namespace}")))?;
         let versions = versions.map_err(unless_installed(in_namespace("modelversions")))?;
         let approvals = approvals.map_err(unless_installed(in_namespace("approvals")))?;
-        let assessments = items_if_served(assessments, in_namespace("assessments"))?;
         let level = match &system {
             Some(system) => read_level(client, &system.spec.risk_level).await?,
             None => None,
         };
+        let assessments = items_if_required(assessments, &level, in_namespace("assessments"))?;
         let record = Self {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
@@ -139,7 +139,7 @@ impl SystemRecord {
         let levels = levels.map_err(Error::api("read the risklevels"))?;
         let versions = versions.map_err(Error::api("read the modelversions"))?;
         let approvals = approvals.map_err(Error::api("read the approvals"))?;
-        let assessments = items_if_served(assessments, "read the assessments".to_owned())?;
+        let assessments = items_if_required(assessments, &levels.items, "read the assessments".to_owned())?;
         let keys = read_keys(client).await?;
         let record = |system: &AISystem| {
             let level = levels.items.iter().find(|level| level.name_any() == system.spec.risk_level);
@@ -348,6 +348,23 @@ pub fn unless_installed(doing: String) -> impl FnOnce(kube::Error) -> Error {
     |error| match error {
         kube::Error::Api(status) if status.is_not_found() => Error::NotInstalled,
         error => Error::api(doing)(error),
+    }
+}
+
+/// The assessments of a list. Empty if the user may not list them and none of `levels` requires one, for example with an
+/// RBAC role that is older than this kind.
+fn items_if_required<'a>(
+    list: kube::Result<ObjectList<Assessment>>,
+    levels: impl IntoIterator<Item = &'a RiskLevel>,
+    doing: String,
+) -> Result<Vec<Assessment>> {
+    match list {
+        Err(kube::Error::Api(status))
+            if status.is_forbidden() && levels.into_iter().all(|level| level.spec.assessments.is_empty()) =>
+        {
+            Ok(Vec::new())
+        }
+        list => items_if_served(list, doing),
     }
 }
 

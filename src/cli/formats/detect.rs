@@ -1,7 +1,7 @@
 //! Finds the format of a file from its content.
 //!
 //! Each format has marks: keys that its tool always writes. A file with the marks of two formats is refused, because
-//! each reader would skip what the other one counts.
+//! the reader of one format would skip the results of the other.
 
 use super::{
     Format, Options, Provenance, cyclonedx, deepeval, envelope, evalhub, every_eval_ever, garak, inspect,

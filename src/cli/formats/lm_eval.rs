@@ -101,8 +101,8 @@ impl<'a> File<'a> {
         Ok(Some(if higher.bool()? { Direction::HigherIsBetter } else { Direction::LowerIsBetter }))
     }
 
-    /// The number of samples of a metric, `None` if the file does not state it. The inner error is the reason why the
-    /// value of a group does not count.
+    /// The number of samples of a metric, or `None` if the file does not state it. The number of a group of
+    /// tasks is the sum over its tasks. The inner error states why the value of a group does not count.
     fn count(
         &self,
         task: &str,

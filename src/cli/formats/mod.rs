@@ -174,7 +174,7 @@ pub struct Measured {
 /// A metric of the file that is not among the results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotTaken {
-    /// The metric, or another name for the part of the file.
+    /// The name of the metric, or of another part of the file that is not taken.
     pub metric: String,
     /// The reason, as a clause that continues the name of the metric.
     pub reason: String,

@@ -15,7 +15,7 @@ struct Ring;
 
 static RING: Ring = Ring;
 
-/// Makes ring the provider of this process. A later call changes nothing.
+/// Makes ring the default provider of cryptography in this process. A second call changes nothing.
 pub(super) fn install() {
     // The error means that a provider is installed already.
     let _ = install_default_provider(&RING);

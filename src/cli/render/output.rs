@@ -49,6 +49,14 @@ pub enum ManifestFormat {
     Json,
 }
 
+/// The annotations with which Flux and Argo CD do not delete a record if a user removes its file.
+pub fn without_prune() -> serde_json::Value {
+    serde_json::json!({
+        "kustomize.toolkit.fluxcd.io/prune": "disabled",
+        "argocd.argoproj.io/sync-options": "Prune=false",
+    })
+}
+
 pub fn json<T: Serialize>(value: &T) -> Result<String> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::Output(error.to_string()))?;
     Ok(visible_json(&text) + "\n")

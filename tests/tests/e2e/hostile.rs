@@ -116,7 +116,7 @@ pub async fn unreadable_objects_of_any_kind_affect_only_themselves() -> Result<(
     cluster.restart(Component::ApiServer).await?;
     Assent::governed(&cluster).await?;
     // On a busy machine, the back-off of the watches ends long after the restart.
-    until(Duration::from_secs(180), "all watches", async || {
+    until(Duration::from_mins(3), "all watches", async || {
         let metrics = assent.get("/metrics").await?;
         let mut watches = metrics.lines().filter(|line| line.starts_with("assent_watch_up{"));
         Ok(watches.all(|line| line.ends_with(" 1")).then_some(()))
