@@ -10,7 +10,7 @@ use super::{AssessmentKind, Decimal, Direction};
 
 /// A result that a version needs (EU AI Act article 9(8): prior defined metrics and thresholds).
 ///
-/// Of the results that a person in the role signed, the newest decides. There is no average over results.
+/// The newest result that a person in the role signed decides. Results are never averaged.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredAssessment {
@@ -69,7 +69,7 @@ pub struct RequiredAssessment {
     pub independent: bool,
 
     /// Whether another organisation must have performed the assessment (`relationship: ThirdParty`). The result claims
-    /// this, and the person who signs vouches for it. Default: false. Example: `true`.
+    /// this, and the person who signs is responsible for it. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub third_party: bool,
 }
@@ -89,6 +89,14 @@ impl Comparator {
         match self {
             Self::AtMost => value <= threshold,
             Self::AtLeast => value >= threshold,
+        }
+    }
+
+    /// The value that is further from meeting a threshold.
+    pub fn worse(self, a: Decimal, b: Decimal) -> Decimal {
+        match self {
+            Self::AtMost => a.max(b),
+            Self::AtLeast => a.min(b),
         }
     }
 

@@ -7,8 +7,8 @@
 //!                           RiskLevel ─ requirement┘
 //! ```
 //!
-//! Of the signed results, the one that was performed last decides. So an older good result does not hide a newer bad
-//! one, and a bad result stays in effect until a newer one is signed. Unsigned results never decide.
+//! The signed result that was performed last decides. So an older good result does not hide a newer bad result. A bad
+//! result stays in effect until a person signs a newer result. Unsigned results never decide.
 
 use std::{
     cmp::Reverse,
@@ -94,12 +94,6 @@ impl Finding<'_> {
     pub fn reason(&self) -> Option<Reason> {
         let requirement = self.required.name.clone();
         let role = self.required.role.clone();
-        let cited = |measured: &Measured<'_>| CitedResult {
-            assessment: measured.assessment.to_owned(),
-            measure: self.required.measure(),
-            value: measured.compared(self.required),
-            signer: measured.signer.clone().unwrap_or_default(),
-        };
         let Some((measured, effect)) = &self.decided else {
             return Some(Reason::AssessmentMissing {
                 requirement,
@@ -108,7 +102,12 @@ impl Finding<'_> {
                 unsigned: self.unsigned.as_ref().map(|measured| measured.assessment.to_owned()),
             });
         };
-        let result = cited(measured);
+        let result = CitedResult {
+            assessment: measured.assessment.to_owned(),
+            measure: self.required.measure(),
+            value: measured.compared(self.required),
+            signer: measured.signer.clone().unwrap_or_default(),
+        };
         let (comparator, threshold) = (self.required.comparator, self.required.threshold);
         let needed = Comparison { comparator, threshold };
         match *effect {
@@ -190,10 +189,11 @@ fn select_one<'a>(
         };
         measured.signer = Some(signature.approver.user.clone());
         let candidate = (measured, validity(signature));
-        // Of results from the same second, the worst decides. Results of the same second expire together, so their order
-        // does not change with time.
+        // If several results are from the same second, the worst decides, then the first by name. They expire
+        // together, so their order does not change with time.
         let rank = |(m, validity): &(Measured<'a>, Validity)| {
-            (m.performed_at, effect(m, required, *validity, Timestamp::MIN), Reverse(m.assessment))
+            let effect = effect(m, required, *validity, Timestamp::MIN);
+            (m.performed_at, effect.severity(), Reverse(m.assessment))
         };
         if decided.as_ref().is_none_or(|decided| rank(decided) < rank(&candidate)) {
             decided = Some(candidate);

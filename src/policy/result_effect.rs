@@ -24,27 +24,27 @@ impl Measured<'_> {
     /// The value to compare. If the requirement names a confidence level: the worse end of the interval, or the value
     /// if it is even worse. Some tools correct an interval, so that it does not contain the value.
     pub fn compared(&self, required: &RequiredAssessment) -> Decimal {
-        use crate::api::Comparator::{AtLeast, AtMost};
-        match (&self.result.interval, required.confidence_level, required.comparator) {
-            (Some(interval), Some(_), AtMost) => interval.upper.max(self.result.value),
-            (Some(interval), Some(_), AtLeast) => interval.lower.min(self.result.value),
+        let worse = |a, b| required.comparator.worse(a, b);
+        match &self.result.interval {
+            Some(interval) if required.confidence_level.is_some() => {
+                worse(self.result.value, worse(interval.lower, interval.upper))
+            }
             _ => self.result.value,
         }
     }
 
     /// The distance to the threshold. It is negative if the value does not meet the threshold.
     pub fn margin(&self, required: &RequiredAssessment) -> Decimal {
-        use crate::api::Comparator::{AtLeast, AtMost};
         match required.comparator {
-            AtMost => required.threshold.minus(self.compared(required)),
-            AtLeast => self.compared(required).minus(required.threshold),
+            Comparator::AtMost => required.threshold.minus(self.compared(required)),
+            Comparator::AtLeast => self.compared(required).minus(required.threshold),
         }
     }
 }
 
 /// The validity of a signature for one requirement, from the worst to the best.
 ///
-/// A signature that is not valid keeps its result in effect, so that a change of keys, owners or authors never hides a bad
+/// A signature that is not valid keeps its result in effect. So a change of keys, owners or authors never hides a bad
 /// result. But only a valid signature can meet a requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Validity {
@@ -56,8 +56,8 @@ pub enum Validity {
     Valid,
 }
 
-/// The effect of a signed result on its requirement, from the best to the worst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// The effect of a signed result on its requirement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResultEffect {
     /// The result meets the requirement.
     Met,
@@ -67,6 +67,18 @@ pub enum ResultEffect {
     Inconclusive(Inconclusive),
     /// The value does not meet the threshold.
     Failed,
+}
+
+impl ResultEffect {
+    /// The rank of the effect. A worse effect has a higher rank, and all inconclusive effects have the same rank.
+    pub const fn severity(self) -> u8 {
+        match self {
+            Self::Met => 0,
+            Self::Expired(_) => 1,
+            Self::Inconclusive(_) => 2,
+            Self::Failed => 3,
+        }
+    }
 }
 
 /// A result, as a reason states it.

@@ -106,6 +106,20 @@ fn a_bad_result_from_the_same_second_decides() {
 }
 
 #[test]
+fn the_first_of_equally_inconclusive_results_from_the_same_second_decides() {
+    // The second result has another cause: an owner signed it.
+    let mut few = assessed("a", 3, "0.01", "alice");
+    few.results[0].samples = 1;
+    let Verdict::Withheld(reasons) =
+        case(vec![few, assessed("b", 3, "0.01", "olga")]).judge(second(4)).verdict
+    else {
+        panic!("cleared")
+    };
+    let [Reason::AssessmentInconclusive { result, .. }] = &reasons[..] else { panic!("{reasons:?}") };
+    assert_eq!(result.assessment, "a");
+}
+
+#[test]
 fn a_newer_good_result_replaces_a_bad_one() {
     let case = case(vec![assessed("bad", 3, "0.06", "alice"), assessed("good", 4, "0.01", "bob")]);
     assert_eq!(reasons(&case, 5), [""; 0]);
