@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Conditions, Digest, Text, conditions_schema};
+use super::{AssessmentSpec, Conditions, Digest, Text, conditions_schema};
 
 /// Decision of one person in one role on one subject digest, or on assessments of it. No user can edit or delete an `Approval`. A later
 /// rejection or revocation supersedes an approval. A later approval is valid in addition to an earlier approval.
@@ -148,6 +148,15 @@ impl Decision {
     /// Whether the decision by itself withholds a version.
     pub const fn withholds(self) -> bool {
         matches!(self, Self::Reject | Self::Revoke)
+    }
+}
+
+impl ApprovalSpec {
+    /// Whether the decision signs the assessment `name`. `digest` is the digest of `assessment`.
+    pub fn attests(&self, name: &str, digest: &Digest, assessment: &AssessmentSpec) -> bool {
+        assessment.system == *self.system
+            && assessment.subject_digest == self.subject_digest
+            && self.assessments.iter().any(|signed| signed.name == *name && signed.digest == *digest)
     }
 }
 

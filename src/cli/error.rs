@@ -250,7 +250,7 @@ pub enum Error {
     CheckFailed {
         /// The number of objects that fail.
         failed: usize,
-        /// The number of checked objects, without the approvals that do not count.
+        /// The number of checked objects, without approvals that have no valid signature.
         of: usize,
     },
     /// Standard input or output failed.

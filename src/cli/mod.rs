@@ -59,7 +59,11 @@ use commands::{
     subject, version, who_can,
 };
 pub use connect::session::Connection;
-use connect::{session::Session, signs, target::Target};
+use connect::{
+    session::Session,
+    signs,
+    target::{Target, system_name},
+};
 pub use error::{Error, Next, Result};
 use render::{
     output::{Listing, ManifestFormat, Prose},
@@ -132,7 +136,7 @@ enum Command {
     --digest sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae --yes")]
     Approve {
         /// AI system
-        #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems), required_unless_present = "interactive")]
+        #[arg(value_parser = system_name, add = ArgValueCompleter::new(completion::systems), required_unless_present = "interactive")]
         system: Option<String>,
         #[command(flatten)]
         how: How,
@@ -230,7 +234,7 @@ enum Command {
   kubectl assent decommission faq-chatbot --date 2027-03-31 --reason 'its licence ends'")]
     Decommission {
         /// AI system
-        #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
+        #[arg(value_parser = system_name, add = ArgValueCompleter::new(completion::systems))]
         system: String,
         /// When the system ends (default: now): 2027-03-31, 2027-03-31T12:00:00Z, 90d
         #[arg(long, value_name = "TIME", value_parser = until)]
@@ -278,7 +282,7 @@ enum Command {
   kubectl assent status -A -o json")]
     Status {
         /// AI system (default: every system of the namespace)
-        #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
+        #[arg(value_parser = system_name, add = ArgValueCompleter::new(completion::systems))]
         system: Option<String>,
         /// Show the systems of every namespace
         #[arg(short = 'A', long, conflicts_with = "system")]
@@ -418,7 +422,7 @@ Examples:
         #[arg(short, long, value_name = "FILE|-", conflicts_with = "kind")]
         filename: Option<PathBuf>,
         /// AI system (default: from the label assent.dev/system)
-        #[arg(long, value_parser = system, add = ArgValueCompleter::new(completion::systems))]
+        #[arg(long, value_parser = system_name, add = ArgValueCompleter::new(completion::systems))]
         system: Option<String>,
         /// Name of the version (default: the name of the system and a hash of the content)
         #[arg(long, value_name = "NAME")]
@@ -444,7 +448,7 @@ Examples:
   kubectl assent history credit-scorer -o json")]
     History {
         /// AI system (default: every system of the namespace)
-        #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
+        #[arg(value_parser = system_name, add = ArgValueCompleter::new(completion::systems))]
         system: Option<String>,
         /// Show every system of every namespace
         #[arg(short = 'A', long, conflicts_with = "system")]
@@ -488,7 +492,7 @@ Examples:
         #[arg(value_enum)]
         decision: Decision,
         /// AI system (default: the roles of every risk level)
-        #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
+        #[arg(value_parser = system_name, add = ArgValueCompleter::new(completion::systems))]
         system: Option<String>,
         /// Output format
         #[arg(short, long, value_enum, default_value_t)]
@@ -527,7 +531,7 @@ Examples:
 #[derive(Args, Clone, Debug)]
 struct SubjectArgs {
     /// AI system
-    #[arg(value_parser = system, add = ArgValueCompleter::new(completion::systems))]
+    #[arg(value_parser = system_name, add = ArgValueCompleter::new(completion::systems))]
     system: String,
     #[command(flatten)]
     how: How,
@@ -590,17 +594,6 @@ impl How {
 
 fn until(text: &str) -> Result<(String, Until), time::NotAnEnd> {
     Ok((text.to_owned(), text.parse()?))
-}
-
-/// Parses the name of a system. Also accepts the form of kubectl, `aisystem/NAME`.
-fn system(text: &str) -> Result<String, String> {
-    match text.split_once('/') {
-        None => Ok(text.to_owned()),
-        Some(_) => match Target::parse(text, None)? {
-            Target::System(name) => Ok(name),
-            other => Err(format!("{} is not an AI system", other.in_words())),
-        },
-    }
 }
 
 fn target(command: &'static str, kind: String, name: Option<&str>) -> Result<Target> {

@@ -160,8 +160,7 @@ fn judge_version<'a>(
         assessments,
     };
     let judgement = judge(&facts, now);
-    let findings = facts.findings(now);
-    let effects = assessment_effects(&facts.assessments, &findings, now);
+    let effects = assessment_effects(&facts.assessments, &judgement.findings, now);
     let end = judgement.not_after.filter(|_| judgement.verdict == Verdict::Cleared);
     let ending = end.and_then(|end| {
         Some(UpcomingEnd { notice: Notice::of(end, now)?, then: judge(&facts, end).verdict })
@@ -170,7 +169,7 @@ fn judge_version<'a>(
         system: version.spec.system.clone(),
         digest: digests.map(|digests| digests.signed),
         created: version.created,
-        requirements: findings.iter().map(requirement).collect(),
+        requirements: judgement.findings.iter().map(requirement).collect(),
         assessments: effects.into_iter().map(|(name, effect)| (name.to_owned(), effect)).collect(),
         effects: judgement.effects.iter().map(|(name, effect)| ((*name).to_owned(), *effect)).collect(),
         not_after: judgement.not_after,

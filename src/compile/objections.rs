@@ -76,7 +76,7 @@ fn counts(status: &ApprovalStatus) -> bool {
     status.conditions.iter().any(|condition| condition.type_ == "Counted" && condition.status == "True")
 }
 
-/// The versions with the content of the decision, and the system.
+/// The versions that the decision names or whose digest it contains, at most [`VERSIONS`], and the system.
 fn subjects(
     namespace: &str,
     facts: &NamespaceFacts,

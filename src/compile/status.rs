@@ -450,11 +450,8 @@ fn attestation(
     }
     let spec = &approval.spec;
     let counts = |signed: &&AttestedAssessment| {
-        facts.assessments.get(&*signed.name).is_some_and(|found| {
-            found.digest == signed.digest
-                && found.spec.system == *spec.system
-                && found.spec.subject_digest == spec.subject_digest
-        })
+        let found = facts.assessments.get(&*signed.name);
+        found.is_some_and(|found| spec.attests(&found.name, &found.digest, &found.spec))
     };
     let (found, missing): (Vec<_>, Vec<_>) = spec.assessments.iter().partition(counts);
     let list = |of: &[&AttestedAssessment]| of.iter().map(|s| &*s.name).collect::<Vec<_>>().join(", ");

@@ -78,7 +78,8 @@ pub(crate) enum StopAction {
 pub(crate) enum RevisitReason {
     /// The pod is cleared, but its deadline is too early. The operator replaces the pod at the instant.
     Renewal,
-    /// The pod is cleared, but its deadline is too early. Its replacement waits for an unavailable pod of its owner.
+    /// The pod is cleared, but its deadline is too early. It is not replaced while another pod of its owner is
+    /// unavailable.
     SiblingIsAway,
     /// The version of the pod expired. The API server refuses a replacement until the Clearance is rewritten.
     RanOut,

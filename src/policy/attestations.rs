@@ -8,7 +8,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{ApproverRoles, attester_of};
-use crate::api::{Approval, Approver, AssessmentSpec, Digest};
+use crate::api::{Approval, ApprovalSpec, Approver, AssessmentSpec, Digest};
 
 /// A signature of one person for one assessment.
 #[derive(Clone, Debug)]
@@ -22,18 +22,9 @@ pub struct Attestation<'a> {
     pub is_valid: bool,
 }
 
-/// The signatures in a namespace, by the names of the assessments.
+/// The signatures in a namespace with the decisions that contain them, by the names of the assessments.
 #[derive(Clone, Debug, Default)]
-pub struct Attestations<'a>(BTreeMap<&'a str, Vec<Signed<'a>>>);
-
-/// A signature with the content that it covers.
-#[derive(Clone, Debug)]
-struct Signed<'a> {
-    digest: &'a Digest,
-    system: &'a str,
-    subject: &'a Digest,
-    attestation: Attestation<'a>,
-}
+pub struct Attestations<'a>(BTreeMap<&'a str, Vec<(&'a ApprovalSpec, Attestation<'a>)>>);
 
 impl<'a> Attestations<'a> {
     /// Verifies the signatures in `approvals`. Ignores every decision that names no assessment.
@@ -44,12 +35,7 @@ impl<'a> Attestations<'a> {
             let Some((approver, is_valid)) = attester_of(approval, roles) else { continue };
             let attestation = Attestation { approver, role: &spec.role, is_valid };
             for signed in &spec.assessments {
-                by_name.entry(&signed.name).or_default().push(Signed {
-                    digest: &signed.digest,
-                    system: &spec.system,
-                    subject: &spec.subject_digest,
-                    attestation: attestation.clone(),
-                });
+                by_name.entry(&signed.name).or_default().push((spec, attestation.clone()));
             }
         }
         Self(by_name)
@@ -57,10 +43,8 @@ impl<'a> Attestations<'a> {
 
     /// The signatures of the assessment `name`. `digest` is the digest of `spec`.
     pub fn of(&self, name: &str, digest: &Digest, spec: &AssessmentSpec) -> Vec<Attestation<'a>> {
-        let covers = |signed: &&Signed<'_>| {
-            signed.digest == digest && spec.system == *signed.system && *signed.subject == spec.subject_digest
-        };
-        let signed = self.0.get(name).into_iter().flatten().filter(covers);
-        signed.map(|signed| signed.attestation.clone()).collect()
+        let signed = self.0.get(name).into_iter().flatten();
+        let signed = signed.filter(|(decision, _)| decision.attests(name, digest, spec));
+        signed.map(|(_, attestation)| attestation.clone()).collect()
     }
 }

@@ -167,7 +167,7 @@ impl<'a> LatestDecisions<'a> {
         Self { revoked, rejected: latest(Decision::Reject), approved: latest(Decision::Approve) }
     }
 
-    /// The effect of `statement` before its end.
+    /// The effect of `statement` if it has not expired. The caller checks the expiry.
     fn effect_of(
         &self,
         statement: &RecordedDecision<'_>,

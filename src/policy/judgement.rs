@@ -77,6 +77,8 @@ pub struct Judgement<'a> {
     pub effects: BTreeMap<&'a str, ApprovalEffect>,
     /// The earliest time at which the verdict or the effect of a decision changes.
     pub revisit: Option<Timestamp>,
+    /// The state of each assessment that the level requires, in the order of the level.
+    pub findings: Vec<Finding<'a>>,
 }
 
 /// The verdict, and the effect of each decision in the order of the facts.
@@ -89,14 +91,11 @@ pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
     let selected = facts.selected();
     let at = |instant| outcome(facts, record.as_ref(), &selected, instant);
     let (verdict, effects) = at(now);
-    let ends = selected.iter().filter_map(|selected| selected.at(now).end());
-    let later: Vec<_> = instants(facts)
-        .into_iter()
-        .chain(ends)
-        .filter(|instant| *instant > now)
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect();
+    let findings: Vec<_> = selected.iter().map(|selected| selected.at(now)).collect();
+    let ends = findings.iter().filter_map(Finding::end);
+    let later: BTreeSet<_> =
+        instants(facts).into_iter().chain(ends).filter(|instant| *instant > now).collect();
+    let later: Vec<_> = later.into_iter().collect();
     // With constant facts, approvals, results and certifications only end, and none becomes valid again. So an outcome
     // never returns, and a binary search finds the first time at which the outcome changes.
     let first_not = |same: &dyn Fn(&Outcome) -> bool| {
@@ -105,7 +104,7 @@ pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
     let not_after = first_not(&|(then, _)| *then == verdict);
     let revisit = first_not(&|(then, effects_then)| *then == verdict && *effects_then == effects);
     let effects = facts.statements.iter().map(|s| s.name).zip(effects).collect();
-    Judgement { verdict, not_after, effects, revisit }
+    Judgement { verdict, not_after, effects, revisit, findings }
 }
 
 /// The times at which the verdict can change, except for the ends of results: the ends of approvals and certifications,

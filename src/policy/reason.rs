@@ -217,11 +217,13 @@ impl Reason {
 
     /// The next step to resolve the reason for `version` of `system`, with the command.
     pub fn remedy(&self, namespace: &str, system: &str, version: &str) -> String {
-        let approve = |role: &str| {
-            format!(
-                "someone in role {role} runs: kubectl assent approve {system} --version {version} --role {role} -n {namespace}"
-            )
+        let command = |verb: &str, options: &str| {
+            format!("kubectl assent {verb} {system} --version {version}{options} -n {namespace}")
         };
+        let in_role = |verb: &str, role: &str| {
+            format!("someone in role {role} runs: {}", command(verb, &format!(" --role {role}")))
+        };
+        let (assess, attest) = (command("assess", " -f FILE"), command("attest", ""));
         match self {
             Self::SystemNotFound { system } => format!(
                 "create it: kubectl explain aisystem.spec; then apply an AISystem named {system} in namespace {namespace}"
@@ -252,27 +254,21 @@ impl Reason {
             Self::CertificationMissing { certification } => format!(
                 "add a current certification {certification}: kubectl edit aisystem/{system} -n {namespace}"
             ),
-            Self::AssessmentFailed { .. } => format!(
-                "create a new ModelVersion, or record a newer result: kubectl assent assess {system} --version {version} -f FILE -n {namespace}"
-            ),
+            Self::AssessmentFailed { .. } => {
+                format!("create a new ModelVersion, or record a newer result: {assess}")
+            }
             Self::AssessmentInconclusive {
                 cause: Inconclusive::SignatureNotValid | Inconclusive::SignerInvolved,
                 ..
-            } => format!(
-                "another person in the role signs it: kubectl assent attest {system} --version {version} -n {namespace}"
-            ),
-            Self::AssessmentInconclusive { .. } => format!(
-                "record a newer result: kubectl assent assess {system} --version {version} -f FILE -n {namespace}"
-            ),
+            } => format!("another person in the role signs it: {attest}"),
+            Self::AssessmentInconclusive { .. } => format!("record a newer result: {assess}"),
             Self::AssessmentExpired { role, .. } | Self::AssessmentMissing { role, unsigned: None, .. } => {
-                format!(
-                    "record a result: kubectl assent assess {system} --version {version} -f FILE -n {namespace}; then someone in role {role} signs it: kubectl assent attest {system} --version {version} -n {namespace}"
-                )
+                format!("record a result: {assess}; then someone in role {role} signs it: {attest}")
             }
-            Self::AssessmentMissing { role, unsigned: Some(_), .. } => format!(
-                "someone in role {role} runs: kubectl assent attest {system} --version {version} --role {role} -n {namespace}"
-            ),
-            Self::ApprovalExpired { role, .. } | Self::AwaitingApproval { role, .. } => approve(role),
+            Self::AssessmentMissing { role, unsigned: Some(_), .. } => in_role("attest", role),
+            Self::ApprovalExpired { role, .. } | Self::AwaitingApproval { role, .. } => {
+                in_role("approve", role)
+            }
             Self::CapacityExceeded(capacity) => capacity.remedy(namespace, system),
         }
     }

@@ -116,12 +116,7 @@ pub fn approver_of<'a>(
     approval: &'a Approval,
     roles: &'a ApproverRoles,
 ) -> Result<Cow<'a, Approver>, NotSigned> {
-    let spec = &approval.spec;
-    let Some(signature) = &spec.signature else {
-        return spec.approver.as_ref().map(Cow::Borrowed).ok_or(NotSigned::Unsigned);
-    };
-    let signer = verified(approval, signature, roles);
-    signer.map(Cow::Borrowed).or_else(|why| verified_before(approval).map(Cow::Owned).ok_or(why))
+    identified(approval, roles).map(|(approver, _)| approver)
 }
 
 /// The person who signed assessments, and whether the signature is still valid. `None` if the person is not known.
@@ -131,12 +126,22 @@ pub fn attester_of<'a>(
     approval: &'a Approval,
     roles: &'a ApproverRoles,
 ) -> Option<(Cow<'a, Approver>, bool)> {
-    let Some(signature) = &approval.spec.signature else {
-        return Some((Cow::Borrowed(approval.spec.approver.as_ref()?), true));
+    identified(approval, roles).ok()
+}
+
+/// The person who decided, and whether the signature is still valid. An unsigned decision is always valid.
+fn identified<'a>(
+    approval: &'a Approval,
+    roles: &'a ApproverRoles,
+) -> Result<(Cow<'a, Approver>, bool), NotSigned> {
+    let spec = &approval.spec;
+    let Some(signature) = &spec.signature else {
+        let approver = spec.approver.as_ref().ok_or(NotSigned::Unsigned)?;
+        return Ok((Cow::Borrowed(approver), true));
     };
     match verified(approval, signature, roles) {
-        Ok(signer) => Some((Cow::Borrowed(signer), true)),
-        Err(_) => Some((Cow::Owned(verified_before(approval)?), false)),
+        Ok(signer) => Ok((Cow::Borrowed(signer), true)),
+        Err(why) => verified_before(approval).map(|signer| (Cow::Owned(signer), false)).ok_or(why),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Records the results of result files: reads them, shows them beside the requirements, and creates one Assessment for each.
+//! Records the results of result files: reads them, shows them beside the requirements, and creates one Assessment
+//! for each.
 //!
 //! ```text
 //!  FILE ─► formats ─► Reading ─┐
@@ -12,7 +13,6 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
-
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{Api, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -25,7 +25,7 @@ use crate::{
     },
     cli::{
         commands::{completion, sign::params},
-        connect::{session::Session, system_record::SystemRecord},
+        connect::{session::Session, system_record::SystemRecord, target::system_name},
         error::{Error, Next, Result},
         formats::{self, Provenance, Reading, Trust},
         render::{
@@ -42,7 +42,7 @@ use crate::{
 #[derive(Args, Clone, Debug)]
 pub struct AssessArgs {
     /// AI system
-    #[arg(value_parser = crate::cli::system, add = ArgValueCompleter::new(completion::systems))]
+    #[arg(value_parser = system_name, add = ArgValueCompleter::new(completion::systems))]
     pub system: String,
     /// Result file; may be repeated
     #[arg(short, long, required = true, value_name = "FILE")]
@@ -151,7 +151,17 @@ fn version<'a>(record: &'a SystemRecord, wanted: Option<&str>) -> Result<&'a Mod
     let names = record.versions.iter().map(ResourceExt::name_any);
     found.ok_or_else(|| Error::Choose {
         question: format!("name the assessed version of {} with --version", record.name),
-        next: names.map(|name| Next::new(format!("--version {name}"), "")).collect(),
+        next: names
+            .map(|name| {
+                Next::new(
+                    format!(
+                        "kubectl assent assess {} --version {name} -f FILE -n {}",
+                        record.name, record.namespace
+                    ),
+                    format!("assess {name}"),
+                )
+            })
+            .collect(),
     })
 }
 

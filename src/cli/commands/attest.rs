@@ -27,7 +27,7 @@ use crate::{
             outcome,
             sign::{params, signer},
         },
-        connect::{rbac, session::Session, system_record::SystemRecord},
+        connect::{rbac, session::Session, system_record::SystemRecord, target::system_name},
         error::{Error, Next, Result, can_i},
         render::{
             page::{FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
@@ -41,12 +41,12 @@ use crate::{
 #[derive(Args, Clone, Debug)]
 pub struct AttestArgs {
     /// AI system
-    #[arg(value_parser = crate::cli::system, add = ArgValueCompleter::new(completion::systems))]
+    #[arg(value_parser = system_name, add = ArgValueCompleter::new(completion::systems))]
     pub system: String,
     /// Version (default: the only one with unsigned results)
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::versions))]
     pub version: Option<String>,
-    /// Assessment to sign; may be repeated (default: all that nobody signed in the role)
+    /// Assessment to sign; may be repeated (default: all that await a signature in the role)
     #[arg(long, value_name = "NAME")]
     pub assessment: Vec<String>,
     /// Role in which you sign (default: the only one that you hold)

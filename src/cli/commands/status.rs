@@ -340,7 +340,8 @@ fn age_rank(record: Option<&SystemRecord>, version: &str) -> Option<usize> {
     record?.versions.iter().position(|v| v.name_any() == version)
 }
 
-/// The versions that are not cleared. If another version is cleared, only those that wait for an approval.
+/// The versions that are not cleared. If another version is cleared, only those that wait for an approval or for an
+/// assessment.
 fn waiting(versions: &[Version], cleared: bool) -> Vec<String> {
     let undecided = |reason: &str| {
         matches!(reason, "AwaitingApproval" | "ApprovalExpired" | "AssessmentMissing" | "AssessmentExpired")

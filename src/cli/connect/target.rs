@@ -140,6 +140,17 @@ pub fn is_image(image: &str, wanted: &str) -> bool {
     [image, name, repository].contains(&wanted) || digest == Some(wanted)
 }
 
+/// Parses the name of a system. Also accepts the form of kubectl, `aisystem/NAME`.
+pub fn system_name(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        None => Ok(text.to_owned()),
+        Some(_) => match Target::parse(text, None)? {
+            Target::System(name) => Ok(name),
+            other => Err(format!("{} is not an AI system", other.in_words())),
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

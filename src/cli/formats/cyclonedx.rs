@@ -10,8 +10,9 @@
 use super::{
     NotTaken, Options,
     node::Node,
-    refusal::{Problem, shown},
+    refusal::Problem,
     select::{Candidate, Content},
+    text::shown,
 };
 
 pub(super) fn content(root: &Node<'_>, options: &Options) -> Result<Content, Problem> {

@@ -9,9 +9,10 @@ use super::{
     junit, lm_eval, native,
     node::Node,
     promptfoo,
-    refusal::{Problem, shown},
+    refusal::Problem,
     select::Content,
     statement,
+    text::shown,
 };
 
 /// Reads the content of a file, and verifies its signature if the options ask for one.
@@ -93,7 +94,8 @@ fn formats(root: &Node<'_>) -> Vec<Format> {
     marks.into_iter().filter_map(|(format, found)| found.then_some(format)).collect()
 }
 
-/// The error for a JSON file without the marks of a format. It names known files that are not read on purpose.
+/// The error for a JSON file without the marks of a format. For some known formats, it says why they are not
+/// supported.
 fn unknown(root: &Node<'_>) -> Problem {
     let has = |keys: &[&str]| keys.iter().all(|key| root.get(key).is_some());
     let (tool, why) = if has(&["run_uid", "scores"]) {

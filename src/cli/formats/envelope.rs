@@ -9,10 +9,11 @@ use super::{
     Format, Options, Provenance,
     json::parse,
     node::Node,
-    refusal::{Problem, shown},
+    refusal::Problem,
     select::Content,
     signature::{self, Envelope},
     statement,
+    text::shown,
 };
 
 /// DSSE allows both alphabets, with or without padding in practice.

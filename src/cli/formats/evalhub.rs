@@ -12,8 +12,9 @@
 use super::{
     Direction, NotTaken, Tool,
     node::Node,
-    refusal::{Problem, shown},
+    refusal::Problem,
     select::{Candidate, Content},
+    text::shown,
 };
 
 /// Reads an evaluation job.

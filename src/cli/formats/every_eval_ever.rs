@@ -15,8 +15,9 @@ use super::{
     Direction, Interval, NotTaken, Relationship, Tool,
     decimal::Decimal,
     node::Node,
-    refusal::{Problem, shown},
+    refusal::Problem,
     select::{Candidate, Content, Range},
+    text::shown,
 };
 
 pub(super) fn content(root: &Node<'_>) -> Result<Content, Problem> {

@@ -12,8 +12,9 @@
 use super::{
     NotTaken, Options, Tool,
     node::Node,
-    refusal::{Problem, shown},
+    refusal::Problem,
     select::{Candidate, Content},
+    text::shown,
 };
 
 /// Metrics that state the uncertainty of another metric.

@@ -11,7 +11,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use super::refusal::shown;
+use super::text::shown;
 
 /// The deepest nesting of arrays and objects.
 const MAX_DEPTH: usize = 128;

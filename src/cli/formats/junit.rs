@@ -17,10 +17,7 @@ use quick_xml::{
 };
 
 use super::{
-    Direction, Kind, NotTaken,
-    refusal::{Problem, shortened},
-    select::Content,
-    statement::test_count,
+    Direction, Kind, NotTaken, refusal::Problem, select::Content, statement::test_count, text::shortened,
 };
 
 /// The deepest nesting of elements. Suites can contain suites.

@@ -11,8 +11,9 @@ use std::collections::BTreeSet;
 use super::{
     Direction, NotTaken, Options, Tool,
     node::Node,
-    refusal::{Problem, shown},
+    refusal::Problem,
     select::{Candidate, Content},
+    text::shown,
 };
 
 /// Members of a task that are no metrics.

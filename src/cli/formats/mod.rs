@@ -35,6 +35,7 @@ mod ring_provider;
 mod select;
 mod signature;
 mod statement;
+mod text;
 mod value_deserializer;
 
 #[cfg(test)]
@@ -182,7 +183,7 @@ pub struct NotTaken {
 
 impl NotTaken {
     pub(crate) fn new(metric: &str, reason: impl Into<String>) -> Self {
-        Self { metric: refusal::shown(metric), reason: reason.into() }
+        Self { metric: text::shown(metric), reason: reason.into() }
     }
 }
 
@@ -245,7 +246,7 @@ pub struct Reading {
 pub struct Options {
     /// The metrics to take. If empty, all metrics are taken.
     pub metrics: Vec<String>,
-    /// The direction of a metric, or of all metrics with this last part of the name, such as `accuracy`.
+    /// Directions by metric. A key is the full name of a metric, or the part after the last `/`, such as `accuracy`.
     pub directions: BTreeMap<String, Direction>,
     /// The kind, for files that do not state it.
     pub kind: Option<Kind>,
@@ -266,7 +267,7 @@ pub struct Options {
 /// Reads a result file. The content decides the format. The name occurs only in the refusal.
 pub fn read(name: &str, bytes: &[u8], options: &Options) -> Result<Reading, Refusal> {
     read_content(bytes, options)
-        .map_err(|problem| Refusal { file: refusal::shortened(name, 1024), problem: Box::new(problem) })
+        .map_err(|problem| Refusal { file: text::shortened(name, 1024), problem: Box::new(problem) })
 }
 
 fn read_content(bytes: &[u8], options: &Options) -> Result<Reading, Problem> {

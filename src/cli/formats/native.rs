@@ -10,8 +10,9 @@ use super::{
     Direction, Interval, Kind, Relationship, Report, Tool,
     decimal::Decimal,
     node::Node,
-    refusal::{Problem, shortened, shown},
+    refusal::Problem,
     select::{Candidate, Content},
+    text::{shortened, shown},
 };
 
 /// A file in the native format.

@@ -2,11 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{
-    decimal::Decimal,
-    json::Value,
-    refusal::{Problem, shown},
-};
+use super::{decimal::Decimal, json::Value, refusal::Problem, text::shown};
 
 /// A value and its path, such as `results.scores[0].metrics`.
 #[derive(Clone, Debug)]

@@ -13,8 +13,9 @@ use super::{
     Direction, NotTaken, Options, Tool,
     decimal::Decimal,
     node::Node,
-    refusal::{Problem, shown},
+    refusal::Problem,
     select::{Candidate, Content},
+    text::shown,
 };
 
 pub(super) fn content(root: &Node<'_>, options: &Options) -> Result<Content, Problem> {

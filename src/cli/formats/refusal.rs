@@ -1,6 +1,7 @@
 //! The reasons why a result file is not read. Each states what is wrong, where, and the next option or command.
 
-use super::{Format, decimal::Decimal, json::JsonError};
+use super::{Format, decimal::Decimal, json::JsonError, text::shortened};
+use crate::cli::render::shell;
 
 /// A file that is not read, and why.
 #[derive(Debug, thiserror::Error)]
@@ -208,7 +209,7 @@ impl Problem {
 
     /// The option or the command that helps, as a sentence.
     pub fn next(&self, file: &str) -> Option<String> {
-        let file = quoted(file);
+        let file = shell_word(file);
         Some(match self {
             Self::TooBig { .. } => "Give a file with the results only, without the samples".to_owned(),
             Self::Zip => format!("Run: inspect log dump --header-only {file} > log.json"),
@@ -228,14 +229,14 @@ impl Problem {
             Self::NoSamples { .. } => "Pass --samples NUMBER".to_owned(),
             Self::NoDirection { metrics } => format!(
                 "Pass --direction {}=HigherIsBetter or =LowerIsBetter, or pick other metrics with --metric",
-                quoted(metrics.first().map_or("METRIC", String::as_str))
+                shell_word(metrics.first().map_or("METRIC", String::as_str))
             ),
             Self::TooMany { .. } | Self::SeveralValues { .. } => "Pick results with --metric".to_owned(),
             Self::OutOfRange { .. } => {
                 "Check the unit of the value, such as percent or fraction, and correct the file".to_owned()
             }
             Self::SeveralModels(models) => {
-                format!("Pass --model {}", quoted(models.first().map_or("MODEL", String::as_str)))
+                format!("Pass --model {}", shell_word(models.first().map_or("MODEL", String::as_str)))
             }
             _ => return None,
         })
@@ -263,44 +264,14 @@ fn because(not_taken: &[super::NotTaken]) -> String {
     not_taken.first().map_or_else(String::new, |first| format!(": {} {}", first.metric, first.reason))
 }
 
-/// A text of the file that is safe on a terminal: at most 128 characters, without control characters.
-pub(super) fn shown(text: &str) -> String {
-    shortened(text, 128)
-}
-
-/// A text without control characters, cut to a number of characters.
-pub(super) fn shortened(text: &str, limit: usize) -> String {
-    let clean = |character: char| if unsafe_on_terminal(character) { '\u{fffd}' } else { character };
-    match text.char_indices().nth(limit) {
-        None => text.chars().map(clean).collect(),
-        Some(_) => text.chars().take(limit.saturating_sub(1)).map(clean).chain(['…']).collect(),
-    }
-}
-
-/// Reports whether a character moves the cursor or changes the direction of the text.
-pub(super) fn unsafe_on_terminal(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// A word quoted for a shell.
-fn quoted(word: &str) -> String {
-    let plain = |character: char| character.is_ascii_alphanumeric() || "-_./,:@%+".contains(character);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", shortened(word, 256).replace('\'', r"'\''"))
+/// A text of the file as one word of a shell command.
+fn shell_word(text: &str) -> String {
+    shell::quoted(&shortened(text, 1024))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn texts_of_a_file_cannot_control_the_terminal() {
-        assert_eq!(shown("a\u{1b}[31mb\u{202e}c"), "a\u{fffd}[31mb\u{fffd}c");
-        assert_eq!(shown(&"x".repeat(500)).chars().count(), 128);
-    }
 
     #[test]
     fn commands_quote_the_file_name() {

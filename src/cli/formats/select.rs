@@ -8,8 +8,10 @@ use super::{
     Direction, Format, Interval, Kind, MAX_METRIC, MAX_RESULTS, MAX_SLICE, Measured, NotTaken, Options,
     Provenance, Reading, Relationship, Report, Tool,
     decimal::Decimal,
-    refusal::{Problem, shortened, shown, unsafe_on_terminal},
+    refusal::Problem,
+    text::{shortened, shown},
 };
+use crate::cli::render::escape::is_hidden;
 
 /// The largest number of samples. The field of the resource is a signed integer.
 const MAX_SAMPLES: u64 = i64::MAX.unsigned_abs();
@@ -251,7 +253,7 @@ fn problem(candidate: &Candidate, authored: bool) -> Option<String> {
     if slice.chars().count() > MAX_SLICE {
         return Some(format!("has a slice with more than {MAX_SLICE} characters"));
     }
-    let controls = candidate.metric.chars().chain(slice.chars()).any(unsafe_on_terminal);
+    let controls = candidate.metric.chars().chain(slice.chars()).any(is_hidden);
     controls.then(|| "has control characters in its name or slice".to_owned())
 }
 

@@ -16,11 +16,7 @@ use sigstore_verify::{
     types::{Bundle, DerPublicKey, Sha256Hash, SignatureBytes, SignatureContent},
 };
 
-use super::{
-    Provenance, hex,
-    refusal::{Problem, shortened},
-    ring_provider,
-};
+use super::{Provenance, hex, refusal::Problem, ring_provider, text::shortened};
 
 /// The key or the identity that must have signed a file.
 #[derive(Clone, Debug, Default)]

@@ -13,8 +13,9 @@ use super::{
     decimal::Decimal,
     native,
     node::Node,
-    refusal::{Problem, shown},
+    refusal::Problem,
     select::{Candidate, Content},
+    text::shown,
 };
 
 /// The start of the type of all statements. The versions 0.1 and 1 have the same fields.

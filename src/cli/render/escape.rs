@@ -43,8 +43,9 @@ pub fn visible_json(json: &str) -> String {
     out
 }
 
-/// Whether a reader cannot see `char`, or cannot see its position.
-fn is_hidden(char: char) -> bool {
+/// Whether a reader can overlook `char`: a control, invisible, private or unassigned character, or a blank other than
+/// the ASCII space.
+pub fn is_hidden(char: char) -> bool {
     if char.is_ascii() { char.is_ascii_control() } else { is_blank(char) || !is_printable(char) }
 }
 

@@ -244,7 +244,7 @@ fn assessment(case: &Case, required: &RequiredAssessment, now: Timestamp) -> Opt
             }
         }
     }
-    // Of the results from the last second, the worst decides.
+    // If several results are from the last second, the worst decides.
     signed.sort_by(|a, b| (a.0, a.1, &b.2.name).cmp(&(b.0, b.1, &a.2.name)));
     // A result that would fail precedes one that would not.
     let fails = |assessed: &Assessed| {

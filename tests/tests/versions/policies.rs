@@ -94,7 +94,7 @@ async fn pods(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     Ok(said)
 }
 
-/// Binds, evicts and deletes a pod, and edits a workload as the operator. Returns the responses of the API server.
+/// Tries to bind, evict and delete pods as users, and to edit a workload as the operator. Returns the refusals.
 async fn ends(stage: &Stage, scene: &Scenario<'_>) -> Result<Vec<String>> {
     let raw = async |subresource: &str, body: &Value| {
         let path = format!("/api/v1/namespaces/{}/pods/{subresource}", scene.namespace);

@@ -61,7 +61,7 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
     Ok(vec![
         row("first of its pods deleted", "deletes", &floor, |gone| gone.first, Some(Goal::Within(50.0))),
         row(&gone, "deletes", &floor, |gone| gone.last, Some(Goal::Times(1.2))),
-        // This baseline shows the part of the time that evictions cost.
+        // With evictions as the baseline, this row shows how much of the time is due to evictions instead of deletions.
         row(&gone, "evicts", &evictions, |gone| gone.last, None),
     ])
 }
