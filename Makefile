@@ -2,8 +2,8 @@
 #
 # Requirements: Rust 1.95 or newer, Go 1.26 or newer, a C compiler, and ssh-keygen for the tests. The first `make test`
 # or `make demo` builds the Kubernetes control plane for the tests, which takes about 15 minutes on two cores.
-# `make test` also builds the controllers of Flux and Argo CD. This takes another 15 minutes. The results are cached
-# outside the checkout.
+# `make test` also builds the controllers of Flux and Argo CD, and the programs of a real node. These builds take
+# another 15 minutes. The results are cached outside the checkout.
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)

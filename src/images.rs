@@ -16,7 +16,7 @@ use crate::policy::Accelerators;
 /// The signs of a pod of an AI workload.
 #[derive(Clone, Debug, Default)]
 pub struct Signs {
-    /// The image patterns. Only the inventory uses them.
+    /// The image patterns. Only the metric `assent_shadow_pods` and `kubectl assent inventory` use them.
     pub images: ImagePatterns,
     /// The signs of accelerators. The scope `accelerated` covers the pods that have such a sign.
     pub accelerators: Accelerators,

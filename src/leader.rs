@@ -127,7 +127,7 @@ impl Leadership {
         }
     }
 
-    /// Whether this operator holds the lease now. `None` if the request failed.
+    /// Takes or renews the lease. Returns whether this operator holds the lease now, or `None` if the request failed.
     async fn attempt(&self, verb: &str, observed: &mut Observed) -> Option<bool> {
         match self.take(observed).await {
             Ok(taken) => Some(taken),

@@ -87,8 +87,9 @@ pub struct ExpiringLabels {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// The number of times that a namespace was compiled, and the time of the last compile.
+    /// Compiles of namespaces.
     compiles: Counter,
+    /// The time of the last compile of a namespace, in seconds since 1970.
     last_compile: Gauge<f64, AtomicU64>,
     /// Failed compiles.
     pub compile_errors: Counter,
@@ -234,8 +235,8 @@ impl Metrics {
     }
 
     /// Sets the gauges of the clearances of `namespace` that end soon. Each pair in `versions` is a number of
-    /// days, and the number of versions that lose their clearance within these days. Removes the gauge of
-    /// zero versions.
+    /// days, and the number of versions that lose their clearance within these days. If this number is zero,
+    /// removes the gauge.
     pub fn expiring(&self, namespace: &str, versions: &[(u32, usize)]) {
         for &(days, versions) in versions {
             let labels = ExpiringLabels { namespace: namespace.to_owned(), days };

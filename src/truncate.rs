@@ -1,4 +1,4 @@
-//! Shortens texts to the byte limits of the API server, and removes characters that it refuses.
+//! Shortens texts to byte limits, and replaces characters that the API server refuses.
 
 use std::borrow::Cow;
 

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!  not suspended, not cleared ─► suspend, add label      of a queue or a controller: only if it had the label
-//!  suspended, with the label  ─► remove label            if the request asks for the suspension itself
+//!  suspended, with the label  ─► remove label            if the request itself suspends the Job
 //! ```
 
 use super::{

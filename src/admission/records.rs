@@ -1,4 +1,4 @@
-//! Policies on the objects that people write: who may write them, and which changes are refused.
+//! Policies on the objects that people write. The policies restrict the users and the changes.
 
 use super::{
     Operator, PolicyObject,

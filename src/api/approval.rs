@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{AssessmentSpec, Conditions, Digest, Text, conditions_schema};
 
-/// Decision of one person in one role on one subject digest, or on assessments of it. No user can edit or delete an `Approval`. A later
-/// rejection or revocation supersedes an approval. A later approval is valid in addition to an earlier approval.
+/// Decision of one person in one role on one subject digest, or on assessments for this digest. No user can edit or
+/// delete an `Approval`. A later rejection or revocation supersedes an approval. A later approval is valid in addition
+/// to an earlier approval.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
@@ -68,20 +69,20 @@ pub struct ApprovalSpec {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub role: String,
 
-    /// Assessments whose results the person signs with the decision `Attest`. Default: none, for every other decision.
-    /// Example: `[{ name: credit-scorer-v1-fairness, digest: sha256:… }]`.
+    /// Assessments whose results the person signs. Required for `Attest`, and not allowed for other decisions.
+    /// Default: none. Example: `[{ name: credit-scorer-v1-fairness, digest: sha256:… }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub assessments: Vec<AttestedAssessment>,
 
-    /// Reason for the decision, in the words of the person. Default: none.
+    /// Reason for the decision, in the words of the person. Required for `Reject` and `Revoke`. Default: none.
     /// Example: `Impact assessment and test reports reviewed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub reason: Option<String>,
 
     /// Time at which the approval ends. It must be in the future, unless the decision is signed. The validity of the
-    /// risk level can end the approval earlier. Default: none, so only that validity ends it.
+    /// risk level can end the approval earlier. Default: none, so only this validity ends the approval.
     /// Example: `2027-03-31T00:00:00Z`.
     #[serde(
         default,
@@ -167,7 +168,7 @@ pub struct AttestedAssessment {
     /// Name of the `Assessment` of this namespace. Example: `credit-scorer-v1-fairness`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
-    /// Digest of its content, from `status.digest` of the `Assessment`. The decision counts only for this content.
+    /// Digest of the content of the `Assessment`, from its `status.digest`. The decision counts only for this content.
     /// Example: `sha256:` and 64 hexadecimal digits.
     pub digest: Digest,
 }
@@ -204,13 +205,13 @@ pub struct ApprovalStatus {
     pub conditions: Conditions,
 
     /// Time at which the approval ends, by its own `notAfter` or by the validity of the risk level. Absent if the
-    /// approval has no end, and for rejections and revocations. Example: `2027-03-31T00:00:00Z`.
+    /// approval has no end, and for all other decisions. Example: `2027-03-31T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
 
-    /// User name of the owner of the key that signed the decision, if the signature is valid. A rejection or revocation
-    /// keeps this name and its effect after the key is removed from the role. Absent without a valid signature.
-    /// Example: `alice@acme-bank.example`.
+    /// User name of the owner of the key that signed the decision, if the signature is valid. After the key is removed
+    /// from the role, only approvals lose this name. Rejections and revocations stay in effect. Absent without a valid
+    /// signature. Example: `alice@acme-bank.example`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub signed_by: Option<String>,

@@ -39,8 +39,9 @@ pub struct ApproverRoleSpec {
     #[schemars(length(max = 4096))]
     pub description: Option<String>,
 
-    /// Keys whose signatures count as decisions in this role. If you remove a key, approvals with a signature by this
-    /// key no longer count. Verified rejections and revocations stay. Default: none, so no signature counts.
+    /// Keys whose signatures count as decisions in this role. If you remove a key, approvals and results that this key
+    /// signed no longer clear a version. Verified rejections and revocations stay in effect. Default: none, so no
+    /// signature counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub keys: Vec<ApproverKey>,

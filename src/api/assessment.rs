@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Conditions, Decimal, Digest, Text, conditions_schema};
 
-/// Results of one assessment of a model version, such as a fairness test or a red team exercise (EU AI Act annex IV
-/// 2(g), ISO/IEC 42001 A.6.2.4). No user can edit or delete an `Assessment`.
+/// Results of one fairness test, red team exercise or other assessment of a model version (EU AI Act annex IV 2(g),
+/// ISO/IEC 42001 A.6.2.4). No user can edit or delete an `Assessment`.
 ///
 /// Any account that may create the object can record results, for example CI. The results count after a person in the
 /// role of the requirement signs them with an `Approval` whose decision is `Attest`.
@@ -59,8 +59,8 @@ pub struct AssessmentSpec {
     /// Kind of the assessment. A requirement of a risk level names one kind. Example: `Fairness`.
     pub kind: AssessmentKind,
 
-    /// Measured values. Each pair of metric and slice occurs only once.
-    /// Example: `[{ metric: demographic_parity_difference, value: "0.031", direction: LowerIsBetter, samples: 18231 }]`.
+    /// Measured values. Each pair of metric and slice occurs only once. Example:
+    /// `[{ metric: demographic_parity_difference, value: "0.031", direction: LowerIsBetter, samples: 18231 }]`.
     #[schemars(length(min = 1, max = 64))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["metric", "slice"]))]
     pub results: Vec<AssessmentResult>,
@@ -86,7 +86,8 @@ pub struct AssessmentSpec {
     pub relationship: Option<Relationship>,
 
     /// Time at which the assessment was performed, as the recorder claims it. It must not be later than the creation
-    /// of the object. The age of the results starts at this time. Write whole seconds in UTC. Example: `2026-09-01T10:00:00Z`.
+    /// of the object. The age of the results starts at this time. Write whole seconds in UTC.
+    /// Example: `2026-09-01T10:00:00Z`.
     #[schemars(regex(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"))]
     #[x_kube(validation = ("self < timestamp('9000-01-01T00:00:00Z')", "the year must be before 9000"))]
     pub performed_at: Time,
@@ -223,8 +224,8 @@ pub struct Report {
 
 impl AssessmentSpec {
     /// The digest that people sign: SHA-256 over the canonical JSON (RFC 8785) of the namespace and the spec, with
-    /// the results in the order of metric and slice. The schema allows only one text for each value, so the stored spec
-    /// gives the same digest.
+    /// the results in the order of metric and slice. The schema allows only texts that stay the same after parsing, so
+    /// the stored spec gives the same digest.
     ///
     /// # Panics
     /// Never: the fields always serialise.

@@ -5,9 +5,9 @@ use kube::core::ObjectMeta;
 
 use super::Text;
 
-/// The annotation of an `AISystem` or `ModelVersion` that names its author. The author of a version is the user who
-/// created it. The author of a system is the user who last changed any field except `decommission`. The API server sets
-/// the annotation.
+/// The annotation of an `AISystem`, `ModelVersion` or `Assessment` that names its author. The author of a version or
+/// assessment is the user who created the object. The author of a system is the user who last changed any field except
+/// `decommission`. The API server sets the annotation.
 pub const AUTHOR: &str = "assent.dev/author";
 
 /// The annotation of an `AISystem`, `RiskLevel`, `ApproverRole` or `TrustedSidecar` that names the user who last

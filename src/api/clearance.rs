@@ -50,12 +50,12 @@ pub struct ClearanceSpec {
     #[serde(default)]
     pub scope: Scope,
 
-    /// Time since which mode and scope have these values. The grace period of older pods begins at this time. Absent if
-    /// the time is not known. Example: `2026-11-24T12:00:00Z`.
+    /// Time at which mode and scope got these values. The grace period of older pods begins at this time. Absent if the
+    /// time is not known. Example: `2026-11-24T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
 
-    /// Additions to pods that all `TrustedSidecars` allow. Default: none.
+    /// Additions to pods from all `TrustedSidecars` that are `Ready`. Default: none.
     #[serde(default, skip_serializing_if = "Trusted::is_empty")]
     pub trusted: Trusted,
 
@@ -126,7 +126,7 @@ pub struct WithheldVersion {
     /// Reason as one word. Example: `AwaitingApproval`.
     #[schemars(length(max = 63))]
     pub reason: String,
-    /// Reasons as text, with the next command for each.
+    /// Reasons as text, each with the next step.
     /// Example: `awaiting approval by role risk-officer: 0 of 1 given`.
     #[schemars(length(max = 4096))]
     pub message: String,

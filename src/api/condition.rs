@@ -30,7 +30,7 @@ pub struct Condition {
 pub type Conditions = Vec<Condition>;
 
 /// Makes a condition. If `before` contains a condition of the same type with the same status, the new condition keeps
-/// that `lastTransitionTime`.
+/// the earlier `lastTransitionTime`.
 pub fn condition(
     before: &[Condition],
     (type_, status): (&str, bool),

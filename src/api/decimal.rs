@@ -51,7 +51,7 @@ impl FromStr for Decimal {
             return Err(invalid());
         }
         let number = rust_decimal::Decimal::from_str_exact(text).map_err(|_| invalid())?;
-        // There is only one zero. Otherwise equal values would have different digests.
+        // Without this check, a zero with a given number of digits would have two texts.
         if number.is_zero() && whole.starts_with('-') { Err(invalid()) } else { Ok(Self(number)) }
     }
 }

@@ -206,7 +206,8 @@ pub struct RequirementStatus {
     /// Time at which the result was measured. Absent without a signed result. Example: `2026-09-01T10:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub performed_at: Option<Time>,
-    /// Time at which the result becomes too old. Absent unless the requirement is met. Example: `2026-12-01T10:00:00Z`.
+    /// Time at which the result becomes too old. Only present if the requirement is met.
+    /// Example: `2026-12-01T10:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
     /// Name of a newer `Assessment` that no person signed. Absent if there is none.

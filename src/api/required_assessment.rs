@@ -10,7 +10,7 @@ use super::{AssessmentKind, Decimal, Direction};
 
 /// A result that a version needs (EU AI Act article 9(8): prior defined metrics and thresholds).
 ///
-/// The newest result that a person in the role signed decides. Results are never averaged.
+/// The newest result with a signature in the role decides. Results are never averaged.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredAssessment {
@@ -37,18 +37,19 @@ pub struct RequiredAssessment {
     /// Threshold as a decimal number in quotes. The value may be equal to it. Example: `"0.05"`.
     pub threshold: Decimal,
 
-    /// Confidence level of the interval whose worse end must meet the threshold, in quotes. Results without such an
-    /// interval are inconclusive. Default: none, so the value itself must meet the threshold. Example: `"0.95"`.
+    /// Smallest confidence level of the interval whose worse end must meet the threshold, in quotes. Good results
+    /// without such an interval are inconclusive. Default: none, so the value itself must meet the threshold.
+    /// Example: `"0.95"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("double(self) > 0.0 && double(self) < 1.0", "must be between 0 and 1, such as 0.95"))]
     pub confidence_level: Option<Decimal>,
 
-    /// Smallest number of samples with a score. With fewer samples, the result is inconclusive. Example: `1000`.
+    /// Smallest number of samples with a score. With fewer samples, a good result is inconclusive. Example: `1000`.
     #[schemars(range(min = 1, max = 1_000_000_000_000_u64), extend("format" = "int64"))]
     pub min_samples: u64,
 
-    /// Largest share of samples that could not be scored, between 0 and 1, in quotes. With more errors, the result is
-    /// inconclusive. Example: `"0.01"`.
+    /// Largest share of samples that could not be scored, between 0 and 1, in quotes. With more errors, a good result
+    /// is inconclusive. Example: `"0.01"`.
     #[x_kube(validation = ("double(self) >= 0.0 && double(self) <= 1.0", "must be between 0 and 1"))]
     pub max_error_rate: Decimal,
 
@@ -68,8 +69,8 @@ pub struct RequiredAssessment {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub independent: bool,
 
-    /// Whether another organisation must have performed the assessment (`relationship: ThirdParty`). The result claims
-    /// this, and the person who signs is responsible for it. Default: false. Example: `true`.
+    /// Whether another organisation must have performed the assessment (`relationship: ThirdParty`). The assessment
+    /// claims this relation, and the person who signs is responsible for the claim. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub third_party: bool,
 }
@@ -100,7 +101,7 @@ impl Comparator {
         }
     }
 
-    /// The direction in which a value comes closer to the threshold.
+    /// The direction in which a value is better.
     pub const fn direction(self) -> Direction {
         match self {
             Self::AtMost => Direction::LowerIsBetter,

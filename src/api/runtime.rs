@@ -1,14 +1,14 @@
 //! The `Runtime`: the fields of a pod that can name or load a model. They have the same names as in the pod API.
 //!
 //! ```text
-//! Runtime ─┬─ containers      ┐ image, command, args, env, envFrom, workingDir, volumeMounts,
+//! Runtime ─┬─ containers      ┐ image, command, args, env, envFrom, workingDir, restartPolicy, volumeMounts,
 //!          ├─ initContainers  ┘ exec hooks and probes, http hooks; mayVary
 //!          ├─ volumes           image, claim, configMap, secret, downwardAPI, projected, emptyDir
 //!          └─ hostNetwork, hostPID, hostIPC, shareProcessNamespace
 //! ```
 //!
-//! `policy::fields` states for each field of a pod whether Assent compares it. A runtime pins names, not content: the
-//! content of a claim, `ConfigMap` or Secret can change.
+//! `policy::fields` states for each field of a pod whether Assent compares it. A runtime pins the name of a claim,
+//! `ConfigMap` or Secret, and the content of the object can change.
 #![allow(clippy::struct_field_names, reason = "the fields have the names of the pod API")]
 #![allow(clippy::struct_excessive_bools, reason = "each is a field of the pod API")]
 
@@ -40,7 +40,7 @@ pub struct Runtime {
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub volumes: Vec<Volume>,
 
-    /// Whether the pod uses the network of its node. Other programs of the node can then answer at its addresses.
+    /// Whether the pod uses the network of its node. Other programs of the node can then answer at the pod's addresses.
     /// Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub host_network: bool,

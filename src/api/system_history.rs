@@ -6,8 +6,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Changes that altered a verdict on a version of one `AISystem`, and all deletions. The object has the name of the
-/// system. Only the operator writes the object. Kubernetes deletes it with its namespace.
+/// Changes that altered a verdict on a version of one `AISystem`, and deletions of the system and its versions. The
+/// object has the name of the system. Only the operator writes the object. Kubernetes deletes it with its namespace.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
@@ -93,7 +93,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The stable CamelCase word.
+    /// The stable name of the change for programs, in upper camel case.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Changed => "Changed",

@@ -47,7 +47,7 @@ use super::{Conditions, Container, EnvVar, Volume, VolumeMount, conditions_schem
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TrustedSidecarSpec {
-    /// Description of the tool that makes the addition, and the reason to trust it. Default: none.
+    /// Description of the tool that makes the addition, and the reason to trust the addition. Default: none.
     /// Example: `Istio injects this proxy; the platform team verifies its images`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]

@@ -5,7 +5,7 @@
 pub enum Choice {
     Reject,
     Skip,
-    /// Skip this version and all that follow.
+    /// Skips this version and all later versions.
     Quit,
 }
 

@@ -1,7 +1,7 @@
-//! The errors of the command line. Each states what failed, on which object, why, and the next command.
+//! The errors of the command line. Each error states the failed operation, its object, the reason and the next command.
 //!
 //! ```text
-//!  Error ─┬─ Display     what failed, on which object, why
+//!  Error ─┬─ Display     the failed operation, its object and the reason
 //!         ├─ next        commands, each with its purpose
 //!         └─ exit_code   2 if the command line is wrong or incomplete, 1 for every other error
 //! ```
@@ -133,7 +133,7 @@ pub enum Error {
         ours: Digest,
         /// The digest in the status, which the operator wrote.
         theirs: Digest,
-        /// Commands that show the two digests.
+        /// Commands that help.
         next: Vec<Next>,
     },
     /// The new approval has no effect, because an earlier approval of the same person ends later.
@@ -153,7 +153,7 @@ pub enum Error {
         /// Commands that shorten the approval.
         next: Vec<Next>,
     },
-    /// `--until` is in the past, or beyond the calendar.
+    /// `--until` is not in the future, or is out of range.
     #[error("--until {until} is not in the future")]
     Past {
         /// The value of `--until`, as typed.
@@ -168,7 +168,7 @@ pub enum Error {
     /// A result file cannot be recorded.
     #[error("{why}")]
     Results {
-        /// The file, the reason, and what helps.
+        /// The file, the reason and the next step.
         why: String,
     },
     /// The user did not confirm.
@@ -216,7 +216,7 @@ pub enum Error {
         /// The command that shows the review again.
         review: String,
     },
-    /// The API server does not write the approver into a decision.
+    /// The API server neither sets nor checks the approver of a decision.
     #[error(
         "nothing was signed: the API server does not record who approves, so the approval would not count. Its admission policies of Assent are missing"
     )]
@@ -231,12 +231,12 @@ pub enum Error {
         /// Commands that help.
         next: Vec<Next>,
     },
-    /// A manifest cannot be read or parsed.
+    /// A manifest or another input file cannot be read or parsed.
     #[error("cannot read {path}: {why}")]
     Manifest {
         /// The file or directory, or `-` for standard input.
         path: String,
-        /// The reason why the manifest cannot be read.
+        /// The reason why the file cannot be read.
         why: String,
     },
     /// The directory has a kustomization, so the applied manifests differ from its files.
@@ -343,7 +343,7 @@ impl Error {
 }
 
 /// The command that lists the roles of the user. The command uses `--list`, because `kubectl auth can-i VERB RESOURCE`
-/// does not work for a resource that the API server does not serve.
+/// fails if the API server does not serve `ApproverRole`, for example before an upgrade of the CRDs.
 pub fn can_i(role: &str) -> Next {
     Next::new("kubectl auth can-i --list | grep approverroles", format!("check whether you hold {role}"))
 }

@@ -115,9 +115,9 @@ pub struct Cli {
 enum Command {
     /// Review a version of a system, and sign that it may run
     ///
-    /// Shows the purpose of the system, the requirements of its risk level, what runs, where it comes from, what
-    /// changed, and what can change later without a new approval. Signs only what it showed, under your name. Nobody
-    /// can edit or delete the signature.
+    /// Shows the purpose of the system, the requirements of its risk level, the containers and their provenance. Also
+    /// shows the changes since the last approved version, and the content that can change without a new approval.
+    /// Signs only the content that it showed, under your name. Nobody can edit or delete the signature.
     #[command(after_help = "Examples:
   # Review the only version that waits for approval, and sign it
   kubectl assent approve credit-scorer
@@ -192,8 +192,8 @@ enum Command {
     ///
     /// Reads the files of lm-evaluation-harness, Inspect AI, garak, promptfoo, deepeval, EvalHub, Every Eval Ever,
     /// JUnit, in-toto and CycloneDX, and your own JSON or YAML. Detects the format by the content. Shows each value
-    /// beside the requirements of the risk level, and each metric that it did not take. Refuses a file that is ambiguous.
-    /// Results count after a person in the required role signs them with attest.
+    /// beside the requirements of the risk level, and each metric that it did not take. Refuses a file that is
+    /// ambiguous. Results count after a person in the required role signs them with attest.
     #[command(after_help = "Examples:
   # Show what a file states, and record nothing
   kubectl assent assess credit-scorer -f results.json --dry-run
@@ -209,8 +209,8 @@ enum Command {
     Assess(AssessArgs),
     /// Sign recorded results of assessments, so that they count
     ///
-    /// Shows the results beside the requirements of the risk level, and what changes if you sign. Signs only the results that
-    /// it showed, under your name. Nobody can edit or delete the signature.
+    /// Shows the results beside the requirements of the risk level, and the effect of your signature. Signs only the
+    /// results that it showed, under your name. Nobody can edit or delete the signature.
     #[command(after_help = "Examples:
   # Sign all results of the only version that has unsigned results
   kubectl assent attest credit-scorer
@@ -223,9 +223,9 @@ enum Command {
     Attest(AttestArgs),
     /// End a system permanently, with date, reason and successor
     ///
-    /// Shows what will stop, and which systems depend on this one. Refuses while another system depends on it, unless
-    /// you set --force. You can undo it until the date. From the date on, no version of the system runs, even if it
-    /// is approved.
+    /// Shows the workloads that will stop, and the systems that depend on this system. Refuses if another system
+    /// depends on this system, unless you set --force. Until the date, you can undo the decommission. From the date
+    /// on, no version of the system runs, even if it is approved.
     #[command(after_help = "Examples:
   # End a system now
   kubectl assent decommission faq-chatbot --reason 'replaced' --successor support-assistant

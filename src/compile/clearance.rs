@@ -31,7 +31,7 @@ use crate::{
 /// The result of a compile.
 #[derive(Debug)]
 pub struct Compiled {
-    /// `None` if the namespace has no mode label and describes no system and no version.
+    /// `None` if the namespace has no mode label, no system, no version and no running grace period.
     pub clearance: Option<ClearanceSpec>,
     pub statuses: Statuses,
     /// The time at which the result changes although no fact changes, such as the end of an approval.

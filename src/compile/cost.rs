@@ -215,7 +215,7 @@ mod tests {
         bound(std::iter::repeat_n(shape, versions), added)
     }
 
-    /// The measured costs are those of the gate's expression, as cel-go counts them. The versions differ in the last
+    /// cel-go measured these costs for the expression in `admission/cel/matches.cel`. The versions differ in the last
     /// variable. Each pod has all variables that may vary and all trusted additions.
     #[test]
     fn the_bound_exceeds_every_measured_cost_by_half() {

@@ -258,13 +258,14 @@ impl<K, V> Clone for Reading<K, V> {
     }
 }
 
-/// An unreadable object counts as missing. Every change starts a compile of the object's namespace.
+/// The rules for reading a kind, if every change starts a compile. An unreadable object counts as missing.
 fn every_change<K, V>() -> Reading<K, V> {
     Reading { salvage: |_| None, generation: |_| None }
 }
 
-/// An unreadable object counts as missing. Only a change of the spec starts a compile. The operator itself writes the
-/// statuses of cluster-scoped objects. These writes must not start a compile of all namespaces.
+/// The rules for reading a kind, if only a change of the spec starts a compile. An unreadable object counts as missing.
+/// The operator itself writes the statuses of cluster-scoped objects. These writes must not start a compile of all
+/// namespaces.
 fn every_spec<K: Resource>() -> Reading<K, K> {
     Reading { salvage: |_| None, generation: |object| object.meta().generation }
 }

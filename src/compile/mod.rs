@@ -7,11 +7,11 @@
 //!  ModelVersion namespace     │                               ├► statuses (server-side apply)
 //!  Approval, Assessment       │
 //!  RiskLevel              the instant of the next expiry
-//!  TrustedSidecar
+//!  TrustedSidecar, ApproverRole
 //!  Namespace, Clearance
 //! ```
 //!
-//! Compiles wait for the first list of every kind. A Clearance from incomplete facts would stop approved pods.
+//! Each compile waits for the first list of every kind. A Clearance from incomplete facts would stop approved pods.
 
 mod by_namespace;
 pub(crate) mod clearance;
@@ -63,7 +63,7 @@ use crate::{
     watch::{Outcome, Queue, Watches, report},
 };
 
-/// A namespace, risk level or trusted sidecar could not be compiled.
+/// The error for a namespace, risk level or trusted sidecar that could not be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A request to read or write an object failed.
@@ -116,7 +116,7 @@ impl Context {
         Writer { client: &self.client, refused: &self.refused, metrics: &self.metrics }
     }
 
-    /// Reports that another user changed or deleted a Clearance. The policies normally refuse that.
+    /// Reports that another user changed or deleted a Clearance. The admission policies normally refuse such a request.
     async fn report_restored(&self, namespace: &str) {
         let note = "another user changed or deleted the Clearance; Assent restored it, and stops uncleared pods \
                     that were created in the meantime";

@@ -113,7 +113,7 @@ fn event(namespace: &str, facts: &NamespaceFacts, approval: &Approval) -> Event 
         reason: reason.to_owned(),
         note: Some(note(plain(&what).into_owned(), &next)),
         action: action.to_owned(),
-        // The related object makes two decisions with equal notes two Events.
+        // Without the related object, two decisions with equal notes would be one Event.
         secondary: Some(about),
     }
 }

@@ -311,7 +311,8 @@ fn summary(name: &str, judged: &Judged) -> VersionSummary {
     }
 }
 
-/// A system is cleared if one of its versions is cleared. Otherwise the reason is that of the newest version.
+/// The content of the conditions of a system. A system is cleared if one of its versions is cleared. Otherwise the
+/// newest version gives the reason.
 fn system_content<'a>(
     namespace: &str,
     system: &Cached<AISystem>,
@@ -467,7 +468,7 @@ fn attestation(
     }
 }
 
-/// The status of an assessment: its effect on the version where it is most important.
+/// The status of an assessment: its most important effect on a version.
 fn of_assessment(
     namespace: &str,
     assessment: &CachedAssessment,
@@ -514,7 +515,7 @@ fn of_assessment(
 }
 
 /// The effect of a decision on other versions with the same content. `None` if the decision counts for the version that
-/// it names.
+/// it names, or for no version.
 fn effect_elsewhere(approval: &Approval, judged: &BTreeMap<&str, Judged>) -> Option<(&'static str, String)> {
     let decision = approval.metadata.name.as_ref()?;
     let counts = |judged: &Judged| judged.effects.get(decision) == Some(&ApprovalEffect::Counted);

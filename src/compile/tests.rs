@@ -22,7 +22,7 @@ use crate::api::{
 
 const GOVERNED: Governance = Governance { mode: Some(Mode::Enforce), scope: Scope::All };
 
-/// The grace period of the level `free`, which requires no approval.
+/// The grace period of the levels `free` and `never`, in seconds.
 const GRACE: u32 = 77;
 
 fn at(second: i64) -> Timestamp {
@@ -66,7 +66,7 @@ impl World {
         self.facts.systems.insert(name.to_owned(), cached(name, created, spec, status));
     }
 
-    /// Adds a version of `system` with an argument of this many `&` and this many variables.
+    /// Adds a version of `system` with one argument of `ampersands` characters `&`, and with `env` variables.
     fn version(&mut self, system: &str, name: &str, ampersands: usize, env: usize) {
         let container = Container {
             args: vec![name.into(), "&".repeat(ampersands).as_str().into()],

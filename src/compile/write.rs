@@ -25,7 +25,7 @@ use crate::{
     metrics::Metrics,
 };
 
-/// The field manager of clearances and statuses.
+/// The field manager of all objects and statuses that a compile writes.
 pub(super) const MANAGER: &str = "assent";
 
 /// The result of a compile and its writes.
@@ -41,7 +41,7 @@ pub struct Written {
 }
 
 /// Compiles and writes the Clearance of `namespace`. If the API server refuses the content, a smaller Clearance is
-/// written at once, so that a lost clearance always takes effect.
+/// written at once, so that the loss of a clearance always takes effect.
 pub async fn compiled_clearance(
     (client, index, refused, metrics): (&Client, &Index, &Refused, &Metrics),
     (namespace, governance): (&str, Governance),

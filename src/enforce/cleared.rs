@@ -16,7 +16,7 @@ use crate::{
     policy::matches,
 };
 
-/// The clearance, if its namespace enforces objects of this `scope`.
+/// The clearance, if its mode is enforce and its scope includes objects of this `scope`.
 pub(super) fn governing(clearance: Option<&ClearanceSpec>, scope: Scope) -> Option<&ClearanceSpec> {
     clearance.filter(|clearance| clearance.mode == Some(Mode::Enforce) && scope <= clearance.scope)
 }

@@ -35,8 +35,8 @@
 //! object, not the containers. So the first request has the final grace period, and a pod that is being deleted gets no
 //! further request. Admission limits the grace period in the requests of other users: see `admission::grace`.
 //!
-//! The operator never deletes a pod with a node with a grace period of zero. With zero, the API server deletes the
-//! object at once, but the containers can continue to run.
+//! If a pod has a node, the operator never deletes the pod with a grace period of zero. With zero, the API server
+//! deletes the object at once, but the containers can continue to run.
 //!
 //! When a namespace begins to enforce, its older pods stop one after the other, in the first half of the grace period.
 //! So a user who enabled enforcement by mistake notices the mistake while most pods still run.

@@ -37,7 +37,7 @@ pub(crate) enum KeepReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HoldReason {
     NotCleared,
-    /// The pod is cleared, but its longest termination grace period exceeds `most` seconds. The field is immutable.
+    /// The pod is cleared, but its longest termination grace period exceeds `most` seconds. The period is immutable.
     EndsTooSlowly {
         most: u32,
     },

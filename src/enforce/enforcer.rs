@@ -262,7 +262,7 @@ impl Enforcer {
             .all(|pod| decide_alone(pod, clearance, now).lets_run())
     }
 
-    /// Requests the stop of the workload of a pod, at most once per [`RETRY`] for all pods of the workload.
+    /// Requests the stop of the workload of a pod, at most once per [`RETRY`] for all pods of the same controller.
     fn stop_workload(&mut self, key: &PodKey) {
         let Some((pod, clearance)) = self.cache.pod(key) else { return };
         let system = clearance.and_then(|c| c.systems.get(&*pod.system));

@@ -53,7 +53,7 @@ pub(super) enum About {
     System(Arc<str>),
 }
 
-/// Sends the Events of the queue. It never ends.
+/// Sends the Events of the queue. The function never returns.
 pub(super) async fn send_events(client: Client, queue: Arc<FairQueue<PendingEvent>>, metrics: Arc<Metrics>) {
     let mut sender = EventSender {
         recorder: EventRecorder::new(client.clone()),

@@ -107,7 +107,8 @@ impl<T> Lines<T> {
         })
     }
 
-    /// Drops the newest item of the longest line, if it has at least two items more than the line of `namespace`.
+    /// Drops the newest item of the longest line, if this line has at least two items more than the line of
+    /// `namespace`.
     fn make_room(&mut self, namespace: &str) -> bool {
         let own = self.by_namespace.get(namespace).map_or(0, |line| line.items.len());
         let longest =

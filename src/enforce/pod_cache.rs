@@ -74,7 +74,7 @@ impl PodCache {
         Some((namespace.pods.get(&key.name)?, namespace.clearance.as_ref()))
     }
 
-    /// A pod, to change its notes, and the clearance of its namespace.
+    /// A pod, for changes of its notes, and the clearance of its namespace.
     pub(crate) fn pod_mut(&mut self, key: &PodKey) -> Option<(&mut Pod, Option<&Arc<ClearanceSpec>>)> {
         let namespace = self.namespaces.get_mut(&key.namespace)?;
         Some((namespace.pods.get_mut(&key.name)?, namespace.clearance.as_ref()))

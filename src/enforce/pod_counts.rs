@@ -1,5 +1,6 @@
-//! Counts the pods of each system for its status: running, held and terminating pods, and those that enforcement would
-//! stop. Two gauges per namespace count the pods that would stop, and the suspected AI workloads without a system.
+//! Counts the pods of each system for its status: running, held and terminating pods, and the pods that enforcement
+//! would stop. Two gauges per namespace count the pods that would stop, and the suspected AI workloads without a
+//! system.
 //!
 //! ```text
 //!  PodCache ─► Count: numbers, and the controllers of held pods ─► StatusWriter

@@ -7,8 +7,8 @@
 //!                     or governance begins or ends              that lack pods ─► annotation assent.dev/poked
 //! ```
 //!
-//! The API server refuses pods that it cannot hold: before Kubernetes 1.36, before a new namespace has its `Clearance`,
-//! and if a webhook changes a pod after the API server found it cleared.
+//! The API server refuses pods that it cannot hold. It cannot hold pods before Kubernetes 1.36, or before a new
+//! namespace has its `Clearance`. It also cannot hold a pod that a webhook changes after assent-gate found it cleared.
 //!
 //! One retry is not enough, because the policies of the API server read a new clearance late. Each further refusal
 //! doubles the back-off of the controller.

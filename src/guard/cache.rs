@@ -1,4 +1,4 @@
-//! Caches the live policies, and finds those that are missing or changed.
+//! Caches the live policies, and finds the missing and the changed policies.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

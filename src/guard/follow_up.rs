@@ -1,4 +1,4 @@
-//! The work after a policy is restored, which must not delay the next restore: ownership and Events.
+//! The work after a restore of a policy: ownership and Events. This work must not delay the next restore.
 
 use futures::{StreamExt, stream};
 use kube::Client;

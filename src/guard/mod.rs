@@ -1,5 +1,5 @@
-//! Restores deleted or changed admission policies within a second, and reports it with a log line, a metric and an
-//! Event.
+//! Restores deleted or changed admission policies within a second, and reports each restore with a log line, a metric
+//! and an Event.
 //!
 //! ```text
 //!  watch of the policies ─► PolicyCache ─┐
@@ -12,7 +12,7 @@
 //! the `ClusterRole` before the policies. So an uninstall stays complete, and an older operator does not change the
 //! policies of a newer chart.
 //!
-//! Uncleared pods that were created without a policy are stopped by `enforce`.
+//! `enforce` stops uncleared pods that were created while a policy was missing.
 
 mod cache;
 mod events;

@@ -49,8 +49,8 @@ impl Sign {
     }
 }
 
-/// Extended resources of device plugins and of schedulers that share devices. A `DeviceClass` can define one too
-/// (KEP-5004).
+/// Extended resources of device plugins and of schedulers that share devices. A `DeviceClass` can also define an
+/// extended resource (KEP-5004).
 const RESOURCES: &[&str] = &[
     "aliyun.com/gpu",
     "aliyun.com/ppu",

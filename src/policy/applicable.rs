@@ -22,7 +22,7 @@ pub fn applies_to(approval: &Approval, system: &str, version: &str, digests: &Su
     let applies = match spec.decision {
         Decision::Approve => same_name && spec.subject_digest == digests.signed,
         Decision::Reject | Decision::Revoke => same_name || digests.contains(&spec.subject_digest),
-        // It applies to assessments.
+        // An attestation applies to assessments only.
         Decision::Attest => false,
     };
     spec.system == system && applies

@@ -54,7 +54,8 @@ impl<'a> RecordedAssessment<'a> {
         attestations: &Attestations<'a>,
     ) -> Self {
         Self {
-            // The API server refuses a later time. Without the policies, a later time must not make a result newer.
+            // The admission policies refuse a later time. Even if the policies are missing, a later time must not make
+            // a result newer.
             performed_at: spec.performed_at.0.min(recorded_at),
             attestations: attestations.of(name, digest, spec),
             ..Self::unsigned(name, spec)
@@ -85,7 +86,7 @@ pub struct Finding<'a> {
     pub required: &'a RequiredAssessment,
     /// The newest signed result, and its effect. `None` if there is no signed result.
     pub decided: Option<(Measured<'a>, ResultEffect)>,
-    /// A result that is newer than the deciding one and is not signed. A result that would fail takes precedence.
+    /// An unsigned result that is not older than the deciding result. A result that would fail takes precedence.
     pub unsigned: Option<Measured<'a>>,
 }
 
@@ -223,7 +224,7 @@ pub fn effect_if_signed(
 /// The effect of an assessment on the requirements of a level, from the least to the most important.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AssessmentEffect {
-    /// No requirement asks for a metric of the assessment.
+    /// No requirement concerns a result of the assessment.
     NotRequired,
     /// No person in a required role signed the assessment.
     Unsigned {
@@ -238,7 +239,7 @@ pub enum AssessmentEffect {
     Counted(BTreeSet<String>),
 }
 
-/// The effect of each assessment, by its name. `findings` are those of the same facts at `now`.
+/// The effect of each assessment, by its name. `findings` must come from the same facts at `now`.
 pub fn effects<'a>(
     assessments: &[RecordedAssessment<'a>],
     findings: &[Finding<'_>],

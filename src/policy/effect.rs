@@ -1,7 +1,7 @@
 //! The effect of each decision: whether it counts at a given time, and the reason if it does not count.
 //!
 //! ```text
-//!  decisions on one subject digest, by person and role, over time
+//!  three separate examples: the decisions of one person in one role, over time
 //!
 //!  alice  ── Approve ───────────────────────►  Counted
 //!  bob    ── Approve ── Reject ─────────────►  Superseded, Counted
@@ -139,7 +139,8 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// The last revocation. If several have the same second, the last name in alphabetical order wins.
+    /// The last revocation. If several revocations are from the same second, the one whose object name is last in
+    /// alphabetical order.
     pub fn last_revoke(&self) -> Option<&'a RecordedDecision<'a>> {
         let revocations = self.statements.iter().map(|(s, ..)| *s).filter(|s| s.decision == Decision::Revoke);
         revocations.max_by_key(|s| (s.at, s.name))
@@ -203,8 +204,8 @@ impl<'a> LatestDecisions<'a> {
     }
 }
 
-/// Whether approvals and rejections in `role` count. If a level requires no role, every role counts. Otherwise no
-/// approval could lift a revocation.
+/// Whether approvals and rejections in `role` count. If a level requires no role, every role counts, so that an
+/// approval can lift a revocation.
 fn is_required(level: &RiskLevelSpec, role: &str) -> bool {
     level.approvals.is_empty() || level.approvals.iter().any(|required| required.role == role)
 }

@@ -23,7 +23,8 @@ pub enum Class {
     Compared,
     /// The field may have any value, for this reason.
     Free(&'static str),
-    /// A pod that sets the field is never approved. The text states the alternative.
+    /// A pod that sets the field is never approved, except for a `fileKeyRef` of a variable in `mayVary`. The text
+    /// states the alternative.
     Refused(&'static str),
 }
 

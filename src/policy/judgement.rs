@@ -163,8 +163,9 @@ fn retired(system: &AISystemSpec, now: Timestamp) -> Option<Reason> {
     })
 }
 
-/// The reasons from rejections in effect and from the last revocation. A later approval lifts the revocation, even if
-/// the approval has expired. Then the reason is the expired approval, not the revocation.
+/// The reasons from rejections in effect and from the last revocation. A later approval lifts the revocation. If this
+/// approval expires in a required role, its expiry becomes the reason. If the level requires no approvals, the
+/// revocation takes effect again.
 fn decisions(
     name: &str,
     record: &Record<'_>,
@@ -265,8 +266,8 @@ fn missing_approvals(
         let not_counted = |why| by(&role, why).into_iter().map(str::to_owned).collect();
         let owners = not_counted(ApprovalEffect::ApproverIsOwner);
         let authors = not_counted(ApprovalEffect::ApproverIsAuthor);
-        // Whether the user also has a valid approval in another role. If one person fills only one role, the
-        // approval may count there instead of here.
+        // Whether the user also has a valid approval in another role. If one person fills only one role, the user
+        // may fill the other role.
         let elsewhere = |user: &&str| {
             let mut others = level.approvals.iter().filter(|other| other.role != role);
             others.any(|other| approvers.get(other.role.as_str()).is_some_and(|people| people.contains(user)))

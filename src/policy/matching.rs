@@ -1,7 +1,7 @@
 //! Compares a pod with an approved runtime.
 //!
 //! ```text
-//!  PodSpec ── runtime_of_pod ──► Runtime without trusted parts ────┐
+//!  PodSpec ── runtime_of_pod ──► Runtime ── without_trusted ───────┐
 //!     │                                                             ├─ matches ──► yes | no
 //!     └─► Unmatchable: no Runtime can                               │
 //!         describe this pod                      approved Runtime ──┘

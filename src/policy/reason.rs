@@ -201,7 +201,8 @@ impl Reason {
         }
     }
 
-    /// Whether waiting does not help. A person must change a decision or an object, or create a new object.
+    /// Whether the reason sets the condition `Stalled`, which kstatus reports as a failure. A person must change a
+    /// decision or an object, or create a new object.
     pub const fn is_stalled(&self) -> bool {
         matches!(
             self,

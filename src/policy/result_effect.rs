@@ -21,8 +21,8 @@ pub struct Measured<'a> {
 }
 
 impl Measured<'_> {
-    /// The value to compare. If the requirement names a confidence level: the worse end of the interval, or the value
-    /// if it is even worse. Some tools correct an interval, so that it does not contain the value.
+    /// The value to compare. If the requirement names a confidence level, this is the worst of the measured value and
+    /// the two ends of the interval. Some tools correct an interval, so the measured value can be outside the interval.
     pub fn compared(&self, required: &RequiredAssessment) -> Decimal {
         let worse = |a, b| required.comparator.worse(a, b);
         match &self.result.interval {
@@ -61,7 +61,7 @@ pub enum Validity {
 pub enum ResultEffect {
     /// The result meets the requirement.
     Met,
-    /// The result is too old since this time.
+    /// The result is too old from this time on.
     Expired(Timestamp),
     /// The result does not show whether the threshold is met.
     Inconclusive(Inconclusive),
@@ -88,7 +88,7 @@ pub struct CitedResult {
     pub assessment: String,
     /// The metric with its slice.
     pub measure: String,
-    /// The compared value: the value itself, or the worse end of its interval.
+    /// The compared value: the measured value, or the worse end of its interval.
     pub value: Decimal,
     /// The user who signed the result.
     pub signer: String,
@@ -140,7 +140,7 @@ pub enum Inconclusive {
         /// The required confidence level.
         level: Decimal,
     },
-    /// The result is better in the other direction than the requirement expects.
+    /// The result states that values are better in the other direction than the requirement expects.
     OtherDirection,
     /// The key of the signature was removed from the role.
     SignatureNotValid,

@@ -18,7 +18,7 @@ pub const JOB_CONTROLLER: &str = "kubernetes.io/job-controller";
 /// The party that sets `spec.suspend` of a Job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suspender {
-    /// The user of the Job. Only Assent sets the field too.
+    /// The user of the Job. Besides the user, only Assent sets the field.
     User,
     /// The controller that created the Job. Assent does not know whether this controller resumes Jobs that another
     /// party suspended.

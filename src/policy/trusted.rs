@@ -1,5 +1,5 @@
 //! Removes the trusted additions of the cluster from the runtime of a pod, before [`matches`](super::matches) compares
-//! it with an approved runtime.
+//! the rest with an approved runtime.
 //!
 //! ```text
 //!  part of the pod ─┬─ has a name of the approved Runtime ──► stays, and must be equal

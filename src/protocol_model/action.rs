@@ -269,7 +269,7 @@ impl Protocol {
         Some(())
     }
 
-    /// The request of an operator about the pod, and the instant of the loss that it notes.
+    /// The request of an operator about the pod, and the instant of the loss that the operator notes.
     pub fn requested(&self, state: &State, who: Who) -> (RequestedAction, Option<Tick>) {
         let operator = &state.operators[who];
         let clearance = operator.enforces.map(|seen| state.written[seen]);

@@ -43,7 +43,7 @@ pub const GRACE: Tick = 2;
 /// The pod's own grace period: the longest that the level allows.
 pub const OWN: Tick = 1;
 
-/// The grace period of a request if no guard limits it. This period is longer than that of the level.
+/// The grace period of a request if no guard limits it. This period is longer than the grace period of the level.
 pub const ASKED: Tick = 6;
 
 const NAMESPACE: &str = "lending";
@@ -202,7 +202,7 @@ fn spec(clearance: ClearanceState) -> ClearanceSpec {
     }
 }
 
-/// The request of `enforce` about the pod, and the instant of the loss that it notes.
+/// The request of `enforce` about the pod, and the instant of the loss that `enforce` notes.
 pub fn decide(
     pod: &Pod,
     clearance: Option<ClearanceState>,

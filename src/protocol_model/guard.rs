@@ -62,7 +62,7 @@ impl Finding {
     }
 }
 
-/// All guards: first in the order of a pod's life, then in that of a Clearance.
+/// All guards: first in the order of a pod's life, then in the order of a Clearance's life.
 pub const FINDINGS: [Finding; 21] = [
     Finding {
         guard: Guard::HeldNeedsGate,

@@ -2,7 +2,7 @@
 //! steps. A test on a real control plane reaches some orders only by chance.
 //!
 //! ```text
-//!  size ──► action: possible steps ──► state ──► property: what must hold
+//!  size ──► action: possible steps ──► state ──► property: the conditions
 //!             │          ▲                         │
 //!             ├── code: compile and decide         │ fails without
 //!             └── admission: copy of the CEL rules ▼

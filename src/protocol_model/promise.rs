@@ -1,8 +1,8 @@
 //! The names of the properties: conditions that must always hold, and examples that must be possible.
 
 /// A pod is bound only if the API server saw a valid clearance for exactly its content when it admitted or released it.
-/// Its validating stage saw some version of the Clearance. The clearance had not ended according to the API server's
-/// clock.
+/// The validating stage may have read an older version of the Clearance. The clearance in that version had not ended
+/// according to the API server's clock.
 pub const SEEN: &str = "I1: bound only if the API server saw it cleared";
 
 /// While an operator leads, no pod stays bound without clearance for longer than the grace period plus the difference
@@ -27,7 +27,7 @@ pub const STARTS_ALONE: &str = "I5: a cleared pod starts with every operator dow
 /// The next pod of the same workload runs after a revocation was lifted.
 pub const RUNS_AGAIN: &str = "I3: a pod runs after a revocation was lifted";
 
-/// A lagging cache can admit a revoked pod. So I1 is about what the API server saw, and I2 is needed too.
+/// A lagging cache can admit a revoked pod. I1 covers only the versions that the API server saw, so I2 is needed too.
 pub const BELATED: &str = "the window: a pod starts that is revoked already";
 
 /// `enforce` has read a pod before the Clearance with which the pod was admitted.

@@ -30,7 +30,7 @@ pub(crate) struct Lenient<K>(pub(crate) Result<K, Unreadable>);
 pub(crate) struct Unreadable {
     /// Only the name, namespace, labels, UID, generation and resource version.
     pub(crate) metadata: ObjectMeta,
-    /// The path and the kind of the error. It contains no value of the object, because that may be a secret.
+    /// The path and the kind of the error. It contains no value of the object, because a value may be a secret.
     pub(crate) why: String,
     /// The object without its `managedFields` and its status. It is never logged.
     pub(crate) text: Box<str>,
@@ -166,7 +166,7 @@ fn identity(text: &str) -> ObjectMeta {
     ObjectMeta { namespace, name, uid, generation, labels, resource_version, ..ObjectMeta::default() }
 }
 
-/// The path and the kind of a parse error. The error of the parser quotes values of the object. This text does not.
+/// The path and the kind of a parse error. The text omits the values of the object that the error of the parser quotes.
 fn describe(path: &str, error: &serde_json::Error) -> String {
     let path = path.chars().filter(char::is_ascii_graphic).collect();
     let cause = match error.classify() {

@@ -68,7 +68,6 @@ impl Programs {
         let inherited = env::var_os("PATH").unwrap_or_default();
         let path = self.path.iter().cloned().chain(env::split_paths(&inherited));
         let path = env::join_paths(path).context("joining PATH")?;
-        // `Command` does not search the program in the `PATH` that it sets for the child.
         let program = self.find(Path::new(program.as_ref()));
         let mut command = Command::new(program);
         command

@@ -158,7 +158,7 @@ impl ControlPlane {
         self.cluster.server.as_deref().unwrap_or_default()
     }
 
-    /// Whether this is an existing cluster. The test has no processes of such a cluster, and cannot kill any.
+    /// Whether this is an existing cluster. The test did not start its processes, so the test cannot kill them.
     pub fn is_existing(&self) -> bool {
         self.processes.is_empty()
     }

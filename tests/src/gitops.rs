@@ -1,4 +1,4 @@
-//! The account of a GitOps controller, and repositories for it to apply.
+//! The account of a GitOps controller, and the repositories that the controller applies.
 //!
 //! The account is `cluster-admin`, as usual for such controllers, so RBAC permits all its requests. Assent refuses some
 //! of them, because the account is not a person.
@@ -35,7 +35,7 @@ impl ControlPlane {
         let definitions = definitions.canonicalize()?.display().to_string();
         self.kubectl(Person::Admin, &["apply", "--server-side", "-f", &definitions]).await?.ok()?;
         until(Duration::from_secs(20), "the definitions to be served", async || {
-            // `kubectl wait` fails at once for a CRD that has no conditions, so it is retried.
+            // `kubectl wait` fails at once for a CRD that has no conditions, so the command is retried.
             let wait = ["wait", "--for=condition=Established", "--timeout=5s", "-f", &definitions];
             self.kubectl(Person::Admin, &wait).await?.ok().map(Some)
         })

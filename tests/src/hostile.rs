@@ -1,7 +1,7 @@
 //! Hostile objects: the API server stores them, and most clients cannot parse them.
 //!
 //! ```text
-//!  Specimen: one object of each watched kind ─► create ─► make_odd: one patch for each part of the object
+//!  Specimen: one object of each watched kind ─► create ─► make_odd: each hostile patch
 //! ```
 
 use anyhow::{Context, Result};
@@ -206,7 +206,8 @@ fn field_set(time: &str, api_version: &Value, fields: &Value) -> Value {
         "fieldsType": "FieldsV1", "fieldsV1": fields }])
 }
 
-/// The hostile patches: description, subresource and patch. Each patch changes another part of the object.
+/// The hostile patches: description, subresource and patch. They change the status, the annotations and the managed
+/// fields.
 fn mutations(api_version: &Value) -> Vec<(&'static str, Option<&'static str>, Value)> {
     let fields = |time: &str, fields: &Value| json!({ "metadata": { "managedFields": field_set(time, api_version, fields) } });
     let condition =

@@ -67,7 +67,8 @@ impl Assent {
         Ok(output)
     }
 
-    /// Applies the example risk levels. Retries, because the API server may serve an established CRD a moment later.
+    /// Applies the example risk levels. Retries, because the API server may serve a CRD only a moment after the
+    /// CRD is established.
     pub async fn risk_levels(cluster: &ControlPlane) -> Result<()> {
         let levels = root().join("examples/risk-levels").display().to_string();
         let apply = async || cluster.kubectl(Person::Admin, &["apply", "-k", &levels]).await?.ok().map(Some);

@@ -1,7 +1,7 @@
 //! The users of the cluster. A token file authenticates them, so no identity provider is needed.
 //!
 //! ```text
-//! tokens.csv:  token,name,uid,"group,…"     one line for each Person and each component
+//! tokens.csv:  token,name,uid,"group,…"     one line for each Person, each component and the kubelet
 //! ```
 
 use std::fmt::Write as _;
@@ -53,7 +53,7 @@ impl Person {
     }
 }
 
-/// A user of the token file: a person or a component.
+/// A user of the token file: a person, a component or the kubelet.
 pub struct User {
     pub name: String,
     pub groups: &'static [&'static str],

@@ -1,7 +1,7 @@
 //! Child processes that end with the test, even if the test is killed and runs no destructor.
 //!
-//! Each process runs under `tests/controlplane/supervise`. The test holds the other end of a pipe. When the test or the
-//! kernel closes this end, the script ends the process.
+//! Each process runs under `tests/controlplane/supervise`. The stdin of this script is a pipe, and the test holds its
+//! writing end. When the test or the kernel closes the writing end, the script ends the process.
 //!
 //! ```text
 //! Process ── stdin: "STOP", "CONT", … ──> supervise ── signal ──> program ──> log/<name>.log
@@ -115,7 +115,8 @@ impl Process {
         self.run().supervisor.try_wait().ok().flatten()
     }
 
-    /// The id of the process itself, not of its supervisor. After the end of the process, the id of the last run.
+    /// The id of the process itself, not of its supervisor. After the process has ended, this is the id of its last
+    /// run.
     pub fn pid(&self) -> u32 {
         self.run().pid
     }

@@ -91,6 +91,37 @@ impl<'a> Scenario<'a> {
         until(SOON, "the namespace's clearance", clearance).await.map(drop)
     }
 
+    /// Makes the API server refuse each write of the Clearance of the namespace with `message`, unless the CEL
+    /// `expression` is true.
+    pub async fn refuse_clearances_unless(&self, expression: &str, message: &str) -> Result<()> {
+        let (name, api) = (self.refusing_policy(), "admissionregistration.k8s.io/v1");
+        let selector = json!({ "matchLabels": { "kubernetes.io/metadata.name": self.namespace } });
+        let rule = json!({ "apiGroups": ["assent.dev"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["clearances"] });
+        let policy = json!({ "apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": { "name": name }, "spec": {
+            "matchConstraints": { "namespaceSelector": selector, "resourceRules": [rule] },
+            "validations": [{ "expression": expression, "message": message }] } });
+        let binding = json!({ "apiVersion": api, "kind": "ValidatingAdmissionPolicyBinding", "metadata": { "name": name },
+            "spec": { "policyName": name, "validationActions": ["Deny"] } });
+        self.apply(Person::Admin, &policy).await?;
+        self.apply(Person::Admin, &binding).await?;
+        // The API server reads its policies once per second.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        Ok(())
+    }
+
+    /// Ends the effect of `refuse_clearances_unless`.
+    pub async fn accept_clearances(&self) -> Result<()> {
+        let policy = self.refusing_policy();
+        for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
+            self.cluster.kubectl(Person::Admin, &["delete", kind, &policy]).await?.ok()?;
+        }
+        Ok(())
+    }
+
+    fn refusing_policy(&self) -> String {
+        format!("{}-clearances", self.namespace)
+    }
+
     /// The manifest of the system with risk level `level`, and with all documents that the example levels require.
     pub fn system(&self, level: &str) -> Value {
         let document =

@@ -1,5 +1,5 @@
-//! Starts a control plane and waits until a pod can be created and runs. This takes longer than the start of the
-//! processes.
+//! Starts a control plane and waits until a pod can be created and runs. The wait takes longer than the start of
+//! the processes.
 //!
 //! If a process ends in the meantime, the error contains the last lines of its log.
 //!
@@ -122,7 +122,7 @@ async fn populate(client: &Client, processes: &Processes, count: u32) -> Result<
     Ok(())
 }
 
-/// Writes the token file, and a kubeconfig for each person and each component.
+/// Writes the token file, and a kubeconfig for each person, each component and the kubelet.
 async fn create_users(directory: &Directory, cluster: &Cluster) -> Result<BTreeMap<Person, Account>> {
     let mut users = Vec::new();
     let mut people = BTreeMap::new();

@@ -553,7 +553,7 @@ fn change(rng: &mut fastrand::Rng, spec: &mut Value) {
     let fresh = container(rng, "main", &[]);
     let main = &mut spec["containers"][0];
     match rng.u8(..47) {
-        // These fields are compared, so most of these changes hold the pod.
+        // These fields are compared, except in `change_free_field`. So most of these changes hold the pod.
         0 => main["image"] = fresh["image"].clone(),
         1 => main["args"] = json!(["--model=other"]),
         2 => main["command"] = json!(["sh"]),
@@ -596,7 +596,7 @@ fn change(rng: &mut fastrand::Rng, spec: &mut Value) {
     }
 }
 
-/// Sets a field or a value that no approved pod can have.
+/// Sets a compared field to a value that no runtime or few runtimes have.
 fn change_compared_field(rng: &mut fastrand::Rng, spec: &mut Value) {
     let main = &mut spec["containers"][0];
     match rng.u8(..10) {
@@ -756,7 +756,7 @@ fn inject(rng: &mut fastrand::Rng, spec: &mut Value) {
             7 => add(&mut proxy["env"], &json!({ "name": "MESH_ID", "value": "any" })),
             8 => add(&mut proxy["env"], &json!({ "name": "TOKEN", "value": "any" })),
             9 => add(&mut proxy["env"], &json!({ "name": "MESH", "value": "on" })),
-            // These parts resemble trusted parts, but are not trusted.
+            // Some of these parts only resemble trusted parts. The others may have the name of an approved part.
             10 => proxy["args"] = json!(["other"]),
             11 => proxy["image"] = json!("mesh/proxy:1"),
             12 => add(&mut spec["containers"], &json!({ "name": "side", "image": digest })),
@@ -808,7 +808,7 @@ fn token_sources() -> [Value; 4] {
     ]
 }
 
-/// A volume with a name like that of the service account token.
+/// A volume whose name resembles the name of the service account token volume.
 fn token(source: &Value) -> Value {
     json!({ "name": "kube-api-access-x", "projected": { "sources": [source] } })
 }

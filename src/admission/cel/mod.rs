@@ -49,7 +49,7 @@ fn uncommented(part: &str) -> String {
 }
 
 /// Whether a pod with the annotation `name` can never be approved. The result must agree with
-/// `policy::is_refused_annotation`. The expression is one regular expression, because the API server compiles it once.
+/// `policy::is_refused_annotation`. One regular expression covers all prefixes, so the API server compiles only one.
 pub(super) fn refused_annotation(name: &str) -> String {
     let prefixes: Vec<_> = ANNOTATIONS.iter().map(|(prefix, _)| prefix.replace('.', "[.]")).collect();
     let harmless: Vec<_> = HARMLESS_ANNOTATIONS.iter().map(|name| format!("'{name}'")).collect();

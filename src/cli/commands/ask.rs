@@ -45,8 +45,8 @@ pub fn for_name(name: &str, to_do_what: &str) -> Result<()> {
     if answer == name { Ok(()) } else { Err(Error::Declined { wanted: quoted(name) }) }
 }
 
-/// Asks for the name of the system or for a [`Choice`]. The name wins: in a system named `skip`, the answer `skip`
-/// approves.
+/// Asks for the name of the system or for a [`Choice`]. The name has priority: for a system named `skip`, the answer
+/// `skip` approves.
 pub fn for_name_or_choice(name: &str) -> Result<()> {
     anstream::println!();
     let question = format!("Type {name} to approve, r to reject, s (or Enter) to skip, q to quit: ");

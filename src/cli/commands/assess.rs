@@ -297,7 +297,8 @@ fn shown(record: &SystemRecord, file: &str, reading: &Reading, assessment: &Asse
     text
 }
 
-/// The row of a result. The last column names each requirement that the result concerns, and whether it meets it.
+/// The row of a result. The last column names each requirement for the result, and states whether the result meets the
+/// requirement.
 fn cells(required: &[RequiredAssessment], spec: &AssessmentSpec, result: &AssessmentResult) -> Vec<Cell> {
     let now = Timestamp::now();
     let judged = required.iter().filter_map(|required| {

@@ -197,7 +197,8 @@ async fn role(
     }
 }
 
-/// The assessments that the command line names, or those of the version that await a signature in `role`, at most 64.
+/// The assessments that the command line names. If it names none, the assessments of the version that await a signature
+/// in `role`, at most 64, because an Approval signs at most 64.
 fn assessments<'a>(
     record: &'a SystemRecord,
     version: &ModelVersion,

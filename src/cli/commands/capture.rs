@@ -389,8 +389,8 @@ fn print_rollout(session: &Session, target: &Target, label: Option<&str>, pinned
                 session.namespace, session.flags
             )
         }
-        // A patch cannot change a pod or a Job. The user must change the manifest, or the controller that creates the
-        // pod.
+        // The template of a Job is immutable, and a controller can replace a patched pod. The user must change the
+        // manifest, or the object that creates the pod.
         _ => {
             let images = pinned.iter().map(|m| format!("{}={}", m.container, m.image));
             images.chain(label.map(|system| format!("{SYSTEM_LABEL}={system}"))).collect::<Vec<_>>().join(" ")

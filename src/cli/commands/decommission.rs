@@ -1,4 +1,4 @@
-//! Decommissions a system: shows what stops and which systems need it, asks, and writes date, reason and successor.
+//! Decommissions a system: shows its pods and the systems that need it, asks, and writes date, reason and successor.
 //!
 //! ```text
 //!  AISystem ── purpose, owners ────────────┐
@@ -246,7 +246,7 @@ fn review(
     page.finish()
 }
 
-/// The tool that applies the system from Git, by its labels and annotations.
+/// The tool that applies the system from Git, according to the labels and annotations of the system.
 fn gitops_tool(system: &AISystem) -> Option<String> {
     const FLUX: [&str; 2] = ["kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name"];
     let flux = FLUX.iter().find_map(|label| system.labels().get(*label));

@@ -34,7 +34,7 @@ use crate::{
     watch::request,
 };
 
-/// Pods of one workload that would stop for the same reason.
+/// Pods of one workload that would stop for the same reason, or a workload without pods.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -45,7 +45,7 @@ struct Row {
     why: String,
 }
 
-/// Prints the pods that would stop. `scope` replaces the scope of every namespace.
+/// Prints the workloads that would stop or be held. `scope` replaces the scope of every namespace.
 pub async fn as_if_enforced(
     session: &Session,
     everywhere: bool,

@@ -57,7 +57,7 @@ struct Entry {
     who: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<String>,
-    /// The object of the entry, as `KIND/NAME`: a version, an approval or an Event.
+    /// The object of the entry, as `KIND/NAME`. For example, a version, an approval or an Event.
     object: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
@@ -170,8 +170,8 @@ impl Sources {
     }
 }
 
-/// The changes that the operator recorded. `None` if the cluster has no `SystemHistory` kind, for example
-/// before an upgrade.
+/// The changes that the operator recorded. `None` if the system has no `SystemHistory`, if the user may not read it, or
+/// if the cluster does not have this kind, for example before an upgrade.
 async fn system_history(session: &Session, name: &str) -> Result<Option<SystemHistory>> {
     let api = Api::<SystemHistory>::namespaced(session.client.clone(), &session.namespace);
     let read = request::get_opt(&api, name).await;
@@ -223,7 +223,7 @@ fn created(metadata: &ObjectMeta, what: &str, object: &str) -> Option<Entry> {
     Some(Entry::new(at, what, object))
 }
 
-/// The entry of a decision, and the entry of its end if it has ended.
+/// The entry of a decision, and a second entry if the decision is an approval that has ended.
 fn decision_entries(
     record: &SystemRecord,
     effects: &BTreeMap<String, ApprovalEffect>,

@@ -176,7 +176,6 @@ fn deadline(
         .then(|| (reasons.iter().filter_map(since).max().unwrap_or(asked_since), now))
 }
 
-/// The number of missing approvals.
 fn missing_approvals(judgement: &OwnedJudgement) -> usize {
     let in_role = |reason: &Reason| match reason {
         Reason::AwaitingApproval { needed, have, .. } | Reason::ApprovalExpired { needed, have, .. } => {

@@ -35,7 +35,7 @@ use crate::{
     images::{ImagePatterns, Signs},
 };
 
-/// Similar pods of one workload.
+/// Similar pods of one workload, or a workload without pods.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -55,7 +55,7 @@ struct Row {
 pub struct Images {
     /// The values of `--image-pattern`.
     pub patterns: Vec<String>,
-    /// The namespace of the chart's `ConfigMap`. Its patterns apply if the command line has none.
+    /// The namespace of the chart's `ConfigMap`. Without `--image-pattern`, the patterns of the `ConfigMap` apply.
     pub namespace: String,
 }
 

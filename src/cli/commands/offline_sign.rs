@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!  read ─► choose ─► Review ─► ask ─► ssh-keygen -Y sign ─► check as the operator will ─► FILE ─► pull request
-//!                    role: the one that lists the key
+//!                    the role that lists the key
 //! ```
 
 use std::{
@@ -46,7 +46,7 @@ pub struct Detached {
     pub to: PathBuf,
 }
 
-/// Signs a decision with a key.
+/// Shows, confirms and signs a decision, and writes the decision to the file.
 pub async fn sign(session: &Session, request: DecisionRequest, by: &Detached) -> Result<()> {
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let until = request.end(now)?;
@@ -92,7 +92,7 @@ impl Detached {
         PublicKey::from_openssh(text.trim()).map_err(|error| failed(&error))
     }
 
-    /// Signs `approval`, writes it to the file, and prints what to do with the file.
+    /// Signs `approval`, writes it to the file, and prints the next step.
     pub fn finish(&self, approval: Approval, record: &SystemRecord, user: &str) -> Result<()> {
         let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
         let approval = self.signed(approval, record, now)?;
@@ -152,7 +152,7 @@ impl Detached {
         Ok(approval)
     }
 
-    /// Runs `ssh-keygen`, which asks for a passphrase, an agent or a touch if the key needs it.
+    /// Runs `ssh-keygen`. If the key needs a passphrase or a touch, `ssh-keygen` asks the user for it.
     fn ssh_keygen(&self, text: &[u8]) -> Result<String> {
         let mut command = Command::new("ssh-keygen");
         command.args(["-Y", "sign", "-n", SIGNATURE_NAMESPACE, "-f"]).arg(&self.key);

@@ -1,4 +1,4 @@
-//! Prints the effect of a decision: whether the version is cleared, until when, or who must approve next.
+//! Prints the effect of a decision: the clearance of the version and its end, or the missing approvals.
 //!
 //! ```text
 //!  Approval ─┬─ policy: judgement of the record ───────────┐

@@ -1,6 +1,7 @@
 //! Finds the version and the role of a decision if the command line does not name them.
 //!
-//! If several are possible, the error proposes one command for each. With a default, a person could sign the wrong one.
+//! The error proposes one command for each possible version or role. With a default, a person could sign the wrong
+//! version.
 //!
 //! ```text
 //!  SystemRecord ──► candidate versions ─┬─ exactly one ──► that one

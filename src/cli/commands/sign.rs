@@ -125,7 +125,8 @@ pub async fn signer(session: &Session) -> Result<Option<Approver>> {
     rbac::myself(&session.client).await.map(Some)
 }
 
-/// The reason for the record. A rejection or a revocation must have a reason, so this asks for a missing one.
+/// Returns the reason for the record. A rejection or a revocation must have a reason. If the reason is missing, asks
+/// the user for it.
 pub fn reason(session: &Session, request: &DecisionRequest) -> Result<Option<String>> {
     if request.act.decision() == Decision::Approve {
         return Ok(request.reason.clone());
@@ -355,7 +356,7 @@ impl ResolvedDecision<'_> {
         self.confirm()
     }
 
-    /// An approval needs the name of the system, any other decision a yes.
+    /// Asks for the name of the system before an approval, and for a yes before any other decision.
     fn confirm(&self) -> Result<()> {
         if self.request.yes {
             return Ok(());
@@ -403,7 +404,7 @@ impl ResolvedDecision<'_> {
         changed(format!("{who} decided to {} it ({why})", verb(objection.spec.decision)))
     }
 
-    /// Creates the Approval. An approval waits for a later second than any decision that would void it.
+    /// Creates the Approval. First, an approval waits until the second after the last decision that would void it.
     async fn record(&self, record: &SystemRecord, approver: &Approver) -> Result<Approval> {
         if self.decision() == Decision::Approve {
             let barrier = record.version(&self.version).and_then(|v| self.barrier(record, v, approver));

@@ -1,4 +1,5 @@
-//! Prints one line for each system: what is cleared, until when, and what the other versions wait for.
+//! Prints one line for each system: the cleared versions, the end of the clearance, the pods, and the missing approvals
+//! of the other versions.
 //!
 //! ```text
 //!  AISystem.status ───────────────────┐
@@ -66,7 +67,7 @@ struct Version {
     cleared: bool,
     reason: String,
     until: Option<Timestamp>,
-    /// The missing approvals or other reasons. Empty if the person may not read them.
+    /// The missing approvals or other reasons. Empty if the version is cleared, or if the person may not read them.
     missing: Vec<String>,
 }
 
@@ -188,8 +189,8 @@ impl Which {
         systems.iter().enumerate().map(|(i, system)| Row::new(system, record(i), now)).collect()
     }
 
-    /// The systems that lose a clearance by the time in `--expiring`, the earliest loss first. All `systems`
-    /// without `--expiring`.
+    /// The systems that lose a clearance by the time in `--expiring`, the earliest loss first. Without `--expiring`,
+    /// all `systems`.
     fn expiring(&self, mut systems: Vec<AISystem>, now: Timestamp) -> Vec<AISystem> {
         let Some(by) = &self.expiring else { return systems };
         let end = |system: &AISystem| system.status.as_ref()?.not_after.as_ref().map(|end| end.0);
@@ -340,8 +341,8 @@ fn age_rank(record: Option<&SystemRecord>, version: &str) -> Option<usize> {
     record?.versions.iter().position(|v| v.name_any() == version)
 }
 
-/// The versions that are not cleared. If another version is cleared, only those that wait for an approval or for an
-/// assessment.
+/// The versions that are not cleared. If another version is cleared, includes only the versions that wait for an
+/// approval or for an assessment.
 fn waiting(versions: &[Version], cleared: bool) -> Vec<String> {
     let undecided = |reason: &str| {
         matches!(reason, "AwaitingApproval" | "ApprovalExpired" | "AssessmentMissing" | "AssessmentExpired")

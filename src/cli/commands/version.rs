@@ -1,6 +1,6 @@
 //! Prints the versions of the plugin, of Kubernetes and of the Assent API.
 //!
-//! The plugin and the cluster are upgraded independently.
+//! The versions can differ, because users upgrade the plugin and the cluster independently.
 //!
 //! ```text
 //!  plugin: CARGO_PKG_VERSION     API server: /version, /apis/assent.dev

@@ -3,7 +3,7 @@
 //! ```text
 //!  RiskLevel ─ roles, how many people ─┐
 //!  RBAC ────── who holds each ─────────┼─► Row ─┬─ table, wide
-//!  AISystem ── owners, author ──────────┘        └─ json, yaml
+//!  AISystem ── owners, author ─────────┘        └─ json, yaml
 //!              do not count if duties are separated
 //! ```
 
@@ -34,14 +34,15 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 struct Row {
     role: String,
-    /// The number of different people who must approve. `None` unless the command names a system.
+    /// The number of different people who must approve. `None` if the command names no system, or another decision than
+    /// an approval.
     #[serde(skip_serializing_if = "Option::is_none")]
     needed: Option<u32>,
     /// The risk levels that require the role.
     risk_levels: BTreeSet<String>,
     /// Whether the user of the command holds the role.
     you: bool,
-    /// The holders of the role according to RBAC. `None` if the user may not read RBAC.
+    /// The holders of the role by RBAC or by a key. `None` if a read failed, for example without permission.
     holders: Option<Vec<String>>,
     /// The holders that do not count because they own the system.
     owners: Vec<String>,

@@ -1,10 +1,10 @@
-//! Asks the API server for the current user and the roles that the user holds, and finds the holders of a role.
+//! Reads the current user and the roles of the user from the API server, and finds the holders of a role.
 //!
 //! ```text
 //!  SelfSubjectReview ───────► Approver
 //!  SelfSubjectAccessReview ─► roles held         verb approve, approverroles.assent.dev/<role>
 //!  ClusterRoles + Bindings ─┐
-//!  ApproverRoles (keys) ────┴► holders of a role  not from authorizers other than RBAC
+//!  ApproverRoles (keys) ────┴► holders of a role  by RBAC or a key, without other authorizers
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};

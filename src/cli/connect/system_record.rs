@@ -1,5 +1,5 @@
-//! Reads the objects of a system and asks the policy core for a judgement. The operator asks the same core, so both get
-//! the same verdict for the same objects.
+//! Reads the objects of a system and judges them with the policy core. The operator uses the same core, so both get the
+//! same verdict for the same objects.
 //!
 //! ```text
 //!  API server ── read ──► SystemRecord ─┬─ AISystem, RiskLevel
@@ -37,7 +37,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct SystemRecord {
     pub namespace: String,
-    /// The name of the system, which may not exist.
+    /// The name of the system, even if the system does not exist.
     pub name: String,
     pub system: Option<AISystem>,
     /// The risk level that the system names.
@@ -284,7 +284,7 @@ impl SystemRecord {
         }
     }
 
-    /// All facts about a version.
+    /// The input of the policy core for one version.
     pub fn facts<'a>(&'a self, version: &'a ModelVersion) -> Facts<'a> {
         Facts {
             name: version.metadata.name.as_deref().unwrap_or_default(),

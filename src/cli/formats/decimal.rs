@@ -1,4 +1,4 @@
-//! Decimal numbers with 12 integer digits and 12 decimals, as the fields of an `Assessment` hold them.
+//! Decimal numbers with at most 12 integer digits and 12 decimals, as in the fields of an `Assessment`.
 //!
 //! ```text
 //!  "6.666666666666666e-1" ── parse ──► 0.666666666666|6666 ── half to even ──► "0.666666666667"
@@ -63,7 +63,7 @@ impl Decimal {
     /// The mean of the numbers, rounded half to even. `None` if there are no numbers.
     pub fn mean(numbers: &[Self]) -> Option<Self> {
         let count = i128::try_from(numbers.len()).ok().filter(|count| *count > 0)?;
-        // Each number is below 10^24, and a file has below 2^26 numbers, so the sum fits.
+        // Each number is below 10^24, and a file has fewer than 2^26 numbers, so the sum fits.
         Some(Self(divide(numbers.iter().map(|number| number.0).sum(), count)))
     }
 
@@ -138,7 +138,8 @@ impl<'a> Parts<'a> {
         let digits: Vec<i128> = self.integer.bytes().chain(self.fraction.bytes()).map(digit).collect();
         let Some(first) = digits.iter().position(|digit| *digit != 0) else { return Ok(0) };
         let integer_digits = i64::try_from(self.integer.len()).map_err(|_| DecimalError::TooLarge)?;
-        // The number of digits before the decimal point, after the exponent moved the point. Negative: leading zeros.
+        // The number of digits before the decimal point, after the exponent moved the point. If it is negative, zeros
+        // follow the point.
         let point = integer_digits.saturating_add(self.exponent);
         let leading = i64::try_from(first).map_err(|_| DecimalError::TooLarge)?;
         if point.saturating_sub(leading) > INTEGER_DIGITS {
@@ -165,7 +166,7 @@ fn all_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// An exponent. An exponent beyond `i64` saturates, because its effect is the same as that of the limit.
+/// An exponent. Its absolute value is at most `i64::MAX / 4`, because a larger one has the same effect.
 fn parse_exponent(text: &str) -> Option<i64> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

@@ -16,13 +16,13 @@ use super::{
     text::shown,
 };
 
-/// DSSE allows both alphabets, with or without padding in practice.
+/// DSSE allows both alphabets of base64. In practice, some files have no padding.
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
-/// Reads the statement in an envelope, after its signature is verified if the options ask for it.
+/// Reads the statement in an envelope. If the options require a signature, verifies it before the values are read.
 pub(super) fn content(
     format: Format,
     root: &Node<'_>,

@@ -5,11 +5,11 @@
 //!  init
 //!  attempt …         not read
 //!  eval              probe, detector, passed, total_evaluated, nones, confidence bounds
-//!  completion        missing if the run broke off
+//!  completion        missing if the run did not finish
 //! ```
 //!
 //! The value is the attack success rate, `1 - passed / total_evaluated`. The z-scores and grades of the digest are not
-//! read, because they move with the calibration of garak. The times have no offset, so they are not read.
+//! read, because they change with the calibration of garak. The times have no offset, so they are not read.
 
 use super::{
     Direction, Interval, Kind, Tool,
@@ -73,8 +73,8 @@ fn candidate(entry: &Node<'_>) -> Result<Candidate, Problem> {
     Ok(Candidate { interval: interval(entry)?, ..candidate })
 }
 
-/// The confidence interval of the attack success rate. garak corrects it for the errors of the detector, so that it
-/// need not contain the rate itself.
+/// The confidence interval of the attack success rate. The rate can be outside, because garak corrects the bounds for
+/// errors of the detector.
 fn interval(entry: &Node<'_>) -> Result<Option<Interval>, Problem> {
     let bound = |key: &str| entry.get(key).map(|node| node.decimal()).transpose();
     Ok(match (bound("confidence_lower")?, bound("confidence_upper")?, bound("confidence")?) {

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!  status, invalidated, error                     a run that did not finish does not count
-//!  results.total_samples, completed_samples       the difference is lost from the denominator: errors
+//!  results.total_samples, completed_samples       the difference counts as errors
 //!  results.scores[]: scored_samples, unscored_samples, reducer, metrics{accuracy: {value}}
 //! ```
 //!
-//! A metric is named `TASK/SCORER/METRIC`, with `,REDUCER` after it if several epochs are reduced by other means than
-//! the mean. The log has no directions.
+//! A metric is named `TASK/SCORER/METRIC`. If the reducer of the epochs is not `mean`, the name ends with `,REDUCER`.
+//! The log has no directions.
 
 use super::{
     NotTaken, Options, Tool,

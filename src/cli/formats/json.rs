@@ -6,8 +6,8 @@
 //!                            └─ refused: duplicate keys, deep nesting, too many values, trailing text
 //! ```
 //!
-//! A `serde_json::Value` keeps the last of two equal keys and holds numbers as floats. Python's `json` module writes
-//! `NaN`, which no JSON parser accepts, and evaluation tools use that module.
+//! A `serde_json::Value` keeps the last of two equal keys and holds decimal numbers as floats. Evaluation tools use the
+//! `json` module of Python. This module writes `NaN`, which the JSON standard does not allow.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -15,7 +15,7 @@ use super::text::shown;
 
 /// The deepest nesting of arrays and objects.
 const MAX_DEPTH: usize = 128;
-/// The largest number of values in a file. It limits the memory for a hostile file to some 200 MB.
+/// The largest number of values in a file. It limits the memory for a hostile file to about 200 MB.
 const MAX_VALUES: usize = 8_000_000;
 
 /// An object. The keys are unique.
@@ -41,7 +41,7 @@ pub struct JsonError {
     pub line: usize,
     /// The column in bytes, from 1.
     pub column: usize,
-    /// The reason, as a clause without a subject.
+    /// The reason, as a clause.
     pub why: String,
 }
 
@@ -146,7 +146,7 @@ impl<'a> Parser<'a> {
         Ok(Value::Number(rest.get(..length).unwrap_or_default()))
     }
 
-    /// The end of the token is found here. `serde_json` checks and decodes the token.
+    /// Reads a string. Finds only the end of the token, because `serde_json` checks and decodes the token.
     fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
         let rest = self.rest();
         let mut escaped = false;

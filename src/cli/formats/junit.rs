@@ -1,14 +1,14 @@
 //! A `JUnit` XML report, as counts of tests.
 //!
 //! ```text
-//!  <testsuites> <testsuite timestamp> <testcase> ─┬─ (empty)                          passed
+//!  <testsuites> <testsuite timestamp> <testcase> ─┬─ (none of these)                  passed
 //!                                                 ├─ <failure>                        failed
 //!                                                 ├─ <error>, <flakyFailure>, …       errors
 //!                                                 └─ <skipped>                        not taken
 //! ```
 //!
-//! The counts are those of the elements. The attributes `tests` and `failures` are not read, because tools disagree
-//! about them.
+//! The reader counts the elements. It does not read the attributes `tests` and `failures`, because tools disagree about
+//! them.
 
 use jiff::Timestamp;
 use quick_xml::{
@@ -39,7 +39,7 @@ struct Counts {
     skipped: u64,
     failed: u64,
     errors: u64,
-    /// The earliest start of a suite. A suite without a readable time makes it unknown.
+    /// The earliest start of a suite. A suite without a readable time is ignored.
     started: Option<Timestamp>,
 }
 

@@ -66,7 +66,8 @@ impl<'a> File<'a> {
         Ok(())
     }
 
-    /// Adds the metrics of a task or a group. A standard error is the uncertainty of another metric, and no metric.
+    /// Adds the metrics of a task or a group. A standard error is not added, because it is the uncertainty of another
+    /// metric.
     fn task(&self, task: &str, results: &Node<'a>, content: &mut Content) -> Result<(), Problem> {
         let members = results.members()?;
         let leaves = self.leaves(task)?;

@@ -8,9 +8,10 @@
 //!
 //! Rules that hold for all formats:
 //!
-//! * A metric is named `TEST/MEASURE`, so that a value of an easier test cannot stand in for another one.
+//! * If the file names a test, a metric is named `TEST/MEASURE`, so that the value of an easier test does not count for
+//!   another test.
 //! * A verdict, threshold or grade in a file is never read. Thresholds belong to the risk level.
-//! * The reader does not guess. A direction or a number of samples that the file does not state is an option.
+//! * The reader does not guess. If the file does not state a direction or a number of samples, an option states it.
 //! * Each metric is either a result, or it is in [`Reading::not_taken`] with a reason, or the file is refused.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
@@ -168,7 +169,8 @@ pub struct Measured {
     pub samples: u64,
     /// The number of samples that have no score although they were in the test.
     pub errors: u64,
-    /// The confidence interval. It need not contain the value: garak corrects the bounds for errors of its detectors.
+    /// The confidence interval. The value can be outside, because garak corrects the bounds for errors of its
+    /// detectors.
     pub interval: Option<Interval>,
 }
 
@@ -223,7 +225,8 @@ pub struct Reading {
     pub method: Option<String>,
     /// The tool that made the measurement.
     pub tool: Option<Tool>,
-    /// The end of the measurement, if the file states a time with an offset. This time is a claim.
+    /// The time of the measurement, if the file states a time with an offset. It is the start or the end, depending on
+    /// the format. This time is a claim.
     pub performed_at: Option<Timestamp>,
     /// The name of the model in the file.
     pub model: Option<String>,
@@ -254,9 +257,9 @@ pub struct Options {
     pub model: Option<String>,
     /// The number of samples, for files that do not state it.
     pub samples: Option<u64>,
-    /// Take metrics that have samples without a score, and record these samples as errors.
+    /// Whether to take metrics that have samples without a score, and to record these samples as errors.
     pub allow_errors: bool,
-    /// Take the results of a run on a part of the data set.
+    /// Whether to take the results of a run on a part of the data set.
     pub allow_subset: bool,
     /// The digest of the model version, as `sha256:HEX`.
     pub expected_model_digest: Option<String>,

@@ -4,8 +4,8 @@
 //!  results.prompts[]: provider, label, metrics{testPassCount, testFailCount, testErrorCount, namedScores, …}
 //! ```
 //!
-//! `pass_rate` is the share of passed tests among those that passed or failed. A named score is the mean of the scores
-//! of its assertions. promptfoo defines a higher score as better. Each provider is a model of its own.
+//! `pass_rate` is the share of passed tests among the tests that passed or failed. A named score is the mean of the
+//! scores of its assertions. promptfoo defines a higher score as better. Each provider is a separate model.
 
 use std::collections::BTreeSet;
 

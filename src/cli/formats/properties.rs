@@ -73,7 +73,7 @@ fn check_reading(reading: &Reading) {
     }
 }
 
-/// A sample with some bytes replaced, removed or repeated.
+/// A sample with some bytes replaced, removed or inserted.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let edit = (
         any::<prop::sample::Index>(),

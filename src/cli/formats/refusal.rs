@@ -46,7 +46,7 @@ pub enum Problem {
     /// The content has the marks of no format.
     #[error("the format is unknown: {0}")]
     UnknownFormat(String),
-    /// The content belongs to a tool whose files carry no usable values.
+    /// The content belongs to a tool or a format that is not supported.
     #[error("this is a file of {tool}, which is not read: {why}")]
     Unsupported {
         /// The tool or the specification.
@@ -65,7 +65,7 @@ pub enum Problem {
         /// The reason.
         why: String,
     },
-    /// The run did not finish, or it is marked as invalid.
+    /// The results do not count, for example because the run did not finish or is marked as invalid.
     #[error("the results do not count: {0}")]
     Unfinished(String),
     /// Only a part of the data set was evaluated.
@@ -93,7 +93,7 @@ pub enum Problem {
         /// The metrics.
         metrics: Vec<String>,
     },
-    /// The direction on the command line differs from that of the file.
+    /// The direction on the command line differs from the direction in the file.
     #[error("{metric}: --direction states {option}, but the file states {file}")]
     OtherDirection {
         /// The metric.
@@ -103,7 +103,7 @@ pub enum Problem {
         /// The direction in the file.
         file: super::Direction,
     },
-    /// A value that the user asked for cannot be taken.
+    /// A value that `--metric` names cannot be taken, or the interval of a value is not valid.
     #[error("{metric}: {why}")]
     Value {
         /// The metric.
@@ -158,7 +158,7 @@ pub enum Problem {
         /// Metrics of the file.
         known: Vec<String>,
     },
-    /// The kind on the command line differs from that of the file.
+    /// The kind on the command line differs from the kind in the file.
     #[error("--kind {option}: the file states {file}")]
     OtherKind {
         /// The kind on the command line.
@@ -177,7 +177,7 @@ pub enum Problem {
     /// The file has no value that can be taken.
     #[error("the file has no value that can be taken{}", because(.0))]
     NoResults(Vec<super::NotTaken>),
-    /// The predicate of a statement has no values.
+    /// The predicate type of a statement is not supported.
     #[error("the predicate type {found} is not read: {why}")]
     Predicate {
         /// The predicate type.

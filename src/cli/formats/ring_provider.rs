@@ -1,7 +1,7 @@
 //! The cryptography of ring for `sigstore-verify`, which would otherwise need aws-lc.
 //!
-//! Only the verification of messages is there. Signatures over a digest alone are refused, because ring cannot check
-//! them. Only bundles around a file use such signatures, and those are not read.
+//! The provider verifies signatures over whole messages. It refuses signatures over a digest alone, because ring cannot
+//! check them. Only bundles around a file use such signatures, and this program does not read these bundles.
 
 use ring::{digest, signature};
 use sigstore_verify::{

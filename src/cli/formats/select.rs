@@ -34,7 +34,7 @@ pub(super) struct Candidate {
     pub(super) range: Range,
 }
 
-/// A range without a bound where it is `None`.
+/// A range of values. `None` means that there is no bound.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Range {
     pub(super) min: Option<Decimal>,
@@ -81,7 +81,7 @@ pub(super) struct Content {
     pub(super) model_digests: Vec<String>,
     pub(super) relationship: Option<Relationship>,
     pub(super) report: Option<Report>,
-    /// A person or a script wrote the file for Assent. Its counts are taken as they are.
+    /// Whether a person or a script wrote the file for Assent. If so, its counts are taken as they are.
     pub(super) authored: bool,
 }
 
@@ -215,7 +215,8 @@ fn refuse_several_values(candidates: &[Candidate]) -> Result<(), Problem> {
     }
 }
 
-/// The candidates with a value. Those without one are refused if `--metric` names them, and otherwise not taken.
+/// The candidates with a value. A candidate without a value is an error if `--metric` names it. Otherwise, it is not
+/// taken.
 fn values(
     picked: Vec<Candidate>,
     authored: bool,
@@ -283,7 +284,7 @@ fn directions(taken: &[(Candidate, Decimal)], options: &Options) -> Result<Vec<D
     Err(Problem::NoDirection { metrics: listed(unknown.into_iter()) })
 }
 
-/// The direction option for a metric: that of the whole name, or that of the last part of the name.
+/// The option for the whole name of a metric. If there is none, the option for the last part of the name.
 fn direction_option<'a>(metric: &str, options: &'a Options) -> Option<(&'a String, Direction)> {
     let last = metric.rsplit('/').next().unwrap_or(metric);
     let found = options.directions.get_key_value(metric).or_else(|| options.directions.get_key_value(last));

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  --key                             one signature must be valid for the key
-//!  --key --trusted-root              a bundle: and the entry of the transparency log must be valid
+//!  --key --trusted-root              a bundle: the entry of the transparency log must also be valid
 //!  --identity --issuer               a bundle: certificate, log entry and signature must be valid
 //!  nothing                           the content is read as a claim
 //! ```

@@ -10,7 +10,7 @@ pub(super) fn read_with(bytes: &[u8], options: &Options) -> Result<Reading, Refu
     super::read("results", bytes, options)
 }
 
-/// The problem of a file without options.
+/// The problem of a file that is read without options.
 pub(super) fn problem(text: &str) -> String {
     problem_with(text, &Options::default())
 }

@@ -13,7 +13,6 @@ use serde::{
 
 use super::json::Value;
 
-/// The error of a deserialization.
 type Error = de::value::Error;
 
 impl<'de, 'a: 'de> IntoDeserializer<'de, Error> for &'a Value<'a> {

@@ -27,8 +27,8 @@ pub fn visible_lines(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     text.split('\n').map(visible)
 }
 
-/// A JSON text with hidden characters as `\uXXXX`. The value stays the same, because JSON allows such characters only
-/// in strings.
+/// A JSON text with hidden characters as `\uXXXX`. The value stays the same, because `serde_json` writes such
+/// characters only in strings.
 pub fn visible_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for char in json.chars() {

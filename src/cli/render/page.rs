@@ -1,5 +1,5 @@
-//! Lays out a page of text. Each method makes hidden characters visible and indents values. Text from a cluster object
-//! therefore cannot imitate a heading, a warning or a verdict.
+//! Lays out a page of text. Each method except `block` makes hidden characters visible and indents values. Text from a
+//! cluster object therefore cannot imitate a heading, a warning or a verdict.
 //!
 //! ```text
 //!  heading        LIKE THIS                      text of this program: starts at the margin

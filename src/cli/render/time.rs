@@ -78,7 +78,8 @@ pub fn relative(instant: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// A duration in its two largest units, rounded down: `3d4h`, `2h5m`, `45s`.
+/// A duration in its two largest units, rounded down: `3d4h`, `2h5m`, `45s`. A duration of at least 365 days has only
+/// days.
 pub fn two_units(duration: SignedDuration) -> String {
     let smallest = match duration.as_hours() {
         0 => Unit::Second,

@@ -1,7 +1,7 @@
 //! Shows the results of assessments and the requirements of the risk level.
 //!
 //! ```text
-//!  Facts ── findings ──► one line for each requirement: state, value, threshold, margin, age, signer
+//!  Facts ── findings ──► for each requirement: state, value, threshold, margin, age, signer
 //!                        and a newer result that is not signed
 //! ```
 
@@ -84,7 +84,7 @@ fn origin(measured: &Measured<'_>, now: Timestamp) -> String {
     )
 }
 
-/// The number of samples of a result, and of those that have no score.
+/// The number of samples of a result, and the number of samples without a score.
 fn samples(result: &AssessmentResult) -> String {
     match result.errors {
         0 => format!("{} samples", result.samples),

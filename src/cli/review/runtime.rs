@@ -4,7 +4,7 @@
 //!  Runtime ──► RUNS, RUNS FIRST, VOLUMES, SHARES       Provenance ──► PROVENANCE
 //! ```
 //!
-//! Each function destructures its argument, so that a new field does not compile until it is shown here.
+//! Most functions destructure their argument, so that a new field does not compile until this module shows the field.
 
 use std::collections::BTreeSet;
 

@@ -73,7 +73,8 @@ fn level_in_short(page: &mut Page, review: &Review<'_>) {
     );
 }
 
-/// Shows every requirement of the risk level, and what happens on a loss of clearance.
+/// Shows the requirements of the risk level, and the effect of a loss of clearance. The section on evidence shows the
+/// required assessments.
 pub fn level(page: &mut Page, review: &Review<'_>) {
     let name = &review.system.spec.risk_level;
     page.heading(&format!("RISK LEVEL {name}"));

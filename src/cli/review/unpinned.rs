@@ -23,7 +23,7 @@ const CHECKED: &str =
 const NOT_VISIBLE: &str = "the content of the images, or downloads that their programs make by default or by their \
     own configuration";
 
-/// Shows everything that can change without a new approval.
+/// Shows the found content that can change without a new approval, and the limits of the review.
 pub fn attention(page: &mut Page, review: &Review<'_>) {
     page.heading("LOOK AT THIS: these can change after you sign, without a new approval");
     let unpinned = unpinned(review);

@@ -108,7 +108,7 @@ struct WorkloadStopper {
     not_supported: mpsc::UnboundedSender<NotSupported>,
     stopped: HashMap<Arc<str>, BTreeMap<String, StoppedWorkload>>,
     clearances: HashMap<Arc<str>, Arc<ClearanceSpec>>,
-    /// The requests in progress. The key of a stop is the UID of the controller, and that of a start is the UID of the
+    /// The requests in progress. The key of a stop is the UID of the controller. The key of a start is the UID of the
     /// root. The limit is not used.
     pool: Pool<String, WorkloadResult>,
 }

@@ -67,7 +67,8 @@ pub(super) async fn stop(
         Ok(Attempt::AlreadyStopped) => WorkloadResult::AlreadyStopped,
         Ok(Attempt::Contested) => WorkloadResult::NotSupported(request, Some(root)),
         Ok(Attempt::NotSupported) => WorkloadResult::NotSupported(request, None),
-        // The kind has no such field, or the chart gives the operator no permission for it (values.workloads).
+        // The workload is gone, its kind has no scale subresource, or the chart gives no permission for the kind
+        // (values.workloads).
         Err(kube::Error::Api(answer)) if matches!(answer.code, 403..=405) => {
             WorkloadResult::NotSupported(request, None)
         }

@@ -1,7 +1,7 @@
 //! Attacks on the assessments that a level requires, each with its right verdict.
 //!
-//! All cases use one requirement: `gap` at most 0.05, at least 100 samples, no error, at most ten seconds old, signed by
-//! an independent person in the role `validator`.
+//! All cases use one requirement: `gap` at most 0.05, at least 100 samples, no error, at most ten seconds old. An
+//! independent person in the role `validator` must sign the result.
 
 use k8s_openapi::jiff::Timestamp;
 

@@ -590,7 +590,7 @@ fn codes(verdict: &Verdict) -> Vec<&'static str> {
     }
 }
 
-/// A cleared case, because its level requires nothing.
+/// A case that is cleared, because its level requires only image digests, and its version has no image.
 fn cleared() -> Case {
     Case {
         version: version(),
@@ -603,25 +603,25 @@ fn cleared() -> Case {
 }
 
 impl Case {
-    /// A copy of this case with a changed level.
+    /// Returns this case with a changed level.
     fn at_level(mut self, change: impl FnOnce(&mut RiskLevelSpec)) -> Self {
         change(self.level.as_mut().expect("there is one"));
         self
     }
 
-    /// A copy of this case with a changed system.
+    /// Returns this case with a changed system.
     fn of_system(mut self, change: impl FnOnce(&mut AISystemSpec)) -> Self {
         change(self.system.as_mut().expect("there is one"));
         self
     }
 
-    /// A copy of this case with a changed version.
+    /// Returns this case with a changed version.
     fn with_version(mut self, change: impl FnOnce(&mut ModelVersionSpec)) -> Self {
         change(&mut self.version);
         self
     }
 
-    /// A copy of this case with a changed runtime of the version.
+    /// Returns this case with a changed runtime of the version.
     fn with_runtime(self, change: impl FnOnce(&mut Runtime)) -> Self {
         self.with_version(|version| {
             let mut runtime = Runtime::clone(&version.runtime);
@@ -636,7 +636,7 @@ impl Case {
     }
 }
 
-/// One case for each reason, judged at second 10.
+/// Each case has exactly one reason at second 10. Other tests check the reasons about assessments.
 #[test]
 fn every_reason_carries_its_details() {
     let risk = |count| vec![RequiredApproval { role: "risk".to_owned(), count }];

@@ -226,7 +226,7 @@ fn assessment(case: &Case, required: &RequiredAssessment, now: Timestamp) -> Opt
             let at = floor(assessed.performed_at.as_nanosecond());
             let mut signatures: Vec<_> =
                 assessed.signatures.iter().filter(|s| s.role == required.role).collect();
-            // The best signature: of an independent person, then of an involved one, then by a removed key.
+            // Sort from worst to best: signatures with a removed key, signatures of involved people, valid signatures.
             signatures.sort_by(|a, b| {
                 (rank(case, required, a), &b.approver.user).cmp(&(rank(case, required, b), &a.approver.user))
             });
@@ -246,7 +246,7 @@ fn assessment(case: &Case, required: &RequiredAssessment, now: Timestamp) -> Opt
     }
     // If several results are from the last second, the worst decides.
     signed.sort_by(|a, b| (a.0, a.1, &b.2.name).cmp(&(b.0, b.1, &a.2.name)));
-    // A result that would fail precedes one that would not.
+    // A result that would fail takes precedence over a result that would meet the requirement.
     let fails = |assessed: &Assessed| {
         let good = Signed { approver: Approver::default(), role: String::new(), is_valid: true };
         let results = assessed.results.iter();
@@ -292,7 +292,8 @@ enum Judged {
     Bad,
 }
 
-/// The quality of a signature for a requirement: 2 for a valid one, 1 for one of an involved person, 0 for a removed key.
+/// The quality of a signature for a requirement: 2 if it is valid, 1 if its signer is involved, 0 if its key was
+/// removed.
 fn rank(case: &Case, required: &RequiredAssessment, signed: &Signed) -> u8 {
     let said = Said {
         name: String::new(),

@@ -32,7 +32,7 @@ fn is_no_later(a: Option<Timestamp>, b: Option<Timestamp>) -> bool {
     b.is_none_or(|b| a.is_some_and(|a| a <= b))
 }
 
-/// Checks that `after` clears only if `before` clears, and for no longer time.
+/// Checks that `after` is cleared only if `before` is cleared, and not for longer.
 fn assert_not_less_strict(before: &Judged, after: &Judged) -> Result<(), TestCaseError> {
     if after.verdict == Verdict::Cleared {
         prop_assert_eq!(&before.verdict, &Verdict::Cleared);

@@ -39,7 +39,7 @@ pub fn any_runtime() -> impl Strategy<Value = Runtime> {
     )
 }
 
-/// A runtime with every field.
+/// A runtime with nearly every field.
 pub fn full_runtime() -> Runtime {
     let container = |name: &str| Container {
         name: name.into(),
@@ -434,7 +434,7 @@ fn strings(texts: &[Text]) -> Vec<String> {
     texts.iter().map(Text::to_string).collect()
 }
 
-/// The API server omits an empty list.
+/// Omits an empty list, like the API server.
 fn list<T>(items: Vec<T>) -> Option<Vec<T>> {
     (!items.is_empty()).then_some(items)
 }

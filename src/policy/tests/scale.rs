@@ -19,7 +19,8 @@ const STATEMENTS: i64 = 2000;
 /// every approval exceeds this limit.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// `STATEMENTS` approvals with different ends, by this number of people in this number of roles.
+/// `STATEMENTS` approvals with different ends, by `people` people in `roles` roles. Each role requires `count`
+/// approvals.
 fn crowd(people: i64, roles: u32, count: u32) -> Case {
     let role = |n: i64| format!("role-{:02}", n % i64::from(roles));
     let groups: Vec<String> = (0..20).map(|n| format!("group-{n}")).collect();

@@ -117,7 +117,7 @@ fn a_signature_of_assessments_covers_their_names_and_digests() {
         change(&mut forged.spec);
         assert_eq!(attester(&forged), None, "change {n}");
     }
-    // It is no decision about the version.
+    // A signature of assessments is no decision about the version.
     assert!(statements([&approval], &roles).is_empty());
 }
 

@@ -4,7 +4,7 @@ go 1.26.0
 
 toolchain go1.27.3
 
-// As kustomize-controller has them: a dependency's replacements do not count.
+// A copy of the replacements of kustomize-controller, because Go ignores the replacements of a dependency.
 replace (
 	github.com/opencontainers/go-digest => github.com/opencontainers/go-digest v1.0.1-0.20220411205349-bde1400a84be
 	gopkg.in/yaml.v3 => gopkg.in/yaml.v3 v3.0.1

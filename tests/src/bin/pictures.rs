@@ -13,9 +13,10 @@ struct Picture {
     /// The person who runs the command.
     person: Person,
     command: &'static str,
-    /// The text that the person enters when the command asks.
+    /// The text that the person enters at the prompt of the command.
     answer: &'static str,
-    /// The headings that limit a long part to leave out: from the first heading to the line before the second.
+    /// The headings around a long part that the picture omits. The part starts at the first heading and ends before the
+    /// second heading.
     without: Option<(&'static str, &'static str)>,
 }
 

@@ -131,8 +131,8 @@ impl Node {
         spec["tolerations"] = json!([{ "key": LABEL, "operator": "Exists" }]);
     }
 
-    /// A container `server` that listens on [`PORT`]. `mode` is `serve`, or `stubborn` to ignore SIGTERM. Versions
-    /// differ in `revision`.
+    /// A container `server` that listens on [`PORT`]. `mode` is `serve`, or `stubborn` to ignore SIGTERM. Containers
+    /// with different revisions belong to different versions.
     pub fn container(&self, mode: &str, revision: &str) -> Value {
         json!({ "name": "server", "image": self.image, "args": [mode, format!(":{PORT}"), revision] })
     }

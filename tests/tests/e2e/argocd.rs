@@ -209,7 +209,8 @@ pub async fn a_later_sync_wave_waits_for_the_approval() -> Result<()> {
         .err()
         .context("applied before the approval")?;
 
-    // A later commit also waits for the approval. So an approval in the same Application would block itself.
+    // A later commit also waits for the approval. So Argo CD would never apply an approval from the same
+    // Application.
     let later = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "later", "namespace": "support",
         "annotations": { "argocd.argoproj.io/sync-wave": "-1" } } });
     stage.layout.add("one-repository/support", "later.yaml", &later)?;

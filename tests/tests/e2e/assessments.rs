@@ -13,7 +13,7 @@ use crate::outage::{sleep_past, stage};
 
 use Person::{Admin, Alice, Dev};
 
-/// Creates a level named like the namespace, which requires one fairness result that is at most `max_age` old.
+/// Creates a scenario with its own level. The level requires one fairness result that is at most `max_age` old.
 async fn scene<'a>(cluster: &'a ControlPlane, name: &str, max_age: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "limited").await?;
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": scene.namespace },
@@ -29,7 +29,7 @@ fn requirement(max_age: &str) -> Value {
         "role": "risk-officer", "independent": true })
 }
 
-/// The time of the API server, `seconds` ago.
+/// The time `seconds` ago, in whole seconds.
 fn ago(seconds: i64) -> String {
     let now = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
     jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
@@ -41,13 +41,13 @@ async fn counted(scene: &Scenario<'_>, name: &str, reason: &str) -> Result<Strin
     scene.condition("assessment", name, "Counted", status, reason).await
 }
 
-/// Alice signs the results of v1 that await a signature.
+/// Signs as Alice the results of v1 that await a signature. Returns the output of the plugin.
 async fn attest(scene: &Scenario<'_>) -> Result<String> {
     let signed = scene.assent(Alice, &["attest", "scorer", "--version=v1", "--yes"]).await?;
     signed.ok()
 }
 
-/// A manifest of the decision `Attest` by hand.
+/// The manifest of a decision `Attest` about an assessment, without the help of the plugin.
 async fn attestation(scene: &Scenario<'_>, name: &str, digest: &Digest) -> Result<Value> {
     let signed = scene.get("assessment", name).await?["status"]["digest"].take();
     let mut attest = scene.decision("Attest", "v1", digest, "risk-officer");
@@ -142,7 +142,7 @@ pub async fn only_a_person_in_the_role_makes_a_result_count(cluster: &ControlPla
     counted(&scene, "good", "AwaitingSignature").await?;
     let attest = attestation(&scene, "good", &digest).await?;
 
-    // The owner holds no role, and a machine is not a person.
+    // The owner does not hold the role.
     let refused = scene.undecided(Dev, &attest).await?;
     ensure!(refused.contains("does not hold the role risk-officer"), "{refused}");
     let mut without = attest.clone();
@@ -183,7 +183,7 @@ pub async fn a_result_for_other_content_does_not_count(cluster: &ControlPlane) -
     scene.publish("v3", &container("1")).await?;
     scene.is_cleared("v3").await?;
 
-    // Neither does it count for the same version after its purpose changed.
+    // The result also does not count for v1 after the purpose of the system has changed.
     let mut system = scene.system(&scene.namespace);
     system["spec"]["intendedPurpose"] = json!("Rejects.");
     scene.apply(Admin, &system).await?;
@@ -223,7 +223,7 @@ pub async fn assess_records_a_file_once_and_refuses_an_ambiguous_one(cluster: &C
     ensure!(report.as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{report}");
     ensure!(all[0]["metadata"]["annotations"]["assent.dev/author"] == "dev", "{}", all[0]["metadata"]);
 
-    // The manifest of a file that another user applies is the same object.
+    // If another user applies the manifest of the same file, the API server updates the existing object.
     let manifest = scene.assent(Dev, &["assess", "scorer", "-f", &good, "-o", "yaml"]).await?.ok()?;
     let same = cluster.kubectl_stdin(Admin, &["apply", "-f", "-"], &manifest).await?.ok()?;
     ensure!(same.contains("configured") || same.contains("unchanged"), "{same}");
@@ -241,7 +241,7 @@ pub async fn assess_records_a_file_once_and_refuses_an_ambiguous_one(cluster: &C
     scene.is_cleared("v1").await
 }
 
-/// The API server compares the maximum age with its own clock, so it refuses pods without the operator.
+/// The API server compares the maximum age with its own clock, so it refuses the pods even if no operator runs.
 pub async fn i1_without_an_operator_a_result_at_its_maximum_age_starts_nothing() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let scene = scene(&cluster, "evidence-aged", "30s").await?;

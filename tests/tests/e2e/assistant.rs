@@ -16,20 +16,20 @@ pub const VERSION: &str = "support-assistant-v1";
 /// The timeout, on a loaded machine, for a change that normally happens at once.
 pub const SOON: Duration = Duration::from_mins(1);
 
-/// The namespace of the system. The repositories create it.
+/// The scenario in the namespace of the system. The repositories create the namespace.
 pub fn scene(cluster: &ControlPlane) -> Scenario<'_> {
     Scenario { cluster, namespace: "support".to_owned() }
 }
 
-/// Alice, a risk officer, decides about the version once the version exists. Argo CD applies the version after the
-/// Deployment.
+/// Waits until the version exists, and decides about it as the risk officer Alice. Argo CD applies the version after
+/// the Deployment.
 pub async fn decide(scene: &Scenario<'_>, decision: &str) -> Result<()> {
     until(SOON, "the version", async || scene.get("modelversion", VERSION).await.map(Some)).await?;
     let args = [decision, SYSTEM, "--version", VERSION, "--reason=for the test", "--yes"];
     scene.assent(Person::Alice, &args).await?.ok().map(drop)
 }
 
-/// The admin decommissions the system at `date`, or now if there is no date.
+/// Decommissions the system as the administrator at `date`. Without a date, the system is decommissioned now.
 pub async fn decommission(scene: &Scenario<'_>, date: Option<&str>) -> Result<()> {
     let args = ["decommission", SYSTEM, "--reason=its model is no longer served", "--yes"];
     let date = date.map(|date| format!("--date={date}"));

@@ -1,5 +1,5 @@
-//! The API server records the author of each object that people decide about. With separated duties, an author
-//! cannot approve their own work. The history names the person that caused each change of a verdict.
+//! The API server records the author of each object that people decide about. With separation of duties, an
+//! author cannot approve their own work. The history names the person who caused each change of a verdict.
 
 use anyhow::{Result, ensure};
 use assent_tests::{Assent, ControlPlane, Person, Scenario, container, until};

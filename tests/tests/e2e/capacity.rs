@@ -175,32 +175,13 @@ pub async fn a_status_that_cannot_be_written_blocks_no_other_status(cluster: &Co
     scene.condition("aisystem", "scorer", "Cleared", "False", "AwaitingApproval").await.map(drop)
 }
 
-/// A policy that refuses a Clearance of the namespace if the Clearance lists a withheld version. The policy simulates
-/// an API server or etcd with a lower size limit.
-fn lower_limit(scene: &Scenario<'_>) -> [Value; 2] {
-    let (name, namespace) = (format!("{}-takes-less", scene.namespace), &scene.namespace);
-    let selector = json!({ "matchLabels": { "kubernetes.io/metadata.name": namespace } });
-    let rule = json!({ "apiGroups": ["assent.dev"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["clearances"] });
-    let expression = "object.spec.systems.all(s, object.spec.systems[s].?withheld.orValue([]).size() == 0)";
-    let api = "admissionregistration.k8s.io/v1";
-    [
-        json!({ "apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": { "name": name }, "spec": {
-            "matchConstraints": { "namespaceSelector": selector, "resourceRules": [rule] },
-            "validations": [{ "expression": expression, "message": "it is too large for this test" }] } }),
-        json!({ "apiVersion": api, "kind": "ValidatingAdmissionPolicyBinding", "metadata": { "name": name },
-            "spec": { "policyName": name, "validationActions": ["Deny"] } }),
-    ]
-}
-
 pub async fn the_operator_retries_a_refused_clearance_with_a_smaller_one(
     cluster: &ControlPlane,
 ) -> Result<()> {
     let scene = running(cluster, "takes-less").await?;
-    for manifest in lower_limit(&scene) {
-        scene.apply(Admin, &manifest).await?;
-    }
-    // The API server reads its policies once per second.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // The policy simulates an API server or etcd with a lower size limit.
+    let no_withheld_version = "object.spec.systems.all(s, object.spec.systems[s].?withheld.orValue([]).size() == 0)";
+    scene.refuse_clearances_unless(no_withheld_version, "it is too large for this test").await?;
     scene.publish("v2", &container("2")).await?;
     let note = scene.event("Clearance", "clearance", "ClearanceReduced").await?;
     for words in ["stored only a smaller Clearance", "it is too large for this test"] {

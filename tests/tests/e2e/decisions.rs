@@ -81,7 +81,8 @@ pub async fn a_held_event_states_the_current_cause(cluster: &ControlPlane) -> Re
     Ok(())
 }
 
-/// The operator sends an equal Event about a system once per minute. A later one counts in the series of the first.
+/// The operator sends equal Events about a system at most once per minute. A later Event increases the count in the
+/// series of the first Event.
 pub async fn an_equal_event_after_a_minute_is_counted_in_a_series(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "event-series", "high").await?;
     scene.publish("v1", &container("1")).await?;
@@ -100,7 +101,7 @@ pub async fn an_equal_event_after_a_minute_is_counted_in_a_series(cluster: &Cont
     .await
 }
 
-/// Carol approves as risk officer, and Bob approves for the ethics board.
+/// Approves a version as the risk officer Carol and as Bob of the ethics board.
 async fn others_approve(scene: &Scenario<'_>, version: &str) -> Result<()> {
     let digest = scene.digest_of(version).await?;
     scene.decide(Carol, &scene.decision("Approve", version, &digest, "risk-officer")).await?;

@@ -417,21 +417,23 @@ pub async fn i2_expired_pods_stop_by_half_of_their_grace_without_a_new_clearance
         scene.apply(Person::Dev, &scene.deployment("scorer", &container("2"))).await?;
         scene.running("scorer", 2).await?;
     }
-    sleep_past(end - Duration::from_secs(15)).await;
-    while_busy(&scene, &["assent.dev"], async {
-        ensure!(Timestamp::now() < end, "the machine is too slow for this test");
-        sleep_past(end + Duration::from_secs(5)).await;
-        for scene in [&patient, &scene] {
-            let clearance = scene.get("clearance", "clearance").await?;
-            let cleared = clearance["spec"]["systems"]["scorer"]["cleared"].to_string();
-            ensure!(cleared.contains(r#""v2""#), "the API server was not busy: {cleared}");
-            scene.running("scorer", 2).await.context("stopped before replacements could be held")?;
-        }
-        sleep_past(end + Duration::from_secs(20)).await;
-        scene.settled("scorer", 0, 0).await.context("still running after half of the grace")?;
-        patient.running("scorer", 2).await.map(drop)
-    })
-    .await?;
+    for scene in [&patient, &scene] {
+        scene.refuse_clearances_unless("false", "this test refuses every Clearance").await?;
+    }
+    ensure!(Timestamp::now() < end, "the machine is too slow for this test");
+    sleep_past(end + Duration::from_secs(5)).await;
+    for scene in [&patient, &scene] {
+        let clearance = scene.get("clearance", "clearance").await?;
+        let cleared = clearance["spec"]["systems"]["scorer"]["cleared"].to_string();
+        ensure!(cleared.contains(r#""v2""#), "the operator wrote the clearance: {cleared}");
+        scene.running("scorer", 2).await.context("stopped before replacements could be held")?;
+    }
+    sleep_past(end + Duration::from_secs(20)).await;
+    scene.settled("scorer", 0, 0).await.context("still running after half of the grace")?;
+    patient.running("scorer", 2).await?;
+    for scene in [&patient, &scene] {
+        scene.accept_clearances().await?;
+    }
     patient.held("scorer", 2).await?;
     scene.held("scorer", 2).await.map(drop)
 }

@@ -158,7 +158,7 @@ pub async fn a_volume_that_imitates_the_service_account_token_holds_a_pod(
         ],
     )
     .await?;
-    // The token that the API server adds is allowed, and so is the same volume in the manifest.
+    // The token volume that the API server adds is allowed. The same volume in the manifest is allowed too.
     let honest: [(&str, Change); 2] = [
         ("automatic", |pod| pod["spec"]["automountServiceAccountToken"] = json!(true)),
         ("by-hand", |pod| with_token(pod, &token_sources(), &json!({ "readOnly": true }))),

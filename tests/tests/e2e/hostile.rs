@@ -157,7 +157,7 @@ pub async fn many_unreadable_objects_do_not_delay_a_revocation(cluster: &Control
     Ok(())
 }
 
-/// The leader has no permission to list approvals. The readiness check and a metric report that it compiles nothing.
+/// The leader has no permission to list approvals. The readiness check and a metric report the broken watch.
 pub async fn a_leader_with_a_broken_watch_is_not_ready_and_names_the_watch() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let mut role: Value = serde_json::from_str(

@@ -1,4 +1,4 @@
-//! Mutating admission: a webhook or another policy completes a pod, and Assent compares the completed pod.
+//! Mutating admission: a webhook or another policy changes a new pod, and Assent compares the changed pod.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn with_initializer<'a>(cluster: &'a ControlPlane, name: &str) -> Result<S
     Ok(scene)
 }
 
-/// A policy that adds the initializer in one namespace, as some injectors do.
+/// Creates a policy that adds the initializer to pods of one namespace, as some injectors do.
 async fn injecting_policy(scene: &Scenario<'_>) -> Result<()> {
     let value = format!(
         "[Object.spec.initContainers{{name: 'storage-initializer', image: '{}', args: ['s3://models/bot/1']}}]",

@@ -93,7 +93,7 @@ pub async fn i3_a_deployment_comes_back_unchanged(cluster: &ControlPlane) -> Res
     let digest = scene.digest_of("v1").await?;
     scene.decide(Person::Carol, &scene.decision("Revoke", "v1", &digest, "ethics-board")).await?;
     scene.held("scorer", 3).await?;
-    // An approval counts only if it has a later second than the revocation.
+    // An approval counts only if it is created in a later second than the revocation.
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.approve("v1").await?;
     scene.running("scorer", 3).await?;
@@ -270,7 +270,8 @@ pub async fn a_system_with_many_large_versions_still_starts(cluster: &ControlPla
     Ok(())
 }
 
-/// Assent does not know the kind of this resource, as with the kinds of operators for serving and training.
+/// Assent does not know the kind of this resource. The resource stands for the custom resources of serving and training
+/// operators.
 pub async fn a_custom_resource_gets_the_events_of_its_pods(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "custom-resource", "high").await?;
     let schema =

@@ -76,8 +76,8 @@ macro_rules! own {
     }),*] };
 }
 
-/// One trial that needs a real node for each listed function. Trials with `(node)` share the control plane and one
-/// node, and the first of these trials starts the node. Every other trial starts its own control plane. A trial is
+/// One trial for each listed function. Each trial needs a real node. Trials with `(node)` share the control plane and
+/// one node, and the first of these trials starts the node. Every other trial starts its own control plane. A trial is
 /// skipped if this machine cannot run a node.
 macro_rules! on_node {
     ($stage:expr, $skip:expr, $($module:ident :: $test:ident $(($node:ident))?),* $(,)?) => { [$({

@@ -1,4 +1,4 @@
-//! Tests that need a real kubelet, because the simulated nodes run no containers that start and end.
+//! Tests that need a real kubelet, because the simulated nodes run no containers.
 //!
 //! Most containers ignore SIGTERM, so that they run until the end of their termination grace period.
 
@@ -204,8 +204,8 @@ pub async fn i2_a_deletion_just_before_a_revocation_does_not_delay_the_stop(
     end_within(&scene, node, begin, GRACE).await
 }
 
-/// A kubelet does not shorten a deletion in progress. If the deletion began before enforcing, an Event states this
-/// cause.
+/// A kubelet does not shorten a deletion in progress. If the deletion began before the namespace was enforced, an Event
+/// states this cause.
 pub async fn a_deletion_in_progress_is_not_shortened_and_its_cause_is_reported(
     cluster: &ControlPlane,
     node: &Node,

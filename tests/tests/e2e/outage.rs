@@ -18,7 +18,8 @@ pub async fn stage() -> Result<(ControlPlane, Assent)> {
     Ok((cluster, assent))
 }
 
-/// Approves a version with the container `revision` for `seconds` from now. Returns the end of the approval.
+/// Publishes a version whose container has `revision`, and approves it for `seconds` from now. Returns the end of the
+/// approval.
 pub async fn approve_until(
     scene: &Scenario<'_>,
     version: &str,

@@ -327,7 +327,7 @@ pub async fn history_lists_the_changes_of_a_system_in_order(cluster: &ControlPla
     let table = scene.assent(Person::Admin, &["history", "-A"]).await?.ok()?;
     ensure!(table.lines().next().is_some_and(|head| head.contains("NAMESPACE")), "{table}");
 
-    // This RBAC role does not list SystemHistory, as a role that is older than this kind.
+    // This RBAC role does not list SystemHistory, like a role that is older than this kind.
     let reads = json!({ "apiGroups": ["assent.dev"], "verbs": ["get", "list"],
         "resources": ["aisystems", "modelversions", "approvals", "risklevels", "approverroles"] });
     let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
@@ -624,7 +624,7 @@ pub async fn a_clearance_that_ends_soon_is_announced_and_can_be_renewed(
     };
     ensure!(events().await? == 0, "an Event repeats what the approver has just seen");
 
-    // Alice revokes her longer approval, so the clearance ends earlier.
+    // After a renewal, the clearance no longer ends soon. After a revocation, there is no clearance to renew.
     let revoke = ["revoke", "scorer", "--reason=shorter", "--yes"];
     scene.assent(Person::Alice, &["renew", "scorer", "--yes"]).await?.ok()?;
     until(SOON, "the condition ClearanceExpiring to disappear", async || {
@@ -640,7 +640,7 @@ pub async fn a_clearance_that_ends_soon_is_announced_and_can_be_renewed(
         "{nothing:?}"
     );
 
-    // A scheduled decommission also makes the clearance end earlier.
+    // A scheduled decommission makes the clearance end earlier.
     scene.assent(Person::Alice, &["approve", "scorer", "--yes"]).await?.ok()?;
     scene.is_cleared("v1").await?;
     let end = ["decommission", "scorer", "--date=6d", "--reason=the pilot ends", "--yes"];

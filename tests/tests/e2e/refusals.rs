@@ -1,5 +1,5 @@
 //! Attempts to bypass Assent, each made by a person with the rights to try it. dev has the role cluster-admin in the
-//! namespace, so a policy must refuse each attempt, and not RBAC.
+//! namespace. RBAC permits the attempts of dev, so a policy must refuse them.
 
 use std::time::Duration;
 

@@ -8,7 +8,8 @@ use assent_tests::{
 };
 use serde_json::{Value, json};
 
-/// The time of refusals before the cause of the refusals ends. By then, the back-off is about as long as this time.
+/// The time for which the API server refuses the pods. At the end of this time, the back-off is about equally
+/// long.
 const BACK_OFF: Duration = Duration::from_secs(45);
 
 fn sidecar() -> Value {

@@ -11,7 +11,7 @@ use crate::workloads::{SOON, level, replicas, revoke, set, temple};
 /// The time in which a test checks that a change does not happen.
 const A_WHILE: Duration = Duration::from_secs(3);
 
-/// Alice approves a version. Its level requires only one approval.
+/// Approves a version as Alice. The level of the system requires only one approval.
 async fn approve(scene: &Scenario<'_>, version: &str) -> Result<()> {
     // An approval counts only if it is created in a later second than the revocation before it.
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -239,7 +239,7 @@ pub async fn an_approval_dated_in_the_future_is_refused_and_a_revocation_is_not(
     ahead["spec"]["decision"] = json!("Revoke");
     ahead["spec"]["reason"] = json!("an outage");
     signing.merge(&ahead).await?.ok()?;
-    // The schema refuses an unreadable time in every decision. Only the time is invalid in this decision.
+    // The schema refuses an unreadable time in every decision. All other fields of this decision are valid.
     for (field, at) in [("notAfter", "/spec"), ("signedAt", "/spec/signature")] {
         let mut unreadable = renamed(&approval, "unreadable");
         let part = unreadable.pointer_mut(at).context("a part")?;
@@ -256,7 +256,7 @@ pub async fn an_owner_who_signs_does_not_count(cluster: &ControlPlane) -> Result
     ensure!(said.stdout.contains("you own the system"), "{}", said.stdout);
     signing.merge(&approval).await?.ok()?;
     signing.counts(&approval, "False", "ApproverIsOwner").await?;
-    // The groups that the role lists for a key also count.
+    // A signer is also an owner if a group owns the system and the role lists this group for the key.
     signing.list(&[("erin", json!({ "approver": { "user": "erin", "groups": ["builders"] } }))]).await?;
     let mut system = signing.scene.system("owning");
     system["spec"]["owners"] = json!([{ "kind": "Group", "name": "builders" }]);

@@ -1,4 +1,5 @@
-//! Pods of a `StatefulSet` wait for each other only as the set demands, and never for a pod that is not cleared.
+//! Pods of a `StatefulSet` wait for each other only as its `podManagementPolicy` requires. They never wait for an
+//! uncleared pod.
 
 use std::time::Duration;
 

@@ -32,8 +32,8 @@ async fn is_suspended(scene: &Scenario<'_>, name: &str) -> Result<(bool, bool)> 
     Ok((job["spec"]["suspend"] == true, job["metadata"]["labels"][SUSPENDED] == "true"))
 }
 
-/// Simulates the webhook of a queue in one namespace. The webhook suspends each Job with the label of the queue. It
-/// adds this label to a Job that asks for the default queue.
+/// Simulates the webhook of a queue in one namespace. The webhook suspends each Job with the label of the queue. If
+/// a Job has the label `default-queue` instead, the webhook suspends the Job and adds the label of the queue.
 async fn queue(scene: &Scenario<'_>) -> Result<()> {
     let name = format!("queue-{}", scene.namespace);
     let label = format!("metadata/labels/{}", QUEUE.replace('/', "~1"));
@@ -129,7 +129,7 @@ pub async fn a_queued_job_that_lost_its_clearance_goes_back_to_its_queue(
     Ok(())
 }
 
-/// A Job with a controller, as `JobSet` and others create them.
+/// Creates a parent object. Returns the manifest of a Job that the parent controls, as `JobSet` controls its Jobs.
 async fn child_job(scene: &Scenario<'_>, name: &str) -> Result<Value> {
     let parent = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": scene.namespace } });
     scene.apply(Person::Dev, &parent).await?;
@@ -268,7 +268,7 @@ pub async fn a_job_that_its_user_also_suspends_stays_suspended(cluster: &Control
     Ok(())
 }
 
-/// A chart with one Job as a pre-install hook. Helm waits for it.
+/// A chart with one Job as a pre-install hook. Helm waits for the hook.
 fn chart_with_a_hook(scene: &Scenario<'_>) -> Result<tempfile::TempDir> {
     let mut hook = scene.workload("batch/v1", "Job", "migrate", &pod_spec(&container("1")));
     hook["metadata"]["annotations"] = json!({ "helm.sh/hook": "pre-install" });

@@ -505,7 +505,8 @@ pub async fn audit_records_a_loss_and_stops_nothing(cluster: &ControlPlane) -> R
     scene.settled("scorer", 2, 1).await.map(drop)
 }
 
-/// Creates a custom resource with the `scale` subresource and `spec.suspend`. Returns a Deployment that it controls.
+/// Creates a custom resource with the `scale` subresource and `spec.suspend`. Returns a Deployment that
+/// the custom resource controls.
 pub async fn temple(scene: &Scenario<'_>) -> Result<Value> {
     let spec = json!({ "type": "object", "properties": { "replicas": { "type": "integer" }, "suspend": { "type": "boolean" } } });
     let status = json!({ "type": "object", "properties": { "replicas": { "type": "integer" } } });

@@ -39,7 +39,7 @@ use crate::{
 /// The predicted outcome for an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Outcome {
-    /// The object would run, or its namespace does not govern the object.
+    /// The object would run, because it is cleared or because its namespace does not hold it.
     Runs,
     /// The outcome is unknown: a controller creates the pods, and the manifest does not contain their template.
     Unforeseen,

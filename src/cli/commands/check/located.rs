@@ -1,4 +1,4 @@
-//! A YAML value that knows the line of each of its parts.
+//! A YAML value with the line of each of its parts.
 //!
 //! ```text
 //!  document ── serde-saphyr ──► Located ──► serde_json::Value, and the line at a JSON pointer

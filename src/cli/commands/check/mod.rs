@@ -4,7 +4,7 @@
 //! ```text
 //!  manifests ──► judge ──► Checked ─┬─ text, json, yaml
 //!                                   ├─ junit    one test case for each result
-//!                                   └─ sarif    one result for each object that would not run
+//!                                   └─ sarif    one result for each object whose outcome is not `Runs`
 //! ```
 
 mod judge;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Approval ─┬─ signed by a key that its ApproverRole lists ──► counts
-//!            ├─ Approve without a valid signature ────────────► Unproven, with the reason
+//!            ├─ Approve, Attest without a valid signature ────► Unproven, with the reason
 //!            └─ Reject, Revoke ───────────────────────────────► counts: it can only withhold
 //! ```
 

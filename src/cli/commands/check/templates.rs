@@ -1,4 +1,5 @@
-//! Finds the pod templates in an object of any kind. It has no list of kinds, so it works for future kinds too.
+//! Finds the pod templates in an object of any kind. The search uses no list of kinds, so it works for future
+//! kinds too.
 //!
 //! ```text
 //!  Pod ─────────────────────────────────────────────► itself

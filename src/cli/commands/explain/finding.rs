@@ -4,7 +4,7 @@
 //!  PodGroup + ExplainInput ──► PodFinding ─┬─ matching versions, or the closest one and the difference
 //!                                          └─ conclusion
 //!  SystemRecord ─┬─► SystemFinding ── VersionFinding ── reasons, remedies
-//!                └─► roles without enough approvals, and their holders
+//!                └─► roles that must approve or sign results, and their holders
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,7 +51,7 @@ impl<T> Seen<T> {
         }
     }
 
-    /// Whether the object exists and meets `condition`. `None` if the read failed.
+    /// Whether the object exists and meets `condition`. `None` if the person may not read the object.
     pub fn is(&self, condition: impl FnOnce(&T) -> bool) -> Option<bool> {
         match self {
             Self::Hidden => None,
@@ -111,12 +111,12 @@ pub struct Explanation {
     #[serde(skip)]
     pub is_image: bool,
     pub namespace: String,
-    /// Whether the namespace enforces. `None` if the read failed.
+    /// Whether the namespace enforces. `None` if the person may not read the namespace.
     pub enforced: Option<bool>,
-    /// `None` if the namespace has no mode, or if the read failed.
+    /// `None` if the namespace has no mode, or if the person may not read the namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// Whether the namespace has a `Clearance`. `None` if the read failed.
+    /// Whether the namespace has a `Clearance`. `None` if the person may not read the `Clearance`.
     pub has_clearance: Option<bool>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<Refusal>,
@@ -124,7 +124,7 @@ pub struct Explanation {
     pub pods: Vec<PodFinding>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub systems: Vec<SystemFinding>,
-    /// The roles without enough approvals.
+    /// The roles that must still approve or sign results.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<RoleFinding>,
 }
@@ -176,13 +176,13 @@ pub struct SystemFinding {
 pub struct VersionFinding {
     pub name: String,
     pub cleared: bool,
-    /// The end of the clearance. `None` if the version is not cleared.
+    /// The end of the clearance. `None` if the version is not cleared, or if the clearance has no end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
     /// Empty if the version is cleared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<ReasonFinding>,
-    /// Whether the Clearance has the same verdict. `None` if the read failed.
+    /// Whether the Clearance has the same verdict. `None` if the person may not read the Clearance.
     pub in_force: Option<bool>,
 }
 
@@ -196,7 +196,7 @@ pub struct ReasonFinding {
 #[derive(Clone, Debug, Serialize)]
 pub struct RoleFinding {
     pub role: String,
-    /// The holders of the role according to RBAC. `None` if the read failed.
+    /// The holders of the role by RBAC or by a key. `None` if the read failed.
     pub holders: Option<Vec<String>>,
 }
 
@@ -274,8 +274,8 @@ fn in_force(
     Some(listed == judgement.is_cleared())
 }
 
-/// The roles without enough approvals. Includes only versions that belong to the target and that the pods match. If
-/// there are no pods, includes every version of the target.
+/// The roles that must still approve or sign results. Considers only versions that belong to the target and that the
+/// pods match. If there are no pods, considers every version of the target.
 fn short_roles(facts: &ExplainInput, target: &Target, pods: &[PodFinding]) -> Vec<RoleFinding> {
     let asked = |version: &&ModelVersion| {
         let name = version.name_any();

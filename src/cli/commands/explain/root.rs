@@ -67,7 +67,7 @@ impl ResourceNames {
                 core if !core.contains('/') => session.client.list_core_api_resources(core).await,
                 group => session.client.list_api_group_resources(group).await,
             };
-            // Without permission for discovery, only the exact kind matches.
+            // Without permission for discovery, only the full kind matches.
             self.0.insert(root.api_version.clone(), resources.unwrap_or_default());
         }
         self.0[&root.api_version].resources.iter().any(|resource| {

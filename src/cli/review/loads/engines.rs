@@ -48,8 +48,8 @@ pub enum Loads {
     Hub(&'static str),
     /// Runs code that comes with the model.
     Code,
-    /// Allows a change of the loaded content at run time. Contains the values with this effect, and the reason. No
-    /// values means every value.
+    /// Allows a change of the loaded content at run time. Contains the values with this effect, and the reason. If the
+    /// list is empty, every value has this effect.
     Later(&'static [&'static str], &'static str),
     /// Installs packages at start, if its value contains one of these words.
     Installs(&'static [&'static str]),

@@ -21,7 +21,7 @@ impl<'a> Words<'a> {
         lists.into_iter().map(|(name, words)| (name, Self(words)))
     }
 
-    /// The words after expansion of variables. A shell script becomes its own words.
+    /// The words after expansion of variables. A shell script is split into its words.
     pub fn expanded(&self, container: &Container) -> Vec<String> {
         let words = self.0.iter().map(|word| expand(word, container));
         words

@@ -1,5 +1,5 @@
-// Command redis is the Redis that Argo CD's controller and repository server share: in memory, at the address
-// that its argument says.
+// Command redis runs an in-memory Redis at the address in its argument. The controller and the repository server of
+// Argo CD share this Redis.
 package main
 
 import (

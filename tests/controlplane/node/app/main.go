@@ -1,6 +1,6 @@
-// Command app is what the images of the test node contain. Its first argument says what it does:
+// Command app is the only program in the images of the test node. Its first argument selects the mode:
 //
-//	app                    waits for SIGTERM: this makes it the pause image too
+//	app                    waits for SIGTERM, so it is also the program of the pause image
 //	app serve ADDR         answers GET /?p=PATH,… with the content of these files, until SIGTERM
 //	app stubborn ADDR      the same, but ignores SIGTERM: only SIGKILL ends it
 //	app once               ends at once
@@ -55,7 +55,7 @@ func serve(address string) {
 	os.Exit(1)
 }
 
-// reap collects children whose parent ended: the first process of a pod inherits them.
+// reap collects exited child processes. The first process of a pod inherits the children of other ended processes.
 func reap() {
 	for {
 		if pid, _ := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 {

@@ -9,8 +9,8 @@
 //!                      └─ policies that only look, 1 system, 50 systems x 2
 //! ```
 //!
-//! The last two cases show the minimum cost of such policies. One mutating and one validating policy "only
-//! look": they read an equal Clearance, as the policies of Assent do, but check nothing.
+//! The last two cases show the minimum cost of policies that read a Clearance. One mutating and one validating policy
+//! "only look": they read an equal Clearance, as the policies of Assent do, but check nothing.
 
 use std::time::{Duration, Instant};
 
@@ -199,7 +199,7 @@ async fn in_turn<T>(
     Ok(figures)
 }
 
-/// The duration of each creation, in milliseconds.
+/// The median duration of a creation by place and round, in milliseconds.
 async fn latency(rest: &Rest, creations: &[Creation], rounds: usize, requests: usize) -> Result<Figures> {
     in_turn(creations, rounds, requests, async |creation| Ok(ms(rest.timed(creation.request()?).await?.1)))
         .await

@@ -33,7 +33,7 @@ const VERSION: &str = "system-0-v0";
 /// The number of concurrent requests of the client.
 const CONCURRENCY: usize = 16;
 
-/// The number of namespaces in which a pod is created after the expiry.
+/// The number of namespaces in which a dry run creates a pod after the expiry.
 const SAMPLE: usize = 50;
 
 /// The validity of the approvals. Within this time, all approvals must be created and compiled.
@@ -182,8 +182,8 @@ async fn last_rewritten(admin: &Rest, count: usize, end: Timestamp) -> Result<f6
     Ok(ms(until_all(admin, count, false).await?.duration_since(end)?))
 }
 
-/// Creates one pod in each sampled namespace after `end`. Returns the number of pods that are admitted without a gate.
-/// The other pods are held, or they are refused while the expired Clearance still exists.
+/// Makes a dry run of the creation of one pod in each sampled namespace after `end`. Returns the number of pods that
+/// are admitted without a gate. The other pods are held, or they are refused while the expired Clearance still exists.
 #[allow(clippy::cast_precision_loss, reason = "counts are small")]
 async fn admitted_after(admin: &Rest, count: usize, end: Timestamp) -> Result<f64> {
     let pod = world::pod(SYSTEM, VERSION);

@@ -154,7 +154,8 @@ pub async fn from_end<T>(work: impl Future<Output = Result<T>>) -> Result<Instan
     work.await.map(|_| Instant::now())
 }
 
-/// Creates a pod of a new system that waits for one approval, and waits until the operator is idle.
+/// Creates a new system, and a pod of the system that needs one approval. Then waits 0.7 s, so that the operator can
+/// become idle.
 async fn held_pod(admin: &Rest, namespace: &str, system: usize) -> Result<String> {
     let (name, version) = (world::system_name(system), world::version_name(system, 0));
     admin.create(&world::ours(namespace, "aisystems"), &world::ai_system(&name, "limited")).await?;

@@ -141,7 +141,7 @@ impl Row {
     }
 }
 
-/// Formats a value with a sensible number of digits.
+/// Formats a median and its range. A larger median has fewer decimals.
 fn show(Spread { median, min, max }: Spread) -> String {
     let decimals = if median >= 100.0 {
         0

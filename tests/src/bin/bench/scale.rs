@@ -339,7 +339,8 @@ async fn compiles(address: &str) -> Option<usize> {
     answer.lines().find(|line| line.starts_with("assent_compiles_total"))?.rsplit(' ').next()?.parse().ok()
 }
 
-/// Reads all objects that the operator reads, all kinds at the same time. Returns the time and the size in MiB.
+/// Reads all objects of the main kinds that the operator reads. Reads the kinds at the same time. Returns the time and
+/// the size in MiB.
 async fn everything(rest: &Rest) -> Result<(Duration, f64)> {
     let ours = |plural: &str| format!("/apis/assent.dev/v1alpha1/{plural}");
     let begin = Instant::now();

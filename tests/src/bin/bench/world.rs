@@ -37,7 +37,8 @@ pub fn version_name(system: usize, version: usize) -> String {
     format!("system-{system}-v{version}")
 }
 
-/// Creates a namespace and waits until pods can be created in it.
+/// Creates a namespace. Waits until the API server holds an uncleared pod in a governed namespace, or admits it in an
+/// ungoverned one.
 pub async fn namespace(rest: &Rest, name: &str, governed: bool) -> Result<()> {
     let namespace = if governed { self::governed(name) } else { plain(name) };
     rest.create("/api/v1/namespaces", &namespace).await?;

@@ -3,10 +3,10 @@
 //! They do not retry a request that is refused or gets no response.
 //!
 //! ```text
-//!  namespace ─┬─ AISystem scorer, of level chaos (risk-officer) or chaos-two (and ethics-board)
+//!  namespace ─┬─ AISystem scorer, of level chaos (risk-officer) or chaos-two (risk-officer, ethics-board)
 //!             ├─ ModelVersion v1 … v4      Approve, Reject, Revoke, for seconds or permanently
-//!             ├─ Deployment web, guarded   rolled out to one of them, or to a revision without a ModelVersion
-//!             └─ pods                      of one of them, or changed
+//!             ├─ Deployment web, guarded   rolled out to one of the versions, or to a revision without a ModelVersion
+//!             └─ pods                      of one of the versions, or with one changed detail
 //! ```
 
 use std::time::Duration;
@@ -100,7 +100,7 @@ impl<'a> Churn<'a> {
         (taken, refused)
     }
 
-    /// All approvers permanently approve the version that each Deployment `web` requests at the end.
+    /// Approves the version that each Deployment `web` requests at the end, permanently and by all approvers.
     pub async fn approve_final_versions(&mut self) -> Result<()> {
         // A decision against the version in the same second would take precedence.
         sleep(Duration::from_secs(2)).await;
@@ -217,7 +217,7 @@ impl<'a> Churn<'a> {
         self.create(scene, pod).await
     }
 
-    /// Creates a pod that differs from an approved version in one detail.
+    /// Creates a pod that differs from a ModelVersion in one detail.
     async fn create_a_changed_pod(&mut self, scene: usize, version: u8) -> Result<()> {
         let mut pod = self.scenes[scene].pod("changed", &container(&version.to_string()));
         match self.rng.u8(0..6) {

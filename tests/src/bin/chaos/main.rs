@@ -149,7 +149,7 @@ impl TestBed {
         Ok(Self { cluster, clock, rounds: 0 })
     }
 
-    /// Runs a seed with its own operators and namespaces. Returns the verdict of the witness, and the testimony for it.
+    /// Runs a seed with its own operators and namespaces. Returns the verdict, and the testimony of the run.
     pub async fn play(&mut self, seed: u64, plan: &Plan, length: Duration) -> Result<(Verdict, Testimony)> {
         self.rounds += 1;
         let names = (0..NAMESPACES).map(|n| format!("chaos-{seed}-{}-{n}", self.rounds));

@@ -8,7 +8,7 @@ use crate::stage::{Attempt, CREDIT_SCORER, CV_SCREENER, Stage, ensure_contains, 
 /// A digest that no version has.
 const OUTDATED: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
-/// Both required roles approve credit-scorer. The pods stay held after the first approval and run after the second.
+/// Approves credit-scorer in both required roles. The pods stay held after the first approval and run after the second.
 pub async fn approve_credit_scorer(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "The required roles approve, and the workload starts",
@@ -112,7 +112,7 @@ async fn refusals<'a>(stage: &'a Stage<'_>, approve: &str) -> Result<Vec<Attempt
     ])
 }
 
-/// The API server records an approval of any digest. The approval counts only for content with that digest.
+/// Approves an unknown digest. The API server records the approval, but it counts only for content with that digest.
 async fn outdated(stage: &Stage<'_>) -> Result<()> {
     let create = async {
         let create = "kubectl create -f - -o=jsonpath={.metadata.name}";

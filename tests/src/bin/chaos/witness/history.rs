@@ -80,7 +80,7 @@ pub struct ClearancePeriod {
     pub from: Timestamp,
     /// The end, or `None` for the current one.
     pub to: Option<Timestamp>,
-    /// The spec. `None` if the watch missed it, because the generation of the next state is higher by more than one.
+    /// The spec, or `None` if the watch missed it. A generation that increases by more than one shows the missed spec.
     pub spec: Option<Value>,
 }
 

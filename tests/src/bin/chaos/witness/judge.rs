@@ -13,7 +13,7 @@
 //! LAG, grace period and SLACK count only while the required components are up ([`Uptime`]). Decisions of the API
 //! server require the API server and etcd. The work of the operator also requires a leading operator.
 //!
-//! The API server ends an approval in the exact second. The operators' clocks do not affect this. Only the stop of
+//! The API server ends an approval in the exact second. The operators' clocks do not affect this end. Only the stop of
 //! running pods depends on the operator's clock. The stop is late if the clock is slow, and early if the clock is fast.
 //! One operator may start a grace period and another may end it. Then the grace period is wrong by the difference
 //! between their clocks.
@@ -303,7 +303,7 @@ fn led(history: &History, testimony: &Testimony) -> Uptime {
         if leader.is_empty() {
             down.push((*from, to));
         }
-        // An outage ends at the latest with the leadership. The recovery time of the next leader covers the open work.
+        // An outage ends at the latest with the leadership. The recovery time of the next leader covers the rest.
         let outages = testimony.outages.iter().filter(|outage| outage.who == *leader);
         for outage in outages.filter(|outage| outage.from < to && *from <= outage.to) {
             let hindered = matches!(outage.what.split('(').next(), Some("Storm" | "Partition"));
