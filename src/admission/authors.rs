@@ -25,8 +25,18 @@ struct Stamp {
 }
 
 /// The fields of an `AISystem` that approvers rely on: all but `decommission`.
-const AUTHORED: [&str; 7] =
-    ["intendedPurpose", "owners", "riskLevel", "jurisdictions", "provider", "documentation", "dependsOn"];
+const AUTHORED: [&str; 10] = [
+    "intendedPurpose",
+    "owners",
+    "riskLevel",
+    "jurisdictions",
+    "provider",
+    "documentation",
+    "risks",
+    "hostedModels",
+    "suppliers",
+    "dependsOn",
+];
 
 pub(super) fn policies() -> Vec<PolicyObject> {
     let differs = AUTHORED.map(|field| format!("object.spec.?{field} != oldObject.spec.?{field}"));

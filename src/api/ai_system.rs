@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Conditions, Digest, conditions_schema};
+use super::{Conditions, Digest, HostedModel, ReviewDates, Risk, conditions_schema};
 
 /// Purpose, owners and risk level of an AI system in the inventory of the organisation (ISO/IEC 42001 A.4.2, A.6.2).
 ///
@@ -40,7 +40,7 @@ use super::{Conditions, Digest, conditions_schema};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AISystemSpec {
-    /// Purpose of the system and its intended users (EU AI Act article 3(12)). Approvers sign it.
+    /// Purpose of the system and its intended users (EU AI Act article 3(12)). Approvers sign this text.
     /// Example: `Scores the creditworthiness of persons who apply for a consumer loan`.
     #[schemars(length(min = 1, max = 4096))]
     pub intended_purpose: String,
@@ -70,6 +70,24 @@ pub struct AISystemSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub documentation: Vec<Document>,
+
+    /// Risks of the system with their treatment (ISO/IEC 42001 6.1.2 to 6.1.4). Approvers sign the risks if the risk
+    /// level requires them. Default: none. Example: the file `examples/evidence/system.yaml`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub risks: Vec<Risk>,
+
+    /// Models that the system calls at a provider and that do not run in this cluster. Approvers sign them.
+    /// Default: none. Example: `[{ name: summaries, provider: OpenAI, model: gpt-5 }]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub hosted_models: Vec<HostedModel>,
+
+    /// Organisations that supply hosted models, with their certifications (ISO/IEC 42001 A.10.3). Default: none.
+    /// Example: `[{ name: OpenAI, certifications: [{ name: ISO/IEC 42001 }] }]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub suppliers: Vec<Provider>,
 
     /// Other AI systems that this system needs, for example because it reads their output (EU AI Act annex IV 2(a)).
     /// Default: none. Example: `[{ name: fraud-detector }]`.
@@ -114,7 +132,7 @@ pub enum OwnerKind {
 }
 
 /// The organisation that provides a system (EU AI Act article 3(3)).
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Provider {
     /// Name of the organisation. Example: `Acme Bank SE`.
@@ -128,7 +146,7 @@ pub struct Provider {
 }
 
 /// A certification of a provider, with its end.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Certification {
     /// Name of the certification, as a risk level requires it. Example: `ISO/IEC 42001`.
@@ -144,10 +162,13 @@ pub struct Certification {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub uri: Option<String>,
+    /// Digest of the certificate. Default: none. Example: `sha256:` and 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 /// A document about a system.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Document {
     /// Type of the document, as a `RiskLevel` requires it. Example: `impact-assessment`.
@@ -161,6 +182,18 @@ pub struct Document {
     /// Example: `sha256:` and 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
+    /// Person or team that is responsible for the document. Default: none. Example: `credit-ml`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub owner: Option<String>,
+    /// Version of the document. Default: none. Example: `2.1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub version: Option<String>,
+    /// Dates of the last and the next review. Approvers sign them if the risk level requires reviews of documents.
+    /// Default: none. Example: `{ last: 2026-09-01T00:00:00Z }`.
+    #[serde(default, skip_serializing_if = "ReviewDates::is_empty")]
+    pub review: ReviewDates,
 }
 
 /// A reference to another AI system.
@@ -205,7 +238,8 @@ pub struct AISystemStatus {
 
     /// Conditions of the system. `Cleared`: whether a version may run. `Ready`: the state for kstatus. `Stalled`:
     /// whether a person must act, because waiting does not help. `PodsHeld`: whether pods are held.
-    /// `ClearanceExpiring`: a clearance ends soon. Absent before the first status.
+    /// `ClearanceExpiring`: a clearance ends soon. `ReviewsOverdue`: reviews are overdue, and the level only warns.
+    /// Absent before the first status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
@@ -260,6 +294,10 @@ pub const PODS_HELD: &str = "PodsHeld";
 
 /// The type of the condition that states that a clearance ends soon. The message states the reason.
 pub const CLEARANCE_EXPIRING: &str = "ClearanceExpiring";
+
+/// The type of the condition that states that reviews of risks or documents are overdue and the risk level only warns.
+/// The message names them.
+pub const REVIEWS_OVERDUE: &str = "ReviewsOverdue";
 
 /// Numbers of the pods of a system.
 #[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

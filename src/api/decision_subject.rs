@@ -40,8 +40,18 @@ pub struct DecisionSubjectSpec {
     #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
     pub required_documents: Vec<String>,
 
+    /// Whether the risk level required risks at the first decision. Then the subject digest covers `spec.risks` of the
+    /// `AISystem`. Default: false. Example: `true`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required_risks: bool,
+
+    /// Whether the risk level required reviews of documents at the first decision. Then the subject digest covers the
+    /// review dates of the required documents. Default: false. Example: `true`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required_document_review: bool,
+
     /// Copy of the spec of the `AISystem` at the first decision. The subject digest covers its purpose, its risk level,
-    /// its jurisdictions and the required documents.
+    /// its jurisdictions, its hosted models and the required risks and documents.
     pub ai_system: AISystemSpec,
 
     /// Copy of the spec of the `ModelVersion`. The subject digest covers all of it.

@@ -33,8 +33,11 @@ mod decision_subject;
 mod digest;
 mod duration;
 mod governance;
+mod hosted_model;
 mod model_version;
 mod required_assessment;
+mod review;
+mod risk;
 mod risk_level;
 mod runtime;
 mod system_history;
@@ -45,7 +48,7 @@ mod volume;
 
 pub use ai_system::{
     AISystem, AISystemSpec, AISystemStatus, CLEARANCE_EXPIRING, Certification, Decommission, Document, Owner,
-    OwnerKind, PODS_HELD, PodCount, Provider, SystemReference, VersionSummary,
+    OwnerKind, PODS_HELD, PodCount, Provider, REVIEWS_OVERDUE, SystemReference, VersionSummary,
 };
 pub use approval::{
     Approval, ApprovalSpec, ApprovalStatus, Approver, AttestedAssessment, Decision, Signature,
@@ -64,11 +67,14 @@ pub use decimal::{Decimal, InvalidDecimal};
 pub use decision_subject::{DecisionSubject, DecisionSubjectSpec};
 pub use digest::{Digest, InvalidDigest};
 pub use governance::{Governance, MODE_LABEL, Mode, SCOPE_LABEL, Scope};
+pub use hosted_model::{Agreement, HostedModel, RequiredOfHostedModels};
 pub use model_version::{
     Artifact, CountedApproval, Evidence, ModelVersion, ModelVersionSpec, ModelVersionStatus, Provenance,
     RequirementState, RequirementStatus,
 };
 pub use required_assessment::{Comparator, RequiredAssessment, measure};
+pub use review::{OverdueAction, RequiredReview, ReviewDates};
+pub use risk::{RequiredRisks, Risk, RiskRating, RiskTreatment};
 pub use risk_level::{
     Control, ImagePolicy, OnLoss, OnLossMode, RequiredApproval, RiskLevel, RiskLevelSpec, RiskLevelStatus,
 };
@@ -92,7 +98,8 @@ pub use volume::{
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-/// The API group of all custom resources, labels, annotations and virtual RBAC resources of Assent.
+/// The API group of all custom resources and virtual RBAC resources of Assent, and the prefix of all its labels and
+/// annotations.
 pub const GROUP: &str = "assent.dev";
 
 /// The label with which a pod names its [`AISystem`].
@@ -110,8 +117,8 @@ pub const HELD_LABEL: &str = "assent.dev/held";
 /// user suspended that Job.
 pub const SUSPENDED_LABEL: &str = "assent.dev/suspended";
 
-/// The label of a `ControllerRevision` that contains an object that the operator stopped. The value is the name of the
-/// system.
+/// The label of a `ControllerRevision` with the manifest of a pod without an owner, which the operator stopped. The
+/// value is the name of the system.
 ///
 /// This label is not [`SYSTEM_LABEL`], because a `StatefulSet` that selects its pods by [`SYSTEM_LABEL`] would adopt
 /// the revision.
@@ -124,7 +131,8 @@ pub const STOPPED_FOR_LABEL: &str = "assent.dev/stopped-for";
 /// The annotation with the `activeDeadlineSeconds` that the operator set on a pod.
 pub const DEADLINE_ANNOTATION: &str = "assent.dev/deadline";
 
-/// The annotation that the operator sets when it removes the gate: `<model version>@<subject digest>`.
+/// The annotation that the operator sets when it removes the gate: `<model version>@<subject digest> <time>`, or
+/// `ungoverned <time>` if the pod is not governed.
 pub const RELEASED_ANNOTATION: &str = "assent.dev/released";
 
 /// The annotation of a workload with refused pods. Its value is the time at which the operator made the workload retry.

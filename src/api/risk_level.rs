@@ -5,7 +5,9 @@ use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Conditions, RequiredAssessment, conditions_schema};
+use super::{
+    Conditions, RequiredAssessment, RequiredOfHostedModels, RequiredReview, RequiredRisks, conditions_schema,
+};
 
 /// Requirements of a level of risk, as in the EU AI Act or in the scheme of the organisation.
 ///
@@ -82,6 +84,21 @@ pub struct RiskLevelSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub documents: Vec<String>,
+
+    /// Review that each required document needs. Default: none, so the dates of the documents do not matter.
+    /// Example: `{ maxAge: 8760h, overdue: Withhold }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_review: Option<RequiredReview>,
+
+    /// Risks that the system must state in `spec.risks`: at least one, and all within these limits. Approvers sign
+    /// the risks. Default: none, so the system need not state risks. Example: `{ maxResidual: Medium }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risks: Option<RequiredRisks>,
+
+    /// Requirements for the hosted models in `spec.hostedModels` of the system. Default: none.
+    /// Example: `{ certifications: [ISO/IEC 42001], agreement: true }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosted_models: Option<RequiredOfHostedModels>,
 
     /// Parts of `spec.provenance` that a model version must state: `Data`, `BaseModel`, `Architecture`, `Rationale`,
     /// `Tests` or `Sbom`. Default: none. Example: `[Data, Tests]`.

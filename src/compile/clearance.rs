@@ -80,13 +80,21 @@ pub fn compile_within(
         withheld::add(&mut spec.systems, withheld_versions(namespace, &judged), bytes);
     }
     let remembered = remember_losses(&mut spec.systems, facts, now);
-    let revisit = judged.values().filter_map(|j| j.revisit).chain(remembered).chain(revisit_terms).min();
+    let revisit = judged.values().filter_map(|j| j.revisit).chain(remembered).chain(revisit_terms);
+    let revisit = revisit.chain(next_review(facts, now)).min();
     let described = !(facts.systems.is_empty() && facts.versions.is_empty() && spec.systems.is_empty());
     Compiled {
         clearance: (governance.mode.is_some() || described).then_some(spec),
         statuses: Statuses::new(namespace, facts, &judged, now),
         revisit,
     }
+}
+
+/// The next time at which a review becomes overdue. The review can change a status even if it withholds no version.
+fn next_review(facts: &NamespaceFacts, now: Timestamp) -> Option<Timestamp> {
+    let with_level = facts.systems.values().filter_map(|s| Some((s, facts.levels.get(&s.spec.risk_level)?)));
+    let due = with_level.flat_map(|(system, level)| policy::due_times(&system.spec, &level.spec));
+    due.filter(|due| *due > now).min()
 }
 
 /// The time at which the namespace got its current mode and scope. The time has whole seconds, because it is compared

@@ -23,8 +23,8 @@ use crate::{
     api::{
         AISystem, AISystemStatus, Approval, ApprovalStatus, Approver, AssessmentSpec, AssessmentStatus,
         AttestedAssessment, CLEARANCE_EXPIRING, Condition, CountedApproval, Decision, Digest, ModelVersion,
-        ModelVersionStatus, RequirementStatus, RiskLevel, RiskLevelStatus, TrustedSidecar,
-        TrustedSidecarStatus, VersionSummary, condition,
+        ModelVersionStatus, OverdueAction, REVIEWS_OVERDUE, RequirementStatus, RiskLevel, RiskLevelStatus,
+        TrustedSidecar, TrustedSidecarStatus, VersionSummary, condition,
     },
     policy::{
         self, ApprovalEffect, AssessmentEffect, NotSigned, Reason, RecordedDecision, Verdict, approver_of,
@@ -289,6 +289,7 @@ fn of_system(
     let first = cleared.iter().filter(|(_, j)| j.ending.is_some()).min_by_key(|(_, j)| j.not_after);
     let content = first.and_then(|(name, judged)| judged.expiring(namespace, name));
     conditions.extend(expiring(content, system.generation, before, now));
+    conditions.extend(reviews_overdue(namespace, facts, system, now));
     AISystemStatus {
         observed_generation: system.generation,
         conditions,
@@ -299,6 +300,27 @@ fn of_system(
         decommissioned: (due || was).then_some(true),
         pods: None,
     }
+}
+
+/// The `ReviewsOverdue` condition, if reviews are overdue and the level only warns.
+fn reviews_overdue(
+    namespace: &str,
+    facts: &NamespaceFacts,
+    system: &Cached<AISystem>,
+    now: Timestamp,
+) -> Option<Condition> {
+    let level = facts.levels.get(&system.spec.risk_level)?;
+    let overdue = policy::overdue(&system.spec, &level.spec, OverdueAction::Warn, now);
+    let overdue = overdue.map(|review| review.to_string()).collect::<Vec<_>>();
+    let name = &system.name;
+    let message = format!(
+        "{} (review, then state the new dates: kubectl edit aisystem/{name} -n {namespace})",
+        overdue.join("; ")
+    );
+    let before = system.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let message = shorten(plain(&message).into_owned(), 4096);
+    let (type_, generation) = ((REVIEWS_OVERDUE, true), system.generation);
+    (!overdue.is_empty()).then(|| condition(before, type_, "ReviewOverdue", message, generation, now))
 }
 
 fn summary(name: &str, judged: &Judged) -> VersionSummary {

@@ -28,7 +28,7 @@ use super::{
     write::MANAGER,
 };
 use crate::{
-    api::{AISystem, DecisionSubject, DecisionSubjectSpec, Digest, ModelVersion},
+    api::{AISystem, DecisionSubject, DecisionSubjectSpec, Digest, ModelVersion, RiskLevel},
     watch::request,
 };
 
@@ -37,7 +37,7 @@ use crate::{
 struct Content {
     system: Arc<Cached<AISystem>>,
     version: Arc<Cached<ModelVersion>>,
-    required_documents: Vec<String>,
+    level: Option<Arc<RiskLevel>>,
 }
 
 /// The recorded subjects and the last content of one namespace.
@@ -99,10 +99,9 @@ fn contents(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<Digest, Con
     let content = |version: &Arc<Cached<ModelVersion>>| {
         let digest = statuses.versions.get(&version.name)?.subject_digest.clone()?;
         let system = facts.systems.get(&version.spec.system)?;
-        let level = facts.levels.get(&system.spec.risk_level);
-        let required_documents = level.map(|level| level.spec.documents.clone()).unwrap_or_default();
+        let level = facts.levels.get(&system.spec.risk_level).map(Arc::clone);
         let (system, version) = (Arc::clone(system), Arc::clone(version));
-        Some((digest, Content { system, version, required_documents }))
+        Some((digest, Content { system, version, level }))
     };
     facts.versions.values().filter_map(content).collect()
 }
@@ -147,10 +146,13 @@ async fn write(
 
 impl Content {
     fn spec(&self, digest: &Digest) -> DecisionSubjectSpec {
+        let level = self.level.as_ref().map(|level| &level.spec);
         DecisionSubjectSpec {
             subject_digest: digest.clone(),
             model_version: self.version.name.clone(),
-            required_documents: self.required_documents.clone(),
+            required_documents: level.map(|level| level.documents.clone()).unwrap_or_default(),
+            required_risks: level.is_some_and(|level| level.risks.is_some()),
+            required_document_review: level.is_some_and(|level| level.document_review.is_some()),
             ai_system: self.system.spec.clone(),
             version: self.version.spec.clone(),
         }

@@ -8,6 +8,7 @@ use super::{
     ApprovalEffect, Authors, Elsewhere, Reason, RecordedAssessment, RecordedDecision,
     assessments::{Finding, Selected, select},
     effect::{Record, end, whole_seconds},
+    hosted_models, reviews,
     roles::assign_roles,
 };
 use crate::api::{
@@ -116,7 +117,10 @@ fn instants(facts: &Facts<'_>) -> BTreeSet<Timestamp> {
     let certifications = providers.flat_map(|p| &p.certifications).filter_map(|c| c.not_after.as_ref());
     let decommission =
         facts.system.into_iter().filter_map(|system| system.decommission.as_ref()).map(|d| &d.date);
-    approvals.chain(certifications.chain(decommission).map(|time| whole_seconds(time.0))).collect()
+    let of_system = certifications.chain(decommission).map(|time| whole_seconds(time.0));
+    let hosted = facts.system.into_iter().flat_map(hosted_models::end_times);
+    let reviews = facts.system.zip(facts.level).into_iter().flat_map(|(s, l)| reviews::due_times(s, l));
+    approvals.chain(of_system).chain(hosted).chain(reviews).collect()
 }
 
 fn outcome(
@@ -134,6 +138,8 @@ fn outcome(
         let by_tag = unpinned(&facts.version.runtime).filter(|_| by_digest);
         reasons.extend(by_tag.map(|image| Reason::ImageNotPinned { image: image.to_owned() }));
         reasons.extend(undocumented(facts.version, system, level, now));
+        reasons.extend(hosted_models::reasons(system, level, now));
+        reasons.extend(reviews::reasons(system, level, now));
         reasons.extend(selected.iter().filter_map(|selected| selected.at(now).reason()));
         let missing = missing_approvals(level, &effects);
         reasons.extend(decisions(facts.name, record, &effects, &missing));
@@ -213,15 +219,15 @@ fn undocumented(
     now: Timestamp,
 ) -> Vec<Reason> {
     let has_document = |wanted: &&String| system.documentation.iter().any(|d| d.type_ == **wanted);
-    let held = system.provider.iter().flat_map(|p| &p.certifications);
-    let held = held.filter(|c| c.not_after.as_ref().is_none_or(|end| now < whole_seconds(end.0)));
-    let held: BTreeSet<_> = held.map(|c| &c.name).collect();
     let documents = level.documents.iter().filter(|d| !has_document(d));
     let documents = documents.map(|document| Reason::DocumentMissing { document: document.clone() });
     let evidence = level.evidence.iter().filter(|e| !states(version, **e));
     let evidence = evidence.map(|evidence| Reason::EvidenceMissing { evidence: *evidence });
-    let certifications = level.certifications.iter().filter(|c| !held.contains(c));
-    let certifications = certifications.map(|c| Reason::CertificationMissing { certification: c.clone() });
+    let certifications = hosted_models::missing(system.provider.as_ref(), &level.certifications, now);
+    let certifications = certifications.map(|certification| Reason::CertificationMissing {
+        certification: certification.clone(),
+        supplier: None,
+    });
     documents.chain(evidence).chain(certifications).collect()
 }
 

@@ -23,10 +23,12 @@ mod convert;
 mod effect;
 mod fields;
 mod hooks;
+mod hosted_models;
 mod judgement;
 mod matching;
 mod reason;
 mod result_effect;
+mod reviews;
 mod roles;
 mod scope;
 mod signature;
@@ -47,10 +49,12 @@ pub use effect::{ApprovalEffect, Authors, RecordedDecision, end};
 pub use fields::{
     ANNOTATIONS, Class, FIELDS, FORMER_FIELDS, HARMLESS_ANNOTATIONS, free_fields, is_refused_annotation,
 };
+pub use hosted_models::undeclared;
 pub use judgement::{Facts, Judgement, Verdict, judge, unpinned};
 pub use matching::{matches, runtime_of_pod};
 pub use reason::{Elsewhere, Reason};
 pub use result_effect::{CitedResult, Comparison, Inconclusive, Measured, ResultEffect};
+pub use reviews::{OverdueReview, Reviewed, due_times, overdue};
 pub use scope::narrowest_scope;
 pub use signature::{
     ApproverRoles, NotSigned, SIGNATURE_NAMESPACE, approver_of, attester_of, public_key, signed_text,

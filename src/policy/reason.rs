@@ -5,8 +5,8 @@ use std::fmt;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Capacity, CitedResult, Comparison, Inconclusive, RecordedDecision};
-use crate::api::Evidence;
+use super::{Capacity, CitedResult, Comparison, Inconclusive, OverdueReview, RecordedDecision};
+use crate::api::{Evidence, RiskRating};
 
 /// A decision that names another version with the same content.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,11 +114,39 @@ pub enum Reason {
         /// The missing part.
         evidence: Evidence,
     },
-    /// A certification of the provider that the level requires is missing or has ended.
+    /// The provider of the system, or the provider of a hosted model, does not hold a certification that the level
+    /// requires, or the certification has ended.
     CertificationMissing {
         /// The name of the certification.
         certification: String,
+        /// The provider of the hosted model. `None` for the provider of the system.
+        supplier: Option<String>,
     },
+    /// The provider of a hosted model retired it.
+    HostedModelRetired {
+        /// The name of the hosted model in the system.
+        model: String,
+        /// The time of the retirement.
+        since: Timestamp,
+    },
+    /// A hosted model has no agreement, and the level requires one.
+    AgreementMissing {
+        /// The name of the hosted model in the system.
+        model: String,
+    },
+    /// The level requires risks, and the system states none.
+    RiskMissing,
+    /// The rating of a risk after its treatment is higher than the level accepts.
+    RiskTooHigh {
+        /// The name of the risk.
+        risk: String,
+        /// The rating of the risk.
+        residual: RiskRating,
+        /// The highest accepted rating.
+        accepted: RiskRating,
+    },
+    /// A risk or a document needs a review.
+    ReviewOverdue(OverdueReview),
     /// The newest signed result is older than the level allows.
     AssessmentExpired {
         /// The name of the requirement in the level.
@@ -195,6 +223,11 @@ impl Reason {
             Self::DocumentMissing { .. } => "DocumentMissing",
             Self::EvidenceMissing { .. } => "EvidenceMissing",
             Self::CertificationMissing { .. } => "CertificationMissing",
+            Self::HostedModelRetired { .. } => "HostedModelRetired",
+            Self::AgreementMissing { .. } => "AgreementMissing",
+            Self::RiskMissing => "RiskMissing",
+            Self::RiskTooHigh { .. } => "RiskTooHigh",
+            Self::ReviewOverdue(_) => "ReviewOverdue",
             Self::ApprovalExpired { .. } => "ApprovalExpired",
             Self::AwaitingApproval { .. } => "AwaitingApproval",
             Self::CapacityExceeded(_) => "CapacityExceeded",
@@ -224,6 +257,7 @@ impl Reason {
         let in_role = |verb: &str, role: &str| {
             format!("someone in role {role} runs: {}", command(verb, &format!(" --role {role}")))
         };
+        let edit = |what: &str| format!("{what}: kubectl edit aisystem/{system} -n {namespace}");
         let (assess, attest) = (command("assess", " -f FILE"), command("attest", ""));
         match self {
             Self::SystemNotFound { system } => format!(
@@ -246,15 +280,25 @@ impl Reason {
             Self::ImageNotPinned { image } => {
                 format!("create a new ModelVersion that names {image} by digest (…@sha256:…)")
             }
-            Self::DocumentMissing { document } => {
-                format!("add documentation of type {document}: kubectl edit aisystem/{system} -n {namespace}")
-            }
+            Self::DocumentMissing { document } => edit(&format!("add documentation of type {document}")),
             Self::EvidenceMissing { evidence } => {
                 format!("create a new ModelVersion whose provenance states {evidence:?}")
             }
-            Self::CertificationMissing { certification } => format!(
-                "add a current certification {certification}: kubectl edit aisystem/{system} -n {namespace}"
-            ),
+            Self::CertificationMissing { certification, supplier: None } => {
+                edit(&format!("add a current certification {certification}"))
+            }
+            Self::CertificationMissing { certification, supplier: Some(supplier) } => {
+                edit(&format!("add a current certification {certification} of supplier {supplier}"))
+            }
+            Self::HostedModelRetired { model, .. } => edit(&format!("replace the hosted model {model}")),
+            Self::AgreementMissing { model } => {
+                edit(&format!("add the agreement of the hosted model {model}"))
+            }
+            Self::RiskMissing => edit("state the risks in spec.risks"),
+            Self::RiskTooHigh { risk, .. } => edit(&format!("treat risk {risk}, and state its new rating")),
+            Self::ReviewOverdue(OverdueReview { of, .. }) => {
+                edit(&format!("review {of}, and state the dates of the last and the next review"))
+            }
             Self::AssessmentFailed { .. } => {
                 format!("create a new ModelVersion, or record a newer result: {assess}")
             }
@@ -311,9 +355,21 @@ impl fmt::Display for Reason {
             }
             Self::DocumentMissing { document } => write!(f, "documentation of type {document} is missing"),
             Self::EvidenceMissing { evidence } => write!(f, "provenance does not state {evidence:?}"),
-            Self::CertificationMissing { certification } => {
+            Self::CertificationMissing { certification, supplier: None } => {
                 write!(f, "the provider has no current certification {certification}")
             }
+            Self::CertificationMissing { certification, supplier: Some(supplier) } => {
+                write!(f, "supplier {supplier} has no current certification {certification}")
+            }
+            Self::HostedModelRetired { model, since } => {
+                write!(f, "the provider retired the hosted model {model} at {since}")
+            }
+            Self::AgreementMissing { model } => write!(f, "the hosted model {model} has no agreement"),
+            Self::RiskMissing => f.write_str("the system states no risk"),
+            Self::RiskTooHigh { risk, residual, accepted } => {
+                write!(f, "risk {risk} is rated {residual}, and at most {accepted} is accepted")
+            }
+            Self::ReviewOverdue(overdue) => overdue.fmt(f),
             Self::ApprovalExpired { role, needed, have, since } => {
                 write!(f, "approval by role {role} expired at {since}: {have} of {needed} still valid")
             }

@@ -3,17 +3,19 @@
 //! ```text
 //!  form 1   namespace, system, purpose, level, jurisdictions, version
 //!  form 2   the fields of form 1, "form": 2, and the documents that the level requires, each by its digest
+//!  both     the hosted models; the risks and the dates of reviews, if the level requires them
 //! ```
 //!
-//! Form 2 applies if the level requires documents. Otherwise form 1 applies, so that digests of older releases stay
-//! valid.
+//! Form 2 applies if the level requires documents. Otherwise form 1 applies. Hosted models, risks and dates that are not
+//! stated add no field. So digests of older releases stay valid.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::api::{AISystemSpec, Digest, ModelVersionSpec, RiskLevelSpec};
+use crate::api::{AISystemSpec, Digest, HostedModel, ModelVersionSpec, Risk, RiskLevelSpec};
 
 /// The parts of a system and a version that approvers sign.
 #[derive(Clone, Debug, Serialize)]
@@ -25,8 +27,42 @@ pub struct Subject<'a> {
     risk_level: &'a str,
     jurisdictions: BTreeSet<&'a str>,
     model_version: &'a ModelVersionSpec,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    hosted_models: BTreeMap<&'a str, SignedModel<'a>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    risks: BTreeMap<&'a str, &'a Risk>,
     #[serde(flatten)]
     required: Option<RequiredDocuments<'a>>,
+}
+
+/// A hosted model without the date of its retirement. So an owner can state an announced date at once, without a new
+/// approval.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SignedModel<'a> {
+    provider: &'a str,
+    model: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreement: Option<&'a Digest>,
+}
+
+impl<'a> From<&'a HostedModel> for SignedModel<'a> {
+    fn from(hosted: &'a HostedModel) -> Self {
+        Self {
+            provider: &hosted.provider,
+            model: &hosted.model,
+            version: hosted.version.as_deref(),
+            region: hosted.region.as_deref(),
+            endpoint: hosted.endpoint.as_deref(),
+            agreement: hosted.agreement.as_ref().map(|agreement| &agreement.digest),
+        }
+    }
 }
 
 /// The additional fields of form 2.
@@ -45,6 +81,10 @@ struct RequiredDocument<'a> {
     digest: Option<&'a Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     uri: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_review: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_review: Option<Timestamp>,
 }
 
 /// The digests by which a decision can name a subject.
@@ -78,6 +118,8 @@ impl<'a> Subject<'a> {
             risk_level: &system.risk_level,
             jurisdictions: system.jurisdictions.iter().map(String::as_str).collect(),
             model_version: version,
+            hosted_models: system.hosted_models.iter().map(|m| (&*m.name, m.into())).collect(),
+            risks: signed_risks(system, level),
             required: level.and_then(|level| required_documents(system, level)),
         }
     }
@@ -94,9 +136,17 @@ impl<'a> Subject<'a> {
 
     /// All digests by which a decision can name the subject.
     pub fn digests(&self) -> SubjectDigests {
+        // Releases without form 2 had no hosted models, risks and dates of reviews.
+        let is_possible = self.required.is_some() && self.hosted_models.is_empty() && self.risks.is_empty();
         let without = || Self { required: None, ..self.clone() }.digest();
-        SubjectDigests { signed: self.digest(), without_documents: self.required.is_some().then(without) }
+        SubjectDigests { signed: self.digest(), without_documents: is_possible.then(without) }
     }
+}
+
+/// The risks of the system, if the level requires risks.
+fn signed_risks<'a>(system: &'a AISystemSpec, level: Option<&RiskLevelSpec>) -> BTreeMap<&'a str, &'a Risk> {
+    let required = level.is_some_and(|level| level.risks.is_some());
+    system.risks.iter().filter(|_| required).map(|risk| (&*risk.name, risk)).collect()
 }
 
 fn required_documents<'a>(
@@ -107,10 +157,14 @@ fn required_documents<'a>(
         return None;
     }
     let required = system.documentation.iter().filter(|document| level.documents.contains(&document.type_));
+    let date =
+        |time: &Option<Time>| time.as_ref().filter(|_| level.document_review.is_some()).map(|time| time.0);
     let documents = required.map(|document| RequiredDocument {
         type_: &document.type_,
         digest: document.digest.as_ref(),
         uri: document.digest.is_none().then_some(document.uri.as_str()),
+        last_review: date(&document.review.last),
+        next_review: date(&document.review.next),
     });
     Some(RequiredDocuments { form: 2, documents: documents.collect() })
 }

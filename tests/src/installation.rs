@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::{ControlPlane, Person, Process, ports, until};
+use crate::{Account, ControlPlane, Person, Process, ports, until};
 
 /// The namespace of the Helm release.
 pub const NAMESPACE: &str = "assent-system";
@@ -75,6 +75,13 @@ impl Assent {
         until(Duration::from_secs(30), "the risk levels to be applied", apply).await.map(drop)
     }
 
+    /// The account of the operator with this `--identity`, with a new token. Also renews the token of the running
+    /// operator, because the operator reads the same kubeconfig file when it restarts.
+    pub async fn account(cluster: &ControlPlane, identity: &str, server: &str) -> Result<Account> {
+        let user = format!("{NAMESPACE}.assent.{identity}");
+        cluster.service_account_via(NAMESPACE, "assent", server, &user).await
+    }
+
     /// Starts another operator with this `--identity`.
     pub async fn start(cluster: &ControlPlane, identity: &str) -> Result<Self> {
         Self::start_in(cluster, identity, cluster.server(), &[]).await
@@ -87,8 +94,7 @@ impl Assent {
         server: &str,
         more_env: &[(&str, OsString)],
     ) -> Result<Self> {
-        let user = format!("{NAMESPACE}.assent.{identity}");
-        let account = cluster.service_account_via(NAMESPACE, "assent", server, &user).await?;
+        let account = Self::account(cluster, identity, server).await?;
         let address = format!("127.0.0.1:{}", ports::free_port().context("no free port")?);
         let args = ["operator", "--log-format=text", "--identity", identity, "--listen", &address];
         // In a cluster, the pod of the chart gets these variables from this ConfigMap.

@@ -331,7 +331,7 @@ fn in_short(reason: &Reason) -> String {
         }
         Reason::AssessmentInconclusive { requirement, cause, .. } => format!("{requirement} open: {cause}"),
         Reason::DocumentMissing { document } => format!("document {document}"),
-        Reason::CertificationMissing { certification } => format!("certificate {certification}"),
+        Reason::CertificationMissing { certification, .. } => format!("certificate {certification}"),
         other => other.to_string(),
     }
 }

@@ -9,7 +9,10 @@ use kube::{Api, ResourceExt, api::ListParams};
 use serde::Serialize;
 
 use crate::{
-    api::{Approval, ApprovalSpec, DecisionSubject, DecisionSubjectSpec, Digest, RiskLevelSpec},
+    api::{
+        Approval, ApprovalSpec, DecisionSubject, DecisionSubjectSpec, Digest, RequiredReview, RequiredRisks,
+        RiskLevelSpec,
+    },
     cli::{
         connect::session::Session,
         connect::system_record::unless_installed,
@@ -80,7 +83,12 @@ pub async fn show(session: &Session, prefix: &str, format: ManifestFormat) -> Re
 
 /// The digest of the content, as the policy computes it.
 fn computed(namespace: &str, content: &DecisionSubjectSpec) -> Digest {
-    let level = RiskLevelSpec { documents: content.required_documents.clone(), ..RiskLevelSpec::default() };
+    let level = RiskLevelSpec {
+        documents: content.required_documents.clone(),
+        risks: content.required_risks.then(RequiredRisks::default),
+        document_review: content.required_document_review.then(RequiredReview::default),
+        ..RiskLevelSpec::default()
+    };
     Subject::new(namespace, &content.ai_system, Some(&level), &content.version).digest()
 }
 

@@ -18,6 +18,7 @@ mod decisions;
 pub(crate) mod evidence;
 mod loads;
 mod objections;
+mod risks;
 mod runtime;
 mod system;
 mod unpinned;
@@ -76,6 +77,10 @@ impl<'a> Review<'a> {
             unpinned::attention(&mut page, self);
         }
         system::system(&mut page, self);
+        if self.decision == Decision::Approve {
+            risks::risks(&mut page, &self.system.spec, self.now);
+            risks::hosted_models(&mut page, &self.system.spec, self.now);
+        }
         if self.decision == Decision::Approve {
             if self.full {
                 system::level(&mut page, self);
@@ -158,7 +163,7 @@ impl<'a> Review<'a> {
         } else {
             page.prose(
                 "covers",
-                "the system's purpose, level and documents; runtime; provenance (all: --full)",
+                "purpose, level, documents, hosted models, runtime and provenance (all: --full)",
             );
         }
         if let Some(reason) = self.reason {
@@ -179,8 +184,8 @@ impl<'a> Review<'a> {
     }
 
     fn covers(&self, page: &mut Page) {
-        let covers = "namespace, system, purpose, the name of the risk level, jurisdictions, the documents that \
-                      the level requires, runtime and provenance";
+        let covers = "namespace, system, purpose, the name of the risk level, jurisdictions, hosted models, \
+                      the documents, risks and reviews that the level requires, runtime and provenance";
         let then = if self.decision.withholds() {
             "this decision holds for the version even if they change, and for the same content under any name"
         } else {
@@ -190,7 +195,7 @@ impl<'a> Review<'a> {
         if self.decision == Decision::Approve {
             page.prose(
                 "does not cover",
-                "owners, provider, other documents, and other requirements of the risk level",
+                "owners, provider, suppliers, retirement dates, other documents, and other requirements of the risk level",
             );
         }
     }

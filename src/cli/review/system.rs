@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::SignedDuration;
 
-use super::Review;
+use super::{
+    Review,
+    risks::{self, certification},
+};
 use crate::{
     api::{
-        AISystemSpec, Attribution, Certification, Control, Decision, Document, Evidence, ImagePolicy,
-        OnLossMode, Owner, OwnerKind, RiskLevel, RiskLevelSpec, SystemReference,
+        Attribution, Control, Decision, Digest, Document, Evidence, ImagePolicy, OnLossMode, OverdueAction,
+        Owner, OwnerKind, RequiredReview, RiskLevel, RiskLevelSpec, SystemReference,
     },
     cli::render::{
         page::{BAD, LOOK, Page, STRONG},
@@ -36,7 +39,7 @@ pub fn system(page: &mut Page, review: &Review<'_>) {
     page.field("written by", &format!("{}; the version by: {}", authors[0], authors[1]));
     if let Some(provider) = &spec.provider {
         page.field("provider", &provider.name);
-        page.list("certified for", provider.certifications.iter().map(|c| certification(c, review)));
+        page.list("certified for", provider.certifications.iter().map(|c| certification(c, review.now)));
     }
     if !spec.depends_on.is_empty() {
         page.field("depends on", &spec.depends_on.iter().map(reference).collect::<Vec<_>>().join(", "));
@@ -46,7 +49,7 @@ pub fn system(page: &mut Page, review: &Review<'_>) {
         page.prose("because", &end.reason);
     }
     if review.decision == Decision::Approve {
-        documents(page, spec, review.full);
+        documents(page, review);
     }
 }
 
@@ -62,7 +65,14 @@ fn level_in_short(page: &mut Page, review: &Review<'_>) {
     let approvals = level.approvals.iter().map(|r| format!("{} × {}", r.count, r.role)).collect::<Vec<_>>();
     let one = if level.separation_of_duties { "; one person fills one role" } else { "" };
     page.prose("approvals", &format!("{}{one}", or_none(&approvals)));
-    let requirements = level.documents.len() + level.evidence.len() + level.certifications.len();
+    let of_hosted = level.hosted_models.as_ref();
+    let of_hosted = of_hosted.map_or(0, |r| r.certifications.len() + usize::from(r.agreement));
+    let requirements = level.documents.len()
+        + level.evidence.len()
+        + level.certifications.len()
+        + usize::from(level.risks.is_some())
+        + usize::from(level.document_review.is_some())
+        + of_hosted;
     page.prose(
         "on loss",
         &format!(
@@ -101,6 +111,19 @@ fn requirements(page: &mut Page, level: &RiskLevelSpec) {
     page.field("documents", &or_none(&level.documents));
     page.field("provenance", &or_none(&level.evidence.iter().map(|e| evidence(*e)).collect::<Vec<_>>()));
     page.field("certificates", &or_none(&level.certifications));
+    if let Some(rule) = &level.document_review {
+        page.field("reviews", &format!("of each required document: {}", review_rule(rule)));
+    }
+    if let Some(risks) = &level.risks {
+        let most =
+            risks.max_residual.map_or("of any rating".to_owned(), |most| format!("rated at most {most}"));
+        let rule = risks.review.as_ref().map(|rule| format!("; reviews: {}", review_rule(rule)));
+        page.field("risks", &format!("at least one, each {most}{}", rule.unwrap_or_default()));
+    }
+    if let Some(hosted) = &level.hosted_models {
+        let agreement = if hosted.agreement { "; each needs an agreement" } else { "" };
+        page.field("hosted models", &format!("certificates: {}{agreement}", or_none(&hosted.certifications)));
+    }
     let images = match level.images {
         ImagePolicy::Digest => "by digest only: the approved image is the one that runs",
         ImagePolicy::Tag => "by digest or tag: a tag can move after the approval",
@@ -109,6 +132,16 @@ fn requirements(page: &mut Page, level: &RiskLevelSpec) {
     let holds = level.validity.and_then(|v| SignedDuration::try_from(Duration::from(v)).ok());
     page.field("approval holds", &holds.map_or("until it is withdrawn".to_owned(), two_units));
     page.field("on loss", &on_loss(level));
+}
+
+fn review_rule(rule: &RequiredReview) -> String {
+    let age = rule.max_age.and_then(|age| SignedDuration::try_from(Duration::from(age)).ok());
+    let age = age.map_or("at the stated date".to_owned(), |age| format!("every {}", two_units(age)));
+    let overdue = match rule.overdue {
+        OverdueAction::Withhold => "no version runs without it",
+        OverdueAction::Warn => "only a warning without it",
+    };
+    format!("{age}, {overdue}")
 }
 
 /// The effect of a lost clearance according to the risk level.
@@ -120,13 +153,19 @@ fn on_loss(level: &RiskLevelSpec) -> String {
     }
 }
 
-fn documents(page: &mut Page, system: &AISystemSpec, full: bool) {
+fn documents(page: &mut Page, review: &Review<'_>) {
     let document = |document: &Document| {
-        let digest = document.digest.as_ref();
-        let digest = digest.map_or("no digest", |digest| if full { digest.as_str() } else { digest.short() });
-        format!("{}  {}  {digest}", document.type_, document.uri)
+        let Document { type_, uri, digest, owner, version, review: dates } = document;
+        let shown =
+            |digest: &Digest| if review.full { digest.to_string() } else { digest.short().to_owned() };
+        let digest = digest.as_ref().map_or("no digest".to_owned(), shown);
+        let version = version.as_ref().map(|version| format!(", version {version}")).unwrap_or_default();
+        let owner = owner.as_ref().map(|owner| format!(", owner {owner}")).unwrap_or_default();
+        let dates = Some(dates).filter(|dates| !dates.is_empty());
+        let dates = dates.map(|dates| format!(", {}", risks::dates(dates, review.now))).unwrap_or_default();
+        format!("{type_}{version}  {uri}  {digest}{owner}{dates}")
     };
-    page.list("documents", system.documentation.iter().map(document));
+    page.list("documents", review.system.spec.documentation.iter().map(document));
 }
 
 fn reference(system: &SystemReference) -> String {
@@ -139,13 +178,6 @@ fn owner(owner: &Owner) -> String {
         OwnerKind::User => owner.name.clone(),
         OwnerKind::Group => format!("group {}", owner.name),
     }
-}
-
-fn certification(certification: &Certification, review: &Review<'_>) -> String {
-    let end = certification.not_after.as_ref().map(|end| in_words(end.0, review.now));
-    let end = end.map_or(", no end stated".to_owned(), |end| format!(" until {end}"));
-    let uri = certification.uri.as_ref().map(|uri| format!("  {uri}")).unwrap_or_default();
-    format!("{}{end}{uri}", certification.name)
 }
 
 fn control(control: &Control) -> String {

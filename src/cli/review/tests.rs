@@ -208,3 +208,37 @@ fn review_warns_that_one_person_in_two_roles_fills_one_role() {
     let text = unwrapped(&review(&record, V2, Decision::Approve, ("bob", "ethics-board")));
     assert!(!text.contains("but one person fills one role"), "{text}");
 }
+
+#[test]
+fn review_shows_risks_and_hosted_models() {
+    let mut record = record();
+    let system = record.system.as_mut().expect("a system");
+    let json = serde_json::json!({
+        "risks": [{ "name": "bias-by-age", "description": "Older applicants get worse scores.", "treatment": "Mitigate",
+            "measures": "fairness test for each version", "owner": "dana", "residual": "High",
+            "review": { "last": "2026-09-01T00:00:00Z", "next": "2026-11-01T00:00:00Z" } }],
+        "hostedModels": [
+            { "name": "chat", "provider": "OpenAI", "model": "gpt-5", "version": "2026-08-06", "region": "eu",
+              "endpoint": "https://api.openai.com/v1", "retiresAt": "2027-10-01T00:00:00Z",
+              "agreement": { "uri": "https://docs.example/dpa.pdf", "digest": format!("sha256:{}", "ab".repeat(32)) } },
+            { "name": "embeddings", "provider": "Mistral AI", "model": "mistral-embed" }],
+        "suppliers": [{ "name": "OpenAI", "certifications": [
+            { "name": "ISO/IEC 42001", "notAfter": "2027-03-31T00:00:00Z", "digest": format!("sha256:{}", "cd".repeat(32)) }] }],
+    });
+    system.spec.risks = serde_json::from_value(json["risks"].clone()).expect("risks");
+    system.spec.hosted_models = serde_json::from_value(json["hostedModels"].clone()).expect("hosted models");
+    system.spec.suppliers = serde_json::from_value(json["suppliers"].clone()).expect("suppliers");
+    let key = serde_json::json!({ "name": "ANTHROPIC_API_KEY", "value": "secret" });
+    let mut runtime = Runtime::clone(&record.versions[0].spec.runtime);
+    runtime.containers[0].env.push(serde_json::from_value(key).expect("a variable"));
+    record.versions[0].spec.runtime = runtime.into();
+    let text = review(&record, V2, Decision::Approve, ("alice", "risk-officer"));
+    let shown = &text[text.find("RISKS").expect("a heading")..text.find("RUNS").expect("a heading")];
+    insta::assert_snapshot!(shown);
+    let text = unwrapped(&text);
+    assert!(text.contains("variable ANTHROPIC_API_KEY: the version may call Anthropic"), "{text}");
+    assert!(
+        text.contains("hosted model embeddings has no version: Mistral AI can change the model"),
+        "{text}"
+    );
+}

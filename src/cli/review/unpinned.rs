@@ -5,7 +5,8 @@
 //!  images by tag ─────────────────────┐
 //!  volumes ───────────────────────────┤
 //!  commands, arguments, variables ────┼─► ! each finding        always: - the limits of the review
-//!  documents without digest ──────────┘
+//!  documents without digest ──────────┤
+//!  hosted models ─────────────────────┘
 //! ```
 
 use super::{Review, loads::loads};
@@ -17,7 +18,7 @@ use crate::{
 
 /// The parts of a version that [`unpinned`] checks.
 const CHECKED: &str =
-    "images, volumes, commands, arguments, environment variables, hooks, probes and documents";
+    "images, volumes, commands, arguments, environment variables, hooks, probes, documents and hosted models";
 
 /// The limits of every review of a manifest. Each review shows them, because a short list could seem complete.
 const NOT_VISIBLE: &str = "the content of the images, or downloads that their programs make by default or by their \
@@ -52,6 +53,14 @@ fn unpinned(review: &Review<'_>) -> Vec<String> {
         texts.extend(loads(container));
         texts.extend(environment(container));
     }
+    let system = &review.system.spec;
+    texts.extend(policy::undeclared(runtime, system).iter().map(|(provider, sign)| {
+        format!("{sign}: the version may call {provider}, which the hosted models of the system do not name")
+    }));
+    let unversioned = system.hosted_models.iter().filter(|model| model.version.is_none());
+    texts.extend(unversioned.map(|model| {
+        format!("hosted model {} has no version: {} can change the model", model.name, model.provider)
+    }));
     let documents = review.system.spec.documentation.iter().filter(|d| d.digest.is_none());
     texts.extend(
         documents.map(|d| format!("document {} has no digest: the content at {} can change", d.type_, d.uri)),

@@ -4,13 +4,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::Duration;
 
 use super::generate::{Case, Said, VERSION, half, just_before, second};
+use super::systems::{hosted, risk_of};
 use crate::{
     api::{
         AISystemSpec, Approver, Artifact, Certification, Container, Decision, Decommission, Digest, Document,
-        Evidence, ImagePolicy, ImageVolume, ModelVersionSpec, Owner, OwnerKind, Provider, RequiredApproval,
-        RiskLevelSpec, Runtime, Volume,
+        Evidence, HostedModel, ImagePolicy, ImageVolume, ModelVersionSpec, Owner, OwnerKind, Provider,
+        RequiredApproval, RequiredOfHostedModels, RequiredReview, RequiredRisks, ReviewDates, RiskLevelSpec,
+        RiskRating, Runtime, Volume,
     },
-    policy::{Reason, Verdict},
+    policy::{OverdueReview, Reason, Reviewed, Verdict},
 };
 
 /// Decisions about a version, with the expected judgement. Olga and the group "owners" own the system, vera created the
@@ -568,7 +570,7 @@ fn said(n: usize, words: &str) -> Said {
     }
 }
 
-fn seconds_long(seconds: u64) -> Duration {
+pub(super) fn seconds_long(seconds: u64) -> Duration {
     Duration::from(std::time::Duration::from_secs(seconds))
 }
 
@@ -583,7 +585,7 @@ fn reasons(verdict: Verdict) -> Vec<Reason> {
     }
 }
 
-fn codes(verdict: &Verdict) -> Vec<&'static str> {
+pub(super) fn codes(verdict: &Verdict) -> Vec<&'static str> {
     match verdict {
         Verdict::Cleared => Vec::new(),
         Verdict::Withheld(reasons) => reasons.iter().map(Reason::code).collect(),
@@ -591,7 +593,7 @@ fn codes(verdict: &Verdict) -> Vec<&'static str> {
 }
 
 /// A case that is cleared, because its level requires only image digests, and its version has no image.
-fn cleared() -> Case {
+pub(super) fn cleared() -> Case {
     Case {
         version: version(),
         system: Some(AISystemSpec { risk_level: "high".to_owned(), ..AISystemSpec::default() }),
@@ -604,25 +606,25 @@ fn cleared() -> Case {
 
 impl Case {
     /// Returns this case with a changed level.
-    fn at_level(mut self, change: impl FnOnce(&mut RiskLevelSpec)) -> Self {
+    pub(super) fn at_level(mut self, change: impl FnOnce(&mut RiskLevelSpec)) -> Self {
         change(self.level.as_mut().expect("there is one"));
         self
     }
 
     /// Returns this case with a changed system.
-    fn of_system(mut self, change: impl FnOnce(&mut AISystemSpec)) -> Self {
+    pub(super) fn of_system(mut self, change: impl FnOnce(&mut AISystemSpec)) -> Self {
         change(self.system.as_mut().expect("there is one"));
         self
     }
 
     /// Returns this case with a changed version.
-    fn with_version(mut self, change: impl FnOnce(&mut ModelVersionSpec)) -> Self {
+    pub(super) fn with_version(mut self, change: impl FnOnce(&mut ModelVersionSpec)) -> Self {
         change(&mut self.version);
         self
     }
 
     /// Returns this case with a changed runtime of the version.
-    fn with_runtime(self, change: impl FnOnce(&mut Runtime)) -> Self {
+    pub(super) fn with_runtime(self, change: impl FnOnce(&mut Runtime)) -> Self {
         self.with_version(|version| {
             let mut runtime = Runtime::clone(&version.runtime);
             change(&mut runtime);
@@ -630,7 +632,7 @@ impl Case {
         })
     }
 
-    fn with_decisions(mut self, words: &[&str]) -> Self {
+    pub(super) fn with_decisions(mut self, words: &[&str]) -> Self {
         self.said = words.iter().enumerate().map(|(n, words)| said(n, words)).collect();
         self
     }
@@ -688,7 +690,62 @@ fn every_reason_carries_its_details() {
         ),
         (
             cleared().at_level(|l| l.certifications = vec!["ISO/IEC 42001".to_owned()]),
-            Reason::CertificationMissing { certification: "ISO/IEC 42001".to_owned() },
+            Reason::CertificationMissing { certification: "ISO/IEC 42001".to_owned(), supplier: None },
+        ),
+        (
+            cleared().of_system(|s| {
+                s.hosted_models = vec![HostedModel { retires_at: Some(Time(second(5))), ..hosted() }]
+            }),
+            Reason::HostedModelRetired { model: "summaries".to_owned(), since: second(5) },
+        ),
+        (
+            cleared()
+                .at_level(|l| {
+                    l.hosted_models = Some(RequiredOfHostedModels { agreement: true, ..Default::default() })
+                })
+                .of_system(|s| s.hosted_models = vec![hosted()]),
+            Reason::AgreementMissing { model: "summaries".to_owned() },
+        ),
+        (
+            cleared()
+                .at_level(|l| {
+                    let certifications = vec!["ISO/IEC 42001".to_owned()];
+                    l.hosted_models = Some(RequiredOfHostedModels { certifications, ..Default::default() });
+                })
+                .of_system(|s| s.hosted_models = vec![hosted()]),
+            Reason::CertificationMissing {
+                certification: "ISO/IEC 42001".to_owned(),
+                supplier: Some("OpenAI".to_owned()),
+            },
+        ),
+        (cleared().at_level(|l| l.risks = Some(RequiredRisks::default())), Reason::RiskMissing),
+        (
+            cleared()
+                .at_level(|l| {
+                    l.risks = Some(RequiredRisks { max_residual: Some(RiskRating::Low), review: None })
+                })
+                .of_system(|s| s.risks = vec![risk_of(RiskRating::Medium)]),
+            Reason::RiskTooHigh {
+                risk: "bias".to_owned(),
+                residual: RiskRating::Medium,
+                accepted: RiskRating::Low,
+            },
+        ),
+        (
+            cleared()
+                .at_level(|l| {
+                    l.documents = vec!["manual".to_owned()];
+                    l.document_review = Some(RequiredReview::default());
+                })
+                .of_system(|s| {
+                    let review = ReviewDates { last: None, next: Some(Time(second(3))) };
+                    s.documentation =
+                        vec![Document { type_: "manual".to_owned(), review, ..Document::default() }];
+                }),
+            Reason::ReviewOverdue(OverdueReview {
+                of: Reviewed::Document("manual".to_owned()),
+                since: Some(second(3)),
+            }),
         ),
         (
             cleared().at_level(|l| l.approvals = risk(2)).with_decisions(&[
@@ -818,7 +875,7 @@ fn a_certification_counts_until_its_latest_end() {
         let certification = |end: &Option<i64>| Certification {
             name: "ISO/IEC 42001".to_owned(),
             not_after: end.map(|end| Time(half(end))),
-            uri: None,
+            ..Certification::default()
         };
         let certifications = ends.iter().map(certification).collect();
         cleared()
@@ -842,7 +899,7 @@ fn a_certification_counts_until_its_latest_end() {
 fn required_documents_and_evidence_must_be_present() {
     type State = fn(&mut ModelVersionSpec, Artifact);
     let artifact = Artifact { name: "it".to_owned(), uri: None, digest: Digest::from_sha256([0; 32]) };
-    let document = |type_: &str| Document { type_: type_.to_owned(), uri: "x".to_owned(), digest: None };
+    let document = |type_: &str| Document { type_: type_.to_owned(), ..Document::default() };
     let wants_manual = || cleared().at_level(|l| l.documents = vec!["manual".to_owned()]);
     assert!(!wants_manual().of_system(|s| s.documentation = vec![document("Manual")]).is_cleared(second(0)));
     assert!(wants_manual().of_system(|s| s.documentation = vec![document("manual")]).is_cleared(second(0)));

@@ -2,10 +2,7 @@
 
 use std::{borrow::Cow, time::Duration as StdDuration};
 
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::Time,
-    jiff::{SignedDuration, Timestamp},
-};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::core::Duration;
 use proptest::{
     collection::{btree_set, vec},
@@ -14,12 +11,12 @@ use proptest::{
     sample::{select, subsequence},
 };
 
+use super::generate_system::{any_requirements_of_systems, any_system, document, state_every_review};
 use crate::{
     api::{
-        AISystemSpec, Approver, AssessmentKind, AssessmentResult, Certification, Comparator, Container,
-        Decimal, Decision, Decommission, Digest, Direction, Document, Evidence, ImagePolicy, ImageVolume,
-        Interval, ModelVersionSpec, Owner, OwnerKind, Provenance, Provider, Relationship, RequiredApproval,
-        RequiredAssessment, RiskLevelSpec, Runtime, Text, Volume,
+        AISystemSpec, Approver, AssessmentKind, AssessmentResult, Comparator, Container, Decimal, Decision,
+        Digest, Direction, Evidence, ImagePolicy, ImageVolume, Interval, ModelVersionSpec, Provenance,
+        Relationship, RequiredApproval, RequiredAssessment, RiskLevelSpec, Runtime, Text, Volume,
     },
     policy::{
         ApprovalEffect, Attestation, Authors, Facts, RecordedAssessment, RecordedDecision, Verdict, judge,
@@ -35,9 +32,9 @@ pub const ROLES: [&str; 4] = ["ethics", "legal", "risk", "security"];
 pub const VERSION: &str = "v1";
 /// The roles of decisions. No level requires the last role.
 const ANY_ROLE: [&str; 5] = ["ethics", "legal", "risk", "security", "visitor"];
-const GROUPS: [&str; 2] = ["board", "platform"];
-const CERTIFICATIONS: [&str; 2] = ["ISO/IEC 27001", "ISO/IEC 42001"];
-const DOCUMENTS: [&str; 2] = ["impact-assessment", "manual"];
+pub const GROUPS: [&str; 2] = ["board", "platform"];
+pub const CERTIFICATIONS: [&str; 2] = ["ISO/IEC 27001", "ISO/IEC 42001"];
+pub const DOCUMENTS: [&str; 2] = ["impact-assessment", "manual"];
 
 /// An instant on the grid of half seconds. Only the time of a decision is always a whole second.
 pub fn half(n: i64) -> Timestamp {
@@ -218,7 +215,14 @@ pub fn clearable_case() -> impl Strategy<Value = Case> {
     (any_system(), any_authors(), level, any_assessed(), prop::bool::weighted(0.8)).prop_map(
         |(mut system, authors, (mut level, said), mut assessed, meets_bar)| {
             assessed.extend(level.assessments.iter().filter(|_| meets_bar).map(good_assessment));
-            system.documentation = DOCUMENTS.map(document).to_vec();
+            system.documentation.extend(DOCUMENTS.map(document));
+            state_every_review(&mut system);
+            if meets_bar {
+                (level.risks, level.hosted_models) = (
+                    level.risks.filter(|risks| risks.max_residual.is_none() && !system.risks.is_empty()),
+                    None,
+                );
+            }
             let held: Vec<_> =
                 system.provider.iter().flat_map(|p| &p.certifications).map(|c| &c.name).collect();
             level.certifications.retain(|wanted| held.contains(&wanted));
@@ -304,6 +308,7 @@ fn any_level() -> impl Strategy<Value = RiskLevelSpec> {
         subsequence(EVIDENCE.to_vec(), 0..=1),
         owned(CERTIFICATIONS),
         option::weighted(0.25, any_bar()),
+        any_requirements_of_systems(),
     )
         .prop_map(
             |(
@@ -316,6 +321,7 @@ fn any_level() -> impl Strategy<Value = RiskLevelSpec> {
                 evidence,
                 certifications,
                 bar,
+                (risks, document_review, hosted_models),
             )| {
                 RiskLevelSpec {
                     approvals,
@@ -327,6 +333,9 @@ fn any_level() -> impl Strategy<Value = RiskLevelSpec> {
                     evidence,
                     certifications,
                     assessments: bar.into_iter().collect(),
+                    risks,
+                    document_review,
+                    hosted_models,
                     ..RiskLevelSpec::default()
                 }
             },
@@ -459,46 +468,6 @@ fn any_assessed() -> impl Strategy<Value = Vec<Assessed>> {
     })
 }
 
-fn any_system() -> impl Strategy<Value = AISystemSpec> {
-    let owner = prop_oneof![
-        3 => select(&PEOPLE).prop_map(|name| (OwnerKind::User, name)),
-        1 => select(&GROUPS).prop_map(|name| (OwnerKind::Group, name)),
-    ]
-    .prop_map(|(kind, name)| Owner { kind, name: name.to_owned() });
-    let until = || option::weighted(0.3, (20..HORIZON).prop_map(|n| Time(half(n))));
-    let certification = (select(&CERTIFICATIONS), until()).prop_map(|(name, not_after)| Certification {
-        name: name.to_owned(),
-        not_after,
-        uri: None,
-    });
-    let provider = option::weighted(
-        0.8,
-        vec(certification, 1..=4)
-            .prop_map(|certifications| Provider { name: "Acme".to_owned(), certifications }),
-    );
-    let decommission = option::weighted(
-        0.15,
-        (0..HORIZON).prop_map(|n| Decommission {
-            date: Time(half(n)),
-            reason: "replaced".to_owned(),
-            successor: (n % 3 == 0).then(|| "next".to_owned()),
-        }),
-    );
-    let documentation = vec(select(&DOCUMENTS).prop_map(document), 0..=3);
-    (vec(owner, 0..=1), provider, documentation, decommission).prop_map(
-        |(owners, provider, documentation, decommission)| AISystemSpec {
-            intended_purpose: "sorts letters".to_owned(),
-            owners,
-            risk_level: "high".to_owned(),
-            jurisdictions: vec!["EU".to_owned()],
-            depends_on: Vec::new(),
-            provider,
-            documentation,
-            decommission,
-        },
-    )
-}
-
 fn any_version() -> impl Strategy<Value = ModelVersionSpec> {
     let image = || {
         let pinned = Text::from(format!("registry.example/serve@sha256:{}", "0a".repeat(32)));
@@ -544,7 +513,3 @@ const EVIDENCE: [Evidence; 6] = [
     Evidence::Tests,
     Evidence::Sbom,
 ];
-
-fn document(type_: &str) -> Document {
-    Document { type_: type_.to_owned(), uri: "https://example.org".to_owned(), digest: None }
-}

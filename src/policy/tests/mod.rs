@@ -17,6 +17,7 @@ mod applicable;
 mod assessments;
 mod cases;
 mod generate;
+mod generate_system;
 mod matching;
 mod oracle;
 mod properties;
@@ -24,6 +25,7 @@ mod runtime;
 mod scale;
 mod signature;
 mod subject;
+mod systems;
 mod trusted;
 
 use std::{fs, path::Path};

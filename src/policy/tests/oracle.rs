@@ -10,10 +10,14 @@ use k8s_openapi::jiff::Timestamp;
 use super::generate::{Assessed, Case, HORIZON, Said, Signed, VERSION, half};
 use crate::{
     api::{
-        Approver, AssessmentResult, Comparator, Decision, Direction, Evidence, ImagePolicy, OwnerKind,
-        Relationship, RequiredApproval, RequiredAssessment, RiskLevelSpec,
+        AISystemSpec, Approver, AssessmentResult, Comparator, Decision, Direction, Evidence, ImagePolicy,
+        OverdueAction, OwnerKind, Relationship, RequiredApproval, RequiredAssessment, RequiredReview,
+        ReviewDates, RiskLevelSpec,
     },
-    policy::{ApprovalEffect, CitedResult, Comparison, Elsewhere, Inconclusive, Reason, Verdict},
+    policy::{
+        ApprovalEffect, CitedResult, Comparison, Elsewhere, Inconclusive, OverdueReview, Reason, Reviewed,
+        Verdict,
+    },
 };
 
 /// The state after all decisions.
@@ -131,6 +135,8 @@ pub fn verdict(case: &Case, now: Timestamp) -> Verdict {
                 why.push(Reason::Prohibited { level: system.risk_level.clone() });
             }
             requirements(case, level, now, &mut why);
+            hosted_models(system, level, now, &mut why);
+            risks(system, level, now, &mut why);
             for required in &level.assessments {
                 why.extend(assessment(case, required, now));
             }
@@ -198,8 +204,79 @@ fn requirements(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Ve
             held |= certification.name == *wanted && !over;
         }
         if !held {
-            why.push(Reason::CertificationMissing { certification: wanted.clone() });
+            why.push(Reason::CertificationMissing { certification: wanted.clone(), supplier: None });
         }
+    }
+}
+
+/// Adds the reasons about the hosted models.
+fn hosted_models(system: &AISystemSpec, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reason>) {
+    for hosted in &system.hosted_models {
+        if let Some(end) = hosted.retires_at.as_ref().filter(|end| has_come(end.0, now)) {
+            let since = Timestamp::from_nanosecond(floor(end.0.as_nanosecond())).expect("in range");
+            why.push(Reason::HostedModelRetired { model: hosted.name.clone(), since });
+        }
+        let Some(required) = &level.hosted_models else { continue };
+        if required.agreement && hosted.agreement.is_none() {
+            why.push(Reason::AgreementMissing { model: hosted.name.clone() });
+        }
+        for wanted in &required.certifications {
+            let of_supplier = system.suppliers.iter().filter(|s| s.name == hosted.provider);
+            let mut same_name = of_supplier.flat_map(|s| &s.certifications).filter(|c| c.name == *wanted);
+            if !same_name.any(|c| !c.not_after.as_ref().is_some_and(|end| has_come(end.0, now))) {
+                let supplier = Some(hosted.provider.clone());
+                why.push(Reason::CertificationMissing { certification: wanted.clone(), supplier });
+            }
+        }
+    }
+}
+
+/// Adds the reasons about risks and about reviews that withhold.
+fn risks(system: &AISystemSpec, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reason>) {
+    if let Some(required) = &level.risks {
+        if system.risks.is_empty() {
+            why.push(Reason::RiskMissing);
+        }
+        for risk in &system.risks {
+            match required.max_residual {
+                Some(accepted) if (risk.residual as u8) > (accepted as u8) => {
+                    let (risk, residual) = (risk.name.clone(), risk.residual);
+                    why.push(Reason::RiskTooHigh { risk, residual, accepted });
+                }
+                _ => {}
+            }
+            if let Some(rule) = &required.review {
+                review(rule, &risk.review, Reviewed::Risk(risk.name.clone()), now, why);
+            }
+        }
+    }
+    for document in &system.documentation {
+        if let Some(rule) = &level.document_review
+            && level.documents.contains(&document.type_)
+        {
+            review(rule, &document.review, Reviewed::Document(document.type_.clone()), now, why);
+        }
+    }
+}
+
+fn review(rule: &RequiredReview, dates: &ReviewDates, of: Reviewed, now: Timestamp, why: &mut Vec<Reason>) {
+    if rule.overdue == OverdueAction::Warn {
+        return;
+    }
+    let mut ends = Vec::new();
+    let mut unknown = rule.max_age.is_none() && dates.next.is_none();
+    ends.extend(dates.next.as_ref().map(|next| next.0.as_nanosecond()));
+    if let Some(age) = rule.max_age {
+        let age = i128::try_from(std::time::Duration::from(age).as_nanos()).expect("small");
+        unknown |= dates.last.is_none();
+        ends.extend(dates.last.as_ref().map(|last| last.0.as_nanosecond() + age));
+    }
+    let first = ends.into_iter().min().map(floor);
+    if unknown {
+        why.push(Reason::ReviewOverdue(OverdueReview { of, since: None }));
+    } else if let Some(first) = first.filter(|first| *first <= now.as_nanosecond()) {
+        let since = Some(Timestamp::from_nanosecond(first).expect("in range"));
+        why.push(Reason::ReviewOverdue(OverdueReview { of, since }));
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     api::{
         AISystemSpec, Artifact, Certification, Decommission, Digest, Document, ModelVersionSpec, Owner,
-        OwnerKind, Provenance, Provider, RiskLevelSpec,
+        OwnerKind, Provenance, Provider, RequiredReview, RequiredRisks, RiskLevelSpec,
     },
     policy::Subject,
 };
@@ -118,6 +118,7 @@ fn required_documents_are_part_of_the_digest() {
             type_: (*type_).to_owned(),
             uri: (*uri).to_owned(),
             digest: byte.map(|byte| Digest::from_sha256([byte; 32])),
+            ..Document::default()
         });
         AISystemSpec { documentation: documentation.collect(), ..system() }
     };
@@ -165,6 +166,71 @@ fn required_documents_are_part_of_the_digest() {
     assert_ne!(of(&before, &requires(&["impact", "manual"])).signed, signed.signed);
 }
 
+/// A system with a hosted model, a risk and a document, in JSON.
+fn with_hosted_model() -> serde_json::Value {
+    serde_json::json!({
+        "intendedPurpose": "Sorts letters.", "owners": [{ "name": "olga" }], "riskLevel": "high",
+        "hostedModels": [{ "name": "chat", "provider": "OpenAI", "model": "gpt-5", "version": "1", "region": "eu",
+            "endpoint": "https://api.openai.com/v1", "retiresAt": "2027-10-01T00:00:00Z",
+            "agreement": { "uri": "https://example.org", "digest": Digest::from_sha256([3; 32]) } }],
+        "risks": [{ "name": "bias", "description": "It is unfair.", "treatment": "Mitigate", "measures": "tests",
+            "owner": "olga", "residual": "Low",
+            "review": { "last": "2026-01-01T00:00:00Z", "next": "2027-01-01T00:00:00Z" } }],
+        "documentation": [{ "type": "manual", "uri": "https://example.org", "owner": "olga", "version": "1",
+            "review": { "last": "2026-01-01T00:00:00Z", "next": "2027-01-01T00:00:00Z" } }],
+    })
+}
+
+#[test]
+fn hosted_models_are_part_of_the_digest_and_required_risks_and_dates_too() {
+    let requires_nothing = RiskLevelSpec::default();
+    let requires_all = RiskLevelSpec {
+        documents: vec!["manual".to_owned()],
+        risks: Some(RequiredRisks::default()),
+        document_review: Some(RequiredReview::default()),
+        ..RiskLevelSpec::default()
+    };
+    let version = version();
+    let of = |system: &serde_json::Value, level| {
+        let system: AISystemSpec = serde_json::from_value(system.clone()).expect("a system");
+        Subject::new("clinic", &system, Some(level), &version).digests()
+    };
+    let before = with_hosted_model();
+    assert_eq!(of(&before, &requires_all).without_documents, None, "older releases had no risks");
+    let other_digest = Digest::from_sha256([4; 32]);
+    let changes = [
+        ("/hostedModels/0/name", "other", true, true),
+        ("/hostedModels/0/provider", "Other", true, true),
+        ("/hostedModels/0/model", "other", true, true),
+        ("/hostedModels/0/version", "2", true, true),
+        ("/hostedModels/0/region", "us", true, true),
+        ("/hostedModels/0/endpoint", "https://other.example", true, true),
+        ("/hostedModels/0/agreement/digest", other_digest.as_str(), true, true),
+        ("/hostedModels/0/agreement/uri", "https://moved.example", false, false),
+        ("/hostedModels/0/retiresAt", "2028-10-01T00:00:00Z", false, false),
+        ("/risks/0/name", "other", false, true),
+        ("/risks/0/description", "It is slow.", false, true),
+        ("/risks/0/treatment", "Accept", false, true),
+        ("/risks/0/measures", "none", false, true),
+        ("/risks/0/owner", "vera", false, true),
+        ("/risks/0/residual", "High", false, true),
+        ("/risks/0/review/last", "2026-02-01T00:00:00Z", false, true),
+        ("/risks/0/review/next", "2028-01-01T00:00:00Z", false, true),
+        ("/documentation/0/review/last", "2026-02-01T00:00:00Z", false, true),
+        ("/documentation/0/review/next", "2028-01-01T00:00:00Z", false, true),
+        ("/documentation/0/owner", "vera", false, false),
+        ("/documentation/0/version", "2", false, false),
+    ];
+    for (path, value, always, if_required) in changes {
+        let mut after = before.clone();
+        *after.pointer_mut(path).expect(path) = value.into();
+        for (level, changes) in [(&requires_nothing, always), (&requires_all, if_required)] {
+            let changed = of(&before, level).signed != of(&after, level).signed;
+            assert_eq!(changed, changes, "{path}, level {level:?}");
+        }
+    }
+}
+
 #[test]
 fn any_single_change_to_a_version_changes_the_digest() {
     let signed = digest("clinic", &system(), &version());
@@ -208,13 +274,13 @@ fn fields_that_are_not_signed_do_not_change_the_digest() {
         ("the owners", |s| s.owners.push(Owner { kind: OwnerKind::Group, name: "board".to_owned() })),
         ("the documentation", |s| {
             let (type_, uri) = ("manual".to_owned(), "https://example.org".to_owned());
-            s.documentation.push(Document { type_, uri, digest: None });
+            s.documentation.push(Document { type_, uri, ..Document::default() });
         }),
         ("the provider", |s| {
             let held = Certification {
                 name: "ISO/IEC 42001".to_owned(),
                 not_after: Some(Time(second(1))),
-                uri: None,
+                ..Certification::default()
             };
             s.provider = Some(Provider { name: "Acme".to_owned(), certifications: vec![held] });
         }),

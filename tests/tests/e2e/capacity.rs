@@ -180,7 +180,8 @@ pub async fn the_operator_retries_a_refused_clearance_with_a_smaller_one(
 ) -> Result<()> {
     let scene = running(cluster, "takes-less").await?;
     // The policy simulates an API server or etcd with a lower size limit.
-    let no_withheld_version = "object.spec.systems.all(s, object.spec.systems[s].?withheld.orValue([]).size() == 0)";
+    let no_withheld_version =
+        "object.spec.systems.all(s, object.spec.systems[s].?withheld.orValue([]).size() == 0)";
     scene.refuse_clearances_unless(no_withheld_version, "it is too large for this test").await?;
     scene.publish("v2", &container("2")).await?;
     let note = scene.event("Clearance", "clearance", "ClearanceReduced").await?;

@@ -351,7 +351,7 @@ pub async fn the_operator_does_not_restore_after_an_uninstall_and_held_pods_can_
         if round < 4 {
             Assent::release(&cluster).await?;
             // The operator needs a token of the new service account.
-            cluster.service_account(NAMESPACE, "assent").await?;
+            Assent::account(&cluster, "operator", cluster.server()).await?;
             assent.operator().restart()?;
             until(Duration::from_secs(20), "all policies", async || {
                 Ok((count(&cluster).await? == all).then_some(()))

@@ -33,7 +33,7 @@ use crate::{
         connect::system_record::SystemRecord,
     },
     compile,
-    policy::Accelerators,
+    policy::{self, Accelerators},
 };
 
 /// The predicted outcome for an object.
@@ -75,6 +75,9 @@ pub struct Checked {
     pub conclusion: String,
     /// The next steps.
     pub next: Vec<String>,
+    /// Signs of hosted models that the system does not state. They do not change the outcome.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Whether the namespace is not in the manifests and therefore counts as enforcing.
     pub enforcement_assumed: bool,
     pub system: Option<String>,
@@ -169,6 +172,7 @@ impl Objects {
             outcome,
             conclusion: String::new(),
             next: Vec::new(),
+            warnings: Vec::new(),
             enforcement_assumed: false,
             system: None,
             matches: Vec::new(),
@@ -306,6 +310,7 @@ impl Objects {
             None => finding.conclusion,
         };
         Checked {
+            warnings: undeclared_providers(group, &place.facts),
             conclusion,
             next: finding.next,
             enforcement_assumed: place.assumed,
@@ -315,6 +320,17 @@ impl Objects {
             ..self.checked(manifest, outcome)
         }
     }
+}
+
+/// The providers that the pods seem to call and that the hosted models of their system do not name.
+fn undeclared_providers(group: &PodGroup, facts: &ExplainInput) -> Vec<String> {
+    let record = group.system.as_ref().and_then(|system| facts.records.get(system));
+    let system = record.and_then(|record| record.system.as_ref());
+    let Some((runtime, system)) = group.runtime.as_ref().ok().zip(system) else { return Vec::new() };
+    let text = |(provider, sign): (&str, String)| {
+        format!("{sign}: it may call {provider}, which spec.hostedModels of the system does not name")
+    };
+    policy::undeclared(runtime, &system.spec).into_iter().map(text).collect()
 }
 
 struct Compiled {

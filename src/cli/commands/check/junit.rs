@@ -33,5 +33,8 @@ fn case(checked: &Checked, fail_on: FailOn) -> TestCase {
     }
     let mut case = TestCase::new(checked.place(), status);
     case.set_classname(&*checked.path);
+    if !checked.warnings.is_empty() {
+        case.set_system_out(checked.warnings.join("\n"));
+    }
     case
 }

@@ -161,6 +161,9 @@ fn text(report: &Report) -> String {
         for next in checked.next.iter().filter(|_| checked.outcome != Outcome::Runs) {
             page.step("  →", PLAIN, next);
         }
+        for warning in &checked.warnings {
+            page.mark("!", LOOK, warning);
+        }
         if checked.enforcement_assumed {
             let namespace = &checked.namespace;
             page.mark(

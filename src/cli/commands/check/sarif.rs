@@ -31,14 +31,16 @@ pub fn log(results: &[Checked]) -> Value {
 
 fn result(checked: &Checked) -> Option<Value> {
     let level = match checked.outcome {
-        Outcome::Runs => return None,
+        Outcome::Runs if checked.warnings.is_empty() => return None,
+        Outcome::Runs => "warning",
         Outcome::Unforeseen => "note",
         Outcome::AwaitsApproval | Outcome::NotCounted => "warning",
         Outcome::Held | Outcome::Invalid => "error",
     };
     let what = format!("{}: {}", checked.place(), checked.conclusion);
     let difference = checked.difference.as_ref().map(|difference| difference.trim_end().to_owned());
-    let lines = [what].into_iter().chain(difference).chain(checked.next.iter().cloned());
+    let lines =
+        [what].into_iter().chain(difference).chain(checked.next.iter().chain(&checked.warnings).cloned());
     let text = lines.collect::<Vec<_>>().join("\n");
     Some(json!({
         "ruleId": checked.outcome,

@@ -1,0 +1,90 @@
+//! Shows the risks and the hosted models of a system. A reader of this part needs no knowledge of containers.
+//!
+//! ```text
+//!  AISystem ── risks ──────────────────► RISKS: rating, treatment, owner, dates of reviews
+//!           └─ hosted models, suppliers ► HOSTED MODELS: model, agreement, retirement, certifications
+//! ```
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::{
+    api::{AISystemSpec, Certification, Digest, HostedModel, Provider, ReviewDates, Risk, RiskRating},
+    cli::render::{
+        page::{BAD, FAINT, LOOK, PLAIN, Page},
+        time::in_words,
+    },
+};
+
+/// Shows the risks. Shows nothing if the system states none.
+pub fn risks(page: &mut Page, system: &AISystemSpec, now: Timestamp) {
+    if system.risks.is_empty() {
+        return;
+    }
+    page.heading("RISKS, as the owners of the system rate them");
+    for Risk { name, description, treatment, measures, owner, residual, review } in &system.risks {
+        let (mark, style) = match residual {
+            RiskRating::Low | RiskRating::Medium => ("-", PLAIN),
+            RiskRating::High | RiskRating::Critical => ("!", LOOK),
+        };
+        page.mark(mark, style, &format!("{name}: {description}"));
+        let measures = measures.as_ref().map(|measures| format!(" by: {measures}")).unwrap_or_default();
+        page.mark(" ", FAINT, &format!("{residual} after the treatment {treatment:?}{measures}"));
+        page.mark(" ", FAINT, &format!("owner {owner}; {}", dates(review, now)));
+    }
+}
+
+/// Shows the hosted models with their suppliers. Shows nothing if the system states neither.
+pub fn hosted_models(page: &mut Page, system: &AISystemSpec, now: Timestamp) {
+    if system.hosted_models.is_empty() && system.suppliers.is_empty() {
+        return;
+    }
+    page.heading("HOSTED MODELS: the system calls them at their providers");
+    for hosted in &system.hosted_models {
+        let HostedModel { name, provider, model, version, region, endpoint, agreement, retires_at } = hosted;
+        let version = version.as_ref().map_or(String::new(), |version| format!(" version {version}"));
+        page.mark("-", PLAIN, &format!("{name}: {model}{version} of {provider}"));
+        let region = region.as_ref().map_or("no region stated", |region| region);
+        let endpoint = endpoint.as_ref().map_or("no endpoint stated", |endpoint| endpoint);
+        page.mark(" ", FAINT, &format!("{region}; {endpoint}"));
+        match agreement {
+            Some(agreement) => {
+                page.mark(" ", FAINT, &format!("agreement {}  {}", agreement.uri, agreement.digest.short()));
+            }
+            None => page.mark("!", LOOK, "no agreement stated"),
+        }
+        if let Some(end) = retires_at {
+            let style = if end.0 <= now { BAD } else { LOOK };
+            page.mark("!", style, &format!("the provider retires it: {}", in_words(end.0, now)));
+        }
+    }
+    for Provider { name, certifications } in &system.suppliers {
+        let held = certifications.iter().map(|held| certification(held, now)).collect::<Vec<_>>();
+        let held = if held.is_empty() { "no certification".to_owned() } else { held.join("; ") };
+        page.mark("-", PLAIN, &format!("supplier {name}: {held}"));
+    }
+}
+
+/// A certification with its end. Nobody but the owners of the system asserts it.
+pub fn certification(certification: &Certification, now: Timestamp) -> String {
+    let Certification { name, not_after, uri, digest } = certification;
+    let end = not_after.as_ref().map(|end| in_words(end.0, now));
+    let end = end.map_or("no end stated".to_owned(), |end| format!("until {end}"));
+    let uri = uri.as_ref().map(|uri| format!("  {uri}")).unwrap_or_default();
+    let digest = digest.as_ref().map_or("no digest", Digest::short);
+    format!("{name}, {end}, self-asserted{uri}  {digest}")
+}
+
+/// The dates of the last and the next review in words.
+pub fn dates(review: &ReviewDates, now: Timestamp) -> String {
+    let last = match &review.last {
+        Some(last) if last.0 > now => format!("last review {} (in the future)", in_words(last.0, now)),
+        Some(last) => format!("last review {}", in_words(last.0, now)),
+        None => "no last review stated".to_owned(),
+    };
+    let next = match &review.next {
+        Some(next) if next.0 <= now => format!("next review overdue since {}", in_words(next.0, now)),
+        Some(next) => format!("next review {}", in_words(next.0, now)),
+        None => "no next review stated".to_owned(),
+    };
+    format!("{last}, {next}")
+}
