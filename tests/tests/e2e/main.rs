@@ -40,6 +40,7 @@ mod sidecars;
 mod signatures;
 mod stateful_sets;
 mod suspension;
+mod systems;
 mod upgrade;
 mod warnings;
 mod workloads;
@@ -249,6 +250,10 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         assessments::only_a_person_in_the_role_makes_a_result_count,
         assessments::a_result_for_other_content_does_not_count,
         assessments::assess_records_a_file_once_and_refuses_an_ambiguous_one,
+        systems::a_level_requires_risks_that_approvers_sign,
+        systems::pods_stop_when_a_review_is_overdue,
+        systems::a_hosted_model_needs_its_agreement_and_ends_with_its_retirement,
+        systems::the_api_server_refuses_invalid_risks_and_hosted_models,
         signatures::the_signer_and_not_the_applier_is_the_approver,
         signatures::a_signature_is_valid_for_its_own_decision_only,
         signatures::a_key_counts_while_its_role_lists_it,
