@@ -17,10 +17,12 @@ pub mod cli;
 pub mod compile;
 pub mod enforce;
 mod event_recorder;
+pub mod expression;
 pub mod guard;
 pub mod images;
 pub mod leader;
 pub mod metrics;
+mod nearest;
 pub mod operator;
 pub mod policy;
 #[cfg(test)]

@@ -36,6 +36,7 @@ mod governance;
 mod hosted_model;
 mod model_version;
 mod required_assessment;
+mod requirement;
 mod review;
 mod risk;
 mod risk_level;
@@ -73,6 +74,7 @@ pub use model_version::{
     RequirementState, RequirementStatus,
 };
 pub use required_assessment::{Comparator, RequiredAssessment, measure};
+pub use requirement::Requirement;
 pub use review::{OverdueAction, RequiredReview, ReviewDates};
 pub use risk::{RequiredRisks, Risk, RiskRating, RiskTreatment};
 pub use risk_level::{

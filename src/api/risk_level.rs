@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Conditions, RequiredAssessment, RequiredOfHostedModels, RequiredReview, RequiredRisks, conditions_schema,
+    Conditions, RequiredAssessment, RequiredOfHostedModels, RequiredReview, RequiredRisks, Requirement,
+    conditions_schema,
 };
 
 /// Requirements of a level of risk, as in the EU AI Act or in the scheme of the organisation.
@@ -78,6 +79,12 @@ pub struct RiskLevelSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub assessments: Vec<RequiredAssessment>,
+
+    /// Requirements as expressions. A version needs to meet all of them. Default: none.
+    /// Example: the file `examples/requirements/risklevel.yaml`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub requirements: Vec<Requirement>,
 
     /// Types of documents that the system must list in `spec.documentation`. Approvers sign the digests of these
     /// documents too. Default: none. Example: `[impact-assessment, technical-documentation]`.

@@ -35,6 +35,7 @@ pub fn record() -> SystemRecord {
         assessments: Vec::new(),
         attestations: Vec::new(),
         keys: ApproverRoles::new(),
+        labels: None,
     }
 }
 

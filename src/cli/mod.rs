@@ -33,7 +33,6 @@ mod error;
 #[cfg(test)]
 mod fixtures;
 mod formats;
-mod nearest;
 mod render;
 mod review;
 

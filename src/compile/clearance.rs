@@ -23,8 +23,8 @@ use crate::{
         RequirementStatus, SystemClearance, Trusted, WithheldVersion,
     },
     policy::{
-        self, Attestations, Authors, Capacity, Finding, Reason, RecordedAssessment, ResultEffect, Subject,
-        Verdict, applies_to, assessment_effects, judge,
+        self, Attestations, Authors, Capacity, Finding, Reason, RecordedAssessment, RequirementFacts,
+        ResultEffect, Subject, Verdict, applies_to, assessment_effects, judge,
     },
 };
 
@@ -158,6 +158,17 @@ fn judge_version<'a>(
     });
     let statements = policy::statements(bearing.map(AsRef::as_ref), &facts.roles);
     let assessments = evidence.of(digests.as_ref().map(|digests| &digests.signed));
+    let required = system.and_then(|system| Some((system, facts.requirements.get(&system.risk_level)?)));
+    let unmet = required.map(|(system, requirements)| {
+        requirements.unmet(&RequirementFacts {
+            namespace,
+            labels: Some(&facts.labels),
+            system,
+            name: &version.name,
+            version: &version.spec,
+            assessments: &assessments,
+        })
+    });
     let facts = policy::Facts {
         name: &version.name,
         version: &version.spec,
@@ -166,6 +177,7 @@ fn judge_version<'a>(
         authors,
         statements,
         assessments,
+        unmet: unmet.unwrap_or_default(),
     };
     let judgement = judge(&facts, now);
     let effects = assessment_effects(&facts.assessments, &judgement.findings, now);

@@ -34,7 +34,7 @@ use crate::{
         CHANGED_BY, CLEARANCE_NAME, Clearance, ClearanceSpec, Digest, ModelVersion, RiskLevel, Trusted,
         TrustedSidecar, last_write,
     },
-    policy::ApproverRoles,
+    policy::{ApproverRoles, Requirements},
     watch::{Change, Lenient, NamespaceMeta, Relist, Unreadable, Watches},
 };
 
@@ -289,6 +289,10 @@ pub struct NamespaceFacts {
     pub roles: ApproverRoles,
     /// The existing levels that the systems name.
     pub levels: BTreeMap<String, Arc<RiskLevel>>,
+    /// The compiled requirements of levels, by the name of the level.
+    pub requirements: BTreeMap<String, Arc<Requirements>>,
+    /// The labels of the namespace.
+    pub labels: BTreeMap<String, String>,
     /// The merged additions of the trusted sidecars, which all pods may have.
     pub trusted: Arc<Trusted>,
 }
@@ -304,6 +308,8 @@ struct Caches {
     clearances: Cache<Clearance>,
     sidecars: Cache<TrustedSidecar>,
     roles: Cache<ApproverRole>,
+    /// The compiled requirements of each level, updated when a level changes.
+    requirements: BTreeMap<String, Arc<Requirements>>,
     /// The union of the sidecars, updated when one of them changes.
     trusted: Arc<Trusted>,
     /// The UID and generation of the Clearance that this operator wrote last, by namespace.
@@ -353,7 +359,15 @@ impl Index {
         let levels = caches.levels.of("");
         let systems = caches.systems.of(namespace);
         let used = systems.values().filter_map(|s| levels.get_key_value(&s.spec.risk_level));
+        let namespaces = caches.namespaces.of(namespace);
+        let labels = namespaces.get(namespace).and_then(|meta| meta.meta().labels.clone());
         NamespaceFacts {
+            labels: labels.unwrap_or_default(),
+            requirements: used
+                .clone()
+                .filter_map(|(name, _)| caches.requirements.get_key_value(name))
+                .map(|(name, requirements)| (name.clone(), Arc::clone(requirements)))
+                .collect(),
             levels: used.map(|(name, level)| (name.clone(), Arc::clone(level))).collect(),
             versions: caches.versions.of(namespace),
             approvals: caches.approvals.of(namespace),
@@ -427,6 +441,12 @@ impl Index {
         let listed = matches!(change, Change::Listed(_));
         let mut caches = self.caches.write().unwrap_or_else(PoisonError::into_inner);
         let changed = cache(&mut caches).apply(change, reading);
+        if kind == "RiskLevel" && !changed.is_empty() {
+            let compiled = |(name, level): (String, Arc<RiskLevel>)| {
+                (name, Arc::new(Requirements::compile(&level.spec.requirements)))
+            };
+            caches.requirements = caches.levels.of("").into_iter().map(compiled).collect();
+        }
         if kind == "TrustedSidecar" && !changed.is_empty() {
             caches.trusted = Arc::new(trust(&caches.sidecars.of("")).0);
         }

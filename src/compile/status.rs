@@ -27,7 +27,8 @@ use crate::{
         TrustedSidecar, TrustedSidecarStatus, VersionSummary, condition,
     },
     policy::{
-        self, ApprovalEffect, AssessmentEffect, NotSigned, Reason, RecordedDecision, Verdict, approver_of,
+        self, ApprovalEffect, AssessmentEffect, NotSigned, Reason, RecordedDecision, Requirements, Verdict,
+        approver_of,
     },
     truncate::{plain, shorten},
 };
@@ -555,15 +556,24 @@ fn effect_elsewhere(approval: &Approval, judged: &BTreeMap<&str, Judged>) -> Opt
 pub fn of_level(level: &RiskLevel, (systems, running_pods): (u32, u32), now: Timestamp) -> RiskLevelStatus {
     let approvals = level.spec.approvals.iter().map(|r| format!("{} {}", r.count, r.role));
     let results = level.spec.assessments.iter().map(|r| format!("result {}", r.name));
-    let requires = approvals.chain(results).collect::<Vec<_>>();
+    let expressions = level.spec.requirements.iter().map(|r| format!("requirement {}", r.name));
+    let requires = approvals.chain(results).chain(expressions).collect::<Vec<_>>();
     let before = level.status.as_ref().map_or(&[][..], |s| &s.conditions);
-    let message = format!("{systems} systems use it");
+    let requirements = Requirements::compile(&level.spec.requirements);
+    let invalid: Vec<_> =
+        requirements.invalid().map(|(name, why)| format!("requirement {name} is invalid: {why}")).collect();
+    let (ready, reason, message) = if invalid.is_empty() {
+        (true, "InForce", format!("{systems} systems use it"))
+    } else {
+        let message = format!("no version of this level may run: {}", invalid.join("; "));
+        (false, "InvalidRequirement", shorten(plain(&message).into_owned(), 4096))
+    };
     RiskLevelStatus {
         observed_generation: level.metadata.generation,
         conditions: vec![condition(
             before,
-            ("Ready", true),
-            "InForce",
+            ("Ready", ready),
+            reason,
             message,
             level.metadata.generation,
             now,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    ApprovalEffect, Authors, Elsewhere, Reason, RecordedAssessment, RecordedDecision,
+    ApprovalEffect, Authors, Elsewhere, Reason, RecordedAssessment, RecordedDecision, UnmetRequirement,
     assessments::{Finding, Selected, select},
     effect::{Record, end, whole_seconds},
     hosted_models, reviews,
@@ -32,6 +32,8 @@ pub struct Facts<'a> {
     pub statements: Vec<RecordedDecision<'a>>,
     /// The assessments of the content of the version.
     pub assessments: Vec<RecordedAssessment<'a>>,
+    /// The expressions of the level that are not true for the version. Their results do not depend on the time.
+    pub unmet: Vec<UnmetRequirement>,
 }
 
 impl Facts<'_> {
@@ -138,6 +140,7 @@ fn outcome(
         let by_tag = unpinned(&facts.version.runtime).filter(|_| by_digest);
         reasons.extend(by_tag.map(|image| Reason::ImageNotPinned { image: image.to_owned() }));
         reasons.extend(undocumented(facts.version, system, level, now));
+        reasons.extend(facts.unmet.iter().cloned().map(Reason::RequirementNotMet));
         reasons.extend(hosted_models::reasons(system, level, now));
         reasons.extend(reviews::reasons(system, level, now));
         reasons.extend(selected.iter().filter_map(|selected| selected.at(now).reason()));

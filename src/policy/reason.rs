@@ -5,7 +5,10 @@ use std::fmt;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Capacity, CitedResult, Comparison, Inconclusive, OverdueReview, RecordedDecision};
+use super::{
+    Capacity, CitedResult, Comparison, Inconclusive, OverdueReview, RecordedDecision, UnmetCause,
+    UnmetRequirement,
+};
 use crate::api::{Evidence, RiskRating};
 
 /// A decision that names another version with the same content.
@@ -104,6 +107,8 @@ pub enum Reason {
         /// The cause.
         cause: Inconclusive,
     },
+    /// An expression of the level is not true for the version.
+    RequirementNotMet(UnmetRequirement),
     /// A document that the level requires is missing.
     DocumentMissing {
         /// The type of the document.
@@ -216,6 +221,10 @@ impl Reason {
             Self::Revoked { .. } => "Revoked",
             Self::Rejected { .. } => "Rejected",
             Self::ImageNotPinned { .. } => "ImageNotPinned",
+            Self::RequirementNotMet(UnmetRequirement { cause: UnmetCause::Invalid(_), .. }) => {
+                "RequirementInvalid"
+            }
+            Self::RequirementNotMet(_) => "RequirementNotMet",
             Self::AssessmentFailed { .. } => "AssessmentFailed",
             Self::AssessmentInconclusive { .. } => "AssessmentInconclusive",
             Self::AssessmentExpired { .. } => "AssessmentExpired",
@@ -244,6 +253,7 @@ impl Reason {
                 | Self::Rejected { .. }
                 | Self::ImageNotPinned { .. }
                 | Self::EvidenceMissing { .. }
+                | Self::RequirementNotMet(_)
                 | Self::AssessmentFailed { .. }
                 | Self::AssessmentInconclusive { .. }
         )
@@ -279,6 +289,12 @@ impl Reason {
             ),
             Self::ImageNotPinned { image } => {
                 format!("create a new ModelVersion that names {image} by digest (…@sha256:…)")
+            }
+            Self::RequirementNotMet(UnmetRequirement { cause: UnmetCause::Invalid(_), .. }) => {
+                "governance corrects the expression: kubectl get risklevels".to_owned()
+            }
+            Self::RequirementNotMet(_) => {
+                edit("create a new ModelVersion that meets it, or change the system")
             }
             Self::DocumentMissing { document } => edit(&format!("add documentation of type {document}")),
             Self::EvidenceMissing { evidence } => {
@@ -353,6 +369,7 @@ impl fmt::Display for Reason {
                 write!(f, "requirement {requirement} has no signed result for {measure}")?;
                 unsigned.iter().try_for_each(|name| write!(f, " (assessment/{name} awaits a signature)"))
             }
+            Self::RequirementNotMet(unmet) => unmet.fmt(f),
             Self::DocumentMissing { document } => write!(f, "documentation of type {document} is missing"),
             Self::EvidenceMissing { evidence } => write!(f, "provenance does not state {evidence:?}"),
             Self::CertificationMissing { certification, supplier: None } => {

@@ -149,11 +149,9 @@ fn call_compile(facts: &[Fact], before: ClearanceState, now: Tick) -> ClearanceS
         systems: BTreeMap::from([(SYSTEM.to_owned(), Arc::clone(&WORLD.system))]),
         versions: BTreeMap::from([(VERSION.to_owned(), Arc::clone(&WORLD.version))]),
         approvals: approvals.map(|a| (a.metadata.name.clone().unwrap_or_default(), Arc::new(a))).collect(),
-        assessments: BTreeMap::new(),
         clearance: Some(Arc::new(crate::api::Clearance::new(CLEARANCE_NAME, spec(before)))),
         levels: BTreeMap::from([("high".to_owned(), Arc::clone(&WORLD.level))]),
-        trusted: Arc::default(),
-        roles: BTreeMap::new(),
+        ..NamespaceFacts::default()
     };
     let spec =
         compile_facts(NAMESPACE, GOVERNED, &facts, instant(now)).clearance.expect("of a governed namespace");

@@ -330,6 +330,7 @@ fn in_short(reason: &Reason) -> String {
             format!("{requirement} failed: {} is {}, not {needed}", result.measure, result.value)
         }
         Reason::AssessmentInconclusive { requirement, cause, .. } => format!("{requirement} open: {cause}"),
+        Reason::RequirementNotMet(unmet) => format!("requirement {}", unmet.name),
         Reason::DocumentMissing { document } => format!("document {document}"),
         Reason::CertificationMissing { certification, .. } => format!("certificate {certification}"),
         other => other.to_string(),

@@ -8,9 +8,13 @@
 //!                                       └─ Assessments ───┘
 //! ```
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, ObjectList, PartialObjectMeta},
@@ -27,8 +31,8 @@ use crate::{
     },
     policy::{
         self, ApprovalEffect, ApproverRoles, AssessmentEffect, Attestations, Authors, Facts, Reason,
-        RecordedAssessment, RecordedDecision, Subject, SubjectDigests, Verdict, applies_to, approver_of,
-        assessment_effects, judge,
+        RecordedAssessment, RecordedDecision, RequirementFacts, Requirements, Subject, SubjectDigests,
+        UnmetRequirement, Verdict, applies_to, approver_of, assessment_effects, judge,
     },
     watch::request,
 };
@@ -52,6 +56,9 @@ pub struct SystemRecord {
     pub attestations: Vec<Approval>,
     /// The `ApproverRole` objects, which list the keys of roles.
     pub keys: ApproverRoles,
+    /// The labels of the namespace. `None` if the user may not read them. Then expressions about the namespace do not
+    /// affect the verdict.
+    pub labels: Option<BTreeMap<String, String>>,
 }
 
 /// A judgement of the policy core that borrows nothing.
@@ -98,7 +105,9 @@ impl SystemRecord {
             None => None,
         };
         let assessments = items_if_required(assessments, &level, in_namespace("assessments"))?;
+        let labels = if has_expressions(&level) { labels_of(client, namespace).await } else { None };
         let record = Self {
+            labels,
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             system,
@@ -141,9 +150,17 @@ impl SystemRecord {
         let approvals = approvals.map_err(Error::api("read the approvals"))?;
         let assessments = items_if_required(assessments, &levels.items, "read the assessments".to_owned())?;
         let keys = read_keys(client).await?;
+        let mut labels = BTreeMap::new();
+        if has_expressions(&levels.items) {
+            for namespace in systems.iter().filter_map(ResourceExt::namespace).collect::<BTreeSet<_>>() {
+                labels.insert(namespace.clone(), labels_of(client, &namespace).await);
+            }
+        }
         let record = |system: &AISystem| {
             let level = levels.items.iter().find(|level| level.name_any() == system.spec.risk_level);
+            let namespace = system.namespace().unwrap_or_default();
             let record = Self {
+                labels: labels.get(&namespace).cloned().flatten(),
                 namespace: system.namespace().unwrap_or_default(),
                 name: system.name_any(),
                 system: Some(system.clone()),
@@ -286,7 +303,9 @@ impl SystemRecord {
 
     /// The input of the policy core for one version.
     pub fn facts<'a>(&'a self, version: &'a ModelVersion) -> Facts<'a> {
+        let assessments = self.recorded_assessments(version);
         Facts {
+            unmet: self.unmet(version, &assessments),
             name: version.metadata.name.as_deref().unwrap_or_default(),
             version: &version.spec,
             system: self.system.as_ref().map(|system| &system.spec),
@@ -296,8 +315,21 @@ impl SystemRecord {
                 system: self.system.as_ref().and_then(|s| s.annotations().get(AUTHOR)).map(String::as_str),
             },
             statements: policy::statements(self.decisions(version), &self.keys),
-            assessments: self.recorded_assessments(version),
+            assessments,
         }
+    }
+
+    /// The expressions of the level that are not true for the version.
+    fn unmet(&self, version: &ModelVersion, assessments: &[RecordedAssessment<'_>]) -> Vec<UnmetRequirement> {
+        let Some((system, level)) = self.system.as_ref().zip(self.level.as_ref()) else { return Vec::new() };
+        Requirements::compile(&level.spec.requirements).unmet(&RequirementFacts {
+            namespace: &self.namespace,
+            labels: self.labels.as_ref(),
+            system: &system.spec,
+            name: version.metadata.name.as_deref().unwrap_or_default(),
+            version: &version.spec,
+            assessments,
+        })
     }
 
     /// The assessments of the current content of the version, with their signatures.
@@ -351,6 +383,17 @@ pub fn unless_installed(doing: String) -> impl FnOnce(kube::Error) -> Error {
     }
 }
 
+fn has_expressions<'a>(levels: impl IntoIterator<Item = &'a RiskLevel>) -> bool {
+    levels.into_iter().any(|level| !level.spec.requirements.is_empty())
+}
+
+/// The labels of `namespace`. `None` if the user may not read them.
+async fn labels_of(client: &Client, namespace: &str) -> Option<BTreeMap<String, String>> {
+    let namespaces = Api::<Namespace>::all(client.clone());
+    let found = namespaces.get_metadata(namespace).await.ok()?;
+    Some(found.metadata.labels.unwrap_or_default())
+}
+
 /// The assessments of a list. Empty if the user may not list them and none of `levels` requires one, for example with an
 /// RBAC role that is older than this kind.
 fn items_if_required<'a>(
@@ -360,7 +403,10 @@ fn items_if_required<'a>(
 ) -> Result<Vec<Assessment>> {
     match list {
         Err(kube::Error::Api(status))
-            if status.is_forbidden() && levels.into_iter().all(|level| level.spec.assessments.is_empty()) =>
+            if status.is_forbidden()
+                && levels
+                    .into_iter()
+                    .all(|level| level.spec.assessments.is_empty() && level.spec.requirements.is_empty()) =>
         {
             Ok(Vec::new())
         }

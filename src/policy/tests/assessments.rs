@@ -44,6 +44,7 @@ fn case(assessed: Vec<Assessed>) -> Case {
         authors: [Some("vera".to_owned()), Some("sam".to_owned())],
         said: Vec::new(),
         assessed,
+        unmet: Vec::new(),
     }
 }
 

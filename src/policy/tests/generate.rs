@@ -19,7 +19,8 @@ use crate::{
         Relationship, RequiredApproval, RequiredAssessment, RiskLevelSpec, Runtime, Text, Volume,
     },
     policy::{
-        ApprovalEffect, Attestation, Authors, Facts, RecordedAssessment, RecordedDecision, Verdict, judge,
+        ApprovalEffect, Attestation, Authors, Facts, RecordedAssessment, RecordedDecision, UnmetCause,
+        UnmetRequirement, Verdict, judge,
     },
 };
 
@@ -62,6 +63,7 @@ pub struct Case {
     pub authors: [Option<String>; 2],
     pub said: Vec<Said>,
     pub assessed: Vec<Assessed>,
+    pub unmet: Vec<UnmetRequirement>,
 }
 
 /// The owned form of `RecordedAssessment`.
@@ -126,6 +128,7 @@ impl Case {
             authors: Authors { version: self.authors[0].as_deref(), system: self.authors[1].as_deref() },
             statements: statements.collect(),
             assessments: self.assessed.iter().map(Assessed::recorded).collect(),
+            unmet: self.unmet.clone(),
         }
     }
 
@@ -187,15 +190,42 @@ pub fn any_case() -> impl Strategy<Value = Case> {
     let maybe_missing = |percent| prop::bool::weighted(f64::from(percent) / 100.0);
     let (no_system, no_level) = (maybe_missing(5), maybe_missing(5));
     let missing = (no_system, no_level);
-    (any_version(), any_system(), any_level(), any_authors(), any_statements(), any_assessed(), missing)
-        .prop_map(|(version, system, level, authors, said, assessed, (no_system, no_level))| Case {
-            version,
-            system: (!no_system).then_some(system),
-            level: (!no_level).then_some(level),
-            authors,
-            said,
-            assessed,
+    (
+        any_version(),
+        any_system(),
+        any_level(),
+        any_authors(),
+        any_statements(),
+        any_assessed(),
+        missing,
+        any_unmet(),
+    )
+        .prop_map(|(version, system, level, authors, said, assessed, (no_system, no_level), unmet)| {
+            Case {
+                version,
+                system: (!no_system).then_some(system),
+                level: (!no_level).then_some(level),
+                authors,
+                said,
+                assessed,
+                unmet,
+            }
         })
+}
+
+/// The expressions of the level that are not true. Usually none.
+fn any_unmet() -> impl Strategy<Value = Vec<UnmetRequirement>> {
+    let cause = select(vec![
+        UnmetCause::False,
+        UnmetCause::Failed("x".to_owned()),
+        UnmetCause::Invalid("y".to_owned()),
+    ]);
+    let unmet = cause.prop_map(|cause| UnmetRequirement {
+        name: "registry".to_owned(),
+        message: "use our registry".to_owned(),
+        cause,
+    });
+    option::weighted(0.1, unmet).prop_map(|unmet| unmet.into_iter().collect())
 }
 
 /// The user who created the version, and the user who last changed the system.
@@ -233,6 +263,7 @@ pub fn clearable_case() -> impl Strategy<Value = Case> {
                 authors,
                 said: numbered(said.into_iter().map(|(said, role)| Said { role, ..said }).collect()),
                 assessed,
+                unmet: Vec::new(),
             }
         },
     )

@@ -81,7 +81,7 @@ pub fn document(type_: &str) -> Document {
 }
 
 fn any_dates() -> impl Strategy<Value = ReviewDates> {
-    let last = option::weighted(0.7, (0..HORIZON / 2).prop_map(|n| Time(half(n))));
+    let last = option::weighted(0.7, (0..HORIZON / 4).prop_map(|n| Time(half(n))));
     (last, option::weighted(0.5, any_end())).prop_map(|(last, next)| ReviewDates { last, next })
 }
 
@@ -150,7 +150,7 @@ pub fn any_requirements_of_systems()
 }
 
 fn any_required_review() -> impl Strategy<Value = RequiredReview> {
-    let max_age = option::of(select(vec![4500_u64, 12_000, 20_000]));
+    let max_age = option::of(select(vec![4500_u64, 9000, 12_000]));
     let action = prop_oneof![2 => Just(OverdueAction::Withhold), 1 => Just(OverdueAction::Warn)];
     (max_age, action).prop_map(|(max_age, overdue)| RequiredReview {
         max_age: max_age.map(|ms| Duration::from(std::time::Duration::from_millis(ms))),

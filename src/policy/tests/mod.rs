@@ -21,6 +21,7 @@ mod generate_system;
 mod matching;
 mod oracle;
 mod properties;
+mod requirements;
 mod runtime;
 mod scale;
 mod signature;

@@ -135,6 +135,7 @@ pub fn verdict(case: &Case, now: Timestamp) -> Verdict {
                 why.push(Reason::Prohibited { level: system.risk_level.clone() });
             }
             requirements(case, level, now, &mut why);
+            why.extend(case.unmet.iter().map(|unmet| Reason::RequirementNotMet(unmet.clone())));
             hosted_models(system, level, now, &mut why);
             risks(system, level, now, &mut why);
             for required in &level.assessments {

@@ -46,6 +46,7 @@ fn crowd(people: i64, roles: u32, count: u32) -> Case {
         authors: [None, None],
         said: said.collect(),
         assessed: Vec::new(),
+        unmet: Vec::new(),
     }
 }
 

@@ -224,9 +224,9 @@ fn hosted_models_are_part_of_the_digest_and_required_risks_and_dates_too() {
     for (path, value, always, if_required) in changes {
         let mut after = before.clone();
         *after.pointer_mut(path).expect(path) = value.into();
-        for (level, changes) in [(&requires_nothing, always), (&requires_all, if_required)] {
-            let changed = of(&before, level).signed != of(&after, level).signed;
-            assert_eq!(changed, changes, "{path}, level {level:?}");
+        for (level, expected) in [(&requires_nothing, always), (&requires_all, if_required)] {
+            let is_new = of(&before, level).signed != of(&after, level).signed;
+            assert_eq!(is_new, expected, "{path}, level {level:?}");
         }
     }
 }

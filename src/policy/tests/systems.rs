@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{
     api::{
-        AISystemSpec, Document, HostedModel, OverdueAction, RequiredReview, RequiredRisks, ReviewDates, Risk,
-        RiskRating, Runtime,
+        AISystemSpec, Document, HostedModel, OverdueAction, RequiredOfHostedModels, RequiredReview,
+        RequiredRisks, ReviewDates, Risk, RiskRating, Runtime,
     },
-    policy::Verdict,
+    policy::{OverdueReview, Reason, Reviewed, Verdict},
 };
 
 pub(super) fn hosted() -> HostedModel {
@@ -24,6 +24,70 @@ pub(super) fn risk_of(residual: RiskRating) -> Risk {
     serde_json::from_value(json!({ "name": "bias", "description": "It treats groups differently.",
         "treatment": "Mitigate", "owner": "olga", "residual": residual }))
     .expect("a risk")
+}
+
+#[test]
+fn every_reason_about_a_system_carries_its_details() {
+    let cases = [
+        (
+            cleared().of_system(|s| {
+                s.hosted_models = vec![HostedModel { retires_at: Some(Time(second(5))), ..hosted() }];
+            }),
+            Reason::HostedModelRetired { model: "summaries".to_owned(), since: second(5) },
+        ),
+        (
+            cleared()
+                .at_level(|l| {
+                    l.hosted_models = Some(RequiredOfHostedModels { agreement: true, ..Default::default() });
+                })
+                .of_system(|s| s.hosted_models = vec![hosted()]),
+            Reason::AgreementMissing { model: "summaries".to_owned() },
+        ),
+        (
+            cleared()
+                .at_level(|l| {
+                    let certifications = vec!["ISO/IEC 42001".to_owned()];
+                    l.hosted_models = Some(RequiredOfHostedModels { certifications, ..Default::default() });
+                })
+                .of_system(|s| s.hosted_models = vec![hosted()]),
+            Reason::CertificationMissing {
+                certification: "ISO/IEC 42001".to_owned(),
+                supplier: Some("OpenAI".to_owned()),
+            },
+        ),
+        (cleared().at_level(|l| l.risks = Some(RequiredRisks::default())), Reason::RiskMissing),
+        (
+            cleared()
+                .at_level(|l| {
+                    l.risks = Some(RequiredRisks { max_residual: Some(RiskRating::Low), review: None });
+                })
+                .of_system(|s| s.risks = vec![risk_of(RiskRating::Medium)]),
+            Reason::RiskTooHigh {
+                risk: "bias".to_owned(),
+                residual: RiskRating::Medium,
+                accepted: RiskRating::Low,
+            },
+        ),
+        (
+            cleared()
+                .at_level(|l| {
+                    l.documents = vec!["manual".to_owned()];
+                    l.document_review = Some(RequiredReview::default());
+                })
+                .of_system(|s| {
+                    let review = ReviewDates { last: None, next: Some(Time(second(3))) };
+                    s.documentation =
+                        vec![Document { type_: "manual".to_owned(), review, ..Document::default() }];
+                }),
+            Reason::ReviewOverdue(OverdueReview {
+                of: Reviewed::Document("manual".to_owned()),
+                since: Some(second(3)),
+            }),
+        ),
+    ];
+    for (case, reason) in cases {
+        assert_eq!(case.judge(second(10)).verdict, Verdict::Withheld(vec![reason]));
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ use crate::{
         connect::system_record::SystemRecord,
     },
     compile,
-    policy::{self, Accelerators},
+    policy::{self, Accelerators, Requirements},
 };
 
 /// The predicted outcome for an object.
@@ -137,6 +137,8 @@ struct Objects {
     namespace: String,
     now: Timestamp,
     governed: BTreeMap<String, Governance>,
+    /// The labels of the namespaces in the manifests.
+    labels: BTreeMap<String, BTreeMap<String, String>>,
     levels: BTreeMap<String, Arc<RiskLevel>>,
     sidecars: BTreeMap<String, Arc<TrustedSidecar>>,
     roles: BTreeMap<String, Arc<ApproverRole>>,
@@ -187,11 +189,15 @@ impl Objects {
         let read = match (manifest.is_of_assent(), manifest.text("/kind")) {
             (false, "Namespace") => {
                 let labels = manifest.value.pointer("/metadata/labels").cloned().unwrap_or_default();
-                let labels = serde_json::from_value(labels).unwrap_or_default();
-                self.governed.insert(manifest.text("/metadata/name").to_owned(), Governance::of(&labels));
+                let labels: BTreeMap<String, String> = serde_json::from_value(labels).unwrap_or_default();
+                let name = manifest.text("/metadata/name").to_owned();
+                self.governed.insert(name.clone(), Governance::of(&labels));
+                self.labels.insert(name, labels);
                 Ok(())
             }
-            (true, "RiskLevel") => insert(&mut self.levels, manifest, None),
+            (true, "RiskLevel") => {
+                insert(&mut self.levels, manifest, None).and_then(|()| self.valid_requirements(manifest))
+            }
             (true, "ApproverRole") => insert(&mut self.roles, manifest, None),
             (true, "TrustedSidecar") => insert(&mut self.sidecars, manifest, None),
             (true, "AISystem") => insert(&mut self.of(&namespace).systems, manifest, place),
@@ -205,6 +211,18 @@ impl Objects {
         let why = read.err().or_else(|| strict().flatten())?;
         let next = vec![format!("kubectl explain {}.spec", manifest.text("/kind").to_lowercase())];
         Some(Checked { conclusion: why, next, ..self.checked(manifest, Outcome::Invalid) })
+    }
+
+    /// Refuses a level with an invalid expression. The operator would withhold every version of this level.
+    fn valid_requirements(&self, manifest: &Manifest) -> Result<(), String> {
+        let level = self.levels.get(manifest.text("/metadata/name"));
+        let requirements = level.map(|level| Requirements::compile(&level.spec.requirements));
+        let invalid: Vec<_> = requirements
+            .iter()
+            .flat_map(Requirements::invalid)
+            .map(|(name, why)| format!("requirement {name}: {why}"))
+            .collect();
+        if invalid.is_empty() { Ok(()) } else { Err(invalid.join("; ")) }
     }
 
     /// Adds an assessment as if it were recorded now. The API server refuses one that was performed later.
@@ -239,6 +257,14 @@ impl Objects {
         }
     }
 
+    /// The compiled requirements of each level.
+    fn requirements(&self) -> BTreeMap<String, Arc<Requirements>> {
+        let compiled = |(name, level): (&String, &Arc<RiskLevel>)| {
+            (name.clone(), Arc::new(Requirements::compile(&level.spec.requirements)))
+        };
+        self.levels.iter().map(compiled).collect()
+    }
+
     fn of(&mut self, namespace: &str) -> &mut InNamespace {
         self.by_namespace.entry(namespace.to_owned()).or_default()
     }
@@ -254,6 +280,8 @@ impl Objects {
             clearance: None,
             roles: self.roles.clone(),
             levels: self.levels.clone(),
+            requirements: self.requirements(),
+            labels: self.labels.get(namespace).cloned().unwrap_or_default(),
             trusted: Arc::clone(&self.trusted),
         };
         let known = self.governed.get(namespace);

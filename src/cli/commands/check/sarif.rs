@@ -32,9 +32,8 @@ pub fn log(results: &[Checked]) -> Value {
 fn result(checked: &Checked) -> Option<Value> {
     let level = match checked.outcome {
         Outcome::Runs if checked.warnings.is_empty() => return None,
-        Outcome::Runs => "warning",
         Outcome::Unforeseen => "note",
-        Outcome::AwaitsApproval | Outcome::NotCounted => "warning",
+        Outcome::Runs | Outcome::AwaitsApproval | Outcome::NotCounted => "warning",
         Outcome::Held | Outcome::Invalid => "error",
     };
     let what = format!("{}: {}", checked.place(), checked.conclusion);

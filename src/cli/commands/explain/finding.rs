@@ -25,10 +25,10 @@ use crate::{
             system_record::{OwnedJudgement, SystemRecord},
             target::Target,
         },
-        nearest::nearest,
         render::difference,
     },
     images::repository,
+    nearest::nearest,
     policy::{Reason, matches, without_trusted},
 };
 

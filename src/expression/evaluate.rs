@@ -1,0 +1,150 @@
+//! Evaluates an expression within a budget of steps.
+//!
+//! Each visit of a node is a step. Operators and functions on texts and lists charge more steps. If the budget is used
+//! up, the evaluation ends at once. No operator can absorb this failure.
+
+use super::{
+    error::Failure,
+    inputs::Inputs,
+    loops,
+    node::{Function, Node, Selected, Value},
+};
+
+/// Operands of a type that the operator does not take. Only operands of the type `Dyn` can have it.
+pub(super) const WRONG_TYPE: Failure =
+    Failure::Other("a value has a type that the operator or function does not take");
+
+const OUT_OF_RANGE: Failure = Failure::Other("the index is not in the list");
+
+/// One evaluation of one expression.
+pub(super) struct Evaluation<'a> {
+    inputs: &'a Inputs,
+    /// The values of the loop variables, from the outer loop to the inner loop.
+    pub(super) locals: Vec<Value>,
+    steps: u64,
+}
+
+impl<'a> Evaluation<'a> {
+    pub(super) fn new(inputs: &'a Inputs, steps: u64) -> Self {
+        Self { inputs, locals: Vec::new(), steps }
+    }
+
+    /// Uses `steps` of the budget.
+    pub(super) fn charge(&mut self, steps: u64) -> Result<(), Failure> {
+        self.steps = self.steps.checked_sub(steps).ok_or(Failure::TooExpensive)?;
+        Ok(())
+    }
+
+    /// Charges for a visit of `bytes` of a text.
+    pub(super) fn charge_bytes(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.charge(u64::try_from(bytes / 64).unwrap_or(u64::MAX))
+    }
+
+    /// The value of `node`, which must be a bool.
+    pub(super) fn is_true(&mut self, node: &Node) -> Result<bool, Failure> {
+        if let Value::Bool(bool) = self.value(node)? { Ok(bool) } else { Err(WRONG_TYPE) }
+    }
+
+    /// The same as [`Self::is_true`], for an operator that can absorb failures. The outer failure cannot be absorbed.
+    pub(super) fn attempt(&mut self, node: &Node) -> Result<Result<bool, Failure>, Failure> {
+        match self.is_true(node) {
+            Err(Failure::TooExpensive) => Err(Failure::TooExpensive),
+            other => Ok(other),
+        }
+    }
+
+    pub(super) fn value(&mut self, node: &Node) -> Result<Value, Failure> {
+        self.charge(1)?;
+        match node {
+            Node::Constant(value) => Ok(value.clone()),
+            Node::Variable(name) => {
+                self.inputs.get(name).cloned().ok_or_else(|| Failure::NoSuchField(name.clone()))
+            }
+            Node::Local(depth) => self.locals.get(*depth).cloned().ok_or(WRONG_TYPE),
+            Node::Select(from, selected) => self.select(from, selected),
+            Node::Has(from, selected) => self.has(from, selected).map(Value::Bool),
+            Node::Index(operands) => self.index(operands),
+            Node::Not(operand) => self.is_true(operand).map(|bool| Value::Bool(!bool)),
+            Node::Negate(operand) => self.negate(operand),
+            Node::Logic(deciding, operands) => self.logic(*deciding, operands).map(Value::Bool),
+            Node::Conditional(parts) => self.conditional(parts),
+            Node::Binary(operator, operands) => self.binary(*operator, operands),
+            Node::List(elements) => {
+                let elements: Result<_, _> = elements.iter().map(|element| self.value(element)).collect();
+                elements.map(Value::List)
+            }
+            Node::Loop(inner) => loops::run(self, inner),
+            Node::Call(function, operands) => self.call(*function, operands),
+            Node::Matches(text, pattern) => {
+                let Value::Text(text) = self.value(text)? else { return Err(WRONG_TYPE) };
+                self.charge(pattern.steps(&text))?;
+                Ok(Value::Bool(pattern.matches(&text)))
+            }
+        }
+    }
+
+    fn select(&mut self, from: &Node, selected: &Selected) -> Result<Value, Failure> {
+        let Value::Map(map) = self.value(from)? else { return Err(WRONG_TYPE) };
+        map.get(&selected.name).cloned().ok_or_else(|| {
+            let name = selected.name.to_string();
+            if selected.is_key { Failure::NoSuchKey(Some(name)) } else { Failure::NoSuchField(name) }
+        })
+    }
+
+    fn has(&mut self, from: &Node, selected: &Selected) -> Result<bool, Failure> {
+        let Value::Map(map) = self.value(from)? else { return Err(WRONG_TYPE) };
+        Ok(map.contains_key(&selected.name))
+    }
+
+    fn index(&mut self, [from, index]: &[Node; 2]) -> Result<Value, Failure> {
+        match (self.value(from)?, self.value(index)?) {
+            (Value::List(list), Value::Int(index)) => {
+                let element = usize::try_from(index).ok().and_then(|index| list.get(index));
+                element.cloned().ok_or(OUT_OF_RANGE)
+            }
+            (Value::Map(map), Value::Text(key)) => {
+                self.charge_bytes(key.len())?;
+                // A key that is not written in the expression can be a secret.
+                let shown = || matches!(index, Node::Constant(_)).then(|| key.to_string());
+                map.get(&key).cloned().ok_or_else(|| Failure::NoSuchKey(shown()))
+            }
+            _ => Err(WRONG_TYPE),
+        }
+    }
+
+    fn logic(&mut self, deciding: bool, [left, right]: &[Node; 2]) -> Result<bool, Failure> {
+        let left = self.attempt(left)?;
+        if left == Ok(deciding) {
+            return Ok(deciding);
+        }
+        let right = self.attempt(right)?;
+        if right == Ok(deciding) { right } else { left.and(right) }
+    }
+
+    fn conditional(&mut self, [condition, then, otherwise]: &[Node; 3]) -> Result<Value, Failure> {
+        let chosen = if self.is_true(condition)? { then } else { otherwise };
+        self.value(chosen)
+    }
+
+    fn call(&mut self, function: Function, operands: &[Node]) -> Result<Value, Failure> {
+        match operands {
+            [operand] => {
+                let operand = self.value(operand)?;
+                self.charge_bytes(text_bytes(&operand))?;
+                function.of(&operand)
+            }
+            [text, part] => {
+                let (Value::Text(text), Value::Text(part)) = (self.value(text)?, self.value(part)?) else {
+                    return Err(WRONG_TYPE);
+                };
+                self.charge_bytes(text.len().saturating_add(part.len()))?;
+                function.of_texts(&text, &part)
+            }
+            _ => Err(WRONG_TYPE),
+        }
+    }
+}
+
+fn text_bytes(value: &Value) -> usize {
+    if let Value::Text(text) = value { text.len() } else { 0 }
+}

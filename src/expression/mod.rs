@@ -1,0 +1,76 @@
+//! Expressions of a `RiskLevel` in the Common Expression Language (CEL). Each expression is true or false for a version.
+//!
+//! ```text
+//!  text ─► parse ─────────► check ────────────────► Expression ─► evaluate ─► true | false | Failure
+//!          limits, then     types of the schemas    (nodes)          ▲
+//!          the `cel` parser names, functions                       Inputs
+//! ```
+//!
+//! The writer of an expression is not trusted. Limits bound the memory and the time of a compilation. A budget of steps
+//! bounds the memory and the time of an evaluation. The depth of an expression bounds the stack of both.
+//!
+//! The evaluator of `cel` is not used. It has no limit, it copies each element of a list that it visits, the order of
+//! its maps is random, and its errors contain the values of the inputs.
+//!
+//! Equal expressions and inputs give equal results, including the failures.
+
+mod calls;
+mod check;
+mod compare;
+mod error;
+mod evaluate;
+mod functions;
+mod inputs;
+mod loops;
+mod node;
+mod operators;
+mod parse;
+mod pattern;
+mod signatures;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+pub use error::{Failure, InvalidExpression, Position};
+pub use inputs::Inputs;
+pub use types::{Environment, Type};
+
+use node::Node;
+
+/// The budget of an evaluation in steps. In a release build, a step takes less than 0.2 microseconds, and less than
+/// 1 microsecond in a search with a pattern.
+pub const BUDGET: u64 = 100_000;
+
+/// A compiled expression.
+#[derive(Debug)]
+pub struct Expression {
+    root: Node,
+    variables: BTreeSet<String>,
+}
+
+impl Expression {
+    /// Parses `text` and checks its types. The variables of `environment` are allowed.
+    pub fn compile(text: &str, environment: &Environment) -> Result<Self, InvalidExpression> {
+        let parsed = parse::parse(text)?;
+        let (root, variables) = check::check(&parsed, environment)?;
+        Ok(Self { root, variables })
+    }
+
+    /// The names of the variables that the expression reads.
+    pub fn variables(&self) -> &BTreeSet<String> {
+        &self.variables
+    }
+
+    /// Whether the inputs meet the expression.
+    pub fn evaluate(&self, inputs: &Inputs) -> Result<bool, Failure> {
+        self.evaluate_within(inputs, BUDGET)
+    }
+
+    /// The same as [`Self::evaluate`], with a budget of `steps`.
+    pub fn evaluate_within(&self, inputs: &Inputs, steps: u64) -> Result<bool, Failure> {
+        evaluate::Evaluation::new(inputs, steps).is_true(&self.root)
+    }
+}

@@ -1,0 +1,108 @@
+//! The compiled form of an expression, and the values of an evaluation.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use super::pattern::Pattern;
+
+/// A value. A clone does not copy texts, lists or maps.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Text(Arc<str>),
+    Timestamp(Timestamp),
+    Duration(SignedDuration),
+    List(Arc<[Value]>),
+    /// A map or an object. The order of the keys makes evaluations deterministic.
+    Map(Arc<BTreeMap<Arc<str>, Value>>),
+}
+
+/// A part of an expression. The checker guarantees the types of the operands, except for operands of the type
+/// [`Dyn`](super::Type::Dyn).
+#[derive(Debug)]
+pub(super) enum Node {
+    Constant(Value),
+    /// A variable of the environment.
+    Variable(String),
+    /// The variable of a loop. The number counts the loops around it, from the outside, starting at 0.
+    Local(usize),
+    /// A field of an object or a key of a map.
+    Select(Box<Node>, Selected),
+    /// Whether a field or key is set.
+    Has(Box<Node>, Selected),
+    Index(Box<[Node; 2]>),
+    Not(Box<Node>),
+    Negate(Box<Node>),
+    /// `&&` if the bool is false, `||` if it is true. An operand equal to the bool decides, even if the other operand
+    /// fails.
+    Logic(bool, Box<[Node; 2]>),
+    Conditional(Box<[Node; 3]>),
+    Binary(Binary, Box<[Node; 2]>),
+    List(Vec<Node>),
+    Loop(Box<Loop>),
+    /// A function with one or two operands.
+    Call(Function, Vec<Node>),
+    Matches(Box<Node>, Pattern),
+}
+
+/// The name of a field or of a key.
+#[derive(Clone, Debug)]
+pub(super) struct Selected {
+    pub(super) name: Arc<str>,
+    /// Whether the name is a key of a map.
+    pub(super) is_key: bool,
+}
+
+/// An operator with two operands that are always evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Binary {
+    Equal,
+    NotEqual,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+    In,
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+}
+
+/// A loop over the elements of a list or the keys of a map.
+#[derive(Debug)]
+pub(super) struct Loop {
+    pub(super) kind: LoopKind,
+    pub(super) range: Node,
+    /// The condition of an element of a `map`.
+    pub(super) condition: Option<Node>,
+    pub(super) body: Node,
+}
+
+/// The result of a loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LoopKind {
+    All,
+    Exists,
+    ExistsOne,
+    Map,
+}
+
+/// A function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Function {
+    Size,
+    Contains,
+    StartsWith,
+    EndsWith,
+    Int,
+    Double,
+    String,
+    Timestamp,
+    Duration,
+}
