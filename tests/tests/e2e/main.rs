@@ -34,6 +34,7 @@ mod plugin;
 mod pod_api;
 mod refusals;
 mod refuse;
+mod requirements;
 mod retries;
 mod scale_down;
 mod sidecars;
@@ -250,6 +251,10 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         assessments::only_a_person_in_the_role_makes_a_result_count,
         assessments::a_result_for_other_content_does_not_count,
         assessments::assess_records_a_file_once_and_refuses_an_ambiguous_one,
+        requirements::a_version_runs_only_while_it_meets_the_expressions_of_its_level,
+        requirements::an_invalid_expression_withholds_only_its_own_level,
+        requirements::an_expensive_expression_withholds_and_delays_no_other_namespace,
+        requirements::the_api_server_refuses_too_many_and_too_long_expressions,
         systems::a_level_requires_risks_that_approvers_sign,
         systems::pods_stop_when_a_review_is_overdue,
         systems::a_hosted_model_needs_its_agreement_and_ends_with_its_retirement,

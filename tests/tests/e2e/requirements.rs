@@ -1,0 +1,146 @@
+//! Requirements that governance writes as expressions.
+//!
+//! ```text
+//!  RiskLevel ── expression ──► true: cleared │ false or failed: withheld │ invalid: the level is not ready
+//! ```
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use assent_tests::{ControlPlane, Person, Scenario, container};
+use serde_json::{Value, json};
+
+use Person::{Admin, Dev};
+
+/// Creates a scenario with a version v1 and with its own level, which has `requirements` and needs no approval.
+async fn scene<'a>(cluster: &'a ControlPlane, name: &str, requirements: &Value) -> Result<Scenario<'a>> {
+    let scene = Scenario::new(cluster, name, "minimal").await?;
+    require(&scene, requirements).await?;
+    scene.apply(Admin, &scene.system(&scene.namespace)).await?;
+    scene.publish("v1", &container("1")).await?;
+    Ok(scene)
+}
+
+/// Sets the requirements of the level of the scenario.
+async fn require(scene: &Scenario<'_>, requirements: &Value) -> Result<()> {
+    let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": scene.namespace },
+        "spec": { "onLoss": { "gracePeriodSeconds": 10 }, "requirements": requirements } });
+    scene.apply(Admin, &level).await.map(drop)
+}
+
+fn requirement(name: &str, expression: &str) -> Value {
+    json!({ "name": name, "expression": expression, "message": format!("see the rule {name}") })
+}
+
+async fn withheld(scene: &Scenario<'_>, version: &str, reason: &str) -> Result<String> {
+    scene.condition("modelversion", version, "Cleared", "False", reason).await
+}
+
+pub async fn a_version_runs_only_while_it_meets_the_expressions_of_its_level(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let registry = r#"version.spec.runtime.containers.all(c, c.image.startsWith("registry.example/"))"#;
+    let region = r#"namespaceObject.metadata.labels["region"] == "eu""#;
+    let both = json!([requirement("registry", registry), requirement("region", region)]);
+    let scene = scene(cluster, "expressions", &both).await?;
+    let message = withheld(&scene, "v1", "RequirementNotMet").await?;
+    ensure!(message.contains("requirement region is not met: see the rule region"), "{message}");
+    ensure!(message.contains(r#"the key "region" is not set"#), "{message}");
+    scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.held("scorer", 2).await?;
+    let explained = scene.assent(Dev, &["explain", "deployment/scorer"]).await?.ok()?;
+    ensure!(explained.contains("requirement region is not met"), "{explained}");
+
+    let namespace = scene.namespace.clone();
+    let label = async |label: &str| {
+        let args = ["label", "namespace", &namespace, "--overwrite", label];
+        scene.cluster.kubectl(Admin, &args).await?.ok().map(drop)
+    };
+    label("region=eu").await?;
+    scene.is_cleared("v1").await?;
+    scene.running("scorer", 2).await?;
+    label("region=us").await?;
+    withheld(&scene, "v1", "RequirementNotMet").await?;
+    scene.held("scorer", 2).await?;
+    label("region=eu").await?;
+    scene.running("scorer", 2).await?;
+
+    let mut other = container("2");
+    other["image"] =
+        json!(other["image"].as_str().unwrap_or_default().replace("registry.example", "docker.io"));
+    scene.apply(Admin, &scene.version("v2", &other)).await?;
+    let message = withheld(&scene, "v2", "RequirementNotMet").await?;
+    ensure!(message.contains("see the rule registry") && !message.contains("region"), "{message}");
+    Ok(())
+}
+
+pub async fn an_invalid_expression_withholds_only_its_own_level(cluster: &ControlPlane) -> Result<()> {
+    let good = requirement("system", r#"system.metadata.name == "scorer""#);
+    let scene = scene(cluster, "invalid-expression", &json!([good])).await?;
+    scene.is_cleared("v1").await?;
+    scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    let level = scene.get_cluster("risklevel", &scene.namespace).await?;
+    ensure!(level["status"]["requires"] == "requirement system", "{level}");
+
+    require(&scene, &json!([good, requirement("typing-error", "version.spec.runtme.containers.size() > 0")]))
+        .await?;
+    let message = withheld(&scene, "v1", "RequirementInvalid").await?;
+    ensure!(message.contains("typing-error of the level is invalid: 1:14: "), "{message}");
+    let level = &scene.namespace;
+    let message = scene.condition("risklevel", level, "Ready", "False", "InvalidRequirement").await?;
+    ensure!(message.contains("no version of this level may run: requirement typing-error"), "{message}");
+    scene.held("scorer", 2).await?;
+
+    let other = Scenario::new(cluster, "other-expression", "minimal").await?;
+    other.publish("v1", &container("1")).await?;
+    other.is_cleared("v1").await?;
+    require(&scene, &json!([good])).await?;
+    scene.running("scorer", 2).await.map(drop)
+}
+
+pub async fn an_expensive_expression_withholds_and_delays_no_other_namespace(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let nested = "version.spec.runtime.containers.all(c, c.args.all(a, c.args.all(b, c.args.all(d, a != b || d != ''))))";
+    let all: Vec<_> = (0..16).map(|n| requirement(&format!("nested-{n}"), nested)).collect();
+    let scene = scene(cluster, "expensive", &json!(all)).await?;
+    let mut large = container("2");
+    large["args"] = (0..256).map(|n| format!("--flag-{n}={}", "a".repeat(500))).collect();
+    for n in 0..20 {
+        let mut version = large.clone();
+        version["args"][0] = json!(format!("--version={n}"));
+        scene.apply(Dev, &scene.version(&format!("large-{n}"), &version)).await?;
+    }
+    let message = withheld(&scene, "large-19", "RequirementNotMet").await?;
+    ensure!(message.contains("the expression needs too many steps"), "{message}");
+
+    let other = Scenario::new(cluster, "beside-expensive", "minimal").await?;
+    // A change of the level compiles every version of the expensive namespace again.
+    require(&scene, &json!(all[1..])).await?;
+    let begin = Instant::now();
+    other.publish("v1", &container("1")).await?;
+    other.is_cleared("v1").await?;
+    println!("another namespace was cleared within {:.1?}", begin.elapsed());
+    ensure!(begin.elapsed().as_secs() < 10, "it took {:?}", begin.elapsed());
+    Ok(())
+}
+
+pub async fn the_api_server_refuses_too_many_and_too_long_expressions(cluster: &ControlPlane) -> Result<()> {
+    let scene = Scenario::new(cluster, "refused-expressions", "minimal").await?;
+    let level = |requirements: Value| {
+        json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": scene.namespace },
+            "spec": { "requirements": requirements } })
+    };
+    let many: Vec<_> = (0..17).map(|n| requirement(&format!("rule-{n}"), "true")).collect();
+    for (requirements, refusal) in [
+        (json!(many), "must have at most 16 items"),
+        (json!([requirement("long", &"t".repeat(4097))]), "may not be more than 4096 bytes"),
+        (json!([requirement("same", "true"), requirement("same", "false")]), "Duplicate value"),
+        (json!([requirement("Not a name", "true")]), "spec.requirements[0].name"),
+    ] {
+        let refused = scene.refused(Admin, &level(requirements)).await?;
+        ensure!(refused.contains(refusal), "{refusal}: {refused}");
+    }
+    Ok(())
+}
