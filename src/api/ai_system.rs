@@ -72,7 +72,7 @@ pub struct AISystemSpec {
     pub documentation: Vec<Document>,
 
     /// Risks of the system with their treatment (ISO/IEC 42001 6.1.2 to 6.1.4). Approvers sign the risks if the risk
-    /// level requires them. Default: none. Example: the file `examples/evidence/system.yaml`.
+    /// level requires them. Default: none. Example: the file `examples/chatbot/aisystem.yaml`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub risks: Vec<Risk>,

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use assent_tests::{Assent, ControlPlane, Options, Person, binaries};
 
-use crate::stage::{CREDIT_SCORER, CV_SCREENER, SUPPORT_ASSISTANT, Stage};
+use crate::stage::{CARD_SCORER, CREDIT_SCORER, CV_SCREENER, SUPPORT_ASSISTANT, Stage};
 use crate::timeline::Timeline;
 
 /// Builds the programs under test and opens the cluster.
@@ -33,7 +33,8 @@ pub async fn cluster(time: &Timeline) -> Result<ControlPlane> {
 
 /// Fails if the cluster has objects of an earlier demo, because the old approvals would count in this demo.
 async fn ensure_fresh(cluster: &ControlPlane) -> Result<()> {
-    let namespaces = [&CREDIT_SCORER, &CV_SCREENER, &SUPPORT_ASSISTANT].map(|system| system.namespace);
+    let namespaces =
+        [&CREDIT_SCORER, &CV_SCREENER, &SUPPORT_ASSISTANT, &CARD_SCORER].map(|system| system.namespace);
     let get = [&["get", "namespaces", "--ignore-not-found", "-o=name"], &namespaces[..]].concat();
     let found = cluster.kubectl(Person::Admin, &get).await?.ok()?;
     ensure!(

@@ -10,6 +10,7 @@
 mod approvals;
 mod changes;
 mod deployment;
+mod evidence;
 mod expiry;
 mod gate;
 mod install;
@@ -73,6 +74,7 @@ async fn steps(time: &Timeline, cluster: &ControlPlane) -> Result<()> {
     changes::change_after_approval(&stage).await?;
     outage::operator_down(&stage).await?;
     expiry::approval_expires(&stage).await?;
+    evidence::evidence_decides(&stage).await?;
     release::new_version(&stage).await?;
     release::revoke(&stage).await?;
     retirement::retire(&stage).await?;

@@ -50,6 +50,14 @@ pub const SUPPORT_ASSISTANT: System = System {
     example: "examples/kserve-storage-initializer",
 };
 
+/// A credit scorer whose test results must be fair by sex and by age.
+pub const CARD_SCORER: System = System {
+    namespace: "cards",
+    name: "card-scorer",
+    deployment: "card-scorer",
+    example: "examples/evidence",
+};
+
 /// A user of the cluster: a person or the GitOps controller.
 pub struct Actor {
     pub name: &'static str,
