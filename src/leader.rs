@@ -209,7 +209,7 @@ impl Observed {
     }
 }
 
-/// An unreadable lease counts as free. The operator that takes it repairs it.
+/// Converts a lease. An unreadable lease counts as free. The operator that takes the lease repairs it.
 fn readable(lease: Lenient<Lease>) -> Lease {
     lease.0.unwrap_or_else(|unreadable| Lease { metadata: unreadable.metadata, spec: None })
 }

@@ -127,7 +127,7 @@ fn log(format: LogFormat, level: &str) {
 }
 
 /// The filter for `level`. `kube_client` logs whole responses that it cannot parse, with the environment variables of
-/// all containers. So this filter lets its client module log errors only.
+/// all containers. So this filter lets `kube_client::client` log errors only.
 fn filter(level: &str) -> EnvFilter {
     EnvFilter::new(format!("{level},kube_client::client=error"))
 }

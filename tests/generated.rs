@@ -203,7 +203,7 @@ fn the_plugin_reference_is_current() {
     is_current("docs/kubectl-assent.md", &page);
 }
 
-/// The examples of a system, with the file of their first version.
+/// The examples for the fuzz seeds, each with the file of its first version.
 const EXAMPLES: [(&str, &str); 4] = [
     ("credit-scorer", "modelversion-v1.yaml"),
     ("kserve-storage-initializer", "modelversion.yaml"),

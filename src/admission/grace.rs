@@ -57,7 +57,7 @@ pub(super) fn cut(pod: &str) -> String {
     )
 }
 
-/// No grace period of the pod exceeds the limit.
+/// Requires that no grace period of the pod exceeds the limit.
 pub(super) fn bounded(pod: &str) -> Rule {
     let (own, probes, system) = (own(pod), of_probes(pod), system(pod));
     let bound = bound(&system);
@@ -70,13 +70,13 @@ pub(super) fn bounded(pod: &str) -> Rule {
     }
 }
 
-/// Both policies admit a request that the API server cannot judge. For half a minute after its start, the API server
-/// may not find the `Clearance`. The deletion of pods must work then too.
+/// The policies on deletions and evictions. Both policies admit a request that the API server cannot judge. For half a
+/// minute after its start, the API server may not find the `Clearance`. The deletion of pods must work then too.
 pub(super) fn policies(operator: &Operator) -> ([PolicyObject; 2], [PolicyObject; 2]) {
     (delete(operator), evict(operator))
 }
 
-/// Only the operator may delete a pod with a grace period over the limit.
+/// Lets only the operator delete a pod with a grace period over the limit.
 fn delete(operator: &Operator) -> [PolicyObject; 2] {
     const OLD: &str = "oldObject";
     let scope = MatchScope {
@@ -102,7 +102,8 @@ fn delete(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-pod-delete", Answer::RefuseIfJudged, &scope, &conditions, &[], rules)
 }
 
-/// An eviction does not show the system of the pod, so the shortest limit in the namespace counts.
+/// Limits the grace period of evictions. An eviction does not show the system of the pod, so the shortest limit in the
+/// namespace counts.
 fn evict(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope {
         group: "",

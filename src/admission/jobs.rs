@@ -44,8 +44,8 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
     jobs.into_iter().chain(cron_jobs).collect()
 }
 
-/// Updates are mutated too. So a `GitOps` controller that applies `suspend: false` again and again does not resume an
-/// uncleared Job.
+/// A policy that suspends uncleared objects at each creation and update. So a `GitOps` controller that applies
+/// `suspend: false` again and again does not resume an uncleared Job.
 fn suspend(
     name: &str,
     resources: &'static [&'static str],

@@ -38,8 +38,8 @@
 //! denies them before it evaluates the match conditions. So the policy for updates has no parameter. An update of a pod
 //! that is not held must never depend on a `Clearance`.
 //!
-//! On an API server without mutating policies ([`HoldMethod::Refuse`]), assent-pod-create refuses a pod instead of
-//! holding it. The client of the approver fills in the approver, and assent-approvals checks it.
+//! On an API server without mutating policies ([`HoldMethod::Refuse`]), no policy can hold a pod, so assent-pod-create
+//! refuses each uncleared pod. The client of the approver fills in the approver, and assent-approvals checks it.
 
 mod authors;
 mod cel;

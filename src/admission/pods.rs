@@ -100,7 +100,7 @@ fn gate(operator: &Operator) -> [PolicyObject; 2] {
     mutating("assent-gate", &PODS, &[("not-cleared", condition)], patch, "IfNeeded")
 }
 
-/// A pod with the label must also have the gate. This policy needs no `Clearance`.
+/// Refuses a pod that has the label without the gate. This policy needs no `Clearance`.
 fn held_create() -> [PolicyObject; 2] {
     let scope = MatchScope { label: Some(Label::Present(HELD_LABEL)), params: ParamUse::Unread, ..PODS };
     let rules = vec![label_follows_gate(), no_record_yet()];
@@ -150,7 +150,7 @@ fn label_follows_gate() -> Rule {
     }
 }
 
-/// The operator records its actions in annotations of the pod. A new pod must not contain such annotations.
+/// Refuses annotations of Assent on a new pod, because the operator records its actions in such annotations.
 fn no_record_yet() -> Rule {
     Rule {
         holds: format!("!{}.exists(key, {OURS})", annotations("object")),
@@ -163,7 +163,7 @@ fn no_record_yet() -> Rule {
 /// Whether the `key` of a label or annotation belongs to Assent.
 const OURS: &str = "key.startsWith('assent.dev/')";
 
-/// The API server copies the labels and annotations of a Binding to its pod, without the policies on pods.
+/// Refuses labels and annotations of Assent on a Binding. The API server copies them without the policies on pods.
 fn binding() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["pods/binding", "bindings"], params: ParamUse::Unread, ..PODS };
     let rule = Rule {
@@ -223,7 +223,7 @@ fn update(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-pod-update", Answer::Refuse, &scope, &conditions, &variables, rules)
 }
 
-/// A container runtime reads the annotations again at each start of a container.
+/// Protects the annotations of container runtimes. A runtime reads them again at each start of a container.
 fn runtime_annotations_stay() -> Rule {
     Rule {
         holds: format!(
@@ -234,7 +234,7 @@ fn runtime_annotations_stay() -> Rule {
     }
 }
 
-/// The annotations of the operator on a pod are evidence, so only the operator may change them.
+/// Lets only the operator change its annotations on a pod, because these annotations are evidence.
 fn record_stays(operator: &Operator) -> Rule {
     let (now, before) = (annotations("object"), annotations("oldObject"));
     Rule {
@@ -249,9 +249,9 @@ fn record_stays(operator: &Operator) -> Rule {
     }
 }
 
-/// The operator is not trusted either: the pod must be cleared now, whichever user lifts the gate. An update has no
-/// timestamp, but the API server writes the time of the update into the entry of the field manager. An older entry does
-/// not show the time of this request, so only a new time counts.
+/// Requires that the pod is cleared now, even if the operator lifts the gate. An update has no timestamp, but the API
+/// server writes the time of the update into the entry of the field manager. An older entry does not show the time of
+/// this request, so only a new time counts.
 fn release(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope { operations: &["UPDATE"], label: Some(Label::Present(HELD_LABEL)), ..PODS };
     let managers = |pod: &str| format!("{pod}.metadata.?managedFields.orValue([])");
@@ -293,7 +293,8 @@ fn release(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-pod-release", Answer::Refuse, &scope, &[("lifts-the-gate", lifted)], &variables, rules)
 }
 
-/// Both update policies have this rule, because the API server can report the refusal of either policy.
+/// Lets only the operator lift the gate. Both update policies have this rule, because the API server can report the
+/// refusal of either policy.
 fn operator_lifts(operator: &Operator) -> Rule {
     Rule {
         holds: format!("!{} || {} || {}", gated("oldObject"), gated("object"), operator.asks()),

@@ -106,7 +106,7 @@ fn approvals() -> [PolicyObject; 2] {
     validating("assent-approvals", Answer::Refuse, &scope, &[], &[], rules)
 }
 
-/// Any account may record results. Only the signature of a person makes them count.
+/// Lets any account record results, but not change them. Only the signature of a person makes the results count.
 fn assessments() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["assessments"], ..RECORDS };
     let on = |operation: &str, rule: &str| format!("request.operation != '{operation}' || ({rule})");
@@ -174,8 +174,8 @@ fn risk_levels() -> [PolicyObject; 2] {
     validating("assent-risklevels", Answer::Refuse, &scope, &[], &[], rules)
 }
 
-/// Users who may label a namespace may make its governance stricter. To weaken or end the governance, they need the
-/// verb `ungovern`.
+/// Requires the verb `ungovern` to weaken or end the governance of a namespace. Users who may label the namespace may
+/// make its governance stricter.
 fn namespaces(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope {
         group: "",
@@ -232,8 +232,8 @@ fn namespaces(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-namespaces", Answer::Refuse, &scope, &[], &variables, rules)
 }
 
-/// A `DecisionSubject` never changes. Only the operator changes a `SystemHistory`. Only the deletion of the namespace
-/// deletes these objects.
+/// Protects the records. A `DecisionSubject` never changes. Only the operator changes a `SystemHistory`. Only the
+/// deletion of the namespace deletes these objects.
 fn kept_records(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["decisionsubjects", "systemhistories"], ..RECORDS };
     let rules = vec![
@@ -258,7 +258,7 @@ fn kept_records(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-record", Answer::Refuse, &scope, &[], &[], rules)
 }
 
-/// Only the operator writes clearances and statuses.
+/// Lets only the operator write clearances and statuses.
 fn operator_only(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope {
         resources: &[

@@ -1,10 +1,10 @@
 //! Warns the user whose change or deletion stops pods.
 //!
 //! ```text
-//!  AISystem ─────────── level, purpose, jurisdictions, owners, documents, decommission ─┐
-//!  RiskLevel ────────── requirements                                                    ├─► kubectl: Warning: …
-//!  ModelVersion ─────── deleted while cleared                                           │   nothing is refused
-//!  ApproverRole, TrustedSidecar ─── deleted, or shorter                                 ┘
+//!  AISystem ─────────── level, purpose, owners, documents, hosted models, decommission … ─┐
+//!  RiskLevel ────────── requirements                                                      ├─► kubectl: Warning: …
+//!  ModelVersion ─────── deleted while cleared                                             │   nothing is refused
+//!  ApproverRole, TrustedSidecar ─── deleted, or shorter                                   ┘
 //! ```
 //!
 //! The warnings use the statuses that the operator wrote last. The operator still decides which pods stop.
@@ -52,15 +52,20 @@ fn system() -> [PolicyObject; 2] {
         ),
         (
             "signed",
-            format!("{DELETED} ? [] : {}", changed(&["riskLevel", "intendedPurpose", "jurisdictions"])),
+            format!(
+                "{DELETED} ? [] : {}",
+                changed(&["riskLevel", "intendedPurpose", "jurisdictions", "hostedModels"])
+            ),
         ),
         (
             "checked",
             format!(
                 "{DELETED} ? [] : ({} ? ['spec.documentation'] : []) + ({} ? ['spec.provider'] : []) \
-+ (object.spec.owners.exists(owner, !(owner in oldObject.spec.owners)) ? ['spec.owners'] : [])",
++ ({} ? ['spec.suppliers'] : []) + {} + (object.spec.owners.exists(owner, !(owner in oldObject.spec.owners)) ? ['spec.owners'] : [])",
                 shrinks("?documentation"),
                 shrinks("?provider.?certifications"),
+                shrinks("?suppliers"),
+                changed(&["risks"]),
             ),
         ),
     ];
@@ -79,7 +84,7 @@ fn system() -> [PolicyObject; 2] {
         },
         Rule {
             holds: "size(variables.checked) == 0".to_owned(),
-            else_say: "variables.name + ': a change of ' + variables.checked.join(', ') + ' can end its clearance, if its risk level requires a removed item, or an approver is now an owner: then its ' + variables.pods + ' stop' + variables.see".to_owned(),
+            else_say: "variables.name + ': a change of ' + variables.checked.join(', ') + ' can end its clearance, if its risk level requires a removed item or risks, or an approver is now an owner: then its ' + variables.pods + ' stop' + variables.see".to_owned(),
         },
     ];
     validating("assent-stop-aisystem", Answer::Warn, &scope, &conditions, &variables, rules)
@@ -94,6 +99,10 @@ fn risk_level() -> [PolicyObject; 2] {
         "separationOfDuties",
         "validity",
         "assessments",
+        "requirements",
+        "risks",
+        "hostedModels",
+        "documentReview",
         "documents",
         "evidence",
         "certifications",

@@ -121,7 +121,7 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The kind of an owner.
+/// Whether an owner is one person or a group.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OwnerKind {
     /// A single person.
@@ -190,7 +190,8 @@ pub struct Document {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub version: Option<String>,
-    /// Dates of the last and the next review. Approvers sign them if the risk level requires reviews of documents.
+    /// Dates of the last and the next review. Approvers sign them if the risk level withholds versions
+    /// after an overdue review of a document.
     /// Default: none. Example: `{ last: 2026-09-01T00:00:00Z }`.
     #[serde(default, skip_serializing_if = "ReviewDates::is_empty")]
     pub review: ReviewDates,

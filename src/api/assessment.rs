@@ -142,7 +142,7 @@ pub struct Interval {
     pub level: Decimal,
 }
 
-/// The kind of an assessment.
+/// The property or behaviour that an assessment examines.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum AssessmentKind {
     /// Differences between groups of people (EU AI Act annex IV 2(g), NIST AI RMF MEASURE 2.11).

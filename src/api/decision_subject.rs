@@ -45,8 +45,13 @@ pub struct DecisionSubjectSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required_risks: bool,
 
-    /// Whether the risk level required reviews of documents at the first decision. Then the subject digest covers the
-    /// review dates of the required documents. Default: false. Example: `true`.
+    /// Whether an overdue review of a risk withheld versions at the first decision. Then the subject digest covers the
+    /// review dates of the risks. Default: false. Example: `true`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required_risk_review: bool,
+
+    /// Whether an overdue review of a document withheld versions at the first decision. Then the subject digest covers
+    /// the review dates of the required documents. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required_document_review: bool,
 

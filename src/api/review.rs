@@ -8,7 +8,8 @@ use kube::{KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The last and the next review of a risk or a document. Approvers sign both dates if the risk level requires reviews.
+/// The last and the next review of a risk or a document. Approvers sign both dates if
+/// the risk level withholds versions after an overdue review.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("!has(self.last) || !has(self.next) || self.last < self.next", "the last review must be before the next review"))]
@@ -64,6 +65,11 @@ impl ReviewDates {
 }
 
 impl RequiredReview {
+    /// Whether an overdue review withholds the versions of the system. Then approvers sign the dates of the reviews.
+    pub fn withholds(&self) -> bool {
+        self.overdue == OverdueAction::Withhold
+    }
+
     /// The time from which a review is overdue: the stated date of the next review, or the end of the maximum age if
     /// that is earlier. `None` if `dates` state too little, so the review is overdue at any time.
     pub fn due(&self, dates: &ReviewDates) -> Option<Timestamp> {

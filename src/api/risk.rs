@@ -42,7 +42,7 @@ pub struct Risk {
     pub review: ReviewDates,
 }
 
-/// The treatment of a risk.
+/// The decision of the organisation about a risk.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RiskTreatment {
     /// Stop the activity that causes the risk.

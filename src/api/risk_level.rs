@@ -81,7 +81,7 @@ pub struct RiskLevelSpec {
     pub assessments: Vec<RequiredAssessment>,
 
     /// Requirements as expressions. A version needs to meet all of them. Default: none.
-    /// Example: the file `examples/requirements/risklevel.yaml`.
+    /// Example: the file `examples/requirements/general.yaml`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub requirements: Vec<Requirement>,

@@ -82,7 +82,7 @@ pub enum Error {
         /// Commands that help.
         next: Vec<Next>,
     },
-    /// The command line is ambiguous, or the command cannot apply.
+    /// The command line is ambiguous, or the command is not possible.
     #[error("{question}")]
     Choose {
         /// The message: the open question, or the obstacle.

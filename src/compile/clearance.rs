@@ -22,6 +22,7 @@ use crate::{
         ClearanceSpec, ClearedVersion, Digest, Governance, ModelVersion, OnLoss, RequirementState,
         RequirementStatus, SystemClearance, Trusted, WithheldVersion,
     },
+    expression::Budget,
     policy::{
         self, Attestations, Authors, Capacity, Finding, Reason, RecordedAssessment, RequirementFacts,
         ResultEffect, Subject, Verdict, applies_to, assessment_effects, judge,
@@ -56,11 +57,14 @@ pub fn compile_within(
     now: Timestamp,
 ) -> Compiled {
     let evidence = Evidence::new(facts);
-    let mut judged: BTreeMap<&str, Judged> = facts
-        .versions
-        .values()
-        .map(|version| (&*version.name, judge_version(namespace, facts, &evidence, version, now)))
-        .collect();
+    let mut budget = Budget::of_namespace();
+    // Cleared versions come first. So a flood of versions with expensive expressions does not stop them.
+    let (kept, others): (Vec<_>, Vec<_>) =
+        facts.versions.values().map(AsRef::as_ref).partition(|version| was_cleared(facts, version));
+    let mut judge = |version| judge_version(namespace, facts, (&evidence, &mut budget), version, now);
+    let ordered = kept.into_iter().chain(others);
+    let mut judged: BTreeMap<&str, Judged> =
+        ordered.map(|version| (&*version.name, judge(version))).collect();
     let mut spec = ClearanceSpec {
         mode: governance.mode,
         scope: governance.scope,
@@ -88,6 +92,12 @@ pub fn compile_within(
         statuses: Statuses::new(namespace, facts, &judged, now),
         revisit,
     }
+}
+
+/// Whether the current Clearance has the version.
+fn was_cleared(facts: &NamespaceFacts, version: &Cached<ModelVersion>) -> bool {
+    let entry = before(facts).and_then(|systems| systems.get(&version.spec.system));
+    entry.is_some_and(|entry| entry.cleared.iter().any(|cleared| cleared.model_version == version.name))
 }
 
 /// The next time at which a review becomes overdue. The review can change a status even if it withholds no version.
@@ -141,7 +151,7 @@ impl<'a> Evidence<'a> {
 fn judge_version<'a>(
     namespace: &str,
     facts: &'a NamespaceFacts,
-    evidence: &Evidence<'a>,
+    (evidence, budget): (&Evidence<'a>, &mut Budget),
     version: &'a Cached<ModelVersion>,
     now: Timestamp,
 ) -> Judged {
@@ -159,16 +169,19 @@ fn judge_version<'a>(
     let statements = policy::statements(bearing.map(AsRef::as_ref), &facts.roles);
     let assessments = evidence.of(digests.as_ref().map(|digests| &digests.signed));
     let required = system.and_then(|system| Some((system, facts.requirements.get(&system.risk_level)?)));
-    let unmet = required.map(|(system, requirements)| {
-        requirements.unmet(&RequirementFacts {
+    let results = required.map(|(system, requirements)| {
+        let of_version = RequirementFacts {
             namespace,
-            labels: Some(&facts.labels),
+            labels: facts.labels.as_ref(),
             system,
             name: &version.name,
             version: &version.spec,
             assessments: &assessments,
-        })
+            authors,
+        };
+        requirements.evaluate(&of_version, budget)
     });
+    let unmet = results.map(|results| results.unmet);
     let facts = policy::Facts {
         name: &version.name,
         version: &version.spec,

@@ -291,8 +291,8 @@ pub struct NamespaceFacts {
     pub levels: BTreeMap<String, Arc<RiskLevel>>,
     /// The compiled requirements of levels, by the name of the level.
     pub requirements: BTreeMap<String, Arc<Requirements>>,
-    /// The labels of the namespace.
-    pub labels: BTreeMap<String, String>,
+    /// The labels of the namespace. `None` if they are not known.
+    pub labels: Option<BTreeMap<String, String>>,
     /// The merged additions of the trusted sidecars, which all pods may have.
     pub trusted: Arc<Trusted>,
 }
@@ -308,12 +308,21 @@ struct Caches {
     clearances: Cache<Clearance>,
     sidecars: Cache<TrustedSidecar>,
     roles: Cache<ApproverRole>,
-    /// The compiled requirements of each level, updated when a level changes.
-    requirements: BTreeMap<String, Arc<Requirements>>,
+    /// The compiled requirements of each level, with the level from which they were compiled.
+    requirements: BTreeMap<String, (Arc<RiskLevel>, Arc<Requirements>)>,
     /// The union of the sidecars, updated when one of them changes.
     trusted: Arc<Trusted>,
     /// The UID and generation of the Clearance that this operator wrote last, by namespace.
     written: BTreeMap<String, Revision>,
+}
+
+impl Caches {
+    /// The compiled requirements of `level`. During a list of levels, they are not cached yet.
+    fn requirements(&self, level: &Arc<RiskLevel>) -> Arc<Requirements> {
+        let known = self.requirements.get(&level.name_any()).filter(|(of, _)| Arc::ptr_eq(of, level));
+        let compile = || Arc::new(Requirements::compile(&level.spec.requirements));
+        known.map_or_else(compile, |(_, requirements)| Arc::clone(requirements))
+    }
 }
 
 /// The UID and generation of an object.
@@ -362,11 +371,10 @@ impl Index {
         let namespaces = caches.namespaces.of(namespace);
         let labels = namespaces.get(namespace).and_then(|meta| meta.meta().labels.clone());
         NamespaceFacts {
-            labels: labels.unwrap_or_default(),
+            labels: Some(labels.unwrap_or_default()),
             requirements: used
                 .clone()
-                .filter_map(|(name, _)| caches.requirements.get_key_value(name))
-                .map(|(name, requirements)| (name.clone(), Arc::clone(requirements)))
+                .map(|(name, level)| (name.clone(), caches.requirements(level)))
                 .collect(),
             levels: used.map(|(name, level)| (name.clone(), Arc::clone(level))).collect(),
             versions: caches.versions.of(namespace),
@@ -384,9 +392,11 @@ impl Index {
         caches.namespaces.objects.get(name)?.get(name).cloned()
     }
 
-    pub fn level(&self, name: &str) -> Option<Arc<RiskLevel>> {
+    /// A level with its compiled requirements.
+    pub fn level(&self, name: &str) -> Option<(Arc<RiskLevel>, Arc<Requirements>)> {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
-        caches.levels.objects.get("")?.get(name).cloned()
+        let level = caches.levels.objects.get("")?.get(name)?;
+        Some((Arc::clone(level), caches.requirements(level)))
     }
 
     pub fn sidecar(&self, name: &str) -> Option<Arc<TrustedSidecar>> {
@@ -443,7 +453,8 @@ impl Index {
         let changed = cache(&mut caches).apply(change, reading);
         if kind == "RiskLevel" && !changed.is_empty() {
             let compiled = |(name, level): (String, Arc<RiskLevel>)| {
-                (name, Arc::new(Requirements::compile(&level.spec.requirements)))
+                let requirements = caches.requirements(&level);
+                (name, (level, requirements))
             };
             caches.requirements = caches.levels.of("").into_iter().map(compiled).collect();
         }

@@ -56,7 +56,7 @@ use self::{
     write_status::Writer,
 };
 use crate::{
-    api::{CLEARANCE_EXPIRING, CLEARANCE_NAME, Clearance, ClearanceSpec, Governance},
+    api::{Assessment, CLEARANCE_EXPIRING, CLEARANCE_NAME, Clearance, ClearanceSpec, Governance},
     event_recorder::EventRecorder,
     metrics::Metrics,
     truncate::{NOTE_BYTES, shorten},
@@ -90,9 +90,12 @@ const CONCURRENCY: usize = 16;
 /// The longest wait before the next compile of a namespace. Timers cannot wait for years.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
-/// The pause after a compile, in multiples of its duration. So a large namespace that changes all the time uses at
-/// most a third of a processor.
+/// The pause after a compile, in multiples of its duration. So a large namespace that changes all the time usually uses
+/// at most a third of a processor. The queue limits the pause to one second.
 const REST: u32 = 2;
+
+/// The maximum number of Events about failing results in one compile. Any user who may deploy can record results.
+const FAILING_AT_ONCE: usize = 16;
 
 /// The minimum interval between two counts of the systems of a level.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
@@ -163,6 +166,26 @@ impl Context {
                 note: Some(shorten(expiring.message.to_string(), NOTE_BYTES)),
                 action: "Renew".to_owned(),
                 secondary: Some(version.reference(namespace)),
+            };
+            self.publish(&event, &system.reference(namespace)).await;
+        }
+    }
+
+    /// Sends one Event for each new result that would not meet a requirement. No person signed it, so it withholds
+    /// nothing. The statuses are written after this call. Without a status, a result is new.
+    async fn warn_of_failing(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
+        for name in statuses.failing.iter().take(FAILING_AT_ONCE) {
+            let counted = statuses.assessments.get(name).and_then(|status| status.conditions.first());
+            let (Some(assessment), Some(counted)) = (facts.assessments.get(name), counted) else { continue };
+            let Some(system) = facts.systems.get(&*assessment.spec.system) else { continue };
+            let mut about = Assessment::new(name, assessment.spec.clone()).object_ref(&());
+            about.namespace = Some(namespace.to_owned());
+            let event = Event {
+                type_: EventType::Warning,
+                reason: "ResultFails".to_owned(),
+                note: Some(shorten(format!("assessment/{name}: {}", counted.message), NOTE_BYTES)),
+                action: "Sign".to_owned(),
+                secondary: Some(about),
             };
             self.publish(&event, &system.reference(namespace)).await;
         }
@@ -244,6 +267,7 @@ impl Context {
         }
         let compiled = written.compiled;
         self.warn_of_expiry(name, &facts, &compiled.statuses).await;
+        self.warn_of_failing(name, &facts, &compiled.statuses).await;
         for announcement in self.objections.begun(name, &facts, &compiled.statuses) {
             for about in &announcement.about {
                 self.publish(&announcement.event, about).await;
@@ -263,9 +287,9 @@ impl Context {
     }
 
     async fn level(&self, name: &str) -> Result<Outcome, Error> {
-        if let Some(level) = self.index.level(name) {
+        if let Some((level, requirements)) = self.index.level(name) {
             let in_use = self.index.use_of_level(name);
-            let status = status::of_level(&level, in_use, Timestamp::now());
+            let status = status::of_level((&level, &requirements), in_use, Timestamp::now());
             self.writer().level(&level, &status).await?;
         }
         Ok(Outcome { again: None, rest: COUNT_EVERY })

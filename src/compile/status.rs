@@ -101,6 +101,8 @@ pub struct Statuses {
     pub versions: BTreeMap<String, ModelVersionStatus>,
     pub approvals: BTreeMap<String, ApprovalStatus>,
     pub assessments: BTreeMap<String, AssessmentStatus>,
+    /// The assessments without a status so far that would not meet a requirement if a person signed them.
+    pub failing: Vec<String>,
 }
 
 impl Statuses {
@@ -132,6 +134,12 @@ impl Statuses {
                 .assessments
                 .iter()
                 .map(|(name, a)| (name.clone(), of_assessment(namespace, a, judged, now)))
+                .collect(),
+            failing: facts
+                .assessments
+                .values()
+                .filter(|a| fails_unsigned(a, judged))
+                .map(|a| a.name.clone())
                 .collect(),
         }
     }
@@ -492,6 +500,13 @@ fn attestation(
 }
 
 /// The status of an assessment: its most important effect on a version.
+/// Whether a new result does not meet a requirement, and no person signed it.
+fn fails_unsigned(assessment: &CachedAssessment, judged: &BTreeMap<&str, Judged>) -> bool {
+    let effects = judged.values().filter_map(|judged| judged.assessments.get(&assessment.name));
+    let fails = |effect: &AssessmentEffect| matches!(effect, AssessmentEffect::Unsigned { failing, .. } if !failing.is_empty());
+    assessment.status.is_none() && effects.max().is_some_and(fails)
+}
+
 fn of_assessment(
     namespace: &str,
     assessment: &CachedAssessment,
@@ -553,13 +568,16 @@ fn effect_elsewhere(approval: &Approval, judged: &BTreeMap<&str, Judged>) -> Opt
 }
 
 /// The status of a level that `systems` systems name, with `running_pods` pods.
-pub fn of_level(level: &RiskLevel, (systems, running_pods): (u32, u32), now: Timestamp) -> RiskLevelStatus {
+pub fn of_level(
+    (level, requirements): (&RiskLevel, &Requirements),
+    (systems, running_pods): (u32, u32),
+    now: Timestamp,
+) -> RiskLevelStatus {
     let approvals = level.spec.approvals.iter().map(|r| format!("{} {}", r.count, r.role));
     let results = level.spec.assessments.iter().map(|r| format!("result {}", r.name));
     let expressions = level.spec.requirements.iter().map(|r| format!("requirement {}", r.name));
     let requires = approvals.chain(results).chain(expressions).collect::<Vec<_>>();
     let before = level.status.as_ref().map_or(&[][..], |s| &s.conditions);
-    let requirements = Requirements::compile(&level.spec.requirements);
     let invalid: Vec<_> =
         requirements.invalid().map(|(name, why)| format!("requirement {name} is invalid: {why}")).collect();
     let (ready, reason, message) = if invalid.is_empty() {

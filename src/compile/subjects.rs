@@ -28,7 +28,7 @@ use super::{
     write::MANAGER,
 };
 use crate::{
-    api::{AISystem, DecisionSubject, DecisionSubjectSpec, Digest, ModelVersion, RiskLevel},
+    api::{AISystem, DecisionSubject, DecisionSubjectSpec, Digest, ModelVersion, RequiredReview, RiskLevel},
     watch::request,
 };
 
@@ -106,7 +106,7 @@ fn contents(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<Digest, Con
     facts.versions.values().filter_map(content).collect()
 }
 
-/// Creates the `pending` subjects. A conflict is no error, because an existing subject was recorded before.
+/// Creates the `pending` subjects. A conflict is not an error, because an existing subject was recorded before.
 async fn write(
     client: &Client,
     namespace: &str,
@@ -152,7 +152,12 @@ impl Content {
             model_version: self.version.name.clone(),
             required_documents: level.map(|level| level.documents.clone()).unwrap_or_default(),
             required_risks: level.is_some_and(|level| level.risks.is_some()),
-            required_document_review: level.is_some_and(|level| level.document_review.is_some()),
+            required_risk_review: level
+                .and_then(|level| level.risks.as_ref()?.review.as_ref())
+                .is_some_and(RequiredReview::withholds),
+            required_document_review: level
+                .and_then(|level| level.document_review.as_ref())
+                .is_some_and(RequiredReview::withholds),
             ai_system: self.system.spec.clone(),
             version: self.version.spec.clone(),
         }

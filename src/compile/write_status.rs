@@ -56,7 +56,7 @@ impl Writer<'_> {
         facts: &NamespaceFacts,
         statuses: Statuses,
     ) -> Result<(), Error> {
-        let Statuses { mut systems, versions, approvals, assessments } = statuses;
+        let Statuses { mut systems, versions, approvals, assessments, failing: _ } = statuses;
         for (name, status) in &mut systems {
             // `enforce` writes the pod counts and the condition `PodsHeld` with another field manager. Copy them, so
             // that they do not count as a difference.
@@ -211,7 +211,7 @@ where
     let (client, params) = (api.clone().into_client(), PatchParams::apply(MANAGER).force());
     let patch = Patch::Apply(&object);
     match request::patch_status(&client, api.resource_url(), name, &params, &patch).await {
-        // The object was deleted meanwhile. The watch delivers the deletion, so this is no error.
+        // The object was deleted meanwhile. The watch delivers the deletion, so the code 404 is not an error.
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(None),
         Err(error) if is_refusal(&error) => Ok(Some(answer(&error))),
         Err(error) => Err(error),

@@ -4,7 +4,6 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::action::{Action, Step};
 
-/// A decision about a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PodDecision {
     /// The pod stays as it is.

@@ -1,4 +1,5 @@
-//! Sends Events to the API server. An Event goes to its subject, the workload of the subject and its AI system.
+//! Sends Events to the API server: one for the subject, one for the workload of the subject, and one for the AI system
+//! of the subject.
 //!
 //! ```text
 //!  FairQueue ─ PendingEvent ─► EventSender ─► create Event ─► refused for now: put back, the namespace backs off

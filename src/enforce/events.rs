@@ -70,7 +70,7 @@ impl EventEmitter {
         )
     }
 
-    /// The subject does not start: the pod is gated, or the Job or `CronJob` is suspended.
+    /// Emits the Event `Held`: the pod is gated, or the Job or `CronJob` is suspended.
     pub(super) fn held(&self, subject: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) {
         let note = Note {
             cause: format!("held: {}", why(subject, clearance)),
@@ -79,7 +79,7 @@ impl EventEmitter {
         self.emit(subject, clearance, (EventType::Warning, "Held", "Hold", note));
     }
 
-    /// The API server carried out `action`.
+    /// Emits the Events of `action` after the API server carried it out.
     pub(super) fn done(&self, key: &PodKey, pod: &Pod, clearance: Option<&ClearanceSpec>, action: &Action) {
         let subject = &EventSubject::pod(key, pod);
         if matches!(action, Action::Stop(_)) && pod.owner.is_none() {
@@ -95,7 +95,7 @@ impl EventEmitter {
         }
     }
 
-    /// The subject may start: a version is cleared, or its namespace does not govern it.
+    /// Emits the Event `Released`: a version is cleared, or the namespace no longer governs the subject.
     pub(super) fn released(
         &self,
         subject: &EventSubject<'_>,
@@ -122,13 +122,13 @@ impl EventEmitter {
         self.emit(subject, clearance, (EventType::Warning, "ClearanceLost", action, note));
     }
 
-    /// The pod was evicted, so that its controller creates a pod with a later deadline.
+    /// Emits the Event `Renewed`: the pod was evicted, so that its controller creates a pod with a later deadline.
     fn rolled(&self, subject: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) {
         let note = "replaced: its clearance was renewed, and a pod's activeDeadlineSeconds cannot be raised";
         self.emit(subject, clearance, (EventType::Normal, "Renewed", "Evict", note.to_owned()));
     }
 
-    /// The pod will stop at `turn`, because its namespace has begun to enforce.
+    /// Emits the Event `WillStop`: the pod will stop at `turn` or later, because its namespace has begun to enforce.
     pub(super) fn will_stop(
         &self,
         subject: &EventSubject<'_>,
@@ -145,7 +145,8 @@ impl EventEmitter {
         self.emit(subject, clearance, (EventType::Warning, "WillStop", "Wait", note));
     }
 
-    /// A disruption budget or a policy refused the eviction, or the result of the eviction is unknown.
+    /// Emits the Event `EvictionDelayed`: a disruption budget or a policy refused the eviction, or the result of the
+    /// eviction is unknown.
     pub(super) fn delayed(&self, pod: &EventSubject<'_>, clearance: Option<&ClearanceSpec>, answer: &str) {
         let note = format!(
             "clearance lost, not evicted yet: {answer}; the pod is deleted after half of onLoss.gracePeriodSeconds"
@@ -153,12 +154,12 @@ impl EventEmitter {
         self.emit(pod, clearance, (EventType::Warning, "EvictionDelayed", "Evict", note));
     }
 
-    /// Another user starts the workload again after each stop.
+    /// Emits the Event `Contested`: another user starts the workload again after each stop.
     pub(super) fn contested(&self, root: &EventSubject<'_>, clearance: Option<&ClearanceSpec>, why: &str) {
         self.emit(root, clearance, (EventType::Warning, "Contested", "Hold", why.to_owned()));
     }
 
-    /// The pod has no owner, and a backup of its manifest exists.
+    /// Emits the Event `Kept`: the pod has no owner, and a backup of its manifest exists.
     fn kept(&self, pod: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) {
         let note = Note {
             cause: "manifest kept".to_owned(),
@@ -171,13 +172,13 @@ impl EventEmitter {
         self.emit(pod, clearance, (EventType::Normal, "Kept", "Keep", note));
     }
 
-    /// The gated pod was deleted, so that its controller creates a pod of another revision.
+    /// Emits the Event `Replaced`: the gated pod was deleted, so that its controller creates a pod of another revision.
     fn replaced(&self, pod: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) {
         let note = "deleted while held: its StatefulSet waits for a pod of another revision".to_owned();
         self.emit(pod, clearance, (EventType::Normal, "Replaced", "Delete", note));
     }
 
-    /// The pod is cleared, but its termination grace period is longer than `most` seconds.
+    /// Emits the Event `Held` for a cleared pod whose longest termination grace period exceeds `most` seconds.
     pub(super) fn ends_too_slowly(
         &self,
         key: &PodKey,
@@ -198,7 +199,8 @@ impl EventEmitter {
         self.emit(&EventSubject::pod(key, pod), clearance, (EventType::Warning, "Held", "Hold", note));
     }
 
-    /// The pod still exists after its grace period, or its deletion ends after that period (`ends_late`).
+    /// Emits the Event [`OVERDUE`]: the pod still exists after its grace period, or its deletion ends after that period
+    /// (`ends_late`).
     pub(super) fn overdue(
         &self,
         key: &PodKey,

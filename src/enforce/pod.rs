@@ -61,7 +61,7 @@ pub(crate) struct Pod {
     /// The pod requests an accelerator, or its image matches a pattern of AI workloads.
     pub(super) suspect: bool,
     pub(super) ended: bool,
-    /// `None` unless the pod is being deleted.
+    /// `None` if the pod is not being deleted.
     pub(super) ending: Option<Box<Deletion>>,
     pub(super) created: Timestamp,
     /// `terminationGracePeriodSeconds`.
@@ -103,7 +103,7 @@ pub(crate) struct Notes {
     /// The operator sends no request before this instant. Either the watch has not delivered the last change yet, or
     /// the last request failed.
     pub(super) quiet_until: Option<Timestamp>,
-    /// The last request without a response, and its time. The API server may have carried out the request.
+    /// The last request with an unknown result, and its time. The API server may have carried out the request.
     pub(super) unanswered: Option<(Action, Instant)>,
     /// The number of consecutive refused releases.
     pub(super) refusals: u32,

@@ -58,7 +58,6 @@ impl PodCache {
         self.namespaces.iter()
     }
 
-    /// The keys of the pods of a namespace.
     pub(super) fn keys(&self, namespace: &str) -> Vec<PodKey> {
         let Some((namespace, known)) = self.namespaces.get_key_value(namespace) else { return Vec::new() };
         known

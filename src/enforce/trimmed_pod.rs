@@ -22,7 +22,8 @@ pub(super) struct TrimmedPod {
 }
 
 impl From<Lenient<TrimmedPod>> for TrimmedPod {
-    /// An unreadable pod gets no spec, so no version clears it. A pod that counted as missing would continue to run.
+    /// Converts a pod. An unreadable pod gets no spec, so no version clears it. A pod that counted as missing would
+    /// continue to run.
     fn from(pod: Lenient<TrimmedPod>) -> Self {
         pod.0.unwrap_or_else(|unreadable| Self { metadata: unreadable.metadata, spec: None, status: None })
     }

@@ -117,7 +117,7 @@ impl Enforcer {
         self.counts.mark(&key.namespace);
     }
 
-    /// Emits the Event of a request that timed out, if the watch shows that the API server carried out the
+    /// Emits the Event of a request with an unknown result, if the watch shows that the API server carried out the
     /// request.
     fn acknowledge(&mut self, key: &PodKey, gone: bool) {
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };

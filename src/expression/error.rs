@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// The maximum size of a message about an expression in bytes.
+/// The maximum size of a message about an expression, in bytes.
 const MESSAGE_BYTES: usize = 512;
 
-/// The maximum size of a name in a failure in bytes.
+/// The maximum size of a name in a failure, in bytes.
 const NAME_BYTES: usize = 128;
 
 /// A place in the text of an expression. Both numbers start at 1. The column counts characters.

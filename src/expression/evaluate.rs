@@ -29,10 +29,16 @@ impl<'a> Evaluation<'a> {
         Self { inputs, locals: Vec::new(), steps }
     }
 
+    /// The steps that are left.
+    pub(super) const fn left(&self) -> u64 {
+        self.steps
+    }
+
     /// Uses `steps` of the budget.
     pub(super) fn charge(&mut self, steps: u64) -> Result<(), Failure> {
-        self.steps = self.steps.checked_sub(steps).ok_or(Failure::TooExpensive)?;
-        Ok(())
+        let left = self.steps.checked_sub(steps);
+        self.steps = left.unwrap_or(0);
+        left.map(drop).ok_or(Failure::TooExpensive)
     }
 
     /// Charges for a visit of `bytes` of a text.

@@ -27,7 +27,7 @@ fn over(
         LoopKind::ExistsOne => count(evaluation, inner, elements).map(|count| Value::Bool(count == 1)),
         LoopKind::Map => collect(evaluation, inner, elements),
     };
-    // A failure leaves the variable of the loop.
+    // After a failure, the variable of the loop is still in `locals`.
     evaluation.locals.truncate(depth);
     result
 }

@@ -64,13 +64,23 @@ impl Expression {
         &self.variables
     }
 
-    /// Whether the inputs meet the expression.
-    pub fn evaluate(&self, inputs: &Inputs) -> Result<bool, Failure> {
-        self.evaluate_within(inputs, BUDGET)
+    /// Whether the inputs meet the expression. Uses steps of `budget`.
+    pub fn evaluate(&self, inputs: &Inputs, budget: &mut Budget) -> Result<bool, Failure> {
+        let steps = budget.0.min(BUDGET);
+        let mut evaluation = evaluate::Evaluation::new(inputs, steps);
+        let result = evaluation.is_true(&self.root);
+        budget.0 -= steps - evaluation.left();
+        result
     }
+}
 
-    /// The same as [`Self::evaluate`], with a budget of `steps`.
-    pub fn evaluate_within(&self, inputs: &Inputs, steps: u64) -> Result<bool, Failure> {
-        evaluate::Evaluation::new(inputs, steps).is_true(&self.root)
+/// The steps that several evaluations share. Each evaluation uses at most [`BUDGET`] of them.
+#[derive(Debug)]
+pub struct Budget(u64);
+
+impl Budget {
+    /// The budget of all evaluations for one namespace: less than one second in a release build.
+    pub const fn of_namespace() -> Self {
+        Self(50 * BUDGET)
     }
 }

@@ -93,7 +93,6 @@ pub(super) enum LoopKind {
     Map,
 }
 
-/// A function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Function {
     Size,

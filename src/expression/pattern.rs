@@ -9,7 +9,7 @@ const SIZES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 /// In the worst case, a search visits so many bytes of the text in a step if the pattern has a size of one kilobyte.
 const BYTES_PER_STEP: usize = 2;
 
-/// The maximum size of the cache of a search in bytes.
+/// The maximum size of the cache of a search, in bytes.
 const CACHE_BYTES: usize = 256 << 10;
 
 /// The nesting of a pattern bounds the stack of its compilation.

@@ -54,7 +54,7 @@ where
     changes.boxed()
 }
 
-/// An unreadable policy counts as changed.
+/// Converts a policy. An unreadable policy counts as changed.
 fn manifest<K: Resource<DynamicType = ()> + Default + Into<PolicyObject>>(
     policy: Lenient<K>,
 ) -> PolicyObject {

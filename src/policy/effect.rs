@@ -28,7 +28,7 @@ pub struct RecordedDecision<'a> {
     pub version: &'a str,
     /// The role in which the person decided.
     pub role: &'a str,
-    /// The decision itself.
+    /// Whether the person approved, rejected or revoked the version.
     pub decision: Decision,
     /// The reason that the person gave.
     pub reason: Option<&'a str>,

@@ -173,8 +173,8 @@ fn retired(system: &AISystemSpec, now: Timestamp) -> Option<Reason> {
 }
 
 /// The reasons from rejections in effect and from the last revocation. A later approval lifts the revocation. If this
-/// approval expires in a required role, its expiry becomes the reason. If the level requires no approvals, the
-/// revocation takes effect again.
+/// approval expires and its role is required, the expiry becomes the reason. If this approval expires and the level
+/// requires no approvals, the revocation takes effect again.
 fn decisions(
     name: &str,
     record: &Record<'_>,

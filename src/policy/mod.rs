@@ -54,7 +54,7 @@ pub use hosted_models::undeclared;
 pub use judgement::{Facts, Judgement, Verdict, judge, unpinned};
 pub use matching::{matches, runtime_of_pod};
 pub use reason::{Elsewhere, Reason};
-pub use requirements::{RequirementFacts, Requirements, UnmetCause, UnmetRequirement};
+pub use requirements::{RequirementFacts, RequirementResults, Requirements, UnmetCause, UnmetRequirement};
 pub use result_effect::{CitedResult, Comparison, Inconclusive, Measured, ResultEffect};
 pub use reviews::{OverdueReview, Reviewed, due_times, overdue};
 pub use scope::narrowest_scope;

@@ -313,7 +313,7 @@ impl Reason {
             Self::RiskMissing => edit("state the risks in spec.risks"),
             Self::RiskTooHigh { risk, .. } => edit(&format!("treat risk {risk}, and state its new rating")),
             Self::ReviewOverdue(OverdueReview { of, .. }) => {
-                edit(&format!("review {of}, and state the dates of the last and the next review"))
+                edit(&format!("review {of}, and state the new dates, which every role approves again"))
             }
             Self::AssessmentFailed { .. } => {
                 format!("create a new ModelVersion, or record a newer result: {assess}")

@@ -7,7 +7,12 @@
 //!
 //! An expression has no variable for the time. So its result changes only if an object changes.
 
-use std::{collections::BTreeMap, fmt, sync::LazyLock};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::LazyLock,
+};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps,
@@ -16,10 +21,10 @@ use kube::CustomResourceExt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::RecordedAssessment;
+use super::{Attestation, Authors, RecordedAssessment, effect::owns};
 use crate::{
     api::{AISystem, AISystemSpec, Assessment, ModelVersion, ModelVersionSpec, Requirement},
-    expression::{Environment, Expression, Inputs, InvalidExpression, Type},
+    expression::{Budget, Environment, Expression, Inputs, InvalidExpression, Type},
 };
 
 /// The name of the variable for the namespace.
@@ -49,8 +54,10 @@ pub struct RequirementFacts<'a> {
     pub name: &'a str,
     /// The content of the version.
     pub version: &'a ModelVersionSpec,
-    /// The assessments of the content. Expressions see only those that a person signed.
+    /// The assessments of the content. Expressions see only those that a person signed, newest first.
     pub assessments: &'a [RecordedAssessment<'a>],
+    /// The users who wrote the version and the system.
+    pub authors: Authors<'a>,
 }
 
 /// A requirement that a version does not meet.
@@ -104,30 +111,41 @@ impl Requirements {
         self.0.iter().filter_map(|compiled| Some((&*compiled.name, compiled.expression.as_ref().err()?)))
     }
 
-    /// The requirements that are not met. Without labels of the namespace, leaves out the expressions that read the
-    /// namespace.
-    pub fn unmet(&self, facts: &RequirementFacts<'_>) -> Vec<UnmetRequirement> {
+    /// Evaluates the expressions. Without the labels of the namespace, the expressions that read the namespace are not
+    /// known.
+    pub fn evaluate(&self, facts: &RequirementFacts<'_>, budget: &mut Budget) -> RequirementResults {
+        let mut results = RequirementResults::default();
         if self.0.is_empty() {
-            return Vec::new();
+            return results;
         }
         let inputs = inputs(facts);
-        let is_unknown =
-            |expression: &Expression| facts.labels.is_none() && expression.variables().contains(NAMESPACE);
-        let cause = |compiled: &Compiled| match &compiled.expression {
-            Err(why) => Some(UnmetCause::Invalid(why.to_string())),
-            Ok(expression) if is_unknown(expression) => None,
-            Ok(expression) => match expression.evaluate(&inputs) {
-                Ok(true) => None,
-                Ok(false) => Some(UnmetCause::False),
-                Err(why) => Some(UnmetCause::Failed(why.to_string())),
-            },
-        };
-        let unmet = self.0.iter().filter_map(|compiled| {
-            let (name, message) = (compiled.name.clone(), compiled.message.clone());
-            cause(compiled).map(|cause| UnmetRequirement { name, message, cause })
-        });
-        unmet.collect()
+        for Compiled { name, message, expression } in &self.0 {
+            let cause = match expression {
+                Err(why) => UnmetCause::Invalid(why.to_string()),
+                Ok(expression) if facts.labels.is_none() && expression.variables().contains(NAMESPACE) => {
+                    results.unknown.insert(name.clone());
+                    continue;
+                }
+                Ok(expression) => match expression.evaluate(&inputs, budget) {
+                    Ok(true) => continue,
+                    Ok(false) => UnmetCause::False,
+                    Err(why) => UnmetCause::Failed(why.to_string()),
+                },
+            };
+            let (name, message) = (name.clone(), message.clone());
+            results.unmet.push(UnmetRequirement { name, message, cause });
+        }
+        results
     }
+}
+
+/// The results of all expressions of a level for one version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequirementResults {
+    /// The requirements that are not met, in the order of the level.
+    pub unmet: Vec<UnmetRequirement>,
+    /// The names of the requirements whose result is not known.
+    pub unknown: BTreeSet<String>,
 }
 
 /// An assessment as an expression sees it.
@@ -140,8 +158,17 @@ struct SignedAssessment<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     relationship: Option<Value>,
     performed_at: String,
-    /// The roles in which people signed.
-    roles: Vec<&'a str>,
+    /// The valid signatures, each once. Empty if all keys were removed, so that a bad result does not disappear.
+    signatures: BTreeSet<SeenSignature<'a>>,
+}
+
+/// A signature as an expression sees it.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct SeenSignature<'a> {
+    user: &'a str,
+    role: &'a str,
+    /// Whether the person neither owns the system nor wrote the system or the version.
+    independent: bool,
 }
 
 fn inputs(facts: &RequirementFacts<'_>) -> Inputs {
@@ -153,24 +180,35 @@ fn inputs(facts: &RequirementFacts<'_>) -> Inputs {
         "metadata": { "name": facts.name, "namespace": facts.namespace },
         "spec": json(&facts.version),
     });
-    let signed = facts.assessments.iter().filter_map(|assessment| {
-        let valid = assessment.attestations.iter().filter(|signature| signature.is_valid);
-        let roles: Vec<_> = valid.map(|signature| signature.role).collect();
-        let seen = SignedAssessment {
+    let mut signed: Vec<_> = facts.assessments.iter().filter(|a| !a.attestations.is_empty()).collect();
+    signed.sort_by_key(|assessment| (Reverse(assessment.performed_at), assessment.name));
+    let signed = signed.into_iter().map(|assessment| {
+        json(&SignedAssessment {
             name: assessment.name,
             kind: json(&assessment.kind),
             results: json(&assessment.results),
             relationship: assessment.relationship.as_ref().map(json),
             performed_at: assessment.performed_at.to_string(),
-            roles,
-        };
-        (!seen.roles.is_empty()).then(|| json(&seen))
+            signatures: seen_signatures(assessment, facts),
+        })
     });
     let assessments = Value::Array(signed.collect());
     let namespace =
         facts.labels.map(|labels| json!({ "metadata": { "name": facts.namespace, "labels": labels } }));
     let values = [("system", &system), ("version", &version), ("assessments", &assessments)];
     Inputs::new(&ENVIRONMENT, values.into_iter().chain(namespace.as_ref().map(|value| (NAMESPACE, value))))
+}
+
+fn seen_signatures<'a>(
+    assessment: &'a RecordedAssessment<'_>,
+    facts: &RequirementFacts<'_>,
+) -> BTreeSet<SeenSignature<'a>> {
+    let valid = assessment.attestations.iter().filter(|signature| signature.is_valid);
+    let seen = valid.map(|Attestation { approver, role, .. }| {
+        let is_involved = owns(&facts.system.owners, approver) || facts.authors.include(&approver.user);
+        SeenSignature { user: &approver.user, role, independent: !is_involved }
+    });
+    seen.collect()
 }
 
 /// The value of an object of the API. Such an object always serialises.
@@ -187,13 +225,15 @@ static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
         Type::Object(fields) => fields.get(name).cloned().unwrap_or(Type::Dyn),
         _ => Type::Dyn,
     };
+    let signature =
+        Type::object([("user", Type::String), ("role", Type::String), ("independent", Type::Bool)]);
     let signed = Type::object([
         ("name", Type::String),
         ("kind", field("kind")),
         ("results", field("results")),
         ("relationship", field("relationship")),
         ("performedAt", Type::Timestamp),
-        ("roles", Type::list(Type::String)),
+        ("signatures", Type::list(signature)),
     ]);
     let namespace = Type::object([("name", Type::String), ("labels", Type::map(Type::String))]);
     Environment::from_iter([

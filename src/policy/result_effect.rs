@@ -106,7 +106,7 @@ impl fmt::Display for CitedResult {
 pub struct Comparison {
     /// The comparison with the threshold.
     pub comparator: Comparator,
-    /// The threshold itself.
+    /// The value with which the result is compared.
     pub threshold: Decimal,
 }
 

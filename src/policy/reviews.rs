@@ -32,7 +32,7 @@ impl fmt::Display for Reviewed {
     }
 }
 
-/// A review that is overdue.
+/// A review that is past its date, or that has no date although the level requires one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OverdueReview {
     /// The risk or document that needs a review.

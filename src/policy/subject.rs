@@ -3,7 +3,7 @@
 //! ```text
 //!  form 1   namespace, system, purpose, level, jurisdictions, version
 //!  form 2   the fields of form 1, "form": 2, and the documents that the level requires, each by its digest
-//!  both     the hosted models; the risks and the dates of reviews, if the level requires them
+//!  both     the hosted models; the risks that the level requires, and the dates of reviews that withhold
 //! ```
 //!
 //! Form 2 applies if the level requires documents. Otherwise form 1 applies. Hosted models, risks and dates that are not
@@ -15,7 +15,10 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::api::{AISystemSpec, Digest, HostedModel, ModelVersionSpec, Risk, RiskLevelSpec};
+use super::effect::whole_seconds;
+use crate::api::{
+    AISystemSpec, Digest, HostedModel, ModelVersionSpec, RequiredReview, ReviewDates, Risk, RiskLevelSpec,
+};
 
 /// The parts of a system and a version that approvers sign.
 #[derive(Clone, Debug, Serialize)]
@@ -30,7 +33,7 @@ pub struct Subject<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     hosted_models: BTreeMap<&'a str, SignedModel<'a>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    risks: BTreeMap<&'a str, &'a Risk>,
+    risks: BTreeMap<&'a str, Risk>,
     #[serde(flatten)]
     required: Option<RequiredDocuments<'a>>,
 }
@@ -143,10 +146,16 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// The risks of the system, if the level requires risks.
-fn signed_risks<'a>(system: &'a AISystemSpec, level: Option<&RiskLevelSpec>) -> BTreeMap<&'a str, &'a Risk> {
-    let required = level.is_some_and(|level| level.risks.is_some());
-    system.risks.iter().filter(|_| required).map(|risk| (&*risk.name, risk)).collect()
+/// The risks of the system, if the level requires risks. Dates of reviews are signed only if an overdue review withholds
+/// the version. So a review after a warning needs no new approval.
+fn signed_risks<'a>(system: &'a AISystemSpec, level: Option<&RiskLevelSpec>) -> BTreeMap<&'a str, Risk> {
+    let Some(required) = level.and_then(|level| level.risks.as_ref()) else { return BTreeMap::new() };
+    let signs_dates = required.review.as_ref().is_some_and(RequiredReview::withholds);
+    let signed = |risk: &Risk| {
+        let review = if signs_dates { risk.review.clone() } else { ReviewDates::default() };
+        Risk { review, ..risk.clone() }
+    };
+    system.risks.iter().map(|risk| (&*risk.name, signed(risk))).collect()
 }
 
 fn required_documents<'a>(
@@ -157,8 +166,8 @@ fn required_documents<'a>(
         return None;
     }
     let required = system.documentation.iter().filter(|document| level.documents.contains(&document.type_));
-    let date =
-        |time: &Option<Time>| time.as_ref().filter(|_| level.document_review.is_some()).map(|time| time.0);
+    let is_signed = level.document_review.as_ref().is_some_and(RequiredReview::withholds);
+    let date = |time: &Option<Time>| time.as_ref().filter(|_| is_signed).map(|time| whole_seconds(time.0));
     let documents = required.map(|document| RequiredDocument {
         type_: &document.type_,
         digest: document.digest.as_ref(),

@@ -60,7 +60,7 @@ fn ticks(seconds: i64) -> Tick {
     Tick::try_from(seconds / TICK).expect("a short time")
 }
 
-/// The shortest grace period counts as zero ticks.
+/// Converts a grace period to ticks. The shortest grace period counts as zero ticks.
 fn grace(seconds: u32) -> Tick {
     if seconds == LEAST_GRACE { 0 } else { ticks(seconds.into()) }
 }

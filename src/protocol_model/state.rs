@@ -161,7 +161,7 @@ impl Operator {
         matches!(self.role, Role::Leading | Role::Stale)
     }
 
-    /// The process ends and loses its memory. Its sent requests stay.
+    /// Ends the process. The process loses its memory, but its sent requests stay.
     pub fn forget(&mut self, role: Role) {
         let Self { skew, request, replacement, .. } = *self;
         *self = Self { request, replacement, ..Self::new(role, skew) };

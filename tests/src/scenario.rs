@@ -260,13 +260,13 @@ impl<'a> Scenario<'a> {
         self.cluster.kubectl_stdin(person, &["create", "-f", "-"], &manifest.to_string()).await?.denied()
     }
 
-    /// Alice and Bob approve a version of level high. Waits until the version is cleared.
+    /// Approves a version of level high as Alice and as Bob. Waits until the version is cleared.
     pub async fn approve(&self, version: &str) -> Result<()> {
         self.approve_without_waiting(version).await?;
         self.is_cleared(version).await
     }
 
-    /// Alice and Bob approve a version. Does not wait for the result.
+    /// Approves a version as Alice and as Bob. Does not wait for the result.
     pub async fn approve_without_waiting(&self, version: &str) -> Result<()> {
         let digest = self.digest_of(version).await?;
         self.decide(Person::Alice, &self.decision("Approve", version, &digest, "risk-officer")).await?;

@@ -95,7 +95,7 @@ impl Setup<'_> {
         ]
     }
 
-    /// The arguments for an audit log of all requests that change objects, without their content.
+    /// The arguments for an audit log of create, update, patch and delete requests, without the content of the objects.
     fn audit(&self) -> Vec<String> {
         let (policy, log) = (controlplane("audit.yaml"), self.directory.join("log").join(AUDIT_LOG));
         vec![

@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::{
     api::{
         Assessment, AssessmentKind, AssessmentResult, AssessmentSpec, Decimal, Digest, Direction, GROUP,
-        Interval, ModelVersion, Relationship, Report, RequiredAssessment, Tool, measure,
+        Interval, ModelVersion, ModelVersionSpec, Relationship, Report, RequiredAssessment, Tool, measure,
     },
     cli::{
         commands::{completion, sign::params},
@@ -40,6 +40,7 @@ use crate::{
 
 /// The command line of `assess`.
 #[derive(Args, Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each flag of the command line is independent")]
 pub struct AssessArgs {
     /// AI system
     #[arg(value_parser = system_name, add = ArgValueCompleter::new(completion::systems))]
@@ -71,6 +72,9 @@ pub struct AssessArgs {
     /// Take results of a run on a part of the data set
     #[arg(long)]
     pub allow_subset: bool,
+    /// Take results of a file that names a digest which the version does not name
+    #[arg(long)]
+    pub allow_other_digest: bool,
     /// Time of the assessment, if the file does not state it: 2027-03-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
     pub performed_at: Option<Timestamp>,
@@ -89,7 +93,7 @@ pub struct AssessArgs {
     /// Issuer of the identity
     #[arg(long, requires = "identity")]
     pub issuer: Option<String>,
-    /// Trusted root of sigstore (default: that of the public instance)
+    /// Trusted root of sigstore (default: the root of the public instance)
     #[arg(long, value_name = "FILE")]
     pub trusted_root: Option<PathBuf>,
     /// Record nothing
@@ -117,7 +121,7 @@ pub async fn assess(session: &Session, args: &AssessArgs) -> Result<()> {
     let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
     record.system(&session.client).await?;
     let version = version(&record, args.version.as_deref())?;
-    let options = args.options()?;
+    let options = args.options(&record, version)?;
     let mut assessments = Vec::new();
     for file in &args.filename {
         let name = file.display().to_string();
@@ -167,7 +171,7 @@ fn version<'a>(record: &'a SystemRecord, wanted: Option<&str>) -> Result<&'a Mod
 
 impl AssessArgs {
     /// The options of the reader, with the contents of the key and the trusted root.
-    fn options(&self) -> Result<formats::Options> {
+    fn options(&self, record: &SystemRecord, version: &ModelVersion) -> Result<formats::Options> {
         let read = |path: Option<&PathBuf>| {
             let Some(path) = path else { return Ok(None) };
             let text = fs::read_to_string(path);
@@ -188,7 +192,7 @@ impl AssessArgs {
             samples: self.samples,
             allow_errors: self.allow_errors,
             allow_subset: self.allow_subset,
-            expected_model_digest: None,
+            version_digests: if self.allow_other_digest { BTreeSet::new() } else { digests(record, version) },
             trust,
         })
     }
@@ -244,6 +248,16 @@ impl AssessArgs {
         let uri = self.report.clone().or_else(|| stated.and_then(|report| report.uri.clone()));
         Ok(Report { uri, digest })
     }
+}
+
+/// The digests by which a file can name the version: of its images, of its artifacts, and of the subject.
+fn digests(record: &SystemRecord, version: &ModelVersion) -> BTreeSet<String> {
+    let ModelVersionSpec { runtime, provenance, .. } = &version.spec;
+    let images = runtime.images().filter_map(|image| Some(image.split_once('@')?.1.to_owned()));
+    let artifacts = provenance.base_model.iter().chain(&provenance.tests).chain(&provenance.sbom);
+    let artifacts = artifacts.map(|artifact| artifact.digest.to_string());
+    let subject = record.digest(version).map(|digest| digest.to_string());
+    images.chain(artifacts).chain(subject).collect()
 }
 
 /// The result in the form of the resource.

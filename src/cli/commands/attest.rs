@@ -1,4 +1,5 @@
-//! Signs recorded results, so that they count: shows them beside the requirements, asks, and records an Approval.
+//! Signs recorded results, so that they count. Shows the results beside the requirements, asks for confirmation, and
+//! records an Approval.
 //!
 //! ```text
 //!  read ─► choose ─────────────► show results, effect      ─► ask ─► Approval (Attest) ─► outcome
@@ -77,7 +78,7 @@ struct SigningRequest<'a> {
     assessments: Vec<&'a Assessment>,
 }
 
-/// Shows the results, asks, and signs them.
+/// Shows the results, asks for confirmation, and signs them.
 pub async fn attest(session: &Session, args: &AttestArgs) -> Result<()> {
     let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
     record.system(&session.client).await?;

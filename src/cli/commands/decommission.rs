@@ -1,4 +1,5 @@
-//! Decommissions a system: shows its pods and the systems that need it, asks, and writes date, reason and successor.
+//! Decommissions a system. Shows its pods and the systems that need it, asks for confirmation, and writes the date, the
+//! reason and the successor.
 //!
 //! ```text
 //!  AISystem ── purpose, owners ────────────┐

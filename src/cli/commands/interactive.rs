@@ -48,7 +48,7 @@ struct Item {
     version: String,
     role: String,
     renewal: bool,
-    /// The other roles of this person that lack approvals. Empty unless one person may fill only one role.
+    /// The other roles of this person that lack approvals. Empty if one person may fill several roles.
     other_roles: Vec<String>,
 }
 

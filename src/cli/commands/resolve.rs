@@ -28,7 +28,7 @@ use crate::{
 /// The kind of decision that a person makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Allows a version that is not cleared to run.
+    /// Allows an uncleared version to run.
     Approve,
     /// Allows a version to run longer than its current clearance, or run again after its approvals expired.
     Renew,

@@ -85,7 +85,10 @@ pub async fn show(session: &Session, prefix: &str, format: ManifestFormat) -> Re
 fn computed(namespace: &str, content: &DecisionSubjectSpec) -> Digest {
     let level = RiskLevelSpec {
         documents: content.required_documents.clone(),
-        risks: content.required_risks.then(RequiredRisks::default),
+        risks: content.required_risks.then(|| RequiredRisks {
+            review: content.required_risk_review.then(RequiredReview::default),
+            ..RequiredRisks::default()
+        }),
         document_review: content.required_document_review.then(RequiredReview::default),
         ..RiskLevelSpec::default()
     };

@@ -1,4 +1,5 @@
-//! Connects to the cluster with the flags of kubectl. A plugin with other flags could sign in the wrong cluster.
+//! Connects to the cluster with the flags of kubectl. A plugin with other flags could record a decision in the wrong
+//! cluster.
 //!
 //! ```text
 //!  --kubeconfig | $KUBECONFIG | ~/.kube/config ─┐
@@ -24,7 +25,7 @@ use crate::cli::{
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Connection (as in kubectl)")]
 pub struct Connection {
-    /// Namespace (default: that of the context)
+    /// Namespace (default: the namespace of the context)
     #[arg(short, long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
     /// Kubeconfig file (default: $KUBECONFIG or ~/.kube/config)

@@ -29,10 +29,11 @@ use crate::{
         connect::session::Session,
         error::{Error, Next, Result},
     },
+    expression::Budget,
     policy::{
         self, ApprovalEffect, ApproverRoles, AssessmentEffect, Attestations, Authors, Facts, Reason,
-        RecordedAssessment, RecordedDecision, RequirementFacts, Requirements, Subject, SubjectDigests,
-        UnmetRequirement, Verdict, applies_to, approver_of, assessment_effects, judge,
+        RecordedAssessment, RecordedDecision, RequirementFacts, RequirementResults, Requirements, Subject,
+        SubjectDigests, Verdict, applies_to, approver_of, assessment_effects, judge,
     },
     watch::request,
 };
@@ -105,7 +106,7 @@ impl SystemRecord {
             None => None,
         };
         let assessments = items_if_required(assessments, &level, in_namespace("assessments"))?;
-        let labels = if has_expressions(&level) { labels_of(client, namespace).await } else { None };
+        let labels = if has_expressions(&level) { labels_of(client, namespace).await? } else { None };
         let record = Self {
             labels,
             namespace: namespace.to_owned(),
@@ -153,7 +154,7 @@ impl SystemRecord {
         let mut labels = BTreeMap::new();
         if has_expressions(&levels.items) {
             for namespace in systems.iter().filter_map(ResourceExt::namespace).collect::<BTreeSet<_>>() {
-                labels.insert(namespace.clone(), labels_of(client, &namespace).await);
+                labels.insert(namespace.clone(), labels_of(client, &namespace).await?);
             }
         }
         let record = |system: &AISystem| {
@@ -305,31 +306,48 @@ impl SystemRecord {
     pub fn facts<'a>(&'a self, version: &'a ModelVersion) -> Facts<'a> {
         let assessments = self.recorded_assessments(version);
         Facts {
-            unmet: self.unmet(version, &assessments),
+            unmet: self.evaluated(version, &assessments).unmet,
             name: version.metadata.name.as_deref().unwrap_or_default(),
             version: &version.spec,
             system: self.system.as_ref().map(|system| &system.spec),
             level: self.level.as_ref().map(|level| &level.spec),
-            authors: Authors {
-                version: version.annotations().get(AUTHOR).map(String::as_str),
-                system: self.system.as_ref().and_then(|s| s.annotations().get(AUTHOR)).map(String::as_str),
-            },
+            authors: self.authors(version),
             statements: policy::statements(self.decisions(version), &self.keys),
             assessments,
         }
     }
 
-    /// The expressions of the level that are not true for the version.
-    fn unmet(&self, version: &ModelVersion, assessments: &[RecordedAssessment<'_>]) -> Vec<UnmetRequirement> {
-        let Some((system, level)) = self.system.as_ref().zip(self.level.as_ref()) else { return Vec::new() };
-        Requirements::compile(&level.spec.requirements).unmet(&RequirementFacts {
+    /// The results of the expressions of the level for the version.
+    pub fn requirement_results(&self, version: &ModelVersion) -> RequirementResults {
+        self.evaluated(version, &self.recorded_assessments(version))
+    }
+
+    fn evaluated(
+        &self,
+        version: &ModelVersion,
+        assessments: &[RecordedAssessment<'_>],
+    ) -> RequirementResults {
+        let Some((system, level)) = self.system.as_ref().zip(self.level.as_ref()) else {
+            return RequirementResults::default();
+        };
+        let of_version = RequirementFacts {
             namespace: &self.namespace,
             labels: self.labels.as_ref(),
             system: &system.spec,
             name: version.metadata.name.as_deref().unwrap_or_default(),
             version: &version.spec,
             assessments,
-        })
+            authors: self.authors(version),
+        };
+        Requirements::compile(&level.spec.requirements).evaluate(&of_version, &mut Budget::of_namespace())
+    }
+
+    /// The users who wrote the version and the system.
+    fn authors<'a>(&'a self, version: &'a ModelVersion) -> Authors<'a> {
+        Authors {
+            version: version.annotations().get(AUTHOR).map(String::as_str),
+            system: self.system.as_ref().and_then(|s| s.annotations().get(AUTHOR)).map(String::as_str),
+        }
     }
 
     /// The assessments of the current content of the version, with their signatures.
@@ -388,10 +406,13 @@ fn has_expressions<'a>(levels: impl IntoIterator<Item = &'a RiskLevel>) -> bool 
 }
 
 /// The labels of `namespace`. `None` if the user may not read them.
-async fn labels_of(client: &Client, namespace: &str) -> Option<BTreeMap<String, String>> {
+async fn labels_of(client: &Client, namespace: &str) -> Result<Option<BTreeMap<String, String>>> {
     let namespaces = Api::<Namespace>::all(client.clone());
-    let found = namespaces.get_metadata(namespace).await.ok()?;
-    Some(found.metadata.labels.unwrap_or_default())
+    match namespaces.get_metadata(namespace).await {
+        Ok(found) => Ok(Some(found.metadata.labels.unwrap_or_default())),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
+        Err(error) => Err(Error::api(format!("read namespace {namespace}"))(error)),
+    }
 }
 
 /// The assessments of a list. Empty if the user may not list them and none of `levels` requires one, for example with an

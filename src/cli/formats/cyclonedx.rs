@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn bom_of_another_model_is_refused() {
         let text = std::str::from_utf8(BOM).unwrap();
-        let other = Options { expected_model_digest: Some("sha256:00".to_owned()), ..options() };
+        let other = Options { version_digests: ["sha256:00".to_owned()].into(), ..options() };
         assert!(problem_with(text, &other).contains("the file is about a model with digest"));
         assert!(
             problem_with(text, &Options { model: Some("x".to_owned()), ..options() })

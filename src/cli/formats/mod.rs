@@ -44,6 +44,8 @@ mod properties;
 #[cfg(test)]
 mod testing;
 
+use std::collections::BTreeSet;
+
 use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
@@ -201,7 +203,7 @@ pub enum Provenance {
         /// The time at which a transparency log recorded the signature.
         logged_at: Option<Timestamp>,
     },
-    /// A certificate of the identity on the command line signed the file.
+    /// A signature with a certificate of the identity on the command line is valid.
     Identity {
         /// The identity, such as an e-mail address or the URI of a workflow.
         identity: String,
@@ -261,8 +263,8 @@ pub struct Options {
     pub allow_errors: bool,
     /// Whether to take the results of a run on a part of the data set.
     pub allow_subset: bool,
-    /// The digest of the model version, as `sha256:HEX`.
-    pub expected_model_digest: Option<String>,
+    /// The digests that the version names, as `sha256:HEX`. Empty if a file may be about any digest.
+    pub version_digests: BTreeSet<String>,
     /// The key or the identity that must have signed the file.
     pub trust: Trust,
 }

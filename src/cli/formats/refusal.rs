@@ -141,9 +141,9 @@ pub enum Problem {
         known: Vec<String>,
     },
     /// The file is about another model.
-    #[error("the file is about a model with digest {found}, and the version has {expected}")]
+    #[error("the file is about a model with digest {found}, and the version names only {expected}")]
     OtherDigest {
-        /// The digest of the version.
+        /// The digests that the version names.
         expected: String,
         /// The digests in the file.
         found: String,
@@ -225,6 +225,10 @@ impl Problem {
             }
             Self::Errors { .. } => {
                 "Run the evaluation again, or pass --allow-errors to record these samples as errors".to_owned()
+            }
+            Self::OtherDigest { .. } => {
+                "Assess the version that was tested, or pass --allow-other-digest if the file is about this version"
+                    .to_owned()
             }
             Self::NoSamples { .. } => "Pass --samples NUMBER".to_owned(),
             Self::NoDirection { metrics } => format!(

@@ -9,7 +9,7 @@ use sigstore_verify::{
     types::HashAlgorithm,
 };
 
-/// The provider of this program.
+/// The provider of cryptography in this program.
 #[derive(Debug)]
 struct Ring;
 

@@ -153,15 +153,15 @@ fn check_model(found: Option<&str>, options: &Options) -> Result<(), Problem> {
 }
 
 fn model_digest(digests: &[String], options: &Options) -> Result<Option<String>, Problem> {
-    match (&options.expected_model_digest, digests) {
-        (_, []) => Ok(None),
-        (Some(expected), found) if !found.contains(expected) => {
-            let found = listed(found.iter().map(String::as_str)).join(", ");
-            Err(Problem::OtherDigest { expected: expected.clone(), found })
-        }
-        (Some(expected), _) => Ok(Some(expected.clone())),
-        (None, [only]) => Ok(Some(only.clone())),
-        (None, _) => Ok(None),
+    let expected = &options.version_digests;
+    match (digests.iter().find(|digest| expected.contains(*digest)), digests) {
+        (Some(known), _) => Ok(Some(known.clone())),
+        (None, [only]) if expected.is_empty() => Ok(Some(only.clone())),
+        (None, found) if expected.is_empty() || found.is_empty() => Ok(None),
+        (None, found) => Err(Problem::OtherDigest {
+            expected: listed(expected.iter().map(String::as_str)).join(", "),
+            found: listed(found.iter().map(String::as_str)).join(", "),
+        }),
     }
 }
 
@@ -475,7 +475,7 @@ mod tests {
     fn contradicting_digest_or_kind_is_refused() {
         let digests = ["sha256:aa".to_owned(), "sha256:bb".to_owned()];
         let expect =
-            |digest: &str| Options { expected_model_digest: Some(digest.to_owned()), ..Options::default() };
+            |digest: &str| Options { version_digests: [digest.to_owned()].into(), ..Options::default() };
         assert!(model_digest(&digests, &expect("sha256:cc")).is_err());
         assert_eq!(model_digest(&digests, &expect("sha256:bb")).unwrap().as_deref(), Some("sha256:bb"));
         assert_eq!(model_digest(&digests, &Options::default()).unwrap(), None);

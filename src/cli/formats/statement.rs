@@ -115,12 +115,12 @@ mod tests {
     #[test]
     fn statement_about_another_model_is_refused() {
         let expect =
-            |digest: &str| Options { expected_model_digest: Some(digest.to_owned()), ..Options::default() };
+            |digest: &str| Options { version_digests: [digest.to_owned()].into(), ..Options::default() };
         assert!(read_with(ASSESSMENT, &expect(DIGEST)).is_ok());
         let error = problem_with(std::str::from_utf8(ASSESSMENT).unwrap(), &expect("sha256:00"));
         assert_eq!(
             error,
-            format!("the file is about a model with digest {DIGEST}, and the version has sha256:00")
+            format!("the file is about a model with digest {DIGEST}, and the version names only sha256:00")
         );
     }
 

@@ -65,7 +65,7 @@ pub fn table(header: &[Head], rows: &[Vec<Cell>]) -> String {
 }
 
 impl Columns {
-    /// The columns for a header and rows, at most `room` wide. `None` sets no limit.
+    /// The columns for a header and rows, if possible at most `room` wide. `None` sets no limit.
     pub fn of(header: &[Head], rows: &[Vec<Cell>], room: Option<usize>) -> Self {
         let measure = |short: bool| -> Vec<(usize, usize)> {
             let width = |(column, (head, _)): (usize, &Head)| {

@@ -8,12 +8,15 @@
 use k8s_openapi::jiff::Timestamp;
 
 use crate::{
-    api::AssessmentResult,
-    cli::render::{
-        page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page},
-        time::in_words,
+    api::{AssessmentResult, ModelVersion, Requirement},
+    cli::{
+        connect::system_record::SystemRecord,
+        render::{
+            page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page},
+            time::in_words,
+        },
     },
-    policy::{Finding, Measured, ResultEffect},
+    policy::{Finding, Measured, RequirementResults, ResultEffect},
 };
 
 /// Shows the state of each required assessment. Shows nothing if the risk level requires none.
@@ -24,6 +27,26 @@ pub fn evidence(page: &mut Page, findings: &[Finding<'_>], now: Timestamp) {
     page.heading("EVIDENCE: results and the requirements of the risk level");
     for finding in findings {
         requirement(page, finding, now);
+    }
+}
+
+/// Shows each expression of the risk level, and whether the version meets it. Shows nothing if the level has none.
+pub fn expressions(page: &mut Page, record: &SystemRecord, version: &ModelVersion) {
+    let required = record.level.as_ref().map_or(&[][..], |level| &level.spec.requirements);
+    if required.is_empty() {
+        return;
+    }
+    page.heading("REQUIREMENTS of the risk level");
+    let RequirementResults { unmet, unknown } = record.requirement_results(version);
+    for Requirement { name, message, .. } in required {
+        if let Some(unmet) = unmet.iter().find(|unmet| unmet.name == *name) {
+            page.mark("✗", BAD, &unmet.to_string());
+        } else if unknown.contains(name) {
+            let text = format!("{name}: not known, because you may not read the namespace: {message}");
+            page.mark("?", LOOK, &text);
+        } else {
+            page.mark("✓", GOOD, &format!("{name}: met"));
+        }
     }
 }
 

@@ -78,8 +78,8 @@ impl<'a> Review<'a> {
         }
         system::system(&mut page, self);
         if self.decision == Decision::Approve {
-            risks::risks(&mut page, &self.system.spec, self.now);
-            risks::hosted_models(&mut page, &self.system.spec, self.now);
+            risks::risks(&mut page, self);
+            risks::hosted_models(&mut page, self);
         }
         if self.decision == Decision::Approve {
             if self.full {
@@ -89,6 +89,9 @@ impl<'a> Review<'a> {
             runtime::provenance(&mut page, &self.version.spec.provenance, self.full);
         }
         evidence::evidence(&mut page, &self.record.facts(self.version).findings(self.now), self.now);
+        if self.decision == Decision::Approve {
+            evidence::expressions(&mut page, self.record, self.version);
+        }
         decisions::decisions(&mut page, self);
         decisions::effect(&mut page, self);
         self.signature(&mut page);
@@ -148,7 +151,7 @@ impl<'a> Review<'a> {
         }
         page.difference(&difference);
         if !same_system {
-            let text = "the system's purpose, risk level, jurisdictions or required documents changed since then; show the approved content:";
+            let text = "the system's purpose, risk level, jurisdictions, hosted models, risks or required documents changed since then; show the approved content:";
             page.mark("!", LOOK, text);
             let (digest, namespace) = (approval.spec.subject_digest.short(), &self.record.namespace);
             page.command(&format!("kubectl assent show {digest} -n {namespace}"));

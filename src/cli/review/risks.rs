@@ -7,8 +7,9 @@
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::Review;
 use crate::{
-    api::{AISystemSpec, Certification, Digest, HostedModel, Provider, ReviewDates, Risk, RiskRating},
+    api::{Certification, Digest, HostedModel, Provider, ReviewDates, Risk, RiskRating},
     cli::render::{
         page::{BAD, FAINT, LOOK, PLAIN, Page},
         time::in_words,
@@ -16,11 +17,16 @@ use crate::{
 };
 
 /// Shows the risks. Shows nothing if the system states none.
-pub fn risks(page: &mut Page, system: &AISystemSpec, now: Timestamp) {
+pub fn risks(page: &mut Page, review: &Review<'_>) {
+    let (system, now) = (&review.system.spec, review.now);
     if system.risks.is_empty() {
         return;
     }
     page.heading("RISKS, as the owners of the system rate them");
+    let level = review.record.level.as_ref();
+    if level.is_none_or(|level| level.spec.risks.is_none()) {
+        page.mark("!", LOOK, "you do not sign them, because the risk level does not require risks");
+    }
     for Risk { name, description, treatment, measures, owner, residual, review } in &system.risks {
         let (mark, style) = match residual {
             RiskRating::Low | RiskRating::Medium => ("-", PLAIN),
@@ -34,7 +40,9 @@ pub fn risks(page: &mut Page, system: &AISystemSpec, now: Timestamp) {
 }
 
 /// Shows the hosted models with their suppliers. Shows nothing if the system states neither.
-pub fn hosted_models(page: &mut Page, system: &AISystemSpec, now: Timestamp) {
+pub fn hosted_models(page: &mut Page, review: &Review<'_>) {
+    let (system, now) = (&review.system.spec, review.now);
+    let shown = |digest: &Digest| if review.full { digest.to_string() } else { digest.short().to_owned() };
     if system.hosted_models.is_empty() && system.suppliers.is_empty() {
         return;
     }
@@ -48,19 +56,23 @@ pub fn hosted_models(page: &mut Page, system: &AISystemSpec, now: Timestamp) {
         page.mark(" ", FAINT, &format!("{region}; {endpoint}"));
         match agreement {
             Some(agreement) => {
-                page.mark(" ", FAINT, &format!("agreement {}  {}", agreement.uri, agreement.digest.short()));
+                page.mark(" ", FAINT, &format!("agreement {}  {}", agreement.uri, shown(&agreement.digest)));
             }
             None => page.mark("!", LOOK, "no agreement stated"),
         }
         if let Some(end) = retires_at {
             let style = if end.0 <= now { BAD } else { LOOK };
-            page.mark("!", style, &format!("the provider retires it: {}", in_words(end.0, now)));
+            page.mark(
+                "!",
+                style,
+                &format!("the provider retires it: {} (you do not sign this date)", in_words(end.0, now)),
+            );
         }
     }
     for Provider { name, certifications } in &system.suppliers {
         let held = certifications.iter().map(|held| certification(held, now)).collect::<Vec<_>>();
         let held = if held.is_empty() { "no certification".to_owned() } else { held.join("; ") };
-        page.mark("-", PLAIN, &format!("supplier {name}: {held}"));
+        page.mark("-", PLAIN, &format!("supplier {name} (you do not sign this): {held}"));
     }
 }
 

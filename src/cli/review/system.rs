@@ -67,7 +67,8 @@ fn level_in_short(page: &mut Page, review: &Review<'_>) {
     page.prose("approvals", &format!("{}{one}", or_none(&approvals)));
     let of_hosted = level.hosted_models.as_ref();
     let of_hosted = of_hosted.map_or(0, |r| r.certifications.len() + usize::from(r.agreement));
-    let requirements = level.documents.len()
+    let requirements = level.requirements.len()
+        + level.documents.len()
         + level.evidence.len()
         + level.certifications.len()
         + usize::from(level.risks.is_some())

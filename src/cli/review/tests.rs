@@ -106,7 +106,7 @@ fn decisions_on_changed_content_no_longer_count() {
     let text = unwrapped(&review(&record, V1, Decision::Approve, ("alice", "risk-officer")));
     assert!(text.contains("no longer counts, because the content changed"), "{text}");
     let text = unwrapped(&review(&record, V2, Decision::Approve, ("alice", "risk-officer")));
-    assert!(text.contains("risk level, jurisdictions or required documents changed since then"), "{text}");
+    assert!(text.contains("risks or required documents changed since then"), "{text}");
 }
 
 #[test]

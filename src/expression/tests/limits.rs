@@ -90,7 +90,7 @@ fn no_text_needs_a_large_stack() {
                 );
                 for text in [text, &closed] {
                     if let Ok(expression) = Expression::compile(text, &environment()) {
-                        let _ = expression.evaluate(&inputs());
+                        let _ = expression.evaluate_alone(&inputs());
                     }
                 }
             }
@@ -109,7 +109,7 @@ fn deepest_expressions_need_a_small_stack() {
     let select = "false ? true : ".repeat(CONDITIONALS) + "true";
     let evaluate = move || {
         for text in [sum, nested, chain, select] {
-            let _ = compile(&text).evaluate(&inputs());
+            let _ = compile(&text).evaluate_alone(&inputs());
         }
     };
     // A debug build needs about 12 KB for each level of the syntax tree.

@@ -23,7 +23,7 @@ use std::{fs, path::Path, sync::LazyLock};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value as Json, json};
 
-use super::{Environment, Expression, Failure, Inputs, Type};
+use super::{BUDGET, Budget, Environment, Expression, Failure, Inputs, Type};
 
 /// The type of the `spec` of a custom resource.
 fn spec(plural: &str) -> Type {
@@ -120,10 +120,22 @@ fn compile(text: &str) -> Expression {
 }
 
 fn evaluate(text: &str) -> Result<bool, Failure> {
-    compile(text).evaluate(&inputs())
+    compile(text).evaluate_alone(&inputs())
 }
 
 /// The message for a text that is not an expression.
 fn invalid(text: &str) -> String {
     Expression::compile(text, &environment()).map(|_| ()).expect_err(text).to_string()
+}
+
+impl Expression {
+    /// The result with the whole budget of one evaluation.
+    fn evaluate_alone(&self, inputs: &Inputs) -> Result<bool, Failure> {
+        self.evaluate_within(inputs, BUDGET)
+    }
+
+    /// The result with a budget of `steps`.
+    fn evaluate_within(&self, inputs: &Inputs, steps: u64) -> Result<bool, Failure> {
+        self.evaluate(inputs, &mut Budget(steps))
+    }
 }

@@ -54,7 +54,7 @@ fn expression_that_the_version_does_not_meet_is_false() {
     values[1].1["runtime"]["containers"][1]["image"] = json!("docker.example/server");
     let inputs = inputs_of(&values);
     for (text, _) in &EXPRESSIONS[..2] {
-        assert_eq!(compile(text).evaluate(&inputs), Ok(false), "{text}");
+        assert_eq!(compile(text).evaluate_alone(&inputs), Ok(false), "{text}");
     }
 }
 

@@ -85,7 +85,7 @@ fn unset_field_and_key_are_failures_with_their_names() {
     ] {
         assert_eq!(evaluate(text), Err(expected), "{text}");
     }
-    let unset = compile("now > now").evaluate(&Inputs::default());
+    let unset = compile("now > now").evaluate_alone(&Inputs::default());
     assert_eq!(unset, Err(Failure::NoSuchField("now".to_owned())));
 }
 
@@ -143,7 +143,7 @@ fn first_failure_in_the_order_of_the_keys_counts() {
         let labels: serde_json::Map<_, _> = rotated.map(|key| ((*key).to_owned(), json!(""))).collect();
         let (labels, others) = (labels.into(), json!({}));
         let inputs = Inputs::new(&environment, [("labels", &labels), ("others", &others)]);
-        assert_eq!(expression.evaluate(&inputs), Err(Failure::NoSuchKey(Some("x".to_owned()))));
+        assert_eq!(expression.evaluate_alone(&inputs), Err(Failure::NoSuchKey(Some("x".to_owned()))));
     }
 }
 
@@ -154,7 +154,8 @@ fn value_of_another_type_than_its_schema_is_a_failure() {
     let (at, count, ratio) = (json!("not a time"), json!(u64::MAX), json!(1));
     let inputs =
         Inputs::new(&environment, [("at", &at), ("count", &count), ("ratio", &ratio), ("other", &ratio)]);
-    let evaluate = |text: &str| Expression::compile(text, &environment).expect("valid").evaluate(&inputs);
+    let evaluate =
+        |text: &str| Expression::compile(text, &environment).expect("valid").evaluate_alone(&inputs);
     assert!(evaluate("at > timestamp('2026-01-01T00:00:00Z')").is_err());
     assert!(evaluate("count + 1 > 0").is_err());
     assert_eq!(evaluate("count > 9223372036854775807 && ratio / 2.0 == 0.5"), Ok(true));

@@ -4,6 +4,7 @@
 //!  applicable  the decisions that apply to a version
 //!  assessments attacks on the results that a level requires
 //!  cases       the rules, by example
+//!  example_requirements  the library of requirements in `examples/requirements`
 //!  properties  rules that hold for all facts ─┬─ generate  random facts by proptest
 //!                                             └─ oracle    a second, naive implementation of the rules
 //!  subject     the changes of a version or a system that change the signed digest
@@ -16,6 +17,7 @@
 mod applicable;
 mod assessments;
 mod cases;
+mod example_requirements;
 mod generate;
 mod generate_system;
 mod matching;

@@ -132,7 +132,7 @@ proptest! {
     #[test]
     fn an_older_result_never_changes_the_verdict(case in cases(), more in any_assessment(), now in any_now()) {
         let older = Assessed { performed_at: half(-2), ..more };
-        // With no other result, the older one is the newest.
+        // If no other result exists, the added result is the newest result and can change the verdict.
         let Some(Verdict::Withheld(reasons)) = Some(case.judge(now).verdict) else {
             let with = case.with_assessed([case.assessed.clone(), vec![older]].concat());
             let has_bar = case.level.as_ref().is_some_and(|level| !level.assessments.is_empty());

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use super::generate::second;
 use crate::{
     api::{AISystemSpec, Approver, AssessmentSpec, ModelVersionSpec, Requirement},
-    policy::{Attestation, Attestations, RecordedAssessment, RequirementFacts, Requirements, UnmetCause},
+    expression::Budget,
+    policy::{
+        Attestation, Attestations, Authors, RecordedAssessment, RequirementFacts, Requirements, UnmetCause,
+    },
 };
 
 fn system() -> AISystemSpec {
@@ -45,15 +48,19 @@ fn cause(
     assessments: &[RecordedAssessment<'_>],
 ) -> Option<UnmetCause> {
     let labels = BTreeMap::from([("region".to_owned(), "eu".to_owned())]);
-    let unmet = Requirements::compile(&[requirement(expression)]).unmet(&RequirementFacts {
-        namespace: "support",
-        labels: Some(&labels),
-        system: &system(),
-        name: "chat-v1",
-        version,
-        assessments,
-    });
-    unmet.into_iter().next().map(|unmet| unmet.cause)
+    let results = Requirements::compile(&[requirement(expression)]).evaluate(
+        &RequirementFacts {
+            namespace: "support",
+            labels: Some(&labels),
+            system: &system(),
+            name: "chat-v1",
+            version,
+            assessments,
+            authors: Authors { version: Some("vera"), system: None },
+        },
+        &mut Budget::of_namespace(),
+    );
+    results.unmet.into_iter().next().map(|unmet| unmet.cause)
 }
 
 #[test]
@@ -116,13 +123,22 @@ fn expressions_see_only_signed_assessments() {
         }],
         ..unsigned.clone()
     };
-    let expression = r#"assessments.exists(a, a.kind == "RedTeam" && "validator" in a.roles
+    let expression = r#"assessments.exists(a, a.kind == "RedTeam" && a.signatures.exists(s, s.role == "validator" && s.independent)
         && a.results.all(r, double(r.value) <= 0.05) && a.performedAt > timestamp("2026-01-01T00:00:00Z"))"#;
     let content = version(&vllm(&[]));
     assert_eq!(cause(expression, &content, &[signed(true)]), None);
-    for hidden in [unsigned.clone(), signed(false)] {
-        assert_eq!(cause(expression, &content, &[hidden]), Some(UnmetCause::False));
+    for without in [unsigned.clone(), signed(false)] {
+        assert_eq!(cause(expression, &content, &[without]), Some(UnmetCause::False));
     }
+    // A result whose key was removed stays visible, so that a bad result does not disappear.
+    let visible = "assessments.size() == 1 && assessments[0].signatures.size() == 0";
+    assert_eq!(cause(visible, &content, &[signed(false)]), None);
+    let by_author = Approver { user: "vera".to_owned(), ..Approver::default() };
+    let mut involved = signed(true);
+    involved.attestations[0].approver = std::borrow::Cow::Borrowed(&by_author);
+    involved.attestations.push(involved.attestations[0].clone());
+    assert_eq!(cause(expression, &content, std::slice::from_ref(&involved)), Some(UnmetCause::False));
+    assert_eq!(cause("assessments[0].signatures.size() == 1", &content, &[involved]), None, "each once");
 }
 
 #[test]
@@ -172,18 +188,75 @@ fn an_expensive_expression_fails_quickly() {
 }
 
 #[test]
+fn assessments_are_listed_newest_first() {
+    let spec = |at: &str| -> AssessmentSpec {
+        serde_json::from_value(json!({
+            "system": "chat", "modelVersion": "chat-v1", "subjectDigest": format!("sha256:{}", "0".repeat(64)),
+            "kind": "RedTeam", "performedAt": at,
+            "results": [{ "metric": "m", "value": "1", "direction": "LowerIsBetter", "samples": 1 }],
+        }))
+        .expect("an assessment")
+    };
+    let (old, new) = (spec("2026-09-01T10:00:00Z"), spec("2026-09-02T10:00:00Z"));
+    let approver = Approver { user: "alice".to_owned(), ..Approver::default() };
+    let recorded = |name, spec| RecordedAssessment {
+        attestations: vec![Attestation {
+            approver: std::borrow::Cow::Borrowed(&approver),
+            role: "validator",
+            is_valid: true,
+        }],
+        ..RecordedAssessment::new(name, spec, &spec.digest("support"), second(0), &Attestations::default())
+    };
+    let content = version(&vllm(&[]));
+    let (old, new) = (recorded("old", &old), recorded("new", &new));
+    for order in [[old.clone(), new.clone()], [new, old]] {
+        assert_eq!(cause(r#"assessments[0].name == "new""#, &content, &order), None);
+    }
+}
+
+#[test]
+fn the_versions_of_a_namespace_share_a_budget() {
+    let args: Vec<String> = (0..256).map(|n| format!("--flag-{n}")).collect();
+    let content = version(&vllm(&args.iter().map(String::as_str).collect::<Vec<_>>()));
+    let expensive = requirement(
+        "version.spec.runtime.containers.all(c, c.args.all(a, c.args.all(b, a != b || a != 'x')))",
+    );
+    let requirements = Requirements::compile(&[expensive, requirement("true")]);
+    let system = system();
+    let facts = RequirementFacts {
+        namespace: "support",
+        labels: None,
+        system: &system,
+        name: "chat-v1",
+        version: &content,
+        assessments: &[],
+        authors: Authors::default(),
+    };
+    let mut budget = Budget::of_namespace();
+    let begin = std::time::Instant::now();
+    let last = (0..200).map(|_| requirements.evaluate(&facts, &mut budget)).last().expect("results");
+    assert_eq!(last.unmet.len(), 2, "no step is left for the cheap expression: {last:?}");
+    assert!(begin.elapsed() < std::time::Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
+#[test]
 fn without_labels_an_expression_about_the_namespace_is_left_out() {
     let requirements = Requirements::compile(&[
         requirement(r#"namespaceObject.metadata.labels["region"] == "us""#),
         Requirement { name: "other".to_owned(), ..requirement("false") },
     ]);
-    let unmet = requirements.unmet(&RequirementFacts {
-        namespace: "support",
-        labels: None,
-        system: &system(),
-        name: "chat-v1",
-        version: &version(&vllm(&[])),
-        assessments: &[],
-    });
-    assert_eq!(unmet.iter().map(|unmet| &*unmet.name).collect::<Vec<_>>(), ["other"]);
+    let results = requirements.evaluate(
+        &RequirementFacts {
+            namespace: "support",
+            labels: None,
+            system: &system(),
+            name: "chat-v1",
+            version: &version(&vllm(&[])),
+            assessments: &[],
+            authors: Authors::default(),
+        },
+        &mut Budget::of_namespace(),
+    );
+    assert_eq!(results.unmet.iter().map(|unmet| &*unmet.name).collect::<Vec<_>>(), ["other"]);
+    assert_eq!(results.unknown.into_iter().collect::<Vec<_>>(), ["rule"]);
 }

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     api::{
-        AISystemSpec, Artifact, Certification, Decommission, Digest, Document, ModelVersionSpec, Owner,
-        OwnerKind, Provenance, Provider, RequiredReview, RequiredRisks, RiskLevelSpec,
+        AISystemSpec, Artifact, Certification, Decommission, Digest, Document, ModelVersionSpec,
+        OverdueAction, Owner, OwnerKind, Provenance, Provider, RequiredReview, RequiredRisks, RiskLevelSpec,
     },
     policy::Subject,
 };
@@ -186,7 +186,7 @@ fn hosted_models_are_part_of_the_digest_and_required_risks_and_dates_too() {
     let requires_nothing = RiskLevelSpec::default();
     let requires_all = RiskLevelSpec {
         documents: vec!["manual".to_owned()],
-        risks: Some(RequiredRisks::default()),
+        risks: Some(RequiredRisks { review: Some(RequiredReview::default()), ..RequiredRisks::default() }),
         document_review: Some(RequiredReview::default()),
         ..RiskLevelSpec::default()
     };
@@ -197,6 +197,12 @@ fn hosted_models_are_part_of_the_digest_and_required_risks_and_dates_too() {
     };
     let before = with_hosted_model();
     assert_eq!(of(&before, &requires_all).without_documents, None, "older releases had no risks");
+    let warns = RequiredReview { overdue: OverdueAction::Warn, ..RequiredReview::default() };
+    let only_warns = RiskLevelSpec {
+        risks: Some(RequiredRisks { review: Some(warns.clone()), ..RequiredRisks::default() }),
+        document_review: Some(warns),
+        ..requires_all.clone()
+    };
     let other_digest = Digest::from_sha256([4; 32]);
     let changes = [
         ("/hostedModels/0/name", "other", true, true),
@@ -228,6 +234,8 @@ fn hosted_models_are_part_of_the_digest_and_required_risks_and_dates_too() {
             let is_new = of(&before, level).signed != of(&after, level).signed;
             assert_eq!(is_new, expected, "{path}, level {level:?}");
         }
+        let is_new = of(&before, &only_warns).signed != of(&after, &only_warns).signed;
+        assert_eq!(is_new, if_required && !path.contains("/review/"), "{path}, a level that only warns");
     }
 }
 

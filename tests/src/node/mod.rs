@@ -33,7 +33,8 @@ pub const NAME: &str = "localhost";
 /// The port on which the modes `serve` and `stubborn` of tests/controlplane/node/app listen.
 pub const PORT: u16 = 8080;
 
-/// The taint and label of the node. Only pods from [`Node::place`] tolerate it, so pods of other tests never run here.
+/// The key of the taint and of the label of the node. Only pods from [`Node::place`] tolerate the taint, so pods of
+/// other tests never run on the node.
 const LABEL: &str = "assent.test/real";
 
 /// The repository of the test program.

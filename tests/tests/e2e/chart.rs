@@ -47,7 +47,8 @@ pub async fn older_clusters_get_no_mutating_policy(cluster: &ControlPlane) -> Re
     let (validates, mutates) =
         (format!("{api}ValidatingAdmissionPolicy"), format!("{api}MutatingAdmissionPolicy"));
     for (args, gates) in [
-        // With a cluster, Helm knows its API versions. Without a cluster, Helm knows only a Kubernetes version.
+        // With a cluster, Helm knows the API versions of the cluster. Without a cluster, Helm knows only a Kubernetes
+        // version.
         (&["--api-versions", &validates][..], false),
         (&["--api-versions", &validates, "--api-versions", &mutates], true),
         (&["--kube-version=1.30.0"], false),

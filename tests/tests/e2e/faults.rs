@@ -30,7 +30,7 @@ async fn scene_of_grace<'a>(cluster: &'a ControlPlane, name: &str, seconds: u32)
     Ok(scene)
 }
 
-/// Publishes a version with the container `revision`, which Alice approves.
+/// Publishes a version with the container `revision`. Alice approves the version. Returns when the version is cleared.
 async fn approve(scene: &Scenario<'_>, version: &str, revision: &str) -> Result<()> {
     let digest = scene.publish(version, &container(revision)).await?;
     scene.decide(Person::Alice, &scene.decision("Approve", version, &digest, "risk-officer")).await?;

@@ -11,7 +11,10 @@
 //! A namespace that is not in the manifests counts as enforcing. Otherwise the check could miss a pod that the
 //! namespace holds.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt;
@@ -281,7 +284,7 @@ impl Objects {
             roles: self.roles.clone(),
             levels: self.levels.clone(),
             requirements: self.requirements(),
-            labels: self.labels.get(namespace).cloned().unwrap_or_default(),
+            labels: self.labels.get(namespace).cloned(),
             trusted: Arc::clone(&self.trusted),
         };
         let known = self.governed.get(namespace);
@@ -309,9 +312,10 @@ impl Objects {
         let system = described.systems.get(name).map(|system| AISystem::clone(system));
         let level = system.as_ref().and_then(|system| self.levels.get(&system.spec.risk_level));
         let level = level.map(|level| RiskLevel::clone(level));
+        let labels = self.labels.get(namespace).cloned();
         let (namespace, name, keys) = (namespace.to_owned(), name.to_owned(), self.roles.clone());
         let (versions, approvals) = (described.versions.values(), described.approvals.values());
-        SystemRecord { namespace, name, system, level, keys, ..SystemRecord::default() }.with_objects(
+        SystemRecord { namespace, name, system, level, keys, labels, ..SystemRecord::default() }.with_objects(
             versions.map(AsRef::as_ref),
             approvals.map(AsRef::as_ref),
             described.assessments.values().map(AsRef::as_ref),
@@ -338,7 +342,7 @@ impl Objects {
             None => finding.conclusion,
         };
         Checked {
-            warnings: undeclared_providers(group, &place.facts),
+            warnings: warnings(group, &finding.matches, &place.facts),
             conclusion,
             next: finding.next,
             enforcement_assumed: place.assumed,
@@ -350,15 +354,25 @@ impl Objects {
     }
 }
 
-/// The providers that the pods seem to call and that the hosted models of their system do not name.
-fn undeclared_providers(group: &PodGroup, facts: &ExplainInput) -> Vec<String> {
+/// The parts of a prediction that are not certain: providers that the pods seem to call and that their system does not
+/// name, and expressions about a namespace that is not in the manifests.
+fn warnings(group: &PodGroup, matches: &[String], facts: &ExplainInput) -> Vec<String> {
     let record = group.system.as_ref().and_then(|system| facts.records.get(system));
-    let system = record.and_then(|record| record.system.as_ref());
-    let Some((runtime, system)) = group.runtime.as_ref().ok().zip(system) else { return Vec::new() };
-    let text = |(provider, sign): (&str, String)| {
-        format!("{sign}: it may call {provider}, which spec.hostedModels of the system does not name")
+    let Some((record, system)) = record.and_then(|record| Some((record, record.system.as_ref()?))) else {
+        return Vec::new();
     };
-    policy::undeclared(runtime, &system.spec).into_iter().map(text).collect()
+    let undeclared = group.runtime.as_ref().map(|runtime| policy::undeclared(runtime, &system.spec));
+    let undeclared = undeclared.unwrap_or_default().into_iter().map(|(provider, sign)| {
+        format!("{sign}: it may call {provider}, which spec.hostedModels of the system does not name")
+    });
+    let matching = matches.iter().filter_map(|version| record.version(version));
+    let unknown: BTreeSet<_> = matching.flat_map(|v| record.requirement_results(v).unknown).collect();
+    let unknown = unknown.into_iter().map(|name| {
+        format!(
+            "requirement {name} reads the namespace, which is not in the manifests: its result is not known"
+        )
+    });
+    undeclared.chain(unknown).collect()
 }
 
 struct Compiled {

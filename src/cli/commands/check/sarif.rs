@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::judge::{Checked, Outcome};
 
-/// The log has one result for each object whose outcome is not [`Outcome::Runs`].
+/// The log, with one result for each object whose outcome is not [`Outcome::Runs`].
 pub fn log(results: &[Checked]) -> Value {
     let results: Vec<_> = results.iter().filter_map(result).collect();
     let rule = |id: &str, text: &str| json!({ "id": id, "shortDescription": { "text": text } });

@@ -320,7 +320,8 @@ impl PodFinding {
             matches: matching.iter().map(|(version, _)| version.name_any()).collect(),
             is_for_want_of_approval: matching
                 .iter()
-                .any(|(_, judgement)| judgement.reasons().iter().all(Reason::is_for_want_of_approval)),
+                .map(|(_, judgement)| judgement.reasons())
+                .any(|reasons| !reasons.is_empty() && reasons.iter().all(Reason::is_for_want_of_approval)),
             closest,
         }
     }

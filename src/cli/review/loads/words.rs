@@ -1,4 +1,4 @@
-//! Splits the command lines of a container into words, including those of shell scripts.
+//! Splits the command lines of a container, and the shell scripts in them, into words.
 
 use super::place::is_hub_name;
 use crate::api::{Container, Text};
