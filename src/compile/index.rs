@@ -3,7 +3,8 @@
 //! ```text
 //!  watch of a kind ──► Cache: namespace ─► name ─► the fields that are used
 //!        │
-//!        └──► Key to compile again: the namespace; for a RiskLevel, every namespace with a system
+//!        └──► Keys to compile again: the namespace of the object, or all namespaces that a cluster-wide object can
+//!             affect; also the risk levels or the sidecars whose status can change
 //! ```
 
 use std::{

@@ -14,10 +14,13 @@ use super::{
     room::{METADATA, MOST_BYTES, Room},
     stored::stored_size,
 };
-use crate::api::{
-    AISystemSpec, AISystemStatus, Attribution, CLEARANCE_NAME, Clearance, ClearanceSpec, Container, EnvVar,
-    Governance, ImagePolicy, Mode, ModelVersionSpec, OnLoss, PodCount, RiskLevel, RiskLevelSpec, Runtime,
-    Scope, Trusted,
+use crate::{
+    api::{
+        AISystemSpec, AISystemStatus, Attribution, CLEARANCE_NAME, Clearance, ClearanceSpec, Container,
+        EnvVar, Governance, ImagePolicy, Mode, ModelVersionSpec, OnLoss, PodCount, Requirement, RiskLevel,
+        RiskLevelSpec, Runtime, Scope, Trusted,
+    },
+    policy::Requirements,
 };
 
 const GOVERNED: Governance = Governance { mode: Some(Mode::Enforce), scope: Scope::All };
@@ -287,7 +290,7 @@ fn messages_are_shortened_until_all_fit() {
     assert!(stored_size(world.in_force()) < MOST_BYTES);
 }
 
-/// A change of the namespace.
+/// A step of the test: a change of an object, or some seconds that pass.
 #[derive(Clone, Debug)]
 enum Step {
     Version { system: usize, ampersands: usize, env: usize },
@@ -362,4 +365,31 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn expensive_expressions_of_other_versions_do_not_stop_a_cleared_version() {
+    let mut world = World::new();
+    world.system("chat", "free", 1);
+    world.version("chat", "z-runs", 1, 0);
+    world.compile();
+    assert_eq!(world.cleared("chat"), ["z-runs"]);
+
+    let nested =
+        "version.spec.runtime.containers.all(c, !has(c.env) || c.env.all(a, c.env.all(b, a.name == b.name)))";
+    let requirement = Requirement {
+        name: "nested".to_owned(),
+        expression: nested.to_owned(),
+        message: "it is nested".to_owned(),
+        controls: Vec::new(),
+    };
+    let requirements = Arc::new(Requirements::compile(&[requirement]));
+    world.facts.requirements = BTreeMap::from([("free".to_owned(), requirements)]);
+    for n in 0..200 {
+        world.version("chat", &format!("a-{n}"), 1, 250);
+    }
+    let compiled = world.compile();
+    assert!(world.cleared("chat").contains(&"z-runs"), "{:?}", world.cleared("chat"));
+    let last = &compiled.statuses.versions["a-99"].conditions;
+    assert!(last.iter().any(|c| c.message.contains("too many steps")), "the budget is not used up: {last:?}");
 }

@@ -79,7 +79,8 @@ impl Expression {
 pub struct Budget(u64);
 
 impl Budget {
-    /// The budget of all evaluations for one namespace: less than one second in a release build.
+    /// The budget of all evaluations for one namespace. In a release build, they take less than one second, or less
+    /// than five seconds if they search with patterns.
     pub const fn of_namespace() -> Self {
         Self(50 * BUDGET)
     }

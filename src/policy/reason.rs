@@ -243,8 +243,8 @@ impl Reason {
         }
     }
 
-    /// Whether the reason sets the condition `Stalled`, which kstatus reports as a failure. A person must change a
-    /// decision or an object, or create a new object.
+    /// Whether the reason sets the condition `Stalled`, which kstatus reports as a failure. For kstatus, the other
+    /// reasons are no failure, even if a person must change an object.
     pub const fn is_stalled(&self) -> bool {
         matches!(
             self,

@@ -50,7 +50,7 @@ impl Measured<'_> {
 pub enum Validity {
     /// The key of the signature was removed from the role.
     KeyRemoved,
-    /// The requirement is independent, and the signer owns the system, or wrote the version or the system.
+    /// The requirement needs an independent signer, but the signer owns the system, or wrote the version or the system.
     Involved,
     /// The signature counts.
     Valid,
@@ -144,7 +144,7 @@ pub enum Inconclusive {
     OtherDirection,
     /// The key of the signature was removed from the role.
     SignatureNotValid,
-    /// The requirement is independent, and the signer owns the system, or wrote the version or the system.
+    /// The requirement needs an independent signer, but the signer owns the system, or wrote the version or the system.
     SignerInvolved,
 }
 

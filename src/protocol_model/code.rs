@@ -213,7 +213,7 @@ pub fn decide(
     MEMO.get_or_compute(key, |_| call_decide(pod, clearance, lost_since, now))
 }
 
-/// Notes the loss and takes the request in the same way as the `Enforcer`.
+/// Decides about the pod and notes the loss of its clearance, in the same way as the `Enforcer`.
 fn call_decide(
     pod: &Pod,
     clearance: Option<ClearanceState>,

@@ -61,7 +61,8 @@ pub(super) async fn apply<K: Suspendable>(
     metrics.enforcements.get_or_create(&EnforcementLabels { action, done: result.is_ok() }).inc();
     match result {
         Ok(Lenient(Ok(job))) => Patched::Is(job.read(accelerators)),
-        // The patch succeeded. The watch delivers the object.
+        // The patch succeeded, but the object in the response cannot be read. As after a refusal, the watch delivers
+        // the object.
         Ok(Lenient(Err(_))) => Patched::Refused,
         Err(error) if is_transient(&error) => Patched::Overloaded,
         Err(error) => {

@@ -66,6 +66,8 @@ pub async fn the_newest_signed_result_decides_until_its_maximum_age(cluster: &Co
     let message = counted(&scene, "bad", "AwaitingSignature").await?;
     ensure!(message.contains("it does not meet fairness-sex"), "{message}");
     ensure!(message.contains("kubectl assent attest scorer --version v1 -n evidence-decides"), "{message}");
+    let note = scene.event("AISystem", "scorer", "ResultFails").await?;
+    ensure!(note.contains("assessment/bad: it does not meet fairness-sex"), "{note}");
     let review = attest(&scene).await?;
     ensure!(review.contains("fairness-sex: not met"), "{review}");
     let message = scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentFailed").await?;
@@ -237,6 +239,26 @@ pub async fn assess_records_a_file_once_and_refuses_an_ambiguous_one(cluster: &C
         ensure!(!refused.status.success(), "{file} was recorded");
         ensure!(refused.stderr.contains(refusal), "{file}: {refused:?}");
     }
+    let statement = |digest: &str| {
+        json!({ "_type": "https://in-toto.io/Statement/v1", "subject": [{ "digest": { "sha256": digest } }],
+            "predicateType": "https://in-toto.io/attestation/test-result/v0.1",
+            "predicate": { "configuration": [], "passedTests": ["keeps secrets"], "failedTests": [] } })
+        .to_string()
+    };
+    let assess = async |file: &str, more: &[&str]| {
+        let assess = ["assess", "scorer", "-f", file, "--dry-run", "--kind=Fairness"];
+        scene.assent(Dev, &[&assess, &["--performed-at", &ago(5)][..], more].concat()).await
+    };
+    // The image of the version has a digest of 64 letters a.
+    let same = write("same.json", &statement(&"a".repeat(64)))?;
+    assess(&same, &[]).await?.ok()?;
+    let other = write("other.json", &statement(&"b".repeat(64)))?;
+    let refused = assess(&other, &[]).await?;
+    ensure!(
+        !refused.status.success() && refused.stderr.contains("and the version names only"),
+        "{refused:?}"
+    );
+    assess(&other, &["--allow-other-digest"]).await?.ok()?;
     attest(&scene).await?;
     scene.is_cleared("v1").await
 }

@@ -20,7 +20,7 @@ async fn cleared<'a>(cluster: &'a ControlPlane, name: &str) -> Result<Scenario<'
     Ok(scene)
 }
 
-/// Creates an approved pod with each of the changes, in one request.
+/// Creates one pod for each change: the approved pod with only this change. One `kubectl apply` creates all pods.
 async fn create(scene: &Scenario<'_>, approved: &Value, changes: &[(&str, Change)]) -> Result<()> {
     let pod_with = |(name, change): &(&str, Change)| {
         let mut pod = scene.workload("v1", "Pod", name, approved);

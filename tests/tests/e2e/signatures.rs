@@ -310,3 +310,35 @@ pub async fn check_counts_a_signature_and_not_a_name_in_a_file(cluster: &Control
     ensure!(said.contains("0 would run"), "{said}");
     Ok(())
 }
+
+pub async fn a_result_counts_while_the_role_lists_the_key_that_signed_it(
+    cluster: &ControlPlane,
+) -> Result<()> {
+    let signing = Signing::new(cluster, "signed-result", &["erin"]).await?;
+    let scene = &signing.scene;
+    let required = json!({ "name": "fairness-sex", "kind": "Fairness", "metric": "demographic_parity_difference",
+        "slice": "sex", "comparator": "AtMost", "threshold": "0.05", "minSamples": 100, "maxErrorRate": "0",
+        "maxAge": "24h", "role": signing.role });
+    let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": scene.namespace },
+        "spec": { "assessments": [required] } });
+    scene.apply(Admin, &level).await?;
+    scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentMissing").await?;
+    let digest = scene.digest_of("v1").await?;
+    let performed = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() - 5)?.to_string();
+    scene.apply(Dev, &scene.assessment("good", &digest, "0.01", &performed)).await?;
+    scene.condition("assessment", "good", "Counted", "False", "AwaitingSignature").await?;
+
+    let (attestation, said) = signing.sign("erin", &["attest"]).await?;
+    ensure!(said.stdout.contains("as erin, in role signed-result-signers"), "{}", said.stdout);
+    let mut changed = renamed(&attestation, "changed");
+    changed["spec"]["assessments"][0]["name"] = json!("bad");
+    signing.merge(&changed).await?.ok()?;
+    signing.counts(&changed, "False", "NotSigned").await?;
+    scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentMissing").await?;
+    signing.merge(&attestation).await?.ok()?;
+    scene.is_cleared("v1").await?;
+    scene.condition("assessment", "good", "Counted", "True", "Counted").await?;
+
+    signing.list(&[]).await?;
+    scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentInconclusive").await.map(drop)
+}

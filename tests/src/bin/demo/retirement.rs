@@ -99,7 +99,7 @@ pub async fn final_state(stage: &Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the status of a system counts its running and held pods.
+/// Waits until the status of a system counts exactly `running` running pods and `held` held pods.
 async fn counted(stage: &Stage<'_>, system: &System, running: u32, held: u32) -> Result<()> {
     let key = (system.namespace.to_owned(), system.name.to_owned());
     let probe = |systems: &Objects<AISystem>| {
