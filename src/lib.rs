@@ -6,7 +6,10 @@
 //!   └── admission: CEL policies that read the Clearance in the API server ◄── guard: restores them
 //! ```
 //!
-//! `policy` is pure. `compile` and `enforce` exchange data only through the [`api::Clearance`].
+//! An arrow to the left or up points to a module that is imported. An arrow to the right shows the flow of data.
+//!
+//! `policy` is pure. `compile` sends its decisions to `enforce` only in the [`api::Clearance`]. `enforce` sends the
+//! numbers of pods back in `status.pods` of each system.
 
 #![forbid(unsafe_code)]
 

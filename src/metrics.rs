@@ -103,7 +103,7 @@ pub struct Metrics {
     pub invalid_objects: Family<KindLabel, Gauge>,
     /// Actions on pods and their workloads.
     pub enforcements: Family<EnforcementLabels, Counter>,
-    /// Events that were dropped because the queue was full.
+    /// Events that were dropped because the queue was full or all retries failed.
     pub events_dropped: Counter,
     /// Pods that are held now.
     pub held_pods: Gauge,
@@ -180,7 +180,7 @@ impl Metrics {
         registry.register("enforcements", "Actions on pods and their workloads", self.enforcements.clone());
         registry.register(
             "events_dropped",
-            "Events that were dropped because too many were queued",
+            "Events that were dropped because too many were queued, or because their retries failed",
             self.events_dropped.clone(),
         );
         registry.register("held_pods", "Pods held by the gate", self.held_pods.clone());

@@ -22,8 +22,8 @@ pub fn note(cause: String, next: &str) -> String {
     shorten(cause, NOTE_BYTES - next.len()) + next
 }
 
-/// Replaces characters that YAML does not allow or that can control a terminal by U+FFFD. The API server parses
-/// statuses as YAML. Line feeds and tabs stay.
+/// Writes U+FFFD instead of each character that YAML does not allow or that can control a terminal. The API server
+/// parses statuses as YAML. Line feeds and tabs stay.
 pub fn plain(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unprintable) {
         return Cow::Borrowed(text);

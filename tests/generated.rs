@@ -38,7 +38,7 @@ fn the_crds_of_the_chart_are_current() {
     is_current("charts/assent/files/crds.yaml", &documents(&api::definitions()));
 }
 
-/// The properties that mark a pod as accelerated. Each has the chart value that adds names to its list.
+/// The kinds of signs that a pod uses an accelerator, each with the chart value that adds names to its list.
 const LISTS: [(&str, &str); 4] = [
     ("resource", "resources"),
     ("runtimeClass", "runtimeClasses"),

@@ -2,9 +2,9 @@
 //! short from the start.
 //!
 //! ```text
-//!  loss ──────────── half of the grace period ─────── end
-//!   │ another user deletes: ends within a half ─┤      │
-//!   │                       └ the operator deletes: ends within the rest
+//!  loss ───────────────────────── half of the grace period ───────── end
+//!   │ another user deletes the pod: │ the operator deletes the pod:   │
+//!   │ it ends within one half       │ it ends within the time left    │
 //! ```
 //!
 //! [`OnLoss::pod_grace_seconds`] limits deletions and evictions by other users, and the pod's
@@ -76,7 +76,8 @@ pub(super) fn policies(operator: &Operator) -> ([PolicyObject; 2], [PolicyObject
     (delete(operator), evict(operator))
 }
 
-/// Lets only the operator delete a pod with a grace period over the limit.
+/// Refuses a deletion whose grace period exceeds the limit, unless it is the pod's own grace period or the operator
+/// sends the deletion.
 fn delete(operator: &Operator) -> [PolicyObject; 2] {
     const OLD: &str = "oldObject";
     let scope = MatchScope {

@@ -18,12 +18,12 @@
 //!                    Clearance               param, written by the operator only
 //!
 //!  Approval   ─► assent-approval-stamp       (mutating) the approver is the user of the request
-//!             ─► assent-approvals            role by RBAC, immutable, not deleted
+//!             ─► assent-approvals            only with a permission for the role, immutable, not deleted
 //!  Assessment ─► assent-assessments          not performed in the future, immutable, not deleted
 //!  ModelVersion ─► assent-modelversions      immutable
-//!  AISystem   ─► assent-aisystems            level by RBAC, not deleted after its decommission
+//!  AISystem   ─► assent-aisystems            only with a permission for the level, not deleted after its decommission
 //!  RiskLevel  ─► assent-risklevels           not deleted while in use
-//!  Namespace  ─► assent-namespaces           less governance by RBAC
+//!  Namespace  ─► assent-namespaces           weaker governance only with a permission
 //!  Clearance, statuses ─► assent-operator-only
 //!  DecisionSubject, SystemHistory ─► assent-record   written by the operator only, not deleted
 //!  ModelVersion, AISystem, Assessment ─► assent-author-stamp   (mutating) the author of the fields that approvers

@@ -25,10 +25,10 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
     manifests
 }
 
-/// The bindings of the policies that need a `Clearance`. In a namespace with the scope `labelled`, pods
-/// without the label match no binding. So the policies add no cost to such pods, and such pods do not depend
-/// on a `Clearance`. No binding can select by the scope `accelerated`, so the expressions evaluate this
-/// scope: see [`governs`].
+/// The bindings of the policies that need a `Clearance`, and of assent-pod-held. In a namespace with the scope
+/// `labelled`, pods without the label of a system match no binding. So the policies add no cost to such pods, and such
+/// pods do not depend on a `Clearance`. A binding cannot select the pods that use an accelerator, so the expressions
+/// evaluate the scope `accelerated`: see [`governs`].
 const REACHES: [Binding; 2] = [
     Binding { suffix: "", scopes: Err(&[api::Scope::Labelled]), label: None },
     Binding {
@@ -38,8 +38,9 @@ const REACHES: [Binding; 2] = [
     },
 ];
 
-/// The bindings of the policy that needs no `Clearance`. Without a `Clearance`, a governed pod is recognised by its
-/// labels. A pod that uses an accelerator and names no system is never cleared, so it has the label of held pods.
+/// The bindings of assent-pod-update, which reads no `Clearance`. Without a `Clearance`, a governed pod is recognised
+/// by its labels. A pod that uses an accelerator and names no system is never cleared, so it has the label of held
+/// pods.
 const REACHES_WITHOUT_CLEARANCE: [Binding; 3] = [
     Binding { suffix: "", scopes: Err(LAXER_SCOPES), label: None },
     Binding { suffix: "-labelled", scopes: Ok(LAXER_SCOPES), label: Some(Label::Present(SYSTEM_LABEL)) },
@@ -163,7 +164,8 @@ fn no_record_yet() -> Rule {
 /// Whether the `key` of a label or annotation belongs to Assent.
 const OURS: &str = "key.startsWith('assent.dev/')";
 
-/// Refuses labels and annotations of Assent on a Binding. The API server copies them without the policies on pods.
+/// Refuses labels and annotations of Assent on a Binding. The API server copies them to the pod, and the policies on
+/// pods do not check this change.
 fn binding() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["pods/binding", "bindings"], params: ParamUse::Unread, ..PODS };
     let rule = Rule {
@@ -278,8 +280,8 @@ fn release(operator: &Operator) -> [PolicyObject; 2] {
                 system("object")
             ),
         },
-        // At its creation, the pod may have had its own gate, which skips this rule. Or its level may have allowed a
-        // longer grace period then.
+        // If the pod template contained the gate and the label, this rule did not check the pod at its creation. Or the
+        // risk level allowed a longer grace period then.
         grace::bounded("object"),
     ];
     let lifted = format!(

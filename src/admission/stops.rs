@@ -4,7 +4,7 @@
 //!  AISystem ─────────── level, purpose, owners, documents, hosted models, decommission … ─┐
 //!  RiskLevel ────────── requirements                                                      ├─► kubectl: Warning: …
 //!  ModelVersion ─────── deleted while cleared                                             │   nothing is refused
-//!  ApproverRole, TrustedSidecar ─── deleted, or shorter                                   ┘
+//!  ApproverRole, TrustedSidecar ─── deleted, or an item of a list removed                 ┘
 //! ```
 //!
 //! The warnings use the statuses that the operator wrote last. The operator still decides which pods stop.

@@ -1,5 +1,6 @@
-//! The operator annotates workloads so that their controllers retry. The operator may change only the metadata of
-//! workloads. RBAC cannot express this limit, so this policy enforces it.
+//! The operator annotates workloads so that their controllers retry. Such a request may change only the metadata of
+//! the workload. RBAC cannot express this limit, so this policy enforces it. The operator scales workloads through the
+//! `scale` subresource, which the policy does not match.
 
 use super::{
     Operator, PolicyObject,

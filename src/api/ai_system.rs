@@ -31,7 +31,7 @@ use super::{Conditions, Digest, HostedModel, ReviewDates, Risk, conditions_schem
     printcolumn(name = "Cleared", type_ = "string", json_path = ".status.conditions[?(@.type=='Cleared')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Cleared')].reason"),
     printcolumn(name = "Versions", type_ = "string", json_path = ".status.clearedVersions", description = "The model versions that may run"),
-    printcolumn(name = "Until", type_ = "string", json_path = ".status.notAfter", description = "When the first of these versions loses its clearance"),
+    printcolumn(name = "Until", type_ = "string", json_path = ".status.notAfter", description = "The earliest end of these clearances"),
     printcolumn(name = "Running", type_ = "integer", json_path = ".status.pods.running"),
     printcolumn(name = "Held", type_ = "integer", json_path = ".status.pods.held"),
     printcolumn(name = "Changed By", type_ = "string", json_path = r".metadata.annotations.assent\.dev/changed-by", priority = 1),
@@ -190,9 +190,8 @@ pub struct Document {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub version: Option<String>,
-    /// Dates of the last and the next review. Approvers sign them if the risk level withholds versions
-    /// after an overdue review of a document.
-    /// Default: none. Example: `{ last: 2026-09-01T00:00:00Z }`.
+    /// Dates of the last and the next review. Approvers sign them if the risk level withholds versions while the review
+    /// of a document is overdue. Default: none. Example: `{ last: 2026-09-01T00:00:00Z }`.
     #[serde(default, skip_serializing_if = "ReviewDates::is_empty")]
     pub review: ReviewDates,
 }
@@ -237,10 +236,10 @@ pub struct AISystemStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions of the system. `Cleared`: whether a version may run. `Ready`: the state for kstatus. `Stalled`:
-    /// whether a person must act, because waiting does not help. `PodsHeld`: whether pods are held.
-    /// `ClearanceExpiring`: a clearance ends soon. `ReviewsOverdue`: reviews are overdue, and the level only warns.
-    /// Absent before the first status.
+    /// Conditions of the system. `Cleared`: whether a version may run. `Ready`: whether the system is as wanted, for
+    /// tools that use kstatus: cleared or decommissioned. `Stalled`: whether a person must act, because waiting does
+    /// not help. `PodsHeld`: whether pods are held. `ClearanceExpiring`: a clearance ends soon. `ReviewsOverdue`:
+    /// reviews are overdue, and the level only warns. Absent before the first status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
@@ -251,7 +250,7 @@ pub struct AISystemStatus {
     #[schemars(length(max = 16384))]
     pub cleared_versions: Option<String>,
 
-    /// Time at which the first of the cleared versions loses its clearance. Absent if none of them has an end.
+    /// Earliest time at which one of the cleared versions loses its clearance. Absent if no clearance has an end.
     /// Example: `2027-03-31T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,

@@ -126,8 +126,8 @@ pub struct WithheldVersion {
     /// Reason as one word. Example: `AwaitingApproval`.
     #[schemars(length(max = 63))]
     pub reason: String,
-    /// Reasons as text, each with the next step.
-    /// Example: `awaiting approval by role risk-officer: 0 of 1 given`.
+    /// Reasons as text, each with the next step. A long text is cut.
+    /// Example: `awaiting approval by role risk-officer: 0 of 1 given (someone in role risk-officer runs: kubectl …)`.
     #[schemars(length(max = 4096))]
     pub message: String,
 }

@@ -45,13 +45,14 @@ pub struct DecisionSubjectSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required_risks: bool,
 
-    /// Whether an overdue review of a risk withheld versions at the first decision. Then the subject digest covers the
-    /// review dates of the risks. Default: false. Example: `true`.
+    /// Whether the risk level had, at the first decision, the rule to withhold versions while the review of a risk is
+    /// overdue. Then the subject digest covers the review dates of the risks. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required_risk_review: bool,
 
-    /// Whether an overdue review of a document withheld versions at the first decision. Then the subject digest covers
-    /// the review dates of the required documents. Default: false. Example: `true`.
+    /// Whether the risk level had, at the first decision, the rule to withhold versions while the review of a document
+    /// is overdue. Then the subject digest covers the review dates of the required documents. Default: false.
+    /// Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required_document_review: bool,
 

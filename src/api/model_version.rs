@@ -144,9 +144,9 @@ pub struct ModelVersionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions of the version. `Cleared`: whether it may run. `Ready`: the state for kstatus. `Stalled`: whether a
-    /// person must act, because waiting does not help. `ClearanceExpiring`: its clearance ends soon. Absent before the
-    /// first status.
+    /// Conditions of the version. `Cleared`: whether it may run. `Ready`: whether the version is as wanted, for tools
+    /// that use kstatus: cleared, or part of a decommissioned system. `Stalled`: whether a person must act, because
+    /// waiting does not help. `ClearanceExpiring`: its clearance ends soon. Absent before the first status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
@@ -184,7 +184,8 @@ pub struct RequirementStatus {
     /// Required comparison, as text. Example: `at most 0.05`.
     #[schemars(length(max = 64))]
     pub required: String,
-    /// Value of the newest signed result, or the worse end of its interval. Absent without a signed result.
+    /// Value of the newest signed result. If the requirement has a `confidenceLevel`, the worst of the value and both
+    /// ends of its interval. Absent without a signed result.
     /// Example: `"0.031"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Decimal>,

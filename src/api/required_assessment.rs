@@ -25,8 +25,8 @@ pub struct RequiredAssessment {
     #[schemars(length(min = 1, max = 128))]
     pub metric: String,
 
-    /// Part of the samples that the value must describe. Default: empty, so the value must describe all samples.
-    /// Example: `sex`.
+    /// Part of the samples that the value must describe, or the attribute whose groups it must compare, as the
+    /// results state it. Default: empty, so the value must describe all samples. Example: `sex`.
     #[serde(default)]
     #[schemars(length(max = 63))]
     pub slice: String,
@@ -37,8 +37,9 @@ pub struct RequiredAssessment {
     /// Threshold as a decimal number in quotes. The value may be equal to it. Example: `"0.05"`.
     pub threshold: Decimal,
 
-    /// Smallest confidence level of the interval whose worse end must meet the threshold, in quotes. Good results
-    /// without such an interval are inconclusive. Default: none, so the value itself must meet the threshold.
+    /// Smallest confidence level, in quotes, that the interval of a result may have. The value and both ends of the
+    /// interval must meet the threshold. A good result without such an interval is inconclusive. Default: none, so only
+    /// the value must meet the threshold.
     /// Example: `"0.95"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("double(self) > 0.0 && double(self) < 1.0", "must be between 0 and 1, such as 0.95"))]

@@ -8,8 +8,8 @@ use kube::{KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The last and the next review of a risk or a document. Approvers sign both dates if
-/// the risk level withholds versions after an overdue review.
+/// The last and the next review of a risk or a document. Approvers sign both dates if the risk level withholds versions
+/// while a review is overdue.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("!has(self.last) || !has(self.next) || self.last < self.next", "the last review must be before the next review"))]

@@ -178,8 +178,8 @@ pub struct OnLoss {
 
     /// Seconds from the loss of clearance to the end of the last pod, from 0 to 3600. `mode` applies in the first half.
     /// Then Assent deletes the remaining pods. The `terminationGracePeriodSeconds` of a pod, and the grace period of
-    /// any deletion, can be at most half of this value. The reason is that a stop cannot be shortened. Default: 60.
-    /// Example: `300`.
+    /// any deletion, can be at most half of this value, because a node does not shorten a stop that has begun.
+    /// Default: 60. Example: `300`.
     #[serde(default = "default_grace")]
     #[schemars(range(min = 0, max = 3600), extend("format" = "int32"))]
     pub grace_period_seconds: u32,
@@ -265,12 +265,14 @@ pub struct RiskLevelStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions of the level. `Ready`: whether the level is in force. Absent before the first status.
+    /// Conditions of the level. `Ready`: whether the level is in force. `Stalled`: whether an expression is invalid, so
+    /// that no version of the level may run. Absent before the first status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
 
-    /// Required approvals and results as text, or `nobody`. Absent before the first status.
+    /// Required approvals, results and expressions as text, or `nobody` if the level requires none of them. Absent
+    /// before the first status.
     /// Example: `1 risk-officer, 2 ethics-board`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
@@ -281,7 +283,8 @@ pub struct RiskLevelStatus {
     #[schemars(extend("format" = "int32", "minimum" = 0))]
     pub systems: u32,
 
-    /// Number of running pods of these systems in namespaces with the mode `enforce`. Default: 0. Example: `12`.
+    /// Number of running pods of the systems with this level, in namespaces with the mode `enforce`. Default: 0.
+    /// Example: `12`.
     #[serde(default)]
     #[schemars(extend("format" = "int32", "minimum" = 0))]
     pub running_pods: u32,

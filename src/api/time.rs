@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer};
 pub(crate) const TIME_PATTERN: &str =
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$";
 
-/// Reads a time. A time that cannot be read becomes 1970-01-01T00:00:00Z. With this end or this time of signature, an
-/// approval clears nothing.
+/// Reads a time. A time that cannot be read becomes 1970-01-01T00:00:00Z. An approval that ends or was signed at that
+/// time clears nothing.
 pub(crate) fn time_or_past<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
     let text = String::deserialize(deserializer)?;
     Ok(Time(text.parse().unwrap_or(Timestamp::UNIX_EPOCH)))

@@ -49,7 +49,7 @@ pub enum Error {
     /// A flag or an argument has an invalid value.
     #[error("{flag} {value}: {why}")]
     Flag {
-        /// The flag with its dashes, or the command of an argument.
+        /// The flag with its dashes. For an argument without a flag, the name of the command.
         flag: &'static str,
         /// The value on the command line.
         value: String,
@@ -87,7 +87,7 @@ pub enum Error {
     Choose {
         /// The message: the open question, or the obstacle.
         question: String,
-        /// One command for each possible answer.
+        /// Commands that help, such as one command for each possible answer. Can be empty.
         next: Vec<Next>,
     },
     /// The user holds none of the roles that the risk level requires.
@@ -250,7 +250,7 @@ pub enum Error {
     CheckFailed {
         /// The number of objects that fail.
         failed: usize,
-        /// The number of checked objects, without approvals that have no valid signature.
+        /// The number of checked objects. Approvals without a valid signature are not included.
         of: usize,
     },
     /// Standard input or output failed.

@@ -565,7 +565,7 @@ struct How {
     /// Show the full review: every control, requirement, field and digest
     #[arg(long)]
     full: bool,
-    /// Sign with an SSH key listed in the role; anyone may then apply the file
+    /// Sign with an SSH key listed in the role; anyone may then apply the output file
     #[arg(long, value_name = "FILE", requires = "to")]
     ssh_key: Option<PathBuf>,
     /// With --ssh-key: output file; nothing is recorded in the cluster

@@ -153,7 +153,8 @@ fn entry_bytes(place: &CandidateSystem<'_>) -> usize {
     ENTRY + place.system.len() + place.level.len()
 }
 
-/// Sorts the kept versions first. The first new version of each system precedes the second new version of any system.
+/// Sorts the kept versions first. Then the first version of each system precedes the second version of any system, and
+/// so on. The kept versions of a system count as its first versions.
 fn in_order(mut candidates: Vec<CandidateVersion<'_>>) -> Vec<CandidateVersion<'_>> {
     candidates.sort_by(|a, b| key(a).cmp(&key(b)));
     let mut ranks: BTreeMap<&str, usize> = BTreeMap::new();

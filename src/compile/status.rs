@@ -11,6 +11,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    iter,
 };
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -499,14 +500,14 @@ fn attestation(
     }
 }
 
-/// The status of an assessment: its most important effect on a version.
-/// Whether a new result does not meet a requirement, and no person signed it.
+/// Whether an assessment without a status has an unsigned result that would not meet a requirement.
 fn fails_unsigned(assessment: &CachedAssessment, judged: &BTreeMap<&str, Judged>) -> bool {
     let effects = judged.values().filter_map(|judged| judged.assessments.get(&assessment.name));
     let fails = |effect: &AssessmentEffect| matches!(effect, AssessmentEffect::Unsigned { failing, .. } if !failing.is_empty());
     assessment.status.is_none() && effects.max().is_some_and(fails)
 }
 
+/// The status of an assessment: its most important effect on a version.
 fn of_assessment(
     namespace: &str,
     assessment: &CachedAssessment,
@@ -584,18 +585,17 @@ pub fn of_level(
         (true, "InForce", format!("{systems} systems use it"))
     } else {
         let message = format!("no version of this level may run: {}", invalid.join("; "));
-        (false, "InvalidRequirement", shorten(plain(&message).into_owned(), 4096))
+        (false, "RequirementInvalid", shorten(plain(&message).into_owned(), 4096))
+    };
+    let of_level = |type_, status| {
+        condition(before, (type_, status), reason, message.clone(), level.metadata.generation, now)
     };
     RiskLevelStatus {
         observed_generation: level.metadata.generation,
-        conditions: vec![condition(
-            before,
-            ("Ready", ready),
-            reason,
-            message,
-            level.metadata.generation,
-            now,
-        )],
+        // As for a version, `Stalled` is absent if nothing is wrong.
+        conditions: iter::once(of_level("Ready", ready))
+            .chain((!ready).then(|| of_level("Stalled", true)))
+            .collect(),
         requires: Some(if requires.is_empty() { "nobody".to_owned() } else { requires.join(", ") }),
         systems,
         running_pods,

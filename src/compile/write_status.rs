@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  wanted ──► plain text ──► differs? ──► written
-//!                                     └─► refused: conditions only, with short messages
-//!                                            └─► refused too: logged, and not resent for a while
+//!                                     └─► refused: not resent for ten minutes; conditions only, with short messages
+//!                                            └─► refused too: logged, and the status stays out of date
 //! ```
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
@@ -161,7 +161,7 @@ impl Writer<'_> {
     }
 }
 
-/// The fields of a status that the compiler owns, in plain text.
+/// The fields of a status that a compile writes, in plain text.
 fn owned_fields<S: Serialize>(status: &S) -> Result<Value, serde_json::Error> {
     let mut status = serde_json::to_value(status)?;
     status.as_object_mut().map(|fields| fields.remove("pods"));

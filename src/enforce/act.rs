@@ -137,8 +137,9 @@ async fn keep_if_bare(client: &Client, key: &PodKey, pod: &Pod) -> Result<(), ku
 /// value each time, so the API server records the time of this request in `managedFields`.
 ///
 /// Two states of `managedFields` prevent this record. If another user emptied the list, the API server tracks no field
-/// managers. If other entries have times in the future, the API server drops the newest entry. In both cases, a second
-/// request contains an entry of its own, which restarts the tracking.
+/// managers. If other entries have times in the future, the entry of this request seems to be the oldest, and the API
+/// server can drop it. In both cases, a second request replaces the list with one entry, which restarts the
+/// tracking.
 async fn release(pods: &Pods, name: &str, uid: &str, version: &str) -> Result<(), kube::Error> {
     let mut patch = json!({
         "metadata": {

@@ -78,8 +78,8 @@ pub(super) fn began(clearance: &ClearanceSpec, created: Timestamp) -> Option<Tim
     clearance.since.as_ref().map(|at| at.0).filter(|at| *at > created)
 }
 
-/// The instant to stop the object with this UID after its namespace began to enforce at `began`. The instants of all
-/// objects are spread over the first half of the grace period, `grace` seconds.
+/// The instant to stop the object with this UID after its namespace began to enforce at `began`. The grace period is
+/// `grace` seconds. The instants of all objects are spread over its first half.
 pub(super) fn turn(uid: &str, began: Timestamp, grace: u32) -> Timestamp {
     began + SignedDuration::from_millis(i64::from(grace) * 500).mul_f64(0.1 + 0.9 * place(uid))
 }

@@ -11,7 +11,7 @@
 //!                                                                              Release   Cleared
 //!  gated          not cleared   its StatefulSet wants another revision         Stop      Outdated: delete
 //!                                                                              Hold      NotCleared
-//!  runs           cleared       no dead-man switch, or the deadline is right   Keep      Cleared
+//!  runs           cleared       no dead-man switch, or the deadline stays      Keep      Cleared
 //!                               the deadline is missing or too late            Keep      Cleared: set it
 //!                               too early, and its last tenth is ahead         Revisit   Renewal
 //!                               too early, and another pod is unavailable      Revisit   SiblingIsAway

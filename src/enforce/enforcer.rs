@@ -220,7 +220,7 @@ impl Enforcer {
 
     fn emit_overdue(&mut self, key: &PodKey, now: Timestamp) {
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
-        // Another user deleted the pod with a longer grace period, and this period has not ended.
+        // `Some` if another user deleted the pod with a longer grace period, and this period has not ended.
         let ends = pod.ends_at().map(|at| at + CONFIRMATION).filter(|at| *at > now);
         let topic = if ends.is_some() { ENDS_LATE } else { OVERDUE };
         if pod.note(|notes| notes.say(topic)) {

@@ -109,6 +109,7 @@ impl EventEmitter {
         self.emit(subject, clearance, (EventType::Normal, "Released", "Release", note));
     }
 
+    /// Emits the Event `ClearanceLost`: the subject was stopped or suspended, or its risk level only records the loss.
     pub(super) fn stopped(
         &self,
         subject: &EventSubject<'_>,

@@ -1,9 +1,10 @@
 //! A queue in which namespaces take turns: a namespace with many items delays no other.
 //!
 //! ```text
-//!  push ─► flooded  b c d e …   full: drop the newest item of the longest line ─┐
-//!          quiet    a                                                            ├─► pop: b a c d e …
-//!          refused  f g  (back-off until 12:00:05) ◄── put_back ─────────────────┘
+//!  push ─► flooded  b c d e …                      ─┐
+//!          quiet    a                               ├─► pop: b a c d e … ─► refused: put_back to the head of its line
+//!          refused  f g  (back-off until 12:00:05) ─┘
+//!  full ─► drop the newest item of the longest line
 //! ```
 
 use std::{

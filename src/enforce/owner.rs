@@ -52,7 +52,7 @@ impl OwnerRef {
     }
 }
 
-/// A cache of roots, by the UID of the controller below the root.
+/// A cache of roots, by the UID of the controller from which the search began.
 #[derive(Default)]
 pub(crate) struct Roots {
     known: HashMap<String, OwnerRef>,

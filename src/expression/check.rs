@@ -244,8 +244,9 @@ fn appended(append: &IdedExpr) -> Option<&IdedExpr> {
     list.elements.first()
 }
 
-/// Whether `body` is the loop variable of a `filter`. The text has this name once, before the condition. In a `map`, the
-/// body is after the condition. The parser numbers the parts in the order of the text.
+/// Whether the loop is a `filter`. The text of a `filter` has the loop variable before the condition, and the library
+/// also uses this variable as the body. In a `map`, the body is after the condition. The parser numbers the parts in
+/// the order of the text.
 fn is_reused(parsed: &ComprehensionExpr, body: &IdedExpr) -> bool {
     let is_variable = matches!(&body.expr, Expr::Ident(name) if *name == parsed.iter_var);
     let condition = match &parsed.loop_step.expr {
@@ -266,7 +267,7 @@ pub(super) fn join(one: &Type, two: &Type) -> Option<Type> {
     }
 }
 
-/// The most similar name, or all names after `intro`.
+/// A hint with the most similar name. If no name is similar, `intro` and all names.
 pub(super) fn suggestion(name: &str, known: &[&str], intro: &str) -> String {
     let similar = if name.len() > SUGGESTION_BYTES { None } else { nearest(name, known.iter().copied()) };
     match similar {

@@ -77,7 +77,7 @@ impl fmt::Display for Failure {
         match self {
             Self::TooExpensive => f.write_str("the expression needs too many steps"),
             Self::NoSuchField(name) => {
-                write!(f, "the field {} is not set, test it with has() first", one_line(name, NAME_BYTES))
+                write!(f, "{} is not set, test a field with has() first", one_line(name, NAME_BYTES))
             }
             Self::NoSuchKey(Some(key)) => {
                 write!(f, "the key {:?} is not set, test it with `in` first", one_line(key, NAME_BYTES / 2))

@@ -10,7 +10,8 @@ use super::{
     node::{Function, Node, Selected, Value},
 };
 
-/// Operands of a type that the operator does not take. Only operands of the type `Dyn` can have it.
+/// An operand has a type that the operator does not take. The checker does not find this if the operand has the type
+/// `Dyn`, or if an input does not have the type of its schema.
 pub(super) const WRONG_TYPE: Failure =
     Failure::Other("a value has a type that the operator or function does not take");
 

@@ -18,7 +18,7 @@ pub struct Inputs(BTreeMap<String, Value>);
 
 impl Inputs {
     /// The values of variables of `environment`. Other variables are left out. A variable without a value is allowed,
-    /// so each expression that reads the variable fails.
+    /// but an expression fails when it reads the variable.
     pub fn new<'a>(environment: &Environment, values: impl IntoIterator<Item = (&'a str, &'a Json)>) -> Self {
         let known = values.into_iter().filter_map(|(name, json)| {
             let value = value(json, environment.get(name)?, NESTING)?;

@@ -1,4 +1,5 @@
-//! Expressions of a `RiskLevel` in the Common Expression Language (CEL). Each expression is true or false for a version.
+//! Expressions of a `RiskLevel` in the Common Expression Language (CEL). Each expression is true or false for a
+//! version.
 //!
 //! ```text
 //!  text ─► parse ─────────► check ────────────────► Expression ─► evaluate ─► true | false | Failure

@@ -22,7 +22,7 @@ pub(super) enum Value {
 }
 
 /// A part of an expression. The checker guarantees the types of the operands, except for operands of the type
-/// [`Dyn`](super::Type::Dyn).
+/// [`Dyn`](super::Type::Dyn) and for inputs that do not have the type of their schema.
 #[derive(Debug)]
 pub(super) enum Node {
     Constant(Value),
@@ -79,12 +79,12 @@ pub(super) enum Binary {
 pub(super) struct Loop {
     pub(super) kind: LoopKind,
     pub(super) range: Node,
-    /// The condition of an element of a `map`.
+    /// The condition that an element of a `filter` or `map` must meet.
     pub(super) condition: Option<Node>,
     pub(super) body: Node,
 }
 
-/// The result of a loop.
+/// The kind of a loop. A `filter` is a `Map` with a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LoopKind {
     All,

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The parser of the library is recursive. The limits keep its stack small, so they are checked first. All uses of the
-//! hidden parts of the library are here.
+//! items of the library that are `#[doc(hidden)]` are here.
 
 use cel::{
     common::ast::IdedExpr,

@@ -6,7 +6,7 @@ use regex::{Error, Regex, RegexBuilder};
 /// each byte of the text in the worst case. So the size determines the cost.
 const SIZES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 
-/// In the worst case, a search visits so many bytes of the text in a step if the pattern has a size of one kilobyte.
+/// The number of bytes of the text that a search visits in one step, in the worst case, with a pattern of one kilobyte.
 const BYTES_PER_STEP: usize = 2;
 
 /// The maximum size of the cache of a search, in bytes.

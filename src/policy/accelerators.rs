@@ -14,8 +14,8 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 pub enum Sign {
     /// An extended resource whose name begins with the name of the sign, with a quantity other than zero.
     Resource,
-    /// A `RuntimeClass` whose name contains the name of the sign as a part between hyphens. Such a class gives devices
-    /// of the node to a pod.
+    /// A `RuntimeClass` with the name of the sign as one part of its name. Hyphens separate the parts of a name. Such a
+    /// class gives devices of the node to a pod.
     RuntimeClass,
     /// An environment variable with the name of the sign. The container runtime gives devices to a container with this
     /// variable.
@@ -161,7 +161,8 @@ fn gives_devices(container: &Container) -> impl Iterator<Item = &str> {
     variables.map(|variable| variable.name.as_str())
 }
 
-/// Writes one sign per line, such as `resource example.com/npu`. The chart writes the same format.
+/// Writes the added names without the built-in names, one sign per line, such as `resource example.com/npu`. The chart
+/// writes the same format.
 impl fmt::Display for Accelerators {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|(sign, name)| writeln!(f, "{} {name}", sign.name()))

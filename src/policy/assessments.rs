@@ -3,7 +3,7 @@
 //! ```text
 //!  Assessment ─ results ──┐                                                      now
 //!  Approval (Attest) ─────┴─► signed results ─► the newest ─► Selected ───────────┴──► Finding
-//!                                                  ▲                      Met until │ Failed │ Expired │ Missing
+//!                                                  ▲            Met │ Failed │ Inconclusive │ Expired │ Missing
 //!                           RiskLevel ─ requirement┘
 //! ```
 //!
@@ -226,7 +226,7 @@ pub fn effect_if_signed(
 pub enum AssessmentEffect {
     /// No requirement concerns a result of the assessment.
     NotRequired,
-    /// No person in a required role signed the assessment.
+    /// No result of the assessment decides, and in at least one required role, no person signed the assessment.
     Unsigned {
         /// The roles in which a person must sign.
         roles: BTreeSet<String>,

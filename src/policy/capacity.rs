@@ -90,7 +90,7 @@ impl fmt::Display for Capacity {
             }
             Self::Cost { versions, percent } => write!(
                 f,
-                "with it and the {versions} cleared versions of the system, comparing a pod would reach {percent}% of the API server's cost limit"
+                "with this version and the {versions} cleared versions of the system, comparing a pod would reach {percent}% of the API server's cost limit"
             ),
             Self::Refused => f.write_str("the API server refused to store a Clearance with this version"),
         }

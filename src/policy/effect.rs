@@ -147,7 +147,8 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The times of the latest decisions, by person and role.
+/// The time of the last revocation by any person, and the times of the latest rejections and approvals, by person and
+/// role.
 struct LatestDecisions<'a> {
     revoked: Option<Timestamp>,
     rejected: BTreeMap<(&'a str, &'a str), Timestamp>,
@@ -197,7 +198,7 @@ impl<'a> LatestDecisions<'a> {
         }
     }
 
-    /// Whether this rejection is in effect: the person made no later decision in the same role.
+    /// Whether this rejection is in effect: the person made no later approval or rejection in the same role.
     fn is_rejecting(&self, statement: &RecordedDecision<'_>) -> bool {
         self.approved.get(&key(statement)) <= Some(&statement.at)
             && self.rejected.get(&key(statement)) <= Some(&statement.at)

@@ -4,7 +4,7 @@
 //!  OpenAPI of the API server ─ every field of PodSpec ─┐
 //!                                                      ├─ a test: each field has one class
 //!  FIELDS ─────────────────────────────────────────────┤
-//!                                                      ├─► docs/fields.md, the review, Unmatchable
+//!                                                      ├─► docs/fields.md, kubectl assent review, Unmatchable
 //!  ANNOTATIONS ────────────────────────────────────────┘
 //! ```
 //!

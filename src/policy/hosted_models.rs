@@ -4,7 +4,7 @@
 //!  AISystem ── hosted models, suppliers ─┐
 //!  RiskLevel ── requirements ────────────┴─ judge ─► HostedModelRetired, AgreementMissing, CertificationMissing
 //!
-//!  Runtime ── variables, arguments ── known addresses and keys ─► providers that the system does not state
+//!  Runtime ── variables, arguments ── known addresses, names of variables ─► providers that the system does not state
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,7 +63,7 @@ pub(super) fn missing<'a>(
 /// A provider of hosted models, and the texts by which a runtime shows that it calls the provider.
 struct KnownProvider {
     name: &'static str,
-    /// Ends of host names, in lower case.
+    /// Patterns of whole host names, in lower case. A `*` stands for at least one character.
     hosts: &'static [&'static str],
     /// Beginnings of the names of environment variables.
     variables: &'static [&'static str],
@@ -149,7 +149,7 @@ const KNOWN: &[KnownProvider] = &[
 ];
 
 /// The known providers that the runtime seems to call and the system does not state, each with the first sign.
-/// The sign names a variable or an address, and never the value of a variable.
+/// The sign names a variable or an address. It shows no other part of the value of a variable.
 pub fn undeclared(runtime: &Runtime, system: &AISystemSpec) -> BTreeMap<&'static str, String> {
     let mut found = BTreeMap::new();
     for container in runtime.init_containers.iter().chain(&runtime.containers) {

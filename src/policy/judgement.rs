@@ -110,8 +110,8 @@ pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
     Judgement { verdict, not_after, effects, revisit, findings }
 }
 
-/// The times at which the verdict can change, except for the ends of results: the ends of approvals and certifications,
-/// and the decommission date.
+/// The times at which the verdict can change, except for the ends of results: the ends of approvals, certifications and
+/// hosted models, the times at which reviews become overdue, and the decommission date.
 fn instants(facts: &Facts<'_>) -> BTreeSet<Timestamp> {
     let approvals =
         facts.level.into_iter().flat_map(|level| facts.statements.iter().filter_map(move |s| end(s, level)));
@@ -275,8 +275,8 @@ fn missing_approvals(
         let not_counted = |why| by(&role, why).into_iter().map(str::to_owned).collect();
         let owners = not_counted(ApprovalEffect::ApproverIsOwner);
         let authors = not_counted(ApprovalEffect::ApproverIsAuthor);
-        // Whether the user also has a valid approval in another role. If one person fills only one role, the user
-        // may fill the other role.
+        // Whether the user also has a valid approval in another role. If one person fills only one role, it is
+        // possible that the user fills the other role instead of this role.
         let elsewhere = |user: &&str| {
             let mut others = level.approvals.iter().filter(|other| other.role != role);
             others.any(|other| approvers.get(other.role.as_str()).is_some_and(|people| people.contains(user)))

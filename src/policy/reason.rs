@@ -171,7 +171,8 @@ pub enum Reason {
         measure: String,
         /// The role in which a person must sign the result.
         role: String,
-        /// The name of the newest `Assessment` that states the metric and awaits a signature.
+        /// The name of an `Assessment` that states the metric and awaits a signature: the newest that would not meet
+        /// the requirement. If all would meet it, the newest of all.
         unsigned: Option<String>,
     },
     /// Approvals in a role ended, and too few valid approvals are left. An ended approval is ignored if the same person
@@ -198,7 +199,8 @@ pub enum Reason {
         owners: Vec<String>,
         /// Users whose approvals do not count because they wrote the version or the system.
         authors: Vec<String>,
-        /// Users who approved in this role but count in another role, because one person fills only one role.
+        /// Users who approved in this role and also in another required role. One person fills only one role, so at
+        /// least one approval does not count in this role.
         in_several_roles: Vec<String>,
     },
     /// The `Clearance` has no room for the version.

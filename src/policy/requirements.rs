@@ -111,8 +111,8 @@ impl Requirements {
         self.0.iter().filter_map(|compiled| Some((&*compiled.name, compiled.expression.as_ref().err()?)))
     }
 
-    /// Evaluates the expressions. Without the labels of the namespace, the expressions that read the namespace are not
-    /// known.
+    /// Evaluates the expressions. Without the labels of the namespace, the results of the expressions that read the
+    /// namespace are not known.
     pub fn evaluate(&self, facts: &RequirementFacts<'_>, budget: &mut Budget) -> RequirementResults {
         let mut results = RequirementResults::default();
         if self.0.is_empty() {
@@ -158,7 +158,8 @@ struct SignedAssessment<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     relationship: Option<Value>,
     performed_at: String,
-    /// The valid signatures, each once. Empty if all keys were removed, so that a bad result does not disappear.
+    /// The valid signatures, each once. If all keys were removed, this set is empty, but expressions still see the
+    /// assessment, so that a bad result does not disappear.
     signatures: BTreeSet<SeenSignature<'a>>,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  AISystem ── risks, documents ─┐            ┌─► RiskMissing, RiskTooHigh
-//!  RiskLevel ── limits, max age ─┴─ judge ────┼─► ReviewOverdue, if the level withholds then
+//!  RiskLevel ── limits, max age ─┴─ judge ────┼─► ReviewOverdue, if an overdue review withholds
 //!                                     ▲       └─► overdue reviews, if the level only warns
 //!                                    now
 //! ```

@@ -2,7 +2,7 @@
 //! decision.
 //!
 //! ```text
-//!  Approval ── namespace, system, version, digest, decision, role, reason, end, time ──► canonical JSON
+//!  Approval ── namespace, system, version, digest, decision, role, reason, end, time, assessments ──► canonical JSON
 //!     └─ signature ── by a key of the ApproverRole, valid at the creation of the object ──► Approver
 //! ```
 //!
@@ -75,7 +75,7 @@ pub enum NotSigned {
     },
     /// The signature covers other content.
     #[error(
-        "the signature of {user} is for other content: namespace, system, version, digest, decision, role, reason, notAfter or signedAt differs"
+        "the signature of {user} is for other content: namespace, system, version, digest, decision, role, assessments, reason, notAfter or signedAt differs"
     )]
     OfAnother {
         /// The owner of the key.
@@ -108,7 +108,7 @@ pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
 ///
 /// A rejection or revocation stays in effect after its key is removed from the role. The status of the `Approval` names
 /// the signer, and only the operator can write the status. Only the same user in the same role can lift a rejection,
-/// with a later approval. New approvals by every required role lift a revocation.
+/// with a later approval. After a revocation, every required role must approve again.
 ///
 /// # Errors
 /// [`NotSigned`] if the person who decided is not known.
@@ -129,7 +129,8 @@ pub fn attester_of<'a>(
     identified(approval, roles).ok()
 }
 
-/// The person who decided, and whether the signature is still valid. An unsigned decision is always valid.
+/// The person who decided, and whether the signature is still valid. If the API server recorded the approver, the
+/// decision needs no signature and is always valid.
 fn identified<'a>(
     approval: &'a Approval,
     roles: &'a ApproverRoles,

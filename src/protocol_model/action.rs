@@ -323,8 +323,8 @@ impl Protocol {
         Some(())
     }
 
-    /// Whether all active operators have current caches and nothing more to do. A pending eviction does not count,
-    /// because a disruption budget can refuse it repeatedly.
+    /// Whether the API server and all active operators have current caches, and the operators have nothing more to do.
+    /// An eviction that an operator would send does not count, because a disruption budget can refuse it repeatedly.
     pub fn is_settled(&self, state: &State) -> bool {
         let newest = state.newest();
         let admission = state.gate_sees == newest && state.check_sees == newest;

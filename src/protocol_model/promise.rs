@@ -27,7 +27,8 @@ pub const STARTS_ALONE: &str = "I5: a cleared pod starts with every operator dow
 /// The next pod of the same workload runs after a revocation was lifted.
 pub const RUNS_AGAIN: &str = "I3: a pod runs after a revocation was lifted";
 
-/// A lagging cache can admit a revoked pod. I1 covers only the versions that the API server saw, so I2 is needed too.
+/// A lagging cache can admit a revoked pod. I1 covers only the versions of the Clearance that the API server saw, so I2
+/// is needed too.
 pub const BELATED: &str = "the window: a pod starts that is revoked already";
 
 /// `enforce` has read a pod before the Clearance with which the pod was admitted.

@@ -64,7 +64,8 @@ pub struct PodWitness {
     pub belated: bool,
     /// No operator was active when the pod was created.
     pub alone: bool,
-    /// The number of ticks in which the pod was bound without clearance while an operator led.
+    /// The number of ticks in which the pod was bound without clearance while an operator led. A new clearance resets
+    /// the number to zero.
     pub late: Tick,
 }
 

@@ -128,7 +128,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
                 delays.without_max_times().with_jitter().build()
             };
             let delay = self.backoffs.entry(key.clone()).or_insert_with(backoff).next().unwrap_or(max);
-            // The rest equals the back-off, so that a change of the key does not skip the back-off.
+            // The rest equals the back-off, up to `MAX_REST`. During the rest, a change of the key causes no run.
             (Some(delay), delay)
         };
         if self.rests_until.len() >= CLEANUP_AT {

@@ -19,8 +19,9 @@ const MANAGER: &str = "assent";
 /// The reason of the Event and of the condition.
 const UNREADABLE: &str = "UnreadableObject";
 
-/// The kinds whose status the operator writes.
-const WITH_STATUS: [&str; 5] = ["AISystem", "ModelVersion", "Approval", "RiskLevel", "TrustedSidecar"];
+/// The kinds whose unreadable objects get the condition.
+const WITH_STATUS: [&str; 6] =
+    ["AISystem", "ModelVersion", "Approval", "Assessment", "RiskLevel", "TrustedSidecar"];
 
 /// Reports every unreadable object, until `shutdown`.
 pub(crate) async fn report(client: Client, watches: Arc<Watches>, shutdown: impl Future<Output = ()>) {
@@ -69,7 +70,7 @@ async fn publish(recorder: &EventRecorder, report: &UnreadableReport) {
     }
 }
 
-/// Writes the condition, if the operator writes the status of this kind.
+/// Writes the condition, if the kind is one of [`WITH_STATUS`].
 async fn write_condition(client: &Client, report: &UnreadableReport) {
     let object = &report.object;
     let (kind, name) = (object.kind.as_deref().unwrap_or_default(), object.name.as_deref());

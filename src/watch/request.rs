@@ -1,7 +1,7 @@
 //! Requests that succeed even if the response contains an unreadable object.
 //!
 //! The response to a write is the whole object. Without this module, a user who may patch an object could make every
-//! write of the operator return an error.
+//! write of the operator to this object return an error.
 
 use kube::{
     Api, Client, Resource,

@@ -75,8 +75,8 @@ impl Assent {
         until(Duration::from_secs(30), "the risk levels to be applied", apply).await.map(drop)
     }
 
-    /// The account of the operator with this `--identity`, with a new token. Also renews the token of the running
-    /// operator, because the operator reads the same kubeconfig file when it restarts.
+    /// The account of the operator with this `--identity`, with a new token. A running operator with this identity uses
+    /// the new token after its next restart, because it then reads the same kubeconfig file again.
     pub async fn account(cluster: &ControlPlane, identity: &str, server: &str) -> Result<Account> {
         let user = format!("{NAMESPACE}.assent.{identity}");
         cluster.service_account_via(NAMESPACE, "assent", server, &user).await

@@ -121,8 +121,8 @@ fn commands(block: &Block) -> Vec<(String, Option<String>)> {
     commands
 }
 
-/// The output without log lines of the client library of kubectl. For example, a watch that ends with its process logs
-/// `E1125 18:03:41.123456   99 reflector.go:204] …`.
+/// The output without log lines of the client library of kubectl. For example, if a process ends during a watch, the
+/// library prints `E1125 18:03:41.123456   99 reflector.go:204] …`.
 fn without_logs(printed: &str) -> String {
     let is_log = |line: &str| {
         let Some((head, rest)) = line.split_once(' ') else { return false };

@@ -160,7 +160,7 @@ impl Tally {
     }
 }
 
-/// Every field of a runtime that has a value according to the schema, such as `containers.env.value`.
+/// Every field of a runtime in the schema that has no fields of its own, such as `containers.env.value`.
 fn schema_fields() -> Result<BTreeSet<String>> {
     let definition =
         definitions().into_iter().find(|d| d.spec.names.kind == "Clearance").context("no Clearance")?;
@@ -483,7 +483,8 @@ fn change_one_field(rng: &mut fastrand::Rng, runtime: &mut Value, changes: &mut 
     let name = place.rsplit('/').find(|part| part.parse::<usize>().is_err()).unwrap_or_default();
     let volumes = runtime["volumes"].clone();
     if ["emptyDir", "downwardAPI", "serviceAccountToken"].contains(&name) {
-        // After a removal alone, the pod is invalid without a source, or the volume is an emptyDir by default.
+        // After only a removal, the volume would have no source. Then the pod is invalid, or the volume becomes an
+        // emptyDir, which is the default.
         let of = runtime.pointer_mut(place.rsplit_once('/')?.0)?.as_object_mut()?;
         of.remove(name);
         of.insert("configMap".to_owned(), json!({ "name": "other" }));
@@ -642,7 +643,7 @@ fn change_compared_field(rng: &mut fastrand::Rng, spec: &mut Value) {
     }
 }
 
-/// Sets a field that can have any value.
+/// Makes a change with which the pod still matches: any value of a free field, or the default of a compared field.
 fn change_free_field(rng: &mut fastrand::Rng, spec: &mut Value) {
     let main = &mut spec["containers"][0];
     match rng.u8(..8) {

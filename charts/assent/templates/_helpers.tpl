@@ -1,4 +1,5 @@
-{{/* The release name, followed by the chart name unless it contains it: `assent` for a release named assent. */}}
+{{/* The release name. The chart name follows, unless the release name contains it: `assent` for a release named
+     assent. */}}
 {{- define "assent.fullname" -}}
 {{- if contains .Chart.Name .Release.Name -}}
 {{- .Release.Name | trunc 52 | trimSuffix "-" -}}
@@ -27,7 +28,8 @@
 {{- range .Values.accelerators.annotations }}annotation {{ . }}{{ "\n" }}{{ end }}
 {{- end -}}
 
-{{/* The fingerprint of the policies of this release, from the chart version and the values that change policies. */}}
+{{/* The fingerprint of the policies of this release: a hash of the policies, and a hash of the values that change
+     them. */}}
 {{- define "assent.policies" -}}
 {{ include "assent.policies.fingerprint" . }}
 {{- with include "assent.accelerators" . }}-{{ sha256sum . | trunc 12 }}{{ end }}

@@ -1,5 +1,5 @@
-//! Records the results of result files: reads them, shows them beside the requirements, and creates one Assessment
-//! for each.
+//! Records the results in result files. Reads the files, shows the results beside the requirements, and creates one
+//! Assessment for each file.
 //!
 //! ```text
 //!  FILE ─► formats ─► Reading ─┐
@@ -260,7 +260,7 @@ fn digests(record: &SystemRecord, version: &ModelVersion) -> BTreeSet<String> {
     images.chain(artifacts).chain(subject).collect()
 }
 
-/// The result in the form of the resource.
+/// Converts a result of a file to the type in the `Assessment`.
 fn result(file: &str, measured: &formats::Measured) -> Result<AssessmentResult> {
     let decimal = |number: formats::Decimal| -> Result<Decimal> {
         number.to_string().parse().map_err(|error| Error::Results { why: format!("{file}: {error}") })

@@ -4,12 +4,14 @@
 //!  manifest ─ templates ─┐
 //!  pod ──────────────────┤
 //!  workload ─ template ──┴─► Runtime ── images by digest ─┬─► ModelVersion ─ yaml, json
-//!             pods ─ status.containerStatuses[].imageID ──┘        │
-//!  newest version of the system ── mayVary, provenance ────────────┴─► the difference, one kubectl patch
+//!             pods ─ status.containerStatuses[].imageID ──┤        │
+//!  newest version of the system ── mayVary, provenance ───┘        └─► the difference from the newest version
+//!  images that had no digest, missing system label ──► one kubectl patch of the workload
 //! ```
 //!
-//! Other admission webhooks add fields to a pod. The capture leaves out the trusted fields, because the comparison of a
-//! pod with a version ignores them. The template of a workload does not have these fields.
+//! Admission webhooks can add fields to a pod, for example to inject a sidecar. If the Clearance lists these fields as
+//! trusted, the capture leaves them out, because the comparison of a pod with a version ignores them. The template of a
+//! workload does not have these fields.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

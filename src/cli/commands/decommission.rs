@@ -4,7 +4,7 @@
 //! ```text
 //!  AISystem ── purpose, owners ────────────┐
 //!  pods ────── what stops ─────────────────┼─► page ─► ask ─► patch spec.decommission ─► wait for the status
-//!  other AISystems ─ dependsOn ─ refused ──┘
+//!  other AISystems ─ dependsOn ────────────┘   refused without --force
 //! ```
 //!
 //! From the date on, the API server refuses to undo the decommission.

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!  every AISystem ── SystemRecord ─┐
-//!  roles that I hold ────────┼─► would my approval count? ─► Item ─ by deadline ─► sign, one after the other
-//!  now, or at the end ───────┘   judged by the policy core
+//!  roles that I hold ──────────────┼─► would my approval count? ─► Item ─ by deadline ─► sign, one after the other
+//!  now, or the clearance's end ────┘   judged by the policy core
 //! ```
 
 use std::{borrow::Cow, collections::BTreeSet};

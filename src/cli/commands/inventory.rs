@@ -1,4 +1,4 @@
-//! Lists the AI workloads of the cluster, and marks those without an `AISystem` as shadow AI.
+//! Lists the AI workloads of a namespace or of the cluster, and marks those without an `AISystem` as shadow AI.
 //!
 //! ```text
 //!  pods, templates ─┬─ label of an existing AISystem ─────────────────► its system

@@ -1,7 +1,7 @@
 //! Finds the version and the role of a decision if the command line does not name them.
 //!
-//! The error proposes one command for each possible version or role. With a default, a person could sign the wrong
-//! version.
+//! If several versions or roles are possible, the command fails, and the error proposes one command for each. There is
+//! no default, because a person could then sign the wrong version.
 //!
 //! ```text
 //!  SystemRecord ──► candidate versions ─┬─ exactly one ──► that one

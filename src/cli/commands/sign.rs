@@ -105,7 +105,8 @@ pub async fn sign(session: &Session, request: DecisionRequest) -> Result<()> {
         signer,
     };
     let (clock, approver) = decision.preflight().await?;
-    // From here on, `now` is the clock of the API server, because that clock sets the time of every decision.
+    // From here on, `now` is the time that the API server would record: its own clock, but at least one second after
+    // the last decision that voids approvals.
     let now = decision.barrier(&record, version, &approver).map_or(clock, |after| clock.max(after + SECOND));
     decision.refuse_shorter(&record, version, &approver, now)?;
     decision.review(&record, system, version, &approver, now)?;

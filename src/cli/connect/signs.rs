@@ -33,7 +33,7 @@ impl Listed {
         let map = api.get(NAME).await.map_err(Error::api(doing))?;
         let mut data = map.data.unwrap_or_default();
         let mut text = |key: &str| data.remove(key).unwrap_or_default();
-        // Another version of the chart can write signs that this version cannot parse. The built-in signs still count.
+        // A newer chart can write signs that this plugin cannot parse. The built-in signs still count.
         let accelerators = text("accelerators").parse().unwrap_or_default();
         Ok(Self { image_patterns: text("image-patterns"), accelerators })
     }

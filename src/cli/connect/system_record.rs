@@ -57,8 +57,8 @@ pub struct SystemRecord {
     pub attestations: Vec<Approval>,
     /// The `ApproverRole` objects, which list the keys of roles.
     pub keys: ApproverRoles,
-    /// The labels of the namespace. `None` if the user may not read them. Then expressions about the namespace do not
-    /// affect the verdict.
+    /// The labels of the namespace. `None` if they are not known, for example if the user may not read them. Then
+    /// expressions about the namespace do not affect the verdict. Also `None` if the level has no expressions.
     pub labels: Option<BTreeMap<String, String>>,
 }
 
@@ -415,8 +415,9 @@ async fn labels_of(client: &Client, namespace: &str) -> Result<Option<BTreeMap<S
     }
 }
 
-/// The assessments of a list. Empty if the user may not list them and none of `levels` requires one, for example with an
-/// RBAC role that is older than this kind.
+/// The assessments of a list. Empty if the API server does not serve the kind. Also empty if the user may not list
+/// assessments, for example with an RBAC role that is older than the kind, and none of `levels` requires assessments or
+/// has expressions.
 fn items_if_required<'a>(
     list: kube::Result<ObjectList<Assessment>>,
     levels: impl IntoIterator<Item = &'a RiskLevel>,

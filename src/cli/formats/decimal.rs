@@ -152,7 +152,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Reports whether the digits from `kept` on round the units before them up, half to even.
+/// Whether `units`, the number before the digit at `kept`, is rounded up because of the digits from `kept` on. Rounds
+/// half to even.
 fn rounds_up(digits: &[i128], kept: usize, units: i128) -> bool {
     let Some((next, rest)) = digits.get(kept..).and_then(<[i128]>::split_first) else { return false };
     *next > 5 || *next == 5 && (units % 2 == 1 || rest.iter().any(|digit| *digit != 0))

@@ -8,8 +8,8 @@
 //!  completion        missing if the run did not finish
 //! ```
 //!
-//! The value is the attack success rate, `1 - passed / total_evaluated`. The z-scores and grades of the digest are not
-//! read, because they change with the calibration of garak. The times have no offset, so they are not read.
+//! The value is the attack success rate, `1 - passed / total_evaluated`. The z-scores and grades in the `digest` entry
+//! are not read, because they change with the calibration of garak. The times have no offset, so they are not read.
 
 use super::{
     Direction, Interval, Kind, Tool,

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A `serde_json::Value` keeps the last of two equal keys and holds decimal numbers as floats. Evaluation tools use the
-//! `json` module of Python. This module writes `NaN`, which the JSON standard does not allow.
+//! `json` module of Python, which writes `NaN`. The JSON standard does not allow `NaN`.
 
 use std::{borrow::Cow, collections::BTreeMap};
 

@@ -127,7 +127,7 @@ impl<'a> File<'a> {
         Ok(Ok((!leaves.is_empty()).then_some(samples)))
     }
 
-    /// The tasks of a group, without the groups between them. A group that contains itself is visited once.
+    /// The tasks of a group and of its subgroups, but not the subgroups. A group that contains itself is visited once.
     fn leaves(&self, group: &str) -> Result<BTreeSet<&'a str>, Problem> {
         let subtasks = |group: &str| {
             self.root.path(&["group_subtasks", group]).map_or(Ok(Vec::new()), |subtasks| subtasks.items())

@@ -219,7 +219,7 @@ pub enum Provenance {
 pub struct Reading {
     /// The format of the file.
     pub format: Format,
-    /// The subject of the assessment.
+    /// The kind of the assessment, such as `Fairness`.
     pub kind: Option<Kind>,
     /// The results. There is at least one.
     pub results: Vec<Measured>,

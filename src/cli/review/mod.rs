@@ -8,6 +8,7 @@
 //!          ├─ changes      difference to the last approved version
 //!          ├─ unpinned     content that can change after the signature
 //!          ├─ system       purpose, owners, requirements of the risk level
+//!          ├─ risks        risks and hosted models of the system
 //!          ├─ runtime      containers and volumes, and their provenance
 //!          ├─ evidence     results and the requirements of the risk level
 //!          ├─ decisions    decisions so far, and the effect of this one

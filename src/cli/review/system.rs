@@ -53,7 +53,8 @@ pub fn system(page: &mut Page, review: &Review<'_>) {
     }
 }
 
-/// Shows the approvals that the level requires. The operator checks its other requirements, so they are only counted.
+/// Shows the approvals that the level requires. Of the other requirements, shows only the number, because the operator
+/// checks them.
 fn level_in_short(page: &mut Page, review: &Review<'_>) {
     let Some(RiskLevel { spec: level, .. }) = &review.record.level else {
         page.mark("✗", BAD, &format!("there is no RiskLevel {}", review.system.spec.risk_level));

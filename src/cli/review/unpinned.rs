@@ -16,7 +16,7 @@ use crate::{
     policy,
 };
 
-/// The parts of a version that [`unpinned`] checks.
+/// The parts of a version and of its system that [`unpinned`] checks.
 const CHECKED: &str =
     "images, volumes, commands, arguments, environment variables, hooks, probes, documents and hosted models";
 

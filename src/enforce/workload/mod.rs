@@ -147,7 +147,8 @@ impl WorkloadStopper {
         }
     }
 
-    /// Starts a workload if its pods are cleared. If no version is cleared, the operator sends no request.
+    /// Starts a workload if its pods are cleared, or if its namespace does not enforce. If the namespace enforces and
+    /// has no cleared version, the operator sends no request.
     fn start(&mut self, namespace: &Arc<str>, stopped: StoppedWorkload) {
         let clearance = self.clearances.get(namespace).filter(|c| c.mode == Some(Mode::Enforce)).cloned();
         let now = Timestamp::now();

@@ -162,7 +162,8 @@ enum Outcome {
     LeftAlone,
 }
 
-/// Starts a workload again, if its pods are cleared and no other user changed it.
+/// Starts a workload again, if its pods are cleared and no other user changed it. Without a `clearance`, the namespace
+/// does not enforce, and the pods may start.
 async fn try_start(
     client: &Client,
     namespace: &str,

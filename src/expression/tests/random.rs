@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use super::{Expression, environment, inputs};
 
-/// The maximum time in a debug build on a slow machine with other work. It only finds work without a limit.
+/// The maximum time for one text. A debug build on a slow and busy machine needs less, unless the work has no limit.
 const MAX_TIME: Duration = Duration::from_secs(5);
 
 #[rustfmt::skip]

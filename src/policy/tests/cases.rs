@@ -638,7 +638,8 @@ impl Case {
     }
 }
 
-/// Each case has exactly one reason at second 10. Other tests check the reasons about assessments.
+/// Each case has exactly one reason at second 10. Other tests check the reasons about assessments, expressions, risks,
+/// reviews and hosted models.
 #[test]
 fn every_reason_carries_its_details() {
     let risk = |count| vec![RequiredApproval { role: "risk".to_owned(), count }];

@@ -234,8 +234,8 @@ fn any_authors() -> impl Strategy<Value = [Option<String>; 2]> {
     [author(), author()]
 }
 
-/// Facts for which only decisions, results and time matter: nothing is prohibited or unpinned, and no document is
-/// missing. Most decisions are in a required role.
+/// Facts for which usually only decisions, results and time matter: nothing is prohibited or unpinned, and no document
+/// is missing. Most decisions are in a required role.
 pub fn clearable_case() -> impl Strategy<Value = Case> {
     let level = any_level().prop_flat_map(|level| {
         let mut roles: Vec<_> = level.approvals.iter().map(|r| r.role.clone()).collect();

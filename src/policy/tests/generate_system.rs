@@ -20,7 +20,7 @@ use crate::api::{
 const SUPPLIERS: [&str; 2] = ["OpenAI", "Mistral AI"];
 const RATINGS: [RiskRating; 3] = [RiskRating::Low, RiskRating::Medium, RiskRating::High];
 
-/// An end that is usually late enough for a verdict before it.
+/// An end that is usually later than the time of the judgement.
 fn any_end() -> impl Strategy<Value = Time> {
     (20..HORIZON).prop_map(|n| Time(half(n)))
 }

@@ -4,6 +4,8 @@
 //!  applicable  the decisions that apply to a version
 //!  assessments attacks on the results that a level requires
 //!  cases       the rules, by example
+//!  systems     the rules about risks, reviews and hosted models, by example
+//!  requirements  requirements as expressions: realistic ones, and attacks
 //!  example_requirements  the library of requirements in `examples/requirements`
 //!  properties  rules that hold for all facts ─┬─ generate  random facts by proptest
 //!                                             └─ oracle    a second, naive implementation of the rules

@@ -19,7 +19,7 @@ use crate::api::{
     ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SourceRef, Text, Volume, VolumeMount,
 };
 
-/// Any runtime that the schema accepts, with a small set of words.
+/// A runtime with random containers and volumes, from a small set of words. Not all fields vary.
 pub fn any_runtime() -> impl Strategy<Value = Runtime> {
     let containers = |names: &'static [&str], least: usize| {
         subsequence(names.to_vec(), least..=2)

@@ -225,7 +225,7 @@ pub async fn assess_records_a_file_once_and_refuses_an_ambiguous_one(cluster: &C
     ensure!(report.as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{report}");
     ensure!(all[0]["metadata"]["annotations"]["assent.dev/author"] == "dev", "{}", all[0]["metadata"]);
 
-    // If another user applies the manifest of the same file, the API server updates the existing object.
+    // The manifest of the same file names the same object, so another user who applies it creates no second object.
     let manifest = scene.assent(Dev, &["assess", "scorer", "-f", &good, "-o", "yaml"]).await?.ok()?;
     let same = cluster.kubectl_stdin(Admin, &["apply", "-f", "-"], &manifest).await?.ok()?;
     ensure!(same.contains("configured") || same.contains("unchanged"), "{same}");

@@ -38,7 +38,7 @@ const KNOWN: &[(&str, &str, Class)] = &[
     // The policies assent-pod-update and assent-pod-release check a change.
     ("pods", "patch", Judged),
     ("pods", "update", Judged),
-    // The status strategy accepts only labels and annotations. The policy assent-pod-update checks them.
+    // Beside the status, the API server accepts only labels and annotations. The policy assent-pod-update checks them.
     ("pods/status", "patch", Judged),
     ("pods/status", "update", Judged),
     // The policy assent-pod-update refuses every change.

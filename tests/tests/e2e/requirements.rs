@@ -88,8 +88,9 @@ pub async fn an_invalid_expression_withholds_only_its_own_level(cluster: &Contro
     let message = withheld(&scene, "v1", "RequirementInvalid").await?;
     ensure!(message.contains("typing-error of the level is invalid: 1:14: "), "{message}");
     let level = &scene.namespace;
-    let message = scene.condition("risklevel", level, "Ready", "False", "InvalidRequirement").await?;
+    let message = scene.condition("risklevel", level, "Ready", "False", "RequirementInvalid").await?;
     ensure!(message.contains("no version of this level may run: requirement typing-error"), "{message}");
+    scene.condition("risklevel", level, "Stalled", "True", "RequirementInvalid").await?;
     scene.held("scorer", 2).await?;
 
     let other = Scenario::new(cluster, "other-expression", "minimal").await?;

@@ -78,7 +78,8 @@ pub struct Checked {
     pub conclusion: String,
     /// The next steps.
     pub next: Vec<String>,
-    /// Signs of hosted models that the system does not state. They do not change the outcome.
+    /// Signs of hosted models that the system does not state, and requirements whose result is not known. They do not
+    /// change the outcome.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Whether the namespace is not in the manifests and therefore counts as enforcing.
@@ -237,7 +238,9 @@ impl Objects {
             let assessment = Arc::make_mut(assessment);
             assessment.metadata.creation_timestamp = Some(now.clone());
             if assessment.spec.performed_at > now {
-                return Err(format!("spec.performedAt {} is in the future", assessment.spec.performed_at.0));
+                let why = format!("spec.performedAt {} is in the future", assessment.spec.performed_at.0);
+                self.of(namespace).assessments.remove(name);
+                return Err(why);
             }
         }
         Ok(())

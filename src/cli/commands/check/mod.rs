@@ -4,7 +4,7 @@
 //! ```text
 //!  manifests ──► judge ──► Checked ─┬─ text, json, yaml
 //!                                   ├─ junit    one test case for each result
-//!                                   └─ sarif    one result for each object whose outcome is not `Runs`
+//!                                   └─ sarif    one result for each object that does not run or has warnings
 //! ```
 
 mod judge;
@@ -95,7 +95,7 @@ struct Report {
     summary: Summary,
 }
 
-/// Checks the manifests and prints the results. Fails if `fail_on` includes an outcome.
+/// Checks the manifests and prints the results. Fails if an outcome is one of those in `fail_on`.
 pub fn check(request: &CheckRequest, format: Format) -> Result<()> {
     let manifests = manifests::read(&request.paths, request.recursive)?;
     let results = judge(&manifests, &request.namespace, Timestamp::now());

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::judge::{Checked, Outcome};
 
-/// The log, with one result for each object whose outcome is not [`Outcome::Runs`].
+/// The log, with one result for each object whose outcome is not [`Outcome::Runs`] or that has warnings.
 pub fn log(results: &[Checked]) -> Value {
     let results: Vec<_> = results.iter().filter_map(result).collect();
     let rule = |id: &str, text: &str| json!({ "id": id, "shortDescription": { "text": text } });
@@ -21,6 +21,7 @@ pub fn log(results: &[Checked]) -> Value {
                     rule("Held", "A pod would be held, and no approval changes that"),
                     rule("Invalid", "A manifest is not a valid object of its kind"),
                     rule("NotCounted", "An approval in a file does not count without a valid signature"),
+                    rule("Uncertain", "A pod would run, but the check found something that people must look at"),
                     rule("Unforeseen", "A controller creates the pods, and the manifest does not show them"),
                 ],
             } },
@@ -30,8 +31,12 @@ pub fn log(results: &[Checked]) -> Value {
 }
 
 fn result(checked: &Checked) -> Option<Value> {
-    let level = match checked.outcome {
+    let rule = match checked.outcome {
         Outcome::Runs if checked.warnings.is_empty() => return None,
+        Outcome::Runs => json!("Uncertain"),
+        other => json!(other),
+    };
+    let level = match checked.outcome {
         Outcome::Unforeseen => "note",
         Outcome::Runs | Outcome::AwaitsApproval | Outcome::NotCounted => "warning",
         Outcome::Held | Outcome::Invalid => "error",
@@ -42,7 +47,7 @@ fn result(checked: &Checked) -> Option<Value> {
         [what].into_iter().chain(difference).chain(checked.next.iter().chain(&checked.warnings).cloned());
     let text = lines.collect::<Vec<_>>().join("\n");
     Some(json!({
-        "ruleId": checked.outcome,
+        "ruleId": rule,
         "level": level,
         "message": { "text": text },
         "locations": [{ "physicalLocation": {

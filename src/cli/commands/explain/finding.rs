@@ -78,7 +78,7 @@ pub struct ExplainInput {
     pub place: String,
     pub governance: Seen<Governance>,
     pub clearance: Seen<Clearance>,
-    /// The records of the systems that the pods name, by system.
+    /// The records of the systems that the pods or the target name, by the name of the system.
     pub records: BTreeMap<String, SystemRecord>,
     /// The holders of each role. `None` if the read failed.
     pub holders: Option<Holders>,

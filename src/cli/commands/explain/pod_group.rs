@@ -1,8 +1,8 @@
 //! Reads the pods of a target, or its pod template, so that a refusal can be explained before a pod exists.
 //!
 //! ```text
-//!  pod ───────────────────────────────────────────────┐
-//!  image ─► pods with this image ─────────────────────┤
+//!  pod ────────────────────────────────────────────────┐
+//!  image ─► pods with this image ──────────────────────┤
 //!  workload ─┬─ its selector ──► similar pods together ┼─► PodGroup   label, runtime, state
 //!            ├─ no pods, or refused ──► pod template ──┘
 //!            └─ ReplicaFailure, FailedCreate ──► refusals
@@ -57,9 +57,9 @@ pub struct PodGroup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum State {
-    /// The pod has the gate.
+    /// The pod has the scheduling gate of Assent.
     Held,
-    /// The pod has no gate, and may run.
+    /// The pod does not have this gate, and may run.
     Admitted,
     /// The pod is being deleted.
     Stopping,
@@ -160,14 +160,14 @@ pub async fn read_pod(session: &Session, name: &str) -> Result<Pod> {
         .ok_or_else(|| not_found(session, "pod", name))
 }
 
-/// The pods that name a system.
+/// The pods whose label names the system `name`.
 pub async fn system(session: &Session, name: &str) -> Result<PodGroups> {
     let selected = ListParams::default().labels(&format!("{SYSTEM_LABEL}={name}"));
     let found = PodGroups::of_pods(list_pods(session, &selected).await?, &accelerators(session).await);
     Ok(PodGroups { asked: BTreeSet::from([name.to_owned()]), ..found })
 }
 
-/// The pods that have an image, and the systems that have a version with it.
+/// The pods that have the image `wanted`, and the systems that have a version with this image.
 pub async fn image(session: &Session, wanted: &str) -> Result<PodGroups> {
     let mut pods = list_pods(session, &ListParams::default()).await?;
     pods.retain(|pod| images(pod).any(|image| is_image(image, wanted)));
@@ -191,7 +191,7 @@ fn images(pod: &Pod) -> impl Iterator<Item = &str> {
     written.chain(mounted).chain(statuses(pod).map(|status| &*status.image_id))
 }
 
-/// The statuses of all containers, including init containers.
+/// The statuses of the containers and the init containers.
 pub fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     let status = pod.status.iter();
     status.flat_map(|s| s.container_statuses.iter().chain(&s.init_container_statuses).flatten())

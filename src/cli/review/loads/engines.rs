@@ -61,7 +61,7 @@ pub enum Loads {
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     pub engine: Engine,
-    /// The names as a flag, long names without dashes. A short name keeps its dash.
+    /// The names as a flag. Long names have no leading dashes. A short name keeps its dash.
     pub flags: &'static [&'static str],
     /// The words before a positional argument that has the meaning of the flag, such as `serve` in `vllm
     /// serve MODEL`.

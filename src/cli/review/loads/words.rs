@@ -43,8 +43,8 @@ fn script(text: &str) -> Vec<String> {
 /// The limit of an expanded text, in bytes. Variables that refer to each other must not fill the memory.
 const MAX_LENGTH: usize = 256 * 1024;
 
-/// Replaces `$(NAME)` and `${NAME}` by their values once, as the kubelet and a shell do. A name without a value stays.
-/// If the result is too long, returns the text unchanged.
+/// Replaces each `$(NAME)` and `${NAME}` by its value, as the kubelet and a shell do. Does not expand the value again.
+/// A name without a value stays. If the result is too long, returns the text unchanged.
 pub fn expand(text: &str, container: &Container) -> String {
     let value = |name: &str| {
         let var = container.env.iter().find(|var| &*var.name == name)?;
@@ -68,7 +68,8 @@ pub fn expand(text: &str, container: &Container) -> String {
     expanded + rest
 }
 
-/// The name of a flag, and its value if the word contains it. A long name has no dashes, a short name keeps its dash.
+/// The name of a flag, and its value if the word contains it. A long name has no leading dashes, and it has `-`
+/// instead of `_`. A short name keeps its dash.
 pub fn flag_of(word: &str) -> Option<(String, Option<&str>)> {
     let (flag, value) = word.split_once('=').map_or((word, None), |(flag, value)| (flag, Some(value)));
     if let Some(long) = flag.strip_prefix("--") {
@@ -85,8 +86,8 @@ pub fn pieces(value: &str) -> impl Iterator<Item = &str> {
     pieces.filter(|piece| !piece.is_empty())
 }
 
-/// The names in the value of a flag. The value may be a list, and `name=value` gives the value. In JSON, each piece
-/// with the form of a model name counts.
+/// The names in the value of a flag. The value may be a list. Of an element with `=`, only the part after the last `=`
+/// is a name. In JSON, each piece with the form of a model name counts.
 pub fn names(value: &str) -> impl Iterator<Item = &str> {
     let is_json = value.trim_start().starts_with(['{', '[']);
     let listed = (!is_json).then(|| value.split([' ', ',']).filter(|name| !name.is_empty()));

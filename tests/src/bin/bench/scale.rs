@@ -212,7 +212,7 @@ async fn cleared(rest: &Rest, systems: usize) -> Result<()> {
         Ok(cleared == systems)
     })
     .await?;
-    // Admission uses the last Clearance only a moment after the write.
+    // It takes a moment after the write until admission uses the last Clearance.
     sleep(Duration::from_secs(1)).await;
     Ok(())
 }

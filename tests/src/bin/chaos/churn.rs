@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!  namespace ─┬─ AISystem scorer, of level chaos (risk-officer) or chaos-two (risk-officer, ethics-board)
-//!             ├─ ModelVersion v1 … v4      Approve, Reject, Revoke, for seconds or permanently
+//!             ├─ ModelVersion v1 … v4      Approve (for seconds or permanently), Reject, Revoke
 //!             ├─ Deployments web, guarded  rolled out to one of the versions, or to a revision without a ModelVersion
 //!             └─ pods                      of one of the versions, or with one changed detail
 //! ```

@@ -8,7 +8,7 @@ use crate::stage::{Attempt, CREDIT_SCORER, SUPPORT_ASSISTANT, Stage, manifest, r
 /// The refusal of a request that removes the gate.
 const LIFTED_BY_ASSENT: &str = "only Assent lifts the gate";
 
-/// Tries to remove or bypass the gate without a change to the content of the pod.
+/// Tries to bypass the gate in three ways: on a held pod, on a running pod, and in the settings of the namespace.
 pub async fn remove_the_gate(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "dev tries to bypass the gate",

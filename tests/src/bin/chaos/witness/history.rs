@@ -80,7 +80,7 @@ pub struct ClearancePeriod {
     pub from: Timestamp,
     /// The end, or `None` for the current one.
     pub to: Option<Timestamp>,
-    /// The spec, or `None` if the watch missed it. A generation that increases by more than one shows the missed spec.
+    /// The spec, or `None` if the watch missed it. It missed one if the generation increases by more than one.
     pub spec: Option<Value>,
 }
 

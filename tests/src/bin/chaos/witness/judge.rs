@@ -2,7 +2,7 @@
 //! of the operators' clocks. It knows nothing else about the operators.
 //!
 //! ```text
-//!  I1  admitted or released     a Clearance that was current at most LAG before matched the pod and had not expired,
+//!  I1  admitted or released     a Clearance, current then or at most LAG earlier, matched the pod and had not expired,
 //!                               and the people's decisions also cleared the pod
 //!  I2  clearance lost           gone within the grace period and SLACK, or due to end and an Event names its node
 //!  I3  at the end               approved Deployments have all replicas, and no approved pod was stopped

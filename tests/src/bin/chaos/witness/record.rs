@@ -6,8 +6,9 @@
 //! ```
 //!
 //! The API server records whole seconds. Of two decisions in one second, the decision against the version counts. But
-//! an operator that knows only the first decision may count the first decision. The order of the changes shows the
-//! decisions that were known.
+//! an operator may act when it knows only the first of the two, and then counts that one. An operator learns decisions
+//! in the order in which the witness receives them. So [`Record::may_have_been_cleared`] tries each possible number of
+//! known decisions, counted from the first.
 
 use std::collections::BTreeMap;
 
