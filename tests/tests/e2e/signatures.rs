@@ -333,7 +333,7 @@ pub async fn a_result_counts_while_the_role_lists_the_key_that_signed_it(
     let mut changed = renamed(&attestation, "changed");
     changed["spec"]["assessments"][0]["name"] = json!("bad");
     signing.merge(&changed).await?.ok()?;
-    signing.counts(&changed, "False", "NotSigned").await?;
+    signing.counts(&changed, "False", "SignatureNotValid").await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentMissing").await?;
     signing.merge(&attestation).await?.ok()?;
     scene.is_cleared("v1").await?;
