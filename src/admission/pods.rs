@@ -59,18 +59,18 @@ const PODS: MatchScope = MatchScope {
     params: ParamUse::Required,
 };
 
-/// Holds uncleared pods. The whole decision is in one match condition, so that a cleared pod costs no patch.
+/// Holds uncleared pods, and cuts termination grace periods that are too long. The whole decision is in one match
+/// condition, so that any other pod costs no patch.
 ///
 /// The API server calls this policy a second time for a pod that it patched. By then, webhooks and other policies have
 /// added their parts. A pod that is cleared with these additions loses gate and label again, so it starts without the
-/// operator. A pod that was cleared in the first call was not patched, so there is no second call. assent-pod-create
-/// checks such a pod after all mutations.
+/// operator. If the first call did not patch a pod, there is no second call. assent-pod-create checks such a pod after
+/// all mutations.
 ///
 /// The patch writes the gate as a map. An `Object` in a list makes the API server of Kubernetes 1.36 panic, because its
 /// `ObjectVal.ConvertToNative` returns a struct instead of a value. Kubernetes 1.37 fixed this bug.
 ///
-/// The policy also cuts the termination grace period. A separate policy would cost each pod another copy of the
-/// `Clearance`.
+/// A separate policy for the termination grace period would cost each pod another copy of the `Clearance`.
 fn gate(operator: &Operator) -> [PolicyObject; 2] {
     let (gated, held) = (gated("object"), held("object"));
     let gate_and_label = format!(

@@ -325,7 +325,7 @@ fn binding(name: &str, scope: &MatchScope, action: &str) -> ValidatingAdmissionP
     }
 }
 
-/// A binding of a policy that only warns.
+/// A binding of a policy that never refuses a request: it warns the user, writes to the audit log, or does both.
 pub(super) struct Advice {
     pub binding: &'static str,
     /// The mode of the namespaces that the binding covers.

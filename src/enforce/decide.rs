@@ -239,8 +239,8 @@ fn stops_at(
     statefulset::stops_at(member.ordinal, &running, since, until)
 }
 
-/// Whether another pod of the owner is unavailable: it is gated, has not started, is being deleted, or has just been
-/// evicted.
+/// Whether another pod of the owner is unavailable, or may soon be: it is gated, has not started, is being deleted, or
+/// the operator has just sent a request about it, such as an eviction.
 fn sibling_is_away(cache: &PodCache, key: &PodKey, pod: &Pod, now: Timestamp) -> bool {
     cache.pods_like(key, pod).filter(|other| other.uid != pod.uid && !other.ended).any(|other| {
         let is_asked = other.notes().quiet_until.is_some_and(|until| until > now);

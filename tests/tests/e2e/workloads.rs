@@ -623,7 +623,7 @@ pub async fn i3_a_restarted_operator_scales_a_deployment_up_again() -> Result<()
     scene.running("scorer", 3).await.map(drop)
 }
 
-/// The pod is held, because the simulated nodes of KWOK do not resize a running pod.
+/// The test uses a held pod, because the simulated nodes of KWOK do not resize a running pod.
 pub async fn a_held_pod_is_resized_in_place(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "resized", "high").await?;
     let mut approved = container("1");

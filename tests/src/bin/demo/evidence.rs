@@ -57,7 +57,7 @@ async fn deploy(stage: &Stage<'_>) -> Result<()> {
     stage.time.expect("kubernetes", "the pod of card-scorer is held", held).await.map(drop)
 }
 
-/// Records the results of a file as the pipeline of dev. Returns the time of the test.
+/// Records the results of a file as user dev, who acts for a CI pipeline. Returns the time of the test.
 async fn record(stage: &Stage<'_>, file: &str) -> Result<Timestamp> {
     // Of two results of the same second, the worse one decides. So each test gets its own second.
     tokio::time::sleep(Duration::from_secs(1)).await;
