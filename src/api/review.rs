@@ -66,7 +66,7 @@ impl ReviewDates {
 
 impl RequiredReview {
     /// Whether an overdue review withholds the versions of the system. Then approvers sign the dates of the reviews.
-    pub fn withholds(&self) -> bool {
+    pub(crate) fn withholds(&self) -> bool {
         self.overdue == OverdueAction::Withhold
     }
 

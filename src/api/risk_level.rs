@@ -136,6 +136,19 @@ pub struct RiskLevelSpec {
     pub controls: Vec<Control>,
 }
 
+impl RiskLevelSpec {
+    /// Whether approvers sign the dates of the reviews of risks.
+    pub fn signs_reviews_of_risks(&self) -> bool {
+        let rule = self.risks.as_ref().and_then(|risks| risks.review.as_ref());
+        rule.is_some_and(RequiredReview::withholds)
+    }
+
+    /// Whether approvers sign the dates of the reviews of documents.
+    pub fn signs_reviews_of_documents(&self) -> bool {
+        self.document_review.as_ref().is_some_and(RequiredReview::withholds)
+    }
+}
+
 /// Approvals that a version needs from different people in one role.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -322,6 +322,9 @@ fn reviews_overdue(
     let level = facts.levels.get(&system.spec.risk_level)?;
     let overdue = policy::overdue(&system.spec, &level.spec, OverdueAction::Warn, now);
     let overdue = overdue.map(|review| review.to_string()).collect::<Vec<_>>();
+    if overdue.is_empty() {
+        return None;
+    }
     let name = &system.name;
     let message = format!(
         "{} (review, then state the new dates: kubectl edit aisystem/{name} -n {namespace})",
@@ -330,7 +333,7 @@ fn reviews_overdue(
     let before = system.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let message = shorten(plain(&message).into_owned(), 4096);
     let (type_, generation) = ((REVIEWS_OVERDUE, true), system.generation);
-    (!overdue.is_empty()).then(|| condition(before, type_, "ReviewOverdue", message, generation, now))
+    Some(condition(before, type_, "ReviewOverdue", message, generation, now))
 }
 
 fn summary(name: &str, judged: &Judged) -> VersionSummary {

@@ -28,7 +28,7 @@ use super::{
     write::MANAGER,
 };
 use crate::{
-    api::{AISystem, DecisionSubject, DecisionSubjectSpec, Digest, ModelVersion, RequiredReview, RiskLevel},
+    api::{AISystem, DecisionSubject, DecisionSubjectSpec, Digest, ModelVersion, RiskLevel, RiskLevelSpec},
     watch::request,
 };
 
@@ -152,12 +152,8 @@ impl Content {
             model_version: self.version.name.clone(),
             required_documents: level.map(|level| level.documents.clone()).unwrap_or_default(),
             required_risks: level.is_some_and(|level| level.risks.is_some()),
-            required_risk_review: level
-                .and_then(|level| level.risks.as_ref()?.review.as_ref())
-                .is_some_and(RequiredReview::withholds),
-            required_document_review: level
-                .and_then(|level| level.document_review.as_ref())
-                .is_some_and(RequiredReview::withholds),
+            required_risk_review: level.is_some_and(RiskLevelSpec::signs_reviews_of_risks),
+            required_document_review: level.is_some_and(RiskLevelSpec::signs_reviews_of_documents),
             ai_system: self.system.spec.clone(),
             version: self.version.spec.clone(),
         }

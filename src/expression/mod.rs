@@ -43,7 +43,7 @@ use node::Node;
 
 /// The budget of an evaluation in steps. In a release build, a step takes less than 0.2 microseconds, and less than
 /// 1 microsecond in a search with a pattern.
-pub const BUDGET: u64 = 100_000;
+const BUDGET: u64 = 100_000;
 
 /// A compiled expression.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::{
     Attestation, Attestations, CitedResult, Comparison, Measured, Reason, ResultEffect,
-    effect::{Authors, owns, whole_seconds},
+    effect::{Authors, is_involved, whole_seconds},
     result_effect::{Validity, effect, end},
 };
 use crate::api::{
@@ -163,7 +163,7 @@ pub fn select<'a>(
     owners: &[Owner],
     authors: Authors<'_>,
 ) -> Vec<Selected<'a>> {
-    let is_involved = |approver: &Approver| owns(owners, approver) || authors.include(&approver.user);
+    let is_involved = |approver: &Approver| is_involved(owners, authors, approver);
     required.iter().map(|required| select_one(required, assessments, &is_involved)).collect()
 }
 

@@ -211,6 +211,11 @@ fn is_required(level: &RiskLevelSpec, role: &str) -> bool {
     level.approvals.is_empty() || level.approvals.iter().any(|required| required.role == role)
 }
 
+/// Whether the person owns the system, or wrote the version or the system.
+pub(super) fn is_involved(owners: &[Owner], authors: Authors<'_>, approver: &Approver) -> bool {
+    owns(owners, approver) || authors.include(&approver.user)
+}
+
 pub fn owns(owners: &[Owner], approver: &Approver) -> bool {
     owners.iter().any(|owner| match owner.kind {
         OwnerKind::User => owner.name == approver.user,

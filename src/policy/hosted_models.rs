@@ -11,21 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Reason, effect::whole_seconds};
-use crate::api::{AISystemSpec, Certification, Container, Provider, RiskLevelSpec, Runtime};
-
-/// Whether a certification counts at `now`.
-pub(super) fn is_current(certification: &Certification, now: Timestamp) -> bool {
-    certification.not_after.as_ref().is_none_or(|end| now < whole_seconds(end.0))
-}
-
-/// The times at which hosted models and the certifications of their providers end.
-pub(super) fn end_times(system: &AISystemSpec) -> impl Iterator<Item = Timestamp> {
-    let models = system.hosted_models.iter().filter_map(|model| model.retires_at.as_ref());
-    let certifications = system.suppliers.iter().flat_map(|supplier| &supplier.certifications);
-    let certifications = certifications.filter_map(|certification| certification.not_after.as_ref());
-    models.chain(certifications).map(|time| whole_seconds(time.0))
-}
+use super::{Reason, certifications, effect::whole_seconds};
+use crate::api::{AISystemSpec, Container, RiskLevelSpec, Runtime};
 
 /// The reasons from the hosted models of the system.
 pub(super) fn reasons(system: &AISystemSpec, level: &RiskLevelSpec, now: Timestamp) -> Vec<Reason> {
@@ -40,24 +27,13 @@ pub(super) fn reasons(system: &AISystemSpec, level: &RiskLevelSpec, now: Timesta
     let providers: BTreeSet<_> = system.hosted_models.iter().map(|model| &model.provider).collect();
     for provider in providers {
         let supplier = system.suppliers.iter().find(|supplier| supplier.name == *provider);
-        let missing = missing(supplier, &required.certifications, now);
+        let missing = certifications::missing(supplier, &required.certifications, now);
         reasons.extend(missing.map(|certification| Reason::CertificationMissing {
             certification: certification.clone(),
             supplier: Some(provider.clone()),
         }));
     }
     reasons
-}
-
-/// The `required` certifications that `holder` does not hold at `now`.
-pub(super) fn missing<'a>(
-    holder: Option<&Provider>,
-    required: &'a [String],
-    now: Timestamp,
-) -> impl Iterator<Item = &'a String> {
-    let held = holder.into_iter().flat_map(|holder| &holder.certifications);
-    let held: BTreeSet<_> = held.filter(|held| is_current(held, now)).map(|held| &held.name).collect();
-    required.iter().filter(move |wanted| !held.contains(wanted))
 }
 
 /// A provider of hosted models, and the texts by which a runtime shows that it calls the provider.

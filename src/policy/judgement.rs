@@ -7,6 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::{
     ApprovalEffect, Authors, Elsewhere, Reason, RecordedAssessment, RecordedDecision, UnmetRequirement,
     assessments::{Finding, Selected, select},
+    certifications,
     effect::{Record, end, whole_seconds},
     hosted_models, reviews,
     roles::assign_roles,
@@ -115,14 +116,14 @@ pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
 fn instants(facts: &Facts<'_>) -> BTreeSet<Timestamp> {
     let approvals =
         facts.level.into_iter().flat_map(|level| facts.statements.iter().filter_map(move |s| end(s, level)));
-    let providers = facts.system.into_iter().filter_map(|system| system.provider.as_ref());
-    let certifications = providers.flat_map(|p| &p.certifications).filter_map(|c| c.not_after.as_ref());
-    let decommission =
-        facts.system.into_iter().filter_map(|system| system.decommission.as_ref()).map(|d| &d.date);
-    let of_system = certifications.chain(decommission).map(|time| whole_seconds(time.0));
-    let hosted = facts.system.into_iter().flat_map(hosted_models::end_times);
+    let dates = facts.system.into_iter().flat_map(|system| {
+        let retirements = system.hosted_models.iter().filter_map(|model| model.retires_at.as_ref());
+        retirements.chain(system.decommission.as_ref().map(|end| &end.date))
+    });
+    let dates = dates.map(|time| whole_seconds(time.0));
+    let certifications = facts.system.into_iter().flat_map(certifications::end_times);
     let reviews = facts.system.zip(facts.level).into_iter().flat_map(|(s, l)| reviews::due_times(s, l));
-    approvals.chain(of_system).chain(hosted).chain(reviews).collect()
+    approvals.chain(dates).chain(certifications).chain(reviews).collect()
 }
 
 fn outcome(
@@ -226,7 +227,7 @@ fn undocumented(
     let documents = documents.map(|document| Reason::DocumentMissing { document: document.clone() });
     let evidence = level.evidence.iter().filter(|e| !states(version, **e));
     let evidence = evidence.map(|evidence| Reason::EvidenceMissing { evidence: *evidence });
-    let certifications = hosted_models::missing(system.provider.as_ref(), &level.certifications, now);
+    let certifications = certifications::missing(system.provider.as_ref(), &level.certifications, now);
     let certifications = certifications.map(|certification| Reason::CertificationMissing {
         certification: certification.clone(),
         supplier: None,

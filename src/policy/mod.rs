@@ -19,6 +19,7 @@ mod applicable;
 mod assessments;
 mod attestations;
 mod capacity;
+mod certifications;
 mod convert;
 mod effect;
 mod fields;

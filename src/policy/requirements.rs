@@ -21,7 +21,7 @@ use kube::CustomResourceExt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Attestation, Authors, RecordedAssessment, effect::owns};
+use super::{Attestation, Authors, RecordedAssessment, effect::is_involved};
 use crate::{
     api::{AISystem, AISystemSpec, Assessment, ModelVersion, ModelVersionSpec, Requirement},
     expression::{Budget, Environment, Expression, Inputs, InvalidExpression, Type},
@@ -206,8 +206,8 @@ fn seen_signatures<'a>(
 ) -> BTreeSet<SeenSignature<'a>> {
     let valid = assessment.attestations.iter().filter(|signature| signature.is_valid);
     let seen = valid.map(|Attestation { approver, role, .. }| {
-        let is_involved = owns(&facts.system.owners, approver) || facts.authors.include(&approver.user);
-        SeenSignature { user: &approver.user, role, independent: !is_involved }
+        let independent = !is_involved(&facts.system.owners, facts.authors, approver);
+        SeenSignature { user: &approver.user, role, independent }
     });
     seen.collect()
 }

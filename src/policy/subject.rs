@@ -16,9 +16,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::effect::whole_seconds;
-use crate::api::{
-    AISystemSpec, Digest, HostedModel, ModelVersionSpec, RequiredReview, ReviewDates, Risk, RiskLevelSpec,
-};
+use crate::api::{AISystemSpec, Digest, HostedModel, ModelVersionSpec, ReviewDates, Risk, RiskLevelSpec};
 
 /// The parts of a system and a version that approvers sign.
 #[derive(Clone, Debug, Serialize)]
@@ -149,8 +147,8 @@ impl<'a> Subject<'a> {
 /// The risks of the system, if the level requires risks. Dates of reviews are signed only if an overdue review withholds
 /// the version. So a review after a warning needs no new approval.
 fn signed_risks<'a>(system: &'a AISystemSpec, level: Option<&RiskLevelSpec>) -> BTreeMap<&'a str, Risk> {
-    let Some(required) = level.and_then(|level| level.risks.as_ref()) else { return BTreeMap::new() };
-    let signs_dates = required.review.as_ref().is_some_and(RequiredReview::withholds);
+    let Some(level) = level.filter(|level| level.risks.is_some()) else { return BTreeMap::new() };
+    let signs_dates = level.signs_reviews_of_risks();
     let signed = |risk: &Risk| {
         let review = if signs_dates { risk.review.clone() } else { ReviewDates::default() };
         Risk { review, ..risk.clone() }
@@ -166,7 +164,7 @@ fn required_documents<'a>(
         return None;
     }
     let required = system.documentation.iter().filter(|document| level.documents.contains(&document.type_));
-    let is_signed = level.document_review.as_ref().is_some_and(RequiredReview::withholds);
+    let is_signed = level.signs_reviews_of_documents();
     let date = |time: &Option<Time>| time.as_ref().filter(|_| is_signed).map(|time| whole_seconds(time.0));
     let documents = required.map(|document| RequiredDocument {
         type_: &document.type_,

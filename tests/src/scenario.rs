@@ -27,6 +27,12 @@ pub fn digest(digit: char) -> String {
     format!("sha256:{}", digit.to_string().repeat(64))
 }
 
+/// The time `seconds` from now, in whole seconds. A negative number gives a time in the past.
+pub fn from_now(seconds: i64) -> String {
+    let then = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+    jiff::Timestamp::from_second(then.as_second()).unwrap_or(then).to_string()
+}
+
 /// The container of a version. Versions differ in `revision`.
 pub fn container(revision: &str) -> Value {
     json!({

@@ -1,19 +1,19 @@
 //! Tests of the policy.
 //!
 //! ```text
-//!  applicable  the decisions that apply to a version
-//!  assessments attacks on the results that a level requires
-//!  cases       the rules, by example
-//!  systems     the rules about risks, reviews and hosted models, by example
-//!  requirements  requirements as expressions: realistic ones, and attacks
+//!  applicable            the decisions that apply to a version
+//!  assessments           attacks on the results that a level requires
+//!  cases                 the rules, by example
+//!  systems               the rules about risks, reviews and hosted models, by example
+//!  requirements          requirements as expressions: realistic ones, and attacks
 //!  example_requirements  the library of requirements in `examples/requirements`
-//!  properties  rules that hold for all facts ─┬─ generate  random facts by proptest
-//!                                             └─ oracle    a second, naive implementation of the rules
-//!  subject     the changes of a version or a system that change the signed digest
-//!  scale       time to judge thousands of decisions
-//!  signature   decisions that are signed outside the cluster
-//!  matching    the changes of a pod that break the match ─┬ runtime   random pods by proptest
-//!  trusted     the sidecars that a pod may have ──────────┘
+//!  properties            rules that hold for all facts ─┬─ generate  random facts by proptest
+//!                                                       └─ oracle    a second, naive implementation of the rules
+//!  subject               the changes of a version or a system that change the signed digest
+//!  scale                 time to judge thousands of decisions
+//!  signature             decisions that are signed outside the cluster
+//!  matching              the changes of a pod that break the match ─┬ runtime   random pods by proptest
+//!  trusted               the sidecars that a pod may have ──────────┘
 //! ```
 
 mod applicable;

@@ -6,7 +6,7 @@
 
 use anyhow::{Result, ensure};
 use assent::api::Digest;
-use assent_tests::{ControlPlane, Person, Scenario, container};
+use assent_tests::{ControlPlane, Person, Scenario, container, from_now};
 use serde_json::{Value, json};
 
 use crate::outage::{sleep_past, stage};
@@ -23,16 +23,10 @@ async fn scene<'a>(cluster: &'a ControlPlane, name: &str, max_age: &str) -> Resu
     Ok(scene)
 }
 
-fn requirement(max_age: &str) -> Value {
+pub fn requirement(max_age: &str) -> Value {
     json!({ "name": "fairness-sex", "kind": "Fairness", "metric": "demographic_parity_difference", "slice": "sex",
         "comparator": "AtMost", "threshold": "0.05", "minSamples": 100, "maxErrorRate": "0", "maxAge": max_age,
         "role": "risk-officer", "independent": true })
-}
-
-/// The time `seconds` ago, in whole seconds.
-fn ago(seconds: i64) -> String {
-    let now = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
-    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
 }
 
 /// Waits until an assessment has this reason of its condition `Counted`. Returns the message.
@@ -62,7 +56,7 @@ pub async fn the_newest_signed_result_decides_until_its_maximum_age(cluster: &Co
     scene.held("scorer", 2).await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentMissing").await?;
 
-    scene.apply(Dev, &scene.assessment("bad", &digest, "0.08", &ago(2))).await?;
+    scene.apply(Dev, &scene.assessment("bad", &digest, "0.08", &from_now(-2))).await?;
     let message = counted(&scene, "bad", "AwaitingSignature").await?;
     ensure!(message.contains("it does not meet fairness-sex"), "{message}");
     ensure!(message.contains("kubectl assent attest scorer --version v1 -n evidence-decides"), "{message}");
@@ -75,7 +69,7 @@ pub async fn the_newest_signed_result_decides_until_its_maximum_age(cluster: &Co
     counted(&scene, "bad", "Counted").await?;
 
     // A good result without a signature changes nothing.
-    scene.apply(Dev, &scene.assessment("good", &digest, "0.031", &ago(0))).await?;
+    scene.apply(Dev, &scene.assessment("good", &digest, "0.031", &from_now(0))).await?;
     counted(&scene, "good", "AwaitingSignature").await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentFailed").await?;
     let review = attest(&scene).await?;
@@ -97,11 +91,11 @@ pub async fn the_newest_signed_result_decides_until_its_maximum_age(cluster: &Co
 pub async fn a_recorded_result_is_final_and_not_from_the_future(cluster: &ControlPlane) -> Result<()> {
     let scene = scene(cluster, "evidence-final", "24h").await?;
     let digest = scene.publish("v1", &container("1")).await?;
-    let ahead = scene.refused(Dev, &scene.assessment("ahead", &digest, "0.01", &ago(-60))).await?;
+    let ahead = scene.refused(Dev, &scene.assessment("ahead", &digest, "0.01", &from_now(60))).await?;
     ensure!(ahead.contains("is later than now"), "{ahead}");
 
-    scene.apply(Dev, &scene.assessment("bad", &digest, "0.08", &ago(5))).await?;
-    let changed = scene.refused(Admin, &scene.assessment("bad", &digest, "0.01", &ago(5))).await?;
+    scene.apply(Dev, &scene.assessment("bad", &digest, "0.08", &from_now(-5))).await?;
+    let changed = scene.refused(Admin, &scene.assessment("bad", &digest, "0.01", &from_now(-5))).await?;
     ensure!(changed.contains("an assessment is final"), "{changed}");
     for delete in [&["delete", "assessment", "bad"][..], &["delete", "assessments", "--all"]] {
         let refused = scene.denied(Admin, delete).await?;
@@ -124,12 +118,12 @@ pub async fn a_recorded_result_is_final_and_not_from_the_future(cluster: &Contro
         ("interval", json!({ "lower": "2", "upper": "1", "level": "0.9" }), "lower must not be greater"),
         ("interval", json!({ "lower": "1", "upper": "2", "level": "95" }), "level must be between 0 and 1"),
     ] {
-        let mut wrong = scene.assessment("wrong", &digest, "0.01", &ago(5));
+        let mut wrong = scene.assessment("wrong", &digest, "0.01", &from_now(-5));
         wrong["spec"]["results"][0][field] = value;
         let refused = scene.refused(Dev, &wrong).await?;
         ensure!(refused.contains(refusal), "{field}: {refused}");
     }
-    let mut twice = scene.assessment("twice", &digest, "0.01", &ago(5));
+    let mut twice = scene.assessment("twice", &digest, "0.01", &from_now(-5));
     let result = twice["spec"]["results"][0].clone();
     twice["spec"]["results"] = json!([result, result]);
     let refused = scene.refused(Dev, &twice).await?;
@@ -140,7 +134,7 @@ pub async fn a_recorded_result_is_final_and_not_from_the_future(cluster: &Contro
 pub async fn only_a_person_in_the_role_makes_a_result_count(cluster: &ControlPlane) -> Result<()> {
     let scene = scene(cluster, "evidence-role", "24h").await?;
     let digest = scene.publish("v1", &container("1")).await?;
-    scene.apply(Dev, &scene.assessment("good", &digest, "0.01", &ago(5))).await?;
+    scene.apply(Dev, &scene.assessment("good", &digest, "0.01", &from_now(-5))).await?;
     counted(&scene, "good", "AwaitingSignature").await?;
     let attest = attestation(&scene, "good", &digest).await?;
 
@@ -174,7 +168,7 @@ pub async fn only_a_person_in_the_role_makes_a_result_count(cluster: &ControlPla
 pub async fn a_result_for_other_content_does_not_count(cluster: &ControlPlane) -> Result<()> {
     let scene = scene(cluster, "evidence-replay", "24h").await?;
     let digest = scene.publish("v1", &container("1")).await?;
-    scene.apply(Dev, &scene.assessment("good", &digest, "0.01", &ago(5))).await?;
+    scene.apply(Dev, &scene.assessment("good", &digest, "0.01", &from_now(-5))).await?;
     counted(&scene, "good", "AwaitingSignature").await?;
     attest(&scene).await?;
     scene.is_cleared("v1").await?;
@@ -204,7 +198,7 @@ pub async fn assess_records_a_file_once_and_refuses_an_ambiguous_one(cluster: &C
         Ok(path.display().to_string())
     };
     let results = |value: &str| {
-        json!({ "kind": "Fairness", "performedAt": ago(5), "tool": { "name": "fairlearn", "version": "0.13.0" },
+        json!({ "kind": "Fairness", "performedAt": from_now(-5), "tool": { "name": "fairlearn", "version": "0.13.0" },
             "results": [{ "metric": "demographic_parity_difference", "slice": "sex", "value": value,
                 "direction": "LowerIsBetter", "samples": 1000 }] })
         .to_string()
@@ -247,7 +241,7 @@ pub async fn assess_records_a_file_once_and_refuses_an_ambiguous_one(cluster: &C
     };
     let assess = async |file: &str, more: &[&str]| {
         let assess = ["assess", "scorer", "-f", file, "--dry-run", "--kind=Fairness"];
-        scene.assent(Dev, &[&assess, &["--performed-at", &ago(5)][..], more].concat()).await
+        scene.assent(Dev, &[&assess, &["--performed-at", &from_now(-5)][..], more].concat()).await
     };
     // The image of the version has a digest of 64 letters a.
     let same = write("same.json", &statement(&"a".repeat(64)))?;
@@ -268,7 +262,7 @@ pub async fn i1_without_an_operator_a_result_at_its_maximum_age_starts_nothing()
     let (cluster, assent) = stage().await?;
     let scene = scene(&cluster, "evidence-aged", "30s").await?;
     let digest = scene.publish("v1", &container("1")).await?;
-    let performed = ago(0);
+    let performed = from_now(0);
     scene.apply(Dev, &scene.assessment("good", &digest, "0.01", &performed)).await?;
     counted(&scene, "good", "AwaitingSignature").await?;
     attest(&scene).await?;

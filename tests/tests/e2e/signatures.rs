@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{ControlPlane, Output, Person, Scenario, binaries, container};
+use assent_tests::{ControlPlane, Output, Person, Scenario, binaries, container, from_now};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::assessments::requirement;
 
 use Person::{Admin, Alice, Dev};
 
@@ -316,16 +318,14 @@ pub async fn a_result_counts_while_the_role_lists_the_key_that_signed_it(
 ) -> Result<()> {
     let signing = Signing::new(cluster, "signed-result", &["erin"]).await?;
     let scene = &signing.scene;
-    let required = json!({ "name": "fairness-sex", "kind": "Fairness", "metric": "demographic_parity_difference",
-        "slice": "sex", "comparator": "AtMost", "threshold": "0.05", "minSamples": 100, "maxErrorRate": "0",
-        "maxAge": "24h", "role": signing.role });
+    let mut required = requirement("24h");
+    required["role"] = json!(signing.role);
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": scene.namespace },
         "spec": { "assessments": [required] } });
     scene.apply(Admin, &level).await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentMissing").await?;
     let digest = scene.digest_of("v1").await?;
-    let performed = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() - 5)?.to_string();
-    scene.apply(Dev, &scene.assessment("good", &digest, "0.01", &performed)).await?;
+    scene.apply(Dev, &scene.assessment("good", &digest, "0.01", &from_now(-5))).await?;
     scene.condition("assessment", "good", "Counted", "False", "AwaitingSignature").await?;
 
     let (attestation, said) = signing.sign("erin", &["attest"]).await?;

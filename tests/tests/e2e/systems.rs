@@ -1,7 +1,7 @@
 //! Requirements of a level for the system: risks, reviews of documents, and hosted models.
 
 use anyhow::{Result, ensure};
-use assent_tests::{ControlPlane, Person, Scenario, container};
+use assent_tests::{ControlPlane, Person, Scenario, container, from_now};
 use serde_json::{Value, json};
 
 use Person::{Admin, Dev};
@@ -37,12 +37,6 @@ fn changed(scene: &Scenario<'_>, level: &str, changes: &Value) -> Value {
     system
 }
 
-/// The time `seconds` from now, in whole seconds.
-fn later(seconds: i64) -> String {
-    let then = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
-    jiff::Timestamp::from_second(then.as_second()).unwrap_or(then).to_string()
-}
-
 fn risk(residual: &str, last: &str, next: &str) -> Value {
     json!({ "name": "bias-by-age", "description": "Older applicants get worse scores.", "treatment": "Mitigate",
         "owner": "dana", "residual": residual, "review": { "last": last, "next": next } })
@@ -66,7 +60,7 @@ pub async fn a_level_requires_risks_that_approvers_sign(cluster: &ControlPlane) 
     let scene = scene(cluster, "risks", json!({ "risks": { "maxResidual": "Medium" } }), &json!({})).await?;
     let message = withheld(&scene, "RiskMissing").await?;
     ensure!(message.contains("kubectl edit aisystem/scorer -n risks"), "{message}");
-    let (last, next) = (later(-3600), later(3600));
+    let (last, next) = (from_now(-3600), from_now(3600));
     change(&scene, &json!({ "risks": [risk("High", &last, &next)] })).await?;
     let message = withheld(&scene, "RiskTooHigh").await?;
     ensure!(message.contains("risk bias-by-age is rated High, and at most Medium is accepted"), "{message}");
@@ -85,8 +79,8 @@ pub async fn pods_stop_when_a_review_is_overdue(cluster: &ControlPlane) -> Resul
     let requirements = json!({ "risks": { "review": {} }, "documents": ["impact-assessment"],
         "documentReview": { "maxAge": "1h", "overdue": "Warn" } });
     let document = json!({ "type": "impact-assessment", "uri": "https://docs.example",
-        "review": { "last": later(-7200), "next": later(3600) } });
-    let (last, next) = (later(-60), later(30));
+        "review": { "last": from_now(-7200), "next": from_now(3600) } });
+    let (last, next) = (from_now(-60), from_now(30));
     let system = json!({ "risks": [risk("High", &last, &next)], "documentation": [document] });
     let scene = scene(cluster, "reviews", requirements, &system).await?;
     approve(&scene).await?;
@@ -103,11 +97,11 @@ pub async fn pods_stop_when_a_review_is_overdue(cluster: &ControlPlane) -> Resul
     scene.held("scorer", 2).await?;
 
     // A new date alone does not clear the version: a person signs the new date.
-    change(&scene, &json!({ "risks": [risk("High", &last, &later(3600))], "documentation": [] })).await?;
+    change(&scene, &json!({ "risks": [risk("High", &last, &from_now(3600))], "documentation": [] })).await?;
     withheld(&scene, "DocumentMissing").await?;
     let document = json!({ "type": "impact-assessment", "uri": "https://docs.example",
-        "review": { "last": later(-1), "next": later(3600) } });
-    change(&scene, &json!({ "risks": [risk("High", &last, &later(3600))], "documentation": [document] }))
+        "review": { "last": from_now(-1), "next": from_now(3600) } });
+    change(&scene, &json!({ "risks": [risk("High", &last, &from_now(3600))], "documentation": [document] }))
         .await?;
     approve(&scene).await?;
     scene.running("scorer", 2).await?;
@@ -134,7 +128,7 @@ pub async fn a_hosted_model_needs_its_agreement_and_ends_with_its_retirement(
     scene.running("scorer", 2).await?;
 
     // An announced retirement needs no new approval. It ends the clearance in time.
-    hosted["retiresAt"] = json!(later(20));
+    hosted["retiresAt"] = json!(from_now(20));
     change(&scene, &json!({ "hostedModels": [hosted], "suppliers": suppliers })).await?;
     scene.condition("modelversion", "v1", "Cleared", "True", "Cleared").await?;
     let message = withheld(&scene, "HostedModelRetired").await?;
@@ -149,13 +143,13 @@ pub async fn a_hosted_model_needs_its_agreement_and_ends_with_its_retirement(
 
 pub async fn the_api_server_refuses_invalid_risks_and_hosted_models(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "systems-refused", "limited").await?;
-    let good = risk("Low", &later(-60), &later(60));
+    let good = risk("Low", &from_now(-60), &from_now(60));
     let with = |field: &str, value: Value| {
         let mut risk = good.clone();
         risk[field] = value;
         json!({ "risks": [risk] })
     };
-    let dates = json!({ "last": later(60), "next": later(-60) });
+    let dates = json!({ "last": from_now(60), "next": from_now(-60) });
     let model = json!({ "name": "chat", "provider": "OpenAI", "model": "gpt-5" });
     for (system, refusal) in [
         (with("residual", json!("None")), "supported values: \"Low\", \"Medium\", \"High\", \"Critical\""),

@@ -144,6 +144,8 @@ struct Objects {
     /// The labels of the namespaces in the manifests.
     labels: BTreeMap<String, BTreeMap<String, String>>,
     levels: BTreeMap<String, Arc<RiskLevel>>,
+    /// The compiled requirements of each level.
+    requirements: BTreeMap<String, Arc<Requirements>>,
     sidecars: BTreeMap<String, Arc<TrustedSidecar>>,
     roles: BTreeMap<String, Arc<ApproverRole>>,
     /// The trusted additions to a pod, compiled from all sidecars.
@@ -199,9 +201,7 @@ impl Objects {
                 self.labels.insert(name, labels);
                 Ok(())
             }
-            (true, "RiskLevel") => {
-                insert(&mut self.levels, manifest, None).and_then(|()| self.valid_requirements(manifest))
-            }
+            (true, "RiskLevel") => self.add_level(manifest),
             (true, "ApproverRole") => insert(&mut self.roles, manifest, None),
             (true, "TrustedSidecar") => insert(&mut self.sidecars, manifest, None),
             (true, "AISystem") => insert(&mut self.of(&namespace).systems, manifest, place),
@@ -217,15 +217,16 @@ impl Objects {
         Some(Checked { conclusion: why, next, ..self.checked(manifest, Outcome::Invalid) })
     }
 
-    /// Refuses a level with an invalid expression. The operator would withhold every version of this level.
-    fn valid_requirements(&self, manifest: &Manifest) -> Result<(), String> {
-        let level = self.levels.get(manifest.text("/metadata/name"));
-        let requirements = level.map(|level| Requirements::compile(&level.spec.requirements));
-        let invalid: Vec<_> = requirements
-            .iter()
-            .flat_map(Requirements::invalid)
-            .map(|(name, why)| format!("requirement {name}: {why}"))
-            .collect();
+    /// Adds a level with its compiled requirements. An invalid expression is an error: the operator would withhold
+    /// every version of the level.
+    fn add_level(&mut self, manifest: &Manifest) -> Result<(), String> {
+        insert(&mut self.levels, manifest, None)?;
+        let name = manifest.text("/metadata/name");
+        let level = self.levels.get(name);
+        let requirements = level.map(|l| Requirements::compile(&l.spec.requirements)).unwrap_or_default();
+        let invalid = requirements.invalid().map(|(name, why)| format!("requirement {name}: {why}"));
+        let invalid: Vec<_> = invalid.collect();
+        self.requirements.insert(name.to_owned(), Arc::new(requirements));
         if invalid.is_empty() { Ok(()) } else { Err(invalid.join("; ")) }
     }
 
@@ -263,14 +264,6 @@ impl Objects {
         }
     }
 
-    /// The compiled requirements of each level.
-    fn requirements(&self) -> BTreeMap<String, Arc<Requirements>> {
-        let compiled = |(name, level): (&String, &Arc<RiskLevel>)| {
-            (name.clone(), Arc::new(Requirements::compile(&level.spec.requirements)))
-        };
-        self.levels.iter().map(compiled).collect()
-    }
-
     fn of(&mut self, namespace: &str) -> &mut InNamespace {
         self.by_namespace.entry(namespace.to_owned()).or_default()
     }
@@ -286,7 +279,7 @@ impl Objects {
             clearance: None,
             roles: self.roles.clone(),
             levels: self.levels.clone(),
-            requirements: self.requirements(),
+            requirements: self.requirements.clone(),
             labels: self.labels.get(namespace).cloned(),
             trusted: Arc::clone(&self.trusted),
         };
