@@ -6,6 +6,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -34,17 +36,19 @@ workloads:
 
 /// An operator that runs on this machine.
 pub struct Assent {
-    operator: Process,
+    operator: Arc<Process>,
     /// The address of the health checks and metrics of the operator.
     pub address: String,
 }
 
 impl Assent {
-    /// Installs the chart and the example risk levels, starts the operator, and waits until pods are governed.
+    /// Installs the chart and the example risk levels, starts the operator, and waits until pods are governed. An
+    /// operator that exits by itself starts again.
     pub async fn install(cluster: &ControlPlane) -> Result<Self> {
         Self::release(cluster).await?;
         Self::risk_levels(cluster).await?;
         let assent = Self::start(cluster, "operator").await?;
+        assent.restart_like_a_kubelet();
         Self::governed(cluster).await?;
         Ok(assent)
     }
@@ -110,7 +114,23 @@ impl Assent {
         ];
         let env = env.into_iter().chain(more_env.iter().map(|(name, value)| (*name, value.as_os_str())));
         let operator = Process::spawn(identity, binaries()?.join("assent"), args, env, &cluster.log_dir())?;
-        Ok(Self { operator, address })
+        Ok(Self { operator: Arc::new(operator), address })
+    }
+
+    /// Restarts the operator when it exits, as the kubelet does in a cluster. On a busy machine, an operator can lose its
+    /// Lease and exit. After a panic, the operator stays down, so that the test fails.
+    fn restart_like_a_kubelet(&self) {
+        let operator = Arc::downgrade(&self.operator);
+        thread::spawn(move || {
+            while let Some(operator) = operator.upgrade() {
+                if operator.ended_by_itself() && !operator.log_tail(20).contains("panicked at") {
+                    // A failed start leaves the operator down, so that the test fails.
+                    let _ = operator.restart();
+                }
+                drop(operator);
+                thread::sleep(Duration::from_millis(500));
+            }
+        });
     }
 
     /// Waits until the API server enforces the new policies, which takes a moment.

@@ -39,6 +39,8 @@ struct Run {
     orders: Option<ChildStdin>,
     replies: BufReader<ChildStdout>,
     pid: u32,
+    /// Whether this program asked the process to end.
+    is_ending: bool,
 }
 
 impl Process {
@@ -76,6 +78,7 @@ impl Process {
 
     /// Sends SIGTERM and waits for the process to end. After `patience`, kills the process and fails.
     pub async fn terminate(&self, patience: Duration) -> Result<ExitStatus> {
+        self.run().is_ending = true;
         self.signal("TERM")?;
         let ended = async || Ok(self.exit_status());
         match until(patience, &format!("{} to end after SIGTERM", self.name), ended).await {
@@ -108,6 +111,11 @@ impl Process {
     /// Whether the process has not ended. A paused process is running.
     pub fn is_running(&self) -> bool {
         self.exit_status().is_none()
+    }
+
+    /// Whether the process has ended, and neither [`Process::kill`] nor [`Process::terminate`] ended it.
+    pub fn ended_by_itself(&self) -> bool {
+        !self.is_running() && !self.run().is_ending
     }
 
     /// The exit status, if the process has ended. After a signal, the code is 128 plus the number of the signal.
@@ -164,7 +172,7 @@ impl Run {
         let reply = reply(&mut replies)?;
         let pid = reply.strip_prefix("pid ").and_then(|pid| pid.parse().ok());
         let pid = pid.ok_or_else(|| anyhow!("{} did not start: {reply:?}", program.display()))?;
-        Ok(Self { supervisor, orders, replies, pid })
+        Ok(Self { supervisor, orders, replies, pid, is_ending: false })
     }
 
     fn order(&mut self, signal: &str) -> Result<()> {
@@ -174,6 +182,7 @@ impl Run {
     }
 
     fn end(&mut self) {
+        self.is_ending = true;
         self.orders = None;
         let _ = self.supervisor.wait();
     }

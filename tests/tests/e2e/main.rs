@@ -49,7 +49,7 @@ mod workloads;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use assent_tests::{Assent, ControlPlane, Node};
@@ -119,8 +119,7 @@ fn main() -> Result<ExitCode> {
     }
     let begin = Instant::now();
     let cluster = runtime.block_on(ControlPlane::start())?;
-    let assent = Arc::new(runtime.block_on(Assent::install(&cluster))?);
-    let _restarts = runtime.spawn(restart_like_a_kubelet(Arc::clone(&assent)));
+    let assent = runtime.block_on(Assent::install(&cluster))?;
     eprintln!("Assent is ready after {:.1?}", begin.elapsed());
     let stage = Arc::new(Stage { runtime, node: OnceCell::new(), cluster: Some(cluster) });
     let conclusion = libtest_mimic::run(&arguments, trials(&stage));
@@ -134,17 +133,6 @@ fn main() -> Result<ExitCode> {
         last_warnings(assent.operator().log())?
     );
     Ok(conclusion.exit_code())
-}
-
-/// Restarts the operator of the shared control plane. On a slow machine the operator can lose its lease and exit.
-async fn restart_like_a_kubelet(assent: Arc<Assent>) -> Result<()> {
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        if !assent.operator().is_running() {
-            eprintln!("the operator exited; starting it again");
-            assent.operator().restart()?;
-        }
-    }
 }
 
 /// The last ten warnings and errors of a log.
