@@ -69,7 +69,7 @@ mod tests {
 
     use super::*;
 
-    /// Images of serving stacks, most of them without an accelerator.
+    /// Images of serving stacks. The default patterns must match them.
     const SERVING: [&str; 24] = [
         "vllm/vllm-openai-cpu:v0.11",
         "quay.io/opendatahub/vllm:stable",

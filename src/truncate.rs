@@ -18,7 +18,7 @@ pub fn shorten(text: String, bytes: usize) -> String {
 /// The note of an Event: the cause, then the next command. Only the cause is shortened. A long command is left out,
 /// because a shortened command is useless.
 pub fn note(cause: String, next: &str) -> String {
-    let next = if next.len() <= NOTE_BYTES / 2 { next } else { "" };
+    let next = if next.len() <= NOTE_BYTES * 2 / 3 { next } else { "" };
     shorten(cause, NOTE_BYTES - next.len()) + next
 }
 
@@ -55,7 +55,7 @@ mod tests {
         let command = "; see: kubectl assent explain pod/a -n b";
         let text = note("x".repeat(400), command);
         assert!(text.len() <= NOTE_BYTES && text.ends_with(command), "{text}");
-        assert_eq!(note("cause".to_owned(), &"c".repeat(200)), "cause");
+        assert_eq!(note("cause".to_owned(), &"c".repeat(201)), "cause");
     }
 
     #[test]

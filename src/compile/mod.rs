@@ -171,8 +171,9 @@ impl Context {
         }
     }
 
-    /// Sends one Event for each new result that would not meet a requirement. No person signed it, so it withholds
-    /// nothing. The statuses are written after this call. Without a status, a result is new.
+    /// Sends one Event for each new assessment with an unsigned result that would not meet a requirement, at most
+    /// [`FAILING_AT_ONCE`]. An assessment is new while it has no status. The caller writes the statuses after this call,
+    /// so a later compile does not repeat the Event.
     async fn warn_of_failing(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
         for name in statuses.failing.iter().take(FAILING_AT_ONCE) {
             let counted = statuses.assessments.get(name).and_then(|status| status.conditions.first());

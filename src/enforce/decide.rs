@@ -71,8 +71,8 @@ pub(crate) const LEAST_GRACE: u32 = 1;
 /// The tolerated lag of the watch. The API server may have admitted a pod by a newer Clearance.
 const WATCH_LAG: SignedDuration = SignedDuration::from_secs(1);
 
-/// Decides about the pod `key` at `now`. `evict_individually` contains the UIDs of controllers whose workload cannot be
-/// stopped. The pods of these controllers are evicted.
+/// Decides about the pod `key` at `now`. `evict_individually` contains the UIDs of controllers whose workload the
+/// operator cannot scale down or suspend, or does not any more. The pods of these controllers are evicted.
 pub(crate) fn decide(
     cache: &PodCache,
     evict_individually: &HashSet<String>,

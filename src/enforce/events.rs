@@ -23,12 +23,7 @@ use super::{
     pod::{Deletion, KeptBy, Pod, PodKey},
     subject::{EventSubject, explain, explain_system, why},
 };
-use crate::{
-    api::ClearanceSpec,
-    metrics::Metrics,
-    truncate::{NOTE_BYTES, shorten},
-    watch::background_backoff,
-};
+use crate::{api::ClearanceSpec, metrics::Metrics, truncate, watch::background_backoff};
 
 /// The capacity of the queue, for all namespaces together.
 const QUEUE: usize = 4096;
@@ -240,9 +235,8 @@ impl EventEmitter {
         (type_, reason, action, note): (EventType, &'static str, &'static str, impl Into<Note>),
     ) {
         let Note { cause, next } = note.into();
-        let note = format!("{cause}{next}");
         let EventSubject { api_version, kind, namespace, name, ref uid, owner, system, .. } = *subject;
-        info!(namespace, kind, name, uid = &**uid, system = &**system, reason, "{note}");
+        info!(namespace, kind, name, uid = &**uid, system = &**system, reason, "{cause}{next}");
         let known = clearance.is_some_and(|c| c.systems.contains_key(&**system));
         let itself = About::Itself(reference(namespace, api_version, kind, name, Some(uid.to_string())));
         let root = owner.cloned().map(About::RootOf);
@@ -253,8 +247,8 @@ impl EventEmitter {
             type_,
             reason,
             action,
+            note: truncate::note(cause.clone(), &next),
             cause,
-            note: shorten(note, NOTE_BYTES),
             backoff: background_backoff().build(),
         };
         if !self.queue.push(namespace, event) {

@@ -1,12 +1,13 @@
 //! Limits the number of concurrent requests by additive increase and multiplicative decrease (RFC 5681).
 //!
 //! ```text
-//!  INITIAL ──answered──► +1 … MAX ──overloaded──► half, after a pause ──nothing left to do──► INITIAL
-//!                                                         └─ overloaded ──► half, a longer pause … 1, MAX_PAUSE
+//!  INITIAL ──answered──► +1 … MAX ──overloaded──► half at once, then a pause ──nothing left to do──► INITIAL
+//!                                                   └─ overloaded again ──► half, a longer pause … limit 1, MAX_PAUSE
 //! ```
 //!
-//! The limit starts low, so that the first of many requests gets its response as fast as a single request. The pause
-//! doubles with each further overload, so that many waiting pods do not increase the load of an overloaded API server.
+//! The limit starts low, so that the first of many requests gets its response as fast as a single request. No
+//! request starts during a pause. Each further overload after a pause doubles the next pause, so that many waiting pods
+//! do not increase the load of an overloaded API server. An answer sets the pause back to zero.
 
 use std::time::Duration;
 

@@ -6,8 +6,8 @@
 //!       └── changed during the run: due once more    └─ failed ────────────► due after a back-off
 //! ```
 //!
-//! A key has at most one run at a time. Between two runs, the key rests for a minimum time. All changes during the rest
-//! cause one run. So a key that changes often uses a bounded share of the time.
+//! A key has at most one run at a time. After each run, the key rests. The run chooses the length of the rest, up to
+//! [`MAX_REST`]. All changes during the rest cause one run. So a key that changes often does not run all the time.
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -404,7 +404,8 @@ fn small() -> Options {
     Options { without: vec![Component::Scheduler, Component::Kwok], ..Options::default() }
 }
 
-/// Creates a Deployment of two pods with a grace period of ten minutes. KWOK deletes such pods at once.
+/// Creates a Deployment of two pods with a grace period of ten minutes. When a user deletes such a pod,
+/// KWOK removes it at once and ignores the grace period.
 async fn deploy(cluster: &ControlPlane, name: &str, limits: serde_json::Value) -> Result<()> {
     let containers = json!([{ "name": "main", "image": name, "resources": { "limits": limits } }]);
     let deployment = json!({

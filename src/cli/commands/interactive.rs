@@ -52,7 +52,7 @@ struct Item {
     other_roles: Vec<String>,
 }
 
-/// The options that apply to every decision.
+/// The options of the command line. They apply to every version that the walk shows. A rejection ignores `until`.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     /// The end of the approvals, as typed and as parsed.

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, stdout};
 /// The maximum width of a text, in columns. Longer lines are hard to read, even on a wide terminal.
 const MAX_PROSE: usize = 100;
 
-/// The minimum width of a text, in columns.
+/// Sentences never wrap at fewer columns than this.
 const MIN_PROSE: usize = 40;
 
 /// The width of the terminal on standard output. `None` if there is no terminal, or if its width is unknown.
@@ -17,7 +17,8 @@ pub fn width() -> Option<usize> {
     terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0)
 }
 
-/// The width of a text, in columns.
+/// The column at which sentences wrap: the width of the terminal, from [`MIN_PROSE`] to [`MAX_PROSE`]. Without a terminal,
+/// [`MAX_PROSE`].
 pub fn prose() -> usize {
     width().unwrap_or(MAX_PROSE).clamp(MIN_PROSE, MAX_PROSE)
 }

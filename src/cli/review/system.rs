@@ -1,7 +1,7 @@
-//! Shows a system and the requirements of its risk level. A reader of this part needs no knowledge of containers.
+//! Shows a system, its documents, and the requirements of its risk level. A reader of this part needs no knowledge of containers.
 //!
 //! ```text
-//!  AISystem ──► SYSTEM, DOCUMENTS        RiskLevel ──► RISK LEVEL
+//!  AISystem ──► SYSTEM, with the documents for an approval        RiskLevel ──► RISK LEVEL
 //! ```
 
 use std::time::Duration;

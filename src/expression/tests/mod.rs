@@ -35,7 +35,8 @@ fn spec(plural: &str) -> Type {
     fields["spec"].clone()
 }
 
-/// The variables of a risk level.
+/// The variables that the tested expressions can read. They resemble the variables of a requirement. Only the tests
+/// have `now` and `any`.
 static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
     let metadata = [("name", Type::String), ("labels", Type::map(Type::String))];
     [

@@ -274,7 +274,7 @@ fn harmless() -> Vec<Change<core::PodSpec>> {
     ]
 }
 
-/// Changes that can select a model and that no field of a runtime can express.
+/// Changes of a pod that can change what it runs. A `Runtime` has no field for them, so the changed pod never matches.
 fn unmatchable() -> Vec<Change<core::PodSpec>> {
     fn volume(pod: &mut core::PodSpec, kind: &str) {
         let value = serde_json::json!({ "name": "extra", kind: {} });

@@ -152,6 +152,8 @@ pub async fn a_restarted_api_server_refuses_governed_pods_for_at_most_half_a_min
         pod["metadata"]["namespace"] = json!("default");
         pod.to_string()
     });
+    let job =
+        scene.workload("batch/v1", "Job", "probe", &assent_tests::pod_spec(&container("1"))).to_string();
     let restarts = std::env::var(RESTARTS).ok().and_then(|count| count.parse().ok()).unwrap_or(1);
     for restart in 1..=restarts {
         cluster.kill(Component::ApiServer)?;
@@ -161,13 +163,14 @@ pub async fn a_restarted_api_server_refuses_governed_pods_for_at_most_half_a_min
         while ready.elapsed() < last + Duration::from_secs(5) {
             let create = ["create", "--dry-run=server", "-f", "-"];
             let said = cluster.kubectl_stdin(Person::Dev, &create, &pod).await?;
+            let of_job = cluster.kubectl_stdin(Person::Dev, &create, &job).await?;
             let ungoverned = cluster.kubectl_stdin(Person::Admin, &create, &free).await?;
             ensure!(ungoverned.status.success(), "an ungoverned pod was refused: {}", ungoverned.stderr);
-            if !said.status.success() {
+            for refusal in [&said, &of_job].into_iter().filter(|said| !said.status.success()) {
                 ensure!(
-                    said.stderr.contains("failed to find resource referenced by paramKind"),
+                    refusal.stderr.contains("failed to find resource referenced by paramKind"),
                     "{}",
-                    said.stderr
+                    refusal.stderr
                 );
                 (last, refusals) = (ready.elapsed(), refusals + 1);
                 ensure!(last < Duration::from_secs(35), "refused for {last:.1?} after it was ready");

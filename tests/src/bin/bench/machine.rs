@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use assent_tests::{Assent, Process, root, until};
 use serde_json::{Value, json};
 
+use crate::Scale;
 use crate::rest::Rest;
 
 /// The clock ticks per second (`USER_HZ`). It is 100 on every Linux that Kubernetes supports.
@@ -57,6 +58,19 @@ pub fn processor(process: &Process) -> Result<Duration> {
     let ticks =
         fields.get(11..13).context("a short /proc/PID/stat")?.iter().map(|field| field.parse::<f64>());
     Ok(Duration::from_secs_f64(ticks.sum::<Result<f64, _>>()? / TICKS))
+}
+
+/// The share of a core that the operator uses, in percent, for each round. All rounds together take `scale.quiet`.
+pub async fn share(assent: &Assent, scale: &Scale) -> Result<Vec<f64>> {
+    let round = scale.quiet / u32::try_from(scale.rounds)?;
+    let mut share = Vec::new();
+    for _ in 0..scale.rounds {
+        let before = processor(assent.operator())?;
+        tokio::time::sleep(round).await;
+        let used = processor(assent.operator())?.saturating_sub(before);
+        share.push(100.0 * used.as_secs_f64() / round.as_secs_f64());
+    }
+    Ok(share)
 }
 
 /// Waits until the operator has used less than 60 ms of processor time in two seconds.

@@ -6,13 +6,15 @@
 //!       ├─ release   from an approval to the pod, or to the last of many  ├─► Row ─► table, JSON, chart
 //!       ├─ revoke    from a revocation to the last pod                    │
 //!       ├─ expire    from the end of many approvals to the last Clearance │
-//!       └─ scale     the operator's memory, idle cost and start           ┘
+//!       ├─ scale     the operator's memory, idle cost and start           │
+//!       └─ evidence  the operator's cost of results and expressions       ┘
 //! ```
 
 #![forbid(unsafe_code)]
 
 mod chart;
 mod create;
+mod evidence;
 mod expire;
 mod leave;
 mod machine;
@@ -49,7 +51,7 @@ struct Arguments {
     /// The number of rounds.
     #[arg(long)]
     rounds: Option<usize>,
-    /// The number of AI systems for the part `scale`.
+    /// The number of AI systems for the parts `scale` and `evidence`.
     #[arg(long, env = "ASSENT_BENCH_SYSTEMS")]
     systems: Option<usize>,
     /// The number of pods for the part `scale`.
@@ -73,6 +75,7 @@ enum Measure {
     Revoke,
     Expire,
     Scale,
+    Evidence,
 }
 
 /// The size of each part.
@@ -181,6 +184,7 @@ async fn measure(cluster: &ControlPlane, part: Measure, scale: &Scale) -> Result
         Measure::Revoke => revoke::measure(cluster, &assent, scale).await,
         Measure::Expire => expire::measure(cluster, &assent, scale).await,
         Measure::Scale => scale::measure(cluster, &assent, scale).await,
+        Measure::Evidence => evidence::measure(cluster, &assent, scale).await,
     };
     measured
         .with_context(|| format!("The last lines of the operator's log:\n{}", assent.operator().log_tail(20)))

@@ -191,7 +191,7 @@ async fn grow(rest: &Rest, assent: &Assent, before: Size, size: Size) -> Result<
     }
     assent.operator().restart()?;
     progress(&format!("{size}: waiting for all systems to be cleared"));
-    cleared(rest, size.systems).await?;
+    cleared(rest, "scale-", size.systems).await?;
     let govern = json!({ "metadata": { "labels": { "assent.dev/mode": "enforce" } } });
     let govern = |name| patch(&format!("/api/v1/namespaces/{name}"), &govern);
     rest.all(namespaces().map(govern).collect::<Result<_>>()?, 16).await?;
@@ -199,11 +199,12 @@ async fn grow(rest: &Rest, assent: &Assent, before: Size, size: Size) -> Result<
     machine::quiet(assent).await
 }
 
-async fn cleared(rest: &Rest, systems: usize) -> Result<()> {
+/// Waits until exactly this number of systems is cleared in the namespaces with the prefix.
+pub async fn cleared(rest: &Rest, prefix: &str, systems: usize) -> Result<()> {
     slowly("all systems to be cleared", async || {
         let mut cleared = 0;
         list(rest, "/apis/assent.dev/v1alpha1/clearances", |clearance: Clearance| {
-            if clearance.metadata.namespace.is_some_and(|namespace| namespace.starts_with("scale-")) {
+            if clearance.metadata.namespace.is_some_and(|namespace| namespace.starts_with(prefix)) {
                 cleared +=
                     clearance.spec.systems.values().filter(|system| !system.cleared.is_empty()).count();
             }
@@ -218,7 +219,7 @@ async fn cleared(rest: &Rest, systems: usize) -> Result<()> {
 }
 
 /// Polls once per second, to add little load.
-async fn slowly(what: &str, mut probe: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+pub async fn slowly(what: &str, mut probe: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
     until(TIMEOUT, what, async || {
         sleep(Duration::from_secs(1)).await;
         Ok(probe().await?.then_some(()))
@@ -233,14 +234,7 @@ async fn idle(rest: &Rest, assent: &Assent, scale: &Scale, size: Size) -> Result
     machine::quiet(assent).await?;
     count_requests(rest).await?;
     let before = requests(rest).await?;
-    let round = scale.quiet / u32::try_from(scale.rounds)?;
-    let mut share = Vec::new();
-    for _ in 0..scale.rounds {
-        let processor = machine::processor(assent.operator())?;
-        sleep(round).await;
-        let used = machine::processor(assent.operator())?.saturating_sub(processor);
-        share.push(100.0 * used.as_secs_f64() / round.as_secs_f64());
-    }
+    let share = machine::share(assent, scale).await?;
     let per_minute = (requests(rest).await? - before) / (scale.quiet.as_secs_f64() / 60.0);
     let row = |measure: String, unit, assent, goal| Row {
         measure,
@@ -360,7 +354,7 @@ async fn everything(rest: &Rest) -> Result<(Duration, f64)> {
 
 /// Reads all objects of a kind in pages, as the operator does. Returns their size in bytes.
 #[allow(clippy::cast_precision_loss, reason = "sizes are small")]
-async fn list<T: DeserializeOwned + Clone>(
+pub async fn list<T: DeserializeOwned + Clone>(
     rest: &Rest,
     path: impl AsRef<str>,
     mut take: impl FnMut(T),
