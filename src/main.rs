@@ -3,12 +3,18 @@
 #![forbid(unsafe_code)]
 
 use std::{
+    collections::BTreeSet,
     io::{IsTerminal, Write},
     net::SocketAddr,
     process::ExitCode,
 };
 
-use assent::{admission, api, images::ImagePatterns, operator, policy::Accelerators};
+use assent::{
+    admission, api,
+    images::ImagePatterns,
+    operator,
+    policy::{Accelerators, ClusterVariable},
+};
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
@@ -50,6 +56,9 @@ enum Command {
         /// annotation.
         #[arg(long, env = "ASSENT_ACCELERATORS", default_value = "")]
         accelerators: Accelerators,
+        /// Optional variables of the expressions of risk levels, with commas between them: networkPolicies, claims.
+        #[arg(long, env = "ASSENT_EXPRESSION_VARIABLES", default_value = "", value_parser = ClusterVariable::list)]
+        expression_variables: BTreeSet<ClusterVariable>,
         /// Format of the log.
         #[arg(long, value_enum, default_value_t = LogFormat::Json)]
         log_format: LogFormat,
@@ -87,13 +96,14 @@ fn main() -> ExitCode {
             service_account,
             identity,
             image_patterns: images,
+            expression_variables: variables,
             accelerators,
             log_format,
             log_level,
         } => {
             log(log_format, &log_level);
             let account = admission::Operator { namespace, service_account, accelerators };
-            run(operator::Options { listen, account, identity, images }).map_err(Into::into)
+            run(operator::Options { listen, account, identity, images, variables }).map_err(Into::into)
         }
         Command::Crds => print(&api::definitions()).map_err(Into::into),
         Command::Policies { namespace, service_account, accelerators } => {

@@ -117,7 +117,8 @@ pub struct Metrics {
     clearances_expiring: Family<ExpiringLabels, Gauge>,
     /// Pods with signs of an AI workload that belong to no system.
     pub shadow_pods: Family<NamespaceLabel, Gauge>,
-    /// Pods whose grace period is over, but whose end the kubelet has not reported.
+    /// Pods that exist after the grace period of their risk level. The kubelet has not confirmed their end, or
+    /// finalizers keep them.
     pub overdue_pods: Gauge,
     /// The duration of release requests in seconds.
     pub release_seconds: Histogram,

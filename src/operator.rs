@@ -10,7 +10,7 @@
 //! facts, the new leader could restore a clearance that the previous leader has withdrawn. A standby may watch pods,
 //! because the API server checks every release.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use futures::FutureExt;
 use kube::{Client, Config};
@@ -26,6 +26,7 @@ use crate::{
     images::{ImagePatterns, Signs},
     leader::Leadership,
     metrics::Metrics,
+    policy::ClusterVariable,
     watch::Watches,
 };
 
@@ -40,6 +41,8 @@ pub struct Options {
     pub identity: String,
     /// The images of AI workloads.
     pub images: ImagePatterns,
+    /// The optional variables of expressions.
+    pub variables: BTreeSet<ClusterVariable>,
 }
 
 /// The reason why the operator ended.
@@ -79,15 +82,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let leadership = Leadership::new(client.clone(), &options.account.namespace, options.identity.clone());
     let shutdown = shutdown().map_err(Error::Signal)?.shared();
     let serving = serve(options.listen, Arc::clone(&health), Arc::clone(&metrics));
-    let working = work(
-        client,
-        options.account,
-        options.images,
-        &leadership,
-        &health,
-        (metrics, watches),
-        shutdown.clone(),
-    );
+    let working = work(client, options.clone(), &leadership, &health, (metrics, watches), shutdown.clone());
     tokio::select! {
         served = serving => served.map_err(|source| Error::Listen { address: options.listen, source }),
         worked = working => worked,
@@ -104,8 +99,7 @@ async fn client() -> Result<Client, Error> {
 
 async fn work(
     client: Client,
-    account: admission::Operator,
-    images: ImagePatterns,
+    Options { account, images, variables, .. }: Options,
     leadership: &Leadership,
     health: &Health,
     (metrics, watches): (Arc<Metrics>, Arc<Watches>),
@@ -122,7 +116,7 @@ async fn work(
         leading.clone(),
         shutdown.clone(),
     );
-    let writing = write(client, account, (metrics, watches), leading.clone(), shutdown.clone());
+    let writing = write(client, account, variables, (metrics, watches), leading.clone(), shutdown.clone());
     let standby_shutdown = async {
         shutdown.await;
         if *leading.borrow() {
@@ -152,6 +146,7 @@ async fn work(
 async fn write(
     client: Client,
     account: admission::Operator,
+    variables: BTreeSet<ClusterVariable>,
     (metrics, watches): (Arc<Metrics>, Arc<Watches>),
     mut leading: state::Receiver<bool>,
     shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static,
@@ -166,7 +161,7 @@ async fn write(
     }
     let retrying = enforce::retry_workloads::run(client.clone(), &watches, shutdown.clone());
     let compiling =
-        compile::run(client.clone(), Arc::clone(&metrics), Arc::clone(&watches), shutdown.clone());
+        compile::run(client.clone(), variables, Arc::clone(&metrics), Arc::clone(&watches), shutdown.clone());
     tokio::join!(compiling, guarding, retrying);
     Ok(())
 }

@@ -38,8 +38,9 @@
 //! denies them before it evaluates the match conditions. So the policy for updates has no parameter. An update of a pod
 //! that is not held must never depend on a `Clearance`.
 //!
-//! On an API server without mutating policies ([`HoldMethod::Refuse`]), no policy can hold a pod, so assent-pod-create
-//! refuses each uncleared pod. The client of the approver fills in the approver, and assent-approvals checks it.
+//! On an API server without mutating policies ([`HoldMethod::Refuse`]), no policy can add the gate. So
+//! assent-pod-create refuses each uncleared pod whose manifest does not contain gate and label. The client of the
+//! approver fills in the approver, and assent-approvals checks it.
 
 mod authors;
 mod cel;

@@ -101,7 +101,7 @@ fn gate(operator: &Operator) -> [PolicyObject; 2] {
     mutating("assent-gate", &PODS, &[("not-cleared", condition)], patch, "IfNeeded")
 }
 
-/// Refuses a pod that has the label without the gate. This policy needs no `Clearance`.
+/// Refuses a pod that has the label without the gate, or has an annotation of Assent. It needs no `Clearance`.
 fn held_create() -> [PolicyObject; 2] {
     let scope = MatchScope { label: Some(Label::Present(HELD_LABEL)), params: ParamUse::Unread, ..PODS };
     let rules = vec![label_follows_gate(), no_record_yet()];
@@ -280,8 +280,8 @@ fn release(operator: &Operator) -> [PolicyObject; 2] {
                 system("object")
             ),
         },
-        // If the pod template contained the gate and the label, this rule did not check the pod at its creation. Or the
-        // risk level allowed a longer grace period then.
+        // assent-pod-create does not match a pod with the label, so this rule did not check the pod at its creation.
+        // Since then, the limit of the risk level can also have become shorter.
         grace::bounded("object"),
     ];
     let lifted = format!(

@@ -25,7 +25,7 @@ pub enum PolicyObject {
     Mutating(MutatingAdmissionPolicy),
     /// Activates a [`PolicyObject::Mutating`].
     MutatingBinding(MutatingAdmissionPolicyBinding),
-    /// Refuses objects.
+    /// Refuses requests, or admits them with a warning or an entry in the audit log.
     Validating(ValidatingAdmissionPolicy),
     /// Activates a [`PolicyObject::Validating`].
     ValidatingBinding(ValidatingAdmissionPolicyBinding),

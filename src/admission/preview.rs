@@ -10,7 +10,7 @@
 //! no cost to their creation.
 //!
 //! Controllers create most pods, and they ignore warnings. So this policy checks the workloads that people apply. It
-//! skips objects that a controller owns, such as the `ReplicaSet` of a Deployment.
+//! skips workloads that a controller owns, such as the `ReplicaSet` of a Deployment.
 
 use super::{
     Operator, PolicyObject,

@@ -78,8 +78,8 @@ fn approvals() -> [PolicyObject; 2] {
             else_say: "'spec.notAfter ' + string(object.spec.notAfter) + ' is in the past: choose a later time'".to_owned(),
         },
         Rule {
-            // An approval with a future date could be kept and used to lift a later revocation. A rejection or
-            // revocation may have any date. The API server's time has whole seconds.
+            // An approval with a future date could be kept and used to lift a later revocation. Every other decision
+            // may have any date. The API server's time has whole seconds.
             holds: on("CREATE", "!has(object.spec.signature) || object.spec.decision != 'Approve' || timestamp(object.spec.signature.signedAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
             else_say: "'spec.signature.signedAt ' + string(object.spec.signature.signedAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': apply it after that time, or correct the clock of the signing machine and sign again'".to_owned(),
         },

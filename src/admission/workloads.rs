@@ -1,6 +1,7 @@
 //! The operator annotates workloads so that their controllers retry. Such a request may change only the metadata of
 //! the workload. RBAC cannot express this limit, so this policy enforces it. The operator scales workloads through the
-//! `scale` subresource, which the policy does not match.
+//! `scale` subresource, which the policy does not match. The policy does not match Jobs either, because the operator
+//! suspends and resumes Jobs.
 
 use super::{
     Operator, PolicyObject,

@@ -90,7 +90,8 @@ pub struct AISystemSpec {
     pub suppliers: Vec<Provider>,
 
     /// Other AI systems that this system needs, for example because it reads their output (EU AI Act annex IV 2(a)).
-    /// Default: none. Example: `[{ name: fraud-detector }]`.
+    /// The operator does not check them. Without `--force`, `kubectl assent decommission` does not end a system that is
+    /// listed here. Default: none. Example: `[{ name: fraud-detector }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub depends_on: Vec<SystemReference>,
@@ -131,11 +132,11 @@ pub enum OwnerKind {
     Group,
 }
 
-/// The organisation that provides a system (EU AI Act article 3(3)).
+/// An organisation that provides a system (EU AI Act article 3(3)) or supplies hosted models.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Provider {
-    /// Name of the organisation. Example: `Acme Bank SE`.
+    /// Name of the organisation. For a supplier, this is the `provider` of its hosted models. Example: `Acme Bank SE`.
     #[schemars(length(min = 1, max = 256))]
     pub name: String,
     /// Certifications that the provider holds. Default: none.
@@ -190,8 +191,8 @@ pub struct Document {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub version: Option<String>,
-    /// Dates of the last and the next review. Approvers sign them if the risk level withholds versions while the review
-    /// of a document is overdue. Default: none. Example: `{ last: 2026-09-01T00:00:00Z }`.
+    /// Dates of the last and the next review. Approvers sign them if the risk level requires the document and withholds
+    /// versions while its review is overdue. Default: none. Example: `{ last: 2026-09-01T00:00:00Z }`.
     #[serde(default, skip_serializing_if = "ReviewDates::is_empty")]
     pub review: ReviewDates,
 }
@@ -237,9 +238,10 @@ pub struct AISystemStatus {
     pub observed_generation: Option<i64>,
 
     /// Conditions of the system. `Cleared`: whether a version may run. `Ready`: whether the system is as wanted, for
-    /// tools that use kstatus: cleared or decommissioned. `Stalled`: whether a person must act, because waiting does
-    /// not help. `PodsHeld`: whether pods are held. `ClearanceExpiring`: a clearance ends soon. `ReviewsOverdue`:
-    /// reviews are overdue, and the level only warns. Absent before the first status.
+    /// tools that use kstatus: decommissioned, or cleared without an error in its successors. `Stalled`: whether a
+    /// person must act, because waiting does not help. `PodsHeld`: whether pods are held. `ClearanceExpiring`: a
+    /// clearance ends soon. `ReviewsOverdue`: reviews are overdue, and the level only warns. Absent before the first
+    /// status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

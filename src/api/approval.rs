@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{AssessmentSpec, Conditions, Digest, Text, conditions_schema};
 
 /// Decision of one person in one role on one subject digest, or on assessments for this digest. No user can edit or
-/// delete an `Approval`. A later rejection or revocation supersedes an approval. A later approval is valid in addition
-/// to an earlier approval.
+/// delete an `Approval`. A later revocation ends an approval. A later rejection by the same person in the same role
+/// ends it too. A later approval is valid in addition to an earlier approval.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
@@ -58,9 +58,10 @@ pub struct ApprovalSpec {
     /// Example: the output of `kubectl get modelversion NAME -o jsonpath='{.status.subjectDigest}'`.
     pub subject_digest: Digest,
 
-    /// Decision of the person. `Approve`: the version may run. `Reject`: the version may not run until the same user
-    /// approves it in the same role. `Revoke`: all earlier approvals are void, so every role must approve again.
-    /// `Attest`: the results in `assessments` count, whether they are good or bad.
+    /// Decision of the person. `Approve`: the person approves the version in the role. `Reject`: the version may not
+    /// run until the same user approves it in the same role. A rejection counts only in a role that the risk level
+    /// requires, or in any role if the level requires none. `Revoke`: all earlier approvals are void, so every required
+    /// role must approve again. `Attest`: the results in `assessments` count, whether they are good or bad.
     /// Example: `Approve`.
     pub decision: Decision,
 
@@ -82,8 +83,8 @@ pub struct ApprovalSpec {
     pub reason: Option<String>,
 
     /// Time at which the approval ends. It must be in the future, unless the decision is signed. The validity of the
-    /// risk level can end the approval earlier. Default: none, so only this validity ends the approval.
-    /// Example: `2027-03-31T00:00:00Z`.
+    /// risk level can end the approval earlier. Rejections and revocations have no end, and ignore this time.
+    /// Default: none, so only the validity of the risk level ends the approval. Example: `2027-03-31T00:00:00Z`.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -94,12 +95,13 @@ pub struct ApprovalSpec {
     pub not_after: Option<Time>,
 
     /// Person who decided. Leave this field out. The API server sets it from the request. Before Kubernetes 1.36, the
-    /// `kubectl assent` plugin sets it. Absent in a signed decision.
+    /// `kubectl assent` plugin sets it. Absent in a signed decision. Example: `{ user: alice@acme-bank.example }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approver: Option<Approver>,
 
     /// Signature of the decision by a key that the `ApproverRole` lists. The owner of the key is the approver, and any
     /// account may apply the object. Default: none, so the user who creates the object is the approver.
+    /// Example: `{ signedAt: 2026-11-24T12:00:00Z, ssh: "-----BEGIN SSH SIGNATURE-----…" }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Signature>,
 }

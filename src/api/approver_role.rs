@@ -42,6 +42,7 @@ pub struct ApproverRoleSpec {
     /// Keys whose signatures count as decisions in this role. If you remove a key, approvals and results that this key
     /// signed no longer clear a version. Verified rejections and revocations stay in effect. Default: none, so no
     /// signature counts.
+    /// Example: `[{ approver: { user: alice@acme-bank.example }, publicKey: ssh-ed25519 AAAAC3… alice }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub keys: Vec<ApproverKey>,

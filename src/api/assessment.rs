@@ -101,7 +101,8 @@ pub struct AssessmentResult {
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[ -~]+$"))]
     pub metric: Text,
 
-    /// Measured value as a decimal number in quotes, at most 12 digits before and after the point. Example: `"0.031"`.
+    /// Measured value as a decimal number in quotes, with at most 12 digits before the point and at most 12 after it.
+    /// Example: `"0.031"`.
     pub value: Decimal,
 
     /// Direction in which the value is better: `HigherIsBetter` or `LowerIsBetter`. Example: `LowerIsBetter`.

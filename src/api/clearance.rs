@@ -74,7 +74,8 @@ pub struct SystemClearance {
     #[schemars(length(max = 32))]
     pub cleared: Vec<ClearedVersion>,
 
-    /// Versions that may not run, with the reasons for Events about held pods. Default: none.
+    /// Newest versions that may not run, with the reasons for Events about held pods. At most 16 versions are listed,
+    /// and fewer if the object has no room. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub withheld: Vec<WithheldVersion>,
@@ -109,8 +110,8 @@ pub struct ClearedVersion {
     pub model_version: String,
     /// Digest of the approved content. Example: `sha256:` and 64 hexadecimal digits.
     pub subject_digest: Digest,
-    /// Time from which the version may not run, in whole seconds like the creation time of a pod.
-    /// Example: `2027-03-31T00:00:00Z`.
+    /// Time from which the version may not run, in whole seconds like the creation time of a pod. If the clearance has
+    /// no end, the time is `9999-12-30T00:00:00Z`. Example: `2027-03-31T00:00:00Z`.
     pub not_after: Time,
     /// Containers and volumes that a pod of this version must have.
     pub runtime: SharedRuntime,

@@ -14,7 +14,8 @@ pub struct HostedModel {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 
-    /// Organisation that hosts the model. Its certifications are in `spec.suppliers`. Example: `OpenAI`.
+    /// Organisation that hosts the model. The entry of `spec.suppliers` with exactly this name states its
+    /// certifications. Example: `OpenAI`.
     #[schemars(length(min = 1, max = 256))]
     pub provider: String,
 

@@ -115,8 +115,8 @@ pub const GATE: &str = "assent.dev/clearance";
 /// `kubectl`, watches and the admission policy that guards the release select held pods by this label.
 pub const HELD_LABEL: &str = "assent.dev/held";
 
-/// The label of a Job or `CronJob` that Assent suspends. Assent does not resume a Job without this label, because a
-/// user suspended that Job.
+/// The label of a Job or `CronJob` that Assent suspends. Assent does not resume a Job without this label, because
+/// another party suspended that Job.
 pub const SUSPENDED_LABEL: &str = "assent.dev/suspended";
 
 /// The label of a `ControllerRevision` with the manifest of a pod without an owner, which the operator stopped. The

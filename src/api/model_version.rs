@@ -55,7 +55,7 @@ pub struct ModelVersionSpec {
     pub system: String,
 
     /// Containers and volumes that a pod of this version must have. `kubectl assent capture` writes them for a
-    /// workload.
+    /// workload. Example: `{ containers: [{ name: vllm, image: vllm/vllm-openai@sha256:… }] }`.
     pub runtime: SharedRuntime,
 
     /// Origin of the model: data, base model, tests and others. The risk level can require parts of it.
@@ -211,7 +211,8 @@ pub struct RequirementStatus {
     /// Example: `2026-12-01T10:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
-    /// Name of a newer `Assessment` that no person signed. Absent if there is none.
+    /// Name of an `Assessment` that awaits a signature in the required role. It is not older than the signed result.
+    /// One that would not meet the requirement takes precedence. Absent if there is none.
     /// Example: `credit-scorer-v1-fairness-2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]

@@ -14,7 +14,7 @@ use super::{AssessmentKind, Decimal, Direction};
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredAssessment {
-    /// Name of the requirement in this level. Messages and controls name it. Example: `fairness-sex`.
+    /// Name of the requirement in this level. Messages and statuses name it. Example: `fairness-sex`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 
@@ -65,8 +65,8 @@ pub struct RequiredAssessment {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub role: String,
 
-    /// Whether signatures by owners of the system, and by authors of the version or the system, do not count.
-    /// Default: false. Example: `true`.
+    /// Whether signatures by owners of the system, and by authors of the version or the system, do not count. Before
+    /// Kubernetes 1.36 authors are not known, and their signatures count. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub independent: bool,
 

@@ -14,13 +14,15 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("!has(self.last) || !has(self.next) || self.last < self.next", "the last review must be before the next review"))]
 pub struct ReviewDates {
-    /// Time of the last review. Default: none. Example: `2026-09-01T00:00:00Z`.
+    /// Time of the last review. If the risk level sets `maxAge`, a review without this time is overdue. Default: none.
+    /// Example: `2026-09-01T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("self < timestamp('9000-01-01T00:00:00Z')", "the year must be before 9000"))]
     pub last: Option<Time>,
 
     /// Time at which the next review is due. From this time on, the review is overdue. Default: none, so only the
-    /// `maxAge` of the risk level applies. Example: `2027-09-01T00:00:00Z`.
+    /// `maxAge` of the risk level applies. If the level requires reviews without `maxAge`, a review without this time
+    /// is overdue. Example: `2027-09-01T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("self < timestamp('9000-01-01T00:00:00Z')", "the year must be before 9000"))]
     pub next: Option<Time>,
@@ -31,7 +33,8 @@ pub struct ReviewDates {
 #[serde(rename_all = "camelCase")]
 pub struct RequiredReview {
     /// Longest time since the last review, as a Go duration with the units `h`, `m`, `s` and `ms`, at most `87600h`.
-    /// Default: none, so only the stated date of the next review applies. Example: `8760h`, which is one year.
+    /// A review without the time of the last review is then overdue. Default: none, so each risk or document must state
+    /// the date of its next review. Example: `8760h`, which is one year.
     #[serde(
         default,
         deserialize_with = "super::duration::optional",

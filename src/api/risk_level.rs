@@ -191,16 +191,16 @@ pub struct OnLoss {
 
     /// Seconds from the loss of clearance to the end of the last pod, from 0 to 3600. `mode` applies in the first half.
     /// Then Assent deletes the remaining pods. The `terminationGracePeriodSeconds` of a pod, and the grace period of
-    /// any deletion, can be at most half of this value, because a node does not shorten a stop that has begun.
-    /// Default: 60. Example: `300`.
+    /// any deletion, can be at most half of this value, because a node does not shorten a stop that has begun. This
+    /// limit is at least one second. Default: 60. Example: `300`.
     #[serde(default = "default_grace")]
     #[schemars(range(min = 0, max = 3600), extend("format" = "int32"))]
     pub grace_period_seconds: u32,
 
     /// Whether running pods carry the end of their clearance as `activeDeadlineSeconds`. The kubelet then stops them
     /// even if the operator and the API server are down. After a renewal the operator replaces the pods. Pods of Jobs
-    /// and pods without an owner are not replaced: they end with their first clearance. Default: false.
-    /// Example: `true`.
+    /// and pods without an owner are not replaced. They end when the clearance with which they started ends.
+    /// Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dead_man_switch: bool,
 }

@@ -27,15 +27,18 @@ use super::{Text, Volume};
 #[allow(clippy::struct_excessive_bools, reason = "each is a field of the pod API")]
 pub struct Runtime {
     /// Containers of the pod. The order does not matter.
+    /// Example: `[{ name: vllm, image: vllm/vllm-openai@sha256:… }]`.
     #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub containers: Vec<Container>,
 
     /// Init containers of the pod. The order matters. Default: none.
+    /// Example: `[{ name: download, image: registry.example.org/download@sha256:… }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub init_containers: Vec<Container>,
 
     /// Volumes of the pod. The order does not matter. Default: none.
+    /// Example: `[{ name: weights, persistentVolumeClaim: { claimName: weights } }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub volumes: Vec<Volume>,
@@ -130,16 +133,18 @@ pub struct Container {
     pub restart_policy: Option<Text>,
 
     /// Environment variables in this order, without those that `mayVary` names. Default: none.
+    /// Example: `[{ name: HF_HOME, value: /cache/huggingface }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub env: Vec<EnvVar>,
 
     /// `ConfigMaps` and Secrets whose keys become environment variables, in this order. Default: none.
+    /// Example: `[{ configMapRef: { name: model-settings } }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub env_from: Vec<EnvFrom>,
 
-    /// Mounts of volumes, in this order. Default: none.
+    /// Mounts of volumes, in this order. Default: none. Example: `[{ name: cache, mountPath: /cache }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub volume_mounts: Vec<VolumeMount>,

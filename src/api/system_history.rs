@@ -48,8 +48,8 @@ pub struct HistoryEntry {
     pub at: Time,
 
     /// Kind of the change. `Changed`: a user changed or replaced the object, and this altered a verdict. `Deleted`: a
-    /// user deleted the object. `Cleared`: the version may run from now on. `Withheld`: the version may not run from
-    /// now on. Example: `Withheld`.
+    /// user deleted the object, and perhaps created it again. `Cleared`: the version may run from now on. `Withheld`:
+    /// the version may not run from now on. Example: `Withheld`.
     pub change: Change,
 
     /// Object that changed, as kind and name. Example: `modelversion/v2` or `risklevel/high`.

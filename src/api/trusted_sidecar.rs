@@ -63,26 +63,31 @@ pub struct TrustedSidecarSpec {
 #[serde(rename_all = "camelCase")]
 pub struct Trusted {
     /// Containers that a pod may have in addition. Default: none.
+    /// Example: `[{ name: istio-proxy, image: docker.io/istio/proxyv2@sha256:… }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub containers: Vec<TrustedContainer>,
 
     /// Init containers that a pod may have in addition, at any position. Default: none.
+    /// Example: `[{ name: istio-init, image: docker.io/istio/proxyv2@sha256:… }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub init_containers: Vec<TrustedContainer>,
 
     /// Volumes that a pod may have in addition, by name and source. Default: none.
+    /// Example: `[{ name: istio-envoy, emptyDir: {} }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub volumes: Vec<Volume>,
 
     /// Mounts that any container may have in addition. They cannot be mounts of approved volumes. Default: none.
+    /// Example: `[{ name: secrets, mountPath: /vault/secrets }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub volume_mounts: Vec<VolumeMount>,
 
     /// Variables that any container may have in addition, with exactly these values. Default: none.
+    /// Example: `[{ name: VAULT_ADDR, value: https://vault.example.org }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub env: Vec<EnvVar>,

@@ -40,7 +40,7 @@ impl Next {
 /// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The connection flags or the kubeconfig do not name a cluster.
+    /// The kubeconfig is not valid, or does not have the context, cluster or user of the connection flags.
     #[error("cannot find the cluster to connect to: {0}")]
     Kubeconfig(#[from] KubeconfigError),
     /// There is no kubeconfig, and the program does not run in a pod with credentials.
@@ -250,7 +250,8 @@ pub enum Error {
     CheckFailed {
         /// The number of objects that fail.
         failed: usize,
-        /// The number of checked objects. Approvals without a valid signature are not included.
+        /// The number of objects and pod templates with a result. Approvals without a valid signature are not
+        /// included.
         of: usize,
     },
     /// Standard input or output failed.

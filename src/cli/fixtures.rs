@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::{
     api::{Approval, Approver, Decision},
     cli::connect::system_record::SystemRecord,
-    policy::ApproverRoles,
+    policy::{ApproverRoles, ClusterObjects},
 };
 
 /// The current time in the tests.
@@ -36,6 +36,7 @@ pub fn record() -> SystemRecord {
         attestations: Vec::new(),
         keys: ApproverRoles::new(),
         labels: None,
+        cluster: ClusterObjects::default(),
     }
 }
 

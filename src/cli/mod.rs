@@ -5,7 +5,7 @@
 //! ```text
 //!  Cli ─┬─ approve, renew, reject, revoke ─ sign ── review ── outcome
 //!       ├─ approve --interactive ─ interactive ── sign
-//!       ├─ approve --ssh-key ─ offline_sign
+//!       ├─ each of these and attest, with --ssh-key ─ offline_sign
 //!       ├─ assess ── formats
 //!       ├─ attest
 //!       ├─ decommission
@@ -148,7 +148,7 @@ enum Command {
         #[arg(short = 'A', long, requires = "interactive")]
         all_namespaces: bool,
     },
-    /// Approve a cleared version again, before its clearance ends
+    /// Approve a version again, before or after its clearance ends
     ///
     /// Shows the same review as approve, and signs again. The earlier approval stays. Of several approvals by one
     /// person, the one that ends last counts.
@@ -286,7 +286,7 @@ enum Command {
         /// Show the systems of every namespace
         #[arg(short = 'A', long, conflicts_with = "system")]
         all_namespaces: bool,
-        /// Show only systems that lose their clearance by then, the earliest first: 14d, 2027-03-31
+        /// Show only systems that lose a clearance by then, the earliest first: 14d, 2027-03-31
         #[arg(long, value_name = "TIME", value_parser = until, conflicts_with = "as_if_enforced")]
         expiring: Option<(String, Until)>,
         /// Show only systems of this risk level
@@ -295,7 +295,7 @@ enum Command {
         /// Watch for changes
         #[arg(short, long, conflicts_with = "as_if_enforced")]
         watch: bool,
-        /// Preview which running workloads enforcement would stop
+        /// List the workloads that enforcement would stop or hold
         #[arg(long, conflicts_with = "system")]
         as_if_enforced: bool,
         /// With --as-if-enforced: pods to govern (default: the scope of the namespace, or all)
@@ -398,6 +398,7 @@ Examples:
     /// Starts from the newest version of the system: keeps its mayVary and provenance, and shows the difference to it.
     /// Replaces each image tag by the digest that the nodes report. Creates nothing: review the output, and apply it.
     /// Prints one kubectl patch that adds the label and pins the images in a single rollout.
+    /// With -f, writes only what the manifest states: no digests, no mayVary, no provenance and no patch.
     #[command(after_help = "Examples:
   # Write the version of a workload
   kubectl assent capture deployment/credit-scorer > credit-scorer-v3.yaml
@@ -473,8 +474,9 @@ Examples:
         #[arg(short, long, value_enum, default_value_t)]
         output: ManifestFormat,
     },
-    /// Show which roles may decide on a system, and who holds them
+    /// Show the roles that a risk level requires for a decision, and who holds them
     ///
+    /// A revocation also counts in every other role, which is not shown.
     /// Reads the holders from RBAC and from the keys of approver roles, which not every user may read. Does not show
     /// holders from other authorizers.
     #[command(after_help = "Examples:
@@ -547,7 +549,7 @@ struct End {
 /// The options of a decision
 #[derive(Args, Clone, Debug)]
 struct How {
-    /// Model version (default: the only candidate)
+    /// Model version (default: the only one that the command can apply to)
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::versions))]
     version: Option<String>,
     /// Role to decide in (default: the only required role that you hold)

@@ -178,6 +178,7 @@ fn judge_version<'a>(
             version: &version.spec,
             assessments: &assessments,
             authors,
+            cluster: &facts.cluster,
         };
         requirements.evaluate(&of_version, budget)
     });

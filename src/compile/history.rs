@@ -292,7 +292,7 @@ impl Histories {
     }
 }
 
-/// Whether the system has a history. A system without versions does not get one.
+/// Whether the system has a history, or gets one now because it has a version.
 fn has_history(written: &Written, name: &str, snapshot: &Snapshot) -> bool {
     written.contains_key(name) || !snapshot.observed.versions.is_empty()
 }

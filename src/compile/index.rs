@@ -15,7 +15,13 @@ use std::{
 
 use futures::{Stream, StreamExt, stream::BoxStream};
 use k8s_openapi::{
-    api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry, jiff::Timestamp,
+    api::{
+        core::v1::{ObjectReference, PersistentVolumeClaim},
+        networking::v1::NetworkPolicy,
+        storage::v1::StorageClass,
+    },
+    apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
+    jiff::Timestamp,
 };
 use kube::{
     Resource, ResourceExt,
@@ -35,7 +41,10 @@ use crate::{
         CHANGED_BY, CLEARANCE_NAME, Clearance, ClearanceSpec, Digest, ModelVersion, RiskLevel, Trusted,
         TrustedSidecar, last_write,
     },
-    policy::{ApproverRoles, Requirements},
+    policy::{
+        ApproverRoles, ClaimFacts, ClusterObjects, ClusterVariable, NetworkPolicyFacts, Requirements,
+        Storage, StorageClassFacts,
+    },
     watch::{Change, Lenient, NamespaceMeta, Relist, Unreadable, Watches},
 };
 
@@ -294,6 +303,8 @@ pub struct NamespaceFacts {
     pub requirements: BTreeMap<String, Arc<Requirements>>,
     /// The labels of the namespace. `None` if they are not known.
     pub labels: Option<BTreeMap<String, String>>,
+    /// The objects of Kubernetes that expressions can read.
+    pub cluster: ClusterObjects,
     /// The merged additions of the trusted sidecars, which all pods may have.
     pub trusted: Arc<Trusted>,
 }
@@ -309,6 +320,11 @@ struct Caches {
     clearances: Cache<Clearance>,
     sidecars: Cache<TrustedSidecar>,
     roles: Cache<ApproverRole>,
+    network_policies: Cache<NetworkPolicyFacts>,
+    claims: Cache<ClaimFacts>,
+    storage_classes: Cache<StorageClassFacts>,
+    /// The optional variables of expressions.
+    enabled: BTreeSet<ClusterVariable>,
     /// The compiled requirements of each level, with the level from which they were compiled.
     requirements: BTreeMap<String, (Arc<RiskLevel>, Arc<Requirements>)>,
     /// The union of the sidecars, updated when one of them changes.
@@ -321,8 +337,22 @@ impl Caches {
     /// The compiled requirements of `level`. During a list of levels, they are not cached yet.
     fn requirements(&self, level: &Arc<RiskLevel>) -> Arc<Requirements> {
         let known = self.requirements.get(&level.name_any()).filter(|(of, _)| Arc::ptr_eq(of, level));
-        let compile = || Arc::new(Requirements::compile(&level.spec.requirements));
+        let compile = || Arc::new(Requirements::compile_with(&self.enabled, &level.spec.requirements));
         known.map_or_else(compile, |(_, requirements)| Arc::clone(requirements))
+    }
+
+    fn cluster_objects(&self, namespace: &str) -> ClusterObjects {
+        let enabled = |variable| self.enabled.contains(&variable);
+        let storage = || Storage {
+            claims: self.claims.of(namespace),
+            classes: self.storage_classes.of(""),
+            is_complete: true,
+        };
+        ClusterObjects {
+            network_policies: enabled(ClusterVariable::NetworkPolicies)
+                .then(|| self.network_policies.of(namespace)),
+            storage: enabled(ClusterVariable::Claims).then(storage),
+        }
     }
 }
 
@@ -340,8 +370,9 @@ pub struct Index {
     unlisted: signal::Sender<BTreeSet<&'static str>>,
 }
 
-impl Default for Index {
-    fn default() -> Self {
+impl Index {
+    /// An empty index, with the optional variables that expressions can read.
+    pub fn new(enabled: BTreeSet<ClusterVariable>) -> Self {
         let kinds = [
             "Namespace",
             "RiskLevel",
@@ -353,11 +384,11 @@ impl Default for Index {
             "Assessment",
             "Clearance",
         ];
-        Self { caches: RwLock::default(), unlisted: signal::Sender::new(BTreeSet::from(kinds)) }
+        let kinds = kinds.into_iter().chain(enabled.iter().flat_map(|variable| kinds_of(*variable)).copied());
+        let unlisted = signal::Sender::new(kinds.collect());
+        Self { caches: RwLock::new(Caches { enabled, ..Caches::default() }), unlisted }
     }
-}
 
-impl Index {
     /// Waits until the first list of every kind is complete.
     pub async fn synced(&self) {
         // The wait cannot fail, because the sender lives as long as the index.
@@ -382,6 +413,7 @@ impl Index {
             approvals: caches.approvals.of(namespace),
             assessments: caches.assessments.of(namespace),
             clearance: caches.clearances.of(namespace).remove(CLEARANCE_NAME),
+            cluster: caches.cluster_objects(namespace),
             trusted: Arc::clone(&caches.trusted),
             roles: caches.roles.of(""),
             systems,
@@ -431,7 +463,8 @@ impl Index {
         caches.clearances.insert(clearance);
     }
 
-    /// Records that this operator deleted the Clearance of `namespace`.
+    /// Forgets the Clearance that this operator wrote last in `namespace`. The caller deleted it, or the namespace is
+    /// being deleted. So a missing Clearance does not count as a change by another user.
     pub fn record_delete(&self, namespace: &str) {
         self.caches.write().unwrap_or_else(PoisonError::into_inner).written.remove(namespace);
     }
@@ -445,7 +478,7 @@ impl Index {
     fn update<K: Resource<DynamicType = ()> + Clone, V: From<K>>(
         &self,
         change: Change<Place, Lenient<K>>,
-        cache: fn(&mut Caches) -> &mut Cache<V>,
+        cache: CacheOf<V>,
         reading: Reading<K, V>,
         kind: &'static str,
     ) -> BTreeSet<String> {
@@ -469,6 +502,10 @@ impl Index {
             });
         }
         changed
+    }
+
+    fn enabled(&self) -> BTreeSet<ClusterVariable> {
+        self.caches.read().unwrap_or_else(PoisonError::into_inner).enabled.clone()
     }
 
     fn namespaces_with_systems(&self) -> BTreeSet<String> {
@@ -500,9 +537,20 @@ pub enum Key {
     Sidecar(String),
 }
 
+/// The kinds that the operator watches for a variable.
+const fn kinds_of(variable: ClusterVariable) -> &'static [&'static str] {
+    match variable {
+        ClusterVariable::NetworkPolicies => &["NetworkPolicy"],
+        ClusterVariable::Claims => &["PersistentVolumeClaim", "StorageClass"],
+    }
+}
+
+/// Selects the cache of a kind.
+type CacheOf<V> = fn(&mut Caches) -> &mut Cache<V>;
+
 /// Updates the [`Index`] from the watches. The stream yields the keys to compile again.
 pub fn feed(index: &Arc<Index>, watches: &Arc<Watches>) -> impl Stream<Item = Key> + Send + use<> + 'static {
-    let changes = futures::stream::select_all([
+    let mut changes = futures::stream::select_all([
         watch::<NamespaceMeta, _>(index, watches, |c| &mut c.namespaces, every_change(), "Namespace"),
         watch::<RiskLevel, _>(index, watches, |c| &mut c.levels, every_spec(), "RiskLevel"),
         watch::<TrustedSidecar, _>(index, watches, |c| &mut c.sidecars, every_spec(), "TrustedSidecar"),
@@ -525,6 +573,22 @@ pub fn feed(index: &Arc<Index>, watches: &Arc<Watches>) -> impl Stream<Item = Ke
             "Clearance",
         ),
     ]);
+    for variable in index.enabled() {
+        match variable {
+            ClusterVariable::NetworkPolicies => {
+                let (cache, kind): (CacheOf<NetworkPolicyFacts>, _) =
+                    (|c| &mut c.network_policies, "NetworkPolicy");
+                changes.push(watch::<NetworkPolicy, _>(index, watches, cache, every_change(), kind));
+            }
+            ClusterVariable::Claims => {
+                let (cache, kind): (CacheOf<ClaimFacts>, _) = (|c| &mut c.claims, "PersistentVolumeClaim");
+                changes.push(watch::<PersistentVolumeClaim, _>(index, watches, cache, every_change(), kind));
+                let (cache, kind): (CacheOf<StorageClassFacts>, _) =
+                    (|c| &mut c.storage_classes, "StorageClass");
+                changes.push(watch::<StorageClass, _>(index, watches, cache, every_change(), kind));
+            }
+        }
+    }
     let index = Arc::clone(index);
     changes.flat_map(move |(kind, changed)| futures::stream::iter(affected(&index, kind, changed)))
 }
@@ -537,7 +601,15 @@ fn affected(index: &Index, kind: &str, changed: BTreeSet<String>) -> Vec<Key> {
             let levels = all(index.all_levels(), Key::Level);
             [all(index.namespaces_with_systems(), Key::Namespace), levels].concat()
         }
-        "ApproverRole" => all(index.namespaces_with_systems(), Key::Namespace),
+        "ApproverRole" | "StorageClass" => all(index.namespaces_with_systems(), Key::Namespace),
+        // Many namespaces have such objects and no AI system.
+        "NetworkPolicy" | "PersistentVolumeClaim" => {
+            let with_systems = index.namespaces_with_systems();
+            all(
+                changed.into_iter().filter(|namespace| with_systems.contains(namespace)).collect(),
+                Key::Namespace,
+            )
+        }
         "TrustedSidecar" => {
             let sidecars = all(index.all_sidecars(), Key::Sidecar);
             [all(index.namespaces_with_clearances(), Key::Namespace), sidecars].concat()
@@ -551,7 +623,7 @@ fn affected(index: &Index, kind: &str, changed: BTreeSet<String>) -> Vec<Key> {
 fn watch<K, V>(
     index: &Arc<Index>,
     watches: &Arc<Watches>,
-    cache: fn(&mut Caches) -> &mut Cache<V>,
+    cache: CacheOf<V>,
     reading: Reading<K, V>,
     kind: &'static str,
 ) -> BoxStream<'static, (&'static str, BTreeSet<String>)>

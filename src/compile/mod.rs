@@ -9,6 +9,7 @@
 //!  RiskLevel              the instant of the next expiry
 //!  TrustedSidecar, ApproverRole
 //!  Namespace, Clearance
+//!  NetworkPolicy, claims (if expressions may read them)
 //! ```
 //!
 //! Each compile waits for the first list of every kind. A Clearance from incomplete facts would stop approved pods.
@@ -34,7 +35,7 @@ mod write_status;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{
@@ -59,6 +60,7 @@ use crate::{
     api::{Assessment, CLEARANCE_EXPIRING, CLEARANCE_NAME, Clearance, ClearanceSpec, Governance},
     event_recorder::EventRecorder,
     metrics::Metrics,
+    policy::ClusterVariable,
     truncate::{NOTE_BYTES, shorten},
     watch::{Outcome, Queue, Watches, report},
 };
@@ -203,11 +205,12 @@ impl Context {
 /// Compiles until `shutdown`. Writes that have begun are finished.
 pub(crate) async fn run(
     client: Client,
+    variables: BTreeSet<ClusterVariable>,
     metrics: Arc<Metrics>,
     watches: Arc<Watches>,
     shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) {
-    let index = Arc::new(Index::default());
+    let index = Arc::new(Index::new(variables));
     let changed = feed(&index, &watches);
     let context = Context {
         client: client.clone(),

@@ -24,7 +24,8 @@ use crate::{
     truncate::{note, plain},
 };
 
-/// The maximum number of decisions that one compile announces. The next compiles announce the others.
+/// The maximum number of decisions that one compile announces. The others usually get no Event: their statuses are
+/// written too, and then show that they count.
 const AT_ONCE: usize = 16;
 
 /// The maximum number of versions with the same content that get an Event for one decision.

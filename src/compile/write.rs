@@ -88,7 +88,8 @@ async fn in_background(
 }
 
 /// Writes `wanted` as the `Clearance` of `namespace`, at the resource version in `facts`. An operator with stale facts
-/// gets a conflict and retries. Returns whether another user changed or deleted the Clearance before.
+/// gets a conflict and retries. Without `wanted`, deletes the Clearance, at any resource version. Returns whether
+/// another user changed or deleted the Clearance before.
 async fn clearance(
     client: &Client,
     index: &Index,

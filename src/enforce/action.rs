@@ -5,7 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 /// A request about one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Remove the gate. The text names the cleared version. It is `None` if the namespace is not governed.
+    /// Remove the gate. The text names the cleared version. It is `None` if the namespace does not govern the pod.
     Release(Option<String>),
     Stop(Step),
     /// Delete a gated pod, so that its controller creates a pod of the current revision.

@@ -23,7 +23,7 @@
 //!                               no known loss, and in the first second         Revisit   WatchLag
 //!                               in the second half of the grace                Stop      NotCleared: delete
 //!                               of a Job                                       Revisit   JobIsSuspended
-//!                               the mode is ScaleDown or Suspend               Stop      NotCleared: workload
+//!                               has an owner; mode is ScaleDown or Suspend     Stop      NotCleared: workload
 //!                               later pods of its StatefulSet run              Revisit   LaterPodsFirst
 //!                                                                              Stop      NotCleared: evict
 //! ```
@@ -198,7 +198,7 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> PodDecision {
     let revisit = |reason, at| PodDecision::Revisit { reason, lost_since: Some(since), at };
     let stop = |action| PodDecision::Stop { reason: StopReason::NotCleared { since }, action };
     if let Some(ending) = &pod.ending {
-        // Another user deleted the pod with a longer grace period. The Event is emitted when the pod misses `deadline`.
+        // Whether another user deleted the pod with a longer grace period. Then the pod is overdue after `deadline`.
         let by_request = ending.with.is_some_and(|grace| grace > LEAST_GRACE) && ending.at > deadline;
         let due = if by_request { deadline } else { ending.at.max(deadline) };
         return revisit(RevisitReason::Deleted, due + CONFIRMATION);

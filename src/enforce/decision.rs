@@ -123,7 +123,8 @@ impl PodDecision {
         )
     }
 
-    /// Whether the pod continues to run, or starts soon.
+    /// Whether the pod continues to run, or starts soon. The result is also true for a pod that has ended, and for a
+    /// pod with the reason [`KeepReason::Deleted`].
     pub(super) const fn lets_run(&self) -> bool {
         matches!(self, Self::Keep(_) | Self::Release { .. }) || self.is_cleared()
     }

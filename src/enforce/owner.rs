@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The root is the workload that a user created: a Deployment, or the custom resource that created the Deployment. The
-//! operator reads only pods and the controllers of Kubernetes. Their owner references name the root, so the operator
-//! needs no permission to read the root.
+//! search reads only pods and the controllers of Kubernetes. Their owner references name the root, so the search needs
+//! no permission to read a custom resource.
 
 use std::collections::HashMap;
 

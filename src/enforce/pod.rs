@@ -100,12 +100,12 @@ const COMPLETION_LAG: Duration = Duration::from_secs(10);
 pub(crate) struct Notes {
     /// The instant at which the pod lost its clearance.
     pub(crate) lost_since: Option<Timestamp>,
-    /// The operator sends no request before this instant. Either the watch has not delivered the last change yet, or
-    /// the last request failed.
+    /// The operator sends no further request before this instant. There are three causes: the watch has not delivered
+    /// the last change yet, the last request failed, or [`Action::Roll`] has no response yet.
     pub(super) quiet_until: Option<Timestamp>,
     /// The last request with an unknown result, and its time. The API server may have carried out the request.
     pub(super) unanswered: Option<(Action, Instant)>,
-    /// The number of consecutive refused releases.
+    /// The number of consecutive failed releases.
     pub(super) refusals: u32,
     /// The reason of the last Event, so that the same Event is not sent twice.
     pub(super) last_event: Option<&'static str>,

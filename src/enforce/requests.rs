@@ -20,7 +20,7 @@ use super::{
 };
 use crate::watch::{RETRY, jittered};
 
-/// The first delay after a refused release. The policies of the API server can read a new clearance too late, so the
+/// The first delay after a failed release. The policies of the API server can read a new clearance too late, so the
 /// release is retried. Each further delay is twice as long, up to [`RETRY`].
 const LAG: Duration = Duration::from_millis(5);
 

@@ -40,6 +40,12 @@ impl InvalidExpression {
         Self { position, message: message.into(), hint: None }
     }
 
+    /// The error for a variable that a platform engineer has not enabled.
+    pub fn disabled(variable: &str) -> Self {
+        Self::new(None, format!("the operator does not read {variable}"))
+            .hint(format!("a platform engineer adds {variable} to the chart value expressionVariables"))
+    }
+
     /// Adds the next step for the writer.
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
@@ -58,13 +64,13 @@ impl fmt::Display for InvalidExpression {
 
 impl std::error::Error for InvalidExpression {}
 
-/// The reason why an evaluation has no result. It never contains a value of an input, because the values of environment
-/// variables can be secret.
+/// The reason why an evaluation has no result. It never contains a value of an input, because the values of a
+/// container's environment variables can be secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The evaluation needs more steps than its budget.
     TooExpensive,
-    /// An object does not have the field. The name is from the text of the expression.
+    /// An object does not have the field, or a variable has no value. The name is from the text of the expression.
     NoSuchField(String),
     /// A map does not have the key. The key is known if it is written in the expression.
     NoSuchKey(Option<String>),

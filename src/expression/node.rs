@@ -28,7 +28,7 @@ pub(super) enum Node {
     Constant(Value),
     /// A variable of the environment.
     Variable(String),
-    /// The variable of a loop. The number counts the loops around it, from the outside, starting at 0.
+    /// The variable of a loop. The number is the position of that loop among the nested loops. The outermost has 0.
     Local(usize),
     /// A field of an object or a key of a map.
     Select(Box<Node>, Selected),

@@ -1,4 +1,4 @@
-//! Evaluates the operators on numbers, timestamps and durations.
+//! Evaluates the operators with two operands, except `&&` and `||`, and the negation of numbers.
 
 use std::cmp::Ordering;
 

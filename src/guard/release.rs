@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Release {
     role: ClusterRole,
-    /// The time of the last write of the `ClusterRole`.
+    /// The time at which the installer last changed the `ClusterRole`.
     pub written: Timestamp,
     /// The field manager of the installer, such as Helm or a `GitOps` controller.
     pub applier: ManagedFieldsEntry,
@@ -73,7 +73,7 @@ impl Release {
         managed_by.into_iter().map(|(key, value)| (key.clone(), value.clone()))
     }
 
-    /// The owner reference of a restored policy. The API server deletes the policy together with the release.
+    /// The owner reference of a restored policy. The garbage collector deletes the policy after the `ClusterRole`.
     pub fn owner(&self) -> Option<OwnerReference> {
         self.role.owner_ref(&())
     }

@@ -86,7 +86,8 @@ pub struct Finding<'a> {
     pub required: &'a RequiredAssessment,
     /// The newest signed result, and its effect. `None` if there is no signed result.
     pub decided: Option<(Measured<'a>, ResultEffect)>,
-    /// An unsigned result that is not older than the deciding result. A result that would fail takes precedence.
+    /// A result without a signature in the required role that is not older than the deciding result. A result that
+    /// would not meet the requirement takes precedence.
     pub unsigned: Option<Measured<'a>>,
 }
 

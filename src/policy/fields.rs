@@ -23,8 +23,8 @@ pub enum Class {
     Compared,
     /// The field may have any value, for this reason.
     Free(&'static str),
-    /// A pod that sets the field is never approved, except for a `fileKeyRef` of a variable in `mayVary`. The text
-    /// states the alternative.
+    /// A pod that sets the field is never approved. The text states the alternative. Two values are allowed: the
+    /// default `terminationMessagePath`, and a `fileKeyRef` of a variable in `mayVary`.
     Refused(&'static str),
 }
 

@@ -20,6 +20,7 @@ mod assessments;
 mod attestations;
 mod capacity;
 mod certifications;
+mod cluster_objects;
 mod convert;
 mod effect;
 mod fields;
@@ -47,6 +48,9 @@ pub use assessments::{
 };
 pub use attestations::{Attestation, Attestations};
 pub use capacity::Capacity;
+pub use cluster_objects::{
+    ClaimFacts, ClusterObjects, ClusterVariable, NetworkPolicyFacts, Storage, StorageClassFacts,
+};
 pub use effect::{ApprovalEffect, Authors, RecordedDecision, end};
 pub use fields::{
     ANNOTATIONS, Class, FIELDS, FORMER_FIELDS, HARMLESS_ANNOTATIONS, free_fields, is_refused_annotation,

@@ -208,7 +208,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether more approvals alone can resolve the reason.
+    /// Whether the reason is that approvals are missing or expired. False for a revocation and a rejection, although
+    /// approvals can lift them.
     pub const fn is_for_want_of_approval(&self) -> bool {
         matches!(self, Self::AwaitingApproval { .. } | Self::ApprovalExpired { .. })
     }

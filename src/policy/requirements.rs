@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  RiskLevel ── expressions ──► Requirements ─┐
-//!  system, version, assessments, namespace ───┴─► unmet requirements ──► judge
+//!  system, version, assessments, namespace,   │
+//!  NetworkPolicies, claims ───────────────────┴─► unmet requirements ──► judge
 //! ```
 //!
 //! An expression has no variable for the time. So its result changes only if an object changes.
@@ -21,7 +22,7 @@ use kube::CustomResourceExt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Attestation, Authors, RecordedAssessment, effect::is_involved};
+use super::{Attestation, Authors, ClusterObjects, ClusterVariable, RecordedAssessment, effect::is_involved};
 use crate::{
     api::{AISystem, AISystemSpec, Assessment, ModelVersion, ModelVersionSpec, Requirement},
     expression::{Budget, Environment, Expression, Inputs, InvalidExpression, Type},
@@ -58,6 +59,8 @@ pub struct RequirementFacts<'a> {
     pub assessments: &'a [RecordedAssessment<'a>],
     /// The users who wrote the version and the system.
     pub authors: Authors<'a>,
+    /// The objects of Kubernetes.
+    pub cluster: &'a ClusterObjects,
 }
 
 /// A requirement that a version does not meet.
@@ -96,14 +99,27 @@ impl fmt::Display for UnmetRequirement {
 }
 
 impl Requirements {
-    /// Compiles the requirements of a level.
+    /// Compiles the requirements of a level, with all variables.
     pub fn compile(requirements: &[Requirement]) -> Self {
+        Self::compile_with(&ClusterVariable::ALL.into(), requirements)
+    }
+
+    /// Compiles the requirements of a level. An expression that reads another optional variable than `enabled` is
+    /// invalid.
+    pub fn compile_with(enabled: &BTreeSet<ClusterVariable>, requirements: &[Requirement]) -> Self {
         let compiled = requirements.iter().map(|requirement| Compiled {
             name: requirement.name.clone(),
             message: requirement.message.clone(),
-            expression: Expression::compile(&requirement.expression, &ENVIRONMENT),
+            expression: Expression::compile(&requirement.expression, &ENVIRONMENT)
+                .and_then(|expression| without_disabled(expression, enabled)),
         });
         Self(compiled.collect())
+    }
+
+    /// The optional variables that the valid expressions read.
+    pub fn cluster_variables(&self) -> BTreeSet<ClusterVariable> {
+        let valid = self.0.iter().filter_map(|compiled| compiled.expression.as_ref().ok());
+        valid.flat_map(cluster_variables).collect()
     }
 
     /// The names of the requirements that are invalid, with the error of each.
@@ -111,18 +127,17 @@ impl Requirements {
         self.0.iter().filter_map(|compiled| Some((&*compiled.name, compiled.expression.as_ref().err()?)))
     }
 
-    /// Evaluates the expressions. Without the labels of the namespace, the results of the expressions that read the
-    /// namespace are not known.
+    /// Evaluates the expressions. If an object is not known, the results of the expressions that read it are not known.
     pub fn evaluate(&self, facts: &RequirementFacts<'_>, budget: &mut Budget) -> RequirementResults {
         let mut results = RequirementResults::default();
         if self.0.is_empty() {
             return results;
         }
-        let inputs = inputs(facts);
+        let (inputs, unknown) = inputs(facts);
         for Compiled { name, message, expression } in &self.0 {
             let cause = match expression {
                 Err(why) => UnmetCause::Invalid(why.to_string()),
-                Ok(expression) if facts.labels.is_none() && expression.variables().contains(NAMESPACE) => {
+                Ok(expression) if unknown.iter().any(|name| expression.variables().contains(*name)) => {
                     results.unknown.insert(name.clone());
                     continue;
                 }
@@ -172,7 +187,23 @@ struct SeenSignature<'a> {
     independent: bool,
 }
 
-fn inputs(facts: &RequirementFacts<'_>) -> Inputs {
+fn cluster_variables(expression: &Expression) -> impl Iterator<Item = ClusterVariable> {
+    ClusterVariable::ALL.into_iter().filter(|variable| expression.variables().contains(variable.name()))
+}
+
+fn without_disabled(
+    expression: Expression,
+    enabled: &BTreeSet<ClusterVariable>,
+) -> Result<Expression, InvalidExpression> {
+    let disabled = cluster_variables(&expression).find(|variable| !enabled.contains(variable));
+    match disabled {
+        Some(disabled) => Err(InvalidExpression::disabled(disabled.name())),
+        None => Ok(expression),
+    }
+}
+
+/// The values of the variables, and the names of the variables whose value is not known.
+fn inputs(facts: &RequirementFacts<'_>) -> (Inputs, Vec<&'static str>) {
     let system = json!({
         "metadata": { "name": &*facts.version.system, "namespace": facts.namespace },
         "spec": json(&facts.system),
@@ -196,8 +227,15 @@ fn inputs(facts: &RequirementFacts<'_>) -> Inputs {
     let assessments = Value::Array(signed.collect());
     let namespace =
         facts.labels.map(|labels| json!({ "metadata": { "name": facts.namespace, "labels": labels } }));
+    let volumes = &facts.version.runtime.volumes;
+    let of_cluster = ClusterVariable::ALL
+        .map(|variable| (variable.name(), facts.cluster.value(variable, &facts.version.system, volumes)));
+    let optional = std::iter::once((NAMESPACE, namespace)).chain(of_cluster);
+    let (known, unknown): (Vec<_>, Vec<_>) = optional.partition(|(_, value)| value.is_some());
     let values = [("system", &system), ("version", &version), ("assessments", &assessments)];
-    Inputs::new(&ENVIRONMENT, values.into_iter().chain(namespace.as_ref().map(|value| (NAMESPACE, value))))
+    let known = known.iter().filter_map(|(name, value)| Some((*name, value.as_ref()?)));
+    let inputs = Inputs::new(&ENVIRONMENT, values.into_iter().chain(known));
+    (inputs, unknown.into_iter().map(|(name, _)| name).collect())
 }
 
 fn seen_signatures<'a>(
@@ -237,12 +275,14 @@ static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
         ("signatures", Type::list(signature)),
     ]);
     let namespace = Type::object([("name", Type::String), ("labels", Type::map(Type::String))]);
-    Environment::from_iter([
+    let always = [
         ("system", described(of_spec(&AISystem::crd()))),
         ("version", described(of_spec(&ModelVersion::crd()))),
         ("assessments", Type::list(signed)),
         (NAMESPACE, Type::object([("metadata", namespace)])),
-    ])
+    ];
+    let optional = ClusterVariable::ALL.map(|variable| (variable.name(), variable.type_of()));
+    always.into_iter().chain(optional).collect()
 });
 
 /// The type of `spec` in the only version of a resource.

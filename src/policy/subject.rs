@@ -105,7 +105,8 @@ impl SubjectDigests {
 }
 
 impl<'a> Subject<'a> {
-    /// The subject for `version` of `system` in `namespace`. Without a `level`, the subject contains no documents.
+    /// The subject for `version` of `system` in `namespace`. Without a `level`, the subject contains no documents
+    /// and no risks.
     pub fn new(
         namespace: &'a str,
         system: &'a AISystemSpec,

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::fields::instead_of;
 
-/// The error for a pod with a field that a [`Runtime`] cannot contain, and that can change what the pod runs.
+/// The error for a pod with a field that a [`Runtime`](crate::api::Runtime) cannot contain, and that can change what
+/// the pod runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{0}")]
 pub struct Unmatchable(pub(super) Box<str>);

@@ -9,8 +9,8 @@
 //!                        └────────────────────── guard ──► docs/model.md
 //! ```
 //!
-//! The properties use the cache of the validating stage and the clock of the API server. The cache can lag behind etcd.
-//! I2 covers the pods that are admitted while the cache lags.
+//! The module `promise` lists the properties. I1 is about what the validating stage of the API server saw in its
+//! cache. This cache can lag behind etcd. I2 covers the pods that are admitted while the cache lags.
 
 mod action;
 mod admission;

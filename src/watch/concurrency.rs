@@ -56,8 +56,8 @@ impl ConcurrencyLimit {
         self.pause = Duration::ZERO;
     }
 
-    /// Records a timeout or the response "too many requests". An overload during a pause changes nothing, because the
-    /// request started before the pause.
+    /// Records a timeout, or another error of an unavailable or overloaded API server. An overload during a pause
+    /// changes nothing, because the request started before the pause.
     pub(super) fn overloaded(&mut self, now: Instant) {
         if self.opens_at.is_none_or(|opens_at| opens_at <= now) {
             self.size = (self.size / 2).max(1);

@@ -10,6 +10,9 @@
 //! The API server stores objects that this program cannot parse, for example with the year 9999 in `managedFields`. A
 //! user who may write one object must not be able to hide all objects of its kind.
 //!
+//! Some kinds are exceptions, and do not count as missing. No version clears an unreadable pod. `enforce` ignores an
+//! unreadable `Clearance`. `guard` restores an unreadable admission policy.
+//!
 //! The `Controller` and `reflector` of kube-runtime do not fit. They keep whole objects, drop a list with an
 //! unreadable object, and have no concurrency limit that adapts to the load of the API server.
 

@@ -23,7 +23,7 @@ const UNREADABLE: &str = "UnreadableObject";
 const WITH_STATUS: [&str; 6] =
     ["AISystem", "ModelVersion", "Approval", "Assessment", "RiskLevel", "TrustedSidecar"];
 
-/// Reports every unreadable object, until `shutdown`.
+/// Reports unreadable objects until `shutdown`. The number of reports for each kind and namespace is limited.
 pub(crate) async fn report(client: Client, watches: Arc<Watches>, shutdown: impl Future<Output = ()>) {
     let recorder = EventRecorder::new(client.clone());
     let reporting = async {

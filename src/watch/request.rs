@@ -1,4 +1,4 @@
-//! Requests that succeed even if the response contains an unreadable object.
+//! Requests that tolerate an unreadable object in the response. Only [`get_opt`] returns an error for such an object.
 //!
 //! The response to a write is the whole object. Without this module, a user who may patch an object could make every
 //! write of the operator to this object return an error.
@@ -39,7 +39,7 @@ where
     Ok(list.items.into_iter().filter_map(|object| object.0.ok()).collect())
 }
 
-/// Reads an object. Returns `None` if the object does not exist.
+/// Reads an object. Returns `None` if the object does not exist, and an error if the object is unreadable.
 pub(crate) async fn get_opt<K>(api: &Api<K>, name: &str) -> Result<Option<K>, kube::Error>
 where
     K: Resource + Clone + DeserializeOwned,

@@ -63,7 +63,7 @@ impl Specimen {
 
     /// Applies each hostile patch to the object. Returns the description and the result of each patch.
     pub async fn make_odd(&self, cluster: &ControlPlane) -> Result<Vec<(&'static str, Result<()>)>> {
-        // No role permits an update of Approvals, so an administrator makes the update.
+        // The roles of the chart do not permit updates of Approvals, so an administrator makes the update.
         let who = if self.kind == "Approval" { Person::Admin } else { self.who };
         let client = cluster.client(who)?;
         let mut answers = Vec::new();
@@ -139,8 +139,8 @@ fn facts(scene: &Scenario<'_>) -> Vec<Specimen> {
     ]
 }
 
-/// Pods, their controllers, and a `ControllerRevision` as the operator creates it. Clients with ordinary time types
-/// cannot parse the metadata of the pod templates.
+/// A pod, controllers of pods, and a `ControllerRevision` with a label of the operator and deeply nested data. Clients
+/// with ordinary time types cannot parse the metadata of the pod templates.
 fn workloads(scene: &Scenario<'_>) -> Result<Vec<Specimen>> {
     let spec = pod_spec(&odd_container());
     let made =

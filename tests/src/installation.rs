@@ -32,6 +32,7 @@ riskLevelUsers:
   - { level: limited, groups: [developers], serviceAccounts: [{ namespace: flux-system, name: kustomize-controller }] }
 workloads:
   - { group: made-up.example, resources: [temples] }
+expressionVariables: [networkPolicies, claims]
 ";
 
 /// An operator that runs on this machine.
@@ -111,6 +112,7 @@ impl Assent {
             ("NO_COLOR", "1".as_ref()),
             ("ASSENT_IMAGE_PATTERNS", patterns.as_ref()),
             ("ASSENT_ACCELERATORS", accelerators.as_ref()),
+            ("ASSENT_EXPRESSION_VARIABLES", "networkPolicies,claims".as_ref()),
         ];
         let env = env.into_iter().chain(more_env.iter().map(|(name, value)| (*name, value.as_os_str())));
         let operator = Process::spawn(identity, binaries()?.join("assent"), args, env, &cluster.log_dir())?;

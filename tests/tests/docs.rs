@@ -10,7 +10,7 @@
 //! ```console   `$ ` before each command, then its whole output (… stands for any text)
 //! ````
 //!
-//! White space is ignored, because the width of a column depends on its content.
+//! Any white space counts as one space, because the width of a column depends on its content.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -453,7 +453,7 @@ fn case(rng: &mut fastrand::Rng, runtimes: &[Value], changes: &mut Changes) -> C
     Case { pod, system, field, injected }
 }
 
-/// Annotations that a container runtime reads, and annotations with similar names that it ignores.
+/// Annotations that hold a pod, and annotations with similar names that do not hold it.
 const ANNOTATIONS: [&str; 6] = [
     "cdi.k8s.io/gpu",
     "io.kubernetes.cri-o.Devices",
@@ -582,7 +582,7 @@ fn change(rng: &mut fastrand::Rng, spec: &mut Value) {
         }
         27..37 => change_compared_field(rng, spec),
         37..47 => change_free_field(rng, spec),
-        // These fields are not compared, so these changes do not hold the pod.
+        // These changes do not hold the pod, unless they replace an approved hook or probe.
         14 => add(&mut spec["volumes"], &token(pick(rng, &token_sources()))),
         15 => reverse(&mut spec["containers"]),
         16 => reverse(&mut spec["volumes"]),
@@ -643,7 +643,8 @@ fn change_compared_field(rng: &mut fastrand::Rng, spec: &mut Value) {
     }
 }
 
-/// Makes a change with which the pod still matches: any value of a free field, or the default of a compared field.
+/// Makes a change with which the pod still matches: any value of a free field, or the default of a compared field. The
+/// pod does not match if the change replaces an approved probe.
 fn change_free_field(rng: &mut fastrand::Rng, spec: &mut Value) {
     let main = &mut spec["containers"][0];
     match rng.u8(..8) {

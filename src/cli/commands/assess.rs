@@ -75,7 +75,7 @@ pub struct AssessArgs {
     /// Take results of a file that names a digest which the version does not name
     #[arg(long)]
     pub allow_other_digest: bool,
-    /// Time of the assessment, if the file does not state it: 2027-03-31T12:00:00Z
+    /// Time of the assessment (default: the time in the file): 2027-03-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
     pub performed_at: Option<Timestamp>,
     /// Relation of the assessor to the provider: FirstParty or ThirdParty
@@ -250,7 +250,7 @@ impl AssessArgs {
     }
 }
 
-/// The digests by which a file can name the version: of its images, of its artifacts, and of the subject.
+/// The digests by which a file can name the version: of its images, of its artifacts except data, and of the subject.
 fn digests(record: &SystemRecord, version: &ModelVersion) -> BTreeSet<String> {
     let ModelVersionSpec { runtime, provenance, .. } = &version.spec;
     let images = runtime.images().filter_map(|image| Some(image.split_once('@')?.1.to_owned()));

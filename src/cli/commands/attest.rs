@@ -50,7 +50,7 @@ pub struct AttestArgs {
     /// Assessment to sign; may be repeated (default: all that await a signature in the role)
     #[arg(long, value_name = "NAME")]
     pub assessment: Vec<String>,
-    /// Role in which you sign (default: the only one that you hold)
+    /// Role in which you sign (default: the only required role that you hold)
     #[arg(long, value_name = "ROLE", add = ArgValueCompleter::new(completion::roles))]
     pub role: Option<String>,
     /// Reason, for the record

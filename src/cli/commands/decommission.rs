@@ -256,7 +256,8 @@ fn gitops_tool(system: &AISystem) -> Option<String> {
         .or_else(|| argo.map(|id| format!("Argo CD ({})", id.split(':').next().unwrap_or_default())))
 }
 
-/// Writes the decommission. Fails if the spec changed after the review, and retries if only the status changed.
+/// Writes the decommission. Fails if the spec changed after the review. Retries if only the status or the metadata
+/// changed.
 async fn write(session: &Session, system: &AISystem, end: &Decommission, review: String) -> Result<()> {
     let api = Api::<AISystem>::namespaced(session.client.clone(), &session.namespace);
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };

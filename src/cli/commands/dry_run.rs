@@ -34,7 +34,8 @@ use crate::{
     watch::request,
 };
 
-/// Pods of one workload that would stop for the same reason, or a workload without pods.
+/// Pods of one workload that would stop for the same reason. `pods` is empty if only new pods of the workload would be
+/// held.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {

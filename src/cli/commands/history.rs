@@ -52,7 +52,7 @@ struct Entry {
     what: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
-    /// The person, or the controller that sent the Event.
+    /// The person, or the controller that sent the Event. If the person of a change is not known, the field manager.
     #[serde(skip_serializing_if = "Option::is_none")]
     who: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

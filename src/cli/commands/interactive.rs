@@ -153,7 +153,7 @@ fn items(record: &SystemRecord, me: &Approver, held: &[&str], now: Timestamp) ->
 }
 
 /// The deadline of a version, and the instant at which to judge the version. `None` if the version needs no approval
-/// now, or if approvals alone cannot clear the version.
+/// now, or if it is withheld for another reason than missing approvals, such as a revocation.
 fn deadline(
     version: &ModelVersion,
     judgement: &OwnedJudgement,

@@ -7,8 +7,8 @@
 //!                                                                a revocation
 //! ```
 //!
-//! The Approval has the digest of the shown content, so it never counts for other content. If the content changes
-//! before the signature, the Approval does not count.
+//! An approval has the digest of the shown content. If the content changes, even before the signature, the approval
+//! does not count. A rejection or a revocation also applies to changed content of the same version.
 
 use std::{
     collections::BTreeSet,
@@ -77,7 +77,8 @@ pub struct ResolvedDecision<'a> {
     /// The digest to sign.
     pub digest: Digest,
     pub until: Option<Timestamp>,
-    /// The approver, if the API server only checks the field. `None` if a `MutatingAdmissionPolicy` sets the field.
+    /// The approver, if the API server only checks the field. `None` if a `MutatingAdmissionPolicy` sets the field, or
+    /// if an SSH key signs the decision.
     pub signer: Option<Approver>,
 }
 

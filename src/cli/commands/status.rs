@@ -68,6 +68,7 @@ struct Version {
     reason: String,
     until: Option<Timestamp>,
     /// The missing approvals or other reasons. Empty if the version is cleared, or if the person may not read them.
+    /// Also empty if only the Clearance has no room for the version.
     missing: Vec<String>,
 }
 

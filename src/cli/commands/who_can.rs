@@ -1,4 +1,5 @@
-//! Lists the people who may decide about a system, so that a person who waits for an approval knows whom to ask.
+//! Lists the people who may decide about a system, so that a person who waits for an approval knows whom to ask. The
+//! list has only the roles that the risk level requires, although a revocation counts in every role.
 //!
 //! ```text
 //!  RiskLevel ─ roles, how many people ─┐

@@ -1,5 +1,6 @@
 //! Connects to the cluster, and reads the objects that several commands need.
 
+pub(crate) mod cluster_objects;
 pub(crate) mod pods;
 pub(crate) mod rbac;
 pub(crate) mod session;

@@ -39,7 +39,7 @@ impl Listed {
     }
 }
 
-/// The signs of accelerators. Only the built-in signs if the `ConfigMap` is not readable.
+/// The signs of accelerators. Only the built-in signs if the `ConfigMap` in the default namespace is not readable.
 pub async fn accelerators(session: &Session) -> Accelerators {
     Listed::read(session, NAMESPACE).await.unwrap_or_default().accelerators
 }

@@ -26,14 +26,14 @@ use crate::{
         RiskLevel,
     },
     cli::{
-        connect::session::Session,
+        connect::{cluster_objects, session::Session},
         error::{Error, Next, Result},
     },
     expression::Budget,
     policy::{
-        self, ApprovalEffect, ApproverRoles, AssessmentEffect, Attestations, Authors, Facts, Reason,
-        RecordedAssessment, RecordedDecision, RequirementFacts, RequirementResults, Requirements, Subject,
-        SubjectDigests, Verdict, applies_to, approver_of, assessment_effects, judge,
+        self, ApprovalEffect, ApproverRoles, AssessmentEffect, Attestations, Authors, ClusterObjects, Facts,
+        Reason, RecordedAssessment, RecordedDecision, RequirementFacts, RequirementResults, Requirements,
+        Subject, SubjectDigests, Verdict, applies_to, approver_of, assessment_effects, judge,
     },
     watch::request,
 };
@@ -60,6 +60,9 @@ pub struct SystemRecord {
     /// The labels of the namespace. `None` if they are not known, for example if the user may not read them. Then
     /// expressions about the namespace do not affect the verdict. Also `None` if the level has no expressions.
     pub labels: Option<BTreeMap<String, String>>,
+    /// The objects of Kubernetes that the expressions of the level read. Objects that the user may not list are not
+    /// known.
+    pub cluster: ClusterObjects,
 }
 
 /// A judgement of the policy core that borrows nothing.
@@ -107,8 +110,10 @@ impl SystemRecord {
         };
         let assessments = items_if_required(assessments, &level, in_namespace("assessments"))?;
         let labels = if has_expressions(&level) { labels_of(client, namespace).await? } else { None };
+        let cluster = cluster_objects::read(client, Some(namespace), &level).await?.of(namespace);
         let record = Self {
             labels,
+            cluster,
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             system,
@@ -157,12 +162,14 @@ impl SystemRecord {
                 labels.insert(namespace.clone(), labels_of(client, &namespace).await?);
             }
         }
+        let cluster = cluster_objects::read(client, namespace, &levels.items).await?;
         let record = |system: &AISystem| {
             let level = levels.items.iter().find(|level| level.name_any() == system.spec.risk_level);
             let namespace = system.namespace().unwrap_or_default();
             let record = Self {
                 labels: labels.get(&namespace).cloned().flatten(),
-                namespace: system.namespace().unwrap_or_default(),
+                cluster: cluster.of(&namespace),
+                namespace,
                 name: system.name_any(),
                 system: Some(system.clone()),
                 level: level.cloned(),
@@ -338,6 +345,7 @@ impl SystemRecord {
             version: &version.spec,
             assessments,
             authors: self.authors(version),
+            cluster: &self.cluster,
         };
         Requirements::compile(&level.spec.requirements).evaluate(&of_version, &mut Budget::of_namespace())
     }
@@ -445,7 +453,7 @@ fn items_if_served<K: Clone>(list: kube::Result<ObjectList<K>>, doing: String) -
     }
 }
 
-fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+pub(super) fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
 {

@@ -1,7 +1,7 @@
 //! A `CycloneDX` bill of materials with a model card, in JSON.
 //!
 //! ```text
-//!  components[]: type machine-learning-model, name, version, hashes[]
+//!  metadata.component, components[]: name, version, hashes[]
 //!    modelCard.quantitativeAnalysis.performanceMetrics[]: type, value, slice, confidenceInterval
 //! ```
 //!

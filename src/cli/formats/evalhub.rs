@@ -90,7 +90,8 @@ fn content(
     Ok(content)
 }
 
-/// The direction of a metric, if all configurations of the benchmark state that lower is better.
+/// The direction of a metric. It is known only if all primary scores with this benchmark and metric state that lower is
+/// better.
 fn direction(id: &str, metric: &str, configured: &[Node<'_>]) -> Result<Option<Direction>, Problem> {
     let mut lower = None;
     for benchmark in configured {

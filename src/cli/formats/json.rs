@@ -15,7 +15,7 @@ use super::text::shown;
 
 /// The deepest nesting of arrays and objects.
 const MAX_DEPTH: usize = 128;
-/// The largest number of values in a file. It limits the memory for a hostile file to about 200 MB.
+/// The largest number of values in a file. It limits the memory for a hostile file.
 const MAX_VALUES: usize = 8_000_000;
 
 /// An object. The keys are unique.

@@ -67,7 +67,7 @@ impl<'a> File<'a> {
     }
 
     /// Adds the metrics of a task or a group. A standard error is not added, because it is the uncertainty of another
-    /// metric.
+    /// metric. If that metric is missing, the standard error is listed as not taken.
     fn task(&self, task: &str, results: &Node<'a>, content: &mut Content) -> Result<(), Problem> {
         let members = results.members()?;
         let leaves = self.leaves(task)?;

@@ -1,4 +1,5 @@
-//! The native format: the fields of an `Assessment` as JSON or YAML, without the system and the version.
+//! The native format: the fields of an `Assessment` as JSON or YAML, without the system, the version and the subject
+//! digest.
 //!
 //! Scripts around libraries without a file format, such as fairlearn, write this format. Unknown fields are refused,
 //! so that a misspelt `errors` or `slice` is not ignored.

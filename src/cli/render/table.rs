@@ -1,7 +1,7 @@
 //! Tables in the layout of `kubectl get`.
 //!
 //! ```text
-//!  header, rows of visible text ──► short cells ─► fewer columns ─► the last column wraps ──► padded columns
+//!  header, rows of visible text ──► the last column wraps ─► short cells ─► fewer columns ──► padded columns
 //!                                   each step only if the table does not fit the terminal
 //! ```
 

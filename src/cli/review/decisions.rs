@@ -169,7 +169,7 @@ fn to_approve(page: &mut Page, review: &Review<'_>, before: &OwnedJudgement, aft
 }
 
 /// A warning that `user` approved in several roles but fills only one. `None` if the risk level does not separate
-/// duties. `role` is the role of a decision that is not recorded yet.
+/// duties, or if the version is cleared anyway. `role` is the role of a decision that is not recorded yet.
 pub fn fills_one_role(
     record: &SystemRecord,
     version: &ModelVersion,

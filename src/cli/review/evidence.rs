@@ -42,7 +42,8 @@ pub fn expressions(page: &mut Page, record: &SystemRecord, version: &ModelVersio
         if let Some(unmet) = unmet.iter().find(|unmet| unmet.name == *name) {
             page.mark("✗", BAD, &unmet.to_string());
         } else if unknown.contains(name) {
-            let text = format!("{name}: not known, because you may not read the namespace: {message}");
+            let text =
+                format!("{name}: not known, because you may not read all objects that it reads: {message}");
             page.mark("?", LOOK, &text);
         } else {
             page.mark("✓", GOOD, &format!("{name}: met"));

@@ -1,4 +1,4 @@
-//! Expressions that try to be slow, with inputs of 300 KB.
+//! Expressions that try to be slow, with large inputs.
 
 use std::{
     hint::black_box,

@@ -1,7 +1,11 @@
 //! Tests each requirement in `examples/requirements` with content that meets the requirement and content that does not.
 
-use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, fs, path::Path, sync::Arc};
 
+use k8s_openapi::api::{
+    core::v1::PersistentVolumeClaim, networking::v1::NetworkPolicy, storage::v1::StorageClass,
+};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::generate::second;
@@ -9,8 +13,8 @@ use crate::{
     api::{AISystemSpec, Approver, AssessmentSpec, ModelVersionSpec, Requirement, RiskLevel},
     expression::Budget,
     policy::{
-        Attestation, Attestations, Authors, RecordedAssessment, RequirementFacts, Requirements, UnmetCause,
-        UnmetRequirement,
+        Attestation, Attestations, Authors, ClusterObjects, RecordedAssessment, RequirementFacts,
+        Requirements, Storage, UnmetCause, UnmetRequirement,
     },
 };
 
@@ -45,7 +49,8 @@ fn levels() -> BTreeMap<String, RiskLevel> {
 
 /// The requirement that the content does not meet. `None` if the content meets it.
 ///
-/// The fields of the content: `runtime`, `provenance`, `system`, `labels` and `assessments`. All can be absent.
+/// The fields of the content: `runtime`, `provenance`, `system`, `labels`, `assessments`, `networkPolicies`, `claims` and
+/// `storageClasses`. All can be absent.
 fn unmet(requirement: &Requirement, content: &Value) -> Option<UnmetRequirement> {
     let field = |name: &str, default: Value| content.get(name).cloned().unwrap_or(default);
     let mut system = json!({
@@ -101,12 +106,31 @@ fn unmet(requirement: &Requirement, content: &Value) -> Option<UnmetRequirement>
         version: &version,
         assessments: &recorded,
         authors: Authors::default(),
+        cluster: &cluster(content),
     };
     Requirements::compile(std::slice::from_ref(requirement))
         .evaluate(&facts, &mut Budget::of_namespace())
         .unmet
         .into_iter()
         .next()
+}
+
+/// The objects of Kubernetes in the content.
+fn cluster(content: &Value) -> ClusterObjects {
+    fn objects<K: DeserializeOwned, V: From<K>>(content: &Value, field: &str) -> BTreeMap<String, Arc<V>> {
+        let items = content[field].as_array().cloned().unwrap_or_default();
+        let name = |item: &Value| item["metadata"]["name"].as_str().expect("a name").to_owned();
+        let object = |item: &Value| serde_json::from_value::<K>(item.clone()).expect("an object");
+        items.iter().map(|item| (name(item), Arc::new(object(item).into()))).collect()
+    }
+    ClusterObjects {
+        network_policies: Some(objects::<NetworkPolicy, _>(content, "networkPolicies")),
+        storage: Some(Storage {
+            claims: objects::<PersistentVolumeClaim, _>(content, "claims"),
+            classes: objects::<StorageClass, _>(content, "storageClasses"),
+            is_complete: true,
+        }),
+    }
 }
 
 #[test]
@@ -169,13 +193,74 @@ fn each_requirement_holds_for_good_content_and_not_for_bad_content() {
 }
 
 fn cases() -> Vec<Case> {
-    [general(), vllm(), tgi(), triton(), kserve()].into_iter().flatten().collect()
+    [general(), cluster_cases(), vllm(), tgi(), triton(), kserve()].into_iter().flatten().collect()
 }
 
 /// A case for each entry of `table`: the name of the requirement, good content, and bad content.
 fn table(file: &'static str, table: Vec<(&'static str, Vec<Value>, Vec<Value>)>) -> Vec<Case> {
     let case = |(requirement, good, bad)| Case { file, requirement, good, bad };
     table.into_iter().map(case).collect()
+}
+
+fn cluster_cases() -> Vec<Case> {
+    let policy = |name: &str, selector: Value, egress: Value| {
+        json!({ "metadata": { "name": name },
+            "spec": { "podSelector": selector, "policyTypes": ["Egress"], "egress": egress } })
+    };
+    let policies = |policies: &[Value]| json!({ "networkPolicies": policies });
+    let limited = json!([{ "to": [{ "ipBlock": { "cidr": "10.0.0.0/8" } }] }]);
+    let of_system = json!({ "matchLabels": { "assent.dev/system": "chat" } });
+    let of_app = json!({ "matchLabels": { "app": "chat" } });
+    let storage = |class: &str, parameters: Value| {
+        json!({ "runtime": { "containers": [{ "name": "server", "image": "server" }],
+                "volumes": [{ "name": "data", "persistentVolumeClaim": { "claimName": "data" } }] },
+            "claims": [{ "metadata": { "name": "data" }, "spec": { "storageClassName": class } }],
+            "storageClasses": [{ "metadata": { "name": "fast" }, "provisioner": "ebs.csi.aws.com",
+                "parameters": parameters }] })
+    };
+    table(
+        "cluster",
+        vec![
+            (
+                "outgoing-traffic-is-limited",
+                vec![
+                    policies(&[policy("own", of_system.clone(), limited.clone())]),
+                    policies(&[policy("all", json!({}), json!([]))]),
+                    policies(&[
+                        policy("all", json!({}), limited.clone()),
+                        policy(
+                            "other",
+                            json!({ "matchLabels": { "assent.dev/system": "other" } }),
+                            json!([{}]),
+                        ),
+                    ]),
+                ],
+                vec![
+                    json!({}),
+                    // It does not select pods without this label.
+                    policies(&[policy("app", of_app.clone(), limited.clone())]),
+                    // Policies add up, so one that allows everything undoes the others.
+                    policies(&[
+                        policy("own", of_system.clone(), limited.clone()),
+                        policy("app", of_app, json!([{}])),
+                    ]),
+                    policies(&[policy("own", of_system.clone(), json!([{ "to": [] }]))]),
+                    policies(&[json!({ "metadata": { "name": "in" },
+                        "spec": { "podSelector": of_system, "ingress": [] } })]),
+                ],
+            ),
+            (
+                "claims-are-encrypted",
+                vec![json!({}), storage("fast", json!({ "encrypted": "true", "type": "gp3" }))],
+                vec![
+                    storage("fast", json!({ "encrypted": "false" })),
+                    storage("fast", json!({ "type": "gp3" })),
+                    storage("", json!({ "encrypted": "true" })),
+                    storage("gone", json!({ "encrypted": "true" })),
+                ],
+            ),
+        ],
+    )
 }
 
 /// Content with only this container.
@@ -356,7 +441,7 @@ fn general() -> Vec<Case> {
     )
 }
 
-/// Content with a container of an engine. The field `name` is in `more` for engines that need another name.
+/// Content with a container of an engine. The fields in `more` are added to this container, or replace its fields.
 fn engine(image: &str, more: &Value) -> Value {
     let mut engine = json!({ "name": "server", "image": format!("registry.example.org/{image}:1") });
     if let (Some(engine), Some(more)) = (engine.as_object_mut(), more.as_object()) {

@@ -9,7 +9,8 @@ use crate::{
     api::{AISystemSpec, Approver, AssessmentSpec, ModelVersionSpec, Requirement},
     expression::Budget,
     policy::{
-        Attestation, Attestations, Authors, RecordedAssessment, RequirementFacts, Requirements, UnmetCause,
+        Attestation, Attestations, Authors, ClusterObjects, RecordedAssessment, RequirementFacts,
+        Requirements, UnmetCause,
     },
 };
 
@@ -57,6 +58,7 @@ fn cause(
             version,
             assessments,
             authors: Authors { version: Some("vera"), system: None },
+            cluster: &ClusterObjects::default(),
         },
         &mut Budget::of_namespace(),
     );
@@ -231,6 +233,7 @@ fn the_versions_of_a_namespace_share_a_budget() {
         version: &content,
         assessments: &[],
         authors: Authors::default(),
+        cluster: &ClusterObjects::default(),
     };
     let mut budget = Budget::of_namespace();
     let begin = std::time::Instant::now();
@@ -254,6 +257,7 @@ fn without_labels_an_expression_about_the_namespace_is_left_out() {
             version: &version(&vllm(&[])),
             assessments: &[],
             authors: Authors::default(),
+            cluster: &ClusterObjects::default(),
         },
         &mut Budget::of_namespace(),
     );

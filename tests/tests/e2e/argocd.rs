@@ -13,7 +13,7 @@ use crate::assistant::{
 };
 use Person::Admin;
 
-/// A control plane with Assent, Argo CD and the layout for one repository.
+/// The namespace of the examples, Argo CD, and a copy of a layout of repositories.
 struct Stage<'a> {
     scene: Scenario<'a>,
     argo: ArgoCd<'a>,
@@ -334,7 +334,7 @@ pub async fn argocd_installs_assent_without_drift() -> Result<()> {
     stage.layout.edit(file, "valuesObject:\n", "valuesObject:\n        replicas: 0\n")?;
     let file = stage.layout.path(file).display().to_string();
     cluster.kubectl(Admin, &["apply", "-f", &file]).await?.ok()?;
-    // Without a refresh, Argo CD reads new definitions after two minutes.
+    // Argo CD may need two minutes until it reads new definitions.
     until(Duration::from_mins(4), "the release to be healthy", async || {
         let status = stage.argo.refresh("assent").await?;
         tokio::time::sleep(Duration::from_secs(2)).await;

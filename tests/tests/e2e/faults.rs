@@ -273,7 +273,7 @@ async fn while_busy(
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let overload = overload(&scene.namespace, &silent.local_addr()?.to_string(), groups);
     scene.apply(Person::Admin, &overload).await?;
-    // Before that, a request of dev uses another priority level.
+    // Until the API server uses the flow schema, a request of dev uses another priority level.
     until(Duration::from_secs(20), "the API server to use the flow schema", async || {
         scene.kubectl(Person::Dev, &["get", "configmaps"]).await?;
         let metrics = scene.cluster.kubectl(Person::Admin, &["get", "--raw", "/metrics"]).await?.ok()?;

@@ -241,6 +241,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         assessments::assess_records_a_file_once_and_refuses_an_ambiguous_one,
         requirements::a_version_runs_only_while_it_meets_the_expressions_of_its_level,
         requirements::an_invalid_expression_withholds_only_its_own_level,
+        requirements::an_expression_reads_network_policies_and_storage_classes,
         requirements::an_expensive_expression_withholds_and_delays_no_other_namespace,
         requirements::the_api_server_refuses_too_many_and_too_long_expressions,
         systems::a_level_requires_risks_that_approvers_sign,

@@ -145,3 +145,58 @@ pub async fn the_api_server_refuses_too_many_and_too_long_expressions(cluster: &
     }
     Ok(())
 }
+
+pub async fn an_expression_reads_network_policies_and_storage_classes(cluster: &ControlPlane) -> Result<()> {
+    let egress = r#"networkPolicies.exists(p, p.selectsEveryPod && "Egress" in p.spec.policyTypes)"#;
+    let encrypted = r#"claims.all(c, has(c.storageClass) && has(c.storageClass.parameters)
+        && "encrypted" in c.storageClass.parameters && c.storageClass.parameters["encrypted"] == "true")"#;
+    let both = json!([requirement("egress", egress), requirement("encrypted", encrypted)]);
+    let scene = scene(cluster, "cluster-objects", &both).await?;
+    let mut with_claim = scene.version("v2", &container("2"));
+    with_claim["spec"]["runtime"]["volumes"] =
+        json!([{ "name": "data", "persistentVolumeClaim": { "claimName": "data" } }]);
+    scene.apply(Dev, &with_claim).await?;
+    let message = withheld(&scene, "v1", "RequirementNotMet").await?;
+    ensure!(message.contains("see the rule egress") && !message.contains("encrypted"), "{message}");
+
+    let policy = |labels: Value| {
+        json!({ "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": { "name": "egress", "namespace": scene.namespace },
+            "spec": { "podSelector": { "matchLabels": labels }, "policyTypes": ["Egress"] } })
+    };
+    // Not every pod of the system has this label.
+    scene.apply(Admin, &policy(json!({ "app": "scorer" }))).await?;
+    withheld(&scene, "v1", "RequirementNotMet").await?;
+    scene.apply(Admin, &policy(json!({ "assent.dev/system": "scorer" }))).await?;
+    scene.is_cleared("v1").await?;
+    let message = withheld(&scene, "v2", "RequirementNotMet").await?;
+    ensure!(message.contains("see the rule encrypted") && !message.contains("egress"), "{message}");
+
+    let class = |name: &str, encrypted: &str| {
+        json!({ "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": { "name": name },
+            "provisioner": "ebs.csi.aws.com", "parameters": { "encrypted": encrypted } })
+    };
+    let claim = |class: &str| {
+        json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": { "name": "data", "namespace": scene.namespace },
+            "spec": { "accessModes": ["ReadWriteOnce"], "storageClassName": class,
+                "resources": { "requests": { "storage": "1Gi" } } } })
+    };
+    scene.apply(Admin, &class("plain", "false")).await?;
+    scene.apply(Dev, &claim("plain")).await?;
+    withheld(&scene, "v2", "RequirementNotMet").await?;
+    scene.kubectl(Dev, &["delete", "persistentvolumeclaim/data"]).await?;
+    scene.apply(Dev, &claim("secret")).await?;
+    withheld(&scene, "v2", "RequirementNotMet").await?;
+    scene.apply(Admin, &class("secret", "true")).await?;
+    scene.is_cleared("v2").await?;
+
+    scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
+    scene.running("scorer", 2).await?;
+    scene.kubectl(Admin, &["delete", "networkpolicy/egress"]).await?;
+    withheld(&scene, "v1", "RequirementNotMet").await?;
+    scene.held("scorer", 2).await?;
+    let explained = scene.assent(Dev, &["explain", "deployment/scorer"]).await?.ok()?;
+    ensure!(explained.contains("requirement egress is not met"), "{explained}");
+    Ok(())
+}

@@ -16,7 +16,11 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use k8s_openapi::{
+    api::{core::v1::PersistentVolumeClaim, networking::v1::NetworkPolicy, storage::v1::StorageClass},
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::Timestamp,
+};
 use kube::ResourceExt;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -33,7 +37,7 @@ use crate::{
     },
     cli::{
         commands::explain::{ExplainInput, PodFinding, PodGroup, Seen},
-        connect::system_record::SystemRecord,
+        connect::{cluster_objects::ReadObjects, system_record::SystemRecord},
     },
     compile,
     policy::{self, Accelerators, Requirements},
@@ -48,7 +52,7 @@ pub enum Outcome {
     Unforeseen,
     /// The object would be held, and only approvals are missing.
     AwaitsApproval,
-    /// The object would be held, even with more approvals.
+    /// The object would be held, and missing approvals are not the only reason.
     Held,
     /// The object is not valid for its kind.
     Invalid,
@@ -146,6 +150,8 @@ struct Objects {
     levels: BTreeMap<String, Arc<RiskLevel>>,
     /// The compiled requirements of each level.
     requirements: BTreeMap<String, Arc<Requirements>>,
+    /// The objects of Kubernetes that expressions can read.
+    read: ReadObjects,
     sidecars: BTreeMap<String, Arc<TrustedSidecar>>,
     roles: BTreeMap<String, Arc<ApproverRole>>,
     /// The trusted additions to a pod, compiled from all sidecars.
@@ -200,6 +206,15 @@ impl Objects {
                 self.governed.insert(name.clone(), Governance::of(&labels));
                 self.labels.insert(name, labels);
                 Ok(())
+            }
+            (false, "NetworkPolicy") => read(manifest).map(|policy: NetworkPolicy| {
+                ReadObjects::add(&mut self.read.network_policies, &namespace, policy);
+            }),
+            (false, "PersistentVolumeClaim") => read(manifest).map(|claim: PersistentVolumeClaim| {
+                ReadObjects::add(&mut self.read.claims, &namespace, claim);
+            }),
+            (false, "StorageClass") => {
+                read(manifest).map(|class: StorageClass| ReadObjects::add(&mut self.read.classes, "", class))
             }
             (true, "RiskLevel") => self.add_level(manifest),
             (true, "ApproverRole") => insert(&mut self.roles, manifest, None),
@@ -281,6 +296,7 @@ impl Objects {
             levels: self.levels.clone(),
             requirements: self.requirements.clone(),
             labels: self.labels.get(namespace).cloned(),
+            cluster: self.read.of(namespace),
             trusted: Arc::clone(&self.trusted),
         };
         let known = self.governed.get(namespace);
@@ -311,11 +327,13 @@ impl Objects {
         let labels = self.labels.get(namespace).cloned();
         let (namespace, name, keys) = (namespace.to_owned(), name.to_owned(), self.roles.clone());
         let (versions, approvals) = (described.versions.values(), described.approvals.values());
-        SystemRecord { namespace, name, system, level, keys, labels, ..SystemRecord::default() }.with_objects(
-            versions.map(AsRef::as_ref),
-            approvals.map(AsRef::as_ref),
-            described.assessments.values().map(AsRef::as_ref),
-        )
+        let cluster = self.read.of(&namespace);
+        SystemRecord { namespace, name, system, level, keys, labels, cluster, ..SystemRecord::default() }
+            .with_objects(
+                versions.map(AsRef::as_ref),
+                approvals.map(AsRef::as_ref),
+                described.assessments.values().map(AsRef::as_ref),
+            )
     }
 
     fn pods(&self, manifest: &Manifest, group: &PodGroup, place: &Compiled) -> Checked {
@@ -351,7 +369,7 @@ impl Objects {
 }
 
 /// The parts of a prediction that are not certain: providers that the pods seem to call and that their system does not
-/// name, and expressions about a namespace that is not in the manifests.
+/// name, and expressions that read objects which are not in the manifests.
 fn warnings(group: &PodGroup, matches: &[String], facts: &ExplainInput) -> Vec<String> {
     let record = group.system.as_ref().and_then(|system| facts.records.get(system));
     let Some((record, system)) = record.and_then(|record| Some((record, record.system.as_ref()?))) else {
@@ -365,7 +383,8 @@ fn warnings(group: &PodGroup, matches: &[String], facts: &ExplainInput) -> Vec<S
     let unknown: BTreeSet<_> = matching.flat_map(|v| record.requirement_results(v).unknown).collect();
     let unknown = unknown.into_iter().map(|name| {
         format!(
-            "requirement {name} reads the namespace, which is not in the manifests: its result is not known"
+            "requirement {name} reads an object that is not in the manifests, such as the Namespace: its result is \
+             not known"
         )
     });
     undeclared.chain(unknown).collect()
@@ -389,6 +408,11 @@ fn approval(manifest: &Manifest, namespace: &str) -> Result<Approval, String> {
     Ok(approval)
 }
 
+/// Parses an object.
+fn read<K: DeserializeOwned>(manifest: &Manifest) -> Result<K, String> {
+    serde_json::from_value(manifest.value.clone()).map_err(|error| error.to_string())
+}
+
 /// Parses an object and inserts it by name. Sets the namespace, because a manifest can omit it.
 fn insert<K>(
     objects: &mut BTreeMap<String, Arc<K>>,
@@ -398,7 +422,7 @@ fn insert<K>(
 where
     K: DeserializeOwned + kube::Resource,
 {
-    let mut object: K = serde_json::from_value(manifest.value.clone()).map_err(|error| error.to_string())?;
+    let mut object: K = read(manifest)?;
     object.meta_mut().namespace = namespace.map(str::to_owned);
     objects.insert(object.name_any(), Arc::new(object));
     Ok(())

@@ -50,7 +50,7 @@ pub enum Format {
 /// The outcomes that make the check fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum FailOn {
-    /// Objects that no approval would let run.
+    /// Objects that are not valid, or that are held for another reason than missing approvals.
     #[default]
     Held,
     /// Also objects that wait for an approval.

@@ -343,7 +343,7 @@ fn closest(record: &SystemRecord, facts: &ExplainInput, runtime: &Runtime) -> Op
     Some(Closest { version: version.name_any(), difference })
 }
 
-/// Whether the pods are cleared, the reason in one sentence, and the next steps.
+/// Whether the pods are cleared or not governed, the reason in one sentence, and the next steps.
 type Conclusion = (bool, String, Vec<String>);
 
 /// The conclusion about the pods. It repeats the checks of admission in their order and names the first that fails.

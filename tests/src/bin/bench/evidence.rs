@@ -229,7 +229,8 @@ async fn results(admin: &Rest, alice: &Rest, scale: &Scale) -> Result<(Vec<f64>,
     Ok((floor, judged))
 }
 
-/// Signs a failing result of a system. Returns the time from the response until the Clearance no longer clears it.
+/// Creates and signs a failing result of a system. Returns the time from the response to the signature until the
+/// Clearance clears no version of the system.
 async fn judge(admin: &Rest, alice: &Rest, system: usize) -> Result<Duration> {
     let namespace = namespace(system);
     let subject = world::judged(admin, &namespace, &world::version_name(system, 0)).await?;

@@ -129,8 +129,8 @@ async fn removals(admin: &Rest) -> Result<Vec<Request<Vec<u8>>>> {
     admin.names(&world::pods(FREE)).await?.into_iter().map(remove).collect()
 }
 
-/// Watches until all pods of a namespace have lost `label`, while `work` runs. The time counts from the instant that
-/// `work` returns.
+/// Watches until all pods of a namespace have lost `label`, while `work` runs. The time counts from the instant that is
+/// the result of `work`.
 async fn until_released(
     admin: &Rest,
     namespace: &str,

@@ -125,7 +125,7 @@ async fn populate(admin: &Rest, assent: &Assent, namespace: &str, round: usize, 
     machine::quiet(assent).await
 }
 
-/// Watches the pods of a namespace while `end` ends them. The times count from the instant that `end` returns.
+/// Watches the pods of a namespace while `end` ends them. The times count from the instant that is the result of `end`.
 async fn until_gone(
     admin: &Rest,
     namespace: &str,

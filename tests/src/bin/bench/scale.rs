@@ -324,7 +324,7 @@ async fn start(rest: &Rest, assent: &Assent, namespaces: usize) -> Result<Durati
     Ok(released.max(compiled) - begin)
 }
 
-/// The number of namespaces that the operator has compiled.
+/// The number of times that the operator has compiled a namespace since its start.
 async fn compiles(address: &str) -> Option<usize> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.ok()?;

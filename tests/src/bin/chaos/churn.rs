@@ -100,7 +100,8 @@ impl<'a> Churn<'a> {
         (taken, refused)
     }
 
-    /// Approves the version that each Deployment `web` requests at the end, permanently and by all approvers.
+    /// Approves the version that each Deployment `web` requests at the end, permanently and by all approvers. Skips a
+    /// Deployment with a revision without a ModelVersion.
     pub async fn approve_final_versions(&mut self) -> Result<()> {
         // A decision against the version in the same second would take precedence.
         sleep(Duration::from_secs(2)).await;

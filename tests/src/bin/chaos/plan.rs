@@ -42,7 +42,7 @@ pub enum Kind {
     Pause,
     /// All open watches are closed.
     Cut,
-    /// This percentage of requests fails.
+    /// This percentage of requests fails or is late.
     Storm(u8),
     /// No data passes between the operator and the API server.
     Partition,

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!  operator ──http──► Proxy ──https──► API server          Traffic
-//!                       │                                  FewErrors     2 % of requests fail
-//!                       ├─ passed on, perhaps late         ManyErrors    a given percentage fails
+//!                       │                                  FewErrors     2 % of requests fail or are late
+//!                       ├─ passed on, perhaps late         ManyErrors    a given percentage fails or is late
 //!                       ├─ passed on, the response lost    Blocked       no data passes, connections stay open
 //!                       └─ error: 409, 429, 500, 503
 //! ```
@@ -34,9 +34,9 @@ const REQUEST_BYTES: usize = 4 << 20;
 pub enum Traffic {
     /// All requests pass.
     Normal,
-    /// 2 % of requests fail.
+    /// 2 % of requests fail or are late.
     FewErrors,
-    /// This percentage of requests fails.
+    /// This percentage of requests fails or is late.
     ManyErrors(u8),
     /// No data passes, and connections stay open.
     Blocked,
@@ -166,7 +166,8 @@ impl Relay {
         }
     }
 
-    /// The body of a watch. The body stops while traffic is blocked, and ends with an error at a cut.
+    /// The body of a watch. The body stops while traffic is blocked. It ends with an error, at a cut or when the API
+    /// server ends the watch.
     fn watched(&self, body: Body) -> Body {
         let (mut cuts, relay) = (self.cuts.clone(), self.clone());
         cuts.mark_unchanged();

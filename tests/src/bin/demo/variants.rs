@@ -26,7 +26,8 @@ impl Variant {
     }
 }
 
-/// Starts all variants. Each is admitted and held, and its explanation names the difference.
+/// Starts all variants. The API server admits each variant, and holds its pod or suspends its Job. The explanation
+/// names the difference.
 pub async fn run_unapproved_content(stage: &Stage<'_>) -> Result<()> {
     stage.time.step(
         "dev runs other content under an approved name",

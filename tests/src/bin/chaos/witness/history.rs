@@ -67,7 +67,7 @@ pub struct Life {
     pub released: Option<Timestamp>,
     /// The time at which the pod got a node.
     pub bound: Option<Timestamp>,
-    /// The time at which the deletion of the pod began.
+    /// The time at which the deletion of the pod began, or at which the pod ended without a deletion.
     pub ending: Option<Timestamp>,
     /// The first time at which the pod had succeeded, had failed or was gone.
     pub gone: Option<Timestamp>,

@@ -4,7 +4,7 @@
 //! ```text
 //!  I1  admitted or released     a Clearance, current then or at most LAG earlier, matched the pod and had not expired,
 //!                               and the people's decisions also cleared the pod
-//!  I2  clearance lost           gone within the grace period and SLACK, or due to end and an Event names its node
+//!  I2  clearance lost           gone within the grace period and SLACK, or deleted in time with an Event StopOverdue
 //!  I3  at the end               approved Deployments have all replicas, and no approved pod was stopped
 //!  I4  always                   no Approval is deleted or changed, and a stopped pod has its Event
 //!  I5  always                   a pod that a Clearance cleared was not held, and got a node

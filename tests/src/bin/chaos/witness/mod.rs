@@ -37,7 +37,7 @@ use self::history::{Change, History, Line};
 use self::judge::{Figures, judge, unsettled};
 pub use self::judge::{Testimony, Violation};
 
-/// The timeout for the expected final state, from the end of the faults.
+/// The timeout for the expected final state, from the end of the faults. The largest clock error is added.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The wait after an error of a watch, so that retries cause little load on the API server.

@@ -1,0 +1,109 @@
+//! Reads the objects of Kubernetes that the expressions of levels read, with the permissions of the user.
+//!
+//! ```text
+//!  levels ── variables of their expressions ──► lists ──► ReadObjects ── of a namespace ──► ClusterObjects
+//!                                                 └─ forbidden ──► not known
+//! ```
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    sync::Arc,
+};
+
+use k8s_openapi::api::{
+    core::v1::PersistentVolumeClaim, networking::v1::NetworkPolicy, storage::v1::StorageClass,
+};
+use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    api::RiskLevel,
+    cli::{
+        connect::system_record::scoped,
+        error::{Error, Result},
+    },
+    policy::{
+        ClaimFacts, ClusterObjects, ClusterVariable, NetworkPolicyFacts, Requirements, Storage,
+        StorageClassFacts,
+    },
+    watch::request,
+};
+
+/// The objects of one kind, by namespace and name. Cluster-scoped objects have an empty namespace.
+type ByNamespace<V> = BTreeMap<String, BTreeMap<String, Arc<V>>>;
+
+/// The objects that a user may read, or the objects of manifests. A field is `None` if no level needs it, if the user
+/// may not list it, or if the manifests have no object of its kind.
+#[derive(Debug, Default)]
+pub struct ReadObjects {
+    pub network_policies: Option<ByNamespace<NetworkPolicyFacts>>,
+    pub claims: Option<ByNamespace<ClaimFacts>>,
+    pub classes: Option<ByNamespace<StorageClassFacts>>,
+    /// Whether the lists contain all objects of their namespaces. Manifests can be a part of all objects.
+    pub is_complete: bool,
+}
+
+impl ReadObjects {
+    /// The objects that expressions about `namespace` can read.
+    pub fn of(&self, namespace: &str) -> ClusterObjects {
+        let storage = self.claims.as_ref().zip(self.classes.as_ref()).map(|(claims, classes)| Storage {
+            claims: claims.get(namespace).cloned().unwrap_or_default(),
+            classes: classes.get("").cloned().unwrap_or_default(),
+            is_complete: self.is_complete,
+        });
+        let policies = self.network_policies.as_ref().map(|all| all.get(namespace).cloned());
+        // A list without objects of the namespace proves that it has none only if the list is complete.
+        let network_policies = policies.and_then(|of| of.or_else(|| self.is_complete.then(BTreeMap::new)));
+        ClusterObjects { network_policies, storage }
+    }
+
+    /// Adds an object of a manifest.
+    pub fn add<K, V>(objects: &mut Option<ByNamespace<V>>, namespace: &str, object: K)
+    where
+        K: Resource<DynamicType = ()>,
+        V: From<K>,
+    {
+        let name = object.name_any();
+        let by_namespace = objects.get_or_insert_default();
+        by_namespace.entry(namespace.to_owned()).or_default().insert(name, Arc::new(object.into()));
+    }
+}
+
+/// Reads the objects that the expressions of `levels` read, in `namespace`, or in all namespaces if `None`.
+pub async fn read(
+    client: &Client,
+    namespace: Option<&str>,
+    levels: impl IntoIterator<Item = &RiskLevel>,
+) -> Result<ReadObjects> {
+    let compiled = levels.into_iter().map(|level| Requirements::compile(&level.spec.requirements));
+    let variables: BTreeSet<_> = compiled.flat_map(|level| level.cluster_variables()).collect();
+    let mut read = ReadObjects { is_complete: true, ..ReadObjects::default() };
+    if variables.contains(&ClusterVariable::NetworkPolicies) {
+        read.network_policies = list(scoped::<NetworkPolicy>(client, namespace), "networkpolicies").await?;
+    }
+    if variables.contains(&ClusterVariable::Claims) {
+        read.claims =
+            list(scoped::<PersistentVolumeClaim>(client, namespace), "persistentvolumeclaims").await?;
+        read.classes = list(Api::<StorageClass>::all(client.clone()), "storageclasses").await?;
+    }
+    Ok(read)
+}
+
+/// The objects of a list. `None` if the user may not list them.
+async fn list<K, V: From<K>>(api: Api<K>, plural: &str) -> Result<Option<ByNamespace<V>>>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let items = match request::list(&api, &ListParams::default()).await {
+        Ok(list) => list.items,
+        Err(kube::Error::Api(status)) if status.is_forbidden() => return Ok(None),
+        Err(error) => return Err(Error::api(format!("read the {plural}"))(error)),
+    };
+    let mut objects = Some(ByNamespace::new());
+    for item in items {
+        let namespace = item.namespace().unwrap_or_default();
+        ReadObjects::add(&mut objects, &namespace, item);
+    }
+    Ok(objects)
+}
