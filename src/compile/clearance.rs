@@ -85,7 +85,7 @@ pub fn compile_within(
     }
     let remembered = remember_losses(&mut spec.systems, facts, now);
     let revisit = judged.values().filter_map(|j| j.revisit).chain(remembered).chain(revisit_terms);
-    let revisit = revisit.chain(next_review(facts, now)).min();
+    let revisit = revisit.chain(next_of_systems(facts, now)).min();
     let described = !(facts.systems.is_empty() && facts.versions.is_empty() && spec.systems.is_empty());
     Compiled {
         clearance: (governance.mode.is_some() || described).then_some(spec),
@@ -100,11 +100,13 @@ fn was_cleared(facts: &NamespaceFacts, version: &Cached<ModelVersion>) -> bool {
     entry.is_some_and(|entry| entry.cleared.iter().any(|cleared| cleared.model_version == version.name))
 }
 
-/// The next time at which a review becomes overdue. The review can change a status even if it withholds no version.
-fn next_review(facts: &NamespaceFacts, now: Timestamp) -> Option<Timestamp> {
+/// The next time at which a system is decommissioned or one of its reviews becomes overdue. Both change the status of the
+/// system even if it has no version.
+fn next_of_systems(facts: &NamespaceFacts, now: Timestamp) -> Option<Timestamp> {
     let with_level = facts.systems.values().filter_map(|s| Some((s, facts.levels.get(&s.spec.risk_level)?)));
     let due = with_level.flat_map(|(system, level)| policy::due_times(&system.spec, &level.spec));
-    due.filter(|due| *due > now).min()
+    let ends = facts.systems.values().filter_map(|system| policy::decommission_time(&system.spec));
+    due.chain(ends).filter(|time| *time > now).min()
 }
 
 /// The time at which the namespace got its current mode and scope. The time has whole seconds, because it is compared

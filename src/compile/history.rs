@@ -10,6 +10,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
+    sync::Arc,
 };
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -23,8 +24,8 @@ use tracing::warn;
 use super::{Error, by_namespace::ByNamespace, index::NamespaceFacts, status::Statuses, write::MANAGER};
 use crate::{
     api::{
-        Attribution, Change, Condition, HistoryEntry, Observed, ObservedSource, ObservedVersion,
-        SystemHistory, SystemHistorySpec, Text,
+        ApproverRole, Attribution, Change, Condition, HistoryEntry, Observed, ObservedSource,
+        ObservedVersion, SystemHistory, SystemHistorySpec, Text,
     },
     truncate::{plain, shorten},
     watch::request,
@@ -43,6 +44,9 @@ const PAGE: u32 = 100;
 /// The maximum number of histories that are written after one compile.
 const AT_ONCE: usize = 32;
 
+/// The kind of an approver role in the name of a source.
+const ROLE: &str = "approverrole";
+
 /// The reason of a verdict that lets a version run.
 const CLEARED: &str = "Cleared";
 
@@ -56,6 +60,8 @@ pub struct Snapshot {
     messages: BTreeMap<String, Text>,
     /// The UIDs of all versions of the system, by name. `observed` has at most [`VERSIONS`] of them.
     uids: BTreeMap<String, Option<String>>,
+    /// The UIDs of all existing approver roles, by kind and name. The level can name other roles than before.
+    roles: Arc<BTreeMap<String, Option<String>>>,
 }
 
 /// The snapshots by system, including systems that do not exist but that a version names.
@@ -87,10 +93,13 @@ pub fn snapshots(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<String
         let assessors = level.spec.assessments.iter().map(|required| &required.role);
         let roles = approvers.chain(assessors).collect::<BTreeSet<_>>();
         for (role, object) in roles.into_iter().filter_map(|role| facts.roles.get_key_value(role)) {
-            snapshot.source("approverrole", role, of(&object.metadata), &Attribution::of(&object.metadata));
+            snapshot.source(ROLE, role, of(&object.metadata), &Attribution::of(&object.metadata));
         }
     }
+    let uid = |(name, role): (&String, &Arc<ApproverRole>)| (role_object(name), role.metadata.uid.clone());
+    let roles = Arc::new(facts.roles.iter().map(uid).collect());
     for snapshot in snapshots.values_mut() {
+        snapshot.roles = Arc::clone(&roles);
         bound(&mut snapshot.observed);
     }
     snapshots
@@ -155,10 +164,9 @@ impl Snapshot {
     fn deletions(&self, before: &Observed, altered: bool, at: Timestamp) -> Vec<HistoryEntry> {
         let is_same =
             |source: &ObservedSource| self.source_of(&source.object).is_some_and(|now| now.uid == source.uid);
-        // A changed system can name another level. The earlier level and its roles are then missing from the snapshot,
-        // but not deleted.
-        let counts = |source: &ObservedSource| is_system(source) || altered && !self.system_changed(before);
-        let sources = before.sources.iter().filter(|source| !is_same(source) && counts(source));
+        let sources = before.sources.iter().filter(|source| {
+            !is_same(source) && (is_system(source) || altered && self.is_deleted(source, before))
+        });
         let versions =
             before.versions.iter().filter(|version| self.uids.get(&version.name) != Some(&version.uid));
         let gone = sources.map(|source| source.object.clone());
@@ -166,15 +174,27 @@ impl Snapshot {
         gone.map(|object| entry(Change::Deleted, object, at)).collect()
     }
 
+    /// Whether a level or role that is missing from this snapshot was deleted. After a change of the system or of the
+    /// level, the system can depend on another level or on other roles.
+    fn is_deleted(&self, source: &ObservedSource, before: &Observed) -> bool {
+        if is_role(source) {
+            return self.roles.get(&source.object) != Some(&source.uid);
+        }
+        // Without the system, nothing shows whether its level still exists.
+        self.observed.sources.iter().any(is_system) && !self.system_changed(before)
+    }
+
     /// The sources that changed since `before`. A new source does not count in the first snapshot, or if the system
-    /// changed.
+    /// changed. A new role does not count if the level changed, because the role may be older.
     fn changes<'a>(&'a self, before: &'a Observed) -> impl Iterator<Item = &'a ObservedSource> {
         let is_first = before.sources.is_empty();
         let system_changed = self.system_changed(before);
+        let level = self.observed.sources.iter().find(|source| is_level(source));
+        let level_changed = level.is_some_and(|level| !before.sources.contains(level));
         self.observed.sources.iter().filter(move |source| {
             match before.sources.iter().find(|b| b.object == source.object) {
                 Some(before) => *source != before,
-                None => !is_first && !system_changed,
+                None => !(is_first || system_changed || level_changed && is_role(source)),
             }
         })
     }
@@ -199,6 +219,18 @@ impl Snapshot {
 
 fn is_system(source: &ObservedSource) -> bool {
     source.object.starts_with("aisystem/")
+}
+
+fn is_level(source: &ObservedSource) -> bool {
+    source.object.starts_with("risklevel/")
+}
+
+fn is_role(source: &ObservedSource) -> bool {
+    source.object.split('/').next() == Some(ROLE)
+}
+
+fn role_object(name: &str) -> String {
+    format!("{ROLE}/{name}")
 }
 
 fn version_object(name: &str) -> String {
@@ -379,6 +411,45 @@ mod tests {
         let gone = Snapshot::default();
         let all = ["aisystem/s", "modelversion/v1", "modelversion/v2"].map(deleted);
         assert_eq!(changes(&before, &gone), all);
+    }
+
+    /// Adds an approver role on which the level depends, and which exists.
+    fn with_role(mut snapshot: Snapshot, name: &str) -> Snapshot {
+        snapshot.source(ROLE, name, (None, Some(1)), &Attribution::default());
+        exists(snapshot, &[name])
+    }
+
+    fn exists(mut snapshot: Snapshot, roles: &[&str]) -> Snapshot {
+        snapshot.roles = Arc::new(roles.iter().map(|name| (role_object(name), None)).collect());
+        snapshot
+    }
+
+    #[test]
+    fn a_level_or_role_that_still_exists_is_not_recorded_as_deleted() {
+        let before = with_role(snapshot(1, &[("v1", "Cleared")]), "risk-officer");
+        let withheld = (Change::Withheld, "modelversion/v1".to_owned(), None);
+        let deleted = |object: &str| (Change::Deleted, object.to_owned(), None);
+        // The level no longer requires the role.
+        let mut now = exists(snapshot(1, &[("v1", "NotRequired")]), &["risk-officer"]);
+        now.observed.sources[1].generation = Some(2);
+        let level = (Change::Changed, "risklevel/high".to_owned(), None);
+        assert_eq!(changes(&before, &now), [level.clone(), withheld.clone()]);
+        // The system is deleted, and its version remains.
+        let mut now = exists(snapshot(1, &[("v1", "SystemNotFound")]), &["risk-officer"]);
+        now.observed.sources.clear();
+        assert_eq!(changes(&before, &now), [deleted("aisystem/s"), withheld.clone()]);
+        // The level is deleted, and its role remains.
+        let mut now = exists(snapshot(1, &[("v1", "RiskLevelNotFound")]), &["risk-officer"]);
+        now.observed.sources.remove(1);
+        assert_eq!(changes(&before, &now), [deleted("risklevel/high"), withheld.clone()]);
+        // The role itself is deleted.
+        let now = snapshot(1, &[("v1", "AwaitingApproval")]);
+        assert_eq!(changes(&before, &now), [deleted("approverrole/risk-officer"), withheld.clone()]);
+        // The level requires another role, which is older.
+        let mut now = with_role(snapshot(1, &[("v1", "AwaitingApproval")]), "ethics-board");
+        now.observed.sources[1].generation = Some(2);
+        now.roles = Arc::new(["risk-officer", "ethics-board"].map(|name| (role_object(name), None)).into());
+        assert_eq!(changes(&before, &now), [level, withheld]);
     }
 
     #[test]

@@ -290,7 +290,7 @@ fn of_system(
     now: Timestamp,
 ) -> AISystemStatus {
     let cleared: Vec<_> = versions.iter().filter(|(_, j)| j.verdict == Verdict::Cleared).collect();
-    let due = system.spec.decommission.as_ref().is_some_and(|d| d.date.0 <= now);
+    let due = policy::decommission_time(&system.spec).is_some_and(|since| since <= now);
     let was = system.status.as_ref().and_then(|s| s.decommissioned).unwrap_or_default();
     let mut content = system_content(namespace, system, versions, due || was);
     content.defect = successor_defect(facts, system);

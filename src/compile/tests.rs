@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::{SignedDuration, Timestamp},
+};
 use kube::core::object::{HasSpec, HasStatus};
 use proptest::prelude::*;
 
@@ -17,8 +20,8 @@ use super::{
 use crate::{
     api::{
         AISystemSpec, AISystemStatus, Attribution, CLEARANCE_NAME, Clearance, ClearanceSpec, Container,
-        EnvVar, Governance, ImagePolicy, Mode, ModelVersionSpec, OnLoss, PodCount, Requirement, RiskLevel,
-        RiskLevelSpec, Runtime, Scope, Trusted,
+        Decommission, EnvVar, Governance, ImagePolicy, Mode, ModelVersionSpec, OnLoss, PodCount, Requirement,
+        RiskLevel, RiskLevelSpec, Runtime, Scope, Trusted,
     },
     policy::Requirements,
 };
@@ -365,6 +368,22 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_system_without_a_version_is_compiled_again_and_decommissioned_at_its_date() {
+    let mut world = World::new();
+    world.now = 100;
+    world.system("chat", "free", 0);
+    let (date, reason) = (at(120) + SignedDuration::from_millis(900), "it is replaced".to_owned());
+    let decommission = Some(Decommission { date: Time(date), reason, successor: None });
+    let spec = AISystemSpec { decommission, ..world.facts.systems["chat"].spec.clone() };
+    world.facts.systems.insert("chat".to_owned(), cached("chat", Some(at(1)), spec, None));
+    let compiled = world.compile();
+    assert_eq!(compiled.revisit, Some(at(120)));
+    assert_eq!(compiled.statuses.systems["chat"].decommissioned, None);
+    world.now = 120;
+    assert_eq!(world.compile().statuses.systems["chat"].decommissioned, Some(true));
 }
 
 #[test]

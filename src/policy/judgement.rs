@@ -118,9 +118,8 @@ fn instants(facts: &Facts<'_>) -> BTreeSet<Timestamp> {
         facts.level.into_iter().flat_map(|level| facts.statements.iter().filter_map(move |s| end(s, level)));
     let dates = facts.system.into_iter().flat_map(|system| {
         let retirements = system.hosted_models.iter().filter_map(|model| model.retires_at.as_ref());
-        retirements.chain(system.decommission.as_ref().map(|end| &end.date))
+        retirements.map(|time| whole_seconds(time.0)).chain(decommission_time(system))
     });
-    let dates = dates.map(|time| whole_seconds(time.0));
     let certifications = facts.system.into_iter().flat_map(certifications::end_times);
     let reviews = facts.system.zip(facts.level).into_iter().flat_map(|(s, l)| reviews::due_times(s, l));
     approvals.chain(dates).chain(certifications).chain(reviews).collect()
@@ -164,13 +163,15 @@ fn undefined(facts: &Facts<'_>) -> Vec<Reason> {
     }
 }
 
+/// The time from which a system is decommissioned, in whole seconds.
+pub fn decommission_time(system: &AISystemSpec) -> Option<Timestamp> {
+    system.decommission.as_ref().map(|end| whole_seconds(end.date.0))
+}
+
 fn retired(system: &AISystemSpec, now: Timestamp) -> Option<Reason> {
-    let end = system.decommission.as_ref().filter(|end| whole_seconds(end.date.0) <= now)?;
-    Some(Reason::Decommissioned {
-        since: whole_seconds(end.date.0),
-        why: end.reason.clone(),
-        successor: end.successor.clone(),
-    })
+    let since = decommission_time(system).filter(|since| *since <= now)?;
+    let end = system.decommission.as_ref()?;
+    Some(Reason::Decommissioned { since, why: end.reason.clone(), successor: end.successor.clone() })
 }
 
 /// The reasons from rejections in effect and from the last revocation. A later approval lifts the revocation. If this

@@ -56,7 +56,7 @@ pub use fields::{
     ANNOTATIONS, Class, FIELDS, FORMER_FIELDS, HARMLESS_ANNOTATIONS, free_fields, is_refused_annotation,
 };
 pub use hosted_models::undeclared;
-pub use judgement::{Facts, Judgement, Verdict, judge, unpinned};
+pub use judgement::{Facts, Judgement, Verdict, decommission_time, judge, unpinned};
 pub use matching::{matches, runtime_of_pod};
 pub use reason::{Elsewhere, Reason};
 pub use requirements::{RequirementFacts, RequirementResults, Requirements, UnmetCause, UnmetRequirement};

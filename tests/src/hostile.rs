@@ -41,7 +41,7 @@ pub struct Specimen {
 
 impl Specimen {
     /// The number of specimens that [`Specimen::all`] returns.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 14;
 
     /// One specimen of each kind. A cluster-scoped specimen has the namespace of the scenario in its name.
     pub fn all(scene: &Scenario<'_>) -> Result<Vec<Self>> {

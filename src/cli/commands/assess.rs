@@ -9,7 +9,7 @@
 //! The name of an Assessment contains a digest of its content. So a pipeline that runs again does not record the same
 //! results twice.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{collections::BTreeSet, fmt::Debug, fs, path::PathBuf};
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
@@ -102,6 +102,24 @@ pub struct AssessArgs {
     /// Print the manifest instead of recording it
     #[arg(short, long, value_enum)]
     pub output: Option<ManifestFormat>,
+}
+
+/// The value of an option, or the value that the file states.
+///
+/// # Errors
+/// Both state different values. A user must not give an old result a new date.
+fn agreed<T: PartialEq + Debug>(
+    file: &str,
+    option: &str,
+    given: Option<T>,
+    stated: Option<T>,
+) -> Result<Option<T>> {
+    match (given, stated) {
+        (Some(given), Some(stated)) if given != stated => Err(Error::Results {
+            why: format!("{file}: the file states {stated:?}, and {option} states {given:?}. Omit {option}."),
+        }),
+        (given, stated) => Ok(given.or(stated)),
+    }
 }
 
 /// Parses a value by its name in the API, such as `Fairness`.
@@ -208,7 +226,7 @@ impl AssessArgs {
             why: format!("{file}: the file does not state {what}. Pass {option}."),
         };
         let kind = self.kind.or(reading.kind).ok_or_else(|| missing("the kind", "--kind KIND"))?;
-        let performed = self.performed_at.or(reading.performed_at);
+        let performed = agreed(file, "--performed-at", self.performed_at, reading.performed_at)?;
         let performed = performed.ok_or_else(|| missing("when it was performed", "--performed-at TIME"))?;
         let digest = record.digest(version).ok_or_else(|| Error::Choose {
             question: format!("there is no system {}", record.name),
@@ -227,7 +245,7 @@ impl AssessArgs {
                 .as_ref()
                 .map(|tool| Tool { name: tool.name.clone(), version: tool.version.clone() }),
             report: Some(self.report_of(file, reading)?),
-            relationship: self.relationship.or(reading.relationship),
+            relationship: agreed(file, "--relationship", self.relationship, reading.relationship)?,
             // The API server stores whole seconds.
             performed_at: Time(Timestamp::from_second(performed.as_second()).unwrap_or(performed)),
         };

@@ -39,7 +39,7 @@ use super::{
     subject::EventSubject,
 };
 use crate::{
-    api::{ClearanceSpec, Mode},
+    api::{ClearanceSpec, Mode, OnLossMode},
     metrics::{Enforcement, EnforcementLabels, Metrics},
     watch::{Pool, retry_delay},
 };
@@ -194,7 +194,9 @@ impl WorkloadStopper {
             }
             WorkloadResult::LeftAlone(namespace, stopped) => self.forget(&namespace, &stopped),
             WorkloadResult::StopFailed(request) => {
-                self.count(Enforcement::Suspend, false);
+                let scales = request.mode == OnLossMode::ScaleDown;
+                let action = if scales { Enforcement::ScaleDown } else { Enforcement::Suspend };
+                self.count(action, false);
                 self.stop(request);
             }
             WorkloadResult::StartFailed(namespace, stopped) => {

@@ -93,7 +93,7 @@ pub async fn final_state(stage: &Stage<'_>) -> Result<()> {
     if stage.cluster.is_existing() {
         stage.time.note(
             "Remove the demo from this cluster: kubectl delete namespace lending recruiting customer-service \
-             cards flux-system probe; kubectl delete clusterrolebinding gitops; helm uninstall assent -n assent-system",
+             cards flux-system probe; kubectl delete clusterrolebinding kustomize-controller; helm uninstall assent -n assent-system",
         );
     }
     Ok(())
