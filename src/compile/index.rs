@@ -31,10 +31,13 @@ use kube::{
     },
     runtime::reflector::ObjectRef,
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch as signal;
 
-use super::trusted::trust;
+use super::{
+    stored_status::{Slim, StoredStatus},
+    trusted::trust,
+};
 use crate::{
     api::{
         AISystem, AUTHOR, Approval, ApproverRole, Assessment, AssessmentSpec, AssessmentStatus, Attribution,
@@ -58,10 +61,13 @@ pub struct Cached<K: HasSpec + HasStatus> {
     pub created: Option<Timestamp>,
     pub attribution: Attribution,
     pub spec: K::Spec,
-    pub status: Option<K::Status>,
+    pub status: Option<StoredStatus<K::Status>>,
 }
 
-impl<K: Resource<DynamicType = ()> + HasSpec + HasStatus> Cached<K> {
+impl<K> Cached<K>
+where
+    K: Resource<DynamicType = ()> + HasSpec + HasStatus<Status: Serialize + Slim>,
+{
     fn new(meta: ObjectMeta, spec: K::Spec, status: Option<K::Status>) -> Self {
         Self {
             attribution: Attribution::of(&meta),
@@ -70,7 +76,7 @@ impl<K: Resource<DynamicType = ()> + HasSpec + HasStatus> Cached<K> {
             generation: meta.generation,
             created: meta.creation_timestamp.map(|t| t.0),
             spec,
-            status,
+            status: status.map(StoredStatus::new),
         }
     }
 
@@ -102,7 +108,7 @@ pub struct CachedAssessment {
     pub created: Option<Timestamp>,
     pub digest: Digest,
     pub spec: AssessmentSpec,
-    pub status: Option<AssessmentStatus>,
+    pub status: Option<StoredStatus<AssessmentStatus>>,
 }
 
 impl From<Assessment> for CachedAssessment {
@@ -115,7 +121,7 @@ impl From<Assessment> for CachedAssessment {
             created: metadata.creation_timestamp.map(|t| t.0),
             digest,
             spec,
-            status,
+            status: status.map(StoredStatus::new),
         }
     }
 }

@@ -8,6 +8,7 @@ use k8s_openapi::{
 };
 use kube::core::object::{HasSpec, HasStatus};
 use proptest::prelude::*;
+use serde::Serialize;
 
 use super::{
     NamespaceFacts,
@@ -16,6 +17,7 @@ use super::{
     index::Cached,
     room::{METADATA, MOST_BYTES, Room},
     stored::stored_size,
+    stored_status::{Slim, StoredStatus},
 };
 use crate::{
     api::{
@@ -35,14 +37,22 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + second).expect("in range")
 }
 
-fn cached<K: HasSpec + HasStatus>(
+fn cached<K: HasSpec + HasStatus<Status: Serialize + Slim>>(
     name: &str,
     created: Option<Timestamp>,
     spec: K::Spec,
     status: Option<K::Status>,
 ) -> Arc<Cached<K>> {
     let (name, attribution) = (name.to_owned(), Attribution::default());
-    Arc::new(Cached { name, uid: None, generation: None, created, attribution, spec, status })
+    Arc::new(Cached {
+        name,
+        uid: None,
+        generation: None,
+        created,
+        attribution,
+        spec,
+        status: status.map(StoredStatus::new),
+    })
 }
 
 /// A namespace with the levels `free` and `never`. All versions of a system of level `free` may run.

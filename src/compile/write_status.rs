@@ -23,15 +23,16 @@ use super::{
     index::NamespaceFacts,
     refused::{Refused, answer, is_refusal},
     status::Statuses,
+    stored_status::{StoredStatus, fingerprint, owned_fields},
     write::MANAGER,
 };
 use crate::{
     api::{
-        AISystem, Approval, Assessment, ModelVersion, PODS_HELD, RiskLevel, RiskLevelStatus, TrustedSidecar,
+        AISystem, Approval, Assessment, ModelVersion, RiskLevel, RiskLevelStatus, TrustedSidecar,
         TrustedSidecarStatus,
     },
     metrics::Metrics,
-    truncate::{plain, shorten},
+    truncate::shorten,
     watch::request,
 };
 
@@ -56,29 +57,20 @@ impl Writer<'_> {
         facts: &NamespaceFacts,
         statuses: Statuses,
     ) -> Result<(), Error> {
-        let Statuses { mut systems, versions, approvals, assessments, failing: _ } = statuses;
-        for (name, status) in &mut systems {
-            // `enforce` writes the pod counts and the condition `PodsHeld` with another field manager. Copy them, so
-            // that they do not count as a difference.
-            let Some(before) = facts.systems.get(name).and_then(|system| system.status.as_ref()) else {
-                continue;
-            };
-            status.pods = before.pods;
-            if let Some(at) = before.conditions.iter().position(|condition| condition.type_ == PODS_HELD) {
-                let at_most = at.min(status.conditions.len());
-                status.conditions.insert(at_most, before.conditions[at].clone());
-            }
-        }
-        let systems =
-            self.changed::<AISystem, _, _>(namespace, &facts.systems, systems, |s| s.status.as_ref()).await;
+        let Statuses { systems, versions, approvals, assessments, failing: _ } = statuses;
+        let systems = self
+            .changed::<AISystem, _, _>(namespace, &facts.systems, systems, |s| of(s.status.as_ref()))
+            .await;
         let versions = self
-            .changed::<ModelVersion, _, _>(namespace, &facts.versions, versions, |v| v.status.as_ref())
+            .changed::<ModelVersion, _, _>(namespace, &facts.versions, versions, |v| of(v.status.as_ref()))
             .await;
         let approvals = self
-            .changed::<Approval, _, _>(namespace, &facts.approvals, approvals, |a| a.status.as_ref())
+            .changed::<Approval, _, _>(namespace, &facts.approvals, approvals, |a| whole(a.status.as_ref()))
             .await;
         let assessments = self
-            .changed::<Assessment, _, _>(namespace, &facts.assessments, assessments, |a| a.status.as_ref())
+            .changed::<Assessment, _, _>(namespace, &facts.assessments, assessments, |a| {
+                of(a.status.as_ref())
+            })
             .await;
         systems.and(versions).and(approvals).and(assessments)
     }
@@ -89,15 +81,15 @@ impl Writer<'_> {
         namespace: &str,
         objects: &BTreeMap<String, Arc<V>>,
         wanted: BTreeMap<String, S>,
-        status: fn(&V) -> Option<&S>,
+        stored: fn(&V) -> Option<u64>,
     ) -> Result<(), Error>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
-        S: Serialize + PartialEq,
+        S: Serialize,
     {
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let writes = wanted.into_iter().map(|(name, wanted)| {
-            let (api, current) = (api.clone(), objects.get(&name).and_then(|object| status(object)));
+            let (api, current) = (api.clone(), objects.get(&name).and_then(|object| stored(object)));
             async move { self.write(&api, (namespace, &name), current, &wanted).await }
         });
         let results: Vec<_> = futures::stream::iter(writes).buffer_unordered(CONCURRENCY).collect().await;
@@ -107,37 +99,33 @@ impl Writer<'_> {
     /// Writes the status of a level if it differs.
     pub async fn level(self, level: &RiskLevel, wanted: &RiskLevelStatus) -> Result<(), Error> {
         let api: Api<RiskLevel> = Api::all(self.client.clone());
-        self.write(&api, ("", &level.name_any()), level.status.as_ref(), wanted).await
+        self.write(&api, ("", &level.name_any()), whole(level.status.as_ref()), wanted).await
     }
 
     /// Writes the status of a trusted sidecar if it differs.
     pub async fn sidecar(self, sidecar: &TrustedSidecar, wanted: &TrustedSidecarStatus) -> Result<(), Error> {
         let api: Api<TrustedSidecar> = Api::all(self.client.clone());
-        self.write(&api, ("", &sidecar.name_any()), sidecar.status.as_ref(), wanted).await
+        self.write(&api, ("", &sidecar.name_any()), whole(sidecar.status.as_ref()), wanted).await
     }
 
     async fn write<K, S>(
         self,
         api: &Api<K>,
         (namespace, name): (&str, &str),
-        current: Option<&S>,
+        stored: Option<u64>,
         wanted: &S,
     ) -> Result<(), Error>
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
-        S: Serialize + PartialEq,
+        S: Serialize,
     {
-        if current == Some(wanted) {
+        // The plain text: the API server refuses some characters, so the stored status does not have them.
+        let status = owned_fields(wanted);
+        if stored == Some(fingerprint(&status)) {
             return Ok(());
         }
         let kind = K::kind(&());
         let failed = |source| Error::Write { what: format!("status of {kind} {name}"), source };
-        let owned = |status: &S| owned_fields(status).map_err(kube::Error::SerdeError).map_err(failed);
-        let status = owned(wanted)?;
-        // `owned` replaces the characters that the API server refuses. The stored status does not have them.
-        if current.map(owned).transpose()?.as_ref() == Some(&status) {
-            return Ok(());
-        }
         let (object, text) = (format!("{kind} {namespace}/{name}"), without_times(&status).to_string());
         if self.refused.has_status(&object, &text) {
             return Ok(());
@@ -161,24 +149,14 @@ impl Writer<'_> {
     }
 }
 
-/// The fields of a status that a compile writes, in plain text.
-fn owned_fields<S: Serialize>(status: &S) -> Result<Value, serde_json::Error> {
-    let mut status = serde_json::to_value(status)?;
-    status.as_object_mut().map(|fields| fields.remove("pods"));
-    if let Some(conditions) = status["conditions"].as_array_mut() {
-        conditions.retain(|condition| condition["type"] != PODS_HELD);
-    }
-    make_plain(&mut status);
-    Ok(status)
+/// The fingerprint of a status in the cache.
+fn of<S>(stored: Option<&StoredStatus<S>>) -> Option<u64> {
+    stored.map(StoredStatus::fingerprint)
 }
 
-fn make_plain(value: &mut Value) {
-    match value {
-        Value::String(text) => *text = plain(text).into_owned(),
-        Value::Array(items) => items.iter_mut().for_each(make_plain),
-        Value::Object(fields) => fields.values_mut().for_each(make_plain),
-        _ => {}
-    }
+/// The fingerprint of a status that the cache keeps as a whole.
+fn whole<S: Serialize>(status: Option<&S>) -> Option<u64> {
+    status.map(|status| fingerprint(&owned_fields(status)))
 }
 
 /// A status without the times of its conditions, to recognise a refused status. Each compile sets new times in a status
@@ -222,15 +200,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_text_of_a_status_is_plain() {
-        let status = json!({ "conditions": [{ "type": "Cleared", "message": "image x\u{80}y" }], "pods": 1,
-            "approvals": [{ "user": "al\u{9f}ice" }] });
-        let plain = json!({ "conditions": [{ "type": "Cleared", "message": "image x\u{fffd}y" }],
-            "approvals": [{ "user": "al\u{fffd}ice" }] });
-        assert_eq!(owned_fields(&status).expect("it serialises"), plain);
-    }
 
     #[test]
     fn a_refused_status_is_equal_a_second_later() {

@@ -1,0 +1,147 @@
+//! The part of a stored status that stays in memory: what the next compile reads, and a fingerprint of the rest.
+//!
+//! ```text
+//!  stored status ─┬─ conditions without messages, counts of pods ─► the next compile
+//!                 └─ fingerprint ── equal to the one of the wanted status? ─► no write
+//! ```
+//!
+//! The texts of the statuses would be a quarter of the memory of the operator.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::Deref,
+};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    api::{AISystemStatus, AssessmentStatus, Condition, ModelVersionStatus, PODS_HELD, Text},
+    truncate::plain,
+};
+
+/// A status of an object in the API server.
+#[derive(Debug)]
+pub struct StoredStatus<S> {
+    kept: S,
+    fingerprint: u64,
+}
+
+impl<S: Serialize + Slim> StoredStatus<S> {
+    pub fn new(mut status: S) -> Self {
+        let fingerprint = fingerprint(&owned_fields(&status));
+        status.slim();
+        Self { kept: status, fingerprint }
+    }
+}
+
+impl<S> StoredStatus<S> {
+    /// The fingerprint of the whole stored status.
+    pub const fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+}
+
+/// Gives the fields that [`Slim::slim`] keeps.
+impl<S> Deref for StoredStatus<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.kept
+    }
+}
+
+/// A status without the fields that no compile reads.
+pub trait Slim {
+    /// Removes the fields that no compile reads.
+    fn slim(&mut self);
+}
+
+impl Slim for AISystemStatus {
+    fn slim(&mut self) {
+        let Self { conditions, decommissioned, pods, .. } = std::mem::take(self);
+        *self = Self { conditions: without_messages(conditions), decommissioned, pods, ..Self::default() };
+    }
+}
+
+impl Slim for ModelVersionStatus {
+    fn slim(&mut self) {
+        let Self { conditions, .. } = std::mem::take(self);
+        *self = Self { conditions: without_messages(conditions), ..Self::default() };
+    }
+}
+
+impl Slim for AssessmentStatus {
+    fn slim(&mut self) {
+        let Self { conditions, .. } = std::mem::take(self);
+        *self = Self { conditions: without_messages(conditions), ..Self::default() };
+    }
+}
+
+fn without_messages(conditions: Vec<Condition>) -> Vec<Condition> {
+    conditions.into_iter().map(|condition| Condition { message: Text::default(), ..condition }).collect()
+}
+
+/// A hash of the fields that a compile writes. It differs between two versions of the operator, so it is only kept in
+/// memory.
+pub fn fingerprint(owned: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    owned.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The fields of a status that a compile writes, in plain text. A status always serialises.
+pub fn owned_fields<S: Serialize>(status: &S) -> Value {
+    let mut status = serde_json::to_value(status).unwrap_or_default();
+    status.as_object_mut().map(|fields| fields.remove("pods"));
+    if let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut) {
+        conditions.retain(|condition| condition["type"] != PODS_HELD);
+    }
+    make_plain(&mut status);
+    status
+}
+
+fn make_plain(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = plain(text).into_owned(),
+        Value::Array(items) => items.iter_mut().for_each(make_plain),
+        Value::Object(fields) => fields.values_mut().for_each(make_plain),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_text_of_a_status_is_plain() {
+        let status = json!({ "conditions": [{ "type": "Cleared", "message": "image x\u{80}y" }], "pods": 1,
+            "approvals": [{ "user": "al\u{9f}ice" }] });
+        let plain = json!({ "conditions": [{ "type": "Cleared", "message": "image x\u{fffd}y" }],
+            "approvals": [{ "user": "al\u{fffd}ice" }] });
+        assert_eq!(owned_fields(&status), plain);
+    }
+
+    #[test]
+    fn a_status_without_its_texts_still_differs_from_another_text() {
+        let status = |message: &str, pods: u32| -> AISystemStatus {
+            serde_json::from_value(json!({ "clearedVersions": "v1", "decommissioned": true,
+                "pods": { "running": pods, "held": 0, "terminating": 0 },
+                "conditions": [{ "type": "Ready", "status": "True", "reason": "Cleared", "message": message,
+                    "lastTransitionTime": "2026-01-01T00:00:00Z" }] }))
+            .expect("a status")
+        };
+        let stored = StoredStatus::new(status("may run", 1));
+        assert_eq!(stored.cleared_versions, None);
+        assert_eq!((stored.decommissioned, stored.pods.map(|pods| pods.running)), (Some(true), Some(1)));
+        assert_eq!((&*stored.conditions[0].reason, &*stored.conditions[0].message), ("Cleared", ""));
+        let is_stored = |wanted: &AISystemStatus| fingerprint(&owned_fields(wanted)) == stored.fingerprint();
+        assert!(is_stored(&status("may run", 1)));
+        // Another part of the operator writes the counts of pods.
+        assert!(is_stored(&status("may run", 2)));
+        assert!(!is_stored(&status("may run until tomorrow", 1)));
+    }
+}
