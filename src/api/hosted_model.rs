@@ -66,7 +66,8 @@ pub struct Agreement {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredOfHostedModels {
-    /// Certifications that the provider of each hosted model must hold, by the names in `spec.suppliers`.
+    /// Names of the certifications that the provider of each hosted model must hold. The `AISystem` lists them in
+    /// `spec.suppliers`.
     /// Default: none. Example: `[ISO/IEC 42001]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]

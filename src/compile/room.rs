@@ -1,8 +1,8 @@
 //! Selects the systems and versions of a namespace that fit into its Clearance.
 //!
 //! ```text
-//!  systems   1. in a grace period, cleared now, or with pods    all have an entry now, so all fit
-//!            2. newly cleared     3. in the Clearance     4. others
+//!  systems   1. in the current Clearance with pods, a cleared version or a grace period: all of them fit
+//!            2. newly cleared by this compile    3. in the current Clearance, without pods    4. others
 //!  versions  1. in the Clearance now                             they can be running
 //!            2. newly cleared: the first version of each system, then the second of each …
 //!  messages  share the remaining bytes

@@ -45,7 +45,7 @@ struct Content {
 struct Known {
     /// The names of the recorded subjects, or `None` before the first list.
     recorded: Option<BTreeSet<String>>,
-    /// The content of the previous compile.
+    /// The content behind each digest in the previous compile. Older content stays here while its write fails.
     seen: BTreeMap<Digest, Content>,
 }
 

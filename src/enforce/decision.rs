@@ -6,7 +6,7 @@ use super::action::{Action, Step};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PodDecision {
-    /// The pod stays as it is.
+    /// The pod is neither held, released nor stopped. A cleared pod may get a deadline.
     Keep(KeepReason),
     /// The pod stays gated.
     Hold(HoldReason),
@@ -58,7 +58,7 @@ pub(crate) enum StopReason {
     },
     /// The deadline of the pod is earlier than the end of its clearance. Its controller creates a replacement.
     Renewed,
-    /// The pod is gated, and its `StatefulSet` waits for a pod of another revision.
+    /// The pod is gated, and its `StatefulSet` now wants another revision in its place.
     Outdated,
 }
 

@@ -89,7 +89,7 @@ impl PolicyCache {
         }
     }
 
-    /// Caches a policy that was just written, before the watch delivers it.
+    /// Caches a policy. Also called after a write, so that the cache need not wait for the watch.
     pub fn set(&mut self, key: Key, policy: PolicyObject) {
         self.policies.insert(key, policy);
     }

@@ -71,7 +71,7 @@ pub async fn start(options: &Options) -> Result<Started> {
     Ok(Started { processes, cluster, people, binaries, directory })
 }
 
-/// Starts each component when its dependencies are ready.
+/// Starts etcd and the API server together. Starts the other components after the API server is ready.
 async fn run(setup: &Setup<'_>, client: &Client) -> Result<Processes> {
     let mut processes = Processes::new();
     for component in [Component::Etcd, Component::ApiServer] {

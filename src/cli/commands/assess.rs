@@ -138,7 +138,7 @@ fn direction(text: &str) -> Result<(String, Direction), String> {
 pub async fn assess(session: &Session, args: &AssessArgs) -> Result<()> {
     let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
     record.system(&session.client).await?;
-    let version = version(&record, args.version.as_deref())?;
+    let version = version(&record, args.version.as_deref(), &session.flags)?;
     let options = args.options(&record, version)?;
     let mut assessments = Vec::new();
     for file in &args.filename {
@@ -164,7 +164,7 @@ fn refused(refusal: &formats::Refusal) -> Error {
 }
 
 /// The version that the command line names, or the only version of the system.
-fn version<'a>(record: &'a SystemRecord, wanted: Option<&str>) -> Result<&'a ModelVersion> {
+fn version<'a>(record: &'a SystemRecord, wanted: Option<&str>, flags: &str) -> Result<&'a ModelVersion> {
     let found = match (wanted, &record.versions[..]) {
         (Some(name), _) => record.version(name),
         (None, [only]) => Some(only),
@@ -177,7 +177,7 @@ fn version<'a>(record: &'a SystemRecord, wanted: Option<&str>) -> Result<&'a Mod
             .map(|name| {
                 Next::new(
                     format!(
-                        "kubectl assent assess {} --version {name} -f FILE -n {}",
+                        "kubectl assent assess {} --version {name} -f FILE -n {}{flags}",
                         record.name, record.namespace
                     ),
                     format!("assess {name}"),
@@ -432,7 +432,10 @@ async fn create(
             &format!("the results count after a person in role {} signs them:", roles.join(" or ")),
         );
         let (system, version) = (&record.name, version.name_any());
-        page.command(&format!("kubectl assent attest {system} --version {version} -n {}", record.namespace));
+        page.command(&format!(
+            "kubectl assent attest {system} --version {version} -n {}{}",
+            record.namespace, session.flags
+        ));
     }
     anstream::print!("{}", page.finish());
     Ok(())

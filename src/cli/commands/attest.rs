@@ -32,6 +32,7 @@ use crate::{
         error::{Error, Next, Result, can_i},
         render::{
             page::{FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
+            shell::quoted,
             time::in_words,
         },
         review::{evidence, missing},
@@ -83,7 +84,7 @@ pub async fn attest(session: &Session, args: &AttestArgs) -> Result<()> {
     let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
     record.system(&session.client).await?;
     let now = Timestamp::now();
-    let version = version(&record, args, now)?;
+    let version = version(session, &record, args, now)?;
     let by = args.ssh_key.clone().zip(args.to.clone()).map(|(key, to)| Detached { key, to });
     let (role, approver, stamped) = if let Some(by) = &by {
         let roles: Vec<_> = record.assessor_roles().collect();
@@ -126,7 +127,12 @@ fn choose(question: &str) -> Error {
 }
 
 /// The version that the command line names, or the only version with an unsigned assessment.
-fn version<'a>(record: &'a SystemRecord, args: &AttestArgs, now: Timestamp) -> Result<&'a ModelVersion> {
+fn version<'a>(
+    session: &Session,
+    record: &'a SystemRecord,
+    args: &AttestArgs,
+    now: Timestamp,
+) -> Result<&'a ModelVersion> {
     let named = |name: &String| record.versions.iter().find(|version| version.name_any() == *name);
     let candidates: Vec<_> = match &args.version {
         Some(name) => named(name).into_iter().collect(),
@@ -143,7 +149,7 @@ fn version<'a>(record: &'a SystemRecord, args: &AttestArgs, now: Timestamp) -> R
                 record.name
             ),
             next: vec![Next::new(
-                format!("kubectl get assessments -n {}", record.namespace),
+                format!("kubectl get assessments -n {}{}", record.namespace, session.flags),
                 "list the recorded assessments",
             )],
         }),
@@ -154,8 +160,8 @@ fn version<'a>(record: &'a SystemRecord, args: &AttestArgs, now: Timestamp) -> R
                 .map(|version| {
                     let name = version.name_any();
                     let command = format!(
-                        "kubectl assent attest {} --version {name} -n {}",
-                        record.name, record.namespace
+                        "kubectl assent attest {} --version {name} -n {}{}",
+                        record.name, record.namespace, session.flags
                     );
                     Next::new(command, format!("sign the results of {name}"))
                 })
@@ -188,7 +194,10 @@ async fn role(
         [] => Err(Error::Choose {
             question: format!("you hold none of the roles that sign results: {}", roles.join(", ")),
             next: vec![Next::new(
-                format!("kubectl assent who-can attest {} -n {}", record.name, record.namespace),
+                format!(
+                    "kubectl assent who-can attest {} -n {}{}",
+                    record.name, record.namespace, session.flags
+                ),
                 "see who holds them",
             )],
         }),
@@ -324,12 +333,21 @@ impl SigningRequest<'_> {
         }
         if !ask::is_interactive() {
             let names = self.assessments.iter().map(|a| format!(" --assessment {}", a.name_any()));
+            let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+            let given = [
+                ("--reason", self.args.reason.clone()),
+                ("--ssh-key", path(&self.args.ssh_key)),
+                ("--to", path(&self.args.to)),
+            ];
+            let given = given.into_iter().filter_map(|(flag, value)| Some((flag, value?)));
+            let given = given.map(|(flag, value)| format!(" {flag} {}", quoted(&value)));
             let command = format!(
-                "kubectl assent attest {} --version {} --role {}{} -n {}{} --yes",
+                "kubectl assent attest {} --version {} --role {}{}{} -n {}{} --yes",
                 self.record.name,
                 self.version.name_any(),
                 self.role,
                 names.collect::<String>(),
+                given.collect::<String>(),
                 self.record.namespace,
                 self.session.flags
             );

@@ -24,7 +24,7 @@ use crate::{
     api::{Approval, ApproverKey, Digest, GROUP, Signature},
     cli::{
         commands::{
-            resolve,
+            resolve::{self, Typed},
             sign::{DecisionRequest, ResolvedDecision},
         },
         connect::{session::Session, system_record::SystemRecord},
@@ -52,7 +52,7 @@ pub async fn sign(session: &Session, request: DecisionRequest, by: &Detached) ->
     let until = request.end(now)?;
     let request =
         DecisionRequest { reason: crate::cli::commands::sign::reason(session, &request)?, ..request };
-    let typed = request.typed(session);
+    let typed = by.with_options(request.typed(session));
     let record = request.record(session).await?;
     let system = record.system(&session.client).await?;
     let version = resolve::version(&record, request.version.as_deref(), &typed, now)?;
@@ -74,6 +74,13 @@ pub async fn sign(session: &Session, request: DecisionRequest, by: &Detached) ->
 }
 
 impl Detached {
+    /// The typed command with `--ssh-key` and `--to`. Without them, the command would record the decision in the cluster.
+    fn with_options(&self, typed: Typed) -> Typed {
+        let path = |path: &PathBuf| quoted(&path.display().to_string());
+        let options = format!("{} --ssh-key {} --to {}", typed.options, path(&self.key), path(&self.to));
+        Typed { options, ..typed }
+    }
+
     fn failed(&self, why: &dyn ToString) -> Error {
         Error::Key { key: self.key.display().to_string(), why: why.to_string(), next: Vec::new() }
     }
@@ -121,9 +128,9 @@ impl Detached {
         };
         let mut found: Vec<_> = asked.iter().filter_map(lists).collect();
         if found.len() > 1 {
-            let next = found.iter().map(|(role, _)| Next::new(format!("--role {role}"), role)).collect();
-            let question = "more than one role lists this key; name one with --role".to_owned();
-            return Err(Error::Choose { question, next });
+            let roles: Vec<_> = found.into_iter().map(|(role, _)| role).collect();
+            let question = format!("several roles list this key: {}; name one with --role", roles.join(", "));
+            return Err(Error::Choose { question, next: Vec::new() });
         }
         found.pop().ok_or_else(|| Error::Key {
             key: self.key.display().to_string(),

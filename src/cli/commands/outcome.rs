@@ -40,7 +40,7 @@ pub async fn report(session: &Session, approval: &Approval, before: &SystemRecor
         Timestamp::now().max(crate::cli::connect::system_record::recorded_at(approval).unwrap_or_default());
     let judgement = record.rule(version, None, now);
     let confirmed = agrees(session, version, approval, judgement.is_cleared()).await;
-    anstream::print!("\n{}", render(&record, approval, &judgement, confirmed, now));
+    anstream::print!("\n{}", render(&record, approval, &judgement, (confirmed, &session.flags), now));
     Ok(())
 }
 
@@ -68,7 +68,7 @@ fn render(
     record: &SystemRecord,
     approval: &Approval,
     judgement: &OwnedJudgement,
-    confirmed: bool,
+    (confirmed, flags): (bool, &str),
     now: Timestamp,
 ) -> String {
     let spec = &approval.spec;
@@ -97,7 +97,7 @@ fn render(
     if !confirmed {
         let text = "the operator has not acted on it yet; nothing starts or stops until it does. See:";
         page.mark("!", LOOK, text);
-        page.command(&format!("kubectl assent status {} -n {}", spec.system, record.namespace));
+        page.command(&format!("kubectl assent status {} -n {}{flags}", spec.system, record.namespace));
     }
     page.finish()
 }

@@ -63,7 +63,7 @@ pub async fn show(session: &Session, prefix: &str, format: ManifestFormat) -> Re
     let subjects = subjects.map_err(unless_installed(format!("read the decisionsubjects of {namespace}")))?;
     let approvals = request::list(&approvals, &all).await;
     let approvals = approvals.map_err(unless_installed(format!("read the approvals of {namespace}")))?;
-    let subject = found(&subjects.items, prefix, namespace)?;
+    let subject = found(&subjects.items, prefix, (namespace, &session.flags))?;
     let digest = &subject.spec.subject_digest;
     let mut decisions: Vec<_> =
         approvals.items.iter().filter(|approval| approval.spec.subject_digest == *digest).collect();
@@ -96,7 +96,11 @@ fn computed(namespace: &str, content: &DecisionSubjectSpec) -> Digest {
 }
 
 /// The subject whose digest begins with `prefix`, with or without `sha256:`. Fails unless exactly one matches.
-fn found<'a>(subjects: &'a [DecisionSubject], prefix: &str, namespace: &str) -> Result<&'a DecisionSubject> {
+fn found<'a>(
+    subjects: &'a [DecisionSubject],
+    prefix: &str,
+    (namespace, flags): (&str, &str),
+) -> Result<&'a DecisionSubject> {
     let hex = prefix.strip_prefix("sha256:").unwrap_or(prefix);
     let begins = |subject: &&DecisionSubject| {
         subject.spec.subject_digest.as_str().strip_prefix("sha256:").is_some_and(|all| all.starts_with(hex))
@@ -109,7 +113,7 @@ fn found<'a>(subjects: &'a [DecisionSubject], prefix: &str, namespace: &str) -> 
             namespace: namespace.to_owned(),
             others: Vec::new(),
             next: vec![Next::new(
-                format!("kubectl get decisionsubjects -n {namespace}"),
+                format!("kubectl get decisionsubjects -n {namespace}{flags}"),
                 "list the digests of this namespace",
             )],
         }),

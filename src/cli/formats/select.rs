@@ -183,7 +183,7 @@ fn pick(content: &mut Content, options: &Options) -> Result<Vec<Candidate>, Prob
     Ok(picked)
 }
 
-/// The error for a metric that the file does not have, or has without a value.
+/// The error for a metric that the file does not have, or whose value cannot be taken.
 fn missing(option: &'static str, metric: &str, candidates: &[Candidate], not_taken: &[NotTaken]) -> Problem {
     match not_taken.iter().find(|not_taken| not_taken.metric == metric) {
         Some(found) => Problem::Value { metric: metric.to_owned(), why: found.reason.clone() },

@@ -8,8 +8,8 @@ use assent_tests::{ArgoCd, Assent, ControlPlane, Layout, Person, Scenario, conta
 use serde_json::{Value, json};
 
 use crate::assistant::{
-    SOON, SYSTEM, VERSION, as_written, decide, decommission, documented, is_decommissioned, register_key,
-    replicas, scene, sign, unsigned,
+    SOON, SYSTEM, VERSION, as_written, attest, decide, decommission, documented, is_decommissioned, record,
+    register_key, replicas, require_result, scene, sign, unsigned,
 };
 use Person::Admin;
 
@@ -117,7 +117,22 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     stage.is_quiet("support").await?;
     decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
-    argo.is("support", "Healthy").await
+    argo.is("support", "Healthy").await?;
+
+    // The level begins to require a result. CI adds the result to Git, and a person signs it with kubectl.
+    require_result(&stage.layout)?;
+    stage.layout.commit("one-repository")?;
+    argo.refresh("governance").await?;
+    scene.condition("modelversion", VERSION, "Cleared", "False", "AssessmentMissing").await?;
+    record(scene, &stage.layout, "good", "0.01").await?;
+    stage.layout.commit("one-repository")?;
+    argo.refresh("support").await?;
+    let message = argo.shows("support", "Assessment", "Healthy").await?;
+    ensure!(message.contains("kubectl assent attest support-assistant"), "{message}");
+    attest(scene, "good").await?;
+    scene.running(SYSTEM, 2).await?;
+    argo.is("support", "Healthy").await?;
+    stage.is_quiet("support").await
 }
 
 pub async fn self_heal_does_not_conflict_with_enforcement() -> Result<()> {

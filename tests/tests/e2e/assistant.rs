@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{ControlPlane, Layout, Person, Scenario, root, until};
+use assent_tests::{ControlPlane, Layout, Person, Scenario, from_now, root, until};
 use serde_json::{Value, json};
 
 /// The name of the system and of its Deployment.
@@ -51,6 +51,31 @@ pub async fn unsigned(scene: &Scenario<'_>) -> Result<Value> {
     approval["spec"]["system"] = json!(SYSTEM);
     approval["metadata"] = json!({ "name": "mine", "namespace": scene.namespace });
     Ok(approval)
+}
+
+/// Lets the risk level of the layout for one repository require a signed fairness result.
+pub fn require_result(layout: &Layout) -> Result<()> {
+    let level = "one-repository/governance/risklevel-limited.yaml";
+    let required = json!({ "name": "fairness", "kind": "Fairness", "metric": "demographic_parity_difference",
+        "slice": "sex", "comparator": "AtMost", "threshold": "0.05", "minSamples": 100, "maxErrorRate": "0",
+        "maxAge": "24h", "role": "risk-officer" });
+    layout.edit(level, "  images: Digest\n", &format!("  images: Digest\n  assessments: [{required}]\n"))
+}
+
+/// Adds a fairness result of the version to the layout for one repository, as CI does.
+pub async fn record(scene: &Scenario<'_>, layout: &Layout, name: &str, value: &str) -> Result<()> {
+    let digest = scene.digest_of(VERSION).await?;
+    let mut result = scene.assessment(name, &digest, value, &from_now(-2));
+    result["spec"]["system"] = json!(SYSTEM);
+    result["spec"]["modelVersion"] = json!(VERSION);
+    layout.add("one-repository/support", &format!("{name}.yaml"), &result)
+}
+
+/// Waits until an assessment awaits a signature, and signs it as the risk officer Alice.
+pub async fn attest(scene: &Scenario<'_>, name: &str) -> Result<()> {
+    scene.condition("assessment", name, "Counted", "False", "AwaitingSignature").await?;
+    let args = ["attest", SYSTEM, "--version", VERSION, "--assessment", name, "--yes"];
+    scene.assent(Person::Alice, &args).await?.ok().map(drop)
 }
 
 /// Waits until the spec of the Deployment has `count` replicas.

@@ -248,7 +248,7 @@ pub async fn decided_content_stays_after_its_objects_are_deleted_and_replaced(
         &said,
         &[&format!("kubectl assent show {}", approved.short()), "Rejected", "alice as risk-officer"],
     )?;
-    // The new objects have other content under the same names.
+    // The new v1 has other content under the same name.
     scene.apply(Admin, &scene.system("high")).await?;
     scene.clear("v1", &container("9")).await?;
     let now = scene.digest_of("v1").await?;

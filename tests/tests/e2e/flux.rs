@@ -9,8 +9,8 @@ use assent_tests::{Assent, ControlPlane, Flux, Layout, Person, Scenario, root, u
 use serde_json::{Value, json};
 
 use crate::assistant::{
-    SYSTEM, VERSION, as_written, decide, decommission, documented, is_decommissioned, register_key, replicas,
-    scene, sign, unsigned,
+    SYSTEM, VERSION, as_written, attest, decide, decommission, documented, is_decommissioned, record,
+    register_key, replicas, require_result, scene, sign, unsigned,
 };
 use Person::{Admin, Alice};
 
@@ -191,6 +191,33 @@ pub async fn flux_does_not_revert_a_decision_by_kubectl() -> Result<()> {
     is_decommissioned(scene).await?;
     decommission(scene, None).await?;
     scene.held(SYSTEM, 2).await?;
+    stage.is_quiet("support").await
+}
+
+pub async fn results_in_git_decide_without_conflicts() -> Result<()> {
+    let cluster = ControlPlane::start().await?;
+    let _assent = Assent::install(&cluster).await?;
+    let (stage, layout) = (Stage::new(&cluster).await?, Layout::copy("one-repository")?);
+    let (scene, flux) = (&stage.scene, &stage.flux);
+    require_result(&layout)?;
+    stage.apply_and_approve(&layout).await?;
+    scene.condition("modelversion", VERSION, "Cleared", "False", "AssessmentMissing").await?;
+
+    // An unsigned result is complete for Flux, and decides nothing.
+    record(scene, &layout, "bad", "0.08").await?;
+    flux.commit("platform", &layout.path("one-repository")).await?;
+    let health = json!({ "healthChecks": [{ "apiVersion": "assent.dev/v1alpha1", "kind": "Assessment",
+        "name": "bad", "namespace": "support" }] });
+    stage.patch("support", &health).await?;
+    flux.is("support", "Ready", "True", "ReconciliationSucceeded").await?;
+    attest(scene, "bad").await?;
+    scene.condition("modelversion", VERSION, "Cleared", "False", "AssessmentFailed").await?;
+    stage.is_quiet("support").await?;
+
+    record(scene, &layout, "good", "0.01").await?;
+    flux.commit("platform", &layout.path("one-repository")).await?;
+    attest(scene, "good").await?;
+    scene.running(SYSTEM, 2).await?;
     stage.is_quiet("support").await
 }
 

@@ -425,6 +425,7 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         upgrade::a_second_api_version_changes_no_decision,
         chart::plain_manifests_enable_the_policies,
         flux::flux_does_not_revert_a_decision_by_kubectl,
+        flux::results_in_git_decide_without_conflicts,
         faults::a_lost_node_is_reported_and_its_pods_are_not_force_deleted,
         faults::an_endless_finalizer_is_reported_and_delays_no_other_pod,
         flux::an_application_repository_cannot_change_governance,

@@ -148,7 +148,7 @@ pub async fn a_new_child_job_is_not_suspended_and_its_pods_are_held(cluster: &Co
         scene.held(name, 2).await?;
         ensure!(is_suspended(&scene, name).await? == (false, false), "Assent suspended {name}");
     }
-    // Assent and the parent must not overwrite each other's changes.
+    // Assent must not write to the Job while nothing happens. Otherwise it could conflict with a parent controller.
     let version = async || {
         Ok::<_, anyhow::Error>(scene.get("job", "runs").await?["metadata"]["resourceVersion"].take())
     };

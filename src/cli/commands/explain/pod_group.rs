@@ -72,7 +72,7 @@ pub enum State {
 #[serde(rename_all = "camelCase")]
 pub struct Refusal {
     pub message: String,
-    /// The time of the last refusal.
+    /// The time since which the condition `ReplicaFailure` is true, or the time of the latest Event `FailedCreate`.
     pub at: Option<Timestamp>,
 }
 

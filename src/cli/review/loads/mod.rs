@@ -141,7 +141,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Scans the value of a flag that names something in a hub.
+    /// Scans the value of a flag, variable or positional argument that names something in a model hub.
     fn hub(&self, place: &str, value: &str, what: &str, pin: Option<&&str>, pinned: bool) -> Option<String> {
         if let Some(address) = unpinned_address(value) {
             return Some(self.address(place, address));
