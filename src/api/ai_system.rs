@@ -149,6 +149,7 @@ pub struct Provider {
 /// A certification of a provider, with its end.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.signature) || has(self.digest)", "a signed certification must state the digest of the certificate"))]
 pub struct Certification {
     /// Name of the certification, as a risk level requires it. Example: `ISO/IEC 42001`.
     #[schemars(length(min = 1, max = 128))]
@@ -166,6 +167,29 @@ pub struct Certification {
     /// Digest of the certificate. Default: none. Example: `sha256:` and 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
+    /// Signature of a person who verified the certificate, made with `kubectl assent certify`. Default: none, so the
+    /// certification is self-asserted.
+    /// Example: `{ role: vendor-manager, signedAt: 2026-11-24T12:00:00Z, ssh: "-----BEGIN SSH SIGNATURE-----…" }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<CertificationSignature>,
+}
+
+/// A signature of a certification. It covers the name of the provider, all fields of the certification, the role and
+/// the time.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificationSignature {
+    /// Name of the `ApproverRole` that lists the key. Example: `vendor-manager`.
+    #[schemars(length(min = 1, max = 63))]
+    pub role: String,
+    /// Time of the signature. The key must be valid at this time and must not have ended. Example: `2026-11-24T12:00:00Z`.
+    #[serde(deserialize_with = "super::time::time_or_past")]
+    #[schemars(regex(pattern = super::time::TIME_PATTERN))]
+    pub signed_at: Time,
+    /// Signature in the format of `ssh-keygen -Y sign -n approval@assent.dev`.
+    /// Example: text that starts with `-----BEGIN SSH SIGNATURE-----`.
+    #[schemars(length(min = 1, max = 4096), regex(pattern = r"^-----BEGIN SSH SIGNATURE-----"))]
+    pub ssh: String,
 }
 
 /// A document about a system.

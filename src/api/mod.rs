@@ -48,8 +48,9 @@ mod trusted_sidecar;
 mod volume;
 
 pub use ai_system::{
-    AISystem, AISystemSpec, AISystemStatus, CLEARANCE_EXPIRING, Certification, Decommission, Document, Owner,
-    OwnerKind, PODS_HELD, PodCount, Provider, REVIEWS_OVERDUE, SystemReference, VersionSummary,
+    AISystem, AISystemSpec, AISystemStatus, CLEARANCE_EXPIRING, Certification, CertificationSignature,
+    Decommission, Document, Owner, OwnerKind, PODS_HELD, PodCount, Provider, REVIEWS_OVERDUE,
+    SystemReference, VersionSummary,
 };
 pub use approval::{
     Approval, ApprovalSpec, ApprovalStatus, Approver, AttestedAssessment, Decision, Signature,

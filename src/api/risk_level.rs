@@ -119,6 +119,12 @@ pub struct RiskLevelSpec {
     #[schemars(length(max = 16), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     pub certifications: Vec<String>,
 
+    /// Role in which a person must have signed each required certification, also of the providers of hosted models.
+    /// Default: none, so a self-asserted certification suffices. Example: `vendor-manager`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub certification_role: Option<String>,
+
     /// Form in which a version must name its images. `Digest`: only by digest. `Tag`: by digest or by tag. A tag can
     /// point to another image after the approval. Default: `Digest`. Example: `Tag`.
     #[serde(default)]

@@ -48,10 +48,11 @@ use commands::{
     assess::{self, AssessArgs},
     attest::{self, AttestArgs},
     capture,
+    certify::{self, CertifyArgs},
     check::{self, FailOn},
     completion, decommission, dry_run, explain, history, interactive,
     inventory::{self, Images},
-    offline_sign::{self, Detached},
+    offline_sign::{self, Detached, SshKey},
     resolve::Act,
     sign::{self, DecisionRequest},
     status::{self, Which},
@@ -220,6 +221,18 @@ enum Command {
   # Sign with an SSH key that the role lists, into a file for a pull request
   kubectl assent attest credit-scorer --ssh-key ~/.ssh/id_ed25519 --to attestation.yaml")]
     Attest(AttestArgs),
+    /// Sign a certification of a provider, after you verified the certificate
+    ///
+    /// A risk level can require that a person in a role signs certifications. The signature covers the provider, the
+    /// name, the end, the address and the digest of the certificate. It is not bound to a system, so the same signature
+    /// counts in other systems that state the same certification.
+    #[command(after_help = "Examples:
+  # Sign in the cluster
+  kubectl assent certify chatbot --provider OpenAI --certification 'ISO/IEC 42001' --ssh-key ~/.ssh/id_ed25519
+
+  # Print the signature, to add it to the AISystem in Git
+  kubectl assent certify chatbot --provider OpenAI --certification 'ISO/IEC 42001' --ssh-key ~/.ssh/id_ed25519 -o yaml")]
+    Certify(CertifyArgs),
     /// End a system permanently, with date, reason and successor
     ///
     /// Shows the workloads that will stop, and the systems that depend on this system. Refuses if another system
@@ -587,7 +600,7 @@ impl How {
         let request =
             DecisionRequest { act, system, version, role, until, reason, digest, yes, full, walks: false };
         match ssh_key.zip(to) {
-            Some((key, to)) => offline_sign::sign(session, request, &Detached { key, to }).await,
+            Some((key, to)) => offline_sign::sign(session, request, &Detached { key: SshKey(key), to }).await,
             None => sign::sign(session, request).await,
         }
     }
@@ -624,6 +637,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         }
         Command::Assess(args) => assess::assess(&connection.session().await?, &args).await,
         Command::Attest(args) => attest::attest(&connection.session().await?, &args).await,
+        Command::Certify(args) => certify::certify(&connection.session().await?, &args).await,
         Command::Decommission { system, date, reason, successor, force, yes } => {
             let request = decommission::DecommissionRequest { system, date, reason, successor, force, yes };
             decommission::decommission(&connection.session().await?, request).await

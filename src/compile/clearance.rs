@@ -19,13 +19,13 @@ use super::{
 };
 use crate::{
     api::{
-        ClearanceSpec, ClearedVersion, Digest, Governance, ModelVersion, OnLoss, RequirementState,
+        AISystem, ClearanceSpec, ClearedVersion, Digest, Governance, ModelVersion, OnLoss, RequirementState,
         RequirementStatus, SystemClearance, Trusted, WithheldVersion,
     },
     expression::Budget,
     policy::{
         self, Attestations, Authors, Capacity, Finding, Reason, RecordedAssessment, RequirementFacts,
-        ResultEffect, Subject, Verdict, applies_to, assessment_effects, judge,
+        ResultEffect, SignedCertifications, Subject, Verdict, applies_to, assessment_effects, judge,
     },
 };
 
@@ -57,11 +57,13 @@ pub fn compile_within(
     now: Timestamp,
 ) -> Compiled {
     let evidence = Evidence::new(facts);
+    let certified = certified(facts);
     let mut budget = Budget::of_namespace();
     // Cleared versions come first. So a flood of versions with expensive expressions does not stop them.
     let (kept, others): (Vec<_>, Vec<_>) =
         facts.versions.values().map(AsRef::as_ref).partition(|version| was_cleared(facts, version));
-    let mut judge = |version| judge_version(namespace, facts, (&evidence, &mut budget), version, now);
+    let mut judge =
+        |version| judge_version(namespace, facts, (&evidence, &certified, &mut budget), version, now);
     let ordered = kept.into_iter().chain(others);
     let mut judged: BTreeMap<&str, Judged> =
         ordered.map(|version| (&*version.name, judge(version))).collect();
@@ -150,10 +152,22 @@ impl<'a> Evidence<'a> {
     }
 }
 
+/// The signed certifications of each system that has some.
+type Certified<'a> = BTreeMap<&'a str, SignedCertifications>;
+
+/// Verifies each certification once, because a system can have many versions.
+fn certified(facts: &NamespaceFacts) -> Certified<'_> {
+    let signed = |system: &Cached<AISystem>| {
+        let level = facts.levels.get(&system.spec.risk_level).map(|level| &level.spec);
+        SignedCertifications::of(&system.spec, level, &facts.roles)
+    };
+    facts.systems.iter().map(|(name, system)| (&**name, signed(system))).collect()
+}
+
 fn judge_version<'a>(
     namespace: &str,
     facts: &'a NamespaceFacts,
-    (evidence, budget): (&Evidence<'a>, &mut Budget),
+    (evidence, certified, budget): (&Evidence<'a>, &Certified<'a>, &mut Budget),
     version: &'a Cached<ModelVersion>,
     now: Timestamp,
 ) -> Judged {
@@ -194,6 +208,7 @@ fn judge_version<'a>(
         statements,
         assessments,
         unmet: unmet.unwrap_or_default(),
+        certified: certified.get(&*version.spec.system).cloned().unwrap_or_default(),
     };
     let judgement = judge(&facts, now);
     let effects = assessment_effects(&facts.assessments, &judgement.findings, now);

@@ -395,10 +395,19 @@ impl Index {
         Self { caches: RwLock::new(Caches { enabled, ..Caches::default() }), unlisted }
     }
 
-    /// Waits until the first list of every kind is complete.
+    /// Waits until the first list of every kind is complete, except for the kinds that only expressions read.
     pub async fn synced(&self) {
+        let is_optional = |kind: &&str| ClusterVariable::ALL.iter().any(|v| kinds_of(*v).contains(kind));
         // The wait cannot fail, because the sender lives as long as the index.
-        let _ = self.unlisted.subscribe().wait_for(BTreeSet::is_empty).await;
+        let _ = self.unlisted.subscribe().wait_for(|unlisted| unlisted.iter().all(is_optional)).await;
+    }
+
+    /// Whether the first list of every kind is complete that an expression about the namespace reads. Without a
+    /// permission for such a kind, only the namespaces with such an expression wait.
+    pub fn is_complete(&self, facts: &NamespaceFacts) -> bool {
+        let unlisted = self.unlisted.borrow();
+        let variables = facts.requirements.values().flat_map(|level| level.cluster_variables());
+        unlisted.is_empty() || !variables.flat_map(kinds_of).any(|kind| unlisted.contains(kind))
     }
 
     pub fn facts(&self, namespace: &str) -> NamespaceFacts {

@@ -97,6 +97,9 @@ const LONGEST_WAIT: Duration = Duration::from_hours(24);
 /// at most a third of a processor. The queue limits the pause to one second.
 const REST: u32 = 2;
 
+/// The interval at which a namespace checks whether the objects that its expressions read are listed.
+const LISTS: Duration = Duration::from_secs(1);
+
 /// The maximum number of Events about failing results in one compile. Any user who may deploy can record results.
 const FAILING_AT_ONCE: usize = 16;
 
@@ -260,6 +263,10 @@ impl Context {
         let governance = Governance::of(namespace.labels());
         let turn = self.turns.acquire().await;
         let facts = Arc::new(self.index.facts(name));
+        if !self.index.is_complete(&facts) {
+            // The Clearance stays as it is. Without these objects, expressions would withhold versions that may run.
+            return Ok(Outcome { again: Some(LISTS), rest: Duration::ZERO });
+        }
         let now = Timestamp::now();
         let by = (&self.client, &*self.index, &self.refused, &*self.metrics);
         let written = compiled_clearance(by, (name, governance), &facts, now).await?;

@@ -14,7 +14,7 @@ use super::{
     NamespaceFacts,
     clearance::{Compiled, compile_within},
     cost::{self, Added, Shape},
-    index::Cached,
+    index::{Cached, Index},
     room::{METADATA, MOST_BYTES, Room},
     stored::stored_size,
     stored_status::{Slim, StoredStatus},
@@ -25,7 +25,7 @@ use crate::{
         Decommission, EnvVar, Governance, ImagePolicy, Mode, ModelVersionSpec, OnLoss, PodCount, Requirement,
         RiskLevel, RiskLevelSpec, Runtime, Scope, Trusted,
     },
-    policy::Requirements,
+    policy::{ClusterVariable, Requirements},
 };
 
 const GOVERNED: Governance = Governance { mode: Some(Mode::Enforce), scope: Scope::All };
@@ -378,6 +378,26 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn only_a_namespace_whose_expressions_read_network_policies_waits_for_their_list() {
+    let index = Index::new(ClusterVariable::ALL.into());
+    let facts = |expression: &str| {
+        let requirement = Requirement {
+            name: "rule".to_owned(),
+            expression: expression.to_owned(),
+            message: "the rule".to_owned(),
+            controls: Vec::new(),
+        };
+        let requirements = Arc::new(Requirements::compile(&[requirement]));
+        NamespaceFacts {
+            requirements: BTreeMap::from([("free".to_owned(), requirements)]),
+            ..Default::default()
+        }
+    };
+    assert!(!index.is_complete(&facts("networkPolicies.size() > 0")));
+    assert!(index.is_complete(&facts("version.spec.system == \"chat\"")));
 }
 
 #[test]

@@ -1,28 +1,132 @@
 //! Compares the certifications of a provider with the required ones. The provider of the system and the providers of its
 //! hosted models have the same rules.
+//!
+//! ```text
+//!  certification ── provider, name, end, address, digest, role, time ──► canonical JSON
+//!     └─ signature ── by a key of the ApproverRole that the level names ──► SignedCertifications ──► missing
+//! ```
+//!
+//! A signature is not bound to a system or namespace, because a certification applies to all systems of its provider.
 
 use std::collections::BTreeSet;
 
 use k8s_openapi::jiff::Timestamp;
+use serde_json::json;
 
-use super::effect::whole_seconds;
-use crate::api::{AISystemSpec, Provider};
+use super::{
+    ApproverRoles, NotSigned,
+    effect::whole_seconds,
+    signature::{Content, signing_keys},
+};
+use crate::api::{AISystemSpec, ApproverKey, Certification, Provider, RiskLevelSpec};
 
 /// The times at which the certifications of all providers of the system end.
 pub(super) fn end_times(system: &AISystemSpec) -> impl Iterator<Item = Timestamp> {
-    let providers = system.provider.iter().chain(&system.suppliers);
-    let ends = providers.flat_map(|provider| &provider.certifications).filter_map(|c| c.not_after.as_ref());
+    let ends = holders(system).flat_map(|holder| &holder.certifications).filter_map(|c| c.not_after.as_ref());
     ends.map(|end| whole_seconds(end.0))
 }
 
-/// The `required` certifications that `holder` does not hold at `now`.
+fn holders(system: &AISystemSpec) -> impl Iterator<Item = &Provider> {
+    system.provider.iter().chain(&system.suppliers)
+}
+
+/// The certifications of a system that a person in the role of the level signed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SignedCertifications(Vec<SignedCertification>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SignedCertification {
+    holder: String,
+    certification: Certification,
+    /// The time at which the key ends. From then on, the signature does not count.
+    key_end: Option<Timestamp>,
+}
+
+impl SignedCertifications {
+    /// Verifies the certifications that the level requires to be signed. Other certifications are not verified, because
+    /// a verification is expensive.
+    pub fn of(system: &AISystemSpec, level: Option<&RiskLevelSpec>, roles: &ApproverRoles) -> Self {
+        let Some(level) = level.filter(|level| level.certification_role.is_some()) else {
+            return Self::default();
+        };
+        let hosted = level.hosted_models.iter().flat_map(|required| &required.certifications);
+        let required: BTreeSet<_> = level.certifications.iter().chain(hosted).collect();
+        let all = holders(system).flat_map(|holder| holder.certifications.iter().map(move |c| (holder, c)));
+        let signed = all.filter_map(|(holder, certification)| {
+            let role = certification.signature.as_ref().map(|signature| &signature.role);
+            if role != level.certification_role.as_ref() || !required.contains(&certification.name) {
+                return None;
+            }
+            let key = certifier(&holder.name, certification, roles).ok()??;
+            let key_end = key.not_after.as_ref().map(|end| whole_seconds(end.0));
+            Some(SignedCertification {
+                holder: holder.name.clone(),
+                certification: certification.clone(),
+                key_end,
+            })
+        });
+        Self(signed.collect())
+    }
+
+    /// The times at which the keys of the signatures end.
+    pub(super) fn end_times(&self) -> impl Iterator<Item = Timestamp> {
+        self.0.iter().filter_map(|signed| signed.key_end)
+    }
+
+    fn counts(&self, holder: &str, certification: &Certification, now: Timestamp) -> bool {
+        self.0.iter().any(|signed| {
+            signed.holder == holder
+                && signed.certification == *certification
+                && signed.key_end.is_none_or(|end| now < end)
+        })
+    }
+}
+
+/// The `required` certifications that `holder` does not hold at `now`. If the level names a role, only certifications
+/// with a signature in this role count.
 pub(super) fn missing<'a>(
     holder: Option<&Provider>,
     required: &'a [String],
+    (level, signed): (&RiskLevelSpec, &SignedCertifications),
     now: Timestamp,
 ) -> impl Iterator<Item = &'a String> {
-    let held = holder.into_iter().flat_map(|holder| &holder.certifications);
-    let held = held.filter(|held| held.not_after.as_ref().is_none_or(|end| now < whole_seconds(end.0)));
-    let held: BTreeSet<_> = held.map(|held| &held.name).collect();
+    let held = holder.into_iter().flat_map(|holder| holder.certifications.iter().map(move |c| (holder, c)));
+    let held = held.filter(|(holder, held)| {
+        held.not_after.as_ref().is_none_or(|end| now < whole_seconds(end.0))
+            && (level.certification_role.is_none() || signed.counts(&holder.name, held, now))
+    });
+    let held: BTreeSet<_> = held.map(|(_, held)| &held.name).collect();
     required.iter().filter(move |wanted| !held.contains(wanted))
+}
+
+/// The signed text of a certification: canonical JSON (RFC 8785). `None` without a signature.
+pub fn certification_text(holder: &str, certification: &Certification) -> Option<Vec<u8>> {
+    let Certification { name, not_after, uri, digest, signature } = certification;
+    let signature = signature.as_ref()?;
+    let text = json!({
+        "certification": {
+            "provider": holder, "name": name, "notAfter": not_after, "uri": uri, "digest": digest,
+        },
+        "role": signature.role,
+        "signedAt": signature.signed_at,
+    });
+    serde_jcs::to_vec(&text).ok()
+}
+
+/// The key that signed a certification of `holder`, as its role lists the key. `None` without a signature.
+///
+/// # Errors
+/// The signature does not count: see [`NotSigned`]. The caller must compare the end of the key with the present time.
+pub fn certifier<'a>(
+    holder: &str,
+    certification: &Certification,
+    roles: &'a ApproverRoles,
+) -> Result<Option<&'a ApproverKey>, NotSigned> {
+    let Some(signature) = &certification.signature else { return Ok(None) };
+    let text = certification_text(holder, certification).ok_or(NotSigned::Unsigned)?;
+    let keys = signing_keys(&signature.role, &signature.ssh, &text, roles, Content::Certification)?;
+    let at = whole_seconds(signature.signed_at.0);
+    let user = keys.first().map(|key| key.approver.user.clone()).unwrap_or_default();
+    let valid = keys.into_iter().find(|key| key.is_valid_at(at));
+    valid.map(Some).ok_or_else(|| NotSigned::KeyNotValid { user, role: signature.role.clone(), at })
 }

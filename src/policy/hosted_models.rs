@@ -11,11 +11,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Reason, certifications, effect::whole_seconds};
+use super::{Reason, SignedCertifications, certifications, effect::whole_seconds};
 use crate::api::{AISystemSpec, Container, RiskLevelSpec, Runtime};
 
 /// The reasons from the hosted models of the system.
-pub(super) fn reasons(system: &AISystemSpec, level: &RiskLevelSpec, now: Timestamp) -> Vec<Reason> {
+pub(super) fn reasons(
+    system: &AISystemSpec,
+    (level, signed): (&RiskLevelSpec, &SignedCertifications),
+    now: Timestamp,
+) -> Vec<Reason> {
     let ended = system.hosted_models.iter().filter_map(|model| {
         let since = whole_seconds(model.retires_at.as_ref()?.0);
         (since <= now).then(|| Reason::HostedModelRetired { model: model.name.clone(), since })
@@ -27,10 +31,11 @@ pub(super) fn reasons(system: &AISystemSpec, level: &RiskLevelSpec, now: Timesta
     let providers: BTreeSet<_> = system.hosted_models.iter().map(|model| &model.provider).collect();
     for provider in providers {
         let supplier = system.suppliers.iter().find(|supplier| supplier.name == *provider);
-        let missing = certifications::missing(supplier, &required.certifications, now);
+        let missing = certifications::missing(supplier, &required.certifications, (level, signed), now);
         reasons.extend(missing.map(|certification| Reason::CertificationMissing {
             certification: certification.clone(),
             supplier: Some(provider.clone()),
+            role: level.certification_role.clone(),
         }));
     }
     reasons

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    ApprovalEffect, Authors, Elsewhere, Reason, RecordedAssessment, RecordedDecision, UnmetRequirement,
+    ApprovalEffect, Authors, Elsewhere, Reason, RecordedAssessment, RecordedDecision, SignedCertifications,
+    UnmetRequirement,
     assessments::{Finding, Selected, select},
     certifications,
     effect::{Record, end, whole_seconds},
@@ -35,6 +36,8 @@ pub struct Facts<'a> {
     pub assessments: Vec<RecordedAssessment<'a>>,
     /// The expressions of the level that are not true for the version. Their results do not depend on the time.
     pub unmet: Vec<UnmetRequirement>,
+    /// The certifications of the system that a person signed.
+    pub certified: SignedCertifications,
 }
 
 impl Facts<'_> {
@@ -121,6 +124,7 @@ fn instants(facts: &Facts<'_>) -> BTreeSet<Timestamp> {
         retirements.map(|time| whole_seconds(time.0)).chain(decommission_time(system))
     });
     let certifications = facts.system.into_iter().flat_map(certifications::end_times);
+    let certifications = certifications.chain(facts.certified.end_times());
     let reviews = facts.system.zip(facts.level).into_iter().flat_map(|(s, l)| reviews::due_times(s, l));
     approvals.chain(dates).chain(certifications).chain(reviews).collect()
 }
@@ -139,9 +143,9 @@ fn outcome(
         let by_digest = level.images == ImagePolicy::Digest;
         let by_tag = unpinned(&facts.version.runtime).filter(|_| by_digest);
         reasons.extend(by_tag.map(|image| Reason::ImageNotPinned { image: image.to_owned() }));
-        reasons.extend(undocumented(facts.version, system, level, now));
+        reasons.extend(undocumented(facts, system, level, now));
         reasons.extend(facts.unmet.iter().cloned().map(Reason::RequirementNotMet));
-        reasons.extend(hosted_models::reasons(system, level, now));
+        reasons.extend(hosted_models::reasons(system, (level, &facts.certified), now));
         reasons.extend(reviews::reasons(system, level, now));
         reasons.extend(selected.iter().filter_map(|selected| selected.at(now).reason()));
         let missing = missing_approvals(level, &effects);
@@ -218,7 +222,7 @@ fn is_pinned(image: &str) -> bool {
 }
 
 fn undocumented(
-    version: &ModelVersionSpec,
+    facts: &Facts<'_>,
     system: &AISystemSpec,
     level: &RiskLevelSpec,
     now: Timestamp,
@@ -226,12 +230,15 @@ fn undocumented(
     let has_document = |wanted: &&String| system.documentation.iter().any(|d| d.type_ == **wanted);
     let documents = level.documents.iter().filter(|d| !has_document(d));
     let documents = documents.map(|document| Reason::DocumentMissing { document: document.clone() });
-    let evidence = level.evidence.iter().filter(|e| !states(version, **e));
+    let evidence = level.evidence.iter().filter(|e| !states(facts.version, **e));
     let evidence = evidence.map(|evidence| Reason::EvidenceMissing { evidence: *evidence });
-    let certifications = certifications::missing(system.provider.as_ref(), &level.certifications, now);
+    let signed = (level, &facts.certified);
+    let certifications =
+        certifications::missing(system.provider.as_ref(), &level.certifications, signed, now);
     let certifications = certifications.map(|certification| Reason::CertificationMissing {
         certification: certification.clone(),
         supplier: None,
+        role: level.certification_role.clone(),
     });
     documents.chain(evidence).chain(certifications).collect()
 }

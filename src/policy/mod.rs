@@ -48,6 +48,7 @@ pub use assessments::{
 };
 pub use attestations::{Attestation, Attestations};
 pub use capacity::Capacity;
+pub use certifications::{SignedCertifications, certification_text, certifier};
 pub use cluster_objects::{
     ClaimFacts, ClusterObjects, ClusterVariable, NetworkPolicyFacts, Storage, StorageClassFacts,
 };
@@ -64,7 +65,7 @@ pub use result_effect::{CitedResult, Comparison, Inconclusive, Measured, ResultE
 pub use reviews::{OverdueReview, Reviewed, due_times, overdue};
 pub use scope::narrowest_scope;
 pub use signature::{
-    ApproverRoles, NotSigned, SIGNATURE_NAMESPACE, approver_of, attester_of, public_key, signed_text,
+    ApproverRoles, Content, NotSigned, SIGNATURE_NAMESPACE, approver_of, attester_of, public_key, signed_text,
 };
 pub use subject::{Subject, SubjectDigests};
 pub use suspension::{JOB_CONTROLLER, QUEUE_LABELS, Suspender, is_queued};

@@ -126,6 +126,8 @@ pub enum Reason {
         certification: String,
         /// The provider of the hosted model. `None` for the provider of the system.
         supplier: Option<String>,
+        /// The role that must have signed the certification. `None` if a self-asserted one suffices.
+        role: Option<String>,
     },
     /// The provider of a hosted model retired it.
     HostedModelRetired {
@@ -303,11 +305,11 @@ impl Reason {
             Self::EvidenceMissing { evidence } => {
                 format!("create a new ModelVersion whose provenance states {evidence:?}")
             }
-            Self::CertificationMissing { certification, supplier: None } => {
-                edit(&format!("add a current certification {certification}"))
-            }
-            Self::CertificationMissing { certification, supplier: Some(supplier) } => {
-                edit(&format!("add a current certification {certification} of supplier {supplier}"))
+            Self::CertificationMissing { certification, supplier, role } => {
+                let of = supplier.as_ref().map(|supplier| format!(" of supplier {supplier}"));
+                let of = of.unwrap_or_default();
+                let by = role.as_ref().map(|role| format!(", which a person in role {role} signed"));
+                edit(&format!("add a current certification {certification}{of}{}", by.unwrap_or_default()))
             }
             Self::HostedModelRetired { model, .. } => edit(&format!("replace the hosted model {model}")),
             Self::AgreementMissing { model } => {
@@ -375,11 +377,13 @@ impl fmt::Display for Reason {
             Self::RequirementNotMet(unmet) => unmet.fmt(f),
             Self::DocumentMissing { document } => write!(f, "documentation of type {document} is missing"),
             Self::EvidenceMissing { evidence } => write!(f, "provenance does not state {evidence:?}"),
-            Self::CertificationMissing { certification, supplier: None } => {
-                write!(f, "the provider has no current certification {certification}")
-            }
-            Self::CertificationMissing { certification, supplier: Some(supplier) } => {
-                write!(f, "supplier {supplier} has no current certification {certification}")
+            Self::CertificationMissing { certification, supplier, role } => {
+                match supplier {
+                    None => f.write_str("the provider")?,
+                    Some(supplier) => write!(f, "supplier {supplier}")?,
+                }
+                write!(f, " has no current certification {certification}")?;
+                role.iter().try_for_each(|role| write!(f, " with a signature in role {role}"))
             }
             Self::HostedModelRetired { model, since } => {
                 write!(f, "the provider retired the hosted model {model} at {since}")

@@ -10,7 +10,7 @@
 //! its time, and an approval counts from that time. So an old approval that a user applies again does not lift a later
 //! revocation.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
@@ -74,13 +74,33 @@ pub enum NotSigned {
         at: Timestamp,
     },
     /// The signature covers other content.
-    #[error(
-        "the signature of {user} is for other content: namespace, system, version, digest, decision, role, assessments, reason, notAfter or signedAt differs"
-    )]
+    #[error("the signature of {user} is for other content: {content} differs")]
     OfAnother {
         /// The owner of the key.
         user: String,
+        /// The kind of the signed text.
+        content: Content,
     },
+}
+
+/// The kind of a signed text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A decision.
+    Decision,
+    /// A certification of a provider.
+    Certification,
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Decision => {
+                "namespace, system, version, digest, decision, role, assessments, reason, notAfter or signedAt"
+            }
+            Self::Certification => "provider, name, notAfter, uri, digest, role or signedAt",
+        })
+    }
 }
 
 /// The signed text: canonical JSON (RFC 8785) of all fields of a decision. `None` if the decision has no signature.
@@ -160,29 +180,41 @@ fn verified<'a>(
 ) -> Result<&'a Approver, NotSigned> {
     let spec = &approval.spec;
     let role = &spec.role;
-    let listed = roles.get(role).ok_or_else(|| NotSigned::RoleNotFound { role: role.clone() })?;
-    let unreadable = |why: &dyn ToString| NotSigned::Unreadable { why: why.to_string() };
-    let signed = SshSig::from_pem(&signature.ssh).map_err(|why| unreadable(&why))?;
     let at = approval.metadata.creation_timestamp.as_ref().ok_or(NotSigned::Unsigned)?.0;
     let text = signed_text(approval.metadata.namespace.as_deref().unwrap_or_default(), spec);
     let text = text.ok_or(NotSigned::Unsigned)?;
-    let keys = listed.spec.keys.iter().filter_map(|key| Some((key, public_key(key)?)));
-    let mut same = keys.filter(|(_, public)| public.key_data() == signed.public_key()).peekable();
-    let Some((first, public)) = same.peek() else {
-        return Err(NotSigned::KeyNotListed { role: role.clone() });
-    };
-    let user = first.approver.user.clone();
-    if public.verify(SIGNATURE_NAMESPACE, &text, &signed).is_err() {
-        return Err(NotSigned::OfAnother { user });
-    }
+    let keys = signing_keys(role, &signature.ssh, &text, roles, Content::Decision)?;
+    let user = keys.first().map(|key| key.approver.user.clone()).unwrap_or_default();
     // Without this check, a user could keep an approval with a future date, and use the approval to lift a
     // later revocation.
     let signed_at = whole_seconds(signature.signed_at.0);
     if spec.decision == Decision::Approve && signed_at > at {
         return Err(NotSigned::DatedAhead { user, signed_at, at });
     }
-    let valid = same.find(|(key, _)| key.is_valid_at(at));
-    valid.map(|(key, _)| &key.approver).ok_or_else(|| NotSigned::KeyNotValid { user, role: role.clone(), at })
+    let valid = keys.into_iter().find(|key| key.is_valid_at(at));
+    valid.map(|key| &key.approver).ok_or_else(|| NotSigned::KeyNotValid { user, role: role.clone(), at })
+}
+
+/// The entries of `role` whose key made the SSH signature of `text`. The list is never empty. The entries differ in their
+/// times.
+pub(super) fn signing_keys<'a>(
+    role: &str,
+    ssh: &str,
+    text: &[u8],
+    roles: &'a ApproverRoles,
+    content: Content,
+) -> Result<Vec<&'a ApproverKey>, NotSigned> {
+    let listed = roles.get(role).ok_or_else(|| NotSigned::RoleNotFound { role: role.to_owned() })?;
+    let signed = SshSig::from_pem(ssh).map_err(|why| NotSigned::Unreadable { why: why.to_string() })?;
+    let keys = listed.spec.keys.iter().filter_map(|key| Some((key, public_key(key)?)));
+    let same: Vec<_> = keys.filter(|(_, public)| public.key_data() == signed.public_key()).collect();
+    let Some((first, public)) = same.first() else {
+        return Err(NotSigned::KeyNotListed { role: role.to_owned() });
+    };
+    if public.verify(SIGNATURE_NAMESPACE, text, &signed).is_err() {
+        return Err(NotSigned::OfAnother { user: first.approver.user.clone(), content });
+    }
+    Ok(same.into_iter().map(|(key, _)| key).collect())
 }
 
 /// The public key. `None` if its text cannot be parsed.

@@ -102,17 +102,20 @@ impl Assent {
         let account = Self::account(cluster, identity, server).await?;
         let address = format!("127.0.0.1:{}", ports::free_port().context("no free port")?);
         let args = ["operator", "--log-format=text", "--identity", identity, "--listen", &address];
-        // In a cluster, the pod of the chart gets these variables from this ConfigMap.
+        // In a cluster, the pod of the chart gets these variables from this ConfigMap and from the Deployment.
         let get = ["get", "configmap", "assent-inventory", "-n", NAMESPACE, "-o=json"];
         let inventory: Value = serde_json::from_str(&cluster.kubectl(Person::Admin, &get).await?.ok()?)?;
         let of = |key: &str| inventory["data"][key].as_str().unwrap_or_default().to_owned();
         let (patterns, accelerators) = (of("image-patterns"), of("accelerators"));
+        let path = "-o=jsonpath={.spec.template.spec.containers[0].env[?(@.name=='ASSENT_EXPRESSION_VARIABLES')].value}";
+        let variables = ["get", "deployment", "assent", "-n", NAMESPACE, path];
+        let variables = cluster.kubectl(Person::Admin, &variables).await?.ok()?;
         let env = [
             ("KUBECONFIG", account.kubeconfig().as_os_str()),
             ("NO_COLOR", "1".as_ref()),
             ("ASSENT_IMAGE_PATTERNS", patterns.as_ref()),
             ("ASSENT_ACCELERATORS", accelerators.as_ref()),
-            ("ASSENT_EXPRESSION_VARIABLES", "networkPolicies,claims".as_ref()),
+            ("ASSENT_EXPRESSION_VARIABLES", variables.as_ref()),
         ];
         let env = env.into_iter().chain(more_env.iter().map(|(name, value)| (*name, value.as_os_str())));
         let operator = Process::spawn(identity, binaries()?.join("assent"), args, env, &cluster.log_dir())?;

@@ -24,7 +24,7 @@ use crate::{
     cli::{
         commands::{
             ask, completion,
-            offline_sign::Detached,
+            offline_sign::{Detached, SshKey},
             outcome,
             sign::{params, signer},
         },
@@ -85,10 +85,10 @@ pub async fn attest(session: &Session, args: &AttestArgs) -> Result<()> {
     record.system(&session.client).await?;
     let now = Timestamp::now();
     let version = version(session, &record, args, now)?;
-    let by = args.ssh_key.clone().zip(args.to.clone()).map(|(key, to)| Detached { key, to });
+    let by = args.ssh_key.clone().zip(args.to.clone()).map(|(key, to)| Detached { key: SshKey(key), to });
     let (role, approver, stamped) = if let Some(by) = &by {
         let roles: Vec<_> = record.assessor_roles().collect();
-        let (role, key) = by.role(&record, &roles, args.role.as_deref(), now)?;
+        let (role, key) = by.key.role(&record.keys, &roles, args.role.as_deref(), now)?;
         (role, key.approver, None)
     } else {
         let role = role(session, &record, version, args, now).await?;

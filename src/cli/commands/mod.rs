@@ -4,6 +4,7 @@ pub(crate) mod ask;
 pub(crate) mod assess;
 pub(crate) mod attest;
 pub(crate) mod capture;
+pub(crate) mod certify;
 pub(crate) mod check;
 pub(crate) mod completion;
 pub(crate) mod decommission;

@@ -35,14 +35,17 @@ use crate::{
             shell::quoted,
         },
     },
-    policy::{SIGNATURE_NAMESPACE, approver_of, public_key, signed_text},
+    policy::{ApproverRoles, SIGNATURE_NAMESPACE, approver_of, public_key, signed_text},
 };
+
+/// The file of a private key. The file of the public key if an agent or a security key holds the private key.
+#[derive(Clone, Debug)]
+pub struct SshKey(pub PathBuf);
 
 /// The key that signs, and the file for the signed decision.
 #[derive(Clone, Debug)]
 pub struct Detached {
-    /// The file of the private key. The file of the public key if an agent or a security key holds the private key.
-    pub key: PathBuf,
+    pub key: SshKey,
     pub to: PathBuf,
 }
 
@@ -57,7 +60,7 @@ pub async fn sign(session: &Session, request: DecisionRequest, by: &Detached) ->
     let system = record.system(&session.client).await?;
     let version = resolve::version(&record, request.version.as_deref(), &typed, now)?;
     let roles: Vec<_> = record.roles().collect();
-    let (role, key) = by.role(&record, &roles, request.role.as_deref(), now)?;
+    let (role, key) = by.key.role(&record.keys, &roles, request.role.as_deref(), now)?;
     let digest = request.digest_of(&record, version, &typed)?;
     let decision = ResolvedDecision {
         session,
@@ -73,21 +76,15 @@ pub async fn sign(session: &Session, request: DecisionRequest, by: &Detached) ->
     by.finish(decision.approval(), &record, &key.approver.user)
 }
 
-impl Detached {
-    /// The typed command with `--ssh-key` and `--to`. Without them, the command would record the decision in the cluster.
-    fn with_options(&self, typed: Typed) -> Typed {
-        let path = |path: &PathBuf| quoted(&path.display().to_string());
-        let options = format!("{} --ssh-key {} --to {}", typed.options, path(&self.key), path(&self.to));
-        Typed { options, ..typed }
-    }
-
-    fn failed(&self, why: &dyn ToString) -> Error {
-        Error::Key { key: self.key.display().to_string(), why: why.to_string(), next: Vec::new() }
+impl SshKey {
+    /// The error for this key.
+    pub fn failed(&self, why: &dyn ToString) -> Error {
+        Error::Key { key: self.0.display().to_string(), why: why.to_string(), next: Vec::new() }
     }
 
     fn public(&self) -> Result<PublicKey> {
-        let is_public = self.key.extension().is_some_and(|extension| extension == "pub");
-        let mut file = self.key.clone().into_os_string();
+        let is_public = self.0.extension().is_some_and(|extension| extension == "pub");
+        let mut file = self.0.clone().into_os_string();
         if !is_public {
             file.push(".pub");
         }
@@ -99,19 +96,10 @@ impl Detached {
         PublicKey::from_openssh(text.trim()).map_err(|error| failed(&error))
     }
 
-    /// Signs `approval`, writes it to the file, and prints the next step.
-    pub fn finish(&self, approval: Approval, record: &SystemRecord, user: &str) -> Result<()> {
-        let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
-        let approval = self.signed(approval, record, now)?;
-        self.write(&approval)?;
-        anstream::print!("{}", self.report(&approval, user));
-        Ok(())
-    }
-
     /// The role `wanted`, or the only one of `required` that lists the key. Fails if the role does not list the key.
     pub fn role(
         &self,
-        record: &SystemRecord,
+        keys: &ApproverRoles,
         required: &[&str],
         wanted: Option<&str>,
         now: Timestamp,
@@ -123,7 +111,7 @@ impl Detached {
         };
         let asked: Vec<&str> = wanted.map_or_else(|| required.to_vec(), |wanted| vec![wanted]);
         let lists = |role: &&str| {
-            let key = record.keys.get(*role)?.spec.keys.iter().find(is_it)?;
+            let key = keys.get(*role)?.spec.keys.iter().find(is_it)?;
             Some(((*role).to_owned(), key.clone()))
         };
         let mut found: Vec<_> = asked.iter().filter_map(lists).collect();
@@ -133,7 +121,7 @@ impl Detached {
             return Err(Error::Choose { question, next: Vec::new() });
         }
         found.pop().ok_or_else(|| Error::Key {
-            key: self.key.display().to_string(),
+            key: self.0.display().to_string(),
             why: format!("no ApproverRole lists it as valid now: {}", asked.join(", ")),
             next: vec![
                 Next::new("kubectl get approverroles -o yaml", "list the keys that count"),
@@ -142,27 +130,10 @@ impl Detached {
         })
     }
 
-    /// The signed decision. Fails if the operator would not accept the signature now.
-    fn signed(&self, mut approval: Approval, record: &SystemRecord, now: Timestamp) -> Result<Approval> {
-        approval.metadata.namespace = Some(record.namespace.clone());
-        approval.spec.signature = Some(Signature { signed_at: Time(now), ssh: String::new() });
-        let text = signed_text(&record.namespace, &approval.spec).unwrap_or_default();
-        let digest = Digest::from_sha256(Sha256::digest(&text).into());
-        let prefix = format!("{}-{}", approval.spec.model_version, verb(approval.spec.decision));
-        approval.metadata.generate_name = None;
-        approval.metadata.name = Some(format!("{prefix}-{}", digest.eight()));
-        let ssh = self.ssh_keygen(&text)?;
-        approval.spec.signature = Some(Signature { signed_at: Time(now), ssh });
-        let mut recorded = approval.clone();
-        recorded.metadata.creation_timestamp = Some(Time(now));
-        approver_of(&recorded, &record.keys).map_err(|why| self.failed(&why))?;
-        Ok(approval)
-    }
-
     /// Runs `ssh-keygen`. If the key needs a passphrase or a touch, `ssh-keygen` asks the user for it.
-    fn ssh_keygen(&self, text: &[u8]) -> Result<String> {
+    pub fn ssh_keygen(&self, text: &[u8]) -> Result<String> {
         let mut command = Command::new("ssh-keygen");
-        command.args(["-Y", "sign", "-n", SIGNATURE_NAMESPACE, "-f"]).arg(&self.key);
+        command.args(["-Y", "sign", "-n", SIGNATURE_NAMESPACE, "-f"]).arg(&self.0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child =
             command.spawn().map_err(|error| self.failed(&format!("ssh-keygen cannot be run: {error}")))?;
@@ -174,6 +145,41 @@ impl Detached {
             return Err(self.failed(&format!("ssh-keygen did not sign: {}", output.status)));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+impl Detached {
+    /// The typed command with `--ssh-key` and `--to`. Without them, the command would record the decision in the cluster.
+    fn with_options(&self, typed: Typed) -> Typed {
+        let path = |path: &PathBuf| quoted(&path.display().to_string());
+        let options = format!("{} --ssh-key {} --to {}", typed.options, path(&self.key.0), path(&self.to));
+        Typed { options, ..typed }
+    }
+
+    /// Signs `approval`, writes it to the file, and prints the next step.
+    pub fn finish(&self, approval: Approval, record: &SystemRecord, user: &str) -> Result<()> {
+        let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+        let approval = self.signed(approval, record, now)?;
+        self.write(&approval)?;
+        anstream::print!("{}", self.report(&approval, user));
+        Ok(())
+    }
+
+    /// The signed decision. Fails if the operator would not accept the signature now.
+    fn signed(&self, mut approval: Approval, record: &SystemRecord, now: Timestamp) -> Result<Approval> {
+        approval.metadata.namespace = Some(record.namespace.clone());
+        approval.spec.signature = Some(Signature { signed_at: Time(now), ssh: String::new() });
+        let text = signed_text(&record.namespace, &approval.spec).unwrap_or_default();
+        let digest = Digest::from_sha256(Sha256::digest(&text).into());
+        let prefix = format!("{}-{}", approval.spec.model_version, verb(approval.spec.decision));
+        approval.metadata.generate_name = None;
+        approval.metadata.name = Some(format!("{prefix}-{}", digest.eight()));
+        let ssh = self.key.ssh_keygen(&text)?;
+        approval.spec.signature = Some(Signature { signed_at: Time(now), ssh });
+        let mut recorded = approval.clone();
+        recorded.metadata.creation_timestamp = Some(Time(now));
+        approver_of(&recorded, &record.keys).map_err(|why| self.key.failed(&why))?;
+        Ok(approval)
     }
 
     fn write(&self, approval: &Approval) -> Result<()> {

@@ -33,7 +33,8 @@ use crate::{
     policy::{
         self, ApprovalEffect, ApproverRoles, AssessmentEffect, Attestations, Authors, ClusterObjects, Facts,
         Reason, RecordedAssessment, RecordedDecision, RequirementFacts, RequirementResults, Requirements,
-        Subject, SubjectDigests, Verdict, applies_to, approver_of, assessment_effects, judge,
+        SignedCertifications, Subject, SubjectDigests, Verdict, applies_to, approver_of, assessment_effects,
+        judge,
     },
     watch::request,
 };
@@ -321,7 +322,14 @@ impl SystemRecord {
             authors: self.authors(version),
             statements: policy::statements(self.decisions(version), &self.keys),
             assessments,
+            certified: self.certified(),
         }
+    }
+
+    fn certified(&self) -> SignedCertifications {
+        let level = self.level.as_ref().map(|level| &level.spec);
+        let of = |system: &AISystem| SignedCertifications::of(&system.spec, level, &self.keys);
+        self.system.as_ref().map(of).unwrap_or_default()
     }
 
     /// The results of the expressions of the level for the version.

@@ -14,6 +14,7 @@ use crate::{
         page::{BAD, FAINT, LOOK, PLAIN, Page},
         time::in_words,
     },
+    policy::certifier,
 };
 
 /// Shows the risks. Shows nothing if the system states none.
@@ -70,20 +71,30 @@ pub fn hosted_models(page: &mut Page, review: &Review<'_>) {
         }
     }
     for Provider { name, certifications } in &system.suppliers {
-        let held = certifications.iter().map(|held| certification(held, now)).collect::<Vec<_>>();
+        let held = certifications.iter().map(|held| certification(review, name, held)).collect::<Vec<_>>();
         let held = if held.is_empty() { "no certification".to_owned() } else { held.join("; ") };
         page.mark("-", PLAIN, &format!("supplier {name} (you do not sign this): {held}"));
     }
 }
 
-/// A certification with its end. Nobody but the owners of the system asserts it.
-pub fn certification(certification: &Certification, now: Timestamp) -> String {
-    let Certification { name, not_after, uri, digest } = certification;
+/// A certification with its end, and the person who signed it. Without a signature, only the owners of the system assert
+/// it.
+pub fn certification(review: &Review<'_>, holder: &str, certification: &Certification) -> String {
+    let Certification { name, not_after, uri, digest, signature } = certification;
+    let (now, roles) = (review.now, &review.record.keys);
+    let by = match (certifier(holder, certification, roles), signature) {
+        (Ok(Some(key)), Some(signature)) if key.not_after.as_ref().is_none_or(|end| now < end.0) => {
+            format!("signed by {} as {}", key.approver.user, signature.role)
+        }
+        (Ok(Some(key)), _) => format!("self-asserted: the key of {} has ended", key.approver.user),
+        (Ok(None), _) => "self-asserted".to_owned(),
+        (Err(why), _) => format!("self-asserted: {why}"),
+    };
     let end = not_after.as_ref().map(|end| in_words(end.0, now));
     let end = end.map_or("no end stated".to_owned(), |end| format!("until {end}"));
     let uri = uri.as_ref().map(|uri| format!("  {uri}")).unwrap_or_default();
     let digest = digest.as_ref().map_or("no digest", Digest::short);
-    format!("{name}, {end}, self-asserted{uri}  {digest}")
+    format!("{name}, {end}, {by}{uri}  {digest}")
 }
 
 /// The dates of the last and the next review in words.

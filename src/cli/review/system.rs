@@ -39,7 +39,8 @@ pub fn system(page: &mut Page, review: &Review<'_>) {
     page.field("written by", &format!("{}; the version by: {}", authors[0], authors[1]));
     if let Some(provider) = &spec.provider {
         page.field("provider", &provider.name);
-        page.list("certified for", provider.certifications.iter().map(|c| certification(c, review.now)));
+        let held = provider.certifications.iter().map(|c| certification(review, &provider.name, c));
+        page.list("certified for", held);
     }
     if !spec.depends_on.is_empty() {
         page.field("depends on", &spec.depends_on.iter().map(reference).collect::<Vec<_>>().join(", "));
@@ -112,7 +113,9 @@ pub fn level(page: &mut Page, review: &Review<'_>) {
 fn requirements(page: &mut Page, level: &RiskLevelSpec) {
     page.field("documents", &or_none(&level.documents));
     page.field("provenance", &or_none(&level.evidence.iter().map(|e| evidence(*e)).collect::<Vec<_>>()));
-    page.field("certificates", &or_none(&level.certifications));
+    let signed = level.certification_role.as_ref().map(|role| format!("; each signed in role {role}"));
+    let signed = signed.unwrap_or_default();
+    page.field("certificates", &format!("{}{signed}", or_none(&level.certifications)));
     if let Some(rule) = &level.document_review {
         page.field("reviews", &format!("of each required document: {}", review_rule(rule)));
     }
@@ -124,7 +127,10 @@ fn requirements(page: &mut Page, level: &RiskLevelSpec) {
     }
     if let Some(hosted) = &level.hosted_models {
         let agreement = if hosted.agreement { "; each needs an agreement" } else { "" };
-        page.field("hosted models", &format!("certificates: {}{agreement}", or_none(&hosted.certifications)));
+        page.field(
+            "hosted models",
+            &format!("certificates: {}{signed}{agreement}", or_none(&hosted.certifications)),
+        );
     }
     let images = match level.images {
         ImagePolicy::Digest => "by digest only: the approved image is the one that runs",

@@ -640,6 +640,7 @@ impl Case {
 
 /// Each case has exactly one reason at second 10. Other tests check the reasons about assessments, expressions, risks,
 /// reviews and hosted models.
+#[expect(clippy::too_many_lines, reason = "a table")]
 #[test]
 fn every_reason_carries_its_details() {
     let risk = |count| vec![RequiredApproval { role: "risk".to_owned(), count }];
@@ -691,7 +692,11 @@ fn every_reason_carries_its_details() {
         ),
         (
             cleared().at_level(|l| l.certifications = vec!["ISO/IEC 42001".to_owned()]),
-            Reason::CertificationMissing { certification: "ISO/IEC 42001".to_owned(), supplier: None },
+            Reason::CertificationMissing {
+                certification: "ISO/IEC 42001".to_owned(),
+                supplier: None,
+                role: None,
+            },
         ),
         (
             cleared().at_level(|l| l.approvals = risk(2)).with_decisions(&[

@@ -19,8 +19,8 @@ use crate::{
         Relationship, RequiredApproval, RequiredAssessment, RiskLevelSpec, Runtime, Text, Volume,
     },
     policy::{
-        ApprovalEffect, Attestation, Authors, Facts, RecordedAssessment, RecordedDecision, UnmetCause,
-        UnmetRequirement, Verdict, judge,
+        ApprovalEffect, Attestation, Authors, Facts, RecordedAssessment, RecordedDecision,
+        SignedCertifications, UnmetCause, UnmetRequirement, Verdict, judge,
     },
 };
 
@@ -129,6 +129,7 @@ impl Case {
             statements: statements.collect(),
             assessments: self.assessed.iter().map(Assessed::recorded).collect(),
             unmet: self.unmet.clone(),
+            certified: SignedCertifications::default(),
         }
     }
 

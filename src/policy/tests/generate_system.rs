@@ -68,6 +68,7 @@ fn any_provider(name: &'static str) -> impl Strategy<Value = Provider> {
         not_after,
         uri: None,
         digest: None,
+        signature: None,
     });
     vec(certification, 1..=4).prop_map(|certifications| Provider { name: name.to_owned(), certifications })
 }

@@ -6,6 +6,7 @@
 //!  cases                 the rules, by example
 //!  systems               the rules about risks, reviews and hosted models, by example
 //!  requirements          requirements as expressions: realistic ones, and attacks
+//!  certifications        attacks on signed certifications
 //!  cluster_objects       network policies and claims in requirements
 //!  example_requirements  the library of requirements in `examples/requirements`
 //!  properties            rules that hold for all facts ─┬─ generate  random facts by proptest
@@ -20,6 +21,7 @@
 mod applicable;
 mod assessments;
 mod cases;
+mod certifications;
 mod cluster_objects;
 mod example_requirements;
 mod generate;

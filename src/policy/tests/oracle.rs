@@ -205,7 +205,11 @@ fn requirements(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Ve
             held |= certification.name == *wanted && !over;
         }
         if !held {
-            why.push(Reason::CertificationMissing { certification: wanted.clone(), supplier: None });
+            why.push(Reason::CertificationMissing {
+                certification: wanted.clone(),
+                supplier: None,
+                role: None,
+            });
         }
     }
 }
@@ -226,7 +230,11 @@ fn hosted_models(system: &AISystemSpec, level: &RiskLevelSpec, now: Timestamp, w
             let mut same_name = of_supplier.flat_map(|s| &s.certifications).filter(|c| c.name == *wanted);
             if !same_name.any(|c| !c.not_after.as_ref().is_some_and(|end| has_come(end.0, now))) {
                 let supplier = Some(hosted.provider.clone());
-                why.push(Reason::CertificationMissing { certification: wanted.clone(), supplier });
+                why.push(Reason::CertificationMissing {
+                    certification: wanted.clone(),
+                    supplier,
+                    role: None,
+                });
             }
         }
     }

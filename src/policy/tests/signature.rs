@@ -12,15 +12,16 @@ use crate::{
         AttestedAssessment, Decision, Digest, Signature,
     },
     policy::{
-        ApproverRoles, NotSigned, SIGNATURE_NAMESPACE, approver_of, attester_of, signed_text, statements,
+        ApproverRoles, Content, NotSigned, SIGNATURE_NAMESPACE, approver_of, attester_of, signed_text,
+        statements,
     },
 };
 
-fn key() -> PrivateKey {
+pub(super) fn key() -> PrivateKey {
     PrivateKey::from_openssh(include_str!("alice.key")).expect("a key")
 }
 
-fn roles(change: impl FnOnce(&mut ApproverKey)) -> ApproverRoles {
+pub(super) fn roles(change: impl FnOnce(&mut ApproverKey)) -> ApproverRoles {
     let approver = Approver { user: "alice".to_owned(), ..Approver::default() };
     let public_key = key().public_key().to_openssh().expect("a public key");
     let mut listed = ApproverKey { approver, public_key, ..ApproverKey::default() };
@@ -179,7 +180,11 @@ fn a_signature_is_valid_for_its_own_decision_only() {
         let mut approval = signed(Decision::Approve, "a", 3, 7);
         change(&mut approval);
         let not_signed = approver_of(&approval, &roles).map(drop);
-        assert_eq!(not_signed, Err(NotSigned::OfAnother { user: "alice".to_owned() }), "{what}");
+        assert_eq!(
+            not_signed,
+            Err(NotSigned::OfAnother { user: "alice".to_owned(), content: Content::Decision }),
+            "{what}"
+        );
         assert!(statements([&approval], &roles).is_empty(), "{what}");
     }
     let mut other_role = signed(Decision::Approve, "a", 3, 7);

@@ -53,6 +53,7 @@ fn every_reason_about_a_system_carries_its_details() {
             Reason::CertificationMissing {
                 certification: "ISO/IEC 42001".to_owned(),
                 supplier: Some("OpenAI".to_owned()),
+                role: None,
             },
         ),
         (cleared().at_level(|l| l.risks = Some(RequiredRisks::default())), Reason::RiskMissing),

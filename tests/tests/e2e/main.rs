@@ -335,6 +335,7 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         workloads::a_held_pod_is_resized_in_place,
         plugin::an_exec_credential_program_receives_the_cluster_info,
         signatures::a_result_counts_while_the_role_lists_the_key_that_signed_it,
+        signatures::a_level_can_require_certifications_that_a_person_signed,
         signatures::check_counts_a_signature_and_not_a_name_in_a_file,
         opentelemetry::an_instrumented_pod_runs_once_its_version_lets_the_added_variables_vary,
         sidecars::a_pod_with_a_trusted_injected_sidecar_runs,

@@ -342,3 +342,51 @@ pub async fn a_result_counts_while_the_role_lists_the_key_that_signed_it(
     signing.list(&[]).await?;
     scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentInconclusive").await.map(drop)
 }
+
+pub async fn a_level_can_require_certifications_that_a_person_signed(cluster: &ControlPlane) -> Result<()> {
+    let signing = Signing::new(cluster, "signed-certificate", &["erin"]).await?;
+    let scene = &signing.scene;
+    let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": scene.namespace },
+        "spec": { "hostedModels": { "certifications": ["ISO/IEC 42001"] }, "certificationRole": signing.role } });
+    scene.apply(Admin, &level).await?;
+    let system = |certification: &Value| {
+        let mut system = scene.system(&scene.namespace);
+        system["spec"]["hostedModels"] = json!([{ "name": "chat", "provider": "OpenAI", "model": "gpt-5" }]);
+        system["spec"]["suppliers"] = json!([{ "name": "OpenAI", "certifications": [certification] }]);
+        system
+    };
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let certification = json!({ "name": "ISO/IEC 42001", "notAfter": from_now(3600), "digest": digest });
+    scene.apply(Admin, &system(&certification)).await?;
+    let message = scene.condition("modelversion", "v1", "Cleared", "False", "CertificationMissing").await?;
+    ensure!(message.contains("with a signature in role signed-certificate-signers"), "{message}");
+
+    let key = signing.key("erin").display().to_string();
+    let certify =
+        ["certify", "scorer", "--provider=OpenAI", "--certification=ISO/IEC 42001", "--ssh-key", &key];
+    let printed = scene.assent(Admin, &[&certify[..], &["-o", "json"]].concat()).await?.ok()?;
+    let printed: Value = serde_json::from_str(&printed)?;
+    scene.condition("modelversion", "v1", "Cleared", "False", "CertificationMissing").await?;
+    let said = scene.assent(Admin, &certify).await?.ok()?;
+    ensure!(said.contains("Signed: ISO/IEC 42001 of OpenAI by erin, in aisystem/scorer"), "{said}");
+    scene.is_cleared("v1").await?;
+
+    // The signature that was printed counts too, but only for the certification that it covers.
+    let mut longer = certification.clone();
+    longer["signature"] = printed["signature"].clone();
+    longer["notAfter"] = json!(from_now(7200));
+    scene.apply(Admin, &system(&longer)).await?;
+    scene.condition("modelversion", "v1", "Cleared", "False", "CertificationMissing").await?;
+    longer["notAfter"] = certification["notAfter"].clone();
+    scene.apply(Admin, &system(&longer)).await?;
+    scene.is_cleared("v1").await?;
+
+    let mut without_digest = longer.clone();
+    without_digest.as_object_mut().map(|fields| fields.remove("digest"));
+    let refused = scene.refused(Admin, &system(&without_digest)).await?;
+    ensure!(refused.contains("a signed certification must state the digest of the certificate"), "{refused}");
+
+    // Without the key in the role, the signature no longer counts.
+    signing.list(&[]).await?;
+    scene.condition("modelversion", "v1", "Cleared", "False", "CertificationMissing").await.map(drop)
+}
