@@ -32,6 +32,10 @@ riskLevelUsers:
   - { level: limited, groups: [developers], serviceAccounts: [{ namespace: flux-system, name: kustomize-controller }] }
 workloads:
   - { group: made-up.example, resources: [temples] }
+";
+
+/// The values that the earliest release does not know.
+const NEW_VALUES: &str = "
 expressionVariables: [networkPolicies, claims]
 ";
 
@@ -56,13 +60,18 @@ impl Assent {
 
     /// Installs only the chart. Returns the output of Helm.
     pub async fn release(cluster: &ControlPlane) -> Result<String> {
-        Self::release_of(cluster, &root().join("charts/assent")).await
+        Self::release_with(cluster, &root().join("charts/assent"), &[VALUES, NEW_VALUES].concat()).await
+    }
+
+    /// Installs the chart of an earlier release. Returns the output of Helm.
+    pub async fn earlier_release(cluster: &ControlPlane, chart: &Path) -> Result<String> {
+        Self::release_with(cluster, chart, VALUES).await
     }
 
     /// Installs a chart, or upgrades to it. Returns the output of Helm.
-    pub async fn release_of(cluster: &ControlPlane, chart: &Path) -> Result<String> {
+    async fn release_with(cluster: &ControlPlane, chart: &Path, content: &str) -> Result<String> {
         let values = cluster.directory().join("values.yaml");
-        std::fs::write(&values, VALUES)?;
+        std::fs::write(&values, content)?;
         let (chart, values) = (chart.display().to_string(), values.display().to_string());
         let release =
             ["upgrade", "--install", "assent", &chart, "--namespace", NAMESPACE, "--create-namespace"];

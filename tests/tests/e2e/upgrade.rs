@@ -68,7 +68,7 @@ impl<'a> Running<'a> {
 
 pub async fn an_upgrade_and_a_rollback_disturb_no_workload() -> Result<()> {
     let cluster = ControlPlane::start().await?;
-    Assent::release_of(&cluster, &root().join(BEFORE)).await?;
+    Assent::earlier_release(&cluster, &root().join(BEFORE)).await?;
     Assent::risk_levels(&cluster).await?;
     let scene = Scenario::governed_by(&cluster, "upgraded", "high", &json!({})).await?;
     scene.apply(Admin, &scene.version("v1", &container("1"))).await?;
