@@ -152,7 +152,7 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// The signed certifications of each system that has some.
+/// The signed certifications of each system.
 type Certified<'a> = BTreeMap<&'a str, SignedCertifications>;
 
 /// Verifies each certification once, because a system can have many versions.

@@ -8,8 +8,7 @@
 //! A `SystemHistory` also stores the state of the previous compile. So changes while no operator runs are recorded too.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher},
-    hash::{Hash, Hasher},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -21,7 +20,10 @@ use kube::{
 use tokio::sync::OnceCell;
 use tracing::warn;
 
-use super::{Error, by_namespace::ByNamespace, index::NamespaceFacts, status::Statuses, write::MANAGER};
+use super::{
+    Error, by_namespace::ByNamespace, fingerprint::fingerprint, index::NamespaceFacts, status::Statuses,
+    write::MANAGER,
+};
 use crate::{
     api::{
         ApproverRole, Attribution, Change, Condition, HistoryEntry, Observed, ObservedSource,
@@ -244,12 +246,6 @@ fn entry(change: Change, object: String, at: Timestamp) -> HistoryEntry {
 /// `text` without the characters that the API server refuses, cut to `bytes` bytes.
 fn bounded(text: &str, bytes: usize) -> String {
     shorten(plain(text).into_owned(), bytes)
-}
-
-fn fingerprint(observed: &Observed) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    observed.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// The fingerprint of the last written state, by system.

@@ -17,6 +17,7 @@
 mod by_namespace;
 pub(crate) mod clearance;
 mod cost;
+mod fingerprint;
 mod history;
 pub(crate) mod index;
 mod notice;

@@ -7,12 +7,11 @@
 
 use std::{
     collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use super::room::Room;
+use super::{fingerprint::fingerprint, room::Room};
 use crate::truncate::{plain, shorten};
 
 /// The time before a refused object is resent.
@@ -46,22 +45,16 @@ impl Refused {
     pub fn has_status(&self, object: &str, status: &str) -> bool {
         let mut statuses = lock(&self.statuses);
         statuses.retain(|_, (_, at)| at.elapsed() < AGAIN_AFTER);
-        statuses.get(object).is_some_and(|(refused, _)| *refused == hash(status))
+        statuses.get(object).is_some_and(|(refused, _)| *refused == fingerprint(status))
     }
 
     pub fn note_status(&self, object: &str, status: &str) {
-        lock(&self.statuses).insert(object.to_owned(), (hash(status), Instant::now()));
+        lock(&self.statuses).insert(object.to_owned(), (fingerprint(status), Instant::now()));
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn hash(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// Whether the API server refused the content of the object, so that a retry fails too. If an object is too large for

@@ -5,16 +5,14 @@
 //!                 └─ fingerprint ── equal to the one of the wanted status? ─► no write
 //! ```
 //!
-//! The texts of the statuses would be a quarter of the memory of the operator.
+//! The memory of the operator would grow with the texts of all statuses.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    ops::Deref,
-};
+use std::ops::Deref;
 
 use serde::Serialize;
 use serde_json::Value;
 
+use super::fingerprint::fingerprint;
 use crate::{
     api::{AISystemStatus, AssessmentStatus, Condition, ModelVersionStatus, PODS_HELD, Text},
     truncate::plain,
@@ -80,14 +78,6 @@ impl Slim for AssessmentStatus {
 
 fn without_messages(conditions: Vec<Condition>) -> Vec<Condition> {
     conditions.into_iter().map(|condition| Condition { message: Text::default(), ..condition }).collect()
-}
-
-/// A hash of the fields that a compile writes. It differs between two versions of the operator, so it is only kept in
-/// memory.
-pub fn fingerprint(owned: &Value) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    owned.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// The fields of a status that a compile writes, in plain text. A status always serialises.

@@ -55,6 +55,17 @@ fn cached<K: HasSpec + HasStatus<Status: Serialize + Slim>>(
     })
 }
 
+/// The compiled requirements of the level `free`, which has this expression.
+fn requirements(expression: &str) -> BTreeMap<String, Arc<Requirements>> {
+    let requirement = Requirement {
+        name: "rule".to_owned(),
+        expression: expression.to_owned(),
+        message: "the rule".to_owned(),
+        controls: Vec::new(),
+    };
+    BTreeMap::from([("free".to_owned(), Arc::new(Requirements::compile(&[requirement])))])
+}
+
 /// A namespace with the levels `free` and `never`. All versions of a system of level `free` may run.
 struct World {
     facts: NamespaceFacts,
@@ -383,19 +394,8 @@ proptest! {
 #[test]
 fn only_a_namespace_whose_expressions_read_network_policies_waits_for_their_list() {
     let index = Index::new(ClusterVariable::ALL.into());
-    let facts = |expression: &str| {
-        let requirement = Requirement {
-            name: "rule".to_owned(),
-            expression: expression.to_owned(),
-            message: "the rule".to_owned(),
-            controls: Vec::new(),
-        };
-        let requirements = Arc::new(Requirements::compile(&[requirement]));
-        NamespaceFacts {
-            requirements: BTreeMap::from([("free".to_owned(), requirements)]),
-            ..Default::default()
-        }
-    };
+    let facts =
+        |expression: &str| NamespaceFacts { requirements: requirements(expression), ..Default::default() };
     assert!(!index.is_complete(&facts("networkPolicies.size() > 0")));
     assert!(index.is_complete(&facts("version.spec.system == \"chat\"")));
 }
@@ -426,14 +426,7 @@ fn expensive_expressions_of_other_versions_do_not_stop_a_cleared_version() {
 
     let nested =
         "version.spec.runtime.containers.all(c, !has(c.env) || c.env.all(a, c.env.all(b, a.name == b.name)))";
-    let requirement = Requirement {
-        name: "nested".to_owned(),
-        expression: nested.to_owned(),
-        message: "it is nested".to_owned(),
-        controls: Vec::new(),
-    };
-    let requirements = Arc::new(Requirements::compile(&[requirement]));
-    world.facts.requirements = BTreeMap::from([("free".to_owned(), requirements)]);
+    world.facts.requirements = requirements(nested);
     for n in 0..200 {
         world.version("chat", &format!("a-{n}"), 1, 250);
     }

@@ -20,10 +20,11 @@ use tracing::warn;
 
 use super::{
     Error,
+    fingerprint::fingerprint,
     index::NamespaceFacts,
     refused::{Refused, answer, is_refusal},
     status::Statuses,
-    stored_status::{StoredStatus, fingerprint, owned_fields},
+    stored_status::{StoredStatus, owned_fields},
     write::MANAGER,
 };
 use crate::{

@@ -133,7 +133,7 @@ impl Requirements {
         if self.0.is_empty() {
             return results;
         }
-        let (inputs, unknown) = inputs(facts);
+        let (inputs, unknown) = inputs(facts, &self.cluster_variables());
         for Compiled { name, message, expression } in &self.0 {
             let cause = match expression {
                 Err(why) => UnmetCause::Invalid(why.to_string()),
@@ -202,8 +202,9 @@ fn without_disabled(
     }
 }
 
-/// The values of the variables, and the names of the variables whose value is not known.
-fn inputs(facts: &RequirementFacts<'_>) -> (Inputs, Vec<&'static str>) {
+/// The values of the variables, and the names of the variables whose value is not known. Of the optional variables, only
+/// those in `read` get a value, because a namespace can have many objects.
+fn inputs(facts: &RequirementFacts<'_>, read: &BTreeSet<ClusterVariable>) -> (Inputs, Vec<&'static str>) {
     let system = json!({
         "metadata": { "name": &*facts.version.system, "namespace": facts.namespace },
         "spec": json(&facts.system),
@@ -228,8 +229,9 @@ fn inputs(facts: &RequirementFacts<'_>) -> (Inputs, Vec<&'static str>) {
     let namespace =
         facts.labels.map(|labels| json!({ "metadata": { "name": facts.namespace, "labels": labels } }));
     let volumes = &facts.version.runtime.volumes;
-    let of_cluster = ClusterVariable::ALL
-        .map(|variable| (variable.name(), facts.cluster.value(variable, &facts.version.system, volumes)));
+    let of_cluster = read
+        .iter()
+        .map(|variable| (variable.name(), facts.cluster.value(*variable, &facts.version.system, volumes)));
     let optional = std::iter::once((NAMESPACE, namespace)).chain(of_cluster);
     let (known, unknown): (Vec<_>, Vec<_>) = optional.partition(|(_, value)| value.is_some());
     let values = [("system", &system), ("version", &version), ("assessments", &assessments)];

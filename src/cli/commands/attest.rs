@@ -26,13 +26,13 @@ use crate::{
             ask, completion,
             offline_sign::{Detached, SshKey},
             outcome,
+            resolve::suggested,
             sign::{params, signer},
         },
         connect::{rbac, session::Session, system_record::SystemRecord, target::system_name},
         error::{Error, Next, Result, can_i},
         render::{
             page::{FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
-            shell::quoted,
             time::in_words,
         },
         review::{evidence, missing},
@@ -334,20 +334,19 @@ impl SigningRequest<'_> {
         if !ask::is_interactive() {
             let names = self.assessments.iter().map(|a| format!(" --assessment {}", a.name_any()));
             let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-            let given = [
-                ("--reason", self.args.reason.clone()),
-                ("--ssh-key", path(&self.args.ssh_key)),
-                ("--to", path(&self.args.to)),
-            ];
-            let given = given.into_iter().filter_map(|(flag, value)| Some((flag, value?)));
-            let given = given.map(|(flag, value)| format!(" {flag} {}", quoted(&value)));
+            let (key, to) = (path(&self.args.ssh_key), path(&self.args.to));
+            let given = suggested(&[
+                ("--reason", self.args.reason.as_deref()),
+                ("--ssh-key", key.as_deref()),
+                ("--to", to.as_deref()),
+            ]);
             let command = format!(
                 "kubectl assent attest {} --version {} --role {}{}{} -n {}{} --yes",
                 self.record.name,
                 self.version.name_any(),
                 self.role,
                 names.collect::<String>(),
-                given.collect::<String>(),
+                given,
                 self.record.namespace,
                 self.session.flags
             );

@@ -39,7 +39,7 @@ use crate::{
         render::{
             difference,
             escape::visible,
-            output::{self, ManifestFormat},
+            output::ManifestFormat,
             page::{PLAIN, Page},
             shell::quoted,
         },
@@ -79,13 +79,6 @@ impl CaptureRequest {
             "spec": spec,
         })
     }
-
-    fn text(&self, manifest: &Value) -> Result<String> {
-        match self.format {
-            ManifestFormat::Yaml => output::yaml(manifest),
-            ManifestFormat::Json => output::json(manifest),
-        }
-    }
 }
 
 /// Prints the `ModelVersion` of a pod or a workload.
@@ -105,7 +98,7 @@ pub async fn capture(session: &Session, target: &Target, request: &CaptureReques
         None => (runtime, Provenance::default()),
     };
     let manifest = request.model_version(system, &session.namespace, (&runtime, &provenance));
-    anstream::print!("{}", request.text(&manifest)?);
+    anstream::print!("{}", request.format.text(&manifest)?);
     warn_about_tags(
         &runtime,
         "no node has reported its digest yet; capture again when it runs, or name it by digest",
@@ -175,7 +168,7 @@ pub fn capture_file(path: &Path, namespace: &str, request: &CaptureRequest) -> R
         }
         several => &json!({ "apiVersion": "v1", "kind": "List", "items": several }),
     };
-    anstream::print!("{}", request.text(one)?);
+    anstream::print!("{}", request.format.text(one)?);
     Ok(())
 }
 

@@ -22,11 +22,11 @@ use crate::{
         commands::{completion, offline_sign::SshKey, sign::MANAGER},
         connect::{
             session::Session,
-            system_record::{SystemRecord, read_system},
+            system_record::{read_keys, read_level, read_system},
             target::system_name,
         },
         error::{Error, Next, Result},
-        render::output::{self, ManifestFormat},
+        render::output::ManifestFormat,
     },
     policy::{certification_text, certifier},
 };
@@ -64,13 +64,14 @@ struct Found<'a> {
 /// Signs a certification, and writes the signature to the `AISystem` or to standard output.
 pub async fn certify(session: &Session, args: &CertifyArgs) -> Result<()> {
     let system = read_system(session, &args.system).await?;
-    let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
+    let level = read_level(&session.client, &system.spec.risk_level).await?;
+    let roles = read_keys(&session.client).await?;
     let found = find(&system, args, session)?;
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
-    let level_role = record.level.as_ref().and_then(|level| level.spec.certification_role.as_deref());
+    let level_role = level.as_ref().and_then(|level| level.spec.certification_role.as_deref());
     let key = SshKey(args.ssh_key.clone());
     let required: Vec<_> = level_role.into_iter().collect();
-    let (role, _) = key.role(&record.keys, &required, args.role.as_deref(), now)?;
+    let (role, _) = key.role(&roles, &required, args.role.as_deref(), now)?;
     let signature = CertificationSignature { role, signed_at: Time(now), ssh: String::new() };
     let mut certification = Certification { signature: Some(signature), ..found.certification.clone() };
     let text = certification_text(&args.provider, &certification).unwrap_or_default();
@@ -78,25 +79,16 @@ pub async fn certify(session: &Session, args: &CertifyArgs) -> Result<()> {
     if let Some(signature) = certification.signature.as_mut() {
         signature.ssh = ssh;
     }
-    let signer = certifier(&args.provider, &certification, &record.keys).map_err(|why| key.failed(&why))?;
+    let signer = certifier(&args.provider, &certification, &roles).map_err(|why| key.failed(&why))?;
     let user = signer.map_or("an unknown person", |signer| &signer.approver.user);
     let signature = json!(certification.signature);
-    match args.output {
-        Some(ManifestFormat::Json) => {
-            anstream::print!("{}", output::json(&json!({ "signature": signature }))?);
-        }
-        Some(ManifestFormat::Yaml) => {
-            anstream::print!("{}", output::yaml(&json!({ "signature": signature }))?);
-        }
-        None => {
-            write(session, &system, &found, &signature).await?;
-            let (certification, provider) = (&args.certification, &args.provider);
-            anstream::println!(
-                "✓ Signed: {certification} of {provider} by {user}, in aisystem/{}",
-                args.system
-            );
-        }
+    if let Some(format) = args.output {
+        anstream::print!("{}", format.text(&json!({ "signature": signature }))?);
+        return Ok(());
     }
+    write(session, &system, &found, &signature).await?;
+    let (certification, provider) = (&args.certification, &args.provider);
+    anstream::println!("✓ Signed: {certification} of {provider} by {user}, in aisystem/{}", args.system);
     Ok(())
 }
 

@@ -24,7 +24,7 @@ use crate::{
     api::{Approval, ApproverKey, Digest, GROUP, Signature},
     cli::{
         commands::{
-            resolve::{self, Typed},
+            resolve::{self, Typed, suggested},
             sign::{DecisionRequest, ResolvedDecision},
         },
         connect::{session::Session, system_record::SystemRecord},
@@ -151,8 +151,8 @@ impl SshKey {
 impl Detached {
     /// The typed command with `--ssh-key` and `--to`. Without them, the command would record the decision in the cluster.
     fn with_options(&self, typed: Typed) -> Typed {
-        let path = |path: &PathBuf| quoted(&path.display().to_string());
-        let options = format!("{} --ssh-key {} --to {}", typed.options, path(&self.key.0), path(&self.to));
+        let (key, to) = (self.key.0.display().to_string(), self.to.display().to_string());
+        let options = typed.options + &suggested(&[("--ssh-key", Some(&key)), ("--to", Some(&to))]);
         Typed { options, ..typed }
     }
 

@@ -81,6 +81,12 @@ impl Act {
     }
 }
 
+/// The options that have a value, each after a space, as a suggested command repeats them.
+pub fn suggested(options: &[(&str, Option<&str>)]) -> String {
+    let given = options.iter().filter_map(|(flag, value)| Some((flag, (*value)?)));
+    given.map(|(flag, value)| format!(" {flag} {}", quoted(value))).collect::<Vec<_>>().concat()
+}
+
 /// The typed command. Errors propose it again with more arguments.
 #[derive(Clone, Debug)]
 pub struct Typed {
@@ -94,15 +100,11 @@ pub struct Typed {
 
 impl Typed {
     pub fn new(session: &Session, act: Act, system: &str, options: &[(&str, Option<&str>)]) -> Self {
-        let given = options.iter().filter_map(|(flag, value)| Some((flag, (*value)?)));
         Self {
             act,
             system: system.to_owned(),
             place: format!(" -n {}{}", session.namespace, session.flags),
-            options: given
-                .map(|(flag, value)| format!(" {flag} {}", quoted(value)))
-                .collect::<Vec<_>>()
-                .concat(),
+            options: suggested(options),
         }
     }
 

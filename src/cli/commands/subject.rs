@@ -17,7 +17,7 @@ use crate::{
         connect::session::Session,
         connect::system_record::unless_installed,
         error::{Error, Next, Result},
-        render::output::{self, ManifestFormat},
+        render::output::ManifestFormat,
     },
     policy::Subject,
     watch::request,
@@ -73,11 +73,7 @@ pub async fn show(session: &Session, prefix: &str, format: ManifestFormat) -> Re
         content: &subject.spec,
         decisions: decisions.into_iter().map(DecisionEntry::new).collect(),
     };
-    let text = match format {
-        ManifestFormat::Yaml => output::yaml(&shown)?,
-        ManifestFormat::Json => output::json(&shown)?,
-    };
-    anstream::print!("{text}");
+    anstream::print!("{}", format.text(&shown)?);
     Ok(())
 }
 

@@ -488,7 +488,7 @@ pub async fn read_system(session: &Session, name: &str) -> Result<AISystem> {
 }
 
 /// Reads the `ApproverRole` objects.
-async fn read_keys(client: &Client) -> Result<ApproverRoles> {
+pub async fn read_keys(client: &Client) -> Result<ApproverRoles> {
     let roles = request::list(&Api::<ApproverRole>::all(client.clone()), &ListParams::default()).await;
     let roles = items_if_served(roles, "read the approverroles".to_owned())?;
     Ok(roles.into_iter().map(|role| (role.name_any(), Arc::new(role))).collect())

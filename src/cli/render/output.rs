@@ -49,6 +49,16 @@ pub enum ManifestFormat {
     Json,
 }
 
+impl ManifestFormat {
+    /// The text of an object in this format.
+    pub fn text<T: Serialize>(self, object: &T) -> Result<String> {
+        match self {
+            Self::Yaml => yaml(object),
+            Self::Json => json(object),
+        }
+    }
+}
+
 /// The annotations with which Flux and Argo CD do not delete a record if a user removes its file.
 pub fn without_prune() -> serde_json::Value {
     serde_json::json!({

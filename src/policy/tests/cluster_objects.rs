@@ -8,23 +8,15 @@ use std::{
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
 
+use super::requirements::requirement;
 use crate::{
-    api::{AISystemSpec, ModelVersionSpec, Requirement},
+    api::{AISystemSpec, ModelVersionSpec},
     expression::Budget,
     policy::{
         Authors, ClusterObjects, ClusterVariable, NetworkPolicyFacts, RequirementFacts, RequirementResults,
         Requirements, Storage,
     },
 };
-
-fn requirement(expression: &str) -> Requirement {
-    Requirement {
-        name: "rule".to_owned(),
-        expression: expression.to_owned(),
-        message: "the rule".to_owned(),
-        controls: Vec::new(),
-    }
-}
 
 /// The results of an expression about a version with a claim `data`.
 fn results(expression: &str, cluster: &ClusterObjects) -> RequirementResults {

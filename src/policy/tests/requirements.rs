@@ -33,7 +33,7 @@ fn vllm(args: &[&str]) -> Value {
     json!({ "name": "vllm", "image": format!("registry.example/vllm@sha256:{}", "ab".repeat(32)), "args": args })
 }
 
-fn requirement(expression: &str) -> Requirement {
+pub(super) fn requirement(expression: &str) -> Requirement {
     Requirement {
         name: "rule".to_owned(),
         expression: expression.to_owned(),

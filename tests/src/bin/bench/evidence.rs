@@ -10,12 +10,11 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use assent::api::{Assessment, CLEARANCE_NAME, Clearance, ModelVersion};
+use anyhow::{Context, Result};
+use assent::api::{Assessment, CLEARANCE_NAME, Clearance, Digest, ModelVersion};
 use assent_tests::{Assent, ControlPlane, Person, from_now};
-use futures::{StreamExt as _, TryStreamExt as _};
-use kube::Api;
-use kube::api::{WatchEvent, WatchParams};
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -23,13 +22,11 @@ use crate::report::{Goal, Row, Unit};
 use crate::rest::{Rest, patch};
 use crate::scale::{cleared, list, slowly};
 use crate::stats::{median, ms};
-use crate::{Scale, machine, progress, world};
+use crate::world::{self, SYSTEMS_PER_NAMESPACE};
+use crate::{Scale, machine, progress};
 
 /// The risk level of all systems, and the prefix of their namespaces.
 const LEVEL: &str = "evidence";
-
-/// The number of systems in a namespace.
-const SYSTEMS_PER_NAMESPACE: usize = 10;
 
 /// The number of assessments of a system. Each one answers another requirement.
 const ASSESSMENTS: usize = 5;
@@ -72,7 +69,7 @@ pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> 
 }
 
 fn namespace(system: usize) -> String {
-    format!("evidence-{}", system / SYSTEMS_PER_NAMESPACE)
+    world::namespace_of("evidence-", system)
 }
 
 fn metric(number: usize) -> String {
@@ -142,16 +139,22 @@ async fn create(admin: &Rest, alice: &Rest, systems: usize) -> Result<()> {
         (world::ours(&namespace(system), "modelversions"), version)
     });
     admin.create_all(versions.collect()).await?;
-    let digests = subject_digests(admin, systems).await?;
+    let subjects = digests(admin, "modelversions", systems, |version: &ModelVersion| {
+        version.status.as_ref()?.subject_digest.as_ref()
+    })
+    .await?;
     progress(&format!("creating {} assessments", systems * ASSESSMENTS));
-    let digest = |system| digests.get(&world::version_name(system, 0)).context("a version without a digest");
+    let digest = |system| subjects.get(&world::version_name(system, 0)).context("a version without a digest");
     let results = (0..systems).flat_map(|system| (0..ASSESSMENTS).map(move |number| (system, number)));
     let results = results.map(|(system, number)| {
         let result = assessment(system, number, "0.01", digest(system)?);
         Ok((world::ours(&namespace(system), "assessments"), result))
     });
     admin.create_all(results.collect::<Result<_>>()?).await?;
-    let signed = result_digests(admin, systems * ASSESSMENTS).await?;
+    let signed = digests(admin, "assessments", systems * ASSESSMENTS, |result: &Assessment| {
+        result.status.as_ref()?.digest.as_ref()
+    })
+    .await?;
     progress("signing the assessments");
     let attestations = (0..systems).map(|system| {
         let results = (0..ASSESSMENTS).map(|number| {
@@ -165,28 +168,17 @@ async fn create(admin: &Rest, alice: &Rest, systems: usize) -> Result<()> {
     alice.create_all(attestations.collect::<Result<_>>()?).await
 }
 
-/// Waits until all versions have a digest. Returns the digests by the name of the version.
-async fn subject_digests(admin: &Rest, systems: usize) -> Result<BTreeMap<String, Value>> {
+/// Waits until `count` objects have a digest in their status. Returns the digests by the name of the object.
+async fn digests<K: Resource + DeserializeOwned + Clone>(
+    admin: &Rest,
+    plural: &str,
+    count: usize,
+    of: fn(&K) -> Option<&Digest>,
+) -> Result<BTreeMap<String, Value>> {
     let mut digests = BTreeMap::new();
-    slowly("the digests of all versions", async || {
-        list(admin, "/apis/assent.dev/v1alpha1/modelversions", |version: ModelVersion| {
-            let digest = version.status.and_then(|status| status.subject_digest);
-            digests.extend(version.metadata.name.zip(digest).map(|(name, digest)| (name, json!(digest))));
-        })
-        .await?;
-        Ok(digests.len() == systems)
-    })
-    .await?;
-    Ok(digests)
-}
-
-/// Waits until all results have a digest. Returns the digests by the name of the result.
-async fn result_digests(admin: &Rest, count: usize) -> Result<BTreeMap<String, Value>> {
-    let mut digests = BTreeMap::new();
-    slowly("the digests of all assessments", async || {
-        list(admin, "/apis/assent.dev/v1alpha1/assessments", |assessment: Assessment| {
-            let digest = assessment.status.and_then(|status| status.digest);
-            digests.extend(assessment.metadata.name.zip(digest).map(|(name, digest)| (name, json!(digest))));
+    slowly(&format!("the digests of all {plural}"), async || {
+        list(admin, format!("/apis/assent.dev/v1alpha1/{plural}"), |object: K| {
+            digests.extend(of(&object).map(|digest| (object.name_any(), json!(digest))));
         })
         .await?;
         Ok(digests.len() == count)
@@ -262,17 +254,10 @@ async fn withheld(
     namespace: &str,
     system: &str,
 ) -> Result<impl Future<Output = Result<Instant>> + use<>> {
-    let api: Api<Clearance> = Api::namespaced(admin.0.clone(), namespace);
-    let only = WatchParams::default().fields(&format!("metadata.name={CLEARANCE_NAME}"));
-    let mut events = api.watch(&only, "0").await?.boxed();
     let system = system.to_owned();
-    Ok(async move {
-        while let Some(event) = events.try_next().await? {
-            let (WatchEvent::Added(clearance) | WatchEvent::Modified(clearance)) = event else { continue };
-            if clearance.spec.systems.get(&system).is_none_or(|system| system.cleared.is_empty()) {
-                return Ok(Instant::now());
-            }
-        }
-        bail!("the watch of the Clearance ended")
-    })
+    admin
+        .until(namespace, CLEARANCE_NAME, move |clearance: &Clearance| {
+            clearance.spec.systems.get(&system).is_none_or(|system| system.cleared.is_empty())
+        })
+        .await
 }

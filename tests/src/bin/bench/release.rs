@@ -8,14 +8,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use assent::api::HELD_LABEL;
 use assent_tests::{Assent, ControlPlane, Person};
-use futures::{StreamExt as _, TryStreamExt as _};
 use http::Request;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::{WatchEvent, WatchParams};
 use serde_json::json;
 
 use crate::leave::leaving;
@@ -186,20 +183,11 @@ pub async fn released(
     rest: &Rest,
     namespace: &str,
     pod: &str,
-) -> Result<impl Future<Output = Result<Instant>>> {
-    let api: Api<Pod> = Api::namespaced(rest.0.clone(), namespace);
-    let only = WatchParams::default().fields(&format!("metadata.name={pod}"));
-    let mut events = api.watch(&only, "0").await?.boxed();
-    let name = pod.to_owned();
-    Ok(async move {
-        while let Some(event) = events.try_next().await? {
-            let (WatchEvent::Added(pod) | WatchEvent::Modified(pod)) = event else { continue };
-            if pod.spec.is_some_and(|spec| spec.scheduling_gates.is_none_or(|gates| gates.is_empty())) {
-                return Ok(Instant::now());
-            }
-        }
-        bail!("the watch of {name} ended")
+) -> Result<impl Future<Output = Result<Instant>> + use<>> {
+    rest.until(namespace, pod, |pod: &Pod| {
+        pod.spec.as_ref().is_some_and(|spec| spec.scheduling_gates.as_ref().is_none_or(Vec::is_empty))
     })
+    .await
 }
 
 async fn change(admin: &Rest, namespace: &str, pod: &str) -> Result<Vec<f64>> {

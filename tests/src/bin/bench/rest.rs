@@ -1,12 +1,16 @@
 //! Requests to the API server. Serialization and parsing are outside the measured time.
 
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use assent_tests::{ControlPlane, Person};
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Request;
-use kube::Client;
+use kube::api::{WatchEvent, WatchParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// The number of concurrent requests during preparation.
@@ -61,6 +65,36 @@ impl Rest {
     pub async fn all(&self, requests: Vec<Request<Vec<u8>>>, concurrency: usize) -> Result<()> {
         let make = |request| async move { self.timed(request).await.map(drop) };
         stream::iter(requests).map(make).buffer_unordered(concurrency).try_collect().await
+    }
+
+    /// Starts a watch of an object. The returned future gives the instant at which the object meets the condition.
+    pub async fn until<K, F>(
+        &self,
+        namespace: &str,
+        name: &str,
+        meets: F,
+    ) -> Result<impl Future<Output = Result<Instant>> + use<K, F>>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + Debug
+            + 'static,
+        F: Fn(&K) -> bool,
+    {
+        let api: Api<K> = Api::namespaced(self.0.clone(), namespace);
+        let only = WatchParams::default().fields(&format!("metadata.name={name}"));
+        let mut events = api.watch(&only, "0").await?.boxed();
+        let name = name.to_owned();
+        Ok(async move {
+            while let Some(event) = events.try_next().await? {
+                let (WatchEvent::Added(object) | WatchEvent::Modified(object)) = event else { continue };
+                if meets(&object) {
+                    return Ok(Instant::now());
+                }
+            }
+            bail!("the watch of {name} ended")
+        })
     }
 
     /// Deletes an object or a collection without a grace period.

@@ -31,7 +31,7 @@ use crate::release::released;
 use crate::report::{Goal, Row, Unit};
 use crate::rest::{Rest, patch};
 use crate::stats::ms;
-use crate::world;
+use crate::world::{self, SYSTEMS_PER_NAMESPACE};
 use crate::{Scale, machine, progress};
 
 /// The timeout of each step.
@@ -39,9 +39,6 @@ const TIMEOUT: Duration = Duration::from_mins(30);
 
 /// An ungoverned namespace, in which a pod waits for the start of the operator.
 const UNGOVERNED: &str = "scale-ungoverned";
-
-/// The number of systems in a namespace.
-const SYSTEMS_PER_NAMESPACE: usize = 10;
 
 /// The `FlowSchema` with which the API server counts the requests of the operator.
 const FLOW: &str = "assent-bench";
@@ -154,7 +151,7 @@ fn rows(figures: &[Figures]) -> Vec<Row> {
 }
 
 fn namespace(system: usize) -> String {
-    format!("scale-{}", system / SYSTEMS_PER_NAMESPACE)
+    world::namespace_of("scale-", system)
 }
 
 /// Grows the cluster from `before` to `size`. The creation of the objects is not measured. During the creation, the

@@ -29,6 +29,14 @@ pub fn pods(namespace: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/pods")
 }
 
+/// The number of systems in a namespace of a large cluster.
+pub const SYSTEMS_PER_NAMESPACE: usize = 10;
+
+/// The namespace of a system in a large cluster.
+pub fn namespace_of(prefix: &str, system: usize) -> String {
+    format!("{prefix}{}", system / SYSTEMS_PER_NAMESPACE)
+}
+
 pub fn system_name(number: usize) -> String {
     format!("system-{number}")
 }
