@@ -7,6 +7,9 @@
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+# `make test` runs `make demo` as a test. A second build would use other features of the dependencies and take minutes,
+# so `demo` runs the binaries that ASSENT_BINARIES names.
+BINARIES := $(or $(ASSENT_BINARIES),$(TARGET)/debug)
 # The seconds of fuzzing for each target. Fuzzing uses no sanitizer, because the code has no `unsafe` and runs faster
 # without a sanitizer.
 FUZZ_SECONDS ?= 30
@@ -22,8 +25,8 @@ build: ## Build the operator and the kubectl plugin into target/release
 	$(CARGO) build --locked --release --package assent
 
 demo: $(if $(filter existing,$(ASSENT_DEMO_CLUSTER)),,controlplane) ## Run the demo on its own control plane, in under two minutes after the build
-	@$(CARGO) build --quiet --locked --workspace --bins
-	@ASSENT_BINARIES=$(TARGET)/debug $(TARGET)/debug/demo
+	@$(if $(ASSENT_BINARIES),,$(CARGO) build --quiet --locked --workspace --bins)
+	@ASSENT_BINARIES=$(BINARIES) $(BINARIES)/demo
 
 test: controlplane gitops node ## Run all tests, on a real control plane
 	ASSENT_BINARIES=$(TARGET)/debug $(CARGO) test --locked --workspace
