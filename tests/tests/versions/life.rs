@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use assent_tests::{Person, Scenario, container, until};
+use assent_tests::{Person, Scenario, container, from_now, until};
 use k8s_openapi::jiff::{Timestamp, ToSpan};
 use serde_json::json;
 
@@ -72,4 +72,29 @@ pub async fn expire(stage: &Stage) -> Result<()> {
         "the digest changed"
     );
     Ok(())
+}
+
+/// A level with an assessment and an expression. A failing result withholds, and a good one clears.
+pub async fn evidence(stage: &Stage) -> Result<()> {
+    let scene = Scenario::new(&stage.cluster, "evidence", "limited").await?;
+    let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": "evidence" },
+        "spec": {
+            "assessments": [{ "name": "fairness-sex", "kind": "Fairness", "metric": "demographic_parity_difference",
+                "slice": "sex", "comparator": "AtMost", "threshold": "0.05", "minSamples": 100, "maxErrorRate": "0",
+                "maxAge": "24h", "role": "risk-officer" }],
+            "requirements": [{ "name": "purpose", "expression": "system.spec.purpose.size() > 0",
+                "message": "The purpose is missing." }] } });
+    scene.apply(Person::Admin, &level).await?;
+    scene.apply(Person::Admin, &scene.system("evidence")).await?;
+    let digest = scene.publish("v1", &container("1")).await?;
+    let attest = ["attest", "scorer", "--version=v1", "--yes"];
+    for (name, value, performed) in [("bad", "0.08", from_now(-20)), ("good", "0.01", from_now(-10))] {
+        scene.apply(Person::Dev, &scene.assessment(name, &digest, value, &performed)).await?;
+        scene.condition("assessment", name, "Counted", "False", "AwaitingSignature").await?;
+        scene.assent(Person::Alice, &attest).await?.ok()?;
+        if name == "bad" {
+            scene.condition("modelversion", "v1", "Cleared", "False", "AssessmentFailed").await?;
+        }
+    }
+    scene.is_cleared("v1").await.map(drop)
 }

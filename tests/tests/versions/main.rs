@@ -1,7 +1,7 @@
 //! A short suite for several older minor versions of Kubernetes that the chart supports, and for the newest.
 //!
 //! ```text
-//!  version ── control plane of that version ── chart, operator ─┬─ life       hold or refuse, approve, run, revoke, expire
+//!  version ── control plane of that version ── chart, operator ─┬─ life       hold or refuse, approve, revoke, expire, evidence
 //!                                                               ├─ policies   each policy refuses, warns or changes
 //!                                                               └─ cost       time to create a pod with 1, 10 and 50 systems
 //! ```
@@ -21,7 +21,8 @@ use assent_tests::{Assent, ControlPlane, Options, Person};
 use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Runtime;
 
-/// The versions with a module in `tests/controlplane`. The newest is in `tests/controlplane/kubernetes`.
+/// The older versions, each with a module `tests/controlplane/kubernetes-VERSION`. The newest version is not in this
+/// list.
 const OLDER: [&str; 4] = ["1.30", "1.33", "1.35", "1.36"];
 
 /// The first minor version with `MutatingAdmissionPolicy` v1, which the API server needs to hold a pod.
@@ -74,6 +75,7 @@ fn trial(version: Option<&'static str>, costs: Arc<Mutex<Vec<cost::Row>>>) -> Tr
             let stage = Stage::start(version).await?;
             life::hold_or_refuse_approve_run_revoke(&stage).await?;
             life::expire(&stage).await?;
+            life::evidence(&stage).await?;
             policies::each_policy_answers_once(&stage).await?;
             let row = cost::measure(&stage.cluster, name).await?;
             costs.lock().unwrap_or_else(PoisonError::into_inner).push(row);
