@@ -28,7 +28,7 @@ const DURATION: Duration = Duration::from_secs(25);
 /// The interval of renewals. Most requests of an idle operator are renewals, so the interval is long.
 const RENEW: Duration = Duration::from_secs(10);
 
-/// The wait before a retry, and the timeout of an attempt.
+/// The wait before a retry, and the timeout of a renewal. A standby waits at least this long for a change of the lease.
 const RETRY: Duration = Duration::from_secs(3);
 
 /// The time before the end of the lease at which a leader that cannot renew it stops.

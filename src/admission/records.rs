@@ -232,8 +232,8 @@ fn namespaces(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-namespaces", Answer::Refuse, &scope, &[], &variables, rules)
 }
 
-/// Protects the records. A `DecisionSubject` never changes. Only the operator changes a `SystemHistory`. Only the
-/// deletion of the namespace deletes these objects.
+/// Protects the records. The spec of a `DecisionSubject` never changes. Only the operator changes the spec of a
+/// `SystemHistory`. Only the deletion of the namespace deletes these objects.
 fn kept_records(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["decisionsubjects", "systemhistories"], ..RECORDS };
     let rules = vec![

@@ -113,7 +113,8 @@ pub struct ClearedVersion {
     /// Time from which the version may not run, in whole seconds like the creation time of a pod. If the clearance has
     /// no end, the time is `9999-12-30T00:00:00Z`. Example: `2027-03-31T00:00:00Z`.
     pub not_after: Time,
-    /// Containers and volumes that a pod of this version must have.
+    /// Containers, volumes and host settings. A pod of this version must have exactly these, except for variables in
+    /// `mayVary` and for additions of trusted sidecars.
     pub runtime: SharedRuntime,
 }
 

@@ -63,7 +63,8 @@ pub struct HistoryEntry {
     pub by: Option<String>,
 
     /// Field manager that made the change, if the API server recorded no user. The name proves nothing, because any
-    /// client can claim any name. Absent if the user is known. Example: `kubectl-client-side-apply`.
+    /// client can claim any name. Absent if the user is known, for deletions and for verdicts.
+    /// Example: `kubectl-client-side-apply`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub field_manager: Option<String>,

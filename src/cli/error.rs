@@ -77,7 +77,7 @@ pub enum Error {
         what: String,
         /// The namespace that does not have the object.
         namespace: String,
-        /// Names of the objects of this kind that exist.
+        /// Names of existing objects that the message suggests. Can be empty.
         others: Vec<String>,
         /// Commands that help.
         next: Vec<Next>,

@@ -227,7 +227,7 @@ enum Command {
     /// name, the end, the address and the digest of the certificate. It is not bound to a system, so the same signature
     /// counts in other systems that state the same certification.
     #[command(after_help = "Examples:
-  # Sign in the cluster
+  # Sign, and write the signature to the cluster
   kubectl assent certify chatbot --provider OpenAI --certification 'ISO/IEC 42001' --ssh-key ~/.ssh/id_ed25519
 
   # Print the signature, to add it to the AISystem in Git

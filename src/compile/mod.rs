@@ -98,7 +98,7 @@ const LONGEST_WAIT: Duration = Duration::from_hours(24);
 /// at most a third of a processor. The queue limits the pause to one second.
 const REST: u32 = 2;
 
-/// The interval at which a namespace checks whether the objects that its expressions read are listed.
+/// The pause before a retry of a compile, while the first list of a kind that an expression reads is incomplete.
 const LISTS: Duration = Duration::from_secs(1);
 
 /// The maximum number of Events about failing results in one compile. Any user who may deploy can record results.

@@ -312,7 +312,7 @@ fn of_system(
     }
 }
 
-/// The `ReviewsOverdue` condition, if reviews are overdue and the level only warns.
+/// The `ReviewsOverdue` condition, if reviews are overdue for which the level only warns.
 fn reviews_overdue(
     namespace: &str,
     facts: &NamespaceFacts,

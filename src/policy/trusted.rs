@@ -2,7 +2,7 @@
 //! the rest with an approved runtime.
 //!
 //! ```text
-//!  part of the pod ─┬─ has a name of the approved Runtime ──► stays, and must be equal
+//!  part of the pod ─┬─ has a name of the approved Runtime ──► stays, and must be equal, except its mayVary.env
 //!                   ├─ is trusted ──────────────────────────► is removed
 //!                   └─ any other ───────────────────────────► stays, and makes the pod different
 //! ```

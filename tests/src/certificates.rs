@@ -26,7 +26,7 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Generates the keys and certificates and writes them to `directory`.
+    /// Generates the keys and certificates. Writes all except the private key of the CA to `directory`.
     pub fn create(directory: &Path) -> Result<Self> {
         let files = Self {
             ca: directory.join("ca.crt"),

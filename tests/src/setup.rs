@@ -16,7 +16,7 @@ use crate::directory::Directory;
 use crate::ports::Ports;
 use crate::process::Process;
 
-/// The inputs of the command lines.
+/// The values from which the arguments of the components are built.
 pub struct Setup<'a> {
     pub binaries: &'a Path,
     /// The directory of the components that belong to Kubernetes.

@@ -511,7 +511,7 @@ fn change_one_field(rng: &mut fastrand::Rng, runtime: &mut Value, changes: &mut 
     Some(field)
 }
 
-/// The JSON pointers of all values of a runtime.
+/// Appends the JSON pointers of all scalars and empty objects of a runtime.
 fn leaves(value: &Value, here: String, into: &mut Vec<String>) {
     match value {
         Value::Object(inner) if !inner.is_empty() => {

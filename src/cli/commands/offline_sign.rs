@@ -1,6 +1,6 @@
 //! Signs a decision with an SSH key and writes it to a file, for organisations that decide in Git.
 //!
-//! The owner of the key is the approver. Any user may apply the file.
+//! The owner of the key is the approver. Any user who may create Approvals may apply the file.
 //!
 //! ```text
 //!  read ─► choose ─► Review ─► ask ─► ssh-keygen -Y sign ─► check as the operator will ─► FILE ─► pull request

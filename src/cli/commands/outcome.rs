@@ -44,7 +44,8 @@ pub async fn report(session: &Session, approval: &Approval, before: &SystemRecor
     Ok(())
 }
 
-/// Waits until the status of the version shows the new judgement. `false` after a timeout.
+/// Waits until `Cleared` has the new value and the status lists an approval that clears. `false` after a timeout or
+/// error.
 async fn agrees(session: &Session, version: &ModelVersion, approval: &Approval, cleared: bool) -> bool {
     let versions = Api::<ModelVersion>::namespaced(session.client.clone(), &session.namespace);
     let name = approval.name_any();

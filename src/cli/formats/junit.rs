@@ -144,7 +144,7 @@ impl Counts {
         }
     }
 
-    /// Takes the time of a suite, if it has an offset.
+    /// Keeps the earliest timestamp of the suites. A timestamp without a UTC offset is ignored.
     fn start(&mut self, element: &BytesStart<'_>) {
         let attribute =
             element.attributes().flatten().find(|attribute| attribute.key.as_ref() == b"timestamp");

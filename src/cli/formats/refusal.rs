@@ -191,7 +191,7 @@ pub enum Problem {
     /// The signature is not valid for the key or the identity.
     #[error("the signature is not valid: {0}")]
     Signature(String),
-    /// The options for the signature are incomplete or unreadable.
+    /// An option for the signature is unusable, conflicts with another, needs another, or does not fit the file.
     #[error("{option}: {why}")]
     Trust {
         /// The option.

@@ -81,7 +81,7 @@ pub async fn i5_an_approved_pod_with_an_injected_container_starts_without_an_ope
         many["spec"]["replicas"] = json!(12);
         scene.apply(Dev, &many).await?;
         scene.running("scorer", 12).await?;
-        // A gate that a user sets does not hold a cleared pod.
+        // Assent removes its own gate from a cleared pod, even if a user set it.
         let mut preset = scene.pod("preset", &container("1"));
         preset["spec"]["schedulingGates"] =
             json!([{ "name": "assent.dev/clearance" }, { "name": "example.com/other" }]);

@@ -1,4 +1,5 @@
-//! Assent stops each kind of workload after a loss of its clearance, and restores the workload after the approval.
+//! Assent stops each kind of workload after a loss of its clearance, unless its level only audits. After the approval,
+//! Assent restores all workloads except bare pods.
 
 use std::time::Duration;
 

@@ -55,7 +55,7 @@ pub enum Goal {
     Within(f64),
 }
 
-/// One measure, with a value per round for the baseline and for Assent.
+/// One measure, usually with a value per round, for Assent and for the baseline, if there is one.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub measure: String,

@@ -176,7 +176,7 @@ impl Stage<'_> {
         Ok(outcome)
     }
 
-    /// Runs commands that must be refused, several at a time, and prints each with its refusal.
+    /// Runs commands that must be refused, several at a time, and prints the title and the refusal of each.
     pub async fn expect_refusals(&self, attempts: Vec<Attempt<'_>>) -> Result<()> {
         let tries = stream::iter(&attempts).map(|attempt| async move {
             let refusal = self.attempt(attempt).await;

@@ -33,7 +33,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Starts the clock, and reads the width and the colours of the terminal.
+    /// Starts the clock, reads the width of the terminal, and decides whether to use colours.
     pub fn new() -> Self {
         let terminal = io::stdout().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
         let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
