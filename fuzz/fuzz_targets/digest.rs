@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|text: &str| {
     match text.parse::<Digest>() {
         Ok(digest) => {
-            assert_eq!(digest.as_str(), text);
+            assert_eq!(digest.to_string(), text);
             assert_eq!(text.len(), 71);
             assert!(text.starts_with(&format!("sha256:{}", digest.short())));
         }

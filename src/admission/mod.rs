@@ -129,7 +129,7 @@ pub fn fingerprint(accelerators: &Accelerators) -> String {
         accelerators: Accelerators::default(),
     };
     let json = serde_json::to_vec(&policies(&anybody)).expect("policies serialise");
-    let short = |bytes: &[u8]| Digest::from_sha256(Sha256::digest(bytes).into()).short().to_owned();
+    let short = |bytes: &[u8]| Digest::from_sha256(Sha256::digest(bytes).into()).short();
     match accelerators.to_string() {
         none if none.is_empty() => short(&json),
         added => format!("{}-{}", short(&json), short(added.as_bytes())),

@@ -73,12 +73,12 @@ pub struct AssessmentSpec {
 
     /// Tool that measured the results. Default: none. Example: `{ name: fairlearn, version: 0.13.0 }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tool: Option<Tool>,
+    pub tool: Option<Box<Tool>>,
 
     /// Whole report of the assessment, which stays outside the cluster. Default: none.
     /// Example: `{ uri: s3://reports/credit-v1.json, digest: sha256:… }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub report: Option<Report>,
+    pub report: Option<Box<Report>>,
 
     /// Relation of the assessor to the provider of the system, as the recorder claims it: `FirstParty` or
     /// `ThirdParty`. Default: none, so the relation is not stated. Example: `ThirdParty`.
@@ -126,7 +126,7 @@ pub struct AssessmentResult {
     /// Confidence interval of the value. Default: none.
     /// Example: `{ lower: "0.027", upper: "0.036", level: "0.95" }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interval: Option<Interval>,
+    pub interval: Option<Box<Interval>>,
 }
 
 /// The confidence interval of a value.

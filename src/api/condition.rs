@@ -29,10 +29,34 @@ pub struct Condition {
 /// The `conditions` of a status, with one entry for each type.
 pub type Conditions = Vec<Condition>;
 
+/// The state of a stored condition, without its text.
+#[derive(Clone, Debug)]
+pub struct ConditionState {
+    /// The type of the condition, such as `Ready`.
+    pub type_: Text,
+    /// Whether the condition is `True` or `False`.
+    pub status: Text,
+    /// The reason as one word.
+    pub reason: Text,
+    /// The time of the last change of the status.
+    pub since: Time,
+}
+
+/// The states of stored conditions.
+pub fn condition_states(conditions: &[Condition]) -> Box<[ConditionState]> {
+    let state = |Condition { type_, status, reason, last_transition_time, .. }: &Condition| ConditionState {
+        type_: type_.clone(),
+        status: status.clone(),
+        reason: reason.clone(),
+        since: last_transition_time.clone(),
+    };
+    conditions.iter().map(state).collect()
+}
+
 /// Makes a condition. If `before` contains a condition of the same type with the same status, the new condition keeps
 /// the earlier `lastTransitionTime`.
 pub fn condition(
-    before: &[Condition],
+    before: &[ConditionState],
     (type_, status): (&str, bool),
     reason: &str,
     message: String,
@@ -47,7 +71,7 @@ pub fn condition(
         reason: reason.into(),
         message: message.into(),
         observed_generation,
-        last_transition_time: since.map_or(Time(now), |c| c.last_transition_time.clone()),
+        last_transition_time: since.map_or(Time(now), |c| c.since.clone()),
     }
 }
 

@@ -67,6 +67,6 @@ pub struct DecisionSubjectSpec {
 impl DecisionSubject {
     /// The name of the `DecisionSubject` for `digest`.
     pub fn name_of(digest: &Digest) -> String {
-        digest.as_str().replace(':', "-")
+        digest.to_string().replace(':', "-")
     }
 }

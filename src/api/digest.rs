@@ -2,15 +2,14 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
+use internment::ArcIntern;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-
-use super::Text;
 
 /// A digest: `sha256:` and 64 lower-case hexadecimal digits (OCI image specification, "Digests").
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Digest(Text);
+pub struct Digest(ArcIntern<[u8; 32]>);
 
 /// The error for a text that is not `sha256:` and 64 lower-case hexadecimal digits.
 #[derive(Debug, thiserror::Error)]
@@ -20,28 +19,24 @@ pub struct InvalidDigest(String);
 impl Digest {
     /// Makes a digest from the 32 bytes of a SHA-256 hash.
     pub fn from_sha256(hash: [u8; 32]) -> Self {
-        use fmt::Write;
-        let mut text = String::with_capacity(71);
-        text.push_str("sha256:");
-        for byte in hash {
-            write!(text, "{byte:02x}").expect("a String takes every write");
-        }
-        Self(text.into())
-    }
-
-    /// The whole text of the digest, with `sha256:`.
-    pub fn as_str(&self) -> &str {
-        &self.0
+        Self(ArcIntern::new(hash))
     }
 
     /// The first eight hexadecimal digits, for generated names. Two different digests can have the same eight digits.
-    pub fn eight(&self) -> &str {
-        &self.short()[..8]
+    pub fn eight(&self) -> String {
+        self.hex(4)
     }
 
     /// The first twelve hexadecimal digits, for people. They are too short to sign.
-    pub fn short(&self) -> &str {
-        &self.0["sha256:".len()..][..12]
+    pub fn short(&self) -> String {
+        self.hex(6)
+    }
+
+    /// The hexadecimal digits of the first `bytes` bytes.
+    fn hex(&self, bytes: usize) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let nibbles = self.0.iter().take(bytes).flat_map(|byte| [byte >> 4, byte & 15]);
+        nibbles.map(|nibble| char::from(DIGITS[usize::from(nibble)])).collect()
     }
 }
 
@@ -49,13 +44,18 @@ impl FromStr for Digest {
     type Err = InvalidDigest;
 
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-        let is_hex = |hex: &str| {
-            hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        let digit = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
         };
-        match text.strip_prefix("sha256:") {
-            Some(hex) if is_hex(hex) => Ok(Self(text.into())),
-            _ => Err(InvalidDigest(text.to_owned())),
-        }
+        let byte = |pair: &[u8; 2]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
+        let hash = text.strip_prefix("sha256:").and_then(|hex| {
+            let (pairs, rest) = hex.as_bytes().as_chunks();
+            let bytes: Vec<u8> = pairs.iter().map(byte).collect::<Option<_>>()?;
+            bytes.try_into().ok().filter(|_| rest.is_empty())
+        });
+        hash.map(Self::from_sha256).ok_or_else(|| InvalidDigest(text.to_owned()))
     }
 }
 
@@ -69,13 +69,13 @@ impl TryFrom<String> for Digest {
 
 impl From<Digest> for String {
     fn from(digest: Digest) -> Self {
-        digest.0.to_string()
+        digest.to_string()
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "sha256:{}", self.hex(32))
     }
 }
 
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn only_a_complete_lower_case_sha256_parses() {
         let good = format!("sha256:{}", "0a".repeat(32));
-        assert_eq!(good.parse::<Digest>().expect("valid").as_str(), good);
+        assert_eq!(good.parse::<Digest>().expect("valid").to_string(), good);
         for bad in
             ["", "sha256:", "latest", &good[..70], &good.to_uppercase(), &format!("{good}0"), "sha256:ßß"]
         {
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn digest_of_a_hash_parses() {
         let digest = Digest::from_sha256([0xab; 32]);
-        assert_eq!(digest.as_str().parse::<Digest>().expect("valid"), digest);
+        assert_eq!(digest.to_string().parse::<Digest>().expect("valid"), digest);
         assert_eq!(digest.short(), "abababababab");
     }
 }

@@ -64,7 +64,7 @@ pub use attribution::{AUTHOR, Attribution, CHANGED_BY, last_write, unproven};
 pub use clearance::{
     CLEARANCE_NAME, Clearance, ClearanceSpec, ClearedVersion, SystemClearance, WithheldVersion,
 };
-pub use condition::{Condition, Conditions, condition, conditions_schema};
+pub use condition::{Condition, ConditionState, Conditions, condition, condition_states, conditions_schema};
 pub use decimal::{Decimal, InvalidDecimal};
 pub use decision_subject::{DecisionSubject, DecisionSubjectSpec};
 pub use digest::{Digest, InvalidDigest};

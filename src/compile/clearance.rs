@@ -130,12 +130,13 @@ struct Evidence<'a>(BTreeMap<&'a Digest, Vec<RecordedAssessment<'a>>>);
 impl<'a> Evidence<'a> {
     fn new(facts: &'a NamespaceFacts) -> Self {
         let attestations = Attestations::new(facts.approvals.values().map(AsRef::as_ref), &facts.roles);
-        let mut newest_first: Vec<&CachedAssessment> =
-            facts.assessments.values().map(AsRef::as_ref).collect();
-        newest_first.sort_by_key(|assessment| std::cmp::Reverse(assessment.spec.performed_at.0));
+        let mut newest_first: Vec<_> = facts.assessments.iter().collect();
+        newest_first.sort_by_key(|(_, assessment)| std::cmp::Reverse(assessment.spec.performed_at.0));
         let mut by_subject: BTreeMap<&Digest, Vec<RecordedAssessment<'a>>> = BTreeMap::new();
-        for CachedAssessment { name, spec, digest, created, .. } in newest_first {
-            let Some(created) = created else { continue };
+        for (name, assessment) in newest_first {
+            let CachedAssessment { spec, digest, created: Some(created), .. } = &**assessment else {
+                continue;
+            };
             let recorded = RecordedAssessment::new(name, spec, digest, *created, &attestations);
             let of_subject = by_subject.entry(&spec.subject_digest).or_default();
             let unsigned = || of_subject.iter().filter(|other| other.attestations.is_empty()).count();
@@ -180,7 +181,10 @@ fn judge_version<'a>(
     let level = system.and_then(|s| facts.levels.get(&s.risk_level)).map(|l| &l.spec);
     let digests = system.map(|system| Subject::new(namespace, system, level, &version.spec).digests());
     let bearing = digests.iter().flat_map(|digests| {
-        facts.approvals.values().filter(move |a| applies_to(a, &version.spec.system, &version.name, digests))
+        facts
+            .approvals
+            .values()
+            .filter(move |a| applies_to(&***a, &version.spec.system, &version.name, digests))
     });
     let statements = policy::statements(bearing.map(AsRef::as_ref), &facts.roles);
     let assessments = evidence.of(digests.as_ref().map(|digests| &digests.signed));

@@ -35,18 +35,18 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch as signal;
 
 use super::{
-    stored_status::{Slim, StoredStatus},
+    stored_status::{KeptOfApproval, Slim, StoredStatus},
     trusted::trust,
 };
 use crate::{
     api::{
-        AISystem, AUTHOR, Approval, ApproverRole, Assessment, AssessmentSpec, AssessmentStatus, Attribution,
-        CHANGED_BY, CLEARANCE_NAME, Clearance, ClearanceSpec, Digest, ModelVersion, RiskLevel, Trusted,
-        TrustedSidecar, last_write,
+        AISystem, AUTHOR, Approval, ApprovalSpec, ApproverRole, Assessment, AssessmentSpec, Attribution,
+        CHANGED_BY, CLEARANCE_NAME, Clearance, ClearanceSpec, ConditionState, Digest, ModelVersion,
+        RiskLevel, Text, Trusted, TrustedSidecar, last_write,
     },
     policy::{
-        ApproverRoles, ClaimFacts, ClusterObjects, ClusterVariable, NetworkPolicyFacts, Requirements,
-        Storage, StorageClassFacts,
+        ApprovalObject, ApproverRoles, ClaimFacts, ClusterObjects, ClusterVariable, NetworkPolicyFacts,
+        Requirements, Storage, StorageClassFacts,
     },
     watch::{Change, Lenient, NamespaceMeta, Relist, Unreadable, Watches},
 };
@@ -54,14 +54,14 @@ use crate::{
 /// An `AISystem` or `ModelVersion` with only the metadata that the operator uses. All metadata would double the size of
 /// the object.
 #[derive(Debug)]
-pub struct Cached<K: HasSpec + HasStatus> {
+pub struct Cached<K: HasSpec + HasStatus<Status: Slim>> {
     pub name: String,
     pub uid: Option<String>,
     pub generation: Option<i64>,
     pub created: Option<Timestamp>,
     pub attribution: Attribution,
     pub spec: K::Spec,
-    pub status: Option<StoredStatus<K::Status>>,
+    pub status: Option<StoredStatus<<K::Status as Slim>::Kept>>,
 }
 
 impl<K> Cached<K>
@@ -100,15 +100,62 @@ impl From<ModelVersion> for Cached<ModelVersion> {
     }
 }
 
+/// An `Approval` with only the metadata and the parts of its status that the operator uses.
+#[derive(Debug)]
+pub struct CachedApproval {
+    pub name: String,
+    pub namespace: Text,
+    pub uid: Option<String>,
+    pub generation: Option<i64>,
+    pub created: Option<Timestamp>,
+    pub spec: ApprovalSpec,
+    pub status: Option<StoredStatus<KeptOfApproval>>,
+}
+
+impl From<Approval> for CachedApproval {
+    fn from(Approval { metadata, spec, status }: Approval) -> Self {
+        Self {
+            name: metadata.name.unwrap_or_default(),
+            namespace: metadata.namespace.unwrap_or_default().into(),
+            uid: metadata.uid,
+            generation: metadata.generation,
+            created: metadata.creation_timestamp.map(|t| t.0),
+            spec,
+            status: status.map(StoredStatus::new),
+        }
+    }
+}
+
+impl ApprovalObject for CachedApproval {
+    fn name(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
+    fn namespace(&self) -> Option<&str> {
+        Some(&self.namespace)
+    }
+
+    fn created(&self) -> Option<Timestamp> {
+        self.created
+    }
+
+    fn spec(&self) -> &ApprovalSpec {
+        &self.spec
+    }
+
+    fn signed_by(&self) -> Option<&str> {
+        self.status.as_ref()?.signed_by.as_deref()
+    }
+}
+
 /// An `Assessment` with only the fields that the operator uses, and the digest of all its fields.
 #[derive(Debug)]
 pub struct CachedAssessment {
-    pub name: String,
     pub generation: Option<i64>,
     pub created: Option<Timestamp>,
     pub digest: Digest,
     pub spec: AssessmentSpec,
-    pub status: Option<StoredStatus<AssessmentStatus>>,
+    pub status: Option<StoredStatus<Box<[ConditionState]>>>,
 }
 
 impl From<Assessment> for CachedAssessment {
@@ -116,7 +163,6 @@ impl From<Assessment> for CachedAssessment {
         let digest = spec.digest(metadata.namespace.as_deref().unwrap_or_default());
         (spec.method, spec.tool, spec.report) = (None, None, None);
         Self {
-            name: metadata.name.unwrap_or_default(),
             generation: metadata.generation,
             created: metadata.creation_timestamp.map(|t| t.0),
             digest,
@@ -222,8 +268,16 @@ impl<V> Cache<V> {
             Change::Listed(keys) => {
                 let changed = self.objects.keys().cloned().collect();
                 self.retain(&keys);
+                self.compact();
                 changed
             }
+        }
+    }
+
+    /// Builds the maps again. The insertions of a list leave the nodes of a map half empty.
+    fn compact(&mut self) {
+        for objects in self.objects.values_mut() {
+            *objects = std::mem::take(objects).into_iter().collect();
         }
     }
 
@@ -298,7 +352,7 @@ fn empty_clearance(unreadable: &Unreadable) -> Clearance {
 pub struct NamespaceFacts {
     pub systems: BTreeMap<String, Arc<Cached<AISystem>>>,
     pub versions: BTreeMap<String, Arc<Cached<ModelVersion>>>,
-    pub approvals: BTreeMap<String, Arc<Approval>>,
+    pub approvals: BTreeMap<String, Arc<CachedApproval>>,
     pub assessments: BTreeMap<String, Arc<CachedAssessment>>,
     pub clearance: Option<Arc<Clearance>>,
     /// The `ApproverRole` objects, with the keys of signers.
@@ -321,7 +375,7 @@ struct Caches {
     levels: Cache<RiskLevel>,
     systems: Cache<Cached<AISystem>>,
     versions: Cache<Cached<ModelVersion>>,
-    approvals: Cache<Approval>,
+    approvals: Cache<CachedApproval>,
     assessments: Cache<CachedAssessment>,
     clearances: Cache<Clearance>,
     sidecars: Cache<TrustedSidecar>,

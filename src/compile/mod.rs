@@ -165,7 +165,10 @@ impl Context {
         self.metrics.expiring(namespace, &statuses.expiring());
         for (name, status) in &statuses.versions {
             let Some(version) = facts.versions.get(name) else { continue };
-            let Some(expiring) = status::next_notice(version.status.as_deref(), status) else { continue };
+            let Some(expiring) = status::next_notice(version.status.as_deref().map(AsRef::as_ref), status)
+            else {
+                continue;
+            };
             let Some(system) = facts.systems.get(&version.spec.system) else { continue };
             let event = Event {
                 type_: EventType::Warning,

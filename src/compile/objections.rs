@@ -12,14 +12,18 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{
-    Resource, ResourceExt,
-    runtime::events::{Event, EventType},
+use kube::runtime::{
+    events::{Event, EventType},
+    reflector::ObjectRef,
 };
 
-use super::{by_namespace::ByNamespace, index::NamespaceFacts, status::Statuses};
+use super::{
+    by_namespace::ByNamespace,
+    index::{CachedApproval, NamespaceFacts},
+    status::Statuses,
+};
 use crate::{
-    api::{Approval, ApprovalStatus, Decision},
+    api::{Approval, ApprovalStatus, ConditionState, Decision},
     policy::approver_of,
     truncate::{note, plain},
 };
@@ -45,18 +49,20 @@ impl Objections {
     /// The Events about the decisions that begin to count with `statuses`.
     pub fn begun(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> Vec<Announcement> {
         let mut pending = self.0.take(namespace);
-        let counted_before = |approval: &Approval| approval.status.as_ref().is_some_and(counts);
+        let counted_before = |approval: &CachedApproval| {
+            let state = |s: &ConditionState| s.type_ == "Counted" && s.status == "True";
+            approval.status.as_ref().is_some_and(|status| status.conditions.iter().any(state))
+        };
         pending.retain(|name| facts.approvals.get(name).is_some_and(|approval| !counted_before(approval)));
-        let begins = |approval: &&Approval| {
-            let name = approval.name_any();
+        let begins = |approval: &&CachedApproval| {
             approval.spec.decision.withholds()
                 && !counted_before(approval)
-                && !pending.contains(&name)
-                && statuses.approvals.get(&name).is_some_and(counts)
+                && !pending.contains(&approval.name)
+                && statuses.approvals.get(&approval.name).is_some_and(counts)
         };
         let begun: Vec<_> =
             facts.approvals.values().map(AsRef::as_ref).filter(begins).take(AT_ONCE).collect();
-        pending.extend(begun.iter().map(|approval| approval.name_any()));
+        pending.extend(begun.iter().map(|approval| approval.name.clone()));
         if !pending.is_empty() {
             self.0.put(namespace, pending);
         }
@@ -82,7 +88,7 @@ fn subjects(
     namespace: &str,
     facts: &NamespaceFacts,
     statuses: &Statuses,
-    approval: &Approval,
+    approval: &CachedApproval,
 ) -> Vec<ObjectReference> {
     let spec = &approval.spec;
     let is_subject = |name: &str| {
@@ -94,7 +100,7 @@ fn subjects(
     versions.chain(facts.systems.get(&spec.system).map(|system| system.reference(namespace))).collect()
 }
 
-fn event(namespace: &str, facts: &NamespaceFacts, approval: &Approval) -> Event {
+fn event(namespace: &str, facts: &NamespaceFacts, approval: &CachedApproval) -> Event {
     let spec = &approval.spec;
     let (reason, done, action) = if spec.decision == Decision::Revoke {
         ("Revoked", "revoked", "Revoke")
@@ -107,14 +113,14 @@ fn event(namespace: &str, facts: &NamespaceFacts, approval: &Approval) -> Event 
     let version = &spec.model_version;
     let what = format!("{version} was {done} by {who} as {}{why}", spec.role);
     let next = format!("; see: kubectl assent explain modelversion/{version} -n {namespace}");
-    let mut about = approval.object_ref(&());
-    about.namespace = Some(namespace.to_owned());
+    let mut about = ObjectRef::<Approval>::new(&approval.name).within(namespace);
+    about.extra.uid.clone_from(&approval.uid);
     Event {
         type_: EventType::Warning,
         reason: reason.to_owned(),
         note: Some(note(plain(&what).into_owned(), &next)),
         action: action.to_owned(),
         // Without the related object, two decisions with equal notes would be one Event.
-        secondary: Some(about),
+        secondary: Some(about.into()),
     }
 }

@@ -17,15 +17,16 @@ use std::{
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
-    index::{Cached, CachedAssessment, NamespaceFacts},
+    index::{Cached, CachedApproval, CachedAssessment, NamespaceFacts},
     notice::Notice,
 };
 use crate::{
     api::{
-        AISystem, AISystemStatus, Approval, ApprovalStatus, Approver, AssessmentSpec, AssessmentStatus,
-        AttestedAssessment, CLEARANCE_EXPIRING, Condition, CountedApproval, Decision, Digest, ModelVersion,
-        ModelVersionStatus, OverdueAction, REVIEWS_OVERDUE, RequirementStatus, RiskLevel, RiskLevelStatus,
-        TrustedSidecar, TrustedSidecarStatus, VersionSummary, condition,
+        AISystem, AISystemStatus, ApprovalStatus, Approver, AssessmentSpec, AssessmentStatus,
+        AttestedAssessment, CLEARANCE_EXPIRING, Condition, ConditionState, Conditions, CountedApproval,
+        Decision, Digest, ModelVersion, ModelVersionStatus, OverdueAction, REVIEWS_OVERDUE,
+        RequirementStatus, RiskLevel, RiskLevelStatus, TrustedSidecar, TrustedSidecarStatus, VersionSummary,
+        condition, condition_states,
     },
     policy::{
         self, ApprovalEffect, AssessmentEffect, NotSigned, Reason, RecordedDecision, Requirements, Verdict,
@@ -134,13 +135,13 @@ impl Statuses {
             assessments: facts
                 .assessments
                 .iter()
-                .map(|(name, a)| (name.clone(), of_assessment(namespace, a, judged, now)))
+                .map(|(name, a)| (name.clone(), of_assessment((namespace, name), a, judged, now)))
                 .collect(),
             failing: facts
                 .assessments
-                .values()
-                .filter(|a| fails_unsigned(a, judged))
-                .map(|a| a.name.clone())
+                .iter()
+                .filter(|(name, a)| a.status.is_none() && fails_unsigned(name, judged))
+                .map(|(name, _)| name.clone())
                 .collect(),
         }
     }
@@ -172,7 +173,12 @@ struct ConditionContent<'a> {
 }
 
 impl ConditionContent<'_> {
-    fn conditions(&self, generation: Option<i64>, before: &[Condition], now: Timestamp) -> Vec<Condition> {
+    fn conditions(
+        &self,
+        generation: Option<i64>,
+        before: &[ConditionState],
+        now: Timestamp,
+    ) -> Vec<Condition> {
         let of_verdict = |type_, status| {
             condition(before, (type_, status), self.reason, self.message.clone(), generation, now)
         };
@@ -207,7 +213,7 @@ fn of_version(
         defect: None,
     };
     let counted = judged.effects.iter().filter(|(_, effect)| **effect == ApprovalEffect::Counted);
-    let before = version.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let before = version.status.as_deref().map_or(&[][..], AsRef::as_ref);
     let mut conditions = content.conditions(version.generation, before, now);
     conditions.extend(expiring(judged.expiring(namespace, &version.name), version.generation, before, now));
     ModelVersionStatus {
@@ -225,7 +231,7 @@ fn of_version(
 fn expiring(
     content: Option<(&str, String)>,
     generation: Option<i64>,
-    before: &[Condition],
+    before: &[ConditionState],
     now: Timestamp,
 ) -> Option<Condition> {
     let (reason, message) = content?;
@@ -234,12 +240,12 @@ fn expiring(
 
 /// The `ClearanceExpiring` condition, if the version was cleared `before` and `before` does not show this step.
 pub fn next_notice<'a>(
-    before: Option<&ModelVersionStatus>,
+    before: Option<&[ConditionState]>,
     status: &'a ModelVersionStatus,
 ) -> Option<&'a Condition> {
     let of = |conditions: &'a [Condition], type_: &str| conditions.iter().find(|c| c.type_ == type_);
     let expiring = of(&status.conditions, CLEARANCE_EXPIRING)?;
-    let before = &before?.conditions;
+    let before = before?;
     let was_cleared = before.iter().any(|c| c.type_ == "Cleared" && c.status == "True");
     let was_sent = before.iter().any(|c| c.type_ == CLEARANCE_EXPIRING && c.reason == expiring.reason);
     (was_cleared && !was_sent).then_some(expiring)
@@ -247,7 +253,7 @@ pub fn next_notice<'a>(
 
 fn counted_approval(facts: &NamespaceFacts, name: &str) -> Option<CountedApproval> {
     let approval = facts.approvals.get(name).filter(|a| a.spec.decision == Decision::Approve)?;
-    let approver = approver_of(approval, &facts.roles).ok()?;
+    let approver = approver_of(&**approval, &facts.roles).ok()?;
     Some(CountedApproval {
         name: name.to_owned(),
         role: approval.spec.role.clone(),
@@ -257,7 +263,7 @@ fn counted_approval(facts: &NamespaceFacts, name: &str) -> Option<CountedApprova
 }
 
 /// The end of an approval: its own `notAfter`, or the end of the level's validity if that is earlier.
-fn end_of(facts: &NamespaceFacts, approval: &Approval, approver: &Approver) -> Option<Time> {
+fn end_of(facts: &NamespaceFacts, approval: &CachedApproval, approver: &Approver) -> Option<Time> {
     let level = facts.levels.get(&facts.systems.get(&approval.spec.system)?.spec.risk_level)?;
     let statement = RecordedDecision::by(Cow::Borrowed(approver), approval)
         .filter(|s| s.decision == Decision::Approve)?;
@@ -377,8 +383,13 @@ fn system_content<'a>(
     ConditionContent { cleared, stalled, decommissioned, reason, message, defect: None }
 }
 
+/// The states of the conditions of a whole status, if there is one.
+fn states(conditions: Option<&Conditions>) -> Box<[ConditionState]> {
+    condition_states(conditions.map_or(&[], Vec::as_slice))
+}
+
 fn of_approval(
-    approval: &Approval,
+    approval: &CachedApproval,
     facts: &NamespaceFacts,
     judged: &BTreeMap<&str, Judged>,
     now: Timestamp,
@@ -387,11 +398,10 @@ fn of_approval(
     let approver = approver_of(approval, &facts.roles);
     let (reason, message) = effect(approval, approver.as_ref().err(), facts, judged);
     let before = approval.status.as_ref().map_or(&[][..], |s| &s.conditions);
-    let of_effect = |type_, status| {
-        condition(before, (type_, status), reason, message.clone(), approval.metadata.generation, now)
-    };
+    let of_effect =
+        |type_, status| condition(before, (type_, status), reason, message.clone(), approval.generation, now);
     ApprovalStatus {
-        observed_generation: approval.metadata.generation,
+        observed_generation: approval.generation,
         conditions: vec![
             of_effect("Ready", true),
             of_effect("Counted", reason == ApprovalEffect::Counted.code()),
@@ -406,7 +416,7 @@ fn of_approval(
 
 /// The reason and message of the `Counted` condition of a decision.
 fn effect(
-    approval: &Approval,
+    approval: &CachedApproval,
     not_signed: Option<&NotSigned>,
     facts: &NamespaceFacts,
     judged: &BTreeMap<&str, Judged>,
@@ -420,9 +430,7 @@ fn effect(
     }
     let again = format!(
         "review it again: kubectl assent approve {} --version {} -n {}",
-        spec.system,
-        spec.model_version,
-        approval.metadata.namespace.as_deref().unwrap_or_default()
+        spec.system, spec.model_version, approval.namespace
     );
     let Some(version) = judged.get(spec.model_version.as_str()).filter(|j| j.system == spec.system) else {
         return (
@@ -434,7 +442,7 @@ fn effect(
         return ("SubjectNotFound", format!("there is no AISystem {}", spec.system));
     }
     if spec.decision == Decision::Approve && version.digest.as_ref() != Some(&spec.subject_digest) {
-        let now = version.digest.as_ref().map(Digest::as_str).unwrap_or_default();
+        let now = version.digest.as_ref().map(Digest::to_string).unwrap_or_default();
         return (
             "SubjectChanged",
             format!("it is for {}, but the version is now {now}; {again}", spec.subject_digest),
@@ -444,7 +452,7 @@ fn effect(
         let message = format!("{why}; have it signed again: kubectl assent approve --help");
         return ("SignatureNotValid", message);
     }
-    let effect = approval.metadata.name.as_ref().and_then(|name| version.effects.get(name));
+    let effect = version.effects.get(&approval.name);
     let Some(effect) = effect else {
         return (
             "RiskLevelNotFound",
@@ -476,7 +484,7 @@ fn effect(
 
 /// The reason and message of the `Counted` condition of a decision about assessments.
 fn attestation(
-    approval: &Approval,
+    approval: &CachedApproval,
     not_signed: Option<&NotSigned>,
     facts: &NamespaceFacts,
 ) -> (&'static str, String) {
@@ -487,7 +495,7 @@ fn attestation(
     let spec = &approval.spec;
     let counts = |signed: &&AttestedAssessment| {
         let found = facts.assessments.get(&*signed.name);
-        found.is_some_and(|found| spec.attests(&found.name, &found.digest, &found.spec))
+        found.is_some_and(|found| spec.attests(&signed.name, &found.digest, &found.spec))
     };
     let (found, missing): (Vec<_>, Vec<_>) = spec.assessments.iter().partition(counts);
     let list = |of: &[&AttestedAssessment]| of.iter().map(|s| &*s.name).collect::<Vec<_>>().join(", ");
@@ -503,21 +511,21 @@ fn attestation(
     }
 }
 
-/// Whether an assessment without a status has an unsigned result that would not meet a requirement.
-fn fails_unsigned(assessment: &CachedAssessment, judged: &BTreeMap<&str, Judged>) -> bool {
-    let effects = judged.values().filter_map(|judged| judged.assessments.get(&assessment.name));
+/// Whether the assessment has an unsigned result that would not meet a requirement.
+fn fails_unsigned(assessment: &str, judged: &BTreeMap<&str, Judged>) -> bool {
+    let effects = judged.values().filter_map(|judged| judged.assessments.get(assessment));
     let fails = |effect: &AssessmentEffect| matches!(effect, AssessmentEffect::Unsigned { failing, .. } if !failing.is_empty());
-    assessment.status.is_none() && effects.max().is_some_and(fails)
+    effects.max().is_some_and(fails)
 }
 
 /// The status of an assessment: its most important effect on a version.
 fn of_assessment(
-    namespace: &str,
+    (namespace, name): (&str, &str),
     assessment: &CachedAssessment,
     judged: &BTreeMap<&str, Judged>,
     now: Timestamp,
 ) -> AssessmentStatus {
-    let effect = judged.values().filter_map(|judged| judged.assessments.get(&assessment.name)).max();
+    let effect = judged.values().filter_map(|judged| judged.assessments.get(name)).max();
     let list = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     let (reason, message) = match effect {
         None if judged
@@ -545,7 +553,7 @@ fn of_assessment(
             ("AwaitingSignature", format!("{bad}someone in role {} signs it: {sign}", list(roles)))
         }
     };
-    let before = assessment.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let before = assessment.status.as_deref().map_or(&[][..], AsRef::as_ref);
     let generation = assessment.generation;
     let of_effect =
         |type_, status| condition(before, (type_, status), reason, message.clone(), generation, now);
@@ -558,8 +566,11 @@ fn of_assessment(
 
 /// The effect of a decision on other versions with the same content. `None` if the decision counts for the version that
 /// it names, or for no version.
-fn effect_elsewhere(approval: &Approval, judged: &BTreeMap<&str, Judged>) -> Option<(&'static str, String)> {
-    let decision = approval.metadata.name.as_ref()?;
+fn effect_elsewhere(
+    approval: &CachedApproval,
+    judged: &BTreeMap<&str, Judged>,
+) -> Option<(&'static str, String)> {
+    let decision = &approval.name;
     let counts = |judged: &Judged| judged.effects.get(decision) == Some(&ApprovalEffect::Counted);
     if judged.get(approval.spec.model_version.as_str()).is_some_and(counts) {
         return None;
@@ -581,7 +592,7 @@ pub fn of_level(
     let results = level.spec.assessments.iter().map(|r| format!("result {}", r.name));
     let expressions = level.spec.requirements.iter().map(|r| format!("requirement {}", r.name));
     let requires = approvals.chain(results).chain(expressions).collect::<Vec<_>>();
-    let before = level.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let before = &states(level.status.as_ref().map(|s| &s.conditions));
     let invalid: Vec<_> =
         requirements.invalid().map(|(name, why)| format!("requirement {name} is invalid: {why}")).collect();
     let (ready, reason, message) = if invalid.is_empty() {
@@ -616,7 +627,7 @@ pub fn of_sidecar(sidecar: &TrustedSidecar, has_room: bool, now: Timestamp) -> T
              a Clearance; delete one that is no longer needed: kubectl get trustedsidecars",
         )
     };
-    let before = sidecar.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let before = &states(sidecar.status.as_ref().map(|s| &s.conditions));
     let generation = sidecar.metadata.generation;
     let ready = condition(before, ("Ready", has_room), reason, message.to_owned(), generation, now);
     TrustedSidecarStatus { observed_generation: generation, conditions: vec![ready] }

@@ -1,83 +1,112 @@
 //! The part of a stored status that stays in memory: what the next compile reads, and a fingerprint of the rest.
 //!
 //! ```text
-//!  stored status ─┬─ conditions without messages, counts of pods ─► the next compile
+//!  stored status ─┬─ states of conditions, counts of pods ─► the next compile
 //!                 └─ fingerprint ── equal to the one of the wanted status? ─► no write
 //! ```
 //!
 //! The memory of the operator would grow with the texts of all statuses.
 
-use std::ops::Deref;
+use std::{fmt::Debug, ops::Deref};
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::fingerprint::fingerprint;
 use crate::{
-    api::{AISystemStatus, AssessmentStatus, Condition, ModelVersionStatus, PODS_HELD, Text},
+    api::{
+        AISystemStatus, ApprovalStatus, AssessmentStatus, ConditionState, ModelVersionStatus, PODS_HELD,
+        PodCount, condition_states,
+    },
     truncate::plain,
 };
 
-/// A status of an object in the API server.
+/// A status of an object in the API server, of which only the fields `T` stay in memory.
 #[derive(Debug)]
-pub struct StoredStatus<S> {
-    kept: S,
+pub struct StoredStatus<T> {
+    kept: T,
     fingerprint: u64,
 }
 
-impl<S: Serialize + Slim> StoredStatus<S> {
-    pub fn new(mut status: S) -> Self {
+impl<T> StoredStatus<T> {
+    pub fn new<S: Serialize + Slim<Kept = T>>(status: S) -> Self {
         let fingerprint = fingerprint(&owned_fields(&status));
-        status.slim();
-        Self { kept: status, fingerprint }
+        Self { kept: status.slim(), fingerprint }
     }
-}
 
-impl<S> StoredStatus<S> {
     /// The fingerprint of the whole stored status.
     pub const fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
 }
 
-/// Gives the fields that [`Slim::slim`] keeps.
-impl<S> Deref for StoredStatus<S> {
-    type Target = S;
+/// Gives the fields that the next compile reads.
+impl<T> Deref for StoredStatus<T> {
+    type Target = T;
 
-    fn deref(&self) -> &S {
+    fn deref(&self) -> &T {
         &self.kept
     }
 }
 
-/// A status without the fields that no compile reads.
+/// A status of which only a part stays in memory.
 pub trait Slim {
-    /// Removes the fields that no compile reads.
-    fn slim(&mut self);
+    /// The fields that the next compile reads.
+    type Kept: Debug;
+
+    /// Drops all other fields.
+    fn slim(self) -> Self::Kept;
+}
+
+/// The fields of the status of a system that the next compile reads.
+#[derive(Debug)]
+pub struct KeptOfSystem {
+    pub conditions: Box<[ConditionState]>,
+    pub decommissioned: Option<bool>,
+    pub pods: Option<PodCount>,
 }
 
 impl Slim for AISystemStatus {
-    fn slim(&mut self) {
-        let Self { conditions, decommissioned, pods, .. } = std::mem::take(self);
-        *self = Self { conditions: without_messages(conditions), decommissioned, pods, ..Self::default() };
+    type Kept = KeptOfSystem;
+
+    fn slim(self) -> KeptOfSystem {
+        KeptOfSystem {
+            conditions: condition_states(&self.conditions),
+            decommissioned: self.decommissioned,
+            pods: self.pods,
+        }
+    }
+}
+
+/// The fields of the status of an approval that the next compile reads.
+#[derive(Debug)]
+pub struct KeptOfApproval {
+    pub conditions: Box<[ConditionState]>,
+    pub signed_by: Option<String>,
+}
+
+impl Slim for ApprovalStatus {
+    type Kept = KeptOfApproval;
+
+    fn slim(self) -> KeptOfApproval {
+        KeptOfApproval { conditions: condition_states(&self.conditions), signed_by: self.signed_by }
     }
 }
 
 impl Slim for ModelVersionStatus {
-    fn slim(&mut self) {
-        let Self { conditions, .. } = std::mem::take(self);
-        *self = Self { conditions: without_messages(conditions), ..Self::default() };
+    type Kept = Box<[ConditionState]>;
+
+    fn slim(self) -> Box<[ConditionState]> {
+        condition_states(&self.conditions)
     }
 }
 
 impl Slim for AssessmentStatus {
-    fn slim(&mut self) {
-        let Self { conditions, .. } = std::mem::take(self);
-        *self = Self { conditions: without_messages(conditions), ..Self::default() };
-    }
-}
+    type Kept = Box<[ConditionState]>;
 
-fn without_messages(conditions: Vec<Condition>) -> Vec<Condition> {
-    conditions.into_iter().map(|condition| Condition { message: Text::default(), ..condition }).collect()
+    fn slim(self) -> Box<[ConditionState]> {
+        condition_states(&self.conditions)
+    }
 }
 
 /// The fields of a status that a compile writes, in plain text. A status always serialises.
@@ -125,9 +154,8 @@ mod tests {
             .expect("a status")
         };
         let stored = StoredStatus::new(status("may run", 1));
-        assert_eq!(stored.cleared_versions, None);
         assert_eq!((stored.decommissioned, stored.pods.map(|pods| pods.running)), (Some(true), Some(1)));
-        assert_eq!((&*stored.conditions[0].reason, &*stored.conditions[0].message), ("Cleared", ""));
+        assert_eq!(&*stored.conditions[0].reason, "Cleared");
         let is_stored = |wanted: &AISystemStatus| fingerprint(&owned_fields(wanted)) == stored.fingerprint();
         assert!(is_stored(&status("may run", 1)));
         // Another part of the operator writes the counts of pods.

@@ -66,7 +66,7 @@ impl Writer<'_> {
             .changed::<ModelVersion, _, _>(namespace, &facts.versions, versions, |v| of(v.status.as_ref()))
             .await;
         let approvals = self
-            .changed::<Approval, _, _>(namespace, &facts.approvals, approvals, |a| whole(a.status.as_ref()))
+            .changed::<Approval, _, _>(namespace, &facts.approvals, approvals, |a| of(a.status.as_ref()))
             .await;
         let assessments = self
             .changed::<Assessment, _, _>(namespace, &facts.assessments, assessments, |a| {

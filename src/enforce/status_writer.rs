@@ -20,7 +20,7 @@ use tracing::debug;
 
 use super::owner::{OwnerRef, Roots};
 use crate::{
-    api::{AISystem, Condition, PODS_HELD, PodCount, condition},
+    api::{AISystem, Condition, PODS_HELD, PodCount, condition, condition_states},
     watch::{Lenient, is_transient, request, retry_delay},
 };
 
@@ -28,7 +28,7 @@ use crate::{
 const MANAGER: &str = "assent-census";
 
 /// The number of systems in one page of a list.
-const PAGE: u32 = 500;
+const PAGE: u32 = 100;
 
 /// The maximum number of controllers of held pods for one condition.
 const MAX_OWNERS: usize = 8;
@@ -141,8 +141,8 @@ impl StatusWriter {
             1 => (true, "AwaitingClearance", format!("1 pod{of} waits for clearance")),
             held => (true, "AwaitingClearance", format!("{held} pods{of} wait for clearance")),
         };
-        let before = self.written.get(system).map(|(_, before)| std::slice::from_ref(before));
-        condition(before.unwrap_or_default(), (PODS_HELD, is), reason, message, None, Timestamp::now())
+        let before = self.written.get(system).map_or(&[][..], |(_, before)| std::slice::from_ref(before));
+        condition(&condition_states(before), (PODS_HELD, is), reason, message, None, Timestamp::now())
     }
 }
 

@@ -13,11 +13,52 @@ use std::{borrow::Cow, collections::BTreeMap};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{ApproverRoles, RecordedDecision, SubjectDigests, approver_of, signed_text};
-use crate::api::{Approval, Approver, Decision};
+use crate::api::{Approval, ApprovalSpec, Approver, Decision};
+
+/// An `Approval`, or the part of it that a caller keeps in memory.
+pub trait ApprovalObject {
+    /// The name of the object.
+    fn name(&self) -> Option<&str>;
+    /// The namespace of the object.
+    fn namespace(&self) -> Option<&str>;
+    /// The time at which the API server recorded the object.
+    fn created(&self) -> Option<Timestamp>;
+    /// The decision.
+    fn spec(&self) -> &ApprovalSpec;
+    /// The signer that the operator verified earlier.
+    fn signed_by(&self) -> Option<&str>;
+}
+
+impl ApprovalObject for Approval {
+    fn name(&self) -> Option<&str> {
+        self.metadata.name.as_deref()
+    }
+
+    fn namespace(&self) -> Option<&str> {
+        self.metadata.namespace.as_deref()
+    }
+
+    fn created(&self) -> Option<Timestamp> {
+        self.metadata.creation_timestamp.as_ref().map(|time| time.0)
+    }
+
+    fn spec(&self) -> &ApprovalSpec {
+        &self.spec
+    }
+
+    fn signed_by(&self) -> Option<&str> {
+        self.status.as_ref()?.signed_by.as_deref()
+    }
+}
 
 /// Whether `approval` applies to `version` of `system`. The current subject of the version has `digests`.
-pub fn applies_to(approval: &Approval, system: &str, version: &str, digests: &SubjectDigests) -> bool {
-    let spec = &approval.spec;
+pub fn applies_to(
+    approval: &impl ApprovalObject,
+    system: &str,
+    version: &str,
+    digests: &SubjectDigests,
+) -> bool {
+    let spec = approval.spec();
     let same_name = spec.model_version == version;
     let applies = match spec.decision {
         Decision::Approve => same_name && spec.subject_digest == digests.signed,
@@ -32,14 +73,14 @@ pub fn applies_to(approval: &Approval, system: &str, version: &str, digests: &Su
 ///
 /// If several objects contain the same signed decision, all of them get the earliest time. So a copy of an old
 /// rejection or revocation has no new effect.
-pub fn statements<'a>(
-    approvals: impl IntoIterator<Item = &'a Approval>,
+pub fn statements<'a, A: ApprovalObject + 'a>(
+    approvals: impl IntoIterator<Item = &'a A>,
     roles: &'a ApproverRoles,
 ) -> Vec<RecordedDecision<'a>> {
     let mut first: BTreeMap<Vec<u8>, Timestamp> = BTreeMap::new();
     let stated = approvals.into_iter().filter_map(|approval| {
         let statement = RecordedDecision::of(approval, roles)?;
-        let text = signed_text(approval.metadata.namespace.as_deref().unwrap_or_default(), &approval.spec);
+        let text = signed_text(approval.namespace().unwrap_or_default(), approval.spec());
         Some((statement, text))
     });
     let stated: Vec<_> = stated.collect();
@@ -57,30 +98,31 @@ pub fn statements<'a>(
 
 impl<'a> RecordedDecision<'a> {
     /// The decision in `approval`. `None` if the approver or the time is not known.
-    pub fn of(approval: &'a Approval, roles: &'a ApproverRoles) -> Option<Self> {
+    pub fn of(approval: &'a impl ApprovalObject, roles: &'a ApproverRoles) -> Option<Self> {
         Self::by(approver_of(approval, roles).ok()?, approval)
     }
 
     /// The decision of `approver` in `approval`. `None` if the time is not known, or if the decision is about
     /// assessments.
-    pub fn by(approver: Cow<'a, Approver>, approval: &'a Approval) -> Option<Self> {
-        if approval.spec.decision == Decision::Attest {
+    pub fn by(approver: Cow<'a, Approver>, approval: &'a impl ApprovalObject) -> Option<Self> {
+        let spec = approval.spec();
+        if spec.decision == Decision::Attest {
             return None;
         }
-        let recorded = approval.metadata.creation_timestamp.as_ref()?.0;
-        let signed = approval.spec.signature.as_ref().map(|signature| signature.signed_at.0);
+        let recorded = approval.created()?;
+        let signed = spec.signature.as_ref().map(|signature| signature.signed_at.0);
         // An approval counts from the time of its signature, so it does not lift a later revocation. A rejection or
         // revocation counts from the creation of its object.
-        let signed = signed.filter(|_| approval.spec.decision == Decision::Approve);
+        let signed = signed.filter(|_| spec.decision == Decision::Approve);
         Some(Self {
-            name: approval.metadata.name.as_deref()?,
+            name: approval.name()?,
             approver,
-            version: &approval.spec.model_version,
-            role: &approval.spec.role,
-            decision: approval.spec.decision,
-            reason: approval.spec.reason.as_deref(),
+            version: &spec.model_version,
+            role: &spec.role,
+            decision: spec.decision,
+            reason: spec.reason.as_deref(),
             at: signed.map_or(recorded, |signed| signed.min(recorded)),
-            not_after: approval.spec.not_after.as_ref().map(|end| end.0),
+            not_after: spec.not_after.as_ref().map(|end| end.0),
         })
     }
 }

@@ -7,8 +7,8 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use super::{ApproverRoles, attester_of};
-use crate::api::{Approval, ApprovalSpec, Approver, AssessmentSpec, Digest};
+use super::{ApprovalObject, ApproverRoles, attester_of};
+use crate::api::{ApprovalSpec, Approver, AssessmentSpec, Digest};
 
 /// A signature of one person for one assessment.
 #[derive(Clone, Debug)]
@@ -28,10 +28,13 @@ pub struct Attestations<'a>(BTreeMap<&'a str, Vec<(&'a ApprovalSpec, Attestation
 
 impl<'a> Attestations<'a> {
     /// Verifies the signatures in `approvals`. Ignores every decision that names no assessment.
-    pub fn new(approvals: impl IntoIterator<Item = &'a Approval>, roles: &'a ApproverRoles) -> Self {
+    pub fn new<A: ApprovalObject + 'a>(
+        approvals: impl IntoIterator<Item = &'a A>,
+        roles: &'a ApproverRoles,
+    ) -> Self {
         let mut by_name: BTreeMap<&str, Vec<_>> = BTreeMap::new();
-        for approval in approvals.into_iter().filter(|approval| !approval.spec.assessments.is_empty()) {
-            let spec = &approval.spec;
+        for approval in approvals.into_iter().filter(|approval| !approval.spec().assessments.is_empty()) {
+            let spec = approval.spec();
             let Some((approver, is_valid)) = attester_of(approval, roles) else { continue };
             let attestation = Attestation { approver, role: &spec.role, is_valid };
             for signed in &spec.assessments {

@@ -42,7 +42,7 @@ mod unmatchable;
 mod volumes;
 
 pub use accelerators::{Accelerators, NO_DEVICE, NotASign, Sign};
-pub use applicable::{applies_to, statements};
+pub use applicable::{ApprovalObject, applies_to, statements};
 pub use assessments::{
     AssessmentEffect, Finding, RecordedAssessment, effect_if_signed, effects as assessment_effects,
 };

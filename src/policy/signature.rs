@@ -16,8 +16,8 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 use ssh_key::{PublicKey, SshSig};
 
-use super::effect::whole_seconds;
-use crate::api::{Approval, ApprovalSpec, Approver, ApproverKey, ApproverRole, Decision, Signature};
+use super::{ApprovalObject, effect::whole_seconds};
+use crate::api::{ApprovalSpec, Approver, ApproverKey, ApproverRole, Decision, Signature};
 
 /// The namespace of the signatures (OpenSSH PROTOCOL.sshsig). Signatures with another namespace do not count.
 pub const SIGNATURE_NAMESPACE: &str = "approval@assent.dev";
@@ -133,7 +133,7 @@ pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
 /// # Errors
 /// [`NotSigned`] if the person who decided is not known.
 pub fn approver_of<'a>(
-    approval: &'a Approval,
+    approval: &'a impl ApprovalObject,
     roles: &'a ApproverRoles,
 ) -> Result<Cow<'a, Approver>, NotSigned> {
     identified(approval, roles).map(|(approver, _)| approver)
@@ -143,7 +143,7 @@ pub fn approver_of<'a>(
 ///
 /// A signature stays known after its key is removed from the role, so that a bad result stays in effect.
 pub fn attester_of<'a>(
-    approval: &'a Approval,
+    approval: &'a impl ApprovalObject,
     roles: &'a ApproverRoles,
 ) -> Option<(Cow<'a, Approver>, bool)> {
     identified(approval, roles).ok()
@@ -152,10 +152,10 @@ pub fn attester_of<'a>(
 /// The person who decided, and whether the signature is still valid. If the API server recorded the approver, the
 /// decision needs no signature and is always valid.
 fn identified<'a>(
-    approval: &'a Approval,
+    approval: &'a impl ApprovalObject,
     roles: &'a ApproverRoles,
 ) -> Result<(Cow<'a, Approver>, bool), NotSigned> {
-    let spec = &approval.spec;
+    let spec = approval.spec();
     let Some(signature) = &spec.signature else {
         let approver = spec.approver.as_ref().ok_or(NotSigned::Unsigned)?;
         return Ok((Cow::Borrowed(approver), true));
@@ -167,21 +167,21 @@ fn identified<'a>(
 }
 
 /// The signer of a decision other than an approval, as the operator verified it earlier.
-fn verified_before(approval: &Approval) -> Option<Approver> {
-    let stays = approval.spec.decision != Decision::Approve;
-    let status = approval.status.as_ref().filter(|_| stays)?;
-    status.signed_by.clone().map(|user| Approver { user, ..Approver::default() })
+fn verified_before(approval: &impl ApprovalObject) -> Option<Approver> {
+    let stays = approval.spec().decision != Decision::Approve;
+    let user = approval.signed_by().filter(|_| stays)?;
+    Some(Approver { user: user.to_owned(), ..Approver::default() })
 }
 
 fn verified<'a>(
-    approval: &Approval,
+    approval: &impl ApprovalObject,
     signature: &Signature,
     roles: &'a ApproverRoles,
 ) -> Result<&'a Approver, NotSigned> {
-    let spec = &approval.spec;
+    let spec = approval.spec();
     let role = &spec.role;
-    let at = approval.metadata.creation_timestamp.as_ref().ok_or(NotSigned::Unsigned)?.0;
-    let text = signed_text(approval.metadata.namespace.as_deref().unwrap_or_default(), spec);
+    let at = approval.created().ok_or(NotSigned::Unsigned)?;
+    let text = signed_text(approval.namespace().unwrap_or_default(), spec);
     let text = text.ok_or(NotSigned::Unsigned)?;
     let keys = signing_keys(role, &signature.ssh, &text, roles, Content::Decision)?;
     let user = keys.first().map(|key| key.approver.user.clone()).unwrap_or_default();

@@ -148,7 +148,9 @@ fn call_compile(facts: &[Fact], before: ClearanceState, now: Tick) -> ClearanceS
     let facts = NamespaceFacts {
         systems: BTreeMap::from([(SYSTEM.to_owned(), Arc::clone(&WORLD.system))]),
         versions: BTreeMap::from([(VERSION.to_owned(), Arc::clone(&WORLD.version))]),
-        approvals: approvals.map(|a| (a.metadata.name.clone().unwrap_or_default(), Arc::new(a))).collect(),
+        approvals: approvals
+            .map(|a| (a.metadata.name.clone().unwrap_or_default(), Arc::new(a.into())))
+            .collect(),
         clearance: Some(Arc::new(crate::api::Clearance::new(CLEARANCE_NAME, spec(before)))),
         levels: BTreeMap::from([("high".to_owned(), Arc::clone(&WORLD.level))]),
         ..NamespaceFacts::default()

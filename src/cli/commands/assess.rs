@@ -243,8 +243,8 @@ impl AssessArgs {
             tool: reading
                 .tool
                 .as_ref()
-                .map(|tool| Tool { name: tool.name.clone(), version: tool.version.clone() }),
-            report: Some(self.report_of(file, reading)?),
+                .map(|tool| Box::new(Tool { name: tool.name.clone(), version: tool.version.clone() })),
+            report: Some(Box::new(self.report_of(file, reading)?)),
             relationship: agreed(file, "--relationship", self.relationship, reading.relationship)?,
             // The API server stores whole seconds.
             performed_at: Time(Timestamp::from_second(performed.as_second()).unwrap_or(performed)),
@@ -297,7 +297,7 @@ fn result(file: &str, measured: &formats::Measured) -> Result<AssessmentResult> 
         slice: measured.slice.as_deref().unwrap_or_default().into(),
         samples: measured.samples,
         errors: measured.errors,
-        interval: interval.transpose()?,
+        interval: interval.transpose()?.map(Box::new),
     })
 }
 

@@ -307,12 +307,12 @@ impl SigningRequest<'_> {
         }
         match &spec.report {
             Some(report) => {
-                page.field("report", report.digest.as_str());
+                page.field("report", &report.digest.to_string());
                 report.uri.iter().for_each(|uri| page.prose("report at", uri));
             }
             None => page.mark("!", LOOK, "it names no report, so the values cannot be checked later"),
         }
-        page.field("digest", spec.digest(&self.record.namespace).as_str());
+        page.field("digest", &spec.digest(&self.record.namespace).to_string());
         if let Some(relationship) = spec.relationship {
             page.styled_field("relation", FAINT, &format!("{relationship:?}, as the recorder claims"));
         }

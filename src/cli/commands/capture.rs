@@ -337,7 +337,7 @@ fn pin(runtime: &mut Runtime, digests: &BTreeMap<String, String>) -> Vec<Pinned>
 /// The first eight hexadecimal digits of the digest of a runtime.
 fn fingerprint(runtime: &impl Serialize) -> String {
     let bytes = serde_json::to_vec(runtime).unwrap_or_default();
-    Digest::from_sha256(Sha256::digest(bytes).into()).eight().to_owned()
+    Digest::from_sha256(Sha256::digest(bytes).into()).eight()
 }
 
 /// The error for an object without the label of its AI system. `typed` is the argument that names the object, and

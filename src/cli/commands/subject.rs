@@ -99,7 +99,12 @@ fn found<'a>(
 ) -> Result<&'a DecisionSubject> {
     let hex = prefix.strip_prefix("sha256:").unwrap_or(prefix);
     let begins = |subject: &&DecisionSubject| {
-        subject.spec.subject_digest.as_str().strip_prefix("sha256:").is_some_and(|all| all.starts_with(hex))
+        subject
+            .spec
+            .subject_digest
+            .to_string()
+            .strip_prefix("sha256:")
+            .is_some_and(|all| all.starts_with(hex))
     };
     let matches: Vec<_> = subjects.iter().filter(begins).collect();
     match matches[..] {

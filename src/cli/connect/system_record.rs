@@ -286,7 +286,7 @@ impl SystemRecord {
     fn sorted(&self, version: &ModelVersion) -> (Vec<&Approval>, Vec<&Approval>) {
         let digests = self.digests(version);
         let applies = |a: &&Approval| {
-            digests.as_ref().is_some_and(|digests| applies_to(a, &self.name, &version.name_any(), digests))
+            digests.as_ref().is_some_and(|digests| applies_to(*a, &self.name, &version.name_any(), digests))
         };
         let named = version.name_any();
         self.approvals.iter().filter(|a| a.spec.model_version == named || applies(a)).partition(applies)

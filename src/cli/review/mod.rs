@@ -161,7 +161,7 @@ impl<'a> Review<'a> {
 
     fn signature(&self, page: &mut Page) {
         page.heading("SIGNATURE");
-        page.field("digest", self.digest.as_str());
+        page.field("digest", &self.digest.to_string());
         if self.full || self.decision != Decision::Approve {
             self.covers(page);
         } else {

@@ -43,7 +43,7 @@ pub fn risks(page: &mut Page, review: &Review<'_>) {
 /// Shows the hosted models with their suppliers. Shows nothing if the system states neither.
 pub fn hosted_models(page: &mut Page, review: &Review<'_>) {
     let (system, now) = (&review.system.spec, review.now);
-    let shown = |digest: &Digest| if review.full { digest.to_string() } else { digest.short().to_owned() };
+    let shown = |digest: &Digest| if review.full { digest.to_string() } else { digest.short() };
     if system.hosted_models.is_empty() && system.suppliers.is_empty() {
         return;
     }
@@ -93,7 +93,7 @@ pub fn certification(review: &Review<'_>, holder: &str, certification: &Certific
     let end = not_after.as_ref().map(|end| in_words(end.0, now));
     let end = end.map_or("no end stated".to_owned(), |end| format!("until {end}"));
     let uri = uri.as_ref().map(|uri| format!("  {uri}")).unwrap_or_default();
-    let digest = digest.as_ref().map_or("no digest", Digest::short);
+    let digest = digest.as_ref().map_or("no digest".to_owned(), Digest::short);
     format!("{name}, {end}, {by}{uri}  {digest}")
 }
 

@@ -286,9 +286,9 @@ fn artifacts<'a>(
         let uri = uri.as_deref().unwrap_or_default();
         if full {
             page.field(label, &[name.as_str(), uri].join("  "));
-            page.styled_field("", FAINT, digest.as_str());
+            page.styled_field("", FAINT, &digest.to_string());
         } else {
-            page.field(label, &[name.as_str(), uri, digest.short()].join("  "));
+            page.field(label, &[name.as_str(), uri, &digest.short()].join("  "));
         }
         label = "";
     }

@@ -164,8 +164,7 @@ fn on_loss(level: &RiskLevelSpec) -> String {
 fn documents(page: &mut Page, review: &Review<'_>) {
     let document = |document: &Document| {
         let Document { type_, uri, digest, owner, version, review: dates } = document;
-        let shown =
-            |digest: &Digest| if review.full { digest.to_string() } else { digest.short().to_owned() };
+        let shown = |digest: &Digest| if review.full { digest.to_string() } else { digest.short() };
         let digest = digest.as_ref().map_or("no digest".to_owned(), shown);
         let version = version.as_ref().map(|version| format!(", version {version}")).unwrap_or_default();
         let owner = owner.as_ref().map(|owner| format!(", owner {owner}")).unwrap_or_default();

@@ -430,10 +430,9 @@ fn any_result() -> impl Strategy<Value = AssessmentResult> {
             slice: slice.into(),
             samples,
             errors,
-            interval: interval.map(|(a, b, level)| Interval {
-                lower: decimal(a.min(b)),
-                upper: decimal(a.max(b)),
-                level: level.parse().expect("a decimal"),
+            interval: interval.map(|(a, b, level)| {
+                let level = level.parse().expect("a decimal");
+                Box::new(Interval { lower: decimal(a.min(b)), upper: decimal(a.max(b)), level })
             }),
         },
     )
@@ -478,7 +477,7 @@ fn good_assessment(bar: &RequiredAssessment) -> Assessed {
         slice: bar.slice.as_str().into(),
         samples: 100,
         errors: 0,
-        interval: Some(Interval { lower: bar.threshold, upper: bar.threshold, level }),
+        interval: Some(Box::new(Interval { lower: bar.threshold, upper: bar.threshold, level })),
     };
     let approver = Approver { user: PEOPLE[0].to_owned(), ..Approver::default() };
     Assessed {

@@ -90,7 +90,7 @@ fn the_digest_equals_that_of_another_implementation() {
     )
     .expect("a version");
     assert_eq!(
-        digest("clinic", &system, &version).as_str(),
+        digest("clinic", &system, &version).to_string(),
         "sha256:1f10296cb6f4e37c339b88c090faddc3a80ec02988da4addff2278cbc6f0d1fe"
     );
 }
@@ -203,7 +203,7 @@ fn hosted_models_are_part_of_the_digest_and_required_risks_and_dates_too() {
         document_review: Some(warns),
         ..requires_all.clone()
     };
-    let other_digest = Digest::from_sha256([4; 32]);
+    let other_digest = Digest::from_sha256([4; 32]).to_string();
     let changes = [
         ("/hostedModels/0/name", "other", true, true),
         ("/hostedModels/0/provider", "Other", true, true),
@@ -211,7 +211,7 @@ fn hosted_models_are_part_of_the_digest_and_required_risks_and_dates_too() {
         ("/hostedModels/0/version", "2", true, true),
         ("/hostedModels/0/region", "us", true, true),
         ("/hostedModels/0/endpoint", "https://other.example", true, true),
-        ("/hostedModels/0/agreement/digest", other_digest.as_str(), true, true),
+        ("/hostedModels/0/agreement/digest", &*other_digest, true, true),
         ("/hostedModels/0/agreement/uri", "https://moved.example", false, false),
         ("/hostedModels/0/retiresAt", "2028-10-01T00:00:00Z", false, false),
         ("/risks/0/name", "other", false, true),

@@ -221,7 +221,7 @@ pub async fn decisions_stay_immutable_when_an_admin_edits_their_definition() -> 
 /// Waits until the operator has recorded the content of `digest`, and returns the output of `show`.
 async fn shown(scene: &Scenario<'_>, digest: &Digest) -> Result<String> {
     until(Duration::from_mins(1), "the recorded content", async || {
-        let said = scene.assent(Alice, &["show", digest.short()]).await?;
+        let said = scene.assent(Alice, &["show", &digest.short()]).await?;
         Ok(said.status.success().then_some(said.stdout))
     })
     .await
@@ -241,7 +241,7 @@ pub async fn decided_content_stays_after_its_objects_are_deleted_and_replaced(
     for (digest, revision, decision) in [(&approved, "1", "Approve"), (&rejected, "2", "Reject")] {
         let said = shown(&scene, digest).await?;
         let revision = format!("--revision={revision}");
-        says(&said, &["verified: true", "Scores.", &revision, decision, "alice", digest.as_str()])?;
+        says(&said, &["verified: true", "Scores.", &revision, decision, "alice", &digest.to_string()])?;
     }
     let said = scene.assent(Alice, &["history", SYSTEM]).await?.ok()?;
     says(
@@ -255,7 +255,7 @@ pub async fn decided_content_stays_after_its_objects_are_deleted_and_replaced(
     says(&shown(&scene, &now).await?, &["--revision=9"])?;
     says(&shown(&scene, &approved).await?, &["--revision=1"])?;
 
-    let name = approved.as_str().replace(':', "-");
+    let name = approved.to_string().replace(':', "-");
     for person in [Dev, Admin] {
         let said = scene.denied(person, &["delete", "decisionsubject", &name]).await?;
         says(&said, &["is part of the record and cannot be deleted"])?;

@@ -26,7 +26,7 @@ pub async fn two_people_approve_the_version_that_they_are_shown(cluster: &Contro
         "Scores.",
         "--model=scorer",
         "registry.example/scorer@sha256:",
-        subject.as_str(),
+        &subject.to_string(),
         "ethics-board",
         "risk-officer",
     ] {
@@ -55,7 +55,7 @@ pub async fn approve_needs_the_current_digest_a_confirmation_and_the_role(
     let outdated = digest('0');
     let said = scene.assent(Person::Alice, &["approve", "scorer", "--yes", "--digest", &outdated]).await?;
     ensure!(said.status.code() == Some(1), "{said:?}");
-    ensure!(said.stderr.contains(&outdated) && said.stderr.contains(subject.as_str()), "{}", said.stderr);
+    ensure!(said.stderr.contains(&outdated) && said.stderr.contains(&subject.to_string()), "{}", said.stderr);
     let said = scene.assent(Person::Alice, &["approve", "scorer"]).await?;
     ensure!(
         said.status.code() == Some(2) && said.stderr.contains("--yes"),

@@ -289,7 +289,7 @@ impl Objects {
         let facts = compile::NamespaceFacts {
             systems: described.systems.iter().map(cached).collect(),
             versions: described.versions.iter().map(cached).collect(),
-            approvals: described.approvals.clone(),
+            approvals: described.approvals.iter().map(cached).collect(),
             assessments: described.assessments.iter().map(cached).collect(),
             clearance: None,
             roles: self.roles.clone(),
