@@ -5,7 +5,7 @@
 
 use assent::{
     api::{AISystemSpec, Approval, ModelVersionSpec, RiskLevelSpec},
-    policy::{ApproverRoles, Authors, Facts, judge, statements},
+    policy::{ApproverRoles, Authors, Facts, SignedCertifications, judge, statements},
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -45,6 +45,9 @@ fuzz_target!(|data: &[u8]| {
             level: case.level.as_ref(),
             authors: Authors { version: case.author.as_deref(), system: None },
             statements,
+            assessments: Vec::new(),
+            unmet: Vec::new(),
+            certified: SignedCertifications::default(),
         }
     };
     let (forwards, backwards) = (facts(false), facts(true));

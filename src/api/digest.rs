@@ -34,9 +34,7 @@ impl Digest {
 
     /// The hexadecimal digits of the first `bytes` bytes.
     fn hex(&self, bytes: usize) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let nibbles = self.0.iter().take(bytes).flat_map(|byte| [byte >> 4, byte & 15]);
-        nibbles.map(|nibble| char::from(DIGITS[usize::from(nibble)])).collect()
+        base16ct::lower::encode_string(&self.0[..bytes])
     }
 }
 
@@ -44,18 +42,10 @@ impl FromStr for Digest {
     type Err = InvalidDigest;
 
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-        let digit = |digit: u8| match digit {
-            b'0'..=b'9' => Some(digit - b'0'),
-            b'a'..=b'f' => Some(digit - b'a' + 10),
-            _ => None,
-        };
-        let byte = |pair: &[u8; 2]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
-        let hash = text.strip_prefix("sha256:").and_then(|hex| {
-            let (pairs, rest) = hex.as_bytes().as_chunks();
-            let bytes: Vec<u8> = pairs.iter().map(byte).collect::<Option<_>>()?;
-            bytes.try_into().ok().filter(|_| rest.is_empty())
-        });
-        hash.map(Self::from_sha256).ok_or_else(|| InvalidDigest(text.to_owned()))
+        let mut hash = [0; 32];
+        let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 2 * hash.len());
+        let is_hash = hex.is_some_and(|hex| base16ct::lower::decode(hex, &mut hash).is_ok());
+        if is_hash { Ok(Self::from_sha256(hash)) } else { Err(InvalidDigest(text.to_owned())) }
     }
 }
 

@@ -35,7 +35,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch as signal;
 
 use super::{
-    stored_status::{KeptOfApproval, Slim, StoredStatus},
+    stored_status::{Slim, StoredStatus},
     trusted::trust,
 };
 use crate::{
@@ -51,11 +51,12 @@ use crate::{
     watch::{Change, Lenient, NamespaceMeta, Relist, Unreadable, Watches},
 };
 
-/// An `AISystem` or `ModelVersion` with only the metadata that the operator uses. All metadata would double the size of
+/// An `AISystem`, `ModelVersion` or `Approval` with only the metadata that the operator uses. All metadata would double the size of
 /// the object.
 #[derive(Debug)]
 pub struct Cached<K: HasSpec + HasStatus<Status: Slim>> {
     pub name: String,
+    pub namespace: Text,
     pub uid: Option<String>,
     pub generation: Option<i64>,
     pub created: Option<Timestamp>,
@@ -72,6 +73,7 @@ where
         Self {
             attribution: Attribution::of(&meta),
             name: meta.name.unwrap_or_default(),
+            namespace: meta.namespace.unwrap_or_default().into(),
             uid: meta.uid,
             generation: meta.generation,
             created: meta.creation_timestamp.map(|t| t.0),
@@ -94,39 +96,19 @@ impl From<AISystem> for Cached<AISystem> {
     }
 }
 
+impl From<Approval> for Cached<Approval> {
+    fn from(Approval { metadata, spec, status }: Approval) -> Self {
+        Self::new(metadata, spec, status)
+    }
+}
+
 impl From<ModelVersion> for Cached<ModelVersion> {
     fn from(ModelVersion { metadata, spec, status }: ModelVersion) -> Self {
         Self::new(metadata, spec, status)
     }
 }
 
-/// An `Approval` with only the metadata and the parts of its status that the operator uses.
-#[derive(Debug)]
-pub struct CachedApproval {
-    pub name: String,
-    pub namespace: Text,
-    pub uid: Option<String>,
-    pub generation: Option<i64>,
-    pub created: Option<Timestamp>,
-    pub spec: ApprovalSpec,
-    pub status: Option<StoredStatus<KeptOfApproval>>,
-}
-
-impl From<Approval> for CachedApproval {
-    fn from(Approval { metadata, spec, status }: Approval) -> Self {
-        Self {
-            name: metadata.name.unwrap_or_default(),
-            namespace: metadata.namespace.unwrap_or_default().into(),
-            uid: metadata.uid,
-            generation: metadata.generation,
-            created: metadata.creation_timestamp.map(|t| t.0),
-            spec,
-            status: status.map(StoredStatus::new),
-        }
-    }
-}
-
-impl ApprovalObject for CachedApproval {
+impl ApprovalObject for Cached<Approval> {
     fn name(&self) -> Option<&str> {
         Some(&self.name)
     }
@@ -352,7 +334,7 @@ fn empty_clearance(unreadable: &Unreadable) -> Clearance {
 pub struct NamespaceFacts {
     pub systems: BTreeMap<String, Arc<Cached<AISystem>>>,
     pub versions: BTreeMap<String, Arc<Cached<ModelVersion>>>,
-    pub approvals: BTreeMap<String, Arc<CachedApproval>>,
+    pub approvals: BTreeMap<String, Arc<Cached<Approval>>>,
     pub assessments: BTreeMap<String, Arc<CachedAssessment>>,
     pub clearance: Option<Arc<Clearance>>,
     /// The `ApproverRole` objects, with the keys of signers.
@@ -375,7 +357,7 @@ struct Caches {
     levels: Cache<RiskLevel>,
     systems: Cache<Cached<AISystem>>,
     versions: Cache<Cached<ModelVersion>>,
-    approvals: Cache<CachedApproval>,
+    approvals: Cache<Cached<Approval>>,
     assessments: Cache<CachedAssessment>,
     clearances: Cache<Clearance>,
     sidecars: Cache<TrustedSidecar>,

@@ -12,18 +12,15 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::{
-    events::{Event, EventType},
-    reflector::ObjectRef,
-};
+use kube::runtime::events::{Event, EventType};
 
 use super::{
     by_namespace::ByNamespace,
-    index::{CachedApproval, NamespaceFacts},
+    index::{Cached, NamespaceFacts},
     status::Statuses,
 };
 use crate::{
-    api::{Approval, ApprovalStatus, ConditionState, Decision},
+    api::{Approval, ConditionState, Decision, condition_states},
     policy::approver_of,
     truncate::{note, plain},
 };
@@ -49,16 +46,18 @@ impl Objections {
     /// The Events about the decisions that begin to count with `statuses`.
     pub fn begun(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> Vec<Announcement> {
         let mut pending = self.0.take(namespace);
-        let counted_before = |approval: &CachedApproval| {
-            let state = |s: &ConditionState| s.type_ == "Counted" && s.status == "True";
-            approval.status.as_ref().is_some_and(|status| status.conditions.iter().any(state))
+        let counted_before = |approval: &Cached<Approval>| {
+            approval.status.as_ref().is_some_and(|status| is_counted(&status.conditions))
         };
         pending.retain(|name| facts.approvals.get(name).is_some_and(|approval| !counted_before(approval)));
-        let begins = |approval: &&CachedApproval| {
+        let begins = |approval: &&Cached<Approval>| {
             approval.spec.decision.withholds()
                 && !counted_before(approval)
                 && !pending.contains(&approval.name)
-                && statuses.approvals.get(&approval.name).is_some_and(counts)
+                && statuses
+                    .approvals
+                    .get(&approval.name)
+                    .is_some_and(|status| is_counted(&condition_states(&status.conditions)))
         };
         let begun: Vec<_> =
             facts.approvals.values().map(AsRef::as_ref).filter(begins).take(AT_ONCE).collect();
@@ -79,8 +78,8 @@ impl Objections {
     }
 }
 
-fn counts(status: &ApprovalStatus) -> bool {
-    status.conditions.iter().any(|condition| condition.type_ == "Counted" && condition.status == "True")
+fn is_counted(conditions: &[ConditionState]) -> bool {
+    conditions.iter().any(|condition| condition.type_ == "Counted" && condition.status == "True")
 }
 
 /// The versions that the decision names or whose digest it contains, at most [`VERSIONS`], and the system.
@@ -88,7 +87,7 @@ fn subjects(
     namespace: &str,
     facts: &NamespaceFacts,
     statuses: &Statuses,
-    approval: &CachedApproval,
+    approval: &Cached<Approval>,
 ) -> Vec<ObjectReference> {
     let spec = &approval.spec;
     let is_subject = |name: &str| {
@@ -100,7 +99,7 @@ fn subjects(
     versions.chain(facts.systems.get(&spec.system).map(|system| system.reference(namespace))).collect()
 }
 
-fn event(namespace: &str, facts: &NamespaceFacts, approval: &CachedApproval) -> Event {
+fn event(namespace: &str, facts: &NamespaceFacts, approval: &Cached<Approval>) -> Event {
     let spec = &approval.spec;
     let (reason, done, action) = if spec.decision == Decision::Revoke {
         ("Revoked", "revoked", "Revoke")
@@ -113,14 +112,12 @@ fn event(namespace: &str, facts: &NamespaceFacts, approval: &CachedApproval) -> 
     let version = &spec.model_version;
     let what = format!("{version} was {done} by {who} as {}{why}", spec.role);
     let next = format!("; see: kubectl assent explain modelversion/{version} -n {namespace}");
-    let mut about = ObjectRef::<Approval>::new(&approval.name).within(namespace);
-    about.extra.uid.clone_from(&approval.uid);
     Event {
         type_: EventType::Warning,
         reason: reason.to_owned(),
         note: Some(note(plain(&what).into_owned(), &next)),
         action: action.to_owned(),
         // Without the related object, two decisions with equal notes would be one Event.
-        secondary: Some(about.into()),
+        secondary: Some(approval.reference(namespace)),
     }
 }

@@ -17,12 +17,12 @@ use std::{
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
-    index::{Cached, CachedApproval, CachedAssessment, NamespaceFacts},
+    index::{Cached, CachedAssessment, NamespaceFacts},
     notice::Notice,
 };
 use crate::{
     api::{
-        AISystem, AISystemStatus, ApprovalStatus, Approver, AssessmentSpec, AssessmentStatus,
+        AISystem, AISystemStatus, Approval, ApprovalStatus, Approver, AssessmentSpec, AssessmentStatus,
         AttestedAssessment, CLEARANCE_EXPIRING, Condition, ConditionState, Conditions, CountedApproval,
         Decision, Digest, ModelVersion, ModelVersionStatus, OverdueAction, REVIEWS_OVERDUE,
         RequirementStatus, RiskLevel, RiskLevelStatus, TrustedSidecar, TrustedSidecarStatus, VersionSummary,
@@ -263,7 +263,7 @@ fn counted_approval(facts: &NamespaceFacts, name: &str) -> Option<CountedApprova
 }
 
 /// The end of an approval: its own `notAfter`, or the end of the level's validity if that is earlier.
-fn end_of(facts: &NamespaceFacts, approval: &CachedApproval, approver: &Approver) -> Option<Time> {
+fn end_of(facts: &NamespaceFacts, approval: &Cached<Approval>, approver: &Approver) -> Option<Time> {
     let level = facts.levels.get(&facts.systems.get(&approval.spec.system)?.spec.risk_level)?;
     let statement = RecordedDecision::by(Cow::Borrowed(approver), approval)
         .filter(|s| s.decision == Decision::Approve)?;
@@ -383,13 +383,8 @@ fn system_content<'a>(
     ConditionContent { cleared, stalled, decommissioned, reason, message, defect: None }
 }
 
-/// The states of the conditions of a whole status, if there is one.
-fn states(conditions: Option<&Conditions>) -> Box<[ConditionState]> {
-    condition_states(conditions.map_or(&[], Vec::as_slice))
-}
-
 fn of_approval(
-    approval: &CachedApproval,
+    approval: &Cached<Approval>,
     facts: &NamespaceFacts,
     judged: &BTreeMap<&str, Judged>,
     now: Timestamp,
@@ -416,7 +411,7 @@ fn of_approval(
 
 /// The reason and message of the `Counted` condition of a decision.
 fn effect(
-    approval: &CachedApproval,
+    approval: &Cached<Approval>,
     not_signed: Option<&NotSigned>,
     facts: &NamespaceFacts,
     judged: &BTreeMap<&str, Judged>,
@@ -484,7 +479,7 @@ fn effect(
 
 /// The reason and message of the `Counted` condition of a decision about assessments.
 fn attestation(
-    approval: &CachedApproval,
+    approval: &Cached<Approval>,
     not_signed: Option<&NotSigned>,
     facts: &NamespaceFacts,
 ) -> (&'static str, String) {
@@ -567,7 +562,7 @@ fn of_assessment(
 /// The effect of a decision on other versions with the same content. `None` if the decision counts for the version that
 /// it names, or for no version.
 fn effect_elsewhere(
-    approval: &CachedApproval,
+    approval: &Cached<Approval>,
     judged: &BTreeMap<&str, Judged>,
 ) -> Option<(&'static str, String)> {
     let decision = &approval.name;
@@ -580,6 +575,11 @@ fn effect_elsewhere(
     let more = if names.len() > 1 { format!(" and {} more", names.len() - 1) } else { String::new() };
     let message = format!("it has effect on {first}{more}, with the same content");
     Some((ApprovalEffect::Counted.code(), message))
+}
+
+/// The states of the conditions of a whole status, if there is one.
+fn states(conditions: Option<&Conditions>) -> Box<[ConditionState]> {
+    condition_states(conditions.map_or(&[], Vec::as_slice))
 }
 
 /// The status of a level that `systems` systems name, with `running_pods` pods.

@@ -23,7 +23,7 @@ use crate::{
     api::{
         AISystemSpec, AISystemStatus, Attribution, CLEARANCE_NAME, Clearance, ClearanceSpec, Container,
         Decommission, EnvVar, Governance, ImagePolicy, Mode, ModelVersionSpec, OnLoss, PodCount, Requirement,
-        RiskLevel, RiskLevelSpec, Runtime, Scope, Trusted,
+        RiskLevel, RiskLevelSpec, Runtime, Scope, Text, Trusted,
     },
     policy::{ClusterVariable, Requirements},
 };
@@ -46,6 +46,7 @@ fn cached<K: HasSpec + HasStatus<Status: Serialize + Slim>>(
     let (name, attribution) = (name.to_owned(), Attribution::default());
     Arc::new(Cached {
         name,
+        namespace: Text::default(),
         uid: None,
         generation: None,
         created,

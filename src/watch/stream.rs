@@ -25,8 +25,8 @@ const BACKOFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(
 /// The time without an error after which the back-off starts from its minimum again.
 const RESET_AFTER: Duration = Duration::from_mins(1);
 
-/// The number of objects in a page of a list. While a page is parsed, all its objects are in memory. With the default of
-/// 500, the gaps that the pages leave in the memory are several times larger.
+/// The number of objects in a page of a list. While the operator parses a page, all objects of the page are in memory.
+/// The default of kube is 500.
 const PAGE: u32 = 100;
 
 /// Watches all objects of a kind. The stream never ends. After an error, the watch restarts by itself.

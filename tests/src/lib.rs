@@ -55,7 +55,7 @@ pub use kubeconfig::Account;
 pub use node::{NAME as NODE, Node, PORT, Running};
 pub use people::Person;
 pub use process::Process;
-pub use scenario::{Scenario, container, digest, from_now, pod_spec};
+pub use scenario::{Scenario, container, digest, fairness_requirement, from_now, pod_spec};
 pub use wait::until;
 pub use watched::{Objects, Watched};
 pub use webhook::Webhook;

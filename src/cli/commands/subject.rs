@@ -97,15 +97,8 @@ fn found<'a>(
     prefix: &str,
     (namespace, flags): (&str, &str),
 ) -> Result<&'a DecisionSubject> {
-    let hex = prefix.strip_prefix("sha256:").unwrap_or(prefix);
-    let begins = |subject: &&DecisionSubject| {
-        subject
-            .spec
-            .subject_digest
-            .to_string()
-            .strip_prefix("sha256:")
-            .is_some_and(|all| all.starts_with(hex))
-    };
+    let digest = format!("sha256:{}", prefix.strip_prefix("sha256:").unwrap_or(prefix));
+    let begins = |subject: &&DecisionSubject| subject.spec.subject_digest.to_string().starts_with(&digest);
     let matches: Vec<_> = subjects.iter().filter(begins).collect();
     match matches[..] {
         [subject] => Ok(subject),

@@ -6,7 +6,7 @@
 
 use anyhow::{Result, ensure};
 use assent::api::Digest;
-use assent_tests::{ControlPlane, Person, Scenario, container, from_now};
+use assent_tests::{ControlPlane, Person, Scenario, container, fairness_requirement, from_now};
 use serde_json::{Value, json};
 
 use crate::outage::{sleep_past, stage};
@@ -17,16 +17,10 @@ use Person::{Admin, Alice, Dev};
 async fn scene<'a>(cluster: &'a ControlPlane, name: &str, max_age: &str) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "limited").await?;
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": scene.namespace },
-        "spec": { "onLoss": { "gracePeriodSeconds": 10 }, "assessments": [requirement(max_age)] } });
+        "spec": { "onLoss": { "gracePeriodSeconds": 10 }, "assessments": [fairness_requirement(max_age)] } });
     scene.apply(Admin, &level).await?;
     scene.apply(Admin, &scene.system(&scene.namespace)).await?;
     Ok(scene)
-}
-
-pub fn requirement(max_age: &str) -> Value {
-    json!({ "name": "fairness-sex", "kind": "Fairness", "metric": "demographic_parity_difference", "slice": "sex",
-        "comparator": "AtMost", "threshold": "0.05", "minSamples": 100, "maxErrorRate": "0", "maxAge": max_age,
-        "role": "risk-officer", "independent": true })
 }
 
 /// Waits until an assessment has this reason of its condition `Counted`. Returns the message.

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use assent_tests::{ControlPlane, Output, Person, Scenario, binaries, container, from_now};
+use assent_tests::{
+    ControlPlane, Output, Person, Scenario, binaries, container, fairness_requirement, from_now,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-use crate::assessments::requirement;
 
 use Person::{Admin, Alice, Dev};
 
@@ -318,7 +318,7 @@ pub async fn a_result_counts_while_the_role_lists_the_key_that_signed_it(
 ) -> Result<()> {
     let signing = Signing::new(cluster, "signed-result", &["erin"]).await?;
     let scene = &signing.scene;
-    let mut required = requirement("24h");
+    let mut required = fairness_requirement("24h");
     required["role"] = json!(signing.role);
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": scene.namespace },
         "spec": { "assessments": [required] } });

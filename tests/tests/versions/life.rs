@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use assent_tests::{Person, Scenario, container, from_now, until};
+use assent_tests::{Person, Scenario, container, fairness_requirement, from_now, until};
 use k8s_openapi::jiff::{Timestamp, ToSpan};
 use serde_json::json;
 
@@ -79,9 +79,7 @@ pub async fn evidence(stage: &Stage) -> Result<()> {
     let scene = Scenario::new(&stage.cluster, "evidence", "limited").await?;
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": "evidence" },
         "spec": {
-            "assessments": [{ "name": "fairness-sex", "kind": "Fairness", "metric": "demographic_parity_difference",
-                "slice": "sex", "comparator": "AtMost", "threshold": "0.05", "minSamples": 100, "maxErrorRate": "0",
-                "maxAge": "24h", "role": "risk-officer" }],
+            "assessments": [fairness_requirement("24h")],
             "requirements": [{ "name": "purpose", "expression": "system.spec.purpose.size() > 0",
                 "message": "The purpose is missing." }] } });
     scene.apply(Person::Admin, &level).await?;
