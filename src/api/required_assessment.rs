@@ -65,8 +65,9 @@ pub struct RequiredAssessment {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub role: String,
 
-    /// Whether signatures by owners of the system, and by authors of the version or the system, do not count. Before
-    /// Kubernetes 1.36 authors are not known, and their signatures count. Default: false. Example: `true`.
+    /// Whether an independent person must sign: not an owner of the system, nor an author of the version or the system.
+    /// With only other signatures, a good result is inconclusive, and a bad one fails. Before Kubernetes 1.36, authors
+    /// are not known, and their signatures count. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub independent: bool,
 

@@ -68,7 +68,7 @@ impl ReviewDates {
 }
 
 impl RequiredReview {
-    /// Whether an overdue review withholds the versions of the system. Then approvers sign the dates of the reviews.
+    /// Whether an overdue review withholds the versions of the system. If so, the signed content includes the review dates.
     pub(crate) fn withholds(&self) -> bool {
         self.overdue == OverdueAction::Withhold
     }

@@ -8,7 +8,7 @@ pub(crate) enum Action {
     /// Remove the gate. The text names the cleared version. It is `None` if the namespace does not govern the pod.
     Release(Option<String>),
     Stop(Step),
-    /// Delete a gated pod, so that its controller creates a pod of the current revision.
+    /// Delete a gated pod of an old revision, so that its `StatefulSet` creates a pod of the new one.
     Replace,
     /// Set the `activeDeadlineSeconds` of the pod.
     Bound(i64),

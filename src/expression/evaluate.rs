@@ -1,6 +1,6 @@
 //! Evaluates an expression within a budget of steps.
 //!
-//! Each visit of a node is a step. Operators and functions on texts and lists charge more steps. If the budget is used
+//! Each visit of a node is a step. Work on texts and comparisons of list elements charge more steps. If the budget is used
 //! up, the evaluation ends at once. No operator can absorb this failure.
 
 use super::{

@@ -65,7 +65,7 @@ pub enum ResultEffect {
     Expired(Timestamp),
     /// The result does not show whether the threshold is met.
     Inconclusive(Inconclusive),
-    /// The value does not meet the threshold.
+    /// The compared value does not meet the threshold.
     Failed,
 }
 
@@ -135,7 +135,7 @@ pub enum Inconclusive {
         /// The largest allowed share.
         most: Decimal,
     },
-    /// The result has no interval of the required confidence level.
+    /// The result has no interval of the required confidence level or a higher one.
     NoInterval {
         /// The required confidence level.
         level: Decimal,

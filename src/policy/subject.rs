@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  form 1   namespace, system, purpose, level, jurisdictions, version
-//!  form 2   the fields of form 1, "form": 2, and the documents that the level requires, each by its digest
+//!  form 2   the fields of form 1, "form": 2, and the documents that the level requires, each by its digest, or else its address
 //!  both     the hosted models; the risks that the level requires, and the dates of reviews that withhold
 //! ```
 //!

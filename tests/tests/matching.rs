@@ -453,7 +453,7 @@ fn case(rng: &mut fastrand::Rng, runtimes: &[Value], changes: &mut Changes) -> C
     Case { pod, system, field, injected }
 }
 
-/// Annotations that hold a pod, and annotations with similar names that do not hold it.
+/// Annotations that hold a pod, and others that do not hold it, most with similar names.
 const ANNOTATIONS: [&str; 6] = [
     "cdi.k8s.io/gpu",
     "io.kubernetes.cri-o.Devices",

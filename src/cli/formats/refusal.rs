@@ -1,4 +1,4 @@
-//! The reasons why a result file is not read. Each states what is wrong, where, and the next option or command.
+//! The reasons why a result file is not read. Each states what is wrong and where. Many also state the next step.
 
 use super::{Format, decimal::Decimal, json::JsonError, text::shortened};
 use crate::cli::render::shell;
@@ -14,7 +14,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The option or the command that helps, as a sentence.
+    /// The next step that helps, as a sentence. `None` if none is known.
     pub fn next(&self) -> Option<String> {
         self.problem.next(&self.file)
     }
@@ -207,7 +207,7 @@ impl Problem {
         Self::Field { at: shortened(&at.into(), 256), why: why.into() }
     }
 
-    /// The option or the command that helps, as a sentence.
+    /// The next step that helps, as a sentence. `None` if none is known.
     pub fn next(&self, file: &str) -> Option<String> {
         let file = shell_word(file);
         Some(match self {

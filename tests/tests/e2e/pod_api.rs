@@ -1,5 +1,5 @@
-//! Every request of the API that writes a pod. Only the operator may change the guarded fields of a governed pod: the
-//! system, the gate, the images and the annotations of Assent. No request may block the release or deletion of a pod.
+//! Every request of the API that writes a pod. Nobody may change the system and the images of a governed pod. Only the operator
+//! may change the gate, the held label and the annotations of Assent. No request may block the release or deletion of a pod.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

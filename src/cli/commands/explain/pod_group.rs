@@ -80,7 +80,8 @@ pub struct Refusal {
 pub struct PodGroups {
     pub groups: Vec<PodGroup>,
     pub refusals: Vec<Refusal>,
-    /// The systems that the target names, even if they have no pods.
+    /// The system that is the target, or the systems with a version that has the target image, even if they have no
+    /// pods.
     pub asked: BTreeSet<String>,
 }
 

@@ -57,9 +57,9 @@ pub struct Violation {
     pub object: String,
     /// The namespace and the version.
     pub subject: (String, String),
-    /// The start of the relevant period.
+    /// The start of the period that the story covers.
     pub from: Timestamp,
-    /// The end of the relevant period.
+    /// The end of the period that the story covers.
     pub to: Timestamp,
     /// The description of the violation, for the output.
     pub says: String,
@@ -80,7 +80,7 @@ pub struct Figures {
     pub slowest_stop: u64,
     /// The number of Approvals with any decision: Approve, Reject or Revoke.
     pub decisions: usize,
-    /// The number of changes of the leader.
+    /// The number of periods of leadership, including the first.
     pub leaders: usize,
 }
 
