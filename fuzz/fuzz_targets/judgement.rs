@@ -47,6 +47,7 @@ fuzz_target!(|data: &[u8]| {
             statements,
             assessments: Vec::new(),
             unmet: Vec::new(),
+            holds: Vec::new(),
             certified: SignedCertifications::default(),
         }
     };

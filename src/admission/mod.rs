@@ -20,6 +20,9 @@
 //!  Approval   ─► assent-approval-stamp       (mutating) the approver is the user of the request
 //!             ─► assent-approvals            only with a permission for the role, immutable, not deleted
 //!  Assessment ─► assent-assessments          not performed in the future, immutable, not deleted
+//!  Incident, IncidentNote ─► assent-incident-stamp, assent-incidentnote-stamp   (mutating) the author is the user
+//!                         ─► assent-incidents, assent-incidentnotes   a hold only with a permission, immutable,
+//!                                                                     not deleted
 //!  ModelVersion ─► assent-modelversions      immutable
 //!  AISystem   ─► assent-aisystems            only with a permission for the level, not deleted after its decommission
 //!  RiskLevel  ─► assent-risklevels           not deleted while in use

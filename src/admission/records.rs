@@ -1,4 +1,5 @@
-//! Policies on the objects that people write. The policies restrict the users and the changes.
+//! Policies on the objects of Assent and on namespaces. They restrict the users and the changes, and set the authors of
+//! decisions, incidents and notes.
 
 use super::{
     Operator, PolicyObject,
@@ -7,10 +8,14 @@ use super::{
 use crate::api::{self, GROUP, MODE_LABEL, Mode, SCOPE_LABEL};
 
 pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
-    let parts = [
-        stamp(),
+    let parts = vec![
+        stamp("approval", &["approvals"], "approver", "!has(object.spec.signature)"),
+        stamp("incident", &["incidents"], "openedBy", "true"),
+        stamp("incidentnote", &["incidentnotes"], "by", "true"),
         approvals(),
         assessments(),
+        incidents(),
+        incident_notes(),
         model_versions(),
         systems(),
         risk_levels(),
@@ -41,28 +46,106 @@ const CLEANERS: &str = "['system:serviceaccount:kube-system:namespace-controller
 const NAMESPACE_CONTROLLER: &str =
     "['system:serviceaccount:kube-system:namespace-controller', 'system:kube-controller-manager']";
 
-/// Sets the approver to the user of the request, as the API server authenticated them.
-fn stamp() -> [PolicyObject; 2] {
-    let scope = MatchScope { resources: &["approvals"], operations: &["CREATE"], ..RECORDS };
-    let conditions = [("unsigned", "!has(object.spec.approver) && !has(object.spec.signature)".to_owned())];
+/// Sets the person in `field` to the user of the request, as the API server authenticated them.
+fn stamp(kind: &str, resource: &'static [&'static str], field: &str, condition: &str) -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: resource, operations: &["CREATE"], ..RECORDS };
+    let conditions = [("unsigned", format!("!has(object.spec.{field}) && {condition}"))];
     // `uid` is absent under impersonation, and if the authenticator provides none.
-    let patch = "[JSONPatch{op: 'add', path: '/spec/approver', value: Object.spec.approver{
+    let patch = format!(
+        "[JSONPatch{{op: 'add', path: '/spec/{field}', value: Object.spec.{field}{{
   user: request.userInfo.username,
   groups: request.userInfo.?groups.orValue([]),
-  uid: request.userInfo.?uid.orValue('')}}]";
-    mutating("assent-approval-stamp", &scope, &conditions, patch.to_owned(), "Never")
+  uid: request.userInfo.?uid.orValue('')}}}}]"
+    );
+    mutating(&format!("assent-{kind}-stamp"), &scope, &conditions, patch, "Never")
+}
+
+/// Whether the person in `field` is the user of the request.
+fn is_requester(field: &str) -> String {
+    format!(
+        "object.spec.?{field}.?user.orValue('') == request.userInfo.username && object.spec.?{field}.?groups.orValue([]) == request.userInfo.?groups.orValue([]) && object.spec.?{field}.?uid.orValue('') == request.userInfo.?uid.orValue('')"
+    )
+}
+
+/// A CEL rule that applies to one operation.
+fn on(operation: &str, rule: &str) -> String {
+    format!("request.operation != '{operation}' || ({rule})")
+}
+
+/// The rules for a record that nobody may change or delete.
+fn final_record(kind: &str, instead: &str) -> [Rule; 3] {
+    [
+        Rule {
+            // The schema contains this rule too. The policy also works if a user edits the schema.
+            holds: on("UPDATE", "object.spec == oldObject.spec"),
+            else_say: format!("'{kind} ' + oldObject.metadata.name + ' is final: {instead}'"),
+        },
+        Rule {
+            // The deletion of an owner would also delete the record.
+            holds:
+                "request.operation == 'DELETE' || object.metadata.?ownerReferences.orValue([]).size() == 0"
+                    .to_owned(),
+            else_say: format!(
+                "'the {kind} must have no ownerReferences: it stays when its system is deleted'"
+            ),
+        },
+        Rule {
+            holds: on("DELETE", &format!("request.userInfo.username in {CLEANERS}")),
+            else_say: format!(
+                "'{kind} ' + oldObject.metadata.name + ' is part of the record and cannot be deleted: {instead}'"
+            ),
+        },
+    ]
+}
+
+/// Lets any account with the permission to create an incident open it. A hold needs one more permission, because it stops
+/// a system. Nobody changes an incident, so nobody extends or ends a hold with an edit.
+fn incidents() -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["incidents"], ..RECORDS };
+    let mut rules = vec![
+        Rule {
+            holds: on("CREATE", &is_requester("openedBy")),
+            else_say: "has(object.spec.openedBy) ? 'spec.openedBy must be the user of the request, ' + request.userInfo.username + ': leave spec.openedBy out, the API server or kubectl assent fills it in'
+: 'spec.openedBy is missing, and this API server does not fill it in (Kubernetes before 1.36): use kubectl assent ' + (object.spec.?effect.orValue('None') == 'Hold' ? 'pause ' : 'incident open ') + object.spec.system + ' -n ' + request.namespace".to_owned(),
+        },
+        Rule {
+            holds: on("CREATE", &format!("object.spec.?effect.orValue('None') != 'Hold' || authorizer.group('{GROUP}').resource('aisystems').namespace(request.namespace).name(object.spec.system).check('hold').allowed()")),
+            else_say: "'user ' + request.userInfo.username + ' may not hold AI system ' + object.spec.system + ': open the incident without a hold (effect: None), or ask for the verb hold on aisystems.assent.dev/' + object.spec.system".to_owned(),
+        },
+        Rule {
+            // The API server's time has whole seconds.
+            holds: on("CREATE", "!has(object.spec.awareAt) || timestamp(object.spec.awareAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
+            else_say: "'spec.awareAt ' + string(object.spec.awareAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': state the time at which the organisation became aware'".to_owned(),
+        },
+        Rule {
+            holds: on("CREATE", "!has(object.spec.occurredAt) || (has(object.spec.awareAt) ? timestamp(object.spec.occurredAt) <= timestamp(object.spec.awareAt) : timestamp(object.spec.occurredAt) < timestamp(object.metadata.creationTimestamp) + duration('1s'))"),
+            else_say: "'spec.occurredAt ' + string(object.spec.occurredAt) + ' is later than the time of awareness: correct one of the two'".to_owned(),
+        },
+    ];
+    rules.extend(final_record("incident", "add an IncidentNote"));
+    validating("assent-incidents", Answer::Refuse, &scope, &[], &[], rules)
+}
+
+fn incident_notes() -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["incidentnotes"], ..RECORDS };
+    let mut rules = vec![Rule {
+        holds: on("CREATE", &is_requester("by")),
+        else_say: "has(object.spec.by) ? 'spec.by must be the user of the request, ' + request.userInfo.username + ': leave spec.by out, the API server or kubectl assent fills it in'
+: 'spec.by is missing, and this API server does not fill it in (Kubernetes before 1.36): use kubectl assent incident note ' + object.spec.incident + ' -n ' + request.namespace".to_owned(),
+    }];
+    rules.extend(final_record("note", "add another IncidentNote"));
+    validating("assent-incidentnotes", Answer::Refuse, &scope, &[], &[], rules)
 }
 
 fn approvals() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["approvals"], ..RECORDS };
-    let on = |operation: &str, rule: &str| format!("request.operation != '{operation}' || ({rule})");
     // The operator verifies signed decisions. Their approver is the signer, not the user of the request.
     let on_create = |rule: &str| on("CREATE", &format!("has(object.spec.signature) || ({rule})"));
     let rules = vec![
         Rule {
-            holds: on_create("object.spec.?approver.?user.orValue('') == request.userInfo.username && object.spec.?approver.?groups.orValue([]) == request.userInfo.?groups.orValue([]) && object.spec.?approver.?uid.orValue('') == request.userInfo.?uid.orValue('')"),
+            holds: on_create(&is_requester("approver")),
             else_say: "has(object.spec.approver) ? 'spec.approver must be the user of the request, ' + request.userInfo.username + ': leave spec.approver out, the API server or kubectl assent fills it in'
-: 'spec.approver is missing, and this API server does not fill it in (Kubernetes before 1.36): use kubectl assent approve ' + object.spec.system + ' -n ' + request.namespace".to_owned(),
+: 'spec.approver is missing, and this API server does not fill it in (Kubernetes before 1.36): use kubectl assent ' + object.spec.decision.lowerAscii() + ' ' + object.spec.system + ' -n ' + request.namespace".to_owned(),
         },
         Rule {
             holds: on_create("!request.userInfo.username.startsWith('system:')"),
@@ -78,9 +161,9 @@ fn approvals() -> [PolicyObject; 2] {
             else_say: "'spec.notAfter ' + string(object.spec.notAfter) + ' is in the past: choose a later time'".to_owned(),
         },
         Rule {
-            // An approval with a future date could be kept and used to lift a later revocation. Every other decision
-            // may have any date. The API server's time has whole seconds.
-            holds: on("CREATE", "!has(object.spec.signature) || object.spec.decision != 'Approve' || timestamp(object.spec.signature.signedAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
+            // An approval with a future date could be kept and used to lift a later revocation, and a decision to resume
+            // to lift a later hold. Every other decision may have any date. The API server's time has whole seconds.
+            holds: on("CREATE", "!has(object.spec.signature) || !(object.spec.decision in ['Approve', 'Resume']) || timestamp(object.spec.signature.signedAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
             else_say: "'spec.signature.signedAt ' + string(object.spec.signature.signedAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': apply it after that time, or correct the clock of the signing machine and sign again'".to_owned(),
         },
         Rule {
@@ -89,7 +172,7 @@ fn approvals() -> [PolicyObject; 2] {
             else_say: "'approval ' + oldObject.metadata.name + ' is final: create another Approval'".to_owned(),
         },
         Rule {
-            holds: on("CREATE", "object.spec.decision in ['Approve', 'Attest'] || object.spec.?reason.orValue('') != ''"),
+            holds: on("CREATE", "object.spec.decision in ['Approve', 'Attest', 'Resume'] || object.spec.?reason.orValue('') != ''"),
             else_say: "'spec.reason is missing: give a reason for the decision ' + object.spec.decision".to_owned(),
         },
         Rule {
@@ -109,29 +192,15 @@ fn approvals() -> [PolicyObject; 2] {
 /// Lets any account record results, but not change them. Only the signature of a person makes the results count.
 fn assessments() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["assessments"], ..RECORDS };
-    let on = |operation: &str, rule: &str| format!("request.operation != '{operation}' || ({rule})");
-    let rules = vec![
+    let mut rules = vec![
         Rule {
             // A result with a future date would stay the newest result, and hide later results. The API server's time
             // has whole seconds.
             holds: on("CREATE", "timestamp(object.spec.performedAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
             else_say: "'spec.performedAt ' + string(object.spec.performedAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': state the time at which the assessment was performed'".to_owned(),
         },
-        Rule {
-            // The schema contains this rule too. The policy also works if a user edits the schema.
-            holds: on("UPDATE", "object.spec == oldObject.spec"),
-            else_say: "'assessment ' + oldObject.metadata.name + ' is final: record another Assessment with the new results'".to_owned(),
-        },
-        Rule {
-            // The deletion of an owner would also delete a bad result.
-            holds: "request.operation == 'DELETE' || object.metadata.?ownerReferences.orValue([]).size() == 0".to_owned(),
-            else_say: "'an assessment must have no ownerReferences: it stays when its system is deleted'".to_owned(),
-        },
-        Rule {
-            holds: on("DELETE", &format!("request.userInfo.username in {CLEANERS}")),
-            else_say: "'assessment ' + oldObject.metadata.name + ' is part of the record and cannot be deleted: record a newer result'".to_owned(),
-        },
     ];
+    rules.extend(final_record("assessment", "record another Assessment with the new results"));
     validating("assent-assessments", Answer::Refuse, &scope, &[], &[], rules)
 }
 
@@ -269,6 +338,7 @@ fn operator_only(operator: &Operator) -> [PolicyObject; 2] {
             "modelversions/status",
             "approvals/status",
             "assessments/status",
+            "incidents/status",
         ],
         ..RECORDS
     };

@@ -98,6 +98,7 @@ fn risk_level() -> [PolicyObject; 2] {
         "approvals",
         "separationOfDuties",
         "validity",
+        "incidents",
         "assessments",
         "requirements",
         "risks",

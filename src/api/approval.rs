@@ -43,6 +43,8 @@ use super::{AssessmentSpec, Conditions, Digest, Text, conditions_schema};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self == oldSelf", "an approval is final: create another Approval"))]
 #[x_kube(validation = ("(self.decision == 'Attest') == (has(self.assessments) && self.assessments.size() > 0)", "the decision Attest, and no other decision, must name assessments"))]
+#[x_kube(validation = ("(self.decision == 'Resume') == has(self.incident)", "the decision Resume, and no other decision, must name an incident"))]
+#[x_kube(validation = ("self.decision != 'Resume' || !has(self.notAfter)", "the decision Resume has no end"))]
 #[x_kube(validation = ("self.decision != 'Attest' || !has(self.notAfter)", "the decision Attest has no end: the risk level sets the maximum age of results"))]
 #[x_kube(validation = ("!has(self.signature) || !has(self.approver)", "the key of the signature names the approver: leave spec.approver out"))]
 pub struct ApprovalSpec {
@@ -61,8 +63,8 @@ pub struct ApprovalSpec {
     /// Decision of the person. `Approve`: the person approves the version in the role. `Reject`: the version may not
     /// run until the same user approves it in the same role. A rejection counts only in a role that the risk level
     /// requires, or in any role if the level requires none. `Revoke`: all earlier approvals are void, so every required
-    /// role must approve again. `Attest`: the results in `assessments` count, whether they are good or bad.
-    /// Example: `Approve`.
+    /// role must approve again. `Attest`: the results in `assessments` count, whether they are good or bad. `Resume`: the
+    /// version may run again after the incident in `incident` held it. Example: `Approve`.
     pub decision: Decision,
 
     /// Role in which the person decides. An unsigned decision needs the RBAC verb `approve` on
@@ -75,6 +77,11 @@ pub struct ApprovalSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub assessments: Vec<AttestedAssessment>,
+
+    /// Incident whose hold the person lifts for this content. Required for `Resume`, and not allowed for other
+    /// decisions. Default: none. Example: `{ name: credit-scorer-7f3k2, digest: sha256:… }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<ResumedIncident>,
 
     /// Reason for the decision, in the words of the person. Required for `Reject` and `Revoke`. Default: none.
     /// Example: `Impact assessment and test reports reviewed`.
@@ -145,12 +152,25 @@ pub enum Decision {
     Revoke,
     /// The named assessments count as evidence. This decision neither clears nor withholds a version by itself.
     Attest,
+    /// The named incident no longer holds the version. This decision does not clear a version by itself.
+    Resume,
 }
 
 impl Decision {
     /// Whether the decision by itself withholds a version.
     pub const fn withholds(self) -> bool {
         matches!(self, Self::Reject | Self::Revoke)
+    }
+
+    /// Whether the decision is about the version itself. The other decisions are about assessments or incidents.
+    pub const fn is_about_version(self) -> bool {
+        matches!(self, Self::Approve | Self::Reject | Self::Revoke)
+    }
+
+    /// Whether the decision lets a version run. Such a decision counts from the time of its signature, and only while its
+    /// key belongs to the role.
+    pub const fn permits(self) -> bool {
+        matches!(self, Self::Approve | Self::Resume)
     }
 }
 
@@ -171,6 +191,18 @@ pub struct AttestedAssessment {
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
     /// Digest of the content of the `Assessment`, from its `status.digest`. The decision counts only for this content.
+    /// Example: `sha256:` and 64 hexadecimal digits.
+    pub digest: Digest,
+}
+
+/// An incident whose hold a person lifts.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResumedIncident {
+    /// Name of the `Incident` of this namespace. Example: `credit-scorer-7f3k2`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: Text,
+    /// Digest of the content of the `Incident`, from its `status.digest`. The decision counts only for this content.
     /// Example: `sha256:` and 64 hexadecimal digits.
     pub digest: Digest,
 }

@@ -11,6 +11,8 @@
 //!              level           │     ▲
 //!                              │     └────── Assessment
 //!                              │             results for one subject digest
+//!              Incident ◄── IncidentNote
+//!              hold of versions, which people resume with an Approval
 //!                              ▼ the operator compiles
 //!                          Clearance         system -> cleared runtimes, until when
 //!                          DecisionSubject   subject digest -> the content of the decisions
@@ -34,6 +36,8 @@ mod digest;
 mod duration;
 mod governance;
 mod hosted_model;
+mod incident;
+mod incident_note;
 mod model_version;
 mod required_assessment;
 mod requirement;
@@ -53,7 +57,8 @@ pub use ai_system::{
     SystemReference, VersionSummary,
 };
 pub use approval::{
-    Approval, ApprovalSpec, ApprovalStatus, Approver, AttestedAssessment, Decision, Signature,
+    Approval, ApprovalSpec, ApprovalStatus, Approver, AttestedAssessment, Decision, ResumedIncident,
+    Signature,
 };
 pub use approver_role::{ApproverKey, ApproverRole, ApproverRoleSpec};
 pub use assessment::{
@@ -70,6 +75,10 @@ pub use decision_subject::{DecisionSubject, DecisionSubjectSpec};
 pub use digest::{Digest, InvalidDigest};
 pub use governance::{Governance, MODE_LABEL, Mode, SCOPE_LABEL, Scope};
 pub use hosted_model::{Agreement, HostedModel, RequiredOfHostedModels};
+pub use incident::{
+    ConcernedVersion, HarmCriterion, Incident, IncidentEffect, IncidentRules, IncidentSpec, IncidentStatus,
+};
+pub use incident_note::{IncidentNote, IncidentNoteSpec, NoteType};
 pub use model_version::{
     Artifact, CountedApproval, Evidence, ModelVersion, ModelVersionSpec, ModelVersionStatus, Provenance,
     RequirementState, RequirementStatus,
@@ -151,6 +160,8 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         ModelVersion::crd(),
         Approval::crd(),
         Assessment::crd(),
+        Incident::crd(),
+        IncidentNote::crd(),
         Clearance::crd(),
         DecisionSubject::crd(),
         SystemHistory::crd(),

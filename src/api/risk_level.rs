@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Conditions, RequiredAssessment, RequiredOfHostedModels, RequiredReview, RequiredRisks, Requirement,
-    conditions_schema,
+    Conditions, IncidentRules, RequiredAssessment, RequiredOfHostedModels, RequiredReview, RequiredRisks,
+    Requirement, conditions_schema,
 };
 
 /// Requirements of a level of risk, as in the EU AI Act or in the scheme of the organisation.
@@ -134,6 +134,11 @@ pub struct RiskLevelSpec {
     /// Example: `{ mode: ScaleDown, gracePeriodSeconds: 300 }`.
     #[serde(default)]
     pub on_loss: OnLoss,
+
+    /// Rules for incidents of the systems of this level. Default: the roles in `approvals` resume a held version.
+    /// Example: `{ resume: [{ role: risk-officer, count: 2 }] }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incidents: Option<IncidentRules>,
 
     /// Controls of frameworks that this level helps to implement, as information for auditors. Default: none.
     /// Example: `[{ framework: ISO/IEC 42001, id: A.9.4 }]`.

@@ -356,6 +356,7 @@ pub const fn verb(decision: Decision) -> &'static str {
         Decision::Reject => "reject",
         Decision::Revoke => "revoke",
         Decision::Attest => "attest",
+        Decision::Resume => "resume",
     }
 }
 

@@ -10,7 +10,6 @@ use serde_json::json;
 use crate::{
     api::{Approval, Approver, Decision},
     cli::connect::system_record::SystemRecord,
-    policy::{ApproverRoles, ClusterObjects},
 };
 
 /// The current time in the tests.
@@ -31,12 +30,7 @@ pub fn record() -> SystemRecord {
         level: Some(serde_json::from_value(level).expect("a RiskLevel")),
         system: Some(serde_json::from_value(system).expect("an AISystem")),
         versions: [v2, v1].map(|v| serde_json::from_value(v).expect("a ModelVersion")).into(),
-        approvals: Vec::new(),
-        assessments: Vec::new(),
-        attestations: Vec::new(),
-        keys: ApproverRoles::new(),
-        labels: None,
-        cluster: ClusterObjects::default(),
+        ..SystemRecord::default()
     }
 }
 

@@ -9,6 +9,7 @@
 //!       ├─ assess ── formats
 //!       ├─ attest
 //!       ├─ decommission
+//!       ├─ pause, rollback, incident, resume ─ incident
 //!       ├─ status
 //!       ├─ status --as-if-enforced ─ dry_run
 //!       ├─ inventory
@@ -50,7 +51,9 @@ use commands::{
     capture,
     certify::{self, CertifyArgs},
     check::{self, FailOn},
-    completion, decommission, dry_run, explain, history, interactive,
+    completion, decommission, dry_run, explain, history,
+    incident::{self, IncidentCommand, PauseArgs, ResumeArgs, RollbackArgs},
+    interactive,
     inventory::{self, Images},
     offline_sign::{self, Detached, SshKey},
     resolve::Act,
@@ -233,6 +236,61 @@ enum Command {
   # Print the signature, to add it to the AISystem in Git
   kubectl assent certify chatbot --provider OpenAI --certification 'ISO/IEC 42001' --ssh-key ~/.ssh/id_ed25519 -o yaml")]
     Certify(CertifyArgs),
+    /// Hold a system or versions of it now, because of an incident
+    ///
+    /// Opens an incident. The held versions stop, and stay stopped until people resume them. Needs the permission to hold
+    /// the system. A hold is not a decision about the approvals: they stay.
+    #[command(after_help = "Examples:
+  # Hold every version, also later ones
+  kubectl assent pause credit-scorer --reason 'applicants over 60 are refused twice as often'
+
+  # Hold one version, and record the harm
+  kubectl assent pause credit-scorer --version v3 --reason 'drift alarm' --criterion FundamentalRights
+
+  # In a script
+  kubectl assent pause credit-scorer --reason 'drift alarm' --yes")]
+    Pause(PauseArgs),
+    /// Hold every version of a system except a cleared one, because of an incident
+    ///
+    /// Opens an incident. The named version must be cleared, and continues to run. Clears nothing.
+    #[command(after_help = "Examples:
+  # Return to the version before
+  kubectl assent rollback credit-scorer --to v2 --reason 'v3 refuses applicants over 60 twice as often'")]
+    Rollback(RollbackArgs),
+    /// Open, show and complete incidents
+    ///
+    /// An incident is an event that harmed people or could have harmed them. Nobody can edit or delete an incident or a
+    /// note. To hold versions, use pause or rollback.
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  # Open an incident that holds nothing
+  kubectl assent incident open credit-scorer --reason 'complaint 4711: refused without a reason'
+
+  # Add what people learned and did; these three types are needed before people can resume
+  kubectl assent incident note credit-scorer-x7k2p --type root-cause --text 'the data of March lacks applicants over 60'
+  kubectl assent incident note credit-scorer-x7k2p --type action --text 'trained again with complete data'
+  kubectl assent incident note credit-scorer-x7k2p --type verification --text 'parity by age is 0.97 in report FR-12'
+
+  # Show facts, notes, legal deadlines and state
+  kubectl assent incident show credit-scorer-x7k2p"
+    )]
+    Incident(IncidentCommand),
+    /// Sign that a held version may run again
+    ///
+    /// Shows the incident, its notes and the effect of your signature. The roles that the risk level names must sign, at
+    /// least one of them by a person who neither opened the incident nor noted an action. Resuming clears nothing: the
+    /// version also needs its approvals. Nobody can edit or delete the signature.
+    #[command(after_help = "Examples:
+  # Resume the only held version
+  kubectl assent resume credit-scorer
+
+  # Resume a given version in a given role
+  kubectl assent resume credit-scorer --version v3 --incident credit-scorer-x7k2p --role risk-officer
+
+  # Sign with an SSH key that the role lists, into a file for a pull request
+  kubectl assent resume credit-scorer --ssh-key ~/.ssh/id_ed25519 --to resume.yaml")]
+    Resume(ResumeArgs),
     /// End a system permanently, with date, reason and successor
     ///
     /// Shows the workloads that will stop, and the systems that depend on this system. Refuses if another system
@@ -638,6 +696,10 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Assess(args) => assess::assess(&connection.session().await?, &args).await,
         Command::Attest(args) => attest::attest(&connection.session().await?, &args).await,
         Command::Certify(args) => certify::certify(&connection.session().await?, &args).await,
+        Command::Pause(args) => incident::pause(&connection.session().await?, &args).await,
+        Command::Rollback(args) => incident::rollback(&connection.session().await?, &args).await,
+        Command::Incident(command) => incident::incident(&connection.session().await?, &command).await,
+        Command::Resume(args) => incident::resume(&connection.session().await?, &args).await,
         Command::Decommission { system, date, reason, successor, force, yes } => {
             let request = decommission::DecommissionRequest { system, date, reason, successor, force, yes };
             decommission::decommission(&connection.session().await?, request).await

@@ -24,8 +24,9 @@ use crate::{
     },
     expression::Budget,
     policy::{
-        self, Attestations, Authors, Capacity, Finding, Reason, RecordedAssessment, RequirementFacts,
-        ResultEffect, SignedCertifications, Subject, Verdict, applies_to, assessment_effects, judge,
+        self, Attestations, Authors, Capacity, Finding, HeldSubject, Incidents, Reason, RecordedAssessment,
+        RequirementFacts, ResultEffect, SignedCertifications, Subject, Verdict, applies_to,
+        assessment_effects, judge,
     },
 };
 
@@ -56,14 +57,12 @@ pub fn compile_within(
     facts: &NamespaceFacts,
     now: Timestamp,
 ) -> Compiled {
-    let evidence = Evidence::new(facts);
-    let certified = certified(facts);
+    let records = Records::new(facts);
     let mut budget = Budget::of_namespace();
     // Cleared versions come first. So a flood of versions with expensive expressions does not stop them.
     let (kept, others): (Vec<_>, Vec<_>) =
         facts.versions.values().map(AsRef::as_ref).partition(|version| was_cleared(facts, version));
-    let mut judge =
-        |version| judge_version(namespace, facts, (&evidence, &certified, &mut budget), version, now);
+    let mut judge = |version| judge_version(namespace, facts, (&records, &mut budget), version, now);
     let ordered = kept.into_iter().chain(others);
     let mut judged: BTreeMap<&str, Judged> =
         ordered.map(|version| (&*version.name, judge(version))).collect();
@@ -165,10 +164,32 @@ fn certified(facts: &NamespaceFacts) -> Certified<'_> {
     facts.systems.iter().map(|(name, system)| (&**name, signed(system))).collect()
 }
 
+/// The records of a namespace that the verdicts of several versions depend on.
+struct Records<'a> {
+    evidence: Evidence<'a>,
+    certified: Certified<'a>,
+    incidents: Incidents<'a>,
+}
+
+impl<'a> Records<'a> {
+    fn new(facts: &'a NamespaceFacts) -> Self {
+        Self { evidence: Evidence::new(facts), certified: certified(facts), incidents: incidents(facts) }
+    }
+}
+
+/// The incidents of a namespace with their notes and decisions.
+pub fn incidents(facts: &NamespaceFacts) -> Incidents<'_> {
+    let incidents = facts.incidents.values().filter_map(|incident| {
+        Some(((&*incident.name, incident.created?), &incident.spec, incident.digest.clone()))
+    });
+    let notes = facts.notes.values().filter_map(|note| Some((&note.spec, note.created?)));
+    Incidents::new(incidents, notes, facts.approvals.values().map(AsRef::as_ref), &facts.roles)
+}
+
 fn judge_version<'a>(
     namespace: &str,
     facts: &'a NamespaceFacts,
-    (evidence, certified, budget): (&Evidence<'a>, &Certified<'a>, &mut Budget),
+    (records, budget): (&Records<'a>, &mut Budget),
     version: &'a Cached<ModelVersion>,
     now: Timestamp,
 ) -> Judged {
@@ -187,7 +208,7 @@ fn judge_version<'a>(
             .filter(move |a| applies_to(&***a, &version.spec.system, &version.name, digests))
     });
     let statements = policy::statements(bearing.map(AsRef::as_ref), &facts.roles);
-    let assessments = evidence.of(digests.as_ref().map(|digests| &digests.signed));
+    let assessments = records.evidence.of(digests.as_ref().map(|digests| &digests.signed));
     let required = system.and_then(|system| Some((system, facts.requirements.get(&system.risk_level)?)));
     let results = required.map(|(system, requirements)| {
         let of_version = RequirementFacts {
@@ -203,6 +224,17 @@ fn judge_version<'a>(
         requirements.evaluate(&of_version, budget)
     });
     let unmet = results.map(|results| results.unmet);
+    let incidents = records.incidents.of(&version.spec.system);
+    let held = digests.as_ref().zip(system).zip(level).map(|((digests, system), level)| HeldSubject {
+        name: &version.name,
+        digests,
+        level,
+        owners: &system.owners,
+        authors,
+    });
+    let holds = held.map(|held| held.holds(incidents)).unwrap_or_default();
+    let resumes = held.map(|held| held.effects(incidents)).unwrap_or_default();
+    let (held_by, lifted) = held.map(|held| held.split(incidents)).unwrap_or_default();
     let facts = policy::Facts {
         name: &version.name,
         version: &version.spec,
@@ -212,7 +244,8 @@ fn judge_version<'a>(
         statements,
         assessments,
         unmet: unmet.unwrap_or_default(),
-        certified: certified.get(&*version.spec.system).cloned().unwrap_or_default(),
+        certified: records.certified.get(&*version.spec.system).cloned().unwrap_or_default(),
+        holds,
     };
     let judgement = judge(&facts, now);
     let effects = assessment_effects(&facts.assessments, &judgement.findings, now);
@@ -230,6 +263,9 @@ fn judge_version<'a>(
         not_after: judgement.not_after,
         revisit: judgement.revisit.into_iter().chain(end.and_then(|end| Notice::next(end, now))).min(),
         ending,
+        resumes,
+        held_by,
+        lifted,
         verdict: judgement.verdict,
     }
 }

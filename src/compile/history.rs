@@ -29,6 +29,7 @@ use crate::{
         ApproverRole, Attribution, Change, Condition, HistoryEntry, Observed, ObservedSource,
         ObservedVersion, SystemHistory, SystemHistorySpec, Text,
     },
+    policy::required_to_resume,
     truncate::{plain, shorten},
     watch::request,
 };
@@ -93,7 +94,8 @@ pub fn snapshots(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<String
         snapshot.source("risklevel", &system.spec.risk_level, of(&level.metadata), &by);
         let approvers = level.spec.approvals.iter().map(|required| &required.role);
         let assessors = level.spec.assessments.iter().map(|required| &required.role);
-        let roles = approvers.chain(assessors).collect::<BTreeSet<_>>();
+        let resumers = required_to_resume(&level.spec).iter().map(|required| &required.role);
+        let roles = approvers.chain(assessors).chain(resumers).collect::<BTreeSet<_>>();
         for (role, object) in roles.into_iter().filter_map(|role| facts.roles.get_key_value(role)) {
             snapshot.source(ROLE, role, of(&object.metadata), &Attribution::of(&object.metadata));
         }

@@ -40,14 +40,16 @@ use super::{
 };
 use crate::{
     api::{
-        AISystem, AUTHOR, Approval, ApprovalSpec, ApproverRole, Assessment, AssessmentSpec, Attribution,
-        CHANGED_BY, CLEARANCE_NAME, Clearance, ClearanceSpec, ConditionState, Digest, ModelVersion,
-        RiskLevel, Text, Trusted, TrustedSidecar, last_write,
+        AISystem, AUTHOR, Approval, ApprovalSpec, Approver, ApproverRole, Assessment, AssessmentSpec,
+        Attribution, CHANGED_BY, CLEARANCE_NAME, Clearance, ClearanceSpec, ConditionState, Digest, Incident,
+        IncidentNote, IncidentNoteSpec, IncidentSpec, ModelVersion, RiskLevel, Text, Trusted, TrustedSidecar,
+        last_write,
     },
     policy::{
         ApprovalObject, ApproverRoles, ClaimFacts, ClusterObjects, ClusterVariable, NetworkPolicyFacts,
         Requirements, Storage, StorageClassFacts,
     },
+    truncate::shorten,
     watch::{Change, Lenient, NamespaceMeta, Relist, Unreadable, Watches},
 };
 
@@ -151,6 +153,64 @@ impl From<Assessment> for CachedAssessment {
             spec,
             status: status.map(StoredStatus::new),
         }
+    }
+}
+
+/// The maximum size of a description in the cache, in bytes.
+const KEPT_DESCRIPTION: usize = 512;
+
+/// The person without groups and UID.
+fn only_user(person: Approver) -> Approver {
+    Approver { user: person.user, ..Approver::default() }
+}
+
+/// An `Incident` with only the fields that the operator uses, and the digest of all its fields.
+#[derive(Debug)]
+pub struct CachedIncident {
+    pub name: String,
+    pub generation: Option<i64>,
+    pub created: Option<Timestamp>,
+    pub digest: Digest,
+    pub spec: IncidentSpec,
+    pub status: Option<StoredStatus<Box<[ConditionState]>>>,
+}
+
+impl From<Incident> for CachedIncident {
+    fn from(Incident { metadata, mut spec, status }: Incident) -> Self {
+        let digest = spec.digest(metadata.namespace.as_deref().unwrap_or_default());
+        spec.affected = None;
+        spec.description = shorten(spec.description, KEPT_DESCRIPTION);
+        spec.opened_by = spec.opened_by.map(only_user);
+        Self {
+            name: metadata.name.unwrap_or_default(),
+            generation: metadata.generation,
+            created: metadata.creation_timestamp.map(|t| t.0),
+            digest,
+            spec,
+            status: status.map(StoredStatus::new),
+        }
+    }
+}
+
+impl CachedIncident {
+    /// The reference for an Event about the incident.
+    pub fn reference(&self, namespace: &str) -> ObjectReference {
+        ObjectRef::<Incident>::new(&self.name).within(namespace).into()
+    }
+}
+
+/// An `IncidentNote` without its text.
+#[derive(Debug)]
+pub struct CachedNote {
+    pub created: Option<Timestamp>,
+    pub spec: IncidentNoteSpec,
+}
+
+impl From<IncidentNote> for CachedNote {
+    fn from(IncidentNote { metadata, mut spec }: IncidentNote) -> Self {
+        (spec.text, spec.report) = (String::new(), None);
+        spec.by = spec.by.map(only_user);
+        Self { created: metadata.creation_timestamp.map(|t| t.0), spec }
     }
 }
 
@@ -336,6 +396,8 @@ pub struct NamespaceFacts {
     pub versions: BTreeMap<String, Arc<Cached<ModelVersion>>>,
     pub approvals: BTreeMap<String, Arc<Cached<Approval>>>,
     pub assessments: BTreeMap<String, Arc<CachedAssessment>>,
+    pub incidents: BTreeMap<String, Arc<CachedIncident>>,
+    pub notes: BTreeMap<String, Arc<CachedNote>>,
     pub clearance: Option<Arc<Clearance>>,
     /// The `ApproverRole` objects, with the keys of signers.
     pub roles: ApproverRoles,
@@ -359,6 +421,8 @@ struct Caches {
     versions: Cache<Cached<ModelVersion>>,
     approvals: Cache<Cached<Approval>>,
     assessments: Cache<CachedAssessment>,
+    incidents: Cache<CachedIncident>,
+    notes: Cache<CachedNote>,
     clearances: Cache<Clearance>,
     sidecars: Cache<TrustedSidecar>,
     roles: Cache<ApproverRole>,
@@ -424,6 +488,8 @@ impl Index {
             "ModelVersion",
             "Approval",
             "Assessment",
+            "Incident",
+            "IncidentNote",
             "Clearance",
         ];
         let kinds = kinds.into_iter().chain(enabled.iter().flat_map(|variable| kinds_of(*variable)).copied());
@@ -463,6 +529,8 @@ impl Index {
             versions: caches.versions.of(namespace),
             approvals: caches.approvals.of(namespace),
             assessments: caches.assessments.of(namespace),
+            incidents: caches.incidents.of(namespace),
+            notes: caches.notes.of(namespace),
             clearance: caches.clearances.of(namespace).remove(CLEARANCE_NAME),
             cluster: caches.cluster_objects(namespace),
             trusted: Arc::clone(&caches.trusted),
@@ -616,6 +684,8 @@ pub fn feed(index: &Arc<Index>, watches: &Arc<Watches>) -> impl Stream<Item = Ke
             "Approval",
         ),
         watch::<Assessment, _>(index, watches, |c| &mut c.assessments, every_change(), "Assessment"),
+        watch::<Incident, _>(index, watches, |c| &mut c.incidents, every_change(), "Incident"),
+        watch::<IncidentNote, _>(index, watches, |c| &mut c.notes, every_change(), "IncidentNote"),
         watch::<Clearance, _>(
             index,
             watches,

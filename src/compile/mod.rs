@@ -59,11 +59,13 @@ use self::{
     write_status::Writer,
 };
 use crate::{
-    api::{Assessment, CLEARANCE_EXPIRING, CLEARANCE_NAME, Clearance, ClearanceSpec, Governance},
+    api::{
+        Assessment, CLEARANCE_EXPIRING, CLEARANCE_NAME, Clearance, ClearanceSpec, Governance, IncidentEffect,
+    },
     event_recorder::EventRecorder,
     metrics::Metrics,
     policy::ClusterVariable,
-    truncate::{NOTE_BYTES, shorten},
+    truncate::{NOTE_BYTES, plain, shorten},
     watch::{Outcome, Queue, Watches, report},
 };
 
@@ -91,7 +93,7 @@ pub enum Error {
 /// The maximum number of namespaces that are written at the same time.
 const CONCURRENCY: usize = 16;
 
-/// The longest wait before the next compile of a namespace. Timers cannot wait for years.
+/// The longest timer for the next compile of a namespace, if one is due later. Timers cannot wait for years.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 /// The pause after a compile, in multiples of its duration. So a large namespace that changes all the time usually uses
@@ -103,6 +105,9 @@ const LISTS: Duration = Duration::from_secs(1);
 
 /// The maximum number of Events about failing results in one compile. Any user who may deploy can record results.
 const FAILING_AT_ONCE: usize = 16;
+
+/// The maximum number of Events about new incidents in one compile. Any user who may deploy can open incidents.
+const INCIDENTS_AT_ONCE: usize = 16;
 
 /// The minimum interval between two counts of the systems of a level.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
@@ -202,6 +207,35 @@ impl Context {
         }
     }
 
+    /// Sends one Event for each new incident, at most [`INCIDENTS_AT_ONCE`]. An incident is new while it has no status, as
+    /// in [`Self::warn_of_failing`].
+    async fn warn_of_incidents(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
+        // Incidents that hold versions come first. So a flood of harmless incidents does not hide them.
+        let holds = |name: &&String| {
+            facts.incidents.get(*name).is_some_and(|incident| incident.spec.effect == IncidentEffect::Hold)
+        };
+        let (first, others): (Vec<_>, Vec<_>) = statuses.opened.iter().partition(holds);
+        for name in first.into_iter().chain(others).take(INCIDENTS_AT_ONCE) {
+            let conditions = statuses.incidents.get(name).map(|status| &status.conditions);
+            let state = conditions.and_then(|conditions| conditions.first());
+            let (Some(incident), Some(state)) = (facts.incidents.get(name), state) else { continue };
+            let Some(system) = facts.systems.get(&*incident.spec.system) else { continue };
+            let (reason, action) = match incident.spec.effect {
+                IncidentEffect::Hold => ("Paused", "Hold"),
+                IncidentEffect::None => ("IncidentOpened", "Open"),
+            };
+            let cause = format!("incident/{name}: {}", incident.spec.description);
+            let event = Event {
+                type_: EventType::Warning,
+                reason: reason.to_owned(),
+                note: Some(shorten(format!("{}; {}", plain(&cause), state.message), NOTE_BYTES)),
+                action: action.to_owned(),
+                secondary: Some(incident.reference(namespace)),
+            };
+            self.publish(&event, &system.reference(namespace)).await;
+        }
+    }
+
     async fn publish(&self, event: &Event, about: &ObjectReference) {
         if let Err(error) = self.recorder.publish(event, about).await {
             let namespace = about.namespace.as_deref();
@@ -284,6 +318,7 @@ impl Context {
         let compiled = written.compiled;
         self.warn_of_expiry(name, &facts, &compiled.statuses).await;
         self.warn_of_failing(name, &facts, &compiled.statuses).await;
+        self.warn_of_incidents(name, &facts, &compiled.statuses).await;
         for announcement in self.objections.begun(name, &facts, &compiled.statuses) {
             for about in &announcement.about {
                 self.publish(&announcement.event, about).await;

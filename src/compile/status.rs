@@ -17,20 +17,20 @@ use std::{
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
-    index::{Cached, CachedAssessment, NamespaceFacts},
+    index::{Cached, CachedAssessment, CachedIncident, NamespaceFacts},
     notice::Notice,
 };
 use crate::{
     api::{
         AISystem, AISystemStatus, Approval, ApprovalStatus, Approver, AssessmentSpec, AssessmentStatus,
         AttestedAssessment, CLEARANCE_EXPIRING, Condition, ConditionState, Conditions, CountedApproval,
-        Decision, Digest, ModelVersion, ModelVersionStatus, OverdueAction, REVIEWS_OVERDUE,
-        RequirementStatus, RiskLevel, RiskLevelStatus, TrustedSidecar, TrustedSidecarStatus, VersionSummary,
-        condition, condition_states,
+        Decision, Digest, IncidentEffect, IncidentStatus, ModelVersion, ModelVersionStatus, OverdueAction,
+        REVIEWS_OVERDUE, RequirementStatus, RiskLevel, RiskLevelStatus, TrustedSidecar, TrustedSidecarStatus,
+        VersionSummary, condition, condition_states,
     },
     policy::{
-        self, ApprovalEffect, AssessmentEffect, NotSigned, Reason, RecordedDecision, Requirements, Verdict,
-        approver_of,
+        self, ApprovalEffect, AssessmentEffect, Hold, INCIDENT_NAMES, NotSigned, Reason, RecordedDecision,
+        Requirements, ResumeEffect, Verdict, approver_of,
     },
     truncate::{plain, shorten},
 };
@@ -58,6 +58,12 @@ pub struct Judged {
     pub requirements: Vec<RequirementStatus>,
     /// The effect of each assessment of the content, by its name.
     pub assessments: BTreeMap<String, AssessmentEffect>,
+    /// The effect of each decision to resume the content, by its name.
+    pub resumes: BTreeMap<String, ResumeEffect>,
+    /// The names of the incidents that hold the version, at most [`INCIDENT_NAMES`].
+    pub held_by: BTreeSet<String>,
+    /// The names of the incidents whose hold on the version people lifted.
+    pub lifted: BTreeSet<String>,
 }
 
 impl Judged {
@@ -87,6 +93,14 @@ impl Judged {
         Some((ending.notice.reason(), format!("{name} may run until {end}, but not after that: {then}")))
     }
 
+    /// The hold of `incident` on this version.
+    fn hold_of(&self, incident: &str) -> Option<&Hold> {
+        self.verdict.reasons().iter().find_map(|reason| match reason {
+            Reason::Held(hold) if hold.incident == incident => Some(hold),
+            _ => None,
+        })
+    }
+
     fn is_stalled(&self) -> bool {
         self.verdict.reasons().iter().any(Reason::is_stalled)
     }
@@ -103,6 +117,9 @@ pub struct Statuses {
     pub versions: BTreeMap<String, ModelVersionStatus>,
     pub approvals: BTreeMap<String, ApprovalStatus>,
     pub assessments: BTreeMap<String, AssessmentStatus>,
+    pub incidents: BTreeMap<String, IncidentStatus>,
+    /// The incidents without a status so far.
+    pub opened: Vec<String>,
     /// The assessments without a status so far that would not meet a requirement if a person signed them.
     pub failing: Vec<String>,
 }
@@ -136,6 +153,17 @@ impl Statuses {
                 .assessments
                 .iter()
                 .map(|(name, a)| (name.clone(), of_assessment((namespace, name), a, judged, now)))
+                .collect(),
+            incidents: facts
+                .incidents
+                .iter()
+                .map(|(name, incident)| (name.clone(), of_incident(namespace, facts, incident, judged, now)))
+                .collect(),
+            opened: facts
+                .incidents
+                .iter()
+                .filter(|(_, incident)| incident.status.is_none())
+                .map(|(name, _)| name.clone())
                 .collect(),
             failing: facts
                 .assessments
@@ -417,8 +445,10 @@ fn effect(
     judged: &BTreeMap<&str, Judged>,
 ) -> (&'static str, String) {
     let spec = &approval.spec;
-    if spec.decision == Decision::Attest {
-        return attestation(approval, not_signed, facts);
+    match spec.decision {
+        Decision::Attest => return attestation(approval, not_signed, facts),
+        Decision::Resume => return resume(approval, not_signed, facts, judged),
+        Decision::Approve | Decision::Reject | Decision::Revoke => {}
     }
     if let Some(elsewhere) = effect_elsewhere(approval, judged) {
         return elsewhere;
@@ -503,6 +533,100 @@ fn attestation(
         (true, _) => ("AssessmentNotFound", without),
         (false, true) => (ApprovalEffect::Counted.code(), format!("it signs {}", list(&found))),
         (false, false) => (ApprovalEffect::Counted.code(), format!("it signs {}; {without}", list(&found))),
+    }
+}
+
+/// The reason and message of the `Counted` condition of a decision to resume a held version.
+fn resume(
+    approval: &Cached<Approval>,
+    not_signed: Option<&NotSigned>,
+    facts: &NamespaceFacts,
+    judged: &BTreeMap<&str, Judged>,
+) -> (&'static str, String) {
+    if let Some(why) = not_signed {
+        let message = format!("{why}; have it signed again: kubectl assent resume --help");
+        return ("SignatureNotValid", message);
+    }
+    let spec = &approval.spec;
+    let named = spec.incident.as_ref();
+    let incident =
+        named.and_then(|named| facts.incidents.get(&*named.name).filter(|i| i.digest == named.digest));
+    let Some(incident) = incident.filter(|incident| *incident.spec.system == *spec.system) else {
+        let name = named.map_or("", |named| &*named.name);
+        let message =
+            format!("no Incident of system {} has the name and digest of the named {name}", spec.system);
+        return ("IncidentNotFound", message);
+    };
+    let effects = judged.values().filter_map(|judged| judged.resumes.get(&approval.name));
+    // `Counted` is the first value.
+    let Some(effect) = effects.min() else {
+        return (
+            "SubjectNotFound",
+            format!("incident/{} holds no version with the content of this decision", incident.name),
+        );
+    };
+    let message = match effect {
+        ResumeEffect::Counted => format!("it counts against the hold of incident/{}", incident.name),
+        ResumeEffect::BeforeNotes => {
+            "root cause, action and verification were not noted before it: decide again after they are noted"
+                .to_owned()
+        }
+        ResumeEffect::ApproverIsInvolved => {
+            "its approver owns the system, or wrote the version or the system, and the risk level separates duties"
+                .to_owned()
+        }
+        ResumeEffect::RoleNotRequired => {
+            format!("the risk level requires no decision to resume in role {}", spec.role)
+        }
+    };
+    (effect.code(), message)
+}
+
+/// The maximum number of held versions in the message of an incident.
+const SHOWN_VERSIONS: usize = 16;
+
+/// The status of an incident: the versions that it holds, and what is missing to resume them.
+fn of_incident(
+    namespace: &str,
+    facts: &NamespaceFacts,
+    incident: &CachedIncident,
+    judged: &BTreeMap<&str, Judged>,
+    now: Timestamp,
+) -> IncidentStatus {
+    let system = &*incident.spec.system;
+    let of_system = || judged.iter().filter(|(_, judged)| judged.system == system);
+    let holds =
+        |judged: &Judged| judged.held_by.contains(&incident.name) || judged.held_by.len() >= INCIDENT_NAMES;
+    let versions: Vec<_> = of_system().filter(|(_, judged)| holds(judged)).collect();
+    let level = facts.systems.get(system).and_then(|system| facts.levels.get(&system.spec.risk_level));
+    let (holding, reason, message) = if incident.spec.effect == IncidentEffect::None {
+        (false, "NoEffect", "its effect is None, so it holds no version".to_owned())
+    } else if !versions.is_empty() {
+        let each = versions.iter().map(|(name, judged)| match judged.hold_of(&incident.name) {
+            Some(hold) => {
+                let remedy = Reason::Held(hold.clone()).remedy(namespace, system, name);
+                format!("{name}: {} ({remedy})", hold.missing)
+            }
+            None => format!("{name}, as other incidents do"),
+        });
+        let message = format!("it holds {}", each.take(SHOWN_VERSIONS).collect::<Vec<_>>().join("; "));
+        (true, "Holding", shorten(plain(&message).into_owned(), 4096))
+    } else if level.is_none() {
+        let message = format!("system {system} or its risk level does not exist, so nothing of it runs");
+        (true, "SubjectNotFound", message)
+    } else if of_system().any(|(_, judged)| judged.lifted.contains(&incident.name)) {
+        (false, "Resumed", "people resumed every version that it held".to_owned())
+    } else {
+        (false, "VersionNotFound", format!("system {system} has no version that it holds"))
+    };
+    let before = incident.status.as_deref().map_or(&[][..], AsRef::as_ref);
+    let generation = incident.generation;
+    let of_effect =
+        |type_, status| condition(before, (type_, status), reason, message.clone(), generation, now);
+    IncidentStatus {
+        observed_generation: generation,
+        conditions: vec![of_effect("Ready", true), of_effect("Holding", holding)],
+        digest: Some(incident.digest.clone()),
     }
 }
 

@@ -15,8 +15,8 @@ use serde_json::Value;
 use super::fingerprint::fingerprint;
 use crate::{
     api::{
-        AISystemStatus, ApprovalStatus, AssessmentStatus, ConditionState, ModelVersionStatus, PODS_HELD,
-        PodCount, condition_states,
+        AISystemStatus, ApprovalStatus, AssessmentStatus, ConditionState, IncidentStatus, ModelVersionStatus,
+        PODS_HELD, PodCount, condition_states,
     },
     truncate::plain,
 };
@@ -102,6 +102,14 @@ impl Slim for ModelVersionStatus {
 }
 
 impl Slim for AssessmentStatus {
+    type Kept = Box<[ConditionState]>;
+
+    fn slim(self) -> Box<[ConditionState]> {
+        condition_states(&self.conditions)
+    }
+}
+
+impl Slim for IncidentStatus {
     type Kept = Box<[ConditionState]>;
 
     fn slim(self) -> Box<[ConditionState]> {

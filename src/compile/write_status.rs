@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     api::{
-        AISystem, Approval, Assessment, ModelVersion, RiskLevel, RiskLevelStatus, TrustedSidecar,
+        AISystem, Approval, Assessment, Incident, ModelVersion, RiskLevel, RiskLevelStatus, TrustedSidecar,
         TrustedSidecarStatus,
     },
     metrics::Metrics,
@@ -58,7 +58,8 @@ impl Writer<'_> {
         facts: &NamespaceFacts,
         statuses: Statuses,
     ) -> Result<(), Error> {
-        let Statuses { systems, versions, approvals, assessments, failing: _ } = statuses;
+        let Statuses { systems, versions, approvals, assessments, incidents, opened: _, failing: _ } =
+            statuses;
         let systems = self
             .changed::<AISystem, _, _>(namespace, &facts.systems, systems, |s| of(s.status.as_ref()))
             .await;
@@ -73,7 +74,10 @@ impl Writer<'_> {
                 of(a.status.as_ref())
             })
             .await;
-        systems.and(versions).and(approvals).and(assessments)
+        let incidents = self
+            .changed::<Incident, _, _>(namespace, &facts.incidents, incidents, |i| of(i.status.as_ref()))
+            .await;
+        systems.and(versions).and(approvals).and(assessments).and(incidents)
     }
 
     /// Writes the statuses that differ. Returns the first failure.

@@ -63,8 +63,8 @@ pub fn applies_to(
     let applies = match spec.decision {
         Decision::Approve => same_name && spec.subject_digest == digests.signed,
         Decision::Reject | Decision::Revoke => same_name || digests.contains(&spec.subject_digest),
-        // An attestation applies to assessments only.
-        Decision::Attest => false,
+        // These decisions apply to assessments or incidents only.
+        Decision::Attest | Decision::Resume => false,
     };
     spec.system == system && applies
 }
@@ -102,18 +102,13 @@ impl<'a> RecordedDecision<'a> {
         Self::by(approver_of(approval, roles).ok()?, approval)
     }
 
-    /// The decision of `approver` in `approval`. `None` if the time is not known, or if the decision is about
-    /// assessments.
+    /// The decision of `approver` in `approval`. `None` if the time is not known, or if the decision is not
+    /// about the version itself.
     pub fn by(approver: Cow<'a, Approver>, approval: &'a impl ApprovalObject) -> Option<Self> {
         let spec = approval.spec();
-        if spec.decision == Decision::Attest {
+        if !spec.decision.is_about_version() {
             return None;
         }
-        let recorded = approval.created()?;
-        let signed = spec.signature.as_ref().map(|signature| signature.signed_at.0);
-        // An approval counts from the time of its signature, so it does not lift a later revocation. A rejection or
-        // revocation counts from the creation of its object.
-        let signed = signed.filter(|_| spec.decision == Decision::Approve);
         Some(Self {
             name: approval.name()?,
             approver,
@@ -121,8 +116,19 @@ impl<'a> RecordedDecision<'a> {
             role: &spec.role,
             decision: spec.decision,
             reason: spec.reason.as_deref(),
-            at: signed.map_or(recorded, |signed| signed.min(recorded)),
+            at: decided_at(approval)?,
             not_after: spec.not_after.as_ref().map(|end| end.0),
         })
     }
+}
+
+/// The time from which a decision counts. `None` if it is not known. A decision that permits counts from the time of
+/// its signature, so it does not lift a later revocation or hold. Every other decision counts from the creation of its
+/// object.
+pub fn decided_at(approval: &impl ApprovalObject) -> Option<Timestamp> {
+    let recorded = approval.created()?;
+    let spec = approval.spec();
+    let signed = spec.signature.as_ref().map(|signature| signature.signed_at.0);
+    let signed = signed.filter(|_| spec.decision.permits());
+    Some(signed.map_or(recorded, |signed| signed.min(recorded)))
 }

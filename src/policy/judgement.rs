@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    ApprovalEffect, Authors, Elsewhere, Reason, RecordedAssessment, RecordedDecision, SignedCertifications,
-    UnmetRequirement,
+    ApprovalEffect, Authors, Elsewhere, Hold, Reason, RecordedAssessment, RecordedDecision,
+    SignedCertifications, UnmetRequirement,
     assessments::{Finding, Selected, select},
     certifications,
     effect::{Record, end, whole_seconds},
@@ -38,6 +38,8 @@ pub struct Facts<'a> {
     pub unmet: Vec<UnmetRequirement>,
     /// The certifications of the system that a person signed.
     pub certified: SignedCertifications,
+    /// The incidents that hold the version. A hold does not depend on the time.
+    pub holds: Vec<Hold>,
 }
 
 impl Facts<'_> {
@@ -138,6 +140,7 @@ fn outcome(
     let effects: Vec<_> = record.into_iter().flat_map(|record| record.effects(now)).collect();
     let mut reasons = undefined(facts);
     reasons.extend(facts.system.and_then(|system| retired(system, now)));
+    reasons.extend(facts.holds.iter().cloned().map(Reason::Held));
     if let (Some(system), Some(level), Some(record)) = (facts.system, facts.level, record) {
         reasons.extend(level.prohibited.then(|| Reason::Prohibited { level: system.risk_level.clone() }));
         let by_digest = level.images == ImagePolicy::Digest;

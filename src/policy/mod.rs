@@ -6,7 +6,8 @@
 //!  RiskLevel ├─ Facts ─ judge ──┼─► not_after the earliest instant at which the verdict changes
 //!  Version   │            ▲     └─► effects the effect of each Approval, with the reason
 //!  Approvals ┤            now
-//!  Assessments ┘
+//!  Assessments ┤
+//!  Incidents ┘
 //!
 //!  Pod ── runtime_of_pod ── without_trusted ── matches ── Runtime of a cleared version
 //! ```
@@ -22,10 +23,12 @@ mod capacity;
 mod certifications;
 mod cluster_objects;
 mod convert;
+mod deadlines;
 mod effect;
 mod fields;
 mod hooks;
 mod hosted_models;
+mod incidents;
 mod judgement;
 mod matching;
 mod reason;
@@ -42,7 +45,7 @@ mod unmatchable;
 mod volumes;
 
 pub use accelerators::{Accelerators, NO_DEVICE, NotASign, Sign};
-pub use applicable::{ApprovalObject, applies_to, statements};
+pub use applicable::{ApprovalObject, applies_to, decided_at, statements};
 pub use assessments::{
     AssessmentEffect, Finding, RecordedAssessment, effect_if_signed, effects as assessment_effects,
 };
@@ -52,11 +55,16 @@ pub use certifications::{SignedCertifications, certification_text, certifier};
 pub use cluster_objects::{
     ClaimFacts, ClusterObjects, ClusterVariable, NetworkPolicyFacts, Storage, StorageClassFacts,
 };
+pub use deadlines::{Deadline, deadlines};
 pub use effect::{ApprovalEffect, Authors, RecordedDecision, end};
 pub use fields::{
     ANNOTATIONS, Class, FIELDS, FORMER_FIELDS, HARMLESS_ANNOTATIONS, free_fields, is_refused_annotation,
 };
 pub use hosted_models::undeclared;
+pub use incidents::{
+    HeldSubject, Hold, Incidents, MissingToResume, NAMES as INCIDENT_NAMES, RecordedIncident, ResumeEffect,
+    required as required_to_resume,
+};
 pub use judgement::{Facts, Judgement, Verdict, decommission_time, judge, unpinned};
 pub use matching::{matches, runtime_of_pod};
 pub use reason::{Elsewhere, Reason};

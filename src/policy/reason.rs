@@ -6,8 +6,8 @@ use std::fmt;
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    Capacity, CitedResult, Comparison, Inconclusive, OverdueReview, RecordedDecision, UnmetCause,
-    UnmetRequirement,
+    Capacity, CitedResult, Comparison, Hold, Inconclusive, MissingToResume, OverdueReview, RecordedDecision,
+    UnmetCause, UnmetRequirement,
 };
 use crate::api::{Evidence, RiskRating};
 
@@ -84,6 +84,8 @@ pub enum Reason {
         /// The version that the decision names, if the decision names another version.
         elsewhere: Option<Elsewhere>,
     },
+    /// An incident holds the version.
+    Held(Hold),
     /// The level requires digests, and the version names an image by tag.
     ImageNotPinned {
         /// The reference of the image.
@@ -225,6 +227,7 @@ impl Reason {
             Self::Decommissioned { .. } => "Decommissioned",
             Self::Revoked { .. } => "Revoked",
             Self::Rejected { .. } => "Rejected",
+            Self::Held(_) => "Held",
             Self::ImageNotPinned { .. } => "ImageNotPinned",
             Self::RequirementNotMet(UnmetRequirement { cause: UnmetCause::Invalid(_), .. }) => {
                 "RequirementInvalid"
@@ -256,6 +259,7 @@ impl Reason {
             Self::Prohibited { .. }
                 | Self::Revoked { .. }
                 | Self::Rejected { .. }
+                | Self::Held(_)
                 | Self::ImageNotPinned { .. }
                 | Self::EvidenceMissing { .. }
                 | Self::RequirementNotMet(_)
@@ -292,6 +296,19 @@ impl Reason {
             Self::Rejected { by, role, .. } => format!(
                 "only {by} can lift this, by approving: kubectl assent approve {system} --version {version} --role {role} -n {namespace}"
             ),
+            Self::Held(Hold { incident, missing: MissingToResume::Notes(types), .. }) => {
+                let next = types.first().map_or("", |next| next.option());
+                format!(
+                    "note it: kubectl assent incident note {incident} --type {next} --text TEXT -n {namespace}"
+                )
+            }
+            Self::Held(Hold { incident, missing, .. }) => {
+                let role = match missing {
+                    MissingToResume::Approvals { role, .. } => format!(" --role {role}"),
+                    _ => String::new(),
+                };
+                command("resume", &format!(" --incident {incident}{role}"))
+            }
             Self::ImageNotPinned { image } => {
                 format!("create a new ModelVersion that names {image} by digest (…@sha256:…)")
             }
@@ -360,6 +377,7 @@ impl fmt::Display for Reason {
                 elsewhere.iter().try_for_each(|elsewhere| write!(f, "{elsewhere}"))?;
                 why.iter().try_for_each(|why| write!(f, ": {why}"))
             }
+            Self::Held(hold) => hold.fmt(f),
             Self::ImageNotPinned { image } => write!(f, "image {image} is not pinned by digest"),
             Self::AssessmentFailed { requirement, result, needed } => {
                 write!(f, "requirement {requirement} is not met: {result}, {needed} is required")

@@ -17,7 +17,7 @@ use serde_json::json;
 use ssh_key::{PublicKey, SshSig};
 
 use super::{ApprovalObject, effect::whole_seconds};
-use crate::api::{ApprovalSpec, Approver, ApproverKey, ApproverRole, Decision, Signature};
+use crate::api::{ApprovalSpec, Approver, ApproverKey, ApproverRole, Signature};
 
 /// The namespace of the signatures (OpenSSH PROTOCOL.sshsig). Signatures with another namespace do not count.
 pub const SIGNATURE_NAMESPACE: &str = "approval@assent.dev";
@@ -96,7 +96,7 @@ impl fmt::Display for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Decision => {
-                "namespace, system, version, digest, decision, role, assessments, reason, notAfter or signedAt"
+                "namespace, system, version, digest, decision, role, assessments, incident, reason, notAfter or signedAt"
             }
             Self::Certification => "provider, name, notAfter, uri, digest, role or signedAt",
         })
@@ -117,9 +117,13 @@ pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
         "notAfter": spec.not_after,
         "signedAt": signature.signed_at,
     });
-    // A decision without assessments has the same text as in earlier releases, so its signature stays valid.
+    // A decision without assessments and incident has the same text as in earlier releases, so its signature stays
+    // valid.
     if !spec.assessments.is_empty() {
         text["assessments"] = json!(spec.assessments);
+    }
+    if let Some(incident) = &spec.incident {
+        text["incident"] = json!(incident);
     }
     serde_jcs::to_vec(&text).ok()
 }
@@ -166,9 +170,9 @@ fn identified<'a>(
     }
 }
 
-/// The signer of a decision other than an approval, as the operator verified it earlier.
+/// The signer of a decision that does not permit a version, as the operator verified it earlier.
 fn verified_before(approval: &impl ApprovalObject) -> Option<Approver> {
-    let stays = approval.spec().decision != Decision::Approve;
+    let stays = !approval.spec().decision.permits();
     let user = approval.signed_by().filter(|_| stays)?;
     Some(Approver { user: user.to_owned(), ..Approver::default() })
 }
@@ -188,7 +192,7 @@ fn verified<'a>(
     // Without this check, a user could keep an approval with a future date, and use the approval to lift a
     // later revocation.
     let signed_at = whole_seconds(signature.signed_at.0);
-    if spec.decision == Decision::Approve && signed_at > at {
+    if spec.decision.permits() && signed_at > at {
         return Err(NotSigned::DatedAhead { user, signed_at, at });
     }
     let valid = keys.into_iter().find(|key| key.is_valid_at(at));

@@ -20,8 +20,8 @@ const MANAGER: &str = "assent";
 const UNREADABLE: &str = "UnreadableObject";
 
 /// The kinds whose unreadable objects get the condition.
-const WITH_STATUS: [&str; 6] =
-    ["AISystem", "ModelVersion", "Approval", "Assessment", "RiskLevel", "TrustedSidecar"];
+const WITH_STATUS: [&str; 7] =
+    ["AISystem", "ModelVersion", "Approval", "Assessment", "Incident", "RiskLevel", "TrustedSidecar"];
 
 /// Reports unreadable objects until `shutdown`. The number of reports for each kind and namespace is limited.
 pub(crate) async fn report(client: Client, watches: Arc<Watches>, shutdown: impl Future<Output = ()>) {

@@ -250,6 +250,7 @@ impl SigningRequest<'_> {
                 decision: Decision::Attest,
                 role: self.role.clone(),
                 assessments: self.assessments.iter().map(signed).collect(),
+                incident: None,
                 reason: self.args.reason.clone(),
                 not_after: None,
                 approver,

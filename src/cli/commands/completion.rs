@@ -26,7 +26,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    api::{AISystem, ModelVersion, RiskLevel},
+    api::{AISystem, Incident, ModelVersion, RiskLevel},
     cli::{
         Cli,
         connect::{
@@ -86,6 +86,11 @@ pub fn versions(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| names(Api::<ModelVersion>::namespaced(session.client, &session.namespace)))
 }
 
+/// The incidents of the selected namespace.
+pub fn incidents(current: &OsStr) -> Vec<CompletionCandidate> {
+    offered(current, |session| names(Api::<Incident>::namespaced(session.client, &session.namespace)))
+}
+
 pub fn namespaces(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| names(Api::<Namespace>::all(session.client)))
 }
@@ -100,7 +105,9 @@ pub fn roles(current: &OsStr) -> Vec<CompletionCandidate> {
         let levels = Api::<RiskLevel>::all(session.client).list(&ListParams::default()).await.ok()?;
         let roles = levels.items.into_iter().flat_map(|level| {
             let approvers = level.spec.approvals.into_iter().map(|required| required.role);
-            approvers.chain(level.spec.assessments.into_iter().map(|required| required.role))
+            let assessors = level.spec.assessments.into_iter().map(|required| required.role);
+            let resumes = level.spec.incidents.into_iter().flat_map(|rules| rules.resume);
+            approvers.chain(assessors).chain(resumes.map(|required| required.role))
         });
         Some(roles.collect::<BTreeSet<_>>().into_iter().collect())
     })

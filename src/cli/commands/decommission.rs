@@ -169,7 +169,7 @@ impl Dependents {
 }
 
 /// The number of pods of each workload of `system`. Pods that have ended do not count.
-async fn running(session: &Session, system: &str) -> Result<BTreeMap<Workload, usize>> {
+pub async fn running(session: &Session, system: &str) -> Result<BTreeMap<Workload, usize>> {
     let mut pods: Vec<(String, Option<OwnerRef>)> = Vec::new();
     let is_of_it = |pod: &Pod| pod.labels().get(SYSTEM_LABEL).is_some_and(|name| name == system);
     each_page(session, false, |page| {

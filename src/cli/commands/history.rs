@@ -24,7 +24,7 @@ use serde::Serialize;
 use crate::{
     api::{
         AISystem, AUTHOR, Approval, ApprovalSpec, Assessment, AssessmentResult, Change, Decision, GROUP,
-        HistoryEntry, SystemHistory, measure, unproven,
+        HistoryEntry, Incident, IncidentEffect, IncidentNote, SystemHistory, measure, unproven,
     },
     cli::{
         commands::status,
@@ -163,6 +163,9 @@ impl Sources {
         entries.extend(approvals.flat_map(|approval| decision_entries(record, &effects, approval, now)));
         entries.extend(record.assessments.iter().filter_map(assessment_entry));
         entries.extend(record.attestations.iter().filter_map(|a| attestation_entry(record, a)));
+        entries.extend(record.incidents.iter().filter_map(incident_entry));
+        entries.extend(record.notes.iter().filter_map(|note| note_entry(record, note)));
+        entries.extend(record.resumes.iter().filter_map(|resume| resume_entry(record, resume)));
         entries.extend(history.iter().flat_map(|history| history.spec.entries.iter().map(Entry::from)));
         let of_it =
             |entry| Entry { namespace: record.namespace.clone(), system: record.name.clone(), ..entry };
@@ -236,6 +239,7 @@ fn decision_entries(
         Decision::Reject => "Rejected",
         Decision::Revoke => "Revoked",
         Decision::Attest => "Attested",
+        Decision::Resume => "Resumed",
     };
     let effect = effects.get(&approval.name_any()).copied();
     let entry = |at, what, note| Entry {
@@ -250,6 +254,43 @@ fn decision_entries(
     let ended = end.filter(|end| *end <= now && spec.decision == Decision::Approve);
     let ended = ended.map(|end| entry(end, "ApprovalEnded", None));
     [Some(recorded), ended].into_iter().flatten().collect()
+}
+
+/// The entry of an incident.
+fn incident_entry(incident: &Incident) -> Option<Entry> {
+    let spec = &incident.spec;
+    let at = recorded_at(incident)?;
+    let what = if spec.effect == IncidentEffect::Hold { "Paused" } else { "IncidentOpened" };
+    Some(Entry {
+        who: spec.opened_by.as_ref().map(|person| person.user.clone()),
+        note: Some(spec.description.clone()),
+        ..Entry::new(at, what, &format!("incident/{}", incident.name_any()))
+    })
+}
+
+/// The entry of a note.
+fn note_entry(record: &SystemRecord, note: &IncidentNote) -> Option<Entry> {
+    let spec = &note.spec;
+    Some(Entry {
+        who: spec.by.as_ref().map(|person| person.user.clone()),
+        note: Some(format!("{} of incident/{}: {}", spec.type_.words(), spec.incident, spec.text)),
+        ..Entry::new(recorded_at(note)?, "Noted", &format!("incidentnote/{}", note.name_any()))
+    })
+    .filter(|_| record.incidents.iter().any(|incident| incident.name_any() == *spec.incident))
+}
+
+/// The entry of a decision to resume. `None` if its approver is not verified.
+fn resume_entry(record: &SystemRecord, resume: &Approval) -> Option<Entry> {
+    let spec = &resume.spec;
+    let incident = spec.incident.as_ref().map(|incident| format!("incident/{}", incident.name));
+    let reason = spec.reason.clone();
+    Some(Entry {
+        version: Some(spec.model_version.clone()),
+        who: Some(record.approver(resume)?.user.clone()),
+        role: Some(spec.role.clone()),
+        note: Some([incident, reason].into_iter().flatten().collect::<Vec<_>>().join(": ")),
+        ..Entry::new(recorded_at(resume)?, "Resumed", &format!("approval/{}", resume.name_any()))
+    })
 }
 
 /// The entry of recorded results.

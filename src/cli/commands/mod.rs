@@ -11,6 +11,7 @@ pub(crate) mod decommission;
 pub(crate) mod dry_run;
 pub(crate) mod explain;
 pub(crate) mod history;
+pub(crate) mod incident;
 pub(crate) mod interactive;
 pub(crate) mod inventory;
 pub(crate) mod offline_sign;

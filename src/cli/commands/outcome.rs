@@ -30,11 +30,7 @@ pub const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Waits for the operator and prints the effect of `approval`.
 pub async fn report(session: &Session, approval: &Approval, before: &SystemRecord) -> Result<()> {
     let mut record = before.clone();
-    if approval.spec.decision == Decision::Attest {
-        record.attestations.push(approval.clone());
-    } else {
-        record.approvals.push(approval.clone());
-    }
+    record.add_decision(approval.clone());
     let Some(version) = record.version(&approval.spec.model_version) else { return Ok(()) };
     let now =
         Timestamp::now().max(crate::cli::connect::system_record::recorded_at(approval).unwrap_or_default());

@@ -256,6 +256,7 @@ impl ResolvedDecision<'_> {
                 decision: self.decision(),
                 role: self.role.clone(),
                 assessments: Vec::new(),
+                incident: None,
                 reason: self.request.reason.clone(),
                 not_after: self.until.map(Time),
                 approver: self.signer.clone(),
@@ -427,7 +428,7 @@ impl ResolvedDecision<'_> {
             decisions.iter().filter_map(|approval| record.statement(approval)).filter(|s| match s.decision {
                 Decision::Revoke => true,
                 Decision::Reject => (&s.approver.user, s.role) == (&approver.user, self.role.as_str()),
-                Decision::Approve | Decision::Attest => false,
+                Decision::Approve | Decision::Attest | Decision::Resume => false,
             });
         voiding.map(|s| s.at).max()
     }

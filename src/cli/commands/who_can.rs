@@ -28,6 +28,7 @@ use crate::{
             table::{Cell, table},
         },
     },
+    policy,
     watch::request,
 };
 
@@ -126,7 +127,7 @@ impl Requirements {
 
     /// Whether owners and authors do not count as approvers.
     fn separates_duties(&self, decision: Decision) -> bool {
-        decision == Decision::Approve && self.levels.values().any(|level| level.separation_of_duties)
+        decision.permits() && self.levels.values().any(|level| level.separation_of_duties)
     }
 
     /// The owners of the system. Empty if owners count as approvers.
@@ -148,8 +149,13 @@ async fn rows(session: &Session, decision: Decision, required: &Requirements) ->
     for (name, level) in &required.levels {
         let approvals = level.approvals.iter().map(|required| (&required.role, required.count));
         let assessments = level.assessments.iter().map(|required| (&required.role, 1));
-        let attests = decision == Decision::Attest;
-        let required: Vec<_> = if attests { assessments.collect() } else { approvals.collect() };
+        let resumes =
+            policy::required_to_resume(level).iter().map(|required| (&required.role, required.count));
+        let required: Vec<_> = match decision {
+            Decision::Attest => assessments.collect(),
+            Decision::Resume => resumes.collect(),
+            Decision::Approve | Decision::Reject | Decision::Revoke => approvals.collect(),
+        };
         for (role, count) in required {
             let role = roles.entry(role).or_default();
             role.0 = count;
@@ -164,7 +170,7 @@ async fn rows(session: &Session, decision: Decision, required: &Requirements) ->
         let holders = holders.as_ref().map(|holders| holders.of(role));
         Row {
             you: held.contains(&role),
-            needed: (required.system.is_some() && decision == Decision::Approve).then_some(needed),
+            needed: (required.system.is_some() && decision.permits()).then_some(needed),
             role: role.to_owned(),
             risk_levels,
             author: author.clone().filter(|author| holders.iter().flatten().any(|holder| holder == author)),

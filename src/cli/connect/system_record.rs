@@ -5,7 +5,8 @@
 //!  API server ── read ──► SystemRecord ─┬─ AISystem, RiskLevel
 //!                                       ├─ ModelVersions ─┬─ digest, computed here
 //!                                       ├─ Approvals ─────┼─ rule(version, more statements, now) ──► OwnedJudgement
-//!                                       └─ Assessments ───┘
+//!                                       ├─ Assessments ───┤
+//!                                       └─ Incidents, notes ┘
 //! ```
 
 use std::{
@@ -22,8 +23,8 @@ use kube::{
 
 use crate::{
     api::{
-        AISystem, AUTHOR, Approval, Approver, ApproverRole, Assessment, Decision, Digest, ModelVersion,
-        RiskLevel,
+        AISystem, AUTHOR, Approval, Approver, ApproverRole, Assessment, Decision, Digest, Incident,
+        IncidentNote, ModelVersion, RiskLevel,
     },
     cli::{
         connect::{cluster_objects, session::Session},
@@ -32,9 +33,9 @@ use crate::{
     expression::Budget,
     policy::{
         self, ApprovalEffect, ApproverRoles, AssessmentEffect, Attestations, Authors, ClusterObjects, Facts,
-        Reason, RecordedAssessment, RecordedDecision, RequirementFacts, RequirementResults, Requirements,
-        SignedCertifications, Subject, SubjectDigests, Verdict, applies_to, approver_of, assessment_effects,
-        judge,
+        HeldSubject, Hold, Incidents, Reason, RecordedAssessment, RecordedDecision, RequirementFacts,
+        RequirementResults, Requirements, SignedCertifications, Subject, SubjectDigests, Verdict, applies_to,
+        approver_of, assessment_effects, judge,
     },
     watch::request,
 };
@@ -56,6 +57,12 @@ pub struct SystemRecord {
     pub assessments: Vec<Assessment>,
     /// The decisions on the assessments, oldest first.
     pub attestations: Vec<Approval>,
+    /// The incidents of the system, oldest first.
+    pub incidents: Vec<Incident>,
+    /// The notes of all incidents of the namespace, oldest first.
+    pub notes: Vec<IncidentNote>,
+    /// The decisions to resume held versions, oldest first.
+    pub resumes: Vec<Approval>,
     /// The `ApproverRole` objects, which list the keys of roles.
     pub keys: ApproverRoles,
     /// The labels of the namespace. `None` if they are not known, for example if the user may not read them. Then
@@ -110,6 +117,7 @@ impl SystemRecord {
             None => None,
         };
         let assessments = items_if_required(assessments, &level, in_namespace("assessments"))?;
+        let (incidents, notes) = Box::pin(read_incidents(client, Some(namespace))).await?;
         let labels = if has_expressions(&level) { labels_of(client, namespace).await? } else { None };
         let cluster = cluster_objects::read(client, Some(namespace), &level).await?.of(namespace);
         let record = Self {
@@ -122,7 +130,8 @@ impl SystemRecord {
             keys: read_keys(client).await?,
             ..Self::default()
         };
-        Ok(record.with_objects(&versions.items, &approvals.items, &assessments))
+        let record = record.with_objects(&versions.items, &approvals.items, &assessments);
+        Ok(record.with_incidents(&incidents, &notes))
     }
 
     /// Whether the operator has read the current content of `version`, or of every version if `None`. Compares the
@@ -156,6 +165,7 @@ impl SystemRecord {
         let versions = versions.map_err(Error::api("read the modelversions"))?;
         let approvals = approvals.map_err(Error::api("read the approvals"))?;
         let assessments = items_if_required(assessments, &levels.items, "read the assessments".to_owned())?;
+        let (incidents, notes) = Box::pin(read_incidents(client, namespace)).await?;
         let keys = read_keys(client).await?;
         let mut labels = BTreeMap::new();
         if has_expressions(&levels.items) {
@@ -177,7 +187,8 @@ impl SystemRecord {
                 keys: keys.clone(),
                 ..Self::default()
             };
-            record.with_objects(&versions.items, &approvals.items, &assessments)
+            let record = record.with_objects(&versions.items, &approvals.items, &assessments);
+            record.with_incidents(&incidents, &notes)
         };
         Ok(systems.iter().map(record).collect())
     }
@@ -200,10 +211,60 @@ impl SystemRecord {
             assessments.into_iter().filter(|a| here(a.namespace()) && a.spec.system == *self.name);
         let mut assessments: Vec<_> = assessments.cloned().collect();
         assessments.sort_by_key(|a| (a.spec.performed_at.0, a.name_any()));
-        (self.attestations, self.approvals) =
-            approvals.into_iter().partition(|a| a.spec.decision == Decision::Attest);
         (self.versions, self.assessments) = (versions, assessments);
+        for approval in approvals {
+            self.add_decision(approval);
+        }
         self
+    }
+
+    /// Adds a decision that is newer than all others.
+    pub fn add_decision(&mut self, approval: Approval) {
+        match approval.spec.decision {
+            Decision::Approve | Decision::Reject | Decision::Revoke => self.approvals.push(approval),
+            Decision::Attest => self.attestations.push(approval),
+            Decision::Resume => self.resumes.push(approval),
+        }
+    }
+
+    /// Sets the incidents to those of this system, and the notes to those of the namespace.
+    pub fn with_incidents<'a>(
+        mut self,
+        incidents: impl IntoIterator<Item = &'a Incident>,
+        notes: impl IntoIterator<Item = &'a IncidentNote>,
+    ) -> Self {
+        let here = |namespace: Option<String>| namespace.as_ref() == Some(&self.namespace);
+        let incidents = incidents.into_iter().filter(|i| here(i.namespace()) && *i.spec.system == *self.name);
+        let mut incidents: Vec<_> = incidents.cloned().collect();
+        incidents.sort_by_key(|i| (recorded_at(i), i.name_any()));
+        let mut notes: Vec<_> = notes.into_iter().filter(|note| here(note.namespace())).cloned().collect();
+        notes.sort_by_key(|note| (recorded_at(note), note.name_any()));
+        (self.incidents, self.notes) = (incidents, notes);
+        self
+    }
+
+    /// The incidents of the system with their notes and decisions, for the policy core.
+    pub fn recorded_incidents(&self) -> Incidents<'_> {
+        let incidents = self.incidents.iter().filter_map(|incident| {
+            let digest = incident.spec.digest(&self.namespace);
+            Some(((incident.metadata.name.as_deref()?, recorded_at(incident)?), &incident.spec, digest))
+        });
+        let notes = self.notes.iter().filter_map(|note| Some((&note.spec, recorded_at(note)?)));
+        Incidents::new(incidents, notes, &self.resumes, &self.keys)
+    }
+
+    /// The incidents that hold the version.
+    pub fn holds(&self, version: &ModelVersion) -> Vec<Hold> {
+        let known = self.digests(version).zip(self.system.as_ref()).zip(self.level.as_ref());
+        let Some(((digests, system), level)) = known else { return Vec::new() };
+        let held = HeldSubject {
+            name: version.metadata.name.as_deref().unwrap_or_default(),
+            digests: &digests,
+            level: &level.spec,
+            owners: &system.spec.owners,
+            authors: self.authors(version),
+        };
+        held.holds(self.recorded_incidents().of(&self.name))
     }
 
     /// The system, or an error that names the existing systems.
@@ -323,6 +384,7 @@ impl SystemRecord {
             statements: policy::statements(self.decisions(version), &self.keys),
             assessments,
             certified: self.certified(),
+            holds: self.holds(version),
         }
     }
 
@@ -404,9 +466,9 @@ impl SystemRecord {
     }
 }
 
-/// The time at which the API server recorded a decision.
-pub fn recorded_at(approval: &Approval) -> Option<Timestamp> {
-    approval.metadata.creation_timestamp.as_ref().map(|time| time.0)
+/// The time at which the API server recorded an object.
+pub fn recorded_at(object: &impl kube::Resource) -> Option<Timestamp> {
+    object.meta().creation_timestamp.as_ref().map(|time| time.0)
 }
 
 /// Wraps an error of a list request. A list gives 404 only if the API server does not serve the kind.
@@ -448,6 +510,29 @@ fn items_if_required<'a>(
         {
             Ok(Vec::new())
         }
+        list => items_if_served(list, doing),
+    }
+}
+
+/// Reads the incidents and their notes in `namespace`, or in any namespace if `None`.
+async fn read_incidents(
+    client: &Client,
+    namespace: Option<&str>,
+) -> Result<(Vec<Incident>, Vec<IncidentNote>)> {
+    let (incidents, notes) =
+        (scoped::<Incident>(client, namespace), scoped::<IncidentNote>(client, namespace));
+    let all = ListParams::default();
+    let (incidents, notes) = futures::join!(request::list(&incidents, &all), request::list(&notes, &all));
+    let incidents = items_if_readable(incidents, "read the incidents".to_owned())?;
+    Ok((incidents, items_if_readable(notes, "read the incidentnotes".to_owned())?))
+}
+
+/// The objects of a list. Empty if the API server does not serve the kind, or if the user may not list it, for example
+/// with an RBAC role that is older than the kind. The operator alone decides what runs, so the plugin can then show too
+/// few reasons.
+fn items_if_readable<K: Clone>(list: kube::Result<ObjectList<K>>, doing: String) -> Result<Vec<K>> {
+    match list {
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Vec::new()),
         list => items_if_served(list, doing),
     }
 }

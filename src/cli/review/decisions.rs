@@ -81,13 +81,14 @@ pub fn in_words(approval: &Approval, review: &Review<'_>) -> String {
         Decision::Reject => "rejected",
         Decision::Revoke => "revoked",
         Decision::Attest => "attested",
+        Decision::Resume => "resumed",
     };
     let end = spec.not_after.as_ref().map(|end| format!(", until {}", time::in_words(end.0, review.now)));
     let reason = spec.reason.as_ref().map(|reason| format!(": “{reason}”"));
     format!("{who} {done} as {} {when}{}{}", spec.role, end.unwrap_or_default(), reason.unwrap_or_default())
 }
 
-/// The effect of a decision in words, with the reason if the decision does not count.
+/// The effect of a decision in words. If it does not count, with the reason, if known.
 const fn why_not(effect: Option<ApprovalEffect>) -> &'static str {
     match effect {
         Some(ApprovalEffect::Counted) => "counts",

@@ -17,6 +17,7 @@ fn approval(decision: Decision, system: &str, version: &str, read: u8) -> Approv
         decision,
         role: "risk".to_owned(),
         assessments: Vec::new(),
+        incident: None,
         reason: None,
         not_after: Some(Time(second(9))),
         approver: Some(Approver { user: "alice".to_owned(), ..Approver::default() }),

@@ -130,6 +130,7 @@ impl Case {
             assessments: self.assessed.iter().map(Assessed::recorded).collect(),
             unmet: self.unmet.clone(),
             certified: SignedCertifications::default(),
+            holds: Vec::new(),
         }
     }
 

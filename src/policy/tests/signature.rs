@@ -9,7 +9,7 @@ use super::generate::second;
 use crate::{
     api::{
         Approval, ApprovalSpec, ApprovalStatus, Approver, ApproverKey, ApproverRole, ApproverRoleSpec,
-        AttestedAssessment, Decision, Digest, Signature,
+        AttestedAssessment, Decision, Digest, ResumedIncident, Signature,
     },
     policy::{
         ApproverRoles, Content, NotSigned, SIGNATURE_NAMESPACE, approver_of, attester_of, signed_text,
@@ -33,6 +33,7 @@ pub(super) fn roles(change: impl FnOnce(&mut ApproverKey)) -> ApproverRoles {
 /// A decision for `namespace`, signed at the second `signed` and created at the second `recorded`.
 fn signed_for(namespace: &str, decision: Decision, name: &str, signed: i64, recorded: i64) -> Approval {
     let assessment = AttestedAssessment { name: "fairness".into(), digest: Digest::from_sha256([7; 32]) };
+    let incident = ResumedIncident { name: "drift".into(), digest: Digest::from_sha256([8; 32]) };
     let mut spec = ApprovalSpec {
         system: "triage".to_owned(),
         model_version: "v1".to_owned(),
@@ -40,6 +41,7 @@ fn signed_for(namespace: &str, decision: Decision, name: &str, signed: i64, reco
         decision,
         role: "risk".to_owned(),
         assessments: [assessment].into_iter().filter(|_| decision == Decision::Attest).collect(),
+        incident: Some(incident).filter(|_| decision == Decision::Resume),
         reason: Some("tested".to_owned()),
         not_after: Some(Time(second(90))),
         approver: None,
@@ -74,6 +76,8 @@ fn an_approval_dated_after_its_creation_does_not_count() {
     let ahead = NotSigned::DatedAhead { user: "alice".to_owned(), signed_at, at };
     assert_eq!(approver_of(&early, &roles).map(drop), Err(ahead));
     assert!(statements([&early], &roles).is_empty());
+    let early = signed(Decision::Resume, "a", 9, 7);
+    assert!(approver_of(&early, &roles).is_err(), "a hold that comes later would be lifted");
     for decision in [Decision::Reject, Decision::Revoke] {
         let early = signed(decision, "a", 9, 7);
         assert_eq!(
@@ -120,6 +124,27 @@ fn a_signature_of_assessments_covers_their_names_and_digests() {
     }
     // A signature of assessments is no decision about the version.
     assert!(statements([&approval], &roles).is_empty());
+}
+
+#[test]
+fn a_signature_to_resume_covers_the_incident_and_needs_a_listed_key() {
+    let (mut approval, roles) = (signed(Decision::Resume, "a", 3, 7), roles(|_| {}));
+    assert!(approver_of(&approval, &roles).is_ok());
+    assert!(statements([&approval], &roles).is_empty(), "it is no decision about the version");
+    let changes: [fn(&mut ApprovalSpec); 3] = [
+        |spec| spec.incident.as_mut().expect("an incident").name = "other".into(),
+        |spec| spec.incident.as_mut().expect("an incident").digest = Digest::from_sha256([9; 32]),
+        |spec| spec.incident = None,
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        let mut forged = approval.clone();
+        change(&mut forged.spec);
+        assert!(approver_of(&forged, &roles).is_err(), "change {n}");
+    }
+    // Unlike a rejection, it does not stay when its key leaves the role.
+    approval.status =
+        Some(ApprovalStatus { signed_by: Some("alice".to_owned()), ..ApprovalStatus::default() });
+    assert!(approver_of(&approval, &ApproverRoles::new()).is_err());
 }
 
 #[test]

@@ -32,8 +32,8 @@ use super::{
 };
 use crate::{
     api::{
-        AISystem, Approval, ApproverRole, Assessment, CLEARANCE_NAME, Clearance, Governance, Mode,
-        ModelVersion, RiskLevel, Trusted, TrustedSidecar,
+        AISystem, Approval, ApproverRole, Assessment, CLEARANCE_NAME, Clearance, Governance, Incident,
+        IncidentNote, Mode, ModelVersion, RiskLevel, Trusted, TrustedSidecar,
     },
     cli::{
         commands::explain::{ExplainInput, PodFinding, PodGroup, Seen},
@@ -165,6 +165,8 @@ struct InNamespace {
     versions: BTreeMap<String, Arc<ModelVersion>>,
     approvals: BTreeMap<String, Arc<Approval>>,
     assessments: BTreeMap<String, Arc<Assessment>>,
+    incidents: BTreeMap<String, Arc<Incident>>,
+    notes: BTreeMap<String, Arc<IncidentNote>>,
 }
 
 impl Objects {
@@ -222,6 +224,8 @@ impl Objects {
             (true, "AISystem") => insert(&mut self.of(&namespace).systems, manifest, place),
             (true, "ModelVersion") => insert(&mut self.of(&namespace).versions, manifest, place),
             (true, "Assessment") => self.add_assessment(manifest, &namespace),
+            (true, "Incident") => insert(&mut self.of(&namespace).incidents, manifest, place),
+            (true, "IncidentNote") => self.add_note(manifest, &namespace),
             (true, "Approval") => approval(manifest, &namespace).map(drop),
             _ => Ok(()),
         };
@@ -262,6 +266,16 @@ impl Objects {
         Ok(())
     }
 
+    /// Adds a note. A file does not prove its time, so the note is older than every decision to resume.
+    fn add_note(&mut self, manifest: &Manifest, namespace: &str) -> Result<(), String> {
+        let notes = &mut self.of(namespace).notes;
+        insert(notes, manifest, Some(namespace))?;
+        if let Some(note) = notes.get_mut(manifest.text("/metadata/name")) {
+            Arc::make_mut(note).metadata.creation_timestamp = Some(Time(Timestamp::MIN));
+        }
+        Ok(())
+    }
+
     /// Adds an approval if it counts, else returns a result. All roles must be added first, because they list the keys.
     fn add_approval(&mut self, manifest: &Manifest) -> Option<Checked> {
         if !manifest.is_of_assent() || manifest.text("/kind") != "Approval" {
@@ -291,6 +305,8 @@ impl Objects {
             versions: described.versions.iter().map(cached).collect(),
             approvals: described.approvals.iter().map(cached).collect(),
             assessments: described.assessments.iter().map(cached).collect(),
+            incidents: described.incidents.iter().map(cached).collect(),
+            notes: described.notes.iter().map(cached).collect(),
             clearance: None,
             roles: self.roles.clone(),
             levels: self.levels.clone(),
@@ -333,6 +349,10 @@ impl Objects {
                 versions.map(AsRef::as_ref),
                 approvals.map(AsRef::as_ref),
                 described.assessments.values().map(AsRef::as_ref),
+            )
+            .with_incidents(
+                described.incidents.values().map(AsRef::as_ref),
+                described.notes.values().map(AsRef::as_ref),
             )
     }
 

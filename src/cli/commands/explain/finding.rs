@@ -29,7 +29,7 @@ use crate::{
     },
     images::repository,
     nearest::nearest,
-    policy::{Reason, matches, without_trusted},
+    policy::{Hold, MissingToResume, Reason, matches, without_trusted},
 };
 
 /// The result of a read that the API server can forbid.
@@ -289,7 +289,10 @@ fn short_roles(facts: &ExplainInput, target: &Target, pods: &[PodFinding]) -> Ve
                 Reason::AwaitingApproval { role, .. }
                 | Reason::ApprovalExpired { role, .. }
                 | Reason::AssessmentMissing { role, .. }
-                | Reason::AssessmentExpired { role, .. } => Some(role.clone()),
+                | Reason::AssessmentExpired { role, .. }
+                | Reason::Held(Hold { missing: MissingToResume::Approvals { role, .. }, .. }) => {
+                    Some(role.clone())
+                }
                 _ => None,
             }));
         }

@@ -1,0 +1,392 @@
+//! Creates incidents and notes.
+//!
+//! ```text
+//!  pause, rollback ─► what stops ─► ask ─► Incident (Hold) ─► wait until the operator holds
+//! ```
+
+use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::{Api, ResourceExt, api::ObjectMeta, runtime::wait::await_condition};
+
+use super::NoteArgs;
+use crate::{
+    api::{
+        ConcernedVersion, HarmCriterion, Incident, IncidentEffect, IncidentNote, IncidentNoteSpec,
+        IncidentSpec, ModelVersion, Report,
+    },
+    cli::{
+        commands::{
+            ask, completion,
+            decommission::running,
+            outcome::STATUS_TIMEOUT,
+            resolve::suggested,
+            sign::{params, signer},
+        },
+        connect::{session::Session, system_record::SystemRecord, target::system_name},
+        error::{Error, Next, Result},
+        render::page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
+    },
+};
+
+/// The facts of an incident that the person knows at the start
+#[derive(Args, Clone, Debug)]
+pub struct FactsArgs {
+    /// Harm that occurred or is likely (EU AI Act article 3(49) and 3(61)); may be repeated
+    #[arg(long, value_name = "CRITERION", value_enum)]
+    criterion: Vec<HarmCriterion>,
+    /// People, groups or things that are affected
+    #[arg(long, value_name = "TEXT")]
+    affected: Option<String>,
+    /// When it occurred or began: 2027-03-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    occurred: Option<Timestamp>,
+    /// When the organisation became aware, which starts legal deadlines (default: now): 2027-03-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    aware: Option<Timestamp>,
+    /// Name of the incident (default: the name of the system and a random suffix)
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+}
+
+/// The command line of `incident open`.
+#[derive(Args, Clone, Debug)]
+pub struct OpenArgs {
+    /// AI system
+    #[arg(value_parser = system_name, add = ArgValueCompleter::new(completion::systems))]
+    system: String,
+    /// Version that the incident concerns; may be repeated (default: every version)
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::versions))]
+    version: Vec<String>,
+    /// Event and its known cause, for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    #[command(flatten)]
+    facts: FactsArgs,
+}
+
+/// The command line of `pause`.
+#[derive(Args, Clone, Debug)]
+pub struct PauseArgs {
+    /// AI system
+    #[arg(value_parser = system_name, add = ArgValueCompleter::new(completion::systems))]
+    system: String,
+    /// Version to hold; may be repeated (default: every version, also later ones)
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::versions))]
+    version: Vec<String>,
+    /// Event and its known cause, for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    facts: FactsArgs,
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// The command line of `rollback`.
+#[derive(Args, Clone, Debug)]
+pub struct RollbackArgs {
+    /// AI system
+    #[arg(value_parser = system_name, add = ArgValueCompleter::new(completion::systems))]
+    system: String,
+    /// Cleared version that stays; every other version is held, also later ones
+    #[arg(long, value_name = "VERSION", add = ArgValueCompleter::new(completion::versions))]
+    to: String,
+    /// Event and its known cause, for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    facts: FactsArgs,
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// An incident that a person is about to open.
+struct Request<'a> {
+    session: &'a Session,
+    record: SystemRecord,
+    versions: Vec<ConcernedVersion>,
+    except: Option<ConcernedVersion>,
+    effect: IncidentEffect,
+    reason: String,
+    facts: &'a FactsArgs,
+}
+
+/// Opens an incident without a hold.
+pub async fn open(session: &Session, args: &OpenArgs) -> Result<()> {
+    let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
+    record.system(&session.client).await?;
+    let request = Request {
+        session,
+        versions: concerned(&record, &args.version)?,
+        record,
+        except: None,
+        effect: IncidentEffect::None,
+        reason: args.reason.clone(),
+        facts: &args.facts,
+    };
+    let incident = request.create().await?;
+    report(session, &incident, "it holds nothing");
+    Ok(())
+}
+
+/// Opens an incident that holds versions.
+pub async fn pause(session: &Session, args: &PauseArgs) -> Result<()> {
+    let command = Command::new(session, "pause", &args.system, &args.version, None);
+    let reason = command.reason(args.reason.as_deref())?;
+    let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
+    record.system(&session.client).await?;
+    let request = Request {
+        session,
+        versions: concerned(&record, &args.version)?,
+        record,
+        except: None,
+        effect: IncidentEffect::Hold,
+        reason,
+        facts: &args.facts,
+    };
+    request.hold(&command, args.yes).await
+}
+
+/// Opens an incident that holds every version but one.
+pub async fn rollback(session: &Session, args: &RollbackArgs) -> Result<()> {
+    let command = Command::new(session, "rollback", &args.system, &[], Some(&args.to));
+    let reason = command.reason(args.reason.as_deref())?;
+    let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
+    record.system(&session.client).await?;
+    let kept = version(&record, &args.to)?;
+    let judgement = record.rule(kept, None, Timestamp::now());
+    if !judgement.is_cleared() {
+        let why: Vec<_> = judgement.reasons().iter().map(ToString::to_string).collect();
+        return Err(Error::Choose {
+            question: format!("{} is not cleared, so nothing would run: {}", args.to, why.join("; ")),
+            next: vec![Next::new(
+                format!("kubectl assent status {}{}", record.name, command.place),
+                "see which versions are cleared",
+            )],
+        });
+    }
+    let except = concerned(&record, std::slice::from_ref(&args.to))?.pop();
+    let request = Request {
+        session,
+        versions: Vec::new(),
+        record,
+        except,
+        effect: IncidentEffect::Hold,
+        reason,
+        facts: &args.facts,
+    };
+    request.hold(&command, args.yes).await
+}
+
+/// Adds a note to an incident.
+pub async fn note(session: &Session, args: &NoteArgs) -> Result<()> {
+    let incidents = Api::<Incident>::namespaced(session.client.clone(), &session.namespace);
+    let doing = format!("read incident/{} in namespace {}", args.incident, session.namespace);
+    let incident = incidents.get(&args.incident).await.map_err(Error::api(doing))?;
+    let report = args.report_digest.clone().map(|digest| Report { uri: args.report.clone(), digest });
+    let note = IncidentNote {
+        metadata: generated(&args.incident),
+        spec: IncidentNoteSpec {
+            incident: args.incident.clone().into(),
+            type_: args.type_,
+            text: args.text.clone(),
+            report,
+            by: signer(session).await?,
+        },
+    };
+    let api = Api::<IncidentNote>::namespaced(session.client.clone(), &session.namespace);
+    let doing = format!("add a note to incident/{} in namespace {}", args.incident, session.namespace);
+    let created = api.create(&params(false), &note).await.map_err(Error::api(doing))?;
+    let mut page = Page::default();
+    page.mark(
+        "✓",
+        GOOD,
+        &format!(
+            "Recorded: incidentnote/{}, the {} of incident/{}",
+            created.name_any(),
+            args.type_.words(),
+            args.incident
+        ),
+    );
+    page.mark("-", PLAIN, "what is missing to resume:");
+    page.command(&format!(
+        "kubectl assent incident show {} -n {}{}",
+        incident.name_any(),
+        session.namespace,
+        session.flags
+    ));
+    anstream::print!("{}", page.finish());
+    Ok(())
+}
+
+/// The typed command. Errors propose it again with more options.
+struct Command {
+    verb: &'static str,
+    system: String,
+    options: String,
+    /// `--namespace` and the connection flags.
+    place: String,
+}
+
+impl Command {
+    fn new(
+        session: &Session,
+        verb: &'static str,
+        system: &str,
+        versions: &[String],
+        to: Option<&str>,
+    ) -> Self {
+        let versions = versions.iter().map(|version| ("--version", Some(version.as_str())));
+        let options: Vec<_> = versions.chain([("--to", to)]).collect();
+        Self {
+            verb,
+            system: system.to_owned(),
+            options: suggested(&options),
+            place: format!(" -n {}{}", session.namespace, session.flags),
+        }
+    }
+
+    fn with(&self, more: &str) -> String {
+        format!("kubectl assent {} {}{}{more}{}", self.verb, self.system, self.options, self.place)
+    }
+
+    fn reason(&self, given: Option<&str>) -> Result<String> {
+        let missing = || Error::NoReason { act: self.verb, command: self.with(" --reason TEXT") };
+        ask::reason(given, self.verb, &self.system, missing)
+    }
+}
+
+impl Request<'_> {
+    /// Shows what stops, asks for confirmation, opens the incident, and waits for the operator.
+    async fn hold(&self, command: &Command, yes: bool) -> Result<()> {
+        let system = &self.record.name;
+        if !yes {
+            anstream::print!("{}", self.review().await?);
+            if !ask::is_interactive() {
+                let options = suggested(&[("--reason", Some(&self.reason))]);
+                return Err(Error::NotATerminal { command: command.with(&format!("{options} --yes")) });
+            }
+            ask::for_yes(&format!("Hold {system}"))?;
+        }
+        let incident = self.create().await?;
+        let api = Api::<Incident>::namespaced(self.session.client.clone(), &self.session.namespace);
+        let judged =
+            |incident: Option<&Incident>| incident.is_some_and(|incident| incident.holding().is_some());
+        let seen =
+            tokio::time::timeout(STATUS_TIMEOUT, await_condition(api, &incident.name_any(), judged)).await;
+        let incident = seen.ok().and_then(Result::ok).flatten().unwrap_or(incident);
+        let effect =
+            incident.holding().map_or("the operator has not acted on it yet", |holding| &holding.message);
+        report(self.session, &incident, effect);
+        Ok(())
+    }
+
+    async fn review(&self) -> Result<String> {
+        let mut page = Page::default();
+        let (system, namespace) = (&self.record.name, &self.session.namespace);
+        page.say(STRONG, &format!("You are about to hold {system} in namespace {namespace}"));
+        page.prose("reason", &self.reason);
+        page.heading("WHAT IS HELD");
+        let held = match (&self.versions[..], &self.except) {
+            ([], None) => "every version, also later ones".to_owned(),
+            ([], Some(kept)) => format!("every version except {}, also later ones", kept.name),
+            (versions, _) => versions.iter().map(|version| &*version.name).collect::<Vec<_>>().join(", "),
+        };
+        page.mark("✗", BAD, &held);
+        page.heading("WORKLOADS OF THE SYSTEM");
+        // A stop must not depend on the permission to list pods.
+        let stops = running(self.session, system).await.unwrap_or_default();
+        for (workload, pods) in &stops {
+            let pods = if *pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") };
+            page.mark("-", PLAIN, &format!("{}: {pods}", workload.in_words()));
+        }
+        if stops.is_empty() {
+            page.mark("-", FAINT, "none that you can list");
+        } else {
+            page.mark("!", LOOK, "a stop deletes the logs of the pods: save them first if authorities may need them (EU AI Act article 73(6))");
+            page.command(&format!(
+                "kubectl logs -l assent.dev/system={system} --all-containers -n {namespace}{} > logs.txt",
+                self.session.flags
+            ));
+        }
+        page.prose("final", "nobody can edit or delete the incident; people resume the versions after a root cause, an action and a verification are noted");
+        Ok(page.finish())
+    }
+
+    async fn create(&self) -> Result<Incident> {
+        let spec = IncidentSpec {
+            system: self.record.name.clone().into(),
+            model_versions: self.versions.clone(),
+            effect: self.effect,
+            except: self.except.clone(),
+            description: self.reason.clone(),
+            criteria: self.facts.criterion.clone(),
+            affected: self.facts.affected.clone(),
+            occurred_at: self.facts.occurred.map(whole_seconds),
+            aware_at: self.facts.aware.map(whole_seconds),
+            opened_by: signer(self.session).await?,
+        };
+        let metadata = match &self.facts.name {
+            Some(name) => ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
+            None => generated(&self.record.name),
+        };
+        let incident = Incident { metadata, spec, status: None };
+        let api = Api::<Incident>::namespaced(self.session.client.clone(), &self.session.namespace);
+        let doing =
+            format!("open an incident of {} in namespace {}", self.record.name, self.session.namespace);
+        api.create(&params(false), &incident).await.map_err(|source| Error::Api {
+            doing,
+            source: Box::new(source),
+            next: vec![Next::new(
+                format!(
+                    "kubectl auth can-i hold aisystems.assent.dev/{} -n {}",
+                    self.record.name, self.session.namespace
+                ),
+                "check whether you may hold the system",
+            )],
+        })
+    }
+}
+
+/// The name of a new object, which the API server completes.
+fn generated(prefix: &str) -> ObjectMeta {
+    ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() }
+}
+
+/// The API server stores whole seconds.
+fn whole_seconds(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+}
+
+fn version<'a>(record: &'a SystemRecord, name: &str) -> Result<&'a ModelVersion> {
+    record.version(name).ok_or_else(|| Error::NotFound {
+        what: format!("ModelVersion {name} of system {}", record.name),
+        namespace: record.namespace.clone(),
+        others: record.versions.iter().map(ModelVersion::name_any).collect(),
+        next: Vec::new(),
+    })
+}
+
+fn concerned(record: &SystemRecord, names: &[String]) -> Result<Vec<ConcernedVersion>> {
+    let concerned = |name: &String| {
+        let subject_digest = record.digest(version(record, name)?).ok_or_else(|| Error::Choose {
+            question: format!("there is no system {}", record.name),
+            next: Vec::new(),
+        })?;
+        Ok(ConcernedVersion { name: name.clone().into(), subject_digest })
+    };
+    names.iter().map(concerned).collect()
+}
+
+fn report(session: &Session, incident: &Incident, effect: &str) {
+    let mut page = Page::default();
+    let name = incident.name_any();
+    page.mark("✓", GOOD, &format!("Recorded: incident/{name}"));
+    page.mark("-", PLAIN, effect);
+    page.mark("-", PLAIN, "its facts, notes and deadlines:");
+    page.command(&format!("kubectl assent incident show {name} -n {}{}", session.namespace, session.flags));
+    anstream::print!("\n{}", page.finish());
+}

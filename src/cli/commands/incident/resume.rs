@@ -1,0 +1,336 @@
+//! Signs that a held version may run again. Shows the incident and its notes, asks for confirmation, and records an
+//! Approval.
+//!
+//! ```text
+//!  read ─► choose ───────────────► incident, notes, effect ─► ask ─► Approval (Resume) ─► outcome
+//!          incident, version, role                             └───► ssh-keygen ─► FILE
+//! ```
+//!
+//! The Approval has the digest of the shown incident and of the shown content, so it lifts no other hold.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::{Api, ResourceExt, api::ObjectMeta};
+
+use crate::{
+    api::{
+        Approval, ApprovalSpec, Approver, Decision, Digest, Incident, ModelVersion, NoteType, ResumedIncident,
+    },
+    cli::{
+        commands::{
+            ask, completion,
+            offline_sign::{Detached, SshKey},
+            outcome,
+            resolve::suggested,
+            sign::{params, signer},
+        },
+        connect::{
+            rbac,
+            session::Session,
+            system_record::{SystemRecord, recorded_at},
+            target::system_name,
+        },
+        error::{Error, Next, Result, can_i},
+        render::{
+            page::{GOOD, LOOK, PLAIN, Page, STRONG},
+            time::in_words,
+        },
+        review::missing,
+    },
+    policy::{Hold, MissingToResume, required_to_resume},
+};
+
+/// The command line of `resume`.
+#[derive(Args, Clone, Debug)]
+pub struct ResumeArgs {
+    /// AI system
+    #[arg(value_parser = system_name, add = ArgValueCompleter::new(completion::systems))]
+    system: String,
+    /// Incident whose hold ends (default: the only one that holds the version)
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::incidents))]
+    incident: Option<String>,
+    /// Version (default: the only held one)
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::versions))]
+    version: Option<String>,
+    /// Role in which you decide (default: the only required role that you hold)
+    #[arg(long, value_name = "ROLE", add = ArgValueCompleter::new(completion::roles))]
+    role: Option<String>,
+    /// Reason, for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    yes: bool,
+    /// Private SSH key that the role lists, or its public key if an agent holds it; needs --to
+    #[arg(long, value_name = "FILE", requires = "to")]
+    ssh_key: Option<PathBuf>,
+    /// File for the signed decision; it counts after any user applies it
+    #[arg(long, value_name = "FILE", requires = "ssh_key")]
+    to: Option<PathBuf>,
+}
+
+/// A decision to resume that a person is about to sign.
+struct Request<'a> {
+    session: &'a Session,
+    record: &'a SystemRecord,
+    args: &'a ResumeArgs,
+    incident: &'a Incident,
+    version: &'a ModelVersion,
+    digest: Digest,
+    role: String,
+}
+
+/// Shows the incident, asks for confirmation, and signs that the version may run again.
+pub async fn resume(session: &Session, args: &ResumeArgs) -> Result<()> {
+    let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
+    record.system(&session.client).await?;
+    let now = Timestamp::now();
+    let (version, hold) = held(session, &record, args)?;
+    let incident = record.incidents.iter().find(|incident| incident.name_any() == hold.incident);
+    let incident = incident.ok_or_else(|| choose("the incident does not exist"))?;
+    refuse_without_notes(session, &hold)?;
+    refuse_other_digest(&record, incident)?;
+    let by = args.ssh_key.clone().zip(args.to.clone()).map(|(key, to)| Detached { key: SshKey(key), to });
+    let level = record.level.as_ref().map(|level| &level.spec);
+    let required = level.map(required_to_resume).unwrap_or_default();
+    let roles: Vec<&str> = required.iter().map(|required| required.role.as_str()).collect();
+    let (role, approver, stamped) = if let Some(by) = &by {
+        let (role, key) = by.key.role(&record.keys, &roles, args.role.as_deref(), now)?;
+        (role, key.approver, None)
+    } else {
+        let role = role(session, &record, &roles, args).await?;
+        (role, rbac::myself(&session.client).await?, signer(session).await?)
+    };
+    let digest = record.digest(version).ok_or_else(|| choose("the system does not exist"))?;
+    let request = Request { session, record: &record, args, incident, version, digest, role };
+    request.review(&approver, now);
+    request.confirm()?;
+    let approval = request.approval(stamped);
+    if let Some(by) = by {
+        request.wait_for_next_second(&async || Ok(Timestamp::now())).await?;
+        return by.finish(approval, &record, &approver.user);
+    }
+    let create = async |dry_run: bool| request.create(&approval, dry_run).await;
+    let clock = async || Ok(recorded_at(&create(true).await?).unwrap_or_default());
+    request.wait_for_next_second(&clock).await?;
+    outcome::report(session, &create(false).await?, &record).await
+}
+
+fn choose(question: &str) -> Error {
+    Error::Choose { question: question.to_owned(), next: Vec::new() }
+}
+
+/// The only hold that the command line can mean, with its version.
+fn held<'a>(
+    session: &Session,
+    record: &'a SystemRecord,
+    args: &ResumeArgs,
+) -> Result<(&'a ModelVersion, Hold)> {
+    let is_version =
+        |version: &&ModelVersion| args.version.as_ref().is_none_or(|name| version.name_any() == *name);
+    let is_incident = |hold: &Hold| args.incident.as_ref().is_none_or(|name| hold.incident == *name);
+    let holds = record.versions.iter().filter(is_version).flat_map(|version| {
+        let holds = record.holds(version).into_iter().filter(is_incident);
+        holds.map(move |hold| (version, hold))
+    });
+    let mut holds: Vec<_> = holds.collect();
+    if holds.len() == 1 {
+        return Ok(holds.remove(0));
+    }
+    let place = format!(" -n {}{}", record.namespace, session.flags);
+    let next = holds.iter().map(|(version, hold)| {
+        let command = format!(
+            "kubectl assent resume {} --incident {} --version {}{place}",
+            record.name,
+            hold.incident,
+            version.name_any()
+        );
+        Next::new(command, hold.to_string())
+    });
+    if holds.is_empty() {
+        return Err(Error::Choose {
+            question: format!("no such incident holds a version of {}", record.name),
+            next: vec![Next::new(format!("kubectl get incidents{place}"), "list the incidents")],
+        });
+    }
+    let question =
+        format!("several holds of {} are possible; name the version and the incident", record.name);
+    Err(Error::Choose { question, next: next.collect() })
+}
+
+/// Before the notes exist, no decision to resume counts.
+fn refuse_without_notes(session: &Session, hold: &Hold) -> Result<()> {
+    let MissingToResume::Notes(types) = &hold.missing else { return Ok(()) };
+    let command = |type_: &NoteType| {
+        let command = format!(
+            "kubectl assent incident note {} --type {} --text TEXT -n {}{}",
+            hold.incident,
+            type_.option(),
+            session.namespace,
+            session.flags
+        );
+        Next::new(command, format!("note the {}", type_.words()))
+    };
+    Err(Error::Choose {
+        question: format!("nobody can resume yet: {}", hold.missing),
+        next: types.iter().map(command).collect(),
+    })
+}
+
+fn refuse_other_digest(record: &SystemRecord, incident: &Incident) -> Result<()> {
+    let stated = incident.status.as_ref().and_then(|status| status.digest.as_ref());
+    if stated.is_some_and(|stated| *stated != incident.spec.digest(&record.namespace)) {
+        let name = incident.name_any();
+        return Err(choose(&format!(
+            "the operator computed another digest of incident/{name} than this program: update the plugin"
+        )));
+    }
+    Ok(())
+}
+
+/// The role that the command line names, or the only required role that the user holds.
+async fn role(session: &Session, record: &SystemRecord, roles: &[&str], args: &ResumeArgs) -> Result<String> {
+    if let Some(role) = &args.role {
+        return Ok(role.clone());
+    }
+    if roles.is_empty() {
+        return Err(choose("the risk level requires no role to resume; name your role with --role"));
+    }
+    let held = rbac::held(&session.client, roles.iter().copied()).await?;
+    match &held[..] {
+        [role] => Ok((*role).to_owned()),
+        [] => Err(Error::Choose {
+            question: format!("you hold none of the roles that resume a version: {}", roles.join(", ")),
+            next: vec![Next::new(
+                format!(
+                    "kubectl assent who-can resume {} -n {}{}",
+                    record.name, record.namespace, session.flags
+                ),
+                "see who holds them",
+            )],
+        }),
+        several => {
+            Err(choose(&format!("you hold several roles; name one with --role: {}", several.join(", "))))
+        }
+    }
+}
+
+impl Request<'_> {
+    async fn create(&self, approval: &Approval, dry_run: bool) -> Result<Approval> {
+        let api = Api::<Approval>::namespaced(self.session.client.clone(), &self.session.namespace);
+        api.create(&params(dry_run), approval).await.map_err(|source| Error::Api {
+            doing: format!("record your decision to resume as {}", self.role),
+            source: Box::new(source),
+            next: vec![can_i(&self.role)],
+        })
+    }
+
+    /// Waits until `clock` is past the second of the last note. A decision in the same second as a note does not count.
+    async fn wait_for_next_second(&self, clock: &impl AsyncFn() -> Result<Timestamp>) -> Result<()> {
+        let incident = self.incident.name_any();
+        let notes = self.record.notes.iter().filter(|note| *note.spec.incident == *incident);
+        let last = notes.filter_map(recorded_at).map(Timestamp::as_second).max();
+        let Some(last) = last else { return Ok(()) };
+        while clock().await?.as_second() <= last {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Ok(())
+    }
+
+    fn approval(&self, approver: Option<Approver>) -> Approval {
+        let version = self.version.name_any();
+        Approval {
+            metadata: ObjectMeta {
+                generate_name: Some(format!("{version}-resume-")),
+                ..ObjectMeta::default()
+            },
+            spec: ApprovalSpec {
+                system: self.record.name.clone(),
+                model_version: version,
+                subject_digest: self.digest.clone(),
+                decision: Decision::Resume,
+                role: self.role.clone(),
+                assessments: Vec::new(),
+                incident: Some(ResumedIncident {
+                    name: self.incident.name_any().into(),
+                    digest: self.incident.spec.digest(&self.record.namespace),
+                }),
+                reason: self.args.reason.clone(),
+                not_after: None,
+                approver,
+                signature: None,
+            },
+            status: None,
+        }
+    }
+
+    /// Prints the incident, its notes, and the effect of the signature.
+    fn review(&self, approver: &Approver, now: Timestamp) {
+        let mut page = Page::default();
+        let (version, system, incident) =
+            (self.version.name_any(), &self.record.name, self.incident.name_any());
+        let namespace = &self.record.namespace;
+        page.say(STRONG, &format!("You are about to resume {version} of {system} in namespace {namespace}"));
+        page.say(PLAIN, &format!("as {}, in role {}", approver.user, self.role));
+        page.heading(&format!("INCIDENT {incident}"));
+        page.prose("event", &self.incident.spec.description);
+        let opened = self.incident.spec.opened_by.as_ref().map_or("not known", |person| &person.user);
+        page.field("opened by", opened);
+        for note in self.record.notes.iter().filter(|note| *note.spec.incident == *incident) {
+            let by = note.spec.by.as_ref().map_or("not known", |person| &person.user);
+            let when = recorded_at(note).map(|at| in_words(at, now)).unwrap_or_default();
+            page.prose(note.spec.type_.words(), &format!("{} ({by}, {when})", note.spec.text));
+        }
+        page.field("digest", &self.incident.spec.digest(namespace).to_string());
+        page.field("content", &self.digest.to_string());
+        page.heading("IF YOU SIGN");
+        let judgement = self.after(approver, now).rule(self.version, None, now);
+        if judgement.is_cleared() {
+            let end = judgement.not_after.map(|end| format!(" until {}", in_words(end, now)));
+            page.mark("✓", GOOD, &format!("{version} is cleared to run{}", end.unwrap_or_default()));
+        }
+        for reason in judgement.reasons() {
+            page.mark("✗", LOOK, &format!("{version} may not run: {}", missing(reason)));
+        }
+        page.prose("final", "the decision counts under your name; no user can edit or delete it");
+        anstream::print!("{}", page.finish());
+    }
+
+    /// The record after the signature.
+    fn after(&self, approver: &Approver, now: Timestamp) -> SystemRecord {
+        let mut signed = self.approval(Some(approver.clone()));
+        signed.metadata.name = Some("new".to_owned());
+        signed.metadata.creation_timestamp = Some(Time(now));
+        let mut record = self.record.clone();
+        record.add_decision(signed);
+        record
+    }
+
+    fn confirm(&self) -> Result<()> {
+        if self.args.yes {
+            return Ok(());
+        }
+        if !ask::is_interactive() {
+            let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+            let (key, to) = (path(&self.args.ssh_key), path(&self.args.to));
+            let (version, incident) = (self.version.name_any(), self.incident.name_any());
+            let given = suggested(&[
+                ("--incident", Some(&incident)),
+                ("--version", Some(&version)),
+                ("--role", Some(&self.role)),
+                ("--reason", self.args.reason.as_deref()),
+                ("--ssh-key", key.as_deref()),
+                ("--to", to.as_deref()),
+            ]);
+            let command = format!(
+                "kubectl assent resume {}{given} -n {}{} --yes",
+                self.record.name, self.record.namespace, self.session.flags
+            );
+            return Err(Error::NotATerminal { command });
+        }
+        ask::for_name(&self.record.name, "resume it")
+    }
+}
