@@ -37,6 +37,7 @@ workloads:
 /// The values that the earliest release does not know.
 const NEW_VALUES: &str = "
 expressionVariables: [networkPolicies, claims]
+onCall: { groups: [ml-on-call] }
 ";
 
 /// An operator that runs on this machine.

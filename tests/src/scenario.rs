@@ -254,6 +254,24 @@ impl<'a> Scenario<'a> {
                     "direction": "LowerIsBetter", "samples": 1000 }] } })
     }
 
+    /// The manifest of an incident of the system, with the fields of `spec`.
+    pub fn incident(&self, name: &str, spec: &Value) -> Value {
+        let mut incident = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Incident",
+            "metadata": { "name": name, "namespace": self.namespace },
+            "spec": { "system": SYSTEM, "description": "drift" } });
+        for (field, value) in spec.as_object().into_iter().flatten() {
+            incident["spec"][field] = value.clone();
+        }
+        incident
+    }
+
+    /// The manifest of a note with a fact.
+    pub fn note(&self, name: &str, incident: &str) -> Value {
+        json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "IncidentNote",
+            "metadata": { "name": name, "namespace": self.namespace },
+            "spec": { "incident": incident, "type": "Fact", "text": "text" } })
+    }
+
     /// Creates a decision as `person`. Returns the name of the decision.
     pub async fn decide(&self, person: Person, manifest: &Value) -> Result<String> {
         let create = ["create", "-f", "-", "-o=name"];

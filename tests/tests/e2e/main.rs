@@ -24,6 +24,7 @@ mod flux;
 mod grace;
 mod guard;
 mod hostile;
+mod incidents;
 mod injected;
 mod lifecycle;
 mod modes;
@@ -278,6 +279,13 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         systems::pods_stop_when_a_review_is_overdue,
         systems::a_hosted_model_needs_its_agreement_and_ends_with_its_retirement,
         systems::the_api_server_refuses_invalid_risks_and_hosted_models,
+        incidents::a_held_system_stops_until_people_resume_it,
+        incidents::the_opener_and_the_author_of_the_action_cannot_resume_alone,
+        incidents::held_content_stays_held_under_a_new_name,
+        incidents::a_rollback_keeps_only_the_cleared_version,
+        incidents::an_incident_and_its_notes_are_final,
+        incidents::an_incident_names_its_opener_and_possible_times,
+        incidents::only_an_account_with_the_verb_hold_holds_a_system,
         signatures::the_signer_and_not_the_applier_is_the_approver,
         signatures::a_signature_is_valid_for_its_own_decision_only,
         signatures::a_key_counts_while_its_role_lists_it,

@@ -96,3 +96,19 @@ pub async fn evidence(stage: &Stage) -> Result<()> {
     }
     scene.is_cleared("v1").await.map(drop)
 }
+
+/// A hold stops a version until a person resumes it. The plugin names the authors where the API server does not.
+pub async fn incidents(stage: &Stage) -> Result<()> {
+    let scene = Scenario::new(&stage.cluster, "incidents", "limited").await?;
+    scene.publish("v1", &container("1")).await?;
+    let approve = ["approve", "scorer", "--version=v1", "--role=risk-officer", "--yes"];
+    scene.assent(Person::Alice, &approve).await?.ok()?;
+    scene.assent(Person::Dev, &["pause", "scorer", "--reason=drift", "--name=drift", "--yes"]).await?.ok()?;
+    scene.condition("modelversion", "v1", "Cleared", "False", "Held").await?;
+    for type_ in ["root-cause", "action", "verification"] {
+        let note = ["incident", "note", "drift", "--type", type_, "--text", "for the test"];
+        scene.assent(Person::Dev, &note).await?.ok()?;
+    }
+    scene.assent(Person::Alice, &["resume", "scorer", "--role=risk-officer", "--yes"]).await?.ok()?;
+    scene.condition("incident", "drift", "Holding", "False", "Resumed").await.map(drop)
+}

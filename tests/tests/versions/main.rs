@@ -1,8 +1,9 @@
 //! A short suite for several older minor versions of Kubernetes that the chart supports, and for the newest.
 //!
 //! ```text
-//!  version ── control plane of that version ── chart, operator ─┬─ life       hold or refuse, approve, revoke, expire, evidence
-//!                                                               ├─ policies   each policy refuses, warns or changes
+//!  version ── control plane of that version ── chart, operator ─┬─ life       hold or refuse, approve, revoke, expire, evidence,
+//!                                                                      incidents
+//!                                                               ├─ policies   each policy that a request can reach refuses, warns or changes
 //!                                                               └─ cost       time to create a pod with 1, 10 and 50 systems
 //! ```
 //!
@@ -76,6 +77,7 @@ fn trial(version: Option<&'static str>, costs: Arc<Mutex<Vec<cost::Row>>>) -> Tr
             life::hold_or_refuse_approve_run_revoke(&stage).await?;
             life::expire(&stage).await?;
             life::evidence(&stage).await?;
+            life::incidents(&stage).await?;
             policies::each_policy_answers_once(&stage).await?;
             let row = cost::measure(&stage.cluster, name).await?;
             costs.lock().unwrap_or_else(PoisonError::into_inner).push(row);

@@ -166,11 +166,17 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     let digest = scene.digest_of("v1").await?;
     let approval = scene.decision("Approve", "v1", &digest, "risk-officer");
     let ahead = scene.assessment("ahead", &digest, "0.01", "2999-01-01T00:00:00Z");
+    let eve = json!({ "user": "eve" });
+    let incident = scene.incident("forged", &json!({ "openedBy": eve }));
+    let mut note = scene.note("forged", "forged");
+    note["spec"]["by"] = eve;
     let edit = r#"{"spec":{"mode":"audit"}}"#;
     let label = format!("namespace/{}", scene.namespace);
     Ok(vec![
         scene.undecided(Person::Dev, &approval).await?,
         scene.refused(Person::Dev, &ahead).await?,
+        scene.refused(Person::Dev, &incident).await?,
+        scene.refused(Person::Dev, &note).await?,
         scene.refused(Person::Dev, &scene.system("minimal")).await?,
         scene.denied(Person::Admin, &["delete", "risklevel", "high"]).await?,
         scene.denied(Person::Admin, &["label", "--overwrite", &label, "assent.dev/mode=other"]).await?,

@@ -13,6 +13,7 @@ mod deployment;
 mod evidence;
 mod expiry;
 mod gate;
+mod incident;
 mod install;
 mod outage;
 mod release;
@@ -77,6 +78,7 @@ async fn steps(time: &Timeline, cluster: &ControlPlane) -> Result<()> {
     evidence::evidence_decides(&stage).await?;
     release::new_version(&stage).await?;
     release::revoke(&stage).await?;
+    incident::hold_and_resume(&stage).await?;
     retirement::retire(&stage).await?;
     retirement::final_state(&stage).await
 }
