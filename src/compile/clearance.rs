@@ -24,9 +24,9 @@ use crate::{
     },
     expression::Budget,
     policy::{
-        self, Attestations, Authors, Capacity, Finding, HeldSubject, Incidents, Reason, RecordedAssessment,
-        RequirementFacts, ResultEffect, SignedCertifications, Subject, Verdict, applies_to,
-        assessment_effects, judge,
+        self, Attestations, Authors, Capacity, Finding, HeldSubject, HoldJudgement, Incidents, Reason,
+        RecordedAssessment, RequirementFacts, ResultEffect, SignedCertifications, Subject, Verdict,
+        applies_to, assessment_effects, judge,
     },
 };
 
@@ -232,9 +232,8 @@ fn judge_version<'a>(
         owners: &system.owners,
         authors,
     });
-    let holds = held.map(|held| held.holds(incidents)).unwrap_or_default();
-    let resumes = held.map(|held| held.effects(incidents)).unwrap_or_default();
-    let (held_by, lifted) = held.map(|held| held.split(incidents)).unwrap_or_default();
+    let HoldJudgement { holds, held_by, lifted, resumes } =
+        held.map(|held| held.judge(incidents)).unwrap_or_default();
     let facts = policy::Facts {
         name: &version.name,
         version: &version.spec,

@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::api::HarmCriterion;
 
 /// A rule that sets a deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DeadlineRule {
     /// The regime, for example a law.
     pub regime: &'static str,
@@ -18,8 +19,10 @@ pub struct DeadlineRule {
     /// The case to which the paragraph applies.
     pub case: &'static str,
     /// The number of days after awareness.
+    #[serde(skip)]
     pub days: i64,
     /// The criteria of which one must be met. Empty if the rule applies to every serious incident.
+    #[serde(skip)]
     pub criteria: &'static [HarmCriterion],
     /// The address of the text.
     pub source: &'static str,
@@ -28,7 +31,7 @@ pub struct DeadlineRule {
 const AI_ACT: &str = "https://eur-lex.europa.eu/eli/reg/2024/1689/oj";
 
 /// The deadlines of EU AI Act article 73, in the order of its paragraphs.
-pub const RULES: [DeadlineRule; 3] = [
+static RULES: [DeadlineRule; 3] = [
     DeadlineRule {
         regime: "EU AI Act",
         paragraph: "article 73(2)",
@@ -59,14 +62,9 @@ pub const RULES: [DeadlineRule; 3] = [
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Deadline {
-    /// The regime, for example a law.
-    pub regime: &'static str,
-    /// The paragraph of the regime.
-    pub paragraph: &'static str,
-    /// The case to which the paragraph applies.
-    pub case: &'static str,
-    /// The address of the text.
-    pub source: &'static str,
+    /// The rule that sets the deadline.
+    #[serde(flatten)]
+    pub rule: &'static DeadlineRule,
     /// The end of the period.
     pub due: Timestamp,
 }
@@ -74,14 +72,11 @@ pub struct Deadline {
 /// The deadlines of an incident with these criteria, the earliest first. `aware` is the time at which the organisation
 /// became aware of it. Without a criterion, only the rule for every serious incident applies.
 pub fn deadlines(criteria: &[HarmCriterion], aware: Timestamp) -> Vec<Deadline> {
-    let applies = |rule: &&DeadlineRule| {
+    let applies = |rule: &&'static DeadlineRule| {
         rule.criteria.is_empty() || rule.criteria.iter().any(|criterion| criteria.contains(criterion))
     };
-    let deadline = |rule: &DeadlineRule| Deadline {
-        regime: rule.regime,
-        paragraph: rule.paragraph,
-        case: rule.case,
-        source: rule.source,
+    let deadline = |rule: &'static DeadlineRule| Deadline {
+        rule,
         due: aware.checked_add(SignedDuration::from_hours(24 * rule.days)).unwrap_or(Timestamp::MAX),
     };
     let mut deadlines: Vec<_> = RULES.iter().filter(applies).map(deadline).collect();
@@ -95,7 +90,7 @@ mod tests {
 
     fn due(criteria: &[HarmCriterion]) -> Vec<(&'static str, String)> {
         let aware = "2026-11-01T08:30:00Z".parse().expect("a time");
-        deadlines(criteria, aware).into_iter().map(|d| (d.paragraph, d.due.to_string())).collect()
+        deadlines(criteria, aware).into_iter().map(|d| (d.rule.paragraph, d.due.to_string())).collect()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Finds the incidents that hold a version, and what is missing before people can resume it.
+//! Finds the incidents that hold a version, and the notes and decisions that are missing to resume it.
 //!
 //! ```text
 //!  Incident (Hold) ── names the version, its content or the whole system ──► Hold
@@ -178,7 +178,7 @@ pub struct Hold {
     pub by: Option<String>,
     /// The description of the incident.
     pub why: String,
-    /// What is missing before the version may run again.
+    /// The note or decision that must come before the version may run again.
     pub missing: MissingToResume,
 }
 
@@ -190,7 +190,7 @@ impl fmt::Display for Hold {
     }
 }
 
-/// What is missing before a held version may run again.
+/// The note or decision that must come before a held version may run again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MissingToResume {
     /// Notes of these types.
@@ -243,54 +243,42 @@ pub struct HeldSubject<'a> {
     pub authors: Authors<'a>,
 }
 
-impl HeldSubject<'_> {
-    /// The incidents that hold the version, in the order of their names, at most [`HOLDS`]. The others hold it too, and
+/// The effect of incidents on a version.
+#[derive(Clone, Debug, Default)]
+pub struct HoldJudgement {
+    /// The holds, in the order of the incident names, at most [`HOLDS`]. The other incidents hold the version too, and
     /// appear after people resumed these.
-    pub fn holds<'i>(&self, incidents: impl IntoIterator<Item = &'i RecordedIncident<'i>>) -> Vec<Hold> {
-        incidents.into_iter().filter_map(|incident| self.hold(incident)).take(HOLDS).collect()
-    }
+    pub holds: Vec<Hold>,
+    /// The names of the incidents that hold the version, at most [`NAMES`].
+    pub held_by: BTreeSet<String>,
+    /// The names of the incidents whose hold people lifted, at most [`NAMES`].
+    pub lifted: BTreeSet<String>,
+    /// The effect of each decision to resume this content, by the name of the `Approval`. A decision about an incident
+    /// that does not concern the version has no effect.
+    pub resumes: BTreeMap<String, ResumeEffect>,
+}
 
-    /// The names of the incidents that hold the version, and of those whose hold people lifted, each at most [`NAMES`].
-    pub fn split<'i>(
-        &self,
-        incidents: impl IntoIterator<Item = &'i RecordedIncident<'i>>,
-    ) -> (BTreeSet<String>, BTreeSet<String>) {
-        let (mut held_by, mut lifted) = (BTreeSet::new(), BTreeSet::new());
+impl HeldSubject<'_> {
+    /// The effect of the incidents on the version.
+    pub fn judge<'i>(&self, incidents: impl IntoIterator<Item = &'i RecordedIncident<'i>>) -> HoldJudgement {
+        let mut judged = HoldJudgement::default();
         for incident in incidents.into_iter().filter(|incident| self.is_concerned(incident)) {
-            let names = if self.missing(incident).is_some() { &mut held_by } else { &mut lifted };
+            let resumes = incident.resumes.iter().filter(|resume| *resume.subject == self.digests.signed);
+            judged.resumes.extend(resumes.map(|r| (r.name.to_owned(), self.effect(incident, r))));
+            let missing = self.missing(incident);
+            let names = if missing.is_some() { &mut judged.held_by } else { &mut judged.lifted };
             if names.len() < NAMES {
                 names.insert(incident.name.to_owned());
             }
+            let hold = missing.map(|missing| hold(incident, missing));
+            judged.holds.extend(hold.filter(|_| judged.holds.len() < HOLDS));
         }
-        (held_by, lifted)
-    }
-
-    /// The effect of each decision to resume this content, by the name of the `Approval`. A decision about an incident that
-    /// does not concern the version has no effect.
-    pub fn effects<'i>(
-        &self,
-        incidents: impl IntoIterator<Item = &'i RecordedIncident<'i>>,
-    ) -> BTreeMap<String, ResumeEffect> {
-        let of_incident = |incident: &'i RecordedIncident<'i>| {
-            let resumes = incident.resumes.iter().filter(|resume| *resume.subject == self.digests.signed);
-            resumes.map(|resume| (resume.name.to_owned(), self.effect(incident, resume))).collect::<Vec<_>>()
-        };
-        incidents.into_iter().filter(|incident| self.is_concerned(incident)).flat_map(of_incident).collect()
+        judged
     }
 
     /// Whether the incident holds the version, or held it before people resumed it.
     fn is_concerned(&self, incident: &RecordedIncident<'_>) -> bool {
         incident.spec.holds(self.name, |digest| self.digests.contains(digest))
-    }
-
-    fn hold(&self, incident: &RecordedIncident<'_>) -> Option<Hold> {
-        let missing = if self.is_concerned(incident) { self.missing(incident) } else { None };
-        Some(Hold {
-            incident: incident.name.to_owned(),
-            by: incident.spec.opened_by.as_ref().map(|person| person.user.clone()),
-            why: in_one_line(&incident.spec.description),
-            missing: missing?,
-        })
     }
 
     fn missing(&self, incident: &RecordedIncident<'_>) -> Option<MissingToResume> {
@@ -341,6 +329,15 @@ impl HeldSubject<'_> {
         } else {
             ResumeEffect::Counted
         }
+    }
+}
+
+fn hold(incident: &RecordedIncident<'_>, missing: MissingToResume) -> Hold {
+    Hold {
+        incident: incident.name.to_owned(),
+        by: incident.spec.opened_by.as_ref().map(|person| person.user.clone()),
+        why: in_one_line(&incident.spec.description),
+        missing,
     }
 }
 

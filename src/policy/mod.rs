@@ -62,8 +62,8 @@ pub use fields::{
 };
 pub use hosted_models::undeclared;
 pub use incidents::{
-    HeldSubject, Hold, Incidents, MissingToResume, NAMES as INCIDENT_NAMES, RecordedIncident, ResumeEffect,
-    required as required_to_resume,
+    HeldSubject, Hold, HoldJudgement, Incidents, MissingToResume, NAMES as INCIDENT_NAMES, RecordedIncident,
+    ResumeEffect, required as required_to_resume,
 };
 pub use judgement::{Facts, Judgement, Verdict, decommission_time, judge, unpinned};
 pub use matching::{matches, runtime_of_pod};

@@ -26,7 +26,7 @@ use crate::{
             ask, completion,
             offline_sign::{Detached, SshKey},
             outcome,
-            resolve::suggested,
+            resolve::{self, suggested},
             sign::{params, signer},
         },
         connect::{rbac, session::Session, system_record::SystemRecord, target::system_name},
@@ -188,23 +188,8 @@ async fn role(
     if roles.is_empty() {
         return Err(choose("the risk level requires no assessment; name a role with --role"));
     }
-    let held = rbac::held(&session.client, roles.iter().map(String::as_str)).await?;
-    match &held[..] {
-        [role] => Ok((*role).to_owned()),
-        [] => Err(Error::Choose {
-            question: format!("you hold none of the roles that sign results: {}", roles.join(", ")),
-            next: vec![Next::new(
-                format!(
-                    "kubectl assent who-can attest {} -n {}{}",
-                    record.name, record.namespace, session.flags
-                ),
-                "see who holds them",
-            )],
-        }),
-        several => {
-            Err(choose(&format!("you hold several roles; name one with --role: {}", several.join(", "))))
-        }
-    }
+    let roles: Vec<_> = roles.iter().map(String::as_str).collect();
+    resolve::held_role(session, record, &roles, (Decision::Attest, "sign results")).await
 }
 
 /// The assessments that the command line names. If it names none, the assessments of the version that await a signature

@@ -214,3 +214,33 @@ pub async fn role(
         }
     }
 }
+
+/// The only one of `roles` that the user holds. `to_do` is the decision, and the effect of a role in words.
+pub async fn held_role(
+    session: &Session,
+    record: &SystemRecord,
+    roles: &[&str],
+    (decision, to_do): (Decision, &str),
+) -> Result<String> {
+    let held = rbac::held(&session.client, roles.iter().copied()).await?;
+    match &held[..] {
+        [role] => Ok((*role).to_owned()),
+        [] => Err(Error::Choose {
+            question: format!("you hold none of the roles that {to_do}: {}", roles.join(", ")),
+            next: vec![Next::new(
+                format!(
+                    "kubectl assent who-can {} {} -n {}{}",
+                    verb(decision),
+                    record.name,
+                    record.namespace,
+                    session.flags
+                ),
+                "see who holds them",
+            )],
+        }),
+        several => Err(Error::Choose {
+            question: format!("you hold several roles; name one with --role: {}", several.join(", ")),
+            next: Vec::new(),
+        }),
+    }
+}

@@ -264,7 +264,7 @@ impl SystemRecord {
             owners: &system.spec.owners,
             authors: self.authors(version),
         };
-        held.holds(self.recorded_incidents().of(&self.name))
+        held.judge(self.recorded_incidents().of(&self.name)).holds
     }
 
     /// The system, or an error that names the existing systems.

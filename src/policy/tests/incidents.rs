@@ -139,7 +139,8 @@ impl Case {
         let authors = Authors { version: Some("vera"), system: Some("sam") };
         let held = HeldSubject { name, digests: &digests, level: &level, owners: &owners, authors };
         let of_system = incidents.of("triage");
-        (held.holds(of_system).pop(), held.effects(of_system).into_iter().collect())
+        let mut judged = held.judge(of_system);
+        (judged.holds.pop(), judged.resumes.into_iter().collect())
     }
 
     fn missing(&self) -> Option<MissingToResume> {

@@ -24,7 +24,7 @@ use crate::{
             ask, completion,
             offline_sign::{Detached, SshKey},
             outcome,
-            resolve::suggested,
+            resolve::{self, suggested},
             sign::{params, signer},
         },
         connect::{
@@ -199,23 +199,7 @@ async fn role(session: &Session, record: &SystemRecord, roles: &[&str], args: &R
     if roles.is_empty() {
         return Err(choose("the risk level requires no role to resume; name your role with --role"));
     }
-    let held = rbac::held(&session.client, roles.iter().copied()).await?;
-    match &held[..] {
-        [role] => Ok((*role).to_owned()),
-        [] => Err(Error::Choose {
-            question: format!("you hold none of the roles that resume a version: {}", roles.join(", ")),
-            next: vec![Next::new(
-                format!(
-                    "kubectl assent who-can resume {} -n {}{}",
-                    record.name, record.namespace, session.flags
-                ),
-                "see who holds them",
-            )],
-        }),
-        several => {
-            Err(choose(&format!("you hold several roles; name one with --role: {}", several.join(", "))))
-        }
-    }
+    resolve::held_role(session, record, roles, (Decision::Resume, "resume a version")).await
 }
 
 impl Request<'_> {

@@ -112,10 +112,10 @@ impl Shown<'_> {
                 style,
                 &format!(
                     "{} {}: {}, {}",
-                    deadline.regime,
-                    deadline.paragraph,
+                    deadline.rule.regime,
+                    deadline.rule.paragraph,
                     in_words(deadline.due, now),
-                    deadline.case
+                    deadline.rule.case
                 ),
             );
         }
