@@ -146,8 +146,7 @@ impl<'a> ArgoCd<'a> {
 
     /// Reads an `Application` as JSON.
     pub async fn application(&self, name: &str) -> Result<Value> {
-        let get = ["get", "applications.argoproj.io", name, "-n", NAMESPACE, "-o=json"];
-        Ok(serde_json::from_str(&self.cluster.kubectl(Person::Admin, &get).await?.ok()?)?)
+        self.cluster.reader().get("applications.argoproj.io", NAMESPACE, name).await
     }
 
     /// Makes Argo CD compare an `Application` with Git. Returns the new status of the `Application`.

@@ -3,6 +3,7 @@
 //! ```text
 //! ControlPlane ── processes ───> Process of each Component     none on an existing cluster
 //!              ├─ people ──────> Account of each Person
+//!              ├─ reader ──────> objects as JSON
 //!              ├─ programs ────> kubectl, helm, …
 //!              └─ directory ───> all files                     removed last
 //! ```
@@ -26,6 +27,7 @@ use crate::directory::Directory;
 use crate::kubeconfig::{self, Account};
 use crate::people::Person;
 use crate::process::Process;
+use crate::reader::Reader;
 use crate::start::{self, Processes};
 
 /// The file name of the audit log.
@@ -94,6 +96,7 @@ pub struct ControlPlane {
     processes: Processes,
     cluster: Cluster,
     people: BTreeMap<Person, Account>,
+    reader: Reader,
     programs: Programs,
     directory: Directory,
 }
@@ -110,7 +113,8 @@ impl ControlPlane {
             start::start(&options).await?;
         let programs =
             Programs { path: [options.path, vec![binaries]].concat(), home: directory.join("home") };
-        Ok(Self { processes, cluster, people, programs, directory })
+        let reader = Reader::new(people[&Person::Admin].client()?);
+        Ok(Self { processes, cluster, people, reader, programs, directory })
     }
 
     /// Uses the existing cluster of the current context of `kubeconfig`. Its user must be allowed to impersonate,
@@ -125,7 +129,8 @@ impl ControlPlane {
             people.insert(person, Account::create(file, &cluster, auth).await?);
         }
         let programs = Programs { path, home: directory.join("home") };
-        Ok(Self { processes: Processes::new(), cluster, people, programs, directory })
+        let reader = Reader::new(people[&Person::Admin].client()?);
+        Ok(Self { processes: Processes::new(), cluster, people, reader, programs, directory })
     }
 
     /// Uses the cluster of `KUBECONFIG` if `ASSENT_DEMO_CLUSTER=existing`, and starts a control plane otherwise.
@@ -174,6 +179,11 @@ impl ControlPlane {
     /// The kubeconfig of `person`.
     pub fn kubeconfig(&self, person: Person) -> &Path {
         self.account(person).kubeconfig()
+    }
+
+    /// Reads objects as [`Person::Admin`].
+    pub fn reader(&self) -> &Reader {
+        &self.reader
     }
 
     /// A new client that acts as `person`.

@@ -129,8 +129,7 @@ impl<'a> Flux<'a> {
 
     /// Reads a `Kustomization` as JSON.
     pub async fn kustomization(&self, name: &str) -> Result<Value> {
-        let get = ["get", "kustomization.kustomize.toolkit.fluxcd.io", name, "-n", NAMESPACE, "-o=json"];
-        Ok(serde_json::from_str(&self.cluster.kubectl(Person::Admin, &get).await?.ok()?)?)
+        self.cluster.reader().get("kustomizations.kustomize.toolkit.fluxcd.io", NAMESPACE, name).await
     }
 }
 

@@ -34,6 +34,7 @@ mod nodes;
 mod people;
 mod ports;
 mod process;
+mod reader;
 mod scenario;
 mod setup;
 mod start;

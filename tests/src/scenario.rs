@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use assent::api::{AISystem, Digest, ModelVersion, RiskLevel};
 use assent::policy::Subject;
 use serde_json::{Value, json};
@@ -306,15 +306,12 @@ impl<'a> Scenario<'a> {
 
     /// Reads an object of the namespace as an administrator.
     pub async fn get(&self, kind: &str, name: &str) -> Result<Value> {
-        let json = self.kubectl(Person::Admin, &["get", kind, name, "-o=json"]).await?;
-        serde_json::from_str(&json).context("kubectl prints JSON")
+        self.cluster.reader().get(kind, &self.namespace, name).await
     }
 
     /// Lists the objects of a kind in the namespace as an administrator.
     pub async fn list(&self, kind: &str) -> Result<Vec<Value>> {
-        let json = self.kubectl(Person::Admin, &["get", kind, "-o=json"]).await?;
-        let list: Value = serde_json::from_str(&json)?;
-        Ok(list["items"].as_array().cloned().unwrap_or_default())
+        self.cluster.reader().list(kind, &self.namespace, "").await
     }
 
     /// Waits until an object has a current condition with this status and reason. Returns its message.
@@ -407,21 +404,11 @@ impl<'a> Scenario<'a> {
     /// Waits until exactly `count` pods with the labels `selector` are held.
     pub async fn held_pods(&self, selector: &str, count: usize) -> Result<()> {
         until(SOON, &format!("{count} held pods of {selector}"), async || {
-            let names = self
-                .kubectl(
-                    Person::Admin,
-                    &["get", "pods", "-o=name", "-l", &format!("{selector},assent.dev/held")],
-                )
-                .await?;
-            Ok((names.lines().count() == count).then_some(()))
+            let held = format!("{selector},assent.dev/held");
+            let pods = self.cluster.reader().list("pods", &self.namespace, &held).await?;
+            Ok((pods.len() == count).then_some(()))
         })
         .await
-    }
-
-    /// Reads a cluster-scoped object as an administrator.
-    pub async fn get_cluster(&self, kind: &str, name: &str) -> Result<Value> {
-        let json = self.cluster.kubectl(Person::Admin, &["get", kind, name, "-o=json"]).await?.ok()?;
-        serde_json::from_str(&json).context("kubectl prints JSON")
     }
 
     /// Waits for an Event about an object. Returns its note.

@@ -240,7 +240,7 @@ pub async fn a_pod_of_the_last_of_many_large_versions_starts(cluster: &ControlPl
 pub async fn a_milder_level_does_not_keep_uncleared_pods_running(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "milder-level", "high").await?;
     let level = async |name: &str, on_loss: Value| {
-        let mut level = scene.get_cluster("risklevel", "limited").await?;
+        let mut level = scene.get("risklevel", "limited").await?;
         level["metadata"] = json!({ "name": name });
         level["spec"]["onLoss"] = on_loss;
         scene.apply(Admin, &level).await

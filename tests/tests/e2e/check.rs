@@ -200,7 +200,7 @@ pub async fn check_agrees_with_the_api_server_about_generated_manifests(
 
 pub async fn check_reports_each_pod_that_no_approval_would_let_run(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "check", "limited").await?;
-    let mut manifests = vec![scene.get_cluster("risklevel", "limited").await?, scene.system("limited")];
+    let mut manifests = vec![scene.get("risklevel", "limited").await?, scene.system("limited")];
     manifests.push(scene.version("v1", &container("1")));
     let described = scene.deployment("described", &container("1"));
     let other = scene.deployment("other", &container("2"));
@@ -255,7 +255,7 @@ pub async fn check_reports_each_pod_that_no_approval_would_let_run(cluster: &Con
 
 pub async fn check_reads_a_thousand_manifests_in_seconds(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "check-many", "limited").await?;
-    let level = scene.get_cluster("risklevel", "limited").await?;
+    let level = scene.get("risklevel", "limited").await?;
     let directory = tempfile::tempdir()?;
     std::fs::write(directory.path().join("level.json"), level.to_string())?;
     for number in 0..333 {

@@ -12,7 +12,7 @@ use Person::{Admin, Alice, Dev};
 /// A scenario with a copy of the level `limited`. The copy has a dead-man switch and a grace period of `grace` seconds.
 async fn switched<'a>(cluster: &'a ControlPlane, name: &str, grace: u32) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "limited").await?;
-    let mut level = scene.get_cluster("risklevel", "limited").await?;
+    let mut level = scene.get("risklevel", "limited").await?;
     level["metadata"] = json!({ "name": name });
     level["spec"]["onLoss"] = json!({ "gracePeriodSeconds": grace, "deadManSwitch": true });
     scene.apply(Admin, &level).await?;

@@ -21,7 +21,7 @@ async fn metric(assent: &Assent, name: &str) -> Result<u64> {
 /// A scenario with a cleared version v1 and a level with a grace period of `seconds`.
 async fn scene_of_grace<'a>(cluster: &'a ControlPlane, name: &str, seconds: u32) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "limited").await?;
-    let mut level = scene.get_cluster("risklevel", "limited").await?;
+    let mut level = scene.get("risklevel", "limited").await?;
     level["metadata"] = json!({ "name": name });
     level["spec"]["onLoss"] = json!({ "gracePeriodSeconds": seconds });
     scene.apply(Person::Admin, &level).await?;
@@ -204,7 +204,7 @@ pub async fn explain_reports_a_quota_full_of_held_pods(cluster: &ControlPlane) -
     let scene = scene_of_grace(cluster, "quota-full", 60).await?;
     scene.kubectl(Person::Admin, &["create", "quota", "pods", "--hard=pods=3"]).await?;
     until(Duration::from_secs(20), "the quota to take effect", async || {
-        Ok((scene.get("quota", "pods").await?["status"]["hard"]["pods"] == "3").then_some(()))
+        Ok((scene.get("resourcequota", "pods").await?["status"]["hard"]["pods"] == "3").then_some(()))
     })
     .await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;

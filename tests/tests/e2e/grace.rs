@@ -31,7 +31,7 @@ async fn scene<'a>(
 
 /// Applies a level with the name of the namespace and a grace period of `grace` seconds.
 async fn level(scene: &Scenario<'_>, grace: u32) -> Result<()> {
-    let mut level = scene.get_cluster("risklevel", "limited").await?;
+    let mut level = scene.get("risklevel", "limited").await?;
     level["metadata"] = json!({ "name": scene.namespace });
     level["spec"]["onLoss"] = json!({ "gracePeriodSeconds": grace });
     scene.apply(Admin, &level).await.map(drop)

@@ -154,7 +154,7 @@ pub async fn mode_enforce_stops_running_pods_gradually(cluster: &ControlPlane) -
     let labels = json!({ "assent.dev/mode": "warn" });
     let scene = Scenario::governed_by(cluster, "turned-on", "limited", &labels).await?;
     let grace = 12;
-    let mut level = scene.get_cluster("risklevel", "limited").await?;
+    let mut level = scene.get("risklevel", "limited").await?;
     level["metadata"] = json!({ "name": "turned-on" });
     level["spec"]["onLoss"] = json!({ "gracePeriodSeconds": grace });
     scene.apply(Admin, &level).await?;

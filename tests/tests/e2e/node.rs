@@ -22,7 +22,7 @@ const SLACK: Duration = Duration::from_secs(3);
 /// A scenario with its own risk level, whose grace period is [`GRACE`].
 async fn scene<'a>(cluster: &'a ControlPlane, name: &str, labels: &Value) -> Result<Scenario<'a>> {
     let scene = Scenario::governed_by(cluster, name, "limited", labels).await?;
-    let mut level = scene.get_cluster("risklevel", "limited").await?;
+    let mut level = scene.get("risklevel", "limited").await?;
     level["metadata"] = json!({ "name": name });
     level["spec"]["onLoss"] = json!({ "gracePeriodSeconds": GRACE });
     scene.apply(Admin, &level).await?;
@@ -321,7 +321,7 @@ pub async fn i2_i3_a_workload_stopped_as_a_whole_ends_and_starts_its_containers(
     node: &Node,
 ) -> Result<()> {
     let scene = enforced(cluster, "node-whole").await?;
-    let mut level = scene.get_cluster("risklevel", "node-whole").await?;
+    let mut level = scene.get("risklevel", "node-whole").await?;
     level["metadata"] = json!({ "name": "node-whole" });
     level["spec"]["onLoss"]["mode"] = json!("ScaleDown");
     scene.apply(Admin, &level).await?;
@@ -363,7 +363,7 @@ pub async fn capture_names_the_digest_that_a_kubelet_reports(
 pub async fn i2_the_kubelet_alone_ends_expired_pods() -> Result<()> {
     let (cluster, assent, node) = stage().await?;
     let scene = enforced(&cluster, "node-deadman").await?;
-    let mut level = scene.get_cluster("risklevel", "node-deadman").await?;
+    let mut level = scene.get("risklevel", "node-deadman").await?;
     level["metadata"] = json!({ "name": "node-deadman" });
     level["spec"]["onLoss"]["deadManSwitch"] = json!(true);
     scene.apply(Admin, &level).await?;

@@ -413,7 +413,7 @@ pub async fn health_and_metrics_are_served() -> Result<()> {
 pub async fn i2_a_disruption_budget_delays_a_stop_only_within_the_grace() -> Result<()> {
     let (cluster, _assent) = stage().await?;
     let scene = Scenario::new(&cluster, "budget", "high").await?;
-    let mut level = scene.get_cluster("risklevel", "limited").await?;
+    let mut level = scene.get("risklevel", "limited").await?;
     level["metadata"] = json!({ "name": "swift" });
     level["spec"]["onLoss"] = json!({ "gracePeriodSeconds": 8 });
     scene.apply(Person::Admin, &level).await?;
@@ -426,7 +426,7 @@ pub async fn i2_a_disruption_budget_delays_a_stop_only_within_the_grace() -> Res
         .kubectl(Person::Dev, &["create", "pdb", "tight", "--selector=app=scorer", "--min-available=2"])
         .await?;
     until(Duration::from_secs(10), "the budget to count its pods", async || {
-        Ok((scene.get("pdb", "tight").await?["status"]["currentHealthy"] == 2).then_some(()))
+        Ok((scene.get("poddisruptionbudget", "tight").await?["status"]["currentHealthy"] == 2).then_some(()))
     })
     .await?;
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -603,7 +603,7 @@ pub async fn an_approval_of_an_outdated_digest_does_not_count(cluster: &ControlP
 
 pub async fn two_approvals_by_one_person_count_once(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "approves-twice", "limited").await?;
-    let mut level = scene.get_cluster("risklevel", "limited").await?;
+    let mut level = scene.get("risklevel", "limited").await?;
     level["metadata"] = json!({ "name": "two-officers" });
     level["spec"]["approvals"] = json!([{ "role": "risk-officer", "count": 2 }]);
     scene.apply(Admin, &level).await?;

@@ -80,7 +80,7 @@ pub async fn an_invalid_expression_withholds_only_its_own_level(cluster: &Contro
     scene.is_cleared("v1").await?;
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
-    let level = scene.get_cluster("risklevel", &scene.namespace).await?;
+    let level = scene.get("risklevel", &scene.namespace).await?;
     ensure!(level["status"]["requires"] == "requirement system", "{level}");
 
     require(&scene, &json!([good, requirement("typing-error", "version.spec.runtme.containers.size() > 0")]))

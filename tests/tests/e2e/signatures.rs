@@ -273,8 +273,8 @@ pub async fn check_counts_a_signature_and_not_a_name_in_a_file(cluster: &Control
     let scene = &signing.scene;
     let (approval, _) = signing.sign("erin", &["approve"]).await?;
     let mut manifests = vec![
-        scene.get_cluster("risklevel", "checked-signatures").await?,
-        scene.get_cluster("approverrole", &signing.role).await?,
+        scene.get("risklevel", "checked-signatures").await?,
+        scene.get("approverrole", &signing.role).await?,
     ];
     manifests.push(scene.get("aisystem", "scorer").await?);
     manifests.push(scene.get("modelversion", "v1").await?);

@@ -74,8 +74,7 @@ pub async fn a_risk_level_change_warns_how_many_systems_and_pods_it_affects(
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
     until(Duration::from_secs(20), "the level to count its systems and pods", async || {
-        Ok((scene.get_cluster("risklevel", "warned-level").await?["status"]["runningPods"] == 2)
-            .then_some(()))
+        Ok((scene.get("risklevel", "warned-level").await?["status"]["runningPods"] == 2).then_some(()))
     })
     .await?;
     let said = warned(&scene, Admin, &patch).await?;

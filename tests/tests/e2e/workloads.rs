@@ -312,13 +312,16 @@ pub async fn each_pod_of_a_stateful_set_with_claims_needs_its_own_version(
     scene.approve("v1").await?;
     scene.running("shards", 3).await?;
 
-    let claim = scene.get("pvc", "cache-shards-0").await?["metadata"]["uid"].clone();
+    let claim = scene.get("persistentvolumeclaim", "cache-shards-0").await?["metadata"]["uid"].clone();
     revoke(&scene, "v0").await?;
     scene.settled("shards", 2, 1).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     scene.approve("v0").await?;
     scene.running("shards", 3).await?;
-    ensure!(scene.get("pvc", "cache-shards-0").await?["metadata"]["uid"] == claim, "the claim was replaced");
+    ensure!(
+        scene.get("persistentvolumeclaim", "cache-shards-0").await?["metadata"]["uid"] == claim,
+        "the claim was replaced"
+    );
     Ok(())
 }
 
@@ -400,7 +403,7 @@ pub async fn a_stopped_replica_set_starts_again_after_the_approval(cluster: &Con
 
 /// Creates a level that requires one risk officer and has this `onLoss`, and assigns it to the system.
 pub async fn level(scene: &Scenario<'_>, name: &str, on_loss: &Value) -> Result<()> {
-    let mut level = scene.get_cluster("risklevel", "limited").await?;
+    let mut level = scene.get("risklevel", "limited").await?;
     level["metadata"] = json!({ "name": name });
     level["spec"]["onLoss"] = on_loss.clone();
     scene.apply(Person::Admin, &level).await?;
