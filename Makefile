@@ -16,10 +16,10 @@ FUZZ_SECONDS ?= 30
 IMAGE ?= ghcr.io/assent-dev/assent:dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-versions fuzz bench chaos chaos-known-bad krew lint generate manifests pictures image controlplane gitops node
+.PHONY: help build demo playground playground-stop test test-versions fuzz bench chaos chaos-known-bad krew lint generate manifests pictures image controlplane gitops node
 
 help: ## Show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the operator and the kubectl plugin into target/release
 	$(CARGO) build --locked --release --package assent
@@ -27,6 +27,13 @@ build: ## Build the operator and the kubectl plugin into target/release
 demo: $(if $(filter existing,$(ASSENT_DEMO_CLUSTER)),,controlplane) ## Run the demo on its own control plane, in under two minutes after the build
 	@$(if $(ASSENT_BINARIES),,$(CARGO) build --quiet --locked --workspace --bins)
 	@ASSENT_BINARIES=$(BINARIES) $(BINARIES)/demo
+
+playground: controlplane $(if $(filter real,$(NODE)),node) ## Start a cluster with Assent that stays until `make playground-stop`; NODE=real adds a node that runs containers
+	@$(if $(ASSENT_BINARIES),,$(CARGO) build --quiet --locked --workspace --bins)
+	@ASSENT_BINARIES=$(BINARIES) $(BINARIES)/playground start --node $(or $(NODE),simulated)
+
+playground-stop: ## Stop the cluster of `make playground`, and remove its files
+	@$(BINARIES)/playground stop
 
 test: controlplane gitops node ## Run all tests, on a real control plane
 	ASSENT_BINARIES=$(TARGET)/debug $(CARGO) test --locked --workspace

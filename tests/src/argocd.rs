@@ -189,14 +189,15 @@ impl<'a> ArgoCd<'a> {
         .await
     }
 
-    /// Waits until an object of an `Application` has this health. Returns the health message.
-    pub async fn shows(&self, name: &str, kind: &str, health: &str) -> Result<String> {
+    /// Waits until an object of an `Application` has this health, with a message that contains `text`.
+    pub async fn shows(&self, name: &str, kind: &str, health: &str, text: &str) -> Result<()> {
         until(SOON, &format!("{kind} of Application {name} to be {health}"), async || {
             let status = self.application(name).await?["status"].take();
             let resources = status["resources"].as_array().context("resources")?;
             let resource = resources.iter().find(|r| r["kind"] == kind).context(kind.to_owned())?;
-            ensure!(resource["health"]["status"] == health, "{resource}");
-            Ok(Some(resource["health"]["message"].as_str().unwrap_or_default().to_owned()))
+            let message = resource["health"]["message"].as_str().unwrap_or_default();
+            ensure!(resource["health"]["status"] == health && message.contains(text), "{resource}");
+            Ok(Some(()))
         })
         .await
     }

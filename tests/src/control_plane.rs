@@ -181,6 +181,17 @@ impl ControlPlane {
         self.account(person).kubeconfig()
     }
 
+    /// Writes a kubeconfig with one context for each person. The current context is that of [`Person::Admin`].
+    pub fn write_contexts(&self, path: &Path) -> Result<()> {
+        let people = self.people.iter().map(|(person, account)| (person.name(), account));
+        kubeconfig::write_contexts(path, people)
+    }
+
+    /// The directories of kubectl and of its plugins.
+    pub fn programs(&self) -> Vec<&Path> {
+        self.programs.path.iter().map(PathBuf::as_path).collect()
+    }
+
     /// Reads objects as [`Person::Admin`].
     pub fn reader(&self) -> &Reader {
         &self.reader

@@ -18,7 +18,7 @@ use kube::{Client, Config};
 
 use crate::people::Person;
 
-/// The name of the only cluster, user and context of each kubeconfig.
+/// The name of the only cluster, user and context of the kubeconfig of an account.
 const NAME: &str = "assent";
 
 /// A user of the cluster, with credentials.
@@ -31,7 +31,7 @@ pub struct Account {
 impl Account {
     /// Creates an account and writes its kubeconfig to `path`.
     pub async fn create(path: PathBuf, cluster: &Cluster, auth: AuthInfo) -> Result<Self> {
-        let kubeconfig = kubeconfig(cluster, auth);
+        let kubeconfig = kubeconfig(NAME, cluster, auth);
         let yaml = serde_saphyr::to_string(&kubeconfig).context("writing a kubeconfig as YAML")?;
         write(&path, &yaml).with_context(|| format!("writing {}", path.display()))?;
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
@@ -52,6 +52,17 @@ impl Account {
     pub fn client(&self) -> Result<Client> {
         Client::try_from(self.config.clone()).context("making a client")
     }
+}
+
+/// Writes a kubeconfig in which each account is a context with a name. The first is the current context.
+pub fn write_contexts<'a>(path: &Path, accounts: impl Iterator<Item = (&'a str, &'a Account)>) -> Result<()> {
+    let mut merged = Kubeconfig::default();
+    for (name, account) in accounts {
+        let (cluster, auth) = current(Kubeconfig::read_from(account.kubeconfig())?)?;
+        merged = merged.merge(kubeconfig(name, &cluster, auth))?;
+    }
+    let yaml = serde_saphyr::to_string(&merged).context("writing a kubeconfig as YAML")?;
+    write(path, &yaml).with_context(|| format!("writing {}", path.display()))
 }
 
 /// The credentials of a user with `token`.
@@ -82,19 +93,20 @@ pub fn current(kubeconfig: Kubeconfig) -> Result<(Cluster, AuthInfo)> {
     Ok((cluster, user))
 }
 
-fn kubeconfig(cluster: &Cluster, auth: AuthInfo) -> Kubeconfig {
-    let context = Context { cluster: NAME.into(), user: Some(NAME.into()), ..Context::default() };
+/// A kubeconfig whose only cluster, user and context have this name.
+fn kubeconfig(name: &str, cluster: &Cluster, auth: AuthInfo) -> Kubeconfig {
+    let context = Context { cluster: name.into(), user: Some(name.into()), ..Context::default() };
     Kubeconfig {
         api_version: Some("v1".into()),
         kind: Some("Config".into()),
         clusters: vec![NamedCluster {
-            name: NAME.into(),
+            name: name.into(),
             cluster: Some(cluster.clone()),
             ..Default::default()
         }],
-        auth_infos: vec![NamedAuthInfo { name: NAME.into(), auth_info: Some(auth), ..Default::default() }],
-        contexts: vec![NamedContext { name: NAME.into(), context: Some(context), ..Default::default() }],
-        current_context: Some(NAME.into()),
+        auth_infos: vec![NamedAuthInfo { name: name.into(), auth_info: Some(auth), ..Default::default() }],
+        contexts: vec![NamedContext { name: name.into(), context: Some(context), ..Default::default() }],
+        current_context: Some(name.into()),
         ..Kubeconfig::default()
     }
 }

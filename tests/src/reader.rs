@@ -65,8 +65,9 @@ impl Reader {
         Ok((api, resource))
     }
 
-    /// The kind with the name `pod`, `pods`, `deployments.apps` or `events.v1.events.k8s.io`.
+    /// The kind with the name `pod`, `Pod`, `pods`, `deployments.apps` or `events.v1.events.k8s.io`.
     fn find(&self, name: &str) -> Option<(ApiResource, Scope)> {
+        let name = name.to_lowercase();
         let is_named = |(resource, _): &&(ApiResource, Scope)| {
             let ApiResource { group, version, kind, plural, .. } = resource;
             *plural == name

@@ -77,8 +77,7 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     argo.is("governance", "Healthy").await?;
     scene.held(SYSTEM, 2).await?;
     for kind in ["AISystem", "ModelVersion"] {
-        let message = argo.shows("support", kind, "Suspended").await?;
-        ensure!(message.contains("kubectl assent approve support-assistant"), "{message}");
+        argo.shows("support", kind, "Suspended", "kubectl assent approve support-assistant").await?;
     }
     // The argocd command reports the same health.
     for (kind, name, health) in [
@@ -95,8 +94,7 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     ensure!(menu.lines().any(|line| line.starts_with(command) && line.ends_with("true")), "{menu}");
 
     decide(scene, "reject").await?;
-    let message = argo.shows("support", "ModelVersion", "Degraded").await?;
-    ensure!(message.contains("rejected by alice"), "{message}");
+    argo.shows("support", "ModelVersion", "Degraded", "rejected by alice").await?;
 
     decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
@@ -112,8 +110,7 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     decide(scene, "revoke").await?;
     scene.held(SYSTEM, 2).await?;
     argo.is("support", "Degraded").await?;
-    let message = argo.shows("support", "AISystem", "Degraded").await?;
-    ensure!(message.contains("revoked by alice"), "{message}");
+    argo.shows("support", "AISystem", "Degraded", "revoked by alice").await?;
     stage.is_quiet("support").await?;
     decide(scene, "approve").await?;
     scene.running(SYSTEM, 2).await?;
@@ -127,8 +124,7 @@ pub async fn health_follows_the_decisions_without_flapping() -> Result<()> {
     record(scene, &stage.layout, "good", "0.01").await?;
     stage.layout.commit("one-repository")?;
     argo.refresh("support").await?;
-    let message = argo.shows("support", "Assessment", "Healthy").await?;
-    ensure!(message.contains("kubectl assent attest support-assistant"), "{message}");
+    argo.shows("support", "Assessment", "Healthy", "kubectl assent attest support-assistant").await?;
     attest(scene, "good").await?;
     scene.running(SYSTEM, 2).await?;
     argo.is("support", "Healthy").await?;
@@ -215,8 +211,7 @@ pub async fn a_later_sync_wave_waits_for_the_approval() -> Result<()> {
     let deployment = "one-repository/support/deployment.yaml";
     stage.layout.edit(deployment, "metadata:\n  name: support-assistant\n", wave)?;
     stage.bootstrap().await?;
-    let message = argo.shows("support", "ModelVersion", "Suspended").await?;
-    ensure!(message.contains("AwaitingApproval"), "{message}");
+    argo.shows("support", "ModelVersion", "Suspended", "AwaitingApproval").await?;
     argo.refresh("support").await?;
     scene
         .kubectl(Admin, &["get", "deployment", SYSTEM])
@@ -388,7 +383,7 @@ pub async fn one_signature_clears_a_version_in_every_cluster() -> Result<()> {
     .await?;
     in_staging.running(SYSTEM, 1).await?;
     in_production.held(SYSTEM, 2).await?;
-    argo.shows("support-production", "AISystem", "Suspended").await?;
+    argo.shows("support-production", "AISystem", "Suspended", "").await?;
 
     sign(in_production, &stage.layout, &key).await?;
     stage.layout.commit("many-clusters")?;

@@ -31,6 +31,7 @@ mod modes;
 mod node;
 mod opentelemetry;
 mod outage;
+mod playground;
 mod plugin;
 mod pod_api;
 mod refusals;
@@ -439,6 +440,7 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         assessments::i1_without_an_operator_a_result_at_its_maximum_age_starts_nothing,
         modes::mode_audit_writes_to_the_audit_log_and_warns_nobody,
         argocd::self_heal_does_not_conflict_with_enforcement,
+        playground::a_playground_outlives_its_shell_until_it_is_stopped,
         outage::i5_without_an_operator_only_cleared_pods_start,
         outage::i1_an_operator_that_missed_an_expiry_releases_nothing,
         argocd::a_later_sync_wave_waits_for_the_approval,
