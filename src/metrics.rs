@@ -1,6 +1,6 @@
 //! The Prometheus metrics of the operator, served at `/metrics`.
 
-use std::sync::atomic::AtomicU64;
+use std::{collections::BTreeMap, hash::Hash, sync::atomic::AtomicU64};
 
 use k8s_openapi::jiff::Timestamp;
 use prometheus_client::{
@@ -83,6 +83,33 @@ pub struct ExpiringLabels {
     pub days: u32,
 }
 
+/// The labels of the gauge of overrides that are in effect.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SystemLabels {
+    /// The name of the namespace.
+    pub namespace: String,
+    /// The name of the system.
+    pub system: String,
+}
+
+/// The state of the review of an override.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum ReviewState {
+    /// A person must review the override.
+    Due,
+    /// Nobody reviewed the override in time.
+    Overdue,
+}
+
+/// The labels of the gauge of reviews of overrides.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReviewLabels {
+    /// The name of the namespace.
+    pub namespace: String,
+    /// The state of the reviews.
+    pub state: ReviewState,
+}
+
 /// All metrics, and their registry.
 #[derive(Debug)]
 pub struct Metrics {
@@ -115,6 +142,10 @@ pub struct Metrics {
     pub would_stop_pods: Family<NamespaceLabel, Gauge>,
     /// Cleared versions that lose their clearance soon.
     clearances_expiring: Family<ExpiringLabels, Gauge>,
+    /// Overrides that are in effect.
+    override_active: Family<SystemLabels, Gauge>,
+    /// Overrides that wait for their review.
+    override_reviews: Family<ReviewLabels, Gauge>,
     /// Pods with signs of an AI workload that belong to no system.
     pub shadow_pods: Family<NamespaceLabel, Gauge>,
     /// Pods that exist after the grace period of their risk level. The kubelet has not confirmed their end, or
@@ -142,6 +173,8 @@ impl Default for Metrics {
             clearances_restored: Counter::default(),
             would_stop_pods: Family::default(),
             clearances_expiring: Family::default(),
+            override_active: Family::default(),
+            override_reviews: Family::default(),
             shadow_pods: Family::default(),
             overdue_pods: Gauge::default(),
             release_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
@@ -206,6 +239,16 @@ impl Metrics {
             self.clearances_expiring.clone(),
         );
         registry.register(
+            "override_active",
+            "Overrides that are in effect now",
+            self.override_active.clone(),
+        );
+        registry.register(
+            "override_reviews",
+            "Ended overrides without a review, by state: Due or Overdue",
+            self.override_reviews.clone(),
+        );
+        registry.register(
             "shadow_pods",
             "Pods that use an accelerator or an AI image and belong to no AISystem",
             self.shadow_pods.clone(),
@@ -241,12 +284,20 @@ impl Metrics {
     pub fn expiring(&self, namespace: &str, versions: &[(u32, usize)]) {
         for &(days, versions) in versions {
             let labels = ExpiringLabels { namespace: namespace.to_owned(), days };
-            if versions == 0 {
-                self.clearances_expiring.remove(&labels);
-            } else {
-                let versions = i64::try_from(versions).unwrap_or(i64::MAX);
-                self.clearances_expiring.get_or_create(&labels).set(versions);
-            }
+            set_or_remove(&self.clearances_expiring, &labels, versions);
+        }
+    }
+
+    /// Sets the gauges of the overrides of `namespace`: for each system the number in effect, then the numbers of due and
+    /// overdue reviews. Removes a gauge whose number is zero.
+    pub fn overrides(&self, namespace: &str, active: &BTreeMap<&str, usize>, [due, overdue]: [usize; 2]) {
+        for (system, count) in active {
+            let labels = SystemLabels { namespace: namespace.to_owned(), system: (*system).to_owned() };
+            set_or_remove(&self.override_active, &labels, *count);
+        }
+        for (state, count) in [(ReviewState::Due, due), (ReviewState::Overdue, overdue)] {
+            let labels = ReviewLabels { namespace: namespace.to_owned(), state };
+            set_or_remove(&self.override_reviews, &labels, count);
         }
     }
 
@@ -258,5 +309,14 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+/// Sets the gauge with these labels, or removes it if `count` is zero.
+fn set_or_remove<L: Clone + Hash + Eq>(gauges: &Family<L, Gauge>, labels: &L, count: usize) {
+    if count == 0 {
+        gauges.remove(labels);
+    } else {
+        gauges.get_or_create(labels).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }

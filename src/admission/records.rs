@@ -12,10 +12,12 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
         stamp("approval", &["approvals"], "approver", "!has(object.spec.signature)"),
         stamp("incident", &["incidents"], "openedBy", "true"),
         stamp("incidentnote", &["incidentnotes"], "by", "true"),
+        stamp("override", &["overrides"], "requestedBy", "true"),
         approvals(),
         assessments(),
         incidents(),
         incident_notes(),
+        overrides(),
         model_versions(),
         systems(),
         risk_levels(),
@@ -135,6 +137,29 @@ fn incident_notes() -> [PolicyObject; 2] {
     }];
     rules.extend(final_record("note", "add another IncidentNote"));
     validating("assent-incidentnotes", Answer::Refuse, &scope, &[], &[], rules)
+}
+
+/// Lets any account with the permission to create an override request it. Only the decisions of people make it count.
+/// The risk level cannot be read here, so the longest end is a fixed one.
+fn overrides() -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["overrides"], ..RECORDS };
+    let mut rules = vec![
+        Rule {
+            holds: on("CREATE", &is_requester("requestedBy")),
+            else_say: "has(object.spec.requestedBy) ? 'spec.requestedBy must be the user of the request, ' + request.userInfo.username + ': leave spec.requestedBy out, the API server or kubectl assent fills it in'
+: 'spec.requestedBy is missing, and this API server does not fill it in (Kubernetes before 1.36): use kubectl assent override ' + object.spec.system + ' -n ' + request.namespace".to_owned(),
+        },
+        Rule {
+            holds: on("CREATE", "timestamp(object.spec.notAfter) > timestamp(object.metadata.creationTimestamp)"),
+            else_say: "'spec.notAfter ' + string(object.spec.notAfter) + ' is in the past: choose a later time'".to_owned(),
+        },
+        Rule {
+            holds: on("CREATE", "timestamp(object.spec.notAfter) <= timestamp(object.metadata.creationTimestamp) + duration('744h')"),
+            else_say: "'spec.notAfter ' + string(object.spec.notAfter) + ' is more than 744 hours (31 days) from now: choose an earlier time'".to_owned(),
+        },
+    ];
+    rules.extend(final_record("override", "request another Override"));
+    validating("assent-overrides", Answer::Refuse, &scope, &[], &[], rules)
 }
 
 fn approvals() -> [PolicyObject; 2] {
@@ -344,6 +369,7 @@ fn operator_only(operator: &Operator) -> [PolicyObject; 2] {
             "approvals/status",
             "assessments/status",
             "incidents/status",
+            "overrides/status",
         ],
         ..RECORDS
     };

@@ -99,6 +99,7 @@ fn risk_level() -> [PolicyObject; 2] {
         "separationOfDuties",
         "validity",
         "incidents",
+        "overrides",
         "assessments",
         "requirements",
         "risks",

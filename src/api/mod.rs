@@ -13,6 +13,8 @@
 //!                              │             results for one subject digest
 //!              Incident ◄── IncidentNote
 //!              hold of versions, which people resume with an Approval
+//!              Override
+//!              waived requirements, which people grant and review with an Approval
 //!                              ▼ the operator compiles
 //!                          Clearance         system -> cleared runtimes, until when
 //!                          DecisionSubject   subject digest -> the content of the decisions
@@ -39,6 +41,7 @@ mod hosted_model;
 mod incident;
 mod incident_note;
 mod model_version;
+mod overrides;
 mod required_assessment;
 mod requirement;
 mod review;
@@ -82,6 +85,10 @@ pub use incident_note::{IncidentNote, IncidentNoteSpec, NoteType};
 pub use model_version::{
     Artifact, CountedApproval, Evidence, ModelVersion, ModelVersionSpec, ModelVersionStatus, Provenance,
     RequirementState, RequirementStatus,
+};
+pub use overrides::{
+    MissedReview, Override, OverrideQuota, OverrideReview, OverrideRules, OverrideSpec, OverrideStatus,
+    Waiver, WaiverType,
 };
 pub use required_assessment::{Comparator, RequiredAssessment, measure};
 pub use requirement::Requirement;
@@ -140,6 +147,9 @@ pub const KEPT_FOR_LABEL: &str = "assent.dev/kept-for";
 /// value is the name of the system.
 pub const STOPPED_FOR_LABEL: &str = "assent.dev/stopped-for";
 
+/// The reason of the condition `Cleared` of a version or system that runs because an override waives requirements.
+pub const CLEARED_BY_OVERRIDE: &str = "ClearedByOverride";
+
 /// The annotation with the `activeDeadlineSeconds` that the operator set on a pod.
 pub const DEADLINE_ANNOTATION: &str = "assent.dev/deadline";
 
@@ -162,6 +172,7 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         Assessment::crd(),
         Incident::crd(),
         IncidentNote::crd(),
+        Override::crd(),
         Clearance::crd(),
         DecisionSubject::crd(),
         SystemHistory::crd(),

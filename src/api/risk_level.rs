@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Conditions, IncidentRules, RequiredAssessment, RequiredOfHostedModels, RequiredReview, RequiredRisks,
-    Requirement, conditions_schema,
+    Conditions, IncidentRules, OverrideRules, RequiredAssessment, RequiredOfHostedModels, RequiredReview,
+    RequiredRisks, Requirement, conditions_schema,
 };
 
 /// Requirements of a level of risk, as in the EU AI Act or in the scheme of the organisation.
@@ -139,6 +139,11 @@ pub struct RiskLevelSpec {
     /// Example: `{ resume: [{ role: risk-officer, count: 2 }] }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incidents: Option<IncidentRules>,
+
+    /// Rules for overrides, which let a version run for a limited time although named requirements are not met.
+    /// Default: none, so no override has an effect. Example: the file `examples/evidence/risklevel.yaml`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overrides: Option<OverrideRules>,
 
     /// Controls of frameworks that this level helps to implement, as information for auditors. Default: none.
     /// Example: `[{ framework: ISO/IEC 42001, id: A.9.4 }]`.

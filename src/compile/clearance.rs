@@ -12,6 +12,7 @@ use super::{
     index::{Cached, CachedAssessment, NamespaceFacts},
     notice::Notice,
     on_loss::terms,
+    overrides::{self, JudgedOverrides},
     room::{Allotment, CandidateSystem, CandidateVersion, Claim, METADATA, Room, allot},
     status::{Judged, Statuses, UpcomingEnd},
     stored::stored_size,
@@ -24,8 +25,8 @@ use crate::{
     },
     expression::Budget,
     policy::{
-        self, Attestations, Authors, Capacity, Finding, HeldSubject, HoldJudgement, Incidents, Reason,
-        RecordedAssessment, RequirementFacts, ResultEffect, SignedCertifications, Subject, Verdict,
+        self, Attestations, Authors, Capacity, Finding, HeldSubject, HoldJudgement, Incidents, Overrides,
+        Reason, RecordedAssessment, RequirementFacts, ResultEffect, SignedCertifications, Subject, Verdict,
         applies_to, assessment_effects, judge,
     },
 };
@@ -57,7 +58,8 @@ pub fn compile_within(
     facts: &NamespaceFacts,
     now: Timestamp,
 ) -> Compiled {
-    let records = Records::new(facts);
+    let overrides = overrides::overrides(facts);
+    let records = Records::new(facts, &overrides);
     let mut budget = Budget::of_namespace();
     // Cleared versions come first. So a flood of versions with expensive expressions does not stop them.
     let (kept, others): (Vec<_>, Vec<_>) =
@@ -86,11 +88,12 @@ pub fn compile_within(
     }
     let remembered = remember_losses(&mut spec.systems, facts, now);
     let revisit = judged.values().filter_map(|j| j.revisit).chain(remembered).chain(revisit_terms);
-    let revisit = revisit.chain(next_of_systems(facts, now)).min();
+    let overridden = overrides::next(&records.overrides, &judged, now);
+    let revisit = revisit.chain(overridden).chain(next_of_systems(facts, now)).min();
     let described = !(facts.systems.is_empty() && facts.versions.is_empty() && spec.systems.is_empty());
     Compiled {
         clearance: (governance.mode.is_some() || described).then_some(spec),
-        statuses: Statuses::new(namespace, facts, &judged, now),
+        statuses: Statuses::new(namespace, facts, (&records.overrides, &judged), now),
         revisit,
     }
 }
@@ -169,11 +172,17 @@ struct Records<'a> {
     evidence: Evidence<'a>,
     certified: Certified<'a>,
     incidents: Incidents<'a>,
+    overrides: JudgedOverrides<'a>,
 }
 
 impl<'a> Records<'a> {
-    fn new(facts: &'a NamespaceFacts) -> Self {
-        Self { evidence: Evidence::new(facts), certified: certified(facts), incidents: incidents(facts) }
+    fn new(facts: &'a NamespaceFacts, overrides: &'a Overrides<'a>) -> Self {
+        Self {
+            evidence: Evidence::new(facts),
+            certified: certified(facts),
+            incidents: incidents(facts),
+            overrides: overrides::judged(facts, overrides),
+        }
     }
 }
 
@@ -234,6 +243,9 @@ fn judge_version<'a>(
     });
     let HoldJudgement { holds, held_by, lifted, resumes } =
         held.map(|held| held.judge(incidents)).unwrap_or_default();
+    let overrides = held.zip(records.overrides.get(&*version.spec.system));
+    let overrides = overrides.map(|(held, of)| of.on_version(&held, version.created, &statements));
+    let (overrides, effects_of_overrides) = overrides.unwrap_or_default();
     let facts = policy::Facts {
         name: &version.name,
         version: &version.spec,
@@ -245,6 +257,7 @@ fn judge_version<'a>(
         unmet: unmet.unwrap_or_default(),
         certified: records.certified.get(&*version.spec.system).cloned().unwrap_or_default(),
         holds,
+        overrides,
     };
     let judgement = judge(&facts, now);
     let effects = assessment_effects(&facts.assessments, &judgement.findings, now);
@@ -265,6 +278,8 @@ fn judge_version<'a>(
         resumes,
         held_by,
         lifted,
+        waived: judgement.waived,
+        overrides: effects_of_overrides,
         verdict: judgement.verdict,
     }
 }

@@ -42,8 +42,8 @@ use crate::{
     api::{
         AISystem, AUTHOR, Approval, ApprovalSpec, Approver, ApproverRole, Assessment, AssessmentSpec,
         Attribution, CHANGED_BY, CLEARANCE_NAME, Clearance, ClearanceSpec, ConditionState, Digest, Incident,
-        IncidentNote, IncidentNoteSpec, IncidentSpec, ModelVersion, RiskLevel, Text, Trusted, TrustedSidecar,
-        last_write,
+        IncidentNote, IncidentNoteSpec, IncidentSpec, ModelVersion, Override, OverrideSpec, RiskLevel, Text,
+        Trusted, TrustedSidecar, last_write,
     },
     policy::{
         ApprovalObject, ApproverRoles, ClaimFacts, ClusterObjects, ClusterVariable, NetworkPolicyFacts,
@@ -196,6 +196,41 @@ impl CachedIncident {
     /// The reference for an Event about the incident.
     pub fn reference(&self, namespace: &str) -> ObjectReference {
         ObjectRef::<Incident>::new(&self.name).within(namespace).into()
+    }
+}
+
+/// An `Override` with only the fields that the operator uses, and the digest of all its fields.
+#[derive(Debug)]
+pub struct CachedOverride {
+    pub name: String,
+    pub generation: Option<i64>,
+    pub created: Option<Timestamp>,
+    pub digest: Digest,
+    pub spec: OverrideSpec,
+    pub status: Option<StoredStatus<Box<[ConditionState]>>>,
+}
+
+impl From<Override> for CachedOverride {
+    fn from(Override { metadata, mut spec, status }: Override) -> Self {
+        let digest = spec.digest(metadata.namespace.as_deref().unwrap_or_default());
+        spec.ticket = None;
+        spec.reason = shorten(spec.reason, KEPT_DESCRIPTION);
+        spec.requested_by = spec.requested_by.map(only_user);
+        Self {
+            name: metadata.name.unwrap_or_default(),
+            generation: metadata.generation,
+            created: metadata.creation_timestamp.map(|t| t.0),
+            digest,
+            spec,
+            status: status.map(StoredStatus::new),
+        }
+    }
+}
+
+impl CachedOverride {
+    /// The reference for an Event about the override.
+    pub fn reference(&self, namespace: &str) -> ObjectReference {
+        ObjectRef::<Override>::new(&self.name).within(namespace).into()
     }
 }
 
@@ -398,6 +433,7 @@ pub struct NamespaceFacts {
     pub assessments: BTreeMap<String, Arc<CachedAssessment>>,
     pub incidents: BTreeMap<String, Arc<CachedIncident>>,
     pub notes: BTreeMap<String, Arc<CachedNote>>,
+    pub overrides: BTreeMap<String, Arc<CachedOverride>>,
     pub clearance: Option<Arc<Clearance>>,
     /// The `ApproverRole` objects, with the keys of signers.
     pub roles: ApproverRoles,
@@ -423,6 +459,7 @@ struct Caches {
     assessments: Cache<CachedAssessment>,
     incidents: Cache<CachedIncident>,
     notes: Cache<CachedNote>,
+    overrides: Cache<CachedOverride>,
     clearances: Cache<Clearance>,
     sidecars: Cache<TrustedSidecar>,
     roles: Cache<ApproverRole>,
@@ -490,6 +527,7 @@ impl Index {
             "Assessment",
             "Incident",
             "IncidentNote",
+            "Override",
             "Clearance",
         ];
         let kinds = kinds.into_iter().chain(enabled.iter().flat_map(|variable| kinds_of(*variable)).copied());
@@ -531,6 +569,7 @@ impl Index {
             assessments: caches.assessments.of(namespace),
             incidents: caches.incidents.of(namespace),
             notes: caches.notes.of(namespace),
+            overrides: caches.overrides.of(namespace),
             clearance: caches.clearances.of(namespace).remove(CLEARANCE_NAME),
             cluster: caches.cluster_objects(namespace),
             trusted: Arc::clone(&caches.trusted),
@@ -686,6 +725,7 @@ pub fn feed(index: &Arc<Index>, watches: &Arc<Watches>) -> impl Stream<Item = Ke
         watch::<Assessment, _>(index, watches, |c| &mut c.assessments, every_change(), "Assessment"),
         watch::<Incident, _>(index, watches, |c| &mut c.incidents, every_change(), "Incident"),
         watch::<IncidentNote, _>(index, watches, |c| &mut c.notes, every_change(), "IncidentNote"),
+        watch::<Override, _>(index, watches, |c| &mut c.overrides, every_change(), "Override"),
         watch::<Clearance, _>(
             index,
             watches,

@@ -23,6 +23,7 @@ pub(crate) mod index;
 mod notice;
 mod objections;
 mod on_loss;
+mod overrides;
 mod refused;
 mod room;
 mod status;
@@ -236,6 +237,17 @@ impl Context {
         }
     }
 
+    /// Sends one Event for each override that people granted, or whose review is due or missed. The caller writes the
+    /// statuses after this call, so a later compile does not repeat the Event.
+    async fn announce_overrides(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
+        let (active, reviews) = overrides::counts(facts, statuses);
+        self.metrics.overrides(namespace, &active, reviews);
+        for announcement in overrides::announcements(namespace, facts, statuses) {
+            let Some(system) = facts.systems.get(announcement.system) else { continue };
+            self.publish(&announcement.event, &system.reference(namespace)).await;
+        }
+    }
+
     async fn publish(&self, event: &Event, about: &ObjectReference) {
         if let Err(error) = self.recorder.publish(event, about).await {
             let namespace = about.namespace.as_deref();
@@ -296,6 +308,9 @@ impl Context {
             self.subjects.forget(name);
             self.histories.forget(name);
             self.metrics.expiring(name, &Statuses::default().expiring());
+            let gone = self.index.facts(name);
+            let (none, reviews) = overrides::counts(&gone, &Statuses::default());
+            self.metrics.overrides(name, &none, reviews);
             return Ok(Outcome::default());
         }
         let governance = Governance::of(namespace.labels());
@@ -319,6 +334,7 @@ impl Context {
         self.warn_of_expiry(name, &facts, &compiled.statuses).await;
         self.warn_of_failing(name, &facts, &compiled.statuses).await;
         self.warn_of_incidents(name, &facts, &compiled.statuses).await;
+        self.announce_overrides(name, &facts, &compiled.statuses).await;
         for announcement in self.objections.begun(name, &facts, &compiled.statuses) {
             for about in &announcement.about {
                 self.publish(&announcement.event, about).await;

@@ -19,18 +19,19 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use super::{
     index::{Cached, CachedAssessment, CachedIncident, NamespaceFacts},
     notice::Notice,
+    overrides::{self, JudgedOverrides},
 };
 use crate::{
     api::{
         AISystem, AISystemStatus, Approval, ApprovalStatus, Approver, AssessmentSpec, AssessmentStatus,
-        AttestedAssessment, CLEARANCE_EXPIRING, Condition, ConditionState, Conditions, CountedApproval,
-        Decision, Digest, IncidentEffect, IncidentStatus, ModelVersion, ModelVersionStatus, OverdueAction,
-        REVIEWS_OVERDUE, RequirementStatus, RiskLevel, RiskLevelStatus, TrustedSidecar, TrustedSidecarStatus,
-        VersionSummary, condition, condition_states,
+        AttestedAssessment, CLEARANCE_EXPIRING, CLEARED_BY_OVERRIDE, Condition, ConditionState, Conditions,
+        CountedApproval, Decision, Digest, IncidentEffect, IncidentStatus, ModelVersion, ModelVersionStatus,
+        OverdueAction, OverrideStatus, REVIEWS_OVERDUE, RequirementStatus, RiskLevel, RiskLevelStatus,
+        TrustedSidecar, TrustedSidecarStatus, VersionSummary, condition, condition_states,
     },
     policy::{
-        self, ApprovalEffect, AssessmentEffect, Hold, INCIDENT_NAMES, NotSigned, Reason, RecordedDecision,
-        Requirements, ResumeEffect, Verdict, approver_of,
+        self, ApprovalEffect, AssessmentEffect, Hold, INCIDENT_NAMES, NoEffect, NotSigned, Reason,
+        RecordedDecision, Requirements, ResumeEffect, Verdict, Waived, approver_of,
     },
     truncate::{plain, shorten},
 };
@@ -64,21 +65,35 @@ pub struct Judged {
     pub held_by: BTreeSet<String>,
     /// The names of the incidents whose hold on the version people lifted.
     pub lifted: BTreeSet<String>,
+    /// The requirements that are not met, and that an override waives.
+    pub waived: Vec<Waived>,
+    /// The end of each granted override of the version, or the reason why it has no effect, by its name.
+    pub overrides: BTreeMap<String, Result<Timestamp, NoEffect>>,
 }
 
 impl Judged {
     /// The reason of the `Cleared` condition.
     pub fn reason(&self) -> &'static str {
-        self.verdict.reasons().first().map_or("Cleared", Reason::code)
+        let cleared = if self.waived.is_empty() { "Cleared" } else { CLEARED_BY_OVERRIDE };
+        self.verdict.reasons().first().map_or(cleared, Reason::code)
     }
 
     /// The message of the `Cleared` condition: the end of the clearance, or all reasons with their remedies.
     pub fn message(&self, namespace: &str, name: &str) -> String {
         match (&self.verdict, self.not_after) {
-            (Verdict::Cleared, Some(end)) => format!("may run until {end}"),
+            (Verdict::Cleared, Some(end)) => format!("may run until {end}{}", self.waivers()),
             (Verdict::Cleared, None) => "may run".to_owned(),
             (Verdict::Withheld(reasons), _) => self.remedies(reasons, namespace, name),
         }
+    }
+
+    /// The overrides that waive requirements, with these requirements.
+    fn waivers(&self) -> String {
+        let waived =
+            self.waived.iter().map(|waived| format!("override/{} waives: {}", waived.by, waived.reason));
+        let waived: Vec<_> = waived.collect();
+        let separator = if waived.is_empty() { "" } else { "; " };
+        shorten(plain(&format!("{separator}{}", waived.join("; "))).into_owned(), 4096)
     }
 
     fn remedies(&self, reasons: &[Reason], namespace: &str, name: &str) -> String {
@@ -118,6 +133,7 @@ pub struct Statuses {
     pub approvals: BTreeMap<String, ApprovalStatus>,
     pub assessments: BTreeMap<String, AssessmentStatus>,
     pub incidents: BTreeMap<String, IncidentStatus>,
+    pub overrides: BTreeMap<String, OverrideStatus>,
     /// The incidents without a status so far.
     pub opened: Vec<String>,
     /// The assessments without a status so far that would not meet a requirement if a person signed them.
@@ -128,7 +144,7 @@ impl Statuses {
     pub fn new(
         namespace: &str,
         facts: &NamespaceFacts,
-        judged: &BTreeMap<&str, Judged>,
+        (overrides, judged): (&JudgedOverrides<'_>, &BTreeMap<&str, Judged>),
         now: Timestamp,
     ) -> Self {
         let version = |(name, version): (&String, &std::sync::Arc<Cached<ModelVersion>>)| {
@@ -147,7 +163,7 @@ impl Statuses {
             systems: systems.collect(),
             versions: facts.versions.iter().filter_map(version).collect(),
             approvals: approvals
-                .map(|(name, a)| (name.clone(), of_approval(a, facts, judged, now)))
+                .map(|(name, a)| (name.clone(), of_approval(a, facts, (overrides, judged), now)))
                 .collect(),
             assessments: facts
                 .assessments
@@ -159,6 +175,7 @@ impl Statuses {
                 .iter()
                 .map(|(name, incident)| (name.clone(), of_incident(namespace, facts, incident, judged, now)))
                 .collect(),
+            overrides: overrides::statuses((namespace, facts), overrides, judged, now),
             opened: facts
                 .incidents
                 .iter()
@@ -398,7 +415,7 @@ fn system_content<'a>(
             let next = end.successor.as_ref().map(|s| format!(" (successor: {s})")).unwrap_or_default();
             ("Decommissioned", format!("decommissioned since {}: {}{next}", end.date.0, end.reason), false)
         }
-        _ if cleared => ("Cleared", message, false),
+        _ if cleared => (cleared_reason(versions), message, false),
         (Some(newest), _) => (newest.reason(), message, newest.is_stalled()),
         (None, _) => {
             let message = format!(
@@ -411,15 +428,22 @@ fn system_content<'a>(
     ConditionContent { cleared, stalled, decommissioned, reason, message, defect: None }
 }
 
+/// The reason of a cleared system. One version that needs an override is enough to show it.
+fn cleared_reason(versions: &[(&str, &Judged)]) -> &'static str {
+    let mut cleared = versions.iter().filter(|(_, judged)| judged.verdict == Verdict::Cleared);
+    let by_override = cleared.any(|(_, judged)| !judged.waived.is_empty());
+    if by_override { CLEARED_BY_OVERRIDE } else { "Cleared" }
+}
+
 fn of_approval(
     approval: &Cached<Approval>,
     facts: &NamespaceFacts,
-    judged: &BTreeMap<&str, Judged>,
+    (overrides, judged): (&JudgedOverrides<'_>, &BTreeMap<&str, Judged>),
     now: Timestamp,
 ) -> ApprovalStatus {
     // Verify the signature only once, because the verification is expensive.
     let approver = approver_of(approval, &facts.roles);
-    let (reason, message) = effect(approval, approver.as_ref().err(), facts, judged);
+    let (reason, message) = effect(approval, approver.as_ref().err(), facts, (overrides, judged));
     let before = approval.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let of_effect =
         |type_, status| condition(before, (type_, status), reason, message.clone(), approval.generation, now);
@@ -442,13 +466,17 @@ fn effect(
     approval: &Cached<Approval>,
     not_signed: Option<&NotSigned>,
     facts: &NamespaceFacts,
-    judged: &BTreeMap<&str, Judged>,
+    (overrides, judged): (&JudgedOverrides<'_>, &BTreeMap<&str, Judged>),
 ) -> (&'static str, String) {
     let spec = &approval.spec;
     match spec.decision {
         Decision::Attest => return attestation(approval, not_signed, facts),
         Decision::Resume => return resume(approval, not_signed, facts, judged),
-        Decision::Override | Decision::Review => return ("RecordNotFound", String::new()),
+        Decision::Override => return overrides::grant(approval, not_signed, (facts, overrides)),
+        Decision::Review if spec.incident.is_some() => {
+            return ("NotRequired", "the risk level requires no review of incidents".to_owned());
+        }
+        Decision::Review => return overrides::review(approval, not_signed, (facts, overrides)),
         Decision::Approve | Decision::Reject | Decision::Revoke => {}
     }
     if let Some(elsewhere) = effect_elsewhere(approval, judged) {

@@ -16,7 +16,7 @@ use super::fingerprint::fingerprint;
 use crate::{
     api::{
         AISystemStatus, ApprovalStatus, AssessmentStatus, ConditionState, IncidentStatus, ModelVersionStatus,
-        PODS_HELD, PodCount, condition_states,
+        OverrideStatus, PODS_HELD, PodCount, condition_states,
     },
     truncate::plain,
 };
@@ -110,6 +110,14 @@ impl Slim for AssessmentStatus {
 }
 
 impl Slim for IncidentStatus {
+    type Kept = Box<[ConditionState]>;
+
+    fn slim(self) -> Box<[ConditionState]> {
+        condition_states(&self.conditions)
+    }
+}
+
+impl Slim for OverrideStatus {
     type Kept = Box<[ConditionState]>;
 
     fn slim(self) -> Box<[ConditionState]> {

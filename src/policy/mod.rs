@@ -7,7 +7,8 @@
 //!  Version   │            ▲     └─► effects the effect of each Approval, with the reason
 //!  Approvals ┤            now
 //!  Assessments ┤
-//!  Incidents ┘
+//!  Incidents │
+//!  Overrides ┘
 //!
 //!  Pod ── runtime_of_pod ── without_trusted ── matches ── Runtime of a cleared version
 //! ```
@@ -31,6 +32,7 @@ mod hosted_models;
 mod incidents;
 mod judgement;
 mod matching;
+mod overrides;
 mod reason;
 mod requirements;
 mod result_effect;
@@ -67,6 +69,10 @@ pub use incidents::{
 };
 pub use judgement::{Facts, Judgement, Verdict, decommission_time, judge, unpinned};
 pub use matching::{matches, runtime_of_pod};
+pub use overrides::{
+    GrantState, MissedReview, MissingGrant, NoEffect, NoReview, OverrideDecision, OverrideFacts,
+    OverrideState, Overrides, RecordedOverride, Review, SystemOverrides, Waived, Waiving, waiver_of,
+};
 pub use reason::{Elsewhere, Reason};
 pub use requirements::{RequirementFacts, RequirementResults, Requirements, UnmetCause, UnmetRequirement};
 pub use result_effect::{CitedResult, Comparison, Inconclusive, Measured, ResultEffect};

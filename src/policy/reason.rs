@@ -6,8 +6,8 @@ use std::fmt;
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    Capacity, CitedResult, Comparison, Hold, Inconclusive, MissingToResume, OverdueReview, RecordedDecision,
-    UnmetCause, UnmetRequirement,
+    Capacity, CitedResult, Comparison, Hold, Inconclusive, MissedReview, MissingToResume, OverdueReview,
+    RecordedDecision, UnmetCause, UnmetRequirement,
 };
 use crate::api::{Evidence, RiskRating};
 
@@ -86,6 +86,8 @@ pub enum Reason {
     },
     /// An incident holds the version.
     Held(Hold),
+    /// Nobody reviewed an override in time.
+    OverrideNotReviewed(MissedReview),
     /// The level requires digests, and the version names an image by tag.
     ImageNotPinned {
         /// The reference of the image.
@@ -228,6 +230,7 @@ impl Reason {
             Self::Revoked { .. } => "Revoked",
             Self::Rejected { .. } => "Rejected",
             Self::Held(_) => "Held",
+            Self::OverrideNotReviewed(_) => "OverrideNotReviewed",
             Self::ImageNotPinned { .. } => "ImageNotPinned",
             Self::RequirementNotMet(UnmetRequirement { cause: UnmetCause::Invalid(_), .. }) => {
                 "RequirementInvalid"
@@ -260,6 +263,7 @@ impl Reason {
                 | Self::Revoked { .. }
                 | Self::Rejected { .. }
                 | Self::Held(_)
+                | Self::OverrideNotReviewed(_)
                 | Self::ImageNotPinned { .. }
                 | Self::EvidenceMissing { .. }
                 | Self::RequirementNotMet(_)
@@ -309,6 +313,10 @@ impl Reason {
                 };
                 command("resume", &format!(" --incident {incident}{role}"))
             }
+            Self::OverrideNotReviewed(missed) => format!(
+                "another person than the requester and the granters reviews it: kubectl assent override review {} -n {namespace}",
+                missed.name
+            ),
             Self::ImageNotPinned { image } => {
                 format!("create a new ModelVersion that names {image} by digest (…@sha256:…)")
             }
@@ -378,6 +386,9 @@ impl fmt::Display for Reason {
                 why.iter().try_for_each(|why| write!(f, ": {why}"))
             }
             Self::Held(hold) => hold.fmt(f),
+            Self::OverrideNotReviewed(missed) => {
+                write!(f, "the review of override/{} is missed: it was due at {}", missed.name, missed.due)
+            }
             Self::ImageNotPinned { image } => write!(f, "image {image} is not pinned by digest"),
             Self::AssessmentFailed { requirement, result, needed } => {
                 write!(f, "requirement {requirement} is not met: {result}, {needed} is required")

@@ -24,7 +24,7 @@ use serde::Serialize;
 use crate::{
     api::{
         AISystem, AUTHOR, Approval, ApprovalSpec, Assessment, AssessmentResult, Change, Decision, GROUP,
-        HistoryEntry, Incident, IncidentEffect, IncidentNote, SystemHistory, measure, unproven,
+        HistoryEntry, Incident, IncidentEffect, IncidentNote, Override, SystemHistory, measure, unproven,
     },
     cli::{
         commands::status,
@@ -166,6 +166,9 @@ impl Sources {
         entries.extend(record.incidents.iter().filter_map(incident_entry));
         entries.extend(record.notes.iter().filter_map(|note| note_entry(record, note)));
         entries.extend(record.resumes.iter().filter_map(|resume| resume_entry(record, resume)));
+        entries.extend(record.overrides.iter().filter_map(override_entry));
+        let about_overrides = record.grants.iter().chain(&record.reviews);
+        entries.extend(about_overrides.filter_map(|decision| record_decision_entry(record, decision)));
         entries.extend(history.iter().flat_map(|history| history.spec.entries.iter().map(Entry::from)));
         let of_it =
             |entry| Entry { namespace: record.namespace.clone(), system: record.name.clone(), ..entry };
@@ -295,6 +298,34 @@ fn resume_entry(record: &SystemRecord, resume: &Approval) -> Option<Entry> {
     })
 }
 
+/// The entry of a requested override.
+fn override_entry(about: &Override) -> Option<Entry> {
+    let spec = &about.spec;
+    Some(Entry {
+        version: Some(spec.model_version.to_string()),
+        who: spec.requested_by.as_ref().map(|person| person.user.clone()),
+        note: Some(format!("{}, until {}", spec.reason, spec.not_after.0)),
+        ..Entry::new(recorded_at(about)?, "OverrideRequested", &format!("override/{}", about.name_any()))
+    })
+}
+
+/// The entry of a grant or a review. `None` if its approver is not verified.
+fn record_decision_entry(record: &SystemRecord, approval: &Approval) -> Option<Entry> {
+    let spec = &approval.spec;
+    let about = spec.override_.as_ref().map(|about| format!("override/{}", about.name));
+    let about = about.or_else(|| spec.incident.as_ref().map(|about| format!("incident/{}", about.name)));
+    let outcome = spec.outcome.map(|outcome| format!("{outcome:?}"));
+    let note = [about, outcome, spec.reason.clone()].into_iter().flatten().collect::<Vec<_>>().join(": ");
+    let what = if spec.decision == Decision::Review { "Reviewed" } else { "OverrideGranted" };
+    Some(Entry {
+        version: Some(spec.model_version.clone()),
+        who: Some(record.approver(approval)?.user.clone()),
+        role: Some(spec.role.clone()),
+        note: Some(note),
+        ..Entry::new(recorded_at(approval)?, what, &format!("approval/{}", approval.name_any()))
+    })
+}
+
 /// The entry of recorded results.
 fn assessment_entry(assessment: &Assessment) -> Option<Entry> {
     let spec = &assessment.spec;
@@ -343,7 +374,7 @@ async fn event_entries(session: &Session, name: Option<&str>, everywhere: bool) 
     let is_enforcement = |event: &Event| {
         let version = event.involved_object.api_version.as_deref().unwrap_or_default();
         // The `Approval` has the same facts as this Event, so the history omits the Event.
-        let announces = matches!(event.reason.as_deref(), Some("Rejected" | "Revoked"));
+        let announces = matches!(event.reason.as_deref(), Some("Rejected" | "Revoked" | "OverrideGranted"));
         version.split('/').next() == Some(GROUP) && !announces
     };
     let events = events.iter().flat_map(|events| &events.items);
@@ -385,6 +416,7 @@ impl Entry {
         let style = match &*self.what {
             "Approved" | "Released" | "Cleared" => GOOD,
             "Rejected" | "Revoked" | "ClearanceLost" | "Decommissioned" | "Withheld" => BAD,
+            "OverrideRequested" | "OverrideGranted" | "OverrideReviewDue" | "OverrideReviewMissed" => LOOK,
             "Held" | "ApprovalEnded" | "StopOverdue" | "Changed" | "Deleted" => LOOK,
             _ => PLAIN,
         };

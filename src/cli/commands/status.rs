@@ -332,6 +332,7 @@ fn in_short(reason: &Reason) -> String {
         }
         Reason::AssessmentInconclusive { requirement, cause, .. } => format!("{requirement} open: {cause}"),
         Reason::RequirementNotMet(unmet) => format!("requirement {}", unmet.name),
+        Reason::OverrideNotReviewed(missed) => format!("review of override/{}", missed.name),
         Reason::Held(hold) => format!("held by incident/{}: {}", hold.incident, hold.missing),
         Reason::DocumentMissing { document } => format!("document {document}"),
         Reason::CertificationMissing { certification, .. } => format!("certificate {certification}"),

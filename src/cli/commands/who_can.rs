@@ -151,10 +151,15 @@ async fn rows(session: &Session, decision: Decision, required: &Requirements) ->
         let assessments = level.assessments.iter().map(|required| (&required.role, 1));
         let resumes =
             policy::required_to_resume(level).iter().map(|required| (&required.role, required.count));
+        let rules = level.overrides.iter();
+        let overrides = rules.clone().flat_map(|rules| &rules.roles);
+        let overrides = overrides.map(|required| (&required.role, required.count));
+        let reviews = rules.flat_map(|rules| &rules.review.roles).map(|role| (role, 1));
         let required: Vec<_> = match decision {
             Decision::Attest => assessments.collect(),
             Decision::Resume => resumes.collect(),
-            Decision::Override | Decision::Review => Vec::new(),
+            Decision::Override => overrides.collect(),
+            Decision::Review => reviews.collect(),
             Decision::Approve | Decision::Reject | Decision::Revoke => approvals.collect(),
         };
         for (role, count) in required {

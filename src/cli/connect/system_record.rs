@@ -6,7 +6,8 @@
 //!                                       ├─ ModelVersions ─┬─ digest, computed here
 //!                                       ├─ Approvals ─────┼─ rule(version, more statements, now) ──► OwnedJudgement
 //!                                       ├─ Assessments ───┤
-//!                                       └─ Incidents, notes ┘
+//!                                       ├─ Incidents, notes ┤
+//!                                       └─ Overrides ───┘
 //! ```
 
 use std::{
@@ -24,7 +25,7 @@ use kube::{
 use crate::{
     api::{
         AISystem, AUTHOR, Approval, Approver, ApproverRole, Assessment, Decision, Digest, Incident,
-        IncidentNote, ModelVersion, RiskLevel,
+        IncidentNote, ModelVersion, Override, OverrideRules, RiskLevel,
     },
     cli::{
         connect::{cluster_objects, session::Session},
@@ -33,9 +34,9 @@ use crate::{
     expression::Budget,
     policy::{
         self, ApprovalEffect, ApproverRoles, AssessmentEffect, Attestations, Authors, ClusterObjects, Facts,
-        HeldSubject, Hold, Incidents, Reason, RecordedAssessment, RecordedDecision, RequirementFacts,
-        RequirementResults, Requirements, SignedCertifications, Subject, SubjectDigests, Verdict, applies_to,
-        approver_of, assessment_effects, judge,
+        HeldSubject, Hold, Incidents, OverrideFacts, Overrides, Reason, RecordedAssessment, RecordedDecision,
+        RequirementFacts, RequirementResults, Requirements, SignedCertifications, Subject, SubjectDigests,
+        SystemOverrides, Verdict, Waived, applies_to, approver_of, assessment_effects, judge,
     },
     watch::request,
 };
@@ -63,6 +64,8 @@ pub struct SystemRecord {
     pub notes: Vec<IncidentNote>,
     /// The decisions to resume held versions, oldest first.
     pub resumes: Vec<Approval>,
+    /// The overrides of the system, oldest first.
+    pub overrides: Vec<Override>,
     /// The decisions that grant overrides, oldest first.
     pub grants: Vec<Approval>,
     /// The reviews of overrides and incidents, oldest first.
@@ -81,6 +84,8 @@ pub struct SystemRecord {
 #[derive(Clone, Debug)]
 pub struct OwnedJudgement {
     pub verdict: Verdict,
+    /// The requirements that are not met, and that an override waives.
+    pub waived: Vec<Waived>,
     /// The earliest instant at which the verdict changes.
     pub not_after: Option<Timestamp>,
     /// The effect of each statement, by the name of the statement.
@@ -122,6 +127,7 @@ impl SystemRecord {
         };
         let assessments = items_if_required(assessments, &level, in_namespace("assessments"))?;
         let (incidents, notes) = Box::pin(read_incidents(client, Some(namespace))).await?;
+        let overrides = Box::pin(read_overrides(client, Some(namespace))).await?;
         let labels = if has_expressions(&level) { labels_of(client, namespace).await? } else { None };
         let cluster = cluster_objects::read(client, Some(namespace), &level).await?.of(namespace);
         let record = Self {
@@ -135,7 +141,7 @@ impl SystemRecord {
             ..Self::default()
         };
         let record = record.with_objects(&versions.items, &approvals.items, &assessments);
-        Ok(record.with_incidents(&incidents, &notes))
+        Ok(record.with_incidents(&incidents, &notes).with_overrides(&overrides))
     }
 
     /// Whether the operator has read the current content of `version`, or of every version if `None`. Compares the
@@ -170,6 +176,7 @@ impl SystemRecord {
         let approvals = approvals.map_err(Error::api("read the approvals"))?;
         let assessments = items_if_required(assessments, &levels.items, "read the assessments".to_owned())?;
         let (incidents, notes) = Box::pin(read_incidents(client, namespace)).await?;
+        let overrides = Box::pin(read_overrides(client, namespace)).await?;
         let keys = read_keys(client).await?;
         let mut labels = BTreeMap::new();
         if has_expressions(&levels.items) {
@@ -192,7 +199,7 @@ impl SystemRecord {
                 ..Self::default()
             };
             let record = record.with_objects(&versions.items, &approvals.items, &assessments);
-            record.with_incidents(&incidents, &notes)
+            record.with_incidents(&incidents, &notes).with_overrides(&overrides)
         };
         Ok(systems.iter().map(record).collect())
     }
@@ -249,6 +256,58 @@ impl SystemRecord {
         self
     }
 
+    /// Sets the overrides to those of this system.
+    pub fn with_overrides<'a>(mut self, overrides: impl IntoIterator<Item = &'a Override>) -> Self {
+        let here =
+            |o: &&Override| o.namespace().as_ref() == Some(&self.namespace) && *o.spec.system == *self.name;
+        let mut overrides: Vec<_> = overrides.into_iter().filter(here).cloned().collect();
+        overrides.sort_by_key(|o| (recorded_at(o), o.name_any()));
+        self.overrides = overrides;
+        self
+    }
+
+    /// The rules of the risk level for overrides.
+    pub fn override_rules(&self) -> Option<&OverrideRules> {
+        self.level.as_ref()?.spec.overrides.as_ref()
+    }
+
+    /// The overrides of the system with the decisions about them, for the policy core.
+    pub fn recorded_overrides(&self) -> Overrides<'_> {
+        let overrides = self.overrides.iter().filter_map(|o| {
+            let digest = o.spec.digest(&self.namespace);
+            Some(((o.metadata.name.as_deref()?, recorded_at(o)?), &o.spec, digest))
+        });
+        Overrides::new(overrides, self.grants.iter().chain(&self.reviews), &self.keys)
+    }
+
+    /// The overrides of the version.
+    fn overrides_of(&self, version: &ModelVersion, statements: &[RecordedDecision<'_>]) -> OverrideFacts {
+        let digests = self.digests(version);
+        let subject = digests.as_ref().and_then(|digests| self.subject(version, digests));
+        let Some((subject, rules)) = subject.zip(self.override_rules()) else {
+            return OverrideFacts::default();
+        };
+        let recorded = self.recorded_overrides();
+        let judged = SystemOverrides::new(recorded.of(&self.name), rules);
+        judged.on_version(&subject, recorded_at(version), statements).0
+    }
+
+    /// The version with the people who must not resume it alone. `None` if the system or its level does not exist.
+    fn subject<'a>(
+        &'a self,
+        version: &'a ModelVersion,
+        digests: &'a SubjectDigests,
+    ) -> Option<HeldSubject<'a>> {
+        let (system, level) = (self.system.as_ref()?, self.level.as_ref()?);
+        Some(HeldSubject {
+            name: version.metadata.name.as_deref().unwrap_or_default(),
+            digests,
+            level: &level.spec,
+            owners: &system.spec.owners,
+            authors: self.authors(version),
+        })
+    }
+
     /// The incidents of the system with their notes and decisions, for the policy core.
     pub fn recorded_incidents(&self) -> Incidents<'_> {
         let incidents = self.incidents.iter().filter_map(|incident| {
@@ -261,15 +320,9 @@ impl SystemRecord {
 
     /// The incidents that hold the version.
     pub fn holds(&self, version: &ModelVersion) -> Vec<Hold> {
-        let known = self.digests(version).zip(self.system.as_ref()).zip(self.level.as_ref());
-        let Some(((digests, system), level)) = known else { return Vec::new() };
-        let held = HeldSubject {
-            name: version.metadata.name.as_deref().unwrap_or_default(),
-            digests: &digests,
-            level: &level.spec,
-            owners: &system.spec.owners,
-            authors: self.authors(version),
-        };
+        let digests = self.digests(version);
+        let held = digests.as_ref().and_then(|digests| self.subject(version, digests));
+        let Some(held) = held else { return Vec::new() };
         held.judge(self.recorded_incidents().of(&self.name)).holds
     }
 
@@ -367,11 +420,15 @@ impl SystemRecord {
         now: Timestamp,
     ) -> OwnedJudgement {
         let mut facts = self.facts(version);
-        facts.statements.extend(more);
+        if let Some(more) = more {
+            facts.statements.push(more);
+            facts.overrides = self.overrides_of(version, &facts.statements);
+        }
         let judgement = judge(&facts, now);
         let effects = judgement.effects.into_iter().map(|(name, effect)| (name.to_owned(), effect));
         OwnedJudgement {
             verdict: judgement.verdict,
+            waived: judgement.waived,
             not_after: judgement.not_after,
             effects: effects.collect(),
         }
@@ -380,6 +437,7 @@ impl SystemRecord {
     /// The input of the policy core for one version.
     pub fn facts<'a>(&'a self, version: &'a ModelVersion) -> Facts<'a> {
         let assessments = self.recorded_assessments(version);
+        let statements = policy::statements(self.decisions(version), &self.keys);
         Facts {
             unmet: self.evaluated(version, &assessments).unmet,
             name: version.metadata.name.as_deref().unwrap_or_default(),
@@ -387,7 +445,8 @@ impl SystemRecord {
             system: self.system.as_ref().map(|system| &system.spec),
             level: self.level.as_ref().map(|level| &level.spec),
             authors: self.authors(version),
-            statements: policy::statements(self.decisions(version), &self.keys),
+            overrides: self.overrides_of(version, &statements),
+            statements,
             assessments,
             certified: self.certified(),
             holds: self.holds(version),
@@ -531,6 +590,12 @@ async fn read_incidents(
     let (incidents, notes) = futures::join!(request::list(&incidents, &all), request::list(&notes, &all));
     let incidents = items_if_readable(incidents, "read the incidents".to_owned())?;
     Ok((incidents, items_if_readable(notes, "read the incidentnotes".to_owned())?))
+}
+
+/// The overrides of `namespace`, or of every namespace if `None`.
+async fn read_overrides(client: &Client, namespace: Option<&str>) -> Result<Vec<Override>> {
+    let list = request::list(&scoped::<Override>(client, namespace), &ListParams::default()).await;
+    items_if_readable(list, "read the overrides".to_owned())
 }
 
 /// The objects of a list. Empty if the API server does not serve the kind, or if the user may not list it, for example

@@ -45,6 +45,7 @@ fn case(assessed: Vec<Assessed>) -> Case {
         said: Vec::new(),
         assessed,
         unmet: Vec::new(),
+        overrides: crate::policy::OverrideFacts::default(),
     }
 }
 

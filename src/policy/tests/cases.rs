@@ -540,6 +540,7 @@ impl Example {
             said: said.collect(),
             assessed: Vec::new(),
             unmet: Vec::new(),
+            overrides: crate::policy::OverrideFacts::default(),
         }
     }
 }
@@ -601,6 +602,7 @@ pub(super) fn cleared() -> Case {
         said: Vec::new(),
         assessed: Vec::new(),
         unmet: Vec::new(),
+        overrides: crate::policy::OverrideFacts::default(),
     }
 }
 

@@ -303,7 +303,7 @@ fn is_held(case: &Case) -> bool {
 }
 
 /// Whether different people can fill the remaining places. A person fills several roles unless duties are separate.
-fn fills<'a>(
+pub(super) fn fills<'a>(
     places: &[&'a str],
     counted: &BTreeSet<(&'a str, &'a str)>,
     used: &mut Vec<(&'a str, &'a str)>,
