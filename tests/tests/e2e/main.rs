@@ -31,6 +31,7 @@ mod modes;
 mod node;
 mod opentelemetry;
 mod outage;
+mod overrides;
 mod playground;
 mod plugin;
 mod pod_api;
@@ -287,6 +288,12 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         incidents::an_incident_and_its_notes_are_final,
         incidents::an_incident_names_its_opener_and_possible_times,
         incidents::only_an_account_with_the_verb_hold_holds_a_system,
+        overrides::overridden_version_runs_until_its_end_and_asks_for_its_review,
+        overrides::objections_and_holds_are_stronger_than_an_override,
+        overrides::quota_and_maximum_of_the_level_limit_overrides,
+        overrides::override_is_final_and_has_a_hard_ceiling,
+        overrides::missed_review_holds_the_system_until_somebody_else_reviews,
+        overrides::override_of_changed_content_or_a_tightened_level_ends,
         signatures::the_signer_and_not_the_applier_is_the_approver,
         signatures::a_signature_is_valid_for_its_own_decision_only,
         signatures::a_key_counts_while_its_role_lists_it,

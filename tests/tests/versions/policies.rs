@@ -169,7 +169,9 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     let eve = json!({ "user": "eve" });
     let incident = scene.incident("forged", &json!({ "openedBy": eve }));
     let mut note = scene.note("forged", "forged");
-    note["spec"]["by"] = eve;
+    note["spec"]["by"] = eve.clone();
+    let mut asked = scene.override_("v1", "forged", &digest);
+    asked["spec"]["requestedBy"] = eve;
     let edit = r#"{"spec":{"mode":"audit"}}"#;
     let label = format!("namespace/{}", scene.namespace);
     Ok(vec![
@@ -177,6 +179,7 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
         scene.refused(Person::Dev, &ahead).await?,
         scene.refused(Person::Dev, &incident).await?,
         scene.refused(Person::Dev, &note).await?,
+        scene.refused(Person::Dev, &asked).await?,
         scene.refused(Person::Dev, &scene.system("minimal")).await?,
         scene.denied(Person::Admin, &["delete", "risklevel", "high"]).await?,
         scene.denied(Person::Admin, &["label", "--overwrite", &label, "assent.dev/mode=other"]).await?,
