@@ -51,7 +51,7 @@ pub async fn i5_without_an_operator_only_cleared_pods_start() -> Result<()> {
     let scene = Scenario::new(&cluster, "down", "limited").await?;
     let rules = json!({ "maxDuration": "1h", "roles": [{ "role": "risk-officer" }], "waivable": ["Approval"],
         "perSystem": { "count": 1, "within": "1h" }, "review": { "within": "1h", "roles": ["ethics-board"] } });
-    let overridden = overrides::scene(&cluster, "down-overridden", rules).await?;
+    let overridden = overrides::scene(&cluster, "down-overridden", &rules).await?;
     let end = approve_until(&scene, "v1", "1", 15).await?;
     overrides::overrule(&overridden, "outage", &end.to_string()).await?;
     overridden.condition("modelversion", "v1", "Cleared", "True", "ClearedByOverride").await?;

@@ -19,7 +19,7 @@ fn rules(count: u32, review_within: &str, on_missed: &str) -> Value {
 
 /// Creates a scenario with its own level, which needs the approval of the ethics board and allows overrides by `rules`.
 /// Nobody approved v1.
-pub async fn scene<'a>(cluster: &'a ControlPlane, name: &str, rules: Value) -> Result<Scenario<'a>> {
+pub async fn scene<'a>(cluster: &'a ControlPlane, name: &str, rules: &Value) -> Result<Scenario<'a>> {
     let scene = Scenario::new(cluster, name, "limited").await?;
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": scene.namespace },
         "spec": { "onLoss": { "gracePeriodSeconds": 10 }, "approvals": [{ "role": "ethics-board" }],
@@ -65,7 +65,7 @@ async fn decision(scene: &Scenario<'_>, decision: &str, role: &str, name: &str) 
 pub async fn overridden_version_runs_until_its_end_and_asks_for_its_review(
     cluster: &ControlPlane,
 ) -> Result<()> {
-    let scene = scene(cluster, "overridden", rules(2, "1h", "NoFurtherOverrides")).await?;
+    let scene = scene(cluster, "overridden", &rules(2, "1h", "NoFurtherOverrides")).await?;
     scene.apply(Dev, &scene.deployment("scorer", &container("v1"))).await?;
     scene.held("scorer", 2).await?;
     let exercise = scene.assent(Dev, &[&WAIVE[..], &["--for=1m", "--dry-run"]].concat()).await?.ok()?;
@@ -102,7 +102,7 @@ pub async fn overridden_version_runs_until_its_end_and_asks_for_its_review(
 }
 
 pub async fn objections_and_holds_are_stronger_than_an_override(cluster: &ControlPlane) -> Result<()> {
-    let scene = scene(cluster, "overruled", rules(4, "1h", "NoFurtherOverrides")).await?;
+    let scene = scene(cluster, "overruled", &rules(4, "1h", "NoFurtherOverrides")).await?;
     let cleared =
         async || scene.condition("modelversion", "v1", "Cleared", "True", "ClearedByOverride").await;
     overrule(&scene, "first", "1h").await?;
@@ -136,7 +136,7 @@ pub async fn objections_and_holds_are_stronger_than_an_override(cluster: &Contro
 }
 
 pub async fn quota_and_maximum_of_the_level_limit_overrides(cluster: &ControlPlane) -> Result<()> {
-    let scene = scene(cluster, "override-limits", rules(1, "1h", "NoFurtherOverrides")).await?;
+    let scene = scene(cluster, "override-limits", &rules(1, "1h", "NoFurtherOverrides")).await?;
     let ask = |more: &'static [&'static str]| [&WAIVE[..], &["--version=v1", "--yes"], more].concat();
     for (more, refusal) in [
         (&["--for=2h"][..], "allows an override of at most 1h"),
@@ -172,7 +172,7 @@ pub async fn quota_and_maximum_of_the_level_limit_overrides(cluster: &ControlPla
 }
 
 pub async fn override_is_final_and_has_a_hard_ceiling(cluster: &ControlPlane) -> Result<()> {
-    let scene = scene(cluster, "override-record", rules(2, "1h", "NoFurtherOverrides")).await?;
+    let scene = scene(cluster, "override-record", &rules(2, "1h", "NoFurtherOverrides")).await?;
     let one = json!({ "type": "Approval", "name": "ethics-board" });
     let many: Vec<_> = (0..17).map(|n| json!({ "type": "Risk", "name": format!("risk-{n}") })).collect();
     for (spec, refusal) in [
@@ -228,7 +228,7 @@ pub async fn override_is_final_and_has_a_hard_ceiling(cluster: &ControlPlane) ->
     let refused = scene.undecided(Bob, &review).await?;
     ensure!(refused.contains("must state an outcome"), "{refused}");
     // The digest covers the namespace, so nobody uses a decision for another namespace.
-    let other = self::scene(cluster, "override-other", rules(2, "1h", "NoFurtherOverrides")).await?;
+    let other = self::scene(cluster, "override-other", &rules(2, "1h", "NoFurtherOverrides")).await?;
     other.apply(Dev, &manifest(&other, "right", &json!({})).await?).await?;
     let mut moved = decision(&other, "Override", "risk-officer", "right").await?;
     moved["spec"]["override"] = grant["spec"]["override"].clone();
@@ -240,7 +240,7 @@ pub async fn override_is_final_and_has_a_hard_ceiling(cluster: &ControlPlane) ->
 pub async fn missed_review_holds_the_system_until_somebody_else_reviews(
     cluster: &ControlPlane,
 ) -> Result<()> {
-    let scene = scene(cluster, "override-missed", rules(2, "1s", "Hold")).await?;
+    let scene = scene(cluster, "override-missed", &rules(2, "1s", "Hold")).await?;
     overrule(&scene, "forgotten", "3s").await?;
     let digest = scene.publish("v2", &container("v2")).await?;
     scene.decide(Bob, &scene.decision("Approve", "v2", &digest, "ethics-board")).await?;
@@ -260,7 +260,7 @@ pub async fn missed_review_holds_the_system_until_somebody_else_reviews(
 }
 
 pub async fn override_of_changed_content_or_a_tightened_level_ends(cluster: &ControlPlane) -> Result<()> {
-    let scene = scene(cluster, "override-changed", rules(4, "1h", "NoFurtherOverrides")).await?;
+    let scene = scene(cluster, "override-changed", &rules(4, "1h", "NoFurtherOverrides")).await?;
     overrule(&scene, "first", "1h").await?;
     scene.condition("modelversion", "v1", "Cleared", "True", "ClearedByOverride").await?;
     let level = async |change: Value| {
