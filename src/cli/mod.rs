@@ -315,7 +315,7 @@ enum Command {
   # Show one override, or list those of every namespace
   kubectl assent override show credit-scorer-x2b9q
   kubectl assent override list -A")]
-    Override(OverrideArgs),
+    Override(Box<OverrideArgs>),
     /// End a system permanently, with date, reason and successor
     ///
     /// Shows the workloads that will stop, and the systems that depend on this system. Refuses if another system
