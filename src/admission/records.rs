@@ -145,7 +145,11 @@ fn approvals() -> [PolicyObject; 2] {
         Rule {
             holds: on_create(&is_requester("approver")),
             else_say: "has(object.spec.approver) ? 'spec.approver must be the user of the request, ' + request.userInfo.username + ': leave spec.approver out, the API server or kubectl assent fills it in'
-: 'spec.approver is missing, and this API server does not fill it in (Kubernetes before 1.36): use kubectl assent ' + object.spec.decision.lowerAscii() + ' ' + object.spec.system + ' -n ' + request.namespace".to_owned(),
+: 'spec.approver is missing, and this API server does not fill it in (Kubernetes before 1.36): use kubectl assent '
++ (object.spec.decision == 'Override' ? 'override grant ' + object.spec.override.name
+  : object.spec.decision != 'Review' ? object.spec.decision.lowerAscii() + ' ' + object.spec.system
+  : has(object.spec.override) ? 'override review ' + object.spec.override.name : 'incident review ' + object.spec.incident.name)
++ ' -n ' + request.namespace".to_owned(),
         },
         Rule {
             holds: on_create("!request.userInfo.username.startsWith('system:')"),
@@ -162,8 +166,9 @@ fn approvals() -> [PolicyObject; 2] {
         },
         Rule {
             // An approval with a future date could be kept and used to lift a later revocation, and a decision to resume
-            // to lift a later hold. Every other decision may have any date. The API server's time has whole seconds.
-            holds: on("CREATE", "!has(object.spec.signature) || !(object.spec.decision in ['Approve', 'Resume']) || timestamp(object.spec.signature.signedAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
+            // to lift a later hold. The same applies to an override and a review. Every other decision may have any date.
+            // The API server's time has whole seconds.
+            holds: on("CREATE", "!has(object.spec.signature) || !(object.spec.decision in ['Approve', 'Resume', 'Override', 'Review']) || timestamp(object.spec.signature.signedAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
             else_say: "'spec.signature.signedAt ' + string(object.spec.signature.signedAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': apply it after that time, or correct the clock of the signing machine and sign again'".to_owned(),
         },
         Rule {
@@ -172,7 +177,7 @@ fn approvals() -> [PolicyObject; 2] {
             else_say: "'approval ' + oldObject.metadata.name + ' is final: create another Approval'".to_owned(),
         },
         Rule {
-            holds: on("CREATE", "object.spec.decision in ['Approve', 'Attest', 'Resume'] || object.spec.?reason.orValue('') != ''"),
+            holds: on("CREATE", "object.spec.decision in ['Approve', 'Attest', 'Resume', 'Override'] || object.spec.?reason.orValue('') != ''"),
             else_say: "'spec.reason is missing: give a reason for the decision ' + object.spec.decision".to_owned(),
         },
         Rule {

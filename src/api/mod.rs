@@ -57,8 +57,8 @@ pub use ai_system::{
     SystemReference, VersionSummary,
 };
 pub use approval::{
-    Approval, ApprovalSpec, ApprovalStatus, Approver, AttestedAssessment, Decision, ResumedIncident,
-    Signature,
+    Approval, ApprovalSpec, ApprovalStatus, Approver, AttestedAssessment, Decision, RecordReference,
+    ReviewOutcome, Signature,
 };
 pub use approver_role::{ApproverKey, ApproverRole, ApproverRoleSpec};
 pub use assessment::{

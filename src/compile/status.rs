@@ -448,6 +448,7 @@ fn effect(
     match spec.decision {
         Decision::Attest => return attestation(approval, not_signed, facts),
         Decision::Resume => return resume(approval, not_signed, facts, judged),
+        Decision::Override | Decision::Review => return ("RecordNotFound", String::new()),
         Decision::Approve | Decision::Reject | Decision::Revoke => {}
     }
     if let Some(elsewhere) = effect_elsewhere(approval, judged) {

@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     api::{
-        Approver, Decision, Digest, IncidentNoteSpec, IncidentSpec, NoteType, Owner, RequiredApproval,
-        ResumedIncident, RiskLevelSpec,
+        Approver, Decision, Digest, IncidentNoteSpec, IncidentSpec, NoteType, Owner, RecordReference,
+        RequiredApproval, RiskLevelSpec,
     },
     truncate::shorten,
 };
@@ -130,7 +130,7 @@ impl<'a> Resume<'a> {
     pub fn of(
         approval: &'a impl ApprovalObject,
         roles: &'a ApproverRoles,
-    ) -> Option<(&'a ResumedIncident, Self)> {
+    ) -> Option<(&'a RecordReference, Self)> {
         let spec = approval.spec();
         let incident = spec.incident.as_ref().filter(|_| spec.decision == Decision::Resume)?;
         let resume = Self {

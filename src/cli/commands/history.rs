@@ -240,6 +240,8 @@ fn decision_entries(
         Decision::Revoke => "Revoked",
         Decision::Attest => "Attested",
         Decision::Resume => "Resumed",
+        Decision::Override => "OverrideGranted",
+        Decision::Review => "Reviewed",
     };
     let effect = effects.get(&approval.name_any()).copied();
     let entry = |at, what, note| Entry {

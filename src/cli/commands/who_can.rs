@@ -154,6 +154,7 @@ async fn rows(session: &Session, decision: Decision, required: &Requirements) ->
         let required: Vec<_> = match decision {
             Decision::Attest => assessments.collect(),
             Decision::Resume => resumes.collect(),
+            Decision::Override | Decision::Review => Vec::new(),
             Decision::Approve | Decision::Reject | Decision::Revoke => approvals.collect(),
         };
         for (role, count) in required {

@@ -63,6 +63,10 @@ pub struct SystemRecord {
     pub notes: Vec<IncidentNote>,
     /// The decisions to resume held versions, oldest first.
     pub resumes: Vec<Approval>,
+    /// The decisions that grant overrides, oldest first.
+    pub grants: Vec<Approval>,
+    /// The reviews of overrides and incidents, oldest first.
+    pub reviews: Vec<Approval>,
     /// The `ApproverRole` objects, which list the keys of roles.
     pub keys: ApproverRoles,
     /// The labels of the namespace. `None` if they are not known, for example if the user may not read them. Then
@@ -224,6 +228,8 @@ impl SystemRecord {
             Decision::Approve | Decision::Reject | Decision::Revoke => self.approvals.push(approval),
             Decision::Attest => self.attestations.push(approval),
             Decision::Resume => self.resumes.push(approval),
+            Decision::Override => self.grants.push(approval),
+            Decision::Review => self.reviews.push(approval),
         }
     }
 

@@ -9,8 +9,8 @@ use super::generate::second;
 use crate::{
     api::{
         Approval, ApprovalSpec, Approver, ConcernedVersion, Decision, Digest, IncidentEffect,
-        IncidentNoteSpec, IncidentRules, IncidentSpec, NoteType, Owner, OwnerKind, RequiredApproval,
-        ResumedIncident, RiskLevelSpec,
+        IncidentNoteSpec, IncidentRules, IncidentSpec, NoteType, Owner, OwnerKind, RecordReference,
+        RequiredApproval, RiskLevelSpec,
     },
     policy::{
         ApproverRoles, Authors, HeldSubject, Hold, Incidents, MissingToResume, ResumeEffect, SubjectDigests,
@@ -96,7 +96,9 @@ impl Case {
             decision: Decision::Resume,
             role: resumed.role.clone(),
             assessments: Vec::new(),
-            incident: Some(ResumedIncident { name: "drift".into(), digest: digest(resumed.incident) }),
+            incident: Some(RecordReference { name: "drift".into(), digest: digest(resumed.incident) }),
+            override_: None,
+            outcome: None,
             reason: None,
             not_after: None,
             approver: Some(person(&resumed.by)),

@@ -17,7 +17,7 @@ use kube::{Api, ResourceExt, api::ObjectMeta};
 
 use crate::{
     api::{
-        Approval, ApprovalSpec, Approver, Decision, Digest, Incident, ModelVersion, NoteType, ResumedIncident,
+        Approval, ApprovalSpec, Approver, Decision, Digest, Incident, ModelVersion, NoteType, RecordReference,
     },
     cli::{
         commands::{
@@ -238,10 +238,12 @@ impl Request<'_> {
                 decision: Decision::Resume,
                 role: self.role.clone(),
                 assessments: Vec::new(),
-                incident: Some(ResumedIncident {
+                incident: Some(RecordReference {
                     name: self.incident.name_any().into(),
                     digest: self.incident.spec.digest(&self.record.namespace),
                 }),
+                override_: None,
+                outcome: None,
                 reason: self.args.reason.clone(),
                 not_after: None,
                 approver,
