@@ -1,5 +1,7 @@
 //! The Prometheus metrics of the operator, served at `/metrics`.
 
+mod incidents;
+
 use std::sync::atomic::AtomicU64;
 
 use k8s_openapi::jiff::Timestamp;
@@ -13,6 +15,8 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
+
+pub use incidents::{DeadlineLabels, EscalationLabels, IncidentGauges, IncidentLabels, IncidentMetrics};
 
 /// An action on a pod or its workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -120,6 +124,8 @@ pub struct Metrics {
     /// Pods that exist after the grace period of their risk level. The kubelet has not confirmed their end, or
     /// finalizers keep them.
     pub overdue_pods: Gauge,
+    /// The gauges of incidents.
+    pub incidents: IncidentMetrics,
     /// The duration of release requests in seconds.
     pub release_seconds: Histogram,
 }
@@ -144,6 +150,7 @@ impl Default for Metrics {
             clearances_expiring: Family::default(),
             shadow_pods: Family::default(),
             overdue_pods: Gauge::default(),
+            incidents: IncidentMetrics::default(),
             release_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
         };
         metrics.register();
@@ -215,6 +222,7 @@ impl Metrics {
             "Pods whose grace period is over and whose end is not reported",
             self.overdue_pods.clone(),
         );
+        self.incidents.register(registry);
         registry.register_with_unit(
             "release",
             "Duration of the request that releases a pod",

@@ -5,7 +5,7 @@ use super::{
     Operator, PolicyObject,
     policy_object::{Answer, MatchScope, ParamUse, Rule, mutating, validating},
 };
-use crate::api::{self, GROUP, MODE_LABEL, Mode, SCOPE_LABEL};
+use crate::api::{self, GROUP, INCIDENT_OPEN, MODE_LABEL, Mode, SCOPE_LABEL};
 
 pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
     let parts = vec![
@@ -17,6 +17,7 @@ pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
         incidents(),
         incident_notes(),
         model_versions(),
+        evidence(),
         systems(),
         risk_levels(),
         namespaces(operator),
@@ -126,22 +127,38 @@ fn incidents() -> [PolicyObject; 2] {
     validating("assent-incidents", Answer::Refuse, &scope, &[], &[], rules)
 }
 
+/// The verb that the type of a note needs, as a CEL expression. It is empty for the types that need none.
+const VERB_OF_NOTE: &str = "{'Acknowledgement': 'acknowledge', 'Report': 'report', 'Notified': 'report', 'Closing': 'close'}[?object.spec.type].orValue('')";
+
+/// Lets any account with the permission to create a note add what it learned. Notes that end the escalation, meet
+/// deadlines or close the incident come from people with one more permission.
 fn incident_notes() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["incidentnotes"], ..RECORDS };
-    let mut rules = vec![Rule {
-        holds: on("CREATE", &is_requester("by")),
-        else_say: "has(object.spec.by) ? 'spec.by must be the user of the request, ' + request.userInfo.username + ': leave spec.by out, the API server or kubectl assent fills it in'
+    let variables = [("verb", format!("request.operation == 'CREATE' ? {VERB_OF_NOTE} : ''"))];
+    let mut rules = vec![
+        Rule {
+            holds: on("CREATE", &is_requester("by")),
+            else_say: "has(object.spec.by) ? 'spec.by must be the user of the request, ' + request.userInfo.username + ': leave spec.by out, the API server or kubectl assent fills it in'
 : 'spec.by is missing, and this API server does not fill it in (Kubernetes before 1.36): use kubectl assent incident note ' + object.spec.incident + ' -n ' + request.namespace".to_owned(),
-    }];
+        },
+        Rule {
+            holds: format!("variables.verb == '' || authorizer.group('{GROUP}').resource('incidents').namespace(request.namespace).name(object.spec.incident).check(variables.verb).allowed()"),
+            else_say: "'user ' + request.userInfo.username + ' may not add a note of the type ' + object.spec.type + ': ask for the verb ' + variables.verb + ' on incidents.assent.dev/' + object.spec.incident".to_owned(),
+        },
+        Rule {
+            holds: "variables.verb == '' || !request.userInfo.username.startsWith('system:')".to_owned(),
+            else_say: "request.userInfo.username + ' is not a person: a person must add a note of the type ' + object.spec.type".to_owned(),
+        },
+    ];
     rules.extend(final_record("note", "add another IncidentNote"));
-    validating("assent-incidentnotes", Answer::Refuse, &scope, &[], &[], rules)
+    validating("assent-incidentnotes", Answer::Refuse, &scope, &[], &variables, rules)
 }
 
 fn approvals() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["approvals"], ..RECORDS };
     // The operator verifies signed decisions. Their approver is the signer, not the user of the request.
     let on_create = |rule: &str| on("CREATE", &format!("has(object.spec.signature) || ({rule})"));
-    let rules = vec![
+    let mut rules = vec![
         Rule {
             holds: on_create(&is_requester("approver")),
             else_say: "has(object.spec.approver) ? 'spec.approver must be the user of the request, ' + request.userInfo.username + ': leave spec.approver out, the API server or kubectl assent fills it in'
@@ -172,25 +189,11 @@ fn approvals() -> [PolicyObject; 2] {
             else_say: "'spec.signature.signedAt ' + string(object.spec.signature.signedAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': apply it after that time, or correct the clock of the signing machine and sign again'".to_owned(),
         },
         Rule {
-            // The schema contains this rule too. The policy also works if a user edits the schema.
-            holds: on("UPDATE", "object.spec == oldObject.spec"),
-            else_say: "'approval ' + oldObject.metadata.name + ' is final: create another Approval'".to_owned(),
-        },
-        Rule {
             holds: on("CREATE", "object.spec.decision in ['Approve', 'Attest', 'Resume', 'Override'] || object.spec.?reason.orValue('') != ''"),
             else_say: "'spec.reason is missing: give a reason for the decision ' + object.spec.decision".to_owned(),
         },
-        Rule {
-            // The deletion of an owner would also delete the approval. A version whose rejection is deleted could be
-            // approved.
-            holds: "request.operation == 'DELETE' || object.metadata.?ownerReferences.orValue([]).size() == 0".to_owned(),
-            else_say: "'an approval must have no ownerReferences: it stays when its system is deleted'".to_owned(),
-        },
-        Rule {
-            holds: on("DELETE", &format!("request.userInfo.username in {CLEANERS}")),
-            else_say: "'approval ' + oldObject.metadata.name + ' is part of the record and cannot be deleted; to end it: kubectl assent revoke ' + oldObject.spec.system + ' -n ' + request.namespace".to_owned(),
-        },
     ];
+    rules.extend(final_record("approval", "create another Approval"));
     validating("assent-approvals", Answer::Refuse, &scope, &[], &[], rules)
 }
 
@@ -217,6 +220,16 @@ fn model_versions() -> [PolicyObject; 2] {
         else_say: "'model version ' + oldObject.metadata.name + ' is immutable: create a new ModelVersion for what changed'".to_owned(),
     }];
     validating("assent-modelversions", Answer::Refuse, &scope, &[], &[], rules)
+}
+
+/// Keeps the system and the versions that an open incident concerns. Only the operator writes the condition.
+fn evidence() -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["aisystems", "modelversions"], operations: &["DELETE"], ..RECORDS };
+    let rules = vec![Rule {
+        holds: format!("request.userInfo.username in {NAMESPACE_CONTROLLER} || !oldObject.?status.?conditions.orValue([]).exists(condition, condition.type == '{INCIDENT_OPEN}' && condition.status == 'True')"),
+        else_say: "request.resource.resource + '/' + oldObject.metadata.name + ' is evidence of an open incident and cannot be deleted: close the incident first; see: kubectl assent incident list -n ' + request.namespace".to_owned(),
+    }];
+    validating("assent-evidence", Answer::Refuse, &scope, &[], &[], rules)
 }
 
 fn systems() -> [PolicyObject; 2] {

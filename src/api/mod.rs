@@ -69,14 +69,18 @@ pub use attribution::{AUTHOR, Attribution, CHANGED_BY, last_write, unproven};
 pub use clearance::{
     CLEARANCE_NAME, Clearance, ClearanceSpec, ClearedVersion, SystemClearance, WithheldVersion,
 };
-pub use condition::{Condition, ConditionState, Conditions, condition, condition_states, conditions_schema};
+pub use condition::{
+    Condition, ConditionState, Conditions, INCIDENT_OPEN, condition, condition_states, conditions_schema,
+};
 pub use decimal::{Decimal, InvalidDecimal};
 pub use decision_subject::{DecisionSubject, DecisionSubjectSpec};
 pub use digest::{Digest, InvalidDigest};
 pub use governance::{Governance, MODE_LABEL, Mode, SCOPE_LABEL, Scope};
 pub use hosted_model::{Agreement, HostedModel, RequiredOfHostedModels};
 pub use incident::{
-    ConcernedVersion, HarmCriterion, Incident, IncidentEffect, IncidentRules, IncidentSpec, IncidentStatus,
+    ConcernedVersion, DeadlineState, DeadlineStatus, EscalationStatus, EscalationTier, HarmCriterion,
+    Incident, IncidentEffect, IncidentRules, IncidentSpec, IncidentStatus, MissedReview, RequiredDeadline,
+    RequiredIncidentReview,
 };
 pub use incident_note::{IncidentNote, IncidentNoteSpec, NoteType};
 pub use model_version::{

@@ -267,13 +267,21 @@ enum Command {
   # Open an incident that holds nothing
   kubectl assent incident open credit-scorer --reason 'complaint 4711: refused without a reason'
 
+  # See what needs attention, and say that you take care of it
+  kubectl assent incident list
+  kubectl assent incident acknowledge credit-scorer-x7k2p
+
   # Add what people learned and did; these three types are needed before people can resume
   kubectl assent incident note credit-scorer-x7k2p --type root-cause --text 'the data of March lacks applicants over 60'
   kubectl assent incident note credit-scorer-x7k2p --type action --text 'trained again with complete data'
   kubectl assent incident note credit-scorer-x7k2p --type verification --text 'parity by age is 0.97 in report FR-12'
 
   # Show facts, notes, legal deadlines and state
-  kubectl assent incident show credit-scorer-x7k2p"
+  kubectl assent incident show credit-scorer-x7k2p
+
+  # Close it, and record the review afterwards
+  kubectl assent incident close credit-scorer-x7k2p --reason 'not reportable because nobody was harmed'
+  kubectl assent incident review credit-scorer-x7k2p --reason 'tests by age are required now'"
     )]
     Incident(IncidentCommand),
     /// Sign that a held version may run again
@@ -699,7 +707,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Pause(args) => incident::pause(&connection.session().await?, &args).await,
         Command::Rollback(args) => incident::rollback(&connection.session().await?, &args).await,
         Command::Incident(command) => incident::incident(&connection.session().await?, &command).await,
-        Command::Resume(args) => incident::resume(&connection.session().await?, &args).await,
+        Command::Resume(args) => Box::pin(incident::resume(&connection.session().await?, &args)).await,
         Command::Decommission { system, date, reason, successor, force, yes } => {
             let request = decommission::DecommissionRequest { system, date, reason, successor, force, yes };
             decommission::decommission(&connection.session().await?, request).await

@@ -9,6 +9,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
     cost::Added,
+    incident_status,
     index::{Cached, CachedAssessment, NamespaceFacts},
     notice::Notice,
     on_loss::terms,
@@ -86,11 +87,12 @@ pub fn compile_within(
     }
     let remembered = remember_losses(&mut spec.systems, facts, now);
     let revisit = judged.values().filter_map(|j| j.revisit).chain(remembered).chain(revisit_terms);
-    let revisit = revisit.chain(next_of_systems(facts, now)).min();
+    let revisit = revisit.chain(next_of_systems(facts, now));
+    let revisit = revisit.chain(incident_status::next(facts, &records.incidents, now)).min();
     let described = !(facts.systems.is_empty() && facts.versions.is_empty() && spec.systems.is_empty());
     Compiled {
         clearance: (governance.mode.is_some() || described).then_some(spec),
-        statuses: Statuses::new(namespace, facts, &judged, now),
+        statuses: Statuses::new(namespace, facts, (&judged, &records.incidents), now),
         revisit,
     }
 }
@@ -232,7 +234,7 @@ fn judge_version<'a>(
         owners: &system.owners,
         authors,
     });
-    let HoldJudgement { holds, held_by, lifted, resumes } =
+    let HoldJudgement { holds, held_by, lifted, open, resumes } =
         held.map(|held| held.judge(incidents)).unwrap_or_default();
     let facts = policy::Facts {
         name: &version.name,
@@ -263,10 +265,20 @@ fn judge_version<'a>(
         revisit: judgement.revisit.into_iter().chain(end.and_then(|end| Notice::next(end, now))).min(),
         ending,
         resumes,
-        held_by,
+        held_by: begun(held_by, now),
         lifted,
+        open_incident: open,
         verdict: judgement.verdict,
     }
+}
+
+/// The names of the incidents that hold a version at `now`.
+fn begun(held_by: BTreeMap<String, Option<Timestamp>>, now: Timestamp) -> BTreeSet<String> {
+    held_by
+        .into_iter()
+        .filter(|(_, from)| from.is_none_or(|from| from <= now))
+        .map(|(name, _)| name)
+        .collect()
 }
 
 /// The state of a required assessment, as the status of a version shows it.

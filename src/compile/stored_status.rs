@@ -109,11 +109,25 @@ impl Slim for AssessmentStatus {
     }
 }
 
-impl Slim for IncidentStatus {
-    type Kept = Box<[ConditionState]>;
+/// The fields of the status of an incident that the next compile reads.
+#[derive(Debug)]
+pub struct KeptOfIncident {
+    pub conditions: Box<[ConditionState]>,
+    /// The number of the tier that the incident reached.
+    pub tier: u32,
+    /// The number of deadlines that were missed without a late note.
+    pub missed: usize,
+}
 
-    fn slim(self) -> Box<[ConditionState]> {
-        condition_states(&self.conditions)
+impl Slim for IncidentStatus {
+    type Kept = KeptOfIncident;
+
+    fn slim(self) -> KeptOfIncident {
+        KeptOfIncident {
+            conditions: condition_states(&self.conditions),
+            tier: self.tier(),
+            missed: self.missed().count(),
+        }
     }
 }
 

@@ -58,8 +58,7 @@ impl Writer<'_> {
         facts: &NamespaceFacts,
         statuses: Statuses,
     ) -> Result<(), Error> {
-        let Statuses { systems, versions, approvals, assessments, incidents, opened: _, failing: _ } =
-            statuses;
+        let Statuses { systems, versions, approvals, assessments, incidents, failing: _ } = statuses;
         let systems = self
             .changed::<AISystem, _, _>(namespace, &facts.systems, systems, |s| of(s.status.as_ref()))
             .await;

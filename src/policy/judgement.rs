@@ -38,7 +38,7 @@ pub struct Facts<'a> {
     pub unmet: Vec<UnmetRequirement>,
     /// The certifications of the system that a person signed.
     pub certified: SignedCertifications,
-    /// The incidents that hold the version. A hold does not depend on the time.
+    /// The incidents that hold the version, or will hold it from a known time.
     pub holds: Vec<Hold>,
 }
 
@@ -105,8 +105,8 @@ pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
     let later: BTreeSet<_> =
         instants(facts).into_iter().chain(ends).filter(|instant| *instant > now).collect();
     let later: Vec<_> = later.into_iter().collect();
-    // With constant facts, approvals, results and certifications only end, and none becomes valid again. So an outcome
-    // never returns, and a binary search finds the first time at which the outcome changes.
+    // With constant facts, approvals, results and certifications only end, and none becomes valid again. Holds only
+    // begin. So an outcome never returns, and a binary search finds the first time at which the outcome changes.
     let first_not = |same: &dyn Fn(&Outcome) -> bool| {
         later.get(later.partition_point(|instant| same(&at(*instant)))).copied()
     };
@@ -117,7 +117,7 @@ pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
 }
 
 /// The times at which the verdict can change, except for the ends of results: the ends of approvals, certifications and
-/// hosted models, the times at which reviews become overdue, and the decommission date.
+/// hosted models, the times at which reviews become overdue or holds begin, and the decommission date.
 fn instants(facts: &Facts<'_>) -> BTreeSet<Timestamp> {
     let approvals =
         facts.level.into_iter().flat_map(|level| facts.statements.iter().filter_map(move |s| end(s, level)));
@@ -128,7 +128,8 @@ fn instants(facts: &Facts<'_>) -> BTreeSet<Timestamp> {
     let certifications = facts.system.into_iter().flat_map(certifications::end_times);
     let certifications = certifications.chain(facts.certified.end_times());
     let reviews = facts.system.zip(facts.level).into_iter().flat_map(|(s, l)| reviews::due_times(s, l));
-    approvals.chain(dates).chain(certifications).chain(reviews).collect()
+    let holds = facts.holds.iter().filter_map(|hold| hold.from);
+    approvals.chain(dates).chain(certifications).chain(reviews).chain(holds).collect()
 }
 
 fn outcome(
@@ -140,7 +141,8 @@ fn outcome(
     let effects: Vec<_> = record.into_iter().flat_map(|record| record.effects(now)).collect();
     let mut reasons = undefined(facts);
     reasons.extend(facts.system.and_then(|system| retired(system, now)));
-    reasons.extend(facts.holds.iter().cloned().map(Reason::Held));
+    let holds = facts.holds.iter().filter(|hold| hold.has_begun(now));
+    reasons.extend(holds.cloned().map(Reason::Held));
     if let (Some(system), Some(level), Some(record)) = (facts.system, facts.level, record) {
         reasons.extend(level.prohibited.then(|| Reason::Prohibited { level: system.risk_level.clone() }));
         let by_digest = level.images == ImagePolicy::Digest;

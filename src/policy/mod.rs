@@ -25,9 +25,11 @@ mod cluster_objects;
 mod convert;
 mod deadlines;
 mod effect;
+mod escalation;
 mod fields;
 mod hooks;
 mod hosted_models;
+mod incident_review;
 mod incidents;
 mod judgement;
 mod matching;
@@ -57,13 +59,15 @@ pub use cluster_objects::{
 };
 pub use deadlines::{Deadline, deadlines};
 pub use effect::{ApprovalEffect, Authors, RecordedDecision, end};
+pub use escalation::{Escalation, Tier};
 pub use fields::{
     ANNOTATIONS, Class, FIELDS, FORMER_FIELDS, HARMLESS_ANNOTATIONS, free_fields, is_refused_annotation,
 };
 pub use hosted_models::undeclared;
+pub use incident_review::{DueReview, ReviewEffect, due_review, required_to_review, review_effect};
 pub use incidents::{
-    HeldSubject, Hold, HoldJudgement, Incidents, MissingToResume, NAMES as INCIDENT_NAMES, RecordedIncident,
-    ResumeEffect, required as required_to_resume,
+    HeldSubject, Hold, HoldJudgement, IncidentDecision, Incidents, MissingToResume, NAMES as INCIDENT_NAMES,
+    RecordedIncident, RecordedNote, ResumeEffect, required as required_to_resume,
 };
 pub use judgement::{Facts, Judgement, Verdict, decommission_time, judge, unpinned};
 pub use matching::{matches, runtime_of_pod};

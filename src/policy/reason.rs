@@ -302,6 +302,13 @@ impl Reason {
                     "note it: kubectl assent incident note {incident} --type {next} --text TEXT -n {namespace}"
                 )
             }
+            Self::Held(Hold { incident, missing: MissingToResume::Acknowledgement { .. }, .. }) => {
+                format!("acknowledge it: kubectl assent incident acknowledge {incident} -n {namespace}")
+            }
+            Self::Held(Hold { incident, missing: MissingToResume::Review { role, .. }, .. }) => {
+                let role = role.as_ref().map(|role| format!(" --role {role}")).unwrap_or_default();
+                format!("review it: kubectl assent incident review {incident}{role} -n {namespace}")
+            }
             Self::Held(Hold { incident, missing, .. }) => {
                 let role = match missing {
                     MissingToResume::Approvals { role, .. } => format!(" --role {role}"),

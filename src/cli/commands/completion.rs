@@ -106,7 +106,9 @@ pub fn roles(current: &OsStr) -> Vec<CompletionCandidate> {
         let roles = levels.items.into_iter().flat_map(|level| {
             let approvers = level.spec.approvals.into_iter().map(|required| required.role);
             let assessors = level.spec.assessments.into_iter().map(|required| required.role);
-            let resumes = level.spec.incidents.into_iter().flat_map(|rules| rules.resume);
+            let resumes = level.spec.incidents.into_iter().flat_map(|rules| {
+                rules.resume.into_iter().chain(rules.review.into_iter().flat_map(|review| review.roles))
+            });
             approvers.chain(assessors).chain(resumes.map(|required| required.role))
         });
         Some(roles.collect::<BTreeSet<_>>().into_iter().collect())

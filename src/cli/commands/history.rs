@@ -165,7 +165,9 @@ impl Sources {
         entries.extend(record.attestations.iter().filter_map(|a| attestation_entry(record, a)));
         entries.extend(record.incidents.iter().filter_map(incident_entry));
         entries.extend(record.notes.iter().filter_map(|note| note_entry(record, note)));
-        entries.extend(record.resumes.iter().filter_map(|resume| resume_entry(record, resume)));
+        let decisions =
+            record.resumes.iter().chain(record.reviews.iter().filter(|r| r.spec.incident.is_some()));
+        entries.extend(decisions.filter_map(|decision| incident_decision_entry(record, decision)));
         entries.extend(history.iter().flat_map(|history| history.spec.entries.iter().map(Entry::from)));
         let of_it =
             |entry| Entry { namespace: record.namespace.clone(), system: record.name.clone(), ..entry };
@@ -281,17 +283,18 @@ fn note_entry(record: &SystemRecord, note: &IncidentNote) -> Option<Entry> {
     .filter(|_| record.incidents.iter().any(|incident| incident.name_any() == *spec.incident))
 }
 
-/// The entry of a decision to resume. `None` if its approver is not verified.
-fn resume_entry(record: &SystemRecord, resume: &Approval) -> Option<Entry> {
-    let spec = &resume.spec;
+/// The entry of a decision to resume or of a review of an incident. `None` if its approver is not verified.
+fn incident_decision_entry(record: &SystemRecord, decision: &Approval) -> Option<Entry> {
+    let spec = &decision.spec;
+    let what = if spec.decision == Decision::Resume { "Resumed" } else { "IncidentReviewed" };
     let incident = spec.incident.as_ref().map(|incident| format!("incident/{}", incident.name));
     let reason = spec.reason.clone();
     Some(Entry {
         version: Some(spec.model_version.clone()),
-        who: Some(record.approver(resume)?.user.clone()),
+        who: Some(record.approver(decision)?.user.clone()),
         role: Some(spec.role.clone()),
         note: Some([incident, reason].into_iter().flatten().collect::<Vec<_>>().join(": ")),
-        ..Entry::new(recorded_at(resume)?, "Resumed", &format!("approval/{}", resume.name_any()))
+        ..Entry::new(recorded_at(decision)?, what, &format!("approval/{}", decision.name_any()))
     })
 }
 

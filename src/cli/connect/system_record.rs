@@ -59,6 +59,9 @@ pub struct SystemRecord {
     pub attestations: Vec<Approval>,
     /// The incidents of the system, oldest first.
     pub incidents: Vec<Incident>,
+    /// Whether the user may not list incidents or notes. Then a hold is not known, and a version that seems cleared may
+    /// be held.
+    pub incidents_unknown: bool,
     /// The notes of all incidents of the namespace, oldest first.
     pub notes: Vec<IncidentNote>,
     /// The decisions to resume held versions, oldest first.
@@ -121,7 +124,7 @@ impl SystemRecord {
             None => None,
         };
         let assessments = items_if_required(assessments, &level, in_namespace("assessments"))?;
-        let (incidents, notes) = Box::pin(read_incidents(client, Some(namespace))).await?;
+        let (incidents, notes, incidents_unknown) = Box::pin(read_incidents(client, Some(namespace))).await?;
         let labels = if has_expressions(&level) { labels_of(client, namespace).await? } else { None };
         let cluster = cluster_objects::read(client, Some(namespace), &level).await?.of(namespace);
         let record = Self {
@@ -132,6 +135,7 @@ impl SystemRecord {
             system,
             level,
             keys: read_keys(client).await?,
+            incidents_unknown,
             ..Self::default()
         };
         let record = record.with_objects(&versions.items, &approvals.items, &assessments);
@@ -169,7 +173,7 @@ impl SystemRecord {
         let versions = versions.map_err(Error::api("read the modelversions"))?;
         let approvals = approvals.map_err(Error::api("read the approvals"))?;
         let assessments = items_if_required(assessments, &levels.items, "read the assessments".to_owned())?;
-        let (incidents, notes) = Box::pin(read_incidents(client, namespace)).await?;
+        let (incidents, notes, incidents_unknown) = Box::pin(read_incidents(client, namespace)).await?;
         let keys = read_keys(client).await?;
         let mut labels = BTreeMap::new();
         if has_expressions(&levels.items) {
@@ -189,6 +193,7 @@ impl SystemRecord {
                 system: Some(system.clone()),
                 level: level.cloned(),
                 keys: keys.clone(),
+                incidents_unknown,
                 ..Self::default()
             };
             let record = record.with_objects(&versions.items, &approvals.items, &assessments);
@@ -328,6 +333,37 @@ impl SystemRecord {
 
     pub fn version(&self, name: &str) -> Option<&ModelVersion> {
         self.versions.iter().find(|v| v.name_any() == name)
+    }
+
+    /// The version, or an error that names the existing versions.
+    pub fn named_version(&self, name: &str) -> Result<&ModelVersion> {
+        self.version(name).ok_or_else(|| self.no_version(name, |_| None))
+    }
+
+    /// The error for a version that does not exist. `next` gives the command for an existing version.
+    pub fn no_version(&self, name: &str, next: impl Fn(&str) -> Option<Next>) -> Error {
+        let others: Vec<_> = self.versions.iter().map(ModelVersion::name_any).collect();
+        Error::NotFound {
+            what: format!("ModelVersion {name} of system {}", self.name),
+            namespace: self.namespace.clone(),
+            next: others.iter().filter_map(|other| next(other)).collect(),
+            others,
+        }
+    }
+
+    /// Refuses if the user may not list incidents or notes. Without them, nobody knows what is held.
+    pub fn refuse_without_incidents(&self) -> Result<()> {
+        if !self.incidents_unknown {
+            return Ok(());
+        }
+        let can_i = format!("kubectl auth can-i list incidents.assent.dev -n {}", self.namespace);
+        Err(Error::Choose {
+            question: format!(
+                "you may not list {INCIDENT_KINDS} in namespace {}, so it is not known which versions are held: ask for the verb list on both",
+                self.namespace
+            ),
+            next: vec![Next::new(can_i, "check your permission")],
+        })
     }
 
     /// The subject digest of a version, computed from the objects.
@@ -520,26 +556,36 @@ fn items_if_required<'a>(
     }
 }
 
-/// Reads the incidents and their notes in `namespace`, or in any namespace if `None`.
+/// The kinds that show which versions are held.
+const INCIDENT_KINDS: &str = "incidents.assent.dev and incidentnotes.assent.dev";
+
+/// Reads the incidents and their notes in `namespace`, or in any namespace if `None`. The last value is whether the user
+/// may not list them, for example with an RBAC role that is older than the kinds. Then a warning says that holds are not
+/// known, and the command continues.
 async fn read_incidents(
     client: &Client,
     namespace: Option<&str>,
-) -> Result<(Vec<Incident>, Vec<IncidentNote>)> {
+) -> Result<(Vec<Incident>, Vec<IncidentNote>, bool)> {
     let (incidents, notes) =
         (scoped::<Incident>(client, namespace), scoped::<IncidentNote>(client, namespace));
     let all = ListParams::default();
     let (incidents, notes) = futures::join!(request::list(&incidents, &all), request::list(&notes, &all));
     let incidents = items_if_readable(incidents, "read the incidents".to_owned())?;
-    Ok((incidents, items_if_readable(notes, "read the incidentnotes".to_owned())?))
+    let notes = items_if_readable(notes, "read the incidentnotes".to_owned())?;
+    let unknown = incidents.is_none() || notes.is_none();
+    if unknown {
+        anstream::eprintln!(
+            "You may not list {INCIDENT_KINDS}: a version that seems cleared may be held. Ask for the verb list on both."
+        );
+    }
+    Ok((incidents.unwrap_or_default(), notes.unwrap_or_default(), unknown))
 }
 
-/// The objects of a list. Empty if the API server does not serve the kind, or if the user may not list it, for example
-/// with an RBAC role that is older than the kind. The operator alone decides what runs, so the plugin can then show too
-/// few reasons.
-fn items_if_readable<K: Clone>(list: kube::Result<ObjectList<K>>, doing: String) -> Result<Vec<K>> {
+/// The objects of a list. Empty if the API server does not serve the kind. `None` if the user may not list it.
+fn items_if_readable<K: Clone>(list: kube::Result<ObjectList<K>>, doing: String) -> Result<Option<Vec<K>>> {
     match list {
-        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Vec::new()),
-        list => items_if_served(list, doing),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
+        list => items_if_served(list, doing).map(Some),
     }
 }
 

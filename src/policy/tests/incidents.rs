@@ -113,7 +113,10 @@ impl Case {
         let required = |(role, count): &(String, u32)| RequiredApproval { role: role.clone(), count: *count };
         RiskLevelSpec {
             separation_of_duties: self.separation,
-            incidents: Some(IncidentRules { resume: self.resume.iter().map(required).collect() }),
+            incidents: Some(IncidentRules {
+                resume: self.resume.iter().map(required).collect(),
+                ..IncidentRules::default()
+            }),
             ..RiskLevelSpec::default()
         }
     }
@@ -126,6 +129,7 @@ impl Case {
             .map(|note| IncidentNoteSpec {
                 incident: "drift".into(),
                 type_: note.type_,
+                deadlines: Vec::new(),
                 text: "text".to_owned(),
                 report: None,
                 by: Some(person(&note.by)),
