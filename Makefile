@@ -93,3 +93,4 @@ node:
 gitops:
 	@tests/controlplane/build flux >/dev/null
 	@tests/controlplane/build argocd >/dev/null
+	@tests/controlplane/build alertmanager >/dev/null

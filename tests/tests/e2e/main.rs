@@ -6,6 +6,7 @@
 //! server starts its own control plane.
 
 mod accelerators;
+mod alerting;
 mod argocd;
 mod assessments;
 mod assistant;
@@ -17,6 +18,7 @@ mod chart;
 mod check;
 mod deadman;
 mod decisions;
+mod escalation;
 mod faults;
 mod fields;
 mod floods;
@@ -407,7 +409,19 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         chart::the_operator_has_no_unneeded_permissions,
         chart::editors_can_describe_but_not_decide,
     ];
-    shared.into_iter().chain(own(stage)).chain(on_nodes(stage)).collect()
+    shared.into_iter().chain(of_incidents(stage)).chain(own(stage)).chain(on_nodes(stage)).collect()
+}
+
+fn of_incidents(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
+    shared![
+        stage,
+        escalation::an_unacknowledged_incident_escalates_and_then_holds_until_somebody_acknowledges_it,
+        escalation::a_missed_review_holds_until_somebody_else_reviews,
+        escalation::only_people_with_the_verbs_handle_an_incident,
+        escalation::a_closed_incident_still_holds_and_a_missed_deadline_is_told,
+        escalation::evidence_of_an_open_incident_stays,
+        escalation::a_flood_of_incidents_stops_nothing_and_hides_no_hold,
+    ]
 }
 
 fn on_nodes(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
@@ -440,6 +454,7 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         modes::mode_audit_writes_to_the_audit_log_and_warns_nobody,
         argocd::self_heal_does_not_conflict_with_enforcement,
         outage::i5_without_an_operator_only_cleared_pods_start,
+        alerting::an_unacknowledged_incident_reaches_the_receiver_of_the_next_role,
         outage::i1_an_operator_that_missed_an_expiry_releases_nothing,
         argocd::a_later_sync_wave_waits_for_the_approval,
         argocd::a_hook_waits_for_the_approval,
