@@ -108,6 +108,7 @@ fn risk_level() -> [PolicyObject; 2] {
         "evidence",
         "certifications",
         "images",
+        "forbiddenVolumes",
     ];
     let variables = [("requirements", changed(&fields))];
     let rules = vec![Rule {

@@ -39,6 +39,7 @@ mod hosted_model;
 mod incident;
 mod incident_note;
 mod model_version;
+mod quantity;
 mod required_assessment;
 mod requirement;
 mod review;
@@ -50,6 +51,7 @@ mod text;
 mod time;
 mod trusted_sidecar;
 mod volume;
+mod volume_source;
 
 pub use ai_system::{
     AISystem, AISystemSpec, AISystemStatus, CLEARANCE_EXPIRING, Certification, CertificationSignature,
@@ -91,13 +93,15 @@ pub use risk_level::{
     Control, ImagePolicy, OnLoss, OnLossMode, RequiredApproval, RiskLevel, RiskLevelSpec, RiskLevelStatus,
 };
 pub use runtime::{
-    Container, EnvFrom, EnvVar, EnvVarSource, ExecHooks, FieldRef, HttpGet, HttpHeader, HttpHooks, KeyRef,
-    MayVary, ResourceFieldRef, Runtime, SharedRuntime, SourceRef, VolumeMount,
+    Container, DnsConfig, EnvFrom, EnvVar, EnvVarSource, ExecHooks, FieldRef, HostAlias, HttpGet, HttpHeader,
+    HttpHooks, KeyRef, MayVary, ResourceFieldRef, Runtime, SharedRuntime, SourceRef, VolumeDevice,
+    VolumeMount,
 };
 pub use system_history::{
     Change, HistoryEntry, Observed, ObservedSource, ObservedVersion, SystemHistory, SystemHistorySpec,
 };
 pub use text::Text;
+use text::non_empty;
 pub use trusted_sidecar::{
     Trusted, TrustedContainer, TrustedImages, TrustedSidecar, TrustedSidecarSpec, TrustedSidecarStatus,
 };
@@ -106,9 +110,16 @@ pub use volume::{
     PersistentVolumeClaimVolume, ProjectedObject, ProjectedSource, ProjectedVolume, SecretVolume,
     ServiceAccountTokenSource, Volume,
 };
+pub use volume_source::{
+    ClaimMetadata, ClaimResources, ClaimSpec, ClaimTemplate, ClusterTrustBundleSource, CsiVolume, DataSource,
+    DataSourceRef, EphemeralVolume, HostPathVolume, IscsiVolume, LabelRule, LabelSelector, NfsVolume,
+    PodCertificateSource, SecretName, VolumeKind,
+};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
+
+pub(crate) use quantity::canonical as canonical_quantity;
 
 /// The API group of all custom resources and virtual RBAC resources of Assent, and the prefix of all its labels and
 /// annotations.

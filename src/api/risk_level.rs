@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Conditions, IncidentRules, RequiredAssessment, RequiredOfHostedModels, RequiredReview, RequiredRisks,
-    Requirement, conditions_schema,
+    Requirement, VolumeKind, conditions_schema,
 };
 
 /// Requirements of a level of risk, as in the EU AI Act or in the scheme of the organisation.
@@ -129,6 +129,13 @@ pub struct RiskLevelSpec {
     /// point to another image after the approval. Default: `Digest`. Example: `Tag`.
     #[serde(default)]
     pub images: ImagePolicy,
+
+    /// Kinds of volumes that a version must not have, by the names of the pod API. `configMap`, `secret` and
+    /// `downwardAPI` also forbid these sources in a projected volume. Trusted additions may have them. Default: none.
+    /// Example: `[hostPath, nfs]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 15), extend("x-kubernetes-list-type" = "set"))]
+    pub forbidden_volumes: Vec<VolumeKind>,
 
     /// Action on running pods that lose their clearance. Default: mode `Evict` within 60 seconds.
     /// Example: `{ mode: ScaleDown, gracePeriodSeconds: 300 }`.

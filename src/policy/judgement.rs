@@ -146,6 +146,7 @@ fn outcome(
         let by_digest = level.images == ImagePolicy::Digest;
         let by_tag = unpinned(&facts.version.runtime).filter(|_| by_digest);
         reasons.extend(by_tag.map(|image| Reason::ImageNotPinned { image: image.to_owned() }));
+        reasons.extend(forbidden_volumes(&facts.version.runtime, level));
         reasons.extend(undocumented(facts, system, level, now));
         reasons.extend(facts.unmet.iter().cloned().map(Reason::RequirementNotMet));
         reasons.extend(hosted_models::reasons(system, (level, &facts.certified), now));
@@ -215,6 +216,14 @@ fn decisions(
 /// The images of the containers and volumes of a runtime that are not named by digest.
 pub fn unpinned(runtime: &Runtime) -> impl Iterator<Item = &str> {
     runtime.images().filter(|image| !is_pinned(image))
+}
+
+/// A reason for each volume of a kind that the level forbids.
+fn forbidden_volumes(runtime: &Runtime, level: &RiskLevelSpec) -> impl Iterator<Item = Reason> {
+    runtime.volumes.iter().flat_map(|volume| {
+        let kinds = volume.kinds().filter(|kind| level.forbidden_volumes.contains(kind));
+        kinds.map(|kind| Reason::VolumeForbidden { volume: volume.name.to_string(), kind })
+    })
 }
 
 /// Whether an image reference ends in a SHA-256 digest.

@@ -42,6 +42,7 @@ mod subject;
 mod suspension;
 mod trusted;
 mod unmatchable;
+mod volume_sources;
 mod volumes;
 
 pub use accelerators::{Accelerators, NO_DEVICE, NotASign, Sign};

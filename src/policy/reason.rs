@@ -9,7 +9,7 @@ use super::{
     Capacity, CitedResult, Comparison, Hold, Inconclusive, MissingToResume, OverdueReview, RecordedDecision,
     UnmetCause, UnmetRequirement,
 };
-use crate::api::{Evidence, RiskRating};
+use crate::api::{Evidence, RiskRating, VolumeKind};
 
 /// A decision that names another version with the same content.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +90,13 @@ pub enum Reason {
     ImageNotPinned {
         /// The reference of the image.
         image: String,
+    },
+    /// The level forbids the kind of a volume of the version.
+    VolumeForbidden {
+        /// The name of the volume.
+        volume: String,
+        /// The forbidden kind.
+        kind: VolumeKind,
     },
     /// A signed result does not meet the threshold of the level.
     AssessmentFailed {
@@ -229,6 +236,7 @@ impl Reason {
             Self::Rejected { .. } => "Rejected",
             Self::Held(_) => "Held",
             Self::ImageNotPinned { .. } => "ImageNotPinned",
+            Self::VolumeForbidden { .. } => "VolumeForbidden",
             Self::RequirementNotMet(UnmetRequirement { cause: UnmetCause::Invalid(_), .. }) => {
                 "RequirementInvalid"
             }
@@ -261,6 +269,7 @@ impl Reason {
                 | Self::Rejected { .. }
                 | Self::Held(_)
                 | Self::ImageNotPinned { .. }
+                | Self::VolumeForbidden { .. }
                 | Self::EvidenceMissing { .. }
                 | Self::RequirementNotMet(_)
                 | Self::AssessmentFailed { .. }
@@ -311,6 +320,9 @@ impl Reason {
             }
             Self::ImageNotPinned { image } => {
                 format!("create a new ModelVersion that names {image} by digest (…@sha256:…)")
+            }
+            Self::VolumeForbidden { volume, .. } => {
+                format!("create a new ModelVersion with another kind of volume {volume}")
             }
             Self::RequirementNotMet(UnmetRequirement { cause: UnmetCause::Invalid(_), .. }) => {
                 "governance corrects the expression: kubectl get risklevels".to_owned()
@@ -379,6 +391,9 @@ impl fmt::Display for Reason {
             }
             Self::Held(hold) => hold.fmt(f),
             Self::ImageNotPinned { image } => write!(f, "image {image} is not pinned by digest"),
+            Self::VolumeForbidden { volume, kind } => {
+                write!(f, "volume {volume} is of kind {kind}, which the risk level forbids")
+            }
             Self::AssessmentFailed { requirement, result, needed } => {
                 write!(f, "requirement {requirement} is not met: {result}, {needed} is required")
             }

@@ -10,13 +10,17 @@ use proptest::{
     prelude::*,
     sample::{select, subsequence},
 };
+use serde_json::json;
 
-use super::generate_system::{any_requirements_of_systems, any_system, document, state_every_review};
+use super::{
+    generate_system::{any_requirements_of_systems, any_system, document, state_every_review},
+    runtime::json_as,
+};
 use crate::{
     api::{
         AISystemSpec, Approver, AssessmentKind, AssessmentResult, Comparator, Container, Decimal, Decision,
         Digest, Direction, Evidence, ImagePolicy, ImageVolume, Interval, ModelVersionSpec, Provenance,
-        Relationship, RequiredApproval, RequiredAssessment, RiskLevelSpec, Runtime, Text, Volume,
+        Relationship, RequiredApproval, RequiredAssessment, RiskLevelSpec, Runtime, Text, Volume, VolumeKind,
     },
     policy::{
         ApprovalEffect, Attestation, Authors, Facts, RecordedAssessment, RecordedDecision,
@@ -326,7 +330,8 @@ pub fn any_required() -> impl Strategy<Value = Vec<RequiredApproval>> {
 
 fn any_level() -> impl Strategy<Value = RiskLevelSpec> {
     let validity = option::of(select(vec![4500_u64, 9000, 16_000]));
-    let images = select(vec![ImagePolicy::Digest, ImagePolicy::Tag]);
+    let forbidden = prop_oneof![3 => Just(Vec::new()), 1 => vec(select(FORBIDDEN.to_vec()), 1)];
+    let images = (select(vec![ImagePolicy::Digest, ImagePolicy::Tag]), forbidden);
     let owned = |words: [&'static str; 2]| {
         subsequence(words.to_vec(), 0..=1)
             .prop_map(|words| words.into_iter().map(str::to_owned).collect::<Vec<_>>())
@@ -349,7 +354,7 @@ fn any_level() -> impl Strategy<Value = RiskLevelSpec> {
                 separation_of_duties,
                 validity,
                 prohibited,
-                images,
+                (images, forbidden_volumes),
                 documents,
                 evidence,
                 certifications,
@@ -362,6 +367,7 @@ fn any_level() -> impl Strategy<Value = RiskLevelSpec> {
                     validity: validity.map(|ms| Duration::from(std::time::Duration::from_millis(ms))),
                     prohibited,
                     images,
+                    forbidden_volumes,
                     documents,
                     evidence,
                     certifications,
@@ -374,6 +380,8 @@ fn any_level() -> impl Strategy<Value = RiskLevelSpec> {
             },
         )
 }
+
+const FORBIDDEN: [VolumeKind; 3] = [VolumeKind::Image, VolumeKind::HostPath, VolumeKind::Secret];
 
 const METRICS: [&str; 2] = ["accuracy", "gap"];
 
@@ -507,11 +515,16 @@ fn any_version() -> impl Strategy<Value = ModelVersionSpec> {
     };
     let container =
         || image().prop_map(|image| Container { name: "serve".into(), image, ..Container::default() });
-    let volume = option::of(image()).prop_map(|reference| Volume {
+    let image_volume = option::of(image()).prop_map(|reference| Volume {
         name: "weights".into(),
         image: reference.map(|reference| ImageVolume { reference }),
         ..Volume::default()
     });
+    let other = select(vec![
+        json!({ "name": "weights", "hostPath": { "path": "/models" } }),
+        json!({ "name": "weights", "projected": { "sources": [{ "secret": { "name": "s" } }] } }),
+    ]);
+    let volume = prop_oneof![3 => image_volume, 1 => other.prop_map(|volume| json_as(&volume))];
     let stated = btree_set(0..EVIDENCE.len(), 0..=EVIDENCE.len());
     (vec(container(), 1..=2), vec(container(), 0..=1), vec(volume, 0..=1), stated).prop_map(
         |(containers, init_containers, volumes, stated)| {

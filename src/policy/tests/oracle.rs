@@ -179,6 +179,17 @@ fn requirements(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Ve
             why.push(Reason::ImageNotPinned { image: image.to_string() });
         }
     }
+    for volume in &runtime.volumes {
+        let json = serde_json::to_value(volume).expect("serialises");
+        let sources = json["projected"]["sources"].as_array().cloned().unwrap_or_default();
+        for kind in &level.forbidden_volumes {
+            let field = serde_json::to_value(kind).expect("serialises");
+            let field = field.as_str().expect("a name");
+            if json.get(field).is_some() || sources.iter().any(|source| source.get(field).is_some()) {
+                why.push(Reason::VolumeForbidden { volume: volume.name.to_string(), kind: *kind });
+            }
+        }
+    }
     for document in &level.documents {
         if !system.documentation.iter().any(|d| d.type_ == *document) {
             why.push(Reason::DocumentMissing { document: document.clone() });
