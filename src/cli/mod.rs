@@ -15,7 +15,7 @@
 //!       ├─ inventory
 //!       ├─ explain ─ pod_group ── finding ── render
 //!       ├─ check ─── manifests ── judge
-//!       ├─ capture
+//!       ├─ capture ─ bounds
 //!       ├─ history
 //!       ├─ show ─ subject
 //!       ├─ who-can ─ who_can
@@ -27,6 +27,7 @@
 //!             └─ render    page, table ── escape ──► terminal
 //! ```
 
+mod bounds;
 mod choice;
 mod commands;
 mod connect;
