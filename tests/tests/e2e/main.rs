@@ -39,6 +39,7 @@ mod refuse;
 mod requirements;
 mod retries;
 mod scale_down;
+mod shapes;
 mod sidecars;
 mod signatures;
 mod stateful_sets;
@@ -250,6 +251,9 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         plugin::tables_fit_a_terminal_of_80_columns,
         plugin::decommission_lists_what_stops_and_refuses_a_system_with_dependents,
         plugin::capture_reads_a_manifest_without_a_cluster,
+        shapes::captured_versions_of_every_shape_clear_its_pods,
+        shapes::version_with_a_forbidden_kind_of_volume_is_withheld,
+        shapes::pods_with_other_volume_sources_or_names_are_held,
         capacity::messages_full_of_ampersands_do_not_stop_a_revocation,
         capacity::a_system_beyond_the_limit_replaces_no_cleared_system,
         capacity::a_flood_of_large_versions_replaces_no_cleared_version,
