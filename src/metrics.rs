@@ -1,6 +1,8 @@
 //! The Prometheus metrics of the operator, served at `/metrics`.
 
-use std::sync::atomic::AtomicU64;
+mod incidents;
+
+use std::{collections::BTreeMap, hash::Hash, sync::atomic::AtomicU64};
 
 use k8s_openapi::jiff::Timestamp;
 use prometheus_client::{
@@ -13,6 +15,8 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
+
+pub use incidents::{DeadlineLabels, EscalationLabels, IncidentGauges, IncidentLabels, IncidentMetrics};
 
 /// An action on a pod or its workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -83,6 +87,33 @@ pub struct ExpiringLabels {
     pub days: u32,
 }
 
+/// The labels of the gauge of overrides that are in effect.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SystemLabels {
+    /// The name of the namespace.
+    pub namespace: String,
+    /// The name of the system.
+    pub system: String,
+}
+
+/// The state of the review of an override.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum ReviewState {
+    /// A person must review the override.
+    Due,
+    /// Nobody reviewed the override in time.
+    Overdue,
+}
+
+/// The labels of the gauge of reviews of overrides.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReviewLabels {
+    /// The name of the namespace.
+    pub namespace: String,
+    /// The state of the reviews.
+    pub state: ReviewState,
+}
+
 /// All metrics, and their registry.
 #[derive(Debug)]
 pub struct Metrics {
@@ -115,11 +146,17 @@ pub struct Metrics {
     pub would_stop_pods: Family<NamespaceLabel, Gauge>,
     /// Cleared versions that lose their clearance soon.
     clearances_expiring: Family<ExpiringLabels, Gauge>,
+    /// Overrides that are in effect.
+    override_active: Family<SystemLabels, Gauge>,
+    /// Overrides that wait for their review.
+    override_reviews: Family<ReviewLabels, Gauge>,
     /// Pods with signs of an AI workload that belong to no system.
     pub shadow_pods: Family<NamespaceLabel, Gauge>,
     /// Pods that exist after the grace period of their risk level. The kubelet has not confirmed their end, or
     /// finalizers keep them.
     pub overdue_pods: Gauge,
+    /// The gauges of incidents.
+    pub incidents: IncidentMetrics,
     /// The duration of release requests in seconds.
     pub release_seconds: Histogram,
 }
@@ -142,8 +179,11 @@ impl Default for Metrics {
             clearances_restored: Counter::default(),
             would_stop_pods: Family::default(),
             clearances_expiring: Family::default(),
+            override_active: Family::default(),
+            override_reviews: Family::default(),
             shadow_pods: Family::default(),
             overdue_pods: Gauge::default(),
+            incidents: IncidentMetrics::default(),
             release_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
         };
         metrics.register();
@@ -206,6 +246,16 @@ impl Metrics {
             self.clearances_expiring.clone(),
         );
         registry.register(
+            "override_active",
+            "Overrides that are in effect now",
+            self.override_active.clone(),
+        );
+        registry.register(
+            "override_reviews",
+            "Ended overrides without a review, by state: Due or Overdue",
+            self.override_reviews.clone(),
+        );
+        registry.register(
             "shadow_pods",
             "Pods that use an accelerator or an AI image and belong to no AISystem",
             self.shadow_pods.clone(),
@@ -215,6 +265,7 @@ impl Metrics {
             "Pods whose grace period is over and whose end is not reported",
             self.overdue_pods.clone(),
         );
+        self.incidents.register(registry);
         registry.register_with_unit(
             "release",
             "Duration of the request that releases a pod",
@@ -235,18 +286,25 @@ impl Metrics {
         self.refused_writes.get_or_create(&KindLabel { kind: kind.to_owned() }).inc();
     }
 
-    /// Sets the gauges of the clearances of `namespace` that end soon. Each pair in `versions` is a number of
-    /// days, and the number of versions that lose their clearance within these days. If this number is zero,
-    /// removes the gauge.
+    /// Sets the gauges of the clearances of `namespace` that end soon. Each pair in `versions` is a number of days, and the
+    /// number of versions that lose their clearance within that time. Removes the gauge if there are no such versions.
     pub fn expiring(&self, namespace: &str, versions: &[(u32, usize)]) {
         for &(days, versions) in versions {
             let labels = ExpiringLabels { namespace: namespace.to_owned(), days };
-            if versions == 0 {
-                self.clearances_expiring.remove(&labels);
-            } else {
-                let versions = i64::try_from(versions).unwrap_or(i64::MAX);
-                self.clearances_expiring.get_or_create(&labels).set(versions);
-            }
+            set_or_remove(&self.clearances_expiring, &labels, versions);
+        }
+    }
+
+    /// Sets the gauges of the overrides of `namespace`: for each system the number in effect, then the numbers of due and
+    /// overdue reviews. Removes a gauge whose number is zero.
+    pub fn overrides(&self, namespace: &str, active: &BTreeMap<&str, usize>, [due, overdue]: [usize; 2]) {
+        for (system, count) in active {
+            let labels = SystemLabels { namespace: namespace.to_owned(), system: (*system).to_owned() };
+            set_or_remove(&self.override_active, &labels, *count);
+        }
+        for (state, count) in [(ReviewState::Due, due), (ReviewState::Overdue, overdue)] {
+            let labels = ReviewLabels { namespace: namespace.to_owned(), state };
+            set_or_remove(&self.override_reviews, &labels, count);
         }
     }
 
@@ -258,5 +316,14 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+/// Sets the gauge with these labels, or removes it if `count` is zero.
+fn set_or_remove<L: Clone + Hash + Eq>(gauges: &Family<L, Gauge>, labels: &L, count: usize) {
+    if count == 0 {
+        gauges.remove(labels);
+    } else {
+        gauges.get_or_create(labels).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }

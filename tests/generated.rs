@@ -134,7 +134,7 @@ fn add_values(prefix: &str, schema: &Value, defaults: &Value, table: &mut String
 fn the_page_on_pod_matching_is_current() {
     let mut page = "# How the API server compares a pod\n\n\
         <!-- generated: make generate -->\n\
-        The policies compare a pod with each cleared version of its system in one CEL expression. It has nine parts. \
+        The policies compare a pod with each cleared version of its system in one CEL expression. It has eleven parts. \
         `{{NAME}}` stands for another part. The chart contains the whole expression with `{{POD}}` replaced by `object` \
         or by a pod template.\n\n\
         See [Fields of a pod](fields.md) for a list without CEL.\n"

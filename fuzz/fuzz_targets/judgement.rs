@@ -48,6 +48,7 @@ fuzz_target!(|data: &[u8]| {
             assessments: Vec::new(),
             unmet: Vec::new(),
             holds: Vec::new(),
+            overrides: assent::policy::OverrideFacts::default(),
             certified: SignedCertifications::default(),
         }
     };

@@ -64,9 +64,23 @@ fn has_unique_names(runtime: &Runtime) -> bool {
     containers.len() == runtime.containers.len() && volumes.len() == runtime.volumes.len()
 }
 
-/// Sorts containers and volumes by name, because their order does not matter.
+/// The image without its tag if it has a digest.
+fn untagged(image: &str) -> String {
+    let Some((name, digest)) = image.rsplit_once('@') else { return image.to_owned() };
+    let tag = name.rfind(':').filter(|colon| !name[*colon..].contains('/'));
+    format!("{}@{digest}", tag.map_or(name, |colon| &name[..colon]))
+}
+
+/// Sorts containers and volumes by name, because their order does not matter. Removes the tags beside digests, because
+/// they do not matter either.
 fn sorted(runtime: &Runtime) -> Runtime {
     let mut runtime = runtime.clone();
+    for container in runtime.containers.iter_mut().chain(&mut runtime.init_containers) {
+        container.image = untagged(&container.image).as_str().into();
+    }
+    for image in runtime.volumes.iter_mut().filter_map(|volume| volume.image.as_mut()) {
+        image.reference = untagged(&image.reference).as_str().into();
+    }
     runtime.containers.sort_by(|a, b| a.name.cmp(&b.name));
     runtime.volumes.sort_by(|a, b| a.name.cmp(&b.name));
     runtime

@@ -23,6 +23,8 @@
 //!  Incident, IncidentNote ─► assent-incident-stamp, assent-incidentnote-stamp   (mutating) the author is the user
 //!                         ─► assent-incidents, assent-incidentnotes   a hold only with a permission, immutable,
 //!                                                                     not deleted
+//!  Override   ─► assent-override-stamp       (mutating) the requester is the user
+//!             ─► assent-overrides            ends within 744 hours, immutable, not deleted
 //!  ModelVersion ─► assent-modelversions      immutable
 //!  AISystem   ─► assent-aisystems            only with a permission for the level, not deleted after its decommission
 //!  RiskLevel  ─► assent-risklevels           not deleted while in use

@@ -5,18 +5,21 @@ use super::{
     Operator, PolicyObject,
     policy_object::{Answer, MatchScope, ParamUse, Rule, mutating, validating},
 };
-use crate::api::{self, GROUP, MODE_LABEL, Mode, SCOPE_LABEL};
+use crate::api::{self, GROUP, INCIDENT_OPEN, MODE_LABEL, Mode, SCOPE_LABEL};
 
 pub(super) fn policies(operator: &Operator) -> Vec<PolicyObject> {
     let parts = vec![
         stamp("approval", &["approvals"], "approver", "!has(object.spec.signature)"),
         stamp("incident", &["incidents"], "openedBy", "true"),
         stamp("incidentnote", &["incidentnotes"], "by", "true"),
+        stamp("override", &["overrides"], "requestedBy", "true"),
         approvals(),
         assessments(),
         incidents(),
         incident_notes(),
+        overrides(),
         model_versions(),
+        evidence(),
         systems(),
         risk_levels(),
         namespaces(operator),
@@ -126,26 +129,69 @@ fn incidents() -> [PolicyObject; 2] {
     validating("assent-incidents", Answer::Refuse, &scope, &[], &[], rules)
 }
 
+/// The verb that the type of a note needs, as a CEL expression. It is empty for the types that need none.
+const VERB_OF_NOTE: &str = "{'Acknowledgement': 'acknowledge', 'Report': 'report', 'Notified': 'report', 'Closing': 'close'}[?object.spec.type].orValue('')";
+
+/// Lets any account with the permission to create a note add what it learned. Notes that end the escalation, meet
+/// deadlines or close the incident come from people with one more permission.
 fn incident_notes() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["incidentnotes"], ..RECORDS };
-    let mut rules = vec![Rule {
-        holds: on("CREATE", &is_requester("by")),
-        else_say: "has(object.spec.by) ? 'spec.by must be the user of the request, ' + request.userInfo.username + ': leave spec.by out, the API server or kubectl assent fills it in'
+    let variables = [("verb", format!("request.operation == 'CREATE' ? {VERB_OF_NOTE} : ''"))];
+    let mut rules = vec![
+        Rule {
+            holds: on("CREATE", &is_requester("by")),
+            else_say: "has(object.spec.by) ? 'spec.by must be the user of the request, ' + request.userInfo.username + ': leave spec.by out, the API server or kubectl assent fills it in'
 : 'spec.by is missing, and this API server does not fill it in (Kubernetes before 1.36): use kubectl assent incident note ' + object.spec.incident + ' -n ' + request.namespace".to_owned(),
-    }];
+        },
+        Rule {
+            holds: format!("variables.verb == '' || authorizer.group('{GROUP}').resource('incidents').namespace(request.namespace).name(object.spec.incident).check(variables.verb).allowed()"),
+            else_say: "'user ' + request.userInfo.username + ' may not add a note of the type ' + object.spec.type + ': ask for the verb ' + variables.verb + ' on incidents.assent.dev/' + object.spec.incident".to_owned(),
+        },
+        Rule {
+            holds: "variables.verb == '' || !request.userInfo.username.startsWith('system:')".to_owned(),
+            else_say: "request.userInfo.username + ' is not a person: a person must add a note of the type ' + object.spec.type".to_owned(),
+        },
+    ];
     rules.extend(final_record("note", "add another IncidentNote"));
-    validating("assent-incidentnotes", Answer::Refuse, &scope, &[], &[], rules)
+    validating("assent-incidentnotes", Answer::Refuse, &scope, &[], &variables, rules)
+}
+
+/// Lets any account with the permission to create an override request it. Only the decisions of people make it count.
+/// The risk level cannot be read here, so the longest end is a fixed one.
+fn overrides() -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["overrides"], ..RECORDS };
+    let mut rules = vec![
+        Rule {
+            holds: on("CREATE", &is_requester("requestedBy")),
+            else_say: "has(object.spec.requestedBy) ? 'spec.requestedBy must be the user of the request, ' + request.userInfo.username + ': leave spec.requestedBy out, the API server or kubectl assent fills it in'
+: 'spec.requestedBy is missing, and this API server does not fill it in (Kubernetes before 1.36): use kubectl assent override ' + object.spec.system + ' -n ' + request.namespace".to_owned(),
+        },
+        Rule {
+            holds: on("CREATE", "timestamp(object.spec.notAfter) > timestamp(object.metadata.creationTimestamp)"),
+            else_say: "'spec.notAfter ' + string(object.spec.notAfter) + ' is in the past: choose a later time'".to_owned(),
+        },
+        Rule {
+            holds: on("CREATE", "timestamp(object.spec.notAfter) <= timestamp(object.metadata.creationTimestamp) + duration('744h')"),
+            else_say: "'spec.notAfter ' + string(object.spec.notAfter) + ' is more than 744 hours (31 days) from now: choose an earlier time'".to_owned(),
+        },
+    ];
+    rules.extend(final_record("override", "request another Override"));
+    validating("assent-overrides", Answer::Refuse, &scope, &[], &[], rules)
 }
 
 fn approvals() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["approvals"], ..RECORDS };
     // The operator verifies signed decisions. Their approver is the signer, not the user of the request.
     let on_create = |rule: &str| on("CREATE", &format!("has(object.spec.signature) || ({rule})"));
-    let rules = vec![
+    let mut rules = vec![
         Rule {
             holds: on_create(&is_requester("approver")),
             else_say: "has(object.spec.approver) ? 'spec.approver must be the user of the request, ' + request.userInfo.username + ': leave spec.approver out, the API server or kubectl assent fills it in'
-: 'spec.approver is missing, and this API server does not fill it in (Kubernetes before 1.36): use kubectl assent ' + object.spec.decision.lowerAscii() + ' ' + object.spec.system + ' -n ' + request.namespace".to_owned(),
+: 'spec.approver is missing, and this API server does not fill it in (Kubernetes before 1.36): use kubectl assent '
++ (object.spec.decision == 'Override' ? 'override grant ' + object.spec.override.name
+  : object.spec.decision != 'Review' ? object.spec.decision.lowerAscii() + ' ' + object.spec.system
+  : has(object.spec.override) ? 'override review ' + object.spec.override.name : 'incident review ' + object.spec.incident.name)
++ ' -n ' + request.namespace".to_owned(),
         },
         Rule {
             holds: on_create("!request.userInfo.username.startsWith('system:')"),
@@ -162,30 +208,17 @@ fn approvals() -> [PolicyObject; 2] {
         },
         Rule {
             // An approval with a future date could be kept and used to lift a later revocation, and a decision to resume
-            // to lift a later hold. Every other decision may have any date. The API server's time has whole seconds.
-            holds: on("CREATE", "!has(object.spec.signature) || !(object.spec.decision in ['Approve', 'Resume']) || timestamp(object.spec.signature.signedAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
+            // to lift a later hold. The same applies to an override and a review. Every other decision may have any date.
+            // The API server's time has whole seconds.
+            holds: on("CREATE", "!has(object.spec.signature) || !(object.spec.decision in ['Approve', 'Resume', 'Override', 'Review']) || timestamp(object.spec.signature.signedAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
             else_say: "'spec.signature.signedAt ' + string(object.spec.signature.signedAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': apply it after that time, or correct the clock of the signing machine and sign again'".to_owned(),
         },
         Rule {
-            // The schema contains this rule too. The policy also works if a user edits the schema.
-            holds: on("UPDATE", "object.spec == oldObject.spec"),
-            else_say: "'approval ' + oldObject.metadata.name + ' is final: create another Approval'".to_owned(),
-        },
-        Rule {
-            holds: on("CREATE", "object.spec.decision in ['Approve', 'Attest', 'Resume'] || object.spec.?reason.orValue('') != ''"),
+            holds: on("CREATE", "object.spec.decision in ['Approve', 'Attest', 'Resume', 'Override'] || object.spec.?reason.orValue('') != ''"),
             else_say: "'spec.reason is missing: give a reason for the decision ' + object.spec.decision".to_owned(),
         },
-        Rule {
-            // The deletion of an owner would also delete the approval. A version whose rejection is deleted could be
-            // approved.
-            holds: "request.operation == 'DELETE' || object.metadata.?ownerReferences.orValue([]).size() == 0".to_owned(),
-            else_say: "'an approval must have no ownerReferences: it stays when its system is deleted'".to_owned(),
-        },
-        Rule {
-            holds: on("DELETE", &format!("request.userInfo.username in {CLEANERS}")),
-            else_say: "'approval ' + oldObject.metadata.name + ' is part of the record and cannot be deleted; to end it: kubectl assent revoke ' + oldObject.spec.system + ' -n ' + request.namespace".to_owned(),
-        },
     ];
+    rules.extend(final_record("approval", "create another Approval"));
     validating("assent-approvals", Answer::Refuse, &scope, &[], &[], rules)
 }
 
@@ -212,6 +245,16 @@ fn model_versions() -> [PolicyObject; 2] {
         else_say: "'model version ' + oldObject.metadata.name + ' is immutable: create a new ModelVersion for what changed'".to_owned(),
     }];
     validating("assent-modelversions", Answer::Refuse, &scope, &[], &[], rules)
+}
+
+/// Keeps the system and the versions that an open incident concerns. Only the operator writes the condition.
+fn evidence() -> [PolicyObject; 2] {
+    let scope = MatchScope { resources: &["aisystems", "modelversions"], operations: &["DELETE"], ..RECORDS };
+    let rules = vec![Rule {
+        holds: format!("request.userInfo.username in {NAMESPACE_CONTROLLER} || !oldObject.?status.?conditions.orValue([]).exists(condition, condition.type == '{INCIDENT_OPEN}' && condition.status == 'True')"),
+        else_say: "request.resource.resource + '/' + oldObject.metadata.name + ' is evidence of an open incident and cannot be deleted: close the incident first; see: kubectl assent incident list -n ' + request.namespace".to_owned(),
+    }];
+    validating("assent-evidence", Answer::Refuse, &scope, &[], &[], rules)
 }
 
 fn systems() -> [PolicyObject; 2] {
@@ -339,6 +382,7 @@ fn operator_only(operator: &Operator) -> [PolicyObject; 2] {
             "approvals/status",
             "assessments/status",
             "incidents/status",
+            "overrides/status",
         ],
         ..RECORDS
     };

@@ -99,6 +99,7 @@ fn risk_level() -> [PolicyObject; 2] {
         "separationOfDuties",
         "validity",
         "incidents",
+        "overrides",
         "assessments",
         "requirements",
         "risks",
@@ -108,6 +109,7 @@ fn risk_level() -> [PolicyObject; 2] {
         "evidence",
         "certifications",
         "images",
+        "forbiddenVolumes",
     ];
     let variables = [("requirements", changed(&fields))];
     let rules = vec![Rule {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{AssessmentSpec, Conditions, Digest, Text, conditions_schema};
 
-/// Decision of one person in one role on one subject digest, or on assessments for this digest. No user can edit or
-/// delete an `Approval`. A later revocation ends an approval. A later rejection by the same person in the same role
+/// Decision of one person in one role on one subject digest, or on assessments, an incident or an override for this
+/// digest. No user can edit or delete an `Approval`. A later revocation ends an approval. A later rejection by the same person in the same role
 /// ends it too. A later approval is valid in addition to an earlier approval.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
@@ -43,9 +43,10 @@ use super::{AssessmentSpec, Conditions, Digest, Text, conditions_schema};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self == oldSelf", "an approval is final: create another Approval"))]
 #[x_kube(validation = ("(self.decision == 'Attest') == (has(self.assessments) && self.assessments.size() > 0)", "the decision Attest, and no other decision, must name assessments"))]
-#[x_kube(validation = ("(self.decision == 'Resume') == has(self.incident)", "the decision Resume, and no other decision, must name an incident"))]
-#[x_kube(validation = ("self.decision != 'Resume' || !has(self.notAfter)", "the decision Resume has no end"))]
-#[x_kube(validation = ("self.decision != 'Attest' || !has(self.notAfter)", "the decision Attest has no end: the risk level sets the maximum age of results"))]
+#[x_kube(validation = ("(self.decision == 'Resume' || self.decision == 'Review' && !has(self.override)) == has(self.incident)", "the decision Resume must name an incident, the decision Review an incident or an override, and no other decision may name an incident"))]
+#[x_kube(validation = ("self.decision == 'Override' ? has(self.override) : self.decision == 'Review' || !has(self.override)", "the decision Override must name an override, and of the other decisions only Review may name one"))]
+#[x_kube(validation = ("(self.decision == 'Review') == has(self.outcome)", "the decision Review, and no other decision, must state an outcome"))]
+#[x_kube(validation = ("self.decision in ['Approve', 'Reject', 'Revoke'] || !has(self.notAfter)", "this decision has no end of its own: leave notAfter out"))]
 #[x_kube(validation = ("!has(self.signature) || !has(self.approver)", "the key of the signature names the approver: leave spec.approver out"))]
 pub struct ApprovalSpec {
     /// Name of the `AISystem` of this namespace. Example: `credit-scorer`.
@@ -64,7 +65,9 @@ pub struct ApprovalSpec {
     /// run until the same user approves it in the same role. A rejection counts only in a role that the risk level
     /// requires, or in any role if the level requires none. `Revoke`: all earlier approvals are void, so every required
     /// role must approve again. `Attest`: the results in `assessments` count, whether they are good or bad. `Resume`: the
-    /// version may run again after the incident in `incident` held it. Example: `Approve`.
+    /// version may run again after the incident in `incident` held it. `Override`: the version may run although the
+    /// requirements in `override` are not met. `Review`: the person judged an override or an incident afterwards.
+    /// Example: `Approve`.
     pub decision: Decision,
 
     /// Role in which the person decides. An unsigned decision needs the RBAC verb `approve` on
@@ -78,12 +81,24 @@ pub struct ApprovalSpec {
     #[schemars(length(max = 64))]
     pub assessments: Vec<AttestedAssessment>,
 
-    /// Incident whose hold the person lifts for this content. Required for `Resume`, and not allowed for other
-    /// decisions. Default: none. Example: `{ name: credit-scorer-7f3k2, digest: sha256:… }`.
+    /// Incident whose hold the person lifts for this content, or incident that the person reviewed. Required for
+    /// `Resume`, and for a `Review` without `override`. Not allowed for other decisions. Default: none.
+    /// Example: `{ name: credit-scorer-7f3k2, digest: sha256:… }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub incident: Option<ResumedIncident>,
+    pub incident: Option<RecordReference>,
 
-    /// Reason for the decision, in the words of the person. Required for `Reject` and `Revoke`. Default: none.
+    /// Override that the person grants, or override that the person reviewed. Required for `Override`, and for a
+    /// `Review` without `incident`. Not allowed for other decisions. Default: none.
+    /// Example: `{ name: credit-scorer-x2b9q, digest: sha256:… }`.
+    #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
+    pub override_: Option<RecordReference>,
+
+    /// Result of the review. `Justified`: the override or the reaction to the incident was right. `NotJustified`: it
+    /// was not. Required for `Review`, and not allowed for other decisions. Default: none. Example: `Justified`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<ReviewOutcome>,
+
+    /// Reason for the decision, in the words of the person. Required for `Reject`, `Revoke` and `Review`. Default: none.
     /// Example: `Impact assessment and test reports reviewed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
@@ -154,6 +169,33 @@ pub enum Decision {
     Attest,
     /// The named incident no longer holds the version. This decision does not clear a version by itself.
     Resume,
+    /// The named override waives requirements of the version.
+    Override,
+    /// The person judged the named override or incident afterwards. This decision clears no version.
+    Review,
+}
+
+/// The result of a review.
+#[derive(
+    JsonSchema,
+    clap::ValueEnum,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+)]
+#[value(rename_all = "verbatim")]
+pub enum ReviewOutcome {
+    /// The override or the reaction to the incident was right.
+    Justified,
+    /// The override or the reaction to the incident was not right.
+    NotJustified,
 }
 
 impl Decision {
@@ -162,15 +204,15 @@ impl Decision {
         matches!(self, Self::Reject | Self::Revoke)
     }
 
-    /// Whether the decision is about the version itself. The other decisions are about assessments or incidents.
+    /// Whether the decision is about the version itself. The other decisions are about other records.
     pub const fn is_about_version(self) -> bool {
         matches!(self, Self::Approve | Self::Reject | Self::Revoke)
     }
 
     /// Whether the decision lets a version run. Such a decision counts from the time of its signature, and only while its
-    /// key belongs to the role.
+    /// key belongs to the role. A review permits too, because a missed review withholds.
     pub const fn permits(self) -> bool {
-        matches!(self, Self::Approve | Self::Resume)
+        matches!(self, Self::Approve | Self::Resume | Self::Override | Self::Review)
     }
 }
 
@@ -195,14 +237,14 @@ pub struct AttestedAssessment {
     pub digest: Digest,
 }
 
-/// An incident whose hold a person lifts.
+/// A record that a decision is about: an `Incident` or an `Override`.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ResumedIncident {
-    /// Name of the `Incident` of this namespace. Example: `credit-scorer-7f3k2`.
+pub struct RecordReference {
+    /// Name of the record in this namespace. Example: `credit-scorer-7f3k2`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
-    /// Digest of the content of the `Incident`, from its `status.digest`. The decision counts only for this content.
+    /// Digest of the content of the record, from its `status.digest`. The decision counts only for this content.
     /// Example: `sha256:` and 64 hexadecimal digits.
     pub digest: Digest,
 }
@@ -244,7 +286,7 @@ pub struct ApprovalStatus {
     pub not_after: Option<Time>,
 
     /// User name of the owner of the key that signed the decision, if the signature is valid. After the key is removed
-    /// from the role, only approvals lose this name. Rejections and revocations stay in effect. Absent without a valid
+    /// from the role, only decisions that permit something lose this name: `Approve`, `Resume`, `Override` and `Review`. Rejections and revocations stay in effect. Absent without a valid
     /// signature. Example: `alice@acme-bank.example`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]

@@ -75,6 +75,9 @@ pub fn condition(
     }
 }
 
+/// The type of the condition of systems and versions that an open incident concerns.
+pub const INCIDENT_OPEN: &str = "IncidentOpen";
+
 /// The schema of [`Conditions`]: a list map keyed by `type`, as in `metav1.Condition`.
 pub fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -1,5 +1,6 @@
 //! Reads durations that people write, such as `8760h`, without a panic.
 
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::core::Duration;
 use serde::{Deserialize, Deserializer, de::Error};
 
@@ -19,6 +20,13 @@ pub(crate) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
 /// Reads a duration in the form that the schema allows, as [`optional`] does.
 pub(crate) fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+/// The instant `duration` after `start`. The latest possible instant if the sum is too large.
+pub(crate) fn after(start: Timestamp, duration: Duration) -> Timestamp {
+    let duration =
+        SignedDuration::try_from(std::time::Duration::from(duration)).unwrap_or(SignedDuration::MAX);
+    start.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
 fn parse(text: &str) -> Result<Duration, String> {

@@ -1,12 +1,14 @@
 //! The `Incident` resource: an event that harmed people or could have harmed them, and its effect on a system.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::{CustomResource, KubeSchema};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Approver, Condition, Conditions, Digest, RequiredApproval, Text, conditions_schema};
+use super::{
+    Approver, Condition, Conditions, Digest, RequiredApproval, Text, conditions_schema, duration::after,
+};
 
 /// An event in which a system harmed people, property or the environment, or could have harmed them (EU AI Act articles
 /// 3(49) and 73, ISO/IEC 42001 A.8.4). No user can edit or delete an `Incident`. People add what they learn later as
@@ -33,6 +35,13 @@ use super::{Approver, Condition, Conditions, Digest, RequiredApproval, Text, con
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Holding')].reason"
     ),
+    printcolumn(
+        name = "Handled",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Handled')].reason",
+        description = "Whether a person acknowledged or closed the incident, or the role to which it escalated"
+    ),
+    printcolumn(name = "Next Deadline", type_ = "string", json_path = ".status.nextDeadline"),
     printcolumn(name = "Opened By", type_ = "string", json_path = ".spec.openedBy.user"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Description", type_ = "string", json_path = ".spec.description", priority = 1)
@@ -143,11 +152,23 @@ pub enum HarmCriterion {
     WidespreadInfringement,
 }
 
+impl HarmCriterion {
+    /// Whether a rule with these criteria applies to an incident with the criteria `stated`. A rule without criteria
+    /// applies to every incident.
+    pub(crate) fn applies(of_rule: &[Self], stated: &[Self]) -> bool {
+        of_rule.is_empty() || of_rule.iter().any(|criterion| stated.contains(criterion))
+    }
+}
+
 impl Incident {
     /// The condition `Holding`. `None` before the operator has processed the incident.
     pub fn holding(&self) -> Option<&Condition> {
-        let conditions = &self.status.as_ref()?.conditions;
-        conditions.iter().find(|condition| condition.type_ == "Holding")
+        self.condition("Holding")
+    }
+
+    /// The condition of this type, if the operator wrote one.
+    pub fn condition(&self, type_: &str) -> Option<&Condition> {
+        self.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == *type_)
     }
 }
 
@@ -162,13 +183,13 @@ impl IncidentSpec {
         Digest::from_sha256(Sha256::digest(text.expect("strings, numbers and lists serialise")).into())
     }
 
-    /// Whether the incident holds the version `name`, whose current content has one of these digests.
-    pub fn holds(&self, name: &str, has: impl Fn(&Digest) -> bool) -> bool {
+    /// Whether the incident concerns the version `name`, whose current content has one of these digests. A hold by the
+    /// incident affects exactly these versions.
+    pub fn concerns(&self, name: &str, has: impl Fn(&Digest) -> bool) -> bool {
         let is_named = |version: &ConcernedVersion| version.name == *name || has(&version.subject_digest);
         // A name alone does not exempt: another version could have the name after a deletion.
         let is_exempt = |version: &ConcernedVersion| version.name == *name && has(&version.subject_digest);
-        self.effect == IncidentEffect::Hold
-            && (self.model_versions.is_empty() || self.model_versions.iter().any(is_named))
+        (self.model_versions.is_empty() || self.model_versions.iter().any(is_named))
             && !self.except.as_ref().is_some_and(is_exempt)
     }
 }
@@ -183,6 +204,129 @@ pub struct IncidentRules {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["role"]))]
     pub resume: Vec<RequiredApproval>,
+
+    /// Roles that an incident reaches while nobody acknowledges it. Default: none, so an incident does not escalate.
+    /// Example: `[{ after: 30m, role: risk-officer }, { after: 4h, role: ethics-board, effect: Hold }]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["after"]))]
+    pub escalation: Vec<EscalationTier>,
+
+    /// Deadlines of the organisation, beside those of EU AI Act article 73. Default: none.
+    /// Example: `[{ name: tell-customers, within: 72h, reference: customer contract section 8 }]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub deadlines: Vec<RequiredDeadline>,
+
+    /// Review that is due after people resumed a version or closed the incident. Default: none, so no review is due.
+    /// Example: `{ within: 336h, roles: [{ role: risk-officer }], onMissed: Hold }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<RequiredIncidentReview>,
+}
+
+/// Role that an incident reaches while nobody acknowledges it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EscalationTier {
+    /// Time from the creation of the incident, as a Go duration with the units `h`, `m`, `s` and `ms`. It must be longer
+    /// than `0s` and at most `8760h`. Example: `30m`.
+    #[serde(deserialize_with = "super::duration::required")]
+    #[schemars(extend("maxLength" = 32))]
+    #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('8760h')", "must be a duration such as 30m or 4h, longer than 0s and at most 8760h"))]
+    pub after: Duration,
+
+    /// Role that must handle the incident from then on. Alerts have this role as a label. Example: `risk-officer`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub role: String,
+
+    /// Effect on the concerned versions from then on, until a person acknowledges or closes the incident. `None`: they
+    /// continue to run. `Hold`: they may not run. An incident that holds versions from the start ignores this field.
+    /// Every account that may create incidents can stop a system with `Hold`, so choose it with care.
+    /// Default: `None`. Example: `Hold`.
+    #[serde(default)]
+    pub effect: IncidentEffect,
+}
+
+impl EscalationTier {
+    /// The time at which an incident reaches the tier. `created` is the creation time of the incident.
+    pub(crate) fn reached_at(&self, created: Timestamp) -> Timestamp {
+        after(created, self.after)
+    }
+}
+
+/// Deadline of the organisation after an incident.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequiredDeadline {
+    /// Name of the deadline. Notes refer to it. Names that begin with `eu-ai-act-` are reserved.
+    /// Example: `tell-customers`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[x_kube(validation = ("!self.startsWith('eu-ai-act-')", "names that begin with eu-ai-act- are reserved"))]
+    pub name: Text,
+
+    /// Time from the awareness of the incident, as a Go duration with the units `h`, `m`, `s` and `ms`. It must be longer
+    /// than `0s` and at most `87600h`. Example: `72h`.
+    #[serde(deserialize_with = "super::duration::required")]
+    #[schemars(extend("maxLength" = 32))]
+    #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 72h, longer than 0s and at most 87600h"))]
+    pub within: Duration,
+
+    /// Criteria of which the incident must state at least one. Default: none, so the deadline applies to every incident.
+    /// Example: `[FundamentalRights]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
+    pub criteria: Vec<HarmCriterion>,
+
+    /// Text that sets the deadline, for people who check it. Example: `customer contract section 8`.
+    #[schemars(length(min = 1, max = 256))]
+    pub reference: Text,
+}
+
+impl RequiredDeadline {
+    /// The end of the period. `aware` is the time at which the organisation became aware of the incident.
+    pub(crate) fn due(&self, aware: Timestamp) -> Timestamp {
+        after(aware, self.within)
+    }
+}
+
+/// Review that is due after an incident.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequiredIncidentReview {
+    /// Time from the first decision to resume or from the closing, whichever is earlier, as a Go duration with the units
+    /// `h`, `m`, `s` and `ms`. It must be longer than `0s` and at most `87600h`. Example: `336h`, which is 14 days.
+    #[serde(deserialize_with = "super::duration::required")]
+    #[schemars(extend("maxLength" = 32))]
+    #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 336h (14 days), longer than 0s and at most 87600h"))]
+    pub within: Duration,
+
+    /// Decisions `Review` that the incident needs. A review by the opener of the incident does not count, and neither
+    /// does one by the only person who resumed. Default: none, so the roles that must resume also review.
+    /// Example: `[{ role: risk-officer }]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["role"]))]
+    pub roles: Vec<RequiredApproval>,
+
+    /// Effect of a missed review. `Warn`: the versions continue to run, and alerts report the review. `Hold`: the
+    /// concerned versions may not run until the review is complete. Default: `Warn`. Example: `Hold`.
+    #[serde(default)]
+    pub on_missed: MissedIncidentReview,
+}
+
+impl RequiredIncidentReview {
+    /// The end of the period. `start` is the time of the first decision to resume, or of the closing.
+    pub(crate) fn due(&self, start: Timestamp) -> Timestamp {
+        after(start, self.within)
+    }
+}
+
+/// The effect of a missed review on the concerned versions.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MissedIncidentReview {
+    /// The versions continue to run.
+    #[default]
+    Warn,
+    /// The versions may not run until the review is complete.
+    Hold,
 }
 
 /// State of an incident: whether it holds versions.
@@ -194,7 +338,8 @@ pub struct IncidentStatus {
     pub observed_generation: Option<i64>,
 
     /// Conditions of the incident. `Ready`: whether the operator processed it. `Holding`: whether it holds a version.
-    /// Absent before the first status.
+    /// `Handled`: whether a person acknowledged or closed it. `Closed`: whether people closed it. `Reviewed`: whether the
+    /// review is complete, if one is due. Absent before the first status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
@@ -203,4 +348,109 @@ pub struct IncidentStatus {
     /// Example: `sha256:` and 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
+
+    /// Escalation of the incident. Absent if the risk level has no tiers, or if a person acknowledged or closed the
+    /// incident. Example: `{ tier: 1, role: risk-officer, since: 2026-09-01T10:30:00Z }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalation: Option<EscalationStatus>,
+
+    /// Deadlines of the incident, the earliest first. They matter only if the incident must be reported. Assent never
+    /// decides that. Absent before the first status.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub deadlines: Vec<DeadlineStatus>,
+
+    /// Earliest deadline that no note settles. Absent if there is none. Example: `2026-09-16T10:00:00Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_deadline: Option<Time>,
+
+    /// Time at which the review is due. Absent if no review is due. Example: `2026-09-15T10:00:00Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review_due: Option<Time>,
+}
+
+impl IncidentStatus {
+    /// The number of the tier that the incident reached. 0 if it reached none.
+    pub fn tier(&self) -> u32 {
+        self.escalation.as_ref().map_or(0, |escalation| escalation.tier)
+    }
+
+    /// The deadlines that were missed without a late note.
+    pub fn missed(&self) -> impl Iterator<Item = &DeadlineStatus> {
+        let is_missed = |deadline: &&DeadlineStatus| {
+            deadline.state == DeadlineState::Missed && deadline.settled_at.is_none()
+        };
+        self.deadlines.iter().filter(is_missed)
+    }
+}
+
+/// Escalation of an incident that nobody acknowledged.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EscalationStatus {
+    /// Number of the tier that the incident reached, from 1. 0 if it reached none so far. Default: 0. Example: `1`.
+    #[serde(default)]
+    #[schemars(extend("format" = "int32", "minimum" = 0))]
+    pub tier: u32,
+    /// Role of this tier. Absent before the first tier. Example: `risk-officer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub role: Option<String>,
+    /// Time at which the incident reached this tier. Absent before the first tier. Example: `2026-09-01T10:30:00Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// Role of the next tier. Absent after the last tier. Example: `ethics-board`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub next_role: Option<String>,
+    /// Time of the next tier. Absent after the last tier. Example: `2026-09-01T14:00:00Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<Time>,
+}
+
+/// State of a deadline of an incident.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadlineStatus {
+    /// Name of the deadline. Example: `eu-ai-act-73-2`.
+    #[schemars(length(max = 63))]
+    pub name: Text,
+    /// Text that sets the deadline. Example: `EU AI Act article 73(2)`.
+    #[schemars(length(max = 256))]
+    pub reference: Text,
+    /// End of the period. Example: `2026-09-16T10:00:00Z`.
+    pub due: Time,
+    /// State of the deadline. `Running`: no note settles it so far. `Met`: a note of the type `Report` or `Notified`
+    /// names it, from before its end. `Missed`: no such note exists. `NotApplicable`: the note of the type `Closing`
+    /// names it. Example: `Running`.
+    pub state: DeadlineState,
+    /// Time of the note that settles the deadline. A missed deadline can have a late note. Absent without such a note.
+    /// Example: `2026-09-02T09:00:00Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_at: Option<Time>,
+}
+
+/// The state of a deadline.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeadlineState {
+    /// No note settles the deadline so far.
+    Running,
+    /// A note before the end of the period settles the deadline.
+    Met,
+    /// No note settled the deadline before its end.
+    Missed,
+    /// The people who closed the incident noted that the deadline does not apply.
+    NotApplicable,
+}
+
+impl DeadlineState {
+    /// The state in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Met => "met",
+            Self::Missed => "missed",
+            Self::NotApplicable => "not applicable",
+        }
+    }
 }

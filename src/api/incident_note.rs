@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Approver, Report, Text};
 
-/// One addition to the record of an incident: a fact, its root cause, an action or a verification. No user can edit or
+/// One addition to the record of an incident, for example a fact, its root cause or its closing. No user can edit or
 /// delete an `IncidentNote`.
+///
+/// Some types need an RBAC verb on the incident: `Acknowledgement` needs `acknowledge`, `Report` and `Notified` need
+/// `report`, and `Closing` needs `close`.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
@@ -26,15 +29,23 @@ use super::{Approver, Report, Text};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self == oldSelf", "a note is final: add another IncidentNote"))]
+#[x_kube(validation = ("!has(self.deadlines) || self.type in ['Report', 'Notified', 'Closing']", "only notes of the types Report, Notified and Closing settle deadlines: leave deadlines out"))]
 pub struct IncidentNoteSpec {
     /// Name of the `Incident` of this namespace. Example: `credit-scorer-7f3k2`.
     #[schemars(length(min = 1, max = 253))]
     pub incident: Text,
 
     /// Type of the note. People can resume a held version only after the notes contain a `RootCause`, an `Action` and a
-    /// `Verification`. Example: `RootCause`.
+    /// `Verification`. An `Acknowledgement` ends the escalation. `Report` and `Notified` meet deadlines. A `Closing`
+    /// closes the incident, if another person opened it. Example: `RootCause`.
     #[serde(rename = "type")]
     pub type_: NoteType,
+
+    /// Names of the deadlines that the note settles. A `Report` or `Notified` meets them. A `Closing` states that they do
+    /// not apply, for the reason in `text`. Default: none. Example: `[eu-ai-act-73-2]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
+    pub deadlines: Vec<Text>,
 
     /// Text of the note. Example: `The training data of March lacks applicants over 60`.
     #[schemars(length(min = 1, max = 4096))]
@@ -76,6 +87,14 @@ pub enum NoteType {
     Action,
     /// A check that the action works.
     Verification,
+    /// The person takes care of the incident, so it does not escalate further.
+    Acknowledgement,
+    /// A report was sent to an authority.
+    Report,
+    /// Other parties were notified, for example the provider, customers or affected people.
+    Notified,
+    /// The incident is closed, for the reason in the text. A hold stays.
+    Closing,
 }
 
 impl NoteType {
@@ -86,6 +105,10 @@ impl NoteType {
             Self::RootCause => "root cause",
             Self::Action => "action",
             Self::Verification => "verification",
+            Self::Acknowledgement => "acknowledgement",
+            Self::Report => "report to an authority",
+            Self::Notified => "notification",
+            Self::Closing => "closing",
         }
     }
 
@@ -96,6 +119,10 @@ impl NoteType {
             Self::RootCause => "root-cause",
             Self::Action => "action",
             Self::Verification => "verification",
+            Self::Acknowledgement => "acknowledgement",
+            Self::Report => "report",
+            Self::Notified => "notified",
+            Self::Closing => "closing",
         }
     }
 

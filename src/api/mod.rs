@@ -13,6 +13,8 @@
 //!                              │             results for one subject digest
 //!              Incident ◄── IncidentNote
 //!              hold of versions, which people resume with an Approval
+//!              Override
+//!              waived requirements, which people grant and review with an Approval
 //!                              ▼ the operator compiles
 //!                          Clearance         system -> cleared runtimes, until when
 //!                          DecisionSubject   subject digest -> the content of the decisions
@@ -33,12 +35,14 @@ mod condition;
 mod decimal;
 mod decision_subject;
 mod digest;
-mod duration;
+pub(crate) mod duration;
 mod governance;
 mod hosted_model;
 mod incident;
 mod incident_note;
 mod model_version;
+mod overrides;
+mod quantity;
 mod required_assessment;
 mod requirement;
 mod review;
@@ -50,6 +54,7 @@ mod text;
 mod time;
 mod trusted_sidecar;
 mod volume;
+mod volume_source;
 
 pub use ai_system::{
     AISystem, AISystemSpec, AISystemStatus, CLEARANCE_EXPIRING, Certification, CertificationSignature,
@@ -57,8 +62,8 @@ pub use ai_system::{
     SystemReference, VersionSummary,
 };
 pub use approval::{
-    Approval, ApprovalSpec, ApprovalStatus, Approver, AttestedAssessment, Decision, ResumedIncident,
-    Signature,
+    Approval, ApprovalSpec, ApprovalStatus, Approver, AttestedAssessment, Decision, RecordReference,
+    ReviewOutcome, Signature,
 };
 pub use approver_role::{ApproverKey, ApproverRole, ApproverRoleSpec};
 pub use assessment::{
@@ -69,19 +74,27 @@ pub use attribution::{AUTHOR, Attribution, CHANGED_BY, last_write, unproven};
 pub use clearance::{
     CLEARANCE_NAME, Clearance, ClearanceSpec, ClearedVersion, SystemClearance, WithheldVersion,
 };
-pub use condition::{Condition, ConditionState, Conditions, condition, condition_states, conditions_schema};
+pub use condition::{
+    Condition, ConditionState, Conditions, INCIDENT_OPEN, condition, condition_states, conditions_schema,
+};
 pub use decimal::{Decimal, InvalidDecimal};
 pub use decision_subject::{DecisionSubject, DecisionSubjectSpec};
 pub use digest::{Digest, InvalidDigest};
 pub use governance::{Governance, MODE_LABEL, Mode, SCOPE_LABEL, Scope};
 pub use hosted_model::{Agreement, HostedModel, RequiredOfHostedModels};
 pub use incident::{
-    ConcernedVersion, HarmCriterion, Incident, IncidentEffect, IncidentRules, IncidentSpec, IncidentStatus,
+    ConcernedVersion, DeadlineState, DeadlineStatus, EscalationStatus, EscalationTier, HarmCriterion,
+    Incident, IncidentEffect, IncidentRules, IncidentSpec, IncidentStatus, MissedIncidentReview,
+    RequiredDeadline, RequiredIncidentReview,
 };
 pub use incident_note::{IncidentNote, IncidentNoteSpec, NoteType};
 pub use model_version::{
     Artifact, CountedApproval, Evidence, ModelVersion, ModelVersionSpec, ModelVersionStatus, Provenance,
     RequirementState, RequirementStatus,
+};
+pub use overrides::{
+    MissedOverrideReview, Override, OverrideQuota, OverrideReview, OverrideRules, OverrideSpec,
+    OverrideStatus, Waiver, WaiverType,
 };
 pub use required_assessment::{Comparator, RequiredAssessment, measure};
 pub use requirement::Requirement;
@@ -91,13 +104,15 @@ pub use risk_level::{
     Control, ImagePolicy, OnLoss, OnLossMode, RequiredApproval, RiskLevel, RiskLevelSpec, RiskLevelStatus,
 };
 pub use runtime::{
-    Container, EnvFrom, EnvVar, EnvVarSource, ExecHooks, FieldRef, HttpGet, HttpHeader, HttpHooks, KeyRef,
-    MayVary, ResourceFieldRef, Runtime, SharedRuntime, SourceRef, VolumeMount,
+    Container, DnsConfig, EnvFrom, EnvVar, EnvVarSource, ExecHooks, FieldRef, HostAlias, HttpGet, HttpHeader,
+    HttpHooks, KeyRef, MayVary, ResourceFieldRef, Runtime, SharedRuntime, SourceRef, VolumeDevice,
+    VolumeMount,
 };
 pub use system_history::{
     Change, HistoryEntry, Observed, ObservedSource, ObservedVersion, SystemHistory, SystemHistorySpec,
 };
 pub use text::Text;
+use text::non_empty;
 pub use trusted_sidecar::{
     Trusted, TrustedContainer, TrustedImages, TrustedSidecar, TrustedSidecarSpec, TrustedSidecarStatus,
 };
@@ -106,9 +121,16 @@ pub use volume::{
     PersistentVolumeClaimVolume, ProjectedObject, ProjectedSource, ProjectedVolume, SecretVolume,
     ServiceAccountTokenSource, Volume,
 };
+pub use volume_source::{
+    ClaimMetadata, ClaimResources, ClaimSpec, ClaimTemplate, ClusterTrustBundleSource, CsiVolume, DataSource,
+    DataSourceRef, EphemeralVolume, HostPathVolume, IscsiVolume, LabelRule, LabelSelector, NfsVolume,
+    PodCertificateSource, SecretName, VolumeKind,
+};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
+
+pub(crate) use quantity::canonical as canonical_quantity;
 
 /// The API group of all custom resources and virtual RBAC resources of Assent, and the prefix of all its labels and
 /// annotations.
@@ -140,6 +162,9 @@ pub const KEPT_FOR_LABEL: &str = "assent.dev/kept-for";
 /// value is the name of the system.
 pub const STOPPED_FOR_LABEL: &str = "assent.dev/stopped-for";
 
+/// The reason of the condition `Cleared` of a version or system that runs because an override waives requirements.
+pub const CLEARED_BY_OVERRIDE: &str = "ClearedByOverride";
+
 /// The annotation with the `activeDeadlineSeconds` that the operator set on a pod.
 pub const DEADLINE_ANNOTATION: &str = "assent.dev/deadline";
 
@@ -162,6 +187,7 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         Assessment::crd(),
         Incident::crd(),
         IncidentNote::crd(),
+        Override::crd(),
         Clearance::crd(),
         DecisionSubject::crd(),
         SystemHistory::crd(),

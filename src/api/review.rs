@@ -1,9 +1,6 @@
 //! The dates of reviews of risks and documents, and the age that a `RiskLevel` allows.
 
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::Time,
-    jiff::{SignedDuration, Timestamp},
-};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -78,8 +75,7 @@ impl RequiredReview {
     pub fn due(&self, dates: &ReviewDates) -> Option<Timestamp> {
         let stated = dates.next.as_ref().map(|next| next.0);
         let Some(age) = self.max_age else { return stated };
-        let age = SignedDuration::try_from(std::time::Duration::from(age)).unwrap_or(SignedDuration::MAX);
-        let oldest = dates.last.as_ref()?.0.checked_add(age).unwrap_or(Timestamp::MAX);
+        let oldest = super::duration::after(dates.last.as_ref()?.0, age);
         stated.into_iter().chain([oldest]).min()
     }
 }

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Conditions, IncidentRules, RequiredAssessment, RequiredOfHostedModels, RequiredReview, RequiredRisks,
-    Requirement, conditions_schema,
+    Conditions, IncidentRules, OverrideRules, RequiredAssessment, RequiredOfHostedModels, RequiredReview,
+    RequiredRisks, Requirement, VolumeKind, conditions_schema,
 };
 
 /// Requirements of a level of risk, as in the EU AI Act or in the scheme of the organisation.
@@ -130,6 +130,13 @@ pub struct RiskLevelSpec {
     #[serde(default)]
     pub images: ImagePolicy,
 
+    /// Kinds of volumes that a version must not have, by the names of the pod API. `configMap`, `secret` and
+    /// `downwardAPI` also forbid these sources in a projected volume. Trusted additions may have them. Default: none.
+    /// Example: `[hostPath, nfs]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 15), extend("x-kubernetes-list-type" = "set"))]
+    pub forbidden_volumes: Vec<VolumeKind>,
+
     /// Action on running pods that lose their clearance. Default: mode `Evict` within 60 seconds.
     /// Example: `{ mode: ScaleDown, gracePeriodSeconds: 300 }`.
     #[serde(default)]
@@ -139,6 +146,11 @@ pub struct RiskLevelSpec {
     /// Example: `{ resume: [{ role: risk-officer, count: 2 }] }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incidents: Option<IncidentRules>,
+
+    /// Rules for overrides, which let a version run for a limited time although named requirements are not met.
+    /// Default: none, so no override has an effect. Example: the file `examples/evidence/risklevel.yaml`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overrides: Option<OverrideRules>,
 
     /// Controls of frameworks that this level helps to implement, as information for auditors. Default: none.
     /// Example: `[{ framework: ISO/IEC 42001, id: A.9.4 }]`.

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! Runtime ─┬─ containers      ┐ image, command, args, env, envFrom, workingDir, restartPolicy, volumeMounts,
-//!          ├─ initContainers  ┘ exec hooks and probes, http hooks; mayVary
-//!          ├─ volumes           image, claim, configMap, secret, downwardAPI, projected, emptyDir
+//!          ├─ initContainers  ┘ volumeDevices, exec hooks and probes, http hooks; mayVary
+//!          ├─ volumes           see `volume`
+//!          ├─ hostAliases, dnsConfig
 //!          └─ hostNetwork, hostPID, hostIPC, shareProcessNamespace
 //! ```
 //!
@@ -17,9 +18,9 @@ use std::ops::Deref;
 use internment::ArcIntern;
 use kube::KubeSchema;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use super::{Text, Volume};
+use super::{Text, Volume, quantity};
 
 /// Containers and volumes that a pod must have exactly. Only variables in `mayVary` of a container can differ.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,6 +43,17 @@ pub struct Runtime {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub volumes: Vec<Volume>,
+
+    /// Entries that the pod has in its file of host names, in this order. Default: none.
+    /// Example: `[{ ip: 10.0.0.5, hostnames: [models.example.org] }]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub host_aliases: Vec<HostAlias>,
+
+    /// Name servers and search domains of the pod, beside those that its `dnsPolicy` chooses. Default: none.
+    /// Example: `{ nameservers: [10.0.0.10] }`.
+    #[serde(default, skip_serializing_if = "DnsConfig::is_empty")]
+    pub dns_config: DnsConfig,
 
     /// Whether the pod uses the network of its node. Other programs of the node can then answer at the pod's addresses.
     /// Default: false. Example: `true`.
@@ -70,6 +82,39 @@ impl Runtime {
             self.containers.iter().chain(&self.init_containers).map(|container| &*container.image);
         let volumes = self.volumes.iter().filter_map(|volume| volume.image.as_ref());
         containers.chain(volumes.map(|volume| &*volume.reference))
+    }
+}
+
+/// An entry in the file of host names of a pod.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostAlias {
+    /// Address that the names get. Example: `10.0.0.5`.
+    #[schemars(length(min = 1, max = 63))]
+    pub ip: Text,
+    /// Names, in this order. Default: none. Example: `[models.example.org]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 253)))]
+    pub hostnames: Vec<Text>,
+}
+
+/// Name servers and search domains of a pod.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DnsConfig {
+    /// Addresses of name servers, in this order. Default: none. Example: `[10.0.0.10]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3), inner(length(max = 63)))]
+    pub nameservers: Vec<Text>,
+    /// Domains that the pod adds to short names, in this order. Default: none. Example: `[models.svc.cluster.local]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 253)))]
+    pub searches: Vec<Text>,
+}
+
+impl DnsConfig {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -108,7 +153,8 @@ pub struct Container {
     #[schemars(length(min = 1, max = 63))]
     pub name: Text,
 
-    /// Image of the container, compared as text. Example: `vllm/vllm-openai@sha256:…`.
+    /// Image of the container, compared as text. If both images have a digest, their tags do not matter.
+    /// Example: `vllm/vllm-openai@sha256:…`.
     #[schemars(length(min = 1, max = 1024))]
     pub image: Text,
 
@@ -123,8 +169,8 @@ pub struct Container {
     pub args: Vec<Text>,
 
     /// Working directory of the container. Default: none, as in a pod. Example: `/srv`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 4096))]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::non_empty")]
+    #[schemars(length(max = 4096))]
     pub working_dir: Option<Text>,
 
     /// Restart policy of the container. `Always` makes an init container a sidecar. Default: none. Example: `Always`.
@@ -148,6 +194,11 @@ pub struct Container {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub volume_mounts: Vec<VolumeMount>,
+
+    /// Block devices of claims, in this order. Default: none. Example: `[{ name: weights, devicePath: /dev/weights }]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub volume_devices: Vec<VolumeDevice>,
 
     /// Commands that hooks and probes run in the container. Default: none.
     /// Example: `{ preStop: [sleep, "5"] }`.
@@ -283,16 +334,12 @@ pub struct EnvVar {
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
     /// Value of the variable. An empty value is the same as none. Default: none. Example: `/cache/huggingface`.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "non_empty")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::non_empty")]
     #[schemars(length(max = 32768))]
     pub value: Option<Text>,
     /// Source of the value. Default: none. Example: `{ fieldRef: { fieldPath: metadata.name } }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_from: Option<Box<EnvVarSource>>,
-}
-
-fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Text>, D::Error> {
-    Ok(Option::<Text>::deserialize(deserializer)?.filter(|value| !value.is_empty()))
 }
 
 /// Source of the value of an environment variable. Exactly one field must be set.
@@ -336,14 +383,14 @@ fn v1() -> Text {
 #[serde(rename_all = "camelCase")]
 pub struct ResourceFieldRef {
     /// Name of the container. Default: none, as in a pod. Example: `vllm`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::non_empty")]
+    #[schemars(length(max = 63))]
     pub container_name: Option<Text>,
     /// Name of the resource. Example: `limits.memory`.
     #[schemars(length(min = 1, max = 253))]
     pub resource: Text,
     /// Unit of the value, as a quantity. Default: `0`, as in a pod. Example: `1Mi`.
-    #[serde(default = "zero")]
+    #[serde(default = "zero", deserialize_with = "quantity::deserialize")]
     #[schemars(length(min = 1, max = 32))]
     pub divisor: Text,
 }
@@ -374,8 +421,8 @@ pub struct KeyRef {
 #[schemars(extend("oneOf" = [{ "required": ["configMapRef"] }, { "required": ["secretRef"] }]))]
 pub struct EnvFrom {
     /// Prefix of the names of the variables. Default: none. Example: `MODEL_`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::non_empty")]
+    #[schemars(length(max = 253))]
     pub prefix: Option<Text>,
     /// `ConfigMap` with the values. Default: none. Example: `{ name: model-settings }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -409,15 +456,32 @@ pub struct VolumeMount {
     #[schemars(length(min = 1, max = 4096))]
     pub mount_path: Text,
     /// Path in the volume that is mounted. Default: none, so the whole volume is mounted. Example: `models/v1`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 4096))]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::non_empty")]
+    #[schemars(length(max = 4096))]
     pub sub_path: Option<Text>,
     /// Path in the volume with environment variables in it. Default: none. Example: `$(POD_NAME)`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 4096))]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::non_empty")]
+    #[schemars(length(max = 4096))]
     pub sub_path_expr: Option<Text>,
-    /// Whether the mount is read-only. Default: false. Write `true` or leave it out. Example: `true`.
+    /// Whether the mount is read-only. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    #[schemars(extend("enum" = [true]))]
     pub read_only: bool,
+    /// Direction in which later mounts of the node and of the container appear. `HostToContainer`: from the node in the
+    /// container. `Bidirectional`: also from the container on the node. Default: none, which does not equal `None`.
+    /// Example: `HostToContainer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["None", "HostToContainer", "Bidirectional"]))]
+    pub mount_propagation: Option<Text>,
+}
+
+/// A block device of a claim in a container, as in a pod.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeDevice {
+    /// Name of the volume, which must be a claim. Example: `weights`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: Text,
+    /// Path of the device in the container. Example: `/dev/weights`.
+    #[schemars(length(min = 1, max = 4096))]
+    pub device_path: Text,
 }

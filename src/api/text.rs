@@ -9,12 +9,17 @@ use std::{borrow::Cow, fmt, ops::Deref};
 
 use internment::ArcIntern;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// An interned string: equal texts are in memory only once.
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "String")]
 pub struct Text(ArcIntern<String>);
+
+/// Reads an empty text as no text, because both mean the same in a pod.
+pub(super) fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Text>, D::Error> {
+    Ok(Option::<Text>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
+}
 
 impl JsonSchema for Text {
     fn inline_schema() -> bool {

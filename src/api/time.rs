@@ -1,7 +1,7 @@
 //! Reads times that people write, with a fallback for times that this program cannot read.
 //!
-//! The API server accepts more fractional digits of a second than this program. An object with such a time must not
-//! count as missing, because then a revocation would have no effect.
+//! The schema refuses such times, but an object of an older schema can contain one. This object must not count as
+//! missing, because then a revocation would have no effect.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde::{Deserialize, Deserializer};

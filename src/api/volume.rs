@@ -5,14 +5,19 @@
 //!         ├─ persistentVolumeClaim                  by name
 //!         ├─ configMap, secret                      by name, with the keys that become files
 //!         ├─ downwardAPI                            the fields of the pod that become files
-//!         ├─ projected ── sources                   configMap, secret, downwardAPI, serviceAccountToken
-//!         └─ emptyDir
+//!         ├─ projected ── sources                   configMap, secret, downwardAPI, serviceAccountToken,
+//!         │                                         clusterTrustBundle, podCertificate
+//!         ├─ emptyDir
+//!         └─ hostPath, csi, nfs, iscsi, ephemeral   in full, see `volume_source`
 //! ```
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FieldRef, ResourceFieldRef, Text};
+use super::{
+    ClusterTrustBundleSource, CsiVolume, EphemeralVolume, FieldRef, HostPathVolume, IscsiVolume, NfsVolume,
+    PodCertificateSource, ResourceFieldRef, Text, VolumeKind,
+};
 
 /// A volume, as in a pod. Exactly one source must be set.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,13 +50,54 @@ pub struct Volume {
     /// Empty directory of any size and medium. Default: none. Example: `{}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub empty_dir: Option<EmptyDirVolume>,
+    /// Path on the node. The files on the node are not pinned. Default: none. Example: `{ path: /dev/kfd }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_path: Option<HostPathVolume>,
+    /// Volume that a CSI driver creates for the pod. Its content is not pinned. Default: none.
+    /// Example: `{ driver: gcsfuse.csi.storage.gke.io, volumeAttributes: { bucketName: models } }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csi: Option<Box<CsiVolume>>,
+    /// Directory of an NFS server. Its content is not pinned. Default: none.
+    /// Example: `{ server: nfs.example.org, path: /models }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nfs: Option<NfsVolume>,
+    /// Disk of an iSCSI target. Its content is not pinned. Default: none.
+    /// Example: `{ targetPortal: 10.0.0.5:3260, iqn: iqn.2026-01.org.example:models, lun: 0 }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iscsi: Option<Box<IscsiVolume>>,
+    /// Claim that the cluster creates for each pod. Its content is not pinned. Default: none.
+    /// Example: `{ volumeClaimTemplate: { spec: { accessModes: [ReadWriteOnce], resources: { requests: { storage: 10Gi } } } } }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ephemeral: Option<Box<EphemeralVolume>>,
+}
+
+impl Volume {
+    /// The kind of the volume, and the kinds of its projected sources.
+    pub fn kinds(&self) -> impl Iterator<Item = VolumeKind> {
+        let own = [
+            self.image.is_some().then_some(VolumeKind::Image),
+            self.persistent_volume_claim.is_some().then_some(VolumeKind::PersistentVolumeClaim),
+            self.config_map.is_some().then_some(VolumeKind::ConfigMap),
+            self.secret.is_some().then_some(VolumeKind::Secret),
+            self.downward_api.is_some().then_some(VolumeKind::DownwardApi),
+            self.projected.is_some().then_some(VolumeKind::Projected),
+            self.empty_dir.is_some().then_some(VolumeKind::EmptyDir),
+            self.host_path.is_some().then_some(VolumeKind::HostPath),
+            self.csi.is_some().then_some(VolumeKind::Csi),
+            self.nfs.is_some().then_some(VolumeKind::Nfs),
+            self.iscsi.is_some().then_some(VolumeKind::Iscsi),
+            self.ephemeral.is_some().then_some(VolumeKind::Ephemeral),
+        ];
+        let sources = self.projected.iter().flat_map(|projected| &projected.sources);
+        own.into_iter().flatten().chain(sources.flat_map(ProjectedSource::kinds))
+    }
 }
 
 /// An OCI image or artifact as a volume.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageVolume {
-    /// Reference of the image, compared as text. Example: `registry.example.org/weights@sha256:…`.
+    /// Reference of the image, compared as the image of a container. Example: `registry.example.org/weights@sha256:…`.
     #[schemars(length(min = 1, max = 1024))]
     pub reference: Text,
 }
@@ -161,6 +207,28 @@ pub struct ProjectedSource {
     /// Secret. Its content is not pinned. Default: none. Example: `{ name: model-license }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<ProjectedObject>,
+    /// Certificates of a `ClusterTrustBundle`. They are not pinned. Default: none.
+    /// Example: `{ name: internal, path: ca.crt }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_trust_bundle: Option<Box<ClusterTrustBundleSource>>,
+    /// Certificate of the pod itself, with its key. Default: none.
+    /// Example: `{ signerName: example.org/internal, keyType: ED25519, credentialBundlePath: credentials.pem }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_certificate: Option<Box<PodCertificateSource>>,
+}
+
+impl ProjectedSource {
+    fn kinds(&self) -> impl Iterator<Item = VolumeKind> {
+        let kinds = [
+            self.service_account_token.is_some().then_some(VolumeKind::ServiceAccountToken),
+            self.downward_api.is_some().then_some(VolumeKind::DownwardApi),
+            self.config_map.is_some().then_some(VolumeKind::ConfigMap),
+            self.secret.is_some().then_some(VolumeKind::Secret),
+            self.cluster_trust_bundle.is_some().then_some(VolumeKind::ClusterTrustBundle),
+            self.pod_certificate.is_some().then_some(VolumeKind::PodCertificate),
+        ];
+        kinds.into_iter().flatten()
+    }
 }
 
 /// A token of the service account of the pod, for any audience.

@@ -357,6 +357,8 @@ pub const fn verb(decision: Decision) -> &'static str {
         Decision::Revoke => "revoke",
         Decision::Attest => "attest",
         Decision::Resume => "resume",
+        Decision::Override => "override",
+        Decision::Review => "review",
     }
 }
 

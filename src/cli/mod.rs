@@ -10,12 +10,13 @@
 //!       ├─ attest
 //!       ├─ decommission
 //!       ├─ pause, rollback, incident, resume ─ incident
+//!       ├─ override ─ overrides
 //!       ├─ status
 //!       ├─ status --as-if-enforced ─ dry_run
 //!       ├─ inventory
 //!       ├─ explain ─ pod_group ── finding ── render
 //!       ├─ check ─── manifests ── judge
-//!       ├─ capture
+//!       ├─ capture ─ bounds
 //!       ├─ history
 //!       ├─ show ─ subject
 //!       ├─ who-can ─ who_can
@@ -27,6 +28,7 @@
 //!             └─ render    page, table ── escape ──► terminal
 //! ```
 
+mod bounds;
 mod choice;
 mod commands;
 mod connect;
@@ -56,6 +58,7 @@ use commands::{
     interactive,
     inventory::{self, Images},
     offline_sign::{self, Detached, SshKey},
+    overrides::{self, OverrideArgs},
     resolve::Act,
     sign::{self, DecisionRequest},
     status::{self, Which},
@@ -267,13 +270,21 @@ enum Command {
   # Open an incident that holds nothing
   kubectl assent incident open credit-scorer --reason 'complaint 4711: refused without a reason'
 
+  # See what needs attention, and say that you take care of it
+  kubectl assent incident list
+  kubectl assent incident acknowledge credit-scorer-x7k2p
+
   # Add what people learned and did; these three types are needed before people can resume
   kubectl assent incident note credit-scorer-x7k2p --type root-cause --text 'the data of March lacks applicants over 60'
   kubectl assent incident note credit-scorer-x7k2p --type action --text 'trained again with complete data'
   kubectl assent incident note credit-scorer-x7k2p --type verification --text 'parity by age is 0.97 in report FR-12'
 
   # Show facts, notes, legal deadlines and state
-  kubectl assent incident show credit-scorer-x7k2p"
+  kubectl assent incident show credit-scorer-x7k2p
+
+  # Close it, and record the review afterwards
+  kubectl assent incident close credit-scorer-x7k2p --reason 'not reportable because nobody was harmed'
+  kubectl assent incident review credit-scorer-x7k2p --reason 'tests by age are required now'"
     )]
     Incident(IncidentCommand),
     /// Sign that a held version may run again
@@ -291,6 +302,29 @@ enum Command {
   # Sign with an SSH key that the role lists, into a file for a pull request
   kubectl assent resume credit-scorer --ssh-key ~/.ssh/id_ed25519 --to resume.yaml")]
     Resume(ResumeArgs),
+    /// Run a version for a limited time although named requirements are not met
+    ///
+    /// For an emergency. Shows which requirements are waived and which remain. The risk level says what can be waived, for
+    /// how long, how often, and who grants and reviews it. A prohibited, rejected, revoked, held or decommissioned version
+    /// never runs. If you hold a role that may grant overrides, the command also grants it.
+    #[command(after_help = "Examples:
+  # See what an override would do, and record nothing
+  kubectl assent override credit-scorer --waive approval/risk-officer --for 2h --reason 'exercise' --dry-run
+
+  # Waive two requirements of one version for two hours
+  kubectl assent override credit-scorer --version v3 --waive approval/risk-officer,assessment/fairness-sex --for 2h \\
+    --reason 'v2 refuses every applicant' --ticket INC-2026-117
+
+  # Grant an override that another person requested
+  kubectl assent override grant credit-scorer-x2b9q
+
+  # Judge it afterwards; the requester and the granters cannot
+  kubectl assent override review credit-scorer-x2b9q --outcome Justified --reason 'v2 was broken, v3 was tested'
+
+  # Show one override, or list those of every namespace
+  kubectl assent override show credit-scorer-x2b9q
+  kubectl assent override list -A")]
+    Override(Box<OverrideArgs>),
     /// End a system permanently, with date, reason and successor
     ///
     /// Shows the workloads that will stop, and the systems that depend on this system. Refuses if another system
@@ -699,7 +733,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Pause(args) => incident::pause(&connection.session().await?, &args).await,
         Command::Rollback(args) => incident::rollback(&connection.session().await?, &args).await,
         Command::Incident(command) => incident::incident(&connection.session().await?, &command).await,
-        Command::Resume(args) => incident::resume(&connection.session().await?, &args).await,
+        Command::Resume(args) => Box::pin(incident::resume(&connection.session().await?, &args)).await,
+        Command::Override(args) => overrides::overrides(&connection.session().await?, &args).await,
         Command::Decommission { system, date, reason, successor, force, yes } => {
             let request = decommission::DecommissionRequest { system, date, reason, successor, force, yes };
             decommission::decommission(&connection.session().await?, request).await

@@ -9,9 +9,12 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
     cost::Added,
-    index::{Cached, CachedAssessment, NamespaceFacts},
+    incident_status,
+    index::{Cached, NamespaceFacts},
     notice::Notice,
     on_loss::terms,
+    overrides,
+    records::Records,
     room::{Allotment, CandidateSystem, CandidateVersion, Claim, METADATA, Room, allot},
     status::{Judged, Statuses, UpcomingEnd},
     stored::stored_size,
@@ -19,14 +22,13 @@ use super::{
 };
 use crate::{
     api::{
-        AISystem, ClearanceSpec, ClearedVersion, Digest, Governance, ModelVersion, OnLoss, RequirementState,
+        ClearanceSpec, ClearedVersion, Digest, Governance, ModelVersion, OnLoss, RequirementState,
         RequirementStatus, SystemClearance, Trusted, WithheldVersion,
     },
     expression::Budget,
     policy::{
-        self, Attestations, Authors, Capacity, Finding, HeldSubject, HoldJudgement, Incidents, Reason,
-        RecordedAssessment, RequirementFacts, ResultEffect, SignedCertifications, Subject, Verdict,
-        applies_to, assessment_effects, judge,
+        self, Authors, Capacity, Finding, HeldSubject, HoldJudgement, Reason, RequirementFacts, ResultEffect,
+        Subject, Verdict, applies_to, assessment_effects, judge,
     },
 };
 
@@ -57,7 +59,8 @@ pub fn compile_within(
     facts: &NamespaceFacts,
     now: Timestamp,
 ) -> Compiled {
-    let records = Records::new(facts);
+    let overrides = overrides::overrides(facts);
+    let records = Records::new(facts, &overrides);
     let mut budget = Budget::of_namespace();
     // Cleared versions come first. So a flood of versions with expensive expressions does not stop them.
     let (kept, others): (Vec<_>, Vec<_>) =
@@ -86,11 +89,13 @@ pub fn compile_within(
     }
     let remembered = remember_losses(&mut spec.systems, facts, now);
     let revisit = judged.values().filter_map(|j| j.revisit).chain(remembered).chain(revisit_terms);
+    let revisit = revisit.chain(overrides::next(&records.overrides, &judged, now));
+    let revisit = revisit.chain(incident_status::next(facts, &records.incidents, now));
     let revisit = revisit.chain(next_of_systems(facts, now)).min();
     let described = !(facts.systems.is_empty() && facts.versions.is_empty() && spec.systems.is_empty());
     Compiled {
         clearance: (governance.mode.is_some() || described).then_some(spec),
-        statuses: Statuses::new(namespace, facts, &judged, now),
+        statuses: Statuses::new(namespace, facts, (&records, &judged), now),
         revisit,
     }
 }
@@ -117,73 +122,6 @@ fn since(governance: Governance, facts: &NamespaceFacts, now: Timestamp) -> Time
     let same = before.filter(|before| (before.mode, before.scope) == (governance.mode, governance.scope));
     same.and_then(|before| before.since.clone())
         .unwrap_or_else(|| Time(Timestamp::from_second(now.as_second()).unwrap_or(now)))
-}
-
-/// The maximum number of assessments of one subject that are judged although no person signed them. Any user who may
-/// deploy can record assessments. Unsigned ones never decide, so the newest suffice.
-const UNSIGNED: usize = 64;
-
-/// The assessments of a namespace by subject digest, with the verified signatures.
-struct Evidence<'a>(BTreeMap<&'a Digest, Vec<RecordedAssessment<'a>>>);
-
-impl<'a> Evidence<'a> {
-    fn new(facts: &'a NamespaceFacts) -> Self {
-        let attestations = Attestations::new(facts.approvals.values().map(AsRef::as_ref), &facts.roles);
-        let mut newest_first: Vec<_> = facts.assessments.iter().collect();
-        newest_first.sort_by_key(|(_, assessment)| std::cmp::Reverse(assessment.spec.performed_at.0));
-        let mut by_subject: BTreeMap<&Digest, Vec<RecordedAssessment<'a>>> = BTreeMap::new();
-        for (name, assessment) in newest_first {
-            let CachedAssessment { spec, digest, created: Some(created), .. } = &**assessment else {
-                continue;
-            };
-            let recorded = RecordedAssessment::new(name, spec, digest, *created, &attestations);
-            let of_subject = by_subject.entry(&spec.subject_digest).or_default();
-            let unsigned = || of_subject.iter().filter(|other| other.attestations.is_empty()).count();
-            if !recorded.attestations.is_empty() || unsigned() < UNSIGNED {
-                of_subject.push(recorded);
-            }
-        }
-        Self(by_subject)
-    }
-
-    /// The assessments of a subject. The digest of a subject also covers the name of its system.
-    fn of(&self, subject: Option<&Digest>) -> Vec<RecordedAssessment<'a>> {
-        subject.and_then(|subject| self.0.get(subject)).cloned().unwrap_or_default()
-    }
-}
-
-/// The signed certifications of each system.
-type Certified<'a> = BTreeMap<&'a str, SignedCertifications>;
-
-/// Verifies each certification once, because a system can have many versions.
-fn certified(facts: &NamespaceFacts) -> Certified<'_> {
-    let signed = |system: &Cached<AISystem>| {
-        let level = facts.levels.get(&system.spec.risk_level).map(|level| &level.spec);
-        SignedCertifications::of(&system.spec, level, &facts.roles)
-    };
-    facts.systems.iter().map(|(name, system)| (&**name, signed(system))).collect()
-}
-
-/// The records of a namespace that the verdicts of several versions depend on.
-struct Records<'a> {
-    evidence: Evidence<'a>,
-    certified: Certified<'a>,
-    incidents: Incidents<'a>,
-}
-
-impl<'a> Records<'a> {
-    fn new(facts: &'a NamespaceFacts) -> Self {
-        Self { evidence: Evidence::new(facts), certified: certified(facts), incidents: incidents(facts) }
-    }
-}
-
-/// The incidents of a namespace with their notes and decisions.
-pub fn incidents(facts: &NamespaceFacts) -> Incidents<'_> {
-    let incidents = facts.incidents.values().filter_map(|incident| {
-        Some(((&*incident.name, incident.created?), &incident.spec, incident.digest.clone()))
-    });
-    let notes = facts.notes.values().filter_map(|note| Some((&note.spec, note.created?)));
-    Incidents::new(incidents, notes, facts.approvals.values().map(AsRef::as_ref), &facts.roles)
 }
 
 fn judge_version<'a>(
@@ -232,8 +170,11 @@ fn judge_version<'a>(
         owners: &system.owners,
         authors,
     });
-    let HoldJudgement { holds, held_by, lifted, resumes } =
+    let HoldJudgement { holds, held_by, lifted, open, resumes } =
         held.map(|held| held.judge(incidents)).unwrap_or_default();
+    let overrides = held.zip(records.overrides.get(&*version.spec.system));
+    let overrides = overrides.map(|(held, of)| of.on_version(&held, version.created, &statements));
+    let (overrides, effects_of_overrides) = overrides.unwrap_or_default();
     let facts = policy::Facts {
         name: &version.name,
         version: &version.spec,
@@ -245,6 +186,7 @@ fn judge_version<'a>(
         unmet: unmet.unwrap_or_default(),
         certified: records.certified.get(&*version.spec.system).cloned().unwrap_or_default(),
         holds,
+        overrides,
     };
     let judgement = judge(&facts, now);
     let effects = assessment_effects(&facts.assessments, &judgement.findings, now);
@@ -263,10 +205,22 @@ fn judge_version<'a>(
         revisit: judgement.revisit.into_iter().chain(end.and_then(|end| Notice::next(end, now))).min(),
         ending,
         resumes,
-        held_by,
+        held_by: begun(held_by, now),
         lifted,
+        waived: judgement.waived,
+        overrides: effects_of_overrides,
+        open_incident: open,
         verdict: judgement.verdict,
     }
+}
+
+/// The names of the incidents that hold a version at `now`.
+fn begun(held_by: BTreeMap<String, Option<Timestamp>>, now: Timestamp) -> BTreeSet<String> {
+    held_by
+        .into_iter()
+        .filter(|(_, from)| from.is_none_or(|from| from <= now))
+        .map(|(name, _)| name)
+        .collect()
 }
 
 /// The state of a required assessment, as the status of a version shows it.

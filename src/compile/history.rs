@@ -26,8 +26,8 @@ use super::{
 };
 use crate::{
     api::{
-        ApproverRole, Attribution, Change, Condition, HistoryEntry, Observed, ObservedSource,
-        ObservedVersion, SystemHistory, SystemHistorySpec, Text,
+        ApproverRole, Attribution, CLEARED_BY_OVERRIDE, Change, Condition, HistoryEntry, Observed,
+        ObservedSource, ObservedVersion, SystemHistory, SystemHistorySpec, Text,
     },
     policy::required_to_resume,
     truncate::{plain, shorten},
@@ -50,8 +50,13 @@ const AT_ONCE: usize = 32;
 /// The kind of an approver role in the name of a source.
 const ROLE: &str = "approverrole";
 
-/// The reason of a verdict that lets a version run.
+/// The reason of a verdict that lets a version run without an override.
 const CLEARED: &str = "Cleared";
+
+/// Whether a verdict lets the version run.
+fn is_cleared(verdict: &str) -> bool {
+    [CLEARED, CLEARED_BY_OVERRIDE].contains(&verdict)
+}
 
 /// The state of one system, and the details of its next history entries.
 #[derive(Default)]
@@ -95,7 +100,12 @@ pub fn snapshots(facts: &NamespaceFacts, statuses: &Statuses) -> BTreeMap<String
         let approvers = level.spec.approvals.iter().map(|required| &required.role);
         let assessors = level.spec.assessments.iter().map(|required| &required.role);
         let resumers = required_to_resume(&level.spec).iter().map(|required| &required.role);
-        let roles = approvers.chain(assessors).chain(resumers).collect::<BTreeSet<_>>();
+        let of_overrides = level.spec.overrides.iter();
+        let overriders =
+            of_overrides.clone().flat_map(|rules| rules.roles.iter().map(|required| &required.role));
+        let reviewers = of_overrides.flat_map(|rules| &rules.review.roles);
+        let roles = approvers.chain(assessors).chain(resumers).chain(overriders).chain(reviewers);
+        let roles = roles.collect::<BTreeSet<_>>();
         for (role, object) in roles.into_iter().filter_map(|role| facts.roles.get_key_value(role)) {
             snapshot.source(ROLE, role, of(&object.metadata), &Attribution::of(&object.metadata));
         }
@@ -115,7 +125,7 @@ fn verdict(conditions: &[Condition]) -> Option<&Condition> {
 
 /// Cuts the lists to their maximum lengths. Keeps cleared versions first, then the newest versions.
 fn bound(observed: &mut Observed) {
-    observed.versions.sort_by_key(|version| version.verdict != CLEARED);
+    observed.versions.sort_by_key(|version| !is_cleared(&version.verdict));
     observed.versions.truncate(VERSIONS);
     observed.versions.sort_by(|a, b| a.name.cmp(&b.name));
     observed.sources.truncate(SOURCES);
@@ -143,7 +153,7 @@ impl Snapshot {
             entries.extend(self.changes(before).map(|object| self.change(object, at)));
         }
         entries.extend(verdicts.into_iter().map(|version| {
-            let is_cleared = version.verdict == CLEARED;
+            let is_cleared = is_cleared(&version.verdict);
             let change = if is_cleared { Change::Cleared } else { Change::Withheld };
             HistoryEntry {
                 reason: (!is_cleared).then(|| version.verdict.clone()),
@@ -159,7 +169,7 @@ impl Snapshot {
         let known: BTreeMap<_, _> = before.versions.iter().map(|v| (&v.name, &v.verdict)).collect();
         self.observed.versions.iter().filter(move |version| match known.get(&version.name) {
             Some(verdict) => **verdict != version.verdict,
-            None => version.verdict == CLEARED,
+            None => is_cleared(&version.verdict),
         })
     }
 

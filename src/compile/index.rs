@@ -35,15 +35,15 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch as signal;
 
 use super::{
-    stored_status::{Slim, StoredStatus},
+    stored_status::{KeptOfIncident, Slim, StoredStatus},
     trusted::trust,
 };
 use crate::{
     api::{
         AISystem, AUTHOR, Approval, ApprovalSpec, Approver, ApproverRole, Assessment, AssessmentSpec,
         Attribution, CHANGED_BY, CLEARANCE_NAME, Clearance, ClearanceSpec, ConditionState, Digest, Incident,
-        IncidentNote, IncidentNoteSpec, IncidentSpec, ModelVersion, RiskLevel, Text, Trusted, TrustedSidecar,
-        last_write,
+        IncidentNote, IncidentNoteSpec, IncidentSpec, ModelVersion, Override, OverrideSpec, RiskLevel, Text,
+        Trusted, TrustedSidecar, last_write,
     },
     policy::{
         ApprovalObject, ApproverRoles, ClaimFacts, ClusterObjects, ClusterVariable, NetworkPolicyFacts,
@@ -172,7 +172,7 @@ pub struct CachedIncident {
     pub created: Option<Timestamp>,
     pub digest: Digest,
     pub spec: IncidentSpec,
-    pub status: Option<StoredStatus<Box<[ConditionState]>>>,
+    pub status: Option<StoredStatus<KeptOfIncident>>,
 }
 
 impl From<Incident> for CachedIncident {
@@ -196,6 +196,41 @@ impl CachedIncident {
     /// The reference for an Event about the incident.
     pub fn reference(&self, namespace: &str) -> ObjectReference {
         ObjectRef::<Incident>::new(&self.name).within(namespace).into()
+    }
+}
+
+/// An `Override` with only the fields that the operator uses, and the digest of all its fields.
+#[derive(Debug)]
+pub struct CachedOverride {
+    pub name: String,
+    pub generation: Option<i64>,
+    pub created: Option<Timestamp>,
+    pub digest: Digest,
+    pub spec: OverrideSpec,
+    pub status: Option<StoredStatus<Box<[ConditionState]>>>,
+}
+
+impl From<Override> for CachedOverride {
+    fn from(Override { metadata, mut spec, status }: Override) -> Self {
+        let digest = spec.digest(metadata.namespace.as_deref().unwrap_or_default());
+        spec.ticket = None;
+        spec.reason = shorten(spec.reason, KEPT_DESCRIPTION);
+        spec.requested_by = spec.requested_by.map(only_user);
+        Self {
+            name: metadata.name.unwrap_or_default(),
+            generation: metadata.generation,
+            created: metadata.creation_timestamp.map(|t| t.0),
+            digest,
+            spec,
+            status: status.map(StoredStatus::new),
+        }
+    }
+}
+
+impl CachedOverride {
+    /// The reference for an Event about the override.
+    pub fn reference(&self, namespace: &str) -> ObjectReference {
+        ObjectRef::<Override>::new(&self.name).within(namespace).into()
     }
 }
 
@@ -354,6 +389,25 @@ fn without_end(unreadable: &Unreadable) -> Option<Approval> {
     approval.spec.decision.withholds().then_some(approval)
 }
 
+/// Reads an incident with only the fields that decide which versions it holds. An unreadable time or criterion must not
+/// end a hold. Without a readable list of versions, the incident concerns every version of its system.
+fn without_details(unreadable: &Unreadable) -> Option<Incident> {
+    let mut incident: serde_json::Value = serde_json::from_str(&unreadable.text).ok()?;
+    let spec = incident.get_mut("spec")?.as_object_mut()?;
+    for field in ["criteria", "affected", "occurredAt", "awareAt"] {
+        spec.remove(field);
+    }
+    if let Ok(incident) = serde_json::from_value(incident.clone()) {
+        return Some(incident);
+    }
+    let spec = incident.get_mut("spec")?.as_object_mut()?;
+    spec.retain(|field, _| ["system", "description", "openedBy", "effect"].contains(&&**field));
+    if spec.get("effect").is_some_and(|effect| effect != "None") {
+        spec.insert("effect".to_owned(), "Hold".into());
+    }
+    serde_json::from_value(incident).ok()
+}
+
 /// The rules for reading the changes of one kind.
 struct Reading<K, V> {
     /// Returns a replacement for an unreadable object. Without a replacement, the object counts as missing.
@@ -398,6 +452,7 @@ pub struct NamespaceFacts {
     pub assessments: BTreeMap<String, Arc<CachedAssessment>>,
     pub incidents: BTreeMap<String, Arc<CachedIncident>>,
     pub notes: BTreeMap<String, Arc<CachedNote>>,
+    pub overrides: BTreeMap<String, Arc<CachedOverride>>,
     pub clearance: Option<Arc<Clearance>>,
     /// The `ApproverRole` objects, with the keys of signers.
     pub roles: ApproverRoles,
@@ -423,6 +478,7 @@ struct Caches {
     assessments: Cache<CachedAssessment>,
     incidents: Cache<CachedIncident>,
     notes: Cache<CachedNote>,
+    overrides: Cache<CachedOverride>,
     clearances: Cache<Clearance>,
     sidecars: Cache<TrustedSidecar>,
     roles: Cache<ApproverRole>,
@@ -490,6 +546,7 @@ impl Index {
             "Assessment",
             "Incident",
             "IncidentNote",
+            "Override",
             "Clearance",
         ];
         let kinds = kinds.into_iter().chain(enabled.iter().flat_map(|variable| kinds_of(*variable)).copied());
@@ -531,6 +588,7 @@ impl Index {
             assessments: caches.assessments.of(namespace),
             incidents: caches.incidents.of(namespace),
             notes: caches.notes.of(namespace),
+            overrides: caches.overrides.of(namespace),
             clearance: caches.clearances.of(namespace).remove(CLEARANCE_NAME),
             cluster: caches.cluster_objects(namespace),
             trusted: Arc::clone(&caches.trusted),
@@ -684,8 +742,15 @@ pub fn feed(index: &Arc<Index>, watches: &Arc<Watches>) -> impl Stream<Item = Ke
             "Approval",
         ),
         watch::<Assessment, _>(index, watches, |c| &mut c.assessments, every_change(), "Assessment"),
-        watch::<Incident, _>(index, watches, |c| &mut c.incidents, every_change(), "Incident"),
+        watch::<Incident, _>(
+            index,
+            watches,
+            |c| &mut c.incidents,
+            Reading { salvage: without_details, ..every_change() },
+            "Incident",
+        ),
         watch::<IncidentNote, _>(index, watches, |c| &mut c.notes, every_change(), "IncidentNote"),
+        watch::<Override, _>(index, watches, |c| &mut c.overrides, every_change(), "Override"),
         watch::<Clearance, _>(
             index,
             watches,
@@ -761,4 +826,42 @@ where
             std::future::ready(changed.filter(|changed| !changed.is_empty()).map(|changed| (kind, changed)))
         })
         .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::IncidentEffect;
+
+    /// The incident that replaces an unreadable one with this spec.
+    fn salvaged(spec: &Value) -> Option<Incident> {
+        let object = json!({ "metadata": { "name": "drift", "namespace": "lending" }, "spec": spec });
+        assert!(serde_json::from_value::<Incident>(object.clone()).is_err(), "{object}");
+        let (metadata, why, text) = (ObjectMeta::default(), String::new(), object.to_string().into());
+        without_details(&Unreadable { metadata, why, text })
+    }
+
+    #[test]
+    fn an_unreadable_incident_still_holds_its_versions() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let spec = json!({ "system": "scorer", "effect": "Hold", "description": "drift", "criteria": ["Unknown"],
+            "modelVersions": [{ "name": "v1", "subjectDigest": digest }] });
+        let incident = salvaged(&spec).expect("it names a system");
+        assert_eq!((incident.spec.effect, incident.spec.model_versions.len()), (IncidentEffect::Hold, 1));
+        let time = json!({ "system": "scorer", "effect": "Hold", "description": "drift",
+            "occurredAt": "9999-12-31T23:59:59Z" });
+        assert_eq!(salvaged(&time).map(|incident| incident.spec.effect), Some(IncidentEffect::Hold));
+        let effect = json!({ "system": "scorer", "effect": "Unknown", "description": "drift" });
+        assert_eq!(salvaged(&effect).map(|incident| incident.spec.effect), Some(IncidentEffect::Hold));
+    }
+
+    #[test]
+    fn an_unreadable_incident_without_a_hold_holds_nothing() {
+        let spec =
+            json!({ "system": "scorer", "effect": "None", "description": "drift", "modelVersions": "v1" });
+        assert_eq!(salvaged(&spec).map(|incident| incident.spec.effect), Some(IncidentEffect::None));
+        assert!(salvaged(&json!({ "effect": "Hold" })).is_none(), "no system is known");
+    }
 }

@@ -19,10 +19,14 @@ pub(crate) mod clearance;
 mod cost;
 mod fingerprint;
 mod history;
+mod incident_events;
+mod incident_status;
 pub(crate) mod index;
 mod notice;
 mod objections;
 mod on_loss;
+mod overrides;
+mod records;
 mod refused;
 mod room;
 mod status;
@@ -51,7 +55,7 @@ pub(crate) use self::{clearance::compile, index::NamespaceFacts, notice::Notice,
 use self::{
     history::{Histories, snapshots},
     index::{Index, Key, feed},
-    objections::Objections,
+    objections::{Announcement, Objections},
     refused::Refused,
     status::Statuses,
     subjects::Subjects,
@@ -59,13 +63,11 @@ use self::{
     write_status::Writer,
 };
 use crate::{
-    api::{
-        Assessment, CLEARANCE_EXPIRING, CLEARANCE_NAME, Clearance, ClearanceSpec, Governance, IncidentEffect,
-    },
+    api::{Assessment, CLEARANCE_EXPIRING, CLEARANCE_NAME, Clearance, ClearanceSpec, Governance},
     event_recorder::EventRecorder,
-    metrics::Metrics,
+    metrics::{IncidentGauges, Metrics},
     policy::ClusterVariable,
-    truncate::{NOTE_BYTES, plain, shorten},
+    truncate::{NOTE_BYTES, shorten},
     watch::{Outcome, Queue, Watches, report},
 };
 
@@ -105,9 +107,6 @@ const LISTS: Duration = Duration::from_secs(1);
 
 /// The maximum number of Events about failing results in one compile. Any user who may deploy can record results.
 const FAILING_AT_ONCE: usize = 16;
-
-/// The maximum number of Events about new incidents in one compile. Any user who may deploy can open incidents.
-const INCIDENTS_AT_ONCE: usize = 16;
 
 /// The minimum interval between two counts of the systems of a level.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
@@ -207,32 +206,29 @@ impl Context {
         }
     }
 
-    /// Sends one Event for each new incident, at most [`INCIDENTS_AT_ONCE`]. An incident is new while it has no status, as
-    /// in [`Self::warn_of_failing`].
-    async fn warn_of_incidents(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
-        // Incidents that hold versions come first. So a flood of harmless incidents does not hide them.
-        let holds = |name: &&String| {
-            facts.incidents.get(*name).is_some_and(|incident| incident.spec.effect == IncidentEffect::Hold)
-        };
-        let (first, others): (Vec<_>, Vec<_>) = statuses.opened.iter().partition(holds);
-        for name in first.into_iter().chain(others).take(INCIDENTS_AT_ONCE) {
-            let conditions = statuses.incidents.get(name).map(|status| &status.conditions);
-            let state = conditions.and_then(|conditions| conditions.first());
-            let (Some(incident), Some(state)) = (facts.incidents.get(name), state) else { continue };
-            let Some(system) = facts.systems.get(&*incident.spec.system) else { continue };
-            let (reason, action) = match incident.spec.effect {
-                IncidentEffect::Hold => ("Paused", "Hold"),
-                IncidentEffect::None => ("IncidentOpened", "Open"),
-            };
-            let cause = format!("incident/{name}: {}", incident.spec.description);
-            let event = Event {
-                type_: EventType::Warning,
-                reason: reason.to_owned(),
-                note: Some(shorten(format!("{}; {}", plain(&cause), state.message), NOTE_BYTES)),
-                action: action.to_owned(),
-                secondary: Some(incident.reference(namespace)),
-            };
-            self.publish(&event, &system.reference(namespace)).await;
+    /// Sends the Events about incidents. The caller writes the statuses after this call, so a later compile does not
+    /// repeat them.
+    async fn tell_of_incidents(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
+        self.metrics.incidents.set(namespace, incident_events::gauges(namespace, facts, statuses));
+        for announcement in incident_events::begun(namespace, facts, statuses) {
+            self.announce(&announcement).await;
+        }
+    }
+
+    async fn announce(&self, announcement: &Announcement) {
+        for about in &announcement.about {
+            self.publish(&announcement.event, about).await;
+        }
+    }
+
+    /// Sends one Event for each override that people granted, or whose review is due or missed. The caller writes the
+    /// statuses after this call, so a later compile does not repeat the Event.
+    async fn announce_overrides(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
+        let (active, reviews) = overrides::counts(facts, statuses);
+        self.metrics.overrides(namespace, &active, reviews);
+        for announcement in overrides::announcements(namespace, facts, statuses) {
+            let Some(system) = facts.systems.get(announcement.system) else { continue };
+            self.publish(&announcement.event, &system.reference(namespace)).await;
         }
     }
 
@@ -296,6 +292,10 @@ impl Context {
             self.subjects.forget(name);
             self.histories.forget(name);
             self.metrics.expiring(name, &Statuses::default().expiring());
+            let gone = self.index.facts(name);
+            let (none, reviews) = overrides::counts(&gone, &Statuses::default());
+            self.metrics.overrides(name, &none, reviews);
+            self.metrics.incidents.set(name, IncidentGauges::default());
             return Ok(Outcome::default());
         }
         let governance = Governance::of(namespace.labels());
@@ -318,11 +318,10 @@ impl Context {
         let compiled = written.compiled;
         self.warn_of_expiry(name, &facts, &compiled.statuses).await;
         self.warn_of_failing(name, &facts, &compiled.statuses).await;
-        self.warn_of_incidents(name, &facts, &compiled.statuses).await;
+        self.tell_of_incidents(name, &facts, &compiled.statuses).await;
+        self.announce_overrides(name, &facts, &compiled.statuses).await;
         for announcement in self.objections.begun(name, &facts, &compiled.statuses) {
-            for about in &announcement.about {
-                self.publish(&announcement.event, about).await;
-            }
+            self.announce(&announcement).await;
         }
         let turn = self.turns.acquire().await;
         let recorded = self.subjects.record(&self.client, name, &facts, &compiled.statuses).await;

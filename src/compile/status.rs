@@ -17,20 +17,23 @@ use std::{
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
-    index::{Cached, CachedAssessment, CachedIncident, NamespaceFacts},
+    incident_status::{self, named_incident, of_incident},
+    index::{Cached, CachedAssessment, NamespaceFacts},
     notice::Notice,
+    overrides,
+    records::Records,
 };
 use crate::{
     api::{
         AISystem, AISystemStatus, Approval, ApprovalStatus, Approver, AssessmentSpec, AssessmentStatus,
-        AttestedAssessment, CLEARANCE_EXPIRING, Condition, ConditionState, Conditions, CountedApproval,
-        Decision, Digest, IncidentEffect, IncidentStatus, ModelVersion, ModelVersionStatus, OverdueAction,
-        REVIEWS_OVERDUE, RequirementStatus, RiskLevel, RiskLevelStatus, TrustedSidecar, TrustedSidecarStatus,
-        VersionSummary, condition, condition_states,
+        AttestedAssessment, CLEARANCE_EXPIRING, CLEARED_BY_OVERRIDE, Condition, ConditionState, Conditions,
+        CountedApproval, Decision, Digest, INCIDENT_OPEN, IncidentStatus, ModelVersion, ModelVersionStatus,
+        OverdueAction, OverrideStatus, REVIEWS_OVERDUE, RequirementStatus, RiskLevel, RiskLevelStatus,
+        TrustedSidecar, TrustedSidecarStatus, VersionSummary, condition, condition_states,
     },
     policy::{
-        self, ApprovalEffect, AssessmentEffect, Hold, INCIDENT_NAMES, NotSigned, Reason, RecordedDecision,
-        Requirements, ResumeEffect, Verdict, approver_of,
+        self, ApprovalEffect, AssessmentEffect, Hold, Incidents, NoEffect, NotSigned, Reason,
+        RecordedDecision, Requirements, ResumeEffect, Verdict, Waived, approver_of,
     },
     truncate::{plain, shorten},
 };
@@ -64,21 +67,37 @@ pub struct Judged {
     pub held_by: BTreeSet<String>,
     /// The names of the incidents whose hold on the version people lifted.
     pub lifted: BTreeSet<String>,
+    /// The requirements that are not met, and that an override waives.
+    pub waived: Vec<Waived>,
+    /// The end of each granted override of the version, or the reason why it has no effect, by its name.
+    pub overrides: BTreeMap<String, Result<Timestamp, NoEffect>>,
+    /// The name of the first incident that concerns the version and that people did not close.
+    pub open_incident: Option<String>,
 }
 
 impl Judged {
     /// The reason of the `Cleared` condition.
     pub fn reason(&self) -> &'static str {
-        self.verdict.reasons().first().map_or("Cleared", Reason::code)
+        let cleared = if self.waived.is_empty() { "Cleared" } else { CLEARED_BY_OVERRIDE };
+        self.verdict.reasons().first().map_or(cleared, Reason::code)
     }
 
     /// The message of the `Cleared` condition: the end of the clearance, or all reasons with their remedies.
     pub fn message(&self, namespace: &str, name: &str) -> String {
         match (&self.verdict, self.not_after) {
-            (Verdict::Cleared, Some(end)) => format!("may run until {end}"),
+            (Verdict::Cleared, Some(end)) => format!("may run until {end}{}", self.waivers()),
             (Verdict::Cleared, None) => "may run".to_owned(),
             (Verdict::Withheld(reasons), _) => self.remedies(reasons, namespace, name),
         }
+    }
+
+    /// The overrides that waive requirements, with these requirements.
+    fn waivers(&self) -> String {
+        let waived =
+            self.waived.iter().map(|waived| format!("override/{} waives: {}", waived.by, waived.reason));
+        let waived: Vec<_> = waived.collect();
+        let separator = if waived.is_empty() { "" } else { "; " };
+        shorten(plain(&format!("{separator}{}", waived.join("; "))).into_owned(), 4096)
     }
 
     fn remedies(&self, reasons: &[Reason], namespace: &str, name: &str) -> String {
@@ -94,7 +113,7 @@ impl Judged {
     }
 
     /// The hold of `incident` on this version.
-    fn hold_of(&self, incident: &str) -> Option<&Hold> {
+    pub fn hold_of(&self, incident: &str) -> Option<&Hold> {
         self.verdict.reasons().iter().find_map(|reason| match reason {
             Reason::Held(hold) if hold.incident == incident => Some(hold),
             _ => None,
@@ -118,8 +137,7 @@ pub struct Statuses {
     pub approvals: BTreeMap<String, ApprovalStatus>,
     pub assessments: BTreeMap<String, AssessmentStatus>,
     pub incidents: BTreeMap<String, IncidentStatus>,
-    /// The incidents without a status so far.
-    pub opened: Vec<String>,
+    pub overrides: BTreeMap<String, OverrideStatus>,
     /// The assessments without a status so far that would not meet a requirement if a person signed them.
     pub failing: Vec<String>,
 }
@@ -128,7 +146,7 @@ impl Statuses {
     pub fn new(
         namespace: &str,
         facts: &NamespaceFacts,
-        judged: &BTreeMap<&str, Judged>,
+        (records, judged): (&Records<'_>, &BTreeMap<&str, Judged>),
         now: Timestamp,
     ) -> Self {
         let version = |(name, version): (&String, &std::sync::Arc<Cached<ModelVersion>>)| {
@@ -139,7 +157,13 @@ impl Statuses {
             let versions = judged.iter().filter(|(_, j)| j.system == *name);
             (
                 name.clone(),
-                of_system(namespace, facts, system, &versions.map(|(n, j)| (*n, j)).collect::<Vec<_>>(), now),
+                of_system(
+                    namespace,
+                    (facts, &records.incidents),
+                    system,
+                    &versions.map(|(n, j)| (*n, j)).collect::<Vec<_>>(),
+                    now,
+                ),
             )
         });
         let approvals = facts.approvals.iter();
@@ -147,23 +171,22 @@ impl Statuses {
             systems: systems.collect(),
             versions: facts.versions.iter().filter_map(version).collect(),
             approvals: approvals
-                .map(|(name, a)| (name.clone(), of_approval(a, facts, judged, now)))
+                .map(|(name, a)| (name.clone(), of_approval(a, facts, (records, judged), now)))
                 .collect(),
             assessments: facts
                 .assessments
                 .iter()
                 .map(|(name, a)| (name.clone(), of_assessment((namespace, name), a, judged, now)))
                 .collect(),
-            incidents: facts
+            overrides: overrides::statuses((namespace, facts), &records.overrides, judged, now),
+            incidents: records
                 .incidents
-                .iter()
-                .map(|(name, incident)| (name.clone(), of_incident(namespace, facts, incident, judged, now)))
-                .collect(),
-            opened: facts
-                .incidents
-                .iter()
-                .filter(|(_, incident)| incident.status.is_none())
-                .map(|(name, _)| name.clone())
+                .all()
+                .filter_map(|incident| {
+                    let cached = facts.incidents.get(incident.name)?;
+                    let status = of_incident(namespace, facts, (cached, incident), judged, now);
+                    Some((incident.name.to_owned(), status))
+                })
                 .collect(),
             failing: facts
                 .assessments
@@ -244,6 +267,8 @@ fn of_version(
     let before = version.status.as_deref().map_or(&[][..], AsRef::as_ref);
     let mut conditions = content.conditions(version.generation, before, now);
     conditions.extend(expiring(judged.expiring(namespace, &version.name), version.generation, before, now));
+    let open = judged.open_incident.as_deref();
+    conditions.extend(incident_open(namespace, open, version.generation, before, now));
     ModelVersionStatus {
         observed_generation: version.generation,
         conditions,
@@ -264,6 +289,21 @@ fn expiring(
 ) -> Option<Condition> {
     let (reason, message) = content?;
     Some(condition(before, (CLEARANCE_EXPIRING, true), reason, message, generation, now))
+}
+
+/// The `IncidentOpen` condition. The API server refuses to delete an object with this condition.
+fn incident_open(
+    namespace: &str,
+    incident: Option<&str>,
+    generation: Option<i64>,
+    before: &[ConditionState],
+    now: Timestamp,
+) -> Option<Condition> {
+    let name = incident?;
+    let message = format!(
+        "incident/{name} is open, so this object is kept as evidence (kubectl assent incident show {name} -n {namespace})"
+    );
+    Some(condition(before, (INCIDENT_OPEN, true), "IncidentOpen", message, generation, now))
 }
 
 /// The `ClearanceExpiring` condition, if the version was cleared `before` and `before` does not show this step.
@@ -290,7 +330,7 @@ fn counted_approval(facts: &NamespaceFacts, name: &str) -> Option<CountedApprova
     })
 }
 
-/// The end of an approval: its own `notAfter`, or the end of the level's validity if that is earlier.
+/// The end of an approval: its own `notAfter`, or its time plus the `validity` of the level, whichever is earlier.
 fn end_of(facts: &NamespaceFacts, approval: &Cached<Approval>, approver: &Approver) -> Option<Time> {
     let level = facts.levels.get(&facts.systems.get(&approval.spec.system)?.spec.risk_level)?;
     let statement = RecordedDecision::by(Cow::Borrowed(approver), approval)
@@ -318,7 +358,7 @@ fn successor_defect(facts: &NamespaceFacts, system: &Cached<AISystem>) -> Option
 
 fn of_system(
     namespace: &str,
-    facts: &NamespaceFacts,
+    (facts, incidents): (&NamespaceFacts, &Incidents<'_>),
     system: &Cached<AISystem>,
     versions: &[(&str, &Judged)],
     now: Timestamp,
@@ -334,6 +374,9 @@ fn of_system(
     let content = first.and_then(|(name, judged)| judged.expiring(namespace, name));
     conditions.extend(expiring(content, system.generation, before, now));
     conditions.extend(reviews_overdue(namespace, facts, system, now));
+    let open = incidents.of(&system.name).iter().find(|incident| incident.closed_at().is_none());
+    let open = open.map(|incident| incident.name);
+    conditions.extend(incident_open(namespace, open, system.generation, before, now));
     AISystemStatus {
         observed_generation: system.generation,
         conditions,
@@ -398,7 +441,7 @@ fn system_content<'a>(
             let next = end.successor.as_ref().map(|s| format!(" (successor: {s})")).unwrap_or_default();
             ("Decommissioned", format!("decommissioned since {}: {}{next}", end.date.0, end.reason), false)
         }
-        _ if cleared => ("Cleared", message, false),
+        _ if cleared => (cleared_reason(versions), message, false),
         (Some(newest), _) => (newest.reason(), message, newest.is_stalled()),
         (None, _) => {
             let message = format!(
@@ -411,15 +454,22 @@ fn system_content<'a>(
     ConditionContent { cleared, stalled, decommissioned, reason, message, defect: None }
 }
 
+/// The reason of a cleared system. One version that needs an override is enough to show it.
+fn cleared_reason(versions: &[(&str, &Judged)]) -> &'static str {
+    let mut cleared = versions.iter().filter(|(_, judged)| judged.verdict == Verdict::Cleared);
+    let by_override = cleared.any(|(_, judged)| !judged.waived.is_empty());
+    if by_override { CLEARED_BY_OVERRIDE } else { "Cleared" }
+}
+
 fn of_approval(
     approval: &Cached<Approval>,
     facts: &NamespaceFacts,
-    judged: &BTreeMap<&str, Judged>,
+    (records, judged): (&Records<'_>, &BTreeMap<&str, Judged>),
     now: Timestamp,
 ) -> ApprovalStatus {
     // Verify the signature only once, because the verification is expensive.
     let approver = approver_of(approval, &facts.roles);
-    let (reason, message) = effect(approval, approver.as_ref().err(), facts, judged);
+    let (reason, message) = effect(approval, approver.as_ref().err(), facts, (records, judged));
     let before = approval.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let of_effect =
         |type_, status| condition(before, (type_, status), reason, message.clone(), approval.generation, now);
@@ -442,12 +492,17 @@ fn effect(
     approval: &Cached<Approval>,
     not_signed: Option<&NotSigned>,
     facts: &NamespaceFacts,
-    judged: &BTreeMap<&str, Judged>,
+    (records, judged): (&Records<'_>, &BTreeMap<&str, Judged>),
 ) -> (&'static str, String) {
     let spec = &approval.spec;
     match spec.decision {
         Decision::Attest => return attestation(approval, not_signed, facts),
         Decision::Resume => return resume(approval, not_signed, facts, judged),
+        Decision::Override => return overrides::grant(approval, not_signed, (facts, &records.overrides)),
+        Decision::Review if spec.incident.is_some() => {
+            return incident_status::review(approval, not_signed, facts, &records.incidents);
+        }
+        Decision::Review => return overrides::review(approval, not_signed, (facts, &records.overrides)),
         Decision::Approve | Decision::Reject | Decision::Revoke => {}
     }
     if let Some(elsewhere) = effect_elsewhere(approval, judged) {
@@ -548,14 +603,9 @@ fn resume(
         return ("SignatureNotValid", message);
     }
     let spec = &approval.spec;
-    let named = spec.incident.as_ref();
-    let incident =
-        named.and_then(|named| facts.incidents.get(&*named.name).filter(|i| i.digest == named.digest));
-    let Some(incident) = incident.filter(|incident| *incident.spec.system == *spec.system) else {
-        let name = named.map_or("", |named| &*named.name);
-        let message =
-            format!("no Incident of system {} has the name and digest of the named {name}", spec.system);
-        return ("IncidentNotFound", message);
+    let incident = match named_incident(approval, facts) {
+        Ok(incident) => incident,
+        Err(missing) => return missing,
     };
     let effects = judged.values().filter_map(|judged| judged.resumes.get(&approval.name));
     // `Counted` is the first value.
@@ -580,54 +630,6 @@ fn resume(
         }
     };
     (effect.code(), message)
-}
-
-/// The maximum number of held versions in the message of an incident.
-const SHOWN_VERSIONS: usize = 16;
-
-/// The status of an incident: the versions that it holds, and what is missing to resume them.
-fn of_incident(
-    namespace: &str,
-    facts: &NamespaceFacts,
-    incident: &CachedIncident,
-    judged: &BTreeMap<&str, Judged>,
-    now: Timestamp,
-) -> IncidentStatus {
-    let system = &*incident.spec.system;
-    let of_system = || judged.iter().filter(|(_, judged)| judged.system == system);
-    let holds =
-        |judged: &Judged| judged.held_by.contains(&incident.name) || judged.held_by.len() >= INCIDENT_NAMES;
-    let versions: Vec<_> = of_system().filter(|(_, judged)| holds(judged)).collect();
-    let level = facts.systems.get(system).and_then(|system| facts.levels.get(&system.spec.risk_level));
-    let (holding, reason, message) = if incident.spec.effect == IncidentEffect::None {
-        (false, "NoEffect", "its effect is None, so it holds no version".to_owned())
-    } else if !versions.is_empty() {
-        let each = versions.iter().map(|(name, judged)| match judged.hold_of(&incident.name) {
-            Some(hold) => {
-                let remedy = Reason::Held(hold.clone()).remedy(namespace, system, name);
-                format!("{name}: {} ({remedy})", hold.missing)
-            }
-            None => format!("{name}, as other incidents do"),
-        });
-        let message = format!("it holds {}", each.take(SHOWN_VERSIONS).collect::<Vec<_>>().join("; "));
-        (true, "Holding", shorten(plain(&message).into_owned(), 4096))
-    } else if level.is_none() {
-        let message = format!("system {system} or its risk level does not exist, so nothing of it runs");
-        (true, "SubjectNotFound", message)
-    } else if of_system().any(|(_, judged)| judged.lifted.contains(&incident.name)) {
-        (false, "Resumed", "people resumed every version that it held".to_owned())
-    } else {
-        (false, "VersionNotFound", format!("system {system} has no version that it holds"))
-    };
-    let before = incident.status.as_deref().map_or(&[][..], AsRef::as_ref);
-    let generation = incident.generation;
-    let of_effect =
-        |type_, status| condition(before, (type_, status), reason, message.clone(), generation, now);
-    IncidentStatus {
-        observed_generation: generation,
-        conditions: vec![of_effect("Ready", true), of_effect("Holding", holding)],
-        digest: Some(incident.digest.clone()),
-    }
 }
 
 /// Whether the assessment has an unsigned result that would not meet a requirement.

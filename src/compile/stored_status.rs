@@ -16,7 +16,7 @@ use super::fingerprint::fingerprint;
 use crate::{
     api::{
         AISystemStatus, ApprovalStatus, AssessmentStatus, ConditionState, IncidentStatus, ModelVersionStatus,
-        PODS_HELD, PodCount, condition_states,
+        OverrideStatus, PODS_HELD, PodCount, condition_states,
     },
     truncate::plain,
 };
@@ -54,7 +54,7 @@ pub trait Slim {
     /// The fields that the next compile reads.
     type Kept: Debug;
 
-    /// Drops all other fields.
+    /// Keeps only the fields in `Kept`.
     fn slim(self) -> Self::Kept;
 }
 
@@ -109,7 +109,29 @@ impl Slim for AssessmentStatus {
     }
 }
 
+/// The fields of the status of an incident that the next compile reads.
+#[derive(Debug)]
+pub struct KeptOfIncident {
+    pub conditions: Box<[ConditionState]>,
+    /// The number of the tier that the incident reached.
+    pub tier: u32,
+    /// The number of deadlines that were missed without a late note.
+    pub missed: usize,
+}
+
 impl Slim for IncidentStatus {
+    type Kept = KeptOfIncident;
+
+    fn slim(self) -> KeptOfIncident {
+        KeptOfIncident {
+            conditions: condition_states(&self.conditions),
+            tier: self.tier(),
+            missed: self.missed().count(),
+        }
+    }
+}
+
+impl Slim for OverrideStatus {
     type Kept = Box<[ConditionState]>;
 
     fn slim(self) -> Box<[ConditionState]> {

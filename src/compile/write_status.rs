@@ -29,8 +29,8 @@ use super::{
 };
 use crate::{
     api::{
-        AISystem, Approval, Assessment, Incident, ModelVersion, RiskLevel, RiskLevelStatus, TrustedSidecar,
-        TrustedSidecarStatus,
+        AISystem, Approval, Assessment, Incident, ModelVersion, Override, RiskLevel, RiskLevelStatus,
+        TrustedSidecar, TrustedSidecarStatus,
     },
     metrics::Metrics,
     truncate::shorten,
@@ -58,7 +58,7 @@ impl Writer<'_> {
         facts: &NamespaceFacts,
         statuses: Statuses,
     ) -> Result<(), Error> {
-        let Statuses { systems, versions, approvals, assessments, incidents, opened: _, failing: _ } =
+        let Statuses { systems, versions, approvals, assessments, incidents, overrides, failing: _ } =
             statuses;
         let systems = self
             .changed::<AISystem, _, _>(namespace, &facts.systems, systems, |s| of(s.status.as_ref()))
@@ -77,7 +77,10 @@ impl Writer<'_> {
         let incidents = self
             .changed::<Incident, _, _>(namespace, &facts.incidents, incidents, |i| of(i.status.as_ref()))
             .await;
-        systems.and(versions).and(approvals).and(assessments).and(incidents)
+        let overrides = self
+            .changed::<Override, _, _>(namespace, &facts.overrides, overrides, |o| of(o.status.as_ref()))
+            .await;
+        systems.and(versions).and(approvals).and(assessments).and(incidents).and(overrides)
     }
 
     /// Writes the statuses that differ. Returns the first failure.

@@ -25,7 +25,7 @@ pub(crate) enum KeepReason {
     Deleted,
     /// The namespace does not govern the pod.
     Ungoverned,
-    /// The pod is cleared. If `deadline` is `Some`, its `activeDeadlineSeconds` is missing or too late.
+    /// The pod is cleared. `deadline` is its new `activeDeadlineSeconds`. `None` if the present value stays.
     Cleared {
         deadline: Option<i64>,
     },

@@ -85,7 +85,8 @@ struct EventSender {
 }
 
 impl EventSender {
-    /// Sends the Event to each of its objects. Returns an error if a retry can succeed.
+    /// Publishes one Event about each object of `event`. Skips recent duplicates on workloads and systems. Returns an
+    /// error if a retry can succeed.
     async fn send(&mut self, event: &mut PendingEvent) -> Result<(), kube::Error> {
         self.deduplicated_until.retain(|_, until| *until > Instant::now());
         while let Some(about) = event.about.front() {

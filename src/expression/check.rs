@@ -244,9 +244,9 @@ fn appended(append: &IdedExpr) -> Option<&IdedExpr> {
     list.elements.first()
 }
 
-/// Whether the loop is a `filter`. The text of a `filter` has the loop variable before the condition, and the library
-/// also uses this variable as the body. In a `map`, the body is after the condition. The parser numbers the parts in
-/// the order of the text.
+/// Whether the loop is a `filter`. Its body is the loop variable, which the text has before the condition. The parser
+/// numbers parts in the order of the text, so the body has a lower number than the condition. In a `map`, the body has a
+/// higher number.
 fn is_reused(parsed: &ComprehensionExpr, body: &IdedExpr) -> bool {
     let is_variable = matches!(&body.expr, Expr::Ident(name) if *name == parsed.iter_var);
     let condition = match &parsed.loop_step.expr {
@@ -256,7 +256,7 @@ fn is_reused(parsed: &ComprehensionExpr, body: &IdedExpr) -> bool {
     is_variable && condition.is_some_and(|condition| body.id < condition.id)
 }
 
-/// The type of a value that has one of two types.
+/// The common type of two types, for example of both branches of a condition. `None` if there is none.
 pub(super) fn join(one: &Type, two: &Type) -> Option<Type> {
     match (one, two) {
         (one, two) if one == two => Some(one.clone()),

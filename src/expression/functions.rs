@@ -38,7 +38,7 @@ impl Function {
         }
     }
 
-    /// The result for two texts.
+    /// Calls this function with two strings.
     pub(super) fn of_texts(self, text: &str, part: &str) -> Result<Value, Failure> {
         match self {
             Self::Contains => Ok(Value::Bool(text.contains(part))),

@@ -63,8 +63,8 @@ pub fn applies_to(
     let applies = match spec.decision {
         Decision::Approve => same_name && spec.subject_digest == digests.signed,
         Decision::Reject | Decision::Revoke => same_name || digests.contains(&spec.subject_digest),
-        // These decisions apply to assessments or incidents only.
-        Decision::Attest | Decision::Resume => false,
+        // These decisions apply to other records only.
+        Decision::Attest | Decision::Resume | Decision::Override | Decision::Review => false,
     };
     spec.system == system && applies
 }

@@ -210,8 +210,8 @@ impl ClusterObjects {
 }
 
 impl Storage {
-    /// A claim as an expression sees it. A claim that does not exist has only its name. `None` if the claim or its class
-    /// is not known.
+    /// A claim as an expression sees it. If `is_complete`, a claim that is not in the cache has only its name. Otherwise,
+    /// a claim or a class that is not in the cache gives `None`.
     fn claim(&self, name: &str) -> Option<Value> {
         let mut seen = json!({ "name": name });
         let Some(claim) = self.claims.get(name) else { return self.is_complete.then_some(seen) };

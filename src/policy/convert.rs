@@ -1,11 +1,22 @@
-//! Converts fields that containers and volumes share to the form of a runtime.
+//! Converts fields of a pod to fields of a runtime. Both containers and volumes use these fields.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as core;
 
-use crate::api::{FieldRef, ResourceFieldRef, Text};
+use crate::api::{FieldRef, ResourceFieldRef, Text, canonical_quantity};
 
 pub(super) fn is_set(text: Option<&String>) -> bool {
     text.is_some_and(|text| !text.is_empty())
+}
+
+/// A text that is not empty. An absent and an empty text mean the same.
+pub(super) fn non_empty(text: Option<&String>) -> Option<Text> {
+    text.filter(|text| !text.is_empty()).map(|text| text.as_str().into())
+}
+
+pub(super) fn map(map: Option<&BTreeMap<String, String>>) -> BTreeMap<Text, Text> {
+    map.into_iter().flatten().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect()
 }
 
 pub(super) fn texts(texts: Option<&Vec<String>>) -> Vec<Text> {
@@ -21,8 +32,8 @@ pub(super) fn field(pod: &core::ObjectFieldSelector) -> FieldRef {
 
 pub(super) fn resource(pod: &core::ResourceFieldSelector) -> ResourceFieldRef {
     ResourceFieldRef {
-        container_name: pod.container_name.as_deref().map(Text::from),
+        container_name: non_empty(pod.container_name.as_ref()),
         resource: pod.resource.as_str().into(),
-        divisor: pod.divisor.as_ref().map_or("0", |d| &d.0).into(),
+        divisor: canonical_quantity(pod.divisor.as_ref().map_or("0", |d| &d.0)),
     }
 }

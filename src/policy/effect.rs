@@ -77,7 +77,7 @@ pub enum ApprovalEffect {
 }
 
 impl ApprovalEffect {
-    /// The stable word for programs, in upper camel case.
+    /// The stable machine-readable reason, in upper camel case.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Counted => "Counted",
@@ -179,8 +179,10 @@ impl<'a> LatestDecisions<'a> {
     ) -> ApprovalEffect {
         match statement.decision {
             Decision::Revoke => ApprovalEffect::Counted,
-            // A decision about assessments or an incident is not a decision about the version.
-            Decision::Attest | Decision::Resume => ApprovalEffect::RoleNotRequired,
+            // A decision about another record is not a decision about the version.
+            Decision::Attest | Decision::Resume | Decision::Override | Decision::Review => {
+                ApprovalEffect::RoleNotRequired
+            }
             _ if !is_required(level, statement.role) => ApprovalEffect::RoleNotRequired,
             Decision::Reject if self.is_rejecting(statement) => ApprovalEffect::Counted,
             Decision::Reject => ApprovalEffect::Superseded,

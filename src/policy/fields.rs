@@ -55,9 +55,7 @@ const OUTPUT: &str = "decides which message the status of a terminated container
 const TOKEN: &str = "decides which services accept the token, and for how long";
 const LESS: &str = "only takes rights away";
 
-const OTHER_VOLUME: &str =
-    "use an image volume, a claim, a ConfigMap, a Secret, an emptyDir, or fields of the pod";
-const OTHER_SOURCE: &str = "use a ConfigMap, a Secret, the service account's token, or fields of the pod";
+const OTHER_VOLUME: &str = "use a claim, or the CSI driver that replaces this kind";
 const PROBE_HOST: &str = "leave host out, so that the node probes the pod itself";
 
 /// The class of each field, sorted by path. Unit tests check the order and find duplicates.
@@ -140,29 +138,29 @@ pub const FIELDS: &[(&str, Class)] = &[
     ),
     ("containers.terminationMessagePolicy", Free(OUTPUT)),
     ("containers.tty", Free(TERMINAL)),
-    ("containers.volumeDevices", Refused("mount the claim as a file system, with volumeMounts")),
+    ("containers.volumeDevices", Compared),
     ("containers.volumeMounts.bindMountOptions", Refused(PLAIN_MOUNT)),
     ("containers.volumeMounts.mountPath", Compared),
-    ("containers.volumeMounts.mountPropagation", Refused(PLAIN_MOUNT)),
+    ("containers.volumeMounts.mountPropagation", Compared),
     ("containers.volumeMounts.name", Compared),
     ("containers.volumeMounts.readOnly", Compared),
     ("containers.volumeMounts.recursiveReadOnly", Refused(PLAIN_MOUNT)),
     ("containers.volumeMounts.subPath", Compared),
     ("containers.volumeMounts.subPathExpr", Compared),
     ("containers.workingDir", Compared),
-    ("dnsConfig.nameservers", Refused("leave it out, so that the pod asks the name servers of the cluster")),
+    ("dnsConfig.nameservers", Compared),
     (
         "dnsConfig.options",
         Free(
             "decides how the pod asks name servers; only letters, digits and . : _ - are allowed, because other characters can add name servers",
         ),
     ),
-    ("dnsConfig.searches", Refused("use full names")),
+    ("dnsConfig.searches", Compared),
     ("dnsPolicy", Free(DNS)),
     ("enableServiceLinks", Free(SERVICES)),
     ("ephemeralContainers", Refused("debug a copy of the pod in a namespace that Assent does not govern")),
     ("evictionResponders", Free(WHEN)),
-    ("hostAliases", Refused("use a Service, so that the cluster resolves the name")),
+    ("hostAliases", Compared),
     ("hostIPC", Compared),
     ("hostNetwork", Compared),
     ("hostPID", Compared),
@@ -228,7 +226,11 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("volumes.configMap.items.user", Free(FILE_MODE)),
     ("volumes.configMap.name", Compared),
     ("volumes.configMap.optional", Free(MAY_BE_MISSING)),
-    ("volumes.csi", Refused(OTHER_VOLUME)),
+    ("volumes.csi.driver", Compared),
+    ("volumes.csi.fsType", Compared),
+    ("volumes.csi.nodePublishSecretRef", Compared),
+    ("volumes.csi.readOnly", Compared),
+    ("volumes.csi.volumeAttributes", Compared),
     ("volumes.downwardAPI.defaultMode", Free(FILE_MODE)),
     ("volumes.downwardAPI.defaultUser", Free(FILE_MODE)),
     ("volumes.downwardAPI.items.fieldRef", Compared),
@@ -237,26 +239,32 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("volumes.downwardAPI.items.resourceFieldRef", Compared),
     ("volumes.downwardAPI.items.user", Free(FILE_MODE)),
     ("volumes.emptyDir", Free("decides the medium and the size of an empty directory")),
-    ("volumes.ephemeral", Refused(OTHER_VOLUME)),
+    ("volumes.ephemeral", Compared),
     ("volumes.fc", Refused(OTHER_VOLUME)),
     ("volumes.flexVolume", Refused(OTHER_VOLUME)),
     ("volumes.flocker", Refused(OTHER_VOLUME)),
     ("volumes.gcePersistentDisk", Refused(OTHER_VOLUME)),
     ("volumes.gitRepo", Refused(OTHER_VOLUME)),
     ("volumes.glusterfs", Refused(OTHER_VOLUME)),
-    ("volumes.hostPath", Refused(OTHER_VOLUME)),
+    ("volumes.hostPath.path", Compared),
+    ("volumes.hostPath.type", Compared),
     ("volumes.image.pullPolicy", Free(PULL)),
     ("volumes.image.reference", Compared),
-    ("volumes.iscsi", Refused(OTHER_VOLUME)),
+    ("volumes.iscsi", Compared),
     ("volumes.name", Compared),
-    ("volumes.nfs", Refused(OTHER_VOLUME)),
+    ("volumes.nfs", Compared),
     ("volumes.persistentVolumeClaim.claimName", Compared),
     ("volumes.persistentVolumeClaim.readOnly", Free(LESS)),
     ("volumes.photonPersistentDisk", Refused(OTHER_VOLUME)),
     ("volumes.portworxVolume", Refused(OTHER_VOLUME)),
     ("volumes.projected.defaultMode", Free(FILE_MODE)),
     ("volumes.projected.defaultUser", Free(FILE_MODE)),
-    ("volumes.projected.sources.clusterTrustBundle", Refused(OTHER_SOURCE)),
+    ("volumes.projected.sources.clusterTrustBundle.labelSelector", Compared),
+    ("volumes.projected.sources.clusterTrustBundle.name", Compared),
+    ("volumes.projected.sources.clusterTrustBundle.optional", Compared),
+    ("volumes.projected.sources.clusterTrustBundle.path", Compared),
+    ("volumes.projected.sources.clusterTrustBundle.signerName", Compared),
+    ("volumes.projected.sources.clusterTrustBundle.user", Refused(NO_OWNER)),
     ("volumes.projected.sources.configMap.items.key", Compared),
     ("volumes.projected.sources.configMap.items.mode", Free(FILE_MODE)),
     ("volumes.projected.sources.configMap.items.path", Compared),
@@ -268,7 +276,14 @@ pub const FIELDS: &[(&str, Class)] = &[
     ("volumes.projected.sources.downwardAPI.items.path", Compared),
     ("volumes.projected.sources.downwardAPI.items.resourceFieldRef", Compared),
     ("volumes.projected.sources.downwardAPI.items.user", Free(FILE_MODE)),
-    ("volumes.projected.sources.podCertificate", Refused(OTHER_SOURCE)),
+    ("volumes.projected.sources.podCertificate.certificateChainPath", Compared),
+    ("volumes.projected.sources.podCertificate.credentialBundlePath", Compared),
+    ("volumes.projected.sources.podCertificate.keyPath", Compared),
+    ("volumes.projected.sources.podCertificate.keyType", Compared),
+    ("volumes.projected.sources.podCertificate.maxExpirationSeconds", Compared),
+    ("volumes.projected.sources.podCertificate.signerName", Compared),
+    ("volumes.projected.sources.podCertificate.user", Refused(NO_OWNER)),
+    ("volumes.projected.sources.podCertificate.userAnnotations", Compared),
     ("volumes.projected.sources.secret.items.key", Compared),
     ("volumes.projected.sources.secret.items.mode", Free(FILE_MODE)),
     ("volumes.projected.sources.secret.items.path", Compared),
@@ -299,6 +314,7 @@ pub const FIELDS: &[(&str, Class)] = &[
 pub const FORMER_FIELDS: &[&str] = &["workloadRef"];
 
 const NO_HOST_PROCESS: &str = "leave it out, because such a container runs programs of its node";
+const NO_OWNER: &str = "leave it out, and set fsGroup in the securityContext of the pod";
 const PLAIN_MOUNT: &str = "leave it out, so that the mount has no special options";
 
 /// Prefixes of refused annotations, with the program that reads them.

@@ -7,7 +7,8 @@
 //!                     one by a person who is not involved
 //! ```
 //!
-//! A hold has no end. Only people lift it.
+//! An incident without a hold holds its versions later, if the level says so: after a tier of the escalation without an
+//! acknowledgement, or after a missed review. A hold has no end. Only people lift it.
 
 use std::{
     borrow::Cow,
@@ -20,12 +21,14 @@ use k8s_openapi::jiff::Timestamp;
 use super::{
     ApprovalObject, ApproverRoles, SubjectDigests, approver_of, decided_at,
     effect::{Authors, is_involved},
+    escalation::Escalation,
+    incident_review,
     roles::assign_roles,
 };
 use crate::{
     api::{
-        Approver, Decision, Digest, IncidentNoteSpec, IncidentSpec, NoteType, Owner, RequiredApproval,
-        ResumedIncident, RiskLevelSpec,
+        Approver, Decision, Digest, IncidentEffect, IncidentNoteSpec, IncidentSpec, NoteType, Owner,
+        RecordReference, RequiredApproval, RiskLevelSpec, Text,
     },
     truncate::shorten,
 };
@@ -50,7 +53,33 @@ pub struct RecordedIncident<'a> {
     /// The notes of the incident.
     pub notes: Vec<RecordedNote<'a>>,
     /// The decisions to resume that name the incident with its digest.
-    pub resumes: Vec<Resume<'a>>,
+    pub resumes: Vec<IncidentDecision<'a>>,
+    /// The reviews that name the incident with its digest.
+    pub reviews: Vec<IncidentDecision<'a>>,
+}
+
+impl RecordedIncident<'_> {
+    /// The time at which people closed the incident. A closing by the opener does not count.
+    pub fn closed_at(&self) -> Option<Timestamp> {
+        self.closings().map(|note| note.at).min()
+    }
+
+    /// The notes that close the incident.
+    pub(super) fn closings(&self) -> impl Iterator<Item = &RecordedNote<'_>> {
+        let by_another = move |note: &&RecordedNote<'_>| note.by.is_some_and(|by| !self.is_opener(by));
+        self.notes.iter().filter(|note| note.type_ == NoteType::Closing).filter(by_another)
+    }
+
+    /// The first acknowledgement or closing.
+    pub fn handled(&self) -> Option<&RecordedNote<'_>> {
+        let acknowledged = |note: &&RecordedNote<'_>| note.type_ == NoteType::Acknowledgement;
+        let acknowledged = self.notes.iter().filter(acknowledged).filter(|note| note.by.is_some());
+        acknowledged.chain(self.closings()).min_by_key(|note| (note.at, note.by))
+    }
+
+    pub(super) fn is_opener(&self, user: &str) -> bool {
+        self.spec.opened_by.as_ref().is_some_and(|person| person.user == user)
+    }
 }
 
 /// The incidents of a namespace, by the name of the system.
@@ -58,8 +87,8 @@ pub struct RecordedIncident<'a> {
 pub struct Incidents<'a>(BTreeMap<&'a str, Vec<RecordedIncident<'a>>>);
 
 impl<'a> Incidents<'a> {
-    /// Joins incidents with their notes, and with the verified decisions to resume. `incidents` are names with
-    /// creation times, contents and digests. `notes` are contents and creation times.
+    /// Joins incidents with their notes, and with the verified decisions to resume and reviews. `incidents` are names
+    /// with creation times, contents and digests. `notes` are contents and creation times.
     pub fn new<A: ApprovalObject + 'a>(
         incidents: impl IntoIterator<Item = ((&'a str, Timestamp), &'a IncidentSpec, Digest)>,
         notes: impl IntoIterator<Item = (&'a IncidentNoteSpec, Timestamp)>,
@@ -67,22 +96,27 @@ impl<'a> Incidents<'a> {
         roles: &'a ApproverRoles,
     ) -> Self {
         let recorded = |((name, at), spec, digest): ((&'a str, Timestamp), &'a IncidentSpec, Digest)| {
-            (name, RecordedIncident { name, at, spec, digest, notes: Vec::new(), resumes: Vec::new() })
+            let (notes, resumes, reviews) = (Vec::new(), Vec::new(), Vec::new());
+            (name, RecordedIncident { name, at, spec, digest, notes, resumes, reviews })
         };
         let mut by_name: BTreeMap<&str, RecordedIncident<'a>> = incidents.into_iter().map(recorded).collect();
         for (note, at) in notes {
             let by = note.by.as_ref().map(|person| &*person.user);
             if let Some(incident) = by_name.get_mut(&*note.incident).filter(|incident| incident.at <= at) {
-                incident.notes.push(RecordedNote { type_: note.type_, by, at });
+                incident.notes.push(RecordedNote { type_: note.type_, by, at, deadlines: &note.deadlines });
             }
         }
         for approval in approvals {
-            let Some((resumed, resume)) = Resume::of(approval, roles) else { continue };
-            let incident = by_name.get_mut(&*resumed.name).filter(|incident| {
-                incident.digest == resumed.digest && *incident.spec.system == *approval.spec().system
+            let Some((named, decision)) = IncidentDecision::of(approval, roles) else { continue };
+            let incident = by_name.get_mut(&*named.name).filter(|incident| {
+                incident.digest == named.digest && *incident.spec.system == *approval.spec().system
             });
-            if let Some(incident) = incident {
-                incident.resumes.push(resume);
+            match incident {
+                Some(incident) if approval.spec().decision == Decision::Resume => {
+                    incident.resumes.push(decision);
+                }
+                Some(incident) => incident.reviews.push(decision),
+                None => {}
             }
         }
         let mut by_system: BTreeMap<&str, Vec<_>> = BTreeMap::new();
@@ -90,6 +124,11 @@ impl<'a> Incidents<'a> {
             by_system.entry(&incident.spec.system).or_default().push(incident);
         }
         Self(by_system)
+    }
+
+    /// The incidents of all systems.
+    pub fn all(&self) -> impl Iterator<Item = &RecordedIncident<'a>> {
+        self.0.values().flatten()
     }
 
     /// The incidents of a system, in the order of their names.
@@ -107,40 +146,43 @@ pub struct RecordedNote<'a> {
     pub by: Option<&'a str>,
     /// The time at which the API server recorded the note.
     pub at: Timestamp,
+    /// The names of the deadlines that the note settles.
+    pub deadlines: &'a [Text],
 }
 
-/// A decision of a person to resume a subject.
+/// A decision of a person to resume a subject, or a review of an incident.
 #[derive(Clone, Debug)]
-pub struct Resume<'a> {
+pub struct IncidentDecision<'a> {
     /// The name of the `Approval`.
     pub name: &'a str,
     /// The person, from the record of the API server or from the signature.
     pub approver: Cow<'a, Approver>,
     /// The role in which the person decided.
     pub role: &'a str,
-    /// The subject that may run again.
+    /// The subject that may run again, or the subject of the review.
     pub subject: &'a Digest,
     /// The time of the decision.
     pub at: Timestamp,
 }
 
-impl<'a> Resume<'a> {
+impl<'a> IncidentDecision<'a> {
     /// The decision in `approval`, with the incident that it names. `None` if it is another decision, or if the person
     /// or the time is not known.
     pub fn of(
         approval: &'a impl ApprovalObject,
         roles: &'a ApproverRoles,
-    ) -> Option<(&'a ResumedIncident, Self)> {
+    ) -> Option<(&'a RecordReference, Self)> {
         let spec = approval.spec();
-        let incident = spec.incident.as_ref().filter(|_| spec.decision == Decision::Resume)?;
-        let resume = Self {
+        let is_about_incident = matches!(spec.decision, Decision::Resume | Decision::Review);
+        let incident = spec.incident.as_ref().filter(|_| is_about_incident)?;
+        let decision = Self {
             name: approval.name()?,
             approver: approver_of(approval, roles).ok()?,
             role: &spec.role,
             subject: &spec.subject_digest,
             at: decided_at(approval)?,
         };
-        Some((incident, resume))
+        Some((incident, decision))
     }
 }
 
@@ -158,7 +200,7 @@ pub enum ResumeEffect {
 }
 
 impl ResumeEffect {
-    /// The stable word for programs, in upper camel case.
+    /// The stable machine-readable reason, in upper camel case.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Counted => "Counted",
@@ -180,12 +222,22 @@ pub struct Hold {
     pub why: String,
     /// The note or decision that must come before the version may run again.
     pub missing: MissingToResume,
+    /// The time from which the incident holds the version. `None` if it holds the version at any time.
+    pub from: Option<Timestamp>,
+}
+
+impl Hold {
+    /// Whether the incident holds the version at `now`.
+    pub fn has_begun(&self, now: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= now)
+    }
 }
 
 impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "held by incident/{}", self.incident)?;
         self.by.iter().try_for_each(|by| write!(f, " of {by}"))?;
+        self.from.iter().try_for_each(|from| write!(f, " since {from}"))?;
         write!(f, ": {}; {}", self.why, self.missing)
     }
 }
@@ -208,6 +260,20 @@ pub enum MissingToResume {
     AnyApproval,
     /// A decision by a person who neither opened the incident nor wrote an action.
     IndependentPerson,
+    /// An acknowledgement. A tier of the escalation holds the version until then.
+    Acknowledgement {
+        /// The role of the tier.
+        role: String,
+    },
+    /// Reviews in a role. The review is overdue.
+    Review {
+        /// The name of the role. `None` if any role may review.
+        role: Option<String>,
+        /// The number of required people.
+        needed: usize,
+        /// The number of people whose reviews count.
+        have: usize,
+    },
 }
 
 impl fmt::Display for MissingToResume {
@@ -224,6 +290,13 @@ impl fmt::Display for MissingToResume {
             Self::IndependentPerson => f.write_str(
                 "awaiting a decision by a person who neither opened the incident nor noted an action",
             ),
+            Self::Acknowledgement { role } => {
+                write!(f, "it escalated to role {role}, and nobody acknowledged it")
+            }
+            Self::Review { role: Some(role), needed, have } => {
+                write!(f, "its review by role {role} is overdue: {have} of {needed} given")
+            }
+            Self::Review { role: None, .. } => f.write_str("its review is overdue, in any role"),
         }
     }
 }
@@ -246,13 +319,15 @@ pub struct HeldSubject<'a> {
 /// The effect of incidents on a version.
 #[derive(Clone, Debug, Default)]
 pub struct HoldJudgement {
-    /// The holds, in the order of the incident names, at most [`HOLDS`]. The other incidents hold the version too, and
-    /// appear after people resumed these.
+    /// The holds, the earliest first, at most [`HOLDS`]. The other incidents hold the version too, and appear after
+    /// people lifted these.
     pub holds: Vec<Hold>,
-    /// The names of the incidents that hold the version, at most [`NAMES`].
-    pub held_by: BTreeSet<String>,
+    /// The names of the incidents that hold the version, at most [`NAMES`], with the time from which they do.
+    pub held_by: BTreeMap<String, Option<Timestamp>>,
     /// The names of the incidents whose hold people lifted, at most [`NAMES`].
     pub lifted: BTreeSet<String>,
+    /// The name of the first incident that concerns the version and that people did not close.
+    pub open: Option<String>,
     /// The effect of each decision to resume this content, by the name of the `Approval`. A decision about an incident
     /// that does not concern the version has no effect.
     pub resumes: BTreeMap<String, ResumeEffect>,
@@ -262,23 +337,45 @@ impl HeldSubject<'_> {
     /// The effect of the incidents on the version.
     pub fn judge<'i>(&self, incidents: impl IntoIterator<Item = &'i RecordedIncident<'i>>) -> HoldJudgement {
         let mut judged = HoldJudgement::default();
+        let mut holds = Vec::new();
         for incident in incidents.into_iter().filter(|incident| self.is_concerned(incident)) {
-            let resumes = incident.resumes.iter().filter(|resume| *resume.subject == self.digests.signed);
-            judged.resumes.extend(resumes.map(|r| (r.name.to_owned(), self.effect(incident, r))));
-            let missing = self.missing(incident);
-            let names = if missing.is_some() { &mut judged.held_by } else { &mut judged.lifted };
-            if names.len() < NAMES {
-                names.insert(incident.name.to_owned());
+            if judged.open.is_none() && incident.closed_at().is_none() {
+                judged.open = Some(incident.name.to_owned());
             }
-            let hold = missing.map(|missing| hold(incident, missing));
-            judged.holds.extend(hold.filter(|_| judged.holds.len() < HOLDS));
+            let at_once = if incident.spec.effect == IncidentEffect::Hold {
+                let resumes = incident.resumes.iter().filter(|resume| *resume.subject == self.digests.signed);
+                judged.resumes.extend(resumes.map(|r| (r.name.to_owned(), self.effect(incident, r))));
+                let missing = self.missing(incident);
+                if missing.is_none() && judged.lifted.len() < NAMES {
+                    judged.lifted.insert(incident.name.to_owned());
+                }
+                missing.map(|missing| (None, missing))
+            } else {
+                None
+            };
+            let hold = at_once.or_else(|| self.later(incident));
+            holds.extend(hold.map(|(from, missing)| (from, incident, missing)));
         }
+        holds.sort_by_key(|(from, incident, _)| (*from, incident.name));
+        judged.held_by =
+            holds.iter().take(NAMES).map(|(from, incident, _)| (incident.name.to_owned(), *from)).collect();
+        holds.truncate(HOLDS);
+        judged.holds =
+            holds.into_iter().map(|(from, incident, missing)| hold(incident, from, missing)).collect();
         judged
     }
 
-    /// Whether the incident holds the version, or held it before people resumed it.
+    /// Whether the incident is about the version.
     fn is_concerned(&self, incident: &RecordedIncident<'_>) -> bool {
-        incident.spec.holds(self.name, |digest| self.digests.contains(digest))
+        incident.spec.concerns(self.name, |digest| self.digests.contains(digest))
+    }
+
+    /// The earliest hold that begins at a later time than the incident: after an escalation, or after a missed review.
+    fn later(&self, incident: &RecordedIncident<'_>) -> Option<(Option<Timestamp>, MissingToResume)> {
+        let escalated = Escalation::of(incident, self.level).and_then(|escalation| escalation.hold());
+        let unreviewed = incident_review::hold(incident, self.level);
+        let (from, missing) = escalated.into_iter().chain(unreviewed).min()?;
+        Some((Some(from), missing))
     }
 
     fn missing(&self, incident: &RecordedIncident<'_>) -> Option<MissingToResume> {
@@ -296,32 +393,20 @@ impl HeldSubject<'_> {
         })
     }
 
-    /// The first role without enough people.
-    fn missing_people(&self, counted: &[&Resume<'_>]) -> Option<MissingToResume> {
+    fn missing_people(&self, counted: &[&IncidentDecision<'_>]) -> Option<MissingToResume> {
         let required = required(self.level);
         if required.is_empty() {
             return counted.is_empty().then_some(MissingToResume::AnyApproval);
         }
-        let mut people: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for resume in counted {
-            people.entry(resume.role).or_default().insert(&resume.approver.user);
-        }
-        let have = assign_roles(required, &people, self.level.separation_of_duties);
-        let mut short = required.iter().zip(have).filter(|(role, have)| *have < role.count as usize);
-        short.next().map(|(role, have)| MissingToResume::Approvals {
-            role: role.role.clone(),
-            needed: role.count as usize,
-            have,
-        })
+        let (role, have) = first_short(required, counted, self.level)?;
+        Some(MissingToResume::Approvals { role: role.role.clone(), needed: role.count as usize, have })
     }
 
     /// The effect of a decision to resume this version.
-    pub fn effect(&self, incident: &RecordedIncident<'_>, resume: &Resume<'_>) -> ResumeEffect {
-        let required = required(self.level);
-        let is_required = required.is_empty() || required.iter().any(|role| role.role == resume.role);
-        if !is_required {
+    pub fn effect(&self, incident: &RecordedIncident<'_>, resume: &IncidentDecision<'_>) -> ResumeEffect {
+        if !requires(required(self.level), resume.role) {
             ResumeEffect::RoleNotRequired
-        } else if noted_at(incident).is_none_or(|noted_at| resume.at <= noted_at) {
+        } else if !is_after_notes(incident, resume) {
             ResumeEffect::BeforeNotes
         } else if self.level.separation_of_duties && is_involved(self.owners, self.authors, &resume.approver)
         {
@@ -332,16 +417,41 @@ impl HeldSubject<'_> {
     }
 }
 
-fn hold(incident: &RecordedIncident<'_>, missing: MissingToResume) -> Hold {
+/// The first role without enough people, and the number of its people.
+pub(super) fn first_short<'r>(
+    required: &'r [RequiredApproval],
+    counted: &[&IncidentDecision<'_>],
+    level: &RiskLevelSpec,
+) -> Option<(&'r RequiredApproval, usize)> {
+    let mut people: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for decision in counted {
+        people.entry(decision.role).or_default().insert(&decision.approver.user);
+    }
+    let have = assign_roles(required, &people, level.separation_of_duties);
+    required.iter().zip(have).find(|(role, have)| *have < role.count as usize)
+}
+
+/// Whether the role is one of `required`. Without required roles, every role is.
+pub(super) fn requires(required: &[RequiredApproval], role: &str) -> bool {
+    required.is_empty() || required.iter().any(|required| required.role == role)
+}
+
+/// Whether the decision came after a root cause, an action and a verification were noted.
+pub(super) fn is_after_notes(incident: &RecordedIncident<'_>, resume: &IncidentDecision<'_>) -> bool {
+    noted_at(incident).is_some_and(|noted_at| resume.at > noted_at)
+}
+
+fn hold(incident: &RecordedIncident<'_>, from: Option<Timestamp>, missing: MissingToResume) -> Hold {
     Hold {
         incident: incident.name.to_owned(),
         by: incident.spec.opened_by.as_ref().map(|person| person.user.clone()),
         why: in_one_line(&incident.spec.description),
         missing,
+        from,
     }
 }
 
-/// The roles that must resume a held version: `incidents.resume` of the level, or its approvals.
+/// The roles that must resume a held version: `incidents.resume` of the level. If it is empty, `approvals` of the level.
 pub fn required(level: &RiskLevelSpec) -> &[RequiredApproval] {
     match &level.incidents {
         Some(rules) if !rules.resume.is_empty() => &rules.resume,
@@ -363,11 +473,10 @@ fn in_one_line(description: &str) -> String {
 
 /// Whether the person neither opened the incident nor noted an action before the decision. An action that the person
 /// notes later does not take the decision back.
-fn is_independent(incident: &RecordedIncident<'_>, resume: &Resume<'_>) -> bool {
+fn is_independent(incident: &RecordedIncident<'_>, resume: &IncidentDecision<'_>) -> bool {
     let user = &*resume.approver.user;
-    let opened = incident.spec.opened_by.as_ref().is_some_and(|person| person.user == user);
     let acted = |note: &RecordedNote<'_>| {
         note.type_ == NoteType::Action && note.by == Some(user) && note.at <= resume.at
     };
-    !opened && !incident.notes.iter().any(acted)
+    !incident.is_opener(user) && !incident.notes.iter().any(acted)
 }

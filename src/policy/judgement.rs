@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    ApprovalEffect, Authors, Elsewhere, Hold, Reason, RecordedAssessment, RecordedDecision,
-    SignedCertifications, UnmetRequirement,
+    ApprovalEffect, Authors, Elsewhere, Hold, OverrideFacts, Reason, RecordedAssessment, RecordedDecision,
+    SignedCertifications, UnmetRequirement, Waived,
     assessments::{Finding, Selected, select},
     certifications,
     effect::{Record, end, whole_seconds},
@@ -14,7 +14,8 @@ use super::{
     roles::assign_roles,
 };
 use crate::api::{
-    AISystemSpec, Decision, Evidence, ImagePolicy, ModelVersionSpec, RequiredApproval, RiskLevelSpec, Runtime,
+    AISystemSpec, Decision, Evidence, ImagePolicy, ModelVersionSpec, RequiredApproval, RiskLevelSpec,
+    Runtime, WaiverType,
 };
 
 /// All inputs of a verdict on one model version, except the time.
@@ -38,8 +39,10 @@ pub struct Facts<'a> {
     pub unmet: Vec<UnmetRequirement>,
     /// The certifications of the system that a person signed.
     pub certified: SignedCertifications,
-    /// The incidents that hold the version. A hold does not depend on the time.
+    /// The incidents that hold the version, or will hold it from a known time.
     pub holds: Vec<Hold>,
+    /// The overrides of the version, and the reviews of overrides that nobody has done.
+    pub overrides: OverrideFacts,
 }
 
 impl Facts<'_> {
@@ -80,18 +83,20 @@ impl Verdict {
 pub struct Judgement<'a> {
     /// Whether the version may run.
     pub verdict: Verdict,
+    /// The requirements that are not met, and that an override waives. The verdict does not contain them.
+    pub waived: Vec<Waived>,
     /// The earliest time at which the verdict changes, if no fact changes. `None` if it never changes.
     pub not_after: Option<Timestamp>,
     /// The effect of each decision, by the name of its `Approval`.
     pub effects: BTreeMap<&'a str, ApprovalEffect>,
-    /// The earliest time at which the verdict or the effect of a decision changes.
+    /// The earliest time at which the verdict, a waiver or the effect of a decision changes.
     pub revisit: Option<Timestamp>,
     /// The state of each assessment that the level requires, in the order of the level.
     pub findings: Vec<Finding<'a>>,
 }
 
-/// The verdict, and the effect of each decision in the order of the facts.
-type Outcome = (Verdict, Vec<ApprovalEffect>);
+/// The verdict, the waived reasons, and the effect of each decision in the order of the facts.
+type Outcome = (Verdict, Vec<Waived>, Vec<ApprovalEffect>);
 
 /// Judges `facts` at `now`.
 pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
@@ -99,25 +104,27 @@ pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
     let record = facts.level.map(|level| Record::new(&facts.statements, level, owners, facts.authors));
     let selected = facts.selected();
     let at = |instant| outcome(facts, record.as_ref(), &selected, instant);
-    let (verdict, effects) = at(now);
+    let (verdict, waived, effects) = at(now);
     let findings: Vec<_> = selected.iter().map(|selected| selected.at(now)).collect();
     let ends = findings.iter().filter_map(Finding::end);
     let later: BTreeSet<_> =
         instants(facts).into_iter().chain(ends).filter(|instant| *instant > now).collect();
     let later: Vec<_> = later.into_iter().collect();
-    // With constant facts, approvals, results and certifications only end, and none becomes valid again. So an outcome
-    // never returns, and a binary search finds the first time at which the outcome changes.
+    // With constant facts, approvals, results, certifications and overrides only end, and none becomes valid again. Holds
+    // only begin. So an outcome never returns, and a binary search finds the first time at which the outcome changes.
     let first_not = |same: &dyn Fn(&Outcome) -> bool| {
         later.get(later.partition_point(|instant| same(&at(*instant)))).copied()
     };
-    let not_after = first_not(&|(then, _)| *then == verdict);
-    let revisit = first_not(&|(then, effects_then)| *then == verdict && *effects_then == effects);
+    let not_after = first_not(&|(then, ..)| *then == verdict);
+    let revisit = first_not(&|(then, waived_then, effects_then)| {
+        *then == verdict && *waived_then == waived && *effects_then == effects
+    });
     let effects = facts.statements.iter().map(|s| s.name).zip(effects).collect();
-    Judgement { verdict, not_after, effects, revisit, findings }
+    Judgement { verdict, waived, not_after, effects, revisit, findings }
 }
 
-/// The times at which the verdict can change, except for the ends of results: the ends of approvals, certifications and
-/// hosted models, the times at which reviews become overdue, and the decommission date.
+/// The times at which the verdict can change, except for the ends of results: the ends of approvals, certifications,
+/// hosted models and overrides, the times at which reviews become overdue or holds begin, and the decommission date.
 fn instants(facts: &Facts<'_>) -> BTreeSet<Timestamp> {
     let approvals =
         facts.level.into_iter().flat_map(|level| facts.statements.iter().filter_map(move |s| end(s, level)));
@@ -128,7 +135,9 @@ fn instants(facts: &Facts<'_>) -> BTreeSet<Timestamp> {
     let certifications = facts.system.into_iter().flat_map(certifications::end_times);
     let certifications = certifications.chain(facts.certified.end_times());
     let reviews = facts.system.zip(facts.level).into_iter().flat_map(|(s, l)| reviews::due_times(s, l));
-    approvals.chain(dates).chain(certifications).chain(reviews).collect()
+    let holds = facts.holds.iter().filter_map(|hold| hold.from);
+    let instants = approvals.chain(dates).chain(certifications).chain(reviews).chain(holds);
+    instants.chain(facts.overrides.instants()).collect()
 }
 
 fn outcome(
@@ -140,25 +149,33 @@ fn outcome(
     let effects: Vec<_> = record.into_iter().flat_map(|record| record.effects(now)).collect();
     let mut reasons = undefined(facts);
     reasons.extend(facts.system.and_then(|system| retired(system, now)));
-    reasons.extend(facts.holds.iter().cloned().map(Reason::Held));
+    let holds = facts.holds.iter().filter(|hold| hold.has_begun(now));
+    reasons.extend(holds.cloned().map(Reason::Held));
+    reasons.extend(facts.overrides.reasons(now));
+    let mut waived = Vec::new();
     if let (Some(system), Some(level), Some(record)) = (facts.system, facts.level, record) {
         reasons.extend(level.prohibited.then(|| Reason::Prohibited { level: system.risk_level.clone() }));
         let by_digest = level.images == ImagePolicy::Digest;
         let by_tag = unpinned(&facts.version.runtime).filter(|_| by_digest);
         reasons.extend(by_tag.map(|image| Reason::ImageNotPinned { image: image.to_owned() }));
+        reasons.extend(forbidden_volumes(&facts.version.runtime, level));
         reasons.extend(undocumented(facts, system, level, now));
         reasons.extend(facts.unmet.iter().cloned().map(Reason::RequirementNotMet));
         reasons.extend(hosted_models::reasons(system, (level, &facts.certified), now));
         reasons.extend(reviews::reasons(system, level, now));
         reasons.extend(selected.iter().filter_map(|selected| selected.at(now).reason()));
-        let missing = missing_approvals(level, &effects);
+        let missing = missing_approvals(level, &level.approvals, &effects);
         reasons.extend(decisions(facts.name, record, &effects, &missing));
-        reasons.extend(missing);
+        let remaining = remaining_approvals(facts, level, &effects, now);
+        waived = facts.overrides.waived_approvals(&missing, &remaining, now);
+        waived.extend(facts.overrides.waive(&mut reasons, now));
+        reasons.extend(remaining);
+        waived.sort();
     }
     reasons.sort();
     reasons.dedup();
     let verdict = if reasons.is_empty() { Verdict::Cleared } else { Verdict::Withheld(reasons) };
-    (verdict, effects.into_iter().map(|(_, effect)| effect).collect())
+    (verdict, waived, effects.into_iter().map(|(_, effect)| effect).collect())
 }
 
 /// The reason for a system or a level that does not exist.
@@ -217,6 +234,14 @@ pub fn unpinned(runtime: &Runtime) -> impl Iterator<Item = &str> {
     runtime.images().filter(|image| !is_pinned(image))
 }
 
+/// A reason for each volume of a kind that the level forbids.
+fn forbidden_volumes(runtime: &Runtime, level: &RiskLevelSpec) -> impl Iterator<Item = Reason> {
+    runtime.volumes.iter().flat_map(|volume| {
+        let kinds = volume.kinds().filter(|kind| level.forbidden_volumes.contains(kind));
+        kinds.map(|kind| Reason::VolumeForbidden { volume: volume.name.to_string(), kind })
+    })
+}
+
 /// Whether an image reference ends in a SHA-256 digest.
 fn is_pinned(image: &str) -> bool {
     image
@@ -258,8 +283,23 @@ fn states(version: &ModelVersionSpec, evidence: Evidence) -> bool {
     }
 }
 
+/// The required roles that no override waives and that have too few approvals. A person who fills a waived role can fill
+/// another role instead.
+fn remaining_approvals(
+    facts: &Facts<'_>,
+    level: &RiskLevelSpec,
+    effects: &[(&RecordedDecision<'_>, ApprovalEffect)],
+    now: Timestamp,
+) -> Vec<Reason> {
+    let is_waived = |role: &str| facts.overrides.waiving(WaiverType::Approval, role, now).is_some();
+    let required = level.approvals.iter().filter(|required| !is_waived(&required.role));
+    missing_approvals(level, &required.cloned().collect::<Vec<_>>(), effects)
+}
+
+/// The roles of `required` without enough approvals.
 fn missing_approvals(
     level: &RiskLevelSpec,
+    required: &[RequiredApproval],
     effects: &[(&RecordedDecision<'_>, ApprovalEffect)],
 ) -> Vec<Reason> {
     let by = |role: &str, wanted: ApprovalEffect| -> BTreeSet<&str> {
@@ -269,11 +309,11 @@ fn missing_approvals(
         of_role.map(|(s, _)| s.approver.user.as_str()).collect()
     };
     let approvers: BTreeMap<_, _> =
-        level.approvals.iter().map(|r| (r.role.as_str(), by(&r.role, ApprovalEffect::Counted))).collect();
-    let have = assign_roles(&level.approvals, &approvers, level.separation_of_duties);
-    let short = level.approvals.iter().zip(have).filter(|(required, have)| *have < required.count as usize);
-    let reason = |(required, have): (&RequiredApproval, usize)| {
-        let (role, needed) = (required.role.clone(), required.count as usize);
+        required.iter().map(|r| (r.role.as_str(), by(&r.role, ApprovalEffect::Counted))).collect();
+    let have = assign_roles(required, &approvers, level.separation_of_duties);
+    let short = required.iter().zip(have).filter(|(required, have)| *have < required.count as usize);
+    let reason = |(short, have): (&RequiredApproval, usize)| {
+        let (role, needed) = (short.role.clone(), short.count as usize);
         // If a person has another approval that counts, the end of an earlier approval does not matter.
         let counted = by(&role, ApprovalEffect::Counted);
         let ended = effects.iter().filter(|(s, effect)| {
@@ -290,7 +330,7 @@ fn missing_approvals(
         // Whether the user also has a valid approval in another role. If one person fills only one role, it is
         // possible that the user fills the other role instead of this role.
         let elsewhere = |user: &&str| {
-            let mut others = level.approvals.iter().filter(|other| other.role != role);
+            let mut others = required.iter().filter(|other| other.role != role);
             others.any(|other| approvers.get(other.role.as_str()).is_some_and(|people| people.contains(user)))
         };
         let in_several_roles = counted.iter().filter(|user| counted.len() > have && elsewhere(user));

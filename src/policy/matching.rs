@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1 as core;
 
 use super::{
-    convert::{field, is_set, resource, texts},
+    convert::{field, is_set, non_empty, resource, texts},
     fields::is_refused_annotation,
     hooks::hooks,
     unmatchable::{Unmatchable, refuse, refuse_of},
@@ -24,7 +24,8 @@ use super::{
     without_trusted,
 };
 use crate::api::{
-    Container, EnvFrom, EnvVar, EnvVarSource, KeyRef, MayVary, Runtime, SourceRef, Text, Trusted, VolumeMount,
+    Container, DnsConfig, EnvFrom, EnvVar, EnvVarSource, HostAlias, ImageVolume, KeyRef, MayVary, Runtime,
+    SourceRef, Text, Trusted, Volume, VolumeDevice, VolumeMount,
 };
 
 /// The default path of the termination message of a container.
@@ -36,7 +37,9 @@ pub fn matches(approved: &Runtime, trusted: &Trusted, pod: &Runtime) -> bool {
     same_set(&approved.containers, &pod.containers, |c| &c.name, container_matches)
         && approved.init_containers.len() == pod.init_containers.len()
         && approved.init_containers.iter().zip(&pod.init_containers).all(|(a, p)| container_matches(a, p))
-        && same_set(&approved.volumes, &pod.volumes, |v| &v.name, |a, p| a == p)
+        && same_set(&approved.volumes, &pod.volumes, |v| &v.name, volume_matches)
+        && approved.host_aliases == pod.host_aliases
+        && approved.dns_config == pod.dns_config
         && approved.host_network == pod.host_network
         && approved.host_pid == pod.host_pid
         && approved.host_ipc == pod.host_ipc
@@ -47,6 +50,28 @@ fn same_set<T>(approved: &[T], pod: &[T], name: fn(&T) -> &str, same: fn(&T, &T)
     approved.len() == pod.len()
         && approved.iter().all(|a| pod.iter().any(|p| name(p) == name(a) && same(a, p)))
         && pod.iter().all(|p| approved.iter().any(|a| name(p) == name(a) && same(a, p)))
+}
+
+/// Whether two references name the same image: as text, or by digest in one repository. A container runtime ignores the
+/// tag beside a digest.
+fn image_matches(approved: &str, pod: &str) -> bool {
+    approved == pod || without_tag(approved).is_some_and(|approved| Some(approved) == without_tag(pod))
+}
+
+/// The repository and the digest of an image. `None` if the image has no digest.
+fn without_tag(image: &str) -> Option<(&str, &str)> {
+    let (name, digest) = image.rsplit_once('@')?;
+    let tag = name.rfind(':').filter(|colon| !name[*colon..].contains('/'));
+    Some((tag.map_or(name, |colon| &name[..colon]), digest))
+}
+
+pub(super) fn volume_matches(approved: &Volume, pod: &Volume) -> bool {
+    match (&approved.image, &pod.image) {
+        (Some(ImageVolume { reference: approved_image }), Some(ImageVolume { reference })) => {
+            approved.name == pod.name && image_matches(approved_image, reference)
+        }
+        _ => approved == pod,
+    }
 }
 
 pub(super) fn container_matches(approved: &Container, pod: &Container) -> bool {
@@ -60,13 +85,14 @@ pub(super) fn container_matches(approved: &Container, pod: &Container) -> bool {
         env,
         env_from,
         volume_mounts,
+        volume_devices,
         exec,
         http,
         may_vary: MayVary { env: varying },
     } = approved;
     let pod_env = pod.env.iter().filter(|e| !varying.contains(&e.name));
     *name == pod.name
-        && *image == pod.image
+        && image_matches(image, &pod.image)
         && *command == pod.command
         && *args == pod.args
         && *working_dir == pod.working_dir
@@ -74,6 +100,7 @@ pub(super) fn container_matches(approved: &Container, pod: &Container) -> bool {
         && env.iter().eq(pod_env)
         && *env_from == pod.env_from
         && *volume_mounts == pod.volume_mounts
+        && *volume_devices == pod.volume_devices
         && *exec == pod.exec
         && *http == pod.http
 }
@@ -136,7 +163,6 @@ pub fn runtime_of_pod(
         tolerations: _,
         topology_spread_constraints: _,
     } = pod;
-    refuse(host_aliases.iter().flatten().next().is_some(), "hostAliases", "hostAliases")?;
     refuse(is_set(hostname_override.as_ref()), "hostnameOverride", "hostnameOverride")?;
     refuse(
         ephemeral_containers.iter().flatten().next().is_some(),
@@ -145,12 +171,13 @@ pub fn runtime_of_pod(
     )?;
     let windows = security_context.as_ref().and_then(|context| context.windows_options.as_ref());
     refuse(is_host_process(windows), "securityContext.windowsOptions.hostProcess", "hostProcess")?;
-    dns_config.as_ref().map_or(Ok(()), dns)?;
     let volumes = volumes.iter().flatten().filter(|v| !is_token(v));
     Ok(Runtime {
         containers: containers.iter().map(container).collect::<Result<_, _>>()?,
         init_containers: init_containers.iter().flatten().map(container).collect::<Result<_, _>>()?,
         volumes: volumes.map(volume).collect::<Result<_, _>>()?,
+        host_aliases: host_aliases.iter().flatten().map(host_alias).collect(),
+        dns_config: dns_config.as_ref().map(dns).transpose()?.unwrap_or_default(),
         host_network: host_network.unwrap_or_default(),
         host_pid: host_pid.unwrap_or_default(),
         host_ipc: host_ipc.unwrap_or_default(),
@@ -162,25 +189,27 @@ fn is_host_process(options: Option<&core::WindowsSecurityContextOptions>) -> boo
     options.and_then(|options| options.host_process).unwrap_or_default()
 }
 
-/// Refuses name servers, search domains, and options with special characters.
+fn host_alias(pod: &core::HostAlias) -> HostAlias {
+    let core::HostAlias { hostnames, ip } = pod;
+    HostAlias { ip: ip.as_str().into(), hostnames: texts(hostnames.as_ref()) }
+}
+
+/// The name servers and search domains. Refuses options with special characters.
 ///
 /// A special character in an option can add a name server. Options and name servers are in the same file, and the API
 /// server accepts any text as an option.
-fn dns(config: &core::PodDNSConfig) -> Result<(), Unmatchable> {
+fn dns(config: &core::PodDNSConfig) -> Result<DnsConfig, Unmatchable> {
     let core::PodDNSConfig { nameservers, searches, options } = config;
     let is_word = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || ".:_-".contains(c));
     let is_special = |option: &core::PodDNSConfigOption| {
         [&option.name, &option.value].into_iter().flatten().any(|text| !is_word(text))
     };
-    let nameservers = nameservers.iter().flatten().next().is_some();
-    refuse(nameservers, "dnsConfig.nameservers", "dnsConfig.nameservers")?;
-    refuse(searches.iter().flatten().next().is_some(), "dnsConfig.searches", "dnsConfig.searches")?;
-    let special = options.iter().flatten().any(is_special);
     refuse(
-        special,
+        options.iter().flatten().any(is_special),
         "dnsConfig.options",
         "an option of dnsConfig with characters other than letters, digits and . : _ -",
-    )
+    )?;
+    Ok(DnsConfig { nameservers: texts(nameservers.as_ref()), searches: texts(searches.as_ref()) })
 }
 
 fn container(pod: &core::Container) -> Result<Container, Unmatchable> {
@@ -212,7 +241,6 @@ fn container(pod: &core::Container) -> Result<Container, Unmatchable> {
         tty: _,
     } = pod;
     let this = format_args!("container {name}");
-    refuse_of(volume_devices.iter().flatten().next().is_some(), "containers.volumeDevices", this)?;
     let path = termination_message_path.as_deref().unwrap_or_default();
     let moved = !path.is_empty() && path != TERMINATION_LOG;
     refuse_of(moved, "containers.terminationMessagePath", this)?;
@@ -225,11 +253,12 @@ fn container(pod: &core::Container) -> Result<Container, Unmatchable> {
         image: image.as_deref().unwrap_or_default().into(),
         command: texts(command.as_ref()),
         args: texts(args.as_ref()),
-        working_dir: working_dir.as_deref().map(Text::from),
+        working_dir: non_empty(working_dir.as_ref()),
         restart_policy: restart_policy.as_deref().map(Text::from),
         env: env.iter().flatten().map(env_var).collect(),
         env_from: env_from.iter().flatten().map(env_from_source).collect(),
         volume_mounts: mounts.map(volume_mount).collect::<Result<_, _>>()?,
+        volume_devices: volume_devices.iter().flatten().map(volume_device).collect(),
         exec,
         http,
         may_vary: MayVary::default(),
@@ -239,7 +268,7 @@ fn container(pod: &core::Container) -> Result<Container, Unmatchable> {
 fn env_var(pod: &core::EnvVar) -> EnvVar {
     EnvVar {
         name: pod.name.as_str().into(),
-        value: pod.value.as_deref().filter(|v| !v.is_empty()).map(Text::from),
+        value: non_empty(pod.value.as_ref()),
         value_from: pod.value_from.as_ref().map(|source| Box::new(env_var_source(source))),
     }
 }
@@ -273,7 +302,7 @@ fn env_var_source(source: &core::EnvVarSource) -> EnvVarSource {
 fn env_from_source(pod: &core::EnvFromSource) -> EnvFrom {
     let core::EnvFromSource { config_map_ref, prefix, secret_ref } = pod;
     EnvFrom {
-        prefix: prefix.as_deref().filter(|p| !p.is_empty()).map(Text::from),
+        prefix: non_empty(prefix.as_ref()),
         config_map_ref: config_map_ref
             .as_ref()
             .map(|r| SourceRef { name: r.name.as_str().into(), optional: r.optional }),
@@ -296,13 +325,18 @@ fn volume_mount(pod: &core::VolumeMount) -> Result<VolumeMount, Unmatchable> {
     } = pod;
     let this = format_args!("the mount at {mount_path}");
     refuse_of(bind_mount_options.is_some(), "containers.volumeMounts.bindMountOptions", this)?;
-    refuse_of(mount_propagation.is_some(), "containers.volumeMounts.mountPropagation", this)?;
     refuse_of(recursive_read_only.is_some(), "containers.volumeMounts.recursiveReadOnly", this)?;
     Ok(VolumeMount {
         name: name.as_str().into(),
         mount_path: mount_path.as_str().into(),
-        sub_path: sub_path.as_deref().map(Text::from),
-        sub_path_expr: sub_path_expr.as_deref().map(Text::from),
+        sub_path: non_empty(sub_path.as_ref()),
+        sub_path_expr: non_empty(sub_path_expr.as_ref()),
         read_only: read_only.unwrap_or_default(),
+        mount_propagation: mount_propagation.as_deref().map(Text::from),
     })
+}
+
+fn volume_device(pod: &core::VolumeDevice) -> VolumeDevice {
+    let core::VolumeDevice { device_path, name } = pod;
+    VolumeDevice { name: name.as_str().into(), device_path: device_path.as_str().into() }
 }

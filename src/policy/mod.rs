@@ -7,7 +7,8 @@
 //!  Version   │            ▲     └─► effects the effect of each Approval, with the reason
 //!  Approvals ┤            now
 //!  Assessments ┤
-//!  Incidents ┘
+//!  Incidents │
+//!  Overrides ┘
 //!
 //!  Pod ── runtime_of_pod ── without_trusted ── matches ── Runtime of a cleared version
 //! ```
@@ -25,12 +26,15 @@ mod cluster_objects;
 mod convert;
 mod deadlines;
 mod effect;
+mod escalation;
 mod fields;
 mod hooks;
 mod hosted_models;
+mod incident_review;
 mod incidents;
 mod judgement;
 mod matching;
+mod overrides;
 mod reason;
 mod requirements;
 mod result_effect;
@@ -42,6 +46,7 @@ mod subject;
 mod suspension;
 mod trusted;
 mod unmatchable;
+mod volume_sources;
 mod volumes;
 
 pub use accelerators::{Accelerators, NO_DEVICE, NotASign, Sign};
@@ -57,16 +62,22 @@ pub use cluster_objects::{
 };
 pub use deadlines::{Deadline, deadlines};
 pub use effect::{ApprovalEffect, Authors, RecordedDecision, end};
+pub use escalation::{Escalation, Tier};
 pub use fields::{
     ANNOTATIONS, Class, FIELDS, FORMER_FIELDS, HARMLESS_ANNOTATIONS, free_fields, is_refused_annotation,
 };
 pub use hosted_models::undeclared;
+pub use incident_review::{DueReview, ReviewEffect, due_review, required_to_review, review_effect};
 pub use incidents::{
-    HeldSubject, Hold, HoldJudgement, Incidents, MissingToResume, NAMES as INCIDENT_NAMES, RecordedIncident,
-    ResumeEffect, required as required_to_resume,
+    HeldSubject, Hold, HoldJudgement, IncidentDecision, Incidents, MissingToResume, NAMES as INCIDENT_NAMES,
+    RecordedIncident, RecordedNote, ResumeEffect, required as required_to_resume,
 };
 pub use judgement::{Facts, Judgement, Verdict, decommission_time, judge, unpinned};
 pub use matching::{matches, runtime_of_pod};
+pub use overrides::{
+    GrantState, MissedReview, MissingGrant, NoEffect, NoReview, OverrideDecision, OverrideFacts,
+    OverrideState, Overrides, RecordedOverride, Review, SystemOverrides, Waived, Waiving, waiver_of,
+};
 pub use reason::{Elsewhere, Reason};
 pub use requirements::{RequirementFacts, RequirementResults, Requirements, UnmetCause, UnmetRequirement};
 pub use result_effect::{CitedResult, Comparison, Inconclusive, Measured, ResultEffect};

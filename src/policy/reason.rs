@@ -6,10 +6,10 @@ use std::fmt;
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    Capacity, CitedResult, Comparison, Hold, Inconclusive, MissingToResume, OverdueReview, RecordedDecision,
-    UnmetCause, UnmetRequirement,
+    Capacity, CitedResult, Comparison, Hold, Inconclusive, MissedReview, MissingToResume, OverdueReview,
+    RecordedDecision, UnmetCause, UnmetRequirement,
 };
-use crate::api::{Evidence, RiskRating};
+use crate::api::{Evidence, RiskRating, VolumeKind};
 
 /// A decision that names another version with the same content.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,10 +86,19 @@ pub enum Reason {
     },
     /// An incident holds the version.
     Held(Hold),
+    /// Nobody reviewed an override in time.
+    OverrideNotReviewed(MissedReview),
     /// The level requires digests, and the version names an image by tag.
     ImageNotPinned {
         /// The reference of the image.
         image: String,
+    },
+    /// The level forbids the kind of a volume of the version.
+    VolumeForbidden {
+        /// The name of the volume.
+        volume: String,
+        /// The forbidden kind.
+        kind: VolumeKind,
     },
     /// A signed result does not meet the threshold of the level.
     AssessmentFailed {
@@ -218,7 +227,7 @@ impl Reason {
         matches!(self, Self::AwaitingApproval { .. } | Self::ApprovalExpired { .. })
     }
 
-    /// The stable word for programs, in upper camel case.
+    /// The stable machine-readable reason, in upper camel case.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::SystemNotFound { .. } => "SystemNotFound",
@@ -228,7 +237,9 @@ impl Reason {
             Self::Revoked { .. } => "Revoked",
             Self::Rejected { .. } => "Rejected",
             Self::Held(_) => "Held",
+            Self::OverrideNotReviewed(_) => "OverrideNotReviewed",
             Self::ImageNotPinned { .. } => "ImageNotPinned",
+            Self::VolumeForbidden { .. } => "VolumeForbidden",
             Self::RequirementNotMet(UnmetRequirement { cause: UnmetCause::Invalid(_), .. }) => {
                 "RequirementInvalid"
             }
@@ -260,7 +271,9 @@ impl Reason {
                 | Self::Revoked { .. }
                 | Self::Rejected { .. }
                 | Self::Held(_)
+                | Self::OverrideNotReviewed(_)
                 | Self::ImageNotPinned { .. }
+                | Self::VolumeForbidden { .. }
                 | Self::EvidenceMissing { .. }
                 | Self::RequirementNotMet(_)
                 | Self::AssessmentFailed { .. }
@@ -302,6 +315,13 @@ impl Reason {
                     "note it: kubectl assent incident note {incident} --type {next} --text TEXT -n {namespace}"
                 )
             }
+            Self::Held(Hold { incident, missing: MissingToResume::Acknowledgement { .. }, .. }) => {
+                format!("acknowledge it: kubectl assent incident acknowledge {incident} -n {namespace}")
+            }
+            Self::Held(Hold { incident, missing: MissingToResume::Review { role, .. }, .. }) => {
+                let role = role.as_ref().map(|role| format!(" --role {role}")).unwrap_or_default();
+                format!("review it: kubectl assent incident review {incident}{role} -n {namespace}")
+            }
             Self::Held(Hold { incident, missing, .. }) => {
                 let role = match missing {
                     MissingToResume::Approvals { role, .. } => format!(" --role {role}"),
@@ -309,8 +329,15 @@ impl Reason {
                 };
                 command("resume", &format!(" --incident {incident}{role}"))
             }
+            Self::OverrideNotReviewed(missed) => format!(
+                "another person than the requester and the granters reviews it: kubectl assent override review {} -n {namespace}",
+                missed.name
+            ),
             Self::ImageNotPinned { image } => {
                 format!("create a new ModelVersion that names {image} by digest (…@sha256:…)")
+            }
+            Self::VolumeForbidden { volume, .. } => {
+                format!("create a new ModelVersion with another kind of volume {volume}")
             }
             Self::RequirementNotMet(UnmetRequirement { cause: UnmetCause::Invalid(_), .. }) => {
                 "governance corrects the expression: kubectl get risklevels".to_owned()
@@ -378,7 +405,13 @@ impl fmt::Display for Reason {
                 why.iter().try_for_each(|why| write!(f, ": {why}"))
             }
             Self::Held(hold) => hold.fmt(f),
+            Self::OverrideNotReviewed(missed) => {
+                write!(f, "the review of override/{} is missed: it was due at {}", missed.name, missed.due)
+            }
             Self::ImageNotPinned { image } => write!(f, "image {image} is not pinned by digest"),
+            Self::VolumeForbidden { volume, kind } => {
+                write!(f, "volume {volume} is of kind {kind}, which the risk level forbids")
+            }
             Self::AssessmentFailed { requirement, result, needed } => {
                 write!(f, "requirement {requirement} is not met: {result}, {needed} is required")
             }

@@ -2,7 +2,7 @@
 //! decision.
 //!
 //! ```text
-//!  Approval ── namespace, system, version, digest, decision, role, reason, end, time, assessments ──► canonical JSON
+//!  Approval ── namespace, system, version, digest, decision, role, reason, end, time, records ──► canonical JSON
 //!     └─ signature ── by a key of the ApproverRole, valid at the creation of the object ──► Approver
 //! ```
 //!
@@ -96,7 +96,7 @@ impl fmt::Display for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Decision => {
-                "namespace, system, version, digest, decision, role, assessments, incident, reason, notAfter or signedAt"
+                "namespace, system, version, digest, decision, role, assessments, incident, override, outcome, reason, notAfter or signedAt"
             }
             Self::Certification => "provider, name, notAfter, uri, digest, role or signedAt",
         })
@@ -117,13 +117,18 @@ pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
         "notAfter": spec.not_after,
         "signedAt": signature.signed_at,
     });
-    // A decision without assessments and incident has the same text as in earlier releases, so its signature stays
-    // valid.
+    // A decision without these fields has the same text as in earlier releases, so its signature stays valid.
     if !spec.assessments.is_empty() {
         text["assessments"] = json!(spec.assessments);
     }
     if let Some(incident) = &spec.incident {
         text["incident"] = json!(incident);
+    }
+    if let Some(granted) = &spec.override_ {
+        text["override"] = json!(granted);
+    }
+    if let Some(outcome) = &spec.outcome {
+        text["outcome"] = json!(outcome);
     }
     serde_jcs::to_vec(&text).ok()
 }

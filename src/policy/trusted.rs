@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 
-use super::matching::container_matches;
+use super::matching::{container_matches, volume_matches};
 use crate::api::{Container, Runtime, Text, Trusted, TrustedContainer, TrustedImages, Volume};
 
 /// The runtime `pod` without its trusted additions. A part stays if the runtime `approved` has a part of the same name.
@@ -28,7 +28,8 @@ pub fn without_trusted<'a>(approved: &Runtime, trusted: &Trusted, pod: &'a Runti
         kept.collect()
     };
     let volume_remains = |volume: &&Volume| {
-        approved.volumes.iter().any(|a| a.name == volume.name) || !trusted.volumes.contains(volume)
+        approved.volumes.iter().any(|a| a.name == volume.name)
+            || !trusted.volumes.iter().any(|t| volume_matches(t, volume))
     };
     Cow::Owned(Runtime {
         containers: remaining(&approved.containers, &trusted.containers, &pod.containers),

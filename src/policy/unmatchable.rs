@@ -11,8 +11,15 @@ use super::fields::instead_of;
 pub struct Unmatchable(pub(super) Box<str>);
 
 impl Unmatchable {
-    /// The error for a pod that sets a refused field. `what` describes the field in the message. `field` is its path in
-    /// `fields`.
+    /// The error for a `part` of a pod whose kind this release does not know. A later Kubernetes version may add kinds.
+    pub(super) fn unknown(part: impl fmt::Display) -> Self {
+        Self(format!(
+            "the kind of {part} is unknown to this release of Assent, so no approved runtime can state it: use another kind, or upgrade Assent"
+        ).into())
+    }
+
+    /// The error for a pod that sets a refused field. `what` describes the field in the message. `field` is the path of
+    /// the field in the table `FIELDS`.
     pub(super) fn new(field: &str, what: impl fmt::Display) -> Self {
         Self(format!("{what} cannot be part of an approved runtime: {}", instead_of(field)).into())
     }

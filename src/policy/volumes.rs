@@ -3,7 +3,7 @@
 //! ```text
 //!  volume ─┬─ the token, exactly as the API server adds it ──► left out, with its mounts
 //!          ├─ a kind that a runtime can have ────────────────► Volume
-//!          └─ any other ─────────────────────────────────────► Unmatchable
+//!          └─ a removed kind, or a kind that is not known ───► Unmatchable
 //! ```
 
 use k8s_openapi::api::core::v1 as core;
@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1 as core;
 use super::{
     convert::{field, resource},
     unmatchable::{Unmatchable, refuse},
+    volume_sources::{cluster_trust_bundle, csi, ephemeral, host_path, iscsi, nfs, pod_certificate},
 };
 use crate::api::{
     ConfigMapVolume, DownwardApiFile, DownwardApiVolume, EmptyDirVolume, ImageVolume, KeyToPath,
@@ -103,10 +104,77 @@ pub(super) fn volume(pod: &core::Volume) -> Result<Volume, Unmatchable> {
         downward_api: pod.downward_api.as_ref().map(|d| downward_api(d.items.as_ref())),
         projected: pod.projected.as_ref().map(|p| projected(&pod.name, p)).transpose()?,
         empty_dir: pod.empty_dir.as_ref().map(|_| EmptyDirVolume {}),
+        host_path: pod.host_path.as_ref().map(host_path),
+        csi: pod.csi.as_ref().map(|source| Box::new(csi(source))),
+        nfs: pod.nfs.as_ref().map(nfs),
+        iscsi: pod.iscsi.as_ref().map(|source| Box::new(iscsi(source))),
+        ephemeral: pod.ephemeral.as_ref().map(|source| Box::new(ephemeral(source))),
     };
-    let sourceless = Volume { name: pod.name.as_str().into(), ..Volume::default() };
-    refuse(volume == sourceless, "volumes.csi", format_args!("the kind of volume {}", pod.name))?;
-    Ok(volume)
+    if volume.kinds().next().is_some() {
+        return Ok(volume);
+    }
+    let kind = removed_kind(pod);
+    refuse(kind.is_some(), kind.unwrap_or_default(), format_args!("the kind of volume {}", pod.name))?;
+    Err(Unmatchable::unknown(format_args!("volume {}", pod.name)))
+}
+
+/// The field of a volume kind that Kubernetes or its vendor replaced by CSI drivers. The code destructures the volume
+/// without `..`, so that a new kind of a later Kubernetes version is a compile error.
+fn removed_kind(pod: &core::Volume) -> Option<&'static str> {
+    let core::Volume {
+        aws_elastic_block_store,
+        azure_disk,
+        azure_file,
+        cephfs,
+        cinder,
+        config_map: _,
+        csi: _,
+        downward_api: _,
+        empty_dir: _,
+        ephemeral: _,
+        fc,
+        flex_volume,
+        flocker,
+        gce_persistent_disk,
+        git_repo,
+        glusterfs,
+        host_path: _,
+        image: _,
+        iscsi: _,
+        name: _,
+        nfs: _,
+        persistent_volume_claim: _,
+        photon_persistent_disk,
+        portworx_volume,
+        projected: _,
+        quobyte,
+        rbd,
+        scale_io,
+        secret: _,
+        storageos,
+        vsphere_volume,
+    } = pod;
+    let kinds = [
+        (aws_elastic_block_store.is_some(), "volumes.awsElasticBlockStore"),
+        (azure_disk.is_some(), "volumes.azureDisk"),
+        (azure_file.is_some(), "volumes.azureFile"),
+        (cephfs.is_some(), "volumes.cephfs"),
+        (cinder.is_some(), "volumes.cinder"),
+        (fc.is_some(), "volumes.fc"),
+        (flex_volume.is_some(), "volumes.flexVolume"),
+        (flocker.is_some(), "volumes.flocker"),
+        (gce_persistent_disk.is_some(), "volumes.gcePersistentDisk"),
+        (git_repo.is_some(), "volumes.gitRepo"),
+        (glusterfs.is_some(), "volumes.glusterfs"),
+        (photon_persistent_disk.is_some(), "volumes.photonPersistentDisk"),
+        (portworx_volume.is_some(), "volumes.portworxVolume"),
+        (quobyte.is_some(), "volumes.quobyte"),
+        (rbd.is_some(), "volumes.rbd"),
+        (scale_io.is_some(), "volumes.scaleIO"),
+        (storageos.is_some(), "volumes.storageos"),
+        (vsphere_volume.is_some(), "volumes.vsphereVolume"),
+    ];
+    kinds.into_iter().find(|(is_set, _)| *is_set).map(|(_, field)| field)
 }
 
 fn items(pod: Option<&Vec<core::KeyToPath>>) -> Vec<KeyToPath> {
@@ -152,9 +220,19 @@ fn projected_source(name: &str, pod: &core::VolumeProjection) -> Result<Projecte
         downward_api: pod.downward_api.as_ref().map(|d| downward_api(d.items.as_ref())),
         config_map: pod.config_map.as_ref().map(|c| object(&c.name, c.items.as_ref())),
         secret: pod.secret.as_ref().map(|s| object(&s.name, s.items.as_ref())),
+        cluster_trust_bundle: pod
+            .cluster_trust_bundle
+            .as_ref()
+            .map(|source| cluster_trust_bundle(name, source).map(Box::new))
+            .transpose()?,
+        pod_certificate: pod
+            .pod_certificate
+            .as_ref()
+            .map(|source| pod_certificate(name, source).map(Box::new))
+            .transpose()?,
     };
-    let kind = "volumes.projected.sources.podCertificate";
-    let unknown = source == ProjectedSource::default();
-    refuse(unknown, kind, format_args!("the kind of a source of volume {name}"))?;
+    if source == ProjectedSource::default() {
+        return Err(Unmatchable::unknown(format_args!("a source of volume {name}")));
+    }
     Ok(source)
 }

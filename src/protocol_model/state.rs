@@ -90,9 +90,9 @@ pub struct Operator {
     pub skew: Tick,
     /// The number of facts that `compile` has read.
     pub facts: Option<usize>,
-    /// The index in [`State::written`] that `compile` has read.
+    /// The index in [`State::written`] of the Clearance that `compile` has read.
     pub compiles_from: Option<usize>,
-    /// The index in [`State::written`] that `enforce` has read.
+    /// The index in [`State::written`] of the Clearance that `enforce` has read.
     pub enforces: Option<usize>,
     /// The instant of the loss, if `enforce` has noticed it.
     pub lost_since: Option<Tick>,

@@ -20,8 +20,16 @@ const MANAGER: &str = "assent";
 const UNREADABLE: &str = "UnreadableObject";
 
 /// The kinds whose unreadable objects get the condition.
-const WITH_STATUS: [&str; 7] =
-    ["AISystem", "ModelVersion", "Approval", "Assessment", "Incident", "RiskLevel", "TrustedSidecar"];
+const WITH_STATUS: [&str; 8] = [
+    "AISystem",
+    "ModelVersion",
+    "Approval",
+    "Assessment",
+    "Incident",
+    "Override",
+    "RiskLevel",
+    "TrustedSidecar",
+];
 
 /// Reports unreadable objects until `shutdown`. The number of reports for each kind and namespace is limited.
 pub(crate) async fn report(client: Client, watches: Arc<Watches>, shutdown: impl Future<Output = ()>) {

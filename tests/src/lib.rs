@@ -15,6 +15,7 @@
 //!
 //! All processes end and all files are removed when the test process ends, see [`Process`].
 
+mod alerting;
 mod argocd;
 mod binaries;
 mod certificates;
@@ -42,6 +43,7 @@ mod wait;
 mod watched;
 mod webhook;
 
+pub use alerting::Alerting;
 pub use argocd::ArgoCd;
 pub use clock::Clock;
 pub use command::{ON_A_TERMINAL, Output};

@@ -265,6 +265,14 @@ impl<'a> Scenario<'a> {
         incident
     }
 
+    /// The manifest of an override of a version for an hour, which waives the approval of the ethics board.
+    pub fn override_(&self, version: &str, name: &str, digest: &Digest) -> Value {
+        json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "Override",
+            "metadata": { "name": name, "namespace": self.namespace },
+            "spec": { "system": SYSTEM, "modelVersion": version, "subjectDigest": digest, "reason": "outage",
+                "waives": [{ "type": "Approval", "name": "ethics-board" }], "notAfter": from_now(3600) } })
+    }
+
     /// The manifest of a note with a fact.
     pub fn note(&self, name: &str, incident: &str) -> Value {
         json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "IncidentNote",

@@ -139,7 +139,8 @@ impl Tally {
         Ok(())
     }
 
-    /// Checks that the pods cover every field. Fewer than 2,000 pods cannot change each field.
+    /// Checks the shares of cleared, invalid and injected pods. From 2,000 pods on, also checks that the pods cover every
+    /// field.
     fn check_coverage(&self, pods: usize) -> Result<()> {
         let valid = self.cleared + self.held;
         let share = self.cleared * 100 / valid.max(1);
@@ -191,7 +192,7 @@ fn collect_schema_fields(schema: &Value, path: &str, fields: &mut BTreeSet<Strin
 /// Collects the paths of all set fields.
 fn collect_fields(value: &Value, path: &str, into: &mut BTreeSet<String>) {
     match value {
-        Value::Object(inner) if !inner.is_empty() => {
+        Value::Object(inner) if !inner.is_empty() && !is_map(path) => {
             for (name, value) in inner {
                 collect_fields(value, &join(path, name), into);
             }
@@ -203,6 +204,10 @@ fn collect_fields(value: &Value, path: &str, into: &mut BTreeSet<String>) {
         }
         _ => drop(into.insert(path.to_owned())),
     }
+}
+
+fn is_map(path: &str) -> bool {
+    path.rsplit('.').next().is_some_and(|name| MAPS.contains(&name))
 }
 
 fn join(path: &str, name: &str) -> String {
@@ -286,7 +291,7 @@ fn pick<'a, T>(rng: &mut fastrand::Rng, of: &'a [T]) -> &'a T {
 
 /// A container with few possible values for each field, so that two containers often have equal values.
 fn container(rng: &mut fastrand::Rng, name: &str, volumes: &[Value]) -> Value {
-    let mut container = json!({ "name": name, "image": pick(rng, &["a", "b@sha256:0", "reg:5000/c"]) });
+    let mut container = json!({ "name": name, "image": pick(rng, &["a", "b@sha256:0", "b:v1@sha256:0", "reg:5000/c", "reg:5000/c:v1@sha256:0", "a:b:c@sha256:0", "a@b@sha256:0"]) });
     // An init container with `Always` is a sidecar, which can have hooks and probes.
     if rng.bool() {
         container["restartPolicy"] = json!("Always");
@@ -330,13 +335,19 @@ fn container(rng: &mut fastrand::Rng, name: &str, volumes: &[Value]) -> Value {
             json!([{ "prefix": "P_", "secretRef": { "name": "s", "optional": true } }]),
         ],
     );
+    let (blocks, volumes): (Vec<&Value>, Vec<&Value>) = volumes.iter().partition(|volume| is_block(volume));
+    if let Some(block) = blocks.first() {
+        container["volumeDevices"] =
+            json!([{ "name": block["name"], "devicePath": pick(rng, &["/dev/a", "/dev/b"]) }]);
+    }
     if !volumes.is_empty() && rng.bool() {
         let mut mount =
-            json!({ "name": pick(rng, volumes)["name"], "mountPath": pick(rng, &["/models", "/data"]) });
-        match rng.u8(..4) {
+            json!({ "name": pick(rng, &volumes)["name"], "mountPath": pick(rng, &["/models", "/data"]) });
+        match rng.u8(..5) {
             0 => mount["readOnly"] = json!(true),
             1 => mount["subPath"] = json!("sub"),
             2 => mount["subPathExpr"] = json!("$(A)"),
+            3 => mount["mountPropagation"] = json!(pick(rng, &["HostToContainer", "None"])),
             _ => {}
         }
         container["volumeMounts"] = json!([mount]);
@@ -392,9 +403,60 @@ fn volume(rng: &mut fastrand::Rng, name: &str) -> Value {
         json!({ "projected": { "sources": [{ "serviceAccountToken": {} }, { "secret": { "name": "s" } }] } }),
         json!({ "projected": { "sources": [{ "downwardAPI": {} }, { "configMap": { "name": "c" } }] } }),
     ];
-    let mut volume = pick(rng, &sources).clone();
+    let outside = outside();
+    let block = outside.iter().find(|volume| is_block(volume)).filter(|_| rng.u8(..5) == 0);
+    let any = if rng.bool() { pick(rng, &sources) } else { pick(rng, &outside) };
+    let mut volume = block.unwrap_or(any).clone();
     volume["name"] = json!(name);
     volume
+}
+
+/// Whether containers get the volume as a block device.
+fn is_block(volume: &Value) -> bool {
+    volume["ephemeral"]["volumeClaimTemplate"]["spec"]["volumeMode"] == "Block"
+}
+
+/// Volumes whose sources a runtime states in full, most with and without the optional fields.
+fn outside() -> Vec<Value> {
+    let selector = json!({ "matchLabels": { "tier": "fast" },
+        "matchExpressions": [{ "key": "a", "operator": "In", "values": ["b"] }] });
+    let size = json!({ "requests": { "storage": "1Gi" } });
+    let claim = |spec: Value| json!({ "ephemeral": { "volumeClaimTemplate": { "spec": spec } } });
+    vec![
+        json!({ "hostPath": { "path": "/models" } }),
+        json!({ "hostPath": { "path": "/models", "type": "Directory" } }),
+        json!({ "csi": { "driver": "d.example" } }),
+        json!({ "csi": { "driver": "d.example", "readOnly": true, "fsType": "ext4",
+            "volumeAttributes": { "bucket": "m" }, "nodePublishSecretRef": { "name": "s" } } }),
+        json!({ "nfs": { "server": "s", "path": "/m" } }),
+        json!({ "nfs": { "server": "s", "path": "/m", "readOnly": true } }),
+        json!({ "iscsi": { "targetPortal": "192.0.2.5", "iqn": "iqn.2026-01.example:m", "lun": 0 } }),
+        json!({ "iscsi": { "targetPortal": "192.0.2.5", "iqn": "iqn.2026-01.example:m", "lun": 1,
+            "iscsiInterface": "eth", "fsType": "ext4", "readOnly": true, "portals": ["192.0.2.6"],
+            "chapAuthDiscovery": true, "chapAuthSession": true, "secretRef": { "name": "s" },
+            "initiatorName": "iqn.2026-01.example:n" } }),
+        claim(json!({ "accessModes": ["ReadWriteOnce"], "resources": size })),
+        claim(json!({ "accessModes": ["ReadWriteOnce"], "resources": size, "volumeMode": "Block" })),
+        json!({ "ephemeral": { "volumeClaimTemplate": {
+            "metadata": { "labels": { "a": "b" }, "annotations": { "c": "d" } },
+            "spec": { "accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeName": "pv", "selector": selector,
+                "volumeAttributesClassName": "gold",
+                "resources": { "requests": { "storage": "1Gi" }, "limits": { "storage": "2Gi" } } } } } }),
+        claim(json!({ "accessModes": ["ReadWriteOnce"], "resources": size,
+            "dataSource": { "apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "s" } })),
+        claim(json!({ "accessModes": ["ReadWriteOnce"], "resources": size,
+            "dataSourceRef": { "apiGroup": "g.example", "kind": "K", "name": "s", "namespace": "n" } })),
+        claim(json!({ "accessModes": ["ReadWriteOnce"], "resources": size,
+            "dataSource": { "kind": "PersistentVolumeClaim", "name": "s" } })),
+        json!({ "projected": { "sources": [{ "clusterTrustBundle": { "name": "b", "optional": true, "path": "ca.crt" } }] } }),
+        json!({ "projected": { "sources": [{ "clusterTrustBundle": {
+            "signerName": "example.org/s", "labelSelector": selector, "path": "ca.crt" } }] } }),
+        json!({ "projected": { "sources": [{ "podCertificate": { "signerName": "example.org/s", "keyType": "ED25519",
+            "credentialBundlePath": "c.pem" } }] } }),
+        json!({ "projected": { "sources": [{ "podCertificate": { "signerName": "example.org/s", "keyType": "ED25519",
+            "keyPath": "k.pem", "certificateChainPath": "h.pem", "maxExpirationSeconds": 3600,
+            "userAnnotations": { "example.org/a": "b" } } }] } }),
+    ]
 }
 
 /// A runtime as in a `ModelVersion`.
@@ -414,7 +476,28 @@ fn runtime(rng: &mut fastrand::Rng) -> Value {
     if rng.u8(..4) == 0 {
         runtime[*pick(rng, &SHARES)] = json!(true);
     }
+    if rng.u8(..6) == 0 {
+        runtime["hostAliases"] = pick(rng, &aliases()).clone();
+    }
+    if rng.u8(..6) == 0 {
+        runtime["dnsConfig"] = pick(rng, &name_servers()).clone();
+    }
     runtime
+}
+
+fn aliases() -> [Value; 2] {
+    [
+        json!([{ "ip": "192.0.2.1" }]),
+        json!([{ "ip": "192.0.2.1", "hostnames": ["hub.example", "b.example"] }]),
+    ]
+}
+
+fn name_servers() -> [Value; 3] {
+    [
+        json!({ "nameservers": ["192.0.2.3"] }),
+        json!({ "searches": ["models.example"] }),
+        json!({ "nameservers": ["192.0.2.4", "192.0.2.3"], "searches": ["b.example", "models.example"] }),
+    ]
 }
 
 /// Fields that make a pod use namespaces of the node, or make its containers share a process namespace.
@@ -482,6 +565,10 @@ fn change_one_field(rng: &mut fastrand::Rng, runtime: &mut Value, changes: &mut 
     let place = pick(rng, &places);
     let name = place.rsplit('/').find(|part| part.parse::<usize>().is_err()).unwrap_or_default();
     let volumes = runtime["volumes"].clone();
+    if let Some(other) = other_text(name) {
+        *runtime.pointer_mut(place)? = if *runtime.pointer(place)? == other { json!(null) } else { other };
+        return Some(field);
+    }
     if ["emptyDir", "downwardAPI", "serviceAccountToken"].contains(&name) {
         // After only a removal, the volume would have no source. Then the pod is invalid, or the volume becomes an
         // emptyDir, which is the default.
@@ -492,7 +579,7 @@ fn change_one_field(rng: &mut fastrand::Rng, runtime: &mut Value, changes: &mut 
     }
     let value = runtime.pointer_mut(place)?;
     let other = match (name, &*value) {
-        _ if field.ends_with("volumeMounts.name") => {
+        _ if field.ends_with("volumeMounts.name") || field.ends_with("volumeDevices.name") => {
             volumes.as_array()?.iter().map(|volume| &volume["name"]).find(|name| *name != value)?.clone()
         }
         ("restartPolicy", _) => Value::Null,
@@ -509,6 +596,22 @@ fn change_one_field(rng: &mut fastrand::Rng, runtime: &mut Value, changes: &mut 
     };
     *value = other;
     Some(field)
+}
+
+/// Another valid value of a field whose text the API server checks. `None` for other fields.
+fn other_text(name: &str) -> Option<Value> {
+    let text = match name {
+        "type" => "DirectoryOrCreate",
+        "ip" | "nameservers" => "192.0.2.77",
+        "keyType" => "ECDSAP256",
+        "volumeMode" => "Block",
+        "accessModes" => "ReadWriteMany",
+        "mountPropagation" => "HostToContainer",
+        "storage" => "3Gi",
+        "operator" => "NotIn",
+        _ => return None,
+    };
+    Some(json!(text))
 }
 
 /// Appends the JSON pointers of all scalars and empty objects of a runtime.
@@ -528,8 +631,13 @@ fn leaves(value: &Value, here: String, into: &mut Vec<String>) {
 fn field_of(pointer: &str) -> String {
     let names: Vec<_> =
         pointer.split('/').filter(|part| !part.is_empty() && part.parse::<usize>().is_err()).collect();
-    names.join(".")
+    let end = names.iter().position(|name| MAPS.contains(name)).map_or(names.len(), |map| map + 1);
+    names[..end].join(".")
 }
+
+/// Fields with any names of their own. The schema has no properties for them.
+const MAPS: [&str; 7] =
+    ["labels", "annotations", "volumeAttributes", "userAnnotations", "matchLabels", "requests", "limits"];
 
 /// Turns a container of a runtime into a container of a pod.
 fn to_pod_container(container: &mut Value) {
@@ -562,11 +670,15 @@ fn change(rng: &mut fastrand::Rng, spec: &mut Value) {
         4 => main["workingDir"] = json!("/elsewhere"),
         5 => main["lifecycle"] = json!({ "preStop": { "exec": { "command": ["x"] } } }),
         6 => main["startupProbe"] = json!({ "exec": { "command": ["x"] } }),
-        7 => spec["hostAliases"] = json!([{ "ip": "10.0.0.1", "hostnames": ["hub"] }]),
-        8 => spec["dnsConfig"] = json!({ "nameservers": ["10.0.0.1"] }),
+        7 => spec["hostAliases"] = pick(rng, &aliases()).clone(),
+        8 => spec["dnsConfig"] = pick(rng, &name_servers()).clone(),
         9 => add(&mut spec["containers"], &json!({ "name": "extra", "image": "a" })),
         10 => reverse(&mut spec["initContainers"]),
-        11 => add(&mut spec["volumes"], &json!({ "name": "extra", "hostPath": { "path": "/" } })),
+        11 => {
+            let mut volume = pick(rng, &outside()).clone();
+            volume["name"] = json!("extra");
+            add(&mut spec["volumes"], &volume);
+        }
         12 => add(&mut spec["volumes"], &token(&json!({ "configMap": { "name": "other" } }))),
         13 => {
             let volume = spec["volumes"][0]["name"].clone();
@@ -574,7 +686,7 @@ fn change(rng: &mut fastrand::Rng, spec: &mut Value) {
                 spec["containers"][0]["volumeMounts"] = json!([{ "name": volume, "mountPath": TOKEN_PATH }]);
             }
         }
-        24 => spec["dnsConfig"] = json!({ "searches": ["models.example"] }),
+        24 => add_equal_meaning(rng, spec),
         25 => {
             if spec["initContainers"][0].is_object() {
                 spec["initContainers"][0]["restartPolicy"] = json!("Always");
@@ -591,9 +703,42 @@ fn change(rng: &mut fastrand::Rng, spec: &mut Value) {
         19 => main["imagePullPolicy"] = json!("Never"),
         20 => spec["automountServiceAccountToken"] = json!(false),
         21 => spec["tolerations"] = json!([{ "operator": "Exists" }]),
-        22 => spec["dnsConfig"] = json!({ "options": [{ "name": "ndots", "value": "2" }] }),
+        22 => spec["dnsConfig"]["options"] = json!([{ "name": "ndots", "value": "2" }]),
         23 => main["lifecycle"] = json!({ "preStop": { "sleep": { "seconds": 1 } } }),
         _ => spec["terminationGracePeriodSeconds"] = json!(7),
+    }
+}
+
+/// Writes fields of the pod in another way with the same meaning. So the pod still matches.
+fn add_equal_meaning(rng: &mut fastrand::Rng, spec: &mut Value) {
+    for container in spec["containers"].as_array_mut().into_iter().flatten() {
+        if let Some((name, digest)) = container["image"].as_str().and_then(|image| image.split_once('@')) {
+            let repository = name.rsplit_once(":v1").map_or(name, |(repository, _)| repository);
+            container["image"] = json!(format!("{repository}{}@{digest}", pick(rng, &["", ":v1", ":v2"])));
+        }
+        for mount in container["volumeMounts"].as_array_mut().into_iter().flatten() {
+            if mount["readOnly"].is_null() {
+                mount["readOnly"] = json!(false);
+            }
+            if mount["subPath"].is_null() {
+                mount["subPath"] = json!("");
+            }
+        }
+    }
+    for volume in spec["volumes"].as_array_mut().into_iter().flatten() {
+        if volume["csi"].is_object() && volume["csi"]["readOnly"].is_null() {
+            volume["csi"]["readOnly"] = json!(false);
+            volume["csi"]["fsType"] = json!("");
+            volume["csi"]["volumeAttributes"] = json!({});
+        }
+        if volume["hostPath"].is_object() && volume["hostPath"]["type"].is_null() {
+            volume["hostPath"]["type"] = json!("");
+        }
+        if let Some(size) =
+            volume.pointer_mut("/ephemeral/volumeClaimTemplate/spec/resources/requests/storage")
+        {
+            *size = json!(if *size == "1Gi" { "1024Mi" } else { "3072Mi" });
+        }
     }
 }
 
@@ -615,7 +760,7 @@ fn change_compared_field(rng: &mut fastrand::Rng, spec: &mut Value) {
         5 => spec["hostnameOverride"] = json!("hub.example"),
         6 => {
             let option = json!({ "name": "ndots", "value": "2\nnameserver 10.0.0.1" });
-            spec["dnsConfig"] = json!({ "options": [option] });
+            spec["dnsConfig"]["options"] = json!([option]);
         }
         7 => spec[*pick(rng, &SHARES)] = json!(true),
         8 => {

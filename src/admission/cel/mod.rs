@@ -18,7 +18,7 @@ pub(super) fn cleared_versions(pod: &str) -> String {
 
 /// The files of this directory, each with the name of its placeholder. A file can contain placeholders of later files
 /// in the list.
-pub const PARTS: [(&str, &str); 9] = [
+pub const PARTS: [(&str, &str); 11] = [
     ("MATCHES", include_str!("matches.cel")),
     ("ALLOWED", include_str!("allowed.cel")),
     ("CONTAINER", include_str!("container.cel")),
@@ -28,6 +28,8 @@ pub const PARTS: [(&str, &str); 9] = [
     ("VOLUME", include_str!("volume.cel")),
     ("SOURCE", include_str!("source.cel")),
     ("FILE", include_str!("file.cel")),
+    ("CLAIM", include_str!("claim.cel")),
+    ("REPOSITORY", include_str!("repository.cel")),
 ];
 
 /// Whether `pod` has the runtime of `version`, and at most trusted additions.

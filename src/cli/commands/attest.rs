@@ -236,6 +236,8 @@ impl SigningRequest<'_> {
                 role: self.role.clone(),
                 assessments: self.assessments.iter().map(signed).collect(),
                 incident: None,
+                override_: None,
+                outcome: None,
                 reason: self.args.reason.clone(),
                 not_after: None,
                 approver,

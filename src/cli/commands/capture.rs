@@ -19,7 +19,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{Api, CustomResourceExt, ResourceExt, api::ListParams};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -30,6 +30,7 @@ use crate::{
         SYSTEM_LABEL,
     },
     cli::{
+        bounds::violation,
         commands::{
             check::{manifests, templates::templates},
             explain::{pods_of, read_pod, read_workload, statuses},
@@ -98,6 +99,7 @@ pub async fn capture(session: &Session, target: &Target, request: &CaptureReques
         None => (runtime, Provenance::default()),
     };
     let manifest = request.model_version(system, &session.namespace, (&runtime, &provenance));
+    is_accepted(&manifest, &target.in_words())?;
     anstream::print!("{}", request.format.text(&manifest)?);
     warn_about_tags(
         &runtime,
@@ -151,7 +153,9 @@ pub fn capture_file(path: &Path, namespace: &str, request: &CaptureRequest) -> R
             let system = request.system.as_ref().or(labelled.as_ref());
             let system = system.ok_or_else(|| no_system(&what, &typed, ""))?;
             let content = (&runtime, &Provenance::default());
-            versions.push(request.model_version(system, own.unwrap_or(namespace), content));
+            let version = request.model_version(system, own.unwrap_or(namespace), content);
+            is_accepted(&version, &what)?;
+            versions.push(version);
             warn_about_tags(&runtime, "capture the workload when it runs, or name it by digest");
         }
     }
@@ -174,6 +178,18 @@ pub fn capture_file(path: &Path, namespace: &str, request: &CaptureRequest) -> R
 
 fn not_captured(what: &str, why: &dyn ToString, next: Option<Next>) -> Error {
     Error::NotCaptured { what: what.to_owned(), why: why.to_string(), next: next.into_iter().collect() }
+}
+
+/// Fails if the API server would refuse the version, for example because a controller sets the image later.
+fn is_accepted(version: &Value, what: &str) -> Result<()> {
+    let schema = serde_json::to_value(ModelVersion::crd()).unwrap_or_default();
+    let schema = &schema["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let Some(why) = violation(schema, version) else { return Ok(()) };
+    let next = Next::new(
+        "kubectl assent capture KIND/NAME",
+        "if a controller changes this field: apply the manifest and capture the object",
+    );
+    Err(not_captured(what, &why, Some(next)))
 }
 
 fn no_template(path: &Path) -> Error {

@@ -26,7 +26,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    api::{AISystem, Incident, ModelVersion, RiskLevel},
+    api::{AISystem, Incident, ModelVersion, Override, RiskLevel},
     cli::{
         Cli,
         connect::{
@@ -91,6 +91,11 @@ pub fn incidents(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| names(Api::<Incident>::namespaced(session.client, &session.namespace)))
 }
 
+/// The overrides of the selected namespace.
+pub fn overrides(current: &OsStr) -> Vec<CompletionCandidate> {
+    offered(current, |session| names(Api::<Override>::namespaced(session.client, &session.namespace)))
+}
+
 pub fn namespaces(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| names(Api::<Namespace>::all(session.client)))
 }
@@ -106,8 +111,13 @@ pub fn roles(current: &OsStr) -> Vec<CompletionCandidate> {
         let roles = levels.items.into_iter().flat_map(|level| {
             let approvers = level.spec.approvals.into_iter().map(|required| required.role);
             let assessors = level.spec.assessments.into_iter().map(|required| required.role);
-            let resumes = level.spec.incidents.into_iter().flat_map(|rules| rules.resume);
-            approvers.chain(assessors).chain(resumes.map(|required| required.role))
+            let resumes = level.spec.incidents.into_iter().flat_map(|rules| {
+                rules.resume.into_iter().chain(rules.review.into_iter().flat_map(|review| review.roles))
+            });
+            let overrides = level.spec.overrides.into_iter().flat_map(|rules| {
+                rules.roles.into_iter().map(|required| required.role).chain(rules.review.roles)
+            });
+            approvers.chain(assessors).chain(resumes.map(|required| required.role)).chain(overrides)
         });
         Some(roles.collect::<BTreeSet<_>>().into_iter().collect())
     })

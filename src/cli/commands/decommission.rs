@@ -168,6 +168,11 @@ impl Dependents {
     }
 }
 
+/// A number of pods in words.
+pub fn pods_in_words(pods: usize) -> String {
+    if pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") }
+}
+
 /// The number of pods of each workload of `system`. Pods that have ended do not count.
 pub async fn running(session: &Session, system: &str) -> Result<BTreeMap<Workload, usize>> {
     let mut pods: Vec<(String, Option<OwnerRef>)> = Vec::new();
@@ -217,8 +222,7 @@ fn review(
         page.mark("-", FAINT, "it has no running pods");
     }
     for (workload, pods) in stops {
-        let pods = if *pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") };
-        page.mark("✗", BAD, &format!("{}: {pods}", workload.in_words()));
+        page.mark("✗", BAD, &format!("{}: {}", workload.in_words(), pods_in_words(*pods)));
     }
     page.heading("WHO NEEDS IT");
     for other in &needed_by.systems {

@@ -9,8 +9,8 @@
 //!  Event ──────── held, released, stopped ───┘            └─ json, yaml
 //! ```
 //!
-//! Decisions and the `SystemHistory` are permanent. The API server deletes Events after one hour, or after its
-//! `--event-ttl`.
+//! Decisions are permanent. A `SystemHistory` keeps its last 256 changes. The API server deletes Events after one hour,
+//! or after its `--event-ttl`.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use serde::Serialize;
 use crate::{
     api::{
         AISystem, AUTHOR, Approval, ApprovalSpec, Assessment, AssessmentResult, Change, Decision, GROUP,
-        HistoryEntry, Incident, IncidentEffect, IncidentNote, SystemHistory, measure, unproven,
+        HistoryEntry, Incident, IncidentEffect, IncidentNote, Override, SystemHistory, measure, unproven,
     },
     cli::{
         commands::status,
@@ -165,7 +165,13 @@ impl Sources {
         entries.extend(record.attestations.iter().filter_map(|a| attestation_entry(record, a)));
         entries.extend(record.incidents.iter().filter_map(incident_entry));
         entries.extend(record.notes.iter().filter_map(|note| note_entry(record, note)));
-        entries.extend(record.resumes.iter().filter_map(|resume| resume_entry(record, resume)));
+        let (of_incidents, of_overrides): (Vec<_>, Vec<_>) =
+            record.reviews.iter().partition(|review| review.spec.incident.is_some());
+        let about_incidents = record.resumes.iter().chain(of_incidents);
+        entries.extend(about_incidents.filter_map(|decision| incident_decision_entry(record, decision)));
+        entries.extend(record.overrides.iter().filter_map(override_entry));
+        let about_overrides = record.grants.iter().chain(of_overrides);
+        entries.extend(about_overrides.filter_map(|decision| record_decision_entry(record, decision)));
         entries.extend(history.iter().flat_map(|history| history.spec.entries.iter().map(Entry::from)));
         let of_it =
             |entry| Entry { namespace: record.namespace.clone(), system: record.name.clone(), ..entry };
@@ -240,6 +246,8 @@ fn decision_entries(
         Decision::Revoke => "Revoked",
         Decision::Attest => "Attested",
         Decision::Resume => "Resumed",
+        Decision::Override => "OverrideGranted",
+        Decision::Review => "Reviewed",
     };
     let effect = effects.get(&approval.name_any()).copied();
     let entry = |at, what, note| Entry {
@@ -279,17 +287,46 @@ fn note_entry(record: &SystemRecord, note: &IncidentNote) -> Option<Entry> {
     .filter(|_| record.incidents.iter().any(|incident| incident.name_any() == *spec.incident))
 }
 
-/// The entry of a decision to resume. `None` if its approver is not verified.
-fn resume_entry(record: &SystemRecord, resume: &Approval) -> Option<Entry> {
-    let spec = &resume.spec;
+/// The entry of a decision to resume or of a review of an incident. `None` if its approver is not verified.
+fn incident_decision_entry(record: &SystemRecord, decision: &Approval) -> Option<Entry> {
+    let spec = &decision.spec;
+    let what = if spec.decision == Decision::Resume { "Resumed" } else { "IncidentReviewed" };
     let incident = spec.incident.as_ref().map(|incident| format!("incident/{}", incident.name));
     let reason = spec.reason.clone();
     Some(Entry {
         version: Some(spec.model_version.clone()),
-        who: Some(record.approver(resume)?.user.clone()),
+        who: Some(record.approver(decision)?.user.clone()),
         role: Some(spec.role.clone()),
         note: Some([incident, reason].into_iter().flatten().collect::<Vec<_>>().join(": ")),
-        ..Entry::new(recorded_at(resume)?, "Resumed", &format!("approval/{}", resume.name_any()))
+        ..Entry::new(recorded_at(decision)?, what, &format!("approval/{}", decision.name_any()))
+    })
+}
+
+/// The entry of a requested override.
+fn override_entry(about: &Override) -> Option<Entry> {
+    let spec = &about.spec;
+    Some(Entry {
+        version: Some(spec.model_version.to_string()),
+        who: spec.requested_by.as_ref().map(|person| person.user.clone()),
+        note: Some(format!("{}, until {}", spec.reason, spec.not_after.0)),
+        ..Entry::new(recorded_at(about)?, "OverrideRequested", &format!("override/{}", about.name_any()))
+    })
+}
+
+/// The entry of a grant or a review. `None` if its approver is not verified.
+fn record_decision_entry(record: &SystemRecord, approval: &Approval) -> Option<Entry> {
+    let spec = &approval.spec;
+    let about = spec.override_.as_ref().map(|about| format!("override/{}", about.name));
+    let about = about.or_else(|| spec.incident.as_ref().map(|about| format!("incident/{}", about.name)));
+    let outcome = spec.outcome.map(|outcome| format!("{outcome:?}"));
+    let note = [about, outcome, spec.reason.clone()].into_iter().flatten().collect::<Vec<_>>().join(": ");
+    let what = if spec.decision == Decision::Review { "Reviewed" } else { "OverrideGranted" };
+    Some(Entry {
+        version: Some(spec.model_version.clone()),
+        who: Some(record.approver(approval)?.user.clone()),
+        role: Some(spec.role.clone()),
+        note: Some(note),
+        ..Entry::new(recorded_at(approval)?, what, &format!("approval/{}", approval.name_any()))
     })
 }
 
@@ -341,7 +378,7 @@ async fn event_entries(session: &Session, name: Option<&str>, everywhere: bool) 
     let is_enforcement = |event: &Event| {
         let version = event.involved_object.api_version.as_deref().unwrap_or_default();
         // The `Approval` has the same facts as this Event, so the history omits the Event.
-        let announces = matches!(event.reason.as_deref(), Some("Rejected" | "Revoked"));
+        let announces = matches!(event.reason.as_deref(), Some("Rejected" | "Revoked" | "OverrideGranted"));
         version.split('/').next() == Some(GROUP) && !announces
     };
     let events = events.iter().flat_map(|events| &events.items);
@@ -383,7 +420,15 @@ impl Entry {
         let style = match &*self.what {
             "Approved" | "Released" | "Cleared" => GOOD,
             "Rejected" | "Revoked" | "ClearanceLost" | "Decommissioned" | "Withheld" => BAD,
-            "Held" | "ApprovalEnded" | "StopOverdue" | "Changed" | "Deleted" => LOOK,
+            "OverrideRequested"
+            | "OverrideGranted"
+            | "OverrideReviewDue"
+            | "OverrideReviewMissed"
+            | "Held"
+            | "ApprovalEnded"
+            | "StopOverdue"
+            | "Changed"
+            | "Deleted" => LOOK,
             _ => PLAIN,
         };
         let text = |text: &Option<String>| Cell::new(PLAIN, text.as_deref().unwrap_or_default());

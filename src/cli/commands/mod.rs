@@ -16,6 +16,7 @@ pub(crate) mod interactive;
 pub(crate) mod inventory;
 pub(crate) mod offline_sign;
 pub(crate) mod outcome;
+pub(crate) mod overrides;
 pub(crate) mod resolve;
 pub(crate) mod sign;
 pub(crate) mod status;

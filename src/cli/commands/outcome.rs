@@ -31,7 +31,10 @@ pub const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 pub async fn report(session: &Session, approval: &Approval, before: &SystemRecord) -> Result<()> {
     let mut record = before.clone();
     record.add_decision(approval.clone());
-    let Some(version) = record.version(&approval.spec.model_version) else { return Ok(()) };
+    let Some(version) = record.version(&approval.spec.model_version) else {
+        anstream::println!("Recorded: approval/{}", approval.name_any());
+        return Ok(());
+    };
     let now =
         Timestamp::now().max(crate::cli::connect::system_record::recorded_at(approval).unwrap_or_default());
     let judgement = record.rule(version, None, now);
@@ -79,6 +82,9 @@ fn render(
             .map_or("with no end".to_owned(), |end| format!("until {}", in_words(end, now)));
         let (mark, style, will) = if confirmed { ("✓", GOOD, "is") } else { ("…", LOOK, "will be") };
         page.mark(mark, style, &format!("{subject} {will} cleared {until}"));
+        for waived in &judgement.waived {
+            page.mark("!", LOOK, &format!("override/{} waives: {}", waived.by, waived.reason));
+        }
     } else {
         let style = if spec.decision.withholds() { BAD } else { LOOK };
         for reason in judgement.reasons() {

@@ -125,7 +125,9 @@ pub fn version<'a>(
     now: Timestamp,
 ) -> Result<&'a ModelVersion> {
     if let Some(name) = wanted {
-        return record.version(name).ok_or_else(|| no_version(record, name, typed));
+        return record.version(name).ok_or_else(|| {
+            record.no_version(name, |other| Some(Next::new(typed.with(Some(other), None), other)))
+        });
     }
     let judged: Vec<_> = record.versions.iter().map(|v| (v, record.rule(v, None, now))).collect();
     let matching = typed.act.candidates(&judged);
@@ -163,16 +165,6 @@ fn has_expired(judgement: &OwnedJudgement) -> bool {
 fn state(version: &ModelVersion, judgement: &OwnedJudgement) -> String {
     let state = judgement.reasons().first().map_or("cleared".to_owned(), crate::cli::review::missing);
     format!("{}, {state}", version.name_any())
-}
-
-fn no_version(record: &SystemRecord, name: &str, typed: &Typed) -> Error {
-    let others: Vec<_> = record.versions.iter().map(ModelVersion::name_any).collect();
-    Error::NotFound {
-        what: format!("ModelVersion {name} of system {}", record.name),
-        namespace: record.namespace.clone(),
-        next: others.iter().map(|other| Next::new(typed.with(Some(other), None), other)).collect(),
-        others,
-    }
 }
 
 /// The role that the command line names, or the only required role that the person holds.

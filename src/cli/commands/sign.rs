@@ -257,6 +257,8 @@ impl ResolvedDecision<'_> {
                 role: self.role.clone(),
                 assessments: Vec::new(),
                 incident: None,
+                override_: None,
+                outcome: None,
                 reason: self.request.reason.clone(),
                 not_after: self.until.map(Time),
                 approver: self.signer.clone(),
@@ -428,7 +430,7 @@ impl ResolvedDecision<'_> {
             decisions.iter().filter_map(|approval| record.statement(approval)).filter(|s| match s.decision {
                 Decision::Revoke => true,
                 Decision::Reject => (&s.approver.user, s.role) == (&approver.user, self.role.as_str()),
-                Decision::Approve | Decision::Attest | Decision::Resume => false,
+                _ => false,
             });
         voiding.map(|s| s.at).max()
     }

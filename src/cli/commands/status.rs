@@ -195,7 +195,7 @@ impl Which {
     fn expiring(&self, mut systems: Vec<AISystem>, now: Timestamp) -> Vec<AISystem> {
         let Some(by) = &self.expiring else { return systems };
         let end = |system: &AISystem| system.status.as_ref()?.not_after.as_ref().map(|end| end.0);
-        // A time that is out of range selects every end.
+        // If the time in `--expiring` is too late for a timestamp, every system with an end stays in the list.
         systems.retain(|system| end(system).is_some_and(|end| by.instant(now).is_none_or(|by| end <= by)));
         systems.sort_by_key(end);
         systems
@@ -332,6 +332,7 @@ fn in_short(reason: &Reason) -> String {
         }
         Reason::AssessmentInconclusive { requirement, cause, .. } => format!("{requirement} open: {cause}"),
         Reason::RequirementNotMet(unmet) => format!("requirement {}", unmet.name),
+        Reason::OverrideNotReviewed(missed) => format!("review of override/{}", missed.name),
         Reason::Held(hold) => format!("held by incident/{}: {}", hold.incident, hold.missing),
         Reason::DocumentMissing { document } => format!("document {document}"),
         Reason::CertificationMissing { certification, .. } => format!("certificate {certification}"),

@@ -2,10 +2,11 @@
 //! list has only the roles that the risk level requires, although a revocation counts in every role.
 //!
 //! ```text
-//!  RiskLevel ─ roles, how many people ─┐
-//!  RBAC ────── who holds each ─────────┼─► Row ─┬─ table, wide
-//!  AISystem ── owners, author ─────────┘        └─ json, yaml
-//!              do not count if duties are separated
+//!  RiskLevel ────── roles, how many people ─┐
+//!  RBAC ─────────── people with a role ─────┤
+//!  ApproverRole ─── keys with a role ───────┼─► Row ─┬─ table, wide
+//!  AISystem ─────── owners, author ─────────┘        └─ json, yaml
+//!                   do not count if duties are separated
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,9 +152,15 @@ async fn rows(session: &Session, decision: Decision, required: &Requirements) ->
         let assessments = level.assessments.iter().map(|required| (&required.role, 1));
         let resumes =
             policy::required_to_resume(level).iter().map(|required| (&required.role, required.count));
+        let of_overrides = level.overrides.iter();
+        let overrides = of_overrides.clone().flat_map(|rules| &rules.roles);
+        let overrides = overrides.map(|required| (&required.role, required.count));
+        let reviews = of_overrides.flat_map(|rules| &rules.review.roles).map(|role| (role, 1));
         let required: Vec<_> = match decision {
             Decision::Attest => assessments.collect(),
             Decision::Resume => resumes.collect(),
+            Decision::Override => overrides.collect(),
+            Decision::Review => reviews.collect(),
             Decision::Approve | Decision::Reject | Decision::Revoke => approvals.collect(),
         };
         for (role, count) in required {

@@ -6,7 +6,8 @@
 //!                                       ├─ ModelVersions ─┬─ digest, computed here
 //!                                       ├─ Approvals ─────┼─ rule(version, more statements, now) ──► OwnedJudgement
 //!                                       ├─ Assessments ───┤
-//!                                       └─ Incidents, notes ┘
+//!                                       ├─ Incidents, notes ┤
+//!                                       └─ Overrides ───┘
 //! ```
 
 use std::{
@@ -24,7 +25,7 @@ use kube::{
 use crate::{
     api::{
         AISystem, AUTHOR, Approval, Approver, ApproverRole, Assessment, Decision, Digest, Incident,
-        IncidentNote, ModelVersion, RiskLevel,
+        IncidentNote, ModelVersion, Override, OverrideRules, RiskLevel,
     },
     cli::{
         connect::{cluster_objects, session::Session},
@@ -33,9 +34,9 @@ use crate::{
     expression::Budget,
     policy::{
         self, ApprovalEffect, ApproverRoles, AssessmentEffect, Attestations, Authors, ClusterObjects, Facts,
-        HeldSubject, Hold, Incidents, Reason, RecordedAssessment, RecordedDecision, RequirementFacts,
-        RequirementResults, Requirements, SignedCertifications, Subject, SubjectDigests, Verdict, applies_to,
-        approver_of, assessment_effects, judge,
+        HeldSubject, Hold, Incidents, OverrideFacts, Overrides, Reason, RecordedAssessment, RecordedDecision,
+        RequirementFacts, RequirementResults, Requirements, SignedCertifications, Subject, SubjectDigests,
+        SystemOverrides, Verdict, Waived, applies_to, approver_of, assessment_effects, judge,
     },
     watch::request,
 };
@@ -59,10 +60,19 @@ pub struct SystemRecord {
     pub attestations: Vec<Approval>,
     /// The incidents of the system, oldest first.
     pub incidents: Vec<Incident>,
+    /// Whether the user may not list incidents or notes. Then a hold is not known, and a version that seems cleared may
+    /// be held.
+    pub incidents_unknown: bool,
     /// The notes of all incidents of the namespace, oldest first.
     pub notes: Vec<IncidentNote>,
     /// The decisions to resume held versions, oldest first.
     pub resumes: Vec<Approval>,
+    /// The overrides of the system, oldest first.
+    pub overrides: Vec<Override>,
+    /// The decisions that grant overrides, oldest first.
+    pub grants: Vec<Approval>,
+    /// The reviews of overrides and incidents, oldest first.
+    pub reviews: Vec<Approval>,
     /// The `ApproverRole` objects, which list the keys of roles.
     pub keys: ApproverRoles,
     /// The labels of the namespace. `None` if they are not known, for example if the user may not read them. Then
@@ -77,6 +87,8 @@ pub struct SystemRecord {
 #[derive(Clone, Debug)]
 pub struct OwnedJudgement {
     pub verdict: Verdict,
+    /// The requirements that are not met, and that an override waives.
+    pub waived: Vec<Waived>,
     /// The earliest instant at which the verdict changes.
     pub not_after: Option<Timestamp>,
     /// The effect of each statement, by the name of the statement.
@@ -117,7 +129,8 @@ impl SystemRecord {
             None => None,
         };
         let assessments = items_if_required(assessments, &level, in_namespace("assessments"))?;
-        let (incidents, notes) = Box::pin(read_incidents(client, Some(namespace))).await?;
+        let (incidents, notes, incidents_unknown) = Box::pin(read_incidents(client, Some(namespace))).await?;
+        let overrides = Box::pin(read_overrides(client, Some(namespace))).await?;
         let labels = if has_expressions(&level) { labels_of(client, namespace).await? } else { None };
         let cluster = cluster_objects::read(client, Some(namespace), &level).await?.of(namespace);
         let record = Self {
@@ -128,10 +141,11 @@ impl SystemRecord {
             system,
             level,
             keys: read_keys(client).await?,
+            incidents_unknown,
             ..Self::default()
         };
         let record = record.with_objects(&versions.items, &approvals.items, &assessments);
-        Ok(record.with_incidents(&incidents, &notes))
+        Ok(record.with_incidents(&incidents, &notes).with_overrides(&overrides))
     }
 
     /// Whether the operator has read the current content of `version`, or of every version if `None`. Compares the
@@ -165,7 +179,8 @@ impl SystemRecord {
         let versions = versions.map_err(Error::api("read the modelversions"))?;
         let approvals = approvals.map_err(Error::api("read the approvals"))?;
         let assessments = items_if_required(assessments, &levels.items, "read the assessments".to_owned())?;
-        let (incidents, notes) = Box::pin(read_incidents(client, namespace)).await?;
+        let (incidents, notes, incidents_unknown) = Box::pin(read_incidents(client, namespace)).await?;
+        let overrides = Box::pin(read_overrides(client, namespace)).await?;
         let keys = read_keys(client).await?;
         let mut labels = BTreeMap::new();
         if has_expressions(&levels.items) {
@@ -185,10 +200,11 @@ impl SystemRecord {
                 system: Some(system.clone()),
                 level: level.cloned(),
                 keys: keys.clone(),
+                incidents_unknown,
                 ..Self::default()
             };
             let record = record.with_objects(&versions.items, &approvals.items, &assessments);
-            record.with_incidents(&incidents, &notes)
+            record.with_incidents(&incidents, &notes).with_overrides(&overrides)
         };
         Ok(systems.iter().map(record).collect())
     }
@@ -224,6 +240,8 @@ impl SystemRecord {
             Decision::Approve | Decision::Reject | Decision::Revoke => self.approvals.push(approval),
             Decision::Attest => self.attestations.push(approval),
             Decision::Resume => self.resumes.push(approval),
+            Decision::Override => self.grants.push(approval),
+            Decision::Review => self.reviews.push(approval),
         }
     }
 
@@ -243,6 +261,58 @@ impl SystemRecord {
         self
     }
 
+    /// Sets the overrides to those of this system.
+    pub fn with_overrides<'a>(mut self, overrides: impl IntoIterator<Item = &'a Override>) -> Self {
+        let here =
+            |o: &&Override| o.namespace().as_ref() == Some(&self.namespace) && *o.spec.system == *self.name;
+        let mut overrides: Vec<_> = overrides.into_iter().filter(here).cloned().collect();
+        overrides.sort_by_key(|o| (recorded_at(o), o.name_any()));
+        self.overrides = overrides;
+        self
+    }
+
+    /// The rules of the risk level for overrides.
+    pub fn override_rules(&self) -> Option<&OverrideRules> {
+        self.level.as_ref()?.spec.overrides.as_ref()
+    }
+
+    /// The overrides of the system with the decisions about them, for the policy core.
+    pub fn recorded_overrides(&self) -> Overrides<'_> {
+        let overrides = self.overrides.iter().filter_map(|o| {
+            let digest = o.spec.digest(&self.namespace);
+            Some(((o.metadata.name.as_deref()?, recorded_at(o)?), &o.spec, digest))
+        });
+        Overrides::new(overrides, self.grants.iter().chain(&self.reviews), &self.keys)
+    }
+
+    /// The overrides of the version.
+    fn overrides_of(&self, version: &ModelVersion, statements: &[RecordedDecision<'_>]) -> OverrideFacts {
+        let digests = self.digests(version);
+        let subject = digests.as_ref().and_then(|digests| self.subject(version, digests));
+        let Some((subject, rules)) = subject.zip(self.override_rules()) else {
+            return OverrideFacts::default();
+        };
+        let recorded = self.recorded_overrides();
+        let judged = SystemOverrides::new(recorded.of(&self.name), rules);
+        judged.on_version(&subject, recorded_at(version), statements).0
+    }
+
+    /// The version with the people who must not resume it alone. `None` if the system or its level does not exist.
+    fn subject<'a>(
+        &'a self,
+        version: &'a ModelVersion,
+        digests: &'a SubjectDigests,
+    ) -> Option<HeldSubject<'a>> {
+        let (system, level) = (self.system.as_ref()?, self.level.as_ref()?);
+        Some(HeldSubject {
+            name: version.metadata.name.as_deref().unwrap_or_default(),
+            digests,
+            level: &level.spec,
+            owners: &system.spec.owners,
+            authors: self.authors(version),
+        })
+    }
+
     /// The incidents of the system with their notes and decisions, for the policy core.
     pub fn recorded_incidents(&self) -> Incidents<'_> {
         let incidents = self.incidents.iter().filter_map(|incident| {
@@ -255,15 +325,9 @@ impl SystemRecord {
 
     /// The incidents that hold the version.
     pub fn holds(&self, version: &ModelVersion) -> Vec<Hold> {
-        let known = self.digests(version).zip(self.system.as_ref()).zip(self.level.as_ref());
-        let Some(((digests, system), level)) = known else { return Vec::new() };
-        let held = HeldSubject {
-            name: version.metadata.name.as_deref().unwrap_or_default(),
-            digests: &digests,
-            level: &level.spec,
-            owners: &system.spec.owners,
-            authors: self.authors(version),
-        };
+        let digests = self.digests(version);
+        let held = digests.as_ref().and_then(|digests| self.subject(version, digests));
+        let Some(held) = held else { return Vec::new() };
         held.judge(self.recorded_incidents().of(&self.name)).holds
     }
 
@@ -324,6 +388,37 @@ impl SystemRecord {
         self.versions.iter().find(|v| v.name_any() == name)
     }
 
+    /// The version, or an error that names the existing versions.
+    pub fn named_version(&self, name: &str) -> Result<&ModelVersion> {
+        self.version(name).ok_or_else(|| self.no_version(name, |_| None))
+    }
+
+    /// The error for a version that does not exist. `next` gives the command for an existing version.
+    pub fn no_version(&self, name: &str, next: impl Fn(&str) -> Option<Next>) -> Error {
+        let others: Vec<_> = self.versions.iter().map(ModelVersion::name_any).collect();
+        Error::NotFound {
+            what: format!("ModelVersion {name} of system {}", self.name),
+            namespace: self.namespace.clone(),
+            next: others.iter().filter_map(|other| next(other)).collect(),
+            others,
+        }
+    }
+
+    /// Refuses if the user may not list incidents or notes. Without them, nobody knows what is held.
+    pub fn refuse_without_incidents(&self) -> Result<()> {
+        if !self.incidents_unknown {
+            return Ok(());
+        }
+        let can_i = format!("kubectl auth can-i list incidents.assent.dev -n {}", self.namespace);
+        Err(Error::Choose {
+            question: format!(
+                "you may not list {INCIDENT_KINDS} in namespace {}, so it is not known which versions are held: ask for the verb list on both",
+                self.namespace
+            ),
+            next: vec![Next::new(can_i, "check your permission")],
+        })
+    }
+
     /// The subject digest of a version, computed from the objects.
     pub fn digest(&self, version: &ModelVersion) -> Option<Digest> {
         self.digests(version).map(|digests| digests.signed)
@@ -361,11 +456,15 @@ impl SystemRecord {
         now: Timestamp,
     ) -> OwnedJudgement {
         let mut facts = self.facts(version);
-        facts.statements.extend(more);
+        if let Some(more) = more {
+            facts.statements.push(more);
+            facts.overrides = self.overrides_of(version, &facts.statements);
+        }
         let judgement = judge(&facts, now);
         let effects = judgement.effects.into_iter().map(|(name, effect)| (name.to_owned(), effect));
         OwnedJudgement {
             verdict: judgement.verdict,
+            waived: judgement.waived,
             not_after: judgement.not_after,
             effects: effects.collect(),
         }
@@ -374,6 +473,7 @@ impl SystemRecord {
     /// The input of the policy core for one version.
     pub fn facts<'a>(&'a self, version: &'a ModelVersion) -> Facts<'a> {
         let assessments = self.recorded_assessments(version);
+        let statements = policy::statements(self.decisions(version), &self.keys);
         Facts {
             unmet: self.evaluated(version, &assessments).unmet,
             name: version.metadata.name.as_deref().unwrap_or_default(),
@@ -381,7 +481,8 @@ impl SystemRecord {
             system: self.system.as_ref().map(|system| &system.spec),
             level: self.level.as_ref().map(|level| &level.spec),
             authors: self.authors(version),
-            statements: policy::statements(self.decisions(version), &self.keys),
+            overrides: self.overrides_of(version, &statements),
+            statements,
             assessments,
             certified: self.certified(),
             holds: self.holds(version),
@@ -514,26 +615,43 @@ fn items_if_required<'a>(
     }
 }
 
-/// Reads the incidents and their notes in `namespace`, or in any namespace if `None`.
+/// The kinds that show which versions are held.
+const INCIDENT_KINDS: &str = "incidents.assent.dev and incidentnotes.assent.dev";
+
+/// Reads the incidents and their notes in `namespace`, or in any namespace if `None`. The last value is whether the user
+/// may not list them, for example with an RBAC role that is older than the kinds. Then a warning says that holds are not
+/// known, and the command continues.
 async fn read_incidents(
     client: &Client,
     namespace: Option<&str>,
-) -> Result<(Vec<Incident>, Vec<IncidentNote>)> {
+) -> Result<(Vec<Incident>, Vec<IncidentNote>, bool)> {
     let (incidents, notes) =
         (scoped::<Incident>(client, namespace), scoped::<IncidentNote>(client, namespace));
     let all = ListParams::default();
     let (incidents, notes) = futures::join!(request::list(&incidents, &all), request::list(&notes, &all));
     let incidents = items_if_readable(incidents, "read the incidents".to_owned())?;
-    Ok((incidents, items_if_readable(notes, "read the incidentnotes".to_owned())?))
+    let notes = items_if_readable(notes, "read the incidentnotes".to_owned())?;
+    let unknown = incidents.is_none() || notes.is_none();
+    if unknown {
+        anstream::eprintln!(
+            "You may not list {INCIDENT_KINDS}: a version that seems cleared may be held. Ask for the verb list on both."
+        );
+    }
+    Ok((incidents.unwrap_or_default(), notes.unwrap_or_default(), unknown))
 }
 
-/// The objects of a list. Empty if the API server does not serve the kind, or if the user may not list it, for example
-/// with an RBAC role that is older than the kind. The operator alone decides what runs, so the plugin can then show too
-/// few reasons.
-fn items_if_readable<K: Clone>(list: kube::Result<ObjectList<K>>, doing: String) -> Result<Vec<K>> {
+/// The overrides of `namespace`, or of every namespace if `None`. Empty if the user may not list them. The operator alone
+/// decides what runs, so the plugin can then show too few reasons.
+async fn read_overrides(client: &Client, namespace: Option<&str>) -> Result<Vec<Override>> {
+    let list = request::list(&scoped::<Override>(client, namespace), &ListParams::default()).await;
+    Ok(items_if_readable(list, "read the overrides".to_owned())?.unwrap_or_default())
+}
+
+/// The objects of a list. Empty if the API server does not serve the kind. `None` if the user may not list it.
+fn items_if_readable<K: Clone>(list: kube::Result<ObjectList<K>>, doing: String) -> Result<Option<Vec<K>>> {
     match list {
-        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Vec::new()),
-        list => items_if_served(list, doing),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
+        list => items_if_served(list, doing).map(Some),
     }
 }
 

@@ -35,7 +35,8 @@ pub(super) fn job(root: &Node<'_>) -> Result<Content, Problem> {
     Ok(content)
 }
 
-/// Reads an evaluation card. A card has only the times of the job resource, so the times are not read.
+/// Reads an evaluation card. Its times say when the job object was created or changed, and not when the evaluation
+/// ended. So no time is read.
 pub(super) fn card(root: &Node<'_>) -> Result<Content, Problem> {
     completed(&root.need_path(&["results", "status", "state"])?, "the job")?;
     let benchmarks = root.need_path(&["results", "benchmarks"])?;

@@ -138,7 +138,7 @@ pub struct Tool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
-    /// The place of the report.
+    /// The URI of the report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
     /// The digest of the report, as `sha256:HEX`.
@@ -176,7 +176,7 @@ pub struct Measured {
     pub interval: Option<Interval>,
 }
 
-/// A metric of the file that is not among the results.
+/// A metric or another part of the file that is not taken, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotTaken {
     /// The name of the metric, or of another part of the file that is not taken.

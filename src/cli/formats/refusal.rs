@@ -145,7 +145,7 @@ pub enum Problem {
     OtherDigest {
         /// The digests that the version names.
         expected: String,
-        /// The digests in the file.
+        /// The digests of the model in the file.
         found: String,
     },
     /// An option names a metric that the file does not have.

@@ -61,8 +61,8 @@ impl Envelope<'_> {
     }
 }
 
-/// The provenance of an envelope. `bundle` is the JSON text of the bundle around the envelope. `subject` is a SHA-256
-/// digest among the subjects of the statement.
+/// Verifies the signature of an envelope as `trust` requires, and returns its provenance. `bundle` is the JSON text of
+/// the bundle around the envelope. `subject` is the SHA-256 digest of one subject of the statement.
 pub(super) fn provenance(
     trust: &Trust,
     envelope: &Envelope<'_>,

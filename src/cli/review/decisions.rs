@@ -82,6 +82,8 @@ pub fn in_words(approval: &Approval, review: &Review<'_>) -> String {
         Decision::Revoke => "revoked",
         Decision::Attest => "attested",
         Decision::Resume => "resumed",
+        Decision::Override => "granted an override of",
+        Decision::Review => "reviewed",
     };
     let end = spec.not_after.as_ref().map(|end| format!(", until {}", time::in_words(end.0, review.now)));
     let reason = spec.reason.as_ref().map(|reason| format!(": “{reason}”"));

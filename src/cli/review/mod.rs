@@ -23,6 +23,7 @@ mod risks;
 mod runtime;
 mod system;
 mod unpinned;
+mod volume_sources;
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
 //! Shows every field of the runtime and of the provenance, so that no person signs a field without seeing it.
 //!
 //! ```text
-//!  Runtime ──► RUNS, RUNS FIRST, VOLUMES, SHARES       Provenance ──► PROVENANCE
+//!  Runtime ──► RUNS, RUNS FIRST, VOLUMES, NAMES, SHARES       Provenance ──► PROVENANCE
 //! ```
 //!
 //! Most functions destructure their argument, so that a new field does not compile until this module shows the field.
@@ -10,11 +10,16 @@ use std::collections::BTreeSet;
 
 use crate::{
     api::{
-        Artifact, Container, DownwardApiVolume, EnvFrom, EnvVar, EnvVarSource, ExecHooks, FieldRef, HttpGet,
-        HttpHooks, KeyToPath, MayVary, ProjectedSource, Provenance, ResourceFieldRef, Runtime, Text, Volume,
-        VolumeMount,
+        Artifact, Container, DnsConfig, DownwardApiVolume, EnvFrom, EnvVar, EnvVarSource, ExecHooks,
+        FieldRef, HostAlias, HttpGet, HttpHooks, KeyToPath, MayVary, ProjectedSource, Provenance,
+        ResourceFieldRef, Runtime, Text, Volume, VolumeDevice, VolumeMount,
     },
-    cli::render::page::{FAINT, LOOK, Page, STRONG},
+    cli::{
+        render::page::{FAINT, LOOK, Page, STRONG},
+        review::volume_sources::{
+            cluster_trust_bundle, csi, ephemeral, host_path, iscsi, nfs, pod_certificate,
+        },
+    },
     policy::free_fields,
 };
 
@@ -24,6 +29,8 @@ pub fn runtime(page: &mut Page, runtime: &Runtime, full: bool) {
         containers,
         init_containers,
         volumes,
+        host_aliases,
+        dns_config,
         host_network,
         host_pid,
         host_ipc,
@@ -44,6 +51,7 @@ pub fn runtime(page: &mut Page, runtime: &Runtime, full: bool) {
     for volume in volumes {
         page.field(&volume.name, &source(volume));
     }
+    names(page, host_aliases, dns_config);
     let shared = [
         (host_network, "the network of its node (hostNetwork)"),
         (host_pid, "the processes of its node (hostPID)"),
@@ -64,6 +72,28 @@ pub fn runtime(page: &mut Page, runtime: &Runtime, full: bool) {
             free_fields().iter().flat_map(|(_, fields)| fields.iter().copied()).collect();
         page.mark("-", FAINT, &format!("{} fields of a pod are not compared (--full)", fields.len()));
     }
+}
+
+/// Shows the settings that decide which server a name means.
+fn names(page: &mut Page, host_aliases: &[HostAlias], dns_config: &DnsConfig) {
+    let DnsConfig { nameservers, searches } = dns_config;
+    if host_aliases.is_empty() && nameservers.is_empty() && searches.is_empty() {
+        return;
+    }
+    page.heading("NAMES");
+    for HostAlias { ip, hostnames } in host_aliases {
+        page.mark("!", LOOK, &format!("{} means the address {ip} (hostAliases)", joined(hostnames)));
+    }
+    if !nameservers.is_empty() {
+        page.mark("!", LOOK, &format!("the pod asks the name servers {} (dnsConfig)", joined(nameservers)));
+    }
+    if !searches.is_empty() {
+        page.mark("!", LOOK, &format!("the pod adds {} to short names (dnsConfig)", joined(searches)));
+    }
+}
+
+fn joined(texts: &[Text]) -> String {
+    texts.iter().map(|text| &**text).collect::<Vec<_>>().join(", ")
 }
 
 /// Shows the fields that may have any value in a pod of the version, each as its first two segments.
@@ -88,6 +118,7 @@ fn container(page: &mut Page, container: &Container) {
         env,
         env_from,
         volume_mounts,
+        volume_devices,
         exec,
         http,
         may_vary: MayVary { env: varying },
@@ -104,11 +135,11 @@ fn container(page: &mut Page, container: &Container) {
     list_unless_empty(page, "env", env.iter().map(env_var));
     list_unless_empty(page, "env from", env_from.iter().map(env_source));
     list_unless_empty(page, "mounts", volume_mounts.iter().map(mount));
+    list_unless_empty(page, "devices", volume_devices.iter().map(device));
     hooks(page, exec);
     http_hooks(page, http);
     if !varying.is_empty() {
-        let varying: Vec<&str> = varying.iter().map(|name| &**name).collect();
-        page.styled_field("may vary", LOOK, &format!("env {}", varying.join(", ")));
+        page.styled_field("may vary", LOOK, &format!("env {}", joined(varying)));
     }
 }
 
@@ -197,11 +228,21 @@ fn env_source(from: &EnvFrom) -> String {
 }
 
 fn mount(mount: &VolumeMount) -> String {
-    let VolumeMount { name, mount_path, sub_path, sub_path_expr, read_only } = mount;
+    let VolumeMount { name, mount_path, sub_path, sub_path_expr, read_only, mount_propagation } = mount;
     let sub = sub_path.iter().chain(sub_path_expr).map(|path| format!(", its path {path}"));
     let sub = sub.collect::<Vec<_>>().concat();
     let writes = if *read_only { "read only" } else { "can write" };
-    format!("{mount_path} is volume {name}{sub}, {writes}")
+    let later = match mount_propagation.as_deref() {
+        None | Some("None") => "",
+        Some("HostToContainer") => ", later mounts of the node appear in the container",
+        Some(_) => ", later mounts of the node and of the container appear in both",
+    };
+    format!("{mount_path} is volume {name}{sub}, {writes}{later}")
+}
+
+fn device(device: &VolumeDevice) -> String {
+    let VolumeDevice { name, device_path } = device;
+    format!("{device_path} is the block device of volume {name}, can write")
 }
 
 fn source(volume: &Volume) -> String {
@@ -214,6 +255,11 @@ fn source(volume: &Volume) -> String {
         downward_api,
         projected,
         empty_dir,
+        host_path: of_node,
+        csi: of_driver,
+        nfs: of_server,
+        iscsi: of_target,
+        ephemeral: of_pod,
     } = volume;
     let sources = [
         image.as_ref().map(|i| format!("image {}", i.reference)),
@@ -223,12 +269,24 @@ fn source(volume: &Volume) -> String {
         downward_api.as_ref().map(files),
         projected.as_ref().map(|p| p.sources.iter().map(projected_source).collect::<Vec<_>>().join(", ")),
         empty_dir.as_ref().map(|_| "an empty directory".to_owned()),
+        of_node.as_ref().map(host_path),
+        of_driver.as_deref().map(csi),
+        of_server.as_ref().map(nfs),
+        of_target.as_deref().map(iscsi),
+        of_pod.as_deref().map(ephemeral),
     ];
     sources.into_iter().flatten().collect::<Vec<_>>().join(" and ")
 }
 
 fn projected_source(source: &ProjectedSource) -> String {
-    let ProjectedSource { service_account_token, downward_api, config_map, secret } = source;
+    let ProjectedSource {
+        service_account_token,
+        downward_api,
+        config_map,
+        secret,
+        cluster_trust_bundle: bundle,
+        pod_certificate: certificate,
+    } = source;
     let sources = [
         service_account_token
             .as_ref()
@@ -236,6 +294,8 @@ fn projected_source(source: &ProjectedSource) -> String {
         downward_api.as_ref().map(files),
         config_map.as_ref().map(|c| format!("config map {}{}", c.name, keys(&c.items))),
         secret.as_ref().map(|s| format!("secret {}{}", s.name, keys(&s.items))),
+        bundle.as_deref().map(cluster_trust_bundle),
+        certificate.as_deref().map(pod_certificate),
     ];
     sources.into_iter().flatten().collect::<Vec<_>>().join(" and ")
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::{
         Attribution, Control, Decision, Digest, Document, Evidence, ImagePolicy, OnLossMode, OverdueAction,
-        Owner, OwnerKind, RequiredReview, RiskLevel, RiskLevelSpec, SystemReference,
+        Owner, OwnerKind, RequiredReview, RiskLevel, RiskLevelSpec, SystemReference, VolumeKind,
     },
     cli::render::{
         page::{BAD, LOOK, Page, STRONG},
@@ -137,6 +137,10 @@ fn requirements(page: &mut Page, level: &RiskLevelSpec) {
         ImagePolicy::Tag => "by digest or tag: a tag can move after the approval",
     };
     page.field("images", images);
+    if !level.forbidden_volumes.is_empty() {
+        let kinds: Vec<_> = level.forbidden_volumes.iter().map(VolumeKind::to_string).collect();
+        page.field("volumes", &format!("none of kind {}", kinds.join(", ")));
+    }
     let holds = level.validity.and_then(|v| SignedDuration::try_from(Duration::from(v)).ok());
     page.field("approval holds", &holds.map_or("until it is withdrawn".to_owned(), two_units));
     page.field("on loss", &on_loss(level));

@@ -199,6 +199,93 @@ fn every_source_of_a_projected_volume_is_named() {
     assert!(!text.contains("env NODE of container c comes from"), "{text}");
 }
 
+/// A runtime with every field of the volume sources, names and mounts that can bring content from elsewhere.
+fn outside() -> serde_json::Value {
+    let selector = serde_json::json!({ "matchLabels": { "l-a": "l-b" },
+        "matchExpressions": [{ "key": "l-c", "operator": "NotIn", "values": ["l-d"] }] });
+    serde_json::json!({
+        "containers": [{ "name": "c", "image": "i",
+            "volumeMounts": [{ "name": "node", "mountPath": "/m", "mountPropagation": "Bidirectional" }],
+            "volumeDevices": [{ "name": "scratch", "devicePath": "/dev/scratch" }] }],
+        "hostAliases": [{ "ip": "192.0.2.1", "hostnames": ["hub.example"] }],
+        "dnsConfig": { "nameservers": ["192.0.2.2"], "searches": ["search.example"] },
+        "volumes": [
+            { "name": "node", "hostPath": { "path": "/node/models", "type": "DirectoryOrCreate" } },
+            { "name": "bucket", "csi": { "driver": "bucket.example", "fsType": "xfs",
+                "volumeAttributes": { "at-name": "at-value" }, "nodePublishSecretRef": { "name": "csi-key" } } },
+            { "name": "share", "nfs": { "server": "nfs.example", "path": "/share" } },
+            { "name": "disk", "iscsi": { "targetPortal": "192.0.2.5:3260", "iqn": "iqn.target", "lun": 77,
+                "iscsiInterface": "eth7", "fsType": "ext4", "portals": ["192.0.2.6"], "secretRef": { "name": "chap" },
+                "initiatorName": "iqn.node" } },
+            { "name": "scratch", "ephemeral": { "volumeClaimTemplate": {
+                "metadata": { "labels": { "c-l": "c-v" }, "annotations": { "c-a": "c-w" } },
+                "spec": { "accessModes": ["ReadWriteOncePod"], "storageClassName": "fast", "volumeMode": "Block",
+                    "volumeName": "pv-7", "volumeAttributesClassName": "gold", "selector": selector,
+                    "resources": { "requests": { "storage": "11Gi" }, "limits": { "storage": "13Gi" } },
+                    "dataSource": { "apiGroup": "snapshots.example", "kind": "Snap", "name": "source-a" },
+                    "dataSourceRef": { "kind": "Claim", "name": "source-b", "namespace": "elsewhere" } } } } },
+            { "name": "identity", "projected": { "sources": [
+                { "clusterTrustBundle": { "name": "bundle-a", "path": "ca-a.crt" } },
+                { "clusterTrustBundle": { "signerName": "sign.example/b", "labelSelector": selector, "path": "ca-b.crt" } },
+                { "podCertificate": { "signerName": "sign.example/c", "keyType": "ED25519", "maxExpirationSeconds": 7777,
+                    "credentialBundlePath": "bundle.pem", "keyPath": "key.pem", "certificateChainPath": "chain.pem",
+                    "userAnnotations": { "u-a": "u-b" } } }] } },
+        ],
+    })
+}
+
+/// Appends the texts and numbers of a JSON value, and the names in its maps.
+fn texts(value: &serde_json::Value, into: &mut Vec<String>) {
+    match value {
+        serde_json::Value::String(text) => into.push(text.clone()),
+        serde_json::Value::Number(number) => into.push(number.to_string()),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| texts(item, into)),
+        serde_json::Value::Object(fields) => {
+            into.extend(fields.keys().filter(|name| name.contains('-')).cloned());
+            fields.values().for_each(|value| texts(value, into));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn review_shows_every_text_of_a_volume_source_and_of_names() {
+    let mut record = record();
+    record.versions[0].spec.runtime = serde_json::from_value(outside()).expect("a runtime");
+    let text = unwrapped(&review(&record, V2, Decision::Approve, ("alice", "risk-officer")));
+    let shown = text.split("VOLUMES").nth(1).expect("a list of volumes").to_owned();
+    let mut wanted = Vec::new();
+    texts(&outside()["volumes"], &mut wanted);
+    texts(&outside()["hostAliases"], &mut wanted);
+    texts(&outside()["dnsConfig"], &mut wanted);
+    assert!(wanted.len() > 50, "{wanted:?}");
+    for one in wanted {
+        assert!(shown.contains(&one), "{one} is not in\n{shown}");
+    }
+    assert!(text.contains("later mounts of the node and of the container appear in both"), "{text}");
+    assert!(text.contains("/dev/scratch is the block device of volume scratch"), "{text}");
+}
+
+#[test]
+fn review_says_what_each_outside_source_does_not_pin() {
+    let mut record = record();
+    record.versions[0].spec.runtime = serde_json::from_value(outside()).expect("a runtime");
+    let text = unwrapped(&review(&record, V2, Decision::Approve, ("alice", "risk-officer")));
+    for found in [
+        "! volume node is path /node/models of the node, and its content is not pinned: programs of the node",
+        "! volume bucket is an inline volume of CSI driver bucket.example, and its content is not pinned",
+        "! volume share is NFS directory nfs.example:/share, and its content is not pinned",
+        "! volume disk is disk 77 of iSCSI target iqn.target, and its content is not pinned",
+        "! volume scratch is a new claim for each pod, and its content is not pinned",
+        "! volume identity is cluster trust bundle bundle-a, and its content is not pinned",
+        "! volume identity is a certificate by sign.example/c, and its content is not pinned",
+        "! name hub.example means the address 192.0.2.1",
+        "! name server 192.0.2.2 decides which servers the names of the pod mean",
+    ] {
+        assert!(text.contains(found), "{found} is not in\n{text}");
+    }
+}
+
 #[test]
 fn review_warns_that_one_person_in_two_roles_fills_one_role() {
     let record = record().with("carol", Decision::Approve, "risk-officer", V2, "2026-11-23T09:00:00Z");

@@ -49,6 +49,7 @@ fn unpinned(review: &Review<'_>) -> Vec<String> {
         })
         .collect();
     texts.extend(volumes(runtime));
+    texts.extend(names(runtime));
     for container in runtime.init_containers.iter().chain(&runtime.containers) {
         texts.extend(loads(container));
         texts.extend(environment(container));
@@ -86,13 +87,72 @@ fn sources(volume: &Volume) -> Vec<(String, &'static str)> {
     let fields = volume.downward_api.iter().map(|_| pod_fields());
     let projected =
         volume.projected.iter().flat_map(|projected| &projected.sources).flat_map(projected_source);
-    claim.chain(map).chain(secret).chain(fields).chain(projected).collect()
+    claim.chain(map).chain(secret).chain(fields).chain(projected).chain(outside(volume)).collect()
+}
+
+/// The sources that are outside the namespace: on the node, at a server, or at a driver.
+fn outside(volume: &Volume) -> impl Iterator<Item = (String, &'static str)> {
+    let node = volume.host_path.iter().map(|source| {
+        (
+            format!("path {} of the node", source.path),
+            "programs of the node, and pods with the same path, can change the files",
+        )
+    });
+    let driver = volume.csi.iter().map(|source| {
+        (
+            format!("an inline volume of CSI driver {}", source.driver),
+            "anyone who can write to its storage can replace the model",
+        )
+    });
+    let server = volume.nfs.iter().map(|source| {
+        (
+            format!("NFS directory {}:{}", source.server, source.path),
+            "anyone who can write to it can replace the model",
+        )
+    });
+    let target = volume.iscsi.iter().map(|source| {
+        (
+            format!("disk {} of iSCSI target {}", source.lun, source.iqn),
+            "anyone who can write to it can replace the model",
+        )
+    });
+    let claim = volume.ephemeral.iter().map(|_| {
+        (
+            "a new claim for each pod".to_owned(),
+            "its storage class, selector and data source decide what it contains",
+        )
+    });
+    node.chain(driver).chain(server).chain(target).chain(claim)
+}
+
+/// The names whose addresses the version itself or its own name servers decide.
+fn names(runtime: &Runtime) -> Vec<String> {
+    let aliases = runtime.host_aliases.iter().flat_map(|alias| {
+        alias.hostnames.iter().map(|name| {
+            format!("name {name} means the address {}: anyone who can take this address can answer", alias.ip)
+        })
+    });
+    let servers = runtime
+        .dns_config
+        .nameservers
+        .iter()
+        .map(|server| format!("name server {server} decides which servers the names of the pod mean"));
+    aliases.chain(servers).collect()
 }
 
 fn projected_source(source: &ProjectedSource) -> Vec<(String, &'static str)> {
     let map = source.config_map.iter().map(|map| config_map(&map.name));
     let secret = source.secret.iter().map(|secret| secret_of(&secret.name));
-    map.chain(secret).chain(source.downward_api.iter().map(|_| pod_fields())).collect()
+    let bundle = source.cluster_trust_bundle.iter().map(|bundle| {
+        let name = bundle.name.as_ref().or(bundle.signer_name.as_ref()).map(|name| format!(" {name}"));
+        let what = format!("cluster trust bundle{}", name.unwrap_or_default());
+        (what, "anyone who can edit it can change which certificates the container trusts")
+    });
+    let certificate = source.pod_certificate.iter().map(|certificate| {
+        (format!("a certificate by {}", certificate.signer_name), "the signer decides what it certifies")
+    });
+    let fields = source.downward_api.iter().map(|_| pod_fields());
+    map.chain(secret).chain(fields).chain(bundle).chain(certificate).collect()
 }
 
 /// The users who can change the content of a config map or a secret, and the effect of a change.

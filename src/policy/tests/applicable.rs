@@ -18,6 +18,8 @@ fn approval(decision: Decision, system: &str, version: &str, read: u8) -> Approv
         role: "risk".to_owned(),
         assessments: Vec::new(),
         incident: None,
+        override_: None,
+        outcome: None,
         reason: None,
         not_after: Some(Time(second(9))),
         approver: Some(Approver { user: "alice".to_owned(), ..Approver::default() }),

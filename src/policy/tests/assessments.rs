@@ -1,4 +1,4 @@
-//! Attacks on the assessments that a level requires, each with its right verdict.
+//! Attacks on required assessments. Each test checks the expected verdict.
 //!
 //! All cases use one requirement: `gap` at most 0.05, at least 100 samples, no error, at most ten seconds old. An
 //! independent person in the role `validator` must sign the result.
@@ -45,6 +45,7 @@ fn case(assessed: Vec<Assessed>) -> Case {
         said: Vec::new(),
         assessed,
         unmet: Vec::new(),
+        overrides: crate::policy::OverrideFacts::default(),
     }
 }
 

@@ -2,13 +2,17 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::Duration;
+use serde_json::json;
 
-use super::generate::{Case, Said, VERSION, half, just_before, second};
+use super::{
+    generate::{Case, Said, VERSION, half, just_before, second},
+    runtime::json_as,
+};
 use crate::{
     api::{
         AISystemSpec, Approver, Artifact, Certification, Container, Decision, Decommission, Digest, Document,
         Evidence, ImagePolicy, ImageVolume, ModelVersionSpec, Owner, OwnerKind, Provider, RequiredApproval,
-        RiskLevelSpec, Runtime, Volume,
+        RiskLevelSpec, Runtime, Volume, VolumeKind,
     },
     policy::{Reason, Verdict},
 };
@@ -540,6 +544,7 @@ impl Example {
             said: said.collect(),
             assessed: Vec::new(),
             unmet: Vec::new(),
+            overrides: crate::policy::OverrideFacts::default(),
         }
     }
 }
@@ -601,6 +606,7 @@ pub(super) fn cleared() -> Case {
         said: Vec::new(),
         assessed: Vec::new(),
         unmet: Vec::new(),
+        overrides: crate::policy::OverrideFacts::default(),
     }
 }
 
@@ -683,6 +689,15 @@ fn every_reason_carries_its_details() {
             Reason::ImageNotPinned { image: "serve:v1".to_owned() },
         ),
         (
+            cleared()
+                .at_level(|l| l.forbidden_volumes = vec![VolumeKind::HostPath, VolumeKind::Nfs])
+                .with_runtime(|r| {
+                    r.volumes =
+                        vec![json_as(&json!({ "name": "models", "hostPath": { "path": "/models" } }))];
+                }),
+            Reason::VolumeForbidden { volume: "models".to_owned(), kind: VolumeKind::HostPath },
+        ),
+        (
             cleared().at_level(|l| l.documents = vec!["manual".to_owned()]),
             Reason::DocumentMissing { document: "manual".to_owned() },
         ),
@@ -755,9 +770,13 @@ fn all_reasons_are_listed_most_important_first() {
             l.documents = vec!["manual".to_owned()];
             l.evidence = vec![Evidence::Data];
             l.certifications = vec!["ISO/IEC 42001".to_owned()];
+            l.forbidden_volumes = vec![VolumeKind::EmptyDir];
         })
         .of_system(|s| s.decommission = Some(end_at(second(1), None)))
-        .with_runtime(|r| r.containers = vec![container("serve:v1"), container("serve:v1")])
+        .with_runtime(|r| {
+            r.containers = vec![container("serve:v1"), container("serve:v1")];
+            r.volumes = vec![json_as(&json!({ "name": "cache", "emptyDir": {} }))];
+        })
         .with_decisions(&["1 alice risk Reject", "1 bob risk Revoke"]);
     assert_eq!(
         codes(&case.judge(second(10)).verdict),
@@ -767,12 +786,42 @@ fn all_reasons_are_listed_most_important_first() {
             "Revoked",
             "Rejected",
             "ImageNotPinned",
+            "VolumeForbidden",
             "DocumentMissing",
             "EvidenceMissing",
             "CertificationMissing",
             "AwaitingApproval"
         ]
     );
+}
+
+/// A source in a projected volume counts as its own kind and as a projected volume.
+#[test]
+fn a_forbidden_kind_of_volume_is_found_in_a_projected_volume_too() {
+    let volumes = [
+        ("configMap", json!({ "configMap": { "name": "c" } })),
+        ("secret", json!({ "secret": { "secretName": "s" } })),
+        ("downwardAPI", json!({ "downwardAPI": {} })),
+        ("configMap", json!({ "projected": { "sources": [{ "configMap": { "name": "c" } }] } })),
+        (
+            "secret",
+            json!({ "projected": { "sources": [{ "serviceAccountToken": {} }, { "secret": { "name": "s" } }] } }),
+        ),
+        ("downwardAPI", json!({ "projected": { "sources": [{ "downwardAPI": {} }] } })),
+        ("serviceAccountToken", json!({ "projected": { "sources": [{ "serviceAccountToken": {} }] } })),
+        ("projected", json!({ "projected": { "sources": [{ "serviceAccountToken": {} }] } })),
+    ];
+    for (kind, mut volume) in volumes {
+        volume["name"] = json!("v");
+        let withheld = |forbidden: &str| {
+            let case = cleared()
+                .at_level(|l| l.forbidden_volumes = vec![json_as(&json!(forbidden))])
+                .with_runtime(|r| r.volumes = vec![json_as(&volume)]);
+            !case.is_cleared(second(0))
+        };
+        assert!(withheld(kind), "{kind} {volume}");
+        assert!(!withheld("hostPath"), "{volume}");
+    }
 }
 
 #[test]

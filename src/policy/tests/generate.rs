@@ -10,17 +10,23 @@ use proptest::{
     prelude::*,
     sample::{select, subsequence},
 };
+use serde_json::json;
 
-use super::generate_system::{any_requirements_of_systems, any_system, document, state_every_review};
+use super::{
+    generate_system::{any_requirements_of_systems, any_system, document, state_every_review},
+    runtime::json_as,
+};
 use crate::{
     api::{
         AISystemSpec, Approver, AssessmentKind, AssessmentResult, Comparator, Container, Decimal, Decision,
         Digest, Direction, Evidence, ImagePolicy, ImageVolume, Interval, ModelVersionSpec, Provenance,
-        Relationship, RequiredApproval, RequiredAssessment, RiskLevelSpec, Runtime, Text, Volume,
+        Relationship, RequiredApproval, RequiredAssessment, RiskLevelSpec, Runtime, Text, Volume, VolumeKind,
+        Waiver, WaiverType,
     },
     policy::{
-        ApprovalEffect, Attestation, Authors, Facts, RecordedAssessment, RecordedDecision,
-        SignedCertifications, UnmetCause, UnmetRequirement, Verdict, judge,
+        ApprovalEffect, Attestation, Authors, Facts, MissedReview, OverrideFacts, RecordedAssessment,
+        RecordedDecision, SignedCertifications, UnmetCause, UnmetRequirement, Verdict, Waived, Waiving,
+        judge,
     },
 };
 
@@ -64,6 +70,7 @@ pub struct Case {
     pub said: Vec<Said>,
     pub assessed: Vec<Assessed>,
     pub unmet: Vec<UnmetRequirement>,
+    pub overrides: OverrideFacts,
 }
 
 /// The owned form of `RecordedAssessment`.
@@ -103,6 +110,7 @@ pub struct Said {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
     pub verdict: Verdict,
+    pub waived: Vec<Waived>,
     pub not_after: Option<Timestamp>,
     pub effects: Vec<(String, ApprovalEffect)>,
     pub revisit: Option<Timestamp>,
@@ -131,6 +139,7 @@ impl Case {
             unmet: self.unmet.clone(),
             certified: SignedCertifications::default(),
             holds: Vec::new(),
+            overrides: self.overrides.clone(),
         }
     }
 
@@ -140,6 +149,7 @@ impl Case {
         Judged {
             effects: judgement.effects.iter().map(|(name, s)| ((*name).to_owned(), *s)).collect(),
             verdict: judgement.verdict,
+            waived: judgement.waived,
             not_after: judgement.not_after,
             revisit: judgement.revisit,
         }
@@ -201,9 +211,12 @@ pub fn any_case() -> impl Strategy<Value = Case> {
         any_assessed(),
         missing,
         any_unmet(),
+        any_overrides(),
     )
-        .prop_map(|(version, system, level, authors, said, assessed, (no_system, no_level), unmet)| {
+        .prop_map(|(version, system, level, authors, said, assessed, missing, unmet, overrides)| {
+            let (no_system, no_level) = missing;
             Case {
+                overrides,
                 version,
                 system: (!no_system).then_some(system),
                 level: (!no_level).then_some(level),
@@ -213,6 +226,39 @@ pub fn any_case() -> impl Strategy<Value = Case> {
                 unmet,
             }
         })
+}
+
+/// Overrides that waive any requirement, and missed reviews. Often none.
+fn any_overrides() -> impl Strategy<Value = OverrideFacts> {
+    let names = |type_: WaiverType, names: &[&str]| -> Vec<Waiver> {
+        names.iter().map(|name| Waiver { type_, name: (*name).into() }).collect()
+    };
+    let waivers = [
+        names(WaiverType::Approval, &ROLES),
+        names(WaiverType::Approval, &ROLES),
+        names(WaiverType::Assessment, &["bar", "bar-0", "bar-1"]),
+        names(WaiverType::Requirement, &["registry"]),
+        names(WaiverType::Document, &DOCUMENTS),
+        names(WaiverType::Evidence, &["Data", "Tests"]),
+        names(WaiverType::Certification, &CERTIFICATIONS),
+        names(WaiverType::SupplierCertification, &CERTIFICATIONS),
+        names(WaiverType::HostedModel, &["model-0", "model-1"]),
+        names(WaiverType::Risk, &["risk-0", "risk-1"]),
+        names(WaiverType::Review, &["risk/risk-0", "document/manual"]),
+    ];
+    let waiving = (subsequence(waivers.concat(), 1..=6), 0..HORIZON).prop_map(|(waives, end)| Waiving {
+        name: String::new(),
+        end: second(end / 2),
+        waives,
+    });
+    let missed = (0..HORIZON).prop_map(|due| MissedReview { due: second(due / 2), name: "old".to_owned() });
+    let missed = option::weighted(0.1, missed).prop_map(|missed| missed.into_iter().collect());
+    (vec(waiving, 0..=2), missed).prop_map(|(mut waiving, missed)| {
+        for (n, waiving) in waiving.iter_mut().enumerate() {
+            waiving.name = format!("override-{n}");
+        }
+        OverrideFacts { waiving, missed }
+    })
 }
 
 /// The expressions of the level that are not true. Usually none.
@@ -244,8 +290,9 @@ pub fn clearable_case() -> impl Strategy<Value = Case> {
         roles.push(ROLES[0].to_owned());
         (Just(level), vec((any_statement(), select(roles)), 0..=12))
     });
-    (any_system(), any_authors(), level, any_assessed(), prop::bool::weighted(0.8)).prop_map(
-        |(mut system, authors, (mut level, said), mut assessed, meets_bar)| {
+    let overrides = option::weighted(0.5, any_overrides()).prop_map(Option::unwrap_or_default);
+    (any_system(), any_authors(), level, any_assessed(), prop::bool::weighted(0.8), overrides).prop_map(
+        |(mut system, authors, (mut level, said), mut assessed, meets_bar, overrides)| {
             assessed.extend(level.assessments.iter().filter(|_| meets_bar).map(good_assessment));
             system.documentation.extend(DOCUMENTS.map(document));
             state_every_review(&mut system);
@@ -266,6 +313,7 @@ pub fn clearable_case() -> impl Strategy<Value = Case> {
                 said: numbered(said.into_iter().map(|(said, role)| Said { role, ..said }).collect()),
                 assessed,
                 unmet: Vec::new(),
+                overrides,
             }
         },
     )
@@ -326,7 +374,8 @@ pub fn any_required() -> impl Strategy<Value = Vec<RequiredApproval>> {
 
 fn any_level() -> impl Strategy<Value = RiskLevelSpec> {
     let validity = option::of(select(vec![4500_u64, 9000, 16_000]));
-    let images = select(vec![ImagePolicy::Digest, ImagePolicy::Tag]);
+    let forbidden = prop_oneof![3 => Just(Vec::new()), 1 => vec(select(FORBIDDEN.to_vec()), 1)];
+    let images = (select(vec![ImagePolicy::Digest, ImagePolicy::Tag]), forbidden);
     let owned = |words: [&'static str; 2]| {
         subsequence(words.to_vec(), 0..=1)
             .prop_map(|words| words.into_iter().map(str::to_owned).collect::<Vec<_>>())
@@ -349,7 +398,7 @@ fn any_level() -> impl Strategy<Value = RiskLevelSpec> {
                 separation_of_duties,
                 validity,
                 prohibited,
-                images,
+                (images, forbidden_volumes),
                 documents,
                 evidence,
                 certifications,
@@ -362,6 +411,7 @@ fn any_level() -> impl Strategy<Value = RiskLevelSpec> {
                     validity: validity.map(|ms| Duration::from(std::time::Duration::from_millis(ms))),
                     prohibited,
                     images,
+                    forbidden_volumes,
                     documents,
                     evidence,
                     certifications,
@@ -374,6 +424,8 @@ fn any_level() -> impl Strategy<Value = RiskLevelSpec> {
             },
         )
 }
+
+const FORBIDDEN: [VolumeKind; 3] = [VolumeKind::Image, VolumeKind::HostPath, VolumeKind::Secret];
 
 const METRICS: [&str; 2] = ["accuracy", "gap"];
 
@@ -507,11 +559,16 @@ fn any_version() -> impl Strategy<Value = ModelVersionSpec> {
     };
     let container =
         || image().prop_map(|image| Container { name: "serve".into(), image, ..Container::default() });
-    let volume = option::of(image()).prop_map(|reference| Volume {
+    let image_volume = option::of(image()).prop_map(|reference| Volume {
         name: "weights".into(),
         image: reference.map(|reference| ImageVolume { reference }),
         ..Volume::default()
     });
+    let other = select(vec![
+        json!({ "name": "weights", "hostPath": { "path": "/models" } }),
+        json!({ "name": "weights", "projected": { "sources": [{ "secret": { "name": "s" } }] } }),
+    ]);
+    let volume = prop_oneof![3 => image_volume, 1 => other.prop_map(|volume| json_as(&volume))];
     let stated = btree_set(0..EVIDENCE.len(), 0..=EVIDENCE.len());
     (vec(container(), 1..=2), vec(container(), 0..=1), vec(volume, 0..=1), stated).prop_map(
         |(containers, init_containers, volumes, stated)| {

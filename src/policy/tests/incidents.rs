@@ -9,8 +9,8 @@ use super::generate::second;
 use crate::{
     api::{
         Approval, ApprovalSpec, Approver, ConcernedVersion, Decision, Digest, IncidentEffect,
-        IncidentNoteSpec, IncidentRules, IncidentSpec, NoteType, Owner, OwnerKind, RequiredApproval,
-        ResumedIncident, RiskLevelSpec,
+        IncidentNoteSpec, IncidentRules, IncidentSpec, NoteType, Owner, OwnerKind, RecordReference,
+        RequiredApproval, RiskLevelSpec,
     },
     policy::{
         ApproverRoles, Authors, HeldSubject, Hold, Incidents, MissingToResume, ResumeEffect, SubjectDigests,
@@ -96,7 +96,9 @@ impl Case {
             decision: Decision::Resume,
             role: resumed.role.clone(),
             assessments: Vec::new(),
-            incident: Some(ResumedIncident { name: "drift".into(), digest: digest(resumed.incident) }),
+            incident: Some(RecordReference { name: "drift".into(), digest: digest(resumed.incident) }),
+            override_: None,
+            outcome: None,
             reason: None,
             not_after: None,
             approver: Some(person(&resumed.by)),
@@ -111,7 +113,10 @@ impl Case {
         let required = |(role, count): &(String, u32)| RequiredApproval { role: role.clone(), count: *count };
         RiskLevelSpec {
             separation_of_duties: self.separation,
-            incidents: Some(IncidentRules { resume: self.resume.iter().map(required).collect() }),
+            incidents: Some(IncidentRules {
+                resume: self.resume.iter().map(required).collect(),
+                ..IncidentRules::default()
+            }),
             ..RiskLevelSpec::default()
         }
     }
@@ -124,6 +129,7 @@ impl Case {
             .map(|note| IncidentNoteSpec {
                 incident: "drift".into(),
                 type_: note.type_,
+                deadlines: Vec::new(),
                 text: "text".to_owned(),
                 report: None,
                 by: Some(person(&note.by)),
@@ -301,7 +307,7 @@ fn is_held(case: &Case) -> bool {
 }
 
 /// Whether different people can fill the remaining places. A person fills several roles unless duties are separate.
-fn fills<'a>(
+pub(super) fn fills<'a>(
     places: &[&'a str],
     counted: &BTreeSet<(&'a str, &'a str)>,
     used: &mut Vec<(&'a str, &'a str)>,

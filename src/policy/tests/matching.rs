@@ -5,9 +5,9 @@ use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::runtime::{any_runtime, full_runtime, get, pod_of, variants};
+use super::runtime::{any_runtime, full_runtime, full_sources, get, json_as, pod_of, variants};
 use crate::{
     api::{
         Container, EmptyDirVolume, EnvFrom, EnvVar, Runtime, SourceRef, Text, Trusted, Volume, VolumeMount,
@@ -161,6 +161,24 @@ fn additions() -> Vec<Change<Runtime>> {
         ("a request before stop", |r| {
             r.containers[0].http.pre_stop.get_or_insert_with(|| get("/extra")).path = "/other".into();
         }),
+        ("a block device", |r| {
+            r.containers[0]
+                .volume_devices
+                .push(json_as(&json!({ "name": "data", "devicePath": "/dev/extra" })));
+        }),
+        ("later mounts of the node", |r| {
+            let mount =
+                json!({ "name": "cache", "mountPath": "/extra", "mountPropagation": "Bidirectional" });
+            r.containers[0].volume_mounts.push(json_as(&mount));
+        }),
+        ("a name with another address", |r| {
+            r.host_aliases.insert(0, json_as(&json!({ "ip": "192.0.2.9", "hostnames": ["models.example"] })));
+        }),
+        ("another name server", |r| r.dns_config.nameservers.insert(0, "192.0.2.9".into())),
+        ("another search domain", |r| r.dns_config.searches.insert(0, "evil.example".into())),
+        ("a path of the node", |r| {
+            r.volumes.push(json_as(&json!({ "name": "extra", "hostPath": { "path": "/" } })));
+        }),
         ("the network of the node", |r| r.host_network ^= true),
         ("the processes of the node", |r| r.host_pid ^= true),
         ("the memory of the node", |r| r.host_ipc ^= true),
@@ -253,16 +271,30 @@ fn harmless() -> Vec<Change<core::PodSpec>> {
             sources.push(serde_json::from_value(source).expect("a projection"));
         }),
         ("empty lists", |pod| {
-            pod.host_aliases = Some(Vec::new());
+            pod.host_aliases.get_or_insert_default();
             pod.ephemeral_containers = Some(Vec::new());
-            pod.dns_config = Some(core::PodDNSConfig { nameservers: Some(Vec::new()), ..Default::default() });
-            pod.dns_config.get_or_insert_default().options = Some(vec![core::PodDNSConfigOption {
+            let dns = pod.dns_config.get_or_insert_default();
+            dns.nameservers.get_or_insert_default();
+            dns.searches.get_or_insert_default();
+            dns.options = Some(vec![core::PodDNSConfigOption {
                 name: Some("ndots".to_owned()),
                 value: Some("2".to_owned()),
             }]);
-            pod.containers[0].volume_devices = Some(Vec::new());
+            let c = &mut pod.containers[0];
+            c.volume_devices.get_or_insert_default();
+            c.command.get_or_insert_default();
+            c.env.get_or_insert_default();
             pod.hostname_override = Some(String::new());
             pod.volumes.get_or_insert_default();
+        }),
+        ("empty texts and false instead of none", |pod| {
+            let c = &mut pod.containers[0];
+            c.working_dir.get_or_insert_default();
+            for mount in c.volume_mounts.iter_mut().flatten() {
+                mount.sub_path.get_or_insert_default();
+                mount.sub_path_expr.get_or_insert_default();
+                mount.read_only.get_or_insert_default();
+            }
         }),
         ("an empty value instead of no value", |pod| {
             for env in pod.containers.iter_mut().flat_map(|c| c.env.iter_mut().flatten()) {
@@ -286,39 +318,16 @@ fn unmatchable() -> Vec<Change<core::PodSpec>> {
         pod.containers[0].volume_mounts.get_or_insert_default().push(mount);
     }
     vec![
-        ("hostAliases", |pod| pod.host_aliases = Some(vec![core::HostAlias::default()])),
-        ("dnsConfig.searches", |pod| {
-            let searches = Some(vec!["models.example".to_owned()]);
-            pod.dns_config = Some(core::PodDNSConfig { searches, ..Default::default() });
-        }),
-        ("dnsConfig.nameservers", |pod| {
-            let nameservers = Some(vec!["192.0.2.1".to_owned()]);
-            pod.dns_config = Some(core::PodDNSConfig { nameservers, ..Default::default() });
-        }),
         ("an ephemeral container", |pod| {
             pod.ephemeral_containers = Some(vec![core::EphemeralContainer::default()]);
         }),
-        ("volumeDevices", |pod| {
-            pod.containers[0].volume_devices = Some(vec![core::VolumeDevice::default()]);
-        }),
-        ("volumeDevices of an init container", |pod| {
-            let volume_devices = Some(vec![core::VolumeDevice::default()]);
-            let init = core::Container { volume_devices, ..Default::default() };
-            pod.init_containers.get_or_insert_default().push(init);
-        }),
-        ("hostPath", |pod| volume(pod, "hostPath")),
-        ("nfs", |pod| volume(pod, "nfs")),
-        ("csi", |pod| volume(pod, "csi")),
-        ("ephemeral", |pod| volume(pod, "ephemeral")),
-        ("a projected trust bundle", |pod| {
-            let value = serde_json::json!({ "name": "extra", "projected": { "sources": [{ "clusterTrustBundle": { "path": "ca" } }] } });
+        ("an unknown kind of a projected source", |pod| {
+            let value =
+                serde_json::json!({ "name": "extra", "projected": { "sources": [{ "quantumKey": {} }] } });
             pod.volumes.get_or_insert_default().push(serde_json::from_value(value).expect("a volume"));
         }),
         ("gitRepo", |pod| volume(pod, "gitRepo")),
         ("an unknown kind of volume", |pod| volume(pod, "quantumDisk")),
-        ("mountPropagation", |pod| {
-            mount(pod, |m| m.mount_propagation = Some("HostToContainer".to_owned()));
-        }),
         ("hostnameOverride", |pod| pod.hostname_override = Some("huggingface.co".to_owned())),
         ("a name server in a resolver option", |pod| {
             let options = Some(vec![core::PodDNSConfigOption {
@@ -409,6 +418,134 @@ fn fake_tokens() -> Vec<Change<core::PodSpec>> {
             pod.containers[0].volume_mounts.get_or_insert_default().push(mount);
         }),
     ]
+}
+
+/// The API server fills in defaults, drops empty fields, and writes quantities in one form.
+#[test]
+fn equal_meanings_match() {
+    let spec = |volume: Value| json!({ "containers": [{ "name": "c", "image": "i" }], "volumes": [volume] });
+    let claim = |spec: Value| json!({ "name": "v", "ephemeral": { "volumeClaimTemplate": spec } });
+    let target = json!({ "targetPortal": "192.0.2.5", "iqn": "iqn.2026-01.example:m", "lun": 0 });
+    let full_target = json!({ "targetPortal": "192.0.2.5", "iqn": "iqn.2026-01.example:m", "lun": 0,
+        "iscsiInterface": "default", "fsType": "", "readOnly": false, "portals": [] });
+    for (approved, pod) in [
+        (
+            json!({ "name": "v", "hostPath": { "path": "/m" } }),
+            json!({ "name": "v", "hostPath": { "path": "/m", "type": "" } }),
+        ),
+        (
+            json!({ "name": "v", "csi": { "driver": "d" } }),
+            json!({ "name": "v", "csi": { "driver": "d", "readOnly": false, "fsType": "", "volumeAttributes": {} } }),
+        ),
+        (
+            json!({ "name": "v", "nfs": { "server": "s", "path": "/" } }),
+            json!({ "name": "v", "nfs": { "server": "s", "path": "/", "readOnly": false } }),
+        ),
+        (json!({ "name": "v", "iscsi": target }), json!({ "name": "v", "iscsi": full_target })),
+        (
+            claim(json!({ "spec": { "resources": { "requests": { "storage": "1Gi" } } } })),
+            claim(
+                json!({ "metadata": { "labels": {} }, "spec": { "accessModes": [], "volumeMode": "Filesystem",
+                "volumeName": "", "resources": { "limits": {}, "requests": { "storage": "1024Mi" } } } }),
+            ),
+        ),
+        (
+            claim(json!({ "spec": { "dataSource": { "kind": "PersistentVolumeClaim", "name": "w" } } })),
+            claim(
+                json!({ "spec": { "dataSource": { "apiGroup": "", "kind": "PersistentVolumeClaim", "name": "w" } } }),
+            ),
+        ),
+    ] {
+        for (one, other) in [(&approved, &pod), (&pod, &approved)] {
+            assert!(is_match(&json_as(&spec(one.clone())), &json_as(&spec(other.clone()))), "{one}\n{other}");
+        }
+    }
+}
+
+/// These pairs look alike and mean different things.
+#[test]
+fn similar_meanings_do_not_match() {
+    let claim = |spec: Value| json!({ "ephemeral": { "volumeClaimTemplate": { "spec": spec } } });
+    for (approved, pod) in [
+        (json!({ "hostPath": { "path": "/m" } }), json!({ "hostPath": { "path": "/m/" } })),
+        (
+            json!({ "hostPath": { "path": "/m" } }),
+            json!({ "hostPath": { "path": "/m", "type": "FileOrCreate" } }),
+        ),
+        (json!({ "nfs": { "server": "s", "path": "/m" } }), json!({ "hostPath": { "path": "/m" } })),
+        (claim(json!({})), claim(json!({ "storageClassName": "" }))),
+        (claim(json!({})), claim(json!({ "selector": {} }))),
+        (claim(json!({})), claim(json!({ "resources": { "requests": { "storage": "1G" } } }))),
+        (json!({ "emptyDir": {} }), json!({ "csi": { "driver": "d" } })),
+    ] {
+        let spec = |source: &Value| {
+            let mut volume = source.clone();
+            volume["name"] = json!("v");
+            json!({ "containers": [{ "name": "c", "image": "i" }], "volumes": [volume] })
+        };
+        for (one, other) in [(&approved, &pod), (&pod, &approved)] {
+            assert!(!is_match(&json_as(&spec(one)), &json_as(&spec(other))), "{one}\n{other}");
+        }
+    }
+}
+
+#[test]
+fn images_with_one_digest_match_whatever_their_tags() {
+    let digest = |c: &str| format!("sha256:{}", c.repeat(64));
+    let (a, b) = (digest("a"), digest("b"));
+    for (approved, pod, expected) in [
+        (format!("r.example:5000/i@{a}"), format!("r.example:5000/i:v1@{a}"), true),
+        (format!("r.example:5000/i:v2@{a}"), format!("r.example:5000/i:v1@{a}"), true),
+        (format!("i:v1@{a}"), format!("i@{a}"), true),
+        (format!("i:v1@{a}"), format!("i:v1@{b}"), false),
+        (format!("i:v1@{a}"), "i:v1".to_owned(), false),
+        (format!("i@{a}"), format!("j:v1@{a}"), false),
+        (format!("r.example:5000/i@{a}"), format!("r.example/i@{a}"), false),
+        (format!("i@{a}"), format!("i@{a}@{a}"), false),
+        (format!("x/i@{a}"), format!("i@{a}"), false),
+        (format!("i:v1:v2@{a}"), format!("i@{a}"), false),
+        (format!("i:v1@{a}"), format!("i@{a}@{a}"), false),
+        ("i:v1".to_owned(), "i:v2".to_owned(), false),
+    ] {
+        for (one, other) in [(&approved, &pod), (&pod, &approved)] {
+            let spec = |image: &str| {
+                json!({ "containers": [{ "name": "c", "image": image }],
+                    "volumes": [{ "name": "v", "image": { "reference": image } }] })
+            };
+            let container_only = |image: &str| json!({ "containers": [{ "name": "c", "image": image }] });
+            assert_eq!(is_match(&json_as(&spec(one)), &json_as(&spec(other))), expected, "{one} {other}");
+            let is_match = is_match(&json_as(&container_only(one)), &json_as(&container_only(other)));
+            assert_eq!(is_match, expected, "{one} {other}");
+        }
+    }
+}
+
+#[test]
+fn every_source_that_a_runtime_states_in_full_differs_from_every_other() {
+    let all = full_sources();
+    for (n, approved) in all.iter().enumerate() {
+        for (m, pod) in all.iter().enumerate() {
+            let of = |volume: &Volume| Runtime {
+                volumes: vec![Volume { name: "v".into(), ..volume.clone() }],
+                ..full_runtime()
+            };
+            assert_eq!(is_match(&of(approved), &pod_of(&of(pod))), n == m, "{n} {m}");
+        }
+    }
+}
+
+#[test]
+fn unknown_kind_of_volume_is_refused_with_a_message_that_says_so() {
+    let refused = |volume: Value| {
+        let pod = json!({ "containers": [{ "name": "c", "image": "i" }], "volumes": [volume] });
+        runtime_of_pod(None, &json_as(&pod)).expect_err("refused").to_string()
+    };
+    let said = refused(json!({ "name": "v", "quantumDisk": {} }));
+    assert!(said.contains("the kind of volume v is unknown to this release of Assent"), "{said}");
+    let said = refused(json!({ "name": "v", "projected": { "sources": [{ "quantumKey": {} }] } }));
+    assert!(said.contains("the kind of a source of volume v is unknown"), "{said}");
+    let said = refused(json!({ "name": "v", "gitRepo": { "repository": "r" } }));
+    assert!(said.contains("use a claim, or the CSI driver that replaces this kind"), "{said}");
 }
 
 #[test]

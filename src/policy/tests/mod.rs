@@ -10,6 +10,8 @@
 //!  cluster_objects       network policies and claims in requirements
 //!  example_requirements  the library of requirements in `examples/requirements`
 //!  incidents             holds, and the decisions that lift them
+//!  overrides             overrides, their quota and their review, with a second, naive implementation
+//!  incident_times        escalation, reviews and closings, over time
 //!  properties            rules that hold for all facts ─┬─ generate  random facts by proptest
 //!                                                       └─ oracle    a second, naive implementation of the rules
 //!  subject               the changes of a version or a system that change the signed digest
@@ -27,9 +29,11 @@ mod cluster_objects;
 mod example_requirements;
 mod generate;
 mod generate_system;
+mod incident_times;
 mod incidents;
 mod matching;
 mod oracle;
+mod overrides;
 mod properties;
 mod requirements;
 mod runtime;

@@ -16,7 +16,7 @@ use crate::{
     },
     policy::{
         ApprovalEffect, CitedResult, Comparison, Elsewhere, Inconclusive, OverdueReview, Reason, Reviewed,
-        Verdict,
+        UnmetCause, Verdict, Waived, Waiving,
     },
 };
 
@@ -121,7 +121,17 @@ pub fn effects(case: &Case, now: Timestamp) -> Vec<(String, ApprovalEffect)> {
 
 /// The verdict on the version, with every reason if the version may not run.
 pub fn verdict(case: &Case, now: Timestamp) -> Verdict {
-    let mut why = Vec::new();
+    with_waived(case, now).0
+}
+
+/// The verdict on the version, and the reasons that overrides waive.
+pub fn with_waived(case: &Case, now: Timestamp) -> (Verdict, Vec<Waived>) {
+    let (mut why, mut waived) = (Vec::new(), Vec::new());
+    for missed in &case.overrides.missed {
+        if missed.due <= now {
+            why.push(Reason::OverrideNotReviewed(missed.clone()));
+        }
+    }
     let retired = case.system.as_ref().and_then(|s| s.decommission.as_ref());
     if let Some(end) = retired.filter(|end| has_come(end.date.0, now)) {
         let since = Timestamp::from_nanosecond(floor(end.date.0.as_nanosecond())).expect("in range");
@@ -142,14 +152,90 @@ pub fn verdict(case: &Case, now: Timestamp) -> Verdict {
                 why.extend(assessment(case, required, now));
             }
             decisions(case, level, now, &mut why);
+            let mut reduced = level.approvals.clone();
+            reduced.retain(|required| last_override(case, ("Approval", &required.role), now).is_none());
+            let (mut all, mut left) = (Vec::new(), Vec::new());
+            approvals(case, level, &level.approvals, now, &mut all);
+            approvals(case, level, &reduced, now, &mut left);
+            for reason in all {
+                let role = subject(&reason).expect("a role").1;
+                if !left.iter().any(|other| subject(other).expect("a role").1 == role) {
+                    // If a person of a waived role fills this role, the last override of any role waives it.
+                    let mut by = last_override(case, ("Approval", &role), now);
+                    by = by.or_else(|| last_override(case, ("Approval", "*"), now));
+                    let by = by.expect("an override");
+                    waived.push(Waived { by: by.name.clone(), until: by.end, reason });
+                }
+            }
+            why.retain(|reason| {
+                let by = subject(reason).and_then(|(type_, name)| last_override(case, (type_, &name), now));
+                waived.extend(by.map(|by| Waived {
+                    by: by.name.clone(),
+                    until: by.end,
+                    reason: reason.clone(),
+                }));
+                by.is_none()
+            });
+            why.extend(left);
         }
     }
+    waived.sort();
+    waived.dedup();
     if why.is_empty() {
-        return Verdict::Cleared;
+        return (Verdict::Cleared, waived);
     }
     why.sort();
     why.dedup();
-    Verdict::Withheld(why)
+    (Verdict::Withheld(why), waived)
+}
+
+/// The override that waives a requirement and ends last. The name `*` means any requirement of the type.
+fn last_override<'c>(case: &'c Case, (type_, name): (&str, &str), now: Timestamp) -> Option<&'c Waiving> {
+    let mut last: Option<&Waiving> = None;
+    for waiving in &case.overrides.waiving {
+        let names = waiving
+            .waives
+            .iter()
+            .any(|waiver| format!("{:?}", waiver.type_) == type_ && (name == "*" || *waiver.name == *name));
+        let is_later = last.is_none_or(|last| (waiving.end, &waiving.name) > (last.end, &last.name));
+        if names && waiving.end > now && is_later {
+            last = Some(waiving);
+        }
+    }
+    last
+}
+
+/// The type and the name of the requirement that a reason is about. `None` if nobody can waive it.
+fn subject(reason: &Reason) -> Option<(&'static str, String)> {
+    Some(match reason {
+        Reason::AwaitingApproval { role, .. } | Reason::ApprovalExpired { role, .. } => {
+            ("Approval", role.clone())
+        }
+        Reason::AssessmentFailed { requirement, .. }
+        | Reason::AssessmentInconclusive { requirement, .. }
+        | Reason::AssessmentExpired { requirement, .. }
+        | Reason::AssessmentMissing { requirement, .. } => ("Assessment", requirement.clone()),
+        Reason::RequirementNotMet(unmet) if unmet.cause == UnmetCause::False => {
+            ("Requirement", unmet.name.clone())
+        }
+        Reason::DocumentMissing { document } => ("Document", document.clone()),
+        Reason::EvidenceMissing { evidence } => ("Evidence", format!("{evidence:?}")),
+        Reason::CertificationMissing { certification, supplier, .. } => {
+            let type_ = if supplier.is_some() { "SupplierCertification" } else { "Certification" };
+            (type_, certification.clone())
+        }
+        Reason::HostedModelRetired { model, .. } | Reason::AgreementMissing { model } => {
+            ("HostedModel", model.clone())
+        }
+        Reason::RiskTooHigh { risk, .. } => ("Risk", risk.clone()),
+        Reason::ReviewOverdue(OverdueReview { of: Reviewed::Risk(risk), .. }) => {
+            ("Review", format!("risk/{risk}"))
+        }
+        Reason::ReviewOverdue(OverdueReview { of: Reviewed::Document(document), .. }) => {
+            ("Review", format!("document/{document}"))
+        }
+        _ => return None,
+    })
 }
 
 /// The first half second after `now` with another verdict.
@@ -160,7 +246,7 @@ pub fn not_after(case: &Case, now: Timestamp) -> Option<Timestamp> {
 
 /// The first half second after `now` with another verdict or another effect.
 pub fn revisit(case: &Case, now: Timestamp) -> Option<Timestamp> {
-    let judge = |at| (verdict(case, at), effects(case, at));
+    let judge = |at| (with_waived(case, at), effects(case, at));
     let before = judge(now);
     (0..=HORIZON).map(half).find(|then| *then > now && judge(*then) != before)
 }
@@ -177,6 +263,17 @@ fn requirements(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Ve
         let pinned = image.len() > 72 && image[..image.len() - 64].ends_with("@sha256:");
         if level.images == ImagePolicy::Digest && !pinned {
             why.push(Reason::ImageNotPinned { image: image.to_string() });
+        }
+    }
+    for volume in &runtime.volumes {
+        let json = serde_json::to_value(volume).expect("serialises");
+        let sources = json["projected"]["sources"].as_array().cloned().unwrap_or_default();
+        for kind in &level.forbidden_volumes {
+            let field = serde_json::to_value(kind).expect("serialises");
+            let field = field.as_str().expect("a name");
+            if json.get(field).is_some() || sources.iter().any(|source| source.get(field).is_some()) {
+                why.push(Reason::VolumeForbidden { volume: volume.name.to_string(), kind: *kind });
+            }
         }
     }
     for document in &level.documents {
@@ -456,28 +553,48 @@ fn judged(
     if floor(at + age) <= now.as_nanosecond() { Judged::Old } else { Judged::Met }
 }
 
-/// Adds the reasons about revocations, rejections and approvals.
+/// The approvals that were not withdrawn and count: those that have not ended, and those that have.
+fn counted<'c>(
+    case: &Case,
+    level: &RiskLevelSpec,
+    outcome: &Outcome<'c>,
+    now: Timestamp,
+) -> (Vec<&'c Said>, Vec<&'c Said>) {
+    let independent = |a: &&Said| !(level.separation_of_duties && (is_owner(case, a) || is_author(case, a)));
+    let valid = |a: &&Said| end(a, level).is_none_or(|end| now.as_nanosecond() < end);
+    outcome.approvals.iter().copied().filter(independent).partition(valid)
+}
+
+/// Adds the reasons about revocations and rejections.
 fn decisions(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<Reason>) {
     let outcome = replay(case, level);
     for r in outcome.rejections {
         let (by, role) = (r.approver.user.clone(), r.role.clone());
         why.push(Reason::Rejected { by, role, why: r.reason.clone(), elsewhere: elsewhere(r) });
     }
-    let independent = |a: &&&Said| !(level.separation_of_duties && (is_owner(case, a) || is_author(case, a)));
-    let valid = |a: &&&Said| end(a, level).is_none_or(|end| now.as_nanosecond() < end);
-    let good: Vec<&Said> = outcome.approvals.iter().filter(independent).filter(valid).copied().collect();
-    let ended: Vec<&Said> =
-        outcome.approvals.iter().filter(independent).filter(|a| !valid(a)).copied().collect();
-
+    let again = replay(case, level);
+    let (good, ended) = counted(case, level, &again, now);
     let approved_anew = !good.is_empty() || (!ended.is_empty() && !level.approvals.is_empty());
     if let Some(r) = outcome.revocation.filter(|_| !approved_anew) {
         let by = r.approver.user.clone();
         why.push(Reason::Revoked { by, at: r.at, why: r.reason.clone(), elsewhere: elsewhere(r) });
     }
+}
 
+/// Adds the reasons about the approvals in `places`.
+fn approvals(
+    case: &Case,
+    level: &RiskLevelSpec,
+    places: &[RequiredApproval],
+    now: Timestamp,
+    why: &mut Vec<Reason>,
+) {
+    let outcome = replay(case, level);
+    let (good, ended) = counted(case, level, &outcome, now);
+    let independent = |a: &&&Said| !(level.separation_of_duties && (is_owner(case, a) || is_author(case, a)));
     let who: BTreeSet<_> = good.iter().map(|a| (a.approver.user.as_str(), a.role.as_str())).collect();
-    let have = assignments(&level.approvals, &who, level.separation_of_duties);
-    for RequiredApproval { role, count } in &level.approvals {
+    let have = assignments(places, &who, level.separation_of_duties);
+    for RequiredApproval { role, count } in places {
         let (needed, have) = (*count as usize, have[role.as_str()]);
         if have >= needed {
             continue;
@@ -500,7 +617,7 @@ fn decisions(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<R
                 who.iter().filter(|(_, r)| *r == role).map(|(person, _)| *person).collect();
             let mut in_several_roles = Vec::new();
             for person in here.iter().filter(|_| here.len() > have) {
-                let required = |r: &str| level.approvals.iter().any(|required| required.role == r);
+                let required = |r: &str| places.iter().any(|required| required.role == r);
                 if who.iter().any(|(other, r)| other == person && *r != role && required(r)) {
                     in_several_roles.push((*person).to_owned());
                 }

@@ -52,10 +52,37 @@ proptest! {
     #[test]
     fn the_judgement_equals_that_of_the_oracle(case in cases(), now in any_now()) {
         let judged = case.judge(now);
-        prop_assert_eq!(&judged.verdict, &oracle::verdict(&case, now));
+        let (verdict, waived) = oracle::with_waived(&case, now);
+        prop_assert_eq!((&judged.verdict, &judged.waived), (&verdict, &waived));
         prop_assert_eq!(&judged.effects, &oracle::effects(&case, now));
         prop_assert_eq!(judged.not_after, oracle::not_after(&case, now));
         prop_assert_eq!(judged.revisit, oracle::revisit(&case, now));
+    }
+
+    #[test]
+    fn an_override_waives_no_objection_hold_or_missed_review(case in cases(), now in any_now()) {
+        let never = |reason: &&Reason| {
+            matches!(
+                reason.code(),
+                "SystemNotFound" | "RiskLevelNotFound" | "Prohibited" | "Decommissioned" | "Revoked" | "Rejected"
+                    | "Held" | "OverrideNotReviewed" | "ImageNotPinned" | "RequirementInvalid" | "RiskMissing"
+            )
+        };
+        let mut without = case.clone();
+        without.overrides.waiving.clear();
+        let (with, without) = (case.judge(now).verdict, without.judge(now).verdict);
+        let list = |verdict: &Verdict| verdict.reasons().iter().filter(never).cloned().collect::<Vec<_>>();
+        prop_assert_eq!(list(&with), list(&without));
+    }
+
+    #[test]
+    fn removing_an_override_never_clears_and_never_prolongs(case in cases(), now in any_now()) {
+        let before = case.judge(now);
+        for n in 0..case.overrides.waiving.len() {
+            let mut fewer = case.clone();
+            fewer.overrides.waiving.remove(n);
+            assert_not_less_strict(&before, &fewer.judge(now))?;
+        }
     }
 
     #[test]
@@ -229,8 +256,12 @@ proptest! {
 
     /// A cleared version has the required number of people in each role. With separation of duties, all are different.
     #[test]
-    fn a_cleared_version_has_enough_different_approvers(case in clearable_case(), now in any_now()) {
+    fn a_cleared_version_without_an_override_has_enough_different_approvers(
+        case in clearable_case(),
+        now in any_now(),
+    ) {
         let judged = case.judge(now);
+        prop_assume!(judged.waived.is_empty());
         let Some(level) = case.level.as_ref().filter(|_| judged.verdict == Verdict::Cleared) else {
             return Ok(());
         };
@@ -293,8 +324,8 @@ proptest! {
     #[test]
     fn effects_hold_until_revisit_and_not_longer(case in cases(), now in any_now()) {
         let judged = case.judge(now);
-        let judge = |then| { let then = case.judge(then); (then.verdict, then.effects) };
-        let here = (judged.verdict.clone(), judged.effects.clone());
+        let judge = |then| { let then = case.judge(then); (then.verdict, then.waived, then.effects) };
+        let here = (judged.verdict.clone(), judged.waived.clone(), judged.effects.clone());
         prop_assert!(is_no_later(judged.revisit, judged.not_after));
         if let Some(end) = judged.revisit {
             prop_assert!(now < end);
@@ -312,7 +343,7 @@ proptest! {
     /// `judge` finds the end of a verdict by binary search, which is correct only because of this property.
     #[test]
     fn no_verdict_returns_as_time_passes(case in cases()) {
-        let judge = |then| { let then = case.judge(then); (then.verdict, then.effects) };
+        let judge = |then| { let then = case.judge(then); (then.verdict, then.waived, then.effects) };
         let (mut verdicts, mut whole) = (Vec::new(), Vec::new());
         for then in (0..=HORIZON).map(half) {
             let here = judge(then);
@@ -331,7 +362,7 @@ proptest! {
     }
 }
 
-/// A copy of `case` with each list in another order.
+/// A copy of `case` with lists in a random order. The result must not depend on the order.
 fn shuffled(case: Case) -> impl Strategy<Value = Case> {
     let level = case.level.clone().unwrap_or_default();
     let system = case.system.clone().unwrap_or_default();
@@ -384,7 +415,7 @@ fn the_generators_reach_every_verdict_reason_and_effect() {
     assert!(ending > 50, "only {ending} of 1000 are cleared with an end");
     assert_eq!(
         reasons.len(),
-        23,
+        25,
         "every reason but CapacityExceeded, which `judge` does not give: {reasons:?}"
     );
     assert_eq!(effects.len(), 7, "{effects:?}");

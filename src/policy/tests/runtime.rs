@@ -10,13 +10,15 @@ use proptest::{
     prelude::*,
     sample::{select, subsequence},
 };
-use serde_json::Value;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
 
 use crate::api::{
     ConfigMapVolume, Container, DownwardApiFile, DownwardApiVolume, EmptyDirVolume, EnvFrom, EnvVar,
     EnvVarSource, ExecHooks, FieldRef, HttpGet, HttpHeader, HttpHooks, ImageVolume, KeyRef, KeyToPath,
     MayVary, PersistentVolumeClaimVolume, ProjectedObject, ProjectedSource, ProjectedVolume,
-    ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SourceRef, Text, Volume, VolumeMount,
+    ResourceFieldRef, Runtime, SecretVolume, ServiceAccountTokenSource, SourceRef, Text, Volume,
+    VolumeDevice, VolumeMount,
 };
 
 /// A runtime with random containers and volumes, from a small set of words. Not all fields vary.
@@ -39,9 +41,9 @@ pub fn any_runtime() -> impl Strategy<Value = Runtime> {
     )
 }
 
-/// A runtime with nearly every field.
-pub fn full_runtime() -> Runtime {
-    let container = |name: &str| Container {
+/// A container with nearly every field.
+fn full_container(name: &str) -> Container {
+    Container {
         name: name.into(),
         image: format!("registry.example/{name}:v1").into(),
         command: words(&["python", "-m"]),
@@ -99,9 +101,11 @@ pub fn full_runtime() -> Runtime {
                 sub_path: Some("triage".into()),
                 sub_path_expr: None,
                 read_only: true,
+                mount_propagation: Some("HostToContainer".into()),
             },
             VolumeMount { name: "cache".into(), mount_path: "/cache".into(), ..Default::default() },
         ],
+        volume_devices: vec![VolumeDevice { name: "data".into(), device_path: "/dev/data".into() }],
         exec: ExecHooks {
             post_start: words(&["warm"]),
             pre_stop: words(&["drain"]),
@@ -111,11 +115,15 @@ pub fn full_runtime() -> Runtime {
         },
         http: HttpHooks { post_start: Some(get("/warm")), pre_stop: Some(get("/drain")) },
         may_vary: MayVary { env: words(&["LOG_LEVEL", "TOKEN"]) },
-    };
+    }
+}
+
+/// A runtime with nearly every field.
+pub fn full_runtime() -> Runtime {
     let volume = |name: &str| Volume { name: name.into(), ..Volume::default() };
     Runtime {
-        containers: vec![container("serve"), container("proxy")],
-        init_containers: vec![container("fetch"), container("warm-up")],
+        containers: vec![full_container("serve"), full_container("proxy")],
+        init_containers: vec![full_container("fetch"), full_container("warm-up")],
         volumes: vec![
             Volume { image: Some(ImageVolume { reference: "weights:v1".into() }), ..volume("weights") },
             Volume { empty_dir: Some(EmptyDirVolume {}), ..volume("cache") },
@@ -133,12 +141,61 @@ pub fn full_runtime() -> Runtime {
             },
             Volume { downward_api: Some(full_downward_api()), ..volume("labels") },
             Volume { projected: Some(full_projection()), ..volume("all") },
-        ],
+        ]
+        .into_iter()
+        .chain(full_sources())
+        .collect(),
+        host_aliases: json_as(&json!([
+            { "ip": "192.0.2.1", "hostnames": ["models.example", "hub.example"] }, { "ip": "192.0.2.2" },
+        ])),
+        dns_config: json_as(
+            &json!({ "nameservers": ["192.0.2.3", "192.0.2.4"], "searches": ["models.example", "b"] }),
+        ),
         host_network: true,
         host_pid: true,
         host_ipc: true,
         share_process_namespace: true,
     }
+}
+
+/// A volume with every field of each source that a runtime states in full.
+pub fn full_sources() -> Vec<Volume> {
+    let selector = json!({ "matchLabels": { "tier": "fast" }, "matchExpressions": [
+        { "key": "a", "operator": "In", "values": ["b", "c"] }, { "key": "d", "operator": "Exists" }] });
+    json_as(&json!([
+        { "name": "node", "hostPath": { "path": "/models", "type": "Directory" } },
+        { "name": "bucket", "csi": { "driver": "bucket.example", "readOnly": true, "fsType": "ext4",
+            "volumeAttributes": { "bucket": "models", "mode": "ro" }, "nodePublishSecretRef": { "name": "key" } } },
+        { "name": "share", "nfs": { "server": "nfs.example", "path": "/models", "readOnly": true } },
+        { "name": "disk", "iscsi": { "targetPortal": "192.0.2.5:3260", "iqn": "iqn.2026-01.example:m", "lun": 1,
+            "iscsiInterface": "eth", "fsType": "ext4", "readOnly": true, "portals": ["192.0.2.6", "192.0.2.7"],
+            "chapAuthDiscovery": true, "chapAuthSession": true, "secretRef": { "name": "chap" },
+            "initiatorName": "iqn.2026-01.example:n" } },
+        { "name": "scratch", "ephemeral": { "volumeClaimTemplate": {
+            "metadata": { "labels": { "a": "b" }, "annotations": { "c": "d" } },
+            "spec": { "accessModes": ["ReadWriteOnce", "ReadOnlyMany"], "storageClassName": "fast",
+                "volumeMode": "Block", "volumeName": "pv", "volumeAttributesClassName": "gold",
+                "resources": { "requests": { "storage": "1Gi" }, "limits": { "storage": "3Gi" } },
+                "selector": selector,
+                "dataSource": { "apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "s" },
+                "dataSourceRef": { "apiGroup": "g.example", "kind": "K", "name": "s", "namespace": "n" } } } } },
+        { "name": "identity", "projected": { "sources": [
+            { "clusterTrustBundle": { "name": "b", "signerName": "example.org/s", "labelSelector": selector,
+                "optional": true, "path": "ca.crt" } },
+            { "podCertificate": { "signerName": "example.org/s", "keyType": "ED25519", "maxExpirationSeconds": 86400,
+                "credentialBundlePath": "c.pem", "keyPath": "k.pem", "certificateChainPath": "h.pem",
+                "userAnnotations": { "example.org/a": "b" } } }] } },
+    ]))
+}
+
+/// The part of a runtime or of a pod with this JSON. Their JSON is the same for parts that a runtime states in full.
+pub fn json_as<T: DeserializeOwned>(part: &Value) -> T {
+    serde_json::from_value(part.clone()).expect("a part of a runtime or of a pod")
+}
+
+/// The part of a pod that states the same as `part` of a runtime.
+fn same<T: DeserializeOwned>(part: &impl Serialize) -> T {
+    json_as(&serde_json::to_value(part).expect("serialises"))
 }
 
 /// An HTTP request with every field.
@@ -208,7 +265,8 @@ fn projection_of(volume: &ProjectedVolume) -> core::ProjectedVolumeSource {
             items: items_of(&s.items),
             optional: None,
         }),
-        ..Default::default()
+        cluster_trust_bundle: s.cluster_trust_bundle.as_deref().map(same),
+        pod_certificate: s.pod_certificate.as_deref().map(same),
     };
     let sources = list(volume.sources.iter().map(source).collect());
     core::ProjectedVolumeSource { sources, ..Default::default() }
@@ -277,12 +335,19 @@ pub fn pod_of(runtime: &Runtime) -> core::PodSpec {
         }),
         projected: v.projected.as_ref().map(projection_of),
         empty_dir: v.empty_dir.as_ref().map(|_| core::EmptyDirVolumeSource::default()),
+        host_path: v.host_path.as_ref().map(same),
+        csi: v.csi.as_deref().map(same),
+        nfs: v.nfs.as_ref().map(same),
+        iscsi: v.iscsi.as_deref().map(same),
+        ephemeral: v.ephemeral.as_deref().map(same),
         ..Default::default()
     });
     core::PodSpec {
         containers: runtime.containers.iter().map(container_of).collect(),
         init_containers: list(runtime.init_containers.iter().map(container_of).collect()),
         volumes: list(volumes.collect()),
+        host_aliases: list(runtime.host_aliases.iter().map(same).collect()),
+        dns_config: Some(same(&runtime.dns_config)),
         host_network: runtime.host_network.then_some(true),
         host_pid: runtime.host_pid.then_some(true),
         host_ipc: runtime.host_ipc.then_some(true),
@@ -395,6 +460,7 @@ fn container_of(c: &Container) -> core::Container {
         sub_path: m.sub_path.as_deref().map(str::to_owned),
         sub_path_expr: m.sub_path_expr.as_deref().map(str::to_owned),
         read_only: m.read_only.then_some(true),
+        mount_propagation: m.mount_propagation.as_deref().map(str::to_owned),
         ..Default::default()
     });
     core::Container {
@@ -407,6 +473,7 @@ fn container_of(c: &Container) -> core::Container {
         env: list(env.collect()),
         env_from: list(env_from.collect()),
         volume_mounts: list(mounts.collect()),
+        volume_devices: list(c.volume_devices.iter().map(same).collect()),
         lifecycle: Some(core::Lifecycle {
             post_start: hook(&c.exec.post_start, &c.http.post_start),
             pre_stop: hook(&c.exec.pre_stop, &c.http.pre_stop),
@@ -446,6 +513,7 @@ fn any_container(name: &'static str) -> impl Strategy<Value = Container> {
         sub_path,
         sub_path_expr: None,
         read_only,
+        mount_propagation: None,
     };
     let places = subsequence(vec![("weights", "/models"), ("cache", "/cache"), ("config", "/etc")], 0..=2);
     let mounts = places.prop_shuffle().prop_flat_map(move |places| {
@@ -481,6 +549,7 @@ fn any_container(name: &'static str) -> impl Strategy<Value = Container> {
                     env,
                     env_from,
                     volume_mounts,
+                    volume_devices: Vec::new(),
                     exec,
                     http: HttpHooks::default(),
                     may_vary: MayVary { env: may_vary },
@@ -549,6 +618,7 @@ fn any_volume(name: &'static str) -> impl Strategy<Value = Volume> {
             .prop_map(move |downward_api| Volume { downward_api: Some(downward_api), ..volume() }),
         Just(Volume { projected: Some(full_projection()), ..volume() }),
         Just(Volume { empty_dir: Some(EmptyDirVolume {}), ..volume() }),
+        select(full_sources()).prop_map(move |full| Volume { name: name.into(), ..full }),
     ]
 }
 

@@ -47,6 +47,7 @@ fn crowd(people: i64, roles: u32, count: u32) -> Case {
         said: said.collect(),
         assessed: Vec::new(),
         unmet: Vec::new(),
+        overrides: crate::policy::OverrideFacts::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::generate::second;
 use crate::{
     api::{
         Approval, ApprovalSpec, ApprovalStatus, Approver, ApproverKey, ApproverRole, ApproverRoleSpec,
-        AttestedAssessment, Decision, Digest, ResumedIncident, Signature,
+        AttestedAssessment, Decision, Digest, RecordReference, ReviewOutcome, Signature,
     },
     policy::{
         ApproverRoles, Content, NotSigned, SIGNATURE_NAMESPACE, approver_of, attester_of, signed_text,
@@ -33,7 +33,7 @@ pub(super) fn roles(change: impl FnOnce(&mut ApproverKey)) -> ApproverRoles {
 /// A decision for `namespace`, signed at the second `signed` and created at the second `recorded`.
 fn signed_for(namespace: &str, decision: Decision, name: &str, signed: i64, recorded: i64) -> Approval {
     let assessment = AttestedAssessment { name: "fairness".into(), digest: Digest::from_sha256([7; 32]) };
-    let incident = ResumedIncident { name: "drift".into(), digest: Digest::from_sha256([8; 32]) };
+    let record = RecordReference { name: "drift".into(), digest: Digest::from_sha256([8; 32]) };
     let mut spec = ApprovalSpec {
         system: "triage".to_owned(),
         model_version: "v1".to_owned(),
@@ -41,7 +41,9 @@ fn signed_for(namespace: &str, decision: Decision, name: &str, signed: i64, reco
         decision,
         role: "risk".to_owned(),
         assessments: [assessment].into_iter().filter(|_| decision == Decision::Attest).collect(),
-        incident: Some(incident).filter(|_| decision == Decision::Resume),
+        incident: Some(record.clone()).filter(|_| decision == Decision::Resume),
+        override_: Some(record).filter(|_| matches!(decision, Decision::Override | Decision::Review)),
+        outcome: Some(ReviewOutcome::Justified).filter(|_| decision == Decision::Review),
         reason: Some("tested".to_owned()),
         not_after: Some(Time(second(90))),
         approver: None,
@@ -76,8 +78,10 @@ fn an_approval_dated_after_its_creation_does_not_count() {
     let ahead = NotSigned::DatedAhead { user: "alice".to_owned(), signed_at, at };
     assert_eq!(approver_of(&early, &roles).map(drop), Err(ahead));
     assert!(statements([&early], &roles).is_empty());
-    let early = signed(Decision::Resume, "a", 9, 7);
-    assert!(approver_of(&early, &roles).is_err(), "a hold that comes later would be lifted");
+    for decision in [Decision::Resume, Decision::Override, Decision::Review] {
+        let early = signed(decision, "a", 9, 7);
+        assert!(approver_of(&early, &roles).is_err(), "{decision:?} would lift what comes later");
+    }
     for decision in [Decision::Reject, Decision::Revoke] {
         let early = signed(decision, "a", 9, 7);
         assert_eq!(

@@ -206,7 +206,7 @@ fn possible() -> Result<()> {
         let found = std::env::split_paths(&paths).any(|path| path.join(program).is_file());
         ensure!(found, "a node needs {program}, which is not in PATH");
     }
-    // containerd mounts images as overlays on the file system of temporary files.
+    // containerd mounts images with overlayfs in the temporary directory. So this checks that overlayfs works there.
     let scratch = tempfile::tempdir()?;
     let script = r#"cd "$0" && mkdir lower upper work merged &&
         mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged &&

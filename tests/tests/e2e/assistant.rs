@@ -16,7 +16,7 @@ pub const VERSION: &str = "support-assistant-v1";
 /// The timeout, on a loaded machine, for a change that normally happens at once.
 pub const SOON: Duration = Duration::from_mins(1);
 
-/// The scenario in the namespace of the system. The repositories create the namespace.
+/// The scenario in the namespace of the system. The GitOps controller creates the namespace from the repository.
 pub fn scene(cluster: &ControlPlane) -> Scenario<'_> {
     Scenario { cluster, namespace: "support".to_owned() }
 }

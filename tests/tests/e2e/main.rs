@@ -6,6 +6,7 @@
 //! server starts its own control plane.
 
 mod accelerators;
+mod alerting;
 mod argocd;
 mod assessments;
 mod assistant;
@@ -17,6 +18,7 @@ mod chart;
 mod check;
 mod deadman;
 mod decisions;
+mod escalation;
 mod faults;
 mod fields;
 mod floods;
@@ -31,6 +33,7 @@ mod modes;
 mod node;
 mod opentelemetry;
 mod outage;
+mod overrides;
 mod playground;
 mod plugin;
 mod pod_api;
@@ -39,6 +42,7 @@ mod refuse;
 mod requirements;
 mod retries;
 mod scale_down;
+mod shapes;
 mod sidecars;
 mod signatures;
 mod stateful_sets;
@@ -250,6 +254,9 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         plugin::tables_fit_a_terminal_of_80_columns,
         plugin::decommission_lists_what_stops_and_refuses_a_system_with_dependents,
         plugin::capture_reads_a_manifest_without_a_cluster,
+        shapes::captured_versions_of_every_shape_clear_its_pods,
+        shapes::version_with_a_forbidden_kind_of_volume_is_withheld,
+        shapes::pods_with_other_volume_sources_or_names_are_held,
         capacity::messages_full_of_ampersands_do_not_stop_a_revocation,
         capacity::a_system_beyond_the_limit_replaces_no_cleared_system,
         capacity::a_flood_of_large_versions_replaces_no_cleared_version,
@@ -280,13 +287,6 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         systems::pods_stop_when_a_review_is_overdue,
         systems::a_hosted_model_needs_its_agreement_and_ends_with_its_retirement,
         systems::the_api_server_refuses_invalid_risks_and_hosted_models,
-        incidents::a_held_system_stops_until_people_resume_it,
-        incidents::the_opener_and_the_author_of_the_action_cannot_resume_alone,
-        incidents::held_content_stays_held_under_a_new_name,
-        incidents::a_rollback_keeps_only_the_cleared_version,
-        incidents::an_incident_and_its_notes_are_final,
-        incidents::an_incident_names_its_opener_and_possible_times,
-        incidents::only_an_account_with_the_verb_hold_holds_a_system,
         signatures::the_signer_and_not_the_applier_is_the_approver,
         signatures::a_signature_is_valid_for_its_own_decision_only,
         signatures::a_key_counts_while_its_role_lists_it,
@@ -408,7 +408,37 @@ fn trials(stage: &Arc<Stage>) -> Vec<Trial> {
         chart::the_operator_has_no_unneeded_permissions,
         chart::editors_can_describe_but_not_decide,
     ];
-    shared.into_iter().chain(own(stage)).chain(on_nodes(stage)).collect()
+    shared
+        .into_iter()
+        .chain(of_incidents_and_overrides(stage))
+        .chain(own(stage))
+        .chain(on_nodes(stage))
+        .collect()
+}
+
+fn of_incidents_and_overrides(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
+    shared![
+        stage,
+        incidents::a_held_system_stops_until_people_resume_it,
+        incidents::the_opener_and_the_author_of_the_action_cannot_resume_alone,
+        incidents::held_content_stays_held_under_a_new_name,
+        incidents::a_rollback_keeps_only_the_cleared_version,
+        incidents::an_incident_and_its_notes_are_final,
+        incidents::an_incident_names_its_opener_and_possible_times,
+        incidents::only_an_account_with_the_verb_hold_holds_a_system,
+        overrides::overridden_version_runs_until_its_end_and_asks_for_its_review,
+        overrides::objections_and_holds_are_stronger_than_an_override,
+        overrides::quota_and_maximum_of_the_level_limit_overrides,
+        overrides::override_is_final_and_has_a_hard_ceiling,
+        overrides::missed_review_holds_the_system_until_somebody_else_reviews,
+        overrides::override_of_changed_content_or_a_tightened_level_ends,
+        escalation::an_unacknowledged_incident_escalates_and_then_holds_until_somebody_acknowledges_it,
+        escalation::a_missed_review_holds_until_somebody_else_reviews,
+        escalation::only_people_with_the_verbs_handle_an_incident,
+        escalation::a_closed_incident_still_holds_and_a_missed_deadline_is_told,
+        escalation::evidence_of_an_open_incident_stays,
+        escalation::a_flood_of_incidents_stops_nothing_and_hides_no_hold,
+    ]
 }
 
 fn on_nodes(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
@@ -442,6 +472,7 @@ fn own(stage: &Arc<Stage>) -> impl IntoIterator<Item = Trial> + use<> {
         argocd::self_heal_does_not_conflict_with_enforcement,
         playground::a_playground_outlives_its_shell_until_it_is_stopped,
         outage::i5_without_an_operator_only_cleared_pods_start,
+        alerting::an_unacknowledged_incident_reaches_the_receiver_of_the_next_role,
         outage::i1_an_operator_that_missed_an_expiry_releases_nothing,
         argocd::a_later_sync_wave_waits_for_the_approval,
         argocd::a_hook_waits_for_the_approval,

@@ -129,7 +129,7 @@ pub async fn mode_audit_writes_to_the_audit_log_and_warns_nobody() -> Result<()>
     metric("assent_shadow_pods{namespace=\"plain\"} 1").await?;
     assent.operator().kill();
     label(&plain, Admin, &["assent.dev/mode=warn"]).await?.ok()?;
-    // The API server sees the label after a short delay. No request can show that it has seen the label.
+    // Admission reads namespaces from a cache, which gets the label after a short delay. No request shows when.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let said = warnings_for(&plain, Admin, &plain.pod("second", &container("1"))).await?;
     ensure!(said.is_empty(), "no operator wrote a Clearance, but dev sees a warning: {said}");

@@ -9,7 +9,7 @@ use assent_tests::{
 use k8s_openapi::jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
-use crate::refusals::lift_as_operator;
+use crate::{overrides, refusals::lift_as_operator};
 
 /// A new control plane with an operator.
 pub async fn stage() -> Result<(ControlPlane, Assent)> {
@@ -49,10 +49,16 @@ fn uids(pods: &[Value]) -> Vec<Value> {
 pub async fn i5_without_an_operator_only_cleared_pods_start() -> Result<()> {
     let (cluster, assent) = stage().await?;
     let scene = Scenario::new(&cluster, "down", "limited").await?;
-    let end = approve_until(&scene, "v1", "1", 10).await?;
+    let rules = json!({ "maxDuration": "1h", "roles": [{ "role": "risk-officer" }], "waivable": ["Approval"],
+        "perSystem": { "count": 1, "within": "1h" }, "review": { "within": "1h", "roles": ["ethics-board"] } });
+    let overridden = overrides::scene(&cluster, "down-overridden", &rules).await?;
+    let end = approve_until(&scene, "v1", "1", 15).await?;
+    overrides::overrule(&overridden, "outage", &end.to_string()).await?;
+    overridden.condition("modelversion", "v1", "Cleared", "True", "ClearedByOverride").await?;
     scene.apply(Person::Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
     assent.operator().kill();
+    overridden.apply(Person::Dev, &overridden.pod("in-time", &container("v1"))).await?;
 
     scene.kubectl(Person::Dev, &["scale", "deployment/scorer", "--replicas=3"]).await?;
     scene.running("scorer", 3).await?;
@@ -66,6 +72,8 @@ pub async fn i5_without_an_operator_only_cleared_pods_start() -> Result<()> {
     sleep_past(end).await;
     let said = scene.refused(Person::Dev, &scene.pod("late", &container("1"))).await?;
     ensure!(said.contains("AI system scorer has no clearance that is valid at"), "{said}");
+    let said = overridden.refused(Person::Dev, &overridden.pod("late", &container("v1"))).await?;
+    ensure!(said.contains("AI system scorer has no clearance that is valid at"), "an ended override: {said}");
 
     assent.operator().restart()?;
     scene.held("scorer", 3).await.map(drop)

@@ -655,9 +655,11 @@ pub async fn a_clearance_that_ends_soon_is_announced_and_can_be_renewed(
         note.contains("but not after that: decommissioned since") && note.contains("the pilot ends"),
         "{note}"
     );
-    let reason = expiring("modelversion", "v1").await?["reason"].take();
-    ensure!(reason == "Within7Days", "{reason}");
-    Ok(())
+    // The operator sends the Event before it writes the status.
+    until(SOON, "the condition ClearanceExpiring to have the next step", async || {
+        Ok((expiring("modelversion", "v1").await?["reason"] == "Within7Days").then_some(()))
+    })
+    .await
 }
 
 pub async fn decommission_lists_what_stops_and_refuses_a_system_with_dependents(

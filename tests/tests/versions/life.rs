@@ -112,3 +112,29 @@ pub async fn incidents(stage: &Stage) -> Result<()> {
     scene.assent(Person::Alice, &["resume", "scorer", "--role=risk-officer", "--yes"]).await?.ok()?;
     scene.condition("incident", "drift", "Holding", "False", "Resumed").await.map(drop)
 }
+
+/// An override runs a version without its approval, and its review ends that.
+pub async fn overrides(stage: &Stage) -> Result<()> {
+    let scene = Scenario::new(&stage.cluster, "overrides", "limited").await?;
+    let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": "overridable" },
+        "spec": { "approvals": [{ "role": "ethics-board" }], "overrides": {
+            "maxDuration": "1h", "roles": [{ "role": "risk-officer" }], "waivable": ["Approval"],
+            "perSystem": { "count": 1, "within": "1h" }, "review": { "within": "1h", "roles": ["ethics-board"] } } } });
+    scene.apply(Person::Admin, &level).await?;
+    scene.apply(Person::Admin, &scene.system("overridable")).await?;
+    scene.publish("v1", &container("1")).await?;
+    let ask = [
+        "override",
+        "scorer",
+        "--version=v1",
+        "--waive=approval/ethics-board",
+        "--for=30m",
+        "--reason=outage",
+    ];
+    scene.assent(Person::Alice, &[&ask[..], &["--name=outage", "--yes"]].concat()).await?.ok()?;
+    scene.condition("modelversion", "v1", "Cleared", "True", "ClearedByOverride").await?;
+    let review = ["override", "review", "outage", "--outcome=NotJustified", "--reason=for the test", "--yes"];
+    scene.assent(Person::Bob, &review).await?.ok()?;
+    scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
+    scene.condition("override", "outage", "Reviewed", "True", "NotJustified").await.map(drop)
+}

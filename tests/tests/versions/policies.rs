@@ -46,6 +46,7 @@ pub async fn each_policy_answers_once(stage: &Stage) -> Result<()> {
     }
     said.extend(warnings(stage, &scene).await?);
     said.push(preview(stage).await?);
+    said.push(evidence(stage).await?);
     let answered: BTreeSet<_> = said.iter().flat_map(|said| policies_in(said)).collect();
     let installed = installed(&stage.cluster, "validatingadmissionpolicies").await?;
     let expected = installed.iter().map(name).filter(|name| name != BEHIND_A_DEFINITION);
@@ -169,7 +170,9 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
     let eve = json!({ "user": "eve" });
     let incident = scene.incident("forged", &json!({ "openedBy": eve }));
     let mut note = scene.note("forged", "forged");
-    note["spec"]["by"] = eve;
+    note["spec"]["by"] = eve.clone();
+    let mut asked = scene.override_("v1", "forged", &digest);
+    asked["spec"]["requestedBy"] = eve;
     let edit = r#"{"spec":{"mode":"audit"}}"#;
     let label = format!("namespace/{}", scene.namespace);
     Ok(vec![
@@ -177,6 +180,7 @@ async fn records(scene: &Scenario<'_>) -> Result<Vec<String>> {
         scene.refused(Person::Dev, &ahead).await?,
         scene.refused(Person::Dev, &incident).await?,
         scene.refused(Person::Dev, &note).await?,
+        scene.refused(Person::Dev, &asked).await?,
         scene.refused(Person::Dev, &scene.system("minimal")).await?,
         scene.denied(Person::Admin, &["delete", "risklevel", "high"]).await?,
         scene.denied(Person::Admin, &["label", "--overwrite", &label, "assent.dev/mode=other"]).await?,
@@ -194,6 +198,15 @@ async fn forged_authors(scene: &Scenario<'_>) -> Result<Vec<String>> {
         scene.refused(Person::Dev, &version).await?,
         scene.denied(Person::Admin, &["patch", "risklevel", "high", "--type=merge", "-p", forged]).await?,
     ])
+}
+
+/// Deletes a system with an open incident. Returns the response of the API server.
+async fn evidence(stage: &Stage) -> Result<String> {
+    let scene = Scenario::new(&stage.cluster, "evidence", "limited").await?;
+    let open = ["incident", "open", "scorer", "--name=kept", "--reason=for the test"];
+    scene.assent(Person::Dev, &open).await?.ok()?;
+    scene.condition("aisystem", "scorer", "IncidentOpen", "True", "IncidentOpen").await?;
+    scene.denied(Person::Dev, &["delete", "aisystem", "scorer"]).await
 }
 
 /// Applies a workload in a namespace with the mode `warn`. Returns the warnings.

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     api::{
         AISystem, Approval, ApproverRole, Assessment, CLEARANCE_NAME, Clearance, Governance, Incident,
-        IncidentNote, Mode, ModelVersion, RiskLevel, Trusted, TrustedSidecar,
+        IncidentNote, Mode, ModelVersion, Override, RiskLevel, Trusted, TrustedSidecar,
     },
     cli::{
         commands::explain::{ExplainInput, PodFinding, PodGroup, Seen},
@@ -167,6 +167,7 @@ struct InNamespace {
     assessments: BTreeMap<String, Arc<Assessment>>,
     incidents: BTreeMap<String, Arc<Incident>>,
     notes: BTreeMap<String, Arc<IncidentNote>>,
+    overrides: BTreeMap<String, Arc<Override>>,
 }
 
 impl Objects {
@@ -226,6 +227,7 @@ impl Objects {
             (true, "Assessment") => self.add_assessment(manifest, &namespace),
             (true, "Incident") => insert(&mut self.of(&namespace).incidents, manifest, place),
             (true, "IncidentNote") => self.add_note(manifest, &namespace),
+            (true, "Override") => insert(&mut self.of(&namespace).overrides, manifest, place),
             (true, "Approval") => approval(manifest, &namespace).map(drop),
             _ => Ok(()),
         };
@@ -307,6 +309,7 @@ impl Objects {
             assessments: described.assessments.iter().map(cached).collect(),
             incidents: described.incidents.iter().map(cached).collect(),
             notes: described.notes.iter().map(cached).collect(),
+            overrides: described.overrides.iter().map(cached).collect(),
             clearance: None,
             roles: self.roles.clone(),
             levels: self.levels.clone(),
@@ -354,6 +357,7 @@ impl Objects {
                 described.incidents.values().map(AsRef::as_ref),
                 described.notes.values().map(AsRef::as_ref),
             )
+            .with_overrides(described.overrides.values().map(AsRef::as_ref))
     }
 
     fn pods(&self, manifest: &Manifest, group: &PodGroup, place: &Compiled) -> Checked {

@@ -3,13 +3,22 @@
 //! ```text
 //!  pause, rollback ─► Incident (Hold) ─► the operator withholds the versions
 //!  incident open ───► Incident (None)        │
-//!  incident note ───► IncidentNote           │   root cause, action, verification
-//!  incident show ◄───────────────────────────┤   what is missing
+//!  incident note ───► IncidentNote           │   root cause, action, verification, report
+//!  incident acknowledge, close ─► IncidentNote   ends the escalation, closes the incident
+//!  incident list, show ◄─────────────────────┤   what is missing
 //!  resume ──────────► Approval (Resume) ─────┴─► the versions may run again
+//!  incident review ─► Approval (Review)
+//!  incident report, bundle ◄─ all records of the incident
 //! ```
 
+mod bundle;
+mod incident_record;
+mod list;
+mod note;
 mod open;
+mod report;
 mod resume;
+mod review;
 mod show;
 
 use clap::{Args, Subcommand};
@@ -18,40 +27,29 @@ use clap_complete::engine::ArgValueCompleter;
 pub use open::{PauseArgs, RollbackArgs, pause, rollback};
 pub use resume::{ResumeArgs, resume};
 
-use crate::{
-    api::{Digest, NoteType},
-    cli::{commands::completion, connect::session::Session, error::Result, render::output::Prose},
-};
+use crate::cli::{commands::completion, connect::session::Session, error::Result, render::output::Prose};
 
 /// The commands about incidents.
 #[derive(Subcommand, Clone, Debug)]
 pub enum IncidentCommand {
     /// Open an incident that holds nothing
     Open(open::OpenArgs),
-    /// Add a fact, a root cause, an action or a verification to an incident
-    Note(NoteArgs),
-    /// Show an incident: its facts, notes, legal deadlines, and what is missing to resume
+    /// List incidents: open ones first, by their next deadline
+    List(list::ListArgs),
+    /// Show an incident: its facts, notes, deadlines, and what is missing to resume
     Show(ShowArgs),
-}
-
-/// The command line of `incident note`.
-#[derive(Args, Clone, Debug)]
-pub struct NoteArgs {
-    /// Incident
-    #[arg(value_name = "INCIDENT", add = ArgValueCompleter::new(completion::incidents))]
-    pub incident: String,
-    /// Type of the note; people can resume only after a root-cause, an action and a verification
-    #[arg(long = "type", value_name = "TYPE", value_enum)]
-    pub type_: NoteType,
-    /// Text, for the record
-    #[arg(long, value_name = "TEXT")]
-    pub text: String,
-    /// Address of a document with the details
-    #[arg(long, value_name = "URI", requires = "report_digest")]
-    pub report: Option<String>,
-    /// Digest of that document
-    #[arg(long, value_name = "sha256:…")]
-    pub report_digest: Option<Digest>,
+    /// Say that you take care of incidents, which ends their escalation; needs the verb acknowledge
+    Acknowledge(note::AcknowledgeArgs),
+    /// Add a fact, a root cause, an action, a verification, a report or a notification to an incident
+    Note(note::NoteArgs),
+    /// Close an incident with a reason; a hold stays; needs the verb close
+    Close(note::CloseArgs),
+    /// Record the review that is due after an incident
+    Review(review::ReviewArgs),
+    /// Write a report with the fields of the draft template of the European Commission
+    Report(report::ReportArgs),
+    /// Collect the records of an incident in a directory, with their digests
+    Bundle(bundle::BundleArgs),
 }
 
 /// The command line of `incident show`.
@@ -69,7 +67,13 @@ pub struct ShowArgs {
 pub async fn incident(session: &Session, command: &IncidentCommand) -> Result<()> {
     match command {
         IncidentCommand::Open(args) => open::open(session, args).await,
-        IncidentCommand::Note(args) => open::note(session, args).await,
+        IncidentCommand::List(args) => list::list(session, args).await,
         IncidentCommand::Show(args) => show::show(session, args).await,
+        IncidentCommand::Acknowledge(args) => note::acknowledge(session, args).await,
+        IncidentCommand::Note(args) => note::note(session, args).await,
+        IncidentCommand::Close(args) => note::close(session, args).await,
+        IncidentCommand::Review(args) => review::review(session, args).await,
+        IncidentCommand::Report(args) => report::report(session, args).await,
+        IncidentCommand::Bundle(args) => bundle::bundle(session, args).await,
     }
 }

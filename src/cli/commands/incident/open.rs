@@ -1,4 +1,4 @@
-//! Creates incidents and notes.
+//! Creates incidents.
 //!
 //! ```text
 //!  pause, rollback ─► what stops ─► ask ─► Incident (Hold) ─► wait until the operator holds
@@ -9,16 +9,12 @@ use clap_complete::engine::ArgValueCompleter;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{Api, ResourceExt, api::ObjectMeta, runtime::wait::await_condition};
 
-use super::NoteArgs;
 use crate::{
-    api::{
-        ConcernedVersion, HarmCriterion, Incident, IncidentEffect, IncidentNote, IncidentNoteSpec,
-        IncidentSpec, ModelVersion, Report,
-    },
+    api::{ConcernedVersion, HarmCriterion, Incident, IncidentEffect, IncidentSpec},
     cli::{
         commands::{
             ask, completion,
-            decommission::running,
+            decommission::{pods_in_words, running},
             outcome::STATUS_TIMEOUT,
             resolve::suggested,
             sign::{params, signer},
@@ -116,17 +112,8 @@ struct Request<'a> {
 
 /// Opens an incident without a hold.
 pub async fn open(session: &Session, args: &OpenArgs) -> Result<()> {
-    let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
-    record.system(&session.client).await?;
-    let request = Request {
-        session,
-        versions: concerned(&record, &args.version)?,
-        record,
-        except: None,
-        effect: IncidentEffect::None,
-        reason: args.reason.clone(),
-        facts: &args.facts,
-    };
+    let mut request = Request::read(session, &args.system, args.reason.clone(), &args.facts).await?;
+    request.versions = concerned(&request.record, &args.version)?;
     let incident = request.create().await?;
     report(session, &incident, "it holds nothing");
     Ok(())
@@ -136,17 +123,9 @@ pub async fn open(session: &Session, args: &OpenArgs) -> Result<()> {
 pub async fn pause(session: &Session, args: &PauseArgs) -> Result<()> {
     let command = Command::new(session, "pause", &args.system, &args.version, None);
     let reason = command.reason(args.reason.as_deref())?;
-    let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
-    record.system(&session.client).await?;
-    let request = Request {
-        session,
-        versions: concerned(&record, &args.version)?,
-        record,
-        except: None,
-        effect: IncidentEffect::Hold,
-        reason,
-        facts: &args.facts,
-    };
+    let mut request = Request::read(session, &args.system, reason, &args.facts).await?;
+    request.versions = concerned(&request.record, &args.version)?;
+    request.effect = IncidentEffect::Hold;
     request.hold(&command, args.yes).await
 }
 
@@ -154,72 +133,11 @@ pub async fn pause(session: &Session, args: &PauseArgs) -> Result<()> {
 pub async fn rollback(session: &Session, args: &RollbackArgs) -> Result<()> {
     let command = Command::new(session, "rollback", &args.system, &[], Some(&args.to));
     let reason = command.reason(args.reason.as_deref())?;
-    let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
-    record.system(&session.client).await?;
-    let kept = version(&record, &args.to)?;
-    let judgement = record.rule(kept, None, Timestamp::now());
-    if !judgement.is_cleared() {
-        let why: Vec<_> = judgement.reasons().iter().map(ToString::to_string).collect();
-        return Err(Error::Choose {
-            question: format!("{} is not cleared, so nothing would run: {}", args.to, why.join("; ")),
-            next: vec![Next::new(
-                format!("kubectl assent status {}{}", record.name, command.place),
-                "see which versions are cleared",
-            )],
-        });
-    }
-    let except = concerned(&record, std::slice::from_ref(&args.to))?.pop();
-    let request = Request {
-        session,
-        versions: Vec::new(),
-        record,
-        except,
-        effect: IncidentEffect::Hold,
-        reason,
-        facts: &args.facts,
-    };
+    let mut request = Request::read(session, &args.system, reason, &args.facts).await?;
+    request.refuse_uncleared(&args.to, &command)?;
+    request.except = concerned(&request.record, std::slice::from_ref(&args.to))?.pop();
+    request.effect = IncidentEffect::Hold;
     request.hold(&command, args.yes).await
-}
-
-/// Adds a note to an incident.
-pub async fn note(session: &Session, args: &NoteArgs) -> Result<()> {
-    let incidents = Api::<Incident>::namespaced(session.client.clone(), &session.namespace);
-    let doing = format!("read incident/{} in namespace {}", args.incident, session.namespace);
-    let incident = incidents.get(&args.incident).await.map_err(Error::api(doing))?;
-    let report = args.report_digest.clone().map(|digest| Report { uri: args.report.clone(), digest });
-    let note = IncidentNote {
-        metadata: generated(&args.incident),
-        spec: IncidentNoteSpec {
-            incident: args.incident.clone().into(),
-            type_: args.type_,
-            text: args.text.clone(),
-            report,
-            by: signer(session).await?,
-        },
-    };
-    let api = Api::<IncidentNote>::namespaced(session.client.clone(), &session.namespace);
-    let doing = format!("add a note to incident/{} in namespace {}", args.incident, session.namespace);
-    let created = api.create(&params(false), &note).await.map_err(Error::api(doing))?;
-    let mut page = Page::default();
-    page.mark(
-        "✓",
-        GOOD,
-        &format!(
-            "Recorded: incidentnote/{}, the {} of incident/{}",
-            created.name_any(),
-            args.type_.words(),
-            args.incident
-        ),
-    );
-    page.mark("-", PLAIN, "what is missing to resume:");
-    page.command(&format!(
-        "kubectl assent incident show {} -n {}{}",
-        incident.name_any(),
-        session.namespace,
-        session.flags
-    ));
-    anstream::print!("{}", page.finish());
-    Ok(())
 }
 
 /// The typed command. Errors propose it again with more options.
@@ -259,7 +177,32 @@ impl Command {
     }
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// An incident of all versions without a hold.
+    async fn read(session: &'a Session, system: &str, reason: String, facts: &'a FactsArgs) -> Result<Self> {
+        let record = SystemRecord::read(&session.client, &session.namespace, system).await?;
+        record.system(&session.client).await?;
+        let (versions, except, effect) = (Vec::new(), None, IncidentEffect::None);
+        Ok(Self { session, record, versions, except, effect, reason, facts })
+    }
+
+    /// Refuses a rollback to a version that is not cleared, or of which this is not known.
+    fn refuse_uncleared(&self, to: &str, command: &Command) -> Result<()> {
+        self.record.refuse_without_incidents()?;
+        let judgement = self.record.rule(self.record.named_version(to)?, None, Timestamp::now());
+        if judgement.is_cleared() {
+            return Ok(());
+        }
+        let why: Vec<_> = judgement.reasons().iter().map(ToString::to_string).collect();
+        Err(Error::Choose {
+            question: format!("{to} is not cleared, so nothing would run: {}", why.join("; ")),
+            next: vec![Next::new(
+                format!("kubectl assent status {}{}", self.record.name, command.place),
+                "see which versions are cleared",
+            )],
+        })
+    }
+
     /// Shows what stops, asks for confirmation, opens the incident, and waits for the operator.
     async fn hold(&self, command: &Command, yes: bool) -> Result<()> {
         let system = &self.record.name;
@@ -281,6 +224,11 @@ impl Request<'_> {
         let effect =
             incident.holding().map_or("the operator has not acted on it yet", |holding| &holding.message);
         report(self.session, &incident, effect);
+        if yes {
+            let mut page = Page::default();
+            say_how_to_save_logs(&mut page, self.session, system, "before the grace period ends");
+            anstream::print!("{}", page.finish());
+        }
         Ok(())
     }
 
@@ -300,17 +248,12 @@ impl Request<'_> {
         // A stop must not depend on the permission to list pods.
         let stops = running(self.session, system).await.unwrap_or_default();
         for (workload, pods) in &stops {
-            let pods = if *pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") };
-            page.mark("-", PLAIN, &format!("{}: {pods}", workload.in_words()));
+            page.mark("-", PLAIN, &format!("{}: {}", workload.in_words(), pods_in_words(*pods)));
         }
         if stops.is_empty() {
             page.mark("-", FAINT, "none that you can list");
         } else {
-            page.mark("!", LOOK, "a stop deletes the logs of the pods: save them first if authorities may need them (EU AI Act article 73(6))");
-            page.command(&format!(
-                "kubectl logs -l assent.dev/system={system} --all-containers -n {namespace}{} > logs.txt",
-                self.session.flags
-            ));
+            say_how_to_save_logs(&mut page, self.session, system, "first");
         }
         page.prose("final", "nobody can edit or delete the incident; people resume the versions after a root cause, an action and a verification are noted");
         Ok(page.finish())
@@ -351,8 +294,20 @@ impl Request<'_> {
     }
 }
 
+/// Prints the command that saves the logs, because a stop deletes them.
+fn say_how_to_save_logs(page: &mut Page, session: &Session, system: &str, when: &str) {
+    let text = format!(
+        "a stop deletes the logs of the pods: save them {when} if authorities may need them (EU AI Act article 73(6))"
+    );
+    page.mark("!", LOOK, &text);
+    page.command(&format!(
+        "kubectl logs -l assent.dev/system={system} --all-containers -n {}{} > logs.txt",
+        session.namespace, session.flags
+    ));
+}
+
 /// The name of a new object, which the API server completes.
-fn generated(prefix: &str) -> ObjectMeta {
+pub(super) fn generated(prefix: &str) -> ObjectMeta {
     ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() }
 }
 
@@ -361,18 +316,9 @@ fn whole_seconds(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
 
-fn version<'a>(record: &'a SystemRecord, name: &str) -> Result<&'a ModelVersion> {
-    record.version(name).ok_or_else(|| Error::NotFound {
-        what: format!("ModelVersion {name} of system {}", record.name),
-        namespace: record.namespace.clone(),
-        others: record.versions.iter().map(ModelVersion::name_any).collect(),
-        next: Vec::new(),
-    })
-}
-
 fn concerned(record: &SystemRecord, names: &[String]) -> Result<Vec<ConcernedVersion>> {
     let concerned = |name: &String| {
-        let subject_digest = record.digest(version(record, name)?).ok_or_else(|| Error::Choose {
+        let subject_digest = record.digest(record.named_version(name)?).ok_or_else(|| Error::Choose {
             question: format!("there is no system {}", record.name),
             next: Vec::new(),
         })?;

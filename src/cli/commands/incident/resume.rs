@@ -13,12 +13,11 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-use kube::{Api, ResourceExt, api::ObjectMeta};
+use kube::{Api, ResourceExt};
 
+use super::incident_record::{DecisionOnIncident, IncidentRecord, say_notes};
 use crate::{
-    api::{
-        Approval, ApprovalSpec, Approver, Decision, Digest, Incident, ModelVersion, NoteType, ResumedIncident,
-    },
+    api::{Approval, Approver, Decision, Digest, Incident, ModelVersion, NoteType},
     cli::{
         commands::{
             ask, completion,
@@ -40,7 +39,7 @@ use crate::{
         },
         review::missing,
     },
-    policy::{Hold, MissingToResume, required_to_resume},
+    policy::{Hold, MissingToResume, Reason, required_to_resume},
 };
 
 /// The command line of `resume`.
@@ -75,9 +74,8 @@ pub struct ResumeArgs {
 /// A decision to resume that a person is about to sign.
 struct Request<'a> {
     session: &'a Session,
-    record: &'a SystemRecord,
+    found: &'a IncidentRecord,
     args: &'a ResumeArgs,
-    incident: &'a Incident,
     version: &'a ModelVersion,
     digest: Digest,
     role: String,
@@ -87,12 +85,14 @@ struct Request<'a> {
 pub async fn resume(session: &Session, args: &ResumeArgs) -> Result<()> {
     let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
     record.system(&session.client).await?;
+    record.refuse_without_incidents()?;
     let now = Timestamp::now();
     let (version, hold) = held(session, &record, args)?;
     let incident = record.incidents.iter().find(|incident| incident.name_any() == hold.incident);
     let incident = incident.ok_or_else(|| choose("the incident does not exist"))?;
-    refuse_without_notes(session, &hold)?;
+    refuse_other_steps(session, &hold, version)?;
     refuse_other_digest(&record, incident)?;
+    let found = IncidentRecord { incident: incident.clone(), record: record.clone() };
     let by = args.ssh_key.clone().zip(args.to.clone()).map(|(key, to)| Detached { key: SshKey(key), to });
     let level = record.level.as_ref().map(|level| &level.spec);
     let required = level.map(required_to_resume).unwrap_or_default();
@@ -105,7 +105,7 @@ pub async fn resume(session: &Session, args: &ResumeArgs) -> Result<()> {
         (role, rbac::myself(&session.client).await?, signer(session).await?)
     };
     let digest = record.digest(version).ok_or_else(|| choose("the system does not exist"))?;
-    let request = Request { session, record: &record, args, incident, version, digest, role };
+    let request = Request { session, found: &found, args, version, digest, role };
     request.review(&approver, now);
     request.confirm()?;
     let approval = request.approval(stamped);
@@ -131,7 +131,9 @@ fn held<'a>(
 ) -> Result<(&'a ModelVersion, Hold)> {
     let is_version =
         |version: &&ModelVersion| args.version.as_ref().is_none_or(|name| version.name_any() == *name);
-    let is_incident = |hold: &Hold| args.incident.as_ref().is_none_or(|name| hold.incident == *name);
+    let now = Timestamp::now();
+    let is_incident =
+        |hold: &Hold| hold.has_begun(now) && args.incident.as_ref().is_none_or(|name| hold.incident == *name);
     let holds = record.versions.iter().filter(is_version).flat_map(|version| {
         let holds = record.holds(version).into_iter().filter(is_incident);
         holds.map(move |hold| (version, hold))
@@ -161,9 +163,20 @@ fn held<'a>(
     Err(Error::Choose { question, next: next.collect() })
 }
 
-/// Before the notes exist, no decision to resume counts.
-fn refuse_without_notes(session: &Session, hold: &Hold) -> Result<()> {
-    let MissingToResume::Notes(types) = &hold.missing else { return Ok(()) };
+/// Refuses if no decision to resume counts now: before the notes exist, or if another step lifts the hold.
+fn refuse_other_steps(session: &Session, hold: &Hold, version: &ModelVersion) -> Result<()> {
+    let types = match &hold.missing {
+        MissingToResume::Notes(types) => types,
+        MissingToResume::Acknowledgement { .. } | MissingToResume::Review { .. } => {
+            let reason = Reason::Held(hold.clone());
+            let remedy = reason.remedy(&session.namespace, &version.spec.system, &version.name_any());
+            return Err(choose(&format!(
+                "a decision to resume does not lift this hold: {}; {remedy}",
+                hold.missing
+            )));
+        }
+        _ => return Ok(()),
+    };
     let command = |type_: &NoteType| {
         let command = format!(
             "kubectl assent incident note {} --type {} --text TEXT -n {}{}",
@@ -214,9 +227,7 @@ impl Request<'_> {
 
     /// Waits until `clock` is past the second of the last note. A decision in the same second as a note does not count.
     async fn wait_for_next_second(&self, clock: &impl AsyncFn() -> Result<Timestamp>) -> Result<()> {
-        let incident = self.incident.name_any();
-        let notes = self.record.notes.iter().filter(|note| *note.spec.incident == *incident);
-        let last = notes.filter_map(recorded_at).map(Timestamp::as_second).max();
+        let last = self.found.notes().filter_map(recorded_at).map(Timestamp::as_second).max();
         let Some(last) = last else { return Ok(()) };
         while clock().await?.as_second() <= last {
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -225,51 +236,33 @@ impl Request<'_> {
     }
 
     fn approval(&self, approver: Option<Approver>) -> Approval {
-        let version = self.version.name_any();
-        Approval {
-            metadata: ObjectMeta {
-                generate_name: Some(format!("{version}-resume-")),
-                ..ObjectMeta::default()
-            },
-            spec: ApprovalSpec {
-                system: self.record.name.clone(),
-                model_version: version,
-                subject_digest: self.digest.clone(),
-                decision: Decision::Resume,
-                role: self.role.clone(),
-                assessments: Vec::new(),
-                incident: Some(ResumedIncident {
-                    name: self.incident.name_any().into(),
-                    digest: self.incident.spec.digest(&self.record.namespace),
-                }),
-                reason: self.args.reason.clone(),
-                not_after: None,
-                approver,
-                signature: None,
-            },
-            status: None,
-        }
+        let decision = DecisionOnIncident {
+            found: self.found,
+            version: &self.version.name_any(),
+            digest: self.digest.clone(),
+            decision: Decision::Resume,
+            outcome: None,
+            role: self.role.clone(),
+            reason: self.args.reason.clone(),
+        };
+        decision.approval(approver)
     }
 
     /// Prints the incident, its notes, and the effect of the signature.
     fn review(&self, approver: &Approver, now: Timestamp) {
         let mut page = Page::default();
         let (version, system, incident) =
-            (self.version.name_any(), &self.record.name, self.incident.name_any());
-        let namespace = &self.record.namespace;
+            (self.version.name_any(), &self.found.record.name, self.found.name());
+        let namespace = &self.found.record.namespace;
         page.say(STRONG, &format!("You are about to resume {version} of {system} in namespace {namespace}"));
         page.say(PLAIN, &format!("as {}, in role {}", approver.user, self.role));
         page.heading(&format!("INCIDENT {incident}"));
-        page.prose("event", &self.incident.spec.description);
-        let opened = self.incident.spec.opened_by.as_ref().map_or("not known", |person| &person.user);
+        page.prose("event", &self.found.incident.spec.description);
+        let opened = self.found.incident.spec.opened_by.as_ref().map_or("not known", |person| &person.user);
         page.field("opened by", opened);
-        for note in self.record.notes.iter().filter(|note| *note.spec.incident == *incident) {
-            let by = note.spec.by.as_ref().map_or("not known", |person| &person.user);
-            let when = recorded_at(note).map(|at| in_words(at, now)).unwrap_or_default();
-            page.prose(note.spec.type_.words(), &format!("{} ({by}, {when})", note.spec.text));
-        }
-        page.field("digest", &self.incident.spec.digest(namespace).to_string());
+        page.field("digest", &self.found.incident.spec.digest(namespace).to_string());
         page.field("content", &self.digest.to_string());
+        say_notes(&mut page, &self.found.record, &self.found.incident, now);
         page.heading("IF YOU SIGN");
         let judgement = self.after(approver, now).rule(self.version, None, now);
         if judgement.is_cleared() {
@@ -288,7 +281,7 @@ impl Request<'_> {
         let mut signed = self.approval(Some(approver.clone()));
         signed.metadata.name = Some("new".to_owned());
         signed.metadata.creation_timestamp = Some(Time(now));
-        let mut record = self.record.clone();
+        let mut record = self.found.record.clone();
         record.add_decision(signed);
         record
     }
@@ -300,7 +293,7 @@ impl Request<'_> {
         if !ask::is_interactive() {
             let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
             let (key, to) = (path(&self.args.ssh_key), path(&self.args.to));
-            let (version, incident) = (self.version.name_any(), self.incident.name_any());
+            let (version, incident) = (self.version.name_any(), self.found.name());
             let given = suggested(&[
                 ("--incident", Some(&incident)),
                 ("--version", Some(&version)),
@@ -311,10 +304,10 @@ impl Request<'_> {
             ]);
             let command = format!(
                 "kubectl assent resume {}{given} -n {}{} --yes",
-                self.record.name, self.record.namespace, self.session.flags
+                self.found.record.name, self.found.record.namespace, self.session.flags
             );
             return Err(Error::NotATerminal { command });
         }
-        ask::for_name(&self.record.name, "resume it")
+        ask::for_name(&self.found.record.name, "resume it")
     }
 }

@@ -1,21 +1,21 @@
 //! Shows an incident with its notes, its legal deadlines and the next step.
 
 use k8s_openapi::jiff::Timestamp;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use serde::Serialize;
 
-use super::ShowArgs;
+use super::{
+    ShowArgs,
+    incident_record::{IncidentRecord, say_notes},
+};
 use crate::{
-    api::{Approval, Incident, IncidentNote},
+    api::{Approval, DeadlineState, Incident, IncidentNote},
     cli::{
-        connect::{
-            session::Session,
-            system_record::{SystemRecord, recorded_at},
-        },
-        error::{Error, Result},
+        connect::{session::Session, system_record::recorded_at},
+        error::Result,
         render::{
             output::{self, Prose},
-            page::{BAD, FAINT, GOOD, LOOK, PLAIN, Page, STRONG},
+            page::{BAD, GOOD, LOOK, PLAIN, Page, STRONG},
             time::in_words,
         },
     },
@@ -28,39 +28,35 @@ use crate::{
 struct Shown<'a> {
     incident: &'a Incident,
     notes: Vec<&'a IncidentNote>,
-    resumes: Vec<&'a Approval>,
-    deadlines: Vec<Deadline>,
+    /// The decisions to resume and the reviews.
+    decisions: Vec<&'a Approval>,
+    deadlines: Vec<Deadline<'a>>,
+    #[serde(skip)]
+    found: &'a IncidentRecord,
 }
 
 /// Prints an incident.
 pub async fn show(session: &Session, args: &ShowArgs) -> Result<()> {
-    let api = Api::<Incident>::namespaced(session.client.clone(), &session.namespace);
-    let doing = format!("read incident/{} in namespace {}", args.incident, session.namespace);
-    let incident = api.get(&args.incident).await.map_err(Error::api(doing))?;
-    let record = SystemRecord::read(&session.client, &session.namespace, &incident.spec.system).await?;
-    let notes = record.notes.iter().filter(|note| *note.spec.incident == *args.incident);
-    let is_named = |approval: &&Approval| {
-        approval.spec.incident.as_ref().is_some_and(|named| *named.name == *args.incident)
-    };
+    let found = IncidentRecord::read(session, &args.incident).await?;
     let now = Timestamp::now();
-    let aware = incident.spec.aware_at.as_ref().map(|at| at.0).or_else(|| recorded_at(&incident));
     let shown = Shown {
-        notes: notes.collect(),
-        resumes: record.resumes.iter().filter(is_named).collect(),
-        deadlines: deadlines(&incident.spec.criteria, aware.unwrap_or(now)),
-        incident: &incident,
+        notes: found.notes().collect(),
+        decisions: found.decisions(),
+        deadlines: found.judged(|incident| deadlines(incident, found.level(), now))?,
+        incident: &found.incident,
+        found: &found,
     };
     let text = match args.output {
         Prose::Json => output::json(&shown)?,
         Prose::Yaml => output::yaml(&shown)?,
-        Prose::Text => shown.page(&record, now),
+        Prose::Text => shown.page(now),
     };
     anstream::print!("{text}");
     Ok(())
 }
 
 impl Shown<'_> {
-    fn page(&self, record: &SystemRecord, now: Timestamp) -> String {
+    fn page(&self, now: Timestamp) -> String {
         let mut page = Page::default();
         let spec = &self.incident.spec;
         page.say(
@@ -69,7 +65,7 @@ impl Shown<'_> {
                 "incident/{} of {} in namespace {}",
                 self.incident.name_any(),
                 spec.system,
-                record.namespace
+                self.found.record.namespace
             ),
         );
         page.prose("event", &spec.description);
@@ -95,37 +91,61 @@ impl Shown<'_> {
             &time(spec.aware_at.as_ref().map(|at| at.0).or_else(|| recorded_at(self.incident))),
         );
         page.field("opened by", spec.opened_by.as_ref().map_or("not known", |person| &person.user));
-        page.heading("NOTES");
-        for note in &self.notes {
-            let by = note.spec.by.as_ref().map_or("not known", |person| &person.user);
-            let when = recorded_at(*note).map(|at| in_words(at, now)).unwrap_or_default();
-            page.mark("-", PLAIN, &format!("{} by {by} {when}: {}", note.spec.type_.words(), note.spec.text));
+        say_notes(&mut page, &self.found.record, self.incident, now);
+        self.say_decisions(&mut page, now);
+        self.say_deadlines(&mut page, now);
+        self.say_state(&mut page);
+        page.finish()
+    }
+
+    fn say_decisions(&self, page: &mut Page, now: Timestamp) {
+        if self.decisions.is_empty() {
+            return;
         }
-        if self.notes.is_empty() {
-            page.mark("-", FAINT, "none");
+        page.heading("DECISIONS");
+        for decision in &self.decisions {
+            let spec = &decision.spec;
+            let by =
+                self.found.record.approver(decision).map_or("not known".to_owned(), |by| by.user.clone());
+            let when = recorded_at(*decision).map(|at| in_words(at, now)).unwrap_or_default();
+            let outcome = spec.outcome.map(|outcome| format!(" ({outcome:?})")).unwrap_or_default();
+            let text = format!(
+                "{:?}{outcome} of {} by {by} as {} {when}",
+                spec.decision, spec.model_version, spec.role
+            );
+            page.mark("-", PLAIN, &text);
         }
+    }
+
+    fn say_deadlines(&self, page: &mut Page, now: Timestamp) {
         page.heading("DEADLINES, IF IT MUST BE REPORTED");
         for deadline in &self.deadlines {
-            let style = if deadline.due <= now { BAD } else { LOOK };
-            page.mark(
-                "!",
-                style,
-                &format!(
-                    "{} {}: {}, {}",
-                    deadline.rule.regime,
-                    deadline.rule.paragraph,
-                    in_words(deadline.due, now),
-                    deadline.rule.case
-                ),
-            );
+            let (mark, style) = match deadline.state {
+                DeadlineState::Met | DeadlineState::NotApplicable => ("✓", GOOD),
+                DeadlineState::Missed => ("✗", BAD),
+                DeadlineState::Running => ("!", LOOK),
+            };
+            let (due, state) = (in_words(deadline.due, now), deadline.state.words());
+            let late = deadline.settled_at.filter(|_| deadline.state == DeadlineState::Missed);
+            let late = late.map(|at| format!(", noted late {}", in_words(at, now))).unwrap_or_default();
+            let case = deadline.case.map(|case| format!(", {case}")).unwrap_or_default();
+            let (reference, name) = (deadline.reference, deadline.name);
+            page.mark(mark, style, &format!("{reference}: {due}, {state}{late}{case} (deadline {name})"));
         }
+    }
+
+    fn say_state(&self, page: &mut Page) {
         page.heading("STATE");
-        match self.incident.holding() {
-            Some(holding) if holding.status == "True" => page.mark("✗", BAD, &holding.message),
-            Some(holding) => page.mark("✓", GOOD, &holding.message),
-            None => page.mark("!", LOOK, "the operator has not acted on it yet"),
+        for (type_, wanted) in
+            [("Holding", "False"), ("Handled", "True"), ("Closed", "True"), ("Reviewed", "True")]
+        {
+            let Some(condition) = self.incident.condition(type_) else { continue };
+            let (mark, style) = if condition.status == *wanted { ("✓", GOOD) } else { ("✗", BAD) };
+            page.mark(mark, style, &condition.message);
         }
-        page.finish()
+        if self.incident.holding().is_none() {
+            page.mark("!", LOOK, "the operator has not acted on it yet");
+        }
     }
 }
 

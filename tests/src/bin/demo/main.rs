@@ -10,6 +10,7 @@
 mod approvals;
 mod changes;
 mod deployment;
+mod emergency;
 mod evidence;
 mod expiry;
 mod gate;
@@ -76,9 +77,11 @@ async fn steps(time: &Timeline, cluster: &ControlPlane) -> Result<()> {
     outage::operator_down(&stage).await?;
     expiry::approval_expires(&stage).await?;
     evidence::evidence_decides(&stage).await?;
+    emergency::override_and_review(&stage).await?;
     release::new_version(&stage).await?;
     release::revoke(&stage).await?;
     incident::hold_and_resume(&stage).await?;
+    incident::escalate_and_review(&stage).await?;
     retirement::retire(&stage).await?;
     retirement::final_state(&stage).await
 }

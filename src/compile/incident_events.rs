@@ -1,0 +1,164 @@
+//! The Events and gauges about incidents.
+//!
+//! ```text
+//!  stored status ─┐                                     ┌─► Paused, IncidentOpened
+//!  this status ───┴─► new, next tier, missed deadline ──┼─► IncidentEscalated
+//!                     or missed review                  └─► DeadlineMissed, ReviewMissed
+//! ```
+
+use kube::runtime::events::{Event, EventType};
+
+use super::{
+    incident_status::REVIEW_MISSED,
+    index::{CachedIncident, NamespaceFacts},
+    objections::Announcement,
+    status::Statuses,
+};
+use crate::{
+    api::{ConditionState, IncidentEffect, IncidentStatus, condition_states},
+    metrics::{DeadlineLabels, EscalationLabels, IncidentGauges, IncidentLabels},
+    truncate::{note, plain},
+};
+
+/// The maximum number of Events about incidents in one compile. Any user who may deploy can open incidents.
+const AT_ONCE: usize = 16;
+
+/// The maximum number of incidents of a namespace with gauges.
+const GAUGES: usize = 64;
+
+/// The warning of a stop. A stop deletes the logs of the pods.
+const SAVE_LOGS: &str =
+    "save the logs before the pods end, because authorities may need them (EU AI Act article 73(6))";
+
+/// An incident with its new status.
+struct Told<'a> {
+    namespace: &'a str,
+    incident: &'a CachedIncident,
+    status: &'a IncidentStatus,
+}
+
+/// The Events that begin with `statuses`, the most important first, at most [`AT_ONCE`].
+pub fn begun(namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> Vec<Announcement> {
+    let mut events: Vec<_> = told(namespace, facts, statuses)
+        .flat_map(|told| told.events().map(move |event| (told.rank(), event, told.incident)))
+        .collect();
+    // Incidents that hold versions come first. So a flood of harmless incidents does not hide them.
+    events.sort_by_key(|(rank, ..)| *rank);
+    events.truncate(AT_ONCE);
+    let announcement = |(_, (reason, action, text), incident): (_, (&str, &str, String), &CachedIncident)| {
+        let system = facts.systems.get(&*incident.spec.system)?.reference(namespace);
+        let own = incident.reference(namespace);
+        let (about, secondary) = if reason == "IncidentEscalated" {
+            (vec![system.clone(), own.clone()], own)
+        } else {
+            (vec![system], own)
+        };
+        let (type_, reason, action) = (EventType::Warning, reason.to_owned(), action.to_owned());
+        Some(Announcement {
+            event: Event { type_, reason, action, note: Some(text), secondary: Some(secondary) },
+            about,
+        })
+    };
+    events.into_iter().filter_map(announcement).collect()
+}
+
+/// The gauges of the incidents that need attention, at most [`GAUGES`] of each kind.
+pub fn gauges(namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> IncidentGauges {
+    let mut gauges = IncidentGauges::default();
+    let mut told: Vec<_> = told(namespace, facts, statuses).collect();
+    told.sort_by_key(Told::rank);
+    for told in told {
+        told.add_to(&mut gauges);
+    }
+    gauges
+}
+
+fn told<'a>(
+    namespace: &'a str,
+    facts: &'a NamespaceFacts,
+    statuses: &'a Statuses,
+) -> impl Iterator<Item = Told<'a>> {
+    statuses.incidents.iter().filter_map(move |(name, status)| {
+        Some(Told { namespace, incident: facts.incidents.get(name)?, status })
+    })
+}
+
+impl<'a> Told<'a> {
+    /// Reason, action and text of the Events about the incident.
+    fn events(&self) -> impl Iterator<Item = (&'static str, &'static str, String)> + use<'a> {
+        let stored = self.incident.status.as_ref();
+        let (tier, missed) = stored.map_or((0, 0), |stored| (stored.tier, stored.missed));
+        let opened = stored.is_none().then(|| self.opened());
+        let escalated = (self.status.tier() > tier)
+            .then(|| ("IncidentEscalated", "Acknowledge", self.text(self.message("Handled"), "")));
+        let deadline =
+            self.status.missed().last().filter(|_| self.status.missed().count() > missed).map(|missed| {
+                let text = format!(
+                    "deadline {} ({}) passed at {} without a note",
+                    missed.name, missed.reference, missed.due.0
+                );
+                ("DeadlineMissed", "Report", self.text(&text, &self.show()))
+            });
+        let overdue = |conditions: &[ConditionState]| conditions.iter().any(|c| c.reason == REVIEW_MISSED);
+        let review = overdue(&condition_states(&self.status.conditions))
+            && !stored.is_some_and(|stored| overdue(&stored.conditions));
+        let review = review.then(|| (REVIEW_MISSED, "Review", self.text(self.message("Reviewed"), "")));
+        [opened, escalated, deadline, review].into_iter().flatten()
+    }
+
+    fn opened(&self) -> (&'static str, &'static str, String) {
+        let state = self.message("Holding");
+        match self.incident.spec.effect {
+            IncidentEffect::Hold => {
+                let text = format!("{state}; {SAVE_LOGS}");
+                ("Paused", "Hold", self.text(&text, &self.show()))
+            }
+            IncidentEffect::None => ("IncidentOpened", "Open", self.text(state, &self.show())),
+        }
+    }
+
+    fn message(&self, type_: &str) -> &'a str {
+        let condition = self.status.conditions.iter().find(|condition| condition.type_ == *type_);
+        condition.map_or("", |condition| &condition.message)
+    }
+
+    fn text(&self, state: &str, next: &str) -> String {
+        let text = format!("incident/{}: {}; {state}", self.incident.name, self.incident.spec.description);
+        note(plain(&text).into_owned(), next)
+    }
+
+    fn show(&self) -> String {
+        format!("; see: kubectl assent incident show {} -n {}", self.incident.name, self.namespace)
+    }
+
+    /// Holds come first, then the highest tiers.
+    fn rank(&self) -> (bool, std::cmp::Reverse<u32>) {
+        (self.incident.spec.effect == IncidentEffect::None, std::cmp::Reverse(self.status.tier()))
+    }
+
+    fn add_to(&self, gauges: &mut IncidentGauges) {
+        let of = || IncidentLabels {
+            namespace: self.namespace.to_owned(),
+            system: self.incident.spec.system.to_string(),
+            incident: self.incident.name.clone(),
+        };
+        let escalation = self.status.escalation.as_ref();
+        let role = escalation.and_then(|escalation| escalation.role.clone());
+        if let Some(role) = role.filter(|_| gauges.tiers.len() < GAUGES) {
+            gauges.tiers.insert(EscalationLabels::of(of(), role), self.status.tier());
+        }
+        for deadline in self.status.deadlines.iter().filter(|deadline| deadline.settled_at.is_none()) {
+            if gauges.deadlines.len() < GAUGES {
+                let labels = DeadlineLabels::of(of(), deadline.name.to_string());
+                gauges.deadlines.insert(labels, deadline.due.0);
+            }
+        }
+        let complete = self.status.conditions.iter().any(|c| c.type_ == *"Reviewed" && c.status == *"True");
+        let due = self.status.review_due.as_ref().filter(|_| !complete && gauges.reviews.len() < GAUGES);
+        if let Some(due) = due {
+            gauges.reviews.insert(of(), due.0);
+        }
+        let closed = self.status.conditions.iter().any(|c| c.type_ == *"Closed" && c.status == *"True");
+        gauges.open += usize::from(!closed);
+    }
+}

@@ -1,0 +1,537 @@
+//! Computes the statuses of overrides, and announces grants and reviews.
+//!
+//! ```text
+//!                 Granted                 Active               Reviewed
+//!  requested      False AwaitingGrant …   False AwaitingGrant  -
+//!  in effect      True                    True  InEffect       False NotDue
+//!  ended          True                    False Expired …      False Due, Overdue
+//!  reviewed       True                    False Reviewed …     True  Justified, NotJustified
+//! ```
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::runtime::events::{Event, EventType};
+
+use super::{
+    index::{Cached, CachedOverride, NamespaceFacts},
+    status::{Judged, Statuses},
+};
+use crate::{
+    api::{Approval, Condition, ConditionState, OverrideRules, OverrideStatus, ReviewOutcome, condition},
+    policy::{GrantState, NoEffect, NotSigned, OverrideState, Overrides, RecordedOverride, SystemOverrides},
+    truncate::{note, plain, shorten},
+};
+
+/// The overrides of each system, judged under the rules of its level.
+pub type JudgedOverrides<'a> = BTreeMap<&'a str, SystemOverrides<'a>>;
+
+/// The overrides of a namespace with the decisions about them.
+pub fn overrides(facts: &NamespaceFacts) -> Overrides<'_> {
+    let overrides = facts
+        .overrides
+        .values()
+        .filter_map(|cached| Some(((&*cached.name, cached.created?), &cached.spec, cached.digest.clone())));
+    Overrides::new(overrides, facts.approvals.values().map(AsRef::as_ref), &facts.roles)
+}
+
+/// The rules of the level of `system`.
+fn rules<'a>(facts: &'a NamespaceFacts, system: &str) -> Option<&'a OverrideRules> {
+    facts.levels.get(&facts.systems.get(system)?.spec.risk_level)?.spec.overrides.as_ref()
+}
+
+/// Judges the overrides of each system.
+pub fn judged<'a>(facts: &NamespaceFacts, overrides: &'a Overrides<'a>) -> JudgedOverrides<'a> {
+    let judge = |(system, recorded)| Some((system, SystemOverrides::new(recorded, rules(facts, system)?)));
+    overrides.systems().filter_map(judge).collect()
+}
+
+/// The next time at which the status of an override changes.
+pub fn next(
+    overrides: &JudgedOverrides<'_>,
+    judged: &BTreeMap<&str, Judged>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let states = overrides.values().flat_map(SystemOverrides::states).map(|(_, state)| state);
+    let planned = states.flat_map(|state| [Some(state.planned_end), state.review_due]).flatten();
+    let ends = judged.values().flat_map(|judged| judged.overrides.values());
+    planned.chain(ends.filter_map(|end| end.as_ref().ok()).copied()).filter(|time| *time > now).min()
+}
+
+/// The statuses of all overrides of a namespace.
+pub fn statuses(
+    (namespace, facts): (&str, &NamespaceFacts),
+    overrides: &JudgedOverrides<'_>,
+    judged: &BTreeMap<&str, Judged>,
+    now: Timestamp,
+) -> BTreeMap<String, OverrideStatus> {
+    let states: BTreeMap<&str, &OverrideState> = overrides
+        .values()
+        .flat_map(SystemOverrides::states)
+        .map(|(recorded, state)| (recorded.name, state))
+        .collect();
+    let shown = |(name, cached): (&String, &std::sync::Arc<CachedOverride>)| {
+        let about = Shown {
+            namespace,
+            cached,
+            state: states.get(name.as_str()).copied(),
+            rules: rules(facts, &cached.spec.system),
+            judged: judged
+                .get(&*cached.spec.model_version)
+                .filter(|judged| judged.system == *cached.spec.system),
+            now,
+        };
+        (name.clone(), about.status())
+    };
+    facts.overrides.iter().map(shown).collect()
+}
+
+/// A condition without its type: status, reason and message.
+type Content = (bool, &'static str, String);
+
+/// An override with all facts about its status.
+struct Shown<'a> {
+    namespace: &'a str,
+    cached: &'a CachedOverride,
+    /// The state under the rules of the level. `None` if the level has no rules.
+    state: Option<&'a OverrideState>,
+    rules: Option<&'a OverrideRules>,
+    /// The version that the override names.
+    judged: Option<&'a Judged>,
+    now: Timestamp,
+}
+
+impl Shown<'_> {
+    fn status(&self) -> OverrideStatus {
+        let before = self.cached.status.as_deref().map_or(&[][..], AsRef::as_ref);
+        let generation = self.cached.generation;
+        let make = |type_, (status, reason, message): Content| {
+            let message = shorten(plain(&message).into_owned(), 4096);
+            condition(before, (type_, status), reason, message, generation, self.now)
+        };
+        let active = self.active();
+        let ready = (true, active.1, active.2.clone());
+        let mut conditions =
+            vec![make("Ready", ready), make("Granted", self.granted()), make("Active", active)];
+        conditions.extend(self.reviewed().map(|reviewed| make("Reviewed", reviewed)));
+        OverrideStatus {
+            observed_generation: generation,
+            conditions,
+            digest: Some(self.cached.digest.clone()),
+            not_after: self.end().map(Time),
+            review_due: self.state.and_then(|state| state.review_due).map(Time),
+        }
+    }
+
+    /// The end of the override.
+    fn end(&self) -> Option<Timestamp> {
+        let of_version = self.effect().and_then(|effect| effect.as_ref().ok()).copied();
+        of_version.or_else(|| self.state.map(|state| state.planned_end))
+    }
+
+    /// The effect on the version. `None` if the version does not exist or the override is not granted.
+    fn effect(&self) -> Option<&Result<Timestamp, NoEffect>> {
+        self.judged?.overrides.get(&self.cached.name)
+    }
+
+    fn granted(&self) -> Content {
+        let Some((state, rules)) = self.state.zip(self.rules) else {
+            let system = &self.cached.spec.system;
+            return (false, "NotAllowed", format!("the risk level of system {system} allows no override"));
+        };
+        match &state.grant {
+            GrantState::Granted(at) => (true, "Granted", format!("people granted it at {at}")),
+            GrantState::Awaiting(missing) => {
+                let next =
+                    format!("kubectl assent override grant {} -n {}", self.cached.name, self.namespace);
+                (false, "AwaitingGrant", format!("{missing} ({next})"))
+            }
+            GrantState::TooLate => {
+                let message = "people granted it only after its end or its review: request another override";
+                (false, "GrantedTooLate", message.to_owned())
+            }
+            GrantState::OverQuota => {
+                let count = rules.per_system.count;
+                let message = format!("the system had used its {count} overrides when people granted it");
+                (false, "OverQuota", message)
+            }
+            GrantState::AfterMissedReview(missed) => {
+                let message = format!(
+                    "the review of override/{missed} was missed when people granted it: review that one, then request another override"
+                );
+                (false, "ReviewMissed", message)
+            }
+        }
+    }
+
+    fn active(&self) -> Content {
+        let granted = self.granted();
+        if !granted.0 {
+            return granted;
+        }
+        let version = &self.cached.spec.model_version;
+        match self.effect() {
+            None => (false, "SubjectNotFound", format!("there is no ModelVersion {version} of the system")),
+            Some(Err(NoEffect::SubjectChanged)) => {
+                let message = format!(
+                    "{version} has other content than the override names, or was created after it: request another override"
+                );
+                (false, "SubjectChanged", message)
+            }
+            Some(Err(NoEffect::Revoked)) => {
+                (false, "Revoked", format!("{version} was revoked after the override, or in the same second"))
+            }
+            Some(Err(NoEffect::PeopleInvolved(missing))) => {
+                let message = format!(
+                    "a person who granted it owns or wrote the system, or fills two roles: {missing}"
+                );
+                (false, "GranterIsInvolved", message)
+            }
+            Some(Ok(end)) if *end > self.now => self.in_effect(*end),
+            Some(Ok(end)) if self.state.and_then(|s| s.review).is_some_and(|review| review.at <= *end) => {
+                (false, "Reviewed", format!("its review ended it at {end}"))
+            }
+            Some(Ok(end)) => (false, "Expired", format!("it ended at {end}")),
+        }
+    }
+
+    fn in_effect(&self, end: Timestamp) -> Content {
+        let waived = self.judged.into_iter().flat_map(|judged| &judged.waived);
+        let waived = waived.filter(|waived| waived.by == self.cached.name);
+        let waived: Vec<_> = waived.map(|waived| waived.reason.to_string()).collect();
+        let refused = self
+            .cached
+            .spec
+            .waives
+            .iter()
+            .filter(|waiver| self.rules.is_none_or(|rules| !rules.waivable.contains(&waiver.type_)));
+        let refused: Vec<_> = refused.map(|waiver| format!("{:?} {}", waiver.type_, waiver.name)).collect();
+        let mut message = match &waived[..] {
+            [] => format!(
+                "it waives nothing now, because no requirement that it names is unmet, and ends at {end}"
+            ),
+            waived => format!("until {end} it waives: {}", waived.join("; ")),
+        };
+        if !refused.is_empty() {
+            message = format!("{message}; the risk level lets nobody waive {}", refused.join(", "));
+        }
+        (true, "InEffect", message)
+    }
+
+    /// The content of the condition `Reviewed`. `None` if the override needs no review.
+    fn reviewed(&self) -> Option<Content> {
+        let (state, rules) = self.state.zip(self.rules)?;
+        let due = state.review_due?;
+        if let Some(review) = state.review {
+            let reason = match review.outcome {
+                ReviewOutcome::Justified => "Justified",
+                ReviewOutcome::NotJustified => "NotJustified",
+            };
+            return Some((true, reason, format!("a person reviewed it at {}", review.at)));
+        }
+        let reviewers = rules.review.roles.join(" or ");
+        let next = format!("kubectl assent override review {} -n {}", self.cached.name, self.namespace);
+        let people = "neither requested nor granted it";
+        Some(if due <= self.now {
+            let effect = "until then the system can use no other override";
+            let message = format!(
+                "the review was due at {due}, and {effect}: someone in role {reviewers} who {people} runs: {next}"
+            );
+            (false, "Overdue", message)
+        } else if self.end().is_some_and(|end| end > self.now) {
+            (false, "NotDue", format!("the review is due at {due}"))
+        } else {
+            (
+                false,
+                "Due",
+                format!("someone in role {reviewers} who {people} reviews it before {due}: {next}"),
+            )
+        })
+    }
+}
+
+/// The override that a decision names with its content, with its state.
+fn named<'a>(
+    approval: &Cached<Approval>,
+    (facts, overrides): (&'a NamespaceFacts, &JudgedOverrides<'a>),
+) -> Result<(&'a RecordedOverride<'a>, OverrideState), (&'static str, String)> {
+    let spec = &approval.spec;
+    let name = spec.override_.as_ref().map_or("", |named| &*named.name);
+    let system = &spec.system;
+    if facts.systems.contains_key(system) && rules(facts, system).is_none() {
+        return Err(("NotAllowed", format!("the risk level of system {system} allows no override")));
+    }
+    let mut states = overrides.get(&**system).into_iter().flat_map(SystemOverrides::states);
+    let found = states.find(|(recorded, _)| recorded.name == name && recorded.is_named_by(approval));
+    found.map(|(recorded, state)| (recorded, state.clone())).ok_or_else(|| {
+        let message = format!(
+            "no Override of system {system} has the name {name}, and the digest, version and content of this decision"
+        );
+        ("OverrideNotFound", message)
+    })
+}
+
+const COUNTED: &str = "Counted";
+
+/// The reason and message of the condition `Counted` of a decision that grants an override.
+pub fn grant(
+    approval: &Cached<Approval>,
+    not_signed: Option<&NotSigned>,
+    records: (&NamespaceFacts, &JudgedOverrides<'_>),
+) -> (&'static str, String) {
+    if let Some(why) = not_signed {
+        return (
+            "SignatureNotValid",
+            format!("{why}; have it signed again: kubectl assent override grant --help"),
+        );
+    }
+    let (recorded, state) = match named(approval, records) {
+        Ok(found) => found,
+        Err(why) => return why,
+    };
+    let spec = &approval.spec;
+    let roles = rules(records.0, &spec.system).map(|rules| &rules.roles);
+    if !roles.into_iter().flatten().any(|required| required.role == spec.role) {
+        return (
+            "RoleNotRequired",
+            format!("the risk level lets nobody in role {} grant an override", spec.role),
+        );
+    }
+    let message = match state.grant {
+        GrantState::Granted(at) => format!("it counts for override/{}, granted at {at}", recorded.name),
+        _ => format!("it counts for override/{}; see the conditions of the override", recorded.name),
+    };
+    (COUNTED, message)
+}
+
+/// The reason and message of the condition `Counted` of a review.
+pub fn review(
+    approval: &Cached<Approval>,
+    not_signed: Option<&NotSigned>,
+    records: (&NamespaceFacts, &JudgedOverrides<'_>),
+) -> (&'static str, String) {
+    if let Some(why) = not_signed {
+        return (
+            "SignatureNotValid",
+            format!("{why}; have it signed again: kubectl assent override review --help"),
+        );
+    }
+    let (recorded, state) = match named(approval, records) {
+        Ok(found) => found,
+        Err(why) => return why,
+    };
+    let Some(rules) = rules(records.0, &approval.spec.system) else { return (COUNTED, String::new()) };
+    let decision = recorded.reviews.iter().find(|(review, _)| review.name == approval.name);
+    match decision.and_then(|(review, _)| recorded.why_not(review, rules)) {
+        Some(why) => (why.code(), why.to_string()),
+        None if state.review.is_some_and(|first| Some(first.at) < approval.created) => {
+            ("Superseded", "an earlier review counts".to_owned())
+        }
+        None => (COUNTED, format!("it is the review of override/{}", recorded.name)),
+    }
+}
+
+/// The maximum number of Events about overrides in one compile.
+const AT_ONCE: usize = 16;
+
+/// The transitions of a condition that get an Event: type and reason of the condition, reason and action of the Event.
+const ANNOUNCED: [(&str, &str, &str, &str); 3] = [
+    ("Granted", "Granted", "OverrideGranted", "Grant"),
+    ("Reviewed", "Due", "OverrideReviewDue", "Review"),
+    ("Reviewed", "Overdue", "OverrideReviewMissed", "Review"),
+];
+
+/// An Event about an override of a system.
+pub struct Announcement<'a> {
+    pub system: &'a str,
+    pub event: Event,
+}
+
+/// The Events about overrides that people granted, or whose review is due or missed, since the stored status.
+pub fn announcements<'a>(
+    namespace: &str,
+    facts: &'a NamespaceFacts,
+    statuses: &Statuses,
+) -> Vec<Announcement<'a>> {
+    let reached = |conditions: &'a [ConditionState], (type_, reason): (&str, &str)| {
+        conditions.iter().any(|c| c.type_ == type_ && c.reason == reason)
+    };
+    let of_override = |(name, about): (&'a String, &'a std::sync::Arc<CachedOverride>)| {
+        let before = about.status.as_deref().map_or(&[][..], AsRef::as_ref);
+        let now = statuses.overrides.get(name).map_or(&[][..], |status| &status.conditions).to_vec();
+        let new = ANNOUNCED.into_iter().filter_map(move |(type_, reason, event, action)| {
+            let is_this = |c: &&Condition| c.type_ == type_ && c.reason == reason;
+            let condition = now.iter().find(is_this).filter(|_| !reached(before, (type_, reason)))?;
+            Some((event, action, condition.message.clone()))
+        });
+        new.map(move |(reason, action, message)| Announcement {
+            system: &about.spec.system,
+            event: Event {
+                type_: EventType::Warning,
+                reason: reason.to_owned(),
+                note: Some(note(
+                    format!("override/{name} of {}: {}", about.spec.model_version, plain(&about.spec.reason)),
+                    &format!("; {message}"),
+                )),
+                action: action.to_owned(),
+                secondary: Some(about.reference(namespace)),
+            },
+        })
+    };
+    facts.overrides.iter().flat_map(of_override).take(AT_ONCE).collect()
+}
+
+/// For each system with an override: the number of overrides that are in effect. Then the numbers of reviews that are due
+/// and that are missed.
+pub fn counts<'a>(facts: &'a NamespaceFacts, statuses: &Statuses) -> (BTreeMap<&'a str, usize>, [usize; 2]) {
+    let is = |name: &String, type_: &str, reason: &str| {
+        let conditions = statuses.overrides.get(name).map_or(&[][..], |status| &status.conditions);
+        conditions.iter().any(|c| c.type_ == type_ && c.reason == reason)
+    };
+    let mut active = BTreeMap::new();
+    for (name, about) in &facts.overrides {
+        let count = active.entry(&*about.spec.system).or_default();
+        *count += usize::from(is(name, "Active", "InEffect"));
+    }
+    let reviews = |reason| facts.overrides.keys().filter(|name| is(name, "Reviewed", reason)).count();
+    (active, [reviews("Due"), reviews("Overdue")])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        api::{
+            AISystem, CLEARED_BY_OVERRIDE, Digest, Governance, Mode, ModelVersion, Override, RiskLevel, Scope,
+        },
+        compile::{clearance::Compiled, compile},
+        policy::Subject,
+    };
+
+    const GOVERNED: Governance = Governance { mode: Some(Mode::Enforce), scope: Scope::All };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).expect("in range")
+    }
+
+    fn object<K: DeserializeOwned>(kind: &str, name: &str, spec: &Value) -> K {
+        serde_json::from_value(json!({ "apiVersion": "assent.dev/v1alpha1", "kind": kind,
+            "metadata": { "name": name, "namespace": "lending", "creationTimestamp": at(0), "generation": 1 },
+            "spec": spec }))
+        .expect("as the schema says")
+    }
+
+    fn one<K, V: From<K>>(name: &str, object: K) -> BTreeMap<String, Arc<V>> {
+        BTreeMap::from([(name.to_owned(), Arc::new(object.into()))])
+    }
+
+    /// A version that nobody approved, with an override until the second 100 that Alice granted.
+    fn facts() -> NamespaceFacts {
+        let rules = json!({ "maxDuration": "1h", "roles": [{ "role": "duty" }], "waivable": ["Approval"],
+            "perSystem": { "count": 1, "within": "1h" }, "review": { "within": "60s", "roles": ["risk"] } });
+        let level = json!({ "approvals": [{ "role": "risk" }], "images": "Tag", "overrides": rules });
+        let level: RiskLevel = object("RiskLevel", "high", &level);
+        let owners = json!([{ "kind": "User", "name": "olga" }]);
+        let system = json!({ "intendedPurpose": "triage", "owners": owners, "riskLevel": "high", "jurisdictions": ["EU"] });
+        let system: AISystem = object("AISystem", "scorer", &system);
+        let runtime = json!({ "containers": [{ "name": "model", "image": "scorer:1" }] });
+        let version: ModelVersion =
+            object("ModelVersion", "v1", &json!({ "system": "scorer", "runtime": runtime }));
+        let digest: Digest = Subject::new("lending", &system.spec, Some(&level.spec), &version.spec).digest();
+        let subject = json!({ "system": "scorer", "modelVersion": "v1", "subjectDigest": digest });
+        let mut asked = subject.clone();
+        asked["waives"] = json!([{ "type": "Approval", "name": "risk" }]);
+        asked["reason"] = json!("outage");
+        asked["notAfter"] = json!(at(100));
+        asked["requestedBy"] = json!({ "user": "rita" });
+        let asked: Override = object("Override", "outage", &asked);
+        let mut grant = subject;
+        grant["decision"] = json!("Override");
+        grant["role"] = json!("duty");
+        grant["override"] = json!({ "name": "outage", "digest": asked.spec.digest("lending") });
+        grant["approver"] = json!({ "user": "alice" });
+        NamespaceFacts {
+            levels: one("high", level),
+            systems: one("scorer", system),
+            versions: one("v1", version),
+            overrides: one("outage", asked),
+            approvals: one("grant", object::<Approval>("Approval", "grant", &grant)),
+            ..NamespaceFacts::default()
+        }
+    }
+
+    fn compiled(now: i64) -> Compiled {
+        compile("lending", GOVERNED, &facts(), at(now))
+    }
+
+    fn reason(conditions: &[Condition], type_: &str) -> String {
+        conditions.iter().find(|c| c.type_ == type_).map(|c| c.reason.to_string()).unwrap_or_default()
+    }
+
+    // The protocol model has approvals with an end. An override gives the same Clearance as such an approval, so the model
+    // covers stale operators and late caches for overrides too.
+    #[test]
+    fn clearance_of_an_override_ends_like_that_of_an_approval() {
+        let cleared =
+            |compiled: Compiled| compiled.clearance.expect("governed").systems["scorer"].cleared.clone();
+        let during = cleared(compiled(5));
+        assert_eq!(during.iter().map(|version| version.not_after.0).collect::<Vec<_>>(), [at(100)]);
+        assert!(cleared(compiled(100)).is_empty());
+    }
+
+    #[test]
+    fn statuses_follow_the_life_of_an_override() {
+        for (now, active, reviewed) in [
+            (5, "InEffect", "NotDue"),
+            (100, "Expired", "Due"),
+            (159, "Expired", "Due"),
+            (160, "Expired", "Overdue"),
+        ] {
+            let compiled = compiled(now);
+            let status = &compiled.statuses.overrides["outage"];
+            assert_eq!(reason(&status.conditions, "Granted"), "Granted", "{now}");
+            assert_eq!(reason(&status.conditions, "Active"), active, "{now}");
+            assert_eq!(reason(&status.conditions, "Reviewed"), reviewed, "{now}");
+            assert_eq!(status.review_due.as_ref().map(|due| due.0), Some(at(160)));
+            let facts = facts();
+            let (counted, reviews) = counts(&facts, &compiled.statuses);
+            assert_eq!(counted["scorer"], usize::from(active == "InEffect"), "{now}");
+            assert_eq!(
+                reviews,
+                [usize::from(reviewed == "Due"), usize::from(reviewed == "Overdue")],
+                "{now}"
+            );
+            let version = &compiled.statuses.versions["v1"].conditions;
+            let cleared = if now < 100 { CLEARED_BY_OVERRIDE } else { "AwaitingApproval" };
+            assert_eq!(reason(version, "Cleared"), cleared, "{now}");
+            let next = [100, 160].into_iter().find(|next| *next > now).map(at);
+            assert_eq!(compiled.revisit.filter(|revisit| *revisit < at(1000)), next, "{now}");
+        }
+    }
+
+    #[test]
+    fn each_transition_is_announced_once() {
+        let mut facts = facts();
+        let mut announced = Vec::new();
+        for now in [5, 6, 100, 101, 160, 161] {
+            let statuses = compile("lending", GOVERNED, &facts, at(now)).statuses;
+            let events = announcements("lending", &facts, &statuses);
+            announced.extend(events.into_iter().map(|announcement| (now, announcement.event.reason)));
+            let mut about: Override = {
+                let cached = &facts.overrides["outage"];
+                Override::new("outage", cached.spec.clone())
+            };
+            about.metadata.namespace = Some("lending".to_owned());
+            about.metadata.creation_timestamp = Some(Time(at(0)));
+            about.status = statuses.overrides.get("outage").cloned();
+            facts.overrides = one("outage", about);
+        }
+        let expected = [(5, "OverrideGranted"), (100, "OverrideReviewDue"), (160, "OverrideReviewMissed")];
+        assert_eq!(announced, expected.map(|(now, reason)| (now, reason.to_owned())));
+    }
+}

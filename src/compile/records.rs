@@ -1,0 +1,90 @@
+//! Joins the assessments, certifications, incidents and overrides of a namespace with the decisions about them.
+//!
+//! ```text
+//!  Assessment, AISystem, Incident, IncidentNote, Override ─┐
+//!  Approvals ── verified once for the namespace ───────────┴─► Records ──► the verdict of each version, statuses
+//! ```
+
+use std::collections::BTreeMap;
+
+use super::{
+    index::{Cached, CachedAssessment, NamespaceFacts},
+    overrides::{self, JudgedOverrides},
+};
+use crate::{
+    api::{AISystem, Digest},
+    policy::{Attestations, Incidents, Overrides, RecordedAssessment, SignedCertifications},
+};
+
+/// The maximum number of assessments of one subject that are judged although no person signed them. Any user who may
+/// deploy can record assessments. Unsigned ones never decide, so the newest suffice.
+const UNSIGNED: usize = 64;
+
+/// The assessments of a namespace by subject digest, with the verified signatures.
+pub struct Evidence<'a>(BTreeMap<&'a Digest, Vec<RecordedAssessment<'a>>>);
+
+impl<'a> Evidence<'a> {
+    fn new(facts: &'a NamespaceFacts) -> Self {
+        let attestations = Attestations::new(facts.approvals.values().map(AsRef::as_ref), &facts.roles);
+        let mut newest_first: Vec<_> = facts.assessments.iter().collect();
+        newest_first.sort_by_key(|(_, assessment)| std::cmp::Reverse(assessment.spec.performed_at.0));
+        let mut by_subject: BTreeMap<&Digest, Vec<RecordedAssessment<'a>>> = BTreeMap::new();
+        for (name, assessment) in newest_first {
+            let CachedAssessment { spec, digest, created: Some(created), .. } = &**assessment else {
+                continue;
+            };
+            let recorded = RecordedAssessment::new(name, spec, digest, *created, &attestations);
+            let of_subject = by_subject.entry(&spec.subject_digest).or_default();
+            let unsigned = || of_subject.iter().filter(|other| other.attestations.is_empty()).count();
+            if !recorded.attestations.is_empty() || unsigned() < UNSIGNED {
+                of_subject.push(recorded);
+            }
+        }
+        Self(by_subject)
+    }
+
+    /// The assessments of a subject. The digest of a subject also covers the name of its system.
+    pub fn of(&self, subject: Option<&Digest>) -> Vec<RecordedAssessment<'a>> {
+        subject.and_then(|subject| self.0.get(subject)).cloned().unwrap_or_default()
+    }
+}
+
+/// The signed certifications of each system.
+pub type Certified<'a> = BTreeMap<&'a str, SignedCertifications>;
+
+/// Verifies each certification once, because a system can have many versions.
+fn certified(facts: &NamespaceFacts) -> Certified<'_> {
+    let signed = |system: &Cached<AISystem>| {
+        let level = facts.levels.get(&system.spec.risk_level).map(|level| &level.spec);
+        SignedCertifications::of(&system.spec, level, &facts.roles)
+    };
+    facts.systems.iter().map(|(name, system)| (&**name, signed(system))).collect()
+}
+
+/// The records of a namespace that the verdicts of several versions depend on.
+pub struct Records<'a> {
+    pub evidence: Evidence<'a>,
+    pub certified: Certified<'a>,
+    pub incidents: Incidents<'a>,
+    pub overrides: JudgedOverrides<'a>,
+}
+
+impl<'a> Records<'a> {
+    pub fn new(facts: &'a NamespaceFacts, overrides: &'a Overrides<'a>) -> Self {
+        Self {
+            evidence: Evidence::new(facts),
+            certified: certified(facts),
+            incidents: incidents(facts),
+            overrides: overrides::judged(facts, overrides),
+        }
+    }
+}
+
+/// The incidents of a namespace with their notes and decisions.
+fn incidents(facts: &NamespaceFacts) -> Incidents<'_> {
+    let incidents = facts.incidents.values().filter_map(|incident| {
+        Some(((&*incident.name, incident.created?), &incident.spec, incident.digest.clone()))
+    });
+    let notes = facts.notes.values().filter_map(|note| Some((&note.spec, note.created?)));
+    Incidents::new(incidents, notes, facts.approvals.values().map(AsRef::as_ref), &facts.roles)
+}

@@ -1,0 +1,66 @@
+//! The escalation of an incident that nobody acknowledges.
+//!
+//! ```text
+//!  creation ── after ──► tier 1: role ── after ──► tier 2: role, Hold ──► …
+//!                 ▲
+//!                 └ an acknowledgement or a closing ends the escalation, and the hold of a tier
+//! ```
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{MissingToResume, RecordedIncident, effect::whole_seconds};
+use crate::api::{EscalationTier, IncidentEffect, RiskLevelSpec};
+
+/// The tiers of an incident that nobody acknowledged or closed, the earliest first.
+#[derive(Clone, Debug)]
+pub struct Escalation<'a> {
+    tiers: Vec<(Timestamp, &'a EscalationTier)>,
+    effect: IncidentEffect,
+}
+
+/// A tier with its number, from 1, and its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tier<'a> {
+    /// The number of the tier, from 1.
+    pub number: u32,
+    /// The role of the tier.
+    pub role: &'a str,
+    /// The time at which the incident reaches the tier.
+    pub at: Timestamp,
+}
+
+impl<'a> Escalation<'a> {
+    /// The escalation of the incident. `None` if the level has no tiers, or if a person acknowledged or closed the
+    /// incident.
+    pub fn of(incident: &RecordedIncident<'_>, level: &'a RiskLevelSpec) -> Option<Self> {
+        let rules = level.incidents.as_ref().filter(|rules| !rules.escalation.is_empty())?;
+        if incident.handled().is_some() {
+            return None;
+        }
+        let timed = |tier: &'a EscalationTier| (whole_seconds(tier.reached_at(incident.at)), tier);
+        let mut tiers: Vec<_> = rules.escalation.iter().map(timed).collect();
+        tiers.sort_by_key(|(at, tier)| (*at, &tier.role));
+        Some(Self { tiers, effect: incident.spec.effect })
+    }
+
+    /// The last tier that the incident reached at `now`.
+    pub fn reached(&self, now: Timestamp) -> Option<Tier<'a>> {
+        self.numbered().take_while(|tier| tier.at <= now).last()
+    }
+
+    /// The next tier after `now`.
+    pub fn next(&self, now: Timestamp) -> Option<Tier<'a>> {
+        self.numbered().find(|tier| tier.at > now)
+    }
+
+    /// The first hold by a tier. An incident that holds versions from the start has none: people resume its versions.
+    pub(super) fn hold(&self) -> Option<(Timestamp, MissingToResume)> {
+        let (at, tier) = self.tiers.iter().find(|(_, tier)| tier.effect == IncidentEffect::Hold)?;
+        let missing = MissingToResume::Acknowledgement { role: tier.role.clone() };
+        (self.effect == IncidentEffect::None).then_some((*at, missing))
+    }
+
+    fn numbered(&self) -> impl Iterator<Item = Tier<'a>> {
+        (1..).zip(&self.tiers).map(|(number, (at, tier))| Tier { number, role: &tier.role, at: *at })
+    }
+}

@@ -1,0 +1,129 @@
+//! The review that is due after an incident.
+//!
+//! ```text
+//!  first decision to resume, or closing ── within ──► due ──► overdue: Warn, or Hold
+//!         └── Approvals (Review), in the roles of the level, by people who are not involved ──► complete
+//! ```
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{
+    IncidentDecision, MissingToResume, RecordedIncident,
+    effect::whole_seconds,
+    incidents::{first_short, is_after_notes, required, requires},
+};
+use crate::api::{MissedIncidentReview, RequiredApproval, RequiredIncidentReview, RiskLevelSpec};
+
+/// The review of an incident that a level requires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueReview {
+    /// The time at which the review is due.
+    pub due: Timestamp,
+    /// The reviews that are missing. `None` if the review is complete.
+    pub missing: Option<MissingToResume>,
+}
+
+/// The effect of a review.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReviewEffect {
+    /// The review counts.
+    Counted,
+    /// The incident was neither resumed nor closed at the time of the review.
+    TooEarly,
+    /// The reviewer opened the incident, or is the only person who resumed.
+    ReviewerIsInvolved,
+    /// The level does not name the role, or requires no review.
+    RoleNotRequired,
+}
+
+impl ReviewEffect {
+    /// The stable word for programs, in upper camel case.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Counted => "Counted",
+            Self::TooEarly => "TooEarly",
+            Self::ReviewerIsInvolved => "ReviewerIsInvolved",
+            Self::RoleNotRequired => "RoleNotRequired",
+        }
+    }
+}
+
+/// The roles that must review an incident: `incidents.review.roles` of the level, or the roles that resume. `None` if
+/// the level requires no review.
+pub fn required_to_review(level: &RiskLevelSpec) -> Option<&[RequiredApproval]> {
+    let rule = rule(level)?;
+    Some(if rule.roles.is_empty() { required(level) } else { rule.roles.as_slice() })
+}
+
+fn rule(level: &RiskLevelSpec) -> Option<&RequiredIncidentReview> {
+    level.incidents.as_ref()?.review.as_ref()
+}
+
+/// The review of the incident. `None` if the level requires none, or if people neither resumed a version nor closed the
+/// incident.
+pub fn due_review(incident: &RecordedIncident<'_>, level: &RiskLevelSpec) -> Option<DueReview> {
+    let due = whole_seconds(rule(level)?.due(start(incident, level)?));
+    let required = required_to_review(level)?;
+    let counted = incident.reviews.iter();
+    let counted: Vec<_> =
+        counted.filter(|review| review_effect(incident, level, review) == ReviewEffect::Counted).collect();
+    let short = first_short(required, &counted, level);
+    let missing = short.map(|(role, have)| MissingToResume::Review {
+        role: Some(role.role.clone()),
+        needed: role.count as usize,
+        have,
+    });
+    let any = required.is_empty() && counted.is_empty();
+    let any = any.then_some(MissingToResume::Review { role: None, needed: 1, have: 0 });
+    Some(DueReview { due, missing: missing.or(any) })
+}
+
+/// The effect of a review of the incident.
+pub fn review_effect(
+    incident: &RecordedIncident<'_>,
+    level: &RiskLevelSpec,
+    review: &IncidentDecision<'_>,
+) -> ReviewEffect {
+    let is_required = required_to_review(level).is_some_and(|required| requires(required, review.role));
+    if !is_required {
+        ReviewEffect::RoleNotRequired
+    } else if start(incident, level).is_none_or(|start| review.at < start) {
+        ReviewEffect::TooEarly
+    } else if is_reviewer_involved(incident, level, &review.approver.user) {
+        ReviewEffect::ReviewerIsInvolved
+    } else {
+        ReviewEffect::Counted
+    }
+}
+
+/// The hold by a missed review, if the level requires one.
+pub(super) fn hold(
+    incident: &RecordedIncident<'_>,
+    level: &RiskLevelSpec,
+) -> Option<(Timestamp, MissingToResume)> {
+    let rule = rule(level).filter(|rule| rule.on_missed == MissedIncidentReview::Hold);
+    let review = rule.and_then(|_| due_review(incident, level))?;
+    Some((review.due, review.missing?))
+}
+
+/// The time of the first decision to resume, or of the closing if that is earlier.
+fn start(incident: &RecordedIncident<'_>, level: &RiskLevelSpec) -> Option<Timestamp> {
+    let resumed = resumes(incident, level).map(|resume| resume.at);
+    resumed.chain(incident.closed_at()).min()
+}
+
+/// The decisions to resume in the required roles, after the required notes.
+fn resumes<'i>(
+    incident: &'i RecordedIncident<'_>,
+    level: &'i RiskLevelSpec,
+) -> impl Iterator<Item = &'i IncidentDecision<'i>> {
+    let resumes = incident.resumes.iter().filter(move |resume| requires(required(level), resume.role));
+    resumes.filter(move |resume| is_after_notes(incident, resume))
+}
+
+/// Whether the person opened the incident, or is the only person who resumed.
+fn is_reviewer_involved(incident: &RecordedIncident<'_>, level: &RiskLevelSpec, user: &str) -> bool {
+    let mut people = resumes(incident, level).map(|resume| &*resume.approver.user).peekable();
+    let resumed_alone = people.peek().is_some() && people.all(|person| person == user);
+    incident.is_opener(user) || resumed_alone
+}
