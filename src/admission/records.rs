@@ -218,7 +218,9 @@ fn approvals() -> [PolicyObject; 2] {
             else_say: "'spec.reason is missing: give a reason for the decision ' + object.spec.decision".to_owned(),
         },
     ];
-    rules.extend(final_record("approval", "create another Approval"));
+    let [unchanged, ownerless, kept] = final_record("approval", "create another Approval");
+    let else_say = "'approval ' + oldObject.metadata.name + ' is part of the record and cannot be deleted; to end it: kubectl assent revoke ' + oldObject.spec.system + ' -n ' + request.namespace".to_owned();
+    rules.extend([unchanged, ownerless, Rule { else_say, ..kept }]);
     validating("assent-approvals", Answer::Refuse, &scope, &[], &[], rules)
 }
 

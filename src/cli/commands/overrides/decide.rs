@@ -5,7 +5,7 @@
 //!                           └─► ssh-keygen ─► FILE
 //! ```
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
@@ -274,13 +274,32 @@ impl<'a> Request<'a> {
         if let Some(by) = self.how.signing() {
             return by.finish(approval, record, &self.approver.user);
         }
+        if self.decision == Decision::Review {
+            self.wait_for_next_second(&approval).await?;
+        }
+        let created = self.create(&approval, false).await?;
+        outcome::report(self.session, &created, record).await
+    }
+
+    async fn create(&self, approval: &Approval, dry_run: bool) -> Result<Approval> {
         let api = Api::<Approval>::namespaced(self.session.client.clone(), &self.session.namespace);
-        let created = api.create(&params(false), &approval).await.map_err(|source| Error::Api {
+        api.create(&params(dry_run), approval).await.map_err(|source| Error::Api {
             doing: format!("record your decision as {}", self.role),
             source: Box::new(source),
             next: vec![can_i(&self.role)],
-        })?;
-        outcome::report(self.session, &created, record).await
+        })
+    }
+
+    /// Waits until the clock of the API server is past the second of the last grant. A review in the same second would make
+    /// the grant too late.
+    async fn wait_for_next_second(&self, review: &Approval) -> Result<()> {
+        let of_override = |grant: &&Approval| grant.spec.override_ == review.spec.override_;
+        let grants = self.found.record.grants.iter().filter(of_override);
+        let last = grants.filter_map(recorded_at).max();
+        while recorded_at(&self.create(review, true).await?) <= last {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Ok(())
     }
 
     fn approval(&self, approver: Option<Approver>) -> Approval {
