@@ -34,12 +34,13 @@ const PODS: usize = 1000;
 
 const CONCURRENCY: usize = 8;
 
-/// Fields for which the API server accepts only one value, so a pod cannot differ in them.
-const FIXED: [&str; 4] = [
+/// Fields in which no generated pod differs: the API server accepts only one value, or the generator makes no valid change.
+const FIXED: [&str; 5] = [
     "containers.env.valueFrom.fieldRef.apiVersion",
     "initContainers.env.valueFrom.fieldRef.apiVersion",
     "volumes.downwardAPI.items.fieldRef.apiVersion",
     "volumes.projected.sources.downwardAPI.items.fieldRef.apiVersion",
+    "volumes.projected.sources.podCertificate.userAnnotations",
 ];
 
 /// A generated pod and its origin.

@@ -316,7 +316,7 @@ pub async fn check_refuses_unknown_fields_and_suggests_names(cluster: &ControlPl
     };
     // A tag beside the digest does not matter, because the digest alone names the image.
     let said = check(cluster, &["-f", "-", "-n", &scene.namespace], &with_image("scorer:v1@")).await?;
-    ensure!(said.stdout.contains(", 0 would be held"), "{said:?}");
+    ensure!(said.stdout.contains("it is v1 of scorer"), "{said:?}");
 
     let other = with_image("other@");
     let sarif = check(cluster, &["-f", "-", "-o=sarif", "-n", &scene.namespace], &other).await?;
