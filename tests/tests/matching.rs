@@ -34,13 +34,12 @@ const PODS: usize = 1000;
 
 const CONCURRENCY: usize = 8;
 
-/// Fields in which no generated pod differs: the API server accepts only one value, or the generator makes no valid change.
-const FIXED: [&str; 5] = [
+/// Fields for which the API server accepts only one value, so a pod cannot differ in them.
+const FIXED: [&str; 4] = [
     "containers.env.valueFrom.fieldRef.apiVersion",
     "initContainers.env.valueFrom.fieldRef.apiVersion",
     "volumes.downwardAPI.items.fieldRef.apiVersion",
     "volumes.projected.sources.downwardAPI.items.fieldRef.apiVersion",
-    "volumes.projected.sources.podCertificate.userAnnotations",
 ];
 
 /// A generated pod and its origin.
@@ -619,7 +618,9 @@ fn other_text(name: &str) -> Option<Value> {
 fn leaves(value: &Value, here: String, into: &mut Vec<String>) {
     match value {
         Value::Object(inner) if !inner.is_empty() => {
-            inner.iter().for_each(|(name, value)| leaves(value, format!("{here}/{name}"), into));
+            // A name such as `example.org/a` contains the separator of a JSON pointer (RFC 6901 section 3).
+            let escaped = |name: &str| name.replace('~', "~0").replace('/', "~1");
+            inner.iter().for_each(|(name, value)| leaves(value, format!("{here}/{}", escaped(name)), into));
         }
         Value::Array(items) => {
             items.iter().enumerate().for_each(|(i, item)| leaves(item, format!("{here}/{i}"), into));
