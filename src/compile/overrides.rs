@@ -250,11 +250,18 @@ impl Shown<'_> {
     }
 }
 
-/// The override that a decision names with its content, with its state.
+/// The override that a signed decision names with its content, with its state. `act` is the command that signs the
+/// decision.
 fn named<'a>(
     approval: &Cached<Approval>,
+    not_signed: Option<&NotSigned>,
+    act: &str,
     (facts, overrides): (&'a NamespaceFacts, &JudgedOverrides<'a>),
 ) -> Result<(&'a RecordedOverride<'a>, OverrideState), (&'static str, String)> {
+    if let Some(why) = not_signed {
+        let message = format!("{why}; have it signed again: kubectl assent override {act} --help");
+        return Err(("SignatureNotValid", message));
+    }
     let spec = &approval.spec;
     let name = spec.override_.as_ref().map_or("", |named| &*named.name);
     let system = &spec.system;
@@ -279,13 +286,7 @@ pub fn grant(
     not_signed: Option<&NotSigned>,
     records: (&NamespaceFacts, &JudgedOverrides<'_>),
 ) -> (&'static str, String) {
-    if let Some(why) = not_signed {
-        return (
-            "SignatureNotValid",
-            format!("{why}; have it signed again: kubectl assent override grant --help"),
-        );
-    }
-    let (recorded, state) = match named(approval, records) {
+    let (recorded, state) = match named(approval, not_signed, "grant", records) {
         Ok(found) => found,
         Err(why) => return why,
     };
@@ -310,13 +311,7 @@ pub fn review(
     not_signed: Option<&NotSigned>,
     records: (&NamespaceFacts, &JudgedOverrides<'_>),
 ) -> (&'static str, String) {
-    if let Some(why) = not_signed {
-        return (
-            "SignatureNotValid",
-            format!("{why}; have it signed again: kubectl assent override review --help"),
-        );
-    }
-    let (recorded, state) = match named(approval, records) {
+    let (recorded, state) = match named(approval, not_signed, "review", records) {
         Ok(found) => found,
         Err(why) => return why,
     };

@@ -78,7 +78,7 @@ struct Field {
     name: &'static str,
     /// The values from the records. Empty if the records have none.
     values: Vec<String>,
-    /// Who fills the field. Absent if the records have a value.
+    /// The person who fills the field. `None` if the records have a value.
     #[serde(skip_serializing_if = "Option::is_none")]
     missing_from: Option<&'static str>,
 }

@@ -37,7 +37,7 @@ pub struct ReviewArgs {
     /// Whether the reaction to the incident was right
     #[arg(long, value_name = "OUTCOME", value_enum, default_value = "Justified")]
     outcome: ReviewOutcome,
-    /// What the organisation learned and changed, for the record
+    /// Lessons that the organisation learned, and its changes, for the record
     #[arg(long, value_name = "TEXT")]
     reason: String,
     /// Role in which you review (default: the only required role that you hold)
