@@ -1,4 +1,5 @@
-//! The signs that a pod uses an accelerator. The values of the chart can add names.
+//! The signs that a pod uses an accelerator, such as the resource `nvidia.com/gpu`. Values of the Helm chart can add
+//! signs.
 //!
 //! ```text
 //!  built-in names ───┐                  ┌─► Accelerators::of     scope, metrics, kubectl assent inventory
@@ -28,7 +29,7 @@ impl Sign {
     /// All kinds of signs.
     pub const ALL: [Self; 4] = [Self::Resource, Self::RuntimeClass, Self::Variable, Self::Annotation];
 
-    /// The keyword of this kind in the list of added names.
+    /// The keyword of this kind in the texts that [`Accelerators`] parses and writes.
     const fn name(self) -> &'static str {
         match self {
             Self::Resource => "resource",
@@ -38,7 +39,7 @@ impl Sign {
         }
     }
 
-    /// The built-in names.
+    /// The built-in names of this kind.
     const fn known(self) -> &'static [&'static str] {
         match self {
             Self::Resource => RESOURCES,
@@ -113,14 +114,14 @@ const ANNOTATIONS: &[&str] = &["cdi.k8s.io/", "gpu-fraction", "gpu-memory"];
 pub struct Accelerators(Arc<[(Sign, String)]>);
 
 impl Accelerators {
-    /// The names for `sign`: first the built-in names, then the added names in their order.
+    /// The names of the signs of kind `sign`: first the built-in names, then the added names in their order.
     pub fn names(&self, sign: Sign) -> impl Iterator<Item = &str> {
         let added = self.0.iter().filter(move |(of, _)| *of == sign).map(|(_, name)| name.as_str());
         sign.known().iter().copied().chain(added)
     }
 
-    /// The signs in a pod or pod template: names of resources, classes, variables and annotations. `resourceClaims`
-    /// (Dynamic Resource Allocation) always count as a sign, for any kind of device.
+    /// The signs of this pod or pod template: names of resources, classes, variables and annotations. `resourceClaims`
+    /// (Dynamic Resource Allocation) always count as a sign, because Assent does not know the kind of their devices.
     pub fn of<'a>(
         &'a self,
         annotations: Option<&'a BTreeMap<String, String>>,

@@ -6,7 +6,7 @@
 //!                   and to every version with the digest of the decision, with any name
 //! ```
 //!
-//! So no user can avoid a rejection with a temporary change, or with another name for the same content.
+//! So no user can avoid a rejection by a temporary change of the content, or by another name for the same content.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -51,7 +51,7 @@ impl ApprovalObject for Approval {
     }
 }
 
-/// Whether `approval` applies to `version` of `system`. The current subject of the version has `digests`.
+/// Whether `approval` applies to `version` of `system`. `digests` are the digests of the version's current content.
 pub fn applies_to(
     approval: &impl ApprovalObject,
     system: &str,
@@ -63,7 +63,7 @@ pub fn applies_to(
     let applies = match spec.decision {
         Decision::Approve => same_name && spec.subject_digest == digests.signed,
         Decision::Reject | Decision::Revoke => same_name || digests.contains(&spec.subject_digest),
-        // These decisions apply to other records only.
+        // These decisions are about assessments, incidents and overrides, and not about the version.
         Decision::Attest | Decision::Resume | Decision::Override | Decision::Review => false,
     };
     spec.system == system && applies
@@ -122,9 +122,9 @@ impl<'a> RecordedDecision<'a> {
     }
 }
 
-/// The time from which a decision counts. `None` if it is not known. A decision that permits counts from the time of
-/// its signature, so it does not lift a later revocation or hold. Every other decision counts from the creation of its
-/// object.
+/// The time from which a decision counts. `None` if the API server has not recorded the object. If the decision
+/// [permits](Decision::permits) a version to run, it counts from its signature, so it does not lift a later revocation
+/// or hold. Every other decision counts from the creation of its object.
 pub fn decided_at(approval: &impl ApprovalObject) -> Option<Timestamp> {
     let recorded = approval.created()?;
     let spec = approval.spec();

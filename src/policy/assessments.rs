@@ -38,7 +38,7 @@ pub struct RecordedAssessment<'a> {
     pub results: &'a [AssessmentResult],
     /// The relation of the assessor to the provider, if it is stated.
     pub relationship: Option<Relationship>,
-    /// The time at which the assessment was performed, not later than its record.
+    /// The time at which the assessment was performed, or at which the API server recorded it, whichever is earlier.
     pub performed_at: Timestamp,
     /// The signatures of the assessment.
     pub attestations: Vec<Attestation<'a>>,
@@ -54,8 +54,8 @@ impl<'a> RecordedAssessment<'a> {
         attestations: &Attestations<'a>,
     ) -> Self {
         Self {
-            // The admission policies refuse a later time. Even if the policies are missing, a later time must not make
-            // a result newer.
+            // The admission policies refuse a `performedAt` after the creation. Even if the policies are missing, a
+            // time in the future must not make a result newer.
             performed_at: spec.performed_at.0.min(recorded_at),
             attestations: attestations.of(name, digest, spec),
             ..Self::unsigned(name, spec)
@@ -86,8 +86,8 @@ pub struct Finding<'a> {
     pub required: &'a RequiredAssessment,
     /// The newest signed result, and its effect. `None` if there is no signed result.
     pub decided: Option<(Measured<'a>, ResultEffect)>,
-    /// A result without a signature in the required role that is not older than the deciding result. A result that
-    /// would not meet the requirement takes precedence.
+    /// A result that nobody signed in the required role, if it is at least as new as the deciding result. If there are
+    /// several, a result that would not meet the requirement comes first.
     pub unsigned: Option<Measured<'a>>,
 }
 
@@ -191,8 +191,9 @@ fn select_one<'a>(
         };
         measured.signer = Some(signature.approver.user.clone());
         let candidate = (measured, validity(signature));
-        // If several results are from the same second, the worst decides, then the first by name. They expire
-        // together, so their order does not change with time.
+        // If several results are from the same second, the worst result decides. If they are equally bad, the
+        // assessment with the first name decides. Results of one second expire together, so their order does not change
+        // with time.
         let rank = |(m, validity): &(Measured<'a>, Validity)| {
             let effect = effect(m, required, *validity, Timestamp::MIN);
             (m.performed_at, effect.severity(), Reverse(m.assessment))
@@ -203,7 +204,7 @@ fn select_one<'a>(
     }
     let is_newer = |m: &Measured<'_>| decided.as_ref().is_none_or(|(d, _)| d.performed_at <= m.performed_at);
     let fails = |m: &Measured<'_>| effect(m, required, Validity::Valid, Timestamp::MIN) != ResultEffect::Met;
-    // A newer good result must not hide a bad one.
+    // A newer good result must not hide a bad result.
     let unsigned =
         unsigned.into_iter().filter(is_newer).max_by_key(|m| (fails(m), m.performed_at, m.assessment));
     Selected { required, decided, unsigned }
@@ -234,13 +235,13 @@ pub enum AssessmentEffect {
         /// The requirements that a result would not meet.
         failing: BTreeSet<String>,
     },
-    /// A newer signed result decides about each requirement.
+    /// About each requirement that the assessment concerns, another signed result decides.
     Superseded,
     /// A result decides about these requirements.
     Counted(BTreeSet<String>),
 }
 
-/// The effect of each assessment, by its name. `findings` must come from the same facts at `now`.
+/// The effect of each assessment, by its name. `findings` must be the findings for these assessments at `now`.
 pub fn effects<'a>(
     assessments: &[RecordedAssessment<'a>],
     findings: &[Finding<'_>],

@@ -17,8 +17,8 @@ pub struct Attestation<'a> {
     pub approver: Cow<'a, Approver>,
     /// The role in which the person signed.
     pub role: &'a str,
-    /// Whether the key of the signature still belongs to the role. The result stays in effect after the key is removed,
-    /// but it no longer clears a version.
+    /// Whether the role still lists the key of the signature. After the removal of the key, a bad result still
+    /// withholds a version, but a good result no longer clears a version.
     pub is_valid: bool,
 }
 

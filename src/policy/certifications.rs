@@ -1,5 +1,5 @@
-//! Compares the certifications of a provider with the required ones. The provider of the system and the providers of its
-//! hosted models have the same rules.
+//! Compares the certifications of a provider with the required certifications. The rules are equal for the provider of
+//! the system and for the providers of its hosted models.
 //!
 //! ```text
 //!  certification ── provider, name, end, address, digest, role, time ──► canonical JSON
@@ -30,7 +30,7 @@ fn holders(system: &AISystemSpec) -> impl Iterator<Item = &Provider> {
     system.provider.iter().chain(&system.suppliers)
 }
 
-/// The certifications of a system that a person in the role of the level signed.
+/// The certifications of a system that a person signed in the role that the level names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SignedCertifications(Vec<SignedCertification>);
 
@@ -43,8 +43,8 @@ struct SignedCertification {
 }
 
 impl SignedCertifications {
-    /// Verifies the certifications that the level requires to be signed. Other certifications are not verified, because
-    /// a verification is expensive.
+    /// Verifies the signatures of the certifications that the level requires, if the level names a role for signatures.
+    /// Other signatures are not verified, because a verification is expensive.
     pub fn of(system: &AISystemSpec, level: Option<&RiskLevelSpec>, roles: &ApproverRoles) -> Self {
         let Some(level) = level.filter(|level| level.certification_role.is_some()) else {
             return Self::default();
@@ -113,7 +113,8 @@ pub fn certification_text(holder: &str, certification: &Certification) -> Option
     serde_jcs::to_vec(&text).ok()
 }
 
-/// The key that signed a certification of `holder`, as its role lists the key. `None` without a signature.
+/// The entry for the key that signed a certification of `holder`, from the `ApproverRole` of the signature. `None`
+/// without a signature.
 ///
 /// # Errors
 /// The signature does not count: see [`NotSigned`]. The caller must compare the end of the key with the present time.

@@ -28,7 +28,8 @@ use crate::{
     expression::Type,
 };
 
-/// An optional variable of expressions. It needs more permissions of the operator, so it is off by default.
+/// An optional variable of expressions. To read its objects, the operator needs more permissions, so the variable is
+/// off by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClusterVariable {
     /// `networkPolicies`: the policies that select every pod of the system, or can select some of them.
@@ -91,7 +92,7 @@ pub struct NetworkPolicyFacts {
 impl From<NetworkPolicy> for NetworkPolicyFacts {
     fn from(NetworkPolicy { metadata, spec }: NetworkPolicy) -> Self {
         let mut spec = spec.unwrap_or_default();
-        // The API server sets this default too. A manifest does not have it.
+        // The API server sets this default in a stored policy. A policy from a manifest file does not have it.
         let egress = spec.egress.is_some().then(|| "Egress".to_owned());
         let default = || std::iter::once("Ingress".to_owned()).chain(egress).collect();
         spec.policy_types = Some(spec.policy_types.unwrap_or_else(default));
@@ -100,7 +101,8 @@ impl From<NetworkPolicy> for NetworkPolicyFacts {
 }
 
 impl NetworkPolicyFacts {
-    /// The pods of `system` that the policy selects. Of the labels of these pods, only the label of the system is known.
+    /// The pods of `system` that the policy selects. Only one label of these pods is known: the label with the name of
+    /// the system.
     fn selection(&self, system: &str) -> Selection {
         let selector = &self.spec.pod_selector;
         let labels = selector.iter().flat_map(|selector| selector.match_labels.iter().flatten());
@@ -121,7 +123,7 @@ impl NetworkPolicyFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Selection {
     Every,
-    /// It depends on other labels of the pod.
+    /// Other labels of a pod decide whether the policy selects the pod.
     Some,
     None,
 }
@@ -187,8 +189,8 @@ pub struct Storage {
     pub claims: BTreeMap<String, Arc<ClaimFacts>>,
     /// The storage classes, by name.
     pub classes: BTreeMap<String, Arc<StorageClassFacts>>,
-    /// Whether a claim or class that is not listed here exists nowhere. False for manifests, which can be a part of all
-    /// objects.
+    /// Whether the maps list all claims and classes that exist. False for manifest files, because a user can leave out
+    /// some objects.
     pub is_complete: bool,
 }
 
@@ -210,8 +212,8 @@ impl ClusterObjects {
 }
 
 impl Storage {
-    /// A claim as an expression sees it. If `is_complete`, a claim that is not in the cache has only its name. Otherwise,
-    /// a claim or a class that is not in the cache gives `None`.
+    /// A claim in the form that expressions see. If `is_complete`, a claim that is not in the maps does not exist, and
+    /// has only its name. Otherwise, the result is `None` if the claim or its class is not in the maps.
     fn claim(&self, name: &str) -> Option<Value> {
         let mut seen = json!({ "name": name });
         let Some(claim) = self.claims.get(name) else { return self.is_complete.then_some(seen) };
@@ -226,7 +228,7 @@ impl Storage {
     }
 }
 
-/// A policy as an expression sees it. `None` if it selects no pod of the system.
+/// A policy in the form that expressions see. `None` if the policy selects no pod of the system.
 fn seen_network_policy(policy: &NetworkPolicyFacts, system: &str) -> Option<Value> {
     let selection = policy.selection(system);
     let seen = || {

@@ -10,7 +10,7 @@ pub(super) fn is_set(text: Option<&String>) -> bool {
     text.is_some_and(|text| !text.is_empty())
 }
 
-/// A text that is not empty. An absent and an empty text mean the same.
+/// A text that is not empty. For Kubernetes, an absent text and an empty text are equal.
 pub(super) fn non_empty(text: Option<&String>) -> Option<Text> {
     text.filter(|text| !text.is_empty()).map(|text| text.as_str().into())
 }

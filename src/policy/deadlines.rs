@@ -1,4 +1,5 @@
-//! The deadlines of an incident: those of the law, as data, and those of the risk level.
+//! The deadlines of an incident. The table `RULES` has the deadlines of the law. The risk level can set other
+//! deadlines.
 //!
 //! ```text
 //!  awareness ── period ──► due      Report, Notified names it ──► Met, or Missed with a late note
@@ -6,7 +7,7 @@
 //!                                   otherwise ──────────────────► Running, then Missed
 //! ```
 //!
-//! The legal deadlines apply only if the incident must be reported, which this program never decides.
+//! The deadlines of the law apply only if the incident must be reported. People decide this, and not this program.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -25,7 +26,7 @@ struct DeadlineRule {
     case: &'static str,
     /// The number of days after awareness.
     days: i64,
-    /// The criteria of which one must be met. Empty if the rule applies to every serious incident.
+    /// The incident must meet at least one of these criteria. Empty if the rule applies to every serious incident.
     criteria: &'static [HarmCriterion],
     /// The address of the text.
     source: &'static str,
@@ -91,8 +92,8 @@ impl Deadline<'_> {
     }
 }
 
-/// The deadlines of an incident at `now`, the earliest first. Without a criterion, only the rules for every incident
-/// apply. Without a level, only the deadlines of the law apply.
+/// The deadlines of an incident at `now`, the earliest first. If the incident states no criterion, only the rules for
+/// every serious incident apply. Without a level, only the deadlines of the law apply.
 pub fn deadlines<'a>(
     incident: &RecordedIncident<'_>,
     level: Option<&'a RiskLevelSpec>,

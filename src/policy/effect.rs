@@ -108,7 +108,7 @@ pub fn whole_seconds(instant: Timestamp) -> Timestamp {
 
 /// The decisions on one subject under one level.
 pub struct Record<'a> {
-    /// Each decision with its effect before its end, and with its end.
+    /// Each decision, its effect while it has not expired, and the time at which it expires.
     statements: Vec<(&'a RecordedDecision<'a>, ApprovalEffect, Option<Timestamp>)>,
 }
 
@@ -126,7 +126,7 @@ impl<'a> Record<'a> {
         Self { statements: judged.collect() }
     }
 
-    /// The decisions with their effects at `now`, in the order of the facts.
+    /// The decisions with their effects at `now`, in the order of the input.
     pub fn effects(
         &self,
         now: Timestamp,
@@ -139,8 +139,7 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// The last revocation. If several revocations are from the same second, the one whose object name is last in
-    /// alphabetical order.
+    /// The last revocation. If several revocations are from the same second, the revocation with the last object name.
     pub fn last_revoke(&self) -> Option<&'a RecordedDecision<'a>> {
         let revocations = self.statements.iter().map(|(s, ..)| *s).filter(|s| s.decision == Decision::Revoke);
         revocations.max_by_key(|s| (s.at, s.name))
@@ -179,7 +178,7 @@ impl<'a> LatestDecisions<'a> {
     ) -> ApprovalEffect {
         match statement.decision {
             Decision::Revoke => ApprovalEffect::Counted,
-            // A decision about another record is not a decision about the version.
+            // These decisions are about assessments, incidents and overrides, and not about the version.
             Decision::Attest | Decision::Resume | Decision::Override | Decision::Review => {
                 ApprovalEffect::RoleNotRequired
             }
@@ -200,7 +199,8 @@ impl<'a> LatestDecisions<'a> {
         }
     }
 
-    /// Whether this rejection is in effect: the person made no later approval or rejection in the same role.
+    /// Whether this rejection is in effect. A later approval or rejection by the same person in the same role ends its
+    /// effect.
     fn is_rejecting(&self, statement: &RecordedDecision<'_>) -> bool {
         self.approved.get(&key(statement)) <= Some(&statement.at)
             && self.rejected.get(&key(statement)) <= Some(&statement.at)

@@ -53,7 +53,8 @@ impl<'a> Escalation<'a> {
         self.numbered().find(|tier| tier.at > now)
     }
 
-    /// The first hold by a tier. An incident that holds versions from the start has none: people resume its versions.
+    /// The first tier that holds versions. `None` if the incident itself holds versions, because then people must
+    /// resume them.
     pub(super) fn hold(&self) -> Option<(Timestamp, MissingToResume)> {
         let (at, tier) = self.tiers.iter().find(|(_, tier)| tier.effect == IncidentEffect::Hold)?;
         let missing = MissingToResume::Acknowledgement { role: tier.role.clone() };

@@ -319,8 +319,8 @@ const PLAIN_MOUNT: &str = "leave it out, so that the mount has no special option
 
 /// Prefixes of refused annotations, with the program that reads them.
 ///
-/// A container runtime or its plugin reads these annotations. With most of them, it mounts files into a container,
-/// injects devices, or replaces the programs that run the container.
+/// A container runtime or its plugin reads these annotations. Most of them make the runtime mount files into a
+/// container, inject devices, or replace the programs that run the container.
 pub const ANNOTATIONS: &[(&str, &str)] = &[
     ("cdi-devices.noderesource.dev", "a plugin of containerd and CRI-O (NRI)"),
     ("cdi-devices.nri.io", "a plugin of containerd and CRI-O (NRI)"),

@@ -50,8 +50,8 @@ struct KnownProvider {
     variables: &'static [&'static str],
 }
 
-/// The providers that are recognised, with the variables of their own client libraries and their public addresses.
-/// A gateway with an address of its own is not recognised.
+/// The known providers, with the variables of their client libraries and their public addresses. If a system calls a
+/// provider through a gateway at another address, this table does not find the provider.
 const KNOWN: &[KnownProvider] = &[
     KnownProvider { name: "AI21", hosts: &["api.ai21.com"], variables: &["AI21_"] },
     KnownProvider {
@@ -129,8 +129,8 @@ const KNOWN: &[KnownProvider] = &[
     KnownProvider { name: "xAI", hosts: &["api.x.ai"], variables: &["XAI_"] },
 ];
 
-/// The known providers that the runtime seems to call and the system does not state, each with the first sign.
-/// The sign names a variable or an address. It shows no other part of the value of a variable.
+/// The known providers that the runtime seems to call and the system does not state. Each provider has its first sign:
+/// the name of a variable, or an address. The sign contains no other part of a variable's value.
 pub fn undeclared(runtime: &Runtime, system: &AISystemSpec) -> BTreeMap<&'static str, String> {
     let mut found = BTreeMap::new();
     for container in runtime.init_containers.iter().chain(&runtime.containers) {

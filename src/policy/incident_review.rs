@@ -48,8 +48,8 @@ impl ReviewEffect {
     }
 }
 
-/// The roles that must review an incident: `incidents.review.roles` of the level, or the roles that resume. `None` if
-/// the level requires no review.
+/// The roles that must review an incident: `incidents.review.roles` of the level. If this list is empty, the roles that
+/// must resume. `None` if the level requires no review.
 pub fn required_to_review(level: &RiskLevelSpec) -> Option<&[RequiredApproval]> {
     let rule = rule(level)?;
     Some(if rule.roles.is_empty() { required(level) } else { rule.roles.as_slice() })
@@ -96,7 +96,7 @@ pub fn review_effect(
     }
 }
 
-/// The hold by a missed review, if the level requires one.
+/// The hold because of a missed review, if the level requires such a hold.
 pub(super) fn hold(
     incident: &RecordedIncident<'_>,
     level: &RiskLevelSpec,

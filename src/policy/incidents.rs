@@ -7,8 +7,9 @@
 //!                     one by a person who is not involved
 //! ```
 //!
-//! An incident without a hold holds its versions later, if the level says so: after a tier of the escalation without an
-//! acknowledgement, or after a missed review. A hold has no end. Only people lift it.
+//! If the level says so, an incident without a hold begins to hold its versions later. This happens when the escalation
+//! reaches a tier with a hold before anybody acknowledges the incident, or when people miss the review. A hold has no
+//! end. Only people lift it.
 
 use std::{
     borrow::Cow,
@@ -64,7 +65,7 @@ impl RecordedIncident<'_> {
         self.closings().map(|note| note.at).min()
     }
 
-    /// The notes that close the incident.
+    /// The notes that close the incident. A closing by the opener does not count.
     pub(super) fn closings(&self) -> impl Iterator<Item = &RecordedNote<'_>> {
         let by_another = move |note: &&RecordedNote<'_>| note.by.is_some_and(|by| !self.is_opener(by));
         self.notes.iter().filter(|note| note.type_ == NoteType::Closing).filter(by_another)
@@ -222,7 +223,7 @@ pub struct Hold {
     pub why: String,
     /// The note or decision that must come before the version may run again.
     pub missing: MissingToResume,
-    /// The time from which the incident holds the version. `None` if it holds the version at any time.
+    /// The time from which the incident holds the version. `None` if the incident holds the version from the start.
     pub from: Option<Timestamp>,
 }
 
@@ -301,7 +302,7 @@ impl fmt::Display for MissingToResume {
     }
 }
 
-/// The version that is judged, with the people who must not resume it alone.
+/// The version that is judged, with the facts that say who may resume it.
 #[derive(Clone, Copy, Debug)]
 pub struct HeldSubject<'a> {
     /// The name of the version.
@@ -319,10 +320,10 @@ pub struct HeldSubject<'a> {
 /// The effect of incidents on a version.
 #[derive(Clone, Debug, Default)]
 pub struct HoldJudgement {
-    /// The holds, the earliest first, at most [`HOLDS`]. The other incidents hold the version too, and appear after
-    /// people lifted these.
+    /// The holds, the earliest first, at most [`HOLDS`]. If more incidents hold the version, their holds appear after
+    /// people lifted the earlier holds.
     pub holds: Vec<Hold>,
-    /// The names of the incidents that hold the version, at most [`NAMES`], with the time from which they do.
+    /// The names of the incidents that hold the version, at most [`NAMES`]. The value is [`Hold::from`].
     pub held_by: BTreeMap<String, Option<Timestamp>>,
     /// The names of the incidents whose hold people lifted, at most [`NAMES`].
     pub lifted: BTreeSet<String>,
@@ -370,7 +371,8 @@ impl HeldSubject<'_> {
         incident.spec.concerns(self.name, |digest| self.digests.contains(digest))
     }
 
-    /// The earliest hold that begins at a later time than the incident: after an escalation, or after a missed review.
+    /// The earliest hold that begins after the creation of the incident: by a tier of the escalation, or by a missed
+    /// review.
     fn later(&self, incident: &RecordedIncident<'_>) -> Option<(Option<Timestamp>, MissingToResume)> {
         let escalated = Escalation::of(incident, self.level).and_then(|escalation| escalation.hold());
         let unreviewed = incident_review::hold(incident, self.level);
@@ -431,7 +433,7 @@ pub(super) fn first_short<'r>(
     required.iter().zip(have).find(|(role, have)| *have < role.count as usize)
 }
 
-/// Whether the role is one of `required`. Without required roles, every role is.
+/// Whether the role is one of `required`. If no role is required, every role counts.
 pub(super) fn requires(required: &[RequiredApproval], role: &str) -> bool {
     required.is_empty() || required.iter().any(|required| required.role == role)
 }
@@ -466,7 +468,8 @@ fn noted_at(incident: &RecordedIncident<'_>) -> Option<Timestamp> {
     firsts?.into_iter().max()
 }
 
-/// The beginning of a description, without line breaks. The text is part of each reason, so it must not hide the others.
+/// The beginning of a description, without line breaks. A message lists several reasons, so one long text must not hide
+/// the other reasons.
 fn in_one_line(description: &str) -> String {
     shorten(description.split_whitespace().collect::<Vec<_>>().join(" "), 256)
 }

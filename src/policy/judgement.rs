@@ -123,8 +123,9 @@ pub fn judge<'a>(facts: &'a Facts<'a>, now: Timestamp) -> Judgement<'a> {
     Judgement { verdict, waived, not_after, effects, revisit, findings }
 }
 
-/// The times at which the verdict can change, except for the ends of results: the ends of approvals, certifications,
-/// hosted models and overrides, the times at which reviews become overdue or holds begin, and the decommission date.
+/// The times at which the verdict can change: the ends of approvals, certifications, hosted models and overrides, and
+/// the decommission date. Also the times at which reviews become overdue or holds begin. The caller adds the ends of
+/// results.
 fn instants(facts: &Facts<'_>) -> BTreeSet<Timestamp> {
     let approvals =
         facts.level.into_iter().flat_map(|level| facts.statements.iter().filter_map(move |s| end(s, level)));
@@ -198,9 +199,9 @@ fn retired(system: &AISystemSpec, now: Timestamp) -> Option<Reason> {
     Some(Reason::Decommissioned { since, why: end.reason.clone(), successor: end.successor.clone() })
 }
 
-/// The reasons from rejections in effect and from the last revocation. A later approval lifts the revocation. If this
-/// approval expires and its role is required, the expiry becomes the reason. If this approval expires and the level
-/// requires no approvals, the revocation takes effect again.
+/// The reasons from rejections in effect and from the last revocation. A later approval lifts the revocation. When this
+/// approval expires, the expiry becomes the reason if the role is required. If the level requires no approvals, the
+/// revocation takes effect again.
 fn decisions(
     name: &str,
     record: &Record<'_>,
@@ -327,8 +328,8 @@ fn missing_approvals(
         let not_counted = |why| by(&role, why).into_iter().map(str::to_owned).collect();
         let owners = not_counted(ApprovalEffect::ApproverIsOwner);
         let authors = not_counted(ApprovalEffect::ApproverIsAuthor);
-        // Whether the user also has a valid approval in another role. If one person fills only one role, it is
-        // possible that the user fills the other role instead of this role.
+        // Whether the user also has a valid approval in another required role. With separation of duties, the approval
+        // of such a user can count in the other role, and then does not count in this role.
         let elsewhere = |user: &&str| {
             let mut others = required.iter().filter(|other| other.role != role);
             others.any(|other| approvers.get(other.role.as_str()).is_some_and(|people| people.contains(user)))

@@ -7,8 +7,8 @@
 //!  Approvals (Review) by another person ──────────────────────────┴─► reviewed, or missed: MissedReview
 //! ```
 //!
-//! Whether an override counts depends only on records from before its grant. So a later record never turns a refused
-//! override into one that counts.
+//! Whether an override counts depends only on records from before its grant. So a later record never makes a refused
+//! override count.
 
 use std::{
     borrow::Cow,
@@ -134,13 +134,13 @@ impl RecordedOverride<'_> {
             && self.spec.subject_digest == spec.subject_digest
     }
 
-    /// The end that the override and the level set.
+    /// The end of the override: its `notAfter`, or the maximum duration of the level, whichever is earlier.
     fn planned_end(&self, rules: &OverrideRules) -> Timestamp {
         whole_seconds(self.spec.not_after.0.min(after(self.at, rules.max_duration)))
     }
 
-    /// The time at which enough people had granted the override. It ignores who owns or wrote the system, so that a later
-    /// edit of the system does not end the duty to review.
+    /// The time at which enough people had granted the override. Grants by owners and authors of the system count here,
+    /// so that a later edit of the system does not end the duty to review.
     fn granted_at(&self, rules: &OverrideRules) -> Option<Timestamp> {
         self.spec.requested_by.as_ref()?;
         // Only the first grant of a person in a role can complete the grants, so a flood of grants costs little.
@@ -157,7 +157,8 @@ impl RecordedOverride<'_> {
         times.into_iter().find(is_enough).map(|time| time.max(self.at))
     }
 
-    /// The reason why a review does not count. A grant after the review does not take the review back.
+    /// The reason why a review does not count. If the reviewer grants the override after the review, the review still
+    /// counts.
     pub fn why_not(&self, review: &OverrideDecision<'_>, rules: &OverrideRules) -> Option<NoReview> {
         let user = &*review.approver.user;
         let requested = self.spec.requested_by.as_ref().is_some_and(|by| by.user == user);
@@ -174,8 +175,8 @@ impl RecordedOverride<'_> {
         }
     }
 
-    /// The first review that counts: in a role of the level, after the request, by a person who neither requested the
-    /// override nor granted it before.
+    /// The first review that counts. Its role is in the level, its time is after the request, and its reviewer neither
+    /// requested nor already granted the override.
     fn review(&self, rules: &OverrideRules) -> Option<Review> {
         let counted = self.reviews.iter().filter(|(review, _)| self.why_not(review, rules).is_none());
         let first = counted.min_by_key(|(review, _)| (review.recorded, review.name));
@@ -280,7 +281,7 @@ pub struct Review {
 pub struct OverrideState {
     /// Whether people granted the override, and the reason if it does not count.
     pub grant: GrantState,
-    /// The end by the override and the level.
+    /// The end of the override: its `notAfter`, or the maximum duration of the level, whichever is earlier.
     pub planned_end: Timestamp,
     /// The time at which the review is due. `None` if the override does not count.
     pub review_due: Option<Timestamp>,
@@ -311,7 +312,7 @@ pub struct SystemOverrides<'a> {
 }
 
 impl<'a> SystemOverrides<'a> {
-    /// Judges the overrides in the order of their grants. `rules` are those of the level.
+    /// Judges the overrides in the order of their grants. `rules` are the rules of the level.
     pub fn new(overrides: &'a [RecordedOverride<'a>], rules: &OverrideRules) -> Self {
         let granted_at = |about: &RecordedOverride<'_>| about.granted_at(rules);
         let mut ordered: Vec<_> = overrides.iter().map(|about| (granted_at(about), about)).collect();
@@ -324,7 +325,7 @@ impl<'a> SystemOverrides<'a> {
         judged
     }
 
-    /// The state of an override after all overrides that people granted before it.
+    /// The state of the override `about`. `self` must contain the overrides that people granted before `about`.
     fn state(
         &self,
         about: &RecordedOverride<'_>,
@@ -352,7 +353,7 @@ impl<'a> SystemOverrides<'a> {
         OverrideState { grant, planned_end, review_due, review }
     }
 
-    /// An override whose review was due at `granted` and not done.
+    /// The name of an earlier override whose review was overdue at `granted`.
     fn missed_before(&self, granted: Timestamp) -> Option<&str> {
         let is_missed = |state: &OverrideState| {
             state.review_due.is_some_and(|due| due <= granted)
@@ -375,7 +376,8 @@ impl<'a> SystemOverrides<'a> {
         self.judged.iter().map(|(about, state)| (*about, state))
     }
 
-    /// The reviews that hold every version of the system when they are due.
+    /// The reviews that nobody has done, if they hold versions. Each holds every version of the system from its due
+    /// time on.
     pub fn missed(&self) -> Vec<MissedReview> {
         let holds = self.on_missed == OnMissed::Hold;
         let unreviewed = self.judged.iter().filter(|(_, state)| holds && state.review.is_none());
@@ -400,18 +402,18 @@ pub struct MissedReview {
 pub struct Waiving {
     /// The name of the `Override`.
     pub name: String,
-    /// The time from which it waives nothing.
+    /// The time from which the override waives nothing.
     pub end: Timestamp,
-    /// The requirements that it waives, of the types that the level allows.
+    /// The waived requirements, of the types that the level allows.
     pub waives: Vec<Waiver>,
 }
 
 /// The overrides of a version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OverrideFacts {
-    /// The overrides of the version, also those that ended.
+    /// The overrides of the version, including overrides that ended.
     pub waiving: Vec<Waiving>,
-    /// The reviews that hold the version when they are due.
+    /// The reviews that nobody has done. Each holds the version from its due time on.
     pub missed: Vec<MissedReview>,
 }
 
@@ -422,7 +424,8 @@ pub enum NoEffect {
     SubjectChanged,
     /// A revocation of the version came after the override, or in the same second.
     Revoked,
-    /// Some grants do not count, because their people own or wrote the system, or fill only one role.
+    /// Too few grants count. A grant does not count if its person owns the system, or wrote the version or the system.
+    /// With separation of duties, one person counts in only one role.
     PeopleInvolved(MissingGrant),
 }
 
@@ -486,7 +489,8 @@ impl HeldSubject<'_> {
         if let Some(missing) = missing_grant(&rules.roles, counted.iter().copied(), separate) {
             return Err(NoEffect::PeopleInvolved(missing));
         }
-        // A signed grant ends, so that nobody can use it again for a restored override.
+        // A signed grant ends too, so that nobody can use it for an override that is created again, for example from a
+        // backup.
         let signed = counted.iter().map(|grant| grant.at).max();
         let of_grants = signed.map(|at| whole_seconds(after(at, rules.max_duration)));
         let of_review = state.review.map(|review| review.at);
@@ -507,7 +511,7 @@ pub struct Waived {
 }
 
 impl OverrideFacts {
-    /// The override that waives a requirement at `now`. Of several, the one that ends last.
+    /// The override that waives a requirement at `now`. If several overrides waive it, the override that ends last.
     pub(super) fn waiving(&self, type_: WaiverType, name: &str, now: Timestamp) -> Option<&Waiving> {
         let waives = |waiver: &Waiver| waiver.type_ == type_ && *waiver.name == *name;
         self.active(now)
@@ -527,8 +531,8 @@ impl OverrideFacts {
         missed.cloned().map(Reason::OverrideNotReviewed)
     }
 
-    /// The reasons about approvals in `missing` whose roles are not in `remaining`. If the role itself is not waived, a
-    /// person of a waived role fills it.
+    /// The missing approvals in roles that need no approval because of an override. These roles are in `missing` and
+    /// not in `remaining`. If no override waives the role itself, a person of a waived role fills it.
     pub(super) fn waived_approvals(
         &self,
         missing: &[Reason],
@@ -553,7 +557,7 @@ impl OverrideFacts {
         self.waiving.iter().filter(move |waiving| waiving.end > now)
     }
 
-    /// Takes the waived reasons out of `reasons`.
+    /// Removes the waived reasons from `reasons`, and returns them.
     pub(super) fn waive(&self, reasons: &mut Vec<Reason>, now: Timestamp) -> Vec<Waived> {
         let mut waived = Vec::new();
         reasons.retain(|reason| match self.waived(reason, now) {

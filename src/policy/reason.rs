@@ -1,5 +1,5 @@
-//! The reasons why a model version may not run. Each has a stable word for programs, a text for people and the next
-//! command.
+//! The reasons why a model version may not run. Each reason has a stable word for programs, a text for people, and the
+//! next command.
 
 use std::fmt;
 
@@ -130,14 +130,14 @@ pub enum Reason {
         /// The missing part.
         evidence: Evidence,
     },
-    /// The provider of the system, or the provider of a hosted model, does not hold a certification that the level
-    /// requires, or the certification has ended.
+    /// The provider of the system or of a hosted model does not hold a required certification, or the certification has
+    /// ended.
     CertificationMissing {
         /// The name of the certification.
         certification: String,
         /// The provider of the hosted model. `None` for the provider of the system.
         supplier: Option<String>,
-        /// The role that must have signed the certification. `None` if a self-asserted one suffices.
+        /// The role that must have signed the certification. `None` if the certification needs no signature.
         role: Option<String>,
     },
     /// The provider of a hosted model retired it.
@@ -184,8 +184,8 @@ pub enum Reason {
         measure: String,
         /// The role in which a person must sign the result.
         role: String,
-        /// The name of an `Assessment` that states the metric and awaits a signature: the newest that would not meet
-        /// the requirement. If all would meet it, the newest of all.
+        /// The name of an `Assessment` that states the metric and that nobody signed in the role: the newest that would
+        /// not meet the requirement. If all would meet the requirement, the newest of all.
         unsigned: Option<String>,
     },
     /// Approvals in a role ended, and too few valid approvals are left. An ended approval is ignored if the same person
@@ -221,8 +221,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether the reason is that approvals are missing or expired. False for a revocation and a rejection, although
-    /// approvals can lift them.
+    /// Whether the reason is that approvals are missing or expired. The result is false for a revocation and a
+    /// rejection, although approvals can lift them.
     pub const fn is_for_want_of_approval(&self) -> bool {
         matches!(self, Self::AwaitingApproval { .. } | Self::ApprovalExpired { .. })
     }
@@ -262,8 +262,8 @@ impl Reason {
         }
     }
 
-    /// Whether the reason sets the condition `Stalled`, which kstatus reports as a failure. For kstatus, the other
-    /// reasons are no failure, even if a person must change an object.
+    /// Whether the reason sets the condition `Stalled`, which kstatus reports as a failure. With the other reasons,
+    /// kstatus reports no failure, even if a person must change an object.
     pub const fn is_stalled(&self) -> bool {
         matches!(
             self,

@@ -55,7 +55,7 @@ pub struct RequirementFacts<'a> {
     pub name: &'a str,
     /// The content of the version.
     pub version: &'a ModelVersionSpec,
-    /// The assessments of the content. Expressions see only those that a person signed, newest first.
+    /// The assessments of the content, newest first. Expressions see only assessments that a person signed.
     pub assessments: &'a [RecordedAssessment<'a>],
     /// The users who wrote the version and the system.
     pub authors: Authors<'a>,
@@ -104,8 +104,8 @@ impl Requirements {
         Self::compile_with(&ClusterVariable::ALL.into(), requirements)
     }
 
-    /// Compiles the requirements of a level. An expression that reads another optional variable than `enabled` is
-    /// invalid.
+    /// Compiles the requirements of a level. An expression is invalid if it reads an optional variable that is not in
+    /// `enabled`.
     pub fn compile_with(enabled: &BTreeSet<ClusterVariable>, requirements: &[Requirement]) -> Self {
         let compiled = requirements.iter().map(|requirement| Compiled {
             name: requirement.name.clone(),
@@ -127,7 +127,8 @@ impl Requirements {
         self.0.iter().filter_map(|compiled| Some((&*compiled.name, compiled.expression.as_ref().err()?)))
     }
 
-    /// Evaluates the expressions. If an object is not known, the results of the expressions that read it are not known.
+    /// Evaluates the expressions. The result of an expression is unknown if it reads an object that the operator does
+    /// not know.
     pub fn evaluate(&self, facts: &RequirementFacts<'_>, budget: &mut Budget) -> RequirementResults {
         let mut results = RequirementResults::default();
         if self.0.is_empty() {
@@ -163,7 +164,7 @@ pub struct RequirementResults {
     pub unknown: BTreeSet<String>,
 }
 
-/// An assessment as an expression sees it.
+/// An assessment in the form that expressions see.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SignedAssessment<'a> {
@@ -178,7 +179,7 @@ struct SignedAssessment<'a> {
     signatures: BTreeSet<SeenSignature<'a>>,
 }
 
-/// A signature as an expression sees it.
+/// A signature in the form that expressions see.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Serialize)]
 struct SeenSignature<'a> {
     user: &'a str,
@@ -202,8 +203,8 @@ fn without_disabled(
     }
 }
 
-/// The values of the variables, and the names of the variables whose value is not known. Of the optional variables, only
-/// those in `read` get a value, because a namespace can have many objects.
+/// The values of the variables, and the names of the variables whose value is not known. An optional variable gets a
+/// value only if it is in `read`, because a namespace can have many objects.
 fn inputs(facts: &RequirementFacts<'_>, read: &BTreeSet<ClusterVariable>) -> (Inputs, Vec<&'static str>) {
     let system = json!({
         "metadata": { "name": &*facts.version.system, "namespace": facts.namespace },

@@ -81,7 +81,7 @@ impl ResultEffect {
     }
 }
 
-/// A result, as a reason states it.
+/// A result in the form that a reason contains.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CitedResult {
     /// The name of the `Assessment`.
@@ -140,7 +140,7 @@ pub enum Inconclusive {
         /// The required confidence level.
         level: Decimal,
     },
-    /// The result states that values are better in the other direction than the requirement expects.
+    /// The metric of the result is better in the other direction than the requirement expects.
     OtherDirection,
     /// The key of the signature was removed from the role.
     SignatureNotValid,

@@ -50,7 +50,7 @@ impl fmt::Display for OverdueReview {
     }
 }
 
-/// The reviews that the level requires of the system, with the rule of each.
+/// The reviews that the level requires of the system. Each has its rule and its stated dates.
 fn required<'a>(
     system: &'a AISystemSpec,
     level: &'a RiskLevelSpec,

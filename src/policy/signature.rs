@@ -103,7 +103,7 @@ impl fmt::Display for Content {
     }
 }
 
-/// The signed text: canonical JSON (RFC 8785) of all fields of a decision. `None` if the decision has no signature.
+/// The signed text: all fields of a decision as canonical JSON (RFC 8785). `None` if the decision has no signature.
 pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
     let signature = spec.signature.as_ref()?;
     let mut text = json!({
@@ -135,9 +135,9 @@ pub fn signed_text(namespace: &str, spec: &ApprovalSpec) -> Option<Vec<u8>> {
 
 /// The person who decided, from the record of the API server or from the signature.
 ///
-/// A rejection or revocation stays in effect after its key is removed from the role. The status of the `Approval` names
-/// the signer, and only the operator can write the status. Only the same user in the same role can lift a rejection,
-/// with a later approval. After a revocation, every required role must approve again.
+/// A rejection or revocation stays in effect after its key is removed from the role. For this, the status of the
+/// `Approval` names the signer, and only the operator can write the status. Only the same user in the same role can
+/// lift a rejection, with a later approval. After a revocation, every required role must approve again.
 ///
 /// # Errors
 /// [`NotSigned`] if the person who decided is not known.
@@ -175,7 +175,7 @@ fn identified<'a>(
     }
 }
 
-/// The signer of a decision that does not permit a version, as the operator verified it earlier.
+/// The signer of a decision that lets no version run, as the operator verified the signer earlier.
 fn verified_before(approval: &impl ApprovalObject) -> Option<Approver> {
     let stays = !approval.spec().decision.permits();
     let user = approval.signed_by().filter(|_| stays)?;
@@ -204,8 +204,8 @@ fn verified<'a>(
     valid.map(|key| &key.approver).ok_or_else(|| NotSigned::KeyNotValid { user, role: role.clone(), at })
 }
 
-/// The entries of `role` whose key made the SSH signature of `text`. The list is never empty. The entries differ in their
-/// times.
+/// The entries of `role` whose key made the SSH signature of `text`. The list is never empty. A role can list one key
+/// several times, with different periods of validity.
 pub(super) fn signing_keys<'a>(
     role: &str,
     ssh: &str,

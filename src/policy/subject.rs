@@ -6,8 +6,8 @@
 //!  both     the hosted models; the risks that the level requires, and the dates of reviews that withhold
 //! ```
 //!
-//! Form 2 applies if the level requires documents. Otherwise form 1 applies. Hosted models, risks and dates that are not
-//! stated add no field. So digests of older releases stay valid.
+//! Form 2 applies if the level requires documents. Otherwise form 1 applies. Hosted models, risks and dates that the
+//! system does not state add no field. So the digests that older releases computed stay valid.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,7 +66,7 @@ impl<'a> From<&'a HostedModel> for SignedModel<'a> {
     }
 }
 
-/// The additional fields of form 2.
+/// The fields that only form 2 has.
 #[derive(Clone, Debug, Serialize)]
 struct RequiredDocuments<'a> {
     form: u8,
@@ -138,15 +138,16 @@ impl<'a> Subject<'a> {
 
     /// All digests by which a decision can name the subject.
     pub fn digests(&self) -> SubjectDigests {
-        // Releases without form 2 had no hosted models, risks and dates of reviews.
+        // Releases without form 2 did not know hosted models and risks. So no decision from these releases names such a
+        // subject.
         let is_possible = self.required.is_some() && self.hosted_models.is_empty() && self.risks.is_empty();
         let without = || Self { required: None, ..self.clone() }.digest();
         SubjectDigests { signed: self.digest(), without_documents: is_possible.then(without) }
     }
 }
 
-/// The risks of the system, if the level requires risks. Dates of reviews are signed only if an overdue review withholds
-/// the version. So a review after a warning needs no new approval.
+/// The risks of the system, if the level requires risks. The signed content has the dates of reviews only if an overdue
+/// review withholds the version. So if the level only warns, a review needs no new approval.
 fn signed_risks<'a>(system: &'a AISystemSpec, level: Option<&RiskLevelSpec>) -> BTreeMap<&'a str, Risk> {
     let Some(level) = level.filter(|level| level.risks.is_some()) else { return BTreeMap::new() };
     let signs_dates = level.signs_reviews_of_risks();

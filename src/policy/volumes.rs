@@ -28,7 +28,7 @@ const TOKEN_VOLUME: &str = "kube-api-access-";
 /// The path of the service account token in its volume.
 const TOKEN_FILE: &str = "token";
 
-/// The `ConfigMaps` with certificates in the volume of the token, each with the key that becomes a file of the same
+/// The `ConfigMaps` with certificates in the volume of the token. Each has the key that becomes a file with the same
 /// name. The first is for the API server. The second is for services on `OpenShift`.
 const TOKEN_BUNDLES: [(&str, &str); 2] =
     [("kube-root-ca.crt", "ca.crt"), ("openshift-service-ca.crt", "service-ca.crt")];

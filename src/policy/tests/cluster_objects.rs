@@ -89,7 +89,7 @@ fn objects_that_are_not_known_give_unknown_results() {
     assert_eq!(results("networkPolicies.size() > 0", &nothing).unknown, unknown);
     assert_eq!(results("claims.size() > 0", &nothing).unknown, unknown);
     assert!(results("version.spec.system == \"chat\"", &nothing).unknown.is_empty());
-    // Manifests without the claim do not show whether the claim exists.
+    // Without the claim, manifest files do not show whether the claim exists in the cluster.
     let manifests = ClusterObjects { storage: Some(Storage::default()), ..ClusterObjects::default() };
     assert_eq!(results("claims.size() > 0", &manifests).unknown, unknown);
     let all = Storage { is_complete: true, ..Storage::default() };

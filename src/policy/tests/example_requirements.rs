@@ -237,9 +237,10 @@ fn cluster_cases() -> Vec<Case> {
                 ],
                 vec![
                     json!({}),
-                    // It does not select pods without this label.
+                    // The policy selects pods by another label, so it does not select every pod of the system.
                     policies(&[policy("app", of_app.clone(), limited.clone())]),
-                    // Policies add up, so one that allows everything undoes the others.
+                    // A pod may send what any of its policies allows. So a policy that allows everything undoes the
+                    // other policy.
                     policies(&[
                         policy("own", of_system.clone(), limited.clone()),
                         policy("app", of_app, json!([{}])),

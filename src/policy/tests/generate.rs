@@ -1,4 +1,5 @@
-//! Strategies of proptest for facts. They use few people, roles and seconds, so that decisions often interact.
+//! Strategies of proptest for facts. The strategies use few people, roles and seconds, so that decisions often
+//! interact.
 
 use std::{borrow::Cow, time::Duration as StdDuration};
 

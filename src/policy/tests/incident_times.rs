@@ -1,5 +1,5 @@
-//! Escalation, closing and review of incidents: attacks by example, and random incidents against a second, naive
-//! implementation that checks each second on its own.
+//! Escalation, closing and review of incidents. Attacks by example, and random incidents against a second, naive
+//! implementation. The naive implementation checks each second separately.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
@@ -265,7 +265,7 @@ fn a_closing_without_a_decision_to_resume_starts_the_period_of_the_review() {
     assert!(!case.is_held(10) && case.is_held(11));
 }
 
-/// Whether the version is held at the second `now`, written without the policy.
+/// Whether the version is held at the second `now`. This function does not call the policy.
 fn naive(case: &Case, now: i64) -> bool {
     let closed =
         case.notes.iter().filter(|n| n.type_ == NoteType::Closing && n.by != "oscar").map(|n| n.at).min();

@@ -1,7 +1,7 @@
 //! A second, naive implementation of the rules, for comparison with the policy. It replays the decisions in order,
 //! tries every assignment of people to roles, and checks every half second.
 //!
-//! It shares no code with the policy, so both are unlikely to have the same bug.
+//! The naive implementation shares no code with the policy, so the same bug in both is unlikely.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,9 +23,9 @@ use crate::{
 /// The state after all decisions.
 #[derive(Default)]
 struct Outcome<'a> {
-    /// The approvals that were not withdrawn. They may have ended.
+    /// The approvals that no later decision withdrew. They may have ended.
     approvals: Vec<&'a Said>,
-    /// The rejections that were not superseded.
+    /// The rejections that no later decision superseded.
     rejections: Vec<&'a Said>,
     /// The last revocation.
     revocation: Option<&'a Said>,
@@ -160,7 +160,8 @@ pub fn with_waived(case: &Case, now: Timestamp) -> (Verdict, Vec<Waived>) {
             for reason in all {
                 let role = subject(&reason).expect("a role").1;
                 if !left.iter().any(|other| subject(other).expect("a role").1 == role) {
-                    // If a person of a waived role fills this role, the last override of any role waives it.
+                    // If no override waives this role, a person of a waived role fills it. Then the last override of
+                    // any role waives it.
                     let mut by = last_override(case, ("Approval", &role), now);
                     by = by.or_else(|| last_override(case, ("Approval", "*"), now));
                     let by = by.expect("an override");
@@ -553,7 +554,8 @@ fn judged(
     if floor(at + age) <= now.as_nanosecond() { Judged::Old } else { Judged::Met }
 }
 
-/// The approvals that were not withdrawn and count: those that have not ended, and those that have.
+/// The independent approvals that no later decision withdrew: first the approvals that are valid, then the approvals
+/// that have ended.
 fn counted<'c>(
     case: &Case,
     level: &RiskLevelSpec,
@@ -581,7 +583,7 @@ fn decisions(case: &Case, level: &RiskLevelSpec, now: Timestamp, why: &mut Vec<R
     }
 }
 
-/// Adds the reasons about the approvals in `places`.
+/// Adds the reasons about missing approvals for the roles in `places`.
 fn approvals(
     case: &Case,
     level: &RiskLevelSpec,

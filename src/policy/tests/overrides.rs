@@ -91,7 +91,7 @@ fn granted() -> Case {
     }
 }
 
-/// The states and effects of the overrides of a case at one time.
+/// The names of the overrides that are in effect at one time, and of the overrides whose review is missed.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
     active: BTreeSet<String>,

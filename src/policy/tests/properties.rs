@@ -32,7 +32,7 @@ fn is_no_later(a: Option<Timestamp>, b: Option<Timestamp>) -> bool {
     b.is_none_or(|b| a.is_some_and(|a| a <= b))
 }
 
-/// Checks that `after` is cleared only if `before` is cleared, and not for longer.
+/// Checks that `after` is cleared only if `before` is cleared, and that its clearance does not end later.
 fn assert_not_less_strict(before: &Judged, after: &Judged) -> Result<(), TestCaseError> {
     if after.verdict == Verdict::Cleared {
         prop_assert_eq!(&before.verdict, &Verdict::Cleared);
@@ -133,8 +133,8 @@ proptest! {
         let mut stricter = vec![level.clone(); 2];
         stricter[0].prohibited = true;
         if !level.approvals.is_empty() {
-            // Skip a level without required approvals. It has no count to raise, and an approval in any role lifts a
-            // revocation under it.
+            // Skip a level without required approvals. Such a level has no count to raise, and lets an approval in any
+            // role lift a revocation.
             stricter[1].separation_of_duties = true;
             which.get_mut(&mut stricter[1].approvals).count += 1;
         }

@@ -188,12 +188,12 @@ pub fn full_sources() -> Vec<Volume> {
     ]))
 }
 
-/// The part of a runtime or of a pod with this JSON. Their JSON is the same for parts that a runtime states in full.
+/// Parses JSON as a part of a runtime or of a pod. Both have the same JSON for parts that a runtime states in full.
 pub fn json_as<T: DeserializeOwned>(part: &Value) -> T {
     serde_json::from_value(part.clone()).expect("a part of a runtime or of a pod")
 }
 
-/// The part of a pod that states the same as `part` of a runtime.
+/// Converts a part of a runtime to the equal part of a pod.
 fn same<T: DeserializeOwned>(part: &impl Serialize) -> T {
     json_as(&serde_json::to_value(part).expect("serialises"))
 }

@@ -145,7 +145,7 @@ fn a_signature_to_resume_covers_the_incident_and_needs_a_listed_key() {
         change(&mut forged.spec);
         assert!(approver_of(&forged, &roles).is_err(), "change {n}");
     }
-    // Unlike a rejection, it does not stay when its key leaves the role.
+    // Unlike a rejection, a decision to resume stops counting when the role no longer lists its key.
     approval.status =
         Some(ApprovalStatus { signed_by: Some("alice".to_owned()), ..ApprovalStatus::default() });
     assert!(approver_of(&approval, &ApproverRoles::new()).is_err());

@@ -13,7 +13,7 @@ use crate::{
 
 const REPOSITORY: &str = "registry.example:5000/mesh/proxy";
 
-/// A change of an injected pod.
+/// A change of a pod into which a mesh injected parts.
 type Change = fn(&mut Runtime);
 
 fn is_match(approved: &Runtime, trusted: &Trusted, pod: &Runtime) -> bool {
@@ -103,7 +103,7 @@ fn any_single_change_to_an_injected_sidecar_breaks_the_match() {
     let mut count = 0;
     for (change, value) in variants(&serde_json::to_value(&mesh).expect("serialises")) {
         let Ok(changed) = serde_json::from_value::<Runtime>(value) else { continue };
-        // A pod may lack trusted parts, and the order of trusted parts does not matter.
+        // A pod may lack trusted parts. The order of trusted parts does not matter.
         let is_less = ["containers", "initContainers", "volumes"].iter().any(|list| {
             let of = change.trim_start_matches(' ').trim_start_matches('/');
             of == format!("drop {list}")
