@@ -1,4 +1,5 @@
-//! Computes the Clearance of a namespace and the statuses of its objects from the cached facts at an instant.
+//! Computes the Clearance of a namespace and the statuses of its objects at an instant. The input is the cached
+//! objects.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -62,7 +63,8 @@ pub fn compile_within(
     let overrides = overrides::overrides(facts);
     let records = Records::new(facts, &overrides);
     let mut budget = Budget::of_namespace();
-    // Cleared versions come first. So a flood of versions with expensive expressions does not stop them.
+    // The budget for expressions is limited, so cleared versions come first. Otherwise, a flood of versions with
+    // expensive expressions could withhold cleared versions.
     let (kept, others): (Vec<_>, Vec<_>) =
         facts.versions.values().map(AsRef::as_ref).partition(|version| was_cleared(facts, version));
     let mut judge = |version| judge_version(namespace, facts, (&records, &mut budget), version, now);
@@ -106,8 +108,8 @@ fn was_cleared(facts: &NamespaceFacts, version: &Cached<ModelVersion>) -> bool {
     entry.is_some_and(|entry| entry.cleared.iter().any(|cleared| cleared.model_version == version.name))
 }
 
-/// The next time at which a system is decommissioned or one of its reviews becomes overdue. Both change the status of the
-/// system even if it has no version.
+/// The next time at which a system is decommissioned or one of its reviews becomes overdue. Both events change the
+/// status of the system even if the system has no version.
 fn next_of_systems(facts: &NamespaceFacts, now: Timestamp) -> Option<Timestamp> {
     let with_level = facts.systems.values().filter_map(|s| Some((s, facts.levels.get(&s.spec.risk_level)?)));
     let due = with_level.flat_map(|(system, level)| policy::due_times(&system.spec, &level.spec));
@@ -298,7 +300,7 @@ fn is_in_grace(entry: &SystemClearance, now: Timestamp) -> bool {
     entry.lost_at.as_ref().is_some_and(|at| now < end_of_grace(entry, at.0))
 }
 
-/// The cleared versions, as candidates for an entry. [`allot`] selects those that fit.
+/// The cleared versions, as candidates for an entry. [`allot`] selects the candidates that fit.
 fn candidates<'a>(facts: &'a NamespaceFacts, judged: &BTreeMap<&str, Judged>) -> Vec<CandidateVersion<'a>> {
     let cleared = judged.iter().filter(|(_, judged)| judged.verdict == Verdict::Cleared);
     let candidate = |(name, judged): (&&str, &Judged)| {
@@ -330,8 +332,8 @@ fn withhold(judged: &mut BTreeMap<&str, Judged>, refused: &BTreeMap<String, Capa
     }
 }
 
-/// Adds an entry for each system: its cleared versions, newest first, and its terms. Returns the next time at which the
-/// terms of a system can change.
+/// Adds an entry for each system: its cleared versions, newest first, and its `onLoss` terms. Returns the next time at
+/// which the terms of a system can change.
 fn add_entries(
     systems: &mut BTreeMap<String, SystemClearance>,
     facts: &NamespaceFacts,

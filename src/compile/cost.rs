@@ -20,7 +20,7 @@ pub const LIMIT: u64 = 1_000_000;
 const PER_VERSION: u64 = 340;
 const PER_CONTAINER: u64 = 520;
 
-/// The cost of a search by name in a list, for each item of the list.
+/// The cost of a search by name in a list, for each item in the list.
 const PER_ITEM: u64 = 16;
 
 /// The cost of one check whether a variable may vary. Some checks of mounts and volumes cost as much.
@@ -53,7 +53,7 @@ pub struct Shape {
     init_containers: Vec<Counts>,
     volumes: u64,
     sources: u64,
-    /// The number of host aliases, name servers and search domains.
+    /// The number of host aliases, name servers and search domains of the runtime.
     names: u64,
 }
 

@@ -68,7 +68,7 @@ pub struct Snapshot {
     messages: BTreeMap<String, Text>,
     /// The UIDs of all versions of the system, by name. `observed` has at most [`VERSIONS`] of them.
     uids: BTreeMap<String, Option<String>>,
-    /// The UIDs of all existing approver roles, by kind and name. The level can name other roles than before.
+    /// The UIDs of all existing approver roles, by kind and name. Contains roles that the level does not name.
     roles: Arc<BTreeMap<String, Option<String>>>,
 }
 
@@ -260,10 +260,10 @@ fn bounded(text: &str, bytes: usize) -> String {
     shorten(plain(text).into_owned(), bytes)
 }
 
-/// The fingerprint of the last written state, by system.
+/// The fingerprint of the last written state of each system, by the name of the system.
 type Written = BTreeMap<String, u64>;
 
-/// The fingerprints of all histories, by namespace, as this operator read or wrote them.
+/// The fingerprints of all histories that this operator read or wrote, by namespace.
 #[derive(Default)]
 pub struct Histories {
     listed: OnceCell<()>,

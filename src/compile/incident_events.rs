@@ -23,7 +23,7 @@ use crate::{
 /// The maximum number of Events about incidents in one compile. Any user who may deploy can open incidents.
 const AT_ONCE: usize = 16;
 
-/// The maximum number of incidents of a namespace with gauges.
+/// The maximum number of gauges of each kind for the incidents of one namespace.
 const GAUGES: usize = 64;
 
 /// The warning of a stop. A stop deletes the logs of the pods.
@@ -37,7 +37,8 @@ struct Told<'a> {
     status: &'a IncidentStatus,
 }
 
-/// The Events that begin with `statuses`, the most important first, at most [`AT_ONCE`].
+/// The Events about the differences between the stored statuses and `statuses`. The most important come first, at most
+/// [`AT_ONCE`].
 pub fn begun(namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> Vec<Announcement> {
     let mut events: Vec<_> = told(namespace, facts, statuses)
         .flat_map(|told| told.events().map(move |event| (told.rank(), event, told.incident)))

@@ -90,7 +90,8 @@ pub fn next(facts: &NamespaceFacts, incidents: &Incidents<'_>, now: Timestamp) -
     times.filter(|time| *time > now).min()
 }
 
-/// The incident that the decision names with its digest. Otherwise the reason and message of the condition `Counted`.
+/// The incident that the decision names with the right digest and system. Otherwise the reason and message of the
+/// condition `Counted`.
 pub fn named_incident<'a>(
     approval: &Cached<Approval>,
     facts: &'a NamespaceFacts,

@@ -53,8 +53,8 @@ use crate::{
     watch::{Change, Lenient, NamespaceMeta, Relist, Unreadable, Watches},
 };
 
-/// An `AISystem`, `ModelVersion` or `Approval` with only the metadata that the operator uses. All metadata would double the size of
-/// the object.
+/// An `AISystem`, `ModelVersion` or `Approval` with only the metadata that the operator uses. All metadata would double
+/// the size of the object.
 #[derive(Debug)]
 pub struct Cached<K: HasSpec + HasStatus<Status: Slim>> {
     pub name: String,
@@ -351,7 +351,7 @@ impl<V> Cache<V> {
         }
     }
 
-    /// Builds the maps again. The insertions of a list leave the nodes of a map half empty.
+    /// Builds the maps again to free memory, because the insertions of a list leave the nodes of a map half empty.
     fn compact(&mut self) {
         for objects in self.objects.values_mut() {
             *objects = std::mem::take(objects).into_iter().collect();
@@ -424,13 +424,13 @@ impl<K, V> Clone for Reading<K, V> {
     }
 }
 
-/// The rules for reading a kind, if every change starts a compile. An unreadable object counts as missing.
+/// The rules for a kind whose every change starts a compile. An unreadable object counts as missing.
 fn every_change<K, V>() -> Reading<K, V> {
     Reading { salvage: |_| None, generation: |_| None }
 }
 
-/// The rules for reading a kind, if only a change of the spec starts a compile. An unreadable object counts as missing.
-/// The operator itself writes the statuses of cluster-scoped objects. These writes must not start a compile of all
+/// The rules for a kind of which only a change of the spec starts a compile. An unreadable object counts as missing.
+/// The operator itself writes the statuses of cluster-scoped objects. Such a write must not start a compile of all
 /// namespaces.
 fn every_spec<K: Resource>() -> Reading<K, K> {
     Reading { salvage: |_| None, generation: |object| object.meta().generation }
@@ -496,7 +496,8 @@ struct Caches {
 }
 
 impl Caches {
-    /// The compiled requirements of `level`. During a list of levels, they are not cached yet.
+    /// The compiled requirements of `level`. While a list of levels is in progress, the cache does not have the
+    /// requirements of all levels. Then this function compiles them.
     fn requirements(&self, level: &Arc<RiskLevel>) -> Arc<Requirements> {
         let known = self.requirements.get(&level.name_any()).filter(|(of, _)| Arc::ptr_eq(of, level));
         let compile = || Arc::new(Requirements::compile_with(&self.enabled, &level.spec.requirements));
@@ -561,8 +562,8 @@ impl Index {
         let _ = self.unlisted.subscribe().wait_for(|unlisted| unlisted.iter().all(is_optional)).await;
     }
 
-    /// Whether the first list of every kind is complete that an expression about the namespace reads. Without a
-    /// permission for such a kind, only the namespaces with such an expression wait.
+    /// Whether the first list is complete for every kind that an expression about the namespace reads. If the operator
+    /// may not list such a kind, only the namespaces with such an expression wait.
     pub fn is_complete(&self, facts: &NamespaceFacts) -> bool {
         let unlisted = self.unlisted.borrow();
         let variables = facts.requirements.values().flat_map(|level| level.cluster_variables());
@@ -646,7 +647,7 @@ impl Index {
         self.caches.write().unwrap_or_else(PoisonError::into_inner).written.remove(namespace);
     }
 
-    /// Whether the `clearance` of `namespace` differs from the one that this operator wrote last.
+    /// Whether the `clearance` of `namespace` differs from the Clearance that this operator wrote last.
     pub fn was_modified_externally(&self, namespace: &str, clearance: Option<&Clearance>) -> bool {
         let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
         caches.written.get(namespace).is_some_and(|written| clearance.map(revision).as_ref() != Some(written))

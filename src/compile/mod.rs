@@ -2,17 +2,19 @@
 //! statuses with the reasons.
 //!
 //! ```text
-//!  watches ──► Index ──► Queue of namespaces ──► compile ──► Clearance   (replaced at a known version,
+//!  watches ──► Index ──► Queue of namespaces ──► compile ──► Clearance   (replaced at a known resource version,
 //!  AISystem    facts by       ▲                  pure         │           so that a stale operator fails)
 //!  ModelVersion namespace     │                               ├► statuses (server-side apply)
 //!  Approval, Assessment       │
+//!  Incident, Override         │
 //!  RiskLevel              the instant of the next expiry
 //!  TrustedSidecar, ApproverRole
 //!  Namespace, Clearance
 //!  NetworkPolicy, claims (if expressions may read them)
 //! ```
 //!
-//! Each compile waits for the first list of every kind. A Clearance from incomplete facts would stop approved pods.
+//! Each compile waits for the first list of every kind that it reads. A Clearance from incomplete facts would stop
+//! approved pods.
 
 mod by_namespace;
 pub(crate) mod clearance;
@@ -141,7 +143,7 @@ impl Context {
 
     /// Reports that the API server stored only a smaller Clearance.
     async fn report_reduced(&self, namespace: &str, why: &str) {
-        // Drop the prefix with the name of the admission policy. An Event is too short for the prefix and the message.
+        // Drop the prefix with the name of the admission policy. An Event has no space for the prefix and the message.
         let why = why.rsplit_once("denied request: ").map_or(why, |(_, message)| message);
         let note = format!(
             "some versions are withheld, because the API server stored only a smaller Clearance: \
@@ -302,7 +304,8 @@ impl Context {
         let turn = self.turns.acquire().await;
         let facts = Arc::new(self.index.facts(name));
         if !self.index.is_complete(&facts) {
-            // The Clearance stays as it is. Without these objects, expressions would withhold versions that may run.
+            // The Clearance stays as it is. Until the first list is complete, expressions would withhold versions that
+            // may run.
             return Ok(Outcome { again: Some(LISTS), rest: Duration::ZERO });
         }
         let now = Timestamp::now();

@@ -8,7 +8,7 @@
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-/// A step before the end of a clearance. The step closest to the end is the smallest.
+/// A step before the end of a clearance. The order compares the time that is left, so the last step is the smallest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Notice {
     Within1Day,

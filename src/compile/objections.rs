@@ -25,8 +25,8 @@ use crate::{
     truncate::{note, plain},
 };
 
-/// The maximum number of decisions that one compile announces. The others usually get no Event: their statuses are
-/// written too, and then show that they count.
+/// The maximum number of decisions that one compile announces. The compile also writes the statuses of the other
+/// decisions. These statuses say that the decisions count, so the other decisions usually get no Event.
 const AT_ONCE: usize = 16;
 
 /// The maximum number of versions with the same content that get an Event for one decision.
@@ -43,7 +43,7 @@ pub struct Announcement {
 }
 
 impl Objections {
-    /// The Events about the decisions that begin to count with `statuses`.
+    /// The Events about decisions that count in `statuses` and did not count in the previous compile.
     pub fn begun(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> Vec<Announcement> {
         let mut pending = self.0.take(namespace);
         let counted_before = |approval: &Cached<Approval>| {
@@ -82,7 +82,7 @@ fn is_counted(conditions: &[ConditionState]) -> bool {
     conditions.iter().any(|condition| condition.type_ == "Counted" && condition.status == "True")
 }
 
-/// The versions that the decision names or whose digest it contains, at most [`VERSIONS`], and the system.
+/// The versions that the decision names by name or by digest, at most [`VERSIONS`], and the system.
 fn subjects(
     namespace: &str,
     facts: &NamespaceFacts,
@@ -117,7 +117,7 @@ fn event(namespace: &str, facts: &NamespaceFacts, approval: &Cached<Approval>) -
         reason: reason.to_owned(),
         note: Some(note(plain(&what).into_owned(), &next)),
         action: action.to_owned(),
-        // Without the related object, two decisions with equal notes would be one Event.
+        // Without the related object, the Event recorder would count two decisions with equal notes as one Event.
         secondary: Some(approval.reference(namespace)),
     }
 }

@@ -11,8 +11,8 @@ use k8s_openapi::{
 
 use crate::api::{OnLoss, OnLossMode, PodCount, SystemClearance};
 
-/// The time after a change of the level before a pod count of zero is trusted. By then, the status counts each pod that
-/// started just before the change.
+/// The time between a change of the level and the first pod count of zero that is trusted. By then, the status counts
+/// each pod that started just before the change.
 const SETTLE: SignedDuration = SignedDuration::from_secs(30);
 
 /// The terms in the Clearance entry of a system.

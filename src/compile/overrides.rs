@@ -250,8 +250,8 @@ impl Shown<'_> {
     }
 }
 
-/// The override that a signed decision names with its content, with its state. `act` is the command that signs the
-/// decision.
+/// The override whose name and content a signed decision names, with its state. Otherwise the reason and message of the
+/// condition `Counted`. `act` is the command that signs the decision.
 fn named<'a>(
     approval: &Cached<Approval>,
     not_signed: Option<&NotSigned>,
@@ -342,7 +342,8 @@ pub struct Announcement<'a> {
     pub event: Event,
 }
 
-/// The Events about overrides that people granted, or whose review is due or missed, since the stored status.
+/// The Events about overrides that people granted, or whose review became due or missed, since the stored status was
+/// written.
 pub fn announcements<'a>(
     namespace: &str,
     facts: &'a NamespaceFacts,
@@ -376,8 +377,8 @@ pub fn announcements<'a>(
     facts.overrides.iter().flat_map(of_override).take(AT_ONCE).collect()
 }
 
-/// For each system with an override: the number of overrides that are in effect. Then the numbers of reviews that are due
-/// and that are missed.
+/// The number of overrides in effect, for each system that has an override. Then the number of reviews that are due,
+/// and the number of reviews that are missed.
 pub fn counts<'a>(facts: &'a NamespaceFacts, statuses: &Statuses) -> (BTreeMap<&'a str, usize>, [usize; 2]) {
     let is = |name: &String, type_: &str, reason: &str| {
         let conditions = statuses.overrides.get(name).map_or(&[][..], |status| &status.conditions);
@@ -468,8 +469,8 @@ mod tests {
         conditions.iter().find(|c| c.type_ == type_).map(|c| c.reason.to_string()).unwrap_or_default()
     }
 
-    // The protocol model has approvals with an end. An override gives the same Clearance as such an approval, so the model
-    // covers stale operators and late caches for overrides too.
+    // `protocol_model` has approvals with an end. An override gives the same Clearance as such an approval. So the
+    // model also shows that overrides are safe with stale operators and lagging caches.
     #[test]
     fn clearance_of_an_override_ends_like_that_of_an_approval() {
         let cleared =

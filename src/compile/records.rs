@@ -16,8 +16,8 @@ use crate::{
     policy::{Attestations, Incidents, Overrides, RecordedAssessment, SignedCertifications},
 };
 
-/// The maximum number of assessments of one subject that are judged although no person signed them. Any user who may
-/// deploy can record assessments. Unsigned ones never decide, so the newest suffice.
+/// The maximum number of unsigned assessments of one subject that are judged. Any user who may deploy can record
+/// assessments. Unsigned assessments never decide, so the newest are enough.
 const UNSIGNED: usize = 64;
 
 /// The assessments of a namespace by subject digest, with the verified signatures.
@@ -43,7 +43,8 @@ impl<'a> Evidence<'a> {
         Self(by_subject)
     }
 
-    /// The assessments of a subject. The digest of a subject also covers the name of its system.
+    /// The assessments of a subject. No filter for the system is needed, because the digest covers the name of the
+    /// system.
     pub fn of(&self, subject: Option<&Digest>) -> Vec<RecordedAssessment<'a>> {
         subject.and_then(|subject| self.0.get(subject)).cloned().unwrap_or_default()
     }

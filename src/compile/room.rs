@@ -54,7 +54,8 @@ pub const SYSTEMS: usize = 256;
 /// The maximum number of cleared versions of one system, according to the schema.
 pub const VERSIONS: usize = 32;
 
-/// The maximum size in bytes of a Clearance whose versions are all kept. etcd refuses more than 1.5 MiB.
+/// The maximum size in bytes of a Clearance that only has versions of the current Clearance. etcd refuses more than 1.5
+/// MiB.
 pub const MOST_BYTES: usize = 1400 * 1024;
 
 /// The maximum size in bytes of a Clearance with newly cleared versions.
@@ -66,8 +67,8 @@ pub const MESSAGE_BYTES: usize = NEW_BYTES + 128 * 1024;
 /// The maximum total size in bytes of the versions of one system, if one of them is newly cleared.
 const SYSTEM_BYTES: usize = NEW_BYTES / 2;
 
-/// The maximum comparison cost with newly cleared versions. The rest of the limit is reserved for trusted sidecars that
-/// governance adds later.
+/// The maximum comparison cost of a system with newly cleared versions. The rest of the limit is reserved for trusted
+/// sidecars that governance adds later.
 const NEW_COST: u64 = cost::LIMIT / 5 * 4;
 
 /// The maximum size in bytes of an entry, without its versions, its name and the name of its level.

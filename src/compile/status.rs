@@ -199,8 +199,7 @@ impl Statuses {
 }
 
 impl Statuses {
-    /// For each notice step: its number of days, and the number of versions that lose their clearance within these
-    /// days.
+    /// For each notice step: its number of days, and the number of versions whose clearance ends within these days.
     pub fn expiring(&self) -> [(u32, usize); 4] {
         let conditions = self.versions.values().flat_map(|status| &status.conditions);
         let reasons = conditions.filter(|c| c.type_ == CLEARANCE_EXPIRING).map(|c| &*c.reason);
@@ -306,7 +305,8 @@ fn incident_open(
     Some(condition(before, (INCIDENT_OPEN, true), "IncidentOpen", message, generation, now))
 }
 
-/// The `ClearanceExpiring` condition, if the version was cleared `before` and `before` does not show this step.
+/// The `ClearanceExpiring` condition of `status`, if people need a new Event about it: `before` shows that the version
+/// was cleared, and does not show this notice step. `before` contains the stored conditions.
 pub fn next_notice<'a>(
     before: Option<&[ConditionState]>,
     status: &'a ModelVersionStatus,
@@ -454,7 +454,7 @@ fn system_content<'a>(
     ConditionContent { cleared, stalled, decommissioned, reason, message, defect: None }
 }
 
-/// The reason of a cleared system. One version that needs an override is enough to show it.
+/// The reason of a cleared system. If at least one cleared version needs an override, the reason says so.
 fn cleared_reason(versions: &[(&str, &Judged)]) -> &'static str {
     let mut cleared = versions.iter().filter(|(_, judged)| judged.verdict == Verdict::Cleared);
     let by_override = cleared.any(|(_, judged)| !judged.waived.is_empty());
@@ -608,7 +608,7 @@ fn resume(
         Err(missing) => return missing,
     };
     let effects = judged.values().filter_map(|judged| judged.resumes.get(&approval.name));
-    // `Counted` is the first value.
+    // If the decision counts for one version, it counts. `Counted` is the first value of the enum, so `min` finds it.
     let Some(effect) = effects.min() else {
         return (
             "SubjectNotFound",
@@ -703,12 +703,13 @@ fn effect_elsewhere(
     Some((ApprovalEffect::Counted.code(), message))
 }
 
-/// The states of the conditions of a whole status, if there is one.
+/// The states of the conditions of a status. Empty if the object has no status.
 fn states(conditions: Option<&Conditions>) -> Box<[ConditionState]> {
     condition_states(conditions.map_or(&[], Vec::as_slice))
 }
 
-/// The status of a level that `systems` systems name, with `running_pods` pods.
+/// The status of a level. `systems` systems name the level, and `running_pods` of their pods would stop without a
+/// clearance.
 pub fn of_level(
     (level, requirements): (&RiskLevel, &Requirements),
     (systems, running_pods): (u32, u32),

@@ -1,11 +1,12 @@
-//! The part of a stored status that stays in memory: what the next compile reads, and a fingerprint of the rest.
+//! The part of a stored status that stays in memory: the fields that the next compile reads, and a fingerprint of the
+//! fields that a compile writes.
 //!
 //! ```text
 //!  stored status ─┬─ states of conditions, counts of pods ─► the next compile
-//!                 └─ fingerprint ── equal to the one of the wanted status? ─► no write
+//!                 └─ fingerprint ── equal to the fingerprint of the wanted status? ─► no write
 //! ```
 //!
-//! The memory of the operator would grow with the texts of all statuses.
+//! With the texts of all statuses, the operator would need much more memory.
 
 use std::{fmt::Debug, ops::Deref};
 
@@ -21,7 +22,7 @@ use crate::{
     truncate::plain,
 };
 
-/// A status of an object in the API server, of which only the fields `T` stay in memory.
+/// A status of an object in the API server. Only the fields `T` and a fingerprint stay in memory.
 #[derive(Debug)]
 pub struct StoredStatus<T> {
     kept: T,
@@ -139,7 +140,8 @@ impl Slim for OverrideStatus {
     }
 }
 
-/// The fields of a status that a compile writes, in plain text. A status always serialises.
+/// The fields of a status that a compile writes, without characters that the API server refuses. A status always
+/// serialises.
 pub fn owned_fields<S: Serialize>(status: &S) -> Value {
     let mut status = serde_json::to_value(status).unwrap_or_default();
     status.as_object_mut().map(|fields| fields.remove("pods"));

@@ -56,7 +56,7 @@ fn cached<K: HasSpec + HasStatus<Status: Serialize + Slim>>(
     })
 }
 
-/// The compiled requirements of the level `free`, which has this expression.
+/// Compiles `expression` as the only requirement of the level `free`.
 fn requirements(expression: &str) -> BTreeMap<String, Arc<Requirements>> {
     let requirement = Requirement {
         name: "rule".to_owned(),

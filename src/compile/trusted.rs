@@ -1,8 +1,8 @@
-//! Merges all [`TrustedSidecar`]s into the one [`Trusted`] that each Clearance contains.
+//! Merges all [`TrustedSidecar`]s into one [`Trusted`]. Each Clearance contains this [`Trusted`].
 //!
 //! ```text
 //!  TrustedSidecar istio, linkerd, vault …  ──► Trusted, in the order of their names
-//!                                          └─► the names of those that do not fit
+//!                                          └─► the names of the sidecars that do not fit
 //! ```
 //!
 //! The trusted additions raise the admission cost of every pod, so their size is limited.

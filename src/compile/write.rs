@@ -30,7 +30,7 @@ pub(super) const MANAGER: &str = "assent";
 
 /// The result of a compile and its writes.
 pub struct Written {
-    /// The compile result, without the Clearance that was written.
+    /// The compile result. Its field `clearance` is empty, because the write took the Clearance.
     pub compiled: Compiled,
     /// Whether another user changed or deleted the Clearance before this write.
     pub modified_externally: bool,
@@ -88,7 +88,7 @@ async fn in_background(
 }
 
 /// Writes `wanted` as the `Clearance` of `namespace`, at the resource version in `facts`. An operator with stale facts
-/// gets a conflict and retries. Without `wanted`, deletes the Clearance, at any resource version. Returns whether
+/// gets a conflict and retries. If `wanted` is `None`, deletes the Clearance at any resource version. Returns whether
 /// another user changed or deleted the Clearance before.
 async fn clearance(
     client: &Client,

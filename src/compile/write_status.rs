@@ -1,4 +1,4 @@
-//! Writes the statuses that changed, each independently of the others.
+//! Writes the statuses that changed. A failed write does not stop the other writes.
 //!
 //! ```text
 //!  wanted ──► plain text ──► differs? ──► written
@@ -127,7 +127,7 @@ impl Writer<'_> {
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
         S: Serialize,
     {
-        // The plain text: the API server refuses some characters, so the stored status does not have them.
+        // Compare without the characters that the API server refuses, because the stored status does not have them.
         let status = owned_fields(wanted);
         if stored == Some(fingerprint(&status)) {
             return Ok(());
@@ -167,8 +167,8 @@ fn whole<S: Serialize>(status: Option<&S>) -> Option<u64> {
     status.map(|status| fingerprint(&owned_fields(status)))
 }
 
-/// A status without the times of its conditions, to recognise a refused status. Each compile sets new times in a status
-/// that was never stored.
+/// A status without the times of its conditions, to recognise a refused status. A refused status was never stored, so
+/// each compile sets new times in it.
 fn without_times(status: &Value) -> Value {
     let mut status = status.clone();
     for condition in status["conditions"].as_array_mut().into_iter().flatten() {
