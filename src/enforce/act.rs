@@ -116,7 +116,7 @@ async fn request(client: &Client, key: &PodKey, pod: &Pod, action: &Action) -> R
             evict(&pods, name, &delete_params(*grace_period_seconds, uid)).await
         }
         Action::Stop(Step::Delete { grace_period_seconds }) => {
-            // A quota for backups must not keep the pod running.
+            // If the backup fails, for example because of a quota, the pod must stop nevertheless.
             if let Err(error) = keep_if_bare(client, key, pod).await {
                 warn!(namespace = &*key.namespace, pod = name, "deleted without a backup: {error}");
             }

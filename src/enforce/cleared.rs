@@ -57,7 +57,7 @@ fn version_of<'a>(
     cleared.iter().find(|version| ends(version.not_after.0) && is(version))
 }
 
-/// The instant at which the pod lost its clearance, if the instant is known. It is the latest of three instants: its
+/// The instant at which the pod lost its clearance, if the instant is known. The latest of three events counts: its
 /// version expired (`ran_out`), its system lost a clearance, or its namespace began to enforce.
 pub(super) fn loss(pod: &Pod, clearance: &ClearanceSpec, ran_out: Option<Timestamp>) -> Option<Timestamp> {
     // The API server truncates times to whole seconds, so a tolerance of one second is needed.
@@ -79,7 +79,7 @@ pub(super) fn began(clearance: &ClearanceSpec, created: Timestamp) -> Option<Tim
 }
 
 /// The instant to stop the object with this UID after its namespace began to enforce at `began`. The grace period is
-/// `grace` seconds. The instants of all objects are spread over its first half.
+/// `grace` seconds. The instants of all objects are spread over the first half of the grace period.
 pub(super) fn turn(uid: &str, began: Timestamp, grace: u32) -> Timestamp {
     began + SignedDuration::from_millis(i64::from(grace) * 500).mul_f64(0.1 + 0.9 * place(uid))
 }

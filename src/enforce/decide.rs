@@ -68,7 +68,8 @@ pub(super) const CONFIRMATION: SignedDuration = SignedDuration::from_secs(5);
 /// The minimum grace period of a deletion, in seconds. With zero, the kubelet does not confirm the end of the pod.
 pub(crate) const LEAST_GRACE: u32 = 1;
 
-/// The tolerated lag of the watch. The API server may have admitted a pod by a newer Clearance.
+/// The tolerated lag of the watch. The API server may have admitted a pod by a Clearance that the watch has not
+/// delivered.
 const WATCH_LAG: SignedDuration = SignedDuration::from_secs(1);
 
 /// Decides about the pod `key` at `now`. `evict_individually` contains the UIDs of controllers whose workload the
@@ -198,7 +199,8 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> PodDecision {
     let revisit = |reason, at| PodDecision::Revisit { reason, lost_since: Some(since), at };
     let stop = |action| PodDecision::Stop { reason: StopReason::NotCleared { since }, action };
     if let Some(ending) = &pod.ending {
-        // Whether another user deleted the pod with a longer grace period. Then the pod is overdue after `deadline`.
+        // Whether another user deleted the pod with a longer grace period. The pod is then overdue after `deadline`,
+        // because the operator cannot shorten this deletion.
         let by_request = ending.with.is_some_and(|grace| grace > LEAST_GRACE) && ending.at > deadline;
         let due = if by_request { deadline } else { ending.at.max(deadline) };
         return revisit(RevisitReason::Deleted, due + CONFIRMATION);
@@ -210,7 +212,7 @@ fn stop(pod: &Pod, clearance: &ClearanceSpec, now: Timestamp) -> PodDecision {
     let turn = began.map(|began| turn(&pod.uid.to_string(), began, grace)).filter(|turn| now < *turn);
     match (mode, turn) {
         (_, Some(turn)) => revisit(RevisitReason::NamespaceBegan, turn),
-        // Until the Clearance is rewritten, the API server refuses the replacement of the pod instead of holding it.
+        // Until the Clearance is rewritten, the API server would refuse the replacement of the pod and not hold it.
         _ if ran_out.is_some() && now < budgets_until => revisit(RevisitReason::RanOut, budgets_until),
         _ if loss.is_none() && now < since + WATCH_LAG && since + WATCH_LAG < budgets_until => {
             revisit(RevisitReason::WatchLag, since + WATCH_LAG)
@@ -239,8 +241,8 @@ fn stops_at(
     statefulset::stops_at(member.ordinal, &running, since, until)
 }
 
-/// Whether another pod of the owner is unavailable, or may soon be: it is gated, has not started, is being deleted, or
-/// the operator has just sent a request about it, such as an eviction.
+/// Whether another pod of the owner is unavailable, or may soon be unavailable: it is gated, has not started or is
+/// being deleted. It also counts if the operator has just sent a request about it, such as an eviction.
 fn sibling_is_away(cache: &PodCache, key: &PodKey, pod: &Pod, now: Timestamp) -> bool {
     cache.pods_like(key, pod).filter(|other| other.uid != pod.uid && !other.ended).any(|other| {
         let is_asked = other.notes().quiet_until.is_some_and(|until| until > now);
@@ -248,8 +250,8 @@ fn sibling_is_away(cache: &PodCache, key: &PodKey, pod: &Pod, now: Timestamp) ->
     })
 }
 
-/// Whether the `StatefulSet` of a gated pod may start the pod. The start waits for the previous pod only if that pod
-/// has the same owner and may run.
+/// Whether the gated pod may start in the order of its `StatefulSet`. The start waits for the previous pod only if that
+/// pod has the same owner and may run.
 fn may_start(cache: &PodCache, key: &PodKey, pod: &Pod, runs: impl FnOnce(&Pod) -> bool) -> bool {
     let [previous, _] = cache.neighbours(key);
     let previous = previous.and_then(|previous| cache.pod(&previous)).map(|(pod, _)| pod);

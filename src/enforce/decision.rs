@@ -14,18 +14,20 @@ pub(crate) enum PodDecision {
     Release { reason: ReleaseReason, action: Action },
     /// The operator stops the pod or its workload.
     Stop { reason: StopReason, action: StopAction },
-    /// The operator decides again at the instant `at`. `lost_since` is `None` if the pod is cleared.
+    /// The operator decides again at the instant `at`. `lost_since` is `None` if the pod is cleared. Otherwise, the pod
+    /// must stop.
     Revisit { reason: RevisitReason, lost_since: Option<Timestamp>, at: Timestamp },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeepReason {
     Ended,
-    /// The pod is being deleted. It is cleared, gated or only audited, so its deletion has no time limit.
+    /// The pod is being deleted. The deletion has no time limit, because the pod is cleared or gated, or its level only
+    /// audits.
     Deleted,
     /// The namespace does not govern the pod.
     Ungoverned,
-    /// The pod is cleared. `deadline` is its new `activeDeadlineSeconds`. `None` if the present value stays.
+    /// The pod is cleared. `deadline` is its new `activeDeadlineSeconds`. `None` if the current value stays.
     Cleared {
         deadline: Option<i64>,
     },
@@ -75,10 +77,10 @@ pub(crate) enum StopAction {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RevisitReason {
-    /// The pod is cleared, but its deadline is too early. The operator replaces the pod at the instant.
+    /// The pod is cleared, but its deadline is too early. The operator replaces the pod at the instant `at`.
     Renewal,
-    /// The pod is cleared, but its deadline is too early. It is not replaced while another pod of its owner is
-    /// unavailable.
+    /// The pod is cleared, but its deadline is too early. The operator does not replace the pod while another pod of
+    /// its owner is unavailable.
     SiblingIsAway,
     /// The version of the pod expired. The API server refuses a replacement until the Clearance is rewritten.
     RanOut,
@@ -90,7 +92,7 @@ pub(crate) enum RevisitReason {
     LaterPodsFirst,
     /// The namespace has begun to enforce. Its older pods stop one after the other.
     NamespaceBegan,
-    /// The pod is being deleted. A pod that still exists at the instant is overdue.
+    /// The pod is being deleted. If the pod still exists at the instant `at`, the operator reports it as overdue.
     Deleted,
 }
 

@@ -1,4 +1,4 @@
-//! A dry run of enforcement: the pods that would stop if a namespace enforced. It sends no request.
+//! A dry run of enforcement: the pods that would stop if a namespace enforced. This module sends no request.
 //!
 //! ```text
 //!  core::Pod ─► PodReader ─► would_stop ─► WouldStop, with the reason

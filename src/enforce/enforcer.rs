@@ -39,7 +39,7 @@ pub(super) enum TimerKey {
     Pod(PodKey),
 }
 
-/// The preconditions of decisions: both watches have listed once, and this operator leads.
+/// The preconditions of decisions: the first lists of Clearances and pods are complete, and this operator leads.
 #[derive(Default)]
 pub(super) struct Synced {
     pub(super) clearances: bool,
@@ -70,12 +70,13 @@ pub(super) struct Enforcer {
     pub(super) cache: PodCache,
     /// The time of the last stop request, by UID of the controller.
     stop_requests: HashMap<String, Timestamp>,
-    /// The UIDs of controllers whose workload cannot be stopped.
+    /// The UIDs of controllers whose pods are evicted one by one. Their workload cannot be stopped, or another user
+    /// started it too often.
     pub(super) evict_individually: HashSet<String>,
     pub(super) synced: Synced,
     pub(super) relists: Relists,
     pub(super) timers: Timers<Timestamp, TimerKey>,
-    /// The requests about pods. Each returns a copy of the pod, because the pod can be gone after the request.
+    /// The requests about pods. Each result contains a copy of the pod, because the pod can be gone after the request.
     pub(super) pool: Pool<PodKey, (Pod, ActionResult)>,
 }
 
@@ -231,7 +232,7 @@ impl Enforcer {
         }
     }
 
-    /// Records a loss that the risk level only audits.
+    /// Records the loss of clearance of a pod whose risk level only audits.
     fn record_loss(&mut self, key: &PodKey) {
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
         if pod.note(|notes| notes.say("ClearanceLost")) {
@@ -242,7 +243,7 @@ impl Enforcer {
     }
 
     /// Records that a pod is cleared. If all pods of its owner may run, the operator forgets the last stop of the
-    /// workload. So the next loss stops the workload again, even if another user contested the last stop.
+    /// workload. So the next loss stops the workload again, even if other users started it too often before.
     fn note_cleared(&mut self, key: &PodKey) {
         self.note(key, |notes| notes.lost_since = None);
         let Some(owner) = self.cache.pod(key).and_then(|(pod, _)| pod.owner.clone()) else { return };
@@ -282,7 +283,8 @@ impl Enforcer {
         });
     }
 
-    /// Stops a workload again if the operator stopped it before. Its new pods show that another user started it.
+    /// Stops a workload again if the operator stopped it before. The new pods of the workload show that another user
+    /// started it.
     fn stop_workload_again(&mut self, key: &PodKey) {
         let owner = self.cache.pod(key).and_then(|(pod, _)| pod.owner.as_ref());
         if owner.is_some_and(|o| {

@@ -1,5 +1,5 @@
-//! Sends Events to the API server: one for the subject, one for the workload of the subject, and one for the AI system
-//! of the subject.
+//! Sends Events to the API server. A pod, Job or workload is the subject of an Event. The workload and the AI system of
+//! the subject get an Event too.
 //!
 //! ```text
 //!  FairQueue ─ PendingEvent ─► EventSender ─► create Event ─► refused for now: put back, the namespace backs off
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{event_recorder::EventRecorder, metrics::Metrics, watch::is_transient};
 
-/// A workload or a system gets an equal Event only once in this time, because its many pods can have the same cause.
+/// The time in which a workload or a system gets an equal Event only once. Many of its pods can have the same cause.
 const DEDUPLICATION: Duration = Duration::from_mins(1);
 
 /// An Event that waits in the queue.

@@ -4,9 +4,9 @@
 //!  EventEmitter ─ PendingEvent ─► FairQueue ─► EventSender ─► API server
 //! ```
 //!
-//! Events never delay enforcement. They wait in a queue, in which namespaces take turns. A full queue drops an Event,
+//! Events never delay enforcement. Events wait in a queue, in which namespaces take turns. A full queue drops an Event,
 //! and a metric counts the dropped Events. If the API server is too busy for an Event, only the namespace of the Event
-//! backs off. The reason is that the API server can limit the rate of Events by namespace.
+//! backs off. The API server can limit the rate of Events by namespace, so other namespaces need not wait.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ const QUEUE: usize = 4096;
 /// The reason of an Event about a pod that still exists after its grace period.
 pub(super) const OVERDUE: &str = "StopOverdue";
 
-/// The entry in the notes of a pod that another user deleted with a longer grace period. The reason of the Event is
+/// The text in `Notes` about a pod that another user deleted with a longer grace period. The reason of the Event is
 /// [`OVERDUE`].
 pub(super) const ENDS_LATE: &str = "StopOverdue, ends later";
 

@@ -1,4 +1,4 @@
-//! A queue in which namespaces take turns: a namespace with many items delays no other.
+//! A queue in which namespaces take turns: many items of one namespace do not delay the other namespaces.
 //!
 //! ```text
 //!  push ─► flooded  b c d e …                      ─┐
@@ -53,7 +53,7 @@ impl<T> FairQueue<T> {
         Self { lines: Mutex::new(lines), changed: Notify::new() }
     }
 
-    /// Adds an item. Returns `false` if the queue was full, so that this item or another was dropped.
+    /// Adds an item. Returns `false` if the queue was full. Then the queue dropped this item or another item.
     pub(super) fn push(&self, namespace: &str, item: T) -> bool {
         let had_room = self.lines().push(namespace, item);
         self.changed.notify_one();

@@ -59,8 +59,8 @@ pub(crate) struct Roots {
 }
 
 impl Roots {
-    /// The root above `owner`. A controller that cannot be read counts as the root, because an Event about the wrong
-    /// object is better than no Event.
+    /// The root above `owner`. If a controller cannot be read, the search ends and this controller counts as the root.
+    /// An Event about the wrong object is better than no Event.
     pub(crate) async fn of(&mut self, client: &Client, namespace: &str, owner: &OwnerRef) -> OwnerRef {
         if let Some(root) = self.known.get(&owner.uid) {
             return root.clone();

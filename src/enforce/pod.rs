@@ -88,7 +88,7 @@ pub(super) struct Deletion {
 pub(super) enum KeptBy {
     /// The kubelet of this node has not confirmed that the pod ended.
     Node(Arc<str>),
-    /// The pod ended. These finalizers, separated by commas, keep the object.
+    /// The containers ended. These finalizers, separated by commas, keep the object.
     Finalizers(Arc<str>),
 }
 

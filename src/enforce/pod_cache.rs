@@ -28,7 +28,7 @@ use crate::{api::ClearanceSpec, images::Signs};
 #[derive(Debug, Default)]
 pub(crate) struct Namespace {
     pub(super) clearance: Option<Arc<ClearanceSpec>>,
-    /// The pods are boxed, because a map allocates up to twice as many slots as entries.
+    /// The pods are boxed, because a map allocates up to twice as many slots as it has entries.
     pub(super) pods: HashMap<Arc<str>, Box<Pod>>,
 }
 
@@ -140,13 +140,13 @@ impl PodCache {
         key
     }
 
-    /// Inserts or replaces a pod. The notes stay if the UID stays the same.
+    /// Inserts or replaces a pod. The notes of a pod stay until its UID changes.
     pub(super) fn insert(&mut self, key: &PodKey, pod: &core::Pod) {
         let mut next = self.reader.read(pod);
         let namespace = self.namespaces.entry(Arc::clone(&key.namespace)).or_default();
         if let Some(before) = namespace.pods.get(&key.name).filter(|before| before.uid == next.uid) {
-            // A request changes one of these fields. An event without a change may be older than the request, so the
-            // quiet time continues.
+            // A request changes one of these fields. If no field changed, the event may be older than the last request,
+            // so the quiet time continues.
             let changed = (before.gated, before.ends_at(), before.life.seconds)
                 != (next.gated, next.ends_at(), next.life.seconds);
             next.note(|notes| {

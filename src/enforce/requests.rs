@@ -20,8 +20,8 @@ use super::{
 };
 use crate::watch::{RETRY, jittered};
 
-/// The first delay after a failed release. The policies of the API server can read a new clearance too late, so the
-/// release is retried. Each further delay is twice as long, up to [`RETRY`].
+/// The first delay after a failed release. The release is retried, because the policies of the API server can read a
+/// new clearance late. Each further delay is twice as long, up to [`RETRY`].
 const LAG: Duration = Duration::from_millis(5);
 
 impl Enforcer {

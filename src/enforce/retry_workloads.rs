@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The API server refuses pods that it cannot hold. It cannot hold pods before Kubernetes 1.36, or before a new
-//! namespace has its `Clearance`. It also cannot hold a pod that a webhook changes after assent-gate found it cleared.
+//! namespace has its `Clearance`. It also cannot hold a pod if a webhook changes the pod after the mutating policy
+//! `assent-gate` found it cleared.
 //!
 //! One retry is not enough, because the policies of the API server read a new clearance late. Each further refusal
 //! doubles the back-off of the controller.
@@ -199,7 +200,7 @@ trait Controller:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug
 {
     fn template(&self) -> Option<&PodTemplateSpec>;
-    /// Whether the workload has fewer pods than its spec requires.
+    /// Whether the workload lacks pods that its controller should create now.
     fn lacks_pods(&self) -> bool;
 }
 

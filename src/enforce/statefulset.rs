@@ -48,8 +48,8 @@ impl Member {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Set {
     parallel: bool,
-    /// The first ordinal that gets the new revision, and this revision. The partition counts from the first ordinal of
-    /// the set.
+    /// The first ordinal that gets the new revision, and this revision. The `partition` of a rolling update counts from
+    /// the first ordinal of the set.
     wanted: Option<(u32, String)>,
 }
 

@@ -24,7 +24,7 @@ use crate::{
     watch::{Lenient, is_transient, request, retry_delay},
 };
 
-/// The field manager of the counts. It differs from the manager of the other fields of a status.
+/// The field manager of the pod counts. The other fields of a status have another manager.
 const MANAGER: &str = "assent-census";
 
 /// The number of systems in one page of a list.

@@ -59,7 +59,7 @@ impl<'a> EventSubject<'a> {
     }
 }
 
-/// The command that explains a pod, or the system of any other subject.
+/// The command that explains a pod, or the system of another kind of subject.
 pub(super) fn explain(subject: &EventSubject<'_>) -> String {
     match subject.kind {
         "Pod" => format!("kubectl assent explain pod/{} -n {}", subject.name, subject.namespace),
@@ -89,7 +89,7 @@ pub(super) fn why(pod: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) -> 
     }
 }
 
-/// The maximum length of a text about a system, in bytes. It leaves room for the command at the end of an Event.
+/// The maximum length of a text about a system, in bytes. The rest of an Event has room for the command at its end.
 const WHY_BYTES: usize = 128;
 
 fn why_of_system(name: &str, system: &SystemClearance) -> String {

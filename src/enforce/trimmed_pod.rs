@@ -1,5 +1,5 @@
-//! The object of a pod without its `managedFields`. No decision reads `managedFields`. They are half of the bytes that
-//! the API server sends, and take most of the time to parse 100,000 pods.
+//! The object of a pod without its `managedFields`. No decision reads them. The `managedFields` are half of the bytes
+//! that the API server sends. They take most of the time to parse 100,000 pods.
 //!
 //! ```text
 //!  metadata ─► without managedFields ─┐
@@ -22,7 +22,7 @@ pub(super) struct TrimmedPod {
 }
 
 impl From<Lenient<TrimmedPod>> for TrimmedPod {
-    /// Converts a pod. An unreadable pod gets no spec, so no version clears it. A pod that counted as missing would
+    /// Converts a pod. An unreadable pod gets no spec, so no version clears it. If the pod counted as missing, it would
     /// continue to run.
     fn from(pod: Lenient<TrimmedPod>) -> Self {
         pod.0.unwrap_or_else(|unreadable| Self { metadata: unreadable.metadata, spec: None, status: None })

@@ -27,7 +27,7 @@ pub type PolicyChange = Change<Key, PolicyObject>;
 /// The changes of policies, each with its kind.
 pub type Changes = SelectAll<BoxStream<'static, (&'static str, PolicyChange)>>;
 
-/// Watches all policies of the cluster. With a label selector, a policy without its label would be invisible.
+/// Watches all policies of the cluster. A watch with a label selector would not show a policy whose label was removed.
 pub fn watch(watches: &Arc<Watches>, hold_method: HoldMethod) -> Changes {
     let mut all = select_all([
         of_kind::<ValidatingAdmissionPolicy>(watches),
@@ -89,7 +89,7 @@ impl PolicyCache {
         }
     }
 
-    /// Caches a policy. Also called after a write, so that the cache need not wait for the watch.
+    /// Caches a policy. The caller also uses this after a write, so that the cache need not wait for the watch.
     pub fn set(&mut self, key: Key, policy: PolicyObject) {
         self.policies.insert(key, policy);
     }

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! An annotation of the operator's `ClusterRole` shows which policies the release installed. Helm deletes and upgrades
-//! the `ClusterRole` before the policies. So an uninstall stays complete, and an older operator does not change the
-//! policies of a newer chart.
+//! the `ClusterRole` before the policies. So the operator does not restore policies during an uninstall. An older
+//! operator does not change the policies of a newer chart.
 //!
 //! `enforce` stops uncleared pods that were created while a policy was missing.
 
@@ -46,7 +46,7 @@ use crate::{
 /// operator does not restore policies that were never intact.
 const SETTLING: SignedDuration = SignedDuration::from_secs(15);
 
-/// The minimum time between two checks. It limits the load if another client keeps changing a policy.
+/// The minimum time between two checks. The pause limits the load if another client keeps changing a policy.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The maximum number of policies that are restored at the same time.
@@ -81,7 +81,7 @@ struct PolicyRestorer {
     operator: Operator,
     wanted: BTreeMap<Key, PolicyObject>,
     live: PolicyCache,
-    /// The reason why the last restore was skipped, to deduplicate the log line.
+    /// The reason why the last restore was skipped. An equal reason is not logged again.
     paused_for: Option<NotInstalled>,
     metrics: Arc<Metrics>,
     restored: mpsc::UnboundedSender<Restored>,

@@ -28,7 +28,7 @@ pub struct Release {
 pub enum NotInstalled {
     /// The release was uninstalled.
     Gone,
-    /// The release installed policies with this other fingerprint.
+    /// The release installed other policies. The text is the fingerprint of these policies.
     Other(String),
 }
 

@@ -20,13 +20,13 @@ pub const MANAGER: &str = "assent";
 /// A restored policy, with the input of the follow-up work.
 pub struct Restored {
     pub policy: PolicyObject,
-    /// The change that was undone, as text for the Event.
+    /// The change of the policy that the restore reverted, as text for the Event.
     pub what: String,
     /// The field manager that applied the release.
     pub applier: ManagedFieldsEntry,
 }
 
-/// Creates the `wanted` policy, or overwrites the one that was `found`.
+/// Creates the `wanted` policy, or overwrites the policy `found`.
 pub async fn restore(
     client: &Client,
     wanted: &PolicyObject,
@@ -72,7 +72,7 @@ where
     api.create(&params, &policy).await
 }
 
-/// Replaces the whole spec, so that added fields are removed too.
+/// Replaces the whole spec, so that fields that another user added are removed too.
 async fn overwrite<K>(api: &Api<K>, wanted: &K, mut labels: Labels) -> Result<K, kube::Error>
 where
     K: Resource + Clone + Serialize + DeserializeOwned + Debug,

@@ -137,7 +137,7 @@ fn overdue_pod_is_deleted_once_and_then_checked_again() {
     let late = || stop(at(0), Step::Delete { grace_period_seconds: LEAST_GRACE });
     assert_eq!(decide(&deleted(None)), late());
     // Here the clock of the API server is 30 s ahead. So even a deletion with the minimum grace period of 1 s ends at
-    // 3631, and the operator must not report this end as too late.
+    // 3631. The operator must not report this end as too late.
     let ending = |overdue: Timestamp| {
         let (reason, lost_since) = (RevisitReason::Deleted, Some(at(0)));
         PodDecision::Revisit { reason, lost_since, at: overdue + CONFIRMATION }

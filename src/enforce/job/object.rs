@@ -45,7 +45,8 @@ pub(super) struct Job {
     pub(super) created: Timestamp,
     pub(super) state: State,
     pub(super) suspender: Suspender,
-    /// The object has the label of a suspension by Assent. If it runs with the label, another user resumed it.
+    /// Whether the object has the label of a suspension by Assent. If a Job with the label runs, another user resumed
+    /// it.
     pub(super) labelled: bool,
     /// Whether the Event about the current state was sent.
     pub(super) event_sent: bool,

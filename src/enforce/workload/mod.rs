@@ -109,7 +109,7 @@ struct WorkloadStopper {
     stopped: HashMap<Arc<str>, BTreeMap<String, StoppedWorkload>>,
     clearances: HashMap<Arc<str>, Arc<ClearanceSpec>>,
     /// The requests in progress. The key of a stop is the UID of the controller. The key of a start is the UID of the
-    /// root. The limit is not used.
+    /// root. Each request starts at once, without the limit of the pool.
     pool: Pool<String, WorkloadResult>,
 }
 

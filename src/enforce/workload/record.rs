@@ -124,8 +124,8 @@ fn runtime_of(template: &PodTemplateSpec) -> Result<SharedRuntime, Unmatchable> 
     runtime.unwrap_or_else(|| Ok(Runtime::default())).map(SharedRuntime::from)
 }
 
-/// Whether pods of `template` can have this runtime after webhooks changed them. If the pods get another runtime, they
-/// are held, and the workload is stopped again.
+/// Whether pods of `template` can have this runtime after webhooks changed them. If the pods get another runtime, the
+/// API server holds them, and the operator stops the workload again.
 fn may_become(template: &PodTemplateSpec, runtime: &Runtime) -> bool {
     let approved = || runtime.containers.iter().chain(&runtime.init_containers);
     let Some(spec) = &template.spec else { return true };

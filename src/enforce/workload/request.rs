@@ -32,7 +32,8 @@ use crate::{
 /// Workloads of a kind that is known only at run time.
 type WorkloadApi = Api<Lenient<DynamicObject>>;
 
-/// The field manager of stops and starts only. So a field of this manager has the value of the last stop or start.
+/// The operator uses this field manager only for stops and starts. So a field of this manager has the value of the last
+/// stop or start.
 const MANAGER: &str = "assent-stop";
 
 /// The manager that the API server records for a field with an unknown manager.
@@ -101,8 +102,8 @@ async fn try_stop(
 ) -> Result<Attempt, kube::Error> {
     let api = api_of(client, &request.namespace, root).await?;
     let object = api.get(&root.name).await?.readable()?;
-    // During a rollout, only pods of the old revision lost their clearance. A queue that admitted a workload resets
-    // `suspend` at once.
+    // During a rollout, only pods of the old revision lost their clearance, so only these pods stop. A queue that
+    // admitted a workload resets `suspend` at once.
     let is_rolling_out = clearance.is_some_and(|c| template_is_cleared(root, &object, c));
     if is_rolling_out || request.mode == OnLossMode::Suspend && is_queued(object.labels()) {
         return Ok(Attempt::NotSupported);
@@ -200,8 +201,8 @@ const fn is_stopped(state: PreviousState) -> bool {
     matches!(state, PreviousState::Replicas(0) | PreviousState::Suspend(Some(true)))
 }
 
-/// Whether no other manager set the field that the stop set. After a scale to zero, no manager owns the field, because
-/// `Scale` omits 0.
+/// Whether no other manager set the field that the stop changed. After a scale to zero, no manager owns the field,
+/// because `Scale` omits 0.
 fn nobody_else_set(object: &DynamicObject, was: PreviousState) -> bool {
     let field = match was {
         PreviousState::Replicas(_) => "f:replicas",
