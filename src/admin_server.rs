@@ -38,8 +38,8 @@ impl Health {
         self.leading.store(true, Ordering::Relaxed);
     }
 
-    /// The response to `/readyz`. A leader with a broken watch is not ready, because it cannot decide on changes that
-    /// it does not see. A standby decides nothing, so it stays ready.
+    /// The response to `/readyz`. A leader with a broken watch is not ready, because it does not see the changes about
+    /// which it must decide. A standby decides nothing, so it stays ready.
     fn readiness(&self) -> (StatusCode, String) {
         if !self.ready.load(Ordering::Relaxed) {
             return (StatusCode::SERVICE_UNAVAILABLE, "starting".to_owned());

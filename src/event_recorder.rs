@@ -5,7 +5,8 @@
 //!                └─ same object, reason, action and cause within six minutes: patch the count
 //! ```
 //!
-//! The recorder of kube does not compare notes, so it would count a new cause under an outdated note.
+//! The recorder of kube does not compare notes. So it would count an Event with a new cause in the series of an older
+//! cause.
 
 use std::{
     collections::HashMap,
@@ -38,8 +39,8 @@ const SERIES_TTL: Duration = Duration::from_mins(6);
 /// The time between two removals of old series from the cache.
 const CLEANUP: Duration = Duration::from_mins(1);
 
-/// The maximum length of the object name in the name of an Event. A time follows it, and the whole name has
-/// at most 253 characters.
+/// The maximum length of the object name at the start of an Event's name. A time follows. The whole name may have at
+/// most 253 characters.
 const NAME: usize = 230;
 
 /// The namespace for Events about objects without a namespace.

@@ -1,5 +1,5 @@
-//! Recognises pods of AI workloads by their images and accelerators. The platform team lists both in the chart's
-//! values.
+//! Recognises the pods of AI workloads by their images and accelerators. The platform team lists image patterns and
+//! additional accelerators in the chart's values.
 //!
 //! ```text
 //!  values.yaml ──► ConfigMap assent-inventory ─┬─ ASSENT_IMAGE_PATTERNS, ASSENT_ACCELERATORS ──► operator

@@ -1,4 +1,4 @@
-//! Elects one leading operator with a Lease. The others stand by.
+//! Elects one leading operator with a Lease. The other operators stand by.
 //!
 //! Two leaders cannot release an uncleared pod, because the API server checks every release. But a compile with stale
 //! watches could restore a clearance that the other leader has withdrawn. So an operator that loses the Lease exits at

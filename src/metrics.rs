@@ -286,8 +286,9 @@ impl Metrics {
         self.refused_writes.get_or_create(&KindLabel { kind: kind.to_owned() }).inc();
     }
 
-    /// Sets the gauges of the clearances of `namespace` that end soon. Each pair in `versions` is a number of days, and the
-    /// number of versions that lose their clearance within that time. Removes the gauge if there are no such versions.
+    /// Sets the gauges of the clearances of `namespace` that end soon. Each pair in `versions` is a number of days, and
+    /// the number of versions that lose their clearance within that time. Removes a gauge whose number of versions is
+    /// zero.
     pub fn expiring(&self, namespace: &str, versions: &[(u32, usize)]) {
         for &(days, versions) in versions {
             let labels = ExpiringLabels { namespace: namespace.to_owned(), days };

@@ -89,8 +89,8 @@ pub async fn run(options: Options) -> Result<(), Error> {
     }
 }
 
-/// A client without automatic retries. A retry waits as long as the API server requests. For an eviction that a budget
-/// forbids, this wait is ten seconds. The grace period can end meanwhile.
+/// A client without automatic retries. Such a retry would wait as long as the API server requests. For an eviction that
+/// a budget forbids, this wait is ten seconds. The grace period of a pod can end meanwhile.
 async fn client() -> Result<Client, Error> {
     let mut config = Config::infer().await?;
     config.default_retry = false;
@@ -134,7 +134,7 @@ async fn work(
         biased;
         () = leadership_lost => return Err(Error::LeaseLost),
         () = standby_shutdown => {}
-        // If the writer fails, enforcement stops too, because its Clearances would not be updated.
+        // If `writing` fails, enforcement stops too, because nothing updates the Clearances.
         ended = async { tokio::try_join!(enforcing.map(Ok), writing) } => drop(ended?),
     }
     leadership.release().await;

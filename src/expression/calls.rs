@@ -11,7 +11,7 @@ use super::{
     types::Type,
 };
 
-/// The maximum number of regular expressions in one expression. Each needs memory and time.
+/// The maximum number of regular expressions in one expression. Each regular expression needs memory and time.
 const PATTERNS: usize = 16;
 
 type Result<T> = std::result::Result<T, InvalidExpression>;
@@ -207,8 +207,8 @@ fn binary(name: &str) -> Option<(Binary, &'static str)> {
     })
 }
 
-/// The type of the result of `operator`. `None` if it does not take the types. Texts and lists have no `+`, so values
-/// cannot grow.
+/// The type of the result of `operator`. `None` if the operator does not take operands of these types. Texts and lists
+/// have no `+`, so values cannot grow.
 fn result(operator: Binary, left: &Type, right: &Type) -> Option<Type> {
     use Binary::{Add, Divide, Equal, In, Multiply, NotEqual, Remainder, Subtract};
     use Type::{Bool, Double, Duration, Dyn, Int, List, Map, String, Timestamp};
@@ -231,7 +231,7 @@ fn result(operator: Binary, left: &Type, right: &Type) -> Option<Type> {
     }
 }
 
-/// The next step after an error of types.
+/// The next step for the writer of the expression after an error of types.
 fn hint(operator: Binary, left: &Type, right: &Type) -> Option<&'static str> {
     let either = |of: &Type| left == of || right == of;
     match () {

@@ -126,7 +126,7 @@ impl Checker<'_> {
 
     fn select(&mut self, select: &SelectExpr) -> Result<Checked> {
         if select.test {
-            // The name `has`.
+            // Pass the name `has`, which is a leaf too.
             self.leaf();
         }
         let from = self.expression(&select.operand)?;
@@ -178,7 +178,7 @@ impl Checker<'_> {
         let position = self.leaf();
         let element = match &range.of {
             Type::List(element) => (**element).clone(),
-            // The result of `map` would depend on the order of the keys.
+            // A `map` over a map is not supported, because its result would depend on the order of the keys.
             Type::Map(_) if kind != LoopKind::Map => Type::String,
             Type::Dyn => Type::Dyn,
             other => {
@@ -221,8 +221,8 @@ pub(super) fn must_be_bool(checked: &Checked, at: Option<Position>, what: &str) 
     Err(InvalidExpression::new(at, message))
 }
 
-/// The kind, the condition and the body of a loop. The library expands the name of the loop to a loop with an
-/// accumulator.
+/// The kind, the condition and the body of a loop. The parser of the library turns each loop, such as `all`, into a
+/// general loop with an accumulator.
 fn parts(parsed: &ComprehensionExpr) -> Option<(LoopKind, Option<&IdedExpr>, &IdedExpr)> {
     use cel::common::ast::operators::{ADD, CONDITIONAL, LOGICAL_AND, LOGICAL_OR};
     let Expr::Call(step) = &parsed.loop_step.expr else { return None };
@@ -244,9 +244,9 @@ fn appended(append: &IdedExpr) -> Option<&IdedExpr> {
     list.elements.first()
 }
 
-/// Whether the loop is a `filter`. Its body is the loop variable, which the text has before the condition. The parser
-/// numbers parts in the order of the text, so the body has a lower number than the condition. In a `map`, the body has a
-/// higher number.
+/// Whether the loop is a `filter`. The body of a `filter` is the loop variable, which comes before the condition in the
+/// text. The parser numbers the parts in the order of the text, so the body has a lower number than the condition. In a
+/// `map`, the body has a higher number.
 fn is_reused(parsed: &ComprehensionExpr, body: &IdedExpr) -> bool {
     let is_variable = matches!(&body.expr, Expr::Ident(name) if *name == parsed.iter_var);
     let condition = match &parsed.loop_step.expr {

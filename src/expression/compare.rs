@@ -94,7 +94,7 @@ fn numbers(left: &Value, right: &Value) -> Result<Option<Ordering>, Failure> {
     })
 }
 
-/// The exact order. A conversion of the int to a double can round.
+/// Compares the numbers exactly. A conversion of the int to a double could round.
 fn int_and_double(int: i64, double: f64) -> Option<Ordering> {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if double.is_nan() {

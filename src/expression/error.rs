@@ -8,7 +8,8 @@ const MESSAGE_BYTES: usize = 512;
 /// The maximum size of a name in a failure, in bytes.
 const NAME_BYTES: usize = 128;
 
-/// A place in the text of an expression. Both numbers start at 1. The column counts characters.
+/// A place in the text of an expression. The first line and the first column have the number 1. The column counts
+/// characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The line.
@@ -64,7 +65,7 @@ impl fmt::Display for InvalidExpression {
 
 impl std::error::Error for InvalidExpression {}
 
-/// The reason why an evaluation has no result. It never contains a value of an input, because the values of a
+/// The reason why an evaluation has no result. The reason never contains a value of an input. The values of a
 /// container's environment variables can be secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -72,7 +73,7 @@ pub enum Failure {
     TooExpensive,
     /// An object does not have the field, or a variable has no value. The name is from the text of the expression.
     NoSuchField(String),
-    /// A map does not have the key. The key is known if it is written in the expression.
+    /// A map does not have the key. The key is `Some` only if the text of the expression contains it.
     NoSuchKey(Option<String>),
     /// Another error of an operator or a function.
     Other(&'static str),

@@ -1,7 +1,7 @@
 //! Evaluates an expression within a budget of steps.
 //!
-//! Each visit of a node is a step. Work on texts and comparisons of list elements charge more steps. If the budget is used
-//! up, the evaluation ends at once. No operator can absorb this failure.
+//! Each visit of a node is a step. Work on texts and comparisons of list elements cost more steps. If the budget is
+//! used up, the evaluation ends at once. No operator can ignore this failure.
 
 use super::{
     error::Failure,
@@ -52,7 +52,8 @@ impl<'a> Evaluation<'a> {
         if let Value::Bool(bool) = self.value(node)? { Ok(bool) } else { Err(WRONG_TYPE) }
     }
 
-    /// The same as [`Self::is_true`], for an operator that can absorb failures. The outer failure cannot be absorbed.
+    /// The same as [`Self::is_true`], for an operator that can ignore the inner failure. The operator cannot ignore the
+    /// outer failure, [`Failure::TooExpensive`].
     pub(super) fn attempt(&mut self, node: &Node) -> Result<Result<bool, Failure>, Failure> {
         match self.is_true(node) {
             Err(Failure::TooExpensive) => Err(Failure::TooExpensive),

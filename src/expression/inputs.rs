@@ -9,7 +9,8 @@ use super::{
     types::{Environment, Type},
 };
 
-/// The maximum nesting of an input. Deeper values are absent. The parser of JSON has a lower limit.
+/// The maximum nesting of an input. Deeper values are absent. The JSON parser has a lower limit, so values from it
+/// never reach this limit.
 const NESTING: usize = 160;
 
 /// The values of the variables. Many expressions can share them.
@@ -32,8 +33,8 @@ impl Inputs {
     }
 }
 
-/// The value of `json`, which should have the type `of`. A value of another type keeps its own type. Then operators
-/// fail.
+/// The value of `json`, which should have the type `of`. A value of another type keeps its own type. Then the operators
+/// that read the value fail.
 fn value(json: &Json, of: &Type, nesting: usize) -> Option<Value> {
     let nesting = nesting.checked_sub(1)?;
     Some(match json {
@@ -49,7 +50,7 @@ fn value(json: &Json, of: &Type, nesting: usize) -> Option<Value> {
         },
         Json::Array(elements) => {
             let of = if let Type::List(element) = of { element } else { &Type::Dyn };
-            // A null element stays, so the positions of the other elements stay the same.
+            // A null element stays in the list, so that the other elements keep their positions.
             Value::List(elements.iter().filter_map(|element| value(element, of, nesting)).collect())
         }
         Json::Object(fields) => {
@@ -58,7 +59,7 @@ fn value(json: &Json, of: &Type, nesting: usize) -> Option<Value> {
                 Type::Map(value) => Some(&**value),
                 _ => Some(&Type::Dyn),
             };
-            // A null field is the same as an absent field in a custom resource.
+            // In a custom resource, a null field is equal to an absent field.
             let set = fields.iter().filter(|(_, field)| !field.is_null());
             let set = set.filter_map(|(name, field)| {
                 Some((Arc::from(name.as_str()), value(field, type_of(name)?, nesting)?))

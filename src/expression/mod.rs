@@ -8,10 +8,10 @@
 //! ```
 //!
 //! The writer of an expression is not trusted. Limits bound the memory and the time of a compilation. A budget of steps
-//! bounds the memory and the time of an evaluation. The depth of an expression bounds the stack of both.
+//! bounds the memory and the time of an evaluation. A maximum depth bounds the stack in both cases.
 //!
-//! The evaluator of `cel` is not used. It has no limit, it copies each element of a list that it visits, the order of
-//! its maps is random, and its errors contain the values of the inputs.
+//! This module does not use the evaluator of `cel`. That evaluator has no limit, and copies each element of a list that
+//! it visits. The order of its maps is random. Its errors contain the values of the inputs.
 //!
 //! Equal expressions and inputs give equal results, including the failures.
 
@@ -75,7 +75,7 @@ impl Expression {
     }
 }
 
-/// The steps that several evaluations share. Each evaluation uses at most [`BUDGET`] of them.
+/// The steps that several evaluations share. Each evaluation uses at most [`BUDGET`] steps.
 #[derive(Debug)]
 pub struct Budget(u64);
 

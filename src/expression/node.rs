@@ -21,8 +21,8 @@ pub(super) enum Value {
     Map(Arc<BTreeMap<Arc<str>, Value>>),
 }
 
-/// A part of an expression. The checker guarantees the types of the operands, except for operands of the type
-/// [`Dyn`](super::Type::Dyn) and for inputs that do not have the type of their schema.
+/// A part of an expression. The checker guarantees the types of the operands, with two exceptions. These are operands
+/// of the type [`Dyn`](super::Type::Dyn), and inputs that do not have the type of their schema.
 #[derive(Debug)]
 pub(super) enum Node {
     Constant(Value),
@@ -37,8 +37,8 @@ pub(super) enum Node {
     Index(Box<[Node; 2]>),
     Not(Box<Node>),
     Negate(Box<Node>),
-    /// `&&` if the bool is false, `||` if it is true. An operand equal to the bool decides, even if the other operand
-    /// fails.
+    /// The bool is the deciding value: false for `&&`, true for `||`. If one operand has this value, it is the result,
+    /// even if the other operand fails.
     Logic(bool, Box<[Node; 2]>),
     Conditional(Box<[Node; 3]>),
     Binary(Binary, Box<[Node; 2]>),

@@ -5,8 +5,8 @@
 //!             └──► positions of names and literals
 //! ```
 //!
-//! The parser of the library is recursive. The limits keep its stack small, so they are checked first. All uses of the
-//! items of the library that are `#[doc(hidden)]` are here.
+//! The parser of the library is recursive. The limits are checked first, so that its stack stays small. Only this file
+//! uses items of the library that are `#[doc(hidden)]`.
 
 use cel::{
     common::ast::IdedExpr,

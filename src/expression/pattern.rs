@@ -2,8 +2,8 @@
 
 use regex::{Error, Regex, RegexBuilder};
 
-/// The sizes of a compiled pattern in kilobytes that are tried. A search visits each part of the compiled pattern for
-/// each byte of the text in the worst case. So the size determines the cost.
+/// The limits for the size of a compiled pattern that [`Pattern::new`] tries in turn, in kilobytes. In the worst case,
+/// a search visits each part of the compiled pattern for each byte of the text. So the size determines the cost.
 const SIZES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 
 /// The number of bytes of the text that a search visits in one step, in the worst case, with a pattern of one kilobyte.
@@ -12,7 +12,7 @@ const BYTES_PER_STEP: usize = 2;
 /// The maximum size of the cache of a search, in bytes.
 const CACHE_BYTES: usize = 256 << 10;
 
-/// The nesting of a pattern bounds the stack of its compilation.
+/// The maximum nesting of a pattern. It bounds the stack of the compilation.
 const NESTING: u32 = 32;
 
 /// A compiled regular expression. As in other CEL implementations, `\d`, `\s`, `\w` and `\b` are ASCII.
@@ -55,7 +55,7 @@ impl Pattern {
     }
 }
 
-/// Replaces the character classes that are Unicode in the library.
+/// Replaces `\d`, `\s`, `\w`, `\b` and their opposites by ASCII forms. In the library, they match Unicode.
 fn ascii(pattern: &str) -> String {
     let mut ascii = String::with_capacity(pattern.len());
     let mut chars = pattern.chars();

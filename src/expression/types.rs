@@ -112,7 +112,7 @@ impl fmt::Display for Type {
     }
 }
 
-/// The variables of an expression and their types.
+/// The names of the variables that an expression can read, with their types.
 #[derive(Clone, Debug, Default)]
 pub struct Environment(BTreeMap<String, Type>);
 

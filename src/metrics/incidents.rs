@@ -1,4 +1,4 @@
-//! The gauges of incidents. Each compile replaces those of its namespace.
+//! The gauges of incidents. Each compile of a namespace replaces the gauges of this namespace.
 
 use std::{
     collections::BTreeMap,

@@ -1,5 +1,5 @@
-//! The possible steps of the model. A request arrives at the API server later than it was sent, and the state at its
-//! arrival decides. Each reader reads a written object later, independently of the others.
+//! The possible steps of the model. A request arrives at the API server later than it was sent. The state at its
+//! arrival determines its result. Each reader of a written object reads it later, at its own time.
 
 use stateright::Model;
 
@@ -30,22 +30,22 @@ pub enum Transition {
     /// The kubelet has ended the pod.
     Gone,
     Tamper(Tamper),
-    /// The mutating stage of admission reads the next version of the Clearance.
+    /// The mutating stage of admission reads the next Clearance in [`State::written`].
     GateSees,
-    /// The validating stage of admission reads the next version of the Clearance.
+    /// The validating stage of admission reads the next Clearance in [`State::written`].
     CheckSees,
     /// The operator takes the Lease. If another operator held the Lease, that operator was paused for too long.
     TakeLease(Who),
     Die(Who),
     /// `compile` lists the facts, or reads the next fact.
     SeeFact(Who),
-    /// `compile` lists the Clearance, or reads its next version.
+    /// `compile` reads the newest Clearance for the first time, or reads the next Clearance.
     SeeClearance(Who),
     /// `compile` compiles, and sends the new Clearance.
     Compile(Who),
     /// The sent Clearance arrives at the API server.
     Replace(Who),
-    /// `enforce` lists the Clearance, or reads its next version.
+    /// `enforce` reads the newest Clearance for the first time, or reads the next Clearance.
     EnforceSeesClearance(Who),
     /// `enforce` decides about the pod, and sends a request.
     Decide(Who),
@@ -350,13 +350,13 @@ impl Protocol {
     }
 }
 
-/// Lists everything, or reads the next item.
+/// The first read lists everything. Each later read takes the next item.
 fn read(known: &mut Option<usize>, newest: usize) {
     *known = Some(known.map_or(newest, |known| (known + 1).min(newest)));
 }
 
-/// Deletes the pod with the grace period `grace`. In a second deletion, the kubelet keeps the end of the first. A gated
-/// pod has no kubelet, so the pod is gone at once.
+/// Deletes the pod with the grace period `grace`. A second deletion does not change the end, because the kubelet keeps
+/// the end of the first deletion. A gated pod has no kubelet, so the pod is gone at once.
 fn end(state: &mut State, grace: Tick) {
     let at = state.now + grace;
     match state.pod.as_mut() {

@@ -92,7 +92,7 @@ fn is_live(clearance: ClearanceState, now: Tick) -> bool {
     clearance.until.is_some_and(|until| now < until)
 }
 
-/// Records whether a pod without the gate is cleared. The properties check this record, independently of the policies.
+/// Records whether a pod without the gate is cleared. The properties check this record and do not trust the policies.
 fn with_witness(state: &State, pod: Pod) -> Pod {
     if pod.gated {
         return pod;

@@ -1,5 +1,5 @@
-//! The guards, which are the pieces of code that keep the promises. Each guard has its place in the code, and the
-//! property that fails without the guard.
+//! The guards of the protocol. A guard is a piece of code that keeps a promise. Each entry names the place of the guard
+//! in the code, and the property that fails without the guard.
 
 use super::{
     promise::{BACK, FORWARD, GONE, LOSS_STAYS, ONLY_THIS_POD, SEEN},

@@ -9,8 +9,8 @@
 //!                        └────────────────────── guard ──► docs/model.md
 //! ```
 //!
-//! The module `promise` lists the properties. I1 is about what the validating stage of the API server saw in its
-//! cache. This cache can lag behind etcd. I2 covers the pods that are admitted while the cache lags.
+//! The module `promise` lists the properties. Property I1 uses the Clearance in the cache of the validating stage of
+//! the API server. This cache can lag behind etcd. Property I2 covers the pods that are admitted while the cache lags.
 
 mod action;
 mod admission;
@@ -87,7 +87,8 @@ fn the_protocol_holds_with_different_clocks() {
     holds(CLOCKS, None);
 }
 
-/// A model that also holds without its guards would prove nothing.
+/// A model that also holds without its guards would prove nothing. So without a guard, the property in
+/// [`Finding::without`] must fail. If the guard has no such property, the model must still hold.
 #[test]
 fn the_protocol_fails_without_each_guard() {
     for Finding { guard, size, without, .. } in FINDINGS {

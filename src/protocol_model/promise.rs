@@ -15,13 +15,15 @@ pub const BACK: &str = "I3: what is cleared is not held";
 /// An operator with lagging watches does not overwrite a Clearance from newer facts.
 pub const FORWARD: &str = "the Clearance never goes back to older facts";
 
-/// The grace period starts at the loss. The next writer of the Clearance does not restart it.
+/// The grace period starts at the loss. If another operator writes the next Clearance, the grace period does not
+/// restart.
 pub const LOSS_STAYS: &str = "a loss keeps its instant";
 
-/// A stop does not reach another pod that has taken the same name.
+/// A request to stop a pod does not stop a later pod with the same name.
 pub const ONLY_THIS_POD: &str = "a stop reaches no other pod";
 
-/// The second half of I5. The first half is that I1 holds without operators.
+/// I5 says that a cleared pod starts while every operator is down, and that I1 also holds then. This property is the
+/// first part.
 pub const STARTS_ALONE: &str = "I5: a cleared pod starts with every operator down";
 
 /// The next pod of the same workload runs after a revocation was lifted.
@@ -31,5 +33,5 @@ pub const RUNS_AGAIN: &str = "I3: a pod runs after a revocation was lifted";
 /// is needed too.
 pub const BELATED: &str = "the window: a pod starts that is revoked already";
 
-/// `enforce` has read a pod before the Clearance with which the pod was admitted.
+/// `enforce` can read a pod before it reads the Clearance by which the API server admitted the pod.
 pub const UNTIMELY: &str = "the window: a pod is to be stopped that is cleared already";

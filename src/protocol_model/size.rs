@@ -1,4 +1,4 @@
-//! The sizes of the model. Each size is the smallest that shows the purpose of its guards.
+//! The sizes of the model. Each size is the smallest that shows why its guards are needed.
 
 use super::{
     promise::{BELATED, RUNS_AGAIN, STARTS_ALONE, UNTIMELY},
@@ -25,7 +25,7 @@ pub struct Size {
     pub pods: u8,
     /// Whether a second operator stands by and can take over at any moment.
     pub takeover: bool,
-    /// The maximum number of versions of the Clearance that a reader can be behind.
+    /// The maximum number of writes of the Clearance that a reader can be behind.
     pub lag: usize,
     /// The possible clock skews of the two operators, relative to the API server.
     pub skews: &'static [[Tick; 2]],

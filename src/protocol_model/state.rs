@@ -8,8 +8,8 @@
 //!                   Operator.enforces ───────┘
 //! ```
 //!
-//! The state of a cache is the position up to which the cache has read. Versions that all readers have passed are
-//! dropped.
+//! The state of a cache is the position up to which the cache has read. If all readers have read a newer Clearance, the
+//! older Clearance is dropped.
 
 /// An instant or a duration, in units of [`super::code::TICK`].
 pub type Tick = i8;
@@ -96,9 +96,9 @@ pub struct Operator {
     pub enforces: Option<usize>,
     /// The instant of the loss, if `enforce` has noticed it.
     pub lost_since: Option<Tick>,
-    /// A sent request about the pod. It arrives later, even if the operator dies.
+    /// A request about the pod that the operator sent. The request arrives later, even if the operator dies.
     pub request: Option<Request>,
-    /// A sent Clearance. It arrives later, even if the operator dies.
+    /// A Clearance that the operator sent. The Clearance arrives later, even if the operator dies.
     pub replacement: Option<Replacement>,
 }
 
@@ -118,7 +118,7 @@ pub enum RequestedAction {
     Delete(Tick),
 }
 
-/// A write of a Clearance: `by` replaces the one at index `of`. `by` is compiled from the first `read` facts.
+/// A write of a Clearance: `by` replaces the Clearance at index `of`. `by` was compiled from the first `read` facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Replacement {
     pub of: usize,
@@ -148,7 +148,7 @@ pub struct State {
 pub struct Witness {
     /// The number of facts from which the current Clearance was compiled.
     pub read: usize,
-    /// A Clearance was replaced by one from fewer facts.
+    /// A Clearance from fewer facts replaced the current Clearance.
     pub went_back: bool,
     /// A recorded loss got another instant.
     pub loss_moved: bool,
@@ -207,7 +207,7 @@ impl State {
         a.max(b).max(0) - a.min(b).min(0)
     }
 
-    /// Stores `next`. No reader stays more than `lag` versions behind.
+    /// Stores `next`. A reader that is more than `lag` writes behind moves forward.
     pub fn write(&mut self, next: ClearanceState, lag: usize) {
         self.written.push(next);
         if self.written.len() > lag + 1 {
@@ -215,7 +215,7 @@ impl State {
         }
     }
 
-    /// Drops the versions that all readers have passed, so that equivalent states are equal.
+    /// Drops each Clearance that no reader can read any more, so that equivalent states are equal.
     pub fn forget_read(&mut self) {
         while self.written.len() > 1 && self.reads().all(|read| *read > 0) {
             self.forget_oldest();

@@ -5,9 +5,9 @@
 //!                                                   └─ overloaded again ──► half, a longer pause … limit 1, MAX_PAUSE
 //! ```
 //!
-//! The limit starts low, so that the first of many requests gets its response as fast as a single request. No
-//! request starts during a pause. Each further overload after a pause doubles the next pause, so that many waiting pods
-//! do not increase the load of an overloaded API server. An answer sets the pause back to zero.
+//! The limit starts low, so that the first of many requests gets its response as fast as a single request. No request
+//! starts during a pause. If the API server is overloaded again after a pause, the next pause is twice as long. So many
+//! waiting requests do not increase the load. An answer sets the pause back to zero.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const MAX: usize = 64;
 /// The first pause after an overload. Each further pause is twice as long.
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 
-/// The maximum pause. It is the pause that an overloaded API server requests: `Retry-After: 1`.
+/// The maximum pause. An overloaded API server requests this pause with `Retry-After: 1`.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]

@@ -1,4 +1,5 @@
-//! An object as the API server sent it, readable or not. Parsing it never fails.
+//! An object as the API server sent it, readable or not. The deserialisation of [`Lenient`] never fails because of the
+//! object.
 //!
 //! ```text
 //!  raw text ─► K ───────────────────────────────► Ok
@@ -7,8 +8,8 @@
 //!                                  └─ fails ─► Unreadable: its name, and the path of the error
 //! ```
 //!
-//! The parser of a list skips the text of each object without recursion. So a deeply nested object does not break its
-//! list.
+//! The parser of a list skips the text of each object without recursion. So a deeply nested object does not make its
+//! list unreadable.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -30,9 +31,9 @@ pub(crate) struct Lenient<K>(pub(crate) Result<K, Unreadable>);
 pub(crate) struct Unreadable {
     /// Only the name, namespace, labels, UID, generation and resource version.
     pub(crate) metadata: ObjectMeta,
-    /// The path and the kind of the error. It contains no value of the object, because a value may be a secret.
+    /// The path and the kind of the error. The text contains no value of the object, because a value may be a secret.
     pub(crate) why: String,
-    /// The object without its `managedFields` and its status. It is never logged.
+    /// The object without its `managedFields` and its status. The operator never logs this text.
     pub(crate) text: Box<str>,
 }
 

@@ -1,4 +1,4 @@
-//! Watches, cache changes, work queue and requests. One unreadable object never hides the others.
+//! Watches, cache changes, work queue and requests. One unreadable object never hides the other objects.
 //!
 //! ```text
 //!  API server ─► Watches: list, watch ─► Lenient ─► Relist ─► Change ─► the cache of the caller ─► Queue, Pool
@@ -10,8 +10,9 @@
 //! The API server stores objects that this program cannot parse, for example with the year 9999 in `managedFields`. A
 //! user who may write one object must not be able to hide all objects of its kind.
 //!
-//! Some kinds are exceptions, and do not count as missing. No version clears an unreadable pod. `enforce` ignores an
-//! unreadable `Clearance`. `guard` restores an unreadable admission policy.
+//! Some kinds do not count as missing. No version clears an unreadable pod. `enforce` ignores an unreadable
+//! `Clearance`. `guard` restores an unreadable admission policy. `compile` still applies a rejection, revocation or
+//! incident of which it can read the important fields.
 //!
 //! The `Controller` and `reflector` of kube-runtime do not fit. They keep whole objects, drop a list with an
 //! unreadable object, and have no concurrency limit that adapts to the load of the API server.

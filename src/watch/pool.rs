@@ -4,8 +4,8 @@
 //!  add ─► waiting ─► take, if the limit allows it ─► start ─► under way ─► finished
 //! ```
 //!
-//! A [`Queue`](super::Queue) runs the same function for every key. The owner of a pool takes each key itself, and
-//! decides again about its request.
+//! A pool differs from a [`Queue`](super::Queue), which runs the same function for every key. The owner of a pool takes
+//! each key itself, and decides again before it sends the request.
 
 use std::{
     collections::{HashSet, VecDeque},

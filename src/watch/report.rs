@@ -13,7 +13,8 @@ use tracing::warn;
 use super::{Watches, request, watches::UnreadableReport};
 use crate::{event_recorder::EventRecorder, truncate::note};
 
-/// The field manager of statuses. The apply of the condition removes the other status fields of this manager.
+/// The field manager of statuses. When the operator applies the condition, the API server removes the other status
+/// fields of this manager.
 const MANAGER: &str = "assent";
 
 /// The reason of the Event and of the condition.

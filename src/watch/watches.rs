@@ -40,7 +40,7 @@ const TOLERATED_OUTAGE: Duration = Duration::from_secs(15);
 /// object changes. This time is longer than the maximum back-off between two attempts.
 const RECOVERED_AFTER: Duration = Duration::from_secs(20);
 
-/// The maximum number of unreadable objects that are reported for each kind and namespace. The metric counts all.
+/// The maximum number of reports about unreadable objects for each kind and namespace. The metric counts all objects.
 const MAX_REPORTS: usize = 20;
 
 pub(crate) struct Watches {

@@ -19,7 +19,7 @@ fn text_has_a_maximum_size() {
 
 #[test]
 fn tokens_have_a_maximum_number() {
-    // Each element has two tokens.
+    // Each list element adds two tokens.
     let list = |elements: usize| format!("1 in [{}]", "1,".repeat(elements));
     compile(&list((TOKENS - 4) / 2));
     let error = invalid(&list((TOKENS - 4) / 2 + 1));

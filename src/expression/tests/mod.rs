@@ -35,8 +35,8 @@ fn spec(plural: &str) -> Type {
     fields["spec"].clone()
 }
 
-/// The variables that the tested expressions can read. They resemble the variables of a requirement. Only the tests
-/// have `now` and `any`.
+/// The variables that the tested expressions can read. They resemble the variables of a requirement. The variables
+/// `now` and `any` exist only in these tests.
 static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
     let metadata = [("name", Type::String), ("labels", Type::map(Type::String))];
     [
@@ -55,7 +55,7 @@ fn environment() -> Environment {
     ENVIRONMENT.clone()
 }
 
-/// The values of a typical version with `containers` containers. Each has `variables` environment variables.
+/// The values of a typical version with `containers` containers. Each container has `variables` environment variables.
 fn values(containers: usize, variables: usize) -> Vec<(&'static str, Json)> {
     let container = |index: usize| {
         let env =
