@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Event, cause ─┬─ new: create
-//!                └─ same object, reason, action and cause within six minutes: patch the count
+//!                └─ same objects, reason, action and cause within six minutes: patch the count
 //! ```
 //!
 //! The recorder of kube does not compare notes. So it would count an Event with a new cause in the series of an older

@@ -159,7 +159,7 @@ impl Pod {
     }
 }
 
-/// The maximum cost of comparing a pod of one of `versions` with all of them.
+/// The maximum cost of comparing one pod with all `versions`. The pod matches one of them.
 pub fn bound<'a>(versions: impl Iterator<Item = &'a Shape> + Clone, added: &Added) -> u64 {
     let pod = Pod::of(&versions, added);
     versions.map(|version| version_cost(version, &pod, added)).sum()

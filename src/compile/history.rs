@@ -198,8 +198,9 @@ impl Snapshot {
         self.observed.sources.iter().any(is_system) && !self.system_changed(before)
     }
 
-    /// The sources that changed since `before`. A new source does not count in the first snapshot, or if the system
-    /// changed. A new role does not count if the level changed, because the role may be older.
+    /// The sources (system, level and roles) that changed since `before`. A new source does not count in the first
+    /// snapshot, or if the system changed. A new role does not count if the level changed, because the role may be
+    /// older.
     fn changes<'a>(&'a self, before: &'a Observed) -> impl Iterator<Item = &'a ObservedSource> {
         let is_first = before.sources.is_empty();
         let system_changed = self.system_changed(before);

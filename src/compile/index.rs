@@ -836,7 +836,7 @@ mod tests {
     use super::*;
     use crate::api::IncidentEffect;
 
-    /// The incident that replaces an unreadable one with this spec.
+    /// The replacement for an unreadable incident with this spec.
     fn salvaged(spec: &Value) -> Option<Incident> {
         let object = json!({ "metadata": { "name": "drift", "namespace": "lending" }, "spec": spec });
         assert!(serde_json::from_value::<Incident>(object.clone()).is_err(), "{object}");

@@ -97,7 +97,7 @@ pub enum Error {
 /// The maximum number of namespaces that are written at the same time.
 const CONCURRENCY: usize = 16;
 
-/// The longest timer for the next compile of a namespace, if one is due later. Timers cannot wait for years.
+/// The maximum wait before the next compile of a namespace. Timers cannot wait for years.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 /// The pause after a compile, in multiples of its duration. So a large namespace that changes all the time usually uses
@@ -165,8 +165,8 @@ impl Context {
         self.publish(&event, &about).await;
     }
 
-    /// Sends one Event for each clearance that reaches the next notice step before its end. The statuses are written
-    /// after this call. They record the step, so the Event is not repeated.
+    /// Sends one Event for each clearance that reaches the next notice step before its end. The caller writes the
+    /// statuses after this call. The statuses record the step, so a later compile does not repeat the Event.
     async fn warn_of_expiry(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
         self.metrics.expiring(namespace, &statuses.expiring());
         for (name, status) in &statuses.versions {
@@ -209,7 +209,7 @@ impl Context {
     }
 
     /// Sends the Events about incidents. The caller writes the statuses after this call, so a later compile does not
-    /// repeat them.
+    /// repeat the Events.
     async fn tell_of_incidents(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
         self.metrics.incidents.set(namespace, incident_events::gauges(namespace, facts, statuses));
         for announcement in incident_events::begun(namespace, facts, statuses) {

@@ -426,7 +426,7 @@ mod tests {
         BTreeMap::from([(name.to_owned(), Arc::new(object.into()))])
     }
 
-    /// A version that nobody approved, with an override until the second 100 that Alice granted.
+    /// A version that nobody approved, with an override that Alice granted. The override ends at the second 100.
     fn facts() -> NamespaceFacts {
         let rules = json!({ "maxDuration": "1h", "roles": [{ "role": "duty" }], "waivable": ["Approval"],
             "perSystem": { "count": 1, "within": "1h" }, "review": { "within": "60s", "roles": ["risk"] } });

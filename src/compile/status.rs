@@ -138,7 +138,8 @@ pub struct Statuses {
     pub assessments: BTreeMap<String, AssessmentStatus>,
     pub incidents: BTreeMap<String, IncidentStatus>,
     pub overrides: BTreeMap<String, OverrideStatus>,
-    /// The assessments without a status so far that would not meet a requirement if a person signed them.
+    /// The names of assessments that have no stored status yet, and would not meet a requirement if a person signed
+    /// them.
     pub failing: Vec<String>,
 }
 

@@ -35,7 +35,7 @@ impl<T> StoredStatus<T> {
         Self { kept: status.slim(), fingerprint }
     }
 
-    /// The fingerprint of the whole stored status.
+    /// The fingerprint of the fields that a compile writes, as the API server stores them.
     pub const fn fingerprint(&self) -> u64 {
         self.fingerprint
     }

@@ -32,7 +32,7 @@ use crate::{
     watch::request,
 };
 
-/// The content of a digest, as the operator last read it.
+/// The content that a digest covers, as the operator last read it.
 #[derive(Clone)]
 struct Content {
     system: Arc<Cached<AISystem>>,
@@ -45,7 +45,7 @@ struct Content {
 struct Known {
     /// The names of the recorded subjects, or `None` before the first list.
     recorded: Option<BTreeSet<String>>,
-    /// The content behind each digest in the previous compile. Older content stays here while its write fails.
+    /// The content of each digest in the previous compile. Older content stays here while its write fails.
     seen: BTreeMap<Digest, Content>,
 }
 

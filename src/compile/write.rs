@@ -73,8 +73,8 @@ pub async fn compiled_clearance(
     }
 }
 
-/// Compiles on a blocking thread. So a large namespace does not delay enforcement in others, and a panic does not end
-/// the operator.
+/// Compiles on a blocking thread. So a large namespace does not delay enforcement in other namespaces, and a panic does
+/// not end the operator.
 async fn in_background(
     room: Room,
     (namespace, governance): (&str, Governance),

@@ -34,7 +34,7 @@ impl Enforcer {
                 continue;
             };
             if matches!(action, Action::Roll) {
-                // No other pod of the owner is evicted before the response.
+                // Until the response, the operator evicts no other pod of the owner.
                 self.note(&key, |notes| notes.quiet_until = Some(Timestamp::now() + TIMEOUT));
             }
             let (client, metrics, target) = (self.client.clone(), Arc::clone(&self.metrics), key.clone());

@@ -27,7 +27,7 @@ impl Position {
     }
 }
 
-/// The reason why a text is not an expression of the environment.
+/// The reason why a text is not a valid expression with the variables of the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidExpression {
     /// The place of the error, if it is known.

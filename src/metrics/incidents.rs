@@ -67,9 +67,9 @@ impl DeadlineLabels {
 pub struct IncidentGauges {
     /// The tiers of incidents that nobody acknowledged.
     pub tiers: BTreeMap<EscalationLabels, u32>,
-    /// The ends of deadlines that no note settles.
+    /// The due times of deadlines that no note settles.
     pub deadlines: BTreeMap<DeadlineLabels, Timestamp>,
-    /// The ends of reviews that are not complete.
+    /// The due times of reviews that are not complete.
     pub reviews: BTreeMap<IncidentLabels, Timestamp>,
     /// The number of incidents that are not closed.
     pub open: usize,

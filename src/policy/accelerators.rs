@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 pub enum Sign {
     /// An extended resource whose name begins with the name of the sign, with a quantity other than zero.
     Resource,
-    /// A `RuntimeClass` with the name of the sign as one part of its name. Hyphens separate the parts of a name. Such a
+    /// A `RuntimeClass` whose name has the name of the sign as one of its parts. Hyphens separate the parts. Such a
     /// class gives devices of the node to a pod.
     RuntimeClass,
     /// An environment variable with the name of the sign. The container runtime gives devices to a container with this

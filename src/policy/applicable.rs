@@ -25,7 +25,7 @@ pub trait ApprovalObject {
     fn created(&self) -> Option<Timestamp>;
     /// The decision.
     fn spec(&self) -> &ApprovalSpec;
-    /// The signer that the operator verified earlier.
+    /// The signer in the status. The operator wrote this signer after it verified the signature.
     fn signed_by(&self) -> Option<&str>;
 }
 
@@ -69,7 +69,7 @@ pub fn applies_to(
     spec.system == system && applies
 }
 
-/// The decisions in `approvals`.
+/// The decisions about versions in `approvals`. Decisions whose approver or time is not known are left out.
 ///
 /// If several objects contain the same signed decision, all of them get the earliest time. So a copy of an old
 /// rejection or revocation has no new effect.
@@ -97,7 +97,8 @@ pub fn statements<'a, A: ApprovalObject + 'a>(
 }
 
 impl<'a> RecordedDecision<'a> {
-    /// The decision in `approval`. `None` if the approver or the time is not known.
+    /// The decision in `approval`. `None` if the approver or the time is not known, or if the decision is not about the
+    /// version itself.
     pub fn of(approval: &'a impl ApprovalObject, roles: &'a ApproverRoles) -> Option<Self> {
         Self::by(approver_of(approval, roles).ok()?, approval)
     }

@@ -136,7 +136,7 @@ impl Finding<'_> {
     }
 }
 
-/// The result that decides about a requirement, independent of the time.
+/// The result that decides about a requirement. The selection of this result does not depend on the time.
 #[derive(Clone, Debug)]
 pub struct Selected<'a> {
     required: &'a RequiredAssessment,
@@ -157,7 +157,7 @@ impl<'a> Selected<'a> {
     }
 }
 
-/// Selects the deciding result of each requirement, in the order of the level.
+/// Selects the result that decides about each requirement, in the order of the level.
 pub fn select<'a>(
     required: &'a [RequiredAssessment],
     assessments: &[RecordedAssessment<'a>],

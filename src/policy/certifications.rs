@@ -38,7 +38,7 @@ pub struct SignedCertifications(Vec<SignedCertification>);
 struct SignedCertification {
     holder: String,
     certification: Certification,
-    /// The time at which the key ends. From then on, the signature does not count.
+    /// The time from which the key is no longer valid. From this time on, the signature does not count.
     key_end: Option<Timestamp>,
 }
 
@@ -68,7 +68,7 @@ impl SignedCertifications {
         Self(signed.collect())
     }
 
-    /// The times at which the keys of the signatures end.
+    /// The times from which the keys of the signatures are no longer valid.
     pub(super) fn end_times(&self) -> impl Iterator<Item = Timestamp> {
         self.0.iter().filter_map(|signed| signed.key_end)
     }

@@ -45,7 +45,7 @@ pub const NAMES: usize = 256;
 pub struct RecordedIncident<'a> {
     /// The name of the `Incident`.
     pub name: &'a str,
-    /// The time at which the API server recorded the incident. Notes and decisions from before it do not count.
+    /// The time at which the API server recorded the incident. Earlier notes and decisions do not count.
     pub at: Timestamp,
     /// The content of the incident.
     pub spec: &'a IncidentSpec,
@@ -88,8 +88,8 @@ impl RecordedIncident<'_> {
 pub struct Incidents<'a>(BTreeMap<&'a str, Vec<RecordedIncident<'a>>>);
 
 impl<'a> Incidents<'a> {
-    /// Joins incidents with their notes, and with the verified decisions to resume and reviews. `incidents` are names
-    /// with creation times, contents and digests. `notes` are contents and creation times.
+    /// Joins incidents with their notes, and with the verified decisions to resume and reviews. Each of `incidents` is
+    /// a name with a creation time, a content and a digest. Each of `notes` is a content with a creation time.
     pub fn new<A: ApprovalObject + 'a>(
         incidents: impl IntoIterator<Item = ((&'a str, Timestamp), &'a IncidentSpec, Digest)>,
         notes: impl IntoIterator<Item = (&'a IncidentNoteSpec, Timestamp)>,
@@ -167,8 +167,8 @@ pub struct IncidentDecision<'a> {
 }
 
 impl<'a> IncidentDecision<'a> {
-    /// The decision in `approval`, with the incident that it names. `None` if it is another decision, or if the person
-    /// or the time is not known.
+    /// The decision in `approval`, with the incident that it names. `None` if the decision is not about an incident, or
+    /// if the person or the time is not known.
     pub fn of(
         approval: &'a impl ApprovalObject,
         roles: &'a ApproverRoles,

@@ -199,9 +199,9 @@ fn retired(system: &AISystemSpec, now: Timestamp) -> Option<Reason> {
     Some(Reason::Decommissioned { since, why: end.reason.clone(), successor: end.successor.clone() })
 }
 
-/// The reasons from rejections in effect and from the last revocation. A later approval lifts the revocation. When this
-/// approval expires, the expiry becomes the reason if the role is required. If the level requires no approvals, the
-/// revocation takes effect again.
+/// The reasons why rejections in effect and the last revocation withhold the version. A later approval lifts the
+/// revocation. When this approval expires, the expiry becomes the reason if the role is required. If the level requires
+/// no approvals, the revocation takes effect again.
 fn decisions(
     name: &str,
     record: &Record<'_>,

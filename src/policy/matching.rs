@@ -52,8 +52,8 @@ fn same_set<T>(approved: &[T], pod: &[T], name: fn(&T) -> &str, same: fn(&T, &T)
         && pod.iter().all(|p| approved.iter().any(|a| name(p) == name(a) && same(a, p)))
 }
 
-/// Whether two references name the same image: as text, or by digest in one repository. A container runtime ignores the
-/// tag beside a digest.
+/// Whether two references name the same image: they are equal as text, or have the same repository and digest. A
+/// container runtime ignores the tag beside a digest.
 fn image_matches(approved: &str, pod: &str) -> bool {
     approved == pod || without_tag(approved).is_some_and(|approved| Some(approved) == without_tag(pod))
 }

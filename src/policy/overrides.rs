@@ -66,8 +66,8 @@ pub struct OverrideDecision<'a> {
 pub struct Overrides<'a>(BTreeMap<&'a str, Vec<RecordedOverride<'a>>>);
 
 impl<'a> Overrides<'a> {
-    /// Joins overrides with the verified decisions about them. `overrides` are names with creation times, contents and
-    /// digests.
+    /// Joins overrides with the verified decisions about them. Each of `overrides` is a name with a creation time, a
+    /// content and a digest.
     pub fn new<A: ApprovalObject + 'a>(
         overrides: impl IntoIterator<Item = ((&'a str, Timestamp), &'a OverrideSpec, Digest)>,
         approvals: impl IntoIterator<Item = &'a A>,
@@ -397,7 +397,7 @@ pub struct MissedReview {
     pub name: String,
 }
 
-/// An override of a version, until its end.
+/// A granted override of a version. It can have ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiving {
     /// The name of the `Override`.
@@ -525,7 +525,7 @@ impl OverrideFacts {
         ends.chain(self.missed.iter().map(|missed| missed.due))
     }
 
-    /// The reasons of the reviews that are missed at `now`.
+    /// The reasons why missed reviews withhold the version at `now`.
     pub(super) fn reasons(&self, now: Timestamp) -> impl Iterator<Item = Reason> {
         let missed = self.missed.iter().filter(move |missed| missed.due <= now);
         missed.cloned().map(Reason::OverrideNotReviewed)

@@ -258,7 +258,8 @@ fn json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
 
-/// The variables with the types of the schemas.
+/// The variables that expressions can read, with their types. The types of `spec` come from the schemas of the custom
+/// resources.
 static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
     let metadata = || Type::object([("name", Type::String), ("namespace", Type::String)]);
     let described = |spec| Type::object([("metadata", metadata()), ("spec", spec)]);

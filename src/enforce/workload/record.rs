@@ -167,7 +167,7 @@ pub(super) async fn read_all(
     Ok(stopped)
 }
 
-/// Writes a record. The record replaces an older record of the same workload.
+/// Writes a record. If another user started the workload since the last stop, this record replaces the older record.
 pub(super) async fn write_record(
     client: &Client,
     namespace: &str,

@@ -22,7 +22,7 @@ fn attacked() -> (Environment, Inputs) {
     let text = json!("ab".repeat(150 * KILO));
     let other = json!("ab".repeat(150 * KILO - 1) + "aa");
     let mut random = fastrand::Rng::with_seed(5);
-    // A search in a periodic text needs few states.
+    // The text is random, because a search in a periodic text needs few states, and would be fast.
     let random = json!((0..20 * KILO).map(|_| if random.bool() { 'a' } else { 'b' }).collect::<String>());
     let lines = json!(vec!["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"; 4500]);
     let numbers = json!((0..100 * KILO).collect::<Vec<_>>());

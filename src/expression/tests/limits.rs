@@ -7,7 +7,7 @@ use super::{
     Expression, compile, environment, inputs, invalid,
 };
 
-/// The stack size of a thread in Rust.
+/// The default stack size of a thread in Rust.
 const STACK_BYTES: usize = 2 << 20;
 
 #[test]

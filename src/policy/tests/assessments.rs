@@ -139,7 +139,8 @@ fn a_bad_result_stays_when_its_signer_becomes_an_owner() {
     let alice = Owner { kind: OwnerKind::User, name: "alice".to_owned() };
     case.system.iter_mut().for_each(|system| system.owners.push(alice.clone()));
     assert_eq!(reasons(&case, 3), ["AssessmentFailed"]);
-    // A newer good result that an owner signed does not count, and it does not bring back an older one.
+    // A newer good result that an owner signed does not count, but it replaces the older results. So no older good
+    // result decides.
     case.assessed[1] = assessed("newer", 2, "0.01", "alice");
     assert_eq!(reasons(&case, 3), ["AssessmentInconclusive"]);
 }
@@ -180,7 +181,7 @@ fn a_removed_key_ends_a_good_result_and_keeps_a_bad_one() {
     };
     let good = without_key(assessed("good", 3, "0.01", "alice"));
     assert_eq!(reasons(&case(vec![good.clone()]), 4), ["AssessmentInconclusive"]);
-    // An older good result does not come back.
+    // An older good result does not decide instead.
     assert_eq!(
         reasons(&case(vec![good, assessed("older", 2, "0.01", "bob")]), 4),
         ["AssessmentInconclusive"]

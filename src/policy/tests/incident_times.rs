@@ -229,13 +229,13 @@ fn a_missed_review_holds_again_until_somebody_else_reviews() {
     let case = resumed(Vec::new(), MissedIncidentReview::Hold);
     assert!(!case.is_held(8) && case.is_held(9));
     assert!(!resumed(Vec::new(), MissedIncidentReview::Warn).is_held(13));
-    // The opener, and the only person who resumed, do not review.
+    // The opener may not review, and the only person who resumed may not review.
     for involved in ["oscar", "alice"] {
         let case = resumed(vec![decided(Decision::Review, involved, 6)], MissedIncidentReview::Hold);
         assert!(case.is_held(9), "{involved}");
     }
     assert!(!resumed(vec![decided(Decision::Review, "bob", 12)], MissedIncidentReview::Hold).is_held(13));
-    // With a second person who resumed, each of them may review.
+    // If two people resumed, each of them may review.
     let both = vec![decided(Decision::Resume, "bob", 5), decided(Decision::Review, "alice", 6)];
     assert!(!resumed(both, MissedIncidentReview::Hold).is_held(13));
 }

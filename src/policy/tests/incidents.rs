@@ -255,7 +255,7 @@ fn separated_duties_exclude_owners_and_authors() {
         assert!(case.missing().is_some(), "{involved}");
         assert_eq!(case.of("v1", 1).1[0].1, ResumeEffect::ApproverIsInvolved);
     }
-    // One person in two roles fills one of them.
+    // If duties are separate, one person with decisions in two roles fills only one of the roles.
     let mut case = noted(
         &[("risk", 1), ("ethics", 1)],
         vec![resumed("alice", "risk", 4), resumed("alice", "ethics", 4)],
