@@ -306,8 +306,8 @@ fn incident_open(
     Some(condition(before, (INCIDENT_OPEN, true), "IncidentOpen", message, generation, now))
 }
 
-/// The `ClearanceExpiring` condition of `status`, if people need a new Event about it: `before` shows that the version
-/// was cleared, and does not show this notice step. `before` contains the stored conditions.
+/// The `ClearanceExpiring` condition of `status`, if people need a new Event about it. The stored conditions `before`
+/// must show that the version was cleared, and must not show this notice step.
 pub fn next_notice<'a>(
     before: Option<&[ConditionState]>,
     status: &'a ModelVersionStatus,

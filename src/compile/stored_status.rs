@@ -1,5 +1,5 @@
-//! The part of a stored status that stays in memory: the fields that the next compile reads, and a fingerprint of the
-//! fields that a compile writes.
+//! The part of a stored status that stays in memory. It has the fields that the next compile reads, and a fingerprint
+//! of the fields that a compile writes.
 //!
 //! ```text
 //!  stored status ─┬─ states of conditions, counts of pods ─► the next compile
