@@ -50,7 +50,7 @@ pub struct AISystemSpec {
     #[schemars(length(min = 1, max = 32))]
     pub owners: Vec<Owner>,
 
-    /// Name of the `RiskLevel` of the system. Approvers sign it. Example: `high`.
+    /// Name of the `RiskLevel` of the system. Approvers sign this name. Example: `high`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub risk_level: String,
 
@@ -90,8 +90,8 @@ pub struct AISystemSpec {
     pub suppliers: Vec<Provider>,
 
     /// Other AI systems that this system needs, for example because it reads their output (EU AI Act annex IV 2(a)).
-    /// The operator does not check them. Without `--force`, `kubectl assent decommission` does not end a system that is
-    /// listed here. Default: none. Example: `[{ name: fraud-detector }]`.
+    /// The list has no effect on clearances. `kubectl assent decommission` refuses to end a listed system without
+    /// `--force`. Default: none. Example: `[{ name: fraud-detector }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub depends_on: Vec<SystemReference>,
@@ -261,11 +261,10 @@ pub struct AISystemStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions of the system. `Cleared`: whether a version may run. `Ready`: whether the system is as wanted, for
-    /// tools that use kstatus: decommissioned, or cleared without an error in its successors. `Stalled`: whether a
-    /// person must act, because waiting does not help. `PodsHeld`: whether pods are held. `ClearanceExpiring`: a
-    /// clearance ends soon. `ReviewsOverdue`: reviews are overdue, and the level only warns. Absent before the first
-    /// status.
+    /// Conditions of the system. `Cleared`: whether a version may run. `Ready`, for tools that use kstatus: the system
+    /// is decommissioned, or it is cleared and all its successors exist without a cycle. `Stalled`: whether a person
+    /// must act, because waiting does not help. `PodsHeld`: whether pods are held. `ClearanceExpiring`: a clearance
+    /// ends soon. `ReviewsOverdue`: reviews are overdue, and the level only warns. Absent before the first status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
@@ -282,6 +281,7 @@ pub struct AISystemStatus {
     pub not_after: Option<Time>,
 
     /// Verdicts on the model versions of the system, at most 256. Absent if the system has no version.
+    /// Example: `[{ name: credit-scorer-v1, cleared: false, reason: AwaitingApproval }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub versions: Vec<VersionSummary>,
@@ -291,7 +291,7 @@ pub struct AISystemStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decommissioned: Option<bool>,
 
-    /// Numbers of the pods of the system. Absent before the operator counted them.
+    /// Numbers of the pods of the system. Absent before the operator counted them. Example: `{ running: 2, held: 1 }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodCount>,
 }
@@ -322,7 +322,7 @@ pub const PODS_HELD: &str = "PodsHeld";
 pub const CLEARANCE_EXPIRING: &str = "ClearanceExpiring";
 
 /// The type of the condition that states that reviews of risks or documents are overdue and the risk level only warns.
-/// The message names them.
+/// The message names the overdue reviews.
 pub const REVIEWS_OVERDUE: &str = "ReviewsOverdue";
 
 /// Numbers of the pods of a system.

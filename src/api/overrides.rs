@@ -54,8 +54,8 @@ pub struct OverrideSpec {
     #[schemars(length(min = 1, max = 253))]
     pub model_version: Text,
 
-    /// Digest of its content, from `status.subjectDigest` of the `ModelVersion`. The override has no effect on other
-    /// content. Example: `sha256:` and 64 hexadecimal digits.
+    /// Digest of the content of this version, from `status.subjectDigest` of the `ModelVersion`. The override has no
+    /// effect on other content. Example: `sha256:` and 64 hexadecimal digits.
     pub subject_digest: Digest,
 
     /// Requirements that the version need not meet during the override. All other requirements still apply.
@@ -79,7 +79,8 @@ pub struct OverrideSpec {
     pub not_after: Time,
 
     /// User who requests the override. Leave this field out. The API server sets it from the request. Before Kubernetes
-    /// 1.36, the `kubectl assent` plugin sets it. Example: `{ user: alice@acme-bank.example }`.
+    /// 1.36, the `kubectl assent` plugin sets it. Default: the user of the request. Example: `{ user:
+    /// alice@acme-bank.example }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<Approver>,
 }
@@ -215,8 +216,8 @@ pub struct OverrideReview {
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 72h, longer than 0s and at most 87600h"))]
     pub within: Duration,
 
-    /// Roles of which one must review. The reviewer must neither have requested nor have granted the override.
-    /// Example: `[risk-officer]`.
+    /// Roles that may review. One review in one of these roles is enough. The reviewer must neither have requested nor
+    /// have granted the override. Example: `[risk-officer]`.
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub roles: Vec<String>,
 

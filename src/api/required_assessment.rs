@@ -10,7 +10,7 @@ use super::{AssessmentKind, Decimal, Direction};
 
 /// A result that a version needs (EU AI Act article 9(8): prior defined metrics and thresholds).
 ///
-/// The newest result with a signature in the role decides. Results are never averaged.
+/// The newest result that has a signature in the role decides. The operator never averages results.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredAssessment {

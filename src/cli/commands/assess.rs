@@ -107,7 +107,7 @@ pub struct AssessArgs {
 /// The value of an option, or the value that the file states.
 ///
 /// # Errors
-/// Both state different values. A user must not give an old result a new date.
+/// The option and the file state different values. Otherwise a user could give an old result a new date.
 fn agreed<T: PartialEq + Debug>(
     file: &str,
     option: &str,

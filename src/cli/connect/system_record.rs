@@ -91,7 +91,7 @@ pub struct OwnedJudgement {
     pub waived: Vec<Waived>,
     /// The earliest instant at which the verdict changes.
     pub not_after: Option<Timestamp>,
-    /// The effect of each statement, by the name of the statement.
+    /// The effect of each decision on the version, by the name of its `Approval`.
     pub effects: BTreeMap<String, ApprovalEffect>,
 }
 
@@ -448,7 +448,7 @@ impl SystemRecord {
         self.approvals.iter().filter(|a| a.spec.model_version == named || applies(a)).partition(applies)
     }
 
-    /// The judgement of the policy core on a version at `now`, with one more statement if `more` is `Some`.
+    /// The judgement of the policy core on a version at `now`. If `more` is `Some`, this decision counts in addition.
     pub fn rule(
         &self,
         version: &ModelVersion,
@@ -541,7 +541,7 @@ impl SystemRecord {
         self.assessments_of(version).into_iter().filter_map(recorded).collect()
     }
 
-    /// The statement of an approval. `None` if its approver is not verified.
+    /// The decision of an approval, for the policy core. `None` if its approver is not verified.
     pub fn statement<'a>(&'a self, approval: &'a Approval) -> Option<RecordedDecision<'a>> {
         RecordedDecision::of(approval, &self.keys)
     }
@@ -640,8 +640,8 @@ async fn read_incidents(
     Ok((incidents.unwrap_or_default(), notes.unwrap_or_default(), unknown))
 }
 
-/// The overrides of `namespace`, or of every namespace if `None`. Empty if the user may not list them. The operator alone
-/// decides what runs, so the plugin can then show too few reasons.
+/// The overrides of `namespace`, or of every namespace if `None`. Empty if the user may not list them. Then the plugin
+/// can show a wrong verdict. This is safe, because only the operator decides which versions run.
 async fn read_overrides(client: &Client, namespace: Option<&str>) -> Result<Vec<Override>> {
     let list = request::list(&scoped::<Override>(client, namespace), &ListParams::default()).await;
     Ok(items_if_readable(list, "read the overrides".to_owned())?.unwrap_or_default())

@@ -33,7 +33,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// An option that the user gave. `None` if the user does not ask for a signature.
+    /// An option about signatures that the user gave. `None` if the user does not ask for a signature.
     pub(super) fn option(&self) -> Option<&'static str> {
         let options = [
             ("--key", &self.key),

@@ -40,7 +40,7 @@ use crate::{
     policy::{GrantState, SystemOverrides, waiver_of},
 };
 
-/// The name of the override in a prediction.
+/// The placeholder name of the requested override while the command predicts its effect.
 const NEW: &str = "new";
 
 /// The command line of `override SYSTEM`.
@@ -212,7 +212,7 @@ impl Request<'_> {
         })
     }
 
-    /// The record after the request and all grants.
+    /// The record with the request and all grants added, to predict their effect.
     fn granted(&self, me: &Approver) -> Result<SystemRecord> {
         let mut about = Override::new(NEW, self.spec(Some(me.clone()))?);
         about.metadata.namespace = Some(self.record.namespace.clone());
@@ -237,7 +237,7 @@ impl Request<'_> {
         Ok(self.granted(me)?.rule(self.version, None, self.now))
     }
 
-    /// Refuses what the risk level does not allow, with its numbers.
+    /// Fails if the risk level does not allow the request. The message states the limits of the level.
     fn refuse_early(&self, me: &Approver) -> Result<()> {
         let level = self.record.system.as_ref().map_or("", |system| &*system.spec.risk_level);
         let refused_type = self.args.waive.iter().find(|waiver| !self.rules.waivable.contains(&waiver.type_));
