@@ -8,7 +8,7 @@
 //!     others  ─► assent-pod-create           cleared at the pod's creationTimestamp
 //!  Job, CronJob ─► assent-job, assent-cronjob (mutating)   no cleared runtime matches its template: suspend.
 //!                                                          its user suspends it too: remove the label
-//!  UPDATE pod ─► assent-pod-update           gate, label, images and annotations of Assent stay; no ephemeral containers
+//!  UPDATE pod ─► assent-pod-update           gate, label, images, annotations of Assent stay; no ephemeral containers
 //!     held    ─► assent-pod-release          gate lifted: cleared at the time of this request
 //!  DELETE pod ─► assent-pod-delete           within the grace period that the risk level allows for a pod
 //!  evict pod  ─► assent-pod-evict            within the shortest such period in the namespace

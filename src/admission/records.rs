@@ -101,8 +101,8 @@ fn final_record(kind: &str, instead: &str) -> [Rule; 3] {
     ]
 }
 
-/// Lets any account with the permission to create an incident open it. A hold needs one more permission, because it stops
-/// a system. Nobody changes an incident, so nobody extends or ends a hold with an edit.
+/// Lets any account with the permission to create an incident open it. A hold needs one more permission, because it
+/// stops a system. Nobody changes an incident, so nobody extends or ends a hold with an edit.
 fn incidents() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["incidents"], ..RECORDS };
     let mut rules = vec![

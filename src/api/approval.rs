@@ -64,8 +64,8 @@ pub struct ApprovalSpec {
     /// Decision of the person. `Approve`: the person approves the version in the role. `Reject`: the version may not
     /// run until the same user approves it in the same role. A rejection counts only in a role that the risk level
     /// requires, or in any role if the level requires none. `Revoke`: all earlier approvals are void, so every required
-    /// role must approve again. `Attest`: the results in `assessments` count, whether they are good or bad. `Resume`: the
-    /// version may run again after the incident in `incident` held it. `Override`: the version may run although the
+    /// role must approve again. `Attest`: the results in `assessments` count, whether they are good or bad. `Resume`:
+    /// the version may run again after the incident in `incident` held it. `Override`: the version may run although the
     /// requirements in `override` are not met. `Review`: the person judged an override or an incident afterwards.
     /// Example: `Approve`.
     pub decision: Decision,
@@ -99,8 +99,8 @@ pub struct ApprovalSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<ReviewOutcome>,
 
-    /// Reason for the decision, in the words of the person. Required for `Reject`, `Revoke` and `Review`. Default: none.
-    /// Example: `Impact assessment and test reports reviewed`.
+    /// Reason for the decision, in the words of the person. Required for `Reject`, `Revoke` and `Review`. Default:
+    /// none. Example: `Impact assessment and test reports reviewed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub reason: Option<String>,

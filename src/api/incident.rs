@@ -228,8 +228,8 @@ pub struct IncidentRules {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EscalationTier {
-    /// Time from the creation of the incident, as a Go duration with the units `h`, `m`, `s` and `ms`. It must be longer
-    /// than `0s` and at most `8760h`. Example: `30m`.
+    /// Time from the creation of the incident, as a Go duration with the units `h`, `m`, `s` and `ms`. It must be
+    /// longer than `0s` and at most `8760h`. Example: `30m`.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('8760h')", "must be a duration such as 30m or 4h, longer than 0s and at most 8760h"))]
@@ -264,14 +264,15 @@ pub struct RequiredDeadline {
     #[x_kube(validation = ("!self.startsWith('eu-ai-act-')", "names that begin with eu-ai-act- are reserved"))]
     pub name: Text,
 
-    /// Time from the awareness of the incident, as a Go duration with the units `h`, `m`, `s` and `ms`. It must be longer
-    /// than `0s` and at most `87600h`. Example: `72h`.
+    /// Time from the awareness of the incident, as a Go duration with the units `h`, `m`, `s` and `ms`. It must be
+    /// longer than `0s` and at most `87600h`. Example: `72h`.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 72h, longer than 0s and at most 87600h"))]
     pub within: Duration,
 
-    /// Criteria of which the incident must state at least one. Default: none, so the deadline applies to every incident.
+    /// Criteria of which the incident must state at least one. Default: none, so the deadline applies to every
+    /// incident.
     /// Example: `[FundamentalRights]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
@@ -293,8 +294,9 @@ impl RequiredDeadline {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredIncidentReview {
-    /// Time from the first decision to resume or from the closing, whichever is earlier, as a Go duration with the units
-    /// `h`, `m`, `s` and `ms`. It must be longer than `0s` and at most `87600h`. Example: `336h`, which is 14 days.
+    /// Time from the first decision to resume or from the closing, whichever is earlier, as a Go duration with the
+    /// units `h`, `m`, `s` and `ms`. It must be longer than `0s` and at most `87600h`. Example: `336h`, which is 14
+    /// days.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 336h (14 days), longer than 0s and at most 87600h"))]
@@ -339,8 +341,8 @@ pub struct IncidentStatus {
     pub observed_generation: Option<i64>,
 
     /// Conditions of the incident. `Ready`: whether the operator processed it. `Holding`: whether it holds a version.
-    /// `Handled`: whether a person acknowledged or closed it. `Closed`: whether people closed it. `Reviewed`: whether the
-    /// review is complete, if one is due. Absent before the first status.
+    /// `Handled`: whether a person acknowledged or closed it. `Closed`: whether people closed it. `Reviewed`: whether
+    /// the review is complete, if one is due. Absent before the first status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

@@ -147,8 +147,8 @@ impl Override {
 }
 
 impl OverrideSpec {
-    /// The digest that people sign when they grant or review the override: SHA-256 over the canonical JSON (RFC 8785) of
-    /// the namespace and the spec.
+    /// The digest that people sign when they grant or review the override: SHA-256 over the canonical JSON (RFC 8785)
+    /// of the namespace and the spec.
     ///
     /// # Panics
     /// Never: the fields always serialise.
@@ -162,7 +162,7 @@ impl OverrideSpec {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OverrideRules {
-    /// Longest time from the creation of an override to its end, as a Go duration with the units `h`, `m`, `s` and
+    /// Longest time from the creation of an override to its end. It is a Go duration with the units `h`, `m`, `s` and
     /// `ms`, at most `744h`. A later `notAfter` of the override has no effect. Example: `24h`.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
@@ -209,7 +209,7 @@ pub struct OverrideQuota {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OverrideReview {
-    /// Time after the end of an override within which a person must review it, as a Go duration with the units `h`,
+    /// Time after the end of an override within which a person must review it. It is a Go duration with the units `h`,
     /// `m`, `s` and `ms`, at most `87600h`. Example: `72h`.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]

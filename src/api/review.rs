@@ -65,7 +65,8 @@ impl ReviewDates {
 }
 
 impl RequiredReview {
-    /// Whether an overdue review withholds the versions of the system. If so, the signed content includes the review dates.
+    /// Whether an overdue review withholds the versions of the system. If so, the signed content includes the review
+    /// dates.
     pub(crate) fn withholds(&self) -> bool {
         self.overdue == OverdueAction::Withhold
     }

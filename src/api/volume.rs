@@ -65,8 +65,8 @@ pub struct Volume {
     /// Example: `{ targetPortal: 10.0.0.5:3260, iqn: iqn.2026-01.org.example:models, lun: 0 }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iscsi: Option<Box<IscsiVolume>>,
-    /// Claim that the cluster creates for each pod. Its content is not pinned. Default: none.
-    /// Example: `{ volumeClaimTemplate: { spec: { accessModes: [ReadWriteOnce], resources: { requests: { storage: 10Gi } } } } }`.
+    /// Claim that the cluster creates for each pod. Its content is not pinned. Default: none. Example: `{
+    /// volumeClaimTemplate: { spec: { accessModes: [ReadWriteOnce], resources: { requests: { storage: 10Gi } } } } }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ephemeral: Option<Box<EphemeralVolume>>,
 }

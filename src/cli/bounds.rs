@@ -1,5 +1,5 @@
-//! Finds a value that the bounds of a schema do not allow, so that the plugin never prints an object that the API server
-//! refuses.
+//! Finds a value that the bounds of a schema do not allow, so that the plugin never prints an object that the API
+//! server refuses.
 //!
 //! ```text
 //!  schema, value ──► spec.runtime.containers[0].image is empty

@@ -257,7 +257,7 @@ impl AssessArgs {
         Ok(assessment)
     }
 
-    /// The report: the one that the file names, or the file itself.
+    /// The report that the file names. If it names none, the file itself.
     fn report_of(&self, file: &str, reading: &Reading) -> Result<Report> {
         let stated = reading.report.as_ref();
         let digest = stated.map_or(&reading.file_digest, |report| &report.digest);

@@ -33,8 +33,8 @@ use crate::{
 /// The objects of one kind, by namespace and name. Cluster-scoped objects have an empty namespace.
 type ByNamespace<V> = BTreeMap<String, BTreeMap<String, Arc<V>>>;
 
-/// The objects that a user may read, or the objects of manifests. A field is `None` if no level needs it, if the user
-/// may not list it, or if the manifests have no object of its kind.
+/// The objects that a user may read, or the objects of manifests. A field is `None` if no level needs its kind, or if
+/// the user may not list the kind. Also `None` if the manifests have no object of the kind.
 #[derive(Debug, Default)]
 pub struct ReadObjects {
     pub network_policies: Option<ByNamespace<NetworkPolicyFacts>>,

@@ -551,7 +551,7 @@ impl SystemRecord {
         approver_of(approval, &self.keys).ok()
     }
 
-    /// The end of an approval: the earlier one of its own end and the end that the risk level sets.
+    /// The end of an approval: its own end or the end that the risk level sets, whichever is earlier.
     pub fn end(&self, approval: &RecordedDecision<'_>) -> Option<Timestamp> {
         let level = self.level.as_ref().map(|level| level.spec.clone()).unwrap_or_default();
         policy::end(approval, &level)
@@ -594,9 +594,9 @@ async fn labels_of(client: &Client, namespace: &str) -> Result<Option<BTreeMap<S
     }
 }
 
-/// The assessments of a list. Empty if the API server does not serve the kind. Also empty if the user may not list
-/// assessments, for example with an RBAC role that is older than the kind, and none of `levels` requires assessments or
-/// has expressions.
+/// The assessments of a list. Empty if the API server does not serve the kind. Without permission to list assessments,
+/// empty if none of `levels` requires assessments or has expressions. For example, an RBAC role can be older than the
+/// kind.
 fn items_if_required<'a>(
     list: kube::Result<ObjectList<Assessment>>,
     levels: impl IntoIterator<Item = &'a RiskLevel>,
@@ -618,9 +618,9 @@ fn items_if_required<'a>(
 /// The kinds that show which versions are held.
 const INCIDENT_KINDS: &str = "incidents.assent.dev and incidentnotes.assent.dev";
 
-/// Reads the incidents and their notes in `namespace`, or in any namespace if `None`. The last value is whether the user
-/// may not list them, for example with an RBAC role that is older than the kinds. Then a warning says that holds are not
-/// known, and the command continues.
+/// Reads the incidents and their notes in `namespace`, or in any namespace if `None`. The last value is whether the
+/// user may not list them, for example with an RBAC role that is older than the kinds. Then a warning says that holds
+/// are not known, and the command continues.
 async fn read_incidents(
     client: &Client,
     namespace: Option<&str>,

@@ -52,7 +52,8 @@ pub struct RequestArgs {
     /// Version that may run (default: the only version that is withheld)
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::versions))]
     version: Option<String>,
-    /// Requirement to waive, such as approval/risk-officer or assessment/fairness; may be repeated, or a list with commas
+    /// Requirement to waive, such as approval/risk-officer or assessment/fairness; may be repeated, or a list with
+    /// commas
     #[arg(long, value_name = "TYPE/NAME", required = true, value_delimiter = ',', value_parser = waiver)]
     waive: Vec<Waiver>,
     /// How long, or until when: 2h, 2027-03-31T12:00:00Z
