@@ -34,7 +34,7 @@ pub enum Act {
     Renew,
     /// Forbids a version to run.
     Reject,
-    /// Stops a cleared version.
+    /// Voids all approvals of a version, so that it stops.
     Revoke,
 }
 
