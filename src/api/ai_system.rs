@@ -263,9 +263,11 @@ pub struct AISystemStatus {
     pub observed_generation: Option<i64>,
 
     /// Conditions of the system. `Cleared`: whether a version may run. `Ready`, for tools that use kstatus: the system
-    /// is decommissioned, or it is cleared and all its successors exist without a cycle. `Stalled`: whether a person
-    /// must act, because waiting does not help. `PodsHeld`: whether pods are held. `ClearanceExpiring`: a clearance
-    /// ends soon. `ReviewsOverdue`: reviews are overdue, and the level only warns. Absent before the first status.
+    /// is decommissioned, or it is cleared and its planned successors exist and form no cycle. `Stalled`: whether a
+    /// person must act, because waiting does not help. `PodsHeld`: whether pods are held. `ClearanceExpiring`: a
+    /// clearance ends soon. `ReviewsOverdue`: reviews are overdue, and the level only warns. `IncidentOpen`: an
+    /// incident of the system is open. Absent before the first status.
+    /// Example: `[{ type: Cleared, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

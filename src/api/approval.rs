@@ -278,6 +278,7 @@ pub struct ApprovalStatus {
 
     /// Conditions of the decision. `Ready`: whether the operator processed it. `Counted`: whether the decision has an
     /// effect. Absent before the first status.
+    /// Example: `[{ type: Counted, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

@@ -343,6 +343,7 @@ pub struct IncidentStatus {
     /// Conditions of the incident. `Ready`: whether the operator processed it. `Holding`: whether it holds a version.
     /// `Handled`: whether a person acknowledged or closed it. `Closed`: whether people closed it. `Reviewed`: whether
     /// the review is complete, if one is due. Absent before the first status.
+    /// Example: `[{ type: Holding, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

@@ -248,6 +248,7 @@ pub struct OverrideStatus {
     /// Conditions of the override. `Ready`: whether the operator processed it. `Granted`: whether people granted it.
     /// `Active`: whether it waives requirements now. `Reviewed`: whether its review is done. Absent before the first
     /// status.
+    /// Example: `[{ type: Granted, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

@@ -303,6 +303,7 @@ pub struct RiskLevelStatus {
 
     /// Conditions of the level. `Ready`: whether the level is in force. `Stalled`: whether an expression is invalid, so
     /// that no version of the level may run. Absent before the first status.
+    /// Example: `[{ type: Ready, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

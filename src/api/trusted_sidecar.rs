@@ -149,6 +149,7 @@ pub struct TrustedSidecarStatus {
 
     /// Conditions of the trusted sidecar. `Ready`: whether every `Clearance` contains it. Absent before the first
     /// status.
+    /// Example: `[{ type: Ready, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

@@ -67,7 +67,7 @@ impl Decimal {
         Some(Self(divide(numbers.iter().map(|number| number.0).sum(), count)))
     }
 
-    /// The quotient, rounded half to even. `None` if the divisor is not positive.
+    /// The quotient, rounded half to even. `None` if the divisor is zero.
     pub fn over(self, divisor: u64) -> Option<Self> {
         (divisor != 0).then(|| Self(divide(self.0, i128::from(divisor))))
     }
