@@ -77,8 +77,8 @@ pub struct AISystemSpec {
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub risks: Vec<Risk>,
 
-    /// Models that the system calls at a provider and that do not run in this cluster. Approvers sign them.
-    /// Default: none. Example: `[{ name: summaries, provider: OpenAI, model: gpt-5 }]`.
+    /// Models that the system calls at a provider and that do not run in this cluster. Approvers sign them, without
+    /// `retiresAt`. Default: none. Example: `[{ name: summaries, provider: OpenAI, model: gpt-5 }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub hosted_models: Vec<HostedModel>,

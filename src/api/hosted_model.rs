@@ -55,7 +55,8 @@ pub struct HostedModel {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Agreement {
-    /// Address of the agreement. Example: `https://docs.example.org/dpa.pdf`.
+    /// Address of the agreement. Approvers sign the digest, and not this address.
+    /// Example: `https://docs.example.org/dpa.pdf`.
     #[schemars(length(min = 1, max = 2048))]
     pub uri: String,
     /// Digest of the content of the agreement. Example: `sha256:` and 64 hexadecimal digits.
