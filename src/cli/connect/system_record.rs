@@ -297,7 +297,8 @@ impl SystemRecord {
         judged.on_version(&subject, recorded_at(version), statements).0
     }
 
-    /// The version with the people who must not resume it alone. `None` if the system or its level does not exist.
+    /// The version with its owners and authors, for the rules about holds and overrides. `None` if the system or its
+    /// level does not exist.
     fn subject<'a>(
         &'a self,
         version: &'a ModelVersion,
