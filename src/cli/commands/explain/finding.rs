@@ -4,7 +4,7 @@
 //!  PodGroup + ExplainInput ──► PodFinding ─┬─ matching versions, or the closest one and the difference
 //!                                          └─ conclusion
 //!  SystemRecord ─┬─► SystemFinding ── VersionFinding ── reasons, remedies
-//!               └─► roles that must decide, and their holders
+//!                └─► roles that must decide, and their holders
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
