@@ -182,8 +182,8 @@ pub struct CertificationSignature {
     /// Name of the `ApproverRole` that lists the key. Example: `vendor-manager`.
     #[schemars(length(min = 1, max = 63))]
     pub role: String,
-    /// Time of the signature. The key must be valid at this time and must not have ended. Example:
-    /// `2026-11-24T12:00:00Z`.
+    /// Time of the signature. The key must be valid at this time and must not have ended.
+    /// Example: `2026-11-24T12:00:00Z`.
     #[serde(deserialize_with = "super::time::time_or_past")]
     #[schemars(regex(pattern = super::time::TIME_PATTERN))]
     pub signed_at: Time,

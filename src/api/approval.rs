@@ -290,8 +290,8 @@ pub struct ApprovalStatus {
 
     /// User name of the owner of the key that signed the decision, if the signature is valid. After the key is removed
     /// from the role, only decisions that permit something lose this name: `Approve`, `Resume`, `Override` and
-    /// `Review`. Rejections and revocations stay in effect. Absent without a valid signature. Example:
-    /// `alice@acme-bank.example`.
+    /// `Review`. Rejections and revocations stay in effect. Absent without a valid signature.
+    /// Example: `alice@acme-bank.example`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub signed_by: Option<String>,

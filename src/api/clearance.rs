@@ -56,8 +56,8 @@ pub struct ClearanceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
 
-    /// Additions to pods from all `TrustedSidecars` that are `Ready`. Default: none. Example: `{ env: [{ name:
-    /// VAULT_ADDR, value: https://vault.example.org }] }`.
+    /// Additions to pods from all `TrustedSidecars` that are `Ready`. Default: none.
+    /// Example: `{ env: [{ name: VAULT_ADDR, value: https://vault.example.org }] }`.
     #[serde(default, skip_serializing_if = "Trusted::is_empty")]
     pub trusted: Trusted,
 

@@ -60,8 +60,8 @@ pub struct DecisionSubjectSpec {
     /// its jurisdictions, its hosted models and the required risks and documents. Example: `{ riskLevel: high, … }`.
     pub ai_system: AISystemSpec,
 
-    /// Copy of the spec of the `ModelVersion`. The subject digest covers all of it. Example: `{ system: credit-scorer,
-    /// … }`.
+    /// Copy of the spec of the `ModelVersion`. The subject digest covers all of it.
+    /// Example: `{ system: credit-scorer, … }`.
     pub version: ModelVersionSpec,
 }
 

@@ -103,8 +103,8 @@ pub struct IncidentSpec {
     pub aware_at: Option<Time>,
 
     /// User who opened the incident. Leave this field out. The API server sets it from the request. Before Kubernetes
-    /// 1.36, the `kubectl assent` plugin sets it. Default: the user of the request. Example: `{ user:
-    /// alice@acme-bank.example }`.
+    /// 1.36, the `kubectl assent` plugin sets it. Default: the user of the request.
+    /// Example: `{ user: alice@acme-bank.example }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened_by: Option<Approver>,
 }
@@ -360,8 +360,7 @@ pub struct IncidentStatus {
 
     /// Deadlines of the incident, the earliest first. They matter only if the incident must be reported. People decide
     /// that, not Assent. Absent before the first status.
-    /// Example: `[{ name: eu-ai-act-73-2, reference: EU AI Act article 73(2), due: 2026-09-16T10:00:00Z, state: Running
-    /// }]`.
+    /// Example: `[{ name: eu-ai-act-73-2, due: 2026-09-16T10:00:00Z, state: Running, … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub deadlines: Vec<DeadlineStatus>,

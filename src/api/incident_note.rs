@@ -57,8 +57,8 @@ pub struct IncidentNoteSpec {
     pub report: Option<Report>,
 
     /// User who wrote the note. Leave this field out. The API server sets it from the request. Before Kubernetes 1.36,
-    /// the `kubectl assent` plugin sets it. Default: the user of the request. Example: `{ user: alice@acme-bank.example
-    /// }`.
+    /// the `kubectl assent` plugin sets it. Default: the user of the request.
+    /// Example: `{ user: alice@acme-bank.example }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Approver>,
 }

@@ -79,8 +79,8 @@ pub struct OverrideSpec {
     pub not_after: Time,
 
     /// User who requests the override. Leave this field out. The API server sets it from the request. Before Kubernetes
-    /// 1.36, the `kubectl assent` plugin sets it. Default: the user of the request. Example: `{ user:
-    /// alice@acme-bank.example }`.
+    /// 1.36, the `kubectl assent` plugin sets it. Default: the user of the request.
+    /// Example: `{ user: alice@acme-bank.example }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<Approver>,
 }

@@ -113,8 +113,8 @@ impl Change {
 #[serde(rename_all = "camelCase")]
 pub struct Observed {
     /// Objects on which the verdicts depend: the system, its risk level, and the `ApproverRoles` that the level
-    /// requires. Objects that do not exist are not listed. Default: none. Example: `[{ object: risklevel/high,
-    /// generation: 3 }]`.
+    /// requires. Objects that do not exist are not listed. Default: none.
+    /// Example: `[{ object: risklevel/high, generation: 3 }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub sources: Vec<ObservedSource>,

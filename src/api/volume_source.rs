@@ -185,8 +185,8 @@ impl IscsiVolume {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EphemeralVolume {
-    /// Template of the claim. Example:
-    /// `{ spec: { accessModes: [ReadWriteOnce], resources: { requests: { storage: 10Gi } } } }`.
+    /// Template of the claim.
+    /// Example: `{ spec: { accessModes: [ReadWriteOnce], resources: { requests: { storage: 10Gi } } } }`.
     pub volume_claim_template: ClaimTemplate,
 }
 
