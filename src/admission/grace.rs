@@ -8,8 +8,8 @@
 //! ```
 //!
 //! [`OnLoss::pod_grace_seconds`] limits deletions and evictions by other users, and the pod's
-//! `terminationGracePeriodSeconds`. It also limits the same field of the pod's probes, because the kubelet stops single
-//! containers with it.
+//! `terminationGracePeriodSeconds`. It also limits this field of the pod's probes, because the kubelet gives this time
+//! to a container whose probe fails.
 //!
 //! If a deletion has no grace period, the API server sets the pod's own grace period before it evaluates the policy. So
 //! the policy admits a deletion with exactly the pod's own grace period. Otherwise the policy would block controllers,

@@ -5,8 +5,8 @@
 //! policies on pods check each pod anyway. So these policies refuse nothing if the `Clearance` is missing.
 //!
 //! ```text
-//!  not suspended, not cleared ─► suspend, add label      of a queue or a controller: only if it had the label
-//!  suspended, with the label  ─► remove label            if the request itself suspends the Job
+//!  not suspended, not cleared ─► suspend, add label   a Job of a queue or a controller: only if it had the label
+//!  suspended, with the label  ─► remove label         only if the request itself suspends the Job
 //! ```
 
 use super::{

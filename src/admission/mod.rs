@@ -8,7 +8,7 @@
 //!     others  ─► assent-pod-create           cleared at the pod's creationTimestamp
 //!  Job, CronJob ─► assent-job, assent-cronjob (mutating)   no cleared runtime matches its template: suspend.
 //!                                                          its user suspends it too: remove the label
-//!  UPDATE pod ─► assent-pod-update           gate, label, images and records stay; no ephemeral containers
+//!  UPDATE pod ─► assent-pod-update           gate, label, images, annotations of Assent stay; no ephemeral containers
 //!     held    ─► assent-pod-release          gate lifted: cleared at the time of this request
 //!  DELETE pod ─► assent-pod-delete           within the grace period that the risk level allows for a pod
 //!  evict pod  ─► assent-pod-evict            within the shortest such period in the namespace
@@ -120,10 +120,10 @@ pub fn policies(operator: &Operator) -> Vec<PolicyObject> {
 /// The annotation with the [`fingerprint`] of the policies that a release installed.
 pub const POLICIES_ANNOTATION: &str = "assent.dev/policies";
 
-/// Identifies the policies of this version with these `accelerators`. The first part is a hash of the
-/// policies without added accelerators and without the operator's name. If `accelerators` adds names, the
-/// second part is a hash of these names. The chart computes the second part itself, as the first digits of
-/// the SHA-256 of their text.
+/// Identifies the policies of this release of Assent with these `accelerators`. The first part is a hash of the
+/// policies without added accelerators and without the operator's name. If `accelerators` adds names, the second part
+/// is a hash of these names. The chart computes the second part itself, as the first digits of the SHA-256 of their
+/// text.
 ///
 /// # Panics
 /// Never: policies serialise.

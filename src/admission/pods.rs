@@ -101,7 +101,7 @@ fn gate(operator: &Operator) -> [PolicyObject; 2] {
     mutating("assent-gate", &PODS, &[("not-cleared", condition)], patch, "IfNeeded")
 }
 
-/// Refuses a pod that has the label without the gate, or has an annotation of Assent. It needs no `Clearance`.
+/// Refuses a pod that has the label without the gate, or has an annotation of Assent. This policy needs no `Clearance`.
 fn held_create() -> [PolicyObject; 2] {
     let scope = MatchScope { label: Some(Label::Present(HELD_LABEL)), params: ParamUse::Unread, ..PODS };
     let rules = vec![label_follows_gate(), no_record_yet()];
@@ -295,8 +295,8 @@ fn release(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-pod-release", Answer::Refuse, &scope, &[("lifts-the-gate", lifted)], &variables, rules)
 }
 
-/// Lets only the operator lift the gate. Both update policies have this rule, because the API server can report the
-/// refusal of either policy.
+/// Lets only the operator lift the gate. Both update policies have this rule. If both refuse a request, the API server
+/// can report either refusal, so both need this message.
 fn operator_lifts(operator: &Operator) -> Rule {
     Rule {
         holds: format!("!{} || {} || {}", gated("oldObject"), gated("object"), operator.asks()),

@@ -101,8 +101,8 @@ fn final_record(kind: &str, instead: &str) -> [Rule; 3] {
     ]
 }
 
-/// Lets any account with the permission to create an incident open it. A hold needs one more permission, because it stops
-/// a system. Nobody changes an incident, so nobody extends or ends a hold with an edit.
+/// Lets any account with the permission to create an incident open it. A hold needs one more permission, because it
+/// stops a system. Nobody changes an incident, so nobody extends or ends a hold with an edit.
 fn incidents() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["incidents"], ..RECORDS };
     let mut rules = vec![
@@ -129,7 +129,7 @@ fn incidents() -> [PolicyObject; 2] {
     validating("assent-incidents", Answer::Refuse, &scope, &[], &[], rules)
 }
 
-/// The verb that the type of a note needs, as a CEL expression. It is empty for the types that need none.
+/// The verb that the type of a note needs, as a CEL expression. Types that need no verb give an empty string.
 const VERB_OF_NOTE: &str = "{'Acknowledgement': 'acknowledge', 'Report': 'report', 'Notified': 'report', 'Closing': 'close'}[?object.spec.type].orValue('')";
 
 /// Lets any account with the permission to create a note add what it learned. Notes that end the escalation, meet
@@ -157,7 +157,7 @@ fn incident_notes() -> [PolicyObject; 2] {
 }
 
 /// Lets any account with the permission to create an override request it. Only the decisions of people make it count.
-/// The risk level cannot be read here, so the longest end is a fixed one.
+/// The policy cannot read the risk level, so it limits the end to a fixed time.
 fn overrides() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["overrides"], ..RECORDS };
     let mut rules = vec![
@@ -207,9 +207,9 @@ fn approvals() -> [PolicyObject; 2] {
             else_say: "'spec.notAfter ' + string(object.spec.notAfter) + ' is in the past: choose a later time'".to_owned(),
         },
         Rule {
-            // An approval with a future date could be kept and used to lift a later revocation, and a decision to resume
-            // to lift a later hold. The same applies to an override and a review. Every other decision may have any date.
-            // The API server's time has whole seconds.
+            // Without this rule, a person could keep an approval with a future date, and use it after a later
+            // revocation. The same is possible with `Resume` after a later hold, and with `Override` and `Review`.
+            // Other decisions may have any date. The API server's time has whole seconds.
             holds: on("CREATE", "!has(object.spec.signature) || !(object.spec.decision in ['Approve', 'Resume', 'Override', 'Review']) || timestamp(object.spec.signature.signedAt) < timestamp(object.metadata.creationTimestamp) + duration('1s')"),
             else_say: "'spec.signature.signedAt ' + string(object.spec.signature.signedAt) + ' is later than now, ' + string(object.metadata.creationTimestamp) + ': apply it after that time, or correct the clock of the signing machine and sign again'".to_owned(),
         },
@@ -224,7 +224,8 @@ fn approvals() -> [PolicyObject; 2] {
     validating("assent-approvals", Answer::Refuse, &scope, &[], &[], rules)
 }
 
-/// Lets any account record results, but not change them. Only the signature of a person makes the results count.
+/// Lets any account with the permission to create an assessment record results, but not change them. Only the signature
+/// of a person makes the results count.
 fn assessments() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["assessments"], ..RECORDS };
     let mut rules = vec![
@@ -249,7 +250,8 @@ fn model_versions() -> [PolicyObject; 2] {
     validating("assent-modelversions", Answer::Refuse, &scope, &[], &[], rules)
 }
 
-/// Keeps the system and the versions that an open incident concerns. Only the operator writes the condition.
+/// Refuses to delete a system or version that an open incident concerns. Only the operator writes the condition
+/// `IncidentOpen`.
 fn evidence() -> [PolicyObject; 2] {
     let scope = MatchScope { resources: &["aisystems", "modelversions"], operations: &["DELETE"], ..RECORDS };
     let rules = vec![Rule {
@@ -372,7 +374,8 @@ fn kept_records(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-record", Answer::Refuse, &scope, &[], &[], rules)
 }
 
-/// Lets only the operator write clearances and statuses.
+/// Lets only the operator write clearances and statuses. The namespace controller and the garbage collector may delete
+/// them.
 fn operator_only(operator: &Operator) -> [PolicyObject; 2] {
     let scope = MatchScope {
         resources: &[

@@ -50,7 +50,7 @@ pub struct AISystemSpec {
     #[schemars(length(min = 1, max = 32))]
     pub owners: Vec<Owner>,
 
-    /// Name of the `RiskLevel` of the system. Approvers sign it. Example: `high`.
+    /// Name of the `RiskLevel` of the system. Approvers sign this name. Example: `high`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub risk_level: String,
 
@@ -77,8 +77,8 @@ pub struct AISystemSpec {
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub risks: Vec<Risk>,
 
-    /// Models that the system calls at a provider and that do not run in this cluster. Approvers sign them.
-    /// Default: none. Example: `[{ name: summaries, provider: OpenAI, model: gpt-5 }]`.
+    /// Models that the system calls at a provider and that do not run in this cluster. Approvers sign them, without
+    /// `retiresAt`. Default: none. Example: `[{ name: summaries, provider: OpenAI, model: gpt-5 }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub hosted_models: Vec<HostedModel>,
@@ -90,8 +90,8 @@ pub struct AISystemSpec {
     pub suppliers: Vec<Provider>,
 
     /// Other AI systems that this system needs, for example because it reads their output (EU AI Act annex IV 2(a)).
-    /// The operator does not check them. Without `--force`, `kubectl assent decommission` does not end a system that is
-    /// listed here. Default: none. Example: `[{ name: fraud-detector }]`.
+    /// The list has no effect on clearances. `kubectl assent decommission` refuses to end a listed system without
+    /// `--force`. Default: none. Example: `[{ name: fraud-detector }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub depends_on: Vec<SystemReference>,
@@ -182,7 +182,8 @@ pub struct CertificationSignature {
     /// Name of the `ApproverRole` that lists the key. Example: `vendor-manager`.
     #[schemars(length(min = 1, max = 63))]
     pub role: String,
-    /// Time of the signature. The key must be valid at this time and must not have ended. Example: `2026-11-24T12:00:00Z`.
+    /// Time of the signature. The key must be valid at this time and must not have ended.
+    /// Example: `2026-11-24T12:00:00Z`.
     #[serde(deserialize_with = "super::time::time_or_past")]
     #[schemars(regex(pattern = super::time::TIME_PATTERN))]
     pub signed_at: Time,
@@ -261,11 +262,12 @@ pub struct AISystemStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions of the system. `Cleared`: whether a version may run. `Ready`: whether the system is as wanted, for
-    /// tools that use kstatus: decommissioned, or cleared without an error in its successors. `Stalled`: whether a
+    /// Conditions of the system. `Cleared`: whether a version may run. `Ready`, for tools that use kstatus: the system
+    /// is decommissioned, or it is cleared and its planned successors exist and form no cycle. `Stalled`: whether a
     /// person must act, because waiting does not help. `PodsHeld`: whether pods are held. `ClearanceExpiring`: a
-    /// clearance ends soon. `ReviewsOverdue`: reviews are overdue, and the level only warns. Absent before the first
-    /// status.
+    /// clearance ends soon. `ReviewsOverdue`: reviews are overdue, and the level only warns. `IncidentOpen`: an
+    /// incident of the system is open. Absent before the first status.
+    /// Example: `[{ type: Cleared, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
@@ -282,6 +284,7 @@ pub struct AISystemStatus {
     pub not_after: Option<Time>,
 
     /// Verdicts on the model versions of the system, at most 256. Absent if the system has no version.
+    /// Example: `[{ name: credit-scorer-v1, cleared: false, reason: AwaitingApproval }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub versions: Vec<VersionSummary>,
@@ -291,7 +294,7 @@ pub struct AISystemStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decommissioned: Option<bool>,
 
-    /// Numbers of the pods of the system. Absent before the operator counted them.
+    /// Numbers of the pods of the system. Absent before the operator counted them. Example: `{ running: 2, held: 1 }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodCount>,
 }
@@ -322,7 +325,7 @@ pub const PODS_HELD: &str = "PodsHeld";
 pub const CLEARANCE_EXPIRING: &str = "ClearanceExpiring";
 
 /// The type of the condition that states that reviews of risks or documents are overdue and the risk level only warns.
-/// The message names them.
+/// The message names the overdue reviews.
 pub const REVIEWS_OVERDUE: &str = "ReviewsOverdue";
 
 /// Numbers of the pods of a system.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{AssessmentSpec, Conditions, Digest, Text, conditions_schema};
 
 /// Decision of one person in one role on one subject digest, or on assessments, an incident or an override for this
-/// digest. No user can edit or delete an `Approval`. A later revocation ends an approval. A later rejection by the same person in the same role
-/// ends it too. A later approval is valid in addition to an earlier approval.
+/// digest. No user can edit or delete an `Approval`. A later revocation ends an approval. A later rejection by the same
+/// person in the same role ends it too. A later approval is valid in addition to an earlier approval.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "assent.dev",
@@ -64,8 +64,8 @@ pub struct ApprovalSpec {
     /// Decision of the person. `Approve`: the person approves the version in the role. `Reject`: the version may not
     /// run until the same user approves it in the same role. A rejection counts only in a role that the risk level
     /// requires, or in any role if the level requires none. `Revoke`: all earlier approvals are void, so every required
-    /// role must approve again. `Attest`: the results in `assessments` count, whether they are good or bad. `Resume`: the
-    /// version may run again after the incident in `incident` held it. `Override`: the version may run although the
+    /// role must approve again. `Attest`: the results in `assessments` count, whether they are good or bad. `Resume`:
+    /// the version may run again after the incident in `incident` held it. `Override`: the version may run although the
     /// requirements in `override` are not met. `Review`: the person judged an override or an incident afterwards.
     /// Example: `Approve`.
     pub decision: Decision,
@@ -93,19 +93,20 @@ pub struct ApprovalSpec {
     #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
     pub override_: Option<RecordReference>,
 
-    /// Result of the review. `Justified`: the override or the reaction to the incident was right. `NotJustified`: it
-    /// was not. Required for `Review`, and not allowed for other decisions. Default: none. Example: `Justified`.
+    /// Result of the review. `Justified`: the override or the reaction to the incident was right. `NotJustified`: the
+    /// override or the reaction was wrong. Required for `Review`, and not allowed for other decisions. Default: none.
+    /// Example: `Justified`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<ReviewOutcome>,
 
-    /// Reason for the decision, in the words of the person. Required for `Reject`, `Revoke` and `Review`. Default: none.
-    /// Example: `Impact assessment and test reports reviewed`.
+    /// Reason for the decision, in the words of the person. Required for `Reject`, `Revoke` and `Review`. Default:
+    /// none. Example: `Impact assessment and test reports reviewed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub reason: Option<String>,
 
-    /// Time at which the approval ends. It must be in the future, unless the decision is signed. The validity of the
-    /// risk level can end the approval earlier. Rejections and revocations have no end, and ignore this time.
+    /// Time at which the approval ends. The time must be in the future, unless the decision is signed. The validity of
+    /// the risk level can end the approval earlier. Rejections and revocations have no end, and ignore this time.
     /// Default: none, so only the validity of the risk level ends the approval. Example: `2027-03-31T00:00:00Z`.
     #[serde(
         default,
@@ -204,13 +205,14 @@ impl Decision {
         matches!(self, Self::Reject | Self::Revoke)
     }
 
-    /// Whether the decision is about the version itself. The other decisions are about other records.
+    /// Whether the decision is about the version itself. The other decisions are about assessments, incidents or
+    /// overrides.
     pub const fn is_about_version(self) -> bool {
         matches!(self, Self::Approve | Self::Reject | Self::Revoke)
     }
 
-    /// Whether the decision lets a version run. Such a decision counts from the time of its signature, and only while its
-    /// key belongs to the role. A review permits too, because a missed review withholds.
+    /// Whether the decision lets a version run. Such a decision counts from the time of its signature, and only while
+    /// its key belongs to the role. `Review` is included, because a missing review can withhold a version.
     pub const fn permits(self) -> bool {
         matches!(self, Self::Approve | Self::Resume | Self::Override | Self::Review)
     }
@@ -276,6 +278,7 @@ pub struct ApprovalStatus {
 
     /// Conditions of the decision. `Ready`: whether the operator processed it. `Counted`: whether the decision has an
     /// effect. Absent before the first status.
+    /// Example: `[{ type: Counted, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
@@ -286,8 +289,9 @@ pub struct ApprovalStatus {
     pub not_after: Option<Time>,
 
     /// User name of the owner of the key that signed the decision, if the signature is valid. After the key is removed
-    /// from the role, only decisions that permit something lose this name: `Approve`, `Resume`, `Override` and `Review`. Rejections and revocations stay in effect. Absent without a valid
-    /// signature. Example: `alice@acme-bank.example`.
+    /// from the role, only decisions that permit something lose this name: `Approve`, `Resume`, `Override` and
+    /// `Review`. Rejections and revocations stay in effect. Absent without a valid signature.
+    /// Example: `alice@acme-bank.example`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub signed_by: Option<String>,

@@ -248,6 +248,7 @@ pub struct AssessmentStatus {
 
     /// Conditions of the assessment. `Ready`: whether the operator processed it. `Counted`: whether a result decides
     /// about a requirement. Absent before the first status.
+    /// Example: `[{ type: Counted, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

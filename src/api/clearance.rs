@@ -1,4 +1,5 @@
-//! The `Clearance` resource: the only object that the API server and the operator read to enforce.
+//! The `Clearance` resource: the only object that the API server and the operator read to enforce. In the diagram, the
+//! last column says what uses a field.
 //!
 //! ```text
 //! Clearance "clearance" ─┬ trusted              additions allowed in any pod    admission, release
@@ -56,10 +57,11 @@ pub struct ClearanceSpec {
     pub since: Option<Time>,
 
     /// Additions to pods from all `TrustedSidecars` that are `Ready`. Default: none.
+    /// Example: `{ env: [{ name: VAULT_ADDR, value: https://vault.example.org }] }`.
     #[serde(default, skip_serializing_if = "Trusted::is_empty")]
     pub trusted: Trusted,
 
-    /// Systems of the namespace, by name. Default: none.
+    /// Systems of the namespace, by name. Default: none. Example: `{ credit-scorer: { riskLevel: high } }`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 256))]
     pub systems: BTreeMap<String, SystemClearance>,
@@ -69,19 +71,21 @@ pub struct ClearanceSpec {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SystemClearance {
-    /// Versions that may run. Default: none.
+    /// Versions that may run. Default: none. Example: `[{ modelVersion: credit-scorer-v1, … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub cleared: Vec<ClearedVersion>,
 
     /// Newest versions that may not run, with the reasons for Events about held pods. At most 16 versions are listed,
     /// and fewer if the object has no room. Default: none.
+    /// Example: `[{ modelVersion: credit-scorer-v2, reason: AwaitingApproval, … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub withheld: Vec<WithheldVersion>,
 
     /// Action on running pods that lose their clearance, from the risk level of the system. For some time after a
     /// change to a milder level, the stricter values of both levels apply. Default: mode `Evict` within 60 seconds.
+    /// Example: `{ mode: ScaleDown, gracePeriodSeconds: 300 }`.
     #[serde(default)]
     pub on_loss: OnLoss,
 
@@ -115,6 +119,7 @@ pub struct ClearedVersion {
     pub not_after: Time,
     /// Containers, volumes and host settings. A pod of this version must have exactly these, except for variables in
     /// `mayVary` and for additions of trusted sidecars.
+    /// Example: `{ containers: [{ name: vllm, image: vllm/vllm-openai@sha256:… }] }`.
     pub runtime: SharedRuntime,
 }
 

@@ -57,10 +57,11 @@ pub struct DecisionSubjectSpec {
     pub required_document_review: bool,
 
     /// Copy of the spec of the `AISystem` at the first decision. The subject digest covers its purpose, its risk level,
-    /// its jurisdictions, its hosted models and the required risks and documents.
+    /// its jurisdictions, its hosted models and the required risks and documents. Example: `{ riskLevel: high, … }`.
     pub ai_system: AISystemSpec,
 
     /// Copy of the spec of the `ModelVersion`. The subject digest covers all of it.
+    /// Example: `{ system: credit-scorer, … }`.
     pub version: ModelVersionSpec,
 }
 

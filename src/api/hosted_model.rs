@@ -14,8 +14,8 @@ pub struct HostedModel {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 
-    /// Organisation that hosts the model. The entry of `spec.suppliers` with exactly this name states its
-    /// certifications. Example: `OpenAI`.
+    /// Organisation that hosts the model. The entry of `spec.suppliers` with exactly this name states the
+    /// certifications of the organisation. Example: `OpenAI`.
     #[schemars(length(min = 1, max = 256))]
     pub provider: String,
 
@@ -55,7 +55,8 @@ pub struct HostedModel {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Agreement {
-    /// Address of the agreement. Example: `https://docs.example.org/dpa.pdf`.
+    /// Address of the agreement. Approvers sign the digest, and not this address.
+    /// Example: `https://docs.example.org/dpa.pdf`.
     #[schemars(length(min = 1, max = 2048))]
     pub uri: String,
     /// Digest of the content of the agreement. Example: `sha256:` and 64 hexadecimal digits.
@@ -66,9 +67,8 @@ pub struct Agreement {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredOfHostedModels {
-    /// Names of the certifications that the provider of each hosted model must hold. The `AISystem` lists them in
-    /// `spec.suppliers`.
-    /// Default: none. Example: `[ISO/IEC 42001]`.
+    /// Names of the certifications that the provider of each hosted model must hold. The `AISystem` lists
+    /// certifications of providers in `spec.suppliers`. Default: none. Example: `[ISO/IEC 42001]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     pub certifications: Vec<String>,

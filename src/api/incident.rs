@@ -66,8 +66,8 @@ pub struct IncidentSpec {
     #[serde(default)]
     pub effect: IncidentEffect,
 
-    /// Version that a hold of all versions does not affect, for a rollback to this version. It runs only if it is
-    /// cleared. Default: none. Example: `{ name: credit-scorer-v1, subjectDigest: sha256:… }`.
+    /// Version that a hold of all versions does not affect, for a rollback to this version. The version still runs only
+    /// if it is cleared. Default: none. Example: `{ name: credit-scorer-v1, subjectDigest: sha256:… }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub except: Option<ConcernedVersion>,
 
@@ -103,7 +103,8 @@ pub struct IncidentSpec {
     pub aware_at: Option<Time>,
 
     /// User who opened the incident. Leave this field out. The API server sets it from the request. Before Kubernetes
-    /// 1.36, the `kubectl assent` plugin sets it. Example: `{ user: alice@acme-bank.example }`.
+    /// 1.36, the `kubectl assent` plugin sets it. Default: the user of the request.
+    /// Example: `{ user: alice@acme-bank.example }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened_by: Option<Approver>,
 }
@@ -115,8 +116,8 @@ pub struct ConcernedVersion {
     /// Name of the `ModelVersion` of this namespace. Example: `credit-scorer-v1`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
-    /// Digest of its content, from `status.subjectDigest` of the `ModelVersion`. The incident also concerns versions
-    /// with this content under other names. Example: `sha256:` and 64 hexadecimal digits.
+    /// Digest of the content of this version, from `status.subjectDigest` of the `ModelVersion`. The incident also
+    /// concerns versions with this content under other names. Example: `sha256:` and 64 hexadecimal digits.
     pub subject_digest: Digest,
 }
 
@@ -183,11 +184,11 @@ impl IncidentSpec {
         Digest::from_sha256(Sha256::digest(text.expect("strings, numbers and lists serialise")).into())
     }
 
-    /// Whether the incident concerns the version `name`, whose current content has one of these digests. A hold by the
-    /// incident affects exactly these versions.
+    /// Whether the incident concerns the version `name`. `has` says whether a digest is the current digest of the
+    /// version. A hold by the incident affects exactly these versions.
     pub fn concerns(&self, name: &str, has: impl Fn(&Digest) -> bool) -> bool {
         let is_named = |version: &ConcernedVersion| version.name == *name || has(&version.subject_digest);
-        // A name alone does not exempt: another version could have the name after a deletion.
+        // The digest must match too: after a deletion, another version could get the name of the exempt version.
         let is_exempt = |version: &ConcernedVersion| version.name == *name && has(&version.subject_digest);
         (self.model_versions.is_empty() || self.model_versions.iter().any(is_named))
             && !self.except.as_ref().is_some_and(is_exempt)
@@ -198,9 +199,9 @@ impl IncidentSpec {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IncidentRules {
-    /// Decisions `Resume` that a held version needs before it may run again. At least one of these people must neither
-    /// have opened the incident nor have noted an action. Default: none, so the roles in `approvals` of the risk level
-    /// must resume it. Example: `[{ role: risk-officer, count: 2 }]`.
+    /// Decisions `Resume` that a held version needs before it may run again. At least one of the people who decide must
+    /// neither have opened the incident nor have noted an action. Default: none, so the roles in `approvals` of the
+    /// risk level must resume the version. Example: `[{ role: risk-officer, count: 2 }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["role"]))]
     pub resume: Vec<RequiredApproval>,
@@ -227,8 +228,8 @@ pub struct IncidentRules {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EscalationTier {
-    /// Time from the creation of the incident, as a Go duration with the units `h`, `m`, `s` and `ms`. It must be longer
-    /// than `0s` and at most `8760h`. Example: `30m`.
+    /// Time from the creation of the incident, as a Go duration with the units `h`, `m`, `s` and `ms`. It must be
+    /// longer than `0s` and at most `8760h`. Example: `30m`.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('8760h')", "must be a duration such as 30m or 4h, longer than 0s and at most 8760h"))]
@@ -263,14 +264,15 @@ pub struct RequiredDeadline {
     #[x_kube(validation = ("!self.startsWith('eu-ai-act-')", "names that begin with eu-ai-act- are reserved"))]
     pub name: Text,
 
-    /// Time from the awareness of the incident, as a Go duration with the units `h`, `m`, `s` and `ms`. It must be longer
-    /// than `0s` and at most `87600h`. Example: `72h`.
+    /// Time from the awareness of the incident, as a Go duration with the units `h`, `m`, `s` and `ms`. It must be
+    /// longer than `0s` and at most `87600h`. Example: `72h`.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 72h, longer than 0s and at most 87600h"))]
     pub within: Duration,
 
-    /// Criteria of which the incident must state at least one. Default: none, so the deadline applies to every incident.
+    /// Criteria of which the incident must state at least one. Default: none, so the deadline applies to every
+    /// incident.
     /// Example: `[FundamentalRights]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
@@ -292,15 +294,16 @@ impl RequiredDeadline {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredIncidentReview {
-    /// Time from the first decision to resume or from the closing, whichever is earlier, as a Go duration with the units
-    /// `h`, `m`, `s` and `ms`. It must be longer than `0s` and at most `87600h`. Example: `336h`, which is 14 days.
+    /// Time from the first decision to resume or from the closing, whichever is earlier, as a Go duration with the
+    /// units `h`, `m`, `s` and `ms`. It must be longer than `0s` and at most `87600h`. Example: `336h`, which is 14
+    /// days.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 336h (14 days), longer than 0s and at most 87600h"))]
     pub within: Duration,
 
-    /// Decisions `Review` that the incident needs. A review by the opener of the incident does not count, and neither
-    /// does one by the only person who resumed. Default: none, so the roles that must resume also review.
+    /// Decisions `Review` that the incident needs. Reviews by the opener of the incident, or by the only person who
+    /// resumed, do not count. Default: none, so the roles that must resume also review.
     /// Example: `[{ role: risk-officer }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["role"]))]
@@ -338,8 +341,9 @@ pub struct IncidentStatus {
     pub observed_generation: Option<i64>,
 
     /// Conditions of the incident. `Ready`: whether the operator processed it. `Holding`: whether it holds a version.
-    /// `Handled`: whether a person acknowledged or closed it. `Closed`: whether people closed it. `Reviewed`: whether the
-    /// review is complete, if one is due. Absent before the first status.
+    /// `Handled`: whether a person acknowledged or closed it. `Closed`: whether people closed it. `Reviewed`: whether
+    /// the review is complete, if one is due. Absent before the first status.
+    /// Example: `[{ type: Holding, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
@@ -354,13 +358,14 @@ pub struct IncidentStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalation: Option<EscalationStatus>,
 
-    /// Deadlines of the incident, the earliest first. They matter only if the incident must be reported. Assent never
-    /// decides that. Absent before the first status.
+    /// Deadlines of the incident, the earliest first. They matter only if the incident must be reported. People decide
+    /// that, not Assent. Absent before the first status.
+    /// Example: `[{ name: eu-ai-act-73-2, due: 2026-09-16T10:00:00Z, state: Running, … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub deadlines: Vec<DeadlineStatus>,
 
-    /// Earliest deadline that no note settles. Absent if there is none. Example: `2026-09-16T10:00:00Z`.
+    /// Earliest deadline that no note settles. Absent if every deadline is settled. Example: `2026-09-16T10:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_deadline: Option<Time>,
 
@@ -375,7 +380,7 @@ impl IncidentStatus {
         self.escalation.as_ref().map_or(0, |escalation| escalation.tier)
     }
 
-    /// The deadlines that were missed without a late note.
+    /// The missed deadlines for which people have not written a late note either.
     pub fn missed(&self) -> impl Iterator<Item = &DeadlineStatus> {
         let is_missed = |deadline: &&DeadlineStatus| {
             deadline.state == DeadlineState::Missed && deadline.settled_at.is_none()
@@ -421,8 +426,8 @@ pub struct DeadlineStatus {
     /// End of the period. Example: `2026-09-16T10:00:00Z`.
     pub due: Time,
     /// State of the deadline. `Running`: no note settles it so far. `Met`: a note of the type `Report` or `Notified`
-    /// names it, from before its end. `Missed`: no such note exists. `NotApplicable`: the note of the type `Closing`
-    /// names it. Example: `Running`.
+    /// settled it before the end of the period. `Missed`: no note did so. `NotApplicable`: the note of the type
+    /// `Closing` names the deadline. Example: `Running`.
     pub state: DeadlineState,
     /// Time of the note that settles the deadline. A missed deadline can have a late note. Absent without such a note.
     /// Example: `2026-09-02T09:00:00Z`.

@@ -41,8 +41,8 @@ pub struct IncidentNoteSpec {
     #[serde(rename = "type")]
     pub type_: NoteType,
 
-    /// Names of the deadlines that the note settles. A `Report` or `Notified` meets them. A `Closing` states that they do
-    /// not apply, for the reason in `text`. Default: none. Example: `[eu-ai-act-73-2]`.
+    /// Names of the deadlines that the note settles. A `Report` or `Notified` meets them. A `Closing` states that they
+    /// do not apply, for the reason in `text`. Default: none. Example: `[eu-ai-act-73-2]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub deadlines: Vec<Text>,
@@ -57,7 +57,8 @@ pub struct IncidentNoteSpec {
     pub report: Option<Report>,
 
     /// User who wrote the note. Leave this field out. The API server sets it from the request. Before Kubernetes 1.36,
-    /// the `kubectl assent` plugin sets it. Example: `{ user: alice@acme-bank.example }`.
+    /// the `kubectl assent` plugin sets it. Default: the user of the request.
+    /// Example: `{ user: alice@acme-bank.example }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Approver>,
 }

@@ -144,15 +144,15 @@ pub const GATE: &str = "assent.dev/clearance";
 
 /// The label of a held pod. A pod has this label exactly while it has [`GATE`].
 ///
-/// `kubectl`, watches and the admission policy that guards the release select held pods by this label.
+/// `kubectl`, watches and the admission policy for the removal of [`GATE`] select held pods by this label.
 pub const HELD_LABEL: &str = "assent.dev/held";
 
 /// The label of a Job or `CronJob` that Assent suspends. Assent does not resume a Job without this label, because
 /// another party suspended that Job.
 pub const SUSPENDED_LABEL: &str = "assent.dev/suspended";
 
-/// The label of a `ControllerRevision` with the manifest of a pod without an owner, which the operator stopped. The
-/// value is the name of the system.
+/// The label of a `ControllerRevision` that contains the manifest of a stopped pod without an owner. The value is the
+/// name of the system.
 ///
 /// This label is not [`SYSTEM_LABEL`], because a `StatefulSet` that selects its pods by [`SYSTEM_LABEL`] would adopt
 /// the revision.

@@ -144,9 +144,11 @@ pub struct ModelVersionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions of the version. `Cleared`: whether it may run. `Ready`: whether the version is as wanted, for tools
-    /// that use kstatus: cleared, or part of a decommissioned system. `Stalled`: whether a person must act, because
-    /// waiting does not help. `ClearanceExpiring`: its clearance ends soon. Absent before the first status.
+    /// Conditions of the version. `Cleared`: whether it may run. `Ready`, for tools that use kstatus: the version is
+    /// cleared, or its system is decommissioned. `Stalled`: whether a person must act, because waiting does not help.
+    /// `ClearanceExpiring`: the clearance of the version ends soon. `IncidentOpen`: an open incident concerns the
+    /// version. Absent before the first status.
+    /// Example: `[{ type: Cleared, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
@@ -162,11 +164,13 @@ pub struct ModelVersionStatus {
     pub not_after: Option<Time>,
 
     /// Approvals of this version that count, at most 256. Absent if none counts.
+    /// Example: `[{ name: credit-scorer-v1-risk-officer, role: risk-officer, user: alice@acme-bank.example }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub approvals: Vec<CountedApproval>,
 
     /// State of each assessment that the risk level requires. Absent if the level requires none.
+    /// Example: `[{ name: fairness-sex, state: Missing, required: at most 0.05 }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub assessments: Vec<RequirementStatus>,
@@ -184,9 +188,8 @@ pub struct RequirementStatus {
     /// Required comparison, as text. Example: `at most 0.05`.
     #[schemars(length(max = 64))]
     pub required: String,
-    /// Value of the newest signed result. If the requirement has a `confidenceLevel`, the worst of the value and both
-    /// ends of its interval. Absent without a signed result.
-    /// Example: `"0.031"`.
+    /// Value of the newest signed result. If the requirement has a `confidenceLevel`, this is the worst of the value
+    /// and both ends of its interval. Absent without a signed result. Example: `"0.031"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Decimal>,
     /// Distance of the value to the threshold. It is negative if the threshold is not met. Absent without a signed
@@ -211,8 +214,8 @@ pub struct RequirementStatus {
     /// Example: `2026-12-01T10:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
-    /// Name of an `Assessment` that awaits a signature in the required role. It is not older than the signed result.
-    /// One that would not meet the requirement takes precedence. Absent if there is none.
+    /// Name of an `Assessment` that awaits a signature in the required role. It is not older than the signed result. An
+    /// assessment that would not meet the requirement takes precedence. Absent if no assessment awaits a signature.
     /// Example: `credit-scorer-v1-fairness-2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]

@@ -54,8 +54,8 @@ pub struct OverrideSpec {
     #[schemars(length(min = 1, max = 253))]
     pub model_version: Text,
 
-    /// Digest of its content, from `status.subjectDigest` of the `ModelVersion`. The override has no effect on other
-    /// content. Example: `sha256:` and 64 hexadecimal digits.
+    /// Digest of the content of this version, from `status.subjectDigest` of the `ModelVersion`. The override has no
+    /// effect on other content. Example: `sha256:` and 64 hexadecimal digits.
     pub subject_digest: Digest,
 
     /// Requirements that the version need not meet during the override. All other requirements still apply.
@@ -79,7 +79,8 @@ pub struct OverrideSpec {
     pub not_after: Time,
 
     /// User who requests the override. Leave this field out. The API server sets it from the request. Before Kubernetes
-    /// 1.36, the `kubectl assent` plugin sets it. Example: `{ user: alice@acme-bank.example }`.
+    /// 1.36, the `kubectl assent` plugin sets it. Default: the user of the request.
+    /// Example: `{ user: alice@acme-bank.example }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<Approver>,
 }
@@ -146,8 +147,8 @@ impl Override {
 }
 
 impl OverrideSpec {
-    /// The digest that people sign when they grant or review the override: SHA-256 over the canonical JSON (RFC 8785) of
-    /// the namespace and the spec.
+    /// The digest that people sign when they grant or review the override: SHA-256 over the canonical JSON (RFC 8785)
+    /// of the namespace and the spec.
     ///
     /// # Panics
     /// Never: the fields always serialise.
@@ -161,7 +162,7 @@ impl OverrideSpec {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OverrideRules {
-    /// Longest time from the creation of an override to its end, as a Go duration with the units `h`, `m`, `s` and
+    /// Longest time from the creation of an override to its end. It is a Go duration with the units `h`, `m`, `s` and
     /// `ms`, at most `744h`. A later `notAfter` of the override has no effect. Example: `24h`.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
@@ -208,15 +209,15 @@ pub struct OverrideQuota {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OverrideReview {
-    /// Time after the end of an override within which a person must review it, as a Go duration with the units `h`,
+    /// Time after the end of an override within which a person must review it. It is a Go duration with the units `h`,
     /// `m`, `s` and `ms`, at most `87600h`. Example: `72h`.
     #[serde(deserialize_with = "super::duration::required")]
     #[schemars(extend("maxLength" = 32))]
     #[x_kube(validation = (r"self.matches('^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('87600h')", "must be a duration such as 72h, longer than 0s and at most 87600h"))]
     pub within: Duration,
 
-    /// Roles of which one must review. The reviewer must neither have requested nor have granted the override.
-    /// Example: `[risk-officer]`.
+    /// Roles that may review. One review in one of these roles is enough. The reviewer must neither have requested nor
+    /// have granted the override. Example: `[risk-officer]`.
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub roles: Vec<String>,
 
@@ -247,6 +248,7 @@ pub struct OverrideStatus {
     /// Conditions of the override. `Ready`: whether the operator processed it. `Granted`: whether people granted it.
     /// `Active`: whether it waives requirements now. `Reviewed`: whether its review is done. Absent before the first
     /// status.
+    /// Example: `[{ type: Granted, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

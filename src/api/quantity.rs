@@ -15,8 +15,8 @@ const DECIMAL: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
 
 const NANOS: i128 = 1_000_000_000;
 
-/// The text that the API server stores for a quantity. An unusual text stays as it is: an exponent, a sign, more than
-/// nine decimal places, or a number beyond 64 bits.
+/// The text that the API server stores for a quantity. A text with an exponent, a sign, more than nine decimal places,
+/// or a number beyond 64 bits stays unchanged.
 pub fn canonical(text: &str) -> Text {
     nanos(text).map_or_else(|| text.into(), |(nanos, binary)| format(nanos, binary).into())
 }
@@ -71,7 +71,7 @@ fn format(nanos: i128, binary: bool) -> String {
 mod tests {
     use super::*;
 
-    /// The API server stores each first text as the second text.
+    /// Each pair: the text in a manifest, and the text that the API server stores for it.
     #[test]
     fn quantities_with_equal_values_have_one_text() {
         for (written, stored) in [

@@ -10,7 +10,7 @@ use super::{AssessmentKind, Decimal, Direction};
 
 /// A result that a version needs (EU AI Act article 9(8): prior defined metrics and thresholds).
 ///
-/// The newest result with a signature in the role decides. Results are never averaged.
+/// The newest result that has a signature in the role decides. The operator never averages results.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredAssessment {
@@ -66,8 +66,8 @@ pub struct RequiredAssessment {
     pub role: String,
 
     /// Whether an independent person must sign: not an owner of the system, nor an author of the version or the system.
-    /// With only other signatures, a good result is inconclusive, and a bad one fails. Before Kubernetes 1.36, authors
-    /// are not known, and their signatures count. Default: false. Example: `true`.
+    /// With only other signatures, a good result is inconclusive, and a bad result fails. Before Kubernetes 1.36,
+    /// authors are not known, and their signatures count. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub independent: bool,
 

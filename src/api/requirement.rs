@@ -14,8 +14,9 @@ pub struct Requirement {
     pub name: String,
 
     /// Expression in the Common Expression Language (CEL). A version may run only if the result is true. The variables
-    /// are `system`, `version`, `assessments` (only signed ones) and `namespaceObject`; `networkPolicies` and `claims`, if
-    /// the chart value `expressionVariables` lists them. Test it with `kubectl assent check`.
+    /// are `system`, `version`, `assessments` (only signed ones) and `namespaceObject`. The variables `networkPolicies`
+    /// and `claims` exist if the chart value `expressionVariables` lists them. Test an expression with `kubectl assent
+    /// check`.
     /// Example: `version.spec.runtime.containers.all(c, c.image.startsWith("registry.example.org/"))`.
     #[schemars(length(min = 1, max = 4096))]
     pub expression: String,

@@ -30,8 +30,8 @@ pub struct ReviewDates {
 #[serde(rename_all = "camelCase")]
 pub struct RequiredReview {
     /// Longest time since the last review, as a Go duration with the units `h`, `m`, `s` and `ms`, at most `87600h`.
-    /// A review without the time of the last review is then overdue. Default: none, so each risk or document must state
-    /// the date of its next review. Example: `8760h`, which is one year.
+    /// With this field, a review without the date of the last review is overdue. Default: none, so each risk or
+    /// document must state the date of its next review. Example: `8760h`, which is one year.
     #[serde(
         default,
         deserialize_with = "super::duration::optional",
@@ -65,13 +65,14 @@ impl ReviewDates {
 }
 
 impl RequiredReview {
-    /// Whether an overdue review withholds the versions of the system. If so, the signed content includes the review dates.
+    /// Whether an overdue review withholds the versions of the system. If so, the signed content includes the review
+    /// dates.
     pub(crate) fn withholds(&self) -> bool {
         self.overdue == OverdueAction::Withhold
     }
 
     /// The time from which a review is overdue: the stated date of the next review, or the end of the maximum age if
-    /// that is earlier. `None` if `dates` state too little, so the review is overdue at any time.
+    /// that is earlier. `None` if `dates` lack a date that the rule needs. Then the review is overdue at any time.
     pub fn due(&self, dates: &ReviewDates) -> Option<Timestamp> {
         let stated = dates.next.as_ref().map(|next| next.0);
         let Some(age) = self.max_age else { return stated };

@@ -213,9 +213,9 @@ pub struct OnLoss {
     pub mode: OnLossMode,
 
     /// Seconds from the loss of clearance to the end of the last pod, from 0 to 3600. `mode` applies in the first half.
-    /// Then Assent deletes the remaining pods. The `terminationGracePeriodSeconds` of a pod, and the grace period of
-    /// any deletion, can be at most half of this value, because a node does not shorten a stop that has begun. This
-    /// limit is at least one second. Default: 60. Example: `300`.
+    /// Then Assent deletes the remaining pods. `terminationGracePeriodSeconds` of a pod can be at most half of this
+    /// value, but one second is always allowed. The same limit applies to the grace period of each deletion, because a
+    /// node does not shorten a stop that has begun. Default: 60. Example: `300`.
     #[serde(default = "default_grace")]
     #[schemars(range(min = 0, max = 3600), extend("format" = "int32"))]
     pub grace_period_seconds: u32,
@@ -303,6 +303,7 @@ pub struct RiskLevelStatus {
 
     /// Conditions of the level. `Ready`: whether the level is in force. `Stalled`: whether an expression is invalid, so
     /// that no version of the level may run. Absent before the first status.
+    /// Example: `[{ type: Ready, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

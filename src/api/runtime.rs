@@ -8,8 +8,8 @@
 //!          └─ hostNetwork, hostPID, hostIPC, shareProcessNamespace
 //! ```
 //!
-//! `policy::fields` states for each field of a pod whether Assent compares it. A runtime pins the name of a claim,
-//! `ConfigMap` or Secret, and the content of the object can change.
+//! `policy::fields` states for each field of a pod whether Assent compares it. A runtime pins only the name of a claim,
+//! `ConfigMap` or Secret. The content of the object can change.
 #![allow(clippy::struct_field_names, reason = "the fields have the names of the pod API")]
 #![allow(clippy::struct_excessive_bools, reason = "each is a field of the pod API")]
 
@@ -210,7 +210,7 @@ pub struct Container {
     #[serde(default, skip_serializing_if = "HttpHooks::is_empty")]
     pub http: HttpHooks,
 
-    /// Variables that can differ between pods of the version. Default: none. Example: `{ env: [HF_TOKEN] }`.
+    /// Variables that can differ between the pods of one version. Default: none. Example: `{ env: [HF_TOKEN] }`.
     #[serde(default, skip_serializing_if = "MayVary::is_empty")]
     pub may_vary: MayVary,
 }
@@ -292,7 +292,7 @@ pub struct HttpGet {
     #[serde(default = "slash")]
     #[schemars(length(min = 1, max = 4096))]
     pub path: Text,
-    /// Number of the port. A hook with a named port never matches. Example: `8022`.
+    /// Number of the port. A pod whose hook uses the name of a port never matches. Example: `8022`.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
     /// Scheme of the request, `HTTP` or `HTTPS`. Default: `HTTP`. Example: `HTTPS`.
@@ -409,13 +409,14 @@ pub struct KeyRef {
     /// Key in the object. Example: `token`.
     #[schemars(length(min = 1, max = 253))]
     pub key: Text,
-    /// Whether the container may start without the object or the key. Default: none, which does not equal `false`.
+    /// Whether the container may start without the object or the key. Default: none. An absent value does not match
+    /// `false`.
     /// Example: `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,
 }
 
-/// A `ConfigMap` or Secret whose keys become environment variables. Their values are not pinned.
+/// A `ConfigMap` or Secret whose keys become environment variables. The values of the variables are not pinned.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("oneOf" = [{ "required": ["configMapRef"] }, { "required": ["secretRef"] }]))]
@@ -439,7 +440,7 @@ pub struct SourceRef {
     /// Name of the `ConfigMap` or Secret. Example: `model-settings`.
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
-    /// Whether the container may start without the object. Default: none, which does not equal `false`.
+    /// Whether the container may start without the object. Default: none. An absent value does not match `false`.
     /// Example: `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,
@@ -466,8 +467,8 @@ pub struct VolumeMount {
     /// Whether the mount is read-only. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
-    /// Direction in which later mounts of the node and of the container appear. `HostToContainer`: from the node in the
-    /// container. `Bidirectional`: also from the container on the node. Default: none, which does not equal `None`.
+    /// Visibility of later mounts. `HostToContainer`: new mounts on the node appear in the container. `Bidirectional`:
+    /// new mounts in the container also appear on the node. Default: none. An absent value does not match `None`.
     /// Example: `HostToContainer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["None", "HostToContainer", "Bidirectional"]))]

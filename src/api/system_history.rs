@@ -26,16 +26,19 @@ use serde::{Deserialize, Serialize};
 pub struct SystemHistorySpec {
     /// Entries of the history, the oldest first, at most the last 256. `kubectl assent history SYSTEM` shows them.
     /// Default: none.
+    /// Example: `[{ at: 2026-11-24T12:00:00Z, change: Changed, object: risklevel/high }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub entries: Vec<HistoryEntry>,
 
-    /// Number of older entries that were removed because there was no room. Default: 0. Example: `12`.
+    /// Number of older entries that the operator removed to make room. Default: 0. Example: `12`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub dropped: u64,
 
-    /// State at the last entry. The operator compares the next change with it. Default: empty.
+    /// State at the last entry. The operator compares the current objects with it to find the next change. Default:
+    /// empty.
+    /// Example: `{ versions: [{ name: credit-scorer-v1, verdict: Revoked }] }`.
     #[serde(default)]
     pub observed: Observed,
 }
@@ -111,13 +114,13 @@ impl Change {
 pub struct Observed {
     /// Objects on which the verdicts depend: the system, its risk level, and the `ApproverRoles` that the level
     /// requires. Objects that do not exist are not listed. Default: none.
+    /// Example: `[{ object: risklevel/high, generation: 3 }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub sources: Vec<ObservedSource>,
 
     /// Versions with their verdicts, at most 512. If there are more, versions that may run take precedence, then the
-    /// newest versions.
-    /// Default: none.
+    /// newest versions. Default: none. Example: `[{ name: credit-scorer-v1, verdict: Revoked }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 512))]
     pub versions: Vec<ObservedVersion>,

@@ -9,8 +9,8 @@
 //!                            volumeMounts, env            in any container of the pod
 //! ```
 //!
-//! A part with a name in the approved runtime never counts as a trusted addition. The pod must contain the approved
-//! part itself.
+//! A part with a name in the approved runtime never counts as a trusted addition. The pod must contain exactly the
+//! approved part with this name.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -116,7 +116,7 @@ pub struct TrustedContainer {
     #[serde(default)]
     pub images: TrustedImages,
 
-    /// Whether the container may have any arguments. Do not use this for an image whose arguments name code or models
+    /// Whether the container may have any arguments. Do not set this if arguments of the image can name code or models
     /// to load. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub any_args: bool,
@@ -149,6 +149,7 @@ pub struct TrustedSidecarStatus {
 
     /// Conditions of the trusted sidecar. `Ready`: whether every `Clearance` contains it. Absent before the first
     /// status.
+    /// Example: `[{ type: Ready, status: "True", … }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,

@@ -27,8 +27,8 @@ pub struct Volume {
     /// Name of the volume in the pod. Example: `weights`.
     #[schemars(length(min = 1, max = 63))]
     pub name: Text,
-    /// OCI image or artifact (KEP-4639). Default: none. Example:
-    /// `{ reference: registry.example.org/weights@sha256:… }`.
+    /// OCI image or artifact (KEP-4639). Default: none.
+    /// Example: `{ reference: registry.example.org/weights@sha256:… }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageVolume>,
     /// `PersistentVolumeClaim`. Its content is not pinned. Default: none. Example: `{ claimName: weights }`.
@@ -66,7 +66,7 @@ pub struct Volume {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iscsi: Option<Box<IscsiVolume>>,
     /// Claim that the cluster creates for each pod. Its content is not pinned. Default: none.
-    /// Example: `{ volumeClaimTemplate: { spec: { accessModes: [ReadWriteOnce], resources: { requests: { storage: 10Gi } } } } }`.
+    /// Example: `{ volumeClaimTemplate: { spec: { accessModes: [ReadWriteOnce], … } } }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ephemeral: Option<Box<EphemeralVolume>>,
 }

@@ -9,7 +9,8 @@
 //! clusterTrustBundle, podCertificate           sources of a projected volume
 //! ```
 //!
-//! Serialization has one form for equal meanings, because the API server compares the serialized runtime with the pod.
+//! Values with equal meaning serialize to the same text, because the API server compares the serialized runtime with
+//! the pod.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -140,7 +141,7 @@ pub struct IscsiVolume {
     /// Number of the disk. Example: `0`.
     #[schemars(range(min = 0, max = 255))]
     pub lun: i32,
-    /// Interface of the node. Default: `default`. Example: `default`.
+    /// Name of the iSCSI interface of the node. Default: `default`. Example: `default`.
     #[serde(default = "default_interface")]
     #[schemars(length(min = 1, max = 253))]
     pub iscsi_interface: Text,
@@ -164,7 +165,8 @@ pub struct IscsiVolume {
     /// Secret with the passwords. Its content is not pinned. Default: none. Example: `{ name: storage-chap }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretName>,
-    /// Name of the node for the target. Default: none, so the name of the node. Example: `iqn.2026-01.org.example:gpu`.
+    /// Name with which the node logs in at the target. Default: none, so the node uses its own initiator name.
+    /// Example: `iqn.2026-01.org.example:gpu`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::non_empty")]
     #[schemars(length(max = 223))]
     pub initiator_name: Option<Text>,
@@ -183,8 +185,8 @@ impl IscsiVolume {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EphemeralVolume {
-    /// Template of the claim. Example:
-    /// `{ spec: { accessModes: [ReadWriteOnce], resources: { requests: { storage: 10Gi } } } }`.
+    /// Template of the claim.
+    /// Example: `{ spec: { accessModes: [ReadWriteOnce], resources: { requests: { storage: 10Gi } } } }`.
     pub volume_claim_template: ClaimTemplate,
 }
 
@@ -382,7 +384,7 @@ pub struct ClusterTrustBundleSource {
     /// Labels of the bundles of the signer. Default: none, so no bundle. Example: `{ matchLabels: { live: "true" } }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_selector: Option<LabelSelector>,
-    /// Whether the container may start without the bundle. Default: none, which does not equal `false`.
+    /// Whether the container may start without the bundle. Default: none. An absent value does not match `false`.
     /// Example: `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,

@@ -1,5 +1,5 @@
-//! Finds a value that the bounds of a schema do not allow, so that the plugin never prints an object that the API server
-//! refuses.
+//! Finds a value that the bounds of a schema do not allow, so that the plugin never prints an object that the API
+//! server refuses.
 //!
 //! ```text
 //!  schema, value ──► spec.runtime.containers[0].image is empty
@@ -57,7 +57,7 @@ fn of_number(schema: &Value, number: f64) -> Option<String> {
     (!is_allowed).then(|| format!("is {number}, and a version can state only {least} to {most}"))
 }
 
-/// The reason for a list or an object of a wrong size. `what` is the end of the names of the bounds.
+/// The message for a list or an object of a wrong size. `what` is the end of the name of a bound, such as `Items`.
 fn of_size(schema: &Value, what: &str, size: usize) -> Option<String> {
     let (least, most) = (schema[format!("min{what}")].as_u64(), schema[format!("max{what}")].as_u64());
     let size = size as u64;
@@ -68,7 +68,7 @@ fn of_size(schema: &Value, what: &str, size: usize) -> Option<String> {
         .map(|most| format!("has {size} entries, and a version can state at most {most}"))
 }
 
-/// The reason for two items of a list with the same key.
+/// The message for a list in which two items have the same key.
 fn of_names(schema: &Value, items: &[Value]) -> Option<String> {
     let key = schema["x-kubernetes-list-map-keys"][0].as_str()?;
     let twice =

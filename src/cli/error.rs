@@ -343,8 +343,8 @@ impl Error {
     }
 }
 
-/// The command that lists the roles of the user. The command uses `--list`, because `kubectl auth can-i VERB RESOURCE`
-/// fails if the API server does not serve `ApproverRole`, for example before an upgrade of the CRDs.
+/// The command that lists the roles of the user. `kubectl auth can-i VERB RESOURCE` would fail if the API server does
+/// not serve `ApproverRole`, for example before an upgrade of the CRDs. So the command uses `--list`.
 pub fn can_i(role: &str) -> Next {
     Next::new("kubectl auth can-i --list | grep approverroles", format!("check whether you hold {role}"))
 }

@@ -241,8 +241,8 @@ enum Command {
     Certify(CertifyArgs),
     /// Hold a system or versions of it now, because of an incident
     ///
-    /// Opens an incident. The held versions stop, and stay stopped until people resume them. Needs the permission to hold
-    /// the system. A hold is not a decision about the approvals: they stay.
+    /// Opens an incident. The held versions stop, and stay stopped until people resume them. Needs the permission to
+    /// hold the system. A hold is not a decision about the approvals: they stay.
     #[command(after_help = "Examples:
   # Hold every version, also later ones
   kubectl assent pause credit-scorer --reason 'applicants over 60 are refused twice as often'
@@ -289,9 +289,9 @@ enum Command {
     Incident(IncidentCommand),
     /// Sign that a held version may run again
     ///
-    /// Shows the incident, its notes and the effect of your signature. The roles that the risk level names must sign, at
-    /// least one of them by a person who neither opened the incident nor noted an action. Resuming clears nothing: the
-    /// version also needs its approvals. Nobody can edit or delete the signature.
+    /// Shows the incident, its notes and the effect of your signature. The roles that the risk level names must sign,
+    /// at least one of them by a person who neither opened the incident nor noted an action. Resuming clears nothing:
+    /// the version also needs its approvals. Nobody can edit or delete the signature.
     #[command(after_help = "Examples:
   # Resume the only held version
   kubectl assent resume credit-scorer
@@ -304,9 +304,9 @@ enum Command {
     Resume(ResumeArgs),
     /// Run a version for a limited time although named requirements are not met
     ///
-    /// For an emergency. Shows which requirements are waived and which remain. The risk level says what can be waived, for
-    /// how long, how often, and who grants and reviews it. A prohibited, rejected, revoked, held or decommissioned version
-    /// never runs. If you hold a role that may grant overrides, the command also grants it.
+    /// For an emergency. Shows which requirements are waived and which remain. The risk level says what can be waived,
+    /// for how long, how often, and who grants and reviews it. A prohibited, rejected, revoked, held or decommissioned
+    /// version never runs. If you hold a role that may grant overrides, the command also grants it.
     #[command(after_help = "Examples:
   # See what an override would do, and record nothing
   kubectl assent override credit-scorer --waive approval/risk-officer --for 2h --reason 'exercise' --dry-run

@@ -20,7 +20,8 @@ use tokio::sync::SemaphorePermit;
 use crate::gitops::PERMITS;
 use crate::{Account, ControlPlane, Person, Process, binaries, ports, root, until};
 
-/// The timeout of each wait for Argo CD: for a comparison with Git, a sync or a health state. It is long, because the machine may be loaded.
+/// The timeout of each wait for Argo CD: for a comparison with Git, a sync or a health state. It is long, because the
+/// machine may be loaded.
 const SOON: Duration = Duration::from_mins(1);
 
 const NAMESPACE: &str = "argocd";

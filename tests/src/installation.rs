@@ -132,8 +132,8 @@ impl Assent {
         Ok(Self { operator: Arc::new(operator), address })
     }
 
-    /// Restarts the operator when it exits, as the kubelet does in a cluster. On a busy machine, an operator can lose its
-    /// Lease and exit. After a panic, the operator stays down, so that the test fails.
+    /// Restarts the operator when it exits, as the kubelet does in a cluster. On a busy machine, an operator can lose
+    /// its Lease and exit. After a panic, the operator stays down, so that the test fails.
     fn restart_like_a_kubelet(&self) {
         let operator = Arc::downgrade(&self.operator);
         thread::spawn(move || {

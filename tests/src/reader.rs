@@ -1,5 +1,5 @@
-//! Reads objects as JSON, by the names of kinds that kubectl accepts. Tests poll often, and each kubectl process costs a
-//! quarter of a second of a processor.
+//! Reads objects as JSON, by the names of kinds that kubectl accepts. Tests poll often, and each kubectl process costs
+//! a quarter of a second of a processor.
 
 use std::sync::Mutex;
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 /// A client that finds the API of a kind by discovery.
 pub struct Reader {
     client: Client,
-    /// The last discovery. A kind of a later `CustomResourceDefinition` makes it run again.
+    /// The result of the last discovery. A request for a kind that is not in it causes a new discovery.
     kinds: Mutex<Vec<(ApiResource, Scope)>>,
 }
 

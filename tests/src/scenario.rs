@@ -437,7 +437,7 @@ fn is_held(pod: &Value) -> bool {
     gates.is_some_and(|gates| gates.iter().any(|gate| gate["name"] == "assent.dev/clearance"))
 }
 
-/// A requirement of a risk level that [`Scenario::assessment`] answers: the value may be at most 0.05.
+/// A requirement of a risk level for the results of [`Scenario::assessment`]: the value may be at most 0.05.
 pub fn fairness_requirement(max_age: &str) -> Value {
     json!({ "name": "fairness-sex", "kind": "Fairness", "metric": "demographic_parity_difference", "slice": "sex",
         "comparator": "AtMost", "threshold": "0.05", "minSamples": 100, "maxErrorRate": "0", "maxAge": max_age,

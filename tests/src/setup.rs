@@ -38,7 +38,8 @@ impl Setup<'_> {
         Process::spawn(name, directory.join(name), self.args(component), envs, &log)
     }
 
-    /// The arguments of `component`. The arguments of the options are last, so that they override the others.
+    /// The arguments of `component`. The arguments of the options are last, so that they override the arguments of this
+    /// function.
     fn args(&self, component: Component) -> Vec<String> {
         let mut args = match component {
             Component::Etcd => self.etcd(),

@@ -54,7 +54,8 @@ where
                         sender.send_modify(|all| drop(all.insert(key(&object), object)));
                     }
                     Ok(Event::Delete(object)) => sender.send_modify(|all| drop(all.remove(&key(&object)))),
-                    // The watcher retries. If it does not succeed, `start` (before the first list) or `until` reports the timeout.
+                    // The watcher retries. If it does not succeed, `start` (before the first list) or `until` reports
+                    // the timeout.
                     Err(_) => {}
                 }
             }

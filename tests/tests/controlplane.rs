@@ -1,7 +1,7 @@
 //! Tests of the control plane on which all other tests run.
 //!
-//! Tests that leave the control plane unchanged share one. A test that breaks or ends a control plane starts its
-//! own.
+//! Tests that leave the control plane unchanged share one control plane. A test that breaks or ends a control plane
+//! starts its own.
 
 use std::collections::BTreeSet;
 use std::env;

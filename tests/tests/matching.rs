@@ -139,8 +139,8 @@ impl Tally {
         Ok(())
     }
 
-    /// Checks the shares of cleared, invalid and injected pods. From 2,000 pods on, also checks that the pods cover every
-    /// field.
+    /// Checks the shares of cleared, invalid and injected pods. From 2,000 pods on, also checks that the pods cover
+    /// every field.
     fn check_coverage(&self, pods: usize) -> Result<()> {
         let valid = self.cleared + self.held;
         let share = self.cleared * 100 / valid.max(1);
@@ -161,7 +161,7 @@ impl Tally {
     }
 }
 
-/// Every field of a runtime in the schema that has no fields of its own, such as `containers.env.value`.
+/// Every leaf field of a runtime in the schema, such as `containers.env.value`.
 fn schema_fields() -> Result<BTreeSet<String>> {
     let definition =
         definitions().into_iter().find(|d| d.spec.names.kind == "Clearance").context("no Clearance")?;
@@ -637,7 +637,7 @@ fn field_of(pointer: &str) -> String {
     names[..end].join(".")
 }
 
-/// Fields with any names of their own. The schema has no properties for them.
+/// Maps whose keys users choose. The schema has no properties for these keys.
 const MAPS: [&str; 7] =
     ["labels", "annotations", "volumeAttributes", "userAnnotations", "matchLabels", "requests", "limits"];
 

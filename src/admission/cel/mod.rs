@@ -32,7 +32,7 @@ pub const PARTS: [(&str, &str); 11] = [
     ("REPOSITORY", include_str!("repository.cel")),
 ];
 
-/// Whether `pod` has the runtime of `version`, and at most trusted additions.
+/// Whether `pod` has the runtime of `version`, and beyond that only trusted additions.
 pub(super) fn matches(pod: &str) -> String {
     let fill = |text: String, (name, part): &(&str, &str)| {
         text.replace(&format!("{{{{{name}}}}}"), &format!("({})", uncommented(part)))

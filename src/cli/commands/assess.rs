@@ -107,7 +107,7 @@ pub struct AssessArgs {
 /// The value of an option, or the value that the file states.
 ///
 /// # Errors
-/// Both state different values. A user must not give an old result a new date.
+/// The option and the file state different values. Otherwise a user could give an old result a new date.
 fn agreed<T: PartialEq + Debug>(
     file: &str,
     option: &str,
@@ -257,7 +257,7 @@ impl AssessArgs {
         Ok(assessment)
     }
 
-    /// The report: the one that the file names, or the file itself.
+    /// The report that the file names. If it names none, the file itself.
     fn report_of(&self, file: &str, reading: &Reading) -> Result<Report> {
         let stated = reading.report.as_ref();
         let digest = stated.map_or(&reading.file_digest, |report| &report.digest);

@@ -306,7 +306,7 @@ impl SigningRequest<'_> {
         }
     }
 
-    /// The record after the signature.
+    /// The record with this signature added, to predict its effect.
     fn after(&self, approver: &Approver, now: Timestamp) -> SystemRecord {
         let mut signed = self.approval(Some(approver.clone()));
         signed.metadata.creation_timestamp = Some(Time(now));

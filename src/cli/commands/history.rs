@@ -179,8 +179,8 @@ impl Sources {
     }
 }
 
-/// The changes that the operator recorded. `None` if the system has no `SystemHistory`, if the user may not read it, or
-/// if the cluster does not have this kind, for example before an upgrade.
+/// The changes that the operator recorded. `None` if the system has no `SystemHistory`, or if the user may not read it.
+/// Also `None` if the cluster does not have this kind, for example before an upgrade.
 async fn system_history(session: &Session, name: &str) -> Result<Option<SystemHistory>> {
     let api = Api::<SystemHistory>::namespaced(session.client.clone(), &session.namespace);
     let read = request::get_opt(&api, name).await;

@@ -153,9 +153,9 @@ fn items(record: &SystemRecord, me: &Approver, held: &[&str], now: Timestamp) ->
 }
 
 /// The time by which versions are sorted, and the instant at which to judge whether an approval would count. For a
-/// cleared version, both are the end of its clearance. For a withheld version, the first is the expiry of its approvals or
-/// its creation, and the second is now. `None` if the version needs no approval now, or if it is withheld for another
-/// reason than missing approvals, such as a revocation.
+/// cleared version, both are the end of its clearance. For a withheld version, the first is the expiry of its approvals
+/// or its creation, and the second is now. `None` if the version needs no approval now, or if it is withheld for
+/// another reason than missing approvals, such as a revocation.
 fn deadline(
     version: &ModelVersion,
     judgement: &OwnedJudgement,

@@ -149,7 +149,8 @@ impl SshKey {
 }
 
 impl Detached {
-    /// The typed command with `--ssh-key` and `--to`. Without them, the command would record the decision in the cluster.
+    /// The typed command with `--ssh-key` and `--to`. Without them, the command would record the decision in the
+    /// cluster.
     fn with_options(&self, typed: Typed) -> Typed {
         let (key, to) = (self.key.0.display().to_string(), self.to.display().to_string());
         let options = typed.options + &suggested(&[("--ssh-key", Some(&key)), ("--to", Some(&to))]);

@@ -43,8 +43,8 @@ pub async fn report(session: &Session, approval: &Approval, before: &SystemRecor
     Ok(())
 }
 
-/// Waits until `Cleared` has the new value and the status lists an approval that clears. `false` after a timeout or
-/// error.
+/// Waits until `Cleared` has the new value. After an approval that clears, also waits until the status lists this
+/// approval. `false` after a timeout or an error.
 async fn agrees(session: &Session, version: &ModelVersion, approval: &Approval, cleared: bool) -> bool {
     let versions = Api::<ModelVersion>::namespaced(session.client.clone(), &session.namespace);
     let name = approval.name_any();

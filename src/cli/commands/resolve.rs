@@ -34,7 +34,7 @@ pub enum Act {
     Renew,
     /// Forbids a version to run.
     Reject,
-    /// Stops a cleared version.
+    /// Voids all approvals of a version, so that it stops.
     Revoke,
 }
 
@@ -207,7 +207,7 @@ pub async fn role(
     }
 }
 
-/// The only one of `roles` that the user holds. `to_do` is the decision, and the effect of a role in words.
+/// The only one of `roles` that the user holds. `to_do` says in words what the roles do.
 pub async fn held_role(
     session: &Session,
     record: &SystemRecord,

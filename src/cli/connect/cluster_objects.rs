@@ -33,14 +33,14 @@ use crate::{
 /// The objects of one kind, by namespace and name. Cluster-scoped objects have an empty namespace.
 type ByNamespace<V> = BTreeMap<String, BTreeMap<String, Arc<V>>>;
 
-/// The objects that a user may read, or the objects of manifests. A field is `None` if no level needs it, if the user
-/// may not list it, or if the manifests have no object of its kind.
+/// The objects that a user may read, or the objects of manifests. A field is `None` if no level needs its kind, or if
+/// the user may not list the kind. Also `None` if the manifests have no object of the kind.
 #[derive(Debug, Default)]
 pub struct ReadObjects {
     pub network_policies: Option<ByNamespace<NetworkPolicyFacts>>,
     pub claims: Option<ByNamespace<ClaimFacts>>,
     pub classes: Option<ByNamespace<StorageClassFacts>>,
-    /// Whether the lists contain all objects of their namespaces. Manifests can be a part of all objects.
+    /// Whether the lists contain all objects of their namespaces. Other objects than those of the manifests can exist.
     pub is_complete: bool,
 }
 
@@ -53,7 +53,7 @@ impl ReadObjects {
             is_complete: self.is_complete,
         });
         let policies = self.network_policies.as_ref().map(|all| all.get(namespace).cloned());
-        // A list without objects of the namespace proves that it has none only if the list is complete.
+        // Only a complete list proves that the namespace has no objects of this kind.
         let network_policies = policies.and_then(|of| of.or_else(|| self.is_complete.then(BTreeMap::new)));
         ClusterObjects { network_policies, storage }
     }

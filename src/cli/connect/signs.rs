@@ -39,7 +39,7 @@ impl Listed {
     }
 }
 
-/// The signs of accelerators. Only the built-in signs if the `ConfigMap` in the default namespace is not readable.
+/// The signs of accelerators. If the `ConfigMap` in the default namespace is not readable, only the built-in signs.
 pub async fn accelerators(session: &Session) -> Accelerators {
     Listed::read(session, NAMESPACE).await.unwrap_or_default().accelerators
 }

@@ -91,7 +91,7 @@ pub struct OwnedJudgement {
     pub waived: Vec<Waived>,
     /// The earliest instant at which the verdict changes.
     pub not_after: Option<Timestamp>,
-    /// The effect of each statement, by the name of the statement.
+    /// The effect of each decision on the version, by the name of its `Approval`.
     pub effects: BTreeMap<String, ApprovalEffect>,
 }
 
@@ -297,7 +297,8 @@ impl SystemRecord {
         judged.on_version(&subject, recorded_at(version), statements).0
     }
 
-    /// The version with the people who must not resume it alone. `None` if the system or its level does not exist.
+    /// The version with its owners and authors, for the rules about holds and overrides. `None` if the system or its
+    /// level does not exist.
     fn subject<'a>(
         &'a self,
         version: &'a ModelVersion,
@@ -448,7 +449,7 @@ impl SystemRecord {
         self.approvals.iter().filter(|a| a.spec.model_version == named || applies(a)).partition(applies)
     }
 
-    /// The judgement of the policy core on a version at `now`, with one more statement if `more` is `Some`.
+    /// The judgement of the policy core on a version at `now`. If `more` is `Some`, this decision counts in addition.
     pub fn rule(
         &self,
         version: &ModelVersion,
@@ -541,7 +542,7 @@ impl SystemRecord {
         self.assessments_of(version).into_iter().filter_map(recorded).collect()
     }
 
-    /// The statement of an approval. `None` if its approver is not verified.
+    /// The decision of an approval, for the policy core. `None` if its approver is not verified.
     pub fn statement<'a>(&'a self, approval: &'a Approval) -> Option<RecordedDecision<'a>> {
         RecordedDecision::of(approval, &self.keys)
     }
@@ -551,7 +552,7 @@ impl SystemRecord {
         approver_of(approval, &self.keys).ok()
     }
 
-    /// The end of an approval: the earlier one of its own end and the end that the risk level sets.
+    /// The end of an approval: its own end or the end that the risk level sets, whichever is earlier.
     pub fn end(&self, approval: &RecordedDecision<'_>) -> Option<Timestamp> {
         let level = self.level.as_ref().map(|level| level.spec.clone()).unwrap_or_default();
         policy::end(approval, &level)
@@ -594,9 +595,9 @@ async fn labels_of(client: &Client, namespace: &str) -> Result<Option<BTreeMap<S
     }
 }
 
-/// The assessments of a list. Empty if the API server does not serve the kind. Also empty if the user may not list
-/// assessments, for example with an RBAC role that is older than the kind, and none of `levels` requires assessments or
-/// has expressions.
+/// The assessments of a list. Empty if the API server does not serve the kind. Without permission to list assessments,
+/// empty if none of `levels` requires assessments or has expressions. For example, an RBAC role can be older than the
+/// kind.
 fn items_if_required<'a>(
     list: kube::Result<ObjectList<Assessment>>,
     levels: impl IntoIterator<Item = &'a RiskLevel>,
@@ -618,9 +619,9 @@ fn items_if_required<'a>(
 /// The kinds that show which versions are held.
 const INCIDENT_KINDS: &str = "incidents.assent.dev and incidentnotes.assent.dev";
 
-/// Reads the incidents and their notes in `namespace`, or in any namespace if `None`. The last value is whether the user
-/// may not list them, for example with an RBAC role that is older than the kinds. Then a warning says that holds are not
-/// known, and the command continues.
+/// Reads the incidents and their notes in `namespace`, or in any namespace if `None`. The last value is whether the
+/// user may not list them, for example with an RBAC role that is older than the kinds. Then a warning says that holds
+/// are not known, and the command continues.
 async fn read_incidents(
     client: &Client,
     namespace: Option<&str>,
@@ -640,8 +641,8 @@ async fn read_incidents(
     Ok((incidents.unwrap_or_default(), notes.unwrap_or_default(), unknown))
 }
 
-/// The overrides of `namespace`, or of every namespace if `None`. Empty if the user may not list them. The operator alone
-/// decides what runs, so the plugin can then show too few reasons.
+/// The overrides of `namespace`, or of every namespace if `None`. Empty if the user may not list them. Then the plugin
+/// can show a wrong verdict. This is safe, because only the operator decides which versions run.
 async fn read_overrides(client: &Client, namespace: Option<&str>) -> Result<Vec<Override>> {
     let list = request::list(&scoped::<Override>(client, namespace), &ListParams::default()).await;
     Ok(items_if_readable(list, "read the overrides".to_owned())?.unwrap_or_default())

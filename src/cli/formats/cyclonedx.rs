@@ -5,7 +5,8 @@
 //!    modelCard.quantitativeAnalysis.performanceMetrics[]: type, value, slice, confidenceInterval
 //! ```
 //!
-//! A metric has no direction, no number of samples and no date. An interval has no level, so it is not taken.
+//! A metric has no direction, no number of samples and no date. An interval has no level, so the reader ignores
+//! intervals.
 
 use super::{
     NotTaken, Options,

@@ -67,12 +67,12 @@ impl Decimal {
         Some(Self(divide(numbers.iter().map(|number| number.0).sum(), count)))
     }
 
-    /// The quotient, rounded half to even. `None` if the divisor is not positive.
+    /// The quotient, rounded half to even. `None` if the divisor is zero.
     pub fn over(self, divisor: u64) -> Option<Self> {
         (divisor != 0).then(|| Self(divide(self.0, i128::from(divisor))))
     }
 
-    /// The number of nanoseconds, for a number of seconds.
+    /// Converts a number of seconds to nanoseconds.
     pub(super) fn nanoseconds(self) -> i128 {
         divide(self.0, 1_000)
     }
@@ -152,8 +152,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Whether `units`, the number before the digit at `kept`, is rounded up because of the digits from `kept` on. Rounds
-/// half to even.
+/// Whether to round up `units`, the number from the digits before `kept`. The digits from `kept` on decide. Rounds half
+/// to even.
 fn rounds_up(digits: &[i128], kept: usize, units: i128) -> bool {
     let Some((next, rest)) = digits.get(kept..).and_then(<[i128]>::split_first) else { return false };
     *next > 5 || *next == 5 && (units % 2 == 1 || rest.iter().any(|digit| *digit != 0))

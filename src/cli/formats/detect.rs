@@ -1,9 +1,9 @@
 //! Finds the format of a file from its content.
 //!
-//! XML is read as `JUnit`, and text that is neither XML nor JSON as native YAML. In JSON, garak is recognised first:
-//! each of its values has an `entry_type`. Every other JSON format has marks: keys, or the types or beginnings of
-//! their values. A file with the marks of two formats is refused, because the reader of one format would skip the
-//! results of the other.
+//! The reader treats XML as `JUnit`, and text that is neither XML nor JSON as native YAML. It tests JSON for garak
+//! first: each value of garak has an `entry_type`. Every other JSON format has marks: keys, or the types or beginnings
+//! of their values. A file with the marks of two formats is refused. Otherwise the reader of one format would skip the
+//! results of the other format.
 
 use super::{
     Format, Options, Provenance, cyclonedx, deepeval, envelope, evalhub, every_eval_ever, garak, inspect,

@@ -36,7 +36,7 @@ pub(super) fn job(root: &Node<'_>) -> Result<Content, Problem> {
 }
 
 /// Reads an evaluation card. Its times say when the job object was created or changed, and not when the evaluation
-/// ended. So no time is read.
+/// ended. So the reader ignores them.
 pub(super) fn card(root: &Node<'_>) -> Result<Content, Problem> {
     completed(&root.need_path(&["results", "status", "state"])?, "the job")?;
     let benchmarks = root.need_path(&["results", "benchmarks"])?;

@@ -73,8 +73,8 @@ fn candidate(entry: &Node<'_>) -> Result<Candidate, Problem> {
     Ok(Candidate { interval: interval(entry)?, ..candidate })
 }
 
-/// The confidence interval of the attack success rate. The rate can be outside, because garak corrects the bounds for
-/// errors of the detector.
+/// The confidence interval of the attack success rate. The rate can be outside the interval, because garak corrects the
+/// bounds for errors of the detector.
 fn interval(entry: &Node<'_>) -> Result<Option<Interval>, Problem> {
     let bound = |key: &str| entry.get(key).map(|node| node.decimal()).transpose();
     Ok(match (bound("confidence_lower")?, bound("confidence_upper")?, bound("confidence")?) {

@@ -235,7 +235,8 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// The length of the number at the start of a text. Zero if there is none, or if it is incomplete, such as `1.` or `1e`.
+/// The length of the number at the start of a text. Zero if there is none, or if it is incomplete, such as `1.` or
+/// `1e`.
 fn number_length(text: &str) -> usize {
     let bytes = text.as_bytes();
     let digits = |from: usize| bytes.iter().skip(from).take_while(|byte| byte.is_ascii_digit()).count();

@@ -29,7 +29,7 @@ enum Outcome {
     Passed,
     Skipped,
     Failed,
-    /// The test broke, or it had several results in several runs.
+    /// The test raised an error, or it had several results in several runs.
     Error,
 }
 

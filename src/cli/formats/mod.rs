@@ -171,8 +171,8 @@ pub struct Measured {
     pub samples: u64,
     /// The number of samples that have no score although they were in the test.
     pub errors: u64,
-    /// The confidence interval. The value can be outside, because garak corrects the bounds for errors of its
-    /// detectors.
+    /// The confidence interval. The value can be outside the interval, because garak corrects the bounds for errors of
+    /// its detectors.
     pub interval: Option<Interval>,
 }
 
@@ -269,7 +269,7 @@ pub struct Options {
     pub trust: Trust,
 }
 
-/// Reads a result file. The content decides the format. The name occurs only in the refusal.
+/// Reads a result file. The content decides the format. Only the error uses `name`.
 pub fn read(name: &str, bytes: &[u8], options: &Options) -> Result<Reading, Refusal> {
     read_content(bytes, options)
         .map_err(|problem| Refusal { file: text::shortened(name, 1024), problem: Box::new(problem) })

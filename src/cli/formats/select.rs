@@ -141,7 +141,7 @@ fn kind(stated: Option<Kind>, options: &Options) -> Result<Option<Kind>, Problem
     }
 }
 
-/// Refuses a file about another model than the one on the command line.
+/// Refuses a file whose model differs from the model on the command line.
 fn check_model(found: Option<&str>, options: &Options) -> Result<(), Problem> {
     match &options.model {
         Some(model) if found != Some(model) => Err(Problem::OtherModel {

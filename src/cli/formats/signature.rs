@@ -4,7 +4,7 @@
 //!  --key                             one signature must be valid for the key
 //!  --key --trusted-root              a bundle: the entry of the transparency log must also be valid
 //!  --identity --issuer               a bundle: certificate, log entry and signature must be valid
-//!  nothing                           the content is read as a claim
+//!  none of these                     the content is read as a claim
 //! ```
 
 use jiff::Timestamp;
@@ -33,7 +33,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// An option that the user gave. `None` if the user does not ask for a signature.
+    /// An option about signatures that the user gave. `None` if the user does not ask for a signature.
     pub(super) fn option(&self) -> Option<&'static str> {
         let options = [
             ("--key", &self.key),

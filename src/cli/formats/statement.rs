@@ -18,7 +18,7 @@ use super::{
     text::shown,
 };
 
-/// The start of the type of all statements. The versions 0.1 and 1 have the same fields.
+/// The start of the type of all statements. The versions 0.1 and 1 of in-toto statements have the same fields.
 pub(super) const TYPE_PREFIX: &str = "https://in-toto.io/Statement/";
 /// The type of a predicate in the native format.
 pub(super) const ASSESSMENT: &str = "https://assent.dev/assessment/v1";

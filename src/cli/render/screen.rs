@@ -17,8 +17,8 @@ pub fn width() -> Option<usize> {
     terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0)
 }
 
-/// The column at which sentences wrap: the width of the terminal, from [`MIN_PROSE`] to [`MAX_PROSE`]. Without a terminal,
-/// [`MAX_PROSE`].
+/// The column at which sentences wrap: the width of the terminal, from [`MIN_PROSE`] to [`MAX_PROSE`]. Without a
+/// terminal, [`MAX_PROSE`].
 pub fn prose() -> usize {
     width().unwrap_or(MAX_PROSE).clamp(MIN_PROSE, MAX_PROSE)
 }

@@ -90,7 +90,7 @@ pub fn in_words(approval: &Approval, review: &Review<'_>) -> String {
     format!("{who} {done} as {} {when}{}{}", spec.role, end.unwrap_or_default(), reason.unwrap_or_default())
 }
 
-/// The effect of a decision in words. If it does not count, with the reason, if known.
+/// The effect of a decision in words. If the decision does not count, the text adds the reason, if it is known.
 const fn why_not(effect: Option<ApprovalEffect>) -> &'static str {
     match effect {
         Some(ApprovalEffect::Counted) => "counts",

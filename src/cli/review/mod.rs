@@ -46,7 +46,7 @@ use crate::{
 
 pub use decisions::{fills_one_role, missing};
 
-/// The name of a statement that is not recorded yet. No object can have this name.
+/// The name of the decision under review, which has no `Approval` yet. No object can have this name.
 pub const UNRECORDED: &str = "this one";
 
 /// A decision that is about to be made.

@@ -77,8 +77,8 @@ pub fn hosted_models(page: &mut Page, review: &Review<'_>) {
     }
 }
 
-/// A certification with its end, and the person who signed it. Without a signature, only the owners of the system assert
-/// it.
+/// A certification with its end, and the person who signed it. Without a signature, only the owners of the system
+/// assert it.
 pub fn certification(review: &Review<'_>, holder: &str, certification: &Certification) -> String {
     let Certification { name, not_after, uri, digest, signature } = certification;
     let (now, roles) = (review.now, &review.record.keys);

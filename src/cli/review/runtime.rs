@@ -74,7 +74,7 @@ pub fn runtime(page: &mut Page, runtime: &Runtime, full: bool) {
     }
 }
 
-/// Shows the settings that decide which server a name means.
+/// Shows the settings that decide to which server a host name resolves.
 fn names(page: &mut Page, host_aliases: &[HostAlias], dns_config: &DnsConfig) {
     let DnsConfig { nameservers, searches } = dns_config;
     if host_aliases.is_empty() && nameservers.is_empty() && searches.is_empty() {
@@ -96,7 +96,7 @@ fn joined(texts: &[Text]) -> String {
     texts.iter().map(|text| &**text).collect::<Vec<_>>().join(", ")
 }
 
-/// Shows the fields that may have any value in a pod of the version, each as its first two segments.
+/// Shows the fields that may have any value in a pod of the version, each as the first two segments of its path.
 fn free(page: &mut Page) {
     page.heading("NOT COMPARED");
     for (reason, fields) in free_fields() {

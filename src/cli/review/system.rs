@@ -1,4 +1,5 @@
-//! Shows a system, its documents, and the requirements of its risk level. A reader of this part needs no knowledge of containers.
+//! Shows a system, its documents, and the requirements of its risk level. A reader of this part needs no knowledge of
+//! containers.
 //!
 //! ```text
 //!  AISystem ──► SYSTEM, with the documents for an approval        RiskLevel ──► RISK LEVEL

@@ -125,7 +125,7 @@ fn outside(volume: &Volume) -> impl Iterator<Item = (String, &'static str)> {
     node.chain(driver).chain(server).chain(target).chain(claim)
 }
 
-/// The names whose addresses the version itself or its own name servers decide.
+/// The host names whose addresses the version decides, by `hostAliases` or by its own name servers.
 fn names(runtime: &Runtime) -> Vec<String> {
     let aliases = runtime.host_aliases.iter().flat_map(|alias| {
         alias.hostnames.iter().map(|name| {

@@ -1,7 +1,8 @@
 //! Describes the volume sources that a runtime states in full, with every field that is set.
 //!
 //! ```text
-//!  csi { driver, readOnly, volumeAttributes } ──► inline volume of CSI driver bucket.example, read only, attribute bucket=models
+//!  csi { driver, readOnly, volumeAttributes }
+//!    ──► inline volume of CSI driver bucket.example, read only, attribute bucket=models
 //! ```
 
 use std::collections::BTreeMap;

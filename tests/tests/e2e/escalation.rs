@@ -153,7 +153,7 @@ pub async fn only_people_with_the_verbs_handle_an_incident(cluster: &ControlPlan
         cluster.kubectl_stdin(Admin, &["create", "-f", "-", &account], &manifest).await?.denied()?;
     ensure!(refused.contains("is not a person"), "{refused}");
 
-    // The opener alone does not close it, not even with every permission.
+    // The opener cannot close an incident alone, even with every permission.
     scene.assent(Dev, &["incident", "close", "complaint", "--reason=it is mine"]).await?.ok()?;
     is(&scene, "complaint", "Closed", "False", "ClosedByOpener").await?;
     is(&scene, "complaint", "Handled", "False", "Escalated").await?;

@@ -78,7 +78,7 @@ pub async fn a_held_system_stops_until_people_resume_it(cluster: &ControlPlane) 
     let explained = scene.assent(Dev, &["explain", "deployment/scorer"]).await?.ok()?;
     ensure!(explained.contains("incident note"), "{explained}");
 
-    // The approval of the version does not lift the hold, also not a new one.
+    // An approval of the version does not lift the hold, even if it is newer than the hold.
     let digest = scene.digest_of("v1").await?;
     scene.decide(Carol, &scene.decision("Approve", "v1", &digest, "risk-officer")).await?;
     let early = scene.assent(Alice, &["resume", "scorer", "--yes"]).await?.denied()?;
@@ -284,7 +284,7 @@ pub async fn only_an_account_with_the_verb_hold_holds_a_system(cluster: &Control
     ensure!(refused.contains("user mallory may not hold AI system scorer"), "{refused}");
     open("mallory", "complaint", "None").await?.ok()?;
     scene.is_cleared("v1").await?;
-    // Her permission in this namespace does not reach another tenant.
+    // Erin may hold systems only in the first namespace.
     let other = Scenario::new(cluster, "held-other", "limited").await?;
     let manifest = other.incident("reach", &json!({ "effect": "Hold" })).to_string();
     let refused =

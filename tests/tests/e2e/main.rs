@@ -130,8 +130,8 @@ impl Stage {
         self.cluster.as_ref().context("no control plane")
     }
 
-    /// Runs a trial with its own control plane. Its time limits assume a machine that is not overloaded. So a trial that
-    /// fails beside other trials runs once more, alone, and only the second result counts.
+    /// Runs a trial with its own control plane. Its time limits assume a machine that is not overloaded. So a trial
+    /// that fails beside other trials runs once more, alone, and only the second result counts.
     async fn run_again_if_failed(&self, name: &str, test: impl AsyncFn() -> Result<()>) -> Result<()> {
         let beside = {
             let _turn = self.turn.read().await;

@@ -63,7 +63,8 @@ async fn run(scene: &Scenario<'_>, node: &Node, count: usize) -> Result<()> {
     .await
 }
 
-/// Waits until no container of the namespace runs. Fails if that takes longer than `seconds` and [`SLACK`] after `begin`.
+/// Waits until no container of the namespace runs. Fails if that takes longer than `seconds` and [`SLACK`] after
+/// `begin`.
 async fn end_within(scene: &Scenario<'_>, node: &Node, begin: Instant, seconds: u32) -> Result<()> {
     run(scene, node, 0).await?;
     let took = begin.elapsed();

@@ -1,4 +1,5 @@
-//! Overrides: people waive named requirements of one version for a limited time, and another person reviews that.
+//! Overrides: people waive named requirements of one version for a limited time, and another person reviews the
+//! override.
 //!
 //! ```text
 //!  alice: override ─► Override, Approval (Override) ─► ClearedByOverride ─► end ─► bob: Approval (Review)
@@ -162,7 +163,7 @@ pub async fn quota_and_maximum_of_the_level_limit_overrides(cluster: &ControlPla
     );
     scene.condition("modelversion", "v1", "Cleared", "False", "AwaitingApproval").await?;
 
-    // It used the only place of the quota. Requests alone use none.
+    // The granted override used the only place of the quota. Requests without a grant use no place.
     let said = scene.assent(Alice, &ask(&["--for=1h"])).await?.denied()?;
     ensure!(said.contains("has used its 1 overrides"), "{said}");
     scene.apply(Dev, &manifest(&scene, "second", &json!({})).await?).await?;
@@ -210,7 +211,7 @@ pub async fn override_is_final_and_has_a_hard_ceiling(cluster: &ControlPlane) ->
         let refused = scene.denied(Admin, verb).await?;
         ensure!(refused.contains(refusal), "{refused}");
     }
-    // Only a person in the role grants, and each decision names its record.
+    // Only a person in the role can grant. Each decision must name its override, and have only the fields of its kind.
     let grant = decision(&scene, "Override", "risk-officer", "right").await?;
     let refused = scene.undecided(Dev, &grant).await?;
     ensure!(refused.contains("forbidden") || refused.contains("does not hold the role"), "{refused}");
@@ -227,7 +228,7 @@ pub async fn override_is_final_and_has_a_hard_ceiling(cluster: &ControlPlane) ->
     let review = decision(&scene, "Review", "ethics-board", "right").await?;
     let refused = scene.undecided(Bob, &review).await?;
     ensure!(refused.contains("must state an outcome"), "{refused}");
-    // The digest covers the namespace, so nobody uses a decision for another namespace.
+    // The digest covers the namespace, so a decision does not count in another namespace.
     let other = self::scene(cluster, "override-other", &rules(2, "1h", "NoFurtherOverrides")).await?;
     other.apply(Dev, &manifest(&other, "right", &json!({})).await?).await?;
     let mut moved = decision(&other, "Override", "risk-officer", "right").await?;
@@ -251,7 +252,7 @@ pub async fn missed_review_holds_the_system_until_somebody_else_reviews(
     let next = [&WAIVE[..], &["--version=v1", "--for=1m", "--yes"]].concat();
     let refused = scene.assent(Alice, &next).await?.denied()?;
     ensure!(refused.contains("the review of override/forgotten is missed"), "{refused}");
-    // Alice granted it, so she cannot review it.
+    // Alice granted the override, so she cannot review it.
     let own = scene
         .assent(Alice, &["override", "review", "forgotten", "--outcome=Justified", "--reason=x", "--yes"]);
     own.await?.denied()?;
@@ -285,7 +286,7 @@ pub async fn override_of_changed_content_or_a_tightened_level_ends(cluster: &Con
         level(back).await?;
         scene.condition("modelversion", "v1", "Cleared", "True", "ClearedByOverride").await?;
     }
-    // Other content, and a version that somebody deleted and created again.
+    // The override has no effect on other content, or after the version was deleted and created again.
     scene.kubectl(Admin, &["delete", "modelversion", "v1"]).await?;
     scene.publish("v1", &container("other")).await?;
     scene.condition("override", "first", "Active", "False", "SubjectChanged").await?;

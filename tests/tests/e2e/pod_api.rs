@@ -1,5 +1,6 @@
-//! Every request of the API that writes a pod. Nobody may change the system and the images of a governed pod. Only the operator
-//! may change the gate, the held label and the annotations of Assent. No request may block the release or deletion of a pod.
+//! Every request of the API that writes a pod. Nobody may change the system and the images of a governed pod. Only the
+//! operator may change the gate, the held label and the annotations of Assent. No request may block the release or
+//! deletion of a pod.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -94,7 +94,8 @@ pub async fn version_with_a_forbidden_kind_of_volume_is_withheld(cluster: &Contr
     Ok(())
 }
 
-/// A version states one source. A pod that replaces it by a similar source, or adds names or mounts, stays held.
+/// A version states one volume source. A pod stays held if it has a similar source instead, or more host names or
+/// mounts.
 pub async fn pods_with_other_volume_sources_or_names_are_held(cluster: &ControlPlane) -> Result<()> {
     let scene = Scenario::new(cluster, "sources-attacked", "minimal").await?;
     let spec = attacked();

@@ -46,7 +46,7 @@ async fn withheld(scene: &Scenario<'_>, reason: &str) -> Result<String> {
     scene.condition("modelversion", "v1", "Cleared", "False", reason).await
 }
 
-/// Approves v1 as Alice, once only her approval is missing.
+/// Waits until v1 lacks only an approval, and approves it as Alice.
 async fn approve(scene: &Scenario<'_>) -> Result<()> {
     withheld(scene, "AwaitingApproval").await?;
     scene
@@ -127,7 +127,7 @@ pub async fn a_hosted_model_needs_its_agreement_and_ends_with_its_retirement(
     scene.apply(Dev, &scene.deployment("scorer", &container("1"))).await?;
     scene.running("scorer", 2).await?;
 
-    // An announced retirement needs no new approval. It ends the clearance in time.
+    // An announced retirement needs no new approval. The clearance ends at the time of the retirement.
     hosted["retiresAt"] = json!(from_now(20));
     change(&scene, &json!({ "hostedModels": [hosted], "suppliers": suppliers })).await?;
     scene.condition("modelversion", "v1", "Cleared", "True", "Cleared").await?;

@@ -76,7 +76,8 @@ fn median(mut took: Vec<Duration>) -> f64 {
     took.get(took.len() / 2).map_or(0.0, |middle| middle.as_secs_f64() * 1000.0)
 }
 
-/// Creates a namespace with this number of systems, or an ungoverned one. Returns it with a pod that is cleared there.
+/// Creates a namespace with this number of systems, or an ungoverned namespace if `None`. Returns its name, and a pod
+/// that is cleared there.
 async fn namespace_with(cluster: &ControlPlane, systems: Option<usize>) -> Result<(String, Value)> {
     let namespace = systems.map_or_else(|| "cost-free".to_owned(), |systems| format!("cost-{systems}"));
     let labels = if systems.is_some() { json!({ "assent.dev/mode": "enforce" }) } else { json!({}) };

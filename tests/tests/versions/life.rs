@@ -74,7 +74,7 @@ pub async fn expire(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A level with an assessment and an expression. A failing result withholds, and a good one clears.
+/// A level with an assessment and an expression. A failing result withholds the version, and a good result clears it.
 pub async fn evidence(stage: &Stage) -> Result<()> {
     let scene = Scenario::new(&stage.cluster, "evidence", "limited").await?;
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": "evidence" },
@@ -113,7 +113,7 @@ pub async fn incidents(stage: &Stage) -> Result<()> {
     scene.condition("incident", "drift", "Holding", "False", "Resumed").await.map(drop)
 }
 
-/// An override runs a version without its approval, and its review ends that.
+/// An override runs a version without its approval. The review of the override ends it.
 pub async fn overrides(stage: &Stage) -> Result<()> {
     let scene = Scenario::new(&stage.cluster, "overrides", "limited").await?;
     let level = json!({ "apiVersion": "assent.dev/v1alpha1", "kind": "RiskLevel", "metadata": { "name": "overridable" },

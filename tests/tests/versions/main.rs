@@ -1,10 +1,10 @@
 //! A short suite for several older minor versions of Kubernetes that the chart supports, and for the newest.
 //!
 //! ```text
-//!  version ── control plane of that version ── chart, operator ─┬─ life       hold or refuse, approve, revoke, expire, evidence,
-//!                                                                      incidents, overrides
-//!                                                               ├─ policies   each policy that a request can reach refuses, warns or changes
-//!                                                               └─ cost       time to create a pod with 1, 10 and 50 systems
+//!  version ── control plane of that version ── chart, operator
+//!                ├─ life       hold or refuse, approve, revoke, expire, evidence, incidents, overrides
+//!                ├─ policies   each policy that a request can reach refuses, warns or changes
+//!                └─ cost       time to create a pod with 1, 10 and 50 systems
 //! ```
 //!
 //! `make test-versions` runs the suite. The first run builds the control planes, at about five minutes each.

@@ -251,7 +251,8 @@ impl Objects {
         if invalid.is_empty() { Ok(()) } else { Err(invalid.join("; ")) }
     }
 
-    /// Adds an assessment as if it were recorded now. The API server refuses one that was performed later.
+    /// Adds an assessment as if it were recorded now. As the API server does, refuses an assessment that was performed
+    /// later.
     fn add_assessment(&mut self, manifest: &Manifest, namespace: &str) -> Result<(), String> {
         let now = Time(self.now);
         insert(&mut self.of(namespace).assessments, manifest, Some(namespace))?;
@@ -268,7 +269,8 @@ impl Objects {
         Ok(())
     }
 
-    /// Adds a note. A file does not prove its time, so the note is older than every decision to resume.
+    /// Adds a note. A file does not prove its time, so the check treats the note as older than every decision to
+    /// resume.
     fn add_note(&mut self, manifest: &Manifest, namespace: &str) -> Result<(), String> {
         let notes = &mut self.of(namespace).notes;
         insert(notes, manifest, Some(namespace))?;
@@ -392,8 +394,8 @@ impl Objects {
     }
 }
 
-/// The parts of a prediction that are not certain: providers that the pods seem to call and that their system does not
-/// name, and expressions that read objects which are not in the manifests.
+/// The parts of a prediction that are not certain. The pods seem to call providers that their system does not name, or
+/// expressions read objects that are not in the manifests.
 fn warnings(group: &PodGroup, matches: &[String], facts: &ExplainInput) -> Vec<String> {
     let record = group.system.as_ref().and_then(|system| facts.records.get(system));
     let Some((record, system)) = record.and_then(|record| Some((record, record.system.as_ref()?))) else {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  Approval ─┬─ signed by a key that its ApproverRole lists ──► counts
-//!            ├─ Approve, Attest without a valid signature ────► Unproven, with the reason
-//!            └─ Reject, Revoke ───────────────────────────────► counts: it can only withhold
+//!            ├─ any other decision without a valid signature ─► Unproven, with the reason
+//!            └─ Reject, Revoke without one ───────────────────► counts: it can only withhold
 //! ```
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};

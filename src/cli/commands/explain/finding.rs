@@ -4,7 +4,7 @@
 //!  PodGroup + ExplainInput ──► PodFinding ─┬─ matching versions, or the closest one and the difference
 //!                                          └─ conclusion
 //!  SystemRecord ─┬─► SystemFinding ── VersionFinding ── reasons, remedies
-//!                └─► roles that must approve or sign results, and their holders
+//!                └─► roles that must decide, and their holders
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,7 +124,7 @@ pub struct Explanation {
     pub pods: Vec<PodFinding>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub systems: Vec<SystemFinding>,
-    /// The roles that must still approve or sign results.
+    /// The roles that must still approve, sign results, or resume a held version.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<RoleFinding>,
 }
@@ -274,8 +274,8 @@ fn in_force(
     Some(listed == judgement.is_cleared())
 }
 
-/// The roles that must still approve or sign results. Considers only versions that belong to the target and that the
-/// pods match. If there are no pods, considers every version of the target.
+/// The roles that must still approve, sign results, or resume a held version. Considers only versions that belong to
+/// the target and that the pods match. If there are no pods, considers every version of the target.
 fn short_roles(facts: &ExplainInput, target: &Target, pods: &[PodFinding]) -> Vec<RoleFinding> {
     let asked = |version: &&ModelVersion| {
         let name = version.name_any();
@@ -405,8 +405,7 @@ fn conclude(
     )
 }
 
-/// The next steps for images that have the approved repository and digest, but another text. The API server compares
-/// the text.
+/// The next steps for containers whose image has the approved repository and digest, but another text.
 fn other_spelling(version: &ModelVersion, runtime: &Runtime) -> Vec<String> {
     let parts = |image: &str| {
         let (name, digest) = image.split_once('@')?;

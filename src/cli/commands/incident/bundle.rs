@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  Incident, notes, decisions, versions, assessments, system, level, histories, Events ─► DIRECTORY/KIND/NAME.yaml
+//!                                                                                          ├─ report.md
 //!                                                                                          └─ SHA256SUMS
 //! ```
 //!

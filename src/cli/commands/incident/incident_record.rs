@@ -105,7 +105,7 @@ pub fn say_notes(page: &mut Page, record: &SystemRecord, incident: &Incident, no
     }
 }
 
-/// A decision about an incident and one content.
+/// A decision about an incident and the content of one version.
 pub struct DecisionOnIncident<'a> {
     pub found: &'a IncidentRecord,
     pub version: &'a str,

@@ -135,7 +135,7 @@ fn open_deadlines(found: &IncidentRecord, now: Timestamp) -> Result<Vec<OpenDead
     })
 }
 
-/// Refuses names that are no open deadline of the incident, and a missing name if one is needed.
+/// Fails if a name is not an open deadline of the incident, or if the note must name a deadline and names none.
 fn refuse_other_deadlines(
     session: &Session,
     found: &IncidentRecord,

@@ -178,7 +178,7 @@ impl Command {
 }
 
 impl<'a> Request<'a> {
-    /// An incident of all versions without a hold.
+    /// Reads the system for an incident that concerns all versions and holds none.
     async fn read(session: &'a Session, system: &str, reason: String, facts: &'a FactsArgs) -> Result<Self> {
         let record = SystemRecord::read(&session.client, &session.namespace, system).await?;
         record.system(&session.client).await?;
@@ -186,7 +186,7 @@ impl<'a> Request<'a> {
         Ok(Self { session, record, versions, except, effect, reason, facts })
     }
 
-    /// Refuses a rollback to a version that is not cleared, or of which this is not known.
+    /// Refuses a rollback to a version that is not cleared, or whose clearance is not known.
     fn refuse_uncleared(&self, to: &str, command: &Command) -> Result<()> {
         self.record.refuse_without_incidents()?;
         let judgement = self.record.rule(self.record.named_version(to)?, None, Timestamp::now());
@@ -306,7 +306,7 @@ fn say_how_to_save_logs(page: &mut Page, session: &Session, system: &str, when: 
     ));
 }
 
-/// The name of a new object, which the API server completes.
+/// The metadata of a new object. The API server adds a random suffix to the name.
 pub(super) fn generated(prefix: &str) -> ObjectMeta {
     ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() }
 }

@@ -1,5 +1,5 @@
-//! Writes a report about an incident, with the fields of the draft template of the European Commission for reports of
-//! serious incidents, in its order.
+//! Writes a report about an incident. The fields and their order are those of the draft template of the European
+//! Commission for reports of serious incidents.
 //!
 //! ```text
 //!  Incident, IncidentNotes, Approvals, AISystem, ModelVersions ─► fields ─► Markdown | JSON

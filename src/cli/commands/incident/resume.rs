@@ -123,7 +123,7 @@ fn choose(question: &str) -> Error {
     Error::Choose { question: question.to_owned(), next: Vec::new() }
 }
 
-/// The only hold that the command line can mean, with its version.
+/// The only hold that the command line can mean, with the held version.
 fn held<'a>(
     session: &Session,
     record: &'a SystemRecord,
@@ -163,7 +163,8 @@ fn held<'a>(
     Err(Error::Choose { question, next: next.collect() })
 }
 
-/// Refuses if no decision to resume counts now: before the notes exist, or if another step lifts the hold.
+/// Fails if a decision to resume would not count now: required notes are missing, or only another step can lift the
+/// hold.
 fn refuse_other_steps(session: &Session, hold: &Hold, version: &ModelVersion) -> Result<()> {
     let types = match &hold.missing {
         MissingToResume::Notes(types) => types,
@@ -276,7 +277,7 @@ impl Request<'_> {
         anstream::print!("{}", page.finish());
     }
 
-    /// The record after the signature.
+    /// The record with this signature added, to predict its effect.
     fn after(&self, approver: &Approver, now: Timestamp) -> SystemRecord {
         let mut signed = self.approval(Some(approver.clone()));
         signed.metadata.name = Some("new".to_owned());

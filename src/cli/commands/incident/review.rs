@@ -106,7 +106,8 @@ fn too_early(session: &Session, found: &IncidentRecord) -> Error {
     }
 }
 
-/// The version and digest that the decision names: of a decision to resume, of the incident, or of the newest version.
+/// The version and digest for the review: those of a decision to resume, else of the incident, else of the newest
+/// version.
 fn subject(found: &IncidentRecord) -> Result<(String, Digest)> {
     let resumed = found.decisions().into_iter().find(|decision| decision.spec.decision == Decision::Resume);
     let resumed =

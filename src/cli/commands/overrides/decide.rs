@@ -290,8 +290,8 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Waits until the clock of the API server is past the second of the last grant. A review in the same second would make
-    /// the grant too late.
+    /// Waits until the clock of the API server is past the second of the last grant. A review in the same second would
+    /// make the grant too late.
     async fn wait_for_next_second(&self, review: &Approval) -> Result<()> {
         let of_override = |grant: &&Approval| grant.spec.override_ == review.spec.override_;
         let grants = self.found.record.grants.iter().filter(of_override);

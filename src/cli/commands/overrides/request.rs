@@ -40,7 +40,7 @@ use crate::{
     policy::{GrantState, SystemOverrides, waiver_of},
 };
 
-/// The name of the override in a prediction.
+/// The placeholder name of the requested override while the command predicts its effect.
 const NEW: &str = "new";
 
 /// The command line of `override SYSTEM`.
@@ -52,7 +52,8 @@ pub struct RequestArgs {
     /// Version that may run (default: the only version that is withheld)
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::versions))]
     version: Option<String>,
-    /// Requirement to waive, such as approval/risk-officer or assessment/fairness; may be repeated, or a list with commas
+    /// Requirement to waive, such as approval/risk-officer or assessment/fairness; may be repeated, or a list with
+    /// commas
     #[arg(long, value_name = "TYPE/NAME", required = true, value_delimiter = ',', value_parser = waiver)]
     waive: Vec<Waiver>,
     /// How long, or until when: 2h, 2027-03-31T12:00:00Z
@@ -212,7 +213,7 @@ impl Request<'_> {
         })
     }
 
-    /// The record after the request and all grants.
+    /// The record with the request and all grants added, to predict their effect.
     fn granted(&self, me: &Approver) -> Result<SystemRecord> {
         let mut about = Override::new(NEW, self.spec(Some(me.clone()))?);
         about.metadata.namespace = Some(self.record.namespace.clone());
@@ -237,7 +238,7 @@ impl Request<'_> {
         Ok(self.granted(me)?.rule(self.version, None, self.now))
     }
 
-    /// Refuses what the risk level does not allow, with its numbers.
+    /// Fails if the risk level does not allow the request. The message states the limits of the level.
     fn refuse_early(&self, me: &Approver) -> Result<()> {
         let level = self.record.system.as_ref().map_or("", |system| &*system.spec.risk_level);
         let refused_type = self.args.waive.iter().find(|waiver| !self.rules.waivable.contains(&waiver.type_));

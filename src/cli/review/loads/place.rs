@@ -5,8 +5,8 @@ pub fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.chars().all(|c| c.is_ascii_hexdigit())
 }
 
-/// Whether the text is a path in the container. Its content comes from an image or a volume, which have their own
-/// checks.
+/// Whether the text is a path in the container. Its content comes from an image or a volume. Other parts of the review
+/// check images and volumes.
 pub fn is_path(text: &str) -> bool {
     text.starts_with(['/', '.', '~']) || text.starts_with("file://") || text.starts_with("pvc://")
 }

@@ -40,7 +40,7 @@ fn script(text: &str) -> Vec<String> {
     words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// The limit of an expanded text, in bytes. Variables that refer to each other must not fill the memory.
+/// The limit of an expanded text, in bytes. A text that names a long variable many times must not fill the memory.
 const MAX_LENGTH: usize = 256 * 1024;
 
 /// Replaces each `$(NAME)` and `${NAME}` by its value, as the kubelet and a shell do. Does not expand the value again.

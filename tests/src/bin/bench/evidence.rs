@@ -28,7 +28,7 @@ use crate::{Scale, machine, progress};
 /// The risk level of all systems, and the prefix of their namespaces.
 const LEVEL: &str = "evidence";
 
-/// The number of assessments of a system. Each one answers another requirement.
+/// The number of assessments of a system. Each assessment is for another requirement.
 const ASSESSMENTS: usize = 5;
 
 /// Measures the operator. Returns the rows of the report.

@@ -55,7 +55,7 @@ pub enum Goal {
     Within(f64),
 }
 
-/// One measure, usually with a value per round, for Assent and for the baseline, if there is one.
+/// One measure. It usually has one value per round for Assent, and also for the baseline if the measure has a baseline.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub measure: String,

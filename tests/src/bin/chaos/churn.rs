@@ -29,7 +29,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// The grace period of the risk levels, in seconds.
 pub const GRACE: u32 = 4;
 
-/// The number of ModelVersions. One more revision is rolled out, without a ModelVersion.
+/// The number of ModelVersions. The people also roll out one revision that has no ModelVersion.
 const VERSIONS: u8 = 4;
 
 /// The workloads of each namespace.

@@ -55,7 +55,7 @@ impl Line {
 pub struct Life {
     /// Namespace and name.
     pub name: (String, String),
-    /// The namespace, and the version name for the revision of the pod. It is possible that no such version exists.
+    /// The namespace, and the name of the version for the revision of the pod. This version may not exist.
     pub subject: Subject,
     /// The last known state of the pod.
     pub last: Value,
@@ -80,7 +80,8 @@ pub struct ClearancePeriod {
     pub from: Timestamp,
     /// The end, or `None` for the current one.
     pub to: Option<Timestamp>,
-    /// The spec, or `None` if the watch missed it. It missed one if the generation increases by more than one.
+    /// The spec, or `None` if the watch missed it. The watch missed a spec if the generation increases by more than
+    /// one.
     pub spec: Option<Value>,
 }
 
