@@ -33,7 +33,7 @@ pub struct SystemHistorySpec {
 
     /// Number of older entries that the operator removed to make room. Default: 0. Example: `12`.
     #[serde(default)]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0), extend("format" = "int64"))]
     pub dropped: u64,
 
     /// State at the last entry. The operator compares the current objects with it to find the next change. Default:

@@ -14,7 +14,7 @@ use super::{
 use crate::cli::render::escape::is_hidden;
 
 /// The largest number of samples. The field of the resource is a signed integer.
-const MAX_SAMPLES: u64 = i64::MAX.unsigned_abs();
+const MAX_SAMPLES: u64 = 1_000_000_000_000;
 /// The longest list of names in an error.
 const MAX_NAMES: usize = 10;
 

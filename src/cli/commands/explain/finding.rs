@@ -16,8 +16,8 @@ use serde::Serialize;
 use super::pod_group::{PodGroup, PodGroups, Refusal, State};
 use crate::{
     api::{
-        Clearance, Container, Governance, MODE_LABEL, Mode, ModelVersion, Runtime, SCOPE_LABEL, SYSTEM_LABEL,
-        Scope, Trusted,
+        Clearance, Governance, MODE_LABEL, Mode, ModelVersion, Runtime, SCOPE_LABEL, SYSTEM_LABEL, Scope,
+        Trusted,
     },
     cli::{
         connect::{
@@ -27,7 +27,6 @@ use crate::{
         },
         render::difference,
     },
-    images::repository,
     nearest::nearest,
     policy::{Hold, MissingToResume, Reason, matches, without_trusted},
 };
@@ -397,34 +396,7 @@ fn conclude(
     };
     let create = format!("create a new ModelVersion of {system} with this difference, and get it approved");
     let change = format!("or change the pod template to match {}", closest.version);
-    let tags = record.version(&closest.version).into_iter().zip(group.runtime.as_ref());
-    let tags = tags.flat_map(|(version, runtime)| other_spelling(version, runtime));
-    no(
-        format!("it matches no version of {system}; the closest is {}", closest.version),
-        &tags.chain([create, change]).collect::<Vec<_>>(),
-    )
-}
-
-/// The next steps for containers whose image has the approved repository and digest, but another text.
-fn other_spelling(version: &ModelVersion, runtime: &Runtime) -> Vec<String> {
-    let parts = |image: &str| {
-        let (name, digest) = image.split_once('@')?;
-        Some((repository(name).to_owned(), digest.to_owned()))
-    };
-    let is_same = |a: &str, b: &str| a != b && parts(a).is_some() && parts(a) == parts(b);
-    let approved = &version.spec.runtime;
-    let pairs = runtime.containers.iter().chain(&runtime.init_containers).filter_map(|container| {
-        let mut approved = approved.containers.iter().chain(&approved.init_containers);
-        let approved = approved.find(|approved| approved.name == container.name)?;
-        is_same(&approved.image, &container.image).then_some((container, approved))
-    });
-    let say = |(container, approved): (&Container, &Container)| {
-        format!(
-            "container {} has the approved image, but spells it differently, and the API server compares the text: write {}",
-            container.name, approved.image
-        )
-    };
-    pairs.map(say).collect()
+    no(format!("it matches no version of {system}; the closest is {}", closest.version), &[create, change])
 }
 
 fn ungoverned(facts: &ExplainInput) -> Conclusion {
