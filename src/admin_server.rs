@@ -17,7 +17,7 @@ use axum::{
 
 use crate::{metrics::Metrics, watch::Watches};
 
-/// The state for `/readyz`.
+/// The state of the operator from which [`Self::readiness`] makes the response to `/readyz`.
 pub(crate) struct Health {
     /// The operator has started, as a leader or as a standby.
     ready: AtomicBool,

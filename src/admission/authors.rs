@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  CREATE, UPDATE ─► assent-…-stamp (mutating)   spec changed: the user of the request; else the earlier value
-//!                 ─► assent-… (validating)       no other value
+//!                 ─► assent-… (validating)       refuses any other value
 //! ```
 //!
 //! Before Kubernetes 1.36 there are no mutating policies, so nothing adds the annotation. The validating policies still
@@ -15,12 +15,13 @@ use super::{
 };
 use crate::api::{AUTHOR, CHANGED_BY};
 
-/// A stamp: an annotation, the kinds that have it, and the change that renews it.
+/// An annotation that names a user, and the kinds that have it. Two policies set and protect the annotation.
 struct Stamp {
     policy: &'static str,
     annotation: &'static str,
     resources: &'static [&'static str],
-    /// The condition under which an update renews the annotation. A CEL expression over `object` and `oldObject`.
+    /// A CEL expression over `object` and `oldObject`. If it is true, an update changes the annotation to the user of
+    /// the request.
     renewed: String,
 }
 

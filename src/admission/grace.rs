@@ -23,7 +23,8 @@ use super::{
 };
 use crate::api::OnLoss;
 
-/// The limit for the pods of `system`, as a CEL expression. The result must agree with [`OnLoss::pod_grace_seconds`].
+/// The longest grace period that a pod of `system` may have, as a CEL expression. The result must agree with
+/// [`OnLoss::pod_grace_seconds`].
 fn bound(system: &str) -> String {
     format!(
         "[1, int(params.?spec.?systems[?{system}].?onLoss.?gracePeriodSeconds.orValue({})) / 2].max()",

@@ -25,7 +25,7 @@ impl HoldMethod {
         Ok(if mutates { Self::Gate } else { Self::Refuse })
     }
 
-    /// Whether the API server supports policies of this kind.
+    /// Whether the API server supports the kind of `policy`.
     pub fn has(self, policy: &PolicyObject) -> bool {
         match policy {
             PolicyObject::Mutating(_) | PolicyObject::MutatingBinding(_) => self == Self::Gate,

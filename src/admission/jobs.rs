@@ -96,8 +96,8 @@ fn suspended_by_others() -> String {
 }
 
 /// Whether the request suspends a Job that Assent has suspended already. The stored object does not change, so only the
-/// form of the request shows the intent. The request is a server-side apply, a `kubectl apply`, or a `kubectl patch`
-/// without effect.
+/// form of the request shows the intent. Three forms count: a server-side apply, a `kubectl apply`, and a
+/// `kubectl patch` without effect.
 fn stays_suspended(applied_suspended: &str) -> String {
     let manager = "request.?options.?fieldManager.orValue('')";
     let applied = "metadata.?annotations[?'kubectl.kubernetes.io/last-applied-configuration'].orValue('')";

@@ -60,7 +60,7 @@ const PODS: MatchScope = MatchScope {
 };
 
 /// Holds uncleared pods, and cuts termination grace periods that are too long. The whole decision is in one match
-/// condition, so that any other pod costs no patch.
+/// condition. So the API server computes no patch for a pod that needs no change.
 ///
 /// The API server calls this policy a second time for a pod that it patched. By then, webhooks and other policies have
 /// added their parts. A pod that is cleared with these additions loses gate and label again, so it starts without the
@@ -70,7 +70,7 @@ const PODS: MatchScope = MatchScope {
 /// The patch writes the gate as a map. An `Object` in a list makes the API server of Kubernetes 1.36 panic, because its
 /// `ObjectVal.ConvertToNative` returns a struct instead of a value. Kubernetes 1.37 fixed this bug.
 ///
-/// A separate policy for the termination grace period would cost each pod another copy of the `Clearance`.
+/// This policy also cuts grace periods, because a separate policy would cost each pod another copy of the `Clearance`.
 fn gate(operator: &Operator) -> [PolicyObject; 2] {
     let (gated, held) = (gated("object"), held("object"));
     let gate_and_label = format!(
@@ -85,8 +85,8 @@ fn gate(operator: &Operator) -> [PolicyObject; 2] {
   : [JSONPatch{{op: 'add', path: '/metadata/labels', value: {{'{HELD_LABEL}': 'true'}}}}])"
     );
     // The API server refuses a gate on a pod that names its node. assent-pod-create explains that to the user.
-    // Gate and label: patch if cleared. Neither: patch if not cleared. Gate only: add the label.
-    // Label only: no patch, and assent-pod-held refuses the pod.
+    // A pod with gate and label: patch if cleared. A pod with neither: patch if not cleared. A pod with the gate only:
+    // add the label. A pod with the label only: no patch, and assent-pod-held refuses the pod.
     let changes = format!(
         "(!has(object.spec.nodeName) && ({gated} == {held} ? {}.exists(version, {}) == {held} : {gated}))",
         cleared_versions("object"),
@@ -225,7 +225,8 @@ fn update(operator: &Operator) -> [PolicyObject; 2] {
     validating("assent-pod-update", Answer::Refuse, &scope, &conditions, &variables, rules)
 }
 
-/// Protects the annotations of container runtimes. A runtime reads them again at each start of a container.
+/// Refuses changes of annotations that container runtimes read. A runtime reads them at each start of a container, so a
+/// change would take effect without an approval.
 fn runtime_annotations_stay() -> Rule {
     Rule {
         holds: format!(

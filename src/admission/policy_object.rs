@@ -45,12 +45,12 @@ macro_rules! manifest_of {
                 match self { $(Self::$variant(_) => <$kind as k8s_openapi::Resource>::KIND),* }
             }
 
-            /// The object metadata.
+            /// The metadata of the policy or binding.
             pub fn metadata(&self) -> &ObjectMeta {
                 match self { $(Self::$variant(policy) => policy.meta()),* }
             }
 
-            /// The reference for Events.
+            /// A reference to this object, for Events about it.
             pub fn reference(&self) -> ObjectReference {
                 match self { $(Self::$variant(policy) => policy.object_ref(&())),* }
             }

@@ -1,9 +1,9 @@
 //! Warns the user who creates or changes a workload whose pods are not cleared.
 //!
 //! ```text
-//!  pod                           ─┐                        mode warn    ─► warning in kubectl, and audit log
-//!  Deployment, Job … ─► template ─┴─► variables.pod ─► ?   mode audit   ─► audit log
-//!                                                          mode enforce ─► warning in kubectl, for workloads only
+//!  pod                           ─┐                                  mode warn    ─► warning in kubectl, and audit log
+//!  Deployment, Job … ─► template ─┴─► variables.pod ─► not cleared:  mode audit   ─► audit log
+//!                                                                    mode enforce ─► warning, for workloads only
 //! ```
 //!
 //! In a namespace that enforces, the policies on pods check each pod anyway. So this policy skips pods there and adds

@@ -77,7 +77,7 @@ pub struct AISystemSpec {
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub risks: Vec<Risk>,
 
-    /// Models that the system calls at a provider and that do not run in this cluster. Approvers sign them, without
+    /// Models that the system calls at a provider and that do not run in this cluster. Approvers sign all fields except
     /// `retiresAt`. Default: none. Example: `[{ name: summaries, provider: OpenAI, model: gpt-5 }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -182,7 +182,7 @@ pub struct CertificationSignature {
     /// Name of the `ApproverRole` that lists the key. Example: `vendor-manager`.
     #[schemars(length(min = 1, max = 63))]
     pub role: String,
-    /// Time of the signature. The key must be valid at this time and must not have ended.
+    /// Time of the signature. The key must be valid at this time. When the key ends, the signature no longer counts.
     /// Example: `2026-11-24T12:00:00Z`.
     #[serde(deserialize_with = "super::time::time_or_past")]
     #[schemars(regex(pattern = super::time::TIME_PATTERN))]
@@ -294,7 +294,8 @@ pub struct AISystemStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decommissioned: Option<bool>,
 
-    /// Numbers of the pods of the system. Absent before the operator counted them. Example: `{ running: 2, held: 1 }`.
+    /// Numbers of pods of the system, by state. Absent before the operator counted them.
+    /// Example: `{ running: 2, held: 1 }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodCount>,
 }
@@ -328,7 +329,7 @@ pub const CLEARANCE_EXPIRING: &str = "ClearanceExpiring";
 /// The message names the overdue reviews.
 pub const REVIEWS_OVERDUE: &str = "ReviewsOverdue";
 
-/// Numbers of the pods of a system.
+/// Numbers of pods of a system, by state.
 #[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodCount {

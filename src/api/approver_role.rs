@@ -53,8 +53,8 @@ pub struct ApproverRoleSpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("!self.approver.user.startsWith('system:')", "a user whose name begins with system: is not a person and cannot approve"))]
 pub struct ApproverKey {
-    /// Owner of the key. Use the names with which the API server authenticates this person, because owners of a system
-    /// are recognized by name. Example: `{ user: alice@acme-bank.example }`.
+    /// Owner of the key. Use the names with which the API server authenticates this person. Otherwise Assent does not
+    /// notice that the person owns or wrote a system. Example: `{ user: alice@acme-bank.example }`.
     pub approver: Approver,
 
     /// Public key as one line in the format of OpenSSH. Ed25519 and ECDSA P-256 are allowed, also on a security key.

@@ -105,7 +105,7 @@ pub struct AssessmentResult {
     /// Example: `"0.031"`.
     pub value: Decimal,
 
-    /// Direction in which the value is better: `HigherIsBetter` or `LowerIsBetter`. Example: `LowerIsBetter`.
+    /// Whether a higher or a lower value is better: `HigherIsBetter` or `LowerIsBetter`. Example: `LowerIsBetter`.
     pub direction: Direction,
 
     /// Part of the samples that the value describes, such as `sex=male`, or the attribute whose groups it compares.
@@ -174,7 +174,7 @@ impl fmt::Display for AssessmentKind {
     }
 }
 
-/// The direction in which a value is better.
+/// Whether a higher or a lower value of a metric is better.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Direction {
     /// A higher value is better, as for accuracy.
@@ -224,9 +224,9 @@ pub struct Report {
 }
 
 impl AssessmentSpec {
-    /// The digest that people sign: SHA-256 over the canonical JSON (RFC 8785) of the namespace and the spec, with
-    /// the results in the order of metric and slice. The schema allows only texts that stay the same after parsing, so
-    /// the stored spec gives the same digest.
+    /// The digest that people sign: SHA-256 over the canonical JSON (RFC 8785) of the namespace and the spec. The
+    /// results are sorted by metric and then by slice. The schema allows only values that Assent writes exactly as it
+    /// read them. So the spec in the API server gives the same digest.
     ///
     /// # Panics
     /// Never: the fields always serialise.

@@ -40,19 +40,18 @@ pub struct DecisionSubjectSpec {
     #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
     pub required_documents: Vec<String>,
 
-    /// Whether the risk level required risks at the first decision. Then the subject digest covers `spec.risks` of the
-    /// `AISystem`. Default: false. Example: `true`.
+    /// Whether the risk level required risks at the first decision. If so, the subject digest covers `spec.risks` of
+    /// the `AISystem`. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required_risks: bool,
 
-    /// Whether the risk level had, at the first decision, the rule to withhold versions while the review of a risk is
-    /// overdue. Then the subject digest covers the review dates of the risks. Default: false. Example: `true`.
+    /// Whether, at the first decision, the risk level withheld versions while the review of a risk was overdue. If so,
+    /// the subject digest covers the review dates of the risks. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required_risk_review: bool,
 
-    /// Whether the risk level had, at the first decision, the rule to withhold versions while the review of a document
-    /// is overdue. Then the subject digest covers the review dates of the required documents. Default: false.
-    /// Example: `true`.
+    /// Whether, at the first decision, the risk level withheld versions while the review of a document was overdue. If
+    /// so, the subject digest covers the review dates of the required documents. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required_document_review: bool,
 

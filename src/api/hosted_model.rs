@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Digest;
 
-/// A model that the system calls at its provider (ISO/IEC 42001 A.10.3, EU AI Act annex IV 2(a)).
+/// A model that runs at a provider, and that the system calls there (ISO/IEC 42001 A.10.3, EU AI Act annex IV 2(a)).
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostedModel {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Approver, Report, Text};
 
-/// One addition to the record of an incident, for example a fact, its root cause or its closing. No user can edit or
-/// delete an `IncidentNote`.
+/// One addition to the record of an incident, for example a fact, the root cause or the closing of the incident. No
+/// user can edit or delete an `IncidentNote`.
 ///
 /// Some types need an RBAC verb on the incident: `Acknowledgement` needs `acknowledge`, `Report` and `Notified` need
 /// `report`, and `Closing` needs `close`.
@@ -94,7 +94,7 @@ pub enum NoteType {
     Report,
     /// Other parties were notified, for example the provider, customers or affected people.
     Notified,
-    /// The incident is closed, for the reason in the text. A hold stays.
+    /// The incident is closed, for the reason in the text. If it holds versions, they stay held.
     Closing,
 }
 
@@ -113,7 +113,7 @@ impl NoteType {
         }
     }
 
-    /// The type as an option of the plugin.
+    /// The value for the option `--type` of `kubectl assent incident note`.
     pub const fn option(self) -> &'static str {
         match self {
             Self::Fact => "fact",

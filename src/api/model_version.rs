@@ -98,7 +98,7 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// Whether the provenance states no part.
+    /// Whether no field of the provenance is set.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

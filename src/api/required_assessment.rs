@@ -10,7 +10,7 @@ use super::{AssessmentKind, Decimal, Direction};
 
 /// A result that a version needs (EU AI Act article 9(8): prior defined metrics and thresholds).
 ///
-/// The newest result that has a signature in the role decides. The operator never averages results.
+/// The newest result with a signature in the required role decides. The operator never averages results.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequiredAssessment {
@@ -95,7 +95,7 @@ impl Comparator {
         }
     }
 
-    /// The value that is further from meeting a threshold.
+    /// The value that is worse for a threshold: the greater one for `AtMost`, the smaller one for `AtLeast`.
     pub fn worse(self, a: Decimal, b: Decimal) -> Decimal {
         match self {
             Self::AtMost => a.max(b),
@@ -103,7 +103,7 @@ impl Comparator {
         }
     }
 
-    /// The direction in which a value is better.
+    /// Whether a higher or a lower value is better.
     pub const fn direction(self) -> Direction {
         match self {
             Self::AtMost => Direction::LowerIsBetter,

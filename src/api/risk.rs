@@ -49,7 +49,7 @@ pub enum RiskTreatment {
     Avoid,
     /// Make the harm less likely or less severe.
     Mitigate,
-    /// Share the risk with another organisation, for example by an insurance.
+    /// Share the risk with another organisation, for example by insurance.
     Transfer,
     /// Keep the risk as it is.
     Accept,

@@ -108,7 +108,7 @@ impl Change {
     }
 }
 
-/// The state of one system, with which the operator compares the next change.
+/// The state of one system. The operator compares the current objects with it to find the next change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Observed {

@@ -9,8 +9,8 @@
 //!                            volumeMounts, env            in any container of the pod
 //! ```
 //!
-//! A part with a name in the approved runtime never counts as a trusted addition. The pod must contain exactly the
-//! approved part with this name.
+//! A part never counts as a trusted addition if the approved runtime contains a part with the same name. The pod must
+//! contain exactly the approved part.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

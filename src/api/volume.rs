@@ -31,13 +31,14 @@ pub struct Volume {
     /// Example: `{ reference: registry.example.org/weights@sha256:… }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageVolume>,
-    /// `PersistentVolumeClaim`. Its content is not pinned. Default: none. Example: `{ claimName: weights }`.
+    /// `PersistentVolumeClaim`. Its content can change without a new approval. Default: none.
+    /// Example: `{ claimName: weights }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim: Option<PersistentVolumeClaimVolume>,
-    /// `ConfigMap`. Its content is not pinned. Default: none. Example: `{ name: model-settings }`.
+    /// `ConfigMap`. Its content can change without a new approval. Default: none. Example: `{ name: model-settings }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ConfigMapVolume>,
-    /// Secret. Its content is not pinned. Default: none. Example: `{ secretName: model-license }`.
+    /// Secret. Its content can change without a new approval. Default: none. Example: `{ secretName: model-license }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretVolume>,
     /// Fields of the pod as files. Default: none.
@@ -50,22 +51,23 @@ pub struct Volume {
     /// Empty directory of any size and medium. Default: none. Example: `{}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub empty_dir: Option<EmptyDirVolume>,
-    /// Path on the node. The files on the node are not pinned. Default: none. Example: `{ path: /dev/kfd }`.
+    /// Path on the node. The files on the node can change without a new approval. Default: none.
+    /// Example: `{ path: /dev/kfd }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_path: Option<HostPathVolume>,
-    /// Volume that a CSI driver creates for the pod. Its content is not pinned. Default: none.
+    /// Volume that a CSI driver creates for the pod. Its content can change without a new approval. Default: none.
     /// Example: `{ driver: gcsfuse.csi.storage.gke.io, volumeAttributes: { bucketName: models } }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csi: Option<Box<CsiVolume>>,
-    /// Directory of an NFS server. Its content is not pinned. Default: none.
+    /// Directory of an NFS server. Its content can change without a new approval. Default: none.
     /// Example: `{ server: nfs.example.org, path: /models }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nfs: Option<NfsVolume>,
-    /// Disk of an iSCSI target. Its content is not pinned. Default: none.
+    /// Disk of an iSCSI target. Its content can change without a new approval. Default: none.
     /// Example: `{ targetPortal: 10.0.0.5:3260, iqn: iqn.2026-01.org.example:models, lun: 0 }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iscsi: Option<Box<IscsiVolume>>,
-    /// Claim that the cluster creates for each pod. Its content is not pinned. Default: none.
+    /// Claim that the cluster creates for each pod. Its content can change without a new approval. Default: none.
     /// Example: `{ volumeClaimTemplate: { spec: { accessModes: [ReadWriteOnce], … } } }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ephemeral: Option<Box<EphemeralVolume>>,
@@ -97,7 +99,8 @@ impl Volume {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageVolume {
-    /// Reference of the image, compared as the image of a container. Example: `registry.example.org/weights@sha256:…`.
+    /// Reference of the image. Assent compares it in the same way as the image of a container.
+    /// Example: `registry.example.org/weights@sha256:…`.
     #[schemars(length(min = 1, max = 1024))]
     pub reference: Text,
 }
@@ -119,8 +122,8 @@ pub struct ConfigMapVolume {
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
 
-    /// Keys that become files, in this order. Default: none, so every key becomes a file with its own name.
-    /// Example: `[{ key: config.json, path: model/config.json }]`.
+    /// Keys that become files. The order must be the same in the pod. Default: none, so every key becomes a file with
+    /// its own name. Example: `[{ key: config.json, path: model/config.json }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub items: Vec<KeyToPath>,
@@ -134,8 +137,8 @@ pub struct SecretVolume {
     #[schemars(length(min = 1, max = 253))]
     pub secret_name: Text,
 
-    /// Keys that become files, in this order. Default: none, so every key becomes a file with its own name.
-    /// Example: `[{ key: config.json, path: model/config.json }]`.
+    /// Keys that become files. The order must be the same in the pod. Default: none, so every key becomes a file with
+    /// its own name. Example: `[{ key: config.json, path: model/config.json }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub items: Vec<KeyToPath>,
@@ -157,8 +160,8 @@ pub struct KeyToPath {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DownwardApiVolume {
-    /// Fields that become files, in this order. Files of labels and annotations can change while the pod runs.
-    /// Default: none. Example: `[{ path: labels, fieldRef: { fieldPath: metadata.labels } }]`.
+    /// Fields that become files. The order must be the same in the pod. Files of labels and annotations can change
+    /// while the pod runs. Default: none. Example: `[{ path: labels, fieldRef: { fieldPath: metadata.labels } }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub items: Vec<DownwardApiFile>,
@@ -184,7 +187,7 @@ pub struct DownwardApiFile {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProjectedVolume {
-    /// Sources of the volume, in this order. Example: `[{ secret: { name: tokens } }]`.
+    /// Sources of the volume. The order must be the same in the pod. Example: `[{ secret: { name: tokens } }]`.
     #[schemars(length(max = 16))]
     pub sources: Vec<ProjectedSource>,
 }
@@ -201,13 +204,13 @@ pub struct ProjectedSource {
     /// Example: `{ items: [{ path: labels, fieldRef: { fieldPath: metadata.labels } }] }`.
     #[serde(default, rename = "downwardAPI", skip_serializing_if = "Option::is_none")]
     pub downward_api: Option<DownwardApiVolume>,
-    /// `ConfigMap`. Its content is not pinned. Default: none. Example: `{ name: model-settings }`.
+    /// `ConfigMap`. Its content can change without a new approval. Default: none. Example: `{ name: model-settings }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ProjectedObject>,
-    /// Secret. Its content is not pinned. Default: none. Example: `{ name: model-license }`.
+    /// Secret. Its content can change without a new approval. Default: none. Example: `{ name: model-license }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<ProjectedObject>,
-    /// Certificates of a `ClusterTrustBundle`. They are not pinned. Default: none.
+    /// Certificates of a `ClusterTrustBundle`. They can change without a new approval. Default: none.
     /// Example: `{ name: internal, path: ca.crt }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_trust_bundle: Option<Box<ClusterTrustBundleSource>>,
@@ -235,7 +238,7 @@ impl ProjectedSource {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccountTokenSource {
-    /// Path of the file of the token in the volume. Default: `token`. Example: `istio-token`.
+    /// Path of the token file in the volume. Default: `token`. Example: `istio-token`.
     #[serde(default = "token", skip_serializing_if = "is_token")]
     #[schemars(length(min = 1, max = 4096))]
     pub path: Text,
@@ -263,8 +266,8 @@ pub struct ProjectedObject {
     #[schemars(length(min = 1, max = 253))]
     pub name: Text,
 
-    /// Keys that become files, in this order. Default: none, so every key becomes a file with its own name.
-    /// Example: `[{ key: config.json, path: model/config.json }]`.
+    /// Keys that become files. The order must be the same in the pod. Default: none, so every key becomes a file with
+    /// its own name. Example: `[{ key: config.json, path: model/config.json }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub items: Vec<KeyToPath>,

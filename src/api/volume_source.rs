@@ -99,7 +99,8 @@ pub struct CsiVolume {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("additionalProperties" = { "type": "string", "maxLength": 4096 }, "maxProperties" = 64))]
     pub volume_attributes: BTreeMap<Text, Text>,
-    /// Secret for the driver. Its content is not pinned. Default: none. Example: `{ name: bucket-key }`.
+    /// Secret for the driver. Its content can change without a new approval. Default: none.
+    /// Example: `{ name: bucket-key }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_publish_secret_ref: Option<SecretName>,
 }
@@ -145,14 +146,14 @@ pub struct IscsiVolume {
     #[serde(default = "default_interface")]
     #[schemars(length(min = 1, max = 253))]
     pub iscsi_interface: Text,
-    /// File system. Default: none, as in a pod. Example: `ext4`.
+    /// File system. Default: none, so Kubernetes uses `ext4`. Example: `ext4`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::non_empty")]
     #[schemars(length(max = 63))]
     pub fs_type: Option<Text>,
     /// Whether the disk is read-only. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
-    /// More addresses of the target, in this order. Default: none. Example: `[10.0.0.6:3260]`.
+    /// More addresses of the target. The order must be the same in the pod. Default: none. Example: `[10.0.0.6:3260]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 253)))]
     pub portals: Vec<Text>,
@@ -162,7 +163,8 @@ pub struct IscsiVolume {
     /// Whether the node uses CHAP when it opens a session. Default: false. Example: `true`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub chap_auth_session: bool,
-    /// Secret with the passwords. Its content is not pinned. Default: none. Example: `{ name: storage-chap }`.
+    /// Secret with the passwords. Its content can change without a new approval. Default: none.
+    /// Example: `{ name: storage-chap }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretName>,
     /// Name with which the node logs in at the target. Default: none, so the node uses its own initiator name.
@@ -225,7 +227,7 @@ impl ClaimMetadata {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimSpec {
-    /// Access modes, in this order. Default: none. Example: `[ReadWriteOnce]`.
+    /// Access modes. The order must be the same in the pod. Default: none. Example: `[ReadWriteOnce]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(max = 32)))]
     pub access_modes: Vec<Text>,
@@ -237,7 +239,7 @@ pub struct ClaimSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub storage_class_name: Option<Text>,
-    /// Whether the volume is a file system or a block device, `Filesystem` or `Block`. Default: `Filesystem`.
+    /// Mode of the volume: `Filesystem`, or `Block` for a raw block device. Default: `Filesystem`.
     /// Example: `Block`.
     #[serde(default = "filesystem")]
     #[schemars(extend("enum" = ["Filesystem", "Block"]))]
@@ -250,12 +252,12 @@ pub struct ClaimSpec {
     /// Example: `{ matchLabels: { tier: fast } }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
-    /// Object whose content the new volume gets. This content is not pinned. Default: none.
+    /// Object whose content the new volume gets. This content can change without a new approval. Default: none.
     /// Example: `{ kind: PersistentVolumeClaim, name: weights }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_source: Option<DataSource>,
-    /// Object whose content the new volume gets, also from another namespace. This content is not pinned.
-    /// Default: none. Example: `{ kind: PersistentVolumeClaim, name: weights }`.
+    /// Object whose content the new volume gets, also from another namespace. This content can change without a new
+    /// approval. Default: none. Example: `{ kind: PersistentVolumeClaim, name: weights }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_source_ref: Option<DataSourceRef>,
     /// Name of the `VolumeAttributesClass`. Default: none. Example: `gold`.
@@ -329,7 +331,7 @@ pub struct DataSource {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DataSourceRef {
-    /// The object.
+    /// The object, without its namespace.
     #[serde(flatten)]
     pub object: DataSource,
     /// Namespace of the object. Default: none, so the namespace of the pod. Example: `models`.
@@ -346,7 +348,7 @@ pub struct LabelSelector {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("additionalProperties" = { "type": "string", "maxLength": 63 }, "maxProperties" = 16))]
     pub match_labels: BTreeMap<Text, Text>,
-    /// Rules that an object must meet, in this order. Default: none.
+    /// Rules that an object must meet. The order must be the same in the pod. Default: none.
     /// Example: `[{ key: tier, operator: In, values: [fast] }]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -363,7 +365,8 @@ pub struct LabelRule {
     /// Comparison: `In`, `NotIn`, `Exists` or `DoesNotExist`. Example: `In`.
     #[schemars(length(min = 1, max = 16))]
     pub operator: Text,
-    /// Values of the comparison, in this order. Default: none. Example: `[fast]`.
+    /// Values with which `In` and `NotIn` compare the label. The order must be the same in the pod. Default: none.
+    /// Example: `[fast]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 63)))]
     pub values: Vec<Text>,
@@ -381,7 +384,8 @@ pub struct ClusterTrustBundleSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 571))]
     pub signer_name: Option<Text>,
-    /// Labels of the bundles of the signer. Default: none, so no bundle. Example: `{ matchLabels: { live: "true" } }`.
+    /// Labels that select bundles of the signer. Default: none, which selects no bundle.
+    /// Example: `{ matchLabels: { live: "true" } }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_selector: Option<LabelSelector>,
     /// Whether the container may start without the bundle. Default: none. An absent value does not match `false`.
@@ -403,7 +407,7 @@ pub struct PodCertificateSource {
     /// Type of the key. Example: `ED25519`.
     #[schemars(length(min = 1, max = 32))]
     pub key_type: Text,
-    /// Longest validity of the certificate, in seconds. Default: none, as in a pod. Example: `86400`.
+    /// Longest validity of the certificate, in seconds. Default: none, so Kubernetes uses 86400. Example: `86400`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_expiration_seconds: Option<i32>,
     /// Path of the file with the key and the certificates. Default: none. Example: `credentials.pem`.

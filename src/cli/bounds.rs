@@ -57,7 +57,8 @@ fn of_number(schema: &Value, number: f64) -> Option<String> {
     (!is_allowed).then(|| format!("is {number}, and a version can state only {least} to {most}"))
 }
 
-/// The message for a list or an object of a wrong size. `what` is the end of the name of a bound, such as `Items`.
+/// The message for a list or an object with too few or too many entries. `what` is the end of the names of both bounds,
+/// such as `Items` for `minItems` and `maxItems`.
 fn of_size(schema: &Value, what: &str, size: usize) -> Option<String> {
     let (least, most) = (schema[format!("min{what}")].as_u64(), schema[format!("max{what}")].as_u64());
     let size = size as u64;

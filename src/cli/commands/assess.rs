@@ -1,4 +1,4 @@
-//! Records the results in result files. Reads the files, shows the results beside the requirements, and creates one
+//! Records the results that files contain. Reads the files, shows the results beside the requirements, and creates one
 //! Assessment for each file.
 //!
 //! ```text
@@ -57,7 +57,8 @@ pub struct AssessArgs {
     /// Metric to take; may be repeated (default: all)
     #[arg(long, value_name = "NAME")]
     pub metric: Vec<String>,
-    /// Direction of a metric, if the file does not state it: METRIC=HigherIsBetter or METRIC=LowerIsBetter
+    /// Whether a higher value of a metric is better, if the file does not state it: METRIC=HigherIsBetter or
+    /// METRIC=LowerIsBetter
     #[arg(long, value_name = "METRIC=DIRECTION", value_parser = direction)]
     pub direction: Vec<(String, Direction)>,
     /// Number of samples, if the file does not state it
@@ -75,7 +76,7 @@ pub struct AssessArgs {
     /// Take results of a file that names a digest which the version does not name
     #[arg(long)]
     pub allow_other_digest: bool,
-    /// Time of the assessment (default: the time in the file): 2027-03-31T12:00:00Z
+    /// Time of the assessment, such as 2027-03-31T12:00:00Z (default: the time in the file)
     #[arg(long, value_name = "TIME")]
     pub performed_at: Option<Timestamp>,
     /// Relation of the assessor to the provider: FirstParty or ThirdParty
@@ -188,7 +189,7 @@ fn version<'a>(record: &'a SystemRecord, wanted: Option<&str>, flags: &str) -> R
 }
 
 impl AssessArgs {
-    /// The options of the reader, with the contents of the key and the trusted root.
+    /// The options for `formats::read`, with the contents of the key file and the file of the trusted root.
     fn options(&self, record: &SystemRecord, version: &ModelVersion) -> Result<formats::Options> {
         let read = |path: Option<&PathBuf>| {
             let Some(path) = path else { return Ok(None) };
@@ -268,7 +269,8 @@ impl AssessArgs {
     }
 }
 
-/// The digests by which a file can name the version: of its images, of its artifacts except data, and of the subject.
+/// The digests by which a file can name the version: the digests of its images and of its artifacts except data, and
+/// the subject digest.
 fn digests(record: &SystemRecord, version: &ModelVersion) -> BTreeSet<String> {
     let ModelVersionSpec { runtime, provenance, .. } = &version.spec;
     let images = runtime.images().filter_map(|image| Some(image.split_once('@')?.1.to_owned()));
@@ -301,7 +303,7 @@ fn result(file: &str, measured: &formats::Measured) -> Result<AssessmentResult> 
     })
 }
 
-/// The results of a file as text: each with its requirement, and each metric that was not taken.
+/// The results of a file as text. Each result is beside its requirements. Below are the metrics that were not taken.
 fn shown(record: &SystemRecord, file: &str, reading: &Reading, assessment: &Assessment) -> String {
     let spec = &assessment.spec;
     let mut page = Page::default();

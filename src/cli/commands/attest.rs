@@ -63,7 +63,7 @@ pub struct AttestArgs {
     /// Private SSH key that the role lists, or its public key if an agent holds it; needs --to
     #[arg(long, value_name = "FILE", requires = "to")]
     pub ssh_key: Option<PathBuf>,
-    /// File for the signed decision; it counts after any user applies it
+    /// File for the signed decision; the decision counts after any user applies the file
     #[arg(long, value_name = "FILE", requires = "ssh_key")]
     pub to: Option<PathBuf>,
 }
@@ -192,8 +192,8 @@ async fn role(
     resolve::held_role(session, record, &roles, (Decision::Attest, "sign results")).await
 }
 
-/// The assessments that the command line names. If it names none, the assessments of the version that await a signature
-/// in `role`, at most 64, because an Approval signs at most 64.
+/// The assessments that the command line names. If it names none: the assessments of the version that await a signature
+/// in `role`. There are at most 64 of them, because one Approval can sign at most 64.
 fn assessments<'a>(
     record: &'a SystemRecord,
     version: &ModelVersion,

@@ -92,7 +92,8 @@ pub async fn certify(session: &Session, args: &CertifyArgs) -> Result<()> {
     Ok(())
 }
 
-/// The certification that the command line names. It must have the digest of the certificate.
+/// The certification that the command line names. Fails if the certification does not state the digest of the
+/// certificate.
 fn find<'a>(system: &'a AISystem, args: &CertifyArgs, session: &Session) -> Result<Found<'a>> {
     let of = |holder: &'a Provider, pointer: String| {
         holder.certifications.iter().enumerate().map(move |(index, certification)| {

@@ -104,7 +104,7 @@ pub fn levels(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| names(Api::<RiskLevel>::all(session.client)))
 }
 
-/// The roles that the risk levels require.
+/// The roles that the risk levels name for approvals, assessments, incidents and overrides.
 pub fn roles(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |session| async {
         let levels = Api::<RiskLevel>::all(session.client).list(&ListParams::default()).await.ok()?;

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!  AISystem ── purpose, owners ────────────┐
-//!  pods ────── what stops ─────────────────┼─► page ─► ask ─► patch spec.decommission ─► wait for the status
-//!  other AISystems ─ dependsOn ────────────┘   refused without --force
+//!  pods ────── number per workload ────────┼─► page ─► ask ─► patch spec.decommission ─► wait for the status
+//!  other AISystems ─ dependsOn ────────────┘   if another system depends on it: refused without --force
 //! ```
 //!
 //! From the date on, the API server refuses to undo the decommission.
@@ -44,17 +44,17 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct DecommissionRequest {
     pub system: String,
-    /// The instant from which nothing of the system runs, as typed and as parsed. `None` is now.
+    /// The instant from which no pod of the system may run, as typed and as parsed. `None` means now.
     pub date: Option<(String, Until)>,
     pub reason: Option<String>,
     pub successor: Option<String>,
-    /// Decommission the system even if another system needs it.
+    /// Whether to decommission the system even if another system needs it.
     pub force: bool,
-    /// Do not ask for confirmation.
+    /// Whether to skip the confirmation.
     pub yes: bool,
 }
 
-/// Shows, confirms and writes a decommission.
+/// Shows the effect of a decommission, asks for confirmation, and writes the decommission.
 pub async fn decommission(session: &Session, request: DecommissionRequest) -> Result<()> {
     let now = Timestamp::now();
     let system = read_system(session, &request.system).await?;

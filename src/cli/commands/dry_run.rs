@@ -3,7 +3,7 @@
 //! The command uses the decision code of the operator and changes nothing.
 //!
 //! ```text
-//!  pods, templates, Clearances ── enforce::would_stop ──► Row: a workload, and why ──► table, wide, json, yaml
+//!  pods, templates, Clearances ── enforce::would_stop ──► Row: workload, reason ──► table, wide, json, yaml
 //! ```
 
 use std::collections::BTreeMap;

@@ -48,7 +48,7 @@ struct Entry {
     at: Timestamp,
     namespace: String,
     system: String,
-    /// One CamelCase word. For an Event, its reason.
+    /// The kind of the entry as one CamelCase word, such as `Approved`. For an Event, this is the reason of the Event.
     what: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
@@ -106,7 +106,8 @@ pub async fn history(session: &Session, name: Option<&str>, everywhere: bool, fo
     Ok(())
 }
 
-/// Fails if the system does not exist and has neither an approval nor a `SystemHistory`.
+/// Reads the history of one system. Fails if the system does not exist and has neither an approval nor a
+/// `SystemHistory`.
 async fn sources(session: &Session, name: &str) -> Result<Sources> {
     let record = SystemRecord::read(&session.client, &session.namespace, name).await?;
     let history = system_history(session, name).await?;
@@ -264,7 +265,6 @@ fn decision_entries(
     [Some(recorded), ended].into_iter().flatten().collect()
 }
 
-/// The entry of an incident.
 fn incident_entry(incident: &Incident) -> Option<Entry> {
     let spec = &incident.spec;
     let at = recorded_at(incident)?;
@@ -276,7 +276,7 @@ fn incident_entry(incident: &Incident) -> Option<Entry> {
     })
 }
 
-/// The entry of a note.
+/// The entry of a note. `None` if the record does not contain the incident that the note names.
 fn note_entry(record: &SystemRecord, note: &IncidentNote) -> Option<Entry> {
     let spec = &note.spec;
     Some(Entry {
@@ -302,7 +302,7 @@ fn incident_decision_entry(record: &SystemRecord, decision: &Approval) -> Option
     })
 }
 
-/// The entry of a requested override.
+/// The entry for the request of an override. Each grant has its own entry.
 fn override_entry(about: &Override) -> Option<Entry> {
     let spec = &about.spec;
     Some(Entry {
@@ -330,7 +330,6 @@ fn record_decision_entry(record: &SystemRecord, approval: &Approval) -> Option<E
     })
 }
 
-/// The entry of recorded results.
 fn assessment_entry(assessment: &Assessment) -> Option<Entry> {
     let spec = &assessment.spec;
     let value =

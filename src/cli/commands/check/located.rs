@@ -26,7 +26,7 @@ enum Tree {
 }
 
 impl Located {
-    /// The first line of the value, from 1.
+    /// The number of the first line of the value. The document begins at line 1.
     pub fn line(&self) -> u64 {
         self.0.referenced.line()
     }
@@ -67,7 +67,7 @@ impl Located {
         }
     }
 
-    /// The line of the value at a JSON pointer (RFC 6901). If there is none, the line of its nearest ancestor.
+    /// The line of the value at a JSON pointer (RFC 6901). If there is no such value, the line of its nearest ancestor.
     pub fn line_at(&self, pointer: &str) -> u64 {
         let mut at = self;
         for part in pointer.split('/').skip(1) {
@@ -83,7 +83,7 @@ impl Located {
         at.line()
     }
 
-    /// The value without the lines.
+    /// The value without the line numbers.
     pub fn value(&self) -> Value {
         match &self.0.value {
             Tree::Scalar(value) => value.clone(),

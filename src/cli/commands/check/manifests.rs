@@ -25,7 +25,8 @@ use crate::{
 /// The extensions of the files that kubectl reads.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// Kustomize builds a directory that has one of these files.
+/// Kustomize builds a directory with one of these files, so the applied manifests differ from the files. The check
+/// refuses such a directory.
 const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 /// An object and its place.
@@ -33,7 +34,7 @@ const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "K
 pub struct Manifest {
     /// The file, or `-` for standard input.
     pub path: String,
-    /// The first line of the object, from 1.
+    /// The number of the first line of the object. The file begins at line 1.
     pub line: u64,
     pub value: Value,
     /// The object with the line of each part. `None` if the object was not parsed from a document.

@@ -3,7 +3,7 @@
 //! ```text
 //!  Approval ─┬─ signed by a key that its ApproverRole lists ──► counts
 //!            ├─ any other decision without a valid signature ─► Unproven, with the reason
-//!            └─ Reject, Revoke without one ───────────────────► counts: it can only withhold
+//!            └─ Reject, Revoke without a valid signature ─────► counts: it can only withhold
 //! ```
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};

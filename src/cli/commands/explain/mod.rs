@@ -1,5 +1,5 @@
-//! Explains why a pod runs or does not run. It repeats the checks of admission in their order, and
-//! names the people who can act.
+//! Explains why a pod runs or does not run. The command repeats the checks of the admission policies in the same order,
+//! and names the people who can act.
 //!
 //! ```text
 //!  pod/x, deployment/x … ── pod_group ──► PodGroup   label and runtime of pods or of their template

@@ -1,4 +1,5 @@
-//! Reads the pods of a target, or its pod template, so that a refusal can be explained before a pod exists.
+//! Reads the pods of a target, or its pod template. With the template, the command can explain a refusal before a pod
+//! exists.
 //!
 //! ```text
 //!  pod ────────────────────────────────────────────────┐
@@ -41,7 +42,7 @@ use crate::{
     watch::request,
 };
 
-/// Similar pods, or a pod template.
+/// Pods with equal state, scope, system and runtime, or one pod template.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodGroup {
     /// The names of the pods. Empty for a template.
@@ -59,7 +60,7 @@ pub struct PodGroup {
 pub enum State {
     /// The pod has the scheduling gate of Assent.
     Held,
-    /// The pod does not have this gate, and may run.
+    /// The pod does not have the gate of Assent, so it may run.
     Admitted,
     /// The pod is being deleted.
     Stopping,
@@ -67,7 +68,7 @@ pub enum State {
     NotCreated,
 }
 
-/// A refusal to create pods.
+/// A refusal of the API server to create a pod of a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Refusal {
@@ -80,13 +81,13 @@ pub struct Refusal {
 pub struct PodGroups {
     pub groups: Vec<PodGroup>,
     pub refusals: Vec<Refusal>,
-    /// The system that is the target, or the systems with a version that has the target image, even if they have no
-    /// pods.
+    /// The system that the target names, or the systems that have a version with the target image. Such a system may
+    /// have no pods.
     pub asked: BTreeSet<String>,
 }
 
 impl PodGroups {
-    /// The systems of the pods, and the systems that the target names.
+    /// The systems of the pods, and the systems in `asked`.
     pub fn systems(&self) -> BTreeSet<String> {
         self.groups.iter().filter_map(|s| s.system.clone()).chain(self.asked.clone()).collect()
     }
@@ -256,8 +257,8 @@ async fn list_pods(session: &Session, selected: &ListParams) -> Result<Vec<Pod>>
     Ok(list.map_err(Error::api(format!("read the pods of namespace {}", session.namespace)))?.items)
 }
 
-/// The selector of the pods. A cron job has no selector, so the result selects the pods of its jobs. `None` if there
-/// are no jobs.
+/// The selector of the pods of a workload. A `CronJob` has no selector, so the result selects the pods of its Jobs.
+/// `None` if the `CronJob` has no Jobs.
 async fn selector(session: &Session, object: &DynamicObject) -> Result<Option<ListParams>> {
     if let Some(selector) = part::<LabelSelector>(object, "/spec/selector") {
         return Ok(Selector::try_from(selector)

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  pods ── Roots ──► their roots ─┬─ of that kind and name ──► its pods
-//!                                 └─ else ──► the other roots
+//!                                 └─ else ──► names for the error message
 //!  "isvc" ── API resources of a root's group ──► kind
 //! ```
 

@@ -70,7 +70,7 @@ impl IncidentRecord {
         self.record.level.as_ref().map(|level| &level.spec)
     }
 
-    /// Calls `with` with the incident in the form of the policy core.
+    /// Calls `with` with the incident in the form that the module `policy` uses.
     pub fn judged<T>(&self, with: impl FnOnce(&RecordedIncident<'_>) -> T) -> Result<T> {
         let (incidents, name) = (self.record.recorded_incidents(), self.name());
         let found = incidents.of(&self.record.name).iter().find(|incident| incident.name == name);
