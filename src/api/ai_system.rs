@@ -122,7 +122,7 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Whether an owner is one person or a group.
+/// The kind of an owner: one person, or a group.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OwnerKind {
     /// A single person.
@@ -146,7 +146,7 @@ pub struct Provider {
     pub certifications: Vec<Certification>,
 }
 
-/// A certification of a provider, with its end.
+/// A certification that a provider or a supplier holds.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("!has(self.signature) || has(self.digest)", "a signed certification must state the digest of the certificate"))]
@@ -217,7 +217,7 @@ pub struct Document {
     #[schemars(length(min = 1, max = 63))]
     pub version: Option<String>,
     /// Dates of the last and the next review. Approvers sign them if the risk level requires the document and withholds
-    /// versions while its review is overdue. Default: none. Example: `{ last: 2026-09-01T00:00:00Z }`.
+    /// versions while the review is overdue. Default: none. Example: `{ last: 2026-09-01T00:00:00Z }`.
     #[serde(default, skip_serializing_if = "ReviewDates::is_empty")]
     pub review: ReviewDates,
 }

@@ -108,8 +108,8 @@ pub struct AssessmentResult {
     /// Whether a higher or a lower value is better: `HigherIsBetter` or `LowerIsBetter`. Example: `LowerIsBetter`.
     pub direction: Direction,
 
-    /// Part of the samples that the value describes, such as `sex=male`, or the attribute whose groups it compares.
-    /// Default: empty, so the value describes all samples. Example: `sex`.
+    /// Part of the samples that the value describes, such as `sex=male`. If the value compares groups, the attribute
+    /// that separates the groups. Default: empty, so the value describes all samples. Example: `sex`.
     #[serde(default)]
     #[schemars(length(max = 63), regex(pattern = r"^[ -~]*$"))]
     pub slice: Text,

@@ -25,8 +25,9 @@ pub struct RequiredAssessment {
     #[schemars(length(min = 1, max = 128))]
     pub metric: String,
 
-    /// Part of the samples that the value must describe, or the attribute whose groups it must compare, as the
-    /// results state it. Default: empty, so the value must describe all samples. Example: `sex`.
+    /// Part of the samples that the value must describe. If the value must compare groups, the attribute that separates
+    /// the groups. The text must equal the `slice` of the results. Default: empty, so the value must
+    /// describe all samples. Example: `sex`.
     #[serde(default)]
     #[schemars(length(max = 63))]
     pub slice: String,

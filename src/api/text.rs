@@ -2,7 +2,7 @@
 //! conditions.
 //!
 //! ```text
-//!  "--dtype=bfloat16" ◄─ Text ─ runtime of a version, its clearance, its pods and other versions
+//!  "--dtype=bfloat16", once in memory ◄── runtime of a version, its clearance, its pods, other versions
 //! ```
 
 use std::{borrow::Cow, fmt, ops::Deref};
