@@ -26,7 +26,7 @@ use crate::{
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown<'a> {
-    /// Whether this program computes the same digest from the content.
+    /// Whether this program computes the stated digest from the content.
     verified: bool,
     #[serde(flatten)]
     content: &'a DecisionSubjectSpec,

@@ -40,7 +40,8 @@ pub struct ReadObjects {
     pub network_policies: Option<ByNamespace<NetworkPolicyFacts>>,
     pub claims: Option<ByNamespace<ClaimFacts>>,
     pub classes: Option<ByNamespace<StorageClassFacts>>,
-    /// Whether the lists contain all objects of their namespaces. Other objects than those of the manifests can exist.
+    /// Whether the lists contain all objects of their namespaces. False for manifests, because the cluster can have
+    /// more objects.
     pub is_complete: bool,
 }
 
