@@ -349,7 +349,6 @@ pub fn can_i(role: &str) -> Next {
     Next::new("kubectl auth can-i --list | grep approverroles", format!("check whether you hold {role}"))
 }
 
-/// The verb of a decision.
 pub const fn verb(decision: Decision) -> &'static str {
     match decision {
         Decision::Approve => "approve",

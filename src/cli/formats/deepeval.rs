@@ -5,8 +5,8 @@
 //!  testCases[].metricsData[]: name, flaky            a flaky metric does not count
 //! ```
 //!
-//! `passes`, `fails`, `success` and `threshold` are not read. The file has no directions, and for some metrics of
-//! deepeval a lower value is better.
+//! `passes`, `fails`, `success` and `threshold` are not read. For some metrics of deepeval a lower value is better, but
+//! the file does not say for which.
 
 use std::collections::BTreeSet;
 
