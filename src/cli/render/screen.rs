@@ -1,4 +1,4 @@
-//! The width of the output. Tables and texts fit the terminal. A file or a pipe gets full-width tables.
+//! The width of the output. Tables and texts fit the terminal. In a file or a pipe, tables have their full width.
 
 use std::io::{IsTerminal, stdout};
 
