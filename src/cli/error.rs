@@ -254,7 +254,7 @@ pub enum Error {
         /// included.
         of: usize,
     },
-    /// Standard input or output failed.
+    /// A read or write failed, such as a read of the answer from standard input.
     #[error("cannot read the answer: {0}")]
     Input(#[from] std::io::Error),
     /// The output cannot be serialised or written.

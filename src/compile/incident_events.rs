@@ -38,8 +38,8 @@ struct Told<'a> {
     status: &'a IncidentStatus,
 }
 
-/// The Events about the differences between the stored statuses and `statuses`. The most important come first, at most
-/// [`AT_ONCE`].
+/// The Events about the differences between the stored statuses and `statuses`: at most [`AT_ONCE`], with the most
+/// important first.
 pub fn begun(namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> Vec<Announcement> {
     let mut events: Vec<_> = told(namespace, facts, statuses)
         .flat_map(|told| told.events().map(move |event| (told.rank(), event, told.incident)))

@@ -145,7 +145,8 @@ impl Context {
 
     /// Reports that the API server stored only a smaller Clearance.
     async fn report_reduced(&self, namespace: &str, why: &str) {
-        // Drop the prefix with the name of the admission policy. An Event has no space for the prefix and the message.
+        // Drop the prefix with the name of the admission policy. An Event has no space for both the prefix and the
+        // message.
         let why = why.rsplit_once("denied request: ").map_or(why, |(_, message)| message);
         let note = format!(
             "some versions are withheld, because the API server stored only a smaller Clearance: \

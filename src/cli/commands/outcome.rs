@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// The timeout for the operator to update a status. The operator normally needs less than a second.
+/// The maximum wait until the operator has updated a status. The operator normally needs less than a second.
 pub const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Waits for the operator and prints the effect of `approval`.

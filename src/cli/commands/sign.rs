@@ -44,7 +44,7 @@ pub const MANAGER: &str = "assent-cli";
 /// The resolution of the creation time that the API server sets on a decision.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The timeout for the operator to read a change that was just applied.
+/// The maximum wait until the operator has read a change that was just applied.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A decision, as the user requests it on the command line.

@@ -1,4 +1,5 @@
-//! Shows the content behind a digest, and the decisions on it, even after its version or system was deleted.
+//! Shows the content that has a digest, and the decisions on this content. This works even after the version or the
+//! system was deleted.
 //!
 //! ```text
 //!  digest, or its first digits ──► DecisionSubject ──┐

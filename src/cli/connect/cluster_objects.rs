@@ -1,4 +1,4 @@
-//! Reads the objects of Kubernetes that the expressions of levels read, with the permissions of the user.
+//! Reads the objects of Kubernetes that the expressions of risk levels use, with the permissions of the user.
 //!
 //! ```text
 //!  levels ── variables of their expressions ──► lists ──► ReadObjects ── of a namespace ──► ClusterObjects
@@ -71,7 +71,7 @@ impl ReadObjects {
     }
 }
 
-/// Reads the objects that the expressions of `levels` read, in `namespace`, or in all namespaces if `None`.
+/// Reads the objects that the expressions of `levels` use, in `namespace`, or in all namespaces if it is `None`.
 pub async fn read(
     client: &Client,
     namespace: Option<&str>,

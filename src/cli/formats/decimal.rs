@@ -12,7 +12,7 @@ use std::fmt;
 const DECIMALS: usize = 12;
 /// The number of digits before the decimal point that a value can have.
 const INTEGER_DIGITS: i64 = 12;
-/// One, in units of the last decimal.
+/// The number 1, in units of the last decimal.
 const ONE: i128 = 1_000_000_000_000;
 
 /// A decimal number. Its text matches `^-?(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?$` and is never `-0`.

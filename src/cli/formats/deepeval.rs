@@ -1,4 +1,4 @@
-//! The test run of deepeval: `.latest_test_run.json`, or the test run alone.
+//! The test run of deepeval: the file `.latest_test_run.json`, or only the value of its `testRunData`.
 //!
 //! ```text
 //!  metricsScores[]: metric, scores[], errors         value: the mean of the scores

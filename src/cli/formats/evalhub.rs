@@ -91,8 +91,8 @@ fn content(
     Ok(content)
 }
 
-/// `LowerIsBetter` if every primary score with this benchmark and metric says so. Otherwise `None`, because the file
-/// does not say which is better.
+/// `LowerIsBetter` if every primary score with this benchmark and metric states that a lower value is better. Otherwise
+/// `None`, because the file does not say which is better.
 fn direction(id: &str, metric: &str, configured: &[Node<'_>]) -> Result<Option<Direction>, Problem> {
     let mut lower = None;
     for benchmark in configured {

@@ -8,7 +8,7 @@
 //!
 //! Rules that hold for all formats:
 //!
-//! * If the file names a test, a metric is named `TEST/MEASURE`, so that the value of an easier test does not count for
+//! * If the file names a test, a metric is named `TEST/MEASURE`. Otherwise the value of an easier test could count for
 //!   another test.
 //! * A verdict, threshold or grade in a file is never read. Thresholds belong to the risk level.
 //! * The reader does not guess. If the file does not say whether a higher value is better, or how many samples there
@@ -211,7 +211,7 @@ pub enum Provenance {
     },
 }
 
-/// The content of a file, in the words of the resource `Assessment`.
+/// The content of a file, translated into the fields of an `Assessment`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
     pub format: Format,
@@ -266,7 +266,7 @@ pub struct Options {
     pub trust: Trust,
 }
 
-/// Reads a result file. The content decides the format. Only the error uses `name`.
+/// Reads a result file. The content decides the format. `name` is used only in error messages.
 pub fn read(name: &str, bytes: &[u8], options: &Options) -> Result<Reading, Refusal> {
     read_content(bytes, options)
         .map_err(|problem| Refusal { file: text::shortened(name, 1024), problem: Box::new(problem) })

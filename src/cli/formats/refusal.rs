@@ -27,7 +27,7 @@ pub enum Problem {
     TooBig {
         /// The size of the file.
         bytes: usize,
-        /// The largest size.
+        /// The maximum size of a file.
         limit: usize,
     },
     /// The file is not UTF-8.

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, stdout};
 /// The maximum width of a text, in columns. Longer lines are hard to read, even on a wide terminal.
 const MAX_PROSE: usize = 100;
 
-/// Sentences never wrap at fewer columns than this.
+/// The minimum width at which sentences wrap, in columns.
 const MIN_PROSE: usize = 40;
 
 /// The width of the terminal on standard output. `None` if there is no terminal, or if its width is unknown.

@@ -14,9 +14,9 @@ use k8s_openapi::jiff::{
 /// An end time on the command line: an instant, or a duration from now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Until {
-    /// `2027-03-31T12:00:00Z`, or a date, which means 00:00 UTC.
+    /// An instant, such as `2027-03-31T12:00:00Z`. A date means 00:00 UTC on that date.
     At(Timestamp),
-    /// `90d`, `12h`, `1y 6mo`.
+    /// A duration, such as `90d`, `12h` or `1y 6mo`.
     In(Box<SpanText>),
 }
 

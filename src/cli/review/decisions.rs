@@ -22,8 +22,8 @@ use crate::{
     policy::{ApprovalEffect, Reason},
 };
 
-/// Shows each decision on this version, and whether it counts. Shows only the number of decisions that a later
-/// revocation voided.
+/// Shows each decision on this version, and whether it counts. For the decisions that a later revocation voided, shows
+/// only their number.
 pub fn decisions(page: &mut Page, review: &Review<'_>) {
     page.heading("DECISIONS so far");
     let effects = review.before().effects;

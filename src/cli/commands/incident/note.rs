@@ -73,7 +73,7 @@ pub struct CloseArgs {
     /// Reason for the closing; nobody can edit or delete it
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// Name of a deadline that does not apply, for the same reason; may be repeated
+    /// Name of a deadline that does not apply, for the reason in --reason; may be repeated
     #[arg(long, value_name = "NAME")]
     not_applicable: Vec<String>,
 }

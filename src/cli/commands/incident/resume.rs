@@ -51,7 +51,7 @@ pub struct ResumeArgs {
     /// Incident whose hold ends (default: the only one that holds the version)
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::incidents))]
     incident: Option<String>,
-    /// Version (default: the only held one)
+    /// Version that may run again (default: the only held version)
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::versions))]
     version: Option<String>,
     /// Role in which you decide (default: the only required role that you hold)

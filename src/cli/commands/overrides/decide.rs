@@ -198,7 +198,7 @@ pub async fn grant(session: &Session, args: &GrantArgs) -> Result<()> {
     request.finish("grant it").await
 }
 
-/// The reason why another grant has no effect.
+/// The reason why people can no longer grant the override. `None` if they can.
 fn why_not_granted(state: &OverrideState) -> Option<String> {
     match &state.grant {
         GrantState::TooLate => Some("it has ended".to_owned()),

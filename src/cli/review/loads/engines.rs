@@ -1,4 +1,4 @@
-//! Lists the flags and variables of the serving engines that load a model or pin it.
+//! Lists the flags and variables with which serving engines load a model, and those that pin it.
 //!
 //! ```text
 //!  Rule   engine, flags, words before a positional argument, variables ──► what the engine loads, what pins it
