@@ -254,7 +254,7 @@ pub enum Error {
         /// included.
         of: usize,
     },
-    /// Standard input or output failed.
+    /// A read or write failed, such as a read of the answer from standard input.
     #[error("cannot read the answer: {0}")]
     Input(#[from] std::io::Error),
     /// The output cannot be serialised or written.
@@ -349,7 +349,6 @@ pub fn can_i(role: &str) -> Next {
     Next::new("kubectl auth can-i --list | grep approverroles", format!("check whether you hold {role}"))
 }
 
-/// The verb of a decision.
 pub const fn verb(decision: Decision) -> &'static str {
     match decision {
         Decision::Approve => "approve",

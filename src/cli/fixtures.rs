@@ -45,7 +45,7 @@ pub fn person(user: &str) -> Approver {
 }
 
 impl SystemRecord {
-    /// Adds a decision.
+    /// Adds a decision of `user` about `version`, recorded at the time `recorded`.
     pub fn with(mut self, user: &str, decision: Decision, role: &str, version: &str, recorded: &str) -> Self {
         let subject = self.version(version).expect("a version");
         let approval = json!({

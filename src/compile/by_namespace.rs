@@ -1,4 +1,4 @@
-//! A map from a namespace to the state that one step of the compile keeps about it.
+//! A map from namespaces to the state that one step of the compile keeps between compiles.
 
 use std::{
     collections::HashMap,

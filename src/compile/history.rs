@@ -40,17 +40,17 @@ const VERSIONS: usize = 512;
 const SOURCES: usize = 64;
 const NOTE: usize = 512;
 
-/// The page size of the list at the start. Pages are small, because each history can have the maximum size of an
-/// object.
+/// The page size of the list of all histories at the start. Pages are small, because each history can have the maximum
+/// size of an object.
 const PAGE: u32 = 100;
 
 /// The maximum number of histories that are written after one compile.
 const AT_ONCE: usize = 32;
 
-/// The kind of an approver role in the name of a source.
+/// The kind of an `ApproverRole` in the name of an object, such as `approverrole/risk-officer`.
 const ROLE: &str = "approverrole";
 
-/// The reason of a verdict that lets a version run without an override.
+/// The reason of the condition `Cleared` if a version may run without an override.
 const CLEARED: &str = "Cleared";
 
 /// Whether a verdict lets the version run.
@@ -68,7 +68,7 @@ pub struct Snapshot {
     messages: BTreeMap<String, Text>,
     /// The UIDs of all versions of the system, by name. `observed` has at most [`VERSIONS`] of them.
     uids: BTreeMap<String, Option<String>>,
-    /// The UIDs of all existing approver roles, by kind and name. Contains roles that the level does not name.
+    /// The UIDs of all existing approver roles, by kind and name. Also contains roles that the level does not name.
     roles: Arc<BTreeMap<String, Option<String>>>,
 }
 
@@ -188,8 +188,8 @@ impl Snapshot {
         gone.map(|object| entry(Change::Deleted, object, at)).collect()
     }
 
-    /// Whether a level or role that is missing from this snapshot was deleted. After a change of the system or of the
-    /// level, the system can depend on another level or on other roles.
+    /// Whether a level or role that is missing from this snapshot was deleted. It can also be missing because the
+    /// changed system or level no longer names it.
     fn is_deleted(&self, source: &ObservedSource, before: &Observed) -> bool {
         if is_role(source) {
             return self.roles.get(&source.object) != Some(&source.uid);
@@ -198,8 +198,8 @@ impl Snapshot {
         self.observed.sources.iter().any(is_system) && !self.system_changed(before)
     }
 
-    /// The sources (system, level and roles) that changed since `before`. A new source does not count in the first
-    /// snapshot, or if the system changed. A new role does not count if the level changed, because the role may be
+    /// The sources (system, level and roles) that changed since `before`. In the first snapshot, and if the system
+    /// changed, a new source does not count. If the level changed, a new role does not count, because the role may be
     /// older.
     fn changes<'a>(&'a self, before: &'a Observed) -> impl Iterator<Item = &'a ObservedSource> {
         let is_first = before.sources.is_empty();

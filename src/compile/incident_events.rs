@@ -20,13 +20,14 @@ use crate::{
     truncate::{note, plain},
 };
 
-/// The maximum number of Events about incidents in one compile. Any user who may deploy can open incidents.
+/// The maximum number of Events about incidents in one compile. Without it, a user who may deploy could cause a flood
+/// of Events, because such users can open incidents.
 const AT_ONCE: usize = 16;
 
-/// The maximum number of gauges of each kind for the incidents of one namespace.
+/// The maximum number of series of one gauge for the incidents of one namespace.
 const GAUGES: usize = 64;
 
-/// The warning of a stop. A stop deletes the logs of the pods.
+/// The warning in the Event about a hold. A hold stops pods, and their logs are lost with them.
 const SAVE_LOGS: &str =
     "save the logs before the pods end, because authorities may need them (EU AI Act article 73(6))";
 
@@ -37,8 +38,8 @@ struct Told<'a> {
     status: &'a IncidentStatus,
 }
 
-/// The Events about the differences between the stored statuses and `statuses`. The most important come first, at most
-/// [`AT_ONCE`].
+/// The Events about the differences between the stored statuses and `statuses`: at most [`AT_ONCE`], with the most
+/// important first.
 pub fn begun(namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> Vec<Announcement> {
     let mut events: Vec<_> = told(namespace, facts, statuses)
         .flat_map(|told| told.events().map(move |event| (told.rank(), event, told.incident)))
@@ -63,7 +64,8 @@ pub fn begun(namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> Ve
     events.into_iter().filter_map(announcement).collect()
 }
 
-/// The gauges of the incidents that need attention, at most [`GAUGES`] of each kind.
+/// The gauges of escalations, open deadlines, open reviews and open incidents. Each gauge has at most [`GAUGES`]
+/// series.
 pub fn gauges(namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) -> IncidentGauges {
     let mut gauges = IncidentGauges::default();
     let mut told: Vec<_> = told(namespace, facts, statuses).collect();
@@ -132,7 +134,7 @@ impl<'a> Told<'a> {
         format!("; see: kubectl assent incident show {} -n {}", self.incident.name, self.namespace)
     }
 
-    /// Holds come first, then the highest tiers.
+    /// The order of the incidents: first those that hold versions, then those with the highest tier.
     fn rank(&self) -> (bool, std::cmp::Reverse<u32>) {
         (self.incident.spec.effect == IncidentEffect::None, std::cmp::Reverse(self.status.tier()))
     }

@@ -1,10 +1,10 @@
 //! Computes the status of an incident, and the time at which the status changes.
 //!
 //! ```text
-//!  Holding   the versions that it holds, and what is missing to resume them
-//!  Handled   acknowledged or closed, or the tier of the escalation
-//!  Closed    closed by another person than the opener
-//!  Reviewed  the review that is due, if the level requires one
+//!  Holding   whether the incident holds versions, and what is missing to resume them
+//!  Handled   whether people acknowledged or closed it, or else the tier of its escalation
+//!  Closed    whether a person other than the opener closed it
+//!  Reviewed  whether its review is complete; only if the level requires a review
 //! ```
 
 use std::collections::BTreeMap;
@@ -33,13 +33,12 @@ const SHOWN_VERSIONS: usize = 16;
 /// The reason of the condition `Reviewed` after the review is overdue.
 pub const REVIEW_MISSED: &str = "ReviewMissed";
 
-/// The reason of the condition `Handled` after the incident reached a tier.
+/// The reason of the condition `Handled` after the escalation reached a tier.
 const ESCALATED: &str = "Escalated";
 
 /// The content of a condition: type, status, reason and message.
 type Content = (&'static str, bool, &'static str, String);
 
-/// The status of an incident.
 pub fn of_incident(
     namespace: &str,
     facts: &NamespaceFacts,

@@ -104,10 +104,11 @@ const LONGEST_WAIT: Duration = Duration::from_hours(24);
 /// at most a third of a processor. The queue limits the pause to one second.
 const REST: u32 = 2;
 
-/// The pause before a retry of a compile, while the first list of a kind that an expression reads is incomplete.
+/// The pause before the next attempt if the first list of a kind that an expression reads is not complete yet.
 const LISTS: Duration = Duration::from_secs(1);
 
-/// The maximum number of Events about failing results in one compile. Any user who may deploy can record results.
+/// The maximum number of Events about failing results in one compile. Without it, a user who may deploy could cause a
+/// flood of Events, because such users can record results.
 const FAILING_AT_ONCE: usize = 16;
 
 /// The minimum interval between two counts of the systems of a level.
@@ -122,8 +123,9 @@ struct Context {
     objections: Objections,
     subjects: Subjects,
     histories: Histories,
-    /// Limits the writers. The semaphore is fair. So if clearances of many namespaces end in the same second, the
-    /// Clearances are queued before the statuses.
+    /// Limits the number of namespaces that are written at the same time. Tasks get their turns in the order of their
+    /// requests. So if clearances of many namespaces end in the same second, the Clearances are queued before the
+    /// statuses.
     turns: Semaphore,
 }
 
@@ -143,7 +145,8 @@ impl Context {
 
     /// Reports that the API server stored only a smaller Clearance.
     async fn report_reduced(&self, namespace: &str, why: &str) {
-        // Drop the prefix with the name of the admission policy. An Event has no space for the prefix and the message.
+        // Drop the prefix with the name of the admission policy. An Event has no space for both the prefix and the
+        // message.
         let why = why.rsplit_once("denied request: ").map_or(why, |(_, message)| message);
         let note = format!(
             "some versions are withheld, because the API server stored only a smaller Clearance: \
@@ -188,8 +191,8 @@ impl Context {
     }
 
     /// Sends one Event for each new assessment with an unsigned result that would not meet a requirement, at most
-    /// [`FAILING_AT_ONCE`]. An assessment is new while it has no status. The caller writes the statuses after this call,
-    /// so a later compile does not repeat the Event.
+    /// [`FAILING_AT_ONCE`]. An assessment is new while it has no status. The caller writes the statuses after this
+    /// call, so a later compile does not repeat the Event.
     async fn warn_of_failing(&self, namespace: &str, facts: &NamespaceFacts, statuses: &Statuses) {
         for name in statuses.failing.iter().take(FAILING_AT_ONCE) {
             let counted = statuses.assessments.get(name).and_then(|status| status.conditions.first());

@@ -1,10 +1,10 @@
-//! Goes through every version that waits for one person, the earliest deadline first. The person approves, rejects or
-//! skips each version.
+//! Goes through every version that waits for the approval of one person, from the earliest deadline to the latest. The
+//! person approves, rejects or skips each version.
 //!
 //! ```text
 //!  every AISystem ── SystemRecord ─┐
 //!  roles that I hold ──────────────┼─► would my approval count? ─► Item ─ by deadline ─► sign, one after the other
-//!  now, or the clearance's end ────┘   judged by the policy core
+//!  now, or end of the clearance ───┘   judged by the policy core
 //! ```
 
 use std::{borrow::Cow, collections::BTreeSet};
@@ -118,7 +118,7 @@ async fn waiting(session: &Session, everywhere: bool) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-/// The versions of one system that wait for `me`, each in the first role in which an approval of `me` would count.
+/// The versions of one system that wait for `me`. Each has the first role in which an approval of `me` would count.
 fn items(record: &SystemRecord, me: &Approver, held: &[&str], now: Timestamp) -> Vec<Item> {
     let item = |version: &ModelVersion| {
         let judgement = record.rule(version, None, now);

@@ -35,7 +35,7 @@ use crate::{
     images::{ImagePatterns, Signs},
 };
 
-/// Similar pods of one workload, or a workload without pods.
+/// The pods of one workload that agree in all other fields, or a workload without pods.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -46,7 +46,7 @@ struct Row {
     system: Option<String>,
     accelerators: BTreeSet<String>,
     images: BTreeSet<String>,
-    /// The signs of AI. Empty if the workload has a system.
+    /// The signs of AI in the pods, such as an accelerator. Empty if the workload has a system.
     found_by: Vec<String>,
 }
 

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!  read ─► choose ─► Review ─► ask ─► ssh-keygen -Y sign ─► check as the operator will ─► FILE ─► pull request
-//!                    the role that lists the key
+//!           version, and the role that lists the key
 //! ```
 
 use std::{
@@ -38,18 +38,18 @@ use crate::{
     policy::{ApproverRoles, SIGNATURE_NAMESPACE, approver_of, public_key, signed_text},
 };
 
-/// The file of a private key. The file of the public key if an agent or a security key holds the private key.
+/// The path of the private key, or of the public key if an agent or a security key holds the private key.
 #[derive(Clone, Debug)]
 pub struct SshKey(pub PathBuf);
 
-/// The key that signs, and the file for the signed decision.
+/// The key that signs, and the path of the file for the signed decision.
 #[derive(Clone, Debug)]
 pub struct Detached {
     pub key: SshKey,
     pub to: PathBuf,
 }
 
-/// Shows, confirms and signs a decision, and writes the decision to the file.
+/// Shows a decision, asks for confirmation, signs the decision, and writes it to the file.
 pub async fn sign(session: &Session, request: DecisionRequest, by: &Detached) -> Result<()> {
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let until = request.end(now)?;
@@ -77,7 +77,7 @@ pub async fn sign(session: &Session, request: DecisionRequest, by: &Detached) ->
 }
 
 impl SshKey {
-    /// The error for this key.
+    /// The error that this key cannot sign, for the reason `why`.
     pub fn failed(&self, why: &dyn ToString) -> Error {
         Error::Key { key: self.0.display().to_string(), why: why.to_string(), next: Vec::new() }
     }

@@ -1,4 +1,4 @@
-//! Prints the effect of a decision: the clearance of the version and its end, or the missing approvals.
+//! Prints the effect of a decision: until when the version is cleared, or which approvals are missing.
 //!
 //! ```text
 //!  Approval ─┬─ policy: judgement of the record ───────────┐
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// The timeout for the operator to update a status. The operator normally needs less than a second.
+/// The maximum wait until the operator has updated a status. The operator normally needs less than a second.
 pub const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Waits for the operator and prints the effect of `approval`.
@@ -43,8 +43,8 @@ pub async fn report(session: &Session, approval: &Approval, before: &SystemRecor
     Ok(())
 }
 
-/// Waits until `Cleared` has the new value. After an approval that clears, also waits until the status lists this
-/// approval. `false` after a timeout or an error.
+/// Waits until the condition `Cleared` of the version has the new value. After an approval that clears, also waits
+/// until the status lists this approval. `false` after a timeout or an error.
 async fn agrees(session: &Session, version: &ModelVersion, approval: &Approval, cleared: bool) -> bool {
     let versions = Api::<ModelVersion>::namespaced(session.client.clone(), &session.namespace);
     let name = approval.name_any();

@@ -81,7 +81,7 @@ impl Act {
     }
 }
 
-/// The options that have a value, each after a space, as a suggested command repeats them.
+/// The options that have a value, as text for a suggested command. Each has a space before it.
 pub fn suggested(options: &[(&str, Option<&str>)]) -> String {
     let given = options.iter().filter_map(|(flag, value)| Some((flag, (*value)?)));
     given.map(|(flag, value)| format!(" {flag} {}", quoted(value))).collect::<Vec<_>>().concat()
@@ -207,7 +207,7 @@ pub async fn role(
     }
 }
 
-/// The only one of `roles` that the user holds. `to_do` says in words what the roles do.
+/// The only one of `roles` that the user holds. `to_do` names the act that the roles allow, such as `resume a version`.
 pub async fn held_role(
     session: &Session,
     record: &SystemRecord,

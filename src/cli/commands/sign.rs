@@ -44,10 +44,10 @@ pub const MANAGER: &str = "assent-cli";
 /// The resolution of the creation time that the API server sets on a decision.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The timeout for the operator to read a change that was just applied.
+/// The maximum wait until the operator has read a change that was just applied.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A decision, as the command line describes it.
+/// A decision, as the user requests it on the command line.
 #[derive(Clone, Debug)]
 pub struct DecisionRequest {
     pub act: Act,
@@ -57,7 +57,8 @@ pub struct DecisionRequest {
     /// The end of the approval, as typed and as parsed.
     pub until: Option<(String, Until)>,
     pub reason: Option<String>,
-    /// The digest that the person reviewed before.
+    /// The value of `--digest`: the digest that the person reviewed. The decision fails if the content has another
+    /// digest.
     pub digest: Option<Digest>,
     /// Do not ask for confirmation.
     pub yes: bool,
@@ -77,12 +78,12 @@ pub struct ResolvedDecision<'a> {
     /// The digest to sign.
     pub digest: Digest,
     pub until: Option<Timestamp>,
-    /// The approver, if the API server only checks the field. `None` if a `MutatingAdmissionPolicy` sets the field, or
-    /// if an SSH key signs the decision.
+    /// The approver that this program writes if the API server only checks the field. `None` if a
+    /// `MutatingAdmissionPolicy` sets the field, or if an SSH key signs the decision.
     pub signer: Option<Approver>,
 }
 
-/// Shows, confirms and records a decision.
+/// Shows a decision, asks for confirmation, and records the decision.
 pub async fn sign(session: &Session, request: DecisionRequest) -> Result<()> {
     let now = Timestamp::now();
     let until = request.end(now)?;
@@ -116,7 +117,7 @@ pub async fn sign(session: &Session, request: DecisionRequest) -> Result<()> {
     outcome::report(session, &approval, &record).await
 }
 
-/// The user that must be the approver. `None` if a `MutatingAdmissionPolicy` sets the approver.
+/// The user that this program must write as the approver. `None` if a `MutatingAdmissionPolicy` sets the approver.
 pub async fn signer(session: &Session) -> Result<Option<Approver>> {
     let hold_method = HoldMethod::of(&session.client)
         .await
@@ -418,7 +419,8 @@ impl ResolvedDecision<'_> {
         self.create(false).await
     }
 
-    /// The time of the last decision that voids an approval in the same second or earlier.
+    /// The time of the last revocation, or of the last rejection by this approver in this role. It voids approvals that
+    /// are not recorded in a later second. `None` if there is no such decision.
     fn barrier(
         &self,
         record: &SystemRecord,

@@ -1,4 +1,5 @@
-//! Shows the content behind a digest, and the decisions on it, even after its version or system was deleted.
+//! Shows the content that has a digest, and the decisions on this content. This works even after the version or the
+//! system was deleted.
 //!
 //! ```text
 //!  digest, or its first digits ──► DecisionSubject ──┐
@@ -26,7 +27,7 @@ use crate::{
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown<'a> {
-    /// Whether this program computes the same digest from the content.
+    /// Whether this program computes the stated digest from the content.
     verified: bool,
     #[serde(flatten)]
     content: &'a DecisionSubjectSpec,

@@ -37,8 +37,8 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 struct Row {
     role: String,
-    /// The number of different people who must approve. `None` if the command names no system, or a decision that lets
-    /// no version run.
+    /// The number of different people who must approve. `None` if the command names no system. Also `None` if the
+    /// decision lets no version run, such as a revocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     needed: Option<u32>,
     /// The risk levels that require the role.

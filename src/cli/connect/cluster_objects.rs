@@ -1,4 +1,4 @@
-//! Reads the objects of Kubernetes that the expressions of levels read, with the permissions of the user.
+//! Reads the objects of Kubernetes that the expressions of risk levels use, with the permissions of the user.
 //!
 //! ```text
 //!  levels ── variables of their expressions ──► lists ──► ReadObjects ── of a namespace ──► ClusterObjects
@@ -40,7 +40,8 @@ pub struct ReadObjects {
     pub network_policies: Option<ByNamespace<NetworkPolicyFacts>>,
     pub claims: Option<ByNamespace<ClaimFacts>>,
     pub classes: Option<ByNamespace<StorageClassFacts>>,
-    /// Whether the lists contain all objects of their namespaces. Other objects than those of the manifests can exist.
+    /// Whether the lists contain all objects of their namespaces. False for manifests, because the cluster can have
+    /// more objects.
     pub is_complete: bool,
 }
 
@@ -70,7 +71,7 @@ impl ReadObjects {
     }
 }
 
-/// Reads the objects that the expressions of `levels` read, in `namespace`, or in all namespaces if `None`.
+/// Reads the objects that the expressions of `levels` use, in `namespace`, or in all namespaces if it is `None`.
 pub async fn read(
     client: &Client,
     namespace: Option<&str>,

@@ -61,7 +61,7 @@ impl Workload {
         Self { api_version: root.api_version, kind: root.kind, name: root.name }
     }
 
-    /// The form of kubectl, such as `deployment/chat`.
+    /// The workload in the form of kubectl, such as `deployment/chat`.
     pub fn in_words(&self) -> String {
         format!("{}/{}", self.kind.to_lowercase(), self.name)
     }

@@ -82,7 +82,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// The API of a kind in the namespace of the session or in every namespace, and a phrase for error messages.
+    /// The API of a kind in the namespace of the session or in every namespace. Also returns words for the place, for
+    /// messages.
     pub fn reach<K>(&self, everywhere: bool) -> (Api<K>, String)
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,

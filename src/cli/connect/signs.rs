@@ -39,7 +39,8 @@ impl Listed {
     }
 }
 
-/// The signs of accelerators. If the `ConfigMap` in the default namespace is not readable, only the built-in signs.
+/// The signs of accelerators. Without a readable `ConfigMap` in the default namespace, these are only the built-in
+/// signs.
 pub async fn accelerators(session: &Session) -> Accelerators {
     Listed::read(session, NAMESPACE).await.unwrap_or_default().accelerators
 }

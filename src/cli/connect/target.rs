@@ -20,8 +20,8 @@ pub enum Target {
     Root(String, String),
     System(String),
     Version(String),
-    /// An image of a container or a volume. The text is the full name, the name without digest or without digest and
-    /// tag, or only the digest.
+    /// An image of a container or a volume. The text is the full name, the name without digest, the name without digest
+    /// and tag, or only the digest.
     Image(String),
 }
 

@@ -12,14 +12,14 @@ use std::fmt;
 const DECIMALS: usize = 12;
 /// The number of digits before the decimal point that a value can have.
 const INTEGER_DIGITS: i64 = 12;
-/// One, in units of the last decimal.
+/// The number 1, in units of the last decimal.
 const ONE: i128 = 1_000_000_000_000;
 
 /// A decimal number. Its text matches `^-?(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?$` and is never `-0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Decimal(i128);
 
-/// The reason why a text is not a value.
+/// The reason why a text is not a valid [`Decimal`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecimalError {
     /// The text is `NaN` or an infinity.
@@ -34,9 +34,7 @@ pub enum DecimalError {
 }
 
 impl Decimal {
-    /// Zero.
     pub const ZERO: Self = Self(0);
-    /// One.
     pub const ONE: Self = Self(ONE);
 
     /// Reads a number with the grammar of JSON. A number with more than 12 decimals is rounded half to even, in one
@@ -50,7 +48,7 @@ impl Decimal {
         Ok(Self(if parts.negative { -magnitude } else { magnitude }))
     }
 
-    /// The number of whole units, if the number is an integer.
+    /// The number as an integer. `None` if it has decimals.
     pub fn whole(self) -> Option<i128> {
         (self.0 % ONE == 0).then_some(self.0 / ONE)
     }
@@ -77,7 +75,7 @@ impl Decimal {
         divide(self.0, 1_000)
     }
 
-    /// An unsigned integer as a value. `None` if the integer has more than 12 digits.
+    /// Converts an unsigned integer. `None` if the integer has more than 12 digits.
     pub fn from_count(count: u64) -> Option<Self> {
         (i128::from(count) < ONE).then(|| Self(i128::from(count) * ONE))
     }
@@ -152,8 +150,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Whether to round up `units`, the number from the digits before `kept`. The digits from `kept` on decide. Rounds half
-/// to even.
+/// Whether to round up `units`, the number from the digits before `kept`. The digits from `kept` on decide this. A half
+/// is rounded to even.
 fn rounds_up(digits: &[i128], kept: usize, units: i128) -> bool {
     let Some((next, rest)) = digits.get(kept..).and_then(<[i128]>::split_first) else { return false };
     *next > 5 || *next == 5 && (units % 2 == 1 || rest.iter().any(|digit| *digit != 0))

@@ -1,12 +1,12 @@
-//! The test run of deepeval: `.latest_test_run.json`, or the test run alone.
+//! The test run of deepeval: the file `.latest_test_run.json`, or only the value of its `testRunData`.
 //!
 //! ```text
 //!  metricsScores[]: metric, scores[], errors         value: the mean of the scores
 //!  testCases[].metricsData[]: name, flaky            a flaky metric does not count
 //! ```
 //!
-//! `passes`, `fails`, `success` and `threshold` are not read. The file has no directions, and for some metrics of
-//! deepeval a lower value is better.
+//! `passes`, `fails`, `success` and `threshold` are not read. For some metrics of deepeval a lower value is better, but
+//! the file does not say for which.
 
 use std::collections::BTreeSet;
 

@@ -1,9 +1,9 @@
 //! Finds the format of a file from its content.
 //!
-//! The reader treats XML as `JUnit`, and text that is neither XML nor JSON as native YAML. It tests JSON for garak
-//! first: each value of garak has an `entry_type`. Every other JSON format has marks: keys, or the types or beginnings
-//! of their values. A file with the marks of two formats is refused. Otherwise the reader of one format would skip the
-//! results of the other format.
+//! The reader treats XML as `JUnit`, and text that is neither XML nor JSON as native YAML. It first tests whether JSON
+//! is a garak report: each value has an `entry_type`. Every other JSON format has marks: certain keys, or certain types
+//! or beginnings of values. A file with the marks of two formats is refused. Otherwise the reader of one format would
+//! skip the results of the other format.
 
 use super::{
     Format, Options, Provenance, cyclonedx, deepeval, envelope, evalhub, every_eval_ever, garak, inspect,
@@ -96,7 +96,7 @@ fn formats(root: &Node<'_>) -> Vec<Format> {
     marks.into_iter().filter_map(|(format, found)| found.then_some(format)).collect()
 }
 
-/// The error for a JSON file without the marks of a format. For some known formats, it says why they are not
+/// The error for a JSON file without the marks of any format. For some known formats, the error says why they are not
 /// supported.
 fn unknown(root: &Node<'_>) -> Problem {
     let has = |keys: &[&str]| keys.iter().all(|key| root.get(key).is_some());

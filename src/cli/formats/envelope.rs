@@ -233,7 +233,7 @@ mod tests {
         assert!(problem_with(&file, &with_identity("me")).contains("give the sigstore bundle"));
     }
 
-    /// The certificate, the log entry and the signature are valid, so the predicate is the only problem.
+    /// The certificate, the log entry and the signature of this bundle are valid, so the predicate is the only problem.
     #[test]
     fn bundle_of_an_identity_is_verified_before_its_statement_is_read() {
         let text = std::str::from_utf8(BUNDLE).unwrap();

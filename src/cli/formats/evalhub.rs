@@ -6,8 +6,9 @@
 //!  card: results.status.state, results.benchmarks[]: id, status, metrics{}; context.benchmarks[]
 //! ```
 //!
-//! `test`, `pass` and `pass_criteria` are not read: their default threshold is 0.5, and they average over benchmarks.
-//! `EvalHub` omits `lower_is_better` both if it is false and if it is not set. Only `true` states a direction.
+//! `test`, `pass` and `pass_criteria` are not read, because their default threshold is 0.5 and they average over
+//! benchmarks. `EvalHub` omits `lower_is_better` if it is false and also if it is not set. So only the value `true`
+//! counts.
 
 use super::{
     Direction, NotTaken, Tool,
@@ -17,7 +18,6 @@ use super::{
     text::shown,
 };
 
-/// Reads an evaluation job.
 pub(super) fn job(root: &Node<'_>) -> Result<Content, Problem> {
     completed(&root.need_path(&["status", "state"])?, "the job")?;
     let mut performed_at = None;
@@ -91,8 +91,8 @@ fn content(
     Ok(content)
 }
 
-/// The direction of a metric. It is known only if all primary scores with this benchmark and metric state that lower is
-/// better.
+/// `LowerIsBetter` if every primary score with this benchmark and metric states that a lower value is better. Otherwise
+/// `None`, because the file does not say which is better.
 fn direction(id: &str, metric: &str, configured: &[Node<'_>]) -> Result<Option<Direction>, Problem> {
     let mut lower = None;
     for benchmark in configured {

@@ -6,8 +6,8 @@
 //!    score_details: score, uncertainty{confidence_interval, num_samples}
 //! ```
 //!
-//! The schema requires `lower_is_better`. A record of published numbers (`source_type: documentation`) is refused: it
-//! is no evaluation of this model version.
+//! The schema requires `lower_is_better`. A record of published numbers (`source_type: documentation`) is refused,
+//! because it is no evaluation of this model version.
 
 use jiff::Timestamp;
 
@@ -97,7 +97,7 @@ fn add(result: &Node<'_>, content: &mut Content) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The score. If `has_unknown_level` is set, the score -1 means that the level is unknown.
+/// The score. If `has_unknown_level` is set, the score -1 means that the level is unknown, so it is not taken.
 fn score(config: &Node<'_>, details: &Node<'_>) -> Result<Result<Decimal, String>, Problem> {
     let unknown = config.get("has_unknown_level").map_or(Ok(false), |unknown| unknown.bool())?;
     let score = details.need("score")?.measured();

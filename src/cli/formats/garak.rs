@@ -2,14 +2,15 @@
 //!
 //! ```text
 //!  start_run setup   version, target
-//!  init
+//!  init              one for each run; a report of several runs is refused
 //!  attempt …         not read
 //!  eval              probe, detector, passed, total_evaluated, nones, confidence bounds
 //!  completion        missing if the run did not finish
 //! ```
 //!
 //! The value is the attack success rate, `1 - passed / total_evaluated`. The z-scores and grades in the `digest` entry
-//! are not read, because they change with the calibration of garak. The times have no offset, so they are not read.
+//! are not read, because they change with the calibration of garak. The times are not read, because they have no UTC
+//! offset.
 
 use super::{
     Direction, Interval, Kind, Tool,

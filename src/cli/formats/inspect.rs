@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A metric is named `TASK/SCORER/METRIC`. If the reducer of the epochs is not `mean`, the name ends with `,REDUCER`.
-//! The log has no directions.
+//! The log does not say for which metrics a higher value is better.
 
 use super::{
     NotTaken, Options, Tool,
@@ -110,7 +110,7 @@ fn refuse_subset(root: &Node<'_>) -> Result<(), Problem> {
     Err(Problem::Subset(format!("samples that were stopped early: {}", stops.len())))
 }
 
-/// The samples that did not complete. They are not in the denominator of any metric.
+/// The number of samples that did not complete. They count as errors, because no metric has them in its denominator.
 fn lost_samples(results: &Node<'_>) -> Result<u64, Problem> {
     let total = results.need("total_samples")?.count()?;
     let completed = results.need("completed_samples")?.count()?;

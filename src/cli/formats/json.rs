@@ -6,8 +6,8 @@
 //!                            └─ refused: duplicate keys, deep nesting, too many values, trailing text
 //! ```
 //!
-//! A `serde_json::Value` keeps the last of two equal keys and holds decimal numbers as floats. Evaluation tools use the
-//! `json` module of Python, which writes `NaN`. The JSON standard does not allow `NaN`.
+//! A `serde_json::Value` would not be strict: it keeps the last of two equal keys, and holds decimal numbers as floats.
+//! Evaluation tools use the `json` module of Python, which writes `NaN`. The JSON standard does not allow `NaN`.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -15,7 +15,7 @@ use super::text::shown;
 
 /// The deepest nesting of arrays and objects.
 const MAX_DEPTH: usize = 128;
-/// The largest number of values in a file. It limits the memory for a hostile file.
+/// The maximum number of values in a file, so that a hostile file cannot fill the memory.
 const MAX_VALUES: usize = 8_000_000;
 
 /// An object. The keys are unique.

@@ -7,8 +7,8 @@
 //!                                                 └─ <skipped>                        not taken
 //! ```
 //!
-//! The reader counts the elements. It does not read the attributes `tests` and `failures`, because tools disagree about
-//! them.
+//! The reader counts the elements. It does not read the attributes `tests` and `failures`, because tools give them
+//! different meanings.
 
 use jiff::Timestamp;
 use quick_xml::{

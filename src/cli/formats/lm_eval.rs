@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  results: {arc: {"acc,none": 0.6, "acc_stderr,none": 0.2}}     metric arc/acc
-//!  higher_is_better: {arc: {acc: true}}                          direction
-//!  n-samples: {arc: {original: 5, effective: 5}}                 samples; fewer than original: a part of the data
+//!  higher_is_better: {arc: {acc: true}}                          whether a higher value is better
+//!  n-samples: {arc: {original: 5, effective: 5}}                 samples; if fewer than original, only a part ran
 //! ```
 
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ use super::{
     text::shown,
 };
 
-/// Members of a task that are no metrics.
+/// The members of a task that are not metrics.
 const NO_METRICS: [&str; 4] = ["name", "alias", "sample_len", "sample_count"];
 
 pub(super) fn content(root: &Node<'_>, options: &Options) -> Result<Content, Problem> {
@@ -41,7 +41,7 @@ fn too_old() -> Problem {
     }
 }
 
-/// The file, with the parts that each task needs.
+/// The root of the file, and its member `n-samples`.
 struct File<'a> {
     root: Node<'a>,
     samples: Node<'a>,
@@ -103,8 +103,8 @@ impl<'a> File<'a> {
         Ok(Some(if higher.bool()? { Direction::HigherIsBetter } else { Direction::LowerIsBetter }))
     }
 
-    /// The number of samples of a metric, or `None` if the file does not state it. The number of a group of
-    /// tasks is the sum over its tasks. The inner error states why the value of a group does not count.
+    /// The number of samples of a metric, or `None` if the file does not state it. The number for a group of tasks is
+    /// the sum over its tasks. The inner error states why the value of a group does not count.
     fn count(
         &self,
         task: &str,

@@ -8,10 +8,11 @@
 //!
 //! Rules that hold for all formats:
 //!
-//! * If the file names a test, a metric is named `TEST/MEASURE`, so that the value of an easier test does not count for
+//! * If the file names a test, a metric is named `TEST/MEASURE`. Otherwise the value of an easier test could count for
 //!   another test.
 //! * A verdict, threshold or grade in a file is never read. Thresholds belong to the risk level.
-//! * The reader does not guess. If the file does not state a direction or a number of samples, an option states it.
+//! * The reader does not guess. If the file does not say whether a higher value is better, or how many samples there
+//!   are, the user states it with an option.
 //! * Each metric is either a result, or it is in [`Reading::not_taken`] with a reason, or the file is refused.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
@@ -60,13 +61,13 @@ pub use self::{
     signature::Trust,
 };
 
-/// The largest file in bytes.
+/// The maximum size of a file, in bytes.
 pub const MAX_BYTES: usize = 64 << 20;
 /// The largest number of results in an assessment.
 pub const MAX_RESULTS: usize = 64;
-/// The longest name of a metric in characters.
+/// The maximum length of the name of a metric, in characters.
 pub const MAX_METRIC: usize = 128;
-/// The longest slice in characters.
+/// The maximum length of a slice, in characters.
 pub const MAX_SLICE: usize = 63;
 
 /// The format of a file.
@@ -127,9 +128,7 @@ impl fmt::Display for Format {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tool {
-    /// The name of the tool.
     pub name: String,
-    /// The version of the tool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
@@ -138,7 +137,6 @@ pub struct Tool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
-    /// The URI of the report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
     /// The digest of the report, as `sha256:HEX`.
@@ -148,7 +146,6 @@ pub struct Report {
 /// An interval around a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interval {
-    /// The lower bound.
     pub lower: Decimal,
     /// The upper bound. It is not below the lower bound.
     pub upper: Decimal,
@@ -163,7 +160,7 @@ pub struct Measured {
     pub metric: String,
     /// The value, with at most 12 decimals. Longer values are rounded half to even.
     pub value: Decimal,
-    /// The direction in which the metric improves.
+    /// Whether a higher or a lower value is better.
     pub direction: Direction,
     /// The group of samples that the value is about, with at most 63 characters.
     pub slice: Option<String>,
@@ -179,7 +176,7 @@ pub struct Measured {
 /// A metric or another part of the file that is not taken, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotTaken {
-    /// The name of the metric, or of another part of the file that is not taken.
+    /// The name of the metric or of the other part.
     pub metric: String,
     /// The reason, as a clause that continues the name of the metric.
     pub reason: String,
@@ -214,10 +211,9 @@ pub enum Provenance {
     },
 }
 
-/// The content of a file, in the words of the resource `Assessment`.
+/// The content of a file, translated into the fields of an `Assessment`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// The format of the file.
     pub format: Format,
     /// The kind of the assessment, such as `Fairness`.
     pub kind: Option<Kind>,
@@ -230,7 +226,7 @@ pub struct Reading {
     /// The time of the measurement, if the file states a time with an offset. It is the start or the end, depending on
     /// the format. This time is a claim.
     pub performed_at: Option<Timestamp>,
-    /// The name of the model in the file.
+    /// The name of the model that the file is about.
     pub model: Option<String>,
     /// The digest of the model in the file, as `sha256:HEX`.
     pub model_digest: Option<String>,
@@ -246,16 +242,17 @@ pub struct Reading {
     pub file_digest: String,
 }
 
-/// The options that decide about the content of a file.
+/// The options of the command line that affect how a file is read.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The metrics to take. If empty, all metrics are taken.
     pub metrics: Vec<String>,
-    /// Directions by metric. A key is the full name of a metric, or the part after the last `/`, such as `accuracy`.
+    /// Whether a higher or a lower value is better, by metric. A key is the full name of a metric, or the part after
+    /// the last `/`, such as `accuracy`.
     pub directions: BTreeMap<String, Direction>,
     /// The kind, for files that do not state it.
     pub kind: Option<Kind>,
-    /// The model, for files with results of several models.
+    /// The model whose results are taken. A file without results of this model is refused.
     pub model: Option<String>,
     /// The number of samples, for files that do not state it.
     pub samples: Option<u64>,
@@ -269,7 +266,7 @@ pub struct Options {
     pub trust: Trust,
 }
 
-/// Reads a result file. The content decides the format. Only the error uses `name`.
+/// Reads a result file. The content decides the format. `name` is used only in error messages.
 pub fn read(name: &str, bytes: &[u8], options: &Options) -> Result<Reading, Refusal> {
     read_content(bytes, options)
         .map_err(|problem| Refusal { file: text::shortened(name, 1024), problem: Box::new(problem) })

@@ -50,7 +50,6 @@ struct Bounds {
     level: String,
 }
 
-/// Reads the native format from JSON.
 pub(super) fn from_json(root: &Node<'_>) -> Result<Content, Problem> {
     let file: File = serde_path_to_error::deserialize(root.value).map_err(|error| {
         let inner = shortened(&error.inner().to_string(), 512);
@@ -62,7 +61,6 @@ pub(super) fn from_json(root: &Node<'_>) -> Result<Content, Problem> {
     content(file)
 }
 
-/// Reads the native format from YAML.
 pub(super) fn from_yaml(text: &str) -> Result<Content, Problem> {
     let options = serde_saphyr::options! { with_snippet: false };
     let file: File = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
@@ -91,7 +89,7 @@ fn content(file: File) -> Result<Content, Problem> {
     })
 }
 
-/// A text of several lines without other control characters.
+/// The text with its line breaks, but without other hidden characters. Each line is cut to 1024 characters.
 fn clean_lines(text: &str) -> String {
     text.lines().map(|line| shortened(line, 1024)).collect::<Vec<_>>().join("\n")
 }

@@ -27,7 +27,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The member at the end of a path.
+    /// The member at the end of a path. `None` if a member of the path is missing or null.
     pub(super) fn path(&self, keys: &[&str]) -> Option<Self> {
         keys.iter().try_fold(self.clone(), |node, key| node.get(key))
     }
@@ -87,7 +87,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A number that must be there and finite, such as a bound of an interval.
+    /// A number that must exist and be finite, such as a bound of an interval.
     pub(super) fn decimal(&self) -> Result<Decimal, Problem> {
         self.measured().map_err(|why| Problem::field(&self.at, why))
     }
@@ -102,7 +102,7 @@ impl<'a> Node<'a> {
 
     /// A time with an offset: RFC 3339, or the seconds since 1970 as a number or a text.
     ///
-    /// A time without an offset is `None`: the file does not state in which zone the clock was.
+    /// A time without an offset is `None`, because the file does not state the time zone.
     pub(super) fn time(&self) -> Option<Timestamp> {
         match self.value {
             Value::Number(text) => from_seconds(text),

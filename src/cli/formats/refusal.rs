@@ -9,7 +9,6 @@ use crate::cli::render::shell;
 pub struct Refusal {
     /// The name of the file, as the user typed it.
     pub file: String,
-    /// The reason.
     pub problem: Box<Problem>,
 }
 
@@ -28,7 +27,7 @@ pub enum Problem {
     TooBig {
         /// The size of the file.
         bytes: usize,
-        /// The largest size.
+        /// The maximum size of a file.
         limit: usize,
     },
     /// The file is not UTF-8.
@@ -62,7 +61,6 @@ pub enum Problem {
     Field {
         /// The path of the field.
         at: String,
-        /// The reason.
         why: String,
     },
     /// The results do not count, for example because the run did not finish or is marked as invalid.
@@ -74,7 +72,6 @@ pub enum Problem {
     /// Samples were not scored.
     #[error("{metric}: samples without a score: {errors}, with a score: {samples}")]
     Errors {
-        /// The metric.
         metric: String,
         /// The samples without a score.
         errors: u64,
@@ -96,7 +93,6 @@ pub enum Problem {
     /// The direction on the command line differs from the direction in the file.
     #[error("{metric}: --direction states {option}, but the file states {file}")]
     OtherDirection {
-        /// The metric.
         metric: String,
         /// The direction on the command line.
         option: super::Direction,
@@ -106,7 +102,6 @@ pub enum Problem {
     /// A value that `--metric` names cannot be taken, or the interval of a value is not valid.
     #[error("{metric}: {why}")]
     Value {
-        /// The metric.
         metric: String,
         /// The reason, as a clause.
         why: String,
@@ -114,19 +109,16 @@ pub enum Problem {
     /// A value is outside the range that the file declares.
     #[error("{metric}: the value {value} is outside the declared range {range}")]
     OutOfRange {
-        /// The metric.
         metric: String,
-        /// The value.
         value: Decimal,
-        /// The range.
+        /// The declared range, such as `0 to 1`.
         range: String,
     },
     /// A metric occurs twice with the same slice.
     #[error("{metric}: the file has several values{}", in_slice(.slice.as_deref()))]
     SeveralValues {
-        /// The metric.
         metric: String,
-        /// The slice.
+        /// The slice. `None` if the values have no slice.
         slice: Option<String>,
     },
     /// The file has results of several models.
@@ -171,7 +163,6 @@ pub enum Problem {
     TooMany {
         /// The number of results.
         found: usize,
-        /// The limit.
         limit: usize,
     },
     /// The file has no value that can be taken.
@@ -180,9 +171,8 @@ pub enum Problem {
     /// The predicate type of a statement is not supported.
     #[error("the predicate type {found} is not read: {why}")]
     Predicate {
-        /// The predicate type.
+        /// The predicate type in the file.
         found: String,
-        /// The reason.
         why: &'static str,
     },
     /// The file has no signature, but the user asked for one.
@@ -194,9 +184,8 @@ pub enum Problem {
     /// An option for the signature is unusable, conflicts with another, needs another, or does not fit the file.
     #[error("{option}: {why}")]
     Trust {
-        /// The option.
+        /// The option, such as `--key`.
         option: &'static str,
-        /// The reason.
         why: String,
     },
 }

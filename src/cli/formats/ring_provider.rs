@@ -9,7 +9,6 @@ use sigstore_verify::{
     types::HashAlgorithm,
 };
 
-/// The provider of cryptography in this program.
 #[derive(Debug)]
 struct Ring;
 

@@ -1,4 +1,4 @@
-//! Turns the content of a file into results: picks metrics, adds the options, and refuses ambiguity.
+//! Turns the content of a file into results: picks metrics, adds what the options state, and refuses ambiguous files.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +13,9 @@ use super::{
 };
 use crate::cli::render::escape::is_hidden;
 
-/// The largest number of samples. The field of the resource is a signed integer.
+/// The maximum number of samples that the schema of an `Assessment` allows.
 const MAX_SAMPLES: u64 = 1_000_000_000_000;
-/// The longest list of names in an error.
+/// The maximum number of names in an error.
 const MAX_NAMES: usize = 10;
 
 /// A value of a file that can become a result.
@@ -81,11 +81,12 @@ pub(super) struct Content {
     pub(super) model_digests: Vec<String>,
     pub(super) relationship: Option<Relationship>,
     pub(super) report: Option<Report>,
-    /// Whether a person or a script wrote the file for Assent. If so, its counts are taken as they are.
+    /// Whether a person or a script wrote the file for Assent. If so, zero samples and samples without a score are
+    /// accepted.
     pub(super) authored: bool,
 }
 
-/// The reading of a file.
+/// Applies the options to the content of a file. Fails if the file is ambiguous or has no result.
 pub(super) fn reading(
     format: Format,
     mut content: Content,
@@ -141,7 +142,7 @@ fn kind(stated: Option<Kind>, options: &Options) -> Result<Option<Kind>, Problem
     }
 }
 
-/// Refuses a file whose model differs from the model on the command line.
+/// Refuses a file that is not about the model on the command line.
 fn check_model(found: Option<&str>, options: &Options) -> Result<(), Problem> {
     match &options.model {
         Some(model) if found != Some(model) => Err(Problem::OtherModel {
@@ -258,7 +259,7 @@ fn problem(candidate: &Candidate, authored: bool) -> Option<String> {
     controls.then(|| "has control characters in its name or slice".to_owned())
 }
 
-/// The direction of each candidate, from the file or from the options.
+/// For each candidate, whether a higher or a lower value is better. The file or an option states it.
 fn directions(taken: &[(Candidate, Decimal)], options: &Options) -> Result<Vec<Direction>, Problem> {
     let mut used = BTreeSet::new();
     let mut unknown = Vec::new();
@@ -284,7 +285,7 @@ fn directions(taken: &[(Candidate, Decimal)], options: &Options) -> Result<Vec<D
     Err(Problem::NoDirection { metrics: listed(unknown.into_iter()) })
 }
 
-/// The option for the whole name of a metric. If there is none, the option for the last part of the name.
+/// The option `--direction` for the whole name of a metric. If there is none, the option for the last part of the name.
 fn direction_option<'a>(metric: &str, options: &'a Options) -> Option<(&'a String, Direction)> {
     let last = metric.rsplit('/').next().unwrap_or(metric);
     let found = options.directions.get_key_value(metric).or_else(|| options.directions.get_key_value(last));

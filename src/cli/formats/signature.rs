@@ -23,8 +23,8 @@ use super::{Provenance, hex, refusal::Problem, ring_provider, text::shortened};
 pub struct Trust {
     /// A public key in PEM: ECDSA P-256 or P-384, Ed25519, or RSA.
     pub key: Option<String>,
-    /// The trusted root of sigstore in JSON. Without it, identities use the root of the public instance, as it was when
-    /// this program was built.
+    /// The trusted root of sigstore in JSON. Without it, signatures of identities are verified with the root of the
+    /// public instance. This root is from the time when this program was built.
     pub trusted_root: Option<String>,
     /// The identity in the certificate.
     pub identity: Option<String>,
@@ -45,7 +45,7 @@ impl Trust {
     }
 }
 
-/// An envelope whose payload is decoded.
+/// An envelope with its decoded payload.
 pub(super) struct Envelope<'a> {
     pub(super) payload_type: &'a str,
     pub(super) payload: &'a [u8],
@@ -132,7 +132,7 @@ fn verify_key(key: &DerPublicKey, envelope: &Envelope<'_>) -> Result<(), Problem
     Err(Problem::Signature(format!("none of the {count} signatures of the envelope is valid for the key")))
 }
 
-/// The schemes that signers use with a kind of key. DSSE does not name the scheme.
+/// The schemes that signers use with a kind of key. DSSE does not name the scheme, so the reader tries each of them.
 fn schemes(algorithm: KeyAlgorithm) -> Result<&'static [SigningScheme], Problem> {
     Ok(match algorithm {
         KeyAlgorithm::EcdsaP256 => &[SigningScheme::EcdsaP256Sha256],
@@ -162,7 +162,7 @@ fn verify_bundle(
     policy: &dyn sigstore_verify::Policy,
 ) -> Result<Option<Timestamp>, Problem> {
     let bundle = Bundle::from_json(text).map_err(|error| invalid(&error))?;
-    // The library reads the file a second time. Both readings must have the same payload.
+    // The library parses the file again. Its payload must be the same as the payload that this program parsed.
     match &bundle.content {
         SignatureContent::DsseEnvelope(verified)
             if verified.payload.as_bytes() == envelope.payload

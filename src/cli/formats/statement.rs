@@ -1,4 +1,4 @@
-//! The in-toto statement, and the predicates that carry values.
+//! The in-toto statement, and the predicates that contain measured values.
 //!
 //! ```text
 //!  subject[].digest.sha256 ── the model or artifact that the values are about

@@ -58,7 +58,8 @@ const fn is_blank(char: char) -> bool {
 }
 
 /// Whether the standard library prints the character in a string without an escape. It escapes control, format,
-/// surrogate, private, unassigned and separator characters. A combining mark is printable only after a letter.
+/// surrogate, private, unassigned and separator characters. It escapes a combining mark only at the start of a string,
+/// so the code puts a letter before it.
 fn is_printable(char: char) -> bool {
     let after_a_letter: String = ['x', char].into_iter().collect();
     after_a_letter.escape_debug().eq(['x', char])

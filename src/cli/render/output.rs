@@ -16,10 +16,10 @@ use crate::cli::{
 /// The formats of a listing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Listing {
-    /// Columns.
+    /// A table.
     #[default]
     Table,
-    /// More columns.
+    /// A table with more columns.
     Wide,
     /// JSON.
     Json,
@@ -30,7 +30,7 @@ pub enum Listing {
 /// The formats of an explanation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Prose {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
     /// JSON.

@@ -92,7 +92,7 @@ impl Page {
         }
     }
 
-    /// Adds values under one label, or `none`.
+    /// Adds values under one label. If there are no values, adds `none`.
     pub fn list<T: AsRef<str>>(&mut self, label: &str, values: impl IntoIterator<Item = T>) {
         let mut label = label;
         for value in values {

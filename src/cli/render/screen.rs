@@ -1,11 +1,11 @@
-//! The width of the output. Tables and texts fit the terminal. A file or a pipe gets full-width tables.
+//! The width of the output. Tables and texts fit the terminal. In a file or a pipe, tables have their full width.
 
 use std::io::{IsTerminal, stdout};
 
 /// The maximum width of a text, in columns. Longer lines are hard to read, even on a wide terminal.
 const MAX_PROSE: usize = 100;
 
-/// Sentences never wrap at fewer columns than this.
+/// The minimum width at which sentences wrap, in columns.
 const MIN_PROSE: usize = 40;
 
 /// The width of the terminal on standard output. `None` if there is no terminal, or if its width is unknown.

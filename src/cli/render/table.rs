@@ -9,7 +9,7 @@ use clap::builder::styling::Style;
 
 use crate::cli::render::{escape::visible, page::styled, screen};
 
-/// The minimum width of the last column before other columns are dropped. The column can be narrower if its cells are.
+/// The minimum width of the last column, if its cells need that much. Other columns are dropped to reach it.
 const MIN_LAST: usize = 30;
 
 /// The minimum width of a column that wraps.
@@ -116,7 +116,7 @@ impl Columns {
         cells.collect::<String>() + "\n"
     }
 
-    /// The lines of the rows. A cell that is wider than its column moves the rest of its row.
+    /// The lines of the rows. A cell that is wider than its column shifts the rest of its row to the right.
     pub fn rows(&self, rows: &[Vec<Cell>]) -> String {
         rows.iter().map(|row| self.row(row)).collect()
     }

@@ -11,12 +11,12 @@ use k8s_openapi::jiff::{
     tz::TimeZone,
 };
 
-/// An end on the command line: an instant, or a duration from now.
+/// An end time on the command line: an instant, or a duration from now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Until {
-    /// `2027-03-31T12:00:00Z`, or a date, which means 00:00 UTC.
+    /// An instant, such as `2027-03-31T12:00:00Z`. A date means 00:00 UTC on that date.
     At(Timestamp),
-    /// `90d`, `12h`, `1y 6mo`.
+    /// A duration, such as `90d`, `12h` or `1y 6mo`.
     In(Box<SpanText>),
 }
 
@@ -30,7 +30,7 @@ impl PartialEq for SpanText {
     }
 }
 
-/// The text is not a valid end.
+/// The error for a text that is not a valid end time.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "expected a time such as 2027-03-31T12:00:00Z, a date such as 2027-03-31, or a duration such as 90d or 12h"

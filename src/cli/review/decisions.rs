@@ -22,8 +22,8 @@ use crate::{
     policy::{ApprovalEffect, Reason},
 };
 
-/// Shows each decision on this version, and whether it counts. Shows only the number of decisions that a later
-/// revocation voided.
+/// Shows each decision on this version, and whether it counts. For the decisions that a later revocation voided, shows
+/// only their number.
 pub fn decisions(page: &mut Page, review: &Review<'_>) {
     page.heading("DECISIONS so far");
     let effects = review.before().effects;
@@ -90,7 +90,7 @@ pub fn in_words(approval: &Approval, review: &Review<'_>) -> String {
     format!("{who} {done} as {} {when}{}{}", spec.role, end.unwrap_or_default(), reason.unwrap_or_default())
 }
 
-/// The effect of a decision in words. If the decision does not count, the text adds the reason, if it is known.
+/// Whether a decision counts, in words. If it does not count and the reason is known, the text states the reason.
 const fn why_not(effect: Option<ApprovalEffect>) -> &'static str {
     match effect {
         Some(ApprovalEffect::Counted) => "counts",
@@ -227,7 +227,7 @@ fn effect_on_pods(review: &Review<'_>) -> String {
     }
 }
 
-/// A reason in few words.
+/// The reason why a version is withheld, in few words.
 pub fn missing(reason: &Reason) -> String {
     match reason {
         Reason::AwaitingApproval { role, needed, have, owners, authors, in_several_roles }

@@ -1,8 +1,9 @@
-//! Shows rejections and revocations of this content under any name, or of the most similar version.
+//! Shows the rejections and revocations of this content under any name. If there are none, an approver sees the most
+//! similar version that was rejected or revoked.
 //!
 //! ```text
 //!  OwnedJudgement before ── Rejected, Revoked ──► OBJECTIONS      the decision, and the name of the decided version
-//!  withheld versions, by likeness ──────────────► NEAREST         who, why, and the difference to this version
+//!  rejected versions, by similarity ────────────► NEAREST         the decision, and the difference to this version
 //! ```
 
 use kube::ResourceExt;

@@ -1,4 +1,4 @@
-//! Describes the volume sources that a runtime states in full, with every field that is set.
+//! Describes the volume sources of which a runtime has all fields. The text contains every field that is set.
 //!
 //! ```text
 //!  csi { driver, readOnly, volumeAttributes }

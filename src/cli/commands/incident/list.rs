@@ -1,4 +1,4 @@
-//! Lists incidents: open ones first, then by their next deadline.
+//! Lists incidents. Open incidents come before closed ones, and earlier deadlines before later ones.
 
 use clap::Args;
 use k8s_openapi::jiff::Timestamp;
@@ -25,7 +25,7 @@ use crate::{
 /// The command line of `incident list`.
 #[derive(Args, Clone, Debug)]
 pub struct ListArgs {
-    /// Incidents of every namespace
+    /// List the incidents of every namespace
     #[arg(short = 'A', long)]
     all_namespaces: bool,
     /// Output format

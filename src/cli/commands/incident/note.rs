@@ -33,16 +33,16 @@ use crate::{
 /// The command line of `incident note`.
 #[derive(Args, Clone, Debug)]
 pub struct NoteArgs {
-    /// Incident
+    /// Name of the incident that the note is about
     #[arg(value_name = "INCIDENT", add = ArgValueCompleter::new(completion::incidents))]
     incident: String,
-    /// Type of the note; people can resume only after a root-cause, an action and a verification
+    /// Type of the note; people can resume a version only after a root-cause, an action and a verification note
     #[arg(long = "type", value_name = "TYPE", value_enum)]
     type_: NoteType,
-    /// Text, for the record
+    /// Text of the note; nobody can edit or delete it
     #[arg(long, value_name = "TEXT")]
     text: String,
-    /// Deadline that a note of the type report or notified meets; may be repeated
+    /// Name of a deadline that the note meets, for the types report and notified; may be repeated
     #[arg(long, value_name = "NAME")]
     deadline: Vec<String>,
     /// Address of a document with the details
@@ -56,10 +56,10 @@ pub struct NoteArgs {
 /// The command line of `incident acknowledge`.
 #[derive(Args, Clone, Debug)]
 pub struct AcknowledgeArgs {
-    /// Incidents
+    /// Names of the incidents to acknowledge
     #[arg(value_name = "INCIDENT", required = true, add = ArgValueCompleter::new(completion::incidents))]
     incidents: Vec<String>,
-    /// Text, for the record
+    /// Text of the note; nobody can edit or delete it
     #[arg(long, value_name = "TEXT", default_value = "I take care of it")]
     text: String,
 }
@@ -67,18 +67,17 @@ pub struct AcknowledgeArgs {
 /// The command line of `incident close`.
 #[derive(Args, Clone, Debug)]
 pub struct CloseArgs {
-    /// Incident
+    /// Name of the incident to close
     #[arg(value_name = "INCIDENT", add = ArgValueCompleter::new(completion::incidents))]
     incident: String,
-    /// Reason, for the record
+    /// Reason for the closing; nobody can edit or delete it
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// Deadline that does not apply, for this reason; may be repeated
+    /// Name of a deadline that does not apply, for the reason in --reason; may be repeated
     #[arg(long, value_name = "NAME")]
     not_applicable: Vec<String>,
 }
 
-/// Adds a note to an incident.
 pub async fn note(session: &Session, args: &NoteArgs) -> Result<()> {
     let found = IncidentRecord::read(session, &args.incident).await?;
     let meets = matches!(args.type_, NoteType::Report | NoteType::Notified);
@@ -135,7 +134,8 @@ fn open_deadlines(found: &IncidentRecord, now: Timestamp) -> Result<Vec<OpenDead
     })
 }
 
-/// Fails if a name is not an open deadline of the incident, or if the note must name a deadline and names none.
+/// Fails if a name is not an open deadline of the incident. If `needed`, also fails if deadlines are open and
+/// `named` is empty.
 fn refuse_other_deadlines(
     session: &Session,
     found: &IncidentRecord,

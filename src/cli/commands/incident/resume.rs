@@ -2,8 +2,8 @@
 //! Approval.
 //!
 //! ```text
-//!  read ─► choose ───────────────► incident, notes, effect ─► ask ─► Approval (Resume) ─► outcome
-//!          incident, version, role                             └───► ssh-keygen ─► FILE
+//!  read ─► choose ───────────────► show incident, notes, effect ─► ask ─► Approval (Resume) ─► outcome
+//!          incident, version, role                                  └───► ssh-keygen ─► FILE
 //! ```
 //!
 //! The Approval has the digest of the shown incident and of the shown content, so it lifts no other hold.
@@ -51,7 +51,7 @@ pub struct ResumeArgs {
     /// Incident whose hold ends (default: the only one that holds the version)
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::incidents))]
     incident: Option<String>,
-    /// Version (default: the only held one)
+    /// Version that may run again (default: the only held version)
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::versions))]
     version: Option<String>,
     /// Role in which you decide (default: the only required role that you hold)
@@ -123,7 +123,7 @@ fn choose(question: &str) -> Error {
     Error::Choose { question: question.to_owned(), next: Vec::new() }
 }
 
-/// The only hold that the command line can mean, with the held version.
+/// The only hold that fits the command line, with the held version.
 fn held<'a>(
     session: &Session,
     record: &'a SystemRecord,

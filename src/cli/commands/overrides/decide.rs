@@ -1,7 +1,7 @@
 //! Grants and reviews overrides.
 //!
 //! ```text
-//!  Override ─► show ─► ask ─┬─► Approval (Override, Review) ─► outcome
+//!  Override ─► show ─► ask ─┬─► Approval (Override or Review) ─► outcome
 //!                           └─► ssh-keygen ─► FILE
 //! ```
 
@@ -43,7 +43,7 @@ use crate::{
 /// The options of a decision about an override
 #[derive(Args, Clone, Debug)]
 struct How {
-    /// Override
+    /// Name of the override to decide on
     #[arg(value_name = "OVERRIDE", add = ArgValueCompleter::new(completion::overrides))]
     name: String,
     /// Role in which you decide (default: the only role of the risk level that you hold)
@@ -91,7 +91,7 @@ pub struct Decided<'a> {
     pub approver: Option<Approver>,
 }
 
-/// The decision about an override.
+/// The `Approval` that records a decision about an override.
 pub fn decision(
     record: &SystemRecord,
     about: &Override,
@@ -185,7 +185,6 @@ struct Request<'a> {
     now: Timestamp,
 }
 
-/// Grants an override.
 pub async fn grant(session: &Session, args: &GrantArgs) -> Result<()> {
     let found = Found::read(session, &args.how.name).await?;
     found.refuse_other_digest()?;
@@ -199,7 +198,7 @@ pub async fn grant(session: &Session, args: &GrantArgs) -> Result<()> {
     request.finish("grant it").await
 }
 
-/// The reason why another grant has no effect.
+/// The reason why people can no longer grant the override. `None` if they can.
 fn why_not_granted(state: &OverrideState) -> Option<String> {
     match &state.grant {
         GrantState::TooLate => Some("it has ended".to_owned()),
@@ -210,7 +209,6 @@ fn why_not_granted(state: &OverrideState) -> Option<String> {
     }
 }
 
-/// Reviews an override.
 pub async fn review(session: &Session, args: &ReviewArgs) -> Result<()> {
     let found = Found::read(session, &args.how.name).await?;
     found.refuse_other_digest()?;

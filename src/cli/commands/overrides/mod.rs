@@ -1,9 +1,9 @@
 //! Requests, grants, reviews and shows overrides.
 //!
 //! ```text
-//!  override SYSTEM ──► what is waived, what remains ─► ask ─► Override ─┐
-//!  override grant ───► the same ────────────────────► ask ─► Approval (Override) ─► the version may run
-//!  override review ──► what happened ───────────────► ask ─► Approval (Review) ───► the override ends
+//!  override SYSTEM ──► show the effect ─► ask ─► Override ─┐
+//!  override grant ───► show the effect ─► ask ─► Approval (Override) ─► the version may run
+//!  override review ──► show the effect ─► ask ─► Approval (Review) ───► the override ends
 //!  override show, override list
 //! ```
 
@@ -25,7 +25,7 @@ pub struct OverrideArgs {
     request: Option<request::RequestArgs>,
 }
 
-/// The commands about overrides that exist.
+/// The commands about existing overrides. `override SYSTEM` requests a new one.
 #[derive(Subcommand, Clone, Debug)]
 pub enum OverrideCommand {
     /// Grant an override in a role of the risk level

@@ -1,4 +1,4 @@
-//! Requests an override, and grants it if the person holds a role.
+//! Requests an override. If the requester holds a role that may grant it, the command also grants it.
 //!
 //! ```text
 //!  read ─► judge with the override ─┬─ refused by the level: stop
@@ -49,14 +49,14 @@ pub struct RequestArgs {
     /// AI system
     #[arg(value_parser = system_name, add = ArgValueCompleter::new(completion::systems))]
     system: String,
-    /// Version that may run (default: the only version that is withheld)
+    /// Version that the override lets run (default: the only withheld version)
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::versions))]
     version: Option<String>,
     /// Requirement to waive, such as approval/risk-officer or assessment/fairness; may be repeated, or a list with
     /// commas
     #[arg(long, value_name = "TYPE/NAME", required = true, value_delimiter = ',', value_parser = waiver)]
     waive: Vec<Waiver>,
-    /// How long, or until when: 2h, 2027-03-31T12:00:00Z
+    /// Duration of the override, or its end, such as 2h or 2027-03-31T12:00:00Z
     #[arg(long = "for", value_name = "DURATION")]
     until: Until,
     /// Reason, for the record
@@ -65,7 +65,7 @@ pub struct RequestArgs {
     /// Ticket or change request of the emergency
     #[arg(long, value_name = "TEXT")]
     ticket: Option<String>,
-    /// Role in which you grant the override too (default: the only role of the risk level that you hold)
+    /// Role in which you also grant the override (default: the only role that may grant it and that you hold)
     #[arg(long, value_name = "ROLE", add = ArgValueCompleter::new(completion::roles))]
     role: Option<String>,
     /// Name of the override (default: the name of the system and a random suffix)
@@ -94,7 +94,7 @@ fn waiver(text: &str) -> std::result::Result<Waiver, String> {
     Ok(Waiver { type_, name: name.into() })
 }
 
-/// The words with which the command line names a waiver.
+/// The waiver as on the command line, such as `approval/risk-officer`.
 pub fn in_words_of(waiver: &Waiver) -> String {
     let type_ = waiver.type_.to_possible_value();
     format!("{}/{}", type_.map(|type_| type_.get_name().to_owned()).unwrap_or_default(), waiver.name)
@@ -111,7 +111,7 @@ struct Request<'a> {
     now: Timestamp,
 }
 
-/// Requests an override, and grants it if the person holds a role of the risk level.
+/// Requests an override. If the person holds a role that may grant it, also grants it.
 pub async fn request(session: &Session, args: &RequestArgs) -> Result<()> {
     let record = SystemRecord::read(&session.client, &session.namespace, &args.system).await?;
     record.system(&session.client).await?;
@@ -149,7 +149,7 @@ pub async fn request(session: &Session, args: &RequestArgs) -> Result<()> {
     outcome::report(session, &approval, &record).await
 }
 
-/// The rules of the risk level for overrides, or an error.
+/// The rules of the risk level for overrides. Fails if the level allows no override.
 pub fn rules(record: &SystemRecord) -> Result<&OverrideRules> {
     record.override_rules().ok_or_else(|| {
         let level = record.system.as_ref().map_or("", |system| &*system.spec.risk_level);
@@ -188,7 +188,7 @@ fn version<'a>(
     Err(Error::Choose { question, next })
 }
 
-/// The options of the command line, for a proposed command.
+/// The options `--version` and `--waive` as typed, for a suggested command.
 fn typed(args: &RequestArgs) -> String {
     let waives = args.waive.iter().map(in_words_of).collect::<Vec<_>>().join(",");
     let version = args.version.as_deref();
@@ -213,7 +213,7 @@ impl Request<'_> {
         })
     }
 
-    /// The record with the request and all grants added, to predict their effect.
+    /// The record as if this override were requested and fully granted, to predict the effect.
     fn granted(&self, me: &Approver) -> Result<SystemRecord> {
         let mut about = Override::new(NEW, self.spec(Some(me.clone()))?);
         about.metadata.namespace = Some(self.record.namespace.clone());
@@ -233,7 +233,7 @@ impl Request<'_> {
         Ok(record)
     }
 
-    /// The judgement of the version after the request and all grants.
+    /// The judgement of the version as if the override were requested and fully granted.
     fn judgement(&self, me: &Approver) -> Result<OwnedJudgement> {
         Ok(self.granted(me)?.rule(self.version, None, self.now))
     }
@@ -290,7 +290,7 @@ impl Request<'_> {
         }
     }
 
-    /// The role in which the person can grant the override. `None` if the person holds none.
+    /// The role in which the person can grant the override. `None` if the person holds no such role.
     async fn role(&self) -> Result<Option<String>> {
         if let Some(role) = &self.args.role {
             return Ok(Some(role.clone()));

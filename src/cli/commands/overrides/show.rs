@@ -29,7 +29,7 @@ use crate::{
 /// The command line of `override show`.
 #[derive(Args, Clone, Debug)]
 pub struct ShowArgs {
-    /// Override
+    /// Name of the override to show
     #[arg(value_name = "OVERRIDE", add = ArgValueCompleter::new(completion::overrides))]
     name: String,
     /// Output format
@@ -48,7 +48,7 @@ pub struct ListArgs {
     output: Listing,
 }
 
-/// The records of an override.
+/// An override with its grants and reviews.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown<'a> {
@@ -58,7 +58,6 @@ struct Shown<'a> {
     reviews: Vec<&'a Approval>,
 }
 
-/// Prints an override.
 pub async fn show(session: &Session, args: &ShowArgs) -> Result<()> {
     let Found { about, record } = Found::read(session, &args.name).await?;
     let names = |approval: &&Approval| {

@@ -1,7 +1,7 @@
-//! Lists the flags and variables of the serving engines that load a model or pin it.
+//! Lists the flags and variables with which serving engines load a model, and those that pin it.
 //!
 //! ```text
-//!  Rule   engine, flags, words before a positional argument, variables ──► what the engine loads, and its pin
+//!  Rule   engine, flags, words before a positional argument, variables ──► what the engine loads, what pins it
 //! ```
 //!
 //! The names come from the documentation of each engine. `_` and `-` are the same in a flag.
@@ -61,12 +61,12 @@ pub enum Loads {
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     pub engine: Engine,
-    /// The names as a flag. Long names have no leading dashes. A short name keeps its dash.
+    /// The names of the setting as a flag. Long names have no leading dashes. A short name keeps its dash.
     pub flags: &'static [&'static str],
     /// The words before a positional argument that has the meaning of the flag, such as `serve` in `vllm
     /// serve MODEL`.
     pub after: &'static [&'static str],
-    /// The names as an environment variable.
+    /// The names of the setting as an environment variable.
     pub variables: &'static [&'static str],
     pub loads: Loads,
     /// The flags and variables that pin the loaded content, if their value is a commit.

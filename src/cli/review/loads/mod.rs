@@ -7,7 +7,7 @@
 //!                                   └─ any other word: address, org/name, latest, download ──► finding
 //! ```
 //!
-//! The scan also checks words that no rule knows, so that it also warns about unknown engines.
+//! The scan also checks words that no rule knows. So it also warns if the engine is unknown.
 
 mod engines;
 mod place;
@@ -68,8 +68,8 @@ impl<'a> Scan<'a> {
         Self { container, engines: engines.collect(), commits }
     }
 
-    /// The rules of the found engines, or every rule if no engine is found. Rules about foreign code always apply,
-    /// because such code is a risk in every engine.
+    /// The rules of the found engines, or every rule if no engine is found. Rules about code that comes with a model
+    /// always apply, because such code is a risk in every engine.
     fn rules(&self) -> impl Iterator<Item = &'static Rule> {
         RULES.iter().filter(|rule| self.engines.is_empty() || self.runs(rule) || rule.loads == Loads::Code)
     }

@@ -7,7 +7,7 @@ use crate::api::{Container, Text};
 pub struct Words<'a>(Vec<&'a Text>);
 
 impl<'a> Words<'a> {
-    /// Each command line of a container, with its name in a finding.
+    /// Each command line of a container, and the name that findings use for it.
     pub fn of(container: &'a Container) -> impl Iterator<Item = (&'static str, Self)> {
         let hooks = &container.exec;
         let lists: [(_, Vec<&Text>); 6] = [
