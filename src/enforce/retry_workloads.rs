@@ -59,7 +59,7 @@ const RETRY_DELAYS: [Duration; 5] = [
     Duration::from_secs(15),
 ];
 
-/// The delays after the start of the operator. A new operator does not know the retries of an earlier operator.
+/// The delays of the retries after the start of the operator. A new operator does not know the retries of an earlier operator.
 const START_DELAYS: [Duration; 1] = [Duration::from_secs(2)];
 
 /// The minimum age of a workload. The controller of a younger workload still retries quickly by itself.
@@ -86,7 +86,7 @@ pub(crate) async fn run(client: Client, watches: &Arc<Watches>, shutdown: impl F
     }
 }
 
-/// The workloads of a namespace whose controllers retry.
+/// The workloads of one namespace that the operator makes retry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Group {
     /// The workloads of one system.

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::nearest::nearest;
 
-/// The maximum length of a name with a suggestion, in bytes. The search for a similar name is slow for long names.
+/// The maximum length of a name for which the checker suggests a similar name, in bytes. The search is slow for long
+/// names.
 const SUGGESTION_BYTES: usize = 64;
 
 /// A node and the type of its value.

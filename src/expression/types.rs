@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 
-/// The type of a value.
+/// The type of a value in an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Type {
     /// True or false.

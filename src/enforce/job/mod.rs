@@ -40,7 +40,8 @@ use crate::{
     watch::{Change, Pool, Relist, Timers, Watches},
 };
 
-/// The changes of one kind. An unreadable object counts as missing, so its pods are held and stopped one by one.
+/// The changes of all objects of the kind `K`. An unreadable object counts as missing, so its pods are held and stopped
+/// one by one.
 fn watch<K: Suspendable + Send + 'static>(
     watches: &Arc<Watches>,
     accelerators: Accelerators,
