@@ -179,7 +179,7 @@ trait Changes: Stream<Item = Result<Option<Lenient<Lease>>, watcher::Error>> {}
 
 impl<S: Stream<Item = Result<Option<Lenient<Lease>>, watcher::Error>>> Changes for S {}
 
-/// The state between two attempts.
+/// The state that an operator keeps between two attempts to take or renew the lease.
 #[derive(Default)]
 struct Observed {
     /// The lease as this operator wrote it, so that a renewal needs no read. After a failed attempt it is `None`, and

@@ -25,7 +25,7 @@ use crate::{api::ClearedVersion, policy::Capacity};
 /// Then the operator tries the next smaller part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Room {
-    /// Everything within the limits.
+    /// All parts that fit into the limits.
     #[default]
     Everything,
     /// Everything except the messages about withheld versions.

@@ -73,7 +73,7 @@ pub(crate) struct Pod {
     pub(super) notes: Option<Box<Notes>>,
 }
 
-/// The facts about the deletion of a pod that is being deleted.
+/// The facts about the deletion of a pod that still exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Deletion {
     /// `deletionTimestamp`: the end of the grace period.

@@ -25,7 +25,7 @@ use crate::watch::{RETRY, jittered};
 const LAG: Duration = Duration::from_millis(5);
 
 impl Enforcer {
-    /// Starts queued requests, up to the limit. Before each request, the operator decides about the pod again.
+    /// Starts queued requests, up to the limit of the pool. Before each request, the operator decides about the pod again.
     pub(super) fn start(&mut self) {
         while let Some(key) = self.pool.take() {
             let Some((pod, action)) = self.action(&key) else {

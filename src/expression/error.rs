@@ -26,7 +26,7 @@ impl Position {
     }
 }
 
-/// The reason why a text is not a valid expression with the variables of the environment.
+/// The reason why a text is not a valid expression. The environment states which variables an expression may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidExpression {
     /// The place of the error, if it is known.

@@ -9,8 +9,8 @@
 //!
 //! An admission policy suspends new Jobs (`admission/jobs.rs`). The label marks a suspension by Assent. A suspended Job
 //! without the label was suspended by its user, and stays suspended. Some Jobs have a manager: a queue or a controller
-//! suspends and resumes them. Assent suspends such a Job only if it lost its clearance while it ran. Before a loss, its
-//! pods are held.
+//! suspends and resumes them. Assent suspends such a Job only if the Job lost its clearance while it ran. Before
+//! that, Assent holds the pods of the Job.
 
 mod decide;
 mod object;
