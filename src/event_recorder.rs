@@ -58,7 +58,7 @@ struct Cache {
     cleaned: Instant,
 }
 
-/// A published Event.
+/// A published Event, with the number of its occurrences and the time of the last one.
 #[derive(Clone)]
 struct Series {
     name: String,

@@ -13,7 +13,7 @@ use k8s_openapi::{api::core::v1::PodSpec, apimachinery::pkg::apis::meta::v1::Obj
 
 use crate::policy::Accelerators;
 
-/// The signs of a pod of an AI workload.
+/// The signs by which Assent recognises the pods of AI workloads.
 #[derive(Clone, Debug, Default)]
 pub struct Signs {
     /// The image patterns. Only the metric `assent_shadow_pods` and `kubectl assent inventory` use them.

@@ -28,10 +28,11 @@ const DURATION: Duration = Duration::from_secs(25);
 /// The interval of renewals. Most requests of an idle operator are renewals, so the interval is long.
 const RENEW: Duration = Duration::from_secs(10);
 
-/// The wait before a retry, and the timeout of a renewal. A standby waits at least this long for a change of the lease.
+/// The wait before a retry, and the timeout of a renewal. A standby waits at least this long for a change of the lease
+/// before it tries to take the lease.
 const RETRY: Duration = Duration::from_secs(3);
 
-/// The time before the end of the lease at which a leader that cannot renew it stops.
+/// A leader that cannot renew the lease stops leading this long before the end of the lease.
 const MARGIN: Duration = Duration::from_secs(3);
 
 /// The Lease of the operators.
@@ -64,7 +65,7 @@ impl Leadership {
         info!(identity = self.identity, "leading");
     }
 
-    /// Waits until the holder releases the lease, or until it expires without an observed renewal.
+    /// Waits until the holder releases the lease, or until the lease expires without an observed renewal.
     async fn wait_for_vacancy(&self, changes: &mut (impl Changes + Unpin), observed: &mut Observed) {
         loop {
             let left = observed.left(Instant::now()).max(RETRY);
@@ -178,7 +179,7 @@ trait Changes: Stream<Item = Result<Option<Lenient<Lease>>, watcher::Error>> {}
 
 impl<S: Stream<Item = Result<Option<Lenient<Lease>>, watcher::Error>>> Changes for S {}
 
-/// The state between two attempts.
+/// The state that an operator keeps between two attempts to take or renew the lease.
 #[derive(Default)]
 struct Observed {
     /// The lease as this operator wrote it, so that a renewal needs no read. After a failed attempt it is `None`, and

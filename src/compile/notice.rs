@@ -1,14 +1,14 @@
-//! The steps at which people are warned before a clearance ends: 30, 14, 7 and 1 days.
+//! The four steps of the warning before a clearance ends: 30, 14, 7 and 1 days before the end.
 //!
 //! ```text
 //!  now ──────────┬──────────────┬─────────┬────────┬──► the end
-//!                30 days        14        7        1        each: condition ClearanceExpiring with another
-//!                                                           reason, an Event, a count in the metrics
+//!                30 days        14        7        1        each step: another reason of the condition
+//!                                                           ClearanceExpiring, an Event, a count in the metrics
 //! ```
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-/// A step before the end of a clearance. The order compares the time that is left, so the last step is the smallest.
+/// A step before the end of a clearance. A step with less time left is smaller, so the last step is the smallest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Notice {
     Within1Day,

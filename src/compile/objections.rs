@@ -25,8 +25,8 @@ use crate::{
     truncate::{note, plain},
 };
 
-/// The maximum number of decisions that one compile announces. The compile also writes the statuses of the other
-/// decisions. These statuses say that the decisions count, so the other decisions usually get no Event.
+/// The maximum number of decisions that one compile announces. Further decisions usually get no Event. The compile
+/// writes into their statuses that they count, so the next compile does not see them as new.
 const AT_ONCE: usize = 16;
 
 /// The maximum number of versions with the same content that get an Event for one decision.

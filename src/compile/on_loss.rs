@@ -11,8 +11,8 @@ use k8s_openapi::{
 
 use crate::api::{OnLoss, OnLossMode, PodCount, SystemClearance};
 
-/// The time between a change of the level and the first pod count of zero that is trusted. By then, the status counts
-/// each pod that started just before the change.
+/// The time after a change of the level in which a pod count of zero is not trusted. After this time, the count
+/// includes each pod that started just before the change.
 const SETTLE: SignedDuration = SignedDuration::from_secs(30);
 
 /// The terms in the Clearance entry of a system.
@@ -21,7 +21,7 @@ pub struct Terms {
     pub on_loss: OnLoss,
     /// The time at which the system changed its level. `None` if `on_loss` equals the terms of the level.
     pub switched_at: Option<Time>,
-    /// The time at which the terms can change without any other event.
+    /// The time at which the operator must compute the terms again, even if no object changes.
     pub revisit: Option<Timestamp>,
 }
 

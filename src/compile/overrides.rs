@@ -89,7 +89,7 @@ pub fn statuses(
 /// A condition without its type: status, reason and message.
 type Content = (bool, &'static str, String);
 
-/// An override with all facts about its status.
+/// An override with all facts that determine its status.
 struct Shown<'a> {
     namespace: &'a str,
     cached: &'a CachedOverride,
@@ -123,13 +123,14 @@ impl Shown<'_> {
         }
     }
 
-    /// The end of the override.
+    /// The time at which the effect on the version ends. If there is no effect, the planned end.
     fn end(&self) -> Option<Timestamp> {
         let of_version = self.effect().and_then(|effect| effect.as_ref().ok()).copied();
         of_version.or_else(|| self.state.map(|state| state.planned_end))
     }
 
-    /// The effect on the version. `None` if the version does not exist or the override is not granted.
+    /// The end of the effect on the version, or the reason why there is no effect. `None` if the version does not exist
+    /// or the override is not granted.
     fn effect(&self) -> Option<&Result<Timestamp, NoEffect>> {
         self.judged?.overrides.get(&self.cached.name)
     }
@@ -250,8 +251,9 @@ impl Shown<'_> {
     }
 }
 
-/// The override whose name and content a signed decision names, with its state. Otherwise the reason and message of the
-/// condition `Counted`. `act` is the command that signs the decision.
+/// The override that a decision names, with its state. The name and the content must equal those in the decision. If
+/// there is no such override, returns the reason and message of the condition `Counted`. `act` is the command that
+/// signs the decision.
 fn named<'a>(
     approval: &Cached<Approval>,
     not_signed: Option<&NotSigned>,
@@ -342,8 +344,8 @@ pub struct Announcement<'a> {
     pub event: Event,
 }
 
-/// The Events about overrides that people granted, or whose review became due or missed, since the stored status was
-/// written.
+/// The Events about changes since the stored status was written: people granted an override, or its review became due
+/// or was missed.
 pub fn announcements<'a>(
     namespace: &str,
     facts: &'a NamespaceFacts,
@@ -377,8 +379,8 @@ pub fn announcements<'a>(
     facts.overrides.iter().flat_map(of_override).take(AT_ONCE).collect()
 }
 
-/// The number of overrides in effect, for each system that has an override. Then the number of reviews that are due,
-/// and the number of reviews that are missed.
+/// Returns the number of overrides in effect, for each system that has an override. The second value has the number of
+/// reviews that are due, and the number of reviews that are missed.
 pub fn counts<'a>(facts: &'a NamespaceFacts, statuses: &Statuses) -> (BTreeMap<&'a str, usize>, [usize; 2]) {
     let is = |name: &String, type_: &str, reason: &str| {
         let conditions = statuses.overrides.get(name).map_or(&[][..], |status| &status.conditions);

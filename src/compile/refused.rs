@@ -58,7 +58,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Whether the API server refused the content of the object, so that a retry fails too. If an object is too large for
-/// etcd, the API server responds with an internal error.
+/// etcd, the API server responds with an internal error, and only the message shows the cause.
 pub fn is_refusal(error: &kube::Error) -> bool {
     let kube::Error::Api(answer) = error else { return false };
     matches!(answer.code, 400 | 413 | 422) || answer.message.contains("too large")

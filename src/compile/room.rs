@@ -3,7 +3,7 @@
 //! ```text
 //!  systems   1. in the current Clearance with pods, a cleared version or a grace period: all of them fit
 //!            2. newly cleared by this compile    3. in the current Clearance, without pods    4. others
-//!  versions  1. in the Clearance now                             they can be running
+//!  versions  1. in the Clearance now: their pods can be running
 //!            2. newly cleared: the first version of each system, then the second of each …
 //!  messages  share the remaining bytes
 //! ```
@@ -25,7 +25,7 @@ use crate::{api::ClearedVersion, policy::Capacity};
 /// Then the operator tries the next smaller part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Room {
-    /// Everything within the limits.
+    /// All parts that fit into the limits.
     #[default]
     Everything,
     /// Everything except the messages about withheld versions.
@@ -54,8 +54,7 @@ pub const SYSTEMS: usize = 256;
 /// The maximum number of cleared versions of one system, according to the schema.
 pub const VERSIONS: usize = 32;
 
-/// The maximum size in bytes of a Clearance that only has versions of the current Clearance. etcd refuses more than 1.5
-/// MiB.
+/// The maximum size in bytes of a Clearance without newly cleared versions. etcd refuses more than 1.5 MiB.
 pub const MOST_BYTES: usize = 1400 * 1024;
 
 /// The maximum size in bytes of a Clearance with newly cleared versions.
@@ -80,7 +79,7 @@ pub const METADATA: usize = 2048;
 /// The number of the largest systems that a message names.
 const NAMED: usize = 3;
 
-/// The priority of a system for an entry, highest first.
+/// The priority with which a system gets an entry in the Clearance. The first variant has the highest priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Claim {
     /// The system is in the current Clearance, and its pods can run.
@@ -92,7 +91,7 @@ pub enum Claim {
     None,
 }
 
-/// A system that could have an entry.
+/// A system that gets an entry if it fits.
 #[derive(Clone, Debug)]
 pub struct CandidateSystem<'a> {
     pub system: &'a str,
@@ -120,7 +119,7 @@ pub struct Allotment<'a> {
     pub cleared: BTreeMap<&'a str, Vec<ClearedVersion>>,
     /// The versions that do not fit, by name.
     pub refused: BTreeMap<String, Capacity>,
-    /// An upper bound of the stored size.
+    /// An upper bound of the stored size of the Clearance, in bytes.
     pub bytes: usize,
 }
 
@@ -149,7 +148,8 @@ pub fn allot<'a>(
     allocator.allotment
 }
 
-/// The maximum size of an entry without its versions. Object names contain no characters that JSON escapes.
+/// The maximum size in bytes of an entry without its versions. JSON escapes no character of an object name, so a name
+/// takes as many bytes as its length.
 fn entry_bytes(place: &CandidateSystem<'_>) -> usize {
     ENTRY + place.system.len() + place.level.len()
 }

@@ -140,8 +140,8 @@ impl Slim for OverrideStatus {
     }
 }
 
-/// The fields of a status that a compile writes, without characters that the API server refuses. A status always
-/// serialises.
+/// The fields of a status that a compile writes, without characters that the API server refuses. The
+/// serialisation of a status never fails.
 pub fn owned_fields<S: Serialize>(status: &S) -> Value {
     let mut status = serde_json::to_value(status).unwrap_or_default();
     status.as_object_mut().map(|fields| fields.remove("pods"));

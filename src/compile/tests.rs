@@ -210,7 +210,7 @@ fn a_new_system_does_not_displace_another_although_its_name_sorts_first() {
         message.starts_with("CapacityExceeded the Clearance of the namespace already has 256 systems"),
         "{message}"
     );
-    // The entry of a deleted system becomes free after its grace period.
+    // A deleted system keeps its entry until the end of its grace period.
     world.facts.systems.remove("m-100");
     world.compile();
     assert_eq!(world.in_force().systems["m-100"].on_loss.grace_period_seconds, GRACE);

@@ -11,7 +11,7 @@ use crate::{
 /// The maximum number of withheld versions in the entry of one system.
 pub const VERSIONS: usize = 16;
 
-/// The message lengths in bytes that are tried in turn until all messages fit.
+/// The maximum lengths of a message in bytes. The operator tries one after the other until all messages fit.
 const LENGTHS: [usize; 4] = [4096, 1024, 256, 64];
 
 /// Adds the `withheld` versions, newest first, to each system of a Clearance. If not all versions fit, the

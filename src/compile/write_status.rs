@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  wanted ──► plain text ──► differs? ──► written
-//!                                     └─► refused: not resent for ten minutes; conditions only, with short messages
+//!                                     └─► refused: for ten minutes, only the conditions, with short messages
 //!                                            └─► refused too: logged, and the status stays out of date
 //! ```
 
@@ -167,8 +167,8 @@ fn whole<S: Serialize>(status: Option<&S>) -> Option<u64> {
     status.map(|status| fingerprint(&owned_fields(status)))
 }
 
-/// A status without the times of its conditions, to recognise a refused status. A refused status was never stored, so
-/// each compile sets new times in it.
+/// A status without the times of its conditions. The operator recognises a refused status by this value. Such a status
+/// was never stored, so each compile sets new times in it.
 fn without_times(status: &Value) -> Value {
     let mut status = status.clone();
     for condition in status["conditions"].as_array_mut().into_iter().flatten() {

@@ -47,7 +47,7 @@ pub(super) enum ActionResult {
     NotNow(Action, String),
     /// The result is unknown: the API server may have carried out the request.
     Unclear(Action, String),
-    /// The API server is overloaded, and may have carried out the request.
+    /// The API server is overloaded or unavailable. It may have carried out the request.
     Overloaded(Action, String),
 }
 

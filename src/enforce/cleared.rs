@@ -45,7 +45,7 @@ pub(super) fn cleared_version<'a>(
     version_of(clearance, system, runtime, |end| now < end)
 }
 
-/// The version of `system` that has this runtime and whose end satisfies `ends`.
+/// The version of `system` that has this runtime, and an end that satisfies `ends`.
 fn version_of<'a>(
     clearance: &'a ClearanceSpec,
     system: &str,

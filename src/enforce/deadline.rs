@@ -29,7 +29,8 @@ pub(crate) struct Life {
     pub(super) started: Option<Timestamp>,
     /// `activeDeadlineSeconds`.
     pub(super) seconds: Option<i64>,
-    /// Whether the operator set the deadline. A deadline from the pod template also applies to a replacement.
+    /// Whether the operator set the deadline. If the pod template sets it, a replacement has the same deadline. So the
+    /// operator does not evict such a pod.
     set_by_operator: bool,
     /// Whether the owner creates a replacement.
     replaced: bool,

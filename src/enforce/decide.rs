@@ -13,7 +13,7 @@
 //!                                                                              Hold      NotCleared
 //!  runs           cleared       no dead-man switch, or the deadline stays      Keep      Cleared
 //!                               the deadline is missing or too late            Keep      Cleared: set it
-//!                               too early, and its last tenth is ahead         Revisit   Renewal
+//!                               too early, and the replacement is not due yet  Revisit   Renewal
 //!                               too early, and another pod is unavailable      Revisit   SiblingIsAway
 //!                               too early                                      Stop      Renewed: evict
 //!  runs           not cleared   the mode is Audit                              Keep      AuditOnly, Deleted
@@ -68,12 +68,12 @@ pub(super) const CONFIRMATION: SignedDuration = SignedDuration::from_secs(5);
 /// The minimum grace period of a deletion, in seconds. With zero, the kubelet does not confirm the end of the pod.
 pub(crate) const LEAST_GRACE: u32 = 1;
 
-/// The tolerated lag of the watch. The API server may have admitted a pod by a Clearance that the watch has not
-/// delivered.
+/// The time for which the operator waits before it stops a pod without a known loss. The API server may have admitted
+/// the pod by a Clearance that the watch has not delivered yet.
 const WATCH_LAG: SignedDuration = SignedDuration::from_secs(1);
 
-/// Decides about the pod `key` at `now`. `evict_individually` contains the UIDs of controllers whose workload the
-/// operator cannot scale down or suspend, or does not any more. The pods of these controllers are evicted.
+/// Decides about the pod `key` at `now`. `evict_individually` contains the UIDs of controllers. The operator cannot
+/// scale down or suspend their workloads, or no longer does so. So it evicts the pods of these controllers one by one.
 pub(crate) fn decide(
     cache: &PodCache,
     evict_individually: &HashSet<String>,

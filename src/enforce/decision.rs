@@ -38,7 +38,8 @@ pub(crate) enum KeepReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HoldReason {
     NotCleared,
-    /// The pod is cleared, but its longest termination grace period exceeds `most` seconds. The period is immutable.
+    /// The pod is cleared, but its longest termination grace period exceeds `most` seconds. The period is
+    /// immutable, so the pod stays gated while `most` is lower.
     EndsTooSlowly {
         most: u32,
     },

@@ -53,7 +53,7 @@ impl Synced {
     }
 }
 
-/// The lists that are in progress.
+/// The keys that the lists in progress have returned, by kind.
 #[derive(Default)]
 pub(super) struct Relists {
     pub(super) clearances: Relist<String>,
@@ -303,7 +303,8 @@ impl Enforcer {
         self.timers.add(at, TimerKey::Pod(key.clone()));
     }
 
-    /// Decides about the neighbours of a pod. After a change of one pod, its `StatefulSet` may start or stop another.
+    /// Decides about the neighbours of a pod. After a change of one pod, another pod may be the next to start or stop
+    /// in the order of their `StatefulSet`.
     pub(super) fn look_at_neighbours(&mut self, key: &PodKey) {
         for neighbour in self.cache.neighbours(key).into_iter().flatten() {
             self.look_at(&neighbour);

@@ -31,8 +31,8 @@ const QUEUE: usize = 4096;
 /// The reason of an Event about a pod that still exists after its grace period.
 pub(super) const OVERDUE: &str = "StopOverdue";
 
-/// The text in `Notes` about a pod that another user deleted with a longer grace period. The reason of the Event is
-/// [`OVERDUE`].
+/// The entry in `Notes` for an Event about a pod that another user deleted with a longer grace period. The Event itself
+/// has the reason [`OVERDUE`].
 pub(super) const ENDS_LATE: &str = "StopOverdue, ends later";
 
 /// The note of an Event. Events with an equal cause about the same workload or system are deduplicated.
@@ -195,8 +195,8 @@ impl EventEmitter {
         self.emit(&EventSubject::pod(key, pod), clearance, (EventType::Warning, "Held", "Hold", note));
     }
 
-    /// Emits the Event [`OVERDUE`]: the pod still exists after its grace period, or its deletion ends after that period
-    /// (`ends_late`).
+    /// Emits the Event [`OVERDUE`]: the pod still exists after the grace period of its level. If `ends_late`, another
+    /// user deleted the pod with a longer grace period, which has not ended yet.
     pub(super) fn overdue(
         &self,
         key: &PodKey,

@@ -73,7 +73,7 @@ pub(crate) struct Pod {
     pub(super) notes: Option<Box<Notes>>,
 }
 
-/// The deletion of a pod.
+/// The facts about the deletion of a pod that still exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Deletion {
     /// `deletionTimestamp`: the end of the grace period.

@@ -28,7 +28,7 @@ use crate::{api::ClearanceSpec, images::Signs};
 #[derive(Debug, Default)]
 pub(crate) struct Namespace {
     pub(super) clearance: Option<Arc<ClearanceSpec>>,
-    /// The pods are boxed, because a map allocates up to twice as many slots as it has entries.
+    /// The pods are boxed, so that an empty slot needs little memory. A map has up to twice as many slots as entries.
     pub(super) pods: HashMap<Arc<str>, Box<Pod>>,
 }
 
@@ -73,7 +73,7 @@ impl PodCache {
         Some((namespace.pods.get(&key.name)?, namespace.clearance.as_ref()))
     }
 
-    /// A pod, for changes of its notes, and the clearance of its namespace.
+    /// A pod and the clearance of its namespace. The caller can change the notes of the pod.
     pub(crate) fn pod_mut(&mut self, key: &PodKey) -> Option<(&mut Pod, Option<&Arc<ClearanceSpec>>)> {
         let namespace = self.namespaces.get_mut(&key.namespace)?;
         Some((namespace.pods.get_mut(&key.name)?, namespace.clearance.as_ref()))

@@ -25,7 +25,7 @@ use crate::watch::{RETRY, jittered};
 const LAG: Duration = Duration::from_millis(5);
 
 impl Enforcer {
-    /// Starts queued requests, up to the limit. Before each request, the operator decides about the pod again.
+    /// Starts queued requests, up to the limit of the pool. Before each request, the operator decides about the pod again.
     pub(super) fn start(&mut self) {
         while let Some(key) = self.pool.take() {
             let Some((pod, action)) = self.action(&key) else {
@@ -84,7 +84,8 @@ impl Enforcer {
 
     fn succeeded(&mut self, key: &PodKey, asked: &Pod, action: &Action) {
         let Some((pod, clearance)) = self.cache.pod_mut(key) else { return };
-        // Whether the watch already shows the change. A stopped pod may need another request later, but not at once.
+        // Whether the watch already shows the change. For a stop it is always false, because the pod may need another
+        // request later, but not at once.
         let is_visible = match action {
             Action::Release(_) => !pod.gated,
             Action::Bound(seconds) => pod.life.seconds == Some(*seconds),
@@ -98,7 +99,7 @@ impl Enforcer {
     }
 
     /// Schedules the retry of a request. An overload of the API server causes no Event. If the result is unclear, the
-    /// API server may have carried out the request.
+    /// operator remembers the request, because the API server may have carried it out.
     fn failed(
         &mut self,
         key: &PodKey,

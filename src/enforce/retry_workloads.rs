@@ -59,13 +59,13 @@ const RETRY_DELAYS: [Duration; 5] = [
     Duration::from_secs(15),
 ];
 
-/// The delays after the start of the operator. A new operator does not know the retries of an earlier operator.
+/// The delays of the retries after the start of the operator. A new operator does not know the retries of an earlier operator.
 const START_DELAYS: [Duration; 1] = [Duration::from_secs(2)];
 
 /// The minimum age of a workload. The controller of a younger workload still retries quickly by itself.
 const MINIMUM_AGE: SignedDuration = SignedDuration::from_secs(5);
 
-/// The maximum number of namespaces that are retried at the same time, and of workloads in each namespace.
+/// The maximum number of namespaces that the operator handles at the same time, and of workloads in each namespace.
 const CONCURRENCY: usize = 8;
 
 /// Makes controllers retry until `shutdown`.
@@ -86,7 +86,7 @@ pub(crate) async fn run(client: Client, watches: &Arc<Watches>, shutdown: impl F
     }
 }
 
-/// The workloads of a namespace whose controllers retry.
+/// The workloads of one namespace that the operator makes retry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Group {
     /// The workloads of one system.
@@ -124,7 +124,7 @@ impl From<&ClearanceSpec> for Cleared {
 }
 
 impl Cleared {
-    /// The workloads whose pods the API server refused with the clearance `before`, and may admit now.
+    /// The workloads with pods that the API server refused with the clearance `before`, and may admit with this one.
     fn more_than(&self, before: &Self) -> Vec<Group> {
         if self.trusted != before.trusted {
             return vec![Group::All];

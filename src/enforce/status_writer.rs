@@ -30,7 +30,7 @@ const MANAGER: &str = "assent-census";
 /// The number of systems in one page of a list.
 const PAGE: u32 = 100;
 
-/// The maximum number of controllers of held pods for one condition.
+/// The maximum number of controllers of held pods that a count records for the condition `PodsHeld`.
 const MAX_OWNERS: usize = 8;
 
 /// The namespace and name of a system.

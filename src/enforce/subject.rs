@@ -44,7 +44,7 @@ impl<'a> EventSubject<'a> {
         }
     }
 
-    /// A workload. The text of its Event does not depend on a runtime.
+    /// The subject for a workload. The text of its Event does not depend on a runtime, so the subject has any runtime.
     pub(super) fn workload(namespace: &'a str, root: &'a OwnerRef, system: &'a Arc<str>) -> Self {
         Self {
             api_version: &root.api_version,
@@ -89,7 +89,7 @@ pub(super) fn why(pod: &EventSubject<'_>, clearance: Option<&ClearanceSpec>) -> 
     }
 }
 
-/// The maximum length of a text about a system, in bytes. The rest of an Event has room for the command at its end.
+/// The maximum length of a text about a system, in bytes. It leaves room in the Event for the command at the end.
 const WHY_BYTES: usize = 128;
 
 fn why_of_system(name: &str, system: &SystemClearance) -> String {

@@ -22,7 +22,7 @@ pub(super) struct TrimmedPod {
 }
 
 impl From<Lenient<TrimmedPod>> for TrimmedPod {
-    /// Converts a pod. An unreadable pod gets no spec, so no version clears it. If the pod counted as missing, it would
+    /// Converts a pod. An unreadable pod gets no spec, so it is never cleared. If the pod counted as missing, it would
     /// continue to run.
     fn from(pod: Lenient<TrimmedPod>) -> Self {
         pod.0.unwrap_or_else(|unreadable| Self { metadata: unreadable.metadata, spec: None, status: None })

@@ -151,7 +151,7 @@ impl Checker<'_> {
             return Err(InvalidExpression::new(start, message));
         }
         let nodes: Vec<_> = operands.into_iter().map(|operand| operand.node).collect();
-        // An invalid constant is an error of the expression.
+        // If the function fails for a constant, the expression is invalid.
         let node = match nodes.as_slice() {
             [Node::Constant(constant)] => {
                 let value = function.of(constant);
@@ -231,7 +231,7 @@ fn result(operator: Binary, left: &Type, right: &Type) -> Option<Type> {
     }
 }
 
-/// The next step for the writer of the expression after an error of types.
+/// A hint for the writer of an expression in which `operator` does not take operands of these types.
 fn hint(operator: Binary, left: &Type, right: &Type) -> Option<&'static str> {
     let either = |of: &Type| left == of || right == of;
     match () {

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::nearest::nearest;
 
-/// The maximum length of a name with a suggestion, in bytes. The search for a similar name is slow for long names.
+/// The maximum length of a name for which the checker suggests a similar name, in bytes. The search is slow for long
+/// names.
 const SUGGESTION_BYTES: usize = 64;
 
 /// A node and the type of its value.
@@ -126,7 +127,7 @@ impl Checker<'_> {
 
     fn select(&mut self, select: &SelectExpr) -> Result<Checked> {
         if select.test {
-            // Pass the name `has`, which is a leaf too.
+            // Skip the name `has`, which is a leaf too.
             self.leaf();
         }
         let from = self.expression(&select.operand)?;
@@ -237,7 +238,7 @@ fn parts(parsed: &ComprehensionExpr) -> Option<(LoopKind, Option<&IdedExpr>, &Id
     }
 }
 
-/// The `x` of `@result + [x]`.
+/// The `x` in the loop step `@result + [x]`.
 fn appended(append: &IdedExpr) -> Option<&IdedExpr> {
     let Expr::Call(call) = &append.expr else { return None };
     let Expr::List(list) = &call.args.get(1)?.expr else { return None };

@@ -106,7 +106,7 @@ fn int_and_double(int: i64, double: f64) -> Option<Ordering> {
     if double < -LIMIT {
         return Some(Ordering::Greater);
     }
-    // The whole part fits, because it is between -2^63 and 2^63 - 1.
+    // The whole part fits into an `i64`, because it is between -2^63 and 2^63 - 1.
     #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
     let whole = double.trunc() as i64;
     Some(int.cmp(&whole).then_with(|| 0.0.partial_cmp(&double.fract()).unwrap_or(Ordering::Equal)))

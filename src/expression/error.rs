@@ -8,13 +8,12 @@ const MESSAGE_BYTES: usize = 512;
 /// The maximum size of a name in a failure, in bytes.
 const NAME_BYTES: usize = 128;
 
-/// A place in the text of an expression. The first line and the first column have the number 1. The column counts
-/// characters.
+/// A place in the text of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// The line.
+    /// The number of the line. The first line has the number 1.
     pub line: usize,
-    /// The column.
+    /// The number of the character in the line. The first character has the number 1.
     pub column: usize,
 }
 
@@ -27,7 +26,7 @@ impl Position {
     }
 }
 
-/// The reason why a text is not a valid expression with the variables of the environment.
+/// The reason why a text is not a valid expression. The environment states which variables an expression may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidExpression {
     /// The place of the error, if it is known.
@@ -47,7 +46,7 @@ impl InvalidExpression {
             .hint(format!("a platform engineer adds {variable} to the chart value expressionVariables"))
     }
 
-    /// Adds the next step for the writer.
+    /// Adds a hint: the next step for the writer of the expression.
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }

@@ -42,7 +42,7 @@ impl<'a> Evaluation<'a> {
         left.map(drop).ok_or(Failure::TooExpensive)
     }
 
-    /// Charges for a visit of `bytes` of a text.
+    /// Charges one step for each 64 bytes of a text that the evaluation visits.
     pub(super) fn charge_bytes(&mut self, bytes: usize) -> Result<(), Failure> {
         self.charge(u64::try_from(bytes / 64).unwrap_or(u64::MAX))
     }

@@ -9,7 +9,7 @@ use super::{
 };
 
 impl Function {
-    /// The result for one operand.
+    /// Calls this function with one operand.
     pub(super) fn of(self, operand: &Value) -> Result<Value, Failure> {
         match self {
             Self::Size => size(operand),

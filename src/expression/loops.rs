@@ -6,7 +6,7 @@ use super::{
     node::{Loop, LoopKind, Value},
 };
 
-/// The result of `inner`. A loop over a map visits the keys in their order.
+/// Evaluates the loop `inner`. A loop over a map visits the keys in sorted order.
 pub(super) fn run(evaluation: &mut Evaluation<'_>, inner: &Loop) -> Result<Value, Failure> {
     match evaluation.value(&inner.range)? {
         Value::List(list) => over(evaluation, inner, list.iter().cloned()),

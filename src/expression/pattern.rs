@@ -2,7 +2,7 @@
 
 use regex::{Error, Regex, RegexBuilder};
 
-/// The limits for the size of a compiled pattern that [`Pattern::new`] tries in turn, in kilobytes. In the worst case,
+/// The size limits of a compiled pattern, in kilobytes. [`Pattern::new`] tries them one by one. In the worst case,
 /// a search visits each part of the compiled pattern for each byte of the text. So the size determines the cost.
 const SIZES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 

@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 
-/// The type of a value.
+/// The type of a value in an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Type {
     /// True or false.
@@ -23,9 +23,9 @@ pub enum Type {
     Duration,
     /// The literal `null`.
     Null,
-    /// A list of one type.
+    /// A list of elements of one type.
     List(Arc<Type>),
-    /// A map from strings to one type.
+    /// A map from strings to values of one type.
     Map(Arc<Type>),
     /// An object with known fields. Each field can be absent.
     Object(Arc<BTreeMap<String, Type>>),
@@ -39,12 +39,12 @@ impl Type {
         Self::Object(Arc::new(fields.into_iter().map(|(name, of)| (name.into(), of)).collect()))
     }
 
-    /// A list of `element`.
+    /// A list of elements of the type `element`.
     pub fn list(element: Type) -> Self {
         Self::List(Arc::new(element))
     }
 
-    /// A map from strings to `value`.
+    /// A map from strings to values of the type `value`.
     pub fn map(value: Type) -> Self {
         Self::Map(Arc::new(value))
     }

@@ -1,4 +1,5 @@
-//! The work after a restore of a policy: ownership and Events. This work must not delay the next restore.
+//! Does the work after a restore of a policy: gives the fields back to the manager that applied the release, and
+//! publishes an Event. This work must not delay the next restore.
 
 use futures::{StreamExt, stream};
 use kube::Client;

@@ -108,7 +108,7 @@ impl PolicyRestorer {
         }
     }
 
-    /// Restores broken policies. Returns the time until the next check, if one is needed without a change.
+    /// Restores broken policies. Returns the time until the next check, if one is needed even if no policy changes.
     async fn check(&mut self) -> Option<Duration> {
         let (broken, never_intact) = self.live.broken(&self.wanted);
         if broken.is_empty() && never_intact.is_empty() {

@@ -1,4 +1,4 @@
-//! Reads whether the release of this operator is still installed, with the policies that this operator knows.
+//! Reads whether the release of this operator is still installed, and installed the policies that this operator knows.
 
 use k8s_openapi::{
     api::rbac::v1::ClusterRole,
@@ -33,8 +33,8 @@ pub enum NotInstalled {
 }
 
 impl Release {
-    /// Reads the release without a cache, because a cache could lag. Helm deletes the `ClusterRole` before the
-    /// policies.
+    /// Reads the release without a cache. Helm deletes the `ClusterRole` before the policies, and a cache could show
+    /// this deletion too late.
     pub async fn read(
         client: &Client,
         operator: &Operator,

@@ -15,14 +15,14 @@ use prometheus_client::{
 
 use super::NamespaceLabel;
 
-/// The labels of an incident.
+/// The labels of the gauges of one incident.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub struct IncidentLabels {
-    /// The name of the namespace.
+    /// The namespace that contains the incident and its system.
     pub namespace: String,
-    /// The name of the system.
+    /// The name of the system that the incident affects.
     pub system: String,
-    /// The name of the incident.
+    /// The name of the `Incident` object.
     pub incident: String,
 }
 
@@ -50,7 +50,6 @@ pub struct DeadlineLabels {
     namespace: String,
     system: String,
     incident: String,
-    /// The name of the deadline.
     deadline: String,
 }
 
@@ -132,7 +131,7 @@ impl IncidentMetrics {
         } else {
             self.open.get_or_create(&label).set(i64::try_from(wanted.open).unwrap_or(i64::MAX));
         }
-        // A closed incident can still have a deadline or a review.
+        // Do not decide by `open`: a closed incident can still have a deadline or a review.
         let is_empty = wanted.tiers.is_empty() && wanted.deadlines.is_empty() && wanted.reviews.is_empty();
         if !is_empty {
             now.insert(namespace.to_owned(), wanted);

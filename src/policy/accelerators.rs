@@ -153,8 +153,8 @@ impl Accelerators {
     }
 }
 
-/// The variables of a container whose value is not in [`NO_DEVICE`]. A variable with a source counts, because its value
-/// is not known.
+/// The variables of a container, without the variables that have a value in [`NO_DEVICE`]. A variable with `valueFrom`
+/// counts, because Assent does not know its value.
 fn gives_devices(container: &Container) -> impl Iterator<Item = &str> {
     let variables = container.env.iter().flatten().filter(|variable| {
         variable.value_from.is_some() || !NO_DEVICE.contains(&variable.value.as_deref().unwrap_or_default())

@@ -26,7 +26,7 @@ pub(super) enum JobChange {
     HandBack,
 }
 
-/// The next change of `job`, and its instant.
+/// The next change of `job`, and the instant at which it is due.
 pub(super) fn decide(
     job: &Job,
     clearance: Option<&ClearanceSpec>,
@@ -59,7 +59,7 @@ pub(super) fn decide(
 /// namespace.
 fn may_suspend(job: &Job, clearance: &ClearanceSpec) -> bool {
     let lost_at = clearance.systems.get(&*job.system).and_then(|system| system.lost_at.as_ref());
-    // The API server truncates both times to whole seconds.
+    // The API server truncates both times to whole seconds, so a tolerance of one second is needed.
     let lost = lost_at.is_some_and(|at| at.0 + SignedDuration::from_secs(1) >= job.created);
     job.suspender == Suspender::User || !job.labelled && (lost || began(clearance, job.created).is_some())
 }

@@ -9,8 +9,8 @@
 //!
 //! An admission policy suspends new Jobs (`admission/jobs.rs`). The label marks a suspension by Assent. A suspended Job
 //! without the label was suspended by its user, and stays suspended. Some Jobs have a manager: a queue or a controller
-//! suspends and resumes them. Assent suspends such a Job only if it lost its clearance while it ran. Before a loss, its
-//! pods are held.
+//! suspends and resumes them. Assent suspends such a Job only if the Job lost its clearance while it ran. Before
+//! that, Assent holds the pods of the Job.
 
 mod decide;
 mod object;
@@ -40,7 +40,8 @@ use crate::{
     watch::{Change, Pool, Relist, Timers, Watches},
 };
 
-/// The changes of one kind. An unreadable object counts as missing, so its pods are held and stopped one by one.
+/// The changes of all objects of the kind `K`. An unreadable object counts as missing, so its pods are held and stopped
+/// one by one.
 fn watch<K: Suspendable + Send + 'static>(
     watches: &Arc<Watches>,
     accelerators: Accelerators,

@@ -103,7 +103,7 @@ async fn try_stop(
     let api = api_of(client, &request.namespace, root).await?;
     let object = api.get(&root.name).await?.readable()?;
     // During a rollout, only pods of the old revision lost their clearance, so only these pods stop. A queue that
-    // admitted a workload resets `suspend` at once.
+    // admitted a workload resets `suspend` at once, so a suspension would have no effect.
     let is_rolling_out = clearance.is_some_and(|c| template_is_cleared(root, &object, c));
     if is_rolling_out || request.mode == OnLossMode::Suspend && is_queued(object.labels()) {
         return Ok(Attempt::NotSupported);
@@ -234,7 +234,8 @@ async fn read(
     Ok((PreviousState::Suspend(object.data["spec"]["suspend"].as_bool()), object.resource_version()))
 }
 
-/// Writes the state of a workload, if it has this resource version. Returns whether the workload has such a field.
+/// Writes the state of a workload, if it has this resource version. Returns whether the workload has the field that
+/// `wanted` sets.
 async fn write(
     api: &WorkloadApi,
     root: &OwnerRef,

@@ -1,4 +1,4 @@
-//! Expressions that try to be slow, with large inputs.
+//! Attacks: expressions that are written to be slow, with large inputs.
 
 use std::{
     hint::black_box,
@@ -42,7 +42,7 @@ fn attacked() -> (Environment, Inputs) {
     (environment, inputs)
 }
 
-/// Loops over ten elements in `depth` levels around `body`.
+/// `depth` nested loops around `body`. Each loop visits ten elements.
 fn loops(depth: usize, body: &str) -> String {
     // Each loop hides the variable of the outer loop.
     format!("{}{body}{}", "[0,1,2,3,4,5,6,7,8,9].all(v, ".repeat(depth), ")".repeat(depth))
@@ -132,7 +132,7 @@ fn realistic_expressions_need_a_small_part_of_the_budget() {
     }
 }
 
-/// Prints the figures. Run with `cargo test --release -- --ignored --nocapture measure`.
+/// Prints how long each compilation and evaluation takes. Run with `cargo test --release -- --ignored --nocapture measure`.
 #[test]
 #[ignore = "a measurement"]
 fn measure() {

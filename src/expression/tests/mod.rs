@@ -5,7 +5,7 @@
 //!  checks     errors of names and types
 //!  limits     texts that are too large or too deep
 //!  values     results and failures of operators and functions
-//!  attacks    expressions that try to be slow
+//!  attacks    expressions that are written to be slow
 //!  random     random texts and random well-typed expressions
 //!  parser     the fast parser and the default parser of the library agree
 //! ```

@@ -6,7 +6,8 @@ use fastrand::Rng;
 
 use super::{Expression, environment, inputs};
 
-/// The maximum time for one text. A debug build on a slow and busy machine needs less, unless the work has no limit.
+/// The maximum time for one text. Even a debug build on a slow and busy machine needs less. A longer time shows that a
+/// limit is missing.
 const MAX_TIME: Duration = Duration::from_secs(5);
 
 #[rustfmt::skip]
