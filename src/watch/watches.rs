@@ -36,8 +36,9 @@ const FIRST_LIST_TIMEOUT: Duration = Duration::from_mins(1);
 /// server takes less time.
 const TOLERATED_OUTAGE: Duration = Duration::from_secs(15);
 
-/// The time without an error after which a watch counts as recovered. A successful attempt is visible only when an
-/// object changes. This time is longer than the maximum back-off between two attempts.
+/// The time without an error after which a watch counts as recovered. A success is visible only when an object changes,
+/// so the absence of errors must prove it. This time is longer than the maximum back-off. So a watch that still fails
+/// reports another error within this time.
 const RECOVERED_AFTER: Duration = Duration::from_secs(20);
 
 /// The maximum number of reports about unreadable objects for each kind and namespace. The metric counts all objects.
@@ -87,7 +88,7 @@ impl Health {
         self.outage.as_ref().filter(|outage| now < outage.last + RECOVERED_AFTER)
     }
 
-    /// The text about an outage or a missing first list that lasts too long.
+    /// Describes an outage, or a missing first list, that takes too long.
     fn problem(&self, now: Instant) -> Option<String> {
         let outage = self.outage(now);
         let why = outage.map_or("its first list is not complete", |outage| &outage.why);

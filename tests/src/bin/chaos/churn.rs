@@ -1,4 +1,4 @@
-//! The people who work during the faults: they decide, roll out, scale and delete, and some of them attack.
+//! The simulated users who work during the faults: they decide, roll out, scale and delete, and some of them attack.
 //!
 //! They do not retry a request that is refused or gets no response.
 //!
@@ -100,8 +100,8 @@ impl<'a> Churn<'a> {
         (taken, refused)
     }
 
-    /// Approves the version that each Deployment `web` requests at the end, permanently and by all approvers. Skips a
-    /// Deployment with a revision without a ModelVersion.
+    /// Lets all approvers approve the final version of each Deployment `web`, without an end. Skips a Deployment whose
+    /// revision has no ModelVersion.
     pub async fn approve_final_versions(&mut self) -> Result<()> {
         // A decision against the version in the same second would take precedence.
         sleep(Duration::from_secs(2)).await;
