@@ -34,7 +34,7 @@ use crate::{
     truncate::shorten,
 };
 
-/// The maximum number of holds among the reasons of a version.
+/// The maximum number of holds in [`HoldJudgement::holds`].
 const HOLDS: usize = 16;
 
 /// The maximum number of names in [`HoldJudgement::held_by`], and in [`HoldJudgement::lifted`].
@@ -71,7 +71,7 @@ impl RecordedIncident<'_> {
         self.notes.iter().filter(|note| note.type_ == NoteType::Closing).filter(by_another)
     }
 
-    /// The first acknowledgement or closing.
+    /// The first acknowledgement or closing. A closing by the opener does not count.
     pub fn handled(&self) -> Option<&RecordedNote<'_>> {
         let acknowledged = |note: &&RecordedNote<'_>| note.type_ == NoteType::Acknowledgement;
         let acknowledged = self.notes.iter().filter(acknowledged).filter(|note| note.by.is_some());
@@ -213,7 +213,7 @@ impl ResumeEffect {
     }
 }
 
-/// A version that an incident holds.
+/// The hold of a version by an incident.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hold {
     /// The name of the `Incident`.

@@ -123,7 +123,7 @@ pub enum Inconclusive {
     TooFewSamples {
         /// The number of scored samples.
         scored: u64,
-        /// The required number.
+        /// The number of scored samples that the level requires.
         needed: u64,
     },
     /// The share of samples without a score is too large.
@@ -132,7 +132,7 @@ pub enum Inconclusive {
         errors: u64,
         /// The number of all samples.
         samples: u64,
-        /// The largest allowed share.
+        /// The largest share of samples without a score that the level allows.
         most: Decimal,
     },
     /// The result has no interval of the required confidence level or a higher one.

@@ -50,7 +50,8 @@ impl fmt::Display for OverdueReview {
     }
 }
 
-/// The reviews that the level requires of the system. Each has its rule and its stated dates.
+/// The reviews that the level requires of the system. Each comes with its rule and with the dates that the system
+/// states.
 fn required<'a>(
     system: &'a AISystemSpec,
     level: &'a RiskLevelSpec,

@@ -86,7 +86,8 @@ pub(super) fn iscsi(pod: &core::ISCSIVolumeSource) -> IscsiVolume {
     }
 }
 
-/// The claim of an ephemeral volume. The API server refuses a template with other metadata than labels and annotations.
+/// The claim of an ephemeral volume. Only labels and annotations of the template are read, because the API server
+/// refuses a template with other metadata.
 pub(super) fn ephemeral(pod: &core::EphemeralVolumeSource) -> EphemeralVolume {
     let core::EphemeralVolumeSource { volume_claim_template } = pod;
     let Some(core::PersistentVolumeClaimTemplate { metadata, spec }) = volume_claim_template else {

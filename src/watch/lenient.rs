@@ -203,7 +203,7 @@ mod tests {
         job
     }
 
-    /// More levels than the parser accepts.
+    /// JSON with more nested levels than the parser accepts.
     fn deep() -> String {
         format!("{}1{}", r#"{"f:a":"#.repeat(5000), "}".repeat(5000))
     }

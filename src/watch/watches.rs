@@ -41,7 +41,8 @@ const TOLERATED_OUTAGE: Duration = Duration::from_secs(15);
 /// reports another error within this time.
 const RECOVERED_AFTER: Duration = Duration::from_secs(20);
 
-/// The maximum number of reports about unreadable objects for each kind and namespace. The metric counts all objects.
+/// The maximum number of reports about unreadable objects for each kind and namespace. The metric also counts the
+/// objects without a report.
 const MAX_REPORTS: usize = 20;
 
 pub(crate) struct Watches {
@@ -108,7 +109,7 @@ struct Entry {
     reported: bool,
 }
 
-/// The content of the Event and the condition of an unreadable object.
+/// The content of the Event and of the condition that report an unreadable object.
 #[derive(Clone, Debug)]
 pub(super) struct UnreadableReport {
     pub(super) object: ObjectReference,
@@ -152,7 +153,7 @@ impl Watches {
         })
     }
 
-    /// The problems of the watches that last longer than a restart of the API server.
+    /// The outages and missing first lists that last longer than a restart of the API server.
     pub(crate) fn problems(&self) -> Vec<String> {
         let now = Instant::now();
         self.state().streams.iter().filter_map(|stream| stream.problem(now)).collect()

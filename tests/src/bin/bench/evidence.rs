@@ -31,7 +31,7 @@ const LEVEL: &str = "evidence";
 /// The number of assessments of a system. Each assessment is for a requirement of its own.
 const ASSESSMENTS: usize = 5;
 
-/// Measures the operator. Returns the rows of the report.
+/// Measures the operator with evidence. Returns the rows of the report.
 pub async fn measure(cluster: &ControlPlane, assent: &Assent, scale: &Scale) -> Result<Vec<Row>> {
     let (admin, alice) = (Rest::of(cluster, Person::Admin)?, Rest::of(cluster, Person::Alice)?);
     create(&admin, &alice, scale.systems).await?;

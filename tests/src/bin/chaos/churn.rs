@@ -29,13 +29,13 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// The grace period of the risk levels, in seconds.
 pub const GRACE: u32 = 4;
 
-/// The number of ModelVersions. The people also roll out one revision that has no ModelVersion.
+/// The number of ModelVersions. The users also roll out one revision that has no ModelVersion.
 const VERSIONS: u8 = 4;
 
 /// The workloads of each namespace.
 const WORKLOADS: [&str; 2] = ["web", "guarded"];
 
-/// The namespaces and the people who work in them.
+/// The namespaces, and the simulated users who work in them.
 pub struct Churn<'a> {
     scenes: Vec<Scenario<'a>>,
     digests: Vec<Vec<Digest>>,
@@ -85,7 +85,8 @@ impl<'a> Churn<'a> {
         Ok(churn)
     }
 
-    /// Works for `length`. Returns the number of acts that succeeded, and the number of refused or unanswered acts.
+    /// Lets the users work for `length`. Returns the number of acts that succeeded, and the number of refused or
+    /// unanswered acts.
     pub async fn run(&mut self, length: Duration) -> (usize, usize) {
         let end = Instant::now() + length;
         let (mut taken, mut refused) = (0, 0);

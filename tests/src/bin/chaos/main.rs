@@ -223,7 +223,7 @@ impl TestBed {
         self.cluster.kubectl(Person::Admin, &delete).await?.ok().map(drop)
     }
 
-    /// Copies the plan, the verdict and the logs of a seed with a violation.
+    /// Copies the plan, the verdict and the logs of a seed with a violation to a subdirectory of `directory`.
     fn keep(
         &self,
         directory: &std::path::Path,

@@ -25,7 +25,7 @@ pub enum Target {
     Operator(usize),
     /// A component of the control plane.
     Component(Component),
-    /// A hostile object of another tenant: the number of its specimen.
+    /// A hostile object of another tenant, by the number of its specimen.
     Hostile(usize),
     /// The namespace in which another tenant makes many changes.
     Flood,
